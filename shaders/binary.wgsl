@@ -1,0 +1,92 @@
+// A function of two arrays' elements. The output's index is taken apart axis by axis, the last
+// first, and put together again with each input's strides, which are 0 where it is broadcast.
+
+struct Params {
+    shape: array<vec4<u32>, 2>,
+    a_strides: array<vec4<i32>, 2>,
+    b_strides: array<vec4<i32>, 2>,
+    axes: u32,
+    len: u32,
+    act_a: f32,
+    act_b: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> a: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+
+// As `BinaryOp` numbers them.
+override OP: u32 = 0u;
+
+// A driver's division may be some units off in the last place, so the quotient of two integers is
+// put right by its remainder.
+fn int_div(a: f32, b: f32) -> f32 {
+    let q = trunc(a / b);
+    let rest = a - q * b;
+    let away = sign(a) * sign(b);
+    let low = select(q, q + away, abs(rest) >= abs(b));
+    return select(low, q - away, rest * a < 0.0);
+}
+
+fn modulo(a: f32, b: f32) -> f32 {
+    let rest = a - floor(a / b) * b;
+    let low = select(rest, rest - b, abs(rest) >= abs(b));
+    return select(low, rest + b, rest * b < 0.0);
+}
+
+// WGSL's pow knows no negative base.
+fn power(a: f32, b: f32) -> f32 {
+    if b == 2.0 {
+        return a * a;
+    }
+    let size = pow(abs(a), b);
+    let odd = abs(b - 2.0 * floor(b * 0.5)) == 1.0;
+    let negative = select(size, -size, odd);
+    // The root of a negative number is NaN, which is what a fractional exponent gives.
+    let whole = select(sqrt(a), negative, floor(b) == b);
+    return select(select(size, whole, a < 0.0), 1.0, b == 0.0);
+}
+
+fn apply(a: f32, b: f32) -> f32 {
+    switch OP {
+        case 1u: { return a - b; }
+        case 2u: { return a * b; }
+        case 3u: { return a / b; }
+        case 4u: { return select(b, a, a > b || a != a); }
+        case 5u: { return select(b, a, a < b || a != a); }
+        case 6u: { return power(a, b); }
+        case 7u: { return int_div(a, b); }
+        case 8u: { return modulo(a, b); }
+        case 9u: { return select(0.0, 1.0, a == b); }
+        case 10u: { return select(0.0, 1.0, a < b); }
+        case 11u: { return select(0.0, 1.0, a > b); }
+        case 12u: { return select(0.0, 1.0, a != 0.0 && b != 0.0); }
+        case 13u: { return select(0.0, 1.0, a != 0.0 || b != 0.0); }
+        default: { return a + b; }
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = invocation(workgroup, workgroups, local);
+    if i >= params.len {
+        return;
+    }
+    var rest = i;
+    var at_a = 0i;
+    var at_b = 0i;
+    for (var axis = params.axes; axis > 0u; axis--) {
+        let slot = axis - 1u;
+        let size = params.shape[slot / 4u][slot % 4u];
+        let index = i32(rest % size);
+        rest /= size;
+        at_a += index * params.a_strides[slot / 4u][slot % 4u];
+        at_b += index * params.b_strides[slot / 4u][slot % 4u];
+    }
+    y[i] = activate(apply(a[at_a], b[at_b]), params.act_a, params.act_b);
+}

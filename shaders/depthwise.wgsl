@@ -1,0 +1,64 @@
+// Convolution of each channel by itself; an invocation takes four pixels of a channel. They lie a
+// stride apart, so that neighbouring invocations read neighbouring elements.
+
+struct Params {
+    len: u32,
+    tiles: u32,
+    in_hw: vec2<u32>,
+    out_hw: vec2<u32>,
+    kernel: vec2<u32>,
+    stride: vec2<u32>,
+    dilation: vec2<u32>,
+    pad: vec2<u32>,
+    filters: u32,
+    multiplier: u32,
+    act_a: f32,
+    act_b: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> weights: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = invocation(workgroup, workgroups, local);
+    if i >= params.len {
+        return;
+    }
+    let plane = i / params.tiles;
+    let filter_index = plane % params.filters;
+    let image = plane / params.filters;
+    let channel = image * (params.filters / params.multiplier) + filter_index / params.multiplier;
+    let pixels = i % params.tiles + vec4(0u, 1u, 2u, 3u) * params.tiles;
+    // Where the four windows start, in coordinates of the input: negative in the padding.
+    let top = vec4<i32>(pixels / params.out_hw.y * params.stride.x) - i32(params.pad.x);
+    let left = vec4<i32>(pixels % params.out_hw.y * params.stride.y) - i32(params.pad.y);
+    let base = i32(channel * params.in_hw.x * params.in_hw.y);
+    var at_weight = filter_index * params.kernel.x * params.kernel.y;
+    var sums = vec4(bias[filter_index]);
+    for (var ky = 0u; ky < params.kernel.x; ky++) {
+        let row = top + i32(ky * params.dilation.x);
+        let row_real = vec4<u32>(row) < vec4(params.in_hw.x);
+        for (var kx = 0u; kx < params.kernel.y; kx++) {
+            let column = left + i32(kx * params.dilation.y);
+            let real = row_real & (vec4<u32>(column) < vec4(params.in_hw.y));
+            let at = select(vec4(0i), base + row * i32(params.in_hw.y) + column, real);
+            let v = vec4(x[at.x], x[at.y], x[at.z], x[at.w]);
+            sums += weights[at_weight] * select(vec4(0.0), v, real);
+            at_weight++;
+        }
+    }
+    let out_plane = params.out_hw.x * params.out_hw.y;
+    for (var p = 0u; p < 4u; p++) {
+        if pixels[p] < out_plane {
+            y[plane * out_plane + pixels[p]] = activate(sums[p], params.act_a, params.act_b);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// Elementwise functions after a kernel's own arithmetic; numbered as in `Activation::code`.
+// Comparisons instead of max and min: those may drop NaN. Sigmoid and tanh only ever take the
+// exponential of a negative number: the direct formulas overflow on some drivers.
+
+override ACT: u32 = 0u;
+
+fn clip(x: f32, low: f32, high: f32) -> f32 {
+    let above = select(x, low, x < low);
+    return select(above, high, above > high);
+}
+
+// Abramowitz and Stegun, 7.1.26: within 1.5e-7.
+fn erf(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+    let poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+    let y = 1.0 - poly * exp(-x * x);
+    return select(y, -y, x < 0.0);
+}
+
+fn activate(x: f32, a: f32, b: f32) -> f32 {
+    switch ACT {
+        case 1u: { return select(x, 0.0, x < 0.0); }
+        case 2u: { return select(x, a * x, x < 0.0); }
+        case 3u: { return clip(x, a, b); }
+        case 4u: {
+            let e = exp(-abs(x));
+            return select(1.0, e, x < 0.0) / (1.0 + e);
+        }
+        case 5u: {
+            let e = exp(-2.0 * abs(x));
+            let y = (1.0 - e) / (1.0 + e);
+            return select(y, -y, x < 0.0);
+        }
+        case 6u: { return clip(a * x + b, 0.0, 1.0); }
+        case 7u: { return x * clip(x * 0.16666667 + 0.5, 0.0, 1.0); }
+        case 8u: { return exp(x); }
+        case 9u: { return sqrt(x); }
+        case 10u: { return abs(x); }
+        case 11u: { return -x; }
+        case 12u: { return floor(x); }
+        case 13u: { return ceil(x); }
+        case 14u: { return trunc(x); }
+        case 15u: { return 1.0 / x; }
+        case 16u: { return log(x); }
+        case 17u: { return erf(x); }
+        case 18u: { return select(0.0, 1.0, x == 0.0); }
+        default: { return x; }
+    }
+}
+

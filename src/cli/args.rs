@@ -1,0 +1,180 @@
+//! Options that several verbs share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::output::Output;
+use crate::data::{Dataset, Options, Preprocessing};
+use crate::error::{Error, Result};
+use crate::exec::devices::{self, Choice, Device};
+use crate::graph::{Dim, Graph};
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// One JSON object on stdout, and nothing else there.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// No progress and no notes.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// What computes: auto, cpu, a number or a part of a name as `devices` lists them.
+    #[arg(long, global = true, env = "SECATEUR_DEVICE", value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: Choice,
+}
+
+impl Global {
+    /// Opens the device, and says on stderr why it is not a GPU.
+    pub(crate) fn open(&self, output: &Output) -> Result<Device> {
+        let (device, note) = devices::open(&self.device)?;
+        if let Some(note) = note {
+            output.note(note);
+        }
+        Ok(device)
+    }
+}
+
+/// Images and what is done to them.
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// A folder of images (flat, or one subfolder a class), .npy, .npz, idx, or random:N.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// A known preprocessing: imagenet, cifar10, mnist, unit or raw.
+    #[arg(long)]
+    preset: Option<String>,
+    /// Resize: S for the shorter side, HxW for both.
+    #[arg(long, value_name = "S")]
+    resize: Option<String>,
+    /// Crop the centre: S or HxW.
+    #[arg(long, value_name = "S")]
+    crop: Option<String>,
+    /// Subtracted from each channel, after the scale.
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    mean: Option<Vec<f32>>,
+    /// Each channel is divided by it.
+    #[arg(long, value_delimiter = ',')]
+    std: Option<Vec<f32>>,
+    /// nchw or nhwc.
+    #[arg(long)]
+    layout: Option<String>,
+    /// rgb or bgr.
+    #[arg(long)]
+    channels: Option<String>,
+    /// What 0..255 is divided by.
+    #[arg(long)]
+    scale: Option<f32>,
+    /// A file of class names, one a line, in the order of their indices.
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Added to every label.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true)]
+    label_offset: i64,
+    /// An image that cannot be decoded is an error.
+    #[arg(long)]
+    strict: bool,
+    /// At most so many images.
+    #[arg(long, value_name = "N")]
+    pub(crate) images: Option<usize>,
+    /// Part K of N.
+    #[arg(long, value_name = "K/N")]
+    shard: Option<String>,
+    /// Lets random inputs decide what is cut.
+    #[arg(long)]
+    allow_random: bool,
+}
+
+fn parsed<T: std::str::FromStr<Err = Error>>(text: Option<&String>) -> Result<Option<T>> {
+    text.map(|t| t.parse()).transpose()
+}
+
+impl DataArgs {
+    /// Opens the data for a network's input.
+    pub(crate) fn open(&self, graph: &Graph) -> Result<Dataset> {
+        let spec = self.data.as_deref().ok_or_else(|| {
+            Error::new("no data were given")
+                .expected("--data FOLDER, .npy, .npz, idx or random:N")
+                .remedy("add --data")
+        })?;
+        let options = Options {
+            preset: parsed(self.preset.as_ref())?,
+            resize: parsed(self.resize.as_ref())?,
+            crop: parsed(self.crop.as_ref())?,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            layout: parsed(self.layout.as_ref())?,
+            channels: parsed(self.channels.as_ref())?,
+            scale: self.scale,
+            classes: self.classes.clone(),
+            label_offset: self.label_offset,
+            strict: self.strict,
+            images: self.images,
+            shard: parsed(self.shard.as_ref())?,
+        };
+        Dataset::open(spec, &options, &input_shape(graph)?)
+    }
+
+    /// Opens data that decide what is cut: random ones only if that was said.
+    pub(crate) fn open_real(&self, graph: &Graph) -> Result<Dataset> {
+        let data = self.open(graph)?;
+        if data.is_random() && !self.allow_random {
+            return Err(Error::new("random inputs say nothing about a network")
+                .expected("real images")
+                .got(self.data.clone().unwrap_or_default())
+                .remedy("give real images, or add --allow-random"));
+        }
+        Ok(data)
+    }
+
+    /// The specification as the user wrote it.
+    pub(crate) fn spec(&self) -> String {
+        self.data.clone().unwrap_or_default()
+    }
+}
+
+/// What is recorded of a data set's preprocessing.
+pub(crate) fn recipe(data: &Dataset) -> Option<Preprocessing> {
+    (!data.is_random()).then(|| data.preprocessing().clone())
+}
+
+/// Says which files were skipped.
+pub(crate) fn tell_skipped(data: &Dataset, output: &Output) {
+    let skipped = data.skipped();
+    for (path, why) in skipped.iter().take(5) {
+        output.note(format!("skipped {}: {why}", path.display()));
+    }
+    if skipped.len() > 5 {
+        output.note(format!("skipped {} files in all", skipped.len()));
+    }
+}
+
+/// The dimensions of the only input, `None` where free.
+fn input_shape(graph: &Graph) -> Result<Vec<Option<usize>>> {
+    match graph.inputs.as_slice() {
+        [input] => Ok(input
+            .dims
+            .iter()
+            .enumerate()
+            .map(|(at, dim)| match dim {
+                Dim::Fixed(n) if at > 0 => Some(*n),
+                Dim::Fixed(_) | Dim::Free(_) => None,
+            })
+            .collect()),
+        inputs => Err(Error::new("a network with several inputs cannot be fed with images")
+            .file(&graph.path)
+            .expected("one input")
+            .got(inputs.len().to_string())),
+    }
+}

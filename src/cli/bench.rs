@@ -1,0 +1,102 @@
+//! `secateur bench`: the referee.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::Answer;
+use super::args::Global;
+use super::output::{Output, short};
+use crate::bench::bench;
+use crate::compare::{Tolerance, compare};
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::exec::session::Session;
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::prune::Channels;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The ONNX files; ratios are against the first.
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
+    /// Images at once.
+    #[arg(long, value_name = "B", default_value_t = 1)]
+    batch: usize,
+    /// About how long to measure, in all.
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    seconds: f64,
+}
+
+/// The device's answers must be those of the CPU interpreter before its times count.
+pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
+    if matches!(device, Device::Cpu) {
+        return Ok(());
+    }
+    let (mut a, mut b) =
+        (Session::plain(graph, device, Some(1))?, Session::plain(graph, &Device::Cpu, Some(1))?);
+    let inputs: Vec<Vec<f32>> = a
+        .plan
+        .inputs
+        .iter()
+        .map(|p| (0..p.shape.iter().product()).map(|i: usize| (i % 251) as f32 / 125.0 - 1.0).collect())
+        .collect();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let (got, expected) = (a.run(&inputs)?, b.run(&inputs)?);
+    for (got, expected) in got.iter().zip(&expected) {
+        let verdict = compare(got, expected, Tolerance::NETWORK);
+        if !verdict.passed() {
+            return Err(Error::new("the device gives wrong answers: its times mean nothing")
+                .file(&graph.path)
+                .got(verdict.to_string())
+                .remedy(
+                    "run `secateur check` to see which step is wrong; update the driver, or use --device cpu",
+                ));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
+    let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
+    let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
+    let device = global.open(output)?;
+    for graph in &graphs {
+        answers_are_right(graph, &device)?;
+    }
+    let timings = bench(&graphs, &device, args.batch, args.seconds)?;
+    let who = device.describe();
+    output.line(format!(
+        "{} ({}, {}), batch {}, {} rounds",
+        who.name, who.backend, who.driver, args.batch, timings.rounds
+    ));
+    let (mut list, mut ratios): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
+    for (i, (model, graph)) in models.iter().zip(&graphs).enumerate() {
+        let channels = Channels::of(graph)?;
+        let (macs, params) = channels.cost(&channels.lengths());
+        let (time, speedup) = (timings.seconds[i], timings.speedups[i]);
+        let gflops = 2.0 * macs as f64 * args.batch as f64 / time.median / 1e9;
+        let rate = args.batch as f64 / time.median;
+        output.line(format!(
+            "{:<30} {:>9} MACs {:>8.2} ms ({:.2}–{:.2}) {:>8.0} images/s {:>6.1} GFLOP/s  {:.2}× ({:.2}–{:.2})",
+            model.path.display(),
+            short(macs),
+            time.median * 1e3,
+            time.p10 * 1e3,
+            time.p90 * 1e3,
+            rate,
+            gflops,
+            speedup.median,
+            speedup.p10,
+            speedup.p90
+        ));
+        list.push(json!({
+            "path": model.path, "params": params, "macs": macs, "bytes": model.bytes,
+            "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops,
+        }));
+        ratios.push(json!({ "path": model.path, "speedup": speedup }));
+    }
+    output.result(&json!({ "device": who, "batch": args.batch, "models": list, "ratios": ratios }));
+    Ok(Answer::Yes)
+}

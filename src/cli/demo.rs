@@ -1,0 +1,152 @@
+//! `secateur demo`: the whole street on what is built in. The network was trained by
+//! `assets/train_demo.py` on images of the generator in `data/synthetic.rs`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ndarray::{Array1, Array4};
+use ndarray_npy::NpzWriter;
+use serde_json::json;
+
+use super::Answer;
+use super::args::Global;
+use super::bench::answers_are_right;
+use super::eval::evaluate;
+use super::output::{Output, grouped};
+use super::profile::profiled;
+use super::prune::DecideArgs;
+use crate::bench::bench;
+use crate::data::{Dataset, Options, synthetic};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::prune::{Channels, prove, rewrite};
+use crate::stats::profile::write_whole;
+
+/// The network that is built in.
+const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
+/// Images that the statistics are gathered on, and their seed.
+const CALIBRATION: (usize, u64) = (512, 3);
+/// Images that accuracy is measured on: neither trained nor calibrated on.
+const TEST: (usize, u64) = (1000, 4);
+/// The share of the MACs that stays.
+const KEEP: f64 = 0.5;
+/// How channels are scored.
+const CRITERION: &str = "act-l1";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the smaller network goes.
+    #[arg(short, long, value_name = "OUT.onnx", default_value = "demo-small.onnx")]
+    output: PathBuf,
+    /// Writes the generator's images and labels, and nothing else.
+    #[arg(long, value_name = "FILE.npz")]
+    write_images: Option<PathBuf>,
+    /// How many images to write.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    count: usize,
+    /// The seed of the images to write.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    seed: u64,
+}
+
+fn images((count, seed): (usize, u64)) -> Result<Dataset> {
+    let (images, labels) = synthetic::images(seed, count);
+    let options = Options { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..Options::default() };
+    let shape = [None, Some(3), Some(32), Some(32)];
+    Dataset::from_bytes(images, &[count, 3, 32, 32], Some(&labels), &options, &shape)
+}
+
+fn write_images(path: &Path, count: usize, seed: u64) -> Result<()> {
+    let (images, labels) = synthetic::images(seed, count);
+    let fail = |e: String| Error::new("cannot write the images").file(path).got(e);
+    let images = Array4::from_shape_vec((count, 3, 32, 32), images).map_err(|e| fail(e.to_string()))?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut archive = NpzWriter::new(&mut bytes);
+    archive.add_array("images", &images).map_err(|e| fail(e.to_string()))?;
+    archive.add_array("labels", &Array1::from_vec(labels)).map_err(|e| fail(e.to_string()))?;
+    archive.finish().map_err(|e| fail(e.to_string()))?;
+    write_whole(path, bytes.get_ref())
+}
+
+pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
+    if let Some(path) = &args.write_images {
+        write_images(path, args.count, args.seed)?;
+        output.line(format!("{} images → {}", args.count, path.display()));
+        output.result(&json!({ "images": args.count, "out": path }));
+        return Ok(Answer::Yes);
+    }
+    let start = Instant::now();
+    let device = global.open(output)?;
+    let who = device.describe();
+    let model = Model::from_bytes(NETWORK, Path::new("demo.onnx"))?;
+    let graph = Graph::of(&model)?;
+    let channels = Channels::of(&graph)?;
+    let (calibration, test) = (images(CALIBRATION)?, images(TEST)?);
+
+    output.note("1/5 profiling: statistics of every channel over 512 images");
+    let profile = profiled((&model, &graph), &device, (&calibration, "built in".to_owned()), None, output)?;
+    output.note("2/5 deciding: half of the MACs, least active channels first");
+    let cut = DecideArgs::simple(CRITERION, KEEP).cut(&model, &graph, &channels, &profile.layers)?;
+    let removed = cut.removed(&graph, &model.sha256, &channels)?;
+    output.note("3/5 cutting and proving");
+    let pruned = rewrite(&model, &graph, &channels, &removed)?;
+    let proof = prove(&pruned.masked, &pruned.model, &device, &[])?;
+    pruned.model.save(&args.output)?;
+    let small = Model::load(&args.output)?;
+    let small_graph = Graph::of(&small)?;
+    output.note("4/5 evaluating both on 1,000 images that neither training nor calibration saw");
+    let before = evaluate(&graph, None, &device, &test, None, output)?;
+    let after = evaluate(&small_graph, Some(&graph), &device, &test, None, output)?;
+    output.note("5/5 timing both, in turn");
+    let graphs = [graph, small_graph];
+    for graph in &graphs {
+        answers_are_right(graph, &device)?;
+    }
+    let timings = bench(&graphs, &device, 8, 4.0)?;
+
+    let (macs, params) = channels.cost(&channels.lengths());
+    let smaller = Channels::of(&graphs[1])?;
+    let (small_macs, small_params) = smaller.cost(&smaller.lengths());
+    let percent = |v: Option<f64>| v.unwrap_or(f64::NAN) * 100.0;
+    let (top1, small_top1) = (before.accuracy.top1(), after.accuracy.top1());
+    output.line(format!("{:<14} {:>12} {:>12} {:>9}", who.name, "before", "after", "ratio"));
+    for (what, b, a) in [
+        ("MACs", macs, small_macs),
+        ("parameters", params, small_params),
+        ("bytes", model.bytes, small.bytes),
+    ] {
+        output.line(format!(
+            "{what:<14} {:>12} {:>12} {:>8.2}×",
+            grouped(b),
+            grouped(a),
+            b as f64 / a.max(1) as f64
+        ));
+    }
+    let ms = |i: usize| timings.seconds[i].median * 1e3 / 8.0;
+    let speedup = timings.speedups[1];
+    output.line(format!(
+        "{:<14} {:>9.3} ms {:>9.3} ms {:>8.2}× ({:.2}–{:.2})",
+        "time an image",
+        ms(0),
+        ms(1),
+        speedup.median,
+        speedup.p10,
+        speedup.p90
+    ));
+    output.line(format!("{:<14} {:>10.2} % {:>10.2} %", "top-1", percent(top1), percent(small_top1)));
+    output.line(format!(
+        "{} channels went; proved on {} inputs, largest error {:.1e}; {:.1} s in all",
+        removed.len(),
+        proof.inputs,
+        proof.max_rel_err,
+        start.elapsed().as_secs_f64()
+    ));
+    output.line(format!("→ {}", args.output.display()));
+    output.result(&json!({
+        "device": who, "before": { "macs": macs, "params": params, "bytes": model.bytes, "top1": top1 },
+        "after": { "macs": small_macs, "params": small_params, "bytes": small.bytes, "top1": small_top1 },
+        "speedup": speedup, "proof": proof, "out": args.output,
+    }));
+    Ok(Answer::Yes)
+}

@@ -1,0 +1,101 @@
+//! `secateur eval`: accuracy, or agreement with a reference.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Answer;
+use super::args::{DataArgs, Global, tell_skipped};
+use super::output::Output;
+use crate::data::Dataset;
+use crate::data::metrics::{Accuracy, Agreement};
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::exec::session::Session;
+use crate::graph::Graph;
+use crate::onnx::Model;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The ONNX file.
+    model: PathBuf,
+    /// A network to compare with.
+    #[arg(long, value_name = "REF")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Images at once.
+    #[arg(long, value_name = "B")]
+    batch: Option<usize>,
+}
+
+/// What an evaluation found.
+#[derive(Debug)]
+pub(super) struct Evaluation {
+    pub(super) images: usize,
+    pub(super) accuracy: Accuracy,
+    pub(super) agreement: Option<Agreement>,
+}
+
+/// Runs a network, and a reference if there is one, over a data set.
+pub(super) fn evaluate(
+    graph: &Graph,
+    against: Option<&Graph>,
+    device: &Device,
+    data: &Dataset,
+    batch: Option<usize>,
+    output: &Output,
+) -> Result<Evaluation> {
+    let mut session = Session::plain(graph, device, batch)?;
+    let mut reference = against.map(|g| Session::plain(g, device, batch)).transpose()?;
+    let mut found = Evaluation {
+        images: 0,
+        accuracy: Accuracy::default(),
+        agreement: against.map(|_| Agreement::default()),
+    };
+    let port = session.plan.outputs.first();
+    let classes = port.map_or(1, |p| p.shape.iter().skip(1).product::<usize>()).max(1);
+    let classifies = port.is_some_and(|p| p.shape.iter().skip(2).all(|&d| d == 1)) && classes > 1;
+    let bar = output.progress("evaluating", data.len());
+    for images in data.batches(session.batch) {
+        let images = images?;
+        let got = session.predict(&images.data)?;
+        if let (Some(labels), true) = (&images.labels, classifies) {
+            found.accuracy.add(&got, classes, labels);
+        }
+        if let (Some(reference), Some(agreement)) = (&mut reference, &mut found.agreement) {
+            agreement.add(&reference.predict(&images.data)?, &got, classifies.then_some(classes));
+        }
+        found.images += images.count;
+        bar.inc(images.count as u64);
+    }
+    bar.finish_and_clear();
+    tell_skipped(data, output);
+    Ok(found)
+}
+
+pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
+    let graph = Graph::of(&Model::load(&args.model)?)?;
+    let against = args.against.as_ref().map(|p| Model::load(p).and_then(|m| Graph::of(&m))).transpose()?;
+    let data = args.data.open(&graph)?;
+    let device = global.open(output)?;
+    let found = evaluate(&graph, against.as_ref(), &device, &data, args.batch, output)?;
+    let (top1, top5) = (found.accuracy.top1(), found.accuracy.top5());
+    let percent = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{:.2} %", 100.0 * v));
+    output.line(format!("{} images  top-1 {}  top-5 {}", found.images, percent(top1), percent(top5)));
+    let a = found.agreement.as_ref();
+    if let Some(a) = a {
+        output.line(format!(
+            "against the reference: agreement {}  SNR {:.1} dB  largest error {:.3e}",
+            percent(a.agreement()),
+            a.snr_db(),
+            a.max_abs_err()
+        ));
+    }
+    output.result(&json!({
+        "images": found.images, "top1": top1, "top5": top5,
+        "agreement": a.and_then(Agreement::agreement), "kl": a.and_then(Agreement::kl),
+        "snr_db": a.map(Agreement::snr_db), "max_abs_err": a.map(Agreement::max_abs_err),
+    }));
+    Ok(Answer::Yes)
+}

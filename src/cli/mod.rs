@@ -1,0 +1,134 @@
+//! The command line: one file a verb, one voice for errors.
+
+mod args;
+mod bench;
+mod demo;
+mod devices;
+mod eval;
+mod inspect;
+mod network;
+mod output;
+mod profile;
+mod prune;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use output::Output;
+
+/// Makes trained convolutional networks smaller on the GPU you have: ONNX in, a smaller proved ONNX out.
+#[derive(Debug, Parser)]
+#[command(name = "secateur", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: args::Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Lists what can compute here, and what `auto` takes.
+    Devices,
+    /// Shows layers, MACs, parameters and knots, and what blocks a knot.
+    Inspect(inspect::Args),
+    /// One forward pass on arrays; writes every output as DIR/NAME.npy.
+    Run(network::RunArgs),
+    /// The network on the device against the f64 reference, step by step.
+    Check(network::CheckArgs),
+    /// Gathers the statistics of every layer over a calibration set.
+    Profile(profile::Args),
+    /// Prints a profile.
+    Show(profile::ShowArgs),
+    /// Scores and decides; writes the cut.
+    Plan(prune::PlanArgs),
+    /// Removes channels, proves the smaller network, writes it.
+    Prune(prune::PruneArgs),
+    /// Top-1 and top-5, or agreement with a reference network.
+    Eval(eval::Args),
+    /// Latency and throughput side by side, answers checked first.
+    Bench(bench::Args),
+    /// The whole street on what is built in: no file, network or GPU needed.
+    Demo(demo::Args),
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page.
+    Man,
+}
+
+/// What a verb found: done, or an honest no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Yes,
+    No,
+}
+
+/// Parses, runs, and gives the exit code: 0 done, 1 an honest no, 2 an error.
+pub fn main() -> ExitCode {
+    let wants_json = std::env::args_os().any(|a| a == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            if wants_json {
+                let text = error.render().to_string();
+                let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                Output::json_error(&Error::new(what).remedy("see `secateur --help`"));
+            }
+            // A closed stderr has no reader to tell.
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let output = Output::new(&cli.global);
+    match run(cli, &output) {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Err(error) => {
+            if output.json {
+                Output::json_error(&error);
+            }
+            output.error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli, output: &Output) -> Result<Answer> {
+    let global = &cli.global;
+    match cli.verb {
+        Verb::Devices => devices::run(output),
+        Verb::Inspect(args) => inspect::run(&args, output),
+        Verb::Run(args) => network::run(&args, global, output),
+        Verb::Check(args) => network::check(&args, global, output),
+        Verb::Profile(args) => profile::run(&args, global, output),
+        Verb::Show(args) => profile::show(&args, output),
+        Verb::Plan(args) => prune::plan(&args, global, output),
+        Verb::Prune(args) => prune::run(&args, global, output),
+        Verb::Eval(args) => eval::run(&args, global, output),
+        Verb::Bench(args) => bench::run(&args, global, output),
+        Verb::Demo(args) => demo::run(&args, global, output),
+        Verb::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "secateur", &mut text);
+            output.raw(&text);
+            Ok(Answer::Yes)
+        }
+        Verb::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut text)
+                .map_err(|e| Error::new("cannot render the manual page").got(e.to_string()))?;
+            output.raw(&text);
+            Ok(Answer::Yes)
+        }
+    }
+}

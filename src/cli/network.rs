@@ -1,0 +1,139 @@
+//! `secateur run` and `secateur check`: arrays in, arrays out, and is this driver right?
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Answer;
+use super::args::{DataArgs, Global};
+use super::output::Output;
+use crate::data::{read_npy_f32, write_npy_f32};
+use crate::error::{Error, Result};
+use crate::exec::check::{check as side_by_side, first_failing};
+use crate::exec::session::{Session, Wanted};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::tensor::show;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// The ONNX file.
+    model: PathBuf,
+    /// An input: NAME=FILE.npy, once for each.
+    #[arg(long, value_name = "NAME=FILE.npy", required = true)]
+    input: Vec<String>,
+    /// Where the outputs go.
+    #[arg(long, value_name = "DIR")]
+    output_dir: PathBuf,
+    /// Values inside the network that are written too.
+    #[arg(long, value_name = "VALUE", num_args = 1..)]
+    tap: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    /// The ONNX file.
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
+    let model = Model::load(&args.model)?;
+    let graph = Graph::of(&model)?;
+    let mut given: HashMap<String, (Vec<usize>, Vec<f32>)> = HashMap::new();
+    for text in &args.input {
+        let (name, file) = text.split_once('=').ok_or_else(|| {
+            Error::new("an input that is not NAME=FILE.npy")
+                .got(text.clone())
+                .remedy("write --input NAME=FILE.npy")
+        })?;
+        given.insert(name.to_owned(), read_npy_f32(file)?);
+    }
+    let shapes: HashMap<String, Vec<usize>> =
+        given.iter().map(|(n, (s, _))| (n.clone(), s.clone())).collect();
+    let mut inputs: Vec<&[f32]> = Vec::new();
+    for input in &graph.inputs {
+        let name = graph.name(input.value);
+        let (_, data) = given.get(name).ok_or_else(|| {
+            Error::new(format!("the input \"{name}\" is not given"))
+                .file(&args.model)
+                .expected(format!("--input {name}=FILE.npy of shape {}", input.show()))
+                .got(args.input.join(", "))
+        })?;
+        inputs.push(data);
+    }
+    let taps = args
+        .tap
+        .iter()
+        .map(|name| {
+            graph.value(name).ok_or_else(|| {
+                Error::new(format!("the network has no value \"{name}\""))
+                    .file(&args.model)
+                    .remedy("see the file's values in a viewer such as Netron")
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let device = global.open(output)?;
+    let wanted = Wanted { shapes, taps, ..Wanted::default() };
+    let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
+    let results = session.run(&inputs)?;
+    std::fs::create_dir_all(&args.output_dir)
+        .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
+    let mut written = Vec::new();
+    for (port, data) in session.plan.outputs.iter().zip(&results) {
+        let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        let file = args.output_dir.join(format!("{}.npy", port.name.chars().map(safe).collect::<String>()));
+        write_npy_f32(&file, &port.shape, data)?;
+        output.line(format!("{}  {}  {}", port.name, show(&port.shape), file.display()));
+        written.push(json!({ "name": port.name, "shape": port.shape, "file": file }));
+    }
+    output.result(&json!({ "device": device.describe(), "outputs": written }));
+    Ok(Answer::Yes)
+}
+
+pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
+    let model = Model::load(&args.model)?;
+    let graph = Graph::of(&model)?;
+    let device = global.open(output)?;
+    let session = Session::plain(&graph, &device, Some(1))?;
+    let inputs: Vec<Vec<f32>> = if args.data.data.is_some() {
+        let batch = args.data.open(&graph)?.batches(1).next().transpose()?;
+        vec![batch.ok_or_else(|| Error::new("no image could be read"))?.data]
+    } else {
+        let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
+        session.plan.inputs.iter().map(|p| wave(p.shape.iter().product())).collect()
+    };
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let checks = side_by_side(&session.plan, &device, &inputs)?;
+    for c in &checks {
+        let mark = if c.verdict.passed() { "ok  " } else { "FAIL" };
+        output.line(format!(
+            "{mark} {:<12} {:>9.1e} {:>9.1e}  {}",
+            c.kernel, c.verdict.max_rel_err, c.drift, c.node
+        ));
+    }
+    let failing = first_failing(&checks);
+    let drift = checks.last().map_or(0.0, |c| c.drift);
+    output.result(&json!({
+        "device": device.describe(),
+        "steps": checks.len(),
+        "passed": failing.is_none(),
+        "first_failing": failing.map(|c| json!({ "node": c.node, "kernel": c.kernel, "verdict": c.verdict.to_string() })),
+        "drift": drift,
+    }));
+    match failing {
+        None => {
+            output.line(format!(
+                "{} steps agree with the reference; drift at the end {drift:.1e}",
+                checks.len()
+            ));
+            Ok(Answer::Yes)
+        }
+        Some(c) => {
+            output.line(format!("the first step that is wrong: {} ({}): {}", c.node, c.kernel, c.verdict));
+            Ok(Answer::No)
+        }
+    }
+}

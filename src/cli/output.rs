@@ -1,0 +1,117 @@
+//! What goes where: results to stdout, progress, notes and errors to stderr; a broken pipe is quiet.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::args::{Color, Global};
+use crate::error::Error;
+
+/// The sink of a run.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    quiet: bool,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        match global.color {
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+            Color::Auto => {}
+        }
+        Self { json: global.json, quiet: global.quiet }
+    }
+
+    /// Bytes to stdout. A reader that has gone is no error.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        let mut out = anstream::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// A line for people, unless JSON was asked for.
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
+        if !self.json {
+            self.raw(format!("{}\n", text.as_ref()).as_bytes());
+        }
+    }
+
+    /// The result as JSON, if that was asked for.
+    pub(crate) fn result(&self, value: &Value) {
+        if self.json {
+            self.raw(format!("{value}\n").as_bytes());
+        }
+    }
+
+    /// A note on stderr.
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr(), "note: {}", text.as_ref());
+        }
+    }
+
+    /// An error on stderr.
+    pub(crate) fn error(&self, error: &Error) {
+        let _ = writeln!(anstream::stderr(), "error: {error}");
+    }
+
+    /// An error as the one JSON object on stdout.
+    pub(crate) fn json_error(error: &Error) {
+        let mut fields = json!({ "message": error.message() });
+        let more = [
+            ("node", error.node_name().map(str::to_owned)),
+            ("file", error.file_path().map(|p| p.display().to_string())),
+            ("remedy", error.remedy_text().map(str::to_owned)),
+        ];
+        for (name, value) in more {
+            if let Some(value) = value {
+                fields[name] = json!(value);
+            }
+        }
+        let _ = writeln!(std::io::stdout(), "{}", json!({ "error": fields }));
+    }
+
+    /// A progress bar on stderr that shows itself when the work takes longer than a second.
+    pub(crate) fn progress(&self, what: &str, total: usize) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(5));
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_secs(1));
+        bar
+    }
+}
+
+/// `1,234,567`.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3 M`: a number that people compare.
+pub(crate) fn short(n: u64) -> String {
+    let x = n as f64;
+    match n {
+        0..10_000 => n.to_string(),
+        10_000..1_000_000 => format!("{:.1} k", x / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} M", x / 1e6),
+        _ => format!("{:.2} G", x / 1e9),
+    }
+}

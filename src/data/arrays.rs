@@ -1,0 +1,418 @@
+//! NumPy's files: `.npy` arrays and `.npz` archives of them.
+//!
+//! The header of an array is a promise about its length. It is held against the length that the file or
+//! the archive really has before a byte is allocated, so a damaged or hostile file costs an error and no
+//! memory. Arrays in `.npy` files that are in C order stay on disk and are read piece by piece.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use half::f16;
+
+use crate::error::{Error, Result};
+use crate::tensor::{elements, show, strides};
+
+/// Deflate cannot do better than this; an archive that claims more is lying.
+const BEST_DEFLATE: u64 = 1032;
+/// More than any honest header; NumPy itself stops at 10,000 bytes.
+const LONGEST_HEADER: usize = 1 << 16;
+
+/// The type of an array's elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Element {
+    pub(super) kind: Kind,
+    /// Bytes of one element.
+    pub(super) size: usize,
+    big_endian: bool,
+}
+
+/// What the bytes of an element mean.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Bool,
+    Int,
+    Uint,
+    Float,
+}
+
+impl Element {
+    pub(super) const U8: Self = Self { kind: Kind::Uint, size: 1, big_endian: false };
+
+    /// From NumPy's notation: byte order, kind, size; such as `<f4`.
+    fn parse(descr: &str) -> Option<Self> {
+        let mut chars = descr.chars();
+        let big_endian = match chars.next()? {
+            '<' | '|' => false,
+            '>' => true,
+            '=' => cfg!(target_endian = "big"),
+            _ => return None,
+        };
+        let kind = match chars.next()? {
+            'b' => Kind::Bool,
+            'i' => Kind::Int,
+            'u' => Kind::Uint,
+            'f' => Kind::Float,
+            _ => return None,
+        };
+        let size = chars.as_str().parse().ok()?;
+        let known = match kind {
+            Kind::Bool => size == 1,
+            Kind::Int | Kind::Uint => matches!(size, 1 | 2 | 4 | 8),
+            Kind::Float => matches!(size, 2 | 4 | 8),
+        };
+        known.then_some(Self { kind, size, big_endian })
+    }
+
+    pub(super) fn name(self) -> String {
+        match self.kind {
+            Kind::Bool => "bool".to_owned(),
+            Kind::Int => format!("i{}", 8 * self.size),
+            Kind::Uint => format!("u{}", 8 * self.size),
+            Kind::Float => format!("f{}", 8 * self.size),
+        }
+    }
+
+    pub(super) fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
+        let big = self.big_endian;
+        match (self.kind, self.size) {
+            (Kind::Float, 2) => each(bytes, big, |b| f16::from_le_bytes(b).to_f32()),
+            (Kind::Float, 4) => each(bytes, big, f32::from_le_bytes),
+            (Kind::Float, _) => each(bytes, big, |b| f64::from_le_bytes(b) as f32),
+            (Kind::Uint, 8) => each(bytes, big, |b| u64::from_le_bytes(b) as f32),
+            _ => self.to_i64(bytes).into_iter().map(|v| v as f32).collect(),
+        }
+    }
+
+    /// Floats lose their fraction: the caller asks for integers only.
+    pub(super) fn to_i64(self, bytes: &[u8]) -> Vec<i64> {
+        let big = self.big_endian;
+        match (self.kind, self.size) {
+            (Kind::Bool, _) => bytes.iter().map(|&b| i64::from(b != 0)).collect(),
+            (Kind::Int, 1) => each(bytes, big, |b| i8::from_le_bytes(b).into()),
+            (Kind::Int, 2) => each(bytes, big, |b| i16::from_le_bytes(b).into()),
+            (Kind::Int, 4) => each(bytes, big, |b| i32::from_le_bytes(b).into()),
+            (Kind::Int, _) => each(bytes, big, i64::from_le_bytes),
+            (Kind::Uint, 1) => each(bytes, big, |b| u8::from_le_bytes(b).into()),
+            (Kind::Uint, 2) => each(bytes, big, |b| u16::from_le_bytes(b).into()),
+            (Kind::Uint, 4) => each(bytes, big, |b| u32::from_le_bytes(b).into()),
+            (Kind::Uint, _) => each(bytes, big, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX)),
+            (Kind::Float, _) => self.to_f32(bytes).into_iter().map(|v| v as i64).collect(),
+        }
+    }
+}
+
+fn each<const N: usize, T>(bytes: &[u8], big_endian: bool, value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks
+        .iter()
+        .map(|&chunk| {
+            let mut chunk = chunk;
+            if big_endian {
+                chunk.reverse();
+            }
+            value(chunk)
+        })
+        .collect()
+}
+
+/// A row-major array whose length is known to be true.
+#[derive(Debug, Clone)]
+pub(super) struct Array {
+    pub(super) element: Element,
+    pub(super) shape: Vec<usize>,
+    store: Store,
+}
+
+#[derive(Debug, Clone)]
+enum Store {
+    Memory(Arc<Vec<u8>>),
+    Disk { path: PathBuf, offset: u64 },
+}
+
+impl Array {
+    /// An array in memory; `None` when the bytes do not fill the shape.
+    pub(super) fn new(element: Element, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
+        let expected = elements(&shape)?.checked_mul(element.size)?;
+        (expected == bytes.len()).then(|| Self { element, shape, store: Store::Memory(Arc::new(bytes)) })
+    }
+
+    /// The bytes of the entries `range` along the first axis.
+    pub(super) fn rows(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        let row = self.shape.iter().skip(1).product::<usize>() * self.element.size;
+        let bytes = range.start * row..range.end * row;
+        match &self.store {
+            Store::Memory(all) => Ok(Cow::Borrowed(&all[bytes])),
+            Store::Disk { path, offset } => {
+                let read = || -> std::io::Result<Vec<u8>> {
+                    let mut file = File::open(path)?;
+                    file.seek(SeekFrom::Start(offset + bytes.start as u64))?;
+                    let mut buffer = vec![0; bytes.len()];
+                    file.read_exact(&mut buffer)?;
+                    Ok(buffer)
+                };
+                read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, &e))
+            }
+        }
+    }
+
+    fn whole(&self) -> Result<Cow<'_, [u8]>> {
+        // A scalar has one row.
+        self.rows(0..self.shape.first().copied().unwrap_or(1))
+    }
+
+    /// Every element as an integer, or an error when they are not integers.
+    pub(super) fn integers(&self) -> Result<Vec<i64>> {
+        if self.element.kind == Kind::Float {
+            return Err(Error::new("the labels are not integers").got(self.element.name()));
+        }
+        Ok(self.element.to_i64(&self.whole()?))
+    }
+}
+
+struct Header {
+    element: Element,
+    column_major: bool,
+    shape: Vec<usize>,
+    /// Bytes before the first element.
+    offset: u64,
+    /// Bytes of all the elements.
+    payload: u64,
+}
+
+impl Header {
+    fn read(reader: &mut impl Read) -> Result<Self> {
+        let broken =
+            |what: &str| Error::new(format!("not a NumPy array: {what}")).remedy("write it with numpy.save");
+        let mut start = [0; 8];
+        reader.read_exact(&mut start).map_err(|_| broken("the file is too short"))?;
+        if &start[..6] != b"\x93NUMPY" {
+            return Err(broken("it does not start with \\x93NUMPY"));
+        }
+        let wide = start[6] >= 2;
+        let mut length = [0; 4];
+        reader
+            .read_exact(&mut length[..if wide { 4 } else { 2 }])
+            .map_err(|_| broken("the file ends in the header"))?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > LONGEST_HEADER {
+            return Err(broken("its header is absurdly long"));
+        }
+        let mut text = vec![0; length];
+        reader.read_exact(&mut text).map_err(|_| broken("the file ends in the header"))?;
+        let text = String::from_utf8_lossy(&text);
+        let fields = Self::fields(&text).ok_or_else(|| broken("its header cannot be read"));
+        let (descr, column_major, shape) = fields?;
+        let element = Element::parse(descr).ok_or_else(|| {
+            Error::new("an array of a type that is not known here")
+                .expected("bool, integers or floats")
+                .got(descr)
+                .remedy("convert it with astype('float32') or astype('uint8')")
+        })?;
+        let payload = elements(&shape)
+            .and_then(|n| n.checked_mul(element.size))
+            .ok_or_else(|| broken("its shape is larger than memory can be"))? as u64;
+        let offset = (if wide { 12 } else { 10 }) + length as u64;
+        Ok(Self { element, column_major, shape, offset, payload })
+    }
+
+    /// The three fields of the Python dictionary that the header is: type, order, shape.
+    fn fields(text: &str) -> Option<(&str, bool, Vec<usize>)> {
+        let after = |key: &str| {
+            let (_, rest) = text.split_once(&format!("'{key}'"))?;
+            rest.trim_start().strip_prefix(':').map(str::trim_start)
+        };
+        let descr = after("descr")?;
+        let descr = match descr.strip_prefix('\'') {
+            Some(quoted) => quoted.split('\'').next()?,
+            None => descr.split(']').next()?, // a structured type, which no Element is
+        };
+        let column_major = match after("fortran_order")? {
+            t if t.starts_with("True") => true,
+            t if t.starts_with("False") => false,
+            _ => return None,
+        };
+        let (shape, _) = after("shape")?.strip_prefix('(')?.split_once(')')?;
+        let shape = shape.split(',').map(str::trim).filter(|d| !d.is_empty());
+        let shape = shape.map(|d| d.trim_end_matches('L').parse().ok()).collect::<Option<Vec<usize>>>()?;
+        Some((descr, column_major, shape))
+    }
+
+    fn promised(&self, actual: u64) -> Result<()> {
+        let expected = self.offset + self.payload;
+        if actual == expected {
+            return Ok(());
+        }
+        Err(Error::new(format!("the array's header promises {} elements", show(&self.shape)))
+            .expected(format!("{expected} bytes"))
+            .got(format!("{actual} bytes"))
+            .remedy("the file is damaged or was cut short; write or download it again"))
+    }
+
+    /// Reads the elements and brings them into row-major order.
+    fn load(self, reader: &mut impl Read, doing: &str, path: &Path) -> Result<Array> {
+        let bytes = read_exactly(reader, self.payload, doing, path)?;
+        let bytes = if self.column_major { row_major(&bytes, &self.shape, self.element.size) } else { bytes };
+        let array = Array::new(self.element, self.shape, bytes);
+        array.ok_or_else(|| Error::new("an array that does not fill its shape").file(path))
+    }
+}
+
+/// Reads `length` bytes and no more; that the source can hold so many was checked before.
+pub(super) fn read_exactly(reader: &mut impl Read, length: u64, doing: &str, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let room = usize::try_from(length).ok().is_some_and(|n| bytes.try_reserve_exact(n).is_ok());
+    if !room {
+        return Err(Error::new(format!("no memory for an array of {length} bytes"))
+            .file(path)
+            .remedy("save it as .npy in C order, which is read piece by piece"));
+    }
+    // One byte more than promised: reaching the end makes gzip and zip verify their checksums.
+    let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, &e))?;
+    if read as u64 != length {
+        let got = if read as u64 > length { "more".to_owned() } else { format!("{read} bytes") };
+        return Err(Error::new(format!("cannot {doing}: its length is not what its header promises"))
+            .file(path)
+            .expected(format!("{length} bytes"))
+            .got(got)
+            .remedy("the file is damaged or was cut short; write or download it again"));
+    }
+    Ok(bytes)
+}
+
+/// Whether `packed` bytes of deflate can hold `unpacked` bytes, with room for the container.
+pub(super) fn plausible(packed: u64, unpacked: u64) -> bool {
+    unpacked <= packed.saturating_mul(BEST_DEFLATE).saturating_add(1024)
+}
+
+fn row_major(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
+    let from: Vec<usize> = shape
+        .iter()
+        .scan(1, |stride, &d| {
+            let this = *stride;
+            *stride *= d;
+            Some(this)
+        })
+        .collect();
+    let to = strides(shape);
+    let mut out = Vec::with_capacity(bytes.len());
+    for index in 0..bytes.len() / size {
+        let mut rest = index;
+        let mut at = 0;
+        for (&stride, &step) in to.iter().zip(&from) {
+            at += rest / stride as usize * step;
+            rest %= stride as usize;
+        }
+        out.extend_from_slice(&bytes[at * size..(at + 1) * size]);
+    }
+    out
+}
+
+/// Opens a `.npy` file. In C order it stays on disk.
+pub(super) fn open_npy(path: &Path) -> Result<Array> {
+    let file = File::open(path).map_err(|e| Error::io("open the array", path, &e))?;
+    let actual = file.metadata().map_err(|e| Error::io("open the array", path, &e))?.len();
+    let mut reader = BufReader::new(file);
+    let header = Header::read(&mut reader).map_err(|e| e.file(path))?;
+    header.promised(actual).map_err(|e| e.file(path))?;
+    if header.column_major {
+        return header.load(&mut reader, "read the array", path);
+    }
+    let store = Store::Disk { path: path.to_path_buf(), offset: header.offset };
+    Ok(Array { element: header.element, shape: header.shape, store })
+}
+
+/// The arrays `images` and `labels` of a `.npz` archive.
+pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
+    let bad = |e: zip::result::ZipError| {
+        Error::new("cannot read the archive")
+            .file(path)
+            .got(e.to_string())
+            .remedy("write it with numpy.savez or numpy.savez_compressed")
+    };
+    let file = File::open(path).map_err(|e| Error::io("open the archive", path, &e))?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(bad)?;
+    let mut array = |name: &str| -> Result<Option<Array>> {
+        let entry = format!("{name}.npy");
+        let Some(index) = archive.index_for_name(&entry) else { return Ok(None) };
+        let mut entry = archive.by_index(index).map_err(bad)?;
+        let (packed, unpacked) = (entry.compressed_size(), entry.size());
+        let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
+        let header = Header::read(&mut entry).map_err(named)?;
+        header.promised(unpacked).map_err(named)?;
+        if !plausible(packed, unpacked) {
+            return Err(named(
+                Error::new("its size is a lie")
+                    .expected(format!("at most what {packed} packed bytes can hold"))
+                    .got(format!("{unpacked} bytes"))
+                    .remedy("the file is damaged or hostile; write it again"),
+            ));
+        }
+        header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
+    };
+    let images = array("images")?;
+    let labels = array("labels")?;
+    if let Some(images) = images {
+        return Ok((images, labels));
+    }
+    let names: Vec<_> =
+        archive.file_names().flatten().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
+    Err(Error::new("the archive has no array \"images\"")
+        .file(path)
+        .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
+        .remedy("numpy.savez(FILE, images=…, labels=…)"))
+}
+
+/// Reads a `.npy` file of any numeric type, in C or Fortran order: its shape, and its elements in
+/// row-major order, rounded to `f32`.
+///
+/// # Errors
+/// When the file cannot be read, is no NumPy array, or is not as long as its header says.
+pub fn read_npy_f32(path: impl AsRef<Path>) -> Result<(Vec<usize>, Vec<f32>)> {
+    let array = open_npy(path.as_ref())?;
+    let data = array.element.to_f32(&array.whole()?);
+    Ok((array.shape, data))
+}
+
+/// Writes `data`, row-major in `shape`, as a `.npy` file of `f32`. The file appears whole or not at all.
+///
+/// # Errors
+/// When the data does not fill the shape, or the file cannot be written.
+pub fn write_npy_f32(path: impl AsRef<Path>, shape: &[usize], data: &[f32]) -> Result<()> {
+    let path = path.as_ref();
+    if elements(shape) != Some(data.len()) {
+        return Err(Error::new("an array that does not fill its shape")
+            .file(path)
+            .expected(show(shape))
+            .got(format!("{} elements", data.len())));
+    }
+    let dims: String = shape.iter().map(|d| format!("{d}, ")).collect();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
+    // The elements start at a multiple of 64 bytes: 10 before the text, a line feed after it.
+    let padding = (64 - (10 + header.len() + 1) % 64) % 64;
+    header.push_str(&" ".repeat(padding));
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(|_| Error::new("an array of too many dimensions"))?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        // Private by default; here the umask decides, as for any file that a program writes.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(b"\x93NUMPY\x01\x00")?;
+        file.write_all(&length.to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        if cfg!(target_endian = "little") {
+            file.write_all(bytemuck::cast_slice(data))?;
+        } else {
+            file.write_all(&data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
+        }
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|e| Error::io("write the array", path, &e))
+}

@@ -1,0 +1,124 @@
+//! Batches, decoded one ahead: while the network computes on one batch, a thread prepares the next.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+
+use super::Inner;
+use super::picture::Frame;
+use crate::error::{Error, Result};
+
+/// Some images, ready for the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The place of its first image in the data set (shard): an index into `Dataset::labels`. Images that
+    /// were skipped leave gaps, so later images need not be at `first + 1` and so on.
+    pub first: usize,
+    /// How many images it has: at least one, and fewer than asked for at the end of the set, after images
+    /// that were skipped, and before an image of another size where the network's size is free.
+    pub count: usize,
+    /// `count`×C×H×W, or `count`×H×W×C for a network that takes it so.
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub data: Vec<f32>,
+    /// The labels of the `count` images.
+    pub labels: Option<Vec<u32>>,
+}
+
+/// The iterator over a data set's batches. It ends after an error.
+///
+/// Decoding uses rayon's pool from a thread of its own: do not drain it inside a task of that pool.
+#[derive(Debug)]
+pub struct Batches {
+    receiver: Option<Receiver<Result<Batch>>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Batches {
+    pub(super) fn new(inner: Arc<Inner>, batch: usize) -> Self {
+        let (sender, receiver) = sync_channel(1);
+        let work = move || {
+            if let Err(error) = produce(&inner, batch.max(1), &sender) {
+                // Nobody listens when the iterator was dropped, and that is fine.
+                let _ = sender.send(Err(error));
+            }
+        };
+        Self { receiver: Some(receiver), worker: Some(std::thread::spawn(work)) }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Ok(batch) = self.receiver.as_ref()?.recv() {
+            return Some(batch);
+        }
+        self.receiver = None;
+        let panicked = self.worker.take()?.join().is_err();
+        panicked.then(|| {
+            Err(Error::new("decoding an image panicked").remedy("re-encode the images, and report this"))
+        })
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Without a receiver the worker stops after the batch that it is at.
+        self.receiver = None;
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+    }
+}
+
+fn produce(inner: &Inner, batch: usize, sender: &SyncSender<Result<Batch>>) -> Result<()> {
+    let mut unreadable = None;
+    let mut readable = false;
+    for start in inner.range.clone().step_by(batch) {
+        let end = inner.range.end.min(start.saturating_add(batch));
+        let mut good: Vec<(usize, Frame)> = Vec::with_capacity(end - start);
+        for (index, frame) in (start..end).zip(inner.source.frames(start..end, &inner.pipeline)?) {
+            match frame {
+                Ok(frame) => good.push((index - inner.range.start, frame)),
+                Err((file, reason)) if inner.strict => {
+                    return Err(Error::new("an image cannot be decoded")
+                        .file(file)
+                        .got(reason)
+                        .remedy("replace or remove it, or leave out --strict to skip such images"));
+                }
+                Err(skipped) => {
+                    unreadable.get_or_insert_with(|| skipped.clone());
+                    inner.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(index, skipped);
+                }
+            }
+        }
+        readable |= !good.is_empty();
+        // Where the network's size is free, images of several sizes go in batches of one size each.
+        for group in good.chunk_by(|a, b| a.1.shape == b.1.shape) {
+            if sender.send(Ok(collate(inner, group))).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    match unreadable {
+        Some((file, reason)) if !readable => {
+            Err(Error::new(format!("none of the {} images can be read", inner.range.len()))
+                .file(file)
+                .got(reason)
+                .remedy("check that these are images that open elsewhere"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn collate(inner: &Inner, group: &[(usize, Frame)]) -> Batch {
+    let (first, frame) = &group[0];
+    let mut data = Vec::with_capacity(group.len() * frame.data.len());
+    for (_, frame) in group {
+        data.extend_from_slice(&frame.data);
+    }
+    let labels = inner.labels.as_ref().map(|labels| group.iter().map(|(index, _)| labels[*index]).collect());
+    let shape = std::iter::once(group.len()).chain(frame.shape.iter().copied()).collect();
+    Batch { first: *first, count: group.len(), shape, data, labels }
+}

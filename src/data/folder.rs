@@ -1,0 +1,165 @@
+//! Folders of images: which files, in which order, with which labels.
+//!
+//! Class folders are dealt out in turn (first image of every class, second image of every class, …), so
+//! that the first N images of such a set are a fair sample of its classes, not one class.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What can be read, in the words of the error that says that nothing was found.
+pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images (flat, flat with \
+     labels.csv, or one subfolder a class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
+
+const EXTENSIONS: [&str; 12] =
+    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "pnm", "ppm", "pgm", "pbm"];
+
+/// The images of a set in their order, and their labels before any offset.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) labels: Option<Vec<i64>>,
+}
+
+/// Whether the name is that of an image.
+pub(super) fn is_image(path: &Path) -> bool {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+}
+
+/// The entries of a folder that are not hidden, sorted by name.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let io = |e: std::io::Error| Error::io("list the folder", folder, &e);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Lists the images of a folder; empty when there are none. `classes` is a file of class names.
+pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
+    let classes = classes.map(class_names).transpose()?;
+    let entries = entries(folder)?;
+    let flat: Vec<PathBuf> = entries.iter().filter(|p| is_image(p) && p.is_file()).cloned().collect();
+    let csv = folder.join("labels.csv");
+    if csv.is_file() {
+        return labelled(folder, &csv, &flat, classes.as_ref());
+    }
+    let mut groups = Vec::new();
+    for class in entries.iter().filter(|p| p.is_dir()) {
+        let mut images = Vec::new();
+        collect(class, &mut images)?;
+        groups.push((class, images));
+    }
+    if groups.iter().all(|(_, images)| images.is_empty()) {
+        return Ok(Listing { files: flat, labels: None });
+    }
+    if !flat.is_empty() {
+        return Err(Error::new("the folder has images beside class folders")
+            .file(folder)
+            .expected("images only, or one subfolder a class")
+            .got(format!("{} images, and folders with images", flat.len()))
+            .remedy("name the subfolder that is meant, or move the images away"));
+    }
+    let mut rounds: BTreeMap<(usize, usize), (PathBuf, i64)> = BTreeMap::new();
+    for (position, (class, images)) in groups.into_iter().enumerate() {
+        let name = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let label = match &classes {
+            None => position as i64,
+            Some(_) if images.is_empty() => continue,
+            Some(names) => *names.get(&name).ok_or_else(|| {
+                Error::new(format!("the class list does not name the folder \"{name}\""))
+                    .file(class)
+                    .remedy("add it to the file of --classes, one class name per line")
+            })?,
+        };
+        rounds.extend(images.into_iter().enumerate().map(|(round, p)| ((round, position), (p, label))));
+    }
+    let (files, labels) = rounds.into_values().unzip();
+    Ok(Listing { files, labels: Some(labels) })
+}
+
+/// All images under a class folder. Links to folders are not followed, so there are no circles.
+fn collect(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
+    for path in entries(folder)? {
+        if path.is_dir() {
+            if !path.is_symlink() {
+                collect(&path, images)?;
+            }
+        } else if is_image(&path) {
+            images.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Class names to indices: one name per line.
+fn class_names(path: &Path) -> Result<HashMap<String, i64>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, &e))?;
+    let mut names = HashMap::new();
+    for (index, name) in text.trim_end().lines().enumerate() {
+        if names.insert(name.trim().to_owned(), index as i64).is_some() {
+            return Err(Error::new(format!("the class \"{}\" is named twice", name.trim()))
+                .file(path)
+                .remedy("one class name per line, each once: the line's place is the class index"));
+        }
+    }
+    Ok(names)
+}
+
+/// A flat folder whose `labels.csv` must name every image of it exactly once, and no other.
+fn labelled(
+    folder: &Path,
+    csv: &Path,
+    flat: &[PathBuf],
+    classes: Option<&HashMap<String, i64>>,
+) -> Result<Listing> {
+    let bad =
+        |what: String| Error::new(what).file(csv).remedy("give it the columns file,label: one row an image");
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(csv).map_err(|e| bad(e.to_string()))?;
+    let header = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
+    let column = |name: &str| {
+        let found = header.iter().position(|h| h.trim_start_matches('\u{feff}') == name);
+        found.ok_or_else(|| {
+            bad(format!("there is no column \"{name}\"")).got(header.iter().collect::<Vec<_>>().join(","))
+        })
+    };
+    let (file, label) = (column("file")?, column("label")?);
+    let mut rows = BTreeMap::new();
+    for (index, record) in reader.records().enumerate() {
+        let line = index + 2;
+        let record = record.map_err(|e| bad(e.to_string()))?;
+        // A row that is too short is an error of the reader already.
+        let (name, text) = (record.get(file).unwrap_or_default(), record.get(label).unwrap_or_default());
+        let by_name = || classes.and_then(|c| c.get(text)).copied();
+        let value = text.parse().ok().or_else(by_name).ok_or_else(|| {
+            bad(format!("line {line} has no integer as its label"))
+                .expected("a class index")
+                .got(format!("{text:?}"))
+        })?;
+        let path = folder.join(name);
+        if name.is_empty() || !path.is_file() {
+            return Err(Error::new(format!("line {line} names a file that is not there"))
+                .file(csv)
+                .got(format!("{name:?}"))
+                .remedy("remove the row, or put the image beside labels.csv"));
+        }
+        if rows.insert(path, value).is_some() {
+            return Err(bad(format!("line {line} names \"{name}\" a second time")));
+        }
+    }
+    let missing: BTreeSet<&PathBuf> = flat.iter().filter(|p| !rows.contains_key(*p)).collect();
+    if let Some(first) = missing.first() {
+        let name = first.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        return Err(bad(format!("{} of the folder's images have no row, such as \"{name}\"", missing.len())));
+    }
+    let (files, labels) = rows.into_iter().unzip();
+    Ok(Listing { files, labels: Some(labels) })
+}

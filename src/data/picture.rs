@@ -1,0 +1,213 @@
+//! One image on its way from the file to the network: decode, colour, resize, crop, normalise.
+//!
+//! Images stay in bytes until the last step, as in Pillow and torchvision, whose results these are: the
+//! resampling is Pillow's (each pass rounds to bytes), the luma is Pillow's `convert("L")`, the sizes and
+//! offsets are torchvision's, alpha is dropped and EXIF orientation ignored as both do.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::recipe::{Input, Layout, Order, Preprocessing, Resize, Size};
+use crate::error::{Error, Result};
+
+/// More pixels than any sensible image is resized to; a very long and thin one asks for more.
+const MOST_PIXELS: usize = 1 << 28;
+
+/// An image whose element (channel, row, column) lies at the strides' scalar product with these.
+pub(super) struct Picture<'a> {
+    size: Size,
+    channels: usize,
+    strides: [usize; 3],
+    pixels: Pixels<'a>,
+}
+
+pub(super) enum Pixels<'a> {
+    Bytes(Cow<'a, [u8]>),
+    Floats(Vec<f32>),
+}
+
+impl<'a> Picture<'a> {
+    /// An image in an array: channels first or last.
+    pub(super) fn new(pixels: Pixels<'a>, size: Size, channels: usize, layout: Layout) -> Self {
+        Self { size, channels, strides: strides(layout, size, channels), pixels }
+    }
+
+    /// Decodes a file, in one grey channel if the network has one, else in colour. The error is one line.
+    pub(super) fn decode(path: &Path, channels: usize) -> Result<Self, String> {
+        let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
+        let decoded = reader.map_err(|e| e.to_string())?.decode().map_err(|e| e.to_string())?;
+        let size = Size { height: decoded.height() as usize, width: decoded.width() as usize };
+        let (held, bytes) = if decoded.color().has_color() {
+            (3, decoded.into_rgb8().into_raw())
+        } else {
+            (1, decoded.into_luma8().into_raw())
+        };
+        let picture = Self::new(Pixels::Bytes(bytes.into()), size, held, Layout::Nhwc);
+        Ok(picture.in_channels(channels))
+    }
+
+    /// Grey to colour or colour to grey, where the counts ask for it.
+    fn in_channels(mut self, channels: usize) -> Self {
+        let Pixels::Bytes(bytes) = &self.pixels else { return self };
+        match (self.channels, channels) {
+            // The same plane three times: no need to copy it.
+            (1, 3) => {
+                self.strides[0] = 0;
+                self.channels = 3;
+                self
+            }
+            (3, 1) => {
+                let luma = |[r, g, b]: [u32; 3]| ((19_595 * r + 38_470 * g + 7_471 * b + 0x8000) >> 16) as u8;
+                let [sc, sy, sx] = self.strides;
+                let mut grey = Vec::with_capacity(self.size.height * self.size.width);
+                for y in 0..self.size.height {
+                    let at = (0..self.size.width).map(|x| y * sy + x * sx);
+                    grey.extend(at.map(|i| luma([0, sc, 2 * sc].map(|c| u32::from(bytes[i + c])))));
+                }
+                Self::new(Pixels::Bytes(grey.into()), self.size, 1, Layout::Nchw)
+            }
+            _ => self,
+        }
+    }
+
+    /// Resized to `size`, by Pillow's antialiased bilinear filter.
+    fn resized(self, size: Size) -> Result<Self> {
+        if size == self.size {
+            return Ok(self);
+        }
+        let Pixels::Bytes(bytes) = &self.pixels else {
+            return Err(Error::new("arrays of floats are not resized")
+                .expected(size.to_string())
+                .got(self.size.to_string())
+                .remedy("resize them beforehand, or store them as u8"));
+        };
+        if size.height.saturating_mul(size.width) > MOST_PIXELS {
+            return Err(Error::new("an image too long and thin to be resized").got(self.size.to_string()));
+        }
+        if self.channels == 3 && self.strides == strides(Layout::Nhwc, self.size, 3) {
+            let bytes = resample(bytes, self.size, size, PixelType::U8x3)?;
+            return Ok(Self::new(Pixels::Bytes(bytes.into()), size, 3, Layout::Nhwc));
+        }
+        let [sc, sy, sx] = self.strides;
+        // A grey plane that is seen three times is resized once.
+        let held = if sc == 0 { 1 } else { self.channels };
+        let mut planes = Vec::with_capacity(held * size.height * size.width);
+        for c in 0..held {
+            let places =
+                (0..self.size.height).flat_map(|y| (0..self.size.width).map(move |x| y * sy + x * sx));
+            let plane: Vec<u8> = places.map(|i| bytes[c * sc + i]).collect();
+            planes.extend(resample(&plane, self.size, size, PixelType::U8)?);
+        }
+        Ok(Self::new(Pixels::Bytes(planes.into()), size, held, Layout::Nchw).in_channels(self.channels))
+    }
+}
+
+fn strides(layout: Layout, size: Size, channels: usize) -> [usize; 3] {
+    match layout {
+        Layout::Nchw => [size.height * size.width, size.width, 1],
+        Layout::Nhwc => [1, size.width * channels, channels],
+    }
+}
+
+fn resample(bytes: &[u8], from: Size, to: Size, pixels: PixelType) -> Result<Vec<u8>> {
+    let bad = |e: &dyn std::fmt::Display| {
+        Error::new(format!("cannot resize from {from} to {to}")).got(e.to_string())
+    };
+    let source = ImageRef::new(from.width as u32, from.height as u32, bytes, pixels).map_err(|e| bad(&e))?;
+    let mut target = Image::new(to.width as u32, to.height as u32, pixels);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize(&source, &mut target, &options).map_err(|e| bad(&e))?;
+    Ok(target.into_vec())
+}
+
+/// What the network gets of one image.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// Of one image, without the batch axis.
+    pub(super) shape: Vec<usize>,
+    /// Row-major.
+    pub(super) data: Vec<f32>,
+}
+
+/// A recipe made ready for one network: a byte is normalised by looking it up.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) recipe: Preprocessing,
+    input: Input,
+    tables: Vec<[f32; 256]>,
+}
+
+impl Pipeline {
+    pub(super) fn new(recipe: Preprocessing, input: Input) -> Self {
+        let table = |c| std::array::from_fn(|v| recipe.normalise(v as f32, c));
+        let tables = (0..recipe.channels).map(table).collect();
+        Self { recipe, input, tables }
+    }
+
+    /// Applies the recipe. An error here is one of the recipe, not of the image.
+    pub(super) fn apply(&self, picture: Picture<'_>) -> Result<Frame> {
+        let recipe = &self.recipe;
+        let picture = picture.in_channels(recipe.channels);
+        let target = match recipe.resize {
+            None => picture.size,
+            Some(Resize::Exact(size)) => size,
+            Some(Resize::Shorter(side)) => shorter_to(side, picture.size),
+        };
+        let picture = picture.resized(target)?;
+        let size = recipe.crop.unwrap_or(picture.size);
+        if size.height > picture.size.height || size.width > picture.size.width {
+            return Err(Error::new("the image is smaller than the crop")
+                .expected(format!("at least {size}"))
+                .got(picture.size.to_string())
+                .remedy("give a --resize that makes it large enough"));
+        }
+        if !self.input.takes(size) {
+            return Err(self.input.refuse(size));
+        }
+        let [sc, sy, sx] = picture.strides;
+        let corner =
+            centred(picture.size.height - size.height) * sy + centred(picture.size.width - size.width) * sx;
+        let mut data = vec![0.0; recipe.channels * size.height * size.width];
+        let [oc, oy, ox] = strides(recipe.layout, size, recipe.channels);
+        for c in 0..recipe.channels {
+            let held = if recipe.order == Order::Bgr { recipe.channels - 1 - c } else { c };
+            for y in 0..size.height {
+                let from = corner + held * sc + y * sy;
+                let row = data[c * oc + y * oy..].iter_mut().step_by(ox).take(size.width).enumerate();
+                match &picture.pixels {
+                    Pixels::Bytes(bytes) => {
+                        let table = &self.tables[c];
+                        row.for_each(|(x, out)| *out = table[usize::from(bytes[from + x * sx])]);
+                    }
+                    Pixels::Floats(floats) => {
+                        row.for_each(|(x, out)| *out = recipe.normalise(floats[from + x * sx], c));
+                    }
+                }
+            }
+        }
+        let shape = match recipe.layout {
+            Layout::Nchw => vec![recipe.channels, size.height, size.width],
+            Layout::Nhwc => vec![size.height, size.width, recipe.channels],
+        };
+        Ok(Frame { shape, data })
+    }
+}
+
+/// The size with the shorter side at `side`; the longer one is rounded down, as in torchvision.
+fn shorter_to(side: usize, size: Size) -> Size {
+    let Size { height, width } = size;
+    if height <= width {
+        Size { height: side, width: side * width / height.max(1) }
+    } else {
+        Size { height: side * height / width.max(1), width: side }
+    }
+}
+
+/// Half of the margin, halves to even: Python's `round`, with which torchvision crops.
+fn centred(margin: usize) -> usize {
+    let half = margin / 2;
+    if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+}

@@ -1,0 +1,204 @@
+//! Where the images of a set come from, found out from the file itself, not from its name.
+
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::arrays::{self, Array, Kind};
+use super::folder::{self, SUPPORTED};
+use super::idx;
+use super::picture::{Frame, Picture, Pipeline, Pixels};
+use super::recipe::{Input, Layout, Size, Stored};
+use crate::error::{Error, Result};
+use crate::tensor::show;
+
+/// The images of a set, in their order.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Image files, decoded when they are needed.
+    Files(Vec<PathBuf>),
+    /// Images of one size in one array, N×C×H×W or N×H×W×C.
+    Array { array: Array, size: Size, channels: usize, layout: Layout },
+    /// Normally distributed noise of this shape (without the batch axis).
+    Random { shape: Vec<usize> },
+}
+
+/// A source with how many images it has and, where known, their labels before any offset.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) source: Source,
+    pub(super) len: usize,
+    pub(super) labels: Option<Vec<i64>>,
+}
+
+/// An image that could not be decoded: its file and why.
+pub(super) type Skipped = (PathBuf, String);
+
+/// Opens whatever `path` is.
+pub(super) fn open(path: &Path, classes: Option<&Path>, input: Input) -> Result<Opened> {
+    if path.is_dir() { open_folder(path, classes, input) } else { open_file(path, input) }
+}
+
+fn open_folder(path: &Path, classes: Option<&Path>, input: Input) -> Result<Opened> {
+    let folder::Listing { files, labels } = folder::list(path, classes)?;
+    if !files.is_empty() {
+        return Ok(Opened { len: files.len(), labels, source: Source::Files(files) });
+    }
+    let is_array = |p: &PathBuf| p.extension().is_some_and(|e| e == "npz" || e == "npy") || idx::is_images(p);
+    let arrays: Vec<_> = folder::entries(path)?.into_iter().filter(is_array).collect();
+    match arrays.as_slice() {
+        [] => {
+            Err(Error::new("the folder has no images").file(path).remedy(format!("--data takes {SUPPORTED}")))
+        }
+        [one] => open_file(one, input),
+        several => {
+            let names = several.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy());
+            Err(Error::new("the folder has several data sets")
+                .file(path)
+                .got(names.collect::<Vec<_>>().join(", "))
+                .remedy("name the file that is meant"))
+        }
+    }
+}
+
+fn open_file(path: &Path, input: Input) -> Result<Opened> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(6).read_to_end(&mut start))
+        .map_err(|e| Error::io("open the data", path, &e))?;
+    let (images, labels) = match start.as_slice() {
+        b"\x93NUMPY" => (arrays::open_npy(path)?, None),
+        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path)?,
+        [0x1f, 0x8b, ..] | [0, 0, ..] => {
+            let labels = idx::labels_beside(path).map(|p| idx::open(&p)).transpose()?;
+            (idx::open(path)?, labels)
+        }
+        _ if folder::is_image(path) => {
+            let source = Source::Files(vec![path.to_path_buf()]);
+            return Ok(Opened { source, len: 1, labels: None });
+        }
+        _ => {
+            return Err(Error::new("not a data set that is known here")
+                .file(path)
+                .remedy(format!("--data takes {SUPPORTED}")));
+        }
+    };
+    let labels = labels.map(|l| l.integers()).transpose().map_err(|e| e.file(path))?;
+    of_array(images, labels, input).map_err(|e| e.file(path))
+}
+
+/// Images in one array: finds out which axis is what.
+pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: Input) -> Result<Opened> {
+    let colours = |d: usize| matches!(d, 1 | 3);
+    let wanted = |d: usize| input.channels.map_or_else(|| colours(d), |c| c == d);
+    let (channels, height, width, layout) = match array.shape[..] {
+        [_, h, w] => (1, h, w, Layout::Nchw),
+        [_, a, b, c] => {
+            let first = match (wanted(a), wanted(c)) {
+                (true, true) => input.layout == Layout::Nchw,
+                (false, false) => colours(a) || !colours(c),
+                (first, _) => first,
+            };
+            if first { (a, b, c, Layout::Nchw) } else { (c, a, b, Layout::Nhwc) }
+        }
+        _ => {
+            return Err(Error::new("not an array of images")
+                .expected("N×C×H×W, N×H×W×C or N×H×W")
+                .got(show(&array.shape)));
+        }
+    };
+    let len = array.shape[0];
+    if array.shape.contains(&0) {
+        return Err(Error::new("the array of images is empty").got(show(&array.shape)));
+    }
+    if !matches!((array.element.kind, array.element.size), (Kind::Float, _) | (Kind::Uint, 1)) {
+        return Err(Error::new("images in an array of a type that images do not have")
+            .expected("u8, or floats that are prepared already")
+            .got(array.element.name())
+            .remedy("convert it with astype('uint8') or astype('float32')"));
+    }
+    if let Some(labels) = labels.as_ref().filter(|l| l.len() != len) {
+        return Err(Error::new("images and labels are not of one number")
+            .expected(format!("{len} labels"))
+            .got(labels.len().to_string())
+            .remedy("give labels that belong to these images"));
+    }
+    let source = Source::Array { array, size: Size { height, width }, channels, layout };
+    Ok(Opened { source, len, labels })
+}
+
+impl Source {
+    pub(super) fn stored(&self) -> Stored {
+        match self {
+            Self::Array { array, channels, .. } if array.element.kind == Kind::Float => {
+                Stored::Floats(*channels)
+            }
+            Self::Array { channels, .. } => Stored::Bytes(*channels),
+            Self::Files(_) | Self::Random { .. } => Stored::Files,
+        }
+    }
+
+    /// Decodes and preprocesses the images of `range` on all cores.
+    pub(super) fn frames(
+        &self,
+        range: Range<usize>,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Result<Frame, Skipped>>> {
+        match self {
+            Self::Files(files) => files[range]
+                .par_iter()
+                .map(|path| match Picture::decode(path, pipeline.recipe.channels) {
+                    Ok(picture) => pipeline.apply(picture).map(Ok).map_err(|e| e.file(path)),
+                    Err(reason) => Ok(Err((path.clone(), reason))),
+                })
+                .collect(),
+            Self::Array { array, size, channels, layout } => {
+                let bytes = array.rows(range)?;
+                let one = size.height * size.width * channels * array.element.size;
+                bytes
+                    .par_chunks_exact(one)
+                    .map(|bytes| {
+                        let pixels = match array.element.kind {
+                            Kind::Float => Pixels::Floats(array.element.to_f32(bytes)),
+                            _ => Pixels::Bytes(bytes.into()),
+                        };
+                        pipeline.apply(Picture::new(pixels, *size, *channels, *layout)).map(Ok)
+                    })
+                    .collect()
+            }
+            Self::Random { shape } => {
+                let elements = shape.iter().product();
+                let frame = |i| Ok(Ok(Frame { shape: shape.clone(), data: noise(i as u64, elements) }));
+                range.into_par_iter().map(frame).collect()
+            }
+        }
+    }
+}
+
+/// Image `index` of the random data set: nearly standard normal, the same bits on every machine.
+///
+/// The sum of twelve uniform numbers less six has mean 0 and variance 1, and takes no logarithm or cosine,
+/// which differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and
+/// Flood, 2014).
+fn noise(index: u64, elements: usize) -> Vec<f32> {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |mut z: u64| {
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut state = mix(index.wrapping_add(1).wrapping_mul(GOLDEN));
+    let mut value = || {
+        let mut sum = 0;
+        for _ in 0..3 {
+            state = state.wrapping_add(GOLDEN);
+            let bits = mix(state);
+            sum += (0..4).map(|k| (bits >> (16 * k)) & 0xffff).sum::<u64>();
+        }
+        // Exact: less than 2^20, and the mean of sixteen bits is 32767.5.
+        (sum as f32 - 12.0 * 32_767.5) / 65_536.0
+    };
+    (0..elements).map(|_| value()).collect()
+}

@@ -1,0 +1,206 @@
+//! One node's view of the dye: the labels that come in, what the operator may do, the labels that
+//! go out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Dyed, FROZEN, Label, Ties, for_each_index};
+use crate::fact::{Fact, Inputs};
+
+/// What a constant's axis means to the node that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The axis makes channels: the output axis of weights, the bias.
+    Producer,
+    /// The axis reads channels: the input axis of weights. Masked, its slices are zero.
+    Reader,
+    /// The axis goes along with channels: BatchNormalization's parameters, a broadcast operand.
+    Passenger,
+}
+
+/// A constant's axis whose indices carry labels: it loses those whose labels go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// One label an index; [`FROZEN`] where the index stays in any case.
+    pub labels: Vec<Label>,
+    /// What the axis means.
+    pub role: Role,
+}
+
+/// A node that makes channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Producer {
+    /// The node's number.
+    pub node: usize,
+    /// The constant that holds the filters, and its axis of filters.
+    pub weight: (usize, usize),
+    /// One label an output channel.
+    pub labels: Vec<Label>,
+}
+
+/// What the dye of a whole graph found.
+#[derive(Clone, Debug, Default)]
+pub struct Dyer {
+    /// Which labels are tied.
+    pub ties: Ties,
+    /// Every node that makes channels, in graph order.
+    pub producers: Vec<Producer>,
+    /// Every constant axis that carries labels, by (value, axis).
+    pub cuts: BTreeMap<(usize, usize), Cut>,
+    fresh: HashMap<(usize, usize), Vec<Label>>,
+}
+
+/// One node's view.
+#[derive(Debug)]
+pub struct Flow<'a> {
+    /// The state of the whole graph.
+    pub dyer: &'a mut Dyer,
+    /// The node's number and name.
+    pub node: (usize, &'a str),
+    /// The facts of its inputs.
+    pub inputs: Inputs<'a>,
+    /// The values that its inputs are.
+    pub values: &'a [Option<usize>],
+    /// The labels of its inputs; `None` for constants and absent ones.
+    pub labels: Vec<Option<Dyed>>,
+    /// The facts of its outputs.
+    pub outputs: &'a [Fact],
+    /// The labels of its outputs, to be filled in.
+    pub result: Vec<Option<Dyed>>,
+}
+
+impl Flow<'_> {
+    /// The labels of input `i`; a constant's are frozen.
+    pub fn dyed(&self, i: usize) -> Dyed {
+        match (self.labels.get(i), self.inputs.optional(i)) {
+            (Some(Some(dyed)), _) => dyed.clone(),
+            (_, Some(fact)) => Dyed::uniform(&fact.shape, FROZEN),
+            (_, None) => Dyed::uniform(&[], FROZEN),
+        }
+    }
+
+    /// Whether input `i` is a constant.
+    pub fn is_constant(&self, i: usize) -> bool {
+        self.inputs.optional(i).is_some_and(|f| f.value.is_some())
+    }
+
+    /// The labels along `axis` of input `i`; labels that share an index are tied.
+    pub fn along(&mut self, i: usize, axis: usize) -> Vec<Label> {
+        let dyed = self.dyed(i);
+        self.dyer.ties.along(&dyed, axis, self.node.1)
+    }
+
+    /// Ties two vectors of labels index by index.
+    pub fn tie_all(&mut self, a: &[Label], b: &[Label]) {
+        for (&x, &y) in a.iter().zip(b) {
+            self.dyer.ties.tie(x, y, self.node.1);
+        }
+    }
+
+    /// Forbids the removal of every label in `labels`.
+    pub fn freeze(&mut self, labels: &[Label], reason: &str) {
+        for &label in labels {
+            self.dyer.ties.freeze(label, self.node.1, reason);
+        }
+    }
+
+    /// Fresh labels for the channels that this node makes with constant input `i`, whose filters
+    /// stand along `axis`. Nodes that share the constant share the labels.
+    pub fn produce(&mut self, i: usize, axis: usize, n: usize) -> Vec<Label> {
+        let Some(value) = self.values.get(i).copied().flatten() else {
+            return vec![FROZEN; n];
+        };
+        let labels = match self.dyer.fresh.get(&(value, axis)) {
+            Some(labels) if labels.len() == n => labels.clone(),
+            _ => self.dyer.ties.fresh(n),
+        };
+        self.dyer.fresh.insert((value, axis), labels.clone());
+        self.cut(i, axis, &labels, Role::Producer);
+        self.dyer.producers.push(Producer {
+            node: self.node.0,
+            weight: (value, axis),
+            labels: labels.clone(),
+        });
+        labels
+    }
+
+    /// Says that `axis` of constant input `i` is indexed by `labels`. A constant that several nodes
+    /// read is cut once: their labels are tied.
+    pub fn cut(&mut self, i: usize, axis: usize, labels: &[Label], role: Role) {
+        let Some(value) = self.values.get(i).copied().flatten() else { return };
+        match self.dyer.cuts.get(&(value, axis)).map(|cut| cut.labels.clone()) {
+            Some(there) => self.tie_all(&there, labels),
+            None => {
+                self.dyer.cuts.insert((value, axis), Cut { labels: labels.to_vec(), role });
+            }
+        }
+    }
+
+    /// Output `k` has labels `dyed`; they stay a box.
+    pub fn set(&mut self, k: usize, dyed: Dyed) {
+        self.dyer.ties.keep_box(&dyed, self.node.1);
+        if let Some(slot) = self.result.get_mut(k) {
+            *slot = Some(dyed);
+        }
+    }
+
+    /// Output `k`'s labels vary along `axis` only.
+    pub fn set_along(&mut self, k: usize, axis: usize, labels: &[Label]) {
+        let dyed = Dyed::along(&self.outputs[k].shape, axis, labels);
+        self.set(k, dyed);
+    }
+
+    /// A pointwise operator with broadcasting over all inputs: labels that meet are tied, constants
+    /// go along. Where one operand is stretched over an axis along which another's labels vary, the
+    /// stretched labels serve them all and may not go.
+    pub fn pointwise(&mut self) {
+        let shape = self.outputs[0].shape.clone();
+        let data: Vec<Dyed> =
+            self.labels.iter().flatten().map(|d| d.with_leading_ones(shape.len())).collect();
+        let varies: Vec<bool> = (0..shape.len()).map(|a| data.iter().any(|d| d.varies(a))).collect();
+        let mut meeting = Vec::new();
+        for dyed in &data {
+            let stretched = (0..shape.len()).any(|a| dyed.shape[a] == 1 && shape[a] > 1 && varies[a]);
+            if stretched {
+                self.freeze(dyed.labels(), "is broadcast over channels here");
+            } else {
+                meeting.push(dyed.clone());
+            }
+        }
+        let stored: Vec<usize> = (0..shape.len()).map(|a| if varies[a] { shape[a] } else { 1 }).collect();
+        let mut labels = Vec::new();
+        for_each_index(&stored, |index| {
+            let mut here = meeting.iter().map(|d| d.at(index));
+            let first = here.next().unwrap_or(FROZEN);
+            for other in here {
+                self.dyer.ties.tie(first, other, self.node.1);
+            }
+            labels.push(first);
+        });
+        let result = Dyed::stored(&shape, &stored, labels);
+        self.passengers(&result);
+        self.set(0, result);
+    }
+
+    /// Constant operands of a pointwise node lose the indices that `result` loses.
+    fn passengers(&mut self, result: &Dyed) {
+        let rank = result.shape.len();
+        for i in 0..self.values.len() {
+            if !self.is_constant(i) {
+                continue;
+            }
+            let Some(fact) = self.inputs.optional(i) else { continue };
+            let offset = rank - fact.shape.len();
+            for (axis, &size) in fact.shape.iter().enumerate() {
+                if size < 2 {
+                    continue;
+                }
+                let labels = if result.varies(axis + offset) {
+                    self.dyer.ties.along(result, axis + offset, self.node.1)
+                } else {
+                    vec![FROZEN; size]
+                };
+                self.cut(i, axis, &labels, Role::Passenger);
+            }
+        }
+    }
+}

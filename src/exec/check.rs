@@ -1,0 +1,70 @@
+//! A device and the reference side by side, step by step: is this driver right for this network?
+//!
+//! Two questions a step. Is the *step* right: the definition, applied in `f64` to the very inputs that the device's
+//! step had, must agree within the kernel's tolerance, so an error is laid at the door of the step that makes it.
+//! And how far has the network *drifted*: the device's value against that of a whole run in `f64`.
+
+use super::devices::Device;
+use super::reference::{Reference, widen};
+use crate::compare::{Tolerance, Verdict, compare};
+use crate::error::Result;
+use crate::plan::Plan;
+
+/// What was found for one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepCheck {
+    /// The step's index in [`Plan::steps`].
+    pub index: usize,
+    /// The node that it stands for.
+    pub node: String,
+    /// The row of its kernel.
+    pub kernel: &'static str,
+    /// The step alone, judged by its kernel's tolerance.
+    pub verdict: Verdict,
+    /// The largest absolute error accumulated up to here, over the largest expected magnitude.
+    pub drift: f64,
+}
+
+/// Marks, in a reference output, an element that the kernel leaves to others (a NaN that no computation makes).
+const UNWRITTEN: u64 = 0x7ff8_5eca_7e0e_0001;
+
+/// Runs `plan` on `device` and in `f64`, and compares after every step.
+///
+/// # Errors
+/// Whatever keeps the device from running; a disagreement is not an error but a verdict.
+pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]]) -> Result<Vec<StepCheck>> {
+    let mut executor = device.load(plan)?;
+    let wide: Vec<Vec<f64>> = inputs.iter().map(|data| widen(data)).collect();
+    let wide: Vec<&[f64]> = wide.iter().map(Vec::as_slice).collect();
+    // One table follows the device's values, the other those of the reference.
+    let mut mirror = Reference::start(plan, &wide)?;
+    let mut reference = Reference::start(plan, &wide)?;
+    let mut checks = Vec::with_capacity(plan.steps.len());
+    executor.run_watched(inputs, &mut |index, got| {
+        let step = &plan.steps[index];
+        let mut expected = vec![f64::from_bits(UNWRITTEN); got.len()];
+        mirror.apply(step, &mut expected);
+        reference.step(step);
+        let written: Vec<usize> = (0..got.len()).filter(|&i| expected[i].to_bits() != UNWRITTEN).collect();
+        let pick = |data: &[f64]| -> Vec<f64> { written.iter().map(|&i| data[i]).collect() };
+        let got = widen(got);
+        let verdict = compare(&pick(&got), &pick(&expected), step.kernel.tolerance());
+        let drift =
+            compare(&pick(&got), &pick(&reference.buffers[step.output]), Tolerance::NETWORK).max_rel_err;
+        mirror.buffers[step.output][..got.len()].copy_from_slice(&got);
+        checks.push(StepCheck {
+            index,
+            node: step.node.clone(),
+            kernel: step.kernel.row().name,
+            verdict,
+            drift,
+        });
+        Ok(())
+    })?;
+    Ok(checks)
+}
+
+/// The first step that is not right.
+pub fn first_failing(checks: &[StepCheck]) -> Option<&StepCheck> {
+    checks.iter().find(|c| !c.verdict.passed())
+}

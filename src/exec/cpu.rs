@@ -1,0 +1,94 @@
+//! The CPU's interpreter: buffers are vectors, a step is a call.
+//!
+//! The step's output vector is taken out of the table while the kernel runs, so the kernel can borrow its
+//! inputs from the same table; the plan guarantees that no step reads the buffer that it writes.
+
+use std::time::Instant;
+
+use super::{Executor, Watch, port_len, validate, validate_inputs};
+use crate::error::Result;
+use crate::plan::{BufferId, Operand, Plan};
+
+/// A plan with its buffers in host memory.
+pub struct Program {
+    plan: Plan,
+    buffers: Vec<Vec<f32>>,
+    poison: bool,
+}
+
+impl Program {
+    /// Makes the plan's buffers. With `poison`, every buffer is filled with NaN before each run, so that whatever
+    /// reads an element that nobody wrote is found out.
+    ///
+    /// # Errors
+    /// A plan that is not consistent.
+    pub fn new(plan: &Plan, poison: bool) -> Result<Self> {
+        validate(plan)?;
+        let buffers = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
+        Ok(Self { plan: plan.clone(), buffers, poison })
+    }
+
+    fn start(&mut self, inputs: &[&[f32]]) -> Result<()> {
+        validate_inputs(&self.plan, inputs)?;
+        if self.poison {
+            self.buffers.iter_mut().for_each(|b| b.fill(f32::NAN));
+        }
+        for (port, data) in self.plan.inputs.iter().zip(inputs) {
+            if let Operand::Buffer(id) = port.place {
+                self.buffers[id][..data.len()].copy_from_slice(data);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs step `index` and returns where it wrote.
+    fn step(&mut self, index: usize) -> (BufferId, usize) {
+        let step = &self.plan.steps[index];
+        let len = step.kernel.output_len();
+        let mut output = std::mem::take(&mut self.buffers[step.output]);
+        let inputs: Vec<&[f32]> = step
+            .inputs
+            .iter()
+            .zip(step.kernel.input_lens())
+            .map(|(operand, len)| match *operand {
+                Operand::Buffer(id) => &self.buffers[id][..len],
+                Operand::Constant(id) => &self.plan.constants[id][..len],
+            })
+            .collect();
+        step.kernel.cpu(&inputs, &mut output[..len]);
+        self.buffers[step.output] = output;
+        (step.output, len)
+    }
+
+    fn outputs(&self) -> Vec<Vec<f32>> {
+        let read = |operand, len| match operand {
+            Operand::Buffer(id) => self.buffers[id][..len].to_vec(),
+            Operand::Constant(id) => self.plan.constants[id][..len].to_vec(),
+        };
+        self.plan.outputs.iter().map(|port| read(port.place, port_len(port))).collect()
+    }
+}
+
+impl Executor for Program {
+    fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        self.run_watched(inputs, &mut |_, _| Ok(()))
+    }
+
+    fn run_watched(&mut self, inputs: &[&[f32]], watch: Watch) -> Result<Vec<Vec<f32>>> {
+        self.start(inputs)?;
+        for index in 0..self.plan.steps.len() {
+            let (id, len) = self.step(index);
+            watch(index, &self.buffers[id][..len])?;
+        }
+        Ok(self.outputs())
+    }
+
+    fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
+        self.start(inputs)?;
+        let begin = Instant::now();
+        for index in 0..self.plan.steps.len() {
+            self.step(index);
+        }
+        Ok(begin.elapsed().as_secs_f64())
+    }
+}

@@ -1,0 +1,285 @@
+//! What can compute here: the adapters that wgpu finds, and the CPU.
+//!
+//! Vulkan, Metal and DX12 only. The list's order is stable: real GPUs before software, so number 0 is what `auto`
+//! takes. A software adapter (lavapipe, WARP) is slower than the CPU interpreter and is used only when asked for.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::gpu::{self, Gpu};
+use super::{Executor, cpu};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+
+/// One adapter, as `devices` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceInfo {
+    /// Its number for `--device`.
+    pub index: usize,
+    /// The adapter's name.
+    pub name: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version, in its own words.
+    pub driver_info: String,
+    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    pub kind: &'static str,
+    /// The largest part of a buffer that a kernel can see, in bytes.
+    pub max_storage_buffer_binding_size: u64,
+    /// The largest buffer, in bytes.
+    pub max_buffer_size: u64,
+    /// Workgroups in one dimension.
+    pub max_compute_workgroups_per_dimension: u32,
+    /// Invocations in one workgroup.
+    pub max_compute_invocations_per_workgroup: u32,
+    /// Workgroup memory, in bytes.
+    pub max_compute_workgroup_storage_size: u32,
+    /// Whether it can tell how long its work took.
+    pub timestamp_query: bool,
+    /// Whether shaders may talk within a subgroup.
+    pub subgroup: bool,
+    /// Whether shaders may compute in `f16`.
+    pub shader_f16: bool,
+}
+
+/// The adapters here, in a stable order. Empty where there is no driver.
+pub fn list() -> Vec<DeviceInfo> {
+    gpu::adapter::enumerate().iter().enumerate().map(|(i, a)| gpu::adapter::info(i, a)).collect()
+}
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The best real GPU, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU interpreter.
+    Cpu,
+    /// An adapter by its number in [`list`].
+    Index(usize),
+    /// An adapter by a part of its name, in any case.
+    Name(String),
+}
+
+impl FromStr for Choice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        Ok(match text.to_lowercase().as_str() {
+            "auto" => Self::Auto,
+            "cpu" => Self::Cpu,
+            "" => {
+                return Err(Error::new("no device is named")
+                    .expected("auto, cpu, a number or a name")
+                    .remedy("see `secateur devices`"));
+            }
+            lower => text.parse().map_or_else(|_| Self::Name(lower.to_owned()), Self::Index),
+        })
+    }
+}
+
+/// What a plan must keep to on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest buffer or constant that a step can read or write, in bytes.
+    pub max_binding: u64,
+    /// The largest buffer, in bytes.
+    pub max_buffer: u64,
+    /// Workgroups in one dimension.
+    pub max_workgroups: u32,
+}
+
+/// Who computed, for reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// The adapter's name.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12` or `cpu`.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+}
+
+/// A device that is open.
+#[derive(Debug, Clone)]
+pub enum Device {
+    /// The CPU interpreter.
+    Cpu,
+    /// An adapter.
+    Gpu(Arc<Gpu>),
+}
+
+impl Device {
+    /// What a plan must keep to.
+    pub fn limits(&self) -> Limits {
+        match self {
+            Self::Cpu => Limits { max_binding: u64::MAX, max_buffer: u64::MAX, max_workgroups: u32::MAX },
+            Self::Gpu(gpu) => Limits {
+                max_binding: gpu.info.max_storage_buffer_binding_size,
+                max_buffer: gpu.info.max_buffer_size,
+                max_workgroups: gpu.info.max_compute_workgroups_per_dimension,
+            },
+        }
+    }
+
+    /// Who computes.
+    pub fn describe(&self) -> Identity {
+        match self {
+            Self::Cpu => Identity {
+                name: "CPU".into(),
+                backend: "cpu".into(),
+                driver: format!("{} threads", rayon::current_num_threads()),
+            },
+            Self::Gpu(gpu) => Identity {
+                name: gpu.info.name.clone(),
+                backend: gpu.info.backend.clone(),
+                driver: format!("{} {}", gpu.info.driver, gpu.info.driver_info).trim().to_owned(),
+            },
+        }
+    }
+
+    /// Makes a plan's buffers and pipelines.
+    ///
+    /// # Errors
+    /// A plan that is not consistent; a buffer, a binding or a launch that the device cannot hold; a full memory.
+    pub fn load(&self, plan: &Plan) -> Result<Box<dyn Executor>> {
+        self.load_with(plan, false)
+    }
+
+    /// As [`load`](Self::load), with every buffer full of NaN before each run: an element that is read and that
+    /// nobody wrote is found out. For tests.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_poisoned(&self, plan: &Plan) -> Result<Box<dyn Executor>> {
+        self.load_with(plan, true)
+    }
+
+    fn load_with(&self, plan: &Plan, poison: bool) -> Result<Box<dyn Executor>> {
+        Ok(match self {
+            Self::Cpu => Box::new(cpu::Program::new(plan, poison)?),
+            Self::Gpu(gpu) => Box::new(gpu::program::Program::new(gpu, plan, poison)?),
+        })
+    }
+}
+
+/// Opens what was chosen. The note, where there is one, is for the person: why it is not a GPU.
+///
+/// # Errors
+/// A number or name that nothing here has; an adapter that was named and does not open.
+pub fn open(choice: &Choice) -> Result<(Device, Option<String>)> {
+    if *choice == Choice::Cpu {
+        return Ok((Device::Cpu, None));
+    }
+    let adapters = gpu::adapter::enumerate();
+    let infos: Vec<DeviceInfo> = adapters.iter().enumerate().map(|(i, a)| gpu::adapter::info(i, a)).collect();
+    if *choice == Choice::Auto {
+        return Ok(open_auto(&adapters, &infos));
+    }
+    let index = select(choice, &infos)?;
+    let gpu = Gpu::open(&adapters[index], infos[index].clone())?;
+    Ok((Device::Gpu(Arc::new(gpu)), None))
+}
+
+fn open_auto(adapters: &[wgpu::Adapter], infos: &[DeviceInfo]) -> (Device, Option<String>) {
+    let mut reasons = Vec::new();
+    for (adapter, info) in adapters.iter().zip(infos) {
+        if !is_real(info.kind) {
+            continue;
+        }
+        match Gpu::open(adapter, info.clone()) {
+            Ok(gpu) => return (Device::Gpu(Arc::new(gpu)), None),
+            Err(error) => reasons.push(error.message()),
+        }
+    }
+    let why = match (reasons.is_empty(), infos.first()) {
+        (false, _) => reasons.join("; "),
+        (true, Some(info)) => format!("no GPU found, only \"{}\", which is software", info.name),
+        (true, None) => "no GPU found".to_owned(),
+    };
+    (Device::Cpu, Some(format!("{why}: computing on the CPU")))
+}
+
+/// What `auto` may take.
+fn is_real(kind: &str) -> bool {
+    matches!(kind, "discrete" | "integrated" | "virtual")
+}
+
+/// The adapter that a number or a name means.
+fn select(choice: &Choice, infos: &[DeviceInfo]) -> Result<usize> {
+    let found = match choice {
+        Choice::Index(index) => infos.get(*index).map(|i| i.index),
+        Choice::Name(part) => {
+            let part = part.to_lowercase();
+            infos.iter().find(|i| i.name.to_lowercase().contains(&part)).map(|i| i.index)
+        }
+        Choice::Auto | Choice::Cpu => None,
+    };
+    found.ok_or_else(|| {
+        let asked = match choice {
+            Choice::Index(index) => format!("number {index}"),
+            Choice::Name(part) => format!("name \"{part}\""),
+            Choice::Auto | Choice::Cpu => "GPU".to_owned(),
+        };
+        let have: Vec<String> =
+            infos.iter().map(|i| format!("{} \"{}\" ({})", i.index, i.name, i.backend)).collect();
+        Error::new(format!("no device has the {asked}"))
+            .got(if have.is_empty() { "no adapter at all".to_owned() } else { have.join(", ") })
+            .remedy("choose one of these, or --device auto or cpu")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(index: usize, name: &str, kind: &'static str) -> DeviceInfo {
+        DeviceInfo {
+            index,
+            name: name.into(),
+            backend: "vulkan".into(),
+            driver: String::new(),
+            driver_info: String::new(),
+            kind,
+            max_storage_buffer_binding_size: 0,
+            max_buffer_size: 0,
+            max_compute_workgroups_per_dimension: 0,
+            max_compute_invocations_per_workgroup: 0,
+            max_compute_workgroup_storage_size: 0,
+            timestamp_query: false,
+            subgroup: false,
+            shader_f16: false,
+        }
+    }
+
+    #[test]
+    fn choices_are_read_in_any_case() {
+        assert_eq!("AUTO".parse::<Choice>().unwrap(), Choice::Auto);
+        assert_eq!(" cpu ".parse::<Choice>().unwrap(), Choice::Cpu);
+        assert_eq!("2".parse::<Choice>().unwrap(), Choice::Index(2));
+        assert_eq!("RTX 3090".parse::<Choice>().unwrap(), Choice::Name("rtx 3090".into()));
+        assert!("".parse::<Choice>().is_err());
+    }
+
+    #[test]
+    fn a_name_or_number_finds_its_adapter_or_says_what_there_is() {
+        let infos = [info(0, "NVIDIA RTX", "discrete"), info(1, "llvmpipe (LLVM)", "cpu")];
+        assert_eq!(select(&Choice::Name("LLVM".into()), &infos).unwrap(), 1);
+        assert_eq!(select(&Choice::Index(0), &infos).unwrap(), 0);
+        let error = select(&Choice::Name("radeon".into()), &infos).unwrap_err().to_string();
+        assert!(error.contains("radeon") && error.contains("NVIDIA RTX"), "{error}");
+        assert!(select(&Choice::Index(2), &infos).is_err());
+    }
+
+    #[test]
+    fn auto_never_takes_software() {
+        let (device, note) = open_auto(&[], &[info(0, "llvmpipe", "cpu")]);
+        assert!(matches!(device, Device::Cpu));
+        assert!(note.is_some_and(|n| n.contains("llvmpipe")));
+    }
+}

@@ -1,0 +1,394 @@
+//! A plan on a device: buffers, constants, pipelines and bind groups made once, launched often.
+//!
+//! A run is one submission: one compute pass with every step (wgpu puts the barriers between them), then the copies
+//! that bring the outputs back. The watched run submits step by step.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::{Gpu, Key, Pipeline};
+use crate::error::{Error, Result};
+use crate::exec::{Executor, Watch, port_len, validate, validate_inputs};
+use crate::kernels::Dispatch;
+use crate::plan::{BufferId, ConstantId, Operand, Plan, Port, Step};
+
+/// Uploads wait in host memory until they are flushed: so many bytes at a time.
+const UPLOAD: u64 = 64 << 20;
+
+/// A plan with its buffers on a device.
+pub struct Program {
+    gpu: Arc<Gpu>,
+    plan: Plan,
+    buffers: Vec<wgpu::Buffer>,
+    launches: Vec<Launch>,
+    /// One for each output, in host memory; `None` for a constant output.
+    staging: Vec<Option<wgpu::Buffer>>,
+    poison: bool,
+}
+
+struct Launch {
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// A copy to host memory: from, over, and how many elements.
+type Read<'a> = (&'a wgpu::Buffer, &'a wgpu::Buffer, usize);
+
+impl Program {
+    /// Makes everything that runs need. With `poison`, every buffer is filled with NaN before each run.
+    ///
+    /// # Errors
+    /// A plan that is not consistent; a buffer, a binding or a launch beyond the device's limits; a full memory; a
+    /// shader that the driver does not take.
+    pub fn new(gpu: &Arc<Gpu>, plan: &Plan, poison: bool) -> Result<Self> {
+        validate(plan)?;
+        let dispatches: Vec<Dispatch> = plan.steps.iter().map(|s| s.kernel.dispatch()).collect();
+        compile(gpu, plan, &dispatches)?;
+        gpu.guarded(|| Loader::new(gpu, plan)?.load(&dispatches, poison))
+    }
+
+    fn upload(&self, inputs: &[&[f32]]) -> Result<()> {
+        validate_inputs(&self.plan, inputs)?;
+        if self.poison {
+            for buffer in &self.buffers {
+                let nan = vec![f32::NAN; buffer.size() as usize / size_of::<f32>()];
+                self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
+            }
+        }
+        for (port, data) in self.plan.inputs.iter().zip(inputs) {
+            if let Operand::Buffer(id) = port.place {
+                self.gpu.queue.write_buffer(&self.buffers[id], 0, bytemuck::cast_slice(data));
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        steps: Range<usize>,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+    ) {
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        for launch in &self.launches[steps] {
+            let [x, y, z] = launch.workgroups;
+            pass.set_pipeline(&launch.pipeline.pipeline);
+            pass.set_bind_group(0, &launch.group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// Launches some steps, then brings back what is to be read.
+    fn execute(&self, steps: Range<usize>, reads: &[Read]) -> Result<Vec<Vec<f32>>> {
+        let mut encoder = self.gpu.encoder();
+        self.encode(&mut encoder, steps, None);
+        self.gpu.finish(encoder, reads)
+    }
+
+    fn outputs(&self, steps: Range<usize>) -> Result<Vec<Vec<f32>>> {
+        let ports = || self.plan.outputs.iter().zip(&self.staging);
+        let reads: Vec<Read> = ports()
+            .filter_map(|(port, staging)| match (port.place, staging) {
+                (Operand::Buffer(id), Some(staging)) => Some((&self.buffers[id], staging, port_len(port))),
+                _ => None,
+            })
+            .collect();
+        let mut read = self.execute(steps, &reads)?.into_iter();
+        let value = |port: &Port| match port.place {
+            Operand::Constant(id) => self.plan.constants[id][..port_len(port)].to_vec(),
+            Operand::Buffer(_) => read.next().unwrap_or_default(),
+        };
+        Ok(self.plan.outputs.iter().map(value).collect())
+    }
+
+    fn time_by_stamps(&self) -> Result<f64> {
+        let device = &self.gpu.device;
+        let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        });
+        let stamps = self.gpu.buffer(16, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
+        let staging = self.gpu.staging(4);
+        let mut encoder = self.gpu.encoder();
+        let writes = wgpu::ComputePassTimestampWrites {
+            query_set: &query_set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        };
+        self.encode(&mut encoder, 0..self.launches.len(), Some(writes));
+        encoder.resolve_query_set(&query_set, 0..2, &stamps, 0);
+        // Two u64 travel as four f32: the reader moves bits, it does not compute.
+        let words = self.gpu.finish(encoder, &[(&stamps, &staging, 4)])?.concat();
+        let word = |i: usize| u64::from(words[i].to_bits());
+        let stamp = |i: usize| word(2 * i) | word(2 * i + 1) << 32;
+        let ticks = stamp(1).wrapping_sub(stamp(0));
+        Ok(ticks as f64 * f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9)
+    }
+}
+
+impl Executor for Program {
+    fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        self.gpu.guarded(|| {
+            self.upload(inputs)?;
+            self.outputs(0..self.launches.len())
+        })
+    }
+
+    fn run_watched(&mut self, inputs: &[&[f32]], watch: Watch) -> Result<Vec<Vec<f32>>> {
+        let len = |step: &Step| step.kernel.output_len();
+        let longest = self.plan.steps.iter().map(len).max().unwrap_or(0);
+        let staging = self.gpu.guarded(|| {
+            self.upload(inputs)?;
+            Ok(self.gpu.staging(longest))
+        })?;
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            let read = (&self.buffers[step.output], &staging, len(step));
+            let output = self.gpu.guarded(|| self.execute(index..index + 1, &[read]))?.concat();
+            watch(index, &output)?;
+        }
+        self.gpu.guarded(|| self.outputs(0..0))
+    }
+
+    fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
+        self.gpu.guarded(|| {
+            self.upload(inputs)?;
+            self.gpu.wait(self.gpu.queue.submit([]))?;
+            if self.gpu.info.timestamp_query {
+                return self.time_by_stamps();
+            }
+            let begin = Instant::now();
+            self.execute(0..self.launches.len(), &[])?;
+            Ok(begin.elapsed().as_secs_f64())
+        })
+    }
+}
+
+/// Compiles what a plan needs and the device does not have yet, on all cores.
+fn compile(gpu: &Gpu, plan: &Plan, dispatches: &[Dispatch]) -> Result<()> {
+    let mut seen = HashSet::new();
+    let wanted: Vec<(&Step, Key)> = plan
+        .steps
+        .iter()
+        .zip(dispatches)
+        .map(|(step, dispatch)| (step, key(step, dispatch)))
+        .filter(|(_, key)| seen.insert(key.clone()))
+        .collect();
+    wanted.par_iter().try_for_each(|(step, key)| {
+        gpu.pipeline(step.kernel.row(), key).map(drop).map_err(|e| e.node(&step.node))
+    })
+}
+
+fn key(step: &Step, dispatch: &Dispatch) -> Key {
+    Key {
+        row: step.kernel.row().name,
+        overrides: dispatch.overrides.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
+        inputs: step.inputs.len() as u32,
+    }
+}
+
+/// Makes a program.
+struct Loader<'a> {
+    gpu: &'a Arc<Gpu>,
+    plan: &'a Plan,
+    buffers: Vec<wgpu::Buffer>,
+    /// Constants that are bound as they are, by number: steps that share one share its buffer.
+    constants: HashMap<ConstantId, wgpu::Buffer>,
+    waiting: u64,
+}
+
+impl<'a> Loader<'a> {
+    fn new(gpu: &'a Arc<Gpu>, plan: &'a Plan) -> Result<Self> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let max = gpu.info.max_buffer_size;
+        let make = |(id, &len): (BufferId, &usize)| {
+            let node = plan.steps.iter().find(|s| s.output == id).map_or("input", |s| &s.node);
+            fits("a buffer", bytes(len), max).map_err(|e| e.node(node))?;
+            Ok(gpu.buffer(bytes(len), usage))
+        };
+        let buffers = plan.buffers.iter().enumerate().map(make).collect::<Result<_>>()?;
+        Ok(Self { gpu, plan, buffers, constants: HashMap::new(), waiting: 0 })
+    }
+
+    fn load(mut self, dispatches: &[Dispatch], poison: bool) -> Result<Program> {
+        let (uniforms, offsets) = self.uniforms(dispatches);
+        let mut launches = Vec::with_capacity(dispatches.len());
+        for ((step, dispatch), offset) in self.plan.steps.iter().zip(dispatches).zip(offsets) {
+            let uniform = binding(&uniforms, offset, uniform_size(dispatch));
+            launches.push(self.launch(step, dispatch, uniform).map_err(|e| e.node(&step.node))?);
+        }
+        self.flush()?;
+        let staging = |port: &Port| match port.place {
+            Operand::Buffer(_) => Some(self.gpu.staging(port_len(port))),
+            Operand::Constant(_) => None,
+        };
+        Ok(Program {
+            gpu: Arc::clone(self.gpu),
+            plan: self.plan.clone(),
+            staging: self.plan.outputs.iter().map(staging).collect(),
+            buffers: self.buffers,
+            launches,
+            poison,
+        })
+    }
+
+    /// The parameters of all steps in one buffer, and where each step's begin.
+    fn uniforms(&self, dispatches: &[Dispatch]) -> (wgpu::Buffer, Vec<u64>) {
+        let align = self.gpu.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
+        let (mut data, mut offsets) = (Vec::new(), Vec::new());
+        for dispatch in dispatches {
+            offsets.push(data.len() as u64);
+            data.extend_from_slice(&dispatch.params);
+            data.resize((data.len().max(1)).next_multiple_of(align), 0);
+        }
+        data.resize(data.len().max(16), 0);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.gpu.buffer(data.len() as u64, usage);
+        self.gpu.queue.write_buffer(&buffer, 0, &data);
+        (buffer, offsets)
+    }
+
+    fn launch(&mut self, step: &Step, dispatch: &Dispatch, uniform: wgpu::BindingResource) -> Result<Launch> {
+        let most = self.gpu.info.max_compute_workgroups_per_dimension;
+        if dispatch.workgroups.iter().any(|&n| n > most) {
+            return Err(Error::new("a launch has too many workgroups")
+                .expected(format!("at most {most} in a dimension"))
+                .got(format!("{:?}", dispatch.workgroups))
+                .remedy("use a smaller --batch or --device cpu"));
+        }
+        let max = self.gpu.info.max_storage_buffer_binding_size;
+        let mut bound = Vec::with_capacity(step.inputs.len());
+        for (index, (&operand, len)) in step.inputs.iter().zip(step.kernel.input_lens()).enumerate() {
+            let (buffer, size) = match operand {
+                Operand::Buffer(id) => (self.buffers[id].clone(), bytes(len)),
+                Operand::Constant(id) => {
+                    let buffer = self.constant(step, index, id)?;
+                    let size = buffer.size();
+                    (buffer, size)
+                }
+            };
+            fits("an input", size, max)?;
+            bound.push((buffer, size));
+        }
+        let size = bytes(step.kernel.output_len());
+        fits("an output", size, max)?;
+        let mut resources = vec![uniform, binding(&self.buffers[step.output], 0, size)];
+        resources.extend(bound.iter().map(|(buffer, size)| binding(buffer, 0, *size)));
+        let entries: Vec<wgpu::BindGroupEntry> = (0..)
+            .zip(resources)
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+            .collect();
+        let pipeline = self.gpu.pipeline(step.kernel.row(), &key(step, dispatch))?;
+        let group = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        Ok(Launch { pipeline, group, workgroups: dispatch.workgroups })
+    }
+
+    /// A constant in the layout that the step's shader wants, on the device.
+    fn constant(&mut self, step: &Step, input: usize, id: ConstantId) -> Result<wgpu::Buffer> {
+        let data = &self.plan.constants[id];
+        if let Some(packed) = step.kernel.pack(input, data) {
+            return self.upload(&packed);
+        }
+        if let Some(buffer) = self.constants.get(&id) {
+            return Ok(buffer.clone());
+        }
+        let buffer = self.upload(data)?;
+        self.constants.insert(id, buffer.clone());
+        Ok(buffer)
+    }
+
+    fn upload(&mut self, data: &[f32]) -> Result<wgpu::Buffer> {
+        let size = bytes(data.len());
+        fits("a constant", size, self.gpu.info.max_storage_buffer_binding_size)?;
+        let buffer = self.gpu.buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
+        self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(data));
+        self.waiting += size;
+        if self.waiting > UPLOAD {
+            self.flush()?;
+        }
+        Ok(buffer)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.waiting = 0;
+        self.gpu.wait(self.gpu.queue.submit([]))
+    }
+}
+
+impl Gpu {
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    fn buffer(&self, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        self.device.create_buffer(&descriptor)
+    }
+
+    /// Host memory for `len` elements that come back.
+    fn staging(&self, len: usize) -> wgpu::Buffer {
+        self.buffer(bytes(len), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
+    }
+
+    /// Copies, submits, waits, and reads.
+    fn finish(&self, mut encoder: wgpu::CommandEncoder, reads: &[Read]) -> Result<Vec<Vec<f32>>> {
+        for (from, over, len) in reads {
+            encoder.copy_buffer_to_buffer(from, 0, over, 0, (len * size_of::<f32>()) as u64);
+        }
+        let submission = self.queue.submit([encoder.finish()]);
+        let (sender, receiver) = mpsc::channel();
+        for (_, over, _) in reads {
+            let sender = sender.clone();
+            // The receiver is gone only when nobody waits any more.
+            over.map_async(wgpu::MapMode::Read, .., move |result| {
+                let _ = sender.send(result.is_ok());
+            });
+        }
+        self.wait(submission)?;
+        let arrived = receiver.try_iter().filter(|&ok| ok).count() == reads.len();
+        let read = |&(_, over, len): &Read| {
+            let view = over.get_mapped_range(..).ok().filter(|_| arrived);
+            let data = view.map(|view| bytemuck::pod_collect_to_vec(&view[..len * size_of::<f32>()]));
+            over.unmap();
+            data.ok_or_else(|| Error::new(format!("\"{}\" gives no results", self.info.name)))
+        };
+        // All are unmapped, even when one fails.
+        let read: Vec<Result<Vec<f32>>> = reads.iter().map(read).collect();
+        read.into_iter().collect()
+    }
+}
+
+/// The bytes of so many elements: whole `vec4`s, and never none, which could not be bound.
+fn bytes(len: usize) -> u64 {
+    ((len * size_of::<f32>()).max(1) as u64).next_multiple_of(16)
+}
+
+fn uniform_size(dispatch: &Dispatch) -> u64 {
+    (dispatch.params.len().max(1) as u64).next_multiple_of(16)
+}
+
+fn binding(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) })
+}
+
+/// Refuses what the device cannot hold in one piece.
+fn fits(what: &str, size: u64, max: u64) -> Result<()> {
+    if size <= max {
+        return Ok(());
+    }
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    Err(Error::new(format!("{what} is larger than the device allows"))
+        .expected(format!("at most {}", mib(max)))
+        .got(mib(size))
+        .remedy("use a smaller --batch or --device cpu"))
+}

@@ -1,0 +1,185 @@
+//! A network on a device: graph, plan and program for one batch size, fed with any number of images.
+
+use std::collections::HashMap;
+
+use super::Executor;
+use super::devices::Device;
+use crate::error::{Error, Result};
+use crate::graph::facts::{Facts, takes_batches};
+use crate::graph::{Graph, ValueId};
+use crate::plan::{self, Operand, Options, Plan, Probe};
+use crate::tensor::show;
+
+/// What a session is made for, beside the network's own outputs.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Images at once; `None` lets the device's limits decide.
+    pub batch: Option<usize>,
+    /// The whole shapes of inputs, where the file leaves sizes free.
+    pub shapes: HashMap<String, Vec<usize>>,
+    /// Values that are outputs too.
+    pub taps: Vec<ValueId>,
+    /// Whether the network's own outputs are wanted.
+    pub outputs: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { batch: None, shapes: HashMap::new(), taps: vec![], outputs: true }
+    }
+}
+
+/// Makes the probes of a plan from the facts of its batch size.
+pub type Probes<'a> = &'a dyn Fn(&Facts) -> Vec<Probe>;
+
+/// A network on a device.
+pub struct Session {
+    /// The plan that runs.
+    pub plan: Plan,
+    /// Images at once.
+    pub batch: usize,
+    executor: Box<dyn Executor>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("batch", &self.batch).field("steps", &self.plan.steps.len()).finish()
+    }
+}
+
+/// What `auto` tries, largest first.
+const BATCHES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// The most bytes of buffers that `auto` asks a device for, so that others can use it too.
+const AUTO_MEMORY: u64 = 1 << 30;
+
+impl Session {
+    /// Plans and loads a network.
+    ///
+    /// # Errors
+    /// A network that cannot run at the batch size asked for, or at any, on this device.
+    pub fn new(graph: &Graph, device: &Device, wanted: &Wanted, probes: Probes) -> Result<Self> {
+        let limits = device.limits();
+        let batched = takes_batches(graph);
+        let plan_for = |batch: Option<usize>| -> Result<Plan> {
+            let facts = Facts::infer(graph, &graph.input_shapes(batch, &wanted.shapes)?)?;
+            let options = Options {
+                taps: wanted.taps.clone(),
+                probes: probes(&facts),
+                outputs: wanted.outputs,
+                fuse: true,
+                max_binding: limits.max_binding.min(limits.max_buffer),
+            };
+            plan::build(graph, &facts, &options)
+        };
+        let plan = match wanted.batch {
+            Some(batch) if batch > 1 && !batched => {
+                return Err(Error::new("the network takes one batch size only")
+                    .file(&graph.path)
+                    .expected("--batch 1")
+                    .got(format!("--batch {batch}"))
+                    .remedy("leave --batch out: such networks run image by image"));
+            }
+            Some(batch) => plan_for(Some(batch))?,
+            None if !batched || !wanted.shapes.is_empty() => plan_for(None)?,
+            None => {
+                let bytes = |plan: &Plan| plan.buffers.iter().map(|&n| n as u64 * 4).sum::<u64>();
+                let fits = |batch: &usize| plan_for(Some(*batch)).ok().filter(|p| bytes(p) <= AUTO_MEMORY);
+                match BATCHES.iter().find_map(fits) {
+                    Some(plan) => plan,
+                    None => plan_for(Some(1))?,
+                }
+            }
+        };
+        let executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;
+        let batch = plan.inputs.first().and_then(|p| p.shape.first()).copied().unwrap_or(1);
+        Ok(Self { plan, batch, executor })
+    }
+
+    /// A session for the network's own outputs only.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn plain(graph: &Graph, device: &Device, batch: Option<usize>) -> Result<Self> {
+        Self::new(graph, device, &Wanted { batch, ..Wanted::default() }, &|_| vec![])
+    }
+
+    /// Runs the plan on whole inputs.
+    ///
+    /// # Errors
+    /// A device that fails, inputs of the wrong length.
+    pub fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        self.executor.run(inputs)
+    }
+
+    /// Seconds of one run, nothing read back.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
+        self.executor.time(inputs)
+    }
+
+    /// The output of a constant port needs no run.
+    pub fn is_constant(&self, output: usize) -> bool {
+        matches!(self.plan.outputs[output].place, Operand::Constant(_))
+    }
+
+    /// Elements of one image of the only input.
+    ///
+    /// # Errors
+    /// A network with several inputs, which a folder of images cannot feed.
+    pub fn image_len(&self) -> Result<usize> {
+        match self.plan.inputs.as_slice() {
+            [port] => Ok(port.shape.iter().skip(1).product()),
+            ports => Err(Error::new("a network with several inputs cannot be fed with images")
+                .expected("one input")
+                .got(
+                    ports
+                        .iter()
+                        .map(|p| format!("{} {}", p.name, show(&p.shape)))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                )
+                .remedy("use `secateur run` with --input NAME=FILE.npy for each")),
+        }
+    }
+
+    /// Runs any number of images, batch by batch; `each` gets the outputs of every batch and how many of
+    /// its images are real (the last batch is filled up with zeros).
+    ///
+    /// # Errors
+    /// As [`Session::run`], and what `each` returns.
+    pub fn run_images(
+        &mut self,
+        images: &[f32],
+        each: &mut dyn FnMut(&[Vec<f32>], usize) -> Result<()>,
+    ) -> Result<()> {
+        let len = self.image_len()?.max(1);
+        for chunk in images.chunks(len * self.batch) {
+            let outputs = if chunk.len() == len * self.batch {
+                self.executor.run(&[chunk])?
+            } else {
+                let mut filled = chunk.to_vec();
+                filled.resize(len * self.batch, 0.0);
+                self.executor.run(&[&filled])?
+            };
+            each(&outputs, chunk.len() / len)?;
+        }
+        Ok(())
+    }
+
+    /// The first output of every image, one after the other.
+    ///
+    /// # Errors
+    /// As [`Session::run_images`].
+    pub fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        let batch = self.batch;
+        self.run_images(images, &mut |outputs, count| {
+            let first = outputs.first().map_or(&[][..], Vec::as_slice);
+            all.extend_from_slice(&first[..first.len() / batch * count]);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}

@@ -1,0 +1,206 @@
+//! From the message to the graph: every operator known, every name resolved, every weight a number.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::order::order;
+use super::{Dim, Graph, Input, Node, Value, ValueId};
+use crate::error::{Error, Result};
+use crate::onnx::Model;
+use crate::onnx::attrs::{Attrs, node_label};
+use crate::onnx::proto::{NodeProto, ValueInfoProto};
+use crate::onnx::tensor::decode;
+use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
+use crate::tensor::{DType, Data, Tensor};
+
+impl Graph {
+    /// The graph of a model.
+    ///
+    /// # Errors
+    /// Operators that the engine does not know (all in one message), names that nothing defines,
+    /// cycles, weights that are not numbers, inputs that are not tensors.
+    pub fn of(model: &Model) -> Result<Self> {
+        Self::build(model).map_err(|e| e.file(&model.path))
+    }
+
+    fn build(model: &Model) -> Result<Self> {
+        let opset = model.opset();
+        let proto = model.proto.graph.as_ref().ok_or_else(|| Error::new("the model has no graph"))?;
+        if opset > NEWEST_OPSET {
+            return Err(Error::new("the model uses a newer opset than this version knows")
+                .expected(format!("opset {NEWEST_OPSET} or older"))
+                .got(format!("opset {opset}"))
+                .remedy("export at an older opset, or use onnx.version_converter"));
+        }
+        if let Some(sparse) = proto.sparse_initializer.first() {
+            let name = sparse.values.as_ref().map_or("", |v| v.name());
+            return Err(Error::new(format!("the sparse initializer \"{name}\" is not supported"))
+                .remedy("store it as a dense tensor"));
+        }
+        known(&proto.node, opset)?;
+
+        let mut graph = Self {
+            nodes: Vec::new(),
+            values: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            opset,
+            path: model.path.clone(),
+        };
+        let mut names: HashMap<String, ValueId> = HashMap::new();
+        let mut add = |graph: &mut Self, name: &str, constant: Option<Tensor>| -> ValueId {
+            *names.entry(name.to_owned()).or_insert_with(|| {
+                graph.values.push(Value {
+                    name: name.to_owned(),
+                    constant,
+                    producer: None,
+                    consumers: vec![],
+                });
+                graph.values.len() - 1
+            })
+        };
+        for tensor in &proto.initializer {
+            add(&mut graph, tensor.name(), Some(decode(tensor)?));
+        }
+        for info in &proto.input {
+            let is_initializer = proto.initializer.iter().any(|t| t.name() == info.name());
+            let value = add(&mut graph, info.name(), None);
+            if !is_initializer {
+                graph.inputs.push(input(info, value)?);
+            }
+        }
+        let order = order(&proto.node)?;
+        for &position in &order {
+            for name in proto.node[position].output.iter().filter(|o| !o.is_empty()) {
+                let taken = add(&mut graph, name, None);
+                if graph.values[taken].constant.is_some() || graph.inputs.iter().any(|i| i.value == taken) {
+                    return Err(Error::new(format!(
+                        "a node makes the value \"{name}\", which is defined already"
+                    ))
+                    .node(node_label(&proto.node[position]))
+                    .remedy("the file does not follow the ONNX standard; export it again"));
+                }
+            }
+        }
+        for position in order {
+            let node = node(&proto.node[position], position, opset, &names)?;
+            let id = graph.nodes.len();
+            for &value in node.inputs.iter().flatten() {
+                graph.values[value].consumers.push(id);
+            }
+            for &value in node.outputs.iter().flatten() {
+                graph.values[value].producer = Some(id);
+            }
+            graph.nodes.push(node);
+        }
+        for info in &proto.output {
+            let value = names.get(info.name()).copied().ok_or_else(|| {
+                Error::new(format!("nothing makes the output \"{}\"", info.name()))
+                    .remedy("the file does not follow the ONNX standard; export it again")
+            })?;
+            graph.outputs.push(value);
+        }
+        if graph.outputs.is_empty() {
+            return Err(Error::new("the graph has no output"));
+        }
+        graph.weights_are_numbers()?;
+        Ok(graph)
+    }
+
+    /// A NaN among the weights makes every answer NaN: say so before anything is measured.
+    fn weights_are_numbers(&self) -> Result<()> {
+        for value in self.values.iter().filter(|v| !v.consumers.is_empty()) {
+            let Some(Tensor { data: Data::Float(data), .. }) = &value.constant else { continue };
+            if let Some(at) = data.iter().position(|x| x.is_nan()) {
+                let reader = &self.nodes[value.consumers[0]];
+                return Err(Error::new(format!("the weights \"{}\" are not numbers", value.name))
+                    .node(&reader.name)
+                    .expected("finite numbers")
+                    .got(format!("NaN at element {at}"))
+                    .remedy("the training diverged, or the file is damaged: export the network again"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every operator must be known; all that are not are named at once.
+fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
+    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in nodes {
+        let domain = node.domain();
+        let default = domain.is_empty() || domain == "ai.onnx";
+        let row = OpRow::find(node.op_type()).filter(|_| default);
+        if row.is_none_or(|row| row.history[0] > opset) {
+            let name =
+                if default { node.op_type().to_owned() } else { format!("{domain}:{}", node.op_type()) };
+            missing.entry(name).or_default().push(node_label(node));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = missing
+        .iter()
+        .map(|(op, nodes)| match nodes.len() {
+            1 => format!("{op} (node \"{}\")", nodes[0]),
+            n => format!("{op} ({n} nodes, the first \"{}\")", nodes[0]),
+        })
+        .collect();
+    let first = missing.values().next().and_then(|nodes| nodes.first()).cloned().unwrap_or_default();
+    let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
+    Err(Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
+        .node(first)
+        .remedy("export the network with other operators, or leave these parts out of the file"))
+}
+
+fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, ValueId>) -> Result<Node> {
+    let name = node_label(proto);
+    let inputs = proto
+        .input
+        .iter()
+        .map(|input| match (input.is_empty(), names.get(input)) {
+            (true, _) => Ok(None),
+            (false, Some(&value)) => Ok(Some(value)),
+            (false, None) => Err(Error::new(format!("nothing makes the value \"{input}\""))
+                .node(&name)
+                .remedy("the file does not follow the ONNX standard; export it again")),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let outputs = proto.output.iter().map(|o| names.get(o).copied().filter(|_| !o.is_empty())).collect();
+    let op = operator(proto, opset).map_err(|e| e.context(proto.op_type()).node(&name))?;
+    Ok(Node { name, op_type: proto.op_type().to_owned(), op, inputs, outputs, position })
+}
+
+fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
+    let row = OpRow::find(proto.op_type()).ok_or_else(|| Error::new("an operator that is not supported"))?;
+    let outputs = proto.output.iter().rposition(|o| !o.is_empty()).map_or(0, |last| last + 1);
+    let build = Build { attrs: Attrs::new(proto), opset, outputs };
+    Ok(Arc::from((row.build)(&build)?))
+}
+
+fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
+    let name = info.name();
+    let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
+        return Err(Error::new(format!("the input \"{name}\" is not a tensor")).expected("a tensor"));
+    };
+    let dtype = DType::from_onnx(tensor.elem_type()).filter(|d| d.is_float()).ok_or_else(|| {
+        Error::new(format!("the input \"{name}\" has a type that is not supported"))
+            .expected("a float type")
+            .got(format!("type {}", tensor.elem_type()))
+            .remedy("put the conversion to float outside the network")
+    })?;
+    let Some(shape) = &tensor.shape else {
+        return Err(Error::new(format!("the input \"{name}\" does not say its shape"))
+            .remedy("export the network with the shape of its input"));
+    };
+    let dims = shape
+        .dim
+        .iter()
+        .map(|dim| match dim.dim_value {
+            Some(n) if n > 0 => Dim::Fixed(usize::try_from(n).unwrap_or(usize::MAX)),
+            _ => Dim::Free(dim.dim_param().to_owned()),
+        })
+        .collect();
+    Ok(Input { value, dtype, dims })
+}

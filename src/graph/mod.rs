@@ -1,0 +1,184 @@
+//! The typed graph: nodes with operators, values with producers and consumers.
+//!
+//! It holds what does not depend on the batch size. What does (shapes, folded constants) is a
+//! [`facts::Facts`], made for given input shapes: every dimension is a number there, so shape
+//! arithmetic of exporters folds away, and a symbolic batch is one that may be bound to any number.
+
+pub mod facts;
+mod load;
+mod order;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::ops::Operator;
+use crate::tensor::{DType, Tensor};
+
+/// A value's number in [`Graph::values`].
+pub type ValueId = usize;
+/// A node's number in [`Graph::nodes`].
+pub type NodeId = usize;
+
+/// The size that a free spatial dimension gets where nothing else says one.
+pub const FREE_SIZE: usize = 224;
+
+/// A network.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// In an order in which each node comes after those that it reads.
+    pub nodes: Vec<Node>,
+    /// Everything that has a name.
+    pub values: Vec<Value>,
+    /// What the caller provides.
+    pub inputs: Vec<Input>,
+    /// What the caller gets.
+    pub outputs: Vec<ValueId>,
+    /// The opset of the default domain.
+    pub opset: i64,
+    /// The file that it came from, for messages.
+    pub path: PathBuf,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its name, or a description of it where it has none.
+    pub name: String,
+    /// ONNX's operator.
+    pub op_type: String,
+    /// What it means.
+    pub op: Arc<dyn Operator>,
+    /// Its inputs by position; `None` where an optional one is absent.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Its outputs by position; `None` where one has no name.
+    pub outputs: Vec<Option<ValueId>>,
+    /// Its position in the file's list of nodes.
+    pub position: usize,
+}
+
+/// A value.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// Its name in the file.
+    pub name: String,
+    /// Its elements, for initializers.
+    pub constant: Option<Tensor>,
+    /// The node that makes it.
+    pub producer: Option<NodeId>,
+    /// The nodes that read it, each once for each time.
+    pub consumers: Vec<NodeId>,
+}
+
+/// A dimension of an input as the file declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dim {
+    /// A number.
+    Fixed(usize),
+    /// Free; the name is empty where the file gives none.
+    Free(String),
+}
+
+/// An input of the network.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The value.
+    pub value: ValueId,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its dimensions as declared.
+    pub dims: Vec<Dim>,
+}
+
+impl Input {
+    /// The dimensions as text: `N×3×32×32`.
+    pub fn show(&self) -> String {
+        let dim = |d: &Dim| match d {
+            Dim::Fixed(n) => n.to_string(),
+            Dim::Free(name) if name.is_empty() => "?".to_owned(),
+            Dim::Free(name) => name.clone(),
+        };
+        self.dims.iter().map(dim).collect::<Vec<_>>().join("×")
+    }
+}
+
+impl Graph {
+    /// A value's number by its name.
+    pub fn value(&self, name: &str) -> Option<ValueId> {
+        self.values.iter().position(|v| v.name == name)
+    }
+
+    /// The name of a value.
+    pub fn name(&self, value: ValueId) -> &str {
+        &self.values[value].name
+    }
+
+    /// The shapes of the inputs for a batch size. `None` keeps what the file declares, a free batch
+    /// being 1. `given` overrides whole shapes by name; other free dimensions are [`FREE_SIZE`].
+    ///
+    /// # Errors
+    /// A given name that is no input, or a given shape that does not fit what the file declares.
+    pub fn input_shapes(
+        &self,
+        batch: Option<usize>,
+        given: &HashMap<String, Vec<usize>>,
+    ) -> Result<Vec<Vec<usize>>> {
+        for name in given.keys() {
+            if !self.inputs.iter().any(|i| self.name(i.value) == name) {
+                let names: Vec<&str> = self.inputs.iter().map(|i| self.name(i.value)).collect();
+                return Err(Error::new(format!("the network has no input \"{name}\""))
+                    .file(&self.path)
+                    .expected(names.join(", "))
+                    .got(name.clone()));
+            }
+        }
+        self.inputs
+            .iter()
+            .map(|input| {
+                let name = self.name(input.value);
+                let given = given.get(name);
+                if let Some(shape) = given
+                    && !fits(shape, &input.dims)
+                {
+                    return Err(Error::new(format!("the shape of input \"{name}\" does not fit"))
+                        .file(&self.path)
+                        .expected(input.show())
+                        .got(crate::tensor::show(shape)));
+                }
+                let dim = |(at, declared): (usize, &Dim)| match (given, declared, at, batch) {
+                    (Some(shape), ..) => shape[at],
+                    (None, _, 0, Some(batch)) => batch,
+                    (None, Dim::Fixed(n), ..) => *n,
+                    (None, Dim::Free(_), 0, None) => 1,
+                    (None, Dim::Free(_), ..) => FREE_SIZE,
+                };
+                Ok(input.dims.iter().enumerate().map(dim).collect())
+            })
+            .collect()
+    }
+
+    /// The nodes that a computed value goes into, without repetition.
+    pub fn readers(&self, value: ValueId) -> Vec<NodeId> {
+        let mut readers = self.values[value].consumers.clone();
+        readers.dedup();
+        readers
+    }
+
+    /// The only node that reads `value`, if it is one and the network does not give the value out.
+    pub fn only_reader(&self, value: ValueId) -> Option<NodeId> {
+        match self.values[value].consumers[..] {
+            [node] if !self.outputs.contains(&value) => Some(node),
+            _ => None,
+        }
+    }
+}
+
+/// A shape fits where it has as many axes, and equal sizes but for the batch and free ones.
+fn fits(shape: &[usize], dims: &[Dim]) -> bool {
+    shape.len() == dims.len()
+        && shape.iter().zip(dims).skip(1).all(|(&n, d)| match d {
+            Dim::Fixed(fixed) => *fixed == n,
+            Dim::Free(_) => n > 0,
+        })
+}

@@ -1,0 +1,194 @@
+//! Elementwise functions of one number, which every arithmetic kernel can apply to its results.
+//!
+//! A convolution followed by a Relu is one launch and one pass over memory instead of two. NaN goes
+//! through all of them but [`Activation::Not`], so that a broken network is not made to look healthy:
+//! hence comparisons here, not `max`, which drops NaN.
+
+/// `y = f(x)`, with ONNX's meanings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// `x`
+    None,
+    /// `max(0, x)`
+    Relu,
+    /// `x` where not negative, else `alpha·x`.
+    LeakyRelu(f32),
+    /// `min(max(x, low), high)`
+    Clip(f32, f32),
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// `tanh x`
+    Tanh,
+    /// `min(max(alpha·x + beta, 0), 1)`, given alpha and beta.
+    HardSigmoid(f32, f32),
+    /// `x · min(max(x/6 + 1/2, 0), 1)`
+    HardSwish,
+    /// `e^x`
+    Exp,
+    /// `√x`
+    Sqrt,
+    /// `|x|`
+    Abs,
+    /// `-x`
+    Neg,
+    /// Toward minus infinity.
+    Floor,
+    /// Toward plus infinity.
+    Ceil,
+    /// Toward zero.
+    Trunc,
+    /// `1/x`
+    Reciprocal,
+    /// Natural logarithm.
+    Log,
+    /// The error function, `2/√π ∫₀ˣ e^(-t²) dt`.
+    Erf,
+    /// 1 where `x` is zero, else 0.
+    Not,
+}
+
+impl Activation {
+    /// One of each kind, with parameters unlike the defaults: what tests iterate.
+    pub const SAMPLES: [Self; 19] = [
+        Self::None,
+        Self::Relu,
+        Self::LeakyRelu(0.125),
+        Self::Clip(-0.25, 0.5),
+        Self::Sigmoid,
+        Self::Tanh,
+        Self::HardSigmoid(0.3, 0.6),
+        Self::HardSwish,
+        Self::Exp,
+        Self::Sqrt,
+        Self::Abs,
+        Self::Neg,
+        Self::Floor,
+        Self::Ceil,
+        Self::Trunc,
+        Self::Reciprocal,
+        Self::Log,
+        Self::Erf,
+        Self::Not,
+    ];
+
+    /// The definition.
+    pub fn apply_f64(self, x: f64) -> f64 {
+        let clip = |x: f64, low: f64, high: f64| {
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
+        };
+        match self {
+            Self::None => x,
+            Self::Relu if x < 0.0 => 0.0,
+            Self::Relu => x,
+            Self::LeakyRelu(alpha) if x < 0.0 => f64::from(alpha) * x,
+            Self::LeakyRelu(_) => x,
+            Self::Clip(low, high) => clip(x, low.into(), high.into()),
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Tanh => x.tanh(),
+            Self::HardSigmoid(alpha, beta) => clip(f64::from(alpha) * x + f64::from(beta), 0.0, 1.0),
+            Self::HardSwish => x * clip(x / 6.0 + 0.5, 0.0, 1.0),
+            Self::Exp => x.exp(),
+            Self::Sqrt => x.sqrt(),
+            Self::Abs => x.abs(),
+            Self::Neg => -x,
+            Self::Floor => x.floor(),
+            Self::Ceil => x.ceil(),
+            Self::Trunc => x.trunc(),
+            Self::Reciprocal => 1.0 / x,
+            Self::Log => x.ln(),
+            Self::Erf => erf(x),
+            Self::Not => f64::from(x == 0.0),
+        }
+    }
+
+    /// The same in single precision.
+    pub fn apply_f32(self, x: f32) -> f32 {
+        let mut one = [x];
+        self.apply_slice(&mut one);
+        one[0]
+    }
+
+    /// Applies it to each element, the choice of function made once.
+    pub fn apply_slice(self, xs: &mut [f32]) {
+        fn each(xs: &mut [f32], f: impl Fn(f32) -> f32) {
+            xs.iter_mut().for_each(|x| *x = f(*x));
+        }
+        // In this order NaN stays, and a low above high gives high.
+        let clip = |x: f32, low: f32, high: f32| {
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
+        };
+        match self {
+            Self::None => {}
+            Self::Relu => each(xs, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::LeakyRelu(alpha) => each(xs, |x| if x < 0.0 { alpha * x } else { x }),
+            Self::Clip(low, high) => each(xs, |x| clip(x, low, high)),
+            Self::Sigmoid => each(xs, |x| 1.0 / (1.0 + (-x).exp())),
+            Self::Tanh => each(xs, f32::tanh),
+            Self::HardSigmoid(alpha, beta) => each(xs, |x| clip(alpha * x + beta, 0.0, 1.0)),
+            Self::HardSwish => each(xs, |x| x * clip(x * (1.0 / 6.0) + 0.5, 0.0, 1.0)),
+            Self::Exp => each(xs, f32::exp),
+            Self::Sqrt => each(xs, f32::sqrt),
+            Self::Abs => each(xs, f32::abs),
+            Self::Neg => each(xs, |x| -x),
+            Self::Floor => each(xs, f32::floor),
+            Self::Ceil => each(xs, f32::ceil),
+            Self::Trunc => each(xs, f32::trunc),
+            Self::Reciprocal => each(xs, |x| 1.0 / x),
+            Self::Log => each(xs, f32::ln),
+            Self::Erf => each(xs, |x| erf(x.into()) as f32),
+            Self::Not => each(xs, |x| f32::from(u8::from(x == 0.0))),
+        }
+    }
+
+    /// Its number in `shaders/shared/activation.wgsl`.
+    pub fn code(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Relu => 1,
+            Self::LeakyRelu(_) => 2,
+            Self::Clip(..) => 3,
+            Self::Sigmoid => 4,
+            Self::Tanh => 5,
+            Self::HardSigmoid(..) => 6,
+            Self::HardSwish => 7,
+            Self::Exp => 8,
+            Self::Sqrt => 9,
+            Self::Abs => 10,
+            Self::Neg => 11,
+            Self::Floor => 12,
+            Self::Ceil => 13,
+            Self::Trunc => 14,
+            Self::Reciprocal => 15,
+            Self::Log => 16,
+            Self::Erf => 17,
+            Self::Not => 18,
+        }
+    }
+
+    /// Its two parameters, 0 where it has fewer.
+    pub fn params(self) -> [f32; 2] {
+        match self {
+            Self::LeakyRelu(alpha) => [alpha, 0.0],
+            Self::Clip(a, b) | Self::HardSigmoid(a, b) => [a, b],
+            _ => [0.0; 2],
+        }
+    }
+}
+
+/// `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`: all terms have one sign, so nothing cancels.
+fn erf(x: f64) -> f64 {
+    // Beyond, 1 - |erf x| is less than half a unit in the last place of a double.
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum, mut n) = (x, x, 1.0);
+    // NaN ends the loop too.
+    while term.abs() > 1e-17 * sum.abs() {
+        term *= 2.0 * x * x / (2.0 * n + 1.0);
+        sum += term;
+        n += 1.0;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}

@@ -1,0 +1,511 @@
+//! Convolution, and with it every product with a constant matrix.
+//!
+//! Both fast faces are matrix products in disguise: output channels × pixels, summed over input channels
+//! and taps. The shader's invocations each hold a tile of 8 pixels × 8 channels in registers and fetch
+//! operands as they go ("implicit GEMM"); weights are packed so that the eight channels lie together.
+//! The host writes out the matrix of taps for some hundred pixels at a time, small enough for the
+//! cache, and hands it to a good GEMM. Neither the order of any sum nor the way the work is split
+//! depends on the batch, so an image gets the same bits in any company.
+
+use bytemuck::bytes_of;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+use super::activation::Activation;
+use super::{Case, Dispatch, Kernel, Row, grid, layout, noise_case, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..])`, the cross-correlation that ONNX calls Conv.
+///
+/// Inputs: `x [batch, in_channels, h, w]`, `weights [out_channels, in_channels / groups, kh, kw]`
+/// (constant), `bias [out_channels]` (constant). Output: `[batch, out_total, oh, ow]`, of which the
+/// channels `out_offset .. out_offset + out_channels` are written.
+/// A matrix product with a constant is the case with all sizes 1×1 and the rows as batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Images.
+    pub batch: usize,
+    /// Groups; with more than one, `out_offset` is 0 and `out_total` is `out_channels`.
+    pub groups: usize,
+    /// Channels of `x`, of all groups together.
+    pub in_channels: usize,
+    /// Channels that this call produces, of all groups together.
+    pub out_channels: usize,
+    /// Height and width of `x`.
+    pub in_hw: [usize; 2],
+    /// Height and width of `y`.
+    pub out_hw: [usize; 2],
+    /// Height and width of a filter.
+    pub kernel: [usize; 2],
+    /// Steps between windows.
+    pub stride: [usize; 2],
+    /// Steps between the taps of a filter.
+    pub dilation: [usize; 2],
+    /// Zeros before the first row and column. Those after the last follow from `out_hw`.
+    pub pad: [usize; 2],
+    /// The first channel of the output buffer that this call writes.
+    pub out_offset: usize,
+    /// Channels of the output buffer.
+    pub out_total: usize,
+    /// Applied to each sum.
+    pub activation: Activation,
+}
+
+/// Pixels of an invocation's tile.
+const TILE_PIXELS: usize = 8;
+/// Output channels of an invocation's tile.
+const TILE_CHANNELS: usize = 8;
+
+impl Conv {
+    fn in_plane(&self) -> usize {
+        self.in_hw.iter().product()
+    }
+
+    fn out_plane(&self) -> usize {
+        self.out_hw.iter().product()
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Input channels of a group.
+    fn group_in(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of a group.
+    fn group_out(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Products of a sum: the length of a filter.
+    fn depth(&self) -> usize {
+        self.group_in() * self.taps()
+    }
+
+    /// Whether the matrix of taps is the input itself.
+    fn pointwise(&self) -> bool {
+        self.taps() == 1 && self.stride == [1, 1] && self.pad == [0, 0] && self.in_hw == self.out_hw
+    }
+
+    /// Writes the matrix of taps, `[depth, count]`, for the output pixels `first..first + count` of an
+    /// image's group, whose planes are `x`.
+    fn unfold(&self, x: &[f32], first: usize, count: usize, columns: &mut [f32]) {
+        let ([h, w], ow) = (self.in_hw, self.out_hw[1]);
+        for (row, column) in columns.chunks_exact_mut(count).enumerate() {
+            let (channel, tap) = (row / self.taps(), row % self.taps());
+            let plane = &x[channel * h * w..][..h * w];
+            let shift =
+                |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
+            let (down, right) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));
+            let mut done = 0;
+            while done < count {
+                // As far as the output's row goes, the input is read along one of its rows.
+                let (oy, ox) = ((first + done) / ow, (first + done) % ow);
+                let run = (ow - ox).min(count - done);
+                let target = &mut column[done..done + run];
+                let (y, x) = ((oy * self.stride[0]) as isize + down, (ox * self.stride[1]) as isize + right);
+                if (0..h as isize).contains(&y) {
+                    let real = layout::inside(x, self.stride[1], w, run);
+                    target[..real.start].fill(0.0);
+                    target[real.end..].fill(0.0);
+                    let start = y * w as isize + x + (real.start * self.stride[1]) as isize;
+                    let target = &mut target[real];
+                    if target.is_empty() {
+                    } else if self.stride[1] == 1 {
+                        target.copy_from_slice(&plane[start as usize..][..target.len()]);
+                    } else {
+                        let source = plane[start as usize..].iter().step_by(self.stride[1]);
+                        target.iter_mut().zip(source).for_each(|(t, &s)| *t = s);
+                    }
+                } else {
+                    target.fill(0.0);
+                }
+                done += run;
+            }
+        }
+    }
+
+    /// Pixels and output channels of a host task. They depend on the layer only: enough tasks for all
+    /// cores from one image, each with a matrix of taps that stays in a core's cache.
+    fn task_size(&self) -> (usize, usize) {
+        let pixels = (CACHED / self.depth()).next_multiple_of(16).clamp(64, 1024).min(self.out_plane());
+        let tasks = self.out_plane().div_ceil(pixels) * self.groups;
+        let splits = TASKS.div_ceil(tasks).min(self.group_out().div_ceil(32));
+        (pixels, self.group_out().div_ceil(splits).next_multiple_of(8))
+    }
+
+    /// The host's face for maps: a task is some pixels of some channels of an image.
+    fn cpu_maps(&self, x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
+        /// Its first pixel, and the piece of each of its channels' planes that it writes.
+        struct Task<'a> {
+            image: usize,
+            group: usize,
+            channel: usize,
+            pixel: usize,
+            pieces: Vec<&'a mut [f32]>,
+        }
+        let (plane, depth) = (self.out_plane(), self.depth());
+        let (pixels, channels) = self.task_size();
+        let mut tasks = Vec::new();
+        for (image, y) in y.chunks_mut(self.out_total * plane).enumerate() {
+            let y = &mut y[self.out_offset * plane..][..self.out_channels * plane];
+            for (group, y) in y.chunks_mut(self.group_out() * plane).enumerate() {
+                for (chunk, y) in y.chunks_mut(channels * plane).enumerate() {
+                    let channel = group * self.group_out() + chunk * channels;
+                    let first = tasks.len();
+                    tasks.extend((0..plane).step_by(pixels).map(|pixel| Task {
+                        image,
+                        group,
+                        channel,
+                        pixel,
+                        pieces: Vec::with_capacity(channels),
+                    }));
+                    for y in y.chunks_mut(plane) {
+                        let pieces = tasks[first..].iter_mut().zip(y.chunks_mut(pixels));
+                        pieces.for_each(|(task, piece)| task.pieces.push(piece));
+                    }
+                }
+            }
+        }
+        let group_len = self.group_in() * self.in_plane();
+        tasks.into_par_iter().for_each_init(
+            || (Vec::new(), vec![0.0; pixels * channels]),
+            |(columns, tile), task| {
+                let x = &x[(task.image * self.groups + task.group) * group_len..][..group_len];
+                let (rows, count) = (task.pieces.len(), task.pieces[0].len());
+                let left = if self.pointwise() {
+                    let x = &x[task.pixel..];
+                    MatRef::from_column_major_slice_with_stride(x, count, depth, plane)
+                } else {
+                    columns.resize(depth * count, 0.0);
+                    self.unfold(x, task.pixel, count, columns);
+                    MatRef::from_column_major_slice(columns, count, depth)
+                };
+                let right = &weights[task.channel * depth..][..rows * depth];
+                let right = MatRef::from_column_major_slice(right, depth, rows);
+                let tile = &mut tile[..count * rows];
+                let product = MatMut::from_column_major_slice_mut(&mut *tile, count, rows);
+                matmul(product, Accum::Replace, left, right, 1.0, Par::Seq);
+                let sums = tile.chunks_exact(count).zip(&bias[task.channel..]);
+                for (y, (sums, bias)) in task.pieces.into_iter().zip(sums) {
+                    y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum + bias);
+                    self.activation.apply_slice(y);
+                }
+            },
+        );
+    }
+
+    /// The host's face for single pixels, a product of matrices: a task is 16 images × some channels.
+    /// Fewer images are filled up with zeros, since a GEMM may sum differently for other sizes.
+    fn cpu_rows(&self, x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
+        const ROWS: usize = 16;
+        let (depth, channels) = (self.depth(), self.group_out().min(64));
+        for (x, y) in x.chunks(ROWS * self.in_channels).zip(y.chunks_mut(ROWS * self.out_total)) {
+            let mut rows = vec![0.0; ROWS * self.in_channels];
+            rows[..x.len()].copy_from_slice(x);
+            // By group and chunk of channels: each image's piece.
+            let mut tasks: Vec<(usize, usize, Vec<&mut [f32]>)> = Vec::new();
+            for (image, y) in y.chunks_mut(self.out_total).enumerate() {
+                let y = &mut y[self.out_offset..][..self.out_channels];
+                let groups = y.chunks_mut(self.group_out()).enumerate();
+                let pieces = groups.flat_map(|(group, y)| {
+                    let first = group * self.group_out();
+                    let pieces = y.chunks_mut(channels).enumerate();
+                    pieces.map(move |(chunk, piece)| (group, first + chunk * channels, piece))
+                });
+                for (index, (group, channel, piece)) in pieces.enumerate() {
+                    if image == 0 {
+                        tasks.push((group, channel, Vec::with_capacity(ROWS)));
+                    }
+                    tasks[index].2.push(piece);
+                }
+            }
+            tasks.into_par_iter().for_each(|(group, channel, pieces)| {
+                let mut tile = vec![0.0; pieces[0].len() * ROWS];
+                let width = pieces[0].len();
+                let left = &weights[channel * depth..][..width * depth];
+                let left = MatRef::from_row_major_slice(left, width, depth);
+                let right = &rows[group * depth..];
+                let right = MatRef::from_column_major_slice_with_stride(right, depth, ROWS, self.in_channels);
+                let product = MatMut::from_column_major_slice_mut(&mut tile, width, ROWS);
+                matmul(product, Accum::Replace, left, right, 1.0, Par::Seq);
+                for (y, sums) in pieces.into_iter().zip(tile.chunks_exact(width)) {
+                    let sums = sums.iter().zip(&bias[channel..]);
+                    y.iter_mut().zip(sums).for_each(|(y, (sum, bias))| *y = sum + bias);
+                    self.activation.apply_slice(y);
+                }
+            });
+        }
+    }
+}
+
+/// Elements of a host task's matrix of taps: half a mebibyte.
+const CACHED: usize = 1 << 17;
+/// Host tasks wanted of one image.
+const TASKS: usize = 16;
+
+uniform! {
+    len: u32,
+    pixels: u32,
+    pixel_tiles: u32,
+    channel_tiles: u32,
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 2],
+    group_in: u32,
+    group_out: u32,
+    groups: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "conv",
+    shader: shader!("conv", "activation"),
+    doc: "convolution, and products with a constant matrix",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Conv {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![
+            self.batch * self.in_channels * self.in_plane(),
+            self.out_channels * self.depth(),
+            self.out_channels,
+        ]
+    }
+
+    fn output_len(&self) -> usize {
+        self.batch * self.out_total * self.out_plane()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let ([h, w], [oh, ow], [kh, kw]) = (self.in_hw, self.out_hw, self.kernel);
+        // Where tap `t` of window `o` lies along an axis; `None` in the padding.
+        let at = |axis: usize, o: usize, t: usize| {
+            (o * self.stride[axis] + t * self.dilation[axis])
+                .checked_sub(self.pad[axis])
+                .filter(|&i| i < self.in_hw[axis])
+        };
+        for n in 0..self.batch {
+            for o in 0..self.out_channels {
+                let group = o / self.group_out();
+                for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
+                    let mut sum = inputs[2][o];
+                    for c in 0..self.group_in() {
+                        for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+                            if let (Some(iy), Some(ix)) = (at(0, oy, ky), at(1, ox, kx)) {
+                                let channel = n * self.in_channels + group * self.group_in() + c;
+                                let weight = inputs[1][((o * self.group_in() + c) * kh + ky) * kw + kx];
+                                sum += weight * inputs[0][(channel * h + iy) * w + ix];
+                            }
+                        }
+                    }
+                    let channel = n * self.out_total + self.out_offset + o;
+                    output[(channel * oh + oy) * ow + ox] = self.activation.apply_f64(sum);
+                }
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        if output.is_empty() || self.out_channels == 0 {
+            return;
+        }
+        if self.pointwise() && self.out_plane() == 1 {
+            self.cpu_rows(inputs[0], inputs[1], inputs[2], output);
+        } else {
+            self.cpu_maps(inputs[0], inputs[1], inputs[2], output);
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let [act_a, act_b] = self.activation.params();
+        let pixels = self.batch * self.out_plane();
+        let pixel_tiles = pixels.div_ceil(TILE_PIXELS);
+        let channel_tiles = self.group_out().div_ceil(TILE_CHANNELS);
+        let len = pixel_tiles * channel_tiles * self.groups;
+        let params = Params {
+            len: word(len),
+            pixels: word(pixels),
+            pixel_tiles: word(pixel_tiles),
+            channel_tiles: word(channel_tiles),
+            in_hw: words(self.in_hw),
+            out_hw: words(self.out_hw),
+            kernel: words(self.kernel),
+            stride: words(self.stride),
+            dilation: words(self.dilation),
+            pad: words(self.pad),
+            group_in: word(self.group_in()),
+            group_out: word(self.group_out()),
+            groups: word(self.groups),
+            out_offset: word(self.out_offset),
+            out_total: word(self.out_total),
+            act_a,
+            act_b,
+            unused: 0,
+        };
+        Dispatch {
+            overrides: vec![("ACT", self.activation.code().into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len),
+        }
+    }
+
+    /// Weights as `[groups, channel tiles, taps, input channels, 8]` and the bias as
+    /// `[groups, channel tiles, 8]`, with zeros for the channels that fill up a group's last tile.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        let (group_out, group_in, taps) = (self.group_out(), self.group_in(), self.taps());
+        let slots = group_out.next_multiple_of(TILE_CHANNELS);
+        // Which channel of the call a slot holds, if any.
+        let channel = |slot: usize| {
+            let (group, slot) = (slot / slots, slot % slots);
+            (slot < group_out).then_some(group * group_out + slot)
+        };
+        let tiles = (0..self.groups * slots).step_by(TILE_CHANNELS);
+        let lanes = |tile: usize| (tile..tile + TILE_CHANNELS).map(channel);
+        match input {
+            1 => {
+                let mut packed = Vec::with_capacity(self.groups * slots * self.depth());
+                for tile in tiles {
+                    for (tap, c) in (0..taps).flat_map(|tap| (0..group_in).map(move |c| (tap, c))) {
+                        packed.extend(
+                            lanes(tile).map(|o| o.map_or(0.0, |o| data[(o * group_in + c) * taps + tap])),
+                        );
+                    }
+                }
+                Some(packed)
+            }
+            2 => Some(tiles.flat_map(lanes).map(|o| o.map_or(0.0, |o| data[o])).collect()),
+            _ => None,
+        }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let plain = Conv {
+        batch: 1,
+        groups: 1,
+        in_channels: 3,
+        out_channels: 5,
+        in_hw: [8, 8],
+        out_hw: [8, 8],
+        kernel: [3, 3],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [1, 1],
+        out_offset: 0,
+        out_total: 5,
+        activation: Activation::None,
+    };
+    let point = Conv { kernel: [1, 1], pad: [0, 0], ..plain.clone() };
+    let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], ..point.clone() };
+    vec![
+        noise_case("3×3, padded", plain.clone()),
+        noise_case(
+            "one of everything",
+            Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() },
+        ),
+        noise_case(
+            "many pixels and channels, batch 3, Relu",
+            Conv {
+                batch: 3,
+                in_channels: 17,
+                out_channels: 67,
+                out_total: 67,
+                in_hw: [33, 35],
+                out_hw: [33, 35],
+                activation: Activation::Relu,
+                ..plain.clone()
+            },
+        ),
+        noise_case(
+            "stride 2, asymmetric padding, odd sizes",
+            Conv { in_hw: [9, 11], out_hw: [5, 5], stride: [2, 2], pad: [1, 0], batch: 2, ..plain.clone() },
+        ),
+        noise_case(
+            "7×7 with stride 2",
+            Conv {
+                in_hw: [31, 29],
+                out_hw: [16, 15],
+                kernel: [7, 7],
+                stride: [2, 2],
+                pad: [3, 3],
+                ..plain.clone()
+            },
+        ),
+        noise_case(
+            "dilated, strides of both axes unlike",
+            Conv {
+                in_hw: [13, 12],
+                out_hw: [11, 3],
+                kernel: [2, 3],
+                stride: [1, 3],
+                dilation: [3, 2],
+                pad: [1, 2],
+                ..plain.clone()
+            },
+        ),
+        noise_case(
+            "three groups of odd sizes",
+            Conv { batch: 3, groups: 3, in_channels: 15, out_channels: 33, out_total: 33, ..plain.clone() },
+        ),
+        noise_case(
+            "a part of a concatenation",
+            Conv { batch: 2, out_channels: 9, out_offset: 4, out_total: 17, ..plain.clone() },
+        ),
+        noise_case(
+            "padding wider than the image",
+            Conv { in_hw: [2, 1], out_hw: [6, 5], pad: [3, 3], ..plain.clone() },
+        ),
+        noise_case(
+            "1×1 over an odd plane",
+            Conv {
+                batch: 3,
+                in_channels: 65,
+                out_channels: 17,
+                out_total: 17,
+                in_hw: [7, 7],
+                out_hw: [7, 7],
+                ..point.clone()
+            },
+        ),
+        noise_case("1×1 with stride 2", Conv { in_hw: [7, 7], out_hw: [4, 4], stride: [2, 2], ..point }),
+        noise_case(
+            "a matrix product of 17 rows",
+            Conv { batch: 17, in_channels: 33, out_channels: 129, out_total: 129, ..rows.clone() },
+        ),
+        noise_case(
+            "a part of a matrix product, in groups",
+            Conv { batch: 3, groups: 2, in_channels: 10, out_channels: 6, out_total: 6, ..rows.clone() },
+        ),
+        noise_case(
+            "a slice of a matrix product's columns",
+            Conv { batch: 5, in_channels: 100, out_channels: 65, out_offset: 64, out_total: 130, ..rows },
+        ),
+        noise_case(
+            "a 1-D filter as long as its signal",
+            Conv { in_hw: [1, 65], out_hw: [1, 1], kernel: [1, 65], pad: [0, 0], ..plain },
+        ),
+    ]
+}

@@ -1,0 +1,174 @@
+//! Moving data: the one kernel behind Transpose, Slice, Concat, Split, Pad, Expand, Gather of a
+//! range, DepthToSpace and the rest.
+//!
+//! Both sides are walked by strides, so that all of these are the same loop. The channel analysis runs
+//! it too, on labels instead of numbers: hence [`Copy::apply`] for any type.
+
+use bytemuck::bytes_of;
+
+use super::{Case, Dispatch, Kernel, Row, grid, layout, noise_case, shader, uniform, word};
+use crate::compare::Tolerance;
+
+/// `output[dst_offset + Σ i·dst_strides] = x[src_offset + Σ i·src_strides]` for every index `i` of
+/// `shape`; made by [`Copy::new`]. What it does not write stays as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// The axes walked, after those were joined that both sides step through alike; at most six.
+    pub shape: Vec<usize>,
+    /// Elements of the input.
+    pub src_len: usize,
+    /// Where index 0 reads.
+    pub src_offset: usize,
+    /// Elements of the input from one index to the next of each axis; may be 0 or negative.
+    pub src_strides: Vec<isize>,
+    /// Elements of the output buffer.
+    pub dst_len: usize,
+    /// Where index 0 writes.
+    pub dst_offset: usize,
+    /// Elements of the output from one index to the next of each axis.
+    pub dst_strides: Vec<isize>,
+}
+
+impl Copy {
+    /// The call. `None` where more than six axes remain after joining.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        shape: &[usize],
+        src_len: usize,
+        src_offset: usize,
+        src_strides: &[isize],
+        dst_len: usize,
+        dst_offset: usize,
+        dst_strides: &[isize],
+    ) -> Option<Self> {
+        let (shape, [src_strides, dst_strides]) =
+            layout::collapse(shape, [src_strides.to_vec(), dst_strides.to_vec()])?;
+        Some(Self { shape, src_len, src_offset, src_strides, dst_len, dst_offset, dst_strides })
+    }
+
+    /// Elements moved.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether nothing is moved.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies elements of any type.
+    pub fn apply<T: std::marker::Copy>(&self, src: &[T], dst: &mut [T]) {
+        if self.is_empty() {
+            return;
+        }
+        let row_len = self.shape.last().copied().unwrap_or(1);
+        let [src_step, dst_step] =
+            [&self.src_strides, &self.dst_strides].map(|s| s.last().copied().unwrap_or(1));
+        let rows = self.len() / row_len;
+        layout::for_each_row(&self.shape, &[&self.src_strides, &self.dst_strides], 0..rows, |_, [s, d]| {
+            let (s, d) = (self.src_offset as isize + s, self.dst_offset as isize + d);
+            if (src_step, dst_step) == (1, 1) {
+                dst[d as usize..][..row_len].copy_from_slice(&src[s as usize..][..row_len]);
+            } else {
+                for i in 0..row_len as isize {
+                    dst[(d + i * dst_step) as usize] = src[(s + i * src_step) as usize];
+                }
+            }
+        });
+    }
+}
+
+uniform! {
+    shape: [[u32; 4]; 2],
+    src_strides: [[i32; 4]; 2],
+    dst_strides: [[i32; 4]; 2],
+    axes: u32,
+    len: u32,
+    src_offset: u32,
+    dst_offset: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "copy",
+    shader: shader!("copy"),
+    doc: "a box of elements from one layout to another",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Copy {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.src_len]
+    }
+
+    fn output_len(&self) -> usize {
+        self.dst_len
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        for i in 0..self.len() {
+            let (mut rest, mut s, mut d) = (i, self.src_offset as isize, self.dst_offset as isize);
+            for axis in (0..self.shape.len()).rev() {
+                let index = (rest % self.shape[axis]) as isize;
+                rest /= self.shape[axis];
+                s += index * self.src_strides[axis];
+                d += index * self.dst_strides[axis];
+            }
+            output[d as usize] = inputs[0][s as usize];
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        self.apply(inputs[0], output);
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let params = Params {
+            shape: layout::shape_words(&self.shape),
+            src_strides: layout::stride_words(&self.src_strides),
+            dst_strides: layout::stride_words(&self.dst_strides),
+            axes: word(self.shape.len()),
+            len: word(self.len()),
+            src_offset: word(self.src_offset),
+            dst_offset: word(self.dst_offset),
+        };
+        Dispatch { overrides: Vec::new(), params: bytes_of(&params).to_vec(), workgroups: grid(self.len()) }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::EXACT
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let case = |label, shape: &[usize], src: (usize, usize, &[isize]), dst: (usize, usize, &[isize])| {
+        let copy = Copy::new(shape, src.0, src.1, src.2, dst.0, dst.1, dst.2);
+        noise_case(label, copy.expect("six axes at most"))
+    };
+    vec![
+        case("one element", &[1], (1, 0, &[1]), (1, 0, &[1])),
+        case("all of it", &[3, 5, 7], (105, 0, &[35, 7, 1]), (105, 0, &[35, 7, 1])),
+        case("a transposition", &[17, 65], (1105, 0, &[1, 17]), (1105, 0, &[65, 1])),
+        case("backwards", &[33], (33, 32, &[-1]), (33, 0, &[1])),
+        case("every other column, backwards", &[5, 3], (30, 5, &[6, -2]), (15, 0, &[3, 1])),
+        case("an expansion", &[3, 5, 7], (5, 0, &[0, 1, 0]), (105, 0, &[35, 7, 1])),
+        case(
+            "into the middle of a concatenation",
+            &[3, 5, 9],
+            (135, 0, &[45, 9, 1]),
+            (3 * 17 * 9, 36, &[153, 9, 1]),
+        ),
+        case(
+            "depth to space",
+            &[3, 5, 2, 5, 2, 4],
+            (1200, 0, &[400, 4, 200, 20, 100, 1]),
+            (1200, 0, &[400, 80, 40, 8, 1, 2]),
+        ),
+    ]
+}

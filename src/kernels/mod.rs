@@ -1,0 +1,188 @@
+//! Kernels: what the engine computes with, one file each, three faces of one definition.
+//!
+//! A kernel is plain data (its parameters) with
+//! * [`Kernel::reference`]: the definition, in `f64`, slow and obviously right;
+//! * [`Kernel::cpu`]: the fast host version, on all cores;
+//! * [`Kernel::dispatch`]: how its shader is launched. The shader is `shaders/NAME.wgsl`.
+//!
+//! Every shader binds `@binding(0)` a uniform `Params`, `@binding(1)` the output (read_write storage),
+//! and `@binding(2 + i)` input `i` (read-only storage), all in `@group(0)`, entry point `main`.
+//! The table [`KERNELS`] is what tests iterate: every row has cases, and every shader a row.
+
+pub mod activation;
+pub mod affine;
+pub mod binary;
+pub mod channel_stats;
+pub mod conv;
+pub mod copy;
+pub mod depthwise;
+pub mod fill;
+pub mod layout;
+pub mod lrn;
+pub mod matmul;
+pub mod pool;
+pub mod reduce;
+pub mod select;
+pub mod softmax;
+pub mod unary;
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::compare::Tolerance;
+
+/// One call of a kernel: its parameters. Knows nothing of buffers or devices.
+///
+/// Inputs and output are flat, row-major. `reference` and `cpu` get the whole output buffer and
+/// write their part of it (a concatenation is several copies into one buffer).
+pub trait Kernel: Any + Debug + Send + Sync {
+    /// Its row in [`KERNELS`].
+    fn row(&self) -> &'static Row;
+    /// How many elements each input has.
+    fn input_lens(&self) -> Vec<usize>;
+    /// How many elements the output buffer has.
+    fn output_len(&self) -> usize;
+    /// The definition, in `f64`.
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]);
+    /// The fast host version. Must give the same bits for an image whatever the batch is.
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]);
+    /// How the shader is launched.
+    fn dispatch(&self) -> Dispatch;
+    /// The layout in which the shader wants a constant input, where it is not row-major as is.
+    /// Inputs for which this is `Some` must be constants.
+    fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
+    /// How far `cpu` and the shader may be from `reference`.
+    fn tolerance(&self) -> Tolerance;
+}
+
+/// A launch: pipeline constants, uniform bytes, workgroups.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dispatch {
+    /// WGSL `override` constants by name.
+    pub overrides: Vec<(&'static str, f64)>,
+    /// The bytes of the uniform `Params`.
+    pub params: Vec<u8>,
+    /// Workgroups in x, y, z; each at most 65,535.
+    pub workgroups: [u32; 3],
+}
+
+/// A row of [`KERNELS`].
+#[derive(Debug)]
+pub struct Row {
+    /// The stem of the shader's file and of the Rust file.
+    pub name: &'static str,
+    /// The whole WGSL source.
+    pub shader: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+    /// The uniform's Rust layout: (field name, byte offset), in order; compared with the WGSL.
+    pub params: &'static [(&'static str, usize)],
+    /// The uniform's size in bytes.
+    pub params_size: usize,
+    /// Awkward calls with inputs, on which all three faces must agree.
+    pub cases: fn() -> Vec<Case>,
+}
+
+/// A call with inputs, for tests.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// What is awkward about it.
+    pub label: String,
+    /// The call.
+    pub kernel: Arc<dyn Kernel>,
+    /// Its inputs.
+    pub inputs: Vec<Vec<f32>>,
+}
+
+/// Every kernel.
+pub static KERNELS: &[&Row] = &[
+    &affine::ROW,
+    &binary::ROW,
+    &channel_stats::ROW,
+    &conv::ROW,
+    &copy::ROW,
+    &depthwise::ROW,
+    &fill::ROW,
+    &lrn::ROW,
+    &matmul::ROW,
+    &pool::ROW,
+    &reduce::ROW,
+    &select::ROW,
+    &softmax::ROW,
+    &unary::ROW,
+];
+
+/// Invocations of a workgroup, in every shader.
+const WORKGROUP: usize = 64;
+/// Most workgroups that every device takes in one dimension.
+const MAX_WORKGROUPS: usize = 65_535;
+
+/// Workgroups for at least so many invocations. `invocation` in `shaders/shared/grid.wgsl` numbers
+/// them; there may be more than wanted, so every shader compares its number with the count.
+pub fn grid(invocations: usize) -> [u32; 3] {
+    let groups = invocations.div_ceil(WORKGROUP);
+    let y = groups.div_ceil(MAX_WORKGROUPS).max(1);
+    [groups.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// A length, index or count as shaders hold it. Buffers end at 2³¹ elements on every device, so what
+/// does not fit is a bug of the caller.
+fn word(n: usize) -> u32 {
+    i32::try_from(n).expect("a kernel call over less than 2^31 elements") as u32
+}
+
+/// Such a pair.
+fn words(pair: [usize; 2]) -> [u32; 2] {
+    pair.map(word)
+}
+
+/// The WGSL source of a kernel: the shared parts named, then its own.
+macro_rules! shader {
+    ($name:literal $(, $shared:literal)*) => {
+        concat!(
+            include_str!("../../shaders/shared/grid.wgsl"),
+            $(include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")),)*
+            include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        )
+    };
+}
+use shader;
+
+/// Declares the Rust side of a shader's uniform, with its layout for the test against the WGSL.
+macro_rules! uniform {
+    ($($field:ident: $kind:ty),* $(,)?) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        struct Params {
+            $($field: $kind,)*
+        }
+
+        impl Params {
+            const FIELDS: &'static [(&'static str, usize)] =
+                &[$((stringify!($field), std::mem::offset_of!(Self, $field)),)*];
+            const SIZE: usize = size_of::<Self>();
+        }
+    };
+}
+use uniform;
+
+/// Numbers in [-1, 1) for test cases, the same for the same seed.
+fn noise(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        // A 64-bit linear congruential generator; its top 24 bits are good, and all that a float holds.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A case whose inputs are noise.
+fn noise_case(label: impl Into<String>, kernel: impl Kernel) -> Case {
+    let lens = kernel.input_lens();
+    let inputs = lens.iter().enumerate().map(|(i, &len)| noise(len, 1 + i as u64)).collect();
+    Case { label: label.into(), kernel: Arc::new(kernel), inputs }
+}

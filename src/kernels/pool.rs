@@ -1,0 +1,270 @@
+//! Maximum and average over windows.
+
+use bytemuck::bytes_of;
+use rayon::prelude::*;
+
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// What a window is reduced to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// The largest element; NaN where the window holds one; minus infinity for a window of padding only.
+    Max,
+    /// The mean.
+    Average {
+        /// Whether the padding counts as zeros, not as absent. What lies beyond it, where a window
+        /// sticks out because sizes were rounded up (`ceil_mode`), never counts.
+        count_include_pad: bool,
+    },
+}
+
+/// Pooling of `[planes, h, w]` to `[planes, oh, ow]`. A global pooling has the plane as its kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// What is computed.
+    pub kind: PoolKind,
+    /// Images times channels.
+    pub planes: usize,
+    /// Height and width of the input.
+    pub in_hw: [usize; 2],
+    /// Height and width of the output.
+    pub out_hw: [usize; 2],
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Steps between windows.
+    pub stride: [usize; 2],
+    /// Steps between the elements of a window.
+    pub dilation: [usize; 2],
+    /// Padding before the first row and column.
+    pub pad_begin: [usize; 2],
+    /// Padding after the last row and column.
+    pub pad_end: [usize; 2],
+}
+
+/// Along one axis, the input indices under one window.
+#[derive(Clone)]
+struct Span {
+    /// Those that exist.
+    real: std::iter::StepBy<std::ops::Range<usize>>,
+    /// How many elements count, the padding included if it does.
+    padded: usize,
+}
+
+impl Pool {
+    /// The window of output index `o` along `axis` (0 rows, 1 columns).
+    fn span(&self, axis: usize, o: usize) -> Span {
+        let (size, pad, step) = (self.in_hw[axis], self.pad_begin[axis], self.dilation[axis]);
+        // All in coordinates that start with the padding.
+        let first = o * self.stride[axis];
+        let past = first + self.kernel[axis] * step;
+        let within = |end: usize| past.min(end).saturating_sub(first).div_ceil(step);
+        let skipped = pad.saturating_sub(first).div_ceil(step);
+        let start = first + skipped * step;
+        let end = past.min(pad + size).max(start);
+        Span { real: (start - pad..end - pad).step_by(step), padded: within(pad + size + self.pad_end[axis]) }
+    }
+
+    fn in_plane(&self) -> usize {
+        self.in_hw.iter().product()
+    }
+
+    fn out_plane(&self) -> usize {
+        self.out_hw.iter().product()
+    }
+}
+
+uniform! {
+    len: u32,
+    out_plane: u32,
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad_begin: [u32; 2],
+    pad_end: [u32; 2],
+    lowest: f32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "pool",
+    shader: shader!("pool"),
+    doc: "the maximum or mean of windows",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Pool {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.planes * self.in_plane()]
+    }
+
+    fn output_len(&self) -> usize {
+        self.planes * self.out_plane()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let [[h, w], [oh, ow]] = [self.in_hw, self.out_hw].map(|hw| hw.map(|n| n as isize));
+        // Where tap `t` of window `o` lies along an axis, in coordinates of the input.
+        let at = |axis: usize, o: isize, t: usize| {
+            o * self.stride[axis] as isize + (t * self.dilation[axis]) as isize
+                - self.pad_begin[axis] as isize
+        };
+        for plane in 0..self.planes as isize {
+            for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
+                let (mut max, mut sum, mut real, mut padded) = (f64::NEG_INFINITY, 0.0, 0, 0);
+                for (ty, tx) in (0..self.kernel[0]).flat_map(|ty| (0..self.kernel[1]).map(move |tx| (ty, tx)))
+                {
+                    let (y, x) = (at(0, oy, ty), at(1, ox, tx));
+                    if y < h + self.pad_end[0] as isize && x < w + self.pad_end[1] as isize {
+                        padded += 1;
+                    }
+                    if (0..h).contains(&y) && (0..w).contains(&x) {
+                        let v = inputs[0][((plane * h + y) * w + x) as usize];
+                        max = if v > max || v.is_nan() { v } else { max };
+                        sum += v;
+                        real += 1;
+                    }
+                }
+                output[((plane * oh + oy) * ow + ox) as usize] = match self.kind {
+                    PoolKind::Max => max,
+                    PoolKind::Average { count_include_pad } => {
+                        sum / f64::from(if count_include_pad { padded } else { real })
+                    }
+                };
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let columns: Vec<Span> = (0..self.out_hw[1]).map(|ox| self.span(1, ox)).collect();
+        let planes = output.par_chunks_mut(self.out_plane()).zip(inputs[0].par_chunks(self.in_plane()));
+        planes.for_each(|(y, x)| {
+            for (oy, y) in y.chunks_mut(self.out_hw[1]).enumerate() {
+                let rows = self.span(0, oy);
+                for (y, columns) in y.iter_mut().zip(&columns) {
+                    let window = rows
+                        .real
+                        .clone()
+                        .flat_map(|iy| columns.real.clone().map(move |ix| x[iy * self.in_hw[1] + ix]));
+                    *y = match self.kind {
+                        PoolKind::Max => window
+                            .fold(f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
+                        PoolKind::Average { count_include_pad } => {
+                            let count = if count_include_pad {
+                                rows.padded * columns.padded
+                            } else {
+                                rows.real.len() * columns.real.len()
+                            };
+                            (window.map(f64::from).sum::<f64>() / count as f64) as f32
+                        }
+                    };
+                }
+            }
+        });
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let params = Params {
+            len: word(self.output_len()),
+            out_plane: word(self.out_plane()),
+            in_hw: words(self.in_hw),
+            out_hw: words(self.out_hw),
+            kernel: words(self.kernel),
+            stride: words(self.stride),
+            dilation: words(self.dilation),
+            pad_begin: words(self.pad_begin),
+            pad_end: words(self.pad_end),
+            lowest: f32::NEG_INFINITY,
+            unused: 0,
+        };
+        let kind = match self.kind {
+            PoolKind::Max => 0.0,
+            PoolKind::Average { count_include_pad: false } => 1.0,
+            PoolKind::Average { count_include_pad: true } => 2.0,
+        };
+        Dispatch {
+            overrides: vec![("KIND", kind)],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(self.output_len()),
+        }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        match self.kind {
+            PoolKind::Max => Tolerance::EXACT,
+            PoolKind::Average { .. } => Tolerance::SUMS,
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let plain = Pool {
+        kind: PoolKind::Max,
+        planes: 3,
+        in_hw: [8, 8],
+        out_hw: [4, 4],
+        kernel: [2, 2],
+        stride: [2, 2],
+        dilation: [1, 1],
+        pad_begin: [0, 0],
+        pad_end: [0, 0],
+    };
+    let kinds = [
+        PoolKind::Max,
+        PoolKind::Average { count_include_pad: false },
+        PoolKind::Average { count_include_pad: true },
+    ];
+    let shapes = [
+        ("halves", plain.clone()),
+        ("one element", Pool { planes: 1, in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], ..plain.clone() }),
+        (
+            "a whole odd plane",
+            Pool { planes: 17, in_hw: [7, 9], out_hw: [1, 1], kernel: [7, 9], ..plain.clone() },
+        ),
+        (
+            "windows that overlap, padded on one side",
+            Pool {
+                in_hw: [9, 7],
+                out_hw: [4, 4],
+                kernel: [3, 3],
+                pad_begin: [0, 1],
+                pad_end: [0, 1],
+                ..plain.clone()
+            },
+        ),
+        (
+            // As (5 - 3) / 2 + 1 = 2 rounds up to 3 for 6 rows: the last window sticks out.
+            "rounded up, beyond the padding",
+            Pool { in_hw: [6, 7], out_hw: [3, 4], kernel: [3, 3], pad_end: [0, 1], ..plain.clone() },
+        ),
+        (
+            "dilated, asymmetric",
+            Pool {
+                in_hw: [11, 10],
+                out_hw: [10, 6],
+                kernel: [3, 2],
+                stride: [1, 2],
+                dilation: [2, 3],
+                pad_begin: [2, 1],
+                pad_end: [1, 2],
+                ..plain
+            },
+        ),
+    ];
+    let every = |kind| {
+        shapes.clone().map(|(label, pool)| noise_case(format!("{label}, {kind:?}"), Pool { kind, ..pool }))
+    };
+    kinds.into_iter().flat_map(every).collect()
+}

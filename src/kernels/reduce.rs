@@ -1,0 +1,168 @@
+//! Reductions over one axis.
+
+use bytemuck::bytes_of;
+use rayon::prelude::*;
+
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
+use crate::compare::Tolerance;
+
+/// What an axis is reduced to.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReduceOp {
+    Mean,
+    Sum,
+    /// NaN where there is one.
+    Max,
+    /// NaN where there is one.
+    Min,
+    Prod,
+    /// The root of the sum of squares.
+    L2,
+    SumSquare,
+}
+
+impl ReduceOp {
+    /// All of them; the index is the number in the shader.
+    pub const ALL: [Self; 7] =
+        [Self::Mean, Self::Sum, Self::Max, Self::Min, Self::Prod, Self::L2, Self::SumSquare];
+
+    /// What a reduction of nothing gives.
+    fn start(self) -> f64 {
+        match self {
+            Self::Max => f64::NEG_INFINITY,
+            Self::Min => f64::INFINITY,
+            Self::Prod => 1.0,
+            _ => 0.0,
+        }
+    }
+
+    /// One element more.
+    fn step(self, acc: f64, x: f64) -> f64 {
+        match self {
+            Self::Mean | Self::Sum => acc + x,
+            Self::Max if x > acc || x.is_nan() => x,
+            Self::Min if x < acc || x.is_nan() => x,
+            Self::Max | Self::Min => acc,
+            Self::Prod => acc * x,
+            Self::L2 | Self::SumSquare => acc + x * x,
+        }
+    }
+
+    /// The result, after so many elements.
+    fn end(self, acc: f64, count: usize) -> f64 {
+        match self {
+            Self::Mean => acc / count as f64,
+            Self::L2 => acc.sqrt(),
+            _ => acc,
+        }
+    }
+}
+
+/// `[outer, axis, inner]` to `[outer, inner]`. Adjacent axes are given as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reduce {
+    /// What is computed.
+    pub op: ReduceOp,
+    /// Indices before the axis, all together.
+    pub outer: usize,
+    /// Length of the axis.
+    pub axis: usize,
+    /// Indices after the axis, all together.
+    pub inner: usize,
+}
+
+uniform! { len: u32, axis: u32, inner: u32, start: f32 }
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "reduce",
+    shader: shader!("reduce"),
+    doc: "an axis reduced to one number",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Reduce {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.outer * self.axis * self.inner]
+    }
+
+    fn output_len(&self) -> usize {
+        self.outer * self.inner
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        for (at, y) in output.iter_mut().enumerate() {
+            let (o, i) = (at / self.inner, at % self.inner);
+            let mut elements = (0..self.axis).map(|a| inputs[0][(o * self.axis + a) * self.inner + i]);
+            *y = match self.op {
+                ReduceOp::Sum => elements.sum(),
+                ReduceOp::Mean => elements.sum::<f64>() / self.axis as f64,
+                ReduceOp::Prod => elements.product(),
+                ReduceOp::SumSquare => elements.map(|x| x * x).sum(),
+                ReduceOp::L2 => elements.map(|x| x * x).sum::<f64>().sqrt(),
+                ReduceOp::Max | ReduceOp::Min if elements.any(f64::is_nan) => f64::NAN,
+                op => (0..self.axis)
+                    .map(|a| inputs[0][(o * self.axis + a) * self.inner + i])
+                    .fold(op.start(), if op == ReduceOp::Max { f64::max } else { f64::min }),
+            };
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        output.par_chunks_mut(self.inner).enumerate().for_each(|(o, y)| {
+            let x = &inputs[0][o * self.axis * self.inner..][..self.axis * self.inner];
+            let mut acc = vec![self.op.start(); self.inner];
+            for x in x.chunks(self.inner) {
+                acc.iter_mut().zip(x).for_each(|(acc, &x)| *acc = self.op.step(*acc, x.into()));
+            }
+            y.iter_mut().zip(acc).for_each(|(y, acc)| *y = self.op.end(acc, self.axis) as f32);
+        });
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let params = Params {
+            len: word(self.output_len()),
+            axis: word(self.axis),
+            inner: word(self.inner),
+            start: self.op.start() as f32,
+        };
+        Dispatch {
+            overrides: vec![("OP", (self.op as u32).into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(self.output_len()),
+        }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        match self.op {
+            ReduceOp::Max | ReduceOp::Min => Tolerance::EXACT,
+            _ => Tolerance::SUMS,
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let shapes = [
+        ("one element", 1, 1, 1),
+        ("rows", 17, 65, 1),
+        ("columns", 1, 9, 67),
+        ("a middle axis", 3, 5, 7),
+        ("a plane of several blocks", 5, 1001, 1),
+    ];
+    let every = |op| {
+        shapes.map(|(label, outer, axis, inner)| {
+            noise_case(format!("{label}, {op:?}"), Reduce { op, outer, axis, inner })
+        })
+    };
+    ReduceOp::ALL.into_iter().flat_map(every).collect()
+}

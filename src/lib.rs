@@ -1,0 +1,26 @@
+//! Secateur makes trained convolutional networks smaller on whatever GPU a person has.
+//!
+//! The street, in one direction:
+//!
+//! ```text
+//! file ─onnx→ Model ─graph→ Graph ─plan→ Plan ─exec→ tensors ─stats→ Profile ─prune→ Cut ─rewrite→ Model ─onnx→ file
+//! ```
+
+pub mod bench;
+pub mod cli;
+pub mod compare;
+pub mod data;
+pub mod dye;
+pub mod error;
+pub mod exec;
+pub mod fact;
+pub mod graph;
+pub mod kernels;
+pub mod onnx;
+pub mod ops;
+pub mod plan;
+pub mod prune;
+pub mod stats;
+pub mod tensor;
+
+pub use error::{Error, Result};

@@ -1,0 +1,380 @@
+//! Gemm and MatMul. With a constant second operand they are 1×1 convolutions over rows.
+
+use std::sync::Arc;
+
+use super::conv::{fold, split_filters};
+use super::lower::{Lowering, Slot};
+use super::{Build, Layer, Operator};
+use crate::dye::Dyed;
+use crate::dye::flow::{Flow, Role};
+use crate::error::{Error, Result};
+use crate::fact::{Fact, Inputs, broadcast};
+use crate::kernels::activation::Activation;
+use crate::kernels::affine::Affine;
+use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::matmul::MatMul as MatMulKernel;
+use crate::ops::moving::strided;
+use crate::tensor::show;
+
+#[derive(Debug)]
+struct Gemm {
+    alpha: f64,
+    beta: f64,
+    trans_a: bool,
+    trans_b: bool,
+}
+
+#[derive(Debug)]
+struct MatMul;
+
+/// Builds a Gemm.
+pub(super) fn gemm(build: &Build) -> Result<Box<dyn Operator>> {
+    let attrs = &build.attrs;
+    Ok(Box::new(Gemm {
+        alpha: f64::from(attrs.float_or("alpha", 1.0)?),
+        beta: f64::from(attrs.float_or("beta", 1.0)?),
+        trans_a: attrs.int_or("transA", 0)? != 0,
+        trans_b: attrs.int_or("transB", 0)? != 0,
+    }))
+}
+
+/// Builds a MatMul.
+pub(super) fn matmul(_: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(MatMul))
+}
+
+impl Gemm {
+    /// (m, k, n), checked.
+    fn sizes(&self, inputs: &Inputs) -> Result<(usize, usize, usize)> {
+        let (a, b) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
+        let misfit = || {
+            Err(Error::new("the operands of a Gemm do not fit")
+                .expected("two matrices with equal inner dimensions")
+                .got(format!("{} and {}", show(a), show(b))))
+        };
+        let (&[a0, a1], &[b0, b1]) = (a.as_slice(), b.as_slice()) else { return misfit() };
+        let (m, k) = if self.trans_a { (a1, a0) } else { (a0, a1) };
+        let (kb, n) = if self.trans_b { (b1, b0) } else { (b0, b1) };
+        if k == kb { Ok((m, k, n)) } else { misfit() }
+    }
+
+    /// C as one number for each column, where it is constant and does not vary over rows.
+    fn bias(&self, inputs: &Inputs, n: usize) -> Option<Vec<f64>> {
+        let Some(c) = inputs.optional(2) else { return Some(vec![0.0; n]) };
+        let value = c.value.as_ref()?.to_f64();
+        match value.len() {
+            1 => Some(vec![self.beta * value[0]; n]),
+            len if len == n && c.shape.last() == Some(&n) => {
+                Some(value.iter().map(|v| self.beta * v).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is a layer: constant weights and bias, rows as they are.
+    fn is_layer(&self, inputs: &Inputs) -> bool {
+        let constant = inputs.optional(1).is_some_and(|b| b.value.is_some());
+        let n = self.sizes(inputs).map_or(0, |s| s.2);
+        constant && !self.trans_a && self.bias(inputs, n).is_some()
+    }
+}
+
+impl Operator for Gemm {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let (m, _, n) = self.sizes(inputs)?;
+        if let Some(c) = inputs.optional(2)
+            && broadcast(&c.shape, &[m, n])? != [m, n]
+        {
+            return Err(Error::new("C does not broadcast to the product")
+                .expected(show(&[m, n]))
+                .got(show(&c.shape)));
+        }
+        Ok(vec![inputs.get(0)?.with_shape(&[m, n])])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (m, k, n) = self.sizes(&l.inputs)?;
+        if self.is_layer(&l.inputs)
+            && let Some(bias) = self.bias(&l.inputs, n)
+            && let Some(b) = l.inputs.constant(1, "B")?
+        {
+            let b = b.floats()?;
+            let scaled = |v: f32| (self.alpha * f64::from(v)) as f32;
+            let weights: Vec<f32> = match (self.trans_b, self.alpha == 1.0) {
+                (true, true) => return rows(l, b.clone(), Arc::new(to_f32(&bias)), (m, k, n)),
+                (true, false) => b.iter().map(|&v| scaled(v)).collect(),
+                (false, _) => transpose(b, k, n).into_iter().map(scaled).collect(),
+            };
+            return rows(l, Arc::new(weights), Arc::new(to_f32(&bias)), (m, k, n));
+        }
+        self.lower_general(l, (m, k, n))
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        if !self.is_layer(&flow.inputs) {
+            return freeze_product(flow, "multiplies two computed matrices");
+        }
+        let (filters, reads) = if self.trans_b { (0, 1) } else { (1, 0) };
+        let x = flow.along(0, 1);
+        let n = flow.outputs[0].shape[1];
+        let y = flow.produce(1, filters, n);
+        flow.cut(1, reads, &x, Role::Reader);
+        if let Some(c) = flow.inputs.optional(2)
+            && c.shape.last() == Some(&n)
+        {
+            flow.cut(2, c.shape.len() - 1, &y, Role::Producer);
+        }
+        flow.set_along(0, 1, &y);
+        Ok(())
+    }
+
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
+        self.sizes(inputs).map_or(0, |(m, k, n)| (m * k * n) as u64)
+    }
+
+    fn layer(&self) -> Option<Layer> {
+        let filters = if self.trans_b { 0 } else { 1 };
+        Some(Layer { weight: 1, filters, channels: 1, groups: 1 })
+    }
+
+    fn fuses(&self, inputs: &Inputs) -> bool {
+        self.is_layer(inputs)
+    }
+}
+
+impl Gemm {
+    /// Both operands computed, or a C that varies over rows: transpose, multiply, scale, add.
+    fn lower_general(&self, l: &mut Lowering, (m, k, n): (usize, usize, usize)) -> Result<()> {
+        let a = transposed(l, 0, self.trans_a, m, k)?;
+        let b = transposed(l, 1, self.trans_b, k, n)?;
+        let plain = self.alpha == 1.0 && l.inputs.optional(2).is_none();
+        let product = if plain { Slot::Output(0) } else { l.temp(m * n) };
+        let none = Activation::None;
+        l.call(
+            MatMulKernel { batch: 1, m, k, n, a_batched: false, b_batched: false, activation: none },
+            vec![a, b],
+            product.clone(),
+        );
+        if plain {
+            return Ok(());
+        }
+        let scaled = if l.inputs.optional(2).is_some() { l.temp(m * n) } else { Slot::Output(0) };
+        let number = |v: f64| Slot::Constant(Arc::new(vec![v as f32]));
+        let zero = number(0.0);
+        let affine = |inner| Affine { outer: 1, channels: 1, inner, activation: none };
+        l.call(affine(m * n), vec![product, number(self.alpha), zero.clone()], scaled.clone());
+        if let Some(c) = l.inputs.optional(2) {
+            let len = c.shape.iter().product();
+            let weighted = l.temp(len);
+            l.call(affine(len), vec![Slot::Input(2), number(self.beta), zero], weighted.clone());
+            let add = Binary::new(BinaryOp::Add, &[m, n], &c.shape, none)
+                .ok_or_else(|| Error::new("C does not broadcast to the product"))?;
+            l.call(add, vec![scaled, weighted], Slot::Output(0));
+        }
+        Ok(())
+    }
+}
+
+/// Input `i` as a rows×columns matrix, transposed by a copy where it is stored the other way.
+fn transposed(l: &mut Lowering, i: usize, transpose: bool, rows: usize, columns: usize) -> Result<Slot> {
+    if !transpose {
+        return Ok(Slot::Input(i));
+    }
+    let (len, slot) = (rows * columns, l.temp(rows * columns));
+    let copy =
+        strided(&[rows, columns], (len, 0, vec![1, rows as isize]), (len, 0, vec![columns as isize, 1]))?;
+    l.call(copy, vec![Slot::Input(i)], slot.clone());
+    Ok(slot)
+}
+
+impl Operator for MatMul {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let p = Product::of(inputs)?;
+        let mut shape = p.batch_shape.clone();
+        if !p.a_vector {
+            shape.push(p.m);
+        }
+        if !p.b_vector {
+            shape.push(p.n);
+        }
+        Ok(vec![inputs.get(0)?.with_shape(&shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let p = Product::of(&l.inputs)?;
+        let b = l.inputs.get(1)?;
+        if let (Some(value), true) = (&b.value, p.b_shared()) {
+            let weights = Arc::new(transpose(value.floats()?, p.k, p.n));
+            let bias = Arc::new(vec![0.0; p.n]);
+            return rows(l, weights, bias, (p.batch * p.m, p.k, p.n));
+        }
+        if p.b_vector || p.b_shared() {
+            let kernel = MatMulKernel {
+                batch: 1,
+                m: p.batch * p.m,
+                k: p.k,
+                n: p.n,
+                a_batched: false,
+                b_batched: false,
+                activation: Activation::None,
+            };
+            l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
+            return Ok(());
+        }
+        if !p.simple_batches {
+            return Err(Error::new("a MatMul whose batch axes broadcast in part is not supported")
+                .expected("equal batch axes, or none in one of the operands")
+                .got(format!("{} and {}", show(&l.inputs.get(0)?.shape), show(&b.shape))));
+        }
+        let kernel = MatMulKernel {
+            batch: p.batch,
+            m: p.m,
+            k: p.k,
+            n: p.n,
+            a_batched: p.a_batches > 1,
+            b_batched: p.b_batches > 1,
+            activation: Activation::None,
+        };
+        l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let p = Product::of(&flow.inputs)?;
+        let weights = flow.inputs.get(1)?;
+        if weights.value.is_none() || weights.shape.len() != 2 || p.a_vector {
+            return freeze_product(flow, "multiplies two computed matrices");
+        }
+        let x_axis = flow.inputs.get(0)?.shape.len() - 1;
+        let x = flow.along(0, x_axis);
+        let others: Vec<usize> = (0..x_axis).filter(|&a| flow.dyed(0).varies(a)).collect();
+        if !others.is_empty() {
+            // Rows that carry channels go through as they are: not followed here.
+            let labels = flow.dyed(0).labels().to_vec();
+            flow.freeze(&labels, "multiplies along an axis that is not the channels'");
+        }
+        let y = flow.produce(1, 1, p.n);
+        flow.cut(1, 0, &x, Role::Reader);
+        let last = flow.outputs[0].shape.len() - 1;
+        flow.set_along(0, last, &y);
+        Ok(())
+    }
+
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
+        Product::of(inputs).map_or(0, |p| (p.batch * p.m * p.k * p.n) as u64)
+    }
+
+    fn layer(&self) -> Option<Layer> {
+        Some(Layer { weight: 1, filters: 1, channels: -1, groups: 1 })
+    }
+
+    fn fuses(&self, inputs: &Inputs) -> bool {
+        // Only 2-D: in higher ranks BatchNormalization's channels are not the last axis.
+        inputs.optional(0).is_some_and(|a| a.shape.len() == 2)
+            && Product::of(inputs).is_ok_and(|p| p.b_shared() && !p.b_vector)
+            && inputs.optional(1).is_some_and(|b| b.value.is_some())
+    }
+}
+
+/// The sizes of a MatMul by NumPy's rules.
+struct Product {
+    batch_shape: Vec<usize>,
+    batch: usize,
+    a_batches: usize,
+    b_batches: usize,
+    m: usize,
+    k: usize,
+    n: usize,
+    a_vector: bool,
+    b_vector: bool,
+    simple_batches: bool,
+}
+
+impl Product {
+    fn of(inputs: &Inputs) -> Result<Self> {
+        let (a, b) = (inputs.get(0)?.shape.clone(), inputs.get(1)?.shape.clone());
+        let misfit =
+            || {
+                Error::new("the operands of a MatMul do not fit")
+                    .expected("equal inner dimensions")
+                    .got(format!("{} and {}", show(&a), show(&b)))
+            };
+        let (a_vector, b_vector) = (a.len() == 1, b.len() == 1);
+        let full_a = if a_vector { vec![1, a[0]] } else { a.clone() };
+        let full_b = if b_vector { vec![b[0], 1] } else { b.clone() };
+        let ([batch_a @ .., m, k], [batch_b @ .., kb, n]) = (full_a.as_slice(), full_b.as_slice()) else {
+            return Err(misfit());
+        };
+        if k != kb {
+            return Err(misfit());
+        }
+        let batch_shape = broadcast(batch_a, batch_b)?;
+        let count = |s: &[usize]| s.iter().product::<usize>();
+        let (a_batches, b_batches, batch) = (count(batch_a), count(batch_b), count(&batch_shape));
+        let whole = |n: usize| n == 1 || n == batch;
+        Ok(Self {
+            simple_batches: whole(a_batches) && whole(b_batches),
+            batch_shape,
+            batch,
+            a_batches,
+            b_batches,
+            m: *m,
+            k: *k,
+            n: *n,
+            a_vector,
+            b_vector,
+        })
+    }
+
+    /// Whether one matrix B serves every row of A, so that all rows can be multiplied at once.
+    fn b_shared(&self) -> bool {
+        self.b_batches == 1 && self.a_batches == self.batch
+    }
+}
+
+/// Rows times weights [n, k] plus bias, as a 1×1 convolution whose batch is the rows.
+fn rows(
+    l: &mut Lowering,
+    weights: Arc<Vec<f32>>,
+    bias: Arc<Vec<f32>>,
+    (m, k, n): (usize, usize, usize),
+) -> Result<()> {
+    let (weights, bias) = fold(weights, bias, &[n, k], 0, l)?;
+    let kernel = ConvKernel {
+        batch: m,
+        groups: 1,
+        in_channels: k,
+        out_channels: n,
+        in_hw: [1, 1],
+        out_hw: [1, 1],
+        kernel: [1, 1],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [0, 0],
+        out_offset: 0,
+        out_total: n,
+        activation: l.fused.activation,
+    };
+    split_filters(l, kernel, weights, bias);
+    Ok(())
+}
+
+fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
+}
+
+fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+/// A product whose channels are not followed: nothing that enters it may go.
+fn freeze_product(flow: &mut Flow, reason: &str) -> Result<()> {
+    for i in 0..flow.labels.len() {
+        let labels = flow.dyed(i).labels().to_vec();
+        flow.freeze(&labels, reason);
+    }
+    let frozen = Dyed::uniform(&flow.outputs[0].shape, crate::dye::FROZEN);
+    flow.set(0, frozen);
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Operators: what an ONNX node means. The table [`OPS`] is what everything iterates.
+//!
+//! An operator knows its attributes with the standard's defaults, infers its outputs, lowers itself to
+//! kernels, and says how channels flow through it. It has one lowering and four readers of it: the GPU and the CPU
+//! interpreter, the `f64` reference and constant folding ([`evaluate`]), and, for operators that only move data,
+//! the dye (`moving.rs`).
+
+mod activation;
+mod binary;
+mod concat;
+mod conv;
+mod gemm;
+mod lower;
+mod moving;
+mod norm;
+mod pool;
+mod reduce;
+mod reshape;
+mod rewrite;
+mod shape;
+mod slice;
+mod table;
+mod window;
+
+pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
+pub use rewrite::{Edit, Kept, Rewrite};
+pub use table::{NEWEST_OPSET, OPS, OpRow};
+
+use std::fmt::Debug;
+
+use crate::dye::flow::Flow;
+use crate::error::Result;
+use crate::fact::{Fact, Inputs};
+use crate::kernels::activation::Activation;
+use crate::onnx::attrs::Attrs;
+
+/// A node's meaning: its operator with its attributes.
+pub trait Operator: Debug + Send + Sync {
+    /// The facts of the outputs.
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>>;
+
+    /// The kernels that compute it.
+    fn lower(&self, lowering: &mut Lowering) -> Result<()>;
+
+    /// How channels flow through it.
+    fn dye(&self, flow: &mut Flow) -> Result<()>;
+
+    /// What has to change in the node (attributes, constant shapes) when channels go.
+    fn rewrite(&self, _rewrite: &mut Rewrite) -> Result<()> {
+        Ok(())
+    }
+
+    /// Multiply-accumulate operations, counted for convolutions and matrix products.
+    fn macs(&self, _inputs: &Inputs, _outputs: &[Fact]) -> u64 {
+        0
+    }
+
+    /// The layer that it is, for those whose channels are counted, profiled and cut.
+    fn layer(&self) -> Option<Layer> {
+        None
+    }
+
+    /// The pointwise activation that it is, when its parameters are constant.
+    fn activation(&self, _inputs: &Inputs) -> Option<Activation> {
+        None
+    }
+
+    /// `y = scale·x + shift` for each channel of axis 1, where it is that with constants.
+    fn scale_shift(&self, _inputs: &Inputs) -> Option<(Vec<f64>, Vec<f64>)> {
+        None
+    }
+
+    /// Whether its lowering takes in what follows it ([`Lowering::fused`]).
+    fn fuses(&self, _inputs: &Inputs) -> bool {
+        false
+    }
+}
+
+/// A layer with weights: where its filters stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The input that holds the weights.
+    pub weight: usize,
+    /// The weights' axis of output channels; negative counts from the end.
+    pub filters: isize,
+    /// The outputs' axis of channels; negative counts from the end.
+    pub channels: isize,
+    /// The number of groups.
+    pub groups: usize,
+}
+
+/// What an operator is built from.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// The node's attributes.
+    pub attrs: Attrs<'a>,
+    /// The opset of the model.
+    pub opset: i64,
+    /// The number of outputs that the node declares.
+    pub outputs: usize,
+}

@@ -1,0 +1,106 @@
+//! What all operators share that only move data: their lowering is strided copies, and the dye runs
+//! the same copies on labels.
+
+use std::any::Any;
+
+use super::Operator;
+use super::lower::{Emit, Lowering, Slot};
+use crate::dye::flow::Flow;
+use crate::dye::{Dyed, FROZEN, Label};
+use crate::error::{Error, Result};
+use crate::kernels::copy::Copy;
+use crate::tensor::{elements, strides};
+
+/// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes are
+/// [`FROZEN`].
+pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
+    let labels: Vec<Vec<Label>> = (0..flow.labels.len()).map(|i| flow.dyed(i).expand()).collect();
+    let mut lowering = Lowering::new(flow.inputs.clone(), flow.outputs);
+    op.lower(&mut lowering)?;
+    let mut temps: Vec<Vec<Label>> = lowering.temps.iter().map(|&n| vec![FROZEN; n]).collect();
+    let mut results: Vec<Vec<Label>> =
+        flow.outputs.iter().map(|f| vec![FROZEN; elements(&f.shape).unwrap_or(0)]).collect();
+    for emit in lowering.emitted {
+        match emit {
+            Emit::Alias { output, source } => results[output] = read(&source, &labels, &temps, &results),
+            Emit::Call(call) => {
+                let kernel: &dyn Any = &*call.kernel;
+                let target = match call.output {
+                    Slot::Temp(t) => &mut temps[t],
+                    Slot::Output(k) => &mut results[k],
+                    Slot::Input(_) | Slot::Constant(_) => {
+                        return Err(Error::new("a call writes to its input"));
+                    }
+                };
+                let mut written = std::mem::take(target);
+                if let Some(copy) = kernel.downcast_ref::<Copy>() {
+                    copy.apply(&read(&call.inputs[0], &labels, &temps, &results), &mut written);
+                } else {
+                    written.fill(FROZEN);
+                }
+                match call.output {
+                    Slot::Temp(t) => temps[t] = written,
+                    Slot::Output(k) => results[k] = written,
+                    Slot::Input(_) | Slot::Constant(_) => {}
+                }
+            }
+        }
+    }
+    for (k, data) in results.into_iter().enumerate() {
+        let dyed = Dyed::full(&flow.outputs[k].shape, data);
+        flow.set(k, dyed);
+    }
+    Ok(())
+}
+
+fn read(slot: &Slot, labels: &[Vec<Label>], temps: &[Vec<Label>], results: &[Vec<Label>]) -> Vec<Label> {
+    match slot {
+        Slot::Input(i) => labels[*i].clone(),
+        Slot::Temp(t) => temps[*t].clone(),
+        Slot::Output(k) => results[*k].clone(),
+        Slot::Constant(c) => vec![FROZEN; c.len()],
+    }
+}
+
+/// A box of the source that goes to a box of the target: how operators write their copies.
+#[derive(Clone, Debug)]
+pub(super) struct BoxMove<'a> {
+    /// The source's shape.
+    pub(super) src: &'a [usize],
+    /// The first source index of each axis.
+    pub(super) src_start: Vec<usize>,
+    /// The step on the source along each axis; negative walks backwards.
+    pub(super) src_step: Vec<isize>,
+    /// The target's shape.
+    pub(super) dst: &'a [usize],
+    /// The first target index of each axis.
+    pub(super) dst_start: Vec<usize>,
+    /// How many indices of each axis are moved.
+    pub(super) count: Vec<usize>,
+}
+
+impl BoxMove<'_> {
+    /// The strided copy. An error where it has more axes than the kernel knows.
+    pub(super) fn copy(&self) -> Result<Copy> {
+        let (ss, ds) = (strides(self.src), strides(self.dst));
+        let offset = |start: &[usize], strides: &[isize]| {
+            start.iter().zip(strides).map(|(&i, &s)| i * s as usize).sum::<usize>()
+        };
+        let src_strides = ss.iter().zip(&self.src_step).map(|(s, step)| s * step).collect();
+        strided(
+            &self.count,
+            (self.src.iter().product(), offset(&self.src_start, &ss), src_strides),
+            (self.dst.iter().product(), offset(&self.dst_start, &ds), ds.clone()),
+        )
+    }
+}
+
+/// A strided copy from `(length, offset, strides)` to the same of the target.
+pub(super) fn strided(
+    shape: &[usize],
+    src: (usize, usize, Vec<isize>),
+    dst: (usize, usize, Vec<isize>),
+) -> Result<Copy> {
+    Copy::new(shape, src.0, src.1, &src.2, dst.0, dst.1, &dst.2)
+        .ok_or_else(|| Error::new("a move over more axes than the engine knows").expected("at most 6 axes"))
+}

@@ -1,0 +1,107 @@
+//! Pools: MaxPool, AveragePool and the global ones.
+
+use super::lower::{Lowering, Slot};
+use super::window::Window;
+use super::{Build, Operator};
+use crate::dye::flow::Flow;
+use crate::error::{Error, Result};
+use crate::fact::{Fact, Inputs};
+use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
+use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::tensor::show;
+
+#[derive(Debug)]
+struct Pool {
+    kind: PoolKind,
+    window: Window,
+}
+
+#[derive(Debug)]
+struct GlobalPool(ReduceOp);
+
+/// Builds a MaxPool.
+pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
+    if build.outputs > 1 {
+        return Err(Error::new("MaxPool's second output (indices) is not supported")
+            .expected("one output")
+            .got(build.outputs.to_string()));
+    }
+    Ok(Box::new(Pool { kind: PoolKind::Max, window: Window::parse(&build.attrs)? }))
+}
+
+/// Builds an AveragePool.
+pub(super) fn average_pool(build: &Build) -> Result<Box<dyn Operator>> {
+    let count_include_pad = build.attrs.int_or("count_include_pad", 0)? != 0;
+    Ok(Box::new(Pool { kind: PoolKind::Average { count_include_pad }, window: Window::parse(&build.attrs)? }))
+}
+
+/// Builds a GlobalAveragePool.
+pub(super) fn global_average_pool(_: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(GlobalPool(ReduceOp::Mean)))
+}
+
+/// Builds a GlobalMaxPool.
+pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(GlobalPool(ReduceOp::Max)))
+}
+
+/// Channels go through one by one.
+fn carry_channels(flow: &mut Flow) {
+    let labels = flow.along(0, 1);
+    flow.set_along(0, 1, &labels);
+}
+
+impl Operator for Pool {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let x = inputs.get(0)?;
+        let window = self.window.fit(&x.shape, None)?;
+        Ok(vec![x.with_shape(&window.output(x.shape[0], x.shape[1], x.shape.len()))])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let x = &l.inputs.get(0)?.shape;
+        let window = self.window.fit(x, None)?;
+        let kernel = PoolKernel {
+            kind: self.kind,
+            planes: x[0] * x[1],
+            in_hw: window.in_hw,
+            out_hw: window.out_hw,
+            kernel: window.kernel,
+            stride: window.stride,
+            dilation: window.dilation,
+            pad_begin: window.pad_begin,
+            pad_end: window.pad_end,
+        };
+        l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        carry_channels(flow);
+        Ok(())
+    }
+}
+
+impl Operator for GlobalPool {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let x = inputs.get(0)?;
+        if x.shape.len() < 2 {
+            return Err(Error::new("a global pool over a tensor without channels").got(show(&x.shape)));
+        }
+        let mut shape = vec![1; x.shape.len()];
+        shape[..2].copy_from_slice(&x.shape[..2]);
+        Ok(vec![x.with_shape(&shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let x = &l.inputs.get(0)?.shape;
+        let kernel = Reduce { op: self.0, outer: x[0] * x[1], axis: x[2..].iter().product(), inner: 1 };
+        l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        carry_channels(flow);
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Operators that walk along axes: ReduceMean and its kin, Softmax.
+
+use super::lower::{Lowering, Slot};
+use super::moving::strided;
+use super::{Build, Operator};
+use crate::dye::Dyed;
+use crate::dye::flow::Flow;
+use crate::error::{Error, Result};
+use crate::fact::{Fact, Inputs, axis};
+use crate::kernels::reduce::{Reduce as ReduceKernel, ReduceOp};
+use crate::kernels::softmax::Softmax as SoftmaxKernel;
+use crate::tensor::strides;
+
+#[derive(Debug)]
+struct Reduce {
+    op: ReduceOp,
+    axes: Option<Vec<i64>>,
+    keep_dims: bool,
+    no_axes_is_nothing: bool,
+}
+
+#[derive(Debug)]
+struct Softmax {
+    axis: i64,
+    /// Up to opset 12 the axes from `axis` on are one.
+    flatten: bool,
+    log: bool,
+}
+
+fn reduce(build: &Build, op: ReduceOp) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Reduce {
+        op,
+        axes: build.attrs.ints("axes")?,
+        keep_dims: build.attrs.int_or("keepdims", 1)? != 0,
+        no_axes_is_nothing: build.attrs.int_or("noop_with_empty_axes", 0)? != 0,
+    }))
+}
+
+/// Builds a ReduceMean.
+pub(super) fn reduce_mean(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::Mean)
+}
+
+/// Builds a ReduceSum.
+pub(super) fn reduce_sum(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::Sum)
+}
+
+/// Builds a ReduceMax.
+pub(super) fn reduce_max(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::Max)
+}
+
+/// Builds a ReduceMin.
+pub(super) fn reduce_min(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::Min)
+}
+
+/// Builds a ReduceProd.
+pub(super) fn reduce_prod(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::Prod)
+}
+
+/// Builds a ReduceL2.
+pub(super) fn reduce_l2(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::L2)
+}
+
+fn softmax_or_log(build: &Build, log: bool) -> Result<Box<dyn Operator>> {
+    let flatten = build.opset < 13;
+    let axis = build.attrs.int_or("axis", if flatten { 1 } else { -1 })?;
+    Ok(Box::new(Softmax { axis, flatten, log }))
+}
+
+/// Builds a Softmax.
+pub(super) fn softmax(build: &Build) -> Result<Box<dyn Operator>> {
+    softmax_or_log(build, false)
+}
+
+/// Builds a LogSoftmax.
+pub(super) fn log_softmax(build: &Build) -> Result<Box<dyn Operator>> {
+    softmax_or_log(build, true)
+}
+
+impl Reduce {
+    /// Which axes are reduced.
+    fn reduced(&self, inputs: &Inputs) -> Result<Vec<bool>> {
+        let rank = inputs.get(0)?.shape.len();
+        let axes = match &self.axes {
+            Some(axes) => Some(axes.clone()),
+            None => inputs.ints(1, "the axes of a reduction")?,
+        };
+        let mut reduced = vec![false; rank];
+        match axes {
+            Some(axes) if !axes.is_empty() => {
+                for a in axes {
+                    reduced[axis(a, rank)?] = true;
+                }
+            }
+            _ => reduced.fill(!self.no_axes_is_nothing),
+        }
+        Ok(reduced)
+    }
+}
+
+impl Operator for Reduce {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let x = inputs.get(0)?;
+        let reduced = self.reduced(inputs)?;
+        let shape: Vec<usize> = x
+            .shape
+            .iter()
+            .zip(&reduced)
+            .filter(|&(_, &r)| self.keep_dims || !r)
+            .map(|(&d, &r)| if r { 1 } else { d })
+            .collect();
+        Ok(vec![x.with_shape(&shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let x = l.inputs.get(0)?.shape.clone();
+        let reduced = self.reduced(&l.inputs)?;
+        let product = |range: &[usize]| range.iter().product::<usize>();
+        let (first, last) = (reduced.iter().position(|&r| r), reduced.iter().rposition(|&r| r));
+        let (Some(first), Some(last)) = (first, last) else {
+            l.alias(0, Slot::Input(0));
+            return Ok(());
+        };
+        if reduced[first..=last].iter().all(|&r| r) {
+            let kernel = ReduceKernel {
+                op: self.op,
+                outer: product(&x[..first]),
+                axis: product(&x[first..=last]),
+                inner: product(&x[last + 1..]),
+            };
+            l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
+            return Ok(());
+        }
+        // The reduced axes are apart: a copy puts them last.
+        let order: Vec<usize> =
+            (0..x.len()).filter(|&a| !reduced[a]).chain((0..x.len()).filter(|&a| reduced[a])).collect();
+        let shape: Vec<usize> = order.iter().map(|&a| x[a]).collect();
+        let from = strides(&x);
+        let len = product(&x);
+        let temp = l.temp(len);
+        let copy =
+            strided(&shape, (len, 0, order.iter().map(|&a| from[a]).collect()), (len, 0, strides(&shape)))?;
+        l.call(copy, vec![Slot::Input(0)], temp.clone());
+        let outer = (0..x.len()).filter(|&a| !reduced[a]).map(|a| x[a]).product::<usize>();
+        let kernel = ReduceKernel { op: self.op, outer, axis: len / outer.max(1), inner: 1 };
+        l.call(kernel, vec![temp], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let reduced = self.reduced(&flow.inputs)?;
+        let x = flow.dyed(0);
+        if x.varying().iter().any(|&a| reduced[a]) {
+            flow.freeze(x.labels(), "reduces over channels");
+        }
+        // One label for each place that is left: the first of those that went into it.
+        let kept: Vec<usize> = x.shape.iter().zip(&reduced).map(|(&d, &r)| if r { 1 } else { d }).collect();
+        let mut labels = Vec::new();
+        crate::dye::for_each_index(&kept, |index| labels.push(x.at(index)));
+        let dyed = Dyed::full(&flow.outputs[0].shape, labels);
+        flow.set(0, dyed);
+        Ok(())
+    }
+}
+
+impl Softmax {
+    /// (outer, axis, inner).
+    fn sizes(&self, shape: &[usize]) -> Result<(usize, usize, usize)> {
+        let product = |range: &[usize]| range.iter().product::<usize>();
+        if self.flatten {
+            let at =
+                if self.axis == shape.len() as i64 { shape.len() } else { axis(self.axis, shape.len())? };
+            return Ok((product(&shape[..at]), product(&shape[at..]), 1));
+        }
+        let at = axis(self.axis, shape.len())?;
+        Ok((product(&shape[..at]), shape[at], product(&shape[at + 1..])))
+    }
+
+    fn mixes(&self, shape: &[usize], a: usize) -> bool {
+        let at = axis(self.axis, shape.len()).unwrap_or(0);
+        if self.flatten { a >= at } else { a == at }
+    }
+}
+
+impl Operator for Softmax {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let x = inputs.get(0)?;
+        self.sizes(&x.shape).map_err(|e: Error| e.context("softmax"))?;
+        Ok(vec![x.with_shape(&x.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (outer, axis, inner) = self.sizes(l.shape(0))?;
+        l.call(SoftmaxKernel { outer, axis, inner, log: self.log }, vec![Slot::Input(0)], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let x = flow.dyed(0);
+        if x.varying().iter().any(|&a| self.mixes(&x.shape, a)) {
+            flow.freeze(x.labels(), "softmax mixes channels");
+        }
+        flow.set(0, x);
+        Ok(())
+    }
+}

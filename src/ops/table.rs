@@ -1,0 +1,106 @@
+//! The table of operators.
+
+use super::{
+    Build, Operator, activation, binary, concat, conv, gemm, norm, pool, reduce, reshape, shape, slice,
+};
+use crate::error::Result;
+
+/// The newest opset whose operators were compared with this table.
+pub const NEWEST_OPSET: i64 = 28;
+
+/// An operator that the engine knows.
+#[derive(Debug)]
+pub struct OpRow {
+    /// ONNX's name for it.
+    pub name: &'static str,
+    /// The opsets at which the standard changed it, as far as this table was compared with it.
+    pub history: &'static [i64],
+    /// One line for people.
+    pub doc: &'static str,
+    /// Reads a node's attributes.
+    pub build: fn(&Build) -> Result<Box<dyn Operator>>,
+}
+
+impl OpRow {
+    /// The row of an operator of the default domain.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        OPS.iter().find(|row| row.name == name)
+    }
+}
+
+macro_rules! ops {
+    ($($name:literal $history:expr, $doc:literal, $build:path;)*) => {
+        /// Every operator that the engine knows, by name.
+        pub static OPS: &[OpRow] = &[$(OpRow { name: $name, history: &$history, doc: $doc, build: $build },)*];
+    };
+}
+
+ops! {
+    "Abs" [6, 13], "|x|", activation::abs;
+    "Add" [7, 13, 14], "a + b with broadcasting", binary::add;
+    "And" [7], "both true", binary::and;
+    "AveragePool" [7, 10, 11, 19, 22], "the mean of a window", pool::average_pool;
+    "BatchNormalization" [7, 9, 14, 15], "scale and shift a channel, by stored statistics", norm::batch_norm;
+    "Cast" [6, 9, 13, 19, 21, 23, 24, 25, 28], "another element type", activation::cast;
+    "Ceil" [6, 13], "rounds up", activation::ceil;
+    "Clip" [6, 11, 12, 13], "between two bounds", activation::clip;
+    "Concat" [4, 11, 13], "tensors one after the other along an axis", concat::concat;
+    "Constant" [1, 9, 11, 12, 13, 19, 21, 23, 24, 25], "a value in the graph", shape::constant;
+    "ConstantOfShape" [9, 20, 21, 23, 24, 25], "one value in a computed shape", shape::constant_of_shape;
+    "Conv" [1, 11, 22], "convolution, 1-D and 2-D", conv::conv;
+    "DepthToSpace" [1, 11, 13, 28], "blocks of channels to blocks of pixels", reshape::depth_to_space;
+    "Div" [7, 13, 14], "a / b with broadcasting", binary::div;
+    "Dropout" [7, 10, 12, 13, 22], "nothing, outside training", reshape::dropout;
+    "Equal" [7, 11, 13, 19], "a = b", binary::equal;
+    "Exp" [6, 13], "eˣ", activation::exp;
+    "Expand" [8, 13], "broadcast to a shape", reshape::expand;
+    "Flatten" [1, 9, 11, 13, 21, 23, 24, 25], "a matrix of the same elements", reshape::flatten;
+    "Floor" [6, 13], "rounds down", activation::floor;
+    "Gather" [1, 11, 13], "slices by constant indices", shape::gather;
+    "Gemm" [7, 9, 11, 13], "α·A·B + β·C", gemm::gemm;
+    "GlobalAveragePool" [1, 22], "the mean of each channel", pool::global_average_pool;
+    "GlobalMaxPool" [1, 22], "the largest of each channel", pool::global_max_pool;
+    "Greater" [7, 9, 13], "a > b", binary::greater;
+    "HardSigmoid" [6, 22], "a line between 0 and 1", activation::hard_sigmoid;
+    "HardSwish" [14, 22], "x times HardSigmoid", activation::hard_swish;
+    "Identity" [1, 13, 14, 16, 19, 21, 23, 24, 25], "the same", reshape::identity;
+    "LRN" [1, 13], "local response normalization over channels", norm::lrn;
+    "LeakyRelu" [6, 16], "x, or α·x below zero", activation::leaky_relu;
+    "Less" [7, 9, 13], "a < b", binary::less;
+    "Log" [6, 13], "natural logarithm", activation::log;
+    "LogSoftmax" [1, 11, 13], "logarithm of softmax", reduce::log_softmax;
+    "MatMul" [1, 9, 13], "matrix product by NumPy's rules", gemm::matmul;
+    "MaxPool" [1, 8, 10, 11, 12, 22], "the largest of a window", pool::max_pool;
+    "Mod" [10, 13, 28], "remainder of integers", binary::modulo;
+    "Mul" [7, 13, 14], "a·b with broadcasting", binary::mul;
+    "Neg" [6, 13], "−x", activation::neg;
+    "Not" [1], "true for false", activation::not;
+    "Or" [7], "either true", binary::or;
+    "Pad" [2, 11, 13, 18, 19, 21, 23, 24, 25], "a border of constants, reflections or edges", slice::pad;
+    "Pow" [7, 12, 13, 15], "aᵇ with broadcasting", binary::pow;
+    "Range" [11, 27], "numbers in even steps", shape::range;
+    "Reciprocal" [6, 13], "1/x", activation::reciprocal;
+    "ReduceL2" [1, 11, 13, 18], "root of the sum of squares over axes", reduce::reduce_l2;
+    "ReduceMax" [1, 11, 12, 13, 18, 20], "largest over axes", reduce::reduce_max;
+    "ReduceMean" [1, 11, 13, 18], "mean over axes", reduce::reduce_mean;
+    "ReduceMin" [1, 11, 12, 13, 18, 20], "smallest over axes", reduce::reduce_min;
+    "ReduceProd" [1, 11, 13, 18], "product over axes", reduce::reduce_prod;
+    "ReduceSum" [1, 11, 13], "sum over axes", reduce::reduce_sum;
+    "Relu" [6, 13, 14], "max(0, x)", activation::relu;
+    "Reshape" [5, 13, 14, 19, 21, 23, 24, 25], "the same elements in another shape", reshape::reshape;
+    "Shape" [1, 13, 15, 19, 21, 23, 24, 25], "the dimensions of a tensor", shape::shape;
+    "Sigmoid" [6, 13], "1/(1 + e⁻ˣ)", activation::sigmoid;
+    "Size" [1, 13, 19, 21, 23, 24, 25], "the number of elements", shape::size;
+    "Slice" [1, 10, 11, 13], "a box out of a tensor", slice::slice;
+    "Softmax" [1, 11, 13], "exponentials that sum to 1", reduce::softmax;
+    "SpaceToDepth" [1, 13, 28], "blocks of pixels to blocks of channels", reshape::space_to_depth;
+    "Split" [2, 11, 13, 18], "parts along an axis", concat::split;
+    "Sqrt" [6, 13], "√x", activation::sqrt;
+    "Squeeze" [1, 11, 13, 21, 23, 24, 25], "without axes of size 1", reshape::squeeze;
+    "Sub" [7, 13, 14], "a − b with broadcasting", binary::sub;
+    "Tanh" [6, 13], "hyperbolic tangent", activation::tanh;
+    "Tile" [6, 13], "repeats along axes", shape::tile;
+    "Transpose" [1, 13, 21, 23, 24, 25], "axes in another order", reshape::transpose;
+    "Unsqueeze" [1, 11, 13, 21, 23, 24, 25], "with new axes of size 1", reshape::unsqueeze;
+    "Where" [9, 16], "a or b by a condition", binary::select;
+}

@@ -1,0 +1,332 @@
+//! From the graph to a plan: dead nodes left out, layers fused with what follows them, values given
+//! buffers, buffers reused.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::reuse::reuse;
+use super::{Operand, Plan, Port, Step};
+use crate::error::{Error, Result};
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::kernels::Kernel;
+use crate::kernels::activation::Activation;
+use crate::ops::{Emit, Fused, Lowering, Slot};
+use crate::tensor::Data;
+
+/// Something that is computed from a value beside the network: one kernel over it, one more output.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The value that it reads.
+    pub value: ValueId,
+    /// The call.
+    pub kernel: Arc<dyn Kernel>,
+    /// The name of its output.
+    pub name: String,
+    /// The shape of its output.
+    pub shape: Vec<usize>,
+}
+
+/// What a plan is built for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Values that are outputs too, after the network's own.
+    pub taps: Vec<ValueId>,
+    /// What is computed beside the network; its outputs come last.
+    pub probes: Vec<Probe>,
+    /// Whether the network's own outputs are wanted.
+    pub outputs: bool,
+    /// Whether layers take in what follows them.
+    pub fuse: bool,
+    /// The most bytes that one binding may have.
+    pub max_binding: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { taps: vec![], probes: vec![], outputs: true, fuse: true, max_binding: u64::MAX }
+    }
+}
+
+/// Builds the plan of a graph for the batch size of `facts`.
+///
+/// # Errors
+/// A node that cannot be lowered, or whose tensors are larger than the device binds.
+pub fn build(graph: &Graph, facts: &Facts, options: &Options) -> Result<Plan> {
+    let mut builder = Builder::new(graph, facts, options);
+    for id in 0..graph.nodes.len() {
+        builder.node(id).map_err(|e| {
+            let node = &graph.nodes[id];
+            e.context(&node.op_type).node(&node.name).file(&graph.path)
+        })?;
+    }
+    builder.finish()
+}
+
+struct Builder<'a> {
+    graph: &'a Graph,
+    facts: &'a Facts,
+    options: &'a Options,
+    plan: Plan,
+    /// Where each value stands, once it is made.
+    places: Vec<Option<Operand>>,
+    constants: HashMap<ValueId, usize>,
+    /// Values that must exist by themselves.
+    kept: HashSet<ValueId>,
+    needed: Vec<bool>,
+    /// Nodes that a layer before them took in.
+    absorbed: HashSet<NodeId>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(graph: &'a Graph, facts: &'a Facts, options: &'a Options) -> Self {
+        let mut kept: HashSet<ValueId> = options.taps.iter().copied().collect();
+        kept.extend(options.probes.iter().map(|p| p.value));
+        let mut wanted: Vec<ValueId> = kept.iter().copied().collect();
+        if options.outputs {
+            wanted.extend(&graph.outputs);
+            kept.extend(&graph.outputs);
+        }
+        let batch = facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
+        let mut builder = Self {
+            graph,
+            facts,
+            options,
+            plan: Plan { batch, ..Plan::default() },
+            places: vec![None; graph.values.len()],
+            constants: HashMap::new(),
+            kept,
+            needed: needed(graph, facts, wanted),
+            absorbed: HashSet::new(),
+        };
+        for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
+            let place = builder.buffer(shape.iter().product());
+            builder.places[input.value] = Some(place);
+            let name = graph.name(input.value).to_owned();
+            builder.plan.inputs.push(Port { name, place, shape: shape.clone() });
+        }
+        builder
+    }
+
+    fn buffer(&mut self, len: usize) -> Operand {
+        self.plan.buffers.push(len);
+        Operand::Buffer(self.plan.buffers.len() - 1)
+    }
+
+    fn constant(&mut self, data: Arc<Vec<f32>>) -> Operand {
+        self.plan.constants.push(data);
+        Operand::Constant(self.plan.constants.len() - 1)
+    }
+
+    /// Where a value can be read. Integers become floats: a kernel that reads them knows.
+    fn place(&mut self, value: ValueId) -> Result<Operand> {
+        if let Some(place) = self.places[value] {
+            return Ok(place);
+        }
+        let Some(tensor) = self.facts.get(value).and_then(|f| f.value.clone()) else {
+            return Err(Error::new(format!(
+                "the value \"{}\" is needed, but nothing the engine runs makes it",
+                self.graph.name(value)
+            )));
+        };
+        if let Some(&id) = self.constants.get(&value) {
+            return Ok(Operand::Constant(id));
+        }
+        let data = match &tensor.data {
+            Data::Float(data) => data.clone(),
+            Data::Int(data) => Arc::new(data.iter().map(|&x| x as f32).collect()),
+        };
+        let place = self.constant(data);
+        self.constants.insert(value, self.plan.constants.len() - 1);
+        Ok(place)
+    }
+
+    /// What the layer `id` takes in, and the value that the result stands for.
+    fn fused(&mut self, id: NodeId) -> (Fused, Option<ValueId>) {
+        let graph = self.graph;
+        let mut fused = Fused::default();
+        let mut end = graph.nodes[id].outputs.first().copied().flatten();
+        if !self.options.fuse || !graph.nodes[id].op.fuses(&self.facts.inputs(graph, id)) {
+            return (fused, end);
+        }
+        while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
+            let Some(next) = graph.only_reader(value) else { break };
+            let node = &graph.nodes[next];
+            let inputs = self.facts.inputs(graph, next);
+            let first = node.inputs.first().copied().flatten() == Some(value);
+            if !first || fused.activation != Activation::None {
+                break;
+            }
+            if let (Some(scale_shift), None) = (node.op.scale_shift(&inputs), &fused.scale_shift) {
+                fused.scale_shift = Some(scale_shift);
+            } else if let Some(activation) = node.op.activation(&inputs) {
+                fused.activation = activation;
+            } else {
+                break;
+            }
+            self.absorbed.insert(next);
+            end = node.outputs.first().copied().flatten();
+        }
+        (fused, end)
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<()> {
+        let (graph, facts) = (self.graph, self.facts);
+        let node = &graph.nodes[id];
+        let constant = node.outputs.iter().flatten().all(|&v| facts.is_constant(v));
+        if !self.needed[id] || constant || self.absorbed.contains(&id) {
+            return Ok(());
+        }
+        let inputs = facts.inputs(graph, id);
+        for (value, fact) in node.inputs.iter().zip(&inputs.facts) {
+            if let (Some(value), Some(fact)) = (value, fact)
+                && fact.value.is_none()
+                && !fact.dtype.is_float()
+            {
+                return Err(Error::new(
+                    "integers that are computed while the network runs are not supported",
+                )
+                .expected("float values, and integers that are known before the run")
+                .got(format!("\"{}\" of type {:?}", graph.name(*value), fact.dtype)));
+            }
+        }
+        let (fused, end) = self.fused(id);
+        let outputs = facts.outputs(graph, id);
+        let mut lowering = Lowering::new(inputs, &outputs);
+        lowering.fused = fused;
+        lowering.max_constant = usize::try_from(self.options.max_binding / 4).unwrap_or(usize::MAX);
+        node.op.lower(&mut lowering)?;
+        let Lowering { emitted, temps, .. } = lowering;
+        let temps: Vec<Operand> = temps.into_iter().map(|len| self.buffer(len)).collect();
+        let mut made: Vec<Option<Operand>> = vec![None; outputs.len()];
+        for emit in emitted {
+            match emit {
+                Emit::Alias { output, source } => made[output] = Some(self.slot(id, &source, &temps, &made)?),
+                Emit::Call(call) => {
+                    let inputs = call
+                        .inputs
+                        .iter()
+                        .map(|slot| self.slot(id, slot, &temps, &made))
+                        .collect::<Result<Vec<_>>>()?;
+                    let place = match call.output {
+                        Slot::Temp(t) => temps[t],
+                        Slot::Output(k) => match made[k] {
+                            Some(place) => place,
+                            None => self.buffer(call.kernel.output_len()),
+                        },
+                        Slot::Input(_) | Slot::Constant(_) => {
+                            return Err(Error::new("a call writes to its input"));
+                        }
+                    };
+                    if let Slot::Output(k) = call.output {
+                        made[k] = Some(place);
+                    }
+                    let Operand::Buffer(output) = place else {
+                        return Err(Error::new("a call writes to a constant"));
+                    };
+                    let name = node.name.clone();
+                    self.plan.steps.push(Step {
+                        kernel: call.kernel,
+                        inputs,
+                        output,
+                        node: name,
+                        value: None,
+                    });
+                }
+            }
+        }
+        for (k, value) in node.outputs.iter().enumerate() {
+            let value = if k == 0 { end } else { *value };
+            if let (Some(value), Some(place)) = (value, made[k]) {
+                self.complete(value, place);
+            }
+        }
+        Ok(())
+    }
+
+    /// `value` stands at `place` from here on.
+    fn complete(&mut self, value: ValueId, place: Operand) {
+        self.places[value] = Some(place);
+        if let (Operand::Buffer(buffer), Some(step)) = (place, self.plan.steps.last_mut())
+            && step.output == buffer
+        {
+            step.value = Some((self.graph.name(value).to_owned(), self.facts.shape(value).to_vec()));
+        }
+    }
+
+    fn slot(
+        &mut self,
+        id: NodeId,
+        slot: &Slot,
+        temps: &[Operand],
+        made: &[Option<Operand>],
+    ) -> Result<Operand> {
+        match slot {
+            Slot::Input(i) => match self.graph.nodes[id].inputs.get(*i).copied().flatten() {
+                Some(value) => self.place(value),
+                None => Err(Error::new(format!("input {i} is missing"))),
+            },
+            Slot::Temp(t) => Ok(temps[*t]),
+            Slot::Output(k) => made[*k].ok_or_else(|| Error::new("an output is read before it is made")),
+            Slot::Constant(data) => Ok(self.constant(data.clone())),
+        }
+    }
+
+    fn finish(mut self) -> Result<Plan> {
+        let options = self.options;
+        let network = if options.outputs { self.graph.outputs.as_slice() } else { &[] };
+        for &value in network.iter().chain(&options.taps) {
+            let place = self.place(value).map_err(|e| e.file(&self.graph.path))?;
+            let (name, shape) = (self.graph.name(value).to_owned(), self.facts.shape(value).to_vec());
+            self.plan.outputs.push(Port { name, place, shape });
+        }
+        for probe in &options.probes {
+            let input = self.place(probe.value).map_err(|e| e.file(&self.graph.path))?;
+            let place = self.buffer(probe.kernel.output_len());
+            let Operand::Buffer(output) = place else { continue };
+            let step = Step {
+                kernel: probe.kernel.clone(),
+                inputs: vec![input],
+                output,
+                node: probe.name.clone(),
+                value: None,
+            };
+            // Right behind the step that makes the value, so that its buffer can be reused.
+            let at = match input {
+                Operand::Buffer(b) => {
+                    self.plan.steps.iter().rposition(|s| s.output == b).map_or(0, |s| s + 1)
+                }
+                Operand::Constant(_) => self.plan.steps.len(),
+            };
+            self.plan.steps.insert(at, step);
+            self.plan.outputs.push(Port { name: probe.name.clone(), place, shape: probe.shape.clone() });
+        }
+        let too_large = self.plan.steps.iter().find(|s| {
+            let most = s.kernel.input_lens().into_iter().chain([s.kernel.output_len()]).max().unwrap_or(0);
+            most as u64 * 4 > options.max_binding
+        });
+        if let Some(step) = too_large {
+            let largest = step.kernel.input_lens().into_iter().chain([step.kernel.output_len()]).max();
+            return Err(Error::new("a tensor is larger than the device binds")
+                .file(&self.graph.path)
+                .node(&step.node)
+                .expected(format!("at most {} bytes", options.max_binding))
+                .got(format!("{} bytes at batch {}", largest.unwrap_or(0) * 4, self.plan.batch))
+                .remedy("use a smaller --batch, smaller images, or --device cpu"));
+        }
+        Ok(reuse(self.plan))
+    }
+}
+
+/// Which nodes have to run for `wanted`.
+fn needed(graph: &Graph, facts: &Facts, mut wanted: Vec<ValueId>) -> Vec<bool> {
+    let mut needed = vec![false; graph.nodes.len()];
+    while let Some(value) = wanted.pop() {
+        let Some(node) = graph.values[value].producer else { continue };
+        if !needed[node] && !facts.is_constant(value) {
+            needed[node] = true;
+            wanted.extend(graph.nodes[node].inputs.iter().flatten());
+        }
+    }
+    needed
+}

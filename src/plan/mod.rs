@@ -1,0 +1,69 @@
+//! The plan: what is to be computed, as data. Steps over numbered buffers, no device object in it.
+//!
+//! Two interpreters run it ([`crate::exec`]); both give the same numbers within a named tolerance.
+
+mod build;
+mod reuse;
+
+use std::sync::Arc;
+
+use crate::kernels::Kernel;
+
+pub use build::{Options, Probe, build};
+
+/// A buffer's number in [`Plan::buffers`].
+pub type BufferId = usize;
+/// A constant's number in [`Plan::constants`].
+pub type ConstantId = usize;
+
+/// Steps over numbered buffers: a network for one batch size, ready for an interpreter.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Elements of each buffer (`f32`). Buffers are reused where lifetimes allow.
+    pub buffers: Vec<usize>,
+    /// Weights and other constants; each is bound read-only.
+    pub constants: Vec<Arc<Vec<f32>>>,
+    /// In the order of execution.
+    pub steps: Vec<Step>,
+    /// What the caller provides, in order.
+    pub inputs: Vec<Port>,
+    /// What the caller gets, in order.
+    pub outputs: Vec<Port>,
+    /// The batch size that it is for.
+    pub batch: usize,
+}
+
+/// An input or output of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// The value's name in the model, or of the statistic.
+    pub name: String,
+    /// Where it stands.
+    pub place: Operand,
+    /// Its shape, the batch included.
+    pub shape: Vec<usize>,
+}
+
+/// What a step reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// A buffer.
+    Buffer(BufferId),
+    /// A constant.
+    Constant(ConstantId),
+}
+
+/// One kernel call over buffers.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The call.
+    pub kernel: Arc<dyn Kernel>,
+    /// What it reads, in the kernel's order.
+    pub inputs: Vec<Operand>,
+    /// Where it writes (a part of it, for some kernels).
+    pub output: BufferId,
+    /// The node that it stands for, as the model names it.
+    pub node: String,
+    /// The value that is complete after this step, if one is: name in the model and shape.
+    pub value: Option<(String, Vec<usize>)>,
+}

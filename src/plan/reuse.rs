@@ -1,0 +1,123 @@
+//! Buffers by liveness: two that never hold something wanted at the same time become one.
+
+use super::{BufferId, Operand, Plan};
+
+/// Renumbers a plan's buffers so that dead ones serve again. Buffers of inputs and outputs stay
+/// their own.
+pub(super) fn reuse(mut plan: Plan) -> Plan {
+    let count = plan.buffers.len();
+    let mut pinned = vec![false; count];
+    for port in plan.inputs.iter().chain(&plan.outputs) {
+        if let Operand::Buffer(b) = port.place {
+            pinned[b] = true;
+        }
+    }
+    // The last step that reads or writes each buffer.
+    let mut last = vec![0; count];
+    for (at, step) in plan.steps.iter().enumerate() {
+        last[step.output] = at;
+        for input in &step.inputs {
+            if let Operand::Buffer(b) = *input {
+                last[b] = at;
+            }
+        }
+    }
+    let mut place: Vec<Option<BufferId>> = vec![None; count];
+    let mut sizes: Vec<usize> = Vec::new();
+    let mut free: Vec<BufferId> = Vec::new();
+    for b in (0..count).filter(|&b| pinned[b]) {
+        place[b] = Some(sizes.len());
+        sizes.push(plan.buffers[b]);
+    }
+    for at in 0..plan.steps.len() {
+        let output = plan.steps[at].output;
+        if place[output].is_none() {
+            let len = plan.buffers[output];
+            // The smallest that is large enough; else the largest, grown.
+            let fit = free
+                .iter()
+                .enumerate()
+                .filter(|&(_, &b)| sizes[b] >= len)
+                .min_by_key(|&(_, &b)| sizes[b])
+                .or_else(|| free.iter().enumerate().max_by_key(|&(_, &b)| sizes[b]))
+                .map(|(i, _)| i);
+            place[output] = Some(match fit {
+                Some(i) => {
+                    let buffer = free.swap_remove(i);
+                    sizes[buffer] = sizes[buffer].max(len);
+                    buffer
+                }
+                None => {
+                    sizes.push(len);
+                    sizes.len() - 1
+                }
+            });
+        }
+        let step = &plan.steps[at];
+        let mut ended: Vec<BufferId> = step
+            .inputs
+            .iter()
+            .filter_map(|input| match *input {
+                Operand::Buffer(b) => Some(b),
+                Operand::Constant(_) => None,
+            })
+            .chain([step.output])
+            .filter(|&b| last[b] == at && !pinned[b])
+            .collect();
+        ended.sort_unstable();
+        ended.dedup();
+        free.extend(ended.into_iter().filter_map(|b| place[b]));
+    }
+    let renumber = |operand: &mut Operand| {
+        if let Operand::Buffer(b) = operand {
+            *b = place[*b].unwrap_or(0);
+        }
+    };
+    for step in &mut plan.steps {
+        step.inputs.iter_mut().for_each(renumber);
+        step.output = place[step.output].unwrap_or(0);
+    }
+    for port in plan.inputs.iter_mut().chain(&mut plan.outputs) {
+        renumber(&mut port.place);
+    }
+    plan.buffers = sizes;
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Port, Step};
+    use super::*;
+    use crate::kernels::activation::Activation;
+    use crate::kernels::unary::Unary;
+
+    #[test]
+    fn a_chain_needs_two_buffers_beside_its_ends() {
+        let step = |from: usize, to: usize| Step {
+            kernel: Arc::new(Unary { len: 4, activation: Activation::Relu }),
+            inputs: vec![Operand::Buffer(from)],
+            output: to,
+            node: String::new(),
+            value: None,
+        };
+        let port = |b| Port { name: String::new(), place: Operand::Buffer(b), shape: vec![4] };
+        let plan = Plan {
+            buffers: vec![4; 6],
+            steps: (0..5).map(|i| step(i, i + 1)).collect(),
+            inputs: vec![port(0)],
+            outputs: vec![port(5)],
+            ..Plan::default()
+        };
+        let plan = reuse(plan);
+        assert_eq!(plan.buffers.len(), 4);
+        for step in &plan.steps {
+            assert_ne!(
+                step.inputs[0],
+                Operand::Buffer(step.output),
+                "a step must not overwrite what it reads"
+            );
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The dye of a whole graph: its knots, what blocks them, and what each costs.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::dye::flow::{Dyer, Flow, Role};
+use crate::dye::{Block, Dyed, FROZEN, Label};
+use crate::error::Result;
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, NodeId, ValueId};
+
+/// Channels that can only stay or go together.
+#[derive(Clone, Debug)]
+pub struct Knot {
+    /// Its number: the order of its first channel in the graph.
+    pub id: usize,
+    /// The label of its class.
+    pub root: Label,
+    /// The channels: node and index.
+    pub members: Vec<(NodeId, usize)>,
+    /// Why it may not go.
+    pub block: Option<Block>,
+}
+
+/// A constant's axis, or a value's: how many indices belong to each knot.
+#[derive(Clone, Debug)]
+pub struct AxisUse {
+    /// Its length.
+    pub total: usize,
+    /// Whether it is a layer's axis of filters.
+    pub filters: bool,
+}
+
+/// A constant that is cut along with the channels.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    /// Its axes: a number in [`Channels::axes`], or a fixed length.
+    pub axes: Vec<Result<usize, usize>>,
+    /// MACs that each of its elements stands for, 0 for what is no layer's weights.
+    pub macs: u64,
+    /// Whether its elements are parameters.
+    pub parameters: bool,
+}
+
+/// The dye of a graph.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    /// The facts at which the dye ran.
+    pub facts: Facts,
+    /// Labels, ties, producers, constants.
+    pub dyer: Dyer,
+    /// The labels of every value that is computed.
+    pub labels: Vec<Option<Dyed>>,
+    /// In graph order.
+    pub knots: Vec<Knot>,
+    /// Axes that shrink.
+    pub axes: Vec<AxisUse>,
+    /// For each knot, the axes that it shortens and by how much.
+    pub shortens: Vec<Vec<(usize, usize)>>,
+    /// What costs MACs and parameters.
+    pub weights: Vec<Weight>,
+    /// MACs that no knot changes.
+    pub fixed_macs: u64,
+}
+
+impl Channels {
+    /// Runs the dye through a graph.
+    ///
+    /// # Errors
+    /// Shapes that cannot be inferred.
+    pub fn of(graph: &Graph) -> Result<Self> {
+        let facts = Facts::at_own_size(graph)?;
+        let mut dyer = Dyer::default();
+        let mut labels: Vec<Option<Dyed>> = vec![None; graph.values.len()];
+        for input in &graph.inputs {
+            labels[input.value] = Some(Dyed::uniform(facts.shape(input.value), FROZEN));
+        }
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+                continue;
+            }
+            let outputs = facts.outputs(graph, id);
+            let mut flow = Flow {
+                dyer: &mut dyer,
+                node: (id, &node.name),
+                inputs: facts.inputs(graph, id),
+                values: &node.inputs,
+                labels: node.inputs.iter().map(|v| v.and_then(|v| labels[v].clone())).collect(),
+                outputs: &outputs,
+                result: vec![None; outputs.len()],
+            };
+            node.op.dye(&mut flow).map_err(|e| e.node(&node.name).file(&graph.path))?;
+            for (value, dyed) in node.outputs.iter().zip(flow.result) {
+                if let Some(value) = value {
+                    labels[*value] = dyed;
+                }
+            }
+        }
+        for &output in &graph.outputs {
+            if let Some(dyed) = &labels[output] {
+                for &label in dyed.labels() {
+                    dyer.ties.freeze(label, graph.name(output), "is an output of the network");
+                }
+            }
+        }
+        // A constant that is computed from shapes cannot be stored shorter.
+        for (&(value, _), cut) in &dyer.cuts {
+            if facts.get(value).is_some_and(|f| f.from_shape) || graph.outputs.contains(&value) {
+                for &label in &cut.labels {
+                    dyer.ties.freeze(label, graph.name(value), "is computed from shapes");
+                }
+            }
+        }
+        let mut channels = Self {
+            facts,
+            dyer,
+            labels,
+            knots: vec![],
+            axes: vec![],
+            shortens: vec![],
+            weights: vec![],
+            fixed_macs: 0,
+        };
+        channels.find_knots();
+        channels.find_costs(graph);
+        Ok(channels)
+    }
+
+    fn find_knots(&mut self) {
+        let mut by_root: HashMap<Label, usize> = HashMap::new();
+        for producer in &self.dyer.producers {
+            for (channel, &label) in producer.labels.iter().enumerate() {
+                let root = self.dyer.ties.find(label);
+                let knots = &mut self.knots;
+                let id = *by_root.entry(root).or_insert_with(|| {
+                    knots.push(Knot { id: knots.len(), root, members: vec![], block: None });
+                    knots.len() - 1
+                });
+                self.knots[id].members.push((producer.node, channel));
+            }
+        }
+        for knot in &mut self.knots {
+            knot.block = self.dyer.ties.block(knot.root).cloned();
+        }
+    }
+
+    fn find_costs(&mut self, graph: &Graph) {
+        let by_root: HashMap<Label, usize> = self.knots.iter().map(|k| (k.root, k.id)).collect();
+        self.shortens = vec![vec![]; self.knots.len()];
+        let mut seen: HashMap<Vec<Option<usize>>, usize> = HashMap::new();
+        let mut axis_of = |this: &mut Self, knots: Vec<Option<usize>>, filters: bool| -> usize {
+            if let Some(&axis) = seen.get(&knots) {
+                this.axes[axis].filters |= filters;
+                return axis;
+            }
+            let axis = this.axes.len();
+            this.axes.push(AxisUse { total: knots.len(), filters });
+            let mut counts: HashMap<usize, usize> = HashMap::new();
+            knots.iter().flatten().for_each(|&k| *counts.entry(k).or_default() += 1);
+            for (knot, count) in counts {
+                this.shortens[knot].push((axis, count));
+            }
+            seen.insert(knots, axis);
+            axis
+        };
+        let mut of_constant: HashMap<(ValueId, usize), usize> = HashMap::new();
+        for ((value, axis), cut) in self.dyer.cuts.clone() {
+            let knots = cut.labels.iter().map(|&l| by_root.get(&self.dyer.ties.find(l)).copied()).collect();
+            let used = axis_of(self, knots, cut.role == Role::Producer);
+            of_constant.insert((value, axis), used);
+        }
+        for dyed in self.labels.clone().iter().flatten() {
+            for axis in dyed.varying() {
+                let first = |slice: Vec<Label>| slice.first().map(|&l| self.dyer.ties.find(l));
+                let knots: Vec<Option<usize>> = dyed
+                    .slices(axis)
+                    .into_iter()
+                    .map(|s| first(s).and_then(|root| by_root.get(&root).copied()))
+                    .collect();
+                axis_of(self, knots, false);
+            }
+        }
+        let mut macs: HashMap<ValueId, u64> = HashMap::new();
+        let mut read: BTreeSet<ValueId> = BTreeSet::new();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if node.outputs.iter().flatten().all(|&v| self.facts.is_constant(v)) {
+                continue;
+            }
+            read.extend(node.inputs.iter().flatten().filter(|&&v| self.facts.is_constant(v)));
+            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
+            let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
+            match weight.filter(|&w| self.facts.is_constant(w)) {
+                Some(weight) => {
+                    let elements = self.facts.shape(weight).iter().product::<usize>().max(1) as u64;
+                    *macs.entry(weight).or_default() += cost / elements;
+                }
+                None => self.fixed_macs += cost,
+            }
+        }
+        for value in read {
+            let Some(fact) = self.facts.get(value) else { continue };
+            let axes = (0..fact.shape.len())
+                .map(|a| of_constant.get(&(value, a)).copied().ok_or(fact.shape[a]))
+                .map(|r: Result<usize, usize>| r)
+                .collect();
+            self.weights.push(Weight {
+                axes,
+                macs: macs.get(&value).copied().unwrap_or(0),
+                parameters: fact.dtype.is_float() && !fact.from_shape,
+            });
+        }
+    }
+
+    /// (MACs for one image, parameters) when each axis has `lengths` indices left.
+    pub fn cost(&self, lengths: &[usize]) -> (u64, u64) {
+        let mut total = (self.fixed_macs, 0);
+        for weight in &self.weights {
+            let elements: u64 = weight
+                .axes
+                .iter()
+                .map(|axis| match axis {
+                    Ok(axis) => lengths[*axis] as u64,
+                    Err(length) => *length as u64,
+                })
+                .product();
+            total.0 += weight.macs * elements;
+            total.1 += if weight.parameters { elements } else { 0 };
+        }
+        total
+    }
+
+    /// Every axis' length before the cut.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.axes.iter().map(|a| a.total).collect()
+    }
+
+    /// Whether a label's class is among the removed roots.
+    pub fn is_removed(&self, label: Label, removed: &BTreeSet<Label>) -> bool {
+        removed.contains(&self.dyer.ties.find(label))
+    }
+}

@@ -1,0 +1,123 @@
+//! The Cut: the decision as a file that a person can read and edit.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::channels::Channels;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::stats::profile::write_whole;
+
+/// The decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cut {
+    /// SHA-256 of the model's file.
+    pub model_sha256: String,
+    /// How channels were scored.
+    pub criterion: String,
+    /// What had to be reached, in words.
+    pub budget: String,
+    /// Every knot.
+    pub knots: Vec<CutKnot>,
+}
+
+/// One knot of a cut.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CutKnot {
+    /// Its number.
+    pub id: usize,
+    /// Its score; low goes first.
+    pub score: Option<f64>,
+    /// Whether it stays.
+    pub keep: bool,
+    /// Why.
+    pub why: String,
+    /// Its channels: node and index.
+    pub members: Vec<(String, usize)>,
+}
+
+impl Cut {
+    /// The cut that removes `removed`.
+    pub fn new(
+        (graph, sha256): (&Graph, &str),
+        channels: &Channels,
+        scores: Option<&[f64]>,
+        removed: &BTreeSet<usize>,
+        (criterion, budget): (String, String),
+    ) -> Self {
+        let knots = channels
+            .knots
+            .iter()
+            .map(|knot| CutKnot {
+                id: knot.id,
+                score: scores.map(|s| s[knot.id]),
+                keep: !removed.contains(&knot.id),
+                why: match (&knot.block, removed.contains(&knot.id)) {
+                    (Some(block), _) => format!("blocked by {}: {}", block.node, block.reason),
+                    (None, true) => "among the lowest scores".to_owned(),
+                    (None, false) => "not needed for the budget".to_owned(),
+                },
+                members: knot.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c)).collect(),
+            })
+            .collect();
+        Self { model_sha256: sha256.to_owned(), criterion, budget, knots }
+    }
+
+    /// The knots that go, found again in `channels` by their members.
+    ///
+    /// # Errors
+    /// A cut of another model, or one that removes what may not go.
+    pub fn removed(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
+        if self.model_sha256 != sha256 {
+            return Err(Error::new("the cut is of another model")
+                .expected(self.model_sha256.clone())
+                .got(sha256.to_owned())
+                .remedy("run `secateur plan` on this model"));
+        }
+        let mut removed = BTreeSet::new();
+        for cut in self.knots.iter().filter(|k| !k.keep) {
+            let fits = channels.knots.get(cut.id).filter(|knot| {
+                let members = knot.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c));
+                members.eq(cut.members.iter().cloned())
+            });
+            let Some(knot) = fits else {
+                return Err(Error::new(format!("knot {} of the cut is not in the model", cut.id))
+                    .remedy("run `secateur plan` again"));
+            };
+            if let Some(block) = &knot.block {
+                return Err(Error::new(format!("knot {} may not go", cut.id))
+                    .node(block.node.clone())
+                    .got(block.reason.clone())
+                    .remedy("set \"keep\" to true for it"));
+            }
+            removed.insert(cut.id);
+        }
+        Ok(removed)
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// A path that cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::new("cannot write the cut").file(path).got(e.to_string()))?;
+        write_whole(path, &text)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no cut.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, &e))?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::new("not a cut of this program")
+                .file(path)
+                .expected("a file that `secateur plan` wrote")
+                .got(e.to_string())
+        })
+    }
+}

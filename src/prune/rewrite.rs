@@ -1,0 +1,315 @@
+//! The smaller model, and the masked original that judges it: the original message, edited.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::channels::Channels;
+use crate::dye::Label;
+use crate::dye::flow::Role;
+use crate::error::{Error, Result};
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, ValueId};
+use crate::onnx::Model;
+use crate::onnx::attrs::{set_int, set_ints};
+use crate::onnx::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
+use crate::onnx::tensor::{encode, keep, zero};
+use crate::ops::{Edit, Kept, Rewrite};
+use crate::tensor::Tensor;
+
+/// The two models of a cut.
+#[derive(Clone, Debug)]
+pub struct Pruned {
+    /// Without the channels.
+    pub model: Model,
+    /// The original whose readers of these channels are zero.
+    pub masked: Model,
+}
+
+/// How many nodes may need their computed shapes replaced by constants.
+const MOST_EXPLICIT: usize = 64;
+
+/// Removes knots from a model.
+///
+/// # Errors
+/// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
+pub fn rewrite(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<usize>,
+) -> Result<Pruned> {
+    let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
+    let kept = kept_indices(graph, channels, &roots)?;
+    let masked = masked(model, graph, channels, &roots)?;
+    let mut explicit: HashSet<String> = HashSet::new();
+    loop {
+        let cut = cut(model, graph, channels, &kept, &explicit)?;
+        match misfit(&cut, graph, channels, &kept)? {
+            None => return Ok(Pruned { model: cut, masked }),
+            Some((node, error)) => {
+                if explicit.len() >= MOST_EXPLICIT || !explicit.insert(node.clone()) {
+                    return Err(error.node(node).file(&model.path));
+                }
+            }
+        }
+    }
+}
+
+/// For each value, the indices that stay.
+fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
+    let gone = |label: Label| channels.is_removed(label, roots);
+    let mut all: Vec<Kept> =
+        (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
+    for (value, dyed) in channels.labels.iter().enumerate() {
+        let Some(dyed) = dyed else { continue };
+        let mut left = 1;
+        for axis in dyed.varying() {
+            let mask: Vec<bool> = dyed.slices(axis).iter().map(|s| !s.iter().all(|&l| gone(l))).collect();
+            left *= mask.iter().filter(|&&k| k).count();
+            if mask.contains(&false) {
+                all[value][axis] = Some(mask);
+            }
+        }
+        if dyed.labels().iter().filter(|&&l| !gone(l)).count() != left {
+            return Err(Error::new(format!(
+                "after the cut the value \"{}\" would not be a box",
+                graph.name(value)
+            ))
+            .file(&graph.path));
+        }
+    }
+    for (&(value, axis), cut) in &channels.dyer.cuts {
+        let mask: Vec<bool> = cut.labels.iter().map(|&l| !gone(l)).collect();
+        if mask.contains(&false) {
+            all[value][axis] = Some(mask);
+        }
+    }
+    Ok(all)
+}
+
+/// The constant as a message: the file's own where it is an initializer.
+fn message(model: &Model, graph: &Graph, channels: &Channels, value: ValueId) -> Result<TensorProto> {
+    let name = graph.name(value);
+    let own = model.proto.graph.iter().flat_map(|g| &g.initializer).find(|t| t.name() == name);
+    if let Some(own) = own {
+        return Ok(own.clone());
+    }
+    let folded = channels.facts.get(value).and_then(|f| f.value.as_ref());
+    folded.map(|tensor| encode(name, tensor)).ok_or_else(|| Error::new(format!("\"{name}\" is not constant")))
+}
+
+fn masked(model: &Model, graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Model> {
+    let mut masked = model.clone();
+    let mut changed: BTreeMap<ValueId, TensorProto> = BTreeMap::new();
+    for (&(value, axis), cut) in &channels.dyer.cuts {
+        let gone: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, roots)).collect();
+        if cut.role == Role::Reader && gone.contains(&true) {
+            let before = match changed.remove(&value) {
+                Some(tensor) => tensor,
+                None => message(model, graph, channels, value)?,
+            };
+            changed.insert(value, zero(&before, axis, &gone)?);
+        }
+    }
+    let mut editor = Editor::new(&mut masked.proto);
+    for (value, tensor) in changed {
+        editor.constant(graph.name(value), tensor);
+    }
+    editor.finish();
+    Ok(masked)
+}
+
+fn cut(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    kept: &[Kept],
+    explicit: &HashSet<String>,
+) -> Result<Model> {
+    let mut cut = model.clone();
+    let mut editor = Editor::new(&mut cut.proto);
+    let constants: BTreeSet<ValueId> = channels.dyer.cuts.keys().map(|&(value, _)| value).collect();
+    for value in constants {
+        if kept[value].iter().any(Option::is_some) {
+            let tensor = keep(&message(model, graph, channels, value)?, &kept[value])?;
+            editor.constant(graph.name(value), tensor);
+        }
+    }
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
+            continue;
+        }
+        let values = |list: &[Option<ValueId>]| -> Vec<Kept> {
+            list.iter().map(|v| v.map_or_else(Vec::new, |v| kept[v].clone())).collect()
+        };
+        let (kept_in, kept_out) = (values(&node.inputs), values(&node.outputs));
+        let outputs = channels.facts.outputs(graph, id);
+        let mut view = Rewrite {
+            inputs: channels.facts.inputs(graph, id),
+            outputs: &outputs,
+            kept_in,
+            kept_out,
+            explicit: explicit.contains(&node.name),
+            edits: vec![],
+        };
+        node.op.rewrite(&mut view).map_err(|e| e.node(&node.name).file(&graph.path))?;
+        for edit in view.edits {
+            editor.edit(node.position, edit);
+        }
+    }
+    for (value, kept) in kept.iter().enumerate() {
+        editor.shape(graph.name(value), kept);
+    }
+    editor.finish();
+    Ok(cut)
+}
+
+/// The first node of the cut model whose output is not what the cut says, and the error to report.
+fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Option<(String, Error)>> {
+    let after = Graph::of(cut)?;
+    let facts = match Facts::infer(&after, &channels.facts.input_shapes) {
+        Ok(facts) => facts,
+        Err(error) => {
+            let node = error.node_name().unwrap_or_default().to_owned();
+            // The shape that is wrong was made before the node that stumbles over it.
+            let before = after.nodes.iter().position(|n| n.name == node).unwrap_or(0);
+            let culprit = (0..=before).rev().find(|&n| after.nodes[n].op_type == "Reshape");
+            let name = culprit.map_or(node, |n| after.nodes[n].name.clone());
+            return Ok(Some((name, error)));
+        }
+    };
+    for node in &after.nodes {
+        for &value in node.outputs.iter().flatten() {
+            let name = after.name(value);
+            let Some(before) = graph.value(name).filter(|&v| !channels.facts.is_constant(v)) else {
+                continue;
+            };
+            let expected: Vec<usize> = channels
+                .facts
+                .shape(before)
+                .iter()
+                .zip(&kept[before])
+                .map(|(&n, k)| k.as_ref().map_or(n, |k| k.iter().filter(|&&k| k).count()))
+                .collect();
+            if facts.shape(value) != expected {
+                let error = Error::new(format!("after the cut the value \"{name}\" has the wrong shape"))
+                    .expected(crate::tensor::show(&expected))
+                    .got(crate::tensor::show(facts.shape(value)));
+                return Ok(Some((node.name.clone(), error)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Edits of one message.
+struct Editor<'a> {
+    graph: &'a mut GraphProto,
+    /// Up to IR version 3 an initializer is an input too.
+    listed: bool,
+    /// Names whose maker is replaced by an initializer.
+    replaced: HashSet<String>,
+    touched: bool,
+    initializers: HashMap<String, usize>,
+}
+
+impl<'a> Editor<'a> {
+    fn new(proto: &'a mut ModelProto) -> Self {
+        let listed = proto.ir_version() < 4;
+        let graph = proto.graph.get_or_insert_default();
+        let initializers =
+            graph.initializer.iter().enumerate().map(|(i, t)| (t.name().to_owned(), i)).collect();
+        Self { graph, listed, replaced: HashSet::new(), touched: false, initializers }
+    }
+
+    /// `name` is this constant from now on.
+    fn constant(&mut self, name: &str, tensor: TensorProto) {
+        self.touched = true;
+        if let Some(&at) = self.initializers.get(name) {
+            self.graph.initializer[at] = tensor;
+            return;
+        }
+        self.replaced.insert(name.to_owned());
+        if self.listed {
+            self.graph.input.push(declaration(name, &tensor));
+        }
+        self.initializers.insert(name.to_owned(), self.graph.initializer.len());
+        self.graph.initializer.push(tensor);
+    }
+
+    fn edit(&mut self, position: usize, edit: Edit) {
+        self.touched = true;
+        let node = &mut self.graph.node[position];
+        let (input, tensor) = match edit {
+            Edit::Int(name, value) => return set_int(node, name, value),
+            Edit::Ints(name, values) => return set_ints(node, name, &values),
+            Edit::Remove(name) => return node.attribute.retain(|a| a.name() != name),
+            Edit::Input(input, values) => (input, Tensor::int(&[values.len()], values)),
+            Edit::Scalar(input, value) => (input, Tensor::int(&[], vec![value])),
+        };
+        let base = node.output.first().cloned().unwrap_or_default();
+        let mut name = format!("{base}_input{input}");
+        while self.initializers.contains_key(&name) {
+            name.push('_');
+        }
+        let node = &mut self.graph.node[position];
+        if node.input.len() <= input {
+            node.input.resize(input + 1, String::new());
+        }
+        node.input[input].clone_from(&name);
+        let tensor = encode(&name, &tensor);
+        self.constant(&name, tensor);
+    }
+
+    /// Declared shapes follow.
+    fn shape(&mut self, name: &str, kept: &Kept) {
+        if kept.iter().all(Option::is_none) {
+            return;
+        }
+        let infos = self.graph.value_info.iter_mut().chain(&mut self.graph.input);
+        for info in infos.filter(|i| i.name() == name) {
+            let shape =
+                info.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).and_then(|t| t.shape.as_mut());
+            for (dim, kept) in shape.into_iter().flat_map(|s| &mut s.dim).zip(kept) {
+                if let (Some(kept), Some(_)) = (kept, dim.dim_value) {
+                    dim.dim_value = Some(kept.iter().filter(|&&k| k).count() as i64);
+                }
+            }
+        }
+    }
+
+    /// Makers that were replaced go, and what only they read.
+    fn finish(self) {
+        if !self.touched {
+            return;
+        }
+        let graph = self.graph;
+        let before: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
+        graph.node.retain(|n| !n.output.iter().any(|o| self.replaced.contains(o)));
+        loop {
+            let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
+            used.extend(graph.output.iter().map(|o| o.name().to_owned()));
+            // Only what was read before the cut and is not any more: what was unused stays as it was.
+            let dead = |name: &str| !used.contains(name) && before.contains(name);
+            let count = graph.node.len();
+            graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || dead(o)));
+            graph.initializer.retain(|t| !dead(t.name()));
+            let names: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+            graph.input.retain(|i| names.contains(i.name()) || !dead(i.name()));
+            if graph.node.len() == count {
+                break;
+            }
+        }
+    }
+}
+
+fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
+    use crate::onnx::proto::{TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor};
+    let dim = |&d: &i64| TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
+    let kind = TypeProtoTensor { elem_type: tensor.data_type, shape: Some(shape) };
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { tensor_type: Some(kind), ..Default::default() }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,120 @@
+//! The program as a person or a script meets it.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn secateur() -> Command {
+    let mut command = Command::cargo_bin("secateur").unwrap();
+    command.env("SECATEUR_DEVICE", "cpu");
+    command
+}
+
+fn demo_network() -> String {
+    format!("{}/assets/demo.onnx", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn json(command: &mut Command) -> (i32, Value) {
+    let output = command.arg("--json").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")))
+}
+
+#[test]
+fn devices_names_the_cpu() {
+    let (code, answer) = json(secateur().arg("devices"));
+    assert_eq!(code, 0);
+    assert!(answer["devices"].is_array() && answer["auto"]["name"].is_string());
+}
+
+#[test]
+fn inspect_counts_layers_and_knots() {
+    let (code, answer) = json(secateur().args(["inspect", &demo_network()]));
+    assert_eq!(code, 0);
+    let layers = answer["layers"].as_array().unwrap();
+    let sum: u64 = layers.iter().map(|l| l["macs"].as_u64().unwrap()).sum();
+    assert_eq!(Some(sum), answer["macs"].as_u64());
+    assert!(answer["knots"].as_array().unwrap().iter().any(|k| k["blocked"].is_object()));
+}
+
+#[test]
+fn prune_writes_a_proved_network_and_eval_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, small) = (folder.path().join("images.npz"), folder.path().join("small.onnx"));
+    secateur().args(["demo", "--count", "64", "--write-images"]).arg(&images).assert().success();
+    let data = ["--mean", "0.5", "--std", "0.25", "--data", images.to_str().unwrap()];
+    let (code, answer) = json(
+        secateur()
+            .args(["prune", &demo_network(), "--criterion", "apoz", "--keep-macs", "0.7", "-o"])
+            .arg(&small)
+            .args(data),
+    );
+    assert_eq!(code, 0, "{answer}");
+    assert_eq!(answer["proof"]["passed"], true);
+    let share = answer["after"]["macs"].as_f64().unwrap() / answer["before"]["macs"].as_f64().unwrap();
+    assert!(share <= 0.7 && share > 0.6, "{share}");
+    assert_eq!(answer["after"]["bytes"].as_u64(), Some(std::fs::metadata(&small).unwrap().len()));
+    let (code, answer) =
+        json(secateur().arg("eval").arg(&small).args(["--against", &demo_network()]).args(data));
+    assert_eq!(code, 0, "{answer}");
+    assert_eq!(answer["images"], 64);
+    assert!(answer["agreement"].as_f64().unwrap() > 0.2);
+}
+
+#[test]
+fn errors_have_a_voice_and_a_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.onnx");
+    let (code, answer) = json(
+        secateur()
+            .args(["prune", &demo_network(), "--criterion", "l3", "--keep-macs", "0.5", "-o"])
+            .arg(&out),
+    );
+    assert_eq!(code, 2);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("unknown criterion"));
+    assert!(answer["error"]["remedy"].as_str().unwrap().contains("l1"));
+    assert!(!out.exists());
+    let output = secateur().args(["inspect", "nothing.onnx"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("error: ") && text.contains("nothing.onnx") && text.contains("remedy"), "{text}");
+}
+
+#[test]
+fn profile_and_plan_are_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    secateur().args(["demo", "--count", "32", "--write-images"]).arg(at("i.npz")).assert().success();
+    let profile = |batch: &str, out: &Path| {
+        secateur()
+            .args(["profile", &demo_network(), "--mean", "0.5", "--std", "0.25", "--batch", batch, "--data"])
+            .arg(at("i.npz"))
+            .arg("-o")
+            .arg(out)
+            .assert()
+            .success();
+    };
+    profile("4", &at("a.profile"));
+    profile("16", &at("b.profile"));
+    let (a, b) = (std::fs::read(at("a.profile")).unwrap(), std::fs::read(at("b.profile")).unwrap());
+    assert!(a == b, "a profile depends on the batch size");
+    secateur()
+        .args(["plan", &demo_network(), "--criterion", "variance", "--keep-params", "0.8", "--profile"])
+        .arg(at("a.profile"))
+        .arg("-o")
+        .arg(at("cut.json"))
+        .assert()
+        .success();
+    secateur()
+        .args(["prune", &demo_network(), "--cut"])
+        .arg(at("cut.json"))
+        .arg("-o")
+        .arg(at("small.onnx"))
+        .assert()
+        .success();
+    secateur().arg("show").arg(at("a.profile")).arg("--csv").arg(at("p.csv")).assert().success();
+    assert!(std::fs::read_to_string(at("p.csv")).unwrap().lines().count() > 100);
+}

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Every network in SHARED/models, forward, against ONNX Runtime: check_models.py BIN SHARED
+
+Real images as each network wants them, through `run` on the CPU and on the first adapter; every
+output within 1e-4 of ONNX Runtime's, with and without its graph optimisations.
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import onnx
+
+import common
+
+# What needs an operator that the program does not have yet, and which one. Anything else that is
+# refused is a failure, and so is one of these that runs: then take it off.
+BEYOND = {
+    "det_yolox_nano_raw": "Resize",
+    "seg_deeplabv3_mnv2_dm05_pascal_quant": "Resize",
+    "style_candy": "InstanceNormalization",
+}
+
+
+def main():
+    program, shared = common.Program(sys.argv[1]), pathlib.Path(sys.argv[2])
+    report = common.Report()
+    adapters = program.adapters()
+    devices = ["cpu"] + [str(a["index"]) for a in adapters[:1]]
+    if not adapters:
+        verdict = "FAILED" if os.environ.get("SECATEUR_REQUIRE_GPU") else "left out"
+        report.row(verdict, "the GPU", "`devices` lists no adapter")
+    with tempfile.TemporaryDirectory(prefix="secateur-e2e-") as scratch:
+        for path in sorted((shared / "models").glob("*.onnx")):
+            check(report, program, shared, path, devices, pathlib.Path(scratch))
+    report.finish()
+
+
+def check(report, program, shared, path, devices, scratch):
+    """One network on every device."""
+    name = path.stem
+    model = onnx.load(path)
+    ((value, dims),) = common.own_inputs(model)
+    feeds = {value: common.pictures(shared, name, common.concrete(dims, batch=2))}
+    expected = {"plain": common.answers(model, feeds), "optimised": common.answers(model, feeds, optimise=True)}
+    expected = {k: {common.file_name(n): a for n, a in v.items()} for k, v in expected.items()}
+    for device in devices:
+        code, answer, got = common.run_model(program, path, feeds, scratch / f"{name}-{device}", device)
+        refused = common.unsupported(code, answer)
+        if name in BEYOND and refused and BEYOND[name] in refused:
+            report.left_out(name, refused[:110])
+            return
+        if name in BEYOND and code == 0:
+            report.check(False, f"{name} on {device}", "runs although it is listed as beyond: take it off the list")
+        if code != 0:
+            report.check(False, f"{name} on {device}", f"exit code {code}: {common.message(answer)[:300]}")
+            continue
+        errors = {k: common.worst_error(got, v) for k, v in expected.items()}
+        detail = ", ".join(f"{k} {e:.1e}" for k, e in errors.items())
+        if set(got) != set(expected["plain"]):
+            detail = f"outputs {sorted(got)}, expected {sorted(expected['plain'])}"
+        report.check(all(e <= common.TOLERANCE for e in errors.values()), f"{name} on {device}", detail)
+
+
+if __name__ == "__main__":
+    main()

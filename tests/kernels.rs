@@ -1,0 +1,307 @@
+//! Every kernel's host face against its definition, and every shader against its Rust side.
+//!
+//! The cases are the kernels' own. Outputs are poisoned with NaN first, so that an element that was
+//! not written shows, unless the call writes only a part of its buffer.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+use secateur::compare::compare;
+use secateur::kernels::activation::Activation;
+use secateur::kernels::binary::{Binary, BinaryOp};
+use secateur::kernels::channel_stats::ChannelStats;
+use secateur::kernels::conv::Conv;
+use secateur::kernels::copy::Copy;
+use secateur::kernels::matmul::MatMul;
+use secateur::kernels::pool::{Pool, PoolKind};
+use secateur::kernels::reduce::{Reduce, ReduceOp};
+use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
+
+/// The shader, parsed and validated.
+fn module(row: &Row) -> Module {
+    let module = naga::front::wgsl::parse_str(row.shader)
+        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(row.shader)));
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(row.shader)));
+    module
+}
+
+fn widen(inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    inputs.iter().map(|x| x.iter().map(|&x| x.into()).collect()).collect()
+}
+
+/// The definition's and the host's output of a case.
+fn both_faces(case: &Case) -> (Vec<f64>, Vec<f32>) {
+    let kernel = &case.kernel;
+    let mut expected = vec![f64::NAN; kernel.output_len()];
+    let wide = widen(&case.inputs);
+    kernel.reference(&wide.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut expected);
+    let mut got = vec![f32::NAN; kernel.output_len()];
+    kernel.cpu(&case.inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut got);
+    (expected, got)
+}
+
+#[test]
+fn the_host_computes_what_the_definition_says() {
+    assert!(!KERNELS.is_empty());
+    for row in KERNELS {
+        let cases = (row.cases)();
+        assert!(cases.len() >= 4, "{} has only {} cases", row.name, cases.len());
+        for case in cases {
+            let name = format!("{}, {}", row.name, case.label);
+            assert_eq!(case.kernel.row().name, row.name, "{name} is another kernel's case");
+            let lens: Vec<usize> = case.inputs.iter().map(Vec::len).collect();
+            assert_eq!(case.kernel.input_lens(), lens, "{name}: inputs");
+            let (mut expected, mut got) = both_faces(&case);
+            // What the definition leaves unwritten the host must leave unwritten too.
+            let partial = expected.iter().any(|e| e.is_nan());
+            assert!(!partial || ["conv", "copy"].contains(&row.name), "{name}: a part is not written");
+            for (index, (e, g)) in expected.iter_mut().zip(&mut got).enumerate() {
+                assert_eq!(e.is_nan(), g.is_nan(), "{name}: element {index} is written by one face only");
+                if e.is_nan() {
+                    (*e, *g) = (0.0, 0.0);
+                }
+            }
+            let verdict = compare(&got, &expected, case.kernel.tolerance());
+            assert!(verdict.passed(), "{name}: {verdict}");
+        }
+    }
+}
+
+#[test]
+fn shaders_and_rows_are_the_same_set() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let rows: BTreeSet<String> = KERNELS.iter().map(|row| row.name.to_owned()).collect();
+    assert!(!rows.is_empty());
+    assert_eq!(files, rows);
+    assert_eq!(rows.len(), KERNELS.len(), "a name twice");
+}
+
+#[test]
+fn uniforms_have_the_layout_of_their_rust_side() {
+    for row in KERNELS {
+        let module = module(row);
+        let (_, params) = module
+            .global_variables
+            .iter()
+            .find(|(_, variable)| variable.space == AddressSpace::Uniform)
+            .unwrap_or_else(|| panic!("{} has no uniform", row.name));
+        let TypeInner::Struct { members, span } = &module.types[params.ty].inner else {
+            panic!("the uniform of {} is no struct", row.name);
+        };
+        let layout: Vec<(&str, usize)> =
+            members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
+        assert_eq!(layout, row.params, "{}", row.name);
+        assert_eq!(*span as usize, row.params_size, "{}: size", row.name);
+        for case in (row.cases)() {
+            assert_eq!(case.kernel.dispatch().params.len(), row.params_size, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn bindings_follow_the_convention() {
+    for row in KERNELS {
+        let module = module(row);
+        let bound: BTreeMap<u32, AddressSpace> = module
+            .global_variables
+            .iter()
+            .filter_map(|(_, variable)| variable.binding.map(|binding| (binding, variable.space)))
+            .map(|(binding, space)| {
+                assert_eq!(binding.group, 0, "{}", row.name);
+                (binding.binding, space)
+            })
+            .collect();
+        let read = AddressSpace::Storage { access: StorageAccess::LOAD };
+        let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
+        for case in (row.cases)() {
+            let inputs = case.kernel.input_lens().len();
+            let expected: Vec<AddressSpace> =
+                [AddressSpace::Uniform, write].into_iter().chain(std::iter::repeat_n(read, inputs)).collect();
+            assert_eq!(bound.values().copied().collect::<Vec<_>>(), expected, "{}", row.name);
+            assert!(bound.keys().copied().eq(0..expected.len() as u32), "{}: a gap", row.name);
+        }
+    }
+}
+
+#[test]
+fn launches_name_every_override_and_fit_the_grid() {
+    for row in KERNELS {
+        let module = module(row);
+        assert_eq!(module.entry_points.len(), 1, "{}", row.name);
+        assert_eq!(module.entry_points[0].name, "main", "{}", row.name);
+        assert_eq!(module.entry_points[0].workgroup_size, [64, 1, 1], "{}", row.name);
+        let declared: BTreeSet<&str> =
+            module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+        for case in (row.cases)() {
+            let dispatch = case.kernel.dispatch();
+            let given: BTreeSet<&str> = dispatch.overrides.iter().map(|(name, _)| *name).collect();
+            assert_eq!(given, declared, "{}", row.name);
+            assert_eq!(given.len(), dispatch.overrides.len(), "{}: an override twice", row.name);
+            assert!(dispatch.workgroups.iter().all(|n| (1..=65_535).contains(n)), "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn the_grid_covers_what_is_asked() {
+    for wanted in [0, 1, 64, 65, 65_535 * 64, 65_535 * 64 + 1, 65_536 * 64, (1 << 31) - 1] {
+        let [x, y, z] = grid(wanted).map(|n| n as usize);
+        assert!(x <= 65_535 && y <= 65_535 && z == 1);
+        let covered = x * y * 64;
+        assert!(covered >= wanted, "{wanted}");
+        // At most one workgroup in each row of the grid idles.
+        assert!(covered < wanted + 64 * (y + 1), "{wanted}");
+    }
+}
+
+/// An image's result must not depend on its company, to the last bit.
+#[test]
+fn the_batch_changes_no_bit() {
+    let alone = |k: &dyn Fn(usize) -> Arc<dyn Kernel>, batch: usize, shared: &[usize]| {
+        let many = k(batch);
+        let mut inputs: Vec<Vec<f32>> = Vec::new();
+        for (i, &len) in many.input_lens().iter().enumerate() {
+            inputs.push((0..len).map(|j| (((j * 7919 + i * 104_729) % 1009) as f32 / 504.5) - 1.0).collect());
+        }
+        let run = |kernel: &dyn Kernel, inputs: &[&[f32]]| {
+            let mut out = vec![f32::NAN; kernel.output_len()];
+            kernel.cpu(inputs, &mut out);
+            out.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        };
+        let together = run(&*many, &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let one = k(1);
+        for image in 0..batch {
+            let own: Vec<&[f32]> = inputs
+                .iter()
+                .enumerate()
+                .map(|(i, x)| {
+                    let len = one.input_lens()[i];
+                    if shared.contains(&i) { x.as_slice() } else { &x[image * len..][..len] }
+                })
+                .collect();
+            let len = one.output_len();
+            assert_eq!(run(&*one, &own), together[image * len..][..len], "image {image} of {many:?}");
+        }
+    };
+    let conv = Conv {
+        batch: 1,
+        groups: 1,
+        in_channels: 67,
+        out_channels: 133,
+        in_hw: [15, 13],
+        out_hw: [15, 13],
+        kernel: [3, 3],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [1, 1],
+        out_offset: 0,
+        out_total: 133,
+        activation: Activation::None,
+    };
+    let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], pad: [0, 0], ..conv.clone() };
+    let point = Conv { kernel: [1, 1], pad: [0, 0], ..conv.clone() };
+    for conv in [conv, rows, point] {
+        alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
+    }
+    let product = |batch| -> Arc<dyn Kernel> {
+        let [a_batched, b_batched] = [true; 2];
+        Arc::new(MatMul { batch, m: 17, k: 65, n: 9, a_batched, b_batched, activation: Activation::Tanh })
+    };
+    alone(&product, 5, &[]);
+    alone(&|batch| Arc::new(ChannelStats::new(batch, 5, 700)), 3, &[]);
+}
+
+fn cpu(kernel: &dyn Kernel, inputs: &[&[f32]]) -> Vec<f32> {
+    let mut output = vec![0.0; kernel.output_len()];
+    kernel.cpu(inputs, &mut output);
+    output
+}
+
+#[test]
+fn nan_is_not_hidden() {
+    for activation in Activation::SAMPLES.into_iter().filter(|a| *a != Activation::Not) {
+        assert!(activation.apply_f32(f32::NAN).is_nan(), "{activation:?}");
+        assert!(activation.apply_f64(f64::NAN).is_nan(), "{activation:?}, in f64");
+    }
+    for op in [BinaryOp::Max, BinaryOp::Min, BinaryOp::Add] {
+        let binary = Binary::new(op, &[2], &[2], Activation::None).unwrap();
+        assert!(cpu(&binary, &[&[f32::NAN, 1.0], &[1.0, f32::NAN]]).iter().all(|y| y.is_nan()), "{op:?}");
+    }
+    for op in ReduceOp::ALL {
+        for at in 0..3 {
+            let mut x = [1.0, 2.0, 3.0];
+            x[at] = f32::NAN;
+            assert!(cpu(&Reduce { op, outer: 1, axis: 3, inner: 1 }, &[&x])[0].is_nan(), "{op:?} {at}");
+        }
+    }
+    let stats = cpu(&ChannelStats::new(1, 1, 40), &[&[&[1.0; 39][..], &[f32::NAN]].concat()]);
+    assert!([0, 1, 2, 4, 5].into_iter().all(|field| stats[field].is_nan()), "{stats:?}");
+    assert_eq!(stats[3], 39.0);
+}
+
+#[test]
+fn a_window_of_padding_only_is_minus_infinity() {
+    let pool = Pool {
+        kind: PoolKind::Max,
+        planes: 1,
+        in_hw: [1, 1],
+        out_hw: [1, 2],
+        kernel: [1, 1],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad_begin: [0, 1],
+        pad_end: [0, 0],
+    };
+    assert_eq!(cpu(&pool, &[&[3.0]]), [f32::NEG_INFINITY, 3.0]);
+}
+
+/// Known values, so that the definition and its test are not one opinion.
+#[test]
+fn activations_at_known_points() {
+    use Activation::{Clip, Erf, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid};
+    let points = [
+        (Relu, -2.0, 0.0),
+        (LeakyRelu(0.5), -2.0, -1.0),
+        (Clip(0.0, 6.0), 7.0, 6.0),
+        (Clip(3.0, 1.0), 2.0, 1.0),
+        (Sigmoid, 0.0, 0.5),
+        (HardSigmoid(0.2, 0.5), 1.0, 0.7),
+        (HardSwish, -4.0, 0.0),
+        (HardSwish, 3.0, 3.0),
+        (Erf, 0.5, 0.520_499_877_813_046_5),
+        (Erf, -2.0, -0.995_322_265_018_952_7),
+        (Erf, 7.0, 1.0),
+    ];
+    for (activation, x, y) in points {
+        assert!((activation.apply_f64(x) - y).abs() < 1e-8, "{activation:?}({x})");
+    }
+}
+
+#[test]
+fn shapes_that_do_not_broadcast_are_refused() {
+    let call = |a: &[usize], b: &[usize]| Binary::new(BinaryOp::Add, a, b, Activation::None);
+    assert!(call(&[2, 3], &[2]).is_none());
+    assert!(call(&[1, 2, 1, 2, 1, 2, 1], &[2, 1, 2, 1, 2, 1, 2]).is_none(), "seven axes");
+    assert_eq!(call(&[3, 4, 5], &[3, 4, 5]).unwrap().shape, [60], "axes walked alike are joined");
+}
+
+/// Labels go where numbers go.
+#[test]
+fn a_copy_moves_any_type() {
+    let copy = Copy::new(&[2, 3], 6, 2, &[3, -1], 6, 0, &[1, 2]).unwrap();
+    let mut out = [0u64; 6];
+    copy.apply(&[10, 11, 12, 13, 14, 15], &mut out);
+    assert_eq!(out, [12, 15, 11, 14, 10, 13]);
+}

@@ -1,0 +1,195 @@
+//! Every kernel's shader on every adapter here, lavapipe included, against the kernel's `f64` definition; then a
+//! small network on the CPU, on the adapters and in `f64`.
+//!
+//! Buffers are full of NaN before each run, so an element that a shader forgets, or should not have read, shows.
+//! Without any adapter the tests say aloud what they leave out; with SECATEUR_REQUIRE_GPU=1 they fail.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::sync::Arc;
+
+use secateur::compare::{Tolerance, compare};
+use secateur::exec::check::{check, first_failing};
+use secateur::exec::devices::{Choice, Device, list, open};
+use secateur::exec::reference::run_reference;
+use secateur::kernels::activation::Activation;
+use secateur::kernels::binary::{Binary, BinaryOp};
+use secateur::kernels::conv::Conv;
+use secateur::kernels::{Case, KERNELS, Kernel};
+use secateur::plan::{Operand, Plan, Port, Step};
+
+/// The adapters, or a loud nothing.
+fn gpus(what: &str) -> Vec<Device> {
+    let open = |index| open(&Choice::Index(index)).expect("an adapter that is listed opens").0;
+    let gpus: Vec<Device> = list().iter().map(|info| open(info.index)).collect();
+    if gpus.is_empty() {
+        let required = std::env::var("SECATEUR_REQUIRE_GPU").is_ok_and(|v| v == "1");
+        assert!(!required, "SECATEUR_REQUIRE_GPU=1, and there is no GPU adapter");
+        eprintln!("LEFT OUT: no GPU adapter, {what} ran nowhere");
+    }
+    gpus
+}
+
+fn port(name: &str, place: Operand, shape: &[usize]) -> Port {
+    Port { name: name.into(), place, shape: shape.to_vec() }
+}
+
+/// One step; an input that the shader wants in a layout of its own is a constant, the others come from the caller.
+fn one_step(case: &Case) -> (Plan, Vec<&[f32]>) {
+    let mut plan = Plan { batch: 1, ..Plan::default() };
+    let (mut operands, mut provided) = (Vec::new(), Vec::new());
+    for (index, data) in case.inputs.iter().enumerate() {
+        if case.kernel.pack(index, data).is_some() {
+            operands.push(Operand::Constant(plan.constants.len()));
+            plan.constants.push(Arc::new(data.clone()));
+        } else {
+            let place = Operand::Buffer(plan.buffers.len());
+            plan.buffers.push(data.len());
+            plan.inputs.push(port(&format!("input {index}"), place, &[data.len()]));
+            operands.push(place);
+            provided.push(data.as_slice());
+        }
+    }
+    let (output, len) = (plan.buffers.len(), case.kernel.output_len());
+    plan.buffers.push(len);
+    plan.outputs.push(port("output", Operand::Buffer(output), &[len]));
+    let kernel = Arc::clone(&case.kernel);
+    plan.steps.push(Step { kernel, inputs: operands, output, node: case.label.clone(), value: None });
+    (plan, provided)
+}
+
+/// The definition's output. Elements that a kernel leaves to others keep this NaN, which nothing computes.
+const UNWRITTEN: u64 = 0x7ff8_0000_0bad_0001;
+
+fn expected(case: &Case) -> Vec<f64> {
+    let inputs: Vec<Vec<f64>> =
+        case.inputs.iter().map(|data| data.iter().map(|&x| x.into()).collect()).collect();
+    let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut output = vec![f64::from_bits(UNWRITTEN); case.kernel.output_len()];
+    case.kernel.reference(&inputs, &mut output);
+    output
+}
+
+/// What is wrong with a case on a device, if anything.
+fn judge(case: &Case, device: &Device, expected: &[f64]) -> Option<String> {
+    let (plan, inputs) = one_step(case);
+    let run = device.load_poisoned(&plan).and_then(|mut executor| executor.run(&inputs));
+    let got = match run {
+        Ok(outputs) => outputs.concat(),
+        Err(error) => return Some(error.to_string()),
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        if expected.to_bits() != UNWRITTEN {
+            ours.push(got);
+            theirs.push(expected);
+        } else if !got.is_nan() {
+            return Some(format!("element {index} is another's, and it was written"));
+        }
+    }
+    let verdict = compare(&ours, &theirs, case.kernel.tolerance());
+    (got.len() != expected.len() || !verdict.passed()).then(|| verdict.to_string())
+}
+
+#[test]
+fn every_case_of_every_kernel_agrees_with_its_definition() {
+    let gpus = gpus("every kernel's shader");
+    let mut wrong = Vec::new();
+    for row in KERNELS {
+        let cases = (row.cases)();
+        assert!(!cases.is_empty(), "{} has no cases", row.name);
+        for case in &cases {
+            let expected = expected(case);
+            for device in &gpus {
+                if let Some(why) = judge(case, device, &expected) {
+                    wrong.push(format!("{} ({}) on {}: {why}", row.name, case.label, device.describe().name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+const SIDE: usize = 9;
+const CHANNELS: usize = 12;
+
+fn noise(len: usize, seed: u32) -> Vec<f32> {
+    let hash =
+        |i: u32| (i.wrapping_mul(0x9e37_79b9) ^ seed.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0xc2b2_ae35);
+    (0..len as u32).map(|i| (hash(i) >> 8) as f32 / (1u32 << 23) as f32 - 1.0).collect()
+}
+
+/// A residual block: two convolutions that share their weights, the input added to itself, a sum, and buffers that
+/// are used again.
+fn network() -> (Plan, Vec<f32>) {
+    use Operand::{Buffer, Constant};
+    let shape = [2, CHANNELS, SIDE, SIDE];
+    let len = shape.iter().product();
+    let conv = |activation| Conv {
+        batch: 2,
+        groups: 1,
+        in_channels: CHANNELS,
+        out_channels: CHANNELS,
+        in_hw: [SIDE; 2],
+        out_hw: [SIDE; 2],
+        kernel: [3, 3],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [1, 1],
+        out_offset: 0,
+        out_total: CHANNELS,
+        activation,
+    };
+    let add =
+        || Binary::new(BinaryOp::Add, &shape, &shape, Activation::Relu).expect("equal shapes broadcast");
+    let step = |node: &str, kernel: Arc<dyn Kernel>, inputs: &[Operand], output| Step {
+        kernel,
+        inputs: inputs.to_vec(),
+        output,
+        node: node.into(),
+        value: None,
+    };
+    let (weights, bias) = (Constant(0), Constant(1));
+    let plan = Plan {
+        buffers: vec![len, len, len + 100],
+        constants: vec![Arc::new(noise(CHANNELS * CHANNELS * 9, 1)), Arc::new(noise(CHANNELS, 2))],
+        steps: vec![
+            step("conv1", Arc::new(conv(Activation::Relu)), &[Buffer(0), weights, bias], 1),
+            step("double", Arc::new(add()), &[Buffer(1), Buffer(1)], 2),
+            step("conv2", Arc::new(conv(Activation::None)), &[Buffer(2), weights, bias], 1),
+            step("sum", Arc::new(add()), &[Buffer(0), Buffer(1)], 2),
+        ],
+        inputs: vec![port("x", Buffer(0), &shape)],
+        outputs: vec![port("y", Buffer(2), &shape), port("bias", bias, &[CHANNELS])],
+        batch: 2,
+    };
+    (plan, noise(len, 3))
+}
+
+#[test]
+fn a_network_agrees_on_the_cpu_on_every_adapter_and_in_f64() {
+    let (plan, x) = network();
+    let wide: Vec<f64> = x.iter().map(|&x| x.into()).collect();
+    let expected = run_reference(&plan, &[&wide], None).unwrap();
+    let mut devices = gpus("a small network");
+    devices.push(Device::Cpu);
+    for device in &devices {
+        let name = device.describe().name;
+        let mut executor = device.load_poisoned(&plan).unwrap();
+        let first = executor.run(&[&x]).unwrap();
+        for (got, expected) in first.iter().zip(&expected) {
+            let verdict = compare(got, expected, Tolerance::NETWORK);
+            assert!(verdict.passed(), "{name}: {verdict}");
+        }
+        let mut seen = 0;
+        let watched = executor.run_watched(&[&x], &mut |index, output| {
+            assert_eq!((index, output.len()), (seen, x.len()));
+            seen += 1;
+            Ok(())
+        });
+        assert_eq!((watched.unwrap(), seen), (first, plan.steps.len()), "{name}: the watched run differs");
+        let checks = check(&plan, device, &[&x]).unwrap();
+        assert_eq!(first_failing(&checks), None, "{name}");
+        assert!(checks.iter().all(|c| c.drift < 1e-5), "{name}: {checks:?}");
+    }
+}

@@ -1,0 +1,264 @@
+//! The whole street on the network that is built in: profile, decide, cut, prove, write, read.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use secateur::compare::{Tolerance, compare};
+use secateur::data::{Dataset, Options, synthetic};
+use secateur::exec::check::{check, first_failing};
+use secateur::exec::devices::{self, Choice, Device};
+use secateur::exec::session::Session;
+use secateur::graph::Graph;
+use secateur::onnx::Model;
+use secateur::prune::{
+    Budget, Channels, Criterion, Cut, Limits, Normalize, Scope, allocate, prove, rewrite, scores,
+};
+use secateur::stats::{LayerProfile, gather};
+
+fn model() -> Model {
+    Model::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx")).unwrap()
+}
+
+fn images(count: usize) -> Dataset {
+    let (bytes, labels) = synthetic::images(9, count);
+    let options = Options { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..Options::default() };
+    let shape = [None, Some(3), Some(32), Some(32)];
+    Dataset::from_bytes(bytes, &[count, 3, 32, 32], Some(&labels), &options, &shape).unwrap()
+}
+
+fn gpus() -> Vec<Device> {
+    let found: Vec<Device> =
+        devices::list().iter().map(|d| devices::open(&Choice::Index(d.index)).unwrap().0).collect();
+    if found.is_empty() {
+        assert!(std::env::var_os("SECATEUR_REQUIRE_GPU").is_none(), "a GPU is required and there is none");
+        eprintln!("LEFT OUT: no GPU adapter");
+    }
+    found
+}
+
+fn profile(device: &Device, batch: usize) -> Vec<LayerProfile> {
+    let graph = Graph::of(&model()).unwrap();
+    gather(&graph, device, &images(21), Some(batch), &mut |_| {}).unwrap().0
+}
+
+#[test]
+fn a_profile_does_not_depend_on_the_batch_size() {
+    for device in gpus().iter().chain([&Device::Cpu]) {
+        let one = profile(device, 1);
+        assert_eq!(one, profile(device, 4), "batch 4");
+        assert_eq!(one, profile(device, 8), "batch 8");
+    }
+}
+
+#[test]
+fn gpu_and_cpu_gather_the_same_statistics() {
+    let cpu = profile(&Device::Cpu, 8);
+    let column = |layers: &[LayerProfile], get: fn(&secateur::stats::Moments) -> f64| -> Vec<f64> {
+        layers.iter().flat_map(|l| l.pre.iter().chain(&l.post).map(get)).collect()
+    };
+    for device in gpus() {
+        let gpu = profile(&device, 8);
+        type Get = fn(&secateur::stats::Moments) -> f64;
+        let gets: [Get; 5] = [|m| m.mean, |m| m.variance(), |m| m.mean_abs(), |m| m.min, |m| m.max];
+        for get in gets {
+            let verdict = compare(&column(&gpu, get), &column(&cpu, get), Tolerance::NETWORK);
+            assert!(verdict.passed(), "{verdict}");
+        }
+        // A value at zero's edge may fall on either side: a count may differ by a few.
+        let loose = Tolerance { name: "counts at the edge of zero", absolute: 1e-3, relative: 0.0 };
+        let frequency = |m: &secateur::stats::Moments| m.frequency();
+        assert!(compare(&column(&gpu, frequency), &column(&cpu, frequency), loose).passed());
+    }
+}
+
+#[test]
+fn statistics_are_those_of_the_values() {
+    let graph = Graph::of(&model()).unwrap();
+    let data = images(5);
+    let (layers, seen) = gather(&graph, &Device::Cpu, &data, Some(2), &mut |_| {}).unwrap();
+    assert_eq!(seen, 5);
+    let facts = secateur::graph::facts::Facts::at_own_size(&graph).unwrap();
+    let taps = secateur::stats::layers(&graph, &facts);
+    let wanted = secateur::exec::session::Wanted {
+        batch: Some(1),
+        taps: vec![taps[0].post],
+        outputs: false,
+        ..Default::default()
+    };
+    let mut session = Session::new(&graph, &Device::Cpu, &wanted, &|_| vec![]).unwrap();
+    let channels = layers[0].post.len();
+    let mut values: Vec<Vec<f64>> = vec![vec![]; channels];
+    for batch in data.batches(1) {
+        let out = session.run(&[&batch.unwrap().data]).unwrap().remove(0);
+        let inner = out.len() / channels;
+        for (c, plane) in out.chunks(inner).enumerate() {
+            values[c].extend(plane.iter().map(|&v| f64::from(v)));
+        }
+    }
+    for (moments, values) in layers[0].post.iter().zip(&values) {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+        let frequency = values.iter().filter(|v| **v > 0.0).count() as f64 / n;
+        assert_eq!(moments.count, n);
+        assert!((moments.mean - mean).abs() < 1e-6);
+        assert!((moments.variance() - variance).abs() <= 1e-5 * variance.max(1e-6));
+        assert_eq!(moments.frequency(), frequency);
+    }
+}
+
+#[test]
+fn every_criterion_hits_its_budget_and_proves_its_cut() {
+    let model = model();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let layers = profile(&Device::Cpu, 8);
+    let (macs, params) = channels.cost(&channels.lengths());
+    let folder = tempfile::tempdir().unwrap();
+    for name in
+        ["l1", "l2", "mean", "variance", "std", "apoz", "act-mean", "act-variance", "act-l1", "random"]
+    {
+        let criterion: Criterion = name.parse().unwrap();
+        let scores = scores(&graph, &channels, &layers, &criterion, Normalize::Layer, 7).unwrap();
+        for (budget, scope) in
+            [(Budget::KeepMacs(0.6), Scope::Global), (Budget::KeepParams(0.7), Scope::Layer)]
+        {
+            let limits = Limits { scope, ..Limits::default() };
+            let removed = allocate(&channels, &scores, budget, &limits, &BTreeSet::new()).unwrap();
+            let pruned = rewrite(&model, &graph, &channels, &removed).unwrap();
+            prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).unwrap();
+            let path = folder.path().join("small.onnx");
+            pruned.model.save(&path).unwrap();
+            let small = Channels::of(&Graph::of(&Model::load(&path).unwrap()).unwrap()).unwrap();
+            let (m, p) = small.cost(&small.lengths());
+            let (got, wanted) = match budget {
+                Budget::KeepMacs(r) => (m as f64 / macs as f64, r),
+                _ => (p as f64 / params as f64, 0.7),
+            };
+            assert!(got <= wanted && got > wanted - 0.08, "{name}: {got} of {wanted}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_of_nothing_is_the_model_itself() {
+    let model = model();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let pruned = rewrite(&model, &graph, &channels, &BTreeSet::new()).unwrap();
+    assert_eq!(pruned.model.to_bytes(), model.to_bytes());
+    assert_eq!(pruned.masked.to_bytes(), model.to_bytes());
+}
+
+#[test]
+fn a_wrong_cut_does_not_pass_the_proof() {
+    let model = model();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let free: Vec<usize> = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
+    let cut = |knots: &[usize]| rewrite(&model, &graph, &channels, &knots.iter().copied().collect()).unwrap();
+    let (right, wrong) = (cut(&free[..2]), cut(&free[1..3]));
+    prove(&right.masked, &right.model, &Device::Cpu, &[]).unwrap();
+    let error = prove(&wrong.masked, &right.model, &Device::Cpu, &[]).unwrap_err();
+    assert!(error.message().contains("not equal"), "{error}");
+}
+
+#[test]
+fn widths_are_rounded_and_layers_protected() {
+    let model = model();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let scores: Vec<f64> = (0..channels.knots.len()).map(|k| ((k * 37) % 101) as f64).collect();
+    let limits = Limits { round_to: 8, max_cut: 0.6, min_channels: 4, ..Limits::default() };
+    let first = channels.dyer.producers[0].node;
+    let protected: BTreeSet<usize> =
+        channels.knots.iter().filter(|k| k.members.iter().any(|m| m.0 == first)).map(|k| k.id).collect();
+    let removed = allocate(&channels, &scores, Budget::KeepMacs(0.7), &limits, &protected).unwrap();
+    assert!(removed.is_disjoint(&protected) && !removed.is_empty());
+    for producer in &channels.dyer.producers {
+        let total = producer.labels.len();
+        let gone = channels
+            .knots
+            .iter()
+            .filter(|k| removed.contains(&k.id))
+            .flat_map(|k| &k.members)
+            .filter(|m| m.0 == producer.node)
+            .count();
+        assert!((total - gone) % 8 == 0 || gone == 0, "{total} − {gone}");
+        assert!(gone as f64 <= 0.6 * total as f64);
+    }
+}
+
+#[test]
+fn an_impossible_budget_says_the_smallest() {
+    let graph = Graph::of(&model()).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let scores = vec![0.0; channels.knots.len()];
+    let error = allocate(&channels, &scores, Budget::KeepMacs(1e-6), &Limits::default(), &BTreeSet::new())
+        .unwrap_err();
+    assert!(error.message().contains("at the least 0."), "{error}");
+}
+
+#[test]
+fn a_cut_file_finds_its_knots_again_and_refuses_others() {
+    let model = model();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let removed: BTreeSet<usize> =
+        channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(3).collect();
+    let how = ("l1".to_owned(), "keep-macs 0.9".to_owned());
+    let cut = Cut::new((&graph, &model.sha256), &channels, None, &removed, how);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.json");
+    cut.save(&path).unwrap();
+    let back = Cut::load(&path).unwrap();
+    assert_eq!(back.removed(&graph, &model.sha256, &channels).unwrap(), removed);
+    assert!(back.removed(&graph, "another", &channels).is_err());
+    let blocked = channels.knots.iter().position(|k| k.block.is_some()).unwrap();
+    let mut bad = back;
+    bad.knots[blocked].keep = false;
+    assert!(bad.removed(&graph, &model.sha256, &channels).is_err());
+}
+
+#[test]
+fn every_step_agrees_with_the_reference() {
+    let graph = Graph::of(&model()).unwrap();
+    let data = images(1);
+    let image = data.batches(1).next().unwrap().unwrap().data;
+    for device in gpus().iter().chain([&Device::Cpu]) {
+        let session = Session::plain(&graph, device, Some(1)).unwrap();
+        let checks = check(&session.plan, device, &[&image]).unwrap();
+        assert!(checks.len() > 10);
+        assert!(first_failing(&checks).is_none(), "{:?}", first_failing(&checks));
+    }
+}
+
+#[test]
+fn weights_larger_than_a_binding_are_split() {
+    use secateur::graph::facts::Facts;
+    use secateur::plan::{self, Options};
+    let graph = Graph::of(&model()).unwrap();
+    let facts = Facts::at_own_size(&graph).unwrap();
+    let whole = plan::build(&graph, &facts, &Options::default()).unwrap();
+    let parts = plan::build(&graph, &facts, &Options { max_binding: 300_000, ..Options::default() }).unwrap();
+    assert!(parts.steps.len() > whole.steps.len());
+    assert!(parts.constants.iter().all(|c| c.len() * 4 <= 300_000));
+    let image: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
+    let run = |plan| Device::Cpu.load(plan).unwrap().run(&[&image]).unwrap();
+    assert!(compare(&run(&parts)[0], &run(&whole)[0], Tolerance::NETWORK).passed());
+}
+
+#[test]
+fn the_demo_network_is_as_good_as_it_says() {
+    let graph = Graph::of(&model()).unwrap();
+    let mut session = Session::plain(&graph, &Device::Cpu, None).unwrap();
+    let mut accuracy = secateur::data::metrics::Accuracy::default();
+    for batch in images(500).batches(session.batch) {
+        let batch = batch.unwrap();
+        accuracy.add(&session.predict(&batch.data).unwrap(), 10, &batch.labels.unwrap());
+    }
+    assert!(accuracy.top1().unwrap() > 0.97, "{:?}", accuracy.top1());
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/train_demo.py").exists());
+}
