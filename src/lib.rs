@@ -14,6 +14,7 @@ pub mod dye;
 pub mod error;
 pub mod exec;
 pub mod fact;
+pub mod file;
 pub mod graph;
 pub mod kernels;
 pub mod onnx;

@@ -18,10 +18,10 @@ use super::prune::DecideArgs;
 use crate::bench::bench;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
+use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Channels, prove, rewrite};
-use crate::stats::profile::write_whole;
 
 /// The network that is built in.
 const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
@@ -66,7 +66,7 @@ fn write_images(path: &Path, count: usize, seed: u64) -> Result<()> {
     archive.add_array("images", &images).map_err(|e| fail(e.to_string()))?;
     archive.add_array("labels", &Array1::from_vec(labels)).map_err(|e| fail(e.to_string()))?;
     archive.finish().map_err(|e| fail(e.to_string()))?;
-    write_whole(path, bytes.get_ref())
+    write_whole(path, "write the images", bytes.get_ref())
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {

@@ -11,9 +11,10 @@ use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
+use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::stats::profile::{VERSION, write_whole};
+use crate::stats::profile::VERSION;
 use crate::stats::{Header, Moments, Profile, gather};
 
 #[derive(Debug, clap::Args)]
@@ -135,7 +136,7 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
         }
         let bytes =
             writer.into_inner().map_err(|e| Error::new("cannot write the table").got(e.to_string()))?;
-        write_whole(path, &bytes)?;
+        write_whole(path, "write the table", &bytes)?;
     }
     output.line(format!(
         "{} images of {} through {}",

@@ -13,6 +13,7 @@ use super::output::{Output, grouped, short};
 use super::profile::profiled;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::score::CRITERIA;
@@ -248,7 +249,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             .file(&args.output)
             .remedy("write to another file"));
     }
-    writable(&args.output)?;
+    check_writable(&args.output, "write the model")?;
     let graph = Graph::of(&model)?;
     let channels = Channels::of(&graph)?;
     let criterion = args.decide.criterion()?;
@@ -347,18 +348,4 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
 
 fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-/// Says before the work that its result could not be written.
-fn writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() || !folder.is_dir() {
-        return Err(Error::new("the output cannot be written")
-            .file(path)
-            .expected("a file in a folder that exists")
-            .got(if path.is_dir() { "a folder" } else { "no such folder" })
-            .remedy("make the folder, or write elsewhere"));
-    }
-    tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io("write", path, &e))?;
-    Ok(())
 }

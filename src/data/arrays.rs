@@ -14,6 +14,7 @@ use std::sync::Arc;
 use half::f16;
 
 use crate::error::{Error, Result};
+use crate::file::Pending;
 use crate::tensor::{elements, show, strides};
 
 /// Deflate cannot do better than this; an archive that claims more is lying.
@@ -396,23 +397,11 @@ pub fn write_npy_f32(path: impl AsRef<Path>, shape: &[usize], data: &[f32]) -> R
     header.push_str(&" ".repeat(padding));
     header.push('\n');
     let length = u16::try_from(header.len()).map_err(|_| Error::new("an array of too many dimensions"))?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        // Private by default; here the umask decides, as for any file that a program writes.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(b"\x93NUMPY\x01\x00")?;
-        file.write_all(&length.to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        if cfg!(target_endian = "little") {
-            file.write_all(bytemuck::cast_slice(data))?;
-        } else {
-            file.write_all(&data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
-        }
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|e| Error::io("write the array", path, &e))
+    let pending = Pending::write(path, "write the array", |out| {
+        out.write_all(b"\x93NUMPY\x01\x00")?;
+        out.write_all(&length.to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        data.iter().try_for_each(|v| out.write_all(&v.to_le_bytes()))
+    })?;
+    pending.commit()
 }

@@ -1,7 +1,7 @@
 //! One image on its way from the file to the network: decode, colour, resize, crop, normalise.
 //!
 //! Images stay in bytes until the last step, as in Pillow and torchvision, whose results these are: the
-//! resampling is Pillow's (each pass rounds to bytes), the luma is Pillow's `convert("L")`, the sizes and
+//! resampling filter is Pillow's (each pass rounds to bytes; results are within a level of its), the luma is Pillow's `convert("L")`, the sizes and
 //! offsets are torchvision's, alpha is dropped and EXIF orientation ignored as both do.
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! From the message to the graph: every operator known, every name resolved, every weight a number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::order::order;
@@ -82,8 +82,14 @@ impl Graph {
                 }
             }
         }
+        let mut seen: HashSet<String> = HashSet::new();
         for position in order {
-            let node = node(&proto.node[position], position, opset, &names)?;
+            let mut node = node(&proto.node[position], position, opset, &names)?;
+            if !seen.insert(node.name.clone()) {
+                // Profiles, cuts and scores find layers by name; values' names are unique.
+                let output = node.outputs.iter().flatten().next();
+                node.name = format!("{} → {}", node.name, output.map_or("", |&v| &graph.values[v].name));
+            }
             let id = graph.nodes.len();
             for &value in node.inputs.iter().flatten() {
                 graph.values[value].consumers.push(id);

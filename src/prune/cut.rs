@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
 use crate::error::{Error, Result};
+use crate::file::write_whole;
 use crate::graph::Graph;
-use crate::stats::profile::write_whole;
 
 /// The decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ impl Cut {
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::new("cannot write the cut").file(path).got(e.to_string()))?;
-        write_whole(path, &text)
+        write_whole(path, "write the cut", &text)
     }
 
     /// Reads the file.

@@ -4,7 +4,6 @@
 //! header stands in the metadata entry `secateur`.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Moments;
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
+use crate::file::write_whole;
 
 /// What a profile says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ impl Profile {
         });
         let bytes =
             bytes.map_err(|e| Error::new("cannot write the profile").file(path).got(e.to_string()))?;
-        write_whole(path, &bytes)
+        write_whole(path, "write the profile", &bytes)
     }
 
     /// Reads the file.
@@ -200,20 +200,4 @@ impl Profile {
         }
         Ok(Self { header, layers })
     }
-}
-
-/// Writes a whole file: a temporary one beside it, renamed.
-///
-/// # Errors
-/// A path that cannot be written.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |e: std::io::Error| Error::io("write", path, &e);
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() {
-        return Err(Error::new("cannot write").file(path).expected("a file").got("a folder"));
-    }
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
 }

@@ -1,0 +1,157 @@
+//! Files that appear whole or not at all: written under a temporary name in the target's folder,
+//! then renamed, so that whoever looks sees the old file or the new one.
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+
+/// The folder that a file is in.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// A complete file under a temporary name; dropping it deletes it.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    file: NamedTempFile,
+    path: &'a Path,
+    /// "write the model": what the errors say.
+    doing: &'a str,
+}
+
+/// What fills a pending file.
+pub type Sink<'a> = BufWriter<&'a mut NamedTempFile>;
+
+impl<'a> Pending<'a> {
+    /// Fills a file that is going to stand at `path`; `doing` says what for, as in "write the model".
+    ///
+    /// # Errors
+    /// A path that cannot be written, a full disk. Nothing is left behind.
+    pub fn write(
+        path: &'a Path,
+        doing: &'a str,
+        content: impl FnOnce(&mut Sink<'_>) -> io::Result<()>,
+    ) -> Result<Self> {
+        check_target(path, doing)?;
+        let fill = || {
+            let mut file = temporary(&folder_of(path))?;
+            let mut out = BufWriter::new(&mut file);
+            content(&mut out)?;
+            out.flush()?;
+            drop(out);
+            file.as_file().sync_all()?;
+            Ok(Self { file, path, doing })
+        };
+        fill().map_err(|e| Error::io(doing, path, &e))
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// A rename that the system refuses; what stood there stays.
+    pub fn commit(self) -> Result<()> {
+        let renamed = self.file.persist(self.path);
+        renamed.map(drop).map_err(|e| Error::io(self.doing, self.path, &e.error))
+    }
+}
+
+/// Writes a whole file.
+///
+/// # Errors
+/// As [`Pending::write`] and [`Pending::commit`].
+pub fn write_whole(path: &Path, doing: &str, bytes: &[u8]) -> Result<()> {
+    Pending::write(path, doing, |out| out.write_all(bytes))?.commit()
+}
+
+/// Says before the work that its result could not be written.
+///
+/// # Errors
+/// A folder that is not there or takes no files; a target that is none.
+pub fn check_writable(path: &Path, doing: &str) -> Result<()> {
+    check_target(path, doing)?;
+    temporary(&folder_of(path)).map(drop).map_err(|e| Error::io(doing, path, &e))
+}
+
+/// Refuses what a rename would destroy (a device such as /dev/null) or could not replace.
+fn check_target(path: &Path, doing: &str) -> Result<()> {
+    let got = match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => "a folder",
+        Ok(meta) if !meta.is_file() => "a device or pipe",
+        _ if path.file_name().is_none() => "a path without a file name",
+        _ if !folder_of(path).is_dir() => {
+            return Err(Error::new(format!("cannot {doing}: its folder is not there"))
+                .file(path)
+                .remedy("make the folder, or write elsewhere"));
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(format!("cannot {doing}"))
+        .file(path)
+        .expected("the name of a file to write")
+        .got(got)
+        .remedy("give the name of a file"))
+}
+
+/// A temporary file with the permissions that any new file gets, not the private ones of `tempfile`.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".secateur-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The system takes the umask off it.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_whole(&path, "write", b"old").unwrap();
+        let pending = Pending::write(&path, "write", |out| out.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(pending);
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), 1));
+        let failed = Pending::write(&path, "write the model", |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        let error = failed.unwrap_err();
+        assert!(error.message().contains("write the model") && error.remedy_text().unwrap().contains("disk"));
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), 1));
+        write_whole(&path, "write", b"new").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_before_and_after_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut targets = vec![folder.path().to_path_buf(), folder.path().join("no/a"), PathBuf::from("..")];
+        if cfg!(unix) {
+            targets.push(PathBuf::from("/dev/null"));
+        }
+        for path in targets {
+            assert!(check_writable(&path, "write").is_err(), "{}", path.display());
+            assert!(write_whole(&path, "write", b"x").is_err(), "{}", path.display());
+        }
+        check_writable(&folder.path().join("a"), "write").unwrap();
+        assert_eq!(names(folder.path()), 0);
+    }
+}
