@@ -1,14 +1,15 @@
 //! One image on its way from the file to the network: decode, colour, resize, crop, normalise.
 //!
 //! Images stay in bytes until the last step, as in Pillow and torchvision, whose results these are: the
-//! resampling filter is Pillow's (each pass rounds to bytes; results are within a level of its), the luma is Pillow's `convert("L")`, the sizes and
-//! offsets are torchvision's, alpha is dropped and EXIF orientation ignored as both do.
+//! resampling filter is Pillow's antialiased bilinear one (to one level of 256), the luma is Pillow's
+//! `convert("L")`, the sizes and offsets are torchvision's, alpha is dropped and EXIF orientation ignored
+//! as both do.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::imageops::{FilterType, resize};
+use image::{ImageBuffer, Luma, Pixel, Rgb};
 
 use super::recipe::{Input, Layout, Order, Preprocessing, Resize, Size};
 use crate::error::{Error, Result};
@@ -88,7 +89,7 @@ impl<'a> Picture<'a> {
             return Err(Error::new("an image too long and thin to be resized").got(self.size.to_string()));
         }
         if self.channels == 3 && self.strides == strides(Layout::Nhwc, self.size, 3) {
-            let bytes = resample(bytes, self.size, size, PixelType::U8x3)?;
+            let bytes = resample::<Rgb<u8>>(bytes, self.size, size)?;
             return Ok(Self::new(Pixels::Bytes(bytes.into()), size, 3, Layout::Nhwc));
         }
         let [sc, sy, sx] = self.strides;
@@ -99,7 +100,7 @@ impl<'a> Picture<'a> {
             let places =
                 (0..self.size.height).flat_map(|y| (0..self.size.width).map(move |x| y * sy + x * sx));
             let plane: Vec<u8> = places.map(|i| bytes[c * sc + i]).collect();
-            planes.extend(resample(&plane, self.size, size, PixelType::U8)?);
+            planes.extend(resample::<Luma<u8>>(&plane, self.size, size)?);
         }
         Ok(Self::new(Pixels::Bytes(planes.into()), size, held, Layout::Nchw).in_channels(self.channels))
     }
@@ -112,15 +113,12 @@ fn strides(layout: Layout, size: Size, channels: usize) -> [usize; 3] {
     }
 }
 
-fn resample(bytes: &[u8], from: Size, to: Size, pixels: PixelType) -> Result<Vec<u8>> {
-    let bad = |e: &dyn std::fmt::Display| {
-        Error::new(format!("cannot resize from {from} to {to}")).got(e.to_string())
-    };
-    let source = ImageRef::new(from.width as u32, from.height as u32, bytes, pixels).map_err(|e| bad(&e))?;
-    let mut target = Image::new(to.width as u32, to.height as u32, pixels);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options).map_err(|e| bad(&e))?;
-    Ok(target.into_vec())
+/// Pixels of type `P`, side by side, in another size.
+fn resample<P: Pixel<Subpixel = u8> + 'static>(bytes: &[u8], from: Size, to: Size) -> Result<Vec<u8>> {
+    let image = ImageBuffer::<P, _>::from_raw(from.width as u32, from.height as u32, bytes);
+    let image =
+        image.ok_or_else(|| Error::new("pixels that do not fill their image").got(from.to_string()))?;
+    Ok(resize(&image, to.width as u32, to.height as u32, FilterType::Triangle).into_raw())
 }
 
 /// What the network gets of one image.
