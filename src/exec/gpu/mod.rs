@@ -1,7 +1,7 @@
 //! The GPU's interpreter: an open device with its compiled pipelines ([`Gpu`]), and a plan on it
 //! ([`program::Program`]).
 //!
-//! wgpu reports errors beside its calls, to error scopes of the calling thread. [`Gpu::guarded`] opens the scopes
+//! wgpu reports errors beside its calls, to error scopes of the calling thread. `Gpu::guarded` opens the scopes
 //! around a piece of work and turns what they caught into one [`Error`]; whatever comes outside of a scope (a lost
 //! device) is remembered and stops the next piece of work. Nothing here may panic because of a driver.
 
