@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
@@ -18,6 +18,8 @@ use crate::plan::{BufferId, ConstantId, Operand, Plan, Port, Step};
 
 /// Uploads wait in host memory until they are flushed: so many bytes at a time.
 const UPLOAD: u64 = 64 << 20;
+/// How long a callback may take after its work is done.
+const CALLBACK: Duration = Duration::from_secs(30);
 
 /// A plan with its buffers on a device.
 pub struct Program {
@@ -354,8 +356,10 @@ impl Gpu {
                 let _ = sender.send(result.is_ok());
             });
         }
+        drop(sender);
         self.wait(submission)?;
-        let arrived = receiver.try_iter().filter(|&ok| ok).count() == reads.len();
+        // Another thread that waits on this device may be the one that calls our callbacks, a moment later.
+        let arrived = reads.iter().all(|_| receiver.recv_timeout(CALLBACK).is_ok_and(|ok| ok));
         let read = |&(_, over, len): &Read| {
             let view = over.get_mapped_range(..).ok().filter(|_| arrived);
             let data = view.map(|view| bytemuck::pod_collect_to_vec(&view[..len * size_of::<f32>()]));
