@@ -63,6 +63,11 @@ fn apply(a: f32, b: f32) -> f32 {
         case 11u: { return select(0.0, 1.0, a > b); }
         case 12u: { return select(0.0, 1.0, a != 0.0 && b != 0.0); }
         case 13u: { return select(0.0, 1.0, a != 0.0 || b != 0.0); }
+        case 14u: { return select(0.0, 1.0, a <= b); }
+        case 15u: { return select(0.0, 1.0, a >= b); }
+        case 16u: { return select(0.0, 1.0, (a != 0.0) != (b != 0.0)); }
+        case 17u: { return a - int_div(a, b) * b; }
+        case 18u: { return select(a, a * b, a < 0.0); }
         default: { return a + b; }
     }
 }

@@ -43,7 +43,8 @@ fn main(
         var block = params.start;
         for (var a = first; a < min(first + BLOCK, params.axis); a++) {
             let v = x[at];
-            block = join(block, select(v, v * v, OP >= 5u));
+            let squared = OP == 5u || OP == 6u;
+            block = join(block, select(select(v, abs(v), OP == 7u), v * v, squared));
             at += params.inner;
         }
         whole = join(whole, block);

@@ -17,20 +17,29 @@ fn erf(x: f32) -> f32 {
     return select(y, -y, x < 0.0);
 }
 
+// Sums of the small and the large term, whose exponential never overflows.
+fn softplus(x: f32) -> f32 {
+    return select(0.0, x, x > 0.0) + log(1.0 + exp(-abs(x)));
+}
+
+fn hyperbolic(x: f32) -> f32 {
+    let e = exp(-2.0 * abs(x));
+    let y = (1.0 - e) / (1.0 + e);
+    return select(y, -y, x < 0.0);
+}
+
+fn sigmoid(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    return select(1.0, e, x < 0.0) / (1.0 + e);
+}
+
 fn activate(x: f32, a: f32, b: f32) -> f32 {
     switch ACT {
         case 1u: { return select(x, 0.0, x < 0.0); }
         case 2u: { return select(x, a * x, x < 0.0); }
         case 3u: { return clip(x, a, b); }
-        case 4u: {
-            let e = exp(-abs(x));
-            return select(1.0, e, x < 0.0) / (1.0 + e);
-        }
-        case 5u: {
-            let e = exp(-2.0 * abs(x));
-            let y = (1.0 - e) / (1.0 + e);
-            return select(y, -y, x < 0.0);
-        }
+        case 4u: { return sigmoid(x); }
+        case 5u: { return hyperbolic(x); }
         case 6u: { return clip(a * x + b, 0.0, 1.0); }
         case 7u: { return x * clip(x * 0.16666667 + 0.5, 0.0, 1.0); }
         case 8u: { return exp(x); }
@@ -44,6 +53,19 @@ fn activate(x: f32, a: f32, b: f32) -> f32 {
         case 16u: { return log(x); }
         case 17u: { return erf(x); }
         case 18u: { return select(0.0, 1.0, x == 0.0); }
+        case 19u: { return select(x, a * (exp(x) - 1.0), x < 0.0); }
+        case 20u: { return b * select(x, a * (exp(x) - 1.0), x < 0.0); }
+        case 21u: { return select(x, a * (exp(x / a) - 1.0), x < 0.0); }
+        case 22u: { return softplus(x); }
+        case 23u: { return x / (1.0 + abs(x)); }
+        case 24u: { return 0.5 * x * (1.0 + erf(x * 0.70710678)); }
+        case 25u: { return 0.5 * x * (1.0 + hyperbolic(0.79788456 * (x + 0.044715 * x * x * x))); }
+        case 26u: { return x * hyperbolic(softplus(x)); }
+        case 27u: { return round(x); }
+        case 28u: { return select(select(x, 1.0, x > 0.0), -1.0, x < 0.0); }
+        case 29u: { return select(x, 0.0, x <= a); }
+        case 30u: { return x * sigmoid(a * x); }
+        case 31u: { return select(0.0, 1.0, x != 0.0); }
         default: { return x; }
     }
 }

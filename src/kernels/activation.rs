@@ -1,7 +1,7 @@
 //! Elementwise functions of one number, which every arithmetic kernel can apply to its results.
 //!
 //! A convolution followed by a Relu is one launch and one pass over memory instead of two. NaN goes
-//! through all of them but [`Activation::Not`], so that a broken network is not made to look healthy:
+//! through all of them but [`Activation::Not`] and [`Activation::Truth`], so that a broken network is not made to look healthy:
 //! hence comparisons here, not `max`, which drops NaN.
 
 /// `y = f(x)`, with ONNX's meanings.
@@ -45,11 +45,37 @@ pub enum Activation {
     Erf,
     /// 1 where `x` is zero, else 0.
     Not,
+    /// `x` where not negative, else `alpha·(e^x - 1)`.
+    Elu(f32),
+    /// `gamma·x` where positive, else `gamma·alpha·(e^x - 1)`, given alpha and gamma.
+    Selu(f32, f32),
+    /// `max(0, x) + min(0, alpha·(e^(x/alpha) - 1))`
+    Celu(f32),
+    /// `ln(1 + e^x)`
+    Softplus,
+    /// `x / (1 + |x|)`
+    Softsign,
+    /// `x/2 · (1 + erf(x/√2))`
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))`
+    GeluTanh,
+    /// `x · tanh(ln(1 + e^x))`
+    Mish,
+    /// To the nearest integer, halves to the even one.
+    Round,
+    /// -1, 0 or 1.
+    Sign,
+    /// `x` where above alpha, else 0.
+    ThresholdedRelu(f32),
+    /// `x / (1 + e^(-alpha·x))`
+    Swish(f32),
+    /// 1 where `x` is not zero, else 0.
+    Truth,
 }
 
 impl Activation {
     /// One of each kind, with parameters unlike the defaults: what tests iterate.
-    pub const SAMPLES: [Self; 19] = [
+    pub const SAMPLES: [Self; 32] = [
         Self::None,
         Self::Relu,
         Self::LeakyRelu(0.125),
@@ -69,6 +95,19 @@ impl Activation {
         Self::Log,
         Self::Erf,
         Self::Not,
+        Self::Elu(0.7),
+        Self::Selu(1.5, 1.1),
+        Self::Celu(0.6),
+        Self::Softplus,
+        Self::Softsign,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Mish,
+        Self::Round,
+        Self::Sign,
+        Self::ThresholdedRelu(0.4),
+        Self::Swish(1.2),
+        Self::Truth,
     ];
 
     /// The definition.
@@ -99,6 +138,27 @@ impl Activation {
             Self::Log => x.ln(),
             Self::Erf => erf(x),
             Self::Not => f64::from(x == 0.0),
+            Self::Elu(alpha) if x < 0.0 => f64::from(alpha) * x.exp_m1(),
+            Self::Elu(_) => x,
+            Self::Selu(alpha, gamma) if x < 0.0 => f64::from(gamma) * f64::from(alpha) * x.exp_m1(),
+            Self::Selu(_, gamma) => f64::from(gamma) * x,
+            Self::Celu(alpha) if x < 0.0 => f64::from(alpha) * (x / f64::from(alpha)).exp_m1(),
+            Self::Celu(_) => x,
+            Self::Softplus => softplus(x),
+            Self::Softsign => x / (1.0 + x.abs()),
+            Self::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Self::Mish => x * softplus(x).tanh(),
+            Self::Round => x.round_ties_even(),
+            Self::Sign if x == 0.0 || x.is_nan() => x,
+            Self::Sign => x.signum(),
+            Self::ThresholdedRelu(alpha) if x <= f64::from(alpha) => 0.0,
+            Self::ThresholdedRelu(_) => x,
+            Self::Swish(alpha) => x / (1.0 + (-f64::from(alpha) * x).exp()),
+            Self::Truth => f64::from(x != 0.0),
         }
     }
 
@@ -139,6 +199,13 @@ impl Activation {
             Self::Log => each(xs, f32::ln),
             Self::Erf => each(xs, |x| erf(x.into()) as f32),
             Self::Not => each(xs, |x| f32::from(u8::from(x == 0.0))),
+            Self::Truth => each(xs, |x| f32::from(u8::from(x != 0.0))),
+            Self::Elu(alpha) => each(xs, |x| if x < 0.0 { alpha * x.exp_m1() } else { x }),
+            Self::Softsign => each(xs, |x| x / (1.0 + x.abs())),
+            Self::Swish(alpha) => each(xs, |x| x / (1.0 + (-alpha * x).exp())),
+            Self::Round => each(xs, f32::round_ties_even),
+            // Rarer ones: their definition, rounded.
+            _ => each(xs, |x| self.apply_f64(x.into()) as f32),
         }
     }
 
@@ -164,17 +231,41 @@ impl Activation {
             Self::Log => 16,
             Self::Erf => 17,
             Self::Not => 18,
+            Self::Elu(_) => 19,
+            Self::Selu(..) => 20,
+            Self::Celu(_) => 21,
+            Self::Softplus => 22,
+            Self::Softsign => 23,
+            Self::Gelu => 24,
+            Self::GeluTanh => 25,
+            Self::Mish => 26,
+            Self::Round => 27,
+            Self::Sign => 28,
+            Self::ThresholdedRelu(_) => 29,
+            Self::Swish(_) => 30,
+            Self::Truth => 31,
         }
     }
 
     /// Its two parameters, 0 where it has fewer.
     pub fn params(self) -> [f32; 2] {
         match self {
-            Self::LeakyRelu(alpha) => [alpha, 0.0],
-            Self::Clip(a, b) | Self::HardSigmoid(a, b) => [a, b],
+            Self::LeakyRelu(alpha)
+            | Self::Elu(alpha)
+            | Self::Celu(alpha)
+            | Self::ThresholdedRelu(alpha)
+            | Self::Swish(alpha) => [alpha, 0.0],
+            Self::Clip(a, b) | Self::HardSigmoid(a, b) | Self::Selu(a, b) => [a, b],
             _ => [0.0; 2],
         }
     }
+}
+
+/// `ln(1 + e^x)`, whose exponential never overflows.
+fn softplus(x: f64) -> f64 {
+    let positive = if x > 0.0 { x } else { 0.0 };
+    // NaN goes through the second term.
+    positive + (-x.abs()).exp().ln_1p()
 }
 
 /// `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`: all terms have one sign, so nothing cancels.

@@ -29,11 +29,19 @@ pub enum BinaryOp {
     Greater,
     And,
     Or,
+    LessOrEqual,
+    GreaterOrEqual,
+    /// One is true, the other is not.
+    Xor,
+    /// The remainder with the dividend's sign, as in C.
+    FMod,
+    /// `a` where not negative, else `a·b`.
+    PRelu,
 }
 
 impl BinaryOp {
     /// All of them; the index is the number in the shader.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Add,
         Self::Sub,
         Self::Mul,
@@ -48,6 +56,11 @@ impl BinaryOp {
         Self::Greater,
         Self::And,
         Self::Or,
+        Self::LessOrEqual,
+        Self::GreaterOrEqual,
+        Self::Xor,
+        Self::FMod,
+        Self::PRelu,
     ];
 
     /// The definition.
@@ -68,6 +81,12 @@ impl BinaryOp {
             Self::Greater => f64::from(a > b),
             Self::And => f64::from(a != 0.0 && b != 0.0),
             Self::Or => f64::from(a != 0.0 || b != 0.0),
+            Self::LessOrEqual => f64::from(a <= b),
+            Self::GreaterOrEqual => f64::from(a >= b),
+            Self::Xor => f64::from((a != 0.0) != (b != 0.0)),
+            Self::FMod => a % b,
+            Self::PRelu if a < 0.0 => a * b,
+            Self::PRelu => a,
         }
     }
 
@@ -90,6 +109,7 @@ impl BinaryOp {
             Self::Mul => each(y, a, sa, b, sb, |a, b| a * b),
             Self::Div => each(y, a, sa, b, sb, |a, b| a / b),
             Self::Pow => each(y, a, sa, b, sb, f32::powf),
+            Self::PRelu => each(y, a, sa, b, sb, |a, b| if a < 0.0 { a * b } else { a }),
             // Rare, and exact in double precision for integers: not worth a second definition.
             _ => each(y, a, sa, b, sb, |a, b| self.apply(a.into(), b.into()) as f32),
         }
@@ -237,7 +257,7 @@ fn cases() -> Vec<Case> {
             let integers = |seed| noise(5 * 33, seed).into_iter().map(|x| (x * 4.5).trunc());
             let (mut a, mut b): (Vec<f32>, Vec<f32>) = (integers(3).collect(), integers(4).collect());
             match op {
-                BinaryOp::Div | BinaryOp::IntDiv | BinaryOp::Mod => {
+                BinaryOp::Div | BinaryOp::IntDiv | BinaryOp::Mod | BinaryOp::FMod => {
                     b.iter_mut().for_each(|b| *b = if *b == 0.0 { 3.0 } else { *b });
                 }
                 BinaryOp::Pow => a.iter_mut().for_each(|a| *a = a.abs() / 4.0 + 0.25),

@@ -11,19 +11,25 @@
 
 pub mod activation;
 pub mod affine;
+pub mod arg;
 pub mod binary;
 pub mod channel_stats;
 pub mod conv;
 pub mod copy;
+pub mod cumsum;
 pub mod depthwise;
 pub mod fill;
+pub mod gather;
 pub mod layout;
 pub mod lrn;
 pub mod matmul;
+pub mod normalize;
 pub mod pool;
 pub mod reduce;
+pub mod resample;
 pub mod select;
 pub mod softmax;
+pub mod topk;
 pub mod unary;
 
 use std::any::Any;
@@ -100,18 +106,24 @@ pub struct Case {
 /// Every kernel.
 pub static KERNELS: &[&Row] = &[
     &affine::ROW,
+    &arg::ROW,
     &binary::ROW,
     &channel_stats::ROW,
     &conv::ROW,
     &copy::ROW,
+    &cumsum::ROW,
     &depthwise::ROW,
     &fill::ROW,
+    &gather::ROW,
     &lrn::ROW,
     &matmul::ROW,
+    &normalize::ROW,
     &pool::ROW,
     &reduce::ROW,
+    &resample::ROW,
     &select::ROW,
     &softmax::ROW,
+    &topk::ROW,
     &unary::ROW,
 ];
 

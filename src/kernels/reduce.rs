@@ -20,12 +20,14 @@ pub enum ReduceOp {
     /// The root of the sum of squares.
     L2,
     SumSquare,
+    /// The sum of magnitudes.
+    L1,
 }
 
 impl ReduceOp {
     /// All of them; the index is the number in the shader.
-    pub const ALL: [Self; 7] =
-        [Self::Mean, Self::Sum, Self::Max, Self::Min, Self::Prod, Self::L2, Self::SumSquare];
+    pub const ALL: [Self; 8] =
+        [Self::Mean, Self::Sum, Self::Max, Self::Min, Self::Prod, Self::L2, Self::SumSquare, Self::L1];
 
     /// What a reduction of nothing gives.
     fn start(self) -> f64 {
@@ -46,6 +48,7 @@ impl ReduceOp {
             Self::Max | Self::Min => acc,
             Self::Prod => acc * x,
             Self::L2 | Self::SumSquare => acc + x * x,
+            Self::L1 => acc + x.abs(),
         }
     }
 
@@ -106,6 +109,7 @@ impl Kernel for Reduce {
                 ReduceOp::Mean => elements.sum::<f64>() / self.axis as f64,
                 ReduceOp::Prod => elements.product(),
                 ReduceOp::SumSquare => elements.map(|x| x * x).sum(),
+                ReduceOp::L1 => elements.map(f64::abs).sum(),
                 ReduceOp::L2 => elements.map(|x| x * x).sum::<f64>().sqrt(),
                 ReduceOp::Max | ReduceOp::Min if elements.any(f64::is_nan) => f64::NAN,
                 op => (0..self.axis)
