@@ -515,5 +515,161 @@ def encodings():
          x=whole(2, 3, 4, 5), w=whole(2, 3, 2, 2), edit=stored("raw_data", TensorProto.FLOAT16))
 
 
-for family in (convolutions, normalisations, activations, pools, arithmetic, movements, reductions, shapes, encodings):
+def transposed():
+    """ConvTranspose in one, two and three dimensions."""
+    each("convtranspose_plain", (7, 11, 22), "y = ConvTranspose(x, w, b)", x=(2, 3, 4, 5), w=(3, 4, 3, 2), b=(4,))
+    case("convtranspose_stride2_k2", 13, "y = ConvTranspose<strides=[2, 2]>(x, w, b)", x=(2, 3, 4, 5), w=(3, 4, 2, 2), b=(4,))
+    case("convtranspose_stride2_k3_outpad", 13, "y = ConvTranspose<strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]>(x, w)",
+         x=(2, 3, 4, 5), w=(3, 2, 3, 3))
+    case("convtranspose_stride3_k2", 13, "y = ConvTranspose<strides=[3, 3]>(x, w)", x=(2, 2, 3, 4), w=(2, 3, 2, 2))
+    case("convtranspose_dilated_asym", 13, "y = ConvTranspose<strides=[2, 1], dilations=[2, 3], pads=[0, 2, 1, 1]>(x, w, b)",
+         x=(2, 2, 4, 5), w=(2, 3, 3, 2), b=(3,))
+    case("convtranspose_pad_beyond_kernel", 13, "y = ConvTranspose<strides=[2, 2], pads=[2, 1, 0, 3]>(x, w)", x=(2, 2, 6, 7), w=(2, 3, 1, 2))
+    case("convtranspose_group2", 13, "y = ConvTranspose<group=2, strides=[2, 2], pads=[1, 1, 1, 1]>(x, w, b)", x=(2, 4, 4, 3), w=(4, 3, 3, 4), b=(6,))
+    case("convtranspose_depthwise", 13, "y = ConvTranspose<group=3, strides=[2, 2]>(x, w)", x=(2, 3, 4, 3), w=(3, 1, 4, 4))
+    case("convtranspose_depthwise_multiplier", 13, "y = ConvTranspose<group=3>(x, w, b)", x=(2, 3, 4, 3), w=(3, 2, 2, 2), b=(6,))
+    case("convtranspose_output_shape", 13, "y = ConvTranspose<strides=[3, 2], output_shape=[10, 8]>(x, w)", x=(2, 2, 3, 3), w=(2, 3, 3, 3))
+    for mode in ("SAME_UPPER", "SAME_LOWER"):
+        case(f"convtranspose_{mode.lower()}", 13, f'y = ConvTranspose<auto_pad="{mode}", strides=[2, 2]>(x, w)', x=(2, 2, 3, 4), w=(2, 3, 3, 3))
+    case("convtranspose_batchnorm_relu", 15, "t = ConvTranspose<strides=[2, 2]>(x, w, c)\nn = BatchNormalization(t, s, b, m, v)\ny = Relu(n)",
+         x=(2, 2, 4, 5), w=(2, 3, 2, 2), c=(3,), s=(3,), b=(3,), m=(3,), v=positive(3))
+    case("convtranspose_1d", 13, "y = ConvTranspose<strides=[2], pads=[1, 0]>(x, w, b)", x=(2, 3, 7), w=(3, 2, 4), b=(2,))
+    case("convtranspose_3d", 13, "y = ConvTranspose<strides=[2, 1, 2]>(x, w, b)", x=(2, 2, 2, 3, 3), w=(2, 3, 2, 3, 2), b=(3,))
+    case("conv3d_stride_dilation_group", 13, "y = Conv<group=2, strides=[2, 1, 2], dilations=[1, 2, 1], pads=[1, 2, 0, 0, 2, 1]>(x, w, b)",
+         x=(2, 4, 5, 6, 5), w=(6, 2, 3, 2, 3), b=(6,))
+    case("conv3d_depthwise", 13, "y = Conv<group=3, pads=[1, 1, 1, 1, 1, 1]>(x, w)", x=(2, 3, 3, 4, 4), w=(3, 1, 3, 3, 3))
+    case("conv3d_pointwise", 13, "y = Conv(x, w, b)", x=(2, 3, 3, 4, 2), w=(5, 3, 1, 1, 1), b=(5,))
+    for pool in ("MaxPool", "AveragePool"):
+        case(f"{pool.lower()}_3d", 13, f"y = {pool}<kernel_shape=[2, 3, 2], strides=[2, 1, 2], pads=[1, 1, 0, 0, 1, 1]>(x)", x=(2, 3, 4, 5, 5))
+    case("averagepool_3d_count_pad", 13, "y = AveragePool<kernel_shape=[2, 2, 3], pads=[1, 0, 1, 1, 1, 1], count_include_pad=1>(x)", x=(2, 2, 3, 4, 4))
+
+
+def resizes():
+    """Resize and Upsample."""
+    f = lambda *v: np.array(v, np.float32)
+    up = dict(x=(2, 2, 3, 4))
+    case("upsample_linear", 9, 'y = Upsample<mode="linear">(x, s)', s=f(1, 1, 2, 3), **up)
+    case("upsample_attribute", 7, 'y = Upsample<mode="nearest", scales=[1.0, 1.0, 2.0, 2.0]>(x)', **up)
+    case("resize10_nearest", 10, 'y = Resize<mode="nearest">(x, s)', s=f(1, 1, 2, 3), **up)
+    case("resize10_linear_down", 10, 'y = Resize<mode="linear">(x, s)', s=f(1, 1, 0.67, 0.5), **up)
+    for coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"):
+        for mode in ("nearest", "linear", "cubic"):
+            case(f"resize_{mode}_{coordinates}_up", 13, f'y = Resize<mode="{mode}", coordinate_transformation_mode="{coordinates}">(x, , s)',
+                 s=f(1, 1, 2, 3), **up)
+            case(f"resize_{mode}_{coordinates}_sizes", 19, f'y = Resize<mode="{mode}", coordinate_transformation_mode="{coordinates}", axes=[2, 3]>(x, , , z)',
+                 z=ints(5, 3), **up)
+    case("resize_cubic_half_pixel_exclude", 13, 'y = Resize<mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5>(x, , s)', s=f(1, 1, 1.5, 2), **up)
+    for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+        case(f"resize_nearest_{rounding}", 13, f'y = Resize<mode="nearest", nearest_mode="{rounding}">(x, , s)', s=f(1, 1, 1.5, 2.5), **up)
+        case(f"resize_nearest_{rounding}_asymmetric", 11, f'y = Resize<mode="nearest", nearest_mode="{rounding}", coordinate_transformation_mode="asymmetric">(x, roi, s)',
+             roi=np.zeros(0, np.float32), s=f(1, 1, 2, 0.5), **up)
+    case("resize_sizes_from_shape", 13, """
+        sh = Shape(x_like)
+        hw = Slice(sh, two, four, zero)
+        nc = Shape(x)
+        head = Slice(nc, zero, two, zero)
+        z = Concat<axis=0>(head, hw)
+        y = Resize<mode="linear", coordinate_transformation_mode="pytorch_half_pixel">(x, , , z)""",
+         x=(2, 3, 3, 4), x_like=(2, 1, 5, 7), zero=ints(0), two=ints(2), four=ints(4))
+    case("resize_all_axes_same", 13, "y = Resize(x, , s)", s=f(1, 1, 1, 1), **up)
+    case("resize_3d_linear", 13, 'y = Resize<mode="linear">(x, , s)', x=(2, 2, 2, 3, 3), s=f(1, 1, 2, 2, 2))
+    case("resize_1d_linear", 13, 'y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , , z)', x=(2, 2, 5), z=ints(2, 2, 9))
+    case("resize_antialias_linear", 18, 'y = Resize<mode="linear", antialias=1>(x, , s)', x=(2, 2, 7, 8), s=f(1, 1, 0.5, 0.375))
+
+
+def standardizations():
+    """Normalizations by the input's own statistics."""
+    case("instancenorm_1d", 6 + 1, "y = InstanceNormalization(x, s, b)", x=(2, 3, 9), s=(3,), b=(3,))
+    case("groupnorm", 21, "y = GroupNormalization<num_groups=2, epsilon=0.01>(x, s, b)", x=(2, 4, 3, 5), s=(4,), b=(4,))
+    case("groupnorm_as_torch_writes_it", 17, """
+        r = Reshape(x, shape)
+        n = InstanceNormalization(r, one, zero)
+        sh = Shape(x)
+        back = Reshape(n, sh)
+        m = Mul(back, s)
+        y = Add(m, b)""", x=(2, 4, 3, 5), shape=ints(0, 2, -1), one=np.ones(2, np.float32), zero=np.zeros(2, np.float32), s=(4, 1, 1), b=(4, 1, 1))
+    case("layernorm", 17, "y = LayerNormalization(x, s, b)", x=(2, 3, 7), s=(7,), b=(7,))
+    case("layernorm_no_bias_axis1", 17, "y = LayerNormalization<axis=1, epsilon=0.1>(x, s)", x=(2, 3, 4, 5), s=(3, 4, 5))
+    case("layernorm_composed", 13, """
+        m = ReduceMean<axes=[-1]>(x)
+        d = Sub(x, m)
+        p = Pow(d, two)
+        v = ReduceMean<axes=[-1]>(p)
+        e = Add(v, eps)
+        q = Sqrt(e)
+        n = Div(d, q)
+        y = Mul(n, s)""", x=(2, 3, 7), two=scalar(2.0), eps=scalar(1e-5), s=(7,))
+    case("rmsnorm", 23, "y = RMSNormalization(x, s)", x=(2, 3, 7), s=(7,))
+    case("meanvariance", 13, "y = MeanVarianceNormalization(x)", x=(2, 3, 4, 5))
+    case("meanvariance_axes", 9, "y = MeanVarianceNormalization<axes=[2, 3]>(x)", x=(2, 3, 4, 5))
+    case("lpnorm_l2", 7, "y = LpNormalization<axis=1>(x)", x=(2, 3, 4, 5))
+    case("lpnorm_l1", 22, "y = LpNormalization<p=1>(x)", x=(2, 3, 4))
+
+
+def ranks():
+    """Comparisons along an axis, logic, and integers while the network runs."""
+    image = (2, 3, 4, 5)
+    case("argmin_last", 13, "y = ArgMin<axis=1, keepdims=0, select_last_index=1>(x)", fixed=True, x=np.array([[2, 1, 1, 3], [0, 0, 5, 0]], np.float32))
+    case("argmax_cast_mul", 13, "i = ArgMax<axis=1>(x)\nf = Cast<to=1>(i)\ny = Mul(x, f)", x=image)
+    case("topk", 11, "y, i = TopK<axis=-1>(x, k)", x=image, k=ints(3))
+    case("topk_smallest_values_used", 11, "v, i = TopK<axis=1, largest=0>(x, k)\ny = Relu(v)", x=image, k=ints(2))
+    case("topk_indices", 10, "v, y = TopK(x, k)", x=(2, 9), k=ints(4))
+    case("topk_gather_elements", 13, "v, i = TopK<axis=2>(x, k)\ny = GatherElements<axis=2>(x_b, i)", x=image, x_b=image, k=ints(2))
+    for name, attributes in (("", ""), ("_exclusive", "<exclusive=1>"), ("_reverse", "<reverse=1>"), ("_both", "<exclusive=1, reverse=1>")):
+        case(f"cumsum{name}", 14, f"y = CumSum{attributes}(x, a)", x=(2, 3, 4), a=scalar(1, np.int64))
+    for op in ("Less", "Greater", "LessOrEqual", "GreaterOrEqual"):
+        case(f"{op.lower()}_where", 16, f"c = {op}(x, x_b)\ny = Where(c, x, x_b)", x=image, x_b=image)
+    for op in ("And", "Or", "Xor"):
+        case(f"{op.lower()}_not_cast", 13, f"a = Greater(x, z)\nb = Less(x_b, z)\nc = {op}(a, b)\nn = Not(c)\ny = Cast<to=1>(n)", x=image, x_b=image, z=scalar(0.0))
+    case("mod_fmod", 13, "y = Mod<fmod=1>(x, x_b)", x=lambda r: r.uniform(-5, 5, image).astype(np.float32), x_b=positive(*image))
+    for op in ("ReduceL1", "ReduceSumSquare", "ReduceLogSumExp"):
+        case(f"{op.lower()}_middle", 13, f"y = {op}<axes=[1, 3], keepdims=0>(x)", x=image)
+        case(f"{op.lower()}_all", 13, f"y = {op}(x)", fixed=True, x=(2, 3, 4))
+    case("reducelogsum", 18, "y = ReduceLogSum(x, a)", x=positive(*image), a=ints(1))
+    case("reducelogsumexp_large", 18, "y = ReduceLogSumExp(x, a)", fixed=True, x=np.array([[1000, 999], [-1000, -1001]], np.float32), a=ints(1))
+    for op, attributes in (("Celu", "<alpha=0.6>"), ("ThresholdedRelu", "<alpha=0.4>"), ("Round", ""), ("Sign", "")):
+        case(op.lower(), 13, f"y = {op}{attributes}(x)", x=image)
+    case("round_halves", 11, "y = Round(x)", fixed=True, x=np.array([[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.4999]], np.float32))
+    case("swish", 24, "y = Swish<alpha=1.3>(x)", x=image)
+    case("castlike", 15, "y = CastLike(x, like)", x=image, like=(2, 3))
+
+
+def tables():
+    """Picks and scatters by tables, Einsum, quantization."""
+    image = (2, 3, 4, 5)
+    case("gather_many_indices", 13, "y = Gather<axis=1>(x, i)", x=(2, 7, 3), i=ints(3, 0, 6, -1, 2, 2, 5, 1, 4, -7, 0))
+    case("gather_runtime_index", 13, "i = ArgMax<axis=1, keepdims=0>(x_pick)\ny = Gather<axis=1>(x, i)", fixed=True, x=(2, 3, 4), x_pick=(2, 3))
+    case("gatherelements", 13, "y = GatherElements<axis=1>(x, i)", fixed=True, x=(2, 3, 4), i=np.array([[[0, 2, -1, 1]], [[1, 0, 0, -3]]], np.int64))
+    case("gathernd", 12, "y = GatherND(x, i)", fixed=True, x=image, i=np.array([[0, 2], [1, -1]], np.int64))
+    case("gathernd_batch", 13, "y = GatherND<batch_dims=1>(x, i)", fixed=True, x=image, i=np.array([[[0], [2]], [[1], [-1]]], np.int64))
+    case("scatterelements", 16, "y = ScatterElements<axis=1>(x, i, x_u)", fixed=True, x=(2, 5), i=np.array([[1, -1], [0, 3]], np.int64), x_u=(2, 2))
+    case("scatter_old", 9, "y = Scatter<axis=0>(x, i, u)", fixed=True, x=(3, 4), i=np.array([[2, 0, 1, 2]], np.int64), u=(1, 4))
+    case("scatternd", 11, "y = ScatterND(x, i, x_u)", fixed=True, x=(4, 3, 2), i=np.array([[2], [0]], np.int64), x_u=(2, 3, 2))
+    case("scatternd_points", 16, "y = ScatterND(x, i, u)", fixed=True, x=(4, 3), i=np.array([[2, 1], [0, -1], [3, 0]], np.int64), u=(3,))
+    case("einsum_matmul", 12, 'y = Einsum<equation="bij, bjk -> bik">(x, x_b)', x=(2, 3, 4), x_b=(2, 4, 5))
+    case("einsum_attention", 12, 'y = Einsum<equation="bhqd,bhkd->bqhk">(x, x_b)', x=(2, 2, 3, 4), x_b=(2, 2, 5, 4))
+    case("einsum_by_weights", 12, 'y = Einsum<equation="nchw,oc->nohw">(x, w)', x=image, w=(6, 3))
+    case("einsum_sum_and_outer", 12, 'y = Einsum<equation="ij,kl->ik">(x, x_b)', fixed=True, x=(2, 3), x_b=(4, 5))
+    case("einsum_permute", 12, 'y = Einsum<equation="bchw->bhwc">(x)', x=image)
+    case("einsum_ellipsis", 12, 'y = Einsum<equation="...ij,jk->...ik">(x, w)', x=image, w=(5, 2))
+    case("einsum_implicit", 12, 'y = Einsum<equation="bj,bi">(x, x_b)', x=(2, 3), x_b=(2, 4))
+    scale = dict(s=scalar(0.05), z=scalar(3, np.uint8))
+    case("quantize_dequantize", 13, "q = QuantizeLinear(x, s, z)\ny = DequantizeLinear(q, s, z)", x=image, **scale)
+    case("quantize_axis_int8", 13, "q = QuantizeLinear<axis=1>(x, s, z)\ny = DequantizeLinear<axis=1>(q, s, z)", x=image,
+         s=np.array([0.02, 0.05, 0.1], np.float32), z=np.array([-3, 0, 7], np.int8))
+    case("qdq_conv", 13, """
+        xq = QuantizeLinear(x, s, z)
+        xd = DequantizeLinear(xq, s, z)
+        w = DequantizeLinear<axis=0>(wq, ws, wz)
+        b = DequantizeLinear(bq, bs)
+        t = Conv(xd, w, b)
+        yq = QuantizeLinear(t, s2, z)
+        y = DequantizeLinear(yq, s2, z)""", x=image, wq=lambda r: r.integers(-127, 128, (4, 3, 2, 2)).astype(np.int8),
+         ws=positive(4), wz=np.zeros(4, np.int8), bq=np.array([40, -20, 0, 9], np.int32), bs=scalar(0.01), s2=scalar(0.5), **scale)
+
+
+for family in (
+    convolutions, normalisations, activations, pools, arithmetic, movements, reductions, shapes, encodings,
+    transposed, resizes, standardizations, ranks, tables,
+):
     family()

@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::Channels;
-use crate::stats::gather::place;
 use crate::stats::layers;
 
 #[derive(Debug, clap::Args)]
@@ -66,8 +65,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     for taps in layers(&graph, facts) {
         let node = &graph.nodes[taps.node];
         let weight = facts.shape(taps.weight);
-        let filters = place(taps.layer.filters, weight.len());
-        let out_channels = weight[filters];
+        let out_channels = taps.layer.out_channels(weight);
         let elements: usize = weight.iter().product();
         let is_conv = node.op_type.starts_with("Conv");
         let kernel: &[usize] = if is_conv { &weight[2..] } else { &[] };

@@ -103,9 +103,21 @@ impl Flow<'_> {
         }
     }
 
-    /// Fresh labels for the channels that this node makes with constant input `i`, whose filters
-    /// stand along `axis`. Nodes that share the constant share the labels.
-    pub fn produce(&mut self, i: usize, axis: usize, n: usize) -> Vec<Label> {
+    /// What this node computes is not followed: nothing that enters may go.
+    pub fn freeze_all(&mut self, reason: &str) {
+        for i in 0..self.labels.len() {
+            let labels = self.dyed(i).labels().to_vec();
+            self.freeze(&labels, reason);
+        }
+        for k in 0..self.outputs.len() {
+            let frozen = Dyed::uniform(&self.outputs[k].shape, FROZEN);
+            self.set(k, frozen);
+        }
+    }
+
+    /// Fresh labels for `n` filters that stand along `axis` of constant input `i`. Nodes that share the
+    /// constant share the labels.
+    pub fn fresh(&mut self, i: usize, axis: usize, n: usize) -> Vec<Label> {
         let Some(value) = self.values.get(i).copied().flatten() else {
             return vec![FROZEN; n];
         };
@@ -114,13 +126,19 @@ impl Flow<'_> {
             _ => self.dyer.ties.fresh(n),
         };
         self.dyer.fresh.insert((value, axis), labels.clone());
-        self.cut(i, axis, &labels, Role::Producer);
+        labels
+    }
+
+    /// This node makes `channels` with constant input `i`, along whose `axis` stand filters labelled
+    /// `filters` (mostly the same; groups may share them).
+    pub fn produce(&mut self, i: usize, axis: usize, filters: &[Label], channels: &[Label]) {
+        let Some(value) = self.values.get(i).copied().flatten() else { return };
+        self.cut(i, axis, filters, Role::Producer);
         self.dyer.producers.push(Producer {
             node: self.node.0,
             weight: (value, axis),
-            labels: labels.clone(),
+            labels: channels.to_vec(),
         });
-        labels
     }
 
     /// Says that `axis` of constant input `i` is indexed by `labels`. A constant that several nodes

@@ -73,6 +73,11 @@ impl Dyed {
         Self { shape: pad(&self.shape), stored: pad(&self.stored), data: self.data.clone() }
     }
 
+    /// The same labels in a tensor of another shape, which may differ along axes where they do not vary.
+    pub(crate) fn reshaped(&self, shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), stored: self.stored.clone(), data: self.data.clone() }
+    }
+
     /// Whether labels vary along `axis`.
     pub fn varies(&self, axis: usize) -> bool {
         self.stored[axis] > 1

@@ -190,11 +190,11 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
     let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
         return Err(Error::new(format!("the input \"{name}\" is not a tensor")).expected("a tensor"));
     };
-    let dtype = DType::from_onnx(tensor.elem_type()).filter(|d| d.is_float()).ok_or_else(|| {
+    let dtype = DType::from_onnx(tensor.elem_type()).ok_or_else(|| {
         Error::new(format!("the input \"{name}\" has a type that is not supported"))
-            .expected("a float type")
+            .expected("floats, integers or booleans")
             .got(format!("type {}", tensor.elem_type()))
-            .remedy("put the conversion to float outside the network")
+            .remedy("put the conversion to numbers outside the network")
     })?;
     let Some(shape) = &tensor.shape else {
         return Err(Error::new(format!("the input \"{name}\" does not say its shape"))

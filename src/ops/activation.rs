@@ -61,6 +61,57 @@ pointwise! {
     log => Activation::Log;
     /// Builds a Not.
     not => Activation::Not;
+    /// Builds a Softplus.
+    softplus => Activation::Softplus;
+    /// Builds a Softsign.
+    softsign => Activation::Softsign;
+    /// Builds an Erf.
+    erf => Activation::Erf;
+    /// Builds a Mish.
+    mish => Activation::Mish;
+    /// Builds a Round.
+    round => Activation::Round;
+    /// Builds a Sign.
+    sign => Activation::Sign;
+}
+
+/// Builds an Elu.
+pub(super) fn elu(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Pointwise(Activation::Elu(build.attrs.float_or("alpha", 1.0)?))))
+}
+
+/// Builds a Selu.
+pub(super) fn selu(build: &Build) -> Result<Box<dyn Operator>> {
+    let alpha = build.attrs.float_or("alpha", 1.673_263_2)?;
+    let gamma = build.attrs.float_or("gamma", 1.050_701)?;
+    Ok(Box::new(Pointwise(Activation::Selu(alpha, gamma))))
+}
+
+/// Builds a Celu.
+pub(super) fn celu(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Pointwise(Activation::Celu(build.attrs.float_or("alpha", 1.0)?))))
+}
+
+/// Builds a ThresholdedRelu.
+pub(super) fn thresholded_relu(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Pointwise(Activation::ThresholdedRelu(build.attrs.float_or("alpha", 1.0)?))))
+}
+
+/// Builds a Swish.
+pub(super) fn swish(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Pointwise(Activation::Swish(build.attrs.float_or("alpha", 1.0)?))))
+}
+
+/// Builds a Gelu.
+pub(super) fn gelu(build: &Build) -> Result<Box<dyn Operator>> {
+    let activation = match build.attrs.string("approximate")?.as_deref() {
+        None | Some("none") => Activation::Gelu,
+        Some("tanh") => Activation::GeluTanh,
+        Some(other) => {
+            return Err(Error::new("an unknown approximation of Gelu").expected("none or tanh").got(other));
+        }
+    };
+    Ok(Box::new(Pointwise(activation)))
 }
 
 /// Builds a LeakyRelu.
@@ -82,6 +133,15 @@ pub(super) fn clip(build: &Build) -> Result<Box<dyn Operator>> {
         None
     };
     Ok(Box::new(Clip { attributes }))
+}
+
+/// A cast to the type of a second input.
+#[derive(Debug)]
+struct CastLike;
+
+/// Builds a CastLike.
+pub(super) fn cast_like(_: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(CastLike))
 }
 
 /// Builds a Cast.
@@ -163,7 +223,9 @@ impl Operator for Cast {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let from = same_type(&l.inputs)?;
-        if from.is_float() && !self.to.is_float() {
+        if self.to == DType::Bool && from != DType::Bool {
+            lower_unary(l, Activation::Truth);
+        } else if from.is_float() && !self.to.is_float() {
             lower_unary(l, Activation::Trunc);
         } else {
             l.alias(0, Slot::Input(0));
@@ -171,8 +233,35 @@ impl Operator for Cast {
         Ok(())
     }
 
+    fn sources(&self, _: &Inputs, along: usize) -> Option<Vec<(usize, usize)>> {
+        Some(vec![(0, along)])
+    }
+
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         flow.pointwise();
+        Ok(())
+    }
+}
+
+impl CastLike {
+    fn cast(inputs: &Inputs) -> Result<Cast> {
+        Ok(Cast { to: inputs.get(1)?.dtype })
+    }
+}
+
+impl Operator for CastLike {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        Self::cast(inputs)?.infer(inputs)
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        Self::cast(&l.inputs)?.lower(l)
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        // The second input gives its type only.
+        let dyed = flow.dyed(0);
+        flow.set(0, dyed);
         Ok(())
     }
 }

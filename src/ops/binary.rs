@@ -1,5 +1,7 @@
 //! Pointwise functions of two or three inputs with NumPy broadcasting, from Add to Where.
 
+use std::sync::Arc;
+
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
@@ -46,14 +48,47 @@ binary! {
     and => And;
     /// Builds an Or.
     or => Or;
+    /// Builds a Xor.
+    xor => Xor;
+    /// Builds a LessOrEqual.
+    less_or_equal => LessOrEqual;
+    /// Builds a GreaterOrEqual.
+    greater_or_equal => GreaterOrEqual;
+    /// Builds a PRelu.
+    prelu => PRelu;
+}
+
+/// Max, Min, Sum and Mean: one function over any number of inputs.
+#[derive(Debug)]
+struct Chain {
+    op: BinaryOp,
+    mean: bool,
+}
+
+macro_rules! chain {
+    ($($(#[$doc:meta])* $name:ident => $op:ident, $mean:expr;)*) => {$(
+        $(#[$doc])*
+        pub(super) fn $name(_: &Build) -> Result<Box<dyn Operator>> {
+            Ok(Box::new(Chain { op: BinaryOp::$op, mean: $mean }))
+        }
+    )*};
+}
+
+chain! {
+    /// Builds a Max.
+    max => Max, false;
+    /// Builds a Min.
+    min => Min, false;
+    /// Builds a Sum.
+    sum => Add, false;
+    /// Builds a Mean.
+    mean => Add, true;
 }
 
 /// Builds a Mod.
 pub(super) fn modulo(build: &Build) -> Result<Box<dyn Operator>> {
-    if build.attrs.int_or("fmod", 0)? != 0 {
-        return Err(Error::new("Mod with fmod is not supported").expected("fmod = 0").got("fmod = 1"));
-    }
-    Ok(Box::new(Binary(BinaryOp::Mod)))
+    let c_like = build.attrs.int_or("fmod", 0)? != 0;
+    Ok(Box::new(Binary(if c_like { BinaryOp::FMod } else { BinaryOp::Mod })))
 }
 
 /// Builds a Where.
@@ -65,12 +100,23 @@ impl Operator for Binary {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (a, b) = (inputs.get(0)?, inputs.get(1)?);
         let dtype = match self.0 {
-            BinaryOp::Equal | BinaryOp::Less | BinaryOp::Greater | BinaryOp::And | BinaryOp::Or => {
-                DType::Bool
-            }
+            BinaryOp::Equal
+            | BinaryOp::Less
+            | BinaryOp::LessOrEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterOrEqual
+            | BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Xor => DType::Bool,
             _ => a.dtype,
         };
-        Ok(vec![Fact::new(dtype, &broadcast(&a.shape, &b.shape)?)])
+        let shape = broadcast(&a.shape, &b.shape)?;
+        if self.0 == BinaryOp::PRelu && shape != a.shape {
+            return Err(Error::new("the slope of PRelu does not broadcast to its input")
+                .expected(show(&a.shape))
+                .got(show(&b.shape)));
+        }
+        Ok(vec![Fact::new(dtype, &shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
@@ -82,6 +128,47 @@ impl Operator for Binary {
         let kernel = BinaryKernel::new(op, &a.shape, &b.shape, Activation::None)
             .ok_or_else(|| too_many_axes(&[&a.shape, &b.shape]))?;
         l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        flow.pointwise();
+        Ok(())
+    }
+}
+
+impl Operator for Chain {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let first = inputs.get(0)?;
+        let mut shape = first.shape.clone();
+        for i in 1..inputs.facts.len() {
+            shape = broadcast(&shape, &inputs.get(i)?.shape)?;
+        }
+        Ok(vec![first.with_shape(&shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let count = l.inputs.facts.len();
+        let mut shape = l.inputs.get(0)?.shape.clone();
+        let mut whole = Slot::Input(0);
+        for i in 1..count {
+            let next = &l.inputs.get(i)?.shape;
+            let kernel = BinaryKernel::new(self.op, &shape, next, Activation::None)
+                .ok_or_else(|| too_many_axes(&[&shape, next]))?;
+            shape = broadcast(&shape, next)?;
+            let target =
+                if i + 1 == count && !self.mean { Slot::Output(0) } else { l.temp(shape.iter().product()) };
+            l.call(kernel, vec![whole, Slot::Input(i)], target.clone());
+            whole = target;
+        }
+        if self.mean && count > 1 {
+            let share = Slot::Constant(Arc::new(vec![(1.0 / count as f64) as f32]));
+            let kernel = BinaryKernel::new(BinaryOp::Mul, &shape, &[1], Activation::None)
+                .ok_or_else(|| too_many_axes(&[&shape]))?;
+            l.call(kernel, vec![whole, share], Slot::Output(0));
+        } else if count == 1 {
+            l.alias(0, Slot::Input(0));
+        }
         Ok(())
     }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::conv::{fold, split_filters};
+use super::convolve::{fold, split_filters};
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
-use crate::dye::Dyed;
 use crate::dye::flow::{Flow, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, broadcast};
@@ -13,9 +12,10 @@ use crate::kernels::activation::Activation;
 use crate::kernels::affine::Affine;
 use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::layout::broadcast_strides;
 use crate::kernels::matmul::MatMul as MatMulKernel;
 use crate::ops::moving::strided;
-use crate::tensor::show;
+use crate::tensor::{show, strides};
 
 #[derive(Debug)]
 struct Gemm {
@@ -113,12 +113,14 @@ impl Operator for Gemm {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         if !self.is_layer(&flow.inputs) {
-            return freeze_product(flow, "multiplies two computed matrices");
+            flow.freeze_all("multiplies two computed matrices");
+            return Ok(());
         }
         let (filters, reads) = if self.trans_b { (0, 1) } else { (1, 0) };
         let x = flow.along(0, 1);
         let n = flow.outputs[0].shape[1];
-        let y = flow.produce(1, filters, n);
+        let y = flow.fresh(1, filters, n);
+        flow.produce(1, filters, &y, &y);
         flow.cut(1, reads, &x, Role::Reader);
         if let Some(c) = flow.inputs.optional(2)
             && c.shape.last() == Some(&n)
@@ -135,7 +137,7 @@ impl Operator for Gemm {
 
     fn layer(&self) -> Option<Layer> {
         let filters = if self.trans_b { 0 } else { 1 };
-        Some(Layer { weight: 1, filters, channels: 1, groups: 1 })
+        Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false })
     }
 
     fn fuses(&self, inputs: &Inputs) -> bool {
@@ -222,11 +224,8 @@ impl Operator for MatMul {
             l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
             return Ok(());
         }
-        if !p.simple_batches {
-            return Err(Error::new("a MatMul whose batch axes broadcast in part is not supported")
-                .expected("equal batch axes, or none in one of the operands")
-                .got(format!("{} and {}", show(&l.inputs.get(0)?.shape), show(&b.shape))));
-        }
+        let a = p.batched(l, 0, p.a_batches, [p.m, p.k])?;
+        let b = p.batched(l, 1, p.b_batches, [p.k, p.n])?;
         let kernel = MatMulKernel {
             batch: p.batch,
             m: p.m,
@@ -236,7 +235,7 @@ impl Operator for MatMul {
             b_batched: p.b_batches > 1,
             activation: Activation::None,
         };
-        l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
+        l.call(kernel, vec![a, b], Slot::Output(0));
         Ok(())
     }
 
@@ -244,7 +243,8 @@ impl Operator for MatMul {
         let p = Product::of(&flow.inputs)?;
         let weights = flow.inputs.get(1)?;
         if weights.value.is_none() || weights.shape.len() != 2 || p.a_vector {
-            return freeze_product(flow, "multiplies two computed matrices");
+            flow.freeze_all("multiplies two computed matrices");
+            return Ok(());
         }
         let x_axis = flow.inputs.get(0)?.shape.len() - 1;
         let x = flow.along(0, x_axis);
@@ -254,7 +254,8 @@ impl Operator for MatMul {
             let labels = flow.dyed(0).labels().to_vec();
             flow.freeze(&labels, "multiplies along an axis that is not the channels'");
         }
-        let y = flow.produce(1, 1, p.n);
+        let y = flow.fresh(1, 1, p.n);
+        flow.produce(1, 1, &y, &y);
         flow.cut(1, 0, &x, Role::Reader);
         let last = flow.outputs[0].shape.len() - 1;
         flow.set_along(0, last, &y);
@@ -266,7 +267,7 @@ impl Operator for MatMul {
     }
 
     fn layer(&self) -> Option<Layer> {
-        Some(Layer { weight: 1, filters: 1, channels: -1, groups: 1 })
+        Some(Layer { weight: 1, filters: 1, channels: -1, groups: 1, transposed: false })
     }
 
     fn fuses(&self, inputs: &Inputs) -> bool {
@@ -288,7 +289,6 @@ struct Product {
     n: usize,
     a_vector: bool,
     b_vector: bool,
-    simple_batches: bool,
 }
 
 impl Product {
@@ -312,19 +312,22 @@ impl Product {
         let batch_shape = broadcast(batch_a, batch_b)?;
         let count = |s: &[usize]| s.iter().product::<usize>();
         let (a_batches, b_batches, batch) = (count(batch_a), count(batch_b), count(&batch_shape));
-        let whole = |n: usize| n == 1 || n == batch;
-        Ok(Self {
-            simple_batches: whole(a_batches) && whole(b_batches),
-            batch_shape,
-            batch,
-            a_batches,
-            b_batches,
-            m: *m,
-            k: *k,
-            n: *n,
-            a_vector,
-            b_vector,
-        })
+        Ok(Self { batch_shape, batch, a_batches, b_batches, m: *m, k: *k, n: *n, a_vector, b_vector })
+    }
+
+    /// Operand `i` with as many matrices as the product, or one for all: where its batch axes broadcast
+    /// in part, a copy repeats them.
+    fn batched(&self, l: &mut Lowering, i: usize, batches: usize, matrix: [usize; 2]) -> Result<Slot> {
+        if batches == 1 || batches == self.batch {
+            return Ok(Slot::Input(i));
+        }
+        let own = &l.inputs.get(i)?.shape;
+        let shape = [self.batch_shape.as_slice(), &matrix].concat();
+        let (src, dst) = (own.iter().product(), shape.iter().product());
+        let slot = l.temp(dst);
+        let copy = strided(&shape, (src, 0, broadcast_strides(own, &shape)), (dst, 0, strides(&shape)))?;
+        l.call(copy, vec![Slot::Input(i)], slot.clone());
+        Ok(slot)
     }
 
     /// Whether one matrix B serves every row of A, so that all rows can be multiplied at once.
@@ -356,7 +359,7 @@ fn rows(
         out_total: n,
         activation: l.fused.activation,
     };
-    split_filters(l, kernel, weights, bias);
+    split_filters(l, kernel, (Slot::Input(0), weights, bias), Slot::Output(0));
     Ok(())
 }
 
@@ -366,15 +369,4 @@ fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 fn to_f32(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
-}
-
-/// A product whose channels are not followed: nothing that enters it may go.
-fn freeze_product(flow: &mut Flow, reason: &str) -> Result<()> {
-    for i in 0..flow.labels.len() {
-        let labels = flow.dyed(i).labels().to_vec();
-        flow.freeze(&labels, reason);
-    }
-    let frozen = Dyed::uniform(&flow.outputs[0].shape, crate::dye::FROZEN);
-    flow.set(0, frozen);
-    Ok(())
 }

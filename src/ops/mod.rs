@@ -9,16 +9,25 @@ mod activation;
 mod binary;
 mod concat;
 mod conv;
+mod conv_transpose;
+mod convolve;
+mod einsum;
 mod gemm;
 mod lower;
 mod moving;
 mod norm;
+mod pick;
 mod pool;
+mod quantize;
+mod rank;
 mod reduce;
 mod reshape;
+mod resize;
 mod rewrite;
+mod scatter;
 mod shape;
 mod slice;
+mod standardize;
 mod table;
 mod window;
 
@@ -48,6 +57,13 @@ pub trait Operator: Debug + Send + Sync {
     /// What has to change in the node (attributes, constant shapes) when channels go.
     fn rewrite(&self, _rewrite: &mut Rewrite) -> Result<()> {
         Ok(())
+    }
+
+    /// Where a constant output is to be cut `along` an axis: the inputs and their axes that are to be cut
+    /// instead, so that the file's own constants stay of their own type. `None` where the output itself has
+    /// to be replaced.
+    fn sources(&self, _inputs: &Inputs, _along: usize) -> Option<Vec<(usize, usize)>> {
+        None
     }
 
     /// Multiply-accumulate operations, counted for convolutions and matrix products.
@@ -81,12 +97,33 @@ pub trait Operator: Debug + Send + Sync {
 pub struct Layer {
     /// The input that holds the weights.
     pub weight: usize,
-    /// The weights' axis of output channels; negative counts from the end.
-    pub filters: isize,
+    /// The weights' axis of output channels.
+    pub filters: usize,
     /// The outputs' axis of channels; negative counts from the end.
     pub channels: isize,
     /// The number of groups.
     pub groups: usize,
+    /// Whether axis 0 of the weights holds the inputs of all groups, so that every index of `filters` stands
+    /// for an output channel of each group (ConvTranspose).
+    pub transposed: bool,
+}
+
+impl Layer {
+    /// How many channels the layer makes with weights of this shape.
+    pub fn out_channels(&self, weights: &[usize]) -> usize {
+        weights[self.filters] * if self.transposed { self.groups } else { 1 }
+    }
+
+    /// The output channel to which element `flat` of weights of this shape belongs.
+    pub fn channel_of(&self, weights: &[usize], flat: usize) -> usize {
+        let inner: usize = weights[self.filters + 1..].iter().product();
+        let filter = flat / inner % weights[self.filters];
+        if !self.transposed {
+            return filter;
+        }
+        let input = flat / (weights.iter().skip(1).product::<usize>());
+        input / (weights[0] / self.groups) * weights[self.filters] + filter
+    }
 }
 
 /// What an operator is built from.

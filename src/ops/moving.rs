@@ -8,11 +8,13 @@ use super::lower::{Emit, Lowering, Slot};
 use crate::dye::flow::Flow;
 use crate::dye::{Dyed, FROZEN, Label};
 use crate::error::{Error, Result};
+use crate::fact::Inputs;
 use crate::kernels::copy::Copy;
+use crate::kernels::gather::Gather;
 use crate::tensor::{elements, strides};
 
-/// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes are
-/// [`FROZEN`].
+/// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes, or that
+/// indices choose which are not constant, are [`FROZEN`].
 pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
     let labels: Vec<Vec<Label>> = (0..flow.labels.len()).map(|i| flow.dyed(i).expand()).collect();
     let mut lowering = Lowering::new(flow.inputs.clone(), flow.outputs);
@@ -35,6 +37,11 @@ pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
                 let mut written = std::mem::take(target);
                 if let Some(copy) = kernel.downcast_ref::<Copy>() {
                     copy.apply(&read(&call.inputs[0], &labels, &temps, &results), &mut written);
+                } else if let Some(gather) = kernel.downcast_ref::<Gather>()
+                    && let Some(table) = table(&call.inputs[1], &flow.inputs)
+                {
+                    let source = read(&call.inputs[0], &labels, &temps, &results);
+                    gather.apply(&source, &table, FROZEN, &mut written);
                 } else {
                     written.fill(FROZEN);
                 }
@@ -51,6 +58,15 @@ pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
         flow.set(k, dyed);
     }
     Ok(())
+}
+
+/// The indices of a pick, where they are constant.
+fn table(slot: &Slot, inputs: &Inputs) -> Option<Vec<f64>> {
+    match slot {
+        Slot::Constant(c) => Some(c.iter().map(|&i| i.into()).collect()),
+        Slot::Input(i) => Some(inputs.optional(*i)?.value.as_ref()?.to_f64()),
+        Slot::Temp(_) | Slot::Output(_) => None,
+    }
 }
 
 fn read(slot: &Slot, labels: &[Vec<Label>], temps: &[Vec<Label>], results: &[Vec<Label>]) -> Vec<Label> {

@@ -1,7 +1,7 @@
 //! Pools: MaxPool, AveragePool and the global ones.
 
 use super::lower::{Lowering, Slot};
-use super::window::Window;
+use super::window::{Window, plane};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
 use crate::error::{Error, Result};
@@ -55,24 +55,44 @@ impl Operator for Pool {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         let window = self.window.fit(&x.shape, None)?;
-        Ok(vec![x.with_shape(&window.output(x.shape[0], x.shape[1], x.shape.len()))])
+        Ok(vec![x.with_shape(&window.shape(x.shape[0], x.shape[1], x.shape.len()))])
     }
 
+    /// Planes first, then depth: a maximum of maxima, and a mean of means, since the windows of one place
+    /// in the plane all have as many elements.
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
-        let window = self.window.fit(x, None)?;
-        let kernel = PoolKernel {
+        let w = self.window.fit(x, None)?;
+        let (channels, [depth, ..], [out_depth, height, width]) = (x[0] * x[1], w.input, w.output);
+        let planes = PoolKernel {
             kind: self.kind,
-            planes: x[0] * x[1],
-            in_hw: window.in_hw,
-            out_hw: window.out_hw,
-            kernel: window.kernel,
-            stride: window.stride,
-            dilation: window.dilation,
-            pad_begin: window.pad_begin,
-            pad_end: window.pad_end,
+            planes: channels * depth,
+            in_hw: plane(w.input),
+            out_hw: plane(w.output),
+            kernel: plane(w.kernel),
+            stride: plane(w.stride),
+            dilation: plane(w.dilation),
+            pad_begin: plane(w.pad_begin),
+            pad_end: plane(w.pad_end),
         };
-        l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
+        if depth == 1 && w.kernel[0] == 1 && out_depth == 1 {
+            l.call(planes, vec![Slot::Input(0)], Slot::Output(0));
+            return Ok(());
+        }
+        let depths = PoolKernel {
+            kind: self.kind,
+            planes: channels,
+            in_hw: [depth, height * width],
+            out_hw: [out_depth, height * width],
+            kernel: [w.kernel[0], 1],
+            stride: [w.stride[0], 1],
+            dilation: [w.dilation[0], 1],
+            pad_begin: [w.pad_begin[0], 0],
+            pad_end: [w.pad_end[0], 0],
+        };
+        let between = l.temp(channels * depth * height * width);
+        l.call(planes, vec![Slot::Input(0)], between.clone());
+        l.call(depths, vec![between], Slot::Output(0));
         Ok(())
     }
 

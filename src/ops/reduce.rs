@@ -7,13 +7,18 @@ use crate::dye::Dyed;
 use crate::dye::flow::Flow;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
+use crate::kernels::activation::Activation;
+use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::reduce::{Reduce as ReduceKernel, ReduceOp};
 use crate::kernels::softmax::Softmax as SoftmaxKernel;
+use crate::kernels::unary::Unary;
 use crate::tensor::strides;
 
 #[derive(Debug)]
 struct Reduce {
     op: ReduceOp,
+    /// What is done around the sum.
+    around: Around,
     axes: Option<Vec<i64>>,
     keep_dims: bool,
     no_axes_is_nothing: bool,
@@ -27,9 +32,24 @@ struct Softmax {
     log: bool,
 }
 
+/// Functions around a reduction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Around {
+    Nothing,
+    /// The logarithm of the sum.
+    Log,
+    /// The logarithm of the sum of exponentials, the largest taken off before and added after.
+    LogExp,
+}
+
 fn reduce(build: &Build, op: ReduceOp) -> Result<Box<dyn Operator>> {
+    reduce_around(build, op, Around::Nothing)
+}
+
+fn reduce_around(build: &Build, op: ReduceOp, around: Around) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Reduce {
         op,
+        around,
         axes: build.attrs.ints("axes")?,
         keep_dims: build.attrs.int_or("keepdims", 1)? != 0,
         no_axes_is_nothing: build.attrs.int_or("noop_with_empty_axes", 0)? != 0,
@@ -64,6 +84,26 @@ pub(super) fn reduce_prod(build: &Build) -> Result<Box<dyn Operator>> {
 /// Builds a ReduceL2.
 pub(super) fn reduce_l2(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::L2)
+}
+
+/// Builds a ReduceL1.
+pub(super) fn reduce_l1(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::L1)
+}
+
+/// Builds a ReduceSumSquare.
+pub(super) fn reduce_sum_square(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce(build, ReduceOp::SumSquare)
+}
+
+/// Builds a ReduceLogSum.
+pub(super) fn reduce_log_sum(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce_around(build, ReduceOp::Sum, Around::Log)
+}
+
+/// Builds a ReduceLogSumExp.
+pub(super) fn reduce_log_sum_exp(build: &Build) -> Result<Box<dyn Operator>> {
+    reduce_around(build, ReduceOp::Sum, Around::LogExp)
 }
 
 fn softmax_or_log(build: &Build, log: bool) -> Result<Box<dyn Operator>> {
@@ -103,6 +143,42 @@ impl Reduce {
     }
 }
 
+impl Reduce {
+    /// The reduction of `source` with what is around it.
+    fn emit(&self, l: &mut Lowering, kernel: ReduceKernel, source: Slot) -> Result<()> {
+        let [whole, less] = [[kernel.outer, kernel.axis, kernel.inner], [kernel.outer, 1, kernel.inner]];
+        let [len, count] = [whole, less].map(|s| s.iter().product::<usize>());
+        let log = || Unary { len: count, activation: Activation::Log };
+        let join = |op, a: &[usize], b: &[usize], activation| {
+            Binary::new(op, a, b, activation).ok_or_else(|| Error::new("shapes that do not broadcast"))
+        };
+        match self.around {
+            Around::Nothing => l.call(kernel, vec![source], Slot::Output(0)),
+            Around::Log => {
+                let sum = l.temp(count);
+                l.call(kernel, vec![source], sum.clone());
+                l.call(log(), vec![sum], Slot::Output(0));
+            }
+            Around::LogExp => {
+                let (most, powers) = (l.temp(count), l.temp(len));
+                let [sum, logs] = [(); 2].map(|()| l.temp(count));
+                l.call(
+                    ReduceKernel { op: ReduceOp::Max, ..kernel.clone() },
+                    vec![source.clone()],
+                    most.clone(),
+                );
+                let shifted = join(BinaryOp::Sub, &whole, &less, Activation::Exp)?;
+                l.call(shifted, vec![source, most.clone()], powers.clone());
+                l.call(kernel, vec![powers], sum.clone());
+                l.call(log(), vec![sum], logs.clone());
+                let back = join(BinaryOp::Add, &less, &less, Activation::None)?;
+                l.call(back, vec![logs, most], Slot::Output(0));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Operator for Reduce {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
@@ -123,8 +199,9 @@ impl Operator for Reduce {
         let product = |range: &[usize]| range.iter().product::<usize>();
         let (first, last) = (reduced.iter().position(|&r| r), reduced.iter().rposition(|&r| r));
         let (Some(first), Some(last)) = (first, last) else {
-            l.alias(0, Slot::Input(0));
-            return Ok(());
+            // Of each element alone: a magnitude, a square, or the element itself.
+            let alone = ReduceKernel { op: self.op, outer: product(&x), axis: 1, inner: 1 };
+            return self.emit(l, alone, Slot::Input(0));
         };
         if reduced[first..=last].iter().all(|&r| r) {
             let kernel = ReduceKernel {
@@ -133,8 +210,7 @@ impl Operator for Reduce {
                 axis: product(&x[first..=last]),
                 inner: product(&x[last + 1..]),
             };
-            l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
-            return Ok(());
+            return self.emit(l, kernel, Slot::Input(0));
         }
         // The reduced axes are apart: a copy puts them last.
         let order: Vec<usize> =
@@ -148,8 +224,7 @@ impl Operator for Reduce {
         l.call(copy, vec![Slot::Input(0)], temp.clone());
         let outer = (0..x.len()).filter(|&a| !reduced[a]).map(|a| x[a]).product::<usize>();
         let kernel = ReduceKernel { op: self.op, outer, axis: len / outer.max(1), inner: 1 };
-        l.call(kernel, vec![temp], Slot::Output(0));
-        Ok(())
+        self.emit(l, kernel, temp)
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {

@@ -1,13 +1,11 @@
 //! Constants, and the shape arithmetic that exporters leave in a graph.
 
-use super::lower::{Lowering, Slot};
-use super::moving::{BoxMove, carry, strided};
-use super::rewrite::Edit;
-use super::{Build, Operator, Rewrite};
+use super::lower::Lowering;
+use super::{Build, Operator};
 use crate::dye::flow::Flow;
 use crate::error::{Error, Result};
-use crate::fact::{Fact, Inputs, axis};
-use crate::tensor::{Tensor, elements, strides};
+use crate::fact::{Fact, Inputs};
+use crate::tensor::{Tensor, elements};
 
 /// More elements than a shape computation can want.
 const MOST_ELEMENTS: usize = 1 << 28;
@@ -126,144 +124,5 @@ impl Operator for Known {
 
     fn dye(&self, _: &mut Flow) -> Result<()> {
         Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Gather {
-    axis: i64,
-}
-
-/// Builds a Gather.
-pub(super) fn gather(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Gather { axis: build.attrs.int_or("axis", 0)? }))
-}
-
-impl Gather {
-    /// (axis, positive indices, shape of the indices).
-    fn indices(&self, inputs: &Inputs) -> Result<(usize, Vec<usize>, Vec<usize>)> {
-        let x = &inputs.get(0)?.shape;
-        let at = axis(self.axis, x.len())?;
-        let indices = inputs
-            .ints(1, "the indices of Gather")?
-            .ok_or_else(|| Error::new("the indices of Gather are missing"))?;
-        let positive = indices.iter().map(|&i| axis(i, x[at])).collect::<Result<Vec<_>>>();
-        let positive = positive.map_err(|e| e.context("an index of Gather"))?;
-        Ok((at, positive, inputs.get(1)?.shape.clone()))
-    }
-}
-
-impl Operator for Gather {
-    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        let x = inputs.get(0)?;
-        let (at, _, shape) = self.indices(inputs)?;
-        Ok(vec![x.with_shape(&[&x.shape[..at], &shape, &x.shape[at + 1..]].concat())])
-    }
-
-    /// Indices that follow each other at one step are one copy.
-    fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let src = l.inputs.get(0)?.shape.clone();
-        let (at, indices, _) = self.indices(&l.inputs)?;
-        let mut dst = src.clone();
-        dst[at] = indices.len();
-        let mut done = 0;
-        while done < indices.len() {
-            let rest = &indices[done..];
-            let step = rest.get(1).map_or(1, |&second| second as isize - rest[0] as isize);
-            let count = 1 + rest.windows(2).take_while(|w| w[1] as isize - w[0] as isize == step).count();
-            let mut movement = BoxMove {
-                src: &src,
-                src_start: vec![0; src.len()],
-                src_step: vec![1; src.len()],
-                dst: &dst,
-                dst_start: vec![0; src.len()],
-                count: dst.clone(),
-            };
-            movement.src_start[at] = rest[0];
-            movement.src_step[at] = step;
-            movement.dst_start[at] = done;
-            movement.count[at] = count;
-            l.call(movement.copy()?, vec![Slot::Input(0)], Slot::Output(0));
-            done += count;
-        }
-        Ok(())
-    }
-
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        carry(self, flow)
-    }
-
-    fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
-        let (at, indices, shape) = self.indices(&r.inputs)?;
-        let kept = r.kept_inputs(0, at);
-        if kept.iter().all(|&k| k) {
-            return Ok(());
-        }
-        if shape.len() > 1 {
-            return Err(Error::new("a Gather of channels by a table of indices cannot be cut"));
-        }
-        let place = |i: usize| kept[..i].iter().filter(|&&k| k).count() as i64;
-        let left: Vec<i64> = indices.iter().filter(|&&i| kept[i]).map(|&i| place(i)).collect();
-        if shape.is_empty() {
-            // One channel is picked: the index stays a scalar, and the channel must be there.
-            return match left[..] {
-                [index] => {
-                    r.edits.push(Edit::Scalar(1, index));
-                    Ok(())
-                }
-                _ => Err(Error::new("the channel that Gather picks was cut")),
-            };
-        }
-        r.set_list("indices", 1, false, left);
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Tile;
-
-/// Builds a Tile.
-pub(super) fn tile(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Tile))
-}
-
-impl Tile {
-    fn repeats(inputs: &Inputs) -> Result<Vec<usize>> {
-        let rank = inputs.get(0)?.shape.len();
-        let repeats = inputs.ints(1, "the repeats of Tile")?.unwrap_or_default();
-        let positive: Vec<usize> = repeats.iter().filter_map(|&r| usize::try_from(r).ok()).collect();
-        if positive.len() != rank {
-            return Err(Error::new("the repeats of Tile do not fit")
-                .expected(format!("{rank} numbers from 0 up"))
-                .got(format!("{repeats:?}")));
-        }
-        Ok(positive)
-    }
-}
-
-impl Operator for Tile {
-    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        let x = inputs.get(0)?;
-        let shape: Vec<usize> = x.shape.iter().zip(Self::repeats(inputs)?).map(|(d, r)| d * r).collect();
-        Ok(vec![x.with_shape(&shape)])
-    }
-
-    fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let x = &l.inputs.get(0)?.shape;
-        let from = strides(x);
-        let mut walk = Vec::new();
-        let mut steps = Vec::new();
-        for (a, repeat) in Self::repeats(&l.inputs)?.into_iter().enumerate() {
-            walk.extend([repeat, x[a]]);
-            steps.extend([0, from[a]]);
-        }
-        let dst = walk.iter().product();
-        let copy = strided(&walk, (x.iter().product(), 0, steps), (dst, 0, strides(&walk)))?;
-        l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
-        Ok(())
-    }
-
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        carry(self, flow)
     }
 }

@@ -24,16 +24,16 @@ pub(super) struct Window {
     ceil_mode: bool,
 }
 
-/// A window over one or two spatial axes, resolved; one axis is a row of height 1.
+/// A window over depth, height and width, resolved; missing axes, the first ones, have length 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Windowed {
-    pub(super) in_hw: [usize; 2],
-    pub(super) out_hw: [usize; 2],
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) dilation: [usize; 2],
-    pub(super) pad_begin: [usize; 2],
-    pub(super) pad_end: [usize; 2],
+    pub(super) input: [usize; 3],
+    pub(super) output: [usize; 3],
+    pub(super) kernel: [usize; 3],
+    pub(super) stride: [usize; 3],
+    pub(super) dilation: [usize; 3],
+    pub(super) pad_begin: [usize; 3],
+    pub(super) pad_end: [usize; 3],
 }
 
 impl Window {
@@ -64,12 +64,7 @@ impl Window {
     /// node has weights; pools have them as an attribute.
     pub(super) fn fit(&self, input: &[usize], weights: Option<&[usize]>) -> Result<Windowed> {
         let rank = input.len().saturating_sub(2);
-        if rank == 0 || rank > 2 {
-            return Err(Error::new(format!("a window over {rank} spatial axes is not supported"))
-                .expected("N×C×W or N×C×H×W")
-                .got(show(input))
-                .remedy("this version knows 1-D and 2-D convolutions and pools"));
-        }
+        check_rank(rank, input)?;
         let kernel = match (&self.kernel, weights) {
             (Some(kernel), _) => sizes("kernel_shape", kernel, rank, 1)?,
             (None, Some(weights)) => weights.to_vec(),
@@ -82,27 +77,18 @@ impl Window {
                 .expected(show(&kernel))
                 .got(show(weights)));
         }
-        let or_ones = |name, list: &Option<Vec<i64>>| match list {
-            Some(list) => sizes(name, list, rank, 1),
-            None => Ok(vec![1; rank]),
-        };
-        let strides = or_ones("strides", &self.strides)?;
-        let dilations = or_ones("dilations", &self.dilations)?;
-        let pads = match &self.pads {
-            Some(pads) => sizes("pads", pads, 2 * rank, 0)?,
-            None => vec![0; 2 * rank],
-        };
+        let (strides, dilations, pads) = self.steps(rank)?;
         let mut w = Windowed {
-            in_hw: [1; 2],
-            out_hw: [1; 2],
-            kernel: [1; 2],
-            stride: [1; 2],
-            dilation: [1; 2],
-            pad_begin: [0; 2],
-            pad_end: [0; 2],
+            input: [1; 3],
+            output: [1; 3],
+            kernel: [1; 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            pad_begin: [0; 3],
+            pad_end: [0; 3],
         };
         for axis in 0..rank {
-            let at = 2 - rank + axis;
+            let at = 3 - rank + axis;
             let (size, k, stride, dilation) = (input[2 + axis], kernel[axis], strides[axis], dilations[axis]);
             let reach = dilation.saturating_mul(k - 1).saturating_add(1);
             let (begin, end) = match self.auto_pad {
@@ -131,8 +117,8 @@ impl Window {
                     out -= 1;
                 }
             }
-            w.in_hw[at] = size;
-            w.out_hw[at] = out;
+            w.input[at] = size;
+            w.output[at] = out;
             w.kernel[at] = k;
             w.stride[at] = stride;
             w.dilation[at] = dilation;
@@ -141,15 +127,111 @@ impl Window {
         }
         Ok(w)
     }
+
+    /// Strides, dilations and pads with their defaults.
+    fn steps(&self, rank: usize) -> Result<(Vec<usize>, Vec<usize>, Vec<usize>)> {
+        let or_ones = |name, list: &Option<Vec<i64>>| match list {
+            Some(list) => sizes(name, list, rank, 1),
+            None => Ok(vec![1; rank]),
+        };
+        let pads = match &self.pads {
+            Some(pads) => sizes("pads", pads, 2 * rank, 0)?,
+            None => vec![0; 2 * rank],
+        };
+        Ok((or_ones("strides", &self.strides)?, or_ones("dilations", &self.dilations)?, pads))
+    }
+
+    /// Fits the window of a transposed convolution: for each spatial axis (stride, dilation, the pad before, the
+    /// output's size). `extra` is the attribute output_padding, `wanted` the attribute output_shape.
+    pub(super) fn fit_transposed(
+        &self,
+        input: &[usize],
+        weights: &[usize],
+        extra: Option<&[i64]>,
+        wanted: Option<&[i64]>,
+    ) -> Result<Vec<Spread>> {
+        let rank = input.len().saturating_sub(2);
+        check_rank(rank, input)?;
+        let (strides, dilations, pads) = self.steps(rank)?;
+        let extra = match extra {
+            Some(extra) => sizes("output_padding", extra, rank, 0)?,
+            None => vec![0; rank],
+        };
+        let wanted = match wanted {
+            // Some exporters write batch and channels too.
+            Some(list) if list.len() == rank + 2 => Some(sizes("output_shape", &list[2..], rank, 1)?),
+            Some(list) => Some(sizes("output_shape", list, rank, 1)?),
+            None => None,
+        };
+        (0..rank)
+            .map(|axis| {
+                let (stride, dilation) = (strides[axis], dilations[axis]);
+                // What all windows together cover.
+                let full = stride.saturating_mul(input[2 + axis].saturating_sub(1))
+                    + extra[axis]
+                    + dilation.saturating_mul(weights[axis].saturating_sub(1))
+                    + 1;
+                let same = matches!(self.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
+                let size = match &wanted {
+                    Some(wanted) => Some(wanted[axis]),
+                    None if same => Some(input[2 + axis].saturating_mul(stride)),
+                    None => None,
+                };
+                let (before, output) = match size {
+                    Some(size) => {
+                        let total = full as isize - size as isize;
+                        let (less, more) = (total.div_euclid(2), total - total.div_euclid(2));
+                        let upper = self.auto_pad == AutoPad::SameUpper;
+                        (if upper { less } else { more }, Some(size))
+                    }
+                    None if self.auto_pad == AutoPad::Valid => (0, Some(full)),
+                    None => {
+                        let (begin, end) = (pads[axis], pads[axis + rank]);
+                        (begin as isize, full.checked_sub(begin + end).filter(|&n| n > 0))
+                    }
+                };
+                let output = output.ok_or_else(|| {
+                    Error::new("the pads of a transposed convolution leave nothing")
+                        .expected(format!("less than {full} along spatial axis {axis}"))
+                        .got(format!("{}", pads[axis] + pads[axis + rank]))
+                })?;
+                Ok(Spread { stride, dilation, before, output })
+            })
+            .collect()
+    }
+}
+
+/// One axis of a transposed convolution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spread {
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    /// Taken off the start of what the windows cover; negative puts zeros there.
+    pub(super) before: isize,
+    pub(super) output: usize,
 }
 
 impl Windowed {
     /// The output's shape for an input of this rank.
-    pub(super) fn output(&self, batch: usize, channels: usize, rank: usize) -> Vec<usize> {
+    pub(super) fn shape(&self, batch: usize, channels: usize, rank: usize) -> Vec<usize> {
         let mut shape = vec![batch, channels];
-        shape.extend(&self.out_hw[4 - rank..]);
+        shape.extend(&self.output[5 - rank..]);
         shape
     }
+}
+
+/// Height and width of a triple.
+pub(super) fn plane(triple: [usize; 3]) -> [usize; 2] {
+    [triple[1], triple[2]]
+}
+
+fn check_rank(rank: usize, input: &[usize]) -> Result<()> {
+    if (1..=3).contains(&rank) {
+        return Ok(());
+    }
+    Err(Error::new(format!("a window over {rank} spatial axes is not supported"))
+        .expected("N×C×W, N×C×H×W or N×C×D×H×W")
+        .got(show(input)))
 }
 
 fn sizes(name: &str, list: &[i64], len: usize, least: i64) -> Result<Vec<usize>> {

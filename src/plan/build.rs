@@ -178,18 +178,6 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let inputs = facts.inputs(graph, id);
-        for (value, fact) in node.inputs.iter().zip(&inputs.facts) {
-            if let (Some(value), Some(fact)) = (value, fact)
-                && fact.value.is_none()
-                && !fact.dtype.is_float()
-            {
-                return Err(Error::new(
-                    "integers that are computed while the network runs are not supported",
-                )
-                .expected("float values, and integers that are known before the run")
-                .got(format!("\"{}\" of type {:?}", graph.name(*value), fact.dtype)));
-            }
-        }
         let (fused, end) = self.fused(id);
         let outputs = facts.outputs(graph, id);
         let mut lowering = Lowering::new(inputs, &outputs);

@@ -13,7 +13,6 @@ use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::channel_stats::ChannelStats;
 use crate::ops::Layer;
 use crate::plan::Probe;
-use crate::tensor::strides;
 
 /// A layer and the values at which its outputs are watched.
 #[derive(Clone, Debug)]
@@ -75,18 +74,17 @@ fn weight_stats(facts: &Facts, taps: &LayerTaps) -> Result<WeightStats> {
     let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
     let tensor = tensor.ok_or_else(|| Error::new("the weights are not constant"))?;
     let data = tensor.floats()?;
-    let axis = place(taps.layer.filters, tensor.shape.len());
-    let (filters, step) = (tensor.shape[axis], strides(&tensor.shape)[axis] as usize);
+    let filters = taps.layer.out_channels(&tensor.shape);
     let mut sums = vec![(0.0f64, 0.0f64, 0.0f64); filters];
     for (i, &w) in data.iter().enumerate() {
-        let (w, s) = (f64::from(w), &mut sums[(i / step) % filters]);
+        let (w, s) = (f64::from(w), &mut sums[taps.layer.channel_of(&tensor.shape, i)]);
         *s = (s.0 + w, s.1 + w.abs(), s.2 + w * w);
     }
     let n = (data.len() / filters.max(1)) as f64;
     let mean: Vec<f64> = sums.iter().map(|s| s.0 / n).collect();
     let mut variance = vec![0.0; filters];
     for (i, &w) in data.iter().enumerate() {
-        let filter = (i / step) % filters;
+        let filter = taps.layer.channel_of(&tensor.shape, i);
         let d = f64::from(w) - mean[filter];
         variance[filter] += d * d / n;
     }

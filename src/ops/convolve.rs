@@ -1,0 +1,195 @@
+//! The one way to the convolution kernels, for Conv, ConvTranspose, Gemm and MatMul: fused scales folded
+//! into the weights, depth folded into channels, weights too large for a binding split.
+
+use std::sync::Arc;
+
+use super::lower::{Lowering, Slot};
+use super::moving::strided;
+use super::window::{Windowed, plane};
+use crate::error::{Error, Result};
+use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::depthwise::Depthwise;
+use crate::kernels::fill::Fill;
+
+/// The weights (input 1) with what is fused folded in, and the bias (input 2, zeros where absent).
+/// `axis` is the weights' axis of output channels.
+pub(super) fn weights_and_bias(
+    l: &Lowering,
+    out_channels: usize,
+    axis: usize,
+) -> Result<(Arc<Vec<f32>>, Arc<Vec<f32>>)> {
+    let weights =
+        l.inputs.constant(1, "the weights")?.ok_or_else(|| Error::new("the weights are missing"))?;
+    let bias = match l.inputs.constant(2, "the bias")? {
+        Some(bias) => bias.floats()?.clone(),
+        None => Arc::new(vec![0.0; out_channels]),
+    };
+    fold(weights.floats()?.clone(), bias, &weights.shape, axis, l)
+}
+
+/// Folds `y = scale·x + shift` a channel into weights and bias, in `f64`.
+pub(super) fn fold(
+    weights: Arc<Vec<f32>>,
+    bias: Arc<Vec<f32>>,
+    shape: &[usize],
+    axis: usize,
+    l: &Lowering,
+) -> Result<(Arc<Vec<f32>>, Arc<Vec<f32>>)> {
+    let Some((scale, shift)) = &l.fused.scale_shift else {
+        return Ok((weights, bias));
+    };
+    let inner: usize = shape[axis + 1..].iter().product();
+    let folded = weights
+        .iter()
+        .enumerate()
+        .map(|(i, &w)| (f64::from(w) * scale[(i / inner.max(1)) % shape[axis]]) as f32)
+        .collect();
+    let bias = bias
+        .iter()
+        .zip(scale.iter().zip(shift))
+        .map(|(&b, (scale, shift))| (f64::from(b) * scale + shift) as f32)
+        .collect();
+    Ok((Arc::new(folded), Arc::new(bias)))
+}
+
+/// A convolution of a value with constant weights `[out_channels, in_channels / groups, …kernel]`.
+pub(super) struct Convolution {
+    pub(super) batch: usize,
+    pub(super) in_channels: usize,
+    pub(super) out_channels: usize,
+    pub(super) groups: usize,
+    pub(super) window: Windowed,
+}
+
+impl Convolution {
+    /// Emits it, from `source` to the node's first output, with the activation that is fused.
+    pub(super) fn emit(
+        &self,
+        l: &mut Lowering,
+        source: Slot,
+        weights: Arc<Vec<f32>>,
+        bias: Arc<Vec<f32>>,
+    ) -> Result<()> {
+        let w = &self.window;
+        if w.input[0] == 1 && w.kernel[0] == 1 && w.output[0] == 1 {
+            self.flat(l, source, weights, bias);
+            return Ok(());
+        }
+        self.deep(l, source, weights, bias)
+    }
+
+    fn flat(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
+        let w = &self.window;
+        if self.groups > 1 && self.groups == self.in_channels {
+            let kernel = Depthwise {
+                batch: self.batch,
+                channels: self.in_channels,
+                multiplier: self.out_channels / self.in_channels,
+                in_hw: plane(w.input),
+                out_hw: plane(w.output),
+                kernel: plane(w.kernel),
+                stride: plane(w.stride),
+                dilation: plane(w.dilation),
+                pad: plane(w.pad_begin),
+                activation: l.fused.activation,
+            };
+            l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], Slot::Output(0));
+            return;
+        }
+        let kernel = self.planar(l, self.batch, 1);
+        split_filters(l, kernel, (source, weights, bias), Slot::Output(0));
+    }
+
+    /// The kernel over planes, with `folded` depths of each channel as channels of their own.
+    fn planar(&self, l: &Lowering, batch: usize, folded: usize) -> ConvKernel {
+        let w = &self.window;
+        ConvKernel {
+            batch,
+            groups: self.groups,
+            in_channels: self.in_channels * folded,
+            out_channels: self.out_channels,
+            in_hw: plane(w.input),
+            out_hw: plane(w.output),
+            kernel: plane(w.kernel),
+            stride: plane(w.stride),
+            dilation: plane(w.dilation),
+            pad: plane(w.pad_begin),
+            out_offset: 0,
+            out_total: self.out_channels,
+            activation: l.fused.activation,
+        }
+    }
+
+    /// Three dimensions by two: the depths under the window's taps become channels (weights stand in that
+    /// order already), and every depth of the output an image.
+    fn deep(
+        &self,
+        l: &mut Lowering,
+        source: Slot,
+        weights: Arc<Vec<f32>>,
+        bias: Arc<Vec<f32>>,
+    ) -> Result<()> {
+        let w = &self.window;
+        let ([depth, height, width], [out_depth, out_height, out_width]) = (w.input, w.output);
+        let (taps, area, out_area) = (w.kernel[0], height * width, out_height * out_width);
+        let (n, c, m) = (self.batch, self.in_channels, self.out_channels);
+        let len = n * out_depth * c * taps * area;
+        let unfolded = l.temp(len);
+        if w.pad_begin[0] > 0 || w.pad_end[0] > 0 {
+            l.call(Fill { len, value: 0.0 }, vec![], unfolded.clone());
+        }
+        for tap in 0..taps {
+            let shift = (tap * w.dilation[0]) as isize - w.pad_begin[0] as isize;
+            let at = |o: usize| (o * w.stride[0]) as isize + shift;
+            let real = |o: &usize| (0..depth as isize).contains(&at(*o));
+            let Some(first) = (0..out_depth).find(real) else { continue };
+            let count = (first..out_depth).take_while(real).count();
+            let from = (c * depth * area, w.stride[0] * area, depth * area);
+            let to = (out_depth * c * taps * area, c * taps * area, taps * area);
+            let walk = |(a, b, c): (usize, usize, usize)| vec![a as isize, b as isize, c as isize, 1];
+            let copy = strided(
+                &[n, count, c, area],
+                (n * c * depth * area, at(first) as usize * area, walk(from)),
+                (len, first * to.1 + tap * area, walk(to)),
+            )?;
+            l.call(copy, vec![source.clone()], unfolded.clone());
+        }
+        let kernel = self.planar(l, n * out_depth, taps);
+        let made = if out_depth == 1 { Slot::Output(0) } else { l.temp(n * out_depth * m * out_area) };
+        split_filters(l, kernel, (unfolded, weights, bias), made.clone());
+        if out_depth > 1 {
+            let len = n * out_depth * m * out_area;
+            let (p, d) = (out_area as isize, out_depth as isize);
+            let copy = strided(
+                &[n, out_depth, m, out_area],
+                (len, 0, vec![d * m as isize * p, m as isize * p, p, 1]),
+                (len, 0, vec![m as isize * d * p, p, d * p, 1]),
+            )?;
+            l.call(copy, vec![made], Slot::Output(0));
+        }
+        Ok(())
+    }
+}
+
+/// Emits a convolution; where its weights are larger than one binding, in parts of output channels.
+pub(super) fn split_filters(
+    l: &mut Lowering,
+    kernel: ConvKernel,
+    (source, weights, bias): (Slot, Arc<Vec<f32>>, Arc<Vec<f32>>),
+    target: Slot,
+) {
+    // The shader reads filters padded to whole tiles of 8.
+    let filter = (weights.len() / kernel.out_channels.max(1)).max(1);
+    let part = (l.max_constant / filter / 8 * 8).max(8);
+    if kernel.groups > 1 || kernel.out_channels <= part {
+        l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], target);
+        return;
+    }
+    for first in (0..kernel.out_channels).step_by(part) {
+        let last = (first + part).min(kernel.out_channels);
+        let call = ConvKernel { out_channels: last - first, out_offset: first, ..kernel.clone() };
+        let weights = Arc::new(weights[first * filter..last * filter].to_vec());
+        let bias = Arc::new(bias[first..last].to_vec());
+        l.call(call, vec![source.clone(), Slot::Constant(weights), Slot::Constant(bias)], target.clone());
+    }
+}

@@ -1,0 +1,204 @@
+//! Einsum of one or two operands: sums, permutations, and a batched matrix product between them.
+
+use std::collections::BTreeSet;
+
+use super::lower::{Lowering, Slot};
+use super::moving::strided;
+use super::{Build, Operator};
+use crate::dye::flow::Flow;
+use crate::error::{Error, Result};
+use crate::fact::{Fact, Inputs};
+use crate::kernels::activation::Activation;
+use crate::kernels::matmul::MatMul;
+use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::tensor::{show, strides};
+
+#[derive(Debug)]
+struct Einsum {
+    equation: String,
+}
+
+/// Builds an Einsum.
+pub(super) fn einsum(build: &Build) -> Result<Box<dyn Operator>> {
+    let equation = build.attrs.string("equation")?.unwrap_or_default();
+    Ok(Box::new(Einsum { equation: equation.chars().filter(|c| !c.is_whitespace()).collect() }))
+}
+
+/// The labels of each operand and of the output, and every label's size.
+struct Terms {
+    operands: Vec<Vec<char>>,
+    output: Vec<char>,
+    sizes: Vec<(char, usize)>,
+}
+
+/// Stand for the axes of an ellipsis, the last one first.
+const ELLIPSIS: [char; 6] = ['0', '1', '2', '3', '4', '5'];
+
+impl Terms {
+    fn of(equation: &str, inputs: &Inputs) -> Result<Self> {
+        let bad = |why: &str| Error::new(format!("an Einsum {why}")).got(equation.to_owned());
+        let (left, right) = match equation.split_once("->") {
+            Some((left, right)) => (left, Some(right)),
+            None => (equation, None),
+        };
+        let mut terms = Self { operands: vec![], output: vec![], sizes: vec![] };
+        let mut ellipsis = 0;
+        for (i, term) in left.split(',').enumerate() {
+            let shape = &inputs.get(i)?.shape;
+            let letters = term.chars().filter(|c| c.is_alphabetic()).count();
+            let axes = shape.len().saturating_sub(letters).min(ELLIPSIS.len());
+            let labels = expand(term, axes);
+            if labels.len() != shape.len() {
+                return Err(bad("whose terms do not fit its inputs").expected(show(shape)));
+            }
+            if labels.iter().collect::<BTreeSet<_>>().len() != labels.len() {
+                return Err(bad("of a diagonal is not supported"));
+            }
+            for (&label, &size) in labels.iter().zip(shape) {
+                match terms.sizes.iter().find(|s| s.0 == label) {
+                    None => terms.sizes.push((label, size)),
+                    Some(&(_, other)) if other == size => {}
+                    Some(&(_, other)) => {
+                        return Err(bad("whose axes differ in size")
+                            .expected(format!("{other} along {label}"))
+                            .got(size.to_string()));
+                    }
+                }
+            }
+            if term.contains("...") {
+                ellipsis = ellipsis.max(axes);
+            }
+            terms.operands.push(labels);
+        }
+        if terms.operands.len() != inputs.facts.len() || !(1..=2).contains(&terms.operands.len()) {
+            return Err(bad("of more than two operands is not supported").expected("one or two"));
+        }
+        terms.output = match right {
+            Some(right) => expand(right, ellipsis),
+            None => {
+                // What occurs once, in alphabetical order, after the ellipsis.
+                let all: Vec<char> = terms.operands.concat();
+                let once = |c: &char| all.iter().filter(|o| *o == c).count() == 1 && c.is_alphabetic();
+                let letters: BTreeSet<char> = all.iter().copied().filter(once).collect();
+                ELLIPSIS[..ellipsis].iter().rev().copied().chain(letters).collect()
+            }
+        };
+        match terms.output.iter().find(|c| terms.size(**c) == 0) {
+            Some(_) => Err(bad("whose output has an axis that no input has")),
+            None => Ok(terms),
+        }
+    }
+
+    fn size(&self, label: char) -> usize {
+        self.sizes.iter().find(|s| s.0 == label).map_or(0, |s| s.1)
+    }
+
+    fn shape(&self, labels: &[char]) -> Vec<usize> {
+        labels.iter().map(|&c| self.size(c)).collect()
+    }
+
+    fn count(&self, labels: &[char]) -> usize {
+        self.shape(labels).iter().product()
+    }
+}
+
+fn expand(term: &str, ellipsis: usize) -> Vec<char> {
+    let inside: String = ELLIPSIS[..ellipsis].iter().rev().collect();
+    term.replace("...", &inside).chars().collect()
+}
+
+/// A value with its axes in another order.
+fn permute(
+    l: &mut Lowering,
+    terms: &Terms,
+    from: &[char],
+    to: &[char],
+    source: Slot,
+    target: Slot,
+) -> Result<()> {
+    let own = strides(&terms.shape(from));
+    let shape = terms.shape(to);
+    let walk = to.iter().filter_map(|c| from.iter().position(|f| f == c)).map(|a| own[a]).collect();
+    let len = shape.iter().product();
+    let copy = strided(&shape, (len, 0, walk), (len, 0, strides(&shape)))?;
+    l.call(copy, vec![source], target);
+    Ok(())
+}
+
+/// Operand `i` with its axes in the order `kept`, what is not among them summed up.
+fn arranged(l: &mut Lowering, terms: &Terms, i: usize, kept: &[char]) -> Result<Slot> {
+    let own = terms.operands[i].clone();
+    let gone: Vec<char> = own.iter().copied().filter(|c| !kept.contains(c)).collect();
+    let order: Vec<char> = kept.iter().chain(&gone).copied().collect();
+    let mut slot = Slot::Input(i);
+    if order != own {
+        let moved = l.temp(terms.count(&own));
+        permute(l, terms, &own, &order, slot, moved.clone())?;
+        slot = moved;
+    }
+    if !gone.is_empty() {
+        let summed = l.temp(terms.count(kept));
+        let kernel =
+            Reduce { op: ReduceOp::Sum, outer: terms.count(kept), axis: terms.count(&gone), inner: 1 };
+        l.call(kernel, vec![slot], summed.clone());
+        slot = summed;
+    }
+    Ok(slot)
+}
+
+impl Operator for Einsum {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let terms = Terms::of(&self.equation, inputs)?;
+        Ok(vec![inputs.get(0)?.with_shape(&terms.shape(&terms.output))])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let terms = Terms::of(&self.equation, &l.inputs)?;
+        let output = terms.output.clone();
+        let [a, b] = match terms.operands.as_slice() {
+            [_] => {
+                let slot = arranged(l, &terms, 0, &output)?;
+                l.alias(0, slot);
+                return Ok(());
+            }
+            [a, b] => [a.clone(), b.clone()],
+            _ => return Err(Error::new("an Einsum of more than two operands")),
+        };
+        let both = |c: &char| a.contains(c) && b.contains(c);
+        let pick = |from: &[char], f: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| f(c)).collect();
+        let batch: Vec<char> = pick(&output, &both);
+        let rows: Vec<char> = pick(&output, &|c| a.contains(c) && !b.contains(c));
+        let columns: Vec<char> = pick(&output, &|c| b.contains(c) && !a.contains(c));
+        let inner: Vec<char> = pick(&a, &|c| b.contains(c) && !output.contains(c));
+        let left = arranged(l, &terms, 0, &[batch.as_slice(), &rows, &inner].concat())?;
+        let right = arranged(l, &terms, 1, &[batch.as_slice(), &inner, &columns].concat())?;
+        let kernel = MatMul {
+            batch: terms.count(&batch),
+            m: terms.count(&rows),
+            k: terms.count(&inner),
+            n: terms.count(&columns),
+            a_batched: true,
+            b_batched: true,
+            activation: Activation::None,
+        };
+        let order = [batch.as_slice(), &rows, &columns].concat();
+        let made = if order == output { Slot::Output(0) } else { l.temp(terms.count(&output)) };
+        l.call(kernel, vec![left, right], made.clone());
+        if order != output {
+            permute(l, &terms, &order, &output, made, Slot::Output(0))?;
+        }
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        flow.freeze_all("multiplies computed tensors");
+        Ok(())
+    }
+
+    fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
+        match Terms::of(&self.equation, inputs) {
+            Ok(terms) if terms.operands.len() == 2 => terms.sizes.iter().map(|s| s.1 as u64).product(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Elements picked or replaced by tables of indices: GatherElements, GatherND, ScatterElements, ScatterND.
+//!
+//! With constant indices all of them are one pick from a flat array: a table says for every element of
+//! the output where it comes from.
+
+use std::sync::Arc;
+
+use super::lower::{Lowering, Slot};
+use super::moving::{carry, strided};
+use super::rank::{MOST_INDICES, around};
+use super::{Build, Operator};
+use crate::dye::flow::Flow;
+use crate::error::{Error, Result};
+use crate::fact::{Fact, Inputs, axis};
+use crate::kernels::gather::Gather;
+use crate::tensor::{show, strides};
+
+fn refuse_reduction(build: &Build) -> Result<()> {
+    match build.attrs.string("reduction")?.as_deref() {
+        None | Some("none") => Ok(()),
+        Some(other) => Err(Error::new("a scatter that reduces is not supported")
+            .expected("reduction = none")
+            .got(other.to_owned())),
+    }
+}
+
+#[derive(Debug)]
+struct GatherElements {
+    axis: i64,
+}
+
+/// Builds a GatherElements.
+pub(super) fn gather_elements(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(GatherElements { axis: build.attrs.int_or("axis", 0)? }))
+}
+
+impl Operator for GatherElements {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let (x, indices) = (inputs.get(0)?, inputs.get(1)?);
+        let at = axis(self.axis, x.shape.len())?;
+        around(&x.shape, at)?;
+        let fits = x.shape.len() == indices.shape.len()
+            && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a]);
+        if !fits {
+            return Err(Error::new("the indices of GatherElements do not fit")
+                .expected(format!("{} but for axis {at}", show(&x.shape)))
+                .got(show(&indices.shape)));
+        }
+        Ok(vec![x.with_shape(&indices.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (x, indices) = (l.inputs.get(0)?.shape.clone(), l.shape(0));
+        let at = axis(self.axis, x.len())?;
+        // Where the indices cover less than the tensor, only that part of it is looked at.
+        let mut part = indices.to_vec();
+        part[at] = x[at];
+        let mut source = Slot::Input(0);
+        if part != x {
+            let (src, len) = (x.iter().product(), part.iter().product());
+            source = l.temp(len);
+            l.call(
+                strided(&part, (src, 0, strides(&x)), (len, 0, strides(&part)))?,
+                vec![Slot::Input(0)],
+                source.clone(),
+            );
+        }
+        let (outer, axis, inner) = around(&part, at)?;
+        let kernel = Gather { outer, axis, count: indices[at], inner, own: true };
+        l.call(kernel, vec![source, Slot::Input(1)], Slot::Output(0));
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        carry(self, flow)
+    }
+}
+
+/// A flat pick: for every element of the output its place among those of the data, and after them those
+/// of the updates.
+fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>) -> Result<()> {
+    let total = data + updates.unwrap_or(0);
+    if total > MOST_INDICES {
+        return Err(Error::new("a tensor with more elements than a table of indices can tell apart")
+            .expected(format!("at most {MOST_INDICES}"))
+            .got(total.to_string()));
+    }
+    let mut source = Slot::Input(0);
+    if let Some(count) = updates {
+        source = l.temp(total);
+        l.call(
+            strided(&[data], (data, 0, vec![1]), (total, 0, vec![1]))?,
+            vec![Slot::Input(0)],
+            source.clone(),
+        );
+        l.call(
+            strided(&[count], (count, 0, vec![1]), (total, data, vec![1]))?,
+            vec![Slot::Input(2)],
+            source.clone(),
+        );
+    }
+    let kernel = Gather { outer: 1, axis: total, count: table.len(), inner: 1, own: false };
+    let table = Slot::Constant(Arc::new(table.into_iter().map(|i| i as f32).collect()));
+    l.call(kernel, vec![source, table], Slot::Output(0));
+    Ok(())
+}
+
+/// An index of an axis that may be negative.
+fn place(index: i64, size: usize) -> Result<usize> {
+    axis(index, size).map_err(|e| e.context("an index of a gather or scatter"))
+}
+
+#[derive(Debug)]
+struct GatherNd {
+    batch_dims: usize,
+}
+
+/// Builds a GatherND.
+pub(super) fn gather_nd(build: &Build) -> Result<Box<dyn Operator>> {
+    let batch = build.attrs.int_or("batch_dims", 0)?;
+    let batch_dims = usize::try_from(batch).map_err(|_| Error::new("a negative batch_dims"))?;
+    Ok(Box::new(GatherNd { batch_dims }))
+}
+
+impl GatherNd {
+    /// (elements before the batch's data, the axes that an index tuple names, the shape of what it picks).
+    fn split(&self, inputs: &Inputs) -> Result<(usize, Vec<usize>, Vec<usize>, Vec<usize>)> {
+        let (x, indices) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
+        let misfit = || {
+            Error::new("the indices of GatherND do not fit")
+                .expected(format!("tuples over the axes of {} after {}", show(x), self.batch_dims))
+                .got(show(indices))
+        };
+        let (&tuple, lead) = indices.split_last().ok_or_else(misfit)?;
+        let b = self.batch_dims;
+        if tuple == 0 || b > lead.len() || b + tuple > x.len() || x[..b] != lead[..b] {
+            return Err(misfit());
+        }
+        let shape = [lead, &x[b + tuple..]].concat();
+        Ok((x[..b].iter().product(), x[b..b + tuple].to_vec(), x[b + tuple..].to_vec(), shape))
+    }
+}
+
+impl Operator for GatherNd {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        Ok(vec![inputs.get(0)?.with_shape(&self.split(inputs)?.3)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (batches, axes, rest, _) = self.split(&l.inputs)?;
+        let indices = l.inputs.ints(1, "the indices of GatherND")?.unwrap_or_default();
+        let (inner, steps) = (rest.iter().product::<usize>(), strides(&axes));
+        let box_len = axes.iter().product::<usize>();
+        let tuples = indices.len() / axes.len();
+        let mut table = Vec::with_capacity(tuples * inner);
+        for (t, tuple) in indices.chunks(axes.len()).enumerate() {
+            let batch = t * batches / tuples.max(1);
+            let mut at = batch * box_len;
+            for ((&index, &size), &step) in tuple.iter().zip(&axes).zip(&steps) {
+                at += place(index, size)? * step as usize;
+            }
+            table.extend(at * inner..(at + 1) * inner);
+        }
+        pick(l, batches * box_len * inner, None, table)
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        carry(self, flow)
+    }
+}
+
+#[derive(Debug)]
+enum Scatter {
+    Elements { axis: i64 },
+    Nd,
+}
+
+/// Builds a ScatterElements, or a Scatter of old opsets.
+pub(super) fn scatter_elements(build: &Build) -> Result<Box<dyn Operator>> {
+    refuse_reduction(build)?;
+    Ok(Box::new(Scatter::Elements { axis: build.attrs.int_or("axis", 0)? }))
+}
+
+/// Builds a ScatterND.
+pub(super) fn scatter_nd(build: &Build) -> Result<Box<dyn Operator>> {
+    refuse_reduction(build)?;
+    Ok(Box::new(Scatter::Nd))
+}
+
+impl Operator for Scatter {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let (x, indices, updates) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+        let fits = match self {
+            Self::Elements { axis: a } => {
+                let at = axis(*a, x.shape.len())?;
+                indices.shape == updates.shape
+                    && indices.shape.len() == x.shape.len()
+                    && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a])
+            }
+            Self::Nd => match indices.shape.split_last() {
+                Some((&tuple, lead)) => {
+                    tuple <= x.shape.len() && [lead, &x.shape[tuple..]].concat() == updates.shape
+                }
+                None => false,
+            },
+        };
+        if !fits {
+            return Err(Error::new("indices and updates of a scatter do not fit its data")
+                .expected(show(&x.shape))
+                .got(format!("indices {}, updates {}", show(&indices.shape), show(&updates.shape))));
+        }
+        Ok(vec![x.with_shape(&x.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (x, shape) = (l.inputs.get(0)?.shape.clone(), l.inputs.get(1)?.shape.clone());
+        let indices = l.inputs.ints(1, "the indices of a scatter")?.unwrap_or_default();
+        let len: usize = x.iter().product();
+        let mut table: Vec<usize> = (0..len).collect();
+        let steps = strides(&x);
+        let count: usize = l.inputs.get(2)?.shape.iter().product();
+        match self {
+            Self::Elements { axis: a } => {
+                let at = axis(*a, x.len())?;
+                let own = strides(&shape);
+                for (u, &index) in indices.iter().enumerate() {
+                    let coordinate = |a: usize| u / own[a] as usize % shape[a];
+                    let target: usize = (0..x.len())
+                        .map(|a| {
+                            let i = if a == at { place(index, x[a])? } else { coordinate(a) };
+                            Ok(i * steps[a] as usize)
+                        })
+                        .sum::<Result<usize>>()?;
+                    table[target] = len + u;
+                }
+            }
+            Self::Nd => {
+                let tuple = shape.last().copied().unwrap_or(0).max(1);
+                let inner: usize = x[tuple.min(x.len())..].iter().product();
+                for (t, indices) in indices.chunks(tuple).enumerate() {
+                    let mut target = 0;
+                    for (a, &index) in indices.iter().enumerate() {
+                        target += place(index, x[a])? * steps[a] as usize;
+                    }
+                    (0..inner).for_each(|i| table[target + i] = len + t * inner + i);
+                }
+            }
+        }
+        pick(l, len, Some(count), table)
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        carry(self, flow)
+    }
+}

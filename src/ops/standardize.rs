@@ -1,0 +1,307 @@
+//! Normalizations by the statistics of the very input: InstanceNormalization, GroupNormalization,
+//! LayerNormalization, RMSNormalization, MeanVarianceNormalization, LpNormalization.
+//!
+//! What they normalise over mixes: channels that stand there together may not go one by one.
+
+use std::sync::Arc;
+
+use super::lower::{Lowering, Slot};
+use super::moving::strided;
+use super::{Build, Operator};
+use crate::dye::flow::{Flow, Role};
+use crate::error::{Error, Result};
+use crate::fact::{Fact, Inputs, axis, broadcast};
+use crate::kernels::activation::Activation;
+use crate::kernels::affine::Affine;
+use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::normalize::Normalize;
+use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::tensor::{show, strides};
+
+/// Scale and bias, where they are given, of each of `channels`.
+fn affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), from: Slot) -> Result<()> {
+    let one = |l: &Lowering, i: usize, default: f32| match l.inputs.optional(i) {
+        Some(fact) if fact.shape.iter().product::<usize>() == channels => Ok(Slot::Input(i)),
+        Some(fact) => Err(Error::new("scale or bias does not fit the channels")
+            .expected(channels.to_string())
+            .got(show(&fact.shape))),
+        None => Ok(Slot::Constant(Arc::new(vec![default; channels]))),
+    };
+    let (scale, bias) = (one(l, 1, 1.0)?, one(l, 2, 0.0)?);
+    let kernel = Affine { outer, channels, inner, activation: Activation::None };
+    l.call(kernel, vec![from, scale, bias], Slot::Output(0));
+    Ok(())
+}
+
+fn ranked(inputs: &Inputs) -> Result<(usize, usize, usize)> {
+    match inputs.get(0)?.shape.as_slice() {
+        [n, c, rest @ ..] => Ok((*n, *c, rest.iter().product())),
+        other => Err(Error::new("a tensor without a channel axis").expected("N×C×…").got(show(other))),
+    }
+}
+
+#[derive(Debug)]
+struct Instance {
+    epsilon: f32,
+}
+
+/// Builds an InstanceNormalization.
+pub(super) fn instance_norm(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Instance { epsilon: build.attrs.float_or("epsilon", 1e-5)? }))
+}
+
+impl Operator for Instance {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        ranked(inputs)?;
+        let x = inputs.get(0)?;
+        Ok(vec![x.with_shape(&x.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (n, c, inner) = ranked(&l.inputs)?;
+        let normal = l.temp(n * c * inner);
+        let kernel = Normalize { rows: n * c, len: inner, epsilon: self.epsilon, centred: true };
+        l.call(kernel, vec![Slot::Input(0)], normal.clone());
+        affine(l, (n, c, inner), normal)
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let x = flow.dyed(0);
+        if x.varying().iter().any(|&a| a > 1) {
+            flow.freeze(x.labels(), "normalises over several channels at once");
+        }
+        let labels = flow.along(0, 1);
+        flow.cut(1, 0, &labels, Role::Passenger);
+        flow.cut(2, 0, &labels, Role::Passenger);
+        flow.set(0, x);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Group {
+    epsilon: f32,
+    groups: usize,
+    /// Up to opset 20 scale and bias are one a group.
+    by_group: bool,
+}
+
+/// Builds a GroupNormalization.
+pub(super) fn group_norm(build: &Build) -> Result<Box<dyn Operator>> {
+    let groups = build.attrs.int_or("num_groups", 0)?;
+    let groups = usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
+        Error::new("the attribute num_groups does not fit").expected("1 or more").got(groups.to_string())
+    })?;
+    Ok(Box::new(Group {
+        epsilon: build.attrs.float_or("epsilon", 1e-5)?,
+        groups,
+        by_group: build.opset < 21,
+    }))
+}
+
+impl Operator for Group {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let (_, c, _) = ranked(inputs)?;
+        if c % self.groups != 0 {
+            return Err(Error::new("channels that num_groups does not divide")
+                .expected(format!("a multiple of {}", self.groups))
+                .got(c.to_string()));
+        }
+        let x = inputs.get(0)?;
+        Ok(vec![x.with_shape(&x.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let (n, c, inner) = ranked(&l.inputs)?;
+        let len = c / self.groups * inner;
+        let normal = l.temp(n * c * inner);
+        let kernel = Normalize { rows: n * self.groups, len, epsilon: self.epsilon, centred: true };
+        l.call(kernel, vec![Slot::Input(0)], normal.clone());
+        let layout = if self.by_group { (n, self.groups, len) } else { (n, c, inner) };
+        affine(l, layout, normal)
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let x = flow.dyed(0);
+        flow.freeze(x.labels(), "normalises over the channels of a group");
+        flow.set(0, x);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct LayerNorm {
+    epsilon: f32,
+    axis: i64,
+    centred: bool,
+}
+
+/// Builds a LayerNormalization.
+pub(super) fn layer_norm(build: &Build) -> Result<Box<dyn Operator>> {
+    layer(build, true)
+}
+
+/// Builds an RMSNormalization.
+pub(super) fn rms_norm(build: &Build) -> Result<Box<dyn Operator>> {
+    layer(build, false)
+}
+
+fn layer(build: &Build, centred: bool) -> Result<Box<dyn Operator>> {
+    if build.outputs > 1 {
+        return Err(Error::new("the mean and deviation of LayerNormalization are not supported as outputs")
+            .expected("one output")
+            .got(build.outputs.to_string()));
+    }
+    Ok(Box::new(LayerNorm {
+        epsilon: build.attrs.float_or("epsilon", 1e-5)?,
+        axis: build.attrs.int_or("axis", -1)?,
+        centred,
+    }))
+}
+
+impl Operator for LayerNorm {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let x = inputs.get(0)?;
+        axis(self.axis, x.shape.len())?;
+        for i in 1..inputs.facts.len() {
+            if let Some(fact) = inputs.optional(i)
+                && broadcast(&x.shape, &fact.shape)? != x.shape
+            {
+                return Err(Error::new("scale or bias does not broadcast to the input")
+                    .expected(show(&x.shape))
+                    .got(show(&fact.shape)));
+            }
+        }
+        Ok(vec![x.with_shape(&x.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let shape = l.inputs.get(0)?.shape.clone();
+        let at = axis(self.axis, shape.len())?;
+        let (rows, len) = (shape[..at].iter().product::<usize>(), shape[at..].iter().product::<usize>());
+        let steps: Vec<(usize, BinaryOp)> = [(1, BinaryOp::Mul), (2, BinaryOp::Add)]
+            .into_iter()
+            .filter(|&(i, _)| l.inputs.optional(i).is_some())
+            .collect();
+        let target = |l: &mut Lowering, last: bool| if last { Slot::Output(0) } else { l.temp(rows * len) };
+        let mut from = target(l, steps.is_empty());
+        let kernel = Normalize { rows, len, epsilon: self.epsilon, centred: self.centred };
+        l.call(kernel, vec![Slot::Input(0)], from.clone());
+        for (k, &(i, op)) in steps.iter().enumerate() {
+            let to = target(l, k + 1 == steps.len());
+            let kernel = Binary::new(op, &shape, &l.inputs.get(i)?.shape, Activation::None)
+                .ok_or_else(|| Error::new("scale or bias does not broadcast to the input"))?;
+            l.call(kernel, vec![from, Slot::Input(i)], to.clone());
+            from = to;
+        }
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let x = flow.dyed(0);
+        let at = axis(self.axis, x.shape.len())?;
+        if x.varying().iter().any(|&a| a >= at) {
+            flow.freeze(x.labels(), "normalises over channels");
+        }
+        flow.pointwise();
+        Ok(())
+    }
+}
+
+/// Normalizations over any axes, without parameters.
+#[derive(Debug)]
+enum Over {
+    /// MeanVarianceNormalization, whose axes default to all but the channels.
+    MeanVariance { axes: Vec<i64> },
+    /// LpNormalization.
+    Lp { axis: i64, op: ReduceOp },
+}
+
+/// Builds a MeanVarianceNormalization.
+pub(super) fn mean_variance_norm(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Over::MeanVariance { axes: build.attrs.ints("axes")?.unwrap_or(vec![0, 2, 3]) }))
+}
+
+/// Builds an LpNormalization.
+pub(super) fn lp_norm(build: &Build) -> Result<Box<dyn Operator>> {
+    let op = match build.attrs.int_or("p", 2)? {
+        1 => ReduceOp::L1,
+        2 => ReduceOp::L2,
+        p => return Err(Error::new("an unknown p of LpNormalization").expected("1 or 2").got(p.to_string())),
+    };
+    Ok(Box::new(Over::Lp { axis: build.attrs.int_or("axis", -1)?, op }))
+}
+
+impl Over {
+    fn axes(&self, rank: usize) -> Result<Vec<usize>> {
+        match self {
+            Self::MeanVariance { axes } => axes.iter().map(|&a| axis(a, rank)).collect(),
+            Self::Lp { axis: a, .. } => Ok(vec![axis(*a, rank)?]),
+        }
+    }
+}
+
+impl Operator for Over {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        let x = inputs.get(0)?;
+        self.axes(x.shape.len())?;
+        Ok(vec![x.with_shape(&x.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        let shape = l.inputs.get(0)?.shape.clone();
+        let over = self.axes(shape.len())?;
+        // A copy brings what is normalised together to the end, and another one back.
+        let kept = (0..shape.len()).filter(|a| !over.contains(a));
+        let order: Vec<usize> = kept.chain(over.iter().copied()).collect();
+        let moved: Vec<usize> = order.iter().map(|&a| shape[a]).collect();
+        let len: usize = shape.iter().product();
+        let row: usize = over.iter().map(|&a| shape[a]).product();
+        let in_order = order.windows(2).all(|w| w[0] < w[1]);
+        let from: Vec<isize> = order.iter().map(|&a| strides(&shape)[a]).collect();
+        let (source, target) =
+            if in_order { (Slot::Input(0), Slot::Output(0)) } else { (l.temp(len), l.temp(len)) };
+        if !in_order {
+            let copy = strided(&moved, (len, 0, from.clone()), (len, 0, strides(&moved)))?;
+            l.call(copy, vec![Slot::Input(0)], source.clone());
+        }
+        let rows = len / row.max(1);
+        match self {
+            Self::MeanVariance { .. } => {
+                // The standard's function adds 1e-9 to the deviation; its square is what the variance gets.
+                let kernel = Normalize { rows, len: row, epsilon: 1e-18, centred: true };
+                l.call(kernel, vec![source], target.clone());
+            }
+            Self::Lp { op, .. } => {
+                let norm = l.temp(rows);
+                let kernel = Reduce { op: *op, outer: rows, axis: row, inner: 1 };
+                l.call(kernel, vec![source.clone()], norm.clone());
+                // A row of zeros stays one: the least positive divisor instead of 0.
+                let least = l.temp(rows);
+                let floor = Slot::Constant(Arc::new(vec![f32::MIN_POSITIVE]));
+                let at_least = Binary::new(BinaryOp::Max, &[rows], &[1], Activation::None);
+                let divide = Binary::new(BinaryOp::Div, &[rows, row], &[rows, 1], Activation::None);
+                let (Some(at_least), Some(divide)) = (at_least, divide) else {
+                    return Err(Error::new("rows that do not broadcast"));
+                };
+                l.call(at_least, vec![norm, floor], least.clone());
+                l.call(divide, vec![source, least], target.clone());
+            }
+        }
+        if !in_order {
+            let copy = strided(&moved, (len, 0, strides(&moved)), (len, 0, from))?;
+            l.call(copy, vec![target], Slot::Output(0));
+        }
+        Ok(())
+    }
+
+    fn dye(&self, flow: &mut Flow) -> Result<()> {
+        let x = flow.dyed(0);
+        let over = self.axes(x.shape.len())?;
+        if x.varying().iter().any(|a| over.contains(a)) {
+            flow.freeze(x.labels(), "normalises over channels");
+        }
+        flow.set(0, x);
+        Ok(())
+    }
+}
