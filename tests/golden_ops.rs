@@ -17,9 +17,7 @@ use secateur::ops::OPS;
 use secateur::plan::{self, Options};
 
 /// The cases that the engine refuses, by the words it refuses them with.
-const REFUSED: &[(&str, &str)] = &[
-    ("conv_weight_is_data_op13", "computed while the network runs"),
-];
+const REFUSED: &[(&str, &str)] = &[("conv_weight_is_data_op13", "computed while the network runs")];
 
 #[derive(Default)]
 struct Case {

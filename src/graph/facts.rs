@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Dim, Graph, NodeId, ValueId};
+use super::{Graph, NodeId, ValueId, takes_first_axis};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::ops::evaluate;
@@ -117,8 +117,7 @@ impl Facts {
 /// Whether the network can take any number of images at once: every input and output has the batch
 /// in front, and shapes can be inferred for other batch sizes.
 pub fn takes_batches(graph: &Graph) -> bool {
-    let free_or_one = |d: Option<&Dim>| matches!(d, Some(Dim::Free(_)) | Some(Dim::Fixed(1)));
-    if !graph.inputs.iter().all(|i| free_or_one(i.dims.first())) {
+    if !takes_first_axis(graph) {
         return false;
     }
     [2, 3].into_iter().all(|batch| {

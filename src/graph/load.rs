@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::flatten::flatten;
 use super::order::order;
 use super::{Dim, Graph, Input, Node, Value, ValueId};
 use crate::error::{Error, Result};
@@ -18,12 +19,13 @@ impl Graph {
     ///
     /// # Errors
     /// Operators that the engine does not know (all in one message), names that nothing defines,
-    /// cycles, weights that are not numbers, inputs that are not tensors.
+    /// cycles, weights that are not numbers, inputs that are not tensors, branches that only the run decides.
     pub fn of(model: &Model) -> Result<Self> {
-        Self::build(model).map_err(|e| e.file(&model.path))
+        flatten(model).and_then(|flat| Self::build(&flat)).map_err(|e| e.file(&model.path))
     }
 
-    fn build(model: &Model) -> Result<Self> {
+    /// The graph of a model that is flat.
+    pub(super) fn build(model: &Model) -> Result<Self> {
         let opset = model.opset();
         let proto = model.proto.graph.as_ref().ok_or_else(|| Error::new("the model has no graph"))?;
         if opset > NEWEST_OPSET {

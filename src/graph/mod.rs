@@ -5,6 +5,7 @@
 //! arithmetic of exporters folds away, and a symbolic batch is one that may be bound to any number.
 
 pub mod facts;
+pub mod flatten;
 mod load;
 mod order;
 
@@ -172,6 +173,12 @@ impl Graph {
             _ => None,
         }
     }
+}
+
+/// Whether the first axis of every input is a batch that may be another one: free, or 1.
+fn takes_first_axis(graph: &Graph) -> bool {
+    let free_or_one = |d: Option<&Dim>| matches!(d, Some(Dim::Free(_) | Dim::Fixed(1)));
+    graph.inputs.iter().all(|i| free_or_one(i.dims.first()))
 }
 
 /// A shape fits where it has as many axes, and equal sizes but for the batch and free ones.

@@ -7,6 +7,7 @@ use crate::dye::Label;
 use crate::dye::flow::Role;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
+use crate::graph::flatten::flatten;
 use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
 use crate::onnx::attrs::{set_int, set_ints};
@@ -37,6 +38,12 @@ pub fn rewrite(
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
+    if removed.is_empty() {
+        return Ok(Pruned { model: model.clone(), masked: model.clone() });
+    }
+    // Positions in the graph are those of the flat model.
+    let flat = flatten(model)?;
+    let model = &*flat;
     let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
     let kept = kept_indices(graph, channels, &roots)?;
     let masked = masked(model, graph, channels, &roots)?;
@@ -127,12 +134,9 @@ fn cut(
 ) -> Result<Model> {
     let mut cut = model.clone();
     let mut editor = Editor::new(&mut cut.proto);
-    let constants: BTreeSet<ValueId> = channels.dyer.cuts.keys().map(|&(value, _)| value).collect();
-    for value in constants {
-        if kept[value].iter().any(Option::is_some) {
-            let tensor = keep(&message(model, graph, channels, value)?, &kept[value])?;
-            editor.constant(graph.name(value), tensor);
-        }
+    for (value, kept) in constants(graph, channels, kept) {
+        let tensor = keep(&message(model, graph, channels, value)?, &kept)?;
+        editor.constant(graph.name(value), tensor);
     }
     for (id, node) in graph.nodes.iter().enumerate() {
         if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
@@ -161,6 +165,44 @@ fn cut(
     }
     editor.finish();
     Ok(cut)
+}
+
+/// The constants that become smaller, and what stays of each. One that a node computes from constants of
+/// its own (DequantizeLinear, Cast) leaves the cut to these, where nobody else reads them.
+fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> BTreeMap<ValueId, Kept> {
+    let smaller = |kept: &Kept| kept.iter().any(Option::is_some);
+    let cut = channels.dyer.cuts.keys().map(|&(value, _)| value);
+    let mut open: Vec<(ValueId, Kept)> =
+        cut.filter(|&v| smaller(&kept[v])).map(|v| (v, kept[v].clone())).collect();
+    let mut all = BTreeMap::new();
+    while let Some((value, kept)) = open.pop() {
+        match sources(graph, channels, value, &kept) {
+            Some(sources) => open.extend(sources),
+            None => {
+                all.insert(value, kept);
+            }
+        }
+    }
+    all
+}
+
+/// The constants from which `value` is computed, cut alike; `None` where it is to be replaced itself.
+fn sources(graph: &Graph, channels: &Channels, value: ValueId, kept: &Kept) -> Option<Vec<(ValueId, Kept)>> {
+    let node = graph.values[value].producer?;
+    let inputs = channels.facts.inputs(graph, node);
+    let mut sources: BTreeMap<ValueId, Kept> = BTreeMap::new();
+    for (along, mask) in kept.iter().enumerate().filter(|(_, mask)| mask.is_some()) {
+        for (i, axis) in graph.nodes[node].op.sources(&inputs, along)? {
+            let source = graph.nodes[node].inputs.get(i).copied().flatten()?;
+            let alone = graph.readers(source) == [node] && !graph.outputs.contains(&source);
+            if !alone || !channels.facts.is_constant(source) {
+                return None;
+            }
+            let rank = channels.facts.shape(source).len();
+            sources.entry(source).or_insert_with(|| vec![None; rank]).get_mut(axis)?.clone_from(mask);
+        }
+    }
+    Some(sources.into_iter().collect())
 }
 
 /// The first node of the cut model whose output is not what the cut says, and the error to report.

@@ -24,7 +24,7 @@ KEEP = 0.7
 STEP = 0.05
 # Of the 72 small graphs, how many must be cut at least: those whose operators the program knows, but
 # for the ones that cannot be cut that far. Refusing more than today is a step back.
-CUT_AT_LEAST = 52
+CUT_AT_LEAST = 70
 FIELDS = {"before", "after", "removed_channels", "total_channels", "knots_cut", "criterion", "budget", "repair",
           "proof", "top1", "agreement", "out"}
 SQUEEZENET = ["--preset", "raw", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1", "--channels", "bgr"]
@@ -49,7 +49,11 @@ def faults_of_file(original, smaller, masked):
     faults = []
     onnx.checker.check_model(smaller, full_check=True)
     was = {n.output[0]: n for n in original.graph.node}
+    # Branches and functions are written out, with nodes of their own.
+    flattened = any(n.op_type == "If" for n in original.graph.node) or original.functions
     for node in smaller.graph.node:
+        if flattened and node.output[0] not in was or was.get(node.output[0], node).op_type == "If":
+            continue
         old = was.get(node.output[0])
         if old is None or (old.name, old.op_type) != (node.name, node.op_type):
             faults.append(f"node {node.name or node.output[0]} was not there before")

@@ -78,12 +78,6 @@ def message(answer):
     return re.sub(r"\s+", " ", text)
 
 
-def unsupported(code, answer):
-    """Why a model is beyond the program, where it says so: an operator that it does not know."""
-    text = message(answer)
-    return text if code == 2 and re.search(r"\boperators?\b", text) else None
-
-
 def session(model, optimise=False):
     """An ONNX Runtime session of a file or of a message."""
     options = onnxruntime.SessionOptions()
