@@ -11,6 +11,7 @@
 
 pub mod flow;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -259,13 +260,15 @@ impl Ties {
     }
 
     /// Keeps a tensor a box: where labels vary along several axes, the axis that leaves the most
-    /// knots shrinks (the innermost of equals), and labels that share an index of it are tied.
+    /// knots shrinks, and labels that share an index of it are tied. Of equals it is the shortest, on which
+    /// most indices are free (channels and not pixels after a pixel shuffle), then the innermost.
     pub fn keep_box(&mut self, dyed: &Dyed, node: &str) {
         let axes = dyed.varying();
         if axes.len() < 2 {
             return;
         }
-        let best = axes.into_iter().max_by_key(|&axis| (self.classes_along(dyed, axis), axis));
+        let key = |&axis: &usize| (self.classes_along(dyed, axis), Reverse(dyed.shape[axis]), axis);
+        let best = axes.into_iter().max_by_key(key);
         if let Some(axis) = best {
             self.along(dyed, axis, node);
         }

@@ -69,7 +69,7 @@ impl Facts {
         let constant = !inputs.facts.is_empty() && inputs.facts.iter().flatten().all(|f| f.value.is_some());
         if constant && !known && outputs.iter().all(|f| elements(&f.shape).is_some_and(|n| n <= MOST_FOLDED))
         {
-            // A Dropout's mask is a fact, but nothing computes it.
+            // What the node could give, but does not.
             outputs.truncate(node.outputs.len().max(1));
             let values = evaluate(&*node.op, &inputs, &outputs)?;
             let from_shape = inputs.facts.iter().flatten().any(|f| f.from_shape);

@@ -16,6 +16,14 @@ use crate::tensor::{elements, strides};
 /// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes, or that
 /// indices choose which are not constant, are [`FROZEN`].
 pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
+    for (k, dyed) in moved(op, flow)?.into_iter().enumerate() {
+        flow.set(k, dyed);
+    }
+    Ok(())
+}
+
+/// Where the labels of its inputs go.
+pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
     let labels: Vec<Vec<Label>> = (0..flow.labels.len()).map(|i| flow.dyed(i).expand()).collect();
     let mut lowering = Lowering::new(flow.inputs.clone(), flow.outputs);
     op.lower(&mut lowering)?;
@@ -53,11 +61,7 @@ pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
             }
         }
     }
-    for (k, data) in results.into_iter().enumerate() {
-        let dyed = Dyed::full(&flow.outputs[k].shape, data);
-        flow.set(k, dyed);
-    }
-    Ok(())
+    Ok(flow.outputs.iter().zip(results).map(|(fact, data)| Dyed::full(&fact.shape, data)).collect())
 }
 
 /// The indices of a pick, where they are constant.

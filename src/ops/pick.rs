@@ -165,18 +165,25 @@ impl Operator for Tile {
         Ok(vec![x.with_shape(&shape)])
     }
 
+    /// Axis by axis, the last one first: what is repeated is small then.
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let x = &l.inputs.get(0)?.shape;
-        let from = strides(x);
-        let mut walk = Vec::new();
-        let mut steps = Vec::new();
-        for (a, repeat) in Self::repeats(&l.inputs)?.into_iter().enumerate() {
-            walk.extend([repeat, x[a]]);
-            steps.extend([0, from[a]]);
+        let mut shape = l.inputs.get(0)?.shape.clone();
+        let repeats = Self::repeats(&l.inputs)?;
+        let axes: Vec<usize> = (0..shape.len()).rev().filter(|&a| repeats[a] != 1).collect();
+        let mut source = Slot::Input(0);
+        for (done, &a) in axes.iter().enumerate() {
+            let (outer, inner) = (shape[..a].iter().product(), shape[a..].iter().product::<usize>());
+            let walk = [outer, repeats[a], inner];
+            let (src, dst) = (outer * inner, walk.iter().product());
+            shape[a] *= repeats[a];
+            let target = if done + 1 == axes.len() { Slot::Output(0) } else { l.temp(dst) };
+            let copy = strided(&walk, (src, 0, vec![inner as isize, 0, 1]), (dst, 0, strides(&walk)))?;
+            l.call(copy, vec![source], target.clone());
+            source = target;
         }
-        let dst = walk.iter().product();
-        let copy = strided(&walk, (x.iter().product(), 0, steps), (dst, 0, strides(&walk)))?;
-        l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
+        if axes.is_empty() {
+            l.alias(0, source);
+        }
         Ok(())
     }
 

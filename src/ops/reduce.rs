@@ -12,7 +12,7 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::reduce::{Reduce as ReduceKernel, ReduceOp};
 use crate::kernels::softmax::Softmax as SoftmaxKernel;
 use crate::kernels::unary::Unary;
-use crate::tensor::strides;
+use crate::tensor::{DType, strides};
 
 #[derive(Debug)]
 struct Reduce {
@@ -153,6 +153,13 @@ impl Reduce {
             Binary::new(op, a, b, activation).ok_or_else(|| Error::new("shapes that do not broadcast"))
         };
         match self.around {
+            // The largest of no truths is false, not minus infinity.
+            Around::Nothing if l.outputs[0].dtype == DType::Bool => {
+                let most = l.temp(count);
+                l.call(kernel, vec![source], most.clone());
+                let truth = Unary { len: count, activation: Activation::Clip(0.0, 1.0) };
+                l.call(truth, vec![most], Slot::Output(0));
+            }
             Around::Nothing => l.call(kernel, vec![source], Slot::Output(0)),
             Around::Log => {
                 let sum = l.temp(count);

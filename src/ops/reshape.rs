@@ -2,18 +2,20 @@
 //! DepthToSpace, which put them in another order.
 
 use super::lower::{Lowering, Slot};
-use super::moving::{carry, strided};
+use super::moving::{carry, moved, strided};
 use super::{Build, Operator, Rewrite};
 use crate::dye::flow::Flow;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
-use crate::tensor::{DType, elements, show, strides};
+use crate::tensor::{DType, Tensor, elements, show, strides};
 
 /// The new shape of a tensor whose elements stay in order.
 #[derive(Debug)]
 enum View {
     Identity,
-    Dropout,
+    Dropout {
+        masked: bool,
+    },
     Flatten {
         axis: i64,
     },
@@ -35,8 +37,8 @@ pub(super) fn identity(_: &Build) -> Result<Box<dyn Operator>> {
 }
 
 /// Builds a Dropout, which does nothing outside training.
-pub(super) fn dropout(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(View::Dropout))
+pub(super) fn dropout(build: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(View::Dropout { masked: build.outputs > 1 }))
 }
 
 /// Builds a Flatten.
@@ -68,7 +70,7 @@ impl View {
         };
         match self {
             Self::Identity => Ok(x.clone()),
-            Self::Dropout => {
+            Self::Dropout { .. } => {
                 if inputs.float(2, "the training mode of Dropout")?.is_some_and(|t| t != 0.0) {
                     return Err(Error::new("Dropout in training mode")
                         .remedy("export the network in evaluation mode (PyTorch: model.eval())"));
@@ -141,9 +143,11 @@ impl Operator for View {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, shape) = (inputs.get(0)?, self.shape(inputs)?);
         let mut facts = vec![x.with_shape(&shape)];
-        if matches!(self, Self::Dropout) {
-            // The mask, which nothing reads in inference.
-            facts.push(Fact::new(DType::Bool, &shape));
+        if matches!(self, Self::Dropout { masked: true }) {
+            // Nothing is dropped.
+            let mut mask = Tensor::int(&shape, vec![1; shape.iter().product()]);
+            mask.dtype = DType::Bool;
+            facts.push(Fact { from_shape: true, ..Fact::constant(mask) });
         }
         Ok(facts)
     }
@@ -186,7 +190,7 @@ enum Order {
     Transpose { perm: Option<Vec<i64>> },
     Expand,
     DepthToSpace { block: usize, column_row_depth: bool },
-    SpaceToDepth { block: usize },
+    SpaceToDepth { block: usize, column_row_depth: bool },
 }
 
 /// Builds a Transpose.
@@ -206,21 +210,24 @@ fn block_size(build: &Build) -> Result<usize> {
     })
 }
 
+fn column_row_depth(build: &Build) -> Result<bool> {
+    match build.attrs.string("mode")?.as_deref() {
+        None | Some("DCR") => Ok(false),
+        Some("CRD") => Ok(true),
+        Some(other) => Err(Error::new("an unknown mode").expected("DCR or CRD").got(other)),
+    }
+}
+
 /// Builds a DepthToSpace.
 pub(super) fn depth_to_space(build: &Build) -> Result<Box<dyn Operator>> {
-    let column_row_depth = match build.attrs.string("mode")?.as_deref() {
-        None | Some("DCR") => false,
-        Some("CRD") => true,
-        Some(other) => {
-            return Err(Error::new("an unknown mode of DepthToSpace").expected("DCR or CRD").got(other));
-        }
-    };
+    let column_row_depth = column_row_depth(build)?;
     Ok(Box::new(Order::DepthToSpace { block: block_size(build)?, column_row_depth }))
 }
 
 /// Builds a SpaceToDepth.
 pub(super) fn space_to_depth(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Order::SpaceToDepth { block: block_size(build)? }))
+    let column_row_depth = column_row_depth(build)?;
+    Ok(Box::new(Order::SpaceToDepth { block: block_size(build)?, column_row_depth }))
 }
 
 impl Order {
@@ -282,18 +289,21 @@ impl Order {
                     vec![from[0], channel * plane, w as isize, row * plane, 1, column * plane],
                 ))
             }
-            Self::SpaceToDepth { block: b } => {
+            Self::SpaceToDepth { block: b, column_row_depth } => {
                 let &[n, c, h, w] = nchw(x)?;
                 if h % b != 0 || w % b != 0 {
                     return Err(Error::new("SpaceToDepth of an image that its block does not divide")
                         .expected(format!("multiples of {b}"))
                         .got(show(x)));
                 }
-                Ok((
-                    vec![n, c * b * b, h / b, w / b],
-                    vec![n, *b, *b, c, h / b, w / b],
-                    vec![from[0], w as isize, 1, from[1], (b * w) as isize, *b as isize],
-                ))
+                let shape = vec![n, c * b * b, h / b, w / b];
+                let (row, column) = ((*b, w as isize), (*b, 1));
+                let order =
+                    if *column_row_depth { [(c, from[1]), row, column] } else { [row, column, (c, from[1])] };
+                let pixels = [(h / b, (b * w) as isize), (w / b, *b as isize)];
+                let walk = [(n, from[0])].into_iter().chain(order).chain(pixels);
+                let (walk, steps) = walk.unzip();
+                Ok((shape, walk, steps))
             }
         }
     }
@@ -317,6 +327,13 @@ impl Operator for Order {
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
+        if let Self::DepthToSpace { .. } = self {
+            // A pixel cannot go, so the channels that become one channel's pixels go together.
+            let dyed = moved(self, flow)?.swap_remove(0);
+            let labels = flow.dyer.ties.along(&dyed, 1, flow.node.1);
+            flow.set_along(0, 1, &labels);
+            return Ok(());
+        }
         carry(self, flow)
     }
 

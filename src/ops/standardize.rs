@@ -9,6 +9,7 @@ use super::lower::{Lowering, Slot};
 use super::moving::strided;
 use super::{Build, Operator};
 use crate::dye::flow::{Flow, Role};
+use crate::dye::{Dyed, FROZEN};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
@@ -16,6 +17,7 @@ use crate::kernels::affine::Affine;
 use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::normalize::Normalize;
 use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::unary::Unary;
 use crate::tensor::{show, strides};
 
 /// Scale and bias, where they are given, of each of `channels`.
@@ -147,11 +149,6 @@ pub(super) fn rms_norm(build: &Build) -> Result<Box<dyn Operator>> {
 }
 
 fn layer(build: &Build, centred: bool) -> Result<Box<dyn Operator>> {
-    if build.outputs > 1 {
-        return Err(Error::new("the mean and deviation of LayerNormalization are not supported as outputs")
-            .expected("one output")
-            .got(build.outputs.to_string()));
-    }
     Ok(Box::new(LayerNorm {
         epsilon: build.attrs.float_or("epsilon", 1e-5)?,
         axis: build.attrs.int_or("axis", -1)?,
@@ -159,10 +156,42 @@ fn layer(build: &Build, centred: bool) -> Result<Box<dyn Operator>> {
     }))
 }
 
+impl LayerNorm {
+    /// Outputs 1 and 2: each row's mean, and one over its deviation.
+    fn statistics(&self, l: &mut Lowering, rows: usize, len: usize) -> Result<()> {
+        let join = |op, a: &[usize], b: &[usize], activation| {
+            Binary::new(op, a, b, activation).ok_or_else(|| Error::new("rows that do not broadcast"))
+        };
+        let mean = |l: &mut Lowering, from: Slot, to: Slot| {
+            l.call(Reduce { op: ReduceOp::Mean, outer: rows, axis: len, inner: 1 }, vec![from], to);
+        };
+        mean(l, Slot::Input(0), Slot::Output(1));
+        let [distance, squares] = [(); 2].map(|()| l.temp(rows * len));
+        let [variance, deviation] = [(); 2].map(|()| l.temp(rows));
+        let (whole, row) = ([rows, len], [rows, 1]);
+        l.call(
+            join(BinaryOp::Sub, &whole, &row, Activation::None)?,
+            vec![Slot::Input(0), Slot::Output(1)],
+            distance.clone(),
+        );
+        l.call(
+            join(BinaryOp::Mul, &whole, &whole, Activation::None)?,
+            vec![distance.clone(), distance],
+            squares.clone(),
+        );
+        mean(l, squares, variance.clone());
+        let epsilon = Slot::Constant(Arc::new(vec![self.epsilon]));
+        let root = join(BinaryOp::Add, &[rows], &[1], Activation::Sqrt)?;
+        l.call(root, vec![variance, epsilon], deviation.clone());
+        l.call(Unary { len: rows, activation: Activation::Reciprocal }, vec![deviation], Slot::Output(2));
+        Ok(())
+    }
+}
+
 impl Operator for LayerNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        axis(self.axis, x.shape.len())?;
+        let at = axis(self.axis, x.shape.len())?;
         for i in 1..inputs.facts.len() {
             if let Some(fact) = inputs.optional(i)
                 && broadcast(&x.shape, &fact.shape)? != x.shape
@@ -172,13 +201,19 @@ impl Operator for LayerNorm {
                     .got(show(&fact.shape)));
             }
         }
-        Ok(vec![x.with_shape(&x.shape)])
+        // The mean and the inverse of the deviation, where they are asked for.
+        let mut row = x.shape.clone();
+        row[at..].fill(1);
+        Ok(vec![x.with_shape(&x.shape), x.with_shape(&row), x.with_shape(&row)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let shape = l.inputs.get(0)?.shape.clone();
         let at = axis(self.axis, shape.len())?;
         let (rows, len) = (shape[..at].iter().product::<usize>(), shape[at..].iter().product::<usize>());
+        if l.outputs.len() > 1 {
+            self.statistics(l, rows, len)?;
+        }
         let steps: Vec<(usize, BinaryOp)> = [(1, BinaryOp::Mul), (2, BinaryOp::Add)]
             .into_iter()
             .filter(|&(i, _)| l.inputs.optional(i).is_some())
@@ -204,6 +239,11 @@ impl Operator for LayerNorm {
             flow.freeze(x.labels(), "normalises over channels");
         }
         flow.pointwise();
+        for k in 1..flow.outputs.len() {
+            let frozen = Dyed::uniform(&flow.outputs[k].shape, FROZEN);
+            flow.freeze(x.labels(), "its statistics are read");
+            flow.set(k, frozen);
+        }
         Ok(())
     }
 }

@@ -102,6 +102,12 @@ impl Channels {
                 }
             }
         }
+        // Without its only channel nothing would be left of a tensor.
+        for (value, dyed) in labels.iter().enumerate() {
+            if let Some(&[only]) = dyed.as_ref().map(Dyed::labels) {
+                dyer.ties.freeze(only, graph.name(value), "has no other channel");
+            }
+        }
         // A constant that is computed from shapes cannot be stored shorter.
         for (&(value, _), cut) in &dyer.cuts {
             if facts.get(value).is_some_and(|f| f.from_shape) || graph.outputs.contains(&value) {

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Makes a file of the ONNX standard's own operator tests, for tests/onnx_backend.rs.
+
+    python3 scripts/make_backend_cases.py target/backend_cases.safetensors
+
+needs onnx 1.23.2, numpy 2.4.6, safetensors 0.8.0; .ci/run calls it. The file is too large to commit and
+the same for everybody: the cases come with the `onnx` package (kinds node, simple, pytorch-converted,
+pytorch-operator). For every case it has
+
+    CASE/model      u8    the bytes of the ONNX file
+    CASE/in/NAME    f32   what to feed (i64 for integers and booleans)
+    CASE/out/NAME   f32   what must come
+    CASE/tolerance  f32   what half precision adds to the relative tolerance
+
+Cases with strings, sequences, optionals or complex numbers, of operator sets below 7, and those whose
+answers hold a NaN, which no comparison may pass, are left out; the metadata entry `left_out` counts them.
+"""
+
+import glob
+import json
+import sys
+import warnings
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.backend.test.loader import load_model_tests
+from safetensors.numpy import save_file
+
+
+def read(path):
+    """A tensor of a .pb file."""
+    tensor = onnx.TensorProto()
+    with open(path, "rb") as file:
+        tensor.ParseFromString(file.read())
+    return numpy_helper.to_array(tensor)
+
+
+def load(case):
+    """The model, its feeds and its answers by name, of the case's first data set."""
+    if case.model is not None:
+        inputs, outputs = case.data_sets[0]
+        return case.model, list(inputs), list(outputs)
+    model = onnx.load(f"{case.model_dir}/model.onnx")
+    count = lambda kind: len(glob.glob(f"{case.model_dir}/test_data_set_0/{kind}_*.pb"))
+    part = lambda kind: [read(f"{case.model_dir}/test_data_set_0/{kind}_{i}.pb") for i in range(count(kind))]
+    return model, part("input"), part("output")
+
+
+def plain(array):
+    """As the file stores it, or None where it is no tensor of numbers."""
+    if isinstance(array, onnx.TensorProto):
+        array = numpy_helper.to_array(array)
+    if array is None or isinstance(array, (list, dict, str)):
+        return None
+    array = np.asarray(array)
+    if array.dtype == bool or np.issubdtype(array.dtype, np.integer):
+        wide = array.astype(np.int64)
+        return wide if np.array_equal(wide, array) else None
+    if array.dtype.kind in "OSUc":
+        return None
+    try:
+        return np.ascontiguousarray(array, np.float32)
+    except (TypeError, ValueError):
+        return None
+
+
+# Answers that were written down with four digits.
+ROUNDED = {"node.test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-3}
+
+
+def tolerance(arrays):
+    """What rounding to a narrow type in between allows."""
+    names = [np.asarray(a).dtype.name for a in arrays if a is not None]
+    return 2e-2 if "bfloat16" in names else 2e-3 if "float16" in names else 0.0
+
+
+def main():
+    warnings.simplefilter("ignore")
+    tensors, left_out = {}, {}
+    for kind in ("node", "simple", "pytorch-converted", "pytorch-operator"):
+        for case in load_model_tests(kind=kind):
+            why = add(tensors, f"{kind}.{case.name}", *load(case))
+            if why:
+                left_out[why] = left_out.get(why, 0) + 1
+    save_file(tensors, sys.argv[1], {"left_out": json.dumps(left_out)})
+    print(sum(k.endswith("/model") for k in tensors), "cases; left out:", left_out)
+
+
+def add(tensors, name, model, inputs, outputs):
+    """Adds a case; returns why it is left out, if it is."""
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset < 7:
+        return "an operator set below 7, or of another domain only"
+    feeds = {i.name: plain(a) for i, a in zip(model.graph.input, inputs)}
+    answers = {o.name: plain(a) for o, a in zip(model.graph.output, outputs)}
+    if any(a is None for a in [*feeds.values(), *answers.values()]):
+        return "strings, sequences, optionals or complex numbers"
+    if any(np.isnan(a).any() for a in [*feeds.values(), *answers.values()] if a.dtype == np.float32):
+        return "a NaN among the numbers"
+    tensors[f"{name}/model"] = np.frombuffer(model.SerializeToString(deterministic=True), np.uint8)
+    tensors[f"{name}/tolerance"] = np.float32([ROUNDED.get(name, tolerance([*inputs, *outputs]))])
+    tensors.update({f"{name}/in/{k}": v for k, v in feeds.items()})
+    tensors.update({f"{name}/out/{k}": v for k, v in answers.items()})
+    return None
+
+
+if __name__ == "__main__":
+    main()

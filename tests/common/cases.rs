@@ -1,0 +1,145 @@
+//! Cases of operators in a safetensors file: models, what to feed, what must come; and the judge of them.
+//!
+//! `CASE/model`, `CASE/in/NAME`, `CASE/out/NAME`, and where rounding to a narrow type has to be allowed
+//! for, `CASE/tolerance`. Made by the scripts that the tests name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use secateur::compare::{Tolerance, compare};
+use secateur::exec::devices::{self, Choice, Device};
+use secateur::exec::reference::run_reference;
+use secateur::graph::Graph;
+use secateur::graph::facts::Facts;
+use secateur::onnx::Model;
+use secateur::plan::{self, Options};
+
+/// An array of a case: shape and elements.
+pub type Array = (Vec<usize>, Vec<f64>);
+
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    pub model: Vec<u8>,
+    pub inputs: HashMap<String, Array>,
+    pub outputs: BTreeMap<String, Array>,
+    pub tolerance: f64,
+}
+
+/// The cases of a file, by name.
+pub fn read(path: &Path) -> BTreeMap<String, Case> {
+    let file = std::fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    for (key, view) in tensors.tensors() {
+        let mut parts = key.splitn(3, '/');
+        let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
+        let case = cases.entry(name.to_owned()).or_default();
+        let bytes = view.data();
+        let numbers = || -> Vec<f64> {
+            match view.dtype() {
+                Dtype::F32 => {
+                    bytes.chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+                }
+                Dtype::I64 => {
+                    bytes.chunks(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect()
+                }
+                other => panic!("{key} has type {other:?}"),
+            }
+        };
+        let array = || (view.shape().to_vec(), numbers());
+        match kind {
+            "model" => case.model = bytes.to_vec(),
+            "tolerance" => case.tolerance = numbers()[0],
+            "in" => {
+                case.inputs.insert(parts.next().unwrap().to_owned(), array());
+            }
+            _ => {
+                case.outputs.insert(parts.next().unwrap().to_owned(), array());
+            }
+        }
+    }
+    cases
+}
+
+/// The CPU and every adapter here; loud where there is none.
+pub fn devices() -> Vec<(String, Device)> {
+    let mut all = vec![("cpu".to_owned(), Device::Cpu)];
+    for info in devices::list() {
+        let (device, _) = devices::open(&Choice::Index(info.index)).unwrap();
+        all.push((info.name, device));
+    }
+    if all.len() == 1 {
+        assert!(std::env::var_os("SECATEUR_REQUIRE_GPU").is_none(), "a GPU is required and there is none");
+        eprintln!("LEFT OUT: no GPU adapter, the shaders were not run");
+    }
+    all
+}
+
+/// Why a case did not pass.
+#[derive(Debug)]
+pub enum Problem {
+    /// The engine says that it does not do this.
+    Refused(String),
+    /// The engine did it wrong.
+    Wrong(String),
+}
+
+/// Runs a case by the reference, and with and without fusion on every device.
+pub fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Problem> {
+    let refuse = |e: secateur::Error| Problem::Refused(format!("{e}"));
+    let model = Model::from_bytes(case.model.clone(), Path::new("case.onnx")).map_err(refuse)?;
+    let graph = Graph::of(&model).map_err(refuse)?;
+    let fed = |name: &str| {
+        case.inputs.get(name).ok_or_else(|| Problem::Wrong(format!("the input \"{name}\" is not given")))
+    };
+    let mut arrays = Vec::new();
+    for input in &graph.inputs {
+        arrays.push(fed(graph.name(input.value))?.clone());
+    }
+    let shapes: Vec<Vec<usize>> = arrays.iter().map(|a| a.0.clone()).collect();
+    let facts = Facts::infer(&graph, &shapes).map_err(refuse)?;
+    let wide: Vec<&[f64]> = arrays.iter().map(|a| a.1.as_slice()).collect();
+    let narrow: Vec<Vec<f32>> = arrays.iter().map(|a| a.1.iter().map(|&x| x as f32).collect()).collect();
+    let narrow: Vec<&[f32]> = narrow.iter().map(Vec::as_slice).collect();
+
+    let unfused =
+        plan::build(&graph, &facts, &Options { fuse: false, ..Options::default() }).map_err(refuse)?;
+    let got = run_reference(&unfused, &wide, None).map_err(refuse)?;
+    judge("reference", &unfused, &got, case)?;
+    let fused = plan::build(&graph, &facts, &Options::default()).map_err(refuse)?;
+    for (name, device) in devices {
+        for plan in [&unfused, &fused] {
+            let got = device.load_poisoned(plan).and_then(|mut p| p.run(&narrow)).map_err(refuse)?;
+            judge(name, plan, &got, case)?;
+        }
+    }
+    Ok(())
+}
+
+fn judge<T: Copy + Into<f64>>(
+    who: &str,
+    plan: &plan::Plan,
+    got: &[Vec<T>],
+    case: &Case,
+) -> Result<(), Problem> {
+    let tolerance = Tolerance { relative: Tolerance::SUMS.relative + case.tolerance, ..Tolerance::SUMS };
+    for (port, values) in plan.outputs.iter().zip(got) {
+        let Some((shape, expected)) = case.outputs.get(&port.name) else { continue };
+        // A scalar may be stored as one element.
+        let scalar = port.shape.is_empty() && shape == &[1];
+        if *shape != port.shape && !scalar {
+            let (name, got) = (&port.name, &port.shape);
+            return Err(Problem::Wrong(format!("{who}: {name} has shape {got:?}, expected {shape:?}")));
+        }
+        let verdict = compare(values, expected, tolerance);
+        if !verdict.passed() {
+            return Err(Problem::Wrong(format!("{who}: {}: {verdict}", port.name)));
+        }
+    }
+    if plan.outputs.len() < case.outputs.len() {
+        let (got, wanted) = (plan.outputs.len(), case.outputs.len());
+        return Err(Problem::Wrong(format!("{who}: {got} outputs where {wanted} were expected")));
+    }
+    Ok(())
+}

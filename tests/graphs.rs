@@ -1,0 +1,219 @@
+//! Cuts of graphs that nobody drew: whatever the network, a cut of nothing is the file itself, a random cut
+//! is proved, and a planted one is found and loses nothing.
+//!
+//! SECATEUR_GRAPHS says how many random networks (500 by default); SECATEUR_DUMP_GRAPHS names a folder to
+//! write the first of them to, with their cuts, for other programs to judge.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use secateur::compare::{Tolerance, compare};
+use secateur::dye::Label;
+use secateur::dye::flow::Role;
+use secateur::exec::devices::Device;
+use secateur::exec::session::Session;
+use secateur::graph::Graph;
+use secateur::onnx::Model;
+use secateur::onnx::proto::TensorProto;
+use secateur::onnx::tensor::zero;
+use secateur::prune::{
+    Budget, Channels, Criterion, Limits, Normalize, Pruned, allocate, prove, rewrite, scores,
+};
+use secateur::stats::gather::weights_only;
+
+#[path = "common/builder.rs"]
+mod builder;
+
+use builder::{Builder, int, ints, random};
+
+fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
+    let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    (model, graph, channels)
+}
+
+fn outputs(model: &Model, batch: usize) -> Vec<Vec<f32>> {
+    let graph = Graph::of(model).unwrap();
+    let mut session = Session::plain(&graph, &Device::Cpu, Some(batch)).unwrap();
+    let len: usize = session.plan.inputs[0].shape.iter().product();
+    let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
+    session.run(&[&x]).unwrap()
+}
+
+fn equal(got: &Model, expected: &Model) -> Result<(), String> {
+    for (got, expected) in outputs(got, 3).iter().zip(&outputs(expected, 3)) {
+        let verdict = compare(got, expected, Tolerance::NETWORK);
+        if !verdict.passed() {
+            return Err(verdict.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Every second free knot of every layer, so that no layer loses all.
+fn some_knots(channels: &Channels, seed: u64) -> BTreeSet<usize> {
+    let scores: Vec<f64> = (0..channels.knots.len())
+        .map(|k| ((k as u64 * 2_654_435_761 + seed) % 1000) as f64 / 1000.0)
+        .collect();
+    let limits = Limits { max_cut: 0.7, ..Limits::default() };
+    allocate(channels, &scores, Budget::RemoveBelow(0.6), &limits, &BTreeSet::new()).unwrap()
+}
+
+/// The model whose filters of these knots are zero, with all that goes along with them.
+fn planted(model: &Model, graph: &Graph, channels: &Channels, knots: &BTreeSet<usize>) -> Model {
+    let roots: BTreeSet<Label> = knots.iter().map(|&k| channels.knots[k].root).collect();
+    let mut planted = model.clone();
+    for (&(value, axis), cut) in &channels.dyer.cuts {
+        let gone: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, &roots)).collect();
+        if cut.role == Role::Reader || !gone.contains(&true) {
+            continue;
+        }
+        let name = graph.name(value);
+        let weights = &mut planted.graph_mut().initializer;
+        if let Some(tensor) = weights.iter_mut().find(|t: &&mut TensorProto| t.name() == name) {
+            *tensor = zero(tensor, axis, &gone).unwrap();
+        }
+    }
+    planted
+}
+
+/// Whether `l1` removes just what was planted, and nothing is lost.
+fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> Result<usize, String> {
+    let knots = some_knots(channels, 11);
+    let planted = planted(model, graph, channels, &knots);
+    let graph = Graph::of(&planted).map_err(|e| e.to_string())?;
+    let layers = weights_only(&graph, &channels.facts).map_err(|e| e.to_string())?;
+    let l1: Criterion = "l1".parse().unwrap();
+    // The facts hold the weights: they are to be those of the planted model.
+    let channels = Channels::of(&graph).map_err(|e| e.to_string())?;
+    let layers = weights_only(&graph, &channels.facts).unwrap_or(layers);
+    let found = scores(&graph, &channels, &layers, &l1, Normalize::None, 0).map_err(|e| e.to_string())?;
+    let limits = Limits { max_cut: 1.0, ..Limits::default() };
+    let removed = allocate(&channels, &found, Budget::RemoveBelow(1e-9), &limits, &BTreeSet::new())
+        .map_err(|e| e.to_string())?;
+    if removed != knots {
+        return Err(format!("planted {knots:?}, removed {removed:?}"));
+    }
+    let cut = rewrite(&planted, &graph, &channels, &removed).map_err(|e| e.to_string())?;
+    equal(&cut.model, &planted).map_err(|e| format!("the planted cut loses something: {e}"))?;
+    Ok(knots.len())
+}
+
+fn dump(index: usize, model: &Model, pruned: &Pruned) {
+    const MOST: usize = 60;
+    let Some(folder) = std::env::var_os("SECATEUR_DUMP_GRAPHS") else { return };
+    if index < MOST {
+        let folder = Path::new(&folder);
+        std::fs::create_dir_all(folder).unwrap();
+        for (what, model) in [("original", model), ("masked", &pruned.masked), ("small", &pruned.model)] {
+            model.save(&folder.join(format!("{index:03}.{what}.onnx"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn random_networks_are_cut_rightly() {
+    let cases = std::env::var("SECATEUR_GRAPHS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let moves = prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..10);
+    let (count, cut, planted) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut runner = TestRunner::new(config);
+    let outcome = runner.run(&(any::<u64>(), moves, any::<bool>()), |(seed, moves, flatten)| {
+        let (bytes, keeps_zero) = random(seed, &moves, flatten);
+        let fail = |what: String| TestCaseError::fail(what);
+        let (model, graph, channels) = load(bytes.clone());
+        let nothing =
+            rewrite(&model, &graph, &channels, &BTreeSet::new()).map_err(|e| fail(e.to_string()))?;
+        prop_assert_eq!(&nothing.model.to_bytes(), &bytes, "a cut of nothing changes the file");
+        let knots = some_knots(&channels, seed);
+        let pruned = rewrite(&model, &graph, &channels, &knots).map_err(|e| fail(e.to_string()))?;
+        prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).map_err(|e| fail(e.to_string()))?;
+        equal(&pruned.model, &pruned.masked).map_err(fail)?;
+        dump(count.fetch_add(1, Ordering::Relaxed), &model, &pruned);
+        cut.fetch_add(knots.len(), Ordering::Relaxed);
+        if keeps_zero {
+            let found = finds_what_was_planted(&model, &graph, &channels).map_err(fail)?;
+            planted.fetch_add(found, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    let [count, cut, planted] = [count, cut, planted].map(AtomicUsize::into_inner);
+    println!("{count} networks, {cut} knots cut, {planted} knots planted and found");
+    outcome.unwrap_or_else(|e| panic!("{e}"));
+    // If nearly everything were blocked, nothing would be tested.
+    assert!(cut > 3 * count && planted > count, "{cut} and {planted} knots of {count} networks");
+}
+
+/// How many knots may go, by the number of channels in each, of a network.
+fn free(bytes: Vec<u8>, node: &str) -> Vec<usize> {
+    let (_, graph, channels) = load(bytes);
+    let of = graph.nodes.iter().position(|n| n.name == node).unwrap();
+    let knots = channels.knots.iter().filter(|k| k.block.is_none());
+    let sizes = knots.map(|k| k.members.iter().filter(|m| m.0 == of).count());
+    sizes.filter(|&n| n > 0).collect()
+}
+
+#[test]
+fn knots_are_as_fine_as_the_network_allows() {
+    let first = |b: &mut Builder, width: usize| {
+        let x = b.input();
+        b.conv(&x, width, 3, 1, 1)
+    };
+    let end = |mut b: Builder, value: &builder::Value| {
+        let y = b.conv(value, 4, 1, 1, 1);
+        b.finish(&[y], false).0
+    };
+    // A chain: every channel by itself.
+    let mut b = Builder::new(1, 8);
+    let c = first(&mut b, 8);
+    let r = b.unary("Relu", &c);
+    assert_eq!(free(end(b, &r), &c.name), [1; 8]);
+    // A shuffle of two groups ties pairs, a grouped convolution after it pairs of these.
+    let mut b = Builder::new(2, 8);
+    let c = first(&mut b, 8);
+    let s = b.shuffle(&c, 2);
+    let g = b.conv(&s, 6, 3, 1, 2);
+    assert_eq!(free(end(b, &g), &c.name), [4; 2]);
+    // A depthwise convolution with two filters a channel goes with its channel.
+    let mut b = Builder::new(3, 8);
+    let c = first(&mut b, 5);
+    let d = b.conv(&c, 10, 3, 1, 5);
+    let bytes = end(b, &d);
+    assert_eq!(free(bytes.clone(), &c.name), [1; 5]);
+    assert_eq!(free(bytes, &d.name), [2; 5]);
+    // Padded channels meet those of another branch, which may go with or without a partner.
+    let mut b = Builder::new(4, 8);
+    let c = first(&mut b, 4);
+    let p = b.pad(&c, 2, 2);
+    let w = b.conv(&p, 8, 3, 1, 1);
+    let sum = b.node("Add", &[&p.name, &w.name], vec![], &w.shape.clone());
+    assert_eq!(free(end(b, &sum), &w.name), [1; 8]);
+    // Pixel shuffle: the four channels that become one go together.
+    let mut b = Builder::new(5, 8);
+    let c = first(&mut b, 8);
+    let up = b.node("DepthToSpace", &[&c.name], vec![int("blocksize", 2)], &[2, 16, 16]);
+    assert_eq!(free(end(b, &up), &c.name), [4; 2]);
+    // What softmax over channels reads stays.
+    let mut b = Builder::new(6, 8);
+    let c = first(&mut b, 8);
+    let soft = b.node("Softmax", &[&c.name], vec![int("axis", 1)], &c.shape.clone());
+    assert_eq!(free(end(b, &soft), &c.name), [0; 0]);
+    // A grouped transposed convolution: both groups shrink alike.
+    let mut b = Builder::new(7, 8);
+    let c = first(&mut b, 6);
+    let up = b.up(&c, 8, 2);
+    let bytes = end(b, &up);
+    assert_eq!(free(bytes.clone(), &c.name), [2; 3]);
+    assert_eq!(free(bytes, &up.name), [2; 4]);
+    // Flatten: a channel takes all of its pixels along.
+    let mut b = Builder::new(8, 8);
+    let c = first(&mut b, 6);
+    let flat = b.node("Transpose", &[&c.name], vec![ints("perm", &[0, 1, 3, 2])], &c.shape.clone());
+    assert_eq!(free(b.finish(&[flat], true).0, &c.name), [1; 6]);
+}

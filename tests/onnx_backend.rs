@@ -1,0 +1,199 @@
+//! The ONNX standard's own test cases of every operator that the engine knows, run by the reference, the
+//! CPU and every GPU here.
+//!
+//! The cases come with the `onnx` Python package: `scripts/make_backend_cases.py` writes them to a file, and
+//! SECATEUR_BACKEND_CASES names it. Without it this says aloud what it leaves out. With
+//! SECATEUR_WRITE_DOCS=1 the table in docs/operators.md is written anew.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use prost::Message as _;
+use secateur::onnx::proto::{ModelProto, TensorProto};
+use secateur::onnx::tensor::encode;
+use secateur::ops::OPS;
+use secateur::tensor::{DType, Tensor};
+
+#[path = "common/cases.rs"]
+mod cases;
+
+use cases::{Case, Problem};
+
+/// So many cases pass at least: fewer is a step back.
+const PASS_AT_LEAST: usize = 1000;
+
+/// Cases whose answer is not ours, and why.
+const KNOWN: &[(&str, &str)] = &[(
+    "node.test_dynamicquantizelinear_expanded",
+    "a quotient in single precision lies on a tie that double precision, the reference, does not see",
+)];
+
+/// What became of an operator's cases.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+    refused: BTreeMap<String, usize>,
+}
+
+/// The operators of a model's main graph, and whether the engine knows them all.
+fn operators(case: &Case) -> (BTreeSet<String>, bool) {
+    let proto = ModelProto::decode(case.model.as_slice()).unwrap();
+    let functions: BTreeSet<&str> = proto.functions.iter().map(|f| f.name()).collect();
+    let mut all = BTreeSet::new();
+    let mut known = true;
+    for node in proto.graph.iter().flat_map(|g| &g.node) {
+        all.insert(node.op_type().to_owned());
+        let own = functions.contains(node.op_type());
+        let standard = matches!(node.domain(), "" | "ai.onnx");
+        known &= own || node.op_type() == "If" || (standard && OPS.iter().any(|r| r.name == node.op_type()));
+    }
+    (all, known)
+}
+
+/// The case with the inputs that `constant` says made initializers, as weights are in networks.
+fn with_constants(case: &Case, constant: &dyn Fn(usize) -> bool) -> Case {
+    let mut proto = ModelProto::decode(case.model.as_slice()).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    let mut index = 0;
+    graph.input.retain(|info| {
+        let here = index;
+        index += 1;
+        let (Some((shape, values)), true) = (case.inputs.get(info.name()), constant(here)) else {
+            return true;
+        };
+        let code = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(1, |t| t.elem_type());
+        let Some(dtype) = DType::from_onnx(code) else { return true };
+        let tensor = Tensor::from_f64(dtype, shape, values);
+        graph.initializer.push(TensorProto { ..encode(info.name(), &tensor) });
+        false
+    });
+    Case { model: proto.encode_to_vec(), ..case.clone() }
+}
+
+/// The words of a refusal that cases have in common.
+fn reason(words: &str) -> String {
+    let first = words.lines().next().unwrap_or_default();
+    first.chars().filter(|c| !c.is_ascii_digit()).take(120).collect()
+}
+
+#[test]
+fn the_standards_own_cases_pass() {
+    let Some(path) = std::env::var_os("SECATEUR_BACKEND_CASES") else {
+        eprintln!("LEFT OUT: the ONNX standard's cases; see scripts/make_backend_cases.py");
+        return;
+    };
+    let (cases, devices) = (cases::read(Path::new(&path)), cases::devices());
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    let (mut passed, mut unknown) = (0, BTreeMap::<String, usize>::new());
+    for (name, case) in &cases {
+        let (operators, known) = operators(case);
+        // A function's expansion is judged as what the case is named for.
+        let group = if name.starts_with("node.") && operators.len() == 1 {
+            operators.first().cloned().unwrap_or_default()
+        } else {
+            "(several operators)".to_owned()
+        };
+        if !known {
+            for operator in operators.iter().filter(|o| !OPS.iter().any(|r| r.name == **o)) {
+                *unknown.entry(operator.clone()).or_default() += 1;
+            }
+            continue;
+        }
+        let variants: [&dyn Fn(usize) -> bool; 3] = [&|_| false, &|i| i > 0, &|_| true];
+        let tally = tallies.entry(group).or_default();
+        let mut last = None;
+        for constant in variants {
+            match cases::run(&with_constants(case, constant), &devices) {
+                Err(Problem::Refused(words)) => last = Some(words),
+                Err(Problem::Wrong(words)) => {
+                    if let Some((_, why)) = KNOWN.iter().find(|(known, _)| known == name) {
+                        last = Some((*why).to_owned());
+                        break;
+                    }
+                    tally.failed.push(format!("{name}: {words}"));
+                    last = None;
+                    break;
+                }
+                Ok(()) => {
+                    tally.passed += 1;
+                    passed += 1;
+                    last = None;
+                    break;
+                }
+            }
+        }
+        if let Some(words) = last {
+            *tally.refused.entry(reason(&words)).or_default() += 1;
+            println!("refused {name}: {}", words.replace('\n', " "));
+        }
+    }
+    let failed: Vec<&String> = tallies.values().flat_map(|t| &t.failed).collect();
+    let refused: usize = tallies.values().flat_map(|t| t.refused.values()).sum();
+    let beyond: usize = cases.len() - passed - failed.len() - refused;
+    println!("{passed} passed, {} failed, {refused} refused, {beyond} of other operators", failed.len());
+    if std::env::var_os("SECATEUR_WRITE_DOCS").is_some() {
+        write_table(&tallies, &unknown, (passed, failed.len(), refused, beyond));
+    }
+    let list: Vec<&str> = failed.iter().map(|f| f.as_str()).collect();
+    assert!(failed.is_empty(), "{}", list.join("\n"));
+    assert!(passed >= PASS_AT_LEAST, "{passed} passed, {PASS_AT_LEAST} did before");
+}
+
+fn write_table(
+    tallies: &BTreeMap<String, Tally>,
+    unknown: &BTreeMap<String, usize>,
+    (passed, failed, refused, beyond): (usize, usize, usize, usize),
+) {
+    let mut text = String::from(
+        "# Operators\n\nWhat this version runs and cuts. The cases are those that the ONNX standard brings \
+         along (onnx 1.23.2, operator set 7 and\nlater), each run by the f64 reference, the CPU and a Vulkan \
+         device. A case that is refused gets an error that says\nwhat is not supported and what to do; none \
+         is silently wrong.\n\nMade by\n\n```sh\npython3 scripts/make_backend_cases.py \
+         target/backend_cases.safetensors\nSECATEUR_WRITE_DOCS=1 \
+         SECATEUR_BACKEND_CASES=target/backend_cases.safetensors cargo test --release --test \
+         onnx_backend\n```\n\n",
+    );
+    let _ = writeln!(
+        text,
+        "{passed} cases passed, {failed} failed, {refused} were refused, {beyond} are of operators beyond this version.\n\n\
+         | operator | changed in operator sets | what it does | passed | failed | refused |\n|---|---|---|---|---|---|"
+    );
+    for row in OPS {
+        let history: Vec<String> = row.history.iter().map(ToString::to_string).collect();
+        let none = Tally::default();
+        let t = tallies.get(row.name).unwrap_or(&none);
+        let refused: usize = t.refused.values().sum();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {refused} |",
+            row.name,
+            history.join(", "),
+            row.doc.replace('|', "\\|"),
+            t.passed,
+            t.failed.len()
+        );
+    }
+    let several = tallies.get("(several operators)");
+    let _ = writeln!(
+        text,
+        "\nCases of several operators, functions written out among them: {} passed, {} failed, {} refused.",
+        several.map_or(0, |t| t.passed),
+        several.map_or(0, |t| t.failed.len()),
+        several.map_or(0, |t| t.refused.values().sum::<usize>())
+    );
+    text.push_str("\n## Refused\n\n");
+    for (operator, tally) in tallies {
+        for (why, count) in &tally.refused {
+            let _ = writeln!(text, "- {operator}, {count}: {why}");
+        }
+    }
+    text.push_str("\n## Operators beyond this version that have cases\n\n");
+    let names: Vec<String> = unknown.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+    text.push_str(&names.join(", "));
+    text.push('\n');
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operators.md"), text).unwrap();
+}
