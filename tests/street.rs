@@ -209,12 +209,20 @@ fn a_cut_file_finds_its_knots_again_and_refuses_others() {
     let removed: BTreeSet<usize> =
         channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(3).collect();
     let how = ("l1".to_owned(), "keep-macs 0.9".to_owned());
-    let cut = Cut::new((&graph, &model.sha256), &channels, None, &removed, how);
+    let cut = Cut::new((&graph, &model.sha256), &channels, None, &removed, how).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.json");
     cut.save(&path).unwrap();
     let back = Cut::load(&path).unwrap();
     assert_eq!(back.removed(&graph, &model.sha256, &channels).unwrap(), removed);
+    let small = rewrite(&model, &graph, &channels, &removed).unwrap().model;
+    for tensor in &small.graph().initializer {
+        let Some(kept) = back.weights.get(tensor.name()) else { continue };
+        for (kept, &dim) in kept.iter().zip(&tensor.dims) {
+            assert!(kept.as_ref().is_none_or(|k| k.len() as i64 == dim), "{}", tensor.name());
+        }
+    }
+    assert!(back.weights.len() >= 3, "weights, and their readers");
     assert!(back.removed(&graph, "another", &channels).is_err());
     let blocked = channels.knots.iter().position(|k| k.block.is_some()).unwrap();
     let mut bad = back;

@@ -14,7 +14,7 @@ use super::bench::answers_are_right;
 use super::eval::evaluate;
 use super::output::{Output, grouped};
 use super::profile::profiled;
-use super::prune::DecideArgs;
+use super::prune::{DecideArgs, some_images};
 use crate::bench::bench;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
     output.note("3/5 cutting and proving");
     let pruned = rewrite(&model, &graph, &channels, &removed)?;
-    let proof = prove(&pruned.masked, &pruned.model, &device, &[])?;
+    let proof = prove(&pruned.masked, &pruned.model, &device, &some_images(&calibration)?)?;
     pruned.model.save(&args.output)?;
     let small = Model::load(&args.output)?;
     let small_graph = Graph::of(&small)?;

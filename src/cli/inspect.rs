@@ -19,6 +19,35 @@ pub(super) struct Args {
     model: PathBuf,
 }
 
+/// Knots as people think of them: the layers that are tied, how many knots they share, what blocks them.
+fn tell_knots(graph: &Graph, channels: &Channels, output: &Output) {
+    let free = channels.knots.iter().filter(|k| k.block.is_none()).count();
+    output.line(format!("\n{} knots, {free} of them may go", channels.knots.len()));
+    output.line(format!("{:>6} {:>6}  {:<8}  tied layers", "knots", "each", ""));
+    // By the layers that they tie, in the order of their first channels: knots, channels, why not.
+    let mut bundles: Vec<(Vec<usize>, usize, usize, Option<String>)> = Vec::new();
+    for knot in &channels.knots {
+        let mut nodes: Vec<usize> = knot.members.iter().map(|m| m.0).collect();
+        nodes.dedup();
+        let why = knot.block.as_ref().map(|b| format!("{} {}", b.node, b.reason));
+        match bundles.iter_mut().find(|b| b.0 == nodes && b.2 == knot.members.len() && b.3 == why) {
+            Some(bundle) => bundle.1 += 1,
+            None => bundles.push((nodes, 1, knot.members.len(), why)),
+        }
+    }
+    const NAMED: usize = 3;
+    for (nodes, knots, each, why) in bundles {
+        let names: Vec<&str> = nodes.iter().take(NAMED).map(|&n| graph.nodes[n].name.as_str()).collect();
+        let more = nodes.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let verdict = if why.is_some() { "blocked" } else { "may go" };
+        output.line(format!("{knots:>6} {each:>6}  {verdict:<8}  {}{more}", names.join(", ")));
+        if let Some(why) = why {
+            output.line(format!("{:>24}{why}", ""));
+        }
+    }
+}
+
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
     let graph = Graph::of(&model)?;
@@ -99,15 +128,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
             json!({ "id": knot.id, "channels": knot.members.len(), "members": members, "blocked": blocked })
         })
         .collect();
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).count();
-    output.line(format!("{} knots, {free} of them may go", channels.knots.len()));
-    let mut reasons: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for block in channels.knots.iter().filter_map(|k| k.block.as_ref()) {
-        *reasons.entry((block.node.clone(), block.reason.clone())).or_default() += 1;
-    }
-    for ((node, reason), count) in reasons {
-        output.line(format!("  {count} blocked: {node} {reason}"));
-    }
+    tell_knots(&graph, &channels, output);
     output.result(&json!({
         "model": args.model, "opset": graph.opset, "params": params, "macs": macs,
         "inputs": inputs, "outputs": ports(graph.outputs.clone()), "layers": list, "knots": knots,

@@ -190,7 +190,7 @@ impl DecideArgs {
         let removed = allocate(channels, &scores, self.budget()?, &limits, &protected)
             .map_err(|e| e.file(&model.path))?;
         let how = (criterion.to_string(), self.budget_text());
-        Ok(Cut::new((graph, &model.sha256), channels, Some(&scores), &removed, how))
+        Cut::new((graph, &model.sha256), channels, Some(&scores), &removed, how)
     }
 }
 
@@ -237,7 +237,7 @@ pub(super) fn plan(args: &PlanArgs, _global: &Global, output: &Output) -> Result
 }
 
 /// The first images of a data set, for the proof.
-fn some_images(data: &Dataset) -> Result<Vec<f32>> {
+pub(super) fn some_images(data: &Dataset) -> Result<Vec<f32>> {
     const PROOF_IMAGES: usize = 4;
     Ok(data.batches(PROOF_IMAGES).next().transpose()?.map(|b| b.data).unwrap_or_default())
 }

@@ -1,11 +1,12 @@
 //! The Cut: the decision as a file that a person can read and edit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
+use super::rewrite::kept_weights;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
@@ -21,6 +22,10 @@ pub struct Cut {
     pub budget: String,
     /// Every knot.
     pub knots: Vec<CutKnot>,
+    /// For each initializer that becomes smaller: for each axis the indices that stay, `null` where all do.
+    /// What a user needs to cut the same network elsewhere; `prune` reads the knots alone.
+    #[serde(default)]
+    pub weights: BTreeMap<String, Vec<Option<Vec<usize>>>>,
 }
 
 /// One knot of a cut.
@@ -40,13 +45,16 @@ pub struct CutKnot {
 
 impl Cut {
     /// The cut that removes `removed`.
+    ///
+    /// # Errors
+    /// As [`kept_weights`].
     pub fn new(
         (graph, sha256): (&Graph, &str),
         channels: &Channels,
         scores: Option<&[f64]>,
         removed: &BTreeSet<usize>,
         (criterion, budget): (String, String),
-    ) -> Self {
+    ) -> Result<Self> {
         let knots = channels
             .knots
             .iter()
@@ -62,7 +70,8 @@ impl Cut {
                 members: knot.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c)).collect(),
             })
             .collect();
-        Self { model_sha256: sha256.to_owned(), criterion, budget, knots }
+        let weights = kept_weights(graph, channels, removed)?;
+        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, knots, weights })
     }
 
     /// The knots that go, found again in `channels` by their members.

@@ -205,6 +205,23 @@ fn sources(graph: &Graph, channels: &Channels, value: ValueId, kept: &Kept) -> O
     Some(sources.into_iter().collect())
 }
 
+/// For each initializer that becomes smaller when knots go: for each axis the indices that stay.
+///
+/// # Errors
+/// A cut that leaves a tensor that is no box: a fault of this program.
+pub fn kept_weights(
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<usize>,
+) -> Result<BTreeMap<String, Vec<Option<Vec<usize>>>>> {
+    let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
+    let kept = kept_indices(graph, channels, &roots)?;
+    let indices = |mask: Vec<bool>| mask.iter().enumerate().filter(|(_, k)| **k).map(|(i, _)| i).collect();
+    let axes = |kept: Kept| kept.into_iter().map(|mask| mask.map(indices)).collect();
+    let constants = constants(graph, channels, &kept).into_iter();
+    Ok(constants.map(|(value, kept)| (graph.name(value).to_owned(), axes(kept))).collect())
+}
+
 /// The first node of the cut model whose output is not what the cut says, and the error to report.
 fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Option<(String, Error)>> {
     let after = Graph::of(cut)?;
