@@ -79,13 +79,12 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         let gflops = 2.0 * macs as f64 * args.batch as f64 / time.median / 1e9;
         let rate = args.batch as f64 / time.median;
         output.line(format!(
-            "{:<30} {:>9} MACs {:>8.2} ms ({:.2}–{:.2}) {:>8.0} images/s {:>6.1} GFLOP/s  {:.2}× ({:.2}–{:.2})",
+            "{:<30} {:>9} MACs {:>8.2} ms ({:.2}–{:.2}) {rate:>8.1} images/s {:>6.1} GFLOP/s  {:.2}× ({:.2}–{:.2})",
             model.path.display(),
             short(macs),
             time.median * 1e3,
             time.p10 * 1e3,
             time.p90 * 1e3,
-            rate,
             gflops,
             speedup.median,
             speedup.p10,
