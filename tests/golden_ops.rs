@@ -36,7 +36,7 @@ fn every_operator_gives_the_answers_of_onnx_runtime() {
             {
                 refused.insert(name.as_str());
             }
-            Err(problem) => wrong.push(format!("{name}: {problem:?}")),
+            Err(problem) => wrong.push(format!("{name}: {problem}")),
         }
     }
     println!("{} cases, {} refused as expected, {} wrong", cases.len(), refused.len(), wrong.len());

@@ -20,7 +20,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::onnx::proto::TensorProto;
-use secateur::onnx::tensor::zero;
+use secateur::onnx::tensor::{encode, zero};
 use secateur::prune::{
     Budget, Channels, Criterion, Limits, Normalize, Pruned, allocate, prove, rewrite, scores,
 };
@@ -75,8 +75,15 @@ fn planted(model: &Model, graph: &Graph, channels: &Channels, knots: &BTreeSet<u
             continue;
         }
         let name = graph.name(value);
-        let weights = &mut planted.graph_mut().initializer;
-        if let Some(tensor) = weights.iter_mut().find(|t: &&mut TensorProto| t.name() == name) {
+        let file = planted.graph_mut();
+        if let Some(at) = file.node.iter().position(|n| n.op_type() == "Identity" && n.output[0] == name) {
+            // A twin of another weight gets elements of its own.
+            file.node.remove(at);
+            let own = channels.facts.get(value).and_then(|f| f.value.as_ref()).unwrap();
+            file.initializer.push(encode(name, own));
+        }
+        let weight = file.initializer.iter_mut().find(|t: &&mut TensorProto| t.name() == name);
+        if let Some(tensor) = weight {
             *tensor = zero(tensor, axis, &gone).unwrap();
         }
     }

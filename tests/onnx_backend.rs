@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use prost::Message as _;
-use secateur::onnx::proto::{ModelProto, TensorProto};
+use secateur::onnx::proto::{FunctionProto, ModelProto, TensorProto, TypeProtoTensor};
 use secateur::onnx::tensor::encode;
 use secateur::ops::OPS;
 use secateur::tensor::{DType, Tensor};
@@ -42,7 +42,7 @@ struct Tally {
 /// The operators of a model's main graph, and whether the engine knows them all.
 fn operators(case: &Case) -> (BTreeSet<String>, bool) {
     let proto = ModelProto::decode(case.model.as_slice()).unwrap();
-    let functions: BTreeSet<&str> = proto.functions.iter().map(|f| f.name()).collect();
+    let functions: BTreeSet<&str> = proto.functions.iter().map(FunctionProto::name).collect();
     let mut all = BTreeSet::new();
     let mut known = true;
     for node in proto.graph.iter().flat_map(|g| &g.node) {
@@ -65,7 +65,8 @@ fn with_constants(case: &Case, constant: &dyn Fn(usize) -> bool) -> Case {
         let (Some((shape, values)), true) = (case.inputs.get(info.name()), constant(here)) else {
             return true;
         };
-        let code = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(1, |t| t.elem_type());
+        let code =
+            info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(1, TypeProtoTensor::elem_type);
         let Some(dtype) = DType::from_onnx(code) else { return true };
         let tensor = Tensor::from_f64(dtype, shape, values);
         graph.initializer.push(TensorProto { ..encode(info.name(), &tensor) });

@@ -11,7 +11,7 @@ use crate::data::Dataset;
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::exec::session::Session;
+use crate::exec::session::{Session, Wanted};
 use crate::graph::Graph;
 use crate::onnx::Model;
 
@@ -46,8 +46,10 @@ pub(super) fn evaluate(
     batch: Option<usize>,
     output: &Output,
 ) -> Result<Evaluation> {
-    let mut session = Session::plain(graph, device, batch)?;
-    let mut reference = against.map(|g| Session::plain(g, device, batch)).transpose()?;
+    let wanted = Wanted { batch, images: data.len(), ..Wanted::default() };
+    let open = |graph| Session::new(graph, device, &wanted, &|_| vec![]);
+    let mut session = open(graph)?;
+    let mut reference = against.map(open).transpose()?;
     let mut found = Evaluation {
         images: 0,
         accuracy: Accuracy::default(),

@@ -15,6 +15,8 @@ use crate::tensor::show;
 pub struct Wanted {
     /// Images at once; `None` lets the device's limits decide.
     pub batch: Option<usize>,
+    /// How many images there are: no more at once than that, where the device's limits decide.
+    pub images: usize,
     /// The whole shapes of inputs, where the file leaves sizes free.
     pub shapes: HashMap<String, Vec<usize>>,
     /// Values that are outputs too.
@@ -25,7 +27,7 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { batch: None, shapes: HashMap::new(), taps: vec![], outputs: true }
+        Self { batch: None, images: usize::MAX, shapes: HashMap::new(), taps: vec![], outputs: true }
     }
 }
 
@@ -84,7 +86,9 @@ impl Session {
             None => {
                 let bytes = |plan: &Plan| plan.buffers.iter().map(|&n| n as u64 * 4).sum::<u64>();
                 let fits = |batch: &usize| plan_for(Some(*batch)).ok().filter(|p| bytes(p) <= AUTO_MEMORY);
-                match BATCHES.iter().find_map(fits) {
+                // The first that takes them all, and smaller ones.
+                let enough = BATCHES.iter().rposition(|&b| b >= wanted.images).unwrap_or(0);
+                match BATCHES[enough..].iter().find_map(fits) {
                     Some(plan) => plan,
                     None => plan_for(Some(1))?,
                 }

@@ -27,6 +27,14 @@ impl Facts {
     /// # Errors
     /// Shapes that do not fit, naming the node.
     pub fn infer(graph: &Graph, input_shapes: &[Vec<usize>]) -> Result<Self> {
+        match Self::infer_far(graph, input_shapes) {
+            (facts, None) => Ok(facts),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As far as shapes fit: the facts up to the first node where they do not, and why.
+    pub fn infer_far(graph: &Graph, input_shapes: &[Vec<usize>]) -> (Self, Option<Error>) {
         let mut facts: Vec<Option<Fact>> =
             graph.values.iter().map(|v| v.constant.clone().map(Fact::constant)).collect();
         for (input, shape) in graph.inputs.iter().zip(input_shapes) {
@@ -34,18 +42,21 @@ impl Facts {
         }
         let mut facts = Self { facts, input_shapes: input_shapes.to_vec() };
         for id in 0..graph.nodes.len() {
-            let outputs = facts.node(graph, id).map_err(|e| {
-                let node = &graph.nodes[id];
-                let e = if e.what().starts_with(&node.op_type) { e } else { e.context(&node.op_type) };
-                e.node(&node.name).file(&graph.path)
-            })?;
+            let outputs = match facts.node(graph, id) {
+                Ok(outputs) => outputs,
+                Err(e) => {
+                    let node = &graph.nodes[id];
+                    let e = if e.what().starts_with(&node.op_type) { e } else { e.context(&node.op_type) };
+                    return (facts, Some(e.node(&node.name).file(&graph.path)));
+                }
+            };
             for (value, fact) in graph.nodes[id].outputs.iter().zip(outputs) {
                 if let Some(value) = value {
                     facts.facts[*value] = Some(fact);
                 }
             }
         }
-        Ok(facts)
+        (facts, None)
     }
 
     /// For the file's own input shapes, a free batch being 1 and other free sizes the default.

@@ -285,7 +285,7 @@ fn remove_unread(graph: &mut GraphProto, name: &str) {
             continue;
         }
         graph.initializer.retain(|t| t.name() != name);
-        if let Some(at) = graph.node.iter().position(|n| n.output.iter().any(|o| *o == name))
+        if let Some(at) = graph.node.iter().position(|n| n.output.contains(&name))
             && graph.node[at].output.iter().all(|o| o.is_empty() || *o == name)
         {
             open.extend(graph.node.remove(at).input);

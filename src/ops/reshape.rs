@@ -166,16 +166,22 @@ impl Operator for View {
         let Some(mut target) = r.literal(1) else { return Ok(()) };
         let before = target.clone();
         let (x, shape) = (&r.inputs.get(0)?.shape, &r.outputs[0].shape);
+        let mut open = Vec::new();
         for (a, t) in target.iter_mut().enumerate() {
-            if r.explicit {
-                *t = r.kept_outputs(0, a).iter().filter(|&&k| k).count() as i64;
-            } else if let (Some(left), true) = (r.shrunk(0, a), *t > 0) {
-                *t = left as i64;
+            match r.shrunk(0, a) {
+                Some(left) if r.explicit || *t > 0 => *t = left as i64,
+                None if r.explicit => {
+                    let copied =
+                        !allow_zero && x.get(a) == shape.get(a) && r.kept_inputs(0, a).iter().all(|&k| k);
+                    *t = if copied { 0 } else { shape[a] as i64 };
+                    open.extend((!copied).then_some(a));
+                }
+                _ => {}
             }
         }
-        if r.explicit && shape.first() == x.first() && !allow_zero {
-            // The batch stays free.
-            target[0] = 0;
+        // A shape that was computed follows the size of images and the batch: what can stay open does.
+        if let [a] = open[..] {
+            target[a] = -1;
         }
         if target != before {
             r.set_list("shape", 1, false, target);

@@ -8,7 +8,7 @@ use crate::dye::flow::Role;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Dim, Graph, ValueId};
 use crate::onnx::Model;
 use crate::onnx::attrs::{set_int, set_ints};
 use crate::onnx::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
@@ -51,7 +51,10 @@ pub fn rewrite(
     loop {
         let cut = cut(model, graph, channels, &kept, &explicit)?;
         match misfit(&cut, graph, channels, &kept)? {
-            None => return Ok(Pruned { model: cut, masked }),
+            None => {
+                fits_other_sizes(&cut, graph)?;
+                return Ok(Pruned { model: cut, masked });
+            }
             Some((node, error)) => {
                 if explicit.len() >= MOST_EXPLICIT || !explicit.insert(node.clone()) {
                     return Err(error.node(node).file(&model.path));
@@ -60,6 +63,34 @@ pub fn rewrite(
         }
     }
 }
+
+/// Where the network takes images of any size, the cut one must too: constants that were made of one size's
+/// shapes would show here.
+fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
+    let other = |graph: &Graph| -> Option<Vec<Vec<usize>>> {
+        let free = |(at, dim): (usize, &Dim)| at > 0 && matches!(dim, Dim::Free(_));
+        let any = graph.inputs.iter().any(|i| i.dims.iter().enumerate().any(free));
+        let mut shapes = graph.input_shapes(None, &HashMap::new()).ok().filter(|_| any)?;
+        for (input, shape) in graph.inputs.iter().zip(&mut shapes) {
+            let sizes = input.dims.iter().enumerate().zip(shape).filter(|(dim, _)| free(*dim));
+            sizes.for_each(|(_, size)| *size = OTHER_SIZE);
+        }
+        let facts = Facts::infer(graph, &shapes).ok()?;
+        Some(graph.outputs.iter().map(|&o| facts.shape(o).to_vec()).collect())
+    };
+    match other(graph) {
+        Some(expected) if other(&Graph::of(cut)?) != Some(expected.clone()) => Err(Error::new(
+            "the smaller network would take images of one size only: nothing is written",
+        )
+        .file(&graph.path)
+        .expected(format!("outputs {expected:?} for images of size {OTHER_SIZE}"))
+        .remedy("export the network with the size that you use, or --protect the layers before its Reshape")),
+        _ => Ok(()),
+    }
+}
+
+/// A size of free dimensions unlike the usual one, and as good for networks that halve it five times.
+const OTHER_SIZE: usize = 192;
 
 /// For each value, the indices that stay.
 fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
@@ -116,6 +147,9 @@ fn masked(model: &Model, graph: &Graph, channels: &Channels, roots: &BTreeSet<La
             };
             changed.insert(value, zero(&before, axis, &gone)?);
         }
+    }
+    for value in bystanders(graph, channels, changed.keys(), &HashSet::new()) {
+        changed.insert(value, message(model, graph, channels, value)?);
     }
     let mut editor = Editor::new(&mut masked.proto);
     for (value, tensor) in changed {
@@ -175,15 +209,36 @@ fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> BTreeMap<Valu
     let mut open: Vec<(ValueId, Kept)> =
         cut.filter(|&v| smaller(&kept[v])).map(|v| (v, kept[v].clone())).collect();
     let mut all = BTreeMap::new();
+    let mut recomputed = HashSet::new();
     while let Some((value, kept)) = open.pop() {
         match sources(graph, channels, value, &kept) {
-            Some(sources) => open.extend(sources),
+            Some(sources) => {
+                recomputed.insert(value);
+                open.extend(sources);
+            }
             None => {
                 all.insert(value, kept);
             }
         }
     }
+    for value in bystanders(graph, channels, all.keys(), &recomputed) {
+        all.insert(value, vec![None; channels.facts.shape(value).len()]);
+    }
     all
+}
+
+/// Constants that are computed from others which change, and are to stay as they are: exporters store equal
+/// weights once, and give the others as Identity of it.
+fn bystanders<'a>(
+    graph: &Graph,
+    channels: &Channels,
+    changed: impl Iterator<Item = &'a ValueId> + Clone,
+    recomputed: &HashSet<ValueId>,
+) -> Vec<ValueId> {
+    let known: HashSet<ValueId> = changed.clone().copied().chain(recomputed.iter().copied()).collect();
+    let readers = changed.flat_map(|&v| graph.readers(v));
+    let made = readers.flat_map(|n| graph.nodes[n].outputs.iter().flatten().copied());
+    made.filter(|&v| channels.facts.is_constant(v) && !known.contains(&v)).collect()
 }
 
 /// The constants from which `value` is computed, cut alike; `None` where it is to be replaced itself.
@@ -225,23 +280,16 @@ pub fn kept_weights(
 /// The first node of the cut model whose output is not what the cut says, and the error to report.
 fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Option<(String, Error)>> {
     let after = Graph::of(cut)?;
-    let facts = match Facts::infer(&after, &channels.facts.input_shapes) {
-        Ok(facts) => facts,
-        Err(error) => {
-            let node = error.node_name().unwrap_or_default().to_owned();
-            // The shape that is wrong was made before the node that stumbles over it.
-            let before = after.nodes.iter().position(|n| n.name == node).unwrap_or(0);
-            let culprit = (0..=before).rev().find(|&n| after.nodes[n].op_type == "Reshape");
-            let name = culprit.map_or(node, |n| after.nodes[n].name.clone());
-            return Ok(Some((name, error)));
-        }
-    };
+    let (facts, stumble) = Facts::infer_far(&after, &channels.facts.input_shapes);
     for node in &after.nodes {
         for &value in node.outputs.iter().flatten() {
             let name = after.name(value);
             let Some(before) = graph.value(name).filter(|&v| !channels.facts.is_constant(v)) else {
                 continue;
             };
+            if facts.get(value).is_none() {
+                continue;
+            }
             let expected: Vec<usize> = channels
                 .facts
                 .shape(before)
@@ -257,7 +305,8 @@ fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Res
             }
         }
     }
-    Ok(None)
+    // The shape that is wrong was made before the node that stumbles over it, and found above.
+    Ok(stumble.map(|error| (error.node_name().unwrap_or_default().to_owned(), error)))
 }
 
 /// Edits of one message.

@@ -155,7 +155,7 @@ pub fn gather(
             })
             .collect()
     };
-    let wanted = Wanted { batch, outputs: false, ..Wanted::default() };
+    let wanted = Wanted { batch, images: data.len(), outputs: false, ..Wanted::default() };
     let mut session = Session::new(graph, device, &wanted, &probes)?;
     let shapes = graph.input_shapes(Some(session.batch), &wanted.shapes)?;
     let facts = Facts::infer(graph, &shapes)?;

@@ -13,9 +13,9 @@ use secateur::tensor::Tensor;
 
 /// A value in the graph under construction: its name, and its shape without the batch.
 #[derive(Clone, Debug)]
-pub struct Value {
-    pub name: String,
-    pub shape: Vec<usize>,
+pub(crate) struct Value {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Value {
@@ -29,20 +29,20 @@ impl Value {
 }
 
 /// A graph under construction.
-pub struct Builder {
+pub(crate) struct Builder {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
     state: u64,
     count: usize,
     side: usize,
     /// Whether a channel of zeros stayed one all the way: no Sigmoid, no added constant.
-    pub keeps_zero: bool,
+    pub(crate) keeps_zero: bool,
     /// The last convolution's weights and bias: names, channels in and out.
     last: Option<(String, String, usize, usize)>,
 }
 
 /// An attribute that is a list of integers.
-pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
+pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         r#type: Some(AttributeType::Ints as i32),
@@ -52,7 +52,7 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
 }
 
 /// An attribute that is an integer.
-pub fn int(name: &str, value: i64) -> AttributeProto {
+pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         r#type: Some(AttributeType::Int as i32),
@@ -84,7 +84,7 @@ fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
 
 impl Builder {
     /// A graph with the input `x`, 3×side×side.
-    pub fn new(seed: u64, side: usize) -> Self {
+    pub(crate) fn new(seed: u64, side: usize) -> Self {
         Self {
             nodes: vec![],
             initializers: vec![],
@@ -97,7 +97,7 @@ impl Builder {
     }
 
     /// The input.
-    pub fn input(&self) -> Value {
+    pub(crate) fn input(&self) -> Value {
         Value { name: "x".to_owned(), shape: vec![3, self.side, self.side] }
     }
 
@@ -116,6 +116,17 @@ impl Builder {
     }
 
     fn floats(&mut self, shape: &[usize], around: f32, scale: f32) -> String {
+        // Exporters store equal weights once, and give the others as Identity of it.
+        let dims: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
+        let twin = self
+            .initializers
+            .iter()
+            .rev()
+            .find(|t| t.dims == dims && t.data_type() == 1)
+            .map(|t| t.name().to_owned());
+        if let Some(twin) = twin.filter(|_| shape.len() == 1 && around == 0.0 && self.noise() > 0.4) {
+            return self.node("Identity", &[&twin], vec![], shape).name;
+        }
         let len = shape.iter().product();
         let data = (0..len).map(|_| around + scale * self.noise()).collect();
         self.constant(&Tensor::float(shape, data))
@@ -126,7 +137,7 @@ impl Builder {
     }
 
     /// Adds a node with one output of the given shape.
-    pub fn node(
+    pub(crate) fn node(
         &mut self,
         op: &str,
         inputs: &[&str],
@@ -147,7 +158,14 @@ impl Builder {
     }
 
     /// A convolution with bias; "same" padding.
-    pub fn conv(&mut self, x: &Value, out: usize, kernel: usize, stride: usize, groups: usize) -> Value {
+    pub(crate) fn conv(
+        &mut self,
+        x: &Value,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+    ) -> Value {
         let c = x.channels();
         let fan = (c / groups * kernel * kernel) as f32;
         let w = self.floats(&[out, c / groups, kernel, kernel], 0.0, (3.0 / fan).sqrt());
@@ -179,7 +197,7 @@ impl Builder {
     }
 
     /// BatchNormalization.
-    pub fn batch_norm(&mut self, x: &Value) -> Value {
+    pub(crate) fn batch_norm(&mut self, x: &Value) -> Value {
         let c = [x.channels()];
         let parameters = [
             self.floats(&c, 1.0, 0.5),
@@ -193,7 +211,7 @@ impl Builder {
     }
 
     /// A function of each element.
-    pub fn unary(&mut self, op: &str, x: &Value) -> Value {
+    pub(crate) fn unary(&mut self, op: &str, x: &Value) -> Value {
         if ["Sigmoid", "HardSigmoid", "Softplus", "Exp"].contains(&op) {
             self.keeps_zero = false;
         }
@@ -201,7 +219,7 @@ impl Builder {
     }
 
     /// Channels dealt out of `groups` groups in turn.
-    pub fn shuffle(&mut self, x: &Value, groups: usize) -> Value {
+    pub(crate) fn shuffle(&mut self, x: &Value, groups: usize) -> Value {
         let (c, s) = (x.channels(), x.square());
         let apart = self.whole(&[0, groups as i64, (c / groups) as i64, s as i64, s as i64]);
         let together = self.whole(&[0, c as i64, s as i64, s as i64]);
@@ -233,19 +251,19 @@ impl Builder {
     }
 
     /// The middle part of the channels.
-    pub fn slice(&mut self, x: &Value, from: usize, to: usize) -> Value {
+    pub(crate) fn slice(&mut self, x: &Value, from: usize, to: usize) -> Value {
         let [start, end, axis] = [from, to, 1].map(|v| self.whole(&[v as i64]));
         self.node("Slice", &[&x.name, &start, &end, &axis], vec![], &[to - from, x.shape[1], x.shape[2]])
     }
 
     /// Channels of zeros before and after.
-    pub fn pad(&mut self, x: &Value, before: usize, after: usize) -> Value {
+    pub(crate) fn pad(&mut self, x: &Value, before: usize, after: usize) -> Value {
         let pads = self.whole(&[0, before as i64, 0, 0, 0, after as i64, 0, 0]);
         self.node("Pad", &[&x.name, &pads], vec![], &[x.channels() + before + after, x.shape[1], x.shape[2]])
     }
 
     /// A transposed convolution that doubles the size.
-    pub fn up(&mut self, x: &Value, out: usize, groups: usize) -> Value {
+    pub(crate) fn up(&mut self, x: &Value, out: usize, groups: usize) -> Value {
         let w = self.floats(&[x.channels(), out / groups, 2, 2], 0.0, 0.5);
         let b = self.floats(&[out], 0.0, 0.3);
         let attributes = vec![ints("strides", &[2, 2]), int("group", groups as i64)];
@@ -365,7 +383,7 @@ impl Builder {
     }
 
     /// A classifier over everything in `values`, and the finished file's bytes.
-    pub fn finish(mut self, values: &[Value], flatten: bool) -> (Vec<u8>, bool) {
+    pub(crate) fn finish(mut self, values: &[Value], flatten: bool) -> (Vec<u8>, bool) {
         let mut parts = Vec::new();
         for value in values {
             let (c, s) = (value.channels(), value.square());
@@ -402,7 +420,7 @@ impl Builder {
 }
 
 /// A network at random: the bytes of its file, and whether a channel of zeros stays one in it.
-pub fn random(seed: u64, moves: &[(u8, u8, u8)], flatten: bool) -> (Vec<u8>, bool) {
+pub(crate) fn random(seed: u64, moves: &[(u8, u8, u8)], flatten: bool) -> (Vec<u8>, bool) {
     let mut builder = Builder::new(seed, 8);
     let x = builder.input();
     let mut open = vec![builder.conv(&x, 6, 3, 1, 1)];

@@ -16,18 +16,18 @@ use secateur::onnx::Model;
 use secateur::plan::{self, Options};
 
 /// An array of a case: shape and elements.
-pub type Array = (Vec<usize>, Vec<f64>);
+pub(crate) type Array = (Vec<usize>, Vec<f64>);
 
 #[derive(Clone, Debug, Default)]
-pub struct Case {
-    pub model: Vec<u8>,
-    pub inputs: HashMap<String, Array>,
-    pub outputs: BTreeMap<String, Array>,
-    pub tolerance: f64,
+pub(crate) struct Case {
+    pub(crate) model: Vec<u8>,
+    pub(crate) inputs: HashMap<String, Array>,
+    pub(crate) outputs: BTreeMap<String, Array>,
+    pub(crate) tolerance: f64,
 }
 
 /// The cases of a file, by name.
-pub fn read(path: &Path) -> BTreeMap<String, Case> {
+pub(crate) fn read(path: &Path) -> BTreeMap<String, Case> {
     let file = std::fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&file).unwrap();
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> BTreeMap<String, Case> {
 }
 
 /// The CPU and every adapter here; loud where there is none.
-pub fn devices() -> Vec<(String, Device)> {
+pub(crate) fn devices() -> Vec<(String, Device)> {
     let mut all = vec![("cpu".to_owned(), Device::Cpu)];
     for info in devices::list() {
         let (device, _) = devices::open(&Choice::Index(info.index)).unwrap();
@@ -78,15 +78,24 @@ pub fn devices() -> Vec<(String, Device)> {
 
 /// Why a case did not pass.
 #[derive(Debug)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// The engine says that it does not do this.
     Refused(String),
     /// The engine did it wrong.
     Wrong(String),
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(words) => write!(f, "refused: {words}"),
+            Self::Wrong(words) => f.write_str(words),
+        }
+    }
+}
+
 /// Runs a case by the reference, and with and without fusion on every device.
-pub fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Problem> {
+pub(crate) fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Problem> {
     let refuse = |e: secateur::Error| Problem::Refused(format!("{e}"));
     let model = Model::from_bytes(case.model.clone(), Path::new("case.onnx")).map_err(refuse)?;
     let graph = Graph::of(&model).map_err(refuse)?;
