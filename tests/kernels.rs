@@ -292,6 +292,21 @@ fn activations_at_known_points() {
 }
 
 #[test]
+fn the_exponential_is_right_to_its_edges() {
+    let exp = |x: f32| Activation::Exp.apply_f32(x);
+    for i in -1030..=885 {
+        let x = i as f32 / 10.0;
+        let (got, expected) = (f64::from(exp(x)), f64::from(x).exp());
+        // Below the normal numbers precision runs out by itself.
+        let tolerance = 3e-7 * expected + f64::from(f32::from_bits(1));
+        assert!((got - expected).abs() <= tolerance, "{x}: {got:e}, expected {expected:e}");
+    }
+    assert_eq!((exp(0.0), exp(89.0), exp(f32::INFINITY)), (1.0, f32::INFINITY, f32::INFINITY));
+    assert_eq!((exp(-105.0), exp(f32::NEG_INFINITY)), (0.0, 0.0));
+    assert!(exp(f32::NAN).is_nan() && exp(-f32::NAN).is_nan());
+}
+
+#[test]
 fn shapes_that_do_not_broadcast_are_refused() {
     let call = |a: &[usize], b: &[usize]| Binary::new(BinaryOp::Add, a, b, Activation::None);
     assert!(call(&[2, 3], &[2]).is_none());

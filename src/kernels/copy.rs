@@ -5,9 +5,11 @@
 //! it too, on labels instead of numbers: hence [`Copy::apply`] for any type.
 
 use bytemuck::bytes_of;
+use rayon::prelude::*;
 
 use super::{Case, Dispatch, Kernel, Row, grid, layout, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
+use crate::tensor::strides;
 
 /// `output[dst_offset + Σ i·dst_strides] = x[src_offset + Σ i·src_strides]` for every index `i` of
 /// `shape`; made by [`Copy::new`]. What it does not write stays as it is.
@@ -124,8 +126,30 @@ impl Kernel for Copy {
         }
     }
 
+    /// On all cores where the output is written from end to end, as in a transposition.
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
-        self.apply(inputs[0], output);
+        let dense =
+            self.dst_offset == 0 && self.len() == self.dst_len && self.dst_strides == strides(&self.shape);
+        if !dense || self.is_empty() {
+            return self.apply(inputs[0], output);
+        }
+        let row_len = self.shape.last().copied().unwrap_or(1);
+        let step = self.src_strides.last().copied().unwrap_or(1);
+        let rows_of_task = (1 << 14) / row_len + 1;
+        output.par_chunks_mut(rows_of_task * row_len).enumerate().for_each(|(task, y)| {
+            let first = task * rows_of_task;
+            let rows = first..first + y.len() / row_len;
+            layout::for_each_row(&self.shape, &[&self.src_strides], rows, |row, [s]| {
+                let y = &mut y[(row - first) * row_len..][..row_len];
+                let s = self.src_offset as isize + s;
+                if step == 1 {
+                    y.copy_from_slice(&inputs[0][s as usize..][..row_len]);
+                } else {
+                    let at = |i: usize| (s + i as isize * step) as usize;
+                    y.iter_mut().enumerate().for_each(|(i, y)| *y = inputs[0][at(i)]);
+                }
+            });
+        });
     }
 
     fn dispatch(&self) -> Dispatch {
