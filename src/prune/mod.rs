@@ -3,6 +3,7 @@
 pub mod allocate;
 pub mod channels;
 pub mod cut;
+mod editor;
 pub mod prove;
 pub mod rewrite;
 pub mod score;

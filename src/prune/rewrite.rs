@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
+use super::editor::Editor;
 use crate::dye::Label;
 use crate::dye::flow::Role;
 use crate::error::{Error, Result};
@@ -10,11 +11,9 @@ use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
 use crate::graph::{Dim, Graph, ValueId};
 use crate::onnx::Model;
-use crate::onnx::attrs::{set_int, set_ints};
-use crate::onnx::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
+use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::{encode, keep, zero};
-use crate::ops::{Edit, Kept, Rewrite};
-use crate::tensor::Tensor;
+use crate::ops::{Kept, Rewrite};
 
 /// The two models of a cut.
 #[derive(Clone, Debug)]
@@ -307,117 +306,4 @@ fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Res
     }
     // The shape that is wrong was made before the node that stumbles over it, and found above.
     Ok(stumble.map(|error| (error.node_name().unwrap_or_default().to_owned(), error)))
-}
-
-/// Edits of one message.
-struct Editor<'a> {
-    graph: &'a mut GraphProto,
-    /// Up to IR version 3 an initializer is an input too.
-    listed: bool,
-    /// Names whose maker is replaced by an initializer.
-    replaced: HashSet<String>,
-    touched: bool,
-    initializers: HashMap<String, usize>,
-}
-
-impl<'a> Editor<'a> {
-    fn new(proto: &'a mut ModelProto) -> Self {
-        let listed = proto.ir_version() < 4;
-        let graph = proto.graph.get_or_insert_default();
-        let initializers =
-            graph.initializer.iter().enumerate().map(|(i, t)| (t.name().to_owned(), i)).collect();
-        Self { graph, listed, replaced: HashSet::new(), touched: false, initializers }
-    }
-
-    /// `name` is this constant from now on.
-    fn constant(&mut self, name: &str, tensor: TensorProto) {
-        self.touched = true;
-        if let Some(&at) = self.initializers.get(name) {
-            self.graph.initializer[at] = tensor;
-            return;
-        }
-        self.replaced.insert(name.to_owned());
-        if self.listed {
-            self.graph.input.push(declaration(name, &tensor));
-        }
-        self.initializers.insert(name.to_owned(), self.graph.initializer.len());
-        self.graph.initializer.push(tensor);
-    }
-
-    fn edit(&mut self, position: usize, edit: Edit) {
-        self.touched = true;
-        let node = &mut self.graph.node[position];
-        let (input, tensor) = match edit {
-            Edit::Int(name, value) => return set_int(node, name, value),
-            Edit::Ints(name, values) => return set_ints(node, name, &values),
-            Edit::Remove(name) => return node.attribute.retain(|a| a.name() != name),
-            Edit::Input(input, values) => (input, Tensor::int(&[values.len()], values)),
-            Edit::Scalar(input, value) => (input, Tensor::int(&[], vec![value])),
-        };
-        let base = node.output.first().cloned().unwrap_or_default();
-        let mut name = format!("{base}_input{input}");
-        while self.initializers.contains_key(&name) {
-            name.push('_');
-        }
-        let node = &mut self.graph.node[position];
-        if node.input.len() <= input {
-            node.input.resize(input + 1, String::new());
-        }
-        node.input[input].clone_from(&name);
-        let tensor = encode(&name, &tensor);
-        self.constant(&name, tensor);
-    }
-
-    /// Declared shapes follow.
-    fn shape(&mut self, name: &str, kept: &Kept) {
-        if kept.iter().all(Option::is_none) {
-            return;
-        }
-        let infos = self.graph.value_info.iter_mut().chain(&mut self.graph.input);
-        for info in infos.filter(|i| i.name() == name) {
-            let shape =
-                info.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).and_then(|t| t.shape.as_mut());
-            for (dim, kept) in shape.into_iter().flat_map(|s| &mut s.dim).zip(kept) {
-                if let (Some(kept), Some(_)) = (kept, dim.dim_value) {
-                    dim.dim_value = Some(kept.iter().filter(|&&k| k).count() as i64);
-                }
-            }
-        }
-    }
-
-    /// Makers that were replaced go, and what only they read.
-    fn finish(self) {
-        if !self.touched {
-            return;
-        }
-        let graph = self.graph;
-        let before: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
-        graph.node.retain(|n| !n.output.iter().any(|o| self.replaced.contains(o)));
-        loop {
-            let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
-            used.extend(graph.output.iter().map(|o| o.name().to_owned()));
-            // Only what was read before the cut and is not any more: what was unused stays as it was.
-            let dead = |name: &str| !used.contains(name) && before.contains(name);
-            let count = graph.node.len();
-            graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || dead(o)));
-            graph.initializer.retain(|t| !dead(t.name()));
-            let names: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-            graph.input.retain(|i| names.contains(i.name()) || !dead(i.name()));
-            if graph.node.len() == count {
-                break;
-            }
-        }
-    }
-}
-
-fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
-    use crate::onnx::proto::{TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor};
-    let dim = |&d: &i64| TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() };
-    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
-    let kind = TypeProtoTensor { elem_type: tensor.data_type, shape: Some(shape) };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(TypeProto { tensor_type: Some(kind), ..Default::default() }),
-        ..Default::default()
-    }
 }

@@ -48,7 +48,7 @@ fn post(layer: &LayerProfile, channel: usize, get: fn(&Moments) -> f64) -> Optio
 pub static CRITERIA: &[Row] = &[
     Row {
         name: "l1",
-        formula: "Σ|w| of the filter",
+        formula: "Σ|w| of the filter, BatchNormalization's scale folded in",
         source: "Li et al. 2016, Pruning Filters for Efficient ConvNets",
         needs_data: false,
         score: |l, c| l.weight.l1.get(c).copied(),

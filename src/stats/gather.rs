@@ -23,6 +23,8 @@ pub struct LayerTaps {
     pub layer: Layer,
     /// Its weights.
     pub weight: ValueId,
+    /// What BatchNormalization right after it multiplies each channel by.
+    pub scale: Option<Vec<f64>>,
     /// Its output after BatchNormalization, where that follows.
     pub pre: ValueId,
     /// The same after its activation, where one follows.
@@ -54,7 +56,9 @@ pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
         };
         let pre = follow(output, false).unwrap_or(output);
         let post = follow(pre, true).unwrap_or(pre);
-        all.push(LayerTaps { node: id, layer, weight, pre, post });
+        let norm = graph.values[pre].producer.filter(|_| pre != output);
+        let scale = norm.and_then(|n| graph.nodes[n].op.scale_shift(&facts.inputs(graph, n))).map(|s| s.0);
+        all.push(LayerTaps { node: id, layer, weight, scale, pre, post });
     }
     all
 }
@@ -69,15 +73,18 @@ fn split(shape: &[usize], axis: usize) -> (usize, usize, usize) {
     (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
 }
 
-/// The statistics of a layer's filters.
+/// The statistics of a layer's filters, as they act: with the scale of a BatchNormalization that follows. They
+/// do not depend on whether the exporter folded it into the weights.
 fn weight_stats(facts: &Facts, taps: &LayerTaps) -> Result<WeightStats> {
     let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
     let tensor = tensor.ok_or_else(|| Error::new("the weights are not constant"))?;
     let data = tensor.floats()?;
     let filters = taps.layer.out_channels(&tensor.shape);
     let mut sums = vec![(0.0f64, 0.0f64, 0.0f64); filters];
+    let scale = |filter: usize| taps.scale.as_ref().map_or(1.0, |s| s[filter]);
     for (i, &w) in data.iter().enumerate() {
-        let (w, s) = (f64::from(w), &mut sums[taps.layer.channel_of(&tensor.shape, i)]);
+        let filter = taps.layer.channel_of(&tensor.shape, i);
+        let (w, s) = (f64::from(w) * scale(filter), &mut sums[filter]);
         *s = (s.0 + w, s.1 + w.abs(), s.2 + w * w);
     }
     let n = (data.len() / filters.max(1)) as f64;
@@ -85,7 +92,7 @@ fn weight_stats(facts: &Facts, taps: &LayerTaps) -> Result<WeightStats> {
     let mut variance = vec![0.0; filters];
     for (i, &w) in data.iter().enumerate() {
         let filter = taps.layer.channel_of(&tensor.shape, i);
-        let d = f64::from(w) - mean[filter];
+        let d = f64::from(w) * scale(filter) - mean[filter];
         variance[filter] += d * d / n;
     }
     Ok(WeightStats {

@@ -7,6 +7,7 @@ removed channels zeroed (`--masked`), must be as small as it claims, and be othe
 A network that cannot be cut is refused with exit code 2 and a reason; a wrong result is never right.
 """
 
+import json
 import pathlib
 import sys
 import tempfile
@@ -186,12 +187,27 @@ def topologies(report, program, shared, scratch):
     report.check(cut >= CUT_AT_LEAST, "enough small graphs are cut", f"{cut}, at least {CUT_AT_LEAST} wanted")
 
 
+def forms(report, program, shared, scratch):
+    """The same channels go whether the exporter folded BatchNormalization or kept it."""
+    def removed(path):
+        out = scratch / "forms.json"
+        code, answer = program.json("plan", path, "--criterion", "l1", "--keep-macs", "0.7", "-o", out)
+        knots = json.loads(out.read_text())["knots"] if code == 0 else []
+        return (code, [k["members"] for k in knots if not k["keep"]])
+
+    pairs = [(p, p.with_stem(p.stem.removesuffix("_folded"))) for p in sorted((shared / "topologies").glob("*_folded.onnx"))]
+    # Two BatchNormalizations after one shared convolution: folded, its weights are not shared any more.
+    differ = [kept.stem for folded, kept in pairs if removed(folded) != removed(kept) and kept.stem != "shared_conv"]
+    report.check(pairs and not differ, "the same cut with BatchNormalization folded and kept", f"{len(pairs)} pairs; {differ}")
+
+
 def main():
     program, shared = common.Program(sys.argv[1]), pathlib.Path(sys.argv[2])
     report = common.Report()
     with tempfile.TemporaryDirectory(prefix="secateur-e2e-") as scratch:
         trained(report, program, shared, pathlib.Path(scratch))
         topologies(report, program, shared, pathlib.Path(scratch))
+        forms(report, program, shared, pathlib.Path(scratch))
     report.finish()
 
 
