@@ -27,7 +27,7 @@ pub struct Proof {
 /// Runs both networks on the images (as many as there are in `images`, one after the other; inputs made up when empty).
 ///
 /// # Errors
-/// A mismatch, naming the first value that differs; a network that does not run.
+/// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
 pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: &[f32]) -> Result<Proof> {
     let (masked, pruned) = (Graph::of(masked)?, Graph::of(pruned)?);
     let facts = Facts::at_own_size(&masked)?;
@@ -43,6 +43,14 @@ pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: &[f32]) ->
     for inputs in &rounds {
         let (expected, got) = (run.0.run(inputs)?, run.1.run(inputs)?);
         for ((port, expected), got) in run.0.plan.outputs.iter().zip(&expected).zip(&got) {
+            if expected.iter().any(|v| v.is_nan()) {
+                return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
+                    .file(&masked.path)
+                    .node(&port.name)
+                    .expected("numbers")
+                    .got("NaN, from the original without the channels")
+                    .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
+            }
             let verdict = compare(got, expected, Tolerance::NETWORK);
             proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
             proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
