@@ -18,6 +18,11 @@ use secateur::kernels::conv::Conv;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Port, Step};
 
+#[path = "common/aloud.rs"]
+mod aloud;
+
+use aloud::left_out;
+
 /// The adapters, or a loud nothing.
 fn gpus(what: &str) -> Vec<Device> {
     let open = |index| open(&Choice::Index(index)).expect("an adapter that is listed opens").0;
@@ -25,7 +30,7 @@ fn gpus(what: &str) -> Vec<Device> {
     if gpus.is_empty() {
         let required = std::env::var("SECATEUR_REQUIRE_GPU").is_ok_and(|v| v == "1");
         assert!(!required, "SECATEUR_REQUIRE_GPU=1, and there is no GPU adapter");
-        eprintln!("LEFT OUT: no GPU adapter, {what} ran nowhere");
+        left_out(&format!("no GPU adapter, {what} ran nowhere"));
     }
     gpus
 }

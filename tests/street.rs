@@ -17,6 +17,11 @@ use secateur::prune::{
 };
 use secateur::stats::{LayerProfile, gather};
 
+#[path = "common/aloud.rs"]
+mod aloud;
+
+use aloud::left_out;
+
 fn model() -> Model {
     Model::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx")).unwrap()
 }
@@ -33,7 +38,7 @@ fn gpus() -> Vec<Device> {
         devices::list().iter().map(|d| devices::open(&Choice::Index(d.index)).unwrap().0).collect();
     if found.is_empty() {
         assert!(std::env::var_os("SECATEUR_REQUIRE_GPU").is_none(), "a GPU is required and there is none");
-        eprintln!("LEFT OUT: no GPU adapter");
+        left_out("no GPU adapter");
     }
     found
 }

@@ -15,6 +15,9 @@ use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::plan::{self, Options};
 
+#[path = "aloud.rs"]
+pub(crate) mod aloud;
+
 /// An array of a case: shape and elements.
 pub(crate) type Array = (Vec<usize>, Vec<f64>);
 
@@ -71,7 +74,7 @@ pub(crate) fn devices() -> Vec<(String, Device)> {
     }
     if all.len() == 1 {
         assert!(std::env::var_os("SECATEUR_REQUIRE_GPU").is_none(), "a GPU is required and there is none");
-        eprintln!("LEFT OUT: no GPU adapter, the shaders were not run");
+        aloud::left_out("no GPU adapter, the shaders were not run");
     }
     all
 }
