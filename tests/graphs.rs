@@ -95,11 +95,9 @@ fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> 
     let knots = some_knots(channels, 11);
     let planted = planted(model, graph, channels, &knots);
     let graph = Graph::of(&planted).map_err(|e| e.to_string())?;
+    let channels = Channels::of(&graph).map_err(|e| e.to_string())?;
     let layers = weights_only(&graph, &channels.facts).map_err(|e| e.to_string())?;
     let l1: Criterion = "l1".parse().unwrap();
-    // The facts hold the weights: they are to be those of the planted model.
-    let channels = Channels::of(&graph).map_err(|e| e.to_string())?;
-    let layers = weights_only(&graph, &channels.facts).unwrap_or(layers);
     let found = scores(&graph, &channels, &layers, &l1, Normalize::None, 0).map_err(|e| e.to_string())?;
     let limits = Limits { max_cut: 1.0, ..Limits::default() };
     let removed = allocate(&channels, &found, Budget::RemoveBelow(1e-9), &limits, &BTreeSet::new())
@@ -223,4 +221,26 @@ fn knots_are_as_fine_as_the_network_allows() {
     let c = first(&mut b, 6);
     let flat = b.node("Transpose", &[&c.name], vec![ints("perm", &[0, 1, 3, 2])], &c.shape.clone());
     assert_eq!(free(b.finish(&[flat], true).0, &c.name), [1; 6]);
+}
+
+#[test]
+fn quantized_weights_are_cut_in_their_own_type() {
+    let mut b = Builder::new(9, 8);
+    let x = b.input();
+    let c = b.quantized_conv(&x, 8);
+    let r = b.unary("Relu", &c);
+    let d = b.quantized_conv(&r, 6);
+    let (model, graph, channels) = load(b.finish(&[d], false).0);
+    let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
+    let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first);
+    let knots: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
+    let pruned = rewrite(&model, &graph, &channels, &knots).unwrap();
+    prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).unwrap();
+    let small = pruned.model.graph();
+    let dims = |t: &TensorProto| (t.data_type(), t.dims.clone());
+    let stored: Vec<_> = small.initializer.iter().filter(|t| t.data_type() == 3).map(dims).collect();
+    // Both layers' weights and zero points, still int8: 8 filters less 3, and their readers.
+    assert_eq!(stored, [(3, vec![5, 3, 3, 3]), (3, vec![5]), (3, vec![6, 5, 3, 3]), (3, vec![6])]);
+    let nodes = |op: &str| small.node.iter().filter(|n| n.op_type() == op).count();
+    assert_eq!(nodes("DequantizeLinear"), 2, "nothing was written out in floats");
 }

@@ -9,7 +9,7 @@ use secateur::onnx::proto::{
     TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 use secateur::onnx::tensor::encode;
-use secateur::tensor::Tensor;
+use secateur::tensor::{DType, Tensor};
 
 /// A value in the graph under construction: its name, and its shape without the batch.
 #[derive(Clone, Debug)]
@@ -174,6 +174,19 @@ impl Builder {
             self.last = Some((w.clone(), b.clone(), c, out));
         }
         self.conv_with(x, (&w, &b), out, kernel, stride, groups)
+    }
+
+    /// A convolution whose weights are stored as int8, with a scale for each filter.
+    pub(crate) fn quantized_conv(&mut self, x: &Value, out: usize) -> Value {
+        let shape = [out, x.channels(), 3, 3];
+        let data = (0..shape.iter().product()).map(|_| (self.noise() * 127.0) as i64).collect();
+        let stored = Tensor { dtype: DType::I8, ..Tensor::int(&shape, data) };
+        let zeros = Tensor { dtype: DType::I8, ..Tensor::int(&[out], vec![0; out]) };
+        let (stored, zeros) = (self.constant(&stored), self.constant(&zeros));
+        let scale = self.floats(&[out], 0.01, 0.005);
+        let w = self.node("DequantizeLinear", &[&stored, &scale, &zeros], vec![int("axis", 0)], &shape);
+        let b = self.floats(&[out], 0.0, 0.3);
+        self.conv_with(x, (&w.name, &b), out, 3, 1, 1)
     }
 
     fn conv_with(
