@@ -5,6 +5,8 @@
 use std::path::Path;
 
 use assert_cmd::Command;
+use secateur::compare::{Tolerance, compare};
+use secateur::stats::Profile;
 use serde_json::Value;
 
 fn secateur() -> Command {
@@ -117,4 +119,37 @@ fn profile_and_plan_are_files() {
         .success();
     secateur().arg("show").arg(at("a.profile")).arg("--csv").arg(at("p.csv")).assert().success();
     assert!(std::fs::read_to_string(at("p.csv")).unwrap().lines().count() > 100);
+}
+
+#[test]
+fn shards_merge_to_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    secateur().args(["demo", "--count", "20", "--write-images"]).arg(at("i.npz")).assert().success();
+    let profile = |more: &[&str], out: &Path| {
+        let data = at("i.npz");
+        let fixed =
+            ["profile", &demo_network(), "--mean", "0.5", "--std", "0.25", "--data"].map(str::to_owned);
+        secateur().args(fixed).arg(data).args(more).arg("-o").arg(out).assert().success();
+    };
+    profile(&[], &at("whole"));
+    let parts: Vec<_> = (1..=3).map(|k| at(&format!("part{k}"))).collect();
+    for (k, part) in parts.iter().enumerate() {
+        profile(&["--shard", &format!("{}/3", k + 1), "--batch", "4"], part);
+    }
+    secateur().arg("merge").args(&parts).arg("-o").arg(at("merged")).assert().success();
+    let [whole, merged] = ["whole", "merged"].map(|name| Profile::load(&at(name)).unwrap());
+    assert_eq!((merged.header.images, &merged.header.data), (20, &whole.header.data));
+    let exact = Tolerance { name: "another order of sums in f64", absolute: 0.0, relative: 1e-12 };
+    for ((name, got), (_, expected)) in merged.columns().iter().zip(&whole.columns()) {
+        let verdict = compare(got, expected, exact);
+        assert!(verdict.passed(), "{name}: {verdict}");
+    }
+    // Other preprocessing is another thing.
+    profile(&["--scale", "128"], &at("other"));
+    let (code, answer) =
+        json(secateur().arg("merge").arg(at("whole")).arg(at("other")).arg("-o").arg(at("no")));
+    assert_eq!(code, 2);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("preprocessing"), "{answer}");
+    assert!(!at("no").exists());
 }

@@ -40,6 +40,8 @@ enum Verb {
     Check(network::CheckArgs),
     /// Gathers the statistics of every layer over a calibration set.
     Profile(profile::Args),
+    /// Unites the profiles of shards.
+    Merge(profile::MergeArgs),
     /// Prints a profile.
     Show(profile::ShowArgs),
     /// Scores and decides; writes the cut.
@@ -110,6 +112,7 @@ fn run(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::Run(args) => network::run(&args, global, output),
         Verb::Check(args) => network::check(&args, global, output),
         Verb::Profile(args) => profile::run(&args, global, output),
+        Verb::Merge(args) => profile::merge(&args, output),
         Verb::Show(args) => profile::show(&args, output),
         Verb::Plan(args) => prune::plan(&args, global, output),
         Verb::Prune(args) => prune::run(&args, global, output),

@@ -89,6 +89,30 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     Ok(Answer::Yes)
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct MergeArgs {
+    /// The profiles, in the order of their images.
+    #[arg(required = true, num_args = 2..)]
+    profiles: Vec<PathBuf>,
+    /// The profile to write.
+    #[arg(short, long, value_name = "FILE.profile")]
+    output: PathBuf,
+}
+
+pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
+    let mut all = args.profiles.iter();
+    let first = all.next().ok_or_else(|| Error::new("no profiles were given"))?;
+    let mut whole = Profile::load(first)?;
+    for path in all {
+        whole.merge(&Profile::load(path)?).map_err(|e| e.file(path))?;
+    }
+    whole.save(&args.output)?;
+    let (count, images) = (args.profiles.len(), whole.header.images);
+    output.line(format!("{count} profiles, {images} images → {}", args.output.display()));
+    output.result(&json!({ "profiles": count, "images": images, "out": args.output }));
+    Ok(Answer::Yes)
+}
+
 pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
     let profile = Profile::load(&args.profile)?;
     if let Some(path) = &args.csv {

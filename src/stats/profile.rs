@@ -108,6 +108,49 @@ impl Profile {
         all
     }
 
+    /// Takes in the profile of the images that follow: a later shard of the same data.
+    ///
+    /// # Errors
+    /// A profile of another model, of other preprocessing, or without activations.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        let differ = |what: &str, ours: String, theirs: String| {
+            Err(Error::new(format!("profiles that differ in {what} cannot be merged"))
+                .expected(ours)
+                .got(theirs)
+                .remedy("profile all shards alike: the same model, preprocessing and version"))
+        };
+        let (a, b) = (&self.header, &other.header);
+        if a.model_sha256 != b.model_sha256 {
+            let name = |h: &Header| format!("{} (SHA-256 {})", h.model, h.model_sha256);
+            return differ("their model", name(a), name(b));
+        }
+        if a.preprocessing != b.preprocessing {
+            return differ(
+                "preprocessing",
+                format!("{:?}", a.preprocessing),
+                format!("{:?}", b.preprocessing),
+            );
+        }
+        let names = |p: &Self| p.layers.iter().map(|l| (l.node.clone(), l.post.len())).collect::<Vec<_>>();
+        if names(self) != names(other) {
+            return differ("their layers", format!("{:?}", names(self)), format!("{:?}", names(other)));
+        }
+        for (ours, theirs) in self.layers.iter_mut().zip(&other.layers) {
+            for (ours, theirs) in [(&mut ours.pre, &theirs.pre), (&mut ours.post, &theirs.post)] {
+                ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| ours.merge(theirs));
+            }
+        }
+        self.header.images += other.header.images;
+        for (ours, theirs) in
+            [(&mut self.header.device, &other.header.device), (&mut self.header.data, &other.header.data)]
+        {
+            if !ours.split(" + ").any(|one| one == theirs) {
+                *ours = format!("{ours} + {theirs}");
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the file: a temporary one, renamed.
     ///
     /// # Errors
