@@ -53,11 +53,18 @@ const WARM_UP: usize = 3;
 /// Rounds that are counted at least.
 const LEAST: usize = 5;
 
-/// Times networks in turn, round by round, for about `seconds` in all.
+/// Times networks in turn, round by round, for about `seconds` in all. `progress` is told how many of them
+/// are over.
 ///
 /// # Errors
 /// A network that does not run on the device.
-pub fn bench(graphs: &[Graph], device: &Device, batch: usize, seconds: f64) -> Result<Timings> {
+pub fn bench(
+    graphs: &[Graph],
+    device: &Device,
+    batch: usize,
+    seconds: f64,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Timings> {
     let mut sessions =
         graphs.iter().map(|g| Session::plain(g, device, Some(batch))).collect::<Result<Vec<_>>>()?;
     let inputs: Vec<Vec<Vec<f32>>> = sessions
@@ -76,6 +83,7 @@ pub fn bench(graphs: &[Graph], device: &Device, batch: usize, seconds: f64) -> R
         done += 1;
         if done > WARM_UP {
             spent += round.iter().sum::<f64>();
+            progress(spent.min(seconds));
             rounds.push(round);
         }
     }

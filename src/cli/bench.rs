@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::Global;
 use super::output::{Output, short};
-use crate::bench::bench;
+use crate::bench::{Timings, bench};
 use crate::compare::{Tolerance, compare};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -58,6 +58,21 @@ pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
     Ok(())
 }
 
+/// The measurement with its progress bar, in tenths of a second.
+pub(super) fn timed(
+    graphs: &[Graph],
+    device: &Device,
+    batch: usize,
+    seconds: f64,
+    output: &Output,
+) -> Result<Timings> {
+    let tenths = |seconds: f64| (10.0 * seconds) as u64;
+    let bar = output.progress("timing", tenths(seconds) as usize);
+    let timings = bench(graphs, device, batch, seconds, &mut |spent| bar.set_position(tenths(spent)));
+    bar.finish_and_clear();
+    timings
+}
+
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
     let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
@@ -65,7 +80,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }
-    let timings = bench(&graphs, &device, args.batch, args.seconds)?;
+    let timings = timed(&graphs, &device, args.batch, args.seconds, output)?;
     let who = device.describe();
     output.line(format!(
         "{} ({}, {}), batch {}, {} rounds",

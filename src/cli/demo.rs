@@ -10,12 +10,11 @@ use serde_json::json;
 
 use super::Answer;
 use super::args::Global;
-use super::bench::answers_are_right;
+use super::bench::{answers_are_right, timed};
 use super::eval::evaluate;
 use super::output::{Output, grouped};
 use super::profile::profiled;
 use super::prune::{DecideArgs, some_images};
-use crate::bench::bench;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -103,7 +102,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }
-    let timings = bench(&graphs, &device, 8, 4.0)?;
+    let timings = timed(&graphs, &device, 8, 4.0, output)?;
 
     let (macs, params) = channels.cost(&channels.lengths());
     let smaller = Channels::of(&graphs[1])?;

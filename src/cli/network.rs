@@ -106,7 +106,10 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
         session.plan.inputs.iter().map(|p| wave(p.shape.iter().product())).collect()
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let checks = side_by_side(&session.plan, &device, &inputs)?;
+    let bar = output.progress("checking", session.plan.steps.len());
+    let checks = side_by_side(&session.plan, &device, &inputs, &mut || bar.inc(1));
+    bar.finish_and_clear();
+    let checks = checks?;
     for c in &checks {
         let mark = if c.verdict.passed() { "ok  " } else { "FAIL" };
         output.line(format!(

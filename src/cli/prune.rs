@@ -277,7 +277,10 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
     let mut pruned = rewrite(&model, &graph, &channels, &removed)?;
     let images = data.as_ref().map(some_images).transpose()?.unwrap_or_default();
-    let proof = prove(&pruned.masked, &pruned.model, &device, &images)?;
+    let bar = output.progress("proving", 1);
+    let proof = prove(&pruned.masked, &pruned.model, &device, &images);
+    bar.finish_and_clear();
+    let proof = proof?;
     // What was proved is what a reader of the file will get: encode, read back, and only then write.
     let bytes = pruned.model.to_bytes();
     let back = Model::from_bytes(bytes, &args.output)?;

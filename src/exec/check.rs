@@ -28,11 +28,16 @@ pub struct StepCheck {
 /// Marks, in a reference output, an element that the kernel leaves to others (a NaN that no computation makes).
 const UNWRITTEN: u64 = 0x7ff8_5eca_7e0e_0001;
 
-/// Runs `plan` on `device` and in `f64`, and compares after every step.
+/// Runs `plan` on `device` and in `f64`, and compares after every step; `progress` is called after each.
 ///
 /// # Errors
 /// Whatever keeps the device from running; a disagreement is not an error but a verdict.
-pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]]) -> Result<Vec<StepCheck>> {
+pub fn check(
+    plan: &Plan,
+    device: &Device,
+    inputs: &[&[f32]],
+    progress: &mut dyn FnMut(),
+) -> Result<Vec<StepCheck>> {
     let mut executor = device.load(plan)?;
     let wide: Vec<Vec<f64>> = inputs.iter().map(|data| widen(data)).collect();
     let wide: Vec<&[f64]> = wide.iter().map(Vec::as_slice).collect();
@@ -59,6 +64,7 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]]) -> Result<Vec<Step
             verdict,
             drift,
         });
+        progress();
         Ok(())
     })?;
     Ok(checks)

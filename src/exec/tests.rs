@@ -157,11 +157,11 @@ fn a_watched_run_shows_every_step_and_gives_the_same_outputs() {
 fn check_names_the_step_that_errs_and_no_other() {
     let x = input();
     for device in devices() {
-        let right = check(&plan(0.0), &device, &[&x]).unwrap();
+        let right = check(&plan(0.0), &device, &[&x], &mut || {}).unwrap();
         assert_eq!(right.len(), 5);
         assert_eq!(first_failing(&right), None);
     }
-    let wrong = check(&plan(1e-3), &Device::Cpu, &[&x]).unwrap();
+    let wrong = check(&plan(1e-3), &Device::Cpu, &[&x], &mut || {}).unwrap();
     let failing: Vec<&str> = wrong.iter().filter(|c| !c.verdict.passed()).map(|c| c.node.as_str()).collect();
     assert_eq!(failing, ["twice"]);
     assert_eq!(first_failing(&wrong).map(|c| c.index), Some(1));
