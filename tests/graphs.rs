@@ -244,3 +244,38 @@ fn quantized_weights_are_cut_in_their_own_type() {
     let nodes = |op: &str| small.node.iter().filter(|n| n.op_type() == op).count();
     assert_eq!(nodes("DequantizeLinear"), 2, "nothing was written out in floats");
 }
+
+/// A filter of zeros gives its bias: what follows makes another constant of it, and readers' biases take
+/// that over when the channel goes.
+#[test]
+fn dead_filters_go_without_a_trace() {
+    let mut b = Builder::new(10, 8);
+    let x = b.input();
+    let c = b.conv(&x, 8, 3, 1, 1);
+    let n = b.batch_norm(&c);
+    let s = b.unary("Sigmoid", &n);
+    let shuffled = b.shuffle(&s, 2);
+    let pool = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4])];
+    let pooled = b.node("AveragePool", &[&shuffled.name], pool, &s.shape.clone());
+    let read = b.conv(&pooled, 6, 1, 1, 1);
+    let (mut model, graph, channels) = load(b.finish(&[read, pooled], false).0);
+    let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
+    let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first && k.block.is_none());
+    // A shuffle ties the channels in pairs.
+    let knots: Vec<_> = of_first.take(2).collect();
+    let dead: BTreeSet<usize> = knots.iter().flat_map(|k| k.members.iter().map(|m| m.1)).collect();
+    assert_eq!(dead.len(), 4);
+    let weight = graph.name(graph.nodes[first].inputs[1].unwrap()).to_owned();
+    let tensor = model.graph_mut().initializer.iter_mut().find(|t| t.name() == weight).unwrap();
+    let zeros: Vec<bool> = (0..8).map(|i| dead.contains(&i)).collect();
+    *tensor = zero(tensor, 0, &zeros).unwrap();
+    let (model, graph, channels) = load(model.to_bytes());
+    let cut = |knots: &BTreeSet<usize>| rewrite(&model, &graph, &channels, knots).unwrap();
+    let pruned = cut(&knots.iter().map(|k| k.id).collect());
+    prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).unwrap();
+    assert_eq!(equal(&pruned.model, &model), Ok(()), "the original's answers");
+    // A live channel leaves a gap.
+    let live =
+        channels.knots.iter().find(|k| k.members[0].0 == first && !dead.contains(&k.members[0].1)).unwrap();
+    assert!(equal(&cut(&[live.id].into()).model, &model).is_err());
+}

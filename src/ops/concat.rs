@@ -99,6 +99,10 @@ impl Operator for Concat {
         Ok(())
     }
 
+    fn keeps_constants(&self) -> bool {
+        true
+    }
+
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         carry(self, flow)
     }
@@ -151,6 +155,10 @@ impl Operator for Split {
             start += size;
         }
         Ok(())
+    }
+
+    fn keeps_constants(&self) -> bool {
+        true
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {

@@ -22,6 +22,16 @@ pub(super) fn conv(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Conv { window: Window::parse(&build.attrs)?, groups: groups(&build.attrs)? }))
 }
 
+/// What the dead filters of a layer with a bias as input 2 give.
+pub(super) fn dead(layer: Layer, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    let dead = layer.dead_filters(inputs.optional(1)?.value.as_ref()?)?;
+    let bias = match inputs.optional(2) {
+        Some(bias) => bias.value.as_ref()?.to_f64(),
+        None => vec![0.0; dead.len()],
+    };
+    Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
+}
+
 /// The attribute group.
 pub(super) fn groups(attrs: &Attrs) -> Result<usize> {
     let groups = attrs.int_or("group", 1)?;
@@ -91,6 +101,27 @@ impl Operator for Conv {
             }
         }
         Ok(())
+    }
+
+    fn dead(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        dead(self.layer()?, inputs)
+    }
+
+    fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
+        let window = self.windowed(inputs).ok()?;
+        let weights = inputs.optional(1)?.value.as_ref()?;
+        if window.pad_begin != [0; 3] || window.pad_end != [0; 3] {
+            return None;
+        }
+        let (filters, reads) = (weights.shape[0], weights.shape[1]);
+        let taps: usize = weights.shape[2..].iter().product();
+        let mut sums = vec![0.0; filters];
+        for (i, &w) in weights.floats().ok()?.iter().enumerate() {
+            let (filter, channel) = (i / taps / reads, i / taps % reads);
+            let group = filter / (filters / self.groups);
+            sums[filter] += f64::from(w) * constants[group * reads + channel];
+        }
+        Some(sums)
     }
 
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> u64 {

@@ -177,6 +177,10 @@ impl Operator for ConvTranspose {
         Ok(())
     }
 
+    fn dead(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        super::conv::dead(self.layer()?, inputs)
+    }
+
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
         let (Ok(x), Ok(w)) = (inputs.get(0), inputs.get(1)) else { return 0 };
         let positions: usize = x.shape.iter().skip(2).product::<usize>() * x.shape[0];

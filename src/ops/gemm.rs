@@ -131,6 +131,27 @@ impl Operator for Gemm {
         Ok(())
     }
 
+    fn dead(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        let bias = self.bias(inputs, self.sizes(inputs).ok()?.2).filter(|_| self.is_layer(inputs))?;
+        let dead = self.layer()?.dead_filters(inputs.optional(1)?.value.as_ref()?)?;
+        Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
+    }
+
+    /// Where C, which takes it over, is a plain bias.
+    fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
+        let (_, k, n) = self.sizes(inputs).ok()?;
+        let plain = inputs.optional(2).is_none_or(|c| c.shape == [n]);
+        if !self.is_layer(inputs) || !plain || self.beta != 1.0 {
+            return None;
+        }
+        let mut sums = vec![0.0; n];
+        for (i, &w) in inputs.optional(1)?.value.as_ref()?.floats().ok()?.iter().enumerate() {
+            let (row, column) = if self.trans_b { (i % k, i / k) } else { (i / n, i % n) };
+            sums[column] += self.alpha * f64::from(w) * constants[row];
+        }
+        Some(sums)
+    }
+
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
         self.sizes(inputs).map_or(0, |(m, k, n)| (m * k * n) as u64)
     }

@@ -42,6 +42,7 @@ use crate::error::Result;
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::onnx::attrs::Attrs;
+use crate::tensor::Tensor;
 
 /// A node's meaning: its operator with its attributes.
 pub trait Operator: Debug + Send + Sync {
@@ -63,6 +64,22 @@ pub trait Operator: Debug + Send + Sync {
     /// instead, so that the file's own constants stay of their own type. `None` where the output itself has
     /// to be replaced.
     fn sources(&self, _inputs: &Inputs, _along: usize) -> Option<Vec<(usize, usize)>> {
+        None
+    }
+
+    /// For a layer: each output channel's value where its filter is all zeros, so that nothing it reads matters.
+    fn dead(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        None
+    }
+
+    /// Whether channels that are one constant each come out as the same constants.
+    fn keeps_constants(&self) -> bool {
+        false
+    }
+
+    /// For a layer: what input channels that are constants (zeros for the others) add to each output channel,
+    /// where that is a constant too: no padding that cuts them off at the borders.
+    fn absorb(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
         None
     }
 
@@ -112,6 +129,15 @@ impl Layer {
     /// How many channels the layer makes with weights of this shape.
     pub fn out_channels(&self, weights: &[usize]) -> usize {
         weights[self.filters] * if self.transposed { self.groups } else { 1 }
+    }
+
+    /// Which output channels have nothing but zeros in their filter.
+    fn dead_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
+        let mut dead = vec![true; self.out_channels(&weights.shape)];
+        for (flat, &w) in weights.floats().ok()?.iter().enumerate() {
+            dead[self.channel_of(&weights.shape, flat)] &= w == 0.0;
+        }
+        Some(dead)
     }
 
     /// The output channel to which element `flat` of weights of this shape belongs.

@@ -105,6 +105,10 @@ impl Operator for Gather {
         Ok(())
     }
 
+    fn keeps_constants(&self) -> bool {
+        true
+    }
+
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         carry(self, flow)
     }

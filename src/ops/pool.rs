@@ -96,6 +96,11 @@ impl Operator for Pool {
         Ok(())
     }
 
+    /// The padding counts as zeros in one kind only.
+    fn keeps_constants(&self) -> bool {
+        self.kind != PoolKind::Average { count_include_pad: true }
+    }
+
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         carry_channels(flow);
         Ok(())
@@ -118,6 +123,10 @@ impl Operator for GlobalPool {
         let kernel = Reduce { op: self.0, outer: x[0] * x[1], axis: x[2..].iter().product(), inner: 1 };
         l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
+    }
+
+    fn keeps_constants(&self) -> bool {
+        true
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {

@@ -157,6 +157,10 @@ impl Operator for View {
         Ok(())
     }
 
+    fn keeps_constants(&self) -> bool {
+        true
+    }
+
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         carry(self, flow)
     }
@@ -330,6 +334,10 @@ impl Operator for Order {
         let copy = strided(&walk, (src, 0, from), (dst, 0, strides(&walk)))?;
         l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
+    }
+
+    fn keeps_constants(&self) -> bool {
+        true
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {

@@ -117,6 +117,10 @@ impl Operator for Slice {
         Ok(())
     }
 
+    fn keeps_constants(&self) -> bool {
+        true
+    }
+
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let ranges = self.ranges(&flow.inputs)?;
         let x = flow.dyed(0);

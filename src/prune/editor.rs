@@ -63,6 +63,13 @@ impl<'a> Editor<'a> {
             Edit::Input(input, values) => (input, Tensor::int(&[values.len()], values)),
             Edit::Scalar(input, value) => (input, Tensor::int(&[], vec![value])),
         };
+        self.input(position, input, &tensor);
+    }
+
+    /// Input `input` of a node is a constant of its own from now on.
+    pub(super) fn input(&mut self, position: usize, input: usize, tensor: &Tensor) {
+        self.touched = true;
+        let node = &self.graph.node[position];
         let base = node.output.first().cloned().unwrap_or_default();
         let mut name = format!("{base}_input{input}");
         while !self.names.insert(name.clone()) {
@@ -73,7 +80,7 @@ impl<'a> Editor<'a> {
             node.input.resize(input + 1, String::new());
         }
         node.input[input].clone_from(&name);
-        let tensor = encode(&name, &tensor);
+        let tensor = encode(&name, tensor);
         self.constant(&name, tensor);
     }
 

@@ -3,6 +3,7 @@
 pub mod allocate;
 pub mod channels;
 pub mod cut;
+mod dead;
 mod editor;
 pub mod prove;
 pub mod rewrite;

@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
+use super::dead::{Legacies, legacies};
 use super::editor::Editor;
 use crate::dye::Label;
 use crate::dye::flow::Role;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
-use crate::graph::{Dim, Graph, ValueId};
+use crate::graph::{Dim, Graph, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::{encode, keep, zero};
 use crate::ops::{Kept, Rewrite};
+use crate::tensor::{DType, Tensor};
 
 /// The two models of a cut.
 #[derive(Clone, Debug)]
@@ -45,10 +47,11 @@ pub fn rewrite(
     let model = &*flat;
     let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
     let kept = kept_indices(graph, channels, &roots)?;
-    let masked = masked(model, graph, channels, &roots)?;
+    let legacies = legacies(graph, channels, &|label| channels.is_removed(label, &roots));
+    let masked = masked(model, graph, channels, (&roots, &legacies))?;
     let mut explicit: HashSet<String> = HashSet::new();
     loop {
-        let cut = cut(model, graph, channels, &kept, &explicit)?;
+        let cut = cut(model, graph, channels, (&kept, &legacies), &explicit)?;
         match misfit(&cut, graph, channels, &kept)? {
             None => {
                 fits_other_sizes(&cut, graph)?;
@@ -134,7 +137,22 @@ fn message(model: &Model, graph: &Graph, channels: &Channels, value: ValueId) ->
     folded.map(|tensor| encode(name, tensor)).ok_or_else(|| Error::new(format!("\"{name}\" is not constant")))
 }
 
-fn masked(model: &Model, graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Model> {
+/// The bias of a reader with what dead channels leave to it.
+fn bias(graph: &Graph, channels: &Channels, node: NodeId, legacy: &[f64]) -> Tensor {
+    let inputs = channels.facts.inputs(graph, node);
+    let old = inputs.optional(2).and_then(|f| f.value.as_ref());
+    let dtype = old.or(inputs.optional(1).and_then(|f| f.value.as_ref())).map_or(DType::F32, |t| t.dtype);
+    let before = old.map_or_else(|| vec![0.0; legacy.len()], Tensor::to_f64);
+    let sums: Vec<f64> = before.iter().zip(legacy).map(|(b, l)| b + l).collect();
+    Tensor::from_f64(dtype, &[sums.len()], &sums)
+}
+
+fn masked(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    (roots, legacies): (&BTreeSet<Label>, &Legacies),
+) -> Result<Model> {
     let mut masked = model.clone();
     let mut changed: BTreeMap<ValueId, TensorProto> = BTreeMap::new();
     for (&(value, axis), cut) in &channels.dyer.cuts {
@@ -154,6 +172,9 @@ fn masked(model: &Model, graph: &Graph, channels: &Channels, roots: &BTreeSet<La
     for (value, tensor) in changed {
         editor.constant(graph.name(value), tensor);
     }
+    for (&node, legacy) in legacies {
+        editor.input(graph.nodes[node].position, 2, &bias(graph, channels, node, legacy));
+    }
     editor.finish();
     Ok(masked)
 }
@@ -162,7 +183,7 @@ fn cut(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
-    kept: &[Kept],
+    (kept, legacies): (&[Kept], &Legacies),
     explicit: &HashSet<String>,
 ) -> Result<Model> {
     let mut cut = model.clone();
@@ -192,6 +213,16 @@ fn cut(
         for edit in view.edits {
             editor.edit(node.position, edit);
         }
+    }
+    for (&node, legacy) in legacies {
+        let output = graph.nodes[node].outputs.first().copied().flatten();
+        let stays = output.and_then(|o| kept[o].get(1).cloned().flatten());
+        let whole = bias(graph, channels, node, legacy);
+        let left = whole.to_f64().into_iter().enumerate();
+        let left: Vec<f64> =
+            left.filter(|&(i, _)| stays.as_ref().is_none_or(|s| s[i])).map(|(_, v)| v).collect();
+        let smaller = Tensor::from_f64(whole.dtype, &[left.len()], &left);
+        editor.input(graph.nodes[node].position, 2, &smaller);
     }
     for (value, kept) in kept.iter().enumerate() {
         editor.shape(graph.name(value), kept);
