@@ -75,10 +75,12 @@ def faults_of_file(original, smaller, masked):
         faults.append("the graph's name changed")
     weights, left = ({t.name: numpy_helper.to_array(t) for t in m.graph.initializer} for m in (original, smaller))
     # A shape that several nodes shared may have to be split into several shapes; weights are never new, but those
-    # that a node made out of others (a Reshape or Identity of an initializer) are stored under that value's name.
+    # that a node made out of others (a Reshape or Identity of an initializer) are stored under that value's name,
+    # and a bias that takes over what dead filters gave is a new one.
     made = {o for n in original.graph.node for o in n.output}
     shapes = {n for n in left if left[n].dtype.kind == "i" and left[n].ndim <= 1}
-    new = [n for n in left if n not in weights and n not in shapes and n not in made]
+    biases = {n.input[2] for n in smaller.graph.node if n.op_type in ("Conv", "Gemm") and len(n.input) > 2}
+    new = [n for n in left if n not in weights and n not in shapes | biases and n not in made]
     if new:
         faults.append(f"new initializers: {new[:3]}")
     grown = [n for n in left if n in weights and left[n].size > weights[n].size]
