@@ -12,14 +12,25 @@ use super::{Build, Operator};
 use crate::dye::flow::Flow;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
+use crate::kernels::activation::Activation;
+use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::fill::Fill;
 use crate::kernels::gather::Gather;
 use crate::tensor::{show, strides};
 
-fn refuse_reduction(build: &Build) -> Result<()> {
+/// How an update and what was there become one: the function, and what changes nothing under it. `None` where
+/// the update simply takes its place.
+type Reduction = Option<(BinaryOp, f32)>;
+
+fn reduction(build: &Build) -> Result<Reduction> {
     match build.attrs.string("reduction")?.as_deref() {
-        None | Some("none") => Ok(()),
-        Some(other) => Err(Error::new("a scatter that reduces is not supported")
-            .expected("reduction = none")
+        None | Some("none") => Ok(None),
+        Some("add") => Ok(Some((BinaryOp::Add, 0.0))),
+        Some("mul") => Ok(Some((BinaryOp::Mul, 1.0))),
+        Some("max") => Ok(Some((BinaryOp::Max, f32::NEG_INFINITY))),
+        Some("min") => Ok(Some((BinaryOp::Min, f32::INFINITY))),
+        Some(other) => Err(Error::new("an unknown reduction of a scatter")
+            .expected("none, add, mul, max or min")
             .got(other.to_owned())),
     }
 }
@@ -110,6 +121,47 @@ fn place(index: i64, size: usize) -> Result<usize> {
     axis(index, size).map_err(|e| e.context("an index of a gather or scatter"))
 }
 
+/// Updates that join what is there. An element may be met several times: round by round, each element meets
+/// its next update, or what changes nothing.
+fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral: f32) -> Result<()> {
+    let count = targets.len();
+    if count >= MOST_INDICES {
+        return Err(Error::new("a scatter of more updates than a table of indices can tell apart")
+            .expected(format!("less than {MOST_INDICES}"))
+            .got(count.to_string()));
+    }
+    let mut met = vec![0; len];
+    let mut rounds: Vec<Vec<f32>> = Vec::new();
+    for (update, &target) in targets.iter().enumerate() {
+        if met[target] == rounds.len() {
+            rounds.push(vec![count as f32; len]);
+        }
+        rounds[met[target]][target] = update as f32;
+        met[target] += 1;
+    }
+    // The updates, and after them what changes nothing.
+    let updates = l.temp(count + 1);
+    l.call(Fill { len: count + 1, value: neutral }, vec![], updates.clone());
+    let copy = strided(&[count], (count, 0, vec![1]), (count + 1, 0, vec![1]))?;
+    l.call(copy, vec![Slot::Input(2)], updates.clone());
+    let mut whole = Slot::Input(0);
+    let last = rounds.len();
+    for (round, table) in rounds.into_iter().enumerate() {
+        let met = l.temp(len);
+        let pick = Gather { outer: 1, axis: count + 1, count: len, inner: 1, own: false };
+        l.call(pick, vec![updates.clone(), Slot::Constant(Arc::new(table))], met.clone());
+        let join = Binary::new(op, &[len], &[len], Activation::None);
+        let join = join.ok_or_else(|| Error::new("shapes that do not broadcast"))?;
+        let target = if round + 1 == last { Slot::Output(0) } else { l.temp(len) };
+        l.call(join, vec![whole, met], target.clone());
+        whole = target;
+    }
+    if last == 0 {
+        l.alias(0, Slot::Input(0));
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 struct GatherNd {
     batch_dims: usize,
@@ -170,34 +222,41 @@ impl Operator for GatherNd {
 }
 
 #[derive(Debug)]
-enum Scatter {
+enum Places {
+    /// Along an axis, an index for each update.
     Elements { axis: i64 },
+    /// By tuples of indices.
     Nd,
+}
+
+#[derive(Debug)]
+struct Scatter {
+    places: Places,
+    reduction: Reduction,
 }
 
 /// Builds a ScatterElements, or a Scatter of old opsets.
 pub(super) fn scatter_elements(build: &Build) -> Result<Box<dyn Operator>> {
-    refuse_reduction(build)?;
-    Ok(Box::new(Scatter::Elements { axis: build.attrs.int_or("axis", 0)? }))
+    let places = Places::Elements { axis: build.attrs.int_or("axis", 0)? };
+    Ok(Box::new(Scatter { places, reduction: reduction(build)? }))
 }
 
 /// Builds a ScatterND.
 pub(super) fn scatter_nd(build: &Build) -> Result<Box<dyn Operator>> {
-    refuse_reduction(build)?;
-    Ok(Box::new(Scatter::Nd))
+    Ok(Box::new(Scatter { places: Places::Nd, reduction: reduction(build)? }))
 }
 
 impl Operator for Scatter {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, indices, updates) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-        let fits = match self {
-            Self::Elements { axis: a } => {
+        let fits = match &self.places {
+            Places::Elements { axis: a } => {
                 let at = axis(*a, x.shape.len())?;
                 indices.shape == updates.shape
                     && indices.shape.len() == x.shape.len()
                     && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a])
             }
-            Self::Nd => match indices.shape.split_last() {
+            Places::Nd => match indices.shape.split_last() {
                 Some((&tuple, lead)) => {
                     tuple <= x.shape.len() && [lead, &x.shape[tuple..]].concat() == updates.shape
                 }
@@ -216,11 +275,12 @@ impl Operator for Scatter {
         let (x, shape) = (l.inputs.get(0)?.shape.clone(), l.inputs.get(1)?.shape.clone());
         let indices = l.inputs.ints(1, "the indices of a scatter")?.unwrap_or_default();
         let len: usize = x.iter().product();
-        let mut table: Vec<usize> = (0..len).collect();
         let steps = strides(&x);
         let count: usize = l.inputs.get(2)?.shape.iter().product();
-        match self {
-            Self::Elements { axis: a } => {
+        // For each update, in order, the element that it meets.
+        let mut targets = Vec::with_capacity(count);
+        match &self.places {
+            Places::Elements { axis: a } => {
                 let at = axis(*a, x.len())?;
                 let own = strides(&shape);
                 for (u, &index) in indices.iter().enumerate() {
@@ -231,25 +291,34 @@ impl Operator for Scatter {
                             Ok(i * steps[a] as usize)
                         })
                         .sum::<Result<usize>>()?;
-                    table[target] = len + u;
+                    targets.push(target);
                 }
             }
-            Self::Nd => {
+            Places::Nd => {
                 let tuple = shape.last().copied().unwrap_or(0).max(1);
                 let inner: usize = x[tuple.min(x.len())..].iter().product();
-                for (t, indices) in indices.chunks(tuple).enumerate() {
+                for indices in indices.chunks(tuple) {
                     let mut target = 0;
                     for (a, &index) in indices.iter().enumerate() {
                         target += place(index, x[a])? * steps[a] as usize;
                     }
-                    (0..inner).for_each(|i| table[target + i] = len + t * inner + i);
+                    targets.extend(target..target + inner);
                 }
             }
         }
+        if let Some((op, neutral)) = self.reduction {
+            return reduce(l, len, &targets, op, neutral);
+        }
+        let mut table: Vec<usize> = (0..len).collect();
+        targets.iter().enumerate().for_each(|(update, &target)| table[target] = len + update);
         pick(l, len, Some(count), table)
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
+        if self.reduction.is_some() {
+            flow.freeze_all("adds up, multiplies or compares by a table");
+            return Ok(());
+        }
         carry(self, flow)
     }
 }
