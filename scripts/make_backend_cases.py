@@ -60,7 +60,7 @@ def plain(array):
     if array.dtype.kind in "OSUc":
         return None
     try:
-        return np.ascontiguousarray(array, np.float32)
+        return np.asarray(array, np.float32, order="C")
     except (TypeError, ValueError):
         return None
 

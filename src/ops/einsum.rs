@@ -51,9 +51,6 @@ impl Terms {
             if labels.len() != shape.len() {
                 return Err(bad("whose terms do not fit its inputs").expected(show(shape)));
             }
-            if labels.iter().collect::<BTreeSet<_>>().len() != labels.len() {
-                return Err(bad("of a diagonal is not supported"));
-            }
             for (&label, &size) in labels.iter().zip(shape) {
                 match terms.sizes.iter().find(|s| s.0 == label) {
                     None => terms.sizes.push((label, size)),
@@ -107,7 +104,7 @@ fn expand(term: &str, ellipsis: usize) -> Vec<char> {
     term.replace("...", &inside).chars().collect()
 }
 
-/// A value with its axes in another order.
+/// A value with its axes in another order; a label that stands on several axes walks their diagonal.
 fn permute(
     l: &mut Lowering,
     terms: &Terms,
@@ -118,9 +115,9 @@ fn permute(
 ) -> Result<()> {
     let own = strides(&terms.shape(from));
     let shape = terms.shape(to);
-    let walk = to.iter().filter_map(|c| from.iter().position(|f| f == c)).map(|a| own[a]).collect();
-    let len = shape.iter().product();
-    let copy = strided(&shape, (len, 0, walk), (len, 0, strides(&shape)))?;
+    let step = |c: &char| from.iter().zip(&own).filter(|(f, _)| *f == c).map(|(_, step)| step).sum();
+    let (src, dst) = (terms.count(from), terms.count(to));
+    let copy = strided(&shape, (src, 0, to.iter().map(step).collect()), (dst, 0, strides(&shape)))?;
     l.call(copy, vec![source], target);
     Ok(())
 }
@@ -128,11 +125,16 @@ fn permute(
 /// Operand `i` with its axes in the order `kept`, what is not among them summed up.
 fn arranged(l: &mut Lowering, terms: &Terms, i: usize, kept: &[char]) -> Result<Slot> {
     let own = terms.operands[i].clone();
-    let gone: Vec<char> = own.iter().copied().filter(|c| !kept.contains(c)).collect();
+    let mut gone: Vec<char> = Vec::new();
+    for &label in own.iter().filter(|c| !kept.contains(c)) {
+        if !gone.contains(&label) {
+            gone.push(label);
+        }
+    }
     let order: Vec<char> = kept.iter().chain(&gone).copied().collect();
     let mut slot = Slot::Input(i);
     if order != own {
-        let moved = l.temp(terms.count(&own));
+        let moved = l.temp(terms.count(&order));
         permute(l, terms, &own, &order, slot, moved.clone())?;
         slot = moved;
     }
@@ -169,7 +171,9 @@ impl Operator for Einsum {
         let batch: Vec<char> = pick(&output, &both);
         let rows: Vec<char> = pick(&output, &|c| a.contains(c) && !b.contains(c));
         let columns: Vec<char> = pick(&output, &|c| b.contains(c) && !a.contains(c));
-        let inner: Vec<char> = pick(&a, &|c| b.contains(c) && !output.contains(c));
+        let mut inner: Vec<char> = pick(&a, &|c| b.contains(c) && !output.contains(c));
+        inner.sort_unstable();
+        inner.dedup();
         let left = arranged(l, &terms, 0, &[batch.as_slice(), &rows, &inner].concat())?;
         let right = arranged(l, &terms, 1, &[batch.as_slice(), &inner, &columns].concat())?;
         let kernel = MatMul {
