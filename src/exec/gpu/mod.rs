@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::devices::DeviceInfo;
+use self::adapter::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
 
