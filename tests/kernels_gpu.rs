@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::check::{check, first_failing};
-use secateur::exec::devices::{Choice, Device, list, open};
+use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
@@ -18,22 +18,10 @@ use secateur::kernels::conv::Conv;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Port, Step};
 
-#[path = "common/aloud.rs"]
-mod aloud;
+#[path = "common/adapters.rs"]
+mod adapters;
 
-use aloud::left_out;
-
-/// The adapters, or a loud nothing.
-fn gpus(what: &str) -> Vec<Device> {
-    let open = |index| open(&Choice::Index(index)).expect("an adapter that is listed opens").0;
-    let gpus: Vec<Device> = list().iter().map(|info| open(info.index)).collect();
-    if gpus.is_empty() {
-        let required = std::env::var("SECATEUR_REQUIRE_GPU").is_ok_and(|v| v == "1");
-        assert!(!required, "SECATEUR_REQUIRE_GPU=1, and there is no GPU adapter");
-        left_out(&format!("no GPU adapter, {what} ran nowhere"));
-    }
-    gpus
-}
+use adapters::gpus;
 
 fn port(name: &str, place: Operand, shape: &[usize]) -> Port {
     Port { name: name.into(), place, shape: shape.to_vec() }

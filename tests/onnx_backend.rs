@@ -84,7 +84,7 @@ fn reason(words: &str) -> String {
 #[test]
 fn the_standards_own_cases_pass() {
     let Some(path) = std::env::var_os("SECATEUR_BACKEND_CASES") else {
-        cases::aloud::left_out("the ONNX standard's cases; see scripts/make_backend_cases.py");
+        cases::adapters::left_out("the ONNX standard's cases; see scripts/make_backend_cases.py");
         return;
     };
     let (cases, devices) = (cases::read(Path::new(&path)), cases::devices());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use secateur::compare::{Tolerance, compare};
 use secateur::data::{Dataset, Options, synthetic};
 use secateur::exec::check::{check, first_failing};
-use secateur::exec::devices::{self, Choice, Device};
+use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
@@ -17,10 +17,10 @@ use secateur::prune::{
 };
 use secateur::stats::{LayerProfile, gather};
 
-#[path = "common/aloud.rs"]
-mod aloud;
+#[path = "common/adapters.rs"]
+mod adapters;
 
-use aloud::left_out;
+use adapters::gpus;
 
 fn model() -> Model {
     Model::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx")).unwrap()
@@ -33,16 +33,6 @@ fn images(count: usize) -> Dataset {
     Dataset::from_bytes(bytes, &[count, 3, 32, 32], Some(&labels), &options, &shape).unwrap()
 }
 
-fn gpus() -> Vec<Device> {
-    let found: Vec<Device> =
-        devices::list().iter().map(|d| devices::open(&Choice::Index(d.index)).unwrap().0).collect();
-    if found.is_empty() {
-        assert!(std::env::var_os("SECATEUR_REQUIRE_GPU").is_none(), "a GPU is required and there is none");
-        left_out("no GPU adapter");
-    }
-    found
-}
-
 fn profile(device: &Device, batch: usize) -> Vec<LayerProfile> {
     let graph = Graph::of(&model()).unwrap();
     gather(&graph, device, &images(21), Some(batch), &mut |_| {}).unwrap().0
@@ -50,7 +40,7 @@ fn profile(device: &Device, batch: usize) -> Vec<LayerProfile> {
 
 #[test]
 fn a_profile_does_not_depend_on_the_batch_size() {
-    for device in gpus().iter().chain([&Device::Cpu]) {
+    for device in gpus("the street").iter().chain([&Device::Cpu]) {
         let one = profile(device, 1);
         assert_eq!(one, profile(device, 4), "batch 4");
         assert_eq!(one, profile(device, 8), "batch 8");
@@ -63,7 +53,7 @@ fn gpu_and_cpu_gather_the_same_statistics() {
     let column = |layers: &[LayerProfile], get: fn(&secateur::stats::Moments) -> f64| -> Vec<f64> {
         layers.iter().flat_map(|l| l.pre.iter().chain(&l.post).map(get)).collect()
     };
-    for device in gpus() {
+    for device in gpus("the street") {
         let gpu = profile(&device, 8);
         type Get = fn(&secateur::stats::Moments) -> f64;
         let gets: [Get; 5] = [|m| m.mean, |m| m.variance(), |m| m.mean_abs(), |m| m.min, |m| m.max];
@@ -240,7 +230,7 @@ fn every_step_agrees_with_the_reference() {
     let graph = Graph::of(&model()).unwrap();
     let data = images(1);
     let image = data.batches(1).next().unwrap().unwrap().data;
-    for device in gpus().iter().chain([&Device::Cpu]) {
+    for device in gpus("the street").iter().chain([&Device::Cpu]) {
         let session = Session::plain(&graph, device, Some(1)).unwrap();
         let checks = check(&session.plan, device, &[&image], &mut || {}).unwrap();
         assert!(checks.len() > 10);

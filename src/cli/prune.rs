@@ -284,7 +284,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     // What was proved is what a reader of the file will get: encode, read back, and only then write.
     let bytes = pruned.model.to_bytes();
     let back = Model::from_bytes(bytes, &args.output)?;
-    let after = Channels::of(&Graph::of(&back)?)?.clone();
+    let after = Channels::of(&Graph::of(&back)?)?;
     if let Some(masked) = &args.masked {
         pruned.masked.path.clone_from(masked);
         pruned.masked.save(masked)?;

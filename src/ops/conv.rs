@@ -1,6 +1,6 @@
 //! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
 
-use super::convolve::{Convolution, weights_and_bias};
+use super::convolve::{Convolution, fold, weights_and_bias};
 use super::lower::{Lowering, Slot};
 use super::window::{Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
@@ -75,7 +75,8 @@ impl Operator for Conv {
         let x = &l.inputs.get(0)?.shape;
         let window = self.windowed(&l.inputs)?;
         let (batch, in_channels, out_channels) = (x[0], x[1], l.shape(0)[1]);
-        let (weights, bias) = weights_and_bias(l, out_channels, 0)?;
+        let (weights, bias) = weights_and_bias(&l.inputs, out_channels)?;
+        let (weights, bias) = fold(l, weights.floats()?.clone(), bias);
         let convolution = Convolution { batch, in_channels, out_channels, groups: self.groups, window };
         convolution.emit(l, Slot::Input(0), weights, bias)
     }

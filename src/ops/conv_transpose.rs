@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::convolve::{Convolution, fold};
+use super::convolve::{Convolution, fold, weights_and_bias};
 use super::lower::{Lowering, Slot};
 use super::moving::strided;
 use super::window::{Spread, Window, Windowed};
@@ -109,15 +109,7 @@ impl Operator for ConvTranspose {
         let spreads = self.spreads(&l.inputs)?;
         let axes: Vec<Stretched> =
             (0..spreads.len()).map(|a| Stretched::of(x[2 + a], w[2 + a], &spreads[a])).collect();
-        let mut window = Windowed {
-            input: [1; 3],
-            output: [1; 3],
-            kernel: [1; 3],
-            stride: [1; 3],
-            dilation: [1; 3],
-            pad_begin: [0; 3],
-            pad_end: [0; 3],
-        };
+        let mut window = Windowed::POINT;
         for (a, (spread, axis)) in spreads.iter().zip(&axes).enumerate() {
             let at = 3 - spreads.len() + a;
             let reach = (w[2 + a] - 1) * spread.dilation;
@@ -129,15 +121,10 @@ impl Operator for ConvTranspose {
             window.pad_end[at] = (spread.output + reach).saturating_sub(axis.len + axis.pad);
         }
         let source = stretch(l, &x, &spreads, &axes)?;
-        let weights = l.inputs.constant(1, "the weights")?.ok_or_else(|| Error::new("no weights"))?;
-        let turned = Arc::new(self.turned(weights.floats()?, &w));
         let out_channels = w[1] * self.groups;
-        let bias = match l.inputs.constant(2, "the bias")? {
-            Some(bias) => bias.floats()?.clone(),
-            None => Arc::new(vec![0.0; out_channels]),
-        };
-        let shape = [&[out_channels, w[0] / self.groups], &w[2..]].concat();
-        let (weights, bias) = fold(turned, bias, &shape, 0, l)?;
+        let (weights, bias) = weights_and_bias(&l.inputs, out_channels)?;
+        let turned = Arc::new(self.turned(weights.floats()?, &w));
+        let (weights, bias) = fold(l, turned, bias);
         let convolution =
             Convolution { batch: x[0], in_channels: x[1], out_channels, groups: self.groups, window };
         convolution.emit(l, source, weights, bias)

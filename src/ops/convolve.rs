@@ -7,49 +7,44 @@ use super::lower::{Lowering, Slot};
 use super::moving::strided;
 use super::window::{Windowed, plane};
 use crate::error::{Error, Result};
+use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::fill::Fill;
+use crate::tensor::Tensor;
 
-/// The weights (input 1) with what is fused folded in, and the bias (input 2, zeros where absent).
-/// `axis` is the weights' axis of output channels.
-pub(super) fn weights_and_bias(
-    l: &Lowering,
+/// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.
+pub(super) fn weights_and_bias<'a>(
+    inputs: &Inputs<'a>,
     out_channels: usize,
-    axis: usize,
-) -> Result<(Arc<Vec<f32>>, Arc<Vec<f32>>)> {
-    let weights =
-        l.inputs.constant(1, "the weights")?.ok_or_else(|| Error::new("the weights are missing"))?;
-    let bias = match l.inputs.constant(2, "the bias")? {
+) -> Result<(&'a Tensor, Arc<Vec<f32>>)> {
+    let weights = inputs.constant(1, "the weights")?.ok_or_else(|| Error::new("the weights are missing"))?;
+    let bias = match inputs.constant(2, "the bias")? {
         Some(bias) => bias.floats()?.clone(),
         None => Arc::new(vec![0.0; out_channels]),
     };
-    fold(weights.floats()?.clone(), bias, &weights.shape, axis, l)
+    Ok((weights, bias))
 }
 
-/// Folds `y = scale·x + shift` a channel into weights and bias, in `f64`.
+/// Folds what is fused, `y = scale·x + shift` a channel, into weights `[out_channels, …]` and bias, in `f64`.
 pub(super) fn fold(
+    l: &Lowering,
     weights: Arc<Vec<f32>>,
     bias: Arc<Vec<f32>>,
-    shape: &[usize],
-    axis: usize,
-    l: &Lowering,
-) -> Result<(Arc<Vec<f32>>, Arc<Vec<f32>>)> {
+) -> (Arc<Vec<f32>>, Arc<Vec<f32>>) {
     let Some((scale, shift)) = &l.fused.scale_shift else {
-        return Ok((weights, bias));
+        return (weights, bias);
     };
-    let inner: usize = shape[axis + 1..].iter().product();
-    let folded = weights
-        .iter()
-        .enumerate()
-        .map(|(i, &w)| (f64::from(w) * scale[(i / inner.max(1)) % shape[axis]]) as f32)
-        .collect();
+    let filter = (weights.len() / bias.len().max(1)).max(1);
+    let scaled = weights.chunks(filter).zip(scale);
+    let folded =
+        scaled.flat_map(|(w, scale)| w.iter().map(move |&w| (f64::from(w) * scale) as f32)).collect();
     let bias = bias
         .iter()
         .zip(scale.iter().zip(shift))
         .map(|(&b, (scale, shift))| (f64::from(b) * scale + shift) as f32)
         .collect();
-    Ok((Arc::new(folded), Arc::new(bias)))
+    (Arc::new(folded), Arc::new(bias))
 }
 
 /// A convolution of a value with constant weights `[out_channels, in_channels / groups, …kernel]`.

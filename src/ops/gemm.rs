@@ -364,7 +364,7 @@ fn rows(
     bias: Arc<Vec<f32>>,
     (m, k, n): (usize, usize, usize),
 ) -> Result<()> {
-    let (weights, bias) = fold(weights, bias, &[n, k], 0, l)?;
+    let (weights, bias) = fold(l, weights, bias);
     let kernel = ConvKernel {
         batch: m,
         groups: 1,

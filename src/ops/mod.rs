@@ -131,24 +131,27 @@ impl Layer {
         weights[self.filters] * if self.transposed { self.groups } else { 1 }
     }
 
+    /// The weights, of this shape, in runs that belong to one output channel each: the channel and the run.
+    pub fn runs<'a>(
+        &self,
+        weights: &'a [usize],
+        data: &'a [f32],
+    ) -> impl Iterator<Item = (usize, &'a [f32])> {
+        let filters = weights[self.filters];
+        let inner: usize = weights[self.filters + 1..].iter().product();
+        // Without groups, every input adds to the same channels.
+        let inputs = if self.transposed { weights[0] / self.groups } else { usize::MAX };
+        let channel = move |run: usize| run / filters / inputs * filters + run % filters;
+        data.chunks(inner.max(1)).enumerate().map(move |(run, values)| (channel(run), values))
+    }
+
     /// Which output channels have nothing but zeros in their filter.
     fn dead_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
         let mut dead = vec![true; self.out_channels(&weights.shape)];
-        for (flat, &w) in weights.floats().ok()?.iter().enumerate() {
-            dead[self.channel_of(&weights.shape, flat)] &= w == 0.0;
+        for (channel, values) in self.runs(&weights.shape, weights.floats().ok()?) {
+            dead[channel] = dead[channel] && values.iter().all(|&w| w == 0.0);
         }
         Some(dead)
-    }
-
-    /// The output channel to which element `flat` of weights of this shape belongs.
-    pub fn channel_of(&self, weights: &[usize], flat: usize) -> usize {
-        let inner: usize = weights[self.filters + 1..].iter().product();
-        let filter = flat / inner % weights[self.filters];
-        if !self.transposed {
-            return filter;
-        }
-        let input = flat / (weights.iter().skip(1).product::<usize>());
-        input / (weights[0] / self.groups) * weights[self.filters] + filter
     }
 }
 

@@ -78,15 +78,7 @@ impl Window {
                 .got(show(weights)));
         }
         let (strides, dilations, pads) = self.steps(rank)?;
-        let mut w = Windowed {
-            input: [1; 3],
-            output: [1; 3],
-            kernel: [1; 3],
-            stride: [1; 3],
-            dilation: [1; 3],
-            pad_begin: [0; 3],
-            pad_end: [0; 3],
-        };
+        let mut w = Windowed::POINT;
         for axis in 0..rank {
             let at = 3 - rank + axis;
             let (size, k, stride, dilation) = (input[2 + axis], kernel[axis], strides[axis], dilations[axis]);
@@ -212,6 +204,17 @@ pub(super) struct Spread {
 }
 
 impl Windowed {
+    /// One element, seen whole.
+    pub(super) const POINT: Self = Self {
+        input: [1; 3],
+        output: [1; 3],
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad_begin: [0; 3],
+        pad_end: [0; 3],
+    };
+
     /// The output's shape for an input of this rank.
     pub(super) fn shape(&self, batch: usize, channels: usize, rank: usize) -> Vec<usize> {
         let mut shape = vec![batch, channels];

@@ -82,18 +82,21 @@ fn weight_stats(facts: &Facts, taps: &LayerTaps) -> Result<WeightStats> {
     let filters = taps.layer.out_channels(&tensor.shape);
     let mut sums = vec![(0.0f64, 0.0f64, 0.0f64); filters];
     let scale = |filter: usize| taps.scale.as_ref().map_or(1.0, |s| s[filter]);
-    for (i, &w) in data.iter().enumerate() {
-        let filter = taps.layer.channel_of(&tensor.shape, i);
-        let (w, s) = (f64::from(w) * scale(filter), &mut sums[filter]);
-        *s = (s.0 + w, s.1 + w.abs(), s.2 + w * w);
+    let runs = || taps.layer.runs(&tensor.shape, data);
+    for (filter, values) in runs() {
+        for &w in values {
+            let (w, s) = (f64::from(w) * scale(filter), &mut sums[filter]);
+            *s = (s.0 + w, s.1 + w.abs(), s.2 + w * w);
+        }
     }
     let n = (data.len() / filters.max(1)) as f64;
     let mean: Vec<f64> = sums.iter().map(|s| s.0 / n).collect();
     let mut variance = vec![0.0; filters];
-    for (i, &w) in data.iter().enumerate() {
-        let filter = taps.layer.channel_of(&tensor.shape, i);
-        let d = f64::from(w) * scale(filter) - mean[filter];
-        variance[filter] += d * d / n;
+    for (filter, values) in runs() {
+        for &w in values {
+            let d = f64::from(w) * scale(filter) - mean[filter];
+            variance[filter] += d * d / n;
+        }
     }
     Ok(WeightStats {
         mean,

@@ -8,15 +8,15 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use secateur::compare::{Tolerance, compare};
-use secateur::exec::devices::{self, Choice, Device};
+use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
 use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::plan::{self, Options};
 
-#[path = "aloud.rs"]
-pub(crate) mod aloud;
+#[path = "adapters.rs"]
+pub(crate) mod adapters;
 
 /// An array of a case: shape and elements.
 pub(crate) type Array = (Vec<usize>, Vec<f64>);
@@ -67,16 +67,8 @@ pub(crate) fn read(path: &Path) -> BTreeMap<String, Case> {
 
 /// The CPU and every adapter here; loud where there is none.
 pub(crate) fn devices() -> Vec<(String, Device)> {
-    let mut all = vec![("cpu".to_owned(), Device::Cpu)];
-    for info in devices::list() {
-        let (device, _) = devices::open(&Choice::Index(info.index)).unwrap();
-        all.push((info.name, device));
-    }
-    if all.len() == 1 {
-        assert!(std::env::var_os("SECATEUR_REQUIRE_GPU").is_none(), "a GPU is required and there is none");
-        aloud::left_out("no GPU adapter, the shaders were not run");
-    }
-    all
+    let gpus = adapters::gpus("every operator's shaders").into_iter().map(|d| (d.describe().name, d));
+    std::iter::once(("cpu".to_owned(), Device::Cpu)).chain(gpus).collect()
 }
 
 /// Why a case did not pass.
