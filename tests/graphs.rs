@@ -43,7 +43,7 @@ fn outputs(model: &Model, batch: usize) -> Vec<Vec<f32>> {
     let mut session = Session::plain(&graph, &Device::Cpu, Some(batch)).unwrap();
     let len: usize = session.plan.inputs[0].shape.iter().product();
     let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
-    session.run(&[&x]).unwrap()
+    session.run_steps(&[&x]).unwrap()
 }
 
 fn equal(got: &Model, expected: &Model) -> Result<(), String> {

@@ -17,6 +17,7 @@ use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Port, Step};
+use secateur::tensor::DType;
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -24,7 +25,7 @@ mod adapters;
 use adapters::gpus;
 
 fn port(name: &str, place: Operand, shape: &[usize]) -> Port {
-    Port { name: name.into(), place, shape: shape.to_vec() }
+    Port { name: name.into(), place, shape: shape.to_vec(), dtype: DType::F32 }
 }
 
 /// One step; an input that the shader wants in a layout of its own is a constant, the others come from the caller.
@@ -119,6 +120,7 @@ fn network() -> (Plan, Vec<f32>) {
     let shape = [2, CHANNELS, SIDE, SIDE];
     let len = shape.iter().product();
     let conv = |activation| Conv {
+        tail: None,
         batch: 2,
         groups: 1,
         in_channels: CHANNELS,
@@ -154,6 +156,7 @@ fn network() -> (Plan, Vec<f32>) {
         ],
         inputs: vec![port("x", Buffer(0), &shape)],
         outputs: vec![port("y", Buffer(2), &shape), port("bias", bias, &[CHANNELS])],
+        tail: None,
         batch: 2,
     };
     (plan, noise(len, 3))
@@ -181,7 +184,7 @@ fn a_network_agrees_on_the_cpu_on_every_adapter_and_in_f64() {
             Ok(())
         });
         assert_eq!((watched.unwrap(), seen), (first, plan.steps.len()), "{name}: the watched run differs");
-        let checks = check(&plan, device, &[&x], &mut || {}).unwrap();
+        let checks = check(&plan, device, &[&x], &mut || {}).unwrap().steps;
         assert_eq!(first_failing(&checks), None, "{name}");
         assert!(checks.iter().all(|c| c.drift < 1e-5), "{name}: {checks:?}");
     }

@@ -23,7 +23,7 @@ mod cases;
 use cases::{Case, Problem};
 
 /// So many cases pass at least: fewer is a step back.
-const PASS_AT_LEAST: usize = 1081;
+const PASS_AT_LEAST: usize = 1104;
 
 /// Cases whose answer is not ours, and why.
 const KNOWN: &[(&str, &str)] = &[(

@@ -86,7 +86,7 @@ fn statistics_are_those_of_the_values() {
     let channels = layers[0].post.len();
     let mut values: Vec<Vec<f64>> = vec![vec![]; channels];
     for batch in data.batches(1) {
-        let out = session.run(&[&batch.unwrap().data]).unwrap().remove(0);
+        let out = session.run_steps(&[&batch.unwrap().data]).unwrap().remove(0);
         let inner = out.len() / channels;
         for (c, plane) in out.chunks(inner).enumerate() {
             values[c].extend(plane.iter().map(|&v| f64::from(v)));
@@ -232,7 +232,7 @@ fn every_step_agrees_with_the_reference() {
     let image = data.batches(1).next().unwrap().unwrap().data;
     for device in gpus("the street").iter().chain([&Device::Cpu]) {
         let session = Session::plain(&graph, device, Some(1)).unwrap();
-        let checks = check(&session.plan, device, &[&image], &mut || {}).unwrap();
+        let checks = check(&session.plan, device, &[&image], &mut || {}).unwrap().steps;
         assert!(checks.len() > 10);
         assert!(first_failing(&checks).is_none(), "{:?}", first_failing(&checks));
     }

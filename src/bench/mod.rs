@@ -44,6 +44,8 @@ pub struct Timings {
     pub seconds: Vec<Spread>,
     /// How many times faster than the first each is, from runs side by side.
     pub speedups: Vec<Spread>,
+    /// For each network, how many nodes follow on the host, which the times do not include.
+    pub host_nodes: Vec<usize>,
     /// Rounds that were counted.
     pub rounds: usize,
 }
@@ -91,6 +93,7 @@ pub fn bench(
     Ok(Timings {
         seconds: (0..graphs.len()).map(|i| column(&|r| r[i])).collect(),
         speedups: (0..graphs.len()).map(|i| column(&|r| r[0] / r[i])).collect(),
+        host_nodes: sessions.iter().map(Session::host_nodes).collect(),
         rounds: rounds.len(),
     })
 }

@@ -55,7 +55,9 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     let facts = &channels.facts;
     let (macs, params) = channels.cost(&channels.lengths());
     let ports = |values: Vec<usize>| -> Vec<Value> {
-        values.iter().map(|&v| json!({ "name": graph.name(v), "shape": facts.shape(v) })).collect()
+        // A shape that is known only at run time is null.
+        let shape = |v: usize| facts.get(v).map(|fact| fact.shape.clone());
+        values.iter().map(|&v| json!({ "name": graph.name(v), "shape": shape(v) })).collect()
     };
     let inputs: Vec<Value> = graph
         .inputs
@@ -128,10 +130,21 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
             json!({ "id": knot.id, "channels": knot.members.len(), "members": members, "blocked": blocked })
         })
         .collect();
+    let host: Vec<&str> = (0..graph.nodes.len())
+        .filter(|&id| facts.is_late_node(&graph, id))
+        .map(|id| graph.nodes[id].name.as_str())
+        .collect();
+    if let Some(first) = host.first() {
+        output.line(format!(
+            "{} nodes from {first} on run on the host: their shapes are known only at run time (no MACs counted)",
+            host.len()
+        ));
+    }
     tell_knots(&graph, &channels, output);
     output.result(&json!({
         "model": args.model, "opset": graph.opset, "params": params, "macs": macs,
         "inputs": inputs, "outputs": ports(graph.outputs.clone()), "layers": list, "knots": knots,
+        "host_nodes": host,
     }));
     Ok(Answer::Yes)
 }

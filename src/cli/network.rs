@@ -8,9 +8,9 @@ use serde_json::json;
 use super::Answer;
 use super::args::{DataArgs, Global};
 use super::output::Output;
-use crate::data::{read_npy_f32, write_npy_f32};
+use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
-use crate::exec::check::{check as side_by_side, first_failing};
+use crate::exec::check::{Checks, check as side_by_side, first_failing};
 use crate::exec::session::{Session, Wanted};
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -82,12 +82,13 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
     let mut written = Vec::new();
-    for (port, data) in session.plan.outputs.iter().zip(&results) {
+    for result in &results {
+        let (name, shape) = (&result.name, &result.tensor.shape);
         let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
-        let file = args.output_dir.join(format!("{}.npy", port.name.chars().map(safe).collect::<String>()));
-        write_npy_f32(&file, &port.shape, data)?;
-        output.line(format!("{}  {}  {}", port.name, show(&port.shape), file.display()));
-        written.push(json!({ "name": port.name, "shape": port.shape, "file": file }));
+        let file = args.output_dir.join(format!("{}.npy", name.chars().map(safe).collect::<String>()));
+        write_npy(&file, &result.tensor)?;
+        output.line(format!("{name}  {}  {}", show(shape), file.display()));
+        written.push(json!({ "name": name, "shape": shape, "file": file }));
     }
     output.result(&json!({ "device": device.describe(), "outputs": written }));
     Ok(Answer::Yes)
@@ -99,8 +100,10 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     let device = global.open(output)?;
     let session = Session::plain(&graph, &device, Some(1))?;
     let inputs: Vec<Vec<f32>> = if args.data.data.is_some() {
-        let batch = args.data.open(&graph)?.batches(1).next().transpose()?;
-        vec![batch.ok_or_else(|| Error::new("no image could be read"))?.data]
+        let batch = args.data.open(&graph)?.batches(session.batch).next().transpose()?;
+        let mut images = batch.ok_or_else(|| Error::new("no image could be read"))?.data;
+        images.resize(session.image_len()? * session.batch, 0.0);
+        vec![images]
     } else {
         let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
         session.plan.inputs.iter().map(|p| wave(p.shape.iter().product())).collect()
@@ -109,7 +112,7 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     let bar = output.progress("checking", session.plan.steps.len());
     let checks = side_by_side(&session.plan, &device, &inputs, &mut || bar.inc(1));
     bar.finish_and_clear();
-    let checks = checks?;
+    let Checks { steps: checks, late } = checks?;
     for c in &checks {
         let mark = if c.verdict.passed() { "ok  " } else { "FAIL" };
         output.line(format!(
@@ -117,6 +120,19 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
             c.kernel, c.verdict.max_rel_err, c.drift, c.node
         ));
     }
+    for l in &late {
+        let verdict = if l.agrees { "the same" } else { "another choice" };
+        output.line(format!(
+            "host {}  {} behind the device, {} behind the reference: {verdict}",
+            l.name,
+            show(&l.shape),
+            show(&l.expected)
+        ));
+    }
+    let tail: Vec<_> = late
+        .iter()
+        .map(|l| json!({ "name": l.name, "shape": l.shape, "expected": l.expected, "agrees": l.agrees }))
+        .collect();
     let failing = first_failing(&checks);
     let drift = checks.last().map_or(0.0, |c| c.drift);
     output.result(&json!({
@@ -125,6 +141,7 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
         "passed": failing.is_none(),
         "first_failing": failing.map(|c| json!({ "node": c.node, "kernel": c.kernel, "verdict": c.verdict.to_string() })),
         "drift": drift,
+        "host": tail,
     }));
     match failing {
         None => {

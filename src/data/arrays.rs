@@ -15,7 +15,7 @@ use half::f16;
 
 use crate::error::{Error, Result};
 use crate::file::Pending;
-use crate::tensor::{elements, show, strides};
+use crate::tensor::{DType, Data, Tensor, elements, show, strides};
 
 /// Deflate cannot do better than this; an archive that claims more is lying.
 const BEST_DEFLATE: u64 = 1032;
@@ -383,15 +383,54 @@ pub fn read_npy_f32(path: impl AsRef<Path>) -> Result<(Vec<usize>, Vec<f32>)> {
 /// # Errors
 /// When the data does not fill the shape, or the file cannot be written.
 pub fn write_npy_f32(path: impl AsRef<Path>, shape: &[usize], data: &[f32]) -> Result<()> {
-    let path = path.as_ref();
-    if elements(shape) != Some(data.len()) {
+    let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+    write_npy_bytes(path.as_ref(), "<f4", shape, (data.len(), bytes))
+}
+
+/// Writes a tensor as a `.npy` file of its own type (`f32` for bfloat16, which NumPy does not know). The file
+/// appears whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_npy(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
+    let bytes = match &tensor.data {
+        Data::Float(v) => match tensor.dtype {
+            DType::F16 => v.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            DType::F64 => v.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect(),
+            _ => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        },
+        // The low bytes of a wide integer are the narrow one.
+        Data::Int(v) => {
+            let size = tensor.dtype.size();
+            v.iter().flat_map(|x| x.to_le_bytes().into_iter().take(size)).collect()
+        }
+    };
+    let kind = match tensor.dtype {
+        DType::F16 => "<f2",
+        DType::F32 | DType::BF16 => "<f4",
+        DType::F64 => "<f8",
+        DType::Bool => "|b1",
+        DType::U8 => "|u1",
+        DType::I8 => "|i1",
+        DType::U16 => "<u2",
+        DType::I16 => "<i2",
+        DType::U32 => "<u4",
+        DType::I32 => "<i4",
+        DType::U64 => "<u8",
+        DType::I64 => "<i8",
+    };
+    write_npy_bytes(path.as_ref(), kind, &tensor.shape, (tensor.len(), bytes))
+}
+
+fn write_npy_bytes(path: &Path, kind: &str, shape: &[usize], (count, data): (usize, Vec<u8>)) -> Result<()> {
+    if elements(shape) != Some(count) {
         return Err(Error::new("an array that does not fill its shape")
             .file(path)
             .expected(show(shape))
-            .got(format!("{} elements", data.len())));
+            .got(format!("{count} elements")));
     }
     let dims: String = shape.iter().map(|d| format!("{d}, ")).collect();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({dims}), }}");
     // The elements start at a multiple of 64 bytes: 10 before the text, a line feed after it.
     let padding = (64 - (10 + header.len() + 1) % 64) % 64;
     header.push_str(&" ".repeat(padding));
@@ -401,7 +440,7 @@ pub fn write_npy_f32(path: impl AsRef<Path>, shape: &[usize], data: &[f32]) -> R
         out.write_all(b"\x93NUMPY\x01\x00")?;
         out.write_all(&length.to_le_bytes())?;
         out.write_all(header.as_bytes())?;
-        data.iter().try_for_each(|v| out.write_all(&v.to_le_bytes()))
+        out.write_all(&data)
     })?;
     pending.commit()
 }

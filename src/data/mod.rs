@@ -23,7 +23,7 @@ pub mod synthetic;
 #[cfg(test)]
 mod tests;
 
-pub use arrays::{read_npy_f32, write_npy_f32};
+pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
 pub use recipe::{Layout, Options, Order, Preprocessing, Preset, Resize, Shard, Size};
 

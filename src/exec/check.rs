@@ -3,9 +3,15 @@
 //! Two questions a step. Is the *step* right: the definition, applied in `f64` to the very inputs that the device's
 //! step had, must agree within the kernel's tolerance, so an error is laid at the door of the step that makes it.
 //! And how far has the network *drifted*: the device's value against that of a whole run in `f64`.
+//!
+//! The tail is the same code on the same host for every device: it is run on what the device gave and on what the
+//! reference gave, and both answers are told. They are not judged: a choice among boxes may fall the other way by
+//! the rounding of what it chooses from, which the steps are judged by.
 
 use super::devices::Device;
+use super::port_len;
 use super::reference::{Reference, widen};
+use super::tail::finish;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::error::Result;
 use crate::plan::Plan;
@@ -25,6 +31,28 @@ pub struct StepCheck {
     pub drift: f64,
 }
 
+/// What was found for one output whose shape is known only at run time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LateCheck {
+    /// The output.
+    pub name: String,
+    /// Its shape behind the device.
+    pub shape: Vec<usize>,
+    /// Its shape behind the reference.
+    pub expected: Vec<usize>,
+    /// Whether both have the same elements but for rounding.
+    pub agrees: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checks {
+    /// Every step, in order.
+    pub steps: Vec<StepCheck>,
+    /// Every output of a network with a tail; empty without one.
+    pub late: Vec<LateCheck>,
+}
+
 /// Marks, in a reference output, an element that the kernel leaves to others (a NaN that no computation makes).
 const UNWRITTEN: u64 = 0x7ff8_5eca_7e0e_0001;
 
@@ -32,12 +60,7 @@ const UNWRITTEN: u64 = 0x7ff8_5eca_7e0e_0001;
 ///
 /// # Errors
 /// Whatever keeps the device from running; a disagreement is not an error but a verdict.
-pub fn check(
-    plan: &Plan,
-    device: &Device,
-    inputs: &[&[f32]],
-    progress: &mut dyn FnMut(),
-) -> Result<Vec<StepCheck>> {
+pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn FnMut()) -> Result<Checks> {
     let mut executor = device.load(plan)?;
     let wide: Vec<Vec<f64>> = inputs.iter().map(|data| widen(data)).collect();
     let wide: Vec<&[f64]> = wide.iter().map(Vec::as_slice).collect();
@@ -45,7 +68,7 @@ pub fn check(
     let mut mirror = Reference::start(plan, &wide)?;
     let mut reference = Reference::start(plan, &wide)?;
     let mut checks = Vec::with_capacity(plan.steps.len());
-    executor.run_watched(inputs, &mut |index, got| {
+    let outputs = executor.run_watched(inputs, &mut |index, got| {
         let step = &plan.steps[index];
         let mut expected = vec![f64::from_bits(UNWRITTEN); got.len()];
         mirror.apply(step, &mut expected);
@@ -67,7 +90,19 @@ pub fn check(
         progress();
         Ok(())
     })?;
-    Ok(checks)
+    let mut late = Vec::new();
+    if plan.tail.is_some() {
+        let narrow = |data: Vec<f64>| data.into_iter().map(|v| v as f32).collect();
+        let expected =
+            plan.outputs.iter().map(|port| narrow(reference.read(port.place, port_len(port)))).collect();
+        for (got, expected) in finish(plan, outputs)?.into_iter().zip(finish(plan, expected)?) {
+            let (got, expected, name) = (got.tensor, expected.tensor, got.name);
+            let agrees = got.shape == expected.shape
+                && compare(&got.to_f64(), &expected.to_f64(), Tolerance::NETWORK).passed();
+            late.push(LateCheck { name, shape: got.shape, expected: expected.shape, agrees });
+        }
+    }
+    Ok(Checks { steps: checks, late })
 }
 
 /// The first step that is not right.

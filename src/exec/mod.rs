@@ -1,7 +1,8 @@
 //! Two interpreters of one [`Plan`]: the CPU's and the GPU's, and the `f64` reference that judges both.
 //!
 //! [`devices`] finds and opens what can compute; [`Device::load`](devices::Device::load) makes a plan's buffers and
-//! pipelines once and gives an [`Executor`]; [`check`] runs a device and the reference side by side.
+//! pipelines once and gives an [`Executor`]; [`check`] runs a device and the reference side by side. Behind any of them
+//! [`tail`] computes what has no shape before.
 
 pub mod check;
 pub mod cpu;
@@ -9,6 +10,7 @@ pub mod devices;
 pub mod gpu;
 pub mod reference;
 pub mod session;
+pub mod tail;
 
 use crate::error::{Error, Result};
 use crate::plan::{Operand, Plan, Port, Step};

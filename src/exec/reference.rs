@@ -74,7 +74,8 @@ impl<'a> Reference<'a> {
         step.kernel.reference(&inputs, output);
     }
 
-    fn read(&self, operand: Operand, len: usize) -> Vec<f64> {
+    /// What stands in a place.
+    pub(super) fn read(&self, operand: Operand, len: usize) -> Vec<f64> {
         match operand {
             Operand::Buffer(id) => self.buffers[id][..len].to_vec(),
             Operand::Constant(id) => widen(&self.plan.constants[id][..len]),

@@ -1,9 +1,11 @@
-//! A network on a device: graph, plan and program for one batch size, fed with any number of images.
+//! A network on a device: graph, plan and program for one batch size, fed with any number of images, and the
+//! tail on the host where there is one.
 
 use std::collections::HashMap;
 
 use super::Executor;
 use super::devices::Device;
+use super::tail::{Output, finish};
 use crate::error::{Error, Result};
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, ValueId};
@@ -13,7 +15,7 @@ use crate::tensor::show;
 /// What a session is made for, beside the network's own outputs.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Images at once; `None` lets the device's limits decide.
+    /// Images at once; `None` lets the device's limits decide. Networks that take one batch size only take theirs.
     pub batch: Option<usize>,
     /// How many images there are: no more at once than that, where the device's limits decide.
     pub images: usize,
@@ -54,6 +56,11 @@ const BATCHES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 /// The most bytes of buffers that `auto` asks a device for, so that others can use it too.
 const AUTO_MEMORY: u64 = 1 << 30;
 
+/// Whether a network may have a tail.
+fn chooses(graph: &Graph) -> bool {
+    graph.nodes.iter().any(|node| !node.op.shape_inputs().is_empty())
+}
+
 impl Session {
     /// Plans and loads a network.
     ///
@@ -81,6 +88,8 @@ impl Session {
                     .got(format!("--batch {batch}"))
                     .remedy("leave --batch out: such networks run image by image"));
             }
+            // What is chosen of all images together is never cut up: a batch of another size would be a guess.
+            Some(_) if chooses(graph) && !batched => plan_for(None)?,
             Some(batch) => plan_for(Some(batch))?,
             None if !batched || !wanted.shapes.is_empty() => plan_for(None)?,
             None => {
@@ -107,15 +116,30 @@ impl Session {
         Self::new(graph, device, &Wanted { batch, ..Wanted::default() }, &|_| vec![])
     }
 
-    /// Runs the plan on whole inputs.
+    /// Runs the network on whole inputs: its outputs and the taps, in order.
+    ///
+    /// # Errors
+    /// A device that fails, inputs of the wrong length, a node of the tail that cannot run on what it gets.
+    pub fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Output>> {
+        let outputs = self.executor.run(inputs)?;
+        finish(&self.plan, outputs)
+    }
+
+    /// Runs the plan's steps alone on whole inputs: [`Plan::outputs`], which are the network's own where it has no
+    /// tail, and what the tail reads where it has one.
     ///
     /// # Errors
     /// A device that fails, inputs of the wrong length.
-    pub fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+    pub fn run_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         self.executor.run(inputs)
     }
 
-    /// Seconds of one run, nothing read back.
+    /// How many nodes run on the host, behind the device's steps.
+    pub fn host_nodes(&self) -> usize {
+        self.plan.tail.as_ref().map_or(0, |tail| tail.nodes.len())
+    }
+
+    /// Seconds of one run of the steps, nothing read back; the tail is not among them.
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -148,8 +172,8 @@ impl Session {
         }
     }
 
-    /// Runs any number of images, batch by batch; `each` gets the outputs of every batch and how many of
-    /// its images are real (the last batch is filled up with zeros).
+    /// Runs the steps on any number of images, batch by batch; `each` gets [`Plan::outputs`] of every batch and how
+    /// many of its images are real (the last batch is filled up with zeros).
     ///
     /// # Errors
     /// As [`Session::run`], and what `each` returns.
@@ -172,16 +196,22 @@ impl Session {
         Ok(())
     }
 
-    /// The first output of every image, one after the other.
+    /// The first output of every image, one after the other. Where the network has a tail, everything that the
+    /// steps give for every batch: what is chosen in the tail can be neither counted by images nor compared number
+    /// by number.
     ///
     /// # Errors
     /// As [`Session::run_images`].
     pub fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
         let mut all = Vec::new();
-        let batch = self.batch;
+        let (batch, tail) = (self.batch, self.plan.tail.is_some());
         self.run_images(images, &mut |outputs, count| {
-            let first = outputs.first().map_or(&[][..], Vec::as_slice);
-            all.extend_from_slice(&first[..first.len() / batch * count]);
+            if tail {
+                outputs.iter().for_each(|output| all.extend_from_slice(output));
+            } else {
+                let first = outputs.first().map_or(&[][..], Vec::as_slice);
+                all.extend_from_slice(&first[..first.len() / batch * count]);
+            }
             Ok(())
         })?;
         Ok(all)

@@ -8,6 +8,7 @@ use super::reference::run_reference;
 use super::*;
 use crate::compare::{Tolerance, compare};
 use crate::kernels::{Dispatch, Kernel, Row};
+use crate::tensor::DType;
 
 /// `output[at + i] = a[i] + factor·b[i]`, and a slip of the CPU's where a test wants one.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +88,8 @@ fn step(node: &str, kernel: Mix, inputs: [Operand; 2], output: usize) -> Step {
 /// output; a constant among the outputs.
 fn plan(slip: f32) -> Plan {
     use Operand::{Buffer, Constant};
-    let port = |name: &str, place, len| Port { name: name.into(), place, shape: vec![1, len] };
+    let port =
+        |name: &str, place, len| Port { name: name.into(), place, shape: vec![1, len], dtype: DType::F32 };
     let half = |at| Mix { at, whole: 2 * N, ..mix(-1.5) };
     Plan {
         // Buffer 1 is longer than what stands in it: it was made for something else.
@@ -102,6 +104,7 @@ fn plan(slip: f32) -> Plan {
         ],
         inputs: vec![port("x", Buffer(0), N)],
         outputs: vec![port("y", Buffer(3), 2 * N), port("c", Constant(0), N), port("z", Buffer(2), N)],
+        tail: None,
         batch: 1,
     }
 }
@@ -157,11 +160,11 @@ fn a_watched_run_shows_every_step_and_gives_the_same_outputs() {
 fn check_names_the_step_that_errs_and_no_other() {
     let x = input();
     for device in devices() {
-        let right = check(&plan(0.0), &device, &[&x], &mut || {}).unwrap();
+        let right = check(&plan(0.0), &device, &[&x], &mut || {}).unwrap().steps;
         assert_eq!(right.len(), 5);
         assert_eq!(first_failing(&right), None);
     }
-    let wrong = check(&plan(1e-3), &Device::Cpu, &[&x], &mut || {}).unwrap();
+    let wrong = check(&plan(1e-3), &Device::Cpu, &[&x], &mut || {}).unwrap().steps;
     let failing: Vec<&str> = wrong.iter().filter(|c| !c.verdict.passed()).map(|c| c.node.as_str()).collect();
     assert_eq!(failing, ["twice"]);
     assert_eq!(first_failing(&wrong).map(|c| c.index), Some(1));

@@ -1,8 +1,12 @@
 //! Facts of a whole graph for given input shapes: shape inference with constants folded.
+//!
+//! Where elements that the network computes decide a shape (how many boxes are left, how many elements are
+//! not zero), no number can be given for it. What such a node makes, and everything computed from it, is *late*:
+//! it has no fact, and is computed on the host, node by node, once the rest has run.
 
 use std::collections::HashMap;
 
-use super::{Graph, NodeId, ValueId, takes_first_axis};
+use super::{Graph, Node, NodeId, ValueId, takes_first_axis};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::ops::evaluate;
@@ -17,6 +21,7 @@ const MOST_FOLDED: usize = 1 << 28;
 #[derive(Debug, Clone)]
 pub struct Facts {
     facts: Vec<Option<Fact>>,
+    late: Vec<bool>,
     /// The shapes of the inputs for which they hold.
     pub input_shapes: Vec<Vec<usize>>,
 }
@@ -40,15 +45,16 @@ impl Facts {
         for (input, shape) in graph.inputs.iter().zip(input_shapes) {
             facts[input.value] = Some(Fact::new(input.dtype, shape));
         }
-        let mut facts = Self { facts, input_shapes: input_shapes.to_vec() };
+        let late = vec![false; graph.values.len()];
+        let mut facts = Self { facts, late, input_shapes: input_shapes.to_vec() };
         for id in 0..graph.nodes.len() {
-            let outputs = match facts.node(graph, id) {
+            if facts.waits(graph, id) {
+                graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.late[v] = true);
+                continue;
+            }
+            let outputs = match of_node(&graph.nodes[id], &facts.inputs(graph, id)) {
                 Ok(outputs) => outputs,
-                Err(e) => {
-                    let node = &graph.nodes[id];
-                    let e = if e.what().starts_with(&node.op_type) { e } else { e.context(&node.op_type) };
-                    return (facts, Some(e.node(&node.name).file(&graph.path)));
-                }
+                Err(e) => return (facts, Some(e.file(&graph.path))),
             };
             for (value, fact) in graph.nodes[id].outputs.iter().zip(outputs) {
                 if let Some(value) = value {
@@ -67,29 +73,12 @@ impl Facts {
         Self::infer(graph, &graph.input_shapes(None, &HashMap::new())?)
     }
 
-    fn node(&self, graph: &Graph, id: NodeId) -> Result<Vec<Fact>> {
+    /// Whether a node has to wait until the shapes are known that it reads, or makes.
+    fn waits(&self, graph: &Graph, id: NodeId) -> bool {
         let node = &graph.nodes[id];
-        let inputs = self.inputs(graph, id);
-        let mut outputs = node.op.infer(&inputs)?;
-        if let Some(fact) = outputs.iter().find(|f| elements(&f.shape).is_none_or(|n| n > MOST_ELEMENTS)) {
-            return Err(Error::new("a tensor that is too large")
-                .expected(format!("at most {MOST_ELEMENTS} elements"))
-                .got(show(&fact.shape)));
-        }
-        let known = outputs.iter().any(|f| f.value.is_some());
-        let constant = !inputs.facts.is_empty() && inputs.facts.iter().flatten().all(|f| f.value.is_some());
-        if constant && !known && outputs.iter().all(|f| elements(&f.shape).is_some_and(|n| n <= MOST_FOLDED))
-        {
-            // What the node could give, but does not.
-            outputs.truncate(node.outputs.len().max(1));
-            let values = evaluate(&*node.op, &inputs, &outputs)?;
-            let from_shape = inputs.facts.iter().flatten().any(|f| f.from_shape);
-            for (fact, value) in outputs.iter_mut().zip(values) {
-                fact.value = Some(value);
-                fact.from_shape = from_shape;
-            }
-        }
-        Ok(outputs)
+        let unknown =
+            |&i: &usize| node.inputs.get(i).copied().flatten().is_some_and(|value| !self.is_constant(value));
+        node.inputs.iter().flatten().any(|&v| self.late[v]) || node.op.shape_inputs().iter().any(unknown)
     }
 
     /// The facts of a node's inputs.
@@ -109,7 +98,17 @@ impl Facts {
             .collect()
     }
 
-    /// The fact of a value.
+    /// Whether a value's shape is known only once the network has run.
+    pub fn is_late(&self, value: ValueId) -> bool {
+        self.late[value]
+    }
+
+    /// Whether a node runs on the host once the rest of the network has run: what it makes is late.
+    pub fn is_late_node(&self, graph: &Graph, id: NodeId) -> bool {
+        graph.nodes[id].outputs.iter().flatten().any(|&v| self.late[v])
+    }
+
+    /// The fact of a value; `None` where nothing is known of it.
     pub fn get(&self, value: ValueId) -> Option<&Fact> {
         self.facts[value].as_ref()
     }
@@ -125,8 +124,42 @@ impl Facts {
     }
 }
 
+/// The facts of a node's outputs, with their values where all its inputs have theirs.
+///
+/// # Errors
+/// Inputs that do not fit, naming the node.
+pub fn of_node(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
+    folded(node, inputs).map_err(|e| {
+        let e = if e.what().starts_with(&node.op_type) { e } else { e.context(&node.op_type) };
+        e.node(&node.name)
+    })
+}
+
+fn folded(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
+    let mut outputs = node.op.infer(inputs)?;
+    if let Some(fact) = outputs.iter().find(|f| elements(&f.shape).is_none_or(|n| n > MOST_ELEMENTS)) {
+        return Err(Error::new("a tensor that is too large")
+            .expected(format!("at most {MOST_ELEMENTS} elements"))
+            .got(show(&fact.shape)));
+    }
+    let known = outputs.iter().any(|f| f.value.is_some());
+    let constant = !inputs.facts.is_empty() && inputs.facts.iter().flatten().all(|f| f.value.is_some());
+    if constant && !known && outputs.iter().all(|f| elements(&f.shape).is_some_and(|n| n <= MOST_FOLDED)) {
+        // What the node could give, but does not.
+        outputs.truncate(node.outputs.len().max(1));
+        let values = evaluate(&*node.op, inputs, &outputs)?;
+        let from_shape = inputs.facts.iter().flatten().any(|f| f.from_shape);
+        for (fact, value) in outputs.iter_mut().zip(values) {
+            fact.value = Some(value);
+            fact.from_shape = from_shape;
+        }
+    }
+    Ok(outputs)
+}
+
 /// Whether the network can take any number of images at once: every input and output has the batch
-/// in front, and shapes can be inferred for other batch sizes.
+/// in front, and shapes can be inferred for other batch sizes. Late outputs have no batch that could be counted
+/// on: boxes that were chosen carry the index of their image.
 pub fn takes_batches(graph: &Graph) -> bool {
     if !takes_first_axis(graph) {
         return false;
@@ -134,6 +167,8 @@ pub fn takes_batches(graph: &Graph) -> bool {
     [2, 3].into_iter().all(|batch| {
         let facts =
             graph.input_shapes(Some(batch), &HashMap::new()).and_then(|shapes| Facts::infer(graph, &shapes));
-        facts.is_ok_and(|facts| graph.outputs.iter().all(|&o| facts.shape(o).first() == Some(&batch)))
+        facts.is_ok_and(|facts| {
+            graph.outputs.iter().all(|&o| !facts.is_late(o) && facts.shape(o).first() == Some(&batch))
+        })
     })
 }

@@ -12,6 +12,7 @@ mod conv;
 mod conv_transpose;
 mod convolve;
 mod einsum;
+mod find;
 mod gemm;
 mod lower;
 mod moving;
@@ -28,6 +29,7 @@ mod scatter;
 mod shape;
 mod slice;
 mod standardize;
+mod suppress;
 mod table;
 mod window;
 
@@ -48,6 +50,13 @@ use crate::tensor::Tensor;
 pub trait Operator: Debug + Send + Sync {
     /// The facts of the outputs.
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>>;
+
+    /// The inputs whose elements decide the shapes of the outputs, for operators that find or choose. Where one
+    /// of them is not constant, the node runs on the host, after the others (`exec::tail`); [`Operator::infer`]
+    /// is asked only where all of them are.
+    fn shape_inputs(&self) -> &'static [usize] {
+        &[]
+    }
 
     /// The kernels that compute it.
     fn lower(&self, lowering: &mut Lowering) -> Result<()>;

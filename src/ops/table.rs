@@ -1,8 +1,8 @@
 //! The table of operators.
 
 use super::{
-    Build, Operator, activation, binary, concat, conv, conv_transpose, einsum, gemm, norm, pick, pool,
-    quantize, rank, reduce, reshape, resize, scatter, shape, slice, standardize,
+    Build, Operator, activation, binary, concat, conv, conv_transpose, einsum, find, gemm, norm, pick, pool,
+    quantize, rank, reduce, reshape, resize, scatter, shape, slice, standardize, suppress,
 };
 use crate::error::Result;
 
@@ -49,6 +49,7 @@ ops! {
     "Ceil" [6, 13], "rounds up", activation::ceil;
     "Celu" [12, 28], "exponential linear unit, smooth in alpha", activation::celu;
     "Clip" [6, 11, 12, 13], "between two bounds", activation::clip;
+    "Compress" [9, 11], "slices by a list of truths", find::compress;
     "Concat" [4, 11, 13], "tensors one after the other along an axis", concat::concat;
     "Constant" [1, 9, 11, 12, 13, 19, 21, 23, 24, 25], "a value in the graph", shape::constant;
     "ConstantOfShape" [9, 20, 21, 23, 24, 25], "one value in a computed shape", shape::constant_of_shape;
@@ -99,6 +100,8 @@ ops! {
     "Mod" [10, 13, 28], "remainder of integers", binary::modulo;
     "Mul" [7, 13, 14], "a·b with broadcasting", binary::mul;
     "Neg" [6, 13], "−x", activation::neg;
+    "NonMaxSuppression" [10, 11], "of overlapping boxes the best", suppress::non_max_suppression;
+    "NonZero" [9, 13], "where the elements that are not zero stand", find::non_zero;
     "Not" [1], "true for false", activation::not;
     "Or" [7], "either true", binary::or;
     "PRelu" [7, 9, 16], "x, or slope·x below zero", binary::prelu;
@@ -146,6 +149,7 @@ ops! {
     "Tile" [6, 13], "repeats along axes", pick::tile;
     "TopK" [1, 10, 11, 24], "the largest elements and their places", rank::top_k;
     "Transpose" [1, 13, 21, 23, 24, 25], "axes in another order", reshape::transpose;
+    "Unique" [11], "distinct elements or slices", find::unique;
     "Unsqueeze" [1, 11, 13, 21, 23, 24, 25], "with new axes of size 1", reshape::unsqueeze;
     "Upsample" [7, 9, 10], "the old name of Resize", resize::upsample;
     "Where" [9, 16], "a or b by a condition", binary::select;

@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::reuse::reuse;
-use super::{Operand, Plan, Port, Step};
+use super::{Operand, Plan, Port, Step, Tail};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
 use crate::ops::{Emit, Fused, Lowering, Slot};
-use crate::tensor::Data;
+use crate::tensor::{DType, Data};
 
 /// Something that is computed from a value beside the network: one kernel over it, one more output.
 #[derive(Clone, Debug)]
@@ -48,7 +48,8 @@ impl Default for Options {
     }
 }
 
-/// Builds the plan of a graph for the batch size of `facts`.
+/// Builds the plan of a graph for the batch size of `facts`. Late values among those that are wanted make it a
+/// plan with a tail.
 ///
 /// # Errors
 /// A node that cannot be lowered, or whose tensors are larger than the device binds.
@@ -71,6 +72,8 @@ struct Builder<'a> {
     /// Where each value stands, once it is made.
     places: Vec<Option<Operand>>,
     constants: HashMap<ValueId, usize>,
+    /// The values that the steps give, in order.
+    given: Vec<ValueId>,
     /// Values that must exist by themselves.
     kept: HashSet<ValueId>,
     needed: Vec<bool>,
@@ -80,21 +83,28 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(graph: &'a Graph, facts: &'a Facts, options: &'a Options) -> Self {
-        let mut kept: HashSet<ValueId> = options.taps.iter().copied().collect();
-        kept.extend(options.probes.iter().map(|p| p.value));
-        let mut wanted: Vec<ValueId> = kept.iter().copied().collect();
-        if options.outputs {
-            wanted.extend(&graph.outputs);
-            kept.extend(&graph.outputs);
-        }
+        let network = if options.outputs { graph.outputs.as_slice() } else { &[] };
+        let asked: Vec<ValueId> = network.iter().chain(&options.taps).copied().collect();
+        let mut given: Vec<ValueId> = asked.iter().copied().filter(|&v| !facts.is_late(v)).collect();
+        let tail = Tail::of(graph, facts, &asked).map(|(mut tail, feeds)| {
+            let new = |v: &ValueId| !given.contains(v);
+            let feeds: Vec<ValueId> = feeds.into_iter().filter(new).collect();
+            given.extend(feeds);
+            tail.values.clone_from(&given);
+            tail
+        });
+        let watched = options.probes.iter().map(|p| p.value);
+        let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
+        let kept: HashSet<ValueId> = wanted.iter().copied().collect();
         let batch = facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
         let mut builder = Self {
             graph,
             facts,
             options,
-            plan: Plan { batch, ..Plan::default() },
+            plan: Plan { batch, tail, ..Plan::default() },
             places: vec![None; graph.values.len()],
             constants: HashMap::new(),
+            given,
             kept,
             needed: needed(graph, facts, wanted),
             absorbed: HashSet::new(),
@@ -103,7 +113,7 @@ impl<'a> Builder<'a> {
             let place = builder.buffer(shape.iter().product());
             builder.places[input.value] = Some(place);
             let name = graph.name(input.value).to_owned();
-            builder.plan.inputs.push(Port { name, place, shape: shape.clone() });
+            builder.plan.inputs.push(Port { name, place, shape: shape.clone(), dtype: input.dtype });
         }
         builder
     }
@@ -174,6 +184,7 @@ impl<'a> Builder<'a> {
         let (graph, facts) = (self.graph, self.facts);
         let node = &graph.nodes[id];
         let constant = node.outputs.iter().flatten().all(|&v| facts.is_constant(v));
+        // Nothing of the tail is needed here: only what it reads.
         if !self.needed[id] || constant || self.absorbed.contains(&id) {
             return Ok(());
         }
@@ -262,11 +273,11 @@ impl<'a> Builder<'a> {
 
     fn finish(mut self) -> Result<Plan> {
         let options = self.options;
-        let network = if options.outputs { self.graph.outputs.as_slice() } else { &[] };
-        for &value in network.iter().chain(&options.taps) {
+        for value in std::mem::take(&mut self.given) {
             let place = self.place(value).map_err(|e| e.file(&self.graph.path))?;
             let (name, shape) = (self.graph.name(value).to_owned(), self.facts.shape(value).to_vec());
-            self.plan.outputs.push(Port { name, place, shape });
+            let dtype = self.facts.get(value).map_or(DType::F32, |f| f.dtype);
+            self.plan.outputs.push(Port { name, place, shape, dtype });
         }
         for probe in &options.probes {
             let input = self.place(probe.value).map_err(|e| e.file(&self.graph.path))?;
@@ -287,7 +298,8 @@ impl<'a> Builder<'a> {
                 Operand::Constant(_) => self.plan.steps.len(),
             };
             self.plan.steps.insert(at, step);
-            self.plan.outputs.push(Port { name: probe.name.clone(), place, shape: probe.shape.clone() });
+            let (name, shape) = (probe.name.clone(), probe.shape.clone());
+            self.plan.outputs.push(Port { name, place, shape, dtype: DType::F32 });
         }
         let too_large = self.plan.steps.iter().find(|s| {
             let most = s.kernel.input_lens().into_iter().chain([s.kernel.output_len()]).max().unwrap_or(0);

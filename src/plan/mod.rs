@@ -1,15 +1,19 @@
 //! The plan: what is to be computed, as data. Steps over numbered buffers, no device object in it.
 //!
-//! Two interpreters run it ([`crate::exec`]); both give the same numbers within a named tolerance.
+//! Two interpreters run it ([`crate::exec`]); both give the same numbers within a named tolerance. What has no
+//! shape before the run is no step: it is the [`Tail`], which the host runs behind them.
 
 mod build;
 mod reuse;
+mod tail;
 
 use std::sync::Arc;
 
 use crate::kernels::Kernel;
+use crate::tensor::DType;
 
 pub use build::{Options, Probe, build};
+pub use tail::Tail;
 
 /// A buffer's number in [`Plan::buffers`].
 pub type BufferId = usize;
@@ -27,8 +31,11 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What the caller provides, in order.
     pub inputs: Vec<Port>,
-    /// What the caller gets, in order.
+    /// What the steps give, in order: the network's outputs and taps that have a shape, what else the tail reads,
+    /// and the outputs of probes.
     pub outputs: Vec<Port>,
+    /// What the host computes from that, where an output's shape is known only at run time.
+    pub tail: Option<Tail>,
     /// The batch size that it is for.
     pub batch: usize,
 }
@@ -42,6 +49,8 @@ pub struct Port {
     pub place: Operand,
     /// Its shape, the batch included.
     pub shape: Vec<usize>,
+    /// What the model calls its elements; they travel as floats.
+    pub dtype: DType,
 }
 
 /// What a step reads.

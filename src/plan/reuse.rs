@@ -92,6 +92,7 @@ mod tests {
     use super::*;
     use crate::kernels::activation::Activation;
     use crate::kernels::unary::Unary;
+    use crate::tensor::DType;
 
     #[test]
     fn a_chain_needs_two_buffers_beside_its_ends() {
@@ -102,7 +103,8 @@ mod tests {
             node: String::new(),
             value: None,
         };
-        let port = |b| Port { name: String::new(), place: Operand::Buffer(b), shape: vec![4] };
+        let port =
+            |b| Port { name: String::new(), place: Operand::Buffer(b), shape: vec![4], dtype: DType::F32 };
         let plan = Plan {
             buffers: vec![4; 6],
             steps: (0..5).map(|i| step(i, i + 1)).collect(),

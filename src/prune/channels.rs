@@ -41,6 +41,9 @@ pub struct Weight {
     pub parameters: bool,
 }
 
+/// Why what enters the tail may not go.
+const LATE: &str = "has a shape that is known only at run time";
+
 /// The dye of a graph.
 #[derive(Clone, Debug)]
 pub struct Channels {
@@ -58,7 +61,7 @@ pub struct Channels {
     pub shortens: Vec<Vec<(usize, usize)>>,
     /// What costs MACs and parameters.
     pub weights: Vec<Weight>,
-    /// MACs that no knot changes.
+    /// MACs that no knot changes; nothing is counted of what runs on the host, where no size is known.
     pub fixed_macs: u64,
 }
 
@@ -76,6 +79,13 @@ impl Channels {
         }
         for (id, node) in graph.nodes.iter().enumerate() {
             if node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+                continue;
+            }
+            if facts.is_late_node(graph, id) {
+                for &value in node.inputs.iter().flatten() {
+                    let labels = labels[value].as_ref().map_or(&[][..], Dyed::labels);
+                    labels.iter().for_each(|&l| dyer.ties.freeze(l, &node.name, LATE));
+                }
                 continue;
             }
             let outputs = facts.outputs(graph, id);
@@ -100,6 +110,14 @@ impl Channels {
                 for &label in dyed.labels() {
                     dyer.ties.freeze(label, graph.name(output), "is an output of the network");
                 }
+            }
+        }
+        // A constant that the tail reads too cannot become smaller under it.
+        for (&(value, _), cut) in &dyer.cuts {
+            let late = graph.values[value].consumers.iter().find(|&&n| facts.is_late_node(graph, n));
+            if let Some(&node) = late {
+                let name = &graph.nodes[node].name;
+                cut.labels.iter().for_each(|&l| dyer.ties.freeze(l, name, LATE));
             }
         }
         // Without its only channel nothing would be left of a tensor.
@@ -192,6 +210,9 @@ impl Channels {
                 continue;
             }
             read.extend(node.inputs.iter().flatten().filter(|&&v| self.facts.is_constant(v)));
+            if self.facts.is_late_node(graph, id) {
+                continue;
+            }
             let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
             let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
             match weight.filter(|&w| self.facts.is_constant(w)) {

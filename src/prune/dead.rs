@@ -24,6 +24,9 @@ pub(super) fn legacies(graph: &Graph, channels: &Channels, gone: &dyn Fn(Label) 
     for (id, node) in graph.nodes.iter().enumerate() {
         let Some(x) = node.inputs.first().copied().flatten() else { continue };
         let Some(labels) = along_channels(channels, x) else { continue };
+        if channels.facts.is_late_node(graph, id) {
+            continue;
+        }
         let value = |&label: &Label| constants[x].get(&label).copied().filter(|_| gone(label));
         let left: Vec<f64> = labels.iter().map(|l| value(l).unwrap_or(0.0)).collect();
         if left.iter().any(|&v| v != 0.0)
@@ -50,6 +53,9 @@ fn constants(graph: &Graph, channels: &Channels) -> Vec<Known> {
         let (first, output) =
             (node.inputs.first().copied().flatten(), node.outputs.first().copied().flatten());
         let (Some(first), Some(output)) = (first, output) else { continue };
+        if facts.is_late(output) {
+            continue;
+        }
         if let Some(dead) = node.op.dead(&inputs) {
             let labels = along_channels(channels, output).unwrap_or_default();
             let pairs = labels.into_iter().zip(dead).filter_map(|(l, v)| Some((l, v?)));

@@ -196,6 +196,13 @@ fn cut(
         if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
             continue;
         }
+        if channels.facts.is_late_node(graph, id) {
+            // Nothing that enters the tail was cut. Where it counts channels elsewhere, it is told the old number.
+            for (i, shape) in shapes(graph, &channels.facts, id).filter(|_| explicit.contains(&node.name)) {
+                editor.input(node.position, i, &shape);
+            }
+            continue;
+        }
         let values = |list: &[Option<ValueId>]| -> Vec<Kept> {
             list.iter().map(|v| v.map_or_else(Vec::new, |v| kept[v].clone())).collect()
         };
@@ -229,6 +236,13 @@ fn cut(
     }
     editor.finish();
     Ok(cut)
+}
+
+/// The constants that a node reads and the graph computes from shapes: their places, and what they are.
+fn shapes(graph: &Graph, facts: &Facts, node: NodeId) -> impl Iterator<Item = (usize, Tensor)> {
+    let constant = |v: ValueId| facts.get(v).filter(|f| f.from_shape).and_then(|f| f.value.clone());
+    let inputs: Vec<_> = graph.nodes[node].inputs.iter().map(|v| v.and_then(constant)).collect();
+    inputs.into_iter().enumerate().filter_map(|(i, tensor)| Some((i, tensor?)))
 }
 
 /// The constants that become smaller, and what stays of each. One that a node computes from constants of
@@ -311,7 +325,20 @@ pub fn kept_weights(
 fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Option<(String, Error)>> {
     let after = Graph::of(cut)?;
     let (facts, stumble) = Facts::infer_far(&after, &channels.facts.input_shapes);
-    for node in &after.nodes {
+    for (id, node) in after.nodes.iter().enumerate() {
+        if facts.is_late_node(&after, id) {
+            let old = graph.nodes.iter().position(|n| n.name == node.name);
+            let differs = |(i, shape): (usize, Tensor)| {
+                let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
+                let before = before.and_then(|v| channels.facts.get(v)).and_then(|f| f.value.as_ref());
+                before.is_some_and(|before| *before != shape)
+            };
+            if shapes(&after, &facts, id).any(differs) {
+                let error = Error::new("after the cut a node that runs on the host reads another shape");
+                return Ok(Some((node.name.clone(), error)));
+            }
+            continue;
+        }
         for &value in node.outputs.iter().flatten() {
             let name = after.name(value);
             let Some(before) = graph.value(name).filter(|&v| !channels.facts.is_constant(v)) else {

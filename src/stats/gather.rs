@@ -40,7 +40,9 @@ pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
         let (Some(weight), Some(output)) = (weight, node.outputs.first().copied().flatten()) else {
             continue;
         };
-        if !facts.is_constant(weight) || facts.is_constant(output) || facts.shape(weight).len() < 2 {
+        // What runs on the host is no part of what is measured and cut.
+        let on_device = !facts.is_constant(output) && !facts.is_late(output);
+        if !facts.is_constant(weight) || !on_device || facts.shape(weight).len() < 2 {
             continue;
         }
         let follow = |value: ValueId, activation: bool| -> Option<ValueId> {
@@ -52,7 +54,7 @@ pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
             } else {
                 node.op.scale_shift(&inputs).is_some()
             };
-            node.outputs.first().copied().flatten().filter(|_| fits)
+            node.outputs.first().copied().flatten().filter(|&v| fits && !facts.is_late(v))
         };
         let pre = follow(output, false).unwrap_or(output);
         let post = follow(pre, true).unwrap_or(pre);
