@@ -806,6 +806,30 @@ def finds():
     case("detector_ssd", 13, ssd, fixed=True, x=(1, 3, 12, 12), wc=scaled(6, 16, 1, 1), bc=(6,), wb=scaled(8, 16, 1, 1), bb=(8,), classes=ints(1, -1, 3),
          boxes=ints(1, -1, 4), one=ints(1), two=ints(2), three=ints(3), half=scalar(0.6), all=ints(-1), m=ints(4), o=floats(0.3), **weights)
 
+    # What is found reads weights that the network reads too, counts the network's channels, or has layers of its own.
+    found = body + """
+        g = Mul(r3, scale)
+        gm = ReduceMean<axes=[2, 3], keepdims=0>(g)
+        y = MatMul(gm, wm)
+        c = Greater(y, zero)
+        n = NonZero(c)
+        f = Cast<to=1>(n)"""
+    rest = dict(wm=scaled(16, 9), zero=scalar(0.0), **weights)
+    one = dict(fixed=True, x=(1, 3, 12, 12), scale=(16, 1, 1), **rest)
+    case("late_shares_weights", 13, found + """
+        row = Reshape(f, apart)
+        y_late = Mul(row, scale)""", apart=ints(1, 1, -1), **one)
+    case("late_counts_channels", 13, found + """
+        sh = Shape(r2)
+        c2 = Gather(sh, at)
+        cf = Cast<to=1>(c2)
+        y_late = Mul(f, cf)""", at=ints(1), **one)
+    case("late_has_layers", 13, found + """
+        t = Transpose(f)
+        l = Gemm(t, wl, bl)
+        lr = Relu(l)
+        y_late = Gemm(lr, wn, bl)""", wl=scaled(2, 8), bl=(8,), wn=scaled(8, 8), **one)
+
     # Nothing found, and what may follow it.
     case("nothing_found", 13, """
         k = NonMaxSuppression(x_b, x_s, m, o, t)
