@@ -66,7 +66,13 @@ fn run(tail: &Tail, tensors: Vec<Tensor>) -> Result<Vec<Output>> {
 
 fn step(node: &Node, known: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {
     let inputs = Inputs { facts: node.inputs.iter().map(|v| v.and_then(|v| known.get(&v))).collect() };
-    let facts = of_node(node, &inputs)?;
+    let facts = of_node(node, &inputs).map_err(|e| match e.remedy_text() {
+        Some(_) => e,
+        None => e.remedy(
+            "it runs on the host, on what the network found in this input: try another input, or leave this \
+             part out of the export",
+        ),
+    })?;
     // What was too large to be folded has no value.
     match facts.iter().zip(&node.outputs).find(|(fact, value)| value.is_some() && fact.value.is_none()) {
         Some((fact, _)) => Err(Error::new("a tensor that is too large for what runs on the host")
