@@ -120,7 +120,6 @@ fn network() -> (Plan, Vec<f32>) {
     let shape = [2, CHANNELS, SIDE, SIDE];
     let len = shape.iter().product();
     let conv = |activation| Conv {
-        tail: None,
         batch: 2,
         groups: 1,
         in_channels: CHANNELS,

@@ -114,7 +114,7 @@ def verbs(report, program, name, path, scratch):
 def prune(report, program, name, path, feeds, keep, scratch):
     """What is written computes what the masked original computes."""
     out, masked = scratch / "small.onnx", scratch / "masked.onnx"
-    code, answer = program.json("prune", path, "--keep-macs", keep, "-o", out, "--masked", masked, "--device", "cpu")
+    code, answer = program.json("prune", path, *RANDOM, "--keep-macs", keep, "-o", out, "--masked", masked, "--device", "cpu")
     if code != 0:
         report.check(False, f"{name}: prune", common.message(answer)[:300])
         return
