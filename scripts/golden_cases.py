@@ -723,7 +723,7 @@ def finds():
     yes = np.array([True, False, False, True], bool)
     case("compress_constant", 11, "y = Compress<axis=-2>(x, c)", x=(2, 5, 3), c=yes)
     case("compress_constant_flat", 11, "y = Compress(x, c)", fixed=True, x=(2, 5, 3), c=yes)
-    case("compress_channels", 11, "t = Conv(x, w)\nr = Relu(t)\nc = Compress<axis=1>(r, c)\ny = Conv(c, v)".replace("c = ", "p = ").replace("(c, v)", "(p, v)"),
+    case("compress_channels", 11, "t = Conv(x, w)\nr = Relu(t)\np = Compress<axis=1>(r, c)\ny = Conv(p, v)",
          x=(2, 3, 4, 4), w=(4, 3, 3, 3), c=yes, v=(2, 2, 1, 1))
     every = ", yi, yn, yc"
     case("unique", 11, f"y{every} = Unique(x)", fixed=True, x=x(3, 5))
@@ -755,6 +755,8 @@ def finds():
         k2 = Gather<axis=1>(k, last)
         k1 = Slice(k, one, two, one)
         y_class = Squeeze(k1, one)
+        k0 = Slice(k, zero, one, one)
+        k2c = Unsqueeze(k2, one)
         p = Concat<axis=1>(k0, k2c)
         y_boxes = GatherND(b, p)
         y_scores = GatherND(s, k)
@@ -762,9 +764,10 @@ def finds():
         y_any = Greater(y_scores, half)
         n = Shape(k)
         y_count = Gather(n, first)
+        nn = Unsqueeze(y_count, zero)
+        top = Min(nn, four)
         sorted, order = TopK(y_scores, top)
-        y_sorted = Gather(y_boxes, order)""".replace("p = Concat<axis=1>(k0, k2c)", "k0 = Slice(k, zero, one, one)\n        k2c = Unsqueeze(k2, one)\n        p = Concat<axis=1>(k0, k2c)").replace(
-            "sorted, order = TopK(y_scores, top)", "nn = Unsqueeze(y_count, zero)\n        top = Min(nn, four)\n        sorted, order = TopK(y_scores, top)")
+        y_sorted = Gather(y_boxes, order)"""
     shapes = lambda batch: dict(boxes_of=ints(batch, 4, -1), scores_of=ints(batch, 3, -1))
     found = dict(wh=scaled(7, 16, 1, 1), bh=(7,), zero=ints(0), one=ints(1), two=ints(2), four=ints(4), seven=ints(7), last=scalar(2, np.int64),
                  first=scalar(0, np.int64), half=scalar(0.7), size=positive(1, 4, 1, 1), m=ints(5), o=floats(0.45), **weights)
@@ -848,12 +851,14 @@ def finds():
         y_left, y_right = Split<axis=1>(g)
         y_reshaped = Reshape(g, back)
         y_flat = Flatten(g)
+        c = Less(g, four)
         y_where = Where(c, g, g)
         y_clip = Clip(g, least)
         y_sigmoid = Sigmoid(g)
         y_expand = Expand(g, wide)
         y_tile = Tile(g, many)
         y_pad = Pad(g, border)
+        places = Unsqueeze(i, one)
         y_scatter = ScatterND(b, places, g)
         y_cumsum = CumSum(g, axis)
         y_size = Size(g)
@@ -862,7 +867,7 @@ def finds():
         y_nonzero = NonZero(g)
         y_unique = Unique(g)
         y_round = Round(g)
-        y_pow = Pow(g, two)""".replace("y_where =", "c = Less(g, four)\n        y_where =").replace("y_scatter =", "places = Unsqueeze(i, one)\n        y_scatter ="),
+        y_pow = Pow(g, two)""",
          fixed=True, x_b=boxes(1, 6), x_s=scores(1, 2, 6), m=ints(4), o=floats(0.4), t=floats(2.0), last=scalar(2, np.int64), zero=ints(0), one=ints(1),
          two=ints(2), four=floats(4.0), w=(4, 3), v=(3,), back=ints(-1, 2), least=scalar(0.0), wide=ints(3, 1, 4), many=ints(2, 2),
          border=ints(0, 1, 1, 0), axis=scalar(0, np.int64))
