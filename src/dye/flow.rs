@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::decide::{Open, Passenger, Stretched};
+use super::mix::Mixing;
 use super::{Dyed, FROZEN, Label, Ties, for_each_index};
 use crate::fact::{Fact, Inputs};
 
@@ -46,7 +48,19 @@ pub struct Dyer {
     pub producers: Vec<Producer>,
     /// Every constant axis that carries labels, by (value, axis).
     pub cuts: BTreeMap<(usize, usize), Cut>,
+    /// Whether channels pass where they mix.
+    pub inexact: bool,
+    /// Where they did.
+    pub mixings: Vec<Mixing>,
+    pub(super) open: Open,
     fresh: HashMap<(usize, usize), Vec<Label>>,
+}
+
+impl Dyer {
+    /// A dye that lets channels pass where they mix, if `inexact`.
+    pub fn new(inexact: bool) -> Self {
+        Self { inexact, ..Self::default() }
+    }
 }
 
 /// One node's view.
@@ -145,17 +159,33 @@ impl Flow<'_> {
     /// read is cut once: their labels are tied.
     pub fn cut(&mut self, i: usize, axis: usize, labels: &[Label], role: Role) {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
-        match self.dyer.cuts.get(&(value, axis)).map(|cut| cut.labels.clone()) {
-            Some(there) => self.tie_all(&there, labels),
-            None => {
-                self.dyer.cuts.insert((value, axis), Cut { labels: labels.to_vec(), role });
-            }
+        self.dyer.cut_along((value, axis), labels, role, self.node.1);
+    }
+
+    /// Says that `axis` of constant input `i` stands beside axis `along` of a value with labels `beside`: where
+    /// that is the axis that shrinks, the constant loses the same indices, else it stays whole.
+    pub fn passenger(&mut self, i: usize, axis: usize, beside: &Dyed, along: usize) {
+        let Some(value) = self.values.get(i).copied().flatten() else { return };
+        if beside.varying().len() < 2 {
+            // Nothing is left to choose: what shares the constant should know now.
+            let labels: Vec<Label> =
+                beside.slices(along).iter().map(|s| if beside.varies(along) { s[0] } else { FROZEN }).collect();
+            return self.cut(i, axis, &labels, Role::Passenger);
+        }
+        let (node, beside) = (self.node.1.to_owned(), beside.clone());
+        self.dyer.open.passengers.push(Passenger { node, constant: (value, axis), beside, along });
+    }
+
+    /// Labels that must stay a box, of an output or of a view of one.
+    pub fn keep_box(&mut self, dyed: &Dyed) {
+        if dyed.varying().len() > 1 {
+            self.dyer.open.boxes.push((self.node.1.to_owned(), dyed.clone()));
         }
     }
 
     /// Output `k` has labels `dyed`; they stay a box.
     pub fn set(&mut self, k: usize, dyed: Dyed) {
-        self.dyer.ties.keep_box(&dyed, self.node.1);
+        self.keep_box(&dyed);
         if let Some(slot) = self.result.get_mut(k) {
             *slot = Some(dyed);
         }
@@ -169,21 +199,14 @@ impl Flow<'_> {
 
     /// A pointwise operator with broadcasting over all inputs: labels that meet are tied, constants
     /// go along. Where one operand is stretched over an axis along which another's labels vary, the
-    /// stretched labels serve them all and may not go.
+    /// stretched labels serve them all, and go with all of them or not at all.
     pub fn pointwise(&mut self) {
         let shape = self.outputs[0].shape.clone();
         let data: Vec<Dyed> =
             self.labels.iter().flatten().map(|d| d.with_leading_ones(shape.len())).collect();
         let varies: Vec<bool> = (0..shape.len()).map(|a| data.iter().any(|d| d.varies(a))).collect();
-        let mut meeting = Vec::new();
-        for dyed in &data {
-            let stretched = (0..shape.len()).any(|a| dyed.shape[a] == 1 && shape[a] > 1 && varies[a]);
-            if stretched {
-                self.freeze(dyed.labels(), "is broadcast over channels here");
-            } else {
-                meeting.push(dyed.clone());
-            }
-        }
+        let stretched = |d: &Dyed| (0..shape.len()).any(|a| d.shape[a] == 1 && shape[a] > 1 && varies[a]);
+        let (stretched, meeting): (Vec<Dyed>, Vec<Dyed>) = data.into_iter().partition(stretched);
         let stored: Vec<usize> = (0..shape.len()).map(|a| if varies[a] { shape[a] } else { 1 }).collect();
         let mut labels = Vec::new();
         for_each_index(&stored, |index| {
@@ -195,6 +218,10 @@ impl Flow<'_> {
             labels.push(first);
         });
         let result = Dyed::stored(&shape, &stored, labels);
+        for operand in stretched {
+            let (node, result) = (self.node.1.to_owned(), result.clone());
+            self.dyer.open.stretched.push(Stretched { node, operand, result });
+        }
         self.passengers(&result);
         self.set(0, result);
     }
@@ -208,16 +235,8 @@ impl Flow<'_> {
             }
             let Some(fact) = self.inputs.optional(i) else { continue };
             let offset = rank - fact.shape.len();
-            for (axis, &size) in fact.shape.iter().enumerate() {
-                if size < 2 {
-                    continue;
-                }
-                let labels = if result.varies(axis + offset) {
-                    self.dyer.ties.along(result, axis + offset, self.node.1)
-                } else {
-                    vec![FROZEN; size]
-                };
-                self.cut(i, axis, &labels, Role::Passenger);
+            for axis in (0..fact.shape.len()).filter(|&a| fact.shape[a] > 1) {
+                self.passenger(i, axis, result, axis + offset);
             }
         }
     }

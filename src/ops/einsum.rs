@@ -195,7 +195,15 @@ impl Operator for Einsum {
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
-        flow.freeze_all("multiplies computed tensors");
+        let terms = Terms::of(&self.equation, &flow.inputs)?;
+        let numbers = |labels: &[char]| labels.iter().map(|&c| c as usize).collect::<Vec<_>>();
+        let twice = |labels: &[char]| (1..labels.len()).any(|i| labels[..i].contains(&labels[i]));
+        match terms.operands.as_slice() {
+            [a, b] if !twice(a) && !twice(b) => {
+                flow.product(&numbers(a), &numbers(b), &numbers(&terms.output));
+            }
+            _ => flow.freeze_all("sums or takes diagonals by an equation"),
+        }
         Ok(())
     }
 

@@ -264,16 +264,16 @@ impl Operator for MatMul {
         let p = Product::of(&flow.inputs)?;
         let weights = flow.inputs.get(1)?;
         if weights.value.is_none() || weights.shape.len() != 2 || p.a_vector {
-            flow.freeze_all("multiplies two computed matrices");
+            let (a, b, output) = p.terms();
+            flow.product(&a, &b, &output);
             return Ok(());
         }
         let x_axis = flow.inputs.get(0)?.shape.len() - 1;
         let x = flow.along(0, x_axis);
-        let others: Vec<usize> = (0..x_axis).filter(|&a| flow.dyed(0).varies(a)).collect();
-        if !others.is_empty() {
+        let rows = flow.dyed(0);
+        if !rows.varies(x_axis) {
             // Rows that carry channels go through as they are: not followed here.
-            let labels = flow.dyed(0).labels().to_vec();
-            flow.freeze(&labels, "multiplies along an axis that is not the channels'");
+            flow.freeze(rows.labels(), "multiplies along an axis that is not the channels'");
         }
         let y = flow.fresh(1, 1, p.n);
         flow.produce(1, 1, &y, &y);
@@ -302,6 +302,8 @@ impl Operator for MatMul {
 /// The sizes of a MatMul by NumPy's rules.
 struct Product {
     batch_shape: Vec<usize>,
+    a_batch: Vec<usize>,
+    b_batch: Vec<usize>,
     batch: usize,
     a_batches: usize,
     b_batches: usize,
@@ -333,7 +335,28 @@ impl Product {
         let batch_shape = broadcast(batch_a, batch_b)?;
         let count = |s: &[usize]| s.iter().product::<usize>();
         let (a_batches, b_batches, batch) = (count(batch_a), count(batch_b), count(&batch_shape));
-        Ok(Self { batch_shape, batch, a_batches, b_batches, m: *m, k: *k, n: *n, a_vector, b_vector })
+        let (m, k, n, a_batch, b_batch) = (*m, *k, *n, batch_a.to_vec(), batch_b.to_vec());
+        Ok(Self { batch_shape, a_batch, b_batch, batch, a_batches, b_batches, m, k, n, a_vector, b_vector })
+    }
+
+    /// The number of each axis' index in A, B and the product: those of the batch from the front, then rows,
+    /// the sum, columns. An axis of size 1 that the product repeats has an index of its own.
+    fn terms(&self) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+        let (rank, [m, k, n]) = (self.batch_shape.len(), [0, 1, 2].map(|i| 2 * self.batch_shape.len() + i));
+        let batch = |own: &[usize], alone: usize| -> Vec<usize> {
+            let lead = rank - own.len();
+            let number = |(i, &size): (usize, &usize)| {
+                if size == self.batch_shape[lead + i] { lead + i } else { alone + lead + i }
+            };
+            own.iter().enumerate().map(number).collect()
+        };
+        let (mut a, mut b) = (batch(&self.a_batch, rank), batch(&self.b_batch, rank));
+        let mut output: Vec<usize> = (0..rank).collect();
+        a.extend([m, k].into_iter().skip(usize::from(self.a_vector)));
+        b.extend([k, n].into_iter().take(2 - usize::from(self.b_vector)));
+        output.extend((!self.a_vector).then_some(m));
+        output.extend((!self.b_vector).then_some(n));
+        (a, b, output)
     }
 
     /// Operand `i` with as many matrices as the product, or one for all: where its batch axes broadcast

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
+use crate::dye::Dyed;
 use crate::dye::flow::{Flow, Role};
+use crate::dye::mix::Inexact;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::affine::Affine;
@@ -139,8 +141,9 @@ impl Operator for Lrn {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let labels = flow.along(0, 1);
-        flow.freeze(&labels, "LRN mixes neighbouring channels");
-        flow.set_along(0, 1, &labels);
+        let x = Dyed::along(flow.inputs.get(0)?.shape.as_slice(), 1, &labels);
+        flow.mix(&x, &[1], Inexact::Passes, "LRN mixes neighbouring channels");
+        flow.set(0, x);
         Ok(())
     }
 }

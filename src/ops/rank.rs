@@ -3,6 +3,7 @@
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
+use crate::dye::mix::Inexact;
 use crate::dye::{Dyed, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
@@ -24,12 +25,10 @@ pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)
     Ok((shape[..at].iter().product(), shape[at], shape[at + 1..].iter().product()))
 }
 
-/// Channels must not stand on the axis along which a node mixes; along the others they go through.
+/// Channels on the axis along which a node mixes go together; along the others they go through.
 fn carry_across(flow: &mut Flow, at: usize, reason: &str) {
     let x = flow.dyed(0);
-    if x.varies(at) {
-        flow.freeze(x.labels(), reason);
-    }
+    flow.mix(&x, &[at], Inexact::Never, reason);
     for k in 0..flow.outputs.len() {
         let shape = flow.outputs[k].shape.clone();
         // An output of another rank or length along the axis has one label there.
@@ -99,7 +98,7 @@ impl Operator for ArgExtreme {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
-        carry_across(flow, at, "compares channels");
+        carry_across(flow, at, "compares all channels");
         Ok(())
     }
 }
@@ -159,7 +158,7 @@ impl Operator for TopK {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
-        carry_across(flow, at, "ranks channels");
+        carry_across(flow, at, "ranks all channels");
         Ok(())
     }
 }
@@ -202,7 +201,7 @@ impl Operator for Running {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let at = Self::axis(&flow.inputs)?;
-        carry_across(flow, at, "adds up channels");
+        carry_across(flow, at, "adds up all channels");
         Ok(())
     }
 }

@@ -3,8 +3,9 @@
 use super::lower::{Lowering, Slot};
 use super::moving::strided;
 use super::{Build, Operator};
-use crate::dye::Dyed;
 use crate::dye::flow::Flow;
+use crate::dye::mix::Inexact;
+use crate::dye::{Dyed, FROZEN, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
@@ -237,15 +238,17 @@ impl Operator for Reduce {
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let reduced = self.reduced(&flow.inputs)?;
         let x = flow.dyed(0);
-        if x.varying().iter().any(|&a| reduced[a]) {
-            flow.freeze(x.labels(), "reduces over channels");
+        let over: Vec<usize> = (0..reduced.len()).filter(|&a| reduced[a]).collect();
+        let shape = flow.outputs[0].shape.clone();
+        if flow.mix(&x, &over, Inexact::Ends, "reduces over all channels") {
+            flow.set(0, Dyed::uniform(&shape, FROZEN));
+            return Ok(());
         }
         // One label for each place that is left: the first of those that went into it.
         let kept: Vec<usize> = x.shape.iter().zip(&reduced).map(|(&d, &r)| if r { 1 } else { d }).collect();
         let mut labels = Vec::new();
-        crate::dye::for_each_index(&kept, |index| labels.push(x.at(index)));
-        let dyed = Dyed::full(&flow.outputs[0].shape, labels);
-        flow.set(0, dyed);
+        for_each_index(&kept, |index| labels.push(x.at(index)));
+        flow.set(0, Dyed::full(&shape, labels));
         Ok(())
     }
 }
@@ -284,9 +287,8 @@ impl Operator for Softmax {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let x = flow.dyed(0);
-        if x.varying().iter().any(|&a| self.mixes(&x.shape, a)) {
-            flow.freeze(x.labels(), "softmax mixes channels");
-        }
+        let over: Vec<usize> = (0..x.shape.len()).filter(|&a| self.mixes(&x.shape, a)).collect();
+        flow.mix(&x, &over, Inexact::Passes, "softmax mixes all channels");
         flow.set(0, x);
         Ok(())
     }

@@ -1,14 +1,15 @@
 //! Normalizations by the statistics of the very input: InstanceNormalization, GroupNormalization,
 //! LayerNormalization, RMSNormalization, MeanVarianceNormalization, LpNormalization.
 //!
-//! What they normalise over mixes: channels that stand there together may not go one by one.
+//! What they normalise over mixes: channels that stand there together go together.
 
 use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::moving::strided;
-use super::{Build, Operator};
-use crate::dye::flow::{Flow, Role};
+use super::{Build, Operator, Rewrite};
+use crate::dye::flow::Flow;
+use crate::dye::mix::Inexact;
 use crate::dye::{Dyed, FROZEN};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
@@ -42,6 +43,19 @@ fn ranked(inputs: &Inputs) -> Result<(usize, usize, usize)> {
     }
 }
 
+/// Scale and bias stand beside axis `along` of `x`. Computed ones are not followed.
+fn parameters(flow: &mut Flow, x: &Dyed, along: usize) {
+    for i in [1, 2] {
+        if flow.is_constant(i) {
+            flow.passenger(i, 0, x, along);
+        } else {
+            let own = flow.dyed(i);
+            flow.freeze(own.labels(), "is a computed scale or bias");
+            flow.freeze(x.labels(), "has a computed scale or bias");
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Instance {
     epsilon: f32,
@@ -69,12 +83,9 @@ impl Operator for Instance {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let x = flow.dyed(0);
-        if x.varying().iter().any(|&a| a > 1) {
-            flow.freeze(x.labels(), "normalises over several channels at once");
-        }
-        let labels = flow.along(0, 1);
-        flow.cut(1, 0, &labels, Role::Passenger);
-        flow.cut(2, 0, &labels, Role::Passenger);
+        let plane: Vec<usize> = (2..x.shape.len()).collect();
+        flow.mix(&x, &plane, Inexact::Passes, "normalises over all channels");
+        parameters(flow, &x, 1);
         flow.set(0, x);
         Ok(())
     }
@@ -124,10 +135,36 @@ impl Operator for Group {
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
-        flow.freeze(x.labels(), "normalises over the channels of a group");
-        flow.set(0, x);
+        // Seen as groups × channels of a group, one of the two shrinks.
+        let labels = flow.along(0, 1);
+        let each = labels.len() / self.groups;
+        let x = Dyed::full(&[self.groups, each], labels.clone());
+        flow.mix(&x, &[1], Inexact::Passes, "normalises over all channels");
+        flow.keep_box(&x);
+        if self.by_group {
+            parameters(flow, &x, 0);
+        } else {
+            parameters(flow, &Dyed::along(&[labels.len()], 0, &labels), 0);
+        }
+        flow.set_along(0, 1, &labels);
         Ok(())
+    }
+
+    /// The number of groups, where whole ones go; where each loses the same share it stays.
+    fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
+        let kept = r.kept_outputs(0, 1);
+        let each = kept.len() / self.groups;
+        let left = |group: &[bool]| group.iter().filter(|&&k| k).count();
+        let groups: Vec<usize> = kept.chunks(each.max(1)).map(left).filter(|&n| n > 0).collect();
+        if groups.len() != self.groups {
+            r.set_int("num_groups", groups.len() as i64);
+        }
+        match groups.first() {
+            Some(first) if groups.iter().any(|n| n != first) => {
+                Err(Error::new("the groups of a normalization would differ in size").got(format!("{groups:?}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -234,10 +271,8 @@ impl Operator for LayerNorm {
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let x = flow.dyed(0);
-        let at = axis(self.axis, x.shape.len())?;
-        if x.varying().iter().any(|&a| a >= at) {
-            flow.freeze(x.labels(), "normalises over channels");
-        }
+        let over: Vec<usize> = (axis(self.axis, x.shape.len())?..x.shape.len()).collect();
+        flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
         flow.pointwise();
         for k in 1..flow.outputs.len() {
             let frozen = Dyed::uniform(&flow.outputs[k].shape, FROZEN);
@@ -338,9 +373,7 @@ impl Operator for Over {
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let x = flow.dyed(0);
         let over = self.axes(x.shape.len())?;
-        if x.varying().iter().any(|a| over.contains(a)) {
-            flow.freeze(x.labels(), "normalises over channels");
-        }
+        flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
         flow.set(0, x);
         Ok(())
     }

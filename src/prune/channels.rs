@@ -65,14 +65,33 @@ pub struct Channels {
     pub fixed_macs: u64,
 }
 
+/// Blocks what is the only class of a tensor.
+fn block_only_ones(dyer: &mut Dyer, graph: &Graph, labels: &[Option<Dyed>]) {
+    for (value, dyed) in labels.iter().enumerate() {
+        if let Some(dyed) = dyed
+            && dyer.ties.is_one(dyed)
+        {
+            dyer.ties.freeze(dyed.labels()[0], graph.name(value), "has no other channel");
+        }
+    }
+}
+
 impl Channels {
     /// Runs the dye through a graph.
     ///
     /// # Errors
     /// Shapes that cannot be inferred.
     pub fn of(graph: &Graph) -> Result<Self> {
+        Self::dyed(graph, false)
+    }
+
+    /// The same, with a dye that lets channels pass where they mix, if `inexact`.
+    ///
+    /// # Errors
+    /// As [`Channels::of`].
+    pub fn dyed(graph: &Graph, inexact: bool) -> Result<Self> {
         let facts = Facts::at_own_size(graph)?;
-        let mut dyer = Dyer::default();
+        let mut dyer = Dyer::new(inexact);
         let mut labels: Vec<Option<Dyed>> = vec![None; graph.values.len()];
         for input in &graph.inputs {
             labels[input.value] = Some(Dyed::uniform(facts.shape(input.value), FROZEN));
@@ -105,6 +124,7 @@ impl Channels {
                 }
             }
         }
+        dyer.block_what_mixes_wholly();
         for &output in &graph.outputs {
             if let Some(dyed) = &labels[output] {
                 for &label in dyed.labels() {
@@ -112,18 +132,17 @@ impl Channels {
                 }
             }
         }
+        // Without its only channel nothing would be left of a tensor. Choices should know that, and can make more
+        // of them.
+        block_only_ones(&mut dyer, graph, &labels);
+        dyer.decide();
+        block_only_ones(&mut dyer, graph, &labels);
         // A constant that the tail reads too cannot become smaller under it.
         for (&(value, _), cut) in &dyer.cuts {
             let late = graph.values[value].consumers.iter().find(|&&n| facts.is_late_node(graph, n));
             if let Some(&node) = late {
                 let name = &graph.nodes[node].name;
                 cut.labels.iter().for_each(|&l| dyer.ties.freeze(l, name, LATE));
-            }
-        }
-        // Without its only channel nothing would be left of a tensor.
-        for (value, dyed) in labels.iter().enumerate() {
-            if let Some(&[only]) = dyed.as_ref().map(Dyed::labels) {
-                dyer.ties.freeze(only, graph.name(value), "has no other channel");
             }
         }
         // A constant that is computed from shapes cannot be stored shorter.
@@ -193,7 +212,7 @@ impl Channels {
             of_constant.insert((value, axis), used);
         }
         for dyed in self.labels.clone().iter().flatten() {
-            for axis in dyed.varying() {
+            for axis in self.dyer.ties.varying(dyed) {
                 let first = |slice: Vec<Label>| slice.first().map(|&l| self.dyer.ties.find(l));
                 let knots: Vec<Option<usize>> = dyed
                     .slices(axis)

@@ -1,0 +1,240 @@
+//! Which labels stay or go together, and which may not go.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::{Dyed, FROZEN, Label};
+
+/// Why a label may not go: the node that forbids it, and the reason in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The node's name.
+    pub node: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The union-find of labels, with the reason why a class may not go.
+#[derive(Clone, Debug)]
+pub struct Ties {
+    parent: Vec<Label>,
+    blocks: HashMap<Label, Block>,
+}
+
+impl Default for Ties {
+    fn default() -> Self {
+        let block = Block { node: String::new(), reason: "not a channel of a layer".to_owned() };
+        Self { parent: vec![FROZEN], blocks: HashMap::from([(FROZEN, block)]) }
+    }
+}
+
+impl Ties {
+    /// `n` new labels, tied to nothing.
+    pub fn fresh(&mut self, n: usize) -> Vec<Label> {
+        let first = self.parent.len() as Label;
+        let labels: Vec<Label> = (first..first + n as Label).collect();
+        self.parent.extend_from_slice(&labels);
+        labels
+    }
+
+    /// How many labels there are, [`FROZEN`] included.
+    pub fn len(&self) -> usize {
+        self.parent.len()
+    }
+
+    /// Whether there is no label but [`FROZEN`].
+    pub fn is_empty(&self) -> bool {
+        self.parent.len() <= 1
+    }
+
+    /// The representative of a label's class.
+    pub fn find(&self, mut label: Label) -> Label {
+        while self.parent[label as usize] != label {
+            label = self.parent[label as usize];
+        }
+        label
+    }
+
+    fn find_compress(&mut self, label: Label) -> Label {
+        let root = self.find(label);
+        let mut at = label;
+        while self.parent[at as usize] != root {
+            at = std::mem::replace(&mut self.parent[at as usize], root);
+        }
+        root
+    }
+
+    /// Ties two labels at `node`. Tied to a frozen one, a class is frozen for the same reason, or,
+    /// where that is [`FROZEN`] itself, because of the node where they meet.
+    pub fn tie(&mut self, a: Label, b: Label, node: &str) {
+        let (a, b) = (self.find_compress(a), self.find_compress(b));
+        if a == b {
+            return;
+        }
+        if a == FROZEN || b == FROZEN {
+            let other = if a == FROZEN { b } else { a };
+            self.freeze(other, node, "meets a tensor whose shape may not change");
+            return;
+        }
+        // The elder label is the root: its block, or the younger's, stays.
+        let (root, child) = if a < b { (a, b) } else { (b, a) };
+        self.parent[child as usize] = root;
+        if let Some(block) = self.blocks.remove(&child) {
+            self.blocks.entry(root).or_insert(block);
+        }
+    }
+
+    /// Forbids the removal of a label's class. The first reason stays.
+    pub fn freeze(&mut self, label: Label, node: &str, reason: &str) {
+        let root = self.find_compress(label);
+        self.blocks.entry(root).or_insert_with(|| Block { node: node.to_owned(), reason: reason.to_owned() });
+    }
+
+    /// Why a label may not go; `None` when it may.
+    pub fn block(&self, label: Label) -> Option<&Block> {
+        self.blocks.get(&self.find(label))
+    }
+
+    /// One label for each index of `axis`; labels that share an index are tied.
+    pub fn along(&mut self, dyed: &Dyed, axis: usize, node: &str) -> Vec<Label> {
+        dyed.slices(axis)
+            .into_iter()
+            .map(|slice| {
+                let first = slice.first().copied().unwrap_or(FROZEN);
+                for &label in &slice[1..] {
+                    self.tie(first, label, node);
+                }
+                first
+            })
+            .collect()
+    }
+
+    /// A label's class, [`FROZEN`] for all that may not go.
+    pub fn free(&self, label: Label) -> Label {
+        if self.block(label).is_some() { FROZEN } else { self.find(label) }
+    }
+
+    /// Whether all labels of a tensor are one class, that may go as far as is known.
+    pub fn is_one(&self, dyed: &Dyed) -> bool {
+        let mut classes = dyed.labels().iter().map(|&l| self.free(l));
+        classes.next().is_some_and(|first| first != FROZEN && classes.all(|class| class == first))
+    }
+
+    /// Whether a tensor has several classes, one of which may go as far as is known.
+    pub fn varies(&self, dyed: &Dyed) -> bool {
+        let mut classes = dyed.labels().iter().map(|&l| self.free(l));
+        classes.next().is_some_and(|first| classes.any(|class| class != first))
+    }
+
+    /// The axes along which a tensor can shrink: where classes vary, those that may not go being all alike.
+    /// Where labels vary along one axis only, that axis.
+    pub fn varying(&self, dyed: &Dyed) -> Vec<usize> {
+        let axes = dyed.varying();
+        if axes.len() < 2 {
+            return axes;
+        }
+        let classes: Vec<Label> = dyed.data.iter().map(|&l| self.free(l)).collect();
+        let varies = |&axis: &usize| {
+            let inner: usize = dyed.stored[axis + 1..].iter().product();
+            let mut slabs = classes.chunks(inner * dyed.stored[axis]);
+            slabs.any(|slab| slab[inner..].iter().zip(slab).any(|(next, this)| next != this))
+        };
+        axes.into_iter().filter(varies).collect()
+    }
+
+    /// Keeps a tensor a box: where classes vary along several axes, the axis that leaves the most
+    /// knots shrinks, and labels that share an index of it are tied. Of equals it is the shortest, on which
+    /// most indices are free (channels and not pixels after a pixel shuffle), then the innermost.
+    pub fn keep_box(&mut self, dyed: &Dyed, node: &str) {
+        let axes = self.varying(dyed);
+        if axes.len() < 2 {
+            return;
+        }
+        let key = |&axis: &usize| (self.classes_along(dyed, axis), Reverse(dyed.shape[axis]), axis);
+        let best = axes.into_iter().max_by_key(key);
+        if let Some(axis) = best {
+            self.along(dyed, axis, node);
+        }
+    }
+
+    /// Ties, for each index of the axes but `axes`, all labels that stand there.
+    pub fn tie_slices(&mut self, dyed: &Dyed, axes: &[usize], node: &str) {
+        let mut first: HashMap<usize, Label> = HashMap::new();
+        dyed.each_slice(axes, |slice, label| {
+            let first = *first.entry(slice).or_insert(label);
+            self.tie(first, label, node);
+        });
+    }
+
+    /// How many classes would be left if labels that share an index of `axis` were tied.
+    fn classes_along(&self, dyed: &Dyed, axis: usize) -> usize {
+        let mut local: HashMap<Label, Label> = HashMap::new();
+        fn find(local: &mut HashMap<Label, Label>, label: Label) -> Label {
+            let parent = *local.entry(label).or_insert(label);
+            if parent == label {
+                return label;
+            }
+            let root = find(local, parent);
+            local.insert(label, root);
+            root
+        }
+        for slice in dyed.slices(axis) {
+            let Some(&first) = slice.first() else { continue };
+            for &label in &slice {
+                let (a, b) = (self.find(first), self.find(label));
+                let (a, b) = (find(&mut local, a), find(&mut local, b));
+                local.insert(a.max(b), a.min(b));
+            }
+        }
+        let labels: Vec<Label> = local.keys().copied().collect();
+        labels.into_iter().filter(|&l| find(&mut local, l) == l && self.block(l).is_none()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tie_with_a_frozen_class_freezes_it() {
+        let mut ties = Ties::default();
+        let labels = ties.fresh(4);
+        ties.tie(labels[0], labels[1], "add");
+        assert!(ties.block(labels[1]).is_none());
+        ties.freeze(labels[2], "softmax", "mixes channels");
+        ties.tie(labels[1], labels[2], "add2");
+        assert_eq!(ties.block(labels[0]).map(|b| b.node.as_str()), Some("softmax"));
+        assert!(ties.block(labels[3]).is_none());
+        ties.tie(FROZEN, labels[3], "add3");
+        assert_eq!(ties.block(labels[3]).map(|b| b.node.as_str()), Some("add3"));
+        assert_ne!(ties.find(labels[3]), FROZEN, "frozen classes stay apart");
+    }
+
+    #[test]
+    fn a_box_shrinks_along_the_axis_that_leaves_most_knots() {
+        let mut ties = Ties::default();
+        let l = ties.fresh(6);
+        // 2 groups of 3: every group shrinks alike.
+        ties.keep_box(&Dyed::full(&[1, 2, 3], l.clone()), "shuffle");
+        assert_eq!(ties.find(l[0]), ties.find(l[3]));
+        assert_eq!(ties.find(l[2]), ties.find(l[5]));
+        assert_ne!(ties.find(l[0]), ties.find(l[1]));
+    }
+
+    #[test]
+    fn a_tensor_shrinks_where_classes_vary() {
+        let mut ties = Ties::default();
+        let l = ties.fresh(6);
+        let dyed = Dyed::full(&[1, 2, 3], l.clone());
+        assert_eq!(ties.varying(&dyed), [1, 2]);
+        ties.tie_slices(&dyed, &[2], "normalization");
+        assert_eq!(ties.varying(&dyed), [1]);
+        ties.keep_box(&dyed, "reshape");
+        assert_ne!(ties.find(l[0]), ties.find(l[3]), "nothing was left to choose");
+        // What may not go is all alike: the second slice alone is left to go, whole.
+        ties.freeze(l[0], "output", "stays");
+        assert_eq!(ties.varying(&dyed), [1]);
+        ties.freeze(l[5], "output", "stays");
+        assert!(ties.varying(&dyed).is_empty());
+    }
+}
