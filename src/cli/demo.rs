@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Channels, prove, rewrite};
+use crate::prune::{Channels, rewrite};
 
 /// The network that is built in.
 const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
     output.note("3/5 cutting and proving");
     let pruned = rewrite(&model, &graph, &channels, &removed)?;
-    let proof = prove(&pruned.masked, &pruned.model, &device, &some_images(&calibration)?)?;
+    let proof = pruned.prove(&device, &some_images(&calibration)?)?;
     pruned.model.save(&args.output)?;
     let small = Model::load(&args.output)?;
     let small_graph = Graph::of(&small)?;

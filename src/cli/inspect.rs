@@ -17,6 +17,9 @@ use crate::stats::layers;
 pub(super) struct Args {
     /// The ONNX file.
     model: PathBuf,
+    /// Shows the knots that `plan --inexact` decides on, and where their channels would mix.
+    #[arg(long)]
+    inexact: bool,
 }
 
 /// Knots as people think of them: the layers that are tied, how many knots they share, what blocks them.
@@ -51,7 +54,7 @@ fn tell_knots(graph: &Graph, channels: &Channels, output: &Output) {
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
     let graph = Graph::of(&model)?;
-    let channels = Channels::of(&graph)?;
+    let channels = Channels::dyed(&graph, args.inexact)?;
     let facts = &channels.facts;
     let (macs, params) = channels.cost(&channels.lengths());
     let ports = |values: Vec<usize>| -> Vec<Value> {
@@ -141,10 +144,19 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         ));
     }
     tell_knots(&graph, &channels, output);
+    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
+    let mixing = channels.inexact(&graph, &free);
+    if let (Some(first), Some(last)) = (mixing.first(), mixing.last()) {
+        output.line(format!(
+            "inexact: channels that may go mix with others at {} nodes, {first} to {last}",
+            mixing.len()
+        ));
+    }
     output.result(&json!({
         "model": args.model, "opset": graph.opset, "params": params, "macs": macs,
         "inputs": inputs, "outputs": ports(graph.outputs.clone()), "layers": list, "knots": knots,
         "host_nodes": host,
+        "inexact": mixing,
     }));
     Ok(Answer::Yes)
 }

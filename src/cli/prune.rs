@@ -18,7 +18,7 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::score::CRITERIA;
 use crate::prune::{
-    Budget, Channels, Criterion, Cut, Limits, Normalize, Scope, allocate, prove, rewrite, scores,
+    Budget, Channels, Criterion, Cut, Limits, Normalize, Scope, allocate, scores, smaller,
 };
 use crate::stats::gather::weights_only;
 use crate::stats::{LayerProfile, Profile};
@@ -59,6 +59,10 @@ pub(super) struct DecideArgs {
     /// The seed of `random`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Channels that a normalization, softmax or reduction mixes may go one by one: the rest is normalised
+    /// without them, which the proof cannot call equal. The answer says where.
+    #[arg(long)]
+    pub(super) inexact: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +91,7 @@ pub(super) struct PruneArgs {
     #[arg(short, long, value_name = "OUT.onnx")]
     output: PathBuf,
     /// A decision that `plan` wrote.
-    #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "remove_below"])]
+    #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "remove_below", "inexact"])]
     cut: Option<PathBuf>,
     /// Statistics that `profile` wrote.
     #[arg(long, value_name = "FILE")]
@@ -121,6 +125,7 @@ impl DecideArgs {
             protect: vec![],
             min_channels: 1,
             seed: 0,
+            inexact: false,
         }
     }
 
@@ -223,7 +228,7 @@ pub(super) fn plan(args: &PlanArgs, _global: &Global, output: &Output) -> Result
     };
     let model = Model::load(path)?;
     let graph = Graph::of(&model)?;
-    let channels = Channels::of(&graph)?;
+    let channels = Channels::dyed(&graph, args.decide.inexact)?;
     let layers = match &args.profile {
         Some(profile) => loaded(profile, &model)?.layers,
         None => weights_only(&graph, &channels.facts)?,
@@ -232,8 +237,23 @@ pub(super) fn plan(args: &PlanArgs, _global: &Global, output: &Output) -> Result
     cut.save(out)?;
     let gone = cut.knots.iter().filter(|k| !k.keep).count();
     output.line(format!("{gone} of {} knots go → {}", cut.knots.len(), out.display()));
-    output.result(&json!({ "knots": cut.knots.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget, "out": out }));
+    let inexact = cut.inexact.clone().unwrap_or_default();
+    tell_inexact(&inexact, output);
+    output.result(&json!({
+        "knots": cut.knots.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget,
+        "inexact": inexact, "out": out,
+    }));
     Ok(Answer::Yes)
+}
+
+/// Says at which nodes a cut is inexact.
+fn tell_inexact(nodes: &[String], output: &Output) {
+    const NAMED: usize = 5;
+    if !nodes.is_empty() {
+        let more = if nodes.len() > NAMED { ", …" } else { "" };
+        let names = nodes.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        output.line(format!("inexact: removed channels mix at {} nodes: {names}{more}", nodes.len()));
+    }
 }
 
 /// The first images of a data set, for the proof.
@@ -251,15 +271,18 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     }
     check_writable(&args.output, "write the model")?;
     let graph = Graph::of(&model)?;
-    let channels = Channels::of(&graph)?;
+    let decided = args.cut.as_deref().map(Cut::load).transpose()?;
+    // A cut that was made with --inexact is one of other knots.
+    let inexact = decided.as_ref().map_or(args.decide.inexact, |cut| cut.inexact.is_some());
+    let channels = Channels::dyed(&graph, inexact)?;
     let criterion = args.decide.criterion()?;
     if args.cut.is_none() {
         args.decide.budget()?;
     }
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
     let device = global.open(output)?;
-    let cut = match (&args.cut, &args.profile, &data) {
-        (Some(path), ..) => Cut::load(path)?,
+    let cut = match (decided, &args.profile, &data) {
+        (Some(cut), ..) => cut,
         (None, Some(path), _) => args.decide.cut(&model, &graph, &channels, &loaded(path, &model)?.layers)?,
         (None, None, Some(data)) if criterion.needs_data() => {
             let profile = profiled((&model, &graph), &device, (data, args.data.spec()), args.batch, output)?;
@@ -275,30 +298,33 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
-    let mut pruned = rewrite(&model, &graph, &channels, &removed)?;
+    let mixed = channels.inexact(&graph, &removed);
+    let pruned = smaller(&model, &graph, &channels, &removed)?;
+    let (macs, params) = channels.cost(&channels.lengths());
+    let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
+    let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
+    // The decoded weights are not needed for the proof, which decodes those of two networks.
+    drop((graph, channels));
     let images = data.as_ref().map(some_images).transpose()?.unwrap_or_default();
     let bar = output.progress("proving", 1);
-    let proof = prove(&pruned.masked, &pruned.model, &device, &images);
+    let proof = pruned.prove(&model, &device, &images);
     bar.finish_and_clear();
     let proof = proof?;
     // What was proved is what a reader of the file will get: encode, read back, and only then write.
-    let bytes = pruned.model.to_bytes();
-    let back = Model::from_bytes(bytes, &args.output)?;
-    let after = Channels::of(&Graph::of(&back)?)?;
-    if let Some(masked) = &args.masked {
-        pruned.masked.path.clone_from(masked);
-        pruned.masked.save(masked)?;
+    let back = Model::from_bytes(pruned.model.to_bytes(), &args.output)?;
+    let after = Channels::of(&Graph::skeleton(&back)?)?;
+    let (small_macs, small_params) = after.cost(&after.lengths());
+    drop((back, after));
+    if let Some(path) = &args.masked {
+        let masked = Model { path: path.clone(), ..pruned.masked(&model)? };
+        masked.save(path)?;
     }
     pruned.model.save(&args.output)?;
+    drop(pruned);
     let small = Model::load(&args.output)?;
-
-    let (macs, params) = channels.cost(&channels.lengths());
-    let (small_macs, small_params) = after.cost(&after.lengths());
-    let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
-    let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
     let accuracy = match &data {
         Some(data) => {
-            let small_graph = Graph::of(&small)?;
+            let (graph, small_graph) = (Graph::of(&model)?, Graph::of(&small)?);
             let with = evaluate(&small_graph, Some(&graph), &device, data, args.batch, output)?;
             let before = match data.labels() {
                 Some(_) => evaluate(&graph, None, &device, data, args.batch, output)?.accuracy.top1(),
@@ -327,16 +353,23 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             after * 100.0
         ));
     }
+    tell_inexact(&mixed, output);
     output.line(format!(
-        "{} of {} channels went ({} knots, {}, {}); proved on {} inputs, largest error {:.1e}",
+        "{} of {} channels went ({} knots, {}, {}); proved on {} inputs{}, largest error {:.1e}",
         short(gone as u64),
         short(total as u64),
         removed.len(),
         cut.criterion,
         cut.budget,
         proof.inputs,
+        if proof.exact { "" } else { " up to these nodes" },
         proof.max_rel_err
     ));
+    if let Some(difference) = proof.difference {
+        output.line(format!(
+            "behind them the answers differ by up to {difference:.1e} of their largest magnitude, without repair"
+        ));
+    }
     output.line(format!("→ {}", args.output.display()));
     let side = |p: u64, m: u64, b: u64| json!({ "params": p, "macs": m, "bytes": b });
     let top1: Value = top1.map_or(Value::Null, |(b, a)| json!({ "before": b, "after": a }));
@@ -344,7 +377,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         "before": side(params, macs, model.bytes), "after": side(small_params, small_macs, small.bytes),
         "removed_channels": gone, "total_channels": total, "knots_cut": removed.len(),
         "criterion": cut.criterion, "budget": cut.budget, "repair": args.repair, "proof": proof,
-        "top1": top1, "agreement": agreement, "out": args.output,
+        "inexact": mixed, "top1": top1, "agreement": agreement, "out": args.output,
     }));
     Ok(Answer::Yes)
 }

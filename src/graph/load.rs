@@ -1,5 +1,6 @@
 //! From the message to the graph: every operator known, every name resolved, every weight a number.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use super::{Dim, Graph, Input, Node, Value, ValueId};
 use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::{Attrs, node_label};
-use crate::onnx::proto::{NodeProto, ValueInfoProto};
-use crate::onnx::tensor::decode;
+use crate::onnx::proto::{NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::tensor::{decode, shape};
 use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
 use crate::tensor::{DType, Data, Tensor};
 
@@ -21,11 +22,53 @@ impl Graph {
     /// Operators that the engine does not know (all in one message), names that nothing defines,
     /// cycles, weights that are not numbers, inputs that are not tensors, branches that only the run decides.
     pub fn of(model: &Model) -> Result<Self> {
-        flatten(model).and_then(|flat| Self::build(&flat)).map_err(|e| e.file(&model.path))
+        let graph = flatten(model).and_then(|flat| Self::build(&flat));
+        graph.and_then(Self::checked).map_err(|e| e.file(&model.path))
+    }
+
+    /// The graph of a model that nobody needs any more: each tensor's bytes are let go when it is decoded.
+    ///
+    /// # Errors
+    /// As [`Graph::of`].
+    pub fn consume(model: Model) -> Result<Self> {
+        let path = model.path.clone();
+        let build = |model: Model| {
+            let mut flat = match flatten(&model)? {
+                Cow::Owned(flat) => flat,
+                Cow::Borrowed(_) => model,
+            };
+            let empty = |tensor: &mut TensorProto| {
+                let tensor = std::mem::take(tensor);
+                decode(&tensor)
+            };
+            let decoded = flat.graph_mut().initializer.iter_mut().map(|t| Ok((t.name().to_owned(), empty(t)?)));
+            let decoded = decoded.collect::<Result<Vec<_>>>()?;
+            Self::with(&flat, decoded)
+        };
+        build(model).and_then(Self::checked).map_err(|e| e.file(&path))
+    }
+
+    /// The graph of a model for questions of shape: the elements of large constants are zeros, in memory that is
+    /// never touched and so takes no place.
+    ///
+    /// # Errors
+    /// As [`Graph::of`], but for weights that are not numbers.
+    pub fn skeleton(model: &Model) -> Result<Self> {
+        let build = |flat: &Model| {
+            let constants = flat.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), outline(t)?)));
+            Self::with(flat, constants.collect::<Result<Vec<_>>>()?)
+        };
+        flatten(model).and_then(|flat| build(&flat)).map_err(|e| e.file(&model.path))
     }
 
     /// The graph of a model that is flat.
     pub(super) fn build(model: &Model) -> Result<Self> {
+        let constants = model.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), decode(t)?)));
+        Self::with(model, constants.collect::<Result<Vec<_>>>()?)
+    }
+
+    /// The graph of a flat model with the values of its initializers, by name.
+    fn with(model: &Model, constants: Vec<(String, Tensor)>) -> Result<Self> {
         let opset = model.opset();
         let proto = model.proto.graph.as_ref().ok_or_else(|| Error::new("the model has no graph"))?;
         if opset > NEWEST_OPSET {
@@ -61,11 +104,12 @@ impl Graph {
                 graph.values.len() - 1
             })
         };
-        for tensor in &proto.initializer {
-            add(&mut graph, tensor.name(), Some(decode(tensor)?));
+        let stored: HashSet<String> = constants.iter().map(|(name, _)| name.clone()).collect();
+        for (name, tensor) in constants {
+            add(&mut graph, &name, Some(tensor));
         }
         for info in &proto.input {
-            let is_initializer = proto.initializer.iter().any(|t| t.name() == info.name());
+            let is_initializer = stored.contains(info.name());
             let value = add(&mut graph, info.name(), None);
             if !is_initializer {
                 graph.inputs.push(input(info, value)?);
@@ -111,8 +155,12 @@ impl Graph {
         if graph.outputs.is_empty() {
             return Err(Error::new("the graph has no output"));
         }
-        graph.weights_are_numbers()?;
         Ok(graph)
+    }
+
+    fn checked(self) -> Result<Self> {
+        self.weights_are_numbers()?;
+        Ok(self)
     }
 
     /// A NaN among the weights makes every answer NaN: say so before anything is measured.
@@ -185,6 +233,22 @@ fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
     let outputs = proto.output.iter().rposition(|o| !o.is_empty()).map_or(0, |last| last + 1);
     let build = Build { attrs: Attrs::new(proto), opset, outputs };
     Ok(Arc::from((row.build)(&build)?))
+}
+
+/// The longest constant that may be a shape, in elements.
+const MOST_OF_A_SHAPE: usize = 1 << 12;
+
+/// A constant, with zeros for its elements where it is a large one.
+fn outline(proto: &TensorProto) -> Result<Tensor> {
+    let shape = shape(proto)?;
+    let (len, dtype) = (shape.iter().product(), DType::from_onnx(proto.data_type()));
+    match dtype.filter(|_| len > MOST_OF_A_SHAPE) {
+        Some(dtype) if dtype.is_float() => {
+            Ok(Tensor { dtype, shape, data: Data::Float(Arc::new(vec![0.0; len])) })
+        }
+        Some(dtype) => Ok(Tensor { dtype, shape, data: Data::Int(Arc::new(vec![0; len])) }),
+        None => decode(proto),
+    }
 }
 
 fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {

@@ -170,22 +170,29 @@ impl Operator for View {
         let Some(mut target) = r.literal(1) else { return Ok(()) };
         let before = target.clone();
         let (x, shape) = (&r.inputs.get(0)?.shape, &r.outputs[0].shape);
-        let mut open = Vec::new();
+        let (mut open, mut following) = (Vec::new(), Vec::new());
         for (a, t) in target.iter_mut().enumerate() {
             match r.shrunk(0, a) {
-                Some(left) if r.explicit || *t > 0 => *t = left as i64,
+                Some(left) if r.explicit || *t > 0 => {
+                    *t = left as i64;
+                    following.extend(r.follows_out[0][a].then_some(a));
+                }
                 None if r.explicit => {
-                    let copied =
-                        !allow_zero && x.get(a) == shape.get(a) && r.kept_inputs(0, a).iter().all(|&k| k);
+                    let copied = !allow_zero
+                        && x.get(a) == shape.get(a)
+                        && r.follows_in[0].get(a) == r.follows_out[0].get(a)
+                        && r.kept_inputs(0, a).iter().all(|&k| k);
                     *t = if copied { 0 } else { shape[a] as i64 };
                     open.extend((!copied).then_some(a));
+                    following.extend((!copied && r.follows_out[0][a]).then_some(a));
                 }
                 _ => {}
             }
         }
-        // A shape that was computed follows the size of images and the batch: what can stay open does.
-        if let [a] = open[..] {
-            target[a] = -1;
+        // A shape that was computed follows the size of images and the batch: what has to stay open does, else
+        // what can.
+        if let (true, [a], _) | (true, [], [a]) = (r.explicit, &following[..], &open[..]) {
+            target[*a] = -1;
         }
         if target != before {
             r.set_list("shape", 1, false, target);

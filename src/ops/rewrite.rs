@@ -32,6 +32,10 @@ pub struct Rewrite<'a> {
     pub kept_in: Vec<Kept>,
     /// What stays of each output.
     pub kept_out: Vec<Kept>,
+    /// For each input, which axes follow the sizes that the network's own inputs leave free.
+    pub follows_in: Vec<Vec<bool>>,
+    /// The same of each output.
+    pub follows_out: Vec<Vec<bool>>,
     /// Whether a shape that the graph computes from shapes has to be replaced by a constant.
     pub explicit: bool,
     /// What has to change.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::dye::flow::{Dyer, Flow, Role};
+use crate::dye::mix::Mixing;
 use crate::dye::{Block, Dyed, FROZEN, Label};
 use crate::error::Result;
 use crate::graph::facts::Facts;
@@ -30,7 +31,7 @@ pub struct AxisUse {
     pub filters: bool,
 }
 
-/// A constant that is cut along with the channels.
+/// What costs MACs or parameters, and less of them when channels go: a constant, or a product of computed tensors.
 #[derive(Clone, Debug)]
 pub struct Weight {
     /// Its axes: a number in [`Channels::axes`], or a fixed length.
@@ -211,7 +212,10 @@ impl Channels {
             let used = axis_of(self, knots, cut.role == Role::Producer);
             of_constant.insert((value, axis), used);
         }
-        for dyed in self.labels.clone().iter().flatten() {
+        // For each value, the axis that shrinks.
+        let mut of_value: HashMap<ValueId, usize> = HashMap::new();
+        for (value, dyed) in self.labels.clone().iter().enumerate() {
+            let Some(dyed) = dyed else { continue };
             for axis in self.dyer.ties.varying(dyed) {
                 let first = |slice: Vec<Label>| slice.first().map(|&l| self.dyer.ties.find(l));
                 let knots: Vec<Option<usize>> = dyed
@@ -219,7 +223,7 @@ impl Channels {
                     .into_iter()
                     .map(|s| first(s).and_then(|root| by_root.get(&root).copied()))
                     .collect();
-                axis_of(self, knots, false);
+                of_value.insert(value, axis_of(self, knots, false));
             }
         }
         let mut macs: HashMap<ValueId, u64> = HashMap::new();
@@ -239,7 +243,15 @@ impl Channels {
                     let elements = self.facts.shape(weight).iter().product::<usize>().max(1) as u64;
                     *macs.entry(weight).or_default() += cost / elements;
                 }
-                None => self.fixed_macs += cost,
+                // A product of computed tensors costs as much as its output is long.
+                None => match node.outputs.first().copied().flatten().and_then(|v| of_value.get(&v)) {
+                    Some(&axis) if cost > 0 => self.weights.push(Weight {
+                        axes: vec![Ok(axis)],
+                        macs: cost / self.axes[axis].total as u64,
+                        parameters: false,
+                    }),
+                    _ => self.fixed_macs += cost,
+                },
             }
         }
         for value in read {
@@ -277,6 +289,15 @@ impl Channels {
     /// Every axis' length before the cut.
     pub fn lengths(&self) -> Vec<usize> {
         self.axes.iter().map(|a| a.total).collect()
+    }
+
+    /// The names of the nodes at which channels of the knots `removed` mix with channels that stay, in graph
+    /// order: none, unless the dye was inexact.
+    pub fn inexact(&self, graph: &Graph, removed: &BTreeSet<usize>) -> Vec<String> {
+        let roots: BTreeSet<Label> = removed.iter().map(|&k| self.knots[k].root).collect();
+        let mixes = |m: &&Mixing| !m.classes(&self.dyer.ties).is_disjoint(&roots);
+        let mixings = self.dyer.mixings.iter().filter(mixes);
+        mixings.map(|m| graph.nodes[m.node].name.clone()).collect()
     }
 
     /// Whether a label's class is among the removed roots.

@@ -20,6 +20,10 @@ pub struct Cut {
     pub criterion: String,
     /// What had to be reached, in words.
     pub budget: String,
+    /// Where removed channels mix with channels that stay, by node: only of a cut that was made with --inexact,
+    /// and none where it is exact all the same. Absent, channels that mix hang together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inexact: Option<Vec<String>>,
     /// Every knot.
     pub knots: Vec<CutKnot>,
     /// For each initializer that becomes smaller: for each axis the indices that stay, `null` where all do.
@@ -71,7 +75,8 @@ impl Cut {
             })
             .collect();
         let weights = kept_weights(graph, channels, removed)?;
-        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, knots, weights })
+        let inexact = channels.dyer.inexact.then(|| channels.inexact(graph, removed));
+        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, knots, weights })
     }
 
     /// The knots that go, found again in `channels` by their members.

@@ -5,13 +5,15 @@ pub mod channels;
 pub mod cut;
 mod dead;
 mod editor;
+mod mask;
 pub mod prove;
 pub mod rewrite;
 pub mod score;
+mod sizes;
 
 pub use allocate::{Budget, Limits, Scope, allocate};
 pub use channels::{Channels, Knot};
 pub use cut::Cut;
 pub use prove::{Proof, prove};
-pub use rewrite::{Pruned, rewrite};
+pub use rewrite::{Pruned, Smaller, rewrite, smaller};
 pub use score::{Criterion, Normalize, scores};

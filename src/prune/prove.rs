@@ -1,32 +1,42 @@
 //! The proof: the smaller network gives the answers of the original whose readers ignore what was
 //! removed.
 //!
-//! Of a network with a tail, what the tail reads is compared, and that the tail is the same: same nodes, same
-//! constants. Its outputs are not compared. They are a function of what it reads, so that nothing is missing from
-//! the proof; but a choice (which of two boxes with nearly the same score stays) may fall the other way by the
-//! rounding of the last digit, and then nothing of it agrees though nothing is wrong.
+//! Where a cut is inexact, that holds as far as the nodes at which removed channels mix: everything that is
+//! read there and behind them must agree. What comes out of them is another answer, which must be numbers, and
+//! whose distance from the masked original's is told.
+//!
+//! One network runs after the other, so that only one of them is in memory.
 
 use serde::Serialize;
 
-use crate::compare::{Tolerance, compare};
+use super::rewrite::{Claims, Pruned, Smaller};
+use crate::compare::{Tolerance, Verdict, compare};
+use crate::dye::for_each_index;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
-use crate::graph::Graph;
 use crate::graph::facts::Facts;
+use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
+use crate::ops::Kept;
+use crate::tensor::show;
 
 /// What the proof found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proof {
     /// On how many inputs.
     pub inputs: usize,
-    /// The largest absolute difference.
+    /// The largest absolute difference of what must agree.
     pub max_abs_err: f64,
-    /// The same over the largest magnitude of the masked original's outputs.
+    /// The same over the largest magnitude of the masked original's values.
     pub max_rel_err: f64,
     /// Whether everything was within the tolerance.
     pub passed: bool,
+    /// Whether the cut is exact: all outputs must agree.
+    pub exact: bool,
+    /// For an inexact cut, the largest difference of the outputs that come after a mixing node, over their
+    /// largest magnitude: no error, but what the cut changes at once.
+    pub difference: Option<f64>,
 }
 
 /// Runs both networks on the images (as many as there are in `images`, one after the other; inputs made up when empty).
@@ -34,79 +44,205 @@ pub struct Proof {
 /// # Errors
 /// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
 pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: &[f32]) -> Result<Proof> {
-    let (masked, pruned) = (Graph::of(masked)?, Graph::of(pruned)?);
-    let facts = Facts::at_own_size(&masked)?;
-    let inputs: Vec<Vec<f32>> = facts.input_shapes.iter().map(|s| made_up(s.iter().product())).collect();
-    let one = inputs.first().map_or(1, Vec::len).max(1);
-    let single = masked.inputs.len() == 1;
-    let mut rounds: Vec<Vec<&[f32]>> = vec![inputs.iter().map(Vec::as_slice).collect()];
-    if single && images.len().is_multiple_of(one) {
-        rounds.extend(images.chunks(one).map(|image| vec![image]));
+    let networks = Networks { masked: &|| Graph::of(masked), pruned: &|| Graph::of(pruned) };
+    proof(&networks, device, images, &Claims::default())
+}
+
+impl Pruned {
+    /// Runs both networks on the images, as [`prove`]; an inexact cut is proved as far as it is exact.
+    ///
+    /// # Errors
+    /// As [`prove`].
+    pub fn prove(&self, device: &Device, images: &[f32]) -> Result<Proof> {
+        let networks = Networks { masked: &|| Graph::of(&self.masked), pruned: &|| Graph::of(&self.model) };
+        proof(&networks, device, images, &self.claims)
     }
-    let mut proof = Proof { inputs: rounds.len(), max_abs_err: 0.0, max_rel_err: 0.0, passed: true };
-    let mut run = (Session::plain(&masked, device, Some(1))?, Session::plain(&pruned, device, Some(1))?);
-    same_tail(&run.0, &run.1, &masked)?;
-    for inputs in &rounds {
-        let (expected, got) = (run.0.run_steps(inputs)?, run.1.run_steps(inputs)?);
-        for ((port, expected), got) in run.0.plan.outputs.iter().zip(&expected).zip(&got) {
-            if expected.iter().any(|v| v.is_nan()) {
-                return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
-                    .file(&masked.path)
+}
+
+impl Smaller {
+    /// As [`Pruned::prove`], with the masked original made on the way and let go.
+    ///
+    /// # Errors
+    /// As [`prove`].
+    pub fn prove(&self, original: &Model, device: &Device, images: &[f32]) -> Result<Proof> {
+        let masked = || Graph::consume(self.masked(original)?);
+        let networks = Networks { masked: &masked, pruned: &|| Graph::of(&self.model) };
+        proof(&networks, device, images, &self.claims)
+    }
+}
+
+/// How to make the two networks; each is made when it is run.
+struct Networks<'a> {
+    masked: &'a dyn Fn() -> Result<Graph>,
+    pruned: &'a dyn Fn() -> Result<Graph>,
+}
+
+/// The inputs of each run: made up ones, then the images one by one.
+fn rounds(graph: &Graph, images: &[f32]) -> Result<Vec<Vec<Vec<f32>>>> {
+    let facts = Facts::at_own_size(graph)?;
+    let made_up: Vec<Vec<f32>> = facts.input_shapes.iter().map(|s| made_up(s.iter().product())).collect();
+    let one = made_up.first().map_or(1, Vec::len).max(1);
+    let mut rounds = vec![made_up];
+    if graph.inputs.len() == 1 && images.len().is_multiple_of(one) {
+        rounds.extend(images.chunks(one).map(|image| vec![image.to_vec()]));
+    }
+    Ok(rounds)
+}
+
+/// A value that is compared: its name and shape, and whether it must agree.
+struct Port {
+    name: String,
+    shape: Vec<usize>,
+    exact: bool,
+}
+
+/// The outputs of a network and of `taps` in each round.
+fn run(
+    graph: &Graph,
+    taps: Vec<ValueId>,
+    (device, claims): (&Device, &Claims),
+    rounds: &[Vec<Vec<f32>>],
+) -> Result<(Vec<Port>, Vec<Vec<Vec<f32>>>)> {
+    let wanted = Wanted { batch: Some(1), taps, ..Wanted::default() };
+    let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
+    let behind = behind(graph, claims);
+    let port = |p: &crate::plan::Port| Port {
+        name: p.name.clone(),
+        shape: p.shape.clone(),
+        exact: graph.value(&p.name).is_none_or(|v| !behind[v]),
+    };
+    let ports = session.plan.outputs.iter().map(port).collect();
+    let one = |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    Ok((ports, rounds.iter().map(one).collect::<Result<_>>()?))
+}
+
+/// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
+fn edge(graph: &Graph, claims: &Claims) -> Result<Vec<ValueId>> {
+    if claims.inexact.is_empty() {
+        return Ok(vec![]);
+    }
+    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, claims));
+    let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, claims, &behind));
+    let number = |v: ValueId| facts.get(v).is_some_and(|f| f.value.is_none() && f.dtype.is_float());
+    let made = |v: ValueId| graph.values[v].producer.is_some();
+    Ok((0..graph.values.len()).filter(|&v| !behind[v] && made(v) && number(v) && read(v)).collect())
+}
+
+/// Which values come after a node at which removed channels mix.
+fn behind(graph: &Graph, claims: &Claims) -> Vec<bool> {
+    let mut behind = vec![false; graph.values.len()];
+    for node in 0..graph.nodes.len() {
+        if mixes(graph, node, claims, &behind) {
+            graph.nodes[node].outputs.iter().flatten().for_each(|&v| behind[v] = true);
+        }
+    }
+    behind
+}
+
+/// Whether a node is one at which removed channels mix, or reads what comes after one.
+fn mixes(graph: &Graph, node: usize, claims: &Claims, behind: &[bool]) -> bool {
+    let node = &graph.nodes[node];
+    claims.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
+}
+
+fn proof(networks: &Networks, device: &Device, images: &[f32], claims: &Claims) -> Result<Proof> {
+    let masked = (networks.masked)()?;
+    let rounds = rounds(&masked, images)?;
+    let taps = edge(&masked, claims)?;
+    let names: Vec<String> = taps.iter().map(|&v| masked.name(v).to_owned()).collect();
+    let (ports, expected) = run(&masked, taps, (device, claims), &rounds)?;
+    let path = masked.path.clone();
+    drop(masked);
+    for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
+        if values.iter().any(|v| v.is_nan()) {
+            return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
+                .file(&path)
+                .node(&port.name)
+                .expected("numbers")
+                .got("NaN, from the original without the channels")
+                .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
+        }
+    }
+    let pruned = (networks.pruned)()?;
+    let tap = |name: &String| {
+        let lacks = || Error::new(format!("the smaller network lacks the value \"{name}\": nothing is written"));
+        pruned.value(name).ok_or_else(|| lacks().file(&path))
+    };
+    let taps = names.iter().map(tap).collect::<Result<Vec<_>>>()?;
+    let (_, got) = run(&pruned, taps, (device, claims), &rounds)?;
+    let mut proof = Proof {
+        inputs: rounds.len(),
+        max_abs_err: 0.0,
+        max_rel_err: 0.0,
+        passed: true,
+        exact: claims.inexact.is_empty(),
+        difference: None,
+    };
+    for (round, (expected, got)) in expected.iter().zip(&got).enumerate() {
+        for ((port, expected), got) in ports.iter().zip(expected).zip(got) {
+            let expected = kept(expected, port, claims)?;
+            let verdict = compare(got, &expected, Tolerance::NETWORK);
+            if port.exact {
+                proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
+                proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
+                if !verdict.passed() {
+                    let first = first_difference(networks, (device, claims), &rounds[round])?;
+                    return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
+                }
+            } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
+                return Err(Error::new("the smaller network's answers are no answers: nothing is written")
                     .node(&port.name)
-                    .expected("numbers")
-                    .got("NaN, from the original without the channels")
-                    .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
-            }
-            let verdict = compare(got, expected, Tolerance::NETWORK);
-            proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
-            proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
-            if !verdict.passed() {
-                let first = first_difference(&masked, &pruned, device, inputs)?;
-                return Err(Error::new(
-                    "the smaller network is not equal to the masked original: nothing is written",
-                )
-                .node(first.unwrap_or_else(|| port.name.clone()))
-                .expected("the same outputs")
-                .got(verdict.to_string())
-                .remedy("this is a fault of this program: please report it with the model"));
+                    .expected(format!("{} finite numbers", expected.len()))
+                    .got(verdict.to_string())
+                    .remedy("cut less, or without --inexact"));
+            } else {
+                proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
             }
         }
     }
     Ok(proof)
 }
 
-/// Both networks compute the same on the host, from the same values.
-fn same_tail(masked: &Session, pruned: &Session, graph: &Graph) -> Result<()> {
-    let reads = |session: &Session| -> Vec<(String, Vec<usize>)> {
-        session.plan.outputs.iter().map(|port| (port.name.clone(), port.shape.clone())).collect()
-    };
-    let node = match (&masked.plan.tail, &pruned.plan.tail) {
-        (Some(a), Some(b)) => a.difference(b).or_else(|| b.difference(a)).map(str::to_owned),
-        (None, None) => None,
-        (one, other) => one.iter().chain(other).flat_map(|t| &t.nodes).map(|n| n.name.clone()).next(),
-    };
-    if node.is_none() && reads(masked) == reads(pruned) {
-        return Ok(());
-    }
-    Err(Error::new("the smaller network's outputs are not those of the original: nothing is written")
-        .file(&graph.path)
-        .node(node.unwrap_or_default())
-        .expected(format!("{:?}", reads(masked)))
-        .got(format!("{:?}", reads(pruned)))
-        .remedy("this is a fault of this program: please report it with the model"))
+fn unequal(node: String, verdict: &Verdict) -> Error {
+    Error::new("the smaller network is not equal to the masked original: nothing is written")
+        .node(node)
+        .expected("the same outputs")
+        .got(verdict.to_string())
+        .remedy("this is a fault of this program: please report it with the model")
 }
 
-/// The first value of unchanged shape in which the two networks differ.
+/// The elements of a value whose indices stay.
+fn kept(values: &[f32], port: &Port, claims: &Claims) -> Result<Vec<f32>> {
+    let Some(kept) = claims.kept.get(&port.name) else { return Ok(values.to_vec()) };
+    let fits = |kept: &Kept| {
+        let sizes = kept.iter().zip(&port.shape);
+        kept.len() == port.shape.len() && sizes.clone().all(|(k, &n)| k.as_ref().is_none_or(|k| k.len() == n))
+    };
+    if !fits(kept) {
+        return Err(Error::new(format!("the shape of \"{}\" is not the one that was cut", port.name))
+            .got(show(&port.shape)));
+    }
+    let mut left = Vec::new();
+    let mut all = values.iter();
+    for_each_index(&port.shape, |index| {
+        let stays = kept.iter().zip(index).all(|(k, &i)| k.as_ref().is_none_or(|k| k[i]));
+        left.extend(all.next().filter(|_| stays));
+    });
+    Ok(left)
+}
+
+/// The first value of unchanged shape that must agree, and does not.
 fn first_difference(
-    masked: &Graph,
-    pruned: &Graph,
-    device: &Device,
-    inputs: &[&[f32]],
+    networks: &Networks,
+    (device, claims): (&Device, &Claims),
+    inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
-    let (fa, fb) = (Facts::at_own_size(masked)?, Facts::at_own_size(pruned)?);
+    let (masked, pruned) = ((networks.masked)()?, (networks.pruned)()?);
+    let (fa, fb) = (Facts::at_own_size(&masked)?, Facts::at_own_size(&pruned)?);
+    let behind = behind(&masked, claims);
     let mut taps = (Vec::new(), Vec::new());
     for a in masked.nodes.iter().flat_map(|n| n.outputs.iter().flatten().copied()) {
-        let Some(b) = pruned.value(masked.name(a)) else { continue };
+        let Some(b) = pruned.value(masked.name(a)).filter(|_| !behind[a]) else { continue };
         let float = fa.get(a).is_some_and(|f| f.dtype.is_float() && f.value.is_none());
         if float && fa.shape(a) == fb.shape(b) {
             taps.0.push(a);
@@ -114,11 +250,12 @@ fn first_difference(
         }
     }
     let names: Vec<String> = taps.0.iter().map(|&v| masked.name(v).to_owned()).collect();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let run = |graph: &Graph, taps: Vec<usize>| {
         let wanted = Wanted { batch: Some(1), taps, outputs: false, ..Wanted::default() };
-        Session::new(graph, device, &wanted, &|_| vec![])?.run_steps(inputs)
+        Session::new(graph, device, &wanted, &|_| vec![])?.run_steps(&inputs)
     };
-    let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);
+    let (a, b) = (run(&masked, taps.0)?, run(&pruned, taps.1)?);
     let differs = |(a, b): (&Vec<f32>, &Vec<f32>)| !compare(b, a, Tolerance::NETWORK).passed();
     Ok(a.iter().zip(&b).position(differs).map(|i| names[i].clone()))
 }

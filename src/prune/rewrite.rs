@@ -1,19 +1,20 @@
-//! The smaller model, and the masked original that judges it: the original message, edited.
+//! The smaller model: the original message, edited.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
 use super::dead::{Legacies, legacies};
 use super::editor::Editor;
+use super::mask::Mask;
+use super::sizes::{fits_other_sizes, following};
 use crate::dye::Label;
-use crate::dye::flow::Role;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
-use crate::graph::{Dim, Graph, NodeId, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
-use crate::onnx::tensor::{encode, keep, zero};
+use crate::onnx::tensor::{encode, keep};
 use crate::ops::{Kept, Rewrite};
 use crate::tensor::{DType, Tensor};
 
@@ -24,6 +25,36 @@ pub struct Pruned {
     pub model: Model,
     /// The original whose readers of these channels are zero.
     pub masked: Model,
+    /// What has to be known to prove the one by the other.
+    pub(super) claims: Claims,
+}
+
+/// The smaller model of a cut, and how it is to be judged.
+#[derive(Clone, Debug)]
+pub struct Smaller {
+    /// Without the channels.
+    pub model: Model,
+    mask: Mask,
+    pub(super) claims: Claims,
+}
+
+/// In what the two models of a cut agree.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims {
+    /// The nodes at which removed channels mix with others: what comes after them is another answer.
+    pub(super) inexact: Vec<String>,
+    /// The values that shrink, and their indices that stay.
+    pub(super) kept: HashMap<String, Kept>,
+}
+
+impl Smaller {
+    /// The original whose readers of the removed channels are zero.
+    ///
+    /// # Errors
+    /// Another model than the one that was cut.
+    pub fn masked(&self, original: &Model) -> Result<Model> {
+        self.mask.apply(original)
+    }
 }
 
 /// How many nodes may need their computed shapes replaced by constants.
@@ -32,30 +63,60 @@ const MOST_EXPLICIT: usize = 64;
 /// Removes knots from a model.
 ///
 /// # Errors
-/// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
+/// As [`smaller`].
 pub fn rewrite(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
+    let smaller = smaller(model, graph, channels, removed)?;
+    let masked = smaller.masked(model)?;
+    Ok(Pruned { model: smaller.model, masked, claims: smaller.claims })
+}
+
+/// Removes knots from a model; the masked original is not made yet.
+///
+/// # Errors
+/// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
+pub fn smaller(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<usize>,
+) -> Result<Smaller> {
     if removed.is_empty() {
-        return Ok(Pruned { model: model.clone(), masked: model.clone() });
+        return Ok(Smaller { model: model.clone(), mask: Mask::default(), claims: Claims::default() });
     }
     // Positions in the graph are those of the flat model.
     let flat = flatten(model)?;
     let model = &*flat;
     let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
+    let gone = |label: Label| channels.is_removed(label, &roots);
     let kept = kept_indices(graph, channels, &roots)?;
-    let legacies = legacies(graph, channels, &|label| channels.is_removed(label, &roots));
-    let masked = masked(model, graph, channels, (&roots, &legacies))?;
+    let legacies = legacies(graph, channels, &gone);
+    let biases = |(&node, legacy): (&NodeId, &Vec<f64>)| {
+        (graph.nodes[node].position, 2, bias(graph, channels, node, legacy))
+    };
+    let mask = Mask::new(model, graph, channels, &gone, legacies.iter().map(biases).collect())?;
+    let shrinks = |kept: &Kept| kept.iter().any(Option::is_some);
+    let claims = Claims {
+        inexact: channels.inexact(graph, removed),
+        kept: kept
+            .iter()
+            .enumerate()
+            .filter(|(_, kept)| shrinks(kept))
+            .map(|(value, kept)| (graph.name(value).to_owned(), kept.clone()))
+            .collect(),
+    };
+    let following = following(graph, channels);
     let mut explicit: HashSet<String> = HashSet::new();
     loop {
-        let cut = cut(model, graph, channels, (&kept, &legacies), &explicit)?;
+        let cut = cut(model, graph, channels, (&kept, &legacies), (&explicit, &following))?;
         match misfit(&cut, graph, channels, &kept)? {
             None => {
                 fits_other_sizes(&cut, graph)?;
-                return Ok(Pruned { model: cut, masked });
+                return Ok(Smaller { model: cut, mask, claims });
             }
             Some((node, error)) => {
                 if explicit.len() >= MOST_EXPLICIT || !explicit.insert(node.clone()) {
@@ -65,34 +126,6 @@ pub fn rewrite(
         }
     }
 }
-
-/// Where the network takes images of any size, the cut one must too: constants that were made of one size's
-/// shapes would show here.
-fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
-    let other = |graph: &Graph| -> Option<Vec<Vec<usize>>> {
-        let free = |(at, dim): (usize, &Dim)| at > 0 && matches!(dim, Dim::Free(_));
-        let any = graph.inputs.iter().any(|i| i.dims.iter().enumerate().any(free));
-        let mut shapes = graph.input_shapes(None, &HashMap::new()).ok().filter(|_| any)?;
-        for (input, shape) in graph.inputs.iter().zip(&mut shapes) {
-            let sizes = input.dims.iter().enumerate().zip(shape).filter(|(dim, _)| free(*dim));
-            sizes.for_each(|(_, size)| *size = OTHER_SIZE);
-        }
-        let facts = Facts::infer(graph, &shapes).ok()?;
-        Some(graph.outputs.iter().map(|&o| facts.shape(o).to_vec()).collect())
-    };
-    match other(graph) {
-        Some(expected) if other(&Graph::of(cut)?) != Some(expected.clone()) => Err(Error::new(
-            "the smaller network would take images of one size only: nothing is written",
-        )
-        .file(&graph.path)
-        .expected(format!("outputs {expected:?} for images of size {OTHER_SIZE}"))
-        .remedy("export the network with the size that you use, or --protect the layers before its Reshape")),
-        _ => Ok(()),
-    }
-}
-
-/// A size of free dimensions unlike the usual one, and as good for networks that halve it five times.
-const OTHER_SIZE: usize = 192;
 
 /// For each value, the indices that stay.
 fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
@@ -127,7 +160,7 @@ fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> 
 }
 
 /// The constant as a message: the file's own where it is an initializer.
-fn message(model: &Model, graph: &Graph, channels: &Channels, value: ValueId) -> Result<TensorProto> {
+pub(super) fn message(model: &Model, graph: &Graph, channels: &Channels, value: ValueId) -> Result<TensorProto> {
     let name = graph.name(value);
     let own = model.proto.graph.iter().flat_map(|g| &g.initializer).find(|t| t.name() == name);
     if let Some(own) = own {
@@ -147,44 +180,12 @@ fn bias(graph: &Graph, channels: &Channels, node: NodeId, legacy: &[f64]) -> Ten
     Tensor::from_f64(dtype, &[sums.len()], &sums)
 }
 
-fn masked(
-    model: &Model,
-    graph: &Graph,
-    channels: &Channels,
-    (roots, legacies): (&BTreeSet<Label>, &Legacies),
-) -> Result<Model> {
-    let mut masked = model.clone();
-    let mut changed: BTreeMap<ValueId, TensorProto> = BTreeMap::new();
-    for (&(value, axis), cut) in &channels.dyer.cuts {
-        let gone: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, roots)).collect();
-        if cut.role == Role::Reader && gone.contains(&true) {
-            let before = match changed.remove(&value) {
-                Some(tensor) => tensor,
-                None => message(model, graph, channels, value)?,
-            };
-            changed.insert(value, zero(&before, axis, &gone)?);
-        }
-    }
-    for value in bystanders(graph, channels, changed.keys(), &HashSet::new()) {
-        changed.insert(value, message(model, graph, channels, value)?);
-    }
-    let mut editor = Editor::new(&mut masked.proto);
-    for (value, tensor) in changed {
-        editor.constant(graph.name(value), tensor);
-    }
-    for (&node, legacy) in legacies {
-        editor.input(graph.nodes[node].position, 2, &bias(graph, channels, node, legacy));
-    }
-    editor.finish();
-    Ok(masked)
-}
-
 fn cut(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
     (kept, legacies): (&[Kept], &Legacies),
-    explicit: &HashSet<String>,
+    (explicit, following): (&HashSet<String>, &[Vec<bool>]),
 ) -> Result<Model> {
     let mut cut = model.clone();
     let mut editor = Editor::new(&mut cut.proto);
@@ -206,6 +207,9 @@ fn cut(
         let values = |list: &[Option<ValueId>]| -> Vec<Kept> {
             list.iter().map(|v| v.map_or_else(Vec::new, |v| kept[v].clone())).collect()
         };
+        let follows = |list: &[Option<ValueId>]| {
+            list.iter().map(|v| v.map_or_else(Vec::new, |v| following[v].clone())).collect()
+        };
         let (kept_in, kept_out) = (values(&node.inputs), values(&node.outputs));
         let outputs = channels.facts.outputs(graph, id);
         let mut view = Rewrite {
@@ -213,6 +217,8 @@ fn cut(
             outputs: &outputs,
             kept_in,
             kept_out,
+            follows_in: follows(&node.inputs),
+            follows_out: follows(&node.outputs),
             explicit: explicit.contains(&node.name),
             edits: vec![],
         };
@@ -273,7 +279,7 @@ fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> BTreeMap<Valu
 
 /// Constants that are computed from others which change, and are to stay as they are: exporters store equal
 /// weights once, and give the others as Identity of it.
-fn bystanders<'a>(
+pub(super) fn bystanders<'a>(
     graph: &Graph,
     channels: &Channels,
     changed: impl Iterator<Item = &'a ValueId> + Clone,
@@ -323,7 +329,7 @@ pub fn kept_weights(
 
 /// The first node of the cut model whose output is not what the cut says, and the error to report.
 fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Option<(String, Error)>> {
-    let after = Graph::of(cut)?;
+    let after = Graph::skeleton(cut)?;
     let (facts, stumble) = Facts::infer_far(&after, &channels.facts.input_shapes);
     for (id, node) in after.nodes.iter().enumerate() {
         if facts.is_late_node(&after, id) {

@@ -1,0 +1,70 @@
+//! What the file leaves free, the batch and the size of images, must stay free in the smaller network.
+
+use std::collections::HashMap;
+
+use super::channels::Channels;
+use crate::error::{Error, Result};
+use crate::graph::facts::Facts;
+use crate::graph::{Dim, Graph};
+use crate::onnx::Model;
+
+/// The shapes of inputs at another size of every dimension that the file leaves free: the batch, the images.
+fn other_sizes(graph: &Graph) -> Vec<(Vec<Vec<usize>>, &'static str)> {
+    let with = |chosen: fn(usize) -> bool, other: usize| {
+        let free = |(at, dim): (usize, &Dim)| chosen(at) && matches!(dim, Dim::Free(_));
+        let any = graph.inputs.iter().any(|i| i.dims.iter().enumerate().any(free));
+        let mut shapes = graph.input_shapes(None, &HashMap::new()).ok().filter(|_| any)?;
+        for (input, shape) in graph.inputs.iter().zip(&mut shapes) {
+            let sizes = input.dims.iter().enumerate().zip(shape).filter(|(dim, _)| free(*dim));
+            sizes.for_each(|(_, size)| *size = other);
+        }
+        Some(shapes)
+    };
+    let batch = with(|at| at == 0, OTHER_BATCH).map(|shapes| (shapes, "batches"));
+    let images = with(|at| at > 0, OTHER_SIZE).map(|shapes| (shapes, "images"));
+    batch.into_iter().chain(images).collect()
+}
+
+/// For each value, the axes whose size follows what the file leaves free.
+pub(super) fn following(graph: &Graph, channels: &Channels) -> Vec<Vec<bool>> {
+    let mut all: Vec<Vec<bool>> =
+        (0..graph.values.len()).map(|v| vec![false; channels.facts.shape(v).len()]).collect();
+    for (shapes, _) in other_sizes(graph) {
+        let Ok(facts) = Facts::infer(graph, &shapes) else { continue };
+        for (value, follows) in all.iter_mut().enumerate() {
+            let sizes = facts.shape(value).iter().zip(channels.facts.shape(value));
+            follows.iter_mut().zip(sizes).for_each(|(follows, (a, b))| *follows |= a != b);
+        }
+    }
+    all
+}
+
+/// Where the network takes batches and images of any size, the cut one must too: constants that were made of one
+/// size's shapes would show here.
+pub(super) fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
+    let after = Graph::skeleton(cut)?;
+    for (shapes, what) in other_sizes(graph) {
+        let outputs = |graph: &Graph| -> Result<Vec<Vec<usize>>> {
+            let facts = Facts::infer(graph, &shapes)?;
+            Ok(graph.outputs.iter().map(|&o| facts.shape(o).to_vec()).collect())
+        };
+        let Ok(expected) = outputs(graph) else { continue };
+        let got = outputs(&after);
+        if !matches!(&got, Ok(got) if *got == expected) {
+            return Err(Error::new(format!(
+                "the smaller network would take {what} of one size only: nothing is written"
+            ))
+            .file(&graph.path)
+            .expected(format!("outputs {expected:?} for inputs {shapes:?}"))
+            .got(got.map_or_else(|e| e.to_string(), |got| format!("{got:?}")))
+            .remedy("export the network with the size that you use, or --protect the layers before its Reshape"));
+        }
+    }
+    Ok(())
+}
+
+/// A batch unlike the usual one.
+const OTHER_BATCH: usize = 3;
+
+/// A size of free dimensions unlike the usual one, and as good for networks that halve it five times.
+const OTHER_SIZE: usize = 192;
