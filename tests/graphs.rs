@@ -27,6 +27,7 @@ use secateur::prune::{
 use secateur::stats::gather::weights_only;
 
 #[path = "common/builder.rs"]
+#[allow(dead_code)] // not every test builds everything
 mod builder;
 
 use builder::{Builder, int, ints, random};

@@ -3,6 +3,10 @@
 //! Every move is something that people's networks do; together they make graphs that nobody drew. The batch
 //! is symbolic, weights are random, BatchNormalization has statistics.
 
+#[path = "mixes.rs"]
+mod mixes;
+
+pub(crate) use mixes::Heads;
 use prost::Message as _;
 use secateur::onnx::proto::{
     AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
@@ -35,6 +39,8 @@ pub(crate) struct Builder {
     state: u64,
     count: usize,
     side: usize,
+    /// The operator set of the file.
+    pub(crate) opset: i64,
     /// Whether a channel of zeros stayed one all the way: no Sigmoid, no added constant.
     pub(crate) keeps_zero: bool,
     /// The last convolution's weights and bias: names, channels in and out.
@@ -91,6 +97,7 @@ impl Builder {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             count: 0,
             side,
+            opset: 18,
             keeps_zero: true,
             last: None,
         }
@@ -155,6 +162,19 @@ impl Builder {
             ..Default::default()
         });
         Value { name, shape: shape.to_vec() }
+    }
+
+    /// Adds a node with several outputs.
+    fn several(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>, outputs: &[String]) {
+        self.count += 1;
+        self.nodes.push(NodeProto {
+            op_type: Some(op.to_owned()),
+            name: Some(format!("{}{}", op.to_lowercase(), self.count)),
+            input: inputs.iter().map(|i| (*i).to_owned()).collect(),
+            output: outputs.to_vec(),
+            attribute,
+            ..Default::default()
+        });
     }
 
     /// A convolution with bias; "same" padding.
@@ -288,7 +308,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 30 {
+        let one = match choice % 34 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -309,17 +329,8 @@ impl Builder {
             13 if c >= 4 => {
                 let first = 1 + more % (c - 2);
                 let sizes = self.whole(&[first as i64, (c - first) as i64]);
-                self.count += 1;
-                let name = format!("split{}", self.count);
-                let outputs = [format!("{name}a"), format!("{name}b")];
-                self.nodes.push(NodeProto {
-                    op_type: Some("Split".to_owned()),
-                    name: Some(name),
-                    input: vec![x.name.clone(), sizes],
-                    output: outputs.to_vec(),
-                    attribute: vec![int("axis", 1)],
-                    ..Default::default()
-                });
+                let outputs = ["a", "b"].map(|part| format!("split{}{part}", self.count + 1));
+                self.several("Split", &[&x.name, &sizes], vec![int("axis", 1)], &outputs);
                 let [a, b] = outputs;
                 return vec![
                     Value { name: a, shape: vec![first, s, s] },
@@ -384,11 +395,14 @@ impl Builder {
                 let scale = if op == "PRelu" { self.floats(&[c, 1, 1], 0.3, 0.2) } else { scale };
                 self.same(op, &[&x.name, &scale], vec![], x)
             }
-            29 => {
-                let last = self.transpose(x, &[0, 2, 3, 1]);
-                let (scale, bias) = (self.floats(&[c], 1.0, 0.5), self.floats(&[c], 0.0, 0.3));
-                let y = self.same("LayerNormalization", &[&last.name, &scale, &bias], vec![], &last);
-                self.transpose(&y, &[0, 3, 1, 2])
+            29 => self.layer_norm(x),
+            30 if c % 2 == 0 => self.group_norm(x, 2),
+            31 if c % 3 == 0 => self.group_norm_exported(x, 3),
+            31 if c % 2 == 0 => self.group_norm_by_hand(x, 2),
+            32 if c % 2 == 0 => self.group_softmax(x, 2),
+            33 if s <= 8 => {
+                let form = [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed][more % 4];
+                self.attention(x, (2 + more % 3, 2), width, form)
             }
             _ => self.conv(x, width, 3, 1, 1),
         };
@@ -424,7 +438,7 @@ impl Builder {
         };
         let model = ModelProto {
             ir_version: Some(8),
-            opset_import: vec![OperatorSetIdProto { version: Some(18), ..Default::default() }],
+            opset_import: vec![OperatorSetIdProto { version: Some(self.opset), ..Default::default() }],
             graph: Some(graph),
             ..Default::default()
         };

@@ -1,0 +1,282 @@
+//! What mixes channels: whole slices go (groups, heads), or nothing, or, where asked for, channels one by one
+//! and the answer says so.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use secateur::compare::{Tolerance, compare};
+use secateur::exec::devices::Device;
+use secateur::exec::session::Session;
+use secateur::graph::Graph;
+use secateur::onnx::Model;
+use secateur::onnx::tensor::zero;
+use secateur::prune::{Channels, Cut, Pruned, rewrite, smaller};
+
+#[path = "common/builder.rs"]
+#[allow(dead_code)] // not every test builds everything
+mod builder;
+
+use builder::{Builder, Heads, Value};
+
+/// A network: its model, graph and channels.
+struct Net {
+    model: Model,
+    graph: Graph,
+    channels: Channels,
+}
+
+impl Net {
+    fn new(bytes: Vec<u8>, inexact: bool) -> Self {
+        let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
+        let graph = Graph::of(&model).unwrap();
+        let channels = Channels::dyed(&graph, inexact).unwrap();
+        Self { model, graph, channels }
+    }
+
+    /// The knots that channels of a node belong to, those that may go.
+    fn free(&self, node: &str) -> Vec<usize> {
+        let of = self.node(node);
+        let knots = self.channels.knots.iter().filter(|k| k.block.is_none());
+        knots.filter(|k| k.members.iter().any(|m| m.0 == of)).map(|k| k.id).collect()
+    }
+
+    fn node(&self, name: &str) -> usize {
+        self.graph.nodes.iter().position(|n| n.name == name).unwrap()
+    }
+
+    /// How many channels of a node each of its free knots has.
+    fn sizes(&self, node: &str) -> Vec<usize> {
+        let of = self.node(node);
+        let members = |&k: &usize| self.channels.knots[k].members.iter().filter(|m| m.0 == of).count();
+        self.free(node).iter().map(members).collect()
+    }
+
+    /// Why the channels of a node may not go: node and reason.
+    fn blocks(&self, node: &str) -> BTreeSet<(String, String)> {
+        let of = self.node(node);
+        let knots = self.channels.knots.iter().filter(|k| k.members.iter().any(|m| m.0 == of));
+        let block = |k: &secateur::prune::Knot| k.block.clone().map(|b| (b.node, b.reason));
+        knots.filter_map(block).collect()
+    }
+
+    fn cut(&self, knots: &[usize]) -> Pruned {
+        rewrite(&self.model, &self.graph, &self.channels, &knots.iter().copied().collect()).unwrap()
+    }
+
+    /// Removes the first and last free knots of a node, and proves it, also for batches.
+    fn proved(&self, node: &str) -> Pruned {
+        let free = self.free(node);
+        let pruned = self.cut(&[free[0], free[free.len() - 1]]);
+        let proof = pruned.prove(&Device::Cpu, &[]).unwrap();
+        assert!(proof.passed && proof.exact);
+        assert_eq!(differences(&pruned.model, &pruned.masked, 3), Ok(()));
+        pruned
+    }
+}
+
+/// Whether two networks give the same answers.
+fn differences(got: &Model, expected: &Model, batch: usize) -> Result<(), String> {
+    let run = |model: &Model| {
+        let mut session = Session::plain(&Graph::of(model).unwrap(), &Device::Cpu, Some(batch)).unwrap();
+        let len: usize = session.plan.inputs[0].shape.iter().product();
+        let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
+        session.run(&[&x]).unwrap()
+    };
+    for (got, expected) in run(got).iter().zip(&run(expected)) {
+        let verdict = compare(got, expected, Tolerance::NETWORK);
+        if !verdict.passed() {
+            return Err(verdict.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// A convolution, what is done with it, a convolution: the first one's name, and the network.
+fn between(seed: u64, width: usize, inexact: bool, f: impl Fn(&mut Builder, &Value) -> Value) -> (String, Net) {
+    between_at(18, seed, width, inexact, f)
+}
+
+fn between_at(
+    opset: i64,
+    seed: u64,
+    width: usize,
+    inexact: bool,
+    f: impl Fn(&mut Builder, &Value) -> Value,
+) -> (String, Net) {
+    let mut b = Builder::new(seed, 8);
+    b.opset = opset;
+    let x = b.input();
+    let first = b.conv(&x, width, 3, 1, 1);
+    let y = f(&mut b, &first);
+    let y = b.conv(&y, 4, 1, 1, 1);
+    (first.name, Net::new(b.finish(&[y], false).0, inexact))
+}
+
+#[test]
+fn group_norm_loses_whole_groups() {
+    type Form = fn(&mut Builder, &Value, usize) -> Value;
+    let forms: [(i64, Form); 4] = [
+        (18, Builder::group_norm),
+        (21, Builder::group_norm),
+        (18, Builder::group_norm_exported),
+        (18, Builder::group_norm_by_hand),
+    ];
+    for (at, (opset, form)) in forms.into_iter().enumerate() {
+        let (first, net) = between_at(opset, 21, 12, false, |b, x| form(b, x, 4));
+        assert_eq!(net.sizes(&first), [3; 4], "form {at}");
+        let pruned = net.proved(&first);
+        if at < 2 {
+            let node = pruned.model.graph().node.iter().find(|n| n.op_type() == "GroupNormalization").unwrap();
+            assert_eq!(node.attribute[0].i, Some(2), "two of four groups are left");
+        }
+        // One group is all channels.
+        let (first, net) = between_at(opset, 22, 6, false, |b, x| form(b, x, 1));
+        assert_eq!(net.sizes(&first), [0; 0], "form {at}");
+        let reasons = net.blocks(&first);
+        assert!(reasons.iter().any(|(_, why)| why.contains("over all channels")), "{reasons:?}");
+        // A group for each channel mixes nothing.
+        let (first, net) = between_at(opset, 23, 6, false, |b, x| form(b, x, 6));
+        assert_eq!(net.sizes(&first), [1; 6], "form {at}");
+        net.proved(&first);
+    }
+}
+
+#[test]
+fn softmax_in_groups_loses_whole_groups() {
+    let (first, net) = between(24, 12, false, |b, x| b.group_softmax(x, 4));
+    assert_eq!(net.sizes(&first), [3; 4]);
+    net.proved(&first);
+}
+
+#[test]
+fn attention_loses_whole_heads() {
+    for form in [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed] {
+        let (first, net) = between(25, 6, false, |b, x| b.attention(x, (4, 3), 5, form));
+        assert_eq!(net.sizes(&first), [1; 6], "what attention reads is free: {form:?}");
+        let makers: Vec<&str> = net
+            .channels
+            .dyer
+            .producers
+            .iter()
+            .map(|p| net.graph.nodes[p.node].name.as_str())
+            .filter(|name| name.starts_with("matmul"))
+            .collect();
+        let inside = &makers[..makers.len() - 1];
+        assert_eq!(inside.len(), if matches!(form, Heads::Fused | Heads::Split) { 1 } else { 3 });
+        for &maker in inside {
+            assert_eq!(net.sizes(maker), [9 / inside.len(); 4], "{form:?}");
+        }
+        let heads = net.free(inside[0]);
+        for &maker in inside {
+            assert_eq!(net.free(maker), heads, "queries, keys and values go together");
+        }
+        let small = net.proved(inside[0]).model;
+        let dims: Vec<&Vec<i64>> = small.graph().initializer.iter().map(|t| &t.dims).collect();
+        assert!(dims.contains(&&vec![1, 2, 64, 64]), "two heads' position biases are left");
+        assert!(dims.contains(&&vec![6, 5]), "the projection reads two heads");
+        if form == Heads::Normed {
+            assert!(dims.contains(&&vec![3]), "what normalises within a head stays");
+        }
+    }
+}
+
+#[test]
+fn a_product_lets_channels_of_one_factor_pass() {
+    let names = std::cell::RefCell::new(None);
+    for softmax in [true, false] {
+        let (first, net) = between(26, 6, false, |b, x| {
+            let (parts, y) = b.non_local(x, 5, softmax);
+            *names.borrow_mut() = Some(parts);
+            y
+        });
+        let [q, k, v] = names.take().unwrap();
+        assert_eq!(net.sizes(&first), [1; 6]);
+        assert_eq!(net.sizes(&v), [1; 5], "values pass one by one");
+        net.proved(&v);
+        for part in [q, k] {
+            let blocks = net.blocks(&part);
+            assert_eq!(net.sizes(&part), [0; 0]);
+            assert!(blocks.iter().all(|(_, why)| why.contains("multiplies")), "{blocks:?}");
+        }
+    }
+}
+
+#[test]
+fn layer_norm_over_all_channels_blocks_with_its_name() {
+    let (first, net) = between(27, 6, false, |b, x| b.layer_norm(x));
+    assert_eq!(net.sizes(&first), [0; 0]);
+    let node = net.graph.nodes.iter().find(|n| n.op_type == "LayerNormalization").unwrap();
+    let expected = (node.name.clone(), "normalises over all channels".to_owned());
+    assert_eq!(net.blocks(&first), BTreeSet::from([expected]));
+}
+
+/// The nodes of these operators.
+fn names(net: &Net, ops: &[&str]) -> Vec<String> {
+    let nodes = net.graph.nodes.iter().filter(|n| ops.contains(&n.op_type.as_str()));
+    nodes.map(|n| n.name.clone()).collect()
+}
+
+#[test]
+fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
+    type Form = (&'static [&'static str], fn(&mut Builder, &Value) -> Value);
+    let forms: [Form; 4] = [
+        (&["LayerNormalization"], |b, x| b.layer_norm(x)),
+        (&["ReduceMean", "ReduceMax"], |b, x| b.spatial_gate(x)),
+        (&["GroupNormalization"], |b, x| b.group_norm(x, 2)),
+        (&["InstanceNormalization"], |b, x| b.group_norm_exported(x, 2)),
+    ];
+    for (ops, form) in forms {
+        // A shortcut around what mixes, and something before it.
+        let (first, net) = between(28, 8, true, |b, x| {
+            let r = b.unary("Relu", x);
+            let y = form(b, &r);
+            b.node("Add", &[&y.name, &r.name], vec![], &r.shape)
+        });
+        let each = if ops[0].starts_with(['G', 'I']) { 2 } else { 1 };
+        assert_eq!(net.sizes(&first), vec![each; 8 / each], "{ops:?}");
+        let free = net.free(&first);
+        let pruned = net.cut(&free[1..3]);
+        let proof = pruned.prove(&Device::Cpu, &[]).unwrap();
+        assert!(proof.passed && !proof.exact, "{ops:?}: {proof:?}");
+        assert!(proof.difference.is_some_and(|d| d > 1e-4), "{ops:?}: {proof:?}");
+        let knots = free[1..3].iter().copied().collect();
+        assert_eq!(net.channels.inexact(&net.graph, &knots), names(&net, ops));
+        let cut = Cut::new((&net.graph, "0"), &net.channels, None, &knots, Default::default()).unwrap();
+        assert_eq!(cut.inexact, Some(names(&net, ops)));
+        // The same from the parts.
+        let parts = smaller(&net.model, &net.graph, &net.channels, &knots).unwrap();
+        assert_eq!(parts.prove(&net.model, &Device::Cpu, &[]).unwrap(), proof);
+    }
+}
+
+#[test]
+fn a_fault_before_the_mixing_is_found() {
+    let (first, net) = between(29, 8, true, |b, x| {
+        let y = b.layer_norm(x);
+        b.spatial_gate(&y)
+    });
+    let mut pruned = net.cut(&net.free(&first)[..2]);
+    pruned.prove(&Device::Cpu, &[]).unwrap();
+    let weight = net.graph.name(net.graph.nodes[net.node(&first)].inputs[1].unwrap()).to_owned();
+    let tensors = &mut pruned.model.graph_mut().initializer;
+    let tensor = tensors.iter_mut().find(|t| t.name() == weight).unwrap();
+    *tensor = zero(tensor, 0, &[true, false, false, false, false, false]).unwrap();
+    let error = pruned.prove(&Device::Cpu, &[]).unwrap_err();
+    assert!(error.message().contains("not equal"), "{error}");
+}
+
+#[test]
+fn a_cut_where_nothing_mixes_is_exact_with_an_inexact_dye_too() {
+    let (first, net) = between(30, 8, true, |b, x| b.batch_norm(x));
+    let knots: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
+    let cut = Cut::new((&net.graph, "0"), &net.channels, None, &knots, Default::default()).unwrap();
+    assert_eq!(cut.inexact, Some(vec![]));
+    assert!(net.cut(&net.free(&first)[..2]).prove(&Device::Cpu, &[]).unwrap().exact);
+    // Heads go whole in any case.
+    let (_, net) = between(31, 6, true, |b, x| b.attention(x, (4, 3), 5, Heads::Fused));
+    let maker = names(&net, &["MatMul"]).swap_remove(0);
+    assert_eq!(net.sizes(&maker), [9; 4]);
+    net.proved(&maker);
+}
