@@ -12,7 +12,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::onnx::tensor::zero;
-use secateur::prune::{Channels, Cut, Pruned, rewrite, smaller};
+use secateur::prune::{Answers, Channels, Cut, Judge, Pruned, rewrite, smaller};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
@@ -245,9 +245,12 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         assert_eq!(net.channels.inexact(&net.graph, &knots), names(&net, ops));
         let cut = Cut::new((&net.graph, "0"), &net.channels, None, &knots, Default::default()).unwrap();
         assert_eq!(cut.inexact, Some(names(&net, ops)));
-        // The same from the parts.
-        let parts = smaller(&net.model, &net.graph, &net.channels, &knots).unwrap();
-        assert_eq!(parts.prove(&net.model, &Device::Cpu, &[]).unwrap(), proof);
+        // The same by parts, as `prune` walks.
+        let judge = Judge::new(&net.model, &net.graph, &net.channels, &knots).unwrap();
+        let masked = || Graph::consume(judge.masked(&net.model).unwrap());
+        let answers = Answers::of(masked().unwrap(), &judge, &Device::Cpu, &[]).unwrap();
+        let small = smaller(&net.model, &net.graph, &net.channels, &knots).unwrap();
+        assert_eq!(answers.judge(&small, &Device::Cpu, &masked).unwrap(), proof);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::score::CRITERIA;
 use crate::prune::{
-    Budget, Channels, Criterion, Cut, Limits, Normalize, Scope, allocate, scores, smaller,
+    Answers, Budget, Channels, Criterion, Cut, Judge, Limits, Normalize, Scope, allocate, scores, smaller,
 };
 use crate::stats::gather::weights_only;
 use crate::stats::{LayerProfile, Profile};
@@ -298,33 +298,36 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
-    let mixed = channels.inexact(&graph, &removed);
-    let pruned = smaller(&model, &graph, &channels, &removed)?;
     let (macs, params) = channels.cost(&channels.lengths());
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
-    // The decoded weights are not needed for the proof, which decodes those of two networks.
-    drop((graph, channels));
     let images = data.as_ref().map(some_images).transpose()?.unwrap_or_default();
-    let bar = output.progress("proving", 1);
-    let proof = pruned.prove(&model, &device, &images);
+    let judge = Judge::new(&model, &graph, &channels, &removed)?;
+    // Each of what follows needs the weights of the network once or twice; nothing keeps them for the next.
+    drop((graph, channels));
+    let masked = || Graph::consume(judge.masked(&Model::load(&args.model)?)?);
+    let bar = output.progress("proving", 2);
+    let answers = Answers::of(Graph::consume(judge.masked(&model)?)?, &judge, &device, &images)?;
+    bar.inc(1);
+    let before = model.bytes;
+    // What is proved is what a reader of the file will get: encoded, and read back.
+    let small = cut_again(model, inexact, &removed, &args.output)?;
+    let proof = answers.judge(&small, &device, &masked);
     bar.finish_and_clear();
     let proof = proof?;
-    // What was proved is what a reader of the file will get: encode, read back, and only then write.
-    let back = Model::from_bytes(pruned.model.to_bytes(), &args.output)?;
-    let after = Channels::of(&Graph::skeleton(&back)?)?;
+    let after = Channels::of(&Graph::skeleton(&small)?)?;
     let (small_macs, small_params) = after.cost(&after.lengths());
-    drop((back, after));
+    drop(after);
+    small.save(&args.output)?;
+    drop(small);
     if let Some(path) = &args.masked {
-        let masked = Model { path: path.clone(), ..pruned.masked(&model)? };
+        let masked = Model { path: path.clone(), ..judge.masked(&Model::load(&args.model)?)? };
         masked.save(path)?;
     }
-    pruned.model.save(&args.output)?;
-    drop(pruned);
     let small = Model::load(&args.output)?;
     let accuracy = match &data {
         Some(data) => {
-            let (graph, small_graph) = (Graph::of(&model)?, Graph::of(&small)?);
+            let (graph, small_graph) = (Graph::consume(Model::load(&args.model)?)?, Graph::of(&small)?);
             let with = evaluate(&small_graph, Some(&graph), &device, data, args.batch, output)?;
             let before = match data.labels() {
                 Some(_) => evaluate(&graph, None, &device, data, args.batch, output)?.accuracy.top1(),
@@ -340,7 +343,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     for (what, before, after) in [
         ("MACs", macs, small_macs),
         ("parameters", params, small_params),
-        ("bytes", model.bytes, small.bytes),
+        ("bytes", before, small.bytes),
     ] {
         let share = 100.0 * after as f64 / before.max(1) as f64;
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
@@ -353,7 +356,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             after * 100.0
         ));
     }
-    tell_inexact(&mixed, output);
+    tell_inexact(&judge.inexact, output);
     output.line(format!(
         "{} of {} channels went ({} knots, {}, {}); proved on {} inputs{}, largest error {:.1e}",
         short(gone as u64),
@@ -374,12 +377,24 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let side = |p: u64, m: u64, b: u64| json!({ "params": p, "macs": m, "bytes": b });
     let top1: Value = top1.map_or(Value::Null, |(b, a)| json!({ "before": b, "after": a }));
     output.result(&json!({
-        "before": side(params, macs, model.bytes), "after": side(small_params, small_macs, small.bytes),
+        "before": side(params, macs, before), "after": side(small_params, small_macs, small.bytes),
         "removed_channels": gone, "total_channels": total, "knots_cut": removed.len(),
         "criterion": cut.criterion, "budget": cut.budget, "repair": args.repair, "proof": proof,
-        "inexact": mixed, "top1": top1, "agreement": agreement, "out": args.output,
+        "inexact": judge.inexact, "top1": top1, "agreement": agreement, "out": args.output,
     }));
     Ok(Answer::Yes)
+}
+
+/// The smaller model as a reader of its file at `path` will find it. The graph is made anew: it was let go while
+/// the masked original ran.
+fn cut_again(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
+    let graph = Graph::of(&model)?;
+    let channels = Channels::dyed(&graph, inexact)?;
+    let small = smaller(&model, &graph, &channels, removed)?;
+    drop((model, graph, channels));
+    let (bytes, external) = (small.to_bytes(), small.external.clone());
+    drop(small);
+    Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

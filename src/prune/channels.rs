@@ -294,10 +294,15 @@ impl Channels {
     /// The names of the nodes at which channels of the knots `removed` mix with channels that stay, in graph
     /// order: none, unless the dye was inexact.
     pub fn inexact(&self, graph: &Graph, removed: &BTreeSet<usize>) -> Vec<String> {
-        let roots: BTreeSet<Label> = removed.iter().map(|&k| self.knots[k].root).collect();
+        let roots = self.roots(removed);
         let mixes = |m: &&Mixing| !m.classes(&self.dyer.ties).is_disjoint(&roots);
         let mixings = self.dyer.mixings.iter().filter(mixes);
         mixings.map(|m| graph.nodes[m.node].name.clone()).collect()
+    }
+
+    /// The classes of knots.
+    pub fn roots(&self, knots: &BTreeSet<usize>) -> BTreeSet<Label> {
+        knots.iter().map(|&k| self.knots[k].root).collect()
     }
 
     /// Whether a label's class is among the removed roots.

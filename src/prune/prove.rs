@@ -5,11 +5,17 @@
 //! read there and behind them must agree. What comes out of them is another answer, which must be numbers, and
 //! whose distance from the masked original's is told.
 //!
-//! One network runs after the other, so that only one of them is in memory.
+//! Of a network with a tail, what the tail reads is compared, and that the tail is the same: same nodes, same
+//! constants. Its outputs are not compared. They are a function of what it reads, so that nothing is missing from
+//! the proof; but a choice (which of two boxes with nearly the same score stays) may fall the other way by the
+//! rounding of the last digit, and then nothing of it agrees though nothing is wrong.
+//!
+//! One network runs after the other, so that only one of them is in memory at a time.
 
 use serde::Serialize;
 
-use super::rewrite::{Claims, Pruned, Smaller};
+use super::judge::Judge;
+use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::dye::for_each_index;
 use crate::error::{Error, Result};
@@ -19,6 +25,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
+use crate::plan::Tail;
 use crate::tensor::show;
 
 /// What the proof found.
@@ -44,8 +51,8 @@ pub struct Proof {
 /// # Errors
 /// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
 pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: &[f32]) -> Result<Proof> {
-    let networks = Networks { masked: &|| Graph::of(masked), pruned: &|| Graph::of(pruned) };
-    proof(&networks, device, images, &Claims::default())
+    let judge = Judge::default();
+    Answers::of(Graph::of(masked)?, &judge, device, images)?.judge(pruned, device, &|| Graph::of(masked))
 }
 
 impl Pruned {
@@ -54,27 +61,26 @@ impl Pruned {
     /// # Errors
     /// As [`prove`].
     pub fn prove(&self, device: &Device, images: &[f32]) -> Result<Proof> {
-        let networks = Networks { masked: &|| Graph::of(&self.masked), pruned: &|| Graph::of(&self.model) };
-        proof(&networks, device, images, &self.claims)
+        let masked = || Graph::of(&self.masked);
+        Answers::of(masked()?, &self.judge, device, images)?.judge(&self.model, device, &masked)
     }
 }
 
-impl Smaller {
-    /// As [`Pruned::prove`], with the masked original made on the way and let go.
-    ///
-    /// # Errors
-    /// As [`prove`].
-    pub fn prove(&self, original: &Model, device: &Device, images: &[f32]) -> Result<Proof> {
-        let masked = || Graph::consume(self.masked(original)?);
-        let networks = Networks { masked: &masked, pruned: &|| Graph::of(&self.model) };
-        proof(&networks, device, images, &self.claims)
-    }
+/// The masked original's answers: what a cut is held against when that network is not in memory any more.
+pub struct Answers<'a> {
+    judge: &'a Judge,
+    ports: Vec<Port>,
+    /// The inputs of each run, and the outputs.
+    rounds: Vec<Vec<Vec<f32>>>,
+    expected: Vec<Vec<Vec<f32>>>,
+    /// What runs on the host behind it.
+    tail: Option<Tail>,
 }
 
-/// How to make the two networks; each is made when it is run.
-struct Networks<'a> {
-    masked: &'a dyn Fn() -> Result<Graph>,
-    pruned: &'a dyn Fn() -> Result<Graph>,
+impl std::fmt::Debug for Answers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answers").field("rounds", &self.rounds.len()).finish_non_exhaustive()
+    }
 }
 
 /// The inputs of each run: made up ones, then the images one by one.
@@ -94,45 +100,52 @@ struct Port {
     name: String,
     shape: Vec<usize>,
     exact: bool,
+    /// Whether it is no output.
+    tapped: bool,
 }
 
-/// The outputs of a network and of `taps` in each round.
+/// What a network gave: the ports of its outputs and taps, their values in each round, and what follows on the host.
+type Given = (Vec<Port>, Vec<Vec<Vec<f32>>>, Option<Tail>);
+
+/// Runs a network with `taps` in each round.
 fn run(
     graph: &Graph,
     taps: Vec<ValueId>,
-    (device, claims): (&Device, &Claims),
+    (device, judge): (&Device, &Judge),
     rounds: &[Vec<Vec<f32>>],
-) -> Result<(Vec<Port>, Vec<Vec<Vec<f32>>>)> {
-    let wanted = Wanted { batch: Some(1), taps, ..Wanted::default() };
+) -> Result<Given> {
+    let wanted = Wanted { batch: Some(1), taps: taps.clone(), ..Wanted::default() };
     let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
-    let behind = behind(graph, claims);
+    let behind = behind(graph, judge);
     let port = |p: &crate::plan::Port| Port {
         name: p.name.clone(),
         shape: p.shape.clone(),
         exact: graph.value(&p.name).is_none_or(|v| !behind[v]),
+        tapped: graph.value(&p.name).is_some_and(|v| taps.contains(&v)),
     };
     let ports = session.plan.outputs.iter().map(port).collect();
     let one = |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    Ok((ports, rounds.iter().map(one).collect::<Result<_>>()?))
+    let values = rounds.iter().map(one).collect::<Result<_>>()?;
+    Ok((ports, values, session.plan.tail))
 }
 
 /// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
-fn edge(graph: &Graph, claims: &Claims) -> Result<Vec<ValueId>> {
-    if claims.inexact.is_empty() {
+fn edge(graph: &Graph, judge: &Judge) -> Result<Vec<ValueId>> {
+    if judge.inexact.is_empty() {
         return Ok(vec![]);
     }
-    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, claims));
-    let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, claims, &behind));
+    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, judge));
+    let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, judge, &behind));
     let number = |v: ValueId| facts.get(v).is_some_and(|f| f.value.is_none() && f.dtype.is_float());
     let made = |v: ValueId| graph.values[v].producer.is_some();
     Ok((0..graph.values.len()).filter(|&v| !behind[v] && made(v) && number(v) && read(v)).collect())
 }
 
 /// Which values come after a node at which removed channels mix.
-fn behind(graph: &Graph, claims: &Claims) -> Vec<bool> {
+fn behind(graph: &Graph, judge: &Judge) -> Vec<bool> {
     let mut behind = vec![false; graph.values.len()];
     for node in 0..graph.nodes.len() {
-        if mixes(graph, node, claims, &behind) {
+        if mixes(graph, node, judge, &behind) {
             graph.nodes[node].outputs.iter().flatten().for_each(|&v| behind[v] = true);
         }
     }
@@ -140,67 +153,105 @@ fn behind(graph: &Graph, claims: &Claims) -> Vec<bool> {
 }
 
 /// Whether a node is one at which removed channels mix, or reads what comes after one.
-fn mixes(graph: &Graph, node: usize, claims: &Claims, behind: &[bool]) -> bool {
+fn mixes(graph: &Graph, node: usize, judge: &Judge, behind: &[bool]) -> bool {
     let node = &graph.nodes[node];
-    claims.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
+    judge.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
 }
 
-fn proof(networks: &Networks, device: &Device, images: &[f32], claims: &Claims) -> Result<Proof> {
-    let masked = (networks.masked)()?;
-    let rounds = rounds(&masked, images)?;
-    let taps = edge(&masked, claims)?;
-    let names: Vec<String> = taps.iter().map(|&v| masked.name(v).to_owned()).collect();
-    let (ports, expected) = run(&masked, taps, (device, claims), &rounds)?;
-    let path = masked.path.clone();
-    drop(masked);
-    for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
-        if values.iter().any(|v| v.is_nan()) {
-            return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
-                .file(&path)
-                .node(&port.name)
-                .expected("numbers")
-                .got("NaN, from the original without the channels")
-                .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
-        }
-    }
-    let pruned = (networks.pruned)()?;
-    let tap = |name: &String| {
-        let lacks = || Error::new(format!("the smaller network lacks the value \"{name}\": nothing is written"));
-        pruned.value(name).ok_or_else(|| lacks().file(&path))
-    };
-    let taps = names.iter().map(tap).collect::<Result<Vec<_>>>()?;
-    let (_, got) = run(&pruned, taps, (device, claims), &rounds)?;
-    let mut proof = Proof {
-        inputs: rounds.len(),
-        max_abs_err: 0.0,
-        max_rel_err: 0.0,
-        passed: true,
-        exact: claims.inexact.is_empty(),
-        difference: None,
-    };
-    for (round, (expected, got)) in expected.iter().zip(&got).enumerate() {
-        for ((port, expected), got) in ports.iter().zip(expected).zip(got) {
-            let expected = kept(expected, port, claims)?;
-            let verdict = compare(got, &expected, Tolerance::NETWORK);
-            if port.exact {
-                proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
-                proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
-                if !verdict.passed() {
-                    let first = first_difference(networks, (device, claims), &rounds[round])?;
-                    return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
-                }
-            } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
-                return Err(Error::new("the smaller network's answers are no answers: nothing is written")
+impl<'a> Answers<'a> {
+    /// Runs the masked original on made up inputs and on `images`, one after the other.
+    ///
+    /// # Errors
+    /// A network that does not run, or whose own answers are NaN.
+    pub fn of(masked: Graph, judge: &'a Judge, device: &Device, images: &[f32]) -> Result<Self> {
+        let rounds = rounds(&masked, images)?;
+        let (ports, expected, tail) = run(&masked, edge(&masked, judge)?, (device, judge), &rounds)?;
+        for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
+            if values.iter().any(|v| v.is_nan()) {
+                return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
+                    .file(&masked.path)
                     .node(&port.name)
-                    .expected(format!("{} finite numbers", expected.len()))
-                    .got(verdict.to_string())
-                    .remedy("cut less, or without --inexact"));
-            } else {
-                proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
+                    .expected("numbers")
+                    .got("NaN, from the original without the channels")
+                    .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
             }
         }
+        Ok(Self { judge, ports, rounds, expected, tail })
     }
-    Ok(proof)
+
+    /// Runs the smaller network and holds it against the answers. Where they differ, `masked` makes the masked
+    /// original anew, to find the first value that does.
+    ///
+    /// # Errors
+    /// A mismatch, naming the first value that differs; a network that does not run.
+    pub fn judge(
+        &self,
+        pruned: &Model,
+        device: &Device,
+        masked: &dyn Fn() -> Result<Graph>,
+    ) -> Result<Proof> {
+        let graph = Graph::of(pruned)?;
+        let tap = |port: &Port| {
+            graph.value(&port.name).ok_or_else(|| {
+                Error::new("the smaller network lacks a value: nothing is written").file(&pruned.path).node(&port.name)
+            })
+        };
+        let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
+        let (ports, got, tail) = run(&graph, taps, (device, self.judge), &self.rounds)?;
+        self.same_tail(&ports, tail.as_ref()).map_err(|e| e.file(&pruned.path))?;
+        let mut proof = Proof {
+            inputs: self.rounds.len(),
+            max_abs_err: 0.0,
+            max_rel_err: 0.0,
+            passed: true,
+            exact: self.judge.inexact.is_empty(),
+            difference: None,
+        };
+        for (inputs, (expected, got)) in self.rounds.iter().zip(self.expected.iter().zip(&got)) {
+            for ((port, expected), got) in self.ports.iter().zip(expected).zip(got) {
+                let expected = kept(expected, port, self.judge)?;
+                let verdict = compare(got, &expected, Tolerance::NETWORK);
+                if port.exact {
+                    proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
+                    proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
+                    if !verdict.passed() {
+                        let first = first_difference((&masked()?, &graph), (device, self.judge), inputs)?;
+                        return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
+                    }
+                } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
+                    return Err(Error::new("the smaller network's answers are no answers: nothing is written")
+                        .node(&port.name)
+                        .expected(format!("{} finite numbers", expected.len()))
+                        .got(verdict.to_string())
+                        .remedy("cut less, or without --inexact"));
+                } else {
+                    proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
+                }
+            }
+        }
+        Ok(proof)
+    }
+
+    /// Both networks compute the same on the host, from the same values.
+    fn same_tail(&self, ports: &[Port], tail: Option<&Tail>) -> Result<()> {
+        let reads = |ports: &[Port]| -> Vec<(String, Vec<usize>)> {
+            let own = ports.iter().filter(|p| !p.tapped);
+            own.map(|port| (port.name.clone(), port.shape.clone())).collect()
+        };
+        let node = match (&self.tail, tail) {
+            (Some(a), Some(b)) => a.difference(b).or_else(|| b.difference(a)).map(str::to_owned),
+            (None, None) => None,
+            (one, other) => one.iter().chain(other).flat_map(|t| &t.nodes).map(|n| n.name.clone()).next(),
+        };
+        if node.is_none() && reads(&self.ports) == reads(ports) {
+            return Ok(());
+        }
+        Err(Error::new("the smaller network's outputs are not those of the original: nothing is written")
+            .node(node.unwrap_or_default())
+            .expected(format!("{:?}", reads(&self.ports)))
+            .got(format!("{:?}", reads(ports)))
+            .remedy("this is a fault of this program: please report it with the model"))
+    }
 }
 
 fn unequal(node: String, verdict: &Verdict) -> Error {
@@ -212,8 +263,8 @@ fn unequal(node: String, verdict: &Verdict) -> Error {
 }
 
 /// The elements of a value whose indices stay.
-fn kept(values: &[f32], port: &Port, claims: &Claims) -> Result<Vec<f32>> {
-    let Some(kept) = claims.kept.get(&port.name) else { return Ok(values.to_vec()) };
+fn kept(values: &[f32], port: &Port, judge: &Judge) -> Result<Vec<f32>> {
+    let Some(kept) = judge.kept.get(&port.name) else { return Ok(values.to_vec()) };
     let fits = |kept: &Kept| {
         let sizes = kept.iter().zip(&port.shape);
         kept.len() == port.shape.len() && sizes.clone().all(|(k, &n)| k.as_ref().is_none_or(|k| k.len() == n))
@@ -233,13 +284,12 @@ fn kept(values: &[f32], port: &Port, claims: &Claims) -> Result<Vec<f32>> {
 
 /// The first value of unchanged shape that must agree, and does not.
 fn first_difference(
-    networks: &Networks,
-    (device, claims): (&Device, &Claims),
+    (masked, pruned): (&Graph, &Graph),
+    (device, judge): (&Device, &Judge),
     inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
-    let (masked, pruned) = ((networks.masked)()?, (networks.pruned)()?);
-    let (fa, fb) = (Facts::at_own_size(&masked)?, Facts::at_own_size(&pruned)?);
-    let behind = behind(&masked, claims);
+    let (fa, fb) = (Facts::at_own_size(masked)?, Facts::at_own_size(pruned)?);
+    let behind = behind(masked, judge);
     let mut taps = (Vec::new(), Vec::new());
     for a in masked.nodes.iter().flat_map(|n| n.outputs.iter().flatten().copied()) {
         let Some(b) = pruned.value(masked.name(a)).filter(|_| !behind[a]) else { continue };
@@ -255,7 +305,7 @@ fn first_difference(
         let wanted = Wanted { batch: Some(1), taps, outputs: false, ..Wanted::default() };
         Session::new(graph, device, &wanted, &|_| vec![])?.run_steps(&inputs)
     };
-    let (a, b) = (run(&masked, taps.0)?, run(&pruned, taps.1)?);
+    let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);
     let differs = |(a, b): (&Vec<f32>, &Vec<f32>)| !compare(b, a, Tolerance::NETWORK).passed();
     Ok(a.iter().zip(&b).position(differs).map(|i| names[i].clone()))
 }

@@ -1,11 +1,11 @@
 //! The smaller model: the original message, edited.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::channels::Channels;
 use super::dead::{Legacies, legacies};
 use super::editor::Editor;
-use super::mask::Mask;
+use super::judge::Judge;
 use super::sizes::{fits_other_sizes, following};
 use crate::dye::Label;
 use crate::error::{Error, Result};
@@ -25,36 +25,8 @@ pub struct Pruned {
     pub model: Model,
     /// The original whose readers of these channels are zero.
     pub masked: Model,
-    /// What has to be known to prove the one by the other.
-    pub(super) claims: Claims,
-}
-
-/// The smaller model of a cut, and how it is to be judged.
-#[derive(Clone, Debug)]
-pub struct Smaller {
-    /// Without the channels.
-    pub model: Model,
-    mask: Mask,
-    pub(super) claims: Claims,
-}
-
-/// In what the two models of a cut agree.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Claims {
-    /// The nodes at which removed channels mix with others: what comes after them is another answer.
-    pub(super) inexact: Vec<String>,
-    /// The values that shrink, and their indices that stay.
-    pub(super) kept: HashMap<String, Kept>,
-}
-
-impl Smaller {
-    /// The original whose readers of the removed channels are zero.
-    ///
-    /// # Errors
-    /// Another model than the one that was cut.
-    pub fn masked(&self, original: &Model) -> Result<Model> {
-        self.mask.apply(original)
-    }
+    /// How the one is judged by the other.
+    pub judge: Judge,
 }
 
 /// How many nodes may need their computed shapes replaced by constants.
@@ -70,12 +42,12 @@ pub fn rewrite(
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
-    let smaller = smaller(model, graph, channels, removed)?;
-    let masked = smaller.masked(model)?;
-    Ok(Pruned { model: smaller.model, masked, claims: smaller.claims })
+    let judge = Judge::new(model, graph, channels, removed)?;
+    let masked = judge.masked(model)?;
+    Ok(Pruned { model: smaller(model, graph, channels, removed)?, masked, judge })
 }
 
-/// Removes knots from a model; the masked original is not made yet.
+/// The model without the channels of these knots.
 ///
 /// # Errors
 /// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
@@ -84,31 +56,16 @@ pub fn smaller(
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
-) -> Result<Smaller> {
+) -> Result<Model> {
     if removed.is_empty() {
-        return Ok(Smaller { model: model.clone(), mask: Mask::default(), claims: Claims::default() });
+        return Ok(model.clone());
     }
     // Positions in the graph are those of the flat model.
     let flat = flatten(model)?;
     let model = &*flat;
-    let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
-    let gone = |label: Label| channels.is_removed(label, &roots);
+    let roots = channels.roots(removed);
     let kept = kept_indices(graph, channels, &roots)?;
-    let legacies = legacies(graph, channels, &gone);
-    let biases = |(&node, legacy): (&NodeId, &Vec<f64>)| {
-        (graph.nodes[node].position, 2, bias(graph, channels, node, legacy))
-    };
-    let mask = Mask::new(model, graph, channels, &gone, legacies.iter().map(biases).collect())?;
-    let shrinks = |kept: &Kept| kept.iter().any(Option::is_some);
-    let claims = Claims {
-        inexact: channels.inexact(graph, removed),
-        kept: kept
-            .iter()
-            .enumerate()
-            .filter(|(_, kept)| shrinks(kept))
-            .map(|(value, kept)| (graph.name(value).to_owned(), kept.clone()))
-            .collect(),
-    };
+    let legacies = legacies(graph, channels, &|label| channels.is_removed(label, &roots));
     let following = following(graph, channels);
     let mut explicit: HashSet<String> = HashSet::new();
     loop {
@@ -116,7 +73,7 @@ pub fn smaller(
         match misfit(&cut, graph, channels, &kept)? {
             None => {
                 fits_other_sizes(&cut, graph)?;
-                return Ok(Smaller { model: cut, mask, claims });
+                return Ok(cut);
             }
             Some((node, error)) => {
                 if explicit.len() >= MOST_EXPLICIT || !explicit.insert(node.clone()) {
@@ -128,7 +85,7 @@ pub fn smaller(
 }
 
 /// For each value, the indices that stay.
-fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
+pub(super) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
     let gone = |label: Label| channels.is_removed(label, roots);
     let mut all: Vec<Kept> =
         (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
@@ -171,7 +128,7 @@ pub(super) fn message(model: &Model, graph: &Graph, channels: &Channels, value: 
 }
 
 /// The bias of a reader with what dead channels leave to it.
-fn bias(graph: &Graph, channels: &Channels, node: NodeId, legacy: &[f64]) -> Tensor {
+pub(super) fn bias(graph: &Graph, channels: &Channels, node: NodeId, legacy: &[f64]) -> Tensor {
     let inputs = channels.facts.inputs(graph, node);
     let old = inputs.optional(2).and_then(|f| f.value.as_ref());
     let dtype = old.or(inputs.optional(1).and_then(|f| f.value.as_ref())).map_or(DType::F32, |t| t.dtype);
@@ -319,8 +276,7 @@ pub fn kept_weights(
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<BTreeMap<String, Vec<Option<Vec<usize>>>>> {
-    let roots: BTreeSet<Label> = removed.iter().map(|&k| channels.knots[k].root).collect();
-    let kept = kept_indices(graph, channels, &roots)?;
+    let kept = kept_indices(graph, channels, &channels.roots(removed))?;
     let indices = |mask: Vec<bool>| mask.iter().enumerate().filter(|(_, k)| **k).map(|(i, _)| i).collect();
     let axes = |kept: Kept| kept.into_iter().map(|mask| mask.map(indices)).collect();
     let constants = constants(graph, channels, &kept).into_iter();
