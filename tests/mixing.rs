@@ -94,7 +94,12 @@ fn differences(got: &Model, expected: &Model, batch: usize) -> Result<(), String
 }
 
 /// A convolution, what is done with it, a convolution: the first one's name, and the network.
-fn between(seed: u64, width: usize, inexact: bool, f: impl Fn(&mut Builder, &Value) -> Value) -> (String, Net) {
+fn between(
+    seed: u64,
+    width: usize,
+    inexact: bool,
+    f: impl Fn(&mut Builder, &Value) -> Value,
+) -> (String, Net) {
     between_at(18, seed, width, inexact, f)
 }
 
@@ -128,7 +133,8 @@ fn group_norm_loses_whole_groups() {
         assert_eq!(net.sizes(&first), [3; 4], "form {at}");
         let pruned = net.proved(&first);
         if at < 2 {
-            let node = pruned.model.graph().node.iter().find(|n| n.op_type() == "GroupNormalization").unwrap();
+            let node =
+                pruned.model.graph().node.iter().find(|n| n.op_type() == "GroupNormalization").unwrap();
             assert_eq!(node.attribute[0].i, Some(2), "two of four groups are left");
         }
         // One group is all channels.

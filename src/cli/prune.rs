@@ -340,11 +340,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let top1 = accuracy.as_ref().and_then(|(before, with)| Some((((*before)?), with.accuracy.top1()?)));
     let agreement = accuracy.as_ref().and_then(|(_, with)| with.agreement.as_ref()?.agreement());
     output.line(format!("{:<12} {:>14} {:>14} {:>8}", "", "before", "after", "kept"));
-    for (what, before, after) in [
-        ("MACs", macs, small_macs),
-        ("parameters", params, small_params),
-        ("bytes", before, small.bytes),
-    ] {
+    for (what, before, after) in
+        [("MACs", macs, small_macs), ("parameters", params, small_params), ("bytes", before, small.bytes)]
+    {
         let share = 100.0 * after as f64 / before.max(1) as f64;
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
     }

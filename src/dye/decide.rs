@@ -94,13 +94,7 @@ impl Dyer {
 
     /// Says that an axis of a constant is indexed by `labels`. One that several nodes read is cut once: their
     /// labels are tied.
-    pub(super) fn cut_along(
-        &mut self,
-        constant: (usize, usize),
-        labels: &[Label],
-        role: Role,
-        node: &str,
-    ) {
+    pub(super) fn cut_along(&mut self, constant: (usize, usize), labels: &[Label], role: Role, node: &str) {
         match self.cuts.get(&constant).map(|cut| cut.labels.clone()) {
             Some(there) => {
                 for (&a, &b) in there.iter().zip(labels) {

@@ -168,8 +168,11 @@ impl Flow<'_> {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
         if beside.varying().len() < 2 {
             // Nothing is left to choose: what shares the constant should know now.
-            let labels: Vec<Label> =
-                beside.slices(along).iter().map(|s| if beside.varies(along) { s[0] } else { FROZEN }).collect();
+            let labels: Vec<Label> = beside
+                .slices(along)
+                .iter()
+                .map(|s| if beside.varies(along) { s[0] } else { FROZEN })
+                .collect();
             return self.cut(i, axis, &labels, Role::Passenger);
         }
         let (node, beside) = (self.node.1.to_owned(), beside.clone());

@@ -175,7 +175,6 @@ pub(crate) fn for_each_index(shape: &[usize], mut f: impl FnMut(&[usize])) {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

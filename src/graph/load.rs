@@ -41,7 +41,8 @@ impl Graph {
                 let tensor = std::mem::take(tensor);
                 decode(&tensor)
             };
-            let decoded = flat.graph_mut().initializer.iter_mut().map(|t| Ok((t.name().to_owned(), empty(t)?)));
+            let decoded =
+                flat.graph_mut().initializer.iter_mut().map(|t| Ok((t.name().to_owned(), empty(t)?)));
             let decoded = decoded.collect::<Result<Vec<_>>>()?;
             Self::with(&flat, decoded)
         };

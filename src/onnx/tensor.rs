@@ -347,9 +347,11 @@ struct Keep<'a> {
 impl Edit for Keep<'_> {
     fn apply<T: Clone + Default>(&self, units: &[T], per: usize) -> Vec<T> {
         // No more than needed: the largest tensor of a network may be most of it.
-        let left = self.dims.iter().zip(self.masks).map(|(&d, mask)| {
-            mask.as_ref().map_or(d, |mask| mask.iter().filter(|&&kept| kept).count())
-        });
+        let left = self
+            .dims
+            .iter()
+            .zip(self.masks)
+            .map(|(&d, mask)| mask.as_ref().map_or(d, |mask| mask.iter().filter(|&&kept| kept).count()));
         let mut kept = Vec::with_capacity(left.product::<usize>() * per);
         selected(self.dims, self.masks, 0, &mut |run| {
             kept.extend_from_slice(&units[run.start * per..run.end * per]);

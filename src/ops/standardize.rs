@@ -161,7 +161,8 @@ impl Operator for Group {
         }
         match groups.first() {
             Some(first) if groups.iter().any(|n| n != first) => {
-                Err(Error::new("the groups of a normalization would differ in size").got(format!("{groups:?}")))
+                Err(Error::new("the groups of a normalization would differ in size")
+                    .got(format!("{groups:?}")))
             }
             _ => Ok(()),
         }

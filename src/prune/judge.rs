@@ -64,7 +64,8 @@ impl Judge {
         }
         changed.dedup();
         let computed = changed.iter().copied().filter(|&v| graph.values[v].constant.is_none());
-        for value in bystanders(graph, channels, changed.iter(), &HashSet::new()).into_iter().chain(computed) {
+        for value in bystanders(graph, channels, changed.iter(), &HashSet::new()).into_iter().chain(computed)
+        {
             judge.computed.insert(graph.name(value).to_owned(), message(&flat, graph, channels, value)?);
         }
         Ok(judge)
@@ -83,7 +84,8 @@ impl Judge {
         for (name, axis, zeros) in &self.zeros {
             let own = masked.graph().initializer.iter().find(|t| t.name() == name);
             let before = changed.get(name).or(own);
-            let lacks = || Error::new(format!("the constant \"{name}\" is not in the model")).file(&original.path);
+            let lacks =
+                || Error::new(format!("the constant \"{name}\" is not in the model")).file(&original.path);
             let after = zero(before.ok_or_else(lacks)?, *axis, zeros)?;
             changed.insert(name.clone(), after);
         }

@@ -193,7 +193,9 @@ impl<'a> Answers<'a> {
         let graph = Graph::of(pruned)?;
         let tap = |port: &Port| {
             graph.value(&port.name).ok_or_else(|| {
-                Error::new("the smaller network lacks a value: nothing is written").file(&pruned.path).node(&port.name)
+                Error::new("the smaller network lacks a value: nothing is written")
+                    .file(&pruned.path)
+                    .node(&port.name)
             })
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
@@ -219,11 +221,13 @@ impl<'a> Answers<'a> {
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
                     }
                 } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
-                    return Err(Error::new("the smaller network's answers are no answers: nothing is written")
-                        .node(&port.name)
-                        .expected(format!("{} finite numbers", expected.len()))
-                        .got(verdict.to_string())
-                        .remedy("cut less, or without --inexact"));
+                    return Err(Error::new(
+                        "the smaller network's answers are no answers: nothing is written",
+                    )
+                    .node(&port.name)
+                    .expected(format!("{} finite numbers", expected.len()))
+                    .got(verdict.to_string())
+                    .remedy("cut less, or without --inexact"));
                 } else {
                     proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
                 }

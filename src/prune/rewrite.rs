@@ -117,7 +117,12 @@ pub(super) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<
 }
 
 /// The constant as a message: the file's own where it is an initializer.
-pub(super) fn message(model: &Model, graph: &Graph, channels: &Channels, value: ValueId) -> Result<TensorProto> {
+pub(super) fn message(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    value: ValueId,
+) -> Result<TensorProto> {
     let name = graph.name(value);
     let own = model.proto.graph.iter().flat_map(|g| &g.initializer).find(|t| t.name() == name);
     if let Some(own) = own {

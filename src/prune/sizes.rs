@@ -57,7 +57,9 @@ pub(super) fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
             .file(&graph.path)
             .expected(format!("outputs {expected:?} for inputs {shapes:?}"))
             .got(got.map_or_else(|e| e.to_string(), |got| format!("{got:?}")))
-            .remedy("export the network with the size that you use, or --protect the layers before its Reshape"));
+            .remedy(
+                "export the network with the size that you use, or --protect the layers before its Reshape",
+            ));
         }
     }
     Ok(())
