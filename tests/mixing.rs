@@ -129,13 +129,14 @@ fn group_norm_loses_whole_groups() {
         (18, Builder::group_norm_by_hand),
     ];
     for (at, (opset, form)) in forms.into_iter().enumerate() {
-        let (first, net) = between_at(opset, 21, 12, false, |b, x| form(b, x, 4));
-        assert_eq!(net.sizes(&first), [3; 4], "form {at}");
+        // Fewer groups than channels in each: without the mixing, all groups would rather shrink alike.
+        let (first, net) = between_at(opset, 21, 12, false, |b, x| form(b, x, 3));
+        assert_eq!(net.sizes(&first), [4; 3], "form {at}");
         let pruned = net.proved(&first);
         if at < 2 {
             let node =
                 pruned.model.graph().node.iter().find(|n| n.op_type() == "GroupNormalization").unwrap();
-            assert_eq!(node.attribute[0].i, Some(2), "two of four groups are left");
+            assert_eq!(node.attribute[0].i, Some(1), "one of three groups is left");
         }
         // One group is all channels.
         let (first, net) = between_at(opset, 22, 6, false, |b, x| form(b, x, 1));
@@ -151,15 +152,15 @@ fn group_norm_loses_whole_groups() {
 
 #[test]
 fn softmax_in_groups_loses_whole_groups() {
-    let (first, net) = between(24, 12, false, |b, x| b.group_softmax(x, 4));
-    assert_eq!(net.sizes(&first), [3; 4]);
+    let (first, net) = between(24, 12, false, |b, x| b.group_softmax(x, 3));
+    assert_eq!(net.sizes(&first), [4; 3]);
     net.proved(&first);
 }
 
 #[test]
 fn attention_loses_whole_heads() {
     for form in [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed] {
-        let (first, net) = between(25, 6, false, |b, x| b.attention(x, (4, 3), 5, form));
+        let (first, net) = between(25, 6, false, |b, x| b.attention(x, (3, 7), 5, form));
         assert_eq!(net.sizes(&first), [1; 6], "what attention reads is free: {form:?}");
         let makers: Vec<&str> = net
             .channels
@@ -172,7 +173,7 @@ fn attention_loses_whole_heads() {
         let inside = &makers[..makers.len() - 1];
         assert_eq!(inside.len(), if matches!(form, Heads::Fused | Heads::Split) { 1 } else { 3 });
         for &maker in inside {
-            assert_eq!(net.sizes(maker), [9 / inside.len(); 4], "{form:?}");
+            assert_eq!(net.sizes(maker), [21 / inside.len(); 3], "{form:?}");
         }
         let heads = net.free(inside[0]);
         for &maker in inside {
@@ -180,10 +181,10 @@ fn attention_loses_whole_heads() {
         }
         let small = net.proved(inside[0]).model;
         let dims: Vec<&Vec<i64>> = small.graph().initializer.iter().map(|t| &t.dims).collect();
-        assert!(dims.contains(&&vec![1, 2, 64, 64]), "two heads' position biases are left");
-        assert!(dims.contains(&&vec![6, 5]), "the projection reads two heads");
+        assert!(dims.contains(&&vec![1, 1, 64, 64]), "one head's position bias is left");
+        assert!(dims.contains(&&vec![7, 5]), "the projection reads one head");
         if form == Heads::Normed {
-            assert!(dims.contains(&&vec![3]), "what normalises within a head stays");
+            assert!(dims.contains(&&vec![7]), "what normalises within a head stays");
         }
     }
 }
