@@ -82,7 +82,7 @@ fn differences(got: &Model, expected: &Model, batch: usize) -> Result<(), String
         let mut session = Session::plain(&Graph::of(model).unwrap(), &Device::Cpu, Some(batch)).unwrap();
         let len: usize = session.plan.inputs[0].shape.iter().product();
         let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
-        session.run(&[&x]).unwrap()
+        session.run_steps(&[&x]).unwrap()
     };
     for (got, expected) in run(got).iter().zip(&run(expected)) {
         let verdict = compare(got, expected, Tolerance::NETWORK);
@@ -212,7 +212,7 @@ fn a_product_lets_channels_of_one_factor_pass() {
 
 #[test]
 fn layer_norm_over_all_channels_blocks_with_its_name() {
-    let (first, net) = between(27, 6, false, |b, x| b.layer_norm(x));
+    let (first, net) = between(27, 6, false, Builder::layer_norm);
     assert_eq!(net.sizes(&first), [0; 0]);
     let node = net.graph.nodes.iter().find(|n| n.op_type == "LayerNormalization").unwrap();
     let expected = (node.name.clone(), "normalises over all channels".to_owned());
@@ -279,7 +279,7 @@ fn a_fault_before_the_mixing_is_found() {
 
 #[test]
 fn a_cut_where_nothing_mixes_is_exact_with_an_inexact_dye_too() {
-    let (first, net) = between(30, 8, true, |b, x| b.batch_norm(x));
+    let (first, net) = between(30, 8, true, Builder::batch_norm);
     let knots: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
     let cut = Cut::new((&net.graph, "0"), &net.channels, None, &knots, Default::default()).unwrap();
     assert_eq!(cut.inexact, Some(vec![]));

@@ -124,7 +124,8 @@ fn run(
         tapped: graph.value(&p.name).is_some_and(|v| taps.contains(&v)),
     };
     let ports = session.plan.outputs.iter().map(port).collect();
-    let one = |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let one =
+        |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let values = rounds.iter().map(one).collect::<Result<_>>()?;
     Ok((ports, values, session.plan.tail))
 }

@@ -27,7 +27,7 @@ STEP = 0.05
 # for the ones that cannot be cut that far. Refusing more than today is a step back.
 CUT_AT_LEAST = 70
 FIELDS = {"before", "after", "removed_channels", "total_channels", "knots_cut", "criterion", "budget", "repair",
-          "proof", "top1", "agreement", "out"}
+          "proof", "inexact", "top1", "agreement", "out"}
 SQUEEZENET = ["--preset", "raw", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1", "--channels", "bgr"]
 SCALED = lambda mean, std: ["--preset", "raw", "--scale", "1", "--mean", ",".join([mean] * 3), "--std", ",".join([std] * 3)]
 CASES = [
@@ -122,6 +122,8 @@ def claims(answer, original, smaller, paths, keep):
             faults.append(f"{answer[key]['bytes']} bytes claimed, the file has {path.stat().st_size}")
     if not answer["proof"]["passed"] or answer["removed_channels"] <= 0:
         faults.append(f"proof {answer['proof']}, {answer['removed_channels']} channels removed")
+    if not answer["proof"]["exact"] or answer["inexact"]:
+        faults.append(f"inexact without being asked: {answer['inexact']}")
     if answer["after"]["macs"] > keep * answer["before"]["macs"]:
         faults.append("over the budget")
     if macs.parameters(smaller) >= macs.parameters(original):
