@@ -1,7 +1,7 @@
 //! Every kernel's host face against its definition, and every shader against its Rust side.
 //!
 //! The cases are the kernels' own. Outputs are poisoned with NaN first, so that an element that was
-//! not written shows, unless the call writes only a part of its buffer.
+//! not written shows, unless the call writes only a part of its buffer. What accumulates starts from numbers.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -16,9 +16,11 @@ use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::channel_stats::ChannelStats;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::copy::Copy;
+use secateur::kernels::gram::Gram;
 use secateur::kernels::matmul::MatMul;
 use secateur::kernels::pool::{Pool, PoolKind};
 use secateur::kernels::reduce::{Reduce, ReduceOp};
+use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
 
 /// The shader, parsed and validated.
@@ -38,10 +40,13 @@ fn widen(inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
 /// The definition's and the host's output of a case.
 fn both_faces(case: &Case) -> (Vec<f64>, Vec<f32>) {
     let kernel = &case.kernel;
-    let mut expected = vec![f64::NAN; kernel.output_len()];
+    let before: Vec<f32> = (0..kernel.output_len())
+        .map(|i| if kernel.accumulates() { (i % 17) as f32 - 5.5 } else { f32::NAN })
+        .collect();
+    let mut expected: Vec<f64> = before.iter().map(|&x| x.into()).collect();
     let wide = widen(&case.inputs);
     kernel.reference(&wide.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut expected);
-    let mut got = vec![f32::NAN; kernel.output_len()];
+    let mut got = before;
     kernel.cpu(&case.inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut got);
     (expected, got)
 }
@@ -221,6 +226,32 @@ fn the_batch_changes_no_bit() {
     };
     alone(&product, 5, &[]);
     alone(&|batch| Arc::new(ChannelStats::new(batch, 5, 700)), 3, &[]);
+}
+
+/// Sums must not depend on how images come in batches, and images of weight 0 must not count.
+#[test]
+fn sums_do_not_depend_on_the_batch() {
+    let windows = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([31, 29]) };
+    let wide = Gram { batch: 5, groups: 1, channels: 67, channels_last: false, windows };
+    let grouped = Gram { groups: 3, channels: 15, ..wide.clone() };
+    let rows = Gram { channels_last: true, windows: Windows::points([1, 700]), ..wide.clone() };
+    for gram in [wide, grouped, rows] {
+        let len = gram.input_lens()[0];
+        let x: Vec<f32> = (0..len).map(|j| ((j * 7919 % 1009) as f32 / 504.5) - 0.5).collect();
+        let image = len / gram.batch;
+        let mut together = vec![0.25; gram.output_len()];
+        gram.cpu(&[&x, &[1.0, 1.0, 0.0, 1.0, 1.0]], &mut together);
+        let mut apart = vec![0.25; gram.output_len()];
+        for i in [0, 1, 3, 4] {
+            let alone = Gram { batch: 1, ..gram.clone() };
+            alone.cpu(&[&x[i * image..][..image], &[1.0]], &mut apart);
+        }
+        assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()), "{gram:?}");
+        // The number of windows, on top of what was there.
+        let ones = gram.join(&together).last().copied();
+        let windows = 4 * gram.windows.positions();
+        assert_eq!(ones, Some(windows as f64 + 0.25 * gram.splits() as f64), "{gram:?}");
+    }
 }
 
 fn cpu(kernel: &dyn Kernel, inputs: &[&[f32]]) -> Vec<f32> {

@@ -2,6 +2,7 @@
 //! small network on the CPU, on the adapters and in `f64`.
 //!
 //! Buffers are full of NaN before each run, so an element that a shader forgets, or should not have read, shows.
+//! What accumulates starts as zeros and runs twice.
 //! Without any adapter the tests say aloud what they leave out; with SECATEUR_REQUIRE_GPU=1 they fail.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
@@ -46,7 +47,8 @@ fn one_step(case: &Case) -> (Plan, Vec<&[f32]>) {
     }
     let (output, len) = (plan.buffers.len(), case.kernel.output_len());
     plan.buffers.push(len);
-    plan.outputs.push(port("output", Operand::Buffer(output), &[len]));
+    let ports = if case.kernel.accumulates() { &mut plan.sums } else { &mut plan.outputs };
+    ports.push(port("output", Operand::Buffer(output), &[len]));
     let kernel = Arc::clone(&case.kernel);
     plan.steps.push(Step { kernel, inputs: operands, output, node: case.label.clone(), value: None });
     (plan, provided)
@@ -59,6 +61,12 @@ fn expected(case: &Case) -> Vec<f64> {
     let inputs: Vec<Vec<f64>> =
         case.inputs.iter().map(|data| data.iter().map(|&x| x.into()).collect()).collect();
     let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    if case.kernel.accumulates() {
+        // After two runs from zero.
+        let mut output = vec![0.0; case.kernel.output_len()];
+        (0..2).for_each(|_| case.kernel.reference(&inputs, &mut output));
+        return output;
+    }
     let mut output = vec![f64::from_bits(UNWRITTEN); case.kernel.output_len()];
     case.kernel.reference(&inputs, &mut output);
     output
@@ -67,7 +75,15 @@ fn expected(case: &Case) -> Vec<f64> {
 /// What is wrong with a case on a device, if anything.
 fn judge(case: &Case, device: &Device, expected: &[f64]) -> Option<String> {
     let (plan, inputs) = one_step(case);
-    let run = device.load_poisoned(&plan).and_then(|mut executor| executor.run(&inputs));
+    let run = device.load_poisoned(&plan).and_then(|mut executor| {
+        if case.kernel.accumulates() {
+            executor.run(&inputs)?;
+            executor.run(&inputs)?;
+            executor.take_sums()
+        } else {
+            executor.run(&inputs)
+        }
+    });
     let got = match run {
         Ok(outputs) => outputs.concat(),
         Err(error) => return Some(error.to_string()),
@@ -156,6 +172,7 @@ fn network() -> (Plan, Vec<f32>) {
         inputs: vec![port("x", Buffer(0), &shape)],
         outputs: vec![port("y", Buffer(2), &shape), port("bias", bias, &[CHANNELS])],
         tail: None,
+        sums: vec![],
         batch: 2,
     };
     (plan, noise(len, 3))

@@ -70,7 +70,11 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
     let mut checks = Vec::with_capacity(plan.steps.len());
     let outputs = executor.run_watched(inputs, &mut |index, got| {
         let step = &plan.steps[index];
-        let mut expected = vec![f64::from_bits(UNWRITTEN); got.len()];
+        let mut expected = if step.kernel.accumulates() {
+            mirror.buffers[step.output][..got.len()].to_vec()
+        } else {
+            vec![f64::from_bits(UNWRITTEN); got.len()]
+        };
         mirror.apply(step, &mut expected);
         reference.step(step);
         let written: Vec<usize> = (0..got.len()).filter(|&i| expected[i].to_bits() != UNWRITTEN).collect();

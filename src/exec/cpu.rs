@@ -3,35 +3,39 @@
 //! The step's output vector is taken out of the table while the kernel runs, so the kernel can borrow its
 //! inputs from the same table; the plan guarantees that no step reads the buffer that it writes.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use super::{Executor, Watch, port_len, validate, validate_inputs};
+use super::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::error::Result;
-use crate::plan::{BufferId, Operand, Plan};
+use crate::plan::{BufferId, Operand, Plan, Port};
 
 /// A plan with its buffers in host memory.
 pub struct Program {
     plan: Plan,
     buffers: Vec<Vec<f32>>,
+    /// Those that keep their contents from run to run.
+    sums: HashSet<BufferId>,
     poison: bool,
 }
 
 impl Program {
-    /// Makes the plan's buffers. With `poison`, every buffer is filled with NaN before each run, so that whatever
-    /// reads an element that nobody wrote is found out.
+    /// Makes the plan's buffers. With `poison`, every buffer but those of sums is filled with NaN before each run, so
+    /// that whatever reads an element that nobody wrote is found out.
     ///
     /// # Errors
     /// A plan that is not consistent.
     pub fn new(plan: &Plan, poison: bool) -> Result<Self> {
         validate(plan)?;
         let buffers = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
-        Ok(Self { plan: plan.clone(), buffers, poison })
+        Ok(Self { plan: plan.clone(), buffers, sums: sum_buffers(plan), poison })
     }
 
     fn start(&mut self, inputs: &[&[f32]]) -> Result<()> {
         validate_inputs(&self.plan, inputs)?;
         if self.poison {
-            self.buffers.iter_mut().for_each(|b| b.fill(f32::NAN));
+            let buffers = self.buffers.iter_mut().enumerate();
+            buffers.filter(|(id, _)| !self.sums.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
         }
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
@@ -60,12 +64,11 @@ impl Program {
         (step.output, len)
     }
 
-    fn outputs(&self) -> Vec<Vec<f32>> {
-        let read = |operand, len| match operand {
-            Operand::Buffer(id) => self.buffers[id][..len].to_vec(),
-            Operand::Constant(id) => self.plan.constants[id][..len].to_vec(),
-        };
-        self.plan.outputs.iter().map(|port| read(port.place, port_len(port))).collect()
+    fn read(&self, port: &Port) -> Vec<f32> {
+        match port.place {
+            Operand::Buffer(id) => self.buffers[id][..port_len(port)].to_vec(),
+            Operand::Constant(id) => self.plan.constants[id][..port_len(port)].to_vec(),
+        }
     }
 }
 
@@ -80,7 +83,7 @@ impl Executor for Program {
             let (id, len) = self.step(index);
             watch(index, &self.buffers[id][..len])?;
         }
-        Ok(self.outputs())
+        Ok(self.plan.outputs.iter().map(|port| self.read(port)).collect())
     }
 
     fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
@@ -90,5 +93,11 @@ impl Executor for Program {
             self.step(index);
         }
         Ok(begin.elapsed().as_secs_f64())
+    }
+
+    fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {
+        let sums = self.plan.sums.iter().map(|port| self.read(port)).collect();
+        self.sums.iter().for_each(|&id| self.buffers[id].fill(0.0));
+        Ok(sums)
     }
 }

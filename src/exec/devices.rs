@@ -119,7 +119,7 @@ impl Device {
         self.load_with(plan, false)
     }
 
-    /// As [`load`](Self::load), with every buffer full of NaN before each run: an element that is read and that
+    /// As [`load`](Self::load), with every buffer but those of sums full of NaN before each run: an element that is read and that
     /// nobody wrote is found out. For tests.
     ///
     /// # Errors

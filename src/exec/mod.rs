@@ -12,8 +12,10 @@ pub mod reference;
 pub mod session;
 pub mod tail;
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
-use crate::plan::{Operand, Plan, Port, Step};
+use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
 /// What [`Executor::run_watched`] calls after a step: the step's index and its output, the kernel's
 /// [`output_len`](crate::kernels::Kernel::output_len) elements.
@@ -22,7 +24,8 @@ pub type Watch<'a, T = f32> = &'a mut dyn FnMut(usize, &[T]) -> Result<()>;
 /// Something that runs one plan. Buffers and pipelines are made once; `run` may be called often.
 pub trait Executor: Send {
     /// Runs the plan on `inputs` (one slice for each of [`Plan::inputs`], in order) and returns the
-    /// plan's outputs, in order.
+    /// plan's outputs, in order. Every run, also one that is watched or timed, adds to the plan's sums; one
+    /// that fails leaves them with a part of its images.
     fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>>;
     /// Runs it and returns the outputs, and after every step the step's whole output is given
     /// to `watch` with the step's index: the debug mode that finds where two interpreters part.
@@ -30,6 +33,18 @@ pub trait Executor: Send {
     /// Runs it without reading anything back, waits until it is done, and returns the seconds it took: device time
     /// stamps where they exist, else the wall clock around submit and wait.
     fn time(&mut self, inputs: &[&[f32]]) -> Result<f64>;
+    /// Everything that accumulated since the last time, or since the start ([`Plan::sums`], in order), and
+    /// sets it to zero. Where reading fails, nothing is lost.
+    fn take_sums(&mut self) -> Result<Vec<Vec<f32>>>;
+}
+
+/// The buffers that keep their contents from run to run.
+fn sum_buffers(plan: &Plan) -> HashSet<BufferId> {
+    let buffer = |port: &Port| match port.place {
+        Operand::Buffer(id) => Some(id),
+        Operand::Constant(_) => None,
+    };
+    plan.sums.iter().filter_map(buffer).collect()
 }
 
 /// Elements of a port.
@@ -37,24 +52,36 @@ fn port_len(port: &Port) -> usize {
     port.shape.iter().product()
 }
 
-/// Checks once what the interpreters rely on: every number names something, everything is long enough, and no
-/// step reads the buffer that it writes. After this the interpreters index without looking.
+/// Checks once what the interpreters rely on: every number names something, everything is long enough, no step reads
+/// the buffer that it writes, and sums are written by what accumulates and by nothing else. After this the
+/// interpreters index without looking.
 fn validate(plan: &Plan) -> Result<()> {
+    let sums = sum_buffers(plan);
     for step in &plan.steps {
-        validate_step(plan, step).map_err(|e| e.node(&step.node))?;
+        validate_step(plan, step, &sums).map_err(|e| e.node(&step.node))?;
     }
     for port in &plan.inputs {
         if matches!(port.place, Operand::Constant(_)) {
             return Err(Error::new("the plan writes its input to a constant").node(&port.name));
         }
     }
+    for port in &plan.sums {
+        if matches!(port.place, Operand::Constant(_)) {
+            return Err(Error::new("the plan accumulates in a constant").node(&port.name));
+        }
+    }
     for port in plan.inputs.iter().chain(&plan.outputs) {
+        if matches!(port.place, Operand::Buffer(id) if sums.contains(&id)) {
+            return Err(Error::new("the plan accumulates in an input or output").node(&port.name));
+        }
+    }
+    for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.sums) {
         require(plan, port.place, port_len(port)).map_err(|e| e.node(&port.name))?;
     }
     Ok(())
 }
 
-fn validate_step(plan: &Plan, step: &Step) -> Result<()> {
+fn validate_step(plan: &Plan, step: &Step, sums: &HashSet<BufferId>) -> Result<()> {
     let lens = step.kernel.input_lens();
     if lens.len() != step.inputs.len() {
         return Err(Error::new("a step has the wrong number of inputs")
@@ -65,6 +92,11 @@ fn validate_step(plan: &Plan, step: &Step) -> Result<()> {
         require(plan, operand, len)?;
     }
     require(plan, Operand::Buffer(step.output), step.kernel.output_len())?;
+    if step.kernel.accumulates() != sums.contains(&step.output) {
+        return Err(Error::new(format!("buffer {} is written by the wrong kind of step", step.output))
+            .expected("sums by kernels that accumulate, other buffers by kernels that overwrite")
+            .got(step.kernel.row().name));
+    }
     if step.inputs.contains(&Operand::Buffer(step.output)) {
         return Err(Error::new(format!("a step reads and writes buffer {}", step.output)));
     }

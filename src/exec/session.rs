@@ -125,7 +125,7 @@ impl Session {
         finish(&self.plan, outputs)
     }
 
-    /// Runs the plan's steps alone on whole inputs: [`Plan::outputs`], which are the network's own where it has no
+    /// Runs the plan's steps alone on whole inputs, the weights of the images among them where there are sums: [`Plan::outputs`], which are the network's own where it has no
     /// tail, and what the tail reads where it has one.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Session {
     /// # Errors
     /// A network with several inputs, which a folder of images cannot feed.
     pub fn image_len(&self) -> Result<usize> {
-        match self.plan.inputs.as_slice() {
+        match self.plan.network_inputs() {
             [port] => Ok(port.shape.iter().skip(1).product()),
             ports => Err(Error::new("a network with several inputs cannot be fed with images")
                 .expected("one input")
@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// Runs the steps on any number of images, batch by batch; `each` gets [`Plan::outputs`] of every batch and how
-    /// many of its images are real (the last batch is filled up with zeros).
+    /// many of its images are real (the last batch is filled up with zeros, which weigh nothing in the sums).
     ///
     /// # Errors
     /// As [`Session::run`], and what `each` returns.
@@ -184,16 +184,28 @@ impl Session {
     ) -> Result<()> {
         let len = self.image_len()?.max(1);
         for chunk in images.chunks(len * self.batch) {
-            let outputs = if chunk.len() == len * self.batch {
-                self.executor.run(&[chunk])?
-            } else {
-                let mut filled = chunk.to_vec();
+            let count = chunk.len() / len;
+            let mut filled = Vec::new();
+            if count < self.batch {
+                filled.extend_from_slice(chunk);
                 filled.resize(len * self.batch, 0.0);
-                self.executor.run(&[&filled])?
-            };
-            each(&outputs, chunk.len() / len)?;
+            }
+            let weights: Vec<f32> = (0..self.batch).map(|i| if i < count { 1.0 } else { 0.0 }).collect();
+            let mut inputs = vec![if count < self.batch { &filled } else { chunk }];
+            if !self.plan.sums.is_empty() {
+                inputs.push(&weights);
+            }
+            each(&self.executor.run(&inputs)?, count)?;
         }
         Ok(())
+    }
+
+    /// What accumulated over all images since the last time ([`Plan::sums`], in order); it starts anew.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {
+        self.executor.take_sums()
     }
 
     /// The first output of every image, one after the other. Where the network has a tail, everything that the

@@ -105,6 +105,7 @@ fn plan(slip: f32) -> Plan {
         inputs: vec![port("x", Buffer(0), N)],
         outputs: vec![port("y", Buffer(3), 2 * N), port("c", Constant(0), N), port("z", Buffer(2), N)],
         tail: None,
+        sums: vec![],
         batch: 1,
     }
 }
@@ -173,13 +174,16 @@ fn check_names_the_step_that_errs_and_no_other() {
 
 #[test]
 fn a_plan_that_is_not_consistent_is_an_error_with_a_node() {
-    let spoil: [(&str, fn(&mut Plan)); 6] = [
-        ("first", |p| p.steps[0].inputs[1] = Operand::Constant(7)),
-        ("first", |p| p.steps[0].inputs.truncate(1)),
-        ("reuse", |p| p.steps[2].output = 0),
-        ("left", |p| p.steps[3].output = 2),
-        ("x", |p| p.inputs[0].place = Operand::Constant(0)),
-        ("z", |p| p.outputs[2].shape = vec![2, N]),
+    let sum = |place| Port { name: "sum".into(), place, shape: vec![N], dtype: DType::F32 };
+    let spoil: [(&str, &dyn Fn(&mut Plan)); 8] = [
+        ("first", &|p| p.steps[0].inputs[1] = Operand::Constant(7)),
+        ("first", &|p| p.steps[0].inputs.truncate(1)),
+        ("reuse", &|p| p.steps[2].output = 0),
+        ("left", &|p| p.steps[3].output = 2),
+        ("x", &|p| p.inputs[0].place = Operand::Constant(0)),
+        ("z", &|p| p.outputs[2].shape = vec![2, N]),
+        ("twice", &|p| p.sums.push(sum(Operand::Buffer(2)))),
+        ("sum", &|p| p.sums.push(sum(Operand::Constant(0)))),
     ];
     for (node, spoil) in spoil {
         let mut plan = plan(0.0);

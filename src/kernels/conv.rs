@@ -13,7 +13,8 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::activation::Activation;
-use super::{Case, Dispatch, Kernel, Row, grid, layout, noise_case, shader, uniform, word, words};
+use super::window::Windows;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..])`, the cross-correlation that ONNX calls Conv.
@@ -87,44 +88,22 @@ impl Conv {
 
     /// Whether the matrix of taps is the input itself.
     fn pointwise(&self) -> bool {
-        self.taps() == 1 && self.stride == [1, 1] && self.pad == [0, 0] && self.in_hw == self.out_hw
+        self.windows().are_points()
+    }
+
+    /// Where the filters' windows lie.
+    fn windows(&self) -> Windows {
+        let Self { in_hw, out_hw, kernel, stride, dilation, pad, .. } = *self;
+        Windows { in_hw, out_hw, kernel, stride, dilation, pad }
     }
 
     /// Writes the matrix of taps, `[depth, count]`, for the output pixels `first..first + count` of an
     /// image's group, whose planes are `x`.
     fn unfold(&self, x: &[f32], first: usize, count: usize, columns: &mut [f32]) {
-        let ([h, w], ow) = (self.in_hw, self.out_hw[1]);
+        let windows = self.windows();
         for (row, column) in columns.chunks_exact_mut(count).enumerate() {
             let (channel, tap) = (row / self.taps(), row % self.taps());
-            let plane = &x[channel * h * w..][..h * w];
-            let shift =
-                |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
-            let (down, right) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));
-            let mut done = 0;
-            while done < count {
-                // As far as the output's row goes, the input is read along one of its rows.
-                let (oy, ox) = ((first + done) / ow, (first + done) % ow);
-                let run = (ow - ox).min(count - done);
-                let target = &mut column[done..done + run];
-                let (y, x) = ((oy * self.stride[0]) as isize + down, (ox * self.stride[1]) as isize + right);
-                if (0..h as isize).contains(&y) {
-                    let real = layout::inside(x, self.stride[1], w, run);
-                    target[..real.start].fill(0.0);
-                    target[real.end..].fill(0.0);
-                    let start = y * w as isize + x + (real.start * self.stride[1]) as isize;
-                    let target = &mut target[real];
-                    if target.is_empty() {
-                    } else if self.stride[1] == 1 {
-                        target.copy_from_slice(&plane[start as usize..][..target.len()]);
-                    } else {
-                        let source = plane[start as usize..].iter().step_by(self.stride[1]);
-                        target.iter_mut().zip(source).for_each(|(t, &s)| *t = s);
-                    }
-                } else {
-                    target.fill(0.0);
-                }
-                done += run;
-            }
+            windows.unfold(&x[channel * self.in_plane()..][..self.in_plane()], 1, tap, first, column);
         }
     }
 
@@ -297,12 +276,7 @@ impl Kernel for Conv {
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let ([h, w], [oh, ow], [kh, kw]) = (self.in_hw, self.out_hw, self.kernel);
-        // Where tap `t` of window `o` lies along an axis; `None` in the padding.
-        let at = |axis: usize, o: usize, t: usize| {
-            (o * self.stride[axis] + t * self.dilation[axis])
-                .checked_sub(self.pad[axis])
-                .filter(|&i| i < self.in_hw[axis])
-        };
+        let windows = self.windows();
         for n in 0..self.batch {
             for o in 0..self.out_channels {
                 let group = o / self.group_out();
@@ -310,7 +284,7 @@ impl Kernel for Conv {
                     let mut sum = inputs[2][o];
                     for c in 0..self.group_in() {
                         for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
-                            if let (Some(iy), Some(ix)) = (at(0, oy, ky), at(1, ox, kx)) {
+                            if let (Some(iy), Some(ix)) = (windows.at(0, oy, ky), windows.at(1, ox, kx)) {
                                 let channel = n * self.in_channels + group * self.group_in() + c;
                                 let weight = inputs[1][((o * self.group_in() + c) * kh + ky) * kw + kx];
                                 sum += weight * inputs[0][(channel * h + iy) * w + ix];

@@ -20,6 +20,7 @@ pub mod cumsum;
 pub mod depthwise;
 pub mod fill;
 pub mod gather;
+pub mod gram;
 pub mod layout;
 pub mod lrn;
 pub mod matmul;
@@ -31,6 +32,7 @@ pub mod select;
 pub mod softmax;
 pub mod topk;
 pub mod unary;
+pub mod window;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -49,6 +51,10 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn input_lens(&self) -> Vec<usize>;
     /// How many elements the output buffer has.
     fn output_len(&self) -> usize;
+    /// Whether it adds to its output, all of it, instead of overwriting it: what stood there before counts.
+    fn accumulates(&self) -> bool {
+        false
+    }
     /// The definition, in `f64`.
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]);
     /// The fast host version. Must give the same bits for an image whatever the batch is.
@@ -115,6 +121,7 @@ pub static KERNELS: &[&Row] = &[
     &depthwise::ROW,
     &fill::ROW,
     &gather::ROW,
+    &gram::ROW,
     &lrn::ROW,
     &matmul::ROW,
     &normalize::ROW,

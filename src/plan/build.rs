@@ -15,6 +15,10 @@ use crate::ops::{Emit, Fused, Lowering, Slot};
 use crate::tensor::{DType, Data};
 
 /// Something that is computed from a value beside the network: one kernel over it, one more output.
+///
+/// Where the kernel accumulates, the output is one of [`Plan::sums`], and the kernel's second input is the
+/// weights of the batch's images: 1 for a real one, 0 for one that fills the batch up. The plan gets them
+/// as one more input, the last, that all such probes share.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// The value that it reads.
@@ -32,7 +36,7 @@ pub struct Probe {
 pub struct Options {
     /// Values that are outputs too, after the network's own.
     pub taps: Vec<ValueId>,
-    /// What is computed beside the network; its outputs come last.
+    /// What is computed beside the network; its outputs come last, or are sums.
     pub probes: Vec<Probe>,
     /// Whether the network's own outputs are wanted.
     pub outputs: bool,
@@ -271,6 +275,27 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The plan's last input: the weight of every image of the batch.
+    fn image_weights(&mut self) -> Operand {
+        let batch = self.plan.batch;
+        let place = self.buffer(batch);
+        self.plan.inputs.push(Port { name: "image weights".to_owned(), place, shape: vec![batch], dtype: DType::F32 });
+        place
+    }
+
+    /// Whether a probe that accumulates reads a value and a weight for every image.
+    fn fits_the_weights(&self, probe: &Probe) -> Result<()> {
+        let value: usize = self.facts.shape(probe.value).iter().product();
+        let (expected, got) = (vec![value, self.plan.batch], probe.kernel.input_lens());
+        if expected == got {
+            return Ok(());
+        }
+        Err(Error::new("a probe that accumulates does not read a value and the batch's weights")
+            .expected(format!("inputs of {expected:?} elements"))
+            .got(format!("{got:?}"))
+            .remedy("make its kernel for the batch of the facts"))
+    }
+
     fn finish(mut self) -> Result<Plan> {
         let options = self.options;
         for value in std::mem::take(&mut self.given) {
@@ -279,17 +304,18 @@ impl<'a> Builder<'a> {
             let dtype = self.facts.get(value).map_or(DType::F32, |f| f.dtype);
             self.plan.outputs.push(Port { name, place, shape, dtype });
         }
+        let weights = options.probes.iter().any(|p| p.kernel.accumulates()).then(|| self.image_weights());
         for probe in &options.probes {
             let input = self.place(probe.value).map_err(|e| e.file(&self.graph.path))?;
+            let mut inputs = vec![input];
+            if probe.kernel.accumulates() {
+                self.fits_the_weights(probe).map_err(|e| e.node(&probe.name).file(&self.graph.path))?;
+                inputs.extend(weights);
+            }
             let place = self.buffer(probe.kernel.output_len());
             let Operand::Buffer(output) = place else { continue };
-            let step = Step {
-                kernel: probe.kernel.clone(),
-                inputs: vec![input],
-                output,
-                node: probe.name.clone(),
-                value: None,
-            };
+            let step =
+                Step { kernel: probe.kernel.clone(), inputs, output, node: probe.name.clone(), value: None };
             // Right behind the step that makes the value, so that its buffer can be reused.
             let at = match input {
                 Operand::Buffer(b) => {
@@ -299,7 +325,12 @@ impl<'a> Builder<'a> {
             };
             self.plan.steps.insert(at, step);
             let (name, shape) = (probe.name.clone(), probe.shape.clone());
-            self.plan.outputs.push(Port { name, place, shape, dtype: DType::F32 });
+            let port = Port { name, place, shape, dtype: DType::F32 };
+            if probe.kernel.accumulates() {
+                self.plan.sums.push(port);
+            } else {
+                self.plan.outputs.push(port);
+            }
         }
         let too_large = self.plan.steps.iter().find(|s| {
             let most = s.kernel.input_lens().into_iter().chain([s.kernel.output_len()]).max().unwrap_or(0);
@@ -307,12 +338,18 @@ impl<'a> Builder<'a> {
         });
         if let Some(step) = too_large {
             let largest = step.kernel.input_lens().into_iter().chain([step.kernel.output_len()]).max();
+            // What accumulates is as large at any batch.
+            let sums = step.kernel.accumulates() && step.kernel.output_len() as u64 * 4 > options.max_binding;
             return Err(Error::new("a tensor is larger than the device binds")
                 .file(&self.graph.path)
                 .node(&step.node)
                 .expected(format!("at most {} bytes", options.max_binding))
                 .got(format!("{} bytes at batch {}", largest.unwrap_or(0) * 4, self.plan.batch))
-                .remedy("use a smaller --batch, smaller images, or --device cpu"));
+                .remedy(if sums {
+                    "use --device cpu"
+                } else {
+                    "use a smaller --batch, smaller images, or --device cpu"
+                }));
         }
         Ok(reuse(self.plan))
     }

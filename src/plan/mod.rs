@@ -29,15 +29,27 @@ pub struct Plan {
     pub constants: Vec<Arc<Vec<f32>>>,
     /// In the order of execution.
     pub steps: Vec<Step>,
-    /// What the caller provides, in order.
+    /// What the caller provides, in order: the network's inputs and, where there are sums, the weight of
+    /// every image.
     pub inputs: Vec<Port>,
     /// What the steps give, in order: the network's outputs and taps that have a shape, what else the tail reads,
     /// and the outputs of probes.
     pub outputs: Vec<Port>,
+    /// What accumulates from run to run, in order. It starts as zeros and comes back only when it is
+    /// asked for ([`Executor::take_sums`](crate::exec::Executor::take_sums)).
+    pub sums: Vec<Port>,
     /// What the host computes from that, where an output's shape is known only at run time.
     pub tail: Option<Tail>,
     /// The batch size that it is for.
     pub batch: usize,
+}
+
+impl Plan {
+    /// The network's own inputs: all but the weights of the images.
+    pub fn network_inputs(&self) -> &[Port] {
+        let weights = usize::from(!self.sums.is_empty());
+        &self.inputs[..self.inputs.len().saturating_sub(weights)]
+    }
 }
 
 /// An input or output of a plan.

@@ -2,12 +2,12 @@
 
 use super::{BufferId, Operand, Plan};
 
-/// Renumbers a plan's buffers so that dead ones serve again. Buffers of inputs and outputs stay
-/// their own.
+/// Renumbers a plan's buffers so that dead ones serve again. Buffers of inputs, outputs and sums
+/// stay their own.
 pub(super) fn reuse(mut plan: Plan) -> Plan {
     let count = plan.buffers.len();
     let mut pinned = vec![false; count];
-    for port in plan.inputs.iter().chain(&plan.outputs) {
+    for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.sums) {
         if let Operand::Buffer(b) = port.place {
             pinned[b] = true;
         }
@@ -77,7 +77,7 @@ pub(super) fn reuse(mut plan: Plan) -> Plan {
         step.inputs.iter_mut().for_each(renumber);
         step.output = place[step.output].unwrap_or(0);
     }
-    for port in plan.inputs.iter_mut().chain(&mut plan.outputs) {
+    for port in plan.inputs.iter_mut().chain(&mut plan.outputs).chain(&mut plan.sums) {
         renumber(&mut port.place);
     }
     plan.buffers = sizes;

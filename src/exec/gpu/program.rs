@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
-use crate::exec::{Executor, Watch, port_len, validate, validate_inputs};
+use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::kernels::Dispatch;
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Port, Step};
 
@@ -29,6 +29,8 @@ pub struct Program {
     launches: Vec<Launch>,
     /// One for each output, in host memory; `None` for a constant output.
     staging: Vec<Option<wgpu::Buffer>>,
+    /// The buffers that keep their contents from run to run.
+    sums: HashSet<BufferId>,
     poison: bool,
 }
 
@@ -42,7 +44,8 @@ struct Launch {
 type Read<'a> = (&'a wgpu::Buffer, &'a wgpu::Buffer, usize);
 
 impl Program {
-    /// Makes everything that runs need. With `poison`, every buffer is filled with NaN before each run.
+    /// Makes everything that runs need. With `poison`, every buffer but those of sums is filled with NaN
+    /// before each run.
     ///
     /// # Errors
     /// A plan that is not consistent; a buffer, a binding or a launch beyond the device's limits; a full memory; a
@@ -57,7 +60,8 @@ impl Program {
     fn upload(&self, inputs: &[&[f32]]) -> Result<()> {
         validate_inputs(&self.plan, inputs)?;
         if self.poison {
-            for buffer in &self.buffers {
+            let buffers = self.buffers.iter().enumerate().filter(|(id, _)| !self.sums.contains(id));
+            for (_, buffer) in buffers {
                 let nan = vec![f32::NAN; buffer.size() as usize / size_of::<f32>()];
                 self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
             }
@@ -170,6 +174,23 @@ impl Executor for Program {
             Ok(begin.elapsed().as_secs_f64())
         })
     }
+
+    fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {
+        self.gpu.guarded(|| {
+            // One after the other: together they may be as large as the network, and host memory for them is
+            // wanted rarely.
+            let mut sums = Vec::with_capacity(self.plan.sums.len());
+            for port in &self.plan.sums {
+                let Operand::Buffer(id) = port.place else { continue };
+                let (len, staging) = (port_len(port), self.gpu.staging(port_len(port)));
+                sums.extend(self.gpu.finish(self.gpu.encoder(), &[(&self.buffers[id], &staging, len)])?);
+            }
+            let mut encoder = self.gpu.encoder();
+            self.sums.iter().for_each(|&id| encoder.clear_buffer(&self.buffers[id], 0, None));
+            self.gpu.finish(encoder, &[])?;
+            Ok(sums)
+        })
+    }
 }
 
 /// Compiles what a plan needs and the device does not have yet, on all cores.
@@ -235,6 +256,7 @@ impl<'a> Loader<'a> {
             plan: self.plan.clone(),
             staging: self.plan.outputs.iter().map(staging).collect(),
             buffers: self.buffers,
+            sums: sum_buffers(self.plan),
             launches,
             poison,
         })

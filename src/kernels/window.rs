@@ -1,0 +1,87 @@
+//! Windows that slide over a plane, and the matrix of what they see ("im2col").
+
+use super::layout;
+
+/// Where the windows of a convolution lie on a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Height and width of the plane.
+    pub in_hw: [usize; 2],
+    /// Windows down and across.
+    pub out_hw: [usize; 2],
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Steps between windows.
+    pub stride: [usize; 2],
+    /// Steps between the taps of a window.
+    pub dilation: [usize; 2],
+    /// Zeros before the first row and column. Those after the last follow from `out_hw`.
+    pub pad: [usize; 2],
+}
+
+impl Windows {
+    /// Every pixel its own window.
+    pub fn points(hw: [usize; 2]) -> Self {
+        Self { in_hw: hw, out_hw: hw, kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] }
+    }
+
+    /// Elements of a window.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// How many windows there are.
+    pub fn positions(&self) -> usize {
+        self.out_hw.iter().product()
+    }
+
+    /// Pixels of the plane.
+    pub fn pixels(&self) -> usize {
+        self.in_hw.iter().product()
+    }
+
+    /// Whether every pixel is its own window.
+    pub fn are_points(&self) -> bool {
+        self.taps() == 1 && self.stride == [1, 1] && self.pad == [0, 0] && self.in_hw == self.out_hw
+    }
+
+    /// Where tap `tap` of window `window` lies along an axis; `None` in the padding.
+    pub(super) fn at(&self, axis: usize, window: usize, tap: usize) -> Option<usize> {
+        (window * self.stride[axis] + tap * self.dilation[axis])
+            .checked_sub(self.pad[axis])
+            .filter(|&i| i < self.in_hw[axis])
+    }
+
+    /// Writes what tap `tap` of the windows `first..first + seen.len()` sees of a plane, whose pixels are
+    /// `step` apart.
+    pub(super) fn unfold(&self, plane: &[f32], step: usize, tap: usize, first: usize, seen: &mut [f32]) {
+        let ([h, w], ow) = (self.in_hw, self.out_hw[1]);
+        let shift = |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
+        let (down, right) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));
+        let mut done = 0;
+        while done < seen.len() {
+            // As far as the output's row goes, the input is read along one of its rows.
+            let (oy, ox) = ((first + done) / ow, (first + done) % ow);
+            let run = (ow - ox).min(seen.len() - done);
+            let target = &mut seen[done..done + run];
+            let (y, x) = ((oy * self.stride[0]) as isize + down, (ox * self.stride[1]) as isize + right);
+            if (0..h as isize).contains(&y) {
+                let real = layout::inside(x, self.stride[1], w, run);
+                target[..real.start].fill(0.0);
+                target[real.end..].fill(0.0);
+                let start = y * w as isize + x + (real.start * self.stride[1]) as isize;
+                let target = &mut target[real];
+                if target.is_empty() {
+                } else if self.stride[1] * step == 1 {
+                    target.copy_from_slice(&plane[start as usize..][..target.len()]);
+                } else {
+                    let source = plane[start as usize * step..].iter().step_by(self.stride[1] * step);
+                    target.iter_mut().zip(source).for_each(|(t, &s)| *t = s);
+                }
+            } else {
+                target.fill(0.0);
+            }
+            done += run;
+        }
+    }
+}
