@@ -1,9 +1,17 @@
-// Second moments of what windows see, added to what is there. An invocation holds a tile of 8 × 8
-// products of a matrix's lower triangle in registers, as four quarters, and walks its split's positions
-// image after image: 16 elements fetched for 64 multiplications.
+// Second moments of what windows see, added to what is there. An invocation holds a tile of a matrix's
+// lower triangle in registers and walks its split's positions, image after image. What it costs is
+// fetching, so there are four ways to fetch:
+//
+// * ANY: tiles of 8 × 8, element by element: 16 of them for 64 products.
+// * QUADS: windows of one pixel, whose planes are whole vectors of four positions.
+// * LANES: windows of one pixel, whose channels lie together and are whole vectors of four.
+// * THREES: windows of 3 × 3 side by side. A tile is one channel by another, 9 × 9; from one position to
+//   the next each channel has one column of 3 new elements: 6 of them for 81 products.
 
-// Whether every pixel is its own window: no padding to look out for.
-override POINTS: u32 = 0u;
+override WAY: u32 = 0u;
+const QUADS = 1u;
+const LANES = 2u;
+const THREES = 3u;
 
 struct Params {
     // Invocations.
@@ -21,7 +29,8 @@ struct Params {
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
-    unused: u32,
+    // Whether every pixel is its own window: no padding to look out for.
+    points: u32,
     in_hw: vec2<u32>,
     out_hw: vec2<u32>,
     kernel: vec2<u32>,
@@ -32,11 +41,49 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 
-// Positions whose products are summed before they are added to the image's sum.
-const BLOCK = 256u;
+// Most positions whose products are summed before the sum is added to what is there.
+const BLOCK = 512u;
+
+fn element(at: u32) -> f32 {
+    return x[at / 4u][at % 4u];
+}
+
+// An invocation's part of the work.
+struct Task {
+    matrix: u32,
+    group: u32,
+    tile_row: u32,
+    tile_column: u32,
+    // Its positions.
+    start: u32,
+    end: u32,
+}
+
+fn task(i: u32) -> Task {
+    let tile = i % params.tiles;
+    let matrix = i / params.tiles;
+    // The row of tiles whose first tile is the last at or before this one; a root may be off by one.
+    var row = u32((sqrt(8.0 * f32(tile) + 1.0) - 1.0) * 0.5);
+    if row * (row + 1u) / 2u > tile {
+        row--;
+    }
+    if (row + 1u) * (row + 2u) / 2u <= tile {
+        row++;
+    }
+    let start = matrix % params.splits * params.share;
+    let end = min(start + params.share, params.positions);
+    return Task(matrix, matrix / params.splits, row, tile - row * (row + 1u) / 2u, start, end);
+}
+
+// Adds a product to its place, if that is in the lower triangle.
+fn add(matrix: u32, row: u32, column: u32, product: f32) {
+    if row < params.side && column <= row {
+        y[(matrix * params.side + row) * params.side + column] += product;
+    }
+}
 
 // Four rows of patches: where they look from their window's first element.
 struct Rows {
@@ -44,46 +91,221 @@ struct Rows {
     right: vec4<i32>,
     // How far the element is from the window's first one in channel 0.
     offset: vec4<i32>,
-    // Elements, not the constant.
+    // Elements, not the constant. What is behind the last row is the constant too, and not written.
     data: vec4<bool>,
 }
 
 fn rows(first: u32, group: u32) -> Rows {
     let row = first + vec4(0u, 1u, 2u, 3u);
-    // What is behind the last row computes the constant too, and is not written.
-    let data = row < vec4(params.side - 1u);
     let taps = params.kernel.x * params.kernel.y;
     let tap = row % taps;
     let down = vec4<i32>(tap / params.kernel.y * params.dilation.x) - i32(params.pad.x);
     let right = vec4<i32>(tap % params.kernel.y * params.dilation.y) - i32(params.pad.y);
     let channel = vec4<i32>((group * params.group_channels + row / taps) * params.channel_step);
     let offset = channel + (down * i32(params.in_hw.y) + right) * i32(params.pixel_step);
-    return Rows(down, right, offset, data);
+    return Rows(down, right, offset, row < vec4(params.side - 1u));
 }
 
 // The rows' elements of the window that starts at (top, left), which is element `at` of channel 0.
 fn fetch(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
+    if WAY == LANES {
+        // All four are elements, or none is.
+        return select(vec4(1.0), x[select(0u, u32(r.offset.x + at) / 4u, r.data.x)], r.data.x);
+    }
     var real = r.data;
-    if POINTS == 0u {
+    if params.points == 0u {
         let inside_rows = vec4<u32>(r.down + top) < vec4(params.in_hw.x);
         let inside_columns = vec4<u32>(r.right + left) < vec4(params.in_hw.y);
         real = real & inside_rows & inside_columns;
     }
     let place = select(vec4(0u), vec4<u32>(r.offset + at), real);
-    let other = select(vec4(1.0), vec4(0.0), r.data);
-    return select(other, vec4(x[place.x], x[place.y], x[place.z], x[place.w]), real);
+    let found = vec4(element(place.x), element(place.y), element(place.z), element(place.w));
+    return select(select(vec4(1.0), vec4(0.0), r.data), found, real);
 }
 
-// Column by column.
+// The rows' elements at four positions; a column of the result is a position.
+fn fetch_quad(r: Rows, at: i32) -> mat4x4<f32> {
+    let place = select(vec4(0u), vec4<u32>(r.offset + at) / 4u, r.data);
+    let one = vec4(1.0);
+    return transpose(mat4x4(
+        select(one, x[place.x], r.data.x),
+        select(one, x[place.y], r.data.y),
+        select(one, x[place.z], r.data.z),
+        select(one, x[place.w], r.data.w),
+    ));
+}
+
+// Element [j][i] is a_i b_j.
 fn outer(a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
     return mat4x4(a * b.x, a * b.y, a * b.z, a * b.w);
 }
 
-fn add(matrix: u32, row: u32, column: u32, sums: mat4x4<f32>) {
-    var quarter = sums;
-    for (var r = row; r < min(row + 4u, params.side); r++) {
-        for (var c = column; c < min(column + 4u, r + 1u); c++) {
-            y[(matrix * params.side + r) * params.side + c] += quarter[c - column][r - row];
+fn add_quarter(matrix: u32, row: u32, column: u32, products: mat4x4<f32>) {
+    var all = products;
+    for (var c = 0u; c < 4u; c++) {
+        for (var r = 0u; r < 4u; r++) {
+            add(matrix, row + r, column + c, all[c][r]);
+        }
+    }
+}
+
+fn tile_of_rows(t: Task) {
+    let row = t.tile_row * 8u;
+    let column = t.tile_column * 8u;
+    let a0 = rows(row, t.group);
+    let a1 = rows(row + 4u, t.group);
+    let b0 = rows(column, t.group);
+    let b1 = rows(column + 4u, t.group);
+    for (var image = 0u; image < params.batch; image++) {
+        let weight = weights[image];
+        if weight == 0.0 {
+            continue;
+        }
+        let base = i32(image * params.image_step);
+        for (var block = t.start; block < t.end; block += BLOCK) {
+            let past = min(block + BLOCK, t.end);
+            // By half of the rows, then half of the columns.
+            var low_low = mat4x4<f32>();
+            var low_high = mat4x4<f32>();
+            var high_low = mat4x4<f32>();
+            var high_high = mat4x4<f32>();
+            if WAY == QUADS {
+                for (var position = block; position < past; position += 4u) {
+                    let at = base + i32(position);
+                    let l0 = fetch_quad(a0, at);
+                    let l1 = fetch_quad(a1, at);
+                    let r0 = fetch_quad(b0, at);
+                    let r1 = fetch_quad(b1, at);
+                    low_low += outer(l0[0], r0[0]) + outer(l0[1], r0[1]) + outer(l0[2], r0[2]) + outer(l0[3], r0[3]);
+                    low_high += outer(l0[0], r1[0]) + outer(l0[1], r1[1]) + outer(l0[2], r1[2]) + outer(l0[3], r1[3]);
+                    high_low += outer(l1[0], r0[0]) + outer(l1[1], r0[1]) + outer(l1[2], r0[2]) + outer(l1[3], r0[3]);
+                    high_high += outer(l1[0], r1[0]) + outer(l1[1], r1[1]) + outer(l1[2], r1[2]) + outer(l1[3], r1[3]);
+                }
+            } else {
+                for (var position = block; position < past; position++) {
+                    let top = i32(position / params.out_hw.y * params.stride.x);
+                    let left = i32(position % params.out_hw.y * params.stride.y);
+                    let at = base + (top * i32(params.in_hw.y) + left) * i32(params.pixel_step);
+                    let l0 = fetch(a0, top, left, at);
+                    let l1 = fetch(a1, top, left, at);
+                    let r0 = fetch(b0, top, left, at);
+                    let r1 = fetch(b1, top, left, at);
+                    low_low += outer(l0, r0);
+                    low_high += outer(l0, r1);
+                    high_low += outer(l1, r0);
+                    high_high += outer(l1, r1);
+                }
+            }
+            add_quarter(t.matrix, row, column, weight * low_low);
+            add_quarter(t.matrix, row, column + 4u, weight * low_high);
+            add_quarter(t.matrix, row + 4u, column, weight * high_low);
+            add_quarter(t.matrix, row + 4u, column + 4u, weight * high_high);
+        }
+    }
+}
+
+// What a channel's windows of one row see.
+struct Strip {
+    // Where the three rows begin, and which are in the plane.
+    first: vec3<i32>,
+    real: vec3<bool>,
+    // A channel, not the constant.
+    data: bool,
+}
+
+fn strip(channel: u32, group: u32, base: i32, top: i32) -> Strip {
+    let lines = top + vec3(0, 1, 2);
+    let plane = base + i32((group * params.group_channels + channel) * params.channel_step);
+    let first = plane + lines * i32(params.in_hw.y * params.pixel_step);
+    let data = channel < params.group_channels;
+    return Strip(first, (vec3<u32>(lines) < vec3(params.in_hw.x)) & vec3(data), data);
+}
+
+// A column of the strip, from above. The constant is 1 at every window's first tap and 0 at the others.
+fn fetch_column(s: Strip, at: i32) -> vec3<f32> {
+    let real = s.real & vec3(u32(at) < params.in_hw.y);
+    let place = select(vec3(0u), vec3<u32>(s.first + at * i32(params.pixel_step)), real);
+    let found = vec3(element(place.x), element(place.y), element(place.z));
+    return select(vec3(select(1.0, 0.0, s.data), 0.0, 0.0), found, real);
+}
+
+fn outer3(a: vec3<f32>, b: vec3<f32>) -> mat3x3<f32> {
+    return mat3x3(a * b.x, a * b.y, a * b.z);
+}
+
+// By columns of the windows: `row` and `column` are those of the columns' first taps.
+fn add_ninth(matrix: u32, row: u32, column: u32, products: mat3x3<f32>) {
+    var all = products;
+    for (var c = 0u; c < 3u; c++) {
+        for (var r = 0u; r < 3u; r++) {
+            add(matrix, row + 3u * r, column + 3u * c, all[c][r]);
+        }
+    }
+}
+
+fn tile_of_channels(t: Task) {
+    let row = t.tile_row * 9u;
+    let column = t.tile_column * 9u;
+    for (var image = 0u; image < params.batch; image++) {
+        let weight = weights[image];
+        if weight == 0.0 {
+            continue;
+        }
+        let base = i32(image * params.image_step);
+        var position = t.start;
+        while position < t.end {
+            // By column of the first window, then of the second.
+            var s00 = mat3x3<f32>();
+            var s01 = mat3x3<f32>();
+            var s02 = mat3x3<f32>();
+            var s10 = mat3x3<f32>();
+            var s11 = mat3x3<f32>();
+            var s12 = mat3x3<f32>();
+            var s20 = mat3x3<f32>();
+            var s21 = mat3x3<f32>();
+            var s22 = mat3x3<f32>();
+            let past = min(position + BLOCK, t.end);
+            while position < past {
+                // As far as the row of windows goes.
+                let top = i32(position / params.out_hw.y) - i32(params.pad.x);
+                let ox = position % params.out_hw.y;
+                let run = min(params.out_hw.y - ox, past - position);
+                position += run;
+                var left = i32(ox) - i32(params.pad.y);
+                let a = strip(t.tile_row, t.group, base, top);
+                let b = strip(t.tile_column, t.group, base, top);
+                var l0 = fetch_column(a, left);
+                var l1 = fetch_column(a, left + 1);
+                var r0 = fetch_column(b, left);
+                var r1 = fetch_column(b, left + 1);
+                let end = left + i32(run);
+                for (; left < end; left++) {
+                    let l2 = fetch_column(a, left + 2);
+                    let r2 = fetch_column(b, left + 2);
+                    s00 += outer3(l0, r0);
+                    s01 += outer3(l0, r1);
+                    s02 += outer3(l0, r2);
+                    s10 += outer3(l1, r0);
+                    s11 += outer3(l1, r1);
+                    s12 += outer3(l1, r2);
+                    s20 += outer3(l2, r0);
+                    s21 += outer3(l2, r1);
+                    s22 += outer3(l2, r2);
+                    l0 = l1;
+                    l1 = l2;
+                    r0 = r1;
+                    r1 = r2;
+                }
+            }
+            add_ninth(t.matrix, row, column, weight * s00);
+            add_ninth(t.matrix, row, column + 1u, weight * s01);
+            add_ninth(t.matrix, row, column + 2u, weight * s02);
+            add_ninth(t.matrix, row + 1u, column, weight * s10);
+            add_ninth(t.matrix, row + 1u, column + 1u, weight * s11);
+            add_ninth(t.matrix, row + 1u, column + 2u, weight * s12);
+            add_ninth(t.matrix, row + 2u, column, weight * s20);
+            add_ninth(t.matrix, row + 2u, column + 1u, weight * s21);
+            add_ninth(t.matrix, row + 2u, column + 2u, weight * s22);
         }
     }
 }
@@ -98,63 +320,9 @@ fn main(
     if i >= params.len {
         return;
     }
-    let tile = i % params.tiles;
-    let matrix = i / params.tiles;
-    let split = matrix % params.splits;
-    let group = matrix / params.splits;
-    // The row of tiles whose first tile is the last at or before this one; a root may be off by one.
-    var tile_row = u32((sqrt(8.0 * f32(tile) + 1.0) - 1.0) * 0.5);
-    if tile_row * (tile_row + 1u) / 2u > tile {
-        tile_row--;
-    }
-    if (tile_row + 1u) * (tile_row + 2u) / 2u <= tile {
-        tile_row++;
-    }
-    let row = tile_row * 8u;
-    let column = (tile - tile_row * (tile_row + 1u) / 2u) * 8u;
-    let a0 = rows(row, group);
-    let a1 = rows(row + 4u, group);
-    let b0 = rows(column, group);
-    let b1 = rows(column + 4u, group);
-    let start = split * params.share;
-    let end = min(start + params.share, params.positions);
-
-    for (var image = 0u; image < params.batch; image++) {
-        let weight = weights[image];
-        if weight == 0.0 {
-            continue;
-        }
-        let base = i32(image * params.image_step);
-        var image00 = mat4x4<f32>();
-        var image01 = mat4x4<f32>();
-        var image10 = mat4x4<f32>();
-        var image11 = mat4x4<f32>();
-        for (var block = start; block < end; block += BLOCK) {
-            var sum00 = mat4x4<f32>();
-            var sum01 = mat4x4<f32>();
-            var sum10 = mat4x4<f32>();
-            var sum11 = mat4x4<f32>();
-            for (var position = block; position < min(block + BLOCK, end); position++) {
-                let top = i32(position / params.out_hw.y * params.stride.x);
-                let left = i32(position % params.out_hw.y * params.stride.y);
-                let at = base + (top * i32(params.in_hw.y) + left) * i32(params.pixel_step);
-                let l0 = fetch(a0, top, left, at);
-                let l1 = fetch(a1, top, left, at);
-                let r0 = fetch(b0, top, left, at);
-                let r1 = fetch(b1, top, left, at);
-                sum00 += outer(l0, r0);
-                sum01 += outer(l0, r1);
-                sum10 += outer(l1, r0);
-                sum11 += outer(l1, r1);
-            }
-            image00 += sum00;
-            image01 += sum01;
-            image10 += sum10;
-            image11 += sum11;
-        }
-        add(matrix, row, column, weight * image00);
-        add(matrix, row, column + 4u, weight * image01);
-        add(matrix, row + 4u, column, weight * image10);
-        add(matrix, row + 4u, column + 4u, weight * image11);
+    if WAY == THREES {
+        tile_of_channels(task(i));
+    } else {
+        tile_of_rows(task(i));
     }
 }

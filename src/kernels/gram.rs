@@ -44,12 +44,24 @@ const TILE: usize = 8;
 const INVOCATIONS: usize = 8192;
 /// Fewest positions of a split, where there are several.
 const LEAST_SHARE: usize = 256;
-/// Rows of a host task.
-const PANEL: usize = 128;
 /// Most positions whose patches the host writes out at once.
 const UNFOLDED: usize = 2048;
 /// Positions of one product on the host.
 const DEPTH: usize = 512;
+
+/// The ways in which the shader fetches, numbered as there.
+#[derive(Clone, Copy)]
+enum Way {
+    Any = 0,
+    Quads = 1,
+    Lanes = 2,
+    Threes = 3,
+}
+
+/// Elements of a triangle, the diagonal included.
+fn triangle(side: usize) -> usize {
+    side * (side + 1) / 2
+}
 
 impl Gram {
     /// Rows, and columns, of a matrix: the elements of a patch, and the 1.
@@ -89,15 +101,36 @@ impl Gram {
         self.channels / self.groups
     }
 
-    /// Tiles of a matrix's lower triangle.
+    /// Tiles of 8 × 8 in a matrix's lower triangle.
     fn tiles(&self) -> usize {
-        let tiles = self.side().div_ceil(TILE);
-        tiles * (tiles + 1) / 2
+        triangle(self.side().div_ceil(TILE))
     }
 
-    /// Positions of a split; the last may have fewer.
+    /// Positions of a split, whole vectors of four; the last may have fewer.
     fn share(&self) -> usize {
-        self.windows.positions().div_ceil(self.splits())
+        self.windows.positions().div_ceil(self.splits()).next_multiple_of(4)
+    }
+
+    /// The way in which the shader fetches.
+    fn way(&self) -> Way {
+        let windows = &self.windows;
+        let side_by_side = Windows { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], ..*windows };
+        if *windows == side_by_side {
+            Way::Threes
+        } else if !windows.are_points() {
+            Way::Any
+        } else if !self.channels_last && windows.pixels().is_multiple_of(4) {
+            Way::Quads
+        } else if self.channels_last && self.group_channels().is_multiple_of(4) {
+            Way::Lanes
+        } else {
+            Way::Any
+        }
+    }
+
+    /// Rows of a host task: few enough that little of the upper triangle is computed, where that counts.
+    fn panel(&self) -> usize {
+        if self.side() < 512 { 64 } else { 128 }
     }
 
     /// The positions of a split.
@@ -133,8 +166,9 @@ impl Gram {
                 }
             });
             let columns = MatRef::from_row_major_slice(&*columns, side, count);
-            sums.par_chunks_mut(PANEL * side).enumerate().for_each_init(Vec::new, |tile, (panel, sums)| {
-                let (top, rows) = (panel * PANEL, sums.len() / side);
+            let panels = sums.par_chunks_mut(self.panel() * side).enumerate();
+            panels.for_each_init(Vec::new, |tile, (panel, sums)| {
+                let (top, rows) = (panel * self.panel(), sums.len() / side);
                 let width = top + rows;
                 tile.resize(rows * width, 0.0);
                 let mut product = MatMut::from_row_major_slice_mut(&mut *tile, rows, width);
@@ -165,7 +199,7 @@ uniform! {
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
-    unused: u32,
+    points: u32,
     in_hw: [u32; 2],
     out_hw: [u32; 2],
     kernel: [u32; 2],
@@ -242,11 +276,16 @@ impl Kernel for Gram {
 
     fn dispatch(&self) -> Dispatch {
         let [channel_step, pixel_step, image_step] = self.steps().map(word);
-        let len = self.groups * self.splits() * self.tiles();
+        let way = self.way();
+        let tiles = match way {
+            Way::Threes => triangle(self.group_channels() + 1),
+            Way::Any | Way::Quads | Way::Lanes => self.tiles(),
+        };
+        let len = self.groups * self.splits() * tiles;
         let windows = &self.windows;
         let params = Params {
             len: word(len),
-            tiles: word(self.tiles()),
+            tiles: word(tiles),
             splits: word(self.splits()),
             share: word(self.share()),
             positions: word(windows.positions()),
@@ -256,7 +295,7 @@ impl Kernel for Gram {
             channel_step,
             pixel_step,
             image_step,
-            unused: 0,
+            points: u32::from(windows.are_points()),
             in_hw: words(windows.in_hw),
             out_hw: words(windows.out_hw),
             kernel: words(windows.kernel),
@@ -265,7 +304,7 @@ impl Kernel for Gram {
             pad: words(windows.pad),
         };
         Dispatch {
-            overrides: vec![("POINTS", f64::from(u8::from(windows.are_points())))],
+            overrides: vec![("WAY", f64::from(way as u8))],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
@@ -296,9 +335,18 @@ fn cases() -> Vec<Case> {
     vec![
         case("one channel, one pixel", gram(1, 1, Windows::points([1, 1]))),
         case("channels that are no multiple of a tile", gram(3, 13, Windows::points([7, 7]))),
+        case("vectors of four positions, several blocks", gram(2, 300, Windows::points([26, 26]))),
         case("exactly two tiles", gram(2, 15, Windows::points([4, 4]))),
         case("many tiles and one split", gram(1, 130, Windows::points([14, 14]))),
         case("3×3, padded", gram(3, 6, three)),
+        case(
+            "3×3 in splits that begin within rows",
+            gram(2, 2, Windows { in_hw: [27, 31], out_hw: [27, 31], ..three }),
+        ),
+        case(
+            "3×3 without padding, several blocks",
+            gram(2, 96, Windows { in_hw: [30, 21], out_hw: [28, 19], pad: [0, 0], ..three }),
+        ),
         case(
             "stride 2, asymmetric padding, odd sizes",
             gram(2, 3, Windows { in_hw: [9, 11], out_hw: [5, 5], stride: [2, 2], pad: [1, 0], ..three }),
@@ -346,6 +394,10 @@ fn cases() -> Vec<Case> {
             Gram { groups: 3, ..gram(2, 15, Windows { in_hw: [20, 19], out_hw: [20, 19], ..three }) },
         ),
         case("a channel a group", Gram { groups: 9, ..gram(2, 9, three) }),
+        case(
+            "channels last, in vectors of four",
+            Gram { channels_last: true, groups: 2, ..gram(2, 24, Windows::points([6, 5])) },
+        ),
         case(
             "channels last, in splits",
             Gram { channels_last: true, ..gram(2, 11, Windows::points([1, 530])) },
