@@ -1,7 +1,8 @@
 //! How fast the second moments are, beside a convolution over the same windows: on the CPU, and on every adapter.
 //!
-//! `cargo bench --bench gram [-- --quick]`. FLOP are twice the products of the lower triangle, or of the
-//! convolution. The median of some runs; the first is not counted.
+//! `cargo bench --bench gram [-- --quick] [SHAPE…]`, the shapes by their place in the list. FLOP are twice the
+//! products of the lower triangle, or of the convolution. Medians; the first run is not counted. "A core" is by the
+//! seconds that the process's threads ran, where Linux tells them: what a busy machine does not distort.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use secateur::kernels::conv::Conv;
 use secateur::kernels::gram::Gram;
 use secateur::kernels::window::Windows;
 use secateur::plan::{Operand, Plan, Port, Step};
+use secateur::tensor::DType;
 
 /// One step over inputs that hold numbers between -1 and 1; the weights of images are 1.
 fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
@@ -30,24 +32,24 @@ fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
         }
         let place = Operand::Buffer(plan.buffers.len());
         plan.buffers.push(len);
-        plan.inputs.push(Port { name: format!("input {index}"), place, shape: vec![len] });
+        plan.inputs.push(Port { name: format!("input {index}"), place, shape: vec![len], dtype: DType::F32 });
         operands.push(place);
         data.push(values);
     }
     let output = plan.buffers.len();
     plan.buffers.push(kernel.output_len());
-    let port =
-        Port { name: "output".into(), place: Operand::Buffer(output), shape: vec![kernel.output_len()] };
+    let shape = vec![kernel.output_len()];
+    let port = Port { name: "output".into(), place: Operand::Buffer(output), shape, dtype: DType::F32 };
     if kernel.accumulates() {
-        plan.sums.push(port)
+        plan.sums.push(port);
     } else {
-        plan.outputs.push(port)
+        plan.outputs.push(port);
     }
     plan.steps.push(Step { kernel, inputs: operands, output, node: "bench".into(), value: None });
     (plan, data)
 }
 
-/// Seconds that all threads of this process ran so far, where Linux tells: what a busy machine does not distort.
+/// Seconds that all threads of this process ran so far, where Linux tells.
 fn processor() -> Option<f64> {
     let threads = std::fs::read_dir("/proc/self/task").ok()?;
     let nanoseconds = threads.map(|thread| {
@@ -101,7 +103,7 @@ fn main() {
     for device in &devices {
         let about = device.describe();
         println!("{} ({}, {})", about.name, about.backend, about.driver);
-        println!("{:16} {:>28} {:>28}", "", "gram: ms, GFLOP/s, of CPU", "conv: ms, GFLOP/s, of CPU");
+        println!("{:16} {:>28} {:>28}", "", "gram: ms, GFLOP/s, a core", "conv: ms, GFLOP/s, a core");
         for (index, &(name, channels, batch, windows)) in shapes.iter().enumerate() {
             if !only.is_empty() && !only.contains(&index) {
                 continue;

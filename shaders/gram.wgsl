@@ -123,16 +123,16 @@ fn fetch(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
     return select(select(vec4(1.0), vec4(0.0), r.data), found, real);
 }
 
-// The rows' elements at four positions; a column of the result is a position.
+// The rows' elements at four positions; a column of the result is a row of patches.
 fn fetch_quad(r: Rows, at: i32) -> mat4x4<f32> {
     let place = select(vec4(0u), vec4<u32>(r.offset + at) / 4u, r.data);
     let one = vec4(1.0);
-    return transpose(mat4x4(
+    return mat4x4(
         select(one, x[place.x], r.data.x),
         select(one, x[place.y], r.data.y),
         select(one, x[place.z], r.data.z),
         select(one, x[place.w], r.data.w),
-    ));
+    );
 }
 
 // Element [j][i] is a_i b_j.
@@ -172,14 +172,14 @@ fn tile_of_rows(t: Task) {
             if WAY == QUADS {
                 for (var position = block; position < past; position += 4u) {
                     let at = base + i32(position);
-                    let l0 = fetch_quad(a0, at);
-                    let l1 = fetch_quad(a1, at);
+                    let l0 = transpose(fetch_quad(a0, at));
+                    let l1 = transpose(fetch_quad(a1, at));
                     let r0 = fetch_quad(b0, at);
                     let r1 = fetch_quad(b1, at);
-                    low_low += outer(l0[0], r0[0]) + outer(l0[1], r0[1]) + outer(l0[2], r0[2]) + outer(l0[3], r0[3]);
-                    low_high += outer(l0[0], r1[0]) + outer(l0[1], r1[1]) + outer(l0[2], r1[2]) + outer(l0[3], r1[3]);
-                    high_low += outer(l1[0], r0[0]) + outer(l1[1], r0[1]) + outer(l1[2], r0[2]) + outer(l1[3], r0[3]);
-                    high_high += outer(l1[0], r1[0]) + outer(l1[1], r1[1]) + outer(l1[2], r1[2]) + outer(l1[3], r1[3]);
+                    low_low += l0 * r0;
+                    low_high += l0 * r1;
+                    high_low += l1 * r0;
+                    high_high += l1 * r1;
                 }
             } else {
                 for (var position = block; position < past; position++) {

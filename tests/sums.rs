@@ -37,27 +37,27 @@ fn watched(graph: &Graph) -> Vec<ValueId> {
     std::iter::once(graph.inputs[0].value).chain(convs.map(|n| n.outputs[0].unwrap())).collect()
 }
 
-/// The moments of a value: of its channels, or of 3×3 windows with stride 2.
-fn gram(facts: &Facts, value: ValueId, points: bool) -> Gram {
+/// What is seen of a value: its pixels, 3×3 windows side by side, or such with stride 2.
+const STEPS: [Option<usize>; 3] = [None, Some(1), Some(2)];
+
+/// The moments of a value.
+fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> Gram {
     let [batch, channels, h, w] = *facts.shape(value) else { panic!("maps are watched") };
-    let windows = if points {
-        Windows::points([h, w])
-    } else {
-        Windows {
-            out_hw: [h.div_ceil(2), w.div_ceil(2)],
-            kernel: [3, 3],
-            stride: [2, 2],
-            pad: [1, 1],
-            ..Windows::points([h, w])
-        }
-    };
+    let points = Windows::points([h, w]);
+    let windows = step.map_or(points, |step| Windows {
+        out_hw: [h.div_ceil(step), w.div_ceil(step)],
+        kernel: [3, 3],
+        stride: [step, step],
+        pad: [1, 1],
+        ..points
+    });
     Gram { batch, groups: 1, channels, channels_last: false, windows }
 }
 
 fn probes(graph: &Graph, facts: &Facts) -> Vec<Probe> {
-    let both = watched(graph).into_iter().flat_map(|value| [(value, true), (value, false)]);
-    both.map(|(value, points)| {
-        let kernel = gram(facts, value, points);
+    let all = watched(graph).into_iter().flat_map(|value| STEPS.map(|step| (value, step)));
+    all.map(|(value, step)| {
+        let kernel = gram(facts, value, step);
         let shape = kernel.shape().to_vec();
         Probe { value, name: format!("moments of {}", graph.name(value)), shape, kernel: Arc::new(kernel) }
     })
@@ -89,8 +89,8 @@ fn expected(graph: &Graph) -> Vec<Vec<f64>> {
     let maps = run_reference(&plan, &[&x], None).unwrap();
     let mut all = Vec::new();
     for (value, map) in values.into_iter().zip(maps) {
-        for points in [true, false] {
-            let kernel = gram(&facts, value, points);
+        for step in STEPS {
+            let kernel = gram(&facts, value, step);
             let mut sums = vec![0.0; kernel.output_len()];
             kernel.reference(&[&map, &[1.0; IMAGES]], &mut sums);
             all.push(sums);

@@ -279,7 +279,12 @@ impl<'a> Builder<'a> {
     fn image_weights(&mut self) -> Operand {
         let batch = self.plan.batch;
         let place = self.buffer(batch);
-        self.plan.inputs.push(Port { name: "image weights".to_owned(), place, shape: vec![batch], dtype: DType::F32 });
+        self.plan.inputs.push(Port {
+            name: "image weights".to_owned(),
+            place,
+            shape: vec![batch],
+            dtype: DType::F32,
+        });
         place
     }
 
