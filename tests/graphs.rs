@@ -22,9 +22,9 @@ use secateur::onnx::Model;
 use secateur::onnx::proto::TensorProto;
 use secateur::onnx::tensor::{encode, zero};
 use secateur::prune::{
-    Budget, Channels, Criterion, Limits, Normalize, Pruned, allocate, prove, rewrite, scores,
+    Budget, Channels, Criterion, Limits, Normalize, Pruned, Score, Scoring, allocate, prove, rewrite, scores,
 };
-use secateur::stats::gather::weights_only;
+use secateur::stats::{Distances, Header, Profile};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
@@ -97,9 +97,12 @@ fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> 
     let planted = planted(model, graph, channels, &knots);
     let graph = Graph::of(&planted).map_err(|e| e.to_string())?;
     let channels = Channels::of(&graph).map_err(|e| e.to_string())?;
-    let layers = weights_only(&graph, &channels.facts).map_err(|e| e.to_string())?;
+    let profile = Profile::of_weights_with(&graph, &channels.facts, Header::default(), Distances::None);
+    let profile = profile.map_err(|e| e.to_string())?;
     let l1: Criterion = "l1".parse().unwrap();
-    let found = scores(&graph, &channels, &layers, &l1, Normalize::None, 0).map_err(|e| e.to_string())?;
+    let scoring = Scoring { criterion: &l1, normalize: Normalize::None, seed: 0 };
+    let found = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).map_err(|e| e.to_string())?;
+    let found = Score::values(&found);
     let limits = Limits { max_cut: 1.0, ..Limits::default() };
     let removed = allocate(&channels, &found, Budget::RemoveBelow(1e-9), &limits, &BTreeSet::new())
         .map_err(|e| e.to_string())?;

@@ -250,7 +250,7 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         assert!(proof.difference.is_some_and(|d| d > 1e-4), "{ops:?}: {proof:?}");
         let knots = free[1..3].iter().copied().collect();
         assert_eq!(net.channels.inexact(&net.graph, &knots), names(&net, ops));
-        let cut = Cut::new((&net.graph, "0"), &net.channels, None, &knots, Default::default()).unwrap();
+        let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &knots, Default::default()).unwrap();
         assert_eq!(cut.inexact, Some(names(&net, ops)));
         // The same by parts, as `prune` walks.
         let judge = Judge::new(&net.model, &net.graph, &net.channels, &knots).unwrap();
@@ -281,7 +281,7 @@ fn a_fault_before_the_mixing_is_found() {
 fn a_cut_where_nothing_mixes_is_exact_with_an_inexact_dye_too() {
     let (first, net) = between(30, 8, true, Builder::batch_norm);
     let knots: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
-    let cut = Cut::new((&net.graph, "0"), &net.channels, None, &knots, Default::default()).unwrap();
+    let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &knots, Default::default()).unwrap();
     assert_eq!(cut.inexact, Some(vec![]));
     assert!(net.cut(&net.free(&first)[..2]).prove(&Device::Cpu, &[]).unwrap().exact);
     // Heads go whole in any case.

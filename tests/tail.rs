@@ -16,9 +16,9 @@ use secateur::graph::Graph;
 use secateur::graph::facts::{Facts, takes_batches};
 use secateur::onnx::Model;
 use secateur::prune::{
-    Budget, Channels, Criterion, Limits, Normalize, Scope, allocate, prove, rewrite, scores,
+    Budget, Channels, Criterion, Limits, Normalize, Scope, Score, Scoring, allocate, prove, rewrite, scores,
 };
-use secateur::stats::gather::weights_only;
+use secateur::stats::{Distances, Header, Profile};
 use secateur::tensor::DType;
 
 #[allow(dead_code)] // golden_ops.rs judges the cases; here they are networks
@@ -91,9 +91,11 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
         let model = model(&case);
         let graph = Graph::of(&model).unwrap();
         let channels = Channels::of(&graph).unwrap();
-        let layers = weights_only(&graph, &channels.facts).unwrap();
+        let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
         let l1: Criterion = "l1".parse().unwrap();
-        let scores = scores(&graph, &channels, &layers, &l1, Normalize::Layer, 0).unwrap();
+        let scoring = Scoring { criterion: &l1, normalize: Normalize::Layer, seed: 0 };
+        let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
+        let scores = Score::values(&scores);
         let limits = Limits { scope: Scope::Global, ..Limits::default() };
         let removed = allocate(&channels, &scores, Budget::KeepMacs(0.5), &limits, &BTreeSet::new())
             .unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -103,6 +103,10 @@ fn parsed<T: std::str::FromStr<Err = Error>>(text: Option<&String>) -> Result<Op
 impl DataArgs {
     /// Opens the data for a network's input.
     pub(crate) fn open(&self, graph: &Graph) -> Result<Dataset> {
+        self.open_visited(graph, None)
+    }
+
+    fn open_visited(&self, graph: &Graph, order: Option<u64>) -> Result<Dataset> {
         let spec = self.data.as_deref().ok_or_else(|| {
             Error::new("no data were given")
                 .expected("--data FOLDER, .npy, .npz, idx or random:N")
@@ -122,13 +126,19 @@ impl DataArgs {
             strict: self.strict,
             images: self.images,
             shard: parsed(self.shard.as_ref())?,
+            order,
         };
         Dataset::open(spec, &options, &input_shape(graph)?)
     }
 
     /// Opens data that decide what is cut: random ones only if that was said.
     pub(crate) fn open_real(&self, graph: &Graph) -> Result<Dataset> {
-        let data = self.open(graph)?;
+        self.open_in_order(graph, None)
+    }
+
+    /// The same, visited in an order made from a seed.
+    pub(crate) fn open_in_order(&self, graph: &Graph, order: Option<u64>) -> Result<Dataset> {
+        let data = self.open_visited(graph, order)?;
         if data.is_random() && !self.allow_random {
             return Err(Error::new("random inputs say nothing about a network")
                 .expected("real images")
@@ -136,6 +146,11 @@ impl DataArgs {
                 .remedy("give real images, or add --allow-random"));
         }
         Ok(data)
+    }
+
+    /// The part of the data, as the user wrote it.
+    pub(crate) fn shard(&self) -> Option<String> {
+        self.shard.clone()
     }
 
     /// The specification as the user wrote it.

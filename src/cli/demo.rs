@@ -11,16 +11,18 @@ use serde_json::json;
 use super::Answer;
 use super::args::Global;
 use super::bench::{answers_are_right, timed};
+use super::decide::DecideArgs;
 use super::eval::evaluate;
 use super::output::{Output, grouped};
-use super::profile::profiled;
-use super::prune::{DecideArgs, some_images};
+use super::pass::Pass;
+use super::prune::some_images;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Channels, rewrite};
+use crate::prune::{Channels, Criterion, rewrite};
+use crate::stats::GramKind;
 
 /// The network that is built in.
 const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
@@ -84,9 +86,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (calibration, test) = (images(CALIBRATION)?, images(TEST)?);
 
     output.note("1/5 profiling: statistics of every channel over 512 images");
-    let profile = profiled((&model, &graph), &device, (&calibration, "built in".to_owned()), None, output)?;
+    let needs = CRITERION.parse::<Criterion>()?.needs();
+    let (kind, spec) = (GramKind::None, "built in".to_owned());
+    let profile = Pass::new((&model, &graph), &device, &calibration, spec, kind, needs).run(output)?.profile;
     output.note("2/5 deciding: half of the MACs, least active channels first");
-    let cut = DecideArgs::simple(CRITERION, KEEP).cut(&model, &graph, &channels, &profile.layers)?;
+    let cut = DecideArgs::simple(CRITERION, KEEP).decide(&model, &graph, &channels, &profile)?.cut;
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
     output.note("3/5 cutting and proving");
     let pruned = rewrite(&model, &graph, &channels, &removed)?;

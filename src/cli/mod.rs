@@ -2,14 +2,20 @@
 
 mod args;
 mod bench;
+mod compare_criteria;
+mod decide;
 mod demo;
 mod devices;
 mod eval;
 mod inspect;
 mod network;
 mod output;
+mod pass;
+mod plan;
+mod plot;
 mod profile;
 mod prune;
+mod show;
 
 use std::process::ExitCode;
 
@@ -41,13 +47,15 @@ enum Verb {
     /// Gathers the statistics of every layer over a calibration set.
     Profile(profile::Args),
     /// Unites the profiles of shards.
-    Merge(profile::MergeArgs),
+    Merge(show::MergeArgs),
     /// Prints a profile.
-    Show(profile::ShowArgs),
+    Show(show::ShowArgs),
     /// Scores and decides; writes the cut.
-    Plan(prune::PlanArgs),
+    Plan(plan::PlanArgs),
     /// Removes channels, proves the smaller network, writes it.
     Prune(prune::PruneArgs),
+    /// Accuracy against MACs by each criterion: the researcher's figure in one command.
+    CompareCriteria(compare_criteria::Args),
     /// Top-1 and top-5, or agreement with a reference network.
     Eval(eval::Args),
     /// Latency and throughput side by side, answers checked first.
@@ -112,10 +120,11 @@ fn run(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::Run(args) => network::run(&args, global, output),
         Verb::Check(args) => network::check(&args, global, output),
         Verb::Profile(args) => profile::run(&args, global, output),
-        Verb::Merge(args) => profile::merge(&args, output),
-        Verb::Show(args) => profile::show(&args, output),
-        Verb::Plan(args) => prune::plan(&args, global, output),
+        Verb::Merge(args) => show::merge(&args, output),
+        Verb::Show(args) => show::show(&args, output),
+        Verb::Plan(args) => plan::plan(&args, global, output),
         Verb::Prune(args) => prune::run(&args, global, output),
+        Verb::CompareCriteria(args) => compare_criteria::run(&args, global, output),
         Verb::Eval(args) => eval::run(&args, global, output),
         Verb::Bench(args) => bench::run(&args, global, output),
         Verb::Demo(args) => demo::run(&args, global, output),

@@ -26,6 +26,11 @@ impl Output {
         Self { json: global.json, quiet: global.quiet }
     }
 
+    /// One that says nothing: for a step of something larger.
+    pub(crate) fn silent(&self) -> Self {
+        Self { json: true, quiet: true }
+    }
+
     /// Bytes to stdout. A reader that has gone is no error.
     pub(crate) fn raw(&self, bytes: &[u8]) {
         let mut out = anstream::stdout().lock();

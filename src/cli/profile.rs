@@ -1,26 +1,31 @@
-//! `secateur profile` and `secateur show`.
+//! `secateur profile`: the statistics pass.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, recipe, tell_skipped};
+use super::args::{DataArgs, Global, recipe};
+use super::decide::DecideArgs;
 use super::output::Output;
-use crate::data::Dataset;
+use super::pass::{Look, Pass, Passed, header};
 use crate::error::{Error, Result};
-use crate::exec::devices::Device;
-use crate::file::write_whole;
+use crate::file::check_writable;
 use crate::graph::Graph;
+use crate::graph::facts::Facts;
 use crate::onnx::Model;
-use crate::stats::profile::VERSION;
-use crate::stats::{Header, Moments, Profile, gather};
+use crate::prune::{Channels, Needs};
+use crate::stats::{Distances, Gatherer, GramKind, Profile, trajectories};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The ONNX file.
-    model: PathBuf,
+    /// The ONNX file; or several checkpoints of one training, the oldest first: the profile is of the last.
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     /// Images at once.
@@ -29,156 +34,237 @@ pub(super) struct Args {
     /// The profile to write.
     #[arg(short, long, value_name = "FILE.profile")]
     output: PathBuf,
+    /// Second moments of what layers read: of channels, of whole patches, or none.
+    #[arg(long, default_value = "channel")]
+    gram: GramKind,
+    /// Gathers nothing by class, where labels are known.
+    #[arg(long)]
+    no_classes: bool,
+    /// Goes on with the profile of an interrupted run.
+    #[arg(long)]
+    resume: bool,
+    /// Visits the images in random order, and stops when the data are so sure of the cut that --criterion and the
+    /// budget make (half of the MACs, if none is named).
+    #[arg(long, value_name = "C")]
+    confidence: Option<f64>,
+    /// Runs the plain network too, and says what gathering costs.
+    #[arg(long)]
+    measure_overhead: bool,
+    #[command(flatten)]
+    decide: DecideArgs,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct ShowArgs {
-    /// The profile.
-    profile: PathBuf,
-    /// Writes every channel as a row of a CSV file.
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
+/// A profile of weights alone.
+pub(super) fn of_weights(model: &Model, graph: &Graph, facts: &Facts, needs: Needs) -> Result<Profile> {
+    let distances = if needs.distances { Distances::All } else { Distances::None };
+    Profile::of_weights_with(graph, facts, header(model), distances)
 }
 
-/// The statistics pass with its progress bar.
-pub(super) fn profiled(
-    (model, graph): (&Model, &Graph),
-    device: &Device,
-    (data, spec): (&Dataset, String),
-    batch: Option<usize>,
-    output: &Output,
-) -> Result<Profile> {
-    let bar = output.progress("profiling", data.len());
-    let gathered = gather(graph, device, data, batch, &mut |n| bar.inc(n as u64));
-    bar.finish_and_clear();
-    let (layers, images) = gathered?;
-    let header = Header {
-        version: VERSION,
-        model_sha256: model.sha256.clone(),
-        model: model.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        images,
-        data: spec,
-        preprocessing: recipe(data),
-        device: device.describe().name,
-        layers: layers.iter().map(|l| (l.node.clone(), l.op.clone())).collect(),
+/// Asked for between batches; set by Ctrl-C.
+fn interruption() -> Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let setter = Arc::clone(&asked);
+    let handler = move || {
+        // A second Ctrl-C does not wait for the batch.
+        if setter.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
     };
-    tell_skipped(data, output);
-    Ok(Profile { header, layers })
+    ctrlc::set_handler(handler).map_err(|e| Error::new("cannot listen to Ctrl-C").got(e.to_string()))?;
+    Ok(asked)
+}
+
+/// The trajectories of the last model's layers through all of them.
+fn with_training(mut profile: Profile, models: &[Model], graphs: &[Graph]) -> Result<Profile> {
+    for (layer, trajectory) in profile.layers.iter_mut().zip(trajectories(graphs)?) {
+        layer.trajectory = trajectory;
+    }
+    let earlier = &models[..models.len() - 1];
+    profile.header.checkpoints = earlier.iter().map(header).map(|h| (h.model, h.model_sha256)).collect();
+    Ok(profile)
+}
+
+impl Args {
+    /// The profile to go on with, which must be of this very pass.
+    fn resumed(&self, fresh: &Pass) -> Result<Option<Profile>> {
+        if !self.resume {
+            return Ok(None);
+        }
+        let profile = Profile::load(&self.output)?;
+        let differ = |what: &str, expected: String, got: String| {
+            Err(Error::new(format!("the profile to resume is of {what}"))
+                .file(&self.output)
+                .expected(expected)
+                .got(got)
+                .remedy("repeat the command of the interrupted run, or leave out --resume"))
+        };
+        let (ours, theirs) = (&fresh.header, &profile.header);
+        if ours.model_sha256 != theirs.model_sha256 {
+            return differ("another model", ours.model.clone(), theirs.model.clone());
+        }
+        if ours.preprocessing != theirs.preprocessing {
+            let text = |p: &Option<_>| format!("{p:?}");
+            return differ("other preprocessing", text(&ours.preprocessing), text(&theirs.preprocessing));
+        }
+        for (what, ours, theirs) in [
+            ("other data", Some(&ours.data), Some(&theirs.data)),
+            ("another shard", ours.shard.as_ref(), theirs.shard.as_ref()),
+        ] {
+            if ours != theirs {
+                return differ(what, format!("{ours:?}"), format!("{theirs:?}"));
+            }
+        }
+        if ours.order != theirs.order {
+            return differ("another order", format!("{:?}", ours.order), format!("{:?}", theirs.order));
+        }
+        Ok(Some(profile))
+    }
+
+    fn check_confidence(&self) -> Result<()> {
+        let Some(wanted) = self.confidence else { return Ok(()) };
+        if !(wanted > 0.5 && wanted < 1.0) {
+            return Err(Error::new("--confidence does not fit")
+                .expected("above 0.5 and below 1, as in 0.95")
+                .got(wanted.to_string()));
+        }
+        let criterion = self.decide.criterion()?;
+        if !criterion.needs().data {
+            return Err(Error::new(format!(
+                "the criterion {criterion} reads weights alone: no image makes it surer"
+            ))
+            .expected("a criterion on activations")
+            .remedy("add for example --criterion apoz, or leave out --confidence"));
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
-    let graph = Graph::of(&model)?;
-    let data = args.data.open_real(&graph)?;
+    args.check_confidence()?;
+    check_writable(&args.output, "write the profile")?;
+    let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
+    let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
+    let (Some(model), Some(graph)) = (models.last(), graphs.last()) else {
+        return Err(Error::new("no model was given"));
+    };
+    if args.data.data.is_none() && models.len() > 1 {
+        // Checkpoints alone: how the weights went.
+        let facts = Facts::at_own_size(graph)?;
+        let needs = Needs { distances: true, ..Needs::WEIGHTS };
+        let mut profile = with_training(of_weights(model, graph, &facts, needs)?, &models, &graphs)?;
+        profile.header.complete = true;
+        profile.save(&args.output)?;
+        return tell(args, &profile, None, None, output);
+    }
+    let seed = args.confidence.map(|_| args.decide.seed);
+    let data = args.data.open_in_order(graph, seed)?;
     let device = global.open(output)?;
-    let start = Instant::now();
-    let profile = profiled((&model, &graph), &device, (&data, args.data.spec()), args.batch, output)?;
-    let seconds = start.elapsed().as_secs_f64();
-    profile.save(&args.output)?;
+    let needs = Needs { data: true, labels: !args.no_classes, ..args.decide.criterion()?.needs() };
+    let mut pass = Pass::new((model, graph), &device, &data, args.data.spec(), args.gram, needs);
+    pass.header.order = seed;
+    pass.header.shard = args.data.shard();
+    pass.header.preprocessing = recipe(&data);
+    pass.batch = args.batch;
+    if !needs.distances {
+        pass.distances = Distances::Cheap;
+    }
+    pass.overhead = args.measure_overhead;
+    pass.resumed = args.resumed(&pass)?;
+    let asked = interruption()?;
+    let interrupted = || asked.load(Ordering::Relaxed);
+    let channels = args.confidence.map(|_| Channels::dyed(graph, args.decide.inexact)).transpose()?;
+    let sure = RefCell::new(None);
+    // Looked at after 32 images, and then after half as many again each time: looks cost time, too.
+    let due = RefCell::new(32u64);
+    let decide = args.decide.clone().or_half();
+    let look = |gatherer: &mut Gatherer| -> Result<ControlFlow<()>> {
+        let (Some(wanted), Some(channels)) = (args.confidence, &channels) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        if gatherer.images() < *due.borrow() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        *due.borrow_mut() = gatherer.images() + gatherer.images() / 2;
+        let support = decide.decide(model, graph, channels, gatherer.profile()?)?.support;
+        *sure.borrow_mut() = support;
+        Ok(match support {
+            Some(support) if support >= wanted => ControlFlow::Break(()),
+            Some(_) => ControlFlow::Continue(()),
+            None => {
+                return Err(Error::new(format!(
+                    "the error of the criterion {} is not known",
+                    decide.criterion
+                ))
+                .remedy(
+                    "leave out --confidence, or choose apoz, act-mean, act-variance, act-l1 or entropy",
+                ));
+            }
+        })
+    };
+    let look: Look = &look;
+    let mut passed = pass.run_watched(output, look, &interrupted)?;
+    if models.len() > 1 {
+        passed.profile = with_training(passed.profile, &models, &graphs)?;
+    }
+    passed.profile.save(&args.output)?;
+    if let (Some(wanted), false, true) = (args.confidence, passed.settled, passed.profile.header.complete) {
+        output.note(format!("not settled: the images are not enough for a confidence of {wanted}"));
+    }
+    let support = *sure.borrow();
+    let profile = passed.profile.clone();
+    tell(args, &profile, Some(&passed), support, output)
+}
+
+fn tell(
+    args: &Args,
+    profile: &Profile,
+    passed: Option<&Passed>,
+    confidence: Option<f64>,
+    output: &Output,
+) -> Result<Answer> {
     let channels: usize = profile.layers.iter().map(|l| l.weight.l1.len()).sum();
     let (images, layers) = (profile.header.images, profile.layers.len());
-    let rate = images as f64 / seconds;
-    output.line(format!(
-        "{images} images, {layers} layers, {channels} channels in {seconds:.1} s ({rate:.0} images/s) → {}",
-        args.output.display()
-    ));
-    output.result(&json!({
-        "images": images, "seconds": seconds, "images_per_s": rate, "forward_only_images_per_s": null,
-        "layers": layers, "channels": channels, "confidence": null, "out": args.output,
-    }));
-    Ok(Answer::Yes)
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct MergeArgs {
-    /// The profiles, in the order of their images.
-    #[arg(required = true, num_args = 2..)]
-    profiles: Vec<PathBuf>,
-    /// The profile to write.
-    #[arg(short, long, value_name = "FILE.profile")]
-    output: PathBuf,
-}
-
-pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
-    let mut all = args.profiles.iter();
-    let first = all.next().ok_or_else(|| Error::new("no profiles were given"))?;
-    let mut whole = Profile::load(first)?;
-    for path in all {
-        whole.merge(&Profile::load(path)?).map_err(|e| e.file(path))?;
+    let out: &Path = &args.output;
+    let seconds = passed.map(|p| p.seconds);
+    let rate = passed.map(|p| p.images as f64 / p.seconds);
+    let overhead = passed.and_then(|p| Some((p.overhead?, p.images as f64)));
+    let forward = overhead.map(|((_, without), images)| images / without);
+    match (seconds, rate) {
+        (Some(seconds), Some(rate)) => output.line(format!(
+            "{images} images, {layers} layers, {channels} channels in {seconds:.1} s ({rate:.0} images/s) → {}",
+            out.display()
+        )),
+        _ => output.line(format!(
+            "{} checkpoints, {layers} layers, {channels} channels → {}",
+            profile.header.checkpoints.len() + 1,
+            out.display()
+        )),
     }
-    whole.save(&args.output)?;
-    let (count, images) = (args.profiles.len(), whole.header.images);
-    output.line(format!("{count} profiles, {images} images → {}", args.output.display()));
-    output.result(&json!({ "profiles": count, "images": images, "out": args.output }));
-    Ok(Answer::Yes)
-}
-
-pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
-    let profile = Profile::load(&args.profile)?;
-    if let Some(path) = &args.csv {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let fail = |e: csv::Error| Error::new("cannot write the table").file(path).got(e.to_string());
-        let head = [
-            "node",
-            "channel",
-            "weight_mean",
-            "weight_variance",
-            "weight_l1",
-            "weight_l2",
-            "pre_mean",
-            "pre_variance",
-            "post_mean",
-            "post_variance",
-            "post_mean_abs",
-            "post_frequency",
-            "post_min",
-            "post_max",
-        ];
-        writer.write_record(head).map_err(fail)?;
-        for layer in &profile.layers {
-            for c in 0..layer.weight.l1.len() {
-                let (w, pre, post) = (&layer.weight, layer.pre.get(c), layer.post.get(c));
-                let of = |m: Option<&Moments>, get: fn(&Moments) -> f64| m.map_or(f64::NAN, get);
-                let numbers = [
-                    w.mean[c],
-                    w.variance[c],
-                    w.l1[c],
-                    w.l2[c],
-                    of(pre, |m| m.mean),
-                    of(pre, Moments::variance),
-                    of(post, |m| m.mean),
-                    of(post, Moments::variance),
-                    of(post, Moments::mean_abs),
-                    of(post, Moments::frequency),
-                    of(post, |m| m.min),
-                    of(post, |m| m.max),
-                ];
-                let mut row = vec![layer.node.clone(), c.to_string()];
-                row.extend(numbers.iter().map(ToString::to_string));
-                writer.write_record(row).map_err(fail)?;
-            }
-        }
-        let bytes =
-            writer.into_inner().map_err(|e| Error::new("cannot write the table").got(e.to_string()))?;
-        write_whole(path, "write the table", &bytes)?;
-    }
-    output.line(format!(
-        "{} images of {} through {}",
-        profile.header.images, profile.header.data, profile.header.model
-    ));
-    output.line(format!("{:<34} {:>8} {:>10} {:>10} {:>10}", "layer", "channels", "L1", "mean |x|", "x > 0"));
-    for layer in &profile.layers {
-        let n = layer.weight.l1.len().max(1) as f64;
-        let mean = |get: fn(&Moments) -> f64| layer.post.iter().map(get).sum::<f64>() / n;
+    if let Some(((with, without), images)) = overhead {
         output.line(format!(
-            "{:<34} {:>8} {:>10.4} {:>10.4} {:>9.1}%",
-            layer.node,
-            layer.weight.l1.len(),
-            layer.weight.l1.iter().sum::<f64>() / n,
-            mean(Moments::mean_abs),
-            100.0 * mean(Moments::frequency)
+            "with statistics {:.1} images/s, without {:.1}: {:+.1} % of time",
+            images / with,
+            images / without,
+            100.0 * (with / without - 1.0)
         ));
     }
-    output.result(&json!({ "header": profile.header, "columns": profile.columns().iter().map(|c| &c.0).collect::<Vec<_>>() }));
-    Ok(Answer::Yes)
+    if passed.is_some_and(|p| p.settled) {
+        output.line(format!(
+            "settled after {images} images: {:.1} % of the cut is expected to be right",
+            100.0 * confidence.unwrap_or(f64::NAN)
+        ));
+    }
+    let complete = profile.header.complete;
+    if !complete {
+        output.note(
+            "interrupted: the profile is good for the images seen; the same command with --resume goes on",
+        );
+    }
+    output.result(&json!({
+        "images": images, "seconds": seconds, "images_per_s": rate, "forward_only_images_per_s": forward,
+        "overhead": overhead.map(|((with, without), _)| with / without - 1.0),
+        "layers": layers, "channels": channels, "confidence": confidence,
+        "settled": passed.map(|p| p.settled), "complete": complete, "out": out,
+    }));
+    Ok(if complete { Answer::Yes } else { Answer::No })
 }

@@ -1,87 +1,23 @@
-//! `secateur plan` and `secateur prune`: decide, cut, prove, write.
+//! `secateur prune`: cut, prove, write.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{DataArgs, Global};
+use super::decide::{DecideArgs, loaded, tell_inexact};
 use super::eval::evaluate;
 use super::output::{Output, grouped, short};
-use super::profile::profiled;
+use super::pass::Pass;
+use super::profile::of_weights;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::score::CRITERIA;
-use crate::prune::{
-    Answers, Budget, Channels, Criterion, Cut, Judge, Limits, Normalize, Scope, allocate, scores, smaller,
-};
-use crate::stats::gather::weights_only;
-use crate::stats::{LayerProfile, Profile};
-
-/// How to decide.
-#[derive(Debug, clap::Args)]
-pub(super) struct DecideArgs {
-    /// How channels are scored; see `plan --help-criteria`.
-    #[arg(long, value_name = "NAME", default_value = "l1")]
-    criterion: String,
-    /// At most this share of the MACs.
-    #[arg(long, value_name = "R")]
-    keep_macs: Option<f64>,
-    /// At most this share of the parameters.
-    #[arg(long, value_name = "R")]
-    keep_params: Option<f64>,
-    /// Every channel that scores lower goes.
-    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
-    remove_below: Option<f64>,
-    /// Where scores compete.
-    #[arg(long, default_value = "global")]
-    scope: Scope,
-    /// How scores of different layers are made comparable.
-    #[arg(long, default_value = "layer")]
-    normalize: Normalize,
-    /// Widths end on multiples of this.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    round_to: usize,
-    /// The largest share of its channels that a layer may lose.
-    #[arg(long, value_name = "R", default_value_t = 0.9)]
-    max_cut: f64,
-    /// Layers whose names match keep all channels.
-    #[arg(long, value_name = "REGEX")]
-    protect: Vec<String>,
-    /// Channels that a layer keeps at least.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    min_channels: usize,
-    /// The seed of `random`.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Channels that a normalization, softmax or reduction mixes may go one by one: the rest is normalised
-    /// without them, which the proof cannot call equal. The answer says where.
-    #[arg(long)]
-    pub(super) inexact: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct PlanArgs {
-    /// The ONNX file.
-    #[arg(required_unless_present = "help_criteria")]
-    model: Option<PathBuf>,
-    /// The statistics of it.
-    #[arg(long, value_name = "FILE")]
-    profile: Option<PathBuf>,
-    /// The cut to write.
-    #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
-    output: Option<PathBuf>,
-    #[command(flatten)]
-    decide: DecideArgs,
-    /// Prints every criterion with its formula and source.
-    #[arg(long)]
-    help_criteria: bool,
-}
+use crate::prune::{Answers, Channels, Cut, Judge, smaller};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PruneArgs {
@@ -111,151 +47,6 @@ pub(super) struct PruneArgs {
     batch: Option<usize>,
 }
 
-impl DecideArgs {
-    pub(super) fn simple(criterion: &str, keep_macs: f64) -> Self {
-        Self {
-            criterion: criterion.to_owned(),
-            keep_macs: Some(keep_macs),
-            keep_params: None,
-            remove_below: None,
-            scope: Scope::Global,
-            normalize: Normalize::Layer,
-            round_to: 1,
-            max_cut: 0.9,
-            protect: vec![],
-            min_channels: 1,
-            seed: 0,
-            inexact: false,
-        }
-    }
-
-    fn criterion(&self) -> Result<Criterion> {
-        self.criterion.parse()
-    }
-
-    fn budget(&self) -> Result<Budget> {
-        let share = |name: &str, value: f64| {
-            if value > 0.0 && value <= 1.0 {
-                Ok(value)
-            } else {
-                Err(Error::new(format!("--{name} does not fit"))
-                    .expected("a share above 0, up to 1")
-                    .got(value.to_string()))
-            }
-        };
-        match (self.keep_macs, self.keep_params, self.remove_below) {
-            (Some(r), None, None) => Ok(Budget::KeepMacs(share("keep-macs", r)?)),
-            (None, Some(r), None) => Ok(Budget::KeepParams(share("keep-params", r)?)),
-            (None, None, Some(s)) => Ok(Budget::RemoveBelow(s)),
-            _ => Err(Error::new("one budget is needed")
-                .expected("one of --keep-macs R, --keep-params R, --remove-below SCORE")
-                .remedy("for example --keep-macs 0.5")),
-        }
-    }
-
-    fn budget_text(&self) -> String {
-        let one = |name: &str, v: Option<f64>| v.map(|v| format!("{name} {v}"));
-        one("keep-macs", self.keep_macs)
-            .or_else(|| one("keep-params", self.keep_params))
-            .or_else(|| one("remove-below", self.remove_below))
-            .unwrap_or_default()
-    }
-
-    /// Decides.
-    pub(super) fn cut(
-        &self,
-        model: &Model,
-        graph: &Graph,
-        channels: &Channels,
-        layers: &[LayerProfile],
-    ) -> Result<Cut> {
-        let criterion = self.criterion()?;
-        if !(0.0..=1.0).contains(&self.max_cut) {
-            return Err(Error::new("--max-cut does not fit")
-                .expected("0 to 1")
-                .got(self.max_cut.to_string()));
-        }
-        let mut protected = BTreeSet::new();
-        for pattern in &self.protect {
-            let regex = Regex::new(pattern)
-                .map_err(|e| Error::new("--protect is not a regular expression").got(e.to_string()))?;
-            for knot in &channels.knots {
-                if knot.members.iter().any(|&(n, _)| regex.is_match(&graph.nodes[n].name)) {
-                    protected.insert(knot.id);
-                }
-            }
-        }
-        let scores = scores(graph, channels, layers, &criterion, self.normalize, self.seed)?;
-        let limits = Limits {
-            min_channels: self.min_channels,
-            max_cut: self.max_cut,
-            round_to: self.round_to,
-            scope: self.scope,
-        };
-        let removed = allocate(channels, &scores, self.budget()?, &limits, &protected)
-            .map_err(|e| e.file(&model.path))?;
-        let how = (criterion.to_string(), self.budget_text());
-        Cut::new((graph, &model.sha256), channels, Some(&scores), &removed, how)
-    }
-}
-
-fn loaded(path: &Path, model: &Model) -> Result<Profile> {
-    let profile = Profile::load(path)?;
-    if profile.header.model_sha256 != model.sha256 {
-        return Err(Error::new("the profile is of another model")
-            .file(path)
-            .expected(format!("a profile of {}", model.path.display()))
-            .got(format!("one of {}", profile.header.model))
-            .remedy("run `secateur profile` on this model"));
-    }
-    Ok(profile)
-}
-
-pub(super) fn plan(args: &PlanArgs, _global: &Global, output: &Output) -> Result<Answer> {
-    if args.help_criteria {
-        for row in CRITERIA {
-            output.line(format!("{:<13} {}\n{:13} {}", row.name, row.formula, "", row.source));
-        }
-        output.line("random        uniform noise by --seed: a baseline");
-        output.line("file:FILE     yours: CSV with the columns node,channel,score");
-        output.line(
-            "A knot scores the mean of its channels, each divided by its layer's mean (--normalize layer).",
-        );
-        return Ok(Answer::Yes);
-    }
-    let (Some(path), Some(out)) = (&args.model, &args.output) else {
-        return Err(Error::new("a model and an output are needed"));
-    };
-    let model = Model::load(path)?;
-    let graph = Graph::of(&model)?;
-    let channels = Channels::dyed(&graph, args.decide.inexact)?;
-    let layers = match &args.profile {
-        Some(profile) => loaded(profile, &model)?.layers,
-        None => weights_only(&graph, &channels.facts)?,
-    };
-    let cut = args.decide.cut(&model, &graph, &channels, &layers)?;
-    cut.save(out)?;
-    let gone = cut.knots.iter().filter(|k| !k.keep).count();
-    output.line(format!("{gone} of {} knots go → {}", cut.knots.len(), out.display()));
-    let inexact = cut.inexact.clone().unwrap_or_default();
-    tell_inexact(&inexact, output);
-    output.result(&json!({
-        "knots": cut.knots.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget,
-        "inexact": inexact, "out": out,
-    }));
-    Ok(Answer::Yes)
-}
-
-/// Says at which nodes a cut is inexact.
-fn tell_inexact(nodes: &[String], output: &Output) {
-    const NAMED: usize = 5;
-    if !nodes.is_empty() {
-        let more = if nodes.len() > NAMED { ", …" } else { "" };
-        let names = nodes.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        output.line(format!("inexact: removed channels mix at {} nodes: {names}{more}", nodes.len()));
-    }
-}
-
 /// The first images of a data set, for the proof.
 pub(super) fn some_images(data: &Dataset) -> Result<Vec<f32>> {
     const PROOF_IMAGES: usize = 4;
@@ -276,6 +67,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let inexact = decided.as_ref().map_or(args.decide.inexact, |cut| cut.inexact.is_some());
     let channels = Channels::dyed(&graph, inexact)?;
     let criterion = args.decide.criterion()?;
+    let needs = criterion.needs();
     if args.cut.is_none() {
         args.decide.budget()?;
     }
@@ -283,18 +75,25 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let device = global.open(output)?;
     let cut = match (decided, &args.profile, &data) {
         (Some(cut), ..) => cut,
-        (None, Some(path), _) => args.decide.cut(&model, &graph, &channels, &loaded(path, &model)?.layers)?,
-        (None, None, Some(data)) if criterion.needs_data() => {
-            let profile = profiled((&model, &graph), &device, (data, args.data.spec()), args.batch, output)?;
-            args.decide.cut(&model, &graph, &channels, &profile.layers)?
-        }
-        (None, None, None) if criterion.needs_data() => {
-            return Err(Error::new(format!("the criterion {criterion} needs activations"))
-                .expected("--data or --profile")
-                .remedy("add --data FOLDER, or choose a criterion on weights such as l1"));
-        }
-        (None, None, _) => {
-            args.decide.cut(&model, &graph, &channels, &weights_only(&graph, &channels.facts)?)?
+        (None, path, data) => {
+            let profile = match (path, data) {
+                (Some(path), _) => loaded(path, &model)?,
+                (None, Some(data)) if needs.data => {
+                    let pass = Pass::for_criterion((&model, &graph), &device, (data, &args.data), needs);
+                    pass.with_batch(args.batch).run(output)?.profile
+                }
+                (None, None) if needs.data => {
+                    return Err(Error::new(format!("the criterion {criterion} needs activations"))
+                        .expected("--data or --profile")
+                        .remedy("add --data FOLDER, or choose a criterion on weights such as l1"));
+                }
+                (None, _) => of_weights(&model, &graph, &channels.facts, needs)?,
+            };
+            let decision = args.decide.decide(&model, &graph, &channels, &profile)?;
+            if !args.decide.supported(&decision, output) {
+                return Ok(Answer::No);
+            }
+            decision.cut
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// Some images, ready for the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// The place of its first image in the data set (shard): an index into `Dataset::labels`. Images that
-    /// were skipped leave gaps, so later images need not be at `first + 1` and so on.
-    pub first: usize,
+    /// The place in the pass after its last image: where a pass that is to go on behind this batch starts
+    /// ([`super::Dataset::batches_from`]). Images that were skipped are counted too.
+    pub next: usize,
     /// How many images it has: at least one, and fewer than asked for at the end of the set, after images
     /// that were skipped, and before an image of another size where the network's size is free.
     pub count: usize,
@@ -35,10 +35,10 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(inner: Arc<Inner>, batch: usize) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, start: usize, batch: usize) -> Self {
         let (sender, receiver) = sync_channel(1);
         let work = move || {
-            if let Err(error) = produce(&inner, batch.max(1), &sender) {
+            if let Err(error) = produce(&inner, start, batch.max(1), &sender) {
                 // Nobody listens when the iterator was dropped, and that is fine.
                 let _ = sender.send(Err(error));
             }
@@ -72,15 +72,19 @@ impl Drop for Batches {
     }
 }
 
-fn produce(inner: &Inner, batch: usize, sender: &SyncSender<Result<Batch>>) -> Result<()> {
+fn produce(inner: &Inner, first: usize, batch: usize, sender: &SyncSender<Result<Batch>>) -> Result<()> {
     let mut unreadable = None;
     let mut readable = false;
-    for start in inner.range.clone().step_by(batch) {
-        let end = inner.range.end.min(start.saturating_add(batch));
+    let len = inner.range.len();
+    for start in (first..len).step_by(batch) {
+        let end = len.min(start.saturating_add(batch));
+        let places: Vec<usize> = (start..end).map(|at| inner.place(at)).collect();
         let mut good: Vec<(usize, Frame)> = Vec::with_capacity(end - start);
-        for (index, frame) in (start..end).zip(inner.source.frames(start..end, &inner.pipeline)?) {
+        for (at, (&index, frame)) in
+            (start..end).zip(places.iter().zip(inner.source.frames(&places, &inner.pipeline)?))
+        {
             match frame {
-                Ok(frame) => good.push((index - inner.range.start, frame)),
+                Ok(frame) => good.push((at, frame)),
                 Err((file, reason)) if inner.strict => {
                     return Err(Error::new("an image cannot be decoded")
                         .file(file)
@@ -95,8 +99,11 @@ fn produce(inner: &Inner, batch: usize, sender: &SyncSender<Result<Batch>>) -> R
         }
         readable |= !good.is_empty();
         // Where the network's size is free, images of several sizes go in batches of one size each.
+        let mut left = good.len();
         for group in good.chunk_by(|a, b| a.1.shape == b.1.shape) {
-            if sender.send(Ok(collate(inner, group))).is_err() {
+            left -= group.len();
+            let next = if left == 0 { end } else { group[group.len() - 1].0 + 1 };
+            if sender.send(Ok(collate(inner, group, next))).is_err() {
                 return Ok(());
             }
         }
@@ -112,13 +119,14 @@ fn produce(inner: &Inner, batch: usize, sender: &SyncSender<Result<Batch>>) -> R
     }
 }
 
-fn collate(inner: &Inner, group: &[(usize, Frame)]) -> Batch {
-    let (first, frame) = &group[0];
+fn collate(inner: &Inner, group: &[(usize, Frame)], next: usize) -> Batch {
+    let frame = &group[0].1;
     let mut data = Vec::with_capacity(group.len() * frame.data.len());
     for (_, frame) in group {
         data.extend_from_slice(&frame.data);
     }
-    let labels = inner.labels.as_ref().map(|labels| group.iter().map(|(index, _)| labels[*index]).collect());
+    let label = |labels: &Vec<u32>, at: usize| labels[inner.place(at) - inner.range.start];
+    let labels = inner.labels.as_ref().map(|labels| group.iter().map(|&(at, _)| label(labels, at)).collect());
     let shape = std::iter::once(group.len()).chain(frame.shape.iter().copied()).collect();
-    Batch { first: *first, count: group.len(), shape, data, labels }
+    Batch { next, count: group.len(), shape, data, labels }
 }

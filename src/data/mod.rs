@@ -44,12 +44,25 @@ struct Inner {
     pipeline: Pipeline,
     /// This shard's images in the source.
     range: Range<usize>,
-    /// Of this shard.
+    /// In which order they are visited, from 0; `None` for their own.
+    order: Option<Vec<usize>>,
+    /// Of this shard, in its own order.
     labels: Option<Vec<u32>>,
     strict: bool,
     /// By place in the source, so that a second pass finds them again, not twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
 }
+
+impl Inner {
+    /// The place in the source of the image that is visited as number `at`.
+    fn place(&self, at: usize) -> usize {
+        self.range.start + self.order.as_ref().map_or(at, |order| order[at])
+    }
+}
+
+/// Shards of large sets begin at multiples of this: sums that a device makes over so many images at once are then
+/// the same sums in a shard as in the whole.
+pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
     /// Opens what `--data` names: a folder of images, an array file, idx files, or `random:N`.
@@ -136,7 +149,10 @@ impl Dataset {
     /// Keeps the images and the shard that the options name.
     fn cut(opened: Opened, options: &Options, pipeline: Pipeline) -> Result<Self> {
         let len = opened.len.min(options.images.unwrap_or(usize::MAX));
-        let part = |k: usize, n: usize| (len as u128 * k as u128 / n as u128) as usize;
+        let part = |k: usize, n: usize| {
+            let unit = if len >= SHARD_UNIT.saturating_mul(n) && k < n { SHARD_UNIT } else { 1 };
+            (len as u128 * k as u128 / n as u128) as usize / unit * unit
+        };
         let range = match options.shard {
             None => 0..len,
             Some(Shard { index, count }) if (1..=count).contains(&index) => {
@@ -166,6 +182,7 @@ impl Dataset {
         let inner = Inner {
             source: opened.source,
             pipeline,
+            order: options.order.map(|seed| shuffled(range.len(), seed)),
             range,
             labels,
             strict: options.strict,
@@ -180,7 +197,7 @@ impl Dataset {
         self.inner.range.len()
     }
 
-    /// The class index of every image, in order, offset included.
+    /// The class index of every image, in their own order, offset included.
     pub fn labels(&self) -> Option<&[u32]> {
         self.inner.labels.as_deref()
     }
@@ -205,6 +222,29 @@ impl Dataset {
     /// Yields an error, and ends, when an image cannot be decoded under `strict`, when none can, or when an
     /// image does not become what the network takes.
     pub fn batches(&self, batch: usize) -> Batches {
-        Batches::new(Arc::clone(&self.inner), batch)
+        self.batches_from(0, batch)
     }
+
+    /// The rest of a pass: it goes on at [`Batch::next`] of an earlier one.
+    ///
+    /// Yields what [`Dataset::batches`] yields.
+    pub fn batches_from(&self, start: usize, batch: usize) -> Batches {
+        Batches::new(Arc::clone(&self.inner), start, batch)
+    }
+}
+
+/// The numbers below `len` in an order that depends on the seed alone (Fisher and Yates; SplitMix64).
+fn shuffled(len: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    let mut state = seed;
+    for i in (1..len).rev() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        // The bias of a remainder is 2⁻⁴⁰ and less for sets that fit into a computer.
+        order.swap(i, (z % (i as u64 + 1)) as usize);
+    }
+    order
 }

@@ -231,6 +231,8 @@ pub struct Options {
     pub images: Option<usize>,
     /// One part of what is left then.
     pub shard: Option<Shard>,
+    /// Visits them in an order made from this seed, not in their own.
+    pub order: Option<u64>,
 }
 
 /// The resolved recipe, in the order in which it is applied. Undecided is nothing, so that equal recipes

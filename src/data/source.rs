@@ -1,7 +1,6 @@
 //! Where the images of a set come from, found out from the file itself, not from its name.
 
 use std::io::Read;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -140,25 +139,28 @@ impl Source {
         }
     }
 
-    /// Decodes and preprocesses the images of `range` on all cores.
+    /// Decodes and preprocesses some images on all cores.
     pub(super) fn frames(
         &self,
-        range: Range<usize>,
+        places: &[usize],
         pipeline: &Pipeline,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
         match self {
-            Self::Files(files) => files[range]
+            Self::Files(files) => places
                 .par_iter()
+                .map(|&place| &files[place])
                 .map(|path| match Picture::decode(path, pipeline.recipe.channels) {
                     Ok(picture) => pipeline.apply(picture).map(Ok).map_err(|e| e.file(path)),
                     Err(reason) => Ok(Err((path.clone(), reason))),
                 })
                 .collect(),
             Self::Array { array, size, channels, layout } => {
-                let bytes = array.rows(range)?;
+                // Neighbours are read at once.
+                let runs = places.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1);
+                let runs = runs.map(|run| array.rows(run)).collect::<Result<Vec<_>>>()?;
                 let one = size.height * size.width * channels * array.element.size;
-                bytes
-                    .par_chunks_exact(one)
+                runs.par_iter()
+                    .flat_map(|bytes| bytes.par_chunks_exact(one))
                     .map(|bytes| {
                         let pixels = match array.element.kind {
                             Kind::Float => Pixels::Floats(array.element.to_f32(bytes)),
@@ -171,7 +173,7 @@ impl Source {
             Self::Random { shape } => {
                 let elements = shape.iter().product();
                 let frame = |i| Ok(Ok(Frame { shape: shape.clone(), data: noise(i as u64, elements) }));
-                range.into_par_iter().map(frame).collect()
+                places.par_iter().map(|&place| frame(place)).collect()
             }
         }
     }

@@ -43,6 +43,7 @@ use crate::dye::flow::Flow;
 use crate::error::Result;
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
+use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::Tensor;
 
@@ -99,6 +100,11 @@ pub trait Operator: Debug + Send + Sync {
 
     /// The layer that it is, for those whose channels are counted, profiled and cut.
     fn layer(&self) -> Option<Layer> {
+        None
+    }
+
+    /// For a convolution over maps: the windows through which it sees each channel's plane, and its groups.
+    fn windows(&self, _inputs: &Inputs) -> Option<(Windows, usize)> {
         None
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
+use super::criteria::Score;
 use super::rewrite::kept_weights;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -39,12 +40,27 @@ pub struct CutKnot {
     pub id: usize,
     /// Its score; low goes first.
     pub score: Option<f64>,
+    /// The score's standard error over images, as far as it is known.
+    #[serde(default)]
+    pub error: Option<f64>,
+    /// Where it goes: how sure the data are that it is among the lowest.
+    #[serde(default)]
+    pub confidence: Option<f64>,
     /// Whether it stays.
     pub keep: bool,
     /// Why.
     pub why: String,
     /// Its channels: node and index.
     pub members: Vec<(String, usize)>,
+}
+
+/// A knot's score, and how sure the data are that it is on its side of the line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// The score.
+    pub score: Score,
+    /// The confidence.
+    pub confidence: Option<f64>,
 }
 
 impl Cut {
@@ -55,7 +71,7 @@ impl Cut {
     pub fn new(
         (graph, sha256): (&Graph, &str),
         channels: &Channels,
-        scores: Option<&[f64]>,
+        judged: &[Judged],
         removed: &BTreeSet<usize>,
         (criterion, budget): (String, String),
     ) -> Result<Self> {
@@ -64,7 +80,9 @@ impl Cut {
             .iter()
             .map(|knot| CutKnot {
                 id: knot.id,
-                score: scores.map(|s| s[knot.id]),
+                score: judged.get(knot.id).map(|j| j.score.value),
+                error: judged.get(knot.id).and_then(|j| j.score.error),
+                confidence: judged.get(knot.id).and_then(|j| j.confidence),
                 keep: !removed.contains(&knot.id),
                 why: match (&knot.block, removed.contains(&knot.id)) {
                     (Some(block), _) => format!("blocked by {}: {}", block.node, block.reason),

@@ -2,6 +2,7 @@
 
 pub mod allocate;
 pub mod channels;
+pub mod criteria;
 pub mod cut;
 mod dead;
 mod editor;
@@ -10,11 +11,14 @@ pub mod prove;
 pub mod rewrite;
 pub mod score;
 mod sizes;
+pub mod support;
 
 pub use allocate::{Budget, Limits, Scope, allocate};
 pub use channels::{Channels, Knot};
-pub use cut::Cut;
+pub use criteria::{CRITERIA, Criterion, Needs, Score};
+pub use cut::{Cut, Judged};
 pub use judge::Judge;
 pub use prove::{Answers, Proof, prove};
 pub use rewrite::{Pruned, rewrite, smaller};
-pub use score::{Criterion, Normalize, scores};
+pub use score::{Normalize, Scoring, scores};
+pub use support::{confidence, settled};

@@ -1,218 +1,293 @@
-//! The statistics pass: which values are watched, and the reduction of a data set.
+//! The statistics pass: images in, a profile that grows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Moments;
-use super::profile::{LayerProfile, WeightStats};
-use crate::data::Dataset;
+use rayon::prelude::*;
+
+use super::layers::{LayerTaps, images_mix, layers, place, positions};
+use super::second::{header, sites};
+use super::{Activity, Distances, Gram, GramKind, Header, Moments, Profile};
+use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
+use crate::graph::Graph;
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::channel_stats::ChannelStats;
-use crate::ops::Layer;
 use crate::plan::Probe;
 
-/// A layer and the values at which its outputs are watched.
+/// The most bytes of sums a class.
+const MOST_CLASS_BYTES: usize = 1 << 30;
+
+/// How statistics are gathered.
 #[derive(Clone, Debug)]
-pub struct LayerTaps {
-    /// The layer.
-    pub node: NodeId,
-    /// Where its filters and channels stand.
-    pub layer: Layer,
-    /// Its weights.
-    pub weight: ValueId,
-    /// What BatchNormalization right after it multiplies each channel by.
-    pub scale: Option<Vec<f64>>,
-    /// Its output after BatchNormalization, where that follows.
-    pub pre: ValueId,
-    /// The same after its activation, where one follows.
-    pub post: ValueId,
+pub struct Wants {
+    /// Images at once; `None` lets the device's limits decide.
+    pub batch: Option<usize>,
+    /// How many images there are.
+    pub images: usize,
+    /// How many classes the labels name; 0 gathers nothing by class.
+    pub classes: usize,
+    /// Which second moments are gathered.
+    pub gram: GramKind,
 }
 
-/// The layers of a network whose weights are constant, in graph order.
-pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
-    let mut all = Vec::new();
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let Some(layer) = node.op.layer() else { continue };
-        let weight = node.inputs.get(layer.weight).copied().flatten();
-        let (Some(weight), Some(output)) = (weight, node.outputs.first().copied().flatten()) else {
-            continue;
-        };
-        // What runs on the host is no part of what is measured and cut.
-        let on_device = !facts.is_constant(output) && !facts.is_late(output);
-        if !facts.is_constant(weight) || !on_device || facts.shape(weight).len() < 2 {
-            continue;
-        }
-        let follow = |value: ValueId, activation: bool| -> Option<ValueId> {
-            let next = graph.only_reader(value)?;
-            let inputs = facts.inputs(graph, next);
-            let node = &graph.nodes[next];
-            let fits = if activation {
-                node.op.activation(&inputs).is_some()
-            } else {
-                node.op.scale_shift(&inputs).is_some()
-            };
-            node.outputs.first().copied().flatten().filter(|&v| fits && !facts.is_late(v))
-        };
-        let pre = follow(output, false).unwrap_or(output);
-        let post = follow(pre, true).unwrap_or(pre);
-        let norm = graph.values[pre].producer.filter(|_| pre != output);
-        let scale = norm.and_then(|n| graph.nodes[n].op.scale_shift(&facts.inputs(graph, n))).map(|s| s.0);
-        all.push(LayerTaps { node: id, layer, weight, scale, pre, post });
+impl Wants {
+    /// Everything that a data set gives, at the batch size that suits the device.
+    pub fn of(data: &Dataset) -> Self {
+        let classes = data.labels().and_then(|l| l.iter().max()).map_or(0, |&most| most as usize + 1);
+        Self { batch: None, images: data.len(), classes, gram: GramKind::Channel }
     }
-    all
 }
 
-/// The position of a layer's channel axis in a shape.
-pub(crate) fn place(axis: isize, rank: usize) -> usize {
-    if axis < 0 { (rank as isize + axis).max(0) as usize } else { axis as usize }
-}
-
-/// The reduction of a value: (outer, channels, inner).
-fn split(shape: &[usize], axis: usize) -> (usize, usize, usize) {
-    (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
-}
-
-/// The statistics of a layer's filters, as they act: with the scale of a BatchNormalization that follows. They
-/// do not depend on whether the exporter folded it into the weights.
-fn weight_stats(facts: &Facts, taps: &LayerTaps) -> Result<WeightStats> {
-    let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
-    let tensor = tensor.ok_or_else(|| Error::new("the weights are not constant"))?;
-    let data = tensor.floats()?;
-    let filters = taps.layer.out_channels(&tensor.shape);
-    let mut sums = vec![(0.0f64, 0.0f64, 0.0f64); filters];
-    let scale = |filter: usize| taps.scale.as_ref().map_or(1.0, |s| s[filter]);
-    let runs = || taps.layer.runs(&tensor.shape, data);
-    for (filter, values) in runs() {
-        for &w in values {
-            let (w, s) = (f64::from(w) * scale(filter), &mut sums[filter]);
-            *s = (s.0 + w, s.1 + w.abs(), s.2 + w * w);
-        }
-    }
-    let n = (data.len() / filters.max(1)) as f64;
-    let mean: Vec<f64> = sums.iter().map(|s| s.0 / n).collect();
-    let mut variance = vec![0.0; filters];
-    for (filter, values) in runs() {
-        for &w in values {
-            let d = f64::from(w) * scale(filter) - mean[filter];
-            variance[filter] += d * d / n;
-        }
-    }
-    Ok(WeightStats {
-        mean,
-        variance,
-        l1: sums.iter().map(|s| s.1).collect(),
-        l2: sums.iter().map(|s| s.2.sqrt()).collect(),
-    })
-}
-
-/// The statistics of the weights alone: what the criteria on weights need, without data.
+/// A whole pass: runs a data set through a network and gathers its statistics.
 ///
 /// # Errors
-/// Weights that are not floats.
-pub fn weights_only(graph: &Graph, facts: &Facts) -> Result<Vec<LayerProfile>> {
-    layers(graph, facts)
-        .iter()
-        .map(|taps| {
-            let weight = weight_stats(facts, taps).map_err(|e| e.node(&graph.nodes[taps.node].name))?;
-            let node = &graph.nodes[taps.node];
-            Ok(LayerProfile {
-                node: node.name.clone(),
-                op: node.op_type.clone(),
-                weight,
-                pre: vec![],
-                post: vec![],
-            })
-        })
-        .collect()
+/// As [`Gatherer::new`] and [`Gatherer::feed`], and data that cannot be read.
+pub fn gather(graph: &Graph, device: &Device, data: &Dataset, wants: &Wants) -> Result<Profile> {
+    let fresh = Profile::of_weights(graph, Header::default(), Distances::Cheap)?;
+    let mut gatherer = Gatherer::new(graph, device, wants, fresh)?;
+    for batch in data.batches(gatherer.batch()) {
+        gatherer.feed(&batch?)?;
+    }
+    gatherer.finish()
 }
 
-/// Runs a data set through the network and gathers the statistics of every layer.
-/// `progress` is told how many images are done.
-///
-/// # Errors
-/// A network that cannot run on the device, data that cannot be read.
-pub fn gather(
-    graph: &Graph,
-    device: &Device,
-    data: &Dataset,
-    batch: Option<usize>,
-    progress: &mut dyn FnMut(usize),
-) -> Result<(Vec<LayerProfile>, u64)> {
-    let own = Facts::at_own_size(graph)?;
-    let taps = layers(graph, &own);
-    let mut profiles = weights_only(graph, &own)?;
-    let watched: Vec<(usize, bool, ValueId, Layer)> = taps
-        .iter()
-        .enumerate()
-        .flat_map(|(i, t)| {
-            let post = (t.post != t.pre).then_some((i, true, t.post, t.layer));
-            [Some((i, false, t.pre, t.layer)), post].into_iter().flatten()
-        })
-        .collect();
-    let reduction = |facts: &Facts, value: ValueId, layer: Layer| {
-        let shape = facts.shape(value);
-        let (outer, channels, inner) = split(shape, place(layer.channels, shape.len()));
-        ChannelStats::new(outer, channels, inner)
-    };
-    let probes = |facts: &Facts| -> Vec<Probe> {
-        watched
-            .iter()
-            .map(|&(_, _, value, layer)| {
-                let kernel = reduction(facts, value, layer);
-                let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), 6];
+/// A network that watches itself.
+#[derive(Debug)]
+pub struct Gatherer {
+    session: Session,
+    taps: Vec<LayerTaps>,
+    kernels: Vec<ChannelStats>,
+    profile: Profile,
+}
+
+/// Images whose second moments are added up on the device, in `f32`, before the host takes them over in `f64`. No run
+/// crosses a multiple of it, so that the sums do not depend on the batch.
+const CHUNK: usize = SHARD_UNIT;
+
+impl Gatherer {
+    /// Loads a network with its probes. `profile` is of its weights alone, or one to go on with.
+    ///
+    /// # Errors
+    /// A network that cannot run on the device, more classes than there is room for.
+    pub fn new(graph: &Graph, device: &Device, wants: &Wants, mut profile: Profile) -> Result<Self> {
+        let own = Facts::at_own_size(graph)?;
+        let taps = layers(graph, &own);
+        let batch_of =
+            |facts: &Facts| facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
+        let reduction = |facts: &Facts, taps: &LayerTaps| {
+            let shape = facts.shape(taps.pre);
+            let batch = batch_of(facts);
+            let box_of = positions(shape, place(taps.layer.channels, shape.len()), batch);
+            ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
+        };
+        let sites = sites(graph, &own, &taps, wants.gram);
+        let probes = |facts: &Facts| -> Vec<Probe> {
+            let grams = sites.iter().map(|site| {
+                let kernel = site.kernel(facts, batch_of(facts));
+                let (value, shape) = (site.value, kernel.shape().to_vec());
                 Probe { value, name: graph.name(value).to_owned(), shape, kernel: Arc::new(kernel) }
-            })
-            .collect()
-    };
-    let wanted = Wanted { batch, images: data.len(), outputs: false, ..Wanted::default() };
-    let mut session = Session::new(graph, device, &wanted, &probes)?;
-    let shapes = graph.input_shapes(Some(session.batch), &wanted.shapes)?;
-    let facts = Facts::infer(graph, &shapes)?;
-    let kernels: Vec<ChannelStats> = watched.iter().map(|&(_, _, v, l)| reduction(&facts, v, l)).collect();
-    let mut moments: Vec<Vec<Moments>> =
-        kernels.iter().map(|k| vec![Moments::default(); k.channels]).collect();
-    let mut images = 0u64;
-    let full = session.batch;
-    for batch in data.batches(full) {
-        let batch = batch?;
-        session.run_images(&batch.data, &mut |outputs, count| {
-            for ((kernel, partials), moments) in kernels.iter().zip(outputs).zip(&mut moments) {
-                merge_partials(kernel, partials, kernel.batch / full * count, moments);
+            });
+            taps.iter()
+                .map(|taps| {
+                    let kernel = reduction(facts, taps);
+                    let fields = kernel.sides() * ChannelStats::FIELDS;
+                    let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
+                    let name = graph.name(taps.pre).to_owned();
+                    Probe { value: taps.pre, name, shape, kernel: Arc::new(kernel) }
+                })
+                .chain(grams)
+                .collect()
+        };
+        let load = |batch| {
+            let wanted = Wanted { batch, images: wants.images, outputs: false, ..Wanted::default() };
+            let session = Session::new(graph, device, &wanted, &probes)?;
+            let facts = Facts::infer(graph, &graph.input_shapes(Some(session.batch), &HashMap::new())?)?;
+            Ok((session, facts))
+        };
+        // Images are told apart by their place in front; where they are mixed, they go one by one.
+        let watched = taps.iter().map(|t| t.pre).chain(sites.iter().map(|s| s.value));
+        let batch = match images_mix(graph, watched)? {
+            Some(value) if wants.batch.is_some_and(|b| b > 1) => {
+                return Err(Error::new("images do not stay apart inside this network")
+                    .file(&graph.path)
+                    .node(graph.name(value))
+                    .expected("--batch 1")
+                    .got(format!("--batch {}", wants.batch.unwrap_or_default()))
+                    .remedy("leave --batch out"));
             }
-            Ok(())
-        })?;
-        images += batch.count as u64;
-        progress(batch.count);
-    }
-    if images == 0 {
-        return Err(Error::new("no image could be read").remedy("see the list of skipped files"));
-    }
-    for (&(layer, is_post, ..), moments) in watched.iter().zip(moments) {
-        if is_post {
-            profiles[layer].post = moments;
-        } else {
-            profiles[layer].pre = moments;
+            Some(_) => Some(1),
+            None => wants.batch,
+        };
+        let (session, facts) = load(batch)?;
+        let kernels: Vec<ChannelStats> = taps.iter().map(|t| reduction(&facts, t)).collect();
+        let channels: usize = kernels.iter().map(|k| k.channels).sum();
+        if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
+            return Err(Error::new("statistics of so many classes need too much memory")
+                .expected(format!(
+                    "at most {} classes",
+                    MOST_CLASS_BYTES / size_of::<f64>() / channels.max(1)
+                ))
+                .got(wants.classes.to_string())
+                .remedy("leave them out with --no-classes"));
         }
+        let classes = wants.classes.max(profile.classes.len());
+        profile.classes.resize(classes, 0);
+        for (layer, kernel) in profile.layers.iter_mut().zip(&kernels) {
+            layer.pre.resize(kernel.channels, Activity::default());
+            layer.post.resize(kernel.channels, Activity::default());
+            layer.make_room(classes);
+        }
+        let grams = sites.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
+        let grams = grams.collect::<Result<Vec<_>>>()?;
+        let same = |a: &Gram, b: &Gram| (&a.value, a.packed.len()) == (&b.value, b.packed.len());
+        if profile.header.images == 0 {
+            profile.header.grams = grams.iter().map(header).collect();
+            profile.grams = grams;
+        } else if grams.len() != profile.grams.len()
+            || !grams.iter().zip(&profile.grams).all(|(a, b)| same(a, b))
+        {
+            return Err(Error::new("the profile to go on with has other Gram matrices")
+                .expected(format!("{} matrices", profile.grams.len()))
+                .got(grams.len().to_string())
+                .remedy("say the same --gram as before"));
+        }
+        Ok(Self { session, taps, kernels, profile })
     }
-    for profile in profiles.iter_mut().filter(|p| p.post.is_empty()) {
-        profile.post = profile.pre.clone();
+
+    /// Images at once.
+    pub fn batch(&self) -> usize {
+        self.session.batch
     }
-    Ok((profiles, images))
+
+    /// Takes in some images.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn feed(&mut self, batch: &Batch) -> Result<()> {
+        let labels = batch.labels.as_deref().filter(|_| !self.profile.classes.is_empty());
+        let len = batch.data.len() / batch.count.max(1);
+        let mut done = 0;
+        while done < batch.count {
+            let left = CHUNK - self.profile.header.images as usize % CHUNK;
+            let count = left.min(batch.count - done);
+            let part = done..done + count;
+            self.run(&batch.data[part.start * len..part.end * len], labels.map(|l| &l[part]))?;
+            self.profile.header.images += count as u64;
+            if self.profile.header.images.is_multiple_of(CHUNK as u64) {
+                self.take_sums()?;
+            }
+            done += count;
+        }
+        self.profile.header.position = batch.next;
+        Ok(())
+    }
+
+    fn run(&mut self, images: &[f32], labels: Option<&[u32]>) -> Result<()> {
+        let Self { session, kernels, profile, .. } = self;
+        let mut labels = labels.unwrap_or_default();
+        session.run_images(images, &mut |outputs, count| {
+            let (now, later) = labels.split_at(count.min(labels.len()));
+            labels = later;
+            for ((kernel, partials), layer) in kernels.iter().zip(outputs).zip(&mut profile.layers) {
+                let means = merge(kernel, partials, count, &mut layer.pre, &mut layer.post);
+                let width = kernel.channels;
+                for (row, &label) in now.iter().enumerate() {
+                    let sums = &mut layer.class_sums[label as usize * width..][..width];
+                    sums.iter_mut().zip(&means).for_each(|(sum, means)| *sum += means[row]);
+                }
+            }
+            now.iter().for_each(|&label| profile.classes[label as usize] += 1);
+            Ok(())
+        })
+    }
+
+    fn take_sums(&mut self) -> Result<()> {
+        let sums = self.session.take_sums()?;
+        self.profile.grams.par_iter_mut().zip(sums).for_each(|(gram, sums)| gram.add(&sums));
+        Ok(())
+    }
+
+    /// Images seen.
+    pub fn images(&self) -> u64 {
+        self.profile.header.images
+    }
+
+    /// What was gathered so far; gathering starts anew, with nothing but the weights.
+    ///
+    /// # Errors
+    /// As [`Gatherer::profile`].
+    pub fn restart(&mut self) -> Result<Profile> {
+        let whole = self.profile()?.clone();
+        for layer in &mut self.profile.layers {
+            layer.pre.fill(Activity::default());
+            layer.post.fill(Activity::default());
+            layer.class_sums.fill(0.0);
+        }
+        self.profile.classes.fill(0);
+        self.profile.grams.iter_mut().for_each(|g| g.packed.fill(0.0));
+        (self.profile.header.images, self.profile.header.position) = (0, 0);
+        Ok(whole)
+    }
+
+    /// What was gathered.
+    ///
+    /// # Errors
+    /// As [`Gatherer::profile`].
+    pub fn finish(mut self) -> Result<Profile> {
+        self.profile()?;
+        Ok(self.profile)
+    }
+
+    /// What was gathered so far.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn profile(&mut self) -> Result<&Profile> {
+        self.take_sums()?;
+        // Without an activation there is one side, which is both.
+        for (layer, _) in self.profile.layers.iter_mut().zip(&self.taps).filter(|(_, t)| t.post.is_none()) {
+            layer.post.clone_from(&layer.pre);
+        }
+        Ok(&self.profile)
+    }
 }
 
-/// Merges the tiles of the first `rows` images, image by image, tile by tile.
-fn merge_partials(kernel: &ChannelStats, partials: &[f32], rows: usize, moments: &mut [Moments]) {
-    let tiles = kernel.tiles();
-    for row in 0..rows {
-        for (channel, moments) in moments.iter_mut().enumerate() {
-            for tile in 0..tiles {
-                let at = ((row * kernel.channels + channel) * tiles + tile) * 6;
-                let count = kernel.tile.min(kernel.inner - tile * kernel.tile);
-                moments.merge(&Moments::from_tile(&partials[at..at + 6], count));
-            }
+/// Merges the tiles of the first `images`, channel by channel, image by image, tile by tile; returns the images'
+/// means of the last side, by channel.
+fn merge(
+    kernel: &ChannelStats,
+    partials: &[f32],
+    images: usize,
+    pre: &mut [Activity],
+    post: &mut [Activity],
+) -> Vec<Vec<f64>> {
+    let (tiles, sides) = (kernel.tiles(), kernel.sides());
+    let (rows, _) = partials.as_chunks::<{ ChannelStats::FIELDS }>();
+    let of_image = |image: usize, channel: usize, side: usize| {
+        let mut moments = Moments::default();
+        for tile in 0..tiles {
+            let at = ((image * kernel.channels + channel) * tiles + tile) * sides + side;
+            let count = kernel.tile.min(kernel.positions() - tile * kernel.tile);
+            moments.merge(&Moments::from_tile(&rows[at], count));
         }
-    }
+        moments
+    };
+    let both = pre.par_iter_mut().zip(post).enumerate().with_min_len(1 + 64 / tiles);
+    both.map(|(channel, (pre, post))| {
+        let mut means = Vec::with_capacity(images);
+        for image in 0..images {
+            let mut moments = of_image(image, channel, 0);
+            pre.add_image(&moments);
+            if sides == 2 {
+                moments = of_image(image, channel, 1);
+                post.add_image(&moments);
+            }
+            means.push(moments.mean);
+        }
+        means
+    })
+    .collect()
 }

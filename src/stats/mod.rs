@@ -2,12 +2,31 @@
 //!
 //! One pass. Beside the forward pass a kernel reduces each layer's output, before and after its
 //! activation, to sums of tiles of 256 elements; the tiling depends on the layer only. The host merges them in `f64`, in
-//! image order (Chan's formula), so that a profile does not depend on the batch size.
+//! image order (Chan's formula), so that a profile does not depend on the batch size. An image is the unit of the
+//! sample: what varies from image to image gives every statistic its standard error.
 
-pub mod gather;
-pub mod moments;
-pub mod profile;
+mod activity;
+mod file;
+mod gather;
+mod gram;
+mod histogram;
+mod layers;
+mod moments;
+mod profile;
+mod second;
+mod spread;
+mod trajectory;
+mod weights;
 
-pub use gather::{LayerTaps, gather, layers};
+pub use activity::{Activity, Column, DERIVED};
+pub use gather::{Gatherer, Wants, gather};
+pub use gram::{Gram, GramKind};
+pub use histogram::{BINS, Histogram};
+pub(crate) use layers::gram_input;
+pub use layers::{LayerTaps, layers};
 pub use moments::Moments;
-pub use profile::{Header, LayerProfile, Profile, WeightStats};
+pub use profile::{GramHeader, Header, LayerProfile, Profile, VERSION};
+pub use spread::Spread;
+pub use trajectory::{Trajectory, trajectories};
+pub(crate) use weights::filters;
+pub use weights::{Distances, WeightStats, weights_only};

@@ -1,14 +1,20 @@
-//! Moments of one channel, merged pairwise.
+//! Moments of one channel's values, merged pairwise.
+
+use crate::kernels::channel_stats::ChannelStats;
 
 /// Statistics of one channel's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
-    /// How many values.
+    /// How many values. Exact up to 2⁵³: ten million images of 224×224 pixels are 2³⁹.
     pub count: f64,
     /// Their mean.
     pub mean: f64,
     /// The sum of squared differences to the mean.
     pub m2: f64,
+    /// The sum of their third powers.
+    pub m3: f64,
+    /// The sum of their fourth powers.
+    pub m4: f64,
     /// The sum of magnitudes.
     pub sum_abs: f64,
     /// How many are above zero.
@@ -25,6 +31,8 @@ impl Default for Moments {
             count: 0.0,
             mean: 0.0,
             m2: 0.0,
+            m3: 0.0,
+            m4: 0.0,
             sum_abs: 0.0,
             positive: 0.0,
             min: f64::INFINITY,
@@ -34,42 +42,55 @@ impl Default for Moments {
 }
 
 impl Moments {
-    /// From a tile's six sums as the kernel `channel_stats` gives them, and its number of values.
-    pub fn from_tile(tile: &[f32], count: usize) -> Self {
-        let at = |i: usize| tile.get(i).map_or(f64::NAN, |&v| f64::from(v));
+    /// From a tile's eight numbers as the kernel [`ChannelStats`] gives them, and its number of values.
+    pub fn from_tile(tile: &[f32; ChannelStats::FIELDS], count: usize) -> Self {
+        let [sum, m2, m3, m4, sum_abs, positive, min, max] = tile.map(f64::from);
         let count = count as f64;
-        Self {
-            count,
-            mean: at(0) / count,
-            m2: at(1),
-            sum_abs: at(2),
-            positive: at(3),
-            min: at(4),
-            max: at(5),
-        }
+        Self { count, mean: sum / count, m2, m3, m4, sum_abs, positive, min, max }
     }
 
-    /// Takes in the moments of other values: Chan, Golub, LeVeque, "Updating formulae and a pairwise
-    /// algorithm for computing sample variances", 1979.
+    /// Takes in the moments of other values.
+    ///
+    /// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979;
+    /// the higher powers as in Pébay, "Formulas for robust, one-pass parallel computation of covariances and
+    /// arbitrary-order statistical moments", 2008, equations 3.1.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0.0 {
             return;
         }
-        let count = self.count + other.count;
+        let (a, b) = (self.count, other.count);
+        let n = a + b;
         let delta = other.mean - self.mean;
-        self.mean += delta * other.count / count;
-        self.m2 += other.m2 + delta * delta * self.count * other.count / count;
+        let step = delta / n;
+        let spread = delta * step * a * b;
+        self.m4 += other.m4
+            + spread * step * step * (a * a - a * b + b * b)
+            + 6.0 * step * step * (a * a * other.m2 + b * b * self.m2)
+            + 4.0 * step * (a * other.m3 - b * self.m3);
+        self.m3 += other.m3 + spread * step * (a - b) + 3.0 * step * (a * other.m2 - b * self.m2);
+        self.m2 += other.m2 + spread;
+        self.mean += step * b;
         self.sum_abs += other.sum_abs;
         self.positive += other.positive;
         // NaN in either stays: `f64::min` would hide it.
         self.min = if other.min.is_nan() { other.min } else { self.min.min(other.min) };
         self.max = if other.max.is_nan() { other.max } else { self.max.max(other.max) };
-        self.count = count;
+        self.count = n;
     }
 
     /// The population variance.
     pub fn variance(&self) -> f64 {
         self.m2 / self.count
+    }
+
+    /// The third standardized moment; NaN where all values are equal.
+    pub fn skewness(&self) -> f64 {
+        self.m3 / self.count / self.variance().powf(1.5)
+    }
+
+    /// The fourth standardized moment, 3 for a normal distribution; NaN where all values are equal.
+    pub fn kurtosis(&self) -> f64 {
+        self.m4 / self.count / self.variance().powi(2)
     }
 
     /// The mean magnitude.
@@ -81,6 +102,19 @@ impl Moments {
     pub fn frequency(&self) -> f64 {
         self.positive / self.count
     }
+
+    /// The mean of the first four powers of the values.
+    pub fn raw(&self) -> [f64; 4] {
+        let (n, m) = (self.count, self.mean);
+        let (c2, c3, c4) = (self.m2 / n, self.m3 / n, self.m4 / n);
+        let square = m * m;
+        [
+            m,
+            c2 + square,
+            c3 + 3.0 * m * c2 + m * square,
+            c4 + 4.0 * m * c3 + 6.0 * square * c2 + square * square,
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -90,30 +124,48 @@ mod tests {
     fn of(values: &[f64]) -> Moments {
         let mut all = Moments::default();
         for &v in values {
-            let tile = [v as f32, 0.0, v.abs() as f32, f32::from(v > 0.0), v as f32, v as f32];
-            all.merge(&Moments::from_tile(&tile, 1));
+            let v = v as f32;
+            all.merge(&Moments::from_tile(&[v, 0.0, 0.0, 0.0, v.abs(), f32::from(v > 0.0), v, v], 1));
         }
         all
     }
 
     #[test]
     fn merging_gives_the_moments_of_the_whole() {
-        let values = [1.0, -2.0, 4.0, 0.5, 3.0];
+        let values = [1.0, -2.0, 4.0, 0.5, 3.0, 100.0, 7.0];
+        let n = values.len() as f64;
         let mut halves = of(&values[..2]);
         halves.merge(&of(&values[2..]));
-        let mean = values.iter().sum::<f64>() / 5.0;
-        let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / 5.0;
-        assert!((halves.mean - mean).abs() < 1e-12);
-        assert!((halves.variance() - variance).abs() < 1e-12);
-        assert!((halves.mean_abs() - 2.1).abs() < 1e-12);
-        assert!((halves.frequency() - 0.8).abs() < 1e-12);
-        assert_eq!((halves.min, halves.max), (-2.0, 4.0));
+        let mean = values.iter().sum::<f64>() / n;
+        let power = |k| values.iter().map(|v| (v - mean).powi(k)).sum::<f64>() / n;
+        let near = |a: f64, b: f64| assert!((a - b).abs() <= 1e-12 * b.abs(), "{a} {b}");
+        near(halves.mean, mean);
+        near(halves.variance(), power(2));
+        near(halves.skewness(), power(3) / power(2).powf(1.5));
+        near(halves.kurtosis(), power(4) / power(2).powi(2));
+        near(halves.mean_abs(), 117.5 / 7.0);
+        near(halves.frequency(), 6.0 / 7.0);
+        let raw = halves.raw();
+        (0..4).for_each(|k| near(raw[k], values.iter().map(|v| v.powi(k as i32 + 1)).sum::<f64>() / n));
+        assert_eq!((halves.min, halves.max), (-2.0, 100.0));
     }
 
     #[test]
     fn a_nan_is_not_hidden() {
         let mut all = of(&[1.0]);
         all.merge(&of(&[f64::NAN]));
-        assert!(all.mean.is_nan() && all.min.is_nan() && all.max.is_nan());
+        assert!(all.mean.is_nan() && all.min.is_nan() && all.max.is_nan() && all.kurtosis().is_nan());
+    }
+
+    /// Ten million images of 224×224: partials of that size, not the images.
+    #[test]
+    fn counts_stay_exact() {
+        let million =
+            Moments { count: 1e6 * 224.0 * 224.0, positive: 1e6 * 224.0 * 224.0 - 1.0, ..Moments::default() };
+        let mut all = Moments::default();
+        (0..10).for_each(|_| all.merge(&million));
+        all.merge(&of(&[1.0]));
+        assert_eq!(all.count, 501_760_000_001.0);
+        assert_eq!(all.positive, 501_759_999_991.0);
     }
 }

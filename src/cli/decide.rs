@@ -1,0 +1,235 @@
+//! How cuts are decided: the options of `plan` and `prune`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use regex::Regex;
+
+use super::output::Output;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::prune::{
+    Budget, Channels, Criterion, Cut, Judged, Limits, Normalize, Scope, Score, Scoring, allocate, confidence,
+    scores, settled,
+};
+use crate::stats::Profile;
+
+/// How to decide.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DecideArgs {
+    /// How channels are scored; see `plan --help-criteria`.
+    #[arg(long, value_name = "NAME", default_value = "l1")]
+    pub(super) criterion: String,
+    /// At most this share of the MACs.
+    #[arg(long, value_name = "R")]
+    keep_macs: Option<f64>,
+    /// At most this share of the parameters.
+    #[arg(long, value_name = "R")]
+    keep_params: Option<f64>,
+    /// Every channel that scores lower goes.
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    remove_below: Option<f64>,
+    /// Where scores compete.
+    #[arg(long, default_value = "global")]
+    scope: Scope,
+    /// How scores of different layers are made comparable.
+    #[arg(long, default_value = "layer")]
+    normalize: Normalize,
+    /// Widths end on multiples of this.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    round_to: usize,
+    /// The largest share of its channels that a layer may lose.
+    #[arg(long, value_name = "R", default_value_t = 0.9)]
+    max_cut: f64,
+    /// Layers whose names match keep all channels.
+    #[arg(long, value_name = "REGEX")]
+    protect: Vec<String>,
+    /// Channels that a layer keeps at least.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    min_channels: usize,
+    /// The seed of `random`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Channels that a normalization, softmax or reduction mixes may go one by one: the rest is normalised
+    /// without them, which the proof cannot call equal. The answer says where.
+    #[arg(long)]
+    pub(super) inexact: bool,
+    /// Refuses a cut of which the data are less sure: the share of it that is expected to be truly the lowest.
+    #[arg(long, value_name = "C")]
+    require_confidence: Option<f64>,
+}
+
+impl DecideArgs {
+    pub(super) fn simple(criterion: &str, keep_macs: f64) -> Self {
+        Self {
+            criterion: criterion.to_owned(),
+            keep_macs: Some(keep_macs),
+            keep_params: None,
+            remove_below: None,
+            scope: Scope::Global,
+            normalize: Normalize::Layer,
+            round_to: 1,
+            max_cut: 0.9,
+            protect: vec![],
+            min_channels: 1,
+            seed: 0,
+            inexact: false,
+            require_confidence: None,
+        }
+    }
+
+    /// With this seed for `random`.
+    pub(super) fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    pub(super) fn criterion(&self) -> Result<Criterion> {
+        self.criterion.parse()
+    }
+
+    pub(super) fn budget(&self) -> Result<Budget> {
+        let share = |name: &str, value: f64| {
+            if value > 0.0 && value <= 1.0 {
+                Ok(value)
+            } else {
+                Err(Error::new(format!("--{name} does not fit"))
+                    .expected("a share above 0, up to 1")
+                    .got(value.to_string()))
+            }
+        };
+        match (self.keep_macs, self.keep_params, self.remove_below) {
+            (Some(r), None, None) => Ok(Budget::KeepMacs(share("keep-macs", r)?)),
+            (None, Some(r), None) => Ok(Budget::KeepParams(share("keep-params", r)?)),
+            (None, None, Some(s)) => Ok(Budget::RemoveBelow(s)),
+            _ => Err(Error::new("one budget is needed")
+                .expected("one of --keep-macs R, --keep-params R, --remove-below SCORE")
+                .remedy("for example --keep-macs 0.5")),
+        }
+    }
+
+    fn budget_text(&self) -> String {
+        let one = |name: &str, v: Option<f64>| v.map(|v| format!("{name} {v}"));
+        one("keep-macs", self.keep_macs)
+            .or_else(|| one("keep-params", self.keep_params))
+            .or_else(|| one("remove-below", self.remove_below))
+            .unwrap_or_default()
+    }
+
+    /// With half of the MACs for a budget where none was named.
+    pub(super) fn or_half(mut self) -> Self {
+        if self.keep_macs.or(self.keep_params).or(self.remove_below).is_none() {
+            self.keep_macs = Some(0.5);
+        }
+        self
+    }
+
+    fn protected(&self, graph: &Graph, channels: &Channels) -> Result<BTreeSet<usize>> {
+        let mut protected = BTreeSet::new();
+        for pattern in &self.protect {
+            let regex = Regex::new(pattern)
+                .map_err(|e| Error::new("--protect is not a regular expression").got(e.to_string()))?;
+            for knot in &channels.knots {
+                if knot.members.iter().any(|&(n, _)| regex.is_match(&graph.nodes[n].name)) {
+                    protected.insert(knot.id);
+                }
+            }
+        }
+        Ok(protected)
+    }
+
+    /// Decides.
+    pub(super) fn decide(
+        &self,
+        model: &Model,
+        graph: &Graph,
+        channels: &Channels,
+        profile: &Profile,
+    ) -> Result<Decision> {
+        let criterion = self.criterion()?;
+        if !(0.0..=1.0).contains(&self.max_cut) {
+            return Err(Error::new("--max-cut does not fit")
+                .expected("0 to 1")
+                .got(self.max_cut.to_string()));
+        }
+        let protected = self.protected(graph, channels)?;
+        let scoring = Scoring { criterion: &criterion, normalize: self.normalize, seed: self.seed };
+        let scores = scores(graph, channels, profile, &scoring, &protected)?;
+        let limits = Limits {
+            min_channels: self.min_channels,
+            max_cut: self.max_cut,
+            round_to: self.round_to,
+            scope: self.scope,
+        };
+        let values = Score::values(&scores);
+        let removed = allocate(channels, &values, self.budget()?, &limits, &protected)
+            .map_err(|e| e.file(&model.path))?;
+        let confidence = confidence(channels, &scores, &removed, self.scope, &protected);
+        let how = (criterion.to_string(), self.budget_text());
+        let support = settled(&confidence, &removed);
+        let judged: Vec<Judged> = scores
+            .into_iter()
+            .zip(confidence)
+            .map(|(score, confidence)| Judged { score, confidence })
+            .collect();
+        let cut = Cut::new((graph, &model.sha256), channels, &judged, &removed, how)?;
+        Ok(Decision { cut, support })
+    }
+
+    /// Whether the data support a decision as far as was asked; tells how far they do.
+    pub(super) fn supported(&self, decision: &Decision, output: &Output) -> bool {
+        const SURE: f64 = 0.95;
+        let gone = || decision.cut.knots.iter().filter(|k| !k.keep);
+        let unsure = gone().filter(|k| k.confidence.is_some_and(|c| c < SURE)).count();
+        if let (Some(support), true) = (decision.support, unsure > 0) {
+            output.note(format!(
+                "{unsure} of the {} knots that go are less than {:.0} % sure to be among the lowest; {:.1} % of the cut is \
+                 expected to be right. More images make it surer",
+                gone().count(),
+                100.0 * SURE,
+                100.0 * support
+            ));
+        }
+        match (self.require_confidence, decision.support) {
+            (Some(least), Some(support)) if support >= least => true,
+            (None, _) => true,
+            (Some(least), support) => {
+                let found = support.map_or("unknown for this criterion".to_owned(), |s| format!("{s:.4}"));
+                output.note(format!("refused: the confidence is {found}, not {least}; nothing is written"));
+                false
+            }
+        }
+    }
+}
+
+/// What was decided.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub(super) cut: Cut,
+    /// The share of the cut that is expected to be truly among the lowest; `None` where nobody knows.
+    pub(super) support: Option<f64>,
+}
+
+/// A profile of this very model.
+pub(super) fn loaded(path: &Path, model: &Model) -> Result<Profile> {
+    let profile = Profile::load(path)?;
+    if profile.header.model_sha256 != model.sha256 {
+        return Err(Error::new("the profile is of another model")
+            .file(path)
+            .expected(format!("a profile of {}", model.path.display()))
+            .got(format!("one of {}", profile.header.model))
+            .remedy("run `secateur profile` on this model"));
+    }
+    Ok(profile)
+}
+
+/// Says at which nodes a cut is inexact.
+pub(super) fn tell_inexact(nodes: &[String], output: &Output) {
+    const NAMED: usize = 5;
+    if !nodes.is_empty() {
+        let more = if nodes.len() > NAMED { ", …" } else { "" };
+        let names = nodes.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        output.line(format!("inexact: removed channels mix at {} nodes: {names}{more}", nodes.len()));
+    }
+}

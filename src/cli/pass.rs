@@ -1,0 +1,163 @@
+//! The statistics pass with everything around it: progress, interruption, resumption, early stop, overhead.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use super::args::{DataArgs, recipe, tell_skipped};
+use super::output::Output;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::exec::session::{Session, Wanted};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::prune::Needs;
+use crate::stats::{Distances, Gatherer, GramKind, Header, Profile, Wants};
+
+/// A look at the profile so far, now and then: whether to go on.
+pub(super) type Look<'a> = &'a dyn Fn(&mut Gatherer) -> Result<ControlFlow<()>>;
+
+/// A pass to make.
+pub(super) struct Pass<'a> {
+    pub(super) model: &'a Model,
+    pub(super) graph: &'a Graph,
+    pub(super) device: &'a Device,
+    pub(super) data: &'a Dataset,
+    pub(super) header: Header,
+    pub(super) batch: Option<usize>,
+    pub(super) gram: GramKind,
+    pub(super) needs: Needs,
+    pub(super) distances: Distances,
+    /// A profile to go on with.
+    pub(super) resumed: Option<Profile>,
+    /// Whether the plain network runs too, to see what gathering costs.
+    pub(super) overhead: bool,
+}
+
+/// What a pass gave.
+pub(super) struct Passed {
+    pub(super) profile: Profile,
+    /// Images of this pass, and its seconds.
+    pub(super) images: u64,
+    pub(super) seconds: f64,
+    /// Seconds that the same images took the network with its statistics, and without, where that was measured.
+    pub(super) overhead: Option<(f64, f64)>,
+    /// Whether the look ended it.
+    pub(super) settled: bool,
+}
+
+/// What a profile says of itself before any image.
+pub(super) fn header(model: &Model) -> Header {
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Header { model_sha256: model.sha256.clone(), model: name(&model.path), ..Header::default() }
+}
+
+impl<'a> Pass<'a> {
+    /// A pass for what a criterion needs.
+    pub(super) fn for_criterion(
+        (model, graph): (&'a Model, &'a Graph),
+        device: &'a Device,
+        (data, args): (&'a Dataset, &DataArgs),
+        needs: Needs,
+    ) -> Self {
+        let gram = if needs.gram { GramKind::Channel } else { GramKind::None };
+        Self::new((model, graph), device, data, args.spec(), gram, needs)
+    }
+
+    /// A pass over a data set.
+    pub(super) fn new(
+        (model, graph): (&'a Model, &'a Graph),
+        device: &'a Device,
+        data: &'a Dataset,
+        spec: String,
+        gram: GramKind,
+        needs: Needs,
+    ) -> Self {
+        let mut header = header(model);
+        header.data = spec;
+        header.preprocessing = recipe(data);
+        header.device = device.describe().name;
+        let distances = if needs.distances { Distances::All } else { Distances::None };
+        let (batch, resumed, overhead) = (None, None, false);
+        Self { model, graph, device, data, header, batch, gram, needs, distances, resumed, overhead }
+    }
+
+    /// With so many images at once.
+    pub(super) fn with_batch(mut self, batch: Option<usize>) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Makes it.
+    pub(super) fn run(self, output: &Output) -> Result<Passed> {
+        self.run_watched(output, &|_| Ok(ControlFlow::Continue(())), &|| false)
+    }
+
+    /// Makes it with looks in between; ends early, but in good order, when `interrupted`.
+    pub(super) fn run_watched(
+        self,
+        output: &Output,
+        look: Look,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Passed> {
+        let Self { graph, device, data, header, .. } = self;
+        let fresh = match self.resumed {
+            Some(profile) => profile,
+            None => Profile::of_weights(graph, header, self.distances)?,
+        };
+        let all = Wants::of(data);
+        let classes = if self.needs.labels { all.classes } else { 0 };
+        let wants = Wants { batch: self.batch, classes, gram: self.gram, ..all };
+        let (start, before) = (fresh.header.position, fresh.header.images);
+        let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
+        let batch = gatherer.batch();
+        let mut plain = match self.overhead {
+            true => {
+                let wanted = Wanted { batch: Some(batch), images: data.len(), ..Wanted::default() };
+                Some(Session::new(graph, device, &wanted, &|_| vec![])?)
+            }
+            false => None,
+        };
+        let (mut with, mut without) = (0.0, 0.0);
+        let (mut settled, mut whole) = (false, true);
+        let bar = output.progress("profiling", data.len() - start);
+        let begin = Instant::now();
+        for images in data.batches_from(start, batch) {
+            let images = images?;
+            if let Some(plain) = &mut plain {
+                let now = Instant::now();
+                plain.run_images(&images.data, &mut |_, _| Ok(()))?;
+                without += now.elapsed().as_secs_f64();
+            }
+            let now = Instant::now();
+            gatherer.feed(&images)?;
+            with += now.elapsed().as_secs_f64();
+            bar.inc(images.count as u64);
+            if interrupted() {
+                whole = images.next >= data.len();
+                break;
+            }
+            if look(&mut gatherer)?.is_break() {
+                settled = true;
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        tell_skipped(data, output);
+        let mut profile = gatherer.finish()?;
+        profile.header.complete = whole;
+        if profile.header.images == 0 {
+            return Err(Error::new("no image could be read")
+                .file(&self.model.path)
+                .remedy("see the list of skipped files"));
+        }
+        Ok(Passed {
+            images: profile.header.images - before,
+            profile,
+            seconds: begin.elapsed().as_secs_f64(),
+            overhead: self.overhead.then_some((with, without)),
+            settled,
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! How well the channel tells classes apart.
+
+use super::{Missing, Needs, Row, Score};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "discriminant",
+    formula: "variance between classes over variance within them, of the images' spatial means after the activation",
+    source: "Fisher 1936, the linear discriminant; cf. Tian, Arbel, Clark 2017, Deep LDA-Pruned Nets",
+    needs: Needs { labels: true, ..Needs::DATA },
+    score: |site| {
+        let (layer, classes) = (site.layer()?, site.classes);
+        if layer.class_sums.is_empty() {
+            return Err(Missing("no labels were known", "give labelled images to `secateur profile`"));
+        }
+        let channels = layer.post.len();
+        Ok((0..channels)
+            .map(|c| {
+                let spread = &layer.post[c].spread;
+                let sums = layer.class_sums.chunks_exact(channels).map(|row| row[c]);
+                let value = ratio(sums, classes, spread.mean[0], spread.comoments[0]);
+                Score { value, error: None }
+            })
+            .collect())
+    },
+};
+
+/// Between over within, from the sums of each class and the whole sum of squared distances to the mean.
+fn ratio(sums: impl Iterator<Item = f64>, counts: &[u64], mean: f64, total: f64) -> f64 {
+    let classes = sums.zip(counts).filter(|&(_, &n)| n > 0);
+    let between: f64 = classes.map(|(sum, &n)| n as f64 * (sum / n as f64 - mean).powi(2)).sum();
+    let within = total - between;
+    // A channel that never varies tells nothing; one whose classes are single points tells all.
+    match (between > 0.0, within > 1e-12 * total) {
+        (false, _) => 0.0,
+        (true, true) => between / within,
+        (true, false) => 1e12,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ratio;
+
+    #[test]
+    fn by_hand() {
+        // Classes {0, 2} and {5, 7, 9}: means 1 and 7, of all 4.6.
+        let values = [0.0f64, 2.0, 5.0, 7.0, 9.0];
+        let mean = values.iter().sum::<f64>() / 5.0;
+        let total = values.iter().map(|v| (v - mean).powi(2)).sum();
+        let between = 2.0 * 3.6f64.powi(2) + 3.0 * 2.4f64.powi(2);
+        let got = ratio([2.0, 21.0].into_iter(), &[2, 3], mean, total);
+        assert!((got - between / 10.0).abs() < 1e-12, "{got}");
+        assert_eq!(ratio([4.0, 6.0].into_iter(), &[2, 3], 2.0, 5.0), 0.0, "classes that are alike");
+    }
+}

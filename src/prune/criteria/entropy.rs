@@ -1,0 +1,24 @@
+//! Entropy of what an image makes of the channel.
+
+use super::{Needs, Row, estimate};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "entropy",
+    formula: "−Σ p ln p over a histogram of the images' spatial means after the activation",
+    source: "Luo & Wu 2017, An Entropy-based Pruning Method for CNN Compression (there 100 bins, here 64 to 128)",
+    needs: Needs::DATA,
+    score: |site| estimate(site, |a| a.means.entropy().0, |a| a.means.entropy().1),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{layer_of_images, scores};
+
+    #[test]
+    fn by_hand() {
+        // Two images: the first channel means the same to both, the second does not.
+        let layer = layer_of_images(&[[1.0, 1.0], [1.0, 2.0]]);
+        assert_eq!(scores(&super::ROW, &layer), [0.0, 2f64.ln()]);
+    }
+}

@@ -1,0 +1,34 @@
+//! Nearness to the geometric median: a filter among many like it says little of its own.
+
+use super::{Missing, Needs, Row, exact};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "fpgm",
+    formula: "Σᵢ ‖Fⱼ − Fᵢ‖₂ over the layer's filters",
+    source: "He et al. 2019, Filter Pruning via Geometric Median",
+    needs: Needs { distances: true, ..Needs::WEIGHTS },
+    score: |site| {
+        let distance = &site.layer()?.weight.distance;
+        if distance.is_empty() {
+            return Err(Missing(
+                "the distances between its filters were not computed",
+                "run `secateur profile` again",
+            ));
+        }
+        exact(distance, |d| d)
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::scores;
+    use crate::stats::{LayerProfile, WeightStats};
+
+    #[test]
+    fn by_hand() {
+        let weight = WeightStats { distance: vec![6.0, 9.0], ..WeightStats::default() };
+        let layer = LayerProfile { weight, ..LayerProfile::default() };
+        assert_eq!(scores(&super::ROW, &layer), [6.0, 9.0]);
+    }
+}

@@ -1,0 +1,25 @@
+//! L2 norm of the filter.
+
+use super::{Needs, Row, exact};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "l2",
+    formula: "√Σw² of the filter",
+    source: "the usual variant of Li et al. 2016",
+    needs: Needs::WEIGHTS,
+    score: |site| exact(&site.layer()?.weight.l2, |w| w),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::scores;
+    use crate::stats::{LayerProfile, WeightStats};
+
+    #[test]
+    fn by_hand() {
+        let weight = WeightStats { l2: vec![5.0, 2.0], ..WeightStats::default() };
+        let layer = LayerProfile { weight, ..LayerProfile::default() };
+        assert_eq!(scores(&super::ROW, &layer), [5.0, 2.0]);
+    }
+}

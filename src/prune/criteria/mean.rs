@@ -1,0 +1,25 @@
+//! Magnitude of the mean weight.
+
+use super::{Needs, Row, exact};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "mean",
+    formula: "|mean of the filter's weights|",
+    source: "Yang, Lan, Chen 2018, statistical analysis of kernels",
+    needs: Needs::WEIGHTS,
+    score: |site| exact(&site.layer()?.weight.mean, |w| w.abs()),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::scores;
+    use crate::stats::{LayerProfile, WeightStats};
+
+    #[test]
+    fn by_hand() {
+        let weight = WeightStats { mean: vec![-0.5, 0.25], ..WeightStats::default() };
+        let layer = LayerProfile { weight, ..LayerProfile::default() };
+        assert_eq!(scores(&super::ROW, &layer), [0.5, 0.25]);
+    }
+}

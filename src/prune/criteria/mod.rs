@@ -1,0 +1,277 @@
+//! Criteria: how much each channel is worth. Low scores go first.
+//!
+//! One file each: formula, source, code, a case by hand. The table [`CRITERIA`] is what everything iterates.
+
+mod act_l1;
+mod act_mean;
+mod act_variance;
+mod apoz;
+mod bn_scale;
+mod discriminant;
+mod drift;
+mod entropy;
+mod file;
+mod fpgm;
+mod l1;
+mod l2;
+mod mean;
+mod obd;
+mod obs;
+mod parse;
+mod random;
+mod readers;
+mod stability;
+mod std;
+mod variance;
+
+use ::std::cell::OnceCell;
+
+pub use parse::{Criterion, Term};
+
+use super::channels::Channels;
+use crate::error::Result as Fallible;
+use crate::graph::Graph;
+use crate::stats::{Activity, LayerProfile, Profile};
+use file::Table;
+use readers::Losses;
+
+/// Every criterion.
+pub static CRITERIA: &[&Row] = &[
+    &l1::ROW,
+    &l2::ROW,
+    &mean::ROW,
+    &variance::ROW,
+    &std::ROW,
+    &fpgm::ROW,
+    &bn_scale::ROW,
+    &apoz::ROW,
+    &act_mean::ROW,
+    &act_variance::ROW,
+    &act_l1::ROW,
+    &entropy::ROW,
+    &discriminant::ROW,
+    &obd::ROW,
+    &obs::ROW,
+    &drift::ROW,
+    &stability::ROW,
+    &random::ROW,
+    &file::ROW,
+];
+
+/// A criterion.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// The formula.
+    pub formula: &'static str,
+    /// Who proposed it.
+    pub source: &'static str,
+    /// What it reads.
+    pub needs: Needs,
+    score: fn(&Site) -> Result<Vec<Score>, Missing>,
+}
+
+/// What a criterion reads beside the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Activations.
+    pub data: bool,
+    /// With labels.
+    pub labels: bool,
+    /// The Gram matrices of what layers read.
+    pub gram: bool,
+    /// Distances between filters.
+    pub distances: bool,
+    /// Several checkpoints.
+    pub training: bool,
+}
+
+impl Needs {
+    /// Nothing.
+    pub const WEIGHTS: Self =
+        Self { data: false, labels: false, gram: false, distances: false, training: false };
+    /// Activations.
+    pub const DATA: Self = Self { data: true, ..Self::WEIGHTS };
+
+    /// What either needs.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            data: self.data || other.data,
+            labels: self.labels || other.labels,
+            gram: self.gram || other.gram,
+            distances: self.distances || other.distances,
+            training: self.training || other.training,
+        }
+    }
+}
+
+/// A score with its standard error, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Low goes first.
+    pub value: f64,
+    /// Over images; 0 where no image matters, `None` where nobody knows.
+    pub error: Option<f64>,
+}
+
+impl Score {
+    /// The values alone.
+    pub fn values(scores: &[Self]) -> Vec<f64> {
+        scores.iter().map(|s| s.value).collect()
+    }
+}
+
+/// What a layer lacks for a criterion, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Missing(pub(super) &'static str, pub(super) &'static str);
+
+const NO_TRAINING: Missing = Missing(
+    "one model says nothing of its training",
+    "give `secateur profile` the checkpoints, oldest first",
+);
+
+/// What all layers share.
+pub(super) struct Context<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) channels: &'a Channels,
+    pub(super) profile: &'a Profile,
+    pub(super) seed: u64,
+    table: Table,
+    obd: OnceCell<Result<Losses, Missing>>,
+    obs: OnceCell<Result<Losses, Missing>>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        channels: &'a Channels,
+        profile: &'a Profile,
+        criterion: &Criterion,
+        seed: u64,
+    ) -> Fallible<Self> {
+        let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
+        Ok(Self { graph, channels, profile, seed, table, obd: OnceCell::new(), obs: OnceCell::new() })
+    }
+}
+
+/// A layer that is scored.
+pub(super) struct Site<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) node: &'a str,
+    pub(super) channels: usize,
+    /// One label a channel.
+    pub(super) labels: &'a [crate::dye::Label],
+    pub(super) profile: Option<&'a LayerProfile>,
+    pub(super) classes: &'a [u64],
+}
+
+impl<'a> Site<'a> {
+    fn layer(&self) -> Result<&'a LayerProfile, Missing> {
+        self.profile.ok_or(Missing("the profile does not know it", "give a --profile of this very model"))
+    }
+}
+
+impl Row {
+    /// The scores of a layer's channels.
+    pub(super) fn scores(&self, site: &Site) -> Result<Vec<Score>, Missing> {
+        let scores = (self.score)(site)?;
+        if scores.len() == site.channels {
+            Ok(scores)
+        } else {
+            Err(Missing(
+                "not every channel has the statistic",
+                "give --data, or a --profile with activations",
+            ))
+        }
+    }
+}
+
+/// Scores that no image changes.
+fn exact(column: &[f64], score: fn(f64) -> f64) -> Result<Vec<Score>, Missing> {
+    Ok(column.iter().map(|&v| Score { value: score(v), error: Some(0.0) }).collect())
+}
+
+/// Scores of what comes out of the activation.
+fn estimate(
+    site: &Site,
+    value: fn(&Activity) -> f64,
+    error: fn(&Activity) -> f64,
+) -> Result<Vec<Score>, Missing> {
+    let post = &site.layer()?.post;
+    Ok(post.iter().map(|a| Score { value: value(a), error: Some(error(a)) }).collect())
+}
+
+/// Scores by what the readers lose: a channel that nobody reads loses nothing.
+fn losses<'a>(
+    site: &Site<'a>,
+    known: &'a OnceCell<Result<Losses, Missing>>,
+    find: &dyn Fn(&Context) -> Result<Losses, Missing>,
+) -> Result<Vec<Score>, Missing> {
+    let losses = known.get_or_init(|| find(site.context)).as_ref().map_err(|missing| *missing)?;
+    let ties = &site.context.channels.dyer.ties;
+    let loss = |label| losses.get(&ties.find(label)).copied().unwrap_or(0.0);
+    Ok(site.labels.iter().map(|&label| Score { value: loss(label), error: None }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ::std::collections::BTreeSet;
+    use ::std::path::PathBuf;
+
+    use super::*;
+    use crate::stats::{Gram, Moments};
+
+    /// A layer whose images have one value a channel.
+    pub(super) fn layer_of_images<const C: usize>(images: &[[f64; C]]) -> LayerProfile {
+        let mut post = vec![Activity::default(); C];
+        for image in images {
+            for (activity, &v) in post.iter_mut().zip(image) {
+                let positive = f64::from(v > 0.0);
+                let one = Moments { count: 1.0, mean: v, sum_abs: v.abs(), positive, ..Moments::default() };
+                activity.add_image(&one);
+            }
+        }
+        LayerProfile { post, ..LayerProfile::default() }
+    }
+
+    /// The Gram matrix of these positions.
+    pub(super) fn gram<const C: usize>(positions: &[[f64; C]]) -> Gram {
+        let mut gram = Gram::new(String::new(), vec![], 1, [1, C]);
+        for z in positions {
+            let z: Vec<f64> = z.iter().copied().chain([1.0]).collect();
+            let products = (0..=C).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| z[i] * z[j]);
+            gram.packed.iter_mut().zip(products).for_each(|(sum, p)| *sum += p);
+        }
+        gram
+    }
+
+    /// The values that a criterion gives a layer of two channels.
+    pub(super) fn scores(row: &Row, layer: &LayerProfile) -> [f64; 2] {
+        let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
+        let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: PathBuf::new() };
+        let channels = Channels::of(&graph).expect("no channels");
+        let profile = Profile::new(crate::stats::Header::default(), vec![]);
+        let criterion = row.name.parse().expect("its name");
+        let context = Context::new(&graph, &channels, &profile, &criterion, 0).expect("a context");
+        let site = Site {
+            context: &context,
+            node: "layer",
+            channels: 2,
+            labels: &[],
+            profile: Some(layer),
+            classes: &[],
+        };
+        let scores = row.scores(&site).expect("scores");
+        [scores[0].value, scores[1].value]
+    }
+
+    #[test]
+    fn every_criterion_says_what_it_is() {
+        for row in CRITERIA {
+            assert!(!row.formula.is_empty() && !row.source.is_empty(), "{}", row.name);
+        }
+        let names: BTreeSet<&str> = CRITERIA.iter().map(|r| r.name).collect();
+        assert_eq!(names.len(), CRITERIA.len(), "names are unique");
+    }
+}

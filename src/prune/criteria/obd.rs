@@ -1,0 +1,32 @@
+//! Optimal Brain Damage, a channel at a time.
+
+use super::{Needs, Row, losses, readers};
+use crate::stats::Gram;
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "obd",
+    formula: "Σ over the readers ½ E[z²] Σw²: half the diagonal of the Hessian of the readers' squared error times their \
+              weights' squares",
+    source: "LeCun, Denker, Solla 1990, Optimal Brain Damage, on the output of the layers that read the channel",
+    needs: Needs { gram: true, ..Needs::DATA },
+    score: |site| losses(site, &site.context.obd, &|context| readers::losses(context, of_reader)),
+};
+
+/// The loss of each channel of a tensor, for a reader whose weights for the channels have these sums of squares.
+fn of_reader(gram: &Gram, squares: &[f64]) -> Option<Vec<f64>> {
+    let count = gram.count();
+    Some(squares.iter().enumerate().map(|(c, w)| 0.5 * gram.at(c, c) / count * w).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::gram;
+
+    #[test]
+    fn by_hand() {
+        // Two positions: z = (1, 2) and (3, 0); E[z²] = 5 and 2.
+        let gram = gram(&[[1.0, 2.0], [3.0, 0.0]]);
+        assert_eq!(super::of_reader(&gram, &[1.0, 4.0]), Some(vec![2.5, 4.0]));
+    }
+}

@@ -1,0 +1,57 @@
+//! Optimal Brain Surgeon, a channel at a time: the loss that is left when the other channels make up for it as well
+//! as they can.
+
+use faer::linalg::solvers::DenseSolveCore;
+use faer::{Mat, Side};
+
+use super::{Needs, Row, losses, readers};
+use crate::stats::Gram;
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "obs",
+    formula: "Σ over the readers ½ Σw² / [H⁻¹]ⱼⱼ, H = E[z zᵀ] with a constant 1 and a ridge of 10⁻⁴ of the mean diagonal (more where it must be)",
+    source: "Hassibi & Stork 1993, Optimal Brain Surgeon, on the output of the layers that read the channel",
+    needs: Needs { gram: true, ..Needs::DATA },
+    score: |site| losses(site, &site.context.obs, &|context| readers::losses(context, of_reader)),
+};
+
+/// The ridge, as a share of the mean diagonal: the first with which the matrix can be inverted. Sums in f32 leave small
+/// negative eigenvalues where there are more channels than positions.
+const RIDGES: [f64; 4] = [1e-4, 1e-3, 1e-2, 1e-1];
+
+/// The loss of each channel of a tensor, for a reader whose weights for the channels have these sums of squares;
+/// `None` where the matrix has no inverse.
+fn of_reader(gram: &Gram, squares: &[f64]) -> Option<Vec<f64>> {
+    let (n, count) = (gram.rows, gram.count());
+    let mean = (0..n).map(|c| gram.at(c, c)).sum::<f64>() / count / n as f64;
+    // A tensor of zeros has nothing to lose.
+    if mean == 0.0 {
+        return Some(vec![0.0; n]);
+    }
+    let inverse = RIDGES.iter().find_map(|share| {
+        let ridge = |i: usize, j: usize| if i == j && i < n { share * mean } else { 0.0 };
+        let hessian = Mat::from_fn(n + 1, n + 1, |i, j| gram.at(i, j) / count + ridge(i, j));
+        Some(hessian.llt(Side::Lower).ok()?.inverse())
+    })?;
+    Some(squares.iter().enumerate().map(|(c, w)| 0.5 * w / inverse[(c, c)]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::gram;
+
+    #[test]
+    fn by_hand() {
+        // The second channel is twice the first and 1 more: the constant and the other make up for either.
+        let twins = gram(&[[1.0, 3.0], [2.0, 5.0], [-1.0, -1.0], [0.0, 1.0]]);
+        let losses = super::of_reader(&twins, &[1.0, 1.0]).expect("an inverse");
+        assert!(losses.iter().all(|&l| l < 1e-2), "{losses:?}");
+        // Uncorrelated, means 0: E[z²] = 1 and 4, the loss is that of Optimal Brain Damage.
+        let free = gram(&[[1.0, 2.0], [-1.0, 2.0], [1.0, -2.0], [-1.0, -2.0]]);
+        let losses = super::of_reader(&free, &[1.0, 1.0]).expect("an inverse");
+        for (got, expected) in losses.iter().zip([0.5, 2.0]) {
+            assert!((got - expected).abs() < 3e-4, "{got} {expected}");
+        }
+    }
+}

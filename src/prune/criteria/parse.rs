@@ -1,0 +1,117 @@
+//! A criterion as users write it: a name, or a sum of names with weights.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{CRITERIA, Needs, Row, file};
+use crate::error::{Error, Result};
+
+/// How channels are scored: a weighted sum of criteria, mostly of one.
+#[derive(Clone, Debug)]
+pub struct Criterion {
+    /// The summands.
+    pub terms: Vec<Term>,
+    text: String,
+    file: Option<PathBuf>,
+}
+
+/// A summand.
+#[derive(Clone, Debug)]
+pub struct Term {
+    /// What it is multiplied by.
+    pub weight: f64,
+    /// The criterion.
+    pub row: &'static Row,
+}
+
+impl FromStr for Criterion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let alone =
+            |row, file| Ok(Self { terms: vec![Term { weight: 1.0, row }], text: text.to_owned(), file });
+        if let Some(path) = text.strip_prefix("file:") {
+            return alone(&file::ROW, Some(path.into()));
+        }
+        if !text.contains(['+', '*']) {
+            return alone(named(text)?, None);
+        }
+        let terms = text.split('+').map(|term| {
+            let (weight, name) = term.split_once('*').unwrap_or(("1", term));
+            let weight = weight.trim().parse::<f64>().ok().filter(|w| w.is_finite() && *w > 0.0);
+            let weight = weight.ok_or_else(|| {
+                Error::new("a criterion with a weight that does not fit")
+                    .expected("a sum such as 0.5*l1+0.5*apoz, with weights above 0")
+                    .got(term)
+            })?;
+            Ok(Term { weight, row: named(name.trim())? })
+        });
+        Ok(Self { terms: terms.collect::<Result<_>>()?, text: text.to_owned(), file: None })
+    }
+}
+
+fn named(text: &str) -> Result<&'static Row> {
+    CRITERIA.iter().copied().find(|row| row.name == text).ok_or_else(|| {
+        let names: Vec<&str> = CRITERIA.iter().map(|r| r.name).collect();
+        let near = names.iter().min_by_key(|n| distance(n, text)).filter(|n| distance(n, text) <= 2);
+        let error = Error::new("an unknown criterion").expected(names.join(", ")).got(text);
+        match near {
+            Some(near) => error.remedy(format!("did you mean {near}?")),
+            None => error.remedy("see `secateur plan --help-criteria`"),
+        }
+    })
+}
+
+impl std::fmt::Display for Criterion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Criterion {
+    /// What its terms read.
+    pub fn needs(&self) -> Needs {
+        self.terms.iter().fold(Needs::WEIGHTS, |needs, term| needs.and(term.row.needs))
+    }
+
+    /// The user's file of scores, where it is that.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+/// Edits between two names (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &cb) in b.iter().enumerate() {
+            let change = diagonal + usize::from(ca != cb);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_sums_are_read() {
+        let sum: Criterion = "0.5*l1 + apoz".parse().expect("a sum");
+        let terms: Vec<(f64, &str)> = sum.terms.iter().map(|t| (t.weight, t.row.name)).collect();
+        assert_eq!(terms, [(0.5, "l1"), (1.0, "apoz")]);
+        assert!(sum.needs().data && !sum.needs().gram);
+        let file: Criterion = "file:a+b*c.csv".parse().expect("a file");
+        assert_eq!(file.file(), Some(Path::new("a+b*c.csv")));
+        for wrong in ["apoy", "-1*l1", "nan*l1+l2", "l1+", "0.5*"] {
+            assert!(wrong.parse::<Criterion>().is_err(), "{wrong}");
+        }
+        let error = "apoy".parse::<Criterion>().expect_err("a typing error");
+        assert!(error.to_string().contains("did you mean apoz?"), "{error}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Noise: the baseline that every criterion has to beat.
+
+use super::{Needs, Row, Score};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "random",
+    formula: "uniform noise by --seed, the layer's name and the channel",
+    source: "a baseline",
+    needs: Needs::WEIGHTS,
+    score: |site| {
+        let noise = |c| noise(site.context.seed, site.node, c);
+        Ok((0..site.channels).map(|c| Score { value: noise(c), error: Some(0.0) }).collect())
+    },
+};
+
+/// Uniform in 0..1, from the seed, the layer's name and the channel (FNV-1a, then splitmix64's finish).
+fn noise(seed: u64, name: &str, channel: usize) -> f64 {
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes()).chain((channel as u64).to_le_bytes());
+    let mut z =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::noise;
+
+    #[test]
+    fn seeds_names_and_channels_make_a_difference() {
+        let all: Vec<f64> = (0..1000).map(|c| noise(1, "conv", c)).collect();
+        let mean = all.iter().sum::<f64>() / 1000.0;
+        assert!((mean - 0.5).abs() < 0.03 && all.iter().all(|v| (0.0..1.0).contains(v)), "{mean}");
+        assert_eq!(noise(1, "conv", 7), noise(1, "conv", 7));
+        assert!(noise(2, "conv", 7) != noise(1, "conv", 7) && noise(1, "conv2", 7) != noise(1, "conv", 7));
+    }
+}

@@ -1,0 +1,28 @@
+//! How much the filter still changes from checkpoint to checkpoint.
+
+use super::{NO_TRAINING, Needs, Row, exact};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "stability",
+    formula: "standard deviation over the checkpoints of the filter's Σ|w|: the most stable go first",
+    source: "after Yang, Lan, Chen 2018, who watch the kernels' statistics as training goes on",
+    needs: Needs { training: true, ..Needs::WEIGHTS },
+    score: |site| {
+        let wander = &site.layer()?.trajectory.wander;
+        if wander.is_empty() { Err(NO_TRAINING) } else { exact(wander, |w| w) }
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::scores;
+    use crate::stats::{LayerProfile, Trajectory};
+
+    #[test]
+    fn by_hand() {
+        let trajectory = Trajectory { wander: vec![0.25, 1.0], ..Trajectory::default() };
+        let layer = LayerProfile { trajectory, ..LayerProfile::default() };
+        assert_eq!(scores(&super::ROW, &layer), [0.25, 1.0]);
+    }
+}

@@ -1,0 +1,25 @@
+//! Standard deviation of the weights.
+
+use super::{Needs, Row, exact};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "std",
+    formula: "standard deviation of the filter's weights",
+    source: "Yang, Lan, Chen 2018; Li Hao 2019",
+    needs: Needs::WEIGHTS,
+    score: |site| exact(&site.layer()?.weight.variance, |w| w.sqrt()),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::scores;
+    use crate::stats::{LayerProfile, WeightStats};
+
+    #[test]
+    fn by_hand() {
+        let weight = WeightStats { variance: vec![4.0, 0.25], ..WeightStats::default() };
+        let layer = LayerProfile { weight, ..LayerProfile::default() };
+        assert_eq!(scores(&super::ROW, &layer), [2.0, 0.5]);
+    }
+}

@@ -1,0 +1,25 @@
+//! Variance of the weights.
+
+use super::{Needs, Row, exact};
+
+/// The criterion's row.
+pub(super) static ROW: Row = Row {
+    name: "variance",
+    formula: "variance of the filter's weights",
+    source: "Yang, Lan, Chen 2018",
+    needs: Needs::WEIGHTS,
+    score: |site| exact(&site.layer()?.weight.variance, |w| w),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::scores;
+    use crate::stats::{LayerProfile, WeightStats};
+
+    #[test]
+    fn by_hand() {
+        let weight = WeightStats { variance: vec![0.5, 0.25], ..WeightStats::default() };
+        let layer = LayerProfile { weight, ..LayerProfile::default() };
+        assert_eq!(scores(&super::ROW, &layer), [0.5, 0.25]);
+    }
+}

@@ -1,0 +1,80 @@
+//! How sure the data are of a cut.
+//!
+//! A score that is estimated from images has a standard error. The line between what goes and what stays runs
+//! halfway between the highest score that goes and the lowest above it that stays; a knot truly belongs on its side of
+//! the line with probability Φ(|score − line| / error).
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::allocate::Scope;
+use super::channels::Channels;
+use super::criteria::Score;
+
+/// For each knot that goes, the confidence that it is truly among the lowest; `None` for the others, and where
+/// the error of its score is not known.
+pub fn confidence(
+    channels: &Channels,
+    scores: &[Score],
+    removed: &BTreeSet<usize>,
+    scope: Scope,
+    protected: &BTreeSet<usize>,
+) -> Vec<Option<f64>> {
+    let mut groups: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
+    for knot in channels.knots.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
+        let layers = match scope {
+            Scope::Global => vec![],
+            Scope::Layer => knot.members.iter().map(|m| m.0).collect(),
+        };
+        groups.entry(layers).or_default().push(knot.id);
+    }
+    let mut all = vec![None; channels.knots.len()];
+    for group in groups.into_values() {
+        let value = |&k: &usize| scores[k].value;
+        let gone = || group.iter().filter(|k| removed.contains(k));
+        let Some(highest) = gone().map(value).max_by(f64::total_cmp) else { continue };
+        let stay = group.iter().filter(|k| !removed.contains(k)).map(value).filter(|&s| s >= highest);
+        // Where all go, no line can be on the wrong side.
+        let line = stay.min_by(f64::total_cmp).map_or(f64::INFINITY, |lowest| f64::midpoint(highest, lowest));
+        for &knot in gone() {
+            let score = scores[knot];
+            all[knot] =
+                score.error.map(|error| if error > 0.0 { normal((line - score.value) / error) } else { 1.0 });
+        }
+    }
+    all
+}
+
+/// The mean confidence of the knots that go: the share of them that is expected to belong there. `None` where one of
+/// them is not known; 1 where none goes.
+pub fn settled(confidence: &[Option<f64>], removed: &BTreeSet<usize>) -> Option<f64> {
+    let sum: Option<f64> = removed.iter().map(|&k| confidence[k]).sum();
+    sum.map(|sum| if removed.is_empty() { 1.0 } else { sum / removed.len() as f64 })
+}
+
+/// The normal distribution function.
+pub fn normal(z: f64) -> f64 {
+    if z.is_infinite() {
+        return if z > 0.0 { 1.0 } else { 0.0 };
+    }
+    // Abramowitz and Stegun, 26.2.17: within 7.5e-8.
+    let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
+    let poly = t
+        * (0.319_381_530
+            + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    let tail = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * poly;
+    if z > 0.0 { 1.0 - tail } else { tail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_normal_distribution_is_that_of_tables() {
+        for (z, p) in
+            [(0.0, 0.5), (1.0, 0.841_344_7), (1.959_964, 0.975), (-1.644_854, 0.05), (4.0, 0.999_968_3)]
+        {
+            assert!((normal(z) - p).abs() < 2e-7, "{z}: {}", normal(z));
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The Profile's file: safetensors with a JSON header. docs/profile.md is the dictionary of its columns.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::activity::DERIVED;
+use super::histogram::BINS;
+use super::profile::{Header, LayerProfile, Profile, VERSION};
+use super::spread::{FEATURES, PAIRS};
+use super::{Activity, Gram, Histogram, Moments, Spread, Trajectory, WeightStats};
+use crate::error::{Error, Result};
+use crate::file::write_whole;
+
+/// The metadata entry that holds the header.
+const HEADER: &str = "secateur";
+
+/// A tensor of the file.
+struct Column {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// Collects columns of one element type after another.
+#[derive(Default)]
+struct Writer(Vec<Column>);
+
+macro_rules! put {
+    ($name:ident, $kind:ty, $dtype:ident) => {
+        fn $name(&mut self, name: String, shape: &[usize], values: impl Iterator<Item = $kind>) {
+            let bytes = values.flat_map(|v| v.to_le_bytes()).collect();
+            self.0.push(Column { name, dtype: Dtype::$dtype, shape: shape.to_vec(), bytes });
+        }
+    };
+}
+
+impl Writer {
+    put!(floats, f64, F64);
+    put!(counts, u32, U32);
+    put!(wide, i64, I64);
+    put!(exponents, i32, I32);
+    put!(images, u64, U64);
+
+    fn vector(&mut self, name: String, values: &[f64]) {
+        self.floats(name, &[values.len()], values.iter().copied());
+    }
+
+    fn rows(&mut self, name: String, rows: &[Vec<f64>]) {
+        let width = rows.first().map_or(0, Vec::len);
+        self.floats(name, &[rows.len(), width], rows.iter().flatten().copied());
+    }
+}
+
+/// The moments' columns.
+type Getter = fn(&Moments) -> f64;
+const MOMENTS: [(&str, Getter); 9] = [
+    ("count", |m| m.count),
+    ("mean", |m| m.mean),
+    ("m2", |m| m.m2),
+    ("m3", |m| m.m3),
+    ("m4", |m| m.m4),
+    ("sum_abs", |m| m.sum_abs),
+    ("positive", |m| m.positive),
+    ("min", |m| m.min),
+    ("max", |m| m.max),
+];
+
+fn put_side(writer: &mut Writer, name: &dyn Fn(&str) -> String, side: &[Activity]) {
+    let n = side.len();
+    for (column, get) in MOMENTS {
+        writer.floats(name(column), &[n], side.iter().map(|a| get(&a.moments)));
+    }
+    writer.floats(name("spread/images"), &[n], side.iter().map(|a| a.spread.images));
+    writer.floats(name("spread/mean"), &[n, FEATURES], side.iter().flat_map(|a| a.spread.mean));
+    writer.floats(name("spread/comoments"), &[n, PAIRS], side.iter().flat_map(|a| a.spread.comoments));
+    writer.exponents(name("histogram/exponent"), &[n], side.iter().map(|a| a.means.exponent));
+    writer.wide(name("histogram/first"), &[n], side.iter().map(|a| a.means.first));
+    writer.counts(name("histogram/counts"), &[n, BINS], side.iter().flat_map(|a| a.means.counts));
+    for (column, get) in DERIVED {
+        writer.floats(name(column), &[n], side.iter().map(get));
+    }
+}
+
+fn columns(profile: &Profile) -> Vec<Column> {
+    let mut writer = Writer::default();
+    for layer in &profile.layers {
+        let node = &layer.node;
+        for (name, column) in weights(&layer.weight) {
+            writer.vector(format!("{node}/weight/{name}"), column);
+        }
+        for (side, activities) in [("pre", &layer.pre), ("post", &layer.post)] {
+            put_side(&mut writer, &|column| format!("{node}/{side}/{column}"), activities);
+        }
+        let classes = [profile.classes.len(), layer.post.len()];
+        writer.floats(format!("{node}/post/class_sums"), &classes, layer.class_sums.iter().copied());
+        let path = &layer.trajectory;
+        for (name, rows) in [("mean", &path.mean), ("variance", &path.variance), ("l1", &path.l1)] {
+            writer.rows(format!("{node}/training/{name}"), rows);
+        }
+        writer.vector(format!("{node}/training/drift"), &path.drift);
+        writer.vector(format!("{node}/training/wander"), &path.wander);
+    }
+    writer.images("classes".to_owned(), &[profile.classes.len()], profile.classes.iter().copied());
+    for (i, gram) in profile.grams.iter().enumerate() {
+        writer.vector(format!("gram/{i}"), &gram.packed);
+    }
+    writer.0
+}
+
+fn weights(w: &WeightStats) -> [(&'static str, &Vec<f64>); 6] {
+    [
+        ("mean", &w.mean),
+        ("variance", &w.variance),
+        ("l1", &w.l1),
+        ("l2", &w.l2),
+        ("distance", &w.distance),
+        ("bn_scale", &w.bn_scale),
+    ]
+}
+
+/// A file's columns.
+struct Reader<'a> {
+    tensors: SafeTensors<'a>,
+    path: &'a Path,
+}
+
+macro_rules! take {
+    ($name:ident, $kind:ty, $dtype:ident) => {
+        fn $name(&self, name: &str) -> Result<Vec<$kind>> {
+            let data = self.data(name, Dtype::$dtype)?.chunks_exact(size_of::<$kind>());
+            Ok(data.map(|b| <$kind>::from_le_bytes(b.try_into().unwrap_or_default())).collect())
+        }
+    };
+}
+
+impl Reader<'_> {
+    take!(floats, f64, F64);
+    take!(counts, u32, U32);
+    take!(wide, i64, I64);
+    take!(exponents, i32, I32);
+    take!(images, u64, U64);
+
+    fn data(&self, name: &str, dtype: Dtype) -> Result<&[u8]> {
+        let view = self.tensors.tensor(name).map_err(|e| bad(self.path, format!("{name}: {e}")))?;
+        if view.dtype() == dtype {
+            Ok(view.data())
+        } else {
+            Err(bad(self.path, format!("{name} is not {dtype:?}")))
+        }
+    }
+
+    /// A column of `n` rows of `width` numbers.
+    fn of<T>(&self, name: &str, column: Vec<T>, n: usize, width: usize) -> Result<Vec<T>> {
+        if Some(column.len()) == n.checked_mul(width) {
+            Ok(column)
+        } else {
+            Err(bad(self.path, format!("{name} has {} numbers, not {n}×{width}", column.len())))
+        }
+    }
+
+    fn rows(&self, name: &str, width: usize) -> Result<Vec<Vec<f64>>> {
+        Ok(self.floats(name)?.chunks(width.max(1)).map(<[f64]>::to_vec).collect())
+    }
+
+    fn side(&self, prefix: &str) -> Result<Vec<Activity>> {
+        let n = self.floats(&format!("{prefix}/count"))?.len();
+        let name = |column: &str| format!("{prefix}/{column}");
+        let floats = |column: &str, width| self.of(&name(column), self.floats(&name(column))?, n, width);
+        let moments = MOMENTS.iter().map(|(column, _)| floats(column, 1)).collect::<Result<Vec<_>>>()?;
+        let images = floats("spread/images", 1)?;
+        let (means, comoments) = (floats("spread/mean", FEATURES)?, floats("spread/comoments", PAIRS)?);
+        let exponents = name("histogram/exponent");
+        let exponents = self.of(&exponents, self.exponents(&exponents)?, n, 1)?;
+        let firsts = self.of(&name("histogram/first"), self.wide(&name("histogram/first"))?, n, 1)?;
+        let counts = self.of(&name("histogram/counts"), self.counts(&name("histogram/counts"))?, n, BINS)?;
+        fn part<const N: usize, T: Copy + Default>(all: &[T], c: usize) -> [T; N] {
+            all[c * N..][..N].try_into().unwrap_or([T::default(); N])
+        }
+        let activity = |c: usize| {
+            let [count, mean, m2, m3, m4, sum_abs, positive, min, max] =
+                std::array::from_fn(|k| moments[k][c]);
+            Activity {
+                moments: Moments { count, mean, m2, m3, m4, sum_abs, positive, min, max },
+                spread: Spread { images: images[c], mean: part(&means, c), comoments: part(&comoments, c) },
+                means: Histogram { exponent: exponents[c], first: firsts[c], counts: part(&counts, c) },
+            }
+        };
+        Ok((0..n).map(activity).collect())
+    }
+
+    fn layer(&self, node: &str, op: &str, classes: usize) -> Result<LayerProfile> {
+        let weight = |name: &str| self.floats(&format!("{node}/weight/{name}"));
+        let weight = WeightStats {
+            mean: weight("mean")?,
+            variance: weight("variance")?,
+            l1: weight("l1")?,
+            l2: weight("l2")?,
+            distance: weight("distance")?,
+            bn_scale: weight("bn_scale")?,
+        };
+        let filters = weight.l1.len();
+        let post = self.side(&format!("{node}/post"))?;
+        let sums = format!("{node}/post/class_sums");
+        let series = |name: &str| self.rows(&format!("{node}/training/{name}"), filters);
+        Ok(LayerProfile {
+            node: node.to_owned(),
+            op: op.to_owned(),
+            weight,
+            pre: self.side(&format!("{node}/pre"))?,
+            class_sums: self.of(&sums, self.floats(&sums)?, classes, post.len())?,
+            post,
+            trajectory: Trajectory {
+                mean: series("mean")?,
+                variance: series("variance")?,
+                l1: series("l1")?,
+                drift: self.floats(&format!("{node}/training/drift"))?,
+                wander: self.floats(&format!("{node}/training/wander"))?,
+            },
+        })
+    }
+}
+
+fn bad(path: &Path, why: String) -> Error {
+    Error::new("not a profile of this program")
+        .file(path)
+        .expected("a file that `secateur profile` wrote")
+        .got(why)
+        .remedy("run `secateur profile` again")
+}
+
+impl Profile {
+    /// The names of the file's columns.
+    pub fn columns(&self) -> Vec<String> {
+        columns(self).into_iter().map(|c| c.name).collect()
+    }
+
+    /// Writes the file: a temporary one, renamed.
+    ///
+    /// # Errors
+    /// A path that cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let fail = |e: String| Error::new("cannot write the profile").file(path).got(e);
+        let header = serde_json::to_string(&self.header).map_err(|e| fail(e.to_string()))?;
+        let columns = columns(self);
+        let views = columns
+            .iter()
+            .map(|c| Ok((&c.name, TensorView::new(c.dtype, c.shape.clone(), &c.bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+        let bytes = views.and_then(|views| {
+            safetensors::serialize(views, Some(HashMap::from([(HEADER.to_owned(), header)])))
+        });
+        write_whole(path, "write the profile", &bytes.map_err(|e| fail(e.to_string()))?)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no profile, or lacks a column.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, &e))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(path, e.to_string()))?;
+        let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
+        let header = header.ok_or_else(|| bad(path, "a file without a header".to_owned()))?;
+        let header: serde_json::Value = serde_json::from_str(header).map_err(|e| bad(path, e.to_string()))?;
+        if header["version"] != VERSION {
+            return Err(bad(path, format!("version {}, not {VERSION}", header["version"])));
+        }
+        let header: Header = serde_json::from_value(header).map_err(|e| bad(path, e.to_string()))?;
+        let reader = Reader { tensors, path };
+        let classes = reader.images("classes")?;
+        let layers = header.layers.iter().map(|(node, op)| reader.layer(node, op, classes.len()));
+        let layers = layers.collect::<Result<_>>()?;
+        let mut grams = Vec::new();
+        for (i, of) in header.grams.iter().enumerate() {
+            let (name, n) = (format!("gram/{i}"), of.rows.saturating_add(1));
+            let triangle = n.saturating_mul(n.saturating_add(1)) / 2;
+            let elements = triangle.saturating_mul(of.groups);
+            let packed = reader.of(&name, reader.floats(&name)?, elements, 1)?;
+            let (value, readers) = (of.value.clone(), of.readers.clone());
+            grams.push(Gram { value, readers, taps: of.taps, groups: of.groups, rows: of.rows, packed });
+        }
+        Ok(Self { header, layers, classes, grams })
+    }
+}

@@ -1,0 +1,93 @@
+//! Second moments of the tensors that layers read: which channels say the same thing.
+
+use crate::error::{Error, Result};
+
+/// Which second moments are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum GramKind {
+    /// None.
+    None,
+    /// Of the channels at each position.
+    #[default]
+    Channel,
+    /// Of the patches that each layer reads.
+    Patch,
+}
+
+/// Σ p pᵀ over the positions of all images, p the channels (or the patch, channel by channel, its taps in
+/// row-major order) at a position with a constant 1 behind them. So the last row holds sums, and its last element
+/// the number of positions. A convolution in groups has a matrix for the channels of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gram {
+    /// The value.
+    pub value: String,
+    /// The layers that read it.
+    pub readers: Vec<String>,
+    /// Taps of a patch; 1 for the channels alone.
+    pub taps: usize,
+    /// Groups, 1 for the channels alone.
+    pub groups: usize,
+    /// Channels of a group times taps; a matrix has one row more.
+    pub rows: usize,
+    /// The lower triangle, row by row: element (i, j) with `j ≤ i` stands at `i(i+1)/2 + j`. One group after the
+    /// other.
+    pub packed: Vec<f64>,
+}
+
+impl Gram {
+    /// All zeros.
+    pub fn new(value: String, readers: Vec<String>, taps: usize, [groups, rows]: [usize; 2]) -> Self {
+        let packed = vec![0.0; groups * triangle(rows)];
+        Self { value, readers, taps, groups, rows, packed }
+    }
+
+    /// The sum of products of rows `i` and `j` of the first group.
+    pub fn at(&self, i: usize, j: usize) -> f64 {
+        let (i, j) = (i.max(j), i.min(j));
+        self.packed[i * (i + 1) / 2 + j]
+    }
+
+    /// Positions seen.
+    pub fn count(&self) -> f64 {
+        self.at(self.rows, self.rows)
+    }
+
+    /// The mean of row `i` of the first group.
+    pub fn mean(&self, i: usize) -> f64 {
+        self.at(self.rows, i) / self.count()
+    }
+
+    /// Adds what the kernel gathered: `[groups, splits, rows + 1, rows + 1]`, of which the lower triangles count.
+    pub(super) fn add(&mut self, sums: &[f32]) {
+        let n = self.rows + 1;
+        let groups = self.packed.chunks_exact_mut(triangle(self.rows));
+        for (packed, splits) in groups.zip(sums.chunks_exact(sums.len() / self.groups)) {
+            for split in splits.chunks_exact(n * n) {
+                let rows = split.chunks_exact(n).enumerate().flat_map(|(i, row)| &row[..=i]);
+                packed.iter_mut().zip(rows).for_each(|(sum, &part)| *sum += f64::from(part));
+            }
+        }
+    }
+
+    /// Takes in that of other images.
+    ///
+    /// # Errors
+    /// One of another tensor.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
+        let shape = |g: &Self| (g.value.clone(), g.taps, g.groups, g.rows);
+        if shape(self) != shape(other) {
+            let name = |g: &Self| format!("{} rows of \"{}\"", g.rows, g.value);
+            return Err(Error::new("Gram matrices of different tensors cannot be merged")
+                .expected(name(self))
+                .got(name(other))
+                .remedy("profile all shards alike"));
+        }
+        self.packed.iter_mut().zip(&other.packed).for_each(|(a, b)| *a += b);
+        Ok(())
+    }
+}
+
+/// Elements of the lower triangle of a matrix with one row more than `rows`.
+fn triangle(rows: usize) -> usize {
+    (rows + 1) * (rows + 2) / 2
+}

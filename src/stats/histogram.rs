@@ -1,0 +1,184 @@
+//! A histogram whose edges nobody has to know beforehand, and which merges exactly.
+//!
+//! Bin `k` covers `[k·2ᵉ, (k+1)·2ᵉ)`. The exponent grows as the range does; two bins of one size then become one of
+//! the next. Edges nest, and the exponent in the end is the least that lets the range fit, whatever the order of the
+//! values: so any split of the data merges to the same counts.
+
+/// Bins of a histogram; between half of them and all lie in its range.
+pub const BINS: usize = 128;
+/// No bin is narrower than this power of two.
+const LEAST: i32 = -60;
+/// Nor narrower than the largest magnitude by more than this: bin numbers stay small integers.
+const DIGITS: i32 = 40;
+
+/// Counts of values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// Bins are `2^exponent` wide.
+    pub exponent: i32,
+    /// The number of the bin that `counts[0]` counts: the lowest that is not empty.
+    pub first: i64,
+    /// Values in each bin.
+    pub counts: [u32; BINS],
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { exponent: LEAST, first: 0, counts: [0; BINS] }
+    }
+}
+
+impl Histogram {
+    /// Counts a value. What is not finite has no bin, and is left to the moments, where it shows.
+    pub fn add(&mut self, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        let magnitude = if value == 0.0 { LEAST } else { (value.abs().log2().floor() as i32) - DIGITS };
+        let exponent = magnitude.max(LEAST);
+        if exponent > self.exponent {
+            self.coarsen(exponent);
+        }
+        let bin = (value * f64::from(-self.exponent).exp2()).floor() as i64;
+        self.include(bin, bin);
+        let at = (value * f64::from(-self.exponent).exp2()).floor() as i64 - self.first;
+        self.counts[at as usize] += 1;
+    }
+
+    /// Takes in another's counts.
+    pub fn merge(&mut self, other: &Self) {
+        let Some((_, _)) = other.range() else { return };
+        let mut other = other.clone();
+        let exponent = self.exponent.max(other.exponent);
+        self.coarsen(exponent);
+        other.coarsen(exponent);
+        if let Some((low, high)) = other.range() {
+            self.include(low, high);
+        }
+        other.coarsen(self.exponent);
+        for (bin, count) in (other.first..).zip(other.counts).filter(|&(_, count)| count > 0) {
+            self.counts[(bin - self.first) as usize] += count;
+        }
+    }
+
+    /// How many values it has.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|&c| u64::from(c)).sum()
+    }
+
+    /// The lower edge of bin `i`; that of [`BINS`] is the upper edge of the last.
+    pub fn edge(&self, i: usize) -> f64 {
+        (self.first + i as i64) as f64 * f64::from(self.exponent).exp2()
+    }
+
+    /// −Σ p ln p over the bins, and its standard error √((Σ p ln²p − H²)/n).
+    pub fn entropy(&self) -> (f64, f64) {
+        let n = self.total() as f64;
+        let (mut entropy, mut squares) = (0.0, 0.0);
+        for &count in self.counts.iter().filter(|&&c| c > 0) {
+            let p = f64::from(count) / n;
+            entropy -= p * p.ln();
+            squares += p * p.ln() * p.ln();
+        }
+        (entropy, ((squares - entropy * entropy).max(0.0) / n).sqrt())
+    }
+
+    /// The lowest and the highest bin that is not empty.
+    fn range(&self) -> Option<(i64, i64)> {
+        let last = self.counts.iter().rposition(|&c| c > 0)?;
+        Some((self.first, self.first + last as i64))
+    }
+
+    /// Makes room for the bins from `low` to `high`, coarser ones where there is none.
+    fn include(&mut self, low: i64, high: i64) {
+        let (mut least, mut most) = match self.range() {
+            Some((first, last)) => (first.min(low), last.max(high)),
+            None => (low, high),
+        };
+        let mut exponent = self.exponent;
+        while most - least >= BINS as i64 {
+            (least, most, exponent) = (least >> 1, most >> 1, exponent + 1);
+        }
+        self.coarsen(exponent);
+        self.start_at(least);
+    }
+
+    /// Joins neighbouring bins until they are `2^exponent` wide.
+    fn coarsen(&mut self, exponent: i32) {
+        let by = exponent - self.exponent;
+        if by <= 0 {
+            return;
+        }
+        let halve = |bin: i64| bin >> by.min(63);
+        let (old, first) = (self.counts, halve(self.first));
+        self.counts = [0; BINS];
+        for (bin, count) in (self.first..).zip(old).filter(|&(_, count)| count > 0) {
+            self.counts[(halve(bin) - first) as usize] += count;
+        }
+        (self.first, self.exponent) = (first, exponent);
+    }
+
+    /// Lets the counts begin at bin `first`, which is no higher than the lowest that is not empty, or any where
+    /// all are.
+    fn start_at(&mut self, first: i64) {
+        match self.range() {
+            None => self.first = first,
+            Some((low, _)) if low > first => {
+                self.counts.rotate_right((low - first) as usize);
+                self.first = first;
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Histogram {
+        let mut all = Histogram::default();
+        values.iter().for_each(|&v| all.add(v));
+        all
+    }
+
+    #[test]
+    fn bins_cover_the_values_as_finely_as_they_fit() {
+        let all = of(&(0..1000).map(|i| f64::from(i) * 0.1 - 20.0).collect::<Vec<_>>());
+        assert_eq!((all.total(), all.exponent, all.first), (1000, 0, -20));
+        assert_eq!((all.counts[0], all.counts[99], all.counts[100]), (10, 10, 0));
+        assert_eq!((all.edge(0), all.edge(100)), (-20.0, 80.0));
+    }
+
+    #[test]
+    fn any_split_in_any_order_merges_to_the_same_counts() {
+        let values: Vec<f64> =
+            (0..500).map(|i| (f64::from(i) * 1.7).sin() * f64::from(i % 7).exp2()).collect();
+        let whole = of(&values);
+        let backwards: Vec<f64> = values.iter().rev().copied().collect();
+        assert_eq!(of(&backwards), whole);
+        for split in [0, 1, 77, 499, 500] {
+            let mut parts = of(&values[split..]);
+            parts.merge(&of(&values[..split]));
+            assert_eq!(parts, whole, "{split}");
+        }
+    }
+
+    #[test]
+    fn extremes_do_not_break_it() {
+        let all = of(&[0.0, 1e-300, -1e-300, 1e300, f64::NAN, f64::INFINITY]);
+        assert_eq!(all.total(), 4);
+        let equal = of(&[3.5; 9]);
+        assert_eq!((equal.total(), equal.counts[0]), (9, 9));
+        assert_eq!(equal.entropy(), (0.0, 0.0));
+    }
+
+    #[test]
+    fn entropy_is_that_of_the_shares() {
+        let (entropy, error) = of(&[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]).entropy();
+        assert!(
+            (entropy - 4f64.ln()).abs() < 1e-12 && error < 1e-6,
+            "equal shares have no first-order error"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! Kernels as training goes on: the seed paper looks at how their statistics move from checkpoint to checkpoint.
+
+use super::layers::layers;
+use super::weights::{Distances, filters, weights_only};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::graph::facts::Facts;
+
+/// A layer's filters through the checkpoints of one training, oldest first.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Trajectory {
+    /// Mean of the weights: one row of filters a checkpoint.
+    pub mean: Vec<Vec<f64>>,
+    /// Variance of the weights.
+    pub variance: Vec<Vec<f64>>,
+    /// Sum of their magnitudes.
+    pub l1: Vec<Vec<f64>>,
+    /// ‖F_last − F_first‖₂ of each filter: how far training moved it.
+    pub drift: Vec<f64>,
+    /// The standard deviation over the checkpoints of each filter's L1: how much it still changes.
+    pub wander: Vec<f64>,
+}
+
+/// The trajectories of the layers of `graphs`, the checkpoints of one network, oldest first.
+///
+/// # Errors
+/// Checkpoints whose layers are not the same.
+pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
+    let (Some(first), Some(last)) = (graphs.first(), graphs.last()) else { return Ok(vec![]) };
+    let facts = graphs.iter().map(Facts::at_own_size).collect::<Result<Vec<_>>>()?;
+    let stats = graphs
+        .iter()
+        .zip(&facts)
+        .map(|(g, f)| weights_only(g, f, Distances::None))
+        .collect::<Result<Vec<_>>>()?;
+    let shape = |i: usize| stats[i].iter().map(|l| (l.node.as_str(), l.weight.l1.len())).collect::<Vec<_>>();
+    for (i, graph) in graphs.iter().enumerate() {
+        if let Some((a, b)) = shape(graphs.len() - 1).iter().zip(shape(i)).find(|(a, b)| *a != b) {
+            return Err(Error::new("checkpoints of different networks")
+                .file(&graph.path)
+                .node(b.0)
+                .expected(format!("{} with {} filters", a.0, a.1))
+                .got(format!("{} with {} filters", b.0, b.1))
+                .remedy("give checkpoints of one training, exported alike"));
+        }
+        if stats[i].len() != stats[graphs.len() - 1].len() {
+            return Err(Error::new("checkpoints of different networks")
+                .file(&graph.path)
+                .expected(format!("{} layers", stats[graphs.len() - 1].len()))
+                .got(stats[i].len().to_string()));
+        }
+    }
+    let (from, to) = (layers(first, &facts[0]), layers(last, &facts[graphs.len() - 1]));
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let mut all = Vec::new();
+    for (layer, (from, to)) in from.iter().zip(&to).enumerate() {
+        let (a, b) = (filters(&facts[0], from)?, filters(&facts[graphs.len() - 1], to)?);
+        if a.iter().zip(&b).any(|(a, b)| a.len() != b.len()) {
+            return Err(Error::new("checkpoints whose filters differ in size").node(&stats[0][layer].node));
+        }
+        let series = |get: fn(&super::WeightStats) -> &Vec<f64>| -> Vec<Vec<f64>> {
+            stats.iter().map(|s| get(&s[layer].weight).clone()).collect()
+        };
+        let l1 = series(|w| &w.l1);
+        all.push(Trajectory {
+            mean: series(|w| &w.mean),
+            variance: series(|w| &w.variance),
+            drift: a.iter().zip(&b).map(|(a, b)| distance(a, b)).collect(),
+            wander: (0..a.len()).map(|c| deviation(l1.iter().map(|row| row[c]))).collect(),
+            l1,
+        });
+    }
+    Ok(all)
+}
+
+fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let n = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / n;
+    (values.map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
