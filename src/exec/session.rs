@@ -125,8 +125,10 @@ impl Session {
         finish(&self.plan, outputs)
     }
 
-    /// Runs the plan's steps alone on whole inputs, the weights of the images among them where there are sums: [`Plan::outputs`], which are the network's own where it has no
+    /// Runs the plan's steps alone on whole inputs: [`Plan::outputs`], which are the network's own where it has no
     /// tail, and what the tail reads where it has one.
+    ///
+    /// Where there are sums, the weights of the images are the last input.
     ///
     /// # Errors
     /// A device that fails, inputs of the wrong length.
@@ -173,7 +175,8 @@ impl Session {
     }
 
     /// Runs the steps on any number of images, batch by batch; `each` gets [`Plan::outputs`] of every batch and how
-    /// many of its images are real (the last batch is filled up with zeros, which weigh nothing in the sums).
+    /// many of its images are real (the last batch is filled up with zeros, which weigh
+    /// nothing in the sums).
     ///
     /// # Errors
     /// As [`Session::run`], and what `each` returns.

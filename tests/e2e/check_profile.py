@@ -1,0 +1,292 @@
+"""Profiles and criteria against NumPy on ONNX Runtime's activations.
+
+    python3 tests/e2e/check_profile.py target/release/secateur ../shared
+
+For three trained networks: moments, shares, standard errors, histograms of image means and Gram matrices of every
+layer, from the activations that ONNX Runtime gives; then every criterion's scores from NumPy's own formulas. And the
+file as others read it: `safetensors.numpy.load_file`.
+"""
+
+import gzip
+import json
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from common import Program, Report, message
+
+ACTIVATIONS = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "Elu"}
+LAYERS = {"Conv", "Gemm", "ConvTranspose"}
+
+
+def near(got, expected, relative=1e-4, absolute=1e-6):
+    """Within a tolerance relative to the largest magnitude; NaN only against NaN."""
+    got, expected = np.asarray(got, float), np.asarray(expected, float)
+    if got.shape != expected.shape:
+        return False
+    both_nan = np.isnan(got) & np.isnan(expected)
+    largest = np.nanmax(np.abs(expected), initial=0.0)
+    return bool(np.all(both_nan | (np.abs(got - expected) <= absolute + relative * largest)))
+
+
+class Network:
+    """A model with the values that are watched, and what ONNX Runtime computes for them."""
+
+    def __init__(self, path, x):
+        self.model = onnx.load(path)
+        graph = self.model.graph
+        self.x = x
+        self.weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self.readers = {}
+        for node in graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+        self.outputs = {o.name for o in graph.output}
+        self.layers = [n for n in graph.node if n.op_type in LAYERS]
+        self.producers = {o: n for n in graph.node for o in n.output}
+
+    def only_reader(self, value):
+        readers = self.readers.get(value, [])
+        return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def taps(self, layer):
+        """(value before the activation, after it, BatchNormalization node or None)."""
+        pre, norm = layer.output[0], None
+        after = self.only_reader(pre)
+        if after is not None and after.op_type == "BatchNormalization":
+            pre, norm = after.output[0], after
+        after = self.only_reader(pre)
+        post = after.output[0] if after is not None and after.op_type in ACTIVATIONS else pre
+        return pre, post, norm
+
+    def run(self, names):
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        del model.graph.output[:]
+        model.graph.output.extend([onnx.ValueInfoProto(name=n) for n in dict.fromkeys(names)])
+        options = onnxruntime.SessionOptions()
+        # Fused, the tapped values would not exist.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        feed = session.get_inputs()[0].name
+        fixed = isinstance(session.get_inputs()[0].shape[0], int)
+        parts = [self.x[i : i + 1] for i in range(len(self.x))] if fixed else [self.x]
+        runs = [session.run(None, {feed: part}) for part in parts]
+        values = [np.concatenate([np.asarray(run[k], np.float64) for run in runs]) for k in range(len(runs[0]))]
+        return dict(zip(dict.fromkeys(names), values))
+
+    def filters(self, layer):
+        """The weights as rows, one a filter, with the scale of a BatchNormalization behind the layer."""
+        w = self.weights[layer.input[1]].astype(np.float64)
+        if layer.op_type == "ConvTranspose":
+            w = w.swapaxes(0, 1)
+        if layer.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in layer.attribute):
+            w = w.T
+        rows = w.reshape(len(w), -1)
+        norm = self.taps(layer)[2]
+        if norm is not None:
+            scale, variance = (self.weights[norm.input[k]].astype(np.float64) for k in (1, 4))
+            epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+            rows = rows * (scale / np.sqrt(variance + epsilon))[:, None]
+        return rows
+
+
+def per_channel(value):
+    """N×C×positions."""
+    return value.reshape(value.shape[0], value.shape[1], -1)
+
+
+def error_of(features, gradient):
+    """The delta method's standard error: features N×F for a channel."""
+    covariance = np.cov(features, rowvar=False)
+    return np.sqrt(max(gradient @ covariance @ gradient, 0.0) / len(features))
+
+
+def check_side(report, name, side, columns, value):
+    x = per_channel(value)
+    n = x.shape[1]
+    flat = x.transpose(1, 0, 2).reshape(n, -1)
+    mean, centred = flat.mean(1), flat - flat.mean(1, keepdims=True)
+    variance = (centred**2).mean(1)
+    lively = variance > 1e-8 * (mean**2 + 1e-12)
+    with np.errstate(all="ignore"):
+        skewness = (centred**3).mean(1) / variance**1.5
+        kurtosis = (centred**4).mean(1) / variance**2
+    features = np.stack([x.mean(2), (x**2).mean(2), np.abs(x).mean(2), (x > 0).mean(2)], axis=2)
+    errors = {
+        "mean_se": features[:, :, 0].std(0, ddof=1) / np.sqrt(len(x)),
+        "variance_se": np.array([error_of(features[:, c, :2], np.array([-2 * mean[c], 1.0])) for c in range(n)]),
+        "mean_abs_se": features[:, :, 2].std(0, ddof=1) / np.sqrt(len(x)),
+        "frequency_se": features[:, :, 3].std(0, ddof=1) / np.sqrt(len(x)),
+    }
+    expected = {
+        "count": np.full(n, flat.shape[1]),
+        "mean": mean,
+        "variance": variance,
+        "mean_abs": np.abs(flat).mean(1),
+        "min": flat.min(1),
+        "max": flat.max(1),
+        **errors,
+    }
+    # A value at zero's edge may fall on either side.
+    loose = {"frequency_se": 1e-3}
+    wrong = [k for k, e in expected.items() if not near(columns[f"{name}/{side}/{k}"], e, absolute=loose.get(k, 1e-6))]
+    got = {k: columns[f"{name}/{side}/{k}"] for k in ("skewness", "kurtosis", "frequency")}
+    # A channel that hardly varies has higher moments of rounding.
+    wrong += [k for k, e in (("skewness", skewness), ("kurtosis", kurtosis)) if not near(got[k][lively], e[lively], 1e-3)]
+    if np.abs(got["frequency"] - (flat > 0).mean(1)).max() > 2e-3:
+        wrong.append("frequency")
+    counts = columns[f"{name}/{side}/histogram/counts"]
+    if not np.array_equal(counts.sum(1), np.full(n, len(x))):
+        wrong.append("histogram")
+    return wrong
+
+
+def unpack(packed, rows):
+    """The whole matrix from its lower triangle."""
+    gram = np.zeros((rows + 1, rows + 1))
+    gram[np.tril_indices(rows + 1)] = packed
+    return gram + np.tril(gram, -1).T
+
+
+def check_grams(report, network, header, columns, values):
+    wrong = []
+    for i, of in enumerate(header["grams"]):
+        x = values[of["value"]]
+        z = per_channel(x).transpose(1, 0, 2).reshape(x.shape[1], -1)
+        z = np.vstack([z, np.ones(z.shape[1])])
+        expected, got = z @ z.T, unpack(columns[f"gram/{i}"], of["rows"])
+        scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected))) + 1e-12
+        if np.abs(got - expected).max() > 1e-5 * scale.max() or not np.all(np.abs(got - expected) <= 1e-3 * scale + 1e-6):
+            wrong.append(of["value"])
+    report.check(header["grams"] and not wrong, "Gram matrices", f"{len(header['grams'])} tensors {wrong}")
+
+
+def expected_scores(network, layer, values, images):
+    """Criterion → the scores of a layer's filters, by NumPy's own formulas."""
+    rows = network.filters(layer)
+    pre, post, norm = network.taps(layer)
+    x = per_channel(values[post])
+    flat = x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+    scores = {
+        "l1": np.abs(rows).sum(1),
+        "l2": np.sqrt((rows**2).sum(1)),
+        "mean": np.abs(rows.mean(1)),
+        "variance": rows.var(1),
+        "std": rows.std(1),
+        "fpgm": np.array([np.sqrt(((rows - r) ** 2).sum(1)).sum() for r in rows]),
+        "apoz": (flat > 0).mean(1),
+        "act-mean": np.abs(flat.mean(1)),
+        "act-variance": flat.var(1),
+        "act-l1": np.abs(flat).mean(1),
+    }
+    if norm is not None:
+        scores["bn-scale"] = np.abs(network.weights[norm.input[1]])
+    reader = network.only_reader(post)
+    if reader is not None and reader.op_type in ("Conv", "Gemm") and not any(a.name == "group" and a.i > 1 for a in reader.attribute):
+        w = network.filters(reader)
+        squares = (w**2).reshape(len(w), len(flat), -1).sum(axis=(0, 2))
+        z = np.vstack([flat, np.ones(flat.shape[1])])
+        h = z @ z.T / z.shape[1]
+        scores["obd"] = 0.5 * np.diag(h)[:-1] * squares
+        # With hardly more positions than channels, rounding decides about the inverse.
+        if z.shape[1] < 4 * len(z):
+            return scores
+        ridge = np.diag(np.append(np.full(len(flat), 1e-4 * np.diag(h)[:-1].mean()), 0.0))
+        scores["obs"] = 0.5 * squares / np.diag(np.linalg.inv(h + ridge))[:-1]
+    return scores
+
+
+def check_criteria(report, program, folder, network, path, profile, values):
+    """Knots of a single filter score what the criterion gives that filter."""
+    layers = {n.name: n for n in network.layers}
+    known = {}
+    for criterion in ["l1", "l2", "mean", "variance", "std", "fpgm", "bn-scale", "apoz", "act-mean", "act-variance",
+                      "act-l1", "obd", "obs"]:
+        cut = folder / "cut.json"
+        code, answer = program.json("plan", path, "--profile", profile, "--criterion", criterion, "--normalize", "none",
+                                    "--remove-below=-1", "-o", cut)
+        if criterion == "bn-scale" and code == 2 and "no BatchNormalization" in message(answer):
+            report.check(True, f"{criterion} refuses a layer without BatchNormalization", message(answer)[:60])
+            continue
+        if code != 0:
+            report.check(False, criterion, message(answer))
+            continue
+        knots = [k for k in json.loads(cut.read_text())["knots"] if len(k["members"]) == 1 and "blocked" not in k["why"]]
+        wrong, compared = [], 0
+        for name in {k["members"][0][0] for k in knots}:
+            if name not in known:
+                known[name] = expected_scores(network, layers[name], values, None)
+            if criterion not in known[name]:
+                continue
+            mine = [k for k in knots if k["members"][0][0] == name]
+            got = np.array([k["score"] for k in mine])
+            expected = known[name][criterion][[k["members"][0][1] for k in mine]]
+            compared += len(mine)
+            if not near(got, expected, 2e-3 if criterion in ("apoz", "obs") else 1e-4):
+                wrong.append(name)
+        report.check(not wrong and (compared or not knots), f"criterion {criterion}", f"{compared} filters {wrong}")
+
+
+def check(report, program, shared, name, x, labels):
+    path = shared / "models" / name
+    network = Network(path, x)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        np.savez(folder / "x.npz", images=x, labels=labels)
+        profile = folder / "a.profile"
+        code, answer = program.json("profile", path, "--data", folder / "x.npz", "--device", "cpu", "--criterion", "fpgm",
+                                    "--batch", 7, "-o", profile)
+        if not report.check(code == 0, f"{name}: profile", message(answer) if code else f"{answer['layers']} layers"):
+            return
+        columns = load_file(profile)
+        with safe_open(profile, "np") as file:
+            header = json.loads(file.metadata()["secateur"])
+        report.check(header["images"] == len(x) and header["complete"], "the header", header["model"])
+        wanted = [v for layer in network.layers for v in network.taps(layer)[:2]]
+        values = network.run(wanted + [g["value"] for g in header["grams"]])
+        values |= {g["value"]: x.astype(np.float64) for g in header["grams"] if g["value"] not in values}
+        wrong = {}
+        for layer in network.layers:
+            pre, post, _ = network.taps(layer)
+            for side, tap in (("pre", pre), ("post", post)):
+                found = check_side(report, layer.name, side, columns, values[tap])
+                if found:
+                    wrong[f"{layer.name}/{side}"] = found
+        report.check(not wrong, "statistics of every layer", f"{len(network.layers)} layers {wrong}")
+        check_grams(report, network, header, columns, values)
+        check_criteria(report, program, folder, network, path, profile, values)
+
+
+def images(shared):
+    """For each network, images prepared as SOURCES.md says, and labels."""
+    cifar = np.load(shared / "data" / "cifar10" / "test.npz")
+    keys = list(cifar.keys())
+    pictures = cifar["images" if "images" in keys else keys[0]][:48]
+    pictures = pictures.transpose(0, 3, 1, 2) if pictures.shape[-1] == 3 else pictures
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    labels = cifar["labels" if "labels" in keys else keys[1]][:48].astype(np.int64)
+    yield "cifar10_resnet20.onnx", ((pictures / np.float32(255) - mean) / std).astype(np.float32), labels
+    digits = gzip.open(next((shared / "data" / "mnist").glob("t10k-images*"))).read()
+    digits = np.frombuffer(digits, np.uint8, offset=16).reshape(-1, 1, 28, 28)[:48] / np.float32(255)
+    yield "mnist_lenet_caffe.onnx", digits.astype(np.float32), np.arange(48) % 10
+    noise = np.random.default_rng(0).normal(size=(8, 3, 224, 224)).astype(np.float32)
+    yield "imagenet_mobilenet_v2_1.0_224_quant.onnx", noise, np.arange(8)
+
+
+def main():
+    program, shared, report = Program(sys.argv[1]), pathlib.Path(sys.argv[2]), Report()
+    for name, x, labels in images(shared):
+        check(report, program, shared, name, x, labels)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
