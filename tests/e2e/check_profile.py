@@ -232,7 +232,10 @@ def check_criteria(report, program, folder, network, path, profile, values):
             compared += len(mine)
             if not near(got, expected, 2e-3 if criterion in ("apoz", "obs") else 1e-4):
                 wrong.append(name)
-        report.check(not wrong and (compared or not knots), f"criterion {criterion}", f"{compared} filters {wrong}")
+        if criterion == "obs" and not compared:
+            report.left_out("criterion obs", "fewer positions than its matrices need")
+            continue
+        report.check(not wrong and compared, f"criterion {criterion}", f"{compared} filters {wrong}")
 
 
 def check(report, program, shared, name, x, labels):
