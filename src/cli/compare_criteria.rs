@@ -13,6 +13,7 @@ use super::eval::evaluate;
 use super::output::Output;
 use super::pass::Pass;
 use super::plot::{Line, chart};
+use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::file::{check_writable, write_whole};
 use crate::graph::Graph;
@@ -104,7 +105,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 let removed = cut.removed(&graph, &model.sha256, &channels)?;
                 let masked = Graph::of(&Judge::new(&model, &graph, &channels, &removed)?.masked(&model)?)?;
                 let found = evaluate(&masked, Some(&graph), &device, &data, args.batch, &output.silent())?;
-                let agreement = found.agreement.as_ref().and_then(|a| a.agreement());
+                let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
                 points.push(Point { macs, top1: found.accuracy.top1(), agreement });
             }
             let mean = |get: fn(&Point) -> Option<f64>| -> Option<f64> {

@@ -368,3 +368,34 @@ fn agreement_is_what_its_formulas_say() {
     assert_eq!((broken.agreement(), broken.max_abs_err()), (Some(0.0), f64::INFINITY));
     assert!(broken.snr_db().is_nan() && broken.kl().unwrap().is_nan());
 }
+
+#[test]
+fn an_order_visits_every_image_once_and_can_be_gone_on_with() {
+    let images: Vec<u8> = (0..40).collect();
+    let labels: Vec<u32> = (0..40).map(|i| i * 3).collect();
+    let input = [None, Some(1), Some(1), Some(1)];
+    let open = |order| {
+        let options = Options { order, ..plain() };
+        Dataset::from_bytes(images.clone(), &[40, 1, 1, 1], Some(&labels), &options, &input).unwrap()
+    };
+    let visited = |data: &Dataset, start, batch| -> Vec<(u32, u32)> {
+        data.batches_from(start, batch)
+            .map(Result::unwrap)
+            .flat_map(|b| b.data.iter().map(|&v| v as u32).zip(b.labels.unwrap()).collect::<Vec<_>>())
+            .collect()
+    };
+    let own = visited(&open(None), 0, 7);
+    assert!(own.iter().enumerate().all(|(i, &(v, l))| (v, l) == (i as u32, 3 * i as u32)));
+    let data = open(Some(5));
+    let shuffled = visited(&data, 0, 7);
+    assert_ne!(shuffled, own);
+    assert!(shuffled.iter().all(|(v, l)| *l == 3 * v), "labels stay with their images");
+    let mut sorted = shuffled.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, own, "each once");
+    assert_eq!(visited(&data, 0, 16), shuffled, "whatever the batch");
+    assert_eq!(visited(&open(Some(6)), 0, 7).len(), 40);
+    assert_ne!(visited(&open(Some(6)), 0, 7), shuffled, "another seed");
+    let next = data.batches(7).nth(2).unwrap().unwrap().next;
+    assert_eq!(visited(&data, next, 5), shuffled[next..], "goes on where it stopped");
+}

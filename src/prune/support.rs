@@ -68,6 +68,53 @@ pub fn normal(z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Graph;
+    use crate::prune::Knot;
+
+    /// Six knots of one layer, with these scores and errors.
+    fn six(scores: &[(f64, Option<f64>); 6]) -> (Channels, Vec<Score>) {
+        let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
+        let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: std::path::PathBuf::new() };
+        let mut channels = Channels::of(&graph).expect("no channels");
+        let knot = |id| Knot { id, root: id as u32, members: vec![(0, id)], block: None };
+        channels.knots = (0..6).map(knot).collect();
+        (channels, scores.iter().map(|&(value, error)| Score { value, error }).collect())
+    }
+
+    #[test]
+    fn confidence_is_the_chance_to_be_below_the_line() {
+        let known = |value, error| (value, Some(error));
+        let (channels, scores) = six(&[
+            known(1.0, 0.5),
+            known(1.5, 0.0),
+            known(2.0, 0.5),
+            known(3.0, 9.0),
+            known(9.0, 0.1),
+            known(0.1, 0.1),
+        ]);
+        // The last is kept, though it is low: a limit of its layer, which moves no line.
+        let removed = BTreeSet::from([0, 1, 2]);
+        let found = confidence(&channels, &scores, &removed, Scope::Global, &BTreeSet::new());
+        // The line is at 2.5.
+        let expected = [normal(3.0), 1.0, normal(1.0)];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found.expect("known") - expected).abs() < 1e-9, "{found:?} {expected}");
+        }
+        assert!(found[3..].iter().all(Option::is_none), "what stays has none");
+        let mean = expected.iter().sum::<f64>() / 3.0;
+        assert!((settled(&found, &removed).expect("known") - mean).abs() < 1e-9);
+        assert_eq!(settled(&found, &BTreeSet::new()), Some(1.0), "nothing can be wrong");
+        let (channels, scores) = six(&[
+            (1.0, None),
+            known(1.0, 0.1),
+            known(2.0, 0.1),
+            known(3.0, 0.1),
+            known(3.0, 0.1),
+            known(3.0, 0.1),
+        ]);
+        let found = confidence(&channels, &scores, &removed, Scope::Layer, &BTreeSet::new());
+        assert_eq!((found[0], settled(&found, &removed)), (None, None), "not known, not made up");
+    }
 
     #[test]
     fn the_normal_distribution_is_that_of_tables() {

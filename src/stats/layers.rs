@@ -7,6 +7,7 @@ use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::activation::Activation;
 use crate::ops::Layer;
+use crate::tensor::Tensor;
 
 /// A layer and the values at which its outputs are watched.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     let scale = norm.and_then(|n| graph.nodes[n].op.scale_shift(&facts.inputs(graph, n))).map(|s| s.0);
     let gamma = norm
         .filter(|&n| graph.nodes[n].op_type == "BatchNormalization")
-        .and_then(|n| facts.inputs(graph, n).optional(1).and_then(|f| f.value.as_ref()).map(|t| t.to_f64()));
+        .and_then(|n| facts.inputs(graph, n).optional(1).and_then(|f| f.value.as_ref()).map(Tensor::to_f64));
     let post = graph.only_reader(pre).and_then(|next| {
         let activation = graph.nodes[next].op.activation(&facts.inputs(graph, next))?;
         let output = graph.nodes[next].outputs.first().copied().flatten()?;

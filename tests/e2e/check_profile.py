@@ -169,6 +169,40 @@ def check_grams(report, network, header, columns, values):
     report.check(header["grams"] and not wrong, "Gram matrices", f"{len(header['grams'])} tensors {wrong}")
 
 
+def check_patches(report, program, folder, network, path):
+    """Gram matrices of whole patches, borders included, groups apart."""
+    profile = folder / "patch.profile"
+    code, answer = program.json("profile", path, "--data", folder / "x.npz", "--images", 8, "--device", "cpu", "--gram", "patch",
+                                "-o", profile)
+    if not report.check(code == 0, "profile --gram patch", message(answer) if code else f"{answer['images']} images"):
+        return
+    columns = load_file(profile)
+    with safe_open(profile, "np") as file:
+        grams = json.loads(file.metadata()["secateur"])["grams"]
+    values = network.run([g["value"] for g in grams if g["value"] in network.producers])
+    by_name = {n.name: n for n in network.layers}
+    wrong = []
+    for i, of in enumerate(grams):
+        layer = by_name[of["readers"][0]]
+        x = values[of["value"]] if of["value"] in values else network.x
+        x = np.asarray(x[:8], np.float64)
+        if layer.op_type != "Conv":
+            patches = per_channel(x).transpose(1, 0, 2).reshape(1, x.shape[1], -1)
+        else:
+            attributes = {a.name: list(a.ints) or a.i for a in layer.attribute}
+            kernel = network.weights[layer.input[1]].shape[2:]
+            pads, strides = attributes.get("pads", [0] * 4), attributes.get("strides", [1, 1])
+            x = np.pad(x, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+            windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))[:, :, :: strides[0], :: strides[1]]
+            groups = attributes.get("group", 1)
+            patches = windows.transpose(1, 4, 5, 0, 2, 3).reshape(groups, of["rows"], -1)
+        for group, (p, packed) in enumerate(zip(patches, columns[f"gram/{i}"].reshape(of["groups"], -1))):
+            p = np.vstack([p, np.ones(p.shape[1])])
+            if not near(unpack(packed, of["rows"]), p @ p.T, 1e-5):
+                wrong.append((of["value"], group))
+    report.check(grams and not wrong, "Gram matrices of patches", f"{len(grams)} layers {wrong[:3]}")
+
+
 def expected_scores(network, layer, values, images):
     """Criterion → the scores of a layer's filters, by NumPy's own formulas."""
     rows = network.filters(layer)
@@ -266,6 +300,7 @@ def check(report, program, shared, name, x, labels):
         report.check(not wrong, "statistics of every layer", f"{len(network.layers)} layers {wrong}")
         check_grams(report, network, header, columns, values)
         check_criteria(report, program, folder, network, path, profile, values)
+        check_patches(report, program, folder, network, path)
 
 
 def images(shared):

@@ -8,7 +8,7 @@ pub(super) static ROW: Row = Row {
     formula: "|mean of the filter's weights|",
     source: "Yang, Lan, Chen 2018, statistical analysis of kernels",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.mean, |w| w.abs()),
+    score: |site| exact(&site.layer()?.weight.mean, f64::abs),
 };
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub(super) static ROW: Row = Row {
     formula: "standard deviation of the filter's weights",
     source: "Yang, Lan, Chen 2018; Li Hao 2019",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.variance, |w| w.sqrt()),
+    score: |site| exact(&site.layer()?.weight.variance, f64::sqrt),
 };
 
 #[cfg(test)]
