@@ -12,12 +12,12 @@ processor). For every case the file has
     CASE/out/NAME   f32   what must come (i64 for an integer or bool output)
 
 and the file's metadata entry `origin` tells which versions made it, and which cases ONNX Runtime
-does not run, so that onnx.reference or a formula in golden_cases.py answered instead. Where both
+does not run, so that onnx.reference or a formula in golden/ answered instead. Where both
 runtimes answer they are compared; a disagreement is printed, and ONNX Runtime's answer is taken: in
 all that are printed today (LRN, BatchNormalization 9, Softmax up to 12, MaxPool SAME_LOWER, 1-D
 GlobalMaxPool) PyTorch takes its side.
 
-The cases themselves are in golden_cases.py.
+The cases themselves are in the package golden, a file a family of operators.
 """
 
 import json
@@ -32,7 +32,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 from safetensors.numpy import save
 
-from golden_cases import CASES
+from golden import CASES
 
 MAX_BYTES = 1_500_000
 

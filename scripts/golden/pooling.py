@@ -1,0 +1,53 @@
+"""Pooling, windowed and global."""
+
+import numpy as np
+
+from .common import case, each
+
+
+def pools():
+    """MaxPool, AveragePool and the global ones."""
+    each("maxpool_plain", (7, 8, 10, 12, 22), "y = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)", x=(2, 3, 6, 7))
+    case("maxpool_default_strides", 8, "y = MaxPool<kernel_shape=[2, 3]>(x)", x=(2, 3, 5, 6))
+    case("maxpool_pad_asym", 11, "y = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]>(x)",
+         x=(2, 3, 6, 6))
+    case("maxpool_pads_all_negative_image", 11, "y = MaxPool<kernel_shape=[3, 3], pads=[1, 1, 1, 1]>(x)",
+         x=lambda r: r.uniform(-9, -1, (2, 2, 3, 4)).astype(np.float32))
+    each("maxpool_ceil", (10, 12, 22), "y = MaxPool<kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1>(x)",
+         x=(2, 3, 6, 8))
+    # The last window of ceil_mode would lie in the padding altogether: it must not exist.
+    case("maxpool_ceil_window_in_padding", 12,
+         "y = MaxPool<kernel_shape=[2, 2], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1>(x)", x=(2, 2, 5, 4))
+    case("maxpool_ceil_padded", 12,
+         "y = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1>(x)", x=(2, 2, 6, 7))
+    each("maxpool_dilated", (10, 12),
+         "y = MaxPool<kernel_shape=[2, 3], dilations=[2, 2], strides=[1, 2], pads=[1, 1, 0, 2]>(x)", x=(2, 2, 6, 8))
+    for pool in ("MaxPool", "AveragePool"):
+        for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+            case(f"{pool.lower()}_{mode.lower()}", 10,
+                 f'y = {pool}<kernel_shape=[3, 2], strides=[2, 2], auto_pad="{mode}">(x)', x=(2, 2, 6, 7))
+        case(f"{pool.lower()}1d", 11, f"y = {pool}<kernel_shape=[3], strides=[2], pads=[1, 0]>(x)", x=(2, 3, 8))
+    case("maxpool_same_upper_stride1", 7, 'y = MaxPool<kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER">(x)',
+         x=(2, 2, 4, 5))
+    each("averagepool_plain", (7, 10, 11, 19, 22), "y = AveragePool<kernel_shape=[2, 2], strides=[2, 2]>(x)",
+         x=(2, 3, 6, 7))
+    for include in (0, 1):
+        each(f"averagepool_include_pad{include}", (7, 11, 19),
+             f"y = AveragePool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad={include}>(x)",
+             x=(2, 3, 6, 7))
+        case(f"averagepool_include_pad{include}_asym", 13,
+             f"y = AveragePool<kernel_shape=[3, 2], pads=[0, 1, 2, 0], count_include_pad={include}>(x)", x=(2, 3, 5, 6))
+        case(f"averagepool_ceil_include_pad{include}", 19,
+             "y = AveragePool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1, "
+             f"count_include_pad={include}>(x)", x=(2, 2, 6, 8))
+    case("averagepool_ceil", 19, "y = AveragePool<kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1>(x)", x=(2, 2, 5, 7))
+    case("averagepool_dilated", 19, "y = AveragePool<kernel_shape=[2, 2], dilations=[2, 3]>(x)", x=(2, 2, 6, 7))
+    for pool in ("GlobalAveragePool", "GlobalMaxPool"):
+        each(f"{pool.lower()}", (7, 22), f"y = {pool}(x)", x=(2, 3, 4, 5))
+        case(f"{pool.lower()}_1d", 13, f"y = {pool}(x)", x=(2, 3, 7))
+        case(f"{pool.lower()}_1x1", 13, f"y = {pool}(x)", x=(2, 3, 1, 1))
+    for pool in ("MaxPool", "AveragePool"):
+        case(f"{pool.lower()}_3d", 13,
+             f"y = {pool}<kernel_shape=[2, 3, 2], strides=[2, 1, 2], pads=[1, 1, 0, 0, 1, 1]>(x)", x=(2, 3, 4, 5, 5))
+    case("averagepool_3d_count_pad", 13,
+         "y = AveragePool<kernel_shape=[2, 2, 3], pads=[1, 0, 1, 1, 1, 1], count_include_pad=1>(x)", x=(2, 2, 3, 4, 4))
