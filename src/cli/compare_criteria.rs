@@ -89,6 +89,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         }
     };
     let whole = evaluate(&graph, None, &device, &data, args.batch, output)?.accuracy.top1();
+    // Labels judge alone; without them the original does, which costs its own forward passes.
+    let reference = whole.is_none().then_some(&graph);
     let all = || CRITERIA.iter().map(|row| row.name.to_owned()).filter(|name| !name.starts_with("file:"));
     let named = !args.criteria.is_empty();
     let criteria: Vec<String> = if named { args.criteria.clone() } else { all().collect() };
@@ -104,7 +106,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 let cut = decide.decide(&model, &graph, &channels, &profile)?.cut;
                 let removed = cut.removed(&graph, &model.sha256, &channels)?;
                 let masked = Graph::of(&Judge::new(&model, &graph, &channels, &removed)?.masked(&model)?)?;
-                let found = evaluate(&masked, Some(&graph), &device, &data, args.batch, &output.silent())?;
+                let found = evaluate(&masked, reference, &device, &data, args.batch, &output.silent())?;
                 let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
                 points.push(Point { macs, top1: found.accuracy.top1(), agreement });
             }
@@ -140,7 +142,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .file(&args.model)
             .got(left_out.first().map_or_else(String::new, |(name, why)| format!("{name}: {why}"))));
     }
-    let what = if data.labels().is_some() { "top-1" } else { "agreement" };
+    let what = if whole.is_some() { "top-1" } else { "agreement" };
     tell(args, &lines, &left_out, (what, whole), output)?;
     Ok(Answer::Yes)
 }
