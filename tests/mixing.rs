@@ -189,6 +189,15 @@ fn attention_loses_whole_heads() {
     }
 }
 
+/// The axis of batch and heads is as long as the batch says, also when heads have gone.
+#[test]
+fn heads_that_share_an_axis_with_the_batch_leave_it_free() {
+    let (_, net) = between(32, 6, false, |b, x| b.merged_attention(x, (3, 7), 5));
+    let maker = names(&net, &["MatMul"]).swap_remove(0);
+    assert_eq!(net.sizes(&maker), [7; 3]);
+    net.proved(&maker);
+}
+
 #[test]
 fn a_product_lets_channels_of_one_factor_pass() {
     let names = std::cell::RefCell::new(None);

@@ -32,14 +32,19 @@ impl Facts {
     /// # Errors
     /// Shapes that do not fit, naming the node.
     pub fn infer(graph: &Graph, input_shapes: &[Vec<usize>]) -> Result<Self> {
-        match Self::infer_far(graph, input_shapes) {
-            (facts, None) => Ok(facts),
-            (_, Some(error)) => Err(error),
-        }
+        Self::infer_with(graph, input_shapes, &mut |_, outputs| outputs)
     }
 
-    /// As far as shapes fit: the facts up to the first node where they do not, and why.
-    pub fn infer_far(graph: &Graph, input_shapes: &[Vec<usize>]) -> (Self, Option<Error>) {
+    /// As [`Facts::infer`], where `mend` sees what is inferred for each node, or why nothing is, and says what goes
+    /// on from there.
+    ///
+    /// # Errors
+    /// What `mend` returns.
+    pub fn infer_with(
+        graph: &Graph,
+        input_shapes: &[Vec<usize>],
+        mend: &mut dyn FnMut(NodeId, Result<Vec<Fact>>) -> Result<Vec<Fact>>,
+    ) -> Result<Self> {
         let mut facts: Vec<Option<Fact>> =
             graph.values.iter().map(|v| v.constant.clone().map(Fact::constant)).collect();
         for (input, shape) in graph.inputs.iter().zip(input_shapes) {
@@ -52,17 +57,15 @@ impl Facts {
                 graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.late[v] = true);
                 continue;
             }
-            let outputs = match of_node(&graph.nodes[id], &facts.inputs(graph, id)) {
-                Ok(outputs) => outputs,
-                Err(e) => return (facts, Some(e.file(&graph.path))),
-            };
+            let outputs = of_node(&graph.nodes[id], &facts.inputs(graph, id));
+            let outputs = mend(id, outputs).map_err(|e| e.file(&graph.path))?;
             for (value, fact) in graph.nodes[id].outputs.iter().zip(outputs) {
                 if let Some(value) = value {
                     facts.facts[*value] = Some(fact);
                 }
             }
         }
-        (facts, None)
+        Ok(facts)
     }
 
     /// For the file's own input shapes, a free batch being 1 and other free sizes the default.

@@ -9,6 +9,7 @@ use super::judge::Judge;
 use super::sizes::{fits_other_sizes, following};
 use crate::dye::Label;
 use crate::error::{Error, Result};
+use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, NodeId, ValueId};
@@ -28,9 +29,6 @@ pub struct Pruned {
     /// How the one is judged by the other.
     pub judge: Judge,
 }
-
-/// How many nodes may need their computed shapes replaced by constants.
-const MOST_EXPLICIT: usize = 64;
 
 /// Removes knots from a model.
 ///
@@ -70,16 +68,16 @@ pub fn smaller(
     let mut explicit: HashSet<String> = HashSet::new();
     loop {
         let cut = cut(model, graph, channels, (&kept, &legacies), (&explicit, &following))?;
-        match misfit(&cut, graph, channels, &kept)? {
-            None => {
-                fits_other_sizes(&cut, graph)?;
-                return Ok(cut);
-            }
-            Some((node, error)) => {
-                if explicit.len() >= MOST_EXPLICIT || !explicit.insert(node.clone()) {
-                    return Err(error.node(node).file(&model.path));
-                }
-            }
+        let wrong = misfits(&cut, graph, channels, &kept)?;
+        let Some((node, error)) = wrong.first().cloned() else {
+            fits_other_sizes(&cut, graph)?;
+            return Ok(cut);
+        };
+        // What is wrong though all of it was told what to be is a fault.
+        let before = explicit.len();
+        explicit.extend(wrong.into_iter().map(|(node, _)| node));
+        if explicit.len() == before {
+            return Err(error.node(node).file(&model.path));
         }
     }
 }
@@ -288,47 +286,67 @@ pub fn kept_weights(
     Ok(constants.map(|(value, kept)| (graph.name(value).to_owned(), axes(kept))).collect())
 }
 
-/// The first node of the cut model whose output is not what the cut says, and the error to report.
-fn misfit(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Option<(String, Error)>> {
+/// The nodes of the cut model whose outputs are not what the cut says, each seen as if all before it were right, and
+/// the errors to report.
+fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Vec<(String, Error)>> {
     let after = Graph::skeleton(cut)?;
-    let (facts, stumble) = Facts::infer_far(&after, &channels.facts.input_shapes);
-    for (id, node) in after.nodes.iter().enumerate() {
-        if facts.is_late_node(&after, id) {
-            let old = graph.nodes.iter().position(|n| n.name == node.name);
-            let differs = |(i, shape): (usize, Tensor)| {
-                let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
-                let before = before.and_then(|v| channels.facts.get(v)).and_then(|f| f.value.as_ref());
-                before.is_some_and(|before| *before != shape)
-            };
-            if shapes(&after, &facts, id).any(differs) {
-                let error = Error::new("after the cut a node that runs on the host reads another shape");
-                return Ok(Some((node.name.clone(), error)));
+    let mut wrong: Vec<(String, Error)> = Vec::new();
+    let mut mend = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
+        let node = &after.nodes[id];
+        let expected: Vec<Option<Fact>> =
+            node.outputs.iter().map(|v| expected(graph, channels, kept, after.name((*v)?))).collect();
+        match inferred {
+            Ok(mut facts) => {
+                for (fact, expected) in facts.iter_mut().zip(&expected) {
+                    let Some(expected) = expected.as_ref().filter(|e| e.shape != fact.shape) else {
+                        continue;
+                    };
+                    let error = Error::new("after the cut a value has the wrong shape")
+                        .expected(crate::tensor::show(&expected.shape))
+                        .got(crate::tensor::show(&fact.shape));
+                    wrong.push((node.name.clone(), error));
+                    *fact = expected.clone();
+                }
+                Ok(facts)
             }
-            continue;
+            // A shape that is a constant of the node's own: it is made anew from what is expected.
+            Err(error) => match expected.iter().cloned().collect::<Option<Vec<Fact>>>() {
+                Some(facts) => {
+                    wrong.push((node.name.clone(), error));
+                    Ok(facts)
+                }
+                None => Err(error),
+            },
         }
-        for &value in node.outputs.iter().flatten() {
-            let name = after.name(value);
-            let Some(before) = graph.value(name).filter(|&v| !channels.facts.is_constant(v)) else {
-                continue;
-            };
-            if facts.get(value).is_none() {
-                continue;
-            }
-            let expected: Vec<usize> = channels
-                .facts
-                .shape(before)
-                .iter()
-                .zip(&kept[before])
-                .map(|(&n, k)| k.as_ref().map_or(n, |k| k.iter().filter(|&&k| k).count()))
-                .collect();
-            if facts.shape(value) != expected {
-                let error = Error::new(format!("after the cut the value \"{name}\" has the wrong shape"))
-                    .expected(crate::tensor::show(&expected))
-                    .got(crate::tensor::show(facts.shape(value)));
-                return Ok(Some((node.name.clone(), error)));
-            }
+    };
+    let facts = match Facts::infer_with(&after, &channels.facts.input_shapes, &mut mend) {
+        Ok(facts) => facts,
+        Err(error) if wrong.is_empty() => {
+            return Ok(vec![(error.node_name().unwrap_or_default().to_owned(), error)]);
+        }
+        Err(_) => return Ok(wrong),
+    };
+    for (id, node) in after.nodes.iter().enumerate().filter(|&(id, _)| facts.is_late_node(&after, id)) {
+        let old = graph.nodes.iter().position(|n| n.name == node.name);
+        let differs = |(i, shape): (usize, Tensor)| {
+            let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
+            let before = before.and_then(|v| channels.facts.get(v)).and_then(|f| f.value.as_ref());
+            before.is_some_and(|before| *before != shape)
+        };
+        if shapes(&after, &facts, id).any(differs) {
+            let error = Error::new("after the cut a node that runs on the host reads another shape");
+            wrong.push((node.name.clone(), error));
         }
     }
-    // The shape that is wrong was made before the node that stumbles over it, and found above.
-    Ok(stumble.map(|error| (error.node_name().unwrap_or_default().to_owned(), error)))
+    Ok(wrong)
+}
+
+/// What is known of a computed value after the cut.
+fn expected(graph: &Graph, channels: &Channels, kept: &[Kept], name: &str) -> Option<Fact> {
+    let value = graph.value(name).filter(|&v| !channels.facts.is_constant(v))?;
+    let before = channels.facts.get(value)?;
+    let left =
+        |(&n, k): (&usize, &Option<Vec<bool>>)| k.as_ref().map_or(n, |k| k.iter().filter(|&&k| k).count());
+    let shape: Vec<usize> = before.shape.iter().zip(&kept[value]).map(left).collect();
+    Some(before.with_shape(&shape))
 }

@@ -185,6 +185,40 @@ impl Builder {
         self.picture(&y, s)
     }
 
+    /// Self-attention of the pixels as torch's MultiheadAttention is exported: batch and heads are one axis, and
+    /// its length is computed from the batch's.
+    pub(crate) fn merged_attention(&mut self, x: &Value, (heads, size): (usize, usize), out: usize) -> Value {
+        let (c, s, width) = (x.channels(), x.square(), heads * size);
+        let tokens = s * s;
+        let flat = self.whole(&[0, c as i64, -1]);
+        let y = self.node("Reshape", &[&x.name, &flat], vec![], &[c, tokens]);
+        let y = self.transpose(&y, &[0, 2, 1]);
+        let shape = self.node("Shape", &[&y.name], vec![], &[]);
+        let first = self.whole(&[0]);
+        let batch = self.node("Gather", &[&shape.name, &first], vec![int("axis", 0)], &[]);
+        let [t, h, d, w] = [tokens, heads, size, width].map(|n| self.whole(&[n as i64]));
+        let rows = self.node("Mul", &[&batch.name, &h], vec![], &[]);
+        let joined = |b: &mut Self, parts: &[&str]| b.node("Concat", parts, vec![int("axis", 0)], &[]);
+        let apart = joined(self, &[&t, &rows.name, &d]);
+        let together = joined(self, &[&t, &batch.name, &w]);
+        let swapped = || vec![ints("perm", &[1, 0, 2])];
+        let [q, k, v] = [(); 3].map(|()| {
+            let y = self.linear(&y, width);
+            let y = self.node("Transpose", &[&y.name], swapped(), &y.shape);
+            let y = self.node("Reshape", &[&y.name, &apart.name], vec![], &[tokens, size]);
+            self.node("Transpose", &[&y.name], swapped(), &[tokens, size])
+        });
+        let k = self.transpose(&k, &[0, 2, 1]);
+        let scores = self.node("MatMul", &[&q.name, &k.name], vec![], &[tokens, tokens]);
+        let weights = self.same("Softmax", &[&scores.name], vec![int("axis", -1)], &scores);
+        let y = self.node("MatMul", &[&weights.name, &v.name], vec![], &[tokens, size]);
+        let y = self.node("Transpose", &[&y.name], swapped(), &[tokens, size]);
+        let y = self.node("Reshape", &[&y.name, &together.name], vec![], &[tokens, width]);
+        let y = self.node("Transpose", &[&y.name], swapped(), &[tokens, width]);
+        let y = self.linear(&y, out);
+        self.picture(&y, s)
+    }
+
     /// Tokens × channels as channels × pixels again.
     fn picture(&mut self, x: &Value, side: usize) -> Value {
         let (c, s) = (x.shape[1], side as i64);
