@@ -1,25 +1,30 @@
 #!/usr/bin/env python3
-"""torchvision's networks, exported, run, cut and judged by ONNX Runtime; the report is docs/zoo.md.
+"""Networks of torchvision, timm and ultralytics, exported, run, cut and judged by ONNX Runtime; the report is
+docs/zoo.md.
 
-    python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [NAME …]
+    python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | NAME …]
 
-needs torch 2.15.0, torchvision 0.29.2, onnxscript 0.7.2, onnx 1.23.2, onnxruntime 1.32.0, numpy. Outside of
-CI: it takes an hour and some gigabytes. Weights are random and seeded (what is tested is numbers, not
-accuracy), BatchNormalization gets statistics, so that folding it matters. Each network is exported
+needs torch 2.15.0, torchvision 0.29.2, onnxscript 0.7.2, onnx 1.23.2, onnxruntime 1.32.0, numpy; timm 1.0.31 for
+its networks; ultralytics 8.4.190 for the detectors (`pip install --no-deps ultralytics`, then
+opencv-python-headless, matplotlib, psutil, polars, requests, which importing it takes). Outside of CI: it takes an
+hour and some gigabytes. Weights are random and seeded (what is tested is numbers, not accuracy),
+BatchNormalization gets statistics, so that folding it matters. Nothing is downloaded. Each network is exported
 
     folded    by the TorchScript exporter as people use it, BatchNormalization folded into convolutions
-    kept      the same with BatchNormalization kept
+    kept      the same with BatchNormalization kept (torchvision's only)
     dynamo    by torch.export
 
 and for each file: does `run` answer what ONNX Runtime answers; how far do the MACs fall when half of them are
 asked for (`prune --criterion l1 --keep-macs 0.5`, or as far as it goes); is that proved; does ONNX Runtime
-answer for the small file what it answers for the masked original.
+answer for the small file what it answers for the masked original. Rows of networks that a run doesn't name stay as
+they stand on the page.
 """
 
 import datetime
-import json
+import importlib.metadata
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,7 +44,18 @@ shufflenet_v2_x0_5 shufflenet_v2_x1_0 efficientnet_b0 efficientnet_b3 efficientn
 regnet_x_400mf regnet_y_8gf convnext_tiny convnext_base swin_t swin_v2_t maxvit_t vit_b_16""".split()
 SEGMENTERS = "fcn_resnet50 deeplabv3_resnet50 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large".split()
 VIDEO = "r3d_18 mc3_18 r2plus1d_18".split()
-FORMS = ("folded", "kept", "dynamo")
+TIMM = """ghostnet_100 res2net50_26w_4s hrnet_w18_small dla34 repvgg_a0 mobileone_s0 cspresnet50 legacy_seresnet18 skresnet18
+ecaresnet26t xception41 mixnet_s nf_regnet_b0 nfnet_l0 resnest14d selecsls42b hardcorenas_a tf_efficientnet_lite0 gernet_s
+edgenext_xx_small""".split()
+YOLO = "yolov5n yolov8n yolo11n yolov9t yolo26n".split()
+# By section of the page: what is in it, in which forms, by which packages.
+SECTIONS = {
+    "torchvision": (CLASSIFIERS + SEGMENTERS + VIDEO, ("folded", "kept", "dynamo"), ("torch", "torchvision")),
+    "timm": (TIMM, ("folded", "dynamo"), ("torch", "timm")),
+    "yolo": (YOLO, ("folded", "dynamo"), ("torch", "ultralytics")),
+}
+TITLES = {"torchvision": "torchvision", "timm": "timm, 160×160", "yolo": "YOLO (ultralytics), 160×160"}
+COLUMNS = ("run", "kept", "proof", "small")
 
 
 class First(torch.nn.Module):
@@ -53,29 +69,79 @@ class First(torch.nn.Module):
         return self.inner(x)["out"]
 
 
+def disturb(model):
+    """Every scale and offset that training would have moved from its 0 or 1. A network whose residual branches end
+    in a scale of 0, as timm makes them, would pass for equal whatever is done in the branches."""
+    for name, value in model.named_parameters():
+        if value.dim() > 1 and value.unique().numel() > 1:
+            continue
+        if name.endswith("bias"):
+            value.data.normal_(0, 0.1)
+        elif value.requires_grad and value.unique().numel() == 1:
+            value.data.uniform_(0.5, 1.5)
+
+
 def network(name):
     """The network, its input, with BatchNormalization that does something."""
     torch.manual_seed(sum(name.encode()))
+    x = None
     if name in SEGMENTERS:
         model = First(torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21))
         x = torch.randn(1, 3, 128, 128)
     elif name in VIDEO:
         model, x = torchvision.models.get_model(name, weights=None), torch.randn(1, 3, 4, 112, 112)
-    else:
+    elif name in CLASSIFIERS:
         extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
         model = torchvision.models.get_model(name, weights=None, **extra)
         side = 299 if name == "inception_v3" else 256 if name == "swin_v2_t" else 224
         x = torch.randn(1, 3, side, side)
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.7, 1.4)
-    return model.eval(), x
+    elif name in YOLO:
+        from ultralytics.nn.tasks import DetectionModel
+
+        model = DetectionModel(f"{name}.yaml", verbose=False)
+        # One output, boxes and scores joined, as its own exporter writes it.
+        model.model[-1].export, model.model[-1].format = True, "onnx"
+        disturb(model)
+    else:
+        import timm
+
+        model = timm.create_model(name, pretrained=False)
+        disturb(model)
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    if x is not None:
+        for norm in norms:
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.7, 1.4)
+        return model.eval(), x
+    # In these deeper networks made-up statistics let the signal die on the way to the answer; measured ones, channel by
+    # channel, make untrained layers so touchy that every runtime's rounding becomes a visible error. Between: the scale
+    # of what comes in, and a part of its means.
+    hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
+    with torch.no_grad():
+        model.eval()(scenes(4))
+    for hook in hooks:
+        hook.remove()
+    return model, scenes(1)
+
+
+def settle(norm, inputs):
+    """Statistics from what a BatchNormalization reads, before it computes with them."""
+    axes = [axis for axis in range(inputs[0].dim()) if axis != 1]
+    scale = inputs[0].square().mean().sqrt() + 1e-3
+    norm.running_mean.copy_(0.5 * inputs[0].mean(axes)).add_(0.1 * scale * torch.randn(norm.running_mean.shape))
+    norm.running_var.uniform_(0.7, 1.4).mul_(scale**2)
+
+
+def scenes(count):
+    """Blots with noise on them: noise alone is the same to every network that ends in an average."""
+    blots = torch.nn.functional.interpolate(torch.randn(count, 3, 5, 5), size=(160, 160), mode="bilinear")
+    return blots + 0.3 * torch.randn(count, 3, 160, 160)
 
 
 def export(model, x, form, path):
     """Writes the file in one of the forms."""
     names = dict(input_names=["x"], output_names=["y"])
+    model(x)  # so that nothing traced stays in what the network remembers, as detectors do their anchors
     if form == "dynamo":
         torch.onnx.export(model, (x,), path, dynamo=True, external_data=False, verbose=False, **names)
         return
@@ -90,15 +156,27 @@ def least(text):
     return float(found.group(1)) if found else None
 
 
-def judge(program, path, x, folder):
+def parts(outputs, name):
+    """A detector's boxes and scores apart: in pixels the boxes would hide any error of the scores."""
+    if name not in YOLO:
+        return outputs
+    return {f"{k}/{i}": p for k, a in outputs.items() for i, p in enumerate(np.split(a, [4], axis=1))}
+
+
+def judge(program, name, path, x, folder):
     """One file: a row of the report."""
     row = {"run": None, "kept": None, "proof": None, "small": None, "seconds": None, "note": ""}
     feeds = {"x": x.numpy()}
+    error = lambda got, expected: common.worst_error(parts(got, name), parts(expected, name))
+    refusal = lambda answer: common.message(answer).replace(str(path), path.name)[:160]
     code, answer, got = common.run_model(program, path, feeds, folder / "run", "cpu")
     if code != 0:
-        return row | {"note": common.message(answer)[:160]}
+        return row | {"note": refusal(answer)}
     expected = {common.file_name(n): a for n, a in common.answers(str(path), feeds).items()}
-    row["run"] = common.worst_error(got, expected)
+    row["run"] = error(got, expected)
+    other = {common.file_name(n): a for n, a in common.answers(str(path), {"x": -x.numpy()}).items()}
+    if error(other, expected) < 100 * common.TOLERANCE:
+        row["note"] = "says little: the answer hardly depends on the input"
     small, masked, budget = folder / "small.onnx", folder / "masked.onnx", 0.5
     start = time.time()
     for _ in range(2):
@@ -111,78 +189,139 @@ def judge(program, path, x, folder):
         budget = min(reach + 0.02, 0.999)
     row["seconds"] = time.time() - start
     if code != 0:
-        return row | {"note": common.message(answer)[:160]}
+        return row | {"note": refusal(answer)}
     row["kept"] = answer["after"]["macs"] / answer["before"]["macs"]
     row["proof"] = answer["proof"]["max_rel_err"]
     onnx.checker.check_model(str(small), full_check=True)
-    row["small"] = common.worst_error(common.answers(str(small), feeds), common.answers(str(masked), feeds))
+    row["small"] = error(common.answers(str(small), feeds), common.answers(str(masked), feeds))
     return row
+
+
+def cells(row):
+    """A row as the page shows it."""
+    number = lambda v, f: "" if v is None else f"{v:{f}}"
+    size = row.get("bytes")
+    return [number(size and size / 1e6, ".0f"), number(row.get("run"), ".1e"), number(row.get("kept"), ".3f"),
+            number(row.get("proof"), ".1e"), number(row.get("small"), ".1e"), number(row.get("seconds"), ".1f"),
+            " ".join(row["note"].replace("|", "\\|").split())]
+
+
+def read(page):
+    """What stands on the page by section: who made it, and the cells by network and form."""
+    made, rows, section = {}, {s: {} for s in SECTIONS}, None
+    for line in page.read_text().splitlines() if page.exists() else []:
+        if line.startswith("## "):
+            section = next(s for s, title in TITLES.items() if line == f"## {title}")
+        elif section and line.startswith("Made "):
+            made[section] = line
+        elif section and line.startswith("| ") and not line.startswith("| network"):
+            name, form, *rest = (c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1])
+            rows[section][name, form] = rest
+    return made, rows
+
+
+def maker(section):
+    """By what a section's rows are made: the last commit that touches the program, the packages."""
+    here = pathlib.Path(__file__).parents[2]
+    commit = subprocess.run(["git", "log", "-1", "--format=%h", "--", "src", "shaders", "Cargo.toml", "Cargo.lock"],
+                            cwd=here, capture_output=True, text=True).stdout.strip()
+    packages = ", ".join(f"{p} {importlib.metadata.version(p).split('+')[0]}"
+                         for p in (*SECTIONS[section][2], "onnxscript", "onnx", "onnxruntime"))
+    return f"Made {datetime.date.today():%d %B %Y} from the sources of {commit or 'no commit'} with {packages}."
 
 
 def main():
     warnings.simplefilter("ignore")
     program, out = common.Program(sys.argv[1]), pathlib.Path(sys.argv[2])
-    names = sys.argv[3:] or CLASSIFIERS + SEGMENTERS + VIDEO
-    store = out.with_suffix(".json")
-    rows = json.loads(store.read_text()) if store.exists() else {}
-    for name in names:
-        model, x = network(name)
-        for form in FORMS:
-            key = f"{name}/{form}"
-            with tempfile.TemporaryDirectory(prefix="secateur-zoo-") as scratch:
-                folder = pathlib.Path(scratch)
-                path = folder / "net.onnx"
-                try:
-                    with torch.no_grad():
-                        export(model, x, form, str(path))
-                except Exception as error:  # noqa: BLE001 what cannot be exported is not ours to judge
-                    rows[key] = {"note": f"not exported: {type(error).__name__}: {str(error)[:80]}"}
-                    print(key, rows[key], flush=True)
-                    continue
-                try:
-                    rows[key] = judge(program, path, x, folder) | {"bytes": path.stat().st_size}
-                except Exception as error:  # noqa: BLE001
-                    rows[key] = {"note": f"FAILED: {type(error).__name__}: {str(error)[:160]}"}
-            print(key, rows[key], flush=True)
-            store.write_text(json.dumps(rows, indent=1))
-    out.write_text(report(rows))
+    wanted = sys.argv[3:] or list(SECTIONS)
+    made, rows = read(out)
+    for section, (all_names, forms, _) in SECTIONS.items():
+        names = all_names if section in wanted else [n for n in all_names if n in wanted]
+        if not names:
+            continue
+        note = ""
+        if names == all_names or section not in made:
+            made[section] = maker(section)
+        elif made[section] != maker(section):
+            note = maker(section)
+        for name in names:
+            model, x = network(name)
+            for form in forms:
+                row = one(program, name, form, model, x)
+                row["note"] = " ".join(filter(None, (row["note"], note)))
+                print(name, form, row, flush=True)
+                rows[section][name, form] = cells(row)
+                out.write_text(report(made, rows))
 
 
-def report(rows):
+def one(program, name, form, model, x):
+    """One network in one form."""
+    with tempfile.TemporaryDirectory(prefix="secateur-zoo-") as scratch:
+        folder = pathlib.Path(scratch)
+        path = folder / "net.onnx"
+        try:
+            with torch.no_grad():
+                export(model, x, form, str(path))
+        except Exception as error:  # noqa: BLE001 what cannot be exported is not ours to judge
+            text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+            return {"note": f"not exported: {type(error).__name__}: {text[:80]}"}
+        try:
+            return judge(program, name, path, x, folder) | {"bytes": path.stat().st_size}
+        except Exception as error:  # noqa: BLE001
+            return {"note": f"FAILED: {type(error).__name__}: {str(error)[:160]}"}
+
+
+def verdict(rows):
+    """A sentence on some rows."""
+    value = lambda r, column: float(r[1 + COLUMNS.index(column)] or "nan")
+    wrong = lambda r: any(value(r, c) > common.TOLERANCE for c in ("run", "proof", "small")) or "FAILED" in r[-1]
+    exported = {k: r for k, r in rows.items() if not r[-1].startswith("not exported")}
+    ran = [r for r in exported.values() if r[1]]
+    cut = [r for r in ran if r[2]]
+    half = [r for r in cut if value(r, "kept") <= 0.5]
+    bad = [f"{name}/{form}" for (name, form), r in exported.items() if wrong(r)]
+    refused = [f"{name}/{form}" for (name, form), r in exported.items() if not r[3] and "FAILED" not in r[-1]]
+    listed = lambda word, keys: f"{len(keys)} {word}{': ' + ', '.join(keys) if keys else ''}"
+    return (f"{len(exported)} files: {len(ran)} run, {len(cut)} cut, {len(half)} of these to half of their MACs or "
+            f"less, {listed('wrong', bad)}; {listed('refused', refused)}.")
+
+
+def report(made, rows):
     """The page."""
-    wrong = lambda v: v is not None and not v <= common.TOLERANCE
-    exported = {k: r for k, r in rows.items() if not r["note"].startswith("not exported")}
-    ran = [r for r in exported.values() if r.get("run") is not None]
-    cut = [r for r in ran if r.get("kept") is not None]
-    half = [r for r in cut if r["kept"] <= 0.5]
-    bad = [k for k, r in exported.items() if wrong(r.get("run")) or wrong(r.get("small")) or "FAILED" in r["note"]]
-    number = lambda v, f: "" if v is None else f"{v:{f}}"
     lines = [
         "# The zoo",
         "",
-        "torchvision's networks with random weights, in three forms of export, each run, cut and judged by ONNX Runtime; what the",
-        f"columns mean stands in `tests/zoo/zoo.py`, which made this page. torch {torch.__version__.split('+')[0]}, torchvision "
-        f"{torchvision.__version__.split('+')[0]}, {datetime.date.today():%B %Y}.",
+        "Networks of torchvision, timm and ultralytics with random weights, in up to three forms of export, each run, cut and",
+        "judged by ONNX Runtime; what the columns mean stands in `tests/zoo/zoo.py`, which made this page. Each section says when",
+        "and by what its rows were made; a row made apart says so itself.",
         "",
         "```sh",
-        "python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md",
+        "python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | NAME …]",
         "```",
         "",
-        f"{len(exported)} files: {len(ran)} run, {len(cut)} cut, {len(half)} of these to half of their MACs or less, "
-        f"{len(bad)} wrong{': ' + ', '.join(bad) if bad else ''}.",
+        "In all " + verdict({k: r for section in rows.values() for k, r in section.items()}),
         "",
         "What is left alone, and named by `inspect` with the node that forbids it: streams that a LayerNormalization reads",
         "(ConvNeXt, Swin, ViT), which go with `--inexact` only. Attention loses whole heads.",
-        "",
-        "| network | form | MB | `run` against ONNX Runtime | MACs kept | proof | small against masked | s | |",
-        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for key, r in rows.items():
-        name, form = key.split("/")
-        size = number(r.get("bytes") and r["bytes"] / 1e6, ".0f")
-        cells = [name, form, size, number(r.get("run"), ".1e"), number(r.get("kept"), ".3f"), number(r.get("proof"), ".1e"),
-                 number(r.get("small"), ".1e"), number(r.get("seconds"), ".1f"), r["note"].replace("|", "\\|")]
-        lines.append("| " + " | ".join(cells) + " |")
+    for section, title in TITLES.items():
+        if not rows[section]:
+            continue
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            made[section],
+            "",
+            verdict(rows[section]),
+            "",
+            "| network | form | MB | `run` against ONNX Runtime | MACs kept | proof | small against masked | s | |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        order = SECTIONS[section][0]
+        place = lambda key: order.index(key[0]) if key[0] in order else len(order)
+        for (name, form), rest in sorted(rows[section].items(), key=lambda item: place(item[0])):
+            lines.append("| " + " | ".join([name, form, *rest]) + " |")
     return "\n".join(lines) + "\n"
 
 
