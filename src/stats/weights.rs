@@ -55,27 +55,46 @@ pub(crate) fn filters(facts: &Facts, taps: &LayerTaps) -> Result<Vec<Vec<f64>>> 
 }
 
 fn of_layer(facts: &Facts, taps: &LayerTaps, distances: Distances) -> Result<WeightStats> {
-    let rows = filters(facts, taps)?;
+    let shape = facts.shape(taps.weight);
+    let count = taps.layer.out_channels(shape);
     let distances = match distances {
         Distances::None => false,
-        Distances::Cheap => rows.len() * rows.len() * rows.first().map_or(0, Vec::len) <= CHEAP,
+        Distances::Cheap => count * shape.iter().product::<usize>() <= CHEAP,
         Distances::All => true,
     };
-    let each = |f: fn(&[f64]) -> f64| rows.iter().map(|row| f(row)).collect::<Vec<f64>>();
-    fn mean(row: &[f64]) -> f64 {
-        row.iter().sum::<f64>() / row.len() as f64
-    }
-    Ok(WeightStats {
-        mean: each(mean),
-        variance: each(|row| {
-            let mean = mean(row);
-            row.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / row.len() as f64
-        }),
-        l1: each(|row| row.iter().map(|w| w.abs()).sum()),
-        l2: each(|row| row.iter().map(|w| w * w).sum::<f64>().sqrt()),
-        distance: if distances { sums_of_distances(&rows) } else { vec![] },
+    let mut stats = WeightStats {
         bn_scale: taps.gamma.iter().flatten().map(|g| g.abs()).collect(),
-    })
+        ..WeightStats::default()
+    };
+    let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
+    match tensor {
+        // Filters that lie one after the other are taken one by one: a wide layer is most of a network.
+        Some(tensor) if taps.layer.filters == 0 && !taps.layer.transposed && !distances => {
+            for (filter, values) in taps.layer.runs(shape, tensor.floats()?) {
+                let scale = taps.scale.as_ref().map_or(1.0, |s| s[filter]);
+                stats.add(&values.iter().map(|&w| f64::from(w) * scale).collect::<Vec<f64>>());
+            }
+        }
+        _ => {
+            let rows = filters(facts, taps)?;
+            rows.iter().for_each(|row| stats.add(row));
+            if distances {
+                stats.distance = sums_of_distances(&rows);
+            }
+        }
+    }
+    Ok(stats)
+}
+
+impl WeightStats {
+    /// The next filter.
+    fn add(&mut self, row: &[f64]) {
+        let mean = row.iter().sum::<f64>() / row.len() as f64;
+        self.mean.push(mean);
+        self.variance.push(row.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / row.len() as f64);
+        self.l1.push(row.iter().map(|w| w.abs()).sum());
+        self.l2.push(row.iter().map(|w| w * w).sum::<f64>().sqrt());
+    }
 }
 
 /// For each row, Σ over the others of the Euclidean distance. |a − b|² = |a|² + |b|² − 2ab, all products at once:
