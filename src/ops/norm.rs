@@ -33,7 +33,10 @@ pub(super) fn batch_norm(build: &Build) -> Result<Box<dyn Operator>> {
         return Err(Error::new("BatchNormalization in training mode")
             .expected("training_mode = 0")
             .got("training_mode = 1")
-            .remedy("export the network in evaluation mode (PyTorch: model.eval())"));
+            .remedy(
+                "export the network in evaluation mode (PyTorch: model.eval()); where it standardizes weights, with \
+                 torch.onnx.export(…, dynamo=True), which computes them",
+            ));
     }
     if build.opset < 9 && attrs.int_or("spatial", 1)? != 1 {
         return Err(Error::new("BatchNormalization with spatial = 0 is not supported")
