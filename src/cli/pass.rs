@@ -121,7 +121,7 @@ impl<'a> Pass<'a> {
         };
         let (mut with, mut without) = (0.0, 0.0);
         let (mut settled, mut whole) = (false, true);
-        let bar = output.progress("profiling", data.len() - start);
+        let bar = output.progress("profiling", data.len().saturating_sub(start));
         let begin = Instant::now();
         for images in data.batches_from(start, batch) {
             let images = images?;

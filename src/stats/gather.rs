@@ -121,6 +121,9 @@ impl Gatherer {
             Some(_) => Some(1),
             None => wants.batch,
         };
+        // Before anything is made for them: some matrices are too large.
+        let grams = sites.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
+        let grams = grams.collect::<Result<Vec<_>>>()?;
         let (session, facts) = load(batch)?;
         let kernels: Vec<ChannelStats> = taps.iter().map(|t| reduction(&facts, t)).collect();
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
@@ -140,8 +143,6 @@ impl Gatherer {
             layer.post.resize(kernel.channels, Activity::default());
             layer.make_room(classes);
         }
-        let grams = sites.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
-        let grams = grams.collect::<Result<Vec<_>>>()?;
         let same = |a: &Gram, b: &Gram| (&a.value, a.packed.len()) == (&b.value, b.packed.len());
         if profile.header.images == 0 {
             profile.header.grams = grams.iter().map(header).collect();
@@ -165,9 +166,15 @@ impl Gatherer {
     /// Takes in some images.
     ///
     /// # Errors
-    /// A device that fails.
+    /// A device that fails, a label beyond the classes that were announced.
     pub fn feed(&mut self, batch: &Batch) -> Result<()> {
-        let labels = batch.labels.as_deref().filter(|_| !self.profile.classes.is_empty());
+        let classes = self.profile.classes.len();
+        let labels = batch.labels.as_deref().filter(|_| classes > 0);
+        if let Some(label) = labels.into_iter().flatten().find(|&&label| label as usize >= classes) {
+            return Err(Error::new("a label beyond the classes that statistics are gathered for")
+                .expected(format!("below {classes}"))
+                .got(label.to_string()));
+        }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
         while done < batch.count {
