@@ -10,7 +10,7 @@ use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, loaded};
 use super::eval::evaluate;
-use super::output::Output;
+use super::output::{Output, write_csv};
 use super::pass::Pass;
 use super::plot::{Line, chart};
 use crate::data::metrics::Agreement;
@@ -69,10 +69,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for path in args.plot.iter().chain(&args.csv) {
         check_writable(path, "write the comparison")?;
     }
-    if let Some(wrong) = args.keep_macs.iter().find(|r| !(**r > 0.0 && **r <= 1.0)) {
-        return Err(Error::new("--keep-macs does not fit")
-            .expected("shares above 0, up to 1")
-            .got(wrong.to_string()));
+    for &macs in &args.keep_macs {
+        DecideArgs::simple("", macs).budget()?;
     }
     let model = Model::load(&args.model)?;
     let graph = Graph::of(&model)?;
@@ -175,14 +173,11 @@ fn tell(
         output.note(format!("left out: {name}: {why}"));
     }
     if let Some(path) = &args.csv {
-        let mut text = "criterion,keep_macs,top1,agreement\n".to_owned();
         let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
-        for (name, points) in lines {
-            for p in points {
-                text += &format!("{name},{},{},{}\n", p.macs, cell(p.top1), cell(p.agreement));
-            }
-        }
-        write_whole(path, "write the table", text.as_bytes())?;
+        let points = lines.iter().flat_map(|(name, points)| points.iter().map(move |p| (name, p)));
+        let rows =
+            points.map(|(name, p)| vec![name.clone(), p.macs.to_string(), cell(p.top1), cell(p.agreement)]);
+        write_csv(path, &["criterion", "keep_macs", "top1", "agreement"], rows)?;
         output.line(format!("→ {}", path.display()));
     }
     if let Some(path) = &args.plot {

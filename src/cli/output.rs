@@ -1,13 +1,15 @@
 //! What goes where: results to stdout, progress, notes and errors to stderr; a broken pipe is quiet.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::{Color, Global};
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::file::write_whole;
 
 /// The sink of a run.
 #[derive(Debug)]
@@ -95,6 +97,21 @@ impl Output {
         bar.enable_steady_tick(Duration::from_secs(1));
         bar
     }
+}
+
+/// Writes a table.
+pub(crate) fn write_csv(
+    path: &Path,
+    head: &[impl AsRef<str>],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> Result<()> {
+    let fail = |e: String| Error::new("cannot write the table").file(path).got(e);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(head.iter().map(AsRef::as_ref)).map_err(|e| fail(e.to_string()))?;
+    for row in rows {
+        writer.write_record(row).map_err(|e| fail(e.to_string()))?;
+    }
+    write_whole(path, "write the table", &writer.into_inner().map_err(|e| fail(e.to_string()))?)
 }
 
 /// `1,234,567`.

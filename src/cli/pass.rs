@@ -9,14 +9,14 @@ use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::exec::session::{Session, Wanted};
+use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::Needs;
 use crate::stats::{Distances, Gatherer, GramKind, Header, Profile, Wants};
 
 /// A look at the profile so far, now and then: whether to go on.
-pub(super) type Look<'a> = &'a dyn Fn(&mut Gatherer) -> Result<ControlFlow<()>>;
+pub(super) type Look<'a> = &'a mut dyn FnMut(&mut Gatherer) -> Result<ControlFlow<()>>;
 
 /// A pass to make.
 pub(super) struct Pass<'a> {
@@ -78,7 +78,7 @@ impl<'a> Pass<'a> {
         header.data = spec;
         header.preprocessing = recipe(data);
         header.device = device.describe().name;
-        let distances = if needs.distances { Distances::All } else { Distances::None };
+        let distances = Distances::asked(needs.distances);
         let (batch, resumed, overhead) = (None, None, false);
         Self { model, graph, device, data, header, batch, gram, needs, distances, resumed, overhead }
     }
@@ -91,7 +91,7 @@ impl<'a> Pass<'a> {
 
     /// Makes it.
     pub(super) fn run(self, output: &Output) -> Result<Passed> {
-        self.run_watched(output, &|_| Ok(ControlFlow::Continue(())), &|| false)
+        self.run_watched(output, &mut |_| Ok(ControlFlow::Continue(())), &|| false)
     }
 
     /// Makes it with looks in between; ends early, but in good order, when `interrupted`.
@@ -112,13 +112,8 @@ impl<'a> Pass<'a> {
         let (start, before) = (fresh.header.position, fresh.header.images);
         let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
         let batch = gatherer.batch();
-        let mut plain = match self.overhead {
-            true => {
-                let wanted = Wanted { batch: Some(batch), images: data.len(), ..Wanted::default() };
-                Some(Session::new(graph, device, &wanted, &|_| vec![])?)
-            }
-            false => None,
-        };
+        let plain = self.overhead.then(|| Session::plain(graph, device, Some(batch)));
+        let mut plain = plain.transpose()?;
         let (mut with, mut without) = (0.0, 0.0);
         let (mut settled, mut whole) = (false, true);
         let bar = output.progress("profiling", data.len().saturating_sub(start));

@@ -1,6 +1,5 @@
 //! `secateur profile`: the statistics pass.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, recipe};
+use super::args::{DataArgs, Global};
 use super::decide::DecideArgs;
 use super::output::Output;
-use super::pass::{Look, Pass, Passed, header};
+use super::pass::{Pass, Passed, header};
 use crate::error::{Error, Result};
 use crate::file::check_writable;
 use crate::graph::Graph;
@@ -56,8 +55,7 @@ pub(super) struct Args {
 
 /// A profile of weights alone.
 pub(super) fn of_weights(model: &Model, graph: &Graph, facts: &Facts, needs: Needs) -> Result<Profile> {
-    let distances = if needs.distances { Distances::All } else { Distances::None };
-    Profile::of_weights_with(graph, facts, header(model), distances)
+    Profile::of_weights_with(graph, facts, header(model), Distances::asked(needs.distances))
 }
 
 /// Asked for between batches; set by Ctrl-C.
@@ -163,7 +161,6 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut pass = Pass::new((model, graph), &device, &data, args.data.spec(), args.gram, needs);
     pass.header.order = seed;
     pass.header.shard = args.data.shard();
-    pass.header.preprocessing = recipe(&data);
     pass.batch = args.batch;
     if !needs.distances {
         pass.distances = Distances::Cheap;
@@ -173,20 +170,20 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let asked = interruption()?;
     let interrupted = || asked.load(Ordering::Relaxed);
     let channels = args.confidence.map(|_| Channels::dyed(graph, args.decide.inexact)).transpose()?;
-    let sure = RefCell::new(None);
+    let mut sure = None;
     // Looked at after 32 images, and then after half as many again each time: looks cost time, too.
-    let due = RefCell::new(32u64);
+    let mut due = 32u64;
     let decide = args.decide.clone().or_half();
-    let look = |gatherer: &mut Gatherer| -> Result<ControlFlow<()>> {
+    let mut look = |gatherer: &mut Gatherer| -> Result<ControlFlow<()>> {
         let (Some(wanted), Some(channels)) = (args.confidence, &channels) else {
             return Ok(ControlFlow::Continue(()));
         };
-        if gatherer.images() < *due.borrow() {
+        if gatherer.images() < due {
             return Ok(ControlFlow::Continue(()));
         }
-        *due.borrow_mut() = gatherer.images() + gatherer.images() / 2;
+        due = gatherer.images() + gatherer.images() / 2;
         let support = decide.decide(model, graph, channels, gatherer.profile()?)?.support;
-        *sure.borrow_mut() = support;
+        sure = support;
         Ok(match support {
             Some(support) if support >= wanted => ControlFlow::Break(()),
             Some(_) => ControlFlow::Continue(()),
@@ -201,8 +198,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             }
         })
     };
-    let look: Look = &look;
-    let mut passed = pass.run_watched(output, look, &interrupted)?;
+    let mut passed = pass.run_watched(output, &mut look, &interrupted)?;
     if models.len() > 1 {
         passed.profile = with_training(passed.profile, &models, &graphs)?;
     }
@@ -210,9 +206,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let (Some(wanted), false, true) = (args.confidence, passed.settled, passed.profile.header.complete) {
         output.note(format!("not settled: the images are not enough for a confidence of {wanted}"));
     }
-    let support = *sure.borrow();
-    let profile = passed.profile.clone();
-    tell(args, &profile, Some(&passed), support, output)
+    tell(args, &passed.profile, Some(&passed), sure, output)
 }
 
 fn tell(

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Answer;
-use super::output::Output;
+use super::output::{Output, write_csv};
 use crate::error::{Error, Result};
-use crate::file::write_whole;
 use crate::stats::{Activity, Column, DERIVED, LayerProfile, Moments, Profile, WeightStats};
 
 #[derive(Debug, clap::Args)]
@@ -66,8 +65,7 @@ const MEASURED: [Column; 3] =
     [("mean", |a| a.moments.mean), ("min", |a| a.moments.min), ("max", |a| a.moments.max)];
 
 /// Every channel as a row; what is not known is left empty.
-fn write_csv(profile: &Profile, path: &Path) -> Result<()> {
-    let fail = |e: String| Error::new("cannot write the table").file(path).got(e);
+fn write_channels(profile: &Profile, path: &Path) -> Result<()> {
     let sides = || MEASURED.iter().chain(&DERIVED);
     let mut head = vec!["node".to_owned(), "channel".to_owned()];
     head.extend(WEIGHTS.iter().map(|c| c.0.to_owned()));
@@ -75,28 +73,24 @@ fn write_csv(profile: &Profile, path: &Path) -> Result<()> {
         head.extend(sides().map(|c| format!("{side}_{}", c.0)));
     }
     head.extend(TRAINING.iter().map(|c| c.0.to_owned()));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(head).map_err(|e| fail(e.to_string()))?;
-    for layer in &profile.layers {
-        for c in 0..layer.weight.l1.len() {
-            let side = |side: &[Activity]| -> Vec<Option<f64>> {
-                sides().map(|(_, get)| side.get(c).map(get)).collect()
-            };
-            let numbers = WEIGHTS.iter().map(|(_, get)| get(&layer.weight, c));
-            let numbers = numbers.chain(side(&layer.pre)).chain(side(&layer.post));
-            let numbers = numbers.chain(TRAINING.iter().map(|(_, get)| get(layer, c)));
-            let cells = numbers.map(|n| n.map_or_else(String::new, |n| n.to_string()));
-            let row = [layer.node.clone(), c.to_string()].into_iter().chain(cells);
-            writer.write_record(row).map_err(|e| fail(e.to_string()))?;
-        }
-    }
-    write_whole(path, "write the table", &writer.into_inner().map_err(|e| fail(e.to_string()))?)
+    let row = |layer: &LayerProfile, c: usize| -> Vec<String> {
+        let side = |side: &[Activity]| -> Vec<Option<f64>> {
+            sides().map(|(_, get)| side.get(c).map(get)).collect()
+        };
+        let numbers = WEIGHTS.iter().map(|(_, get)| get(&layer.weight, c));
+        let numbers = numbers.chain(side(&layer.pre)).chain(side(&layer.post));
+        let numbers = numbers.chain(TRAINING.iter().map(|(_, get)| get(layer, c)));
+        let cells = numbers.map(|n| n.map_or_else(String::new, |n| n.to_string()));
+        [layer.node.clone(), c.to_string()].into_iter().chain(cells).collect()
+    };
+    let rows = profile.layers.iter().flat_map(|l| (0..l.weight.l1.len()).map(move |c| row(l, c)));
+    write_csv(path, &head, rows)
 }
 
 pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
     let profile = Profile::load(&args.profile)?;
     if let Some(path) = &args.csv {
-        write_csv(&profile, path)?;
+        write_channels(&profile, path)?;
     }
     output.line(format!(
         "{} images of {} through {}",

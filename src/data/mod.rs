@@ -236,13 +236,7 @@ impl Dataset {
 /// The numbers below `len` in an order that depends on the seed alone (Fisher and Yates; SplitMix64).
 fn shuffled(len: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
-    let mut state = seed;
-    for i in (1..len).rev() {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
+    for (i, z) in (1..len).rev().zip(synthetic::splitmix64(seed)) {
         // The bias of a remainder is 2⁻⁴⁰ and less for sets that fit into a computer.
         order.swap(i, (z % (i as u64 + 1)) as usize);
     }

@@ -10,6 +10,7 @@ use super::folder::{self, SUPPORTED};
 use super::idx;
 use super::picture::{Frame, Picture, Pipeline, Pixels};
 use super::recipe::{Input, Layout, Size, Stored};
+use super::synthetic::{GOLDEN, mix, splitmix64};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
@@ -185,20 +186,10 @@ impl Source {
 /// which differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and
 /// Flood, 2014).
 fn noise(index: u64, elements: usize) -> Vec<f32> {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |mut z: u64| {
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let mut state = mix(index.wrapping_add(1).wrapping_mul(GOLDEN));
+    let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
     let mut value = || {
-        let mut sum = 0;
-        for _ in 0..3 {
-            state = state.wrapping_add(GOLDEN);
-            let bits = mix(state);
-            sum += (0..4).map(|k| (bits >> (16 * k)) & 0xffff).sum::<u64>();
-        }
+        let bits = words.by_ref().take(3);
+        let sum: u64 = bits.flat_map(|bits| (0..4).map(move |k| (bits >> (16 * k)) & 0xffff)).sum();
         // Exact: less than 2^20, and the mean of sixteen bits is 32767.5.
         (sum as f32 - 12.0 * 32_767.5) / 65_536.0
     };

@@ -62,13 +62,25 @@ fn draw(seed: u64, index: u64, out: &mut [u8]) -> u32 {
 
 // ---- Chance -------------------------------------------------------------------------------------------
 
+/// 2⁶⁴ over the golden ratio.
+pub(super) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014): a bijection whose output bits each
 /// depend on all input bits.
-fn mix(value: u64) -> u64 {
-    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+pub(crate) fn finish(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// A step of splitmix64.
+pub(super) fn mix(value: u64) -> u64 {
+    finish(value.wrapping_add(GOLDEN))
+}
+
+/// The generator splitmix64 from a seed: its finaliser, of a state that grows by the golden ratio.
+pub(super) fn splitmix64(seed: u64) -> impl Iterator<Item = u64> {
+    (0u64..).map(move |step| mix(seed.wrapping_add(step.wrapping_mul(GOLDEN))))
 }
 
 /// Random numbers by counter: number `i` of a key is a function of both, needing no state between.

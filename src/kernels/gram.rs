@@ -80,23 +80,6 @@ impl Gram {
         [self.groups, self.splits(), self.side(), self.side()]
     }
 
-    /// The whole matrices, `[groups, side, side]`, from sums that were taken off a device: splits joined and
-    /// the upper triangle filled in.
-    pub fn join(&self, sums: &[f32]) -> Vec<f64> {
-        let side = self.side();
-        let mut joined = vec![0.0; self.groups * side * side];
-        let groups = sums.chunks_exact(self.splits() * side * side);
-        for (whole, splits) in joined.chunks_exact_mut(side * side).zip(groups) {
-            for split in splits.chunks_exact(side * side) {
-                whole.iter_mut().zip(split).for_each(|(w, &s)| *w += f64::from(s));
-            }
-            for (row, column) in (0..side).flat_map(|r| (0..r).map(move |c| (r, c))) {
-                whole[column * side + row] = whole[row * side + column];
-            }
-        }
-        joined
-    }
-
     fn group_channels(&self) -> usize {
         self.channels / self.groups
     }

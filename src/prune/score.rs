@@ -60,7 +60,6 @@ pub fn scores(
             channels: producer.labels.len(),
             labels: &producer.labels,
             profile: profile.layers.iter().find(|l| l.node == *name),
-            classes: &profile.classes,
         };
         by_node[producer.node] = layer(&site, scoring)?;
     }

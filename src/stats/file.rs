@@ -277,9 +277,8 @@ impl Profile {
         let layers = layers.collect::<Result<_>>()?;
         let mut grams = Vec::new();
         for (i, of) in header.grams.iter().enumerate() {
-            let (name, n) = (format!("gram/{i}"), of.rows.saturating_add(1));
-            let triangle = n.saturating_mul(n.saturating_add(1)) / 2;
-            let elements = triangle.saturating_mul(of.groups);
+            let name = format!("gram/{i}");
+            let elements = Gram::packed_len(of.groups, of.rows).unwrap_or(usize::MAX);
             let packed = reader.of(&name, reader.floats(&name)?, elements, 1)?;
             let (value, readers) = (of.value.clone(), of.readers.clone());
             grams.push(Gram { value, readers, taps: of.taps, groups: of.groups, rows: of.rows, packed });

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::layers::{LayerTaps, images_mix, layers, place, positions};
 use super::second::{header, sites};
-use super::{Activity, Distances, Gram, GramKind, Header, Moments, Profile};
+use super::{Activity, Distances, GramKind, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -143,12 +143,11 @@ impl Gatherer {
             layer.post.resize(kernel.channels, Activity::default());
             layer.make_room(classes);
         }
-        let same = |a: &Gram, b: &Gram| (&a.value, a.packed.len()) == (&b.value, b.packed.len());
         if profile.header.images == 0 {
             profile.header.grams = grams.iter().map(header).collect();
             profile.grams = grams;
         } else if grams.len() != profile.grams.len()
-            || !grams.iter().zip(&profile.grams).all(|(a, b)| same(a, b))
+            || !grams.iter().zip(&profile.grams).all(|(a, b)| a.fits(b))
         {
             return Err(Error::new("the profile to go on with has other Gram matrices")
                 .expected(format!("{} matrices", profile.grams.len()))

@@ -1,7 +1,5 @@
 //! Second moments of the tensors that layers read: which channels say the same thing.
 
-use crate::error::{Error, Result};
-
 /// Which second moments are gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum GramKind {
@@ -35,6 +33,18 @@ pub struct Gram {
 }
 
 impl Gram {
+    /// Elements of so many triangles with one row more than `rows`; `None` where no computer holds them.
+    pub(super) fn packed_len(groups: usize, rows: usize) -> Option<usize> {
+        let side = rows.checked_add(1)?;
+        (side.checked_mul(side.checked_add(1)?)? / 2).checked_mul(groups)
+    }
+
+    /// Whether both are of one tensor, gathered alike.
+    pub(super) fn fits(&self, other: &Self) -> bool {
+        let shape = |g: &Self| (g.taps, g.groups, g.rows);
+        self.value == other.value && shape(self) == shape(other)
+    }
+
     /// All zeros.
     pub fn new(value: String, readers: Vec<String>, taps: usize, [groups, rows]: [usize; 2]) -> Self {
         let packed = vec![0.0; groups * triangle(rows)];
@@ -69,21 +79,9 @@ impl Gram {
         }
     }
 
-    /// Takes in that of other images.
-    ///
-    /// # Errors
-    /// One of another tensor.
-    pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
-        let shape = |g: &Self| (g.value.clone(), g.taps, g.groups, g.rows);
-        if shape(self) != shape(other) {
-            let name = |g: &Self| format!("{} rows of \"{}\"", g.rows, g.value);
-            return Err(Error::new("Gram matrices of different tensors cannot be merged")
-                .expected(name(self))
-                .got(name(other))
-                .remedy("profile all shards alike"));
-        }
+    /// Takes in that of other images, which [fits](Gram::fits).
+    pub(super) fn merge(&mut self, other: &Self) {
         self.packed.iter_mut().zip(&other.packed).for_each(|(a, b)| *a += b);
-        Ok(())
     }
 }
 

@@ -47,14 +47,12 @@ impl Histogram {
 
     /// Takes in another's counts.
     pub fn merge(&mut self, other: &Self) {
-        let Some((_, _)) = other.range() else { return };
         let mut other = other.clone();
         let exponent = self.exponent.max(other.exponent);
-        self.coarsen(exponent);
         other.coarsen(exponent);
-        if let Some((low, high)) = other.range() {
-            self.include(low, high);
-        }
+        let Some((low, high)) = other.range() else { return };
+        self.coarsen(exponent);
+        self.include(low, high);
         other.coarsen(self.exponent);
         for (bin, count) in (other.first..).zip(other.counts).filter(|&(_, count)| count > 0) {
             self.counts[(bin - self.first) as usize] += count;

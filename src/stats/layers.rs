@@ -46,12 +46,13 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
         return None;
     }
     let input = node.inputs.iter().take(2).copied().find(|&v| v != Some(weight)).flatten();
-    let norm = graph.only_reader(output).filter(|&next| {
-        let reads = graph.nodes[next].inputs.first().copied().flatten() == Some(output);
-        reads && graph.nodes[next].op.scale_shift(&facts.inputs(graph, next)).is_some()
-    });
+    let follower = graph
+        .only_reader(output)
+        .filter(|&next| graph.nodes[next].inputs.first().copied().flatten() == Some(output));
+    let scaled = follower
+        .and_then(|next| Some((next, graph.nodes[next].op.scale_shift(&facts.inputs(graph, next))?.0)));
+    let (norm, scale) = scaled.unzip();
     let pre = norm.and_then(|n| graph.nodes[n].outputs.first().copied().flatten()).unwrap_or(output);
-    let scale = norm.and_then(|n| graph.nodes[n].op.scale_shift(&facts.inputs(graph, n))).map(|s| s.0);
     let gamma = norm
         .filter(|&n| graph.nodes[n].op_type == "BatchNormalization")
         .and_then(|n| facts.inputs(graph, n).optional(1).and_then(|f| f.value.as_ref()).map(Tensor::to_f64));
@@ -98,7 +99,10 @@ pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Opti
 
 /// The first of the values in which the images of a batch do not stand one after the other, where the network takes
 /// batches at all: for twice the images, its first axis is not twice as long, or another one differs too.
-pub(crate) fn images_mix(graph: &Graph, values: impl Iterator<Item = ValueId>) -> Result<Option<ValueId>> {
+pub(crate) fn images_mix(
+    graph: &Graph,
+    mut values: impl Iterator<Item = ValueId>,
+) -> Result<Option<ValueId>> {
     if !takes_batches(graph) {
         return Ok(None);
     }
@@ -108,5 +112,5 @@ pub(crate) fn images_mix(graph: &Graph, values: impl Iterator<Item = ValueId>) -
         ([a, rest @ ..], [b, others @ ..]) => 2 * a == *b && rest == others,
         _ => false,
     };
-    Ok(values.into_iter().find(|&value| !apart(value)))
+    Ok(values.find(|&value| !apart(value)))
 }

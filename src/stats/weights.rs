@@ -38,19 +38,33 @@ pub enum Distances {
     All,
 }
 
+impl Distances {
+    /// Of all where somebody asks for them, else of none.
+    pub fn asked(asked: bool) -> Self {
+        if asked { Self::All } else { Self::None }
+    }
+}
+
 /// Multiplications for the distances of a layer, at most, for them to be cheap.
 const CHEAP: usize = 1 << 32;
 
-/// The filters of a layer as rows, with the scale of a BatchNormalization that follows.
-pub(crate) fn filters(facts: &Facts, taps: &LayerTaps) -> Result<Vec<Vec<f64>>> {
+/// A layer's weights in runs that belong to one filter each, with the scale of a BatchNormalization that follows.
+fn runs<'a>(
+    facts: &'a Facts,
+    taps: &'a LayerTaps,
+) -> Result<impl Iterator<Item = (usize, impl Iterator<Item = f64> + 'a)> + 'a> {
     let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
     let tensor = tensor.ok_or_else(|| Error::new("the weights are not constant"))?;
-    let data = tensor.floats()?;
-    let mut rows = vec![Vec::new(); taps.layer.out_channels(&tensor.shape)];
-    for (filter, values) in taps.layer.runs(&tensor.shape, data) {
+    Ok(taps.layer.runs(&tensor.shape, tensor.floats()?).map(|(filter, values)| {
         let scale = taps.scale.as_ref().map_or(1.0, |s| s[filter]);
-        rows[filter].extend(values.iter().map(|&w| f64::from(w) * scale));
-    }
+        (filter, values.iter().map(move |&w| f64::from(w) * scale))
+    }))
+}
+
+/// The filters of a layer as rows, with the scale of a BatchNormalization that follows.
+pub(crate) fn filters(facts: &Facts, taps: &LayerTaps) -> Result<Vec<Vec<f64>>> {
+    let mut rows = vec![Vec::new(); taps.layer.out_channels(facts.shape(taps.weight))];
+    runs(facts, taps)?.for_each(|(filter, values)| rows[filter].extend(values));
     Ok(rows)
 }
 
@@ -66,21 +80,14 @@ fn of_layer(facts: &Facts, taps: &LayerTaps, distances: Distances) -> Result<Wei
         bn_scale: taps.gamma.iter().flatten().map(|g| g.abs()).collect(),
         ..WeightStats::default()
     };
-    let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
-    match tensor {
+    if taps.layer.filters == 0 && !taps.layer.transposed && !distances {
         // Filters that lie one after the other are taken one by one: a wide layer is most of a network.
-        Some(tensor) if taps.layer.filters == 0 && !taps.layer.transposed && !distances => {
-            for (filter, values) in taps.layer.runs(shape, tensor.floats()?) {
-                let scale = taps.scale.as_ref().map_or(1.0, |s| s[filter]);
-                stats.add(&values.iter().map(|&w| f64::from(w) * scale).collect::<Vec<f64>>());
-            }
-        }
-        _ => {
-            let rows = filters(facts, taps)?;
-            rows.iter().for_each(|row| stats.add(row));
-            if distances {
-                stats.distance = sums_of_distances(&rows);
-            }
+        runs(facts, taps)?.for_each(|(_, values)| stats.add(&values.collect::<Vec<f64>>()));
+    } else {
+        let rows = filters(facts, taps)?;
+        rows.iter().for_each(|row| stats.add(row));
+        if distances {
+            stats.distance = sums_of_distances(&rows);
         }
     }
     Ok(stats)

@@ -9,7 +9,7 @@ pub(super) static ROW: Row = Row {
     source: "Fisher 1936, the linear discriminant; cf. Tian, Arbel, Clark 2017, Deep LDA-Pruned Nets",
     needs: Needs { labels: true, ..Needs::DATA },
     score: |site| {
-        let (layer, classes) = (site.layer()?, site.classes);
+        let (layer, classes) = (site.layer()?, &site.context.profile.classes);
         if layer.class_sums.is_empty() {
             return Err(Missing("no labels were known", "give labelled images to `secateur profile`"));
         }

@@ -163,7 +163,6 @@ pub(super) struct Site<'a> {
     /// One label a channel.
     pub(super) labels: &'a [crate::dye::Label],
     pub(super) profile: Option<&'a LayerProfile>,
-    pub(super) classes: &'a [u64],
 }
 
 impl<'a> Site<'a> {
@@ -254,14 +253,7 @@ mod tests {
         let profile = Profile::new(crate::stats::Header::default(), vec![]);
         let criterion = row.name.parse().expect("its name");
         let context = Context::new(&graph, &channels, &profile, &criterion, 0).expect("a context");
-        let site = Site {
-            context: &context,
-            node: "layer",
-            channels: 2,
-            labels: &[],
-            profile: Some(layer),
-            classes: &[],
-        };
+        let site = Site { context: &context, node: "layer", channels: 2, labels: &[], profile: Some(layer) };
         let scores = row.scores(&site).expect("scores");
         [scores[0].value, scores[1].value]
     }

@@ -1,6 +1,7 @@
 //! Noise: the baseline that every criterion has to beat.
 
 use super::{Needs, Row, Score};
+use crate::data::synthetic::finish;
 
 /// The criterion's row.
 pub(super) static ROW: Row = Row {
@@ -17,11 +18,8 @@ pub(super) static ROW: Row = Row {
 /// Uniform in 0..1, from the seed, the layer's name and the channel (FNV-1a, then splitmix64's finish).
 fn noise(seed: u64, name: &str, channel: usize) -> f64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes()).chain((channel as u64).to_le_bytes());
-    let mut z =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    (finish(hash) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]
