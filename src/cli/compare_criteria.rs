@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{DataArgs, Global};
-use super::decide::{DecideArgs, loaded};
+use super::decide::{DecideArgs, Scored, loaded};
 use super::eval::evaluate;
 use super::output::{Output, write_csv};
 use super::pass::Pass;
@@ -96,13 +96,16 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut left_out: Vec<(String, String)> = Vec::new();
     let bar = output.progress("comparing", criteria.len() * args.keep_macs.len());
     for criterion in &criteria {
-        let measure = |macs: f64| -> Result<Point> {
-            let seeds = if criterion == "random" { args.seeds.max(1) } else { 1 };
+        let seeds = if criterion == "random" { args.seeds.max(1) } else { 1 };
+        let scored = (0..seeds).map(|seed| {
+            DecideArgs::simple(criterion, 1.0).with_seed(seed).score(&graph, &channels, &profile)
+        });
+        // Scores serve every budget.
+        let scored = scored.collect::<Result<Vec<_>>>();
+        let measure = |macs: f64, scored: &[Scored]| -> Result<Point> {
             let mut points = Vec::new();
-            for seed in 0..seeds {
-                let decide = DecideArgs::simple(criterion, macs).with_seed(seed);
-                let cut = decide.decide(&model, &graph, &channels, &profile)?.cut;
-                let removed = cut.removed(&graph, &model.sha256, &channels)?;
+            for scored in scored {
+                let removed = DecideArgs::simple(criterion, macs).choose(&model, &channels, scored)?.removed;
                 let masked = Graph::of(&Judge::new(&model, &graph, &channels, &removed)?.masked(&model)?)?;
                 let found = evaluate(&masked, reference, &device, &data, args.batch, &output.silent())?;
                 let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
@@ -115,12 +118,20 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         };
         let mut points = Vec::new();
         let mut failure = None;
-        for &macs in &args.keep_macs {
-            match measure(macs) {
-                Ok(point) => points.push(point),
-                Err(error) => failure = Some(error),
+        match scored {
+            Ok(scored) => {
+                for &macs in &args.keep_macs {
+                    match measure(macs, &scored) {
+                        Ok(point) => points.push(point),
+                        Err(error) => failure = Some(error),
+                    }
+                    bar.inc(1);
+                }
             }
-            bar.inc(1);
+            Err(error) => {
+                failure = Some(error);
+                bar.inc(args.keep_macs.len() as u64);
+            }
         }
         match failure {
             Some(error) if named => return Err(error),

@@ -139,6 +139,36 @@ impl DecideArgs {
         Ok(protected)
     }
 
+    /// Scores every knot; no budget matters yet.
+    pub(super) fn score(&self, graph: &Graph, channels: &Channels, profile: &Profile) -> Result<Scored> {
+        let protected = self.protected(graph, channels)?;
+        let criterion = self.criterion()?;
+        let scoring = Scoring { criterion: &criterion, normalize: self.normalize, seed: self.seed };
+        let scores = scores(graph, channels, profile, &scoring, &protected)?;
+        Ok(Scored { scores, protected })
+    }
+
+    /// Chooses what goes, by scores that were made with the same options but for the budget.
+    pub(super) fn choose(&self, model: &Model, channels: &Channels, scored: &Scored) -> Result<Choice> {
+        if !(0.0..=1.0).contains(&self.max_cut) {
+            return Err(Error::new("--max-cut does not fit")
+                .expected("0 to 1")
+                .got(self.max_cut.to_string()));
+        }
+        let Scored { scores, protected } = scored;
+        let limits = Limits {
+            min_channels: self.min_channels,
+            max_cut: self.max_cut,
+            round_to: self.round_to,
+            scope: self.scope,
+        };
+        let removed = allocate(channels, &Score::values(scores), self.budget()?, &limits, protected)
+            .map_err(|e| e.file(&model.path))?;
+        let confidence = confidence(channels, scores, &removed, self.scope, protected);
+        let support = settled(&confidence, &removed);
+        Ok(Choice { removed, confidence, support })
+    }
+
     /// Decides.
     pub(super) fn decide(
         &self,
@@ -147,32 +177,11 @@ impl DecideArgs {
         channels: &Channels,
         profile: &Profile,
     ) -> Result<Decision> {
-        let criterion = self.criterion()?;
-        if !(0.0..=1.0).contains(&self.max_cut) {
-            return Err(Error::new("--max-cut does not fit")
-                .expected("0 to 1")
-                .got(self.max_cut.to_string()));
-        }
-        let protected = self.protected(graph, channels)?;
-        let scoring = Scoring { criterion: &criterion, normalize: self.normalize, seed: self.seed };
-        let scores = scores(graph, channels, profile, &scoring, &protected)?;
-        let limits = Limits {
-            min_channels: self.min_channels,
-            max_cut: self.max_cut,
-            round_to: self.round_to,
-            scope: self.scope,
-        };
-        let values = Score::values(&scores);
-        let removed = allocate(channels, &values, self.budget()?, &limits, &protected)
-            .map_err(|e| e.file(&model.path))?;
-        let confidence = confidence(channels, &scores, &removed, self.scope, &protected);
-        let how = (criterion.to_string(), self.budget_text());
-        let support = settled(&confidence, &removed);
-        let judged: Vec<Judged> = scores
-            .into_iter()
-            .zip(confidence)
-            .map(|(score, confidence)| Judged { score, confidence })
-            .collect();
+        let scored = self.score(graph, channels, profile)?;
+        let Choice { removed, confidence, support } = self.choose(model, channels, &scored)?;
+        let pairs = scored.scores.into_iter().zip(confidence);
+        let judged: Vec<Judged> = pairs.map(|(score, confidence)| Judged { score, confidence }).collect();
+        let how = (self.criterion()?.to_string(), self.budget_text());
         let cut = Cut::new((graph, &model.sha256), channels, &judged, &removed, how)?;
         Ok(Decision { cut, support })
     }
@@ -201,6 +210,21 @@ impl DecideArgs {
             }
         }
     }
+}
+
+/// What every knot is worth, and which stay in any case.
+#[derive(Debug)]
+pub(super) struct Scored {
+    scores: Vec<Score>,
+    protected: BTreeSet<usize>,
+}
+
+/// What goes, and how sure the data are of it.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) removed: BTreeSet<usize>,
+    confidence: Vec<Option<f64>>,
+    pub(super) support: Option<f64>,
 }
 
 /// What was decided.

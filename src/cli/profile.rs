@@ -182,7 +182,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             return Ok(ControlFlow::Continue(()));
         }
         due = gatherer.images() + gatherer.images() / 2;
-        let support = decide.decide(model, graph, channels, gatherer.profile()?)?.support;
+        let scored = decide.score(graph, channels, gatherer.profile()?)?;
+        let support = decide.choose(model, channels, &scored)?.support;
         sure = support;
         Ok(match support {
             Some(support) if support >= wanted => ControlFlow::Break(()),
