@@ -129,19 +129,7 @@ impl Operator for Conv {
     fn windows(&self, inputs: &Inputs) -> Option<(Windows, usize)> {
         let flat = inputs.optional(0)?.shape.len() < 5;
         let window = self.windowed(inputs).ok().filter(|_| flat)?;
-        // The first of three axes is depth, of which maps have one.
-        fn plane<T: Copy>([_, down, across]: [T; 3]) -> [T; 2] {
-            [down, across]
-        }
-        let windows = Windows {
-            in_hw: plane(window.input),
-            out_hw: plane(window.output),
-            kernel: plane(window.kernel),
-            stride: plane(window.stride),
-            dilation: plane(window.dilation),
-            pad: plane(window.pad_begin),
-        };
-        Some((windows, self.groups))
+        Some((window.planes(), self.groups))
     }
 
     fn macs(&self, inputs: &Inputs, outputs: &[Fact]) -> u64 {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::moving::strided;
-use super::window::{Windowed, plane};
+use super::window::Windowed;
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::fill::Fill;
+use crate::kernels::window::Windows;
 use crate::tensor::Tensor;
 
 /// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.
@@ -74,18 +75,18 @@ impl Convolution {
     }
 
     fn flat(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
-        let w = &self.window;
         if self.groups > 1 && self.groups == self.in_channels {
+            let Windows { in_hw, out_hw, kernel, stride, dilation, pad } = self.window.planes();
             let kernel = Depthwise {
                 batch: self.batch,
                 channels: self.in_channels,
                 multiplier: self.out_channels / self.in_channels,
-                in_hw: plane(w.input),
-                out_hw: plane(w.output),
-                kernel: plane(w.kernel),
-                stride: plane(w.stride),
-                dilation: plane(w.dilation),
-                pad: plane(w.pad_begin),
+                in_hw,
+                out_hw,
+                kernel,
+                stride,
+                dilation,
+                pad,
                 activation: l.fused.activation,
             };
             l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], Slot::Output(0));
@@ -97,18 +98,18 @@ impl Convolution {
 
     /// The kernel over planes, with `folded` depths of each channel as channels of their own.
     fn planar(&self, l: &Lowering, batch: usize, folded: usize) -> ConvKernel {
-        let w = &self.window;
+        let Windows { in_hw, out_hw, kernel, stride, dilation, pad } = self.window.planes();
         ConvKernel {
             batch,
             groups: self.groups,
             in_channels: self.in_channels * folded,
             out_channels: self.out_channels,
-            in_hw: plane(w.input),
-            out_hw: plane(w.output),
-            kernel: plane(w.kernel),
-            stride: plane(w.stride),
-            dilation: plane(w.dilation),
-            pad: plane(w.pad_begin),
+            in_hw,
+            out_hw,
+            kernel,
+            stride,
+            dilation,
+            pad,
             out_offset: 0,
             out_total: self.out_channels,
             activation: l.fused.activation,

@@ -1,6 +1,7 @@
 //! The sliding window that convolutions and pools share: kernel, strides, dilations, pads, auto_pad.
 
 use crate::error::{Error, Result};
+use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
 
@@ -34,6 +35,20 @@ pub(super) struct Windowed {
     pub(super) dilation: [usize; 3],
     pub(super) pad_begin: [usize; 3],
     pub(super) pad_end: [usize; 3],
+}
+
+impl Windowed {
+    /// The windows on the planes of the last two axes: all there is to it where the first axis, depth, is 1.
+    pub(super) fn planes(&self) -> Windows {
+        Windows {
+            in_hw: plane(self.input),
+            out_hw: plane(self.output),
+            kernel: plane(self.kernel),
+            stride: plane(self.stride),
+            dilation: plane(self.dilation),
+            pad: plane(self.pad_begin),
+        }
+    }
 }
 
 impl Window {
