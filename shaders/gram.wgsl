@@ -47,10 +47,6 @@ struct Params {
 // Most positions whose products are summed before the sum is added to what is there.
 const BLOCK = 512u;
 
-fn element(at: u32) -> f32 {
-    return x[at / 4u][at % 4u];
-}
-
 // An invocation's part of the work.
 struct Task {
     matrix: u32,
@@ -85,42 +81,12 @@ fn add(matrix: u32, row: u32, column: u32, product: f32) {
     }
 }
 
-// Four rows of patches: where they look from their window's first element.
-struct Rows {
-    down: vec4<i32>,
-    right: vec4<i32>,
-    // How far the element is from the window's first one in channel 0.
-    offset: vec4<i32>,
-    // Elements, not the constant. What is behind the last row is the constant too, and not written.
-    data: vec4<bool>,
-}
-
-fn rows(first: u32, group: u32) -> Rows {
-    let row = first + vec4(0u, 1u, 2u, 3u);
-    let taps = params.kernel.x * params.kernel.y;
-    let tap = row % taps;
-    let down = vec4<i32>(tap / params.kernel.y * params.dilation.x) - i32(params.pad.x);
-    let right = vec4<i32>(tap % params.kernel.y * params.dilation.y) - i32(params.pad.y);
-    let channel = vec4<i32>((group * params.group_channels + row / taps) * params.channel_step);
-    let offset = channel + (down * i32(params.in_hw.y) + right) * i32(params.pixel_step);
-    return Rows(down, right, offset, row < vec4(params.side - 1u));
-}
-
-// The rows' elements of the window that starts at (top, left), which is element `at` of channel 0.
-fn fetch(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
+// The same where a pixel's channels lie together: all four are elements, or none is.
+fn fetch_either(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
     if WAY == LANES {
-        // All four are elements, or none is.
         return select(vec4(1.0), x[select(0u, u32(r.offset.x + at) / 4u, r.data.x)], r.data.x);
     }
-    var real = r.data;
-    if params.points == 0u {
-        let inside_rows = vec4<u32>(r.down + top) < vec4(params.in_hw.x);
-        let inside_columns = vec4<u32>(r.right + left) < vec4(params.in_hw.y);
-        real = real & inside_rows & inside_columns;
-    }
-    let place = select(vec4(0u), vec4<u32>(r.offset + at), real);
-    let found = vec4(element(place.x), element(place.y), element(place.z), element(place.w));
-    return select(select(vec4(1.0), vec4(0.0), r.data), found, real);
+    return fetch(r, top, left, at);
 }
 
 // The rows' elements at four positions; a column of the result is a row of patches.
@@ -133,11 +99,6 @@ fn fetch_quad(r: Rows, at: i32) -> mat4x4<f32> {
         select(one, x[place.z], r.data.z),
         select(one, x[place.w], r.data.w),
     );
-}
-
-// Element [j][i] is a_i b_j.
-fn outer(a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4(a * b.x, a * b.y, a * b.z, a * b.w);
 }
 
 fn add_quarter(matrix: u32, row: u32, column: u32, products: mat4x4<f32>) {
@@ -186,10 +147,10 @@ fn tile_of_rows(t: Task) {
                     let top = i32(position / params.out_hw.y * params.stride.x);
                     let left = i32(position % params.out_hw.y * params.stride.y);
                     let at = base + (top * i32(params.in_hw.y) + left) * i32(params.pixel_step);
-                    let l0 = fetch(a0, top, left, at);
-                    let l1 = fetch(a1, top, left, at);
-                    let r0 = fetch(b0, top, left, at);
-                    let r1 = fetch(b1, top, left, at);
+                    let l0 = fetch_either(a0, top, left, at);
+                    let l1 = fetch_either(a1, top, left, at);
+                    let r0 = fetch_either(b0, top, left, at);
+                    let r1 = fetch_either(b1, top, left, at);
                     low_low += outer(l0, r0);
                     low_high += outer(l0, r1);
                     high_low += outer(l1, r0);

@@ -59,7 +59,12 @@ fn probes(graph: &Graph, facts: &Facts) -> Vec<Probe> {
     all.map(|(value, step)| {
         let kernel = gram(facts, value, step);
         let shape = kernel.shape().to_vec();
-        Probe { value, name: format!("moments of {}", graph.name(value)), shape, kernel: Arc::new(kernel) }
+        Probe {
+            values: vec![value],
+            name: format!("moments of {}", graph.name(value)),
+            shape,
+            kernel: Arc::new(kernel),
+        }
     })
     .collect()
 }

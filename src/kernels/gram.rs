@@ -39,15 +39,15 @@ pub struct Gram {
 }
 
 /// Rows, and columns, of an invocation's tile.
-const TILE: usize = 8;
+pub(super) const TILE: usize = 8;
 /// Invocations that fill a GPU.
 const INVOCATIONS: usize = 8192;
 /// Fewest positions of a split, where there are several.
 const LEAST_SHARE: usize = 256;
 /// Most positions whose patches the host writes out at once.
-const UNFOLDED: usize = 2048;
+pub(super) const UNFOLDED: usize = 2048;
 /// Positions of one product on the host.
-const DEPTH: usize = 512;
+pub(super) const DEPTH: usize = 512;
 
 /// The ways in which the shader fetches, numbered as there.
 #[derive(Clone, Copy)]
@@ -90,7 +90,7 @@ impl Gram {
     }
 
     /// Positions of a split, whole vectors of four; the last may have fewer.
-    fn share(&self) -> usize {
+    pub(super) fn share(&self) -> usize {
         self.windows.positions().div_ceil(self.splits()).next_multiple_of(4)
     }
 
@@ -117,37 +117,58 @@ impl Gram {
     }
 
     /// The positions of a split.
-    fn positions(&self, split: usize) -> std::ops::Range<usize> {
+    pub(super) fn positions(&self, split: usize) -> std::ops::Range<usize> {
         let end = |split: usize| (split * self.share()).min(self.windows.positions());
         end(split)..end(split + 1)
     }
 
     /// Elements from one channel of a pixel to the next, from one pixel of a channel to the next, and from
     /// one image to the next.
-    fn steps(&self) -> [usize; 3] {
+    pub(super) fn steps(&self) -> [usize; 3] {
         let pixels = self.windows.pixels();
         let [channel, pixel] = if self.channels_last { [1, self.channels] } else { [pixels, 1] };
         [channel, pixel, self.channels * pixels]
     }
 
+    /// Writes what `count` windows from `first` on see of an image, of the group whose first element is that of `x`: a
+    /// row for each element of a patch, the last of ones.
+    pub(super) fn unfold(&self, x: &[f32], first: usize, count: usize, columns: &mut Vec<f32>) {
+        let (side, taps) = (self.side(), self.windows.taps());
+        let [channel_step, pixel_step, _] = self.steps();
+        columns.resize(side * count, 0.0);
+        let rows = columns.par_chunks_exact_mut(count).enumerate();
+        rows.with_min_len(64).for_each(|(row, column)| {
+            if row == side - 1 {
+                column.fill(1.0);
+            } else {
+                let plane = &x[row / taps * channel_step..];
+                self.windows.unfold(plane, pixel_step, row % taps, first, column);
+            }
+        });
+    }
+
+    /// What a window sees, from the definition: a group's patch at a position of an image, with a 1 at its end.
+    pub(super) fn patch(&self, x: &[f64], image: usize, group: usize, position: usize) -> Vec<f64> {
+        let (taps, windows) = (self.windows.taps(), self.windows);
+        let [channel_step, pixel_step, image_step] = self.steps();
+        let [ow, kw, w] = [windows.out_hw[1], windows.kernel[1], windows.in_hw[1]];
+        let element = |row: usize| {
+            let (channel, tap) = (group * self.group_channels() + row / taps, row % taps);
+            let (y, x_at) = (windows.at(0, position / ow, tap / kw), windows.at(1, position % ow, tap % kw));
+            y.zip(x_at).map_or(0.0, |(y, x_at)| {
+                x[image * image_step + channel * channel_step + (y * w + x_at) * pixel_step]
+            })
+        };
+        (0..self.side() - 1).map(element).chain([1.0]).collect()
+    }
+
     /// The host's sum of one image's positions, added to `sums`; `columns` is room for patches.
     fn cpu_image(&self, x: &[f32], weight: f32, split: usize, columns: &mut Vec<f32>, sums: &mut [f32]) {
         let side = self.side();
-        let [channel_step, pixel_step, _] = self.steps();
-        let taps = self.windows.taps();
         let positions = self.positions(split);
         for first in positions.clone().step_by(UNFOLDED) {
             let count = UNFOLDED.min(positions.end - first);
-            columns.resize(side * count, 0.0);
-            let rows = columns.par_chunks_exact_mut(count).enumerate();
-            rows.with_min_len(64).for_each(|(row, column)| {
-                if row == side - 1 {
-                    column.fill(1.0);
-                } else {
-                    let plane = &x[row / taps * channel_step..];
-                    self.windows.unfold(plane, pixel_step, row % taps, first, column);
-                }
-            });
+            self.unfold(x, first, count, columns);
             let columns = MatRef::from_row_major_slice(&*columns, side, count);
             let panels = sums.par_chunks_mut(self.panel() * side).enumerate();
             panels.for_each_init(Vec::new, |tile, (panel, sums)| {
@@ -194,7 +215,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "gram",
-    shader: shader!("gram"),
+    shader: shader!("gram", "patches"),
     doc: "second moments of channels or patches, added up",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -219,23 +240,12 @@ impl Kernel for Gram {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let (side, taps, windows) = (self.side(), self.windows.taps(), self.windows);
-        let [channel_step, pixel_step, image_step] = self.steps();
-        let [ow, kw, w] = [windows.out_hw[1], windows.kernel[1], windows.in_hw[1]];
-        let mut patch = vec![1.0; side];
+        let side = self.side();
         for (index, sums) in output.chunks_exact_mut(side * side).enumerate() {
             let (group, split) = (index / self.splits(), index % self.splits());
             for (image, &weight) in inputs[1].iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
                 for position in self.positions(split) {
-                    for (row, element) in patch[..side - 1].iter_mut().enumerate() {
-                        let (channel, tap) = (group * self.group_channels() + row / taps, row % taps);
-                        let y = windows.at(0, position / ow, tap / kw);
-                        let x = windows.at(1, position % ow, tap % kw);
-                        *element = y.zip(x).map_or(0.0, |(y, x)| {
-                            let at = image * image_step + channel * channel_step + (y * w + x) * pixel_step;
-                            inputs[0][at]
-                        });
-                    }
+                    let patch = self.patch(inputs[0], image, group, position);
                     for (row, column) in (0..side).flat_map(|r| (0..=r).map(move |c| (r, c))) {
                         sums[row * side + column] += weight * patch[row] * patch[column];
                     }

@@ -16,6 +16,7 @@ pub mod binary;
 pub mod channel_stats;
 pub mod conv;
 pub mod copy;
+pub mod cross;
 pub mod cumsum;
 pub mod depthwise;
 pub mod fill;
@@ -117,6 +118,7 @@ pub static KERNELS: &[&Row] = &[
     &channel_stats::ROW,
     &conv::ROW,
     &copy::ROW,
+    &cross::ROW,
     &cumsum::ROW,
     &depthwise::ROW,
     &fill::ROW,

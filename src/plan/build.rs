@@ -14,15 +14,15 @@ use crate::kernels::activation::Activation;
 use crate::ops::{Emit, Fused, Lowering, Slot};
 use crate::tensor::{DType, Data};
 
-/// Something that is computed from a value beside the network: one kernel over it, one more output.
+/// Something that is computed from values beside the network: one kernel over them, one more output.
 ///
-/// Where the kernel accumulates, the output is one of [`Plan::sums`], and the kernel's second input is the
+/// Where the kernel accumulates, the output is one of [`Plan::sums`], and the kernel's last input is the
 /// weights of the batch's images: 1 for a real one, 0 for one that fills the batch up. The plan gets them
 /// as one more input, the last, that all such probes share.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// The value that it reads.
-    pub value: ValueId,
+    /// The values that it reads.
+    pub values: Vec<ValueId>,
     /// The call.
     pub kernel: Arc<dyn Kernel>,
     /// The name of its output.
@@ -97,7 +97,7 @@ impl<'a> Builder<'a> {
             tail.values.clone_from(&given);
             tail
         });
-        let watched = options.probes.iter().map(|p| p.value);
+        let watched = options.probes.iter().flat_map(|p| p.values.iter().copied());
         let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
         let kept: HashSet<ValueId> = wanted.iter().copied().collect();
         let batch = facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
@@ -288,14 +288,15 @@ impl<'a> Builder<'a> {
         place
     }
 
-    /// Whether a probe that accumulates reads a value and a weight for every image.
+    /// Whether a probe that accumulates reads its values and a weight for every image.
     fn fits_the_weights(&self, probe: &Probe) -> Result<()> {
-        let value: usize = self.facts.shape(probe.value).iter().product();
-        let (expected, got) = (vec![value, self.plan.batch], probe.kernel.input_lens());
+        let values = probe.values.iter().map(|&v| self.facts.shape(v).iter().product());
+        let expected: Vec<usize> = values.chain([self.plan.batch]).collect();
+        let got = probe.kernel.input_lens();
         if expected == got {
             return Ok(());
         }
-        Err(Error::new("a probe that accumulates does not read a value and the batch's weights")
+        Err(Error::new("a probe that accumulates does not read its values and the batch's weights")
             .expected(format!("inputs of {expected:?} elements"))
             .got(format!("{got:?}"))
             .remedy("make its kernel for the batch of the facts"))
@@ -311,8 +312,8 @@ impl<'a> Builder<'a> {
         }
         let weights = options.probes.iter().any(|p| p.kernel.accumulates()).then(|| self.image_weights());
         for probe in &options.probes {
-            let input = self.place(probe.value).map_err(|e| e.file(&self.graph.path))?;
-            let mut inputs = vec![input];
+            let places = probe.values.iter().map(|&v| self.place(v)).collect::<Result<Vec<_>>>();
+            let mut inputs = places.map_err(|e| e.file(&self.graph.path))?;
             if probe.kernel.accumulates() {
                 self.fits_the_weights(probe).map_err(|e| e.node(&probe.name).file(&self.graph.path))?;
                 inputs.extend(weights);
@@ -321,13 +322,14 @@ impl<'a> Builder<'a> {
             let Operand::Buffer(output) = place else { continue };
             let step =
                 Step { kernel: probe.kernel.clone(), inputs, output, node: probe.name.clone(), value: None };
-            // Right behind the step that makes the value, so that its buffer can be reused.
-            let at = match input {
+            // Right behind the step that completes its values, so that their buffers can be reused.
+            let made = |&operand: &Operand| match operand {
                 Operand::Buffer(b) => {
                     self.plan.steps.iter().rposition(|s| s.output == b).map_or(0, |s| s + 1)
                 }
-                Operand::Constant(_) => self.plan.steps.len(),
+                Operand::Constant(_) => 0,
             };
+            let at = step.inputs.iter().map(made).max().unwrap_or(0);
             self.plan.steps.insert(at, step);
             let (name, shape) = (probe.name.clone(), probe.shape.clone());
             let port = Port { name, place, shape, dtype: DType::F32 };

@@ -88,7 +88,12 @@ impl Gatherer {
             let grams = sites.iter().map(|site| {
                 let kernel = site.kernel(facts, batch_of(facts));
                 let (value, shape) = (site.value, kernel.shape().to_vec());
-                Probe { value, name: graph.name(value).to_owned(), shape, kernel: Arc::new(kernel) }
+                Probe {
+                    values: vec![value],
+                    name: graph.name(value).to_owned(),
+                    shape,
+                    kernel: Arc::new(kernel),
+                }
             });
             taps.iter()
                 .map(|taps| {
@@ -96,7 +101,7 @@ impl Gatherer {
                     let fields = kernel.sides() * ChannelStats::FIELDS;
                     let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
                     let name = graph.name(taps.pre).to_owned();
-                    Probe { value: taps.pre, name, shape, kernel: Arc::new(kernel) }
+                    Probe { values: vec![taps.pre], name, shape, kernel: Arc::new(kernel) }
                 })
                 .chain(grams)
                 .collect()
