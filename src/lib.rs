@@ -17,10 +17,12 @@ pub mod fact;
 pub mod file;
 pub mod graph;
 pub mod kernels;
+pub mod lsq;
 pub mod onnx;
 pub mod ops;
 pub mod plan;
 pub mod prune;
+pub mod repair;
 pub mod stats;
 pub mod tensor;
 

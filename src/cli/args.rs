@@ -88,6 +88,9 @@ pub(crate) struct DataArgs {
     /// At most so many images.
     #[arg(long, value_name = "N")]
     pub(crate) images: Option<usize>,
+    /// Takes them from all over the set, chosen by this seed, instead of the first.
+    #[arg(long, value_name = "SEED", requires = "images")]
+    sample: Option<u64>,
     /// Part K of N.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
@@ -125,6 +128,7 @@ impl DataArgs {
             label_offset: self.label_offset,
             strict: self.strict,
             images: self.images,
+            sample: self.sample,
             shard: parsed(self.shard.as_ref())?,
             order,
         };

@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod eval;
 mod inspect;
+mod mend;
 mod network;
 mod output;
 mod pass;

@@ -1,4 +1,4 @@
-//! `secateur prune`: cut, prove, write.
+//! `secateur prune`: cut, repair, prove, write.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,18 @@ use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, loaded, tell_inexact};
 use super::eval::evaluate;
+use super::mend::{RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
 use super::pass::Pass;
 use super::profile::of_weights;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::exec::devices::Device;
 use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Answers, Channels, Cut, Judge, smaller};
+use crate::repair::{Repair, Repaired};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PruneArgs {
@@ -36,10 +39,9 @@ pub(super) struct PruneArgs {
     data: DataArgs,
     #[command(flatten)]
     decide: DecideArgs,
-    /// What is repaired after the cut: none.
-    #[arg(long, value_name = "HOW", default_value = "none", value_parser = ["none"])]
-    repair: String,
-    /// Also writes the original with the readers of the removed channels zeroed: what the proof compares with.
+    #[command(flatten)]
+    repair: RepairArgs,
+    /// Also writes the original with the readers of the removed channels zeroed, repaired: what the proof compares with.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
     /// Images at once.
@@ -51,6 +53,24 @@ pub(super) struct PruneArgs {
 pub(super) fn some_images(data: &Dataset) -> Result<Vec<f32>> {
     const PROOF_IMAGES: usize = 4;
     Ok(data.batches(PROOF_IMAGES).next().transpose()?.map(|b| b.data).unwrap_or_default())
+}
+
+/// What a network costs: parameters, MACs, bytes.
+struct Cost {
+    params: u64,
+    macs: u64,
+    bytes: u64,
+}
+
+impl Cost {
+    fn of(channels: &Channels, bytes: u64) -> Self {
+        let (macs, params) = channels.cost(&channels.lengths());
+        Self { params, macs, bytes }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "params": self.params, "macs": self.macs, "bytes": self.bytes })
+    }
 }
 
 pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<Answer> {
@@ -66,70 +86,63 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     // A cut that was made with --inexact is one of other knots.
     let inexact = decided.as_ref().map_or(args.decide.inexact, |cut| cut.inexact.is_some());
     let channels = Channels::dyed(&graph, inexact)?;
-    let criterion = args.decide.criterion()?;
-    let needs = criterion.needs();
     if args.cut.is_none() {
+        args.decide.criterion()?;
         args.decide.budget()?;
     }
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
+    let data = data.map(|data| args.repair.parts(&data)).transpose()?;
+    let how = args.repair.how(data.is_some(), output)?;
     let device = global.open(output)?;
-    let cut = match (decided, &args.profile, &data) {
-        (Some(cut), ..) => cut,
-        (None, path, data) => {
-            let profile = match (path, data) {
-                (Some(path), _) => loaded(path, &model)?,
-                (None, Some(data)) if needs.data => {
-                    let pass = Pass::for_criterion((&model, &graph), &device, (data, &args.data), needs);
-                    pass.with_batch(args.batch).run(output)?.profile
-                }
-                (None, None) if needs.data => {
-                    return Err(Error::new(format!("the criterion {criterion} needs activations"))
-                        .expected("--data or --profile")
-                        .remedy("add --data FOLDER, or choose a criterion on weights such as l1"));
-                }
-                (None, _) => of_weights(&model, &graph, &channels.facts, needs)?,
-            };
-            let decision = args.decide.decide(&model, &graph, &channels, &profile)?;
-            if !args.decide.supported(&decision, output) {
-                return Ok(Answer::No);
+    let cut = match decided {
+        Some(cut) => cut,
+        None => {
+            match decide(args, (&model, &graph, &channels), &device, data.as_ref().map(|d| &d.0), output)? {
+                Some(cut) => cut,
+                None => return Ok(Answer::No),
             }
-            decision.cut
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
-    let (macs, params) = channels.cost(&channels.lengths());
+    let before = Cost::of(&channels, model.bytes);
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
-    let images = data.as_ref().map(some_images).transpose()?.unwrap_or_default();
-    let judge = Judge::new(&model, &graph, &channels, &removed)?;
+    let repaired = match &data {
+        Some((data, _)) if how != Repair::None && !removed.is_empty() => {
+            let images = calibration(data, output)?;
+            mended(&graph, &channels, &removed, how, (&device, &images), output)?
+        }
+        _ => Repaired::default(),
+    };
+    let images = data.as_ref().map(|(data, _)| some_images(data)).transpose()?.unwrap_or_default();
     // Each of what follows needs the weights of the network once or twice; nothing keeps them for the next.
     drop((graph, channels));
-    let masked = || Graph::consume(judge.masked(&Model::load(&args.model)?)?);
+    let model = repaired.apply(&model)?;
+    let judge = judged(&model, inexact, &removed)?;
+    let whole = || repaired.apply(&Model::load(&args.model)?);
+    let masked = || Graph::consume(judge.masked(&whole()?)?);
     let bar = output.progress("proving", 2);
     let answers = Answers::of(Graph::consume(judge.masked(&model)?)?, &judge, &device, &images)?;
     bar.inc(1);
-    let before = model.bytes;
     // What is proved is what a reader of the file will get: encoded, and read back.
     let small = cut_again(model, inexact, &removed, &args.output)?;
     let proof = answers.judge(&small, &device, &masked);
     bar.finish_and_clear();
     let proof = proof?;
-    let after = Channels::of(&Graph::skeleton(&small)?)?;
-    let (small_macs, small_params) = after.cost(&after.lengths());
-    drop(after);
     small.save(&args.output)?;
     drop(small);
     if let Some(path) = &args.masked {
-        let masked = Model { path: path.clone(), ..judge.masked(&Model::load(&args.model)?)? };
+        let masked = Model { path: path.clone(), ..judge.masked(&whole()?)? };
         masked.save(path)?;
     }
     let small = Model::load(&args.output)?;
+    let after = Cost::of(&Channels::of(&Graph::skeleton(&small)?)?, small.bytes);
     let accuracy = match &data {
-        Some(data) => {
+        Some((_, held)) => {
             let (graph, small_graph) = (Graph::consume(Model::load(&args.model)?)?, Graph::of(&small)?);
-            let with = evaluate(&small_graph, Some(&graph), &device, data, args.batch, output)?;
-            let before = match data.labels() {
-                Some(_) => evaluate(&graph, None, &device, data, args.batch, output)?.accuracy.top1(),
+            let with = evaluate(&small_graph, Some(&graph), &device, held, args.batch, output)?;
+            let before = match held.labels() {
+                Some(_) => evaluate(&graph, None, &device, held, args.batch, output)?.accuracy.top1(),
                 None => None,
             };
             Some((before, with))
@@ -137,21 +150,23 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         None => None,
     };
     let top1 = accuracy.as_ref().and_then(|(before, with)| Some((((*before)?), with.accuracy.top1()?)));
-    let agreement = accuracy.as_ref().and_then(|(_, with)| with.agreement.as_ref()?.agreement());
+    let agreement = accuracy.as_ref().and_then(|(_, with)| with.agreement.as_ref());
     output.line(format!("{:<12} {:>14} {:>14} {:>8}", "", "before", "after", "kept"));
-    for (what, before, after) in
-        [("MACs", macs, small_macs), ("parameters", params, small_params), ("bytes", before, small.bytes)]
-    {
+    for (what, before, after) in [
+        ("MACs", before.macs, after.macs),
+        ("parameters", before.params, after.params),
+        ("bytes", before.bytes, after.bytes),
+    ] {
         let share = 100.0 * after as f64 / before.max(1) as f64;
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
     }
+    let on = data.as_ref().map(|d| args.repair.on(&d.1)).unwrap_or_default();
     if let Some((before, after)) = top1 {
-        output.line(format!(
-            "{:<12} {:>12.2} % {:>12.2} %   (on the data given)",
-            "top-1",
-            before * 100.0,
-            after * 100.0
-        ));
+        output.line(format!("{:<12} {:>12.2} % {:>12.2} %   {on}", "top-1", before * 100.0, after * 100.0));
+    }
+    if let Some(found) = agreement {
+        let share = found.agreement().map_or(String::new(), |a| format!("agreement {:.2} %, ", 100.0 * a));
+        output.line(format!("{:<12} {share}SNR {:.1} dB {on}", "original", found.snr_db()));
     }
     tell_inexact(&judge.inexact, output);
     output.line(format!(
@@ -167,19 +182,54 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     ));
     if let Some(difference) = proof.difference {
         output.line(format!(
-            "behind them the answers differ by up to {difference:.1e} of their largest magnitude, without repair"
+            "behind them the answers differ by up to {difference:.1e} of their largest magnitude"
         ));
     }
     output.line(format!("→ {}", args.output.display()));
-    let side = |p: u64, m: u64, b: u64| json!({ "params": p, "macs": m, "bytes": b });
     let top1: Value = top1.map_or(Value::Null, |(b, a)| json!({ "before": b, "after": a }));
     output.result(&json!({
-        "before": side(params, macs, before), "after": side(small_params, small_macs, small.bytes),
+        "before": before.json(), "after": after.json(),
         "removed_channels": gone, "total_channels": total, "knots_cut": removed.len(),
-        "criterion": cut.criterion, "budget": cut.budget, "repair": args.repair, "proof": proof,
-        "inexact": judge.inexact, "top1": top1, "agreement": agreement, "out": args.output,
+        "criterion": cut.criterion, "budget": cut.budget, "repair": how, "proof": proof,
+        "inexact": judge.inexact, "top1": top1, "agreement": agreement.and_then(|a| a.agreement()),
+        "kl": agreement.and_then(|a| a.kl()), "snr_db": agreement.map(|a| a.snr_db()),
+        "images": data.as_ref().map(|(c, h)| json!({ "calibration": c.len(), "evaluation": h.len() })),
+        "refits": repaired.refits.len(), "out": args.output,
     }));
     Ok(Answer::Yes)
+}
+
+/// What goes, by the criterion asked for; `None` where the data do not support it as far as was asked.
+fn decide(
+    args: &PruneArgs,
+    (model, graph, channels): (&Model, &Graph, &Channels),
+    device: &Device,
+    data: Option<&Dataset>,
+    output: &Output,
+) -> Result<Option<Cut>> {
+    let criterion = args.decide.criterion()?;
+    let needs = criterion.needs();
+    let profile = match (&args.profile, data) {
+        (Some(path), _) => loaded(path, model)?,
+        (None, Some(data)) if needs.data => {
+            let pass = Pass::for_criterion((model, graph), device, (data, &args.data), needs);
+            pass.with_batch(args.batch).run(output)?.profile
+        }
+        (None, None) if needs.data => {
+            return Err(Error::new(format!("the criterion {criterion} needs activations"))
+                .expected("--data or --profile")
+                .remedy("add --data FOLDER, or choose a criterion on weights such as l1"));
+        }
+        (None, _) => of_weights(model, graph, &channels.facts, needs)?,
+    };
+    let decision = args.decide.decide(model, graph, channels, &profile)?;
+    Ok(args.decide.supported(&decision, output).then_some(decision.cut))
+}
+
+/// The judge of a cut. The graph with its decoded weights is let go before anything runs.
+fn judged(model: &Model, inexact: bool, removed: &BTreeSet<usize>) -> Result<Judge> {
+    let graph = Graph::of(model)?;
+    Judge::new(model, &graph, &Channels::dyed(&graph, inexact)?, removed)
 }
 
 /// The smaller model as a reader of its file at `path` will find it. The graph is made anew: it was let go while

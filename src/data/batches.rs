@@ -1,10 +1,10 @@
 //! Batches, decoded one ahead: while the network computes on one batch, a thread prepares the next.
 
+use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-use super::Inner;
+use super::Dataset;
 use super::picture::Frame;
 use crate::error::{Error, Result};
 
@@ -35,10 +35,10 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(inner: Arc<Inner>, start: usize, batch: usize) -> Self {
+    pub(super) fn new(data: Dataset, start: usize, batch: usize) -> Self {
         let (sender, receiver) = sync_channel(1);
         let work = move || {
-            if let Err(error) = produce(&inner, start, batch.max(1), &sender) {
+            if let Err(error) = produce(&data, start, batch.max(1), &sender) {
                 // Nobody listens when the iterator was dropped, and that is fine.
                 let _ = sender.send(Err(error));
             }
@@ -72,13 +72,14 @@ impl Drop for Batches {
     }
 }
 
-fn produce(inner: &Inner, first: usize, batch: usize, sender: &SyncSender<Result<Batch>>) -> Result<()> {
+fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Result<Batch>>) -> Result<()> {
     let mut unreadable = None;
     let mut readable = false;
-    let len = inner.range.len();
+    let inner = &*data.inner;
+    let len = data.len();
     for start in (first..len).step_by(batch) {
         let end = len.min(start.saturating_add(batch));
-        let places: Vec<usize> = (start..end).map(|at| inner.place(at)).collect();
+        let places: Vec<usize> = (start..end).map(|at| inner.range.start + data.order[at]).collect();
         let mut good: Vec<(usize, Frame)> = Vec::with_capacity(end - start);
         for (at, (&index, frame)) in
             (start..end).zip(places.iter().zip(inner.source.frames(&places, &inner.pipeline)?))
@@ -103,7 +104,7 @@ fn produce(inner: &Inner, first: usize, batch: usize, sender: &SyncSender<Result
         for group in good.chunk_by(|a, b| a.1.shape == b.1.shape) {
             left -= group.len();
             let next = if left == 0 { end } else { group[group.len() - 1].0 + 1 };
-            if sender.send(Ok(collate(inner, group, next))).is_err() {
+            if sender.send(Ok(collate(data, group, next))).is_err() {
                 return Ok(());
             }
         }
@@ -119,14 +120,15 @@ fn produce(inner: &Inner, first: usize, batch: usize, sender: &SyncSender<Result
     }
 }
 
-fn collate(inner: &Inner, group: &[(usize, Frame)], next: usize) -> Batch {
+fn collate(data: &Dataset, group: &[(usize, Frame)], next: usize) -> Batch {
     let frame = &group[0].1;
-    let mut data = Vec::with_capacity(group.len() * frame.data.len());
+    let mut elements = Vec::with_capacity(group.len() * frame.data.len());
     for (_, frame) in group {
-        data.extend_from_slice(&frame.data);
+        elements.extend_from_slice(&frame.data);
     }
-    let label = |labels: &Vec<u32>, at: usize| labels[inner.place(at) - inner.range.start];
-    let labels = inner.labels.as_ref().map(|labels| group.iter().map(|&(at, _)| label(labels, at)).collect());
+    let label = |labels: &Vec<u32>, at: usize| labels[data.order[at]];
+    let labels =
+        data.inner.labels.as_ref().map(|labels| group.iter().map(|&(at, _)| label(labels, at)).collect());
     let shape = std::iter::once(group.len()).chain(frame.shape.iter().copied()).collect();
-    Batch { next, count: group.len(), shape, data, labels }
+    Batch { next, count: group.len(), shape, data: elements, labels }
 }

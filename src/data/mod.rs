@@ -36,6 +36,8 @@ use source::{Opened, Skipped, Source};
 #[derive(Debug, Clone)]
 pub struct Dataset {
     inner: Arc<Inner>,
+    /// The images that are visited, as places in the shard, in order.
+    order: Arc<Vec<usize>>,
 }
 
 #[derive(Debug)]
@@ -44,20 +46,11 @@ struct Inner {
     pipeline: Pipeline,
     /// This shard's images in the source.
     range: Range<usize>,
-    /// In which order they are visited, from 0; `None` for their own.
-    order: Option<Vec<usize>>,
     /// Of this shard, in its own order.
     labels: Option<Vec<u32>>,
     strict: bool,
     /// By place in the source, so that a second pass finds them again, not twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
-}
-
-impl Inner {
-    /// The place in the source of the image that is visited as number `at`.
-    fn place(&self, at: usize) -> usize {
-        self.range.start + self.order.as_ref().map_or(at, |order| order[at])
-    }
 }
 
 /// Shards of large sets begin at multiples of this: sums that a device makes over so many images at once are then
@@ -148,7 +141,9 @@ impl Dataset {
 
     /// Keeps the images and the shard that the options name.
     fn cut(opened: Opened, options: &Options, pipeline: Pipeline) -> Result<Self> {
-        let len = opened.len.min(options.images.unwrap_or(usize::MAX));
+        // A sample is chosen from all, and a shard is a part of it.
+        let most = options.images.unwrap_or(usize::MAX);
+        let len = if options.sample.is_some() { opened.len } else { opened.len.min(most) };
         let part = |k: usize, n: usize| {
             let unit = if len >= SHARD_UNIT.saturating_mul(n) && k < n { SHARD_UNIT } else { 1 };
             (len as u128 * k as u128 / n as u128) as usize / unit * unit
@@ -179,25 +174,48 @@ impl Dataset {
         };
         let labels =
             opened.labels.map(|l| l[range.clone()].iter().map(offset).collect::<Result<_>>()).transpose()?;
+        let mut order = match options.sample {
+            Some(seed) => {
+                let mut chosen = shuffled(range.len(), seed);
+                chosen.truncate(most);
+                chosen.sort_unstable();
+                chosen
+            }
+            None => (0..range.len()).collect(),
+        };
+        if let Some(seed) = options.order {
+            order = shuffled(order.len(), seed).into_iter().map(|i| order[i]).collect();
+        }
         let inner = Inner {
             source: opened.source,
             pipeline,
-            order: options.order.map(|seed| shuffled(range.len(), seed)),
             range,
             labels,
             strict: options.strict,
             skipped: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
     }
 
     /// How many images there are, unreadable ones included.
     #[allow(clippy::len_without_is_empty)] // An empty one cannot be opened.
     pub fn len(&self) -> usize {
-        self.inner.range.len()
+        self.order.len()
     }
 
-    /// The class index of every image, in their own order, offset included.
+    /// Two sets without a common image: all but a share of this one, and that share, evenly spread over it. `None`
+    /// where one of them would be empty.
+    pub fn split(&self, share: f64) -> Option<(Self, Self)> {
+        let is_held = |i: usize| ((i + 1) as f64 * share).floor() > (i as f64 * share).floor();
+        let part = |held: bool| {
+            let order = self.order.iter().enumerate().filter(|&(i, _)| is_held(i) == held);
+            let order: Vec<usize> = order.map(|(_, &place)| place).collect();
+            (!order.is_empty()).then(|| Self { inner: Arc::clone(&self.inner), order: Arc::new(order) })
+        };
+        part(false).zip(part(true))
+    }
+
+    /// The class index of every image of the shard, visited or not, in their own order, offset included.
     pub fn labels(&self) -> Option<&[u32]> {
         self.inner.labels.as_deref()
     }
@@ -229,7 +247,7 @@ impl Dataset {
     ///
     /// Yields what [`Dataset::batches`] yields.
     pub fn batches_from(&self, start: usize, batch: usize) -> Batches {
-        Batches::new(Arc::clone(&self.inner), start, batch)
+        Batches::new(self.clone(), start, batch)
     }
 }
 

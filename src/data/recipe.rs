@@ -229,6 +229,8 @@ pub struct Options {
     pub strict: bool,
     /// At most so many images, from the start.
     pub images: Option<usize>,
+    /// Chooses them from all, from this seed, instead of taking the first.
+    pub sample: Option<u64>,
     /// One part of what is left then.
     pub shard: Option<Shard>,
     /// Visits them in an order made from this seed, not in their own.

@@ -229,7 +229,7 @@ fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, 
     Ok(Node { name, op_type: proto.op_type().to_owned(), op, inputs, outputs, position })
 }
 
-fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
+pub(super) fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
     let row = OpRow::find(proto.op_type()).ok_or_else(|| Error::new("an operator that is not supported"))?;
     let outputs = proto.output.iter().rposition(|o| !o.is_empty()).map_or(0, |last| last + 1);
     let build = Build { attrs: Attrs::new(proto), opset, outputs };

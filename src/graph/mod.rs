@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod flatten;
+mod grow;
 mod load;
 mod order;
 

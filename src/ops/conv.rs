@@ -139,7 +139,15 @@ impl Operator for Conv {
     }
 
     fn layer(&self) -> Option<Layer> {
-        Some(Layer { weight: 1, filters: 0, channels: 1, groups: self.groups, transposed: false })
+        Some(Layer {
+            weight: 1,
+            filters: 0,
+            channels: 1,
+            groups: self.groups,
+            transposed: false,
+            bias: Some(2),
+            plain: true,
+        })
     }
 
     fn fuses(&self, inputs: &Inputs) -> bool {

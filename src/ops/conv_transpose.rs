@@ -175,7 +175,15 @@ impl Operator for ConvTranspose {
     }
 
     fn layer(&self) -> Option<Layer> {
-        Some(Layer { weight: 1, filters: 1, channels: 1, groups: self.groups, transposed: true })
+        Some(Layer {
+            weight: 1,
+            filters: 1,
+            channels: 1,
+            groups: self.groups,
+            transposed: true,
+            bias: Some(2),
+            plain: true,
+        })
     }
 
     fn fuses(&self, inputs: &Inputs) -> bool {

@@ -158,7 +158,8 @@ impl Operator for Gemm {
 
     fn layer(&self) -> Option<Layer> {
         let filters = if self.trans_b { 0 } else { 1 };
-        Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false })
+        let plain = self.alpha == 1.0 && self.beta == 1.0;
+        Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false, bias: Some(2), plain })
     }
 
     fn fuses(&self, inputs: &Inputs) -> bool {
@@ -288,7 +289,15 @@ impl Operator for MatMul {
     }
 
     fn layer(&self) -> Option<Layer> {
-        Some(Layer { weight: 1, filters: 1, channels: -1, groups: 1, transposed: false })
+        Some(Layer {
+            weight: 1,
+            filters: 1,
+            channels: -1,
+            groups: 1,
+            transposed: false,
+            bias: None,
+            plain: true,
+        })
     }
 
     fn fuses(&self, inputs: &Inputs) -> bool {

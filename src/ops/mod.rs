@@ -138,6 +138,10 @@ pub struct Layer {
     /// Whether axis 0 of the weights holds the inputs of all groups, so that every index of `filters` stands
     /// for an output channel of each group (ConvTranspose).
     pub transposed: bool,
+    /// The input that takes one number an output channel, where there can be one.
+    pub bias: Option<usize>,
+    /// Whether weights and bias act as they stand, without a factor.
+    pub plain: bool,
 }
 
 impl Layer {

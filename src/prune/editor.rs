@@ -13,7 +13,7 @@ use crate::ops::{Edit, Kept};
 use crate::tensor::Tensor;
 
 /// Edits of one message.
-pub(super) struct Editor<'a> {
+pub(crate) struct Editor<'a> {
     graph: &'a mut GraphProto,
     /// Up to IR version 3 an initializer is an input too.
     listed: bool,
@@ -26,7 +26,7 @@ pub(super) struct Editor<'a> {
 }
 
 impl<'a> Editor<'a> {
-    pub(super) fn new(proto: &'a mut ModelProto) -> Self {
+    pub(crate) fn new(proto: &'a mut ModelProto) -> Self {
         let listed = proto.ir_version() < 4;
         let graph = proto.graph.get_or_insert_default();
         let initializers =
@@ -39,7 +39,7 @@ impl<'a> Editor<'a> {
     }
 
     /// `name` is this constant from now on.
-    pub(super) fn constant(&mut self, name: &str, tensor: TensorProto) {
+    pub(crate) fn constant(&mut self, name: &str, tensor: TensorProto) {
         self.touched = true;
         if let Some(&at) = self.initializers.get(name) {
             self.graph.initializer[at] = tensor;
@@ -53,7 +53,7 @@ impl<'a> Editor<'a> {
         self.graph.initializer.push(tensor);
     }
 
-    pub(super) fn edit(&mut self, position: usize, edit: Edit) {
+    pub(crate) fn edit(&mut self, position: usize, edit: Edit) {
         self.touched = true;
         let node = &mut self.graph.node[position];
         let (input, tensor) = match edit {
@@ -67,7 +67,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Input `input` of a node is a constant of its own from now on.
-    pub(super) fn input(&mut self, position: usize, input: usize, tensor: &Tensor) {
+    pub(crate) fn input(&mut self, position: usize, input: usize, tensor: &Tensor) {
         self.touched = true;
         let node = &self.graph.node[position];
         let base = node.output.first().cloned().unwrap_or_default();
@@ -85,7 +85,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Declared shapes follow.
-    pub(super) fn shape(&mut self, name: &str, kept: &Kept) {
+    pub(crate) fn shape(&mut self, name: &str, kept: &Kept) {
         if kept.iter().all(Option::is_none) {
             return;
         }
@@ -102,7 +102,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Makers that were replaced go, and what only they read.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         if !self.touched {
             return;
         }

@@ -17,6 +17,7 @@ pub use allocate::{Budget, Limits, Scope, allocate};
 pub use channels::{Channels, Knot};
 pub use criteria::{CRITERIA, Criterion, Needs, Score};
 pub use cut::{Cut, Judged};
+pub(crate) use editor::Editor;
 pub use judge::Judge;
 pub use prove::{Answers, Proof, prove};
 pub use rewrite::{Pruned, rewrite, smaller};

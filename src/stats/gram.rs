@@ -57,6 +57,12 @@ impl Gram {
         self.packed[i * (i + 1) / 2 + j]
     }
 
+    /// The lower triangle of a group's matrix.
+    pub fn triangle(&self, group: usize) -> &[f64] {
+        let len = triangle(self.rows);
+        &self.packed[group * len..][..len]
+    }
+
     /// Positions seen.
     pub fn count(&self) -> f64 {
         self.at(self.rows, self.rows)

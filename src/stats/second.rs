@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::gram::{Gram, GramKind};
-use super::layers::{LayerTaps, gram_input, positions};
+use super::layers::{LayerTaps, gram_input};
 use super::profile::GramHeader;
+use super::reads::{Read, Seen, read};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::gram::Gram as Kernel;
-use crate::kernels::window::Windows;
 
 /// The most rows of a matrix: it has their square of elements, on the device and in the profile.
 const MOST_ROWS: usize = 8192;
@@ -21,11 +21,8 @@ pub(super) struct Site {
     pub(super) value: ValueId,
     /// The layers that read it so.
     pub(super) readers: Vec<String>,
-    /// The axis of channels.
-    axis: usize,
-    /// The windows of one of its readers, where patches are wanted, for the sizes of the facts at hand; and the
-    /// groups.
-    patch: Option<(Windows, usize)>,
+    /// How, for the sizes of the facts at hand.
+    read: Read,
 }
 
 /// The sites of a network; the same for any batch size.
@@ -33,17 +30,22 @@ pub(super) fn sites(graph: &Graph, facts: &Facts, taps: &[LayerTaps], kind: Gram
     if kind == GramKind::None {
         return vec![];
     }
-    let mut sites: BTreeMap<(ValueId, usize, Option<String>), Site> = BTreeMap::new();
+    let mut sites: BTreeMap<(ValueId, usize, String), Site> = BTreeMap::new();
     for layer in taps {
-        let Some((value, axis)) = gram_input(graph, facts, layer) else { continue };
-        let node = &graph.nodes[layer.node];
-        let patch = match kind {
-            GramKind::Patch => node.op.windows(&facts.inputs(graph, layer.node)),
-            GramKind::None | GramKind::Channel => None,
+        let read = match kind {
+            GramKind::Patch => read(graph, facts, layer),
+            GramKind::None | GramKind::Channel => {
+                gram_input(graph, facts, layer).map(|(value, axis)| Read { value, axis, seen: Seen::Points })
+            }
         };
-        let geometry = patch.map(|p| format!("{p:?}"));
-        let fresh = || Site { value, readers: vec![], axis, patch };
-        sites.entry((value, axis, geometry)).or_insert_with(fresh).readers.push(node.name.clone());
+        let Some(read) = read else { continue };
+        let geometry = match read.seen {
+            Seen::Patches(..) => format!("{:?}", read.seen),
+            Seen::Rows | Seen::Points => String::new(),
+        };
+        let fresh = || Site { value: read.value, readers: vec![], read };
+        let site = sites.entry((read.value, read.axis, geometry)).or_insert_with(fresh);
+        site.readers.push(graph.nodes[layer.node].name.clone());
     }
     sites.into_values().collect()
 }
@@ -51,9 +53,7 @@ pub(super) fn sites(graph: &Graph, facts: &Facts, taps: &[LayerTaps], kind: Gram
 impl Site {
     /// The call that adds its second moments up.
     pub(super) fn kernel(&self, facts: &Facts, batch: usize) -> Kernel {
-        let [outer, channels, inner] = positions(facts.shape(self.value), self.axis, batch);
-        let (windows, groups) = self.patch.unwrap_or((Windows::points([1, outer * inner]), 1));
-        Kernel { batch, groups, channels, channels_last: inner == 1 && outer > 1, windows }
+        self.read.kernel(facts.shape(self.value), batch)
     }
 
     /// Its matrix before any image.
@@ -68,7 +68,7 @@ impl Site {
                 .node(graph.name(self.value))
                 .expected(format!("at most {MOST_ROWS} rows"))
                 .got(rows.to_string())
-                .remedy(if self.patch.is_some() { "use --gram channel" } else { "use --gram none" }));
+                .remedy(if self.read.taps() > 1 { "use --gram channel" } else { "use --gram none" }));
         }
         let taps = kernel.windows.taps();
         Ok(Gram::new(graph.name(self.value).to_owned(), self.readers.clone(), taps, [kernel.groups, rows]))

@@ -33,6 +33,10 @@ pub(super) fn losses(
         let Some((value, axis)) = gram_input(graph, &channels.facts, &taps) else { continue };
         let Some(labels) = channels.labels[value].as_ref().filter(|d| d.varies(axis)) else { continue };
         let gram = grams.get(graph.nodes[taps.node].name.as_str()).ok_or(NO_GRAM)?;
+        // Of the whole patch (--gram patch), a flattened tensor's elements are known, not its channels.
+        if gram.value != graph.name(value) {
+            return Err(NO_GRAM);
+        }
         let rows = filters(&channels.facts, &taps).map_err(|_| Missing("its weights are not floats", ""))?;
         let squares = squares(&rows, taps.layer.groups, gram.rows, taps_of(context, taps.node));
         let of_channels = of_reader(gram, &squares)

@@ -1,0 +1,118 @@
+//! How networks are repaired after a cut: the options, the images for it, and those that judge it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::output::Output;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::graph::Graph;
+use crate::prune::Channels;
+use crate::repair::{Images, Repair, Repaired, repair};
+
+/// How to repair, and which images judge it.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RepairArgs {
+    /// What is repaired after the cut: full (all weights behind it, by least squares; the default where there are
+    /// images), bn (means and spreads), bias (means), or none.
+    #[arg(long, value_name = "HOW")]
+    repair: Option<Repair>,
+    /// The share of the images that is kept apart: it decides nothing, and judges the result. 0 judges by the images
+    /// that decided.
+    #[arg(long, value_name = "R", default_value_t = 0.2)]
+    held_out: f64,
+}
+
+impl RepairArgs {
+    /// What is asked for. Without images nothing can be repaired.
+    pub(super) fn how(&self, images: bool, output: &Output) -> Result<Repair> {
+        match (self.repair, images) {
+            (Some(how), true) => Ok(how),
+            (None, true) => Ok(Repair::Full),
+            (Some(Repair::None), false) => Ok(Repair::None),
+            (None, false) => {
+                output.note("not repaired: that needs images (--data)");
+                Ok(Repair::None)
+            }
+            (Some(_), false) => Err(Error::new("a repair needs images")
+                .expected("--data")
+                .remedy("add --data FOLDER, or use --repair none")),
+        }
+    }
+
+    /// The images that decide and calibrate, and those that judge.
+    pub(super) fn parts(&self, data: &Dataset) -> Result<(Dataset, Dataset)> {
+        if self.held_out == 0.0 {
+            return Ok((data.clone(), data.clone()));
+        }
+        let parts = data.split(self.held_out).filter(|_| self.held_out > 0.0 && self.held_out < 1.0);
+        parts.ok_or_else(|| {
+            Error::new("the images cannot be parted into those that calibrate and those that judge")
+                .expected("--held-out with a share between 0 and 1 that leaves both of them some images")
+                .got(format!("{} of {} images", self.held_out, data.len()))
+                .remedy("give more images, or --held-out 0 to judge by the images that calibrate")
+        })
+    }
+
+    /// What an accuracy was measured on.
+    pub(super) fn on(&self, held: &Dataset) -> String {
+        if self.held_out == 0.0 {
+            format!("(on the {} images that calibrated)", held.len())
+        } else {
+            format!("(on {} images kept apart)", held.len())
+        }
+    }
+}
+
+/// All calibration images, as the network takes them.
+pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
+    let (mut all, mut count) = (Vec::new(), 0);
+    let mut shape: Option<Vec<usize>> = None;
+    let bar = output.progress("reading images", data.len());
+    for batch in data.batches(64) {
+        let batch = batch?;
+        let first = shape.get_or_insert_with(|| batch.shape[1..].to_vec());
+        if first[..] != batch.shape[1..] {
+            return Err(Error::new("calibration images of several sizes")
+                .expected(crate::tensor::show(first))
+                .got(crate::tensor::show(&batch.shape[1..]))
+                .remedy("bring them to one size with --resize and --crop"));
+        }
+        all.extend_from_slice(&batch.data);
+        count += batch.count;
+        bar.inc(batch.count as u64);
+    }
+    bar.finish_and_clear();
+    Ok(Images { data: Arc::new(all), shape: shape.unwrap_or_default(), count })
+}
+
+/// Repairs, and tells what could not be.
+pub(super) fn mended(
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<usize>,
+    how: Repair,
+    (device, images): (&Device, &Images),
+    output: &Output,
+) -> Result<Repaired> {
+    const ILL: f64 = 1e12;
+    let bar = output.progress("repairing", channels.dyer.producers.len());
+    let repaired = repair(graph, channels, removed, how, (device, images), &mut |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let repaired = repaired?;
+    for (node, why) in repaired.skipped.iter().take(5) {
+        output.note(format!("{node} is not repaired: it {why}"));
+    }
+    let ill = repaired.refits.iter().filter(|r| r.condition > ILL).count();
+    if ill > 0 {
+        output.note(format!(
+            "{ill} of {} layers were barely determined by the images (condition above {ILL:.0e}): more images help",
+            repaired.refits.len()
+        ));
+    }
+    Ok(repaired)
+}

@@ -1,0 +1,142 @@
+//! Graphs that are made from others: nodes put in, parts taken out.
+
+use std::collections::HashMap;
+
+use super::facts::Facts;
+use super::load::operator;
+use super::{Dim, Graph, Input, Node, Value, ValueId};
+use crate::error::Result;
+use crate::onnx::attrs::set_int;
+use crate::onnx::proto::NodeProto;
+use crate::tensor::{DType, Tensor};
+
+impl Graph {
+    /// A new value that nothing makes yet.
+    pub fn add_value(&mut self, name: String, constant: Option<Tensor>) -> ValueId {
+        self.values.push(Value { name, constant, producer: None, consumers: vec![] });
+        self.values.len() - 1
+    }
+
+    /// Puts a node at the end.
+    pub fn add_node(&mut self, node: Node) {
+        let id = self.nodes.len();
+        node.inputs.iter().flatten().for_each(|&v| self.values[v].consumers.push(id));
+        node.outputs.iter().flatten().for_each(|&v| self.values[v].producer = Some(id));
+        self.nodes.push(node);
+    }
+
+    /// Puts an operator of the standard at the end; its only output.
+    ///
+    /// # Errors
+    /// Attributes that it does not have.
+    pub fn add_operator(
+        &mut self,
+        (op_type, attributes): (&str, &[(&str, i64)]),
+        inputs: &[ValueId],
+        name: String,
+    ) -> Result<ValueId> {
+        let mut proto = NodeProto { op_type: Some(op_type.to_owned()), ..Default::default() };
+        proto.output.push(name.clone());
+        attributes.iter().for_each(|&(name, value)| set_int(&mut proto, name, value));
+        let op = operator(&proto, self.opset)?;
+        let output = self.add_value(name.clone(), None);
+        let inputs = inputs.iter().copied().map(Some).collect();
+        let op_type = op_type.to_owned();
+        self.add_node(Node {
+            name,
+            op_type,
+            op,
+            inputs,
+            outputs: vec![Some(output)],
+            position: self.nodes.len(),
+        });
+        Ok(output)
+    }
+
+    /// The nodes that make `wanted` from what is given, in order.
+    pub fn part_nodes(
+        &self,
+        facts: &Facts,
+        given: &dyn Fn(ValueId) -> bool,
+        wanted: &[ValueId],
+    ) -> Vec<usize> {
+        let mut stack: Vec<ValueId> = wanted.to_vec();
+        let mut nodes = vec![false; self.nodes.len()];
+        while let Some(value) = stack.pop() {
+            let made = self.values[value].producer.filter(|_| !given(value) && !facts.is_constant(value));
+            if let Some(node) = made.filter(|&node| !nodes[node]) {
+                nodes[node] = true;
+                stack.extend(self.nodes[node].inputs.iter().flatten());
+            }
+        }
+        (0..nodes.len()).filter(|&n| nodes[n]).collect()
+    }
+
+    /// What makes `wanted` from what is given, as a graph of its own. What is constant by `facts`, where the graph has
+    /// no constant of its own, is one in the part.
+    pub fn part(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Part {
+        let nodes = self.part_nodes(facts, given, wanted);
+        let mut part = Part {
+            graph: Self {
+                nodes: vec![],
+                values: vec![],
+                inputs: vec![],
+                outputs: vec![],
+                opset: self.opset,
+                path: self.path.clone(),
+            },
+            values: HashMap::new(),
+            shapes: vec![],
+        };
+        let inputs = nodes.iter().flat_map(|&n| self.nodes[n].inputs.iter().flatten().copied());
+        for value in inputs.chain(wanted.iter().copied()) {
+            part.add(self, facts, value);
+        }
+        for &id in &nodes {
+            let node = &self.nodes[id];
+            let mut all = |list: &[Option<ValueId>]| {
+                list.iter().map(|v| v.map(|v| part.add(self, facts, v))).collect::<Vec<_>>()
+            };
+            let (inputs, outputs) = (all(&node.inputs), all(&node.outputs));
+            part.graph.add_node(Node { inputs, outputs, ..node.clone() });
+        }
+        // What nothing makes in the part is given to it.
+        let whole: HashMap<ValueId, ValueId> = part.values.iter().map(|(&w, &p)| (p, w)).collect();
+        for value in 0..part.graph.values.len() {
+            let v = &part.graph.values[value];
+            if v.producer.is_some() || v.constant.is_some() {
+                continue;
+            }
+            let shape = facts.shape(whole[&value]).to_vec();
+            let dims = shape.iter().map(|&n| Dim::Fixed(n)).collect();
+            let dtype = facts.get(whole[&value]).map_or(DType::F32, |f| f.dtype);
+            part.graph.inputs.push(Input { value, dtype, dims });
+            part.shapes.push((whole[&value], shape));
+        }
+        part
+    }
+}
+
+/// A part of a graph.
+#[derive(Debug)]
+pub struct Part {
+    /// The part, for one batch size.
+    pub graph: Graph,
+    /// The values of the whole that it has, and what they are in it.
+    pub values: HashMap<ValueId, ValueId>,
+    /// Its inputs, as values of the whole, and their shapes.
+    pub shapes: Vec<(ValueId, Vec<usize>)>,
+}
+
+impl Part {
+    fn add(&mut self, whole: &Graph, facts: &Facts, value: ValueId) -> ValueId {
+        if let Some(&known) = self.values.get(&value) {
+            return known;
+        }
+        let own = &whole.values[value];
+        let constant = own.constant.clone().or_else(|| facts.get(value).and_then(|f| f.value.clone()));
+        let new = self.graph.add_value(own.name.clone(), constant);
+        self.values.insert(value, new);
+        new
+    }
+}

@@ -1,0 +1,220 @@
+//! Backward elimination: which of a layer's inputs can be made up for by the others (block Optimal Brain Surgeon).
+//!
+//! Without the elements R of its patch, and with the best linear correction of its other weights, a layer's output
+//! errs by tr(W_Rᵀ [(H⁻¹)_RR]⁻¹ W_R) in all, H the moments about the means. After that the same holds for the rest with
+//! W −= H⁻¹_{:,R} [(H⁻¹)_RR]⁻¹ W_R and H⁻¹ downdated alike.
+
+use faer::linalg::matmul::matmul;
+use faer::linalg::solvers::{DenseSolveCore, Solve};
+use faer::{Accum, Mat, Par, Side};
+use rayon::prelude::*;
+
+use super::{Moments, factor, select};
+
+/// A layer that reads candidates.
+#[derive(Debug)]
+pub struct Reader {
+    inverse: Mat<f64>,
+    weights: Mat<f64>,
+    /// For each candidate, the elements of a patch that are its own.
+    blocks: Vec<Vec<usize>>,
+}
+
+/// A step of the elimination.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss {
+    /// Who goes.
+    pub candidate: usize,
+    /// What is lost by it, after all before it.
+    pub loss: f64,
+}
+
+/// The ridge under which moments are inverted, as a share of the mean diagonal.
+const RIDGE: f64 = 1e-4;
+/// Candidates of which one goes at a time; of more, as many as there are such numbers.
+const ONE_BY_ONE: usize = 64;
+
+impl Reader {
+    /// A layer with these moments of what it reads, these weights (elements × outputs), and for each candidate its
+    /// elements; `None` where nothing that it reads varies.
+    pub fn new(moments: &Moments, weights: &Mat<f64>, blocks: Vec<Vec<usize>>) -> Option<Self> {
+        let inverse = factor(moments, RIDGE)?.llt.inverse();
+        Some(Self { inverse, weights: narrow(weights), blocks })
+    }
+
+    /// What is lost without a candidate.
+    fn loss(&self, candidate: usize) -> f64 {
+        self.loss_of(&self.blocks[candidate])
+    }
+
+    fn loss_of(&self, block: &[usize]) -> f64 {
+        let Some((own, solved)) = self.solved(block) else { return 0.0 };
+        (0..own.nrows())
+            .flat_map(|i| (0..own.ncols()).map(move |j| (i, j)))
+            .map(|at| own[at] * solved[at])
+            .sum()
+    }
+
+    /// W_R and [(H⁻¹)_RR]⁻¹ W_R.
+    fn solved(&self, block: &[usize]) -> Option<(Mat<f64>, Mat<f64>)> {
+        let outputs: Vec<usize> = (0..self.weights.ncols()).collect();
+        let own = select(&self.weights, block, &outputs);
+        let llt = select(&self.inverse, block, block).llt(Side::Lower).ok()?;
+        let solved = llt.solve(&own);
+        (!block.is_empty()).then_some((own, solved))
+    }
+
+    /// Goes on without these elements.
+    fn remove(&mut self, block: &[usize]) {
+        let Some((_, solved)) = self.solved(block) else { return };
+        let n = self.inverse.nrows();
+        let all: Vec<usize> = (0..n).collect();
+        let columns = select(&self.inverse, &all, block);
+        let Ok(llt) = select(&self.inverse, block, block).llt(Side::Lower) else { return };
+        let gain = llt.solve(&columns.transpose().to_owned());
+        let par = if n < 512 { Par::Seq } else { Par::rayon(0) };
+        matmul(self.weights.as_mut(), Accum::Add, &columns, &solved, -1.0, par);
+        matmul(self.inverse.as_mut(), Accum::Add, &columns, &gain, -1.0, par);
+        // What rounding leaves of them is theirs no more.
+        for &r in block {
+            self.weights.row_mut(r).fill(0.0);
+            self.inverse.row_mut(r).fill(0.0);
+            self.inverse.col_mut(r).fill(0.0);
+            self.inverse[(r, r)] = 1.0;
+        }
+    }
+
+    /// Leaves out the elements of candidates that went, once they are many: what is left is handled faster.
+    fn compact(&mut self, gone: &[bool]) {
+        let mut dead = vec![false; self.inverse.nrows()];
+        let blocks = self.blocks.iter().zip(gone).filter(|(_, gone)| **gone);
+        blocks.for_each(|(block, _)| block.iter().for_each(|&r| dead[r] = true));
+        let left: Vec<usize> = (0..dead.len()).filter(|&r| !dead[r]).collect();
+        if left.len() * 4 > dead.len() * 3 || left.len() < 64 {
+            return;
+        }
+        let outputs: Vec<usize> = (0..self.weights.ncols()).collect();
+        self.inverse = select(&self.inverse, &left, &left);
+        self.weights = select(&self.weights, &left, &outputs);
+        let mut place = vec![usize::MAX; dead.len()];
+        left.iter().enumerate().for_each(|(new, &old)| place[old] = new);
+        for (block, &gone) in self.blocks.iter_mut().zip(gone) {
+            *block = if gone { vec![] } else { block.iter().map(|&r| place[r]).collect() };
+        }
+    }
+}
+
+/// Weights with the same products of rows, W Wᵀ, over as few outputs as may be: all that losses see of them.
+fn narrow(weights: &Mat<f64>) -> Mat<f64> {
+    let n = weights.nrows();
+    if weights.ncols() <= n {
+        return weights.clone();
+    }
+    let mut products = Mat::<f64>::zeros(n, n);
+    matmul(products.as_mut(), Accum::Replace, weights, weights.transpose(), 1.0, Par::rayon(0));
+    let scale = (0..n).map(|i| products[(i, i)]).sum::<f64>() / n.max(1) as f64;
+    (0..n).for_each(|i| products[(i, i)] += 1e-12 * scale + f64::MIN_POSITIVE);
+    products.llt(Side::Lower).map_or_else(|_| weights.clone(), |llt| llt.L().to_owned())
+}
+
+/// Eliminates `candidates` one after the other, the one first whose loss, summed over the readers, is least. Where they
+/// are many, several go at once, and share their loss.
+pub fn eliminate(readers: &mut [Reader], candidates: usize) -> Vec<Loss> {
+    let mut gone = vec![false; candidates];
+    let mut order = Vec::with_capacity(candidates);
+    while order.len() < candidates {
+        let left: Vec<usize> = (0..candidates).filter(|&c| !gone[c]).collect();
+        let loss = |&c: &usize| (c, readers.iter().map(|r| r.loss(c)).sum::<f64>());
+        let mut losses: Vec<(usize, f64)> = left.par_iter().map(loss).collect();
+        losses.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        let now = &losses[..(left.len() / ONE_BY_ONE).max(1)];
+        let mut lost = 0.0;
+        for reader in readers.iter_mut() {
+            let block: Vec<usize> = now.iter().flat_map(|&(c, _)| reader.blocks[c].clone()).collect();
+            lost += reader.loss_of(&block);
+            reader.remove(&block);
+        }
+        for &(candidate, _) in now {
+            gone[candidate] = true;
+            order.push(Loss { candidate, loss: lost.max(0.0) / now.len() as f64 });
+        }
+        readers.iter_mut().for_each(|r| r.compact(&gone));
+    }
+    order
+}
+
+/// How the elements `kept` make up for those that `gone`: weights become `W_kept + M W_gone`, and the bias takes the
+/// rest of the mean over. M, kept × gone; zeros where nothing that stays varies.
+pub fn compensate(moments: &Moments, kept: &[usize], gone: &[usize]) -> Mat<f64> {
+    let right = select(&moments.scatter, kept, gone);
+    match factor(&moments.select(kept), RIDGE) {
+        Some(factor) => factor.llt.solve(&right),
+        None => Mat::zeros(kept.len(), gone.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{noise, packed};
+    use super::*;
+
+    /// Rows of six elements: the fifth is nearly the sum of the first two, the sixth is on its own.
+    fn rows() -> Vec<Vec<f64>> {
+        let mut next = noise(11);
+        let row = |_| {
+            let mut p: Vec<f64> = (0..4).map(|_| next()).collect();
+            p.push(p[0] + p[1] + 0.05 * next());
+            p.push(next());
+            p
+        };
+        (0..200).map(row).collect()
+    }
+
+    /// The error that is left when `kept` alone predict the outputs of `weights` on the rows, by its definition.
+    fn left(moments: &Moments, weights: &Mat<f64>, kept: &[usize]) -> f64 {
+        let gone: Vec<usize> = (0..6).filter(|i| !kept.contains(i)).collect();
+        let m = compensate(moments, kept, &gone);
+        // (p_gone − Mᵀ p_kept) has the covariance H_gg − H_gk M.
+        let (gg, gk) = (select(&moments.scatter, &gone, &gone), select(&moments.scatter, &gone, kept));
+        let rest = gg - gk * &m;
+        let own = select(weights, &gone, &(0..weights.ncols()).collect::<Vec<_>>());
+        let all = own.transpose() * rest * &own;
+        (0..all.nrows()).map(|i| all[(i, i)]).sum()
+    }
+
+    #[test]
+    fn losses_are_what_the_best_correction_leaves() {
+        let moments = Moments::of(&packed(&rows()), 6);
+        let mut next = noise(5);
+        let weights = Mat::from_fn(6, 2, |_, _| next());
+        let blocks: Vec<Vec<usize>> = (0..6).map(|i| vec![i]).collect();
+        let mut readers = [Reader::new(&moments, &weights, blocks).expect("moments")];
+        let order = eliminate(&mut readers, 6);
+        let (mut kept, mut sum): (Vec<usize>, f64) = ((0..6).collect(), 0.0);
+        for step in &order[..5] {
+            kept.retain(|&k| k != step.candidate);
+            sum += step.loss;
+            let truth = left(&moments, &weights, &kept);
+            assert!((sum - truth).abs() < 2e-3 * truth + 0.05, "{sum} {truth}");
+        }
+        // One of the three that make each other up goes first.
+        assert!([0, 1, 4].contains(&order[0].candidate), "{order:?}");
+        assert!(order[0].loss < 0.1 * order[1].loss, "{order:?}");
+    }
+
+    #[test]
+    fn many_outputs_count_like_few_and_blocks_go_whole() {
+        let moments = Moments::of(&packed(&rows()), 6);
+        let mut next = noise(7);
+        let weights = Mat::from_fn(6, 3, |_, _| next());
+        // The same outputs, nine times over at a third: the same products of rows.
+        let wide = Mat::from_fn(6, 27, |i, o| weights[(i, o % 3)] / 3.0);
+        let blocks = vec![vec![0, 1], vec![2, 3], vec![4], vec![5]];
+        let order =
+            |w: &Mat<f64>| eliminate(&mut [Reader::new(&moments, w, blocks.clone()).expect("moments")], 4);
+        for (a, b) in order(&weights).iter().zip(order(&wide)) {
+            assert_eq!(a.candidate, b.candidate);
+            assert!((a.loss - b.loss).abs() < 1e-6 * (1.0 + a.loss), "{a:?} {b:?}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What brings accuracy back without training.
+//!
+//! [`repair`] walks the network from its input to its output, the original and the one that is being cut side by side
+//! (`twin`), and finds the weights of every layer anew whose input changed (`fit`), so that later layers make up
+//! for what earlier ones lost. It needs images, no labels: only what the original says of them. Sums over all images
+//! are added up on the device (`walk`); what is solved here is small and `f64` ([`crate::lsq`]).
+
+mod fit;
+mod twin;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::graph::facts::Facts;
+use crate::graph::flatten::flatten;
+use crate::graph::{Graph, ValueId};
+use crate::onnx::Model;
+use crate::prune::{Channels, Editor};
+use crate::stats::images_mix;
+use crate::tensor::Tensor;
+
+pub use fit::Refit;
+use twin::Twin;
+use walk::Store;
+
+/// What is repaired after a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Repair {
+    /// Nothing.
+    None,
+    /// The mean of what was removed goes into the bias of what follows.
+    Bias,
+    /// Mean and spread of every layer's output are brought back to what they were: BatchNormalization estimated anew,
+    /// also where it was folded away.
+    Bn,
+    /// All weights of the layers behind the cut, by least squares on what the original gave.
+    Full,
+}
+
+/// Constants of a network that are others after its repair.
+#[derive(Clone, Debug, Default)]
+pub struct Repaired {
+    constants: BTreeMap<String, Tensor>,
+    /// Inputs that nodes did not have: the node's position, the input.
+    inputs: Vec<(usize, usize, Tensor)>,
+    /// What was found, in the order of the walk.
+    pub refits: Vec<Refit>,
+    /// Layers that were cut and not repaired, and why.
+    pub skipped: Vec<(String, &'static str)>,
+}
+
+/// Calibration images, one after the other, as the network takes them.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// Their elements.
+    pub data: Arc<Vec<f32>>,
+    /// The shape of one.
+    pub shape: Vec<usize>,
+    /// How many.
+    pub count: usize,
+}
+
+/// Repairs the network that `removed` is cut from. `tell` hears of each layer that is done, and of how many.
+///
+/// # Errors
+/// A network with several inputs, a device that fails, images that lead to weights that are no numbers.
+pub fn repair(
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<usize>,
+    how: Repair,
+    (device, images): (&Device, &Images),
+    tell: &mut dyn FnMut(usize, usize),
+) -> Result<Repaired> {
+    if how == Repair::None || removed.is_empty() {
+        return Ok(Repaired::default());
+    }
+    let input = only_input(graph)?;
+    let facts = facts_of_walk(graph, images)?;
+    let batch = facts.input_shapes[0][0];
+    let gone = channels.roots(removed);
+    let mut twin = Twin::of(graph, &facts, channels, &gone)?;
+    let mut store = Store::new(input, images.data.clone(), images.count, batch);
+    let mut repaired = Repaired { skipped: std::mem::take(&mut twin.skipped), ..Repaired::default() };
+    for at in 0..twin.sites.len() {
+        let (site, later) = (&twin.sites[at], &twin.sites[at + 1..]);
+        let wanted = fit::wanted(&twin, site, batch, how);
+        let node = || graph.nodes[site.taps.node].name.clone();
+        let sums =
+            store.visit(&twin, device, site, &wanted, later).map_err(|e| e.node(node()).file(&graph.path))?;
+        let refit = fit::refit(graph, &mut twin, at, &sums, how).map_err(|e| e.file(&graph.path))?;
+        repaired.refits.push(refit);
+        tell(at + 1, twin.sites.len());
+    }
+    repaired.collect(graph, &twin, &facts);
+    Ok(repaired)
+}
+
+fn only_input(graph: &Graph) -> Result<ValueId> {
+    match graph.inputs.as_slice() {
+        [input] => Ok(input.value),
+        inputs => Err(Error::new("a network with several inputs cannot be repaired")
+            .file(&graph.path)
+            .expected("one input, for images")
+            .got(inputs.len().to_string())
+            .remedy("use --repair none")),
+    }
+}
+
+/// Elements of all layers' outputs for which there is room in one run.
+const MOST_ELEMENTS: usize = 1 << 26;
+
+/// Facts at a batch size of which the largest tensors of both networks fit into some memory.
+fn facts_of_walk(graph: &Graph, images: &Images) -> Result<Facts> {
+    let own = Facts::at_own_size(graph)?;
+    let name = graph.name(graph.inputs[0].value).to_owned();
+    // Where the network leaves the size free, it is that of the images.
+    let shape: Vec<usize> =
+        std::iter::once(own.input_shapes[0][0]).chain(images.shape.iter().copied()).collect();
+    let shape = graph.input_shapes(None, &HashMap::from([(name, shape)]))?.remove(0);
+    let at = |batch: usize| {
+        let mut shape = shape.clone();
+        shape[0] = batch;
+        Facts::infer(graph, &[shape])
+    };
+    let all = (0..graph.values.len()).filter(|&v| own.get(v).is_some() && !own.is_late(v));
+    if images_mix(graph, all.filter(|&v| !own.is_constant(v)))?.is_some() {
+        return at(shape[0].max(1));
+    }
+    let one = at(1)?;
+    let largest = (0..graph.values.len())
+        .filter(|&v| !one.is_constant(v) && !one.is_late(v))
+        .map(|v| one.shape(v).iter().product::<usize>())
+        .max();
+    let fits = (MOST_ELEMENTS / (8 * largest.unwrap_or(1).max(1))).clamp(1, 64);
+    at(1 << fits.ilog2())
+}
+
+impl Repaired {
+    /// Whether anything changed.
+    pub fn is_empty(&self) -> bool {
+        self.constants.is_empty() && self.inputs.is_empty()
+    }
+
+    /// Takes the new weights out of the twin. A bias that a layer did not have goes into the mean of a
+    /// BatchNormalization right behind it, where there is one of its own.
+    fn collect(&mut self, graph: &Graph, twin: &Twin, facts: &Facts) {
+        for site in &twin.sites {
+            let node = &graph.nodes[site.taps.node];
+            let new = |v: ValueId| twin.graph.values[v].constant.clone();
+            if let Some(weight) = new(site.weight) {
+                self.constants.insert(graph.name(site.taps.weight).to_owned(), weight);
+            }
+            let (Some(at), Some(bias)) = (site.taps.layer.bias, site.bias.and_then(new)) else { continue };
+            let own = node.inputs.get(at).copied().flatten();
+            let stored = own.filter(|&v| {
+                facts.shape(v) == bias.shape
+                    && graph.values[v].consumers.len() == 1
+                    && graph.values[v].producer.is_none()
+            });
+            let mean = self.mean(graph, facts, site.taps.node).filter(|_| own.is_none());
+            match (stored, mean) {
+                (Some(value), _) => {
+                    self.constants.insert(graph.name(value).to_owned(), bias);
+                }
+                (None, Some((value, old))) => {
+                    let shifted: Vec<f64> =
+                        old.to_f64().iter().zip(bias.to_f64()).map(|(m, b)| m - b).collect();
+                    let tensor = Tensor::from_f64(old.dtype, &old.shape, &shifted);
+                    self.constants.insert(graph.name(value).to_owned(), tensor);
+                }
+                (None, None) => self.inputs.push((node.position, at, bias)),
+            }
+        }
+    }
+
+    /// The mean of a BatchNormalization that alone reads a layer, where no other one shares it.
+    fn mean(&self, graph: &Graph, facts: &Facts, layer: usize) -> Option<(ValueId, Tensor)> {
+        let output = graph.nodes[layer].outputs.first().copied().flatten()?;
+        let next = &graph.nodes[graph.only_reader(output)?];
+        let mean = next.inputs.get(3).copied().flatten().filter(|_| next.op_type == "BatchNormalization")?;
+        let alone = graph.values[mean].consumers.len() == 1 && graph.values[mean].producer.is_none();
+        Some((mean, facts.get(mean)?.value.clone()?)).filter(|_| alone)
+    }
+
+    /// The network with its new constants, all shapes as they were.
+    ///
+    /// # Errors
+    /// A model that cannot be made flat.
+    pub fn apply(&self, model: &Model) -> Result<Model> {
+        if self.is_empty() {
+            return Ok(model.clone());
+        }
+        let mut repaired = flatten(model)?.into_owned();
+        let mut editor = Editor::new(&mut repaired.proto);
+        for (name, tensor) in &self.constants {
+            editor.constant(name, crate::onnx::tensor::encode(name, tensor));
+        }
+        for (position, input, tensor) in &self.inputs {
+            editor.input(*position, *input, tensor);
+        }
+        editor.finish();
+        Ok(repaired)
+    }
+}

@@ -1,0 +1,185 @@
+//! The walk from the input to the output, both networks side by side: at each site sums over all calibration images,
+//! new weights, and on.
+//!
+//! What both networks computed so far and still need is kept on the host between sites, as long as it fits into a
+//! budget; where it does not, the next site starts from the last place at which it did (at the images, at worst). So
+//! every node runs about once, and memory stays bounded.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::twin::{Site, Twin};
+use crate::error::{Error, Result};
+use crate::exec::Executor;
+use crate::exec::devices::Device;
+use crate::graph::ValueId;
+use crate::kernels::Kernel;
+use crate::kernels::cross::Cross;
+use crate::kernels::gram::Gram;
+use crate::plan::{self, Options, Plan, Probe};
+
+/// The most bytes of activations that are kept.
+pub(super) const BUDGET: usize = 3 << 29;
+/// Images whose sums are added up on the device, in `f32`, before the host takes them over in `f64`.
+const CHUNK: usize = 64;
+
+/// What has been computed, of all images, one after the other.
+pub(super) struct Store {
+    values: BTreeMap<ValueId, Arc<Vec<f32>>>,
+    images: usize,
+    batch: usize,
+}
+
+/// Second moments of a tensor, or its products with another one, in `f64`: what a kernel's splits give, added up.
+pub(super) struct Sums(pub(super) Vec<f64>);
+
+/// A sum that is wanted: what is read, and the call.
+pub(super) struct Wanted {
+    pub(super) values: Vec<ValueId>,
+    pub(super) kernel: Arc<dyn Kernel>,
+    /// The output's shape: groups, splits, rows, columns.
+    pub(super) shape: [usize; 4],
+}
+
+impl Wanted {
+    pub(super) fn gram(value: ValueId, kernel: Gram) -> Self {
+        let shape = kernel.shape();
+        Self { values: vec![value], kernel: Arc::new(kernel), shape }
+    }
+
+    pub(super) fn cross(x: ValueId, y: ValueId, kernel: Cross) -> Self {
+        let shape = kernel.shape();
+        Self { values: vec![x, y], kernel: Arc::new(kernel), shape }
+    }
+}
+
+impl Store {
+    /// The images, of the network's only input.
+    pub(super) fn new(input: ValueId, images: Arc<Vec<f32>>, count: usize, batch: usize) -> Self {
+        Self { values: BTreeMap::from([(input, images)]), images: count, batch }
+    }
+
+    /// Runs what is missing for the sums of a site over all images, and moves on to it: what later sites still need is
+    /// kept, if it fits.
+    pub(super) fn visit(
+        &mut self,
+        twin: &Twin,
+        device: &Device,
+        site: &Site,
+        wanted: &[Wanted],
+        later: &[Site],
+    ) -> Result<Vec<Sums>> {
+        let read: Vec<ValueId> = wanted.iter().flat_map(|w| w.values.iter().copied()).collect();
+        // What the site itself gives is not known yet: it is about to change.
+        let keep = self.frontier(twin, &[site.x, site.y], later);
+        let fresh: Vec<ValueId> = keep.iter().copied().filter(|v| !self.values.contains_key(v)).collect();
+        let all: Vec<ValueId> = read.iter().chain(&fresh).copied().collect();
+        let part = twin.graph.part(&twin.facts, &|v| self.values.contains_key(&v), &all);
+        let shapes: Vec<Vec<usize>> = part.shapes.iter().map(|(_, s)| s.clone()).collect();
+        let facts = crate::graph::facts::Facts::infer(&part.graph, &shapes)?;
+        let limits = device.limits();
+        let probes = wanted.iter().enumerate().map(|(i, w)| Probe {
+            values: w.values.iter().map(|v| part.values[v]).collect(),
+            kernel: w.kernel.clone(),
+            name: format!("sum {i}"),
+            shape: w.shape.to_vec(),
+        });
+        let options = Options {
+            taps: fresh.iter().map(|v| part.values[v]).collect(),
+            probes: probes.collect(),
+            outputs: false,
+            fuse: true,
+            max_binding: limits.max_binding.min(limits.max_buffer),
+        };
+        let mut plan = plan::build(&part.graph, &facts, &options)?;
+        plan.batch = self.batch;
+        let mut executor = device.load(&plan).map_err(|e| e.file(&twin.graph.path))?;
+        let given: Vec<ValueId> = part.shapes.iter().map(|&(v, _)| v).collect();
+        let mut kept: Vec<Vec<f32>> = fresh.iter().map(|_| Vec::new()).collect();
+        let mut sums: Vec<Sums> =
+            wanted.iter().map(|w| Sums(vec![0.0; w.shape[0] * w.shape[2] * w.shape[3]])).collect();
+        let mut since = 0;
+        for first in (0..self.images).step_by(self.batch) {
+            let count = self.batch.min(self.images - first);
+            let outputs = self.run(&mut *executor, &plan, &given, first, count)?;
+            for (kept, output) in kept.iter_mut().zip(&outputs) {
+                kept.extend_from_slice(&output[..output.len() / self.batch * count]);
+            }
+            since += count;
+            if since >= CHUNK || first + count == self.images {
+                take(&mut *executor, wanted, &mut sums)?;
+                since = 0;
+            }
+        }
+        drop(executor);
+        if !keep.is_empty() {
+            self.values.retain(|v, _| keep.contains(v));
+            self.values.extend(fresh.into_iter().zip(kept.into_iter().map(Arc::new)));
+        }
+        Ok(sums)
+    }
+
+    /// One batch, filled up with zeros, which weigh nothing.
+    fn run(
+        &self,
+        executor: &mut dyn Executor,
+        plan: &Plan,
+        given: &[ValueId],
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        let mut inputs: Vec<Vec<f32>> = Vec::with_capacity(plan.inputs.len());
+        for (value, port) in given.iter().zip(&plan.inputs) {
+            let len = port.shape.iter().product::<usize>() / self.batch;
+            let whole = &self.values[value];
+            if whole.len() != len * self.images {
+                return Err(Error::new(
+                    "images do not stand one after the other in a tensor of this network",
+                )
+                .node(&port.name)
+                .expected(format!("{} elements", len * self.images))
+                .got(whole.len().to_string()));
+            }
+            let mut input = whole[first * len..(first + count) * len].to_vec();
+            input.resize(len * self.batch, 0.0);
+            inputs.push(input);
+        }
+        if !plan.sums.is_empty() {
+            inputs.push((0..self.batch).map(|i| if i < count { 1.0 } else { 0.0 }).collect());
+        }
+        executor.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// What later sites need of what is known once `read` is; empty where that would be too much to keep.
+    fn frontier(&self, twin: &Twin, read: &[ValueId], later: &[Site]) -> Vec<ValueId> {
+        let graph = &twin.graph;
+        let known = |v: ValueId| self.values.contains_key(&v);
+        // Nodes that have run by then.
+        let done: HashSet<usize> = graph.part_nodes(&twin.facts, &known, read).into_iter().collect();
+        let targets: Vec<ValueId> = later.iter().flat_map(|s| [s.x, s.y, s.own]).collect();
+        let computed = |v: ValueId| known(v) || graph.values[v].producer.is_some_and(|p| done.contains(&p));
+        let ahead = graph.part_nodes(&twin.facts, &computed, &targets);
+        let needed =
+            ahead.iter().flat_map(|&n| graph.nodes[n].inputs.iter().flatten().copied()).chain(targets);
+        let mut keep: Vec<ValueId> = needed.filter(|&v| computed(v) && !twin.facts.is_constant(v)).collect();
+        keep.sort_unstable();
+        keep.dedup();
+        let len = |v: &ValueId| twin.facts.shape(*v).iter().product::<usize>() / self.batch;
+        let bytes = keep.iter().map(len).sum::<usize>() * self.images * size_of::<f32>();
+        if bytes > BUDGET { vec![] } else { keep }
+    }
+}
+
+/// Adds what the device summed up.
+fn take(executor: &mut dyn Executor, wanted: &[Wanted], sums: &mut [Sums]) -> Result<()> {
+    for ((parts, wanted), sum) in executor.take_sums()?.iter().zip(wanted).zip(sums) {
+        let [_, splits, rows, columns] = wanted.shape;
+        let matrix = rows * columns;
+        for (group, parts) in sum.0.chunks_mut(matrix).zip(parts.chunks(matrix * splits)) {
+            for part in parts.chunks(matrix) {
+                group.iter_mut().zip(part).for_each(|(a, &b)| *a += f64::from(b));
+            }
+        }
+    }
+    Ok(())
+}
