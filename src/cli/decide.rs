@@ -19,7 +19,7 @@ use crate::stats::Profile;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct DecideArgs {
     /// How channels are scored; see `plan --help-criteria`.
-    #[arg(long, value_name = "NAME", default_value = "l1")]
+    #[arg(long, value_name = "NAME", default_value = "reconstruction")]
     pub(super) criterion: String,
     /// At most this share of the MACs.
     #[arg(long, value_name = "R")]
@@ -33,9 +33,10 @@ pub(super) struct DecideArgs {
     /// Where scores compete.
     #[arg(long, default_value = "global")]
     scope: Scope,
-    /// How scores of different layers are made comparable.
-    #[arg(long, default_value = "layer")]
-    normalize: Normalize,
+    /// How scores of different layers are made comparable: layer, but for reconstruction, whose scores are losses of
+    /// the whole network, by what the budget counts.
+    #[arg(long)]
+    normalize: Option<Normalize>,
     /// Widths end on multiples of this.
     #[arg(long, value_name = "N", default_value_t = 1)]
     round_to: usize,
@@ -68,7 +69,7 @@ impl DecideArgs {
             keep_params: None,
             remove_below: None,
             scope: Scope::Global,
-            normalize: Normalize::Layer,
+            normalize: None,
             round_to: 1,
             max_cut: 0.9,
             protect: vec![],
@@ -125,7 +126,17 @@ impl DecideArgs {
         self
     }
 
-    fn protected(&self, graph: &Graph, channels: &Channels) -> Result<BTreeSet<usize>> {
+    fn normalize(&self) -> Result<Normalize> {
+        let whole = self.criterion()?.needs().patches;
+        Ok(match (self.normalize, whole) {
+            (Some(normalize), _) => normalize,
+            (None, false) => Normalize::Layer,
+            (None, true) if self.keep_params.is_some() => Normalize::Params,
+            (None, true) => Normalize::Macs,
+        })
+    }
+
+    pub(super) fn protected(&self, graph: &Graph, channels: &Channels) -> Result<BTreeSet<usize>> {
         let mut protected = BTreeSet::new();
         for pattern in &self.protect {
             let regex = Regex::new(pattern)
@@ -143,7 +154,7 @@ impl DecideArgs {
     pub(super) fn score(&self, graph: &Graph, channels: &Channels, profile: &Profile) -> Result<Scored> {
         let protected = self.protected(graph, channels)?;
         let criterion = self.criterion()?;
-        let scoring = Scoring { criterion: &criterion, normalize: self.normalize, seed: self.seed };
+        let scoring = Scoring { criterion: &criterion, normalize: self.normalize()?, seed: self.seed };
         let scores = scores(graph, channels, profile, &scoring, &protected)?;
         Ok(Scored { scores, protected })
     }

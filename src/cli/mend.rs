@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::prune::Channels;
-use crate::repair::{Images, Repair, Repaired, repair};
+use crate::repair::{Images, Repair, Repaired, probe, repair};
+use crate::stats::Profile;
 
 /// How to repair, and which images judge it.
 #[derive(Clone, Debug, clap::Args)]
@@ -87,10 +88,27 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
     Ok(Images { data: Arc::new(all), shape: shape.unwrap_or_default(), count })
 }
 
+/// Measures what the network's output loses when channels go, where a criterion asks for it, into the profile.
+pub(super) fn probed(
+    (graph, channels): (&Graph, &Channels),
+    profile: &mut Profile,
+    protected: &BTreeSet<usize>,
+    (device, images): (&Device, &Images),
+    output: &Output,
+) -> Result<()> {
+    let bar = output.progress("probing", channels.bundles().len());
+    let found = probe(graph, channels, profile, protected, (device, images), &mut |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    profile.header.sensitivity = found?;
+    Ok(())
+}
+
 /// Repairs, and tells what could not be.
 pub(super) fn mended(
-    graph: &Graph,
-    channels: &Channels,
+    (graph, channels): (&Graph, &Channels),
     removed: &BTreeSet<usize>,
     how: Repair,
     (device, images): (&Device, &Images),

@@ -61,7 +61,11 @@ impl<'a> Pass<'a> {
         (data, args): (&'a Dataset, &DataArgs),
         needs: Needs,
     ) -> Self {
-        let gram = if needs.gram { GramKind::Channel } else { GramKind::None };
+        let gram = match needs {
+            Needs { patches: true, .. } => GramKind::Patch,
+            Needs { gram: true, .. } => GramKind::Channel,
+            _ => GramKind::None,
+        };
         Self::new((model, graph), device, data, args.spec(), gram, needs)
     }
 

@@ -9,7 +9,7 @@ use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, loaded, tell_inexact};
 use super::eval::evaluate;
-use super::mend::{RepairArgs, calibration, mended};
+use super::mend::{RepairArgs, calibration, mended, probed};
 use super::output::{Output, grouped, short};
 use super::pass::Pass;
 use super::profile::of_weights;
@@ -20,7 +20,7 @@ use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Answers, Channels, Cut, Judge, smaller};
-use crate::repair::{Repair, Repaired};
+use crate::repair::{Images, Repair};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PruneArgs {
@@ -94,10 +94,23 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let data = data.map(|data| args.repair.parts(&data)).transpose()?;
     let how = args.repair.how(data.is_some(), output)?;
     let device = global.open(output)?;
+    // They stay in memory: every layer is repaired on all of them.
+    let images = match &data {
+        Some((data, _)) if how != Repair::None || args.decide.criterion()?.needs().patches => {
+            calibration(data, output)?
+        }
+        _ => Images::default(),
+    };
     let cut = match decided {
         Some(cut) => cut,
         None => {
-            match decide(args, (&model, &graph, &channels), &device, data.as_ref().map(|d| &d.0), output)? {
+            match decide(
+                args,
+                (&model, &graph, &channels),
+                &device,
+                data.as_ref().map(|d| (&d.0, &images)),
+                output,
+            )? {
                 Some(cut) => cut,
                 None => return Ok(Answer::No),
             }
@@ -107,13 +120,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let before = Cost::of(&channels, model.bytes);
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
-    let repaired = match &data {
-        Some((data, _)) if how != Repair::None && !removed.is_empty() => {
-            let images = calibration(data, output)?;
-            mended(&graph, &channels, &removed, how, (&device, &images), output)?
-        }
-        _ => Repaired::default(),
-    };
+    let repaired = mended((&graph, &channels), &removed, how, (&device, &images), output)?;
     let images = data.as_ref().map(|(data, _)| some_images(data)).transpose()?.unwrap_or_default();
     // Each of what follows needs the weights of the network once or twice; nothing keeps them for the next.
     drop((graph, channels));
@@ -204,14 +211,14 @@ fn decide(
     args: &PruneArgs,
     (model, graph, channels): (&Model, &Graph, &Channels),
     device: &Device,
-    data: Option<&Dataset>,
+    data: Option<(&Dataset, &Images)>,
     output: &Output,
 ) -> Result<Option<Cut>> {
     let criterion = args.decide.criterion()?;
     let needs = criterion.needs();
-    let profile = match (&args.profile, data) {
+    let mut profile = match (&args.profile, data) {
         (Some(path), _) => loaded(path, model)?,
-        (None, Some(data)) if needs.data => {
+        (None, Some((data, _))) if needs.data => {
             let pass = Pass::for_criterion((model, graph), device, (data, &args.data), needs);
             pass.with_batch(args.batch).run(output)?.profile
         }
@@ -222,6 +229,10 @@ fn decide(
         }
         (None, _) => of_weights(model, graph, &channels.facts, needs)?,
     };
+    if let (Some((_, images)), true) = (data, needs.patches && profile.header.sensitivity.is_empty()) {
+        let protected = args.decide.protected(graph, channels)?;
+        probed((graph, channels), &mut profile, &protected, (device, images), output)?;
+    }
     let decision = args.decide.decide(model, graph, channels, &profile)?;
     Ok(args.decide.supported(&decision, output).then_some(decision.cut))
 }

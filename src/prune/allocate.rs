@@ -1,6 +1,6 @@
 //! Which knots go: the lowest scores first, until the budget holds, within what every layer must keep.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::channels::Channels;
 use crate::error::{Error, Result};
@@ -120,15 +120,8 @@ fn atoms(
     limits: &Limits,
     protected: &BTreeSet<usize>,
 ) -> Vec<(f64, Vec<usize>)> {
-    let mut bundles: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
-    for knot in &channels.knots {
-        let nodes: Vec<usize> = knot.members.iter().map(|m| m.0).collect();
-        bundles.entry(nodes).or_default().push(knot.id);
-    }
-    let mut bundles: Vec<Vec<usize>> = bundles.into_values().collect();
-    bundles.sort();
     let mut atoms = Vec::new();
-    for bundle in bundles {
+    for bundle in channels.bundles() {
         let width = bundle.len();
         let mut free: Vec<usize> = bundle
             .into_iter()

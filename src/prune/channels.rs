@@ -286,6 +286,18 @@ impl Channels {
         total
     }
 
+    /// Knots that are alike: their channels are made by the same layers. In graph order.
+    pub fn bundles(&self) -> Vec<Vec<usize>> {
+        let mut bundles: HashMap<Vec<NodeId>, Vec<usize>> = HashMap::new();
+        for knot in &self.knots {
+            let nodes = knot.members.iter().map(|m| m.0).collect();
+            bundles.entry(nodes).or_default().push(knot.id);
+        }
+        let mut bundles: Vec<Vec<usize>> = bundles.into_values().collect();
+        bundles.sort();
+        bundles
+    }
+
     /// Every axis' length before the cut.
     pub fn lengths(&self) -> Vec<usize> {
         self.axes.iter().map(|a| a.total).collect()

@@ -19,6 +19,8 @@ pub enum Normalize {
     Layer,
     /// As they are, divided by the share of the network's MACs that goes with the knot.
     Macs,
+    /// The same with parameters.
+    Params,
 }
 
 /// How knots are scored.
@@ -73,8 +75,9 @@ pub fn scores(
             Score { value: members().map(|s| s.value).sum::<f64>() / n, error: errors.map(|e| e / n) }
         })
         .collect();
-    if scoring.normalize == Normalize::Macs {
-        let freed = freed(channels);
+    let of = |(macs, params): (u64, u64)| if scoring.normalize == Normalize::Macs { macs } else { params };
+    if matches!(scoring.normalize, Normalize::Macs | Normalize::Params) {
+        let freed = freed(channels, of);
         for (score, freed) in scores.iter_mut().zip(freed) {
             *score = Score { value: score.value / freed, error: score.error.map(|e| e / freed) };
         }
@@ -111,14 +114,14 @@ fn layer(site: &Site, scoring: &Scoring) -> Result<Vec<Score>> {
     Ok(total)
 }
 
-/// For each knot, the share of the MACs that goes if it goes alone; 1 for knots that cost nothing.
-fn freed(channels: &Channels) -> Vec<f64> {
+/// For each knot, the share of the cost that goes if it goes alone; 1 for knots that cost nothing.
+fn freed(channels: &Channels, of: impl Fn((u64, u64)) -> u64) -> Vec<f64> {
     let lengths = channels.lengths();
-    let whole = channels.cost(&lengths).0;
+    let whole = of(channels.cost(&lengths));
     let mut shorter = lengths.clone();
     let share = |shortens: &Vec<(usize, usize)>| {
         shortens.iter().for_each(|&(axis, by)| shorter[axis] = lengths[axis].saturating_sub(by));
-        let left = channels.cost(&shorter).0;
+        let left = of(channels.cost(&shorter));
         shortens.iter().for_each(|&(axis, _)| shorter[axis] = lengths[axis]);
         let share = whole.saturating_sub(left) as f64 / whole.max(1) as f64;
         if share > 0.0 { share } else { 1.0 }

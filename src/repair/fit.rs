@@ -11,7 +11,7 @@ use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
 use crate::kernels::window::Windows;
 use crate::lsq::{Moments, fit};
-use crate::stats::{Read, Seen};
+use crate::stats::{Filters, Read, Seen, share_seen};
 use crate::tensor::Tensor;
 
 /// The pull towards the old weights, as a share of the mean diagonal.
@@ -62,36 +62,6 @@ fn triangles(sums: &Sums, side: usize) -> Vec<Vec<f64>> {
     sums.0.chunks(side * side).map(of_group).collect()
 }
 
-/// A layer's weights as rows, one a filter, and its bias, in its own units.
-pub(super) struct Filters {
-    pub(super) rows: Vec<Vec<f64>>,
-    pub(super) bias: Vec<f64>,
-}
-
-impl Filters {
-    fn of(site: &Site, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
-        let layer = &site.taps.layer;
-        let mut rows = vec![Vec::new(); layer.out_channels(&weight.shape)];
-        for (filter, values) in layer.runs(&weight.shape, weight.floats()?) {
-            rows[filter].extend(values.iter().map(|&w| f64::from(w)));
-        }
-        let bias = bias.map_or_else(|| vec![0.0; rows.len()], Tensor::to_f64);
-        Ok(Self { rows, bias })
-    }
-
-    /// As the layer holds them.
-    fn tensor(&self, site: &Site, like: &Tensor) -> Result<Tensor> {
-        let mut taken = vec![0; self.rows.len()];
-        let mut data = Vec::with_capacity(like.len());
-        for (filter, values) in site.taps.layer.runs(&like.shape, like.floats()?) {
-            let from = &self.rows[filter][taken[filter]..][..values.len()];
-            data.extend_from_slice(from);
-            taken[filter] += values.len();
-        }
-        Ok(Tensor::from_f64(like.dtype, &like.shape, &data))
-    }
-}
-
 /// Finds a site's weights anew and puts them into the cut network.
 pub(super) fn refit(
     original: &Graph,
@@ -106,7 +76,7 @@ pub(super) fn refit(
     let lost = || Error::new("the weights of a layer were lost").node(&node);
     let weight = constant(site.weight).ok_or_else(lost)?;
     let bias = site.bias.and_then(constant);
-    let mut filters = Filters::of(site, &weight, bias.as_ref())?;
+    let mut filters = Filters::of(&site.taps.layer, &weight, bias.as_ref())?;
     let found = match (how, site.read.seen) {
         (Repair::Full, Seen::Points) => stand_in(original, twin, site, sums, &mut filters)?,
         (Repair::Full, _) => solve(twin, site, sums, &mut filters),
@@ -118,7 +88,7 @@ pub(super) fn refit(
             .node(&node)
             .remedy("see with `secateur check` whether the network's own answers are numbers; or use --repair none"));
     }
-    let new = filters.tensor(site, &weight)?;
+    let new = filters.weights(&site.taps.layer, &weight)?;
     let new_bias = bias.map(|old| Tensor::from_f64(old.dtype, &old.shape, &filters.bias));
     let (at_weight, at_bias) = (site.weight, site.bias);
     twin.graph.values[at_weight].constant = Some(new);
@@ -200,14 +170,8 @@ fn stand_in(
     // All of the original's weights, of channels that go too.
     let whole = facts.get(site.taps.weight).and_then(|f| f.value.clone());
     let whole = whole.ok_or_else(|| Error::new("the weights are not constant"))?;
-    let before = Filters::of(site, &whole, None)?;
-    let positions = |v: usize| facts.shape(v).iter().skip(2).product::<usize>() as f64;
-    let output = original.nodes[site.taps.node].outputs.first().copied().flatten();
-    // How many of a filter's taps an output sees, on average.
-    let seen = match output {
-        Some(output) if site.taps.layer.transposed => positions(site.read.value) / positions(output).max(1.0),
-        _ => 1.0,
-    };
+    let before = Filters::of(&site.taps.layer, &whole, None)?;
+    let seen = share_seen(original, facts, &site.taps, &site.read);
     for (o, row) in filters.rows.iter_mut().enumerate() {
         let each = row.len() / channels;
         row.fill(0.0);

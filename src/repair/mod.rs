@@ -6,6 +6,7 @@
 //! are added up on the device (`walk`); what is solved here is small and `f64` ([`crate::lsq`]).
 
 mod fit;
+mod probe;
 mod twin;
 mod walk;
 
@@ -23,6 +24,7 @@ use crate::stats::images_mix;
 use crate::tensor::Tensor;
 
 pub use fit::Refit;
+pub use probe::probe;
 use twin::Twin;
 use walk::Store;
 
@@ -54,7 +56,7 @@ pub struct Repaired {
 }
 
 /// Calibration images, one after the other, as the network takes them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Images {
     /// Their elements.
     pub data: Arc<Vec<f32>>,
@@ -90,8 +92,10 @@ pub fn repair(
         let (site, later) = (&twin.sites[at], &twin.sites[at + 1..]);
         let wanted = fit::wanted(&twin, site, batch, how);
         let node = || graph.nodes[site.taps.node].name.clone();
-        let sums =
-            store.visit(&twin, device, site, &wanted, later).map_err(|e| e.node(node()).file(&graph.path))?;
+        let targets: Vec<ValueId> = later.iter().flat_map(|s| [s.x, s.y, s.own]).collect();
+        // What the site itself gives is not known yet: it is about to change.
+        let sums = store.visit((&twin.graph, &twin.facts, device), &wanted, &[site.x, site.y], &targets);
+        let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
         let refit = fit::refit(graph, &mut twin, at, &sums, how).map_err(|e| e.file(&graph.path))?;
         repaired.refits.push(refit);
         tell(at + 1, twin.sites.len());

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::twin::{Site, Twin};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::exec::devices::Device;
-use crate::graph::ValueId;
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
@@ -59,24 +59,44 @@ impl Store {
         Self { values: BTreeMap::from([(input, images)]), images: count, batch }
     }
 
-    /// Runs what is missing for the sums of a site over all images, and moves on to it: what later sites still need is
-    /// kept, if it fits.
+    /// Runs what is missing for some sums, and moves on to where `moves` are known: what `targets` still need from there
+    /// is kept, if it fits.
     pub(super) fn visit(
         &mut self,
-        twin: &Twin,
-        device: &Device,
-        site: &Site,
+        (graph, facts, device): (&Graph, &Facts, &Device),
         wanted: &[Wanted],
-        later: &[Site],
+        moves: &[ValueId],
+        targets: &[ValueId],
     ) -> Result<Vec<Sums>> {
-        let read: Vec<ValueId> = wanted.iter().flat_map(|w| w.values.iter().copied()).collect();
-        // What the site itself gives is not known yet: it is about to change.
-        let keep = self.frontier(twin, &[site.x, site.y], later);
+        let keep = self.frontier(graph, facts, moves, targets);
         let fresh: Vec<ValueId> = keep.iter().copied().filter(|v| !self.values.contains_key(v)).collect();
-        let all: Vec<ValueId> = read.iter().chain(&fresh).copied().collect();
-        let part = twin.graph.part(&twin.facts, &|v| self.values.contains_key(&v), &all);
+        if wanted.is_empty() && fresh.is_empty() {
+            return Ok(vec![]);
+        }
+        let (sums, values) = self.run((graph, facts, device), wanted, &fresh)?;
+        if !keep.is_empty() {
+            self.values.retain(|v, _| keep.contains(v));
+            self.values.extend(fresh.into_iter().zip(values.into_iter().map(Arc::new)));
+        }
+        Ok(sums)
+    }
+
+    /// Runs what is missing for some values, of all images.
+    pub(super) fn values(&self, of: (&Graph, &Facts, &Device), wanted: &[ValueId]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.run(of, &[], wanted)?.1)
+    }
+
+    fn run(
+        &self,
+        (graph, facts, device): (&Graph, &Facts, &Device),
+        wanted: &[Wanted],
+        taps: &[ValueId],
+    ) -> Result<(Vec<Sums>, Vec<Vec<f32>>)> {
+        let read = wanted.iter().flat_map(|w| w.values.iter().copied());
+        let all: Vec<ValueId> = read.chain(taps.iter().copied()).collect();
+        let part = graph.part(facts, &|v| self.values.contains_key(&v), &all);
         let shapes: Vec<Vec<usize>> = part.shapes.iter().map(|(_, s)| s.clone()).collect();
-        let facts = crate::graph::facts::Facts::infer(&part.graph, &shapes)?;
+        let own = Facts::infer(&part.graph, &shapes)?;
         let limits = device.limits();
         let probes = wanted.iter().enumerate().map(|(i, w)| Probe {
             values: w.values.iter().map(|v| part.values[v]).collect(),
@@ -85,25 +105,24 @@ impl Store {
             shape: w.shape.to_vec(),
         });
         let options = Options {
-            taps: fresh.iter().map(|v| part.values[v]).collect(),
+            taps: taps.iter().map(|v| part.values[v]).collect(),
             probes: probes.collect(),
             outputs: false,
             fuse: true,
             max_binding: limits.max_binding.min(limits.max_buffer),
         };
-        let mut plan = plan::build(&part.graph, &facts, &options)?;
-        plan.batch = self.batch;
-        let mut executor = device.load(&plan).map_err(|e| e.file(&twin.graph.path))?;
+        let plan = plan::build(&part.graph, &own, &options)?;
+        let mut executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;
         let given: Vec<ValueId> = part.shapes.iter().map(|&(v, _)| v).collect();
-        let mut kept: Vec<Vec<f32>> = fresh.iter().map(|_| Vec::new()).collect();
+        let mut values: Vec<Vec<f32>> = taps.iter().map(|_| Vec::new()).collect();
         let mut sums: Vec<Sums> =
             wanted.iter().map(|w| Sums(vec![0.0; w.shape[0] * w.shape[2] * w.shape[3]])).collect();
         let mut since = 0;
         for first in (0..self.images).step_by(self.batch) {
             let count = self.batch.min(self.images - first);
-            let outputs = self.run(&mut *executor, &plan, &given, first, count)?;
-            for (kept, output) in kept.iter_mut().zip(&outputs) {
-                kept.extend_from_slice(&output[..output.len() / self.batch * count]);
+            let outputs = self.run_batch(&mut *executor, &plan, &given, first, count)?;
+            for (values, output) in values.iter_mut().zip(&outputs) {
+                values.extend_from_slice(&output[..output.len() / self.batch * count]);
             }
             since += count;
             if since >= CHUNK || first + count == self.images {
@@ -111,16 +130,11 @@ impl Store {
                 since = 0;
             }
         }
-        drop(executor);
-        if !keep.is_empty() {
-            self.values.retain(|v, _| keep.contains(v));
-            self.values.extend(fresh.into_iter().zip(kept.into_iter().map(Arc::new)));
-        }
-        Ok(sums)
+        Ok((sums, values))
     }
 
     /// One batch, filled up with zeros, which weigh nothing.
-    fn run(
+    fn run_batch(
         &self,
         executor: &mut dyn Executor,
         plan: &Plan,
@@ -150,21 +164,19 @@ impl Store {
         executor.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// What later sites need of what is known once `read` is; empty where that would be too much to keep.
-    fn frontier(&self, twin: &Twin, read: &[ValueId], later: &[Site]) -> Vec<ValueId> {
-        let graph = &twin.graph;
+    /// What `targets` need of what is known once `moves` are; empty where that would be too much to keep.
+    fn frontier(&self, graph: &Graph, facts: &Facts, moves: &[ValueId], targets: &[ValueId]) -> Vec<ValueId> {
         let known = |v: ValueId| self.values.contains_key(&v);
         // Nodes that have run by then.
-        let done: HashSet<usize> = graph.part_nodes(&twin.facts, &known, read).into_iter().collect();
-        let targets: Vec<ValueId> = later.iter().flat_map(|s| [s.x, s.y, s.own]).collect();
+        let done: HashSet<usize> = graph.part_nodes(facts, &known, moves).into_iter().collect();
         let computed = |v: ValueId| known(v) || graph.values[v].producer.is_some_and(|p| done.contains(&p));
-        let ahead = graph.part_nodes(&twin.facts, &computed, &targets);
-        let needed =
-            ahead.iter().flat_map(|&n| graph.nodes[n].inputs.iter().flatten().copied()).chain(targets);
-        let mut keep: Vec<ValueId> = needed.filter(|&v| computed(v) && !twin.facts.is_constant(v)).collect();
+        let ahead = graph.part_nodes(facts, &computed, targets);
+        let needed = ahead.iter().flat_map(|&n| graph.nodes[n].inputs.iter().flatten()).chain(targets);
+        let mut keep: Vec<ValueId> =
+            needed.copied().filter(|&v| computed(v) && !facts.is_constant(v)).collect();
         keep.sort_unstable();
         keep.dedup();
-        let len = |v: &ValueId| twin.facts.shape(*v).iter().product::<usize>() / self.batch;
+        let len = |v: &ValueId| facts.shape(*v).iter().product::<usize>() / self.batch;
         let bytes = keep.iter().map(len).sum::<usize>() * self.images * size_of::<f32>();
         if bytes > BUDGET { vec![] } else { keep }
     }

@@ -7,6 +7,7 @@
 
 mod activity;
 mod file;
+mod filters;
 mod gather;
 mod gram;
 mod histogram;
@@ -20,14 +21,15 @@ mod trajectory;
 mod weights;
 
 pub use activity::{Activity, Column, DERIVED};
+pub use filters::Filters;
 pub use gather::{Gatherer, Wants, gather};
 pub use gram::{Gram, GramKind};
 pub use histogram::{BINS, Histogram};
 pub use layers::{LayerTaps, layers};
 pub(crate) use layers::{gram_input, images_mix};
 pub use moments::Moments;
-pub use profile::{GramHeader, Header, LayerProfile, Profile, VERSION};
-pub use reads::{Read, Seen, read};
+pub use profile::{GramHeader, Header, LayerProfile, Profile, Sensitivity, VERSION};
+pub use reads::{Read, Seen, read, share_seen};
 pub use spread::Spread;
 pub use trajectory::{Trajectory, trajectories};
 pub(crate) use weights::filters;

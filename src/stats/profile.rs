@@ -39,6 +39,20 @@ pub struct Header {
     pub grams: Vec<GramHeader>,
     /// The checkpoints before this model, oldest first: file name and SHA-256.
     pub checkpoints: Vec<(String, String)>,
+    /// What the network's output lost when some channels went, as far as that was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
+}
+
+/// What the output lost without some channels, all other layers as they were.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sensitivity {
+    /// The layer and channel that the first of the knots begins with: knots made by the same layers belong together.
+    pub first: (String, usize),
+    /// How many of these knots went, the least important first.
+    pub removed: usize,
+    /// The mean of Σ (change of the output)² over images.
+    pub damage: f64,
 }
 
 impl Default for Header {
@@ -58,6 +72,7 @@ impl Default for Header {
             layers: vec![],
             grams: vec![],
             checkpoints: vec![],
+            sensitivity: vec![],
         }
     }
 }

@@ -57,6 +57,16 @@ pub fn read(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Option<Read> {
     Some(Read { value, axis, seen: Seen::Points })
 }
 
+/// How many of a filter's weights for a channel an output sees, as a share of all: less than all where windows of a
+/// transposed convolution stand beside each other.
+pub fn share_seen(graph: &Graph, facts: &Facts, taps: &LayerTaps, read: &Read) -> f64 {
+    let positions = |v: ValueId| facts.shape(v).iter().skip(2).product::<usize>().max(1) as f64;
+    match graph.nodes[taps.node].outputs.first().copied().flatten() {
+        Some(output) if taps.layer.transposed => positions(read.value) / positions(output),
+        _ => 1.0,
+    }
+}
+
 impl Read {
     /// Groups of channels that are read apart.
     pub fn groups(&self) -> usize {

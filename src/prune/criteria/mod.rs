@@ -20,6 +20,7 @@ mod obs;
 mod parse;
 mod random;
 mod readers;
+mod reconstruction;
 mod stability;
 mod std;
 mod variance;
@@ -52,6 +53,7 @@ pub static CRITERIA: &[&Row] = &[
     &discriminant::ROW,
     &obd::ROW,
     &obs::ROW,
+    &reconstruction::ROW,
     &drift::ROW,
     &stability::ROW,
     &random::ROW,
@@ -81,6 +83,8 @@ pub struct Needs {
     pub labels: bool,
     /// The Gram matrices of what layers read.
     pub gram: bool,
+    /// Those of whole patches.
+    pub patches: bool,
     /// Distances between filters.
     pub distances: bool,
     /// Several checkpoints.
@@ -90,7 +94,7 @@ pub struct Needs {
 impl Needs {
     /// Nothing.
     pub const WEIGHTS: Self =
-        Self { data: false, labels: false, gram: false, distances: false, training: false };
+        Self { data: false, labels: false, gram: false, patches: false, distances: false, training: false };
     /// Activations.
     pub const DATA: Self = Self { data: true, ..Self::WEIGHTS };
 
@@ -100,6 +104,7 @@ impl Needs {
             data: self.data || other.data,
             labels: self.labels || other.labels,
             gram: self.gram || other.gram,
+            patches: self.patches || other.patches,
             distances: self.distances || other.distances,
             training: self.training || other.training,
         }
@@ -140,6 +145,7 @@ pub(super) struct Context<'a> {
     table: Table,
     obd: OnceCell<Result<Losses, Missing>>,
     obs: OnceCell<Result<Losses, Missing>>,
+    reconstruction: OnceCell<Result<Losses, Missing>>,
 }
 
 impl<'a> Context<'a> {
@@ -151,7 +157,8 @@ impl<'a> Context<'a> {
         seed: u64,
     ) -> Fallible<Self> {
         let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
-        Ok(Self { graph, channels, profile, seed, table, obd: OnceCell::new(), obs: OnceCell::new() })
+        let (obd, obs, reconstruction) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Ok(Self { graph, channels, profile, seed, table, obd, obs, reconstruction })
     }
 }
 

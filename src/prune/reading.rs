@@ -1,0 +1,216 @@
+//! Who reads which channels, with the moments of what is read: what is lost without some, and how the others make up
+//! for it.
+
+use std::collections::HashMap;
+
+use faer::Mat;
+
+use super::channels::Channels;
+use crate::dye::Label;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId};
+use crate::lsq::{Loss, Moments, Reader, compensate, eliminate};
+use crate::stats::{Filters, Gram, LayerTaps, Profile, Read, layers, read, share_seen};
+use crate::tensor::Tensor;
+
+/// The layers of a network as readers of channels.
+#[derive(Debug)]
+pub struct Readers<'a> {
+    graph: &'a Graph,
+    channels: &'a Channels,
+    grams: HashMap<&'a str, &'a Gram>,
+    readers: Vec<Layer>,
+}
+
+/// A layer that reads channels.
+#[derive(Debug)]
+struct Layer {
+    taps: LayerTaps,
+    read: Read,
+    /// The class of each channel that it reads.
+    classes: Vec<Label>,
+}
+
+/// A layer's weights and bias after others made up for what goes.
+#[derive(Debug)]
+pub struct Compensated {
+    /// The layer.
+    pub node: NodeId,
+    /// Its weights.
+    pub weight: Tensor,
+    /// Its bias.
+    pub bias: Tensor,
+}
+
+impl<'a> Readers<'a> {
+    /// Those of a network, with the moments of a profile; `None` where it has none of patches.
+    pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
+        let facts = &channels.facts;
+        let grams: HashMap<&str, &Gram> =
+            profile.grams.iter().flat_map(|g| g.readers.iter().map(move |r| (r.as_str(), g))).collect();
+        let mut readers = Vec::new();
+        for taps in layers(graph, facts) {
+            let Some(read) = read(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
+            let Some(dyed) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
+                continue;
+            };
+            let first = |slice: &Vec<Label>| slice.first().map(|&l| channels.dyer.ties.find(l));
+            let classes: Vec<Label> = dyed.slices(read.axis).iter().filter_map(first).collect();
+            let gram = grams.get(graph.nodes[taps.node].name.as_str())?;
+            let rows = classes.len() / read.groups() * read.taps();
+            let fits =
+                gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups();
+            // Channels that are read one by one are tied to what they become: nobody chooses among them there.
+            if !fits {
+                return None;
+            }
+            if read.groups() < classes.len() || classes.len() == 1 {
+                readers.push(Layer { taps, read, classes });
+            }
+        }
+        Some(Self { graph, channels, grams, readers })
+    }
+
+    fn gram(&self, layer: &Layer) -> Option<&Gram> {
+        self.grams.get(self.graph.nodes[layer.taps.node].name.as_str()).copied()
+    }
+
+    /// The filters of a layer, with what follows it as a factor.
+    fn filters(&self, layer: &Layer) -> Result<Filters> {
+        let fact = self.channels.facts.get(layer.taps.weight).and_then(|f| f.value.as_ref());
+        let weight = fact.ok_or_else(|| Error::new("the weights are not constant"))?;
+        let bias =
+            layer.taps.layer.bias.and_then(|at| self.graph.nodes[layer.taps.node].inputs.get(at).copied()?);
+        let bias = bias.and_then(|v| self.channels.facts.get(v)).and_then(|f| f.value.as_ref());
+        Filters::of(&layer.taps.layer, weight, bias)
+    }
+
+    /// The order in which knots go, all made by the same layers, and what each takes away: the sum over all that read
+    /// them of the share of its output's variance that is lost, after the best linear correction of the other weights.
+    /// `None` where no layer with moments reads them.
+    ///
+    /// # Errors
+    /// Weights that are not floats.
+    pub fn curve(&self, knots: &[usize]) -> Result<Option<Vec<Loss>>> {
+        let place: HashMap<Label, usize> =
+            knots.iter().enumerate().map(|(i, &k)| (self.channels.knots[k].root, i)).collect();
+        let mut problems = Vec::new();
+        for layer in &self.readers {
+            if !layer.classes.iter().any(|c| place.contains_key(c)) {
+                continue;
+            }
+            let Some(gram) = self.gram(layer) else { continue };
+            let filters = self.filters(layer)?;
+            for group in 0..layer.read.groups() {
+                let moments = Moments::of(gram.triangle(group), gram.rows);
+                let weights = weights(layer, &filters, group);
+                let variance = variance(&moments, &weights);
+                if !(variance > 0.0 && variance.is_finite()) {
+                    continue;
+                }
+                let share = variance.sqrt().recip();
+                let weights = Mat::from_fn(weights.nrows(), weights.ncols(), |i, o| weights[(i, o)] * share);
+                let mut blocks = vec![vec![]; knots.len()];
+                for (element, class) in classes(layer, group).enumerate() {
+                    if let Some(&knot) = place.get(&class) {
+                        blocks[knot].push(element);
+                    }
+                }
+                problems.extend(Reader::new(&moments, &weights, blocks));
+            }
+        }
+        Ok((!problems.is_empty()).then(|| eliminate(&mut problems, knots.len())))
+    }
+
+    /// The first node that reads one of these knots.
+    pub fn first(&self, knots: &[usize]) -> Option<NodeId> {
+        let roots: Vec<Label> = knots.iter().map(|&k| self.channels.knots[k].root).collect();
+        let reads = |layer: &&Layer| layer.classes.iter().any(|c| roots.contains(c));
+        self.readers.iter().find(reads).map(|layer| layer.taps.node)
+    }
+
+    /// The layers that read these knots, after their other weights made up for them as well as they can.
+    ///
+    /// # Errors
+    /// Weights that are not floats.
+    pub fn without(&self, knots: &[usize]) -> Result<Vec<Compensated>> {
+        let gone: Vec<Label> = knots.iter().map(|&k| self.channels.knots[k].root).collect();
+        let mut all = Vec::new();
+        for layer in &self.readers {
+            if !layer.classes.iter().any(|c| gone.contains(c)) {
+                continue;
+            }
+            let Some(gram) = self.gram(layer) else { continue };
+            let mut filters = self.filters(layer)?;
+            let seen = share_seen(self.graph, &self.channels.facts, &layer.taps, &layer.read);
+            for group in 0..layer.read.groups() {
+                let moments = Moments::of(gram.triangle(group), gram.rows);
+                let goes: Vec<bool> = classes(layer, group).map(|c| gone.contains(&c)).collect();
+                let (goes, stays): (Vec<usize>, Vec<usize>) = (0..goes.len()).partition(|&i| goes[i]);
+                let by = compensate(&moments, &stays, &goes);
+                make_up(layer, &mut filters, group, (&moments, &by), (&stays, &goes), seen);
+            }
+            let facts = &self.channels.facts;
+            let Some(old) = facts.get(layer.taps.weight).and_then(|f| f.value.as_ref()) else { continue };
+            all.push(Compensated {
+                node: layer.taps.node,
+                weight: filters.weights(&layer.taps.layer, old)?,
+                bias: Tensor::from_f64(old.dtype, &[filters.bias.len()], &filters.bias),
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// The class of each element of a group's patch.
+fn classes(layer: &Layer, group: usize) -> impl Iterator<Item = Label> + '_ {
+    let of_group = layer.classes.len() / layer.read.groups();
+    let taps = layer.read.taps();
+    layer.classes[group * of_group..][..of_group].iter().flat_map(move |&c| std::iter::repeat_n(c, taps))
+}
+
+/// Elements of a group's patch × what the layer computes from them: its filters, or, where channels are seen as
+/// points, every weight of theirs.
+fn weights(layer: &Layer, filters: &Filters, group: usize) -> Mat<f64> {
+    let makes = filters.rows.len() / layer.read.groups();
+    let own = &filters.rows[group * makes..][..makes];
+    let scale = |o: usize| layer.taps.scale.as_ref().map_or(1.0, |s| s[group * makes + o]);
+    let elements = layer.classes.len() / layer.read.groups() * layer.read.taps();
+    let each = own.first().map_or(1, Vec::len) / elements.max(1);
+    Mat::from_fn(elements, makes * each, |i, o| own[o / each][i * each + o % each] * scale(o / each))
+}
+
+/// Σ over outputs of Σ (y − mean)².
+fn variance(moments: &Moments, weights: &Mat<f64>) -> f64 {
+    let products = &moments.scatter * weights;
+    (0..weights.nrows())
+        .flat_map(|i| (0..weights.ncols()).map(move |o| (i, o)))
+        .map(|at| products[at] * weights[at])
+        .sum()
+}
+
+fn make_up(
+    layer: &Layer,
+    filters: &mut Filters,
+    group: usize,
+    (moments, by): (&Moments, &Mat<f64>),
+    (stays, goes): (&[usize], &[usize]),
+    seen: f64,
+) {
+    let makes = filters.rows.len() / layer.read.groups();
+    let elements = layer.classes.len() / layer.read.groups() * layer.read.taps();
+    for filter in group * makes..(group + 1) * makes {
+        let row = &mut filters.rows[filter];
+        let each = row.len() / elements.max(1);
+        for part in 0..each {
+            let lost: Vec<f64> = goes.iter().map(|&g| std::mem::take(&mut row[g * each + part])).collect();
+            let mut mean: f64 = goes.iter().zip(&lost).map(|(&g, w)| moments.mean[g] * w).sum();
+            for (i, &s) in stays.iter().enumerate() {
+                let more: f64 = lost.iter().enumerate().map(|(j, w)| by[(i, j)] * w).sum();
+                row[s * each + part] += more;
+                mean -= moments.mean[s] * more;
+            }
+            filters.bias[filter] += mean * seen;
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! How much the network's output changes when some knots go, all other layers as they were: where to spend a budget.
+//!
+//! For the knots of each bundle the least important share goes, the layers that read them make up for it as well as
+//! they can (in closed form, from the profile's moments), and the network runs from there to its end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::walk::Store;
+use super::{Images, facts_of_walk, only_input};
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::graph::{Graph, ValueId};
+use crate::prune::{Channels, Compensated, Readers};
+use crate::stats::{Profile, Sensitivity};
+
+/// The shares of a bundle that are cut, to see what it does.
+const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
+/// Images on which that is seen, at most.
+const IMAGES: usize = 256;
+
+/// Something to try: knots of a bundle that go.
+struct Trial {
+    first: (String, usize),
+    gone: Vec<usize>,
+    /// The first node that reads them.
+    reader: usize,
+}
+
+/// Measures the sensitivity of every bundle, but for `protected` knots. `tell` hears of each trial, and of how many.
+///
+/// # Errors
+/// A network with several inputs, a device that fails. A profile without the moments of patches measures nothing.
+pub fn probe(
+    graph: &Graph,
+    channels: &Channels,
+    profile: &Profile,
+    protected: &BTreeSet<usize>,
+    (device, images): (&Device, &Images),
+    tell: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Sensitivity>> {
+    let Some(readers) = Readers::of(graph, channels, profile) else { return Ok(vec![]) };
+    let input = only_input(graph)?;
+    let images = images.some(IMAGES);
+    let facts = facts_of_walk(graph, &images)?;
+    let outputs: Vec<ValueId> =
+        graph.outputs.iter().copied().filter(|&v| !facts.is_late(v) && !facts.is_constant(v)).collect();
+    let mut trials = trials(graph, channels, &readers, protected)?;
+    trials.sort_by_key(|t| t.reader);
+    let mut store = Store::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
+    let reference = store.values((graph, &facts, device), &outputs)?;
+    let mut found = Vec::with_capacity(trials.len());
+    let all = trials.len();
+    for (done, trial) in trials.into_iter().enumerate() {
+        let reads: Vec<ValueId> = graph.nodes[trial.reader].inputs.iter().flatten().copied().collect();
+        store.visit((graph, &facts, device), &[], &reads, &outputs)?;
+        let changed = with(graph, readers.without(&trial.gone)?);
+        let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
+        let values = store.values((&changed, &facts, device), &outputs)?;
+        let pairs = reference.iter().flatten().zip(values.iter().flatten());
+        let total: f64 = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+        let damage = total / images.count.max(1) as f64;
+        if damage.is_finite() {
+            found.push(Sensitivity { first: trial.first, removed: trial.gone.len(), damage });
+        }
+        tell(done + 1, all);
+    }
+    Ok(found)
+}
+
+fn trials(
+    graph: &Graph,
+    channels: &Channels,
+    readers: &Readers,
+    protected: &BTreeSet<usize>,
+) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    for bundle in channels.bundles() {
+        let free = |k: &usize| channels.knots[*k].block.is_none() && !protected.contains(k);
+        let free: Vec<usize> = bundle.into_iter().filter(free).collect();
+        let (Some(&first), true) = (free.first(), free.len() > 1) else { continue };
+        let (Some(curve), Some(reader)) = (readers.curve(&free)?, readers.first(&free)) else { continue };
+        let (node, channel) = channels.knots[first].members[0];
+        let counts: BTreeSet<usize> =
+            SHARES.iter().map(|s| ((s * free.len() as f64) as usize).clamp(1, free.len() - 1)).collect();
+        trials.extend(counts.into_iter().map(|count| Trial {
+            first: (graph.nodes[node].name.clone(), channel),
+            gone: curve[..count].iter().map(|step| free[step.candidate]).collect(),
+            reader,
+        }));
+    }
+    Ok(trials)
+}
+
+/// The network with other weights in some layers.
+fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
+    let mut changed = graph.clone();
+    for layer in layers {
+        let Some(own) = graph.nodes[layer.node].op.layer() else { continue };
+        let weight =
+            changed.add_value(format!("weights of {}", graph.nodes[layer.node].name), Some(layer.weight));
+        changed.nodes[layer.node].inputs[own.weight] = Some(weight);
+        if let Some(at) = own.bias {
+            let bias =
+                changed.add_value(format!("bias of {}", graph.nodes[layer.node].name), Some(layer.bias));
+            let inputs = &mut changed.nodes[layer.node].inputs;
+            inputs.resize(inputs.len().max(at + 1), None);
+            inputs[at] = Some(bias);
+        }
+    }
+    changed
+}
+
+impl Images {
+    /// At most so many, evenly spread.
+    #[must_use]
+    pub fn some(&self, most: usize) -> Self {
+        if self.count <= most {
+            return self.clone();
+        }
+        let len = self.data.len() / self.count;
+        let places = (0..most).map(|i| i * self.count / most);
+        let data = places.flat_map(|at| self.data[at * len..][..len].iter().copied()).collect();
+        Self { data: Arc::new(data), count: most, shape: self.shape.clone() }
+    }
+}

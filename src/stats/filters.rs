@@ -1,0 +1,73 @@
+//! A layer's weights as its filters, one a row, whatever the layout that the operator wants.
+
+use crate::error::Result;
+use crate::ops::Layer;
+use crate::tensor::Tensor;
+
+/// The filters and the bias of a layer, in its own units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filters {
+    /// One a filter: the inputs of its group one after the other, each with its taps.
+    pub rows: Vec<Vec<f64>>,
+    /// One number a filter; zeros where the layer has none.
+    pub bias: Vec<f64>,
+}
+
+impl Filters {
+    /// Those of a layer with these weights.
+    ///
+    /// # Errors
+    /// Weights that are not floats.
+    pub fn of(layer: &Layer, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let mut rows = vec![Vec::new(); layer.out_channels(&weight.shape)];
+        for (filter, values) in layer.runs(&weight.shape, weight.floats()?) {
+            rows[filter].extend(values.iter().map(|&w| f64::from(w)));
+        }
+        let bias = match bias.map(Tensor::to_f64) {
+            Some(one) if one.len() == 1 => vec![one[0]; rows.len()],
+            Some(bias) => bias,
+            None => vec![0.0; rows.len()],
+        };
+        Ok(Self { rows, bias })
+    }
+
+    /// The weights as the layer holds them, with the type and layout of `like`.
+    ///
+    /// # Errors
+    /// As [`Filters::of`].
+    pub fn weights(&self, layer: &Layer, like: &Tensor) -> Result<Tensor> {
+        let mut taken = vec![0; self.rows.len()];
+        let mut data = Vec::with_capacity(like.len());
+        for (filter, values) in layer.runs(&like.shape, like.floats()?) {
+            data.extend_from_slice(&self.rows[filter][taken[filter]..][..values.len()]);
+            taken[filter] += values.len();
+        }
+        Ok(Tensor::from_f64(like.dtype, &like.shape, &data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_go_back_to_where_they_came_from() {
+        let layer = |filters, groups, transposed| Layer {
+            weight: 1,
+            filters,
+            channels: 1,
+            groups,
+            transposed,
+            bias: None,
+            plain: true,
+        };
+        let weight = Tensor::float(&[4, 3, 2], (0..24u8).map(f32::from).collect());
+        for layer in [layer(0, 1, false), layer(1, 1, false), layer(1, 1, true), layer(1, 2, true)] {
+            let filters = Filters::of(&layer, &weight, None).expect("floats");
+            assert_eq!(filters.rows.len(), layer.out_channels(&weight.shape));
+            assert_eq!(filters.weights(&layer, &weight).expect("floats"), weight, "{layer:?}");
+        }
+        let turned = Filters::of(&layer(1, 2, true), &weight, None).expect("floats");
+        assert_eq!(turned.rows[3], [12.0, 13.0, 18.0, 19.0], "the first filter of the second group");
+    }
+}
