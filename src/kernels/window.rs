@@ -52,12 +52,36 @@ impl Windows {
             .filter(|&i| i < self.in_hw[axis])
     }
 
+    /// The same where windows stand side by side, as many across as there are columns: the plane itself, moved, with
+    /// zeros where it came in over the edges.
+    fn unfold_shifted(&self, plane: &[f32], [down, right]: [isize; 2], first: usize, seen: &mut [f32]) {
+        let [h, w] = self.in_hw;
+        let shift = down * w as isize + right;
+        // Of the moved plane, what lies in it.
+        let from = (first as isize + shift).clamp(0, (h * w) as isize);
+        let until = (first as isize + shift + seen.len() as isize).clamp(from, (h * w) as isize);
+        let at = (from - shift - first as isize).clamp(0, seen.len() as isize) as usize;
+        let len = (until - from) as usize;
+        seen[..at].fill(0.0);
+        seen[at..at + len].copy_from_slice(&plane[from as usize..until as usize]);
+        seen[at + len..].fill(0.0);
+        // The columns that came in from the row before or after.
+        let edge = if right < 0 { 0..(-right as usize).min(w) } else { w - (right as usize).min(w)..w };
+        for column in edge {
+            let start = (column + w - first % w) % w;
+            seen.iter_mut().skip(start).step_by(w).for_each(|v| *v = 0.0);
+        }
+    }
+
     /// Writes what tap `tap` of the windows `first..first + seen.len()` sees of a plane, whose pixels are
     /// `step` apart.
     pub(super) fn unfold(&self, plane: &[f32], step: usize, tap: usize, first: usize, seen: &mut [f32]) {
         let ([h, w], ow) = (self.in_hw, self.out_hw[1]);
         let shift = |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
         let (down, right) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));
+        if step == 1 && self.stride == [1, 1] && w == ow {
+            return self.unfold_shifted(plane, [down, right], first, seen);
+        }
         let mut done = 0;
         while done < seen.len() {
             // As far as the output's row goes, the input is read along one of its rows.
