@@ -161,6 +161,10 @@ impl DecideArgs {
 
     /// Chooses what goes, by scores that were made with the same options but for the budget.
     pub(super) fn choose(&self, model: &Model, channels: &Channels, scored: &Scored) -> Result<Choice> {
+        self.choose_for(self.budget()?, model, channels, scored)
+    }
+
+    fn choose_for(&self, budget: Budget, model: &Model, channels: &Channels, scored: &Scored) -> Result<Choice> {
         if !(0.0..=1.0).contains(&self.max_cut) {
             return Err(Error::new("--max-cut does not fit")
                 .expected("0 to 1")
@@ -172,8 +176,9 @@ impl DecideArgs {
             max_cut: self.max_cut,
             round_to: self.round_to,
             scope: self.scope,
+            repriced: self.normalize()?.counted(),
         };
-        let removed = allocate(channels, &Score::values(scores), self.budget()?, &limits, protected)
+        let removed = allocate(channels, &Score::values(scores), budget, &limits, protected)
             .map_err(|e| e.file(&model.path))?;
         let confidence = confidence(channels, scores, &removed, self.scope, protected);
         let support = settled(&confidence, &removed);
@@ -188,8 +193,19 @@ impl DecideArgs {
         channels: &Channels,
         profile: &Profile,
     ) -> Result<Decision> {
+        self.decide_for(self.budget()?, (model, graph), channels, profile)
+    }
+
+    /// Decides for another budget than the one asked for: a step on the way to it.
+    pub(super) fn decide_for(
+        &self,
+        budget: Budget,
+        (model, graph): (&Model, &Graph),
+        channels: &Channels,
+        profile: &Profile,
+    ) -> Result<Decision> {
         let scored = self.score(graph, channels, profile)?;
-        let Choice { removed, confidence, support } = self.choose(model, channels, &scored)?;
+        let Choice { removed, confidence, support } = self.choose_for(budget, model, channels, &scored)?;
         let pairs = scored.scores.into_iter().zip(confidence);
         let judged: Vec<Judged> = pairs.map(|(score, confidence)| Judged { score, confidence }).collect();
         let how = (self.criterion()?.to_string(), self.budget_text());

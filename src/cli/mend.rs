@@ -23,6 +23,9 @@ pub(super) struct RepairArgs {
     /// that decided.
     #[arg(long, value_name = "R", default_value_t = 0.2)]
     held_out: f64,
+    /// In how many rounds the cut is made; after each, the network is repaired and looked at anew.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) rounds: usize,
 }
 
 impl RepairArgs {

@@ -16,6 +16,7 @@ mod plan;
 mod plot;
 mod profile;
 mod prune;
+mod rounds;
 mod show;
 
 use std::process::ExitCode;

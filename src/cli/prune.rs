@@ -7,15 +7,13 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{DataArgs, Global};
-use super::decide::{DecideArgs, loaded, tell_inexact};
+use super::decide::{DecideArgs, tell_inexact};
 use super::eval::evaluate;
-use super::mend::{RepairArgs, calibration, mended, probed};
+use super::mend::{RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
-use super::pass::Pass;
-use super::profile::of_weights;
+use super::rounds::Deciding;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::exec::devices::Device;
 use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -104,16 +102,21 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let cut = match decided {
         Some(cut) => cut,
         None => {
-            match decide(
-                args,
-                (&model, &graph, &channels),
-                &device,
-                data.as_ref().map(|d| (&d.0, &images)),
-                output,
-            )? {
-                Some(cut) => cut,
-                None => return Ok(Answer::No),
+            let deciding = Deciding {
+                decide: &args.decide,
+                profile: args.profile.as_deref(),
+                data: data.as_ref().map(|(data, _)| (data, &args.data)),
+                images: &images,
+                batch: args.batch,
+                how,
+                rounds: args.repair.rounds.max(1),
+                device: &device,
+            };
+            let decision = deciding.decision((&model, &graph, &channels), output)?;
+            if !args.decide.supported(&decision, output) {
+                return Ok(Answer::No);
             }
+            decision.cut
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
@@ -204,37 +207,6 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         "refits": repaired.refits.len(), "out": args.output,
     }));
     Ok(Answer::Yes)
-}
-
-/// What goes, by the criterion asked for; `None` where the data do not support it as far as was asked.
-fn decide(
-    args: &PruneArgs,
-    (model, graph, channels): (&Model, &Graph, &Channels),
-    device: &Device,
-    data: Option<(&Dataset, &Images)>,
-    output: &Output,
-) -> Result<Option<Cut>> {
-    let criterion = args.decide.criterion()?;
-    let needs = criterion.needs();
-    let mut profile = match (&args.profile, data) {
-        (Some(path), _) => loaded(path, model)?,
-        (None, Some((data, _))) if needs.data => {
-            let pass = Pass::for_criterion((model, graph), device, (data, &args.data), needs);
-            pass.with_batch(args.batch).run(output)?.profile
-        }
-        (None, None) if needs.data => {
-            return Err(Error::new(format!("the criterion {criterion} needs activations"))
-                .expected("--data or --profile")
-                .remedy("add --data FOLDER, or choose a criterion on weights such as l1"));
-        }
-        (None, _) => of_weights(model, graph, &channels.facts, needs)?,
-    };
-    if let (Some((_, images)), true) = (data, needs.patches && profile.header.sensitivity.is_empty()) {
-        let protected = args.decide.protected(graph, channels)?;
-        probed((graph, channels), &mut profile, &protected, (device, images), output)?;
-    }
-    let decision = args.decide.decide(model, graph, channels, &profile)?;
-    Ok(args.decide.supported(&decision, output).then_some(decision.cut))
 }
 
 /// The judge of a cut. The graph with its decoded weights is let go before anything runs.

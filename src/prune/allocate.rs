@@ -1,6 +1,6 @@
 //! Which knots go: the lowest scores first, until the budget holds, within what every layer must keep.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::channels::Channels;
 use crate::error::{Error, Result};
@@ -39,11 +39,45 @@ pub struct Limits {
     pub round_to: usize,
     /// Where scores compete.
     pub scope: Scope,
+    /// For scores a cost: what they are divided by is worth less the narrower the layers beside it have become.
+    pub repriced: Option<Counted>,
+}
+
+/// What a cost counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Multiply-accumulate operations.
+    Macs,
+    /// Parameters.
+    Params,
+}
+
+impl Counted {
+    /// Of (MACs, parameters).
+    pub fn of(self, (macs, params): (u64, u64)) -> u64 {
+        match self {
+            Self::Macs => macs,
+            Self::Params => params,
+        }
+    }
+}
+
+impl Channels {
+    /// What goes with a knot where the axes are so long.
+    pub(super) fn freed(&self, knot: usize, lengths: &mut [usize], counted: Counted) -> u64 {
+        let whole = counted.of(self.cost(lengths));
+        let shortens = &self.shortens[knot];
+        let before: Vec<usize> = shortens.iter().map(|&(axis, _)| lengths[axis]).collect();
+        shortens.iter().for_each(|&(axis, by)| lengths[axis] = lengths[axis].saturating_sub(by));
+        let left = counted.of(self.cost(lengths));
+        shortens.iter().zip(before).for_each(|(&(axis, _), length)| lengths[axis] = length);
+        whole.saturating_sub(left)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_channels: 1, max_cut: 0.9, round_to: 1, scope: Scope::Global }
+        Self { min_channels: 1, max_cut: 0.9, round_to: 1, scope: Scope::Global, repriced: None }
     }
 }
 
@@ -58,7 +92,7 @@ pub fn allocate(
     limits: &Limits,
     protected: &BTreeSet<usize>,
 ) -> Result<BTreeSet<usize>> {
-    let atoms = atoms(channels, scores, limits, protected);
+    let mut queues = queues(channels, scores, limits, protected);
     let mut lengths = channels.lengths();
     let least: Vec<usize> = channels
         .axes
@@ -81,8 +115,11 @@ pub fn allocate(
         }
     };
     let mut removed = BTreeSet::new();
-    for (score, atom) in atoms {
-        if met(&lengths) || matches!(budget, Budget::RemoveBelow(least) if score >= least) {
+    let mut steps = Vec::new();
+    let mut prices = Prices::new(channels, limits, &queues);
+    while let Some((price, queue)) = prices.lowest(channels, &queues, &mut lengths) {
+        let Some((_, atom)) = queues[queue].pop_front() else { break };
+        if met(&lengths) || matches!(budget, Budget::RemoveBelow(least) if price >= least) {
             break;
         }
         let mut shorter: BTreeMap<usize, usize> = BTreeMap::new();
@@ -93,7 +130,25 @@ pub fn allocate(
         }
         if shorter.iter().all(|(&axis, &count)| lengths[axis] >= count + least[axis]) {
             shorter.iter().for_each(|(&axis, &count)| lengths[axis] -= count);
-            removed.extend(atom);
+            removed.extend(atom.iter().copied());
+            steps.push((queue, atom, shorter));
+        }
+    }
+    // The last steps may have been large: what is worth most of what went comes back where there is room for it.
+    if !matches!(budget, Budget::RemoveBelow(_)) && met(&lengths) {
+        let mut closed: BTreeSet<usize> = BTreeSet::new();
+        for (queue, atom, shorter) in steps.into_iter().rev() {
+            let mut longer = lengths.clone();
+            shorter.iter().for_each(|(&axis, &count)| longer[axis] += count);
+            // Of a bundle what went last comes back first.
+            if closed.contains(&queue) || atom.iter().any(|k| channels.gone.contains(k)) || !met(&longer) {
+                closed.insert(queue);
+                continue;
+            }
+            lengths = longer;
+            atom.iter().for_each(|k| {
+                removed.remove(k);
+            });
         }
     }
     if !matches!(budget, Budget::RemoveBelow(_)) && !met(&lengths) {
@@ -113,14 +168,60 @@ pub fn allocate(
     Ok(removed)
 }
 
-/// What goes at once: single knots, or as many of a bundle as keep its width a multiple of `round_to`. Lowest first.
-fn atoms(
+/// By what the scores of each queue are multiplied: 1, or how much dearer what a knot frees has become.
+struct Prices {
+    counted: Option<Counted>,
+    /// For each queue, a knot and what it frees at full width.
+    whole: Vec<(usize, u64)>,
+    factors: Vec<f64>,
+    /// Atoms that go between two looks at the prices, and since the last one.
+    stride: usize,
+    since: usize,
+}
+
+impl Prices {
+    fn new(channels: &Channels, limits: &Limits, queues: &[Queue]) -> Self {
+        const LOOKS: usize = 400;
+        let mut lengths = channels.lengths();
+        let first = |queue: &Queue| queue.front().and_then(|(_, atom)| atom.first().copied()).unwrap_or(0);
+        let freed = |knot: usize, lengths: &mut [usize]| {
+            limits.repriced.map_or(0, |counted| channels.freed(knot, lengths, counted))
+        };
+        let whole = queues.iter().map(|q| (first(q), freed(first(q), &mut lengths))).collect();
+        let atoms: usize = queues.iter().map(VecDeque::len).sum();
+        let factors = vec![1.0; queues.len()];
+        Self { counted: limits.repriced, whole, factors, stride: (atoms / LOOKS).max(1), since: 0 }
+    }
+
+    /// The queue whose first atom is cheapest, and its price.
+    fn lowest(&mut self, channels: &Channels, queues: &[Queue], lengths: &mut [usize]) -> Option<(f64, usize)> {
+        self.since += 1;
+        if let (Some(counted), true) = (self.counted, self.since >= self.stride) {
+            self.since = 0;
+            for (factor, &(knot, whole)) in self.factors.iter_mut().zip(&self.whole) {
+                let now = channels.freed(knot, lengths, counted);
+                *factor = if now > 0 { whole as f64 / now as f64 } else { 1.0 };
+            }
+        }
+        let price = |(i, queue): (usize, &Queue)| Some((queue.front()?.0 * self.factors[i], i));
+        let tie = |i: usize| &queues[i][0].1;
+        let all = queues.iter().enumerate().filter_map(price);
+        all.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| tie(a.1).cmp(tie(b.1))))
+    }
+}
+
+/// What goes at once, with its score; the atoms of a bundle in order.
+type Queue = VecDeque<(f64, Vec<usize>)>;
+
+/// For each bundle what goes at once: single knots, or as many as keep its width a multiple of `round_to`. Lowest
+/// first.
+fn queues(
     channels: &Channels,
     scores: &[f64],
     limits: &Limits,
     protected: &BTreeSet<usize>,
-) -> Vec<(f64, Vec<usize>)> {
-    let mut atoms = Vec::new();
+) -> Vec<Queue> {
+    let mut queues = Vec::new();
     for bundle in channels.bundles() {
         let width = bundle.len();
         let mut free: Vec<usize> = bundle
@@ -134,17 +235,18 @@ fn atoms(
             odd => odd,
         };
         let mut done = 0;
+        let mut atoms = Queue::new();
         while done + first <= free.len() {
             let part = free[done..done + first].to_vec();
             let score = match limits.scope {
                 Scope::Global => part.iter().map(|&k| scores[k]).sum::<f64>() / part.len() as f64,
                 Scope::Layer => (done + first) as f64 / width as f64,
             };
-            atoms.push((score, part));
+            atoms.push_back((score, part));
             done += first;
             first = step;
         }
+        queues.push(atoms);
     }
-    atoms.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-    atoms
+    queues
 }

@@ -64,6 +64,8 @@ pub struct Channels {
     pub weights: Vec<Weight>,
     /// MACs that no knot changes; nothing is counted of what runs on the host, where no size is known.
     pub fixed_macs: u64,
+    /// Knots that nobody reads any more in the network at hand: it is one that is being cut, and these go in any case.
+    pub gone: BTreeSet<usize>,
 }
 
 /// Blocks what is the only class of a tensor.
@@ -163,6 +165,7 @@ impl Channels {
             shortens: vec![],
             weights: vec![],
             fixed_macs: 0,
+            gone: BTreeSet::new(),
         };
         channels.find_knots();
         channels.find_costs(graph);

@@ -14,7 +14,7 @@ pub mod score;
 mod sizes;
 pub mod support;
 
-pub use allocate::{Budget, Limits, Scope, allocate};
+pub use allocate::{Budget, Counted, Limits, Scope, allocate};
 pub use channels::{Channels, Knot};
 pub use criteria::{CRITERIA, Criterion, Needs, Score};
 pub use cut::{Cut, Judged};

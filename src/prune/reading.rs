@@ -9,7 +9,7 @@ use super::channels::Channels;
 use crate::dye::Label;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
-use crate::lsq::{Loss, Moments, Reader, compensate, eliminate};
+use crate::lsq::{Loss, Moments, Reader, compensate, eliminate, select};
 use crate::stats::{Filters, Gram, LayerTaps, Profile, Read, layers, read, share_seen};
 use crate::tensor::Tensor;
 
@@ -92,6 +92,7 @@ impl<'a> Readers<'a> {
     /// # Errors
     /// Weights that are not floats.
     pub fn curve(&self, knots: &[usize]) -> Result<Option<Vec<Loss>>> {
+        let gone = self.channels.roots(&self.channels.gone);
         let place: HashMap<Label, usize> =
             knots.iter().enumerate().map(|(i, &k)| (self.channels.knots[k].root, i)).collect();
         let mut problems = Vec::new();
@@ -102,8 +103,11 @@ impl<'a> Readers<'a> {
             let Some(gram) = self.gram(layer) else { continue };
             let filters = self.filters(layer)?;
             for group in 0..layer.read.groups() {
-                let moments = Moments::of(gram.triangle(group), gram.rows);
+                let left: Vec<usize> =
+                    classes(layer, group).enumerate().filter(|(_, c)| !gone.contains(c)).map(|(i, _)| i).collect();
+                let moments = Moments::of(gram.triangle(group), gram.rows).select(&left);
                 let weights = weights(layer, &filters, group);
+                let weights = select(&weights, &left, &(0..weights.ncols()).collect::<Vec<_>>());
                 let variance = variance(&moments, &weights);
                 if !(variance > 0.0 && variance.is_finite()) {
                     continue;
@@ -111,7 +115,7 @@ impl<'a> Readers<'a> {
                 let share = variance.sqrt().recip();
                 let weights = Mat::from_fn(weights.nrows(), weights.ncols(), |i, o| weights[(i, o)] * share);
                 let mut blocks = vec![vec![]; knots.len()];
-                for (element, class) in classes(layer, group).enumerate() {
+                for (element, class) in classes(layer, group).filter(|c| !gone.contains(c)).enumerate() {
                     if let Some(&knot) = place.get(&class) {
                         blocks[knot].push(element);
                     }
@@ -135,6 +139,7 @@ impl<'a> Readers<'a> {
     /// Weights that are not floats.
     pub fn without(&self, knots: &[usize]) -> Result<Vec<Compensated>> {
         let gone: Vec<Label> = knots.iter().map(|&k| self.channels.knots[k].root).collect();
+        let before = self.channels.roots(&self.channels.gone);
         let mut all = Vec::new();
         for layer in &self.readers {
             if !layer.classes.iter().any(|c| gone.contains(c)) {
@@ -146,7 +151,9 @@ impl<'a> Readers<'a> {
             for group in 0..layer.read.groups() {
                 let moments = Moments::of(gram.triangle(group), gram.rows);
                 let goes: Vec<bool> = classes(layer, group).map(|c| gone.contains(&c)).collect();
-                let (goes, stays): (Vec<usize>, Vec<usize>) = (0..goes.len()).partition(|&i| goes[i]);
+                let (goes, mut stays): (Vec<usize>, Vec<usize>) = (0..goes.len()).partition(|&i| goes[i]);
+                let left: Vec<bool> = classes(layer, group).map(|c| !before.contains(&c)).collect();
+                stays.retain(|&i| left[i]);
                 let by = compensate(&moments, &stays, &goes);
                 make_up(layer, &mut filters, group, (&moments, &by), (&stays, &goes), seen);
             }

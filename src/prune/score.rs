@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::allocate::Counted;
 use super::channels::Channels;
 use super::criteria::{Context, Criterion, Score, Site};
 use crate::error::{Error, Result};
@@ -75,9 +76,11 @@ pub fn scores(
             Score { value: members().map(|s| s.value).sum::<f64>() / n, error: errors.map(|e| e / n) }
         })
         .collect();
-    let of = |(macs, params): (u64, u64)| if scoring.normalize == Normalize::Macs { macs } else { params };
-    if matches!(scoring.normalize, Normalize::Macs | Normalize::Params) {
-        let freed = freed(channels, of);
+    for &gone in &channels.gone {
+        scores[gone] = Score { value: f64::MIN, error: None };
+    }
+    if let Some(counted) = scoring.normalize.counted() {
+        let freed = freed(channels, counted);
         for (score, freed) in scores.iter_mut().zip(freed) {
             *score = Score { value: score.value / freed, error: score.error.map(|e| e / freed) };
         }
@@ -115,16 +118,20 @@ fn layer(site: &Site, scoring: &Scoring) -> Result<Vec<Score>> {
 }
 
 /// For each knot, the share of the cost that goes if it goes alone; 1 for knots that cost nothing.
-fn freed(channels: &Channels, of: impl Fn((u64, u64)) -> u64) -> Vec<f64> {
-    let lengths = channels.lengths();
-    let whole = of(channels.cost(&lengths));
-    let mut shorter = lengths.clone();
-    let share = |shortens: &Vec<(usize, usize)>| {
-        shortens.iter().for_each(|&(axis, by)| shorter[axis] = lengths[axis].saturating_sub(by));
-        let left = of(channels.cost(&shorter));
-        shortens.iter().for_each(|&(axis, _)| shorter[axis] = lengths[axis]);
-        let share = whole.saturating_sub(left) as f64 / whole.max(1) as f64;
-        if share > 0.0 { share } else { 1.0 }
-    };
-    channels.shortens.iter().map(share).collect()
+fn freed(channels: &Channels, counted: Counted) -> Vec<f64> {
+    let mut lengths = channels.lengths();
+    let whole = counted.of(channels.cost(&lengths)).max(1) as f64;
+    let share = |knot: usize| channels.freed(knot, &mut lengths, counted) as f64 / whole;
+    (0..channels.knots.len()).map(share).map(|share| if share > 0.0 { share } else { 1.0 }).collect()
+}
+
+impl Normalize {
+    /// What scores are divided by the share of.
+    pub fn counted(self) -> Option<Counted> {
+        match self {
+            Self::None | Self::Layer => None,
+            Self::Macs => Some(Counted::Macs),
+            Self::Params => Some(Counted::Params),
+        }
+    }
 }

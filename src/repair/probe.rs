@@ -76,7 +76,8 @@ fn trials(
 ) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for bundle in channels.bundles() {
-        let free = |k: &usize| channels.knots[*k].block.is_none() && !protected.contains(k);
+        let stays = |k: &usize| protected.contains(k) || channels.gone.contains(k);
+        let free = |k: &usize| channels.knots[*k].block.is_none() && !stays(k);
         let free: Vec<usize> = bundle.into_iter().filter(free).collect();
         let (Some(&first), true) = (free.first(), free.len() > 1) else { continue };
         let (Some(curve), Some(reader)) = (readers.curve(&free)?, readers.first(&free)) else { continue };

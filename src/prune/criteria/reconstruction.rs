@@ -28,7 +28,8 @@ fn of_all(context: &Context) -> Result<Losses, Missing> {
     let readers = Readers::of(graph, channels, context.profile).ok_or(NO_PATCHES)?;
     let mut losses = Losses::new();
     for bundle in channels.bundles() {
-        let free: Vec<usize> = bundle.into_iter().filter(|&k| channels.knots[k].block.is_none()).collect();
+        let free = |&k: &usize| channels.knots[k].block.is_none() && !channels.gone.contains(&k);
+        let free: Vec<usize> = bundle.into_iter().filter(free).collect();
         let Some(&first) = free.first() else { continue };
         let curve = readers.curve(&free).map_err(|_| Missing("its weights are not floats", ""))?;
         // What nobody reads is lost for nothing.
