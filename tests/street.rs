@@ -16,7 +16,7 @@ use secateur::prune::{
     Budget, CRITERIA, Channels, Criterion, Cut, Limits, Normalize, Scope, Score, Scoring, allocate, prove,
     rewrite, scores,
 };
-use secateur::stats::{Trajectory, Wants, gather};
+use secateur::stats::{GramKind, Trajectory, Wants, gather};
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -46,13 +46,17 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
         let numbers = layer.weight.l2.clone();
         layer.trajectory = Trajectory { drift: numbers.clone(), wander: numbers, ..Trajectory::default() };
     }
+    let mut patches =
+        gather(&graph, &Device::Cpu, &data, &Wants { gram: GramKind::Patch, ..Wants::of(&data) }).unwrap();
+    patches.layers.clone_from(&profile.layers);
     let (macs, params) = channels.cost(&channels.lengths());
     let folder = tempfile::tempdir().unwrap();
     let names = CRITERIA.iter().map(|row| row.name).filter(|n| !n.starts_with("file:"));
     for name in names.chain(["0.5*l1+0.5*apoz"]) {
         let criterion: Criterion = name.parse().unwrap();
         let scoring = Scoring { criterion: &criterion, normalize: Normalize::Layer, seed: 7 };
-        let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
+        let profile = if criterion.needs().patches { &patches } else { &profile };
+        let scores = scores(&graph, &channels, profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
         for (budget, scope) in
             [(Budget::KeepMacs(0.6), Scope::Global), (Budget::KeepParams(0.7), Scope::Layer)]

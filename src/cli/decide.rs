@@ -164,7 +164,13 @@ impl DecideArgs {
         self.choose_for(self.budget()?, model, channels, scored)
     }
 
-    fn choose_for(&self, budget: Budget, model: &Model, channels: &Channels, scored: &Scored) -> Result<Choice> {
+    fn choose_for(
+        &self,
+        budget: Budget,
+        model: &Model,
+        channels: &Channels,
+        scored: &Scored,
+    ) -> Result<Choice> {
         if !(0.0..=1.0).contains(&self.max_cut) {
             return Err(Error::new("--max-cut does not fit")
                 .expected("0 to 1")

@@ -19,10 +19,10 @@ pub(super) struct RepairArgs {
     /// images), bn (means and spreads), bias (means), or none.
     #[arg(long, value_name = "HOW")]
     repair: Option<Repair>,
-    /// The share of the images that is kept apart: it decides nothing, and judges the result. 0 judges by the images
-    /// that decided.
-    #[arg(long, value_name = "R", default_value_t = 0.2)]
-    held_out: f64,
+    /// The share of the images that is kept apart: it decides and calibrates nothing, and judges the result; 0.2, but 0
+    /// (all images judge too) where nothing is repaired and where there are less than five.
+    #[arg(long, value_name = "R")]
+    held_out: Option<f64>,
     /// In how many rounds the cut is made; after each, the network is repaired and looked at anew.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) rounds: usize,
@@ -30,41 +30,63 @@ pub(super) struct RepairArgs {
 
 impl RepairArgs {
     /// What is asked for. Without images nothing can be repaired.
-    pub(super) fn how(&self, images: bool, output: &Output) -> Result<Repair> {
-        match (self.repair, images) {
-            (Some(how), true) => Ok(how),
-            (None, true) => Ok(Repair::Full),
-            (Some(Repair::None), false) => Ok(Repair::None),
-            (None, false) => {
+    pub(super) fn how(&self, data: Option<&Dataset>, output: &Output) -> Result<Repair> {
+        match (self.repair, data) {
+            (Some(how), Some(_)) => Ok(how),
+            (None, Some(data)) if data.is_random() => {
+                output.note("not repaired: random inputs say nothing of what a layer should give (--repair full repairs all the same)");
+                Ok(Repair::None)
+            }
+            (None, Some(_)) => Ok(Repair::Full),
+            (Some(Repair::None), None) => Ok(Repair::None),
+            (None, None) => {
                 output.note("not repaired: that needs images (--data)");
                 Ok(Repair::None)
             }
-            (Some(_), false) => Err(Error::new("a repair needs images")
+            (Some(_), None) => Err(Error::new("a repair needs images")
                 .expected("--data")
                 .remedy("add --data FOLDER, or use --repair none")),
         }
     }
 
     /// The images that decide and calibrate, and those that judge.
-    pub(super) fn parts(&self, data: &Dataset) -> Result<(Dataset, Dataset)> {
-        if self.held_out == 0.0 {
-            return Ok((data.clone(), data.clone()));
+    pub(super) fn parts(&self, data: &Dataset, how: Repair) -> Result<Parts> {
+        let usual = if how == Repair::None || data.len() < FEWEST { 0.0 } else { USUAL };
+        let share = self.held_out.unwrap_or(usual);
+        if share == 0.0 {
+            return Ok(Parts { calibration: data.clone(), held: data.clone(), apart: false });
         }
-        let parts = data.split(self.held_out).filter(|_| self.held_out > 0.0 && self.held_out < 1.0);
-        parts.ok_or_else(|| {
+        let parts = data.split(share).filter(|_| share > 0.0 && share < 1.0);
+        let (calibration, held) = parts.ok_or_else(|| {
             Error::new("the images cannot be parted into those that calibrate and those that judge")
                 .expected("--held-out with a share between 0 and 1 that leaves both of them some images")
-                .got(format!("{} of {} images", self.held_out, data.len()))
+                .got(format!("{share} of {} images", data.len()))
                 .remedy("give more images, or --held-out 0 to judge by the images that calibrate")
-        })
+        })?;
+        Ok(Parts { calibration, held, apart: true })
     }
+}
 
+/// The share of the images that judges, where nobody says another.
+const USUAL: f64 = 0.2;
+/// Images of which some are kept apart unasked.
+const FEWEST: usize = 5;
+
+/// The images that decide and calibrate, and those that judge.
+pub(super) struct Parts {
+    pub(super) calibration: Dataset,
+    pub(super) held: Dataset,
+    apart: bool,
+}
+
+impl Parts {
     /// What an accuracy was measured on.
-    pub(super) fn on(&self, held: &Dataset) -> String {
-        if self.held_out == 0.0 {
-            format!("(on the {} images that calibrated)", held.len())
+    pub(super) fn on(&self) -> String {
+        let count = self.held.len();
+        if self.apart {
+            format!("(on {count} images kept apart)")
         } else {
-            format!("(on {} images kept apart)", held.len())
+            format!("(on the {count} images given)")
         }
     }
 }

@@ -9,10 +9,11 @@ use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, tell_inexact};
 use super::eval::evaluate;
-use super::mend::{RepairArgs, calibration, mended};
+use super::mend::{Parts, RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
 use super::rounds::Deciding;
 use crate::data::Dataset;
+use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::file::check_writable;
 use crate::graph::Graph;
@@ -89,13 +90,13 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         args.decide.budget()?;
     }
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
-    let data = data.map(|data| args.repair.parts(&data)).transpose()?;
-    let how = args.repair.how(data.is_some(), output)?;
+    let how = args.repair.how(data.as_ref(), output)?;
+    let data = data.map(|data| args.repair.parts(&data, how)).transpose()?;
     let device = global.open(output)?;
     // They stay in memory: every layer is repaired on all of them.
     let images = match &data {
-        Some((data, _)) if how != Repair::None || args.decide.criterion()?.needs().patches => {
-            calibration(data, output)?
+        Some(parts) if how != Repair::None || args.decide.criterion()?.needs().patches => {
+            calibration(&parts.calibration, output)?
         }
         _ => Images::default(),
     };
@@ -105,7 +106,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             let deciding = Deciding {
                 decide: &args.decide,
                 profile: args.profile.as_deref(),
-                data: data.as_ref().map(|(data, _)| (data, &args.data)),
+                data: data.as_ref().map(|parts| (&parts.calibration, &args.data)),
                 images: &images,
                 batch: args.batch,
                 how,
@@ -124,7 +125,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
     let repaired = mended((&graph, &channels), &removed, how, (&device, &images), output)?;
-    let images = data.as_ref().map(|(data, _)| some_images(data)).transpose()?.unwrap_or_default();
+    let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.unwrap_or_default();
     // Each of what follows needs the weights of the network once or twice; nothing keeps them for the next.
     drop((graph, channels));
     let model = repaired.apply(&model)?;
@@ -148,7 +149,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let small = Model::load(&args.output)?;
     let after = Cost::of(&Channels::of(&Graph::skeleton(&small)?)?, small.bytes);
     let accuracy = match &data {
-        Some((_, held)) => {
+        Some(Parts { held, .. }) => {
             let (graph, small_graph) = (Graph::consume(Model::load(&args.model)?)?, Graph::of(&small)?);
             let with = evaluate(&small_graph, Some(&graph), &device, held, args.batch, output)?;
             let before = match held.labels() {
@@ -170,7 +171,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         let share = 100.0 * after as f64 / before.max(1) as f64;
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
     }
-    let on = data.as_ref().map(|d| args.repair.on(&d.1)).unwrap_or_default();
+    let on = data.as_ref().map(Parts::on).unwrap_or_default();
     if let Some((before, after)) = top1 {
         output.line(format!("{:<12} {:>12.2} % {:>12.2} %   {on}", "top-1", before * 100.0, after * 100.0));
     }
@@ -201,9 +202,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         "before": before.json(), "after": after.json(),
         "removed_channels": gone, "total_channels": total, "knots_cut": removed.len(),
         "criterion": cut.criterion, "budget": cut.budget, "repair": how, "proof": proof,
-        "inexact": judge.inexact, "top1": top1, "agreement": agreement.and_then(|a| a.agreement()),
-        "kl": agreement.and_then(|a| a.kl()), "snr_db": agreement.map(|a| a.snr_db()),
-        "images": data.as_ref().map(|(c, h)| json!({ "calibration": c.len(), "evaluation": h.len() })),
+        "inexact": judge.inexact, "top1": top1, "agreement": agreement.and_then(Agreement::agreement),
+        "kl": agreement.and_then(Agreement::kl), "snr_db": agreement.map(Agreement::snr_db),
+        "images": data.as_ref().map(|p| json!({ "calibration": p.calibration.len(), "evaluation": p.held.len() })),
         "refits": repaired.refits.len(), "out": args.output,
     }));
     Ok(Answer::Yes)

@@ -33,7 +33,11 @@ pub(super) struct Deciding<'a> {
 
 impl Deciding<'_> {
     /// What goes, of all rounds together.
-    pub(super) fn decision(&self, (model, graph, channels): (&Model, &Graph, &Channels), output: &Output) -> Result<Decision> {
+    pub(super) fn decision(
+        &self,
+        (model, graph, channels): (&Model, &Graph, &Channels),
+        output: &Output,
+    ) -> Result<Decision> {
         let budget = self.decide.budget()?;
         let whole = self.steps(budget);
         let (last, steps) = whole.split_last().ok_or_else(|| Error::new("no round to decide in"))?;
@@ -48,7 +52,8 @@ impl Deciding<'_> {
 
     /// The budgets of the rounds: equal steps. Without images, or with scores that no round changes, there is one.
     fn steps(&self, budget: Budget) -> Vec<Budget> {
-        let several = self.rounds > 1 && self.data.is_some() && self.how != Repair::None && self.profile.is_none();
+        let several =
+            self.rounds > 1 && self.data.is_some() && self.how != Repair::None && self.profile.is_none();
         let to = |keep: f64, make: fn(f64) -> Budget| -> Vec<Budget> {
             let n = self.rounds as f64;
             (1..=self.rounds).map(|i| make(1.0 - (1.0 - keep) * i as f64 / n)).collect()

@@ -194,7 +194,12 @@ impl Prices {
     }
 
     /// The queue whose first atom is cheapest, and its price.
-    fn lowest(&mut self, channels: &Channels, queues: &[Queue], lengths: &mut [usize]) -> Option<(f64, usize)> {
+    fn lowest(
+        &mut self,
+        channels: &Channels,
+        queues: &[Queue],
+        lengths: &mut [usize],
+    ) -> Option<(f64, usize)> {
         self.since += 1;
         if let (Some(counted), true) = (self.counted, self.since >= self.stride) {
             self.since = 0;
@@ -215,12 +220,7 @@ type Queue = VecDeque<(f64, Vec<usize>)>;
 
 /// For each bundle what goes at once: single knots, or as many as keep its width a multiple of `round_to`. Lowest
 /// first.
-fn queues(
-    channels: &Channels,
-    scores: &[f64],
-    limits: &Limits,
-    protected: &BTreeSet<usize>,
-) -> Vec<Queue> {
+fn queues(channels: &Channels, scores: &[f64], limits: &Limits, protected: &BTreeSet<usize>) -> Vec<Queue> {
     let mut queues = Vec::new();
     for bundle in channels.bundles() {
         let width = bundle.len();

@@ -103,8 +103,11 @@ impl<'a> Readers<'a> {
             let Some(gram) = self.gram(layer) else { continue };
             let filters = self.filters(layer)?;
             for group in 0..layer.read.groups() {
-                let left: Vec<usize> =
-                    classes(layer, group).enumerate().filter(|(_, c)| !gone.contains(c)).map(|(i, _)| i).collect();
+                let left: Vec<usize> = classes(layer, group)
+                    .enumerate()
+                    .filter(|(_, c)| !gone.contains(c))
+                    .map(|(i, _)| i)
+                    .collect();
                 let moments = Moments::of(gram.triangle(group), gram.rows).select(&left);
                 let weights = weights(layer, &filters, group);
                 let weights = select(&weights, &left, &(0..weights.ncols()).collect::<Vec<_>>());
