@@ -113,7 +113,10 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     let (node, weight) = layer.map(|l| (l.node, l.weight.0)).unwrap();
     let name = graph.name(weight).to_owned();
     for tensor in &mut model.proto.graph.as_mut().unwrap().initializer {
-        let own = graph.nodes[node].inputs.iter().flatten().any(|&v| graph.name(v) == tensor.name());
+        // The layer's own constants, and those of the normalization behind it.
+        let behind = graph.readers(graph.nodes[node].outputs[0].unwrap());
+        let mut nodes = behind.into_iter().chain([node]).map(|n| &graph.nodes[n]);
+        let own = nodes.any(|n| n.inputs.iter().flatten().any(|&v| graph.name(v) == tensor.name()));
         let n = tensor.dims.first().copied().unwrap_or(1) as usize;
         if own && (tensor.name() == name || tensor.dims.len() == 1) && n > 1 {
             let raw = tensor.raw_data.as_ref().unwrap().to_vec();
