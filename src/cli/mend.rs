@@ -105,6 +105,12 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
                 .got(crate::tensor::show(&batch.shape[1..]))
                 .remedy("bring them to one size with --resize and --crop"));
         }
+        if let Some(at) = batch.data.iter().position(|v| !v.is_finite()) {
+            return Err(Error::new("a calibration image holds what is no number")
+                .expected("finite numbers")
+                .got(format!("{} in image {}", batch.data[at], count + at * batch.count / batch.data.len()))
+                .remedy("take such images out: they decide nothing"));
+        }
         all.extend_from_slice(&batch.data);
         count += batch.count;
         bar.inc(batch.count as u64);

@@ -126,6 +126,11 @@ impl Args {
                 .got(wanted.to_string()));
         }
         let criterion = self.decide.criterion()?;
+        if criterion.needs().patches {
+            return Err(Error::new(format!("how sure the scores of {criterion} are is not known"))
+                .expected("a criterion on activations whose errors are known")
+                .remedy("add for example --criterion apoz, or leave out --confidence"));
+        }
         if !criterion.needs().data {
             return Err(Error::new(format!(
                 "the criterion {criterion} reads weights alone: no image makes it surer"

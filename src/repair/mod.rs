@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::graph::facts::Facts;
+use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
@@ -132,7 +132,8 @@ fn facts_of_walk(graph: &Graph, images: &Images) -> Result<Facts> {
         Facts::infer(graph, &[shape])
     };
     let all = (0..graph.values.len()).filter(|&v| own.get(v).is_some() && !own.is_late(v));
-    if images_mix(graph, all.filter(|&v| !own.is_constant(v)))?.is_some() {
+    let mixed = || images_mix(graph, all.filter(|&v| !own.is_constant(v)));
+    if !takes_batches(graph) || mixed()?.is_some() {
         return at(shape[0].max(1));
     }
     let one = at(1)?;

@@ -59,7 +59,9 @@ def check_early_stop(report, program, model, data, folder):
     code, answer = program.json(*command, *decide, "--confidence", 0.9999999, "-o", folder / "never.profile")
     report.check(code == 0 and not answer["settled"], "a confidence that is not reached is told",
                  message(answer) if code else answer["confidence"])
-    code, answer = program.json(*command, "--confidence", 0.9, "-o", folder / "l1.profile")
+    code, answer = program.json(*command, "--confidence", 0.9, "-o", folder / "default.profile")
+    report.check(code == 2 and "not known" in message(answer), "--confidence of reconstruction is refused", message(answer)[:80])
+    code, answer = program.json(*command, "--criterion", "l1", "--confidence", 0.9, "-o", folder / "l1.profile")
     report.check(code == 2 and "weights alone" in message(answer), "--confidence without a criterion on data is refused",
                  message(answer)[:80])
     cut = folder / "cut.json"
@@ -131,7 +133,8 @@ def check_comparison(report, program, model, data, folder):
     report.check(len(rows) == 8 and float(rows[0]["top1"]) <= 1, "its table", f"{len(rows)} rows")
     xml.etree.ElementTree.parse(folder / "c.svg")
     report.check((folder / "c.svg").stat().st_size > 2000, "its chart is XML")
-    code, pruned = program.json("prune", model, *images, "--criterion", "l1", "--keep-macs", 0.7, "-o", folder / "small.onnx")
+    code, pruned = program.json("prune", model, *images, "--criterion", "l1", "--repair", "none", "--keep-macs", 0.7, "-o",
+                                folder / "small.onnx")
     masked = curves["l1"][0.7]
     report.check(code == 0 and abs(pruned["top1"]["after"] - masked["top1"]) < 1e-9, "a masked network measures what the pruned file does",
                  message(pruned) if code else f"{masked['top1']:.4f}")
