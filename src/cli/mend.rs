@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
+
 use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -119,6 +121,14 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
     Ok(Images { data: Arc::new(all), shape: shape.unwrap_or_default(), count })
 }
 
+/// Shows how many of how many are done.
+fn follow(bar: &ProgressBar) -> impl FnMut(usize, usize) + '_ {
+    |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    }
+}
+
 /// Measures what the network's output loses when channels go, where a criterion asks for it, into the profile.
 pub(super) fn probed(
     (graph, channels): (&Graph, &Channels),
@@ -128,10 +138,7 @@ pub(super) fn probed(
     output: &Output,
 ) -> Result<()> {
     let bar = output.progress("probing", channels.bundles().len());
-    let found = probe(graph, channels, profile, protected, (device, images), &mut |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    });
+    let found = probe(graph, channels, profile, protected, (device, images), &mut follow(&bar));
     bar.finish_and_clear();
     profile.header.sensitivity = found?;
     Ok(())
@@ -147,10 +154,7 @@ pub(super) fn mended(
 ) -> Result<Repaired> {
     const ILL: f64 = 1e12;
     let bar = output.progress("repairing", channels.dyer.producers.len());
-    let repaired = repair(graph, channels, removed, how, (device, images), &mut |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    });
+    let repaired = repair(graph, channels, removed, how, (device, images), &mut follow(&bar));
     bar.finish_and_clear();
     let repaired = repaired?;
     for (node, why) in repaired.skipped.iter().take(5) {

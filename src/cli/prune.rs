@@ -95,7 +95,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let device = global.open(output)?;
     // They stay in memory: every layer is repaired on all of them.
     let images = match &data {
-        Some(parts) if how != Repair::None || args.decide.criterion()?.needs().patches => {
+        Some(parts)
+            if how != Repair::None || (decided.is_none() && args.decide.criterion()?.needs().patches) =>
+        {
             calibration(&parts.calibration, output)?
         }
         _ => Images::default(),

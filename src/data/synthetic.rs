@@ -79,7 +79,7 @@ pub(super) fn mix(value: u64) -> u64 {
 }
 
 /// The generator splitmix64 from a seed: its finaliser, of a state that grows by the golden ratio.
-pub(super) fn splitmix64(seed: u64) -> impl Iterator<Item = u64> {
+pub(crate) fn splitmix64(seed: u64) -> impl Iterator<Item = u64> {
     (0u64..).map(move |step| mix(seed.wrapping_add(step.wrapping_mul(GOLDEN))))
 }
 

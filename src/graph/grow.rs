@@ -53,13 +53,8 @@ impl Graph {
         Ok(output)
     }
 
-    /// The nodes that make `wanted` from what is given, in order.
-    pub fn part_nodes(
-        &self,
-        facts: &Facts,
-        given: &dyn Fn(ValueId) -> bool,
-        wanted: &[ValueId],
-    ) -> Vec<usize> {
+    /// For each node, whether it has to run to make `wanted` from what is given and what is constant.
+    pub fn needed(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Vec<bool> {
         let mut stack: Vec<ValueId> = wanted.to_vec();
         let mut nodes = vec![false; self.nodes.len()];
         while let Some(value) = stack.pop() {
@@ -69,13 +64,13 @@ impl Graph {
                 stack.extend(self.nodes[node].inputs.iter().flatten());
             }
         }
-        (0..nodes.len()).filter(|&n| nodes[n]).collect()
+        nodes
     }
 
     /// What makes `wanted` from what is given, as a graph of its own. What is constant by `facts`, where the graph has
     /// no constant of its own, is one in the part.
     pub fn part(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Part {
-        let nodes = self.part_nodes(facts, given, wanted);
+        let needed = self.needed(facts, given, wanted);
         let mut part = Part {
             graph: Self {
                 nodes: vec![],
@@ -88,17 +83,15 @@ impl Graph {
             values: HashMap::new(),
             shapes: vec![],
         };
-        let inputs = nodes.iter().flat_map(|&n| self.nodes[n].inputs.iter().flatten().copied());
-        for value in inputs.chain(wanted.iter().copied()) {
-            part.add(self, facts, value);
-        }
-        for &id in &nodes {
-            let node = &self.nodes[id];
+        for (node, _) in self.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
             let mut all = |list: &[Option<ValueId>]| {
                 list.iter().map(|v| v.map(|v| part.add(self, facts, v))).collect::<Vec<_>>()
             };
             let (inputs, outputs) = (all(&node.inputs), all(&node.outputs));
             part.graph.add_node(Node { inputs, outputs, ..node.clone() });
+        }
+        for &value in wanted {
+            part.add(self, facts, value);
         }
         // What nothing makes in the part is given to it.
         let whole: HashMap<ValueId, ValueId> = part.values.iter().map(|(&w, &p)| (p, w)).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::flatten::flatten;
 use super::order::order;
-use super::{Dim, Graph, Input, Node, Value, ValueId};
+use super::{Dim, Graph, Input, Node, ValueId};
 use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::{Attrs, node_label};
@@ -95,15 +95,7 @@ impl Graph {
         };
         let mut names: HashMap<String, ValueId> = HashMap::new();
         let mut add = |graph: &mut Self, name: &str, constant: Option<Tensor>| -> ValueId {
-            *names.entry(name.to_owned()).or_insert_with(|| {
-                graph.values.push(Value {
-                    name: name.to_owned(),
-                    constant,
-                    producer: None,
-                    consumers: vec![],
-                });
-                graph.values.len() - 1
-            })
+            *names.entry(name.to_owned()).or_insert_with(|| graph.add_value(name.to_owned(), constant))
         };
         let stored: HashSet<String> = constants.iter().map(|(name, _)| name.clone()).collect();
         for (name, tensor) in constants {
@@ -137,14 +129,7 @@ impl Graph {
                 let output = node.outputs.iter().flatten().next();
                 node.name = format!("{} → {}", node.name, output.map_or("", |&v| &graph.values[v].name));
             }
-            let id = graph.nodes.len();
-            for &value in node.inputs.iter().flatten() {
-                graph.values[value].consumers.push(id);
-            }
-            for &value in node.outputs.iter().flatten() {
-                graph.values[value].producer = Some(id);
-            }
-            graph.nodes.push(node);
+            graph.add_node(node);
         }
         for info in &proto.output {
             let value = names.get(info.name()).copied().ok_or_else(|| {

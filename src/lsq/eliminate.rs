@@ -5,7 +5,7 @@
 //! W −= H⁻¹_{:,R} [(H⁻¹)_RR]⁻¹ W_R and H⁻¹ downdated alike.
 
 use faer::linalg::matmul::matmul;
-use faer::linalg::solvers::{DenseSolveCore, Solve};
+use faer::linalg::solvers::{DenseSolveCore, Llt, Solve};
 use faer::{Accum, Mat, Par, Side};
 use rayon::prelude::*;
 
@@ -18,6 +18,12 @@ pub struct Reader {
     weights: Mat<f64>,
     /// For each candidate, the elements of a patch that are its own.
     blocks: Vec<Vec<usize>>,
+}
+
+/// A block of H⁻¹ as factored, and [(H⁻¹)_RR]⁻¹ W_R.
+struct Solved {
+    llt: Llt<f64>,
+    weights: Mat<f64>,
 }
 
 /// A step of the elimination.
@@ -42,35 +48,35 @@ impl Reader {
         Some(Self { inverse, weights: narrow(weights), blocks })
     }
 
-    /// What is lost without a candidate.
-    fn loss(&self, candidate: usize) -> f64 {
-        self.loss_of(&self.blocks[candidate])
+    /// What is lost without these elements.
+    fn loss(&self, block: &[usize]) -> f64 {
+        self.solved(block).map_or(0.0, |solved| self.lost(block, &solved.weights))
     }
 
-    fn loss_of(&self, block: &[usize]) -> f64 {
-        let Some((own, solved)) = self.solved(block) else { return 0.0 };
-        (0..own.nrows())
-            .flat_map(|i| (0..own.ncols()).map(move |j| (i, j)))
-            .map(|at| own[at] * solved[at])
-            .sum()
+    /// tr(W_Rᵀ [(H⁻¹)_RR]⁻¹ W_R), the second part as solved.
+    fn lost(&self, block: &[usize], solved: &Mat<f64>) -> f64 {
+        let places = (0..solved.nrows()).flat_map(|i| (0..solved.ncols()).map(move |j| (i, j)));
+        places.map(|(i, j)| self.weights[(block[i], j)] * solved[(i, j)]).sum()
     }
 
-    /// W_R and [(H⁻¹)_RR]⁻¹ W_R.
-    fn solved(&self, block: &[usize]) -> Option<(Mat<f64>, Mat<f64>)> {
+    /// `None` for no elements, and where rounding left no positive block.
+    fn solved(&self, block: &[usize]) -> Option<Solved> {
+        if block.is_empty() {
+            return None;
+        }
         let outputs: Vec<usize> = (0..self.weights.ncols()).collect();
-        let own = select(&self.weights, block, &outputs);
         let llt = select(&self.inverse, block, block).llt(Side::Lower).ok()?;
-        let solved = llt.solve(&own);
-        (!block.is_empty()).then_some((own, solved))
+        let weights = llt.solve(&select(&self.weights, block, &outputs));
+        Some(Solved { llt, weights })
     }
 
-    /// Goes on without these elements.
-    fn remove(&mut self, block: &[usize]) {
-        let Some((_, solved)) = self.solved(block) else { return };
+    /// Goes on without these elements; what is lost by that.
+    fn remove(&mut self, block: &[usize]) -> f64 {
+        let Some(Solved { llt, weights: solved }) = self.solved(block) else { return 0.0 };
+        let lost = self.lost(block, &solved);
         let n = self.inverse.nrows();
         let all: Vec<usize> = (0..n).collect();
         let columns = select(&self.inverse, &all, block);
-        let Ok(llt) = select(&self.inverse, block, block).llt(Side::Lower) else { return };
         let gain = llt.solve(&columns.transpose().to_owned());
         let par = if n < 512 { Par::Seq } else { Par::rayon(0) };
         matmul(self.weights.as_mut(), Accum::Add, &columns, &solved, -1.0, par);
@@ -82,6 +88,7 @@ impl Reader {
             self.inverse.col_mut(r).fill(0.0);
             self.inverse[(r, r)] = 1.0;
         }
+        lost
     }
 
     /// Leaves out the elements of candidates that went, once they are many: what is left is handled faster.
@@ -124,15 +131,14 @@ pub fn eliminate(readers: &mut [Reader], candidates: usize) -> Vec<Loss> {
     let mut order = Vec::with_capacity(candidates);
     while order.len() < candidates {
         let left: Vec<usize> = (0..candidates).filter(|&c| !gone[c]).collect();
-        let loss = |&c: &usize| (c, readers.iter().map(|r| r.loss(c)).sum::<f64>());
+        let loss = |&c: &usize| (c, readers.iter().map(|r| r.loss(&r.blocks[c])).sum::<f64>());
         let mut losses: Vec<(usize, f64)> = left.par_iter().map(loss).collect();
         losses.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         let now = &losses[..(left.len() / ONE_BY_ONE).max(1)];
         let mut lost = 0.0;
         for reader in readers.iter_mut() {
             let block: Vec<usize> = now.iter().flat_map(|&(c, _)| reader.blocks[c].clone()).collect();
-            lost += reader.loss_of(&block);
-            reader.remove(&block);
+            lost += reader.remove(&block);
         }
         for &(candidate, _) in now {
             gone[candidate] = true;

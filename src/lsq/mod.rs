@@ -101,6 +101,7 @@ pub fn factor(moments: &Moments, least: f64) -> Option<Factor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::synthetic::splitmix64;
 
     /// Σ over these rows, packed.
     pub(super) fn packed(rows: &[Vec<f64>]) -> Vec<f64> {
@@ -116,11 +117,8 @@ mod tests {
 
     /// Numbers that are no pattern.
     pub(super) fn noise(seed: u64) -> impl FnMut() -> f64 {
-        let mut state = seed * 2 + 1;
-        move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / f64::from(1u32 << 30) - 1.0
-        }
+        let mut words = splitmix64(seed);
+        move || words.next().expect("it has no end") as f64 / 2f64.powi(63) - 1.0
     }
 
     #[test]

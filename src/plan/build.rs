@@ -110,7 +110,7 @@ impl<'a> Builder<'a> {
             constants: HashMap::new(),
             given,
             kept,
-            needed: needed(graph, facts, wanted),
+            needed: graph.needed(facts, &|_| false, &wanted),
             absorbed: HashSet::new(),
         };
         for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
@@ -360,17 +360,4 @@ impl<'a> Builder<'a> {
         }
         Ok(reuse(self.plan))
     }
-}
-
-/// Which nodes have to run for `wanted`.
-fn needed(graph: &Graph, facts: &Facts, mut wanted: Vec<ValueId>) -> Vec<bool> {
-    let mut needed = vec![false; graph.nodes.len()];
-    while let Some(value) = wanted.pop() {
-        let Some(node) = graph.values[value].producer else { continue };
-        if !needed[node] && !facts.is_constant(value) {
-            needed[node] = true;
-            wanted.extend(graph.nodes[node].inputs.iter().flatten());
-        }
-    }
-    needed
 }

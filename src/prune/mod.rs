@@ -22,6 +22,7 @@ pub(crate) use editor::Editor;
 pub use judge::Judge;
 pub use prove::{Answers, Proof, prove};
 pub use reading::{Compensated, Readers};
+pub(crate) use rewrite::kept_indices;
 pub use rewrite::{Pruned, rewrite, smaller};
 pub use score::{Normalize, Scoring, scores};
 pub use support::{confidence, settled};

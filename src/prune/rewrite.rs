@@ -83,7 +83,7 @@ pub fn smaller(
 }
 
 /// For each value, the indices that stay.
-pub(super) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
+pub(crate) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
     let gone = |label: Label| channels.is_removed(label, roots);
     let mut all: Vec<Kept> =
         (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();

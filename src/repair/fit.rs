@@ -3,15 +3,14 @@
 use faer::Mat;
 
 use super::Repair;
-use super::twin::{Site, Twin, out_axis};
+use super::twin::{Site, Twin};
 use super::walk::{Sums, Wanted};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
-use crate::kernels::window::Windows;
 use crate::lsq::{Moments, fit};
-use crate::stats::{Filters, Read, Seen, share_seen};
+use crate::stats::{Filters, Read, Seen, place, share_seen};
 use crate::tensor::Tensor;
 
 /// The pull towards the old weights, as a share of the mean diagonal.
@@ -42,15 +41,16 @@ pub(super) fn wanted(twin: &Twin, site: &Site, batch: usize, how: Repair) -> Vec
         };
         let patches = Read { seen, ..site.read }.kernel(shape(site.x), batch);
         let y = shape(site.y);
-        let y_axis = if seen == Seen::Points { axis } else { out_axis(&site.taps, y.len()) };
+        let y_axis = if seen == Seen::Points { axis } else { place(site.taps.layer.channels, y.len()) };
         let cross = Cross { patches: patches.clone(), filters: y[y_axis] };
         return vec![Wanted::gram(site.x, patches), Wanted::cross(site.x, site.y, cross)];
     }
     // Of each channel by itself: Σ y², Σ y and how many.
     let alone = |value| {
-        let read = Read { value, axis: out_axis(&site.taps, shape(value).len()), seen: Seen::Points };
+        let read =
+            Read { value, axis: place(site.taps.layer.channels, shape(value).len()), seen: Seen::Points };
         let all = read.kernel(shape(value), batch);
-        Wanted::gram(value, Gram { groups: all.channels, windows: Windows { ..all.windows }, ..all })
+        Wanted::gram(value, Gram { groups: all.channels, ..all })
     };
     vec![alone(if site.read.seen == Seen::Points { site.taps.pre } else { site.y }), alone(site.own)]
 }
@@ -134,8 +134,8 @@ fn solve(twin: &Twin, site: &Site, sums: &[Sums], filters: &mut Filters) -> (f64
             let wanted = cross[o * (n + 1) + i];
             // Without a bias of its own, the layer gives what is left after what follows adds its own.
             let shift = scales[o].map_or(0.0, |s| s.1);
-            let sums = if i == n { triangle[n * (n + 1) / 2 + n] } else { triangle[n * (n + 1) / 2 + i] };
-            if site.bias.is_none() && i == n { 0.0 } else { wanted - shift * sums }
+            let sum = triangle[n * (n + 1) / 2 + i];
+            if site.bias.is_none() && i == n { 0.0 } else { wanted - shift * sum }
         });
         let found = fit(&moments, &cross, &old, LAMBDA);
         ridge = ridge.max(found.ridge);

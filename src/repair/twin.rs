@@ -15,8 +15,9 @@ use crate::dye::flow::Role;
 use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
-use crate::prune::Channels;
-use crate::stats::{LayerTaps, Read, Seen, layers, read};
+use crate::ops::Kept;
+use crate::prune::{Channels, kept_indices};
+use crate::stats::{Filters, LayerTaps, Read, Seen, layers, place, read};
 use crate::tensor::Tensor;
 
 /// Both networks.
@@ -61,31 +62,8 @@ impl Site {
     }
 }
 
-/// The indices along an axis whose labels do not go.
-pub(super) fn kept(
-    channels: &Channels,
-    facts: &Facts,
-    (value, axis): (ValueId, usize),
-    gone: &BTreeSet<Label>,
-) -> Vec<usize> {
-    match channels.labels[value].as_ref().filter(|dyed| dyed.varies(axis)) {
-        Some(dyed) => {
-            let slices = dyed.slices(axis);
-            let stays = |slice: &[Label]| !slice.iter().all(|&l| channels.is_removed(l, gone));
-            (0..slices.len()).filter(|&i| stays(&slices[i])).collect()
-        }
-        None => (0..facts.shape(value)[axis]).collect(),
-    }
-}
-
-/// The channel axis of what a layer gives.
-pub(super) fn out_axis(taps: &LayerTaps, rank: usize) -> usize {
-    let axis = taps.layer.channels;
-    if axis < 0 { (rank as isize + axis).max(0) as usize } else { axis as usize }
-}
-
-/// The filters of a layer's weights that are zero: slices along axes that read what goes.
-pub(super) fn without(
+/// A constant whose slices are zero that read what goes; `None` where none does.
+fn without(
     channels: &Channels,
     value: ValueId,
     tensor: &Tensor,
@@ -97,15 +75,10 @@ pub(super) fn without(
         if cut.role != Role::Reader || !dead.contains(&true) {
             continue;
         }
-        let data = match zeroed.take() {
-            Some(data) => data,
-            None => tensor.floats()?.to_vec(),
-        };
+        let whole = tensor.floats()?;
         let inner: usize = tensor.shape[axis + 1..].iter().product();
-        let mut data = data;
-        let slices = data.chunks_mut(inner.max(1)).enumerate();
+        let slices = zeroed.get_or_insert_with(|| whole.to_vec()).chunks_mut(inner.max(1)).enumerate();
         slices.filter(|(i, _)| dead[i % dead.len()]).for_each(|(_, slice)| slice.fill(0.0));
-        zeroed = Some(data);
     }
     Ok(zeroed.map(|data| Tensor { dtype: tensor.dtype, ..Tensor::float(&tensor.shape, data) }))
 }
@@ -115,6 +88,8 @@ struct Builder<'a> {
     channels: &'a Channels,
     gone: &'a BTreeSet<Label>,
     facts: &'a Facts,
+    /// For each value of the original, the indices that stay.
+    stays: Vec<Kept>,
     graph: Graph,
     twins: Vec<ValueId>,
     /// For each node of the original that has a copy, the values of its weights and bias there.
@@ -137,6 +112,7 @@ impl Twin {
             channels,
             gone,
             facts,
+            stays: kept_indices(original, channels, gone)?,
             graph: original.clone(),
             twins: (0..original.values.len()).collect(),
             own: HashMap::new(),
@@ -173,7 +149,7 @@ impl Twin {
         }
         for site in &mut sites {
             let shape = facts.shape(site.taps.pre);
-            let axis = out_axis(&site.taps, shape.len());
+            let axis = place(site.taps.layer.channels, shape.len());
             let name = format!("{}: own", original.nodes[site.taps.node].name);
             site.own = builder.pick(builder.twins[site.own], (axis, shape[axis]), &site.kept_out, &name)?;
         }
@@ -184,6 +160,15 @@ impl Twin {
 }
 
 impl Builder<'_> {
+    /// The indices of a value along an axis that stay.
+    fn kept(&self, value: ValueId, axis: usize) -> Vec<usize> {
+        let all = 0..self.facts.shape(value)[axis];
+        match &self.stays[value][axis] {
+            Some(stays) => all.filter(|&i| stays[i]).collect(),
+            None => all.collect(),
+        }
+    }
+
     fn is_read_less(&self, value: ValueId) -> bool {
         let cuts = self.channels.dyer.cuts.range((value, 0)..(value + 1, 0));
         cuts.filter(|(_, cut)| cut.role == Role::Reader)
@@ -247,15 +232,9 @@ impl Builder<'_> {
             }
             let bias = layer.bias.map(|at| {
                 let old = node.inputs.get(at).copied().flatten();
-                let old =
-                    old.and_then(|v| self.facts.get(v)).and_then(|f| f.value.as_ref()).map(Tensor::to_f64);
+                let old = old.and_then(|v| self.facts.get(v)).and_then(|f| f.value.as_ref());
                 let n = layer.out_channels(&tensor.shape);
-                let values = match old.as_deref() {
-                    Some([one]) => vec![*one; n],
-                    Some(values) => values.to_vec(),
-                    None => vec![0.0; n],
-                };
-                let bias = Tensor::from_f64(tensor.dtype, &[n], &values);
+                let bias = Tensor::from_f64(tensor.dtype, &[n], &Filters::bias(n, old));
                 let value = self.graph.add_value(format!("bias of {}", node.name), Some(bias));
                 inputs.resize(inputs.len().max(at + 1), None);
                 inputs[at] = Some(value);
@@ -304,11 +283,11 @@ impl Builder<'_> {
         let Some(&(weight, bias)) = self.own.get(&taps.node) else { return Ok(None) };
         let name = self.original.nodes[taps.node].name.clone();
         let channels = self.facts.shape(read.value)[read.axis];
-        let kept_in = kept(self.channels, self.facts, (read.value, read.axis), self.gone);
+        let kept_in = self.kept(read.value, read.axis);
         let rank = self.facts.shape(taps.pre).len();
-        let axis = out_axis(taps, rank);
+        let axis = place(taps.layer.channels, rank);
         let filters = self.facts.shape(taps.pre)[axis];
-        let kept_out = kept(self.channels, self.facts, (taps.pre, axis), self.gone);
+        let kept_out = self.kept(taps.pre, axis);
         if kept_in.is_empty() || kept_out.is_empty() {
             return Ok(None);
         }

@@ -5,7 +5,7 @@
 //! budget; where it does not, the next site starts from the last place at which it did (at the images, at worst). So
 //! every node runs about once, and memory stays bounded.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -168,10 +168,11 @@ impl Store {
     fn frontier(&self, graph: &Graph, facts: &Facts, moves: &[ValueId], targets: &[ValueId]) -> Vec<ValueId> {
         let known = |v: ValueId| self.values.contains_key(&v);
         // Nodes that have run by then.
-        let done: HashSet<usize> = graph.part_nodes(facts, &known, moves).into_iter().collect();
-        let computed = |v: ValueId| known(v) || graph.values[v].producer.is_some_and(|p| done.contains(&p));
-        let ahead = graph.part_nodes(facts, &computed, targets);
-        let needed = ahead.iter().flat_map(|&n| graph.nodes[n].inputs.iter().flatten()).chain(targets);
+        let done = graph.needed(facts, &known, moves);
+        let computed = |v: ValueId| known(v) || graph.values[v].producer.is_some_and(|p| done[p]);
+        let ahead = graph.needed(facts, &computed, targets);
+        let ahead = graph.nodes.iter().zip(&ahead).filter(|(_, ahead)| **ahead);
+        let needed = ahead.flat_map(|(node, _)| node.inputs.iter().flatten()).chain(targets);
         let mut keep: Vec<ValueId> =
             needed.copied().filter(|&v| computed(v) && !facts.is_constant(v)).collect();
         keep.sort_unstable();

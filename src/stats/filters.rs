@@ -23,12 +23,17 @@ impl Filters {
         for (filter, values) in layer.runs(&weight.shape, weight.floats()?) {
             rows[filter].extend(values.iter().map(|&w| f64::from(w)));
         }
-        let bias = match bias.map(Tensor::to_f64) {
-            Some(one) if one.len() == 1 => vec![one[0]; rows.len()],
-            Some(bias) => bias,
-            None => vec![0.0; rows.len()],
-        };
+        let bias = Self::bias(rows.len(), bias);
         Ok(Self { rows, bias })
+    }
+
+    /// One number for each of `filters`, from a bias that may be one for all, or none.
+    pub fn bias(filters: usize, bias: Option<&Tensor>) -> Vec<f64> {
+        match bias.map(Tensor::to_f64) {
+            Some(one) if one.len() == 1 => vec![one[0]; filters],
+            Some(bias) => bias,
+            None => vec![0.0; filters],
+        }
     }
 
     /// The weights as the layer holds them, with the type and layout of `like`.

@@ -26,7 +26,7 @@ pub use gather::{Gatherer, Wants, gather};
 pub use gram::{Gram, GramKind};
 pub use histogram::{BINS, Histogram};
 pub use layers::{LayerTaps, layers};
-pub(crate) use layers::{gram_input, images_mix};
+pub(crate) use layers::{gram_input, images_mix, place};
 pub use moments::Moments;
 pub use profile::{GramHeader, Header, LayerProfile, Profile, Sensitivity, VERSION};
 pub use reads::{Read, Seen, read, share_seen};
