@@ -3,7 +3,14 @@
 use faer::Mat;
 use faer::linalg::solvers::Solve;
 
-use super::{Moments, factor};
+use super::{Factor, Moments, factor};
+
+/// The least squares of one set of moments, for as many targets as one likes.
+#[derive(Debug)]
+pub struct System {
+    moments: Moments,
+    factor: Option<Factor>,
+}
 
 /// What least squares found.
 #[derive(Clone, Debug)]
@@ -12,31 +19,44 @@ pub struct Fit {
     pub weights: Mat<f64>,
     /// One an output.
     pub bias: Vec<f64>,
-    /// The ridge that was needed, as a share of the mean diagonal.
-    pub ridge: f64,
-    /// The system's condition is no better than this.
-    pub condition: f64,
 }
 
-/// The weights that give what is wanted: from the moments of what is read, and `cross` = Σ y pᵀ (outputs × elements and
-/// the constant). Towards `old` (elements × outputs) as far as `lambda` says; where nothing varies they stay `old`.
-pub fn fit(moments: &Moments, cross: &Mat<f64>, old: &Mat<f64>, lambda: f64) -> Fit {
-    let (n, outputs) = (moments.mean.len(), cross.nrows());
-    let count = moments.count.max(1.0);
-    let wanted: Vec<f64> = (0..outputs).map(|o| cross[(o, n)] / count).collect();
-    let (mut weights, mut ridge, mut condition) = (old.clone(), 0.0, 1.0);
-    if let Some(factor) = factor(moments, lambda) {
-        let pull = factor.ridge * moments.scale();
-        let right = Mat::from_fn(n, outputs, |i, o| {
-            cross[(o, i)] - count * wanted[o] * moments.mean[i] + pull * old[(i, o)]
-        });
-        weights = factor.llt.solve(&right);
-        (ridge, condition) = (factor.ridge, factor.condition);
+impl System {
+    /// Pulled towards the old weights as far as `lambda` says.
+    pub fn of(moments: Moments, lambda: f64) -> Self {
+        Self { factor: factor(&moments, lambda), moments }
     }
-    let bias = (0..outputs)
-        .map(|o| wanted[o] - (0..n).map(|i| weights[(i, o)] * moments.mean[i]).sum::<f64>())
-        .collect();
-    Fit { weights, bias, ridge, condition }
+
+    /// The ridge that was needed, as a share of the mean diagonal; 0 where nothing varies.
+    pub fn ridge(&self) -> f64 {
+        self.factor.as_ref().map_or(0.0, |f| f.ridge)
+    }
+
+    /// The condition is no better than this.
+    pub fn condition(&self) -> f64 {
+        self.factor.as_ref().map_or(1.0, |f| f.condition)
+    }
+
+    /// The weights that give what is wanted: `cross` = Σ y pᵀ (outputs × elements and the constant), `old` elements ×
+    /// outputs. Where nothing varies they stay `old`.
+    pub fn fit(&self, cross: &Mat<f64>, old: &Mat<f64>) -> Fit {
+        let moments = &self.moments;
+        let (n, outputs) = (moments.mean.len(), cross.nrows());
+        let count = moments.count.max(1.0);
+        let wanted: Vec<f64> = (0..outputs).map(|o| cross[(o, n)] / count).collect();
+        let mut weights = old.clone();
+        if let Some(factor) = &self.factor {
+            let pull = factor.ridge * moments.scale();
+            let right = Mat::from_fn(n, outputs, |i, o| {
+                cross[(o, i)] - count * wanted[o] * moments.mean[i] + pull * old[(i, o)]
+            });
+            weights = factor.llt.solve(&right);
+        }
+        let bias = (0..outputs)
+            .map(|o| wanted[o] - (0..n).map(|i| weights[(i, o)] * moments.mean[i]).sum::<f64>())
+            .collect();
+        Fit { weights, bias }
+    }
 }
 
 #[cfg(test)]
@@ -58,14 +78,15 @@ mod tests {
         let layer = |p: &Vec<f64>| vec![p[0] - 2.0 * p[3] + 5.0, 0.5 * p[1] + p[2] - 1.0];
         let wanted: Vec<Vec<f64>> = rows.iter().map(layer).collect();
         let moments = Moments::of(&packed(&rows), 4);
-        let found = fit(&moments, &cross(&rows, &wanted), &Mat::zeros(4, 2), 1e-9);
+        let sums = cross(&rows, &wanted);
+        let found = System::of(moments.clone(), 1e-9).fit(&sums, &Mat::zeros(4, 2));
         let truth = [[1.0, 0.0], [0.0, 0.5], [0.0, 1.0], [-2.0, 0.0]];
         for (i, o) in (0..4).flat_map(|i| [(i, 0), (i, 1)]) {
             assert!((found.weights[(i, o)] - truth[i][o]).abs() < 1e-6, "{found:?}");
         }
         assert!((found.bias[0] - 5.0).abs() < 1e-6 && (found.bias[1] + 1.0).abs() < 1e-6, "{found:?}");
         // A bias far away costs nothing: it is not pulled to 0.
-        let strong = fit(&moments, &cross(&rows, &wanted), &found.weights, 1.0);
+        let strong = System::of(moments, 1.0).fit(&sums, &found.weights);
         assert!((strong.bias[0] - 5.0).abs() < 1e-6, "{strong:?}");
     }
 
@@ -74,16 +95,12 @@ mod tests {
         let rows = vec![vec![1.0, 0.0], vec![2.0, 0.0], vec![4.0, 0.0]];
         let wanted: Vec<Vec<f64>> = rows.iter().map(|p| vec![3.0 * p[0]]).collect();
         let old = Mat::from_fn(2, 1, |i, _| [1.0, 7.0][i]);
-        let found = fit(&Moments::of(&packed(&rows), 2), &cross(&rows, &wanted), &old, 1e-9);
+        let found = System::of(Moments::of(&packed(&rows), 2), 1e-9).fit(&cross(&rows, &wanted), &old);
         assert!((found.weights[(0, 0)] - 3.0).abs() < 1e-6 && (found.weights[(1, 0)] - 7.0).abs() < 1e-9);
         // Nothing at all varies: the bias alone gives the mean.
         let still = vec![vec![1.0], vec![1.0]];
-        let found = fit(
-            &Moments::of(&packed(&still), 1),
-            &cross(&still, &[vec![2.0], vec![4.0]]),
-            &Mat::zeros(1, 1),
-            1e-9,
-        );
+        let found = System::of(Moments::of(&packed(&still), 1), 1e-9)
+            .fit(&cross(&still, &[vec![2.0], vec![4.0]]), &Mat::zeros(1, 1));
         assert!(found.weights[(0, 0)] == 0.0 && (found.bias[0] - 3.0).abs() < 1e-12, "{found:?}");
     }
 }

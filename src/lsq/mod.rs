@@ -8,7 +8,7 @@ mod eliminate;
 mod fit;
 
 pub use eliminate::{Loss, Reader, compensate, eliminate};
-pub use fit::{Fit, fit};
+pub use fit::{Fit, System};
 
 use faer::linalg::solvers::Llt;
 use faer::{Mat, Side};

@@ -5,6 +5,7 @@
 //! for what earlier ones lost. It needs images, no labels: only what the original says of them. Sums over all images
 //! are added up on the device (`walk`); what is solved here is small and `f64` ([`crate::lsq`]).
 
+mod clamp;
 mod fit;
 mod probe;
 mod twin;
@@ -90,13 +91,16 @@ pub fn repair(
     let mut repaired = Repaired { skipped: std::mem::take(&mut twin.skipped), ..Repaired::default() };
     for at in 0..twin.sites.len() {
         let (site, later) = (&twin.sites[at], &twin.sites[at + 1..]);
-        let wanted = fit::wanted(&twin, site, batch, how);
+        let wanted = fit::wanted(&twin, site, how);
         let node = || graph.nodes[site.taps.node].name.clone();
-        let targets: Vec<ValueId> = later.iter().flat_map(|s| [s.x, s.y, s.own]).collect();
+        let of = |s: &twin::Site| [s.x, s.y, s.own].into_iter().chain(s.clamped);
+        let targets: Vec<ValueId> = site.clamped.into_iter().chain(later.iter().flat_map(of)).collect();
         // What the site itself gives is not known yet: it is about to change.
         let sums = store.visit((&twin.graph, &twin.facts, device), &wanted, &[site.x, site.y], &targets);
         let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
-        let refit = fit::refit(graph, &mut twin, at, &sums, how).map_err(|e| e.file(&graph.path))?;
+        let again = |twin: &Twin, wanted| store.sum((&twin.graph, &twin.facts, device), wanted);
+        let refit =
+            fit::refit(graph, &mut twin, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
         repaired.refits.push(refit);
         tell(at + 1, twin.sites.len());
     }

@@ -6,10 +6,12 @@
 //! what the original says there (`y`, of the filters that stay).
 //!
 //! Where a layer's output is added to others that are known before it, it is also to make up for what these lost:
-//! `y = sum of the original − the others of the cut network`.
+//! `y = sum of the original − the others of the cut network`. Where a clamp follows, what it cuts off does not count
+//! (`clamp`).
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::clamp::{bounds, target};
 use crate::dye::Label;
 use crate::dye::flow::Role;
 use crate::error::Result;
@@ -47,6 +49,8 @@ pub(super) struct Site {
     pub(super) y: ValueId,
     /// What it gives so far.
     pub(super) own: ValueId,
+    /// What it should give by what it gives so far, where a clamp follows.
+    pub(super) clamped: Option<ValueId>,
     /// Its weights and its bias in the cut network.
     pub(super) weight: ValueId,
     pub(super) bias: Option<ValueId>,
@@ -61,6 +65,9 @@ impl Site {
         if groups == channels { self.kept_in.len() } else { groups }
     }
 }
+
+/// A site, and the sum that it ends in with the other summands (its own output, with none).
+type Unfinished = (Site, (ValueId, Vec<ValueId>));
 
 /// A constant whose slices are zero that read what goes; `None` where none does.
 fn without(
@@ -144,18 +151,18 @@ impl Twin {
             };
             builder.copy(id, site.is_some())?;
             if let Some((taps, read)) = site {
-                sites.extend(builder.site(taps, read, closing)?);
+                sites.extend(builder.site(taps, read, closing.unwrap_or((taps.pre, vec![])))?);
             }
         }
-        for site in &mut sites {
-            let shape = facts.shape(site.taps.pre);
-            let axis = place(site.taps.layer.channels, shape.len());
-            let name = format!("{}: own", original.nodes[site.taps.node].name);
-            site.own = builder.pick(builder.twins[site.own], (axis, shape[axis]), &site.kept_out, &name)?;
-        }
+        let sites: Vec<Site> = sites.into_iter().map(|site| builder.finish(site)).collect::<Result<_>>()?;
         let graph = builder.graph;
         let facts = Facts::infer(&graph, &facts.input_shapes)?;
         Ok(Self { graph, facts, sites, skipped })
+    }
+
+    /// The images of a batch.
+    pub(super) fn batch(&self) -> usize {
+        self.facts.input_shapes[0][0]
     }
 }
 
@@ -278,16 +285,13 @@ impl Builder<'_> {
         &mut self,
         taps: &LayerTaps,
         read: Read,
-        closing: Option<(ValueId, Vec<ValueId>)>,
-    ) -> Result<Option<Site>> {
+        ending: (ValueId, Vec<ValueId>),
+    ) -> Result<Option<Unfinished>> {
         let Some(&(weight, bias)) = self.own.get(&taps.node) else { return Ok(None) };
         let name = self.original.nodes[taps.node].name.clone();
         let channels = self.facts.shape(read.value)[read.axis];
         let kept_in = self.kept(read.value, read.axis);
-        let rank = self.facts.shape(taps.pre).len();
-        let axis = place(taps.layer.channels, rank);
-        let filters = self.facts.shape(taps.pre)[axis];
-        let kept_out = self.kept(taps.pre, axis);
+        let kept_out = self.kept(taps.pre, self.filters(taps).0);
         if kept_in.is_empty() || kept_out.is_empty() {
             return Ok(None);
         }
@@ -295,23 +299,47 @@ impl Builder<'_> {
         let y = if read.seen == Seen::Points {
             read.value
         } else {
-            let mut y = taps.pre;
-            if let Some((sum, others)) = closing {
-                y = sum;
-                for (i, other) in others.into_iter().enumerate() {
-                    let other = self.twins[other];
-                    y = self.graph.add_operator(("Sub", &[]), &[y, other], format!("{name}: wanted {i}"))?;
-                }
-            }
-            self.pick(y, (axis, filters), &kept_out, &format!("{name}: y"))?
+            let y = self.without(ending.0, &ending.1, &format!("{name}: wanted"))?;
+            self.pick(y, self.filters(taps), &kept_out, &format!("{name}: y"))?
         };
         let output = self.original.nodes[taps.node].outputs.first().copied().flatten();
         let follower = output.and_then(|v| self.original.only_reader(v)).filter(|_| taps.scale.is_some());
         let affine = follower.and_then(|next| {
             self.original.nodes[next].op.scale_shift(&self.facts.inputs(self.original, next))
         });
-        // What it gives is known once what follows it has its copy.
-        let own = taps.pre;
-        Ok(Some(Site { taps: taps.clone(), read, kept_in, kept_out, x, y, own, weight, bias, affine }))
+        let (taps, own) = (taps.clone(), taps.pre);
+        let site = Site { taps, read, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };
+        Ok(Some((site, ending)))
+    }
+
+    /// The axis of a layer's filters in its output, and how many there are.
+    fn filters(&self, taps: &LayerTaps) -> (usize, usize) {
+        let shape = self.facts.shape(taps.pre);
+        let axis = place(taps.layer.channels, shape.len());
+        (axis, shape[axis])
+    }
+
+    /// A sum without what its other summands are in the cut network.
+    fn without(&mut self, sum: ValueId, others: &[ValueId], name: &str) -> Result<ValueId> {
+        others.iter().enumerate().try_fold(sum, |left, (i, &other)| {
+            self.graph.add_operator(("Sub", &[]), &[left, self.twins[other]], format!("{name} {i}"))
+        })
+    }
+
+    /// What a site gives is known once what follows it has its copy.
+    fn finish(&mut self, (mut site, (end, others)): Unfinished) -> Result<Site> {
+        let (node, filters) = (self.original.nodes[site.taps.node].name.clone(), self.filters(&site.taps));
+        site.own = self.pick(self.twins[site.own], filters, &site.kept_out, &format!("{node}: own"))?;
+        let clamp = self.original.only_reader(end).and_then(|next| {
+            bounds(&self.original.nodes[next].op.activation(&self.facts.inputs(self.original, next))?)
+        });
+        if let (Some(clamp), false) = (clamp, site.read.seen == Seen::Points) {
+            let so_far = (end, self.twins[end]);
+            let whole = target(&mut self.graph, clamp, so_far, &format!("{node}: clamped"))?;
+            let wanted = self.without(whole, &others, &format!("{node}: clamped"))?;
+            let name = format!("{node}: clamped y");
+            site.clamped = Some(self.pick(wanted, filters, &site.kept_out, &name)?);
+        }
+        Ok(site)
     }
 }

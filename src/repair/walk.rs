@@ -81,6 +81,11 @@ impl Store {
         Ok(sums)
     }
 
+    /// Runs what is missing for a sum, and stays.
+    pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: Wanted) -> Result<Sums> {
+        self.run(of, &[wanted], &[])?.0.pop().ok_or_else(|| Error::new("a sum was not taken"))
+    }
+
     /// Runs what is missing for some values, of all images.
     pub(super) fn values(&self, of: (&Graph, &Facts, &Device), wanted: &[ValueId]) -> Result<Vec<Vec<f32>>> {
         Ok(self.run(of, &[], wanted)?.1)
