@@ -157,3 +157,59 @@ fn shards_merge_to_the_whole() {
     assert!(answer["error"]["message"].as_str().unwrap().contains("preprocessing"), "{answer}");
     assert!(!at("no").exists());
 }
+
+#[test]
+fn a_plan_goes_on_where_its_profile_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    secateur().args(["demo", "--count", "48", "--write-images"]).arg(at("i.npz")).assert().success();
+    let plan = |profile: Option<&str>, data: bool, out: &str| {
+        let mut command = secateur();
+        command.args(["plan", &demo_network(), "--keep-macs", "0.6", "-o"]).arg(at(out));
+        if let Some(name) = profile {
+            command.arg("--profile").arg(at(name));
+        }
+        if data {
+            command.args(["--mean", "0.5", "--std", "0.25", "--data"]).arg(at("i.npz"));
+        }
+        command.assert().success();
+        std::fs::read_to_string(at(out)).unwrap()
+    };
+    let at_once = plan(None, true, "a.json");
+    assert!(plan(Some("p.profile"), true, "b.json") == at_once, "a kept profile decides otherwise");
+    // As Ctrl-C leaves it: some of the probes were made.
+    let mut profile = Profile::load(&at("p.profile")).unwrap();
+    let probes = profile.header.sensitivity.len();
+    assert!(probes > 3);
+    profile.header.sensitivity.truncate(probes / 2);
+    profile.save(&at("q.profile")).unwrap();
+    assert!(plan(Some("q.profile"), true, "c.json") == at_once, "a resumed plan decides otherwise");
+    assert_eq!(Profile::load(&at("q.profile")).unwrap().header.sensitivity.len(), probes);
+    assert!(plan(Some("q.profile"), false, "d.json") == at_once, "the profile does not hold all");
+}
+
+#[test]
+fn the_smallest_network_is_found_that_loses_no_more_than_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    secateur().args(["demo", "--count", "200", "--write-images"]).arg(at("i.npz")).assert().success();
+    let prune = |drop: &str| {
+        let mut command = secateur();
+        command.args(["prune", &demo_network(), "--criterion", "act-l1", "--max-drop", drop, "-o"]);
+        command.arg(at("small.onnx")).args(["--mean", "0.5", "--std", "0.25", "--data"]).arg(at("i.npz"));
+        json(&mut command)
+    };
+    let (code, answer) = prune("6");
+    assert_eq!(code, 0, "{answer}");
+    let tried = answer["tried"].as_array().unwrap();
+    let number = |of: &Value, name: &str| of[name].as_f64().unwrap();
+    assert!(tried.windows(2).all(|w| number(&w[0], "keep") < number(&w[1], "keep")), "{tried:?}");
+    let chosen = tried.iter().find(|t| number(t, "drop") <= 6.0).unwrap();
+    assert_eq!(chosen["top1"], answer["top1"]["after"]);
+    let share = number(&answer["after"], "macs") / number(&answer["before"], "macs");
+    assert!(share <= number(chosen, "keep") && share > number(chosen, "keep") - 0.05, "{share} {chosen}");
+    assert!(tried.len() > 4 && number(&tried[0], "drop") > 6.0, "{tried:?}");
+    assert!(answer["proof"]["passed"] == true && answer["images"]["evaluation"] == 40);
+    let (code, answer) = prune("-1");
+    assert!(code == 2 && answer["error"]["message"].as_str().unwrap().contains("--max-drop"), "{answer}");
+}

@@ -152,15 +152,24 @@ impl DataArgs {
         Ok(data)
     }
 
-    /// The part of the data, as the user wrote it.
-    pub(crate) fn shard(&self) -> Option<String> {
-        self.shard.clone()
+    /// Where the images come from.
+    pub(crate) fn origin(&self) -> Origin {
+        let data = self.data.clone().unwrap_or_default();
+        let data = match (self.sample, self.images) {
+            (Some(seed), Some(count)) => format!("{data}, {count} images by seed {seed}"),
+            _ => data,
+        };
+        Origin { data, shard: self.shard.clone() }
     }
+}
 
-    /// The specification as the user wrote it.
-    pub(crate) fn spec(&self) -> String {
-        self.data.clone().unwrap_or_default()
-    }
+/// What a profile says of where its images come from: as the user wrote it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// The data set, and which images of it.
+    pub(crate) data: String,
+    /// The part of it.
+    pub(crate) shard: Option<String>,
 }
 
 /// What is recorded of a data set's preprocessing.

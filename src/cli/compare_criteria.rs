@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{DataArgs, Global};
-use super::decide::{DecideArgs, Scored, loaded};
+use super::decide::{DecideArgs, Scored};
 use super::eval::evaluate;
+use super::known::loaded;
 use super::output::{Output, write_csv};
 use super::pass::Pass;
 use super::plot::{Line, chart};
@@ -81,8 +82,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         Some(path) => loaded(path, &model)?,
         None => {
             let needs = Needs { labels: true, distances: true, ..Needs::DATA };
-            let spec = args.data.spec();
-            let pass = Pass::new((&model, &graph), &device, &data, spec, GramKind::Channel, needs);
+            let origin = args.data.origin();
+            let pass = Pass::new((&model, &graph), &device, &data, origin, GramKind::Channel, needs);
             pass.with_batch(args.batch).run(output)?.profile
         }
     };

@@ -1,7 +1,6 @@
 //! How cuts are decided: the options of `plan` and `prune`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use regex::Regex;
 
@@ -10,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{
-    Budget, Channels, Criterion, Cut, Judged, Limits, Normalize, Scope, Score, Scoring, allocate, confidence,
-    scores, settled,
+    Budget, Channels, Counted, Criterion, Cut, Judged, Limits, Normalize, Scope, Score, Scoring, allocate,
+    confidence, scores, settled,
 };
 use crate::stats::Profile;
 
@@ -110,7 +109,7 @@ impl DecideArgs {
         }
     }
 
-    fn budget_text(&self) -> String {
+    pub(super) fn budget_text(&self) -> String {
         let one = |name: &str, v: Option<f64>| v.map(|v| format!("{name} {v}"));
         one("keep-macs", self.keep_macs)
             .or_else(|| one("keep-params", self.keep_params))
@@ -134,6 +133,11 @@ impl DecideArgs {
             (None, true) if self.keep_params.is_some() => Normalize::Params,
             (None, true) => Normalize::Macs,
         })
+    }
+
+    /// What a search for the smallest network counts.
+    pub(super) fn counted(&self) -> Result<Counted> {
+        Ok(self.normalize()?.counted().unwrap_or(Counted::Macs))
     }
 
     pub(super) fn protected(&self, graph: &Graph, channels: &Channels) -> Result<BTreeSet<usize>> {
@@ -164,7 +168,7 @@ impl DecideArgs {
         self.choose_for(self.budget()?, model, channels, scored)
     }
 
-    fn choose_for(
+    pub(super) fn choose_for(
         &self,
         budget: Budget,
         model: &Model,
@@ -191,30 +195,18 @@ impl DecideArgs {
         Ok(Choice { removed, confidence, support })
     }
 
-    /// Decides.
-    pub(super) fn decide(
-        &self,
-        model: &Model,
-        graph: &Graph,
-        channels: &Channels,
-        profile: &Profile,
-    ) -> Result<Decision> {
-        self.decide_for(self.budget()?, (model, graph), channels, profile)
-    }
-
-    /// Decides for another budget than the one asked for: a step on the way to it.
-    pub(super) fn decide_for(
+    /// Decides for a budget, which is not the one asked for on the way to it; `text` is what the cut says of it.
+    pub(super) fn decided(
         &self,
         budget: Budget,
-        (model, graph): (&Model, &Graph),
-        channels: &Channels,
-        profile: &Profile,
+        text: String,
+        (model, graph, channels): (&Model, &Graph, &Channels),
+        scored: Scored,
     ) -> Result<Decision> {
-        let scored = self.score(graph, channels, profile)?;
         let Choice { removed, confidence, support } = self.choose_for(budget, model, channels, &scored)?;
         let pairs = scored.scores.into_iter().zip(confidence);
         let judged: Vec<Judged> = pairs.map(|(score, confidence)| Judged { score, confidence }).collect();
-        let how = (self.criterion()?.to_string(), self.budget_text());
+        let how = (self.criterion()?.to_string(), text);
         let cut = Cut::new((graph, &model.sha256), channels, &judged, &removed, how)?;
         Ok(Decision { cut, support })
     }
@@ -266,19 +258,6 @@ pub(super) struct Decision {
     pub(super) cut: Cut,
     /// The share of the cut that is expected to be truly among the lowest; `None` where nobody knows.
     pub(super) support: Option<f64>,
-}
-
-/// A profile of this very model.
-pub(super) fn loaded(path: &Path, model: &Model) -> Result<Profile> {
-    let profile = Profile::load(path)?;
-    if profile.header.model_sha256 != model.sha256 {
-        return Err(Error::new("the profile is of another model")
-            .file(path)
-            .expected(format!("a profile of {}", model.path.display()))
-            .got(format!("one of {}", profile.header.model))
-            .remedy("run `secateur profile` on this model"));
-    }
-    Ok(profile)
 }
 
 /// Says at which nodes a cut is inexact.

@@ -9,20 +9,22 @@ use ndarray_npy::NpzWriter;
 use serde_json::json;
 
 use super::Answer;
-use super::args::Global;
+use super::args::{Global, Origin};
 use super::bench::{answers_are_right, timed};
-use super::decide::DecideArgs;
+use super::decide::{DecideArgs, Decision};
 use super::eval::evaluate;
+use super::known::Known;
+use super::mend::{calibration as all_images, mended};
 use super::output::{Output, grouped};
-use super::pass::Pass;
 use super::prune::some_images;
+use super::rounds::Deciding;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Channels, Criterion, rewrite};
-use crate::stats::GramKind;
+use crate::prune::{Channels, rewrite};
+use crate::repair::Repair;
 
 /// The network that is built in.
 const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
@@ -33,7 +35,7 @@ const TEST: (usize, u64) = (1000, 4);
 /// The share of the MACs that stays.
 const KEEP: f64 = 0.5;
 /// How channels are scored.
-const CRITERION: &str = "act-l1";
+const CRITERION: &str = "reconstruction";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -85,15 +87,29 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let channels = Channels::of(&graph)?;
     let (calibration, test) = (images(CALIBRATION)?, images(TEST)?);
 
-    output.note("1/5 profiling: statistics of every channel over 512 images");
-    let needs = CRITERION.parse::<Criterion>()?.needs();
-    let (kind, spec) = (GramKind::None, "built in".to_owned());
-    let profile = Pass::new((&model, &graph), &device, &calibration, spec, kind, needs).run(output)?.profile;
-    output.note("2/5 deciding: half of the MACs, least active channels first");
-    let cut = DecideArgs::simple(CRITERION, KEEP).decide(&model, &graph, &channels, &profile)?.cut;
+    output
+        .note("1/5 deciding: half of the MACs, by what the layers behind lose on 512 images without labels");
+    let inputs = all_images(&calibration, output)?;
+    let known = Known {
+        profile: None,
+        data: Some((&calibration, Origin { data: "built in".to_owned(), shard: None })),
+        images: &inputs,
+        batch: None,
+        device: &device,
+    };
+    let decide = DecideArgs::simple(CRITERION, KEEP);
+    let (how, rounds) = (Repair::Full, 1);
+    let deciding = Deciding { decide: &decide, known, how, rounds };
+    let Some(Decision { cut, .. }) = deciding.decision((&model, &graph, &channels), output)? else {
+        return Ok(Answer::No);
+    };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
+    output.note("2/5 repairing: new weights for every layer behind the cut, in closed form");
+    let repaired = mended((&graph, &channels), &removed, how, (&device, &inputs), output)?;
+    let mended = repaired.apply(&model)?;
     output.note("3/5 cutting and proving");
-    let pruned = rewrite(&model, &graph, &channels, &removed)?;
+    let mended_graph = Graph::of(&mended)?;
+    let pruned = rewrite(&mended, &mended_graph, &Channels::of(&mended_graph)?, &removed)?;
     let proof = pruned.prove(&device, &some_images(&calibration)?)?;
     pruned.model.save(&args.output)?;
     let small = Model::load(&args.output)?;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 
+use super::args::{DataArgs, Origin};
 use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::prune::Channels;
-use crate::repair::{Images, Repair, Repaired, probe, repair};
-use crate::stats::Profile;
+use crate::repair::{Images, Repair, Repaired, repair};
 
 /// How to repair, and which images judge it.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) struct RepairArgs {
     #[arg(long, value_name = "R")]
     held_out: Option<f64>,
     /// In how many rounds the cut is made; after each, the network is repaired and looked at anew.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "profile")]
     pub(super) rounds: usize,
 }
 
@@ -82,6 +82,15 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// What a profile of the images that calibrate says of where they come from.
+    pub(super) fn origin(&self, args: &DataArgs) -> Origin {
+        let mut origin = args.origin();
+        if self.apart {
+            origin.data.push_str(&format!(", without {} images kept apart", self.held.len()));
+        }
+        origin
+    }
+
     /// What an accuracy was measured on.
     pub(super) fn on(&self) -> String {
         let count = self.held.len();
@@ -122,26 +131,11 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
 }
 
 /// Shows how many of how many are done.
-fn follow(bar: &ProgressBar) -> impl FnMut(usize, usize) + '_ {
+pub(super) fn follow(bar: &ProgressBar) -> impl FnMut(usize, usize) + '_ {
     |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     }
-}
-
-/// Measures what the network's output loses when channels go, where a criterion asks for it, into the profile.
-pub(super) fn probed(
-    (graph, channels): (&Graph, &Channels),
-    profile: &mut Profile,
-    protected: &BTreeSet<usize>,
-    (device, images): (&Device, &Images),
-    output: &Output,
-) -> Result<()> {
-    let bar = output.progress("probing", channels.bundles().len());
-    let found = probe(graph, channels, profile, protected, (device, images), &mut follow(&bar));
-    bar.finish_and_clear();
-    profile.header.sensitivity = found?;
-    Ok(())
 }
 
 /// Repairs, and tells what could not be.

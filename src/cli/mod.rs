@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod eval;
 mod inspect;
+mod known;
 mod mend;
 mod network;
 mod output;
@@ -17,6 +18,7 @@ mod plot;
 mod profile;
 mod prune;
 mod rounds;
+mod search;
 mod show;
 
 use std::process::ExitCode;

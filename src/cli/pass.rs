@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use super::args::{DataArgs, recipe, tell_skipped};
+use super::args::{Origin, recipe, tell_skipped};
 use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ impl<'a> Pass<'a> {
     pub(super) fn for_criterion(
         (model, graph): (&'a Model, &'a Graph),
         device: &'a Device,
-        (data, args): (&'a Dataset, &DataArgs),
+        (data, origin): (&'a Dataset, Origin),
         needs: Needs,
     ) -> Self {
         let gram = match needs {
@@ -66,7 +66,7 @@ impl<'a> Pass<'a> {
             Needs { gram: true, .. } => GramKind::Channel,
             _ => GramKind::None,
         };
-        Self::new((model, graph), device, data, args.spec(), gram, needs)
+        Self::new((model, graph), device, data, origin, gram, needs)
     }
 
     /// A pass over a data set.
@@ -74,12 +74,12 @@ impl<'a> Pass<'a> {
         (model, graph): (&'a Model, &'a Graph),
         device: &'a Device,
         data: &'a Dataset,
-        spec: String,
+        origin: Origin,
         gram: GramKind,
         needs: Needs,
     ) -> Self {
         let mut header = header(model);
-        header.data = spec;
+        (header.data, header.shard) = (origin.data, origin.shard);
         header.preprocessing = recipe(data);
         header.device = device.describe().name;
         let distances = Distances::asked(needs.distances);
@@ -91,6 +91,39 @@ impl<'a> Pass<'a> {
     pub(super) fn with_batch(mut self, batch: Option<usize>) -> Self {
         self.batch = batch;
         self
+    }
+
+    /// Goes on with the profile of an interrupted run, which must be of this very pass.
+    pub(super) fn resume(&mut self, path: &Path) -> Result<()> {
+        let profile = Profile::load(path)?;
+        let differ = |what: &str, expected: String, got: String| {
+            Err(Error::new(format!("the profile to resume is of {what}"))
+                .file(path)
+                .expected(expected)
+                .got(got)
+                .remedy("repeat the command of the interrupted run, or begin anew with another file"))
+        };
+        let (ours, theirs) = (&self.header, &profile.header);
+        if ours.model_sha256 != theirs.model_sha256 {
+            return differ("another model", ours.model.clone(), theirs.model.clone());
+        }
+        if ours.preprocessing != theirs.preprocessing {
+            let text = |p: &Option<_>| format!("{p:?}");
+            return differ("other preprocessing", text(&ours.preprocessing), text(&theirs.preprocessing));
+        }
+        for (what, ours, theirs) in [
+            ("other data", Some(&ours.data), Some(&theirs.data)),
+            ("another shard", ours.shard.as_ref(), theirs.shard.as_ref()),
+        ] {
+            if ours != theirs {
+                return differ(what, format!("{ours:?}"), format!("{theirs:?}"));
+            }
+        }
+        if ours.order != theirs.order {
+            return differ("another order", format!("{:?}", ours.order), format!("{:?}", theirs.order));
+        }
+        self.resumed = Some(profile);
+        Ok(())
     }
 
     /// Makes it.

@@ -5,23 +5,33 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Answer;
-use super::args::Global;
-use super::decide::{DecideArgs, loaded, tell_inexact};
+use super::args::{DataArgs, Global};
+use super::decide::{DecideArgs, tell_inexact};
+use super::known::Known;
+use super::mend::calibration;
 use super::output::Output;
-use super::profile::of_weights;
+use super::rounds::Deciding;
 use crate::error::{Error, Result};
+use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{CRITERIA, Channels};
+use crate::repair::{Images, Repair};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
     /// The ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
-    /// The statistics of it.
+    /// The statistics of it. With --data, what they lack is gathered and put there, so that the same command goes on
+    /// after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Images at once.
+    #[arg(long, value_name = "B")]
+    batch: Option<usize>,
     /// The cut to write.
     #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
     output: Option<PathBuf>,
@@ -43,7 +53,7 @@ fn help_criteria(output: &Output) {
     );
 }
 
-pub(super) fn plan(args: &PlanArgs, _global: &Global, output: &Output) -> Result<Answer> {
+pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<Answer> {
     if args.help_criteria {
         help_criteria(output);
         return Ok(Answer::Yes);
@@ -54,11 +64,23 @@ pub(super) fn plan(args: &PlanArgs, _global: &Global, output: &Output) -> Result
     let model = Model::load(path)?;
     let graph = Graph::of(&model)?;
     let channels = Channels::dyed(&graph, args.decide.inexact)?;
-    let profile = match &args.profile {
-        Some(profile) => loaded(profile, &model)?,
-        None => of_weights(&model, &graph, &channels.facts, args.decide.criterion()?.needs())?,
+    let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
+    let device = if data.is_some() { global.open(output)? } else { Device::Cpu };
+    let images = match &data {
+        Some(data) if args.decide.criterion()?.needs().patches => calibration(data, output)?,
+        _ => Images::default(),
     };
-    let decision = args.decide.decide(&model, &graph, &channels, &profile)?;
+    let known = Known {
+        profile: args.profile.as_deref(),
+        data: data.as_ref().map(|data| (data, args.data.origin())),
+        images: &images,
+        batch: args.batch,
+        device: &device,
+    };
+    let deciding = Deciding { decide: &args.decide, known, how: Repair::None, rounds: 1 };
+    let Some(decision) = deciding.decision((&model, &graph, &channels), output)? else {
+        return Ok(Answer::No);
+    };
     let supported = args.decide.supported(&decision, output);
     let cut = &decision.cut;
     let gone = cut.knots.iter().filter(|k| !k.keep).count();

@@ -2,14 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
 use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::DecideArgs;
+use super::known::{interruption, of_weights};
 use super::output::Output;
 use super::pass::{Pass, Passed, header};
 use crate::error::{Error, Result};
@@ -53,25 +52,6 @@ pub(super) struct Args {
     decide: DecideArgs,
 }
 
-/// A profile of weights alone.
-pub(super) fn of_weights(model: &Model, graph: &Graph, facts: &Facts, needs: Needs) -> Result<Profile> {
-    Profile::of_weights_with(graph, facts, header(model), Distances::asked(needs.distances))
-}
-
-/// Asked for between batches; set by Ctrl-C.
-fn interruption() -> Result<Arc<AtomicBool>> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let setter = Arc::clone(&asked);
-    let handler = move || {
-        // A second Ctrl-C does not wait for the batch.
-        if setter.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::new("cannot listen to Ctrl-C").got(e.to_string()))?;
-    Ok(asked)
-}
-
 /// The trajectories of the last model's layers through all of them.
 fn with_training(mut profile: Profile, models: &[Model], graphs: &[Graph]) -> Result<Profile> {
     for (layer, trajectory) in profile.layers.iter_mut().zip(trajectories(graphs)?) {
@@ -83,41 +63,6 @@ fn with_training(mut profile: Profile, models: &[Model], graphs: &[Graph]) -> Re
 }
 
 impl Args {
-    /// The profile to go on with, which must be of this very pass.
-    fn resumed(&self, fresh: &Pass) -> Result<Option<Profile>> {
-        if !self.resume {
-            return Ok(None);
-        }
-        let profile = Profile::load(&self.output)?;
-        let differ = |what: &str, expected: String, got: String| {
-            Err(Error::new(format!("the profile to resume is of {what}"))
-                .file(&self.output)
-                .expected(expected)
-                .got(got)
-                .remedy("repeat the command of the interrupted run, or leave out --resume"))
-        };
-        let (ours, theirs) = (&fresh.header, &profile.header);
-        if ours.model_sha256 != theirs.model_sha256 {
-            return differ("another model", ours.model.clone(), theirs.model.clone());
-        }
-        if ours.preprocessing != theirs.preprocessing {
-            let text = |p: &Option<_>| format!("{p:?}");
-            return differ("other preprocessing", text(&ours.preprocessing), text(&theirs.preprocessing));
-        }
-        for (what, ours, theirs) in [
-            ("other data", Some(&ours.data), Some(&theirs.data)),
-            ("another shard", ours.shard.as_ref(), theirs.shard.as_ref()),
-        ] {
-            if ours != theirs {
-                return differ(what, format!("{ours:?}"), format!("{theirs:?}"));
-            }
-        }
-        if ours.order != theirs.order {
-            return differ("another order", format!("{:?}", ours.order), format!("{:?}", theirs.order));
-        }
-        Ok(Some(profile))
-    }
-
     fn check_confidence(&self) -> Result<()> {
         let Some(wanted) = self.confidence else { return Ok(()) };
         if !(wanted > 0.5 && wanted < 1.0) {
@@ -163,17 +108,17 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let data = args.data.open_in_order(graph, seed)?;
     let device = global.open(output)?;
     let needs = Needs { data: true, labels: !args.no_classes, ..args.decide.criterion()?.needs() };
-    let mut pass = Pass::new((model, graph), &device, &data, args.data.spec(), args.gram, needs);
+    let mut pass = Pass::new((model, graph), &device, &data, args.data.origin(), args.gram, needs);
     pass.header.order = seed;
-    pass.header.shard = args.data.shard();
     pass.batch = args.batch;
     if !needs.distances {
         pass.distances = Distances::Cheap;
     }
     pass.overhead = args.measure_overhead;
-    pass.resumed = args.resumed(&pass)?;
-    let asked = interruption()?;
-    let interrupted = || asked.load(Ordering::Relaxed);
+    if args.resume {
+        pass.resume(&args.output)?;
+    }
+    let interrupted = interruption()?;
     let channels = args.confidence.map(|_| Channels::dyed(graph, args.decide.inexact)).transpose()?;
     let mut sure = None;
     // Looked at after 32 images, and then after half as many again each time: looks cost time, too.

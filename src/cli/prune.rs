@@ -9,9 +9,11 @@ use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, tell_inexact};
 use super::eval::evaluate;
+use super::known::Known;
 use super::mend::{Parts, RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
 use super::rounds::Deciding;
+use super::search;
 use crate::data::Dataset;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
@@ -31,7 +33,8 @@ pub(super) struct PruneArgs {
     /// A decision that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "remove_below", "inexact"])]
     cut: Option<PathBuf>,
-    /// Statistics that `profile` wrote.
+    /// Statistics that `profile` wrote. With --data, what they lack is gathered and put there, so that the same command
+    /// goes on after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -40,6 +43,11 @@ pub(super) struct PruneArgs {
     decide: DecideArgs,
     #[command(flatten)]
     repair: RepairArgs,
+    /// Looks for the smallest network that loses at most so many percentage points of top-1, or of agreement with the
+    /// original where there are no labels, on the images that are kept apart. It counts MACs, or parameters with
+    /// --normalize params.
+    #[arg(long, value_name = "PP", allow_hyphen_values = true, conflicts_with_all = ["cut", "keep_macs", "keep_params", "remove_below", "rounds"])]
+    max_drop: Option<f64>,
     /// Also writes the original with the readers of the removed channels zeroed, repaired: what the proof compares with.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
@@ -87,7 +95,10 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let channels = Channels::dyed(&graph, inexact)?;
     if args.cut.is_none() {
         args.decide.criterion()?;
-        args.decide.budget()?;
+        match args.max_drop {
+            Some(drop) => search::check(drop)?,
+            None => args.decide.budget().map(drop)?,
+        }
     }
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
     let how = args.repair.how(data.as_ref(), output)?;
@@ -102,23 +113,37 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         }
         _ => Images::default(),
     };
+    let mut tried = vec![];
+    let mut searched = None;
     let cut = match decided {
         Some(cut) => cut,
         None => {
-            let deciding = Deciding {
-                decide: &args.decide,
+            let known = Known {
                 profile: args.profile.as_deref(),
-                data: data.as_ref().map(|parts| (&parts.calibration, &args.data)),
+                data: data.as_ref().map(|parts| (&parts.calibration, parts.origin(&args.data))),
                 images: &images,
                 batch: args.batch,
-                how,
-                rounds: args.repair.rounds.max(1),
                 device: &device,
             };
-            let decision = deciding.decision((&model, &graph, &channels), output)?;
-            if !args.decide.supported(&decision, output) {
+            let deciding = Deciding { decide: &args.decide, known, how, rounds: args.repair.rounds.max(1) };
+            let decision = match args.max_drop {
+                None => deciding.decision((&model, &graph, &channels), output)?,
+                Some(drop) => {
+                    let parts = data.as_ref().ok_or_else(|| {
+                        Error::new("--max-drop needs images").expected("--data").remedy("add --data FOLDER")
+                    })?;
+                    let found =
+                        search::smallest((&model, &graph, &channels), &deciding, drop, parts, output)?;
+                    found.map(|found| {
+                        tried = found.tried;
+                        searched = Some(found.repaired);
+                        found.decision
+                    })
+                }
+            };
+            let Some(decision) = decision.filter(|d| args.decide.supported(d, output)) else {
                 return Ok(Answer::No);
-            }
+            };
             decision.cut
         }
     };
@@ -126,7 +151,10 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let before = Cost::of(&channels, model.bytes);
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
-    let repaired = mended((&graph, &channels), &removed, how, (&device, &images), output)?;
+    let repaired = match searched {
+        Some(repaired) => repaired,
+        None => mended((&graph, &channels), &removed, how, (&device, &images), output)?,
+    };
     let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.unwrap_or_default();
     // Each of what follows needs the weights of the network once or twice; nothing keeps them for the next.
     drop((graph, channels));
@@ -207,7 +235,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         "inexact": judge.inexact, "top1": top1, "agreement": agreement.and_then(Agreement::agreement),
         "kl": agreement.and_then(Agreement::kl), "snr_db": agreement.map(Agreement::snr_db),
         "images": data.as_ref().map(|p| json!({ "calibration": p.calibration.len(), "evaluation": p.held.len() })),
-        "refits": repaired.refits.len(), "out": args.output,
+        "tried": tried, "refits": repaired.refits.len(), "out": args.output,
     }));
     Ok(Answer::Yes)
 }
@@ -220,7 +248,12 @@ fn judged(model: &Model, inexact: bool, removed: &BTreeSet<usize>) -> Result<Jud
 
 /// The smaller model as a reader of its file at `path` will find it. The graph is made anew: it was let go while
 /// the masked original ran.
-fn cut_again(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
+pub(super) fn cut_again(
+    model: Model,
+    inexact: bool,
+    removed: &BTreeSet<usize>,
+    path: &Path,
+) -> Result<Model> {
     let graph = Graph::of(&model)?;
     let channels = Channels::dyed(&graph, inexact)?;
     let small = smaller(&model, &graph, &channels, removed)?;

@@ -4,6 +4,7 @@
 //! they can (in closed form, from the profile's moments), and the network runs from there to its end.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::walk::Store;
@@ -27,7 +28,8 @@ struct Trial {
     reader: usize,
 }
 
-/// Measures the sensitivity of every bundle, but for `protected` knots. `tell` hears of each trial, and of how many.
+/// The sensitivity of every bundle, but for `protected` knots: what the profile knows of it, and what is measured now.
+/// `tell` hears of each trial, and of how many, and may end it.
 ///
 /// # Errors
 /// A network with several inputs, a device that fails. A profile without the moments of patches measures nothing.
@@ -37,19 +39,23 @@ pub fn probe(
     profile: &Profile,
     protected: &BTreeSet<usize>,
     (device, images): (&Device, &Images),
-    tell: &mut dyn FnMut(usize, usize),
+    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Vec<Sensitivity>> {
-    let Some(readers) = Readers::of(graph, channels, profile) else { return Ok(vec![]) };
+    let mut found = profile.header.sensitivity.clone();
+    let Some(readers) = Readers::of(graph, channels, profile) else { return Ok(found) };
     let input = only_input(graph)?;
     let images = images.some(IMAGES);
     let facts = facts_of_walk(graph, &images)?;
     let outputs: Vec<ValueId> =
         graph.outputs.iter().copied().filter(|&v| !facts.is_late(v) && !facts.is_constant(v)).collect();
     let mut trials = trials(graph, channels, &readers, protected)?;
+    trials.retain(|t| !found.iter().any(|s| (&s.first, s.removed) == (&t.first, t.gone.len())));
+    if trials.is_empty() {
+        return Ok(found);
+    }
     trials.sort_by_key(|t| t.reader);
     let mut store = Store::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
     let reference = store.values((graph, &facts, device), &outputs)?;
-    let mut found = Vec::with_capacity(trials.len());
     let all = trials.len();
     for (done, trial) in trials.into_iter().enumerate() {
         let reads: Vec<ValueId> = graph.nodes[trial.reader].inputs.iter().flatten().copied().collect();
@@ -63,7 +69,9 @@ pub fn probe(
         if damage.is_finite() {
             found.push(Sensitivity { first: trial.first, removed: trial.gone.len(), damage });
         }
-        tell(done + 1, all);
+        if tell(done + 1, all).is_break() {
+            break;
+        }
     }
     Ok(found)
 }

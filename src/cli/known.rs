@@ -1,0 +1,163 @@
+//! What is known of a network when it is decided what goes: gathered from images, read from a profile, or both.
+//!
+//! With a profile and images, what the profile does not hold yet is gathered and put there, also when Ctrl-C ends the
+//! run: the same command goes on where it was.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::args::Origin;
+use super::mend::follow;
+use super::output::Output;
+use super::pass::{Pass, header};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::graph::Graph;
+use crate::graph::facts::Facts;
+use crate::onnx::Model;
+use crate::prune::{Channels, Criterion, Needs};
+use crate::repair::{Images, probe};
+use crate::stats::{Distances, Profile};
+
+/// Where it comes from.
+pub(super) struct Known<'a> {
+    pub(super) profile: Option<&'a Path>,
+    /// Images, and what a profile says of where they come from.
+    pub(super) data: Option<(&'a Dataset, Origin)>,
+    /// The same, as the network takes them, where a criterion runs them again and again.
+    pub(super) images: &'a Images,
+    pub(super) batch: Option<usize>,
+    pub(super) device: &'a Device,
+}
+
+/// A profile of weights alone.
+pub(super) fn of_weights(model: &Model, graph: &Graph, facts: &Facts, needs: Needs) -> Result<Profile> {
+    Profile::of_weights_with(graph, facts, header(model), Distances::asked(needs.distances))
+}
+
+/// A profile of this very model.
+pub(super) fn loaded(path: &Path, model: &Model) -> Result<Profile> {
+    let profile = Profile::load(path)?;
+    if profile.header.model_sha256 != model.sha256 {
+        return Err(Error::new("the profile is of another model")
+            .file(path)
+            .expected(format!("a profile of {}", model.path.display()))
+            .got(format!("one of {}", profile.header.model))
+            .remedy("run `secateur profile` on this model"));
+    }
+    Ok(profile)
+}
+
+/// Whether Ctrl-C was pressed: from here on it no longer ends the program by itself.
+pub(super) fn interruption() -> Result<impl Fn() -> bool> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let setter = Arc::clone(&asked);
+    let handler = move || {
+        // A second Ctrl-C does not wait for what is going on.
+        if setter.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::new("cannot listen to Ctrl-C").got(e.to_string()))?;
+    Ok(move || asked.load(Ordering::Relaxed))
+}
+
+impl Known<'_> {
+    /// What a criterion needs to know; `None` where Ctrl-C ended it, and the profile keeps what there was.
+    pub(super) fn of(
+        &self,
+        of: (&Model, &Graph, &Channels),
+        criterion: &Criterion,
+        protected: &BTreeSet<usize>,
+        output: &Output,
+    ) -> Result<Option<Profile>> {
+        let (Some(path), Some(_)) = (self.profile, &self.data) else {
+            let mut profile = self.gathered(of, criterion, None, &|| false, output)?;
+            self.probe(of, criterion, protected, &mut profile, &|| false, output)?;
+            return Ok(Some(profile));
+        };
+        let interrupted = interruption()?;
+        let mut profile = self.gathered(of, criterion, Some(path), &interrupted, output)?;
+        if profile.header.complete {
+            self.probe(of, criterion, protected, &mut profile, &interrupted, output)?;
+        }
+        if interrupted() {
+            output.note(format!(
+                "interrupted: {} keeps what was measured; the same command goes on from there",
+                path.display()
+            ));
+            return Ok(None);
+        }
+        Ok(Some(profile))
+    }
+
+    /// The statistics.
+    fn gathered(
+        &self,
+        (model, graph, channels): (&Model, &Graph, &Channels),
+        criterion: &Criterion,
+        keep: Option<&Path>,
+        interrupted: &dyn Fn() -> bool,
+        output: &Output,
+    ) -> Result<Profile> {
+        let needs = criterion.needs();
+        let known = self.profile.filter(|path| keep.is_none() || path.exists());
+        let known = known.map(|path| loaded(path, model)).transpose()?;
+        if let Some(profile) = known.filter(|p| keep.is_none() || p.header.complete || !needs.data) {
+            return Ok(profile);
+        }
+        let Some((data, origin)) = self.data.as_ref().filter(|_| needs.data) else {
+            if needs.data {
+                return Err(Error::new(format!("the criterion {criterion} needs activations"))
+                    .expected("--data or --profile")
+                    .remedy("add --data FOLDER, or choose a criterion on weights such as l1"));
+            }
+            return of_weights(model, graph, &channels.facts, needs);
+        };
+        let mut pass = Pass::for_criterion((model, graph), self.device, (data, origin.clone()), needs);
+        if let Some(path) = keep.filter(|path| path.exists()) {
+            pass.resume(path)?;
+        }
+        let go_on = &mut |_: &mut _| Ok(ControlFlow::Continue(()));
+        let profile = pass.with_batch(self.batch).run_watched(output, go_on, interrupted)?.profile;
+        if let Some(path) = keep {
+            profile.save(path)?;
+        }
+        Ok(profile)
+    }
+
+    /// What the network's output loses when channels go, where the criterion asks for that, into the profile.
+    fn probe(
+        &self,
+        (_, graph, channels): (&Model, &Graph, &Channels),
+        criterion: &Criterion,
+        protected: &BTreeSet<usize>,
+        profile: &mut Profile,
+        interrupted: &dyn Fn() -> bool,
+        output: &Output,
+    ) -> Result<()> {
+        if !criterion.needs().patches || self.images.count == 0 {
+            return Ok(());
+        }
+        let bar = output.progress("probing", channels.bundles().len());
+        let mut show = follow(&bar);
+        let mut tell = |done, all| {
+            show(done, all);
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let found = probe(graph, channels, profile, protected, (self.device, self.images), &mut tell);
+        drop(show);
+        bar.finish_and_clear();
+        let found = found?;
+        let more = found.len() > profile.header.sensitivity.len();
+        profile.header.sensitivity = found;
+        match self.profile.filter(|_| more) {
+            Some(path) => profile.save(path),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `--max-drop`: the smallest network that loses no more than so much.
+//!
+//! What the channels are worth is measured once; then budgets are bisected, each network cut, repaired, and judged by
+//! the images that are kept apart. Accuracy is no monotone function of the budget, so what is found is the smallest that
+//! was *tried* and kept what was asked.
+
+use serde::Serialize;
+
+use super::decide::{Decision, Scored};
+use super::eval::evaluate;
+use super::mend::{Parts, mended};
+use super::output::Output;
+use super::prune::cut_again;
+use super::rounds::Deciding;
+use crate::data::metrics::Agreement;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::prune::{Budget, Channels, Counted};
+use crate::repair::Repaired;
+
+/// Budgets nearer to each other than this are not told apart.
+const NEAR: f64 = 0.01;
+
+/// A network that was tried.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Tried {
+    /// The share of the MACs, or of the parameters, that it was to keep.
+    keep: f64,
+    top1: Option<f64>,
+    agreement: Option<f64>,
+    /// What it loses of the one or the other, in percentage points.
+    drop: f64,
+}
+
+/// The smallest network found.
+pub(super) struct Found {
+    pub(super) decision: Decision,
+    pub(super) repaired: Repaired,
+    /// All that were tried, the smallest first.
+    pub(super) tried: Vec<Tried>,
+}
+
+/// Whether a drop is one.
+pub(super) fn check(max_drop: f64) -> Result<()> {
+    if (0.0..100.0).contains(&max_drop) {
+        return Ok(());
+    }
+    Err(Error::new("--max-drop does not fit")
+        .expected("percentage points of top-1 or agreement, from 0 on, as in 1.5")
+        .got(max_drop.to_string()))
+}
+
+/// Looks for it; `None` where Ctrl-C ended the measuring.
+pub(super) fn smallest(
+    of: (&Model, &Graph, &Channels),
+    deciding: &Deciding,
+    max_drop: f64,
+    parts: &Parts,
+    output: &Output,
+) -> Result<Option<Found>> {
+    let (model, graph, channels) = of;
+    let decide = deciding.decide;
+    let protected = decide.protected(graph, channels)?;
+    let Some(profile) = deciding.known.of(of, &decide.criterion()?, &protected, output)? else {
+        return Ok(None);
+    };
+    let scored = decide.score(graph, channels, &profile)?;
+    let counted = decide.counted()?;
+    let whole = evaluate(graph, None, deciding.known.device, &parts.held, deciding.known.batch, output)?;
+    let search =
+        Search { of, deciding, scored: &scored, counted, parts, whole: whole.accuracy.top1(), output };
+    let (mut low, mut high) = (search.least()?, 1.0);
+    let mut best: Option<(f64, Repaired)> = None;
+    let mut tried = Vec::new();
+    while high - low > NEAR {
+        let keep = 0.5 * (low + high);
+        let (one, repaired) = search.attempt(keep)?;
+        output.note(format!("{keep:.3} of the {} lose {:.2} points", search.what(), one.drop));
+        if one.drop <= max_drop {
+            high = keep;
+            best = Some((keep, repaired));
+        } else {
+            low = keep;
+        }
+        tried.push(one);
+    }
+    tried.sort_by(|a, b| a.keep.total_cmp(&b.keep));
+    let Some((keep, repaired)) = best else {
+        let least = tried.last().map_or(f64::NAN, |t| t.drop);
+        return Err(Error::new("no smaller network keeps what was asked")
+            .file(&model.path)
+            .expected(format!("a drop of at most {max_drop} points"))
+            .got(format!("{least:.2} points with {high:.2} of the {}", search.what()))
+            .remedy("allow a larger --max-drop, or give more images"));
+    };
+    let text = format!("max-drop {max_drop} ({keep:.3} of the {})", search.what());
+    let decision = decide.decided(search.budget(keep), text, (model, graph, channels), scored)?;
+    Ok(Some(Found { decision, repaired, tried }))
+}
+
+struct Search<'a> {
+    of: (&'a Model, &'a Graph, &'a Channels),
+    deciding: &'a Deciding<'a>,
+    scored: &'a Scored,
+    counted: Counted,
+    parts: &'a Parts,
+    /// The original's top-1, where there are labels.
+    whole: Option<f64>,
+    output: &'a Output,
+}
+
+impl Search<'_> {
+    fn what(&self) -> &'static str {
+        match self.counted {
+            Counted::Macs => "MACs",
+            Counted::Params => "parameters",
+        }
+    }
+
+    fn budget(&self, keep: f64) -> Budget {
+        match self.counted {
+            Counted::Macs => Budget::KeepMacs(keep),
+            Counted::Params => Budget::KeepParams(keep),
+        }
+    }
+
+    /// The least share that any cut leaves.
+    fn least(&self) -> Result<f64> {
+        let (model, _, channels) = self.of;
+        let all = Budget::RemoveBelow(f64::INFINITY);
+        let removed = self.deciding.decide.choose_for(all, model, channels, self.scored)?.removed;
+        let mut lengths = channels.lengths();
+        let whole = self.counted.of(channels.cost(&lengths));
+        for &(axis, count) in removed.iter().flat_map(|&k| &channels.shortens[k]) {
+            lengths[axis] -= count;
+        }
+        Ok(self.counted.of(channels.cost(&lengths)) as f64 / whole.max(1) as f64)
+    }
+
+    /// Cuts, repairs and judges.
+    fn attempt(&self, keep: f64) -> Result<(Tried, Repaired)> {
+        let (model, graph, channels) = self.of;
+        let Deciding { decide, known, how, .. } = self.deciding;
+        let removed = decide.choose_for(self.budget(keep), model, channels, self.scored)?.removed;
+        let repaired = mended((graph, channels), &removed, *how, (known.device, known.images), self.output)?;
+        let small = cut_again(repaired.apply(model)?, channels.dyer.inexact, &removed, &model.path)?;
+        let small = Graph::consume(small)?;
+        let found = evaluate(&small, Some(graph), known.device, &self.parts.held, known.batch, self.output)?;
+        let top1 = found.accuracy.top1();
+        let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
+        let share = self.whole.zip(top1).map(|(before, after)| before - after);
+        let drop = share.or(agreement.map(|a| 1.0 - a)).ok_or_else(|| {
+            Error::new("--max-drop needs a network whose first output is a score a class")
+                .file(&model.path)
+                .remedy("use a budget: --keep-macs R; the SNR to the original is told")
+        })?;
+        Ok((Tried { keep, top1, agreement, drop: 100.0 * drop }, repaired))
+    }
+}
