@@ -109,13 +109,23 @@ impl DataArgs {
         self.open_visited(graph, None)
     }
 
+    /// Opens all of another data set, whose images are read as these are.
+    pub(crate) fn open_other(&self, spec: &str, graph: &Graph) -> Result<Dataset> {
+        let all = Options { images: None, sample: None, shard: None, ..self.options(None)? };
+        Dataset::open(spec, &all, &input_shape(graph)?)
+    }
+
     fn open_visited(&self, graph: &Graph, order: Option<u64>) -> Result<Dataset> {
         let spec = self.data.as_deref().ok_or_else(|| {
             Error::new("no data were given")
                 .expected("--data FOLDER, .npy, .npz, idx or random:N")
                 .remedy("add --data")
         })?;
-        let options = Options {
+        Dataset::open(spec, &self.options(order)?, &input_shape(graph)?)
+    }
+
+    fn options(&self, order: Option<u64>) -> Result<Options> {
+        Ok(Options {
             preset: parsed(self.preset.as_ref())?,
             resize: parsed(self.resize.as_ref())?,
             crop: parsed(self.crop.as_ref())?,
@@ -131,8 +141,7 @@ impl DataArgs {
             sample: self.sample,
             shard: parsed(self.shard.as_ref())?,
             order,
-        };
-        Dataset::open(spec, &options, &input_shape(graph)?)
+        })
     }
 
     /// Opens data that decide what is cut: random ones only if that was said.

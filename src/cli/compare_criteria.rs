@@ -1,7 +1,10 @@
 //! `secateur compare-criteria`: what is left of a network after the same budgets by each criterion.
 //!
-//! Masked networks are measured, not rewritten files: the readers of what goes are zeroed, which gives the same answers.
+//! Masked networks are measured, not rewritten files: the readers of what goes are zeroed, which gives the same answers;
+//! where a repair is asked for, it gives them new weights first.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -10,17 +13,20 @@ use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, Scored};
 use super::eval::evaluate;
-use super::known::loaded;
+use super::known::{Known, loaded};
+use super::mend::{JudgeArgs, Parts, calibration, mended};
 use super::output::{Output, write_csv};
 use super::pass::Pass;
-use super::plot::{Line, chart};
+use super::plot::{Line, Panel, chart};
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
+use crate::exec::devices::Device;
 use crate::file::{check_writable, write_whole};
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{CRITERIA, Channels, Judge, Needs};
-use crate::stats::GramKind;
+use crate::prune::{CRITERIA, Channels, Criterion, Judge, Needs};
+use crate::repair::{Images, Repair};
+use crate::stats::{GramKind, Profile};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -40,13 +46,18 @@ pub(super) struct Args {
     /// Seeds of `random`, whose mean is shown.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
+    /// What is repaired after each cut: none, bias, bn, full, or several.
+    #[arg(long, value_name = "HOW", value_delimiter = ',', default_values_t = [Repair::None])]
+    repair: Vec<Repair>,
+    #[command(flatten)]
+    judge: JudgeArgs,
     /// Images at once.
     #[arg(long, value_name = "B")]
     batch: Option<usize>,
     /// Draws the curves.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Writes every point as a row: criterion, share of the MACs, top-1, agreement.
+    /// Writes every point as a row: criterion, repair, share of the MACs, top-1, agreement.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
@@ -66,6 +77,85 @@ impl Point {
     }
 }
 
+/// What is left by a criterion and a repair.
+struct Curve {
+    criterion: String,
+    repair: Repair,
+    points: Vec<Point>,
+}
+
+impl Curve {
+    fn mean(&self) -> f64 {
+        self.points.iter().filter_map(Point::quality).sum::<f64>() / self.points.len().max(1) as f64
+    }
+}
+
+/// What all are compared on.
+struct Comparing<'a> {
+    args: &'a Args,
+    model: &'a Model,
+    graph: &'a Graph,
+    channels: &'a Channels,
+    device: &'a Device,
+    parts: &'a Parts,
+    images: &'a Images,
+    /// Whether labels judge alone: without them the original does, which costs its own forward passes.
+    labelled: bool,
+    output: &'a Output,
+}
+
+impl Comparing<'_> {
+    /// The statistics that a criterion reads: those of a file, or of the data, of whole patches for some criteria.
+    fn profile(&self, criterion: &Criterion) -> Result<Profile> {
+        let origin = || self.parts.origin(&self.args.data);
+        let data = &self.parts.calibration;
+        if let Some(path) = &self.args.profile {
+            return loaded(path, self.model);
+        }
+        if criterion.needs().patches {
+            let known = Known {
+                profile: None,
+                data: Some((data, origin())),
+                images: self.images,
+                batch: self.args.batch,
+                device: self.device,
+            };
+            let of = (self.model, self.graph, self.channels);
+            let profile = known.of(of, criterion, &BTreeSet::new(), self.output)?;
+            return profile.ok_or_else(|| Error::new("interrupted"));
+        }
+        let needs = Needs { labels: true, distances: true, ..Needs::DATA };
+        let of = (self.model, self.graph);
+        let pass = Pass::new(of, self.device, data, origin(), GramKind::Channel, needs);
+        Ok(pass.with_batch(self.args.batch).run(self.output)?.profile)
+    }
+
+    /// The mean over the seeds of what is left at a budget.
+    fn measure(&self, criterion: &str, macs: f64, scored: &[Scored], repair: Repair) -> Result<Point> {
+        let quiet = self.output.silent();
+        let mut points = Vec::new();
+        for scored in scored {
+            let decide = DecideArgs::simple(criterion, macs);
+            let removed = decide.choose(self.model, self.channels, scored)?.removed;
+            let with = (self.device, self.images);
+            let repaired = mended((self.graph, self.channels), &removed, repair, with, &quiet)?;
+            let now = repaired.apply(self.model)?;
+            let now_graph = Graph::of(&now)?;
+            let judge = Judge::new(&now, &now_graph, &Channels::of(&now_graph)?, &removed)?;
+            let masked = Graph::consume(judge.masked(&now)?)?;
+            let reference = (!self.labelled).then_some(self.graph);
+            let held = &self.parts.held;
+            let found = evaluate(&masked, reference, self.device, held, self.args.batch, &quiet)?;
+            let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
+            points.push(Point { macs, top1: found.accuracy.top1(), agreement });
+        }
+        let mean = |get: fn(&Point) -> Option<f64>| -> Option<f64> {
+            points.iter().map(get).sum::<Option<f64>>().map(|sum| sum / points.len() as f64)
+        };
+        Ok(Point { macs, top1: mean(|p| p.top1), agreement: mean(|p| p.agreement) })
+    }
+}
+
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     for path in args.plot.iter().chain(&args.csv) {
         check_writable(path, "write the comparison")?;
@@ -77,146 +167,144 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let graph = Graph::of(&model)?;
     let channels = Channels::of(&graph)?;
     let data = args.data.open_real(&graph)?;
+    let repaired = args.repair.iter().any(|&how| how != Repair::None);
+    let parts = args.judge.parts(data, (&args.data, &graph), repaired)?;
     let device = global.open(output)?;
-    let profile = match &args.profile {
-        Some(path) => loaded(path, &model)?,
-        None => {
-            let needs = Needs { labels: true, distances: true, ..Needs::DATA };
-            let origin = args.data.origin();
-            let pass = Pass::new((&model, &graph), &device, &data, origin, GramKind::Channel, needs);
-            pass.with_batch(args.batch).run(output)?.profile
-        }
-    };
-    let whole = evaluate(&graph, None, &device, &data, args.batch, output)?.accuracy.top1();
-    // Labels judge alone; without them the original does, which costs its own forward passes.
-    let reference = whole.is_none().then_some(&graph);
     let all = || CRITERIA.iter().map(|row| row.name.to_owned()).filter(|name| !name.starts_with("file:"));
     let named = !args.criteria.is_empty();
-    let criteria: Vec<String> = if named { args.criteria.clone() } else { all().collect() };
-    let mut lines: Vec<(String, Vec<Point>)> = Vec::new();
+    let names: Vec<String> = if named { args.criteria.clone() } else { all().collect() };
+    let criteria = names.iter().map(|name| name.parse::<Criterion>()).collect::<Result<Vec<_>>>()?;
+    let patches = criteria.iter().any(|c| c.needs().patches);
+    let images =
+        if repaired || patches { calibration(&parts.calibration, output)? } else { Images::default() };
+    let whole = evaluate(&graph, None, &device, &parts.held, args.batch, output)?.accuracy.top1();
+    let comparing = Comparing {
+        args,
+        model: &model,
+        graph: &graph,
+        channels: &channels,
+        device: &device,
+        parts: &parts,
+        images: &images,
+        labelled: whole.is_some(),
+        output,
+    };
+    // Criteria that read the same share a profile.
+    let mut profiles: BTreeMap<bool, Profile> = BTreeMap::new();
+    let mut curves: Vec<Curve> = Vec::new();
     let mut left_out: Vec<(String, String)> = Vec::new();
-    let bar = output.progress("comparing", criteria.len() * args.keep_macs.len());
-    for criterion in &criteria {
-        let seeds = if criterion == "random" { args.seeds.max(1) } else { 1 };
-        let scored = (0..seeds).map(|seed| {
-            DecideArgs::simple(criterion, 1.0).with_seed(seed).score(&graph, &channels, &profile)
-        });
-        // Scores serve every budget.
-        let scored = scored.collect::<Result<Vec<_>>>();
-        let measure = |macs: f64, scored: &[Scored]| -> Result<Point> {
-            let mut points = Vec::new();
-            for scored in scored {
-                let removed = DecideArgs::simple(criterion, macs).choose(&model, &channels, scored)?.removed;
-                let masked = Graph::of(&Judge::new(&model, &graph, &channels, &removed)?.masked(&model)?)?;
-                let found = evaluate(&masked, reference, &device, &data, args.batch, &output.silent())?;
-                let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
-                points.push(Point { macs, top1: found.accuracy.top1(), agreement });
-            }
-            let mean = |get: fn(&Point) -> Option<f64>| -> Option<f64> {
-                points.iter().map(get).sum::<Option<f64>>().map(|sum| sum / points.len() as f64)
-            };
-            Ok(Point { macs, top1: mean(|p| p.top1), agreement: mean(|p| p.agreement) })
-        };
-        let mut points = Vec::new();
-        let mut failure = None;
-        match scored {
-            Ok(scored) => {
-                for &macs in &args.keep_macs {
-                    match measure(macs, &scored) {
-                        Ok(point) => points.push(point),
-                        Err(error) => failure = Some(error),
-                    }
-                    bar.inc(1);
-                }
-            }
-            Err(error) => {
-                failure = Some(error);
-                bar.inc(args.keep_macs.len() as u64);
-            }
+    let bar = output.progress("comparing", names.len() * args.keep_macs.len() * args.repair.len());
+    for (name, criterion) in names.iter().zip(&criteria) {
+        let kind = criterion.needs().patches;
+        if let Entry::Vacant(entry) = profiles.entry(kind) {
+            entry.insert(comparing.profile(criterion)?);
         }
-        match failure {
-            Some(error) if named => return Err(error),
+        let profile = &profiles[&kind];
+        let seeds = if name == "random" { args.seeds.max(1) } else { 1 };
+        // Scores serve every budget.
+        let scored = (0..seeds)
+            .map(|seed| DecideArgs::simple(name, 1.0).with_seed(seed).score(&graph, &channels, profile))
+            .collect::<Result<Vec<_>>>();
+        let scored = match scored {
+            Ok(scored) => scored,
+            Err(error) if named => return Err(error),
             // Of those that nobody asked for by name, some need what is not there: checkpoints, labels, a BN.
-            Some(error) if points.is_empty() => left_out.push((criterion.clone(), error.message())),
-            // A budget that cannot be met leaves the others.
-            Some(error) => {
-                left_out.push((format!("{criterion}, in part"), error.message()));
-                lines.push((criterion.clone(), points));
+            Err(error) => {
+                left_out.push((name.clone(), error.message()));
+                bar.inc((args.keep_macs.len() * args.repair.len()) as u64);
+                continue;
             }
-            None => lines.push((criterion.clone(), points)),
+        };
+        for &repair in &args.repair {
+            let mut points = Vec::new();
+            for &macs in &args.keep_macs {
+                match comparing.measure(name, macs, &scored, repair) {
+                    Ok(point) => points.push(point),
+                    Err(error) if named => return Err(error),
+                    // A budget that cannot be met leaves the others.
+                    Err(error) => left_out.push((format!("{name} at {macs}"), error.message())),
+                }
+                bar.inc(1);
+            }
+            if !points.is_empty() {
+                curves.push(Curve { criterion: name.clone(), repair, points });
+            }
         }
     }
     bar.finish_and_clear();
-    if lines.is_empty() {
+    if curves.is_empty() {
         return Err(Error::new("no criterion could be measured")
             .file(&args.model)
             .got(left_out.first().map_or_else(String::new, |(name, why)| format!("{name}: {why}"))));
     }
-    let what = if whole.is_some() { "top-1" } else { "agreement" };
-    tell(args, &lines, &left_out, (what, whole), output)?;
+    curves.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
+    tell((args, &parts), &curves, &left_out, whole, output)?;
     Ok(Answer::Yes)
 }
 
 fn tell(
-    args: &Args,
-    lines: &[(String, Vec<Point>)],
+    (args, parts): (&Args, &Parts),
+    curves: &[Curve],
     left_out: &[(String, String)],
-    (what, whole): (&str, Option<f64>),
+    whole: Option<f64>,
     output: &Output,
 ) -> Result<()> {
+    let what = if whole.is_some() { "top-1" } else { "agreement" };
     let percent = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", 100.0 * v));
     let at = |points: &[Point], macs: f64| points.iter().find(|p| p.macs == macs).and_then(Point::quality);
-    output.line(format!(
-        "{what} in % at shares of the MACs, masked, without repair; whole: {}",
-        percent(whole)
-    ));
-    let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
-    output.line(format!("{:<16}{head}", "criterion"));
-    let mut sorted: Vec<_> = lines.iter().collect();
-    let mean =
-        |points: &[Point]| points.iter().filter_map(Point::quality).sum::<f64>() / points.len().max(1) as f64;
-    sorted.sort_by(|a, b| mean(&b.1).total_cmp(&mean(&a.1)));
-    for (name, points) in sorted {
-        let cells: String =
-            args.keep_macs.iter().map(|&m| format!("{:>7}", percent(at(points, m)))).collect();
-        output.line(format!("{name:<16}{cells}"));
+    output.line(format!("{what} in % at shares of the MACs {}; whole: {}", parts.on(), percent(whole)));
+    let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
+    for &repair in &args.repair {
+        let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
+        output.line(format!("{:<16}{head}", format!("repair {}", repair.name())));
+        for curve in of(repair) {
+            let cells: String =
+                args.keep_macs.iter().map(|&m| format!("{:>7}", percent(at(&curve.points, m)))).collect();
+            output.line(format!("{:<16}{cells}", curve.criterion));
+        }
     }
     for (name, why) in left_out {
         output.note(format!("left out: {name}: {why}"));
     }
     if let Some(path) = &args.csv {
         let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
-        let points = lines.iter().flat_map(|(name, points)| points.iter().map(move |p| (name, p)));
-        let rows =
-            points.map(|(name, p)| vec![name.clone(), p.macs.to_string(), cell(p.top1), cell(p.agreement)]);
-        write_csv(path, &["criterion", "keep_macs", "top1", "agreement"], rows)?;
+        let points = curves.iter().flat_map(|c| c.points.iter().map(move |p| (c, p)));
+        let rows = points.map(|(c, p)| {
+            let of = [c.criterion.clone(), c.repair.name().to_owned()];
+            of.into_iter().chain([p.macs.to_string(), cell(p.top1), cell(p.agreement)]).collect()
+        });
+        write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement"], rows)?;
         output.line(format!("→ {}", path.display()));
     }
     if let Some(path) = &args.plot {
-        let curves: Vec<Line> = lines
-            .iter()
-            .map(|(name, points)| {
-                let mut points: Vec<(f64, f64)> =
-                    points.iter().filter_map(|p| Some((p.macs, 100.0 * p.quality()?))).collect();
-                points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Line { name: name.clone(), points }
-            })
-            .collect();
-        let svg = chart("share of the MACs kept", &format!("{what}, %"), &curves);
+        let names: BTreeSet<&str> = curves.iter().map(|c| c.criterion.as_str()).collect();
+        let line = |curve: &Curve| {
+            let points = curve.points.iter().filter_map(|p| Some((p.macs, 100.0 * p.quality()?)));
+            let mut points: Vec<(f64, f64)> = points.collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            // A criterion looks the same in every panel.
+            let look = names.iter().position(|n| *n == curve.criterion).unwrap_or(0);
+            Line { name: curve.criterion.clone(), look, points }
+        };
+        let panel = |&repair: &Repair| Panel {
+            title: format!("repair {}", repair.name()),
+            lines: of(repair).map(line).collect(),
+        };
+        let panels: Vec<Panel> = args.repair.iter().map(panel).collect();
+        let svg = chart("share of the MACs kept", &format!("{what}, %"), &panels);
         write_whole(path, "draw the curves", svg.as_bytes())?;
         output.line(format!("→ {}", path.display()));
     }
-    let curves: Vec<Value> = lines
-        .iter()
-        .map(|(name, points)| {
-            let point = |p: &Point| json!({ "keep_macs": p.macs, "top1": p.top1, "agreement": p.agreement });
-            json!({ "criterion": name, "points": points.iter().map(point).collect::<Vec<_>>() })
-        })
-        .collect();
+    let of_curve = |c: &Curve| {
+        let point = |p: &Point| json!({ "keep_macs": p.macs, "top1": p.top1, "agreement": p.agreement });
+        let points: Vec<Value> = c.points.iter().map(point).collect();
+        json!({ "criterion": c.criterion, "repair": c.repair, "points": points })
+    };
     let left: Vec<Value> =
         left_out.iter().map(|(name, why)| json!({ "criterion": name, "why": why })).collect();
-    output.result(
-        &json!({ "whole": { "top1": whole }, "curves": curves, "left_out": left, "plot": args.plot }),
-    );
+    output.result(&json!({
+        "whole": { "top1": whole }, "curves": curves.iter().map(of_curve).collect::<Vec<_>>(),
+        "left_out": left, "plot": args.plot,
+    }));
     Ok(())
 }

@@ -21,10 +21,8 @@ pub(super) struct RepairArgs {
     /// images), bn (means and spreads), bias (means), or none.
     #[arg(long, value_name = "HOW")]
     repair: Option<Repair>,
-    /// The share of the images that is kept apart: it decides and calibrates nothing, and judges the result; 0.2, but 0
-    /// (all images judge too) where nothing is repaired and where there are less than five.
-    #[arg(long, value_name = "R")]
-    held_out: Option<f64>,
+    #[command(flatten)]
+    pub(super) judge: JudgeArgs,
     /// In how many rounds the cut is made; after each, the network is repaired and looked at anew.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "profile")]
     pub(super) rounds: usize,
@@ -50,13 +48,36 @@ impl RepairArgs {
                 .remedy("add --data FOLDER, or use --repair none")),
         }
     }
+}
 
+/// Which images judge.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct JudgeArgs {
+    /// The share of the images that is kept apart: it decides and calibrates nothing, and judges the result; 0.2, but 0
+    /// (all images judge too) where nothing is repaired and where there are less than five.
+    #[arg(long, value_name = "R")]
+    held_out: Option<f64>,
+    /// Other images that judge, all of them; they are read as those of --data are.
+    #[arg(long, value_name = "DATA", conflicts_with = "held_out")]
+    test: Option<String>,
+}
+
+impl JudgeArgs {
     /// The images that decide and calibrate, and those that judge.
-    pub(super) fn parts(&self, data: &Dataset, how: Repair) -> Result<Parts> {
-        let usual = if how == Repair::None || data.len() < FEWEST { 0.0 } else { USUAL };
+    pub(super) fn parts(
+        &self,
+        data: Dataset,
+        (args, graph): (&DataArgs, &Graph),
+        repaired: bool,
+    ) -> Result<Parts> {
+        if let Some(spec) = &self.test {
+            let held = args.open_other(spec, graph)?;
+            return Ok(Parts { calibration: data, held, apart: Apart::Others });
+        }
+        let usual = if !repaired || data.len() < FEWEST { 0.0 } else { USUAL };
         let share = self.held_out.unwrap_or(usual);
         if share == 0.0 {
-            return Ok(Parts { calibration: data.clone(), held: data.clone(), apart: false });
+            return Ok(Parts { calibration: data.clone(), held: data, apart: Apart::None });
         }
         let parts = data.split(share).filter(|_| share > 0.0 && share < 1.0);
         let (calibration, held) = parts.ok_or_else(|| {
@@ -65,7 +86,7 @@ impl RepairArgs {
                 .got(format!("{share} of {} images", data.len()))
                 .remedy("give more images, or --held-out 0 to judge by the images that calibrate")
         })?;
-        Ok(Parts { calibration, held, apart: true })
+        Ok(Parts { calibration, held, apart: Apart::Share })
     }
 }
 
@@ -78,14 +99,25 @@ const FEWEST: usize = 5;
 pub(super) struct Parts {
     pub(super) calibration: Dataset,
     pub(super) held: Dataset,
-    apart: bool,
+    apart: Apart,
+}
+
+/// How far the images that judge are others than those that calibrate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apart {
+    /// They are the same.
+    None,
+    /// A share of one set.
+    Share,
+    /// Another set.
+    Others,
 }
 
 impl Parts {
     /// What a profile of the images that calibrate says of where they come from.
     pub(super) fn origin(&self, args: &DataArgs) -> Origin {
         let mut origin = args.origin();
-        if self.apart {
+        if self.apart == Apart::Share {
             origin.data.push_str(&format!(", without {} images kept apart", self.held.len()));
         }
         origin
@@ -94,10 +126,10 @@ impl Parts {
     /// What an accuracy was measured on.
     pub(super) fn on(&self) -> String {
         let count = self.held.len();
-        if self.apart {
-            format!("(on {count} images kept apart)")
-        } else {
-            format!("(on the {count} images given)")
+        match self.apart {
+            Apart::None => format!("(on the {count} images given)"),
+            Apart::Share => format!("(on {count} images kept apart)"),
+            Apart::Others => format!("(on {count} other images)"),
         }
     }
 }

@@ -102,7 +102,8 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     }
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
     let how = args.repair.how(data.as_ref(), output)?;
-    let data = data.map(|data| args.repair.parts(&data, how)).transpose()?;
+    let parted = |data| args.repair.judge.parts(data, (&args.data, &graph), how != Repair::None);
+    let data = data.map(parted).transpose()?;
     let device = global.open(output)?;
     // They stay in memory: every layer is repaired on all of them.
     let images = match &data {

@@ -44,6 +44,24 @@ pub enum Repair {
     Full,
 }
 
+impl Repair {
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bias => "bias",
+            Self::Bn => "bn",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl std::fmt::Display for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Constants of a network that are others after its repair.
 #[derive(Clone, Debug, Default)]
 pub struct Repaired {

@@ -1,0 +1,207 @@
+"""Measures what docs/accuracy.md tells, and prints its tables as Markdown.
+
+    python3 scripts/accuracy.py target/release/secateur ../shared [--device cpu] [--out target/accuracy] [PART ...]
+
+Parts: cifar, mnist, imagenet, resolution, criteria; all of them without a name (some hours on two cores). The folder
+holds models/ and data/ as the end-to-end checks know them. Needs numpy and Pillow, for `resolution` alone.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+SEEDS = (1, 2, 3)
+MNIST = ["--scale", 256, "--mean", 0, "--std", 1]
+IMAGENET = ["--resize", "224x224"]
+NETWORKS = {
+    "imagenet_squeezenet1.1": [*IMAGENET, "--scale", 1, "--channels", "bgr", "--mean", "104,117,123", "--std", 1],
+    "imagenet_darknet_tiny": [*IMAGENET, "--scale", 255, "--mean", 0, "--std", 1],
+    "imagenet_mobilenet_v2_1.0_224_quant": [*IMAGENET, "--scale", 1, "--mean", 128, "--std", 128, "--label-offset", 1],
+}
+
+
+class Program:
+    def __init__(self, path, shared, device, out):
+        self.path, self.shared, self.device, self.out = path, shared, device, out
+
+    def json(self, *args):
+        """The answer, and the seconds that it took."""
+        line = [self.path, *map(str, args), "--json", "--quiet", "--device", self.device]
+        begin = time.time()
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(line)}\n{done.stdout}{done.stderr}")
+        return json.loads(done.stdout), time.time() - begin
+
+    def model(self, name):
+        return self.shared / "models" / f"{name}.onnx"
+
+    def data(self, name):
+        return self.shared / "data" / name
+
+
+def row(*cells):
+    print("| " + " | ".join(str(c) for c in cells) + " |", flush=True)
+
+
+def head(*cells):
+    print()
+    row(*cells)
+    row(*("---" for _ in cells))
+
+
+def percent(share):
+    return "–" if share is None else f"{100 * share:.2f}"
+
+
+def seeded(program, name, budget, recipe, calibration, test, images):
+    """One row: three calibration sets, judged by test images that calibrated nothing."""
+    after, agreement, seconds = [], [], []
+    for seed in SEEDS:
+        small = program.out / f"{name}.onnx"
+        answer, took = program.json(
+            "prune", program.model(name), "--data", calibration, *recipe, "--images", images, "--sample", seed,
+            "--test", test, *budget, "-o", small,
+        )
+        before = answer["top1"]["before"]
+        after.append(answer["top1"]["after"])
+        agreement.append(answer["agreement"])
+        seconds.append(took)
+    mean = lambda values: sum(values) / len(values)
+    row(name, f"{budget[0][2:]} {budget[1]}", images, percent(before), ", ".join(map(percent, after)),
+        f"**{percent(mean(after))}**", percent(mean(agreement)), f"{mean(seconds):.0f}")
+
+
+SEEDED = ("network", "budget", "images", "top-1 before", "top-1 after, by seed", "mean", "agreement", "seconds")
+
+
+def cifar(program):
+    head(*SEEDED)
+    data = program.data("cifar10")
+    for name, keep in [("cifar10_resnet56", 0.5), ("cifar10_resnet56", 0.35), ("cifar10_resnet20", 0.5)]:
+        seeded(program, name, ("--keep-macs", keep), ["--preset", "cifar10"], data / "calibration.npz",
+               data / "test.npz", 1024)
+
+
+def mnist(program):
+    head(*SEEDED)
+    data = program.data("mnist")
+    for images in (1024, 4096):
+        for budget in ("--keep-macs", "--keep-params"):
+            seeded(program, "mnist_lenet_caffe", (budget, 0.15), MNIST, data / "train-images-idx3-ubyte.gz",
+                   data / "t10k-images-idx3-ubyte.gz", images)
+
+
+def imagenet(program):
+    head("network", "MACs kept", "top-1 before", "after", "drop", "agreement", "SNR, dB", "seconds")
+    for name, recipe in NETWORKS.items():
+        for keep in (0.9, 0.8, 0.7):
+            answer, took = program.json(
+                "prune", program.model(name), "--data", program.data("imagenet-like"), *recipe, "--held-out", 0.5,
+                "--keep-macs", keep, "-o", program.out / f"{name}.onnx",
+            )
+            before, after = answer["top1"]["before"], answer["top1"]["after"]
+            row(name, f"{keep:.2f}", percent(before), percent(after), f"{100 * (before - after):.1f}",
+                percent(answer["agreement"]), f"{answer['snr_db']:.1f}", f"{took:.0f}")
+    print(f"\nlargest memory of one run: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
+
+
+def luma(path):
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("YCbCr"))[:, :, 0]
+
+
+def smaller(plane, factor):
+    """The plane, cut to a multiple of the factor, and its bicubic reduction."""
+    import numpy as np
+    from PIL import Image
+
+    h, w = (n // factor * factor for n in plane.shape)
+    plane = plane[:h, :w]
+    return plane, np.asarray(Image.fromarray(plane).resize((w // factor, h // factor), Image.BICUBIC))
+
+
+def psnr(program, network, factor=3):
+    """The mean over Set5, on luma, without a border of `factor` pixels."""
+    import numpy as np
+
+    values = []
+    for truth in sorted(program.data("set5").glob("*_GT.png")):
+        plane, low = smaller(luma(truth), factor)
+        np.save(program.out / "y.npy", (low / np.float32(255))[None, None].astype(np.float32))
+        program.json("run", network, "--input", f"y={program.out / 'y.npy'}", "--output-dir", program.out / "sr")
+        (found,) = (program.out / "sr").glob("*.npy")
+        got = np.clip(np.load(found)[0, 0] * 255, 0, 255)
+        inner = (slice(factor, -factor),) * 2
+        values.append(10 * np.log10(255**2 / np.mean((got[inner] - plane[inner].astype(np.float64)) ** 2)))
+    return sum(values) / len(values)
+
+
+def resolution(program):
+    import numpy as np
+
+    photos = sorted(program.data("imagenet-like").glob("*.jpg"))[:200]
+    low = [smaller(luma(photo), 3)[1][:84, :84] for photo in photos]
+    np.save(program.out / "luma.npy", (np.stack(low)[:, None] / np.float32(255)).astype(np.float32))
+    name = "sr_espcn_x3"
+    before = psnr(program, program.model(name))
+    head("network", "MACs kept", "PSNR on Set5 before, dB", "after", "loss", "SNR to the original, dB", "seconds")
+    for keep in (0.9, 0.8, 0.7, 0.5):
+        small = program.out / f"{name}.onnx"
+        answer, took = program.json(
+            "prune", program.model(name), "--data", program.out / "luma.npy", "--preset", "raw", "--keep-macs", keep,
+            "-o", small,
+        )
+        after = psnr(program, small)
+        row(name, f"{keep:.2f}", f"{before:.3f}", f"{after:.3f}", f"{before - after:.3f}",
+            f"{answer['snr_db']:.1f}", f"{took:.0f}")
+
+
+def criteria(program):
+    data, out = program.data("cifar10"), program.out
+    answer, took = program.json(
+        "compare-criteria", program.model("cifar10_resnet20"), "--data", data / "calibration.npz", "--preset",
+        "cifar10", "--images", 1024, "--sample", 1, "--test", data / "test.npz", "--repair", "none,bn,full", "--csv",
+        out / "criteria.csv", "--plot", out / "criteria.svg",
+    )
+    with open(out / "criteria.csv", newline="") as file:
+        points = {(p["repair"], p["criterion"], p["keep_macs"]): p for p in csv.DictReader(file)}
+    budgets = sorted({key[2] for key in points}, reverse=True)
+    for repair in ("none", "bn", "full"):
+        head(f"repair {repair}", *budgets)
+        for curve in (c["criterion"] for c in answer["curves"] if c["repair"] == repair):
+            of = [points.get((repair, curve, b)) for b in budgets]
+            row(curve, *(f"{100 * float(p['top1']):.1f}" if p else "–" for p in of))
+    for left in answer["left_out"]:
+        print(f"\nleft out: {left['criterion']}: {left['why']}")
+    print(f"\n{took:.0f} s in all")
+
+
+PARTS = {part.__name__: part for part in (cifar, mnist, imagenet, resolution, criteria)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=pathlib.Path)
+    parser.add_argument("shared", type=pathlib.Path)
+    parser.add_argument("parts", nargs="*", metavar="PART")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("target/accuracy"))
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    program = Program(args.program, args.shared, args.device, args.out)
+    for part in args.parts or PARTS:
+        PARTS[part](program)
+
+
+if __name__ == "__main__":
+    main()
