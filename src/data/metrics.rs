@@ -125,6 +125,23 @@ impl Agreement {
     }
 }
 
+/// The mean KL(softmax(reference/T) ‖ softmax(got/T)) of rows of `classes` logits, in nats. The temperature T is the
+/// spread of the reference's logits about their row's mean: so rows count alike that a network is sure of and that it is
+/// not, whatever the scale of its logits (Hinton, Vinyals & Dean 2015 soften alike, with a T by hand).
+pub fn softened_kl(reference: &[f32], got: &[f32], classes: usize) -> f64 {
+    let rows = || reference.chunks_exact(classes).zip(got.chunks_exact(classes));
+    let variance = |row: &[f32]| {
+        let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / classes as f64;
+        row.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / classes as f64
+    };
+    let count = (reference.len() / classes).max(1) as f64;
+    let spread = (rows().map(|(r, _)| variance(r)).sum::<f64>() / count).sqrt();
+    let temperature = if spread > 0.0 { spread } else { 1.0 };
+    let soft =
+        |row: &[f32]| -> Vec<f32> { row.iter().map(|&v| (f64::from(v) / temperature) as f32).collect() };
+    rows().map(|(r, g)| divergence(&soft(r), &soft(g))).sum::<f64>() / count
+}
+
 /// KL(softmax(r) ‖ softmax(g)), from the logarithms of both so that nothing underflows.
 fn divergence(r: &[f32], g: &[f32]) -> f64 {
     let log_sum = |row: &[f32]| {
@@ -141,4 +158,22 @@ fn divergence(r: &[f32], g: &[f32]) -> f64 {
     // Rounding can take the sum of equal rows a hair below zero; a NaN stays one.
     let sum: f64 = r.iter().zip(g).map(term).sum();
     if sum < 0.0 { 0.0 } else { sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softened_divergence_knows_no_scale_and_no_offset() {
+        let (r, g) = ([8.0f32, 0.0, -2.0, 1.0, 1.5, -1.0], [7.0f32, 1.0, -2.0, 1.0, 1.0, -1.0]);
+        let scaled = |row: &[f32; 6]| row.map(|v| 1000.0 * v);
+        let (plain, large) = (softened_kl(&r, &g, 3), softened_kl(&scaled(&r), &scaled(&g), 3));
+        assert!(plain > 1e-3 && (plain - large).abs() < 1e-5, "{plain} {large}");
+        assert!((softened_kl(&r, &g.map(|v| v + 4.0), 3) - plain).abs() < 1e-5);
+        assert!(softened_kl(&r, &r, 3) == 0.0 && softened_kl(&[1.0; 4], &[1.0; 4], 2) == 0.0);
+        assert!(softened_kl(&r, &[f32::NAN; 6], 3).is_nan());
+        // What a network is sure of says hardly anything unsoftened.
+        assert!(divergence(&r[..3], &g[..3]) < 0.01 && softened_kl(&r[..3], &g[..3], 3) > 0.01);
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::walk::Store;
 use super::{Images, facts_of_walk, only_input};
+use crate::data::metrics::softened_kl;
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::{Graph, ValueId};
@@ -56,6 +57,7 @@ pub fn probe(
     trials.sort_by_key(|t| t.reader);
     let mut store = Store::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
     let reference = store.values((graph, &facts, device), &outputs)?;
+    let classify = outputs.iter().all(|&v| facts.shape(v).len() > 1 && is_scores(facts.shape(v)));
     let all = trials.len();
     for (done, trial) in trials.into_iter().enumerate() {
         let reads: Vec<ValueId> = graph.nodes[trial.reader].inputs.iter().flatten().copied().collect();
@@ -63,9 +65,7 @@ pub fn probe(
         let changed = with(graph, readers.without(&trial.gone)?);
         let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
         let values = store.values((&changed, &facts, device), &outputs)?;
-        let pairs = reference.iter().flatten().zip(values.iter().flatten());
-        let total: f64 = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
-        let damage = total / images.count.max(1) as f64;
+        let damage = damage(&reference, &values, classify, images.count);
         if damage.is_finite() {
             found.push(Sensitivity { first: trial.first, removed: trial.gone.len(), damage });
         }
@@ -74,6 +74,24 @@ pub fn probe(
         }
     }
     Ok(found)
+}
+
+/// Whether an output is one score a class.
+fn is_scores(shape: &[usize]) -> bool {
+    shape.iter().skip(1).filter(|&&n| n > 1).count() == 1 && shape[1] > 1
+}
+
+/// What changed of all outputs, for an image: of scores of classes the softened KL, else Σ (change)².
+fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: usize) -> f64 {
+    let images = images.max(1);
+    let of = |(a, b): (&Vec<f32>, &Vec<f32>)| {
+        if classify {
+            return softened_kl(a, b, a.len() / images);
+        }
+        let squares = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+        squares.sum::<f64>() / images as f64
+    };
+    reference.iter().zip(values).map(of).sum()
 }
 
 fn trials(

@@ -51,7 +51,8 @@ pub struct Sensitivity {
     pub first: (String, usize),
     /// How many of these knots went, the least important first.
     pub removed: usize,
-    /// The mean of Σ (change of the output)² over images.
+    /// What changed of an image's outputs, on average: of scores of classes the KL divergence at a temperature of their
+    /// spread, else Σ (change)².
     pub damage: f64,
 }
 
