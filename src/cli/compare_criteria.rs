@@ -139,10 +139,14 @@ impl Comparing<'_> {
             let removed = decide.choose(self.model, self.channels, scored)?.removed;
             let with = (self.device, self.images);
             let repaired = mended((self.graph, self.channels), &removed, repair, with, &quiet)?;
-            let now = repaired.apply(self.model)?;
-            let now_graph = Graph::of(&now)?;
-            let judge = Judge::new(&now, &now_graph, &Channels::of(&now_graph)?, &removed)?;
-            let masked = Graph::consume(judge.masked(&now)?)?;
+            let masked = if repaired.is_empty() {
+                Judge::new(self.model, self.graph, self.channels, &removed)?.masked(self.model)?
+            } else {
+                let now = repaired.apply(self.model)?;
+                let graph = Graph::of(&now)?;
+                Judge::new(&now, &graph, &Channels::of(&graph)?, &removed)?.masked(&now)?
+            };
+            let masked = Graph::consume(masked)?;
             let reference = (!self.labelled).then_some(self.graph);
             let held = &self.parts.held;
             let found = evaluate(&masked, reference, self.device, held, self.args.batch, &quiet)?;
@@ -195,7 +199,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut left_out: Vec<(String, String)> = Vec::new();
     let bar = output.progress("comparing", names.len() * args.keep_macs.len() * args.repair.len());
     for (name, criterion) in names.iter().zip(&criteria) {
-        let kind = criterion.needs().patches;
+        let kind = criterion.needs().patches && args.profile.is_none();
         if let Entry::Vacant(entry) = profiles.entry(kind) {
             entry.insert(comparing.profile(criterion)?);
         }
@@ -256,7 +260,7 @@ fn tell(
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
         let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
-        output.line(format!("{:<16}{head}", format!("repair {}", repair.name())));
+        output.line(format!("{:<16}{head}", format!("repair {repair}")));
         for curve in of(repair) {
             let cells: String =
                 args.keep_macs.iter().map(|&m| format!("{:>7}", percent(at(&curve.points, m)))).collect();
@@ -270,7 +274,7 @@ fn tell(
         let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
         let points = curves.iter().flat_map(|c| c.points.iter().map(move |p| (c, p)));
         let rows = points.map(|(c, p)| {
-            let of = [c.criterion.clone(), c.repair.name().to_owned()];
+            let of = [c.criterion.clone(), c.repair.to_string()];
             of.into_iter().chain([p.macs.to_string(), cell(p.top1), cell(p.agreement)]).collect()
         });
         write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement"], rows)?;
@@ -287,7 +291,7 @@ fn tell(
             Line { name: curve.criterion.clone(), look, points }
         };
         let panel = |&repair: &Repair| Panel {
-            title: format!("repair {}", repair.name()),
+            title: format!("repair {repair}"),
             lines: of(repair).map(line).collect(),
         };
         let panels: Vec<Panel> = args.repair.iter().map(panel).collect();

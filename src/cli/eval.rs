@@ -8,7 +8,7 @@ use super::Answer;
 use super::args::{DataArgs, Global, tell_skipped};
 use super::output::Output;
 use crate::data::Dataset;
-use crate::data::metrics::{Accuracy, Agreement};
+use crate::data::metrics::{Accuracy, Agreement, classes};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
@@ -58,17 +58,16 @@ pub(super) fn evaluate(
     // Of a network with a tail, what the tail reads is compared: no classes.
     let tail = session.host_nodes() > 0;
     let port = session.plan.outputs.first().filter(|_| !tail);
-    let classes = port.map_or(1, |p| p.shape.iter().skip(1).product::<usize>()).max(1);
-    let classifies = port.is_some_and(|p| p.shape.iter().skip(2).all(|&d| d == 1)) && classes > 1;
+    let classes = port.and_then(|p| classes(&p.shape));
     let bar = output.progress("evaluating", data.len());
     for images in data.batches(session.batch) {
         let images = images?;
         let got = session.predict(&images.data)?;
-        if let (Some(labels), true) = (&images.labels, classifies) {
+        if let (Some(labels), Some(classes)) = (&images.labels, classes) {
             found.accuracy.add(&got, classes, labels);
         }
         if let (Some(reference), Some(agreement)) = (&mut reference, &mut found.agreement) {
-            agreement.add(&reference.predict(&images.data)?, &got, classifies.then_some(classes));
+            agreement.add(&reference.predict(&images.data)?, &got, classes);
         }
         found.images += images.count;
         bar.inc(images.count as u64);

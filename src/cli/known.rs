@@ -75,17 +75,16 @@ impl Known<'_> {
         protected: &BTreeSet<usize>,
         output: &Output,
     ) -> Result<Option<Profile>> {
-        let (Some(path), Some(_)) = (self.profile, &self.data) else {
-            let mut profile = self.gathered(of, criterion, None, &|| false, output)?;
-            self.probe(of, criterion, protected, &mut profile, &|| false, output)?;
-            return Ok(Some(profile));
+        let keep = self.keep();
+        let interrupted: Box<dyn Fn() -> bool> = match keep {
+            Some(_) => Box::new(interruption()?),
+            None => Box::new(|| false),
         };
-        let interrupted = interruption()?;
-        let mut profile = self.gathered(of, criterion, Some(path), &interrupted, output)?;
+        let mut profile = self.gathered(of, criterion, &*interrupted, output)?;
         if profile.header.complete {
-            self.probe(of, criterion, protected, &mut profile, &interrupted, output)?;
+            self.probe(of, criterion, protected, &mut profile, &*interrupted, output)?;
         }
-        if interrupted() {
+        if let Some(path) = keep.filter(|_| interrupted()) {
             output.note(format!(
                 "interrupted: {} keeps what was measured; the same command goes on from there",
                 path.display()
@@ -95,21 +94,25 @@ impl Known<'_> {
         Ok(Some(profile))
     }
 
+    /// The profile into which goes what is gathered.
+    fn keep(&self) -> Option<&Path> {
+        self.profile.filter(|_| self.data.is_some())
+    }
+
     /// The statistics.
     fn gathered(
         &self,
         (model, graph, channels): (&Model, &Graph, &Channels),
         criterion: &Criterion,
-        keep: Option<&Path>,
         interrupted: &dyn Fn() -> bool,
         output: &Output,
     ) -> Result<Profile> {
-        let needs = criterion.needs();
+        let (needs, keep) = (criterion.needs(), self.keep());
         let known = self.profile.filter(|path| keep.is_none() || path.exists());
-        let known = known.map(|path| loaded(path, model)).transpose()?;
-        if let Some(profile) = known.filter(|p| keep.is_none() || p.header.complete || !needs.data) {
-            return Ok(profile);
-        }
+        let begun = match known.map(|path| loaded(path, model)).transpose()? {
+            Some(profile) if keep.is_none() || profile.header.complete || !needs.data => return Ok(profile),
+            begun => begun,
+        };
         let Some((data, origin)) = self.data.as_ref().filter(|_| needs.data) else {
             if needs.data {
                 return Err(Error::new(format!("the criterion {criterion} needs activations"))
@@ -119,8 +122,8 @@ impl Known<'_> {
             return of_weights(model, graph, &channels.facts, needs);
         };
         let mut pass = Pass::for_criterion((model, graph), self.device, (data, origin.clone()), needs);
-        if let Some(path) = keep.filter(|path| path.exists()) {
-            pass.resume(path)?;
+        if let (Some(path), Some(profile)) = (keep, begun) {
+            pass.resume(profile, path)?;
         }
         let go_on = &mut |_: &mut _| Ok(ControlFlow::Continue(()));
         let profile = pass.with_batch(self.batch).run_watched(output, go_on, interrupted)?.profile;
@@ -155,7 +158,7 @@ impl Known<'_> {
         let found = found?;
         let more = found.len() > profile.header.sensitivity.len();
         profile.header.sensitivity = found;
-        match self.profile.filter(|_| more) {
+        match self.keep().filter(|_| more) {
             Some(path) => profile.save(path),
             None => Ok(()),
         }

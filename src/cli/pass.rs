@@ -94,8 +94,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Goes on with the profile of an interrupted run, which must be of this very pass.
-    pub(super) fn resume(&mut self, path: &Path) -> Result<()> {
-        let profile = Profile::load(path)?;
+    pub(super) fn resume(&mut self, profile: Profile, path: &Path) -> Result<()> {
         let differ = |what: &str, expected: String, got: String| {
             Err(Error::new(format!("the profile to resume is of {what}"))
                 .file(path)

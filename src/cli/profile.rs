@@ -116,7 +116,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     }
     pass.overhead = args.measure_overhead;
     if args.resume {
-        pass.resume(&args.output)?;
+        pass.resume(Profile::load(&args.output)?, &args.output)?;
     }
     let interrupted = interruption()?;
     let channels = args.confidence.map(|_| Channels::dyed(graph, args.decide.inexact)).transpose()?;

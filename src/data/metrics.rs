@@ -16,6 +16,12 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
+/// The classes of an output that is one score a class for each image (`[images, classes]`, then ones at most).
+pub fn classes(shape: &[usize]) -> Option<usize> {
+    let classes = *shape.get(1)?;
+    (classes > 1 && shape[2..].iter().all(|&d| d == 1)).then_some(classes)
+}
+
 /// Whether `label` is among the `k` largest of one image's `logits`.
 ///
 /// Of equal logits the lower index comes first. A NaN is no hit itself and counts as larger than all; a

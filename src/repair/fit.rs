@@ -92,10 +92,9 @@ pub(super) fn refit(
         (Repair::Full, _) => {
             let blocks = blocks(twin, site, &sums[0], &filters);
             blocks.iter().for_each(|b| b.solve(&sums[1], &mut filters));
-            for _ in 0..site.clamped.map_or(0, |_| STEPS) {
+            for clamped in site.clamped.into_iter().flat_map(|v| [v; STEPS]) {
                 put(twin, at, &filters, &node)?;
-                let site = &twin.sites[at];
-                let cross = again(twin, cross(twin, site, site.clamped.unwrap_or(site.y)))?;
+                let cross = again(twin, cross(twin, &twin.sites[at], clamped))?;
                 blocks.iter().for_each(|b| b.solve(&cross, &mut filters));
             }
             let worst = |of: fn(&System) -> f64| blocks.iter().map(|b| of(&b.system)).fold(0.0, f64::max);

@@ -14,6 +14,8 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use clap::ValueEnum;
+
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
@@ -26,7 +28,7 @@ use crate::tensor::Tensor;
 
 pub use fit::Refit;
 pub use probe::probe;
-use twin::Twin;
+use twin::{Site, Twin};
 use walk::Store;
 
 /// What is repaired after a cut.
@@ -44,21 +46,10 @@ pub enum Repair {
     Full,
 }
 
-impl Repair {
-    /// As it is asked for.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Bias => "bias",
-            Self::Bn => "bn",
-            Self::Full => "full",
-        }
-    }
-}
-
+/// As it is asked for.
 impl std::fmt::Display for Repair {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(self.name())
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
 }
 
@@ -111,8 +102,9 @@ pub fn repair(
         let (site, later) = (&twin.sites[at], &twin.sites[at + 1..]);
         let wanted = fit::wanted(&twin, site, how);
         let node = || graph.nodes[site.taps.node].name.clone();
-        let of = |s: &twin::Site| [s.x, s.y, s.own].into_iter().chain(s.clamped);
-        let targets: Vec<ValueId> = site.clamped.into_iter().chain(later.iter().flat_map(of)).collect();
+        let clamped = |s: &Site| s.clamped.filter(|_| how == Repair::Full);
+        let of = |s: &Site| [s.x, s.y, s.own].into_iter().chain(clamped(s));
+        let targets: Vec<ValueId> = clamped(site).into_iter().chain(later.iter().flat_map(of)).collect();
         // What the site itself gives is not known yet: it is about to change.
         let sums = store.visit((&twin.graph, &twin.facts, device), &wanted, &[site.x, site.y], &targets);
         let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;

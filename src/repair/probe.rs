@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::walk::Store;
 use super::{Images, facts_of_walk, only_input};
-use crate::data::metrics::softened_kl;
+use crate::data::metrics::{classes, softened_kl};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::{Graph, ValueId};
@@ -57,7 +57,7 @@ pub fn probe(
     trials.sort_by_key(|t| t.reader);
     let mut store = Store::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
     let reference = store.values((graph, &facts, device), &outputs)?;
-    let classify = outputs.iter().all(|&v| facts.shape(v).len() > 1 && is_scores(facts.shape(v)));
+    let classify = outputs.iter().all(|&v| classes(facts.shape(v)).is_some());
     let all = trials.len();
     for (done, trial) in trials.into_iter().enumerate() {
         let reads: Vec<ValueId> = graph.nodes[trial.reader].inputs.iter().flatten().copied().collect();
@@ -74,11 +74,6 @@ pub fn probe(
         }
     }
     Ok(found)
-}
-
-/// Whether an output is one score a class.
-fn is_scores(shape: &[usize]) -> bool {
-    shape.iter().skip(1).filter(|&&n| n > 1).count() == 1 && shape[1] > 1
 }
 
 /// What changed of all outputs, for an image: of scores of classes the softened KL, else Σ (change)².
