@@ -164,9 +164,9 @@ fn words(pair: [usize; 2]) -> [u32; 2] {
 macro_rules! shader {
     ($name:literal $(, $shared:literal)*) => {
         concat!(
-            include_str!("../../shaders/shared/grid.wgsl"),
-            $(include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")),)*
-            include_str!(concat!("../../shaders/", $name, ".wgsl"))
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/grid.wgsl")),
+            $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $shared, ".wgsl")),)*
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl"))
         )
     };
 }
