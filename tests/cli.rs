@@ -213,3 +213,36 @@ fn the_smallest_network_is_found_that_loses_no_more_than_is_allowed() {
     let (code, answer) = prune("-1");
     assert!(code == 2 && answer["error"]["message"].as_str().unwrap().contains("--max-drop"), "{answer}");
 }
+
+#[test]
+fn a_share_of_the_latency_is_a_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.json");
+    let mut plan = secateur();
+    plan.args(["plan", &demo_network(), "--criterion", "l1", "--keep-latency", "0.7", "--device", "cpu", "-o"]);
+    let (code, answer) = json(plan.arg(&cut));
+    assert_eq!(code, 0, "{answer}");
+    let measured = answer["latency"]["measured"]["median"].as_f64().unwrap();
+    assert!(measured > 0.0 && measured < 1.5, "{answer}");
+    assert_eq!(answer["latency"]["asked"], 0.7);
+    assert!(answer["removed"].as_u64().unwrap() > 0, "{answer}");
+    assert_eq!(answer["budget"], "keep-latency 0.7");
+
+    let mut plan = secateur();
+    plan.args(["plan", &demo_network(), "--criterion", "l1", "--keep-latency", "1.7", "-o"]);
+    let (code, answer) = json(plan.arg(&cut));
+    assert_eq!(code, 2);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("--keep-latency"), "{answer}");
+}
+
+#[test]
+fn bench_times_every_layer() {
+    let mut bench = secateur();
+    bench.args(["bench", &demo_network(), "--device", "cpu", "--seconds", "0.1", "--layers"]);
+    let (code, answer) = json(&mut bench);
+    assert_eq!(code, 0, "{answer}");
+    let layers = answer["models"][0]["layers"].as_array().unwrap();
+    let sum: f64 = layers.iter().map(|l| l["share"].as_f64().unwrap()).sum();
+    assert!(layers.len() > 5 && (sum - 1.0).abs() < 1e-6, "{answer}");
+    assert!(layers.iter().any(|l| l["gflops"].as_f64().unwrap() > 0.0));
+}
