@@ -219,7 +219,17 @@ fn a_share_of_the_latency_is_a_budget() {
     let folder = tempfile::tempdir().unwrap();
     let cut = folder.path().join("cut.json");
     let mut plan = secateur();
-    plan.args(["plan", &demo_network(), "--criterion", "l1", "--keep-latency", "0.7", "--device", "cpu", "-o"]);
+    plan.args([
+        "plan",
+        &demo_network(),
+        "--criterion",
+        "l1",
+        "--keep-latency",
+        "0.7",
+        "--device",
+        "cpu",
+        "-o",
+    ]);
     let (code, answer) = json(plan.arg(&cut));
     assert_eq!(code, 0, "{answer}");
     let measured = answer["latency"]["measured"]["median"].as_f64().unwrap();

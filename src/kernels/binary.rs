@@ -1,7 +1,6 @@
 //! Elementwise functions of two arrays, with NumPy's broadcasting.
 
 use bytemuck::bytes_of;
-use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::{Case, Dispatch, Kernel, Row, grid, layout, noise, noise_case, shader, uniform, word};
@@ -196,28 +195,11 @@ impl Kernel for Binary {
     }
 
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
-        if output.is_empty() {
-            return;
-        }
-        let row_len = self.shape.last().copied().unwrap_or(1);
         let [sa, sb] = [&self.a_strides, &self.b_strides].map(|s| s.last().copied().unwrap_or(0));
-        // Rows of a task: enough of them for some thousand elements. A long row is its own task's
-        // chunk too, so that a call without broadcasting, which is one row, uses all cores.
-        let piece = row_len.min(1 << 14);
-        let rows_of_task = (1 << 12) / row_len + 1;
-        output.par_chunks_mut(rows_of_task * row_len).enumerate().for_each(|(task, y)| {
-            let first = task * rows_of_task;
-            let strides = [&self.a_strides[..], &self.b_strides[..]];
-            let rows = first..first + y.len() / row_len;
-            layout::for_each_row(&self.shape, &strides, rows, |row, [a, b]| {
-                let y = &mut y[(row - first) * row_len..][..row_len];
-                y.par_chunks_mut(piece).enumerate().for_each(|(i, y)| {
-                    let at = (i * piece) as isize;
-                    let (a, b) = (&inputs[0][(a + at * sa) as usize..], &inputs[1][(b + at * sb) as usize..]);
-                    self.op.row(y, a, sa, b, sb);
-                    self.activation.apply_slice(y);
-                });
-            });
+        let strides = [&self.a_strides[..], &self.b_strides[..]];
+        layout::par_pieces(&self.shape, &strides, output, |y, [a, b]| {
+            self.op.row(y, &inputs[0][a as usize..], sa, &inputs[1][b as usize..], sb);
+            self.activation.apply_slice(y);
         });
     }
 

@@ -4,6 +4,7 @@
 //! Like [`Copy`](super::copy::Copy) it only moves data, so the channel analysis runs it on labels.
 
 use bytemuck::bytes_of;
+use rayon::prelude::*;
 
 use super::{Case, Dispatch, Kernel, Row, grid, noise, shader, uniform, word};
 use crate::compare::Tolerance;
@@ -28,15 +29,26 @@ pub struct Gather {
 impl Gather {
     /// Moves elements of any type; `missing` is what an index beyond the axis gives.
     pub fn apply<T: Copy>(&self, x: &[T], table: &[f64], missing: T, output: &mut [T]) {
-        for (at, y) in output.iter_mut().enumerate() {
-            let (row, i) = (at / self.inner, at % self.inner);
-            let index = table[if self.own { at } else { row % self.count }];
+        let rows = output.chunks_mut(self.inner.max(1)).enumerate();
+        rows.for_each(|(row, y)| self.row(x, table, missing, row, y));
+    }
+
+    /// One row of the output: the elements behind an index.
+    fn row<T: Copy>(&self, x: &[T], table: &[f64], missing: T, row: usize, y: &mut [T]) {
+        let place = |index: f64| {
             let index = if index < 0.0 { index + self.axis as f64 } else { index };
-            *y = if index >= 0.0 && index < self.axis as f64 {
-                x[(row / self.count * self.axis + index as usize) * self.inner + i]
-            } else {
-                missing
-            };
+            let inside = index >= 0.0 && index < self.axis as f64;
+            inside.then(|| (row / self.count * self.axis + index as usize) * self.inner)
+        };
+        if self.own {
+            for (i, (y, &index)) in y.iter_mut().zip(&table[row * self.inner..]).enumerate() {
+                *y = place(index).map_or(missing, |at| x[at + i]);
+            }
+            return;
+        }
+        match place(table[row % self.count]) {
+            Some(at) => y.copy_from_slice(&x[at..at + y.len()]),
+            None => y.fill(missing),
         }
     }
 }
@@ -73,7 +85,13 @@ impl Kernel for Gather {
 
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let table: Vec<f64> = inputs[1].iter().map(|&i| i.into()).collect();
-        self.apply(inputs[0], &table, f32::NAN, output);
+        let inner = self.inner.max(1);
+        let rows = (1 << 14) / inner + 1;
+        output.par_chunks_mut(rows * inner).enumerate().for_each(|(task, y)| {
+            for (row, y) in y.chunks_mut(inner).enumerate() {
+                self.row(inputs[0], &table, f32::NAN, task * rows + row, y);
+            }
+        });
     }
 
     fn dispatch(&self) -> Dispatch {

@@ -1,5 +1,7 @@
 //! Strides: how a flat array is walked as a box of axes.
 
+use rayon::prelude::*;
+
 /// Most axes that a kernel walks.
 pub const MAX_AXES: usize = 6;
 
@@ -38,6 +40,35 @@ pub(super) fn for_each_row<const N: usize>(
         }
         visit(row, offsets);
     }
+}
+
+/// Calls `visit(piece, offsets)` for pieces of an output that is such a box, on all cores: a piece is a row or a part of a
+/// long one, `offsets` is where each array stands at its first element.
+pub(super) fn par_pieces<const N: usize>(
+    shape: &[usize],
+    strides: &[&[isize]; N],
+    output: &mut [f32],
+    visit: impl Fn(&mut [f32], [isize; N]) + Sync,
+) {
+    if output.is_empty() {
+        return;
+    }
+    let row_len = shape.last().copied().unwrap_or(1);
+    let steps = strides.map(|s| s.last().copied().unwrap_or(0));
+    // Rows of a task: enough of them for some thousand elements. A long row is its own task's chunk too, so that a
+    // call without broadcasting, which is one row, uses all cores.
+    let piece = row_len.min(1 << 14);
+    let rows_of_task = (1 << 12) / row_len + 1;
+    output.par_chunks_mut(rows_of_task * row_len).enumerate().for_each(|(task, y)| {
+        let first = task * rows_of_task;
+        for_each_row(shape, strides, first..first + y.len() / row_len, |row, offsets| {
+            let y = &mut y[(row - first) * row_len..][..row_len];
+            y.par_chunks_mut(piece).enumerate().for_each(|(i, y)| {
+                let at = (i * piece) as isize;
+                visit(y, std::array::from_fn(|n| offsets[n] + at * steps[n]));
+            });
+        });
+    });
 }
 
 /// Which `i` of `0..count` have `0 <= start + i·step < size`: the windows that see a real element.

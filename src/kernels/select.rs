@@ -40,14 +40,6 @@ impl Select {
         }
         at
     }
-
-    /// Both host faces: nothing is computed, so nothing can be faster in another order.
-    fn choose<T: Copy + PartialEq + Default>(&self, inputs: &[&[T]], output: &mut [T]) {
-        for (i, y) in output.iter_mut().enumerate() {
-            let [c, a, b] = self.offsets(i);
-            *y = if inputs[0][c] == T::default() { inputs[2][b] } else { inputs[1][a] };
-        }
-    }
 }
 
 uniform! {
@@ -84,11 +76,21 @@ impl Kernel for Select {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        self.choose(inputs, output);
+        for (i, y) in output.iter_mut().enumerate() {
+            let [c, a, b] = self.offsets(i);
+            *y = if inputs[0][c] == 0.0 { inputs[2][b] } else { inputs[1][a] };
+        }
     }
 
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
-        self.choose(inputs, output);
+        let strides = [0, 1, 2].map(|n| &self.strides[n][..]);
+        let steps = strides.map(|s| s.last().copied().unwrap_or(0) as usize);
+        layout::par_pieces(&self.shape, &strides, output, |y, at| {
+            let [c, a, b] = [0, 1, 2].map(|n| &inputs[n][at[n] as usize..]);
+            for (i, y) in y.iter_mut().enumerate() {
+                *y = if c[i * steps[0]] == 0.0 { b[i * steps[2]] } else { a[i * steps[1]] };
+            }
+        });
     }
 
     fn dispatch(&self) -> Dispatch {

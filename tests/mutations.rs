@@ -1,0 +1,268 @@
+//! Damaged models: whatever stands in a file, it is read, or refused with an error. No panic, no hang, and no more
+//! memory than the file and what it honestly declares ask for.
+//!
+//! SECATEUR_MUTATIONS says how many (500 by default), SECATEUR_MUTATION names one to look at.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use peak_alloc::PeakAlloc;
+use prost::Message;
+use secateur::exec::devices::Device;
+use secateur::exec::session::Session;
+use secateur::graph::Graph;
+use secateur::onnx::Model;
+use secateur::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use secateur::prune::{Channels, rewrite};
+
+#[path = "common/builder.rs"]
+#[allow(dead_code)] // not every test builds everything
+mod builder;
+
+#[global_allocator]
+static PEAK: PeakAlloc = PeakAlloc;
+
+/// The longest that one may take.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Bytes beyond four times the file's that one may ask for: tables of operators, thread pools, a plan's buffers.
+const ROOM: usize = 96 << 20;
+/// Networks that are larger than this are looked at, but not run.
+const MOST_MACS: u64 = 1 << 26;
+const MOST_ELEMENTS: usize = 1 << 22;
+
+/// Numbers that are no pattern, the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides.max(1)
+    }
+
+    fn number(&mut self) -> i64 {
+        const ODD: [i64; 14] =
+            [0, -1, 1, 2, 3, 7, 255, -2, 1 << 20, 1 << 31, 1 << 40, i64::MAX, i64::MIN, -(1 << 33)];
+        ODD[self.roll(ODD.len())]
+    }
+}
+
+fn damage_bytes(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    let at = dice.roll(bytes.len());
+    match dice.roll(4) {
+        0 => bytes.truncate(at),
+        1 => bytes[at] ^= 1 << dice.roll(8),
+        2 => bytes[at] = dice.roll(256) as u8,
+        _ => {
+            let part = bytes[at..(at + 1 + dice.roll(40)).min(bytes.len())].to_vec();
+            let to = dice.roll(bytes.len());
+            bytes.splice(to..to, part);
+        }
+    }
+}
+
+fn damage_attribute(attribute: &mut AttributeProto, dice: &mut Dice) {
+    match dice.roll(7) {
+        0 => attribute.i = Some(dice.number()),
+        1 => attribute.f = Some([f32::NAN, f32::INFINITY, -1.0, 0.0, 1e38][dice.roll(5)]),
+        2 => attribute.ints.push(dice.number()),
+        3 => drop(attribute.ints.pop()),
+        4 => attribute.ints.iter_mut().for_each(|i| *i = dice.number()),
+        5 => attribute.name = Some(["axis", "axes", "pads", "group", "to", "perm"][dice.roll(6)].to_owned()),
+        _ => attribute.r#type = Some(dice.roll(16) as i32),
+    }
+}
+
+fn damage_tensor(tensor: &mut TensorProto, dice: &mut Dice) {
+    let number = dice.number();
+    match dice.roll(6) {
+        0 => tensor.dims.push(number),
+        1 => drop(tensor.dims.pop()),
+        2 => tensor.dims.iter_mut().for_each(|d| *d = number),
+        3 => tensor.data_type = Some(dice.roll(30) as i32),
+        4 => {
+            let half = |raw: &bytes::Bytes| raw.slice(..raw.len() / 2);
+            tensor.raw_data = tensor.raw_data.as_ref().map(half);
+        }
+        _ => {
+            let at = dice.roll(tensor.dims.len());
+            if let Some(dim) = tensor.dims.get_mut(at) {
+                *dim = number;
+            }
+        }
+    }
+}
+
+fn damage_node(graph: &mut GraphProto, dice: &mut Dice) {
+    const OPERATORS: [&str; 24] = [
+        "Reshape",
+        "Concat",
+        "Split",
+        "Slice",
+        "Gather",
+        "Transpose",
+        "Pad",
+        "Expand",
+        "Tile",
+        "Resize",
+        "ConstantOfShape",
+        "Range",
+        "MatMul",
+        "Gemm",
+        "Conv",
+        "ConvTranspose",
+        "ReduceMean",
+        "TopK",
+        "OneHot",
+        "DepthToSpace",
+        "Einsum",
+        "NonMaxSuppression",
+        "Unsqueeze",
+        "BatchNormalization",
+    ];
+    let names: Vec<String> =
+        graph.node.iter().flat_map(|n| n.input.iter().chain(&n.output)).cloned().collect();
+    let at = dice.roll(graph.node.len());
+    let other: NodeProto = graph.node[dice.roll(graph.node.len())].clone();
+    let node = &mut graph.node[at];
+    let input = dice.roll(node.input.len());
+    match dice.roll(9) {
+        0 => node.op_type = Some(OPERATORS[dice.roll(OPERATORS.len())].to_owned()),
+        1 => drop(node.input.pop()),
+        2 => node.input.extend(names.get(dice.roll(names.len())).cloned()),
+        3 if !node.input.is_empty() => node.input[input].clone_from(&names[dice.roll(names.len())]),
+        4 => drop(node.output.pop()),
+        5 => node.attribute.clear(),
+        6 => node.attribute.clone_from(&other.attribute),
+        7 => graph.node.insert(at, other),
+        _ => drop(graph.node.remove(at)),
+    }
+}
+
+fn damage(model: &mut ModelProto, dice: &mut Dice) {
+    let Some(graph) = &mut model.graph else { return };
+    match dice.roll(6) {
+        0 | 1 if !graph.node.is_empty() => damage_node(graph, dice),
+        2 => {
+            let all: Vec<&mut AttributeProto> =
+                graph.node.iter_mut().flat_map(|n| &mut n.attribute).collect();
+            let at = dice.roll(all.len());
+            if let Some(attribute) = all.into_iter().nth(at) {
+                damage_attribute(attribute, dice);
+            }
+        }
+        3 => {
+            let at = dice.roll(graph.initializer.len());
+            if let Some(tensor) = graph.initializer.get_mut(at) {
+                damage_tensor(tensor, dice);
+            }
+        }
+        4 => {
+            let number = dice.number();
+            let infos = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
+            let shapes = infos.filter_map(|i| i.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut());
+            let dims: Vec<_> = shapes.flat_map(|s| &mut s.dim).collect();
+            let at = dice.roll(dims.len());
+            if let Some(dim) = dims.into_iter().nth(at) {
+                dim.dim_value = Some(number);
+            }
+        }
+        _ => model.opset_import.iter_mut().for_each(|o| o.version = Some(dice.number())),
+    }
+}
+
+/// A network of the random ones, damaged once to three times.
+fn damaged(seed: u64) -> Vec<u8> {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let moves: Vec<(u8, u8, u8)> = (0..3 + dice.roll(6))
+        .map(|_| (dice.roll(256) as u8, dice.roll(256) as u8, dice.roll(256) as u8))
+        .collect();
+    let (mut bytes, _) = builder::random(seed, &moves, dice.roll(2) == 0);
+    for _ in 0..1 + dice.roll(3) {
+        match ModelProto::decode(bytes.as_slice()) {
+            Ok(mut model) if dice.roll(4) > 0 => {
+                damage(&mut model, &mut dice);
+                bytes = model.encode_to_vec();
+            }
+            _ if !bytes.is_empty() => damage_bytes(&mut bytes, &mut dice),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// The bytes of the largest input that a file declares, as floats.
+fn declared(bytes: &[u8]) -> usize {
+    let Ok(model) = ModelProto::decode(bytes) else { return 0 };
+    let graph = model.graph.unwrap_or_default();
+    let shapes = graph.input.iter().filter_map(|i| i.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref());
+    let dim = |d: Option<i64>| d.map_or(1, |d| d.clamp(1, 1 << 31) as usize);
+    let elements = shapes.map(|s| s.dim.iter().fold(1usize, |n, d| n.saturating_mul(dim(d.dim_value))));
+    elements.filter(|&n| n < 1 << 31).max().unwrap_or(0) * 4
+}
+
+/// All that a verb would do with it: how far it comes.
+fn walk(bytes: Vec<u8>) -> secateur::Result<()> {
+    let model = Model::from_bytes(bytes, Path::new("damaged.onnx"))?;
+    let graph = Graph::of(&model)?;
+    let channels = Channels::of(&graph)?;
+    let elements = |v: usize| channels.facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
+    let largest = (0..graph.values.len()).map(elements).max().unwrap_or(0);
+    if channels.cost(&channels.lengths()).0 > MOST_MACS || largest > MOST_ELEMENTS {
+        return Ok(());
+    }
+    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let removed: BTreeSet<usize> = free.take(2).collect();
+    let pruned = rewrite(&model, &graph, &channels, &removed)?;
+    drop(pruned.model.to_bytes());
+    let mut session = Session::plain(&graph, &Device::Cpu, None)?;
+    let inputs: Vec<Vec<f32>> =
+        session.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect();
+    session.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+#[test]
+fn damaged_models_are_read_or_refused() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
+    let seeds = match number("SECATEUR_MUTATION") {
+        Some(one) => one..one + 1,
+        None => 0..number("SECATEUR_MUTATIONS").unwrap_or(500),
+    };
+    let (mut fine, mut wrong) = (0, Vec::new());
+    for seed in seeds {
+        let bytes = damaged(seed);
+        let (size, declared) = (bytes.len(), declared(&bytes));
+        let before = PEAK.current_usage();
+        PEAK.reset_peak_usage();
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let result = walk(bytes).map_err(|e| e.to_string());
+            let _ = sender.send(());
+            result
+        });
+        if receiver.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+            wrong.push(format!("{seed}: still not done after {LONGEST:?}"));
+            continue;
+        }
+        match thread.join() {
+            Ok(Ok(())) => fine += 1,
+            Ok(Err(_)) => {}
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+                wrong.push(format!("{seed}: panicked: {}", text.unwrap_or_default()));
+            }
+        }
+        let peak = PEAK.peak_usage().saturating_sub(before);
+        if peak > 4 * (size + declared) + ROOM {
+            let (peak, size, declared) = (peak >> 20, size >> 10, declared >> 20);
+            wrong.push(format!("{seed}: {peak} MB for a file of {size} kB with inputs of {declared} MB"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    println!("{fine} could be run");
+}
