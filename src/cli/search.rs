@@ -26,11 +26,11 @@ const NEAR: f64 = 0.01;
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Tried {
     /// The share of the MACs, or of the parameters, that it was to keep.
-    keep: f64,
-    top1: Option<f64>,
-    agreement: Option<f64>,
+    pub(super) keep: f64,
+    pub(super) top1: Option<f64>,
+    pub(super) agreement: Option<f64>,
     /// What it loses of the one or the other, in percentage points.
-    drop: f64,
+    pub(super) drop: f64,
 }
 
 /// The smallest network found.
@@ -39,6 +39,8 @@ pub(super) struct Found {
     pub(super) repaired: Repaired,
     /// All that were tried, the smallest first.
     pub(super) tried: Vec<Tried>,
+    /// What the shares are of.
+    pub(super) counted: &'static str,
 }
 
 /// Whether a drop is one.
@@ -95,8 +97,9 @@ pub(super) fn smallest(
             .remedy("allow a larger --max-drop, or give more images"));
     };
     let text = format!("max-drop {max_drop} ({keep:.3} of the {})", search.what());
-    let decision = decide.decided(search.budget(keep), text, (model, graph, channels), scored)?;
-    Ok(Some(Found { decision, repaired, tried }))
+    let (budget, what) = (search.budget(keep), search.what());
+    let decision = decide.decided(budget, text, (model, graph, channels), scored, profile)?;
+    Ok(Some(Found { decision, repaired, tried, counted: what }))
 }
 
 struct Search<'a> {
