@@ -297,6 +297,7 @@ fn what_does_not_belong_together_makes_no_page() {
     fails(report(original, "b.onnx", "a.json", &out), "not that of the cut");
     fails(report(&at("a.onnx"), "a.onnx", "a.json", &out), "the cut is of another model");
     fails(report(original, "a.onnx", "a.json", &at("no/page.html")), "cannot write the report");
+    fails(report(original, "a.onnx", "a.json", &at("a.onnx")), "another file of this command");
     let mut prune = secateur();
     prune.args(["prune", &network, "--cut"]).arg(at("a.json")).arg("-o").arg(at("c.onnx"));
     fails(json(prune.arg("--report").arg(at("no/page.html"))), "cannot write the report");

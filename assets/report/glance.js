@@ -66,7 +66,7 @@ function accuracyCard({ quality: q, calibration }) {
     : q.agreement !== null
       ? [percent(q.agreement, 2), el("small", {}, "agree with the original")]
       : [q.snr_db === null ? NONE : q.snr_db.toFixed(1) + " dB", el("small", {}, "signal to noise")];
-  const pair = (two) => two && `${percent(two[0], 2)} → ${percent(two[1], 2)}`;
+  const pair = (two) => two && `${(100 * two[0]).toFixed(2)} → ${percent(two[1], 2)}`;
   // What sampling alone makes of a share of so many images.
   const error = (p) => (q.images ? `± ${(100 * Math.sqrt(p * (1 - p) / q.images)).toFixed(2)} points` : NONE);
   return card("Accuracy",

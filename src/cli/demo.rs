@@ -16,12 +16,12 @@ use super::eval::evaluate;
 use super::known::Known;
 use super::mend::{calibration as all_images, mended};
 use super::output::{Output, grouped};
-use super::page::{DOING, Draft, Whole};
+use super::page::{Draft, Whole, check_page};
 use super::prune::some_images;
 use super::rounds::Deciding;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
-use crate::file::{check_writable, write_whole};
+use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Channels, rewrite};
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         return Ok(Answer::Yes);
     }
     if let Some(path) = &args.report {
-        check_writable(path, DOING)?;
+        check_page(path, &[&args.output])?;
     }
     let start = Instant::now();
     let device = global.open(output)?;

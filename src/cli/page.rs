@@ -1,7 +1,7 @@
 //! What the verbs put on a report page, in the order in which they come to know it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::Origin;
 use super::bench::{answers_are_right, timed};
@@ -9,13 +9,14 @@ use super::eval::Evaluation;
 use super::known::of_weights;
 use super::output::Output;
 use super::pass::Pass;
+use super::prune::same_file;
 use super::search::Tried;
 use crate::bench::Timings;
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Dataset, Preprocessing};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::file::write_whole;
+use crate::file::{check_writable, write_whole};
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Channels, Cut, Needs};
@@ -219,7 +220,17 @@ impl Draft {
 }
 
 /// What is done with a page, for messages.
-pub(super) const DOING: &str = "write the report";
+const DOING: &str = "write the report";
+
+/// Says before the work that a page could not be written, or that it would take the place of another file of the run.
+pub(super) fn check_page(path: &Path, others: &[&PathBuf]) -> Result<()> {
+    if others.iter().any(|other| path == other.as_path() || same_file(path, other)) {
+        return Err(Error::new("the report would take the place of another file of this command")
+            .file(path)
+            .remedy("write it to a file of its own"));
+    }
+    check_writable(path, DOING)
+}
 
 fn cost(channels: &Channels, bytes: u64) -> Cost {
     let (macs, params) = channels.cost(&channels.lengths());

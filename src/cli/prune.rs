@@ -12,7 +12,7 @@ use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{Parts, RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
-use super::page::{DOING, Draft, Whole, statistics};
+use super::page::{Draft, Whole, check_page, statistics};
 use super::rounds::Deciding;
 use super::search;
 use crate::data::Dataset;
@@ -97,7 +97,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     }
     check_writable(&args.output, "write the model")?;
     if let Some(path) = &args.report {
-        check_writable(path, DOING)?;
+        check_page(path, &[&args.model, &args.output])?;
     }
     let graph = Graph::of(&model)?;
     let decided = args.cut.as_deref().map(Cut::load).transpose()?;
@@ -296,6 +296,6 @@ pub(super) fn cut_again(
     Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -11,11 +11,10 @@ use super::eval::evaluate_both;
 use super::known::loaded;
 use super::mend::JudgeArgs;
 use super::output::Output;
-use super::page::{DOING, Draft, Whole, statistics};
+use super::page::{Draft, Whole, check_page, statistics};
 use super::prune::some_images;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Answers, Channels, Cut, Judge, Proof};
@@ -58,7 +57,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    check_writable(&args.output, DOING)?;
+    check_page(&args.output, &[&args.model, &args.pruned, &args.cut])?;
     let (model, small) = (Model::load(&args.model)?, Model::load(&args.pruned)?);
     let graph = Graph::of(&model)?;
     let cut = Cut::load(&args.cut)?;
@@ -103,7 +102,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 }
 
 /// Whether the smaller network is what it should be: against the file that is named, which must agree, else against the
-/// original without the channels, from which a repair takes it away.
+/// original without the channels, from which a repair takes it away. The text says why that is not known.
 fn proved(
     args: &Args,
     of: Whole,
@@ -117,14 +116,17 @@ fn proved(
         Some(path) => Graph::consume(Model::load(path)?),
         None => Graph::consume(judge.masked(of.model)?),
     };
-    let proof = Answers::of(masked()?, &judge, device, images).and_then(|a| a.judge(small, device, &masked));
-    match (proof, &args.masked) {
+    let answers = match Answers::of(masked()?, &judge, device, images) {
+        Ok(answers) => answers,
+        Err(error) => return Ok(Err(error.message())),
+    };
+    match (answers.judge(small, device, &masked), &args.masked) {
         (Ok(proof), _) => Ok(Ok(proof)),
         (Err(error), Some(path)) => Err(error.file(path)),
-        (Err(_), None) => Ok(Err(
-            "its answers are not those of the original without the channels: it has other weights, as \
-                                  after a repair. `prune --masked` writes what to compare with (--masked)"
-                .to_owned(),
-        )),
+        (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),
     }
 }
+
+/// What is said of a network that is not the original without the channels.
+const OTHER_WEIGHTS: &str = "Its answers are not those of the original without the channels: it has other weights, as \
+    after a repair. `prune --masked` writes what to compare with (--masked).";

@@ -10,8 +10,10 @@ impl Num {
     /// What is written.
     pub fn written(self) -> Option<f64> {
         let Self(value) = self;
-        // The shortest text that gives the rounded number back has these four digits.
-        value.is_finite().then(|| format!("{value:.3e}").parse().unwrap_or(value))
+        // The shortest text that gives the rounded number back has these four digits. The largest numbers round to
+        // infinity.
+        let rounded = || format!("{value:.3e}").parse().ok().filter(|r: &f64| r.is_finite());
+        value.is_finite().then(|| rounded().unwrap_or(value))
     }
 }
 
@@ -36,6 +38,6 @@ mod tests {
         let values =
             [0.0, -0.0, 12.0, 0.123_456_78, -98_765.4, 1.5e-12, f64::MAX, f64::NAN, f64::NEG_INFINITY];
         let text = serde_json::to_string(&values.map(Num)).expect("numbers");
-        assert_eq!(text, "[0,0,12,0.1235,-98770.0,1.5e-12,1.798e308,null,null]");
+        assert_eq!(text, "[0,0,12,0.1235,-98770.0,1.5e-12,1.7976931348623157e308,null,null]");
     }
 }
