@@ -38,6 +38,6 @@ mod tests {
         let values =
             [0.0, -0.0, 12.0, 0.123_456_78, -98_765.4, 1.5e-12, f64::MAX, f64::NAN, f64::NEG_INFINITY];
         let text = serde_json::to_string(&values.map(Num)).expect("numbers");
-        assert_eq!(text, "[0,0,12,0.1235,-98770.0,1.5e-12,1.7976931348623157e308,null,null]");
+        assert_eq!(text, "[0,0,12,0.1235,-98770.0,1.5e-12,1.7976931348623157e+308,null,null]");
     }
 }
