@@ -28,3 +28,8 @@ pub mod stats;
 pub mod tensor;
 
 pub use error::{Error, Result};
+
+/// The example of the library's page runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Library;

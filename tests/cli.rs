@@ -246,7 +246,12 @@ fn prune_and_report_make_the_same_page() {
     };
     let (code, answer) = report(&[Path::new("--masked"), &at("masked.onnx")], "b.html");
     assert_eq!(code, 0, "{answer}");
-    let (a, b) = (page(&at("a.html")), page(&at("b.html")));
+    let [mut a, mut b] = ["a.html", "b.html"].map(|name| page(&at(name)));
+    let times = |page: &mut Value| -> Vec<Value> {
+        page["layers"].as_array_mut().unwrap().iter_mut().map(|l| l["ms"][1].take()).collect()
+    };
+    assert!(times(&mut a).iter().all(Value::is_number) && times(&mut b).iter().all(Value::is_null));
+    a["layers"].as_array_mut().unwrap().iter_mut().for_each(|l| l["ms"][0] = Value::Null);
     for part in ["model", "columns", "layers", "ties", "filters", "maps", "images"] {
         assert!(!a[part].is_null() && a[part] == b[part], "{part} differs");
     }
@@ -306,4 +311,47 @@ fn what_does_not_belong_together_makes_no_page() {
     let (code, answer) = report(original, "a.onnx", "a.json", &out);
     assert_eq!((code, &answer["summary"]["proof"]["passed"]), (0, &true.into()), "{answer}");
     assert!(answer["summary"]["quality"].is_null() && page(&out)["maps"] == Value::Array(vec![]));
+}
+
+#[test]
+fn a_share_of_the_latency_is_a_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.json");
+    let mut plan = secateur();
+    plan.args([
+        "plan",
+        &demo_network(),
+        "--criterion",
+        "l1",
+        "--keep-latency",
+        "0.7",
+        "--device",
+        "cpu",
+        "-o",
+    ]);
+    let (code, answer) = json(plan.arg(&cut));
+    assert_eq!(code, 0, "{answer}");
+    let measured = answer["latency"]["measured"]["median"].as_f64().unwrap();
+    assert!(measured > 0.0 && measured < 1.5, "{answer}");
+    assert_eq!(answer["latency"]["asked"], 0.7);
+    assert!(answer["removed"].as_u64().unwrap() > 0, "{answer}");
+    assert_eq!(answer["budget"], "keep-latency 0.7");
+
+    let mut plan = secateur();
+    plan.args(["plan", &demo_network(), "--criterion", "l1", "--keep-latency", "1.7", "-o"]);
+    let (code, answer) = json(plan.arg(&cut));
+    assert_eq!(code, 2);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("--keep-latency"), "{answer}");
+}
+
+#[test]
+fn bench_times_every_layer() {
+    let mut bench = secateur();
+    bench.args(["bench", &demo_network(), "--device", "cpu", "--seconds", "0.1", "--layers"]);
+    let (code, answer) = json(&mut bench);
+    assert_eq!(code, 0, "{answer}");
+    let layers = answer["models"][0]["layers"].as_array().unwrap();
+    let sum: f64 = layers.iter().map(|l| l["share"].as_f64().unwrap()).sum();
+    assert!(layers.len() > 5 && (sum - 1.0).abs() < 1e-6, "{answer}");
+    assert!(layers.iter().any(|l| l["gflops"].as_f64().unwrap() > 0.0));
 }

@@ -63,17 +63,19 @@ function finder(rows, text, tell, label) {
 
 // Layers as columns of a skyline: before in grey, after in front of it.
 function skyline(layers, open) {
-  const measures = { macs: ["MACs", (l, i) => l.macs[i]], width: ["channels", (l, i) => l.width[i]], params: ["parameters", (l, i) => l.params[i]] };
+  const measures = { macs: ["MACs", (l, i) => l.macs[i]], width: ["channels", (l, i) => l.width[i]], params: ["parameters", (l, i) => l.params[i]], ms: ["milliseconds", (l, i) => l.ms[i]] };
+  if (!timedLayers()) delete measures.ms;
   let [what, get] = measures.macs;
   let current = null;
   const label = "The network, layer by layer: grey before, coloured after. The table below has the numbers.";
+  const exact = (v) => (Number.isInteger(v) ? grouped(v) : number(v));
   const place = drawing(label, (width) => {
     const height = 190, box = { left: 52, top: 24, right: width - 8, bottom: height - 24 };
     const y = scale([0, ...layers.map((l) => get(l, 0))], box.bottom, box.top, { zero: true, pad: 0.02 });
     const wide = (box.right - box.left) / Math.max(1, layers.length);
     const parts = y.ticks(48).flatMap((v) => [
       el("svg:path", { class: "axis", d: `M${box.left} ${y.at(v)}H${box.right}` }),
-      el("svg:text", { x: box.left - 6, y: y.at(v) + 4, "text-anchor": "end" }, short(v)),
+      el("svg:text", { x: box.left - 6, y: y.at(v) + 4, "text-anchor": "end" }, v < 1 ? number(v) : short(v)),
     ]);
     layers.forEach((l, i) => {
       const x = box.left + i * wide, gap = wide > 4 ? 1 : 0;
@@ -82,7 +84,7 @@ function skyline(layers, open) {
       if (get(l, 1) !== null) parts.push(column(get(l, 1), "after"));
     });
     layers.forEach((l, i) => {
-      const text = `${l.name}: ${grouped(get(l, 0))} → ${grouped(get(l, 1))} ${what}`;
+      const text = `${l.name}: ${exact(get(l, 0))} → ${exact(get(l, 1))} ${what}`;
       parts.push(el("svg:rect", { class: l === current ? "hit current" : "hit", x: box.left + i * wide, width: wide, y: box.top, height: box.bottom - box.top, onclick: () => open(l) }, el("svg:title", {}, text)));
     });
     parts.push(el("svg:text", { class: "title", x: box.left - 6, y: 14 }, `${what} of each layer, in the order of the graph`));
@@ -114,6 +116,7 @@ function networkSection(open) {
       { name: "share", narrow: true, value: (l) => l.macs[0], show: (l) => percent(l.macs[0] / total) },
       { name: "after", value: (l) => l.macs[1], show: (l) => short(l.macs[1]) },
       { name: "share after", narrow: true, value: (l) => l.macs[1], show: (l) => (l.macs[1] === null ? NONE : percent(l.macs[1] / left)) },
+      ...(timedLayers() ? timeColumns() : []),
       { name: "Parameters", narrow: true, value: (l) => l.params[0], show: (l) => short(l.params[0]) },
       { name: "after", narrow: true, value: (l) => l.params[1], show: (l) => short(l.params[1]) },
     ],
@@ -133,6 +136,17 @@ function networkSection(open) {
     el("p", { class: "quiet" }, "Each layer before and after the cut, in the order of the graph. A layer opens its kernels below."),
     towers.node, el("div", { class: "tools" }, find.label, show.label, towers.choose), list.node, count);
   return { node, mark: (layer) => { list.mark(layer); towers.mark(layer); } };
+}
+
+const timedLayers = () => PAGE.layers.some((l) => l.ms[0] !== null);
+
+// Every node was timed by itself: shares are of the sum of all nodes.
+function timeColumns() {
+  const of = (l, i) => (l.ms[i] === null || !PAGE.summary.layers_ms[i] ? null : l.ms[i] / PAGE.summary.layers_ms[i]);
+  return [0, 1].flatMap((i) => [
+    { name: i ? "after" : "ms", narrow: true, value: (l) => l.ms[i], show: (l) => number(l.ms[i]) },
+    { name: i ? "share after" : "share", narrow: true, value: (l) => l.ms[i], show: (l) => percent(of(l, i)) },
+  ]);
 }
 
 function kind(layer) {

@@ -1,5 +1,8 @@
 //! Timing networks side by side: interleaved, after warm-up, as ratios with their spread.
 
+pub mod layers;
+pub mod widths;
+
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -55,13 +58,18 @@ const WARM_UP: usize = 3;
 /// Rounds that are counted at least.
 const LEAST: usize = 5;
 
+/// Inputs of a network of which only the sizes matter.
+fn made_up(session: &Session) -> Vec<Vec<f32>> {
+    session.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect()
+}
+
 /// Times networks in turn, round by round, for about `seconds` in all. `progress` is told how many of them
 /// are over.
 ///
 /// # Errors
 /// A network that does not run on the device.
 pub fn bench(
-    graphs: &[Graph],
+    graphs: &[&Graph],
     device: &Device,
     batch: usize,
     seconds: f64,
@@ -69,10 +77,7 @@ pub fn bench(
 ) -> Result<Timings> {
     let mut sessions =
         graphs.iter().map(|g| Session::plain(g, device, Some(batch))).collect::<Result<Vec<_>>>()?;
-    let inputs: Vec<Vec<Vec<f32>>> = sessions
-        .iter()
-        .map(|s| s.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect())
-        .collect();
+    let inputs: Vec<Vec<Vec<f32>>> = sessions.iter().map(made_up).collect();
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     let mut spent = 0.0;
     let mut done = 0;

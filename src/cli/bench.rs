@@ -1,5 +1,6 @@
 //! `secateur bench`: the referee.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -7,12 +8,14 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::Global;
 use super::output::{Output, short};
+use crate::bench::layers::{LayerTime, layers};
 use crate::bench::{Timings, bench};
 use crate::compare::{Tolerance, compare};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
+use crate::graph::facts::Facts;
 use crate::onnx::Model;
 use crate::prune::Channels;
 
@@ -27,6 +30,9 @@ pub(super) struct Args {
     /// About how long to measure, in all.
     #[arg(long, value_name = "S", default_value_t = 5.0)]
     seconds: f64,
+    /// Also times every layer by itself.
+    #[arg(long)]
+    layers: bool,
 }
 
 /// The device's answers must be those of the CPU interpreter before its times count.
@@ -68,9 +74,46 @@ pub(super) fn timed(
 ) -> Result<Timings> {
     let tenths = |seconds: f64| (10.0 * seconds) as u64;
     let bar = output.progress("timing", tenths(seconds) as usize);
-    let timings = bench(graphs, device, batch, seconds, &mut |spent| bar.set_position(tenths(spent)));
+    let graphs: Vec<&Graph> = graphs.iter().collect();
+    let timings = bench(&graphs, device, batch, seconds, &mut |spent| bar.set_position(tenths(spent)));
     bar.finish_and_clear();
     timings
+}
+
+/// What each node takes, in the order in which they run.
+fn layer_table(graph: &Graph, device: &Device, args: &Args, output: &Output) -> Result<Value> {
+    let session = Session::plain(graph, device, Some(args.batch))?;
+    let facts = Facts::infer(graph, &graph.input_shapes(Some(args.batch), &HashMap::new())?)?;
+    let timed = layers(&mut [session], args.seconds)?.concat();
+    let whole: f64 = timed.iter().map(|t| t.seconds.median).sum();
+    output.line(format!("\n{}", graph.path.display()));
+    output.line(format!(
+        "{:<28} {:>9} {:>9} {:>7} {:>8} {:>7}",
+        "layer", "MACs", "ms", "share", "GFLOP/s", "GB/s"
+    ));
+    let mut rows = vec![];
+    for LayerTime { node, seconds } in timed {
+        let own = graph.nodes.iter().position(|n| n.name == node);
+        let macs =
+            own.map_or(0, |id| graph.nodes[id].op.macs(&facts.inputs(graph, id), &facts.outputs(graph, id)));
+        // Each element of what it reads and writes, once.
+        let values = own.map(|id| graph.nodes[id].inputs.iter().chain(&graph.nodes[id].outputs).flatten());
+        let known = values.into_iter().flatten().filter(|&&v| facts.get(v).is_some());
+        let elements: usize = known.map(|&v| facts.shape(v).iter().product::<usize>()).sum();
+        let (flops, bytes) = (2.0 * macs as f64, 4.0 * elements as f64);
+        let (gflops, gbytes) = (flops / seconds.median / 1e9, bytes / seconds.median / 1e9);
+        output.line(format!(
+            "{node:<28} {:>9} {:>9.3} {:>5.1} % {gflops:>8.1} {gbytes:>7.2}",
+            short(macs),
+            seconds.median * 1e3,
+            100.0 * seconds.median / whole,
+        ));
+        rows.push(json!({
+            "node": node, "macs": macs, "ms": seconds.times(1e3), "share": seconds.median / whole,
+            "gflops": gflops, "gbytes_per_s": gbytes,
+        }));
+    }
+    Ok(rows.into())
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
@@ -117,6 +160,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops,
         }));
         ratios.push(json!({ "path": model.path, "speedup": speedup }));
+    }
+    if args.layers {
+        for (entry, graph) in list.iter_mut().zip(&graphs) {
+            entry["layers"] = layer_table(graph, &device, args, output)?;
+        }
     }
     output.result(&json!({ "device": who, "batch": args.batch, "models": list, "ratios": ratios }));
     Ok(Answer::Yes)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use regex::Regex;
 
 use super::output::Output;
+use crate::bench::Spread;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -26,6 +27,9 @@ pub(super) struct DecideArgs {
     /// At most this share of the parameters.
     #[arg(long, value_name = "R")]
     keep_params: Option<f64>,
+    /// At most this share of the latency of one image, measured on this device.
+    #[arg(long, value_name = "R")]
+    keep_latency: Option<f64>,
     /// Every channel that scores lower goes.
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     remove_below: Option<f64>,
@@ -36,7 +40,8 @@ pub(super) struct DecideArgs {
     /// the whole network, by what the budget counts.
     #[arg(long)]
     normalize: Option<Normalize>,
-    /// Widths end on multiples of this.
+    /// Widths end on multiples of this; with --keep-latency, where it is not given, on those at which the device gets
+    /// faster.
     #[arg(long, value_name = "N", default_value_t = 1)]
     round_to: usize,
     /// The largest share of its channels that a layer may lose.
@@ -66,6 +71,7 @@ impl DecideArgs {
             criterion: criterion.to_owned(),
             keep_macs: Some(keep_macs),
             keep_params: None,
+            keep_latency: None,
             remove_below: None,
             scope: Scope::Global,
             normalize: None,
@@ -99,12 +105,13 @@ impl DecideArgs {
                     .got(value.to_string()))
             }
         };
-        match (self.keep_macs, self.keep_params, self.remove_below) {
-            (Some(r), None, None) => Ok(Budget::KeepMacs(share("keep-macs", r)?)),
-            (None, Some(r), None) => Ok(Budget::KeepParams(share("keep-params", r)?)),
-            (None, None, Some(s)) => Ok(Budget::RemoveBelow(s)),
+        match (self.keep_macs, self.keep_params, self.keep_latency, self.remove_below) {
+            (Some(r), None, None, None) => Ok(Budget::KeepMacs(share("keep-macs", r)?)),
+            (None, Some(r), None, None) => Ok(Budget::KeepParams(share("keep-params", r)?)),
+            (None, None, Some(r), None) => Ok(Budget::KeepLatency(share("keep-latency", r)?)),
+            (None, None, None, Some(s)) => Ok(Budget::RemoveBelow(s)),
             _ => Err(Error::new("one budget is needed")
-                .expected("one of --keep-macs R, --keep-params R, --remove-below SCORE")
+                .expected("one of --keep-macs R, --keep-params R, --keep-latency R, --remove-below SCORE")
                 .remedy("for example --keep-macs 0.5")),
         }
     }
@@ -113,13 +120,14 @@ impl DecideArgs {
         let one = |name: &str, v: Option<f64>| v.map(|v| format!("{name} {v}"));
         one("keep-macs", self.keep_macs)
             .or_else(|| one("keep-params", self.keep_params))
+            .or_else(|| one("keep-latency", self.keep_latency))
             .or_else(|| one("remove-below", self.remove_below))
             .unwrap_or_default()
     }
 
     /// With half of the MACs for a budget where none was named.
     pub(super) fn or_half(mut self) -> Self {
-        if self.keep_macs.or(self.keep_params).or(self.remove_below).is_none() {
+        if self.keep_macs.or(self.keep_params).or(self.keep_latency).or(self.remove_below).is_none() {
             self.keep_macs = Some(0.5);
         }
         self
@@ -130,6 +138,7 @@ impl DecideArgs {
         Ok(match (self.normalize, whole) {
             (Some(normalize), _) => normalize,
             (None, false) => Normalize::Layer,
+            (None, true) if self.keep_latency.is_some() => Normalize::Time,
             (None, true) if self.keep_params.is_some() => Normalize::Params,
             (None, true) => Normalize::Macs,
         })
@@ -185,6 +194,7 @@ impl DecideArgs {
             min_channels: self.min_channels,
             max_cut: self.max_cut,
             round_to: self.round_to,
+            prefer: channels.times.as_ref().map_or(1, |times| times.step),
             scope: self.scope,
             repriced: self.normalize()?.counted(),
         };
@@ -209,7 +219,7 @@ impl DecideArgs {
         let judged: Vec<Judged> = pairs.map(|(score, confidence)| Judged { score, confidence }).collect();
         let how = (self.criterion()?.to_string(), text);
         let cut = Cut::new((graph, &model.sha256), channels, &judged, &removed, how)?;
-        Ok(Decision { cut, support, seen: Profile { grams: vec![], ..profile } })
+        Ok(Decision { cut, support, latency: None, seen: Profile { grams: vec![], ..profile } })
     }
 
     /// Whether the data support a decision as far as was asked; tells how far they do.
@@ -261,6 +271,29 @@ pub(super) struct Decision {
     pub(super) support: Option<f64>,
     /// What it was decided by, of the network as it was in the beginning, without the Gram matrices.
     pub(super) seen: Profile,
+    /// What of the latency is left, where that was asked for.
+    pub(super) latency: Option<Latency>,
+}
+
+/// A network's latency as a share of the original's, measured side by side on a device.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Latency {
+    pub(super) asked: f64,
+    pub(super) measured: Spread,
+}
+
+impl Latency {
+    /// Says what was measured.
+    pub(super) fn tell(&self, output: &Output) {
+        let Spread { median, p10, p90 } = self.measured;
+        output.line(format!(
+            "latency      {:.1} % of the original's ({:.1}–{:.1}; asked {:.1}), one image on this device",
+            100.0 * median,
+            100.0 * p10,
+            100.0 * p90,
+            100.0 * self.asked
+        ));
+    }
 }
 
 /// Says at which nodes a cut is inexact.

@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let decide = DecideArgs::simple(CRITERION, KEEP);
     let (how, rounds) = (Repair::Full, 1);
     let deciding = Deciding { decide: &decide, known, how, rounds };
-    let Some(Decision { cut, support, seen }) = deciding.decision((&model, &graph, &channels), output)?
+    let Some(Decision { cut, support, seen, .. }) = deciding.decision((&model, &graph, &channels), output)?
     else {
         return Ok(Answer::No);
     };
@@ -143,6 +143,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         draft.page().summary.proof = Some(proof.clone());
         draft.judged(&format!("on {} other images", TEST.0), &before.accuracy, &after);
         draft.timed(&timings, BATCH, &device);
+        draft.time_layers(&graphs, &device, BATCH, 1.0)?;
         draft.write(path, &device, output)?;
     }
 

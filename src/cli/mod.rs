@@ -9,6 +9,7 @@ mod devices;
 mod eval;
 mod inspect;
 mod known;
+mod latency;
 mod mend;
 mod network;
 mod output;

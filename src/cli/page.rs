@@ -1,6 +1,6 @@
 //! What the verbs put on a report page, in the order in which they come to know it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::args::Origin;
@@ -12,16 +12,18 @@ use super::pass::Pass;
 use super::prune::same_file;
 use super::search::Tried;
 use crate::bench::Timings;
+use crate::bench::layers::layers;
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Dataset, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
+use crate::exec::session::Session;
 use crate::file::{check_writable, write_whole};
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Channels, Cut, Needs};
+use crate::prune::{Channels, Counted, Cut, Needs};
 use crate::repair::Repair;
-use crate::report::{Cost, Curve, Page, Point, Quality, Repeat, Speed, network, pictures, render};
+use crate::report::{Cost, Curve, Num, Page, Point, Quality, Repeat, Speed, network, pictures, render};
 use crate::stats::{GramKind, Profile};
 
 /// A network with what is known of its channels.
@@ -140,7 +142,7 @@ impl Draft {
     }
 
     /// The networks that were tried on the way to the one that loses at most `max_drop` points.
-    pub(super) fn tried(&mut self, tried: &[Tried], counted: &str, max_drop: f64) {
+    pub(super) fn tried(&mut self, tried: &[Tried], counted: Counted, max_drop: f64) {
         let Some(first) = tried.first() else { return };
         let labelled = first.top1.is_some();
         let value = |t: &Tried| if labelled { t.top1 } else { t.agreement };
@@ -152,7 +154,7 @@ impl Draft {
             points.map(|(i, t)| Point { keep: t.keep, value: value(t), chosen: chosen == Some(i) }).collect();
         points.push(Point { keep: 1.0, value: whole, chosen: false });
         self.page.curve = Some(Curve {
-            counted: counted.to_owned(),
+            counted: counted.to_string(),
             measured: if labelled { "top-1" } else { "agreement with the original" }.to_owned(),
             points,
             floor: whole.map(|v| v - max_drop / 100.0),
@@ -182,6 +184,8 @@ impl Draft {
     /// Times both networks, in turn, for about so long. One that cannot be timed is no error: the page says why.
     pub(super) fn time(&mut self, graphs: &[Graph; 2], device: &Device, seconds: f64, output: &Output) {
         const BATCH: usize = 1;
+        /// The share of the time that goes to layers by themselves.
+        const OF_LAYERS: f64 = 0.3;
         let summary = &mut self.page.summary;
         if !(seconds > 0.0) {
             summary.untimed = Some("no time was given to it".to_owned());
@@ -190,11 +194,38 @@ impl Draft {
         let times = graphs
             .iter()
             .try_for_each(|graph| answers_are_right(graph, device))
-            .and_then(|()| timed(graphs, device, BATCH, seconds, output));
+            .and_then(|()| timed(graphs, device, BATCH, (1.0 - OF_LAYERS) * seconds, output))
+            .and_then(|times| {
+                self.time_layers(graphs, device, BATCH, OF_LAYERS * seconds)?;
+                Ok(times)
+            });
+        let summary = &mut self.page.summary;
         match times {
             Ok(times) => self.timed(&times, BATCH, device),
             Err(error) => summary.untimed = Some(error.message()),
         }
+    }
+
+    /// Times the layers of both networks by themselves.
+    pub(super) fn time_layers(
+        &mut self,
+        graphs: &[Graph; 2],
+        device: &Device,
+        batch: usize,
+        seconds: f64,
+    ) -> Result<()> {
+        let open = |graph| Session::plain(graph, device, Some(batch));
+        let mut sessions = graphs.iter().map(open).collect::<Result<Vec<_>>>()?;
+        for (which, times) in layers(&mut sessions, seconds)?.into_iter().enumerate() {
+            let ms = 1e3 / batch as f64;
+            let times: HashMap<String, f64> =
+                times.into_iter().map(|t| (t.node, t.seconds.median * ms)).collect();
+            self.page.summary.layers_ms[which] = Some(times.values().sum());
+            for layer in &mut self.page.layers {
+                layer.ms[which] = times.get(&layer.name).copied().map(Num);
+            }
+        }
+        Ok(())
     }
 
     /// What a timing of the original and the smaller network found.

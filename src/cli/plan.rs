@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{CRITERIA, Channels};
+use crate::prune::{Budget, CRITERIA, Channels};
 use crate::repair::{Images, Repair};
 
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,8 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
     let graph = Graph::of(&model)?;
     let channels = Channels::dyed(&graph, args.decide.inexact)?;
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
-    let device = if data.is_some() { global.open(output)? } else { Device::Cpu };
+    let timed = matches!(args.decide.budget(), Ok(Budget::KeepLatency(_)));
+    let device = if data.is_some() || timed { global.open(output)? } else { Device::Cpu };
     let images = match &data {
         Some(data) if args.decide.criterion()?.needs().patches => calibration(data, output)?,
         _ => Images::default(),
@@ -87,12 +88,15 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
     if supported {
         cut.save(out)?;
         output.line(format!("{gone} of {} knots go → {}", cut.knots.len(), out.display()));
+        if let Some(latency) = &decision.latency {
+            latency.tell(output);
+        }
     }
     let inexact = cut.inexact.clone().unwrap_or_default();
     tell_inexact(&inexact, output);
     output.result(&json!({
         "knots": cut.knots.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget,
-        "inexact": inexact, "confidence": decision.support, "out": supported.then_some(out),
+        "latency": decision.latency, "inexact": inexact, "confidence": decision.support, "out": supported.then_some(out),
     }));
     Ok(if supported { Answer::Yes } else { Answer::No })
 }

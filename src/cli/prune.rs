@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Answers, Channels, Cut, Judge, smaller};
+use crate::prune::{Answers, Channels, Counted, Cut, Judge, smaller};
 use crate::repair::{Images, Repair};
 use crate::stats::Profile;
 
@@ -33,7 +33,7 @@ pub(super) struct PruneArgs {
     #[arg(short, long, value_name = "OUT.onnx")]
     output: PathBuf,
     /// A decision that `plan` wrote.
-    #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "remove_below", "inexact"])]
+    #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact"])]
     cut: Option<PathBuf>,
     /// Statistics that `profile` wrote. With --data, what they lack is gathered and put there, so that the same command
     /// goes on after Ctrl-C.
@@ -48,7 +48,7 @@ pub(super) struct PruneArgs {
     /// Looks for the smallest network that loses at most so many percentage points of top-1, or of agreement with the
     /// original where there are no labels, on the images that are kept apart. It counts MACs, or parameters with
     /// --normalize params.
-    #[arg(long, value_name = "PP", allow_hyphen_values = true, conflicts_with_all = ["cut", "keep_macs", "keep_params", "remove_below", "rounds"])]
+    #[arg(long, value_name = "PP", allow_hyphen_values = true, conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Option<f64>,
     /// Also writes the original with the readers of the removed channels zeroed, repaired: what the proof compares with.
     #[arg(long, value_name = "FILE.onnx")]
@@ -125,8 +125,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         }
         _ => Images::default(),
     };
-    let (mut tried, mut counted) = (vec![], "");
+    let (mut tried, mut counted) = (vec![], Counted::Macs);
     let mut searched = None;
+    let mut latency = None;
     let (cut, seen, support) = match decided {
         Some(cut) => (cut, None, None),
         None => {
@@ -157,6 +158,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             let Some(decision) = decision.filter(|d| args.decide.supported(d, output)) else {
                 return Ok(Answer::No);
             };
+            latency = decision.latency;
             (decision.cut, Some(decision.seen), decision.support)
         }
     };
@@ -230,6 +232,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         let share = found.agreement().map_or(String::new(), |a| format!("agreement {:.2} %, ", 100.0 * a));
         output.line(format!("{:<12} {share}SNR {:.1} dB {on}", "original", found.snr_db()));
     }
+    if let Some(latency) = &latency {
+        latency.tell(output);
+    }
     tell_inexact(&judge.inexact, output);
     output.line(format!(
         "{} of {} channels went ({} knots, {}, {}); proved on {} inputs{}, largest error {:.1e}",
@@ -268,7 +273,8 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         "inexact": judge.inexact, "top1": top1, "agreement": agreement.and_then(Agreement::agreement),
         "kl": agreement.and_then(Agreement::kl), "snr_db": agreement.map(Agreement::snr_db),
         "images": data.as_ref().map(|p| json!({ "calibration": p.calibration.len(), "evaluation": p.held.len() })),
-        "tried": tried, "refits": repaired.refits.len(), "out": args.output, "report": args.report,
+        "latency": latency, "tried": tried, "refits": repaired.refits.len(), "out": args.output,
+        "report": args.report,
     }));
     Ok(Answer::Yes)
 }

@@ -28,6 +28,9 @@ impl Deciding<'_> {
         (model, graph, channels): (&Model, &Graph, &Channels),
         output: &Output,
     ) -> Result<Option<Decision>> {
+        if let Budget::KeepLatency(share) = self.decide.budget()? {
+            return self.for_latency(share, (model, graph, channels), output);
+        }
         let whole = self.steps(self.decide.budget()?);
         let (last, steps) = whole.split_last().ok_or_else(|| Error::new("no round to decide in"))?;
         let mut gone = BTreeSet::new();

@@ -40,7 +40,7 @@ pub(super) struct Found {
     /// All that were tried, the smallest first.
     pub(super) tried: Vec<Tried>,
     /// What the shares are of.
-    pub(super) counted: &'static str,
+    pub(super) counted: Counted,
 }
 
 /// Whether a drop is one.
@@ -78,7 +78,7 @@ pub(super) fn smallest(
     while high - low > NEAR {
         let keep = 0.5 * (low + high);
         let (one, repaired) = search.attempt(keep)?;
-        output.note(format!("{keep:.3} of the {} lose {:.2} points", search.what(), one.drop));
+        output.note(format!("{keep:.3} of the {counted} lose {:.2} points", one.drop));
         if one.drop <= max_drop {
             high = keep;
             best = Some((keep, repaired));
@@ -93,13 +93,13 @@ pub(super) fn smallest(
         return Err(Error::new("no smaller network keeps what was asked")
             .file(&model.path)
             .expected(format!("a drop of at most {max_drop} points"))
-            .got(format!("{least:.2} points with {high:.2} of the {}", search.what()))
+            .got(format!("{least:.2} points with {high:.2} of the {counted}"))
             .remedy("allow a larger --max-drop, or give more images"));
     };
-    let text = format!("max-drop {max_drop} ({keep:.3} of the {})", search.what());
-    let (budget, what) = (search.budget(keep), search.what());
+    let text = format!("max-drop {max_drop} ({keep:.3} of the {counted})");
+    let budget = Budget::keep(counted, keep);
     let decision = decide.decided(budget, text, (model, graph, channels), scored, profile)?;
-    Ok(Some(Found { decision, repaired, tried, counted: what }))
+    Ok(Some(Found { decision, repaired, tried, counted }))
 }
 
 struct Search<'a> {
@@ -114,38 +114,25 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn what(&self) -> &'static str {
-        match self.counted {
-            Counted::Macs => "MACs",
-            Counted::Params => "parameters",
-        }
-    }
-
-    fn budget(&self, keep: f64) -> Budget {
-        match self.counted {
-            Counted::Macs => Budget::KeepMacs(keep),
-            Counted::Params => Budget::KeepParams(keep),
-        }
-    }
-
     /// The least share that any cut leaves.
     fn least(&self) -> Result<f64> {
         let (model, _, channels) = self.of;
         let all = Budget::RemoveBelow(f64::INFINITY);
         let removed = self.deciding.decide.choose_for(all, model, channels, self.scored)?.removed;
         let mut lengths = channels.lengths();
-        let whole = self.counted.of(channels.cost(&lengths));
+        let whole = channels.count(&lengths, self.counted);
         for &(axis, count) in removed.iter().flat_map(|&k| &channels.shortens[k]) {
             lengths[axis] -= count;
         }
-        Ok(self.counted.of(channels.cost(&lengths)) as f64 / whole.max(1) as f64)
+        Ok(channels.count(&lengths, self.counted) as f64 / whole.max(1) as f64)
     }
 
     /// Cuts, repairs and judges.
     fn attempt(&self, keep: f64) -> Result<(Tried, Repaired)> {
         let (model, graph, channels) = self.of;
         let Deciding { decide, known, how, .. } = self.deciding;
-        let removed = decide.choose_for(self.budget(keep), model, channels, self.scored)?.removed;
+        let removed =
+            decide.choose_for(Budget::keep(self.counted, keep), model, channels, self.scored)?.removed;
         let repaired = mended((graph, channels), &removed, *how, (known.device, known.images), self.output)?;
         let small = cut_again(repaired.apply(model)?, channels.dyer.inexact, &removed, &model.path)?;
         let small = Graph::consume(small)?;

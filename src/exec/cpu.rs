@@ -95,6 +95,17 @@ impl Executor for Program {
         Ok(begin.elapsed().as_secs_f64())
     }
 
+    fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>> {
+        self.start(inputs)?;
+        let steps = 0..self.plan.steps.len();
+        let one = |index: usize| {
+            let begin = Instant::now();
+            self.step(index);
+            (self.plan.steps[index].node.clone(), begin.elapsed().as_secs_f64())
+        };
+        Ok(steps.map(one).collect())
+    }
+
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {
         let sums = self.plan.sums.iter().map(|port| self.read(port)).collect();
         self.sums.iter().for_each(|&id| self.buffers[id].fill(0.0));

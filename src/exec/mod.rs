@@ -33,6 +33,8 @@ pub trait Executor: Send {
     /// Runs it without reading anything back, waits until it is done, and returns the seconds it took: device time
     /// stamps where they exist, else the wall clock around submit and wait.
     fn time(&mut self, inputs: &[&[f32]]) -> Result<f64>;
+    /// Runs it in the same way step by step: the node that each step stands for, and its seconds.
+    fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>>;
     /// Everything that accumulated since the last time, or since the start ([`Plan::sums`], in order), and
     /// sets it to zero. Where reading fails, nothing is lost.
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>>;

@@ -149,6 +149,14 @@ impl Session {
         self.executor.time(inputs)
     }
 
+    /// Seconds of each step of a run, with the node that it stands for.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>> {
+        self.executor.time_steps(inputs)
+    }
+
     /// The output of a constant port needs no run.
     pub fn is_constant(&self, output: usize) -> bool {
         matches!(self.plan.outputs[output].place, Operand::Constant(_))

@@ -35,7 +35,7 @@ pub struct Loss {
     pub loss: f64,
 }
 
-/// The ridge under which moments are inverted, as a share of the mean diagonal.
+/// The ridge under which moments are inverted, as a share of the mean diagonal; more where positions are few.
 const RIDGE: f64 = 1e-4;
 /// Candidates of which one goes at a time; of more, as many as there are such numbers.
 const ONE_BY_ONE: usize = 64;
@@ -44,7 +44,7 @@ impl Reader {
     /// A layer with these moments of what it reads, these weights (elements × outputs), and for each candidate its
     /// elements; `None` where nothing that it reads varies.
     pub fn new(moments: &Moments, weights: &Mat<f64>, blocks: Vec<Vec<usize>>) -> Option<Self> {
-        let inverse = factor(moments, RIDGE)?.llt.inverse();
+        let inverse = factor(moments, moments.ridge(RIDGE))?.llt.inverse();
         Some(Self { inverse, weights: narrow(weights), blocks })
     }
 
@@ -153,7 +153,8 @@ pub fn eliminate(readers: &mut [Reader], candidates: usize) -> Vec<Loss> {
 /// rest of the mean over. M, kept × gone; zeros where nothing that stays varies.
 pub fn compensate(moments: &Moments, kept: &[usize], gone: &[usize]) -> Mat<f64> {
     let right = select(&moments.scatter, kept, gone);
-    match factor(&moments.select(kept), RIDGE) {
+    let left = moments.select(kept);
+    match factor(&left, left.ridge(RIDGE)) {
         Some(factor) => factor.llt.solve(&right),
         None => Mat::zeros(kept.len(), gone.len()),
     }
@@ -173,7 +174,7 @@ mod tests {
             p.push(next());
             p
         };
-        (0..200).map(row).collect()
+        (0..20_000).map(row).collect()
     }
 
     /// The error that is left when `kept` alone predict the outputs of `weights` on the rows, by its definition.
@@ -222,5 +223,18 @@ mod tests {
             assert_eq!(a.candidate, b.candidate);
             assert!((a.loss - b.loss).abs() < 1e-6 * (1.0 + a.loss), "{a:?} {b:?}");
         }
+    }
+    #[test]
+    fn few_positions_do_not_make_channels_free() {
+        let mut next = noise(13);
+        let rows: Vec<Vec<f64>> = (0..10).map(|_| (0..20).map(|_| next()).collect()).collect();
+        let moments = Moments::of(&packed(&rows), 20);
+        let weights = Mat::from_fn(20, 3, |_, _| next());
+        let blocks = (0..20).map(|i| vec![i]).collect();
+        let order = eliminate(&mut [Reader::new(&moments, &weights, blocks).expect("moments")], 20);
+        let lost: f64 = order[..10].iter().map(|step| step.loss).sum();
+        let all: f64 = order.iter().map(|step| step.loss).sum();
+        // Ten rows can be told from any ten of twenty elements that have nothing to do with each other.
+        assert!(lost > 0.05 * all, "{lost} of {all}");
     }
 }

@@ -13,6 +13,8 @@ pub enum Budget {
     KeepMacs(f64),
     /// At most this share of the parameters.
     KeepParams(f64),
+    /// At most this share of the time that [`Channels::times`] were measured for.
+    KeepLatency(f64),
     /// No knot that scores lower.
     RemoveBelow(f64),
 }
@@ -37,6 +39,8 @@ pub struct Limits {
     pub max_cut: f64,
     /// Widths end on multiples of this.
     pub round_to: usize,
+    /// Where that is 1: on multiples of this, or of half of it and so on where layers are too narrow.
+    pub prefer: usize,
     /// Where scores compete.
     pub scope: Scope,
     /// For scores a cost: what they are divided by is worth less the narrower the layers beside it have become.
@@ -50,26 +54,59 @@ pub enum Counted {
     Macs,
     /// Parameters.
     Params,
+    /// Time, where it was measured.
+    Time,
 }
 
-impl Counted {
-    /// Of (MACs, parameters).
-    pub fn of(self, (macs, params): (u64, u64)) -> u64 {
+/// As it is told.
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Macs => "MACs",
+            Self::Params => "parameters",
+            Self::Time => "time",
+        })
+    }
+}
+
+impl Budget {
+    /// That share of what is counted.
+    pub fn keep(counted: Counted, share: f64) -> Self {
+        match counted {
+            Counted::Macs => Self::KeepMacs(share),
+            Counted::Params => Self::KeepParams(share),
+            Counted::Time => Self::KeepLatency(share),
+        }
+    }
+
+    /// What is counted, and the share of it that may stay.
+    pub fn share(self) -> Option<(Counted, f64)> {
         match self {
-            Self::Macs => macs,
-            Self::Params => params,
+            Self::KeepMacs(share) => Some((Counted::Macs, share)),
+            Self::KeepParams(share) => Some((Counted::Params, share)),
+            Self::KeepLatency(share) => Some((Counted::Time, share)),
+            Self::RemoveBelow(_) => None,
         }
     }
 }
 
 impl Channels {
+    /// What the network costs where the axes are so long.
+    pub fn count(&self, lengths: &[usize], counted: Counted) -> u64 {
+        match counted {
+            Counted::Macs => self.cost(lengths).0,
+            Counted::Params => self.cost(lengths).1,
+            Counted::Time => self.time(lengths),
+        }
+    }
+
     /// What goes with a knot where the axes are so long.
     pub(super) fn freed(&self, knot: usize, lengths: &mut [usize], counted: Counted) -> u64 {
-        let whole = counted.of(self.cost(lengths));
+        let whole = self.count(lengths, counted);
         let shortens = &self.shortens[knot];
         let before: Vec<usize> = shortens.iter().map(|&(axis, _)| lengths[axis]).collect();
         shortens.iter().for_each(|&(axis, by)| lengths[axis] = lengths[axis].saturating_sub(by));
-        let left = counted.of(self.cost(lengths));
+        let left = self.count(lengths, counted);
         shortens.iter().zip(before).for_each(|(&(axis, _), length)| lengths[axis] = length);
         whole.saturating_sub(left)
     }
@@ -77,7 +114,7 @@ impl Channels {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_channels: 1, max_cut: 0.9, round_to: 1, scope: Scope::Global, repriced: None }
+        Self { min_channels: 1, max_cut: 0.9, round_to: 1, prefer: 1, scope: Scope::Global, repriced: None }
     }
 }
 
@@ -105,15 +142,10 @@ pub fn allocate(
             limits.min_channels.max(share).max(1).min(axis.total)
         })
         .collect();
-    let before = channels.cost(&lengths);
-    let met = |lengths: &[usize]| {
-        let now = channels.cost(lengths);
-        match budget {
-            Budget::KeepMacs(share) => now.0 as f64 <= share * before.0 as f64,
-            Budget::KeepParams(share) => now.1 as f64 <= share * before.1 as f64,
-            Budget::RemoveBelow(_) => false,
-        }
-    };
+    let whole = budget.share().map_or(1, |(counted, _)| channels.count(&lengths, counted).max(1));
+    let kept = |lengths: &[usize], counted| channels.count(lengths, counted) as f64 / whole as f64;
+    let met =
+        |lengths: &[usize]| budget.share().is_some_and(|(counted, share)| kept(lengths, counted) <= share);
     let mut removed = BTreeSet::new();
     let mut steps = Vec::new();
     let mut prices = Prices::new(channels, limits, &queues);
@@ -135,7 +167,7 @@ pub fn allocate(
         }
     }
     // The last steps may have been large: what is worth most of what went comes back where there is room for it.
-    if !matches!(budget, Budget::RemoveBelow(_)) && met(&lengths) {
+    if met(&lengths) {
         let mut closed: BTreeSet<usize> = BTreeSet::new();
         for (queue, atom, shorter) in steps.into_iter().rev() {
             let mut longer = lengths.clone();
@@ -151,17 +183,10 @@ pub fn allocate(
             });
         }
     }
-    if !matches!(budget, Budget::RemoveBelow(_)) && !met(&lengths) {
-        let now = channels.cost(&lengths);
-        let (what, share) = match budget {
-            Budget::KeepParams(_) => ("parameters", now.1 as f64 / before.1.max(1) as f64),
-            _ => ("MACs", now.0 as f64 / before.0.max(1) as f64),
-        };
-        let wanted = match budget {
-            Budget::KeepMacs(s) | Budget::KeepParams(s) | Budget::RemoveBelow(s) => s,
-        };
+    if let Some((counted, wanted)) = budget.share().filter(|_| !met(&lengths)) {
+        let share = kept(&lengths, counted);
         return Err(Error::new("the budget cannot be met")
-            .expected(format!("{wanted} of the {what}"))
+            .expected(format!("{wanted} of the {counted}"))
             .got(format!("at the least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
             .remedy("ask for more, or loosen --max-cut, --min-channels, --round-to or --protect"));
     }
@@ -215,6 +240,15 @@ impl Prices {
     }
 }
 
+/// Steps in which a layer shrinks, at the least.
+const STEPS: usize = 4;
+
+/// As many channels as there is room for in [`STEPS`] steps.
+fn preferred(step: usize, width: usize) -> usize {
+    let halves = std::iter::successors(Some(step.max(1)), |step| (*step > 1).then_some(step / 2));
+    halves.into_iter().find(|step| step * STEPS <= width).unwrap_or(1)
+}
+
 /// What goes at once, with its score; the atoms of a bundle in order.
 type Queue = VecDeque<(f64, Vec<usize>)>;
 
@@ -229,7 +263,10 @@ fn queues(channels: &Channels, scores: &[f64], limits: &Limits, protected: &BTre
             .filter(|k| channels.knots[*k].block.is_none() && !protected.contains(k))
             .collect();
         free.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
-        let step = limits.round_to.max(1);
+        let step = match limits.round_to {
+            0 | 1 => preferred(limits.prefer, width),
+            step => step,
+        };
         let mut first = match width % step {
             0 => step,
             odd => odd,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::times::Times;
 use crate::dye::flow::{Dyer, Flow, Role};
 use crate::dye::mix::Mixing;
 use crate::dye::{Block, Dyed, FROZEN, Label};
@@ -40,6 +41,24 @@ pub struct Weight {
     pub macs: u64,
     /// Whether its elements are parameters.
     pub parameters: bool,
+    /// The layers that compute with it.
+    pub nodes: Vec<NodeId>,
+}
+
+impl Weight {
+    /// How many elements it has where the axes are so long.
+    fn elements(&self, lengths: &[usize]) -> u64 {
+        let length = |axis: &Result<usize, usize>| match axis {
+            Ok(axis) => lengths[*axis] as u64,
+            Err(length) => *length as u64,
+        };
+        self.axes.iter().map(length).product()
+    }
+
+    /// Its layers' MACs there.
+    pub fn macs_at(&self, lengths: &[usize]) -> u64 {
+        self.macs * self.elements(lengths)
+    }
 }
 
 /// Why what enters the tail may not go.
@@ -66,6 +85,8 @@ pub struct Channels {
     pub fixed_macs: u64,
     /// Knots that nobody reads any more in the network at hand: it is one that is being cut, and these go in any case.
     pub gone: BTreeSet<usize>,
+    /// What the layers take on a device, where it was measured.
+    pub times: Option<Times>,
 }
 
 /// Blocks what is the only class of a tensor.
@@ -166,6 +187,7 @@ impl Channels {
             weights: vec![],
             fixed_macs: 0,
             gone: BTreeSet::new(),
+            times: None,
         };
         channels.find_knots();
         channels.find_costs(graph);
@@ -229,7 +251,7 @@ impl Channels {
                 of_value.insert(value, axis_of(self, knots, false));
             }
         }
-        let mut macs: HashMap<ValueId, u64> = HashMap::new();
+        let mut macs: HashMap<ValueId, (u64, Vec<NodeId>)> = HashMap::new();
         let mut read: BTreeSet<ValueId> = BTreeSet::new();
         for (id, node) in graph.nodes.iter().enumerate() {
             if node.outputs.iter().flatten().all(|&v| self.facts.is_constant(v)) {
@@ -244,7 +266,9 @@ impl Channels {
             match weight.filter(|&w| self.facts.is_constant(w)) {
                 Some(weight) => {
                     let elements = self.facts.shape(weight).iter().product::<usize>().max(1) as u64;
-                    *macs.entry(weight).or_default() += cost / elements;
+                    let of = macs.entry(weight).or_default();
+                    of.0 += cost / elements;
+                    of.1.push(id);
                 }
                 // A product of computed tensors costs as much as its output is long.
                 None => match node.outputs.first().copied().flatten().and_then(|v| of_value.get(&v)) {
@@ -252,6 +276,7 @@ impl Channels {
                         axes: vec![Ok(axis)],
                         macs: cost / self.axes[axis].total as u64,
                         parameters: false,
+                        nodes: vec![id],
                     }),
                     _ => self.fixed_macs += cost,
                 },
@@ -263,11 +288,9 @@ impl Channels {
                 .map(|a| of_constant.get(&(value, a)).copied().ok_or(fact.shape[a]))
                 .map(|r: Result<usize, usize>| r)
                 .collect();
-            self.weights.push(Weight {
-                axes,
-                macs: macs.get(&value).copied().unwrap_or(0),
-                parameters: fact.dtype.is_float() && !fact.from_shape,
-            });
+            let (macs, nodes) = macs.remove(&value).unwrap_or_default();
+            let parameters = fact.dtype.is_float() && !fact.from_shape;
+            self.weights.push(Weight { axes, macs, parameters, nodes });
         }
     }
 
@@ -275,18 +298,18 @@ impl Channels {
     pub fn cost(&self, lengths: &[usize]) -> (u64, u64) {
         let mut total = (self.fixed_macs, 0);
         for weight in &self.weights {
-            let elements: u64 = weight
-                .axes
-                .iter()
-                .map(|axis| match axis {
-                    Ok(axis) => lengths[*axis] as u64,
-                    Err(length) => *length as u64,
-                })
-                .product();
+            let elements = weight.elements(lengths);
             total.0 += weight.macs * elements;
             total.1 += if weight.parameters { elements } else { 0 };
         }
         total
+    }
+
+    /// Picoseconds for one image, as far as they were measured.
+    pub fn time(&self, lengths: &[usize]) -> u64 {
+        let Some(times) = &self.times else { return 0 };
+        let one = |(i, weight): (usize, &Weight)| times.of(i, weight.macs_at(lengths));
+        times.fixed + self.weights.iter().enumerate().map(one).sum::<u64>()
     }
 
     /// Knots that are alike: their channels are made by the same layers. In graph order.

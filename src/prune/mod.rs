@@ -13,6 +13,7 @@ pub mod rewrite;
 pub mod score;
 mod sizes;
 pub mod support;
+pub mod times;
 
 pub use allocate::{Budget, Counted, Limits, Scope, allocate};
 pub use channels::{Channels, Knot};
@@ -26,3 +27,4 @@ pub(crate) use rewrite::kept_indices;
 pub use rewrite::{Pruned, rewrite, smaller};
 pub use score::{Normalize, Scoring, scores};
 pub use support::{confidence, settled};
+pub use times::Times;

@@ -22,6 +22,9 @@ pub enum Normalize {
     Macs,
     /// The same with parameters.
     Params,
+    /// The same with the time that was measured.
+    #[value(skip)]
+    Time,
 }
 
 /// How knots are scored.
@@ -120,7 +123,7 @@ fn layer(site: &Site, scoring: &Scoring) -> Result<Vec<Score>> {
 /// For each knot, the share of the cost that goes if it goes alone; 1 for knots that cost nothing.
 fn freed(channels: &Channels, counted: Counted) -> Vec<f64> {
     let mut lengths = channels.lengths();
-    let whole = counted.of(channels.cost(&lengths)).max(1) as f64;
+    let whole = channels.count(&lengths, counted).max(1) as f64;
     let share = |knot: usize| channels.freed(knot, &mut lengths, counted) as f64 / whole;
     (0..channels.knots.len()).map(share).map(|share| if share > 0.0 { share } else { 1.0 }).collect()
 }
@@ -132,6 +135,7 @@ impl Normalize {
             Self::None | Self::Layer => None,
             Self::Macs => Some(Counted::Macs),
             Self::Params => Some(Counted::Params),
+            Self::Time => Some(Counted::Time),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::lsq::{Moments, System};
 use crate::stats::{Filters, Read, Seen, place, share_seen};
 use crate::tensor::Tensor;
 
-/// The pull towards the old weights, as a share of the mean diagonal.
+/// The pull towards the old weights, as a share of the mean diagonal; more where positions are few.
 const LAMBDA: f64 = 1e-2;
 /// How often what passes a clamp is fitted once more.
 const STEPS: usize = 3;
@@ -167,7 +167,8 @@ fn blocks(twin: &Twin, site: &Site, gram: &Sums, filters: &Filters) -> Vec<Block
         let biased = site.bias.is_some();
         let moments = if biased { Moments::of(&triangle, n) } else { Moments::about_zero(&triangle, n) };
         let sum = triangle[n * (n + 1) / 2..].to_vec();
-        Block { group, system: System::of(moments, LAMBDA), sum, own, elements, affine, old, biased }
+        let ridge = moments.ridge(LAMBDA);
+        Block { group, system: System::of(moments, ridge), sum, own, elements, affine, old, biased }
     };
     triangles(gram, n + 1).into_iter().enumerate().map(block).collect()
 }
@@ -208,7 +209,8 @@ fn stand_in(
     let moments = Moments::of(&triangles(&sums[0], n + 1)[0], n);
     let cross = Mat::from_fn(channels, n + 1, |c, i| sums[1].0[c * (n + 1) + i]);
     let old = Mat::from_fn(n, channels, |i, c| if site.kept_in[i] == c { 1.0 } else { 0.0 });
-    let system = System::of(moments, LAMBDA);
+    let ridge = moments.ridge(LAMBDA);
+    let system = System::of(moments, ridge);
     let found = system.fit(&cross, &old);
     // All of the original's weights, of channels that go too.
     let whole = facts.get(site.taps.weight).and_then(|f| f.value.clone());

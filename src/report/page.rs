@@ -43,6 +43,8 @@ pub struct Summary {
     pub after: Cost,
     /// Their times; `None` where they were not taken.
     pub speed: Option<Speed>,
+    /// Milliseconds an image of all nodes, each timed by itself: before, after.
+    pub layers_ms: [Option<f64>; 2],
     /// Why they were not.
     pub untimed: Option<String>,
     /// What it cost; `None` without images.
@@ -166,6 +168,8 @@ pub struct Layer {
     pub width: [usize; 2],
     /// Multiplications of an image: before, after (`None` where the smaller network has no such layer).
     pub macs: [Option<u64>; 2],
+    /// Milliseconds an image, by itself: before, after; `None` where that was not timed.
+    pub ms: [Option<Num>; 2],
     /// Weights and biases: before, after.
     pub params: [Option<u64>; 2],
     /// A letter a channel: k for kept, c for cut, b for blocked.

@@ -18,6 +18,8 @@ use crate::plan::{BufferId, ConstantId, Operand, Plan, Port, Step};
 
 /// Uploads wait in host memory until they are flushed: so many bytes at a time.
 const UPLOAD: u64 = 64 << 20;
+/// Passes of which the stamps fit into one query set, which takes 4,096 everywhere.
+const MOST_STAMPED: usize = 2048;
 /// How long a callback may take after its work is done.
 const CALLBACK: Duration = Duration::from_secs(30);
 
@@ -113,29 +115,52 @@ impl Program {
         Ok(self.plan.outputs.iter().map(value).collect())
     }
 
-    fn time_by_stamps(&self) -> Result<f64> {
+    /// The seconds of passes of steps, by the device's clock.
+    fn time_by_stamps(&self, passes: &[Range<usize>]) -> Result<Vec<f64>> {
         let device = &self.gpu.device;
+        let count = 2 * passes.len() as u32;
         let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
             label: None,
             ty: wgpu::QueryType::Timestamp,
-            count: 2,
+            count,
         });
-        let stamps = self.gpu.buffer(16, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
-        let staging = self.gpu.staging(4);
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let stamps = self.gpu.buffer(8 * u64::from(count), usage);
+        let staging = self.gpu.staging(2 * count as usize);
         let mut encoder = self.gpu.encoder();
-        let writes = wgpu::ComputePassTimestampWrites {
-            query_set: &query_set,
-            beginning_of_pass_write_index: Some(0),
-            end_of_pass_write_index: Some(1),
-        };
-        self.encode(&mut encoder, 0..self.launches.len(), Some(writes));
-        encoder.resolve_query_set(&query_set, 0..2, &stamps, 0);
-        // Two u64 travel as four f32: the reader moves bits, it does not compute.
-        let words = self.gpu.finish(encoder, &[(&stamps, &staging, 4)])?.concat();
-        let word = |i: usize| u64::from(words[i].to_bits());
-        let stamp = |i: usize| word(2 * i) | word(2 * i + 1) << 32;
-        let ticks = stamp(1).wrapping_sub(stamp(0));
-        Ok(ticks as f64 * f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9)
+        for (pass, first) in passes.iter().zip((0..).step_by(2)) {
+            let writes = wgpu::ComputePassTimestampWrites {
+                query_set: &query_set,
+                beginning_of_pass_write_index: Some(first),
+                end_of_pass_write_index: Some(first + 1),
+            };
+            self.encode(&mut encoder, pass.clone(), Some(writes));
+        }
+        encoder.resolve_query_set(&query_set, 0..count, &stamps, 0);
+        // A u64 travels as two f32: the reader moves bits, it does not compute.
+        let words = self.gpu.finish(encoder, &[(&stamps, &staging, 2 * count as usize)])?.concat();
+        let stamp = |pair: &[f32]| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32;
+        let stamps: Vec<u64> = words.chunks_exact(2).map(stamp).collect();
+        let tick = f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9;
+        Ok(stamps.chunks_exact(2).map(|pair| pair[1].wrapping_sub(pair[0]) as f64 * tick).collect())
+    }
+
+    /// The seconds of passes of steps.
+    fn time_passes(&mut self, inputs: &[&[f32]], passes: &[Range<usize>]) -> Result<Vec<f64>> {
+        self.gpu.guarded(|| {
+            self.upload(inputs)?;
+            self.gpu.wait(self.gpu.queue.submit([]))?;
+            if self.gpu.info.timestamp_query {
+                let chunks = passes.chunks(MOST_STAMPED).map(|chunk| self.time_by_stamps(chunk));
+                return Ok(chunks.collect::<Result<Vec<_>>>()?.concat());
+            }
+            let one = |pass: &Range<usize>| {
+                let begin = Instant::now();
+                self.execute(pass.clone(), &[])?;
+                Ok(begin.elapsed().as_secs_f64())
+            };
+            passes.iter().map(one).collect()
+        })
     }
 }
 
@@ -163,16 +188,14 @@ impl Executor for Program {
     }
 
     fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
-        self.gpu.guarded(|| {
-            self.upload(inputs)?;
-            self.gpu.wait(self.gpu.queue.submit([]))?;
-            if self.gpu.info.timestamp_query {
-                return self.time_by_stamps();
-            }
-            let begin = Instant::now();
-            self.execute(0..self.launches.len(), &[])?;
-            Ok(begin.elapsed().as_secs_f64())
-        })
+        let whole = 0..self.launches.len();
+        Ok(self.time_passes(inputs, &[whole])?.iter().sum())
+    }
+
+    fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>> {
+        let passes: Vec<Range<usize>> = (0..self.launches.len()).map(|step| step..step + 1).collect();
+        let seconds = self.time_passes(inputs, &passes)?;
+        Ok(self.plan.steps.iter().map(|step| step.node.clone()).zip(seconds).collect())
     }
 
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {

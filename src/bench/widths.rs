@@ -1,0 +1,165 @@
+//! What layers take on a device at several widths: the network itself, cut alike everywhere, with every step timed.
+//!
+//! So the layers are timed as they run, fused, whatever operators they are. Beside that a convolution tells by how many
+//! channels a layer has to shrink until it is faster: kernels compute channels in groups, and a width between two
+//! multiples of a group takes as long as the upper one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::layers::layers;
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::exec::session::Session;
+use crate::graph::Graph;
+use crate::kernels::activation::Activation;
+use crate::kernels::conv::Conv;
+use crate::onnx::Model;
+use crate::plan::{Operand, Plan, Port, Step};
+use crate::prune::{Budget, Channels, Limits, Scope, Times, allocate, smaller};
+use crate::tensor::DType;
+
+/// The shares of its channels that every layer loses.
+const CUTS: [f64; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.75];
+/// Seconds that are spent on all of them, at least.
+const SECONDS: f64 = 2.0;
+
+/// The times of a network's layers, for one image at once, and the device's steps.
+///
+/// # Errors
+/// A network that does not run on the device.
+pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device) -> Result<Times> {
+    let step = step(device)?;
+    let mut cuts = Vec::new();
+    let mut sessions = Vec::new();
+    for cut in CUTS {
+        let limits = Limits { scope: Scope::Layer, prefer: step, ..Limits::default() };
+        let scores = vec![0.0; channels.knots.len()];
+        let removed =
+            allocate(channels, &scores, Budget::RemoveBelow(cut + 1e-9), &limits, &BTreeSet::new())?;
+        if cuts.contains(&removed) {
+            continue;
+        }
+        let small = smaller(model, graph, channels, &removed)?;
+        sessions.push(Session::plain(&Graph::consume(small)?, device, Some(1))?);
+        cuts.push(removed);
+    }
+    let timed = layers(&mut sessions, SECONDS)?;
+    let mut times = Times { curves: vec![vec![]; channels.weights.len()], step, fixed: 0 };
+    for (i, (removed, timed)) in cuts.iter().zip(&timed).enumerate() {
+        let mut lengths = channels.lengths();
+        for &(axis, count) in removed.iter().flat_map(|&k| &channels.shortens[k]) {
+            lengths[axis] -= count;
+        }
+        let mut left: f64 = timed.iter().map(|t| t.seconds.median).sum();
+        for (weight, curve) in channels.weights.iter().zip(&mut times.curves) {
+            let macs = weight.macs_at(&lengths);
+            let name = |node: usize| graph.nodes[node].name.as_str();
+            let own = timed.iter().filter(|t| weight.nodes.iter().any(|&n| name(n) == t.node));
+            let seconds: f64 = own.map(|t| t.seconds.median).sum();
+            if macs > 0 && seconds > 0.0 && curve.iter().all(|&(at, _)| at != macs) {
+                curve.push((macs, (seconds * 1e12) as u64));
+            }
+            left -= seconds;
+        }
+        if i == 0 {
+            times.fixed = (left.max(0.0) * 1e12) as u64;
+        }
+    }
+    times.curves.iter_mut().for_each(|curve| curve.sort_unstable());
+    Ok(times)
+}
+
+/// Widths that are tried, and the groups of channels that may show in them.
+const WIDTHS: std::ops::RangeInclusive<usize> = 33..=64;
+const STEPS: [usize; 5] = [2, 4, 8, 16, 32];
+/// Rounds of that.
+const ROUNDS: usize = 15;
+
+/// The largest group of channels that takes as long as one of it, nearly.
+fn step(device: &Device) -> Result<usize> {
+    let mut programs = WIDTHS.map(|width| device.load(&one_layer(width))).collect::<Result<Vec<_>>>()?;
+    let input = vec![0.5; one_layer(1).buffers[0]];
+    let mut least = vec![f64::INFINITY; programs.len()];
+    for _ in 0..ROUNDS {
+        for (program, least) in programs.iter_mut().zip(&mut least) {
+            *least = least.min(program.time(&[&input])?);
+        }
+    }
+    Ok(largest_step(&least))
+}
+
+/// Of the times of `WIDTHS`: the largest step within which they grow by less than half of what they would on a line.
+fn largest_step(times: &[f64]) -> usize {
+    let whole = times[times.len() - 1] - times[0];
+    let flat = |&&step: &&usize| {
+        let within: f64 = times.chunks(step).map(|part| part[part.len() - 1] - part[0]).sum();
+        let line = whole * (times.len() / step * (step - 1)) as f64 / (times.len() - 1) as f64;
+        whole > 0.0 && within < 0.5 * line
+    };
+    STEPS.iter().rev().find(flat).copied().unwrap_or(1)
+}
+
+/// A convolution with so many filters.
+fn one_layer(width: usize) -> Plan {
+    const SIDE: usize = 28;
+    const CHANNELS: usize = 64;
+    let conv = Conv {
+        batch: 1,
+        groups: 1,
+        in_channels: CHANNELS,
+        out_channels: width,
+        in_hw: [SIDE; 2],
+        out_hw: [SIDE; 2],
+        kernel: [3, 3],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [1, 1],
+        out_offset: 0,
+        out_total: width,
+        activation: Activation::None,
+    };
+    let port = |name: &str, buffer: usize, channels: usize| Port {
+        name: name.to_owned(),
+        place: Operand::Buffer(buffer),
+        shape: vec![1, channels, SIDE, SIDE],
+        dtype: DType::F32,
+    };
+    Plan {
+        buffers: vec![CHANNELS * SIDE * SIDE, width * SIDE * SIDE],
+        constants: vec![Arc::new(vec![0.01; width * CHANNELS * 9]), Arc::new(vec![0.0; width])],
+        steps: vec![Step {
+            kernel: Arc::new(conv),
+            inputs: vec![Operand::Buffer(0), Operand::Constant(0), Operand::Constant(1)],
+            output: 1,
+            node: "a convolution".to_owned(),
+            value: None,
+        }],
+        inputs: vec![port("x", 0, CHANNELS)],
+        outputs: vec![port("y", 1, width)],
+        sums: vec![],
+        tail: None,
+        batch: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stairs_are_told_from_lines() {
+        let times =
+            |step: usize| WIDTHS.map(move |w| w.div_ceil(step) as f64 * step as f64).collect::<Vec<_>>();
+        for step in STEPS {
+            assert_eq!(largest_step(&times(step)), step);
+        }
+        assert_eq!(largest_step(&times(1)), 1);
+        assert_eq!(largest_step(&vec![1.0; 32]), 1);
+    }
+
+    #[test]
+    fn the_layer_runs() {
+        assert!(STEPS.contains(&step(&Device::Cpu).expect("a time")) || step(&Device::Cpu).is_ok());
+    }
+}

@@ -1,0 +1,79 @@
+//! `--keep-latency`: a network that takes so much of the original's time on this device.
+//!
+//! The layers' times at several widths say what a channel is worth in time ([`crate::bench::widths`]), and how far to cut.
+//! What comes out is timed beside the original; where it misses, the share that is asked of the table is corrected.
+
+use std::collections::BTreeSet;
+
+use super::decide::{Decision, Latency};
+use super::output::Output;
+use super::rounds::Deciding;
+use crate::bench::{Spread, bench, widths};
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::prune::{Budget, Channels, smaller};
+
+/// Nearer than this to what was asked is near enough.
+const NEAR: f64 = 0.02;
+/// How often the share is corrected.
+const TRIES: usize = 6;
+/// Seconds of timing both networks.
+const SECONDS: f64 = 2.0;
+
+impl Deciding<'_> {
+    /// Decides; `None` where Ctrl-C ended the measuring.
+    pub(super) fn for_latency(
+        &self,
+        share: f64,
+        (model, graph, channels): (&Model, &Graph, &Channels),
+        output: &Output,
+    ) -> Result<Option<Decision>> {
+        let protected = self.decide.protected(graph, channels)?;
+        let criterion = self.decide.criterion()?;
+        let Some(profile) = self.known.of((model, graph, channels), &criterion, &protected, output)? else {
+            return Ok(None);
+        };
+        let bar = output.progress("timing layers", 1);
+        let times = widths::times(model, graph, channels, self.known.device);
+        bar.finish_and_clear();
+        let channels = Channels { times: Some(times?), ..channels.clone() };
+        let scored = self.decide.score(graph, &channels, &profile)?;
+        let mut ask = share;
+        let mut best: Option<(f64, Spread)> = None;
+        for _ in 0..TRIES {
+            let budget = Budget::KeepLatency(ask);
+            let removed = self.decide.choose_for(budget, model, &channels, &scored)?.removed;
+            let measured = self.measured((model, graph, &channels), &removed)?;
+            output.note(format!(
+                "{ask:.3} of the layers' times by the table are {:.3} of the latency",
+                measured.median
+            ));
+            let off = |spread: &Spread| (spread.median - share).abs();
+            if best.as_ref().is_none_or(|(_, before)| off(&measured) < off(before)) {
+                best = Some((ask, measured));
+            }
+            if off(&measured) <= NEAR * share {
+                break;
+            }
+            ask = (ask * share / measured.median).clamp(0.5 * ask, 1.0);
+        }
+        let Some((ask, measured)) = best else { return Ok(None) };
+        let text = self.decide.budget_text();
+        let of = (model, graph, &channels);
+        let decision = self.decide.decided(Budget::KeepLatency(ask), text, of, scored, profile)?;
+        Ok(Some(Decision { latency: Some(Latency { asked: share, measured }), ..decision }))
+    }
+
+    /// What of the original's latency is left without some knots, from runs side by side.
+    fn measured(
+        &self,
+        (model, graph, channels): (&Model, &Graph, &Channels),
+        removed: &BTreeSet<usize>,
+    ) -> Result<Spread> {
+        let small = Graph::consume(smaller(model, graph, channels, removed)?)?;
+        let timings = bench(&[graph, &small], self.known.device, 1, SECONDS, &mut |_| {})?;
+        let Spread { median, p10, p90 } = timings.speedups[1];
+        Ok(Spread { median: median.recip(), p10: p90.recip(), p90: p10.recip() })
+    }
+}

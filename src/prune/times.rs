@@ -1,0 +1,42 @@
+//! What layers take at their widths: measured at some, between them a straight line.
+
+/// The time of a network as a function of how wide its layers are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// For each of [`Channels::weights`](super::Channels), (MACs, picoseconds), fewest MACs first; empty for what was
+    /// not timed.
+    pub curves: Vec<Vec<(u64, u64)>>,
+    /// Picoseconds of all else.
+    pub fixed: u64,
+    /// A layer is faster when it is narrower by so many channels, and hardly before.
+    pub step: usize,
+}
+
+impl Times {
+    /// What a layer with these weights takes when so many MACs are left of it: below what was measured it falls to 0
+    /// with them.
+    pub fn of(&self, weight: usize, macs: u64) -> u64 {
+        let Some(curve) = self.curves.get(weight).filter(|c| !c.is_empty()) else { return 0 };
+        let after = curve.iter().position(|&(at, _)| at >= macs).unwrap_or(curve.len() - 1);
+        let (to, high) = curve[after];
+        let (from, low) = if after == 0 { (0, 0) } else { curve[after - 1] };
+        if to == from {
+            return high;
+        }
+        let share = (macs.saturating_sub(from)) as f64 / (to - from) as f64;
+        (low as f64 + (high as f64 - low as f64) * share).max(0.0) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Times;
+
+    #[test]
+    fn between_what_was_measured_runs_a_straight_line() {
+        let times = Times { curves: vec![vec![(100, 50), (200, 70)], vec![]], fixed: 9, step: 1 };
+        let at = |macs| times.of(0, macs);
+        assert_eq!([at(0), at(50), at(100), at(150), at(200), at(300)], [0, 25, 50, 60, 70, 90]);
+        assert_eq!((times.of(1, 10), times.of(2, 10)), (0, 0));
+    }
+}
