@@ -40,7 +40,7 @@ function scale(values, from, to, { log = false, zero = false, pad = 0.04 } = {})
 
 // Round numbers, not nearer to each other than their texts are long.
 function ticks(low, high, log, room) {
-  const most = Math.max(2, Math.floor(room));
+  const most = Math.max(3, Math.floor(room));
   if (log && high - low >= 1.5) {
     const by = Math.ceil((high - low) / most);
     const found = [];

@@ -144,7 +144,7 @@ const timedLayers = () => PAGE.layers.some((l) => l.ms[0] !== null);
 function timeColumns() {
   const of = (l, i) => (l.ms[i] === null || !PAGE.summary.layers_ms[i] ? null : l.ms[i] / PAGE.summary.layers_ms[i]);
   return [0, 1].flatMap((i) => [
-    { name: i ? "after" : "ms", narrow: true, value: (l) => l.ms[i], show: (l) => number(l.ms[i]) },
+    { name: i ? "after" : "ms", narrow: true, value: (l) => l.ms[i], show: (l) => (l.ms[i] === null ? NONE : number(Number(l.ms[i].toPrecision(3)))) },
     { name: i ? "share after" : "share", narrow: true, value: (l) => l.ms[i], show: (l) => percent(of(l, i)) },
   ]);
 }
