@@ -23,6 +23,7 @@ pub mod ops;
 pub mod plan;
 pub mod prune;
 pub mod repair;
+pub mod report;
 pub mod stats;
 pub mod tensor;
 

@@ -214,6 +214,105 @@ fn the_smallest_network_is_found_that_loses_no_more_than_is_allowed() {
     assert!(code == 2 && answer["error"]["message"].as_str().unwrap().contains("--max-drop"), "{answer}");
 }
 
+/// The data of a page, as a browser finds it.
+fn page(path: &Path) -> Value {
+    let html = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = html.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn prune_and_report_make_the_same_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    secateur().args(["demo", "--count", "40", "--write-images"]).arg(at("i.npz")).assert().success();
+    let images = at("i.npz");
+    let data = ["--mean", "0.5", "--std", "0.25", "--data", images.to_str().unwrap()];
+    let network = demo_network();
+    let mut plan = secateur();
+    plan.args(["plan", &network, "--criterion", "act-l1", "--keep-macs", "0.6", "-o"]).arg(at("cut.json"));
+    plan.args(data).assert().success();
+    let mut prune = secateur();
+    prune
+        .args(["prune", &network, "--report-seconds", "0.1", "--held-out", "0", "--cut"])
+        .arg(at("cut.json"));
+    prune.arg("-o").arg(at("small.onnx")).arg("--masked").arg(at("masked.onnx"));
+    let (code, answer) = json(prune.arg("--report").arg(at("a.html")).args(data));
+    assert_eq!((code, &answer["report"]), (0, &Value::from(at("a.html").to_str().unwrap())), "{answer}");
+    let report = |more: &[&Path], out: &str| {
+        let mut command = secateur();
+        command.arg("report").arg(&network).arg(at("small.onnx")).arg("--cut").arg(at("cut.json"));
+        json(command.args(data).args(["--seconds", "0"]).args(more).arg("-o").arg(at(out)))
+    };
+    let (code, answer) = report(&[Path::new("--masked"), &at("masked.onnx")], "b.html");
+    assert_eq!(code, 0, "{answer}");
+    let [mut a, mut b] = ["a.html", "b.html"].map(|name| page(&at(name)));
+    let times = |page: &mut Value| -> Vec<Value> {
+        page["layers"].as_array_mut().unwrap().iter_mut().map(|l| l["ms"][1].take()).collect()
+    };
+    assert!(times(&mut a).iter().all(Value::is_number) && times(&mut b).iter().all(Value::is_null));
+    a["layers"].as_array_mut().unwrap().iter_mut().for_each(|l| l["ms"][0] = Value::Null);
+    for part in ["model", "columns", "layers", "ties", "filters", "maps", "images"] {
+        assert!(!a[part].is_null() && a[part] == b[part], "{part} differs");
+    }
+    let (first, second) = (&a["summary"], &b["summary"]);
+    for part in ["before", "after", "quality", "channels", "knots", "calibration", "proof"] {
+        assert!(
+            !first[part].is_null() && first[part] == second[part],
+            "{part}: {} {}",
+            first[part],
+            second[part]
+        );
+    }
+    assert!(first["speed"]["speedup"]["median"].as_f64().unwrap() > 0.2 && second["speed"].is_null());
+    assert_eq!((&first["repair"], &answer["summary"]["proof"]["passed"]), (&"full".into(), &true.into()));
+    let layers = a["layers"].as_array().unwrap();
+    assert!(layers.iter().any(|l| l["values"]["a_frequency"].is_array() && l["errors"]["a_mean"].is_array()));
+    // Without what the repaired network should equal, nothing is claimed of it.
+    let (code, answer) = report(&[], "c.html");
+    assert!(code == 0 && answer["summary"]["proof"].is_null(), "{answer}");
+    assert!(answer["summary"]["unproved"].as_str().unwrap().contains("--masked"), "{answer}");
+}
+
+#[test]
+fn what_does_not_belong_together_makes_no_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let network = demo_network();
+    for (keep, cut, out) in [("0.6", "a.json", "a.onnx"), ("0.7", "b.json", "b.onnx")] {
+        let plan = ["plan", &network, "--criterion", "l1", "--keep-macs", keep, "-o"];
+        secateur().args(plan).arg(at(cut)).assert().success();
+        secateur().args(["prune", &network, "--cut"]).arg(at(cut)).arg("-o").arg(at(out)).assert().success();
+    }
+    let report = |model: &Path, small: &str, cut: &str, out: &Path| {
+        let mut command = secateur();
+        command.arg("report").arg(model).arg(at(small)).arg("--cut").arg(at(cut)).args([
+            "--seconds",
+            "0",
+            "-o",
+        ]);
+        json(command.arg(out))
+    };
+    let (original, out) = (Path::new(&network), at("page.html"));
+    let fails = |(code, answer): (i32, Value), what: &str| {
+        let said = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(code == 2 && said.contains(what), "{answer}");
+        assert!(answer["error"]["remedy"].is_string() && !out.exists(), "{answer}");
+    };
+    fails(report(original, "b.onnx", "a.json", &out), "not that of the cut");
+    fails(report(&at("a.onnx"), "a.onnx", "a.json", &out), "the cut is of another model");
+    fails(report(original, "a.onnx", "a.json", &at("no/page.html")), "cannot write the report");
+    fails(report(original, "a.onnx", "a.json", &at("a.onnx")), "another file of this command");
+    let mut prune = secateur();
+    prune.args(["prune", &network, "--cut"]).arg(at("a.json")).arg("-o").arg(at("c.onnx"));
+    fails(json(prune.arg("--report").arg(at("no/page.html"))), "cannot write the report");
+    assert!(!at("c.onnx").exists(), "the report's path is looked at before the work");
+    // What is plain and right is proved, without images and without a word of accuracy.
+    let (code, answer) = report(original, "a.onnx", "a.json", &out);
+    assert_eq!((code, &answer["summary"]["proof"]["passed"]), (0, &true.into()), "{answer}");
+    assert!(answer["summary"]["quality"].is_null() && page(&out)["maps"] == Value::Array(vec![]));
+}
+
 #[test]
 fn a_share_of_the_latency_is_a_budget() {
     let folder = tempfile::tempdir().unwrap();

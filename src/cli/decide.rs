@@ -212,13 +212,14 @@ impl DecideArgs {
         text: String,
         (model, graph, channels): (&Model, &Graph, &Channels),
         scored: Scored,
+        profile: Profile,
     ) -> Result<Decision> {
         let Choice { removed, confidence, support } = self.choose_for(budget, model, channels, &scored)?;
         let pairs = scored.scores.into_iter().zip(confidence);
         let judged: Vec<Judged> = pairs.map(|(score, confidence)| Judged { score, confidence }).collect();
         let how = (self.criterion()?.to_string(), text);
         let cut = Cut::new((graph, &model.sha256), channels, &judged, &removed, how)?;
-        Ok(Decision { cut, support, latency: None })
+        Ok(Decision { cut, support, latency: None, seen: Profile { grams: vec![], ..profile } })
     }
 
     /// Whether the data support a decision as far as was asked; tells how far they do.
@@ -268,6 +269,8 @@ pub(super) struct Decision {
     pub(super) cut: Cut,
     /// The share of the cut that is expected to be truly among the lowest; `None` where nobody knows.
     pub(super) support: Option<f64>,
+    /// What it was decided by, of the network as it was in the beginning, without the Gram matrices.
+    pub(super) seen: Profile,
     /// What of the latency is left, where that was asked for.
     pub(super) latency: Option<Latency>,
 }

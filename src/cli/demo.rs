@@ -16,6 +16,7 @@ use super::eval::evaluate;
 use super::known::Known;
 use super::mend::{calibration as all_images, mended};
 use super::output::{Output, grouped};
+use super::page::{Draft, Whole, check_page};
 use super::prune::some_images;
 use super::rounds::Deciding;
 use crate::data::{Dataset, Options, synthetic};
@@ -32,6 +33,8 @@ const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
 const CALIBRATION: (usize, u64) = (512, 3);
 /// Images that accuracy is measured on: neither trained nor calibrated on.
 const TEST: (usize, u64) = (1000, 4);
+/// Images at once where both are timed.
+const BATCH: usize = 8;
 /// The share of the MACs that stays.
 const KEEP: f64 = 0.5;
 /// How channels are scored.
@@ -42,6 +45,9 @@ pub(super) struct Args {
     /// Where the smaller network goes.
     #[arg(short, long, value_name = "OUT.onnx", default_value = "demo-small.onnx")]
     output: PathBuf,
+    /// Also writes a page to look at.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Writes the generator's images and labels, and nothing else.
     #[arg(long, value_name = "FILE.npz")]
     write_images: Option<PathBuf>,
@@ -79,6 +85,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         output.result(&json!({ "images": args.count, "out": path }));
         return Ok(Answer::Yes);
     }
+    if let Some(path) = &args.report {
+        check_page(path, &[&args.output])?;
+    }
     let start = Instant::now();
     let device = global.open(output)?;
     let who = device.describe();
@@ -100,7 +109,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let decide = DecideArgs::simple(CRITERION, KEEP);
     let (how, rounds) = (Repair::Full, 1);
     let deciding = Deciding { decide: &decide, known, how, rounds };
-    let Some(Decision { cut, .. }) = deciding.decision((&model, &graph, &channels), output)? else {
+    let Some(Decision { cut, support, seen, .. }) = deciding.decision((&model, &graph, &channels), output)?
+    else {
         return Ok(Answer::No);
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
@@ -110,7 +120,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     output.note("3/5 cutting and proving");
     let mended_graph = Graph::of(&mended)?;
     let pruned = rewrite(&mended, &mended_graph, &Channels::of(&mended_graph)?, &removed)?;
-    let proof = pruned.prove(&device, &some_images(&calibration)?)?;
+    let some = some_images(&calibration)?;
+    let proof = pruned.prove(&device, &some)?;
     pruned.model.save(&args.output)?;
     let small = Model::load(&args.output)?;
     let small_graph = Graph::of(&small)?;
@@ -122,7 +133,19 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }
-    let timings = timed(&graphs, &device, 8, 4.0, output)?;
+    let timings = timed(&graphs, &device, BATCH, 4.0, output)?;
+    if let Some(path) = &args.report {
+        let of = Whole { model: &model, graph: &graphs[0], channels: &channels };
+        let mut draft = Draft::new(of, &cut, &removed, &seen);
+        draft.draw(of, &device, &some, Some(calibration.preprocessing()))?;
+        draft.decided(how, None, support);
+        draft.shrunk(&small)?;
+        draft.page().summary.proof = Some(proof.clone());
+        draft.judged(&format!("on {} other images", TEST.0), &before.accuracy, &after);
+        draft.timed(&timings, BATCH, &device);
+        draft.time_layers(&graphs, &device, BATCH, 1.0)?;
+        draft.write(path, &device, output)?;
+    }
 
     let (macs, params) = channels.cost(&channels.lengths());
     let smaller = Channels::of(&graphs[1])?;
@@ -142,7 +165,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             b as f64 / a.max(1) as f64
         ));
     }
-    let ms = |i: usize| timings.seconds[i].median * 1e3 / 8.0;
+    let ms = |i: usize| timings.seconds[i].median * 1e3 / BATCH as f64;
     let speedup = timings.speedups[1];
     output.line(format!(
         "{:<14} {:>9.3} ms {:>9.3} ms {:>8.2}× ({:.2}–{:.2})",
@@ -165,7 +188,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     output.result(&json!({
         "device": who, "before": { "macs": macs, "params": params, "bytes": model.bytes, "top1": top1 },
         "after": { "macs": small_macs, "params": small_params, "bytes": small.bytes, "top1": small_top1 },
-        "speedup": speedup, "proof": proof, "out": args.output,
+        "speedup": speedup, "proof": proof, "out": args.output, "report": args.report,
     }));
     Ok(Answer::Yes)
 }

@@ -82,6 +82,22 @@ pub(super) fn evaluate(
     Ok(found)
 }
 
+/// A smaller network against the original, and the original's own accuracy where there are labels.
+pub(super) fn evaluate_both(
+    [whole, small]: [&Graph; 2],
+    device: &Device,
+    data: &Dataset,
+    batch: Option<usize>,
+    output: &Output,
+) -> Result<(Accuracy, Evaluation)> {
+    let after = evaluate(small, Some(whole), device, data, batch, output)?;
+    let before = match data.labels() {
+        Some(_) => evaluate(whole, None, device, data, batch, output)?.accuracy,
+        None => Accuracy::default(),
+    };
+    Ok((before, after))
+}
+
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let graph = Graph::of(&Model::load(&args.model)?)?;
     let against = args.against.as_ref().map(|p| Model::load(p).and_then(|m| Graph::of(&m))).transpose()?;

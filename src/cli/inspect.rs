@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::Channels;
-use crate::stats::layers;
+use crate::report::network::{Bundle, LayerSize, bundles, sizes};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -27,26 +27,16 @@ fn tell_knots(graph: &Graph, channels: &Channels, output: &Output) {
     let free = channels.knots.iter().filter(|k| k.block.is_none()).count();
     output.line(format!("\n{} knots, {free} of them may go", channels.knots.len()));
     output.line(format!("{:>6} {:>6}  {:<8}  tied layers", "knots", "each", ""));
-    // By the layers that they tie, in the order of their first channels: knots, channels, why not.
-    let mut bundles: Vec<(Vec<usize>, usize, usize, Option<String>)> = Vec::new();
-    for knot in &channels.knots {
-        let mut nodes: Vec<usize> = knot.members.iter().map(|m| m.0).collect();
-        nodes.dedup();
-        let why = knot.block.as_ref().map(|b| format!("{} {}", b.node, b.reason));
-        match bundles.iter_mut().find(|b| b.0 == nodes && b.2 == knot.members.len() && b.3 == why) {
-            Some(bundle) => bundle.1 += 1,
-            None => bundles.push((nodes, 1, knot.members.len(), why)),
-        }
-    }
     const NAMED: usize = 3;
-    for (nodes, knots, each, why) in bundles {
+    for Bundle { nodes, knots, each, block } in bundles(channels) {
         let names: Vec<&str> = nodes.iter().take(NAMED).map(|&n| graph.nodes[n].name.as_str()).collect();
         let more = nodes.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let verdict = if why.is_some() { "blocked" } else { "may go" };
+        let verdict = if block.is_some() { "blocked" } else { "may go" };
+        let knots = knots.len();
         output.line(format!("{knots:>6} {each:>6}  {verdict:<8}  {}{more}", names.join(", ")));
-        if let Some(why) = why {
-            output.line(format!("{:>24}{why}", ""));
+        if let Some(block) = block {
+            output.line(format!("{:>24}{} {}", "", block.node, block.reason));
         }
     }
 }
@@ -96,27 +86,18 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     output
         .line(format!("{:<34} {:>9} {:>6} {:>6} {:>9} {:>9}", "layer", "op", "in", "out", "params", "MACs"));
     let mut list = Vec::new();
-    for taps in layers(&graph, facts) {
+    for LayerSize { taps, inputs, outputs, kernel, params, macs } in sizes(&graph, facts) {
         let node = &graph.nodes[taps.node];
-        let weight = facts.shape(taps.weight);
-        let out_channels = taps.layer.out_channels(weight);
-        let elements: usize = weight.iter().product();
-        let is_conv = node.op_type.starts_with("Conv");
-        let kernel: &[usize] = if is_conv { &weight[2..] } else { &[] };
-        let reads = elements / out_channels.max(1) / kernel.iter().product::<usize>().max(1);
-        let bias = node.inputs.get(2).copied().flatten().map_or(0, |v| facts.shape(v).iter().product());
-        let cost = node.op.macs(&facts.inputs(&graph, taps.node), &facts.outputs(&graph, taps.node));
-        let in_channels = reads * taps.layer.groups;
         output.line(format!(
-            "{:<34} {:>9} {in_channels:>6} {out_channels:>6} {:>9} {:>9}",
+            "{:<34} {:>9} {inputs:>6} {outputs:>6} {:>9} {:>9}",
             node.name,
             node.op_type,
-            short((elements + bias) as u64),
-            short(cost)
+            short(params),
+            short(macs)
         ));
         list.push(json!({
-            "name": node.name, "op": node.op_type, "in_channels": in_channels, "out_channels": out_channels,
-            "kernel": kernel, "groups": taps.layer.groups, "params": elements + bias, "macs": cost,
+            "name": node.name, "op": node.op_type, "in_channels": inputs, "out_channels": outputs,
+            "kernel": kernel, "groups": taps.layer.groups, "params": params, "macs": macs,
             "knots": of_layer.get(&taps.node),
         }));
     }

@@ -61,7 +61,7 @@ impl Deciding<'_> {
         let Some((ask, measured)) = best else { return Ok(None) };
         let text = self.decide.budget_text();
         let of = (model, graph, &channels);
-        let decision = self.decide.decided(Budget::KeepLatency(ask), text, of, scored)?;
+        let decision = self.decide.decided(Budget::KeepLatency(ask), text, of, scored, profile)?;
         Ok(Some(Decision { latency: Some(Latency { asked: share, measured }), ..decision }))
     }
 

@@ -13,11 +13,13 @@ mod latency;
 mod mend;
 mod network;
 mod output;
+mod page;
 mod pass;
 mod plan;
 mod plot;
 mod profile;
 mod prune;
+mod report;
 mod rounds;
 mod search;
 mod show;
@@ -65,6 +67,8 @@ enum Verb {
     Eval(eval::Args),
     /// Latency and throughput side by side, answers checked first.
     Bench(bench::Args),
+    /// The HTML page of a cut: what went, what it cost, and everything to look at.
+    Report(report::Args),
     /// The whole street on what is built in: no file, network or GPU needed.
     Demo(demo::Args),
     /// Prints the completions of a shell.
@@ -132,6 +136,7 @@ fn run(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::CompareCriteria(args) => compare_criteria::run(&args, global, output),
         Verb::Eval(args) => eval::run(&args, global, output),
         Verb::Bench(args) => bench::run(&args, global, output),
+        Verb::Report(args) => report::run(&args, global, output),
         Verb::Demo(args) => demo::run(&args, global, output),
         Verb::Completions { shell } => {
             let mut text = Vec::new();

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{DataArgs, Global};
 use super::decide::{DecideArgs, tell_inexact};
-use super::eval::evaluate;
+use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{Parts, RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
+use super::page::{Draft, Whole, check_page, statistics};
 use super::rounds::Deciding;
 use super::search;
 use crate::data::Dataset;
@@ -20,8 +21,9 @@ use crate::error::{Error, Result};
 use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Answers, Channels, Cut, Judge, smaller};
+use crate::prune::{Answers, Channels, Counted, Cut, Judge, smaller};
 use crate::repair::{Images, Repair};
+use crate::stats::Profile;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PruneArgs {
@@ -51,6 +53,12 @@ pub(super) struct PruneArgs {
     /// Also writes the original with the readers of the removed channels zeroed, repaired: what the proof compares with.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
+    /// Also writes a page to look at: what went, what it cost, how fast it is on this device.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// How long both networks are timed for the report, in all; 0 leaves it out.
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    report_seconds: f64,
     /// Images at once.
     #[arg(long, value_name = "B")]
     batch: Option<usize>,
@@ -88,6 +96,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             .remedy("write to another file"));
     }
     check_writable(&args.output, "write the model")?;
+    if let Some(path) = &args.report {
+        check_page(path, &[&args.model, &args.output])?;
+    }
     let graph = Graph::of(&model)?;
     let decided = args.cut.as_deref().map(Cut::load).transpose()?;
     // A cut that was made with --inexact is one of other knots.
@@ -114,11 +125,11 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         }
         _ => Images::default(),
     };
-    let mut tried = vec![];
+    let (mut tried, mut counted) = (vec![], Counted::Macs);
     let mut searched = None;
     let mut latency = None;
-    let cut = match decided {
-        Some(cut) => cut,
+    let (cut, seen, support) = match decided {
+        Some(cut) => (cut, None, None),
         None => {
             let known = Known {
                 profile: args.profile.as_deref(),
@@ -138,6 +149,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
                         search::smallest((&model, &graph, &channels), &deciding, drop, parts, output)?;
                     found.map(|found| {
                         tried = found.tried;
+                        counted = found.counted;
                         searched = Some(found.repaired);
                         found.decision
                     })
@@ -147,7 +159,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
                 return Ok(Answer::No);
             };
             latency = decision.latency;
-            decision.cut
+            (decision.cut, Some(decision.seen), decision.support)
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
@@ -159,6 +171,16 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         None => mended((&graph, &channels), &removed, how, (&device, &images), output)?,
     };
     let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.unwrap_or_default();
+    let draft = |seen: Option<Profile>| -> Result<Draft> {
+        let of = Whole { model: &model, graph: &graph, channels: &channels };
+        let calibration = data.as_ref().map(|parts| (&parts.calibration, parts.origin(&args.data)));
+        let seen = statistics(seen, of, (&device, args.batch), calibration, output)?;
+        let mut draft = Draft::new(of, &cut, &removed, &seen);
+        draft.draw(of, &device, &images, seen.header.preprocessing.as_ref())?;
+        draft.decided(how, args.cut.is_none().then_some(args.decide.seed), support);
+        Ok(draft)
+    };
+    let mut draft = args.report.as_ref().map(|_| draft(seen)).transpose()?;
     // Each of what follows needs the weights of the network once or twice; nothing keeps them for the next.
     drop((graph, channels));
     let model = repaired.apply(&model)?;
@@ -181,19 +203,17 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     }
     let small = Model::load(&args.output)?;
     let after = Cost::of(&Channels::of(&Graph::skeleton(&small)?)?, small.bytes);
+    let both = |small: &Model| -> Result<[Graph; 2]> {
+        Ok([Graph::consume(Model::load(&args.model)?)?, Graph::of(small)?])
+    };
     let accuracy = match &data {
         Some(Parts { held, .. }) => {
-            let (graph, small_graph) = (Graph::consume(Model::load(&args.model)?)?, Graph::of(&small)?);
-            let with = evaluate(&small_graph, Some(&graph), &device, held, args.batch, output)?;
-            let before = match held.labels() {
-                Some(_) => evaluate(&graph, None, &device, held, args.batch, output)?.accuracy.top1(),
-                None => None,
-            };
-            Some((before, with))
+            let [whole, small] = both(&small)?;
+            Some(evaluate_both([&whole, &small], &device, held, args.batch, output)?)
         }
         None => None,
     };
-    let top1 = accuracy.as_ref().and_then(|(before, with)| Some((((*before)?), with.accuracy.top1()?)));
+    let top1 = accuracy.as_ref().and_then(|(before, with)| Some((before.top1()?, with.accuracy.top1()?)));
     let agreement = accuracy.as_ref().and_then(|(_, with)| with.agreement.as_ref());
     output.line(format!("{:<12} {:>14} {:>14} {:>8}", "", "before", "after", "kept"));
     for (what, before, after) in [
@@ -233,6 +253,18 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         ));
     }
     output.line(format!("→ {}", args.output.display()));
+    if let (Some(draft), Some(path)) = (&mut draft, &args.report) {
+        draft.shrunk(&small)?;
+        draft.page().summary.proof = Some(proof.clone());
+        if let Some((before, found)) = &accuracy {
+            draft.judged(&on, before, found);
+        }
+        if let Some(drop) = args.max_drop {
+            draft.tried(&tried, counted, drop);
+        }
+        draft.time(&both(&small)?, &device, args.report_seconds, output);
+        draft.write(path, &device, output)?;
+    }
     let top1: Value = top1.map_or(Value::Null, |(b, a)| json!({ "before": b, "after": a }));
     output.result(&json!({
         "before": before.json(), "after": after.json(),
@@ -242,6 +274,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         "kl": agreement.and_then(Agreement::kl), "snr_db": agreement.map(Agreement::snr_db),
         "images": data.as_ref().map(|p| json!({ "calibration": p.calibration.len(), "evaluation": p.held.len() })),
         "latency": latency, "tried": tried, "refits": repaired.refits.len(), "out": args.output,
+        "report": args.report,
     }));
     Ok(Answer::Yes)
 }
@@ -269,6 +302,6 @@ pub(super) fn cut_again(
     Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

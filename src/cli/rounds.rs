@@ -34,14 +34,17 @@ impl Deciding<'_> {
         let whole = self.steps(self.decide.budget()?);
         let (last, steps) = whole.split_last().ok_or_else(|| Error::new("no round to decide in"))?;
         let mut gone = BTreeSet::new();
+        let mut first = None;
         for (i, &step) in steps.iter().enumerate() {
             output.note(format!("round {} of {}", i + 1, whole.len()));
             let Some(decision) = self.round(step, (model, graph, channels), &gone, output)? else {
                 return Ok(None);
             };
             gone = decision.cut.removed(graph, &model.sha256, channels)?;
+            first.get_or_insert(decision.seen);
         }
-        self.round(*last, (model, graph, channels), &gone, output)
+        let last = self.round(*last, (model, graph, channels), &gone, output)?;
+        Ok(last.map(|last| Decision { seen: first.unwrap_or(last.seen), ..last }))
     }
 
     /// The budgets of the rounds: equal steps. Without a repair, or with scores that no round changes, there is one.
@@ -90,6 +93,6 @@ impl Deciding<'_> {
             return Ok(None);
         };
         let scored = self.decide.score(graph, channels, &profile)?;
-        self.decide.decided(budget, self.decide.budget_text(), of, scored).map(Some)
+        self.decide.decided(budget, self.decide.budget_text(), of, scored, profile).map(Some)
     }
 }

@@ -26,11 +26,11 @@ const NEAR: f64 = 0.01;
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Tried {
     /// The share of the MACs, or of the parameters, that it was to keep.
-    keep: f64,
-    top1: Option<f64>,
-    agreement: Option<f64>,
+    pub(super) keep: f64,
+    pub(super) top1: Option<f64>,
+    pub(super) agreement: Option<f64>,
     /// What it loses of the one or the other, in percentage points.
-    drop: f64,
+    pub(super) drop: f64,
 }
 
 /// The smallest network found.
@@ -39,6 +39,8 @@ pub(super) struct Found {
     pub(super) repaired: Repaired,
     /// All that were tried, the smallest first.
     pub(super) tried: Vec<Tried>,
+    /// What the shares are of.
+    pub(super) counted: Counted,
 }
 
 /// Whether a drop is one.
@@ -76,7 +78,7 @@ pub(super) fn smallest(
     while high - low > NEAR {
         let keep = 0.5 * (low + high);
         let (one, repaired) = search.attempt(keep)?;
-        output.note(format!("{keep:.3} of the {} lose {:.2} points", counted, one.drop));
+        output.note(format!("{keep:.3} of the {counted} lose {:.2} points", one.drop));
         if one.drop <= max_drop {
             high = keep;
             best = Some((keep, repaired));
@@ -91,12 +93,13 @@ pub(super) fn smallest(
         return Err(Error::new("no smaller network keeps what was asked")
             .file(&model.path)
             .expected(format!("a drop of at most {max_drop} points"))
-            .got(format!("{least:.2} points with {high:.2} of the {}", counted))
+            .got(format!("{least:.2} points with {high:.2} of the {counted}"))
             .remedy("allow a larger --max-drop, or give more images"));
     };
-    let text = format!("max-drop {max_drop} ({keep:.3} of the {})", counted);
-    let decision = decide.decided(Budget::keep(counted, keep), text, (model, graph, channels), scored)?;
-    Ok(Some(Found { decision, repaired, tried }))
+    let text = format!("max-drop {max_drop} ({keep:.3} of the {counted})");
+    let budget = Budget::keep(counted, keep);
+    let decision = decide.decided(budget, text, (model, graph, channels), scored, profile)?;
+    Ok(Some(Found { decision, repaired, tried, counted }))
 }
 
 struct Search<'a> {

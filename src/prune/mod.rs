@@ -18,7 +18,7 @@ pub mod times;
 pub use allocate::{Budget, Counted, Limits, Scope, allocate};
 pub use channels::{Channels, Knot};
 pub use criteria::{CRITERIA, Criterion, Needs, Score};
-pub use cut::{Cut, Judged};
+pub use cut::{Cut, CutKnot, Judged};
 pub(crate) use editor::Editor;
 pub use judge::Judge;
 pub use prove::{Answers, Proof, prove};

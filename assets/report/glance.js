@@ -1,0 +1,146 @@
+// What a person wants to know first: four cards, and the curve of what was tried.
+
+const times = (ratio) => (Number.isFinite(ratio) ? ratio.toFixed(ratio < 10 ? 2 : 1) + "×" : NONE);
+
+function card(title, ...children) {
+  return el("article", { class: "card" }, el("h2", {}, title), ...children);
+}
+
+function facts(rows) {
+  const shown = rows.filter(([, value]) => value !== undefined && value !== null && value !== NONE);
+  return el("dl", { class: "facts" }, shown.map(([what, value]) => [el("dt", {}, what), el("dd", {}, value)]));
+}
+
+function smallerCard({ before, after }) {
+  const bar = (what, key, unit) => {
+    const share = after[key] / Math.max(1, before[key]);
+    const fill = el("i", { style: `width:${(100 * share).toFixed(2)}%` });
+    const label = `${what}: ${grouped(after[key])} of ${grouped(before[key])}`;
+    return [
+      el("span", {}, what),
+      el("span", {}, `${short(before[key], unit)} → ${short(after[key], unit)}`),
+      el("span", { class: "bar", role: "img", "aria-label": label, title: label }, fill),
+    ];
+  };
+  return card("Smaller",
+    el("p", { class: "figure" }, times(before.macs / after.macs), el("small", {}, "fewer MACs")),
+    el("div", { class: "bars" }, bar("MACs", "macs"), bar("Parameters", "params"), bar("File", "bytes", "B")),
+    el("p", { class: "quiet small" }, `${percent(after.macs / before.macs)} of the MACs and ${percent(after.bytes / before.bytes)} of the bytes are left.`));
+}
+
+function fasterCard({ speed, untimed }) {
+  if (!speed) {
+    return card("Faster", el("p", { class: "figure quiet" }, "not timed"), el("p", { class: "quiet small" }, untimed || ""));
+  }
+  const { speedup } = speed;
+  const place = drawing("", (width) => {
+    const x = scale([1, speedup.p10, speedup.p90, speedup.median], 8, width - 8, { pad: 0.08 });
+    const label = `${times(speedup.median)}, from ${times(speedup.p10)} to ${times(speedup.p90)}`;
+    return canvas(width, 34, label,
+      el("svg:path", { class: "axis", d: `M8 10H${width - 8}` }),
+      el("svg:path", { class: "axis", d: `M${x.at(1)} 4V16` }),
+      el("svg:text", { x: x.at(1), y: 30, "text-anchor": x.at(1) < width / 2 ? "start" : "end" }, "1× (no faster)"),
+      el("svg:rect", { class: "after", x: x.at(speedup.p10), y: 6, rx: 3, height: 8, width: Math.max(2, x.at(speedup.p90) - x.at(speedup.p10)), opacity: 0.45 }),
+      el("svg:circle", { class: "after", cx: x.at(speedup.median), cy: 10, r: 5 }));
+  });
+  const ms = (spread) => Number((spread.median / speed.batch).toPrecision(3));
+  return card("Faster",
+    el("p", { class: "figure" }, times(speedup.median), el("small", {}, `from ${times(speedup.p10)} to ${times(speedup.p90)}`)),
+    place,
+    facts([
+      ["Time an image", `${ms(speed.before_ms)} → ${ms(speed.after_ms)} ms`],
+      ["On", speed.device.name],
+      ["Measured", `${speed.rounds} pairs, batch ${speed.batch}`],
+    ]),
+    el("p", { class: "quiet small" }, "Both networks ran in turn; the interval holds eight of ten pairs."));
+}
+
+function accuracyCard({ quality: q, calibration }) {
+  if (!q) {
+    return card("Accuracy", el("p", { class: "figure quiet" }, "not measured"),
+      el("p", { class: "quiet small" }, "There were no images to judge by (--data)."));
+  }
+  const drop = q.top1 && 100 * (q.top1[1] - q.top1[0]);
+  const figure = q.top1
+    ? [percent(q.top1[1], 2), el("small", {}, `top-1, ${drop > 0 ? "+" : drop < 0 ? "−" : "±"}${Math.abs(drop).toFixed(2)} points`)]
+    : q.agreement !== null
+      ? [percent(q.agreement, 2), el("small", {}, "agree with the original")]
+      : [q.snr_db === null ? NONE : q.snr_db.toFixed(1) + " dB", el("small", {}, "signal to noise")];
+  const pair = (two) => two && `${(100 * two[0]).toFixed(2)} → ${percent(two[1], 2)}`;
+  // What sampling alone makes of a share of so many images.
+  const error = (p) => (q.images ? `± ${(100 * Math.sqrt(p * (1 - p) / q.images)).toFixed(2)} points` : NONE);
+  return card("Accuracy",
+    el("p", { class: "figure" }, figure),
+    facts([
+      ["Top-1", pair(q.top1)],
+      ["Standard error", q.top1 && error(q.top1[1])],
+      ["Top-5", pair(q.top5)],
+      ["Agreement", percent(q.agreement, 2)],
+      ["KL divergence", q.kl === null ? null : `${number(q.kl)} nats`],
+      ["Signal to noise", q.snr_db === null ? (q.max_abs_err === 0 ? "equal" : null) : q.snr_db.toFixed(1) + " dB"],
+    ]),
+    el("p", { class: "quiet small" }, `Judged ${q.on}${calibration ? `; statistics from ${counted(calibration, "image", "images")}` : ""}.`));
+}
+
+function proofCard({ proof, unproved, knots, channels, inexact, support, repair, criterion, budget }) {
+  const head = !proof
+    ? el("p", { class: "figure bad" }, "not proved")
+    : proof.passed
+      ? el("p", { class: "figure good" }, "✓ ", proof.exact ? "proved" : "proved in part")
+      : el("p", { class: "figure bad" }, "✗ failed");
+  const why = !proof
+    ? unproved || ""
+    : "Its answers equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
+      + ` whose readers ignore the removed channels, on ${counted(proof.inputs, "input", "inputs")}`
+      + (inexact.length ? `, up to ${counted(inexact.length, "node", "nodes")} where removed channels mix with others: ${inexact.slice(0, 5).join(", ")}${inexact.length > 5 ? ", …" : ""}.` : ".");
+  return card("Proof", head,
+    el("p", { class: "small" }, why),
+    facts([
+      ["Largest error", proof && `${number(proof.max_rel_err)} relative`],
+      ["Change behind it", proof && proof.difference !== null ? number(proof.difference) : null],
+      ["Channels cut", `${grouped(channels[1])} of ${grouped(channels[0])}`],
+      ["Knots cut", `${grouped(knots[1])} of ${grouped(knots[0])}`],
+      ["Chosen by", criterion],
+      ["Budget", budget],
+      ["Repair", repair],
+      ["Sure of the choice", support === null ? null : percent(support)],
+    ]));
+}
+
+function curveSection(curve) {
+  const known = curve.points.filter((p) => p.value !== null);
+  const label = `${curve.measured} against the share of ${curve.counted}: ` + known.map((p) => `${percent(p.value)} at ${percent(p.keep)}${p.chosen ? " (chosen)" : ""}`).join(", ");
+  const place = drawing(label, (width) => {
+    const height = Math.max(240, Math.min(340, width * 0.45));
+    const box = { left: 52, top: 26, right: width - 14, bottom: height - 42 };
+    const x = scale([...known.map((p) => p.keep), 1], box.left, box.right);
+    const y = scale([...known.map((p) => p.value), curve.floor], box.bottom, box.top, { pad: 0.08 });
+    const text = (v) => (100 * v).toFixed(0) + " %";
+    const path = known.map((p, i) => `${i ? "L" : "M"}${x.at(p.keep)} ${y.at(p.value)}`).join("");
+    const dot = (p) => el("svg:circle", { class: p.chosen ? "chosen" : "after", r: p.chosen ? 7 : 4, cx: x.at(p.keep), cy: y.at(p.value) },
+      el("svg:title", {}, `${percent(p.keep)} kept: ${percent(p.value, 2)}${p.chosen ? ", chosen" : ""}`));
+    return canvas(width, height, label,
+      frame(box, x, y, `share of the ${curve.counted} that was to be kept`, curve.measured, text),
+      curve.floor === null ? null : el("svg:path", { class: "floor", d: `M${box.left} ${y.at(curve.floor)}H${box.right}` }),
+      el("svg:path", { class: "curve", d: path }),
+      [...known].sort((a, b) => a.chosen - b.chosen).map(dot));
+  });
+  const rows = el("details", {}, el("summary", {}, "As a table"), table({
+    caption: "Networks that were tried",
+    columns: [
+      { name: "Kept", value: (p) => p.keep, show: (p) => percent(p.keep) },
+      { name: curve.measured, value: (p) => p.value, show: (p) => percent(p.value, 2) },
+      { name: "", text: true, value: (p) => (p.chosen ? 1 : 0), show: (p) => (p.chosen ? "chosen" : p.keep === 1 ? "the original" : "") },
+    ],
+    rows: curve.points,
+  }).node);
+  return el("section", { class: "card", id: "curve" }, el("h2", {}, "What was tried"),
+    el("p", { class: "quiet" }, "Every network on the way to the smallest that keeps what was asked: cut, repaired, judged by the images kept apart. The dashed line is the least that was allowed."),
+    place, rows);
+}
+
+function glanceSection() {
+  const s = PAGE.summary;
+  return el("section", { id: "glance", "aria-label": "At a glance" },
+    el("div", { class: "glance" }, smallerCard(s), fasterCard(s), accuracyCard(s), proofCard(s)));
+}

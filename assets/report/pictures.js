@@ -1,0 +1,58 @@
+// Filters and feature maps: tiles of one PNG each, kept and cut apart.
+
+// Tile number `i` of a sheet, `size` pixels on its longer side.
+function tile(sheet, i, size, label, cut) {
+  const [w, h] = sheet.tile, by = size / Math.max(w, h);
+  const [x, y] = [i % sheet.columns, Math.floor(i / sheet.columns)];
+  const style = `width:${w * by}px;height:${h * by}px;background-image:var(--sheet);background-size:${sheet.columns * w * by}px auto;background-position:${-x * w * by}px ${-y * h * by}px`;
+  return el("span", { class: cut ? "tile cut" : "tile", role: "img", "aria-label": label, title: label, style });
+}
+
+function source(sheet) {
+  return `--sheet:url(data:image/png;base64,${sheet.png})`;
+}
+
+// Channels by what becomes of them: a headline and its tiles.
+function tilesByState(layer, sheet, channels, size, what) {
+  return Object.entries(STATES).flatMap(([letter, state]) => {
+    const those = channels.map((channel, i) => [channel, i]).filter(([channel]) => (layer.state[channel] || "b") === letter);
+    if (!those.length) return [];
+    const tiles = those.map(([channel, i]) => el("li", {}, tile(sheet, i, size, `${what} ${channel}, ${state}`, letter === "c")));
+    return [el("h3", { class: "small quiet" }, `${state} (${those.length})`), el("ul", { class: "tiles", style: source(sheet) }, tiles)];
+  });
+}
+
+function filtersSection({ layer: place, sheet }) {
+  const layer = PAGE.layers[place];
+  const channels = Array.from({ length: sheet.count }, (_, i) => i);
+  const rest = layer.width[0] - sheet.count;
+  const size = Math.max(28, Math.min(56, sheet.tile[0] * 8));
+  return el("section", { class: "card", id: "filters" }, el("h2", {}, "First filters"),
+    el("p", { class: "quiet" }, "The filters of ", el("code", {}, layer.name), " as the original has them, each in its own range, with zero in the middle grey", rest > 0 ? `; ${rest} more are not shown.` : "."),
+    tilesByState(layer, sheet, channels, size, "filter"));
+}
+
+function mapsSection(maps, images) {
+  let layer = 0, image = 0;
+  const place = el("div");
+  const show = () => {
+    const { layer: at, channels, sheets } = maps[layer];
+    const of = PAGE.layers[at], sheet = sheets[image];
+    const size = Math.max(36, Math.min(64, 2 * sheet.tile[0]));
+    const some = channels.length < of.width[0] ? el("p", { class: "quiet small" }, `${channels.length} of ${of.width[0]} channels, from all over the layer`) : null;
+    clear(place, [some].filter(Boolean), tilesByState(of, sheet, channels, size, "channel"));
+  };
+  const pick = menu("Layer", maps.map((m, i) => [i, PAGE.layers[m.layer].name]), 0, (i) => { layer = Number(i); show(); });
+  const count = maps[0].sheets.length;
+  const photo = (i) => el("button", { type: "button", "aria-pressed": String(i === 0), onclick: () => {
+    image = i;
+    buttons.forEach((b, n) => b.setAttribute("aria-pressed", String(n === i)));
+    show();
+  } }, images ? tile(images, i, 72, `image ${i + 1}`) : `input ${i + 1}`);
+  const buttons = Array.from({ length: count }, (_, i) => photo(i));
+  show();
+  return el("section", { class: "card", id: "maps" }, el("h2", {}, "Feature maps"),
+    el("p", { class: "quiet" }, "What some layers of the original answer to calibration images, black to white over all of the images shown: a channel that is always the same has nothing to say."),
+    el("div", { class: "photos", role: "group", "aria-label": "Images", style: images ? source(images) : null }, buttons),
+    el("div", { class: "tools" }, pick.label), place);
+}

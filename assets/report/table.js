@@ -1,0 +1,195 @@
+// Tables that sort and filter, and the two that use it most: the layers, and what is tied.
+
+// columns: {name, value(row), show(row), text, wrap, narrow}; narrow ones go where there is no room.
+function table({ caption, columns, rows }) {
+  const body = el("tbody");
+  const none = el("tr", { class: "none" }, el("td", { colspan: columns.length }, "Nothing matches."));
+  const lines = rows.map((row) => ({
+    row,
+    node: el("tr", {}, columns.map((c) => el("td", { class: classes(c) }, c.show ? c.show(row) : String(c.value(row))))),
+  }));
+  let wanted = () => true, order = null, down = false;
+  const fill = () => {
+    const shown = lines.filter((line) => wanted(line.row));
+    if (order) {
+      const turn = down ? -1 : 1;
+      const missing = (v) => v === null || v === undefined || Number.isNaN(v);
+      shown.sort((a, b) => {
+        const [x, y] = [order.value(a.row), order.value(b.row)];
+        if (missing(x) || missing(y)) return missing(x) - missing(y);
+        return turn * (typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : x - y);
+      });
+    }
+    clear(body, shown.length ? shown.map((line) => line.node) : [none]);
+    return shown.length;
+  };
+  const heads = columns.map((column) => {
+    const head = el("th", { scope: "col", class: classes(column) });
+    head.append(el("button", { type: "button", onclick: () => {
+      // Numbers are looked for from the largest on, names from A.
+      const first = !column.text && !column.up;
+      down = order === column ? !down : first;
+      order = column;
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      fill();
+    } }, column.name));
+    return head;
+  });
+  const whole = el("table", {}, el("caption", { class: "hidden" }, caption), el("thead", {}, el("tr", {}, heads)), body);
+  fill();
+  return {
+    node: el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, whole),
+    filter: (test) => { wanted = test; return fill(); },
+    mark: (row) => lines.forEach((line) => (line.row === row ? line.node.setAttribute("aria-current", "true") : line.node.removeAttribute("aria-current"))),
+  };
+}
+
+function classes({ text, wrap, narrow }) {
+  return [text && "text", wrap && "wrap", narrow && "narrow"].filter(Boolean).join(" ") || null;
+}
+
+// A search box over the text of rows, with how many are left.
+function finder(rows, text, tell, label) {
+  const input = el("input", { type: "search", placeholder: "a part of a name", oninput: tell });
+  const words = rows.map((row) => [row, text(row).toLowerCase()]);
+  const known = new Map(words);
+  const test = () => {
+    const wanted = input.value.trim().toLowerCase().split(/\s+/);
+    return (row) => wanted.every((word) => known.get(row).includes(word));
+  };
+  return { label: el("label", { class: "grow" }, label, input), test };
+}
+
+// Layers as columns of a skyline: before in grey, after in front of it.
+function skyline(layers, open) {
+  const measures = { macs: ["MACs", (l, i) => l.macs[i]], width: ["channels", (l, i) => l.width[i]], params: ["parameters", (l, i) => l.params[i]], ms: ["milliseconds", (l, i) => l.ms[i]] };
+  if (!timedLayers()) delete measures.ms;
+  let [what, get] = measures.macs;
+  let current = null;
+  const label = "The network, layer by layer: grey before, coloured after. The table below has the numbers.";
+  const exact = (v) => (Number.isInteger(v) ? grouped(v) : number(v));
+  const place = drawing(label, (width) => {
+    const height = 190, box = { left: 52, top: 24, right: width - 8, bottom: height - 24 };
+    const y = scale([0, ...layers.map((l) => get(l, 0))], box.bottom, box.top, { zero: true, pad: 0.02 });
+    const wide = (box.right - box.left) / Math.max(1, layers.length);
+    const parts = y.ticks(48).flatMap((v) => [
+      el("svg:path", { class: "axis", d: `M${box.left} ${y.at(v)}H${box.right}` }),
+      el("svg:text", { x: box.left - 6, y: y.at(v) + 4, "text-anchor": "end" }, v < 1 ? number(v) : short(v)),
+    ]);
+    layers.forEach((l, i) => {
+      const x = box.left + i * wide, gap = wide > 4 ? 1 : 0;
+      const column = (value, name) => el("svg:rect", { class: name, x: x + gap / 2, width: Math.max(0.5, wide - gap), y: y.at(value), height: box.bottom - y.at(value) });
+      parts.push(column(get(l, 0), "before"));
+      if (get(l, 1) !== null) parts.push(column(get(l, 1), "after"));
+    });
+    layers.forEach((l, i) => {
+      const text = `${l.name}: ${exact(get(l, 0))} → ${exact(get(l, 1))} ${what}`;
+      parts.push(el("svg:rect", { class: l === current ? "hit current" : "hit", x: box.left + i * wide, width: wide, y: box.top, height: box.bottom - box.top, onclick: () => open(l) }, el("svg:title", {}, text)));
+    });
+    parts.push(el("svg:text", { class: "title", x: box.left - 6, y: 14 }, `${what} of each layer, in the order of the graph`));
+    return canvas(width, height, label, parts);
+  });
+  const choose = menu("Height", Object.entries(measures).map(([key, [text]]) => [key, text]), "macs", (key) => {
+    [what, get] = measures[key];
+    place.redraw();
+  });
+  return { node: place, choose: choose.label, mark: (layer) => { current = layer; place.redraw(); } };
+}
+
+function networkSection(open) {
+  const layers = PAGE.layers;
+  const total = PAGE.summary.before.macs || 1, left = PAGE.summary.after.macs || 1;
+  const place = new Map(layers.map((l, i) => [l, i + 1]));
+  const lost = (l) => l.width[0] - l.width[1];
+  const bar = (l) => el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${(100 * l.width[1]) / Math.max(1, l.width[0])}%` }));
+  const list = table({
+    caption: "Layers",
+    rows: layers,
+    columns: [
+      { name: "#", up: true, narrow: true, value: (l) => place.get(l) },
+      { name: "Layer", text: true, wrap: true, value: (l) => l.name, show: (l) => el("button", { class: "link", type: "button", onclick: () => open(l) }, l.name) },
+      { name: "Kind", text: true, narrow: true, value: (l) => kind(l) },
+      { name: "Width", value: (l) => l.width[0], show: (l) => [`${l.width[0]} → ${l.width[1]}`, bar(l)] },
+      { name: "Cut", narrow: true, value: (l) => lost(l) / Math.max(1, l.width[0]), show: (l) => (lost(l) ? percent(lost(l) / l.width[0], 0) : NONE) },
+      { name: "MACs", value: (l) => l.macs[0], show: (l) => short(l.macs[0]) },
+      { name: "share", narrow: true, value: (l) => l.macs[0], show: (l) => percent(l.macs[0] / total) },
+      { name: "after", value: (l) => l.macs[1], show: (l) => short(l.macs[1]) },
+      { name: "share after", narrow: true, value: (l) => l.macs[1], show: (l) => (l.macs[1] === null ? NONE : percent(l.macs[1] / left)) },
+      ...(timedLayers() ? timeColumns() : []),
+      { name: "Parameters", narrow: true, value: (l) => l.params[0], show: (l) => short(l.params[0]) },
+      { name: "after", narrow: true, value: (l) => l.params[1], show: (l) => short(l.params[1]) },
+    ],
+  });
+  const count = el("output", { class: "small" });
+  const which = { all: () => true, cut: (l) => lost(l) > 0, whole: (l) => lost(l) === 0, blocked: (l) => l.state.includes("b") };
+  let some = which.all;
+  const refresh = () => {
+    const named = find.test();
+    count.textContent = `${counted(list.filter((l) => some(l) && named(l)), "layer", "layers")} of ${layers.length}`;
+  };
+  const find = finder(layers, (l) => `${l.name} ${kind(l)}`, refresh, "Find layers");
+  const show = menu("Show", [["all", "all layers"], ["cut", "those that lost channels"], ["whole", "those that did not"], ["blocked", "those with blocked channels"]], "all", (key) => { some = which[key]; refresh(); });
+  const towers = skyline(layers, open);
+  refresh();
+  const node = el("section", { class: "card", id: "network" }, el("h2", {}, "The network"),
+    el("p", { class: "quiet" }, "Each layer before and after the cut, in the order of the graph. A layer opens its kernels below."),
+    towers.node, el("div", { class: "tools" }, find.label, show.label, towers.choose), list.node, count);
+  return { node, mark: (layer) => { list.mark(layer); towers.mark(layer); } };
+}
+
+const timedLayers = () => PAGE.layers.some((l) => l.ms[0] !== null);
+
+// Every node was timed by itself: shares are of the sum of all nodes.
+function timeColumns() {
+  const of = (l, i) => (l.ms[i] === null || !PAGE.summary.layers_ms[i] ? null : l.ms[i] / PAGE.summary.layers_ms[i]);
+  return [0, 1].flatMap((i) => [
+    { name: i ? "after" : "ms", narrow: true, value: (l) => l.ms[i], show: (l) => (l.ms[i] === null ? NONE : number(Number(l.ms[i].toPrecision(3)))) },
+    { name: i ? "share after" : "share", narrow: true, value: (l) => l.ms[i], show: (l) => percent(of(l, i)) },
+  ]);
+}
+
+function kind(layer) {
+  const window = layer.kernel.length ? " " + layer.kernel.join("×") : "";
+  return layer.op + window + (layer.groups > 1 ? `, ${layer.groups} groups` : "");
+}
+
+function knotsSection(open) {
+  const rows = PAGE.ties;
+  const NAMED = 3;
+  const names = (tie) => tie.layers.map((i) => PAGE.layers[i].name);
+  const verdict = (tie) => (tie.blocked ? "blocked" : tie.cut ? "cut" : "kept");
+  const named = (tie) => {
+    const link = (i) => el("button", { class: "link", type: "button", onclick: () => open(PAGE.layers[i]) }, PAGE.layers[i].name);
+    const some = (list) => list.flatMap((i, n) => (n ? [", ", link(i)] : [link(i)]));
+    const rest = tie.layers.slice(NAMED);
+    const more = rest.length > 0 && el("details", {}, el("summary", {}, `and ${rest.length} more`), some(rest));
+    return el("span", {}, some(tie.layers.slice(0, NAMED)), more);
+  };
+  const list = table({
+    caption: "Knots by the layers that they tie",
+    rows,
+    columns: [
+      { name: "Layers that are tied", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
+      { name: "Knots", value: (t) => t.knots },
+      { name: "Channels each", narrow: true, value: (t) => t.each },
+      { name: "Went", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
+      { name: "Why not", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "may go") },
+    ],
+  });
+  const which = { all: () => true, cut: (t) => t.cut > 0, kept: (t) => !t.blocked && !t.cut, blocked: (t) => t.blocked !== null };
+  let some = which.all;
+  const count = el("output", { class: "small" });
+  const refresh = () => {
+    const found = find.test();
+    count.textContent = `${counted(list.filter((t) => some(t) && found(t)), "row", "rows")} of ${rows.length}`;
+  };
+  const find = finder(rows, (t) => `${names(t).join(" ")} ${t.blocked ? t.blocked.join(" ") : ""} ${verdict(t)}`, refresh, "Find by layer, node or reason");
+  const show = menu("Show", [["all", "all knots"], ["cut", "those that lost some"], ["kept", "those that may go and stay"], ["blocked", "blocked ones"]], "all", (key) => { some = which[key]; refresh(); });
+  refresh();
+  const [all, gone] = PAGE.summary.knots;
+  const blocked = rows.filter((t) => t.blocked).reduce((sum, t) => sum + t.knots, 0);
+  return el("section", { class: "card", id: "knots" }, el("h2", {}, "Knots"),
+    el("p", { class: "quiet" }, `Channels that can only stay or go together, because they are added, multiplied or read as one. Of ${counted(all, "knot", "knots")}, ${grouped(gone)} went and ${grouped(blocked)} may not go.`),
+    el("div", { class: "tools" }, find.label, show.label), list.node, count);
+}

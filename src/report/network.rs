@@ -1,0 +1,243 @@
+//! What there is to say of a network and its cut without running it: layers, their channels, what is tied.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::number::Num;
+use super::page::{ColumnText, Layer, Tie};
+use crate::dye::{Block, Label};
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, NodeId};
+use crate::prune::{Channels, Cut, CutKnot};
+use crate::stats::{Activity, LayerProfile, LayerTaps, Profile, layers, place};
+
+/// A layer's sizes and costs.
+#[derive(Clone, Debug)]
+pub struct LayerSize {
+    /// The layer and where it is watched.
+    pub taps: LayerTaps,
+    /// Channels that it reads.
+    pub inputs: usize,
+    /// Channels that it makes.
+    pub outputs: usize,
+    /// Its window, of convolutions.
+    pub kernel: Vec<usize>,
+    /// Weights and biases.
+    pub params: u64,
+    /// Multiplications of an image.
+    pub macs: u64,
+}
+
+/// The sizes of all layers, in graph order.
+pub fn sizes(graph: &Graph, facts: &Facts) -> Vec<LayerSize> {
+    layers(graph, facts).into_iter().map(|taps| size(graph, facts, taps)).collect()
+}
+
+fn size(graph: &Graph, facts: &Facts, taps: LayerTaps) -> LayerSize {
+    let node = &graph.nodes[taps.node];
+    let weight = facts.shape(taps.weight);
+    let outputs = taps.layer.out_channels(weight);
+    let elements: usize = weight.iter().product();
+    let kernel = if node.op_type.starts_with("Conv") { weight[2..].to_vec() } else { vec![] };
+    let reads = elements / outputs.max(1) / kernel.iter().product::<usize>().max(1);
+    let bias = node.inputs.get(2).copied().flatten().map_or(0, |v| facts.shape(v).iter().product::<usize>());
+    let macs = node.op.macs(&facts.inputs(graph, taps.node), &facts.outputs(graph, taps.node));
+    let (inputs, params) = (reads * taps.layer.groups, (elements + bias) as u64);
+    LayerSize { taps, inputs, outputs, kernel, params, macs }
+}
+
+/// Knots as people think of them: those that tie channels of the same layers, alike in number and in what blocks them.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The layers, in graph order.
+    pub nodes: Vec<NodeId>,
+    /// The knots.
+    pub knots: Vec<usize>,
+    /// Channels of each of them.
+    pub each: usize,
+    /// What blocks them.
+    pub block: Option<Block>,
+}
+
+/// All of them, in the order of their first channels.
+pub fn bundles(channels: &Channels) -> Vec<Bundle> {
+    let mut found: Vec<Bundle> = Vec::new();
+    let mut places: HashMap<(Vec<NodeId>, usize, Option<(&str, &str)>), usize> = HashMap::new();
+    for knot in &channels.knots {
+        let mut nodes: Vec<NodeId> = knot.members.iter().map(|m| m.0).collect();
+        nodes.dedup();
+        let why = knot.block.as_ref().map(|b| (b.node.as_str(), b.reason.as_str()));
+        let each = knot.members.len();
+        let place = *places.entry((nodes.clone(), each, why)).or_insert(found.len());
+        if place == found.len() {
+            found.push(Bundle { nodes, knots: vec![], each, block: knot.block.clone() });
+        }
+        found[place].knots.push(knot.id);
+    }
+    found
+}
+
+/// What is said of a channel. Keys are those of the file; a missing number is no number.
+type Get<T> = fn(&T, usize) -> Option<f64>;
+
+/// Of its weights.
+const WEIGHTS: [(&str, &str, Get<LayerProfile>); 5] = [
+    ("w_mean", "mean of the weights", |l, c| l.weight.mean.get(c).copied()),
+    ("w_variance", "variance of the weights", |l, c| l.weight.variance.get(c).copied()),
+    ("w_l1", "L1 of the weights", |l, c| l.weight.l1.get(c).copied()),
+    ("w_l2", "L2 of the weights", |l, c| l.weight.l2.get(c).copied()),
+    ("bn_scale", "scale of the normalization", |l, c| l.weight.bn_scale.get(c).copied()),
+];
+
+/// Of what it does over images, after the activation, with its standard error.
+const ACTIVITY: [(&str, &str, fn(&Activity) -> f64, fn(&Activity) -> f64); 4] = [
+    ("a_mean", "mean of the activation", |a| a.moments.mean, |a| a.spread.mean_error()),
+    ("a_variance", "variance of the activation", |a| a.moments.variance(), |a| a.spread.variance_error()),
+    ("a_abs", "mean magnitude of the activation", |a| a.moments.mean_abs(), |a| a.spread.mean_abs_error()),
+    ("a_frequency", "how often it is above zero", |a| a.moments.frequency(), |a| a.spread.frequency_error()),
+];
+
+const SCORE: (&str, &str) = ("score", "score (low goes first)");
+const SURE: (&str, &str) = ("confidence", "confidence that it is among the lowest");
+
+/// What can be said of channels, in the order of the menus. The scripts add what follows: the standard deviation.
+pub fn columns() -> Vec<ColumnText> {
+    let weights = WEIGHTS.iter().map(|&(key, label, _)| (key, label));
+    let activity = ACTIVITY.iter().map(|&(key, label, ..)| (key, label));
+    let all = weights.chain(activity).chain([SCORE, SURE]);
+    all.map(|(key, label)| ColumnText { key, label }).collect()
+}
+
+/// The layers of a network under its cut, with what is known of their channels. Costs after the cut come with
+/// [`shrunk`].
+pub fn described(
+    graph: &Graph,
+    channels: &Channels,
+    cut: &Cut,
+    removed: &BTreeSet<usize>,
+    profile: &Profile,
+) -> Vec<Layer> {
+    let known: HashMap<&str, &LayerProfile> = profile.layers.iter().map(|l| (l.node.as_str(), l)).collect();
+    let knots: HashMap<Label, usize> = channels.knots.iter().map(|k| (k.root, k.id)).collect();
+    sizes(graph, &channels.facts)
+        .into_iter()
+        .map(|size| {
+            let node = &graph.nodes[size.taps.node];
+            let of: Vec<Option<usize>> = labels(channels, graph, &size)
+                .into_iter()
+                .map(|label| knots.get(&channels.dyer.ties.find(label)).copied())
+                .collect();
+            let state: String = of.iter().map(|&knot| letter(channels, knot, removed)).collect();
+            let left = state.chars().filter(|&s| s != 'c').count();
+            let mut layer = Layer {
+                name: node.name.clone(),
+                op: node.op_type.clone(),
+                kernel: size.kernel,
+                groups: size.taps.layer.groups,
+                width: [size.outputs, left],
+                macs: [Some(size.macs), None],
+                params: [Some(size.params), None],
+                state,
+                ..Layer::default()
+            };
+            if let Some(known) = known.get(node.name.as_str()) {
+                measured(&mut layer, known);
+            }
+            judged(&mut layer, &of, cut);
+            layer
+        })
+        .collect()
+}
+
+/// The label of each channel that a layer makes.
+fn labels(channels: &Channels, graph: &Graph, size: &LayerSize) -> Vec<Label> {
+    let value = graph.nodes[size.taps.node].outputs.first().copied().flatten();
+    let dyed = value.and_then(|v| channels.labels[v].as_ref().map(|dyed| (v, dyed)));
+    let Some((value, dyed)) = dyed else { return vec![] };
+    let axis = place(size.taps.layer.channels, channels.facts.shape(value).len());
+    dyed.slices(axis).iter().filter_map(|slice| slice.first().copied()).collect()
+}
+
+fn letter(channels: &Channels, knot: Option<usize>, removed: &BTreeSet<usize>) -> char {
+    match knot {
+        Some(knot) if removed.contains(&knot) => 'c',
+        Some(knot) if channels.knots[knot].block.is_none() => 'k',
+        _ => 'b',
+    }
+}
+
+/// Statistics of a layer's channels.
+fn measured(layer: &mut Layer, known: &LayerProfile) {
+    let width = layer.width[0];
+    for (key, _, get) in WEIGHTS {
+        let column: Option<Vec<Num>> = (0..width).map(|c| get(known, c).map(Num)).collect();
+        layer.values.extend(column.map(|column| (key, column)));
+    }
+    if known.post.len() != width {
+        return;
+    }
+    let column = |get: fn(&Activity) -> f64| known.post.iter().map(|a| Num(get(a))).collect::<Vec<_>>();
+    for (key, _, get, error) in ACTIVITY {
+        layer.values.insert(key, column(get));
+        let errors = column(error);
+        // Of one image, nobody knows them.
+        if errors.iter().any(|e| e.0.is_finite()) {
+            layer.errors.insert(key, errors);
+        }
+    }
+}
+
+/// What the cut says of a layer's channels.
+fn judged(layer: &mut Layer, of: &[Option<usize>], cut: &Cut) {
+    let by_id: HashMap<usize, &CutKnot> = cut.knots.iter().map(|k| (k.id, k)).collect();
+    type Said = fn(&CutKnot) -> Option<f64>;
+    let column = |get: Said| -> Vec<Num> {
+        let knot = |k: &Option<usize>| k.and_then(|k| by_id.get(&k).copied()).and_then(get);
+        of.iter().map(|k| Num(knot(k).unwrap_or(f64::NAN))).collect()
+    };
+    let any = |column: &[Num]| column.iter().any(|n| n.0.is_finite());
+    for (key, get) in [(SCORE.0, (|k| k.score) as Said), (SURE.0, |k| k.confidence)] {
+        let column = column(get);
+        if any(&column) {
+            layer.values.insert(key, column);
+        }
+    }
+    let errors = column(|k| k.error);
+    if any(&errors) {
+        layer.errors.insert(SCORE.0, errors);
+    }
+}
+
+/// Puts in what the layers cost in the smaller network. The name of a layer whose width is not that of the cut comes
+/// back: this is no network of the cut then.
+pub fn shrunk(layers: &mut [Layer], graph: &Graph, facts: &Facts) -> Option<String> {
+    let after = sizes(graph, facts);
+    let by_name: HashMap<&str, &LayerSize> =
+        after.iter().map(|s| (graph.nodes[s.taps.node].name.as_str(), s)).collect();
+    let mut wrong = None;
+    for layer in layers {
+        let Some(size) = by_name.get(layer.name.as_str()) else { continue };
+        if size.outputs != layer.width[1] {
+            wrong.get_or_insert_with(|| layer.name.clone());
+        }
+        layer.macs[1] = Some(size.macs);
+        layer.params[1] = Some(size.params);
+    }
+    wrong
+}
+
+/// Which layers are tied, how much of it goes, what blocks the rest.
+pub fn ties(graph: &Graph, channels: &Channels, layers: &[Layer], removed: &BTreeSet<usize>) -> Vec<Tie> {
+    let places: HashMap<&str, usize> = layers.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
+    let tie = |bundle: Bundle| Tie {
+        layers: bundle
+            .nodes
+            .iter()
+            .filter_map(|&n| places.get(graph.nodes[n].name.as_str()).copied())
+            .collect(),
+        knots: bundle.knots.len(),
+        each: bundle.each,
+        cut: bundle.knots.iter().filter(|k| removed.contains(k)).count(),
+        blocked: bundle.block.map(|b| [b.node, b.reason]),
+    };
+    bundles(channels).into_iter().map(tie).collect()
+}
