@@ -23,19 +23,22 @@ struct Params {
     out_total: u32,
     act_a: f32,
     act_b: f32,
+    // Quads of pixels in a plane of the input, where texels are quads.
+    quads: u32,
+    first: u32,
     unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-// With POINTS a texel is four pixels of a channel, else one.
+// A texel is one pixel of a channel, or four.
 @group(0) @binding(2) var x: texture_2d<f32>;
 // As `Lanes::pack` lays them out.
 @group(0) @binding(3) var weights: texture_2d<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
-// Every pixel is its own window, and planes are whole texels.
-override POINTS: u32 = 0u;
+// What `x` is. 0: images. 1: images of whole quads, every pixel its own window. 2: the matrix of what windows see.
+override FORM: u32 = 0u;
 
 // Four pixels in a row of the batch's pixels: whether they exist, and where they are written in channel 0.
 struct Quad {
@@ -50,20 +53,22 @@ struct Quad {
 fn quad(number: u32, group: u32) -> Quad {
     let pixels = number * 4u + vec4(0u, 1u, 2u, 3u);
     let out_plane = params.out_hw.x * params.out_hw.y;
-    let image = pixels / out_plane;
-    let inner = pixels % out_plane;
-    let first = image * params.out_total + params.out_offset + group * params.group_out;
+    let image = quotients(pixels, out_plane);
+    let inner = pixels - image * out_plane;
+    let down = quotients(inner, params.out_hw.y);
+    let right = inner - down * params.out_hw.y;
+    let first = (params.first + image) * params.out_total + params.out_offset + group * params.group_out;
     return Quad(
         pixels < vec4(params.pixels),
         first * out_plane + inner,
-        vec4<i32>(inner / params.out_hw.y * params.stride.x) - i32(params.pad.x),
-        vec4<i32>(inner % params.out_hw.y * params.stride.y) - i32(params.pad.y),
+        vec4<i32>(down * params.stride.x) - i32(params.pad.x),
+        vec4<i32>(right * params.stride.y) - i32(params.pad.y),
         vec4<i32>((image * params.groups + group) * params.group_in * (params.in_hw.x * params.in_hw.y)),
     );
 }
 
 fn fetch(at: vec4<u32>) -> vec4<f32> {
-    if POINTS == 1u {
+    if FORM != 0u {
         return textureLoad(x, place(at.x), 0);
     }
     return vec4(single(x, at.x), single(x, at.y), single(x, at.z), single(x, at.w));
@@ -96,11 +101,12 @@ fn main(
 ) {
     // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
     let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
-    let tile = unit % params.channel_tiles;
-    let block = unit / params.channel_tiles % params.blocks;
-    let group = unit / params.channel_tiles / params.blocks;
-    let q = quad(block * 8u + lane, group);
-    let in_plane = params.in_hw.x * params.in_hw.y;
+    let outer_unit = quotient(unit, params.channel_tiles);
+    let tile = unit - outer_unit * params.channel_tiles;
+    let group = quotient(outer_unit, params.blocks);
+    let number = (outer_unit - group * params.blocks) * 8u + lane;
+    let q = quad(number, group);
+    let plane = select(params.quads, params.in_hw.x * params.in_hw.y, FORM == 0u);
     let nothing = vec4(nowhere(x));
     let taps = params.kernel.x * params.kernel.y;
     var w = (group * params.channel_tiles + tile) * taps * ((params.group_in + 3u) / 4u) * 16u + lane;
@@ -118,9 +124,15 @@ fn main(
             let inside_columns = vec4<u32>(column) < vec4(params.in_hw.y);
             let real = inside_rows & inside_columns & q.real;
             let pixel = vec4<u32>(q.base + row * i32(params.in_hw.y) + column);
-            let texels = select(1u, 4u, POINTS == 1u);
-            var at = select(nothing, pixel / texels, real);
-            let step = select(vec4(0u), vec4(in_plane / texels), real);
+            var at = select(nothing, pixel, real);
+            if FORM == 1u {
+                at = select(nothing, pixel / 4u, real);
+            }
+            if FORM == 2u {
+                // The last quad may have pixels that do not exist: they are not stored.
+                at = select(nothing, vec4(group * params.group_in * plane + number), q.real.x);
+            }
+            let step = select(vec4(0u), vec4(plane), at != nothing);
             for (var c = 0u; c < params.group_in; c += 4u) {
                 // Weights of 4 input × 16 output channels, an input channel's in 4 lanes.
                 let w0 = textureLoad(weights, place(w), 0);

@@ -78,13 +78,13 @@ fn main(
     if i >= params.len {
         return;
     }
-    let tile = i % params.tiles;
-    let channel = i / params.tiles;
-    let tiles_of_image = params.grid.x * params.grid.y;
-    let image = params.first + tile / tiles_of_image;
-    let top = i32(tile % tiles_of_image / params.grid.y * 4u) - i32(params.pad.x);
-    let left = i32(tile % params.grid.y * 4u) - i32(params.pad.y);
-    let plane = (image * params.channels + channel) * params.in_hw.x * params.in_hw.y;
+    let channel = quotient(i, params.tiles);
+    let tile = i - channel * params.tiles;
+    let line_of_tiles = quotient(tile, params.grid.y);
+    let image = quotient(line_of_tiles, params.grid.x);
+    let top = i32((line_of_tiles - image * params.grid.x) * 4u) - i32(params.pad.x);
+    let left = i32((tile - line_of_tiles * params.grid.y) * 4u) - i32(params.pad.y);
+    let plane = ((params.first + image) * params.channels + channel) * params.in_hw.x * params.in_hw.y;
     let nothing = nowhere(x);
     let l0 = line(plane, top, left, nothing);
     let l1 = line(plane, top + 1, left, nothing);

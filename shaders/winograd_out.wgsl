@@ -91,7 +91,7 @@ fn main(
     if i >= params.len {
         return;
     }
-    let channel = i / params.quads;
+    let channel = quotient(i, params.quads);
     let step = params.channels * params.quads;
     let c0 = column(i, step, 0u);
     let c1 = column(i, step, 1u);
@@ -100,14 +100,14 @@ fn main(
     let c4 = column(i, step, 4u);
     let c5 = column(i, step, 5u);
 
-    let tiles = i % params.quads * 4u + vec4(0u, 1u, 2u, 3u);
-    let tiles_of_image = params.grid.x * params.grid.y;
-    let image = params.first + tiles / tiles_of_image;
-    let planes = image * params.out_total + params.out_offset + channel;
+    let tiles = (i - channel * params.quads) * 4u + vec4(0u, 1u, 2u, 3u);
+    let lines = quotients(tiles, params.grid.y);
+    let images = quotients(lines, params.grid.x);
+    let planes = (params.first + images) * params.out_total + params.out_offset + channel;
     let t = Tiles(
         tiles < vec4(params.tiles),
-        tiles % tiles_of_image / params.grid.y * 4u,
-        tiles % params.grid.y * 4u,
+        (lines - images * params.grid.x) * 4u,
+        (tiles - lines * params.grid.y) * 4u,
         planes * params.out_hw.x * params.out_hw.y,
     );
     let b = bias[channel];

@@ -3,9 +3,11 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
+use super::unfold::{self, Images};
 use super::way::View;
+use super::window::Windows;
 use super::winograd::Filters;
-use super::{Case, Dispatch, Kernel, Row, grid, shader, uniform, word, words};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// The same as [`Conv`], with filters that may be given otherwise.
@@ -15,6 +17,9 @@ pub struct Lanes {
     pub conv: Conv,
     /// What input 1 is.
     pub filters: Filters,
+    /// Where input 0 is not the images, but what the windows of some of them see ([`super::unfold`]): which ones. The
+    /// output's part of these images is made.
+    pub unfolded: Option<Images>,
 }
 
 /// Output channels of a subgroup.
@@ -29,7 +34,7 @@ pub(super) const LANES: u32 = 8;
 impl Lanes {
     /// Whether a texel can be four pixels of one channel.
     fn points(&self) -> bool {
-        self.conv.pointwise() && self.conv.in_plane().is_multiple_of(4)
+        self.unfolded.is_none() && self.conv.pointwise() && self.conv.in_plane().is_multiple_of(4)
     }
 }
 
@@ -51,13 +56,15 @@ uniform! {
     out_total: u32,
     act_a: f32,
     act_b: f32,
+    quads: u32,
+    first: u32,
     unused: u32,
 }
 
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "conv_lanes",
-    shader: shader!("conv_lanes", "texels", "outer", "activation"),
+    shader: shader!("conv_lanes", "quotient", "texels", "outer", "activation"),
     doc: "convolution by broadcasts among 8 lanes, from textures",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -70,7 +77,11 @@ impl Kernel for Lanes {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        self.filters.input_lens(&self.conv)
+        let mut lens = self.filters.input_lens(&self.conv);
+        if let Some(images) = self.unfolded {
+            lens[0] = unfold::len(&self.conv, images.count);
+        }
+        lens
     }
 
     fn output_len(&self) -> usize {
@@ -78,13 +89,37 @@ impl Kernel for Lanes {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        self.filters.reference(&self.conv, inputs, output);
+        let (Some(images), conv) = (self.unfolded, &self.conv) else {
+            return self.filters.reference(&self.conv, inputs, output);
+        };
+        let columns = unfold::columns(conv, images.count);
+        for (o, pixel) in (0..conv.out_channels)
+            .flat_map(|o| (0..images.count * conv.out_plane()).map(move |pixel| (o, pixel)))
+        {
+            let first = o / conv.group_out() * conv.depth();
+            let seen = |k: usize| inputs[0][(first + k) * columns + pixel];
+            let sum: f64 = (0..conv.depth()).map(|k| inputs[1][o * conv.depth() + k] * seen(k)).sum();
+            let image = images.first + pixel / conv.out_plane();
+            let plane = image * conv.out_total + conv.out_offset + o;
+            output[plane * conv.out_plane() + pixel % conv.out_plane()] =
+                conv.activation.apply_f64(sum + inputs[2][o]);
+        }
     }
 
     fn dispatch(&self) -> Dispatch {
         let c = &self.conv;
         let [act_a, act_b] = c.activation.params();
-        let pixels = c.batch * c.out_plane();
+        let images = self.unfolded.unwrap_or(Images { first: 0, count: c.batch });
+        let pixels = images.count * c.out_plane();
+        // Over the matrix, every row of it is a channel, and every column its own window.
+        let windows = match self.unfolded {
+            Some(_) => Windows::points(c.out_hw),
+            None => c.windows(),
+        };
+        let (form, quads) = match self.unfolded {
+            Some(images) => (2, unfold::columns(c, images.count) / 4),
+            None => (u32::from(self.points()), c.in_plane() / 4),
+        };
         let (blocks, channel_tiles) = (pixels.div_ceil(PIXELS), c.group_out().div_ceil(CHANNELS));
         let len = blocks * channel_tiles * c.groups;
         let params = Params {
@@ -92,33 +127,38 @@ impl Kernel for Lanes {
             blocks: word(blocks),
             channel_tiles: word(channel_tiles),
             pixels: word(pixels),
-            in_hw: words(c.in_hw),
-            out_hw: words(c.out_hw),
-            kernel: words(c.kernel),
-            stride: words(c.stride),
-            dilation: words(c.dilation),
-            pad: words(c.pad),
-            group_in: word(c.group_in()),
+            in_hw: words(windows.in_hw),
+            out_hw: words(windows.out_hw),
+            kernel: words(windows.kernel),
+            stride: words(windows.stride),
+            dilation: words(windows.dilation),
+            pad: words(windows.pad),
+            group_in: word(if self.unfolded.is_some() { c.depth() } else { c.group_in() }),
             group_out: word(c.group_out()),
             groups: word(c.groups),
             out_offset: word(c.out_offset),
             out_total: word(c.out_total),
             act_a,
             act_b,
+            quads: word(quads),
+            first: word(images.first),
             unused: 0,
         };
         Dispatch {
-            overrides: vec![("ACT", c.activation.code().into()), ("POINTS", u32::from(self.points()).into())],
+            overrides: vec![("ACT", c.activation.code().into()), ("FORM", form.into())],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len * LANES as usize),
         }
     }
 
-    /// Weights by channel tiles, taps, input channels (rounded up to whole steps) and 16 channels; the bias by
-    /// channel tiles. Zeros fill up.
+    /// Weights by channel tiles, taps, input channels (rounded up to whole steps; of the matrix, its rows) and 16
+    /// channels; the bias by channel tiles. Zeros fill up.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.filters.pack(&self.conv, input, data, CHANNELS, |conv, data| {
-            let (group_in, taps) = (conv.group_in(), conv.taps());
+            let (group_in, taps) = match self.unfolded {
+                Some(_) => (conv.depth(), 1),
+                None => (conv.group_in(), conv.taps()),
+            };
             let rows =
                 (0..taps).flat_map(move |tap| (0..group_in.next_multiple_of(STEP)).map(move |c| (tap, c)));
             conv.tiled(
@@ -133,7 +173,7 @@ impl Kernel for Lanes {
 
     fn view(&self, input: usize) -> View {
         match input {
-            0 => View::Texels(if self.points() { 4 } else { 1 }),
+            0 => View::Texels(if self.points() || self.unfolded.is_some() { 4 } else { 1 }),
             1 => View::Texels(4),
             _ => View::Buffer,
         }
@@ -149,5 +189,11 @@ impl Kernel for Lanes {
 }
 
 fn cases() -> Vec<Case> {
-    conv::cases_by(&|conv, filters| Lanes { conv, filters })
+    let mut cases = conv::cases_by(&|conv, filters| Lanes { conv, filters, unfolded: None });
+    let unfolded = |(label, conv, images): (&'static str, Conv, Images)| {
+        let unfolded = Some(images);
+        noise_case(format!("{label}, unfolded"), Lanes { conv, filters: Filters::Given, unfolded })
+    };
+    cases.extend(conv::parts().into_iter().map(unfolded));
+    cases
 }

@@ -192,7 +192,8 @@ impl Kernel for Depthwise {
     }
 
     fn ways(&self) -> Vec<Way> {
-        vec![Way::one("texels", Some(Software), Texels { depthwise: self.clone() })]
+        let texels = || Way::one("texels", Some(Software), Texels { depthwise: self.clone() });
+        Texels::applies(self).then(texels).into_iter().collect()
     }
 
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
@@ -258,6 +259,21 @@ pub(super) fn calls() -> Vec<(&'static str, Depthwise)> {
                 dilation: [4, 2],
                 stride: [1, 3],
                 pad: [2, 1],
+                ..plain.clone()
+            },
+        ),
+        (
+            "rows of more than one tile, no padding",
+            Depthwise { channels: 2, in_hw: [21, 23], out_hw: [19, 21], pad: [0, 0], ..plain.clone() },
+        ),
+        (
+            "stride 2, rows of more than one tile",
+            Depthwise {
+                batch: 2,
+                channels: 3,
+                in_hw: [36, 22],
+                out_hw: [18, 11],
+                stride: [2, 2],
                 ..plain.clone()
             },
         ),

@@ -39,6 +39,7 @@ pub mod select;
 pub mod softmax;
 pub mod topk;
 pub mod unary;
+pub mod unfold;
 pub mod way;
 pub mod window;
 pub mod winograd;
@@ -175,6 +176,7 @@ pub static KERNELS: &[&Row] = &[
     &softmax::ROW,
     &topk::ROW,
     &unary::ROW,
+    &unfold::ROW,
     &winograd_in::ROW,
     &winograd_out::ROW,
 ];

@@ -61,6 +61,8 @@ pub enum View {
     Texels(usize),
 }
 
+/// Most elements of a temporary: every device binds so many, and larger ones leave the caches.
+pub(super) const MOST_TEMP: usize = 1 << 24;
 /// Texels in a row of a view.
 pub const TEXELS: usize = 4096;
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::Kernel;
 use super::activation::Activation;
 use super::conv::Conv;
-use super::way::{Adapters, Call, Source, Way};
+use super::unfold::Images;
+use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
 use super::winograd_in::WinogradIn;
 use super::winograd_out::WinogradOut;
 
@@ -19,9 +20,6 @@ pub(super) const TILE: usize = 4;
 pub(super) const SEEN: usize = 6;
 /// Products of a tile.
 pub(super) const PRODUCTS: usize = SEEN * SEEN;
-
-/// Most elements of a temporary: every device binds so many.
-const MOST: usize = 1 << 24;
 
 /// `G`.
 const G: [[f64; 3]; SEEN] = [
@@ -127,7 +125,7 @@ pub(super) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.kernel == [3, 3]
         && (conv.stride, conv.dilation, conv.groups) == ([1, 1], [1, 1], 1)
-        && most * columns(conv, 1) * PRODUCTS <= MOST
+        && most * columns(conv, 1) * PRODUCTS <= MOST_TEMP
 }
 
 /// Whether it saves enough: there are channels to share the transforms, and the tiles of one image fill whole blocks of
@@ -145,7 +143,7 @@ pub(super) fn tiles(conv: &Conv) -> [usize; 2] {
 }
 
 /// Row length of the products for so many images: whole quads.
-fn columns(conv: &Conv, images: usize) -> usize {
+pub(super) fn columns(conv: &Conv, images: usize) -> usize {
     (images * tiles(conv).iter().product::<usize>()).next_multiple_of(4)
 }
 
@@ -176,7 +174,7 @@ pub(super) fn way<K: Kernel>(
     by: impl Fn(Conv) -> K,
 ) -> Way {
     let (c, k) = (conv.in_channels, conv.out_channels);
-    let most = MOST / (PRODUCTS * c.max(k));
+    let most = MOST_TEMP / (PRODUCTS * c.max(k));
     let at_once = (1..=conv.batch).rev().find(|&n| columns(conv, n) <= most).unwrap_or(1);
     let longest = columns(conv, at_once);
     let mut calls = Vec::new();
@@ -184,10 +182,10 @@ pub(super) fn way<K: Kernel>(
         calls.push(Call { kernel, inputs: inputs.to_vec(), output });
     };
     for first in (0..conv.batch).step_by(at_once) {
-        let images = at_once.min(conv.batch - first);
-        let columns = columns(conv, images);
-        let seen = WinogradIn { conv: conv.clone(), first, images, columns };
-        let made = WinogradOut { conv: conv.clone(), first, images, columns };
+        let images = Images { first, count: at_once.min(conv.batch - first) };
+        let columns = columns(conv, images.count);
+        let seen = WinogradIn { conv: conv.clone(), images, columns };
+        let made = WinogradOut { conv: conv.clone(), images, columns };
         call(Arc::new(seen), &[Source::Input(0)], Some(0));
         let product = by(product(c, k, columns));
         call(Arc::new(product), &[Source::Temp(0), Source::Input(1), Source::Input(2)], Some(1));

@@ -3,8 +3,9 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
+use super::unfold::Images;
 use super::way::View;
-use super::winograd::{BT, PRODUCTS, SEEN, TILE, sandwich, tiles};
+use super::winograd::{self, BT, PRODUCTS, SEEN, TILE, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
@@ -16,10 +17,8 @@ use crate::compare::Tolerance;
 pub struct WinogradIn {
     /// The convolution.
     pub conv: Conv,
-    /// The first image.
-    pub first: usize,
-    /// How many.
-    pub images: usize,
+    /// Whose tiles.
+    pub images: Images,
     /// The output's row length.
     pub columns: usize,
 }
@@ -39,7 +38,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "winograd_in",
-    shader: shader!("winograd_in", "texels"),
+    shader: shader!("winograd_in", "quotient", "texels"),
     doc: "Winograd's transform of an image's tiles",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -62,8 +61,8 @@ impl Kernel for WinogradIn {
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (channels, [h, w], pad) = (self.conv.in_channels, self.conv.in_hw, self.conv.pad);
         let [down, across] = tiles(&self.conv);
-        for tile in 0..self.images * down * across {
-            let image = self.first + tile / (down * across);
+        for tile in 0..self.images.count * down * across {
+            let image = self.images.first + tile / (down * across);
             let (ty, tx) = (tile / across % down, tile % across);
             for channel in 0..channels {
                 let pixel = |i: usize, j: usize| {
@@ -82,7 +81,7 @@ impl Kernel for WinogradIn {
 
     fn dispatch(&self) -> Dispatch {
         let grid_of_image = tiles(&self.conv);
-        let tiles = self.images * grid_of_image.iter().product::<usize>();
+        let tiles = self.images.count * grid_of_image.iter().product::<usize>();
         let len = self.conv.in_channels * tiles;
         let params = Params {
             len: word(len),
@@ -92,7 +91,7 @@ impl Kernel for WinogradIn {
             grid: words(grid_of_image),
             in_hw: words(self.conv.in_hw),
             pad: words(self.conv.pad),
-            first: word(self.first),
+            first: word(self.images.first),
             unused: 0,
         };
         Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(len) }
@@ -108,12 +107,11 @@ impl Kernel for WinogradIn {
 }
 
 fn cases() -> Vec<Case> {
-    conv::winograd_convs()
-        .into_iter()
-        .map(|(label, conv)| {
-            let (first, images) = (conv.batch / 2, conv.batch.div_ceil(2));
-            let columns = (images * tiles(&conv).iter().product::<usize>()).next_multiple_of(4);
-            noise_case(label, WinogradIn { conv, first, images, columns })
+    let parts = conv::parts().into_iter().filter(|(_, conv, _)| winograd::applies(conv));
+    parts
+        .map(|(label, conv, images)| {
+            let columns = winograd::columns(&conv, images.count);
+            noise_case(label, WinogradIn { conv, images, columns })
         })
         .collect()
 }

@@ -3,8 +3,9 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
+use super::unfold::Images;
 use super::way::View;
-use super::winograd::{AT, PRODUCTS, SEEN, TILE, sandwich, tiles};
+use super::winograd::{self, AT, PRODUCTS, SEEN, TILE, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
@@ -16,10 +17,8 @@ use crate::compare::Tolerance;
 pub struct WinogradOut {
     /// The convolution.
     pub conv: Conv,
-    /// The first image.
-    pub first: usize,
-    /// How many.
-    pub images: usize,
+    /// Whose tiles.
+    pub images: Images,
     /// The input's row length: whole quads.
     pub columns: usize,
 }
@@ -42,7 +41,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "winograd_out",
-    shader: shader!("winograd_out", "texels", "activation"),
+    shader: shader!("winograd_out", "quotient", "texels", "activation"),
     doc: "Winograd's transform back to pixels, with bias and activation",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -65,8 +64,8 @@ impl Kernel for WinogradOut {
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (conv, [h, w]) = (&self.conv, self.conv.out_hw);
         let [down, across] = tiles(conv);
-        for tile in 0..self.images * down * across {
-            let image = self.first + tile / (down * across);
+        for tile in 0..self.images.count * down * across {
+            let image = self.images.first + tile / (down * across);
             let (ty, tx) = (tile / across % down, tile % across);
             for channel in 0..conv.out_channels {
                 let sum = |i: usize, j: usize| {
@@ -92,11 +91,11 @@ impl Kernel for WinogradOut {
         let params = Params {
             len: word(len),
             channels: word(conv.out_channels),
-            tiles: word(self.images * tiles(conv).iter().product::<usize>()),
+            tiles: word(self.images.count * tiles(conv).iter().product::<usize>()),
             quads: word(quads),
             grid: words(tiles(conv)),
             out_hw: words(conv.out_hw),
-            first: word(self.first),
+            first: word(self.images.first),
             out_offset: word(conv.out_offset),
             out_total: word(conv.out_total),
             act_a,
@@ -120,12 +119,11 @@ impl Kernel for WinogradOut {
 }
 
 fn cases() -> Vec<Case> {
-    conv::winograd_convs()
-        .into_iter()
-        .map(|(label, conv)| {
-            let (first, images) = (conv.batch / 2, conv.batch.div_ceil(2));
-            let columns = (images * tiles(&conv).iter().product::<usize>()).next_multiple_of(4);
-            noise_case(label, WinogradOut { conv, first, images, columns })
+    let parts = conv::parts().into_iter().filter(|(_, conv, _)| winograd::applies(conv));
+    parts
+        .map(|(label, conv, images)| {
+            let columns = winograd::columns(&conv, images.count);
+            noise_case(label, WinogradOut { conv, images, columns })
         })
         .collect()
 }

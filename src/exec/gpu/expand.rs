@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Gpu;
 use super::adapter::DeviceInfo;
+use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::kernels::Kernel;
 use crate::kernels::way::{Adapters, Source, TEXELS, View, Way};
@@ -94,6 +94,9 @@ fn way(gpu: &Gpu, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<Option<Way>> {
     let mut ways = kernel.ways().into_iter();
     match pick {
         Pick::Best => {
+            if let Some(name) = lock(&gpu.tuned).way(&**kernel) {
+                return Ok(ways.find(|way| way.name == name && goes(way, &gpu.info)));
+            }
             let kind = if gpu.info.kind == "cpu" { Adapters::Software } else { Adapters::Real };
             Ok(ways.find(|way| way.rule == Some(kind) && goes(way, &gpu.info)))
         }

@@ -8,6 +8,8 @@
 pub mod adapter;
 pub mod expand;
 pub mod program;
+mod tune;
+mod tuned;
 mod view;
 
 use std::collections::HashMap;
@@ -15,9 +17,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::adapter::DeviceInfo;
+use self::tuned::Tuned;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
 use crate::kernels::way::View;
+use crate::plan::Plan;
 
 /// An open device.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub struct Gpu {
     fault: Arc<Mutex<Option<String>>>,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    tuned: Mutex<Tuned>,
 }
 
 /// What makes a pipeline: the kernel's row, its override constants (their bits), and how inputs are
@@ -76,7 +81,33 @@ impl Gpu {
                 remember(&lost, format!("the device was lost: {text}"));
             }
         });
-        Ok(Self { info, device, queue, fault, modules: Mutex::default(), pipelines: Mutex::default() })
+        let tuned = Mutex::new(Tuned::new(&info));
+        let (modules, pipelines) = (Mutex::default(), Mutex::default());
+        Ok(Self { info, device, queue, fault, modules, pipelines, tuned })
+    }
+
+    /// Takes in what was timed on this device before, from the user's folder for caches. The note says why that was
+    /// not possible, if it was not.
+    pub fn recall(&self) -> Option<String> {
+        tuned::folder().and_then(|folder| lock(&self.tuned).recall(&folder))
+    }
+
+    /// Times the ways of the plans' calls for about so many seconds, takes the fastest from now on, and writes them
+    /// down. `progress` is told how many shapes of how many are done. Returns how many were.
+    ///
+    /// # Errors
+    /// A device that fails; a file that cannot be written.
+    pub fn tune(
+        self: &Arc<Self>,
+        plans: &[&Plan],
+        seconds: f64,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<usize> {
+        let done = tune::tune(self, plans, seconds, progress)?;
+        if let Some(folder) = tuned::folder() {
+            lock(&self.tuned).save(&folder)?;
+        }
+        Ok(done)
     }
 
     /// Does a piece of work and returns the error that the device had to report, if any.

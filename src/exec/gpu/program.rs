@@ -260,8 +260,8 @@ struct Loader<'a> {
     temp_lens: &'a [usize],
     /// Views of buffers, and of constants that are bound as they are: what shares one shares its texture.
     textures: HashMap<(Place, View), Texture>,
-    /// The views that hold what their buffer holds, at the launch that is being made.
-    fresh: HashSet<(Place, View)>,
+    /// How many elements a view has of what its buffer holds, at the launch that is being made.
+    fresh: HashMap<(Place, View), usize>,
     /// Constants that are bound as they are: steps that share one share its buffer.
     constants: HashMap<Place, wgpu::Buffer>,
     waiting: u64,
@@ -283,7 +283,7 @@ impl<'a> Loader<'a> {
             temps: expanded.temps.iter().map(|&len| gpu.buffer(bytes(len), usage)).collect(),
             temp_lens: &expanded.temps,
             textures: HashMap::new(),
-            fresh: HashSet::new(),
+            fresh: HashMap::new(),
             constants: HashMap::new(),
             waiting: 0,
         })
@@ -350,7 +350,7 @@ impl<'a> Loader<'a> {
         let size = bytes(piece.kernel.output_len());
         fits("an output", size, self.gpu.info.max_storage_buffer_binding_size)?;
         let output = self.buffer(piece.output)?.clone();
-        self.fresh.retain(|(place, _)| *place != piece.output);
+        self.fresh.retain(|(place, _), _| *place != piece.output);
         let mut resources = vec![uniform, binding(&output, 0, size)];
         resources.extend(bound.iter().map(|bound| match bound {
             Bound::Buffer(buffer, size) => binding(buffer, 0, *size),
@@ -400,9 +400,10 @@ impl<'a> Loader<'a> {
         };
         let new = || Texture::new(self.gpu, per, all);
         let texture = self.textures.entry((place, view)).or_insert_with(new).clone();
-        if self.fresh.insert((place, view)) {
-            // All of it: another step may read more of what this one finds fresh.
-            fills.push(Fill { buffer, texture: texture.clone(), len: all });
+        let fresh = self.fresh.entry((place, view)).or_insert(0);
+        if *fresh < len {
+            *fresh = len;
+            fills.push(Fill { buffer, texture: texture.clone(), len });
         }
         Ok(Bound::Texture(texture))
     }

@@ -16,8 +16,9 @@ use super::activation::Activation;
 use super::conv_lanes::Lanes;
 use super::conv_tiled::Tiled;
 use super::rows_lanes::Rows;
+use super::unfold::{self, Images, Unfold};
 use super::way::Adapters::{Real, Software};
-use super::way::Way;
+use super::way::{Call, MOST_TEMP, Source, Way};
 use super::window::Windows;
 use super::winograd::{self, Filters};
 use super::{Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word, words};
@@ -97,6 +98,29 @@ impl Conv {
         self.windows().are_points()
     }
 
+    /// The way by the matrix of what windows see, so many images at a time that it stays small. The matrix has quads
+    /// of pixels that lie together whatever windows and planes are, and is made once for all output channels.
+    fn unfolded_way(&self) -> Option<Way> {
+        let fits = |n: &usize| unfold::len(self, *n) <= MOST_TEMP;
+        let at_once = (1..=self.batch).rev().find(fits)?;
+        let mut calls = Vec::new();
+        for first in (0..self.batch).step_by(at_once) {
+            let images = Images { first, count: at_once.min(self.batch - first) };
+            let inputs = vec![Source::Input(0)];
+            calls.push(Call {
+                kernel: Arc::new(Unfold { conv: self.clone(), images }),
+                inputs,
+                output: Some(0),
+            });
+            let lanes = Lanes { conv: self.clone(), filters: Filters::Given, unfolded: Some(images) };
+            let inputs = vec![Source::Temp(0), Source::Input(1), Source::Input(2)];
+            calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
+        }
+        let quads_already = self.pointwise() && self.in_plane().is_multiple_of(4);
+        let rule = (!quads_already && self.group_out() >= 32).then_some(Software);
+        Some(Way { name: "unfolded, lanes", rule, temps: vec![unfold::len(self, at_once)], calls })
+    }
+
     /// Rows of `tile` numbers each, one a channel, for every tile of a group's channels; zeros where the last tile
     /// of a group is not full. `at` gives an output channel's number in a row.
     pub(super) fn tiled<R: Copy>(
@@ -120,7 +144,7 @@ impl Conv {
     }
 
     /// Where the filters' windows lie.
-    fn windows(&self) -> Windows {
+    pub(super) fn windows(&self) -> Windows {
         let Self { in_hw, out_hw, kernel, stride, dilation, pad, .. } = *self;
         Windows { in_hw, out_hw, kernel, stride, dilation, pad }
     }
@@ -260,7 +284,7 @@ impl Kernel for Conv {
         if winograd::applies(self) {
             let filters = Filters::Winograd;
             let (few, many) = (winograd::pays(self, 32), self.out_channels >= 32 && winograd::pays(self, 4));
-            let lanes = |conv| Lanes { conv, filters };
+            let lanes = |conv| Lanes { conv, filters, unfolded: None };
             ways.push(winograd::way("winograd, lanes", rule(Software, few), self, lanes));
             let tiled = |conv| Tiled { conv, filters };
             ways.push(winograd::way("winograd, tiled", rule(Real, many), self, tiled));
@@ -268,8 +292,10 @@ impl Kernel for Conv {
         if Rows::applies(self) {
             ways.push(Way::one("rows", Some(Software), Rows { conv: self.clone() }));
         }
-        let (conv, filters) = (self.clone(), Filters::Given);
-        ways.push(Way::one("lanes", Some(Software), Lanes { conv, filters }));
+        let filters = Filters::Given;
+        ways.extend(self.unfolded_way());
+        let lanes = Lanes { conv: self.clone(), filters, unfolded: None };
+        ways.push(Way::one("lanes", Some(Software), lanes));
         let (conv, wide) = (self.clone(), self.group_out() >= 32 && self.out_plane() >= 16);
         ways.push(Way::one("tiled", rule(Real, wide), Tiled { conv, filters }));
         ways
@@ -297,9 +323,13 @@ pub(super) fn cases_by<K: Kernel>(by: &dyn Fn(Conv, Filters) -> K) -> Vec<Case> 
     cases
 }
 
-/// Those that Winograd's method is for.
-pub(super) fn winograd_convs() -> Vec<(&'static str, Conv)> {
-    convs().into_iter().filter(|(_, conv)| winograd::applies(conv)).collect()
+/// Awkward calls, and the later half of their images.
+pub(super) fn parts() -> Vec<(&'static str, Conv, Images)> {
+    let part = |(label, conv): (&'static str, Conv)| {
+        let images = Images { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
+        (label, conv, images)
+    };
+    convs().into_iter().map(part).collect()
 }
 
 /// Awkward calls.
@@ -392,6 +422,17 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
         (
             "a matrix product of 17 rows",
             Conv { batch: 17, in_channels: 33, out_channels: 129, out_total: 129, ..rows.clone() },
+        ),
+        (
+            "a matrix product of whole tiles, Relu",
+            Conv {
+                batch: 4,
+                in_channels: 64,
+                out_channels: 32,
+                out_total: 32,
+                activation: Activation::Relu,
+                ..rows.clone()
+            },
         ),
         (
             "a part of a matrix product, in groups",
