@@ -12,70 +12,16 @@ use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::gram::Gram;
 use secateur::kernels::window::Windows;
-use secateur::plan::{Operand, Plan, Port, Step};
-use secateur::tensor::DType;
 
-/// One step over inputs that hold numbers between -1 and 1; the weights of images are 1.
-fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
-    let mut plan = Plan { batch: 1, ..Plan::default() };
-    let (mut operands, mut data) = (Vec::new(), Vec::new());
-    for (index, len) in kernel.input_lens().into_iter().enumerate() {
-        let values: Vec<f32> = if kernel.accumulates() && index == 1 {
-            vec![1.0; len]
-        } else {
-            (0..len).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
-        };
-        if kernel.pack(index, &values).is_some() {
-            operands.push(Operand::Constant(plan.constants.len()));
-            plan.constants.push(Arc::new(values));
-            continue;
-        }
-        let place = Operand::Buffer(plan.buffers.len());
-        plan.buffers.push(len);
-        plan.inputs.push(Port { name: format!("input {index}"), place, shape: vec![len], dtype: DType::F32 });
-        operands.push(place);
-        data.push(values);
-    }
-    let output = plan.buffers.len();
-    plan.buffers.push(kernel.output_len());
-    let shape = vec![kernel.output_len()];
-    let port = Port { name: "output".into(), place: Operand::Buffer(output), shape, dtype: DType::F32 };
-    if kernel.accumulates() {
-        plan.sums.push(port);
-    } else {
-        plan.outputs.push(port);
-    }
-    plan.steps.push(Step { kernel, inputs: operands, output, node: "bench".into(), value: None });
-    (plan, data)
-}
+#[path = "common/one_step.rs"]
+mod one_step;
 
-/// Seconds that all threads of this process ran so far, where Linux tells.
-fn processor() -> Option<f64> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?;
-    let nanoseconds = threads.map(|thread| {
-        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<f64>().ok()
-    });
-    Some(nanoseconds.sum::<Option<f64>>()? * 1e-9)
-}
+use one_step::{median, plan};
 
 /// Seconds of one run on the clock, and of the processor.
-fn median(device: &Device, kernel: impl Kernel, runs: usize) -> [f64; 2] {
+fn timed(device: &Device, kernel: impl Kernel, runs: usize) -> [f64; 2] {
     let (plan, data) = plan(Arc::new(kernel));
-    let inputs: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
-    let mut executor = device.load(&plan).expect("a kernel that fits the device");
-    let mut time = || {
-        let before = processor();
-        let clock = executor.time(&inputs).expect("a run");
-        [clock, processor().zip(before).map_or(f64::NAN, |(after, before)| after - before)]
-    };
-    time();
-    let seconds: Vec<[f64; 2]> = (0..runs).map(|_| time()).collect();
-    [0, 1].map(|which| {
-        let mut sorted: Vec<f64> = seconds.iter().map(|s| s[which]).collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted[runs / 2]
-    })
+    median(device.load(&plan).expect("a kernel that fits the device"), &data, runs)
 }
 
 fn main() {
@@ -113,7 +59,7 @@ fn main() {
             let side = gram.side();
             let positions = batch * windows.positions();
             let gram_flop = (side * (side + 1) * positions) as f64;
-            let gram = median(device, gram, runs);
+            let gram = timed(device, gram, runs);
             let conv = Conv {
                 batch,
                 groups: 1,
@@ -130,7 +76,7 @@ fn main() {
                 activation: Activation::None,
             };
             let conv_flop = (2 * channels.max(64) * channels * windows.taps() * positions) as f64;
-            let conv = median(device, conv, runs);
+            let conv = timed(device, conv, runs);
             let figures = |[clock, processor]: [f64; 2], flop: f64| {
                 let rate = |seconds: f64| flop / seconds * 1e-9;
                 format!("{:10.3} {:8.1} {:8.1}", clock * 1e3, rate(clock), rate(processor))

@@ -85,13 +85,17 @@ fn main(
     var rest = i;
     var at_a = 0i;
     var at_b = 0i;
-    for (var axis = params.axes; axis > 0u; axis--) {
+    for (var axis = params.axes; axis > 1u; axis--) {
         let slot = axis - 1u;
         let size = params.shape[slot / 4u][slot % 4u];
-        let index = i32(rest % size);
-        rest /= size;
+        let more = quotient(rest, size);
+        let index = i32(rest - more * size);
+        rest = more;
         at_a += index * params.a_strides[slot / 4u][slot % 4u];
         at_b += index * params.b_strides[slot / 4u][slot % 4u];
     }
+    // What is left is the first axis's index.
+    at_a += i32(rest) * params.a_strides[0].x;
+    at_b += i32(rest) * params.b_strides[0].x;
     y[i] = activate(apply(a[at_a], b[at_b]), params.act_a, params.act_b);
 }

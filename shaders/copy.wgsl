@@ -27,13 +27,17 @@ fn main(
     var rest = i;
     var src = i32(params.src_offset);
     var dst = i32(params.dst_offset);
-    for (var axis = params.axes; axis > 0u; axis--) {
+    for (var axis = params.axes; axis > 1u; axis--) {
         let slot = axis - 1u;
         let size = params.shape[slot / 4u][slot % 4u];
-        let index = i32(rest % size);
-        rest /= size;
+        let more = quotient(rest, size);
+        let index = i32(rest - more * size);
+        rest = more;
         src += index * params.src_strides[slot / 4u][slot % 4u];
         dst += index * params.dst_strides[slot / 4u][slot % 4u];
     }
+    // What is left is the first axis's index.
+    src += i32(rest) * params.src_strides[0].x;
+    dst += i32(rest) * params.dst_strides[0].x;
     y[dst] = x[src];
 }

@@ -32,9 +32,10 @@ fn main(
     if i >= params.len {
         return;
     }
-    let plane = i / params.out_plane;
-    let pixel = i % params.out_plane;
-    let window = vec2(pixel / params.out_hw.y, pixel % params.out_hw.y) * params.stride;
+    let plane = quotient(i, params.out_plane);
+    let pixel = i - plane * params.out_plane;
+    let down = quotient(pixel, params.out_hw.y);
+    let window = vec2(down, pixel - down * params.out_hw.y) * params.stride;
     let base = plane * params.in_hw.x * params.in_hw.y;
     // In coordinates that start with the padding, so that nothing is negative.
     let first = params.pad_begin;

@@ -24,6 +24,8 @@ impl Tolerance {
     pub const ELEMENTWISE: Self = Self { name: "elementwise", absolute: 1e-6, relative: 2e-6 };
     /// Sums of up to some thousand `f32` products in any order.
     pub const SUMS: Self = Self { name: "sums", absolute: 1e-6, relative: 2e-5 };
+    /// Sums by Winograd's F(4×4, 3×3): its transforms add numbers of up to a hundred times an output's size that cancel.
+    pub const WINOGRAD: Self = Self { name: "winograd", absolute: 1e-6, relative: 1e-4 };
     /// A whole network in `f32`, its layers' rounding added up: the proof's tolerance.
     pub const NETWORK: Self = Self { name: "network", absolute: 1e-6, relative: 1e-4 };
 }

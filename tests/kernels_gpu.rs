@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secateur::compare::{Tolerance, compare};
@@ -16,6 +17,7 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
+use secateur::kernels::way::Source;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
@@ -29,12 +31,22 @@ fn port(name: &str, place: Operand, shape: &[usize]) -> Port {
     Port { name: name.into(), place, shape: shape.to_vec(), dtype: DType::F32 }
 }
 
-/// One step; an input that the shader wants in a layout of its own is a constant, the others come from the caller.
-fn one_step(case: &Case) -> (Plan, Vec<&[f32]>) {
+/// One step; an input that a shader wants in a layout of its own is a constant, the others come from the caller.
+fn one_step<'a>(case: &'a Case, way: &str) -> (Plan, Vec<&'a [f32]>) {
+    let ways = case.kernel.ways();
+    let packs = |index: usize, data: &[f32]| {
+        case.kernel.pack(index, data).is_some()
+            || ways.iter().filter(|w| w.name == way).flat_map(|w| &w.calls).any(|call| {
+                let places = call.inputs.iter().enumerate();
+                places
+                    .filter(|(_, source)| **source == Source::Input(index))
+                    .any(|(place, _)| call.kernel.pack(place, data).is_some())
+            })
+    };
     let mut plan = Plan { batch: 1, ..Plan::default() };
     let (mut operands, mut provided) = (Vec::new(), Vec::new());
     for (index, data) in case.inputs.iter().enumerate() {
-        if case.kernel.pack(index, data).is_some() {
+        if packs(index, data) {
             operands.push(Operand::Constant(plan.constants.len()));
             plan.constants.push(Arc::new(data.clone()));
         } else {
@@ -72,10 +84,10 @@ fn expected(case: &Case) -> Vec<f64> {
     output
 }
 
-/// What is wrong with a case on a device, if anything.
-fn judge(case: &Case, device: &Device, expected: &[f64]) -> Option<String> {
-    let (plan, inputs) = one_step(case);
-    let run = device.load_poisoned(&plan).and_then(|mut executor| {
+/// What is wrong with a case on a device, if anything: by a way, or by the kernel's own shader.
+fn judge(case: &Case, device: &Device, expected: &[f64], way: &str) -> Option<String> {
+    let (plan, inputs) = one_step(case, way);
+    let run = device.load_by(&plan, way, true).and_then(|mut executor| {
         if case.kernel.accumulates() {
             executor.run(&inputs)?;
             executor.run(&inputs)?;
@@ -111,13 +123,109 @@ fn every_case_of_every_kernel_agrees_with_its_definition() {
         for case in &cases {
             let expected = expected(case);
             for device in &gpus {
-                if let Some(why) = judge(case, device, &expected) {
+                if let Some(why) = judge(case, device, &expected, "") {
                     wrong.push(format!("{} ({}) on {}: {why}", row.name, case.label, device.describe().name));
                 }
             }
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The names of all ways, and of those that the devices here can go.
+fn names(gpus: &[Device], cases: &[Case]) -> [BTreeSet<&'static str>; 2] {
+    let all = cases.iter().flat_map(|case| case.kernel.ways()).map(|way| way.name).collect();
+    let goes = |case: &Case, name: &str| {
+        gpus.iter().any(|gpu| gpu.load_by(&one_step(case, name).0, name, true).is_ok())
+    };
+    let gone = |case: &Case| -> Vec<&'static str> {
+        case.kernel.ways().iter().map(|way| way.name).filter(|name| goes(case, name)).collect()
+    };
+    [all, cases.iter().flat_map(gone).collect()]
+}
+
+/// Every way of every call is the same call: the same cases, the same definition.
+#[test]
+fn every_way_of_every_case_agrees_with_the_definition() {
+    let gpus = gpus("every way");
+    let mut wrong = Vec::new();
+    let cases: Vec<Case> =
+        KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !case.kernel.ways().is_empty()).collect();
+    let [all, gone] = names(&gpus, &cases);
+    assert!(all.len() >= 6, "{all:?}");
+    for name in all.difference(&gone) {
+        adapters::left_out(&format!("the way \"{name}\": no adapter here can go it"));
+    }
+    let software = gpus.iter().any(|gpu| gpu.describe().name.contains("llvmpipe"));
+    assert!(!software || all == gone, "lavapipe can go every way, and went {gone:?} of {all:?}");
+    for case in &cases {
+        let expected = expected(case);
+        for way in case.kernel.ways().into_iter().filter(|way| gone.contains(way.name)) {
+            for device in &gpus {
+                if let Some(why) = judge(case, device, &expected, way.name) {
+                    let (row, device) = (case.kernel.row().name, device.describe().name);
+                    wrong.push(format!("{row} ({}) by {} on {device}: {why}", case.label, way.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// An image's bits must not depend on its company, whatever way is taken.
+#[test]
+fn the_batch_changes_no_bit_of_any_way() {
+    let conv = Conv {
+        batch: 1,
+        groups: 1,
+        in_channels: 19,
+        out_channels: 37,
+        in_hw: [15, 13],
+        out_hw: [15, 13],
+        kernel: [3, 3],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [1, 1],
+        out_offset: 0,
+        out_total: 37,
+        activation: Activation::Relu,
+    };
+    let point = Conv { kernel: [1, 1], pad: [0, 0], in_hw: [7, 7], out_hw: [7, 7], ..conv.clone() };
+    let quads = Conv { in_hw: [4, 6], out_hw: [4, 6], ..point.clone() };
+    let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], ..point.clone() };
+    for conv in [conv, point, quads, rows] {
+        let kernel = |batch| -> Arc<dyn Kernel> { Arc::new(Conv { batch, ..conv.clone() }) };
+        let case = |batch: usize, first: usize| {
+            let kernel = kernel(batch);
+            let lens = kernel.input_lens();
+            let image = lens[0] / batch;
+            let x = noise(image * 7, 5)[image * first..][..lens[0]].to_vec();
+            Case { label: String::new(), kernel, inputs: vec![x, noise(lens[1], 6), noise(lens[2], 7)] }
+        };
+        for device in gpus("the batch's bits") {
+            let run = |case: &Case, way: &str| -> Vec<u32> {
+                let (plan, inputs) = one_step(case, way);
+                let mut executor = device.load_by(&plan, way, true).unwrap();
+                executor.run(&inputs).unwrap().concat().into_iter().map(f32::to_bits).collect()
+            };
+            let ways = kernel(1).ways().into_iter().map(|way| way.name);
+            for way in std::iter::once("").chain(ways) {
+                let goes = |way| device.load_by(&one_step(&case(1, 0), way).0, way, true).is_ok();
+                if !goes(way) {
+                    continue;
+                }
+                let together = run(&case(7, 0), way);
+                let len = together.len() / 7;
+                for image in [0, 3, 6] {
+                    let alone = run(&case(1, image), way);
+                    assert!(
+                        alone == together[image * len..][..len],
+                        "image {image} of {conv:?} by \"{way}\""
+                    );
+                }
+            }
+        }
+    }
 }
 
 const SIDE: usize = 9;

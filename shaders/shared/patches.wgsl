@@ -39,8 +39,3 @@ fn fetch(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
     let found = vec4(element(place.x), element(place.y), element(place.z), element(place.w));
     return select(select(vec4(1.0), vec4(0.0), r.data), found, real);
 }
-
-// Element [j][i] is a_i b_j.
-fn outer(a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4(a * b.x, a * b.y, a * b.z, a * b.w);
-}

@@ -42,6 +42,11 @@ impl Global {
         if let Some(note) = note {
             output.note(note);
         }
+        if let Device::Gpu(gpu) = &device
+            && let Some(note) = gpu.recall()
+        {
+            output.note(note);
+        }
         Ok(device)
     }
 }

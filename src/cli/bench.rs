@@ -33,6 +33,29 @@ pub(super) struct Args {
     /// Also times every layer by itself.
     #[arg(long)]
     layers: bool,
+    /// First time the ways of computing each layer on the device, for S seconds at most, and remember the fastest for
+    /// this and every other command (a file in the user's folder for caches, or in $SECATEUR_CACHE).
+    #[arg(long, value_name = "S")]
+    tune: Option<f64>,
+}
+
+/// Times the ways of what the networks compute.
+fn tune(graphs: &[Graph], device: &Device, args: &Args, seconds: f64, output: &Output) -> Result<()> {
+    let Device::Gpu(gpu) = device else {
+        output.note("--tune does nothing on the CPU: there is one way of computing everything");
+        return Ok(());
+    };
+    let plain = |graph| Session::plain(graph, device, Some(args.batch));
+    let sessions = graphs.iter().map(plain).collect::<Result<Vec<_>>>()?;
+    let plans: Vec<_> = sessions.iter().map(|session| &session.plan).collect();
+    let bar = output.progress("timing ways", 0);
+    let done = gpu.tune(&plans, seconds, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    output.note(format!("{} shapes of layers were timed", done?));
+    Ok(())
 }
 
 /// The device's answers must be those of the CPU interpreter before its times count.
@@ -120,6 +143,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
     let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
     let device = global.open(output)?;
+    if let Some(seconds) = args.tune {
+        tune(&graphs, &device, args, seconds, output)?;
+    }
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::gpu::adapter::DeviceInfo;
+use super::gpu::expand::Pick;
 use super::gpu::{self, Gpu};
 use super::{Executor, cpu};
 use crate::error::{Error, Result};
@@ -119,6 +120,18 @@ impl Device {
         self.load_with(plan, false)
     }
 
+    /// As [`load_poisoned`](Self::load_poisoned), with every step that has a way of this name computed by it, whatever
+    /// the rules say. For tests and timings.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); a way that the device cannot go.
+    pub fn load_by(&self, plan: &Plan, way: &str, poison: bool) -> Result<Box<dyn Executor>> {
+        match self {
+            Self::Cpu => self.load_with(plan, poison),
+            Self::Gpu(gpu) => Ok(Box::new(gpu::program::Program::new(gpu, plan, Pick::Named(way), poison)?)),
+        }
+    }
+
     /// As [`load`](Self::load), with every buffer but those of sums full of NaN before each run: an element that is read and that
     /// nobody wrote is found out. For tests.
     ///
@@ -131,7 +144,7 @@ impl Device {
     fn load_with(&self, plan: &Plan, poison: bool) -> Result<Box<dyn Executor>> {
         Ok(match self {
             Self::Cpu => Box::new(cpu::Program::new(plan, poison)?),
-            Self::Gpu(gpu) => Box::new(gpu::program::Program::new(gpu, plan, poison)?),
+            Self::Gpu(gpu) => Box::new(gpu::program::Program::new(gpu, plan, Pick::Best, poison)?),
         })
     }
 }
@@ -222,6 +235,8 @@ mod tests {
             timestamp_query: false,
             subgroup: false,
             shader_f16: false,
+            subgroup_size: None,
+            max_texture_dimension: 0,
         }
     }
 

@@ -160,7 +160,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "binary",
-    shader: shader!("binary", "activation"),
+    shader: shader!("binary", "quotient", "activation"),
     doc: "a function of two arrays' elements, broadcast",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -93,7 +93,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "copy",
-    shader: shader!("copy"),
+    shader: shader!("copy", "quotient"),
     doc: "a box of elements from one layout to another",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -116,7 +116,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "cross",
-    shader: shader!("cross", "patches"),
+    shader: shader!("cross", "outer", "patches"),
     doc: "products of wanted outputs and patches, added up",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -3,11 +3,18 @@
 //! There is no sum over channels to share operands over, so a tile of pixels × channels gains nothing: an
 //! invocation takes a few pixels of one channel, and the host a plane.
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 use rayon::prelude::*;
 
 use super::activation::Activation;
-use super::{Case, Dispatch, Kernel, Row, grid, layout, noise_case, shader, uniform, word, words};
+use super::depthwise_texels::Texels;
+use super::way::Adapters::Software;
+use super::way::Way;
+use super::{
+    Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, layout, noise_case, shader, uniform, word, words,
+};
 use crate::compare::Tolerance;
 
 /// A convolution with as many groups as input channels.
@@ -184,12 +191,26 @@ impl Kernel for Depthwise {
         }
     }
 
+    fn ways(&self) -> Vec<Way> {
+        let texels = || Way::one("texels", Some(Software), Texels { depthwise: self.clone() });
+        Texels::applies(self).then(texels).into_iter().collect()
+    }
+
+    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
+        Some(Arc::new(Self { batch: TIMED_BATCH, ..self.clone() }))
+    }
+
     fn tolerance(&self) -> Tolerance {
         Tolerance::SUMS
     }
 }
 
 fn cases() -> Vec<Case> {
+    calls().into_iter().map(|(label, depthwise)| noise_case(label, depthwise)).collect()
+}
+
+/// Awkward calls.
+pub(super) fn calls() -> Vec<(&'static str, Depthwise)> {
     let plain = Depthwise {
         batch: 1,
         channels: 5,
@@ -203,8 +224,8 @@ fn cases() -> Vec<Case> {
         activation: Activation::None,
     };
     vec![
-        noise_case("3×3, padded", plain.clone()),
-        noise_case(
+        ("3×3, padded", plain.clone()),
+        (
             "one of everything",
             Depthwise {
                 channels: 1,
@@ -215,7 +236,7 @@ fn cases() -> Vec<Case> {
                 ..plain.clone()
             },
         ),
-        noise_case(
+        (
             "stride 2 on an odd plane, batch 3, Relu6",
             Depthwise {
                 batch: 3,
@@ -226,11 +247,11 @@ fn cases() -> Vec<Case> {
                 ..plain.clone()
             },
         ),
-        noise_case(
+        (
             "three filters a channel, asymmetric padding",
             Depthwise { batch: 2, channels: 3, multiplier: 3, out_hw: [9, 6], pad: [2, 0], ..plain.clone() },
         ),
-        noise_case(
+        (
             "dilated, axes unlike",
             Depthwise {
                 out_hw: [9, 2],
@@ -241,13 +262,25 @@ fn cases() -> Vec<Case> {
                 ..plain.clone()
             },
         ),
-        noise_case(
+        (
+            "rows of more than one tile, no padding",
+            Depthwise { channels: 2, in_hw: [21, 23], out_hw: [19, 21], pad: [0, 0], ..plain.clone() },
+        ),
+        (
+            "stride 2, rows of more than one tile",
+            Depthwise {
+                batch: 2,
+                channels: 3,
+                in_hw: [36, 22],
+                out_hw: [18, 11],
+                stride: [2, 2],
+                ..plain.clone()
+            },
+        ),
+        (
             "a filter as large as the plane",
             Depthwise { out_hw: [1, 1], kernel: [9, 7], pad: [0, 0], ..plain.clone() },
         ),
-        noise_case(
-            "padding wider than the image",
-            Depthwise { in_hw: [1, 2], out_hw: [5, 6], pad: [3, 3], ..plain },
-        ),
+        ("padding wider than the image", Depthwise { in_hw: [1, 2], out_hw: [5, 6], pad: [3, 3], ..plain }),
     ]
 }

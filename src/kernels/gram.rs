@@ -215,7 +215,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "gram",
-    shader: shader!("gram", "patches"),
+    shader: shader!("gram", "outer", "patches"),
     doc: "second moments of channels or patches, added up",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -5,8 +5,10 @@
 //! * [`Kernel::cpu`]: the fast host version, on all cores;
 //! * [`Kernel::dispatch`]: how its shader is launched. The shader is `shaders/NAME.wgsl`.
 //!
+//! A device may have a better way to compute a call than the kernel's own shader: [`Kernel::ways`].
+//!
 //! Every shader binds `@binding(0)` a uniform `Params`, `@binding(1)` the output (read_write storage),
-//! and `@binding(2 + i)` input `i` (read-only storage), all in `@group(0)`, entry point `main`.
+//! and `@binding(2 + i)` input `i` (read-only storage, or a texture: [`Kernel::view`]), all in `@group(0)`, entry point `main`.
 //! The table [`KERNELS`] is what tests iterate: every row has cases, and every shader a row.
 
 pub mod activation;
@@ -15,10 +17,13 @@ pub mod arg;
 pub mod binary;
 pub mod channel_stats;
 pub mod conv;
+pub mod conv_lanes;
+pub mod conv_tiled;
 pub mod copy;
 pub mod cross;
 pub mod cumsum;
 pub mod depthwise;
+pub mod depthwise_texels;
 pub mod fill;
 pub mod gather;
 pub mod gram;
@@ -29,17 +34,25 @@ pub mod normalize;
 pub mod pool;
 pub mod reduce;
 pub mod resample;
+pub mod rows_lanes;
 pub mod select;
 pub mod softmax;
 pub mod topk;
 pub mod unary;
+pub mod unfold;
+pub mod way;
 pub mod window;
+pub mod winograd;
+pub mod winograd_in;
+pub mod winograd_out;
 
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::compare::Tolerance;
+
+use way::{View, Way};
 
 /// One call of a kernel: its parameters. Knows nothing of buffers or devices.
 ///
@@ -59,12 +72,37 @@ pub trait Kernel: Any + Debug + Send + Sync {
     /// The definition, in `f64`.
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]);
     /// The fast host version. Must give the same bits for an image whatever the batch is.
-    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]);
+    ///
+    /// A kernel that stands only in other kernels' ways on devices needs none: the definition serves.
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        let inputs: Vec<Vec<f64>> =
+            inputs.iter().map(|data| data.iter().map(|&x| x.into()).collect()).collect();
+        let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut wide: Vec<f64> = output.iter().map(|&y| y.into()).collect();
+        self.reference(&inputs, &mut wide);
+        output.iter_mut().zip(wide).for_each(|(y, wide)| *y = wide as f32);
+    }
     /// How the shader is launched.
     fn dispatch(&self) -> Dispatch;
     /// The layout in which the shader wants a constant input, where it is not row-major as is.
     /// Inputs for which this is `Some` must be constants.
     fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
+    /// How the shader reads an input.
+    fn view(&self, _input: usize) -> View {
+        View::Buffer
+    }
+    /// The size of subgroups that the shader is made for; `None` where it is right for any, or uses none.
+    fn subgroup(&self) -> Option<u32> {
+        None
+    }
+    /// Other ways to compute the same on a device than the kernel's own shader.
+    fn ways(&self) -> Vec<Way> {
+        vec![]
+    }
+    /// The call by which ways are timed: the same for every batch size. `None` where there is nothing to choose.
+    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
         None
     }
     /// How far `cpu` and the shader may be from `reference`.
@@ -117,10 +155,13 @@ pub static KERNELS: &[&Row] = &[
     &binary::ROW,
     &channel_stats::ROW,
     &conv::ROW,
+    &conv_lanes::ROW,
+    &conv_tiled::ROW,
     &copy::ROW,
     &cross::ROW,
     &cumsum::ROW,
     &depthwise::ROW,
+    &depthwise_texels::ROW,
     &fill::ROW,
     &gather::ROW,
     &gram::ROW,
@@ -130,16 +171,23 @@ pub static KERNELS: &[&Row] = &[
     &pool::ROW,
     &reduce::ROW,
     &resample::ROW,
+    &rows_lanes::ROW,
     &select::ROW,
     &softmax::ROW,
     &topk::ROW,
     &unary::ROW,
+    &unfold::ROW,
+    &winograd_in::ROW,
+    &winograd_out::ROW,
 ];
 
 /// Invocations of a workgroup, in every shader.
 const WORKGROUP: usize = 64;
 /// Most workgroups that every device takes in one dimension.
 const MAX_WORKGROUPS: usize = 65_535;
+
+/// The batch at which ways are timed.
+const TIMED_BATCH: usize = 4;
 
 /// Workgroups for at least so many invocations. `invocation` in `shaders/shared/grid.wgsl` numbers
 /// them; there may be more than wanted, so every shader compares its number with the count.

@@ -91,7 +91,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "pool",
-    shader: shader!("pool"),
+    shader: shader!("pool", "quotient"),
     doc: "the maximum or mean of windows",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -34,6 +34,10 @@ pub struct DeviceInfo {
     pub subgroup: bool,
     /// Whether shaders may compute in `f16`.
     pub shader_f16: bool,
+    /// The size of subgroups, where it is the same for every shader.
+    pub subgroup_size: Option<u32>,
+    /// Width and height of textures.
+    pub max_texture_dimension: u32,
 }
 
 /// All adapters, the best first: by kind, then backend, name and bus. None where there is no driver.
@@ -71,6 +75,10 @@ pub fn info(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         timestamp_query: features.contains(Features::TIMESTAMP_QUERY),
         subgroup: features.contains(Features::SUBGROUP),
         shader_f16: features.contains(Features::SHADER_F16),
+        subgroup_size: (features.contains(Features::SUBGROUP)
+            && info.subgroup_min_size == info.subgroup_max_size)
+            .then_some(info.subgroup_max_size),
+        max_texture_dimension: limits.max_texture_dimension_2d,
     }
 }
 

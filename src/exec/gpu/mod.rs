@@ -6,15 +6,22 @@
 //! device) is remembered and stops the next piece of work. Nothing here may panic because of a driver.
 
 pub mod adapter;
+pub mod expand;
 pub mod program;
+mod tune;
+mod tuned;
+mod view;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::adapter::DeviceInfo;
+use self::tuned::Tuned;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
+use crate::kernels::way::View;
+use crate::plan::Plan;
 
 /// An open device.
 #[derive(Debug)]
@@ -26,14 +33,16 @@ pub struct Gpu {
     fault: Arc<Mutex<Option<String>>>,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    tuned: Mutex<Tuned>,
 }
 
-/// What makes a pipeline: the kernel's row, its override constants (their bits), and the number of inputs.
+/// What makes a pipeline: the kernel's row, its override constants (their bits), and how inputs are
+/// read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     row: &'static str,
     overrides: Vec<(&'static str, u64)>,
-    inputs: u32,
+    views: Vec<View>,
 }
 
 #[derive(Debug)]
@@ -50,7 +59,8 @@ impl Gpu {
     pub fn open(adapter: &wgpu::Adapter, info: DeviceInfo) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("secateur"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             required_limits: adapter.limits(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -71,7 +81,33 @@ impl Gpu {
                 remember(&lost, format!("the device was lost: {text}"));
             }
         });
-        Ok(Self { info, device, queue, fault, modules: Mutex::default(), pipelines: Mutex::default() })
+        let tuned = Mutex::new(Tuned::new(&info));
+        let (modules, pipelines) = (Mutex::default(), Mutex::default());
+        Ok(Self { info, device, queue, fault, modules, pipelines, tuned })
+    }
+
+    /// Takes in what was timed on this device before, from the user's folder for caches. The note says why that was
+    /// not possible, if it was not.
+    pub fn recall(&self) -> Option<String> {
+        tuned::folder().and_then(|folder| lock(&self.tuned).recall(&folder))
+    }
+
+    /// Times the ways of the plans' calls for about so many seconds, takes the fastest from now on, and writes them
+    /// down. `progress` is told how many shapes of how many are done. Returns how many were.
+    ///
+    /// # Errors
+    /// A device that fails; a file that cannot be written.
+    pub fn tune(
+        self: &Arc<Self>,
+        plans: &[&Plan],
+        seconds: f64,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<usize> {
+        let done = tune::tune(self, plans, seconds, progress)?;
+        if let Some(folder) = tuned::folder() {
+            lock(&self.tuned).save(&folder)?;
+        }
+        Ok(done)
     }
 
     /// Does a piece of work and returns the error that the device had to report, if any.
@@ -149,7 +185,8 @@ impl Gpu {
             })
         });
         lock(&self.modules).insert(row.name, module.clone());
-        let entries: Vec<_> = (0..2 + key.inputs).map(layout_entry).collect();
+        let inputs = key.views.iter().map(|&view| input_type(view));
+        let entries: Vec<_> = (0..).zip(own_types().into_iter().chain(inputs)).map(layout_entry).collect();
         let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(row.name),
             entries: &entries,
@@ -178,18 +215,27 @@ impl Gpu {
 }
 
 /// The convention of every shader: the uniform, the output, then the inputs.
-fn layout_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
-    let ty = match binding {
-        0 => wgpu::BufferBindingType::Uniform,
-        1 => wgpu::BufferBindingType::Storage { read_only: false },
-        _ => wgpu::BufferBindingType::Storage { read_only: true },
-    };
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-        count: None,
+fn own_types() -> [wgpu::BindingType; 2] {
+    [wgpu::BufferBindingType::Uniform, wgpu::BufferBindingType::Storage { read_only: false }].map(buffer_type)
+}
+
+fn input_type(view: View) -> wgpu::BindingType {
+    match view {
+        View::Buffer => buffer_type(wgpu::BufferBindingType::Storage { read_only: true }),
+        View::Texels(_) => wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        },
     }
+}
+
+fn buffer_type(ty: wgpu::BufferBindingType) -> wgpu::BindingType {
+    wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
+}
+
+fn layout_entry((binding, ty): (u32, wgpu::BindingType)) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }
 
 /// A panic while a cache was locked leaves a cache that is still right.

@@ -1,7 +1,8 @@
 //! A plan on a device: buffers, constants, pipelines and bind groups made once, launched often.
 //!
-//! A run is one submission: one compute pass with every step (wgpu puts the barriers between them), then the copies
-//! that bring the outputs back. The watched run submits step by step.
+//! A step is one launch or several ([`super::expand`]). A run is one submission: compute passes with every launch (wgpu
+//! puts the barriers between them), a new pass where a buffer is copied into its view first, then the copies that bring
+//! the outputs back. The watched run submits step by step.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::expand::{Expanded, Pick, Piece, Place, views};
+use super::view::{Fill, Texture};
 use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::kernels::Dispatch;
-use crate::plan::{BufferId, ConstantId, Operand, Plan, Port, Step};
+use crate::kernels::way::View;
+use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
 /// Uploads wait in host memory until they are flushed: so many bytes at a time.
 const UPLOAD: u64 = 64 << 20;
@@ -28,7 +32,10 @@ pub struct Program {
     gpu: Arc<Gpu>,
     plan: Plan,
     buffers: Vec<wgpu::Buffer>,
+    temps: Vec<wgpu::Buffer>,
     launches: Vec<Launch>,
+    /// The launches of each step.
+    steps: Vec<Range<usize>>,
     /// One for each output, in host memory; `None` for a constant output.
     staging: Vec<Option<wgpu::Buffer>>,
     /// The buffers that keep their contents from run to run.
@@ -40,6 +47,8 @@ struct Launch {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
+    /// What it reads as texels and has changed since it was last copied.
+    fills: Vec<Fill>,
 }
 
 /// A copy to host memory: from, over, and how many elements.
@@ -52,18 +61,19 @@ impl Program {
     /// # Errors
     /// A plan that is not consistent; a buffer, a binding or a launch beyond the device's limits; a full memory; a
     /// shader that the driver does not take.
-    pub fn new(gpu: &Arc<Gpu>, plan: &Plan, poison: bool) -> Result<Self> {
+    pub fn new(gpu: &Arc<Gpu>, plan: &Plan, pick: Pick, poison: bool) -> Result<Self> {
         validate(plan)?;
-        let dispatches: Vec<Dispatch> = plan.steps.iter().map(|s| s.kernel.dispatch()).collect();
-        compile(gpu, plan, &dispatches)?;
-        gpu.guarded(|| Loader::new(gpu, plan)?.load(&dispatches, poison))
+        let expanded = Expanded::new(gpu, plan, pick)?;
+        let dispatches: Vec<Dispatch> = expanded.pieces.iter().map(|p| p.kernel.dispatch()).collect();
+        compile(gpu, &expanded.pieces, &dispatches)?;
+        gpu.guarded(|| Loader::new(gpu, plan, &expanded)?.load(&expanded, &dispatches, poison))
     }
 
     fn upload(&self, inputs: &[&[f32]]) -> Result<()> {
         validate_inputs(&self.plan, inputs)?;
         if self.poison {
             let buffers = self.buffers.iter().enumerate().filter(|(id, _)| !self.sums.contains(id));
-            for (_, buffer) in buffers {
+            for buffer in buffers.map(|(_, buffer)| buffer).chain(&self.temps) {
                 let nan = vec![f32::NAN; buffer.size() as usize / size_of::<f32>()];
                 self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
             }
@@ -76,30 +86,40 @@ impl Program {
         Ok(())
     }
 
+    /// Encodes launches; with `stamps`, the time of the first pass's beginning and of the last one's end, at this query and
+    /// the one behind it.
     fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        steps: Range<usize>,
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+        launches: Range<usize>,
+        stamps: Option<(&wgpu::QuerySet, u32)>,
     ) {
-        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
-        let mut pass = encoder.begin_compute_pass(&descriptor);
-        for launch in &self.launches[steps] {
-            let [x, y, z] = launch.workgroups;
-            pass.set_pipeline(&launch.pipeline.pipeline);
-            pass.set_bind_group(0, &launch.group, &[]);
-            pass.dispatch_workgroups(x, y, z);
+        let mut rest = &self.launches[launches];
+        let mut first = true;
+        while let Some(launch) = rest.first() {
+            launch.fills.iter().for_each(|fill| fill.encode(encoder));
+            let more = rest[1..].iter().position(|l| !l.fills.is_empty()).map_or(rest.len(), |at| at + 1);
+            let (pass, behind) = rest.split_at(more);
+            let timestamp_writes = stamps.map(|(query_set, at)| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: first.then_some(at),
+                end_of_pass_write_index: behind.is_empty().then_some(at + 1),
+            });
+            // A pass in the middle has nothing to stamp, and says so by having no writes at all.
+            let timestamp_writes = timestamp_writes.filter(|_| first || behind.is_empty());
+            encode_pass(encoder, pass, timestamp_writes);
+            (rest, first) = (behind, false);
         }
     }
 
-    /// Launches some steps, then brings back what is to be read.
-    fn execute(&self, steps: Range<usize>, reads: &[Read]) -> Result<Vec<Vec<f32>>> {
+    /// Launches, then brings back what is to be read.
+    fn execute(&self, launches: Range<usize>, reads: &[Read]) -> Result<Vec<Vec<f32>>> {
         let mut encoder = self.gpu.encoder();
-        self.encode(&mut encoder, steps, None);
+        self.encode(&mut encoder, launches, None);
         self.gpu.finish(encoder, reads)
     }
 
-    fn outputs(&self, steps: Range<usize>) -> Result<Vec<Vec<f32>>> {
+    fn outputs(&self, launches: Range<usize>) -> Result<Vec<Vec<f32>>> {
         let ports = || self.plan.outputs.iter().zip(&self.staging);
         let reads: Vec<Read> = ports()
             .filter_map(|(port, staging)| match (port.place, staging) {
@@ -107,7 +127,7 @@ impl Program {
                 _ => None,
             })
             .collect();
-        let mut read = self.execute(steps, &reads)?.into_iter();
+        let mut read = self.execute(launches, &reads)?.into_iter();
         let value = |port: &Port| match port.place {
             Operand::Constant(id) => self.plan.constants[id][..port_len(port)].to_vec(),
             Operand::Buffer(_) => read.next().unwrap_or_default(),
@@ -115,7 +135,7 @@ impl Program {
         Ok(self.plan.outputs.iter().map(value).collect())
     }
 
-    /// The seconds of passes of steps, by the device's clock.
+    /// The seconds of passes of launches, by the device's clock.
     fn time_by_stamps(&self, passes: &[Range<usize>]) -> Result<Vec<f64>> {
         let device = &self.gpu.device;
         let count = 2 * passes.len() as u32;
@@ -129,12 +149,7 @@ impl Program {
         let staging = self.gpu.staging(2 * count as usize);
         let mut encoder = self.gpu.encoder();
         for (pass, first) in passes.iter().zip((0..).step_by(2)) {
-            let writes = wgpu::ComputePassTimestampWrites {
-                query_set: &query_set,
-                beginning_of_pass_write_index: Some(first),
-                end_of_pass_write_index: Some(first + 1),
-            };
-            self.encode(&mut encoder, pass.clone(), Some(writes));
+            self.encode(&mut encoder, pass.clone(), Some((&query_set, first)));
         }
         encoder.resolve_query_set(&query_set, 0..count, &stamps, 0);
         // A u64 travels as two f32: the reader moves bits, it does not compute.
@@ -145,7 +160,7 @@ impl Program {
         Ok(stamps.chunks_exact(2).map(|pair| pair[1].wrapping_sub(pair[0]) as f64 * tick).collect())
     }
 
-    /// The seconds of passes of steps.
+    /// The seconds of passes of launches.
     fn time_passes(&mut self, inputs: &[&[f32]], passes: &[Range<usize>]) -> Result<Vec<f64>> {
         self.gpu.guarded(|| {
             self.upload(inputs)?;
@@ -181,7 +196,7 @@ impl Executor for Program {
         })?;
         for (index, step) in self.plan.steps.iter().enumerate() {
             let read = (&self.buffers[step.output], &staging, len(step));
-            let output = self.gpu.guarded(|| self.execute(index..index + 1, &[read]))?.concat();
+            let output = self.gpu.guarded(|| self.execute(self.steps[index].clone(), &[read]))?.concat();
             watch(index, &output)?;
         }
         self.gpu.guarded(|| self.outputs(0..0))
@@ -193,8 +208,7 @@ impl Executor for Program {
     }
 
     fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>> {
-        let passes: Vec<Range<usize>> = (0..self.launches.len()).map(|step| step..step + 1).collect();
-        let seconds = self.time_passes(inputs, &passes)?;
+        let seconds = self.time_passes(inputs, &self.steps.clone())?;
         Ok(self.plan.steps.iter().map(|step| step.node.clone()).zip(seconds).collect())
     }
 
@@ -216,27 +230,47 @@ impl Executor for Program {
     }
 }
 
+fn encode_pass(
+    encoder: &mut wgpu::CommandEncoder,
+    launches: &[Launch],
+    timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+) {
+    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+    let mut pass = encoder.begin_compute_pass(&descriptor);
+    for launch in launches {
+        let [x, y, z] = launch.workgroups;
+        pass.set_pipeline(&launch.pipeline.pipeline);
+        pass.set_bind_group(0, &launch.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
 /// Compiles what a plan needs and the device does not have yet, on all cores.
-fn compile(gpu: &Gpu, plan: &Plan, dispatches: &[Dispatch]) -> Result<()> {
+fn compile(gpu: &Gpu, pieces: &[Piece], dispatches: &[Dispatch]) -> Result<()> {
     let mut seen = HashSet::new();
-    let wanted: Vec<(&Step, Key)> = plan
-        .steps
+    let wanted: Vec<(&Piece, Key)> = pieces
         .iter()
         .zip(dispatches)
-        .map(|(step, dispatch)| (step, key(step, dispatch)))
+        .map(|(piece, dispatch)| (piece, key(piece, dispatch)))
         .filter(|(_, key)| seen.insert(key.clone()))
         .collect();
-    wanted.par_iter().try_for_each(|(step, key)| {
-        gpu.pipeline(step.kernel.row(), key).map(drop).map_err(|e| e.node(&step.node))
+    wanted.par_iter().try_for_each(|(piece, key)| {
+        gpu.pipeline(piece.kernel.row(), key).map(drop).map_err(|e| e.node(&piece.node))
     })
 }
 
-fn key(step: &Step, dispatch: &Dispatch) -> Key {
+fn key(piece: &Piece, dispatch: &Dispatch) -> Key {
     Key {
-        row: step.kernel.row().name,
+        row: piece.kernel.row().name,
         overrides: dispatch.overrides.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
-        inputs: step.inputs.len() as u32,
+        views: views(&*piece.kernel),
     }
+}
+
+/// Something that a shader can be given as an input.
+enum Bound {
+    Buffer(wgpu::Buffer, u64),
+    Texture(Texture),
 }
 
 /// Makes a program.
@@ -244,13 +278,20 @@ struct Loader<'a> {
     gpu: &'a Arc<Gpu>,
     plan: &'a Plan,
     buffers: Vec<wgpu::Buffer>,
-    /// Constants that are bound as they are, by number: steps that share one share its buffer.
-    constants: HashMap<ConstantId, wgpu::Buffer>,
+    temps: Vec<wgpu::Buffer>,
+    /// Elements of the temporaries.
+    temp_lens: &'a [usize],
+    /// Views of buffers, and of constants that are bound as they are: what shares one shares its texture.
+    textures: HashMap<(Place, View), Texture>,
+    /// How many elements a view has of what its buffer holds, at the launch that is being made.
+    fresh: HashMap<(Place, View), usize>,
+    /// Constants that are bound as they are: steps that share one share its buffer.
+    constants: HashMap<Place, wgpu::Buffer>,
     waiting: u64,
 }
 
 impl<'a> Loader<'a> {
-    fn new(gpu: &'a Arc<Gpu>, plan: &'a Plan) -> Result<Self> {
+    fn new(gpu: &'a Arc<Gpu>, plan: &'a Plan, expanded: &'a Expanded) -> Result<Self> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let max = gpu.info.max_buffer_size;
         let make = |(id, &len): (BufferId, &usize)| {
@@ -258,16 +299,25 @@ impl<'a> Loader<'a> {
             fits("a buffer", bytes(len), max).map_err(|e| e.node(node))?;
             Ok(gpu.buffer(bytes(len), usage))
         };
-        let buffers = plan.buffers.iter().enumerate().map(make).collect::<Result<_>>()?;
-        Ok(Self { gpu, plan, buffers, constants: HashMap::new(), waiting: 0 })
+        Ok(Self {
+            gpu,
+            plan,
+            buffers: plan.buffers.iter().enumerate().map(make).collect::<Result<_>>()?,
+            temps: expanded.temps.iter().map(|&len| gpu.buffer(bytes(len), usage)).collect(),
+            temp_lens: &expanded.temps,
+            textures: HashMap::new(),
+            fresh: HashMap::new(),
+            constants: HashMap::new(),
+            waiting: 0,
+        })
     }
 
-    fn load(mut self, dispatches: &[Dispatch], poison: bool) -> Result<Program> {
+    fn load(mut self, expanded: &Expanded, dispatches: &[Dispatch], poison: bool) -> Result<Program> {
         let (uniforms, offsets) = self.uniforms(dispatches);
         let mut launches = Vec::with_capacity(dispatches.len());
-        for ((step, dispatch), offset) in self.plan.steps.iter().zip(dispatches).zip(offsets) {
+        for ((piece, dispatch), offset) in expanded.pieces.iter().zip(dispatches).zip(offsets) {
             let uniform = binding(&uniforms, offset, uniform_size(dispatch));
-            launches.push(self.launch(step, dispatch, uniform).map_err(|e| e.node(&step.node))?);
+            launches.push(self.launch(piece, dispatch, uniform).map_err(|e| e.node(&piece.node))?);
         }
         self.flush()?;
         let staging = |port: &Port| match port.place {
@@ -279,8 +329,10 @@ impl<'a> Loader<'a> {
             plan: self.plan.clone(),
             staging: self.plan.outputs.iter().map(staging).collect(),
             buffers: self.buffers,
+            temps: self.temps,
             sums: sum_buffers(self.plan),
             launches,
+            steps: expanded.steps.clone(),
             poison,
         })
     }
@@ -301,7 +353,12 @@ impl<'a> Loader<'a> {
         (buffer, offsets)
     }
 
-    fn launch(&mut self, step: &Step, dispatch: &Dispatch, uniform: wgpu::BindingResource) -> Result<Launch> {
+    fn launch(
+        &mut self,
+        piece: &Piece,
+        dispatch: &Dispatch,
+        uniform: wgpu::BindingResource,
+    ) -> Result<Launch> {
         let most = self.gpu.info.max_compute_workgroups_per_dimension;
         if dispatch.workgroups.iter().any(|&n| n > most) {
             return Err(Error::new("a launch has too many workgroups")
@@ -309,49 +366,100 @@ impl<'a> Loader<'a> {
                 .got(format!("{:?}", dispatch.workgroups))
                 .remedy("use a smaller --batch or --device cpu"));
         }
-        let max = self.gpu.info.max_storage_buffer_binding_size;
-        let mut bound = Vec::with_capacity(step.inputs.len());
-        for (index, (&operand, len)) in step.inputs.iter().zip(step.kernel.input_lens()).enumerate() {
-            let (buffer, size) = match operand {
-                Operand::Buffer(id) => (self.buffers[id].clone(), bytes(len)),
-                Operand::Constant(id) => {
-                    let buffer = self.constant(step, index, id)?;
-                    let size = buffer.size();
-                    (buffer, size)
-                }
-            };
-            fits("an input", size, max)?;
-            bound.push((buffer, size));
+        let (mut bound, mut fills) = (Vec::with_capacity(piece.inputs.len()), Vec::new());
+        for (index, (&place, len)) in piece.inputs.iter().zip(piece.kernel.input_lens()).enumerate() {
+            bound.push(self.input(piece, index, place, len, &mut fills)?);
         }
-        let size = bytes(step.kernel.output_len());
-        fits("an output", size, max)?;
-        let mut resources = vec![uniform, binding(&self.buffers[step.output], 0, size)];
-        resources.extend(bound.iter().map(|(buffer, size)| binding(buffer, 0, *size)));
+        let size = bytes(piece.kernel.output_len());
+        fits("an output", size, self.gpu.info.max_storage_buffer_binding_size)?;
+        let output = self.buffer(piece.output)?.clone();
+        self.fresh.retain(|(place, _), _| *place != piece.output);
+        let mut resources = vec![uniform, binding(&output, 0, size)];
+        resources.extend(bound.iter().map(|bound| match bound {
+            Bound::Buffer(buffer, size) => binding(buffer, 0, *size),
+            Bound::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
+        }));
         let entries: Vec<wgpu::BindGroupEntry> = (0..)
             .zip(resources)
             .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
             .collect();
-        let pipeline = self.gpu.pipeline(step.kernel.row(), &key(step, dispatch))?;
+        let pipeline = self.gpu.pipeline(piece.kernel.row(), &key(piece, dispatch))?;
         let group = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Ok(Launch { pipeline, group, workgroups: dispatch.workgroups })
+        Ok(Launch { pipeline, group, workgroups: dispatch.workgroups, fills })
     }
 
-    /// A constant in the layout that the step's shader wants, on the device.
-    fn constant(&mut self, step: &Step, input: usize, id: ConstantId) -> Result<wgpu::Buffer> {
-        let data = &self.plan.constants[id];
-        if let Some(packed) = step.kernel.pack(input, data) {
-            return self.upload(&packed);
+    /// The buffer of a place that is no constant.
+    fn buffer(&self, place: Place) -> Result<&wgpu::Buffer> {
+        match place {
+            Place::Buffer(id) => Ok(&self.buffers[id]),
+            Place::Temp(id) => Ok(&self.temps[id]),
+            Place::Constant(_) => Err(Error::new("a step writes to a constant")),
         }
-        if let Some(buffer) = self.constants.get(&id) {
-            return Ok(buffer.clone());
+    }
+
+    /// What an input is bound to; where its view is old, the copy goes to `fills`.
+    fn input(
+        &mut self,
+        piece: &Piece,
+        index: usize,
+        place: Place,
+        len: usize,
+        fills: &mut Vec<Fill>,
+    ) -> Result<Bound> {
+        let max = self.gpu.info.max_storage_buffer_binding_size;
+        let all = match place {
+            Place::Constant(id) => return self.constant(piece, index, place, &self.plan.constants[id]),
+            Place::Buffer(id) => self.plan.buffers[id],
+            Place::Temp(id) => self.temp_lens[id],
+        };
+        let (buffer, view) = (self.buffer(place)?.clone(), piece.kernel.view(index));
+        let View::Texels(per) = view else {
+            fits("an input", bytes(len), max)?;
+            return Ok(Bound::Buffer(buffer, bytes(len)));
+        };
+        let new = || Texture::new(self.gpu, per, all);
+        let texture = self.textures.entry((place, view)).or_insert_with(new).clone();
+        let fresh = self.fresh.entry((place, view)).or_insert(0);
+        if *fresh < len {
+            *fresh = len;
+            fills.push(Fill { buffer, texture: texture.clone(), len });
         }
-        let buffer = self.upload(data)?;
-        self.constants.insert(id, buffer.clone());
-        Ok(buffer)
+        Ok(Bound::Texture(texture))
+    }
+
+    /// A constant in the layout that the piece's shader wants, on the device.
+    fn constant(&mut self, piece: &Piece, index: usize, place: Place, data: &[f32]) -> Result<Bound> {
+        let packed = piece.kernel.pack(index, data);
+        let view = piece.kernel.view(index);
+        match (view, packed) {
+            (View::Texels(per), Some(packed)) => Ok(Bound::Texture(self.upload_texture(per, &packed)?)),
+            (View::Texels(per), None) => {
+                if let Some(texture) = self.textures.get(&(place, view)) {
+                    return Ok(Bound::Texture(texture.clone()));
+                }
+                let texture = self.upload_texture(per, data)?;
+                self.textures.insert((place, view), texture.clone());
+                Ok(Bound::Texture(texture))
+            }
+            (View::Buffer, Some(packed)) => {
+                let buffer = self.upload(&packed)?;
+                let size = buffer.size();
+                Ok(Bound::Buffer(buffer, size))
+            }
+            (View::Buffer, None) => {
+                let buffer = match self.constants.get(&place) {
+                    Some(buffer) => buffer.clone(),
+                    None => self.upload(data)?,
+                };
+                self.constants.insert(place, buffer.clone());
+                let size = buffer.size();
+                Ok(Bound::Buffer(buffer, size))
+            }
+        }
     }
 
     fn upload(&mut self, data: &[f32]) -> Result<wgpu::Buffer> {
@@ -359,11 +467,20 @@ impl<'a> Loader<'a> {
         fits("a constant", size, self.gpu.info.max_storage_buffer_binding_size)?;
         let buffer = self.gpu.buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
         self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(data));
-        self.waiting += size;
-        if self.waiting > UPLOAD {
-            self.flush()?;
-        }
+        self.uploaded(size)?;
         Ok(buffer)
+    }
+
+    fn upload_texture(&mut self, per: usize, data: &[f32]) -> Result<Texture> {
+        let texture = Texture::new(self.gpu, per, data.len());
+        texture.write(self.gpu, data);
+        self.uploaded(bytes(data.len()))?;
+        Ok(texture)
+    }
+
+    fn uploaded(&mut self, size: u64) -> Result<()> {
+        self.waiting += size;
+        if self.waiting > UPLOAD { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -8,11 +8,20 @@
 
 mod host;
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 
 use super::activation::Activation;
+use super::conv_lanes::Lanes;
+use super::conv_tiled::Tiled;
+use super::rows_lanes::Rows;
+use super::unfold::{self, Images, Unfold};
+use super::way::Adapters::{Real, Software};
+use super::way::{Call, MOST_TEMP, Source, Way};
 use super::window::Windows;
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use super::winograd::{self, Filters};
+use super::{Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..])`, the cross-correlation that ONNX calls Conv.
@@ -57,40 +66,85 @@ const TILE_PIXELS: usize = 8;
 const TILE_CHANNELS: usize = 8;
 
 impl Conv {
-    fn in_plane(&self) -> usize {
+    pub(super) fn in_plane(&self) -> usize {
         self.in_hw.iter().product()
     }
 
-    fn out_plane(&self) -> usize {
+    pub(super) fn out_plane(&self) -> usize {
         self.out_hw.iter().product()
     }
 
-    fn taps(&self) -> usize {
+    pub(super) fn taps(&self) -> usize {
         self.kernel.iter().product()
     }
 
     /// Input channels of a group.
-    fn group_in(&self) -> usize {
+    pub(super) fn group_in(&self) -> usize {
         self.in_channels / self.groups
     }
 
     /// Output channels of a group.
-    fn group_out(&self) -> usize {
+    pub(super) fn group_out(&self) -> usize {
         self.out_channels / self.groups
     }
 
     /// Products of a sum: the length of a filter.
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.group_in() * self.taps()
     }
 
     /// Whether the matrix of taps is the input itself.
-    fn pointwise(&self) -> bool {
+    pub(super) fn pointwise(&self) -> bool {
         self.windows().are_points()
     }
 
+    /// The way by the matrix of what windows see, so many images at a time that it stays small. The matrix has quads
+    /// of pixels that lie together whatever windows and planes are, and is made once for all output channels.
+    fn unfolded_way(&self) -> Option<Way> {
+        let fits = |n: &usize| unfold::len(self, *n) <= MOST_TEMP;
+        let at_once = (1..=self.batch).rev().find(fits)?;
+        let mut calls = Vec::new();
+        for first in (0..self.batch).step_by(at_once) {
+            let images = Images { first, count: at_once.min(self.batch - first) };
+            let inputs = vec![Source::Input(0)];
+            calls.push(Call {
+                kernel: Arc::new(Unfold { conv: self.clone(), images }),
+                inputs,
+                output: Some(0),
+            });
+            let lanes = Lanes { conv: self.clone(), filters: Filters::Given, unfolded: Some(images) };
+            let inputs = vec![Source::Temp(0), Source::Input(1), Source::Input(2)];
+            calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
+        }
+        let quads_already = self.pointwise() && self.in_plane().is_multiple_of(4);
+        let rule = (!quads_already && self.group_out() >= 32).then_some(Software);
+        Some(Way { name: "unfolded, lanes", rule, temps: vec![unfold::len(self, at_once)], calls })
+    }
+
+    /// Rows of `tile` numbers each, one a channel, for every tile of a group's channels; zeros where the last tile
+    /// of a group is not full. `at` gives an output channel's number in a row.
+    pub(super) fn tiled<R: Copy>(
+        &self,
+        tile: usize,
+        rows: impl Iterator<Item = R> + Clone,
+        at: impl Fn(usize, R) -> f32,
+    ) -> Vec<f32> {
+        let (group_out, slots) = (self.group_out(), self.group_out().next_multiple_of(tile));
+        let mut packed = Vec::new();
+        for first in (0..self.groups * slots).step_by(tile) {
+            let (group, slot) = (first / slots, first % slots);
+            let real = tile.min(group_out - slot);
+            for row in rows.clone() {
+                let channel = group * group_out + slot;
+                packed.extend((channel..channel + real).map(|o| at(o, row)));
+                packed.resize(packed.len() + tile - real, 0.0);
+            }
+        }
+        packed
+    }
+
     /// Where the filters' windows lie.
-    fn windows(&self) -> Windows {
+    pub(super) fn windows(&self) -> Windows {
         let Self { in_hw, out_hw, kernel, stride, dilation, pad, .. } = *self;
         Windows { in_hw, out_hw, kernel, stride, dilation, pad }
     }
@@ -215,38 +269,71 @@ impl Kernel for Conv {
     /// Weights as `[groups, channel tiles, taps, input channels, 8]` and the bias as
     /// `[groups, channel tiles, 8]`, with zeros for the channels that fill up a group's last tile.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
-        let (group_out, group_in, taps) = (self.group_out(), self.group_in(), self.taps());
-        let slots = group_out.next_multiple_of(TILE_CHANNELS);
-        // Which channel of the call a slot holds, if any.
-        let channel = |slot: usize| {
-            let (group, slot) = (slot / slots, slot % slots);
-            (slot < group_out).then_some(group * group_out + slot)
-        };
-        let tiles = (0..self.groups * slots).step_by(TILE_CHANNELS);
-        let lanes = |tile: usize| (tile..tile + TILE_CHANNELS).map(channel);
+        let (group_in, taps) = (self.group_in(), self.taps());
+        let rows = (0..taps).flat_map(move |tap| (0..group_in).map(move |c| (tap, c)));
         match input {
-            1 => {
-                let mut packed = Vec::with_capacity(self.groups * slots * self.depth());
-                for tile in tiles {
-                    for (tap, c) in (0..taps).flat_map(|tap| (0..group_in).map(move |c| (tap, c))) {
-                        packed.extend(
-                            lanes(tile).map(|o| o.map_or(0.0, |o| data[(o * group_in + c) * taps + tap])),
-                        );
-                    }
-                }
-                Some(packed)
-            }
-            2 => Some(tiles.flat_map(lanes).map(|o| o.map_or(0.0, |o| data[o])).collect()),
+            1 => Some(self.tiled(TILE_CHANNELS, rows, |o, (tap, c)| data[(o * group_in + c) * taps + tap])),
+            2 => Some(self.tiled(TILE_CHANNELS, 0..1, |o, _| data[o])),
             _ => None,
         }
     }
 
+    fn ways(&self) -> Vec<Way> {
+        let rule = |adapters, yes: bool| yes.then_some(adapters);
+        let mut ways = vec![];
+        if winograd::applies(self) {
+            let filters = Filters::Winograd;
+            let (few, many) = (winograd::pays(self, 32), self.out_channels >= 32 && winograd::pays(self, 4));
+            let lanes = |conv| Lanes { conv, filters, unfolded: None };
+            ways.push(winograd::way("winograd, lanes", rule(Software, few), self, lanes));
+            let tiled = |conv| Tiled { conv, filters };
+            ways.push(winograd::way("winograd, tiled", rule(Real, many), self, tiled));
+        }
+        if Rows::applies(self) {
+            ways.push(Way::one("rows", Some(Software), Rows { conv: self.clone() }));
+        }
+        let filters = Filters::Given;
+        ways.extend(self.unfolded_way());
+        let lanes = Lanes { conv: self.clone(), filters, unfolded: None };
+        ways.push(Way::one("lanes", Some(Software), lanes));
+        let (conv, wide) = (self.clone(), self.group_out() >= 32 && self.out_plane() >= 16);
+        ways.push(Way::one("tiled", rule(Real, wide), Tiled { conv, filters }));
+        ways
+    }
+
+    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
+        Some(Arc::new(Self { batch: TIMED_BATCH, ..self.clone() }))
+    }
+
     fn tolerance(&self) -> Tolerance {
-        Tolerance::SUMS
+        if winograd::applies(self) { Tolerance::WINOGRAD } else { Tolerance::SUMS }
     }
 }
 
 fn cases() -> Vec<Case> {
+    convs().into_iter().map(|(label, conv)| noise_case(label, conv)).collect()
+}
+
+/// The same calls by another kernel, and the product in the middle of Winograd's method.
+pub(super) fn cases_by<K: Kernel>(by: &dyn Fn(Conv, Filters) -> K) -> Vec<Case> {
+    let mut cases: Vec<Case> =
+        convs().into_iter().map(|(label, conv)| noise_case(label, by(conv, Filters::Given))).collect();
+    let product = by(winograd::product(5, 19, 12), Filters::Winograd);
+    cases.push(noise_case("36 products of Winograd's method", product));
+    cases
+}
+
+/// Awkward calls, and the later half of their images.
+pub(super) fn parts() -> Vec<(&'static str, Conv, Images)> {
+    let part = |(label, conv): (&'static str, Conv)| {
+        let images = Images { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
+        (label, conv, images)
+    };
+    convs().into_iter().map(part).collect()
+}
+
+/// Awkward calls.
+pub(super) fn convs() -> Vec<(&'static str, Conv)> {
     let plain = Conv {
         batch: 1,
         groups: 1,
@@ -265,12 +352,9 @@ fn cases() -> Vec<Case> {
     let point = Conv { kernel: [1, 1], pad: [0, 0], ..plain.clone() };
     let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], ..point.clone() };
     vec![
-        noise_case("3×3, padded", plain.clone()),
-        noise_case(
-            "one of everything",
-            Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() },
-        ),
-        noise_case(
+        ("3×3, padded", plain.clone()),
+        ("one of everything", Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() }),
+        (
             "many pixels and channels, batch 3, Relu",
             Conv {
                 batch: 3,
@@ -283,11 +367,11 @@ fn cases() -> Vec<Case> {
                 ..plain.clone()
             },
         ),
-        noise_case(
+        (
             "stride 2, asymmetric padding, odd sizes",
             Conv { in_hw: [9, 11], out_hw: [5, 5], stride: [2, 2], pad: [1, 0], batch: 2, ..plain.clone() },
         ),
-        noise_case(
+        (
             "7×7 with stride 2",
             Conv {
                 in_hw: [31, 29],
@@ -298,7 +382,7 @@ fn cases() -> Vec<Case> {
                 ..plain.clone()
             },
         ),
-        noise_case(
+        (
             "dilated, strides of both axes unlike",
             Conv {
                 in_hw: [13, 12],
@@ -310,19 +394,19 @@ fn cases() -> Vec<Case> {
                 ..plain.clone()
             },
         ),
-        noise_case(
+        (
             "three groups of odd sizes",
             Conv { batch: 3, groups: 3, in_channels: 15, out_channels: 33, out_total: 33, ..plain.clone() },
         ),
-        noise_case(
+        (
             "a part of a concatenation",
             Conv { batch: 2, out_channels: 9, out_offset: 4, out_total: 17, ..plain.clone() },
         ),
-        noise_case(
+        (
             "padding wider than the image",
             Conv { in_hw: [2, 1], out_hw: [6, 5], pad: [3, 3], ..plain.clone() },
         ),
-        noise_case(
+        (
             "1×1 over an odd plane",
             Conv {
                 batch: 3,
@@ -334,20 +418,31 @@ fn cases() -> Vec<Case> {
                 ..point.clone()
             },
         ),
-        noise_case("1×1 with stride 2", Conv { in_hw: [7, 7], out_hw: [4, 4], stride: [2, 2], ..point }),
-        noise_case(
+        ("1×1 with stride 2", Conv { in_hw: [7, 7], out_hw: [4, 4], stride: [2, 2], ..point }),
+        (
             "a matrix product of 17 rows",
             Conv { batch: 17, in_channels: 33, out_channels: 129, out_total: 129, ..rows.clone() },
         ),
-        noise_case(
+        (
+            "a matrix product of whole tiles, Relu",
+            Conv {
+                batch: 4,
+                in_channels: 64,
+                out_channels: 32,
+                out_total: 32,
+                activation: Activation::Relu,
+                ..rows.clone()
+            },
+        ),
+        (
             "a part of a matrix product, in groups",
             Conv { batch: 3, groups: 2, in_channels: 10, out_channels: 6, out_total: 6, ..rows.clone() },
         ),
-        noise_case(
+        (
             "a slice of a matrix product's columns",
             Conv { batch: 5, in_channels: 100, out_channels: 65, out_offset: 64, out_total: 130, ..rows },
         ),
-        noise_case(
+        (
             "a 1-D filter as long as its signal",
             Conv { in_hw: [1, 65], out_hw: [1, 1], kernel: [1, 65], pad: [0, 0], ..plain },
         ),

@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""The same ONNX files through Secateur and its peers, in turn, in one run: a table of times and ratios.
+
+    pip install onnx numpy onnxruntime ncnn pnnx
+    python3 benches/peers/peers.py [--device 0] [--batch 1 8] [--rounds 5] [--networks DIR] [MODEL.onnx …]
+
+Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (networks.py). Each round lets every engine
+run for a while, one after the other, and keeps the median of its runs; the table has the medians over the rounds, and
+ratios of times within a round. Engines that are not installed are named and left out. Answers are compared with ONNX
+Runtime's first: an engine that computes something else is not timed. Times are on the clock: on a busy machine only the
+ratios mean something. ncnn takes one image at a time, so a batch is that many runs; it computes in the precision that
+it chooses by itself (fp16 storage where the driver has it).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+import networks
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def shape_of(path):
+    """The input's name, and its shape for one image."""
+    value = onnx.load(path, load_external_data=False).graph.input[0]
+    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    return value.name, [1] + [n or 224 for n in dims[1:]]
+
+
+def repeat(run, seconds):
+    """Median seconds of a run, of as many as there is time for, two at least."""
+    times, begin = [], time.perf_counter()
+    while len(times) < 2 or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+class Runtime:
+    """ONNX Runtime on the CPU: also the judge of answers."""
+
+    name = "ONNX Runtime, CPU"
+
+    def __init__(self, path, _work, _args):
+        import onnxruntime
+
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+
+    def answer(self, x):
+        return self.session.run(None, {self.input: x})[0]
+
+    def time(self, x, seconds):
+        return repeat(lambda: self.answer(x), seconds)
+
+
+class Ncnn:
+    """ncnn by Vulkan or on the CPU; the file is converted by pnnx once."""
+
+    vulkan = True
+    name = "ncnn, Vulkan"
+
+    def __init__(self, path, work, args):
+        import ncnn
+        import pnnx
+
+        stem = work / path.stem
+        if not stem.with_suffix(".ncnn.param").exists():
+            shutil.copy(path, stem.with_suffix(".onnx"))
+            shape = "inputshape=" + str(shape_of(path)[1]).replace(" ", "")
+            tool = Path(pnnx.__file__).parent / "pnnx"
+            subprocess.run([tool, stem.with_suffix(".onnx"), shape], check=True, capture_output=True)
+        self.ncnn, self.net = ncnn, ncnn.Net()
+        self.net.opt.use_vulkan_compute = self.vulkan
+        if self.vulkan:
+            self.net.set_vulkan_device(args.ncnn_device)
+        self.net.load_param(str(stem.with_suffix(".ncnn.param")))
+        self.net.load_model(str(stem.with_suffix(".ncnn.bin")))
+
+    def answer(self, x):
+        rows = []
+        for image in x:
+            extractor = self.net.create_extractor()
+            extractor.input("in0", self.ncnn.Mat(np.ascontiguousarray(image)))
+            rows.append(np.array(extractor.extract("out0")[1]).reshape(-1))
+        return np.stack(rows)
+
+    def time(self, x, seconds):
+        self.answer(x)
+        return repeat(lambda: self.answer(x), seconds)
+
+
+class NcnnCpu(Ncnn):
+    vulkan = False
+    name = "ncnn, CPU"
+
+
+class Secateur:
+    """This program on an adapter; `bench` warms up and times by itself."""
+
+    name = "Secateur, device"
+
+    def __init__(self, path, work, args):
+        self.path, self.work, self.args = path, work, args
+        self.device = args.device
+
+    def command(self, *arguments):
+        command = [self.args.secateur, *arguments, "--device", self.device, "--json"]
+        done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)
+
+    def answer(self, x):
+        name = shape_of(self.path)[0]
+        np.save(self.work / "x.npy", x)
+        self.command("run", self.path, "--input", f"{name}={self.work / 'x.npy'}", "--output-dir", self.work / "out")
+        return np.load(next((self.work / "out").glob("*.npy")))
+
+    def time(self, x, seconds):
+        answer = self.command("bench", self.path, "--batch", len(x), "--seconds", seconds)
+        return answer["models"][0]["latency_ms"]["median"] / 1e3
+
+
+class SecateurCpu(Secateur):
+    name = "Secateur, CPU"
+
+    def __init__(self, path, work, args):
+        super().__init__(path, work, args)
+        self.device = "cpu"
+
+
+def engines(path, work, args, x):
+    """Those that are here and give the right answers."""
+    judge = Runtime(path, work, args)
+    expected = judge.answer(x)
+    found = []
+    for kind in [Secateur, SecateurCpu, Ncnn, NcnnCpu, Runtime]:
+        try:
+            engine = kind(path, work, args)
+            shutil.rmtree(work / "out", ignore_errors=True)
+            got = engine.answer(x)
+        except (ImportError, OSError, subprocess.CalledProcessError) as error:
+            print(f"{kind.name} is left out: {error}", file=sys.stderr)
+            continue
+        # Half precision is right to three digits.
+        error = np.abs(got - expected).max() / np.abs(expected).max()
+        if not error < 0.05:
+            print(f"{kind.name} computes something else for {path.name} ({error:.2g}): left out", file=sys.stderr)
+            continue
+        found.append(engine)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--secateur", default=REPOSITORY / "target/release/secateur")
+    parser.add_argument("--device", default="0", help="the adapter for Secateur, as `secateur devices` numbers them")
+    parser.add_argument("--ncnn-device", type=int, default=0, help="the same one, as ncnn numbers it")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="for each engine in a round")
+    parser.add_argument("--networks", type=Path, help="where networks are made and kept")
+    args = parser.parse_args()
+    os.environ.setdefault("SECATEUR_CACHE", "")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        models = args.models or list(networks.make(args.networks or work / "networks").values())
+        for path in models:
+            shape = shape_of(path)[1]
+            for batch in args.batch:
+                x = np.random.default_rng(0).standard_normal([batch, *shape[1:]], np.float32)
+                table(path, batch, x, engines(path, work, args, x[:1]), args)
+
+
+def table(path, batch, x, found, args):
+    rounds = [[engine.time(x, args.seconds) for engine in found] for _ in range(args.rounds)]
+    print(f"\n{path.stem}, batch {batch}, {args.rounds} rounds")
+    print(f"{'engine':20} {'ms':>9}   times as fast as it is the first (lowest to highest round)")
+    for i, engine in enumerate(found):
+        times = [times[i] for times in rounds]
+        ratios = sorted(times[i] / times[0] for times in rounds)
+        middle = statistics.median(ratios)
+        print(f"{engine.name:20} {1e3 * statistics.median(times):9.1f}   {middle:.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+// What the windows of a convolution see, as a matrix: a row for every input channel and tap, a column for every pixel of
+// some images. An invocation writes a channel's taps of one column.
+
+struct Params {
+    len: u32,
+    // Pixels of these images, and the length of a row, which is rounded up.
+    pixels: u32,
+    columns: u32,
+    channels: u32,
+    in_hw: vec2<u32>,
+    out_hw: vec2<u32>,
+    kernel: vec2<u32>,
+    stride: vec2<u32>,
+    dilation: vec2<u32>,
+    pad: vec2<u32>,
+    first: u32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var x: texture_2d<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = invocation(workgroup, workgroups, local);
+    if i >= params.len {
+        return;
+    }
+    let channel = quotient(i, params.pixels);
+    let pixel = i - channel * params.pixels;
+    let out_plane = params.out_hw.x * params.out_hw.y;
+    let image = quotient(pixel, out_plane);
+    let down = quotient(pixel - image * out_plane, params.out_hw.y);
+    let right = pixel - image * out_plane - down * params.out_hw.y;
+    let top = i32(down * params.stride.x) - i32(params.pad.x);
+    let left = i32(right * params.stride.y) - i32(params.pad.y);
+    let plane = ((params.first + image) * params.channels + channel) * params.in_hw.x;
+    let nothing = nowhere(x);
+    var at = channel * params.kernel.x * params.kernel.y * params.columns + pixel;
+    for (var ky = 0u; ky < params.kernel.x; ky++) {
+        let row = top + i32(ky * params.dilation.x);
+        let start = (plane + u32(row)) * params.in_hw.y;
+        for (var kx = 0u; kx < params.kernel.y; kx++) {
+            let column = left + i32(kx * params.dilation.y);
+            let real = u32(row) < params.in_hw.x && u32(column) < params.in_hw.y;
+            y[at] = single(x, select(nothing, start + u32(column), real));
+            at += params.columns;
+        }
+    }
+}

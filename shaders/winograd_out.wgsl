@@ -1,0 +1,118 @@
+// Winograd's F(4×4, 3×3), last part: 4×4 outputs from a tile's 36 sums, Aᵀ m A, with bias and activation. An
+// invocation takes four tiles that lie together, of one channel: a vector's components.
+
+struct Params {
+    len: u32,
+    channels: u32,
+    // Tiles of all images of this call, and quads of them in a row of the products.
+    tiles: u32,
+    quads: u32,
+    grid: vec2<u32>,
+    out_hw: vec2<u32>,
+    first: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var sums: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+
+struct Four {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+fn transform(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, e: vec4<f32>, f: vec4<f32>) -> Four {
+    let near_sum = b + c;
+    let near_difference = b - c;
+    let far_sum = d + e;
+    let far_difference = d - e;
+    return Four(
+        a + near_sum + far_sum,
+        near_difference + 2.0 * far_difference,
+        near_sum + 4.0 * far_sum,
+        near_difference + 8.0 * far_difference + f,
+    );
+}
+
+// Column j of the 6×6 sums, transformed.
+fn column(at: u32, step: u32, j: u32) -> Four {
+    return transform(
+        textureLoad(sums, place(at + j * step), 0),
+        textureLoad(sums, place(at + (j + 6u) * step), 0),
+        textureLoad(sums, place(at + (j + 12u) * step), 0),
+        textureLoad(sums, place(at + (j + 18u) * step), 0),
+        textureLoad(sums, place(at + (j + 24u) * step), 0),
+        textureLoad(sums, place(at + (j + 30u) * step), 0),
+    );
+}
+
+struct Tiles {
+    real: vec4<bool>,
+    top: vec4<u32>,
+    left: vec4<u32>,
+    plane: vec4<u32>,
+}
+
+fn store(t: Tiles, row: u32, v: Four, b: f32) {
+    for (var tile = 0u; tile < 4u; tile++) {
+        let down = t.top[tile] + row;
+        if t.real[tile] && down < params.out_hw.x {
+            let at = t.plane[tile] + down * params.out_hw.y + t.left[tile];
+            let room = params.out_hw.y - t.left[tile];
+            y[at] = activate(v.a[tile] + b, params.act_a, params.act_b);
+            if room > 1u {
+                y[at + 1u] = activate(v.b[tile] + b, params.act_a, params.act_b);
+            }
+            if room > 2u {
+                y[at + 2u] = activate(v.c[tile] + b, params.act_a, params.act_b);
+            }
+            if room > 3u {
+                y[at + 3u] = activate(v.d[tile] + b, params.act_a, params.act_b);
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = invocation(workgroup, workgroups, local);
+    if i >= params.len {
+        return;
+    }
+    let channel = quotient(i, params.quads);
+    let step = params.channels * params.quads;
+    let c0 = column(i, step, 0u);
+    let c1 = column(i, step, 1u);
+    let c2 = column(i, step, 2u);
+    let c3 = column(i, step, 3u);
+    let c4 = column(i, step, 4u);
+    let c5 = column(i, step, 5u);
+
+    let tiles = (i - channel * params.quads) * 4u + vec4(0u, 1u, 2u, 3u);
+    let lines = quotients(tiles, params.grid.y);
+    let images = quotients(lines, params.grid.x);
+    let planes = (params.first + images) * params.out_total + params.out_offset + channel;
+    let t = Tiles(
+        tiles < vec4(params.tiles),
+        (lines - images * params.grid.x) * 4u,
+        (tiles - lines * params.grid.y) * 4u,
+        planes * params.out_hw.x * params.out_hw.y,
+    );
+    let b = bias[channel];
+    store(t, 0u, transform(c0.a, c1.a, c2.a, c3.a, c4.a, c5.a), b);
+    store(t, 1u, transform(c0.b, c1.b, c2.b, c3.b, c4.b, c5.b), b);
+    store(t, 2u, transform(c0.c, c1.c, c2.c, c3.c, c4.c, c5.c), b);
+    store(t, 3u, transform(c0.d, c1.d, c2.d, c3.d, c4.d, c5.d), b);
+}

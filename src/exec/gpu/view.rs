@@ -1,0 +1,100 @@
+//! Views: arrays as textures, for shaders that read texels. A buffer's view is a copy, made anew when the buffer has
+//! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
+
+use super::Gpu;
+use crate::kernels::way::{TEXELS, View};
+
+/// A texture of rows of [`TEXELS`] texels.
+#[derive(Clone, Debug)]
+pub(super) struct Texture {
+    texture: wgpu::Texture,
+    pub(super) view: wgpu::TextureView,
+    per: usize,
+}
+
+/// A copy of the first elements of a buffer into its view.
+#[derive(Clone, Debug)]
+pub(super) struct Fill {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) texture: Texture,
+    pub(super) len: usize,
+}
+
+impl Texture {
+    /// For so many elements, `per` a texel.
+    pub(super) fn new(gpu: &Gpu, per: usize, len: usize) -> Self {
+        let format = if per == 1 { wgpu::TextureFormat::R32Float } else { wgpu::TextureFormat::Rgba32Float };
+        let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size: extent(TEXELS, View::Texels(per).rows(len)),
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format,
+            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        Self { texture, view, per }
+    }
+
+    fn row_bytes(&self) -> usize {
+        TEXELS * self.per * size_of::<f32>()
+    }
+
+    /// A part of it that starts at a row.
+    fn from_row(&self, row: usize) -> wgpu::TexelCopyTextureInfo<'_> {
+        let mut part = self.texture.as_image_copy();
+        part.origin.y = row as u32;
+        part
+    }
+
+    /// Writes a constant.
+    pub(super) fn write(&self, gpu: &Gpu, data: &[f32]) {
+        let row = TEXELS * self.per;
+        let layout = |bytes: usize| wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(bytes as u32),
+            rows_per_image: None,
+        };
+        let (whole, rest) = data.split_at(data.len() / row * row);
+        let rows = whole.len() / row;
+        if rows > 0 {
+            let (bytes, size) = (bytemuck::cast_slice(whole), extent(TEXELS, rows));
+            gpu.queue.write_texture(self.from_row(0), bytes, layout(self.row_bytes()), size);
+        }
+        if !rest.is_empty() {
+            let mut last = rest.to_vec();
+            last.resize(row, 0.0);
+            let (bytes, size) = (bytemuck::cast_slice(&last), extent(TEXELS, 1));
+            gpu.queue.write_texture(self.from_row(rows), bytes, layout(self.row_bytes()), size);
+        }
+    }
+}
+
+impl Fill {
+    /// Copies the buffer's elements: whole rows, then what is left.
+    pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        let texels = self.len.div_ceil(self.texture.per);
+        let rows = texels / TEXELS;
+        let source = |row: usize| wgpu::TexelCopyBufferInfo {
+            buffer: &self.buffer,
+            layout: wgpu::TexelCopyBufferLayout {
+                offset: (row * self.texture.row_bytes()) as u64,
+                bytes_per_row: Some(self.texture.row_bytes() as u32),
+                rows_per_image: None,
+            },
+        };
+        if rows > 0 {
+            encoder.copy_buffer_to_texture(source(0), self.texture.from_row(0), extent(TEXELS, rows));
+        }
+        if texels > rows * TEXELS {
+            let rest = extent(texels - rows * TEXELS, 1);
+            encoder.copy_buffer_to_texture(source(rows), self.texture.from_row(rows), rest);
+        }
+    }
+}
+
+fn extent(width: usize, height: usize) -> wgpu::Extent3d {
+    wgpu::Extent3d { width: width as u32, height: height as u32, depth_or_array_layers: 1 }
+}

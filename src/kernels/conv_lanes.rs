@@ -1,0 +1,199 @@
+//! Convolution by subgroups of 8 lanes over textures, for software devices.
+
+use bytemuck::bytes_of;
+
+use super::conv::{self, Conv};
+use super::unfold::{self, Images};
+use super::way::View;
+use super::window::Windows;
+use super::winograd::Filters;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// The same as [`Conv`], with filters that may be given otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lanes {
+    /// What is computed.
+    pub conv: Conv,
+    /// What input 1 is.
+    pub filters: Filters,
+    /// Where input 0 is not the images, but what the windows of some of them see ([`super::unfold`]): which ones. The
+    /// output's part of these images is made.
+    pub unfolded: Option<Images>,
+}
+
+/// Output channels of a subgroup.
+const CHANNELS: usize = 16;
+/// Pixels of a subgroup.
+const PIXELS: usize = 32;
+/// Input channels of a step.
+const STEP: usize = 4;
+/// Lanes of a subgroup.
+pub(super) const LANES: u32 = 8;
+
+impl Lanes {
+    /// Whether a texel can be four pixels of one channel.
+    fn points(&self) -> bool {
+        self.unfolded.is_none() && self.conv.pointwise() && self.conv.in_plane().is_multiple_of(4)
+    }
+}
+
+uniform! {
+    len: u32,
+    blocks: u32,
+    channel_tiles: u32,
+    pixels: u32,
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 2],
+    group_in: u32,
+    group_out: u32,
+    groups: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    quads: u32,
+    first: u32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "conv_lanes",
+    shader: shader!("conv_lanes", "quotient", "texels", "outer", "activation"),
+    doc: "convolution by broadcasts among 8 lanes, from textures",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Lanes {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        let mut lens = self.filters.input_lens(&self.conv);
+        if let Some(images) = self.unfolded {
+            lens[0] = unfold::len(&self.conv, images.count);
+        }
+        lens
+    }
+
+    fn output_len(&self) -> usize {
+        self.conv.output_len()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let (Some(images), conv) = (self.unfolded, &self.conv) else {
+            return self.filters.reference(&self.conv, inputs, output);
+        };
+        let columns = unfold::columns(conv, images.count);
+        for (o, pixel) in (0..conv.out_channels)
+            .flat_map(|o| (0..images.count * conv.out_plane()).map(move |pixel| (o, pixel)))
+        {
+            let first = o / conv.group_out() * conv.depth();
+            let seen = |k: usize| inputs[0][(first + k) * columns + pixel];
+            let sum: f64 = (0..conv.depth()).map(|k| inputs[1][o * conv.depth() + k] * seen(k)).sum();
+            let image = images.first + pixel / conv.out_plane();
+            let plane = image * conv.out_total + conv.out_offset + o;
+            output[plane * conv.out_plane() + pixel % conv.out_plane()] =
+                conv.activation.apply_f64(sum + inputs[2][o]);
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let c = &self.conv;
+        let [act_a, act_b] = c.activation.params();
+        let images = self.unfolded.unwrap_or(Images { first: 0, count: c.batch });
+        let pixels = images.count * c.out_plane();
+        // Over the matrix, every row of it is a channel, and every column its own window.
+        let windows = match self.unfolded {
+            Some(_) => Windows::points(c.out_hw),
+            None => c.windows(),
+        };
+        let (form, quads) = match self.unfolded {
+            Some(images) => (2, unfold::columns(c, images.count) / 4),
+            None => (u32::from(self.points()), c.in_plane() / 4),
+        };
+        let (blocks, channel_tiles) = (pixels.div_ceil(PIXELS), c.group_out().div_ceil(CHANNELS));
+        let len = blocks * channel_tiles * c.groups;
+        let params = Params {
+            len: word(len),
+            blocks: word(blocks),
+            channel_tiles: word(channel_tiles),
+            pixels: word(pixels),
+            in_hw: words(windows.in_hw),
+            out_hw: words(windows.out_hw),
+            kernel: words(windows.kernel),
+            stride: words(windows.stride),
+            dilation: words(windows.dilation),
+            pad: words(windows.pad),
+            group_in: word(if self.unfolded.is_some() { c.depth() } else { c.group_in() }),
+            group_out: word(c.group_out()),
+            groups: word(c.groups),
+            out_offset: word(c.out_offset),
+            out_total: word(c.out_total),
+            act_a,
+            act_b,
+            quads: word(quads),
+            first: word(images.first),
+            unused: 0,
+        };
+        Dispatch {
+            overrides: vec![("ACT", c.activation.code().into()), ("FORM", form.into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len * LANES as usize),
+        }
+    }
+
+    /// Weights by channel tiles, taps, input channels (rounded up to whole steps; of the matrix, its rows) and 16
+    /// channels; the bias by channel tiles. Zeros fill up.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        self.filters.pack(&self.conv, input, data, CHANNELS, |conv, data| {
+            let (group_in, taps) = match self.unfolded {
+                Some(_) => (conv.depth(), 1),
+                None => (conv.group_in(), conv.taps()),
+            };
+            let rows =
+                (0..taps).flat_map(move |tap| (0..group_in.next_multiple_of(STEP)).map(move |c| (tap, c)));
+            conv.tiled(
+                CHANNELS,
+                rows,
+                move |o, (tap, c)| {
+                    if c < group_in { data[(o * group_in + c) * taps + tap] } else { 0.0 }
+                },
+            )
+        })
+    }
+
+    fn view(&self, input: usize) -> View {
+        match input {
+            0 => View::Texels(if self.points() || self.unfolded.is_some() { 4 } else { 1 }),
+            1 => View::Texels(4),
+            _ => View::Buffer,
+        }
+    }
+
+    fn subgroup(&self) -> Option<u32> {
+        Some(LANES)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = conv::cases_by(&|conv, filters| Lanes { conv, filters, unfolded: None });
+    let unfolded = |(label, conv, images): (&'static str, Conv, Images)| {
+        let unfolded = Some(images);
+        noise_case(format!("{label}, unfolded"), Lanes { conv, filters: Filters::Given, unfolded })
+    };
+    cases.extend(conv::parts().into_iter().map(unfolded));
+    cases
+}

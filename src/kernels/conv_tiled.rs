@@ -1,0 +1,124 @@
+//! Convolution by tiles in workgroup memory, for real GPUs.
+
+use bytemuck::bytes_of;
+
+use super::conv::{self, Conv};
+use super::winograd::Filters;
+use super::{Case, Dispatch, Kernel, Row, WORKGROUP, grid, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// The same as [`Conv`], with filters that may be given otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tiled {
+    /// What is computed.
+    pub conv: Conv,
+    /// What input 1 is.
+    pub filters: Filters,
+}
+
+/// Output channels, and pixels, of a workgroup.
+const TILE: usize = 64;
+/// Products of a step.
+const STEP: usize = 16;
+
+uniform! {
+    len: u32,
+    pixel_tiles: u32,
+    channel_tiles: u32,
+    pixels: u32,
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 2],
+    group_in: u32,
+    group_out: u32,
+    groups: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "conv_tiled",
+    shader: shader!("conv_tiled", "outer", "activation"),
+    doc: "convolution by tiles in workgroup memory",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Tiled {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        self.filters.input_lens(&self.conv)
+    }
+
+    fn output_len(&self) -> usize {
+        self.conv.output_len()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        self.filters.reference(&self.conv, inputs, output);
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let c = &self.conv;
+        let [act_a, act_b] = c.activation.params();
+        let pixels = c.batch * c.out_plane();
+        let (pixel_tiles, channel_tiles) = (pixels.div_ceil(TILE), c.group_out().div_ceil(TILE));
+        let len = pixel_tiles * channel_tiles * c.groups;
+        let params = Params {
+            len: word(len),
+            pixel_tiles: word(pixel_tiles),
+            channel_tiles: word(channel_tiles),
+            pixels: word(pixels),
+            in_hw: words(c.in_hw),
+            out_hw: words(c.out_hw),
+            kernel: words(c.kernel),
+            stride: words(c.stride),
+            dilation: words(c.dilation),
+            pad: words(c.pad),
+            group_in: word(c.group_in()),
+            group_out: word(c.group_out()),
+            groups: word(c.groups),
+            out_offset: word(c.out_offset),
+            out_total: word(c.out_total),
+            act_a,
+            act_b,
+            unused: 0,
+        };
+        Dispatch {
+            overrides: vec![("ACT", c.activation.code().into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len * WORKGROUP),
+        }
+    }
+
+    /// Weights by channel tiles, products (taps by taps, rounded up to whole steps) and 64 channels; the bias by
+    /// channel tiles. Zeros fill up.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        self.filters.pack(&self.conv, input, data, TILE, |conv, data| {
+            let (group_in, taps, depth) = (conv.group_in(), conv.taps(), conv.depth());
+            conv.tiled(TILE, 0..depth.next_multiple_of(STEP), move |o, k| {
+                let (tap, c) = (k / group_in, k % group_in);
+                if k < depth { data[(o * group_in + c) * taps + tap] } else { 0.0 }
+            })
+        })
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+fn cases() -> Vec<Case> {
+    conv::cases_by(&|conv, filters| Tiled { conv, filters })
+}

@@ -1,0 +1,114 @@
+//! Depthwise convolution with filters of 3×3 over textures, for software devices.
+
+use bytemuck::bytes_of;
+
+use super::depthwise::{self, Depthwise};
+use super::way::View;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// The same as [`Depthwise`], of what [`Texels::applies`] to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Texels {
+    /// What is computed.
+    pub depthwise: Depthwise,
+}
+
+/// Elements of a row that an invocation takes a step over.
+const STEP: usize = 8;
+/// Rows that an invocation makes.
+const ROWS: usize = 8;
+
+impl Texels {
+    /// Whether the shader knows such a call.
+    pub(super) fn applies(d: &Depthwise) -> bool {
+        (d.kernel, d.dilation) == ([3, 3], [1, 1]) && [[1, 1], [2, 2]].contains(&d.stride)
+    }
+}
+
+uniform! {
+    len: u32,
+    across: u32,
+    down: u32,
+    rows: u32,
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    pad: [u32; 2],
+    filters: u32,
+    multiplier: u32,
+    act_a: f32,
+    act_b: f32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "depthwise_texels",
+    shader: shader!("depthwise_texels", "quotient", "texels", "activation"),
+    doc: "convolution of each channel by itself, from textures",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Texels {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        self.depthwise.input_lens()
+    }
+
+    fn output_len(&self) -> usize {
+        self.depthwise.output_len()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        self.depthwise.reference(inputs, output);
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let d = &self.depthwise;
+        let [act_a, act_b] = d.activation.params();
+        let filters = d.channels * d.multiplier;
+        let (across, down) = (d.out_hw[1].div_ceil(STEP / d.stride[1]), d.out_hw[0].div_ceil(ROWS));
+        let len = d.batch * filters * down * across;
+        let params = Params {
+            len: word(len),
+            across: word(across),
+            down: word(down),
+            rows: word(ROWS),
+            in_hw: words(d.in_hw),
+            out_hw: words(d.out_hw),
+            pad: words(d.pad),
+            filters: word(filters),
+            multiplier: word(d.multiplier),
+            act_a,
+            act_b,
+        };
+        Dispatch {
+            overrides: vec![("ACT", d.activation.code().into()), ("STRIDE", word(d.stride[0]).into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len),
+        }
+    }
+
+    /// Every row of a filter a texel.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        let texel = |row: &[f32]| [row[0], row[1], row[2], 0.0];
+        (input == 1).then(|| data.chunks_exact(3).flat_map(texel).collect())
+    }
+
+    fn view(&self, input: usize) -> View {
+        if input < 2 { View::Texels(4) } else { View::Buffer }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let calls = depthwise::calls().into_iter().filter(|(_, call)| Texels::applies(call));
+    calls.map(|(label, depthwise)| noise_case(label, Texels { depthwise })).collect()
+}

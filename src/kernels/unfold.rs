@@ -1,0 +1,131 @@
+//! What the windows of a convolution see, as a matrix ("im2col"): with it, any convolution is a product of matrices.
+
+use bytemuck::bytes_of;
+
+use super::conv::{self, Conv};
+use super::way::View;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// A part of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// The first image.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// The matrix for some images.
+///
+/// Input: `x` of the convolution, all images. Output: `[in_channels · taps, columns]`, of which the first
+/// `count · pixels` columns are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfold {
+    /// The convolution.
+    pub conv: Conv,
+    /// Whose matrix it is.
+    pub images: Images,
+}
+
+/// The matrix's row length: whole quads of pixels.
+pub(super) fn columns(conv: &Conv, images: usize) -> usize {
+    (images * conv.out_plane()).next_multiple_of(4)
+}
+
+/// The matrix's elements.
+pub(super) fn len(conv: &Conv, images: usize) -> usize {
+    conv.in_channels * conv.taps() * columns(conv, images)
+}
+
+uniform! {
+    len: u32,
+    pixels: u32,
+    columns: u32,
+    channels: u32,
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 2],
+    first: u32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "unfold",
+    shader: shader!("unfold", "quotient", "texels"),
+    doc: "what the windows of a convolution see, as a matrix",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Unfold {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.conv.input_lens()[0]]
+    }
+
+    fn output_len(&self) -> usize {
+        len(&self.conv, self.images.count)
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let conv = &self.conv;
+        let ([h, w], [oh, ow], windows) = (conv.in_hw, conv.out_hw, conv.windows());
+        let columns = columns(conv, self.images.count);
+        for row in 0..conv.in_channels * conv.taps() {
+            let (channel, tap) = (row / conv.taps(), row % conv.taps());
+            let (ky, kx) = (tap / conv.kernel[1], tap % conv.kernel[1]);
+            for pixel in 0..self.images.count * oh * ow {
+                let (image, y, x) = (pixel / (oh * ow), pixel / ow % oh, pixel % ow);
+                let plane = (self.images.first + image) * conv.in_channels + channel;
+                let seen = windows.at(0, y, ky).zip(windows.at(1, x, kx));
+                output[row * columns + pixel] =
+                    seen.map_or(0.0, |(iy, ix)| inputs[0][(plane * h + iy) * w + ix]);
+            }
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let c = &self.conv;
+        let pixels = self.images.count * c.out_plane();
+        let len = c.in_channels * pixels;
+        let params = Params {
+            len: word(len),
+            pixels: word(pixels),
+            columns: word(columns(c, self.images.count)),
+            channels: word(c.in_channels),
+            in_hw: words(c.in_hw),
+            out_hw: words(c.out_hw),
+            kernel: words(c.kernel),
+            stride: words(c.stride),
+            dilation: words(c.dilation),
+            pad: words(c.pad),
+            first: word(self.images.first),
+            unused: 0,
+        };
+        Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(len) }
+    }
+
+    fn view(&self, _input: usize) -> View {
+        View::Texels(1)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::EXACT
+    }
+}
+
+fn cases() -> Vec<Case> {
+    conv::parts()
+        .into_iter()
+        .map(|(label, conv, images)| noise_case(label, Unfold { conv, images }))
+        .collect()
+}
