@@ -67,8 +67,11 @@ function accuracyCard({ quality: q, calibration }) {
       ? [percent(q.agreement, 2), el("small", {}, "agree with the original")]
       : [q.snr_db === null ? NONE : q.snr_db.toFixed(1) + " dB", el("small", {}, "signal to noise")];
   const pair = (two) => two && `${(100 * two[0]).toFixed(2)} → ${percent(two[1], 2)}`;
-  // What sampling alone makes of a share of so many images.
-  const error = (p) => (q.images ? `± ${(100 * Math.sqrt(p * (1 - p) / q.images)).toFixed(2)} points` : NONE);
+  // What sampling alone makes of a share of so many images; one right and one wrong more, so that none of few is not sure.
+  const error = (p) => {
+    const share = (p * q.images + 1) / (q.images + 2);
+    return q.images ? `± ${(100 * Math.sqrt(share * (1 - share) / q.images)).toFixed(2)} points` : NONE;
+  };
   return card("Accuracy",
     el("p", { class: "figure" }, figure),
     facts([
