@@ -74,14 +74,21 @@ fn fetch(at: vec4<u32>) -> vec4<f32> {
     return vec4(single(x, at.x), single(x, at.y), single(x, at.z), single(x, at.w));
 }
 
+// Written out: an index that is computed sends a vector through memory.
 fn store(q: Quad, channel: u32, sums: vec4<f32>) {
-    if channel < params.group_out {
-        let step = channel * params.out_hw.x * params.out_hw.y;
-        for (var p = 0u; p < 4u; p++) {
-            if q.real[p] {
-                y[q.target_at[p] + step] = activate(sums[p], params.act_a, params.act_b);
-            }
-        }
+    let at = q.target_at + channel * params.out_hw.x * params.out_hw.y;
+    let real = q.real & vec4(channel < params.group_out);
+    if real.x {
+        y[at.x] = activate(sums.x, params.act_a, params.act_b);
+    }
+    if real.y {
+        y[at.y] = activate(sums.y, params.act_a, params.act_b);
+    }
+    if real.z {
+        y[at.z] = activate(sums.z, params.act_a, params.act_b);
+    }
+    if real.w {
+        y[at.w] = activate(sums.w, params.act_a, params.act_b);
     }
 }
 

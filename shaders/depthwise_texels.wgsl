@@ -75,11 +75,19 @@ fn high(l: Line, w: vec4<f32>) -> vec4<f32> {
     return w.x * l.b + w.y * vec4(l.b.yzw, l.c.x) + w.z * vec4(l.b.zw, l.c.xy);
 }
 
+// Written out: an index that is computed sends a vector through memory.
 fn store(at: u32, column: u32, sums: vec4<f32>) {
-    for (var p = 0u; p < 4u; p++) {
-        if column + p < params.out_hw.y {
-            y[at + column + p] = activate(sums[p], params.act_a, params.act_b);
-        }
+    if column < params.out_hw.y {
+        y[at + column] = activate(sums.x, params.act_a, params.act_b);
+    }
+    if column + 1u < params.out_hw.y {
+        y[at + column + 1u] = activate(sums.y, params.act_a, params.act_b);
+    }
+    if column + 2u < params.out_hw.y {
+        y[at + column + 2u] = activate(sums.z, params.act_a, params.act_b);
+    }
+    if column + 3u < params.out_hw.y {
+        y[at + column + 3u] = activate(sums.w, params.act_a, params.act_b);
     }
 }
 

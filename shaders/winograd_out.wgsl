@@ -61,24 +61,32 @@ struct Tiles {
     plane: vec4<u32>,
 }
 
-fn store(t: Tiles, row: u32, v: Four, b: f32) {
-    for (var tile = 0u; tile < 4u; tile++) {
-        let down = t.top[tile] + row;
-        if t.real[tile] && down < params.out_hw.x {
-            let at = t.plane[tile] + down * params.out_hw.y + t.left[tile];
-            let room = params.out_hw.y - t.left[tile];
-            y[at] = activate(v.a[tile] + b, params.act_a, params.act_b);
-            if room > 1u {
-                y[at + 1u] = activate(v.b[tile] + b, params.act_a, params.act_b);
-            }
-            if room > 2u {
-                y[at + 2u] = activate(v.c[tile] + b, params.act_a, params.act_b);
-            }
-            if room > 3u {
-                y[at + 3u] = activate(v.d[tile] + b, params.act_a, params.act_b);
-            }
-        }
+// A row of a tile, from its first element's place; `room` is how many columns there are.
+fn store_row(at: u32, room: u32, v: vec4<f32>) {
+    if room > 0u {
+        y[at] = activate(v.x, params.act_a, params.act_b);
     }
+    if room > 1u {
+        y[at + 1u] = activate(v.y, params.act_a, params.act_b);
+    }
+    if room > 2u {
+        y[at + 2u] = activate(v.z, params.act_a, params.act_b);
+    }
+    if room > 3u {
+        y[at + 3u] = activate(v.w, params.act_a, params.act_b);
+    }
+}
+
+// Written out: an index that is computed sends a vector through memory.
+fn store(t: Tiles, row: u32, v: Four, b: f32) {
+    let down = t.top + row;
+    let at = t.plane + down * params.out_hw.y + t.left;
+    let real = t.real & (down < vec4(params.out_hw.x));
+    let room = select(vec4(0u), params.out_hw.y - t.left, real);
+    store_row(at.x, room.x, vec4(v.a.x, v.b.x, v.c.x, v.d.x) + b);
+    store_row(at.y, room.y, vec4(v.a.y, v.b.y, v.c.y, v.d.y) + b);
+    store_row(at.z, room.z, vec4(v.a.z, v.b.z, v.c.z, v.d.z) + b);
+    store_row(at.w, room.w, vec4(v.a.w, v.b.w, v.c.w, v.d.w) + b);
 }
 
 @compute @workgroup_size(64)

@@ -4,8 +4,20 @@ use std::sync::Arc;
 
 use secateur::exec::Executor;
 use secateur::kernels::Kernel;
+use secateur::kernels::way::Source;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
+
+/// Whether a shader of the kernel or of its ways wants an input in a layout of its own: then it is a constant.
+fn packs(kernel: &dyn Kernel, input: usize, data: &[f32]) -> bool {
+    let calls = kernel.ways().into_iter().flat_map(|way| way.calls);
+    let by_way = calls.into_iter().any(|call| {
+        let mut places =
+            call.inputs.iter().enumerate().filter(|(_, source)| **source == Source::Input(input));
+        places.any(|(place, _)| call.kernel.pack(place, data).is_some())
+    });
+    by_way || kernel.pack(input, data).is_some()
+}
 
 /// One step over inputs that hold numbers between -1 and 1; the weights of images are 1.
 pub(crate) fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
@@ -17,7 +29,7 @@ pub(crate) fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
         } else {
             (0..len).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
         };
-        if kernel.pack(index, &values).is_some() {
+        if packs(&*kernel, index, &values) {
             operands.push(Operand::Constant(plan.constants.len()));
             plan.constants.push(Arc::new(values));
             continue;

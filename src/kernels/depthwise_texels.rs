@@ -7,7 +7,7 @@ use super::way::View;
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
-/// The same as [`Depthwise`], of what [`Texels::applies`] to.
+/// The same as [`Depthwise`], for filters of 3×3 with stride 1 or 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Texels {
     /// What is computed.

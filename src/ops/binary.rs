@@ -97,6 +97,10 @@ pub(super) fn select(_: &Build) -> Result<Box<dyn Operator>> {
 }
 
 impl Operator for Binary {
+    fn fuses_activation(&self, _inputs: &Inputs) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (a, b) = (inputs.get(0)?, inputs.get(1)?);
         let dtype = match self.0 {
@@ -125,7 +129,7 @@ impl Operator for Binary {
             BinaryOp::Div if !a.dtype.is_float() => BinaryOp::IntDiv,
             op => op,
         };
-        let kernel = BinaryKernel::new(op, &a.shape, &b.shape, Activation::None)
+        let kernel = BinaryKernel::new(op, &a.shape, &b.shape, l.fused.activation)
             .ok_or_else(|| too_many_axes(&[&a.shape, &b.shape]))?;
         l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
         Ok(())

@@ -122,6 +122,11 @@ pub trait Operator: Debug + Send + Sync {
     fn fuses(&self, _inputs: &Inputs) -> bool {
         false
     }
+
+    /// Whether its lowering takes in an activation that follows it, if not a scale and shift.
+    fn fuses_activation(&self, inputs: &Inputs) -> bool {
+        self.fuses(inputs)
+    }
 }
 
 /// A layer with weights: where its filters stand.

@@ -160,9 +160,11 @@ impl<'a> Builder<'a> {
         let graph = self.graph;
         let mut fused = Fused::default();
         let mut end = graph.nodes[id].outputs.first().copied().flatten();
-        if !self.options.fuse || !graph.nodes[id].op.fuses(&self.facts.inputs(graph, id)) {
+        let (op, inputs) = (&graph.nodes[id].op, self.facts.inputs(graph, id));
+        if !self.options.fuse || !op.fuses_activation(&inputs) {
             return (fused, end);
         }
+        let scales = op.fuses(&inputs);
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
             let Some(next) = graph.only_reader(value) else { break };
             let node = &graph.nodes[next];
@@ -171,7 +173,8 @@ impl<'a> Builder<'a> {
             if !first || fused.activation != Activation::None {
                 break;
             }
-            if let (Some(scale_shift), None) = (node.op.scale_shift(&inputs), &fused.scale_shift) {
+            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales);
+            if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
             } else if let Some(activation) = node.op.activation(&inputs) {
                 fused.activation = activation;
