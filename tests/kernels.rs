@@ -231,7 +231,10 @@ fn the_batch_changes_no_bit() {
     };
     let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], pad: [0, 0], ..conv.clone() };
     let point = Conv { kernel: [1, 1], pad: [0, 0], ..conv.clone() };
-    for conv in [conv, rows, point] {
+    let stride = Conv { out_hw: [8, 7], stride: [2, 2], ..conv.clone() };
+    // Planes that are a few pixels more than whole vectors: images share strips in company.
+    let small = Conv { in_hw: [7, 7], out_hw: [7, 7], ..conv.clone() };
+    for conv in [conv, rows, point, stride, small] {
         alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
     }
     let product = |batch| -> Arc<dyn Kernel> {
@@ -299,6 +302,45 @@ fn nan_is_not_hidden() {
     let stats = cpu(&ChannelStats::new(1, [1, 1, 40], None), &[&[&[1.0; 39][..], &[f32::NAN]].concat()]);
     assert!([0, 1, 2, 3, 4, 6, 7].into_iter().all(|field| stats[field].is_nan()), "{stats:?}");
     assert_eq!(stats[5], 39.0);
+}
+
+/// Winograd mixes the pixels of a tile: what is not finite must nevertheless come out where the definition says, in the
+/// image where it went in, and not hide in an activation.
+#[test]
+fn what_is_not_finite_stays_where_it_belongs() {
+    for activation in [Activation::None, Activation::Relu, Activation::Clip(0.0, 6.0)] {
+        let conv = Conv {
+            batch: 3,
+            groups: 1,
+            in_channels: 17,
+            out_channels: 18,
+            in_hw: [15, 18],
+            out_hw: [15, 18],
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [1, 1],
+            out_offset: 0,
+            out_total: 18,
+            activation,
+        };
+        let mut inputs: Vec<Vec<f32>> = conv
+            .input_lens()
+            .iter()
+            .map(|&len| (0..len).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect())
+            .collect();
+        let image = 17 * 15 * 18;
+        inputs[0][image + 5 * 18 + 7] = f32::NAN;
+        inputs[0][image + 11 * 18] = f32::INFINITY;
+        inputs[0][2 * image + 14 * 18 + 17] = f32::NEG_INFINITY;
+        let case = Case { label: String::new(), kernel: Arc::new(conv), inputs };
+        let (expected, got) = both_faces(&case);
+        assert!(expected.iter().any(|y| y.is_nan()));
+        for (index, (e, g)) in expected.iter().zip(&got).enumerate() {
+            let alike = e.is_nan() == g.is_nan() && (e.is_finite() || e.is_nan() || *e == f64::from(*g));
+            assert!(alike, "{activation:?}, element {index}: got {g}, expected {e}");
+        }
+    }
 }
 
 #[test]

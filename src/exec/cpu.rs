@@ -6,14 +6,19 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 use super::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::error::Result;
-use crate::plan::{BufferId, Operand, Plan, Port};
+use crate::kernels::Prepared;
+use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
 /// A plan with its buffers in host memory.
 pub struct Program {
     plan: Plan,
     buffers: Vec<Vec<f32>>,
+    /// Of each step, what its constants allowed to be done beforehand.
+    prepared: Vec<Option<Box<dyn Prepared>>>,
     /// Those that keep their contents from run to run.
     sums: HashSet<BufferId>,
     poison: bool,
@@ -28,7 +33,16 @@ impl Program {
     pub fn new(plan: &Plan, poison: bool) -> Result<Self> {
         validate(plan)?;
         let buffers = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
-        Ok(Self { plan: plan.clone(), buffers, sums: sum_buffers(plan), poison })
+        let prepare = |step: &Step| {
+            let lens = step.kernel.input_lens();
+            let constant = |(operand, len): (&Operand, usize)| match *operand {
+                Operand::Constant(id) => Some(&plan.constants[id][..len]),
+                Operand::Buffer(_) => None,
+            };
+            step.kernel.prepare(&step.inputs.iter().zip(lens).map(constant).collect::<Vec<_>>())
+        };
+        let prepared = plan.steps.par_iter().map(prepare).collect();
+        Ok(Self { plan: plan.clone(), buffers, prepared, sums: sum_buffers(plan), poison })
     }
 
     fn start(&mut self, inputs: &[&[f32]]) -> Result<()> {
@@ -59,7 +73,10 @@ impl Program {
                 Operand::Constant(id) => &self.plan.constants[id][..len],
             })
             .collect();
-        step.kernel.cpu(&inputs, &mut output[..len]);
+        match &self.prepared[index] {
+            Some(prepared) => prepared.run(&inputs, &mut output[..len]),
+            None => step.kernel.cpu(&inputs, &mut output[..len]),
+        }
         self.buffers[step.output] = output;
         (step.output, len)
     }

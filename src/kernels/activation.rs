@@ -4,6 +4,8 @@
 //! through all of them but [`Activation::Not`] and [`Activation::Truth`], so that a broken network is not made to look healthy:
 //! hence comparisons here, not `max`, which drops NaN.
 
+use pulp::{Arch, Simd, WithSimd};
+
 /// `y = f(x)`, with ONNX's meanings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
@@ -169,19 +171,42 @@ impl Activation {
         one[0]
     }
 
-    /// Applies it to each element, the choice of function made once.
+    /// Applies it to each element, the choice of function made once, in the longest vectors that there are.
     pub fn apply_slice(self, xs: &mut [f32]) {
+        struct Apply<'a>(Activation, &'a mut [f32]);
+        impl WithSimd for Apply<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _simd: S) {
+                self.0.apply_any(self.1);
+            }
+        }
+        if self != Self::None {
+            Arch::new().dispatch(Apply(self, xs));
+        }
+    }
+
+    /// The same for a few elements; what is common is compiled into its caller.
+    #[inline(always)]
+    pub(super) fn apply_here(self, xs: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Relu => xs.iter_mut().for_each(|x| *x = relu(*x)),
+            Self::Clip(low, high) => xs.iter_mut().for_each(|x| *x = clip(*x, low, high)),
+            _ => self.apply_slice(xs),
+        }
+    }
+
+    #[inline(always)]
+    fn apply_any(self, xs: &mut [f32]) {
+        #[inline(always)]
         fn each(xs: &mut [f32], f: impl Fn(f32) -> f32) {
             xs.iter_mut().for_each(|x| *x = f(*x));
         }
-        // In this order NaN stays, and a low above high gives high.
-        let clip = |x: f32, low: f32, high: f32| {
-            let x = if x < low { low } else { x };
-            if x > high { high } else { x }
-        };
         match self {
             Self::None => {}
-            Self::Relu => each(xs, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Relu => each(xs, relu),
             Self::LeakyRelu(alpha) => each(xs, |x| if x < 0.0 { alpha * x } else { x }),
             Self::Clip(low, high) => each(xs, |x| clip(x, low, high)),
             Self::Sigmoid => each(xs, |x| 1.0 / (1.0 + exp(-x))),
@@ -265,6 +290,19 @@ impl Activation {
             _ => [0.0; 2],
         }
     }
+}
+
+/// NaN stays.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// In this order NaN stays, and a low above high gives high.
+#[inline(always)]
+fn clip(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
 }
 
 /// `e^x` to about a unit in the last place, in steps that a compiler turns into vectors: the libraries'

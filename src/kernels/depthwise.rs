@@ -1,19 +1,22 @@
 //! Depthwise convolution: every input channel has filters of its own.
 //!
 //! There is no sum over channels to share operands over, so a tile of pixels × channels gains nothing: an
-//! invocation takes a few pixels of one channel, and the host a plane.
+//! invocation takes a few pixels of one channel, and the host a plane, whose padding is written out first ([`Band`]).
 
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::activation::Activation;
+use super::band::Band;
 use super::depthwise_texels::Texels;
 use super::way::Adapters::Software;
 use super::way::Way;
+use super::window::Windows;
 use super::{
-    Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, layout, noise_case, shader, uniform, word, words,
+    Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, scratch, shader, tile, uniform, word, words,
 };
 use crate::compare::Tolerance;
 
@@ -45,6 +48,10 @@ pub struct Depthwise {
     pub activation: Activation,
 }
 
+/// Products that are worth a host task.
+const TASK: usize = 1 << 15;
+/// Elements that vectors may stick out.
+const SLACK: usize = 64;
 /// Pixels of an invocation.
 const TILE: usize = 4;
 
@@ -59,6 +66,11 @@ impl Depthwise {
 
     fn taps(&self) -> usize {
         self.kernel.iter().product()
+    }
+
+    fn windows(&self) -> Windows {
+        let Self { in_hw, out_hw, kernel, stride, dilation, pad, .. } = *self;
+        Windows { in_hw, out_hw, kernel, stride, dilation, pad }
     }
 
     fn filters(&self) -> usize {
@@ -132,37 +144,19 @@ impl Kernel for Depthwise {
         if output.is_empty() {
             return;
         }
-        let ([h, w], [oh, ow]) = (self.in_hw, self.out_hw);
-        let (down, right) = (self.stride[0], self.stride[1]);
-        output.par_chunks_mut(oh * ow).enumerate().for_each(|(plane, y)| {
-            let (image, filter) = (plane / self.filters(), plane % self.filters());
+        let (arch, windows, plane) = (Arch::new(), self.windows(), self.out_plane());
+        let band = Band::of(&windows, 0, plane);
+        let taps: Vec<usize> = (0..self.taps()).map(|tap| band.tap(&windows, tap)).collect();
+        let least = 1 + TASK / (plane * taps.len());
+        output.par_chunks_mut(plane).enumerate().with_min_len(least).for_each(|(index, y)| {
+            let (image, filter) = (index / self.filters(), index % self.filters());
             let channel = image * self.channels + filter / self.multiplier;
-            let x = &inputs[0][channel * h * w..][..h * w];
-            y.fill(inputs[2][filter]);
-            for tap in 0..self.taps() {
-                // A tap's weight is added, times a row of the input, to a row of the output.
-                let weight = inputs[1][filter * self.taps() + tap];
-                let shift =
-                    |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
-                let (ky, kx) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));
-                let columns = layout::inside(kx, right, w, ow);
-                if columns.is_empty() {
-                    continue;
-                }
-                for oy in layout::inside(ky, down, h, oh) {
-                    let iy = ((oy * down) as isize + ky) as usize;
-                    let ix = ((columns.start * right) as isize + kx) as usize;
-                    let source = &x[iy * w + ix..(iy + 1) * w];
-                    let target = &mut y[oy * ow..][columns.clone()];
-                    if right == 1 {
-                        target.iter_mut().zip(source).for_each(|(t, &s)| *t += weight * s);
-                    } else {
-                        let source = source.iter().step_by(right);
-                        target.iter_mut().zip(source).for_each(|(t, &s)| *t += weight * s);
-                    }
-                }
-            }
-            self.activation.apply_slice(y);
+            let x = &inputs[0][channel * self.in_plane()..][..self.in_plane()];
+            let weights = &inputs[1][filter * taps.len()..][..taps.len()];
+            let (bias, activation, taps) = (inputs[2][filter], self.activation, &taps[..]);
+            scratch::with(Filter::room(&band, plane), |room| {
+                arch.dispatch(Filter { windows, band, x, taps, weights, bias, activation, y, room });
+            });
         });
     }
 
@@ -202,6 +196,76 @@ impl Kernel for Depthwise {
 
     fn tolerance(&self) -> Tolerance {
         Tolerance::SUMS
+    }
+}
+
+/// A channel's plane, filtered.
+struct Filter<'a> {
+    windows: Windows,
+    band: Band,
+    x: &'a [f32],
+    /// Where each tap stands in the band.
+    taps: &'a [usize],
+    weights: &'a [f32],
+    bias: f32,
+    activation: Activation,
+    y: &'a mut [f32],
+    room: &'a mut [f32],
+}
+
+impl Filter<'_> {
+    /// Elements of the band and of the sums, with vectors that stick out.
+    fn room(band: &Band, plane: usize) -> usize {
+        2 * SLACK + band.len() + plane.max(band.len())
+    }
+}
+
+impl WithSimd for Filter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let ([oh, ow], step) = (self.windows.out_hw, self.band.row_len());
+        let (band, sums) = std::mem::take(&mut self.room).split_at_mut(self.band.len() + SLACK);
+        self.band.fill(&self.windows, self.x, 0.0, band);
+        // With steps of one pixel the windows of all rows are one line, a few of them beyond the edge and of no use.
+        // The lines, windows of a line, elements of the sums and of the band from one line to the next.
+        let (lines, len) = if self.windows.stride == [1, 1] { (1, (oh - 1) * step + ow) } else { (oh, ow) };
+        let pitch = if lines == 1 { step } else { ow };
+        for line in 0..lines {
+            let first = line * self.windows.stride[0] * step;
+            let sums = &mut sums[line * pitch..];
+            let mut at = 0;
+            while at + 4 * S::F32_LANES <= len {
+                self.part::<S, 4>(simd, &band[first + at..], &mut sums[at..]);
+                at += 4 * S::F32_LANES;
+            }
+            while at < len {
+                self.part::<S, 1>(simd, &band[first + at..], &mut sums[at..]);
+                at += S::F32_LANES;
+            }
+        }
+        for (y, sums) in self.y.chunks_exact_mut(ow).zip(sums.chunks(pitch)) {
+            tile::copy(sums, y);
+        }
+        self.activation.apply_here(self.y);
+    }
+}
+
+impl Filter<'_> {
+    /// `V` vectors of windows.
+    #[inline(always)]
+    fn part<S: Simd, const V: usize>(&self, simd: S, band: &[f32], sums: &mut [f32]) {
+        let mut part = [simd.splat_f32s(self.bias); V];
+        for (&tap, &weight) in self.taps.iter().zip(self.weights) {
+            let (pixels, _) = S::as_simd_f32s(&band[tap..][..V * S::F32_LANES]);
+            let weight = simd.splat_f32s(weight);
+            for (part, &pixels) in part.iter_mut().zip(pixels) {
+                *part = simd.mul_add_e_f32s(weight, pixels, *part);
+            }
+        }
+        let (sums, _) = S::as_mut_simd_f32s(&mut sums[..V * S::F32_LANES]);
+        sums.copy_from_slice(&part);
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod activation;
 pub mod affine;
 pub mod arg;
+mod band;
 pub mod binary;
 pub mod channel_stats;
 pub mod conv;
@@ -35,8 +36,10 @@ pub mod pool;
 pub mod reduce;
 pub mod resample;
 pub mod rows_lanes;
+mod scratch;
 pub mod select;
 pub mod softmax;
+mod tile;
 pub mod topk;
 pub mod unary;
 pub mod unfold;
@@ -82,6 +85,11 @@ pub trait Kernel: Any + Debug + Send + Sync {
         self.reference(&inputs, &mut wide);
         output.iter_mut().zip(wide).for_each(|(y, wide)| *y = wide as f32);
     }
+    /// The host version made ready: whatever depends on constant inputs alone (weights in the order in which they are
+    /// read) is computed once. `constants` holds them in the order of the inputs. `None` where there is nothing to gain.
+    fn prepare(&self, _constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
+        None
+    }
     /// How the shader is launched.
     fn dispatch(&self) -> Dispatch;
     /// The layout in which the shader wants a constant input, where it is not row-major as is.
@@ -107,6 +115,12 @@ pub trait Kernel: Any + Debug + Send + Sync {
     }
     /// How far `cpu` and the shader may be from `reference`.
     fn tolerance(&self) -> Tolerance;
+}
+
+/// A call of a kernel's host version, with its constants worked up. Gives the bits that [`Kernel::cpu`] gives.
+pub trait Prepared: Send + Sync {
+    /// Computes; `inputs` are all of the kernel's, the constants among them.
+    fn run(&self, inputs: &[&[f32]], output: &mut [f32]);
 }
 
 /// A launch: pipeline constants, uniform bytes, workgroups.

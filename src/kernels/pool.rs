@@ -1,9 +1,12 @@
 //! Maximum and average over windows.
 
 use bytemuck::bytes_of;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use super::band::Band;
+use super::window::Windows;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, scratch, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// What a window is reduced to.
@@ -71,6 +74,93 @@ impl Pool {
 
     fn out_plane(&self) -> usize {
         self.out_hw.iter().product()
+    }
+}
+
+/// Taps up to which a window's maximum is taken tap by tap.
+const MAX_TAPS: usize = 64;
+/// Windows that are looked at together.
+const LANES: usize = 32;
+/// Elements that are worth a host task.
+const TASK: usize = 1 << 15;
+
+impl Pool {
+    /// Maxima, tap by tap over windows side by side.
+    fn cpu_max(&self, x: &[f32], output: &mut [f32]) {
+        let Self { in_hw, out_hw, kernel, stride, dilation, pad_begin: pad, .. } = *self;
+        let windows = Windows { in_hw, out_hw, kernel, stride, dilation, pad };
+        let (arch, plane) = (Arch::new(), self.out_plane());
+        let band = Band::of(&windows, 0, plane);
+        let taps: Vec<usize> = (0..windows.taps()).map(|tap| band.tap(&windows, tap)).collect();
+        let planes = output.par_chunks_mut(plane).zip(x.par_chunks(self.in_plane()));
+        planes.with_min_len(1 + TASK / (plane * taps.len())).for_each(|(y, x)| {
+            scratch::with(band.len() + LANES, |room| {
+                arch.dispatch(Maxima { windows, band, x, taps: &taps, y, room });
+            });
+        });
+    }
+
+    /// Any window of any size.
+    fn cpu_any(&self, x: &[f32], output: &mut [f32]) {
+        let columns: Vec<Span> = (0..self.out_hw[1]).map(|ox| self.span(1, ox)).collect();
+        let planes = output.par_chunks_mut(self.out_plane()).zip(x.par_chunks(self.in_plane()));
+        planes.for_each(|(y, x)| {
+            for (oy, y) in y.chunks_mut(self.out_hw[1]).enumerate() {
+                let rows = self.span(0, oy);
+                for (y, columns) in y.iter_mut().zip(&columns) {
+                    let window = rows
+                        .real
+                        .clone()
+                        .flat_map(|iy| columns.real.clone().map(move |ix| x[iy * self.in_hw[1] + ix]));
+                    *y = match self.kind {
+                        PoolKind::Max => window
+                            .fold(f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
+                        PoolKind::Average { count_include_pad } => {
+                            let count = if count_include_pad {
+                                rows.padded * columns.padded
+                            } else {
+                                rows.real.len() * columns.real.len()
+                            };
+                            (window.map(f64::from).sum::<f64>() / count as f64) as f32
+                        }
+                    };
+                }
+            }
+        });
+    }
+}
+
+/// A plane's maxima.
+struct Maxima<'a> {
+    windows: Windows,
+    band: Band,
+    x: &'a [f32],
+    /// Where each tap stands in the band.
+    taps: &'a [usize],
+    y: &'a mut [f32],
+    room: &'a mut [f32],
+}
+
+impl WithSimd for Maxima<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        self.band.fill(&self.windows, self.x, f32::NEG_INFINITY, self.room);
+        let step = self.windows.stride[0] * self.band.row_len();
+        for (row, y) in self.y.chunks_exact_mut(self.windows.out_hw[1]).enumerate() {
+            for (part, y) in y.chunks_mut(LANES).enumerate() {
+                let first = row * step + part * LANES;
+                let mut most = [f32::NEG_INFINITY; LANES];
+                for tap in self.taps {
+                    let seen = &self.room[first + tap..][..LANES];
+                    for (most, &v) in most.iter_mut().zip(seen) {
+                        *most = if v > *most || v.is_nan() { v } else { *most };
+                    }
+                }
+                y.copy_from_slice(&most[..y.len()]);
+            }
+        }
     }
 }
 
@@ -148,31 +238,11 @@ impl Kernel for Pool {
         if output.is_empty() {
             return;
         }
-        let columns: Vec<Span> = (0..self.out_hw[1]).map(|ox| self.span(1, ox)).collect();
-        let planes = output.par_chunks_mut(self.out_plane()).zip(inputs[0].par_chunks(self.in_plane()));
-        planes.for_each(|(y, x)| {
-            for (oy, y) in y.chunks_mut(self.out_hw[1]).enumerate() {
-                let rows = self.span(0, oy);
-                for (y, columns) in y.iter_mut().zip(&columns) {
-                    let window = rows
-                        .real
-                        .clone()
-                        .flat_map(|iy| columns.real.clone().map(move |ix| x[iy * self.in_hw[1] + ix]));
-                    *y = match self.kind {
-                        PoolKind::Max => window
-                            .fold(f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
-                        PoolKind::Average { count_include_pad } => {
-                            let count = if count_include_pad {
-                                rows.padded * columns.padded
-                            } else {
-                                rows.real.len() * columns.real.len()
-                            };
-                            (window.map(f64::from).sum::<f64>() / count as f64) as f32
-                        }
-                    };
-                }
-            }
-        });
+        if self.kind == PoolKind::Max && self.kernel.iter().product::<usize>() <= MAX_TAPS {
+            self.cpu_max(inputs[0], output);
+        } else {
+            self.cpu_any(inputs[0], output);
+        }
     }
 
     fn dispatch(&self) -> Dispatch {

@@ -3,15 +3,20 @@
 //! Both fast faces are matrix products in disguise: output channels × pixels, summed over input channels
 //! and taps. The shader's invocations each hold a tile of 8 pixels × 8 channels in registers and fetch
 //! operands as they go ("implicit GEMM"); weights are packed so that the eight channels lie together.
-//! The host's face is in [`host`]. Neither the order of any sum nor the way the work is split
+//! The host has three: [`rows`], [`host_winograd`], and [`host`] for the rest. Neither the order of any sum nor the way the work is split
 //! depends on the batch, so an image gets the same bits in any company.
 
+mod blocks;
 mod host;
+mod host_winograd;
+mod rows;
 
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
 
+use self::host::Direct;
+use self::host_winograd::Winograd;
 use super::activation::Activation;
 use super::conv_lanes::Lanes;
 use super::conv_tiled::Tiled;
@@ -21,7 +26,9 @@ use super::way::Adapters::{Real, Software};
 use super::way::{Call, MOST_TEMP, Source, Way};
 use super::window::Windows;
 use super::winograd::{self, Filters};
-use super::{Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word, words};
+use super::{
+    Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word, words,
+};
 use crate::compare::Tolerance;
 
 /// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..])`, the cross-correlation that ONNX calls Conv.
@@ -226,10 +233,20 @@ impl Kernel for Conv {
         if output.is_empty() || self.out_channels == 0 {
             return;
         }
-        if self.pointwise() && self.out_plane() == 1 {
-            self.cpu_rows(inputs[0], inputs[1], inputs[2], output);
+        match self.prepare(&[None, Some(inputs[1]), Some(inputs[2])]) {
+            Some(prepared) => prepared.run(inputs, output),
+            None => self.cpu_rows(inputs[0], inputs[1], inputs[2], output),
+        }
+    }
+
+    fn prepare(&self, constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
+        let &[_, Some(weights), Some(bias)] = constants else { return None };
+        if self.output_len() == 0 || self.out_channels == 0 || self.pointwise() && self.out_plane() == 1 {
+            None
+        } else if Winograd::suits(self) {
+            Some(Box::new(Winograd::new(self, weights, bias)))
         } else {
-            self.cpu_maps(inputs[0], inputs[1], inputs[2], output);
+            Some(Box::new(Direct::new(self, weights, bias)))
         }
     }
 
@@ -441,6 +458,33 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
         (
             "a slice of a matrix product's columns",
             Conv { batch: 5, in_channels: 100, out_channels: 65, out_offset: 64, out_total: 130, ..rows },
+        ),
+        (
+            "3×3 in tiles, odd sizes, no padding, a part of a concatenation",
+            Conv {
+                batch: 3,
+                in_channels: 33,
+                out_channels: 19,
+                in_hw: [19, 16],
+                out_hw: [17, 14],
+                pad: [0, 0],
+                out_offset: 5,
+                out_total: 30,
+                activation: Activation::Clip(-1.0, 2.0),
+                ..plain.clone()
+            },
+        ),
+        (
+            "3×3 in tiles, many channels, padded on one side",
+            Conv {
+                in_channels: 130,
+                out_channels: 40,
+                out_total: 40,
+                in_hw: [13, 70],
+                out_hw: [13, 69],
+                pad: [2, 0],
+                ..plain.clone()
+            },
         ),
         (
             "a 1-D filter as long as its signal",

@@ -1,0 +1,91 @@
+//! The rows of a plane that some windows see, laid out so that nothing behind has to ask where an edge is: padding
+//! written out, columns dealt out by their remainder modulo the stride, so that what a tap sees of windows side by side
+//! lies side by side.
+
+use super::layout;
+use super::window::Windows;
+
+/// `[rows][phases][pitch]`: element `i` of phase `p` is column `i·phases + p` of the padded row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Band {
+    /// The first row, counted from the padding's first.
+    pub first: usize,
+    pub rows: usize,
+    pub phases: usize,
+    pub pitch: usize,
+}
+
+impl Band {
+    /// What `count` windows from `first` on see.
+    pub(super) fn of(windows: &Windows, first: usize, count: usize) -> Self {
+        let ow = windows.out_hw[1];
+        let [top, bottom] = [first, first + count - 1].map(|window| window / ow);
+        let reach = |axis: usize| (windows.kernel[axis] - 1) * windows.dilation[axis] + 1;
+        let [down, right] = windows.stride;
+        Self {
+            first: top * down,
+            rows: (bottom - top) * down + reach(0),
+            phases: right,
+            pitch: ((ow - 1) * right + reach(1)).div_ceil(right),
+        }
+    }
+
+    /// Where tap `tap` of a window stands, from where the window's first stands.
+    pub(super) fn tap(&self, windows: &Windows, tap: usize) -> usize {
+        let [ky, kx] =
+            [tap / windows.kernel[1] * windows.dilation[0], tap % windows.kernel[1] * windows.dilation[1]];
+        ky * self.row_len() + kx % self.phases * self.pitch + kx / self.phases
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows * self.row_len()
+    }
+
+    /// Elements from one row to the next.
+    pub(super) fn row_len(&self) -> usize {
+        self.phases * self.pitch
+    }
+
+    /// Fills it from a plane, with `edge` where that has no pixel.
+    #[inline(always)]
+    pub(super) fn fill(&self, windows: &Windows, plane: &[f32], edge: f32, band: &mut [f32]) {
+        let [h, w] = windows.in_hw;
+        let [top, left] = windows.pad;
+        for (row, band) in band.chunks_exact_mut(self.row_len()).enumerate().take(self.rows) {
+            let Some(y) = (self.first + row).checked_sub(top).filter(|&y| y < h) else {
+                band.fill(edge);
+                continue;
+            };
+            let source = &plane[y * w..][..w];
+            for (phase, band) in band.chunks_exact_mut(self.pitch).enumerate() {
+                let start = phase as isize - left as isize;
+                let real = layout::inside(start, self.phases, w, self.pitch);
+                band[..real.start].fill(edge);
+                band[real.end..].fill(edge);
+                let target = &mut band[real.clone()];
+                if target.is_empty() {
+                    continue;
+                }
+                let source = &source[(start + (real.start * self.phases) as isize) as usize..];
+                match self.phases {
+                    1 => target.copy_from_slice(&source[..target.len()]),
+                    2 => every::<2>(source, target),
+                    4 => every::<4>(source, target),
+                    step => {
+                        target.iter_mut().zip(source.iter().step_by(step)).for_each(|(t, s)| *t = *s);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every `N`-th element, by whole vectors as far as they go.
+#[inline(always)]
+fn every<const N: usize>(source: &[f32], target: &mut [f32]) {
+    let (groups, _) = source.as_chunks::<N>();
+    let whole = groups.len().min(target.len());
+    target.iter_mut().zip(groups).for_each(|(t, group)| *t = group[0]);
+    let rest = source[whole * N..].iter().step_by(N);
+    target[whole..].iter_mut().zip(rest).for_each(|(t, s)| *t = *s);
+}
