@@ -71,7 +71,7 @@ pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device)
 }
 
 /// Widths that are tried, and the groups of channels that may show in them.
-const WIDTHS: std::ops::RangeInclusive<usize> = 33..=64;
+const WIDTHS: std::ops::RangeInclusive<usize> = 33..=96;
 const STEPS: [usize; 5] = [2, 4, 8, 16, 32];
 /// Rounds of that.
 const ROUNDS: usize = 15;
@@ -155,11 +155,12 @@ mod tests {
             assert_eq!(largest_step(&times(step)), step);
         }
         assert_eq!(largest_step(&times(1)), 1);
-        assert_eq!(largest_step(&vec![1.0; 32]), 1);
+        assert_eq!(largest_step(&vec![1.0; 64]), 1);
     }
 
     #[test]
     fn the_layer_runs() {
-        assert!(STEPS.contains(&step(&Device::Cpu).expect("a time")) || step(&Device::Cpu).is_ok());
+        let found = step(&Device::Cpu).expect("a time");
+        assert!(found == 1 || STEPS.contains(&found), "{found}");
     }
 }

@@ -202,7 +202,8 @@ mod tests {
             kept.retain(|&k| k != step.candidate);
             sum += step.loss;
             let truth = left(&moments, &weights, &kept);
-            assert!((sum - truth).abs() < 2e-3 * truth + 0.05, "{sum} {truth}");
+            // The ridge is a share of the mean diagonal.
+            assert!((sum - truth).abs() < 2e-3 * truth + 1e-3 * moments.scale(), "{sum} {truth}");
         }
         // One of the three that make each other up goes first.
         assert!([0, 1, 4].contains(&order[0].candidate), "{order:?}");

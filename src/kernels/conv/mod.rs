@@ -3,8 +3,8 @@
 //! Both fast faces are matrix products in disguise: output channels × pixels, summed over input channels
 //! and taps. The shader's invocations each hold a tile of 8 pixels × 8 channels in registers and fetch
 //! operands as they go ("implicit GEMM"); weights are packed so that the eight channels lie together.
-//! The host has three: [`rows`], [`host_winograd`], and [`host`] for the rest. Neither the order of any sum nor the way the work is split
-//! depends on the batch, so an image gets the same bits in any company.
+//! The host has three: rows, Winograd's transform, and windows written out for the rest. Neither the order of any sum nor
+//! the way the work is split depends on the batch, so an image gets the same bits in any company.
 
 mod blocks;
 mod host;
