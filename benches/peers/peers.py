@@ -13,6 +13,7 @@ it chooses by itself (fp16 storage where the driver has it).
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -74,13 +75,16 @@ class Ncnn:
 
     def __init__(self, path, work, args):
         import ncnn
-        import pnnx
 
+        # The converter is a program in that package; importing the package would ask for torch.
+        pnnx = importlib.util.find_spec("pnnx")
+        if pnnx is None:
+            raise ImportError("there is no pnnx to convert the file")
         stem = work / path.stem
         if not stem.with_suffix(".ncnn.param").exists():
             shutil.copy(path, stem.with_suffix(".onnx"))
             shape = "inputshape=" + str(shape_of(path)[1]).replace(" ", "")
-            tool = Path(pnnx.__file__).parent / "pnnx"
+            tool = Path(pnnx.origin).parent / "pnnx"
             subprocess.run([tool, stem.with_suffix(".onnx"), shape], check=True, capture_output=True)
         self.ncnn, self.net = ncnn, ncnn.Net()
         self.net.opt.use_vulkan_compute = self.vulkan
