@@ -1,7 +1,7 @@
 //! Depthwise convolution: every input channel has filters of its own.
 //!
 //! There is no sum over channels to share operands over, so a tile of pixels × channels gains nothing: an
-//! invocation takes a few pixels of one channel, and the host a plane, whose padding is written out first ([`Band`]).
+//! invocation takes a few pixels of one channel, and the host a plane, whose padding is written out first.
 
 use std::sync::Arc;
 

@@ -43,7 +43,7 @@ impl Texture {
     }
 
     /// A part of it that starts at a row.
-    fn from_row(&self, row: usize) -> wgpu::TexelCopyTextureInfo<'_> {
+    fn at_row(&self, row: usize) -> wgpu::TexelCopyTextureInfo<'_> {
         let mut part = self.texture.as_image_copy();
         part.origin.y = row as u32;
         part
@@ -61,13 +61,13 @@ impl Texture {
         let rows = whole.len() / row;
         if rows > 0 {
             let (bytes, size) = (bytemuck::cast_slice(whole), extent(TEXELS, rows));
-            gpu.queue.write_texture(self.from_row(0), bytes, layout(self.row_bytes()), size);
+            gpu.queue.write_texture(self.at_row(0), bytes, layout(self.row_bytes()), size);
         }
         if !rest.is_empty() {
             let mut last = rest.to_vec();
             last.resize(row, 0.0);
             let (bytes, size) = (bytemuck::cast_slice(&last), extent(TEXELS, 1));
-            gpu.queue.write_texture(self.from_row(rows), bytes, layout(self.row_bytes()), size);
+            gpu.queue.write_texture(self.at_row(rows), bytes, layout(self.row_bytes()), size);
         }
     }
 }
@@ -86,11 +86,11 @@ impl Fill {
             },
         };
         if rows > 0 {
-            encoder.copy_buffer_to_texture(source(0), self.texture.from_row(0), extent(TEXELS, rows));
+            encoder.copy_buffer_to_texture(source(0), self.texture.at_row(0), extent(TEXELS, rows));
         }
         if texels > rows * TEXELS {
             let rest = extent(texels - rows * TEXELS, 1);
-            encoder.copy_buffer_to_texture(source(rows), self.texture.from_row(rows), rest);
+            encoder.copy_buffer_to_texture(source(rows), self.texture.at_row(rows), rest);
         }
     }
 }
