@@ -44,7 +44,7 @@ impl Reader {
     /// A layer with these moments of what it reads, these weights (elements × outputs), and for each candidate its
     /// elements; `None` where nothing that it reads varies.
     pub fn new(moments: &Moments, weights: &Mat<f64>, blocks: Vec<Vec<usize>>) -> Option<Self> {
-        let inverse = factor(moments, moments.ridge(RIDGE))?.llt.inverse();
+        let inverse = factor(moments, moments.ridge(RIDGE, 1.0))?.llt.inverse();
         Some(Self { inverse, weights: narrow(weights), blocks })
     }
 
@@ -154,7 +154,7 @@ pub fn eliminate(readers: &mut [Reader], candidates: usize) -> Vec<Loss> {
 pub fn compensate(moments: &Moments, kept: &[usize], gone: &[usize]) -> Mat<f64> {
     let right = select(&moments.scatter, kept, gone);
     let left = moments.select(kept);
-    match factor(&left, left.ridge(RIDGE)) {
+    match factor(&left, left.ridge(RIDGE, 1.0)) {
         Some(factor) => factor.llt.solve(&right),
         None => Mat::zeros(kept.len(), gone.len()),
     }

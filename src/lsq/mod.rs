@@ -55,11 +55,11 @@ impl Moments {
         }
     }
 
-    /// The ridge that so many positions ask for, at least `least`. Where outputs are wanted that nothing here explains,
-    /// elements / positions is about what predicts unseen images best. With less, 400 images would say of a classifier
-    /// behind a global pool that any 880 of the 1,280 channels it reads can be made up for by the others.
-    pub fn ridge(&self, least: f64) -> f64 {
-        least.max(self.mean.len() as f64 / self.count.max(1.0))
+    /// The ridge that so many positions ask for, at least `least`: a share of elements / positions, which is about what
+    /// predicts unseen images best where nothing here explains the outputs. With less, 400 images would say of a
+    /// classifier behind a global pool that any 880 of the 1,280 channels it reads can be made up for by the others.
+    pub fn ridge(&self, least: f64, share: f64) -> f64 {
+        least.max(share * self.mean.len() as f64 / self.count.max(1.0))
     }
 
     /// The mean of the diagonal: what a ridge is a share of.

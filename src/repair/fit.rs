@@ -15,6 +15,8 @@ use crate::tensor::Tensor;
 
 /// The pull towards the old weights, as a share of the mean diagonal; more where positions are few.
 const LAMBDA: f64 = 1e-2;
+/// The share of elements / positions that it is at least: most of what is wanted is explained.
+const FEW: f64 = 0.1;
 /// How often what passes a clamp is fitted once more.
 const STEPS: usize = 3;
 /// How far a spread may be corrected: what is nearly still says nothing of its scale.
@@ -167,7 +169,7 @@ fn blocks(twin: &Twin, site: &Site, gram: &Sums, filters: &Filters) -> Vec<Block
         let biased = site.bias.is_some();
         let moments = if biased { Moments::of(&triangle, n) } else { Moments::about_zero(&triangle, n) };
         let sum = triangle[n * (n + 1) / 2..].to_vec();
-        let ridge = moments.ridge(LAMBDA);
+        let ridge = moments.ridge(LAMBDA, FEW);
         Block { group, system: System::of(moments, ridge), sum, own, elements, affine, old, biased }
     };
     triangles(gram, n + 1).into_iter().enumerate().map(block).collect()
@@ -209,7 +211,7 @@ fn stand_in(
     let moments = Moments::of(&triangles(&sums[0], n + 1)[0], n);
     let cross = Mat::from_fn(channels, n + 1, |c, i| sums[1].0[c * (n + 1) + i]);
     let old = Mat::from_fn(n, channels, |i, c| if site.kept_in[i] == c { 1.0 } else { 0.0 });
-    let ridge = moments.ridge(LAMBDA);
+    let ridge = moments.ridge(LAMBDA, FEW);
     let system = System::of(moments, ridge);
     let found = system.fit(&cross, &old);
     // All of the original's weights, of channels that go too.
