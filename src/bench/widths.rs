@@ -47,10 +47,7 @@ pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device)
     let timed = layers(&mut sessions, SECONDS)?;
     let mut times = Times { curves: vec![vec![]; channels.weights.len()], step, fixed: 0 };
     for (i, (removed, timed)) in cuts.iter().zip(&timed).enumerate() {
-        let mut lengths = channels.lengths();
-        for &(axis, count) in removed.iter().flat_map(|&k| &channels.shortens[k]) {
-            lengths[axis] -= count;
-        }
+        let lengths = channels.lengths_without(removed);
         let mut left: f64 = timed.iter().map(|t| t.seconds.median).sum();
         for (weight, curve) in channels.weights.iter().zip(&mut times.curves) {
             let macs = weight.macs_at(&lengths);

@@ -12,7 +12,7 @@ use super::Answer;
 use super::args::{Global, Origin};
 use super::bench::{answers_are_right, timed};
 use super::decide::{DecideArgs, Decision};
-use super::eval::evaluate;
+use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{calibration as all_images, mended};
 use super::output::{Output, grouped};
@@ -126,8 +126,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let small = Model::load(&args.output)?;
     let small_graph = Graph::of(&small)?;
     output.note("4/5 evaluating both on 1,000 images that neither training nor calibration saw");
-    let before = evaluate(&graph, None, &device, &test, None, output)?;
-    let after = evaluate(&small_graph, Some(&graph), &device, &test, None, output)?;
+    let (before, after) = evaluate_both([&graph, &small_graph], &device, &test, None, output)?;
     output.note("5/5 timing both, in turn");
     let graphs = [graph, small_graph];
     for graph in &graphs {
@@ -141,7 +140,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         draft.decided(how, None, support);
         draft.shrunk(&small)?;
         draft.page().summary.proof = Some(proof.clone());
-        draft.judged(&format!("on {} other images", TEST.0), &before.accuracy, &after);
+        draft.judged(&format!("on {} other images", TEST.0), &before, &after);
         draft.timed(&timings, BATCH, &device);
         draft.time_layers(&graphs, &device, BATCH, 1.0)?;
         draft.write(path, &device, output)?;
@@ -151,7 +150,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let smaller = Channels::of(&graphs[1])?;
     let (small_macs, small_params) = smaller.cost(&smaller.lengths());
     let percent = |v: Option<f64>| v.unwrap_or(f64::NAN) * 100.0;
-    let (top1, small_top1) = (before.accuracy.top1(), after.accuracy.top1());
+    let (top1, small_top1) = (before.top1(), after.accuracy.top1());
     output.line(format!("{:<14} {:>12} {:>12} {:>9}", who.name, "before", "after", "ratio"));
     for (what, b, a) in [
         ("MACs", macs, small_macs),

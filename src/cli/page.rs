@@ -263,7 +263,8 @@ pub(super) fn check_page(path: &Path, others: &[&PathBuf]) -> Result<()> {
     check_writable(path, DOING)
 }
 
-fn cost(channels: &Channels, bytes: u64) -> Cost {
+/// What a network costs whose file has so many bytes.
+pub(super) fn cost(channels: &Channels, bytes: u64) -> Cost {
     let (macs, params) = channels.cost(&channels.lengths());
     Cost { params, macs, bytes }
 }

@@ -12,7 +12,7 @@ use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{Parts, RepairArgs, calibration, mended};
 use super::output::{Output, grouped, short};
-use super::page::{Draft, Whole, check_page, statistics};
+use super::page::{Draft, Whole, check_page, cost, statistics};
 use super::rounds::Deciding;
 use super::search;
 use crate::data::Dataset;
@@ -68,24 +68,6 @@ pub(super) struct PruneArgs {
 pub(super) fn some_images(data: &Dataset) -> Result<Vec<f32>> {
     const PROOF_IMAGES: usize = 4;
     Ok(data.batches(PROOF_IMAGES).next().transpose()?.map(|b| b.data).unwrap_or_default())
-}
-
-/// What a network costs: parameters, MACs, bytes.
-struct Cost {
-    params: u64,
-    macs: u64,
-    bytes: u64,
-}
-
-impl Cost {
-    fn of(channels: &Channels, bytes: u64) -> Self {
-        let (macs, params) = channels.cost(&channels.lengths());
-        Self { params, macs, bytes }
-    }
-
-    fn json(&self) -> Value {
-        json!({ "params": self.params, "macs": self.macs, "bytes": self.bytes })
-    }
 }
 
 pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<Answer> {
@@ -163,7 +145,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         }
     };
     let removed = cut.removed(&graph, &model.sha256, &channels)?;
-    let before = Cost::of(&channels, model.bytes);
+    let before = cost(&channels, model.bytes);
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
     let repaired = match searched {
@@ -202,7 +184,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         masked.save(path)?;
     }
     let small = Model::load(&args.output)?;
-    let after = Cost::of(&Channels::of(&Graph::skeleton(&small)?)?, small.bytes);
+    let after = cost(&Channels::of(&Graph::skeleton(&small)?)?, small.bytes);
     let both = |small: &Model| -> Result<[Graph; 2]> {
         Ok([Graph::consume(Model::load(&args.model)?)?, Graph::of(small)?])
     };
@@ -267,7 +249,7 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     }
     let top1: Value = top1.map_or(Value::Null, |(b, a)| json!({ "before": b, "after": a }));
     output.result(&json!({
-        "before": before.json(), "after": after.json(),
+        "before": before, "after": after,
         "removed_channels": gone, "total_channels": total, "knots_cut": removed.len(),
         "criterion": cut.criterion, "budget": cut.budget, "repair": how, "proof": proof,
         "inexact": judge.inexact, "top1": top1, "agreement": agreement.and_then(Agreement::agreement),

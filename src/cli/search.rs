@@ -119,12 +119,9 @@ impl Search<'_> {
         let (model, _, channels) = self.of;
         let all = Budget::RemoveBelow(f64::INFINITY);
         let removed = self.deciding.decide.choose_for(all, model, channels, self.scored)?.removed;
-        let mut lengths = channels.lengths();
-        let whole = channels.count(&lengths, self.counted);
-        for &(axis, count) in removed.iter().flat_map(|&k| &channels.shortens[k]) {
-            lengths[axis] -= count;
-        }
-        Ok(channels.count(&lengths, self.counted) as f64 / whole.max(1) as f64)
+        let whole = channels.count(&channels.lengths(), self.counted);
+        let left = channels.count(&channels.lengths_without(&removed), self.counted);
+        Ok(left as f64 / whole.max(1) as f64)
     }
 
     /// Cuts, repairs and judges.

@@ -203,7 +203,7 @@ mod tests {
             sum += step.loss;
             let truth = left(&moments, &weights, &kept);
             // The ridge is a share of the mean diagonal.
-            assert!((sum - truth).abs() < 2e-3 * truth + 1e-3 * moments.scale(), "{sum} {truth}");
+            assert!((sum - truth).abs() < 2e-3 * truth + 6e-4 * moments.scale(), "{sum} {truth}");
         }
         // One of the three that make each other up goes first.
         assert!([0, 1, 4].contains(&order[0].candidate), "{order:?}");

@@ -245,8 +245,8 @@ const STEPS: usize = 4;
 
 /// As many channels as there is room for in [`STEPS`] steps.
 fn preferred(step: usize, width: usize) -> usize {
-    let halves = std::iter::successors(Some(step.max(1)), |step| (*step > 1).then_some(step / 2));
-    halves.into_iter().find(|step| step * STEPS <= width).unwrap_or(1)
+    let mut halves = std::iter::successors(Some(step.max(1)), |step| (*step > 1).then_some(step / 2));
+    halves.find(|step| step * STEPS <= width).unwrap_or(1)
 }
 
 /// What goes at once, with its score; the atoms of a bundle in order.

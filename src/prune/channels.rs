@@ -329,6 +329,15 @@ impl Channels {
         self.axes.iter().map(|a| a.total).collect()
     }
 
+    /// Every axis' length without the knots `removed`.
+    pub fn lengths_without(&self, removed: &BTreeSet<usize>) -> Vec<usize> {
+        let mut lengths = self.lengths();
+        for &(axis, count) in removed.iter().flat_map(|&k| &self.shortens[k]) {
+            lengths[axis] -= count;
+        }
+        lengths
+    }
+
     /// The names of the nodes at which channels of the knots `removed` mix with channels that stay, in graph
     /// order: none, unless the dye was inexact.
     pub fn inexact(&self, graph: &Graph, removed: &BTreeSet<usize>) -> Vec<String> {
