@@ -7,6 +7,7 @@
 //! ```
 
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
 pub mod data;

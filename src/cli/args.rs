@@ -42,9 +42,7 @@ impl Global {
         if let Some(note) = note {
             output.note(note);
         }
-        if let Device::Gpu(gpu) = &device
-            && let Some(note) = gpu.recall()
-        {
+        if let Some(note) = device.recall() {
             output.note(note);
         }
         Ok(device)

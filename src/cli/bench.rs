@@ -41,20 +41,19 @@ pub(super) struct Args {
 
 /// Times the ways of what the networks compute.
 fn tune(graphs: &[Graph], device: &Device, args: &Args, seconds: f64, output: &Output) -> Result<()> {
-    let Device::Gpu(gpu) = device else {
-        output.note("--tune does nothing on the CPU: there is one way of computing everything");
-        return Ok(());
-    };
     let plain = |graph| Session::plain(graph, device, Some(args.batch));
     let sessions = graphs.iter().map(plain).collect::<Result<Vec<_>>>()?;
     let plans: Vec<_> = sessions.iter().map(|session| &session.plan).collect();
     let bar = output.progress("timing ways", 0);
-    let done = gpu.tune(&plans, seconds, &mut |done, total| {
+    let done = device.tune(&plans, seconds, &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
-    output.note(format!("{} shapes of layers were timed", done?));
+    output.note(match done? {
+        Some(shapes) => format!("{shapes} shapes of layers were timed"),
+        None => "--tune does nothing on the CPU: there is one way of computing everything".to_owned(),
+    });
     Ok(())
 }
 

@@ -3,21 +3,59 @@
 //! Vulkan, Metal and DX12 only. The list's order is stable: real GPUs before software, so number 0 is what `auto`
 //! takes. A software adapter (lavapipe, WARP) is slower than the CPU interpreter and is used only when asked for.
 
+//!
+//! Without the feature `gpu` there is the CPU alone, and what asks for an adapter is told so.
+
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::gpu::adapter::DeviceInfo;
-use super::gpu::expand::Pick;
-use super::gpu::{self, Gpu};
+use super::gpu::{self, Adapter, Gpu};
 use super::{Executor, cpu};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
+/// One adapter, as `devices` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceInfo {
+    /// Its number for `--device`.
+    pub index: usize,
+    /// The adapter's name.
+    pub name: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version, in its own words.
+    pub driver_info: String,
+    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    pub kind: &'static str,
+    /// The largest part of a buffer that a kernel can see, in bytes.
+    pub max_storage_buffer_binding_size: u64,
+    /// The largest buffer, in bytes.
+    pub max_buffer_size: u64,
+    /// Workgroups in one dimension.
+    pub max_compute_workgroups_per_dimension: u32,
+    /// Invocations in one workgroup.
+    pub max_compute_invocations_per_workgroup: u32,
+    /// Workgroup memory, in bytes.
+    pub max_compute_workgroup_storage_size: u32,
+    /// Whether it can tell how long its work took.
+    pub timestamp_query: bool,
+    /// Whether shaders may talk within a subgroup.
+    pub subgroup: bool,
+    /// Whether shaders may compute in `f16`.
+    pub shader_f16: bool,
+    /// The size of subgroups, where it is the same for every shader.
+    pub subgroup_size: Option<u32>,
+    /// Width and height of textures.
+    pub max_texture_dimension: u32,
+}
+
 /// The adapters here, in a stable order. Empty where there is no driver.
 pub fn list() -> Vec<DeviceInfo> {
-    gpu::adapter::enumerate().iter().enumerate().map(|(i, a)| gpu::adapter::info(i, a)).collect()
+    gpu::adapters().into_iter().map(|(_, info)| info).collect()
 }
 
 /// What `--device` asks for.
@@ -88,11 +126,14 @@ impl Device {
     pub fn limits(&self) -> Limits {
         match self {
             Self::Cpu => Limits { max_binding: u64::MAX, max_buffer: u64::MAX, max_workgroups: u32::MAX },
-            Self::Gpu(gpu) => Limits {
-                max_binding: gpu.info.max_storage_buffer_binding_size,
-                max_buffer: gpu.info.max_buffer_size,
-                max_workgroups: gpu.info.max_compute_workgroups_per_dimension,
-            },
+            Self::Gpu(gpu) => {
+                let info = gpu.info();
+                Limits {
+                    max_binding: info.max_storage_buffer_binding_size,
+                    max_buffer: info.max_buffer_size,
+                    max_workgroups: info.max_compute_workgroups_per_dimension,
+                }
+            }
         }
     }
 
@@ -104,11 +145,14 @@ impl Device {
                 backend: "cpu".into(),
                 driver: format!("{} threads", rayon::current_num_threads()),
             },
-            Self::Gpu(gpu) => Identity {
-                name: gpu.info.name.clone(),
-                backend: gpu.info.backend.clone(),
-                driver: format!("{} {}", gpu.info.driver, gpu.info.driver_info).trim().to_owned(),
-            },
+            Self::Gpu(gpu) => {
+                let info = gpu.info();
+                Identity {
+                    name: info.name.clone(),
+                    backend: info.backend.clone(),
+                    driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                }
+            }
         }
     }
 
@@ -117,7 +161,7 @@ impl Device {
     /// # Errors
     /// A plan that is not consistent; a buffer, a binding or a launch that the device cannot hold; a full memory.
     pub fn load(&self, plan: &Plan) -> Result<Box<dyn Executor>> {
-        self.load_with(plan, false)
+        self.load_with(plan, None, false)
     }
 
     /// As [`load_poisoned`](Self::load_poisoned), with every step that has a way of this name computed by it, whatever
@@ -126,10 +170,7 @@ impl Device {
     /// # Errors
     /// As [`load`](Self::load); a way that the device cannot go.
     pub fn load_by(&self, plan: &Plan, way: &str, poison: bool) -> Result<Box<dyn Executor>> {
-        match self {
-            Self::Cpu => self.load_with(plan, poison),
-            Self::Gpu(gpu) => Ok(Box::new(gpu::program::Program::new(gpu, plan, Pick::Named(way), poison)?)),
-        }
+        self.load_with(plan, Some(way), poison)
     }
 
     /// As [`load`](Self::load), with every buffer but those of sums full of NaN before each run: an element that is read and that
@@ -138,14 +179,41 @@ impl Device {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_poisoned(&self, plan: &Plan) -> Result<Box<dyn Executor>> {
-        self.load_with(plan, true)
+        self.load_with(plan, None, true)
     }
 
-    fn load_with(&self, plan: &Plan, poison: bool) -> Result<Box<dyn Executor>> {
-        Ok(match self {
-            Self::Cpu => Box::new(cpu::Program::new(plan, poison)?),
-            Self::Gpu(gpu) => Box::new(gpu::program::Program::new(gpu, plan, Pick::Best, poison)?),
-        })
+    fn load_with(&self, plan: &Plan, way: Option<&str>, poison: bool) -> Result<Box<dyn Executor>> {
+        match self {
+            Self::Cpu => Ok(Box::new(cpu::Program::new(plan, poison)?)),
+            Self::Gpu(gpu) => gpu.load(plan, way, poison),
+        }
+    }
+
+    /// Takes in what was timed on this device before, from the user's folder for caches. The note says why that was
+    /// not possible, if it was not.
+    pub fn recall(&self) -> Option<String> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(gpu) => gpu.recall(),
+        }
+    }
+
+    /// Times the ways of computing the plans' steps for about so many seconds, takes the fastest from now on, and writes
+    /// them down. `progress` is told how many shapes of how many are done. Returns how many were; `None` on the CPU,
+    /// which has one way of everything.
+    ///
+    /// # Errors
+    /// A device that fails; a file that cannot be written.
+    pub fn tune(
+        &self,
+        plans: &[&Plan],
+        seconds: f64,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Option<usize>> {
+        match self {
+            Self::Cpu => Ok(None),
+            Self::Gpu(gpu) => gpu.tune(plans, seconds, progress).map(Some),
+        }
     }
 }
 
@@ -157,8 +225,7 @@ pub fn open(choice: &Choice) -> Result<(Device, Option<String>)> {
     if *choice == Choice::Cpu {
         return Ok((Device::Cpu, None));
     }
-    let adapters = gpu::adapter::enumerate();
-    let infos: Vec<DeviceInfo> = adapters.iter().enumerate().map(|(i, a)| gpu::adapter::info(i, a)).collect();
+    let (adapters, infos): (Vec<_>, Vec<_>) = gpu::adapters().into_iter().unzip();
     if *choice == Choice::Auto {
         return Ok(open_auto(&adapters, &infos));
     }
@@ -167,7 +234,7 @@ pub fn open(choice: &Choice) -> Result<(Device, Option<String>)> {
     Ok((Device::Gpu(Arc::new(gpu)), None))
 }
 
-fn open_auto(adapters: &[wgpu::Adapter], infos: &[DeviceInfo]) -> (Device, Option<String>) {
+fn open_auto(adapters: &[Adapter], infos: &[DeviceInfo]) -> (Device, Option<String>) {
     let mut reasons = Vec::new();
     for (adapter, info) in adapters.iter().zip(infos) {
         if !is_real(info.kind) {
@@ -181,7 +248,7 @@ fn open_auto(adapters: &[wgpu::Adapter], infos: &[DeviceInfo]) -> (Device, Optio
     let why = match (reasons.is_empty(), infos.first()) {
         (false, _) => reasons.join("; "),
         (true, Some(info)) => format!("no GPU found, only \"{}\", which is software", info.name),
-        (true, None) => "no GPU found".to_owned(),
+        (true, None) => gpu::WHY.unwrap_or("no GPU found").to_owned(),
     };
     (Device::Cpu, Some(format!("{why}: computing on the CPU")))
 }
@@ -210,7 +277,11 @@ fn select(choice: &Choice, infos: &[DeviceInfo]) -> Result<usize> {
         let have: Vec<String> =
             infos.iter().map(|i| format!("{} \"{}\" ({})", i.index, i.name, i.backend)).collect();
         Error::new(format!("no device has the {asked}"))
-            .got(if have.is_empty() { "no adapter at all".to_owned() } else { have.join(", ") })
+            .got(if have.is_empty() {
+                gpu::WHY.unwrap_or("no adapter at all").to_owned()
+            } else {
+                have.join(", ")
+            })
             .remedy("choose one of these, or --device auto or cpu")
     })
 }

@@ -7,6 +7,10 @@
 pub mod check;
 pub mod cpu;
 pub mod devices;
+#[cfg(not(feature = "gpu"))]
+#[path = "absent.rs"]
+mod gpu;
+#[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod reference;
 pub mod session;

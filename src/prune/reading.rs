@@ -199,6 +199,9 @@ fn variance(moments: &Moments, weights: &Mat<f64>) -> f64 {
         .sum()
 }
 
+/// Filters that are made up for at once: their columns are a copy.
+const AT_ONCE: usize = 64;
+
 fn make_up(
     layer: &Layer,
     filters: &mut Filters,
@@ -209,18 +212,19 @@ fn make_up(
 ) {
     let makes = filters.rows.len() / layer.read.groups();
     let elements = layer.classes.len() / layer.read.groups() * layer.read.taps();
-    for filter in group * makes..(group + 1) * makes {
-        let row = &mut filters.rows[filter];
-        let each = row.len() / elements.max(1);
-        for part in 0..each {
-            let lost: Vec<f64> = goes.iter().map(|&g| std::mem::take(&mut row[g * each + part])).collect();
-            let mut mean: f64 = goes.iter().zip(&lost).map(|(&g, w)| moments.mean[g] * w).sum();
-            for (i, &s) in stays.iter().enumerate() {
-                let more: f64 = lost.iter().enumerate().map(|(j, w)| by[(i, j)] * w).sum();
-                row[s * each + part] += more;
-                mean -= moments.mean[s] * more;
-            }
-            filters.bias[filter] += mean * seen;
+    for first in (0..makes).step_by(AT_ONCE) {
+        let some = group * makes + first..group * makes + makes.min(first + AT_ONCE);
+        let lost = filters.columns(some.clone(), elements, goes);
+        let more = by * &lost;
+        let each = lost.ncols() / some.len();
+        for o in 0..lost.ncols() {
+            let mean = |places: &[usize], of: &Mat<f64>| -> f64 {
+                places.iter().enumerate().map(|(i, &p)| moments.mean[p] * of[(i, o)]).sum()
+            };
+            filters.bias[some.start + o / each] += (mean(goes, &lost) - mean(stays, &more)) * seen;
         }
+        let before = filters.columns(some.clone(), elements, stays);
+        filters.put(some.clone(), elements, stays, &(before + more));
+        filters.put(some, elements, goes, &Mat::zeros(lost.nrows(), lost.ncols()));
     }
 }

@@ -10,7 +10,8 @@ use crate::graph::Graph;
 use crate::stats::Profile;
 
 /// How scores of different layers are made comparable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Normalize {
     /// As they are.
@@ -23,7 +24,7 @@ pub enum Normalize {
     /// The same with parameters.
     Params,
     /// The same with the time that was measured.
-    #[value(skip)]
+    #[cfg_attr(feature = "cli", value(skip))]
     Time,
 }
 

@@ -219,17 +219,13 @@ fn stand_in(
     let whole = whole.ok_or_else(|| Error::new("the weights are not constant"))?;
     let before = Filters::of(&site.taps.layer, &whole, None)?;
     let seen = share_seen(original, facts, &site.taps, &site.read);
-    for (o, row) in filters.rows.iter_mut().enumerate() {
-        let each = row.len() / channels;
-        row.fill(0.0);
-        for c in 0..channels {
-            let from = &before.rows[o][c * each..][..each];
-            for (i, &kept) in site.kept_in.iter().enumerate() {
-                let m = found.weights[(i, c)];
-                row[kept * each..][..each].iter_mut().zip(from).for_each(|(w, f)| *w += m * f);
-            }
-            filters.bias[o] += found.bias[c] * seen * from.iter().sum::<f64>();
-        }
+    let all: Vec<usize> = (0..channels).collect();
+    filters.rows.iter_mut().for_each(|row| row.fill(0.0));
+    for filter in 0..filters.rows.len() {
+        let columns = before.columns(filter..filter + 1, channels, &all);
+        let mean: f64 = (0..channels).map(|c| found.bias[c] * columns.row(c).iter().sum::<f64>()).sum();
+        filters.bias[filter] += seen * mean;
+        filters.put(filter..filter + 1, channels, &site.kept_in, &(&found.weights * columns));
     }
     Ok((system.ridge(), system.condition()))
 }

@@ -14,8 +14,6 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use clap::ValueEnum;
-
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
@@ -32,7 +30,8 @@ use twin::{Site, Twin};
 use walk::Store;
 
 /// What is repaired after a cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Repair {
     /// Nothing.
@@ -49,7 +48,12 @@ pub enum Repair {
 /// As it is asked for.
 impl std::fmt::Display for Repair {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Bias => "bias",
+            Self::Bn => "bn",
+            Self::Full => "full",
+        })
     }
 }
 

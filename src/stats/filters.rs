@@ -1,5 +1,9 @@
 //! A layer's weights as its filters, one a row, whatever the layout that the operator wants.
 
+use std::ops::Range;
+
+use faer::Mat;
+
 use crate::error::Result;
 use crate::ops::Layer;
 use crate::tensor::Tensor;
@@ -33,6 +37,24 @@ impl Filters {
             Some(one) if one.len() == 1 => vec![one[0]; filters],
             Some(bias) => bias,
             None => vec![0.0; filters],
+        }
+    }
+
+    /// What some filters have at some of the places of a row that `elements` divide: places × columns, of which each
+    /// filter has as many as an element has weights.
+    pub fn columns(&self, filters: Range<usize>, elements: usize, places: &[usize]) -> Mat<f64> {
+        let own = &self.rows[filters];
+        let each = own.first().map_or(0, Vec::len) / elements.max(1);
+        Mat::from_fn(places.len(), own.len() * each, |i, o| own[o / each][places[i] * each + o % each])
+    }
+
+    /// Puts [`columns`](Self::columns) in their places.
+    pub fn put(&mut self, filters: Range<usize>, elements: usize, places: &[usize], columns: &Mat<f64>) {
+        for (f, row) in self.rows[filters].iter_mut().enumerate() {
+            let each = row.len() / elements.max(1);
+            for (i, &place) in places.iter().enumerate() {
+                (0..each).for_each(|part| row[place * each + part] = columns[(i, f * each + part)]);
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Second moments of the tensors that layers read: which channels say the same thing.
 
 /// Which second moments are gathered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum GramKind {
     /// None.
     None,

@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::adapter::DeviceInfo;
 use super::{Gpu, lock};
 use crate::error::{Error, Result};
+use crate::exec::devices::DeviceInfo;
 use crate::kernels::Kernel;
 use crate::kernels::way::{Adapters, Source, TEXELS, View, Way};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};

@@ -16,18 +16,33 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::adapter::DeviceInfo;
+use self::expand::Pick;
 use self::tuned::Tuned;
+use super::Executor;
+use super::devices::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
 use crate::kernels::way::View;
 use crate::plan::Plan;
 
+pub use wgpu::Adapter;
+
+/// Why there is no GPU: the program could drive one.
+pub(super) const WHY: Option<&str> = None;
+
+/// The adapters here, the best first.
+pub(super) fn adapters() -> Vec<(Adapter, DeviceInfo)> {
+    let number = |(i, adapter): (usize, Adapter)| {
+        let info = adapter::info(i, &adapter);
+        (adapter, info)
+    };
+    adapter::enumerate().into_iter().enumerate().map(number).collect()
+}
+
 /// An open device.
 #[derive(Debug)]
 pub struct Gpu {
-    /// Which adapter it is.
-    pub info: DeviceInfo,
+    info: DeviceInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
     fault: Arc<Mutex<Option<String>>>,
@@ -56,7 +71,7 @@ impl Gpu {
     ///
     /// # Errors
     /// A driver that does not give the device.
-    pub fn open(adapter: &wgpu::Adapter, info: DeviceInfo) -> Result<Self> {
+    pub fn open(adapter: &Adapter, info: DeviceInfo) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("secateur"),
             required_features: adapter.features()
@@ -84,6 +99,22 @@ impl Gpu {
         let tuned = Mutex::new(Tuned::new(&info));
         let (modules, pipelines) = (Mutex::default(), Mutex::default());
         Ok(Self { info, device, queue, fault, modules, pipelines, tuned })
+    }
+
+    /// Which adapter it is.
+    pub(super) fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Makes a plan's buffers and pipelines; every step that has a way of this name goes it.
+    pub(super) fn load(
+        self: &Arc<Self>,
+        plan: &Plan,
+        way: Option<&str>,
+        poison: bool,
+    ) -> Result<Box<dyn Executor>> {
+        let pick = way.map_or(Pick::Best, Pick::Named);
+        Ok(Box::new(program::Program::new(self, plan, pick, poison)?))
     }
 
     /// Takes in what was timed on this device before, from the user's folder for caches. The note says why that was

@@ -11,8 +11,8 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::adapter::DeviceInfo;
 use crate::error::{Error, Result};
+use crate::exec::devices::DeviceInfo;
 use crate::file::write_whole;
 use crate::kernels::{KERNELS, Kernel};
 

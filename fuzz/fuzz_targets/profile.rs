@@ -1,0 +1,17 @@
+//! Whatever stands in a profile, it is read, or refused with an error.
+
+#![no_main]
+
+mod file;
+
+use libfuzzer_sys::fuzz_target;
+use secateur::stats::Profile;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(profile) = Profile::load(&file::of("a.profile", bytes)) {
+        profile.columns();
+        let path = file::of("b.profile", &[]);
+        profile.save(&path).expect("what was read is written");
+        Profile::load(&path).expect("what was written is read");
+    }
+});
