@@ -10,6 +10,13 @@ use std::path::{Path, PathBuf};
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The remedy for a model that breaks the rules.
+pub const NOT_ONNX: &str = "the file does not follow the ONNX standard; export it again";
+/// The remedy for a node that asks more than the engine does.
+pub const LEAVE_OUT: &str = "export the network with other operators, or leave these parts out of the file";
+/// The remedy for what nobody can provoke.
+pub const OUR_FAULT: &str = "this is a fault of this program: please report it with the model";
+
 /// What went wrong, where, and what to do. Built with [`Error::new`] and the labelled setters.
 #[derive(Debug, Clone, Default)]
 pub struct Error {
@@ -36,6 +43,11 @@ impl Error {
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let remedy = match error.kind() {
             std::io::ErrorKind::NotFound => "check the path",
+            std::io::ErrorKind::IsADirectory => "give the name of a file",
+            std::io::ErrorKind::AlreadyExists => "there is something else of this name: give another one",
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
+                "the file is damaged; copy or download it again"
+            }
             std::io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder",
             std::io::ErrorKind::StorageFull => "free some disk space, or write elsewhere",
             _ => "check that the path exists and can be used",
@@ -76,6 +88,29 @@ impl Error {
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.inner.remedy.get_or_insert_with(|| remedy.into());
         self
+    }
+
+    /// Says that `given` is none of `names`: asks whether the nearest was meant, else says `otherwise`.
+    #[must_use]
+    pub fn meant<'a>(
+        self,
+        given: &str,
+        names: impl IntoIterator<Item = &'a str>,
+        otherwise: impl Into<String>,
+    ) -> Self {
+        // In a short name one edit is much.
+        let most = (given.chars().count() / 2).clamp(1, 2);
+        match names.into_iter().min_by_key(|name| distance(name, given)) {
+            Some(near) if distance(near, given) <= most => self.remedy(format!("did you mean {near}?")),
+            _ => self.remedy(otherwise),
+        }
+    }
+
+    /// Names a node, and its operator in front of a sentence that does not name it.
+    #[must_use]
+    pub fn at(self, op: &str, node: impl Into<String>) -> Self {
+        let named = self.inner.what.contains(op);
+        if named { self.node(node) } else { self.context(op).node(node) }
     }
 
     /// Puts what was being done in front of the sentence.
@@ -139,3 +174,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Edits between two names (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &cb) in b.iter().enumerate() {
+            let change = diagonal + usize::from(ca != cb);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

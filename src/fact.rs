@@ -1,6 +1,6 @@
 //! What is known of a value before the network runs: type, shape, and for constants the value.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NOT_ONNX, Result};
 use crate::tensor::{DType, Tensor};
 
 /// What is known of a value.
@@ -47,8 +47,8 @@ impl<'a> Inputs<'a> {
     pub fn get(&self, i: usize) -> Result<&'a Fact> {
         self.optional(i).ok_or_else(|| {
             Error::new(format!("input {i} is missing"))
-                .got(format!("{} inputs", self.facts.len()))
-                .remedy("the file does not follow the ONNX standard; export it again")
+                .got(format!("{} in all", self.facts.len()))
+                .remedy(NOT_ONNX)
         })
     }
 
@@ -62,7 +62,7 @@ impl<'a> Inputs<'a> {
         let Some(fact) = self.optional(i) else { return Ok(None) };
         match &fact.value {
             Some(value) => Ok(Some(value)),
-            None => Err(Error::new(format!("{what} is computed while the network runs"))
+            None => Err(Error::new(format!("{what} must not be computed while the network runs"))
                 .expected("a constant")
                 .remedy("fold constants before export, or export with fixed shapes")),
         }
@@ -88,13 +88,23 @@ impl<'a> Inputs<'a> {
 
 /// An axis that may be negative, made positive.
 pub fn axis(axis: i64, rank: usize) -> Result<usize> {
-    let rank_i = rank as i64;
-    if (-rank_i..rank_i).contains(&axis) {
-        Ok((if axis < 0 { axis + rank_i } else { axis }) as usize)
+    within(axis, rank, "an axis")
+}
+
+/// An index that may be negative, made positive.
+pub fn index(index: i64, size: usize) -> Result<usize> {
+    within(index, size, "an index")
+}
+
+fn within(at: i64, size: usize, what: &str) -> Result<usize> {
+    let end = size as i64;
+    if (-end..end).contains(&at) {
+        Ok((if at < 0 { at + end } else { at }) as usize)
     } else {
-        Err(Error::new("an axis out of range")
-            .expected(format!("{} to {}", -rank_i, rank_i - 1))
-            .got(axis.to_string()))
+        Err(Error::new(format!("{what} out of range"))
+            .expected(format!("{} to {}", -end, end - 1))
+            .got(at.to_string())
+            .remedy(NOT_ONNX))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NOT_ONNX, Result};
 
 /// The element type of a value, with ONNX's numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -127,7 +127,8 @@ impl Tensor {
             Data::Float(v) => Ok(v),
             Data::Int(_) => Err(Error::new("a tensor of the wrong type")
                 .expected("floats")
-                .got(format!("{:?}", self.dtype))),
+                .got(format!("{:?}", self.dtype))
+                .remedy(NOT_ONNX)),
         }
     }
 
@@ -137,7 +138,8 @@ impl Tensor {
             Data::Int(v) => Ok(v),
             Data::Float(_) => Err(Error::new("a tensor of the wrong type")
                 .expected("integers")
-                .got(format!("{:?}", self.dtype))),
+                .got(format!("{:?}", self.dtype))
+                .remedy(NOT_ONNX)),
         }
     }
 }

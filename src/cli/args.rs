@@ -215,6 +215,9 @@ fn input_shape(graph: &Graph) -> Result<Vec<Option<usize>>> {
         inputs => Err(Error::new("a network with several inputs cannot be fed with images")
             .file(&graph.path)
             .expected("one input")
-            .got(inputs.len().to_string())),
+            .got(inputs.len().to_string())
+            .remedy(
+                "leave --data out: it can be cut by a criterion on weights such as l1, and run with `secateur run`",
+            )),
     }
 }

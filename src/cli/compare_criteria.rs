@@ -122,7 +122,7 @@ impl Comparing<'_> {
             };
             let of = (self.model, self.graph, self.channels);
             let profile = known.of(of, criterion, &BTreeSet::new(), self.output)?;
-            return profile.ok_or_else(|| Error::new("interrupted"));
+            return profile.ok_or_else(|| Error::new("interrupted").remedy("run the command again"));
         }
         let needs = Needs { labels: true, distances: true, ..Needs::DATA };
         let of = (self.model, self.graph);
@@ -239,7 +239,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if curves.is_empty() {
         return Err(Error::new("no criterion could be measured")
             .file(&args.model)
-            .got(left_out.first().map_or_else(String::new, |(name, why)| format!("{name}: {why}"))));
+            .got(left_out.first().map_or_else(String::new, |(name, why)| format!("{name}: {why}")))
+            .remedy("give other --keep-macs, or see with `secateur plan --help-criteria` what each criterion needs"));
     }
     curves.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
     tell((args, &parts), &curves, &left_out, whole, output)?;

@@ -65,6 +65,15 @@ pub(super) struct DecideArgs {
     require_confidence: Option<f64>,
 }
 
+/// The last line of a regular expression's error says what is wrong; those before draw it.
+fn no_pattern(pattern: &str, error: &regex::Error) -> Error {
+    let text = error.to_string();
+    let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    Error::new("--protect is not a regular expression")
+        .got(format!("{pattern}: {why}"))
+        .remedy("put a \\ before each of . + * ? ( ) [ ] { } that stands for itself")
+}
+
 impl DecideArgs {
     pub(super) fn simple(criterion: &str, keep_macs: f64) -> Self {
         Self {
@@ -102,7 +111,8 @@ impl DecideArgs {
             } else {
                 Err(Error::new(format!("--{name} does not fit"))
                     .expected("a share above 0, up to 1")
-                    .got(value.to_string()))
+                    .got(value.to_string())
+                    .remedy(format!("for example --{name} 0.5")))
             }
         };
         match (self.keep_macs, self.keep_params, self.keep_latency, self.remove_below) {
@@ -152,8 +162,14 @@ impl DecideArgs {
     pub(super) fn protected(&self, graph: &Graph, channels: &Channels) -> Result<BTreeSet<usize>> {
         let mut protected = BTreeSet::new();
         for pattern in &self.protect {
-            let regex = Regex::new(pattern)
-                .map_err(|e| Error::new("--protect is not a regular expression").got(e.to_string()))?;
+            let regex = Regex::new(pattern).map_err(|e| no_pattern(pattern, &e))?;
+            let names = graph.nodes.iter().map(|n| n.name.as_str());
+            if !names.clone().any(|name| regex.is_match(name)) {
+                return Err(Error::new("--protect names no layer of the network")
+                    .file(&graph.path)
+                    .got(pattern.clone())
+                    .meant(pattern, names, "see the layers with `secateur inspect`"));
+            }
             for knot in &channels.knots {
                 if knot.members.iter().any(|&(n, _)| regex.is_match(&graph.nodes[n].name)) {
                     protected.insert(knot.id);
@@ -187,7 +203,8 @@ impl DecideArgs {
         if !(0.0..=1.0).contains(&self.max_cut) {
             return Err(Error::new("--max-cut does not fit")
                 .expected("0 to 1")
-                .got(self.max_cut.to_string()));
+                .got(self.max_cut.to_string())
+                .remedy("for example --max-cut 0.9"));
         }
         let Scored { scores, protected } = scored;
         let limits = Limits {

@@ -26,9 +26,10 @@ mod show;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OUR_FAULT, Result};
 use output::Output;
 
 /// Makes trained convolutional networks smaller on the GPU you have: ONNX in, a smaller proved ONNX out.
@@ -93,13 +94,16 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
+            let said = spoken(&error);
             if wants_json {
-                let text = error.render().to_string();
-                let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Output::json_error(&Error::new(what).remedy("see `secateur --help`"));
+                Output::json_error(&said);
             }
-            // A closed stderr has no reader to tell.
-            let _ = error.print();
+            if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                // A closed stderr has no reader to tell.
+                let _ = error.print();
+            } else {
+                Output::error(&said);
+            }
             return ExitCode::from(2);
         }
         Err(help) => {
@@ -112,13 +116,48 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
+            let error = error.remedy(OUR_FAULT);
             if output.json {
                 Output::json_error(&error);
             }
-            output.error(&error);
+            Output::error(&error);
             ExitCode::from(2)
         }
     }
+}
+
+/// What clap says of a command line, in the one voice.
+fn spoken(error: &clap::Error) -> Error {
+    let own = std::error::Error::source(error).and_then(|e| e.downcast_ref::<Error>());
+    let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let listed = |kind| match error.get(kind)? {
+        ContextValue::String(one) => Some(one.clone()),
+        ContextValue::Strings(all) => Some(all.join(", ")),
+        _ => None,
+    };
+    // What a colon announces stands on lines of its own.
+    let what = match (what.strip_suffix(':'), error.kind(), listed(ContextKind::PriorArg)) {
+        (Some(what), ErrorKind::ArgumentConflict, Some(others)) => format!("{what} {others}"),
+        (without, ..) => without.unwrap_or(what).to_owned(),
+    };
+    let said = own.cloned().unwrap_or_else(|| Error::new(what));
+    let expected = match error.kind() {
+        ErrorKind::MissingRequiredArgument => listed(ContextKind::InvalidArg),
+        _ => listed(ContextKind::ValidValue),
+    };
+    let expected = expected.filter(|names| !names.is_empty());
+    let said = match expected {
+        Some(expected) => said.expected(expected),
+        None => said,
+    };
+    let similar = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    if let Some(similar) = similar.into_iter().find_map(listed) {
+        return said.remedy(format!("did you mean {similar}?"));
+    }
+    let command = Cli::command();
+    let verb = std::env::args().find(|a| command.find_subcommand(a).is_some());
+    said.remedy(format!("see `secateur {}--help`", verb.map_or_else(String::new, |v| v + " ")))
 }
 
 fn run(cli: Cli, output: &Output) -> Result<Answer> {

@@ -59,8 +59,9 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         let (_, data) = given.get(name).ok_or_else(|| {
             Error::new(format!("the input \"{name}\" is not given"))
                 .file(&args.model)
-                .expected(format!("--input {name}=FILE.npy of shape {}", input.show()))
+                .expected(format!("an array of shape {}", input.show()))
                 .got(args.input.join(", "))
+                .remedy(format!("add --input {name}=FILE.npy"))
         })?;
         inputs.push(data);
     }
@@ -69,16 +70,18 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         .iter()
         .map(|name| {
             graph.value(name).ok_or_else(|| {
-                Error::new(format!("the network has no value \"{name}\""))
-                    .file(&args.model)
-                    .remedy("see the file's values in a viewer such as Netron")
+                Error::new(format!("the network has no value \"{name}\"")).file(&args.model).meant(
+                    name,
+                    graph.values.iter().map(|v| v.name.as_str()),
+                    "see the file's values in a viewer such as Netron",
+                )
             })
         })
         .collect::<Result<Vec<_>>>()?;
     let device = global.open(output)?;
     let wanted = Wanted { shapes, taps, ..Wanted::default() };
     let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
-    let results = session.run(&inputs)?;
+    let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
     let mut written = Vec::new();
@@ -101,7 +104,9 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     let session = Session::plain(&graph, &device, Some(1))?;
     let inputs: Vec<Vec<f32>> = if args.data.data.is_some() {
         let batch = args.data.open(&graph)?.batches(session.batch).next().transpose()?;
-        let mut images = batch.ok_or_else(|| Error::new("no image could be read"))?.data;
+        let mut images = batch
+            .ok_or_else(|| Error::new("no image could be read").remedy("see the list of skipped files"))?
+            .data;
         images.resize(session.image_len()? * session.batch, 0.0);
         vec![images]
     } else {

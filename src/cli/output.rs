@@ -63,7 +63,7 @@ impl Output {
     }
 
     /// An error on stderr.
-    pub(crate) fn error(&self, error: &Error) {
+    pub(crate) fn error(error: &Error) {
         let _ = writeln!(anstream::stderr(), "error: {error}");
     }
 

@@ -107,19 +107,20 @@ impl<'a> Pass<'a> {
             return differ("another model", ours.model.clone(), theirs.model.clone());
         }
         if ours.preprocessing != theirs.preprocessing {
-            let text = |p: &Option<_>| format!("{p:?}");
+            let text = |p| serde_json::to_string(p).unwrap_or_default();
             return differ("other preprocessing", text(&ours.preprocessing), text(&theirs.preprocessing));
         }
-        for (what, ours, theirs) in [
-            ("other data", Some(&ours.data), Some(&theirs.data)),
-            ("another shard", ours.shard.as_ref(), theirs.shard.as_ref()),
-        ] {
-            if ours != theirs {
-                return differ(what, format!("{ours:?}"), format!("{theirs:?}"));
-            }
+        if ours.data != theirs.data {
+            return differ("other data", ours.data.clone(), theirs.data.clone());
+        }
+        if ours.shard != theirs.shard {
+            let text = |shard: &Option<String>| shard.clone().unwrap_or_else(|| "the whole set".to_owned());
+            return differ("another shard", text(&ours.shard), text(&theirs.shard));
         }
         if ours.order != theirs.order {
-            return differ("another order", format!("{:?}", ours.order), format!("{:?}", theirs.order));
+            let seed = |s: u64| format!("a random order of seed {s}");
+            let text = |order: Option<u64>| order.map_or_else(|| "the order of the set".to_owned(), seed);
+            return differ("another order", text(ours.order), text(theirs.order));
         }
         self.resumed = Some(profile);
         Ok(())

@@ -67,12 +67,13 @@ impl Args {
         let Some(wanted) = self.confidence else { return Ok(()) };
         if !(wanted > 0.5 && wanted < 1.0) {
             return Err(Error::new("--confidence does not fit")
-                .expected("above 0.5 and below 1, as in 0.95")
-                .got(wanted.to_string()));
+                .expected("above 0.5 and below 1")
+                .got(wanted.to_string())
+                .remedy("for example --confidence 0.95"));
         }
         let criterion = self.decide.criterion()?;
         if criterion.needs().patches {
-            return Err(Error::new(format!("how sure the scores of {criterion} are is not known"))
+            return Err(Error::new(format!("nobody knows how sure the scores of {criterion} are"))
                 .expected("a criterion on activations whose errors are known")
                 .remedy("add for example --criterion apoz, or leave out --confidence"));
         }

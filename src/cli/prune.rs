@@ -144,7 +144,8 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
             (decision.cut, Some(decision.seen), decision.support)
         }
     };
-    let removed = cut.removed(&graph, &model.sha256, &channels)?;
+    let removed = cut.removed(&graph, &model.sha256, &channels);
+    let removed = removed.map_err(|e| e.file(args.cut.as_deref().unwrap_or(&args.model)))?;
     let before = cost(&channels, model.bytes);
     let total: usize = channels.knots.iter().map(|k| k.members.len()).sum();
     let gone: usize = removed.iter().map(|&k| channels.knots[k].members.len()).sum();

@@ -49,8 +49,9 @@ pub(super) fn check(max_drop: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::new("--max-drop does not fit")
-        .expected("percentage points of top-1 or agreement, from 0 on, as in 1.5")
-        .got(max_drop.to_string()))
+        .expected("percentage points of top-1 or agreement, from 0 on")
+        .got(max_drop.to_string())
+        .remedy("for example --max-drop 1.5"))
 }
 
 /// Looks for it; `None` where Ctrl-C ended the measuring.
@@ -140,7 +141,7 @@ impl Search<'_> {
         let drop = share.or(agreement.map(|a| 1.0 - a)).ok_or_else(|| {
             Error::new("--max-drop needs a network whose first output is a score a class")
                 .file(&model.path)
-                .remedy("use a budget: --keep-macs R; the SNR to the original is told")
+                .remedy("use a budget, for example --keep-macs 0.5: the SNR to the original is told")
         })?;
         Ok((Tried { keep, top1, agreement, drop: 100.0 * drop }, repaired))
     }

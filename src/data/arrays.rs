@@ -168,7 +168,9 @@ impl Array {
     /// Every element as an integer, or an error when they are not integers.
     pub(super) fn integers(&self) -> Result<Vec<i64>> {
         if self.element.kind == Kind::Float {
-            return Err(Error::new("the labels are not integers").got(self.element.name()));
+            return Err(Error::new("the labels are not integers")
+                .got(self.element.name())
+                .remedy("convert them with astype('int64')"));
         }
         Ok(self.element.to_i64(&self.whole()?))
     }
@@ -364,7 +366,7 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
     Err(Error::new("the archive has no array \"images\"")
         .file(path)
         .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
-        .remedy("numpy.savez(FILE, images=…, labels=…)"))
+        .remedy("write it with numpy.savez(FILE, images=…, labels=…)"))
 }
 
 /// Reads a `.npy` file of any numeric type, in C or Fortran order: its shape, and its elements in

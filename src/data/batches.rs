@@ -110,12 +110,10 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
         }
     }
     match unreadable {
-        Some((file, reason)) if !readable => {
-            Err(Error::new(format!("none of the {} images can be read", inner.range.len()))
-                .file(file)
-                .got(reason)
-                .remedy("check that these are images that open elsewhere"))
-        }
+        Some((file, reason)) if !readable => Err(Error::new("none of the images can be read")
+            .file(file)
+            .got(reason)
+            .remedy("check that these are images that open elsewhere")),
         _ => Ok(()),
     }
 }

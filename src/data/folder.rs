@@ -64,7 +64,7 @@ pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
         return Err(Error::new("the folder has images beside class folders")
             .file(folder)
             .expected("images only, or one subfolder a class")
-            .got(format!("{} images, and folders with images", flat.len()))
+            .got(format!("both, {} of the images in no folder", flat.len()))
             .remedy("name the subfolder that is meant, or move the images away"));
     }
     let mut rounds: BTreeMap<(usize, usize), (PathBuf, i64)> = BTreeMap::new();
@@ -158,7 +158,8 @@ fn labelled(
     let missing: BTreeSet<&PathBuf> = flat.iter().filter(|p| !rows.contains_key(*p)).collect();
     if let Some(first) = missing.first() {
         let name = first.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        return Err(bad(format!("{} of the folder's images have no row, such as \"{name}\"", missing.len())));
+        return Err(bad("images of the folder have no row".to_owned())
+            .got(format!("{}, such as \"{name}\"", missing.len())));
     }
     let (files, labels) = rows.into_iter().unzip();
     Ok(Listing { files, labels: Some(labels) })

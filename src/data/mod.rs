@@ -68,7 +68,10 @@ impl Dataset {
     pub fn open(spec: &str, options: &Options, input_shape: &[Option<usize>]) -> Result<Self> {
         if let Some(count) = spec.strip_prefix("random:") {
             let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
-                Error::new("not a number of random images").expected("random:N, as in random:64").got(spec)
+                Error::new("not a number of random images")
+                    .expected("random:N with N from 1")
+                    .got(spec)
+                    .remedy("for example random:64")
             })?;
             return Self::random(len, options, input_shape);
         }
@@ -156,7 +159,8 @@ impl Dataset {
             Some(Shard { index, count }) => {
                 return Err(Error::new("not a shard")
                     .expected("K/N with K from 1 to N")
-                    .got(format!("{index}/{count}")));
+                    .got(format!("{index}/{count}"))
+                    .remedy("for example 2/8"));
             }
         };
         if range.is_empty() {
@@ -170,6 +174,7 @@ impl Dataset {
                 Error::new("a label that is not a class index")
                     .expected("0 or more after --label-offset")
                     .got(format!("{label} with the offset {}", options.label_offset))
+                    .remedy("give a --label-offset that makes the least label 0")
             })
         };
         let labels =

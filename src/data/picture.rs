@@ -86,7 +86,9 @@ impl<'a> Picture<'a> {
                 .remedy("resize them beforehand, or store them as u8"));
         };
         if size.height.saturating_mul(size.width) > MOST_PIXELS {
-            return Err(Error::new("an image too long and thin to be resized").got(self.size.to_string()));
+            return Err(Error::new("an image too long and thin to be resized")
+                .got(self.size.to_string())
+                .remedy("take it out, or say --resize HxW"));
         }
         if self.channels == 3 && self.strides == strides(Layout::Nhwc, self.size, 3) {
             let bytes = resample::<Rgb<u8>>(bytes, self.size, size)?;

@@ -71,8 +71,9 @@ impl FromStr for Preset {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::new("an unknown preset").expected(names).got(format!("\"{text}\""))
+            let names = Self::ALL.map(Self::name);
+            let error = Error::new("an unknown preset").expected(names.join(", ")).got(format!("\"{text}\""));
+            error.meant(text, names, "choose one of these")
         })
     }
 }
@@ -100,8 +101,9 @@ impl fmt::Display for Size {
 fn side(text: &str) -> Result<usize> {
     text.trim().parse().ok().filter(|n| (1..=65_535).contains(n)).ok_or_else(|| {
         Error::new("not a size in pixels")
-            .expected("256, or height x width as in 240x320")
+            .expected("pixels, or height x width")
             .got(format!("\"{text}\""))
+            .remedy("for example 256, or 240x320")
     })
 }
 
@@ -151,9 +153,10 @@ impl FromStr for Order {
         match text {
             "rgb" => Ok(Self::Rgb),
             "bgr" => Ok(Self::Bgr),
-            _ => {
-                Err(Error::new("an unknown channel order").expected("rgb or bgr").got(format!("\"{text}\"")))
-            }
+            _ => Err(Error::new("an unknown channel order")
+                .expected("rgb or bgr")
+                .got(format!("\"{text}\""))
+                .meant(text, ["rgb", "bgr"], "leave --channels out for rgb")),
         }
     }
 }
@@ -174,7 +177,10 @@ impl FromStr for Layout {
         match text {
             "nchw" => Ok(Self::Nchw),
             "nhwc" => Ok(Self::Nhwc),
-            _ => Err(Error::new("an unknown layout").expected("nchw or nhwc").got(format!("\"{text}\""))),
+            _ => Err(Error::new("an unknown layout")
+                .expected("nchw or nhwc")
+                .got(format!("\"{text}\""))
+                .meant(text, ["nchw", "nhwc"], "leave --layout out: it is mostly found by itself")),
         }
     }
 }
@@ -196,8 +202,9 @@ impl FromStr for Shard {
         match parsed {
             Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
             _ => Err(Error::new("not a shard")
-                .expected("K/N with K from 1 to N, as in 2/8")
-                .got(format!("\"{text}\""))),
+                .expected("K/N with K from 1 to N")
+                .got(format!("\"{text}\""))
+                .remedy("for example 2/8")),
         }
     }
 }
@@ -318,7 +325,9 @@ impl Preprocessing {
         let prepared = matches!(stored, Stored::Floats(_)) && preset.is_none();
         let channels = channels(preset, input, stored)?;
         if channels != 3 && options.channels == Some(Order::Bgr) {
-            return Err(Error::new("--channels bgr needs three channels").got(channels.to_string()));
+            return Err(Error::new("--channels bgr needs three channels")
+                .got(channels.to_string())
+                .remedy("leave --channels out"));
         }
         let usual = preset.and_then(Preset::usual_size);
         let net = input.height.or(usual).zip(input.width.or(usual));
@@ -348,7 +357,9 @@ impl Preprocessing {
         }
         let scale = options.scale.unwrap_or(preset.map_or(if prepared { 1.0 } else { 255.0 }, Preset::scale));
         if !(scale.is_finite() && scale > 0.0) {
-            return Err(Error::new("--scale must be a positive number").got(scale.to_string()));
+            return Err(Error::new("--scale must be a positive number")
+                .got(scale.to_string())
+                .remedy("leave it out for 255, or give --scale 1 where nothing is divided"));
         }
         let coloured = preset.is_some_and(Preset::coloured);
         let (mean, std) = if coloured {
@@ -359,7 +370,9 @@ impl Preprocessing {
         let mean = per_channel("--mean", options.mean.clone().unwrap_or(mean), channels)?;
         let std = per_channel("--std", options.std.clone().unwrap_or(std), channels)?;
         if std.contains(&0.0) {
-            return Err(Error::new("--std divides, so it must not be 0"));
+            return Err(
+                Error::new("--std divides, so it must not be 0").remedy("give 1 where nothing is divided")
+            );
         }
         let order = options.channels.unwrap_or(Order::Rgb);
         Ok(Self { resize, crop, channels, order, scale, mean, std, layout: input.layout })
@@ -389,7 +402,10 @@ fn channels(preset: Option<Preset>, input: Input, stored: Stored) -> Result<usiz
         let got = held.map_or_else(|| "images, which have 1 or 3".to_owned(), count);
         return Err(Error::new("the data does not have the network's channels")
             .expected(count(channels))
-            .got(got));
+            .got(got)
+            .remedy(
+                "give images that have them; where the channels come last in the network, say --layout nhwc",
+            ));
     }
     if let Some(preset) = preset.filter(|p| p.coloured() && channels != 3) {
         return Err(Error::new(format!("preset \"{}\" is for three colour channels", preset.name()))
@@ -401,13 +417,16 @@ fn channels(preset: Option<Preset>, input: Input, stored: Stored) -> Result<usiz
 
 fn per_channel(option: &str, values: Vec<f32>, channels: usize) -> Result<Vec<f32>> {
     if values.iter().any(|v| !v.is_finite()) {
-        return Err(Error::new(format!("{option} takes finite numbers")).got(format!("{values:?}")));
+        return Err(Error::new(format!("{option} takes finite numbers"))
+            .got(format!("{values:?}"))
+            .remedy("give one for all channels, or one for each"));
     }
     match values.len() {
         1 => Ok(vec![values[0]; channels]),
         n if n == channels => Ok(values),
         n => Err(Error::new(format!("{option} takes one value, or one a channel"))
             .expected(format!("1 or {channels} values"))
-            .got(n.to_string())),
+            .got(n.to_string())
+            .remedy("part the values by commas")),
     }
 }

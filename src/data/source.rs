@@ -106,12 +106,15 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: Input) -> 
         _ => {
             return Err(Error::new("not an array of images")
                 .expected("N×C×H×W, N×H×W×C or N×H×W")
-                .got(show(&array.shape)));
+                .got(show(&array.shape))
+                .remedy("reshape it"));
         }
     };
     let len = array.shape[0];
     if array.shape.contains(&0) {
-        return Err(Error::new("the array of images is empty").got(show(&array.shape)));
+        return Err(Error::new("the array of images is empty")
+            .got(show(&array.shape))
+            .remedy("give at least one image"));
     }
     if !matches!((array.element.kind, array.element.size), (Kind::Float, _) | (Kind::Uint, 1)) {
         return Err(Error::new("images in an array of a type that images do not have")

@@ -276,13 +276,22 @@ fn select(choice: &Choice, infos: &[DeviceInfo]) -> Result<usize> {
         };
         let have: Vec<String> =
             infos.iter().map(|i| format!("{} \"{}\" ({})", i.index, i.name, i.backend)).collect();
-        Error::new(format!("no device has the {asked}"))
-            .got(if have.is_empty() {
-                gpu::WHY.unwrap_or("no adapter at all").to_owned()
-            } else {
-                have.join(", ")
-            })
-            .remedy("choose one of these, or --device auto or cpu")
+        let otherwise = if have.is_empty() {
+            "use --device cpu, or auto, which takes a GPU where there is one"
+        } else {
+            "choose one of these, or --device auto or cpu"
+        };
+        let words = infos.iter().flat_map(|i| i.name.split_whitespace()).map(str::to_lowercase);
+        let words: Vec<String> = words.collect();
+        let error = Error::new(format!("no device has the {asked}")).got(if have.is_empty() {
+            gpu::WHY.unwrap_or("no adapter at all").to_owned()
+        } else {
+            have.join(", ")
+        });
+        match choice {
+            Choice::Name(part) => error.meant(part, words.iter().map(String::as_str), otherwise),
+            Choice::Index(_) | Choice::Auto | Choice::Cpu => error.remedy(otherwise),
+        }
     })
 }
 

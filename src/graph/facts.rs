@@ -17,6 +17,9 @@ const MOST_ELEMENTS: usize = 1 << 31;
 /// The largest constant that folding may make, in elements.
 const MOST_FOLDED: usize = 1 << 28;
 
+/// The remedy for a node whose inputs do not fit: the file is to blame, or the shapes that it was given.
+const MISFIT: &str = "the file does not follow the ONNX standard, at least for inputs of these shapes; export it again for them";
+
 /// The facts of every value of a graph.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -132,10 +135,7 @@ impl Facts {
 /// # Errors
 /// Inputs that do not fit, naming the node.
 pub fn of_node(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
-    folded(node, inputs).map_err(|e| {
-        let e = if e.what().starts_with(&node.op_type) { e } else { e.context(&node.op_type) };
-        e.node(&node.name)
-    })
+    folded(node, inputs).map_err(|e| e.at(&node.op_type, &node.name).remedy(MISFIT))
 }
 
 fn folded(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
@@ -143,7 +143,8 @@ fn folded(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
     if let Some(fact) = outputs.iter().find(|f| elements(&f.shape).is_none_or(|n| n > MOST_ELEMENTS)) {
         return Err(Error::new("a tensor that is too large")
             .expected(format!("at most {MOST_ELEMENTS} elements"))
-            .got(show(&fact.shape)));
+            .got(show(&fact.shape))
+            .remedy("use smaller inputs, or leave this part out of the file"));
     }
     let known = outputs.iter().any(|f| f.value.is_some());
     let constant = !inputs.facts.is_empty() && inputs.facts.iter().flatten().all(|f| f.value.is_some());

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use super::facts::Facts;
 use super::order::order;
 use super::{Graph, takes_first_axis};
-use crate::error::{Error, Result};
+use crate::error::{Error, NOT_ONNX, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::node_label;
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
@@ -60,10 +60,12 @@ fn inline_functions(model: &mut Model) -> Result<()> {
             let label = node_label(&node);
             if depth >= MOST_DEPTH || nodes.len() + function.node.len() > MOST_NODES {
                 return Err(Error::new(format!(
-                    "the function {} calls itself, or too many",
+                    "the function {} calls itself, or too many others",
                     function.name()
                 ))
-                .node(label));
+                // Inside, the names repeat the way there.
+                .node(label.split('#').next().unwrap_or_default())
+                .remedy(NOT_ONNX));
             }
             let own = function.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx"));
             if let Some(own) = own.filter(|o| o.version() != opset) {
@@ -177,9 +179,7 @@ fn choose_branches(model: &mut Model) -> Result<()> {
         let name = if truth { "then_branch" } else { "else_branch" };
         let branch = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
         let branch = branch.cloned().ok_or_else(|| {
-            Error::new(format!("an If without {name}"))
-                .node(node_label(&node))
-                .remedy("the file does not follow the ONNX standard; export it again")
+            Error::new(format!("an If without {name}")).node(node_label(&node)).remedy(NOT_ONNX)
         })?;
         let graph = model.graph_mut();
         let (nodes, initializers) = taken(branch, &node, &format!("{}#{round}/", node_label(&node)));

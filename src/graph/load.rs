@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::flatten::flatten;
 use super::order::order;
 use super::{Dim, Graph, Input, Node, ValueId};
-use crate::error::{Error, Result};
-use crate::onnx::Model;
+use crate::error::{Error, LEAVE_OUT, NOT_ONNX, Result};
 use crate::onnx::attrs::{Attrs, node_label};
 use crate::onnx::proto::{NodeProto, TensorProto, ValueInfoProto};
 use crate::onnx::tensor::{decode, shape};
+use crate::onnx::{DAMAGED, Model};
 use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
 use crate::tensor::{DType, Data, Tensor};
 
@@ -23,7 +23,7 @@ impl Graph {
     /// cycles, weights that are not numbers, inputs that are not tensors, branches that only the run decides.
     pub fn of(model: &Model) -> Result<Self> {
         let graph = flatten(model).and_then(|flat| Self::build(&flat));
-        graph.and_then(Self::checked).map_err(|e| e.file(&model.path))
+        graph.and_then(Self::checked).map_err(|e| e.file(&model.path).remedy(DAMAGED))
     }
 
     /// The graph of a model that nobody needs any more: each tensor's bytes are let go when it is decoded.
@@ -46,7 +46,7 @@ impl Graph {
             let decoded = decoded.collect::<Result<Vec<_>>>()?;
             Self::with(&flat, decoded)
         };
-        build(model).and_then(Self::checked).map_err(|e| e.file(&path))
+        build(model).and_then(Self::checked).map_err(|e| e.file(&path).remedy(DAMAGED))
     }
 
     /// The graph of a model for questions of shape: the elements of large constants are zeros, in memory that is
@@ -59,7 +59,7 @@ impl Graph {
             let constants = flat.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), outline(t)?)));
             Self::with(flat, constants.collect::<Result<Vec<_>>>()?)
         };
-        flatten(model).and_then(|flat| build(&flat)).map_err(|e| e.file(&model.path))
+        flatten(model).and_then(|flat| build(&flat)).map_err(|e| e.file(&model.path).remedy(DAMAGED))
     }
 
     /// The graph of a model that is flat.
@@ -117,7 +117,7 @@ impl Graph {
                         "a node makes the value \"{name}\", which is defined already"
                     ))
                     .node(node_label(&proto.node[position]))
-                    .remedy("the file does not follow the ONNX standard; export it again"));
+                    .remedy(NOT_ONNX));
                 }
             }
         }
@@ -133,13 +133,12 @@ impl Graph {
         }
         for info in &proto.output {
             let value = names.get(info.name()).copied().ok_or_else(|| {
-                Error::new(format!("nothing makes the output \"{}\"", info.name()))
-                    .remedy("the file does not follow the ONNX standard; export it again")
+                Error::new(format!("nothing makes the output \"{}\"", info.name())).remedy(NOT_ONNX)
             })?;
             graph.outputs.push(value);
         }
         if graph.outputs.is_empty() {
-            return Err(Error::new("the graph has no output"));
+            return Err(Error::new("the graph has no output").remedy(NOT_ONNX));
         }
         Ok(graph)
     }
@@ -193,7 +192,7 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
     let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
     Err(Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
         .node(first)
-        .remedy("export the network with other operators, or leave these parts out of the file"))
+        .remedy(LEAVE_OUT))
 }
 
 fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, ValueId>) -> Result<Node> {
@@ -204,13 +203,13 @@ fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, 
         .map(|input| match (input.is_empty(), names.get(input)) {
             (true, _) => Ok(None),
             (false, Some(&value)) => Ok(Some(value)),
-            (false, None) => Err(Error::new(format!("nothing makes the value \"{input}\""))
-                .node(&name)
-                .remedy("the file does not follow the ONNX standard; export it again")),
+            (false, None) => {
+                Err(Error::new(format!("nothing makes the value \"{input}\"")).node(&name).remedy(NOT_ONNX))
+            }
         })
         .collect::<Result<Vec<_>>>()?;
     let outputs = proto.output.iter().map(|o| names.get(o).copied().filter(|_| !o.is_empty())).collect();
-    let op = operator(proto, opset).map_err(|e| e.context(proto.op_type()).node(&name))?;
+    let op = operator(proto, opset).map_err(|e| e.at(proto.op_type(), &name).remedy(NOT_ONNX))?;
     Ok(Node { name, op_type: proto.op_type().to_owned(), op, inputs, outputs, position })
 }
 
@@ -240,7 +239,8 @@ fn outline(proto: &TensorProto) -> Result<Tensor> {
 fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
     let name = info.name();
     let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
-        return Err(Error::new(format!("the input \"{name}\" is not a tensor")).expected("a tensor"));
+        return Err(Error::new(format!("the input \"{name}\" is not a tensor"))
+            .remedy("export the network with tensors for its inputs"));
     };
     let dtype = DType::from_onnx(tensor.elem_type()).ok_or_else(|| {
         Error::new(format!("the input \"{name}\" has a type that is not supported"))

@@ -132,7 +132,7 @@ impl Graph {
                 return Err(Error::new(format!("the network has no input \"{name}\""))
                     .file(&self.path)
                     .expected(names.join(", "))
-                    .got(name.clone()));
+                    .meant(name, names, "give the inputs by these names"));
             }
         }
         self.inputs
@@ -146,7 +146,8 @@ impl Graph {
                     return Err(Error::new(format!("the shape of input \"{name}\" does not fit"))
                         .file(&self.path)
                         .expected(input.show())
-                        .got(crate::tensor::show(shape)));
+                        .got(crate::tensor::show(shape))
+                        .remedy("give an array of the expected shape"));
                 }
                 let dim = |(at, declared): (usize, &Dim)| match (given, declared, at, batch) {
                     (Some(shape), ..) => shape[at],

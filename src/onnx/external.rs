@@ -192,8 +192,10 @@ impl Files<'_> {
             return Err(outside());
         }
         let full = self.folder.join(location);
-        let unreadable = |e| {
-            Error::io("read the model's external data", &full, &e)
+        let unreadable = |e: io::Error| {
+            Error::new("its file cannot be read")
+                .file(&full)
+                .got(e.to_string())
                 .remedy("keep the data file beside the model, under the name that it was written with")
         };
         let folder = self.folder.canonicalize().map_err(unreadable)?;
@@ -203,7 +205,9 @@ impl Files<'_> {
         }
         let meta = fs::metadata(&path).map_err(unreadable)?;
         if !meta.is_file() {
-            return Err(Error::new("its location is not a file").file(&full));
+            return Err(Error::new("its location is not a file")
+                .file(&full)
+                .remedy("keep the data file beside the model, under the name that it was written with"));
         }
         let index = self.files.iter().position(|file| file.path == path).unwrap_or_else(|| {
             self.files.push(DataFile { path, size: meta.len(), claimed: 0..0 });

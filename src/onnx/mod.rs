@@ -23,7 +23,7 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NOT_ONNX, Result};
 use crate::file::folder_of;
 
 use proto::{
@@ -48,6 +48,10 @@ pub struct Model {
     pub external: BTreeSet<String>,
 }
 
+/// The remedy for a file whose parts contradict each other.
+pub(crate) const DAMAGED: &str =
+    "the file is damaged or was written by a faulty tool: export the model again";
+
 impl Model {
     /// Reads a model, with its external data.
     ///
@@ -64,7 +68,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path) -> Result<Self> {
-        Self::parse(bytes.into(), path).map_err(|e| e.file(path))
+        Self::parse(bytes.into(), path).map_err(|e| e.file(path).remedy(DAMAGED))
     }
 
     fn parse(bytes: Bytes, path: &Path) -> Result<Self> {
@@ -167,7 +171,8 @@ fn decode(bytes: &Bytes) -> Result<ModelProto> {
             .remedy(convert)),
         None => Err(Error::new("the model does not import the standard operator set")
             .expected("an import of the domain \"\" or \"ai.onnx\"")
-            .got(proto.opset_import.iter().map(OperatorSetIdProto::domain).collect::<Vec<_>>().join(", "))),
+            .got(proto.opset_import.iter().map(OperatorSetIdProto::domain).collect::<Vec<_>>().join(", "))
+            .remedy("export the network with the operators of the standard")),
     }
 }
 
@@ -179,8 +184,9 @@ fn check_tensors(proto: &mut ModelProto) -> Result<()> {
     let mut names = HashSet::new();
     match graph.initializer.iter().chain(sparse).find(|tensor| !names.insert(tensor.name())) {
         None => Ok(()),
-        Some(twice) => Err(Error::new(format!("initializer {} is defined twice", twice.name()))
-            .remedy("the file is invalid: export the model again")),
+        Some(twice) => {
+            Err(Error::new(format!("the initializer \"{}\" is defined twice", twice.name())).remedy(NOT_ONNX))
+        }
     }
 }
 

@@ -27,9 +27,11 @@ pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
     }
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".data");
-    let location = name
-        .to_str()
-        .ok_or_else(|| Error::new("a model with external data needs a file name in Unicode").file(path))?;
+    let location = name.to_str().ok_or_else(|| {
+        Error::new("a model with external data needs a file name in Unicode")
+            .file(path)
+            .remedy("give such a name")
+    })?;
     let data_path = folder_of(path).join(location);
 
     let choose = |tensor: &TensorProto| {
@@ -43,7 +45,8 @@ pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
         return Err(Error::new("the model is too large for one file even without its large tensors")
             .file(path)
             .expected(format!("at most {limit} bytes"))
-            .got(format!("{size} bytes")));
+            .got(format!("{size} bytes"))
+            .remedy("store its large constants as initializers"));
     }
     let main = Pending::write(path, DOING, |out| out.write_all(&proto.encode_to_vec()))?;
     let is_new = !data_path.exists();

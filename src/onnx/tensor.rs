@@ -156,8 +156,7 @@ pub fn shape(tensor: &TensorProto) -> Result<Vec<usize>> {
                 || "a size that can be addressed".to_owned(),
                 |want| format!("{want} {unit} for {} of {}", show(&dims), type_name(code)),
             ))
-            .got(format!("{have} {unit}"))
-            .remedy("the file is damaged or was written by a faulty tool: export the model again"));
+            .got(format!("{have} {unit}")));
     }
     Ok(dims)
 }
@@ -185,7 +184,9 @@ pub fn decode(tensor: &TensorProto) -> Result<Tensor> {
         Field::Int32 => Some(from_int32(dtype, &tensor.int32_data)),
         Field::String => None,
     };
-    let data = data.ok_or_else(|| failure(tensor, "an element is beyond what int64 holds"))?;
+    let data = data.ok_or_else(|| {
+        failure(tensor, "an element is beyond what int64 holds").remedy("store it as int64 or float")
+    })?;
     Ok(Tensor { dtype, shape, data })
 }
 

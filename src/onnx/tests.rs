@@ -156,7 +156,7 @@ fn what_a_model_must_have_is_asked_for() {
     let other = refused(|m| m.opset_import[0].domain = text("com.other"));
     assert!(other.contains("com.other"), "{other}");
     let twice = refused(|m| m.graph.as_mut().unwrap().initializer[1].name = text("w"));
-    assert!(twice.contains("initializer w is defined twice"), "{twice}");
+    assert!(twice.contains("initializer \"w\" is defined twice"), "{twice}");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn external_data_stays_in_the_models_folder_and_its_size() {
     fs::write(folder.join("long.bin"), [0; 97]).unwrap();
     let cases: [(&[(&str, &str)], &str); 10] = [
         (&[("location", "long.bin")], "does not fit its dimensions"),
-        (&[("location", "none.bin")], "cannot read"),
+        (&[("location", "none.bin")], "cannot be read"),
         (&[("location", "")], "not a file"),
         (&[], "no location"),
         (&[("location", "w.bin"), ("offset", "-1")], "offset is not a number"),

@@ -6,7 +6,7 @@ use super::lower::{Lowering, Slot};
 use super::moving::strided;
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
-use crate::error::{Error, Result};
+use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::matmul::MatMul;
@@ -68,7 +68,9 @@ impl Terms {
             terms.operands.push(labels);
         }
         if terms.operands.len() != inputs.facts.len() || !(1..=2).contains(&terms.operands.len()) {
-            return Err(bad("of more than two operands is not supported").expected("one or two"));
+            return Err(bad("of more than two operands is not supported")
+                .expected("one or two")
+                .remedy(LEAVE_OUT));
         }
         terms.output = match right {
             Some(right) => expand(right, ellipsis),

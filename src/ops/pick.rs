@@ -7,7 +7,7 @@ use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
 use crate::dye::flow::Flow;
 use crate::error::{Error, Result};
-use crate::fact::{Fact, Inputs, axis};
+use crate::fact::{Fact, Inputs, axis, index};
 use crate::kernels::gather::Gather as GatherKernel;
 use crate::tensor::strides;
 
@@ -48,8 +48,7 @@ impl Gather {
         let indices = inputs
             .ints(1, "the indices of Gather")?
             .ok_or_else(|| Error::new("the indices of Gather are missing"))?;
-        let positive = indices.iter().map(|&i| axis(i, x[at])).collect::<Result<Vec<_>>>();
-        let positive = positive.map_err(|e| e.context("an index of Gather"))?;
+        let positive = indices.iter().map(|&i| index(i, x[at])).collect::<Result<Vec<_>>>()?;
         Ok((at, positive, inputs.get(1)?.shape.clone()))
     }
 }
@@ -121,7 +120,8 @@ impl Operator for Gather {
         }
         let (_, indices, shape) = self.indices(&r.inputs)?;
         if shape.len() > 1 {
-            return Err(Error::new("a Gather of channels by a table of indices cannot be cut"));
+            return Err(Error::new("a Gather of channels by a table of indices cannot be cut")
+                .remedy("--protect the layers before it"));
         }
         let place = |i: usize| kept[..i].iter().filter(|&&k| k).count() as i64;
         let left: Vec<i64> = indices.iter().filter(|&&i| kept[i]).map(|&i| place(i)).collect();

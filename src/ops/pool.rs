@@ -4,7 +4,7 @@ use super::lower::{Lowering, Slot};
 use super::window::{Window, plane};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
-use crate::error::{Error, Result};
+use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
 use crate::kernels::reduce::{Reduce, ReduceOp};
@@ -24,7 +24,8 @@ pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
     if build.outputs > 1 {
         return Err(Error::new("MaxPool's second output (indices) is not supported")
             .expected("one output")
-            .got(build.outputs.to_string()));
+            .got(build.outputs.to_string())
+            .remedy(LEAVE_OUT));
     }
     Ok(Box::new(Pool { kind: PoolKind::Max, window: Window::parse(&build.attrs)? }))
 }

@@ -7,7 +7,7 @@ use super::lower::{Lowering, Slot};
 use super::moving::strided;
 use super::{Build, Operator};
 use crate::dye::flow::{Flow, Role};
-use crate::error::{Error, Result};
+use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -34,6 +34,7 @@ fn linear(build: &Build, back: bool) -> Result<Box<dyn Operator>> {
             Error::new("a quantized type that the engine does not know")
                 .expected("an integer type of 8 to 32 bits")
                 .got(format!("type {code}"))
+                .remedy(LEAVE_OUT)
         })?),
     };
     Ok(Box::new(Linear { axis: build.attrs.int_or("axis", 1)?, back, block, output_dtype }))
@@ -60,7 +61,7 @@ impl Linear {
             let fits = |a: usize| scale[a] == if a == at { x[a].div_ceil(self.block) } else { x[a] };
             if scale.len() != x.len() || !(0..x.len()).all(fits) {
                 return Err(Error::new("the scale of a quantization in blocks does not fit")
-                    .expected(format!("{}, a {}th along axis {at}", show(x), self.block))
+                    .expected(format!("{} with blocks of {} along axis {at}", show(x), self.block))
                     .got(show(scale)));
             }
             return Ok((x.clone(), Some(at)));
@@ -116,7 +117,8 @@ fn range(dtype: DType) -> Result<(f32, f32)> {
         other => {
             return Err(Error::new("a quantized type that is not supported")
                 .expected("8 or 16 bits")
-                .got(format!("{other:?}")));
+                .got(format!("{other:?}"))
+                .remedy(LEAVE_OUT));
         }
     })
 }

@@ -5,7 +5,7 @@ use super::{Build, Operator};
 use crate::dye::flow::Flow;
 use crate::dye::mix::Inexact;
 use crate::dye::{Dyed, for_each_index};
-use crate::error::{Error, Result};
+use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
 use crate::kernels::cumsum::CumSum;
@@ -20,7 +20,8 @@ pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)
     if shape[at] > MOST_INDICES {
         return Err(Error::new("an axis that is too long for its indices")
             .expected(format!("at most {MOST_INDICES}"))
-            .got(show(shape)));
+            .got(show(shape))
+            .remedy(LEAVE_OUT));
     }
     Ok((shape[..at].iter().product(), shape[at], shape[at + 1..].iter().product()))
 }
@@ -103,6 +104,11 @@ impl Operator for ArgExtreme {
     }
 }
 
+/// Numbers that were given, for an error.
+fn listed(numbers: Option<&[i64]>) -> String {
+    numbers.map_or_else(|| "nothing".to_owned(), |numbers| format!("{numbers:?}"))
+}
+
 #[derive(Debug)]
 struct TopK {
     axis: i64,
@@ -130,7 +136,7 @@ impl TopK {
             Some(&[k]) if (0..=size as i64).contains(&k) => Ok(k as usize),
             other => Err(Error::new("the k of TopK does not fit")
                 .expected(format!("one number up to {size}"))
-                .got(format!("{other:?}"))),
+                .got(listed(other))),
         }
     }
 }
@@ -180,7 +186,7 @@ impl Running {
         let rank = inputs.get(0)?.shape.len();
         match inputs.ints(1, "the axis of CumSum")?.as_deref() {
             Some(&[a]) => axis(a, rank),
-            other => Err(Error::new("the axis of CumSum must be one number").got(format!("{other:?}"))),
+            other => Err(Error::new("the axis of CumSum must be one number").got(listed(other))),
         }
     }
 }

@@ -275,7 +275,7 @@ impl Softmax {
 impl Operator for Softmax {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        self.sizes(&x.shape).map_err(|e: Error| e.context("softmax"))?;
+        self.sizes(&x.shape)?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 

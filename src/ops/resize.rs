@@ -10,7 +10,7 @@ use super::lower::{Lowering, Slot};
 use super::rank::MOST_INDICES;
 use super::{Build, Operator, Rewrite};
 use crate::dye::flow::Flow;
-use crate::error::{Error, Result};
+use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::resample::Resample;
 use crate::onnx::attrs::Attrs;
@@ -162,6 +162,11 @@ struct Change {
     roi: (f64, f64),
 }
 
+/// How many scales, sizes and numbers of the region of interest there are, for an error.
+fn counts_of([scales, sizes, roi]: [usize; 3]) -> String {
+    format!("{scales} scales, {sizes} sizes, {roi} numbers of the region")
+}
+
 impl Resize {
     /// For each axis of the input, what happens to it.
     fn changes(&self, inputs: &Inputs) -> Result<Vec<Change>> {
@@ -186,8 +191,8 @@ impl Resize {
         let counts = [(&scales, 1), (&sizes, 1), (&roi, 2)];
         if counts.iter().any(|(list, n)| list.as_ref().is_some_and(|l| l.len() != n * axes.len())) {
             return Err(Error::new("scales, sizes or the region of interest do not fit the axes of Resize")
-                .expected(format!("one each of {} axes", axes.len()))
-                .got(format!("{scales:?}, {sizes:?}, {roi:?}")));
+                .expected(counts_of(counts.map(|(list, n)| list.as_ref().map_or(0, |_| n * axes.len()))))
+                .got(counts_of(counts.map(|(list, _)| list.as_ref().map_or(0, Vec::len)))));
         }
         let mut changes: Vec<Change> =
             x.iter().map(|&n| Change { size: n, output: n, scale: 1.0, roi: (0.0, 1.0) }).collect();
@@ -326,7 +331,9 @@ impl Operator for Resize {
         let x = inputs.get(0)?;
         let changes = self.changes(inputs)?;
         if x.shape.contains(&0) || x.shape.iter().any(|&n| n > MOST_INDICES) {
-            return Err(Error::new("a Resize of a tensor of this shape").got(show(&x.shape)));
+            return Err(Error::new("a Resize of a tensor of this shape is not supported")
+                .got(show(&x.shape))
+                .remedy(LEAVE_OUT));
         }
         Ok(vec![x.with_shape(&changes.iter().map(|c| c.output).collect::<Vec<_>>())])
     }

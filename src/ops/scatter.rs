@@ -10,8 +10,8 @@ use super::moving::{carry, strided};
 use super::rank::{MOST_INDICES, around};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
-use crate::error::{Error, Result};
-use crate::fact::{Fact, Inputs, axis};
+use crate::error::{Error, LEAVE_OUT, Result};
+use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::fill::Fill;
@@ -94,7 +94,8 @@ fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>
     if total > MOST_INDICES {
         return Err(Error::new("a tensor with more elements than a table of indices can tell apart")
             .expected(format!("at most {MOST_INDICES}"))
-            .got(total.to_string()));
+            .got(total.to_string())
+            .remedy(LEAVE_OUT));
     }
     let mut source = Slot::Input(0);
     if let Some(count) = updates {
@@ -116,11 +117,6 @@ fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>
     Ok(())
 }
 
-/// An index of an axis that may be negative.
-fn place(index: i64, size: usize) -> Result<usize> {
-    axis(index, size).map_err(|e| e.context("an index of a gather or scatter"))
-}
-
 /// Updates that join what is there. An element may be met several times: round by round, each element meets
 /// its next update, or what changes nothing.
 fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral: f32) -> Result<()> {
@@ -128,7 +124,8 @@ fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral
     if count >= MOST_INDICES {
         return Err(Error::new("a scatter of more updates than a table of indices can tell apart")
             .expected(format!("less than {MOST_INDICES}"))
-            .got(count.to_string()));
+            .got(count.to_string())
+            .remedy(LEAVE_OUT));
     }
     let mut met = vec![0; len];
     let mut rounds: Vec<Vec<f32>> = Vec::new();
@@ -209,7 +206,7 @@ impl Operator for GatherNd {
             let batch = t * batches / tuples.max(1);
             let mut at = batch * box_len;
             for ((&index, &size), &step) in tuple.iter().zip(&axes).zip(&steps) {
-                at += place(index, size)? * step as usize;
+                at += position(index, size)? * step as usize;
             }
             table.extend(at * inner..(at + 1) * inner);
         }
@@ -287,7 +284,7 @@ impl Operator for Scatter {
                     let coordinate = |a: usize| u / own[a] as usize % shape[a];
                     let target: usize = (0..x.len())
                         .map(|a| {
-                            let i = if a == at { place(index, x[a])? } else { coordinate(a) };
+                            let i = if a == at { position(index, x[a])? } else { coordinate(a) };
                             Ok(i * steps[a] as usize)
                         })
                         .sum::<Result<usize>>()?;
@@ -300,7 +297,7 @@ impl Operator for Scatter {
                 for indices in indices.chunks(tuple) {
                     let mut target = 0;
                     for (a, &index) in indices.iter().enumerate() {
-                        target += place(index, x[a])? * steps[a] as usize;
+                        target += position(index, x[a])? * steps[a] as usize;
                     }
                     targets.extend(target..target + inner);
                 }

@@ -11,7 +11,7 @@ use super::{Build, Operator, Rewrite};
 use crate::dye::flow::Flow;
 use crate::dye::mix::Inexact;
 use crate::dye::{Dyed, FROZEN};
-use crate::error::{Error, Result};
+use crate::error::{Error, NOT_ONNX, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::affine::Affine;
@@ -27,7 +27,8 @@ fn affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), fro
         Some(fact) if fact.shape.iter().product::<usize>() == channels => Ok(Slot::Input(i)),
         Some(fact) => Err(Error::new("scale or bias does not fit the channels")
             .expected(channels.to_string())
-            .got(show(&fact.shape))),
+            .got(show(&fact.shape))
+            .remedy(NOT_ONNX)),
         None => Ok(Slot::Constant(Arc::new(vec![default; channels]))),
     };
     let (scale, bias) = (one(l, 1, 1.0)?, one(l, 2, 0.0)?);

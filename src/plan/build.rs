@@ -62,7 +62,7 @@ pub fn build(graph: &Graph, facts: &Facts, options: &Options) -> Result<Plan> {
     for id in 0..graph.nodes.len() {
         builder.node(id).map_err(|e| {
             let node = &graph.nodes[id];
-            e.context(&node.op_type).node(&node.name).file(&graph.path)
+            e.at(&node.op_type, &node.name).file(&graph.path)
         })?;
     }
     builder.finish()

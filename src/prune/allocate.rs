@@ -189,7 +189,7 @@ pub fn allocate(
         return Err(Error::new("the budget cannot be met")
             .expected(format!("{wanted} of the {counted}"))
             .got(format!("at the least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
-            .remedy("ask for more, or loosen --max-cut, --min-channels, --round-to or --protect"));
+            .remedy("keep more, or loosen --max-cut, --min-channels, --round-to or --protect"));
     }
     Ok(removed)
 }

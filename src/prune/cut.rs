@@ -150,6 +150,7 @@ impl Cut {
                 .file(path)
                 .expected("a file that `secateur plan` wrote")
                 .got(e.to_string())
+                .remedy("run `secateur plan` again")
         })
     }
 }

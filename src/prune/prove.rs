@@ -18,7 +18,7 @@ use super::judge::Judge;
 use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::dye::for_each_index;
-use crate::error::{Error, Result};
+use crate::error::{Error, OUR_FAULT, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
 use crate::graph::facts::Facts;
@@ -255,7 +255,7 @@ impl<'a> Answers<'a> {
             .node(node.unwrap_or_default())
             .expected(format!("{:?}", reads(&self.ports)))
             .got(format!("{:?}", reads(ports)))
-            .remedy("this is a fault of this program: please report it with the model"))
+            .remedy(OUR_FAULT))
     }
 }
 
@@ -264,7 +264,7 @@ fn unequal(node: String, verdict: &Verdict) -> Error {
         .node(node)
         .expected("the same outputs")
         .got(verdict.to_string())
-        .remedy("this is a fault of this program: please report it with the model")
+        .remedy(OUR_FAULT)
 }
 
 /// The elements of a value whose indices stay.

@@ -68,7 +68,7 @@ pub fn scores(
             labels: &producer.labels,
             profile: profile.layers.iter().find(|l| l.node == *name),
         };
-        by_node[producer.node] = layer(&site, scoring)?;
+        by_node[producer.node] = layer(&site, scoring).map_err(|e| e.file(&graph.path))?;
     }
     let mut scores: Vec<Score> = channels
         .knots
@@ -106,7 +106,8 @@ fn layer(site: &Site, scoring: &Scoring) -> Result<Vec<Score>> {
         if let Some(c) = scores.iter().position(|s| !s.value.is_finite()) {
             return Err(Error::new(format!("the {name} score of a channel is not a number"))
                 .node(site.node)
-                .got(format!("{} for channel {c}", scores[c].value)));
+                .got(format!("{} for channel {c}", scores[c].value))
+                .remedy("give finite scores, or see with `secateur check` whether the network's answers are numbers"));
         }
         let mean = scores.iter().map(|s| s.value.abs()).sum::<f64>() / site.channels.max(1) as f64;
         let by = if scoring.normalize == Normalize::Layer && mean > 0.0 { mean } else { 1.0 };

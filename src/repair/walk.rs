@@ -157,7 +157,8 @@ impl Store {
                 )
                 .node(&port.name)
                 .expected(format!("{} elements", len * self.images))
-                .got(whole.len().to_string()));
+                .got(whole.len().to_string())
+                .remedy("use --repair none"));
             }
             let mut input = whole[first * len..(first + count) * len].to_vec();
             input.resize(len * self.batch, 0.0);

@@ -209,8 +209,8 @@ impl Profile {
             return differ("their model", name(a), name(b));
         }
         if a.preprocessing != b.preprocessing {
-            let (a, b) = (&a.preprocessing, &b.preprocessing);
-            return differ("preprocessing", format!("{a:?}"), format!("{b:?}"));
+            let text = |p: &Header| serde_json::to_string(&p.preprocessing).unwrap_or_default();
+            return differ("preprocessing", text(a), text(b));
         }
         let names = |p: &Self| p.layers.iter().map(|l| (l.node.clone(), l.post.len())).collect::<Vec<_>>();
         if names(self) != names(other) {

@@ -21,6 +21,9 @@ pub struct Trajectory {
     pub wander: Vec<f64>,
 }
 
+/// The remedy for checkpoints that are not of one network.
+const ALIKE: &str = "give checkpoints of one training, exported alike";
+
 /// The trajectories of the layers of `graphs`, the checkpoints of one network, oldest first.
 ///
 /// # Errors
@@ -41,13 +44,14 @@ pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
                 .node(b.0)
                 .expected(format!("{} with {} filters", a.0, a.1))
                 .got(format!("{} with {} filters", b.0, b.1))
-                .remedy("give checkpoints of one training, exported alike"));
+                .remedy(ALIKE));
         }
         if stats[i].len() != stats[graphs.len() - 1].len() {
             return Err(Error::new("checkpoints of different networks")
                 .file(&graph.path)
                 .expected(format!("{} layers", stats[graphs.len() - 1].len()))
-                .got(stats[i].len().to_string()));
+                .got(stats[i].len().to_string())
+                .remedy(ALIKE));
         }
     }
     let (from, to) = (layers(first, &facts[0]), layers(last, &facts[graphs.len() - 1]));
@@ -56,7 +60,12 @@ pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
     for (layer, (from, to)) in from.iter().zip(&to).enumerate() {
         let (a, b) = (filters(&facts[0], from)?, filters(&facts[graphs.len() - 1], to)?);
         if a.iter().zip(&b).any(|(a, b)| a.len() != b.len()) {
-            return Err(Error::new("checkpoints whose filters differ in size").node(&stats[0][layer].node));
+            return Err(Error::new("checkpoints whose filters differ in size")
+                .file(&first.path)
+                .node(&stats[0][layer].node)
+                .expected(format!("{} weights a filter", b.first().map_or(0, Vec::len)))
+                .got(a.first().map_or(0, Vec::len).to_string())
+                .remedy(ALIKE));
         }
         let series = |get: fn(&super::WeightStats) -> &Vec<f64>| -> Vec<Vec<f64>> {
             stats.iter().map(|s| get(&s[layer].weight).clone()).collect()

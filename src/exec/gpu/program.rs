@@ -526,7 +526,10 @@ impl Gpu {
             let view = over.get_mapped_range(..).ok().filter(|_| arrived);
             let data = view.map(|view| bytemuck::pod_collect_to_vec(&view[..len * size_of::<f32>()]));
             over.unmap();
-            data.ok_or_else(|| Error::new(format!("\"{}\" gives no results", self.info.name)))
+            data.ok_or_else(|| {
+                Error::new(format!("\"{}\" gives no results", self.info.name))
+                    .remedy("use a smaller --batch or --device cpu")
+            })
         };
         // All are unmapped, even when one fails.
         let read: Vec<Result<Vec<f32>>> = reads.iter().map(read).collect();

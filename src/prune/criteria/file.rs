@@ -32,11 +32,13 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         channel: usize,
         score: f64,
     }
-    let bad = |e: csv::Error| {
-        Error::new("a bad file of scores")
+    let bad = |e: csv::Error| match e.kind() {
+        csv::ErrorKind::Io(e) => Error::io("read the scores", path, e),
+        _ => Error::new("not a file of scores")
             .file(path)
             .expected("CSV with the columns node,channel,score")
             .got(e.to_string())
+            .remedy("give it one row a channel of every layer"),
     };
     let mut reader = csv::Reader::from_path(path).map_err(bad)?;
     reader.deserialize::<Line>().map(|l| l.map(|l| ((l.node, l.channel), l.score)).map_err(bad)).collect()

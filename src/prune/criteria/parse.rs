@@ -41,8 +41,9 @@ impl FromStr for Criterion {
             let weight = weight.trim().parse::<f64>().ok().filter(|w| w.is_finite() && *w > 0.0);
             let weight = weight.ok_or_else(|| {
                 Error::new("a criterion with a weight that does not fit")
-                    .expected("a sum such as 0.5*l1+0.5*apoz, with weights above 0")
+                    .expected("a sum of criteria with weights above 0")
                     .got(term)
+                    .remedy("for example 0.5*l1+0.5*apoz")
             })?;
             Ok(Term { weight, row: named(name.trim())? })
         });
@@ -53,12 +54,8 @@ impl FromStr for Criterion {
 fn named(text: &str) -> Result<&'static Row> {
     CRITERIA.iter().copied().find(|row| row.name == text).ok_or_else(|| {
         let names: Vec<&str> = CRITERIA.iter().map(|r| r.name).collect();
-        let near = names.iter().min_by_key(|n| distance(n, text)).filter(|n| distance(n, text) <= 2);
         let error = Error::new("an unknown criterion").expected(names.join(", ")).got(text);
-        match near {
-            Some(near) => error.remedy(format!("did you mean {near}?")),
-            None => error.remedy("see `secateur plan --help-criteria`"),
-        }
+        error.meant(text, names, "see `secateur plan --help-criteria`")
     })
 }
 
@@ -78,22 +75,6 @@ impl Criterion {
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
-}
-
-/// Edits between two names (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let change = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub(super) fn losses(
         if gram.value != graph.name(value) {
             return Err(NO_GRAM);
         }
-        let rows = filters(&channels.facts, &taps).map_err(|_| Missing("its weights are not floats", ""))?;
+        let rows = filters(&channels.facts, &taps)
+            .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
         let squares = squares(&rows, taps.layer.groups, gram.rows, taps_of(context, taps.node));
         let of_channels = of_reader(gram, &squares)
             .ok_or(Missing("a Gram matrix has no inverse", "profile more images"))?;

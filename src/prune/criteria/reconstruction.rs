@@ -31,7 +31,9 @@ fn of_all(context: &Context) -> Result<Losses, Missing> {
         let free = |&k: &usize| channels.knots[k].block.is_none() && !channels.gone.contains(&k);
         let free: Vec<usize> = bundle.into_iter().filter(free).collect();
         let Some(&first) = free.first() else { continue };
-        let curve = readers.curve(&free).map_err(|_| Missing("its weights are not floats", ""))?;
+        let curve = readers
+            .curve(&free)
+            .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
         // What nobody reads is lost for nothing.
         let Some(curve) = curve else { continue };
         let (node, channel) = channels.knots[first].members[0];
