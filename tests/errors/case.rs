@@ -1,0 +1,143 @@
+//! A command that must fail, and how it is judged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use secateur::error::OUR_FAULT;
+use tempfile::TempDir;
+
+use super::notation::model;
+use super::sets::{npy, npz};
+
+/// Files by name; a name that ends with `/` is an empty folder.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+/// A command line that must fail, and the files that it finds.
+#[derive(Clone)]
+pub(crate) struct Case {
+    title: String,
+    files: Files,
+    line: String,
+}
+
+/// What came of it.
+pub(crate) struct Tried {
+    pub(crate) entry: String,
+    pub(crate) fault: Option<String>,
+}
+
+/// A case that needs no file, or only those of the larder.
+pub(crate) fn case(title: &str, line: &str) -> Case {
+    Case { title: title.to_owned(), files: Files::new(), line: line.to_owned() }
+}
+
+impl Case {
+    pub(crate) fn with(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(name.to_owned(), bytes.into());
+        self
+    }
+
+    /// Runs the command in a folder of its own.
+    pub(crate) fn run(&self, larder: &Files) -> Tried {
+        let folder = tempfile::tempdir().unwrap();
+        let named = larder.iter().filter(|(name, _)| self.line.contains(name.as_str()));
+        lay_out(folder.path(), named.chain(&self.files));
+        let before = found(folder.path());
+        let output = secateur(&folder, &self.line);
+        let text = |bytes: &[u8]| {
+            let place = folder.path().canonicalize().unwrap();
+            String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "…")
+        };
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        let entry = format!("## {}\n$ secateur {}\n{err}", self.title, self.line);
+        let starts = |with: &str| err.lines().filter(|l| l.starts_with(with)).count();
+        let wrong = [
+            (output.status.code() != Some(2), format!("ends with {:?}", output.status.code())),
+            (starts("error: ") != 1, format!("says \"error:\" {} times", starts("error: "))),
+            (starts("    remedy: ") != 1 || err.contains(OUR_FAULT), "names no remedy".to_owned()),
+            (!out.is_empty(), format!("prints on stdout: {out}")),
+            (["panicked", "RUST_", "unwrap()"].iter().any(|w| err.contains(w)), "panics".to_owned()),
+            (found(folder.path()) != before, "changes files".to_owned()),
+        ];
+        let faults: Vec<String> = wrong.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
+        Tried { fault: (!faults.is_empty()).then(|| format!("{}\n{entry}", faults.join("; "))), entry }
+    }
+}
+
+/// What every case may name: a sound network and what the program makes of it.
+pub(crate) fn larder() -> Files {
+    let folder = tempfile::tempdir().unwrap();
+    let network = |classes: usize| {
+        model(&format!(
+            "Conv [N,3,8,8] =[8,3,3,3] pads=[1,1,1,1]; Relu ^; Conv ^ =[12,8,3,3]; Relu ^; \
+             GlobalAveragePool ^; Flatten ^; Gemm ^ =[{classes},12] transB=1"
+        ))
+    };
+    let mut files = Files::new();
+    files.insert("good.onnx".to_owned(), network(5));
+    files.insert("other.onnx".to_owned(), network(4));
+    let pixels = npy("|u1", "8, 3, 8, 8", &[7; 8 * 192]);
+    files.insert("images.npz".to_owned(), npz(&[("images", &pixels)]));
+    files.insert(
+        "labelled.npz".to_owned(),
+        npz(&[("images", &pixels), ("labels", &npy("|u1", "8,", &[0; 8]))]),
+    );
+    lay_out(folder.path(), files.iter());
+    for line in [
+        "plan good.onnx --criterion l1 --keep-macs 0.7 -o good.json",
+        "profile good.onnx --data random:4 --allow-random -o good.profile",
+        "profile other.onnx --data random:4 --allow-random -o other.profile",
+        "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",
+        "profile good.onnx --data images.npz -o images.profile",
+        "profile good.onnx --data labelled.npz -o labelled.profile",
+    ] {
+        let made = secateur(&folder, line);
+        assert!(made.status.success(), "{line}: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    let mut files = found(folder.path());
+    let cut = String::from_utf8(files["good.json"].clone()).unwrap();
+    files.insert("renamed.json".to_owned(), cut.replace("\"n1\"", "\"m1\"").into());
+    files.insert("all.json".to_owned(), cut.replace("\"keep\": true", "\"keep\": false").into());
+    files
+}
+
+/// Runs the program as on a machine without a GPU: its errors must not depend on what is here.
+fn secateur(folder: &TempDir, line: &str) -> Output {
+    let mut command = Command::cargo_bin("secateur").unwrap();
+    command.current_dir(folder.path()).args(line.split_whitespace()).args(["--color", "never"]);
+    command.env("SECATEUR_DEVICE", "cpu").env("SECATEUR_CACHE", "").env("RAYON_NUM_THREADS", "1");
+    for drivers in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        command.env(drivers, "/nonexistent.json");
+    }
+    command.output().unwrap()
+}
+
+fn lay_out<'a>(folder: &Path, files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) {
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        if name.ends_with('/') {
+            std::fs::create_dir_all(path).unwrap();
+        } else {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+/// Everything in a folder, as [`Files`] say it.
+fn found(folder: &Path) -> Files {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            files.extend(found(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            files.insert(format!("{name}/"), vec![]);
+        } else {
+            files.insert(name, std::fs::read(&path).unwrap());
+        }
+    }
+    files
+}

@@ -1,0 +1,196 @@
+//! Command lines that ask for what cannot be.
+
+use std::collections::BTreeMap;
+
+use super::case::{Case, case};
+use super::notation::model;
+use super::sets::npy;
+
+const RANDOM: &str = "--data random:4 --allow-random";
+
+/// Title and command line; RANDOM stands for random images that may decide, OUT for an output.
+const REQUESTS: &[(&str, &str)] = &[
+    ("a verb that is mistyped", "purne good.onnx"),
+    ("a verb that is none", "frobnicate good.onnx"),
+    ("an option that is mistyped", "plan good.onnx --keep-mac 0.7"),
+    ("an option that is none", "plan good.onnx --frobnicate"),
+    ("an option without its value", "plan good.onnx --criterion"),
+    ("a value that is none of the possible", "plan good.onnx --scope locale"),
+    ("a number that is none", "plan good.onnx --keep-macs many"),
+    ("arguments that are missing", "prune good.onnx"),
+    ("one argument too many", "inspect good.onnx other.onnx"),
+    ("options that exclude each other", "prune good.onnx --max-drop 1 --keep-macs 0.5 OUT"),
+    (
+        "an option that excludes two others",
+        "prune good.onnx --max-drop 1 --keep-macs 0.5 --cut good.json OUT",
+    ),
+    ("an option that needs another", "eval good.onnx --data random:4 --sample 1"),
+    ("an option given twice", "inspect good.onnx --device cpu --device cpu"),
+    ("no device", "check good.onnx --device="),
+    ("a device by a number that is not there", "check good.onnx --device 99"),
+    ("a device by a name that is not there", "check good.onnx --device radeon"),
+    ("a device that is mistyped", "check good.onnx --device gpu"),
+    ("a criterion that is mistyped", "plan good.onnx --criterion apozz --keep-macs 0.7 OUT"),
+    ("a criterion that is none", "plan good.onnx --criterion frobnicate --keep-macs 0.7 OUT"),
+    ("a criterion of a weight below 0", "plan good.onnx --criterion=-1*l1 --keep-macs 0.7 OUT"),
+    ("a criterion that needs images", "plan good.onnx --criterion apoz --keep-macs 0.7 OUT"),
+    (
+        "a criterion that needs a BatchNormalization",
+        "plan good.onnx --criterion bn-scale --keep-macs 0.7 OUT",
+    ),
+    ("a repair that is none", "prune good.onnx --criterion l1 --keep-macs 0.7 --repair ful OUT"),
+    ("no budget", "plan good.onnx --criterion l1 OUT"),
+    ("two budgets", "plan good.onnx --criterion l1 --keep-macs 0.7 --keep-params 0.7 OUT"),
+    ("a share above 1", "plan good.onnx --criterion l1 --keep-macs 1.5 OUT"),
+    ("a share of no parameters", "plan good.onnx --criterion l1 --keep-params 0 OUT"),
+    ("a share of no time", "plan good.onnx --criterion l1 --keep-latency 0 OUT"),
+    ("a budget that cannot be met", "plan good.onnx --criterion l1 --keep-macs 0.001 OUT"),
+    ("a share to cut above 1", "plan good.onnx --criterion l1 --keep-macs 0.7 --max-cut 2 OUT"),
+    ("a pattern that is none", "plan good.onnx --criterion l1 --keep-macs 0.7 --protect n( OUT"),
+    ("a layer to protect that is mistyped", "plan good.onnx --criterion l1 --keep-macs 0.7 --protect m1 OUT"),
+    ("a plan without a model", "plan --criterion l1 --keep-macs 0.7"),
+    ("a confidence of 0.2", "profile good.onnx RANDOM --confidence 0.2 OUT"),
+    ("a confidence in probed scores", "profile good.onnx RANDOM --confidence 0.9 OUT"),
+    ("a confidence in weights", "profile good.onnx RANDOM --confidence 0.9 --criterion l1 OUT"),
+    (
+        "a confidence that nobody knows",
+        "profile good.onnx --data random:64 --allow-random --confidence 0.9 --criterion obs OUT",
+    ),
+    ("a profile without images", "profile good.onnx OUT"),
+    ("a profile of random images", "profile good.onnx --data random:4 OUT"),
+    ("a drop below 0", "prune good.onnx --criterion l1 --max-drop -1 OUT"),
+    ("a drop without images", "prune good.onnx --criterion l1 --max-drop 1 OUT"),
+    (
+        "a drop that no smaller network has",
+        "prune tiny.onnx --criterion l1 --max-drop 0 --data random:32 --allow-random OUT",
+    ),
+    ("a drop of what is no score", "prune map.onnx --criterion l1 --max-drop 1 --data images.npz OUT"),
+    ("a repair without images", "prune good.onnx --criterion l1 --keep-macs 0.7 --repair full OUT"),
+    ("a repair of two inputs", "prune two.onnx --criterion l1 --keep-macs 0.7 --repair full RANDOM OUT"),
+    ("all images to judge", "prune good.onnx --criterion l1 --keep-macs 0.7 --held-out 1 RANDOM OUT"),
+    ("images for two inputs", "prune two.onnx --criterion l1 --keep-macs 0.7 RANDOM OUT"),
+    ("the input for the output", "prune good.onnx --criterion l1 --keep-macs 0.7 -o good.onnx"),
+    ("an output in no folder", "prune good.onnx --criterion l1 --keep-macs 0.7 -o no/out.onnx"),
+    ("a folder for the output", "prune good.onnx --criterion l1 --keep-macs 0.7 -o folder"),
+    ("a folder for the profile", "profile good.onnx RANDOM -o folder"),
+    ("a folder for the cut", "plan good.onnx --criterion l1 --keep-macs 0.7 -o folder"),
+    ("a folder for the table", "show good.profile --csv folder"),
+    ("a folder for the images", "demo --write-images folder"),
+    ("the model for the report", "prune good.onnx --criterion l1 --keep-macs 0.7 --report good.onnx OUT"),
+    ("a cut that is not there", "prune good.onnx --cut nothing.json OUT"),
+    ("a cut that is none", "prune good.onnx --cut good.onnx OUT"),
+    ("a cut of another model", "prune other.onnx --cut good.json OUT"),
+    ("a cut of knots that are not there", "prune good.onnx --cut renamed.json OUT"),
+    ("a cut of knots that must stay", "prune good.onnx --cut all.json OUT"),
+    ("the report of another network", "report good.onnx good.onnx --cut good.json OUT"),
+    ("a profile that is not there", "show nothing.profile"),
+    ("a profile that is none", "show good.onnx"),
+    (
+        "a profile of another model",
+        "plan good.onnx --criterion apoz --keep-macs 0.7 --profile other.profile OUT",
+    ),
+    (
+        "a profile without labels",
+        "plan good.onnx --criterion discriminant --keep-macs 0.7 --profile good.profile OUT",
+    ),
+    ("profiles of two models", "merge good.profile other.profile OUT"),
+    ("profiles of images prepared otherwise", "merge good.profile images.profile OUT"),
+    ("profiles with and without labels", "merge images.profile labelled.profile OUT"),
+    ("profiles with other matrices", "merge good.profile bare.profile OUT"),
+    (
+        "the statistics of too many classes",
+        "profile good.onnx --data labelled.npz --label-offset 2000000000 OUT",
+    ),
+    ("the matrix of too wide a layer", "profile flat.onnx RANDOM OUT"),
+    ("a table in no folder", "show good.profile --csv no/table.csv"),
+    ("checkpoints of two networks", "profile other.onnx good.onnx OUT"),
+    ("checkpoints of wider filters", "profile wide.onnx good.onnx OUT"),
+    ("checkpoints of fewer layers", "profile short.onnx good.onnx OUT"),
+    ("to resume what is not there", "profile good.onnx RANDOM --resume -o nothing.profile"),
+    ("to resume another model's", "profile good.onnx RANDOM --resume -o other.profile"),
+    (
+        "to resume with other images",
+        "profile good.onnx --data random:5 --allow-random --resume -o good.profile",
+    ),
+    ("to resume a shard", "profile good.onnx RANDOM --shard 1/2 --resume -o good.profile"),
+    (
+        "to resume in another order",
+        "profile good.onnx RANDOM --confidence 0.9 --criterion apoz --resume -o good.profile",
+    ),
+    (
+        "to resume with images prepared otherwise",
+        "profile good.onnx --data images.npz --resume -o good.profile",
+    ),
+    ("to resume with other matrices", "profile good.onnx RANDOM --gram none --resume -o good.profile"),
+    ("scores that are not there", "plan good.onnx --criterion file:nothing.csv --keep-macs 0.7 OUT"),
+    ("scores that are none", "plan good.onnx --criterion file:bad.csv --keep-macs 0.7 OUT"),
+    ("scores of one channel", "plan good.onnx --criterion file:few.csv --keep-macs 0.7 OUT"),
+    ("scores that are not numbers", "plan good.onnx --criterion file:nan.csv --keep-macs 0.7 OUT"),
+    ("no criterion that can be measured", "compare-criteria good.onnx --data images.npz --keep-macs 0.0001"),
+    ("several images for a fixed batch", "bench fixed.onnx --batch 4"),
+    ("several images where they mix", "profile mixed.onnx RANDOM --batch 2 OUT"),
+    ("an input that is not NAME=FILE", "run good.onnx --input x1 --output-dir out"),
+    ("an input that is not given", "run two.onnx --input x1=x.npy --output-dir out"),
+    ("an input that is not there", "run good.onnx --input x1=nothing.npy --output-dir out"),
+    ("an input of another name", "run good.onnx --input x1=x.npy --input z=x.npy --output-dir out"),
+    ("an input of another shape", "run good.onnx --input x1=flat.npy --output-dir out"),
+    ("a tap that is no value", "run good.onnx --input x1=x.npy --tap nobody --output-dir out"),
+    ("a folder of outputs that is a file", "run good.onnx --input x1=x.npy --output-dir x.npy"),
+    ("too large a tensor behind the network", "run late.onnx --input x1=x.npy --output-dir out"),
+    (
+        "a network that the images take beyond numbers",
+        "prune big.onnx --criterion l1 --keep-macs 0.7 --data images.npz OUT",
+    ),
+    ("a network that mixes images", "prune mixed.onnx --criterion l1 --keep-macs 0.7 --data images.npz OUT"),
+    ("a network that gathers by a table", "prune table.onnx --criterion l1 --keep-macs 0.7 OUT"),
+    ("a network whose answers are NaN", "prune nan.onnx --criterion l1 --keep-macs 0.7 OUT"),
+];
+
+pub(crate) fn cases() -> Vec<Case> {
+    let files: BTreeMap<&str, Vec<u8>> = [
+        ("two.onnx", model("Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]")),
+        ("map.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
+        ("fixed.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; Flatten ^; Reshape ^ (288)")),
+        ("tiny.onnx", model("Conv [N,3,8,8] =[2,3,8,8]; Relu ^; Conv ^ =[5,2,1,1]; Flatten ^")),
+        ("flat.onnx", model("Gemm [N,9000] =[2,9000] transB=1; Relu ^; Gemm ^ =[2,3]")),
+        ("big.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Mul ^ 1.0e38; Mul ^ 1.0e38; Relu ^; Conv ^ =[4,8,3,3]")),
+        ("mixed.onnx", model(
+            "Conv [N,3,8,8] =[8,3,3,3]; Reshape ^ (1,-1,36); MatMul ^ =[36,5]; Reshape ^ (-1,40); Gemm ^ =[40,3]",
+        )),
+        ("short.onnx", model("Conv [N,3,8,8] =[8,3,3,3] pads=[1,1,1,1]; Relu ^")),
+        (
+            "wide.onnx",
+            model(
+                "Conv [N,3,8,8] =[8,3,3,3] pads=[1,1,1,1]; Relu ^; Conv ^ =[12,8,1,1]; Relu ^; \
+             GlobalAveragePool ^; Flatten ^; Gemm ^ =[5,12] transB=1",
+            ),
+        ),
+        ("late.onnx", model("NonZero [N,3,8,8]; Shape ^; Mul ^ 700; Expand 1. ^")),
+        ("nan.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Sqrt ^; Log ^; Sqrt ^; Conv ^ =[4,8,3,3]")),
+        ("x.npy", npy("<f4", "1, 3, 8, 8", &1f32.to_le_bytes().repeat(192))),
+        ("flat.npy", npy("<f4", "1, 192", &[0; 4 * 192])),
+        ("bad.csv", b"layer,filter\nn1,0\n".to_vec()),
+        ("few.csv", b"node,channel,score\nn1,0,1\n".to_vec()),
+        (
+            "nan.csv",
+            (0..20)
+                .fold("node,channel,score\n".to_owned(), |text, k| {
+                    text + &format!(
+                        "{},{},nan\n",
+                        if k < 8 { "n1" } else { "n3" },
+                        if k < 8 { k } else { k - 8 }
+                    )
+                })
+                .into_bytes(),
+        ),
+        ("table.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Gather ^ =i64[2,2] axis=1; Reshape ^ (0,4,36); Conv ^ =[4,4,3]")),
+        ("folder/", vec![]),
+    ]
+    .into();
+    let make = |(title, line): &(&str, &str)| {
+        let line = line.replace("RANDOM", RANDOM).replace("OUT", "-o out");
+        let named = files.iter().filter(|(name, _)| line.contains(name.trim_end_matches('/')));
+        named.fold(case(title, &line), |case, (name, bytes)| case.with(name, bytes.clone()))
+    };
+    REQUESTS.iter().map(make).collect()
+}

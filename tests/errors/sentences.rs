@@ -1,0 +1,227 @@
+//! The sentences of the errors that `src` can make, as its text says them.
+//!
+//! A sentence is the literal of `Error::new("…")` or `Error::new(format!("…"))`, or `cannot …` of `Error::io("…", …)`.
+//! Where it comes from a parameter of the closure or function around it, the literals that its callers in the same file
+//! give stand for it. What stands in braces is taken to be anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use regex::Regex;
+
+/// Sentences that no command line prints, as `src` has them, and why.
+const UNMET: &[(&str, &str)] = &[
+    // Sentences that are written down elsewhere.
+    ("{e.to_string()}", "the CSV reader's words, as of labels in rows of other lengths"),
+    ("{what}", "clap's words, as of arguments that are missing"),
+    ("{promise}", "the idx header's dimensions: their product was looked at before"),
+    ("{doing}", "JSON takes any time"),
+    // What a plan, a lowering or a cut promises itself.
+    ("a call writes to a constant", "no operator does"),
+    ("a call writes to its input", "no operator does"),
+    ("a constant has a shape that does not fit its elements", "infer and lower agree"),
+    ("a constant is read before it is made", "no operator does"),
+    (
+        "a label beyond the classes that statistics are gathered for",
+        "the classes are counted from the labels",
+    ),
+    ("a probe that accumulates does not read its values and the batch's weights", "no kernel of ours"),
+    ("a step has the wrong number of inputs", "plans are ours"),
+    ("a step reads and writes buffer {}", "plans are ours"),
+    ("a step writes to a constant", "plans are ours"),
+    ("a sum was not taken", "one is asked for"),
+    (
+        "after the cut a node that runs on the host reads another shape",
+        "what does not fit is told what to be",
+    ),
+    ("after the cut a value has the wrong shape", "what does not fit is told what to be"),
+    ("after the cut the value \"{}\" would not be a box", "knots are boxes"),
+    ("an Einsum of more than two operands", "infer refuses it first"),
+    ("an array that does not fill its shape", "the length was looked at before"),
+    ("an operator that is not supported", "all are looked at before"),
+    ("an output is read before it is made", "no operator does"),
+    ("buffer {} is written by the wrong kind of step", "plans are ours"),
+    ("pixels that do not fill their image", "decoders fill them"),
+    ("rows that do not broadcast", "rows of one tensor do"),
+    ("scale or zero point does not broadcast to the input", "infer refuses it first"),
+    ("tensor {name}: elements smaller than a byte cannot be cut", "loading refuses such tensors"),
+    ("tensor {name}: its elements are in another file, which was not read", "loading reads them"),
+    ("tensor {name}: the mask does not fit its dimensions", "masks are ours"),
+    ("tensor {name}: the masks do not fit its dimensions", "masks are ours"),
+    ("the channel that Gather picks was cut", "such a knot is blocked"),
+    ("the constant \"{name}\" is not in the model", "it was found there"),
+    ("the groups of a normalization would differ in size", "groups stay boxes"),
+    ("the indices of Gather are missing", "infer asks for them first"),
+    ("the model has no graph", "loading asks for it first"),
+    ("the parameters of BatchNormalization must be constant floats", "infer asks for constants first"),
+    ("the plan accumulates in a constant", "plans are ours"),
+    ("the plan accumulates in an input or output", "plans are ours"),
+    ("the plan has no {operand:?}", "plans are ours"),
+    ("the plan writes its input to a constant", "plans are ours"),
+    ("the shape of \"{}\" is not the one that was cut", "the cut made it"),
+    ("the smaller network is not equal to the masked original: nothing is written", "that is what is proved"),
+    ("the smaller network lacks a value: nothing is written", "that is what is proved"),
+    ("the smaller network's answers are no answers: nothing is written", "that is what is proved"),
+    (
+        "the smaller network's outputs are not those of the original: nothing is written",
+        "that is what is proved",
+    ),
+    ("the tail does not make an output", "tails are ours"),
+    ("the value \"{}\" is needed, but nothing the engine runs makes it", "facts say what is made"),
+    ("the weights are missing", "infer asks for them first"),
+    ("the weights are not constant", "only layers of constant weights are found"),
+    ("the weights of a layer were lost", "nothing takes them away"),
+    ("wrong number of elements for input \"{}\"", "shapes are looked at before"),
+    ("wrong number of inputs for a run", "all are given"),
+    ("{operand:?} of the plan is too short", "plans are ours"),
+    ("\"{name}\" is not constant", "only constants are folded"),
+    // What clap asks for first.
+    ("a model and an output are needed", "clap asks for them"),
+    ("no model was given", "clap asks for one"),
+    ("no profiles were given", "clap asks for two"),
+    ("no round to decide in", "there is one at least"),
+    // What other errors say first.
+    ("a network with several inputs cannot be repaired", "images for it are refused"),
+    ("images do not stand one after the other in a tensor of this network", "other errors come first"),
+    ("no image could be read", "\"none of the images can be read\" comes first"),
+    ("profiles that differ in their layers cannot be merged", "one model has one list of layers"),
+    ("images that do not fill their shape", "for callers of the library"),
+    // Devices.
+    ("\"{}\" does not finish", "a GPU that hangs"),
+    ("\"{}\" failed", "a GPU that is lost"),
+    ("\"{}\" gives no results", "a GPU that is lost"),
+    ("\"{}\" refused the work", "a driver's fault"),
+    ("a launch has too many workgroups", "takes a GPU"),
+    ("a tensor is larger than the device binds", "takes a GPU"),
+    ("cannot open the device \"{}\"", "takes a GPU"),
+    ("the device cannot go the way \"{name}\"", "for callers of the library, on a GPU"),
+    ("the device gives wrong answers: its times mean nothing", "takes a faulty GPU"),
+    ("the memory of \"{}\" is full", "takes a GPU"),
+    ("{what} is larger than the device allows", "takes a GPU"),
+    // Races, and what would take too much of the machine.
+    ("a model with external data needs a file name in Unicode", "no text can say such a name"),
+    ("a picture of the report cannot be encoded", "PNG takes any picture"),
+    ("a scatter of more updates than a table of indices can tell apart", "takes 128 MB of indices"),
+    ("an array of too many dimensions", "takes thousands of them"),
+    ("cannot list the folder", "a folder that may not be read, but root may"),
+    ("cannot listen to Ctrl-C", "the system's fault"),
+    ("cannot open the archive", "it was opened before"),
+    ("cannot read the model's external data", "the file goes away meanwhile"),
+    ("cannot read the array", "the file goes away meanwhile"),
+    ("cannot render the manual page", "memory takes any page"),
+    ("decoding an image panicked", "decoders do not"),
+    ("interrupted", "Ctrl-C"),
+    ("no memory for an array of {length} bytes", "takes more than memory"),
+    ("the model is too large for one file even without its large tensors", "takes 2 GiB"),
+    (
+        "the smaller network would take {what} of one size only: nothing is written",
+        "no network is known that does",
+    ),
+    ("too many branches in branches", "takes a million of them"),
+];
+
+/// What is wrong with the catalogue: sentences that are missing, and excuses that excuse nothing.
+pub(crate) fn without_a_case(catalogue: &str) -> Vec<String> {
+    let all = all();
+    assert!(all.len() > 250, "the sources were found");
+    let excused: BTreeMap<&str, &str> = UNMET.iter().copied().collect();
+    // One that is not written down where it is said cannot be looked for.
+    let met = |sentence: &str| {
+        let literal = holes().replace_all(sentence, "");
+        literal.contains(char::is_alphabetic) && pattern(sentence).is_match(catalogue)
+    };
+    let mut faults = Vec::new();
+    for (sentence, place) in all.iter().filter(|(s, _)| !excused.contains_key(s.as_str()) && !met(s)) {
+        faults.push(format!("{place} makes an error that no case meets: {sentence}"));
+    }
+    for (sentence, why) in excused {
+        if !all.contains_key(sentence) {
+            faults.push(format!("no error says \"{sentence}\", which is excused: {why}"));
+        } else if met(sentence) {
+            faults.push(format!("a case meets \"{sentence}\", which is excused: {why}"));
+        }
+    }
+    faults
+}
+
+/// What an entry's first line looks like: whatever was done comes before the sentence.
+fn pattern(sentence: &str) -> Regex {
+    let parts: Vec<String> = holes().split(sentence).map(regex::escape).collect();
+    Regex::new(&format!("(?m)^error: (.*: )?{}$", parts.join(".*"))).unwrap()
+}
+
+fn holes() -> Regex {
+    Regex::new(r"\{[^{}]*\}").unwrap()
+}
+
+/// Every sentence with the place of one error that says it.
+fn all() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "error.rs" {
+                let source = std::fs::read_to_string(&path).unwrap();
+                let sentences = sentences(source.split("#[cfg(test)]\nmod tests {").next().unwrap());
+                found.extend(sentences.into_iter().map(|s| (s, name.clone())));
+            }
+        }
+    }
+    found
+}
+
+/// A literal, with the `format!` around it; or an expression.
+const TEXT: &str = r#"(?s)^\s*(?:&?format!\(\s*)?(?:"((?:[^"\\]|\\.)*)"|([\w.&]*(?:\(\))?))"#;
+
+/// Those of one file.
+pub(crate) fn sentences(source: &str) -> BTreeSet<String> {
+    let site = Regex::new(r"Error::(new|io)\(").unwrap();
+    // A closure, or a function whose result is the error itself.
+    let maker = Regex::new(r"let (\w+) =\s*(?:move )?\|([^|]*)\||fn (\w+)\(([^)]*)\) -> Error").unwrap();
+    let mut found = BTreeSet::new();
+    for site in site.captures_iter(source) {
+        let (start, end) = (site.get(0).unwrap().start(), site.get(0).unwrap().end());
+        let template = text(&source[end..]);
+        let template = if &site[1] == "io" { format!("cannot {template}") } else { template };
+        // Which parameters the sentence says, of the closure or function that stands last before it.
+        let around = maker.captures_iter(&source[..start]).last();
+        let (name, parameters) = around.map_or(("", ""), |m| {
+            let part = |at| m.get(at).map(|m| m.as_str());
+            (part(1).or(part(3)).unwrap_or_default(), part(2).or(part(4)).unwrap_or_default())
+        });
+        let parameters = parameters.split(',').filter(|p| !p.trim().is_empty() && !p.contains("self"));
+        let holes = parameters.map(|p| format!("{{{}}}", p.split(':').next().unwrap().trim()));
+        let said: Vec<(usize, String)> =
+            holes.enumerate().filter(|(_, hole)| template.contains(hole)).collect();
+        if said.is_empty() {
+            found.insert(template);
+            continue;
+        }
+        let call = Regex::new(&format!(r"[^\w]{name}\(")).unwrap();
+        for call in call.find_iter(source).filter(|c| !source[..c.start()].ends_with("fn")) {
+            let given =
+                |at| (0..at).fold(&source[call.end()..], |rest, _| rest.split_once(',').map_or("", |r| r.1));
+            let fill =
+                |sentence: String, (at, hole): &(usize, String)| sentence.replace(hole, &text(given(*at)));
+            found.insert(said.iter().fold(template.clone(), fill));
+        }
+    }
+    found
+}
+
+/// The literal at the start of some arguments without its escapes; an expression in braces.
+fn text(arguments: &str) -> String {
+    let parts = Regex::new(TEXT).unwrap().captures(arguments).unwrap();
+    match (parts.get(1), parts.get(2)) {
+        (Some(literal), _) => {
+            let joined = Regex::new(r"\\\n\s*").unwrap().replace_all(literal.as_str(), "").into_owned();
+            joined.replace("\\\"", "\"").replace("\\\\", "\\").replace("{{", "{").replace("}}", "}")
+        }
+        (None, expression) => format!("{{{}}}", expression.map_or("", |e| e.as_str())),
+    }
+}

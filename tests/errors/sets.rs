@@ -1,0 +1,209 @@
+//! Data that are no images, or not of this network.
+
+use std::io::Write as _;
+
+use super::case::{Case, Files, case};
+use super::notation::model;
+
+/// A NumPy file with this type and shape.
+pub(crate) fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    header(&format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}"), data)
+}
+
+fn header(text: &str, data: &[u8]) -> Vec<u8> {
+    let length = (text.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\0", &length[..], text.as_bytes(), data].concat()
+}
+
+/// An archive of arrays.
+pub(crate) fn npz(arrays: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in arrays {
+        archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// A picture of one colour.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn idx(kind: u8, dims: &[u32], data: &[u8]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|d| d.to_be_bytes()).collect();
+    [&[0, 0, kind, (dims.len() / 4) as u8][..], &dims, data].concat()
+}
+
+/// An archive that says of its array that it unpacks to what the array's header promises.
+fn boasting() -> Vec<u8> {
+    let shape = "99999, 3, 8, 8";
+    let mut bytes = npz(&[("images", &npy("|u1", shape, b""))]);
+    let promised = npy("|u1", shape, b"").len() as u32 + 99_999 * 192;
+    let entry = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    bytes[entry + 24..entry + 28].copy_from_slice(&promised.to_le_bytes());
+    bytes
+}
+
+fn gz(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+/// The file with another checksum.
+fn spoilt(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.len() - 8;
+    bytes[at] ^= 1;
+    bytes
+}
+
+/// Title, the file or folder that --data names, and other options.
+type Set = (&'static str, Vec<(&'static str, Vec<u8>)>, &'static str);
+
+fn sets() -> Vec<Set> {
+    let pixels = |n: usize| npy("|u1", &format!("{n}, 3, 8, 8"), &vec![7; n * 192]);
+    let labels = |n: usize| npy("<i8", &format!("{n},"), &vec![0; 8 * n]);
+    let named = |title, name, bytes: Vec<u8>| (title, vec![(name, bytes)], "");
+    let asked = |title, options| (title, vec![("a.npy", pixels(4))], options);
+    let table = |title, rows: &str| {
+        (title, vec![("f/a.png", png(8, 8)), ("f/labels.csv", rows.as_bytes().to_vec())], "")
+    };
+    vec![
+        named("data that are not there", "", vec![]),
+        named("an empty folder", "f/", vec![]),
+        ("a folder of two data sets", vec![("f/a.npy", pixels(1)), ("f/b.npy", pixels(1))], ""),
+        ("images beside class folders", vec![("f/a.png", png(8, 8)), ("f/cat/b.png", png(8, 8))], ""),
+        (
+            "a class without a name",
+            vec![("f/cat/a.png", png(8, 8)), ("names", b"dog\n".to_vec())],
+            "--classes names",
+        ),
+        (
+            "a class named twice",
+            vec![("f/cat/a.png", png(8, 8)), ("names", b"cat\ncat\n".to_vec())],
+            "--classes names",
+        ),
+        ("class names that are not there", vec![("f/cat/a.png", png(8, 8))], "--classes names"),
+        table("labels without a column", "file,class\na.png,1\n"),
+        table("labels in rows of other lengths", "file,label\na.png\n"),
+        table("labels that are words", "file,label\na.png,cat\n"),
+        table("labels of a file that is not there", "file,label\nb.png,1\n"),
+        table("labels of a file twice", "file,label\na.png,1\na.png,1\n"),
+        table("labels that leave a file out", "file,label\n"),
+        named("a text", "a.txt", b"These are no images.\n".to_vec()),
+        named("an image that is none", "f/a.png", b"no image".to_vec()),
+        ("an image that is none, and no other may go", vec![("f/a.png", b"no image".to_vec())], "--strict"),
+        ("an image that cannot be resized", vec![("f/a.png", png(60_000, 1))], "--resize 6000"),
+        ("an image smaller than the crop", vec![("f/a.png", png(4, 4))], "--crop 8 --resize 4"),
+        ("an image of another size", vec![("f/a.png", png(9, 9))], "--resize 9 --crop 9"),
+        ("an image of another shape", vec![("f/a.png", png(8, 16))], "--resize 8 --preset raw"),
+        named("an array that ends at once", "a.npy", b"\x93NUMPY\x01".to_vec()),
+        named("an array that ends in its header", "a.npy", b"\x93NUMPY\x01\0\xff\0{".to_vec()),
+        named("an array with a long header", "a.npy", b"\x93NUMPY\x02\0\xff\xff\xff\x7f".to_vec()),
+        named("an array with a header that says nothing", "a.npy", header("{}", b"")),
+        named("an array of text", "a.npy", npy("<U3", "4, 3, 8, 8", b"")),
+        named("an array beyond memory", "a.npy", npy("<f8", "9999999999, 9999999999", b"")),
+        named("an array that was cut short", "a.npy", pixels(4)[..500].to_vec()),
+        named("an array of rank 2", "a.npy", npy("<f4", "4, 4", &[0; 64])),
+        named("an array of no images", "a.npy", npy("<f4", "0, 3, 8, 8", b"")),
+        named("an array of long integers", "a.npy", npy("<i8", "1, 3, 8, 8", &[0; 8 * 192])),
+        named("floats of another size", "a.npy", npy("<f4", "1, 3, 4, 4", &[0; 4 * 48])),
+        ("floats to be resized", vec![("a.npy", npy("<f4", "1, 3, 4, 4", &[0; 4 * 48]))], "--resize 8x8"),
+        named("images in other channels", "a.npy", npy("|u1", "1, 4, 8, 8", &[0; 256])),
+        named(
+            "an image that is NaN",
+            "a.npy",
+            npy("<f4", "8, 3, 8, 8", &f32::NAN.to_le_bytes().repeat(8 * 192)),
+        ),
+        named("an archive that was cut short", "a.npz", npz(&[("images", &pixels(4))])[..99].to_vec()),
+        named("an archive of other arrays", "a.npz", npz(&[("pictures", &pixels(4))])),
+        named("an archive that holds no array", "a.npz", npz(&[("images", b"pictures")])),
+        named("an archive that boasts", "a.npz", boasting()),
+        named("an archive of fewer labels", "a.npz", npz(&[("images", &pixels(4)), ("labels", &labels(3))])),
+        named(
+            "labels that are floats",
+            "a.npz",
+            npz(&[("images", &pixels(1)), ("labels", &npy("<f4", "1,", &[0; 4]))]),
+        ),
+        (
+            "labels below 0",
+            vec![("a.npz", npz(&[("images", &pixels(4)), ("labels", &labels(4))]))],
+            "--label-offset -1",
+        ),
+        named("an idx file that ends in its header", "a-idx3-ubyte", vec![0, 0, 8]),
+        named("an idx file of another kind", "a-idx3-ubyte", vec![0, 0, 0, 0, 1, 1]),
+        named("an idx file of floats", "a-idx3-ubyte", idx(13, &[1, 8, 8], &[0; 256])),
+        named("an idx file that was cut short", "a-idx3-ubyte", idx(8, &[10_000, 8, 8], &[0; 64])),
+        named("a gzipped text", "a-idx3-ubyte.gz", gz(b"These are no images.")),
+        named(
+            "a gzipped idx file with too little in it",
+            "a-idx3-ubyte.gz",
+            gz(&idx(8, &[9, 8, 8], &[0; 64])),
+        ),
+        named(
+            "a gzipped idx file with another checksum",
+            "a-idx3-ubyte.gz",
+            spoilt(gz(&idx(8, &[1, 8, 8], &[0; 64]))),
+        ),
+        asked("a preset that is mistyped", "--preset imagent"),
+        asked("a preset that is none", "--preset frobnicate"),
+        asked("a size that is none", "--resize large"),
+        asked("an order that is none", "--channels bgrr"),
+        asked("a layout that is none", "--layout nhcw"),
+        asked("a shard that is none", "--shard 3/2"),
+        asked("an empty shard", "--shard 1/9"),
+        asked("a crop larger than the image", "--resize 8x8 --crop 9"),
+        asked("a scale of 0", "--scale 0"),
+        asked("a deviation of 0", "--std 0"),
+        asked("two means for three channels", "--mean 0,0"),
+        asked("a mean that is no number", "--mean nan"),
+        asked("two deviations for three channels", "--std 1,1"),
+        asked("a deviation that is no number", "--std nan"),
+    ]
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let from = |model_name: &str, data: &str, more: &str| {
+        format!("prune {model_name} --criterion l1 --keep-macs 0.7 -o out --data {data} {more}")
+            .trim_end()
+            .to_owned()
+    };
+    let found = sets().into_iter().map(|(title, files, options)| {
+        // A folder, where there is one, is what is named.
+        let first = files[0].0;
+        let data = if first.starts_with("f/") {
+            "f"
+        } else if first.is_empty() {
+            "nowhere"
+        } else {
+            first
+        };
+        let made: Files =
+            files.into_iter().filter(|f| !f.0.is_empty()).map(|(n, b)| (n.to_owned(), b)).collect();
+        made.iter().fold(case(title, &from("good.onnx", data, options)), |c, (n, b)| c.with(n, b.clone()))
+    });
+    let networks = [
+        ("random images in no number", "good.onnx", "random:none", ""),
+        ("random images of no size", "free.onnx", "random:4", "--allow-random"),
+        ("images for a network of rows", "rows.onnx", "a.npy", ""),
+        ("bgr for one channel", "grey.onnx", "a.npy", "--channels bgr"),
+        ("a preset of colours for one channel", "grey.onnx", "a.npy", "--preset imagenet"),
+        ("images of several sizes", "free.onnx", "f", ""),
+    ];
+    let other = networks.into_iter().map(|(title, network, data, more)| {
+        let text = match network {
+            "free.onnx" => {
+                "Conv [N,3,H,W] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]; GlobalAveragePool ^; Flatten ^"
+            }
+            "rows.onnx" => "Gemm [N,8] =[8,8]; Relu ^; Gemm ^ =[8,4]",
+            _ => "Conv [N,1,8,8] =[8,1,3,3]; Relu ^; Conv ^ =[4,8,3,3]",
+        };
+        let case = case(title, &from(network, data, more)).with(network, model(text));
+        let case = case.with("a.npy", npy("|u1", "4, 1, 8, 8", &[7; 256]));
+        (0..6).fold(case, |case, k| case.with(&format!("f/{k}.png"), png(8 + k % 2, 8)))
+    });
+    found.chain(other).collect()
+}
