@@ -12,6 +12,7 @@ mod known;
 mod latency;
 mod mend;
 mod network;
+mod outcome;
 mod output;
 mod page;
 mod pass;
