@@ -17,6 +17,11 @@ pub fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
+/// Whether two paths lead to one file that is there.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// A complete file under a temporary name; dropping it deletes it.
 #[derive(Debug)]
 pub struct Pending<'a> {

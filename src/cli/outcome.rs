@@ -2,17 +2,28 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::decide::{Latency, tell_inexact};
 use super::eval::Evaluation;
 use super::mend::Parts;
 use super::output::{Output, grouped, short};
-use super::search::Tried;
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::prune::{Cut, Proof};
 use crate::repair::Repair;
 use crate::report::Cost;
+
+/// A network that was tried.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Tried {
+    /// The share of the MACs, or of the parameters, that it was to keep.
+    pub(super) keep: f64,
+    pub(super) top1: Option<f64>,
+    pub(super) agreement: Option<f64>,
+    /// What it loses of the one or the other, in percentage points.
+    pub(super) drop: f64,
+}
 
 /// What came of a cut.
 pub(super) struct Outcome<'a> {

@@ -1,7 +1,7 @@
 //! `secateur prune`: cut, repair, prove, write.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Answer;
 use super::args::{DataArgs, Global};
@@ -9,18 +9,18 @@ use super::decide::{DecideArgs, Decision, Latency};
 use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{Parts, RepairArgs, calibration, mended};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Tried};
 use super::output::Output;
 use super::page::{Draft, Whole, check_page, cost, statistics};
 use super::rounds::Deciding;
-use super::search::{self, Tried};
+use super::search;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::file::check_writable;
+use crate::file::{check_writable, same_file};
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Answers, Channels, Counted, Cut, Judge, Proof, smaller};
+use crate::prune::{Answers, Channels, Counted, Cut, Judge, Proof, written};
 use crate::repair::{Images, Repair, Repaired};
 use crate::stats::Profile;
 
@@ -167,14 +167,14 @@ impl PruneArgs {
     ) -> Result<(Model, Proof, Vec<String>)> {
         // Each step needs the weights of the network once or twice; nothing keeps them for the next.
         let model = repaired.apply(&model)?;
-        let judge = judged(&model, inexact, removed)?;
+        let judge = Judge::of(&model, inexact, removed)?;
         let whole = || repaired.apply(&Model::load(&self.model)?);
         let masked = || Graph::consume(judge.masked(&whole()?)?);
         let bar = output.progress("proving", 2);
         let answers = Answers::of(Graph::consume(judge.masked(&model)?)?, &judge, device, images)?;
         bar.inc(1);
         // What is proved is what a reader of the file will get: encoded, and read back.
-        let small = cut_again(model, inexact, removed, &self.output)?;
+        let small = written(model, inexact, removed, &self.output)?;
         let proof = answers.judge(&small, device, &masked);
         bar.finish_and_clear();
         let proof = proof?;
@@ -275,31 +275,4 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     }
     output.result(&outcome.json());
     Ok(Answer::Yes)
-}
-
-/// The judge of a cut. The graph with its decoded weights is let go before anything runs.
-fn judged(model: &Model, inexact: bool, removed: &BTreeSet<usize>) -> Result<Judge> {
-    let graph = Graph::of(model)?;
-    Judge::new(model, &graph, &Channels::dyed(&graph, inexact)?, removed)
-}
-
-/// The smaller model as a reader of its file at `path` will find it. The graph is made anew: it was let go while
-/// the masked original ran.
-pub(super) fn cut_again(
-    model: Model,
-    inexact: bool,
-    removed: &BTreeSet<usize>,
-    path: &Path,
-) -> Result<Model> {
-    let graph = Graph::of(&model)?;
-    let channels = Channels::dyed(&graph, inexact)?;
-    let small = smaller(&model, &graph, &channels, removed)?;
-    drop((model, graph, channels));
-    let (bytes, external) = (small.to_bytes(), small.external.clone());
-    drop(small);
-    Ok(Model { external, ..Model::from_bytes(bytes, path)? })
-}
-
-pub(super) fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -4,34 +4,21 @@
 //! the images that are kept apart. Accuracy is no monotone function of the budget, so what is found is the smallest that
 //! was *tried* and kept what was asked.
 
-use serde::Serialize;
-
 use super::decide::{Decision, Scored};
 use super::eval::evaluate;
 use super::mend::{Parts, mended};
+use super::outcome::Tried;
 use super::output::Output;
-use super::prune::cut_again;
 use super::rounds::Deciding;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Budget, Channels, Counted};
+use crate::prune::{Budget, Channels, Counted, written};
 use crate::repair::Repaired;
 
 /// Budgets nearer to each other than this are not told apart.
 const NEAR: f64 = 0.01;
-
-/// A network that was tried.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Tried {
-    /// The share of the MACs, or of the parameters, that it was to keep.
-    pub(super) keep: f64,
-    pub(super) top1: Option<f64>,
-    pub(super) agreement: Option<f64>,
-    /// What it loses of the one or the other, in percentage points.
-    pub(super) drop: f64,
-}
 
 /// The smallest network found.
 pub(super) struct Found {
@@ -132,7 +119,7 @@ impl Search<'_> {
         let removed =
             decide.choose_for(Budget::keep(self.counted, keep), model, channels, self.scored)?.removed;
         let repaired = mended((graph, channels), &removed, *how, (known.device, known.images), self.output)?;
-        let small = cut_again(repaired.apply(model)?, channels.dyer.inexact, &removed, &model.path)?;
+        let small = written(repaired.apply(model)?, channels.dyer.inexact, &removed, &model.path)?;
         let small = Graph::consume(small)?;
         let found = evaluate(&small, Some(graph), known.device, &self.parts.held, known.batch, self.output)?;
         let top1 = found.accuracy.top1();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Executor;
-use super::devices::DeviceInfo;
+use super::info::DeviceInfo;
 use crate::error::Result;
 use crate::plan::Plan;
 

@@ -12,6 +12,7 @@ pub mod devices;
 mod gpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod info;
 pub mod reference;
 pub mod session;
 pub mod tail;

@@ -71,6 +71,15 @@ impl Judge {
         Ok(judge)
     }
 
+    /// The judge of a cut, from the model alone: the graph with its decoded weights is let go before anything runs.
+    ///
+    /// # Errors
+    /// As [`Judge::new`], and a model that is no graph.
+    pub fn of(model: &Model, inexact: bool, removed: &BTreeSet<usize>) -> Result<Self> {
+        let graph = Graph::of(model)?;
+        Self::new(model, &graph, &Channels::dyed(&graph, inexact)?, removed)
+    }
+
     /// The original whose readers of the removed channels are zero.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub use judge::Judge;
 pub use prove::{Answers, Proof, prove};
 pub use reading::{Compensated, Readers};
 pub(crate) use rewrite::kept_indices;
-pub use rewrite::{Pruned, rewrite, smaller};
+pub use rewrite::{Pruned, rewrite, smaller, written};
 pub use score::{Normalize, Scoring, scores};
 pub use support::{confidence, settled};
 pub use times::Times;

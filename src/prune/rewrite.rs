@@ -1,6 +1,7 @@
 //! The smaller model: the original message, edited.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 
 use super::channels::Channels;
 use super::dead::{Legacies, legacies};
@@ -43,6 +44,21 @@ pub fn rewrite(
     let judge = Judge::new(model, graph, channels, removed)?;
     let masked = judge.masked(model)?;
     Ok(Pruned { model: smaller(model, graph, channels, removed)?, masked, judge })
+}
+
+/// The smaller model as a reader of its file at `path` will find it, from the model alone: the graph is made, and let go
+/// before the file's bytes are there.
+///
+/// # Errors
+/// As [`smaller`], and a model that is no graph.
+pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
+    let graph = Graph::of(&model)?;
+    let channels = Channels::dyed(&graph, inexact)?;
+    let small = smaller(&model, &graph, &channels, removed)?;
+    drop((model, graph, channels));
+    let (bytes, external) = (small.to_bytes(), small.external.clone());
+    drop(small);
+    Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
 /// The model without the channels of these knots.

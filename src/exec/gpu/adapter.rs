@@ -2,7 +2,7 @@
 
 use wgpu::{Backend, DeviceType, Features};
 
-use crate::exec::devices::DeviceInfo;
+use crate::exec::info::DeviceInfo;
 
 /// All adapters, the best first: by kind, then backend, name and bus. None where there is no driver.
 pub fn enumerate() -> Vec<wgpu::Adapter> {

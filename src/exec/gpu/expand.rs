@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Gpu, lock};
 use crate::error::{Error, Result};
-use crate::exec::devices::DeviceInfo;
+use crate::exec::info::DeviceInfo;
 use crate::kernels::Kernel;
 use crate::kernels::way::{Adapters, Source, TEXELS, View, Way};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};

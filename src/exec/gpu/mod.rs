@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::expand::Pick;
 use self::tuned::Tuned;
 use super::Executor;
-use super::devices::DeviceInfo;
+use super::info::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
 use crate::kernels::way::View;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::exec::devices::DeviceInfo;
+use crate::exec::info::DeviceInfo;
 use crate::file::write_whole;
 use crate::kernels::{KERNELS, Kernel};
 
