@@ -142,7 +142,7 @@ fn random_networks_are_cut_rightly() {
         prop_assert_eq!(&nothing.model.to_bytes(), &bytes, "a cut of nothing changes the file");
         let knots = some_knots(&channels, seed);
         let pruned = rewrite(&model, &graph, &channels, &knots).map_err(|e| fail(e.to_string()))?;
-        prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).map_err(|e| fail(e.to_string()))?;
+        prove(&pruned.masked, &pruned.model, &Device::Cpu, None).map_err(|e| fail(e.to_string()))?;
         equal(&pruned.model, &pruned.masked).map_err(fail)?;
         dump(count.fetch_add(1, Ordering::Relaxed), &model, &pruned);
         cut.fetch_add(knots.len(), Ordering::Relaxed);
@@ -239,7 +239,7 @@ fn quantized_weights_are_cut_in_their_own_type() {
     let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first);
     let knots: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
     let pruned = rewrite(&model, &graph, &channels, &knots).unwrap();
-    prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).unwrap();
+    prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
     let small = pruned.model.graph();
     let dims = |t: &TensorProto| (t.data_type(), t.dims.clone());
     let stored: Vec<_> = small.initializer.iter().filter(|t| t.data_type() == 3).map(dims).collect();
@@ -276,7 +276,7 @@ fn dead_filters_go_without_a_trace() {
     let (model, graph, channels) = load(model.to_bytes());
     let cut = |knots: &BTreeSet<usize>| rewrite(&model, &graph, &channels, knots).unwrap();
     let pruned = cut(&knots.iter().map(|k| k.id).collect());
-    prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).unwrap();
+    prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
     assert_eq!(equal(&pruned.model, &model), Ok(()), "the original's answers");
     // A live channel leaves a gap.
     let live =

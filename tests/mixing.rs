@@ -69,7 +69,7 @@ impl Net {
     fn proved(&self, node: &str) -> Pruned {
         let free = self.free(node);
         let pruned = self.cut(&[free[0], free[free.len() - 1]]);
-        let proof = pruned.prove(&Device::Cpu, &[]).unwrap();
+        let proof = pruned.prove(&Device::Cpu, None).unwrap();
         assert!(proof.passed && proof.exact);
         assert_eq!(differences(&pruned.model, &pruned.masked, 3), Ok(()));
         pruned
@@ -254,7 +254,7 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         assert_eq!(net.sizes(&first), vec![each; 8 / each], "{ops:?}");
         let free = net.free(&first);
         let pruned = net.cut(&free[1..3]);
-        let proof = pruned.prove(&Device::Cpu, &[]).unwrap();
+        let proof = pruned.prove(&Device::Cpu, None).unwrap();
         assert!(proof.passed && !proof.exact, "{ops:?}: {proof:?}");
         assert!(proof.difference.is_some_and(|d| d > 1e-4), "{ops:?}: {proof:?}");
         let knots = free[1..3].iter().copied().collect();
@@ -264,7 +264,7 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         // The same by parts, as `prune` walks.
         let judge = Judge::new(&net.model, &net.graph, &net.channels, &knots).unwrap();
         let masked = || Graph::consume(judge.masked(&net.model).unwrap());
-        let answers = Answers::of(masked().unwrap(), &judge, &Device::Cpu, &[]).unwrap();
+        let answers = Answers::of(masked().unwrap(), &judge, &Device::Cpu, None).unwrap();
         let small = smaller(&net.model, &net.graph, &net.channels, &knots).unwrap();
         assert_eq!(answers.judge(&small, &Device::Cpu, &masked).unwrap(), proof);
     }
@@ -277,12 +277,12 @@ fn a_fault_before_the_mixing_is_found() {
         b.spatial_gate(&y)
     });
     let mut pruned = net.cut(&net.free(&first)[..2]);
-    pruned.prove(&Device::Cpu, &[]).unwrap();
+    pruned.prove(&Device::Cpu, None).unwrap();
     let weight = net.graph.name(net.graph.nodes[net.node(&first)].inputs[1].unwrap()).to_owned();
     let tensors = &mut pruned.model.graph_mut().initializer;
     let tensor = tensors.iter_mut().find(|t| t.name() == weight).unwrap();
     *tensor = zero(tensor, 0, &[true, false, false, false, false, false]).unwrap();
-    let error = pruned.prove(&Device::Cpu, &[]).unwrap_err();
+    let error = pruned.prove(&Device::Cpu, None).unwrap_err();
     assert!(error.message().contains("not equal"), "{error}");
 }
 
@@ -292,7 +292,7 @@ fn a_cut_where_nothing_mixes_is_exact_with_an_inexact_dye_too() {
     let knots: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
     let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &knots, Default::default()).unwrap();
     assert_eq!(cut.inexact, Some(vec![]));
-    assert!(net.cut(&net.free(&first)[..2]).prove(&Device::Cpu, &[]).unwrap().exact);
+    assert!(net.cut(&net.free(&first)[..2]).prove(&Device::Cpu, None).unwrap().exact);
     // Heads go whole in any case.
     let (_, net) = between(31, 6, true, |b, x| b.attention(x, (4, 3), 5, Heads::Fused));
     let maker = names(&net, &["MatMul"]).swap_remove(0);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use secateur::data::synthetic;
+use secateur::data::{Batch, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
@@ -65,7 +65,9 @@ fn errors(device: &Device) -> Vec<f64> {
             let mended = repaired.apply(&model).unwrap();
             let again = Graph::of(&mended).unwrap();
             let pruned = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap();
-            pruned.prove(device, &test.data[..4 * 3 * 32 * 32]).unwrap();
+            let data = test.data[..4 * 3 * 32 * 32].to_vec();
+            let some = Batch { next: 4, count: 4, shape: vec![4, 3, 32, 32], data, labels: None };
+            pruned.prove(device, Some(&some)).unwrap();
             error(&answers(&pruned.model, device, &test), &wanted)
         })
         .collect()

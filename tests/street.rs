@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use secateur::compare::{Tolerance, compare};
-use secateur::data::{Dataset, Options, synthetic};
+use secateur::data::{Batch, Dataset, Options, synthetic};
 use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
@@ -32,6 +32,24 @@ fn images(count: usize) -> Dataset {
     let options = Options { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..Options::default() };
     let shape = [None, Some(3), Some(32), Some(32)];
     Dataset::from_bytes(bytes, &[count, 3, 32, 32], Some(&labels), &options, &shape).unwrap()
+}
+
+#[test]
+fn images_of_another_size_than_the_networks_own_prove_it_too() {
+    let mut model = model();
+    let input = model.graph_mut().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+    for (dim, name) in input.shape.as_mut().unwrap().dim[2..].iter_mut().zip(["H", "W"]) {
+        (dim.dim_value, dim.dim_param) = (None, Some(name.to_owned()));
+    }
+    let model = Model::from_bytes(model.to_bytes(), Path::new("free.onnx")).unwrap();
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let pruned = rewrite(&model, &graph, &channels, &free.step_by(3).collect()).unwrap();
+    let shape = vec![3, 3, 40, 24];
+    let data = (0..shape.iter().product()).map(|i: usize| (i % 31) as f32 / 15.0 - 1.0).collect();
+    let images = Batch { next: 3, count: 3, shape, data, labels: None };
+    assert_eq!(pruned.prove(&Device::Cpu, Some(&images)).unwrap().inputs, 4);
 }
 
 #[test]
@@ -64,7 +82,7 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
             let limits = Limits { scope, ..Limits::default() };
             let removed = allocate(&channels, &scores, budget, &limits, &BTreeSet::new()).unwrap();
             let pruned = rewrite(&model, &graph, &channels, &removed).unwrap();
-            prove(&pruned.masked, &pruned.model, &Device::Cpu, &[]).unwrap();
+            prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
             let path = folder.path().join("small.onnx");
             pruned.model.save(&path).unwrap();
             let small = Channels::of(&Graph::of(&Model::load(&path).unwrap()).unwrap()).unwrap();
@@ -96,8 +114,8 @@ fn a_wrong_cut_does_not_pass_the_proof() {
     let free: Vec<usize> = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
     let cut = |knots: &[usize]| rewrite(&model, &graph, &channels, &knots.iter().copied().collect()).unwrap();
     let (right, wrong) = (cut(&free[..2]), cut(&free[1..3]));
-    prove(&right.masked, &right.model, &Device::Cpu, &[]).unwrap();
-    let error = prove(&wrong.masked, &right.model, &Device::Cpu, &[]).unwrap_err();
+    prove(&right.masked, &right.model, &Device::Cpu, None).unwrap();
+    let error = prove(&wrong.masked, &right.model, &Device::Cpu, None).unwrap_err();
     assert!(error.message().contains("not equal"), "{error}");
 }
 

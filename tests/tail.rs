@@ -105,7 +105,7 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
         assert!(cost(&small) * 2 <= cost(&graph), "{name}");
         for (device_name, device) in devices() {
             let proof =
-                prove(&pruned.masked, &pruned.model, &device, &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
+                prove(&pruned.masked, &pruned.model, &device, None).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(proof.passed, "{name} on {device_name}");
             let (got, expected) = (answers(&small, &device, &case), answers(&masked, &device, &case));
             for (got, expected) in got.iter().zip(&expected) {
@@ -195,8 +195,8 @@ fn another_tail_does_not_pass_the_proof() {
     let tensor = wrong.graph_mut().initializer.iter_mut().find(|t| t.name() == "bl").unwrap();
     let zeros = secateur::tensor::Tensor::float(&[8], vec![0.0; 8]);
     *tensor = secateur::onnx::tensor::encode("bl", &zeros);
-    prove(&right, &right, &Device::Cpu, &[]).unwrap();
-    let error = prove(&right, &wrong, &Device::Cpu, &[]).unwrap_err();
+    prove(&right, &right, &Device::Cpu, None).unwrap();
+    let error = prove(&right, &wrong, &Device::Cpu, None).unwrap_err();
     assert!(error.message().contains("not those of the original"), "{error}");
     assert!(error.node_name().is_some_and(|n| n.starts_with("Gemm")), "{error}");
 }

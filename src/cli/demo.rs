@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mended_graph = Graph::of(&mended)?;
     let pruned = rewrite(&mended, &mended_graph, &Channels::of(&mended_graph)?, &removed)?;
     let some = some_images(&calibration)?;
-    let proof = pruned.prove(&device, &some)?;
+    let proof = pruned.prove(&device, some.as_ref())?;
     pruned.model.save(&args.output)?;
     let small = Model::load(&args.output)?;
     let small_graph = Graph::of(&small)?;
@@ -136,7 +136,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(path) = &args.report {
         let of = Whole { model: &model, graph: &graphs[0], channels: &channels };
         let mut draft = Draft::new(of, &cut, &removed, &seen);
-        draft.draw(of, &device, &some, Some(calibration.preprocessing()))?;
+        draft.draw(of, &device, some.as_ref(), Some(calibration.preprocessing()))?;
         draft.decided(how, None, support);
         draft.shrunk(&small)?;
         draft.page().summary.proof = Some(proof.clone());

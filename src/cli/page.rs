@@ -13,7 +13,7 @@ use super::pass::Pass;
 use crate::bench::Timings;
 use crate::bench::layers::layers;
 use crate::data::metrics::{Accuracy, Agreement};
-use crate::data::{Dataset, Preprocessing};
+use crate::data::{Batch, Dataset, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -104,13 +104,14 @@ impl Draft {
         &mut self,
         of: Whole,
         device: &Device,
-        images: &[f32],
+        images: Option<&Batch>,
         recipe: Option<&Preprocessing>,
     ) -> Result<()> {
         let Whole { graph, channels, .. } = of;
         self.page.filters = pictures::filters(graph, &channels.facts, recipe)?;
         let with = (graph, &channels.facts);
-        (self.page.images, self.page.maps) = pictures::maps(with, device, images, recipe)?;
+        (self.page.images, self.page.maps) =
+            pictures::maps(with, device, images.map_or(&[], |batch| &batch.data), recipe)?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::output::Output;
 use super::page::{Draft, Whole, check_page, cost, statistics};
 use super::rounds::Deciding;
 use super::search;
-use crate::data::Dataset;
+use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::file::{check_writable, same_file};
@@ -64,9 +64,9 @@ pub(super) struct PruneArgs {
 }
 
 /// The first images of a data set, for the proof.
-pub(super) fn some_images(data: &Dataset) -> Result<Vec<f32>> {
+pub(super) fn some_images(data: &Dataset) -> Result<Option<Batch>> {
     const PROOF_IMAGES: usize = 4;
-    Ok(data.batches(PROOF_IMAGES).next().transpose()?.map(|b| b.data).unwrap_or_default())
+    data.batches(PROOF_IMAGES).next().transpose()
 }
 
 /// A cut, and what is known of it beyond its file.
@@ -162,7 +162,7 @@ impl PruneArgs {
         &self,
         model: Model,
         (repaired, removed, inexact): (&Repaired, &BTreeSet<usize>, bool),
-        (device, images): (&Device, &[f32]),
+        (device, images): (&Device, Option<&Batch>),
         output: &Output,
     ) -> Result<(Model, Proof, Vec<String>)> {
         // Each step needs the weights of the network once or twice; nothing keeps them for the next.
@@ -222,19 +222,19 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         Some(repaired) => repaired,
         None => mended((&graph, &channels), &removed, how, (&device, &images), output)?,
     };
-    let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.unwrap_or_default();
+    let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.flatten();
     let draft = |seen: Option<Profile>| -> Result<Draft> {
         let calibration = data.as_ref().map(|parts| (&parts.calibration, parts.origin(&args.data)));
         let seen = statistics(seen, whole, (&device, args.batch), calibration, output)?;
         let mut draft = Draft::new(whole, cut, &removed, &seen);
-        draft.draw(whole, &device, &images, seen.header.preprocessing.as_ref())?;
+        draft.draw(whole, &device, images.as_ref(), seen.header.preprocessing.as_ref())?;
         draft.decided(how, args.cut.is_none().then_some(args.decide.seed), decided.support);
         Ok(draft)
     };
     let draft = args.report.as_ref().map(|_| draft(decided.seen.take())).transpose()?;
     drop((graph, channels));
     let (small, proof, inexact) =
-        args.write(model, (&repaired, &removed, inexact), (&device, &images), output)?;
+        args.write(model, (&repaired, &removed, inexact), (&device, images.as_ref()), output)?;
     let both =
         || -> Result<[Graph; 2]> { Ok([Graph::consume(Model::load(&args.model)?)?, Graph::of(&small)?]) };
     let judged = |parts: &Parts| -> Result<_> {

@@ -13,6 +13,7 @@ use super::mend::JudgeArgs;
 use super::output::Output;
 use super::page::{Draft, Whole, check_page, statistics};
 use super::prune::some_images;
+use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
@@ -81,10 +82,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 "give the network that `prune --cut` wrote from this cut, or the cut that made this network",
             ));
     }
-    let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.unwrap_or_default();
+    let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.flatten();
     let recipe = seen.header.preprocessing.as_ref();
-    draft.draw(of, &device, &images, recipe)?;
-    match proved(args, of, &small, &removed, &device, &images)? {
+    draft.draw(of, &device, images.as_ref(), recipe)?;
+    match proved(args, of, &small, &removed, &device, images.as_ref())? {
         Ok(proof) => draft.page().summary.proof = Some(proof),
         Err(why) => draft.page().summary.unproved = Some(why),
     }
@@ -109,7 +110,7 @@ fn proved(
     small: &Model,
     removed: &BTreeSet<usize>,
     device: &Device,
-    images: &[f32],
+    images: Option<&Batch>,
 ) -> Result<Result<Proof, String>> {
     let judge = Judge::new(of.model, of.graph, of.channels, removed)?;
     let masked = || match &args.masked {

@@ -244,7 +244,7 @@ impl Pad {
 
     /// The runs of one axis, in the order of the output.
     fn runs(&self, size: usize, (begin, end): (i64, i64)) -> Result<Vec<Run>> {
-        let crop = |pad: i64| (-pad).max(0) as usize;
+        let crop = |pad: i64| pad.min(0).unsigned_abs() as usize;
         let (first, last) = (crop(begin), size.saturating_sub(crop(end)));
         let (before, after) = (begin.max(0) as usize, end.max(0) as usize);
         let core = last.saturating_sub(first);

@@ -12,11 +12,15 @@
 //!
 //! One network runs after the other, so that only one of them is in memory at a time.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::judge::Judge;
 use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
+use crate::data::Batch;
 use crate::dye::for_each_index;
 use crate::error::{Error, OUR_FAULT, Result};
 use crate::exec::devices::Device;
@@ -25,7 +29,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
-use crate::plan::Tail;
+use crate::plan::{Plan, Tail};
 use crate::tensor::show;
 
 /// What the proof found.
@@ -46,11 +50,11 @@ pub struct Proof {
     pub difference: Option<f64>,
 }
 
-/// Runs both networks on the images (as many as there are in `images`, one after the other; inputs made up when empty).
+/// Runs both networks on made up inputs and on the images, one after the other.
 ///
 /// # Errors
 /// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
-pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: &[f32]) -> Result<Proof> {
+pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: Option<&Batch>) -> Result<Proof> {
     let judge = Judge::default();
     Answers::of(Graph::of(masked)?, &judge, device, images)?.judge(pruned, device, &|| Graph::of(masked))
 }
@@ -60,7 +64,7 @@ impl Pruned {
     ///
     /// # Errors
     /// As [`prove`].
-    pub fn prove(&self, device: &Device, images: &[f32]) -> Result<Proof> {
+    pub fn prove(&self, device: &Device, images: Option<&Batch>) -> Result<Proof> {
         let masked = || Graph::of(&self.masked);
         Answers::of(masked()?, &self.judge, device, images)?.judge(&self.model, device, &masked)
     }
@@ -70,6 +74,8 @@ impl Pruned {
 pub struct Answers<'a> {
     judge: &'a Judge,
     ports: Vec<Port>,
+    /// The shapes of the images, where the file leaves them free.
+    shapes: Shapes,
     /// The inputs of each run, and the outputs.
     rounds: Vec<Vec<Vec<f32>>>,
     expected: Vec<Vec<Vec<f32>>>,
@@ -83,16 +89,28 @@ impl std::fmt::Debug for Answers<'_> {
     }
 }
 
-/// The inputs of each run: made up ones, then the images one by one.
-fn rounds(graph: &Graph, images: &[f32]) -> Result<Vec<Vec<Vec<f32>>>> {
-    let facts = Facts::at_own_size(graph)?;
-    let made_up: Vec<Vec<f32>> = facts.input_shapes.iter().map(|s| made_up(s.iter().product())).collect();
-    let one = made_up.first().map_or(1, Vec::len).max(1);
-    let mut rounds = vec![made_up];
-    if graph.inputs.len() == 1 && images.len().is_multiple_of(one) {
-        rounds.extend(images.chunks(one).map(|image| vec![image.to_vec()]));
+/// Shapes of inputs that are not the file's own.
+type Shapes = HashMap<String, Vec<usize>>;
+
+/// The shapes at which images are taken, where these are of another size than the file's own.
+fn shapes(graph: &Graph, images: Option<&Batch>) -> Result<Shapes> {
+    let (Some(images), [input]) = (images, graph.inputs.as_slice()) else { return Ok(Shapes::new()) };
+    let mut shape = graph.input_shapes(None, &Shapes::new())?.remove(0);
+    if shape.get(1..) == images.shape.get(1..) {
+        return Ok(Shapes::new());
     }
-    Ok(rounds)
+    shape.splice(1.., images.shape.iter().skip(1).copied());
+    Ok(HashMap::from([(graph.name(input.value).to_owned(), shape)]))
+}
+
+/// The inputs of each run of a plan: made up ones, then the images one by one.
+fn rounds(plan: &Plan, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
+    let lens: Vec<usize> = plan.inputs.iter().map(|port| port.shape.iter().product()).collect();
+    let mut rounds = vec![lens.iter().map(|&len| made_up(len)).collect()];
+    if let (Some(images), &[len]) = (images, lens.as_slice()) {
+        rounds.extend(images.data.chunks_exact(len.max(1)).map(|image| vec![image.to_vec()]));
+    }
+    rounds
 }
 
 /// A value that is compared: its name and shape, and whether it must agree.
@@ -107,15 +125,16 @@ struct Port {
 /// What a network gave: the ports of its outputs and taps, their values in each round, and what follows on the host.
 type Given = (Vec<Port>, Vec<Vec<Vec<f32>>>, Option<Tail>);
 
-/// Runs a network with `taps` in each round.
-fn run(
+/// Runs a network with `taps` in each of the rounds that its plan asks for.
+fn run<'a>(
     graph: &Graph,
     taps: Vec<ValueId>,
-    (device, judge): (&Device, &Judge),
-    rounds: &[Vec<Vec<f32>>],
-) -> Result<Given> {
-    let wanted = Wanted { batch: Some(1), taps: taps.clone(), ..Wanted::default() };
+    (device, judge, shapes): (&Device, &Judge, &Shapes),
+    rounds: impl FnOnce(&Plan) -> Cow<'a, [Vec<Vec<f32>>]>,
+) -> Result<(Given, Cow<'a, [Vec<Vec<f32>>]>)> {
+    let wanted = Wanted { batch: Some(1), taps: taps.clone(), shapes: shapes.clone(), ..Wanted::default() };
     let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
+    let rounds = rounds(&session.plan);
     let behind = behind(graph, judge);
     let port = |p: &crate::plan::Port| Port {
         name: p.name.clone(),
@@ -127,7 +146,7 @@ fn run(
     let one =
         |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let values = rounds.iter().map(one).collect::<Result<_>>()?;
-    Ok((ports, values, session.plan.tail))
+    Ok(((ports, values, session.plan.tail), rounds))
 }
 
 /// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
@@ -164,9 +183,12 @@ impl<'a> Answers<'a> {
     ///
     /// # Errors
     /// A network that does not run, or whose own answers are NaN.
-    pub fn of(masked: Graph, judge: &'a Judge, device: &Device, images: &[f32]) -> Result<Self> {
-        let rounds = rounds(&masked, images)?;
-        let (ports, expected, tail) = run(&masked, edge(&masked, judge)?, (device, judge), &rounds)?;
+    pub fn of(masked: Graph, judge: &'a Judge, device: &Device, images: Option<&Batch>) -> Result<Self> {
+        let shapes = shapes(&masked, images)?;
+        let on = (device, judge, &shapes);
+        let made = |plan: &Plan| Cow::Owned(rounds(plan, images));
+        let ((ports, expected, tail), rounds) = run(&masked, edge(&masked, judge)?, on, made)?;
+        let rounds = rounds.into_owned();
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {
                 return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
@@ -177,7 +199,7 @@ impl<'a> Answers<'a> {
                     .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
             }
         }
-        Ok(Self { judge, ports, rounds, expected, tail })
+        Ok(Self { judge, ports, shapes, rounds, expected, tail })
     }
 
     /// Runs the smaller network and holds it against the answers. Where they differ, `masked` makes the masked
@@ -200,7 +222,8 @@ impl<'a> Answers<'a> {
             })
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
-        let (ports, got, tail) = run(&graph, taps, (device, self.judge), &self.rounds)?;
+        let on = (device, self.judge, &self.shapes);
+        let ((ports, got, tail), _) = run(&graph, taps, on, |_| Cow::Borrowed(&self.rounds))?;
         self.same_tail(&ports, tail.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
             inputs: self.rounds.len(),
@@ -218,7 +241,7 @@ impl<'a> Answers<'a> {
                     proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
                     proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
                     if !verdict.passed() {
-                        let first = first_difference((&masked()?, &graph), (device, self.judge), inputs)?;
+                        let first = first_difference((&masked()?, &graph), on, inputs)?;
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
                     }
                 } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
@@ -290,10 +313,11 @@ fn kept(values: &[f32], port: &Port, judge: &Judge) -> Result<Vec<f32>> {
 /// The first value of unchanged shape that must agree, and does not.
 fn first_difference(
     (masked, pruned): (&Graph, &Graph),
-    (device, judge): (&Device, &Judge),
+    (device, judge, shapes): (&Device, &Judge, &Shapes),
     inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
-    let (fa, fb) = (Facts::at_own_size(masked)?, Facts::at_own_size(pruned)?);
+    let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, shapes)?);
+    let (fa, fb) = (facts(masked)?, facts(pruned)?);
     let behind = behind(masked, judge);
     let mut taps = (Vec::new(), Vec::new());
     for a in masked.nodes.iter().flat_map(|n| n.outputs.iter().flatten().copied()) {
@@ -307,7 +331,8 @@ fn first_difference(
     let names: Vec<String> = taps.0.iter().map(|&v| masked.name(v).to_owned()).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let run = |graph: &Graph, taps: Vec<usize>| {
-        let wanted = Wanted { batch: Some(1), taps, outputs: false, ..Wanted::default() };
+        let wanted =
+            Wanted { batch: Some(1), taps, shapes: shapes.clone(), outputs: false, ..Wanted::default() };
         Session::new(graph, device, &wanted, &|_| vec![])?.run_steps(&inputs)
     };
     let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);
