@@ -61,7 +61,7 @@ impl Facts {
                 continue;
             }
             let outputs = of_node(&graph.nodes[id], &facts.inputs(graph, id));
-            let outputs = mend(id, outputs).map_err(|e| e.file(&graph.path))?;
+            let outputs = mend(id, outputs).map_err(|e| e.file(&graph.path).remedy(MISFIT))?;
             for (value, fact) in graph.nodes[id].outputs.iter().zip(outputs) {
                 if let Some(value) = value {
                     facts.facts[*value] = Some(fact);
@@ -135,7 +135,7 @@ impl Facts {
 /// # Errors
 /// Inputs that do not fit, naming the node.
 pub fn of_node(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
-    folded(node, inputs).map_err(|e| e.at(&node.op_type, &node.name).remedy(MISFIT))
+    folded(node, inputs).map_err(|e| e.at(&node.op_type, &node.name))
 }
 
 fn folded(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
