@@ -41,6 +41,7 @@ impl Deciding<'_> {
         let scored = self.decide.score(graph, &channels, &profile)?;
         let mut ask = share;
         let mut best: Option<(f64, Spread)> = None;
+        let mut tried = Vec::new();
         for _ in 0..TRIES {
             let budget = Budget::KeepLatency(ask);
             let removed = self.decide.choose_for(budget, model, &channels, &scored)?.removed;
@@ -56,7 +57,8 @@ impl Deciding<'_> {
             if off(&measured) <= NEAR * share {
                 break;
             }
-            ask = (ask * share / measured.median).clamp(0.5 * ask, 1.0);
+            tried.push((ask, measured.median));
+            ask = next(&tried, share);
         }
         let Some((ask, measured)) = best else { return Ok(None) };
         let text = self.decide.budget_text();
@@ -75,5 +77,39 @@ impl Deciding<'_> {
         let timings = bench(&[graph, &small], self.known.device, 1, SECONDS, &mut |_| {})?;
         let Spread { median, p10, p90 } = timings.speedups[1];
         Ok(Spread { median: median.recip(), p10: p90.recip(), p90: p10.recip() })
+    }
+}
+
+/// What to ask of the table next, where these shares of it were measured to be those of the latency: between the two that
+/// enclose what is wanted, else in proportion to the last.
+fn next(tried: &[(f64, f64)], share: f64) -> f64 {
+    let below = tried.iter().filter(|t| t.1 <= share).max_by(|a, b| a.0.total_cmp(&b.0));
+    let above = tried.iter().filter(|t| t.1 > share).min_by(|a, b| a.0.total_cmp(&b.0));
+    match (below, above, tried.last()) {
+        (Some(b), Some(a), _) if b.0 < a.0 => b.0 + (share - b.1) / (a.1 - b.1) * (a.0 - b.0),
+        (.., Some(&(ask, measured))) => (ask * share / measured).clamp(0.5 * ask, 1.0),
+        (.., None) => share,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_closes_in_on_what_is_wanted() {
+        assert_eq!(next(&[], 0.6), 0.6);
+        assert!((next(&[(0.6, 0.5)], 0.6) - 0.72).abs() < 1e-12, "in proportion");
+        assert!((next(&[(0.6, 0.5), (0.8, 0.7)], 0.6) - 0.7).abs() < 1e-12, "half way");
+        // A network whose time has a part that no cut changes.
+        let measured = |ask: f64| 0.3 + 0.7 * ask * ask;
+        let mut tried = vec![(0.6, measured(0.6))];
+        for _ in 0..5 {
+            let ask = next(&tried, 0.6);
+            tried.push((ask, measured(ask)));
+        }
+        assert!((tried[5].1 - 0.6).abs() < 0.003, "{tried:?}");
+        // Times that contradict each other leave the proportion.
+        assert!((next(&[(0.7, 0.65), (0.75, 0.55)], 0.6) - 0.75 * 0.6 / 0.55).abs() < 1e-12);
     }
 }
