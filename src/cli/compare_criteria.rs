@@ -5,7 +5,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,8 @@ pub(super) struct Args {
     /// Draws the curves.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Writes every point as a row: criterion, repair, share of the MACs, top-1, agreement.
+    /// Writes every point as a row, as soon as its curve is measured: criterion, repair, share of the MACs, top-1,
+    /// agreement.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
@@ -232,6 +233,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             }
             if !points.is_empty() {
                 curves.push(Curve { criterion: name.clone(), repair, points });
+                // It takes long: what is measured is not lost with what is to come.
+                args.csv.iter().try_for_each(|path| table(path, &curves))?;
             }
         }
     }
@@ -245,6 +248,17 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     curves.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
     tell((args, &parts), &curves, &left_out, whole, output)?;
     Ok(Answer::Yes)
+}
+
+/// Every point as a row.
+fn table(path: &Path, curves: &[Curve]) -> Result<()> {
+    let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
+    let points = curves.iter().flat_map(|c| c.points.iter().map(move |p| (c, p)));
+    let rows = points.map(|(c, p)| {
+        let of = [c.criterion.clone(), c.repair.to_string()];
+        of.into_iter().chain([p.macs.to_string(), cell(p.top1), cell(p.agreement)]).collect()
+    });
+    write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement"], rows)
 }
 
 fn tell(
@@ -272,13 +286,7 @@ fn tell(
         output.note(format!("left out: {name}: {why}"));
     }
     if let Some(path) = &args.csv {
-        let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
-        let points = curves.iter().flat_map(|c| c.points.iter().map(move |p| (c, p)));
-        let rows = points.map(|(c, p)| {
-            let of = [c.criterion.clone(), c.repair.to_string()];
-            of.into_iter().chain([p.macs.to_string(), cell(p.top1), cell(p.agreement)]).collect()
-        });
-        write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement"], rows)?;
+        table(path, curves)?;
         output.line(format!("→ {}", path.display()));
     }
     if let Some(path) = &args.plot {
