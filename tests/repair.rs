@@ -16,6 +16,9 @@ use secateur::repair::{Images, Repair, repair};
 
 #[path = "common/adapters.rs"]
 mod adapters;
+#[path = "common/builder.rs"]
+#[allow(dead_code)] // not every test builds everything
+mod builder;
 
 /// The demo's network.
 fn model() -> Model {
@@ -141,4 +144,68 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     let small = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap().model;
     let off = error(&answers(&small, &Device::Cpu, &test), &answers(&model, &Device::Cpu, &test));
     assert!(off < 1e-4, "{off}");
+}
+
+#[test]
+fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
+    // A transposed convolution is not refitted but reads stand-ins. The last channel is the first, and one more; what
+    // is read of it does not depend on the place, so that a bias can make up for that one.
+    let mut net = builder::Builder::new(3, 8);
+    let x = net.input();
+    let few = net.conv(&x, 4, 3, 1, 1);
+    let large = net.up(&few, 2, 1);
+    let (bytes, _) = net.finish(&[large], false);
+    let mut model = Model::from_bytes(bytes, Path::new("stand-in.onnx")).unwrap();
+    let graph = Graph::of(&model).unwrap();
+    let of = |op: &str| {
+        let node = graph.nodes.iter().find(|n| n.op_type == op).unwrap();
+        [1, 2].map(|i| graph.name(node.inputs[i].unwrap()).to_owned())
+    };
+    let ([weight, bias], [reader, _]) = (of("Conv"), of("ConvTranspose"));
+    for tensor in &mut model.proto.graph.as_mut().unwrap().initializer {
+        let raw = tensor.raw_data.as_ref().unwrap();
+        let mut values: Vec<f32> =
+            raw.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let one = values.len() / 4;
+        if tensor.name() == weight {
+            values.copy_within(..one, 3 * one);
+        } else if tensor.name() == bias {
+            values[3] = values[0] + 1.0;
+        } else if tensor.name() == reader {
+            // Two filters of two by two taps.
+            for filter in 0..2 {
+                let first = 3 * one + 4 * filter;
+                values.copy_within(first..=first, first + 1);
+                values.copy_within(first..first + 2, first + 2);
+            }
+        } else {
+            continue;
+        }
+        tensor.raw_data = Some(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into());
+    }
+    let graph = Graph::of(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let conv = graph.nodes.iter().position(|n| n.op_type == "Conv").unwrap();
+    let knot = channels.knots.iter().find(|k| k.members == [(conv, 3)]).unwrap().id;
+    let hash = |i: usize| ((i * 2_654_435_761) >> 7) % 2048;
+    let data = (0..64 * 3 * 64).map(|i| hash(i) as f32 / 1024.0 - 1.0).collect();
+    let calibration = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 64 };
+    let removed = BTreeSet::from([knot]);
+    let with = (&Device::Cpu, &calibration);
+    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut |_, _| ()).unwrap();
+    let again = Graph::of(&repaired.apply(&model).unwrap()).unwrap();
+    let read = |graph: &Graph, input: usize| {
+        let node = graph.nodes.iter().find(|n| n.op_type == "ConvTranspose").unwrap();
+        graph.values[node.inputs[input].unwrap()].constant.as_ref().unwrap().to_f64()
+    };
+    let ([weights, bias], [new_weights, new_bias]) =
+        ([1, 2].map(|i| read(&graph, i)), [1, 2].map(|i| read(&again, i)));
+    for filter in 0..2 {
+        // Of channels, filters, four taps. The ridge takes a little.
+        let last = weights[3 * 8 + filter * 4];
+        let near = |got: f64, wanted: f64| (got - wanted).abs() < 0.05 * last.abs();
+        assert!(near(new_bias[filter], bias[filter] + last), "{bias:?} {new_bias:?} {last}");
+        let first = filter * 4;
+        assert!(near(new_weights[first], weights[first] + last), "{weights:?} {new_weights:?} {last}");
+    }
 }
