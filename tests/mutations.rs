@@ -25,6 +25,10 @@ use secateur::prune::{Channels, rewrite};
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
 mod builder;
+#[path = "common/dice.rs"]
+mod dice;
+
+use dice::Dice;
 
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
@@ -44,15 +48,7 @@ struct Told {
     peak: AtomicUsize,
 }
 
-/// Numbers that are no pattern, the same for the same seed.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides.max(1)
-    }
-
     fn number(&mut self) -> i64 {
         const ODD: [i64; 14] =
             [0, -1, 1, 2, 3, 7, 255, -2, 1 << 20, 1 << 31, 1 << 40, i64::MAX, i64::MIN, -(1 << 33)];
@@ -186,7 +182,7 @@ fn damage(model: &mut ModelProto, dice: &mut Dice) {
 
 /// A network of the random ones, damaged once to three times.
 fn damaged(seed: u64) -> Vec<u8> {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     let moves: Vec<(u8, u8, u8)> = (0..3 + dice.roll(6))
         .map(|_| (dice.roll(256) as u8, dice.roll(256) as u8, dice.roll(256) as u8))
         .collect();

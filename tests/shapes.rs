@@ -17,21 +17,16 @@ use secateur::kernels::{Case, Kernel};
 mod adapters;
 #[path = "common/calls.rs"]
 mod calls;
+#[path = "common/dice.rs"]
+mod dice;
 
 use calls::{expected, judge, noise, one_step};
+use dice::Dice;
 
 /// The most products of a case: the definition is slow.
 const MOST: usize = 1 << 21;
 
-/// Numbers that are no pattern, the same for the same seed.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
     /// One of these.
     fn of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.roll(all.len())]
@@ -152,7 +147,7 @@ fn random_convolutions_agree_with_their_definition_by_every_way() {
     devices.push(Device::Cpu);
     let (mut tried, mut faults) = (0, Vec::new());
     for seed in seeds {
-        let (images, call) = random(&mut Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
+        let (images, call) = random(&mut Dice::new(seed));
         for device in &devices {
             let ways = call.1(images).ways().into_iter().map(|way| way.name);
             let ways: Vec<&str> =

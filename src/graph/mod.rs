@@ -161,6 +161,20 @@ impl Graph {
             .collect()
     }
 
+    /// The shape of the first input, by its name, for images of this shape: so many as the file declares, a free batch
+    /// being 1.
+    ///
+    /// # Errors
+    /// As [`Graph::input_shapes`].
+    pub fn image_shapes(&self, image: &[usize]) -> Result<HashMap<String, Vec<usize>>> {
+        let own = self.input_shapes(None, &HashMap::new())?;
+        let shapes = self.inputs.iter().zip(own).take(1);
+        let of = |(input, own): (&Input, Vec<usize>)| {
+            (self.name(input.value).to_owned(), own.iter().take(1).chain(image).copied().collect())
+        };
+        Ok(shapes.map(of).collect())
+    }
+
     /// The nodes that a computed value goes into, without repetition.
     pub fn readers(&self, value: ValueId) -> Vec<NodeId> {
         let mut readers = self.values[value].consumers.clone();

@@ -12,7 +12,6 @@
 //!
 //! One network runs after the other, so that only one of them is in memory at a time.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Serialize;
@@ -94,13 +93,12 @@ type Shapes = HashMap<String, Vec<usize>>;
 
 /// The shapes at which images are taken, where these are of another size than the file's own.
 fn shapes(graph: &Graph, images: Option<&Batch>) -> Result<Shapes> {
-    let (Some(images), [input]) = (images, graph.inputs.as_slice()) else { return Ok(Shapes::new()) };
-    let mut shape = graph.input_shapes(None, &Shapes::new())?.remove(0);
-    if shape.get(1..) == images.shape.get(1..) {
+    let (Some(images), 1) = (images, graph.inputs.len()) else { return Ok(Shapes::new()) };
+    let own = graph.input_shapes(None, &Shapes::new())?;
+    if own[0].get(1..) == images.shape.get(1..) {
         return Ok(Shapes::new());
     }
-    shape.splice(1.., images.shape.iter().skip(1).copied());
-    Ok(HashMap::from([(graph.name(input.value).to_owned(), shape)]))
+    graph.image_shapes(images.shape.get(1..).unwrap_or_default())
 }
 
 /// The inputs of each run of a plan: made up ones, then the images one by one.
@@ -125,16 +123,20 @@ struct Port {
 /// What a network gave: the ports of its outputs and taps, their values in each round, and what follows on the host.
 type Given = (Vec<Port>, Vec<Vec<Vec<f32>>>, Option<Tail>);
 
-/// Runs a network with `taps` in each of the rounds that its plan asks for.
-fn run<'a>(
+/// A network with `taps`, for inputs of these shapes.
+fn session(graph: &Graph, device: &Device, taps: &[ValueId], shapes: &Shapes) -> Result<Session> {
+    let wanted = Wanted { batch: Some(1), taps: taps.to_vec(), shapes: shapes.clone(), ..Wanted::default() };
+    Session::new(graph, device, &wanted, &|_| vec![])
+}
+
+/// What a network and its taps give in each round.
+fn run(
     graph: &Graph,
-    taps: Vec<ValueId>,
-    (device, judge, shapes): (&Device, &Judge, &Shapes),
-    rounds: impl FnOnce(&Plan) -> Cow<'a, [Vec<Vec<f32>>]>,
-) -> Result<(Given, Cow<'a, [Vec<Vec<f32>>]>)> {
-    let wanted = Wanted { batch: Some(1), taps: taps.clone(), shapes: shapes.clone(), ..Wanted::default() };
-    let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
-    let rounds = rounds(&session.plan);
+    mut session: Session,
+    taps: &[ValueId],
+    judge: &Judge,
+    rounds: &[Vec<Vec<f32>>],
+) -> Result<Given> {
     let behind = behind(graph, judge);
     let port = |p: &crate::plan::Port| Port {
         name: p.name.clone(),
@@ -146,7 +148,7 @@ fn run<'a>(
     let one =
         |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let values = rounds.iter().map(one).collect::<Result<_>>()?;
-    Ok(((ports, values, session.plan.tail), rounds))
+    Ok((ports, values, session.plan.tail))
 }
 
 /// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
@@ -184,11 +186,10 @@ impl<'a> Answers<'a> {
     /// # Errors
     /// A network that does not run, or whose own answers are NaN.
     pub fn of(masked: Graph, judge: &'a Judge, device: &Device, images: Option<&Batch>) -> Result<Self> {
-        let shapes = shapes(&masked, images)?;
-        let on = (device, judge, &shapes);
-        let made = |plan: &Plan| Cow::Owned(rounds(plan, images));
-        let ((ports, expected, tail), rounds) = run(&masked, edge(&masked, judge)?, on, made)?;
-        let rounds = rounds.into_owned();
+        let (shapes, taps) = (shapes(&masked, images)?, edge(&masked, judge)?);
+        let session = session(&masked, device, &taps, &shapes)?;
+        let rounds = rounds(&session.plan, images);
+        let (ports, expected, tail) = run(&masked, session, &taps, judge, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {
                 return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
@@ -222,8 +223,8 @@ impl<'a> Answers<'a> {
             })
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
-        let on = (device, self.judge, &self.shapes);
-        let ((ports, got, tail), _) = run(&graph, taps, on, |_| Cow::Borrowed(&self.rounds))?;
+        let session = session(&graph, device, &taps, &self.shapes)?;
+        let (ports, got, tail) = run(&graph, session, &taps, self.judge, &self.rounds)?;
         self.same_tail(&ports, tail.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
             inputs: self.rounds.len(),
@@ -241,7 +242,11 @@ impl<'a> Answers<'a> {
                     proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
                     proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
                     if !verdict.passed() {
-                        let first = first_difference((&masked()?, &graph), on, inputs)?;
+                        let first = first_difference(
+                            (&masked()?, &graph),
+                            (device, self.judge, &self.shapes),
+                            inputs,
+                        )?;
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
                     }
                 } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {

@@ -11,7 +11,7 @@ mod probe;
 mod twin;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -139,11 +139,8 @@ const MOST_ELEMENTS: usize = 1 << 26;
 /// Facts at a batch size of which the largest tensors of both networks fit into some memory.
 fn facts_of_walk(graph: &Graph, images: &Images) -> Result<Facts> {
     let own = Facts::at_own_size(graph)?;
-    let name = graph.name(graph.inputs[0].value).to_owned();
     // Where the network leaves the size free, it is that of the images.
-    let shape: Vec<usize> =
-        std::iter::once(own.input_shapes[0][0]).chain(images.shape.iter().copied()).collect();
-    let shape = graph.input_shapes(None, &HashMap::from([(name, shape)]))?.remove(0);
+    let shape = graph.input_shapes(None, &graph.image_shapes(&images.shape)?)?.remove(0);
     let at = |batch: usize| {
         let mut shape = shape.clone();
         shape[0] = batch;
