@@ -9,6 +9,11 @@ use secateur::compare::{Tolerance, compare};
 use secateur::stats::{DERIVED, Profile};
 use serde_json::Value;
 
+#[path = "common/sizes.rs"]
+mod sizes;
+
+use sizes::resized;
+
 fn secateur() -> Command {
     let mut command = Command::cargo_bin("secateur").unwrap();
     command.env("SECATEUR_DEVICE", "cpu");
@@ -64,6 +69,52 @@ fn prune_writes_a_proved_network_and_eval_reads_it() {
     assert_eq!(code, 0, "{answer}");
     assert_eq!(answer["images"], 64);
     assert!(answer["agreement"].as_f64().unwrap() > 0.2);
+}
+
+#[test]
+fn images_of_several_sizes_are_judged_at_their_own() {
+    const SIZES: [[usize; 2]; 2] = [[40, 24], [16, 36]];
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    resized(Path::new(&demo_network()), None).save(&path("free.onnx")).unwrap();
+    secateur()
+        .args(["prune", "--criterion", "l1", "--keep-macs", "0.7"])
+        .args([path("free.onnx"), "-o".into(), path("small.onnx")])
+        .assert()
+        .success();
+    for name in ["both", "0", "1"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    for image in 0..6u32 {
+        let which = usize::from(image % 3 == 0);
+        let [height, width] = SIZES[which];
+        let pixel = |x: u32, y: u32| image::Rgb([x, y, x + y].map(|v| (v * 37 + image * 11) as u8));
+        let picture = image::RgbImage::from_fn(width as u32, height as u32, pixel);
+        for name in ["both", &which.to_string()] {
+            picture.save(path(name).join(format!("{image}.png"))).unwrap();
+        }
+    }
+    let eval = |model: &str, against: &str, data: &str| {
+        let (code, answer) = json(secateur().arg("eval").arg(path(model)).arg("--against").args([
+            path(against),
+            "--data".into(),
+            path(data),
+        ]));
+        assert_eq!(code, 0, "{answer}");
+        answer
+    };
+    let mut worst = 0.0f64;
+    for (which, size) in SIZES.iter().enumerate() {
+        let (small, whole) = (format!("small{which}.onnx"), format!("whole{which}.onnx"));
+        resized(&path("small.onnx"), Some(*size)).save(&path(&small)).unwrap();
+        resized(&path("free.onnx"), Some(*size)).save(&path(&whole)).unwrap();
+        let fixed = eval(&small, &whole, &which.to_string());
+        assert_eq!(fixed, eval("small.onnx", "free.onnx", &which.to_string()));
+        worst = worst.max(fixed["max_abs_err"].as_f64().unwrap());
+    }
+    let both = eval("small.onnx", "free.onnx", "both");
+    assert_eq!((both["images"].as_u64(), both["max_abs_err"].as_f64()), (Some(6), Some(worst)));
+    assert!(worst > 0.0);
 }
 
 #[test]

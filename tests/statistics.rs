@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use secateur::compare::{Tolerance, compare};
-use secateur::data::{Dataset, Options, Shard, synthetic};
+use secateur::data::{Batch, Dataset, Options, Shard, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::{Session, Wanted};
 use secateur::graph::Graph;
@@ -20,11 +20,18 @@ use secateur::stats::{
 #[path = "common/adapters.rs"]
 mod adapters;
 
+#[path = "common/sizes.rs"]
+mod sizes;
+
 use adapters::gpus;
+use sizes::resized;
+
+fn demo() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx")
+}
 
 fn graph() -> Graph {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx");
-    Graph::of(&Model::load(&path).unwrap()).unwrap()
+    Graph::of(&Model::load(&demo()).unwrap()).unwrap()
 }
 
 fn images(count: usize, shard: Option<Shard>) -> Dataset {
@@ -35,7 +42,7 @@ fn images(count: usize, shard: Option<Shard>) -> Dataset {
 }
 
 fn profile(device: &Device, data: &Dataset, batch: usize) -> Profile {
-    gather(&graph(), device, data, &Wants { batch: Some(batch), ..Wants::of(data) }).unwrap()
+    gather(&graph(), device, data, &Wants { batch: Some(batch), ..Wants::of(data).unwrap() }).unwrap()
 }
 
 fn devices() -> Vec<Device> {
@@ -89,7 +96,7 @@ fn a_profile_does_not_depend_on_batches_or_shards() {
 #[test]
 fn an_interrupted_pass_goes_on_where_it_stopped() {
     let (graph, data) = (graph(), images(100, None));
-    let wants = Wants { batch: Some(8), gram: GramKind::None, ..Wants::of(&data) };
+    let wants = Wants { batch: Some(8), gram: GramKind::None, ..Wants::of(&data).unwrap() };
     let whole = gather(&graph, &Device::Cpu, &data, &wants).unwrap();
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::Cheap).unwrap();
     let mut first = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
@@ -192,6 +199,54 @@ fn statistics_are_those_of_the_values() {
     }
 }
 
+/// Images of noise, row-major.
+fn noise(size: [usize; 2], count: usize) -> Batch {
+    let shape = vec![count, 3, size[0], size[1]];
+    let data = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
+    Batch { next: count, count, shape, data, labels: None }
+}
+
+/// What a network gathers of some batches, two images at once.
+fn gathered(sizes: Option<[usize; 2]>, device: &Device, gram: GramKind, batches: &[Batch]) -> Profile {
+    let graph = Graph::of(&resized(&demo(), sizes)).unwrap();
+    let image = batches[0].image().to_vec();
+    let wants = Wants { batch: Some(2), images: 9, image, classes: 0, gram };
+    let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
+    let mut gatherer = Gatherer::new(&graph, device, &wants, fresh).unwrap();
+    batches.iter().for_each(|batch| gatherer.feed(batch).unwrap());
+    gatherer.finish().unwrap()
+}
+
+#[test]
+fn images_of_several_sizes_are_gathered_at_their_own() {
+    const WIDE: [usize; 2] = [16, 36];
+    const HIGH: [usize; 2] = [40, 24];
+    for (device, gram) in devices().iter().flat_map(|d| [(d, GramKind::Channel), (d, GramKind::Patch)]) {
+        let (wide, high) = (noise(WIDE, 3), noise(HIGH, 2));
+        let mixed = gathered(None, device, gram, &[wide.clone(), high.clone(), wide.clone()]);
+        let mut apart = gathered(Some(WIDE), device, gram, &[wide.clone(), wide]);
+        apart.merge(&gathered(Some(HIGH), device, gram, &[high])).unwrap();
+        assert_eq!((mixed.header.images, mixed.grams.len()), (8, apart.grams.len()));
+        assert!(!mixed.grams.is_empty());
+        let moments = |p: &Profile| -> Vec<f64> {
+            activities(p).flat_map(|a| [a.moments.count, a.moments.mean, a.moments.variance()]).collect()
+        };
+        let verdict = compare(&moments(&mixed), &moments(&apart), Tolerance::NETWORK);
+        assert!(verdict.passed(), "{verdict}");
+        for (a, b) in mixed.grams.iter().zip(&apart.grams) {
+            let verdict = compare(&a.packed, &b.packed, Tolerance::NETWORK);
+            assert!(verdict.passed(), "{}: {verdict}", a.value);
+        }
+    }
+}
+
+#[test]
+fn images_of_another_size_are_refused_not_cut_up() {
+    let mut session = Session::plain(&graph(), &Device::Cpu, None).unwrap();
+    let error = session.predict(&noise([40, 24], 3).data).unwrap_err();
+    assert!(error.message().contains("another size"), "{}", error.message());
+}
+
 /// Draws with replacement, the same for the same seed.
 fn draws(seed: u64, count: usize, of: usize) -> impl Iterator<Item = usize> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -209,7 +264,7 @@ fn the_error_bars_are_calibrated() {
     const SAMPLE: usize = 256;
     const ROUNDS: u64 = 100;
     let (graph, data) = (graph(), images(IMAGES, None));
-    let wants = Wants { batch: Some(1), gram: GramKind::None, classes: 0, images: 1 };
+    let wants = Wants { batch: Some(1), gram: GramKind::None, classes: 0, images: 1, image: vec![3, 32, 32] };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
     // One profile an image: what the sample consists of.

@@ -20,11 +20,18 @@ use secateur::stats::{GramKind, Trajectory, Wants, gather};
 
 #[path = "common/adapters.rs"]
 mod adapters;
+#[path = "common/sizes.rs"]
+mod sizes;
 
 use adapters::gpus;
+use sizes::resized;
+
+fn demo() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx")
+}
 
 fn model() -> Model {
-    Model::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx")).unwrap()
+    Model::load(&demo()).unwrap()
 }
 
 fn images(count: usize) -> Dataset {
@@ -36,12 +43,7 @@ fn images(count: usize) -> Dataset {
 
 #[test]
 fn images_of_another_size_than_the_networks_own_prove_it_too() {
-    let mut model = model();
-    let input = model.graph_mut().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
-    for (dim, name) in input.shape.as_mut().unwrap().dim[2..].iter_mut().zip(["H", "W"]) {
-        (dim.dim_value, dim.dim_param) = (None, Some(name.to_owned()));
-    }
-    let model = Model::from_bytes(model.to_bytes(), Path::new("free.onnx")).unwrap();
+    let model = resized(&demo(), None);
     let graph = Graph::of(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
@@ -58,14 +60,15 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     let graph = Graph::of(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let data = images(40);
-    let mut profile = gather(&graph, &Device::Cpu, &data, &Wants::of(&data)).unwrap();
+    let mut profile = gather(&graph, &Device::Cpu, &data, &Wants::of(&data).unwrap()).unwrap();
     for layer in &mut profile.layers {
         // The demo network has no checkpoints: any numbers do.
         let numbers = layer.weight.l2.clone();
         layer.trajectory = Trajectory { drift: numbers.clone(), wander: numbers, ..Trajectory::default() };
     }
     let mut patches =
-        gather(&graph, &Device::Cpu, &data, &Wants { gram: GramKind::Patch, ..Wants::of(&data) }).unwrap();
+        gather(&graph, &Device::Cpu, &data, &Wants { gram: GramKind::Patch, ..Wants::of(&data).unwrap() })
+            .unwrap();
     patches.layers.clone_from(&profile.layers);
     let (macs, params) = channels.cost(&channels.lengths());
     let folder = tempfile::tempdir().unwrap();

@@ -12,8 +12,8 @@ use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::session::{Session, Wanted};
 use secateur::exec::tail::Output;
-use secateur::graph::Graph;
 use secateur::graph::facts::{Facts, takes_batches};
+use secateur::graph::{Graph, Sizes};
 use secateur::onnx::Model;
 use secateur::prune::{
     Budget, Channels, Criterion, Limits, Normalize, Scope, Score, Scoring, allocate, prove, rewrite, scores,
@@ -50,7 +50,7 @@ fn answers(graph: &Graph, device: &Device, case: &Case) -> Vec<Output> {
     let inputs: Vec<Vec<f32>> = graph.inputs.iter().map(feed).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let shapes = case.inputs.iter().map(|(name, array)| (name.clone(), array.0.clone())).collect();
-    let wanted = Wanted { shapes, ..Wanted::default() };
+    let wanted = Wanted { sizes: Sizes::Whole(shapes), ..Wanted::default() };
     Session::new(graph, device, &wanted, &|_| vec![]).unwrap().run(&inputs).unwrap()
 }
 

@@ -1,6 +1,5 @@
 //! `secateur bench`: the referee.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -14,8 +13,8 @@ use crate::compare::{Tolerance, compare};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::graph::Graph;
 use crate::graph::facts::Facts;
+use crate::graph::{Graph, Sizes};
 use crate::onnx::Model;
 use crate::prune::Channels;
 
@@ -105,7 +104,7 @@ pub(super) fn timed(
 /// What each node takes, in the order in which they run.
 fn layer_table(graph: &Graph, device: &Device, args: &Args, output: &Output) -> Result<Value> {
     let session = Session::plain(graph, device, Some(args.batch))?;
-    let facts = Facts::infer(graph, &graph.input_shapes(Some(args.batch), &HashMap::new())?)?;
+    let facts = Facts::infer(graph, &graph.input_shapes(Some(args.batch), &Sizes::Own)?)?;
     let timed = layers(&mut [session], args.seconds)?.concat();
     let whole: f64 = timed.iter().map(|t| t.seconds.median).sum();
     output.line(format!("\n{}", graph.path.display()));

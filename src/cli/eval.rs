@@ -12,7 +12,7 @@ use crate::data::metrics::{Accuracy, Agreement, classes};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
-use crate::graph::Graph;
+use crate::graph::{Graph, Sizes};
 use crate::onnx::Model;
 
 #[derive(Debug, clap::Args)]
@@ -46,10 +46,14 @@ pub(super) fn evaluate(
     batch: Option<usize>,
     output: &Output,
 ) -> Result<Evaluation> {
-    let wanted = Wanted { batch, images: data.len(), ..Wanted::default() };
-    let open = |graph| Session::new(graph, device, &wanted, &|_| vec![]);
-    let mut session = open(graph)?;
-    let mut reference = against.map(open).transpose()?;
+    let open = |graph: &Graph, image: &[usize]| {
+        let sizes = Sizes::Image(image.to_vec());
+        let wanted = Wanted { batch, images: data.len(), sizes, ..Wanted::default() };
+        Session::new(graph, device, &wanted, &|_| vec![])
+    };
+    let image = data.image()?;
+    let mut session = open(graph, &image)?;
+    let mut reference = against.map(|graph| open(graph, &image)).transpose()?;
     let mut found = Evaluation {
         images: 0,
         accuracy: Accuracy::default(),
@@ -62,6 +66,10 @@ pub(super) fn evaluate(
     let bar = output.progress("evaluating", data.len());
     for images in data.batches(session.batch) {
         let images = images?;
+        if session.image() != images.image() {
+            session = open(graph, images.image())?;
+            reference = against.map(|graph| open(graph, images.image())).transpose()?;
+        }
         let got = session.predict(&images.data)?;
         if let (Some(labels), Some(classes)) = (&images.labels, classes) {
             found.accuracy.add(&got, classes, labels);

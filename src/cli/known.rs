@@ -21,7 +21,7 @@ use crate::graph::facts::Facts;
 use crate::onnx::Model;
 use crate::prune::{Channels, Criterion, Needs};
 use crate::repair::{Images, probe};
-use crate::stats::{Distances, Profile};
+use crate::stats::{Distances, Gatherer, Profile};
 
 /// Where it comes from.
 pub(super) struct Known<'a> {
@@ -125,7 +125,7 @@ impl Known<'_> {
         if let (Some(path), Some(profile)) = (keep, begun) {
             pass.resume(profile, path)?;
         }
-        let go_on = &mut |_: &mut _| Ok(ControlFlow::Continue(()));
+        let go_on = &mut |_: &mut Gatherer<'_>| Ok(ControlFlow::Continue(()));
         let profile = pass.with_batch(self.batch).run_watched(output, go_on, interrupted)?.profile;
         if let Some(path) = keep {
             profile.save(path)?;

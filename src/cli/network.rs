@@ -12,7 +12,7 @@ use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
 use crate::exec::check::{Checks, check as side_by_side, first_failing};
 use crate::exec::session::{Session, Wanted};
-use crate::graph::Graph;
+use crate::graph::{Graph, Sizes};
 use crate::onnx::Model;
 use crate::tensor::show;
 
@@ -79,7 +79,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         })
         .collect::<Result<Vec<_>>>()?;
     let device = global.open(output)?;
-    let wanted = Wanted { shapes, taps, ..Wanted::default() };
+    let wanted = Wanted { sizes: Sizes::Whole(shapes), taps, ..Wanted::default() };
     let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
     let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
     std::fs::create_dir_all(&args.output_dir)
@@ -101,17 +101,21 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     let model = Model::load(&args.model)?;
     let graph = Graph::of(&model)?;
     let device = global.open(output)?;
-    let session = Session::plain(&graph, &device, Some(1))?;
-    let inputs: Vec<Vec<f32>> = if args.data.data.is_some() {
-        let batch = args.data.open(&graph)?.batches(session.batch).next().transpose()?;
-        let mut images = batch
-            .ok_or_else(|| Error::new("no image could be read").remedy("see the list of skipped files"))?
-            .data;
-        images.resize(session.image_len()? * session.batch, 0.0);
-        vec![images]
-    } else {
-        let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
-        session.plan.inputs.iter().map(|p| wave(p.shape.iter().product())).collect()
+    let data = args.data.data.as_ref().map(|_| args.data.open(&graph)).transpose()?;
+    let sizes = data.as_ref().map_or(Ok(Sizes::Own), |data| data.image().map(Sizes::Image))?;
+    // One image, or as many as the network takes at once.
+    let wanted = Wanted { images: 1, sizes, ..Wanted::default() };
+    let session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
+    let inputs: Vec<Vec<f32>> = match data.and_then(|data| data.batches(session.batch).next()) {
+        Some(batch) => {
+            let mut images = batch?.data;
+            images.resize(session.image_len()? * session.batch, 0.0);
+            vec![images]
+        }
+        None => {
+            let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
+            session.plan.inputs.iter().map(|p| wave(p.shape.iter().product())).collect()
+        }
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let bar = output.progress("checking", session.plan.steps.len());

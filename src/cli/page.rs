@@ -109,9 +109,7 @@ impl Draft {
     ) -> Result<()> {
         let Whole { graph, channels, .. } = of;
         self.page.filters = pictures::filters(graph, &channels.facts, recipe)?;
-        let with = (graph, &channels.facts);
-        (self.page.images, self.page.maps) =
-            pictures::maps(with, device, images.map_or(&[], |batch| &batch.data), recipe)?;
+        (self.page.images, self.page.maps) = pictures::maps(graph, device, images, recipe)?;
         Ok(())
     }
 

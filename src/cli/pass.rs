@@ -9,8 +9,8 @@ use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::exec::session::Session;
-use crate::graph::Graph;
+use crate::exec::session::{Session, Wanted};
+use crate::graph::{Graph, Sizes};
 use crate::onnx::Model;
 use crate::prune::Needs;
 use crate::stats::{Distances, Gatherer, GramKind, Header, Profile, Wants};
@@ -143,14 +143,18 @@ impl<'a> Pass<'a> {
             Some(profile) => profile,
             None => Profile::of_weights(graph, header, self.distances)?,
         };
-        let all = Wants::of(data);
+        let all = Wants::of(data)?;
         let classes = if self.needs.labels { all.classes } else { 0 };
         let wants = Wants { batch: self.batch, classes, gram: self.gram, ..all };
         let (start, before) = (fresh.header.position, fresh.header.images);
         let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
         let batch = gatherer.batch();
-        let plain = self.overhead.then(|| Session::plain(graph, device, Some(batch)));
-        let mut plain = plain.transpose()?;
+        let open = |image: &[usize]| {
+            let sizes = Sizes::Image(image.to_vec());
+            let wanted = Wanted { batch: Some(batch), sizes, ..Wanted::default() };
+            Session::new(graph, device, &wanted, &|_| vec![])
+        };
+        let mut plain = self.overhead.then(|| open(&wants.image)).transpose()?;
         let (mut with, mut without) = (0.0, 0.0);
         let (mut settled, mut whole) = (false, true);
         let bar = output.progress("profiling", data.len().saturating_sub(start));
@@ -158,6 +162,9 @@ impl<'a> Pass<'a> {
         for images in data.batches_from(start, batch) {
             let images = images?;
             if let Some(plain) = &mut plain {
+                if plain.image() != images.image() {
+                    *plain = open(images.image())?;
+                }
                 let now = Instant::now();
                 plain.run_images(&images.data, &mut |_, _| Ok(()))?;
                 without += now.elapsed().as_secs_f64();

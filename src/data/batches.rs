@@ -25,6 +25,13 @@ pub struct Batch {
     pub labels: Option<Vec<u32>>,
 }
 
+impl Batch {
+    /// The shape of one image.
+    pub fn image(&self) -> &[usize] {
+        self.shape.get(1..).unwrap_or_default()
+    }
+}
+
 /// The iterator over a data set's batches. It ends after an error.
 ///
 /// Decoding uses rayon's pool from a thread of its own: do not drain it inside a task of that pool.

@@ -240,6 +240,18 @@ impl Dataset {
         self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The shape of the first image that can be read, as the network takes it. Others may have another one where the
+    /// network leaves it free.
+    ///
+    /// # Errors
+    /// What ends a pass over the set.
+    pub fn image(&self) -> Result<Vec<usize>> {
+        match self.batches(1).next() {
+            Some(batch) => Ok(batch?.image().to_vec()),
+            None => Err(Error::new("no image could be read").remedy("see the list of skipped files")),
+        }
+    }
+
     /// One pass over the set in batches of `batch` images (at least 1).
     ///
     /// Yields an error, and ends, when an image cannot be decoded under `strict`, when none can, or when an

@@ -1,14 +1,12 @@
 //! A network on a device: graph, plan and program for one batch size, fed with any number of images, and the
 //! tail on the host where there is one.
 
-use std::collections::HashMap;
-
 use super::Executor;
 use super::devices::Device;
 use super::tail::{Output, finish};
 use crate::error::{Error, Result};
 use crate::graph::facts::{Facts, takes_batches};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Sizes, ValueId};
 use crate::plan::{self, Operand, Options, Plan, Probe};
 use crate::tensor::show;
 
@@ -19,8 +17,8 @@ pub struct Wanted {
     pub batch: Option<usize>,
     /// How many images there are: no more at once than that, where the device's limits decide.
     pub images: usize,
-    /// The whole shapes of inputs, where the file leaves sizes free.
-    pub shapes: HashMap<String, Vec<usize>>,
+    /// The sizes of inputs, where the file leaves them free. Whole shapes say the batch too.
+    pub sizes: Sizes,
     /// Values that are outputs too.
     pub taps: Vec<ValueId>,
     /// Whether the network's own outputs are wanted.
@@ -29,7 +27,7 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { batch: None, images: usize::MAX, shapes: HashMap::new(), taps: vec![], outputs: true }
+        Self { batch: None, images: usize::MAX, sizes: Sizes::Own, taps: vec![], outputs: true }
     }
 }
 
@@ -70,7 +68,7 @@ impl Session {
         let limits = device.limits();
         let batched = takes_batches(graph);
         let plan_for = |batch: Option<usize>| -> Result<Plan> {
-            let facts = Facts::infer(graph, &graph.input_shapes(batch, &wanted.shapes)?)?;
+            let facts = Facts::infer(graph, &graph.input_shapes(batch, &wanted.sizes)?)?;
             let options = Options {
                 taps: wanted.taps.clone(),
                 probes: probes(&facts),
@@ -91,7 +89,7 @@ impl Session {
             // What is chosen of all images together is never cut up: a batch of another size would be a guess.
             Some(_) if chooses(graph) && !batched => plan_for(None)?,
             Some(batch) => plan_for(Some(batch))?,
-            None if !batched || !wanted.shapes.is_empty() => plan_for(None)?,
+            None if !batched || matches!(wanted.sizes, Sizes::Whole(_)) => plan_for(None)?,
             None => {
                 let bytes = |plan: &Plan| plan.buffers.iter().map(|&n| n as u64 * 4).sum::<u64>();
                 let fits = |batch: &usize| plan_for(Some(*batch)).ok().filter(|p| bytes(p) <= AUTO_MEMORY);
@@ -162,13 +160,18 @@ impl Session {
         matches!(self.plan.outputs[output].place, Operand::Constant(_))
     }
 
+    /// The shape of one image of the first input.
+    pub fn image(&self) -> &[usize] {
+        self.plan.inputs.first().and_then(|port| port.shape.get(1..)).unwrap_or_default()
+    }
+
     /// Elements of one image of the only input.
     ///
     /// # Errors
     /// A network with several inputs, which a folder of images cannot feed.
     pub fn image_len(&self) -> Result<usize> {
         match self.plan.network_inputs() {
-            [port] => Ok(port.shape.iter().skip(1).product()),
+            [_] => Ok(self.image().iter().product()),
             ports => Err(Error::new("a network with several inputs cannot be fed with images")
                 .expected("one input")
                 .got(
@@ -182,18 +185,24 @@ impl Session {
         }
     }
 
-    /// Runs the steps on any number of images, batch by batch; `each` gets [`Plan::outputs`] of every batch and how
+    /// Runs the steps on any number of images of [`Session::image`]'s shape, batch by batch; `each` gets [`Plan::outputs`] of every batch and how
     /// many of its images are real (the last batch is filled up with zeros, which weigh
     /// nothing in the sums).
     ///
     /// # Errors
-    /// As [`Session::run`], and what `each` returns.
+    /// As [`Session::run`], no whole number of images, and what `each` returns.
     pub fn run_images(
         &mut self,
         images: &[f32],
         each: &mut dyn FnMut(&[Vec<f32>], usize) -> Result<()>,
     ) -> Result<()> {
         let len = self.image_len()?.max(1);
+        if !images.len().is_multiple_of(len) {
+            return Err(Error::new("images of another size than the network was loaded for")
+                .expected(format!("images of {}, {len} elements each", show(self.image())))
+                .got(format!("{} elements", images.len()))
+                .remedy("load it anew for images of another size"));
+        }
         for chunk in images.chunks(len * self.batch) {
             let count = chunk.len() / len;
             let mut filled = Vec::new();

@@ -4,9 +4,7 @@
 //! not zero), no number can be given for it. What such a node makes, and everything computed from it, is *late*:
 //! it has no fact, and is computed on the host, node by node, once the rest has run.
 
-use std::collections::HashMap;
-
-use super::{Graph, Node, NodeId, ValueId, takes_first_axis};
+use super::{Graph, Node, NodeId, Sizes, ValueId, takes_first_axis};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::ops::evaluate;
@@ -76,7 +74,7 @@ impl Facts {
     /// # Errors
     /// As [`Facts::infer`].
     pub fn at_own_size(graph: &Graph) -> Result<Self> {
-        Self::infer(graph, &graph.input_shapes(None, &HashMap::new())?)
+        Self::infer(graph, &graph.input_shapes(None, &Sizes::Own)?)
     }
 
     /// Whether a node has to wait until the shapes are known that it reads, or makes.
@@ -170,7 +168,7 @@ pub fn takes_batches(graph: &Graph) -> bool {
     }
     [2, 3].into_iter().all(|batch| {
         let facts =
-            graph.input_shapes(Some(batch), &HashMap::new()).and_then(|shapes| Facts::infer(graph, &shapes));
+            graph.input_shapes(Some(batch), &Sizes::Own).and_then(|shapes| Facts::infer(graph, &shapes));
         facts.is_ok_and(|facts| {
             graph.outputs.iter().all(|&o| !facts.is_late(o) && facts.shape(o).first() == Some(&batch))
         })

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
 use super::order::order;
-use super::{Graph, takes_first_axis};
+use super::{Graph, Sizes, takes_first_axis};
 use crate::error::{Error, NOT_ONNX, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::node_label;
@@ -266,7 +266,7 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
     let answer = truth(&Facts::at_own_size(&part)?).ok_or_else(unknown)?;
     // A network that takes batches must take the same branch for all of them.
     if takes_first_axis(&part) {
-        let shapes = part.input_shapes(Some(2), &HashMap::new())?;
+        let shapes = part.input_shapes(Some(2), &Sizes::Own)?;
         if truth(&Facts::infer(&part, &shapes)?) != Some(answer) {
             return Err(unknown());
         }

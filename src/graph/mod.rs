@@ -93,6 +93,18 @@ pub struct Input {
     pub dims: Vec<Dim>,
 }
 
+/// What sizes the inputs have where the file leaves them free.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sizes {
+    /// Nothing says.
+    #[default]
+    Own,
+    /// The first input takes images of this shape, without the batch axis.
+    Image(Vec<usize>),
+    /// Whole shapes by the inputs' names, the batch axis too.
+    Whole(HashMap<String, Vec<usize>>),
+}
+
 impl Input {
     /// The dimensions as text: `N×3×32×32`.
     pub fn show(&self) -> String {
@@ -117,62 +129,51 @@ impl Graph {
     }
 
     /// The shapes of the inputs for a batch size. `None` keeps what the file declares, a free batch
-    /// being 1. `given` overrides whole shapes by name; other free dimensions are [`FREE_SIZE`].
+    /// being 1. Free sizes are those of `sizes`, or [`FREE_SIZE`].
     ///
     /// # Errors
     /// A given name that is no input, or a given shape that does not fit what the file declares.
-    pub fn input_shapes(
-        &self,
-        batch: Option<usize>,
-        given: &HashMap<String, Vec<usize>>,
-    ) -> Result<Vec<Vec<usize>>> {
-        for name in given.keys() {
-            if !self.inputs.iter().any(|i| self.name(i.value) == name) {
-                let names: Vec<&str> = self.inputs.iter().map(|i| self.name(i.value)).collect();
-                return Err(Error::new(format!("the network has no input \"{name}\""))
-                    .file(&self.path)
-                    .expected(names.join(", "))
-                    .meant(name, names, "give the inputs by these names"));
-            }
+    pub fn input_shapes(&self, batch: Option<usize>, sizes: &Sizes) -> Result<Vec<Vec<usize>>> {
+        if let Sizes::Whole(given) = sizes {
+            self.are_inputs(given.keys())?;
         }
-        self.inputs
-            .iter()
-            .map(|input| {
-                let name = self.name(input.value);
-                let given = given.get(name);
-                if let Some(shape) = given
-                    && !fits(shape, &input.dims)
-                {
-                    return Err(Error::new(format!("the shape of input \"{name}\" does not fit"))
-                        .file(&self.path)
-                        .expected(input.show())
-                        .got(crate::tensor::show(shape))
-                        .remedy("give an array of the expected shape"));
-                }
-                let dim = |(at, declared): (usize, &Dim)| match (given, declared, at, batch) {
-                    (Some(shape), ..) => shape[at],
-                    (None, _, 0, Some(batch)) => batch,
-                    (None, Dim::Fixed(n), ..) => *n,
-                    (None, Dim::Free(_), 0, None) => 1,
-                    (None, Dim::Free(_), ..) => FREE_SIZE,
-                };
-                Ok(input.dims.iter().enumerate().map(dim).collect())
-            })
-            .collect()
+        let own = |(at, declared): (usize, &Dim)| match (declared, at, batch) {
+            (_, 0, Some(batch)) => batch,
+            (Dim::Fixed(n), ..) => *n,
+            (Dim::Free(_), 0, None) => 1,
+            (Dim::Free(_), ..) => FREE_SIZE,
+        };
+        let shape = |(place, input): (usize, &Input)| {
+            let own: Vec<usize> = input.dims.iter().enumerate().map(own).collect();
+            let given = match sizes {
+                Sizes::Image(image) if place == 0 => own.iter().take(1).chain(image).copied().collect(),
+                Sizes::Own | Sizes::Image(_) => return Ok(own),
+                Sizes::Whole(given) => match given.get(self.name(input.value)) {
+                    Some(shape) => shape.clone(),
+                    None => return Ok(own),
+                },
+            };
+            if fits(&given, &input.dims) {
+                return Ok(given);
+            }
+            Err(Error::new(format!("the shape of input \"{}\" does not fit", self.name(input.value)))
+                .file(&self.path)
+                .expected(input.show())
+                .got(crate::tensor::show(&given))
+                .remedy("give an array of the expected shape"))
+        };
+        self.inputs.iter().enumerate().map(shape).collect()
     }
 
-    /// The shape of the first input, by its name, for images of this shape: so many as the file declares, a free batch
-    /// being 1.
-    ///
-    /// # Errors
-    /// As [`Graph::input_shapes`].
-    pub fn image_shapes(&self, image: &[usize]) -> Result<HashMap<String, Vec<usize>>> {
-        let own = self.input_shapes(None, &HashMap::new())?;
-        let shapes = self.inputs.iter().zip(own).take(1);
-        let of = |(input, own): (&Input, Vec<usize>)| {
-            (self.name(input.value).to_owned(), own.iter().take(1).chain(image).copied().collect())
-        };
-        Ok(shapes.map(of).collect())
+    fn are_inputs<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+        let own: Vec<&str> = self.inputs.iter().map(|i| self.name(i.value)).collect();
+        match names.find(|name| !own.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Error::new(format!("the network has no input \"{name}\""))
+                .file(&self.path)
+                .expected(own.join(", "))
+                .meant(name, own, "give the inputs by these names")),
+        }
     }
 
     /// The nodes that a computed value goes into, without repetition.

@@ -12,8 +12,6 @@
 //!
 //! One network runs after the other, so that only one of them is in memory at a time.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use super::judge::Judge;
@@ -25,7 +23,7 @@ use crate::error::{Error, OUR_FAULT, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Sizes, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
 use crate::plan::{Plan, Tail};
@@ -73,8 +71,8 @@ impl Pruned {
 pub struct Answers<'a> {
     judge: &'a Judge,
     ports: Vec<Port>,
-    /// The shapes of the images, where the file leaves them free.
-    shapes: Shapes,
+    /// Those of the images, where the file leaves them free.
+    sizes: Sizes,
     /// The inputs of each run, and the outputs.
     rounds: Vec<Vec<Vec<f32>>>,
     expected: Vec<Vec<Vec<f32>>>,
@@ -86,19 +84,6 @@ impl std::fmt::Debug for Answers<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Answers").field("rounds", &self.rounds.len()).finish_non_exhaustive()
     }
-}
-
-/// Shapes of inputs that are not the file's own.
-type Shapes = HashMap<String, Vec<usize>>;
-
-/// The shapes at which images are taken, where these are of another size than the file's own.
-fn shapes(graph: &Graph, images: Option<&Batch>) -> Result<Shapes> {
-    let (Some(images), 1) = (images, graph.inputs.len()) else { return Ok(Shapes::new()) };
-    let own = graph.input_shapes(None, &Shapes::new())?;
-    if own[0].get(1..) == images.shape.get(1..) {
-        return Ok(Shapes::new());
-    }
-    graph.image_shapes(images.shape.get(1..).unwrap_or_default())
 }
 
 /// The inputs of each run of a plan: made up ones, then the images one by one.
@@ -123,9 +108,9 @@ struct Port {
 /// What a network gave: the ports of its outputs and taps, their values in each round, and what follows on the host.
 type Given = (Vec<Port>, Vec<Vec<Vec<f32>>>, Option<Tail>);
 
-/// A network with `taps`, for inputs of these shapes.
-fn session(graph: &Graph, device: &Device, taps: &[ValueId], shapes: &Shapes) -> Result<Session> {
-    let wanted = Wanted { batch: Some(1), taps: taps.to_vec(), shapes: shapes.clone(), ..Wanted::default() };
+/// A network with `taps`, for inputs of these sizes.
+fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> Result<Session> {
+    let wanted = Wanted { batch: Some(1), taps: taps.to_vec(), sizes: sizes.clone(), ..Wanted::default() };
     Session::new(graph, device, &wanted, &|_| vec![])
 }
 
@@ -186,8 +171,9 @@ impl<'a> Answers<'a> {
     /// # Errors
     /// A network that does not run, or whose own answers are NaN.
     pub fn of(masked: Graph, judge: &'a Judge, device: &Device, images: Option<&Batch>) -> Result<Self> {
-        let (shapes, taps) = (shapes(&masked, images)?, edge(&masked, judge)?);
-        let session = session(&masked, device, &taps, &shapes)?;
+        let image = images.filter(|_| masked.inputs.len() == 1).map(|batch| batch.image().to_vec());
+        let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, judge)?);
+        let session = session(&masked, device, &taps, &sizes)?;
         let rounds = rounds(&session.plan, images);
         let (ports, expected, tail) = run(&masked, session, &taps, judge, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
@@ -200,7 +186,7 @@ impl<'a> Answers<'a> {
                     .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
             }
         }
-        Ok(Self { judge, ports, shapes, rounds, expected, tail })
+        Ok(Self { judge, ports, sizes, rounds, expected, tail })
     }
 
     /// Runs the smaller network and holds it against the answers. Where they differ, `masked` makes the masked
@@ -223,7 +209,7 @@ impl<'a> Answers<'a> {
             })
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
-        let session = session(&graph, device, &taps, &self.shapes)?;
+        let session = session(&graph, device, &taps, &self.sizes)?;
         let (ports, got, tail) = run(&graph, session, &taps, self.judge, &self.rounds)?;
         self.same_tail(&ports, tail.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
@@ -244,7 +230,7 @@ impl<'a> Answers<'a> {
                     if !verdict.passed() {
                         let first = first_difference(
                             (&masked()?, &graph),
-                            (device, self.judge, &self.shapes),
+                            (device, self.judge, &self.sizes),
                             inputs,
                         )?;
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
@@ -318,10 +304,10 @@ fn kept(values: &[f32], port: &Port, judge: &Judge) -> Result<Vec<f32>> {
 /// The first value of unchanged shape that must agree, and does not.
 fn first_difference(
     (masked, pruned): (&Graph, &Graph),
-    (device, judge, shapes): (&Device, &Judge, &Shapes),
+    (device, judge, sizes): (&Device, &Judge, &Sizes),
     inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
-    let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, shapes)?);
+    let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, sizes)?);
     let (fa, fb) = (facts(masked)?, facts(pruned)?);
     let behind = behind(masked, judge);
     let mut taps = (Vec::new(), Vec::new());
@@ -337,7 +323,7 @@ fn first_difference(
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let run = |graph: &Graph, taps: Vec<usize>| {
         let wanted =
-            Wanted { batch: Some(1), taps, shapes: shapes.clone(), outputs: false, ..Wanted::default() };
+            Wanted { batch: Some(1), taps, sizes: sizes.clone(), outputs: false, ..Wanted::default() };
         Session::new(graph, device, &wanted, &|_| vec![])?.run_steps(&inputs)
     };
     let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);

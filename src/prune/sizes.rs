@@ -1,11 +1,9 @@
 //! What the file leaves free, the batch and the size of images, must stay free in the smaller network.
 
-use std::collections::HashMap;
-
 use super::channels::Channels;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Dim, Graph};
+use crate::graph::{Dim, Graph, Sizes};
 use crate::onnx::Model;
 
 /// The shapes of inputs at another size of every dimension that the file leaves free: the batch, the images.
@@ -13,7 +11,7 @@ fn other_sizes(graph: &Graph) -> Vec<(Vec<Vec<usize>>, &'static str)> {
     let with = |chosen: fn(usize) -> bool, other: usize| {
         let free = |(at, dim): (usize, &Dim)| chosen(at) && matches!(dim, Dim::Free(_));
         let any = graph.inputs.iter().any(|i| i.dims.iter().enumerate().any(free));
-        let mut shapes = graph.input_shapes(None, &HashMap::new()).ok().filter(|_| any)?;
+        let mut shapes = graph.input_shapes(None, &Sizes::Own).ok().filter(|_| any)?;
         for (input, shape) in graph.inputs.iter().zip(&mut shapes) {
             let sizes = input.dims.iter().enumerate().zip(shape).filter(|(dim, _)| free(*dim));
             sizes.for_each(|(_, size)| *size = other);

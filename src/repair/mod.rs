@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Sizes, ValueId};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
 use crate::stats::images_mix;
@@ -140,7 +140,7 @@ const MOST_ELEMENTS: usize = 1 << 26;
 fn facts_of_walk(graph: &Graph, images: &Images) -> Result<Facts> {
     let own = Facts::at_own_size(graph)?;
     // Where the network leaves the size free, it is that of the images.
-    let shape = graph.input_shapes(None, &graph.image_shapes(&images.shape)?)?.remove(0);
+    let shape = graph.input_shapes(None, &Sizes::Image(images.shape.clone()))?.remove(0);
     let at = |batch: usize| {
         let mut shape = shape.clone();
         shape[0] = batch;

@@ -6,12 +6,12 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 use super::network::{LayerSize, sizes};
 use super::page::{Drawn, Feature, Sheet};
-use crate::data::{Layout, Order, Preprocessing};
+use crate::data::{Batch, Layout, Order, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
-use crate::graph::Graph;
 use crate::graph::facts::Facts;
+use crate::graph::{Graph, Sizes};
 use crate::stats::Filters;
 
 /// Filters that are shown, at most.
@@ -72,25 +72,26 @@ fn interleaved(len: usize, depth: usize, bgr: bool, get: impl Fn(usize, usize) -
 }
 
 /// The images as they were before their preprocessing, and what some layers make of them: the first, one in the middle,
-/// and the last of those whose maps can be looked at. `images` are as many as there are, as the network takes them.
+/// and the last of those whose maps can be looked at. `images` are the first ones, as the network takes them.
 ///
 /// # Errors
 /// A network that does not run on the device.
 pub fn maps(
-    (graph, facts): (&Graph, &Facts),
+    graph: &Graph,
     device: &Device,
-    images: &[f32],
+    images: Option<&Batch>,
     recipe: Option<&Preprocessing>,
 ) -> Result<(Option<Sheet>, Vec<Feature>)> {
-    let one: usize = facts.input_shapes.first().map_or(0, |s| s.iter().skip(1).product());
-    if graph.inputs.len() != 1 || one == 0 || !images.len().is_multiple_of(one) || images.is_empty() {
-        return Ok((None, vec![]));
-    }
-    let count = (images.len() / one).min(IMAGES);
-    let images = &images[..count * one];
-    let chosen = chosen(&sizes(graph, facts), facts);
+    let Some(batch) = images.filter(|_| graph.inputs.len() == 1) else { return Ok((None, vec![])) };
+    let shape = batch.image();
+    let one: usize = shape.iter().product();
+    let count = batch.count.min(IMAGES);
+    let images = &batch.data[..count * one];
+    let of_images = Sizes::Image(shape.to_vec());
+    let facts = Facts::infer(graph, &graph.input_shapes(None, &of_images)?)?;
+    let chosen = chosen(&sizes(graph, &facts), &facts);
     let taps = chosen.iter().map(|&(_, value)| value).collect();
-    let wanted = Wanted { images: count, taps, outputs: false, ..Wanted::default() };
+    let wanted = Wanted { images: count, sizes: of_images, taps, outputs: false, ..Wanted::default() };
     let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
     let shapes: Vec<Vec<usize>> = session.plan.outputs.iter().map(|p| p.shape.clone()).collect();
     let mut values = vec![Vec::new(); shapes.len()];
@@ -107,7 +108,7 @@ pub fn maps(
             features.push(feature(layer, values, [count, channels, height, width])?);
         }
     }
-    let shown = images.chunks(one).map(|image| shown(image, &facts.input_shapes[0], recipe));
+    let shown = images.chunks(one.max(1)).map(|image| shown(image, shape, recipe));
     let shown: Option<Vec<Tile>> = shown.collect();
     Ok((shown.as_deref().map(sheet).transpose()?, features))
 }
@@ -154,8 +155,8 @@ fn feature(layer: usize, values: &[f32], [images, channels, height, width]: [usi
 fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Tile> {
     let recipe = recipe?;
     let (depth, height, width) = match (shape, recipe.layout) {
-        (&[_, c, h, w], Layout::Nchw) | (&[_, h, w, c], Layout::Nhwc) if matches!(c, 1 | 3) => (c, h, w),
-        (&[_, h, w], _) => (1, h, w),
+        (&[c, h, w], Layout::Nchw) | (&[h, w, c], Layout::Nhwc) if matches!(c, 1 | 3) => (c, h, w),
+        (&[h, w], _) => (1, h, w),
         _ => return None,
     };
     let area = height * width;
@@ -283,8 +284,8 @@ mod tests {
             .zip(recipe.mean.iter().zip(&recipe.std))
             .map(|(v, (mean, std))| (v / 255.0 - mean) / std)
             .collect();
-        let tile = shown(&image, &[1, 3, 1, 1], Some(&recipe)).expect("an image");
+        let tile = shown(&image, &[3, 1, 1], Some(&recipe)).expect("an image");
         assert_eq!(tile.pixels, [200, 50, 100], "blue came first");
-        assert!(shown(&image, &[1, 3, 1, 1], None).is_none());
+        assert!(shown(&image, &[3, 1, 1], None).is_none());
     }
 }

@@ -1,6 +1,5 @@
 //! The statistics pass: images in, a profile that grows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -12,8 +11,8 @@ use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, Wanted};
-use crate::graph::Graph;
 use crate::graph::facts::Facts;
+use crate::graph::{Graph, Sizes};
 use crate::kernels::channel_stats::ChannelStats;
 use crate::plan::Probe;
 
@@ -27,6 +26,8 @@ pub struct Wants {
     pub batch: Option<usize>,
     /// How many images there are.
     pub images: usize,
+    /// The shape of the first one, as the network takes it.
+    pub image: Vec<usize>,
     /// How many classes the labels name; 0 gathers nothing by class.
     pub classes: usize,
     /// Which second moments are gathered.
@@ -35,9 +36,12 @@ pub struct Wants {
 
 impl Wants {
     /// Everything that a data set gives, at the batch size that suits the device.
-    pub fn of(data: &Dataset) -> Self {
+    ///
+    /// # Errors
+    /// Data that cannot be read.
+    pub fn of(data: &Dataset) -> Result<Self> {
         let classes = data.labels().and_then(|l| l.iter().max()).map_or(0, |&most| most as usize + 1);
-        Self { batch: None, images: data.len(), classes, gram: GramKind::Channel }
+        Ok(Self { batch: None, images: data.len(), image: data.image()?, classes, gram: GramKind::Channel })
     }
 }
 
@@ -56,62 +60,78 @@ pub fn gather(graph: &Graph, device: &Device, data: &Dataset, wants: &Wants) -> 
 
 /// A network that watches itself.
 #[derive(Debug)]
-pub struct Gatherer {
+pub struct Gatherer<'a> {
+    watch: Watch<'a>,
     session: Session,
-    taps: Vec<LayerTaps>,
     kernels: Vec<ChannelStats>,
     profile: Profile,
+}
+
+/// What is watched of a network, at any size of its images.
+#[derive(Debug)]
+struct Watch<'a> {
+    graph: &'a Graph,
+    device: &'a Device,
+    taps: Vec<LayerTaps>,
+    gram: GramKind,
+    /// As in [`Wants`].
+    batch: Option<usize>,
+    images: usize,
+}
+
+impl Watch<'_> {
+    /// Loads the network with its probes for images of a shape.
+    fn load(&self, image: &[usize]) -> Result<(Session, Vec<ChannelStats>)> {
+        let sizes = Sizes::Image(image.to_vec());
+        let (batch, images) = (self.batch, self.images);
+        let wanted = Wanted { batch, images, sizes, outputs: false, ..Wanted::default() };
+        let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
+        let facts = Facts::infer(self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
+        Ok((session, self.taps.iter().map(|taps| reduction(&facts, taps)).collect()))
+    }
+
+    fn probes(&self, facts: &Facts) -> Vec<Probe> {
+        let name = |value| self.graph.name(value).to_owned();
+        let reductions = self.taps.iter().map(|taps| {
+            let kernel = reduction(facts, taps);
+            let fields = kernel.sides() * ChannelStats::FIELDS;
+            let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
+            Probe { values: vec![taps.pre], name: name(taps.pre), shape, kernel: Arc::new(kernel) }
+        });
+        let grams = sites(self.graph, facts, &self.taps, self.gram).into_iter().map(|site| {
+            let kernel = site.kernel(facts, batch_of(facts));
+            let (value, shape) = (site.value, kernel.shape().to_vec());
+            Probe { values: vec![value], name: name(value), shape, kernel: Arc::new(kernel) }
+        });
+        reductions.chain(grams).collect()
+    }
+}
+
+fn batch_of(facts: &Facts) -> usize {
+    facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1)
+}
+
+/// The call that reduces what a layer gives to partial sums.
+fn reduction(facts: &Facts, taps: &LayerTaps) -> ChannelStats {
+    let shape = facts.shape(taps.pre);
+    let batch = batch_of(facts);
+    let box_of = positions(shape, place(taps.layer.channels, shape.len()), batch);
+    ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
 }
 
 /// Images whose second moments are added up on the device, in `f32`, before the host takes them over in `f64`. No run
 /// crosses a multiple of it, so that the sums do not depend on the batch.
 const CHUNK: usize = SHARD_UNIT;
 
-impl Gatherer {
+impl<'a> Gatherer<'a> {
     /// Loads a network with its probes. `profile` is of its weights alone, or one to go on with.
     ///
     /// # Errors
     /// A network that cannot run on the device, more classes than there is room for.
-    pub fn new(graph: &Graph, device: &Device, wants: &Wants, mut profile: Profile) -> Result<Self> {
+    pub fn new(graph: &'a Graph, device: &'a Device, wants: &Wants, mut profile: Profile) -> Result<Self> {
         let own = Facts::at_own_size(graph)?;
         let taps = layers(graph, &own);
-        let batch_of =
-            |facts: &Facts| facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
-        let reduction = |facts: &Facts, taps: &LayerTaps| {
-            let shape = facts.shape(taps.pre);
-            let batch = batch_of(facts);
-            let box_of = positions(shape, place(taps.layer.channels, shape.len()), batch);
-            ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
-        };
         let sites = sites(graph, &own, &taps, wants.gram);
-        let probes = |facts: &Facts| -> Vec<Probe> {
-            let grams = sites.iter().map(|site| {
-                let kernel = site.kernel(facts, batch_of(facts));
-                let (value, shape) = (site.value, kernel.shape().to_vec());
-                Probe {
-                    values: vec![value],
-                    name: graph.name(value).to_owned(),
-                    shape,
-                    kernel: Arc::new(kernel),
-                }
-            });
-            taps.iter()
-                .map(|taps| {
-                    let kernel = reduction(facts, taps);
-                    let fields = kernel.sides() * ChannelStats::FIELDS;
-                    let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
-                    let name = graph.name(taps.pre).to_owned();
-                    Probe { values: vec![taps.pre], name, shape, kernel: Arc::new(kernel) }
-                })
-                .chain(grams)
-                .collect()
-        };
-        let load = |batch| {
-            let wanted = Wanted { batch, images: wants.images, outputs: false, ..Wanted::default() };
-            let session = Session::new(graph, device, &wanted, &probes)?;
-            let facts = Facts::infer(graph, &graph.input_shapes(Some(session.batch), &HashMap::new())?)?;
-            Ok((session, facts))
-        };
         // Images are told apart by their place in front; where they are mixed, they go one by one.
         let watched = taps.iter().map(|t| t.pre).chain(sites.iter().map(|s| s.value));
         let batch = match images_mix(graph, watched)? {
@@ -129,8 +149,8 @@ impl Gatherer {
         // Before anything is made for them: some matrices are too large.
         let grams = sites.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
         let grams = grams.collect::<Result<Vec<_>>>()?;
-        let (session, facts) = load(batch)?;
-        let kernels: Vec<ChannelStats> = taps.iter().map(|t| reduction(&facts, t)).collect();
+        let watch = Watch { graph, device, taps, gram: wants.gram, batch, images: wants.images };
+        let (session, kernels) = watch.load(&wants.image)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
             return Err(Error::new("statistics of so many classes need too much memory")
@@ -159,10 +179,10 @@ impl Gatherer {
                 .got(grams.len().to_string())
                 .remedy("say the same --gram as before"));
         }
-        Ok(Self { session, taps, kernels, profile })
+        Ok(Self { watch, session, kernels, profile })
     }
 
-    /// Images at once.
+    /// Images at once, of the size of the first ones.
     pub fn batch(&self) -> usize {
         self.session.batch
     }
@@ -178,6 +198,10 @@ impl Gatherer {
             return Err(Error::new("a label beyond the classes that statistics are gathered for")
                 .expected(format!("below {classes}"))
                 .got(label.to_string()));
+        }
+        if batch.image() != self.session.image() {
+            self.take_sums()?;
+            (self.session, self.kernels) = self.watch.load(batch.image())?;
         }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
@@ -259,7 +283,9 @@ impl Gatherer {
     pub fn profile(&mut self) -> Result<&Profile> {
         self.take_sums()?;
         // Without an activation there is one side, which is both.
-        for (layer, _) in self.profile.layers.iter_mut().zip(&self.taps).filter(|(_, t)| t.post.is_none()) {
+        for (layer, _) in
+            self.profile.layers.iter_mut().zip(&self.watch.taps).filter(|(_, t)| t.post.is_none())
+        {
             layer.post.clone_from(&layer.pre);
         }
         Ok(&self.profile)

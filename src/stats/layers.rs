@@ -1,10 +1,8 @@
 //! Which values of a network are watched: the outputs of its layers, and the tensors that feed them.
 
-use std::collections::HashMap;
-
 use crate::error::Result;
 use crate::graph::facts::{Facts, takes_batches};
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, NodeId, Sizes, ValueId};
 use crate::kernels::activation::Activation;
 use crate::ops::Layer;
 use crate::tensor::Tensor;
@@ -106,7 +104,7 @@ pub(crate) fn images_mix(
     if !takes_batches(graph) {
         return Ok(None);
     }
-    let at = |batch| Facts::infer(graph, &graph.input_shapes(Some(batch), &HashMap::new())?);
+    let at = |batch| Facts::infer(graph, &graph.input_shapes(Some(batch), &Sizes::Own)?);
     let (one, two) = (at(1)?, at(2)?);
     let apart = |value: ValueId| match (one.shape(value), two.shape(value)) {
         ([a, rest @ ..], [b, others @ ..]) => 2 * a == *b && rest == others,

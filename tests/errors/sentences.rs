@@ -41,6 +41,10 @@ const UNMET: &[(&str, &str)] = &[
     ("an operator that is not supported", "all are looked at before"),
     ("an output is read before it is made", "no operator does"),
     ("buffer {} is written by the wrong kind of step", "plans are ours"),
+    (
+        "images of another size than the network was loaded for",
+        "networks are loaded for the size of the images at hand",
+    ),
     ("pixels that do not fill their image", "decoders fill them"),
     ("rows that do not broadcast", "rows of one tensor do"),
     ("scale or zero point does not broadcast to the input", "infer refuses it first"),
