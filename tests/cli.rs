@@ -6,6 +6,8 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use secateur::compare::{Tolerance, compare};
+use secateur::onnx::Model;
+use secateur::onnx::proto::ValueInfoProto;
 use secateur::stats::{DERIVED, Profile};
 use serde_json::Value;
 
@@ -115,6 +117,31 @@ fn images_of_several_sizes_are_judged_at_their_own() {
     let both = eval("small.onnx", "free.onnx", "both");
     assert_eq!((both["images"].as_u64(), both["max_abs_err"].as_f64()), (Some(6), Some(worst)));
     assert!(worst > 0.0);
+}
+
+#[test]
+fn networks_without_classes_are_compared_by_their_noise() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, images) = (folder.path().join("maps.onnx"), folder.path().join("images.npz"));
+    secateur().args(["demo", "--count", "8", "--write-images"]).arg(&images).assert().success();
+    let mut model = Model::load(Path::new(&demo_network())).unwrap();
+    let graph = model.graph_mut();
+    graph.output[0] = ValueInfoProto { name: Some("res2.relu2".into()), ..Default::default() };
+    let behind = graph.node.iter().position(|n| n.name() == "pool4").unwrap();
+    graph.node.truncate(behind);
+    Model::from_bytes(model.to_bytes(), Path::new("maps.onnx")).unwrap().save(&net).unwrap();
+    let (code, answer) =
+        json(secateur().arg("compare-criteria").args([&net, Path::new("--data"), &images]).args([
+            "--criteria",
+            "l1,mean",
+            "--keep-macs",
+            "0.8,0.4",
+        ]));
+    assert_eq!(code, 0, "{answer}");
+    for curve in answer["curves"].as_array().unwrap() {
+        let snr = |i: usize| curve["points"][i]["snr_db"].as_f64().unwrap();
+        assert!(snr(0) > snr(1) + 3.0 && curve["points"][0]["agreement"].is_null(), "{curve}");
+    }
 }
 
 #[test]

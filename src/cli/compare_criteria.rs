@@ -58,7 +58,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Writes every point as a row, as soon as its curve is measured: criterion, repair, share of the MACs, top-1,
-    /// agreement.
+    /// agreement, SNR to the original in dB.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
@@ -69,12 +69,36 @@ struct Point {
     macs: f64,
     top1: Option<f64>,
     agreement: Option<f64>,
+    snr_db: Option<f64>,
 }
 
 impl Point {
-    /// Accuracy, or agreement where there are no labels.
+    /// Accuracy; agreement where there are no labels; the SNR to the original where there are no classes.
     fn quality(&self) -> Option<f64> {
-        self.top1.or(self.agreement)
+        self.top1.or(self.agreement).or(self.snr_db)
+    }
+}
+
+/// What the quality of all points is.
+#[derive(Clone, Copy)]
+struct Measure {
+    name: &'static str,
+    unit: &'static str,
+    /// Of the unit in one.
+    scale: f64,
+}
+
+impl Measure {
+    fn of(curves: &[Curve]) -> Self {
+        let any =
+            |get: fn(&Point) -> Option<f64>| curves.iter().any(|c| c.points.iter().any(|p| get(p).is_some()));
+        if any(|p| p.top1) {
+            Self { name: "top-1", unit: "%", scale: 100.0 }
+        } else if any(|p| p.agreement) {
+            Self { name: "agreement", unit: "%", scale: 100.0 }
+        } else {
+            Self { name: "SNR to the original", unit: "dB", scale: 1.0 }
+        }
     }
 }
 
@@ -151,13 +175,16 @@ impl Comparing<'_> {
             let reference = (!self.labelled).then_some(self.graph);
             let held = &self.parts.held;
             let found = evaluate(&masked, reference, self.device, held, self.args.batch, &quiet)?;
-            let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
-            points.push(Point { macs, top1: found.accuracy.top1(), agreement });
+            let against = found.agreement.as_ref();
+            let (agreement, snr_db) =
+                (against.and_then(Agreement::agreement), against.map(Agreement::snr_db));
+            points.push(Point { macs, top1: found.accuracy.top1(), agreement, snr_db });
         }
         let mean = |get: fn(&Point) -> Option<f64>| -> Option<f64> {
             points.iter().map(get).sum::<Option<f64>>().map(|sum| sum / points.len() as f64)
         };
-        Ok(Point { macs, top1: mean(|p| p.top1), agreement: mean(|p| p.agreement) })
+        let [top1, agreement, snr_db] = [mean(|p| p.top1), mean(|p| p.agreement), mean(|p| p.snr_db)];
+        Ok(Point { macs, top1, agreement, snr_db })
     }
 }
 
@@ -256,9 +283,9 @@ fn table(path: &Path, curves: &[Curve]) -> Result<()> {
     let points = curves.iter().flat_map(|c| c.points.iter().map(move |p| (c, p)));
     let rows = points.map(|(c, p)| {
         let of = [c.criterion.clone(), c.repair.to_string()];
-        of.into_iter().chain([p.macs.to_string(), cell(p.top1), cell(p.agreement)]).collect()
+        of.into_iter().chain([p.macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db)]).collect()
     });
-    write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement"], rows)
+    write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db"], rows)
 }
 
 fn tell(
@@ -268,17 +295,18 @@ fn tell(
     whole: Option<f64>,
     output: &Output,
 ) -> Result<()> {
-    let what = if whole.is_some() { "top-1" } else { "agreement" };
-    let percent = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", 100.0 * v));
+    let Measure { name: what, unit, scale } = Measure::of(curves);
+    let scaled = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", scale * v));
     let at = |points: &[Point], macs: f64| points.iter().find(|p| p.macs == macs).and_then(Point::quality);
-    output.line(format!("{what} in % at shares of the MACs {}; whole: {}", parts.on(), percent(whole)));
+    let original = if whole.is_some() { format!("; whole: {}", scaled(whole)) } else { String::new() };
+    output.line(format!("{what} in {unit} at shares of the MACs {}{original}", parts.on()));
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
         let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
         output.line(format!("{:<16}{head}", format!("repair {repair}")));
         for curve in of(repair) {
             let cells: String =
-                args.keep_macs.iter().map(|&m| format!("{:>7}", percent(at(&curve.points, m)))).collect();
+                args.keep_macs.iter().map(|&m| format!("{:>7}", scaled(at(&curve.points, m)))).collect();
             output.line(format!("{:<16}{cells}", curve.criterion));
         }
     }
@@ -292,8 +320,8 @@ fn tell(
     if let Some(path) = &args.plot {
         let names: BTreeSet<&str> = curves.iter().map(|c| c.criterion.as_str()).collect();
         let line = |curve: &Curve| {
-            let points = curve.points.iter().filter_map(|p| Some((p.macs, 100.0 * p.quality()?)));
-            let mut points: Vec<(f64, f64)> = points.collect();
+            let points = curve.points.iter().filter_map(|p| Some((p.macs, scale * p.quality()?)));
+            let mut points: Vec<(f64, f64)> = points.filter(|p| p.1.is_finite()).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             // A criterion looks the same in every panel.
             let look = names.iter().position(|n| *n == curve.criterion).unwrap_or(0);
@@ -304,12 +332,12 @@ fn tell(
             lines: of(repair).map(line).collect(),
         };
         let panels: Vec<Panel> = args.repair.iter().map(panel).collect();
-        let svg = chart("share of the MACs kept", &format!("{what}, %"), &panels);
+        let svg = chart("share of the MACs kept", &format!("{what}, {unit}"), &panels);
         write_whole(path, "draw the curves", svg.as_bytes())?;
         output.line(format!("→ {}", path.display()));
     }
     let of_curve = |c: &Curve| {
-        let point = |p: &Point| json!({ "keep_macs": p.macs, "top1": p.top1, "agreement": p.agreement });
+        let point = |p: &Point| json!({ "keep_macs": p.macs, "top1": p.top1, "agreement": p.agreement, "snr_db": p.snr_db });
         let points: Vec<Value> = c.points.iter().map(point).collect();
         json!({ "criterion": c.criterion, "repair": c.repair, "points": points })
     };
