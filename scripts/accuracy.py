@@ -164,6 +164,19 @@ def resolution(program):
             f"{answer['snr_db']:.1f}", f"{took:.0f}")
 
 
+def style(program):
+    name = "style_candy"
+    head("network", "MACs kept", "repair", "SNR to the original, dB", "seconds")
+    for keep in (0.9, 0.7):
+        for repair in ("none", "full"):
+            answer, took = program.json(
+                "prune", program.model(name), "--data", program.data("imagenet-like"), "--images", 60, "--resize",
+                "128x128", "--scale", 1, "--mean", 0, "--std", 1, "--channels", "bgr", "--keep-macs", keep, "--repair",
+                repair, "-o", program.out / f"{name}.onnx",
+            )
+            row(name, f"{keep:.2f}", repair, f"{answer['snr_db']:.1f}", f"{took:.0f}")
+
+
 def criteria(program):
     data, out = program.data("cifar10"), program.out
     answer, took = program.json(
@@ -184,7 +197,7 @@ def criteria(program):
     print(f"\n{took:.0f} s in all")
 
 
-PARTS = {part.__name__: part for part in (cifar, mnist, imagenet, resolution, criteria)}
+PARTS = {part.__name__: part for part in (cifar, mnist, imagenet, resolution, style, criteria)}
 
 
 def main():

@@ -3,6 +3,8 @@
 pub mod layers;
 pub mod widths;
 
+use std::time::Instant;
+
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -63,18 +65,40 @@ fn made_up(session: &Session) -> Vec<Vec<f32>> {
     session.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect()
 }
 
-/// Times networks in turn, round by round, for about `seconds` in all. `progress` is told how many of them
-/// are over.
+/// How networks are timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Images at once.
+    pub batch: usize,
+    /// About how long in all.
+    pub seconds: f64,
+    /// Whether inputs on their way to the device and outputs on their way back are timed too.
+    pub transfers: bool,
+}
+
+impl Timing {
+    fn run(&self, session: &mut Session, inputs: &[Vec<f32>]) -> Result<f64> {
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        if !self.transfers {
+            return session.time(&inputs);
+        }
+        let begin = Instant::now();
+        session.run_steps(&inputs)?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+}
+
+/// Times networks in turn, round by round. `progress` is told how many of the seconds are over.
 ///
 /// # Errors
 /// A network that does not run on the device.
 pub fn bench(
     graphs: &[&Graph],
     device: &Device,
-    batch: usize,
-    seconds: f64,
+    timing: Timing,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Timings> {
+    let Timing { batch, seconds, .. } = timing;
     let mut sessions =
         graphs.iter().map(|g| Session::plain(g, device, Some(batch))).collect::<Result<Vec<_>>>()?;
     let inputs: Vec<Vec<Vec<f32>>> = sessions.iter().map(made_up).collect();
@@ -84,8 +108,7 @@ pub fn bench(
     while done < WARM_UP + LEAST || spent < seconds {
         let mut round = Vec::new();
         for (session, inputs) in sessions.iter_mut().zip(&inputs) {
-            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-            round.push(session.time(&inputs)?);
+            round.push(timing.run(session, inputs)?);
         }
         done += 1;
         if done > WARM_UP {

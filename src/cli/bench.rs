@@ -8,7 +8,7 @@ use super::Answer;
 use super::args::Global;
 use super::output::{Output, short};
 use crate::bench::layers::{LayerTime, layers};
-use crate::bench::{Timings, bench};
+use crate::bench::{Timing, Timings, bench};
 use crate::compare::{Tolerance, compare};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// About how long to measure, in all.
     #[arg(long, value_name = "S", default_value_t = 5.0)]
     seconds: f64,
+    /// Times what goes to the device and comes back too.
+    #[arg(long)]
+    transfers: bool,
     /// Also times every layer by itself.
     #[arg(long)]
     layers: bool,
@@ -86,17 +89,11 @@ pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
 }
 
 /// The measurement with its progress bar, in tenths of a second.
-pub(super) fn timed(
-    graphs: &[Graph],
-    device: &Device,
-    batch: usize,
-    seconds: f64,
-    output: &Output,
-) -> Result<Timings> {
+pub(super) fn timed(graphs: &[Graph], device: &Device, timing: Timing, output: &Output) -> Result<Timings> {
     let tenths = |seconds: f64| (10.0 * seconds) as u64;
-    let bar = output.progress("timing", tenths(seconds) as usize);
+    let bar = output.progress("timing", tenths(timing.seconds) as usize);
     let graphs: Vec<&Graph> = graphs.iter().collect();
-    let timings = bench(&graphs, device, batch, seconds, &mut |spent| bar.set_position(tenths(spent)));
+    let timings = bench(&graphs, device, timing, &mut |spent| bar.set_position(tenths(spent)));
     bar.finish_and_clear();
     timings
 }
@@ -147,11 +144,13 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }
-    let timings = timed(&graphs, &device, args.batch, args.seconds, output)?;
+    let Args { batch, seconds, transfers, .. } = *args;
+    let timings = timed(&graphs, &device, Timing { batch, seconds, transfers }, output)?;
     let who = device.describe();
+    let with = if transfers { ", with transfers" } else { "" };
     output.line(format!(
-        "{} ({}, {}), batch {}, {} rounds",
-        who.name, who.backend, who.driver, args.batch, timings.rounds
+        "{} ({}, {}), batch {batch}, {} rounds{with}",
+        who.name, who.backend, who.driver, timings.rounds
     ));
     let (mut list, mut ratios): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
     for (i, (model, graph)) in models.iter().zip(&graphs).enumerate() {
@@ -190,6 +189,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             entry["layers"] = layer_table(graph, &device, args, output)?;
         }
     }
-    output.result(&json!({ "device": who, "batch": args.batch, "models": list, "ratios": ratios }));
+    output.result(
+        &json!({ "device": who, "batch": batch, "transfers": transfers, "models": list, "ratios": ratios }),
+    );
     Ok(Answer::Yes)
 }

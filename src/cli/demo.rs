@@ -19,6 +19,7 @@ use super::output::{Output, grouped};
 use super::page::{Draft, Whole, check_page};
 use super::prune::some_images;
 use super::rounds::Deciding;
+use crate::bench::Timing;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -132,7 +133,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }
-    let timings = timed(&graphs, &device, BATCH, 4.0, output)?;
+    let timings = timed(&graphs, &device, Timing { batch: BATCH, seconds: 4.0, transfers: false }, output)?;
     if let Some(path) = &args.report {
         let of = Whole { model: &model, graph: &graphs[0], channels: &channels };
         let mut draft = Draft::new(of, &cut, &removed, &seen);

@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::Channels;
 use crate::report::network::{Bundle, LayerSize, bundles, sizes};
+use crate::tensor::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -67,8 +68,12 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
             json!({ "name": graph.name(i.value), "shape": dims })
         })
         .collect();
+    let image = match &facts.input_shapes[..] {
+        [shape] if shape.len() > 1 => format!(" of {}", show(&shape[1..])),
+        _ => String::new(),
+    };
     output.line(format!(
-        "{}  opset {}  {} parameters  {} MACs an image",
+        "{}  opset {}  {} parameters  {} MACs an image{image}",
         args.model.display(),
         graph.opset,
         grouped(params),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::decide::{Decision, Latency};
 use super::output::Output;
 use super::rounds::Deciding;
-use crate::bench::{Spread, bench, widths};
+use crate::bench::{Spread, Timing, bench, widths};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -74,7 +74,8 @@ impl Deciding<'_> {
         removed: &BTreeSet<usize>,
     ) -> Result<Spread> {
         let small = Graph::consume(smaller(model, graph, channels, removed)?)?;
-        let timings = bench(&[graph, &small], self.known.device, 1, SECONDS, &mut |_| {})?;
+        let timing = Timing { batch: 1, seconds: SECONDS, transfers: false };
+        let timings = bench(&[graph, &small], self.known.device, timing, &mut |_| {})?;
         let Spread { median, p10, p90 } = timings.speedups[1];
         Ok(Spread { median: median.recip(), p10: p90.recip(), p90: p10.recip() })
     }

@@ -10,8 +10,8 @@ use super::known::of_weights;
 use super::outcome::Tried;
 use super::output::Output;
 use super::pass::Pass;
-use crate::bench::Timings;
 use crate::bench::layers::layers;
+use crate::bench::{Timing, Timings};
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Batch, Dataset, Preprocessing};
 use crate::error::{Error, Result};
@@ -189,10 +189,11 @@ impl Draft {
             summary.untimed = Some("no time was given to it".to_owned());
             return;
         }
+        let timing = Timing { batch: BATCH, seconds: (1.0 - OF_LAYERS) * seconds, transfers: false };
         let times = graphs
             .iter()
             .try_for_each(|graph| answers_are_right(graph, device))
-            .and_then(|()| timed(graphs, device, BATCH, (1.0 - OF_LAYERS) * seconds, output))
+            .and_then(|()| timed(graphs, device, timing, output))
             .and_then(|times| {
                 self.time_layers(graphs, device, BATCH, OF_LAYERS * seconds)?;
                 Ok(times)
