@@ -130,7 +130,7 @@ impl Executor for Program {
             self.step(index);
             (self.plan.steps[index].node.clone(), begin.elapsed().as_secs_f64())
         };
-        Ok(steps.map(one).collect())
+        Ok(rayon::scope(|_| steps.map(one).collect()))
     }
 
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {

@@ -79,8 +79,8 @@ impl Pool {
 
 /// Taps up to which a window's maximum is taken tap by tap.
 const MAX_TAPS: usize = 64;
-/// Windows that are looked at together.
-const LANES: usize = 32;
+/// Windows that are looked at together, at most.
+const LANES: usize = 16;
 /// Elements that are worth a host task.
 const TASK: usize = 1 << 15;
 
@@ -145,20 +145,21 @@ impl WithSimd for Maxima<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         self.band.fill(&self.windows, self.x, f32::NEG_INFINITY, self.room);
         let step = self.windows.stride[0] * self.band.row_len();
         for (row, y) in self.y.chunks_exact_mut(self.windows.out_hw[1]).enumerate() {
-            for (part, y) in y.chunks_mut(LANES).enumerate() {
-                let first = row * step + part * LANES;
-                let mut most = [f32::NEG_INFINITY; LANES];
+            for (part, y) in y.chunks_mut(S::F32_LANES).enumerate() {
+                let first = row * step + part * S::F32_LANES;
+                let mut most = simd.splat_f32s(f32::NEG_INFINITY);
                 for tap in self.taps {
-                    let seen = &self.room[first + tap..][..LANES];
-                    for (most, &v) in most.iter_mut().zip(seen) {
-                        *most = if v > *most || v.is_nan() { v } else { *most };
-                    }
+                    let seen = S::as_simd_f32s(&self.room[first + tap..][..S::F32_LANES]).0[0];
+                    // A NaN is not equal to itself, and stays: nothing is greater.
+                    let same = simd.equal_f32s(seen, seen);
+                    let newer = simd.or_m32s(simd.greater_than_f32s(seen, most), simd.not_m32s(same));
+                    most = simd.select_f32s(newer, seen, most);
                 }
-                y.copy_from_slice(&most[..y.len()]);
+                simd.partial_store_f32s(y, most);
             }
         }
     }

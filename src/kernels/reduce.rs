@@ -52,6 +52,14 @@ impl ReduceOp {
         }
     }
 
+    /// Two parts as one.
+    fn join(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Mean | Self::Sum | Self::L2 | Self::SumSquare | Self::L1 => a + b,
+            Self::Max | Self::Min | Self::Prod => self.step(a, b),
+        }
+    }
+
     /// The result, after so many elements.
     fn end(self, acc: f64, count: usize) -> f64 {
         match self {
@@ -73,6 +81,24 @@ pub struct Reduce {
     pub axis: usize,
     /// Indices after the axis, all together.
     pub inner: usize,
+}
+
+/// Elements that are worth a host task.
+const TASK: usize = 1 << 14;
+/// Parts of a row that are reduced side by side.
+const LANES: usize = 16;
+
+impl Reduce {
+    /// A row in `LANES` parts, which are reduced to one at the end.
+    fn row(&self, x: &[f32]) -> f64 {
+        let mut lanes = [self.op.start(); LANES];
+        let (parts, rest) = x.as_chunks::<LANES>();
+        for part in parts {
+            lanes.iter_mut().zip(part).for_each(|(acc, &x)| *acc = self.op.step(*acc, x.into()));
+        }
+        lanes.iter_mut().zip(rest).for_each(|(acc, &x)| *acc = self.op.step(*acc, x.into()));
+        lanes.into_iter().reduce(|a, b| self.op.join(a, b)).unwrap_or(self.op.start())
+    }
 }
 
 uniform! { len: u32, axis: u32, inner: u32, start: f32 }
@@ -123,8 +149,13 @@ impl Kernel for Reduce {
         if output.is_empty() {
             return;
         }
-        output.par_chunks_mut(self.inner).enumerate().for_each(|(o, y)| {
+        let rows = output.par_chunks_mut(self.inner).enumerate();
+        rows.with_min_len(1 + TASK / (self.axis * self.inner).max(1)).for_each(|(o, y)| {
             let x = &inputs[0][o * self.axis * self.inner..][..self.axis * self.inner];
+            if let [y] = y {
+                *y = self.op.end(self.row(x), self.axis) as f32;
+                return;
+            }
             let mut acc = vec![self.op.start(); self.inner];
             for x in x.chunks(self.inner) {
                 acc.iter_mut().zip(x).for_each(|(acc, &x)| *acc = self.op.step(*acc, x.into()));

@@ -183,15 +183,16 @@ impl<'a> Unfold<'a> {
     fn points(&self, packed: &mut [f32], rows: usize) {
         let mut at = 0;
         for span in self.spans {
-            for (slot, strip) in packed.chunks_exact_mut(rows * WIDE).zip(self.strips) {
-                let from = at.max(strip.first);
-                let to = (at + span.count).min(strip.first + strip.count);
-                if from >= to {
-                    continue;
-                }
-                for (c, row) in slot.chunks_exact_mut(strip.width).take(rows).enumerate() {
-                    let source = &self.plane(span.image, c)[span.first + from - at..];
-                    tile::copy(source, &mut row[from - strip.first..to - strip.first]);
+            // Along a plane, which memory gives faster than a few pixels of plane after plane.
+            for c in 0..rows {
+                let plane = &self.plane(span.image, c)[span.first..];
+                for (slot, strip) in packed.chunks_exact_mut(rows * WIDE).zip(self.strips) {
+                    let from = at.max(strip.first);
+                    let to = (at + span.count).min(strip.first + strip.count);
+                    if from < to {
+                        let row = &mut slot[c * strip.width..][..strip.width];
+                        tile::copy(&plane[from - at..], &mut row[from - strip.first..to - strip.first]);
+                    }
                 }
             }
             at += span.count;
