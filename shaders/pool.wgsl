@@ -22,6 +22,13 @@ struct Params {
 // 0: maximum. 1: mean of the elements that exist. 2: mean with the padding as zeros.
 override KIND: u32 = 0u;
 
+// The taps of a window along both axes that lie before `end`.
+fn before(end: vec2<u32>, window: vec2<u32>) -> vec2<u32> {
+    let room = max(end, window) - window + params.dilation - 1u;
+    let taps = vec2(quotient(room.x, params.dilation.x), quotient(room.y, params.dilation.y));
+    return min(taps, params.kernel);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -35,29 +42,28 @@ fn main(
     let plane = quotient(i, params.out_plane);
     let pixel = i - plane * params.out_plane;
     let down = quotient(pixel, params.out_hw.y);
-    let window = vec2(down, pixel - down * params.out_hw.y) * params.stride;
-    let base = plane * params.in_hw.x * params.in_hw.y;
     // In coordinates that start with the padding, so that nothing is negative.
-    let first = params.pad_begin;
-    let past = params.pad_begin + params.in_hw;
-    let past_padding = past + params.pad_end;
+    let window = vec2(down, pixel - down * params.out_hw.y) * params.stride;
+    let inside = params.pad_begin + params.in_hw;
+    let first = before(params.pad_begin, window);
+    let past = max(before(inside, window), first);
+    let corner = window + first * params.dilation - params.pad_begin;
+    var row = (plane * params.in_hw.x + corner.x) * params.in_hw.y + corner.y;
     var highest = params.lowest;
     var sum = 0.0;
-    var count = 0u;
-    for (var ty = 0u; ty < params.kernel.x; ty++) {
-        let row = window.x + ty * params.dilation.x;
-        for (var tx = 0u; tx < params.kernel.y; tx++) {
-            let column = window.y + tx * params.dilation.y;
-            let real = row >= first.x && row < past.x && column >= first.y && column < past.y;
-            if real {
-                let v = x[base + (row - first.x) * params.in_hw.y + column - first.y];
+    for (var ty = first.x; ty < past.x; ty++) {
+        var at = row;
+        for (var tx = first.y; tx < past.y; tx++) {
+            let v = x[at];
+            if KIND == 0u {
                 highest = select(highest, v, v > highest || v != v);
+            } else {
                 sum += v;
             }
-            if real || (KIND == 2u && row < past_padding.x && column < past_padding.y) {
-                count++;
-            }
+            at += params.dilation.y;
         }
+        row += params.dilation.x * params.in_hw.y;
     }
-    y[i] = select(sum / f32(count), highest, KIND == 0u);
+    let counted = select(past - first, before(inside + params.pad_end, window), KIND == 2u);
+    y[i] = select(sum / f32(counted.x * counted.y), highest, KIND == 0u);
 }

@@ -85,9 +85,9 @@ impl Program {
     /// cost two threads' waking up.
     fn steps(&mut self) {
         rayon::scope(|_| {
-            (0..self.plan.steps.len()).for_each(|index| {
+            for index in 0..self.plan.steps.len() {
                 self.step(index);
-            })
+            }
         });
     }
 
