@@ -143,16 +143,21 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
         let batch = batch?;
         let first = shape.get_or_insert_with(|| batch.shape[1..].to_vec());
         if first[..] != batch.shape[1..] {
-            return Err(Error::new("calibration images of several sizes")
-                .expected(crate::tensor::show(first))
-                .got(crate::tensor::show(&batch.shape[1..]))
-                .remedy("bring them to one size with --resize and --crop"));
+            return Err(data.blame(
+                Error::new("calibration images of several sizes")
+                    .expected(crate::tensor::show(first))
+                    .got(crate::tensor::show(&batch.shape[1..]))
+                    .remedy("bring them to one size with --resize and --crop"),
+            ));
         }
         if let Some(at) = batch.data.iter().position(|v| !v.is_finite()) {
-            return Err(Error::new("a calibration image holds what is no number")
-                .expected("finite numbers")
-                .got(format!("{} in image {}", batch.data[at], count + at * batch.count / batch.data.len()))
-                .remedy("take such images out: they decide nothing"));
+            let image = count + at * batch.count / batch.data.len();
+            return Err(data.blame(
+                Error::new("a calibration image holds what is no number")
+                    .expected("finite numbers")
+                    .got(format!("{} in image {image}", batch.data[at]))
+                    .remedy("take such images out: they decide nothing"),
+            ));
         }
         all.extend_from_slice(&batch.data);
         count += batch.count;

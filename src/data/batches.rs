@@ -47,7 +47,7 @@ impl Batches {
         let work = move || {
             if let Err(error) = produce(&data, start, batch.max(1), &sender) {
                 // Nobody listens when the iterator was dropped, and that is fine.
-                let _ = sender.send(Err(error));
+                let _ = sender.send(Err(data.blame(error)));
             }
         };
         Self { receiver: Some(receiver), worker: Some(std::thread::spawn(work)) }

@@ -42,6 +42,8 @@ pub struct Dataset {
 
 #[derive(Debug)]
 struct Inner {
+    /// Where it was opened, if it is no data set in memory.
+    path: Option<PathBuf>,
     source: Source,
     pipeline: Pipeline,
     /// This shard's images in the source.
@@ -78,7 +80,7 @@ impl Dataset {
         let input = Input::new(input_shape, options.layout)?;
         let path = Path::new(spec);
         let opened = source::open(path, options.classes.as_deref(), input)?;
-        Self::new(opened, options, input).map_err(|e| e.file(path))
+        Self::new((opened, Some(path)), options, input).map_err(|e| e.file(path))
     }
 
     /// Images that are in memory already: bytes, N×C×H×W or N×H×W×C, with labels.
@@ -100,7 +102,7 @@ impl Dataset {
                 .got(format!("{count} bytes"))
         })?;
         let labels = labels.map(|l| l.iter().map(|&l| i64::from(l)).collect());
-        Self::new(source::of_array(array, labels, input)?, options, input)
+        Self::new((source::of_array(array, labels, input)?, None), options, input)
     }
 
     fn random(len: usize, options: &Options, input_shape: &[Option<usize>]) -> Result<Self> {
@@ -134,16 +136,16 @@ impl Dataset {
             layout: input.layout,
         };
         let source = Source::Random { shape };
-        Self::cut(Opened { source, len, labels: None }, options, Pipeline::new(recipe, input))
+        Self::cut((Opened { source, len, labels: None }, None), options, Pipeline::new(recipe, input))
     }
 
-    fn new(opened: Opened, options: &Options, input: Input) -> Result<Self> {
+    fn new((opened, path): (Opened, Option<&Path>), options: &Options, input: Input) -> Result<Self> {
         let recipe = Preprocessing::resolve(options, input, opened.source.stored())?;
-        Self::cut(opened, options, Pipeline::new(recipe, input))
+        Self::cut((opened, path), options, Pipeline::new(recipe, input))
     }
 
     /// Keeps the images and the shard that the options name.
-    fn cut(opened: Opened, options: &Options, pipeline: Pipeline) -> Result<Self> {
+    fn cut((opened, path): (Opened, Option<&Path>), options: &Options, pipeline: Pipeline) -> Result<Self> {
         // A sample is chosen from all, and a shard is a part of it.
         let most = options.images.unwrap_or(usize::MAX);
         let len = if options.sample.is_some() { opened.len } else { opened.len.min(most) };
@@ -192,6 +194,7 @@ impl Dataset {
             order = shuffled(order.len(), seed).into_iter().map(|i| order[i]).collect();
         }
         let inner = Inner {
+            path: path.map(Path::to_path_buf),
             source: opened.source,
             pipeline,
             range,
@@ -200,6 +203,14 @@ impl Dataset {
             skipped: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
+    }
+
+    /// An error of its images, which names the data set unless it names a file already.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        match &self.inner.path {
+            Some(path) => error.file(path),
+            None => error,
+        }
     }
 
     /// How many images there are, unreadable ones included.
@@ -248,7 +259,9 @@ impl Dataset {
     pub fn image(&self) -> Result<Vec<usize>> {
         match self.batches(1).next() {
             Some(batch) => Ok(batch?.image().to_vec()),
-            None => Err(Error::new("no image could be read").remedy("see the list of skipped files")),
+            None => {
+                Err(self.blame(Error::new("no image could be read").remedy("see the list of skipped files")))
+            }
         }
     }
 
