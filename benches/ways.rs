@@ -11,6 +11,7 @@ use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
+use secateur::kernels::window::Windows;
 
 #[path = "common/one_step.rs"]
 mod one_step;
@@ -30,12 +31,13 @@ fn conv(
         groups: 1,
         in_channels,
         out_channels,
-        in_hw: [side; 2],
-        out_hw: [side.div_ceil(stride); 2],
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        dilation: [1, 1],
-        pad: [kernel / 2; 2],
+        windows: Windows {
+            out_hw: [side.div_ceil(stride); 2],
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            pad: [kernel / 2; 2],
+            ..Windows::points([side; 2])
+        },
         out_offset: 0,
         out_total: out_channels,
         activation: Activation::Relu,
@@ -47,12 +49,13 @@ fn depthwise(channels: usize, side: usize, stride: usize) -> Depthwise {
         batch: 1,
         channels,
         multiplier: 1,
-        in_hw: [side; 2],
-        out_hw: [side.div_ceil(stride); 2],
-        kernel: [3, 3],
-        stride: [stride; 2],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows {
+            out_hw: [side.div_ceil(stride); 2],
+            kernel: [3, 3],
+            stride: [stride; 2],
+            pad: [1, 1],
+            ..Windows::points([side; 2])
+        },
         activation: Activation::Clip(0.0, 6.0),
     }
 }

@@ -219,21 +219,19 @@ fn the_batch_changes_no_bit() {
         groups: 1,
         in_channels: 67,
         out_channels: 133,
-        in_hw: [15, 13],
-        out_hw: [15, 13],
-        kernel: [3, 3],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 133,
         activation: Activation::None,
     };
-    let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], pad: [0, 0], ..conv.clone() };
-    let point = Conv { kernel: [1, 1], pad: [0, 0], ..conv.clone() };
-    let stride = Conv { out_hw: [8, 7], stride: [2, 2], ..conv.clone() };
+    let rows = Conv {
+        windows: Windows { in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], pad: [0, 0], ..conv.windows },
+        ..conv.clone()
+    };
+    let point = Conv { windows: Windows { kernel: [1, 1], pad: [0, 0], ..conv.windows }, ..conv.clone() };
+    let stride = Conv { windows: Windows { out_hw: [8, 7], stride: [2, 2], ..conv.windows }, ..conv.clone() };
     // Planes that are a few pixels more than whole vectors: images share strips in company.
-    let small = Conv { in_hw: [7, 7], out_hw: [7, 7], ..conv.clone() };
+    let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
     for conv in [conv, rows, point, stride, small] {
         alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
     }
@@ -314,12 +312,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
             groups: 1,
             in_channels: 17,
             out_channels: 18,
-            in_hw: [15, 18],
-            out_hw: [15, 18],
-            kernel: [3, 3],
-            stride: [1, 1],
-            dilation: [1, 1],
-            pad: [1, 1],
+            windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 18]) },
             out_offset: 0,
             out_total: 18,
             activation,

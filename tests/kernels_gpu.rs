@@ -17,6 +17,7 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
+use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Step};
 
@@ -95,19 +96,17 @@ fn the_batch_changes_no_bit_of_any_way() {
         groups: 1,
         in_channels: 19,
         out_channels: 37,
-        in_hw: [15, 13],
-        out_hw: [15, 13],
-        kernel: [3, 3],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 37,
         activation: Activation::Relu,
     };
-    let point = Conv { kernel: [1, 1], pad: [0, 0], in_hw: [7, 7], out_hw: [7, 7], ..conv.clone() };
-    let quads = Conv { in_hw: [4, 6], out_hw: [4, 6], ..point.clone() };
-    let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], ..point.clone() };
+    let point = Conv {
+        windows: Windows { kernel: [1, 1], pad: [0, 0], in_hw: [7, 7], out_hw: [7, 7], ..conv.windows },
+        ..conv.clone()
+    };
+    let quads = Conv { windows: Windows { in_hw: [4, 6], out_hw: [4, 6], ..point.windows }, ..point.clone() };
+    let rows = Conv { windows: Windows { in_hw: [1, 1], out_hw: [1, 1], ..point.windows }, ..point.clone() };
     for conv in [conv, point, quads, rows] {
         let kernel = |batch| -> Arc<dyn Kernel> { Arc::new(Conv { batch, ..conv.clone() }) };
         let case = |batch: usize, first: usize| {
@@ -157,12 +156,7 @@ fn network() -> (Plan, Vec<f32>) {
         groups: 1,
         in_channels: CHANNELS,
         out_channels: CHANNELS,
-        in_hw: [SIDE; 2],
-        out_hw: [SIDE; 2],
-        kernel: [3, 3],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([SIDE; 2]) },
         out_offset: 0,
         out_total: CHANNELS,
         activation,

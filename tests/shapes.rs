@@ -11,6 +11,7 @@ use secateur::exec::devices::Device;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
+use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, Kernel};
 
 #[path = "common/adapters.rs"]
@@ -70,12 +71,7 @@ fn random(dice: &mut Dice) -> (usize, Call) {
             batch: 1,
             channels,
             multiplier,
-            in_hw,
-            out_hw,
-            kernel,
-            stride,
-            dilation,
-            pad,
+            windows: Windows { in_hw, out_hw, kernel, stride, dilation, pad },
             activation,
         };
         let call = move |batch| Arc::new(Depthwise { batch, ..one.clone() }) as Arc<dyn Kernel>;
@@ -94,12 +90,7 @@ fn random(dice: &mut Dice) -> (usize, Call) {
         groups,
         in_channels: ins * groups,
         out_channels,
-        in_hw,
-        out_hw,
-        kernel,
-        stride,
-        dilation,
-        pad,
+        windows: Windows { in_hw, out_hw, kernel, stride, dilation, pad },
         out_offset,
         out_total: out_offset + out_channels + more,
         activation,

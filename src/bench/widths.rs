@@ -14,6 +14,7 @@ use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
+use crate::kernels::window::Windows;
 use crate::onnx::Model;
 use crate::plan::{Operand, Plan, Port, Step};
 use crate::prune::{Budget, Channels, Limits, Scope, Times, allocate, smaller};
@@ -106,12 +107,7 @@ fn one_layer(width: usize) -> Plan {
         groups: 1,
         in_channels: CHANNELS,
         out_channels: width,
-        in_hw: [SIDE; 2],
-        out_hw: [SIDE; 2],
-        kernel: [3, 3],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([SIDE; 2]) },
         out_offset: 0,
         out_total: width,
         activation: Activation::None,

@@ -113,8 +113,8 @@ impl Kernel for Lanes {
         let pixels = images.count * c.out_plane();
         // Over the matrix, every row of it is a channel, and every column its own window.
         let windows = match self.unfolded {
-            Some(_) => Windows::points(c.out_hw),
-            None => c.windows(),
+            Some(_) => Windows::points(c.windows.out_hw),
+            None => c.windows,
         };
         let (form, quads) = match self.unfolded {
             Some(images) => (2, unfold::columns(c, images.count) / 4),

@@ -32,18 +32,8 @@ pub struct Depthwise {
     pub channels: usize,
     /// Output channels for each input channel, at least 1.
     pub multiplier: usize,
-    /// Height and width of `x`.
-    pub in_hw: [usize; 2],
-    /// Height and width of `y`.
-    pub out_hw: [usize; 2],
-    /// Height and width of a filter.
-    pub kernel: [usize; 2],
-    /// Steps between windows.
-    pub stride: [usize; 2],
-    /// Steps between the taps of a filter.
-    pub dilation: [usize; 2],
-    /// Zeros before the first row and column. Those after the last follow from `out_hw`.
-    pub pad: [usize; 2],
+    /// Where the windows lie on a plane of `x`.
+    pub windows: Windows,
     /// Applied to each sum.
     pub activation: Activation,
 }
@@ -57,20 +47,15 @@ const TILE: usize = 4;
 
 impl Depthwise {
     fn in_plane(&self) -> usize {
-        self.in_hw.iter().product()
+        self.windows.pixels()
     }
 
     fn out_plane(&self) -> usize {
-        self.out_hw.iter().product()
+        self.windows.positions()
     }
 
     fn taps(&self) -> usize {
-        self.kernel.iter().product()
-    }
-
-    fn windows(&self) -> Windows {
-        let Self { in_hw, out_hw, kernel, stride, dilation, pad, .. } = *self;
-        Windows { in_hw, out_hw, kernel, stride, dilation, pad }
+        self.windows.taps()
     }
 
     fn filters(&self) -> usize {
@@ -117,20 +102,21 @@ impl Kernel for Depthwise {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let ([h, w], [kh, kw]) = (self.in_hw, self.kernel);
+        let ([h, w], [kh, kw]) = (self.windows.in_hw, self.windows.kernel);
         for (at, y) in output.iter_mut().enumerate() {
             let (plane, pixel) = (at / self.out_plane(), at % self.out_plane());
             let (image, filter) = (plane / self.filters(), plane % self.filters());
             let channel = image * self.channels + filter / self.multiplier;
-            let (oy, ox) = (pixel / self.out_hw[1], pixel % self.out_hw[1]);
+            let (oy, ox) = (pixel / self.windows.out_hw[1], pixel % self.windows.out_hw[1]);
             let mut sum = inputs[2][filter];
             for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
                 // In coordinates that start with the padding.
                 let (py, px) = (
-                    oy * self.stride[0] + ky * self.dilation[0],
-                    ox * self.stride[1] + kx * self.dilation[1],
+                    oy * self.windows.stride[0] + ky * self.windows.dilation[0],
+                    ox * self.windows.stride[1] + kx * self.windows.dilation[1],
                 );
-                let ([top, left], [bottom, right]) = (self.pad, [self.pad[0] + h, self.pad[1] + w]);
+                let ([top, left], [bottom, right]) =
+                    (self.windows.pad, [self.windows.pad[0] + h, self.windows.pad[1] + w]);
                 if (top..bottom).contains(&py) && (left..right).contains(&px) {
                     let weight = inputs[1][(filter * kh + ky) * kw + kx];
                     sum += weight * inputs[0][(channel * h + py - top) * w + px - left];
@@ -144,7 +130,7 @@ impl Kernel for Depthwise {
         if output.is_empty() {
             return;
         }
-        let (arch, windows, plane) = (Arch::new(), self.windows(), self.out_plane());
+        let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
         let band = Band::of(&windows, 0, plane);
         let taps: Vec<usize> = (0..self.taps()).map(|tap| band.tap(&windows, tap)).collect();
         let least = 1 + TASK / (plane * taps.len());
@@ -167,12 +153,12 @@ impl Kernel for Depthwise {
         let params = Params {
             len: word(len),
             tiles: word(tiles),
-            in_hw: words(self.in_hw),
-            out_hw: words(self.out_hw),
-            kernel: words(self.kernel),
-            stride: words(self.stride),
-            dilation: words(self.dilation),
-            pad: words(self.pad),
+            in_hw: words(self.windows.in_hw),
+            out_hw: words(self.windows.out_hw),
+            kernel: words(self.windows.kernel),
+            stride: words(self.windows.stride),
+            dilation: words(self.windows.dilation),
+            pad: words(self.windows.pad),
             filters: word(self.filters()),
             multiplier: word(self.multiplier),
             act_a,
@@ -279,12 +265,7 @@ pub(super) fn calls() -> Vec<(&'static str, Depthwise)> {
         batch: 1,
         channels: 5,
         multiplier: 1,
-        in_hw: [9, 7],
-        out_hw: [9, 7],
-        kernel: [3, 3],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([9, 7]) },
         activation: Activation::None,
     };
     vec![
@@ -293,10 +274,13 @@ pub(super) fn calls() -> Vec<(&'static str, Depthwise)> {
             "one of everything",
             Depthwise {
                 channels: 1,
-                in_hw: [1, 1],
-                out_hw: [1, 1],
-                kernel: [1, 1],
-                pad: [0, 0],
+                windows: Windows {
+                    in_hw: [1, 1],
+                    out_hw: [1, 1],
+                    kernel: [1, 1],
+                    pad: [0, 0],
+                    ..plain.windows
+                },
                 ..plain.clone()
             },
         ),
@@ -305,46 +289,65 @@ pub(super) fn calls() -> Vec<(&'static str, Depthwise)> {
             Depthwise {
                 batch: 3,
                 channels: 17,
-                out_hw: [5, 4],
-                stride: [2, 2],
+                windows: Windows { out_hw: [5, 4], stride: [2, 2], ..plain.windows },
                 activation: Activation::Clip(0.0, 6.0),
                 ..plain.clone()
             },
         ),
         (
             "three filters a channel, asymmetric padding",
-            Depthwise { batch: 2, channels: 3, multiplier: 3, out_hw: [9, 6], pad: [2, 0], ..plain.clone() },
+            Depthwise {
+                batch: 2,
+                channels: 3,
+                multiplier: 3,
+                windows: Windows { out_hw: [9, 6], pad: [2, 0], ..plain.windows },
+                ..plain.clone()
+            },
         ),
         (
             "dilated, axes unlike",
             Depthwise {
-                out_hw: [9, 2],
-                kernel: [2, 3],
-                dilation: [4, 2],
-                stride: [1, 3],
-                pad: [2, 1],
+                windows: Windows {
+                    out_hw: [9, 2],
+                    kernel: [2, 3],
+                    dilation: [4, 2],
+                    stride: [1, 3],
+                    pad: [2, 1],
+                    ..plain.windows
+                },
                 ..plain.clone()
             },
         ),
         (
             "rows of more than one tile, no padding",
-            Depthwise { channels: 2, in_hw: [21, 23], out_hw: [19, 21], pad: [0, 0], ..plain.clone() },
+            Depthwise {
+                channels: 2,
+                windows: Windows { in_hw: [21, 23], out_hw: [19, 21], pad: [0, 0], ..plain.windows },
+                ..plain.clone()
+            },
         ),
         (
             "stride 2, rows of more than one tile",
             Depthwise {
                 batch: 2,
                 channels: 3,
-                in_hw: [36, 22],
-                out_hw: [18, 11],
-                stride: [2, 2],
+                windows: Windows { in_hw: [36, 22], out_hw: [18, 11], stride: [2, 2], ..plain.windows },
                 ..plain.clone()
             },
         ),
         (
             "a filter as large as the plane",
-            Depthwise { out_hw: [1, 1], kernel: [9, 7], pad: [0, 0], ..plain.clone() },
+            Depthwise {
+                windows: Windows { out_hw: [1, 1], kernel: [9, 7], pad: [0, 0], ..plain.windows },
+                ..plain.clone()
+            },
         ),
-        ("padding wider than the image", Depthwise { in_hw: [1, 2], out_hw: [5, 6], pad: [3, 3], ..plain }),
+        (
+            "padding wider than the image",
+            Depthwise {
+                windows: Windows { in_hw: [1, 2], out_hw: [5, 6], pad: [3, 3], ..plain.windows },
+                ..plain
+            },
+        ),
     ]
 }

@@ -22,7 +22,8 @@ const ROWS: usize = 8;
 impl Texels {
     /// Whether the shader knows such a call.
     pub(super) fn applies(d: &Depthwise) -> bool {
-        (d.kernel, d.dilation) == ([3, 3], [1, 1]) && [[1, 1], [2, 2]].contains(&d.stride)
+        (d.windows.kernel, d.windows.dilation) == ([3, 3], [1, 1])
+            && [[1, 1], [2, 2]].contains(&d.windows.stride)
     }
 }
 
@@ -71,23 +72,27 @@ impl Kernel for Texels {
         let d = &self.depthwise;
         let [act_a, act_b] = d.activation.params();
         let filters = d.channels * d.multiplier;
-        let (across, down) = (d.out_hw[1].div_ceil(STEP / d.stride[1]), d.out_hw[0].div_ceil(ROWS));
+        let (across, down) =
+            (d.windows.out_hw[1].div_ceil(STEP / d.windows.stride[1]), d.windows.out_hw[0].div_ceil(ROWS));
         let len = d.batch * filters * down * across;
         let params = Params {
             len: word(len),
             across: word(across),
             down: word(down),
             rows: word(ROWS),
-            in_hw: words(d.in_hw),
-            out_hw: words(d.out_hw),
-            pad: words(d.pad),
+            in_hw: words(d.windows.in_hw),
+            out_hw: words(d.windows.out_hw),
+            pad: words(d.windows.pad),
             filters: word(filters),
             multiplier: word(d.multiplier),
             act_a,
             act_b,
         };
         Dispatch {
-            overrides: vec![("ACT", d.activation.code().into()), ("STRIDE", word(d.stride[0]).into())],
+            overrides: vec![
+                ("ACT", d.activation.code().into()),
+                ("STRIDE", word(d.windows.stride[0]).into()),
+            ],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }

@@ -78,11 +78,11 @@ impl Kernel for Unfold {
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let conv = &self.conv;
-        let ([h, w], [oh, ow], windows) = (conv.in_hw, conv.out_hw, conv.windows());
+        let ([h, w], [oh, ow], windows) = (conv.windows.in_hw, conv.windows.out_hw, conv.windows);
         let columns = columns(conv, self.images.count);
         for row in 0..conv.in_channels * conv.taps() {
             let (channel, tap) = (row / conv.taps(), row % conv.taps());
-            let (ky, kx) = (tap / conv.kernel[1], tap % conv.kernel[1]);
+            let (ky, kx) = (tap / conv.windows.kernel[1], tap % conv.windows.kernel[1]);
             for pixel in 0..self.images.count * oh * ow {
                 let (image, y, x) = (pixel / (oh * ow), pixel / ow % oh, pixel % ow);
                 let plane = (self.images.first + image) * conv.in_channels + channel;
@@ -102,12 +102,12 @@ impl Kernel for Unfold {
             pixels: word(pixels),
             columns: word(columns(c, self.images.count)),
             channels: word(c.in_channels),
-            in_hw: words(c.in_hw),
-            out_hw: words(c.out_hw),
-            kernel: words(c.kernel),
-            stride: words(c.stride),
-            dilation: words(c.dilation),
-            pad: words(c.pad),
+            in_hw: words(c.windows.in_hw),
+            out_hw: words(c.windows.out_hw),
+            kernel: words(c.windows.kernel),
+            stride: words(c.windows.stride),
+            dilation: words(c.windows.dilation),
+            pad: words(c.windows.pad),
             first: word(self.images.first),
             unused: 0,
         };

@@ -11,6 +11,7 @@ use super::activation::Activation;
 use super::conv::Conv;
 use super::unfold::Images;
 use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
+use super::window::Windows;
 use super::winograd_in::WinogradIn;
 use super::winograd_out::WinogradOut;
 
@@ -123,8 +124,8 @@ fn spread(filters: &[f64]) -> Vec<f64> {
 /// Whether the method is for a convolution: its filters 3×3, side by side, in one group; a tile's parts fit.
 pub(super) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
-    conv.kernel == [3, 3]
-        && (conv.stride, conv.dilation, conv.groups) == ([1, 1], [1, 1], 1)
+    conv.windows.kernel == [3, 3]
+        && (conv.windows.stride, conv.windows.dilation, conv.groups) == ([1, 1], [1, 1], 1)
         && most * columns(conv, 1) * PRODUCTS <= MOST_TEMP
 }
 
@@ -139,7 +140,7 @@ pub(super) fn pays(conv: &Conv, block: usize) -> bool {
 
 /// Tiles down and across.
 pub(super) fn tiles(conv: &Conv) -> [usize; 2] {
-    conv.out_hw.map(|n| n.div_ceil(TILE))
+    conv.windows.out_hw.map(|n| n.div_ceil(TILE))
 }
 
 /// Row length of the products for so many images: whole quads.
@@ -154,12 +155,7 @@ pub(super) fn product(in_channels: usize, out_channels: usize, columns: usize) -
         groups: PRODUCTS,
         in_channels: PRODUCTS * in_channels,
         out_channels: PRODUCTS * out_channels,
-        in_hw: [1, columns],
-        out_hw: [1, columns],
-        kernel: [1, 1],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [0, 0],
+        windows: Windows::points([1, columns]),
         out_offset: 0,
         out_total: PRODUCTS * out_channels,
         activation: Activation::None,

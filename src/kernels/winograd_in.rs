@@ -59,7 +59,7 @@ impl Kernel for WinogradIn {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let (channels, [h, w], pad) = (self.conv.in_channels, self.conv.in_hw, self.conv.pad);
+        let (channels, [h, w], pad) = (self.conv.in_channels, self.conv.windows.in_hw, self.conv.windows.pad);
         let [down, across] = tiles(&self.conv);
         for tile in 0..self.images.count * down * across {
             let image = self.images.first + tile / (down * across);
@@ -89,8 +89,8 @@ impl Kernel for WinogradIn {
             tiles: word(tiles),
             columns: word(self.columns),
             grid: words(grid_of_image),
-            in_hw: words(self.conv.in_hw),
-            pad: words(self.conv.pad),
+            in_hw: words(self.conv.windows.in_hw),
+            pad: words(self.conv.windows.pad),
             first: word(self.images.first),
             unused: 0,
         };

@@ -62,7 +62,7 @@ impl Kernel for WinogradOut {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let (conv, [h, w]) = (&self.conv, self.conv.out_hw);
+        let (conv, [h, w]) = (&self.conv, self.conv.windows.out_hw);
         let [down, across] = tiles(conv);
         for tile in 0..self.images.count * down * across {
             let image = self.images.first + tile / (down * across);
@@ -94,7 +94,7 @@ impl Kernel for WinogradOut {
             tiles: word(self.images.count * tiles(conv).iter().product::<usize>()),
             quads: word(quads),
             grid: words(tiles(conv)),
-            out_hw: words(conv.out_hw),
+            out_hw: words(conv.windows.out_hw),
             first: word(self.images.first),
             out_offset: word(conv.out_offset),
             out_total: word(conv.out_total),

@@ -11,7 +11,6 @@ use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::fill::Fill;
-use crate::kernels::window::Windows;
 use crate::tensor::Tensor;
 
 /// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.
@@ -76,17 +75,11 @@ impl Convolution {
 
     fn flat(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
         if self.groups > 1 && self.groups == self.in_channels {
-            let Windows { in_hw, out_hw, kernel, stride, dilation, pad } = self.window.planes();
             let kernel = Depthwise {
                 batch: self.batch,
                 channels: self.in_channels,
                 multiplier: self.out_channels / self.in_channels,
-                in_hw,
-                out_hw,
-                kernel,
-                stride,
-                dilation,
-                pad,
+                windows: self.window.planes(),
                 activation: l.fused.activation,
             };
             l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], Slot::Output(0));
@@ -98,18 +91,12 @@ impl Convolution {
 
     /// The kernel over planes, with `folded` depths of each channel as channels of their own.
     fn planar(&self, l: &Lowering, batch: usize, folded: usize) -> ConvKernel {
-        let Windows { in_hw, out_hw, kernel, stride, dilation, pad } = self.window.planes();
         ConvKernel {
             batch,
             groups: self.groups,
             in_channels: self.in_channels * folded,
             out_channels: self.out_channels,
-            in_hw,
-            out_hw,
-            kernel,
-            stride,
-            dilation,
-            pad,
+            windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
             activation: l.fused.activation,

@@ -14,6 +14,7 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::layout::broadcast_strides;
 use crate::kernels::matmul::MatMul as MatMulKernel;
+use crate::kernels::window::Windows;
 use crate::ops::moving::strided;
 use crate::tensor::{show, strides};
 
@@ -402,12 +403,7 @@ fn rows(
         groups: 1,
         in_channels: k,
         out_channels: n,
-        in_hw: [1, 1],
-        out_hw: [1, 1],
-        kernel: [1, 1],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [0, 0],
+        windows: Windows::points([1, 1]),
         out_offset: 0,
         out_total: n,
         activation: l.fused.activation,

@@ -118,6 +118,7 @@ mod tests {
     use super::*;
     use crate::kernels::activation::Activation;
     use crate::kernels::depthwise::Depthwise;
+    use crate::kernels::window::Windows;
 
     fn tuned() -> Tuned {
         Tuned { device: "a, b".into(), shaders: "c".into(), ways: BTreeMap::new() }
@@ -128,12 +129,7 @@ mod tests {
             batch,
             channels: 3,
             multiplier: 1,
-            in_hw: [4, 4],
-            out_hw: [4, 4],
-            kernel: [3, 3],
-            stride: [1, 1],
-            dilation: [1, 1],
-            pad: [1, 1],
+            windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([4, 4]) },
             activation: Activation::None,
         })
     }

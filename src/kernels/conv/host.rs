@@ -128,13 +128,13 @@ impl Prepared for Direct {
 /// A block's pixels, row by row and strip by strip, and the bands that they are read from. Where the matrix of taps is
 /// the input itself, nobody needs them.
 fn runs(conv: &Conv, spans: &[Span], strips: &[Strip]) -> (Vec<Run>, Vec<Band>) {
-    let (ow, mut runs, mut bands) = (conv.out_hw[1], Vec::new(), Vec::<Band>::new());
+    let (ow, mut runs, mut bands) = (conv.windows.out_hw[1], Vec::new(), Vec::<Band>::new());
     if conv.pointwise() {
         return (runs, bands);
     }
     let (mut at, mut start, mut strip) = (0, 0, 0);
     for span in spans {
-        let band = Band::of(&conv.windows(), span.first, span.count);
+        let band = Band::of(&conv.windows, span.first, span.count);
         let top = span.first / ow;
         let (mut pixel, end) = (span.first, span.first + span.count);
         while pixel < end {
@@ -144,7 +144,7 @@ fn runs(conv: &Conv, spans: &[Span], strips: &[Strip]) -> (Vec<Run>, Vec<Band>) 
             let (y, x) = (pixel / ow, pixel % ow);
             let left = strips[strip].first + strips[strip].count - at;
             let len = (ow - x).min(end - pixel).min(left);
-            let source = start + (y - top) * conv.stride[0] * band.row_len() + x;
+            let source = start + (y - top) * conv.windows.stride[0] * band.row_len() + x;
             runs.push(Run { strip, lane: at - strips[strip].first, len, source });
             (pixel, at) = (pixel + len, at + len);
         }
@@ -218,7 +218,7 @@ impl WithSimd for Unfold<'_> {
         if conv.pointwise() {
             return self.points(packed, rows);
         }
-        let windows = conv.windows();
+        let windows = conv.windows;
         for c in 0..rows / taps {
             let mut start = 0;
             for (band, span) in self.bands.iter().zip(self.spans) {

@@ -52,8 +52,9 @@ impl Winograd {
     /// Whether it pays: few channels leave the transforms as the work, few tiles the reading of the weights, of which
     /// there are four times as many.
     pub(super) fn suits(conv: &Conv) -> bool {
-        let square = conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.dilation == [1, 1];
-        let tiles = conv.out_hw.map(|n| n.div_ceil(OUT)).iter().product::<usize>();
+        let square =
+            conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1] && conv.windows.dilation == [1, 1];
+        let tiles = conv.windows.out_hw.map(|n| n.div_ceil(OUT)).iter().product::<usize>();
         square && conv.groups == 1 && conv.in_channels >= 16 && conv.out_channels >= 16 && tiles >= 12
     }
 
@@ -76,7 +77,7 @@ impl Winograd {
 
     /// Pixels of a block: whole rows of tiles, about as many as fill strips.
     fn block_pixels(&self) -> usize {
-        let [oh, ow] = self.conv.out_hw;
+        let [oh, ow] = self.conv.windows.out_hw;
         let (rows, columns) = (oh.div_ceil(OUT), ow.div_ceil(OUT));
         let most = (CACHED / (POINTS * self.conv.in_channels)).clamp(WIDE + PANEL, 4 * WIDE);
         // Lanes for each tile.
@@ -100,8 +101,8 @@ impl Winograd {
 
     fn block(&self, x: &[f32], mut block: Block, parallel: bool, broken: &[AtomicBool]) {
         let conv = &self.conv;
-        let columns = conv.out_hw[1].div_ceil(OUT);
-        let tile_rows = |span: &Span| (span.count / conv.out_hw[1]).div_ceil(OUT);
+        let columns = conv.windows.out_hw[1].div_ceil(OUT);
+        let tile_rows = |span: &Span| (span.count / conv.windows.out_hw[1]).div_ceil(OUT);
         let tiles = block.spans.iter().map(tile_rows).sum::<usize>() * columns;
         let strips = &Strip::cut(tiles)[..];
         let packing = Packing { depth: conv.in_channels, chunk: CHUNK, slots: strips.len() * POINTS };
@@ -127,7 +128,7 @@ impl Winograd {
                 let bias = &self.bias[panel];
                 let factors =
                     Factors { weights, bias: &[0.0; PANEL], packed, packing, slot: 0, strip: strips[0] };
-                let (hw, activation) = (conv.out_hw, conv.activation);
+                let (hw, activation) = (conv.windows.out_hw, conv.activation);
                 scratch::with(POINTS * PANEL * WIDE, |room| {
                     let (products, _) = room.as_chunks_mut();
                     let output =
@@ -154,7 +155,7 @@ impl Prepared for Winograd {
     fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let conv = &self.conv;
         let plane = conv.out_plane();
-        let spans = spans(conv.batch, plane, OUT * conv.out_hw[1], self.block_pixels());
+        let spans = spans(conv.batch, plane, OUT * conv.windows.out_hw[1], self.block_pixels());
         let broken: Vec<AtomicBool> = (0..conv.batch).map(|_| AtomicBool::new(false)).collect();
         let blocks = conv.blocks(&spans, output);
         let parallel = conv.batch * plane * conv.out_channels * conv.in_channels >= TASK;
@@ -239,9 +240,9 @@ struct Input<'a> {
 impl Input<'_> {
     /// The spans' bands, each with its rows of tiles.
     fn bands(conv: &Conv, spans: &[Span]) -> Vec<(usize, Band)> {
-        let pitch = conv.out_hw[1].div_ceil(OUT) + 1;
+        let pitch = conv.windows.out_hw[1].div_ceil(OUT) + 1;
         let band = |span: &Span| {
-            let [first, rows] = [span.first, span.count].map(|pixels| pixels / conv.out_hw[1]);
+            let [first, rows] = [span.first, span.count].map(|pixels| pixels / conv.windows.out_hw[1]);
             let rows = rows.div_ceil(OUT);
             (rows, Band { first, rows: OUT * rows + IN - OUT, phases: OUT, pitch })
         };
@@ -264,8 +265,8 @@ impl WithSimd for Input<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (conv, windows) = (self.conv, self.conv.windows());
-        let columns = conv.out_hw[1].div_ceil(OUT);
+        let (conv, windows) = (self.conv, self.conv.windows);
+        let columns = conv.windows.out_hw[1].div_ceil(OUT);
         let channels = self.packed.len() / (self.strips.len() * POINTS * WIDE);
         let (longest, line) = (Self::longest(self.bands), Self::line(self.strips));
         let (room, points) = self.room.split_at_mut(longest);

@@ -47,18 +47,8 @@ pub struct Conv {
     pub in_channels: usize,
     /// Channels that this call produces, of all groups together.
     pub out_channels: usize,
-    /// Height and width of `x`.
-    pub in_hw: [usize; 2],
-    /// Height and width of `y`.
-    pub out_hw: [usize; 2],
-    /// Height and width of a filter.
-    pub kernel: [usize; 2],
-    /// Steps between windows.
-    pub stride: [usize; 2],
-    /// Steps between the taps of a filter.
-    pub dilation: [usize; 2],
-    /// Zeros before the first row and column. Those after the last follow from `out_hw`.
-    pub pad: [usize; 2],
+    /// Where the windows lie on a plane of `x`.
+    pub windows: Windows,
     /// The first channel of the output buffer that this call writes.
     pub out_offset: usize,
     /// Channels of the output buffer.
@@ -74,15 +64,15 @@ const TILE_CHANNELS: usize = 8;
 
 impl Conv {
     pub(super) fn in_plane(&self) -> usize {
-        self.in_hw.iter().product()
+        self.windows.pixels()
     }
 
     pub(super) fn out_plane(&self) -> usize {
-        self.out_hw.iter().product()
+        self.windows.positions()
     }
 
     pub(super) fn taps(&self) -> usize {
-        self.kernel.iter().product()
+        self.windows.taps()
     }
 
     /// Input channels of a group.
@@ -102,7 +92,7 @@ impl Conv {
 
     /// Whether the matrix of taps is the input itself.
     pub(super) fn pointwise(&self) -> bool {
-        self.windows().are_points()
+        self.windows.are_points()
     }
 
     /// The way by the matrix of what windows see, so many images at a time that it stays small. The matrix has quads
@@ -148,12 +138,6 @@ impl Conv {
             }
         }
         packed
-    }
-
-    /// Where the filters' windows lie.
-    pub(super) fn windows(&self) -> Windows {
-        let Self { in_hw, out_hw, kernel, stride, dilation, pad, .. } = *self;
-        Windows { in_hw, out_hw, kernel, stride, dilation, pad }
     }
 }
 
@@ -206,8 +190,8 @@ impl Kernel for Conv {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let ([h, w], [oh, ow], [kh, kw]) = (self.in_hw, self.out_hw, self.kernel);
-        let windows = self.windows();
+        let ([h, w], [oh, ow], [kh, kw]) = (self.windows.in_hw, self.windows.out_hw, self.windows.kernel);
+        let windows = self.windows;
         for n in 0..self.batch {
             for o in 0..self.out_channels {
                 let group = o / self.group_out();
@@ -261,12 +245,12 @@ impl Kernel for Conv {
             pixels: word(pixels),
             pixel_tiles: word(pixel_tiles),
             channel_tiles: word(channel_tiles),
-            in_hw: words(self.in_hw),
-            out_hw: words(self.out_hw),
-            kernel: words(self.kernel),
-            stride: words(self.stride),
-            dilation: words(self.dilation),
-            pad: words(self.pad),
+            in_hw: words(self.windows.in_hw),
+            out_hw: words(self.windows.out_hw),
+            kernel: words(self.windows.kernel),
+            stride: words(self.windows.stride),
+            dilation: words(self.windows.dilation),
+            pad: words(self.windows.pad),
             group_in: word(self.group_in()),
             group_out: word(self.group_out()),
             groups: word(self.groups),
@@ -356,18 +340,13 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
         groups: 1,
         in_channels: 3,
         out_channels: 5,
-        in_hw: [8, 8],
-        out_hw: [8, 8],
-        kernel: [3, 3],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [1, 1],
+        windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([8, 8]) },
         out_offset: 0,
         out_total: 5,
         activation: Activation::None,
     };
-    let point = Conv { kernel: [1, 1], pad: [0, 0], ..plain.clone() };
-    let rows = Conv { in_hw: [1, 1], out_hw: [1, 1], ..point.clone() };
+    let point = Conv { windows: Windows { kernel: [1, 1], pad: [0, 0], ..plain.windows }, ..plain.clone() };
+    let rows = Conv { windows: Windows { in_hw: [1, 1], out_hw: [1, 1], ..point.windows }, ..point.clone() };
     vec![
         ("3×3, padded", plain.clone()),
         ("one of everything", Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() }),
@@ -378,36 +357,50 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
                 in_channels: 17,
                 out_channels: 67,
                 out_total: 67,
-                in_hw: [33, 35],
-                out_hw: [33, 35],
+                windows: Windows { in_hw: [33, 35], out_hw: [33, 35], ..plain.windows },
                 activation: Activation::Relu,
                 ..plain.clone()
             },
         ),
         (
             "stride 2, asymmetric padding, odd sizes",
-            Conv { in_hw: [9, 11], out_hw: [5, 5], stride: [2, 2], pad: [1, 0], batch: 2, ..plain.clone() },
+            Conv {
+                windows: Windows {
+                    in_hw: [9, 11],
+                    out_hw: [5, 5],
+                    stride: [2, 2],
+                    pad: [1, 0],
+                    ..plain.windows
+                },
+                batch: 2,
+                ..plain.clone()
+            },
         ),
         (
             "7×7 with stride 2",
             Conv {
-                in_hw: [31, 29],
-                out_hw: [16, 15],
-                kernel: [7, 7],
-                stride: [2, 2],
-                pad: [3, 3],
+                windows: Windows {
+                    in_hw: [31, 29],
+                    out_hw: [16, 15],
+                    kernel: [7, 7],
+                    stride: [2, 2],
+                    pad: [3, 3],
+                    ..plain.windows
+                },
                 ..plain.clone()
             },
         ),
         (
             "dilated, strides of both axes unlike",
             Conv {
-                in_hw: [13, 12],
-                out_hw: [11, 3],
-                kernel: [2, 3],
-                stride: [1, 3],
-                dilation: [3, 2],
-                pad: [1, 2],
+                windows: Windows {
+                    out_hw: [11, 3],
+                    kernel: [2, 3],
+                    stride: [1, 3],
+                    dilation: [3, 2],
+                    pad: [1, 2],
+                    ..Windows::points([13, 12])
+                },
                 ..plain.clone()
             },
         ),
@@ -421,7 +414,10 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "padding wider than the image",
-            Conv { in_hw: [2, 1], out_hw: [6, 5], pad: [3, 3], ..plain.clone() },
+            Conv {
+                windows: Windows { in_hw: [2, 1], out_hw: [6, 5], pad: [3, 3], ..plain.windows },
+                ..plain.clone()
+            },
         ),
         (
             "1×1 over an odd plane",
@@ -430,12 +426,17 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
                 in_channels: 65,
                 out_channels: 17,
                 out_total: 17,
-                in_hw: [7, 7],
-                out_hw: [7, 7],
+                windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..point.windows },
                 ..point.clone()
             },
         ),
-        ("1×1 with stride 2", Conv { in_hw: [7, 7], out_hw: [4, 4], stride: [2, 2], ..point }),
+        (
+            "1×1 with stride 2",
+            Conv {
+                windows: Windows { in_hw: [7, 7], out_hw: [4, 4], stride: [2, 2], ..point.windows },
+                ..point
+            },
+        ),
         (
             "a matrix product of 17 rows",
             Conv { batch: 17, in_channels: 33, out_channels: 129, out_total: 129, ..rows.clone() },
@@ -465,9 +466,7 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
                 batch: 3,
                 in_channels: 33,
                 out_channels: 19,
-                in_hw: [19, 16],
-                out_hw: [17, 14],
-                pad: [0, 0],
+                windows: Windows { in_hw: [19, 16], out_hw: [17, 14], pad: [0, 0], ..plain.windows },
                 out_offset: 5,
                 out_total: 30,
                 activation: Activation::Clip(-1.0, 2.0),
@@ -480,15 +479,22 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
                 in_channels: 130,
                 out_channels: 40,
                 out_total: 40,
-                in_hw: [13, 70],
-                out_hw: [13, 69],
-                pad: [2, 0],
+                windows: Windows { in_hw: [13, 70], out_hw: [13, 69], pad: [2, 0], ..plain.windows },
                 ..plain.clone()
             },
         ),
         (
             "a 1-D filter as long as its signal",
-            Conv { in_hw: [1, 65], out_hw: [1, 1], kernel: [1, 65], pad: [0, 0], ..plain },
+            Conv {
+                windows: Windows {
+                    in_hw: [1, 65],
+                    out_hw: [1, 1],
+                    kernel: [1, 65],
+                    pad: [0, 0],
+                    ..plain.windows
+                },
+                ..plain
+            },
         ),
     ]
 }
