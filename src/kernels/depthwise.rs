@@ -102,24 +102,18 @@ impl Kernel for Depthwise {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let ([h, w], [kh, kw]) = (self.windows.in_hw, self.windows.kernel);
+        let windows = self.windows;
+        let ([h, w], [kh, kw], ow) = (windows.in_hw, windows.kernel, windows.out_hw[1]);
         for (at, y) in output.iter_mut().enumerate() {
             let (plane, pixel) = (at / self.out_plane(), at % self.out_plane());
             let (image, filter) = (plane / self.filters(), plane % self.filters());
             let channel = image * self.channels + filter / self.multiplier;
-            let (oy, ox) = (pixel / self.windows.out_hw[1], pixel % self.windows.out_hw[1]);
+            let (oy, ox) = (pixel / ow, pixel % ow);
             let mut sum = inputs[2][filter];
             for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
-                // In coordinates that start with the padding.
-                let (py, px) = (
-                    oy * self.windows.stride[0] + ky * self.windows.dilation[0],
-                    ox * self.windows.stride[1] + kx * self.windows.dilation[1],
-                );
-                let ([top, left], [bottom, right]) =
-                    (self.windows.pad, [self.windows.pad[0] + h, self.windows.pad[1] + w]);
-                if (top..bottom).contains(&py) && (left..right).contains(&px) {
+                if let (Some(iy), Some(ix)) = (windows.at(0, oy, ky), windows.at(1, ox, kx)) {
                     let weight = inputs[1][(filter * kh + ky) * kw + kx];
-                    sum += weight * inputs[0][(channel * h + py - top) * w + px - left];
+                    sum += weight * inputs[0][(channel * h + iy) * w + ix];
                 }
             }
             *y = self.activation.apply_f64(sum);

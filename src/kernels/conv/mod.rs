@@ -190,8 +190,8 @@ impl Kernel for Conv {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let ([h, w], [oh, ow], [kh, kw]) = (self.windows.in_hw, self.windows.out_hw, self.windows.kernel);
         let windows = self.windows;
+        let ([h, w], [oh, ow], [kh, kw]) = (windows.in_hw, windows.out_hw, windows.kernel);
         for n in 0..self.batch {
             for o in 0..self.out_channels {
                 let group = o / self.group_out();
