@@ -95,9 +95,7 @@ def head(net, x):
     return net.gemm(net.node("Flatten", net.node("GlobalAveragePool", x[0])), x[1], 1000)
 
 
-def main():
-    name, path, *rest = sys.argv[1:]
-    batch, side = [*map(int, rest), *["N", 224][len(rest):]]
+def make(name, path, batch="N", side=224):
     net = Net()
     x = "x", 3, side
     if name in VGG:
@@ -111,4 +109,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    make(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

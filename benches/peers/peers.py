@@ -6,7 +6,7 @@
     python3 benches/peers/peers.py [--device 0] [--batch 1 8] [--rounds 5] [--networks DIR] [--webgpu WEBGPU]
         [--engines WORD …] [--threads N] [MODEL.onnx …]
 
-Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (networks.py). Each round lets every engine
+Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (scripts/make_networks.py). Each round lets every engine
 run for a while, one after the other, and keeps the median of its runs; the table has the medians over the rounds, and
 ratios of times within a round, to an engine on the same kind of device. Engines that are not installed are named and
 left out. Answers are compared with ONNX Runtime's first: an engine that computes something else is not timed. Times are
@@ -32,9 +32,21 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-import networks
-
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+import make_networks  # noqa: E402
+
+NETWORKS = ["vgg16", "resnet50", "mobilenet_v2"]
+
+
+def made(folder):
+    """The networks' paths; those that are not there yet are made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.onnx" for name in NETWORKS]
+    for path in paths:
+        if not path.exists():
+            make_networks.make(path.stem, path)
+    return paths
 
 
 def shape_of(path):
@@ -250,7 +262,7 @@ def main():
     os.environ.setdefault("SECATEUR_CACHE", "")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        models = args.models or list(networks.make(args.networks or work / "networks").values())
+        models = args.models or made(args.networks or work / "networks")
         for path in models:
             shape = shape_of(path)[1]
             for batch in args.batch:
