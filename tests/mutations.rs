@@ -6,29 +6,25 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 use prost::Message;
-use secateur::exec::devices::Device;
-use secateur::exec::session::Session;
-use secateur::graph::Graph;
-use secateur::onnx::Model;
 use secateur::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
-use secateur::prune::{Channels, rewrite};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
 mod builder;
 #[path = "common/dice.rs"]
 mod dice;
+#[path = "common/walk.rs"]
+mod walk;
 
 use dice::Dice;
+use walk::{Most, Told, walk};
 
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
@@ -37,15 +33,23 @@ static PEAK: PeakAlloc = PeakAlloc;
 const LONGEST: Duration = Duration::from_secs(10);
 /// Bytes beyond four times the file's and those of the largest tensor that one may take: a plan's buffers.
 const ROOM: usize = 96 << 20;
-/// Networks that are larger than this are looked at, but not run.
-const MOST_MACS: u64 = 1 << 26;
-const MOST_ELEMENTS: usize = 1 << 22;
+const MOST: Most = Most { macs: 1 << 26, elements: 1 << 22 };
 
-/// What [`walk`] tells.
+/// What [`walk`] tells, and the most memory until something runs: products of matrices keep 200 MB of room in every
+/// thread, whatever the file.
 #[derive(Default)]
-struct Told {
+struct Heard {
     largest: AtomicUsize,
     peak: AtomicUsize,
+}
+
+impl Heard {
+    fn hear(&self, told: Told) {
+        match told {
+            Told::Largest(elements) => self.largest.store(elements, Ordering::Relaxed),
+            Told::Cut => self.peak.store(PEAK.peak_usage(), Ordering::Relaxed),
+        }
+    }
 }
 
 impl Dice {
@@ -200,31 +204,6 @@ fn damaged(seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// All that a verb would do with it: how far it comes. `told` hears of the elements of the largest
-/// tensor that the file asks for, in its inputs or by what its operators make of them, and of the most memory until
-/// something runs: products of matrices keep 200 MB of room in every thread, whatever the file.
-fn walk(bytes: Vec<u8>, told: &Told) -> secateur::Result<()> {
-    let model = Model::from_bytes(bytes, Path::new("damaged.onnx"))?;
-    let graph = Graph::of(&model)?;
-    let channels = Channels::of(&graph)?;
-    let elements = |v: usize| channels.facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
-    let most = (0..graph.values.len()).map(elements).max().unwrap_or(0);
-    told.largest.store(most, Ordering::Relaxed);
-    if channels.cost(&channels.lengths()).0 > MOST_MACS || most > MOST_ELEMENTS {
-        return Ok(());
-    }
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
-    let removed: BTreeSet<usize> = free.take(2).collect();
-    let pruned = rewrite(&model, &graph, &channels, &removed)?;
-    drop(pruned.model.to_bytes());
-    told.peak.store(PEAK.peak_usage(), Ordering::Relaxed);
-    let mut session = Session::plain(&graph, &Device::Cpu, Some(1))?;
-    let inputs: Vec<Vec<f32>> =
-        session.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect();
-    session.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-    Ok(())
-}
-
 #[test]
 fn damaged_models_are_read_or_refused() {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
@@ -243,11 +222,11 @@ fn damaged_models_are_read_or_refused() {
         let size = bytes.len();
         let before = PEAK.current_usage();
         PEAK.reset_peak_usage();
-        let told = Arc::new(Told::default());
+        let heard = Arc::new(Heard::default());
         let (sender, receiver) = mpsc::channel();
-        let own = Arc::clone(&told);
+        let own = Arc::clone(&heard);
         std::thread::spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| walk(bytes, &own)));
+            let result = catch_unwind(AssertUnwindSafe(|| walk(bytes, MOST, &|told| own.hear(told))));
             let _ = sender.send(result);
         });
         match receiver.recv_timeout(LONGEST) {
@@ -262,9 +241,9 @@ fn damaged_models_are_read_or_refused() {
                 break;
             }
         }
-        let at = |told: &AtomicUsize| told.load(Ordering::Relaxed);
-        let peak = if at(&told.peak) > 0 { at(&told.peak) } else { PEAK.peak_usage() };
-        let (peak, asked) = (peak.saturating_sub(before), 4 * at(&told.largest));
+        let at = |heard: &AtomicUsize| heard.load(Ordering::Relaxed);
+        let peak = if at(&heard.peak) > 0 { at(&heard.peak) } else { PEAK.peak_usage() };
+        let (peak, asked) = (peak.saturating_sub(before), 4 * at(&heard.largest));
         if peak > 4 * (size + asked) + ROOM {
             let (peak, size, asked) = (peak >> 20, size >> 10, asked >> 20);
             wrong.push(format!("{seed}: {peak} MB for a file of {size} kB that asks for {asked} MB"));
