@@ -14,12 +14,7 @@ struct Params {
     pixel_tiles: u32,
     // Tiles of output channels of a group.
     channel_tiles: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
+    windows: Windows,
     // Input and output channels of a group.
     group_in: u32,
     group_out: u32,
@@ -51,29 +46,29 @@ struct Quad {
 }
 
 fn quad(pixels: vec4<u32>, group: u32) -> Quad {
-    let out_plane = params.out_hw.x * params.out_hw.y;
-    let in_plane = params.in_hw.x * params.in_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
+    let in_plane = params.windows.in_hw.x * params.windows.in_hw.y;
     let image = pixels / out_plane;
     let inner = pixels % out_plane;
     return Quad(
         pixels,
         image,
         inner,
-        vec4<i32>(inner / params.out_hw.y * params.stride.x) - i32(params.pad.x),
-        vec4<i32>(inner % params.out_hw.y * params.stride.y) - i32(params.pad.y),
+        vec4<i32>(inner / params.windows.out_hw.y * params.windows.stride.x) - i32(params.windows.pad.x),
+        vec4<i32>(inner % params.windows.out_hw.y * params.windows.stride.y) - i32(params.windows.pad.y),
         vec4<i32>((image * params.groups + group) * params.group_in * in_plane),
     );
 }
 
 // Whether the tap at this distance from the windows' start is an element, not padding.
 fn real(q: Quad, down: i32, right: i32) -> vec4<bool> {
-    let rows = vec4<u32>(q.top + down) < vec4(params.in_hw.x);
-    let columns = vec4<u32>(q.left + right) < vec4(params.in_hw.y);
+    let rows = vec4<u32>(q.top + down) < vec4(params.windows.in_hw.x);
+    let columns = vec4<u32>(q.left + right) < vec4(params.windows.in_hw.y);
     return rows & columns & (q.pixels < vec4(params.pixels));
 }
 
 fn address(q: Quad, down: i32, right: i32, real: vec4<bool>) -> vec4<u32> {
-    let at = q.base + (q.top + down) * i32(params.in_hw.y) + q.left + right;
+    let at = q.base + (q.top + down) * i32(params.windows.in_hw.y) + q.left + right;
     return select(vec4(0u), vec4<u32>(at), real);
 }
 
@@ -85,7 +80,7 @@ fn store(q: Quad, p: u32, channel: u32, group: u32, low: vec4<f32>, high: vec4<f
     if q.pixels[p] >= params.pixels {
         return;
     }
-    let out_plane = params.out_hw.x * params.out_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     let first = q.image[p] * params.out_total + params.out_offset + group * params.group_out + channel;
     var at = first * out_plane + q.inner[p];
     let sums = array(low, high);
@@ -110,16 +105,16 @@ fn main(
     let first = i % params.pixel_tiles;
     let q0 = quad(first + vec4(0u, 1u, 2u, 3u) * params.pixel_tiles, group);
     let q1 = quad(first + vec4(4u, 5u, 6u, 7u) * params.pixel_tiles, group);
-    let in_plane = params.in_hw.x * params.in_hw.y;
+    let in_plane = params.windows.in_hw.x * params.windows.in_hw.y;
 
     // By pixel: channels 0 to 3, then 4 to 7.
     var low = array<vec4<f32>, 8>();
     var high = array<vec4<f32>, 8>();
-    var w = tile * params.kernel.x * params.kernel.y * params.group_in * 2u;
-    for (var ky = 0u; ky < params.kernel.x; ky++) {
-        for (var kx = 0u; kx < params.kernel.y; kx++) {
-            let down = i32(ky * params.dilation.x);
-            let right = i32(kx * params.dilation.y);
+    var w = tile * params.windows.kernel.x * params.windows.kernel.y * params.group_in * 2u;
+    for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
+        for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
+            let down = i32(ky * params.windows.dilation.x);
+            let right = i32(kx * params.windows.dilation.y);
             let real0 = real(q0, down, right);
             let real1 = real(q1, down, right);
             var at0 = address(q0, down, right, real0);

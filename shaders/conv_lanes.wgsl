@@ -9,12 +9,7 @@ struct Params {
     channel_tiles: u32,
     // Of the whole batch.
     pixels: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
+    windows: Windows,
     // Input and output channels of a group.
     group_in: u32,
     group_out: u32,
@@ -52,18 +47,18 @@ struct Quad {
 
 fn quad(number: u32, group: u32) -> Quad {
     let pixels = number * 4u + vec4(0u, 1u, 2u, 3u);
-    let out_plane = params.out_hw.x * params.out_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     let image = quotients(pixels, out_plane);
     let inner = pixels - image * out_plane;
-    let down = quotients(inner, params.out_hw.y);
-    let right = inner - down * params.out_hw.y;
+    let down = quotients(inner, params.windows.out_hw.y);
+    let right = inner - down * params.windows.out_hw.y;
     let first = (params.first + image) * params.out_total + params.out_offset + group * params.group_out;
     return Quad(
         pixels < vec4(params.pixels),
         first * out_plane + inner,
-        vec4<i32>(down * params.stride.x) - i32(params.pad.x),
-        vec4<i32>(right * params.stride.y) - i32(params.pad.y),
-        vec4<i32>((image * params.groups + group) * params.group_in * (params.in_hw.x * params.in_hw.y)),
+        vec4<i32>(down * params.windows.stride.x) - i32(params.windows.pad.x),
+        vec4<i32>(right * params.windows.stride.y) - i32(params.windows.pad.y),
+        vec4<i32>((image * params.groups + group) * params.group_in * (params.windows.in_hw.x * params.windows.in_hw.y)),
     );
 }
 
@@ -76,7 +71,7 @@ fn fetch(at: vec4<u32>) -> vec4<f32> {
 
 // Written out: an index that is computed sends a vector through memory.
 fn store(q: Quad, channel: u32, sums: vec4<f32>) {
-    let at = q.target_at + channel * params.out_hw.x * params.out_hw.y;
+    let at = q.target_at + channel * params.windows.out_hw.x * params.windows.out_hw.y;
     let real = q.real & vec4(channel < params.group_out);
     if real.x {
         y[at.x] = activate(sums.x, params.act_a, params.act_b);
@@ -113,9 +108,9 @@ fn main(
     let group = quotient(outer_unit, params.blocks);
     let number = (outer_unit - group * params.blocks) * 8u + lane;
     let q = quad(number, group);
-    let plane = select(params.quads, params.in_hw.x * params.in_hw.y, FORM == 0u);
+    let plane = select(params.quads, params.windows.in_hw.x * params.windows.in_hw.y, FORM == 0u);
     let nothing = vec4(nowhere(x));
-    let taps = params.kernel.x * params.kernel.y;
+    let taps = params.windows.kernel.x * params.windows.kernel.y;
     var w = (group * params.channel_tiles + tile) * taps * ((params.group_in + 3u) / 4u) * 16u + lane;
 
     // Columns are channels, rows the four pixels.
@@ -123,14 +118,14 @@ fn main(
     var sums1 = mat4x4<f32>();
     var sums2 = mat4x4<f32>();
     var sums3 = mat4x4<f32>();
-    for (var ky = 0u; ky < params.kernel.x; ky++) {
-        for (var kx = 0u; kx < params.kernel.y; kx++) {
-            let row = q.top + i32(ky * params.dilation.x);
-            let column = q.left + i32(kx * params.dilation.y);
-            let inside_rows = vec4<u32>(row) < vec4(params.in_hw.x);
-            let inside_columns = vec4<u32>(column) < vec4(params.in_hw.y);
+    for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
+        for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
+            let row = q.top + i32(ky * params.windows.dilation.x);
+            let column = q.left + i32(kx * params.windows.dilation.y);
+            let inside_rows = vec4<u32>(row) < vec4(params.windows.in_hw.x);
+            let inside_columns = vec4<u32>(column) < vec4(params.windows.in_hw.y);
             let real = inside_rows & inside_columns & q.real;
-            let pixel = vec4<u32>(q.base + row * i32(params.in_hw.y) + column);
+            let pixel = vec4<u32>(q.base + row * i32(params.windows.in_hw.y) + column);
             var at = select(nothing, pixel, real);
             if FORM == 1u {
                 at = select(nothing, pixel / 4u, real);

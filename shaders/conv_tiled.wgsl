@@ -8,12 +8,7 @@ struct Params {
     channel_tiles: u32,
     // Of the whole batch.
     pixels: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
+    windows: Windows,
     // Input and output channels of a group.
     group_in: u32,
     group_out: u32,
@@ -46,31 +41,31 @@ struct Quad {
 
 fn quad(first: u32, group: u32) -> Quad {
     let pixels = first + vec4(0u, 1u, 2u, 3u);
-    let out_plane = params.out_hw.x * params.out_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     let image = pixels / out_plane;
     let inner = pixels % out_plane;
     return Quad(
         pixels < vec4(params.pixels),
-        vec4<i32>(inner / params.out_hw.y * params.stride.x) - i32(params.pad.x),
-        vec4<i32>(inner % params.out_hw.y * params.stride.y) - i32(params.pad.y),
-        vec4<i32>((image * params.groups + group) * params.group_in * (params.in_hw.x * params.in_hw.y)),
+        vec4<i32>(inner / params.windows.out_hw.y * params.windows.stride.x) - i32(params.windows.pad.x),
+        vec4<i32>(inner % params.windows.out_hw.y * params.windows.stride.y) - i32(params.windows.pad.y),
+        vec4<i32>((image * params.groups + group) * params.group_in * (params.windows.in_hw.x * params.windows.in_hw.y)),
     );
 }
 
 // What the windows see of product `k`: taps by taps, in each the channels.
 fn fetch(q: Quad, k: u32) -> vec4<f32> {
     let tap = k / params.group_in;
-    let row = q.top + i32(tap / params.kernel.y * params.dilation.x);
-    let column = q.left + i32(tap % params.kernel.y * params.dilation.y);
-    let inside = vec4<u32>(row) < vec4(params.in_hw.x) & vec4<u32>(column) < vec4(params.in_hw.y);
-    let real = inside & q.real & vec4(tap < params.kernel.x * params.kernel.y);
-    let plane = i32(k % params.group_in * params.in_hw.x * params.in_hw.y);
-    let at = select(vec4(0i), q.base + plane + row * i32(params.in_hw.y) + column, real);
+    let row = q.top + i32(tap / params.windows.kernel.y * params.windows.dilation.x);
+    let column = q.left + i32(tap % params.windows.kernel.y * params.windows.dilation.y);
+    let inside = vec4<u32>(row) < vec4(params.windows.in_hw.x) & vec4<u32>(column) < vec4(params.windows.in_hw.y);
+    let real = inside & q.real & vec4(tap < params.windows.kernel.x * params.windows.kernel.y);
+    let plane = i32(k % params.group_in * params.windows.in_hw.x * params.windows.in_hw.y);
+    let at = select(vec4(0i), q.base + plane + row * i32(params.windows.in_hw.y) + column, real);
     return select(vec4(0.0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), real);
 }
 
 fn store(pixel: u32, channel: u32, group: u32, sums: vec4<f32>) {
-    let out_plane = params.out_hw.x * params.out_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     if channel < params.group_out {
         for (var p = 0u; p < 4u; p++) {
             if pixel + p < params.pixels {
@@ -101,7 +96,7 @@ fn main(
     let tile = unit % params.channel_tiles;
     let first = unit / params.channel_tiles % params.pixel_tiles * 64u;
     let group = unit / params.channel_tiles / params.pixel_tiles;
-    let depth = params.kernel.x * params.kernel.y * params.group_in;
+    let depth = params.windows.kernel.x * params.windows.kernel.y * params.group_in;
     let steps = (depth + 15u) / 16u;
     let w = (group * params.channel_tiles + tile) * steps * 256u;
     // Loads: a quad of pixels and four products each.

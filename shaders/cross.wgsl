@@ -24,12 +24,7 @@ struct Params {
     y_image_step: u32,
     // Whether every pixel is its own window: no padding to look out for.
     points: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
+    windows: Windows,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -98,9 +93,9 @@ fn main(
             var high_low = mat4x4<f32>();
             var high_high = mat4x4<f32>();
             for (var position = block; position < past; position++) {
-                let top = i32(position / params.out_hw.y * params.stride.x);
-                let left = i32(position % params.out_hw.y * params.stride.y);
-                let at = base + (top * i32(params.in_hw.y) + left) * i32(params.pixel_step);
+                let top = i32(position / params.windows.out_hw.y * params.windows.stride.x);
+                let left = i32(position % params.windows.out_hw.y * params.windows.stride.y);
+                let at = base + (top * i32(params.windows.in_hw.y) + left) * i32(params.pixel_step);
                 let from_y = image * params.y_image_step + position * params.position_step;
                 let l0 = wanted(a0, from_y);
                 let l1 = wanted(a1, from_y);

@@ -4,16 +4,12 @@
 struct Params {
     len: u32,
     tiles: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
     filters: u32,
     multiplier: u32,
+    windows: Windows,
     act_a: f32,
     act_b: f32,
+    unused: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,24 +34,24 @@ fn main(
     let channel = image * (params.filters / params.multiplier) + filter_index / params.multiplier;
     let pixels = i % params.tiles + vec4(0u, 1u, 2u, 3u) * params.tiles;
     // Where the four windows start, in coordinates of the input: negative in the padding.
-    let top = vec4<i32>(pixels / params.out_hw.y * params.stride.x) - i32(params.pad.x);
-    let left = vec4<i32>(pixels % params.out_hw.y * params.stride.y) - i32(params.pad.y);
-    let base = i32(channel * params.in_hw.x * params.in_hw.y);
-    var at_weight = filter_index * params.kernel.x * params.kernel.y;
+    let top = vec4<i32>(pixels / params.windows.out_hw.y * params.windows.stride.x) - i32(params.windows.pad.x);
+    let left = vec4<i32>(pixels % params.windows.out_hw.y * params.windows.stride.y) - i32(params.windows.pad.y);
+    let base = i32(channel * params.windows.in_hw.x * params.windows.in_hw.y);
+    var at_weight = filter_index * params.windows.kernel.x * params.windows.kernel.y;
     var sums = vec4(bias[filter_index]);
-    for (var ky = 0u; ky < params.kernel.x; ky++) {
-        let row = top + i32(ky * params.dilation.x);
-        let row_real = vec4<u32>(row) < vec4(params.in_hw.x);
-        for (var kx = 0u; kx < params.kernel.y; kx++) {
-            let column = left + i32(kx * params.dilation.y);
-            let real = row_real & (vec4<u32>(column) < vec4(params.in_hw.y));
-            let at = select(vec4(0i), base + row * i32(params.in_hw.y) + column, real);
+    for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
+        let row = top + i32(ky * params.windows.dilation.x);
+        let row_real = vec4<u32>(row) < vec4(params.windows.in_hw.x);
+        for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
+            let column = left + i32(kx * params.windows.dilation.y);
+            let real = row_real & (vec4<u32>(column) < vec4(params.windows.in_hw.y));
+            let at = select(vec4(0i), base + row * i32(params.windows.in_hw.y) + column, real);
             let v = vec4(x[at.x], x[at.y], x[at.z], x[at.w]);
             sums += weights[at_weight] * select(vec4(0.0), v, real);
             at_weight++;
         }
     }
-    let out_plane = params.out_hw.x * params.out_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     for (var p = 0u; p < 4u; p++) {
         if pixels[p] < out_plane {
             y[plane * out_plane + pixels[p]] = activate(sums[p], params.act_a, params.act_b);

@@ -31,12 +31,7 @@ struct Params {
     image_step: u32,
     // Whether every pixel is its own window: no padding to look out for.
     points: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
+    windows: Windows,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -144,9 +139,9 @@ fn tile_of_rows(t: Task) {
                 }
             } else {
                 for (var position = block; position < past; position++) {
-                    let top = i32(position / params.out_hw.y * params.stride.x);
-                    let left = i32(position % params.out_hw.y * params.stride.y);
-                    let at = base + (top * i32(params.in_hw.y) + left) * i32(params.pixel_step);
+                    let top = i32(position / params.windows.out_hw.y * params.windows.stride.x);
+                    let left = i32(position % params.windows.out_hw.y * params.windows.stride.y);
+                    let at = base + (top * i32(params.windows.in_hw.y) + left) * i32(params.pixel_step);
                     let l0 = fetch_either(a0, top, left, at);
                     let l1 = fetch_either(a1, top, left, at);
                     let r0 = fetch_either(b0, top, left, at);
@@ -177,14 +172,14 @@ struct Strip {
 fn strip(channel: u32, group: u32, base: i32, top: i32) -> Strip {
     let lines = top + vec3(0, 1, 2);
     let plane = base + i32((group * params.group_channels + channel) * params.channel_step);
-    let first = plane + lines * i32(params.in_hw.y * params.pixel_step);
+    let first = plane + lines * i32(params.windows.in_hw.y * params.pixel_step);
     let data = channel < params.group_channels;
-    return Strip(first, (vec3<u32>(lines) < vec3(params.in_hw.x)) & vec3(data), data);
+    return Strip(first, (vec3<u32>(lines) < vec3(params.windows.in_hw.x)) & vec3(data), data);
 }
 
 // A column of the strip, from above. The constant is 1 at every window's first tap and 0 at the others.
 fn fetch_column(s: Strip, at: i32) -> vec3<f32> {
-    let real = s.real & vec3(u32(at) < params.in_hw.y);
+    let real = s.real & vec3(u32(at) < params.windows.in_hw.y);
     let place = select(vec3(0u), vec3<u32>(s.first + at * i32(params.pixel_step)), real);
     let found = vec3(element(place.x), element(place.y), element(place.z));
     return select(vec3(select(1.0, 0.0, s.data), 0.0, 0.0), found, real);
@@ -228,11 +223,11 @@ fn tile_of_channels(t: Task) {
             let past = min(position + BLOCK, t.end);
             while position < past {
                 // As far as the row of windows goes.
-                let top = i32(position / params.out_hw.y) - i32(params.pad.x);
-                let ox = position % params.out_hw.y;
-                let run = min(params.out_hw.y - ox, past - position);
+                let top = i32(position / params.windows.out_hw.y) - i32(params.windows.pad.x);
+                let ox = position % params.windows.out_hw.y;
+                let run = min(params.windows.out_hw.y - ox, past - position);
                 position += run;
-                var left = i32(ox) - i32(params.pad.y);
+                var left = i32(ox) - i32(params.windows.pad.y);
                 let a = strip(t.tile_row, t.group, base, top);
                 let b = strip(t.tile_column, t.group, base, top);
                 var l0 = fetch_column(a, left);

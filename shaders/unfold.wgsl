@@ -7,12 +7,7 @@ struct Params {
     pixels: u32,
     columns: u32,
     channels: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad: vec2<u32>,
+    windows: Windows,
     first: u32,
     unused: u32,
 }
@@ -33,21 +28,21 @@ fn main(
     }
     let channel = quotient(i, params.pixels);
     let pixel = i - channel * params.pixels;
-    let out_plane = params.out_hw.x * params.out_hw.y;
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     let image = quotient(pixel, out_plane);
-    let down = quotient(pixel - image * out_plane, params.out_hw.y);
-    let right = pixel - image * out_plane - down * params.out_hw.y;
-    let top = i32(down * params.stride.x) - i32(params.pad.x);
-    let left = i32(right * params.stride.y) - i32(params.pad.y);
-    let plane = ((params.first + image) * params.channels + channel) * params.in_hw.x;
+    let down = quotient(pixel - image * out_plane, params.windows.out_hw.y);
+    let right = pixel - image * out_plane - down * params.windows.out_hw.y;
+    let top = i32(down * params.windows.stride.x) - i32(params.windows.pad.x);
+    let left = i32(right * params.windows.stride.y) - i32(params.windows.pad.y);
+    let plane = ((params.first + image) * params.channels + channel) * params.windows.in_hw.x;
     let nothing = nowhere(x);
-    var at = channel * params.kernel.x * params.kernel.y * params.columns + pixel;
-    for (var ky = 0u; ky < params.kernel.x; ky++) {
-        let row = top + i32(ky * params.dilation.x);
-        let start = (plane + u32(row)) * params.in_hw.y;
-        for (var kx = 0u; kx < params.kernel.y; kx++) {
-            let column = left + i32(kx * params.dilation.y);
-            let real = u32(row) < params.in_hw.x && u32(column) < params.in_hw.y;
+    var at = channel * params.windows.kernel.x * params.windows.kernel.y * params.columns + pixel;
+    for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
+        let row = top + i32(ky * params.windows.dilation.x);
+        let start = (plane + u32(row)) * params.windows.in_hw.y;
+        for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
+            let column = left + i32(kx * params.windows.dilation.y);
+            let real = u32(row) < params.windows.in_hw.x && u32(column) < params.windows.in_hw.y;
             y[at] = single(x, select(nothing, start + u32(column), real));
             at += params.columns;
         }

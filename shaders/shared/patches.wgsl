@@ -18,12 +18,12 @@ struct Rows {
 
 fn rows(first: u32, group: u32) -> Rows {
     let row = first + vec4(0u, 1u, 2u, 3u);
-    let taps = params.kernel.x * params.kernel.y;
+    let taps = params.windows.kernel.x * params.windows.kernel.y;
     let tap = row % taps;
-    let down = vec4<i32>(tap / params.kernel.y * params.dilation.x) - i32(params.pad.x);
-    let right = vec4<i32>(tap % params.kernel.y * params.dilation.y) - i32(params.pad.y);
+    let down = vec4<i32>(tap / params.windows.kernel.y * params.windows.dilation.x) - i32(params.windows.pad.x);
+    let right = vec4<i32>(tap % params.windows.kernel.y * params.windows.dilation.y) - i32(params.windows.pad.y);
     let channel = vec4<i32>((group * params.group_channels + row / taps) * params.channel_step);
-    let offset = channel + (down * i32(params.in_hw.y) + right) * i32(params.pixel_step);
+    let offset = channel + (down * i32(params.windows.in_hw.y) + right) * i32(params.pixel_step);
     return Rows(down, right, offset, row < vec4(params.side - 1u));
 }
 
@@ -31,8 +31,8 @@ fn rows(first: u32, group: u32) -> Rows {
 fn fetch(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
     var real = r.data;
     if params.points == 0u {
-        let inside_rows = vec4<u32>(r.down + top) < vec4(params.in_hw.x);
-        let inside_columns = vec4<u32>(r.right + left) < vec4(params.in_hw.y);
+        let inside_rows = vec4<u32>(r.down + top) < vec4(params.windows.in_hw.x);
+        let inside_columns = vec4<u32>(r.right + left) < vec4(params.windows.in_hw.y);
         real = real & inside_rows & inside_columns;
     }
     let place = select(vec4(0u), vec4<u32>(r.offset + at), real);

@@ -5,9 +5,9 @@ use bytemuck::bytes_of;
 use super::conv::{self, Conv};
 use super::unfold::{self, Images};
 use super::way::View;
-use super::window::Windows;
+use super::window::{Windows, Words};
 use super::winograd::Filters;
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// The same as [`Conv`], with filters that may be given otherwise.
@@ -43,12 +43,7 @@ uniform! {
     blocks: u32,
     channel_tiles: u32,
     pixels: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
+    windows: Words,
     group_in: u32,
     group_out: u32,
     groups: u32,
@@ -64,7 +59,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "conv_lanes",
-    shader: shader!("conv_lanes", "quotient", "texels", "outer", "activation"),
+    shader: shader!("conv_lanes", "windows", "quotient", "texels", "outer", "activation"),
     doc: "convolution by broadcasts among 8 lanes, from textures",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -127,12 +122,7 @@ impl Kernel for Lanes {
             blocks: word(blocks),
             channel_tiles: word(channel_tiles),
             pixels: word(pixels),
-            in_hw: words(windows.in_hw),
-            out_hw: words(windows.out_hw),
-            kernel: words(windows.kernel),
-            stride: words(windows.stride),
-            dilation: words(windows.dilation),
-            pad: words(windows.pad),
+            windows: windows.words(),
             group_in: word(if self.unfolded.is_some() { c.depth() } else { c.group_in() }),
             group_out: word(c.group_out()),
             groups: word(c.groups),

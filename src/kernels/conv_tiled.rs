@@ -3,8 +3,9 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
+use super::window::Words;
 use super::winograd::Filters;
-use super::{Case, Dispatch, Kernel, Row, WORKGROUP, grid, shader, uniform, word, words};
+use super::{Case, Dispatch, Kernel, Row, WORKGROUP, grid, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// The same as [`Conv`], with filters that may be given otherwise.
@@ -26,12 +27,7 @@ uniform! {
     pixel_tiles: u32,
     channel_tiles: u32,
     pixels: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
+    windows: Words,
     group_in: u32,
     group_out: u32,
     groups: u32,
@@ -45,7 +41,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "conv_tiled",
-    shader: shader!("conv_tiled", "outer", "activation"),
+    shader: shader!("conv_tiled", "windows", "outer", "activation"),
     doc: "convolution by tiles in workgroup memory",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -80,12 +76,7 @@ impl Kernel for Tiled {
             pixel_tiles: word(pixel_tiles),
             channel_tiles: word(channel_tiles),
             pixels: word(pixels),
-            in_hw: words(c.windows.in_hw),
-            out_hw: words(c.windows.out_hw),
-            kernel: words(c.windows.kernel),
-            stride: words(c.windows.stride),
-            dilation: words(c.windows.dilation),
-            pad: words(c.windows.pad),
+            windows: c.windows.words(),
             group_in: word(c.group_in()),
             group_out: word(c.group_out()),
             groups: word(c.groups),

@@ -9,8 +9,8 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::gram::{DEPTH, Gram, TILE, UNFOLDED};
-use super::window::Windows;
-use super::{Case, Dispatch, Kernel, Row, grid, noise, noise_case, shader, uniform, word, words};
+use super::window::{Windows, Words};
+use super::{Case, Dispatch, Kernel, Row, grid, noise, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// Adds `Σ weights[n] · y pᵀ` over the images `n` and the windows' patches `p`, each with a 1 at its end.
@@ -105,18 +105,13 @@ uniform! {
     position_step: u32,
     y_image_step: u32,
     points: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
+    windows: Words,
 }
 
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "cross",
-    shader: shader!("cross", "outer", "patches"),
+    shader: shader!("cross", "windows", "outer", "patches"),
     doc: "products of wanted outputs and patches, added up",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -202,12 +197,7 @@ impl Kernel for Cross {
             position_step,
             y_image_step,
             points: u32::from(windows.are_points()),
-            in_hw: words(windows.in_hw),
-            out_hw: words(windows.out_hw),
-            kernel: words(windows.kernel),
-            stride: words(windows.stride),
-            dilation: words(windows.dilation),
-            pad: words(windows.pad),
+            windows: windows.words(),
         };
         Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(len) }
     }

@@ -14,9 +14,9 @@ use super::band::Band;
 use super::depthwise_texels::Texels;
 use super::way::Adapters::Software;
 use super::way::Way;
-use super::window::Windows;
+use super::window::{Windows, Words};
 use super::{
-    Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, scratch, shader, tile, uniform, word, words,
+    Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, scratch, shader, tile, uniform, word,
 };
 use crate::compare::Tolerance;
 
@@ -66,22 +66,18 @@ impl Depthwise {
 uniform! {
     len: u32,
     tiles: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
     filters: u32,
     multiplier: u32,
+    windows: Words,
     act_a: f32,
     act_b: f32,
+    unused: [u32; 2],
 }
 
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "depthwise",
-    shader: shader!("depthwise", "activation"),
+    shader: shader!("depthwise", "windows", "activation"),
     doc: "convolution of each channel by itself",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -147,16 +143,12 @@ impl Kernel for Depthwise {
         let params = Params {
             len: word(len),
             tiles: word(tiles),
-            in_hw: words(self.windows.in_hw),
-            out_hw: words(self.windows.out_hw),
-            kernel: words(self.windows.kernel),
-            stride: words(self.windows.stride),
-            dilation: words(self.windows.dilation),
-            pad: words(self.windows.pad),
+            windows: self.windows.words(),
             filters: word(self.filters()),
             multiplier: word(self.multiplier),
             act_a,
             act_b,
+            unused: [0; 2],
         };
         Dispatch {
             overrides: vec![("ACT", self.activation.code().into())],

@@ -14,8 +14,8 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use super::window::Windows;
-use super::{Case, Dispatch, Kernel, Row, grid, noise, noise_case, shader, uniform, word, words};
+use super::window::{Windows, Words};
+use super::{Case, Dispatch, Kernel, Row, grid, noise, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// Adds `Σ weights[n] · p pᵀ` over the images `n` and the windows' patches `p`, each with a 1 at its end.
@@ -204,18 +204,13 @@ uniform! {
     pixel_step: u32,
     image_step: u32,
     points: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
+    windows: Words,
 }
 
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "gram",
-    shader: shader!("gram", "outer", "patches"),
+    shader: shader!("gram", "windows", "outer", "patches"),
     doc: "second moments of channels or patches, added up",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -289,12 +284,7 @@ impl Kernel for Gram {
             pixel_step,
             image_step,
             points: u32::from(windows.are_points()),
-            in_hw: words(windows.in_hw),
-            out_hw: words(windows.out_hw),
-            kernel: words(windows.kernel),
-            stride: words(windows.stride),
-            dilation: words(windows.dilation),
-            pad: words(windows.pad),
+            windows: windows.words(),
         };
         Dispatch {
             overrides: vec![("WAY", f64::from(way as u8))],

@@ -4,7 +4,8 @@ use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
 use super::way::View;
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use super::window::Words;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// A part of a batch.
@@ -43,12 +44,7 @@ uniform! {
     pixels: u32,
     columns: u32,
     channels: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
+    windows: Words,
     first: u32,
     unused: u32,
 }
@@ -56,7 +52,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "unfold",
-    shader: shader!("unfold", "quotient", "texels"),
+    shader: shader!("unfold", "windows", "quotient", "texels"),
     doc: "what the windows of a convolution see, as a matrix",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -102,12 +98,7 @@ impl Kernel for Unfold {
             pixels: word(pixels),
             columns: word(columns(c, self.images.count)),
             channels: word(c.in_channels),
-            in_hw: words(c.windows.in_hw),
-            out_hw: words(c.windows.out_hw),
-            kernel: words(c.windows.kernel),
-            stride: words(c.windows.stride),
-            dilation: words(c.windows.dilation),
-            pad: words(c.windows.pad),
+            windows: c.windows.words(),
             first: word(self.images.first),
             unused: 0,
         };

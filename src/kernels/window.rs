@@ -1,6 +1,6 @@
 //! Windows that slide over a plane, and the matrix of what they see ("im2col").
 
-use super::layout;
+use super::{layout, words};
 
 /// Where the windows of a convolution lie on a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,30 @@ pub struct Windows {
     pub pad: [usize; 2],
 }
 
+/// The same as shaders have them in their uniforms: `shaders/shared/windows.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct Words {
+    in_hw: [u32; 2],
+    out_hw: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 2],
+}
+
 impl Windows {
+    pub(super) fn words(&self) -> Words {
+        Words {
+            in_hw: words(self.in_hw),
+            out_hw: words(self.out_hw),
+            kernel: words(self.kernel),
+            stride: words(self.stride),
+            dilation: words(self.dilation),
+            pad: words(self.pad),
+        }
+    }
+
     /// Every pixel its own window.
     pub fn points(hw: [usize; 2]) -> Self {
         Self { in_hw: hw, out_hw: hw, kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] }

@@ -24,11 +24,9 @@ use super::rows_lanes::Rows;
 use super::unfold::{self, Images, Unfold};
 use super::way::Adapters::{Real, Software};
 use super::way::{Call, MOST_TEMP, Source, Way};
-use super::window::Windows;
+use super::window::{Windows, Words};
 use super::winograd::{self, Filters};
-use super::{
-    Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word, words,
-};
+use super::{Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..])`, the cross-correlation that ONNX calls Conv.
@@ -146,12 +144,7 @@ uniform! {
     pixels: u32,
     pixel_tiles: u32,
     channel_tiles: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad: [u32; 2],
+    windows: Words,
     group_in: u32,
     group_out: u32,
     groups: u32,
@@ -165,7 +158,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "conv",
-    shader: shader!("conv", "activation"),
+    shader: shader!("conv", "windows", "activation"),
     doc: "convolution, and products with a constant matrix",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -245,12 +238,7 @@ impl Kernel for Conv {
             pixels: word(pixels),
             pixel_tiles: word(pixel_tiles),
             channel_tiles: word(channel_tiles),
-            in_hw: words(self.windows.in_hw),
-            out_hw: words(self.windows.out_hw),
-            kernel: words(self.windows.kernel),
-            stride: words(self.windows.stride),
-            dilation: words(self.windows.dilation),
-            pad: words(self.windows.pad),
+            windows: self.windows.words(),
             group_in: word(self.group_in()),
             group_out: word(self.group_out()),
             groups: word(self.groups),
