@@ -101,7 +101,8 @@ impl Ties {
             .into_iter()
             .map(|slice| {
                 let first = slice.first().copied().unwrap_or(FROZEN);
-                for &label in &slice[1..] {
+                // Of a tensor without elements, there is none.
+                for &label in slice.iter().skip(1) {
                     self.tie(first, label, node);
                 }
                 first
@@ -208,6 +209,12 @@ mod tests {
         ties.tie(FROZEN, labels[3], "add3");
         assert_eq!(ties.block(labels[3]).map(|b| b.node.as_str()), Some("add3"));
         assert_ne!(ties.find(labels[3]), FROZEN, "frozen classes stay apart");
+    }
+
+    #[test]
+    fn a_tensor_without_elements_ties_nothing() {
+        let mut ties = Ties::default();
+        assert_eq!(ties.along(&Dyed::full(&[0, 3], vec![]), 1, "gemm"), [FROZEN; 3]);
     }
 
     #[test]
