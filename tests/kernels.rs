@@ -224,11 +224,8 @@ fn the_batch_changes_no_bit() {
         out_total: 133,
         activation: Activation::None,
     };
-    let rows = Conv {
-        windows: Windows { in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], pad: [0, 0], ..conv.windows },
-        ..conv.clone()
-    };
-    let point = Conv { windows: Windows { kernel: [1, 1], pad: [0, 0], ..conv.windows }, ..conv.clone() };
+    let rows = Conv { windows: Windows::points([1, 1]), ..conv.clone() };
+    let point = Conv { windows: Windows::points([15, 13]), ..conv.clone() };
     let stride = Conv { windows: Windows { out_hw: [8, 7], stride: [2, 2], ..conv.windows }, ..conv.clone() };
     // Planes that are a few pixels more than whole vectors: images share strips in company.
     let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };

@@ -101,12 +101,9 @@ fn the_batch_changes_no_bit_of_any_way() {
         out_total: 37,
         activation: Activation::Relu,
     };
-    let point = Conv {
-        windows: Windows { kernel: [1, 1], pad: [0, 0], in_hw: [7, 7], out_hw: [7, 7], ..conv.windows },
-        ..conv.clone()
-    };
-    let quads = Conv { windows: Windows { in_hw: [4, 6], out_hw: [4, 6], ..point.windows }, ..point.clone() };
-    let rows = Conv { windows: Windows { in_hw: [1, 1], out_hw: [1, 1], ..point.windows }, ..point.clone() };
+    let point = Conv { windows: Windows::points([7, 7]), ..conv.clone() };
+    let quads = Conv { windows: Windows::points([4, 6]), ..point.clone() };
+    let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
     for conv in [conv, point, quads, rows] {
         let kernel = |batch| -> Arc<dyn Kernel> { Arc::new(Conv { batch, ..conv.clone() }) };
         let case = |batch: usize, first: usize| {

@@ -6,9 +6,9 @@
     python3 benches/peers/peers.py [--device 0] [--batch 1 8] [--rounds 5] [--networks DIR] [--webgpu WEBGPU]
         [--engines WORD …] [--threads N] [MODEL.onnx …]
 
-Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (scripts/make_networks.py). Each round lets every engine
-run for a while, one after the other, and keeps the median of its runs; the table has the medians over the rounds, and
-ratios of times within a round, to an engine on the same kind of device. Engines that are not installed are named and
+Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (scripts/make_networks.py). Each round lets
+every engine run for a while, one after the other, and keeps the median of its runs; the table has the medians over the
+rounds, and ratios of times within a round, to an engine on the same kind of device. Engines that are not installed are named and
 left out. Answers are compared with ONNX Runtime's first: an engine that computes something else is not timed. Times are
 on the clock, transfers to and from the device included: on a busy machine only the ratios mean something. ncnn takes
 one image at a time, so a batch is that many runs; it computes in the precision that it chooses by itself (fp16 storage

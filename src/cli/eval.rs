@@ -11,8 +11,8 @@ use crate::data::Dataset;
 use crate::data::metrics::{Accuracy, Agreement, classes};
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::exec::session::{Session, Wanted};
-use crate::graph::{Graph, Sizes};
+use crate::exec::session::Session;
+use crate::graph::Graph;
 use crate::onnx::Model;
 
 #[derive(Debug, clap::Args)]
@@ -46,11 +46,8 @@ pub(super) fn evaluate(
     batch: Option<usize>,
     output: &Output,
 ) -> Result<Evaluation> {
-    let open = |graph: &Graph, image: &[usize]| {
-        let sizes = Sizes::Image(image.to_vec());
-        let wanted = Wanted { batch, images: data.len(), sizes, ..Wanted::default() };
-        Session::new(graph, device, &wanted, &|_| vec![])
-    };
+    let open =
+        |graph: &Graph, image: &[usize]| Session::for_images(graph, device, image, (batch, data.len()));
     let image = data.image()?;
     let mut session = open(graph, &image)?;
     let mut reference = against.map(|graph| open(graph, &image)).transpose()?;

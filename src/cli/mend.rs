@@ -141,12 +141,12 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
     let bar = output.progress("reading images", data.len());
     for batch in data.batches(64) {
         let batch = batch?;
-        let first = shape.get_or_insert_with(|| batch.shape[1..].to_vec());
-        if first[..] != batch.shape[1..] {
+        let first = shape.get_or_insert_with(|| batch.image().to_vec());
+        if first[..] != *batch.image() {
             return Err(data.blame(
                 Error::new("calibration images of several sizes")
                     .expected(crate::tensor::show(first))
-                    .got(crate::tensor::show(&batch.shape[1..]))
+                    .got(crate::tensor::show(batch.image()))
                     .remedy("bring them to one size with --resize and --crop"),
             ));
         }

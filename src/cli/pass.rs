@@ -9,8 +9,8 @@ use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::exec::session::{Session, Wanted};
-use crate::graph::{Graph, Sizes};
+use crate::exec::session::Session;
+use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::Needs;
 use crate::stats::{Distances, Gatherer, GramKind, Header, Profile, Wants};
@@ -149,11 +149,7 @@ impl<'a> Pass<'a> {
         let (start, before) = (fresh.header.position, fresh.header.images);
         let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
         let batch = gatherer.batch();
-        let open = |image: &[usize]| {
-            let sizes = Sizes::Image(image.to_vec());
-            let wanted = Wanted { batch: Some(batch), sizes, ..Wanted::default() };
-            Session::new(graph, device, &wanted, &|_| vec![])
-        };
+        let open = |image: &[usize]| Session::for_images(graph, device, image, (Some(batch), data.len()));
         let mut plain = self.overhead.then(|| open(&wants.image)).transpose()?;
         let (mut with, mut without) = (0.0, 0.0);
         let (mut settled, mut whole) = (false, true);

@@ -114,6 +114,20 @@ impl Session {
         Self::new(graph, device, &Wanted { batch, ..Wanted::default() }, &|_| vec![])
     }
 
+    /// A session for the network's own outputs, for images of this shape, of which there are so many.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn for_images(
+        graph: &Graph,
+        device: &Device,
+        image: &[usize],
+        (batch, images): (Option<usize>, usize),
+    ) -> Result<Self> {
+        let sizes = Sizes::Image(image.to_vec());
+        Self::new(graph, device, &Wanted { batch, images, sizes, ..Wanted::default() }, &|_| vec![])
+    }
+
     /// Runs the network on whole inputs: its outputs and the taps, in order.
     ///
     /// # Errors
@@ -185,9 +199,9 @@ impl Session {
         }
     }
 
-    /// Runs the steps on any number of images of [`Session::image`]'s shape, batch by batch; `each` gets [`Plan::outputs`] of every batch and how
-    /// many of its images are real (the last batch is filled up with zeros, which weigh
-    /// nothing in the sums).
+    /// Runs the steps on any number of images of [`Session::image`]'s shape, batch by batch; `each` gets
+    /// [`Plan::outputs`] of every batch and how many of its images are real (the last batch is filled up with zeros,
+    /// which weigh nothing in the sums).
     ///
     /// # Errors
     /// As [`Session::run`], no whole number of images, and what `each` returns.

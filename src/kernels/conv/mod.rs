@@ -333,8 +333,8 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
         out_total: 5,
         activation: Activation::None,
     };
-    let point = Conv { windows: Windows { kernel: [1, 1], pad: [0, 0], ..plain.windows }, ..plain.clone() };
-    let rows = Conv { windows: Windows { in_hw: [1, 1], out_hw: [1, 1], ..point.windows }, ..point.clone() };
+    let point = Conv { windows: Windows::points([8, 8]), ..plain.clone() };
+    let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
     vec![
         ("3×3, padded", plain.clone()),
         ("one of everything", Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() }),
@@ -414,16 +414,13 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
                 in_channels: 65,
                 out_channels: 17,
                 out_total: 17,
-                windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..point.windows },
+                windows: Windows::points([7, 7]),
                 ..point.clone()
             },
         ),
         (
             "1×1 with stride 2",
-            Conv {
-                windows: Windows { in_hw: [7, 7], out_hw: [4, 4], stride: [2, 2], ..point.windows },
-                ..point
-            },
+            Conv { windows: Windows { out_hw: [4, 4], stride: [2, 2], ..Windows::points([7, 7]) }, ..point },
         ),
         (
             "a matrix product of 17 rows",
