@@ -33,6 +33,11 @@ impl Fact {
     pub fn with_shape(&self, shape: &[usize]) -> Self {
         Self::new(self.dtype, shape)
     }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
 }
 
 /// The facts of a node's inputs, by position.

@@ -283,3 +283,21 @@ fn dead_filters_go_without_a_trace() {
         channels.knots.iter().find(|k| k.members[0].0 == first && !dead.contains(&k.members[0].1)).unwrap();
     assert!(equal(&cut(&[live.id].into()).model, &model).is_err());
 }
+
+/// A slice of no channels: nothing runs for it, and what it is taken from stays as wide.
+#[test]
+fn a_tensor_without_elements_is_a_constant() {
+    let mut b = Builder::new(11, 8);
+    let x = b.input();
+    let c = b.conv(&x, 8, 3, 1, 1);
+    let nothing = b.slice(&c, 4, 4);
+    let d = b.conv(&c, 6, 3, 1, 1);
+    let both = b.node("Concat", &[&d.name, &nothing.name], vec![int("axis", 1)], &d.shape.clone());
+    let bytes = b.finish(&[both, nothing], true).0;
+    assert_eq!(free(bytes.clone(), &c.name), [0; 0]);
+    assert_eq!(free(bytes.clone(), &d.name), [1; 6]);
+    let (model, graph, channels) = load(bytes);
+    let knots = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let pruned = rewrite(&model, &graph, &channels, &knots.take(3).collect()).unwrap();
+    prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
+}

@@ -8,7 +8,7 @@ use super::{Graph, Node, NodeId, Sizes, ValueId, takes_first_axis};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::ops::evaluate;
-use crate::tensor::{elements, show};
+use crate::tensor::{Tensor, elements, show};
 
 /// The largest constant that is folded, and the largest tensor that is believed, in elements.
 const MOST_ELEMENTS: usize = 1 << 31;
@@ -155,6 +155,11 @@ fn folded(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
             fact.value = Some(value);
             fact.from_shape = from_shape;
         }
+    }
+    // Nothing has to run for a tensor without elements: all that there is of it is its shape.
+    for fact in outputs.iter_mut().filter(|f| f.is_empty() && f.value.is_none()) {
+        fact.value = Some(Tensor::from_f64(fact.dtype, &fact.shape, &[]));
+        fact.from_shape = true;
     }
     Ok(outputs)
 }

@@ -7,6 +7,7 @@ use crate::dye::flow::{Dyer, Flow, Role};
 use crate::dye::mix::Mixing;
 use crate::dye::{Block, Dyed, FROZEN, Label};
 use crate::error::Result;
+use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId, ValueId};
 
@@ -63,6 +64,9 @@ impl Weight {
 
 /// Why what enters the tail may not go.
 const LATE: &str = "has a shape that is known only at run time";
+
+/// Why what enters a node that gives a tensor without elements may not go: no element carries a label through it.
+const EMPTY: &str = "leaves a tensor without elements";
 
 /// The dye of a graph.
 #[derive(Clone, Debug)]
@@ -121,7 +125,9 @@ impl Channels {
             labels[input.value] = Some(Dyed::uniform(facts.shape(input.value), FROZEN));
         }
         for (id, node) in graph.nodes.iter().enumerate() {
-            if node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+            let outputs = facts.outputs(graph, id);
+            let empty = outputs.iter().any(Fact::is_empty);
+            if !empty && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
                 continue;
             }
             if facts.is_late_node(graph, id) {
@@ -131,7 +137,6 @@ impl Channels {
                 }
                 continue;
             }
-            let outputs = facts.outputs(graph, id);
             let mut flow = Flow {
                 dyer: &mut dyer,
                 node: (id, &node.name),
@@ -141,10 +146,14 @@ impl Channels {
                 outputs: &outputs,
                 result: vec![None; outputs.len()],
             };
-            node.op.dye(&mut flow).map_err(|e| e.node(&node.name).file(&graph.path))?;
+            if empty {
+                flow.freeze_all(EMPTY);
+            } else {
+                node.op.dye(&mut flow).map_err(|e| e.node(&node.name).file(&graph.path))?;
+            }
             for (value, dyed) in node.outputs.iter().zip(flow.result) {
                 if let Some(value) = value {
-                    labels[*value] = dyed;
+                    labels[*value] = dyed.filter(|_| !facts.is_constant(*value));
                 }
             }
         }
