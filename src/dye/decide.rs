@@ -52,7 +52,7 @@ impl Dyer {
     pub fn block_what_mixes_wholly(&mut self) {
         for Slices { node, labels, reason } in std::mem::take(&mut self.open.slices) {
             if self.ties.is_one(&labels) {
-                self.ties.freeze(labels.labels()[0], &node, &reason);
+                self.ties.freeze(&labels.labels()[..1], &node, &reason);
             }
         }
     }
@@ -88,7 +88,7 @@ impl Dyer {
         staying.sort_unstable();
         staying.dedup();
         for label in staying {
-            self.ties.freeze(label, node, "is broadcast over channels here");
+            self.ties.freeze(&[label], node, "is broadcast over channels here");
         }
     }
 

@@ -112,9 +112,7 @@ impl Flow<'_> {
 
     /// Forbids the removal of every label in `labels`.
     pub fn freeze(&mut self, labels: &[Label], reason: &str) {
-        for &label in labels {
-            self.dyer.ties.freeze(label, self.node.1, reason);
-        }
+        self.dyer.ties.freeze(labels, self.node.1, reason);
     }
 
     /// What this node computes is not followed: nothing that enters may go.
@@ -168,11 +166,8 @@ impl Flow<'_> {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
         if beside.varying().len() < 2 {
             // Nothing is left to choose: what shares the constant should know now.
-            let labels: Vec<Label> = beside
-                .slices(along)
-                .iter()
-                .map(|s| if beside.varies(along) { s[0] } else { FROZEN })
-                .collect();
+            let stays = || vec![FROZEN; beside.shape[along]];
+            let labels = if beside.varies(along) { beside.firsts(along) } else { stays() };
             return self.cut(i, axis, &labels, Role::Passenger);
         }
         let (node, beside) = (self.node.1.to_owned(), beside.clone());

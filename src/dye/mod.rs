@@ -20,6 +20,7 @@ pub mod ties;
 
 pub use ties::{Block, Ties};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::tensor::elements;
@@ -109,13 +110,22 @@ impl Dyed {
     }
 
     /// For each index of `axis`, the stored labels that stand there.
-    pub fn slices(&self, axis: usize) -> Vec<Vec<Label>> {
-        let mut slices = vec![Vec::new(); self.stored[axis]];
-        for_each_index(&self.stored, |index| slices[index[axis]].push(self.at(index)));
-        if self.stored[axis] == 1 && self.shape[axis] != 1 {
-            slices = vec![slices.swap_remove(0); self.shape[axis]];
-        }
-        slices
+    pub fn slices(&self, axis: usize) -> AxisSlices<'_> {
+        let (size, inner) = (self.stored[axis], self.stored[axis + 1..].iter().product::<usize>());
+        let outer: usize = self.stored[..axis].iter().product();
+        let labels = if outer == 1 {
+            Cow::Borrowed(&self.data[..])
+        } else {
+            let parts = (0..size).flat_map(|i| (0..outer).map(move |o| (o * size + i) * inner));
+            Cow::Owned(parts.flat_map(|at| &self.data[at..at + inner]).copied().collect())
+        };
+        let len = outer * inner;
+        AxisSlices { labels, count: self.shape[axis], len, step: if size == 1 { 0 } else { len } }
+    }
+
+    /// For each index of `axis`, the first label that stands there; nothing where the tensor has no elements.
+    pub fn firsts(&self, axis: usize) -> Vec<Label> {
+        self.slices(axis).iter().filter_map(|slice| slice.first().copied()).collect()
     }
 
     /// Calls `f` for each stored label with the number of its slice: what shares all indices but those of
@@ -152,6 +162,25 @@ impl Dyed {
     }
 }
 
+/// The labels at each index of an axis.
+#[derive(Debug)]
+pub struct AxisSlices<'a> {
+    /// Slice after slice.
+    labels: Cow<'a, [Label]>,
+    count: usize,
+    /// Labels of a slice.
+    len: usize,
+    /// From one slice to the next: none where all are the same.
+    step: usize,
+}
+
+impl AxisSlices<'_> {
+    /// Index by index.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[Label]> {
+        (0..self.count).map(|i| &self.labels[i * self.step..][..self.len])
+    }
+}
+
 /// Calls `f` with every index of a box, row-major.
 pub(crate) fn for_each_index(shape: &[usize], mut f: impl FnMut(&[usize])) {
     if shape.contains(&0) {
@@ -185,8 +214,11 @@ mod tests {
         assert_eq!(dyed.varying(), [1]);
         assert_eq!(dyed.labels(), [1, 2, 3]);
         assert_eq!(dyed.expand(), [1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]);
-        assert_eq!(dyed.slices(1), [[1], [2], [3]]);
-        assert_eq!(dyed.slices(0), [[1, 2, 3], [1, 2, 3]]);
+        assert_eq!(dyed.slices(1).iter().collect::<Vec<_>>(), [[1], [2], [3]]);
+        assert_eq!(dyed.slices(0).iter().collect::<Vec<_>>(), [[1, 2, 3], [1, 2, 3]]);
+        let dyed = Dyed::full(&[2, 3], vec![1, 2, 3, 4, 5, 6]);
+        assert_eq!(dyed.slices(1).iter().collect::<Vec<_>>(), [[1, 4], [2, 5], [3, 6]]);
+        assert_eq!(dyed.firsts(0), [1, 4]);
     }
 
     #[test]

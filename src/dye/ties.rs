@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Dyed, FROZEN, Label};
 
@@ -18,13 +19,14 @@ pub struct Block {
 #[derive(Clone, Debug)]
 pub struct Ties {
     parent: Vec<Label>,
-    blocks: HashMap<Label, Block>,
+    /// For each label, why its class may not go; only a class' root knows.
+    blocks: Vec<Option<Arc<Block>>>,
 }
 
 impl Default for Ties {
     fn default() -> Self {
         let block = Block { node: String::new(), reason: "not a channel of a layer".to_owned() };
-        Self { parent: vec![FROZEN], blocks: HashMap::from([(FROZEN, block)]) }
+        Self { parent: vec![FROZEN], blocks: vec![Some(Arc::new(block))] }
     }
 }
 
@@ -34,6 +36,7 @@ impl Ties {
         let first = self.parent.len() as Label;
         let labels: Vec<Label> = (first..first + n as Label).collect();
         self.parent.extend_from_slice(&labels);
+        self.blocks.resize(self.parent.len(), None);
         labels
     }
 
@@ -73,32 +76,35 @@ impl Ties {
         }
         if a == FROZEN || b == FROZEN {
             let other = if a == FROZEN { b } else { a };
-            self.freeze(other, node, "meets a tensor whose shape may not change");
+            self.freeze(&[other], node, "meets a tensor whose shape may not change");
             return;
         }
         // The elder label is the root: its block, or the younger's, stays.
         let (root, child) = if a < b { (a, b) } else { (b, a) };
         self.parent[child as usize] = root;
-        if let Some(block) = self.blocks.remove(&child) {
-            self.blocks.entry(root).or_insert(block);
+        if let Some(block) = self.blocks[child as usize].take() {
+            self.blocks[root as usize].get_or_insert(block);
         }
     }
 
-    /// Forbids the removal of a label's class. The first reason stays.
-    pub fn freeze(&mut self, label: Label, node: &str, reason: &str) {
-        let root = self.find_compress(label);
-        self.blocks.entry(root).or_insert_with(|| Block { node: node.to_owned(), reason: reason.to_owned() });
+    /// Forbids the removal of the labels' classes. The first reason stays.
+    pub fn freeze(&mut self, labels: &[Label], node: &str, reason: &str) {
+        let block = Arc::new(Block { node: node.to_owned(), reason: reason.to_owned() });
+        for &label in labels {
+            let root = self.find_compress(label);
+            self.blocks[root as usize].get_or_insert_with(|| block.clone());
+        }
     }
 
     /// Why a label may not go; `None` when it may.
     pub fn block(&self, label: Label) -> Option<&Block> {
-        self.blocks.get(&self.find(label))
+        self.blocks[self.find(label) as usize].as_deref()
     }
 
     /// One label for each index of `axis`; labels that share an index are tied.
     pub fn along(&mut self, dyed: &Dyed, axis: usize, node: &str) -> Vec<Label> {
         dyed.slices(axis)
-            .into_iter()
+            .iter()
             .map(|slice| {
                 let first = slice.first().copied().unwrap_or(FROZEN);
                 // Of a tensor without elements, there is none.
@@ -179,9 +185,9 @@ impl Ties {
             local.insert(label, root);
             root
         }
-        for slice in dyed.slices(axis) {
+        for slice in dyed.slices(axis).iter() {
             let Some(&first) = slice.first() else { continue };
-            for &label in &slice {
+            for &label in slice {
                 let (a, b) = (self.find(first), self.find(label));
                 let (a, b) = (find(&mut local, a), find(&mut local, b));
                 local.insert(a.max(b), a.min(b));
@@ -202,7 +208,7 @@ mod tests {
         let labels = ties.fresh(4);
         ties.tie(labels[0], labels[1], "add");
         assert!(ties.block(labels[1]).is_none());
-        ties.freeze(labels[2], "softmax", "mixes channels");
+        ties.freeze(&labels[2..3], "softmax", "mixes channels");
         ties.tie(labels[1], labels[2], "add2");
         assert_eq!(ties.block(labels[0]).map(|b| b.node.as_str()), Some("softmax"));
         assert!(ties.block(labels[3]).is_none());
@@ -239,9 +245,9 @@ mod tests {
         ties.keep_box(&dyed, "reshape");
         assert_ne!(ties.find(l[0]), ties.find(l[3]), "nothing was left to choose");
         // What may not go is all alike: the second slice alone is left to go, whole.
-        ties.freeze(l[0], "output", "stays");
+        ties.freeze(&l[..1], "output", "stays");
         assert_eq!(ties.varying(&dyed), [1]);
-        ties.freeze(l[5], "output", "stays");
+        ties.freeze(&l[5..6], "output", "stays");
         assert!(ties.varying(&dyed).is_empty());
     }
 }

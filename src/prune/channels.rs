@@ -99,7 +99,7 @@ fn block_only_ones(dyer: &mut Dyer, graph: &Graph, labels: &[Option<Dyed>]) {
         if let Some(dyed) = dyed
             && dyer.ties.is_one(dyed)
         {
-            dyer.ties.freeze(dyed.labels()[0], graph.name(value), "has no other channel");
+            dyer.ties.freeze(&dyed.labels()[..1], graph.name(value), "has no other channel");
         }
     }
 }
@@ -133,7 +133,7 @@ impl Channels {
             if facts.is_late_node(graph, id) {
                 for &value in node.inputs.iter().flatten() {
                     let labels = labels[value].as_ref().map_or(&[][..], Dyed::labels);
-                    labels.iter().for_each(|&l| dyer.ties.freeze(l, &node.name, LATE));
+                    dyer.ties.freeze(labels, &node.name, LATE);
                 }
                 continue;
             }
@@ -160,9 +160,7 @@ impl Channels {
         dyer.block_what_mixes_wholly();
         for &output in &graph.outputs {
             if let Some(dyed) = &labels[output] {
-                for &label in dyed.labels() {
-                    dyer.ties.freeze(label, graph.name(output), "is an output of the network");
-                }
+                dyer.ties.freeze(dyed.labels(), graph.name(output), "is an output of the network");
             }
         }
         // Without its only channel nothing would be left of a tensor. Choices should know that, and can make more
@@ -175,15 +173,13 @@ impl Channels {
             let late = graph.values[value].consumers.iter().find(|&&n| facts.is_late_node(graph, n));
             if let Some(&node) = late {
                 let name = &graph.nodes[node].name;
-                cut.labels.iter().for_each(|&l| dyer.ties.freeze(l, name, LATE));
+                dyer.ties.freeze(&cut.labels, name, LATE);
             }
         }
         // A constant that is computed from shapes cannot be stored shorter.
         for (&(value, _), cut) in &dyer.cuts {
             if facts.get(value).is_some_and(|f| f.from_shape) || graph.outputs.contains(&value) {
-                for &label in &cut.labels {
-                    dyer.ties.freeze(label, graph.name(value), "is computed from shapes");
-                }
+                dyer.ties.freeze(&cut.labels, graph.name(value), "is computed from shapes");
             }
         }
         let mut channels = Self {
@@ -251,12 +247,8 @@ impl Channels {
         for (value, dyed) in self.labels.clone().iter().enumerate() {
             let Some(dyed) = dyed else { continue };
             for axis in self.dyer.ties.varying(dyed) {
-                let first = |slice: Vec<Label>| slice.first().map(|&l| self.dyer.ties.find(l));
-                let knots: Vec<Option<usize>> = dyed
-                    .slices(axis)
-                    .into_iter()
-                    .map(|s| first(s).and_then(|root| by_root.get(&root).copied()))
-                    .collect();
+                let knot = |label: Label| by_root.get(&self.dyer.ties.find(label)).copied();
+                let knots: Vec<Option<usize>> = dyed.firsts(axis).into_iter().map(knot).collect();
                 of_value.insert(value, axis_of(self, knots, false));
             }
         }

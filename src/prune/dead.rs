@@ -41,7 +41,7 @@ pub(super) fn legacies(graph: &Graph, channels: &Channels, gone: &dyn Fn(Label) 
 /// One label for each index of axis 1, where labels vary along that axis only.
 fn along_channels(channels: &Channels, value: ValueId) -> Option<Vec<Label>> {
     let dyed = channels.labels[value].as_ref().filter(|d| d.varying() == [1])?;
-    dyed.slices(1).into_iter().map(|slice| slice.first().copied()).collect()
+    Some(dyed.firsts(1))
 }
 
 /// For each value, its constant channels.

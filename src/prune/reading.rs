@@ -54,8 +54,8 @@ impl<'a> Readers<'a> {
             let Some(dyed) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
                 continue;
             };
-            let first = |slice: &Vec<Label>| slice.first().map(|&l| channels.dyer.ties.find(l));
-            let classes: Vec<Label> = dyed.slices(read.axis).iter().filter_map(first).collect();
+            let classes: Vec<Label> =
+                dyed.firsts(read.axis).into_iter().map(|l| channels.dyer.ties.find(l)).collect();
             let gram = grams.get(graph.nodes[taps.node].name.as_str())?;
             let rows = classes.len() / read.groups() * read.taps();
             let fits =

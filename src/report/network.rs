@@ -154,7 +154,7 @@ fn labels(channels: &Channels, graph: &Graph, size: &LayerSize) -> Vec<Label> {
     let dyed = value.and_then(|v| channels.labels[v].as_ref().map(|dyed| (v, dyed)));
     let Some((value, dyed)) = dyed else { return vec![] };
     let axis = place(size.taps.layer.channels, channels.facts.shape(value).len());
-    dyed.slices(axis).iter().filter_map(|slice| slice.first().copied()).collect()
+    dyed.firsts(axis)
 }
 
 fn letter(channels: &Channels, knot: Option<usize>, removed: &BTreeSet<usize>) -> char {

@@ -42,10 +42,8 @@ pub(super) fn losses(
         let squares = squares(&rows, taps.layer.groups, gram.rows, taps_of(context, taps.node));
         let of_channels = of_reader(gram, &squares)
             .ok_or(Missing("a Gram matrix has no inverse", "profile more images"))?;
-        for (labels, loss) in labels.slices(axis).iter().zip(of_channels) {
-            if let Some(&label) = labels.first() {
-                *losses.entry(channels.dyer.ties.find(label)).or_default() += loss;
-            }
+        for (label, loss) in labels.firsts(axis).into_iter().zip(of_channels) {
+            *losses.entry(channels.dyer.ties.find(label)).or_default() += loss;
         }
     }
     Ok(losses)
