@@ -104,9 +104,34 @@ impl Dyed {
 
     /// A label for each element, row-major.
     pub fn expand(&self) -> Vec<Label> {
-        let mut all = Vec::with_capacity(elements(&self.shape).unwrap_or(0));
-        for_each_index(&self.shape, |index| all.push(self.at(index)));
-        all
+        self.units(1).unwrap_or_default()
+    }
+
+    /// A label for each `unit` elements, row-major; `None` where they are not the elements at an index of the
+    /// first axes, all labelled alike.
+    pub(crate) fn units(&self, unit: usize) -> Option<Vec<Label>> {
+        let len = elements(&self.shape).unwrap_or(0);
+        if let [label] = self.data[..] {
+            return len.is_multiple_of(unit).then(|| vec![label; len / unit]);
+        }
+        let first = unit_axes(&self.shape, unit)
+            .filter(|&first| !(first..self.shape.len()).any(|a| self.varies(a)))?;
+        let mut all = Vec::with_capacity(len / unit);
+        for_each_index(&self.shape[..first], |index| {
+            let flat = index
+                .iter()
+                .zip(&self.stored)
+                .fold(0, |flat, (&i, &size)| flat * size + if size == 1 { 0 } else { i });
+            all.push(self.data[flat]);
+        });
+        Some(all)
+    }
+
+    /// The inverse of [`Dyed::units`].
+    pub(crate) fn of_units(shape: &[usize], unit: usize, labels: Vec<Label>) -> Option<Self> {
+        let mut stored = shape.to_vec();
+        stored[unit_axes(shape, unit)?..].fill(1);
+        Some(Self::stored(shape, &stored, labels))
     }
 
     /// For each index of `axis`, the stored labels that stand there.
@@ -181,6 +206,11 @@ impl AxisSlices<'_> {
     }
 }
 
+/// The first of the last axes that have `unit` elements together.
+fn unit_axes(shape: &[usize], unit: usize) -> Option<usize> {
+    (0..=shape.len()).rev().find(|&first| shape[first..].iter().product::<usize>() == unit)
+}
+
 /// Calls `f` with every index of a box, row-major.
 pub(crate) fn for_each_index(shape: &[usize], mut f: impl FnMut(&[usize])) {
     if shape.contains(&0) {
@@ -219,6 +249,16 @@ mod tests {
         let dyed = Dyed::full(&[2, 3], vec![1, 2, 3, 4, 5, 6]);
         assert_eq!(dyed.slices(1).iter().collect::<Vec<_>>(), [[1, 4], [2, 5], [3, 6]]);
         assert_eq!(dyed.firsts(0), [1, 4]);
+    }
+
+    #[test]
+    fn units_are_elements_labelled_alike() {
+        let dyed = Dyed::along(&[2, 3, 2, 2], 1, &[7, 8, 9]);
+        assert_eq!(dyed.units(4), Some(vec![7, 8, 9, 7, 8, 9]));
+        assert_eq!(dyed.units(2).map(|labels| labels.len()), Some(12));
+        assert_eq!(dyed.units(12), None, "channels are not alike");
+        assert_eq!(dyed.units(3), None, "no axis ends there");
+        assert_eq!(Dyed::of_units(&dyed.shape, 4, vec![7, 8, 9, 7, 8, 9]), Some(dyed));
     }
 
     #[test]

@@ -58,6 +58,31 @@ impl Copy {
         self.len() == 0
     }
 
+    /// The same move where `unit` neighbours count as one element; `None` where it tears some apart.
+    pub fn of_units(&self, unit: usize) -> Option<Self> {
+        if unit == 1 || self.is_empty() {
+            return Some(self.clone());
+        }
+        let whole = |n: usize| (n % unit == 0).then_some(n / unit);
+        let mut copy = self.clone();
+        for strides in [&mut copy.src_strides, &mut copy.dst_strides] {
+            if strides.pop() != Some(1) {
+                return None;
+            }
+            for stride in strides.iter_mut() {
+                let units = whole(stride.unsigned_abs())? as isize;
+                *stride = units * stride.signum();
+            }
+            strides.push(1);
+        }
+        let row = copy.shape.last_mut()?;
+        *row = whole(*row)?;
+        for n in [&mut copy.src_len, &mut copy.src_offset, &mut copy.dst_len, &mut copy.dst_offset] {
+            *n = whole(*n)?;
+        }
+        Some(copy)
+    }
+
     /// Copies elements of any type.
     pub fn apply<T: std::marker::Copy>(&self, src: &[T], dst: &mut [T]) {
         if self.is_empty() {
@@ -195,4 +220,24 @@ fn cases() -> Vec<Case> {
             (1200, 0, &[400, 80, 40, 8, 1, 2]),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_by_units_is_the_same_move() {
+        // Channels 3, 1 of [2, 4, 6], to channels 1, 2 of [2, 3, 6].
+        let copy = Copy::new(&[2, 2, 6], 48, 18, &[24, -12, 1], 36, 6, &[18, 6, 1]).unwrap();
+        let mut plain = vec![99; 36];
+        copy.apply(&(0..48).map(|i| i / 6).collect::<Vec<_>>(), &mut plain);
+        let mut by_units = vec![99; 6];
+        copy.of_units(6).unwrap().apply(&(0..8).collect::<Vec<_>>(), &mut by_units);
+        assert_eq!(by_units, [99, 3, 1, 99, 7, 5]);
+        assert_eq!(plain, by_units.iter().flat_map(|&label| [label; 6]).collect::<Vec<_>>());
+        // Four elements of one channel and two of the next are no unit, nor is every second.
+        assert_eq!(copy.of_units(4), None);
+        assert_eq!(Copy::new(&[3], 6, 0, &[2], 3, 0, &[1]).unwrap().of_units(3), None);
+    }
 }

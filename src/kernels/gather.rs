@@ -27,6 +27,12 @@ pub struct Gather {
 }
 
 impl Gather {
+    /// The same picks where `unit` neighbours count as one element; `None` where some have indices of their own.
+    pub fn of_units(&self, unit: usize) -> Option<Self> {
+        let whole = unit == 1 || !self.own && self.inner.is_multiple_of(unit);
+        whole.then(|| Self { inner: self.inner / unit, ..self.clone() })
+    }
+
     /// Moves elements of any type; `missing` is what an index beyond the axis gives.
     pub fn apply<T: Copy>(&self, x: &[T], table: &[f64], missing: T, output: &mut [T]) {
         let rows = output.chunks_mut(self.inner.max(1)).enumerate();

@@ -24,17 +24,38 @@ pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
 
 /// Where the labels of its inputs go.
 pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
-    let labels: Vec<Vec<Label>> = (0..flow.labels.len()).map(|i| flow.dyed(i).expand()).collect();
     let mut lowering = Lowering::new(flow.inputs.clone(), flow.outputs);
     op.lower(&mut lowering)?;
-    let mut temps: Vec<Vec<Label>> = lowering.temps.iter().map(|&n| vec![FROZEN; n]).collect();
-    let mut results: Vec<Vec<Label>> =
-        flow.outputs.iter().map(|f| vec![FROZEN; elements(&f.shape).unwrap_or(0)]).collect();
-    for emit in lowering.emitted {
+    // Pixels of a channel that stay together are moved as one: the largest units that all of it allows.
+    let shape = &flow.outputs[0].shape;
+    let units = (0..shape.len()).map(|first| shape[first..].iter().product()).filter(|&unit| unit > 1);
+    for unit in units.chain([1]) {
+        if let Some(moved) = moved_by(unit, &lowering, flow)? {
+            return Ok(moved);
+        }
+    }
+    Err(Error::new("labels that cannot be moved one by one"))
+}
+
+/// The same where `unit` neighbours are one element; `None` where it tears some apart.
+fn moved_by(unit: usize, lowering: &Lowering, flow: &Flow) -> Result<Option<Vec<Dyed>>> {
+    let moves: Option<Vec<Move>> = lowering.emitted.iter().map(|emit| Move::of(emit, unit)).collect();
+    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.dyed(i).units(unit)).collect();
+    let lens = |lens: &mut dyn Iterator<Item = usize>| -> Option<Vec<Vec<Label>>> {
+        lens.map(|n| n.is_multiple_of(unit).then(|| vec![FROZEN; n / unit])).collect()
+    };
+    let temps = lens(&mut lowering.temps.iter().copied());
+    let results = lens(&mut flow.outputs.iter().map(|f| elements(&f.shape).unwrap_or(0)));
+    let (Some(moves), Some(mut temps), Some(mut results)) = (moves, temps, results) else {
+        return Ok(None);
+    };
+    for (emit, kind) in lowering.emitted.iter().zip(moves) {
         match emit {
-            Emit::Alias { output, source } => results[output] = read(&source, &labels, &temps, &results),
+            Emit::Alias { output, source } => match read(source, unit, &labels, &temps, &results) {
+                Some(labels) => results[*output] = labels,
+                None => return Ok(None),
+            },
             Emit::Call(call) => {
-                let kernel: &dyn Any = &*call.kernel;
                 let target = match call.output {
                     Slot::Temp(t) => &mut temps[t],
                     Slot::Output(k) => &mut results[k],
@@ -43,15 +64,15 @@ pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
                     }
                 };
                 let mut written = std::mem::take(target);
-                if let Some(copy) = kernel.downcast_ref::<Copy>() {
-                    copy.apply(&read(&call.inputs[0], &labels, &temps, &results), &mut written);
-                } else if let Some(gather) = kernel.downcast_ref::<Gather>()
-                    && let Some(table) = table(&call.inputs[1], &flow.inputs)
-                {
-                    let source = read(&call.inputs[0], &labels, &temps, &results);
-                    gather.apply(&source, &table, FROZEN, &mut written);
-                } else {
-                    written.fill(FROZEN);
+                let source = call.inputs.first().map(|slot| read(slot, unit, &labels, &temps, &results));
+                match (kind, source.flatten()) {
+                    (Move::Other, _) => written.fill(FROZEN),
+                    (_, None) => return Ok(None),
+                    (Move::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
+                    (Move::Gather(gather), Some(source)) => match table(&call.inputs[1], &flow.inputs) {
+                        Some(table) => gather.apply(&source, &table, FROZEN, &mut written),
+                        None => written.fill(FROZEN),
+                    },
                 }
                 match call.output {
                     Slot::Temp(t) => temps[t] = written,
@@ -61,7 +82,32 @@ pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
             }
         }
     }
-    Ok(flow.outputs.iter().zip(results).map(|(fact, data)| Dyed::full(&fact.shape, data)).collect())
+    let dyed =
+        flow.outputs.iter().zip(results).map(|(fact, labels)| Dyed::of_units(&fact.shape, unit, labels));
+    Ok(dyed.collect())
+}
+
+/// What a call does to labels.
+enum Move {
+    Copy(Copy),
+    Gather(Gather),
+    /// Nothing that they survive, or an alias.
+    Other,
+}
+
+impl Move {
+    /// By whole units.
+    fn of(emit: &Emit, unit: usize) -> Option<Self> {
+        let Emit::Call(call) = emit else { return Some(Self::Other) };
+        let kernel: &dyn Any = &*call.kernel;
+        if let Some(copy) = kernel.downcast_ref::<Copy>() {
+            copy.of_units(unit).map(Self::Copy)
+        } else if let Some(gather) = kernel.downcast_ref::<Gather>() {
+            gather.of_units(unit).map(Self::Gather)
+        } else {
+            Some(Self::Other)
+        }
+    }
 }
 
 /// The indices of a pick, where they are constant.
@@ -73,12 +119,18 @@ fn table(slot: &Slot, inputs: &Inputs) -> Option<Vec<f64>> {
     }
 }
 
-fn read(slot: &Slot, labels: &[Vec<Label>], temps: &[Vec<Label>], results: &[Vec<Label>]) -> Vec<Label> {
+fn read(
+    slot: &Slot,
+    unit: usize,
+    labels: &[Option<Vec<Label>>],
+    temps: &[Vec<Label>],
+    results: &[Vec<Label>],
+) -> Option<Vec<Label>> {
     match slot {
         Slot::Input(i) => labels[*i].clone(),
-        Slot::Temp(t) => temps[*t].clone(),
-        Slot::Output(k) => results[*k].clone(),
-        Slot::Constant(c) => vec![FROZEN; c.len()],
+        Slot::Temp(t) => Some(temps[*t].clone()),
+        Slot::Output(k) => Some(results[*k].clone()),
+        Slot::Constant(c) => c.len().is_multiple_of(unit).then(|| vec![FROZEN; c.len() / unit]),
     }
 }
 
