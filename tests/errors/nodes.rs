@@ -10,6 +10,7 @@ const NODES: &[&str] = &[
     "Relu [1,3]; Add ^",
     "Expand [1,3] [1]",
     "Range (1,2) 3 1",
+    "Relu [1,3] [1,3]",
     "Softmax [1,3] axis=5",
     "Add [1,3] [1,4]",
     "Expand [1] (100000,100000)",

@@ -36,6 +36,7 @@ const UNMET: &[(&str, &str)] = &[
     ),
     ("after the cut a value has the wrong shape", "what does not fit is told what to be"),
     ("after the cut the value \"{}\" would not be a box", "knots are boxes"),
+    ("labels that cannot be moved one by one", "one element is always a unit"),
     ("an Einsum of more than two operands", "infer refuses it first"),
     ("an array that does not fill its shape", "the length was looked at before"),
     ("an operator that is not supported", "all are looked at before"),
