@@ -3,6 +3,7 @@
 //! lies side by side.
 
 use super::layout;
+use super::tile;
 use super::window::Windows;
 
 /// `[rows][phases][pitch]`: element `i` of phase `p` is column `i·phases + p` of the padded row.
@@ -46,29 +47,37 @@ impl Band {
         self.phases * self.pitch
     }
 
+    /// Which of its rows the plane has, and the first of them in the plane.
+    fn real_rows(&self, windows: &Windows) -> (std::ops::Range<usize>, usize) {
+        let (h, top) = (windows.in_hw[0], windows.pad[0]);
+        let from = top.saturating_sub(self.first).min(self.rows);
+        let to = (h + top).saturating_sub(self.first).clamp(from, self.rows);
+        (from..to, (self.first + from).saturating_sub(top).min(h))
+    }
+
     /// Fills it from a plane, with `edge` where that has no pixel.
     #[inline(always)]
     pub(super) fn fill(&self, windows: &Windows, plane: &[f32], edge: f32, band: &mut [f32]) {
-        let [h, w] = windows.in_hw;
-        let [top, left] = windows.pad;
-        for (row, band) in band.chunks_exact_mut(self.row_len()).enumerate().take(self.rows) {
-            let Some(y) = (self.first + row).checked_sub(top).filter(|&y| y < h) else {
-                band.fill(edge);
-                continue;
-            };
-            let source = &plane[y * w..][..w];
-            for (phase, band) in band.chunks_exact_mut(self.pitch).enumerate() {
-                let start = phase as isize - left as isize;
-                let real = layout::inside(start, self.phases, w, self.pitch);
+        let (w, left, row_len) = (windows.in_hw[1], windows.pad[1], self.row_len());
+        let (rows, first_row) = self.real_rows(windows);
+        band[..rows.start * row_len].fill(edge);
+        band[rows.end * row_len..self.len()].fill(edge);
+        let plane = &plane[first_row * w..];
+        for phase in 0..self.phases {
+            let start = phase as isize - left as isize;
+            let real = layout::inside(start, self.phases, w, self.pitch);
+            let first = (start + (real.start * self.phases) as isize).max(0) as usize;
+            for (row, source) in rows.clone().zip(plane.chunks_exact(w)) {
+                let band = &mut band[row * row_len + phase * self.pitch..][..self.pitch];
                 band[..real.start].fill(edge);
                 band[real.end..].fill(edge);
                 let target = &mut band[real.clone()];
                 if target.is_empty() {
                     continue;
                 }
-                let source = &source[(start + (real.start * self.phases) as isize) as usize..];
+                let source = &source[first..];
                 match self.phases {
-                    1 => target.copy_from_slice(&source[..target.len()]),
+                    1 => tile::copy(source, target),
                     2 => every::<2>(source, target),
                     4 => every::<4>(source, target),
                     step => {

@@ -6,6 +6,9 @@
 //! two multipliers busy. With shorter vectors the same strip is computed in parts. The few pixels that are left where a
 //! plane is no multiple of 16 take the other way round: vectors of channels, one pixel after the other.
 //!
+//! Weights of large layers come from memory each time, and a processor does not see ahead where the next panel is: over
+//! the last strip, a product asks for it.
+//!
 //! Every sum starts from its bias and takes its products in the order of the depth, one fused multiply-add each,
 //! wherever it stands in a tile: so how pixels come in strips changes no bit.
 //!
@@ -85,8 +88,10 @@ impl Packing {
 /// What a product is made of.
 #[derive(Clone, Copy)]
 pub(super) struct Factors<'a> {
-    /// A panel, `[depth][16]`.
+    /// A panel, `[depth][16]`, and those after it.
     pub weights: &'a [[f32; PANEL]],
+    /// Whether the next panel should come from memory meanwhile.
+    pub ahead: bool,
     /// What the panel's sums start from.
     pub bias: &'a [f32; PANEL],
     /// All strips.
@@ -105,7 +110,7 @@ impl<'a> Factors<'a> {
     fn pieces(&self) -> impl Iterator<Item = (&'a [[f32; PANEL]], &'a [f32])> {
         let (packing, slot, width) = (self.packing, self.slot, self.strip.width);
         let chunks = self.packed[..packing.len()].chunks(packing.chunk_len());
-        self.weights.chunks(packing.chunk).zip(chunks).map(move |(weights, chunk)| {
+        self.weights[..packing.depth].chunks(packing.chunk).zip(chunks).map(move |(weights, chunk)| {
             let rows = weights.len();
             (weights, &chunk[slot * rows * WIDE..][..rows * width])
         })
@@ -161,7 +166,15 @@ impl<'a> Factors<'a> {
         for (row, bias) in tile.iter_mut().zip(&self.bias[first..first + R]) {
             *row = [simd.splat_f32s(*bias); V];
         }
+        // Each half of a panel's channels asks for half of the next panel.
+        let depth = self.packing.depth;
+        let mut next = self.weights.iter().skip(if first < HALF { depth } else { depth + depth / 2 });
         for (weights, pixels) in self.pieces() {
+            if self.ahead {
+                for row in next.by_ref().take(weights.len().div_ceil(2)) {
+                    fetch(row);
+                }
+            }
             let (pixels, _) = S::as_simd_f32s(pixels);
             for (weights, pixels) in weights.iter().zip(pixels.chunks_exact(step)) {
                 let (weights, pixels) = (&weights[first..first + R], &pixels[at..at + V]);
@@ -207,6 +220,17 @@ impl<'a> Factors<'a> {
             }
         }
     }
+}
+
+/// Asks memory for what will be needed soon.
+#[inline(always)]
+pub(super) fn fetch(elements: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in elements.as_chunks::<PANEL>().0 {
+        safe_arch::prefetch_t1(line);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = elements;
 }
 
 /// Panels of a matrix of weights, `[channels, depth]`: for each panel `[depth][16]`, with zeros for the channels that

@@ -17,6 +17,8 @@ use crate::kernels::{Prepared, scratch};
 
 /// Elements of a block's matrix of taps: three quarters of a mebibyte, less than a core's second cache.
 const CACHED: usize = 192 << 10;
+/// Planes between the one that is copied and the one that is on its way from memory.
+const AHEAD: usize = 2;
 /// Rows of the matrix of taps that a task writes.
 const CHUNK: usize = 64;
 /// Products that are worth a task of their own.
@@ -93,10 +95,11 @@ impl Direct {
             let packed = &*packed;
             let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
                 let panel = block.group * panels + panel;
-                let weights = &self.weights[panel * packing.depth..][..packing.depth];
+                let weights = &self.weights[panel * packing.depth..];
                 let (bias, activation) = (&self.bias[panel], conv.activation);
                 let (strips, spans) = (&strips[..], &spans[..]);
-                let factors = Factors { weights, bias, packed, packing, slot: 0, strip: strips[0] };
+                let factors =
+                    Factors { weights, ahead: false, bias, packed, packing, slot: 0, strip: strips[0] };
                 self.arch.dispatch(Multiply { factors, strips, spans, activation, pieces });
             };
             let size = PANEL * spans.len();
@@ -186,6 +189,9 @@ impl<'a> Unfold<'a> {
             // Along a plane, which memory gives faster than a few pixels of plane after plane.
             for c in 0..rows {
                 let plane = &self.plane(span.image, c)[span.first..];
+                if c + AHEAD < rows {
+                    tile::fetch(&self.plane(span.image, c + AHEAD)[span.first..][..span.count]);
+                }
                 for (slot, strip) in packed.chunks_exact_mut(rows * WIDE).zip(self.strips) {
                     let from = at.max(strip.first);
                     let to = (at + span.count).min(strip.first + strip.count);
@@ -257,8 +263,9 @@ impl WithSimd for Multiply<'_, '_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let mut sums: [Sums; PANEL] = [[0.0; WIDE]; PANEL];
+        let last = self.strips.iter().rposition(|strip| !strip.is_few());
         for (slot, strip) in self.strips.iter().enumerate() {
-            let factors = Factors { slot, strip: *strip, ..self.factors };
+            let factors = Factors { slot, strip: *strip, ahead: Some(slot) == last, ..self.factors };
             let height = if strip.is_few() { PANEL } else { HALF };
             for (part, pieces) in self.pieces.chunks_mut(height * self.spans.len()).enumerate() {
                 factors.product(simd, part * height, &mut sums);

@@ -124,10 +124,17 @@ impl Winograd {
             }
             let (packed, size) = (&*packed, POINTS * packing.depth);
             let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
-                let weights = &self.weights[panel * size..][..size];
+                let weights = &self.weights[panel * size..];
                 let bias = &self.bias[panel];
-                let factors =
-                    Factors { weights, bias: &[0.0; PANEL], packed, packing, slot: 0, strip: strips[0] };
+                let factors = Factors {
+                    weights,
+                    ahead: false,
+                    bias: &[0.0; PANEL],
+                    packed,
+                    packing,
+                    slot: 0,
+                    strip: strips[0],
+                };
                 let (hw, activation) = (conv.windows.out_hw, conv.activation);
                 scratch::with(POINTS * PANEL * WIDE, |room| {
                     let (products, _) = room.as_chunks_mut();
@@ -362,9 +369,9 @@ impl WithSimd for Output<'_, '_, '_> {
         let channels = self.pieces.len() / self.spans.len();
         for (index, strip) in self.strips.iter().enumerate() {
             for (point, products) in products.chunks_exact_mut(PANEL).enumerate() {
-                let weights = &self.factors.weights[point * depth..][..depth];
+                let weights = &self.factors.weights[point * depth..];
                 let slot = index * POINTS + point;
-                let factors = Factors { weights, slot, strip: *strip, ..self.factors };
+                let factors = Factors { weights, ahead: index == 0, slot, strip: *strip, ..self.factors };
                 factors.product(simd, 0, products);
                 if !strip.is_few() && channels > HALF {
                     factors.product(simd, HALF, &mut products[HALF..]);
