@@ -52,8 +52,11 @@ impl Conv {
             .chunks_mut(self.out_total * plane)
             .map(|y| y[self.out_offset * plane..][..self.out_channels * plane].chunks_mut(plane))
             .collect();
+        // What is left of each image's plane of a channel.
+        let mut rests: Vec<&mut [f32]> = Vec::with_capacity(self.batch);
         for channel in 0..self.out_channels {
-            let mut rests: Vec<&mut [f32]> = images.iter_mut().filter_map(Iterator::next).collect();
+            rests.clear();
+            rests.extend(images.iter_mut().filter_map(Iterator::next));
             for block in &mut blocks[channel / channels * spans.len()..][..spans.len()] {
                 for span in &block.spans {
                     let (piece, rest) = std::mem::take(&mut rests[span.image]).split_at_mut(span.count);

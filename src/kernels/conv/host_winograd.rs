@@ -367,6 +367,7 @@ impl WithSimd for Output<'_, '_, '_> {
         let depth = self.factors.packing.depth;
         let products = std::mem::take(&mut self.products);
         let channels = self.pieces.len() / self.spans.len();
+        let mut pixels = [[[0.0; WIDE]; OUT]; OUT];
         for (index, strip) in self.strips.iter().enumerate() {
             for (point, products) in products.chunks_exact_mut(PANEL).enumerate() {
                 let weights = &self.factors.weights[point * depth..];
@@ -378,7 +379,6 @@ impl WithSimd for Output<'_, '_, '_> {
                 }
             }
             for channel in 0..channels {
-                let mut pixels = [[[0.0; WIDE]; OUT]; OUT];
                 pixels_of(simd, &products[channel..], strip.width, self.bias[channel], &mut pixels);
                 self.write(strip, channel, &pixels);
             }
