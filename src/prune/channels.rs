@@ -242,6 +242,16 @@ impl Channels {
             let used = axis_of(self, knots, cut.role == Role::Producer);
             of_constant.insert((value, axis), used);
         }
+        // For each value, the axis that shrinks: something has to be left of all of them.
+        let mut of_value: HashMap<ValueId, usize> = HashMap::new();
+        for (value, dyed) in self.labels.clone().iter().enumerate() {
+            let Some(dyed) = dyed else { continue };
+            for axis in self.dyer.ties.varying(dyed) {
+                let knot = |label: Label| by_root.get(&self.dyer.ties.find(label)).copied();
+                let knots: Vec<Option<usize>> = dyed.firsts(axis).into_iter().map(knot).collect();
+                of_value.insert(value, axis_of(self, knots, false));
+            }
+        }
         let mut macs: HashMap<ValueId, (u64, Vec<NodeId>)> = HashMap::new();
         let mut read: BTreeSet<ValueId> = BTreeSet::new();
         for (id, node) in graph.nodes.iter().enumerate() {
@@ -262,23 +272,15 @@ impl Channels {
                     of.1.push(id);
                 }
                 // A product of computed tensors costs as much as its output is long.
-                None if cost > 0 => {
-                    let output = node.outputs.first().copied().flatten();
-                    match output.and_then(|v| self.shrinking(v, &by_root)) {
-                        Some(knots) => {
-                            let axis = axis_of(self, knots, false);
-                            let macs = cost / self.axes[axis].total as u64;
-                            self.weights.push(Weight {
-                                axes: vec![Ok(axis)],
-                                macs,
-                                parameters: false,
-                                nodes: vec![id],
-                            });
-                        }
-                        None => self.fixed_macs += cost,
-                    }
-                }
-                None => {}
+                None => match node.outputs.first().copied().flatten().and_then(|v| of_value.get(&v)) {
+                    Some(&axis) if cost > 0 => self.weights.push(Weight {
+                        axes: vec![Ok(axis)],
+                        macs: cost / self.axes[axis].total as u64,
+                        parameters: false,
+                        nodes: vec![id],
+                    }),
+                    _ => self.fixed_macs += cost,
+                },
             }
         }
         for value in read {
@@ -291,14 +293,6 @@ impl Channels {
             let parameters = fact.dtype.is_float() && !fact.from_shape;
             self.weights.push(Weight { axes, macs, parameters, nodes });
         }
-    }
-
-    /// The knots along the axis of a value that shrinks.
-    fn shrinking(&self, value: ValueId, by_root: &HashMap<Label, usize>) -> Option<Vec<Option<usize>>> {
-        let dyed = self.labels[value].as_ref()?;
-        let axis = self.dyer.ties.varying(dyed).last().copied()?;
-        let knot = |label: Label| by_root.get(&self.dyer.ties.find(label)).copied();
-        Some(dyed.firsts(axis).into_iter().map(knot).collect())
     }
 
     /// (MACs for one image, parameters) when each axis has `lengths` indices left.
