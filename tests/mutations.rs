@@ -33,7 +33,7 @@ static PEAK: PeakAlloc = PeakAlloc;
 const LONGEST: Duration = Duration::from_secs(10);
 /// Bytes beyond four times the file's and those of the largest tensor that one may take: a plan's buffers.
 const ROOM: usize = 96 << 20;
-const MOST: Most = Most { macs: 1 << 26, elements: 1 << 22 };
+const MOST: Most = Most { macs: 1 << 26, elements: 1 << 22, labelled: usize::MAX };
 
 /// What [`walk`] tells, and the most memory until something runs: products of matrices keep 200 MB of room in every
 /// thread, whatever the file.

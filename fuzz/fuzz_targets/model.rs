@@ -11,7 +11,7 @@ mod walk;
 use walk::{Most, walk};
 
 /// A fuzzer wants many runs.
-const MOST: Most = Most { macs: 1 << 22, elements: 1 << 18 };
+const MOST: Most = Most { macs: 1 << 22, elements: 1 << 18, labelled: 1 << 26 };
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = walk(bytes.to_vec(), MOST, &|_| {});

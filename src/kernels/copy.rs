@@ -63,7 +63,7 @@ impl Copy {
         if unit == 1 || self.is_empty() {
             return Some(self.clone());
         }
-        let whole = |n: usize| (n % unit == 0).then_some(n / unit);
+        let whole = |n: usize| n.is_multiple_of(unit).then_some(n / unit);
         let mut copy = self.clone();
         for strides in [&mut copy.src_strides, &mut copy.dst_strides] {
             if strides.pop() != Some(1) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
+use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::prune::{Channels, rewrite};
 
@@ -15,6 +16,8 @@ pub(crate) struct Most {
     pub(crate) macs: u64,
     /// Of a tensor.
     pub(crate) elements: usize,
+    /// Of a tensor, where only shapes are looked at beyond it: what asks for gigabytes takes its time.
+    pub(crate) labelled: usize,
 }
 
 /// What it tells on its way.
@@ -29,10 +32,14 @@ pub(crate) enum Told {
 pub(crate) fn walk(bytes: Vec<u8>, most: Most, told: &dyn Fn(Told)) -> secateur::Result<()> {
     let model = Model::from_bytes(bytes, Path::new("given.onnx"))?;
     let graph = Graph::of(&model)?;
-    let channels = Channels::of(&graph)?;
-    let elements = |v: usize| channels.facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
+    let facts = Facts::at_own_size(&graph)?;
+    let elements = |v: usize| facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
     let largest = (0..graph.values.len()).map(elements).max().unwrap_or(0);
     told(Told::Largest(largest));
+    if largest > most.labelled {
+        return Ok(());
+    }
+    let channels = Channels::of(&graph)?;
     if channels.cost(&channels.lengths()).0 > most.macs || largest > most.elements {
         return Ok(());
     }
