@@ -87,9 +87,7 @@ impl Dyer {
         });
         staying.sort_unstable();
         staying.dedup();
-        for label in staying {
-            self.ties.freeze(&[label], node, "is broadcast over channels here");
-        }
+        self.ties.freeze(&staying, node, "is broadcast over channels here");
     }
 
     /// Says that an axis of a constant is indexed by `labels`. One that several nodes read is cut once: their

@@ -166,8 +166,10 @@ impl Flow<'_> {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
         if beside.varying().len() < 2 {
             // Nothing is left to choose: what shares the constant should know now.
-            let stays = || vec![FROZEN; beside.shape[along]];
-            let labels = if beside.varies(along) { beside.firsts(along) } else { stays() };
+            let labels = match beside.varies(along) {
+                true => beside.firsts(along),
+                false => vec![FROZEN; beside.shape[along]],
+            };
             return self.cut(i, axis, &labels, Role::Passenger);
         }
         let (node, beside) = (self.node.1.to_owned(), beside.clone());

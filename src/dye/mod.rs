@@ -93,18 +93,14 @@ impl Dyed {
         &self.data
     }
 
-    /// The label of the element at `index`; an axis of size 1 may be indexed by anything.
+    /// The label of the element at `index`; an axis along which labels do not vary may be
+    /// indexed by anything, or at the end by nothing.
     pub fn at(&self, index: &[usize]) -> Label {
         let mut flat = 0;
         for (axis, &size) in self.stored.iter().enumerate() {
             flat = flat * size + if size == 1 { 0 } else { index[axis] };
         }
         self.data[flat]
-    }
-
-    /// A label for each element, row-major.
-    pub fn expand(&self) -> Vec<Label> {
-        self.units(1).unwrap_or_default()
     }
 
     /// A label for each `unit` elements, row-major; `None` where they are not the elements at an index of the
@@ -117,13 +113,7 @@ impl Dyed {
         let first = unit_axes(&self.shape, unit)
             .filter(|&first| !(first..self.shape.len()).any(|a| self.varies(a)))?;
         let mut all = Vec::with_capacity(len / unit);
-        for_each_index(&self.shape[..first], |index| {
-            let flat = index
-                .iter()
-                .zip(&self.stored)
-                .fold(0, |flat, (&i, &size)| flat * size + if size == 1 { 0 } else { i });
-            all.push(self.data[flat]);
-        });
+        for_each_index(&self.shape[..first], |index| all.push(self.at(index)));
         Some(all)
     }
 
@@ -243,7 +233,7 @@ mod tests {
         let dyed = Dyed::full(&[2, 3, 2], vec![1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]);
         assert_eq!(dyed.varying(), [1]);
         assert_eq!(dyed.labels(), [1, 2, 3]);
-        assert_eq!(dyed.expand(), [1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(dyed.units(1), Some(vec![1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]));
         assert_eq!(dyed.slices(1).iter().collect::<Vec<_>>(), [[1], [2], [3]]);
         assert_eq!(dyed.slices(0).iter().collect::<Vec<_>>(), [[1, 2, 3], [1, 2, 3]]);
         let dyed = Dyed::full(&[2, 3], vec![1, 2, 3, 4, 5, 6]);

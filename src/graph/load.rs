@@ -215,14 +215,14 @@ fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, 
 
 pub(super) fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
     let row = OpRow::find(proto.op_type()).ok_or_else(|| Error::new("an operator that is not supported"))?;
-    let inputs = proto.input.iter().rposition(|i| !i.is_empty()).map_or(0, |last| last + 1);
+    let named = |list: &[String]| list.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    let inputs = named(&proto.input);
     if inputs > row.inputs {
         return Err(Error::new("more inputs than the operator takes")
             .expected(format!("at most {}", row.inputs))
             .got(format!("{inputs}: {}", proto.input.join(", "))));
     }
-    let outputs = proto.output.iter().rposition(|o| !o.is_empty()).map_or(0, |last| last + 1);
-    let build = Build { attrs: Attrs::new(proto), opset, outputs };
+    let build = Build { attrs: Attrs::new(proto), opset, outputs: named(&proto.output) };
     Ok(Arc::from((row.build)(&build)?))
 }
 

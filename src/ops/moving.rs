@@ -40,15 +40,14 @@ pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
 /// The same where `unit` neighbours are one element; `None` where it tears some apart.
 fn moved_by(unit: usize, lowering: &Lowering, flow: &Flow) -> Result<Option<Vec<Dyed>>> {
     let moves: Option<Vec<Move>> = lowering.emitted.iter().map(|emit| Move::of(emit, unit)).collect();
+    let Some(moves) = moves else { return Ok(None) };
     let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.dyed(i).units(unit)).collect();
     let lens = |lens: &mut dyn Iterator<Item = usize>| -> Option<Vec<Vec<Label>>> {
         lens.map(|n| n.is_multiple_of(unit).then(|| vec![FROZEN; n / unit])).collect()
     };
     let temps = lens(&mut lowering.temps.iter().copied());
     let results = lens(&mut flow.outputs.iter().map(|f| elements(&f.shape).unwrap_or(0)));
-    let (Some(moves), Some(mut temps), Some(mut results)) = (moves, temps, results) else {
-        return Ok(None);
-    };
+    let (Some(mut temps), Some(mut results)) = (temps, results) else { return Ok(None) };
     for (emit, kind) in lowering.emitted.iter().zip(moves) {
         match emit {
             Emit::Alias { output, source } => match read(source, unit, &labels, &temps, &results) {

@@ -330,7 +330,7 @@ impl Operator for Resize {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         let changes = self.changes(inputs)?;
-        if x.shape.contains(&0) || x.shape.iter().any(|&n| n > MOST_INDICES) {
+        if x.is_empty() || x.shape.iter().any(|&n| n > MOST_INDICES) {
             return Err(Error::new("a Resize of a tensor of this shape is not supported")
                 .got(show(&x.shape))
                 .remedy(LEAVE_OUT));
