@@ -240,6 +240,36 @@ fn the_batch_changes_no_bit() {
     alone(&|batch| Arc::new(ChannelStats::new(batch, [1, 5, 700], None)), 3, &[]);
 }
 
+/// Every kernel that can be called for a part of a batch.
+#[test]
+fn parts_of_a_batch_change_no_bit() {
+    let bits = |out: Vec<f32>| out.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let run = |kernel: &dyn Kernel, inputs: &[&[f32]]| {
+        let mut out = vec![f32::NAN; kernel.output_len()];
+        kernel.cpu(inputs, &mut out);
+        bits(out)
+    };
+    let mut tried = BTreeSet::new();
+    for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
+        for (batch, images) in [(2, 1), (3, 1), (4, 2), (6, 3)] {
+            let Some(part) = case.kernel.of_images(batch, images) else { continue };
+            let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();
+            let whole = run(&*case.kernel, &inputs);
+            let len = part.output_len();
+            assert_eq!(len * batch, whole.len() * images, "{}", case.label);
+            for index in 0..batch / images {
+                let own = inputs.iter().zip(part.input_lens());
+                let own: Vec<&[f32]> =
+                    own.map(|(x, len)| if len == x.len() { x } else { &x[index * len..][..len] }).collect();
+                assert_eq!(run(&*part, &own), whole[index * len..][..len], "{}, part {index}", case.label);
+            }
+            tried.insert(case.kernel.row().name);
+        }
+    }
+    let all = ["affine", "binary", "conv", "depthwise", "lrn", "pool", "reduce", "unary"];
+    assert_eq!(tried, BTreeSet::from(all));
+}
+
 /// Sums must not depend on how images come in batches, and images of weight 0 must not count.
 #[test]
 fn sums_do_not_depend_on_the_batch() {

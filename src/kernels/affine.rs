@@ -1,5 +1,7 @@
 //! A scale and a shift for each channel: batch normalisation that no convolution could take in.
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 use rayon::prelude::*;
 
@@ -84,6 +86,11 @@ impl Kernel for Affine {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { outer: self.outer / batch * images, ..self.clone() };
+        self.outer.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -1,5 +1,7 @@
 //! Elementwise functions of two arrays, with NumPy's broadcasting.
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 
 use super::activation::Activation;
@@ -221,6 +223,21 @@ impl Kernel for Binary {
         }
     }
 
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let first = *self.shape.first().filter(|n| n.is_multiple_of(batch))?;
+        let mut kernel = self.clone();
+        kernel.shape[0] = first / batch * images;
+        for (strides, len) in [(&self.a_strides, &mut kernel.a_len), (&self.b_strides, &mut kernel.b_len)] {
+            match strides[0].unsigned_abs() {
+                0 => {}
+                // Along the first axis goes all of it.
+                stride if stride * first == *len => *len = *len / batch * images,
+                _ => return None,
+            }
+        }
+        Some(Arc::new(kernel))
+    }
+
     fn tolerance(&self) -> Tolerance {
         Tolerance::ELEMENTWISE
     }
@@ -245,11 +262,11 @@ fn cases() -> Vec<Case> {
                 BinaryOp::Pow => a.iter_mut().for_each(|a| *a = a.abs() / 4.0 + 0.25),
                 _ => {}
             }
-            let kernel = std::sync::Arc::new(call(op, &[5, 33], &[5, 33], None));
+            let kernel = Arc::new(call(op, &[5, 33], &[5, 33], None));
             Case { label: format!("{op:?} of small integers"), kernel, inputs: vec![a, b] }
         })
         .collect();
-    let squares = std::sync::Arc::new(call(BinaryOp::Pow, &[9], &[1], None));
+    let squares = Arc::new(call(BinaryOp::Pow, &[9], &[1], None));
     let inputs = vec![(-4..5).map(|i| i as f32 / 2.0).collect(), vec![2.0]];
     cases.push(Case { label: "squares of negative numbers".to_owned(), kernel: squares, inputs });
     let add = |label, a: &[usize], b: &[usize], act| noise_case(label, call(BinaryOp::Add, a, b, act));

@@ -163,7 +163,12 @@ impl Kernel for Depthwise {
     }
 
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
-        Some(Arc::new(Self { batch: TIMED_BATCH, ..self.clone() }))
+        self.of_images(self.batch, TIMED_BATCH)
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { batch: images, ..self.clone() };
+        (self.batch == batch).then(|| Arc::new(kernel) as _)
     }
 
     fn tolerance(&self) -> Tolerance {

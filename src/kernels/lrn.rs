@@ -1,5 +1,7 @@
 //! Local response normalisation over neighbouring channels, as AlexNet and GoogLeNet have it.
 
+use std::sync::Arc;
+
 use std::ops::RangeInclusive;
 
 use bytemuck::bytes_of;
@@ -119,6 +121,11 @@ impl Kernel for Lrn {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { batch: self.batch / batch * images, ..self.clone() };
+        self.batch.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
     }
 
     fn tolerance(&self) -> Tolerance {

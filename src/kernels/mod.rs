@@ -113,6 +113,11 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
         None
     }
+    /// The same call for `images` of a batch's images. `None` where it is not known that each image is computed by
+    /// itself and lies by itself, in every input that is no constant and in the output.
+    fn of_images(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
+        None
+    }
     /// How far `cpu` and the shader may be from `reference`.
     fn tolerance(&self) -> Tolerance;
 }

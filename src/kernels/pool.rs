@@ -1,5 +1,7 @@
 //! Maximum and average over windows.
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -270,6 +272,11 @@ impl Kernel for Pool {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { planes: self.planes / batch * images, ..self.clone() };
+        self.planes.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -1,5 +1,7 @@
 //! Reductions over one axis.
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 use rayon::prelude::*;
 
@@ -176,6 +178,11 @@ impl Kernel for Reduce {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { outer: self.outer / batch * images, ..self.clone() };
+        self.outer.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -1,5 +1,7 @@
 //! A function of one number, applied to every element.
 
+use std::sync::Arc;
+
 use bytemuck::bytes_of;
 use rayon::prelude::*;
 
@@ -64,6 +66,11 @@ impl Kernel for Unary {
         }
     }
 
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { len: self.len / batch * images, ..self.clone() };
+        self.len.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
+    }
+
     fn tolerance(&self) -> Tolerance {
         Tolerance::ELEMENTWISE
     }
@@ -78,13 +85,13 @@ fn cases() -> Vec<Case> {
             let positive = matches!(activation, Activation::Sqrt | Activation::Log | Activation::Reciprocal);
             let first = if positive { 1 } else { -128 };
             let x: Vec<f32> = (first..=128).map(|i| i as f32 / 16.0).collect();
-            let kernel = std::sync::Arc::new(Unary { len: x.len(), activation });
+            let kernel = Arc::new(Unary { len: x.len(), activation });
             Case { label: format!("{activation:?} on a grid"), kernel, inputs: vec![x] }
         })
         .collect();
     for activation in [Activation::Sigmoid, Activation::Tanh, Activation::Erf, Activation::HardSwish] {
         let x: Vec<f32> = noise(33, 9).iter().map(|x| x * 1e4).collect();
-        let kernel = std::sync::Arc::new(Unary { len: x.len(), activation });
+        let kernel = Arc::new(Unary { len: x.len(), activation });
         cases.push(Case { label: format!("{activation:?} far out"), kernel, inputs: vec![x] });
     }
     cases.push(noise_case("one element", Unary { len: 1, activation: Activation::Relu }));

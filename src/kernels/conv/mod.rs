@@ -291,7 +291,12 @@ impl Kernel for Conv {
     }
 
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
-        Some(Arc::new(Self { batch: TIMED_BATCH, ..self.clone() }))
+        self.of_images(self.batch, TIMED_BATCH)
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { batch: images, ..self.clone() };
+        (self.batch == batch).then(|| Arc::new(kernel) as _)
     }
 
     fn tolerance(&self) -> Tolerance {

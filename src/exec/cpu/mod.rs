@@ -3,15 +3,21 @@
 //! The step's output vector is taken out of the table while the kernel runs, so the kernel can borrow its
 //! inputs from the same table; the plan guarantees that no step reads the buffer that it writes.
 
+mod lead;
+
 use std::collections::HashSet;
 use std::time::Instant;
 
 use rayon::prelude::*;
 
+use self::lead::Lead;
 use super::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::error::Result;
 use crate::kernels::Prepared;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
+
+/// Elements that a thread's own cache holds: a mebibyte.
+const CACHED: usize = 1 << 18;
 
 /// A plan with its buffers in host memory.
 pub struct Program {
@@ -22,6 +28,8 @@ pub struct Program {
     /// Those that keep their contents from run to run.
     sums: HashSet<BufferId>,
     poison: bool,
+    /// What runs in place of the first steps, where it pays.
+    lead: Option<Box<Lead>>,
 }
 
 impl Program {
@@ -31,9 +39,24 @@ impl Program {
     /// # Errors
     /// A plan that is not consistent.
     pub fn new(plan: &Plan, poison: bool) -> Result<Self> {
+        Self::for_caches(plan, CACHED * rayon::current_num_threads(), poison)
+    }
+
+    /// For a processor whose caches hold so many elements.
+    fn for_caches(plan: &Plan, cached: usize, poison: bool) -> Result<Self> {
         validate(plan)?;
+        let lead = Lead::new(plan, cached, poison);
+        let led = lead.as_ref().map_or(0, Lead::steps);
+        Ok(Self { lead: lead.map(Box::new), ..Self::whole(plan, led, poison) })
+    }
+
+    /// All steps on the whole batch; the first `led` are not made ready.
+    fn whole(plan: &Plan, led: usize, poison: bool) -> Self {
         let buffers = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
-        let prepare = |step: &Step| {
+        let prepare = |(index, step): (usize, &Step)| {
+            if index < led {
+                return None;
+            }
             let lens = step.kernel.input_lens();
             let constant = |(operand, len): (&Operand, usize)| match *operand {
                 Operand::Constant(id) => Some(&plan.constants[id][..len]),
@@ -41,22 +64,26 @@ impl Program {
             };
             step.kernel.prepare(&step.inputs.iter().zip(lens).map(constant).collect::<Vec<_>>())
         };
-        let prepared = plan.steps.par_iter().map(prepare).collect();
-        Ok(Self { plan: plan.clone(), buffers, prepared, sums: sum_buffers(plan), poison })
+        let prepared = plan.steps.par_iter().enumerate().map(prepare).collect();
+        Self { plan: plan.clone(), buffers, prepared, sums: sum_buffers(plan), poison, lead: None }
     }
 
     fn start(&mut self, inputs: &[&[f32]]) -> Result<()> {
         validate_inputs(&self.plan, inputs)?;
-        if self.poison {
-            let buffers = self.buffers.iter_mut().enumerate();
-            buffers.filter(|(id, _)| !self.sums.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
-        }
+        self.poison();
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
                 self.buffers[id][..data.len()].copy_from_slice(data);
             }
         }
         Ok(())
+    }
+
+    fn poison(&mut self) {
+        if self.poison {
+            let buffers = self.buffers.iter_mut().enumerate();
+            buffers.filter(|(id, _)| !self.sums.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
+        }
     }
 
     /// Runs step `index` and returns where it wrote.
@@ -81,12 +108,18 @@ impl Program {
         (step.output, len)
     }
 
-    /// Runs all steps. They run in the pool, as one task of it: a step that was handed to the pool from outside would
-    /// cost two threads' waking up.
-    fn steps(&mut self) {
+    /// Runs all steps; `after` gets the number of each that is done, more than once where it is done for a part of the
+    /// images. They run in the pool, as one task of it: a step that was handed to the pool from outside would cost two
+    /// threads' waking up.
+    fn steps(&mut self, after: &mut (dyn FnMut(usize) + Send)) {
         rayon::scope(|_| {
-            for index in 0..self.plan.steps.len() {
+            let led = self.lead.as_ref().map_or(0, |lead| lead.steps());
+            if let Some(lead) = &mut self.lead {
+                lead.run(&mut self.buffers, after);
+            }
+            for index in led..self.plan.steps.len() {
                 self.step(index);
+                after(index);
             }
         });
     }
@@ -102,7 +135,7 @@ impl Program {
 impl Executor for Program {
     fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         self.start(inputs)?;
-        self.steps();
+        self.steps(&mut |_| {});
         Ok(self.plan.outputs.iter().map(|port| self.read(port)).collect())
     }
 
@@ -118,19 +151,20 @@ impl Executor for Program {
     fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
         self.start(inputs)?;
         let begin = Instant::now();
-        self.steps();
+        self.steps(&mut |_| {});
         Ok(begin.elapsed().as_secs_f64())
     }
 
     fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>> {
         self.start(inputs)?;
-        let steps = 0..self.plan.steps.len();
-        let one = |index: usize| {
-            let begin = Instant::now();
-            self.step(index);
-            (self.plan.steps[index].node.clone(), begin.elapsed().as_secs_f64())
-        };
-        Ok(rayon::scope(|_| steps.map(one).collect()))
+        let mut seconds = vec![0.0; self.plan.steps.len()];
+        let mut last = Instant::now();
+        self.steps(&mut |index| {
+            let now = Instant::now();
+            seconds[index] += (now - last).as_secs_f64();
+            last = now;
+        });
+        Ok(self.plan.steps.iter().map(|step| step.node.clone()).zip(seconds).collect())
     }
 
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {
