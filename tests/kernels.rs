@@ -227,9 +227,12 @@ fn the_batch_changes_no_bit() {
     let rows = Conv { windows: Windows::points([1, 1]), ..conv.clone() };
     let point = Conv { windows: Windows::points([15, 13]), ..conv.clone() };
     let stride = Conv { windows: Windows { out_hw: [8, 7], stride: [2, 2], ..conv.windows }, ..conv.clone() };
+    // Planes for larger tiles.
+    let large =
+        Conv { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
     // Planes that are a few pixels more than whole vectors: images share strips in company.
     let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
-    for conv in [conv, rows, point, stride, small] {
+    for conv in [conv, rows, point, stride, large, small] {
         alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
     }
     let product = |batch| -> Arc<dyn Kernel> {
@@ -333,13 +336,15 @@ fn nan_is_not_hidden() {
 /// image where it went in, and not hide in an activation.
 #[test]
 fn what_is_not_finite_stays_where_it_belongs() {
-    for activation in [Activation::None, Activation::Relu, Activation::Clip(0.0, 6.0)] {
+    let planes = [[15, 18], [29, 33]];
+    let activations = [Activation::None, Activation::Relu, Activation::Clip(0.0, 6.0)];
+    for (activation, [h, w]) in activations.into_iter().flat_map(|a| planes.map(|plane| (a, plane))) {
         let conv = Conv {
             batch: 3,
             groups: 1,
             in_channels: 17,
             out_channels: 18,
-            windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 18]) },
+            windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([h, w]) },
             out_offset: 0,
             out_total: 18,
             activation,
@@ -349,10 +354,10 @@ fn what_is_not_finite_stays_where_it_belongs() {
             .iter()
             .map(|&len| (0..len).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect())
             .collect();
-        let image = 17 * 15 * 18;
-        inputs[0][image + 5 * 18 + 7] = f32::NAN;
-        inputs[0][image + 11 * 18] = f32::INFINITY;
-        inputs[0][2 * image + 14 * 18 + 17] = f32::NEG_INFINITY;
+        let image = 17 * h * w;
+        inputs[0][image + 5 * w + 7] = f32::NAN;
+        inputs[0][image + 11 * w] = f32::INFINITY;
+        inputs[0][2 * image + (h - 1) * w + w - 1] = f32::NEG_INFINITY;
         let case = Case { label: String::new(), kernel: Arc::new(conv), inputs };
         let (expected, got) = both_faces(&case);
         assert!(expected.iter().any(|y| y.is_nan()));

@@ -1,10 +1,11 @@
-//! Convolution with 3×3 filters on the host by Winograd's F(4×4, 3×3): 36 products for 16 pixels, where the definition
-//! takes 144.
+//! Convolution with 3×3 filters on the host by Winograd's F(4×4, 3×3), 36 products for 16 pixels, where the definition
+//! takes 144, and F(2×2, 3×3), 16 products for 4 pixels, where it takes 36.
 //!
-//! Polynomials are evaluated at the points 0, ±a, ±b and ∞, multiplied point by point, and the product's coefficients
-//! read off, along both axes: `y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A` for a tile `d` of 6×6 pixels. Sums over input channels
-//! are formed between, so the middle is 36 products of matrices, channels × tiles. With `a = √½` and `b = √2` the
-//! constants stay between ⅓ and 3 and the error is about a quarter of that of the points ±1 and ±2.
+//! Polynomials are evaluated at some points and ∞, multiplied point by point, and the product's coefficients read off,
+//! along both axes: `y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A` for a tile `d` of 6×6 or 4×4 pixels. Sums over input channels are
+//! formed between, so the middle is 36 or 16 products of matrices, channels × tiles. The points of F(4×4) are 0, ±a and
+//! ±b with `a = √½` and `b = √2`: the constants stay between ⅓ and 3 and the error is about a quarter of that of the
+//! points ±1 and ±2. Those of F(2×2) are 0 and ±1.
 //!
 //! A tile's pixels are made of sums and differences of all its inputs, so one that is not finite would spoil its
 //! neighbours, and so might overflow. Images with a result that is not finite are computed again by the definition's
@@ -23,11 +24,6 @@ use crate::kernels::band::Band;
 use crate::kernels::tile::{self, Factors, HALF, PANEL, Packing, Strip, Sums, WIDE};
 use crate::kernels::{Prepared, scratch};
 
-/// Pixels of a tile, along an axis, that come out and that go in.
-const OUT: usize = 4;
-const IN: usize = 6;
-/// Products of a tile.
-const POINTS: usize = IN * IN;
 /// Input channels that a task transforms.
 const CHUNK: usize = 16;
 /// Elements of a block's transformed input: a mebibyte and a half.
@@ -38,34 +34,44 @@ const LANES: usize = 16;
 const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const B: f64 = std::f64::consts::SQRT_2;
 
-/// A 3×3 convolution with its filters transformed.
-pub(super) struct Winograd {
+/// A 3×3 convolution with its filters transformed, by tiles of `OUT` pixels along an axis, for which `IN` = `OUT` + 2 go
+/// in.
+pub(super) struct Winograd<const OUT: usize, const IN: usize> {
     conv: Conv,
     arch: Arch,
-    /// `[panels][36][input channels][16]`
+    /// `[panels][IN²][input channels][16]`
     weights: Vec<[f32; PANEL]>,
     /// `[panels][16]`
     bias: Vec<[f32; PANEL]>,
 }
 
-impl Winograd {
-    /// Whether it pays: few channels leave the transforms as the work, few tiles the reading of the weights, of which
-    /// there are four times as many.
+/// F(4×4, 3×3)
+pub(super) type Large = Winograd<4, 6>;
+/// F(2×2, 3×3)
+pub(super) type Small = Winograd<2, 4>;
+
+impl<const OUT: usize, const IN: usize> Winograd<OUT, IN> {
+    /// Products of a tile.
+    const POINTS: usize = IN * IN;
+
+    /// Whether it pays, if no larger tiles do: few channels leave the transforms as the work. Weights are read for each
+    /// image and are 4 times as many with F(4×4), so that its tiles have to fill a strip; with F(2×2) 1.8 times.
     pub(super) fn suits(conv: &Conv) -> bool {
         let square =
             conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1] && conv.windows.dilation == [1, 1];
         let tiles = conv.windows.out_hw.map(|n| n.div_ceil(OUT)).iter().product::<usize>();
-        square && conv.groups == 1 && conv.in_channels >= 16 && conv.out_channels >= 16 && tiles >= 12
+        let enough = if OUT == 4 { WIDE } else { WIDE / 4 };
+        square && conv.groups == 1 && conv.in_channels >= 16 && conv.out_channels >= 16 && tiles >= enough
     }
 
     pub(super) fn new(conv: &Conv, weights: &[f32], bias: &[f32]) -> Self {
         let depth = conv.in_channels;
-        let mut packed = vec![[0.0; PANEL]; conv.out_channels.div_ceil(PANEL) * POINTS * depth];
+        let mut packed = vec![[0.0; PANEL]; conv.out_channels.div_ceil(PANEL) * Self::POINTS * depth];
         let filters = weights.par_chunks(PANEL * depth * 9);
-        packed.par_chunks_mut(POINTS * depth).zip(filters).for_each(|(packed, filters)| {
+        packed.par_chunks_mut(Self::POINTS * depth).zip(filters).for_each(|(packed, filters)| {
             for (lane, filters) in filters.chunks_exact(depth * 9).enumerate() {
                 for (c, filter) in filters.chunks_exact(9).enumerate() {
-                    let transformed = filter_points(filter);
+                    let transformed = filter_points::<IN>(filter);
                     for (point, weight) in transformed.as_flattened().iter().enumerate() {
                         packed[point * depth + c][lane] = *weight as f32;
                     }
@@ -79,17 +85,20 @@ impl Winograd {
     fn block_pixels(&self) -> usize {
         let [oh, ow] = self.conv.windows.out_hw;
         let (rows, columns) = (oh.div_ceil(OUT), ow.div_ceil(OUT));
-        let most = (CACHED / (POINTS * self.conv.in_channels)).clamp(WIDE + PANEL, 4 * WIDE);
+        let all = rows * columns * self.conv.batch;
+        let most = (CACHED / (Self::POINTS * self.conv.in_channels)).clamp(WIDE + PANEL, 4 * WIDE);
+        // Where a block's panels are not enough for all threads, there have to be more blocks.
+        let (panels, threads) = (self.conv.out_channels.div_ceil(PANEL), rayon::current_num_threads());
+        let most = if panels < threads { most.min(all.div_ceil(threads)) } else { most };
         // Lanes for each tile.
         let waste = |rows: usize| {
             let lanes = |strip: &Strip| if strip.is_few() { 2 * FEW_LANES } else { strip.width };
             let lanes: usize = Strip::cut(rows * columns).iter().map(lanes).sum();
             lanes as f64 / (rows * columns) as f64
         };
-        let all = rows * columns * self.conv.batch;
         if rows * columns <= most {
             // Whole images, as many as fill strips but leave work for all threads.
-            let share = (all / (2 * rayon::current_num_threads())).max(WIDE);
+            let share = (all / (2 * threads)).max(WIDE);
             let images = (1..=(most.min(share) / (rows * columns)).max(1))
                 .min_by(|&a, &b| waste(a * rows).total_cmp(&waste(b * rows)).then(b.cmp(&a)));
             return images.unwrap_or(1) * oh * ow;
@@ -105,15 +114,24 @@ impl Winograd {
         let tile_rows = |span: &Span| (span.count / conv.windows.out_hw[1]).div_ceil(OUT);
         let tiles = block.spans.iter().map(tile_rows).sum::<usize>() * columns;
         let strips = &Strip::cut(tiles)[..];
-        let packing = Packing { depth: conv.in_channels, chunk: CHUNK, slots: strips.len() * POINTS };
+        let packing = Packing { depth: conv.in_channels, chunk: CHUNK, slots: strips.len() * Self::POINTS };
         scratch::with(packing.len(), |packed| {
             let spans = &block.spans[..];
-            let bands = &Input::bands(conv, spans)[..];
-            let needed = Input::longest(bands) + POINTS * Input::line(strips);
+            let bands = &Input::<OUT, IN>::bands(conv, spans)[..];
+            let needed = Input::<OUT, IN>::longest(bands) + Self::POINTS * Input::<OUT, IN>::line(strips);
             let transform = |(index, packed): (usize, &mut [f32])| {
                 let first = index * CHUNK;
                 scratch::with(needed, |room| {
-                    self.arch.dispatch(Input { conv, x, spans, strips, bands, first, packed, room });
+                    self.arch.dispatch(Input::<OUT, IN> {
+                        conv,
+                        x,
+                        spans,
+                        strips,
+                        bands,
+                        first,
+                        packed,
+                        room,
+                    });
                 });
             };
             let chunks = packed.chunks_mut(packing.chunk_len());
@@ -122,7 +140,7 @@ impl Winograd {
             } else {
                 chunks.enumerate().for_each(transform);
             }
-            let (packed, size) = (&*packed, POINTS * packing.depth);
+            let (packed, size) = (&*packed, Self::POINTS * packing.depth);
             let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
                 let weights = &self.weights[panel * size..];
                 let bias = &self.bias[panel];
@@ -136,10 +154,19 @@ impl Winograd {
                     strip: strips[0],
                 };
                 let (hw, activation) = (conv.windows.out_hw, conv.activation);
-                scratch::with(POINTS * PANEL * WIDE, |room| {
+                scratch::with(Self::POINTS * PANEL * WIDE, |room| {
                     let (products, _) = room.as_chunks_mut();
-                    let output =
-                        Output { factors, strips, spans, hw, bias, activation, pieces, broken, products };
+                    let output = Output::<OUT, IN> {
+                        factors,
+                        strips,
+                        spans,
+                        hw,
+                        bias,
+                        activation,
+                        pieces,
+                        broken,
+                        products,
+                    };
                     self.arch.dispatch(output);
                 });
             };
@@ -158,7 +185,7 @@ impl Winograd {
 /// What a strip of few tiles costs, in lanes of a wide one, for each.
 const FEW_LANES: usize = 4;
 
-impl Prepared for Winograd {
+impl<const OUT: usize, const IN: usize> Prepared for Winograd<OUT, IN> {
     fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let conv = &self.conv;
         let plane = conv.out_plane();
@@ -182,12 +209,14 @@ impl Prepared for Winograd {
 }
 
 /// `G g Gᵀ`
-fn filter_points(g: &[f32]) -> [[f64; IN]; IN] {
+fn filter_points<const IN: usize>(g: &[f32]) -> [[f64; IN]; IN] {
     let along = |g: [f64; 3]| -> [f64; IN] {
         // The polynomial at a point, over the product of its distances from the other points.
         let at = |x: f64, scale: f64| (g[0] + x * g[1] + x * x * g[2]) / scale;
         let (a, b) = (2.0 * A * A * (A * A - B * B), 2.0 * B * B * (B * B - A * A));
-        [at(0.0, A * A * B * B), at(A, a), at(-A, a), at(B, b), at(-B, b), g[2]]
+        let four = [at(0.0, -1.0), at(1.0, 2.0), at(-1.0, 2.0), g[2]];
+        let six = [at(0.0, A * A * B * B), at(A, a), at(-A, a), at(B, b), at(-B, b), g[2]];
+        std::array::from_fn(|i| if IN == 4 { four[i] } else { six[i] })
     };
     let rows: [[f64; IN]; 3] =
         std::array::from_fn(|i| along(std::array::from_fn(|j| f64::from(g[3 * i + j]))));
@@ -195,9 +224,17 @@ fn filter_points(g: &[f32]) -> [[f64; IN]; IN] {
     std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
 }
 
-/// `Bᵀ` times six vectors.
+/// `Bᵀ` times as many vectors.
 #[inline(always)]
-fn input_points<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
+fn input_points<S: Simd, const IN: usize>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
+    let mut points = d;
+    if IN == 4 {
+        points[0] = simd.sub_f32s(d[2], d[0]);
+        points[1] = simd.add_f32s(d[2], d[1]);
+        points[2] = simd.sub_f32s(d[2], d[1]);
+        points[3] = simd.sub_f32s(d[3], d[1]);
+        return points;
+    }
     let (aa, bb) = (simd.splat_f32s((-A * A) as f32), simd.splat_f32s((-B * B) as f32));
     // At ±p, with the other pair ±q: (d4 - q²·d2) ± p·(d3 - q²·d1).
     let (even_a, odd_a) = (simd.mul_add_e_f32s(bb, d[2], d[4]), simd.mul_add_e_f32s(bb, d[1], d[3]));
@@ -205,34 +242,38 @@ fn input_points<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
     let (a, minus_a) = (simd.splat_f32s(A as f32), simd.splat_f32s(-A as f32));
     let (b, minus_b) = (simd.splat_f32s(B as f32), simd.splat_f32s(-B as f32));
     let sum = simd.splat_f32s((-A * A - B * B) as f32);
-    [
-        simd.add_f32s(simd.mul_add_e_f32s(sum, d[2], d[0]), d[4]),
-        simd.mul_add_e_f32s(a, odd_a, even_a),
-        simd.mul_add_e_f32s(minus_a, odd_a, even_a),
-        simd.mul_add_e_f32s(b, odd_b, even_b),
-        simd.mul_add_e_f32s(minus_b, odd_b, even_b),
-        simd.add_f32s(simd.mul_add_e_f32s(sum, d[3], d[1]), d[5]),
-    ]
+    points[0] = simd.add_f32s(simd.mul_add_e_f32s(sum, d[2], d[0]), d[4]);
+    points[1] = simd.mul_add_e_f32s(a, odd_a, even_a);
+    points[2] = simd.mul_add_e_f32s(minus_a, odd_a, even_a);
+    points[3] = simd.mul_add_e_f32s(b, odd_b, even_b);
+    points[4] = simd.mul_add_e_f32s(minus_b, odd_b, even_b);
+    points[5] = simd.add_f32s(simd.mul_add_e_f32s(sum, d[3], d[1]), d[5]);
+    points
 }
 
-/// `Aᵀ` times six vectors.
+/// `Aᵀ` times as many vectors.
 #[inline(always)]
-fn output_pixels<S: Simd>(simd: S, m: [S::f32s; IN]) -> [S::f32s; OUT] {
+fn output_pixels<S: Simd, const OUT: usize, const IN: usize>(simd: S, m: [S::f32s; IN]) -> [S::f32s; OUT] {
+    let mut pixels = [m[0]; OUT];
     let (plus_a, minus_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+    if IN == 4 {
+        pixels[0] = simd.add_f32s(m[0], plus_a);
+        pixels[1] = simd.add_f32s(m[3], minus_a);
+        return pixels;
+    }
     let (plus_b, minus_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
     let (a, b) = (simd.splat_f32s(A as f32), simd.splat_f32s(B as f32));
     let (aa, bb) = (simd.splat_f32s((A * A) as f32), simd.splat_f32s((B * B) as f32));
     let (aaa, bbb) = (simd.splat_f32s((A * A * A) as f32), simd.splat_f32s((B * B * B) as f32));
-    [
-        simd.add_f32s(m[0], simd.add_f32s(plus_a, plus_b)),
-        simd.mul_add_e_f32s(b, minus_b, simd.mul_f32s(a, minus_a)),
-        simd.mul_add_e_f32s(bb, plus_b, simd.mul_f32s(aa, plus_a)),
-        simd.mul_add_e_f32s(bbb, minus_b, simd.mul_add_e_f32s(aaa, minus_a, m[5])),
-    ]
+    pixels[0] = simd.add_f32s(m[0], simd.add_f32s(plus_a, plus_b));
+    pixels[1] = simd.mul_add_e_f32s(b, minus_b, simd.mul_f32s(a, minus_a));
+    pixels[2] = simd.mul_add_e_f32s(bb, plus_b, simd.mul_f32s(aa, plus_a));
+    pixels[3] = simd.mul_add_e_f32s(bbb, minus_b, simd.mul_add_e_f32s(aaa, minus_a, m[5]));
+    pixels
 }
 
 /// Transforms some input channels of a block's tiles.
-struct Input<'a> {
+struct Input<'a, const OUT: usize, const IN: usize> {
     conv: &'a Conv,
     x: &'a [f32],
     spans: &'a [Span],
@@ -244,7 +285,9 @@ struct Input<'a> {
     room: &'a mut [f32],
 }
 
-impl Input<'_> {
+impl<const OUT: usize, const IN: usize> Input<'_, OUT, IN> {
+    const POINTS: usize = IN * IN;
+
     /// The spans' bands, each with its rows of tiles.
     fn bands(conv: &Conv, spans: &[Span]) -> Vec<(usize, Band)> {
         let pitch = conv.windows.out_hw[1].div_ceil(OUT) + 1;
@@ -267,14 +310,14 @@ impl Input<'_> {
     }
 }
 
-impl WithSimd for Input<'_> {
+impl<const OUT: usize, const IN: usize> WithSimd for Input<'_, OUT, IN> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (conv, windows) = (self.conv, self.conv.windows);
         let columns = conv.windows.out_hw[1].div_ceil(OUT);
-        let channels = self.packed.len() / (self.strips.len() * POINTS * WIDE);
+        let channels = self.packed.len() / (self.strips.len() * Self::POINTS * WIDE);
         let (longest, line) = (Self::longest(self.bands), Self::line(self.strips));
         let (room, points) = self.room.split_at_mut(longest);
         room[longest - LANES..].fill(0.0);
@@ -286,13 +329,15 @@ impl WithSimd for Input<'_> {
                 for row in 0..*tile_rows {
                     for column in (0..columns).step_by(LANES) {
                         let first = OUT * row * band.row_len() + column;
-                        let tiles = Tiles { room, at: first, pitch: band.pitch };
+                        let tiles = Tiles::<OUT, IN> { room, at: first, pitch: band.pitch };
                         tiles.transform(simd, &mut points[at + column..], line);
                     }
                     at += columns;
                 }
             }
-            for (slots, strip) in self.packed.chunks_exact_mut(POINTS * channels * WIDE).zip(self.strips) {
+            for (slots, strip) in
+                self.packed.chunks_exact_mut(Self::POINTS * channels * WIDE).zip(self.strips)
+            {
                 let points = points.chunks_exact(line);
                 for (slot, point) in slots.chunks_exact_mut(channels * WIDE).zip(points) {
                     let row = &mut slot[c * strip.width..][..strip.width];
@@ -304,16 +349,16 @@ impl WithSimd for Input<'_> {
     }
 }
 
-/// Sixteen tiles side by side, in a band of four phases.
-struct Tiles<'a> {
+/// Sixteen tiles side by side, in a band of as many phases as a tile gives pixels.
+struct Tiles<'a, const OUT: usize, const IN: usize> {
     room: &'a [f32],
     /// The first tile's first pixel.
     at: usize,
     pitch: usize,
 }
 
-impl Tiles<'_> {
-    /// Writes their 36 points, `line` elements from one to the next.
+impl<const OUT: usize, const IN: usize> Tiles<'_, OUT, IN> {
+    /// Writes their points, `line` elements from one to the next.
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, points: &mut [f32], line: usize) {
         let zero = simd.splat_f32s(0.0);
@@ -342,7 +387,7 @@ impl Tiles<'_> {
 }
 
 /// Multiplies a panel's channels with a block's tiles, and transforms back.
-struct Output<'a, 'b, 'c> {
+struct Output<'a, 'b, 'c, const OUT: usize, const IN: usize> {
     /// With any strip, and the weights of all points.
     factors: Factors<'a>,
     strips: &'a [Strip],
@@ -355,11 +400,11 @@ struct Output<'a, 'b, 'c> {
     pieces: &'b mut [&'c mut [f32]],
     /// Images in which something was not finite.
     broken: &'a [AtomicBool],
-    /// Room: `[36][16]`
+    /// Room: `[IN²][16]`
     products: &'b mut [Sums],
 }
 
-impl WithSimd for Output<'_, '_, '_> {
+impl<const OUT: usize, const IN: usize> WithSimd for Output<'_, '_, '_, OUT, IN> {
     type Output = ();
 
     #[inline(always)]
@@ -371,7 +416,7 @@ impl WithSimd for Output<'_, '_, '_> {
         for (index, strip) in self.strips.iter().enumerate() {
             for (point, products) in products.chunks_exact_mut(PANEL).enumerate() {
                 let weights = &self.factors.weights[point * depth..];
-                let slot = index * POINTS + point;
+                let slot = index * IN * IN + point;
                 let factors = Factors { weights, ahead: index == 0, slot, strip: *strip, ..self.factors };
                 factors.product(simd, 0, products);
                 if !strip.is_few() && channels > HALF {
@@ -379,7 +424,13 @@ impl WithSimd for Output<'_, '_, '_> {
                 }
             }
             for channel in 0..channels {
-                pixels_of(simd, &products[channel..], strip.width, self.bias[channel], &mut pixels);
+                pixels_of::<S, OUT, IN>(
+                    simd,
+                    &products[channel..],
+                    strip.width,
+                    self.bias[channel],
+                    &mut pixels,
+                );
                 self.write(strip, channel, &pixels);
             }
         }
@@ -388,7 +439,13 @@ impl WithSimd for Output<'_, '_, '_> {
 
 /// The pixels of a channel's tiles, `[row][column][tile]`.
 #[inline(always)]
-fn pixels_of<S: Simd>(simd: S, products: &[Sums], width: usize, bias: f32, pixels: &mut [[Sums; OUT]; OUT]) {
+fn pixels_of<S: Simd, const OUT: usize, const IN: usize>(
+    simd: S,
+    products: &[Sums],
+    width: usize,
+    bias: f32,
+    pixels: &mut [[Sums; OUT]; OUT],
+) {
     let (bias, zero) = (simd.splat_f32s(bias), simd.splat_f32s(0.0));
     for at in 0..width / S::F32_LANES {
         let mut columns = [[zero; OUT]; IN];
@@ -397,14 +454,14 @@ fn pixels_of<S: Simd>(simd: S, products: &[Sums], width: usize, bias: f32, pixel
             for (i, point) in points.iter_mut().enumerate() {
                 *point = S::as_simd_f32s(&products[(i * IN + j) * PANEL][..]).0[at];
             }
-            *column = output_pixels(simd, points);
+            *column = output_pixels::<S, OUT, IN>(simd, points);
         }
         for (i, pixels) in pixels.iter_mut().enumerate() {
             let mut row = [zero; IN];
             for (row, column) in row.iter_mut().zip(&columns) {
                 *row = column[i];
             }
-            let row = output_pixels(simd, row);
+            let row = output_pixels::<S, OUT, IN>(simd, row);
             for (pixels, pixel) in pixels.iter_mut().zip(row) {
                 S::as_mut_simd_f32s(&mut pixels[..]).0[at] = simd.add_f32s(pixel, bias);
             }
@@ -412,7 +469,7 @@ fn pixels_of<S: Simd>(simd: S, products: &[Sums], width: usize, bias: f32, pixel
     }
 }
 
-impl Output<'_, '_, '_> {
+impl<const OUT: usize, const IN: usize> Output<'_, '_, '_, OUT, IN> {
     /// Writes a strip's pixels of a channel where they belong.
     #[inline(always)]
     fn write(&mut self, strip: &Strip, channel: usize, pixels: &[[Sums; OUT]; OUT]) {
@@ -423,7 +480,9 @@ impl Output<'_, '_, '_> {
             // Side by side again.
             let mut line = [[0.0; OUT]; WIDE];
             for (t, tile) in line.iter_mut().enumerate() {
-                *tile = [pixels[0][t], pixels[1][t], pixels[2][t], pixels[3][t]];
+                for (tile, pixels) in tile.iter_mut().zip(pixels) {
+                    *tile = pixels[t];
+                }
             }
             let line = line.as_flattened_mut();
             // As integers, in the order of their magnitudes.

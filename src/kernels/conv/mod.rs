@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytemuck::bytes_of;
 
 use self::host::Direct;
-use self::host_winograd::Winograd;
+use self::host_winograd::{Large, Small};
 use super::activation::Activation;
 use super::conv_lanes::Lanes;
 use super::conv_tiled::Tiled;
@@ -220,8 +220,10 @@ impl Kernel for Conv {
         let &[_, Some(weights), Some(bias)] = constants else { return None };
         if self.output_len() == 0 || self.out_channels == 0 || self.pointwise() && self.out_plane() == 1 {
             None
-        } else if Winograd::suits(self) {
-            Some(Box::new(Winograd::new(self, weights, bias)))
+        } else if Large::suits(self) {
+            Some(Box::new(Large::new(self, weights, bias)))
+        } else if Small::suits(self) {
+            Some(Box::new(Small::new(self, weights, bias)))
         } else {
             Some(Box::new(Direct::new(self, weights, bias)))
         }
