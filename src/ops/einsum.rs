@@ -41,11 +41,16 @@ impl Terms {
             Some((left, right)) => (left, Some(right)),
             None => (equation, None),
         };
+        for term in left.split(',').chain(right) {
+            if !term.replacen("...", "", 1).chars().all(|c| c.is_ascii_alphabetic()) {
+                return Err(bad("with a term that cannot be read").expected("letters, and one \"...\"").got(term));
+            }
+        }
         let mut terms = Self { operands: vec![], output: vec![], sizes: vec![] };
         let mut ellipsis = 0;
         for (i, term) in left.split(',').enumerate() {
             let shape = &inputs.get(i)?.shape;
-            let letters = term.chars().filter(|c| c.is_alphabetic()).count();
+            let letters = term.chars().filter(|c| c.is_ascii_alphabetic()).count();
             let axes = shape.len().saturating_sub(letters).min(ELLIPSIS.len());
             let labels = expand(term, axes);
             if labels.len() != shape.len() {
@@ -77,11 +82,14 @@ impl Terms {
             None => {
                 // What occurs once, in alphabetical order, after the ellipsis.
                 let all: Vec<char> = terms.operands.concat();
-                let once = |c: &char| all.iter().filter(|o| *o == c).count() == 1 && c.is_alphabetic();
+                let once = |c: &char| all.iter().filter(|o| *o == c).count() == 1 && c.is_ascii_alphabetic();
                 let letters: BTreeSet<char> = all.iter().copied().filter(once).collect();
                 ELLIPSIS[..ellipsis].iter().rev().copied().chain(letters).collect()
             }
         };
+        if repeats(&terms.output) {
+            return Err(bad("whose output has an axis twice"));
+        }
         match terms.output.iter().find(|c| terms.size(**c) == 0) {
             Some(_) => Err(bad("whose output has an axis that no input has")),
             None => Ok(terms),
@@ -104,6 +112,11 @@ impl Terms {
 fn expand(term: &str, ellipsis: usize) -> Vec<char> {
     let inside: String = ELLIPSIS[..ellipsis].iter().rev().collect();
     term.replace("...", &inside).chars().collect()
+}
+
+/// Whether a label stands twice.
+fn repeats(labels: &[char]) -> bool {
+    (1..labels.len()).any(|i| labels[..i].contains(&labels[i]))
 }
 
 /// A value with its axes in another order; a label that stands on several axes walks their diagonal.
@@ -199,9 +212,8 @@ impl Operator for Einsum {
     fn dye(&self, flow: &mut Flow) -> Result<()> {
         let terms = Terms::of(&self.equation, &flow.inputs)?;
         let numbers = |labels: &[char]| labels.iter().map(|&c| c as usize).collect::<Vec<_>>();
-        let twice = |labels: &[char]| (1..labels.len()).any(|i| labels[..i].contains(&labels[i]));
         match terms.operands.as_slice() {
-            [a, b] if !twice(a) && !twice(b) => {
+            [a, b] if !repeats(a) && !repeats(b) => {
                 flow.product(&numbers(a), &numbers(b), &numbers(&terms.output));
             }
             _ => flow.freeze_all("sums or takes diagonals by an equation"),

@@ -49,6 +49,8 @@ const NODES: &[&str] = &[
     "Einsum [1,3] =[2,3] equation='ij,jk'",
     "Einsum [1,3] =[3,2] =[2,2] equation='ij,jk,kl'",
     "Einsum [1,3] equation='ij->k'",
+    "Einsum [1,3] equation='ij->ii'",
+    "Einsum [1,3] equation='i2->i'",
     "Compress [1,4]",
     "Compress [1,4] =bool[5]",
     "Gemm [1,3] =[4,5]",
