@@ -43,7 +43,9 @@ impl Terms {
         };
         for term in left.split(',').chain(right) {
             if !term.replacen("...", "", 1).chars().all(|c| c.is_ascii_alphabetic()) {
-                return Err(bad("with a term that cannot be read").expected("letters, and one \"...\"").got(term));
+                return Err(bad("with a term that cannot be read")
+                    .expected("letters, and one \"...\"")
+                    .got(term));
             }
         }
         let mut terms = Self { operands: vec![], output: vec![], sizes: vec![] };

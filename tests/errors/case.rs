@@ -48,7 +48,8 @@ impl Case {
         let output = secateur(&folder, &self.line);
         let text = |bytes: &[u8]| {
             let place = folder.path().canonicalize().unwrap();
-            String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "…")
+            let text = String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "…");
+            text.split_inclusive('\n').map(of_any_system).collect::<String>()
         };
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         let entry = format!("## {}\n$ secateur {}\n{err}", self.title, self.line);
@@ -63,6 +64,14 @@ impl Case {
         ];
         let faults: Vec<String> = wrong.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
         Tried { fault: (!faults.is_empty()).then(|| format!("{}\n{entry}", faults.join("; "))), entry }
+    }
+}
+
+/// A line without what only this operating system says in these words.
+fn of_any_system(line: &str) -> String {
+    match (line.find("got: "), line.contains(" (os error ")) {
+        (Some(at), true) => format!("{}got: (what the system says)\n", &line[..at]),
+        _ => line.to_owned(),
     }
 }
 
