@@ -1,23 +1,20 @@
 //! Depthwise convolution: every input channel has filters of its own.
 //!
 //! There is no sum over channels to share operands over, so a tile of pixels × channels gains nothing: an
-//! invocation takes a few pixels of one channel, and the host a plane, whose padding is written out first.
+//! invocation takes a few pixels of one channel, and the host a plane.
+
+mod host;
 
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
-use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::activation::Activation;
-use super::band::Band;
 use super::depthwise_texels::Texels;
 use super::way::Adapters::Software;
 use super::way::Way;
 use super::window::{Windows, Words};
-use super::{
-    Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, scratch, shader, tile, uniform, word,
-};
+use super::{Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// A convolution with as many groups as input channels.
@@ -38,10 +35,6 @@ pub struct Depthwise {
     pub activation: Activation,
 }
 
-/// Products that are worth a host task.
-const TASK: usize = 1 << 15;
-/// Elements that vectors may stick out.
-const SLACK: usize = 64;
 /// Pixels of an invocation.
 const TILE: usize = 4;
 
@@ -117,23 +110,9 @@ impl Kernel for Depthwise {
     }
 
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
-        if output.is_empty() {
-            return;
+        if !output.is_empty() {
+            host::run(self, inputs, output);
         }
-        let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
-        let band = Band::of(&windows, 0, plane);
-        let taps: Vec<usize> = (0..self.taps()).map(|tap| band.tap(&windows, tap)).collect();
-        let least = 1 + TASK / (plane * taps.len());
-        output.par_chunks_mut(plane).enumerate().with_min_len(least).for_each(|(index, y)| {
-            let (image, filter) = (index / self.filters(), index % self.filters());
-            let channel = image * self.channels + filter / self.multiplier;
-            let x = &inputs[0][channel * self.in_plane()..][..self.in_plane()];
-            let weights = &inputs[1][filter * taps.len()..][..taps.len()];
-            let (bias, activation, taps) = (inputs[2][filter], self.activation, &taps[..]);
-            scratch::with(Filter::room(&band, plane), |room| {
-                arch.dispatch(Filter { windows, band, x, taps, weights, bias, activation, y, room });
-            });
-        });
     }
 
     fn dispatch(&self) -> Dispatch {
@@ -173,76 +152,6 @@ impl Kernel for Depthwise {
 
     fn tolerance(&self) -> Tolerance {
         Tolerance::SUMS
-    }
-}
-
-/// A channel's plane, filtered.
-struct Filter<'a> {
-    windows: Windows,
-    band: Band,
-    x: &'a [f32],
-    /// Where each tap stands in the band.
-    taps: &'a [usize],
-    weights: &'a [f32],
-    bias: f32,
-    activation: Activation,
-    y: &'a mut [f32],
-    room: &'a mut [f32],
-}
-
-impl Filter<'_> {
-    /// Elements of the band and of the sums, with vectors that stick out.
-    fn room(band: &Band, plane: usize) -> usize {
-        2 * SLACK + band.len() + plane.max(band.len())
-    }
-}
-
-impl WithSimd for Filter<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let ([oh, ow], step) = (self.windows.out_hw, self.band.row_len());
-        let (band, sums) = std::mem::take(&mut self.room).split_at_mut(self.band.len() + SLACK);
-        self.band.fill(&self.windows, self.x, 0.0, band);
-        // With steps of one pixel the windows of all rows are one line, a few of them beyond the edge and of no use.
-        // The lines, windows of a line, elements of the sums and of the band from one line to the next.
-        let (lines, len) = if self.windows.stride == [1, 1] { (1, (oh - 1) * step + ow) } else { (oh, ow) };
-        let pitch = if lines == 1 { step } else { ow };
-        for line in 0..lines {
-            let first = line * self.windows.stride[0] * step;
-            let sums = &mut sums[line * pitch..];
-            let mut at = 0;
-            while at + 4 * S::F32_LANES <= len {
-                self.part::<S, 4>(simd, &band[first + at..], &mut sums[at..]);
-                at += 4 * S::F32_LANES;
-            }
-            while at < len {
-                self.part::<S, 1>(simd, &band[first + at..], &mut sums[at..]);
-                at += S::F32_LANES;
-            }
-        }
-        for (y, sums) in self.y.chunks_exact_mut(ow).zip(sums.chunks(pitch)) {
-            tile::copy(sums, y);
-        }
-        self.activation.apply_here(self.y);
-    }
-}
-
-impl Filter<'_> {
-    /// `V` vectors of windows.
-    #[inline(always)]
-    fn part<S: Simd, const V: usize>(&self, simd: S, band: &[f32], sums: &mut [f32]) {
-        let mut part = [simd.splat_f32s(self.bias); V];
-        for (&tap, &weight) in self.taps.iter().zip(self.weights) {
-            let (pixels, _) = S::as_simd_f32s(&band[tap..][..V * S::F32_LANES]);
-            let weight = simd.splat_f32s(weight);
-            for (part, &pixels) in part.iter_mut().zip(pixels) {
-                *part = simd.mul_add_e_f32s(weight, pixels, *part);
-            }
-        }
-        let (sums, _) = S::as_mut_simd_f32s(&mut sums[..V * S::F32_LANES]);
-        sums.copy_from_slice(&part);
     }
 }
 

@@ -1,0 +1,239 @@
+//! Depthwise convolution on the host: plane by plane, vectors of neighbouring pixels, so that a tap of all of them is a
+//! vector that lies some elements further on. What is padding has to be zeros then, and there are two layouts for it.
+//!
+//! A large plane is laid out with its padding ([`Band`]). Rows of a small one are shorter than a vector, and copying them
+//! one by one would be most of the work; so it is left in one piece, as long as outputs are as wide as inputs: a tap that
+//! lies `n` columns to the side sees, past the end of a row, the other end of the next, and takes a copy of the plane in
+//! which those `n` columns are zeros.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Depthwise;
+use crate::kernels::activation::Activation;
+use crate::kernels::band::Band;
+use crate::kernels::window::Windows;
+use crate::kernels::{scratch, tile};
+
+/// Products that are worth a task.
+const TASK: usize = 1 << 15;
+/// Elements that vectors may stick out.
+const SLACK: usize = 64;
+/// Elements of a small plane: copies of it fit the first cache.
+const SMALL: usize = 28 * 28;
+
+/// Computes the call; there are outputs.
+pub(super) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
+    let (arch, plane, taps) = (Arch::new(), call.out_plane(), call.taps());
+    let least = 1 + TASK / (plane * taps);
+    let filter = |index: usize| {
+        let (image, filter) = (index / call.filters(), index % call.filters());
+        let channel = image * call.channels + filter / call.multiplier;
+        let x = &inputs[0][channel * call.in_plane()..][..call.in_plane()];
+        let weights = &inputs[1][filter * taps..][..taps];
+        Filter { x, weights, bias: inputs[2][filter], activation: call.activation }
+    };
+    if let Some(lines) = Lines::of(&call.windows) {
+        output.par_chunks_mut(least * plane).enumerate().for_each(|(task, y)| {
+            scratch::with(lines.room(), |room| {
+                lines.clear(room);
+                for (index, y) in y.chunks_exact_mut(plane).enumerate() {
+                    let filter = filter(task * least + index);
+                    arch.dispatch(InLines { lines: &lines, filter, y, room });
+                }
+            });
+        });
+        return;
+    }
+    let band = Band::of(&call.windows, 0, plane);
+    let taps: Vec<usize> = (0..taps).map(|tap| band.tap(&call.windows, tap)).collect();
+    output.par_chunks_mut(plane).enumerate().with_min_len(least).for_each(|(index, y)| {
+        scratch::with(InBand::room(&band, plane), |room| {
+            let (windows, taps, filter) = (call.windows, &taps[..], filter(index));
+            arch.dispatch(InBand { windows, band, taps, filter, y, room });
+        });
+    });
+}
+
+/// A filter and the plane that it is for.
+struct Filter<'a> {
+    x: &'a [f32],
+    weights: &'a [f32],
+    bias: f32,
+    activation: Activation,
+}
+
+impl Filter<'_> {
+    /// The sums of `len` windows side by side, or of some more; tap `i` of the first stands in `room` at `taps[i]`.
+    #[inline(always)]
+    fn sums<S: Simd>(&self, simd: S, len: usize, (room, taps): (&[f32], &[usize]), sums: &mut [f32]) {
+        let mut at = 0;
+        // Sums wait for each other less where there are several vectors of them.
+        while at < len {
+            let (room, sums, lanes) = (&room[at..], &mut sums[at..], S::F32_LANES);
+            at += match len - at {
+                left if left > 2 * lanes => self.part::<S, 4>(simd, room, taps, sums),
+                left if left > lanes => self.part::<S, 2>(simd, room, taps, sums),
+                _ => self.part::<S, 1>(simd, room, taps, sums),
+            };
+        }
+    }
+
+    /// `V` vectors of windows; returns how many windows these are.
+    #[inline(always)]
+    fn part<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        room: &[f32],
+        taps: &[usize],
+        sums: &mut [f32],
+    ) -> usize {
+        let mut part = [simd.splat_f32s(self.bias); V];
+        for (&tap, &weight) in taps.iter().zip(self.weights) {
+            let (pixels, _) = S::as_simd_f32s(&room[tap..][..V * S::F32_LANES]);
+            let weight = simd.splat_f32s(weight);
+            for (part, &pixels) in part.iter_mut().zip(pixels) {
+                *part = simd.mul_add_e_f32s(weight, pixels, *part);
+            }
+        }
+        let (sums, _) = S::as_mut_simd_f32s(&mut sums[..V * S::F32_LANES]);
+        sums.copy_from_slice(&part);
+        V * S::F32_LANES
+    }
+}
+
+/// Where a small plane stands, several times: as it is, and for each distance to the side without the columns that are
+/// that far from an edge.
+struct Lines {
+    /// Elements of the plane, and of the outputs.
+    plane: usize,
+    outputs: usize,
+    /// Zeros before the plane, and elements from one copy to the next.
+    front: usize,
+    pitch: usize,
+    /// Which elements of the plane stay in each copy but the first, as bits.
+    masks: Vec<Vec<u32>>,
+    /// Where the taps of the first window stand.
+    taps: Vec<usize>,
+}
+
+impl Lines {
+    /// `None` where the plane is not small, or its outputs are not as wide.
+    fn of(windows: &Windows) -> Option<Self> {
+        let [height, width] = windows.in_hw;
+        let side =
+            |tap: usize| (tap % windows.kernel[1] * windows.dilation[1]) as isize - windows.pad[1] as isize;
+        let down =
+            |tap: usize| (tap / windows.kernel[1] * windows.dilation[0]) as isize - windows.pad[0] as isize;
+        let taps = 0..windows.taps();
+        let far = taps.clone().map(|tap| side(tap).unsigned_abs()).max()?;
+        if windows.stride != [1, 1] || windows.out_hw[1] != width || windows.pixels() > SMALL || far >= width
+        {
+            return None;
+        }
+        let at = |tap: usize| down(tap) * width as isize + side(tap);
+        let (plane, outputs) = (height * width, windows.positions());
+        let front = (-taps.clone().map(at).min()?).max(0) as usize;
+        let last = taps.clone().map(at).max()?.max(0) as usize;
+        let pitch = front + plane.max(last + outputs) + SLACK;
+        let mut sides: Vec<isize> = taps.clone().map(side).filter(|&side| side != 0).collect();
+        sides.sort_unstable();
+        sides.dedup();
+        let mask = |side: &isize| {
+            let seen = |column: usize| (0..width as isize).contains(&(column as isize - side));
+            (0..plane).map(|i| if seen(i % width) { u32::MAX } else { 0 }).collect()
+        };
+        let place = |tap: usize| {
+            let copy = sides.iter().position(|&s| s == side(tap)).map_or(0, |i| 1 + i);
+            (copy * pitch + front).saturating_add_signed(at(tap))
+        };
+        Some(Self {
+            plane,
+            outputs,
+            front,
+            pitch,
+            masks: sides.iter().map(mask).collect(),
+            taps: taps.map(place).collect(),
+        })
+    }
+
+    /// Elements of the copies and of the sums.
+    fn room(&self) -> usize {
+        (1 + self.masks.len()) * self.pitch + self.outputs + SLACK
+    }
+
+    /// Writes the zeros around the copies.
+    fn clear(&self, room: &mut [f32]) {
+        room[..(1 + self.masks.len()) * self.pitch].fill(0.0);
+    }
+}
+
+/// A small plane, filtered.
+struct InLines<'a> {
+    lines: &'a Lines,
+    filter: Filter<'a>,
+    y: &'a mut [f32],
+    room: &'a mut [f32],
+}
+
+impl WithSimd for InLines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Lines { plane, outputs, front, pitch, ref masks, ref taps } = *self.lines;
+        let (copies, sums) = self.room.split_at_mut((1 + masks.len()) * pitch);
+        let (first, others) = copies.split_at_mut(pitch);
+        let first = &mut first[front..][..plane];
+        tile::copy(self.filter.x, first);
+        for (copy, mask) in others.chunks_exact_mut(pitch).zip(masks) {
+            for ((y, x), mask) in copy[front..][..plane].iter_mut().zip(&*first).zip(mask) {
+                *y = f32::from_bits(x.to_bits() & mask);
+            }
+        }
+        self.filter.sums(simd, outputs, (copies, taps), sums);
+        tile::copy(sums, self.y);
+        self.filter.activation.apply_here(self.y);
+    }
+}
+
+/// A plane, filtered.
+struct InBand<'a> {
+    windows: Windows,
+    band: Band,
+    /// Where each tap stands in the band.
+    taps: &'a [usize],
+    filter: Filter<'a>,
+    y: &'a mut [f32],
+    room: &'a mut [f32],
+}
+
+impl InBand<'_> {
+    /// Elements of the band and of the sums, with vectors that stick out.
+    fn room(band: &Band, plane: usize) -> usize {
+        2 * SLACK + band.len() + plane.max(band.len())
+    }
+}
+
+impl WithSimd for InBand<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let ([oh, ow], step) = (self.windows.out_hw, self.band.row_len());
+        let (band, sums) = std::mem::take(&mut self.room).split_at_mut(self.band.len() + SLACK);
+        self.band.fill(&self.windows, self.filter.x, 0.0, band);
+        // With steps of one pixel the windows of all rows are one line, a few of them beyond the edge and of no use.
+        // The lines, windows of a line, elements of the sums and of the band from one line to the next.
+        let (lines, len) = if self.windows.stride == [1, 1] { (1, (oh - 1) * step + ow) } else { (oh, ow) };
+        let pitch = if lines == 1 { step } else { ow };
+        for line in 0..lines {
+            let first = line * self.windows.stride[0] * step;
+            self.filter.sums(simd, len, (&band[first..], self.taps), &mut sums[line * pitch..]);
+        }
+        for (y, sums) in self.y.chunks_exact_mut(ow).zip(sums.chunks(pitch)) {
+            tile::copy(sums, y);
+        }
+        self.filter.activation.apply_here(self.y);
+    }
+}
