@@ -255,6 +255,14 @@ fn a_plan_goes_on_where_its_profile_ends() {
     };
     let at_once = plan(None, true, "a.json");
     assert!(plan(Some("p.profile"), true, "b.json") == at_once, "a kept profile decides otherwise");
+    // One that is complete, but has no second moments.
+    let mut profile = secateur();
+    profile.args(["profile", &demo_network(), "--gram", "none", "--mean", "0.5", "--std", "0.25", "--data"]);
+    profile.arg(at("i.npz")).arg("-o").arg(at("q.profile")).assert().success();
+    let classes = Profile::load(&at("q.profile")).unwrap().classes;
+    assert!(plan(Some("q.profile"), true, "q.json") == at_once, "what a profile lacks is not gathered");
+    let more = Profile::load(&at("q.profile")).unwrap();
+    assert!(!more.grams.is_empty() && !classes.is_empty() && more.classes == classes, "something was lost");
     // As Ctrl-C leaves it: some of the probes were made.
     let mut profile = Profile::load(&at("p.profile")).unwrap();
     let probes = profile.header.sensitivity.len();
@@ -432,4 +440,8 @@ fn bench_times_every_layer() {
     let sum: f64 = layers.iter().map(|l| l["share"].as_f64().unwrap()).sum();
     assert!(layers.len() > 5 && (sum - 1.0).abs() < 1e-6, "{answer}");
     assert!(layers.iter().any(|l| l["gflops"].as_f64().unwrap() > 0.0));
+    for limit in ["gflops", "gbytes_per_s"] {
+        assert!(answer["limits"][limit].as_f64().unwrap() > 0.1, "{answer}");
+    }
+    assert!(layers.iter().all(|l| l["of_limit"].as_f64().unwrap() > 0.0), "{answer}");
 }

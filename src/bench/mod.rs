@@ -1,6 +1,7 @@
 //! Timing networks side by side: interleaved, after warm-up, as ratios with their spread.
 
 pub mod layers;
+pub mod limits;
 pub mod widths;
 
 use std::time::Instant;

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::Global;
-use super::output::{Output, short};
+use super::output::{Output, many, short};
 use crate::bench::layers::{LayerTime, layers};
+use crate::bench::limits::Limits;
 use crate::bench::{Timing, Timings, bench};
 use crate::compare::{Tolerance, compare};
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ pub(super) struct Args {
     /// Times what goes to the device and comes back too.
     #[arg(long)]
     transfers: bool,
-    /// Also times every layer by itself.
+    /// Also times every layer by itself, and says how near it comes to what the device can do at most.
     #[arg(long)]
     layers: bool,
     /// First time the ways of computing each layer on the device, for S seconds at most, and remember the fastest for
@@ -53,7 +54,7 @@ fn tune(graphs: &[Graph], device: &Device, args: &Args, seconds: f64, output: &O
     });
     bar.finish_and_clear();
     output.note(match done? {
-        Some(shapes) => format!("{shapes} shapes of layers were timed"),
+        Some(shapes) => format!("timed: {} of layers", many(shapes, "shape")),
         None => "--tune does nothing on the CPU: there is one way of computing everything".to_owned(),
     });
     Ok(())
@@ -99,15 +100,20 @@ pub(super) fn timed(graphs: &[Graph], device: &Device, timing: Timing, output: &
 }
 
 /// What each node takes, in the order in which they run.
-fn layer_table(graph: &Graph, device: &Device, args: &Args, output: &Output) -> Result<Value> {
+fn layer_table(
+    graph: &Graph,
+    (device, limits): (&Device, &Limits),
+    args: &Args,
+    output: &Output,
+) -> Result<Value> {
     let session = Session::plain(graph, device, Some(args.batch))?;
     let facts = Facts::infer(graph, &graph.input_shapes(Some(args.batch), &Sizes::Own)?)?;
     let timed = layers(&mut [session], args.seconds)?.concat();
     let whole: f64 = timed.iter().map(|t| t.seconds.median).sum();
     output.line(format!("\n{}", graph.path.display()));
     output.line(format!(
-        "{:<28} {:>9} {:>9} {:>7} {:>8} {:>7}",
-        "layer", "MACs", "ms", "share", "GFLOP/s", "GB/s"
+        "{:<28} {:>9} {:>9} {:>7} {:>8} {:>6} {:>6}",
+        "layer", "MACs", "ms", "share", "GFLOP/s", "GB/s", "limit"
     ));
     let mut rows = vec![];
     for LayerTime { node, seconds } in timed {
@@ -120,18 +126,38 @@ fn layer_table(graph: &Graph, device: &Device, args: &Args, output: &Output) -> 
         let elements: usize = known.map(|&v| facts.shape(v).iter().product::<usize>()).sum();
         let (flops, bytes) = (2.0 * macs as f64, 4.0 * elements as f64);
         let (gflops, gbytes) = (flops / seconds.median / 1e9, bytes / seconds.median / 1e9);
+        let of_limit = limits.share(flops, bytes, seconds.median);
         output.line(format!(
-            "{node:<28} {:>9} {:>9.3} {:>5.1} % {gflops:>8.1} {gbytes:>7.2}",
+            "{node:<28} {:>9} {:>9.3} {:>5.1} % {gflops:>8.1} {gbytes:>6.1} {:>4.0} %",
             short(macs),
             seconds.median * 1e3,
             100.0 * seconds.median / whole,
+            100.0 * of_limit,
         ));
         rows.push(json!({
             "node": node, "macs": macs, "ms": seconds.times(1e3), "share": seconds.median / whole,
-            "gflops": gflops, "gbytes_per_s": gbytes,
+            "gflops": gflops, "gbytes_per_s": gbytes, "of_limit": of_limit,
         }));
     }
     Ok(rows.into())
+}
+
+/// Says so where MACs fell and time did not: by less than a third of their share.
+fn no_gain(first: &Value, (entry, ratio): (&Value, &Value), output: &Output) {
+    let macs = |entry: &Value| entry["macs"].as_f64().unwrap_or(f64::NAN);
+    let (fewer, less) = (
+        1.0 - macs(entry) / macs(first),
+        1.0 - ratio["speedup"]["median"].as_f64().map_or(f64::NAN, f64::recip),
+    );
+    if fewer >= 0.1 && less < fewer / 3.0 {
+        let name = entry["path"].as_str().unwrap_or_default();
+        output.line(format!(
+            "{name} has {:.0} % fewer MACs and takes {} here: what is left may wait for memory, or have widths that \
+             the device fills up. See --layers; prune by time with --keep-latency.",
+            100.0 * fewer,
+            if less > 0.005 { format!("{:.0} % less time", 100.0 * less) } else { "as long".to_owned() },
+        ));
+    }
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
@@ -184,13 +210,22 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         }));
         ratios.push(json!({ "path": model.path, "speedup": speedup }));
     }
+    for entry in list.iter().zip(&ratios).skip(1) {
+        no_gain(&list[0], entry, output);
+    }
+    let mut answer = json!({ "device": who, "batch": batch, "transfers": transfers, "ratios": ratios });
     if args.layers {
+        let limits = Limits::of(&device)?;
+        output.line(format!(
+            "\nlimits measured here: {:.0} GFLOP/s of multiply-adds, {:.1} GB/s of a copy",
+            limits.gflops, limits.gbytes_per_s
+        ));
+        answer["limits"] = json!(limits);
         for (entry, graph) in list.iter_mut().zip(&graphs) {
-            entry["layers"] = layer_table(graph, &device, args, output)?;
+            entry["layers"] = layer_table(graph, (&device, &limits), args, output)?;
         }
     }
-    output.result(
-        &json!({ "device": who, "batch": batch, "transfers": transfers, "models": list, "ratios": ratios }),
-    );
+    answer["models"] = list.into();
+    output.result(&answer);
     Ok(Answer::Yes)
 }

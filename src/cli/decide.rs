@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use super::output::Output;
+use super::output::{Output, many};
 use crate::bench::Spread;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -319,6 +319,6 @@ pub(super) fn tell_inexact(nodes: &[String], output: &Output) {
     if !nodes.is_empty() {
         let more = if nodes.len() > NAMED { ", …" } else { "" };
         let names = nodes.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        output.line(format!("inexact: removed channels mix at {} nodes: {names}{more}", nodes.len()));
+        output.line(format!("inexact: removed channels mix at {}: {names}{more}", many(nodes.len(), "node")));
     }
 }

@@ -15,7 +15,7 @@ use super::decide::{DecideArgs, Decision};
 use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{calibration as all_images, mended};
-use super::output::{Output, grouped};
+use super::output::{Output, grouped, many};
 use super::page::{Draft, Whole, check_page};
 use super::prune::some_images;
 use super::rounds::Deciding;
@@ -178,9 +178,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     ));
     output.line(format!("{:<14} {:>10.2} % {:>10.2} %", "top-1", percent(top1), percent(small_top1)));
     output.line(format!(
-        "{} channels went; proved on {} inputs, largest error {:.1e}; {:.1} s in all",
-        removed.len(),
-        proof.inputs,
+        "{} went; proved on {}, largest error {:.1e}; {:.1} s in all",
+        many(removed.len(), "channel"),
+        many(proof.inputs, "input"),
         proof.max_rel_err,
         start.elapsed().as_secs_f64()
     ));

@@ -19,7 +19,7 @@ use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
 use crate::onnx::Model;
-use crate::prune::{Channels, Criterion, Needs};
+use crate::prune::{Channels, Criterion, Needs, Readers};
 use crate::repair::{Images, probe};
 use crate::stats::{Distances, Gatherer, Profile};
 
@@ -109,10 +109,19 @@ impl Known<'_> {
     ) -> Result<Profile> {
         let (needs, keep) = (criterion.needs(), self.keep());
         let known = self.profile.filter(|path| keep.is_none() || path.exists());
-        let begun = match known.map(|path| loaded(path, model)).transpose()? {
-            Some(profile) if keep.is_none() || profile.header.complete || !needs.data => return Ok(profile),
+        let begun = known.map(|path| loaded(path, model)).transpose()?;
+        let enough = |profile: &Profile| {
+            let moments = !(needs.gram && profile.grams.is_empty()
+                || needs.patches && Readers::of(graph, channels, profile).is_none());
+            keep.is_none() || !needs.data || profile.header.complete && moments
+        };
+        let begun = match begun {
+            Some(profile) if enough(&profile) => return Ok(profile),
             begun => begun,
         };
+        // What is there already is gathered along, where it has to be done anew.
+        let labels = needs.labels || begun.as_ref().is_some_and(|profile| !profile.classes.is_empty());
+        let needs = Needs { labels, ..needs };
         let Some((data, origin)) = self.data.as_ref().filter(|_| needs.data) else {
             if needs.data {
                 return Err(Error::new(format!("the criterion {criterion} needs activations"))
@@ -123,7 +132,10 @@ impl Known<'_> {
         };
         let mut pass = Pass::for_criterion((model, graph), self.device, (data, origin.clone()), needs);
         if let (Some(path), Some(profile)) = (keep, begun) {
+            let complete = profile.header.complete;
             pass.resume(profile, path)?;
+            // Of the same images, but it lacks something.
+            pass.resumed = pass.resumed.filter(|_| !complete);
         }
         let go_on = &mut |_: &mut Gatherer<'_>| Ok(ControlFlow::Continue(()));
         let profile = pass.with_batch(self.batch).run_watched(output, go_on, interrupted)?.profile;

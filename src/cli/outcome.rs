@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::decide::{Latency, tell_inexact};
 use super::eval::Evaluation;
 use super::mend::Parts;
-use super::output::{Output, grouped, short};
+use super::output::{Output, grouped, many, short};
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::prune::{Cut, Proof};
 use crate::repair::Repair;
@@ -89,13 +89,13 @@ impl Outcome<'_> {
         }
         tell_inexact(self.inexact, output);
         output.line(format!(
-            "{} of {} channels went ({} knots, {}, {}); proved on {} inputs{}, largest error {:.1e}",
+            "{} of {} channels went ({} knots, {}, {}); proved on {}{}, largest error {:.1e}",
             short(self.gone as u64),
             short(self.total as u64),
             self.knots,
             self.cut.criterion,
             self.cut.budget,
-            self.proof.inputs,
+            many(self.proof.inputs, "input"),
             if self.proof.exact { "" } else { " up to these nodes" },
             self.proof.max_rel_err
         ));

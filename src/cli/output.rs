@@ -11,6 +11,11 @@ use super::args::{Color, Global};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
+/// So many things of a kind whose name takes an s.
+pub(super) fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The sink of a run.
 #[derive(Debug)]
 pub(crate) struct Output {

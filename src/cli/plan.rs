@@ -51,6 +51,9 @@ fn help_criteria(output: &Output) {
         "A sum of several is a criterion too: 0.5*l1+0.5*apoz. A knot scores the mean of its channels, each divided by \
          its layer's mean (--normalize layer), or by the share of the MACs that goes with it (--normalize macs).",
     );
+    let rows =
+        CRITERIA.iter().map(|row| json!({ "name": row.name, "formula": row.formula, "source": row.source }));
+    output.result(&json!({ "criteria": rows.collect::<Vec<_>>() }));
 }
 
 pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<Answer> {

@@ -35,6 +35,7 @@ pub mod normalize;
 pub mod pool;
 pub mod reduce;
 pub mod resample;
+pub mod roofline;
 pub mod rows_lanes;
 mod scratch;
 pub mod select;
@@ -190,6 +191,7 @@ pub static KERNELS: &[&Row] = &[
     &pool::ROW,
     &reduce::ROW,
     &resample::ROW,
+    &roofline::ROW,
     &rows_lanes::ROW,
     &select::ROW,
     &softmax::ROW,

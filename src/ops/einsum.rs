@@ -52,7 +52,7 @@ impl Terms {
         let mut ellipsis = 0;
         for (i, term) in left.split(',').enumerate() {
             let shape = &inputs.get(i)?.shape;
-            let letters = term.chars().filter(|c| c.is_ascii_alphabetic()).count();
+            let letters = term.chars().filter(char::is_ascii_alphabetic).count();
             let axes = shape.len().saturating_sub(letters).min(ELLIPSIS.len());
             let labels = expand(term, axes);
             if labels.len() != shape.len() {

@@ -55,6 +55,7 @@ def put(page, field, value, event):
 def look(page, name, width, scheme):
     folder = os.environ.get("SECATEUR_SCREENSHOTS")
     if folder:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         page.screenshot(pathlib.Path(folder) / f"{name}-{width}-{scheme}.png")
 
 

@@ -1,0 +1,96 @@
+//! What a device can do at most, measured before a layer's time is called good or bad.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::kernels::Kernel;
+use crate::kernels::roofline::Roofline;
+use crate::plan::{Operand, Plan, Port, Step};
+use crate::tensor::DType;
+
+/// A device's limits.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Limits {
+    /// Fused multiply-adds, two operations each: 10⁹ operations a second.
+    pub gflops: f64,
+    /// A copy, what is read and what is written: 10⁹ bytes a second.
+    pub gbytes_per_s: f64,
+}
+
+/// Elements of the copy: more than caches hold.
+const COPIED: usize = 1 << 24;
+/// Elements that are multiplied.
+const MULTIPLIED: usize = 1 << 18;
+/// Seconds that a run should take: long against a launch.
+const LONG: f64 = 0.02;
+/// Runs; the fastest counts.
+const RUNS: usize = 5;
+
+impl Limits {
+    /// Measures them.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn of(device: &Device) -> Result<Self> {
+        let copy = Roofline { len: COPIED, rounds: 0 };
+        let gbytes_per_s = copy.bytes() / fastest(&copy, device)? / 1e9;
+        let mut product = Roofline { len: MULTIPLIED, rounds: 64 };
+        let mut seconds = fastest(&product, device)?;
+        while seconds < LONG && product.rounds < 1 << 20 {
+            product.rounds *= 4;
+            seconds = fastest(&product, device)?;
+        }
+        Ok(Self { gflops: product.flops() / seconds / 1e9, gbytes_per_s })
+    }
+
+    /// The share of the nearer limit that so many operations and bytes in so many seconds are.
+    pub fn share(&self, flops: f64, bytes: f64, seconds: f64) -> f64 {
+        (flops / self.gflops).max(bytes / self.gbytes_per_s) / seconds / 1e9
+    }
+}
+
+fn fastest(call: &Roofline, device: &Device) -> Result<f64> {
+    let port = |name: &str, buffer| Port {
+        name: name.to_owned(),
+        place: Operand::Buffer(buffer),
+        shape: vec![call.len],
+        dtype: DType::F32,
+    };
+    let step = Step {
+        kernel: Arc::new(call.clone()),
+        inputs: vec![Operand::Buffer(0)],
+        output: 1,
+        node: call.row().name.to_owned(),
+        value: None,
+    };
+    let plan = Plan {
+        buffers: vec![call.len; 2],
+        steps: vec![step],
+        inputs: vec![port("x", 0)],
+        outputs: vec![port("y", 1)],
+        batch: 1,
+        ..Plan::default()
+    };
+    let mut executor = device.load(&plan)?;
+    let x = vec![0.5; call.len];
+    let mut fastest = f64::INFINITY;
+    for _ in 0..RUNS {
+        fastest = executor.time(&[&x])?.min(fastest);
+    }
+    Ok(fastest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_limit_counts() {
+        let limits = Limits { gflops: 100.0, gbytes_per_s: 10.0 };
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        assert!(close(limits.share(50e9, 1e9, 1.0), 0.5), "arithmetic");
+        assert!(close(limits.share(1e9, 8e9, 1.0), 0.8), "memory");
+        assert!(close(limits.share(50e9, 1e9, 2.0), 0.25), "in twice the time");
+    }
+}
