@@ -145,7 +145,8 @@ fn cases() -> Vec<Case> {
     let case = |label: &str, len, rounds| noise_case(label, Roofline { len, rounds });
     vec![
         case("a copy", 76, 0),
+        case("one quad", 4, 1),
         case("three rounds, vectors that are not full", 1252, 3),
-        case("many", 256, 100),
+        case("many rounds", 256, 100),
     ]
 }
