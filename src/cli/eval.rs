@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::args::{DataArgs, Global, tell_skipped};
-use super::output::Output;
+use super::output::{Output, decibels};
 use crate::data::Dataset;
 use crate::data::metrics::{Accuracy, Agreement, classes};
 use crate::error::Result;
@@ -115,9 +115,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let a = found.agreement.as_ref();
     if let Some(a) = a {
         output.line(format!(
-            "against the reference: agreement {}  SNR {:.1} dB  largest error {:.3e}",
+            "against the reference: agreement {}  SNR {}  largest error {:.3e}",
             percent(a.agreement()),
-            a.snr_db(),
+            decibels(a.snr_db()),
             a.max_abs_err()
         ));
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::decide::{Latency, tell_inexact};
 use super::eval::Evaluation;
 use super::mend::Parts;
-use super::output::{Output, grouped, many, short};
+use super::output::{Output, decibels, grouped, many, short};
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::prune::{Cut, Proof};
 use crate::repair::Repair;
@@ -82,7 +82,7 @@ impl Outcome<'_> {
         if let Some(found) = self.agreement() {
             let share =
                 found.agreement().map_or(String::new(), |a| format!("agreement {:.2} %, ", 100.0 * a));
-            output.line(format!("{:<12} {share}SNR {:.1} dB {on}", "original", found.snr_db()));
+            output.line(format!("{:<12} {share}SNR {} {on}", "original", decibels(found.snr_db())));
         }
         if let Some(latency) = self.latency {
             latency.tell(output);

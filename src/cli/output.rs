@@ -16,6 +16,11 @@ pub(super) fn many(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A ratio of signal and noise; equal answers have none.
+pub(super) fn decibels(snr: f64) -> String {
+    if snr == f64::INFINITY { "∞ dB".to_owned() } else { format!("{snr:.1} dB") }
+}
+
 /// The sink of a run.
 #[derive(Debug)]
 pub(crate) struct Output {
