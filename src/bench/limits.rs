@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::kernels::Kernel;
 use crate::kernels::roofline::Roofline;
-use crate::plan::{Operand, Plan, Port, Step};
-use crate::tensor::DType;
+use crate::plan::Plan;
 
 /// A device's limits.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -51,28 +49,7 @@ impl Limits {
 }
 
 fn fastest(call: &Roofline, device: &Device) -> Result<f64> {
-    let port = |name: &str, buffer| Port {
-        name: name.to_owned(),
-        place: Operand::Buffer(buffer),
-        shape: vec![call.len],
-        dtype: DType::F32,
-    };
-    let step = Step {
-        kernel: Arc::new(call.clone()),
-        inputs: vec![Operand::Buffer(0)],
-        output: 1,
-        node: call.row().name.to_owned(),
-        value: None,
-    };
-    let plan = Plan {
-        buffers: vec![call.len; 2],
-        steps: vec![step],
-        inputs: vec![port("x", 0)],
-        outputs: vec![port("y", 1)],
-        batch: 1,
-        ..Plan::default()
-    };
-    let mut executor = device.load(&plan)?;
+    let mut executor = device.load(&Plan::of_call(Arc::new(call.clone()), vec![]))?;
     let x = vec![0.5; call.len];
     let mut fastest = f64::INFINITY;
     for _ in 0..RUNS {

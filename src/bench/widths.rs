@@ -16,9 +16,8 @@ use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
 use crate::kernels::window::Windows;
 use crate::onnx::Model;
-use crate::plan::{Operand, Plan, Port, Step};
+use crate::plan::Plan;
 use crate::prune::{Budget, Channels, Limits, Scope, Times, allocate, smaller};
-use crate::tensor::DType;
 
 /// The shares of its channels that every layer loses.
 const CUTS: [f64; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.75];
@@ -112,28 +111,7 @@ fn one_layer(width: usize) -> Plan {
         out_total: width,
         activation: Activation::None,
     };
-    let port = |name: &str, buffer: usize, channels: usize| Port {
-        name: name.to_owned(),
-        place: Operand::Buffer(buffer),
-        shape: vec![1, channels, SIDE, SIDE],
-        dtype: DType::F32,
-    };
-    Plan {
-        buffers: vec![CHANNELS * SIDE * SIDE, width * SIDE * SIDE],
-        constants: vec![Arc::new(vec![0.01; width * CHANNELS * 9]), Arc::new(vec![0.0; width])],
-        steps: vec![Step {
-            kernel: Arc::new(conv),
-            inputs: vec![Operand::Buffer(0), Operand::Constant(0), Operand::Constant(1)],
-            output: 1,
-            node: "a convolution".to_owned(),
-            value: None,
-        }],
-        inputs: vec![port("x", 0, CHANNELS)],
-        outputs: vec![port("y", 1, width)],
-        sums: vec![],
-        tail: None,
-        batch: 1,
-    }
+    Plan::of_call(Arc::new(conv), vec![vec![0.01; width * CHANNELS * 9], vec![0.0; width]])
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `secateur bench`: the referee.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -142,22 +142,17 @@ fn layer_table(
     Ok(rows.into())
 }
 
-/// Says so where MACs fell and time did not: by less than a third of their share.
-fn no_gain(first: &Value, (entry, ratio): (&Value, &Value), output: &Output) {
-    let macs = |entry: &Value| entry["macs"].as_f64().unwrap_or(f64::NAN);
-    let (fewer, less) = (
-        1.0 - macs(entry) / macs(first),
-        1.0 - ratio["speedup"]["median"].as_f64().map_or(f64::NAN, f64::recip),
-    );
-    if fewer >= 0.1 && less < fewer / 3.0 {
-        let name = entry["path"].as_str().unwrap_or_default();
-        output.line(format!(
-            "{name} has {:.0} % fewer MACs and takes {} here: what is left may wait for memory, or have widths that \
+/// What to say where so large a share of the MACs fell, and time did not: by less than a third of that.
+fn no_gain(path: &Path, fewer: f64, less: f64) -> Option<String> {
+    let time = if less > 0.005 { format!("{:.0} % less time", 100.0 * less) } else { "as long".to_owned() };
+    (fewer >= 0.1 && less < fewer / 3.0).then(|| {
+        format!(
+            "{} has {:.0} % fewer MACs and takes {time} here: what is left may wait for memory, or have widths that \
              the device fills up. See --layers; prune by time with --keep-latency.",
+            path.display(),
             100.0 * fewer,
-            if less > 0.005 { format!("{:.0} % less time", 100.0 * less) } else { "as long".to_owned() },
-        ));
-    }
+        )
+    })
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
@@ -179,6 +174,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         who.name, who.backend, who.driver, timings.rounds
     ));
     let (mut list, mut ratios): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
+    let (mut first, mut gains) = (None, vec![]);
     for (i, (model, graph)) in models.iter().zip(&graphs).enumerate() {
         let channels = Channels::of(graph)?;
         let (macs, params) = channels.cost(&channels.lengths());
@@ -209,10 +205,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops,
         }));
         ratios.push(json!({ "path": model.path, "speedup": speedup }));
+        let fewer = 1.0 - macs as f64 / *first.get_or_insert(macs as f64);
+        gains.push(no_gain(&model.path, fewer, 1.0 - speedup.median.recip()));
     }
-    for entry in list.iter().zip(&ratios).skip(1) {
-        no_gain(&list[0], entry, output);
-    }
+    gains.into_iter().flatten().for_each(|line| output.line(line));
     let mut answer = json!({ "device": who, "batch": batch, "transfers": transfers, "ratios": ratios });
     if args.layers {
         let limits = Limits::of(&device)?;

@@ -6,7 +6,7 @@ use bytemuck::bytes_of;
 use rayon::prelude::*;
 
 use super::activation::Activation;
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, share, uniform, word};
 use crate::compare::Tolerance;
 
 /// `y[o, c, i] = act(x[o, c, i] · scale[c] + shift[c])`.
@@ -89,8 +89,7 @@ impl Kernel for Affine {
     }
 
     fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let kernel = Self { outer: self.outer / batch * images, ..self.clone() };
-        self.outer.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
+        Some(Arc::new(Self { outer: share(self.outer, batch, images)?, ..self.clone() }))
     }
 
     fn tolerance(&self) -> Tolerance {

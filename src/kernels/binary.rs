@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytemuck::bytes_of;
 
 use super::activation::Activation;
-use super::{Case, Dispatch, Kernel, Row, grid, layout, noise, noise_case, shader, uniform, word};
+use super::{Case, Dispatch, Kernel, Row, grid, layout, noise, noise_case, shader, share, uniform, word};
 use crate::compare::Tolerance;
 
 /// A function of two numbers. Comparisons and logic give 1 and 0, and take whatever is not 0 as true.
@@ -224,9 +224,9 @@ impl Kernel for Binary {
     }
 
     fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let first = *self.shape.first().filter(|n| n.is_multiple_of(batch))?;
+        let first = *self.shape.first()?;
         let mut kernel = self.clone();
-        kernel.shape[0] = first / batch * images;
+        kernel.shape[0] = share(first, batch, images)?;
         for (strides, len) in [(&self.a_strides, &mut kernel.a_len), (&self.b_strides, &mut kernel.b_len)] {
             match strides[0].unsigned_abs() {
                 0 => {}

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use bytemuck::bytes_of;
 use rayon::prelude::*;
 
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, share, uniform, word};
 use crate::compare::Tolerance;
 
 /// `y = x / (bias + alpha/size · Σ x²)^beta`, the sum over the channels from `c - ⌊(size-1)/2⌋` to
@@ -124,8 +124,7 @@ impl Kernel for Lrn {
     }
 
     fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let kernel = Self { batch: self.batch / batch * images, ..self.clone() };
-        self.batch.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
+        Some(Arc::new(Self { batch: share(self.batch, batch, images)?, ..self.clone() }))
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -218,6 +218,11 @@ pub fn grid(invocations: usize) -> [u32; 3] {
     [groups.div_ceil(y) as u32, y as u32, 1]
 }
 
+/// What `images` of a batch's images have of `count` things, if each image has as many.
+fn share(count: usize, batch: usize, images: usize) -> Option<usize> {
+    count.is_multiple_of(batch).then(|| count / batch * images)
+}
+
 /// A length, index or count as shaders hold it. Buffers end at 2³¹ elements on every device, so what
 /// does not fit is a bug of the caller.
 fn word(n: usize) -> u32 {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::band::Band;
 use super::window::Windows;
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, scratch, shader, uniform, word, words};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, scratch, shader, share, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// What a window is reduced to.
@@ -275,8 +275,7 @@ impl Kernel for Pool {
     }
 
     fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let kernel = Self { planes: self.planes / batch * images, ..self.clone() };
-        self.planes.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
+        Some(Arc::new(Self { planes: share(self.planes, batch, images)?, ..self.clone() }))
     }
 
     fn tolerance(&self) -> Tolerance {

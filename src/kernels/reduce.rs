@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytemuck::bytes_of;
 use rayon::prelude::*;
 
-use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, share, uniform, word};
 use crate::compare::Tolerance;
 
 /// What an axis is reduced to.
@@ -181,8 +181,7 @@ impl Kernel for Reduce {
     }
 
     fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let kernel = Self { outer: self.outer / batch * images, ..self.clone() };
-        self.outer.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
+        Some(Arc::new(Self { outer: share(self.outer, batch, images)?, ..self.clone() }))
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -6,7 +6,7 @@ use bytemuck::bytes_of;
 use rayon::prelude::*;
 
 use super::activation::Activation;
-use super::{Case, Dispatch, Kernel, Row, grid, noise, noise_case, shader, uniform, word};
+use super::{Case, Dispatch, Kernel, Row, grid, noise, noise_case, shader, share, uniform, word};
 use crate::compare::Tolerance;
 
 /// `y = act(x)`.
@@ -67,8 +67,7 @@ impl Kernel for Unary {
     }
 
     fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let kernel = Self { len: self.len / batch * images, ..self.clone() };
-        self.len.is_multiple_of(batch).then(|| Arc::new(kernel) as _)
+        Some(Arc::new(Self { len: share(self.len, batch, images)?, ..self.clone() }))
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -45,6 +45,31 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// One call of a kernel by itself: its first inputs are the caller's, its last ones these constants.
+    pub fn of_call(kernel: Arc<dyn Kernel>, constants: Vec<Vec<f32>>) -> Self {
+        let mut plan = Self { batch: 1, ..Self::default() };
+        let port = |name: &str, place, len| Port {
+            name: name.to_owned(),
+            place,
+            shape: vec![len],
+            dtype: DType::F32,
+        };
+        let lens = kernel.input_lens();
+        let given = lens.len().saturating_sub(constants.len());
+        for (buffer, &len) in lens[..given].iter().enumerate() {
+            plan.buffers.push(len);
+            plan.inputs.push(port("x", Operand::Buffer(buffer), len));
+        }
+        plan.buffers.push(kernel.output_len());
+        plan.outputs.push(port("y", Operand::Buffer(given), kernel.output_len()));
+        let inputs =
+            (0..given).map(Operand::Buffer).chain((0..constants.len()).map(Operand::Constant)).collect();
+        plan.constants = constants.into_iter().map(Arc::new).collect();
+        let node = kernel.row().name.to_owned();
+        plan.steps.push(Step { kernel, inputs, output: given, node, value: None });
+        plan
+    }
+
     /// The network's own inputs: all but the weights of the images.
     pub fn network_inputs(&self) -> &[Port] {
         let weights = usize::from(!self.sums.is_empty());

@@ -17,6 +17,8 @@ pub(super) struct Lead {
     program: Program,
     /// How often they run for a batch.
     parts: usize,
+    /// The buffers of the plan's inputs, and how much of each a part reads.
+    inputs: Vec<(BufferId, usize)>,
     /// The buffers that later steps read, and how much of each a part fills.
     handed: Vec<(BufferId, usize)>,
 }
@@ -26,7 +28,12 @@ impl Lead {
     /// each image's own.
     pub(super) fn new(plan: &Plan, cached: usize, poison: bool) -> Option<Self> {
         let (plan, parts, handed) = lead_of(plan, cached)?;
-        Some(Self { program: Program::whole(&plan, 0, poison), parts, handed })
+        let input = |port: &Port| match port.place {
+            Operand::Buffer(id) => Some((id, port_len(port))),
+            Operand::Constant(_) => None,
+        };
+        let inputs = plan.inputs.iter().filter_map(input).collect();
+        Some(Self { program: Program::whole(&plan, 0, poison), parts, inputs, handed })
     }
 
     /// How many steps of the plan it stands for.
@@ -39,13 +46,9 @@ impl Lead {
     pub(super) fn run(&mut self, buffers: &mut [Vec<f32>], after: &mut dyn FnMut(usize)) {
         let program = &mut self.program;
         for part in 0..self.parts {
-            program.poison();
-            for port in &program.plan.inputs {
-                if let Operand::Buffer(id) = port.place {
-                    let len = port_len(port);
-                    program.buffers[id][..len].copy_from_slice(&buffers[id][part * len..][..len]);
-                }
-            }
+            let inputs: Vec<&[f32]> =
+                self.inputs.iter().map(|&(id, len)| &buffers[id][part * len..][..len]).collect();
+            program.fill(inputs.into_iter());
             for index in 0..program.plan.steps.len() {
                 program.step(index);
                 after(index);

@@ -70,19 +70,20 @@ impl Program {
 
     fn start(&mut self, inputs: &[&[f32]]) -> Result<()> {
         validate_inputs(&self.plan, inputs)?;
-        self.poison();
+        self.fill(inputs.iter().copied());
+        Ok(())
+    }
+
+    /// Makes the buffers ready for a run on inputs that fit.
+    fn fill<'a>(&mut self, inputs: impl Iterator<Item = &'a [f32]>) {
+        if self.poison {
+            let buffers = self.buffers.iter_mut().enumerate();
+            buffers.filter(|(id, _)| !self.sums.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
+        }
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
                 self.buffers[id][..data.len()].copy_from_slice(data);
             }
-        }
-        Ok(())
-    }
-
-    fn poison(&mut self) {
-        if self.poison {
-            let buffers = self.buffers.iter_mut().enumerate();
-            buffers.filter(|(id, _)| !self.sums.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
         }
     }
 
