@@ -19,9 +19,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var x: texture_2d<f32>;
+@group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
 // Three texels a filter, a row in each.
-@group(0) @binding(3) var weights: texture_2d<f32>;
+@group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 
 override STRIDE: u32 = 1u;
@@ -34,7 +34,7 @@ struct Line {
 }
 
 fn four(texel: i32, real: bool, nothing: u32) -> vec4<f32> {
-    return textureLoad(x, place(select(nothing, u32(texel), real && texel >= 0)), 0);
+    return textureLoad(x, place(select(nothing, u32(texel), real && texel >= 0)));
 }
 
 // Columns `left ..` of a row of a channel, zeros where there are none.
@@ -111,10 +111,10 @@ fn main(
     let first = (tile - plane * params.down) * params.rows;
     let left = i32(column * STRIDE) - i32(params.pad.y);
     let source = channel * params.in_hw.x;
-    let nothing = nowhere(x);
-    let w0 = textureLoad(weights, place(filter_index * 3u), 0);
-    let w1 = textureLoad(weights, place(filter_index * 3u + 1u), 0);
-    let w2 = textureLoad(weights, place(filter_index * 3u + 2u), 0);
+    let nothing = nowhere(textureDimensions(x));
+    let w0 = textureLoad(weights, place(filter_index * 3u));
+    let w1 = textureLoad(weights, place(filter_index * 3u + 1u));
+    let w2 = textureLoad(weights, place(filter_index * 3u + 2u));
     let b = bias[filter_index];
     var row = i32(first * STRIDE) - i32(params.pad.x);
     var l0 = line(source, row, left, nothing);

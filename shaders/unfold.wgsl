@@ -14,7 +14,11 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var x: texture_2d<f32>;
+@group(0) @binding(2) var x: texture_storage_2d<r32float, read>;
+
+fn single(i: u32) -> f32 {
+    return textureLoad(x, place(i)).x;
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -35,7 +39,7 @@ fn main(
     let top = i32(down * params.windows.stride.x) - i32(params.windows.pad.x);
     let left = i32(right * params.windows.stride.y) - i32(params.windows.pad.y);
     let plane = ((params.first + image) * params.channels + channel) * params.windows.in_hw.x;
-    let nothing = nowhere(x);
+    let nothing = nowhere(textureDimensions(x));
     var at = channel * params.windows.kernel.x * params.windows.kernel.y * params.columns + pixel;
     for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
         let row = top + i32(ky * params.windows.dilation.x);
@@ -43,7 +47,7 @@ fn main(
         for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
             let column = left + i32(kx * params.windows.dilation.y);
             let real = u32(row) < params.windows.in_hw.x && u32(column) < params.windows.in_hw.y;
-            y[at] = single(x, select(nothing, start + u32(column), real));
+            y[at] = single(select(nothing, start + u32(column), real));
             at += params.columns;
         }
     }

@@ -4,9 +4,12 @@
 struct Params {
     len: u32,
     channels: u32,
-    // Tiles of all images of this call, and quads of them in a row of the products.
+    // Tiles of all images of this call, and quads of them.
     tiles: u32,
     quads: u32,
+    // Quads in a block of the products' columns, and blocks.
+    block: u32,
+    blocks: u32,
     grid: vec2<u32>,
     out_hw: vec2<u32>,
     first: u32,
@@ -19,7 +22,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var sums: texture_2d<f32>;
+@group(0) @binding(2) var sums: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
 struct Four {
@@ -45,12 +48,12 @@ fn transform(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, e: vec4<f32
 // Column j of the 6×6 sums, transformed.
 fn column(at: u32, step: u32, j: u32) -> Four {
     return transform(
-        textureLoad(sums, place(at + j * step), 0),
-        textureLoad(sums, place(at + (j + 6u) * step), 0),
-        textureLoad(sums, place(at + (j + 12u) * step), 0),
-        textureLoad(sums, place(at + (j + 18u) * step), 0),
-        textureLoad(sums, place(at + (j + 24u) * step), 0),
-        textureLoad(sums, place(at + (j + 30u) * step), 0),
+        textureLoad(sums, place(at + j * step)),
+        textureLoad(sums, place(at + (j + 6u) * step)),
+        textureLoad(sums, place(at + (j + 12u) * step)),
+        textureLoad(sums, place(at + (j + 18u) * step)),
+        textureLoad(sums, place(at + (j + 24u) * step)),
+        textureLoad(sums, place(at + (j + 30u) * step)),
     );
 }
 
@@ -100,15 +103,18 @@ fn main(
         return;
     }
     let channel = quotient(i, params.quads);
-    let step = params.channels * params.quads;
-    let c0 = column(i, step, 0u);
-    let c1 = column(i, step, 1u);
-    let c2 = column(i, step, 2u);
-    let c3 = column(i, step, 3u);
-    let c4 = column(i, step, 4u);
-    let c5 = column(i, step, 5u);
+    let number = i - channel * params.quads;
+    let block = quotient(number, params.block);
+    let step = params.channels * params.blocks * params.block;
+    let source = (block * params.channels + channel) * params.block + number - block * params.block;
+    let c0 = column(source, step, 0u);
+    let c1 = column(source, step, 1u);
+    let c2 = column(source, step, 2u);
+    let c3 = column(source, step, 3u);
+    let c4 = column(source, step, 4u);
+    let c5 = column(source, step, 5u);
 
-    let tiles = (i - channel * params.quads) * 4u + vec4(0u, 1u, 2u, 3u);
+    let tiles = number * 4u + vec4(0u, 1u, 2u, 3u);
     let lines = quotients(tiles, params.grid.y);
     let images = quotients(lines, params.grid.x);
     let planes = (params.first + images) * params.out_total + params.out_offset + channel;

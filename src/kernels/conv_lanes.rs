@@ -6,35 +6,37 @@ use super::conv::{self, Conv};
 use super::unfold::{self, Images};
 use super::way::View;
 use super::window::{Windows, Words};
-use super::winograd::Filters;
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
-/// The same as [`Conv`], with filters that may be given otherwise.
+/// The same as [`Conv`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lanes {
     /// What is computed.
     pub conv: Conv,
-    /// What input 1 is.
-    pub filters: Filters,
     /// Where input 0 is not the images, but what the windows of some of them see ([`super::unfold`]): which ones. The
     /// output's part of these images is made.
     pub unfolded: Option<Images>,
 }
 
 /// Output channels of a subgroup.
-const CHANNELS: usize = 16;
+pub(super) const CHANNELS: usize = 16;
 /// Pixels of a subgroup.
-const PIXELS: usize = 32;
+pub(super) const PIXELS: usize = 32;
 /// Input channels of a step.
-const STEP: usize = 4;
+pub(super) const STEP: usize = 4;
 /// Lanes of a subgroup.
 pub(super) const LANES: u32 = 8;
 
 impl Lanes {
-    /// Whether a texel can be four pixels of one channel.
+    /// Whether the input is images of whole quads, every pixel its own window.
     fn points(&self) -> bool {
         self.unfolded.is_none() && self.conv.pointwise() && self.conv.in_plane().is_multiple_of(4)
+    }
+
+    /// Whether a texel is four pixels of one channel.
+    fn quads(&self) -> bool {
+        self.points() || self.unfolded.is_some()
     }
 }
 
@@ -56,23 +58,33 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
+/// The kernel's row where pixels lie anyhow.
 pub static ROW: Row = Row {
     name: "conv_lanes",
-    shader: shader!("conv_lanes", "windows", "quotient", "texels", "outer", "activation"),
-    doc: "convolution by broadcasts among 8 lanes, from textures",
+    shader: shader!("conv_lanes", "windows", "quotient", "texels", "outer", "activation", "conv_lanes"),
+    doc: "convolution by broadcasts among 8 lanes, from textures of pixels",
     params: Params::FIELDS,
     params_size: Params::SIZE,
-    cases,
+    cases: || cases(&ROW),
+};
+
+/// The kernel's row where four pixels always lie together.
+pub static ROW_QUADS: Row = Row {
+    name: "conv_lanes_quads",
+    shader: shader!("conv_lanes_quads", "windows", "quotient", "texels", "outer", "activation", "conv_lanes"),
+    doc: "convolution by broadcasts among 8 lanes, from textures of quads of pixels",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases: || cases(&ROW_QUADS),
 };
 
 impl Kernel for Lanes {
     fn row(&self) -> &'static Row {
-        &ROW
+        if self.quads() { &ROW_QUADS } else { &ROW }
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        let mut lens = self.filters.input_lens(&self.conv);
+        let mut lens = self.conv.input_lens();
         if let Some(images) = self.unfolded {
             lens[0] = unfold::len(&self.conv, images.count);
         }
@@ -85,7 +97,7 @@ impl Kernel for Lanes {
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (Some(images), conv) = (self.unfolded, &self.conv) else {
-            return self.filters.reference(&self.conv, inputs, output);
+            return self.conv.reference(inputs, output);
         };
         let columns = unfold::columns(conv, images.count);
         for (o, pixel) in (0..conv.out_channels)
@@ -144,26 +156,24 @@ impl Kernel for Lanes {
     /// Weights by channel tiles, taps, input channels (rounded up to whole steps; of the matrix, its rows) and 16
     /// channels; the bias by channel tiles. Zeros fill up.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
-        self.filters.pack(&self.conv, input, data, CHANNELS, |conv, data| {
-            let (group_in, taps) = match self.unfolded {
-                Some(_) => (conv.depth(), 1),
-                None => (conv.group_in(), conv.taps()),
-            };
-            let rows =
-                (0..taps).flat_map(move |tap| (0..group_in.next_multiple_of(STEP)).map(move |c| (tap, c)));
-            conv.tiled(
-                CHANNELS,
-                rows,
-                move |o, (tap, c)| {
-                    if c < group_in { data[(o * group_in + c) * taps + tap] } else { 0.0 }
-                },
-            )
-        })
+        let (group_in, taps) = match self.unfolded {
+            Some(_) => (self.conv.depth(), 1),
+            None => (self.conv.group_in(), self.conv.taps()),
+        };
+        let rows = (0..taps).flat_map(move |tap| (0..group_in.next_multiple_of(STEP)).map(move |c| (tap, c)));
+        let weight = |o, (tap, c)| {
+            if c < group_in { data[(o * group_in + c) * taps + tap] } else { 0.0 }
+        };
+        match input {
+            1 => Some(self.conv.tiled(CHANNELS, rows, weight)),
+            2 => Some(self.conv.tiled(CHANNELS, 0..1, |o, _| data[o])),
+            _ => None,
+        }
     }
 
     fn view(&self, input: usize) -> View {
         match input {
-            0 => View::Texels(if self.points() || self.unfolded.is_some() { 4 } else { 1 }),
+            0 => View::Texels(if self.quads() { 4 } else { 1 }),
             1 => View::Texels(4),
             _ => View::Buffer,
         }
@@ -178,12 +188,14 @@ impl Kernel for Lanes {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let mut cases = conv::cases_by(&|conv, filters| Lanes { conv, filters, unfolded: None });
-    let unfolded = |(label, conv, images): (&'static str, Conv, Images)| {
-        let unfolded = Some(images);
-        noise_case(format!("{label}, unfolded"), Lanes { conv, filters: Filters::Given, unfolded })
-    };
-    cases.extend(conv::parts().into_iter().map(unfolded));
-    cases
+fn cases(row: &'static Row) -> Vec<Case> {
+    let whole = conv::convs().into_iter().map(|(label, conv)| (label.to_owned(), conv, None));
+    let unfolded = conv::parts();
+    let unfolded =
+        unfolded.into_iter().map(|(label, conv, images)| (format!("{label}, unfolded"), conv, Some(images)));
+    whole
+        .chain(unfolded)
+        .map(|(label, conv, unfolded)| noise_case(label, Lanes { conv, unfolded }))
+        .filter(|case| case.kernel.row().name == row.name)
+        .collect()
 }

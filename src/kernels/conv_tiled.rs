@@ -4,8 +4,8 @@ use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
 use super::window::Words;
-use super::winograd::Filters;
-use super::{Case, Dispatch, Kernel, Row, WORKGROUP, grid, shader, uniform, word};
+use super::winograd::{self, Filters};
+use super::{Case, Dispatch, Kernel, Row, WORKGROUP, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
 /// The same as [`Conv`], with filters that may be given otherwise.
@@ -111,5 +111,8 @@ impl Kernel for Tiled {
 }
 
 fn cases() -> Vec<Case> {
-    conv::cases_by(&|conv, filters| Tiled { conv, filters })
+    let convs = conv::convs().into_iter().map(|(label, conv)| (label, conv, Filters::Given));
+    let product = ("36 products of Winograd's method", winograd::product(5, 19, 12), Filters::Winograd);
+    let case = |(label, conv, filters)| noise_case(label, Tiled { conv, filters });
+    convs.chain([product]).map(case).collect()
 }

@@ -33,6 +33,7 @@ pub mod lrn;
 pub mod matmul;
 pub mod normalize;
 pub mod pool;
+pub mod products_lanes;
 pub mod reduce;
 pub mod resample;
 pub mod roofline;
@@ -143,7 +144,7 @@ pub struct Dispatch {
 /// A row of [`KERNELS`].
 #[derive(Debug)]
 pub struct Row {
-    /// The stem of the shader's file and of the Rust file.
+    /// The stem of the shader's file.
     pub name: &'static str,
     /// The whole WGSL source.
     pub shader: &'static str,
@@ -176,6 +177,7 @@ pub static KERNELS: &[&Row] = &[
     &channel_stats::ROW,
     &conv::ROW,
     &conv_lanes::ROW,
+    &conv_lanes::ROW_QUADS,
     &conv_tiled::ROW,
     &copy::ROW,
     &cross::ROW,
@@ -189,6 +191,7 @@ pub static KERNELS: &[&Row] = &[
     &matmul::ROW,
     &normalize::ROW,
     &pool::ROW,
+    &products_lanes::ROW,
     &reduce::ROW,
     &resample::ROW,
     &roofline::ROW,
@@ -199,6 +202,7 @@ pub static KERNELS: &[&Row] = &[
     &unary::ROW,
     &unfold::ROW,
     &winograd_in::ROW,
+    &winograd_in::ROW_QUADS,
     &winograd_out::ROW,
 ];
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Kernel;
 use super::activation::Activation;
 use super::conv::Conv;
+use super::products_lanes::BLOCK;
 use super::unfold::Images;
 use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
 use super::window::Windows;
@@ -114,7 +115,7 @@ impl Filters {
 }
 
 /// `G g Gᵀ` of every filter, by element of the result.
-fn spread(filters: &[f64]) -> Vec<f64> {
+pub(super) fn spread(filters: &[f64]) -> Vec<f64> {
     let elements = (0..SEEN).flat_map(|i| (0..SEEN).map(move |j| (i, j)));
     elements
         .flat_map(|at| filters.chunks_exact(9).map(move |g| sandwich(&G, at, |a, b| g[a * 3 + b])))
@@ -126,14 +127,14 @@ pub(super) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.windows.kernel == [3, 3]
         && (conv.windows.stride, conv.windows.dilation, conv.groups) == ([1, 1], [1, 1], 1)
-        && most * columns(conv, 1) * PRODUCTS <= MOST_TEMP
+        && most * Layout::new(count(conv, 1), Some(BLOCK)).columns * PRODUCTS <= MOST_TEMP
 }
 
 /// Whether it saves enough: there are channels to share the transforms, and the tiles of one image fill whole blocks of
 /// so many pixels well.
 pub(super) fn pays(conv: &Conv, block: usize) -> bool {
     let filled = |n: usize| n.next_multiple_of(block) as f64;
-    let tiles: usize = tiles(conv).iter().product();
+    let tiles = count(conv, 1);
     let direct = 9.0 * filled(conv.out_plane());
     conv.in_channels.min(conv.out_channels) >= 16 && 1.2 * PRODUCTS as f64 * filled(tiles) < direct
 }
@@ -143,9 +144,32 @@ pub(super) fn tiles(conv: &Conv) -> [usize; 2] {
     conv.windows.out_hw.map(|n| n.div_ceil(TILE))
 }
 
-/// Row length of the products for so many images: whole quads.
-pub(super) fn columns(conv: &Conv, images: usize) -> usize {
-    (images * tiles(conv).iter().product::<usize>()).next_multiple_of(4)
+/// How products lie: for each of 36, blocks of columns (tiles), in each rows (channels), in each the block's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns: whole blocks.
+    pub columns: usize,
+    /// Columns of a block: whole quads.
+    pub width: usize,
+}
+
+impl Layout {
+    /// For so many tiles, in blocks of so many, or all in one.
+    pub(super) fn new(tiles: usize, width: Option<usize>) -> Self {
+        let columns = tiles.next_multiple_of(width.unwrap_or(4));
+        Self { columns, width: width.unwrap_or(columns) }
+    }
+
+    /// Where an element stands, with so many rows.
+    pub(super) fn at(self, rows: usize, product: usize, row: usize, column: usize) -> usize {
+        let (block, inner) = (column / self.width, column % self.width);
+        ((product * (self.columns / self.width) + block) * rows + row) * self.width + inner
+    }
+}
+
+/// Tiles of so many images.
+pub(super) fn count(conv: &Conv, images: usize) -> usize {
+    images * tiles(conv).iter().product::<usize>()
 }
 
 /// The product over so many columns, as a convolution.
@@ -162,29 +186,34 @@ pub(super) fn product(in_channels: usize, out_channels: usize, columns: usize) -
     }
 }
 
-/// The way, with `by` to make the products' kernel; so many images at a time that the temporaries stay small.
+/// The way, with `by` to make the products' kernel of depth, channels and layout, whose blocks are so wide; so many images
+/// at a time that the temporaries stay small.
 pub(super) fn way<K: Kernel>(
     name: &'static str,
     rule: Option<Adapters>,
     conv: &Conv,
-    by: impl Fn(Conv) -> K,
+    width: Option<usize>,
+    by: impl Fn(usize, usize, Layout) -> K,
 ) -> Way {
     let (c, k) = (conv.in_channels, conv.out_channels);
-    let most = MOST_TEMP / (PRODUCTS * c.max(k));
-    let at_once = (1..=conv.batch).rev().find(|&n| columns(conv, n) <= most).unwrap_or(1);
-    let longest = columns(conv, at_once);
+    let layout = |images| Layout::new(count(conv, images), width);
+    let fits = |&n: &usize| PRODUCTS * c.max(k) * layout(n).columns <= MOST_TEMP;
+    let at_once = (1..=conv.batch).rev().find(fits).unwrap_or(1);
+    let longest = layout(at_once).columns;
     let mut calls = Vec::new();
     let mut call = |kernel: Arc<dyn Kernel>, inputs: &[Source], output| {
         calls.push(Call { kernel, inputs: inputs.to_vec(), output });
     };
     for first in (0..conv.batch).step_by(at_once) {
         let images = Images { first, count: at_once.min(conv.batch - first) };
-        let columns = columns(conv, images.count);
-        let seen = WinogradIn { conv: conv.clone(), images, columns };
-        let made = WinogradOut { conv: conv.clone(), images, columns };
+        let layout = layout(images.count);
+        let product = by(c, k, layout);
+        let seen = WinogradIn { conv: conv.clone(), images, layout };
+        let made = WinogradOut { conv: conv.clone(), images, layout };
         call(Arc::new(seen), &[Source::Input(0)], Some(0));
-        let product = by(product(c, k, columns));
-        call(Arc::new(product), &[Source::Temp(0), Source::Input(1), Source::Input(2)], Some(1));
+        let operands = [Source::Temp(0), Source::Input(1), Source::Input(2)];
+        let operands = &operands[..product.input_lens().len()];
+        call(Arc::new(product), operands, Some(1));
         call(Arc::new(made), &[Source::Temp(1), Source::Input(2)], None);
     }
     Way { name, rule, temps: vec![PRODUCTS * c * longest, PRODUCTS * k * longest], calls }

@@ -2,32 +2,37 @@
 
 use bytemuck::bytes_of;
 
+use super::activation::Activation;
 use super::conv::{self, Conv};
+use super::products_lanes::BLOCK;
 use super::unfold::Images;
 use super::way::View;
-use super::winograd::{self, BT, PRODUCTS, SEEN, TILE, sandwich, tiles};
+use super::window::Windows;
+use super::winograd::{self, BT, Layout, PRODUCTS, SEEN, TILE, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// `Bᵀ d B` of every tile of some images.
 ///
-/// Input: `x` of the convolution, all images. Output: `[36, channels, columns]`, of which the first
-/// `images · tiles` columns are written.
+/// Input: `x` of the convolution, all images. Output: 36 × channels × columns as the layout says, of which the first
+/// `images · tiles` columns are written, and zeros to what is left of a quad.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradIn {
     /// The convolution.
     pub conv: Conv,
     /// Whose tiles.
     pub images: Images,
-    /// The output's row length.
-    pub columns: usize,
+    /// How the output lies.
+    pub layout: Layout,
 }
 
 uniform! {
     len: u32,
     channels: u32,
     tiles: u32,
-    columns: u32,
+    quads: u32,
+    block: u32,
+    blocks: u32,
     grid: [u32; 2],
     in_hw: [u32; 2],
     pad: [u32; 2],
@@ -35,19 +40,37 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
+/// The kernel's row where tiles lie anyhow.
 pub static ROW: Row = Row {
     name: "winograd_in",
-    shader: shader!("winograd_in", "quotient", "texels"),
-    doc: "Winograd's transform of an image's tiles",
+    shader: shader!("winograd_in", "quotient", "texels", "winograd_in"),
+    doc: "Winograd's transform of an image's tiles, from a texture of pixels",
     params: Params::FIELDS,
     params_size: Params::SIZE,
-    cases,
+    cases: || cases(&ROW),
 };
+
+/// The kernel's row where four tiles always stand in a row.
+pub static ROW_QUADS: Row = Row {
+    name: "winograd_in_quads",
+    shader: shader!("winograd_in_quads", "quotient", "texels", "winograd_in"),
+    doc: "Winograd's transform of an image's tiles, from a texture of quads of pixels",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases: || cases(&ROW_QUADS),
+};
+
+impl WinogradIn {
+    /// Whether four tiles that lie together always stand in a row of whole texels, behind one column of zeros.
+    fn quads(&self) -> bool {
+        let windows = self.conv.windows;
+        windows.pad[1] == 1 && windows.in_hw[1].is_multiple_of(4) && tiles(&self.conv)[1].is_multiple_of(4)
+    }
+}
 
 impl Kernel for WinogradIn {
     fn row(&self) -> &'static Row {
-        &ROW
+        if self.quads() { &ROW_QUADS } else { &ROW }
     }
 
     fn input_lens(&self) -> Vec<usize> {
@@ -55,13 +78,14 @@ impl Kernel for WinogradIn {
     }
 
     fn output_len(&self) -> usize {
-        PRODUCTS * self.conv.in_channels * self.columns
+        PRODUCTS * self.conv.in_channels * self.layout.columns
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (channels, [h, w], pad) = (self.conv.in_channels, self.conv.windows.in_hw, self.conv.windows.pad);
         let [down, across] = tiles(&self.conv);
-        for tile in 0..self.images.count * down * across {
+        let count = winograd::count(&self.conv, self.images.count);
+        for tile in 0..count.next_multiple_of(4) {
             let image = self.images.first + tile / (down * across);
             let (ty, tx) = (tile / across % down, tile % across);
             for channel in 0..channels {
@@ -69,10 +93,10 @@ impl Kernel for WinogradIn {
                     let row = (ty * TILE + i).checked_sub(pad[0]).filter(|&row| row < h);
                     let column = (tx * TILE + j).checked_sub(pad[1]).filter(|&column| column < w);
                     let at = |(row, column)| inputs[0][((image * channels + channel) * h + row) * w + column];
-                    row.zip(column).map_or(0.0, at)
+                    row.zip(column).filter(|_| tile < count).map_or(0.0, at)
                 };
                 for element in 0..PRODUCTS {
-                    output[(element * channels + channel) * self.columns + tile] =
+                    output[self.layout.at(channels, element, channel, tile)] =
                         sandwich(&BT, (element / SEEN, element % SEEN), pixel);
                 }
             }
@@ -81,13 +105,15 @@ impl Kernel for WinogradIn {
 
     fn dispatch(&self) -> Dispatch {
         let grid_of_image = tiles(&self.conv);
-        let tiles = self.images.count * grid_of_image.iter().product::<usize>();
-        let len = self.conv.in_channels * tiles;
+        let tiles = winograd::count(&self.conv, self.images.count);
+        let len = self.conv.in_channels * tiles.div_ceil(4);
         let params = Params {
             len: word(len),
             channels: word(self.conv.in_channels),
             tiles: word(tiles),
-            columns: word(self.columns),
+            quads: word(tiles.div_ceil(4)),
+            block: word(self.layout.width / 4),
+            blocks: word(self.layout.columns / self.layout.width),
             grid: words(grid_of_image),
             in_hw: words(self.conv.windows.in_hw),
             pad: words(self.conv.windows.pad),
@@ -98,7 +124,7 @@ impl Kernel for WinogradIn {
     }
 
     fn view(&self, _input: usize) -> View {
-        View::Texels(1)
+        View::Texels(if self.quads() { 4 } else { 1 })
     }
 
     fn tolerance(&self) -> Tolerance {
@@ -106,12 +132,35 @@ impl Kernel for WinogradIn {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let parts = conv::parts().into_iter().filter(|(_, conv, _)| winograd::applies(conv));
-    parts
-        .map(|(label, conv, images)| {
-            let columns = winograd::columns(&conv, images.count);
-            noise_case(label, WinogradIn { conv, images, columns })
+fn cases(row: &'static Row) -> Vec<Case> {
+    let whole = |label, conv: Conv| (label, conv.clone(), Images { first: 0, count: conv.batch });
+    let wide = |pad, in_hw: [usize; 2], out_hw| Conv {
+        batch: 2,
+        groups: 1,
+        in_channels: 3,
+        out_channels: 2,
+        windows: Windows { kernel: [3, 3], pad, in_hw, ..Windows::points(out_hw) },
+        out_offset: 0,
+        out_total: 2,
+        activation: Activation::None,
+    };
+    let quads = [
+        whole("four tiles in a row", wide([1, 1], [16, 16], [16, 16])),
+        whole("eight in a row, rows beyond the last", wide([1, 1], [5, 32], [5, 32])),
+        whole("no zeros above", wide([0, 1], [9, 16], [7, 16])),
+        whole("zeros behind, more than the window needs", wide([1, 1], [16, 12], [18, 16])),
+    ];
+    conv::parts()
+        .into_iter()
+        .filter(|(_, conv, _)| winograd::applies(conv))
+        .chain(quads)
+        .flat_map(|(label, conv, images)| {
+            let tiles = winograd::count(&conv, images.count);
+            [(None, "one block"), (Some(BLOCK), "blocks")].map(|(width, blocks)| {
+                let layout = Layout::new(tiles, width);
+                noise_case(format!("{label}, {blocks}"), WinogradIn { conv: conv.clone(), images, layout })
+            })
         })
+        .filter(|case| case.kernel.row().name == row.name)
         .collect()
 }

@@ -3,15 +3,16 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
+use super::products_lanes::BLOCK;
 use super::unfold::Images;
 use super::way::View;
-use super::winograd::{self, AT, PRODUCTS, SEEN, TILE, sandwich, tiles};
+use super::winograd::{self, AT, Layout, PRODUCTS, SEEN, TILE, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
 /// `act(Aᵀ m A + bias)` of every tile of some images.
 ///
-/// Inputs: `[36, out_channels, columns]`, of which the first `images · tiles` columns count; `bias [out_channels]`
+/// Inputs: 36 × out_channels × columns as the layout says, of which the first `images · tiles` columns count; `bias [out_channels]`
 /// (constant). Output: as the convolution's, those images' part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradOut {
@@ -19,8 +20,8 @@ pub struct WinogradOut {
     pub conv: Conv,
     /// Whose tiles.
     pub images: Images,
-    /// The input's row length: whole quads.
-    pub columns: usize,
+    /// How the input lies.
+    pub layout: Layout,
 }
 
 uniform! {
@@ -28,6 +29,8 @@ uniform! {
     channels: u32,
     tiles: u32,
     quads: u32,
+    block: u32,
+    blocks: u32,
     grid: [u32; 2],
     out_hw: [u32; 2],
     first: u32,
@@ -54,7 +57,7 @@ impl Kernel for WinogradOut {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        vec![PRODUCTS * self.conv.out_channels * self.columns, self.conv.out_channels]
+        vec![PRODUCTS * self.conv.out_channels * self.layout.columns, self.conv.out_channels]
     }
 
     fn output_len(&self) -> usize {
@@ -69,7 +72,7 @@ impl Kernel for WinogradOut {
             let (ty, tx) = (tile / across % down, tile % across);
             for channel in 0..conv.out_channels {
                 let sum = |i: usize, j: usize| {
-                    inputs[0][((i * SEEN + j) * conv.out_channels + channel) * self.columns + tile]
+                    inputs[0][self.layout.at(conv.out_channels, i * SEEN + j, channel, tile)]
                 };
                 for (i, j) in (0..TILE).flat_map(|i| (0..TILE).map(move |j| (i, j))) {
                     let (row, column) = (ty * TILE + i, tx * TILE + j);
@@ -86,13 +89,16 @@ impl Kernel for WinogradOut {
     fn dispatch(&self) -> Dispatch {
         let conv = &self.conv;
         let [act_a, act_b] = conv.activation.params();
-        let quads = self.columns / 4;
+        let tiles_in_all = winograd::count(conv, self.images.count);
+        let quads = tiles_in_all.div_ceil(4);
         let len = conv.out_channels * quads;
         let params = Params {
             len: word(len),
             channels: word(conv.out_channels),
-            tiles: word(self.images.count * tiles(conv).iter().product::<usize>()),
+            tiles: word(tiles_in_all),
             quads: word(quads),
+            block: word(self.layout.width / 4),
+            blocks: word(self.layout.columns / self.layout.width),
             grid: words(tiles(conv)),
             out_hw: words(conv.windows.out_hw),
             first: word(self.images.first),
@@ -121,9 +127,13 @@ impl Kernel for WinogradOut {
 fn cases() -> Vec<Case> {
     let parts = conv::parts().into_iter().filter(|(_, conv, _)| winograd::applies(conv));
     parts
-        .map(|(label, conv, images)| {
-            let columns = winograd::columns(&conv, images.count);
-            noise_case(label, WinogradOut { conv, images, columns })
+        .flat_map(|(label, conv, images)| {
+            let tiles = winograd::count(&conv, images.count);
+            [(None, "one block"), (Some(BLOCK), "blocks")].map(|(width, blocks)| {
+                let layout = Layout::new(tiles, width);
+                let made = WinogradOut { conv: conv.clone(), images, layout };
+                noise_case(format!("{label}, {blocks}"), made)
+            })
         })
         .collect()
 }

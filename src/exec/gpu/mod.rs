@@ -253,10 +253,10 @@ fn own_types() -> [wgpu::BindingType; 2] {
 fn input_type(view: View) -> wgpu::BindingType {
     match view {
         View::Buffer => buffer_type(wgpu::BufferBindingType::Storage { read_only: true }),
-        View::Texels(_) => wgpu::BindingType::Texture {
-            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+        View::Texels(per) => wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::ReadOnly,
+            format: view::format(per),
             view_dimension: wgpu::TextureViewDimension::D2,
-            multisampled: false,
         },
     }
 }

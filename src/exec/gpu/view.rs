@@ -20,18 +20,22 @@ pub(super) struct Fill {
     pub(super) len: usize,
 }
 
+/// The format of texels of so many elements.
+pub(super) fn format(per: usize) -> wgpu::TextureFormat {
+    if per == 1 { wgpu::TextureFormat::R32Float } else { wgpu::TextureFormat::Rgba32Float }
+}
+
 impl Texture {
     /// For so many elements, `per` a texel.
     pub(super) fn new(gpu: &Gpu, per: usize, len: usize) -> Self {
-        let format = if per == 1 { wgpu::TextureFormat::R32Float } else { wgpu::TextureFormat::Rgba32Float };
         let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
             label: None,
             size: extent(TEXELS, View::Texels(per).rows(len)),
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format,
-            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            format: format(per),
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
             view_formats: &[],
         });
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());

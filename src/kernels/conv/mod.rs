@@ -20,12 +20,13 @@ use self::host_winograd::{Large, Small};
 use super::activation::Activation;
 use super::conv_lanes::Lanes;
 use super::conv_tiled::Tiled;
+use super::products_lanes::{BLOCK, Products};
 use super::rows_lanes::Rows;
 use super::unfold::{self, Images, Unfold};
 use super::way::Adapters::{Real, Software};
 use super::way::{Call, MOST_TEMP, Source, Way};
 use super::window::{Windows, Words};
-use super::winograd::{self, Filters};
+use super::winograd::{self, Filters, Layout};
 use super::{Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
@@ -107,7 +108,7 @@ impl Conv {
                 inputs,
                 output: Some(0),
             });
-            let lanes = Lanes { conv: self.clone(), filters: Filters::Given, unfolded: Some(images) };
+            let lanes = Lanes { conv: self.clone(), unfolded: Some(images) };
             let inputs = vec![Source::Temp(0), Source::Input(1), Source::Input(2)];
             calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
         }
@@ -275,17 +276,24 @@ impl Kernel for Conv {
         if winograd::applies(self) {
             let filters = Filters::Winograd;
             let (few, many) = (winograd::pays(self, 32), self.out_channels >= 32 && winograd::pays(self, 4));
-            let lanes = |conv| Lanes { conv, filters, unfolded: None };
-            ways.push(winograd::way("winograd, lanes", rule(Software, few), self, lanes));
-            let tiled = |conv| Tiled { conv, filters };
-            ways.push(winograd::way("winograd, tiled", rule(Real, many), self, tiled));
+            let lanes = |depth, channels, layout: Layout| Products {
+                depth,
+                channels,
+                blocks: layout.columns / BLOCK,
+            };
+            ways.push(winograd::way("winograd, lanes", rule(Software, few), self, Some(BLOCK), lanes));
+            let tiled = |depth, channels, layout: Layout| Tiled {
+                conv: winograd::product(depth, channels, layout.columns),
+                filters,
+            };
+            ways.push(winograd::way("winograd, tiled", rule(Real, many), self, None, tiled));
         }
         if Rows::applies(self) {
             ways.push(Way::one("rows", Some(Software), Rows { conv: self.clone() }));
         }
         let filters = Filters::Given;
         ways.extend(self.unfolded_way());
-        let lanes = Lanes { conv: self.clone(), filters, unfolded: None };
+        let lanes = Lanes { conv: self.clone(), unfolded: None };
         ways.push(Way::one("lanes", Some(Software), lanes));
         let (conv, wide) = (self.clone(), self.group_out() >= 32 && self.out_plane() >= 16);
         ways.push(Way::one("tiled", rule(Real, wide), Tiled { conv, filters }));
@@ -308,15 +316,6 @@ impl Kernel for Conv {
 
 fn cases() -> Vec<Case> {
     convs().into_iter().map(|(label, conv)| noise_case(label, conv)).collect()
-}
-
-/// The same calls by another kernel, and the product in the middle of Winograd's method.
-pub(super) fn cases_by<K: Kernel>(by: &dyn Fn(Conv, Filters) -> K) -> Vec<Case> {
-    let mut cases: Vec<Case> =
-        convs().into_iter().map(|(label, conv)| noise_case(label, by(conv, Filters::Given))).collect();
-    let product = by(winograd::product(5, 19, 12), Filters::Winograd);
-    cases.push(noise_case("36 products of Winograd's method", product));
-    cases
 }
 
 /// Awkward calls, and the later half of their images.

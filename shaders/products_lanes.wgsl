@@ -1,0 +1,91 @@
+// Winograd's method, second part: 36 products of matrices, weights by tiles, for software devices whose subgroups are
+// 8 lanes. A lane holds 4 columns, a subgroup a block of 32 columns × 16 channels. Operands are textures, which such a
+// device reads faster than storage, and so is the result; each weight is fetched by one lane only and broadcast to the
+// others.
+
+struct Params {
+    // Subgroups: channel tiles, then blocks of 32 columns, then products.
+    len: u32,
+    blocks: u32,
+    channel_tiles: u32,
+    depth: u32,
+    channels: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
+// As `Products::pack` lays them out.
+@group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
+
+fn store_four(at: u32, room: u32, sums: mat4x4<f32>) {
+    if room > 0u {
+        y[at] = sums[0];
+    }
+    if room > 1u {
+        y[at + 8u] = sums[1];
+    }
+    if room > 2u {
+        y[at + 16u] = sums[2];
+    }
+    if room > 3u {
+        y[at + 24u] = sums[3];
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
+    let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
+    let block = quotient(unit, params.channel_tiles);
+    let tile = unit - block * params.channel_tiles;
+    let product = quotient(block, params.blocks);
+    let nothing = nowhere(textureDimensions(x));
+    var at = block * params.depth * 8u + lane;
+    var w = (product * params.channel_tiles + tile) * ((params.depth + 3u) / 4u) * 16u + lane;
+
+    // Columns are channels, rows the four columns of the product.
+    var sums0 = mat4x4<f32>();
+    var sums1 = mat4x4<f32>();
+    var sums2 = mat4x4<f32>();
+    var sums3 = mat4x4<f32>();
+    for (var c = 0u; c < params.depth; c += 4u) {
+        // Weights of 4 rows × 16 channels, a row's in 4 lanes.
+        let w0 = textureLoad(weights, place(w));
+        let w1 = textureLoad(weights, place(w + 8u));
+        w += 16u;
+        let x0 = textureLoad(x, place(at));
+        let x1 = textureLoad(x, place(select(nothing, at + 8u, c + 1u < params.depth)));
+        let x2 = textureLoad(x, place(select(nothing, at + 16u, c + 2u < params.depth)));
+        let x3 = textureLoad(x, place(select(nothing, at + 24u, c + 3u < params.depth)));
+        at += 32u;
+        sums0 += outer(x0, subgroupBroadcast(w0, 0u));
+        sums1 += outer(x0, subgroupBroadcast(w0, 1u));
+        sums2 += outer(x0, subgroupBroadcast(w0, 2u));
+        sums3 += outer(x0, subgroupBroadcast(w0, 3u));
+        sums0 += outer(x1, subgroupBroadcast(w0, 4u));
+        sums1 += outer(x1, subgroupBroadcast(w0, 5u));
+        sums2 += outer(x1, subgroupBroadcast(w0, 6u));
+        sums3 += outer(x1, subgroupBroadcast(w0, 7u));
+        sums0 += outer(x2, subgroupBroadcast(w1, 0u));
+        sums1 += outer(x2, subgroupBroadcast(w1, 1u));
+        sums2 += outer(x2, subgroupBroadcast(w1, 2u));
+        sums3 += outer(x2, subgroupBroadcast(w1, 3u));
+        sums0 += outer(x3, subgroupBroadcast(w1, 4u));
+        sums1 += outer(x3, subgroupBroadcast(w1, 5u));
+        sums2 += outer(x3, subgroupBroadcast(w1, 6u));
+        sums3 += outer(x3, subgroupBroadcast(w1, 7u));
+    }
+    let first = tile * 16u;
+    let room = params.channels - first;
+    let target_at = (block * params.channels + first) * 8u + lane;
+    store_four(target_at, room, sums0);
+    store_four(target_at + 32u, max(room, 4u) - 4u, sums1);
+    store_four(target_at + 64u, max(room, 8u) - 8u, sums2);
+    store_four(target_at + 96u, max(room, 12u) - 12u, sums3);
+}

@@ -1,0 +1,163 @@
+// Convolution for software devices whose subgroups are 8 lanes. A lane holds 4 pixels, a subgroup 32 pixels × 16
+// channels. Operands are textures, which such a device reads faster than storage; each weight is fetched by one lane
+// only and broadcast to the others.
+
+struct Params {
+    // Subgroups: channel tiles, then blocks of 32 pixels, then groups.
+    len: u32,
+    blocks: u32,
+    channel_tiles: u32,
+    // Of the whole batch.
+    pixels: u32,
+    windows: Windows,
+    // Input and output channels of a group.
+    group_in: u32,
+    group_out: u32,
+    groups: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    // Quads of pixels in a plane of the input, where texels are quads.
+    quads: u32,
+    first: u32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+// As `Lanes::pack` lays them out.
+@group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
+
+// What `x` is. 0: images. 1: images of whole quads, every pixel its own window. 2: the matrix of what windows see.
+override FORM: u32 = 0u;
+
+// Four pixels in a row of the batch's pixels: whether they exist, and where they are written in channel 0.
+struct Quad {
+    real: vec4<bool>,
+    target_at: vec4<u32>,
+    // The input's: of windows, their first row and column and where the group's first plane starts.
+    top: vec4<i32>,
+    left: vec4<i32>,
+    base: vec4<i32>,
+}
+
+fn quad(number: u32, group: u32) -> Quad {
+    let pixels = number * 4u + vec4(0u, 1u, 2u, 3u);
+    let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
+    let image = quotients(pixels, out_plane);
+    let inner = pixels - image * out_plane;
+    let down = quotients(inner, params.windows.out_hw.y);
+    let right = inner - down * params.windows.out_hw.y;
+    let first = (params.first + image) * params.out_total + params.out_offset + group * params.group_out;
+    return Quad(
+        pixels < vec4(params.pixels),
+        first * out_plane + inner,
+        vec4<i32>(down * params.windows.stride.x) - i32(params.windows.pad.x),
+        vec4<i32>(right * params.windows.stride.y) - i32(params.windows.pad.y),
+        vec4<i32>((image * params.groups + group) * params.group_in * (params.windows.in_hw.x * params.windows.in_hw.y)),
+    );
+}
+
+// Written out: an index that is computed sends a vector through memory.
+fn store(q: Quad, channel: u32, sums: vec4<f32>) {
+    let at = q.target_at + channel * params.windows.out_hw.x * params.windows.out_hw.y;
+    let real = q.real & vec4(channel < params.group_out);
+    if real.x {
+        y[at.x] = activate(sums.x, params.act_a, params.act_b);
+    }
+    if real.y {
+        y[at.y] = activate(sums.y, params.act_a, params.act_b);
+    }
+    if real.z {
+        y[at.z] = activate(sums.z, params.act_a, params.act_b);
+    }
+    if real.w {
+        y[at.w] = activate(sums.w, params.act_a, params.act_b);
+    }
+}
+
+fn store_four(q: Quad, channel: u32, sums: mat4x4<f32>, b: vec4<f32>) {
+    store(q, channel, sums[0] + b.x);
+    store(q, channel + 1u, sums[1] + b.y);
+    store(q, channel + 2u, sums[2] + b.z);
+    store(q, channel + 3u, sums[3] + b.w);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
+    let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
+    let outer_unit = quotient(unit, params.channel_tiles);
+    let tile = unit - outer_unit * params.channel_tiles;
+    let group = quotient(outer_unit, params.blocks);
+    let number = (outer_unit - group * params.blocks) * 8u + lane;
+    let q = quad(number, group);
+    let plane = select(params.quads, params.windows.in_hw.x * params.windows.in_hw.y, FORM == 0u);
+    let nothing = vec4(nowhere(textureDimensions(x)));
+    let taps = params.windows.kernel.x * params.windows.kernel.y;
+    var w = (group * params.channel_tiles + tile) * taps * ((params.group_in + 3u) / 4u) * 16u + lane;
+
+    // Columns are channels, rows the four pixels.
+    var sums0 = mat4x4<f32>();
+    var sums1 = mat4x4<f32>();
+    var sums2 = mat4x4<f32>();
+    var sums3 = mat4x4<f32>();
+    for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
+        for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
+            let row = q.top + i32(ky * params.windows.dilation.x);
+            let column = q.left + i32(kx * params.windows.dilation.y);
+            let inside_rows = vec4<u32>(row) < vec4(params.windows.in_hw.x);
+            let inside_columns = vec4<u32>(column) < vec4(params.windows.in_hw.y);
+            let real = inside_rows & inside_columns & q.real;
+            let pixel = vec4<u32>(q.base + row * i32(params.windows.in_hw.y) + column);
+            var at = select(nothing, pixel, real);
+            if FORM == 1u {
+                at = select(nothing, pixel / 4u, real);
+            }
+            if FORM == 2u {
+                // The last quad may have pixels that do not exist: they are not stored.
+                at = select(nothing, vec4(group * params.group_in * plane + number), q.real.x);
+            }
+            let step = select(vec4(0u), vec4(plane), at != nothing);
+            for (var c = 0u; c < params.group_in; c += 4u) {
+                // Weights of 4 input × 16 output channels, an input channel's in 4 lanes.
+                let w0 = textureLoad(weights, place(w));
+                let w1 = textureLoad(weights, place(w + 8u));
+                w += 16u;
+                let x0 = fetch(at);
+                let x1 = fetch(select(nothing, at + step, c + 1u < params.group_in));
+                let x2 = fetch(select(nothing, at + 2u * step, c + 2u < params.group_in));
+                let x3 = fetch(select(nothing, at + 3u * step, c + 3u < params.group_in));
+                at += 4u * step;
+                sums0 += outer(x0, subgroupBroadcast(w0, 0u));
+                sums1 += outer(x0, subgroupBroadcast(w0, 1u));
+                sums2 += outer(x0, subgroupBroadcast(w0, 2u));
+                sums3 += outer(x0, subgroupBroadcast(w0, 3u));
+                sums0 += outer(x1, subgroupBroadcast(w0, 4u));
+                sums1 += outer(x1, subgroupBroadcast(w0, 5u));
+                sums2 += outer(x1, subgroupBroadcast(w0, 6u));
+                sums3 += outer(x1, subgroupBroadcast(w0, 7u));
+                sums0 += outer(x2, subgroupBroadcast(w1, 0u));
+                sums1 += outer(x2, subgroupBroadcast(w1, 1u));
+                sums2 += outer(x2, subgroupBroadcast(w1, 2u));
+                sums3 += outer(x2, subgroupBroadcast(w1, 3u));
+                sums0 += outer(x3, subgroupBroadcast(w1, 4u));
+                sums1 += outer(x3, subgroupBroadcast(w1, 5u));
+                sums2 += outer(x3, subgroupBroadcast(w1, 6u));
+                sums3 += outer(x3, subgroupBroadcast(w1, 7u));
+            }
+        }
+    }
+    let b = (group * params.channel_tiles + tile) * 4u;
+    store_four(q, tile * 16u, sums0, bias[b]);
+    store_four(q, tile * 16u + 4u, sums1, bias[b + 1u]);
+    store_four(q, tile * 16u + 8u, sums2, bias[b + 2u]);
+    store_four(q, tile * 16u + 12u, sums3, bias[b + 3u]);
+}

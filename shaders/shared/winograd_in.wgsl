@@ -1,0 +1,86 @@
+// Winograd's F(4×4, 3×3), first part: the 6×6 pixels that a tile of 4×4 outputs sees, Bᵀ d B. An invocation transforms
+// four tiles that lie together, of one channel: a vector's components. Element (i, j) of the result belongs to the
+// product number 6 i + j. Whoever includes this says where four tiles lie (`locate`) and what a row of theirs sees (`line`).
+
+struct Params {
+    len: u32,
+    channels: u32,
+    // Tiles of all images of this call, and quads of them.
+    tiles: u32,
+    quads: u32,
+    // Quads in a block of the products' columns, and blocks.
+    block: u32,
+    blocks: u32,
+    grid: vec2<u32>,
+    in_hw: vec2<u32>,
+    pad: vec2<u32>,
+    first: u32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+
+struct Six {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+    e: vec4<f32>,
+    f: vec4<f32>,
+}
+
+fn transform(v: Six) -> Six {
+    let even = v.e - 4.0 * v.c;
+    let odd = v.d - 4.0 * v.b;
+    let near_even = v.e - v.c;
+    let near_odd = 2.0 * (v.d - v.b);
+    return Six(
+        4.0 * v.a - 5.0 * v.c + v.e,
+        even + odd,
+        even - odd,
+        near_even + near_odd,
+        near_even - near_odd,
+        4.0 * v.b - 5.0 * v.d + v.f,
+    );
+}
+
+fn store(at: u32, step: u32, column: u32, v: Six) {
+    let t = transform(v);
+    y[at + column * step] = t.a;
+    y[at + (column + 6u) * step] = t.b;
+    y[at + (column + 12u) * step] = t.c;
+    y[at + (column + 18u) * step] = t.d;
+    y[at + (column + 24u) * step] = t.e;
+    y[at + (column + 30u) * step] = t.f;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = invocation(workgroup, workgroups, local);
+    if i >= params.len {
+        return;
+    }
+    let channel = quotient(i, params.quads);
+    let number = i - channel * params.quads;
+    let tiles = locate(number, channel);
+    let l0 = transform(line(tiles, 0));
+    let l1 = transform(line(tiles, 1));
+    let l2 = transform(line(tiles, 2));
+    let l3 = transform(line(tiles, 3));
+    let l4 = transform(line(tiles, 4));
+    let l5 = transform(line(tiles, 5));
+    let block = quotient(number, params.block);
+    let step = params.channels * params.blocks * params.block;
+    let at = (block * params.channels + channel) * params.block + number - block * params.block;
+    store(at, step, 0u, Six(l0.a, l1.a, l2.a, l3.a, l4.a, l5.a));
+    store(at, step, 1u, Six(l0.b, l1.b, l2.b, l3.b, l4.b, l5.b));
+    store(at, step, 2u, Six(l0.c, l1.c, l2.c, l3.c, l4.c, l5.c));
+    store(at, step, 3u, Six(l0.d, l1.d, l2.d, l3.d, l4.d, l5.d));
+    store(at, step, 4u, Six(l0.e, l1.e, l2.e, l3.e, l4.e, l5.e));
+    store(at, step, 5u, Six(l0.f, l1.f, l2.f, l3.f, l4.f, l5.f));
+}

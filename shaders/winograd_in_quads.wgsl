@@ -1,0 +1,47 @@
+// Winograd's first part where four tiles always stand in a row and the image has one column of zeros before it: a texel
+// is four pixels. What the tiles see lies in six texels, each component of which is a column of the vectors wanted.
+
+@group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
+
+// Where four tiles begin: the row, the texel before the first tile's, and the plane's first texel.
+struct Tiles {
+    top: i32,
+    left: i32,
+    plane: u32,
+}
+
+fn locate(number: u32, channel: u32) -> Tiles {
+    let across = params.grid.y / 4u;
+    let line = quotient(number, across);
+    let image = quotient(line, params.grid.x);
+    return Tiles(
+        i32((line - image * params.grid.x) * 4u) - i32(params.pad.x),
+        i32((number - line * across) * 4u) - 1,
+        ((params.first + image) * params.channels + channel) * params.in_hw.x * params.in_hw.y / 4u,
+    );
+}
+
+fn four(row: u32, real: bool, column: i32) -> vec4<f32> {
+    let inside = real && u32(column) < params.in_hw.y / 4u;
+    return textureLoad(x, place(select(nowhere(textureDimensions(x)), row + u32(column), inside)));
+}
+
+fn line(t: Tiles, down: i32) -> Six {
+    let row = u32(t.top + down);
+    let real = row < params.in_hw.x;
+    let first = t.plane + row * params.in_hw.y / 4u;
+    let t0 = four(first, real, t.left);
+    let t1 = four(first, real, t.left + 1);
+    let t2 = four(first, real, t.left + 2);
+    let t3 = four(first, real, t.left + 3);
+    let t4 = four(first, real, t.left + 4);
+    let t5 = four(first, real, t.left + 5);
+    return Six(
+        vec4(t0.w, t1.w, t2.w, t3.w),
+        vec4(t1.x, t2.x, t3.x, t4.x),
+        vec4(t1.y, t2.y, t3.y, t4.y),
+        vec4(t1.z, t2.z, t3.z, t4.z),
+        vec4(t1.w, t2.w, t3.w, t4.w),
+        vec4(t2.x, t3.x, t4.x, t5.x),
+    );
+}

@@ -1,0 +1,133 @@
+//! The products of Winograd's method by subgroups of 8 lanes over textures, for software devices.
+
+use bytemuck::bytes_of;
+
+use super::conv::Conv;
+use super::conv_lanes::{CHANNELS, LANES, STEP};
+use super::way::View;
+use super::winograd::{self, Filters, Layout, PRODUCTS, spread};
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
+use crate::compare::Tolerance;
+
+/// Columns of a block: what a subgroup computes.
+pub(super) const BLOCK: usize = 32;
+
+/// 36 products of matrices: for each, `channels` sums over `depth` rows of the same columns.
+///
+/// Inputs: `[36, blocks, depth, 32]`; 3×3 filters `[channels, depth, 3, 3]`, of which the products' are computed.
+/// Output: `[36, blocks, channels, 32]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Products {
+    /// Input channels.
+    pub depth: usize,
+    /// Output channels.
+    pub channels: usize,
+    /// Blocks of 32 columns.
+    pub blocks: usize,
+}
+
+uniform! {
+    len: u32,
+    blocks: u32,
+    channel_tiles: u32,
+    depth: u32,
+    channels: u32,
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "products_lanes",
+    shader: shader!("products_lanes", "quotient", "texels", "outer"),
+    doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures to a texture",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Products {
+    fn conv(&self) -> Conv {
+        winograd::product(self.depth, self.channels, self.columns())
+    }
+
+    fn columns(&self) -> usize {
+        self.blocks * BLOCK
+    }
+}
+
+impl Kernel for Products {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![PRODUCTS * self.depth * self.columns(), 9 * self.channels * self.depth]
+    }
+
+    fn output_len(&self) -> usize {
+        PRODUCTS * self.channels * self.columns()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let filters = spread(inputs[1]);
+        let layout = Layout { columns: self.columns(), width: BLOCK };
+        for (product, filters) in filters.chunks_exact(self.depth * self.channels).enumerate() {
+            for (o, filter) in filters.chunks_exact(self.depth).enumerate() {
+                for column in 0..layout.columns {
+                    let x = |c| inputs[0][layout.at(self.depth, product, c, column)];
+                    output[layout.at(self.channels, product, o, column)] =
+                        filter.iter().enumerate().map(|(c, w)| w * x(c)).sum();
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let channel_tiles = self.channels.div_ceil(CHANNELS);
+        let len = self.blocks * channel_tiles * PRODUCTS;
+        let params = Params {
+            len: word(len),
+            blocks: word(self.blocks),
+            channel_tiles: word(channel_tiles),
+            depth: word(self.depth),
+            channels: word(self.channels),
+        };
+        Dispatch {
+            overrides: vec![],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len * LANES as usize),
+        }
+    }
+
+    /// Weights by products, channel tiles, rows (rounded up to whole steps) and 16 channels. Zeros fill up.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        let weights = |conv: &Conv, data: &[f32]| {
+            let depth = self.depth;
+            let at = |o: usize, c: usize| if c < depth { data[o * depth + c] } else { 0.0 };
+            conv.tiled(CHANNELS, 0..depth.next_multiple_of(STEP), at)
+        };
+        Filters::Winograd.pack(&self.conv(), input, data, CHANNELS, weights)
+    }
+
+    fn view(&self, _input: usize) -> View {
+        View::Texels(4)
+    }
+
+    fn subgroup(&self) -> Option<u32> {
+        Some(LANES)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let case = |label, depth, channels, blocks| noise_case(label, Products { depth, channels, blocks });
+    vec![
+        case("one channel of one", 1, 1, 1),
+        case("a tile and three channels, five rows", 5, 19, 2),
+        case("whole steps, one tile", 8, 16, 3),
+        case("two tiles and one channel, an odd depth", 7, 33, 2),
+        case("more than a row of texels", 3, 18, 5),
+    ]
+}
