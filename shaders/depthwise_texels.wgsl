@@ -18,7 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
 // Three texels a filter, a row in each.
 @group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
@@ -75,20 +75,8 @@ fn high(l: Line, w: vec4<f32>) -> vec4<f32> {
     return w.x * l.b + w.y * vec4(l.b.yzw, l.c.x) + w.z * vec4(l.b.zw, l.c.xy);
 }
 
-// Written out: an index that is computed sends a vector through memory.
 fn store(at: u32, column: u32, sums: vec4<f32>) {
-    if column < params.out_hw.y {
-        y[at + column] = activate(sums.x, params.act_a, params.act_b);
-    }
-    if column + 1u < params.out_hw.y {
-        y[at + column + 1u] = activate(sums.y, params.act_a, params.act_b);
-    }
-    if column + 2u < params.out_hw.y {
-        y[at + column + 2u] = activate(sums.z, params.act_a, params.act_b);
-    }
-    if column + 3u < params.out_hw.y {
-        y[at + column + 3u] = activate(sums.w, params.act_a, params.act_b);
-    }
+    store_run(at + column, max(params.out_hw.y, column) - column, sums);
 }
 
 @compute @workgroup_size(64)

@@ -42,11 +42,13 @@ fn main(
 ) {
     // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
     let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
-    let block = quotient(unit, params.channel_tiles);
-    let tile = unit - block * params.channel_tiles;
-    let product = quotient(block, params.blocks);
+    let factor = quotient(unit, params.channel_tiles);
+    let tile = unit - factor * params.channel_tiles;
+    let block = factor / 36u;
+    let product = factor - block * 36u;
+    let rows = factor;
     let nothing = nowhere(textureDimensions(x));
-    var at = block * params.depth * 8u + lane;
+    var at = rows * (params.depth + 1u) * 8u + lane;
     var w = (product * params.channel_tiles + tile) * ((params.depth + 3u) / 4u) * 16u + lane;
 
     // Columns are channels, rows the four columns of the product.
@@ -83,7 +85,7 @@ fn main(
     }
     let first = tile * 16u;
     let room = params.channels - first;
-    let target_at = (block * params.channels + first) * 8u + lane;
+    let target_at = (rows * (params.channels + 1u) + first) * 8u + lane;
     store_four(target_at, room, sums0);
     store_four(target_at + 32u, max(room, 4u) - 4u, sums1);
     store_four(target_at + 64u, max(room, 8u) - 8u, sums2);

@@ -11,14 +11,15 @@ struct Tiles {
 }
 
 fn locate(number: u32, channel: u32) -> Tiles {
-    let tiles = number * 4u + vec4(0u, 1u, 2u, 3u);
+    let columns = number * 4u + vec4(0u, 1u, 2u, 3u);
+    let tiles = params.first + columns;
     let lines = quotients(tiles, params.grid.y);
     let images = quotients(lines, params.grid.x);
     return Tiles(
-        tiles < vec4(params.tiles),
+        columns < vec4(params.tiles),
         vec4<i32>((lines - images * params.grid.x) * 4u) - i32(params.pad.x),
         vec4<i32>((tiles - lines * params.grid.y) * 4u) - i32(params.pad.y),
-        ((params.first + images) * params.channels + channel) * params.in_hw.x * params.in_hw.y,
+        (images * params.channels + channel) * params.in_hw.x * params.in_hw.y,
     );
 }
 

@@ -12,12 +12,13 @@ struct Tiles {
 
 fn locate(number: u32, channel: u32) -> Tiles {
     let across = params.grid.y / 4u;
-    let line = quotient(number, across);
+    let quad = params.first / 4u + number;
+    let line = quotient(quad, across);
     let image = quotient(line, params.grid.x);
     return Tiles(
         i32((line - image * params.grid.x) * 4u) - i32(params.pad.x),
-        i32((number - line * across) * 4u) - 1,
-        ((params.first + image) * params.channels + channel) * params.in_hw.x * params.in_hw.y / 4u,
+        i32((quad - line * across) * 4u) - 1,
+        (image * params.channels + channel) * params.in_hw.x * params.in_hw.y / 4u,
     );
 }
 

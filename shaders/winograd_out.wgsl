@@ -4,14 +4,15 @@
 struct Params {
     len: u32,
     channels: u32,
-    // Tiles of all images of this call, and quads of them.
+    // Tiles of this call, and quads of them.
     tiles: u32,
     quads: u32,
-    // Quads in a block of the products' columns, and blocks.
+    // Quads in a block of the products' columns, and from a product to the next.
     block: u32,
-    blocks: u32,
+    step: u32,
     grid: vec2<u32>,
     out_hw: vec2<u32>,
+    // The first tile's number in the batch.
     first: u32,
     out_offset: u32,
     out_total: u32,
@@ -21,7 +22,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var sums: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
@@ -46,14 +47,14 @@ fn transform(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, e: vec4<f32
 }
 
 // Column j of the 6×6 sums, transformed.
-fn column(at: u32, step: u32, j: u32) -> Four {
+fn column(at: u32, j: u32) -> Four {
     return transform(
-        textureLoad(sums, place(at + j * step)),
-        textureLoad(sums, place(at + (j + 6u) * step)),
-        textureLoad(sums, place(at + (j + 12u) * step)),
-        textureLoad(sums, place(at + (j + 18u) * step)),
-        textureLoad(sums, place(at + (j + 24u) * step)),
-        textureLoad(sums, place(at + (j + 30u) * step)),
+        textureLoad(sums, place(at + j * params.step)),
+        textureLoad(sums, place(at + (j + 6u) * params.step)),
+        textureLoad(sums, place(at + (j + 12u) * params.step)),
+        textureLoad(sums, place(at + (j + 18u) * params.step)),
+        textureLoad(sums, place(at + (j + 24u) * params.step)),
+        textureLoad(sums, place(at + (j + 30u) * params.step)),
     );
 }
 
@@ -64,32 +65,16 @@ struct Tiles {
     plane: vec4<u32>,
 }
 
-// A row of a tile, from its first element's place; `room` is how many columns there are.
-fn store_row(at: u32, room: u32, v: vec4<f32>) {
-    if room > 0u {
-        y[at] = activate(v.x, params.act_a, params.act_b);
-    }
-    if room > 1u {
-        y[at + 1u] = activate(v.y, params.act_a, params.act_b);
-    }
-    if room > 2u {
-        y[at + 2u] = activate(v.z, params.act_a, params.act_b);
-    }
-    if room > 3u {
-        y[at + 3u] = activate(v.w, params.act_a, params.act_b);
-    }
-}
-
-// Written out: an index that is computed sends a vector through memory.
+// A row of each tile.
 fn store(t: Tiles, row: u32, v: Four, b: f32) {
     let down = t.top + row;
     let at = t.plane + down * params.out_hw.y + t.left;
     let real = t.real & (down < vec4(params.out_hw.x));
     let room = select(vec4(0u), params.out_hw.y - t.left, real);
-    store_row(at.x, room.x, vec4(v.a.x, v.b.x, v.c.x, v.d.x) + b);
-    store_row(at.y, room.y, vec4(v.a.y, v.b.y, v.c.y, v.d.y) + b);
-    store_row(at.z, room.z, vec4(v.a.z, v.b.z, v.c.z, v.d.z) + b);
-    store_row(at.w, room.w, vec4(v.a.w, v.b.w, v.c.w, v.d.w) + b);
+    store_run(at.x, room.x, vec4(v.a.x, v.b.x, v.c.x, v.d.x) + b);
+    store_run(at.y, room.y, vec4(v.a.y, v.b.y, v.c.y, v.d.y) + b);
+    store_run(at.z, room.z, vec4(v.a.z, v.b.z, v.c.z, v.d.z) + b);
+    store_run(at.w, room.w, vec4(v.a.w, v.b.w, v.c.w, v.d.w) + b);
 }
 
 @compute @workgroup_size(64)
@@ -102,24 +87,29 @@ fn main(
     if i >= params.len {
         return;
     }
-    let channel = quotient(i, params.quads);
-    let number = i - channel * params.quads;
-    let block = quotient(number, params.block);
-    let step = params.channels * params.blocks * params.block;
-    let source = (block * params.channels + channel) * params.block + number - block * params.block;
-    let c0 = column(source, step, 0u);
-    let c1 = column(source, step, 1u);
-    let c2 = column(source, step, 2u);
-    let c3 = column(source, step, 3u);
-    let c4 = column(source, step, 4u);
-    let c5 = column(source, step, 5u);
+    let row = quotient(i, params.block);
+    let block = quotient(row, params.channels);
+    let channel = row - block * params.channels;
+    let inner = i - row * params.block;
+    let number = block * params.block + inner;
+    if number >= params.quads {
+        return;
+    }
+    let source = block * 36u * params.step + channel * params.block + inner;
+    let c0 = column(source, 0u);
+    let c1 = column(source, 1u);
+    let c2 = column(source, 2u);
+    let c3 = column(source, 3u);
+    let c4 = column(source, 4u);
+    let c5 = column(source, 5u);
 
-    let tiles = number * 4u + vec4(0u, 1u, 2u, 3u);
+    let columns = number * 4u + vec4(0u, 1u, 2u, 3u);
+    let tiles = params.first + columns;
     let lines = quotients(tiles, params.grid.y);
     let images = quotients(lines, params.grid.x);
-    let planes = (params.first + images) * params.out_total + params.out_offset + channel;
+    let planes = images * params.out_total + params.out_offset + channel;
     let t = Tiles(
-        tiles < vec4(params.tiles),
+        columns < vec4(params.tiles),
         (lines - images * params.grid.x) * 4u,
         (tiles - lines * params.grid.y) * 4u,
         planes * params.out_hw.x * params.out_hw.y,

@@ -25,7 +25,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 // As `Lanes::pack` lays them out.
 @group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
@@ -60,25 +60,12 @@ fn quad(number: u32, group: u32) -> Quad {
     );
 }
 
-// Written out: an index that is computed sends a vector through memory.
 fn store(q: Quad, channel: u32, sums: vec4<f32>) {
     let at = q.target_at + channel * params.windows.out_hw.x * params.windows.out_hw.y;
-    let real = q.real & vec4(channel < params.group_out);
-    if real.x {
-        y[at.x] = activate(sums.x, params.act_a, params.act_b);
-    }
-    if real.y {
-        y[at.y] = activate(sums.y, params.act_a, params.act_b);
-    }
-    if real.z {
-        y[at.z] = activate(sums.z, params.act_a, params.act_b);
-    }
-    if real.w {
-        y[at.w] = activate(sums.w, params.act_a, params.act_b);
-    }
+    store_four(at, q.real & vec4(channel < params.group_out), sums);
 }
 
-fn store_four(q: Quad, channel: u32, sums: mat4x4<f32>, b: vec4<f32>) {
+fn store_channels(q: Quad, channel: u32, sums: mat4x4<f32>, b: vec4<f32>) {
     store(q, channel, sums[0] + b.x);
     store(q, channel + 1u, sums[1] + b.y);
     store(q, channel + 2u, sums[2] + b.z);
@@ -156,8 +143,8 @@ fn main(
         }
     }
     let b = (group * params.channel_tiles + tile) * 4u;
-    store_four(q, tile * 16u, sums0, bias[b]);
-    store_four(q, tile * 16u + 4u, sums1, bias[b + 1u]);
-    store_four(q, tile * 16u + 8u, sums2, bias[b + 2u]);
-    store_four(q, tile * 16u + 12u, sums3, bias[b + 3u]);
+    store_channels(q, tile * 16u, sums0, bias[b]);
+    store_channels(q, tile * 16u + 4u, sums1, bias[b + 1u]);
+    store_channels(q, tile * 16u + 8u, sums2, bias[b + 2u]);
+    store_channels(q, tile * 16u + 12u, sums3, bias[b + 3u]);
 }

@@ -5,15 +5,16 @@
 struct Params {
     len: u32,
     channels: u32,
-    // Tiles of all images of this call, and quads of them.
+    // Tiles of this call, and quads of them.
     tiles: u32,
     quads: u32,
-    // Quads in a block of the products' columns, and blocks.
+    // Quads in a block of the products' columns, and from a product to the next.
     block: u32,
-    blocks: u32,
+    step: u32,
     grid: vec2<u32>,
     in_hw: vec2<u32>,
     pad: vec2<u32>,
+    // The first tile's number in the batch.
     first: u32,
     unused: u32,
 }
@@ -45,14 +46,14 @@ fn transform(v: Six) -> Six {
     );
 }
 
-fn store(at: u32, step: u32, column: u32, v: Six) {
+fn store(at: u32, column: u32, v: Six) {
     let t = transform(v);
-    y[at + column * step] = t.a;
-    y[at + (column + 6u) * step] = t.b;
-    y[at + (column + 12u) * step] = t.c;
-    y[at + (column + 18u) * step] = t.d;
-    y[at + (column + 24u) * step] = t.e;
-    y[at + (column + 30u) * step] = t.f;
+    y[at + column * params.step] = t.a;
+    y[at + (column + 6u) * params.step] = t.b;
+    y[at + (column + 12u) * params.step] = t.c;
+    y[at + (column + 18u) * params.step] = t.d;
+    y[at + (column + 24u) * params.step] = t.e;
+    y[at + (column + 30u) * params.step] = t.f;
 }
 
 @compute @workgroup_size(64)
@@ -65,8 +66,15 @@ fn main(
     if i >= params.len {
         return;
     }
-    let channel = quotient(i, params.quads);
-    let number = i - channel * params.quads;
+    let row = quotient(i, params.block);
+    let block = quotient(row, params.channels);
+    let channel = row - block * params.channels;
+    let inner = i - row * params.block;
+    let number = block * params.block + inner;
+    if number >= params.quads {
+        return;
+    }
+    let at = block * 36u * params.step + channel * params.block + inner;
     let tiles = locate(number, channel);
     let l0 = transform(line(tiles, 0));
     let l1 = transform(line(tiles, 1));
@@ -74,13 +82,10 @@ fn main(
     let l3 = transform(line(tiles, 3));
     let l4 = transform(line(tiles, 4));
     let l5 = transform(line(tiles, 5));
-    let block = quotient(number, params.block);
-    let step = params.channels * params.blocks * params.block;
-    let at = (block * params.channels + channel) * params.block + number - block * params.block;
-    store(at, step, 0u, Six(l0.a, l1.a, l2.a, l3.a, l4.a, l5.a));
-    store(at, step, 1u, Six(l0.b, l1.b, l2.b, l3.b, l4.b, l5.b));
-    store(at, step, 2u, Six(l0.c, l1.c, l2.c, l3.c, l4.c, l5.c));
-    store(at, step, 3u, Six(l0.d, l1.d, l2.d, l3.d, l4.d, l5.d));
-    store(at, step, 4u, Six(l0.e, l1.e, l2.e, l3.e, l4.e, l5.e));
-    store(at, step, 5u, Six(l0.f, l1.f, l2.f, l3.f, l4.f, l5.f));
+    store(at, 0u, Six(l0.a, l1.a, l2.a, l3.a, l4.a, l5.a));
+    store(at, 1u, Six(l0.b, l1.b, l2.b, l3.b, l4.b, l5.b));
+    store(at, 2u, Six(l0.c, l1.c, l2.c, l3.c, l4.c, l5.c));
+    store(at, 3u, Six(l0.d, l1.d, l2.d, l3.d, l4.d, l5.d));
+    store(at, 4u, Six(l0.e, l1.e, l2.e, l3.e, l4.e, l5.e));
+    store(at, 5u, Six(l0.f, l1.f, l2.f, l3.f, l4.f, l5.f));
 }

@@ -61,7 +61,16 @@ uniform! {
 /// The kernel's row where pixels lie anyhow.
 pub static ROW: Row = Row {
     name: "conv_lanes",
-    shader: shader!("conv_lanes", "windows", "quotient", "texels", "outer", "activation", "conv_lanes"),
+    shader: shader!(
+        "conv_lanes",
+        "windows",
+        "quotient",
+        "texels",
+        "outer",
+        "activation",
+        "quads",
+        "conv_lanes"
+    ),
     doc: "convolution by broadcasts among 8 lanes, from textures of pixels",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -71,7 +80,16 @@ pub static ROW: Row = Row {
 /// The kernel's row where four pixels always lie together.
 pub static ROW_QUADS: Row = Row {
     name: "conv_lanes_quads",
-    shader: shader!("conv_lanes_quads", "windows", "quotient", "texels", "outer", "activation", "conv_lanes"),
+    shader: shader!(
+        "conv_lanes_quads",
+        "windows",
+        "quotient",
+        "texels",
+        "outer",
+        "activation",
+        "quads",
+        "conv_lanes"
+    ),
     doc: "convolution by broadcasts among 8 lanes, from textures of quads of pixels",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -147,7 +165,11 @@ impl Kernel for Lanes {
             unused: 0,
         };
         Dispatch {
-            overrides: vec![("ACT", c.activation.code().into()), ("FORM", form.into())],
+            overrides: vec![
+                ("ACT", c.activation.code().into()),
+                ("FORM", form.into()),
+                ("QUADS", u32::from(c.out_plane().is_multiple_of(4)).into()),
+            ],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len * LANES as usize),
         }

@@ -44,7 +44,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "depthwise_texels",
-    shader: shader!("depthwise_texels", "quotient", "texels", "activation"),
+    shader: shader!("depthwise_texels", "quotient", "texels", "activation", "quads"),
     doc: "convolution of each channel by itself, from textures",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -92,6 +92,7 @@ impl Kernel for Texels {
             overrides: vec![
                 ("ACT", d.activation.code().into()),
                 ("STRIDE", word(d.windows.stride[0]).into()),
+                ("QUADS", u32::from(d.windows.out_hw[1].is_multiple_of(4)).into()),
             ],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),

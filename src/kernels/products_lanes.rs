@@ -14,16 +14,16 @@ pub(super) const BLOCK: usize = 32;
 
 /// 36 products of matrices: for each, `channels` sums over `depth` rows of the same columns.
 ///
-/// Inputs: `[36, blocks, depth, 32]`; 3×3 filters `[channels, depth, 3, 3]`, of which the products' are computed.
-/// Output: `[36, blocks, channels, 32]`.
+/// Inputs: 36 × depth × columns as the layout says; 3×3 filters `[channels, depth, 3, 3]`, of which the products' are
+/// computed. Output: 36 × channels × columns, likewise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Products {
     /// Input channels.
     pub depth: usize,
     /// Output channels.
     pub channels: usize,
-    /// Blocks of 32 columns.
-    pub blocks: usize,
+    /// How both lie.
+    pub layout: Layout,
 }
 
 uniform! {
@@ -38,7 +38,7 @@ uniform! {
 pub static ROW: Row = Row {
     name: "products_lanes",
     shader: shader!("products_lanes", "quotient", "texels", "outer"),
-    doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures to a texture",
+    doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures",
     params: Params::FIELDS,
     params_size: Params::SIZE,
     cases,
@@ -46,11 +46,7 @@ pub static ROW: Row = Row {
 
 impl Products {
     fn conv(&self) -> Conv {
-        winograd::product(self.depth, self.channels, self.columns())
-    }
-
-    fn columns(&self) -> usize {
-        self.blocks * BLOCK
+        winograd::product(self.depth, self.channels, BLOCK)
     }
 }
 
@@ -60,19 +56,19 @@ impl Kernel for Products {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        vec![PRODUCTS * self.depth * self.columns(), 9 * self.channels * self.depth]
+        vec![self.layout.len(self.depth), 9 * self.channels * self.depth]
     }
 
     fn output_len(&self) -> usize {
-        PRODUCTS * self.channels * self.columns()
+        self.layout.len(self.channels)
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let filters = spread(inputs[1]);
-        let layout = Layout { columns: self.columns(), width: BLOCK };
+        let layout = self.layout;
         for (product, filters) in filters.chunks_exact(self.depth * self.channels).enumerate() {
             for (o, filter) in filters.chunks_exact(self.depth).enumerate() {
-                for column in 0..layout.columns {
+                for column in 0..layout.blocks * layout.width {
                     let x = |c| inputs[0][layout.at(self.depth, product, c, column)];
                     output[layout.at(self.channels, product, o, column)] =
                         filter.iter().enumerate().map(|(c, w)| w * x(c)).sum();
@@ -83,10 +79,10 @@ impl Kernel for Products {
 
     fn dispatch(&self) -> Dispatch {
         let channel_tiles = self.channels.div_ceil(CHANNELS);
-        let len = self.blocks * channel_tiles * PRODUCTS;
+        let len = self.layout.blocks * channel_tiles * PRODUCTS;
         let params = Params {
             len: word(len),
-            blocks: word(self.blocks),
+            blocks: word(self.layout.blocks),
             channel_tiles: word(channel_tiles),
             depth: word(self.depth),
             channels: word(self.channels),
@@ -122,7 +118,10 @@ impl Kernel for Products {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |label, depth, channels, blocks| noise_case(label, Products { depth, channels, blocks });
+    let case = |label, depth, channels, blocks| {
+        let layout = Layout::new(blocks * BLOCK, Some(BLOCK));
+        noise_case(label, Products { depth, channels, layout })
+    };
     vec![
         case("one channel of one", 1, 1, 1),
         case("a tile and three channels, five rows", 5, 19, 2),

@@ -10,7 +10,6 @@ use super::Kernel;
 use super::activation::Activation;
 use super::conv::Conv;
 use super::products_lanes::BLOCK;
-use super::unfold::Images;
 use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
 use super::window::Windows;
 use super::winograd_in::WinogradIn;
@@ -22,6 +21,9 @@ pub(super) const TILE: usize = 4;
 pub(super) const SEEN: usize = 6;
 /// Products of a tile.
 pub(super) const PRODUCTS: usize = SEEN * SEEN;
+
+/// Elements of a temporary that stays in a processor's caches, beside its view and its product's.
+const CACHED: usize = 1 << 19;
 
 /// `G`.
 const G: [[f64; 3]; SEEN] = [
@@ -127,14 +129,14 @@ pub(super) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.windows.kernel == [3, 3]
         && (conv.windows.stride, conv.windows.dilation, conv.groups) == ([1, 1], [1, 1], 1)
-        && most * Layout::new(count(conv, 1), Some(BLOCK)).columns * PRODUCTS <= MOST_TEMP
+        && Layout::new(of_image(conv), Some(BLOCK)).len(most) <= MOST_TEMP
 }
 
 /// Whether it saves enough: there are channels to share the transforms, and the tiles of one image fill whole blocks of
 /// so many pixels well.
 pub(super) fn pays(conv: &Conv, block: usize) -> bool {
     let filled = |n: usize| n.next_multiple_of(block) as f64;
-    let tiles = count(conv, 1);
+    let tiles = of_image(conv);
     let direct = 9.0 * filled(conv.out_plane());
     conv.in_channels.min(conv.out_channels) >= 16 && 1.2 * PRODUCTS as f64 * filled(tiles) < direct
 }
@@ -144,32 +146,57 @@ pub(super) fn tiles(conv: &Conv) -> [usize; 2] {
     conv.windows.out_hw.map(|n| n.div_ceil(TILE))
 }
 
-/// How products lie: for each of 36, blocks of columns (tiles), in each rows (channels), in each the block's columns.
+/// How products lie: blocks of columns (tiles), in each 36 products, in each rows (channels), in each the block's columns.
+/// What is written for a tile so lies close together, and so does what a product reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Columns: whole blocks.
-    pub columns: usize,
     /// Columns of a block: whole quads.
     pub width: usize,
+    /// Blocks.
+    pub blocks: usize,
+    /// Rows that are left free behind each product, so that the 36 places of a tile's elements do not share a few sets of
+    /// a cache.
+    pub gap: usize,
 }
 
 impl Layout {
     /// For so many tiles, in blocks of so many, or all in one.
     pub(super) fn new(tiles: usize, width: Option<usize>) -> Self {
-        let columns = tiles.next_multiple_of(width.unwrap_or(4));
-        Self { columns, width: width.unwrap_or(columns) }
+        match width {
+            Some(width) => Self { width, blocks: tiles.div_ceil(width), gap: 1 },
+            None => Self { width: tiles.next_multiple_of(4), blocks: 1, gap: 0 },
+        }
+    }
+
+    /// Elements, with so many rows.
+    pub(super) fn len(self, rows: usize) -> usize {
+        self.blocks * PRODUCTS * self.step(rows)
+    }
+
+    /// Elements from a product to the next, with so many rows.
+    pub(super) fn step(self, rows: usize) -> usize {
+        (rows + self.gap) * self.width
     }
 
     /// Where an element stands, with so many rows.
     pub(super) fn at(self, rows: usize, product: usize, row: usize, column: usize) -> usize {
         let (block, inner) = (column / self.width, column % self.width);
-        ((product * (self.columns / self.width) + block) * rows + row) * self.width + inner
+        (block * PRODUCTS + product) * self.step(rows) + row * self.width + inner
     }
 }
 
-/// Tiles of so many images.
-pub(super) fn count(conv: &Conv, images: usize) -> usize {
-    images * tiles(conv).iter().product::<usize>()
+/// Some of a batch's tiles, which are numbered by image, row and column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// The first: of a quad.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// Tiles of an image.
+pub(super) fn of_image(conv: &Conv) -> usize {
+    tiles(conv).iter().product()
 }
 
 /// The product over so many columns, as a convolution.
@@ -186,8 +213,9 @@ pub(super) fn product(in_channels: usize, out_channels: usize, columns: usize) -
     }
 }
 
-/// The way, with `by` to make the products' kernel of depth, channels and layout, whose blocks are so wide; so many images
-/// at a time that the temporaries stay small.
+/// The way, with `by` to make the products' kernel of depth, channels and layout, whose blocks are so wide; so many tiles
+/// at a time that the temporaries stay small: whole images, or blocks that a processor's caches hold, unless the filters,
+/// which are read each time, are more.
 pub(super) fn way<K: Kernel>(
     name: &'static str,
     rule: Option<Adapters>,
@@ -196,25 +224,42 @@ pub(super) fn way<K: Kernel>(
     by: impl Fn(usize, usize, Layout) -> K,
 ) -> Way {
     let (c, k) = (conv.in_channels, conv.out_channels);
-    let layout = |images| Layout::new(count(conv, images), width);
-    let fits = |&n: &usize| PRODUCTS * c.max(k) * layout(n).columns <= MOST_TEMP;
-    let at_once = (1..=conv.batch).rev().find(fits).unwrap_or(1);
-    let longest = layout(at_once).columns;
+    let (unit, most) = match width {
+        Some(width) => (width, MOST_TEMP.min(CACHED.max(PRODUCTS * c * k))),
+        None => (of_image(conv), MOST_TEMP),
+    };
+    let all = conv.batch * of_image(conv);
+    let fits = |&n: &usize| Layout::new(n * unit, width).len(c.max(k)) <= most;
+    let at_once = (1..=all.div_ceil(unit)).take_while(fits).last().unwrap_or(1) * unit;
+    let longest = Layout::new(at_once.min(all), width);
     let mut calls = Vec::new();
     let mut call = |kernel: Arc<dyn Kernel>, inputs: &[Source], output| {
         calls.push(Call { kernel, inputs: inputs.to_vec(), output });
     };
-    for first in (0..conv.batch).step_by(at_once) {
-        let images = Images { first, count: at_once.min(conv.batch - first) };
-        let layout = layout(images.count);
+    for first in (0..all).step_by(at_once) {
+        let tiles = Tiles { first, count: at_once.min(all - first) };
+        let layout = Layout::new(tiles.count, width);
         let product = by(c, k, layout);
-        let seen = WinogradIn { conv: conv.clone(), images, layout };
-        let made = WinogradOut { conv: conv.clone(), images, layout };
+        let seen = WinogradIn { conv: conv.clone(), tiles, layout };
+        let made = WinogradOut { conv: conv.clone(), tiles, layout };
         call(Arc::new(seen), &[Source::Input(0)], Some(0));
         let operands = [Source::Temp(0), Source::Input(1), Source::Input(2)];
         let operands = &operands[..product.input_lens().len()];
         call(Arc::new(product), operands, Some(1));
         call(Arc::new(made), &[Source::Temp(1), Source::Input(2)], None);
     }
-    Way { name, rule, temps: vec![PRODUCTS * c * longest, PRODUCTS * k * longest], calls }
+    Way { name, rule, temps: vec![longest.len(c), longest.len(k)], calls }
+}
+
+/// For cases: parts of a call's tiles, and how their products may lie.
+pub(super) fn parts(conv: &Conv) -> [(&'static str, Tiles, Layout); 3] {
+    let all = conv.batch * of_image(conv);
+    let whole = Tiles { first: 0, count: all };
+    let first = (all / 2).next_multiple_of(4).min((all - 1) / 4 * 4);
+    let later = Tiles { first, count: all - first };
+    [
+        ("in one", whole, Layout::new(whole.count, None)),
+        ("in blocks", whole, Layout::new(whole.count, Some(BLOCK))),
+        ("later ones in blocks", later, Layout::new(later.count, Some(BLOCK))),
+    ]
 }

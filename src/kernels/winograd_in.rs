@@ -4,24 +4,22 @@ use bytemuck::bytes_of;
 
 use super::activation::Activation;
 use super::conv::{self, Conv};
-use super::products_lanes::BLOCK;
-use super::unfold::Images;
 use super::way::View;
 use super::window::Windows;
-use super::winograd::{self, BT, Layout, PRODUCTS, SEEN, TILE, sandwich, tiles};
+use super::winograd::{self, BT, Layout, PRODUCTS, SEEN, TILE, Tiles, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
-/// `Bᵀ d B` of every tile of some images.
+/// `Bᵀ d B` of some tiles.
 ///
 /// Input: `x` of the convolution, all images. Output: 36 × channels × columns as the layout says, of which the first
-/// `images · tiles` columns are written, and zeros to what is left of a quad.
+/// `count` columns are written, and zeros to what is left of a quad.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradIn {
     /// The convolution.
     pub conv: Conv,
-    /// Whose tiles.
-    pub images: Images,
+    /// Which.
+    pub tiles: Tiles,
     /// How the output lies.
     pub layout: Layout,
 }
@@ -32,7 +30,7 @@ uniform! {
     tiles: u32,
     quads: u32,
     block: u32,
-    blocks: u32,
+    step: u32,
     grid: [u32; 2],
     in_hw: [u32; 2],
     pad: [u32; 2],
@@ -78,25 +76,25 @@ impl Kernel for WinogradIn {
     }
 
     fn output_len(&self) -> usize {
-        PRODUCTS * self.conv.in_channels * self.layout.columns
+        self.layout.len(self.conv.in_channels)
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (channels, [h, w], pad) = (self.conv.in_channels, self.conv.windows.in_hw, self.conv.windows.pad);
         let [down, across] = tiles(&self.conv);
-        let count = winograd::count(&self.conv, self.images.count);
-        for tile in 0..count.next_multiple_of(4) {
-            let image = self.images.first + tile / (down * across);
+        for column in 0..self.tiles.count.next_multiple_of(4) {
+            let tile = self.tiles.first + column;
+            let image = tile / (down * across);
             let (ty, tx) = (tile / across % down, tile % across);
             for channel in 0..channels {
                 let pixel = |i: usize, j: usize| {
                     let row = (ty * TILE + i).checked_sub(pad[0]).filter(|&row| row < h);
-                    let column = (tx * TILE + j).checked_sub(pad[1]).filter(|&column| column < w);
+                    let across = (tx * TILE + j).checked_sub(pad[1]).filter(|&across| across < w);
                     let at = |(row, column)| inputs[0][((image * channels + channel) * h + row) * w + column];
-                    row.zip(column).filter(|_| tile < count).map_or(0.0, at)
+                    row.zip(across).filter(|_| column < self.tiles.count).map_or(0.0, at)
                 };
                 for element in 0..PRODUCTS {
-                    output[self.layout.at(channels, element, channel, tile)] =
+                    output[self.layout.at(channels, element, channel, column)] =
                         sandwich(&BT, (element / SEEN, element % SEEN), pixel);
                 }
             }
@@ -105,19 +103,19 @@ impl Kernel for WinogradIn {
 
     fn dispatch(&self) -> Dispatch {
         let grid_of_image = tiles(&self.conv);
-        let tiles = winograd::count(&self.conv, self.images.count);
-        let len = self.conv.in_channels * tiles.div_ceil(4);
+        let quads = self.tiles.count.div_ceil(4);
+        let len = self.layout.blocks * self.conv.in_channels * self.layout.width / 4;
         let params = Params {
             len: word(len),
             channels: word(self.conv.in_channels),
-            tiles: word(tiles),
-            quads: word(tiles.div_ceil(4)),
+            tiles: word(self.tiles.count),
+            quads: word(quads),
             block: word(self.layout.width / 4),
-            blocks: word(self.layout.columns / self.layout.width),
+            step: word(self.layout.step(self.conv.in_channels) / 4),
             grid: words(grid_of_image),
             in_hw: words(self.conv.windows.in_hw),
             pad: words(self.conv.windows.pad),
-            first: word(self.images.first),
+            first: word(self.tiles.first),
             unused: 0,
         };
         Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(len) }
@@ -133,7 +131,6 @@ impl Kernel for WinogradIn {
 }
 
 fn cases(row: &'static Row) -> Vec<Case> {
-    let whole = |label, conv: Conv| (label, conv.clone(), Images { first: 0, count: conv.batch });
     let wide = |pad, in_hw: [usize; 2], out_hw| Conv {
         batch: 2,
         groups: 1,
@@ -145,20 +142,17 @@ fn cases(row: &'static Row) -> Vec<Case> {
         activation: Activation::None,
     };
     let quads = [
-        whole("four tiles in a row", wide([1, 1], [16, 16], [16, 16])),
-        whole("eight in a row, rows beyond the last", wide([1, 1], [5, 32], [5, 32])),
-        whole("no zeros above", wide([0, 1], [9, 16], [7, 16])),
-        whole("zeros behind, more than the window needs", wide([1, 1], [16, 12], [18, 16])),
+        ("four tiles in a row", wide([1, 1], [16, 16], [16, 16])),
+        ("eight in a row, rows beyond the last", wide([1, 1], [5, 32], [5, 32])),
+        ("no zeros above", wide([0, 1], [9, 16], [7, 16])),
+        ("zeros behind, more than the window needs", wide([1, 1], [16, 12], [18, 16])),
     ];
-    conv::parts()
-        .into_iter()
-        .filter(|(_, conv, _)| winograd::applies(conv))
+    let applying = conv::convs().into_iter().filter(|(_, conv)| winograd::applies(conv));
+    applying
         .chain(quads)
-        .flat_map(|(label, conv, images)| {
-            let tiles = winograd::count(&conv, images.count);
-            [(None, "one block"), (Some(BLOCK), "blocks")].map(|(width, blocks)| {
-                let layout = Layout::new(tiles, width);
-                noise_case(format!("{label}, {blocks}"), WinogradIn { conv: conv.clone(), images, layout })
+        .flat_map(|(label, conv)| {
+            winograd::parts(&conv).map(|(part, tiles, layout)| {
+                noise_case(format!("{label}, {part}"), WinogradIn { conv: conv.clone(), tiles, layout })
             })
         })
         .filter(|case| case.kernel.row().name == row.name)

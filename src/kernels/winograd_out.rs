@@ -3,23 +3,21 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
-use super::products_lanes::BLOCK;
-use super::unfold::Images;
 use super::way::View;
-use super::winograd::{self, AT, Layout, PRODUCTS, SEEN, TILE, sandwich, tiles};
+use super::winograd::{self, AT, Layout, SEEN, TILE, Tiles, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
-/// `act(Aᵀ m A + bias)` of every tile of some images.
+/// `act(Aᵀ m A + bias)` of some tiles.
 ///
-/// Inputs: 36 × out_channels × columns as the layout says, of which the first `images · tiles` columns count; `bias [out_channels]`
-/// (constant). Output: as the convolution's, those images' part.
+/// Inputs: 36 × out_channels × columns as the layout says, of which the first `count` columns count; `bias [out_channels]`
+/// (constant). Output: as the convolution's, those tiles' part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradOut {
     /// The convolution.
     pub conv: Conv,
-    /// Whose tiles.
-    pub images: Images,
+    /// Which.
+    pub tiles: Tiles,
     /// How the input lies.
     pub layout: Layout,
 }
@@ -30,7 +28,7 @@ uniform! {
     tiles: u32,
     quads: u32,
     block: u32,
-    blocks: u32,
+    step: u32,
     grid: [u32; 2],
     out_hw: [u32; 2],
     first: u32,
@@ -44,7 +42,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "winograd_out",
-    shader: shader!("winograd_out", "quotient", "texels", "activation"),
+    shader: shader!("winograd_out", "quotient", "texels", "activation", "quads"),
     doc: "Winograd's transform back to pixels, with bias and activation",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -57,7 +55,7 @@ impl Kernel for WinogradOut {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        vec![PRODUCTS * self.conv.out_channels * self.layout.columns, self.conv.out_channels]
+        vec![self.layout.len(self.conv.out_channels), self.conv.out_channels]
     }
 
     fn output_len(&self) -> usize {
@@ -67,12 +65,13 @@ impl Kernel for WinogradOut {
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (conv, [h, w]) = (&self.conv, self.conv.windows.out_hw);
         let [down, across] = tiles(conv);
-        for tile in 0..self.images.count * down * across {
-            let image = self.images.first + tile / (down * across);
+        for column in 0..self.tiles.count {
+            let tile = self.tiles.first + column;
+            let image = tile / (down * across);
             let (ty, tx) = (tile / across % down, tile % across);
             for channel in 0..conv.out_channels {
                 let sum = |i: usize, j: usize| {
-                    inputs[0][self.layout.at(conv.out_channels, i * SEEN + j, channel, tile)]
+                    inputs[0][self.layout.at(conv.out_channels, i * SEEN + j, channel, column)]
                 };
                 for (i, j) in (0..TILE).flat_map(|i| (0..TILE).map(move |j| (i, j))) {
                     let (row, column) = (ty * TILE + i, tx * TILE + j);
@@ -89,19 +88,18 @@ impl Kernel for WinogradOut {
     fn dispatch(&self) -> Dispatch {
         let conv = &self.conv;
         let [act_a, act_b] = conv.activation.params();
-        let tiles_in_all = winograd::count(conv, self.images.count);
-        let quads = tiles_in_all.div_ceil(4);
-        let len = conv.out_channels * quads;
+        let quads = self.tiles.count.div_ceil(4);
+        let len = self.layout.blocks * conv.out_channels * self.layout.width / 4;
         let params = Params {
             len: word(len),
             channels: word(conv.out_channels),
-            tiles: word(tiles_in_all),
+            tiles: word(self.tiles.count),
             quads: word(quads),
             block: word(self.layout.width / 4),
-            blocks: word(self.layout.columns / self.layout.width),
+            step: word(self.layout.step(conv.out_channels) / 4),
             grid: words(tiles(conv)),
             out_hw: words(conv.windows.out_hw),
-            first: word(self.images.first),
+            first: word(self.tiles.first),
             out_offset: word(conv.out_offset),
             out_total: word(conv.out_total),
             act_a,
@@ -109,7 +107,10 @@ impl Kernel for WinogradOut {
             unused: 0,
         };
         Dispatch {
-            overrides: vec![("ACT", conv.activation.code().into())],
+            overrides: vec![
+                ("ACT", conv.activation.code().into()),
+                ("QUADS", u32::from(conv.windows.out_hw[1].is_multiple_of(4)).into()),
+            ],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
@@ -125,14 +126,11 @@ impl Kernel for WinogradOut {
 }
 
 fn cases() -> Vec<Case> {
-    let parts = conv::parts().into_iter().filter(|(_, conv, _)| winograd::applies(conv));
-    parts
-        .flat_map(|(label, conv, images)| {
-            let tiles = winograd::count(&conv, images.count);
-            [(None, "one block"), (Some(BLOCK), "blocks")].map(|(width, blocks)| {
-                let layout = Layout::new(tiles, width);
-                let made = WinogradOut { conv: conv.clone(), images, layout };
-                noise_case(format!("{label}, {blocks}"), made)
+    let applying = conv::convs().into_iter().filter(|(_, conv)| winograd::applies(conv));
+    applying
+        .flat_map(|(label, conv)| {
+            winograd::parts(&conv).map(|(part, tiles, layout)| {
+                noise_case(format!("{label}, {part}"), WinogradOut { conv: conv.clone(), tiles, layout })
             })
         })
         .collect()

@@ -276,14 +276,10 @@ impl Kernel for Conv {
         if winograd::applies(self) {
             let filters = Filters::Winograd;
             let (few, many) = (winograd::pays(self, 32), self.out_channels >= 32 && winograd::pays(self, 4));
-            let lanes = |depth, channels, layout: Layout| Products {
-                depth,
-                channels,
-                blocks: layout.columns / BLOCK,
-            };
+            let lanes = |depth, channels, layout| Products { depth, channels, layout };
             ways.push(winograd::way("winograd, lanes", rule(Software, few), self, Some(BLOCK), lanes));
             let tiled = |depth, channels, layout: Layout| Tiled {
-                conv: winograd::product(depth, channels, layout.columns),
+                conv: winograd::product(depth, channels, layout.width),
                 filters,
             };
             ways.push(winograd::way("winograd, tiled", rule(Real, many), self, None, tiled));

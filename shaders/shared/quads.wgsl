@@ -1,0 +1,41 @@
+// An output of quads of elements, written four at a time where quads are whole, else one by one: a software device
+// stores four for hardly more than one. Written out: an index that is computed sends a vector through memory.
+
+// Whether four elements that are written together always are a quad.
+override QUADS: u32 = 0u;
+
+fn activated(v: vec4<f32>) -> vec4<f32> {
+    return vec4(
+        activate(v.x, params.act_a, params.act_b),
+        activate(v.y, params.act_a, params.act_b),
+        activate(v.z, params.act_a, params.act_b),
+        activate(v.w, params.act_a, params.act_b),
+    );
+}
+
+fn put(at: u32, value: f32, real: bool) {
+    if real {
+        y[at / 4u][at % 4u] = value;
+    }
+}
+
+// Values for four places, as far as they are real.
+fn store_four(at: vec4<u32>, real: vec4<bool>, values: vec4<f32>) {
+    let v = activated(values);
+    if QUADS == 1u {
+        if real.x {
+            y[at.x / 4u] = v;
+        }
+    } else {
+        put(at.x, v.x, real.x);
+        put(at.y, v.y, real.y);
+        put(at.z, v.z, real.z);
+        put(at.w, v.w, real.w);
+    }
+}
+
+// Values for a run of places, of which there is room for so many.
+fn store_run(at: u32, room: u32, values: vec4<f32>) {
+    let number = vec4(0u, 1u, 2u, 3u);
+    store_four(at + number, number < vec4(room), values);
+}
