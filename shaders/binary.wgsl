@@ -1,5 +1,6 @@
 // A function of two arrays' elements. The output's index is taken apart axis by axis, the last
-// first, and put together again with each input's strides, which are 0 where it is broadcast.
+// first, and put together again with each input's strides, which are 0 where it is broadcast. A device that loads and
+// stores lane by lane moves four elements for hardly more than one.
 
 struct Params {
     shape: array<vec4<u32>, 2>,
@@ -12,12 +13,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> a: array<f32>;
-@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 
 // As `BinaryOp` numbers them.
 override OP: u32 = 0u;
+// Whether both arrays are the output's shape and whole quads: an invocation then makes four elements.
+override QUADS: u32 = 0u;
 
 // A driver's division may be some units off in the last place, so the quotient of two integers is
 // put right by its remainder.
@@ -72,6 +75,10 @@ fn apply(a: f32, b: f32) -> f32 {
     }
 }
 
+fn result(a: f32, b: f32) -> f32 {
+    return activate(apply(a, b), params.act_a, params.act_b);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -79,6 +86,14 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = invocation(workgroup, workgroups, local);
+    if QUADS == 1u {
+        if i < params.len / 4u {
+            let p = a[i];
+            let q = b[i];
+            y[i] = vec4(result(p.x, q.x), result(p.y, q.y), result(p.z, q.z), result(p.w, q.w));
+        }
+        return;
+    }
     if i >= params.len {
         return;
     }
@@ -97,5 +112,5 @@ fn main(
     // What is left is the first axis's index.
     at_a += i32(rest) * params.a_strides[0].x;
     at_b += i32(rest) * params.b_strides[0].x;
-    y[i] = activate(apply(a[at_a], b[at_b]), params.act_a, params.act_b);
+    y[i / 4u][i % 4u] = result(a[at_a / 4][at_a % 4], b[at_b / 4][at_b % 4]);
 }

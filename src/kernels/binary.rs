@@ -207,6 +207,8 @@ impl Kernel for Binary {
 
     fn dispatch(&self) -> Dispatch {
         let [act_a, act_b] = self.activation.params();
+        let flat = self.shape.len() == 1 && [&self.a_strides, &self.b_strides].iter().all(|s| s[0] == 1);
+        let quads = flat && self.output_len().is_multiple_of(4);
         let params = Params {
             shape: layout::shape_words(&self.shape),
             a_strides: layout::stride_words(&self.a_strides),
@@ -217,9 +219,13 @@ impl Kernel for Binary {
             act_b,
         };
         Dispatch {
-            overrides: vec![("ACT", self.activation.code().into()), ("OP", (self.op as u32).into())],
+            overrides: vec![
+                ("ACT", self.activation.code().into()),
+                ("OP", (self.op as u32).into()),
+                ("QUADS", u32::from(quads).into()),
+            ],
             params: bytes_of(&params).to_vec(),
-            workgroups: grid(self.output_len()),
+            workgroups: grid(if quads { self.output_len() / 4 } else { self.output_len() }),
         }
     }
 
