@@ -2,8 +2,8 @@
 //! bandwidth and the rate of fused multiply-adds.
 //!
 //! A call copies its input, and does so many rounds of multiply-adds to each element on the way. None is a copy; some
-//! hundred leave nothing but arithmetic. Two chains an element, four elements a vector and an invocation: enough that
-//! none waits for itself.
+//! hundred leave nothing but arithmetic. Two chains an element, and eight elements an invocation or four vectors of them on
+//! the host: enough that none waits for itself.
 
 use bytemuck::bytes_of;
 use pulp::{Arch, Simd, WithSimd};
@@ -84,7 +84,11 @@ impl Kernel for Roofline {
 
     fn dispatch(&self) -> Dispatch {
         let params = Params { len: word(self.len / 4), rounds: word(self.rounds) };
-        Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(self.len / 4) }
+        Dispatch {
+            overrides: vec![],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid((self.len / 4).div_ceil(2)),
+        }
     }
 
     fn tolerance(&self) -> Tolerance {
