@@ -188,7 +188,7 @@ impl Layout {
 /// Some of a batch's tiles, which are numbered by image, row and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiles {
-    /// The first: of a quad.
+    /// The first; where quads of tiles stand in rows, a quad's.
     pub first: usize,
     /// How many.
     pub count: usize,

@@ -339,6 +339,7 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
     let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
     vec![
         ("3×3, padded", plain.clone()),
+        ("two channels more than whole steps of four", Conv { in_channels: 6, ..plain.clone() }),
         ("one of everything", Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() }),
         (
             "many pixels and channels, batch 3, Relu",
