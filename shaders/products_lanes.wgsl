@@ -1,7 +1,6 @@
 // Winograd's method, second part: 36 products of matrices, weights by tiles, for software devices whose subgroups are
 // 8 lanes. A lane holds 4 columns, a subgroup a block of 32 columns × 16 channels. Operands are textures, which such a
-// device reads faster than storage, and so is the result; each weight is fetched by one lane only and broadcast to the
-// others.
+// device reads faster than storage; each weight is fetched by one lane only and broadcast to the others.
 
 struct Params {
     // Subgroups: channel tiles, then blocks of 32 columns, then products.

@@ -17,20 +17,15 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var x: texture_storage_2d<r32float, read>;
 // As `Rows::pack` lays them out.
 @group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
-
-fn single(i: u32) -> f32 {
-    return textureLoad(x, place(i)).x;
-}
 
 // The four elements of a row that are this lane's part of 32; zeros behind the end.
 fn piece(row: u32, k: vec4<u32>) -> vec4<f32> {
     let real = k < vec4(params.depth) & vec4(row < params.rows);
     let at = select(vec4(nowhere(textureDimensions(x))), row * params.depth + k, real);
-    return vec4(single(at.x), single(at.y), single(at.z), single(at.w));
+    return singles(at);
 }
 
 // Weights of 4 elements of a row (columns of the matrix) to this lane's 4 channels.

@@ -14,11 +14,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var x: texture_storage_2d<r32float, read>;
-
-fn single(i: u32) -> f32 {
-    return textureLoad(x, place(i)).x;
-}
 
 @compute @workgroup_size(64)
 fn main(

@@ -1,7 +1,5 @@
 // Winograd's first part where tiles lie anyhow: a texel is one pixel.
 
-@group(0) @binding(2) var x: texture_storage_2d<r32float, read>;
-
 // Where four tiles begin.
 struct Tiles {
     real: vec4<bool>,
@@ -25,13 +23,7 @@ fn locate(number: u32, channel: u32) -> Tiles {
 
 fn pixels(row: vec4<u32>, real: vec4<bool>, column: vec4<i32>) -> vec4<f32> {
     let inside = real & (vec4<u32>(column) < vec4(params.in_hw.y));
-    let at = select(vec4(nowhere(textureDimensions(x))), row + vec4<u32>(column), inside);
-    return vec4(
-        textureLoad(x, place(at.x)).x,
-        textureLoad(x, place(at.y)).x,
-        textureLoad(x, place(at.z)).x,
-        textureLoad(x, place(at.w)).x,
-    );
+    return singles(select(vec4(nowhere(textureDimensions(x))), row + vec4<u32>(column), inside));
 }
 
 fn line(t: Tiles, down: i32) -> Six {

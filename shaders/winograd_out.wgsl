@@ -84,37 +84,29 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = invocation(workgroup, workgroups, local);
-    if i >= params.len {
+    let c = cell(i);
+    if i >= params.len || c.number >= params.quads {
         return;
     }
-    let row = quotient(i, params.block);
-    let block = quotient(row, params.channels);
-    let channel = row - block * params.channels;
-    let inner = i - row * params.block;
-    let number = block * params.block + inner;
-    if number >= params.quads {
-        return;
-    }
-    let source = block * 36u * params.step + channel * params.block + inner;
-    let c0 = column(source, 0u);
-    let c1 = column(source, 1u);
-    let c2 = column(source, 2u);
-    let c3 = column(source, 3u);
-    let c4 = column(source, 4u);
-    let c5 = column(source, 5u);
+    let c0 = column(c.at, 0u);
+    let c1 = column(c.at, 1u);
+    let c2 = column(c.at, 2u);
+    let c3 = column(c.at, 3u);
+    let c4 = column(c.at, 4u);
+    let c5 = column(c.at, 5u);
 
-    let columns = number * 4u + vec4(0u, 1u, 2u, 3u);
+    let columns = c.number * 4u + vec4(0u, 1u, 2u, 3u);
     let tiles = params.first + columns;
     let lines = quotients(tiles, params.grid.y);
     let images = quotients(lines, params.grid.x);
-    let planes = images * params.out_total + params.out_offset + channel;
+    let planes = images * params.out_total + params.out_offset + c.channel;
     let t = Tiles(
         columns < vec4(params.tiles),
         (lines - images * params.grid.x) * 4u,
         (tiles - lines * params.grid.y) * 4u,
         planes * params.out_hw.x * params.out_hw.y,
     );
-    let b = bias[channel];
+    let b = bias[c.channel];
     store(t, 0u, transform(c0.a, c1.a, c2.a, c3.a, c4.a, c5.a), b);
     store(t, 1u, transform(c0.b, c1.b, c2.b, c3.b, c4.b, c5.b), b);
     store(t, 2u, transform(c0.c, c1.c, c2.c, c3.c, c4.c, c5.c), b);

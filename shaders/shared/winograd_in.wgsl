@@ -63,29 +63,21 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = invocation(workgroup, workgroups, local);
-    if i >= params.len {
+    let c = cell(i);
+    if i >= params.len || c.number >= params.quads {
         return;
     }
-    let row = quotient(i, params.block);
-    let block = quotient(row, params.channels);
-    let channel = row - block * params.channels;
-    let inner = i - row * params.block;
-    let number = block * params.block + inner;
-    if number >= params.quads {
-        return;
-    }
-    let at = block * 36u * params.step + channel * params.block + inner;
-    let tiles = locate(number, channel);
+    let tiles = locate(c.number, c.channel);
     let l0 = transform(line(tiles, 0));
     let l1 = transform(line(tiles, 1));
     let l2 = transform(line(tiles, 2));
     let l3 = transform(line(tiles, 3));
     let l4 = transform(line(tiles, 4));
     let l5 = transform(line(tiles, 5));
-    store(at, 0u, Six(l0.a, l1.a, l2.a, l3.a, l4.a, l5.a));
-    store(at, 1u, Six(l0.b, l1.b, l2.b, l3.b, l4.b, l5.b));
-    store(at, 2u, Six(l0.c, l1.c, l2.c, l3.c, l4.c, l5.c));
-    store(at, 3u, Six(l0.d, l1.d, l2.d, l3.d, l4.d, l5.d));
-    store(at, 4u, Six(l0.e, l1.e, l2.e, l3.e, l4.e, l5.e));
-    store(at, 5u, Six(l0.f, l1.f, l2.f, l3.f, l4.f, l5.f));
+    store(c.at, 0u, Six(l0.a, l1.a, l2.a, l3.a, l4.a, l5.a));
+    store(c.at, 1u, Six(l0.b, l1.b, l2.b, l3.b, l4.b, l5.b));
+    store(c.at, 2u, Six(l0.c, l1.c, l2.c, l3.c, l4.c, l5.c));
+    store(c.at, 3u, Six(l0.d, l1.d, l2.d, l3.d, l4.d, l5.d));
+    store(c.at, 4u, Six(l0.e, l1.e, l2.e, l3.e, l4.e, l5.e));
+    store(c.at, 5u, Six(l0.f, l1.f, l2.f, l3.f, l4.f, l5.f));
 }

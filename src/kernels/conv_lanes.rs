@@ -66,6 +66,7 @@ pub static ROW: Row = Row {
         "windows",
         "quotient",
         "texels",
+        "pixels",
         "outer",
         "activation",
         "quads",

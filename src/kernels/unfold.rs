@@ -52,7 +52,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "unfold",
-    shader: shader!("unfold", "windows", "quotient", "texels"),
+    shader: shader!("unfold", "windows", "quotient", "texels", "pixels"),
     doc: "what the windows of a convolution see, as a matrix",
     params: Params::FIELDS,
     params_size: Params::SIZE,

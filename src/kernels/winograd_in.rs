@@ -41,7 +41,7 @@ uniform! {
 /// The kernel's row where tiles lie anyhow.
 pub static ROW: Row = Row {
     name: "winograd_in",
-    shader: shader!("winograd_in", "quotient", "texels", "winograd_in"),
+    shader: shader!("winograd_in", "quotient", "texels", "pixels", "cell", "winograd_in"),
     doc: "Winograd's transform of an image's tiles, from a texture of pixels",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -51,7 +51,7 @@ pub static ROW: Row = Row {
 /// The kernel's row where four tiles always stand in a row.
 pub static ROW_QUADS: Row = Row {
     name: "winograd_in_quads",
-    shader: shader!("winograd_in_quads", "quotient", "texels", "winograd_in"),
+    shader: shader!("winograd_in_quads", "quotient", "texels", "cell", "winograd_in"),
     doc: "Winograd's transform of an image's tiles, from a texture of quads of pixels",
     params: Params::FIELDS,
     params_size: Params::SIZE,

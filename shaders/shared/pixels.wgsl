@@ -1,0 +1,11 @@
+// An input whose elements are read one by one: a texel is one element.
+
+@group(0) @binding(2) var x: texture_storage_2d<r32float, read>;
+
+fn single(i: u32) -> f32 {
+    return textureLoad(x, place(i)).x;
+}
+
+fn singles(at: vec4<u32>) -> vec4<f32> {
+    return vec4(single(at.x), single(at.y), single(at.z), single(at.w));
+}
