@@ -9,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 @group(0) @binding(3) var<storage, read> scale: array<f32>;
 @group(0) @binding(4) var<storage, read> shift: array<f32>;
 
@@ -25,5 +25,5 @@ fn main(
         return;
     }
     let c = (i / params.inner) % params.channels;
-    y[i] = activate(x[i] * scale[c] + shift[c], params.act_a, params.act_b);
+    y[i] = Out(activate(f32(x[i]) * scale[c] + shift[c], params.act_a, params.act_b));
 }

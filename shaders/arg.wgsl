@@ -8,7 +8,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 override LEAST: bool = false;
 override LAST: bool = false;
@@ -24,11 +24,11 @@ fn main(
         return;
     }
     var at = (i / params.inner) * params.axis * params.inner + i % params.inner;
-    var best = x[at];
+    var best = f32(x[at]);
     var index = 0u;
     for (var a = 1u; a < params.axis; a++) {
         at += params.inner;
-        let v = x[at];
+        let v = f32(x[at]);
         if select(v > best, v < best, LEAST) || (LAST && v == best) {
             best = v;
             index = a;

@@ -13,9 +13,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
+@group(0) @binding(2) var<storage, read> a: array<vec4<In0>>;
+@group(0) @binding(3) var<storage, read> b: array<vec4<In1>>;
 
 // As `BinaryOp` numbers them.
 override OP: u32 = 0u;
@@ -88,9 +88,9 @@ fn main(
     let i = invocation(workgroup, workgroups, local);
     if QUADS == 1u {
         if i < params.len / 4u {
-            let p = a[i];
-            let q = b[i];
-            y[i] = vec4(result(p.x, q.x), result(p.y, q.y), result(p.z, q.z), result(p.w, q.w));
+            let p = vec4<f32>(a[i]);
+            let q = vec4<f32>(b[i]);
+            y[i] = vec4<Out>(vec4(result(p.x, q.x), result(p.y, q.y), result(p.z, q.z), result(p.w, q.w)));
         }
         return;
     }
@@ -112,5 +112,5 @@ fn main(
     // What is left is the first axis's index.
     at_a += i32(rest) * params.a_strides[0].x;
     at_b += i32(rest) * params.b_strides[0].x;
-    y[i / 4u][i % 4u] = result(a[at_a / 4][at_a % 4], b[at_b / 4][at_b % 4]);
+    y[i / 4u][i % 4u] = Out(result(f32(a[at_a / 4][at_a % 4]), f32(b[at_b / 4][at_b % 4])));
 }

@@ -18,13 +18,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 // The element at a position of a channel whose first element stands at `base`.
 fn element(base: u32, position: u32, side: u32) -> f32 {
     let row = position / params.inner;
     let at = base + row * params.channels * params.inner + position - row * params.inner;
-    let v = x[at];
+    let v = f32(x[at]);
     if side == 0u {
         return v;
     }

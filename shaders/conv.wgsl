@@ -27,10 +27,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 // As `Conv::pack` lays them out.
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> weights: array<vec4<Weights>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
 // Four pixels: their image, and where their windows start in coordinates of the input.
@@ -73,7 +73,7 @@ fn address(q: Quad, down: i32, right: i32, real: vec4<bool>) -> vec4<u32> {
 }
 
 fn fetch(at: vec4<u32>, real: vec4<bool>) -> vec4<f32> {
-    return select(vec4(0.0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), real);
+    return select(vec4(0.0), vec4<f32>(vec4(x[at.x], x[at.y], x[at.z], x[at.w])), real);
 }
 
 fn store(q: Quad, p: u32, channel: u32, group: u32, low: vec4<f32>, high: vec4<f32>) {
@@ -85,7 +85,7 @@ fn store(q: Quad, p: u32, channel: u32, group: u32, low: vec4<f32>, high: vec4<f
     var at = first * out_plane + q.inner[p];
     let sums = array(low, high);
     for (var c = 0u; c < min(8u, params.group_out - channel); c++) {
-        y[at] = activate(sums[c / 4u][c % 4u], params.act_a, params.act_b);
+        y[at] = Out(activate(sums[c / 4u][c % 4u], params.act_a, params.act_b));
         at += out_plane;
     }
 }
@@ -120,8 +120,8 @@ fn main(
             var at0 = address(q0, down, right, real0);
             var at1 = address(q1, down, right, real1);
             for (var c = 0u; c < params.group_in; c++) {
-                let w0 = weights[w];
-                let w1 = weights[w + 1u];
+                let w0 = vec4<f32>(weights[w]);
+                let w1 = vec4<f32>(weights[w + 1u]);
                 let v0 = fetch(at0, real0);
                 let v1 = fetch(at1, real1);
                 low[0] += w0 * v0.x;

@@ -21,10 +21,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 // As `Tiled::pack` lays them out.
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> weights: array<vec4<Weights>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
 // By product, then quads of pixels or channels.
@@ -61,7 +61,7 @@ fn fetch(q: Quad, k: u32) -> vec4<f32> {
     let real = inside & q.real & vec4(tap < params.windows.kernel.x * params.windows.kernel.y);
     let plane = i32(k % params.group_in * params.windows.in_hw.x * params.windows.in_hw.y);
     let at = select(vec4(0i), q.base + plane + row * i32(params.windows.in_hw.y) + column, real);
-    return select(vec4(0.0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), real);
+    return select(vec4(0.0), vec4<f32>(vec4(x[at.x], x[at.y], x[at.z], x[at.w])), real);
 }
 
 fn store(pixel: u32, channel: u32, group: u32, sums: vec4<f32>) {
@@ -72,7 +72,7 @@ fn store(pixel: u32, channel: u32, group: u32, sums: vec4<f32>) {
                 let image = (pixel + p) / out_plane;
                 let plane = image * params.out_total + params.out_offset + group * params.group_out + channel;
                 let at = plane * out_plane + (pixel + p) % out_plane;
-                y[at] = activate(sums[p], params.act_a, params.act_b);
+                y[at] = Out(activate(sums[p], params.act_a, params.act_b));
             }
         }
     }
@@ -115,7 +115,7 @@ fn main(
             some_x[k * 16u + local % 16u] = fetch(source, step * 16u + k);
         }
         for (var part = local; part < 256u; part += 64u) {
-            some_weights[part] = weights[w + step * 256u + part];
+            some_weights[part] = vec4<f32>(weights[w + step * 256u + part]);
         }
         workgroupBarrier();
         for (var k = 0u; k < 256u; k += 16u) {

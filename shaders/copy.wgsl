@@ -11,8 +11,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -39,5 +39,5 @@ fn main(
     // What is left is the first axis's index.
     src += i32(rest) * params.src_strides[0].x;
     dst += i32(rest) * params.dst_strides[0].x;
-    y[dst] = x[src];
+    y[dst] = Out(x[src]);
 }

@@ -29,8 +29,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<In0>>;
+@group(0) @binding(3) var<storage, read> y: array<In1>;
 @group(0) @binding(4) var<storage, read> weights: array<f32>;
 
 // Most positions whose products are summed before the sum is added to what is there.
@@ -43,7 +43,7 @@ fn filters(first: u32, group: u32) -> vec4<u32> {
 }
 
 fn wanted(places: vec4<u32>, at: u32) -> vec4<f32> {
-    return vec4(y[places.x + at], y[places.y + at], y[places.z + at], y[places.w + at]);
+    return vec4<f32>(vec4(y[places.x + at], y[places.y + at], y[places.z + at], y[places.w + at]));
 }
 
 // Element [j][i] of `products` belongs to filter `row + i` and element `column + j`.

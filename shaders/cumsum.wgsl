@@ -7,8 +7,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 override EXCLUSIVE: bool = false;
 override REVERSE: bool = false;
@@ -27,8 +27,8 @@ fn main(
     var sum = 0.0;
     for (var step = 0u; step < params.axis; step++) {
         let at = first + select(step, params.axis - 1u - step, REVERSE) * params.inner;
-        let whole = sum + x[at];
-        y[at] = select(whole, sum, EXCLUSIVE);
+        let whole = sum + f32(x[at]);
+        y[at] = Out(select(whole, sum, EXCLUSIVE));
         sum = whole;
     }
 }

@@ -13,8 +13,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 
@@ -46,7 +46,7 @@ fn main(
             let column = left + i32(kx * params.windows.dilation.y);
             let real = row_real & (vec4<u32>(column) < vec4(params.windows.in_hw.y));
             let at = select(vec4(0i), base + row * i32(params.windows.in_hw.y) + column, real);
-            let v = vec4(x[at.x], x[at.y], x[at.z], x[at.w]);
+            let v = vec4<f32>(vec4(x[at.x], x[at.y], x[at.z], x[at.w]));
             sums += weights[at_weight] * select(vec4(0.0), v, real);
             at_weight++;
         }
@@ -54,7 +54,7 @@ fn main(
     let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
     for (var p = 0u; p < 4u; p++) {
         if pixels[p] < out_plane {
-            y[plane * out_plane + pixels[p]] = activate(sums[p], params.act_a, params.act_b);
+            y[plane * out_plane + pixels[p]] = Out(activate(sums[p], params.act_a, params.act_b));
         }
     }
 }

@@ -18,8 +18,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
+@group(0) @binding(2) var x: In0;
 // Three texels a filter, a row in each.
 @group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;

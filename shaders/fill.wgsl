@@ -6,7 +6,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -16,6 +16,6 @@ fn main(
 ) {
     let i = invocation(workgroup, workgroups, local);
     if i < params.len {
-        y[i] = params.value;
+        y[i] = Out(params.value);
     }
 }

@@ -10,8 +10,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 @group(0) @binding(3) var<storage, read> table: array<f32>;
 
 override OWN: bool = false;
@@ -31,8 +31,8 @@ fn main(
     let size = f32(params.axis);
     let index = select(given, given + size, given < 0.0);
     if index >= 0.0 && index < size {
-        y[i] = x[(row / params.count * params.axis + u32(index)) * params.inner + i % params.inner];
+        y[i] = Out(x[(row / params.count * params.axis + u32(index)) * params.inner + i % params.inner]);
     } else {
-        y[i] = params.missing;
+        y[i] = Out(params.missing);
     }
 }

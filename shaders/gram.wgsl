@@ -36,7 +36,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<In0>>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 
 // Most positions whose products are summed before the sum is added to what is there.
@@ -79,7 +79,7 @@ fn add(matrix: u32, row: u32, column: u32, product: f32) {
 // The same where a pixel's channels lie together: all four are elements, or none is.
 fn fetch_either(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
     if WAY == LANES {
-        return select(vec4(1.0), x[select(0u, u32(r.offset.x + at) / 4u, r.data.x)], r.data.x);
+        return select(vec4(1.0), vec4<f32>(x[select(0u, u32(r.offset.x + at) / 4u, r.data.x)]), r.data.x);
     }
     return fetch(r, top, left, at);
 }
@@ -89,10 +89,10 @@ fn fetch_quad(r: Rows, at: i32) -> mat4x4<f32> {
     let place = select(vec4(0u), vec4<u32>(r.offset + at) / 4u, r.data);
     let one = vec4(1.0);
     return mat4x4(
-        select(one, x[place.x], r.data.x),
-        select(one, x[place.y], r.data.y),
-        select(one, x[place.z], r.data.z),
-        select(one, x[place.w], r.data.w),
+        select(one, vec4<f32>(x[place.x]), r.data.x),
+        select(one, vec4<f32>(x[place.y]), r.data.y),
+        select(one, vec4<f32>(x[place.z]), r.data.z),
+        select(one, vec4<f32>(x[place.w]), r.data.w),
     );
 }
 

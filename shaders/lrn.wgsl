@@ -12,8 +12,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -29,8 +29,8 @@ fn main(
     let own = i - c * params.inner;
     var sum = 0.0;
     for (var n = c - min(c, params.before); n <= min(c + params.after, params.channels - 1u); n++) {
-        let v = x[own + n * params.inner];
+        let v = f32(x[own + n * params.inner]);
         sum += v * v;
     }
-    y[i] = x[i] / pow(params.bias + params.scale * sum, params.beta);
+    y[i] = Out(f32(x[i]) / pow(params.bias + params.scale * sum, params.beta));
 }

@@ -15,9 +15,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> a: array<f32>;
-@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> a: array<In0>;
+@group(0) @binding(3) var<storage, read> b: array<In1>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -39,11 +39,11 @@ fn main(
     var at_b = matrix * params.b_step + min(columns, vec4(params.n - 1u));
     var sums = array<vec4<f32>, 4>();
     for (var k = 0u; k < params.k; k++) {
-        let right = vec4(b[at_b.x], b[at_b.y], b[at_b.z], b[at_b.w]);
-        sums[0] += a[at_a.x] * right;
-        sums[1] += a[at_a.y] * right;
-        sums[2] += a[at_a.z] * right;
-        sums[3] += a[at_a.w] * right;
+        let right = vec4<f32>(vec4(b[at_b.x], b[at_b.y], b[at_b.z], b[at_b.w]));
+        sums[0] += f32(a[at_a.x]) * right;
+        sums[1] += f32(a[at_a.y]) * right;
+        sums[2] += f32(a[at_a.z]) * right;
+        sums[3] += f32(a[at_a.w]) * right;
         at_a += vec4(1u);
         at_b += vec4(params.n);
     }
@@ -51,7 +51,7 @@ fn main(
     for (var r = 0u; r < 4u; r++) {
         for (var c = 0u; c < 4u; c++) {
             if rows[r] < params.m && columns[c] < params.n {
-                y[base + rows[r] * params.n + columns[c]] = activate(sums[r][c], params.act_a, params.act_b);
+                y[base + rows[r] * params.n + columns[c]] = Out(activate(sums[r][c], params.act_a, params.act_b));
             }
         }
     }

@@ -9,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 override CENTRED: bool = true;
 
@@ -48,17 +48,17 @@ fn main(
     if CENTRED {
         var sum = 0.0;
         for (var i = local; i < params.len; i += 64u) {
-            sum += x[first + i];
+            sum += f32(x[first + i]);
         }
         mean = total(sum, local) / f32(params.len);
     }
     var squares = 0.0;
     for (var i = local; i < params.len; i += 64u) {
-        let d = x[first + i] - mean;
+        let d = f32(x[first + i]) - mean;
         squares += d * d;
     }
     let scale = 1.0 / sqrt(total(squares, local) / f32(params.len) + params.epsilon);
     for (var i = local; i < params.len; i += 64u) {
-        y[first + i] = (x[first + i] - mean) * scale;
+        y[first + i] = Out((f32(x[first + i]) - mean) * scale);
     }
 }

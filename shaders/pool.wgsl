@@ -16,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 // 0: maximum. 1: mean of the elements that exist. 2: mean with the padding as zeros.
 override KIND: u32 = 0u;
@@ -54,7 +54,7 @@ fn main(
     for (var ty = first.x; ty < past.x; ty++) {
         var at = row;
         for (var tx = first.y; tx < past.y; tx++) {
-            let v = x[at];
+            let v = f32(x[at]);
             if KIND == 0u {
                 highest = select(highest, v, v > highest || v != v);
             } else {
@@ -65,5 +65,5 @@ fn main(
         row += params.dilation.x * params.in_hw.y;
     }
     let counted = select(past - first, before(inside + params.pad_end, window), KIND == 2u);
-    y[i] = select(sum / f32(counted.x * counted.y), highest, KIND == 0u);
+    y[i] = Out(select(sum / f32(counted.x * counted.y), highest, KIND == 0u));
 }

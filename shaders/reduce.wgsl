@@ -10,8 +10,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 // As `ReduceOp` numbers them.
 override OP: u32 = 0u;
@@ -42,7 +42,7 @@ fn main(
     for (var first = 0u; first < params.axis; first += BLOCK) {
         var block = params.start;
         for (var a = first; a < min(first + BLOCK, params.axis); a++) {
-            let v = x[at];
+            let v = f32(x[at]);
             let squared = OP == 5u || OP == 6u;
             block = join(block, select(select(v, abs(v), OP == 7u), v * v, squared));
             at += params.inner;
@@ -50,8 +50,8 @@ fn main(
         whole = join(whole, block);
     }
     switch OP {
-        case 0u: { y[i] = whole / f32(params.axis); }
-        case 5u: { y[i] = sqrt(whole); }
-        default: { y[i] = whole; }
+        case 0u: { y[i] = Out(whole / f32(params.axis)); }
+        case 5u: { y[i] = Out(sqrt(whole)); }
+        default: { y[i] = Out(whole); }
     }
 }

@@ -11,8 +11,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 @group(0) @binding(3) var<storage, read> positions: array<f32>;
 @group(0) @binding(4) var<storage, read> weights: array<f32>;
 
@@ -30,12 +30,12 @@ fn main(
     let first = (row / params.out) * params.axis * params.inner + i % params.inner;
     let tap = (row % params.out) * params.taps;
     if positions[tap] < 0.0 {
-        y[i] = params.outside;
+        y[i] = Out(params.outside);
         return;
     }
     var sum = 0.0;
     for (var t = tap; t < tap + params.taps; t++) {
-        sum += weights[t] * x[first + u32(positions[t]) * params.inner];
+        sum += weights[t] * f32(x[first + u32(positions[t]) * params.inner]);
     }
-    y[i] = sum;
+    y[i] = Out(sum);
 }

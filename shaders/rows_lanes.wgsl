@@ -16,9 +16,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
 // As `Rows::pack` lays them out.
-@group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(3) var weights: Weights;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
 // The four elements of a row that are this lane's part of 32; zeros behind the end.
@@ -43,7 +43,7 @@ fn store(row: u32, column: u32, sums: vec4<f32>) {
         for (var c = 0u; c < 4u; c++) {
             if column + c < params.columns {
                 let at = row * params.out_total + params.out_offset + column + c;
-                y[at] = activate(sums[c], params.act_a, params.act_b);
+                y[at] = Out(activate(sums[c], params.act_a, params.act_b));
             }
         }
     }

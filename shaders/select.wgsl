@@ -11,10 +11,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
 @group(0) @binding(2) var<storage, read> condition: array<f32>;
-@group(0) @binding(3) var<storage, read> a: array<f32>;
-@group(0) @binding(4) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> a: array<In1>;
+@group(0) @binding(4) var<storage, read> b: array<In2>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -40,8 +40,8 @@ fn main(
         at_b += index * params.b_strides[slot / 4u][slot % 4u];
     }
     if condition[at_c] != 0.0 {
-        y[i] = a[at_a];
+        y[i] = Out(a[at_a]);
     } else {
-        y[i] = b[at_b];
+        y[i] = Out(b[at_b]);
     }
 }

@@ -7,8 +7,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 override LOG: bool = false;
 
@@ -23,23 +23,23 @@ fn main(
         return;
     }
     let first = (i / params.inner) * params.axis * params.inner + i % params.inner;
-    var highest = x[first];
+    var highest = f32(x[first]);
     var at = first;
     for (var a = 1u; a < params.axis; a++) {
         at += params.inner;
-        highest = max(highest, x[at]);
+        highest = max(highest, f32(x[at]));
     }
     var sum = 0.0;
     at = first;
     for (var a = 0u; a < params.axis; a++) {
-        sum += exp(x[at] - highest);
+        sum += exp(f32(x[at]) - highest);
         at += params.inner;
     }
     let log_sum = log(sum);
     at = first;
     for (var a = 0u; a < params.axis; a++) {
-        let v = x[at] - highest;
-        y[at] = select(exp(v) / sum, v - log_sum, LOG);
+        let v = f32(x[at]) - highest;
+        y[at] = Out(select(exp(v) / sum, v - log_sum, LOG));
         at += params.inner;
     }
 }

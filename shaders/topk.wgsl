@@ -10,7 +10,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 override SMALLEST: bool = false;
 override INDICES: bool = false;
@@ -33,10 +33,10 @@ fn main(
     let own = i / params.inner % params.axis;
     let outer = i / params.inner / params.axis;
     let first = i - own * params.inner;
-    let v = x[i];
+    let v = f32(x[i]);
     var rank = 0u;
     for (var a = 0u; a < params.axis; a++) {
-        let other = x[first + a * params.inner];
+        let other = f32(x[first + a * params.inner]);
         let before = select(larger(other, v), larger(v, other), SMALLEST);
         let after = select(larger(v, other), larger(other, v), SMALLEST);
         if before || (!after && a < own) {

@@ -7,8 +7,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
+@group(0) @binding(2) var<storage, read> x: array<In0>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -20,5 +20,5 @@ fn main(
     if i >= params.len {
         return;
     }
-    y[i] = activate(x[i], params.act_a, params.act_b);
+    y[i] = Out(activate(f32(x[i]), params.act_a, params.act_b));
 }

@@ -1,7 +1,7 @@
 // Winograd's first part where four tiles always stand in a row and the image has one column of zeros before it: a texel
 // is four pixels. What the tiles see lies in six texels, each component of which is a column of the vectors wanted.
 
-@group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var x: In0;
 
 // Where four tiles begin: the row, the texel before the first tile's, and the plane's first texel.
 struct Tiles {

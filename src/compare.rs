@@ -26,8 +26,18 @@ impl Tolerance {
     pub const SUMS: Self = Self { name: "sums", absolute: 1e-6, relative: 2e-5 };
     /// Sums by Winograd's F(4×4, 3×3): its transforms add numbers of up to a hundred times an output's size that cancel.
     pub const WINOGRAD: Self = Self { name: "winograd", absolute: 1e-6, relative: 1e-4 };
+    /// What passed through halves: eleven digits of every summand, also of weights.
+    pub const HALVES: Self = Self { name: "halves", absolute: 1e-6, relative: 4e-3 };
     /// A whole network in `f32`, its layers' rounding added up: the proof's tolerance.
     pub const NETWORK: Self = Self { name: "network", absolute: 1e-6, relative: 1e-4 };
+}
+
+impl Tolerance {
+    /// The same where inputs, weights and results are kept as halves.
+    #[must_use]
+    pub fn in_halves(self) -> Self {
+        if self.relative < Self::HALVES.relative { Self::HALVES } else { self }
+    }
 }
 
 /// What the comparison found.

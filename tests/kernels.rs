@@ -19,24 +19,52 @@ use secateur::kernels::copy::Copy;
 use secateur::kernels::gram::Gram;
 use secateur::kernels::matmul::MatMul;
 use secateur::kernels::pool::{Pool, PoolKind};
+use secateur::kernels::precision::{Precision, Types};
 use secateur::kernels::reduce::{Reduce, ReduceOp};
 use secateur::kernels::way::View;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
 
-/// The shader, parsed and validated.
+/// The shader for single precision, parsed and validated.
 fn module(row: &Row) -> Module {
-    let module = naga::front::wgsl::parse_str(row.shader)
-        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(row.shader)));
+    module_of(row, Precision::F32)
+}
+
+/// The shader, parsed and validated, with halves wherever it takes them, or nowhere.
+fn module_of(row: &Row, precision: Precision) -> Module {
+    let cases = (row.cases)();
+    let kernel = &cases[0].kernel;
+    let as_far = |takes: bool| if takes { precision } else { Precision::F32 };
+    let input = |i: usize| (kernel.view(i), as_far(row.reads_halves(i) || row.weighs_halves(i)));
+    let inputs = (0..kernel.input_lens().len()).map(input).collect();
+    let source = Types { output: as_far(row.writes_halves()), inputs }.source(row);
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
     // Only kernels that say for which size of subgroups they are made may talk within one.
-    let subgroups = (row.cases)().iter().all(|case| case.kernel.subgroup().is_some());
-    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let subgroups = cases.iter().all(|case| case.kernel.subgroup().is_some());
+    let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(ShaderStages::COMPUTE)
         .subgroup_operations(SubgroupOperationSet::all())
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(row.shader)));
+        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
     module
+}
+
+/// What networks compute between their layers passes through halves; what counts, picks and accumulates does not.
+#[test]
+fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
+    let exact = ["arg", "channel_stats", "cross", "gram", "products_lanes", "roofline", "topk", "unfold"];
+    for row in KERNELS {
+        module_of(row, Precision::F16);
+        let part = row.name.starts_with("winograd_in");
+        assert_eq!(row.writes_halves(), !part && !exact.contains(&row.name), "{} writes", row.name);
+        let reads_none = ["fill", "products_lanes", "roofline", "winograd_out"];
+        let reads = (row.cases)()[0].kernel.input_lens().len() > 0 && !reads_none.contains(&row.name);
+        // A choice reads its condition first.
+        assert_eq!(row.reads_halves(usize::from(row.name == "select")), reads, "{} reads", row.name);
+    }
 }
 
 fn widen(inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {

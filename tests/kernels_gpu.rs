@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use half::f16;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
@@ -17,6 +18,7 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
+use secateur::kernels::precision::Precision;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Step};
@@ -27,7 +29,7 @@ mod adapters;
 mod calls;
 
 use adapters::gpus;
-use calls::{expected, judge, noise, one_step, port};
+use calls::{expected, judge, judge_halves, noise, one_step, port};
 
 #[test]
 fn every_case_of_every_kernel_agrees_with_its_definition() {
@@ -46,6 +48,43 @@ fn every_case_of_every_kernel_agrees_with_its_definition() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Halves that are given are exact in the reference too, so what differs is the rounding of weights and results.
+#[test]
+fn every_case_and_way_agrees_with_its_definition_in_halves() {
+    let gpus: Vec<Device> =
+        gpus("halves").into_iter().filter(|gpu| gpu.clone().at(Precision::F16).is_ok()).collect();
+    if gpus.is_empty() {
+        return adapters::left_out("halves: no adapter here computes with f16");
+    }
+    let (mut wrong, mut passed) = (Vec::new(), BTreeSet::new());
+    for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
+        let round = |x: &f32| f16::from_f32(*x).to_f32();
+        let inputs = case.inputs.iter().enumerate().map(|(i, data)| {
+            if case.kernel.row().reads_halves(i) { data.iter().map(round).collect() } else { data.clone() }
+        });
+        let case = Case { inputs: inputs.collect(), ..case.clone() };
+        // What is too large for a half is infinite.
+        let large = |&y: &f64| if y.abs() < 65520.0 || y.is_nan() { y } else { y.signum() * f64::INFINITY };
+        let halves = case.kernel.row().writes_halves();
+        let expected = expected(&case);
+        let expected: Vec<f64> = if halves { expected.iter().map(large).collect() } else { expected };
+        let ways = case.kernel.ways().into_iter().map(|way| way.name);
+        for (device, way) in
+            gpus.iter().flat_map(|g| std::iter::once("").chain(ways.clone()).map(move |w| (g, w)))
+        {
+            if !way.is_empty() && device.load_by(&one_step(&case, way).0, way, true).is_err() {
+                continue;
+            }
+            passed.insert((case.kernel.row().name, way));
+            if let Some(why) = judge_halves(&case, device, &expected, way) {
+                wrong.push(format!("{} ({}) by \"{way}\": {why}", case.kernel.row().name, case.label));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(passed.len() > KERNELS.len(), "{passed:?}");
 }
 
 /// The names of all ways, and of those that the devices here can go.
@@ -179,9 +218,8 @@ fn network() -> (Plan, Vec<f32>) {
         ],
         inputs: vec![port("x", Buffer(0), &shape)],
         outputs: vec![port("y", Buffer(2), &shape), port("bias", bias, &[CHANNELS])],
-        tail: None,
-        sums: vec![],
         batch: 2,
+        ..Plan::default()
     };
     (plan, noise(len, 3))
 }

@@ -25,9 +25,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
 // As `Lanes::pack` lays them out.
-@group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(3) var weights: Weights;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
 // What `x` is. 0: images. 1: images of whole quads, every pixel its own window. 2: the matrix of what windows see.

@@ -3,7 +3,7 @@
 // are stored in `x` (channel_step, pixel_step), and how many there are (group_channels, side).
 
 fn element(at: u32) -> f32 {
-    return x[at / 4u][at % 4u];
+    return f32(x[at / 4u][at % 4u]);
 }
 
 // Four rows of patches: where they look from their window's first element.

@@ -1,9 +1,9 @@
 // An input whose elements are read one by one: a texel is one element.
 
-@group(0) @binding(2) var x: texture_storage_2d<r32float, read>;
+@group(0) @binding(2) var x: In0;
 
 fn single(i: u32) -> f32 {
-    return textureLoad(x, place(i)).x;
+    return texel(x, place(i));
 }
 
 fn singles(at: vec4<u32>) -> vec4<f32> {

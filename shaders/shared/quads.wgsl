@@ -15,7 +15,7 @@ fn activated(v: vec4<f32>) -> vec4<f32> {
 
 fn put(at: u32, value: f32, real: bool) {
     if real {
-        y[at / 4u][at % 4u] = value;
+        y[at / 4u][at % 4u] = Out(value);
     }
 }
 
@@ -24,7 +24,7 @@ fn store_four(at: vec4<u32>, real: vec4<bool>, values: vec4<f32>) {
     let v = activated(values);
     if QUADS == 1u {
         if real.x {
-            y[at.x / 4u] = v;
+            y[at.x / 4u] = vec4<Out>(v);
         }
     } else {
         put(at.x, v.x, real.x);

@@ -9,6 +9,7 @@ use crate::data::{Dataset, Options, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::{self, Choice, Device};
 use crate::graph::{Dim, Graph};
+use crate::kernels::precision::Precision;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -33,6 +34,22 @@ pub(crate) struct Global {
     /// What computes: auto, cpu, a number or a part of a name as `devices` lists them.
     #[arg(long, global = true, env = "SECATEUR_DEVICE", value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: Choice,
+}
+
+/// What numbers are kept as.
+#[derive(Debug, Args)]
+pub(crate) struct PrecisionArgs {
+    /// What a device keeps numbers as between layers: f32, or f16, which it computes with in f32 all the same. Half of
+    /// the memory and of what is read; see with eval what accuracy it costs.
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: Precision,
+}
+
+impl PrecisionArgs {
+    /// Opens the device with it.
+    pub(crate) fn open(&self, global: &Global, output: &Output) -> Result<Device> {
+        global.open(output)?.at(self.precision)
+    }
 }
 
 impl Global {

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::args::Global;
-use super::output::{Output, many, short};
+use super::args::{Global, PrecisionArgs};
+use super::output::{Output, decibels, many, short};
 use crate::bench::layers::{LayerTime, layers};
 use crate::bench::limits::Limits;
 use crate::bench::{Timing, Timings, bench};
 use crate::compare::{Tolerance, compare};
+use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes};
+use crate::graph::{Graph, Sizes, ValueId};
+use crate::kernels::precision::Precision;
 use crate::onnx::Model;
 use crate::prune::Channels;
 
@@ -40,6 +42,8 @@ pub(super) struct Args {
     /// this and every other command (a file in the user's folder for caches, or in $SECATEUR_CACHE).
     #[arg(long, value_name = "S")]
     tune: Option<f64>,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 /// Times the ways of what the networks compute.
@@ -60,22 +64,26 @@ fn tune(graphs: &[Graph], device: &Device, args: &Args, seconds: f64, output: &O
     Ok(())
 }
 
-/// The device's answers must be those of the CPU interpreter before its times count.
+/// What networks are asked before their times count.
+fn made_up(session: &Session) -> Vec<Vec<f32>> {
+    let wave = |n: usize| (0..n).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+    session.plan.inputs.iter().map(|port| wave(port.shape.iter().product())).collect()
+}
+
+/// A device's answers.
+fn answers(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
+    let mut session = Session::plain(graph, device, Some(1))?;
+    let inputs = made_up(&session);
+    session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// The device's answers in `f32` must be those of the CPU interpreter before its times count.
 pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
     if matches!(device, Device::Cpu) {
         return Ok(());
     }
-    let (mut a, mut b) =
-        (Session::plain(graph, device, Some(1))?, Session::plain(graph, &Device::Cpu, Some(1))?);
-    let inputs: Vec<Vec<f32>> = a
-        .plan
-        .inputs
-        .iter()
-        .map(|p| (0..p.shape.iter().product()).map(|i: usize| (i % 251) as f32 / 125.0 - 1.0).collect())
-        .collect();
-    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let (got, expected) = (a.run_steps(&inputs)?, b.run_steps(&inputs)?);
-    for (got, expected) in got.iter().zip(&expected) {
+    let got = answers(graph, &device.clone().at(Precision::F32)?)?;
+    for (got, expected) in got.iter().zip(&answers(graph, &Device::Cpu)?) {
         let verdict = compare(got, expected, Tolerance::NETWORK);
         if !verdict.passed() {
             return Err(Error::new("the device gives wrong answers: its times mean nothing")
@@ -87,6 +95,25 @@ pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How near a device that keeps halves comes to `f32`, in decibels; `None` where it keeps none.
+fn nearness(graph: &Graph, device: &Device) -> Result<Option<f64>> {
+    if device.precision() == Precision::F32 {
+        return Ok(None);
+    }
+    let mut agreement = Agreement::default();
+    let expected = answers(graph, &device.clone().at(Precision::F32)?)?;
+    for (got, expected) in answers(graph, device)?.iter().zip(&expected) {
+        if got.iter().zip(expected).any(|(got, expected)| !got.is_finite() && expected.is_finite()) {
+            return Err(Error::new("the network has numbers that f16 cannot hold: its times mean nothing")
+                .file(&graph.path)
+                .expected("at most 65504")
+                .remedy("leave --precision out"));
+        }
+        agreement.add(expected, got, None);
+    }
+    Ok(Some(agreement.snr_db()))
 }
 
 /// The measurement with its progress bar, in tenths of a second.
@@ -120,11 +147,15 @@ fn layer_table(
         let own = graph.nodes.iter().position(|n| n.name == node);
         let macs =
             own.map_or(0, |id| graph.nodes[id].op.macs(&facts.inputs(graph, id), &facts.outputs(graph, id)));
-        // Each element of what it reads and writes, once.
+        // What it reads and writes, once.
         let values = own.map(|id| graph.nodes[id].inputs.iter().chain(&graph.nodes[id].outputs).flatten());
         let known = values.into_iter().flatten().filter(|&&v| facts.get(v).is_some());
-        let elements: usize = known.map(|&v| facts.shape(v).iter().product::<usize>()).sum();
-        let (flops, bytes) = (2.0 * macs as f64, 4.0 * elements as f64);
+        let size = |v: ValueId| {
+            let own = !graph.outputs.contains(&v) && graph.inputs.iter().all(|input| input.value != v);
+            if own { device.precision().size() } else { Precision::F32.size() }
+        };
+        let bytes: usize = known.map(|&v| facts.shape(v).iter().product::<usize>() * size(v)).sum();
+        let (flops, bytes) = (2.0 * macs as f64, bytes as f64);
         let (gflops, gbytes) = (flops / seconds.median / 1e9, bytes / seconds.median / 1e9);
         let of_limit = limits.share(flops, bytes, seconds.median);
         output.line(format!(
@@ -158,20 +189,19 @@ fn no_gain(path: &Path, fewer: f64, less: f64) -> Option<String> {
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
     let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
-    let device = global.open(output)?;
+    let device = args.precision.open(global, output)?;
     if let Some(seconds) = args.tune {
         tune(&graphs, &device, args, seconds, output)?;
     }
-    for graph in &graphs {
-        answers_are_right(graph, &device)?;
-    }
+    graphs.iter().try_for_each(|graph| answers_are_right(graph, &device))?;
+    let near = graphs.iter().map(|graph| nearness(graph, &device)).collect::<Result<Vec<_>>>()?;
     let Args { batch, seconds, transfers, .. } = *args;
     let timings = timed(&graphs, &device, Timing { batch, seconds, transfers }, output)?;
     let who = device.describe();
     let with = if transfers { ", with transfers" } else { "" };
     output.line(format!(
-        "{} ({}, {}), batch {batch}, {} rounds{with}",
-        who.name, who.backend, who.driver, timings.rounds
+        "{} ({}, {}, {}), batch {batch}, {} rounds{with}",
+        who.name, who.backend, who.driver, who.precision, timings.rounds
     ));
     let (mut list, mut ratios): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
     let (mut first, mut gains) = (None, vec![]);
@@ -200,8 +230,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 ""
             ));
         }
+        if let Some(near) = near[i] {
+            output.line(format!("{:<30} SNR {} against f32, for made-up inputs", "", decibels(near)));
+        }
         list.push(json!({
-            "path": model.path, "host_nodes": on_host, "params": params, "macs": macs, "bytes": model.bytes,
+            "path": model.path, "host_nodes": on_host, "snr_db": near[i], "params": params, "macs": macs, "bytes": model.bytes,
             "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops,
         }));
         ratios.push(json!({ "path": model.path, "speedup": speedup }));

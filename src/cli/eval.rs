@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, tell_skipped};
+use super::args::{DataArgs, Global, PrecisionArgs, tell_skipped};
 use super::output::{Output, decibels};
 use crate::data::Dataset;
 use crate::data::metrics::{Accuracy, Agreement, classes};
@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
+use crate::kernels::precision::Precision;
 use crate::onnx::Model;
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,8 @@ pub(super) struct Args {
     /// Images at once.
     #[arg(long, value_name = "B")]
     batch: Option<usize>,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 /// What an evaluation found.
@@ -37,7 +40,7 @@ pub(super) struct Evaluation {
     pub(super) agreement: Option<Agreement>,
 }
 
-/// Runs a network, and a reference if there is one, over a data set.
+/// Runs a network, and a reference if there is one, over a data set. The reference is always computed in `f32`.
 pub(super) fn evaluate(
     graph: &Graph,
     against: Option<&Graph>,
@@ -46,11 +49,13 @@ pub(super) fn evaluate(
     batch: Option<usize>,
     output: &Output,
 ) -> Result<Evaluation> {
-    let open =
-        |graph: &Graph, image: &[usize]| Session::for_images(graph, device, image, (batch, data.len()));
+    let exact = device.clone().at(Precision::F32)?;
+    let open = |graph: &Graph, device: &Device, image: &[usize]| {
+        Session::for_images(graph, device, image, (batch, data.len()))
+    };
     let image = data.image()?;
-    let mut session = open(graph, &image)?;
-    let mut reference = against.map(|graph| open(graph, &image)).transpose()?;
+    let mut session = open(graph, device, &image)?;
+    let mut reference = against.map(|graph| open(graph, &exact, &image)).transpose()?;
     let mut found = Evaluation {
         images: 0,
         accuracy: Accuracy::default(),
@@ -64,8 +69,8 @@ pub(super) fn evaluate(
     for images in data.batches(session.batch) {
         let images = images?;
         if session.image() != images.image() {
-            session = open(graph, images.image())?;
-            reference = against.map(|graph| open(graph, images.image())).transpose()?;
+            session = open(graph, device, images.image())?;
+            reference = against.map(|graph| open(graph, &exact, images.image())).transpose()?;
         }
         let got = session.predict(&images.data)?;
         if let (Some(labels), Some(classes)) = (&images.labels, classes) {
@@ -107,22 +112,25 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let graph = Graph::of(&Model::load(&args.model)?)?;
     let against = args.against.as_ref().map(|p| Model::load(p).and_then(|m| Graph::of(&m))).transpose()?;
     let data = args.data.open(&graph)?;
-    let device = global.open(output)?;
-    let found = evaluate(&graph, against.as_ref(), &device, &data, args.batch, output)?;
+    let device = args.precision.open(global, output)?;
+    // What halves cost is seen against the network itself.
+    let itself = Some(&graph).filter(|_| device.precision() != Precision::F32);
+    let found = evaluate(&graph, against.as_ref().or(itself), &device, &data, args.batch, output)?;
     let (top1, top5) = (found.accuracy.top1(), found.accuracy.top5());
     let percent = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{:.2} %", 100.0 * v));
     output.line(format!("{} images  top-1 {}  top-5 {}", found.images, percent(top1), percent(top5)));
     let a = found.agreement.as_ref();
     if let Some(a) = a {
         output.line(format!(
-            "against the reference: agreement {}  SNR {}  largest error {:.3e}",
+            "against {}: agreement {}  SNR {}  largest error {:.3e}",
+            if against.is_none() { "itself in f32" } else { "the reference" },
             percent(a.agreement()),
             decibels(a.snr_db()),
             a.max_abs_err()
         ));
     }
     output.result(&json!({
-        "images": found.images, "top1": top1, "top5": top5,
+        "images": found.images, "precision": device.precision().name(), "top1": top1, "top5": top5,
         "agreement": a.and_then(Agreement::agreement), "kl": a.and_then(Agreement::kl),
         "snr_db": a.map(Agreement::snr_db), "max_abs_err": a.map(Agreement::max_abs_err),
     }));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global};
+use super::args::{DataArgs, Global, PrecisionArgs};
 use super::output::Output;
 use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
@@ -29,6 +29,8 @@ pub(super) struct RunArgs {
     /// Values inside the network that are written too.
     #[arg(long, value_name = "VALUE", num_args = 1..)]
     tap: Vec<String>,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,8 @@ pub(super) struct CheckArgs {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
@@ -78,7 +82,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let device = global.open(output)?;
+    let device = args.precision.open(global, output)?;
     let wanted = Wanted { sizes: Sizes::Whole(shapes), taps, ..Wanted::default() };
     let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
     let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
@@ -100,7 +104,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
     let graph = Graph::of(&model)?;
-    let device = global.open(output)?;
+    let device = args.precision.open(global, output)?;
     let data = args.data.data.as_ref().map(|_| args.data.open(&graph)).transpose()?;
     let sizes = data.as_ref().map_or(Ok(Sizes::Own), |data| data.image().map(Sizes::Image))?;
     // One image, or as many as the network takes at once.

@@ -15,6 +15,7 @@ use super::gpu::{self, Adapter, Gpu};
 pub use super::info::DeviceInfo;
 use super::{Executor, cpu};
 use crate::error::{Error, Result};
+use crate::kernels::precision::Precision;
 use crate::plan::Plan;
 
 /// The adapters here, in a stable order. Empty where there is no driver.
@@ -74,6 +75,8 @@ pub struct Identity {
     pub backend: String,
     /// The driver and its version.
     pub driver: String,
+    /// `f32` or `f16`: what it keeps numbers as between steps.
+    pub precision: &'static str,
 }
 
 /// A device that is open.
@@ -81,16 +84,46 @@ pub struct Identity {
 pub enum Device {
     /// The CPU interpreter.
     Cpu,
-    /// An adapter.
-    Gpu(Arc<Gpu>),
+    /// An adapter, and what it keeps numbers as between steps.
+    Gpu(Arc<Gpu>, Precision),
 }
 
 impl Device {
+    /// The same device with numbers kept as this between steps, where the network allows it.
+    ///
+    /// # Errors
+    /// A device that knows single precision only.
+    pub fn at(self, precision: Precision) -> Result<Self> {
+        let refuse = |name: &str| {
+            Err(Error::new(format!("\"{name}\" computes with f32 only"))
+                .expected("a device that knows f16: `secateur devices --json` says so of each (shader_f16)")
+                .got("--precision f16")
+                .remedy("leave --precision out, or choose another --device"))
+        };
+        match self {
+            _ if precision == Precision::F32 => Ok(match self {
+                Self::Gpu(gpu, _) => Self::Gpu(gpu, precision),
+                Self::Cpu => Self::Cpu,
+            }),
+            Self::Gpu(gpu, _) if gpu.info().shader_f16 => Ok(Self::Gpu(gpu, precision)),
+            Self::Gpu(gpu, _) => refuse(&gpu.info().name),
+            Self::Cpu => refuse("CPU"),
+        }
+    }
+
+    /// What it keeps numbers as between steps.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Cpu => Precision::F32,
+            Self::Gpu(_, precision) => *precision,
+        }
+    }
+
     /// What a plan must keep to.
     pub fn limits(&self) -> Limits {
         match self {
             Self::Cpu => Limits { max_binding: u64::MAX, max_buffer: u64::MAX, max_workgroups: u32::MAX },
-            Self::Gpu(gpu) => {
+            Self::Gpu(gpu, _) => {
                 let info = gpu.info();
                 Limits {
                     max_binding: info.max_storage_buffer_binding_size,
@@ -108,13 +141,15 @@ impl Device {
                 name: "CPU".into(),
                 backend: "cpu".into(),
                 driver: format!("{} threads", rayon::current_num_threads()),
+                precision: self.precision().name(),
             },
-            Self::Gpu(gpu) => {
+            Self::Gpu(gpu, _) => {
                 let info = gpu.info();
                 Identity {
                     name: info.name.clone(),
                     backend: info.backend.clone(),
                     driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                    precision: self.precision().name(),
                 }
             }
         }
@@ -148,8 +183,9 @@ impl Device {
 
     fn load_with(&self, plan: &Plan, way: Option<&str>, poison: bool) -> Result<Box<dyn Executor>> {
         match self {
+            Self::Cpu if plan.halves.is_some() => Err(Error::new("a plan over halves, for the CPU")),
             Self::Cpu => Ok(Box::new(cpu::Program::new(plan, poison)?)),
-            Self::Gpu(gpu) => gpu.load(plan, way, poison),
+            Self::Gpu(gpu, _) => gpu.load(plan, way, poison),
         }
     }
 
@@ -158,7 +194,7 @@ impl Device {
     pub fn recall(&self) -> Option<String> {
         match self {
             Self::Cpu => None,
-            Self::Gpu(gpu) => gpu.recall(),
+            Self::Gpu(gpu, _) => gpu.recall(),
         }
     }
 
@@ -176,7 +212,7 @@ impl Device {
     ) -> Result<Option<usize>> {
         match self {
             Self::Cpu => Ok(None),
-            Self::Gpu(gpu) => gpu.tune(plans, seconds, progress).map(Some),
+            Self::Gpu(gpu, _) => gpu.tune(plans, seconds, progress).map(Some),
         }
     }
 }
@@ -195,7 +231,7 @@ pub fn open(choice: &Choice) -> Result<(Device, Option<String>)> {
     }
     let index = select(choice, &infos)?;
     let gpu = Gpu::open(&adapters[index], infos[index].clone())?;
-    Ok((Device::Gpu(Arc::new(gpu)), None))
+    Ok((Device::Gpu(Arc::new(gpu), Precision::F32), None))
 }
 
 fn open_auto(adapters: &[Adapter], infos: &[DeviceInfo]) -> (Device, Option<String>) {
@@ -205,7 +241,7 @@ fn open_auto(adapters: &[Adapter], infos: &[DeviceInfo]) -> (Device, Option<Stri
             continue;
         }
         match Gpu::open(adapter, info.clone()) {
-            Ok(gpu) => return (Device::Gpu(Arc::new(gpu)), None),
+            Ok(gpu) => return (Device::Gpu(Arc::new(gpu), Precision::F32), None),
             Err(error) => reasons.push(error.message()),
         }
     }

@@ -75,6 +75,7 @@ impl Session {
                 outputs: wanted.outputs,
                 fuse: true,
                 max_binding: limits.max_binding.min(limits.max_buffer),
+                precision: device.precision(),
             };
             plan::build(graph, &facts, &options)
         };
@@ -91,7 +92,7 @@ impl Session {
             Some(batch) => plan_for(Some(batch))?,
             None if !batched || matches!(wanted.sizes, Sizes::Whole(_)) => plan_for(None)?,
             None => {
-                let bytes = |plan: &Plan| plan.buffers.iter().map(|&n| n as u64 * 4).sum::<u64>();
+                let bytes = |plan: &Plan| plan.bytes();
                 let fits = |batch: &usize| plan_for(Some(*batch)).ok().filter(|p| bytes(p) <= AUTO_MEMORY);
                 // The first that takes them all, and smaller ones.
                 let enough = BATCHES.iter().rposition(|&b| b >= wanted.images).unwrap_or(0);

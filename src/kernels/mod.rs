@@ -9,6 +9,7 @@
 //!
 //! Every shader binds `@binding(0)` a uniform `Params`, `@binding(1)` the output (read_write storage),
 //! and `@binding(2 + i)` input `i` (read-only storage, or a texture: [`Kernel::view`]), all in `@group(0)`, entry point `main`.
+//! What their elements are is said by [`precision`].
 //! The table [`KERNELS`] is what tests iterate: every row has cases, and every shader a row.
 
 pub mod activation;
@@ -33,6 +34,7 @@ pub mod lrn;
 pub mod matmul;
 pub mod normalize;
 pub mod pool;
+pub mod precision;
 pub mod products_lanes;
 pub mod reduce;
 pub mod resample;
@@ -146,7 +148,7 @@ pub struct Dispatch {
 pub struct Row {
     /// The stem of the shader's file.
     pub name: &'static str,
-    /// The whole WGSL source.
+    /// The WGSL source, but for what its arrays' types are ([`precision::Types::source`]).
     pub shader: &'static str,
     /// One line for people.
     pub doc: &'static str,

@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::reuse::reuse;
-use super::{Operand, Plan, Port, Step, Tail};
+use super::{BufferId, Operand, Plan, Port, Step, Tail};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
+use crate::kernels::precision::Precision;
 use crate::ops::{Emit, Fused, Lowering, Slot};
 use crate::tensor::{DType, Data};
 
@@ -44,11 +45,20 @@ pub struct Options {
     pub fuse: bool,
     /// The most bytes that one binding may have.
     pub max_binding: u64,
+    /// What a device keeps numbers as between steps, as far as they are the network's own and no indices.
+    pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { taps: vec![], probes: vec![], outputs: true, fuse: true, max_binding: u64::MAX }
+        Self {
+            taps: vec![],
+            probes: vec![],
+            outputs: true,
+            fuse: true,
+            max_binding: u64::MAX,
+            precision: Precision::F32,
+        }
     }
 }
 
@@ -305,6 +315,25 @@ impl<'a> Builder<'a> {
             .remedy("make its kernel for the batch of the facts"))
     }
 
+    /// The buffers that hold the network's own floating-point values, come from no caller and go to none.
+    fn floats(&self) -> HashSet<BufferId> {
+        let (mut floats, mut others) = (HashSet::new(), HashSet::new());
+        for (value, place) in self.places.iter().enumerate() {
+            if let Some(Operand::Buffer(buffer)) = *place {
+                let float = self.facts.get(value).is_some_and(|fact| fact.dtype.is_float());
+                if float {
+                    floats.insert(buffer)
+                } else {
+                    others.insert(buffer)
+                };
+            }
+        }
+        let ports = self.plan.inputs.iter().chain(&self.plan.outputs).chain(&self.plan.sums);
+        let ports: HashSet<Operand> = ports.map(|port| port.place).collect();
+        floats.retain(|&buffer| !others.contains(&buffer) && !ports.contains(&Operand::Buffer(buffer)));
+        floats
+    }
+
     fn finish(mut self) -> Result<Plan> {
         let options = self.options;
         for value in std::mem::take(&mut self.given) {
@@ -360,6 +389,10 @@ impl<'a> Builder<'a> {
                 } else {
                     "use a smaller --batch, smaller images, or --device cpu"
                 }));
+        }
+        if options.precision == Precision::F16 {
+            let candidates = self.floats();
+            self.plan.keep_halves(candidates);
         }
         Ok(reuse(self.plan))
     }

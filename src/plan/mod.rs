@@ -7,9 +7,11 @@ mod build;
 mod reuse;
 mod tail;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::kernels::Kernel;
+use crate::kernels::precision::{Precision, may_read_halves, may_write_halves};
 use crate::tensor::DType;
 
 pub use build::{Options, Probe, build};
@@ -23,8 +25,11 @@ pub type ConstantId = usize;
 /// Steps over numbered buffers: a network for one batch size, ready for an interpreter.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Elements of each buffer (`f32`). Buffers are reused where lifetimes allow.
+    /// Elements of each buffer. Buffers are reused where lifetimes allow.
     pub buffers: Vec<usize>,
+    /// The buffers whose elements a device keeps as halves, and whatever weights it reads with them; `None` where all
+    /// numbers are single precision.
+    pub halves: Option<HashSet<BufferId>>,
     /// Weights and other constants; each is bound read-only.
     pub constants: Vec<Arc<Vec<f32>>>,
     /// In the order of execution.
@@ -70,6 +75,39 @@ impl Plan {
         plan
     }
 
+    /// Bytes of all buffers.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |(b, &len): (BufferId, &usize)| len as u64 * self.precision(b).size() as u64;
+        self.buffers.iter().enumerate().map(bytes).sum()
+    }
+
+    /// Has a device keep these buffers' elements as halves, as far as all steps that touch them can, and weights
+    /// with them.
+    pub fn keep_halves(&mut self, mut candidates: HashSet<BufferId>) {
+        for step in &self.steps {
+            if !may_write_halves(&*step.kernel) {
+                candidates.remove(&step.output);
+            }
+            for (input, &operand) in step.inputs.iter().enumerate() {
+                if let Operand::Buffer(buffer) = operand
+                    && candidates.contains(&buffer)
+                    && !may_read_halves(&*step.kernel, input)
+                {
+                    candidates.remove(&buffer);
+                }
+            }
+        }
+        self.halves = Some(candidates);
+    }
+
+    /// What a buffer's elements are.
+    pub fn precision(&self, buffer: BufferId) -> Precision {
+        match &self.halves {
+            Some(halves) if halves.contains(&buffer) => Precision::F16,
+            _ => Precision::F32,
+        }
+    }
+
     /// The network's own inputs: all but the weights of the images.
     pub fn network_inputs(&self) -> &[Port] {
         let weights = usize::from(!self.sums.is_empty());
@@ -91,7 +129,7 @@ pub struct Port {
 }
 
 /// What a step reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// A buffer.
     Buffer(BufferId),

@@ -1,6 +1,7 @@
 //! Buffers by liveness: two that never hold something wanted at the same time become one.
 
 use super::{BufferId, Operand, Plan};
+use crate::kernels::precision::Precision;
 
 /// Renumbers a plan's buffers so that dead ones serve again. Buffers of inputs, outputs and sums
 /// stay their own.
@@ -24,22 +25,24 @@ pub(super) fn reuse(mut plan: Plan) -> Plan {
     }
     let mut place: Vec<Option<BufferId>> = vec![None; count];
     let mut sizes: Vec<usize> = Vec::new();
+    // What the new buffers hold: one that holds halves never serves for others.
+    let mut kinds: Vec<Precision> = Vec::new();
     let mut free: Vec<BufferId> = Vec::new();
     for b in (0..count).filter(|&b| pinned[b]) {
         place[b] = Some(sizes.len());
         sizes.push(plan.buffers[b]);
+        kinds.push(plan.precision(b));
     }
     for at in 0..plan.steps.len() {
         let output = plan.steps[at].output;
         if place[output].is_none() {
-            let len = plan.buffers[output];
+            let (len, kind) = (plan.buffers[output], plan.precision(output));
             // The smallest that is large enough; else the largest, grown.
-            let fit = free
-                .iter()
-                .enumerate()
+            let alike = || free.iter().enumerate().filter(|&(_, &b)| kinds[b] == kind);
+            let fit = alike()
                 .filter(|&(_, &b)| sizes[b] >= len)
                 .min_by_key(|&(_, &b)| sizes[b])
-                .or_else(|| free.iter().enumerate().max_by_key(|&(_, &b)| sizes[b]))
+                .or_else(|| alike().max_by_key(|&(_, &b)| sizes[b]))
                 .map(|(i, _)| i);
             place[output] = Some(match fit {
                 Some(i) => {
@@ -49,6 +52,7 @@ pub(super) fn reuse(mut plan: Plan) -> Plan {
                 }
                 None => {
                     sizes.push(len);
+                    kinds.push(kind);
                     sizes.len() - 1
                 }
             });
@@ -81,6 +85,9 @@ pub(super) fn reuse(mut plan: Plan) -> Plan {
         renumber(&mut port.place);
     }
     plan.buffers = sizes;
+    if let Some(halves) = &mut plan.halves {
+        *halves = (0..kinds.len()).filter(|&b| kinds[b] == Precision::F16).collect();
+    }
     plan
 }
 

@@ -16,6 +16,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
+use crate::kernels::precision::Precision;
 use crate::plan::{self, Options, Plan, Probe};
 
 /// The most bytes of activations that are kept.
@@ -115,6 +116,7 @@ impl Store {
             outputs: false,
             fuse: true,
             max_binding: limits.max_binding.min(limits.max_buffer),
+            precision: Precision::F32,
         };
         let plan = plan::build(&part.graph, &own, &options)?;
         let mut executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use secateur::compare::compare;
+use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::kernels::Case;
 use secateur::kernels::way::Source;
@@ -68,7 +68,24 @@ pub(crate) fn expected(case: &Case) -> Vec<f64> {
 
 /// What is wrong with a case on a device, if anything: by a way, or by the kernel's own shader.
 pub(crate) fn judge(case: &Case, device: &Device, expected: &[f64], way: &str) -> Option<String> {
-    let (plan, inputs) = one_step(case, way);
+    judge_plan(case, device, expected, way, one_step(case, way), case.kernel.tolerance())
+}
+
+/// The same with halves wherever the call takes them.
+pub(crate) fn judge_halves(case: &Case, device: &Device, expected: &[f64], way: &str) -> Option<String> {
+    let (mut plan, inputs) = one_step(case, way);
+    plan.keep_halves((0..plan.buffers.len()).collect());
+    judge_plan(case, device, expected, way, (plan, inputs), case.kernel.tolerance().in_halves())
+}
+
+fn judge_plan(
+    case: &Case,
+    device: &Device,
+    expected: &[f64],
+    way: &str,
+    (plan, inputs): (Plan, Vec<&[f32]>),
+    tolerance: Tolerance,
+) -> Option<String> {
     let run = device.load_by(&plan, way, true).and_then(|mut executor| {
         if case.kernel.accumulates() {
             executor.run(&inputs)?;
@@ -91,7 +108,7 @@ pub(crate) fn judge(case: &Case, device: &Device, expected: &[f64], way: &str) -
             return Some(format!("element {index} is another's, and it was written"));
         }
     }
-    let verdict = compare(&ours, &theirs, case.kernel.tolerance());
+    let verdict = compare(&ours, &theirs, tolerance);
     (got.len() != expected.len() || !verdict.passed()).then(|| verdict.to_string())
 }
 

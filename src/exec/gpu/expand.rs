@@ -10,7 +10,8 @@ use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
 use crate::kernels::Kernel;
-use crate::kernels::way::{Adapters, Source, TEXELS, View, Way};
+use crate::kernels::precision::{Precision, Types};
+use crate::kernels::way::{Adapters, Source, TEXELS, Way};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
 
 /// Which way is taken.
@@ -35,6 +36,7 @@ pub(super) struct Piece {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) inputs: Vec<Place>,
     pub(super) output: Place,
+    pub(super) types: Types,
     pub(super) node: String,
 }
 
@@ -52,11 +54,11 @@ impl Expanded {
         let mut all = Self { pieces: vec![], steps: vec![], temps: vec![] };
         for step in &plan.steps {
             let first = all.pieces.len();
-            match way(gpu, &step.kernel, pick).map_err(|e| e.node(&step.node))? {
-                Some(way) => all.add(step, way),
+            match way(gpu, plan, &step.kernel, pick).map_err(|e| e.node(&step.node))? {
+                Some(way) => all.add(plan, step, way)?,
                 None => {
                     let inputs = step.inputs.iter().map(|&operand| place(operand)).collect();
-                    all.push(step, &step.kernel, inputs, Place::Buffer(step.output));
+                    all.push(plan, step, &step.kernel, inputs, Place::Buffer(step.output))?;
                 }
             }
             all.steps.push(first..all.pieces.len());
@@ -64,11 +66,21 @@ impl Expanded {
         Ok(all)
     }
 
-    fn push(&mut self, step: &Step, kernel: &Arc<dyn Kernel>, inputs: Vec<Place>, output: Place) {
-        self.pieces.push(Piece { kernel: Arc::clone(kernel), inputs, output, node: step.node.clone() });
+    fn push(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        kernel: &Arc<dyn Kernel>,
+        inputs: Vec<Place>,
+        output: Place,
+    ) -> Result<()> {
+        let node = step.node.clone();
+        let types = types(plan, &**kernel, &inputs, output).map_err(|e| e.node(&node))?;
+        self.pieces.push(Piece { kernel: Arc::clone(kernel), inputs, output, types, node });
+        Ok(())
     }
 
-    fn add(&mut self, step: &Step, way: Way) {
+    fn add(&mut self, plan: &Plan, step: &Step, way: Way) -> Result<()> {
         self.temps.resize(self.temps.len().max(way.temps.len()), 0);
         self.temps.iter_mut().zip(&way.temps).for_each(|(have, &need)| *have = (*have).max(need));
         for call in &way.calls {
@@ -77,8 +89,9 @@ impl Expanded {
                 Source::Temp(temp) => Place::Temp(temp),
             };
             let output = call.output.map_or(Place::Buffer(step.output), Place::Temp);
-            self.push(step, &call.kernel, call.inputs.iter().map(source).collect(), output);
+            self.push(plan, step, &call.kernel, call.inputs.iter().map(source).collect(), output)?;
         }
+        Ok(())
     }
 }
 
@@ -89,12 +102,39 @@ fn place(operand: Operand) -> Place {
     }
 }
 
+/// What a launch's arrays are made of. Temporaries are single precision, and so are weights that meet them: the
+/// transforms of Winograd's method multiply what rounding they have.
+fn types(plan: &Plan, kernel: &dyn Kernel, inputs: &[Place], output: Place) -> Result<Types> {
+    let row = kernel.row();
+    let temps = inputs.iter().any(|place| matches!(place, Place::Temp(_)));
+    let of_input = |(input, &place): (usize, &Place)| {
+        let precision = match place {
+            Place::Buffer(id) => plan.precision(id),
+            Place::Constant(_) if plan.halves.is_some() && !temps && row.weighs_halves(input) => {
+                Precision::F16
+            }
+            Place::Constant(_) | Place::Temp(_) => Precision::F32,
+        };
+        (kernel.view(input), precision)
+    };
+    let inputs_of = inputs.iter().enumerate().map(of_input).collect();
+    let output = if let Place::Buffer(id) = output { plan.precision(id) } else { Precision::F32 };
+    let types = Types { output, inputs: inputs_of };
+    let read = types.inputs.iter().zip(inputs).enumerate().all(|(input, (&(_, precision), place))| {
+        precision == Precision::F32 || matches!(place, Place::Constant(_)) || row.reads_halves(input)
+    });
+    if read && (output == Precision::F32 || row.writes_halves()) {
+        return Ok(types);
+    }
+    Err(Error::new(format!("the plan gives the kernel {} halves where it takes none", row.name)))
+}
+
 /// The way to compute a call; `None` is its own shader.
-fn way(gpu: &Gpu, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<Option<Way>> {
+fn way(gpu: &Gpu, plan: &Plan, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<Option<Way>> {
     let mut ways = kernel.ways().into_iter();
     match pick {
         Pick::Best => {
-            if let Some(name) = lock(&gpu.tuned).way(&**kernel) {
+            if let Some(name) = lock(&gpu.tuned).way(&**kernel, plan.halves.is_some()) {
                 return Ok(ways.find(|way| way.name == name && goes(way, &gpu.info)));
             }
             let kind = if gpu.info.kind == "cpu" { Adapters::Software } else { Adapters::Real };
@@ -123,9 +163,4 @@ pub(super) fn goes(way: &Way, info: &DeviceInfo) -> bool {
             kernel.subgroup().is_none_or(|size| info.subgroup_size == Some(size))
                 && (rows == 0 || rows.max(TEXELS) <= most)
         })
-}
-
-/// How a piece reads its inputs.
-pub(super) fn views(kernel: &dyn Kernel) -> Vec<View> {
-    (0..kernel.input_lens().len()).map(|input| kernel.view(input)).collect()
 }

@@ -22,6 +22,7 @@ use super::Executor;
 use super::info::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
+use crate::kernels::precision::{Precision, Types};
 use crate::kernels::way::View;
 use crate::plan::Plan;
 
@@ -46,18 +47,17 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     fault: Arc<Mutex<Option<String>>>,
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<(&'static str, Types), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     tuned: Mutex<Tuned>,
 }
 
-/// What makes a pipeline: the kernel's row, its override constants (their bits), and how inputs are
-/// read.
+/// What makes a pipeline: the kernel's row, its override constants (their bits), and its arrays' types.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     row: &'static str,
     overrides: Vec<(&'static str, u64)>,
-    views: Vec<View>,
+    types: Types,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("secateur"),
             required_features: adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
             required_limits: adapter.limits(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -209,14 +209,15 @@ impl Gpu {
     }
 
     fn compile(&self, row: &'static Row, key: &Key) -> Pipeline {
-        let module = lock(&self.modules).get(row.name).cloned().unwrap_or_else(|| {
+        let of = (row.name, key.types.clone());
+        let module = lock(&self.modules).get(&of).cloned().unwrap_or_else(|| {
             self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(row.name),
-                source: wgpu::ShaderSource::Wgsl(row.shader.into()),
+                source: wgpu::ShaderSource::Wgsl(key.types.source(row).into()),
             })
         });
-        lock(&self.modules).insert(row.name, module.clone());
-        let inputs = key.views.iter().map(|&view| input_type(view));
+        lock(&self.modules).insert(of, module.clone());
+        let inputs = key.types.inputs.iter().map(|&(view, precision)| input_type(view, precision));
         let entries: Vec<_> = (0..).zip(own_types().into_iter().chain(inputs)).map(layout_entry).collect();
         let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(row.name),
@@ -250,12 +251,17 @@ fn own_types() -> [wgpu::BindingType; 2] {
     [wgpu::BufferBindingType::Uniform, wgpu::BufferBindingType::Storage { read_only: false }].map(buffer_type)
 }
 
-fn input_type(view: View) -> wgpu::BindingType {
-    match view {
-        View::Buffer => buffer_type(wgpu::BufferBindingType::Storage { read_only: true }),
-        View::Texels(per) => wgpu::BindingType::StorageTexture {
+fn input_type(view: View, precision: Precision) -> wgpu::BindingType {
+    match (view, precision) {
+        (View::Buffer, _) => buffer_type(wgpu::BufferBindingType::Storage { read_only: true }),
+        (View::Texels(1), Precision::F16) => wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        },
+        (View::Texels(per), _) => wgpu::BindingType::StorageTexture {
             access: wgpu::StorageTextureAccess::ReadOnly,
-            format: view::format(per),
+            format: view::format(per, precision),
             view_dimension: wgpu::TextureViewDimension::D2,
         },
     }

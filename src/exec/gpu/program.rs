@@ -4,19 +4,23 @@
 //! puts the barriers between them), a new pass where a buffer is copied into its view first, then the copies that bring
 //! the outputs back. The watched run submits step by step.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use super::expand::{Expanded, Pick, Piece, Place, views};
+use super::expand::{Expanded, Pick, Piece, Place};
 use super::view::{Fill, Texture};
 use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::kernels::Dispatch;
+use crate::kernels::precision::Precision;
 use crate::kernels::way::View;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
@@ -51,8 +55,8 @@ struct Launch {
     fills: Vec<Fill>,
 }
 
-/// A copy to host memory: from, over, and how many elements.
-type Read<'a> = (&'a wgpu::Buffer, &'a wgpu::Buffer, usize);
+/// A copy to host memory: from, over, how many elements, and what they are.
+type Read<'a> = (&'a wgpu::Buffer, &'a wgpu::Buffer, usize, Precision);
 
 impl Program {
     /// Makes everything that runs need. With `poison`, every buffer but those of sums is filled with NaN
@@ -74,13 +78,14 @@ impl Program {
         if self.poison {
             let buffers = self.buffers.iter().enumerate().filter(|(id, _)| !self.sums.contains(id));
             for buffer in buffers.map(|(_, buffer)| buffer).chain(&self.temps) {
-                let nan = vec![f32::NAN; buffer.size() as usize / size_of::<f32>()];
-                self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
+                // NaN in either precision.
+                self.gpu.queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
             }
         }
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
-                self.gpu.queue.write_buffer(&self.buffers[id], 0, bytemuck::cast_slice(data));
+                let bytes = stored(data, self.plan.precision(id));
+                self.gpu.queue.write_buffer(&self.buffers[id], 0, &padded(bytes));
             }
         }
         Ok(())
@@ -123,7 +128,9 @@ impl Program {
         let ports = || self.plan.outputs.iter().zip(&self.staging);
         let reads: Vec<Read> = ports()
             .filter_map(|(port, staging)| match (port.place, staging) {
-                (Operand::Buffer(id), Some(staging)) => Some((&self.buffers[id], staging, port_len(port))),
+                (Operand::Buffer(id), Some(staging)) => {
+                    Some((&self.buffers[id], staging, port_len(port), self.plan.precision(id)))
+                }
                 _ => None,
             })
             .collect();
@@ -153,7 +160,8 @@ impl Program {
         }
         encoder.resolve_query_set(&query_set, 0..count, &stamps, 0);
         // A u64 travels as two f32: the reader moves bits, it does not compute.
-        let words = self.gpu.finish(encoder, &[(&stamps, &staging, 2 * count as usize)])?.concat();
+        let read = (&stamps, &staging, 2 * count as usize, Precision::F32);
+        let words = self.gpu.finish(encoder, &[read])?.concat();
         let stamp = |pair: &[f32]| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32;
         let stamps: Vec<u64> = words.chunks_exact(2).map(stamp).collect();
         let tick = f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9;
@@ -195,7 +203,8 @@ impl Executor for Program {
             Ok(self.gpu.staging(longest))
         })?;
         for (index, step) in self.plan.steps.iter().enumerate() {
-            let read = (&self.buffers[step.output], &staging, len(step));
+            let precision = self.plan.precision(step.output);
+            let read = (&self.buffers[step.output], &staging, len(step), precision);
             let output = self.gpu.guarded(|| self.execute(self.steps[index].clone(), &[read]))?.concat();
             watch(index, &output)?;
         }
@@ -220,7 +229,8 @@ impl Executor for Program {
             for port in &self.plan.sums {
                 let Operand::Buffer(id) = port.place else { continue };
                 let (len, staging) = (port_len(port), self.gpu.staging(port_len(port)));
-                sums.extend(self.gpu.finish(self.gpu.encoder(), &[(&self.buffers[id], &staging, len)])?);
+                let read = (&self.buffers[id], &staging, len, self.plan.precision(id));
+                sums.extend(self.gpu.finish(self.gpu.encoder(), &[read])?);
             }
             let mut encoder = self.gpu.encoder();
             self.sums.iter().for_each(|&id| encoder.clear_buffer(&self.buffers[id], 0, None));
@@ -263,7 +273,7 @@ fn key(piece: &Piece, dispatch: &Dispatch) -> Key {
     Key {
         row: piece.kernel.row().name,
         overrides: dispatch.overrides.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
-        views: views(&*piece.kernel),
+        types: piece.types.clone(),
     }
 }
 
@@ -282,11 +292,11 @@ struct Loader<'a> {
     /// Elements of the temporaries.
     temp_lens: &'a [usize],
     /// Views of buffers, and of constants that are bound as they are: what shares one shares its texture.
-    textures: HashMap<(Place, View), Texture>,
+    textures: HashMap<(Place, View, Precision), Texture>,
     /// How many elements a view has of what its buffer holds, at the launch that is being made.
     fresh: HashMap<(Place, View), usize>,
     /// Constants that are bound as they are: steps that share one share its buffer.
-    constants: HashMap<Place, wgpu::Buffer>,
+    constants: HashMap<(Place, Precision), wgpu::Buffer>,
     waiting: u64,
 }
 
@@ -296,14 +306,15 @@ impl<'a> Loader<'a> {
         let max = gpu.info.max_buffer_size;
         let make = |(id, &len): (BufferId, &usize)| {
             let node = plan.steps.iter().find(|s| s.output == id).map_or("input", |s| &s.node);
-            fits("a buffer", bytes(len), max).map_err(|e| e.node(node))?;
-            Ok(gpu.buffer(bytes(len), usage))
+            let size = bytes(len, plan.precision(id));
+            fits("a buffer", size, max).map_err(|e| e.node(node))?;
+            Ok(gpu.buffer(size, usage))
         };
         Ok(Self {
             gpu,
             plan,
             buffers: plan.buffers.iter().enumerate().map(make).collect::<Result<_>>()?,
-            temps: expanded.temps.iter().map(|&len| gpu.buffer(bytes(len), usage)).collect(),
+            temps: expanded.temps.iter().map(|&len| gpu.buffer(bytes(len, Precision::F32), usage)).collect(),
             temp_lens: &expanded.temps,
             textures: HashMap::new(),
             fresh: HashMap::new(),
@@ -370,7 +381,7 @@ impl<'a> Loader<'a> {
         for (index, (&place, len)) in piece.inputs.iter().zip(piece.kernel.input_lens()).enumerate() {
             bound.push(self.input(piece, index, place, len, &mut fills)?);
         }
-        let size = bytes(piece.kernel.output_len());
+        let size = bytes(piece.kernel.output_len(), piece.types.output);
         fits("an output", size, self.gpu.info.max_storage_buffer_binding_size)?;
         let output = self.buffer(piece.output)?.clone();
         self.fresh.retain(|(place, _), _| *place != piece.output);
@@ -416,13 +427,15 @@ impl<'a> Loader<'a> {
             Place::Buffer(id) => self.plan.buffers[id],
             Place::Temp(id) => self.temp_lens[id],
         };
-        let (buffer, view) = (self.buffer(place)?.clone(), piece.kernel.view(index));
+        let (view, precision) = piece.types.inputs[index];
+        let buffer = self.buffer(place)?.clone();
         let View::Texels(per) = view else {
-            fits("an input", bytes(len), max)?;
-            return Ok(Bound::Buffer(buffer, bytes(len)));
+            let size = bytes(len, precision);
+            fits("an input", size, max)?;
+            return Ok(Bound::Buffer(buffer, size));
         };
-        let new = || Texture::new(self.gpu, per, all);
-        let texture = self.textures.entry((place, view)).or_insert_with(new).clone();
+        let new = || Texture::new(self.gpu, per, precision, all);
+        let texture = self.textures.entry((place, view, precision)).or_insert_with(new).clone();
         let fresh = self.fresh.entry((place, view)).or_insert(0);
         if *fresh < len {
             *fresh = len;
@@ -434,47 +447,49 @@ impl<'a> Loader<'a> {
     /// A constant in the layout that the piece's shader wants, on the device.
     fn constant(&mut self, piece: &Piece, index: usize, place: Place, data: &[f32]) -> Result<Bound> {
         let packed = piece.kernel.pack(index, data);
-        let view = piece.kernel.view(index);
+        let (view, precision) = piece.types.inputs[index];
         match (view, packed) {
-            (View::Texels(per), Some(packed)) => Ok(Bound::Texture(self.upload_texture(per, &packed)?)),
+            (View::Texels(per), Some(packed)) => {
+                Ok(Bound::Texture(self.upload_texture(per, &packed, precision)?))
+            }
             (View::Texels(per), None) => {
-                if let Some(texture) = self.textures.get(&(place, view)) {
+                if let Some(texture) = self.textures.get(&(place, view, precision)) {
                     return Ok(Bound::Texture(texture.clone()));
                 }
-                let texture = self.upload_texture(per, data)?;
-                self.textures.insert((place, view), texture.clone());
+                let texture = self.upload_texture(per, data, precision)?;
+                self.textures.insert((place, view, precision), texture.clone());
                 Ok(Bound::Texture(texture))
             }
             (View::Buffer, Some(packed)) => {
-                let buffer = self.upload(&packed)?;
+                let buffer = self.upload(&packed, precision)?;
                 let size = buffer.size();
                 Ok(Bound::Buffer(buffer, size))
             }
             (View::Buffer, None) => {
-                let buffer = match self.constants.get(&place) {
+                let buffer = match self.constants.get(&(place, precision)) {
                     Some(buffer) => buffer.clone(),
-                    None => self.upload(data)?,
+                    None => self.upload(data, precision)?,
                 };
-                self.constants.insert(place, buffer.clone());
+                self.constants.insert((place, precision), buffer.clone());
                 let size = buffer.size();
                 Ok(Bound::Buffer(buffer, size))
             }
         }
     }
 
-    fn upload(&mut self, data: &[f32]) -> Result<wgpu::Buffer> {
-        let size = bytes(data.len());
+    fn upload(&mut self, data: &[f32], precision: Precision) -> Result<wgpu::Buffer> {
+        let size = bytes(data.len(), precision);
         fits("a constant", size, self.gpu.info.max_storage_buffer_binding_size)?;
         let buffer = self.gpu.buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
-        self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(data));
+        self.gpu.queue.write_buffer(&buffer, 0, &padded(stored(data, precision)));
         self.uploaded(size)?;
         Ok(buffer)
     }
 
-    fn upload_texture(&mut self, per: usize, data: &[f32]) -> Result<Texture> {
-        let texture = Texture::new(self.gpu, per, data.len());
-        texture.write(self.gpu, data);
-        self.uploaded(bytes(data.len()))?;
+    fn upload_texture(&mut self, per: usize, data: &[f32], precision: Precision) -> Result<Texture> {
+        let texture = Texture::new(self.gpu, per, precision, data.len());
+        texture.write(self.gpu, &stored(data, precision));
+        self.uploaded(bytes(data.len(), precision))?;
         Ok(texture)
     }
 
@@ -501,17 +516,19 @@ impl Gpu {
 
     /// Host memory for `len` elements that come back.
     fn staging(&self, len: usize) -> wgpu::Buffer {
-        self.buffer(bytes(len), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        self.buffer(bytes(len, Precision::F32), usage)
     }
 
     /// Copies, submits, waits, and reads.
     fn finish(&self, mut encoder: wgpu::CommandEncoder, reads: &[Read]) -> Result<Vec<Vec<f32>>> {
-        for (from, over, len) in reads {
-            encoder.copy_buffer_to_buffer(from, 0, over, 0, (len * size_of::<f32>()) as u64);
+        for &(from, over, len, precision) in reads {
+            let size = ((len * precision.size()) as u64).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT);
+            encoder.copy_buffer_to_buffer(from, 0, over, 0, size);
         }
         let submission = self.queue.submit([encoder.finish()]);
         let (sender, receiver) = mpsc::channel();
-        for (_, over, _) in reads {
+        for (_, over, ..) in reads {
             let sender = sender.clone();
             // The receiver is gone only when nobody waits any more.
             over.map_async(wgpu::MapMode::Read, .., move |result| {
@@ -522,9 +539,9 @@ impl Gpu {
         self.wait(submission)?;
         // Another thread that waits on this device may be the one that calls our callbacks, a moment later.
         let arrived = reads.iter().all(|_| receiver.recv_timeout(CALLBACK).is_ok_and(|ok| ok));
-        let read = |&(_, over, len): &Read| {
+        let read = |&(_, over, len, precision): &Read| {
             let view = over.get_mapped_range(..).ok().filter(|_| arrived);
-            let data = view.map(|view| bytemuck::pod_collect_to_vec(&view[..len * size_of::<f32>()]));
+            let data = view.map(|view| loaded(&view[..len * precision.size()], precision));
             over.unmap();
             data.ok_or_else(|| {
                 Error::new(format!("\"{}\" gives no results", self.info.name))
@@ -538,8 +555,37 @@ impl Gpu {
 }
 
 /// The bytes of so many elements: whole `vec4`s, and never none, which could not be bound.
-fn bytes(len: usize) -> u64 {
-    ((len * size_of::<f32>()).max(1) as u64).next_multiple_of(16)
+fn bytes(len: usize, precision: Precision) -> u64 {
+    ((len * precision.size()).max(1) as u64).next_multiple_of(16)
+}
+
+/// Numbers as the device keeps them.
+fn stored(data: &[f32], precision: Precision) -> Cow<'_, [u8]> {
+    match precision {
+        Precision::F32 => Cow::Borrowed(bytemuck::cast_slice(data)),
+        Precision::F16 => {
+            let mut halves = vec![f16::ZERO; data.len()];
+            halves.convert_from_f32_slice(data);
+            Cow::Owned(bytemuck::cast_slice(&halves).to_vec())
+        }
+    }
+}
+
+/// Whole words: what can be written into a buffer.
+fn padded(mut bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let whole = bytes.len().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT as usize);
+    if whole > bytes.len() {
+        bytes.to_mut().resize(whole, 0);
+    }
+    bytes
+}
+
+/// Numbers that the device kept.
+fn loaded(bytes: &[u8], precision: Precision) -> Vec<f32> {
+    match precision {
+        Precision::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Precision::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).to_f32_vec(),
+    }
 }
 
 fn uniform_size(dispatch: &Dispatch) -> u64 {

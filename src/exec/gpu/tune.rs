@@ -1,5 +1,6 @@
 //! Timing the ways of a plan's calls on the device, each shape once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,8 @@ use super::{Gpu, lock, tuned};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::kernels::Kernel;
-use crate::plan::{Operand, Plan, Port, Step};
+use crate::kernels::precision::Precision;
+use crate::plan::{BufferId, Operand, Plan, Port, Step};
 use crate::tensor::DType;
 
 /// Runs of a way that count; one before them does not.
@@ -25,22 +27,23 @@ pub(super) fn tune(
     seconds: f64,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<usize> {
-    let mut open: Vec<(String, Arc<dyn Kernel>, &Step)> = Vec::new();
-    for step in plans.iter().flat_map(|plan| &plan.steps) {
+    let mut open: Vec<(String, Arc<dyn Kernel>, (&Plan, &Step))> = Vec::new();
+    for (plan, step) in plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
         let timed = step.kernel.timed_as().filter(|kernel| !kernel.ways().is_empty());
-        let (Some(shape), Some(kernel)) = (tuned::shape(&*step.kernel), timed) else { continue };
+        let shape = tuned::shape(&*step.kernel, plan.halves.is_some());
+        let (Some(shape), Some(kernel)) = (shape, timed) else { continue };
         if !lock(&gpu.tuned).knows(&shape) && open.iter().all(|(known, ..)| *known != shape) {
-            open.push((shape, kernel, step));
+            open.push((shape, kernel, (plan, step)));
         }
     }
     let begin = Instant::now();
     let total = open.len();
-    for (done, (shape, kernel, step)) in open.into_iter().enumerate() {
+    for (done, (shape, kernel, (of, step))) in open.into_iter().enumerate() {
         progress(done, total);
         if begin.elapsed().as_secs_f64() > seconds {
             return Ok(done);
         }
-        let (plan, inputs) = one_step(&kernel, step);
+        let (plan, inputs) = one_step(of, &kernel, step);
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let time = |pick: Pick| -> Result<f64> {
             let mut program = Program::new(gpu, &plan, pick, false)?;
@@ -64,9 +67,17 @@ pub(super) fn tune(
     Ok(total)
 }
 
-/// A step alone, at the batch at which it is timed. Constants stay constants: some ways take no others.
-fn one_step(kernel: &Arc<dyn Kernel>, step: &Step) -> (Plan, Vec<Vec<f32>>) {
-    let (mut plan, mut inputs) = (Plan { batch: 1, ..Plan::default() }, Vec::new());
+/// A step of a plan alone, at the batch at which it is timed. Constants stay constants: some ways take no others; and
+/// halves stay halves.
+fn one_step(of: &Plan, kernel: &Arc<dyn Kernel>, step: &Step) -> (Plan, Vec<Vec<f32>>) {
+    let halves = of.halves.as_ref().map(|_| HashSet::new());
+    let (mut plan, mut inputs) = (Plan { batch: 1, halves, ..Plan::default() }, Vec::new());
+    let add = |plan: &mut Plan, len: usize, buffer: BufferId| {
+        let halves = plan.halves.as_mut().filter(|_| of.precision(buffer) == Precision::F16);
+        halves.map(|halves| halves.insert(plan.buffers.len()));
+        plan.buffers.push(len);
+        plan.buffers.len() - 1
+    };
     let mut operands = Vec::new();
     for (operand, len) in step.inputs.iter().zip(kernel.input_lens()) {
         let data: Vec<f32> = (0..len).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0).collect();
@@ -75,17 +86,15 @@ fn one_step(kernel: &Arc<dyn Kernel>, step: &Step) -> (Plan, Vec<Vec<f32>>) {
                 operands.push(Operand::Constant(plan.constants.len()));
                 plan.constants.push(Arc::new(data));
             }
-            Operand::Buffer(_) => {
-                let place = Operand::Buffer(plan.buffers.len());
-                plan.buffers.push(len);
+            Operand::Buffer(buffer) => {
+                let place = Operand::Buffer(add(&mut plan, len, *buffer));
                 plan.inputs.push(Port { name: String::new(), place, shape: vec![len], dtype: DType::F32 });
                 operands.push(place);
                 inputs.push(data);
             }
         }
     }
-    let output = plan.buffers.len();
-    plan.buffers.push(kernel.output_len());
+    let output = add(&mut plan, kernel.output_len(), step.output);
     let kernel = Arc::clone(kernel);
     plan.steps.push(Step { kernel, inputs: operands, output, node: step.node.clone(), value: None });
     (plan, inputs)

@@ -44,12 +44,12 @@ impl Tuned {
         }
     }
 
-    /// The way of a call, if it was timed.
-    pub(super) fn way(&self, kernel: &dyn Kernel) -> Option<&str> {
+    /// The way of a call, if it was timed, over halves or single precision.
+    pub(super) fn way(&self, kernel: &dyn Kernel, halves: bool) -> Option<&str> {
         if self.ways.is_empty() {
             return None;
         }
-        self.ways.get(&shape(kernel)?).map(String::as_str)
+        self.ways.get(&shape(kernel, halves)?).map(String::as_str)
     }
 
     pub(super) fn learn(&mut self, shape: String, way: &str) {
@@ -94,9 +94,9 @@ impl Tuned {
     }
 }
 
-/// What a call's timings are known by: the call at the batch at which it is timed.
-pub(super) fn shape(kernel: &dyn Kernel) -> Option<String> {
-    kernel.timed_as().map(|timed| format!("{timed:?}"))
+/// What a call's timings are known by: the call at the batch at which it is timed, and what it computes with.
+pub(super) fn shape(kernel: &dyn Kernel, halves: bool) -> Option<String> {
+    kernel.timed_as().map(|timed| format!("{timed:?}{}", if halves { " in halves" } else { "" }))
 }
 
 /// The folder of the files; `None` where there is none or none is wanted.
@@ -138,11 +138,14 @@ mod tests {
     fn what_was_learned_comes_back_for_every_batch() {
         let folder = tempfile::tempdir().unwrap();
         let mut first = tuned();
-        first.learn(shape(&*call(2)).unwrap(), "texels");
+        first.learn(shape(&*call(2), false).unwrap(), "texels");
         first.save(&folder.path().join("new")).unwrap();
         let mut second = tuned();
         assert_eq!(second.recall(&folder.path().join("new")), None);
-        assert_eq!((second.way(&*call(1)), second.way(&*call(7))), (Some("texels"), Some("texels")));
+        assert_eq!(
+            [(1, false), (7, false), (7, true)].map(|(batch, halves)| second.way(&*call(batch), halves)),
+            [Some("texels"), Some("texels"), None]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
 
 use super::Gpu;
+use crate::kernels::precision::Precision;
 use crate::kernels::way::{TEXELS, View};
 
 /// A texture of rows of [`TEXELS`] texels.
@@ -10,6 +11,7 @@ pub(super) struct Texture {
     texture: wgpu::Texture,
     pub(super) view: wgpu::TextureView,
     per: usize,
+    precision: Precision,
 }
 
 /// A copy of the first elements of a buffer into its view.
@@ -21,29 +23,42 @@ pub(super) struct Fill {
 }
 
 /// The format of texels of so many elements.
-pub(super) fn format(per: usize) -> wgpu::TextureFormat {
-    if per == 1 { wgpu::TextureFormat::R32Float } else { wgpu::TextureFormat::Rgba32Float }
+pub(super) fn format(per: usize, precision: Precision) -> wgpu::TextureFormat {
+    match (per, precision) {
+        (1, Precision::F32) => wgpu::TextureFormat::R32Float,
+        (1, Precision::F16) => wgpu::TextureFormat::R16Float,
+        (_, Precision::F32) => wgpu::TextureFormat::Rgba32Float,
+        (_, Precision::F16) => wgpu::TextureFormat::Rgba16Float,
+    }
+}
+
+/// How a shader reads such a texture: `kernels::precision` writes the same into it.
+fn usage(per: usize, precision: Precision) -> wgpu::TextureUsages {
+    match (per, precision) {
+        (1, Precision::F16) => wgpu::TextureUsages::TEXTURE_BINDING,
+        _ => wgpu::TextureUsages::STORAGE_BINDING,
+    }
 }
 
 impl Texture {
     /// For so many elements, `per` a texel.
-    pub(super) fn new(gpu: &Gpu, per: usize, len: usize) -> Self {
+    pub(super) fn new(gpu: &Gpu, per: usize, precision: Precision, len: usize) -> Self {
         let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
             label: None,
             size: extent(TEXELS, View::Texels(per).rows(len)),
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: format(per),
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            format: format(per, precision),
+            usage: usage(per, precision) | wgpu::TextureUsages::COPY_DST,
             view_formats: &[],
         });
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-        Self { texture, view, per }
+        Self { texture, view, per, precision }
     }
 
     fn row_bytes(&self) -> usize {
-        TEXELS * self.per * size_of::<f32>()
+        TEXELS * self.per * self.precision.size()
     }
 
     /// A part of it that starts at a row.
@@ -53,9 +68,9 @@ impl Texture {
         part
     }
 
-    /// Writes a constant.
-    pub(super) fn write(&self, gpu: &Gpu, data: &[f32]) {
-        let row = TEXELS * self.per;
+    /// Writes a constant, whose bytes these are.
+    pub(super) fn write(&self, gpu: &Gpu, data: &[u8]) {
+        let row = self.row_bytes();
         let layout = |bytes: usize| wgpu::TexelCopyBufferLayout {
             offset: 0,
             bytes_per_row: Some(bytes as u32),
@@ -64,14 +79,12 @@ impl Texture {
         let (whole, rest) = data.split_at(data.len() / row * row);
         let rows = whole.len() / row;
         if rows > 0 {
-            let (bytes, size) = (bytemuck::cast_slice(whole), extent(TEXELS, rows));
-            gpu.queue.write_texture(self.at_row(0), bytes, layout(self.row_bytes()), size);
+            gpu.queue.write_texture(self.at_row(0), whole, layout(row), extent(TEXELS, rows));
         }
         if !rest.is_empty() {
             let mut last = rest.to_vec();
-            last.resize(row, 0.0);
-            let (bytes, size) = (bytemuck::cast_slice(&last), extent(TEXELS, 1));
-            gpu.queue.write_texture(self.at_row(rows), bytes, layout(self.row_bytes()), size);
+            last.resize(row, 0);
+            gpu.queue.write_texture(self.at_row(rows), &last, layout(row), extent(TEXELS, 1));
         }
     }
 }

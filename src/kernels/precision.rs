@@ -1,0 +1,132 @@
+//! What the elements of arrays are on a device, and the whole source of a shader for them.
+//!
+//! A shader names the types of its arrays by where they are bound: `Out`, `In0`, `In1` and so on, and `Weights` for a
+//! constant second input. Each may be single or half precision, by itself. A binding whose type is written out is single
+//! precision only: indices, sums of statistics, biases, and the temporaries of Winograd's method, whose last part
+//! multiplies what rounding they have by a hundred. Whatever is stored, shaders compute in single precision.
+
+use std::fmt::Write;
+
+use super::way::{Source, View};
+use super::{Kernel, Row};
+
+/// What numbers are stored as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits: eleven binary digits, up to 65,504.
+    F16,
+}
+
+impl Precision {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// WGSL's name of it, and people's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// Such a texel's channels, as WGSL names them.
+    fn texel(self) -> &'static str {
+        match self {
+            Self::F32 => "32float",
+            Self::F16 => "16float",
+        }
+    }
+}
+
+/// The types of a launch's arrays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Types {
+    /// The output's elements.
+    pub output: Precision,
+    /// How each input is read, and its elements.
+    pub inputs: Vec<(View, Precision)>,
+}
+
+impl Types {
+    /// A kernel's shader for these types: what its names mean, then the row's source.
+    pub fn source(&self, row: &Row) -> String {
+        let mut text = String::new();
+        let all = self.inputs.iter().map(|&(_, precision)| precision).chain([self.output]);
+        if all.into_iter().any(|precision| precision == Precision::F16) {
+            text.push_str("enable f16;\n");
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "alias Out = {};", self.output.name());
+        for (i, &(view, precision)) in self.inputs.iter().enumerate() {
+            let ty = match view {
+                View::Buffer => precision.name().to_owned(),
+                View::Texels(4) => format!("texture_storage_2d<rgba{}, read>", precision.texel()),
+                View::Texels(_) if precision == Precision::F32 => "texture_storage_2d<r32float, read>".into(),
+                // Not every device reads halves one by one from storage textures.
+                View::Texels(_) => "texture_2d<f32>".into(),
+            };
+            let _ = writeln!(text, "alias In{i} = {ty};");
+            if i == 1 {
+                text.push_str("alias Weights = In1;\n");
+            }
+            if view == View::Texels(1) {
+                let level = if precision == Precision::F32 { "" } else { ", 0" };
+                let _ = writeln!(
+                    text,
+                    "fn texel(t: In{i}, at: vec2<u32>) -> f32 {{ return textureLoad(t, at{level}).x; }}"
+                );
+            }
+        }
+        text + row.shader
+    }
+}
+
+impl Row {
+    /// Whether the shader calls a type by this name; in comments, words are words.
+    fn names(&self, name: &str) -> bool {
+        let code = self.shader.lines().filter_map(|line| line.split("//").next());
+        code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric())).any(|word| word == name)
+    }
+
+    /// Whether what it writes may be halves.
+    pub fn writes_halves(&self) -> bool {
+        self.names("Out")
+    }
+
+    /// Whether what is computed and read as this input may be halves.
+    pub fn reads_halves(&self, input: usize) -> bool {
+        self.names(&format!("In{input}"))
+    }
+
+    /// Whether a constant that is read as this input may be halves.
+    pub fn weighs_halves(&self, input: usize) -> bool {
+        input == 1 && self.names("Weights")
+    }
+}
+
+/// Whether a call may write halves, whichever way it is computed.
+pub(crate) fn may_write_halves(kernel: &dyn Kernel) -> bool {
+    let ways = kernel.ways();
+    let mut last = ways.iter().flat_map(|way| &way.calls).filter(|call| call.output.is_none());
+    kernel.row().writes_halves() && last.all(|call| call.kernel.row().writes_halves())
+}
+
+/// Whether a call may read an input as halves, whichever way it is computed.
+pub(crate) fn may_read_halves(kernel: &dyn Kernel, input: usize) -> bool {
+    let ways = kernel.ways();
+    let mut calls = ways.iter().flat_map(|way| &way.calls);
+    let reads = |(place, source): (usize, &Source), row: &Row| {
+        *source != Source::Input(input) || row.reads_halves(place)
+    };
+    kernel.row().reads_halves(input)
+        && calls.all(|call| call.inputs.iter().enumerate().all(|at| reads(at, call.kernel.row())))
+}
