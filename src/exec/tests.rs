@@ -104,9 +104,8 @@ fn plan(slip: f32) -> Plan {
         ],
         inputs: vec![port("x", Buffer(0), N)],
         outputs: vec![port("y", Buffer(3), 2 * N), port("c", Constant(0), N), port("z", Buffer(2), N)],
-        tail: None,
-        sums: vec![],
         batch: 1,
+        ..Plan::default()
     }
 }
 

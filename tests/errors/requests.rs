@@ -30,6 +30,8 @@ const REQUESTS: &[(&str, &str)] = &[
     ("a device by a number that is not there", "check good.onnx --device 99"),
     ("a device by a name that is not there", "check good.onnx --device radeon"),
     ("a device that is mistyped", "check good.onnx --device gpu"),
+    ("halves on the CPU", "check good.onnx --device cpu --precision f16"),
+    ("a precision that is not there", "check good.onnx --device cpu --precision f8"),
     ("a criterion that is mistyped", "plan good.onnx --criterion apozz --keep-macs 0.7 OUT"),
     ("a criterion that is none", "plan good.onnx --criterion frobnicate --keep-macs 0.7 OUT"),
     ("a criterion of a weight below 0", "plan good.onnx --criterion=-1*l1 --keep-macs 0.7 OUT"),

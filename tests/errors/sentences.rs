@@ -102,6 +102,9 @@ const UNMET: &[(&str, &str)] = &[
     ("the device cannot go the way \"{name}\"", "for callers of the library, on a GPU"),
     ("the device gives wrong answers: its times mean nothing", "takes a faulty GPU"),
     ("the memory of \"{}\" is full", "takes a GPU"),
+    ("the network has numbers that f16 cannot hold: its times mean nothing", "takes a GPU"),
+    ("a plan over halves, for the CPU", "for callers of the library"),
+    ("the plan gives the kernel {} halves where it takes none", "for callers of the library, on a GPU"),
     ("{what} is larger than the device allows", "takes a GPU"),
     // Races, and what would take too much of the machine.
     ("a model with external data needs a file name in Unicode", "no text can say such a name"),
