@@ -61,7 +61,7 @@ fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
         let part = row.name.starts_with("winograd_in");
         assert_eq!(row.writes_halves(), !part && !exact.contains(&row.name), "{} writes", row.name);
         let reads_none = ["fill", "products_lanes", "roofline", "winograd_out"];
-        let reads = (row.cases)()[0].kernel.input_lens().len() > 0 && !reads_none.contains(&row.name);
+        let reads = !(row.cases)()[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
         // A choice reads its condition first.
         assert_eq!(row.reads_halves(usize::from(row.name == "select")), reads, "{} reads", row.name);
     }
