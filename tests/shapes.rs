@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
+use half::f16;
 use secateur::exec::devices::Device;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
+use secateur::kernels::precision::Precision;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, Kernel};
 
@@ -21,7 +23,7 @@ mod calls;
 #[path = "common/dice.rs"]
 mod dice;
 
-use calls::{expected, judge, noise, one_step};
+use calls::{expected, judge, judge_halves, noise, one_step};
 use dice::Dice;
 
 /// The most products of a case: the definition is slow.
@@ -107,9 +109,17 @@ fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<Strin
     // Sums of any length are about as large as what clamps bound them to: errors are judged by what comes out.
     let length = (lens[1] / lens[2]) as f32;
     inputs[1].iter_mut().for_each(|w| *w /= length.sqrt());
+    // Halves hold them exactly.
+    inputs[..2].iter_mut().flatten().for_each(|x| *x = f16::from_f32(*x).to_f32());
     let case = Case { label: call.0.clone(), kernel, inputs };
-    if let Some(why) = judge(&case, device, &expected(&case), way) {
+    let expected = expected(&case);
+    if let Some(why) = judge(&case, device, &expected, way) {
         return Some(why);
+    }
+    if device.clone().at(Precision::F16).is_ok()
+        && let Some(why) = judge_halves(&case, device, &expected, way)
+    {
+        return Some(format!("in halves: {why}"));
     }
     let bits = |case: &Case| -> Vec<u32> {
         let (plan, inputs) = one_step(case, way);
