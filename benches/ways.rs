@@ -40,6 +40,7 @@ fn conv(
         },
         out_offset: 0,
         out_total: out_channels,
+        addend: false,
         activation: Activation::Relu,
     }
 }

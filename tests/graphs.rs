@@ -18,9 +18,11 @@ use secateur::dye::flow::Role;
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
+use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::onnx::proto::TensorProto;
 use secateur::onnx::tensor::{encode, zero};
+use secateur::plan::{self, Options, Plan};
 use secateur::prune::{
     Budget, Channels, Criterion, Limits, Normalize, Pruned, Score, Scoring, allocate, prove, rewrite, scores,
 };
@@ -30,7 +32,7 @@ use secateur::stats::{Distances, Header, Profile};
 #[allow(dead_code)] // not every test builds everything
 mod builder;
 
-use builder::{Builder, int, ints, random};
+use builder::{Builder, Value, int, ints, random};
 
 fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
     let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
@@ -300,4 +302,67 @@ fn a_tensor_without_elements_is_a_constant() {
     let knots = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
     let pruned = rewrite(&model, &graph, &channels, &knots.take(3).collect()).unwrap();
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
+}
+
+/// A residual sum, in either order; one whose other side is made later is taken in there; and sums that cannot be taken
+/// in: of one value with itself, by broadcasting, behind an activation.
+#[test]
+fn layers_take_in_what_is_added_to_them_and_nothing_else() {
+    let network = |add: &dyn Fn(&mut Builder, &Value) -> Value| {
+        let mut builder = Builder::new(3, 8);
+        let x = builder.input();
+        let first = builder.conv(&x, 6, 3, 1, 1);
+        let last = add(&mut builder, &first);
+        let relu = builder.unary("Relu", &last);
+        load(builder.finish(&[relu], false).0).1
+    };
+    let sum = |builder: &mut Builder, a: &Value, b: &Value| {
+        builder.node("Add", &[&a.name, &b.name], vec![], &a.shape)
+    };
+    let taken: [(&str, &dyn Fn(&mut Builder, &Value) -> Value); 3] = [
+        ("in order", &|builder, first| {
+            let second = builder.conv(first, 6, 3, 1, 1);
+            sum(builder, &second, first)
+        }),
+        ("in the other order", &|builder, first| {
+            let second = builder.conv(first, 6, 1, 1, 1);
+            sum(builder, first, &second)
+        }),
+        ("made later", &|builder, first| {
+            let (second, shortcut) = (builder.conv(first, 6, 3, 1, 1), builder.conv(first, 6, 1, 1, 1));
+            sum(builder, &second, &shortcut)
+        }),
+    ];
+    let left: [(&str, &dyn Fn(&mut Builder, &Value) -> Value); 3] = [
+        ("with itself", &|builder, first| {
+            let second = builder.conv(first, 6, 3, 1, 1);
+            sum(builder, &second, &second)
+        }),
+        ("broadcast", &|builder, first| {
+            let second = builder.conv(first, 6, 3, 1, 1);
+            let pooled = builder.node("GlobalAveragePool", &[&first.name], vec![], &[6, 1, 1]);
+            sum(builder, &second, &pooled)
+        }),
+        ("behind an activation", &|builder, first| {
+            let second = builder.conv(first, 6, 3, 1, 1);
+            let second = builder.unary("Relu", &second);
+            sum(builder, &second, first)
+        }),
+    ];
+    for ((name, add), taken) in taken.iter().map(|n| (n, true)).chain(left.iter().map(|n| (n, false))) {
+        let graph = network(add);
+        let facts = Facts::infer(&graph, &[vec![2, 3, 8, 8]]).unwrap();
+        let plan = |addends| plan::build(&graph, &facts, &Options { addends, ..Options::default() }).unwrap();
+        let adds = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "binary").count();
+        let (with, without) = (plan(true), plan(false));
+        assert_eq!((adds(&with), adds(&without)), (usize::from(!taken), 1), "{name}");
+        assert_eq!(
+            with.steps.iter().filter(|s| s.kernel.addend().is_some()).count(),
+            usize::from(taken),
+            "{name}"
+        );
+        let x: Vec<f32> = (0..2 * 3 * 64).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
+        let run = |plan: &Plan| Device::Cpu.load_poisoned(plan).unwrap().run(&[&x]).unwrap().concat();
+        assert_eq!(run(&with), run(&without), "{name}: the same sums in the same order");
+    }
 }

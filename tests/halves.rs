@@ -10,7 +10,7 @@ use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
-use secateur::kernels::precision::Precision;
+use secateur::kernels::source::Precision;
 use secateur::onnx::Model;
 use secateur::plan::Operand;
 

@@ -19,29 +19,28 @@ use secateur::kernels::copy::Copy;
 use secateur::kernels::gram::Gram;
 use secateur::kernels::matmul::MatMul;
 use secateur::kernels::pool::{Pool, PoolKind};
-use secateur::kernels::precision::{Precision, Types};
 use secateur::kernels::reduce::{Reduce, ReduceOp};
+use secateur::kernels::source::{Precision, Types, own_reads_halves};
 use secateur::kernels::way::View;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
 
-/// The shader for single precision, parsed and validated.
+/// The first case's shader for single precision, parsed and validated.
 fn module(row: &Row) -> Module {
-    module_of(row, Precision::F32)
+    module_of(&*(row.cases)()[0].kernel, Precision::F32)
 }
 
-/// The shader, parsed and validated, with halves wherever it takes them, or nowhere.
-fn module_of(row: &Row, precision: Precision) -> Module {
-    let cases = (row.cases)();
-    let kernel = &cases[0].kernel;
+/// A call's shader, parsed and validated, with halves wherever it takes them, or nowhere.
+fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
+    let (row, addend) = (kernel.row(), kernel.addend());
     let as_far = |takes: bool| if takes { precision } else { Precision::F32 };
-    let input = |i: usize| (kernel.view(i), as_far(row.reads_halves(i) || row.weighs_halves(i)));
+    let input = |i: usize| (kernel.view(i), as_far(own_reads_halves(kernel, i) || row.weighs_halves(i)));
     let inputs = (0..kernel.input_lens().len()).map(input).collect();
-    let source = Types { output: as_far(row.writes_halves()), inputs }.source(row);
+    let source = Types { output: as_far(row.writes_halves()), inputs, addend }.text(row);
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
     // Only kernels that say for which size of subgroups they are made may talk within one.
-    let subgroups = cases.iter().all(|case| case.kernel.subgroup().is_some());
+    let subgroups = (row.cases)().iter().all(|case| case.kernel.subgroup().is_some());
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     Validator::new(ValidationFlags::all(), capabilities)
@@ -57,7 +56,9 @@ fn module_of(row: &Row, precision: Precision) -> Module {
 fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
     let exact = ["arg", "channel_stats", "cross", "gram", "products_lanes", "roofline", "topk", "unfold"];
     for row in KERNELS {
-        module_of(row, Precision::F16);
+        let cases = (row.cases)();
+        let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.addend(), case)).collect();
+        kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
         assert_eq!(row.writes_halves(), !part && !exact.contains(&row.name), "{} writes", row.name);
         let reads_none = ["fill", "products_lanes", "roofline", "winograd_out"];
@@ -167,16 +168,17 @@ fn uniforms_have_the_layout_of_their_rust_side() {
 #[test]
 fn bindings_follow_the_convention() {
     for row in KERNELS {
-        let module = module(row);
-        let bound: BTreeMap<u32, AddressSpace> = module
-            .global_variables
-            .iter()
-            .filter_map(|(_, variable)| variable.binding.map(|binding| (binding, variable.space)))
-            .map(|(binding, space)| {
-                assert_eq!(binding.group, 0, "{}", row.name);
-                (binding.binding, space)
-            })
-            .collect();
+        let bound = |kernel: &dyn Kernel| -> BTreeMap<u32, AddressSpace> {
+            let module = module_of(kernel, Precision::F32);
+            let variables = module.global_variables.iter();
+            variables
+                .filter_map(|(_, variable)| variable.binding.map(|binding| (binding, variable.space)))
+                .map(|(binding, space)| {
+                    assert_eq!(binding.group, 0, "{}", row.name);
+                    (binding.binding, space)
+                })
+                .collect()
+        };
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
         for case in (row.cases)() {
@@ -184,6 +186,7 @@ fn bindings_follow_the_convention() {
                 View::Buffer => read,
                 View::Texels(_) => AddressSpace::Handle,
             };
+            let bound = bound(&*case.kernel);
             let inputs = (0..case.kernel.input_lens().len()).map(input);
             let expected: Vec<AddressSpace> =
                 [AddressSpace::Uniform, write].into_iter().chain(inputs).collect();
@@ -261,6 +264,7 @@ fn the_batch_changes_no_bit() {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 133,
+        addend: false,
         activation: Activation::None,
     };
     let rows = Conv { windows: Windows::points([1, 1]), ..conv.clone() };
@@ -271,7 +275,8 @@ fn the_batch_changes_no_bit() {
         Conv { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
     // Planes that are a few pixels more than whole vectors: images share strips in company.
     let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
-    for conv in [conv, rows, point, stride, large, small] {
+    let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
+    for conv in [conv, rows, point, stride, large, small].into_iter().flat_map(with) {
         alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
     }
     let product = |batch| -> Arc<dyn Kernel> {
@@ -386,6 +391,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
             windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([h, w]) },
             out_offset: 0,
             out_total: 18,
+            addend: false,
             activation,
         };
         let mut inputs: Vec<Vec<f32>> = conv

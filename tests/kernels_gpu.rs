@@ -18,7 +18,7 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
-use secateur::kernels::precision::Precision;
+use secateur::kernels::source::{Precision, own_reads_halves};
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Step};
@@ -62,7 +62,7 @@ fn every_case_and_way_agrees_with_its_definition_in_halves() {
     for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
         let round = |x: &f32| f16::from_f32(*x).to_f32();
         let inputs = case.inputs.iter().enumerate().map(|(i, data)| {
-            if case.kernel.row().reads_halves(i) { data.iter().map(round).collect() } else { data.clone() }
+            if own_reads_halves(&*case.kernel, i) { data.iter().map(round).collect() } else { data.clone() }
         });
         let case = Case { inputs: inputs.collect(), ..case.clone() };
         // What is too large for a half is infinite.
@@ -138,19 +138,25 @@ fn the_batch_changes_no_bit_of_any_way() {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 37,
+        addend: false,
         activation: Activation::Relu,
     };
     let point = Conv { windows: Windows::points([7, 7]), ..conv.clone() };
     let quads = Conv { windows: Windows::points([4, 6]), ..point.clone() };
     let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
-    for conv in [conv, point, quads, rows] {
+    let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
+    for conv in [conv, point, quads, rows].into_iter().flat_map(with) {
         let kernel = |batch| -> Arc<dyn Kernel> { Arc::new(Conv { batch, ..conv.clone() }) };
         let case = |batch: usize, first: usize| {
             let kernel = kernel(batch);
             let lens = kernel.input_lens();
             let image = lens[0] / batch;
             let x = noise(image * 7, 5)[image * first..][..lens[0]].to_vec();
-            Case { label: String::new(), kernel, inputs: vec![x, noise(lens[1], 6), noise(lens[2], 7)] }
+            let mut inputs = vec![x, noise(lens[1], 6), noise(lens[2], 7)];
+            if let Some(&len) = lens.get(3) {
+                inputs.push(noise(len / batch * 7, 8)[len / batch * first..][..len].to_vec());
+            }
+            Case { label: String::new(), kernel, inputs }
         };
         for device in gpus("the batch's bits") {
             let run = |case: &Case, way: &str| -> Vec<u32> {
@@ -195,6 +201,7 @@ fn network() -> (Plan, Vec<f32>) {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([SIDE; 2]) },
         out_offset: 0,
         out_total: CHANNELS,
+        addend: false,
         activation,
     };
     let add =

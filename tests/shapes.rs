@@ -12,7 +12,7 @@ use secateur::exec::devices::Device;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
-use secateur::kernels::precision::Precision;
+use secateur::kernels::source::Precision;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, Kernel};
 
@@ -95,6 +95,7 @@ fn random(dice: &mut Dice) -> (usize, Call) {
         windows: Windows { in_hw, out_hw, kernel, stride, dilation, pad },
         out_offset,
         out_total: out_offset + out_channels + more,
+        addend: dice.roll(3) == 0,
         activation,
     };
     let call = move |batch| Arc::new(Conv { batch, ..one.clone() }) as Arc<dyn Kernel>;
@@ -110,7 +111,12 @@ fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<Strin
     let length = (lens[1] / lens[2]) as f32;
     inputs[1].iter_mut().for_each(|w| *w /= length.sqrt());
     // Halves hold them exactly.
-    inputs[..2].iter_mut().flatten().for_each(|x| *x = f16::from_f32(*x).to_f32());
+    let exact = |x: &mut f32| *x = f16::from_f32(*x).to_f32();
+    inputs
+        .iter_mut()
+        .enumerate()
+        .filter(|(i, _)| *i != 2)
+        .for_each(|(_, data)| data.iter_mut().for_each(exact));
     let case = Case { label: call.0.clone(), kernel, inputs };
     let expected = expected(&case);
     if let Some(why) = judge(&case, device, &expected, way) {
@@ -127,11 +133,14 @@ fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<Strin
         executor.run(&inputs).unwrap().concat().into_iter().map(f32::to_bits).collect()
     };
     let last = case.inputs[0][lens[0] / images * (images - 1)..].to_vec();
-    let alone = Case {
+    let mut alone = Case {
         label: String::new(),
         kernel: call.1(1),
         inputs: [vec![last], case.inputs[1..].to_vec()].concat(),
     };
+    if let Some(addend) = alone.inputs.get_mut(3) {
+        addend.drain(..addend.len() / images * (images - 1));
+    }
     let (together, alone) = (bits(&case), bits(&alone));
     (together[together.len() - alone.len()..] != alone)
         .then(|| "the last image's bits depend on its company".to_owned())

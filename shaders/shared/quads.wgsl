@@ -15,22 +15,21 @@ fn activated(v: vec4<f32>) -> vec4<f32> {
 
 fn put(at: u32, value: f32, real: bool) {
     if real {
-        y[at / 4u][at % 4u] = Out(value);
+        y[at / 4u][at % 4u] = Out(activate(with_addend(value, at), params.act_a, params.act_b));
     }
 }
 
 // Values for four places, as far as they are real.
 fn store_four(at: vec4<u32>, real: vec4<bool>, values: vec4<f32>) {
-    let v = activated(values);
     if QUADS == 1u {
         if real.x {
-            y[at.x / 4u] = vec4<Out>(v);
+            y[at.x / 4u] = vec4<Out>(activated(with_addends(values, at.x)));
         }
     } else {
-        put(at.x, v.x, real.x);
-        put(at.y, v.y, real.y);
-        put(at.z, v.z, real.z);
-        put(at.w, v.w, real.w);
+        put(at.x, values.x, real.x);
+        put(at.y, values.y, real.y);
+        put(at.z, values.z, real.z);
+        put(at.w, values.w, real.w);
     }
 }
 

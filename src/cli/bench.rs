@@ -17,7 +17,7 @@ use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::onnx::Model;
 use crate::prune::Channels;
 

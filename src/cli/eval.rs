@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::onnx::Model;
 
 #[derive(Debug, clap::Args)]

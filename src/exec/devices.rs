@@ -15,7 +15,7 @@ use super::gpu::{self, Adapter, Gpu};
 pub use super::info::DeviceInfo;
 use super::{Executor, cpu};
 use crate::error::{Error, Result};
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::plan::Plan;
 
 /// The adapters here, in a stable order. Empty where there is no driver.
@@ -109,6 +109,11 @@ impl Device {
             Self::Gpu(gpu, _) => refuse(&gpu.info().name),
             Self::Cpu => refuse("CPU"),
         }
+    }
+
+    /// Whether it is a GPU, not a processor, also under a GPU's driver.
+    pub fn is_real(&self) -> bool {
+        matches!(self, Self::Gpu(gpu, _) if is_real(gpu.info().kind))
     }
 
     /// What it keeps numbers as between steps.

@@ -74,6 +74,7 @@ impl Session {
                 probes: probes(&facts),
                 outputs: wanted.outputs,
                 fuse: true,
+                addends: device.is_real(),
                 max_binding: limits.max_binding.min(limits.max_buffer),
                 precision: device.precision(),
             };

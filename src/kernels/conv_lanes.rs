@@ -114,6 +114,10 @@ impl Kernel for Lanes {
         self.conv.output_len()
     }
 
+    fn addend(&self) -> Option<usize> {
+        self.conv.addend()
+    }
+
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (Some(images), conv) = (self.unfolded, &self.conv) else {
             return self.conv.reference(inputs, output);
@@ -127,8 +131,9 @@ impl Kernel for Lanes {
             let sum: f64 = (0..conv.depth()).map(|k| inputs[1][o * conv.depth() + k] * seen(k)).sum();
             let image = images.first + pixel / conv.out_plane();
             let plane = image * conv.out_total + conv.out_offset + o;
-            output[plane * conv.out_plane() + pixel % conv.out_plane()] =
-                conv.activation.apply_f64(sum + inputs[2][o]);
+            let at = plane * conv.out_plane() + pixel % conv.out_plane();
+            let addend = if conv.addend { inputs[3][at] } else { 0.0 };
+            output[at] = conv.activation.apply_f64(sum + inputs[2][o] + addend);
         }
     }
 
@@ -212,7 +217,7 @@ impl Kernel for Lanes {
 }
 
 fn cases(row: &'static Row) -> Vec<Case> {
-    let whole = conv::convs().into_iter().map(|(label, conv)| (label.to_owned(), conv, None));
+    let whole = conv::convs().into_iter().map(|(label, conv)| (label, conv, None));
     let unfolded = conv::parts();
     let unfolded =
         unfolded.into_iter().map(|(label, conv, images)| (format!("{label}, unfolded"), conv, Some(images)));

@@ -61,6 +61,10 @@ impl Kernel for Tiled {
         self.conv.output_len()
     }
 
+    fn addend(&self) -> Option<usize> {
+        self.conv.addend()
+    }
+
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         self.filters.reference(&self.conv, inputs, output);
     }
@@ -112,7 +116,8 @@ impl Kernel for Tiled {
 
 fn cases() -> Vec<Case> {
     let convs = conv::convs().into_iter().map(|(label, conv)| (label, conv, Filters::Given));
-    let product = ("36 products of Winograd's method", winograd::product(5, 19, 12), Filters::Winograd);
+    let product =
+        ("36 products of Winograd's method".to_owned(), winograd::product(5, 19, 12), Filters::Winograd);
     let case = |(label, conv, filters)| noise_case(label, Tiled { conv, filters });
     convs.chain([product]).map(case).collect()
 }

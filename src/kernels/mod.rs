@@ -9,7 +9,7 @@
 //!
 //! Every shader binds `@binding(0)` a uniform `Params`, `@binding(1)` the output (read_write storage),
 //! and `@binding(2 + i)` input `i` (read-only storage, or a texture: [`Kernel::view`]), all in `@group(0)`, entry point `main`.
-//! What their elements are is said by [`precision`].
+//! What their elements are is said by [`source`].
 //! The table [`KERNELS`] is what tests iterate: every row has cases, and every shader a row.
 
 pub mod activation;
@@ -34,7 +34,6 @@ pub mod lrn;
 pub mod matmul;
 pub mod normalize;
 pub mod pool;
-pub mod precision;
 pub mod products_lanes;
 pub mod reduce;
 pub mod resample;
@@ -43,6 +42,7 @@ pub mod rows_lanes;
 mod scratch;
 pub mod select;
 pub mod softmax;
+pub mod source;
 mod tile;
 pub mod topk;
 pub mod unary;
@@ -105,6 +105,10 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn view(&self, _input: usize) -> View {
         View::Buffer
     }
+    /// The input, always the last, that is an array like the output and is added to it before the activation.
+    fn addend(&self) -> Option<usize> {
+        None
+    }
     /// The size of subgroups that the shader is made for; `None` where it is right for any, or uses none.
     fn subgroup(&self) -> Option<u32> {
         None
@@ -148,7 +152,7 @@ pub struct Dispatch {
 pub struct Row {
     /// The stem of the shader's file.
     pub name: &'static str,
-    /// The WGSL source, but for what its arrays' types are ([`precision::Types::source`]).
+    /// The WGSL source, but for what its arrays' types are ([`source::Types::text`]).
     pub shader: &'static str,
     /// One line for people.
     pub doc: &'static str,

@@ -63,6 +63,10 @@ impl Kernel for Rows {
         self.conv.output_len()
     }
 
+    fn addend(&self) -> Option<usize> {
+        self.conv.addend()
+    }
+
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         self.conv.reference(inputs, output);
     }

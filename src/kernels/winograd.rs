@@ -209,6 +209,7 @@ pub(super) fn product(in_channels: usize, out_channels: usize, columns: usize) -
         windows: Windows::points([1, columns]),
         out_offset: 0,
         out_total: PRODUCTS * out_channels,
+        addend: false,
         activation: Activation::None,
     }
 }
@@ -246,7 +247,8 @@ pub(super) fn way<K: Kernel>(
         let operands = [Source::Temp(0), Source::Input(1), Source::Input(2)];
         let operands = &operands[..product.input_lens().len()];
         call(Arc::new(product), operands, Some(1));
-        call(Arc::new(made), &[Source::Temp(1), Source::Input(2)], None);
+        let rest = [Source::Temp(1), Source::Input(2), Source::Input(3)];
+        call(Arc::new(made), &rest[..2 + usize::from(conv.addend)], None);
     }
     Way { name, rule, temps: vec![longest.len(c), longest.len(k)], calls }
 }

@@ -11,7 +11,7 @@ use crate::compare::Tolerance;
 /// `act(Aᵀ m A + bias)` of some tiles.
 ///
 /// Inputs: 36 × out_channels × columns as the layout says, of which the first `count` columns count; `bias [out_channels]`
-/// (constant). Output: as the convolution's, those tiles' part.
+/// (constant); an addend like the convolution's, if there is one. Output: as the convolution's, those tiles' part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradOut {
     /// The convolution.
@@ -55,7 +55,13 @@ impl Kernel for WinogradOut {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        vec![self.layout.len(self.conv.out_channels), self.conv.out_channels]
+        let addend = self.conv.addend.then(|| self.output_len());
+        let sums = self.layout.len(self.conv.out_channels);
+        [sums, self.conv.out_channels].into_iter().chain(addend).collect()
+    }
+
+    fn addend(&self) -> Option<usize> {
+        self.conv.addend.then_some(2)
     }
 
     fn output_len(&self) -> usize {
@@ -77,8 +83,10 @@ impl Kernel for WinogradOut {
                     let (row, column) = (ty * TILE + i, tx * TILE + j);
                     if row < h && column < w {
                         let plane = image * conv.out_total + conv.out_offset + channel;
-                        let y = sandwich(&AT, (i, j), sum) + inputs[1][channel];
-                        output[(plane * h + row) * w + column] = conv.activation.apply_f64(y);
+                        let at = (plane * h + row) * w + column;
+                        let addend = if conv.addend { inputs[2][at] } else { 0.0 };
+                        let y = sandwich(&AT, (i, j), sum) + inputs[1][channel] + addend;
+                        output[at] = conv.activation.apply_f64(y);
                     }
                 }
             }

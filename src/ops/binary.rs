@@ -101,6 +101,10 @@ impl Operator for Binary {
         true
     }
 
+    fn adds(&self, inputs: &Inputs) -> bool {
+        self.0 == BinaryOp::Add && are_two_alike(inputs)
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (a, b) = (inputs.get(0)?, inputs.get(1)?);
         let dtype = match self.0 {
@@ -141,7 +145,16 @@ impl Operator for Binary {
     }
 }
 
+/// Whether two inputs are all, and have one shape.
+fn are_two_alike(inputs: &Inputs) -> bool {
+    matches!(inputs.facts[..], [Some(a), Some(b)] if a.shape == b.shape)
+}
+
 impl Operator for Chain {
+    fn adds(&self, inputs: &Inputs) -> bool {
+        self.op == BinaryOp::Add && !self.mean && are_two_alike(inputs)
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let first = inputs.get(0)?;
         let mut shape = first.shape.clone();

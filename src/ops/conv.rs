@@ -153,6 +153,12 @@ impl Operator for Conv {
     fn fuses(&self, inputs: &Inputs) -> bool {
         [1, 2].iter().all(|&i| inputs.optional(i).is_none_or(|f| f.value.is_some()))
     }
+
+    fn fuses_addend(&self, inputs: &Inputs) -> bool {
+        let shape = inputs.optional(0).map_or(&[][..], |x| &x.shape);
+        let depthwise = self.groups > 1 && shape.get(1) == Some(&self.groups);
+        self.fuses(inputs) && shape.len() < 5 && !depthwise
+    }
 }
 
 /// Ties and cuts the input axis of grouped weights. One channel a group: filters go with the channel

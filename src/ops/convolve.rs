@@ -99,6 +99,7 @@ impl Convolution {
             windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
+            addend: l.fused.addend,
             activation: l.fused.activation,
         }
     }
@@ -161,11 +162,17 @@ pub(super) fn split_filters(
     (source, weights, bias): (Slot, Arc<Vec<f32>>, Arc<Vec<f32>>),
     target: Slot,
 ) {
+    let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
+        let addend = kernel.addend.then_some(Slot::Addend);
+        let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
+        operands.into_iter().chain(addend).collect()
+    };
     // The shader reads filters padded to whole tiles of 8.
     let filter = (weights.len() / kernel.out_channels.max(1)).max(1);
     let part = (l.max_constant / filter / 8 * 8).max(8);
     if kernel.groups > 1 || kernel.out_channels <= part {
-        l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], target);
+        let operands = operands(weights, bias);
+        l.call(kernel, operands, target);
         return;
     }
     for first in (0..kernel.out_channels).step_by(part) {
@@ -173,6 +180,6 @@ pub(super) fn split_filters(
         let call = ConvKernel { out_channels: last - first, out_offset: first, ..kernel.clone() };
         let weights = Arc::new(weights[first * filter..last * filter].to_vec());
         let bias = Arc::new(bias[first..last].to_vec());
-        l.call(call, vec![source.clone(), Slot::Constant(weights), Slot::Constant(bias)], target.clone());
+        l.call(call, operands(weights, bias), target.clone());
     }
 }

@@ -20,6 +20,8 @@ pub enum Slot {
     Temp(usize),
     /// A constant made by the lowering.
     Constant(Arc<Vec<f32>>),
+    /// What is fused as [`Fused::addend`].
+    Addend,
 }
 
 /// A kernel call over slots.
@@ -52,13 +54,15 @@ pub enum Emit {
 pub struct Fused {
     /// For each output channel, `y = scale·x + shift`, before the activation.
     pub scale_shift: Option<(Vec<f64>, Vec<f64>)>,
-    /// The activation after that.
+    /// Whether an array like the output is added after that.
+    pub addend: bool,
+    /// The activation after all.
     pub activation: Activation,
 }
 
 impl Default for Fused {
     fn default() -> Self {
-        Self { scale_shift: None, activation: Activation::None }
+        Self { scale_shift: None, addend: false, activation: Activation::None }
     }
 }
 
@@ -138,6 +142,7 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
             results[*k].clone().ok_or_else(|| Error::new("a constant is read before it is made"))
         }
         Slot::Constant(c) => Ok(c.iter().map(|&v| f64::from(v)).collect()),
+        Slot::Addend => Err(Error::new("an addend that nothing gives")),
     };
     for emit in &lowering.emitted {
         match emit {
@@ -157,7 +162,7 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
                     Slot::Output(k) => {
                         results[*k].get_or_insert_with(|| vec![f64::NAN; call.kernel.output_len()])
                     }
-                    Slot::Input(_) | Slot::Constant(_) => {
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
                         return Err(Error::new("a call writes to its input"));
                     }
                 };

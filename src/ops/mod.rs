@@ -123,6 +123,16 @@ pub trait Operator: Debug + Send + Sync {
         false
     }
 
+    /// Whether its lowering takes in what is added to its output, of the same shape.
+    fn fuses_addend(&self, _inputs: &Inputs) -> bool {
+        false
+    }
+
+    /// Whether it adds two arrays of one shape.
+    fn adds(&self, _inputs: &Inputs) -> bool {
+        false
+    }
+
     /// Whether its lowering takes in an activation that follows it, if not a scale and shift.
     fn fuses_activation(&self, inputs: &Inputs) -> bool {
         self.fuses(inputs)

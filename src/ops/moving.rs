@@ -58,7 +58,7 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Flow) -> Result<Option<Vec<
                 let target = match call.output {
                     Slot::Temp(t) => &mut temps[t],
                     Slot::Output(k) => &mut results[k],
-                    Slot::Input(_) | Slot::Constant(_) => {
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
                         return Err(Error::new("a call writes to its input"));
                     }
                 };
@@ -76,7 +76,7 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Flow) -> Result<Option<Vec<
                 match call.output {
                     Slot::Temp(t) => temps[t] = written,
                     Slot::Output(k) => results[k] = written,
-                    Slot::Input(_) | Slot::Constant(_) => {}
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {}
                 }
             }
         }
@@ -114,7 +114,7 @@ fn table(slot: &Slot, inputs: &Inputs) -> Option<Vec<f64>> {
     match slot {
         Slot::Constant(c) => Some(c.iter().map(|&i| i.into()).collect()),
         Slot::Input(i) => Some(inputs.optional(*i)?.value.as_ref()?.to_f64()),
-        Slot::Temp(_) | Slot::Output(_) => None,
+        Slot::Temp(_) | Slot::Output(_) | Slot::Addend => None,
     }
 }
 
@@ -130,6 +130,8 @@ fn read(
         Slot::Temp(t) => Some(temps[*t].clone()),
         Slot::Output(k) => Some(results[*k].clone()),
         Slot::Constant(c) => c.len().is_multiple_of(unit).then(|| vec![FROZEN; c.len() / unit]),
+        // Nothing is fused where labels flow.
+        Slot::Addend => None,
     }
 }
 

@@ -8,10 +8,10 @@ use super::reuse::reuse;
 use super::{BufferId, Operand, Plan, Port, Step, Tail};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::ops::{Emit, Fused, Lowering, Slot};
 use crate::tensor::{DType, Data};
 
@@ -43,6 +43,9 @@ pub struct Options {
     pub outputs: bool,
     /// Whether layers take in what follows them.
     pub fuse: bool,
+    /// Whether they also take in what is added to them. It saves memory's time; processors, whose caches hold sums until
+    /// they are read again, gain nothing by it.
+    pub addends: bool,
     /// The most bytes that one binding may have.
     pub max_binding: u64,
     /// What a device keeps numbers as between steps, as far as they are the network's own and no indices.
@@ -56,6 +59,7 @@ impl Default for Options {
             probes: vec![],
             outputs: true,
             fuse: true,
+            addends: true,
             max_binding: u64::MAX,
             precision: Precision::F32,
         }
@@ -165,27 +169,33 @@ impl<'a> Builder<'a> {
         Ok(place)
     }
 
-    /// What the layer `id` takes in, and the value that the result stands for.
-    fn fused(&mut self, id: NodeId) -> (Fused, Option<ValueId>) {
+    /// What the layer `id` takes in, the place of what is added to it, and the value that the result stands for.
+    fn fused(&mut self, id: NodeId) -> (Fused, Option<Operand>, Option<ValueId>) {
         let graph = self.graph;
         let mut fused = Fused::default();
         let mut end = graph.nodes[id].outputs.first().copied().flatten();
         let (op, inputs) = (&graph.nodes[id].op, self.facts.inputs(graph, id));
         if !self.options.fuse || !op.fuses_activation(&inputs) {
-            return (fused, end);
+            return (fused, None, end);
         }
-        let scales = op.fuses(&inputs);
+        let (scales, adds) = (op.fuses(&inputs), self.options.addends && op.fuses_addend(&inputs));
+        let mut addend = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
             let Some(next) = graph.only_reader(value) else { break };
             let node = &graph.nodes[next];
             let inputs = self.facts.inputs(graph, next);
-            let first = node.inputs.first().copied().flatten() == Some(value);
-            if !first || fused.activation != Activation::None {
+            if fused.activation != Activation::None {
                 break;
             }
-            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales);
+            let first = node.inputs.first().copied().flatten() == Some(value);
+            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && addend.is_none());
+            let other = (adds && addend.is_none() && node.op.adds(&inputs)).then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
+            } else if let Some(place @ Operand::Buffer(_)) = other.flatten() {
+                (addend, fused.addend) = (Some(place), true);
+            } else if !first {
+                break;
             } else if let Some(activation) = node.op.activation(&inputs) {
                 fused.activation = activation;
             } else {
@@ -194,7 +204,13 @@ impl<'a> Builder<'a> {
             self.absorbed.insert(next);
             end = node.outputs.first().copied().flatten();
         }
-        (fused, end)
+        (fused, addend, end)
+    }
+
+    /// Where the other of a node's two inputs stands, if it is made already.
+    fn other(&self, node: &Node, value: ValueId) -> Option<Operand> {
+        let other = node.inputs.iter().flatten().find(|&&input| input != value)?;
+        self.places[*other]
     }
 
     fn node(&mut self, id: NodeId) -> Result<()> {
@@ -206,7 +222,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let inputs = facts.inputs(graph, id);
-        let (fused, end) = self.fused(id);
+        let (fused, addend, end) = self.fused(id);
         let outputs = facts.outputs(graph, id);
         let mut lowering = Lowering::new(inputs, &outputs);
         lowering.fused = fused;
@@ -217,12 +233,14 @@ impl<'a> Builder<'a> {
         let mut made: Vec<Option<Operand>> = vec![None; outputs.len()];
         for emit in emitted {
             match emit {
-                Emit::Alias { output, source } => made[output] = Some(self.slot(id, &source, &temps, &made)?),
+                Emit::Alias { output, source } => {
+                    made[output] = Some(self.slot(id, &source, (&temps, &made, addend))?);
+                }
                 Emit::Call(call) => {
                     let inputs = call
                         .inputs
                         .iter()
-                        .map(|slot| self.slot(id, slot, &temps, &made))
+                        .map(|slot| self.slot(id, slot, (&temps, &made, addend)))
                         .collect::<Result<Vec<_>>>()?;
                     let place = match call.output {
                         Slot::Temp(t) => temps[t],
@@ -230,7 +248,7 @@ impl<'a> Builder<'a> {
                             Some(place) => place,
                             None => self.buffer(call.kernel.output_len()),
                         },
-                        Slot::Input(_) | Slot::Constant(_) => {
+                        Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
                             return Err(Error::new("a call writes to its input"));
                         }
                     };
@@ -274,8 +292,7 @@ impl<'a> Builder<'a> {
         &mut self,
         id: NodeId,
         slot: &Slot,
-        temps: &[Operand],
-        made: &[Option<Operand>],
+        (temps, made, addend): (&[Operand], &[Option<Operand>], Option<Operand>),
     ) -> Result<Operand> {
         match slot {
             Slot::Input(i) => match self.graph.nodes[id].inputs.get(*i).copied().flatten() {
@@ -285,6 +302,7 @@ impl<'a> Builder<'a> {
             Slot::Temp(t) => Ok(temps[*t]),
             Slot::Output(k) => made[*k].ok_or_else(|| Error::new("an output is read before it is made")),
             Slot::Constant(data) => Ok(self.constant(data.clone())),
+            Slot::Addend => addend.ok_or_else(|| Error::new("an addend that nothing gives")),
         }
     }
 

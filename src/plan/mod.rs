@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::kernels::Kernel;
-use crate::kernels::precision::{Precision, may_read_halves, may_write_halves};
+use crate::kernels::source::{Precision, may_read_halves, may_write_halves};
 use crate::tensor::DType;
 
 pub use build::{Options, Probe, build};

@@ -16,7 +16,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::plan::{self, Options, Plan, Probe};
 
 /// The most bytes of activations that are kept.
@@ -115,6 +115,7 @@ impl Store {
             probes: probes.collect(),
             outputs: false,
             fuse: true,
+            addends: false,
             max_binding: limits.max_binding.min(limits.max_buffer),
             precision: Precision::F32,
         };

@@ -152,6 +152,7 @@ mod tests {
             windows,
             out_offset,
             out_total,
+            addend: false,
             activation,
         }
     }

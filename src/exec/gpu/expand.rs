@@ -10,7 +10,7 @@ use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
 use crate::kernels::Kernel;
-use crate::kernels::precision::{Precision, Types};
+use crate::kernels::source::{Precision, Types, own_reads_halves};
 use crate::kernels::way::{Adapters, Source, TEXELS, Way};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
 
@@ -119,9 +119,9 @@ fn types(plan: &Plan, kernel: &dyn Kernel, inputs: &[Place], output: Place) -> R
     };
     let inputs_of = inputs.iter().enumerate().map(of_input).collect();
     let output = if let Place::Buffer(id) = output { plan.precision(id) } else { Precision::F32 };
-    let types = Types { output, inputs: inputs_of };
+    let types = Types { output, inputs: inputs_of, addend: kernel.addend() };
     let read = types.inputs.iter().zip(inputs).enumerate().all(|(input, (&(_, precision), place))| {
-        precision == Precision::F32 || matches!(place, Place::Constant(_)) || row.reads_halves(input)
+        precision == Precision::F32 || matches!(place, Place::Constant(_)) || own_reads_halves(kernel, input)
     });
     if read && (output == Precision::F32 || row.writes_halves()) {
         return Ok(types);

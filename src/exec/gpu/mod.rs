@@ -22,7 +22,7 @@ use super::Executor;
 use super::info::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
-use crate::kernels::precision::{Precision, Types};
+use crate::kernels::source::{Precision, Types};
 use crate::kernels::way::View;
 use crate::plan::Plan;
 
@@ -213,7 +213,7 @@ impl Gpu {
         let module = lock(&self.modules).get(&of).cloned().unwrap_or_else(|| {
             self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(row.name),
-                source: wgpu::ShaderSource::Wgsl(key.types.source(row).into()),
+                source: wgpu::ShaderSource::Wgsl(key.types.text(row).into()),
             })
         });
         lock(&self.modules).insert(of, module.clone());

@@ -20,7 +20,7 @@ use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::kernels::Dispatch;
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::kernels::way::View;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 

@@ -10,7 +10,7 @@ use super::{Gpu, lock, tuned};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::kernels::Kernel;
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 use crate::tensor::DType;
 

@@ -2,7 +2,7 @@
 //! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
 
 use super::Gpu;
-use crate::kernels::precision::Precision;
+use crate::kernels::source::Precision;
 use crate::kernels::way::{TEXELS, View};
 
 /// A texture of rows of [`TEXELS`] texels.
@@ -32,7 +32,7 @@ pub(super) fn format(per: usize, precision: Precision) -> wgpu::TextureFormat {
     }
 }
 
-/// How a shader reads such a texture: `kernels::precision` writes the same into it.
+/// How a shader reads such a texture: `kernels::source` writes the same into it.
 fn usage(per: usize, precision: Precision) -> wgpu::TextureUsages {
     match (per, precision) {
         (1, Precision::F16) => wgpu::TextureUsages::TEXTURE_BINDING,

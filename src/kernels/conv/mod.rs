@@ -14,6 +14,7 @@ mod rows;
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
+use rayon::prelude::*;
 
 use self::host::Direct;
 use self::host_winograd::{Large, Small};
@@ -30,11 +31,11 @@ use super::winograd::{self, Filters, Layout};
 use super::{Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
-/// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..])`, the cross-correlation that ONNX calls Conv.
+/// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..] (+ addend[n, o]))`, the cross-correlation that ONNX calls Conv.
 ///
 /// Inputs: `x [batch, in_channels, h, w]`, `weights [out_channels, in_channels / groups, kh, kw]`
-/// (constant), `bias [out_channels]` (constant). Output: `[batch, out_total, oh, ow]`, of which the
-/// channels `out_offset .. out_offset + out_channels` are written.
+/// (constant), `bias [out_channels]` (constant), and, where something is added (a residual), an array like the output.
+/// Output: `[batch, out_total, oh, ow]`, of which the channels `out_offset .. out_offset + out_channels` are written.
 /// A matrix product with a constant is the case with all sizes 1×1 and the rows as batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
@@ -52,6 +53,8 @@ pub struct Conv {
     pub out_offset: usize,
     /// Channels of the output buffer.
     pub out_total: usize,
+    /// Whether there is an addend.
+    pub addend: bool,
     /// Applied to each sum.
     pub activation: Activation,
 }
@@ -109,12 +112,18 @@ impl Conv {
                 output: Some(0),
             });
             let lanes = Lanes { conv: self.clone(), unfolded: Some(images) };
-            let inputs = vec![Source::Temp(0), Source::Input(1), Source::Input(2)];
+            let rest = (1..self.input_lens().len()).map(Source::Input);
+            let inputs = std::iter::once(Source::Temp(0)).chain(rest).collect();
             calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
         }
         let quads_already = self.pointwise() && self.in_plane().is_multiple_of(4);
         let rule = (!quads_already && self.group_out() >= 32).then_some(Software);
         Some(Way { name: "unfolded, lanes", rule, temps: vec![unfold::len(self, at_once)], calls })
+    }
+
+    /// The same without addend and activation.
+    fn sums(&self) -> Self {
+        Self { addend: false, activation: Activation::None, ..self.clone() }
     }
 
     /// Rows of `tile` numbers each, one a channel, for every tile of a group's channels; zeros where the last tile
@@ -172,11 +181,13 @@ impl Kernel for Conv {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        vec![
-            self.batch * self.in_channels * self.in_plane(),
-            self.out_channels * self.depth(),
-            self.out_channels,
-        ]
+        let x = self.batch * self.in_channels * self.in_plane();
+        let addend = self.addend.then(|| self.output_len());
+        [x, self.out_channels * self.depth(), self.out_channels].into_iter().chain(addend).collect()
+    }
+
+    fn addend(&self) -> Option<usize> {
+        self.addend.then_some(3)
     }
 
     fn output_len(&self) -> usize {
@@ -201,7 +212,9 @@ impl Kernel for Conv {
                         }
                     }
                     let channel = n * self.out_total + self.out_offset + o;
-                    output[(channel * oh + oy) * ow + ox] = self.activation.apply_f64(sum);
+                    let at = (channel * oh + oy) * ow + ox;
+                    let addend = if self.addend { inputs[3][at] } else { 0.0 };
+                    output[at] = self.activation.apply_f64(sum + addend);
                 }
             }
         }
@@ -218,8 +231,13 @@ impl Kernel for Conv {
     }
 
     fn prepare(&self, constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
-        let &[_, Some(weights), Some(bias)] = constants else { return None };
-        if self.output_len() == 0 || self.out_channels == 0 || self.pointwise() && self.out_plane() == 1 {
+        let &[_, Some(weights), Some(bias), ..] = constants else { return None };
+        if self.addend {
+            Some(Box::new(Added { conv: self.clone(), sums: self.sums().prepare(&constants[..3]) }))
+        } else if self.output_len() == 0
+            || self.out_channels == 0
+            || self.pointwise() && self.out_plane() == 1
+        {
             None
         } else if Large::suits(self) {
             Some(Box::new(Large::new(self, weights, bias)))
@@ -310,21 +328,55 @@ impl Kernel for Conv {
     }
 }
 
+/// A convolution's sums, to which something is added when they are all there. A processor gains nothing by adding earlier:
+/// a sum comes from its caches faster than a piece of another array does from memory.
+struct Added {
+    conv: Conv,
+    sums: Option<Box<dyn Prepared>>,
+}
+
+impl Prepared for Added {
+    fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        let conv = &self.conv;
+        match &self.sums {
+            Some(prepared) => prepared.run(&inputs[..3], output),
+            None => conv.sums().cpu(&inputs[..3], output),
+        }
+        let (plane, of) = (conv.out_plane(), conv.out_total * conv.out_plane());
+        let own = conv.out_offset * plane..(conv.out_offset + conv.out_channels) * plane;
+        output.par_chunks_mut(of.max(1)).zip(inputs[3].par_chunks(of.max(1))).for_each(|(sums, addend)| {
+            let sums = &mut sums[own.clone()];
+            sums.iter_mut().zip(&addend[own.clone()]).for_each(|(sum, addend)| *sum += addend);
+            conv.activation.apply_slice(sums);
+        });
+    }
+}
+
 fn cases() -> Vec<Case> {
     convs().into_iter().map(|(label, conv)| noise_case(label, conv)).collect()
 }
 
 /// Awkward calls, and the later half of their images.
-pub(super) fn parts() -> Vec<(&'static str, Conv, Images)> {
-    let part = |(label, conv): (&'static str, Conv)| {
+pub(super) fn parts() -> Vec<(String, Conv, Images)> {
+    let part = |(label, conv): (String, Conv)| {
         let images = Images { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
         (label, conv, images)
     };
     convs().into_iter().map(part).collect()
 }
 
-/// Awkward calls.
-pub(super) fn convs() -> Vec<(&'static str, Conv)> {
+/// Awkward calls, each with and without an addend.
+pub(super) fn convs() -> Vec<(String, Conv)> {
+    let with = |(label, conv): &(&str, Conv)| {
+        (format!("{label}, and an addend"), Conv { addend: true, ..conv.clone() })
+    };
+    let plain = plain_convs();
+    let added: Vec<(String, Conv)> = plain.iter().map(with).collect();
+    plain.into_iter().map(|(label, conv)| (label.to_owned(), conv)).chain(added).collect()
+}
+
+/// Awkward calls without an addend.
+pub(super) fn plain_convs() -> Vec<(&'static str, Conv)> {
     let plain = Conv {
         batch: 1,
         groups: 1,
@@ -333,6 +385,7 @@ pub(super) fn convs() -> Vec<(&'static str, Conv)> {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([8, 8]) },
         out_offset: 0,
         out_total: 5,
+        addend: false,
         activation: Activation::None,
     };
     let point = Conv { windows: Windows::points([8, 8]), ..plain.clone() };

@@ -1,9 +1,12 @@
-//! What the elements of arrays are on a device, and the whole source of a shader for them.
+//! The whole source of a shader for a launch: what its arrays' elements are, and whether something is added to its sums.
 //!
 //! A shader names the types of its arrays by where they are bound: `Out`, `In0`, `In1` and so on, and `Weights` for a
 //! constant second input. Each may be single or half precision, by itself. A binding whose type is written out is single
 //! precision only: indices, sums of statistics, biases, and the temporaries of Winograd's method, whose last part
 //! multiplies what rounding they have by a hundred. Whatever is stored, shaders compute in single precision.
+//!
+//! A shader that may take an addend ([`Kernel::addend`]) calls `with_addend` or, for a whole quad, `with_addends` on what
+//! it will write.
 
 use std::fmt::Write;
 
@@ -54,11 +57,13 @@ pub struct Types {
     pub output: Precision,
     /// How each input is read, and its elements.
     pub inputs: Vec<(View, Precision)>,
+    /// The input that is added to what is written.
+    pub addend: Option<usize>,
 }
 
 impl Types {
     /// A kernel's shader for these types: what its names mean, then the row's source.
-    pub fn source(&self, row: &Row) -> String {
+    pub fn text(&self, row: &Row) -> String {
         let mut text = String::new();
         let all = self.inputs.iter().map(|&(_, precision)| precision).chain([self.output]);
         if all.into_iter().any(|precision| precision == Precision::F16) {
@@ -86,7 +91,25 @@ impl Types {
                 );
             }
         }
+        if row.names("with_addend") {
+            text.push_str(&self.addition());
+        }
         text + row.shader
+    }
+
+    /// What adds the addend, or nothing.
+    fn addition(&self) -> String {
+        let (binding, [one, four]) = match self.addend {
+            Some(i) => (
+                format!("@group(0) @binding({}) var<storage, read> addend: array<vec4<In{i}>>;\n", i + 2),
+                ["sum + f32(addend[at / 4u][at % 4u])", "sums + vec4<f32>(addend[at / 4u])"],
+            ),
+            None => (String::new(), ["sum", "sums"]),
+        };
+        format!(
+            "{binding}fn with_addend(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
+             fn with_addends(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
+        )
     }
 }
 
@@ -94,7 +117,8 @@ impl Row {
     /// Whether the shader calls a type by this name; in comments, words are words.
     fn names(&self, name: &str) -> bool {
         let code = self.shader.lines().filter_map(|line| line.split("//").next());
-        code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric())).any(|word| word == name)
+        code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+            .any(|word| word == name)
     }
 
     /// Whether what it writes may be halves.
@@ -124,9 +148,14 @@ pub(crate) fn may_write_halves(kernel: &dyn Kernel) -> bool {
 pub(crate) fn may_read_halves(kernel: &dyn Kernel, input: usize) -> bool {
     let ways = kernel.ways();
     let mut calls = ways.iter().flat_map(|way| &way.calls);
-    let reads = |(place, source): (usize, &Source), row: &Row| {
-        *source != Source::Input(input) || row.reads_halves(place)
+    let reads = |(place, source): (usize, &Source), kernel: &dyn Kernel| {
+        *source != Source::Input(input) || own_reads_halves(kernel, place)
     };
-    kernel.row().reads_halves(input)
-        && calls.all(|call| call.inputs.iter().enumerate().all(|at| reads(at, call.kernel.row())))
+    own_reads_halves(kernel, input)
+        && calls.all(|call| call.inputs.iter().enumerate().all(|at| reads(at, &*call.kernel)))
+}
+
+/// Whether a call's own shader may read an input as halves.
+pub fn own_reads_halves(kernel: &dyn Kernel, input: usize) -> bool {
+    kernel.addend() == Some(input) || kernel.row().reads_halves(input)
 }
