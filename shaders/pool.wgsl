@@ -1,4 +1,5 @@
-// The maximum or mean of windows; an invocation an output element.
+// The maximum or mean of windows; an invocation an output element. The most common maxima, of windows of two or three
+// columns with two between them, over rows of whole quads, are made four side by side from whole quads.
 
 struct Params {
     len: u32,
@@ -16,17 +17,78 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<Out>;
-@group(0) @binding(2) var<storage, read> x: array<In0>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<In0>>;
 
 // 0: maximum. 1: mean of the elements that exist. 2: mean with the padding as zeros.
 override KIND: u32 = 0u;
+// Four side by side: 1 where the first window begins with the row, 2 where it begins one before.
+override FOURS: u32 = 0u;
 
 // The taps of a window along both axes that lie before `end`.
 fn before(end: vec2<u32>, window: vec2<u32>) -> vec2<u32> {
     let room = max(end, window) - window + params.dilation - 1u;
     let taps = vec2(quotient(room.x, params.dilation.x), quotient(room.y, params.dilation.y));
     return min(taps, params.kernel);
+}
+
+fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return select(a, b, (b > a) | (b != b));
+}
+
+fn quad(at: u32, real: bool) -> vec4<f32> {
+    return select(vec4(params.lowest), vec4<f32>(x[select(0u, at, real)]), real);
+}
+
+fn put(at: u32, room: u32, number: u32, value: f32) {
+    if number < room {
+        y[at / 4u][at % 4u] = Out(value);
+    }
+}
+
+fn four(i: u32) {
+    let across = (params.out_hw.y + 3u) / 4u;
+    let line = quotient(i, across);
+    let column = (i - line * across) * 4u;
+    let plane = quotient(line, params.out_hw.x);
+    let window = vec2((line - plane * params.out_hw.x) * params.stride.x, 0u);
+    let first = before(params.pad_begin, window).x;
+    let past = max(before(params.pad_begin + params.in_hw, window).x, first);
+    let top = window.x + first * params.dilation.x - params.pad_begin.x;
+    let quads = params.in_hw.y / 4u;
+    let left = column / 2u;
+    var at = (plane * params.in_hw.x + top) * quads + left;
+    var highest = vec4(params.lowest);
+    for (var row = first; row < past; row++) {
+        let b = quad(at, left < quads);
+        let c = quad(at + 1u, left + 1u < quads);
+        if FOURS == 2u {
+            let a = quad(at - 1u, left > 0u && left <= quads);
+            highest = larger(highest, vec4(a.w, b.y, b.w, c.y));
+            highest = larger(highest, vec4(b.x, b.z, c.x, c.z));
+            if params.kernel.y == 3u {
+                highest = larger(highest, vec4(b.y, b.w, c.y, c.w));
+            }
+        } else {
+            highest = larger(highest, vec4(b.x, b.z, c.x, c.z));
+            highest = larger(highest, vec4(b.y, b.w, c.y, c.w));
+            if params.kernel.y == 3u {
+                let d = quad(at + 2u, left + 2u < quads);
+                highest = larger(highest, vec4(b.z, c.x, c.z, d.x));
+            }
+        }
+        at += params.dilation.x * quads;
+    }
+    let target_at = line * params.out_hw.y + column;
+    if params.out_hw.y % 4u == 0u {
+        y[target_at / 4u] = vec4<Out>(highest);
+    } else {
+        let room = params.out_hw.y - column;
+        put(target_at, room, 0u, highest.x);
+        put(target_at + 1u, room, 1u, highest.y);
+        put(target_at + 2u, room, 2u, highest.z);
+        put(target_at + 3u, room, 3u, highest.w);
+    }
 }
 
 @compute @workgroup_size(64)
@@ -37,6 +99,10 @@ fn main(
 ) {
     let i = invocation(workgroup, workgroups, local);
     if i >= params.len {
+        return;
+    }
+    if FOURS != 0u {
+        four(i);
         return;
     }
     let plane = quotient(i, params.out_plane);
@@ -54,7 +120,7 @@ fn main(
     for (var ty = first.x; ty < past.x; ty++) {
         var at = row;
         for (var tx = first.y; tx < past.y; tx++) {
-            let v = f32(x[at]);
+            let v = f32(x[at / 4u][at % 4u]);
             if KIND == 0u {
                 highest = select(highest, v, v > highest || v != v);
             } else {
@@ -65,5 +131,5 @@ fn main(
         row += params.dilation.x * params.in_hw.y;
     }
     let counted = select(past - first, before(inside + params.pad_end, window), KIND == 2u);
-    y[i] = Out(select(sum / f32(counted.x * counted.y), highest, KIND == 0u));
+    y[i / 4u][i % 4u] = Out(select(sum / f32(counted.x * counted.y), highest, KIND == 0u));
 }

@@ -1,11 +1,11 @@
 // What the windows of a convolution see, as a matrix: a row for every input channel and tap, a column for every pixel of
-// some images. An invocation writes a channel's taps of one column.
+// some images. An invocation writes a channel's taps of four columns.
 
 struct Params {
     len: u32,
-    // Pixels of these images, and the length of a row, which is rounded up.
+    // Pixels of these images, and quads in a row: what fills up the last are zeros.
     pixels: u32,
-    columns: u32,
+    quads: u32,
     channels: u32,
     windows: Windows,
     first: u32,
@@ -13,7 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -25,25 +25,28 @@ fn main(
     if i >= params.len {
         return;
     }
-    let channel = quotient(i, params.pixels);
-    let pixel = i - channel * params.pixels;
+    let channel = quotient(i, params.quads);
+    let number = i - channel * params.quads;
+    let pixels = number * 4u + vec4(0u, 1u, 2u, 3u);
     let out_plane = params.windows.out_hw.x * params.windows.out_hw.y;
-    let image = quotient(pixel, out_plane);
-    let down = quotient(pixel - image * out_plane, params.windows.out_hw.y);
-    let right = pixel - image * out_plane - down * params.windows.out_hw.y;
-    let top = i32(down * params.windows.stride.x) - i32(params.windows.pad.x);
-    let left = i32(right * params.windows.stride.y) - i32(params.windows.pad.y);
-    let plane = ((params.first + image) * params.channels + channel) * params.windows.in_hw.x;
-    let nothing = nowhere(textureDimensions(x));
-    var at = channel * params.windows.kernel.x * params.windows.kernel.y * params.columns + pixel;
+    let images = quotients(pixels, out_plane);
+    let inner = pixels - images * out_plane;
+    let down = quotients(inner, params.windows.out_hw.y);
+    let right = inner - down * params.windows.out_hw.y;
+    let top = vec4<i32>(down * params.windows.stride.x) - i32(params.windows.pad.x);
+    let left = vec4<i32>(right * params.windows.stride.y) - i32(params.windows.pad.y);
+    let planes = ((params.first + images) * params.channels + channel) * params.windows.in_hw.x;
+    let exists = pixels < vec4(params.pixels);
+    let nothing = vec4(nowhere(textureDimensions(x)));
+    var at = channel * params.windows.kernel.x * params.windows.kernel.y * params.quads + number;
     for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
-        let row = top + i32(ky * params.windows.dilation.x);
-        let start = (plane + u32(row)) * params.windows.in_hw.y;
+        let row = vec4<u32>(top + i32(ky * params.windows.dilation.x));
+        let start = (planes + row) * params.windows.in_hw.y;
+        let real = exists & (row < vec4(params.windows.in_hw.x));
         for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
-            let column = left + i32(kx * params.windows.dilation.y);
-            let real = u32(row) < params.windows.in_hw.x && u32(column) < params.windows.in_hw.y;
-            y[at] = single(select(nothing, start + u32(column), real));
-            at += params.columns;
+            let column = vec4<u32>(left + i32(kx * params.windows.dilation.y));
+            y[at] = singles(select(nothing, start + column, real & (column < vec4(params.windows.in_hw.y))));
+            at += params.quads;
         }
     }
 }

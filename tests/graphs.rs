@@ -176,7 +176,7 @@ fn knots_are_as_fine_as_the_network_allows() {
         let x = b.input();
         b.conv(&x, width, 3, 1, 1)
     };
-    let end = |mut b: Builder, value: &builder::Value| {
+    let end = |mut b: Builder, value: &Value| {
         let y = b.conv(value, 4, 1, 1, 1);
         b.finish(&[y], false).0
     };

@@ -70,6 +70,18 @@ impl Pool {
         Span { real: (start - pad..end - pad).step_by(step), padded: within(pad + size + self.pad_end[axis]) }
     }
 
+    /// How the shader makes maxima four at a time, if it does.
+    fn fours(&self) -> u32 {
+        let [_, width] = self.kernel;
+        let two_apart = self.stride[1] == 2 && self.dilation[1] == 1 && matches!(width, 2 | 3);
+        match self.pad_begin[1] {
+            pad @ (0 | 1) if self.kind == PoolKind::Max && two_apart && self.in_hw[1].is_multiple_of(4) => {
+                pad as u32 + 1
+            }
+            _ => 0,
+        }
+    }
+
     fn in_plane(&self) -> usize {
         self.in_hw.iter().product()
     }
@@ -249,8 +261,13 @@ impl Kernel for Pool {
     }
 
     fn dispatch(&self) -> Dispatch {
+        let fours = self.fours();
+        let len = match fours {
+            0 => self.output_len(),
+            _ => self.planes * self.out_hw[0] * self.out_hw[1].div_ceil(4),
+        };
         let params = Params {
-            len: word(self.output_len()),
+            len: word(len),
             out_plane: word(self.out_plane()),
             in_hw: words(self.in_hw),
             out_hw: words(self.out_hw),
@@ -268,9 +285,9 @@ impl Kernel for Pool {
             PoolKind::Average { count_include_pad: true } => 2.0,
         };
         Dispatch {
-            overrides: vec![("KIND", kind)],
+            overrides: vec![("KIND", kind), ("FOURS", fours.into())],
             params: bytes_of(&params).to_vec(),
-            workgroups: grid(self.output_len()),
+            workgroups: grid(len),
         }
     }
 
@@ -325,6 +342,25 @@ fn cases() -> Vec<Case> {
             // As (5 - 3) / 2 + 1 = 2 rounds up to 3 for 6 rows: the last window sticks out.
             "rounded up, beyond the padding",
             Pool { in_hw: [6, 7], out_hw: [3, 4], kernel: [3, 3], pad_end: [0, 1], ..plain.clone() },
+        ),
+        (
+            "overlapping, over whole quads, padded",
+            Pool {
+                in_hw: [13, 16],
+                out_hw: [7, 8],
+                kernel: [3, 3],
+                pad_begin: [1, 1],
+                pad_end: [1, 0],
+                ..plain.clone()
+            },
+        ),
+        (
+            "tall windows over whole quads, the last one sticks out",
+            Pool { in_hw: [6, 12], out_hw: [2, 6], kernel: [5, 3], stride: [1, 2], ..plain.clone() },
+        ),
+        (
+            "over whole quads, to odd rows, padded on both sides",
+            Pool { in_hw: [4, 8], out_hw: [3, 5], pad_begin: [1, 1], pad_end: [1, 1], ..plain.clone() },
         ),
         (
             "dilated, asymmetric",

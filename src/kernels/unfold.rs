@@ -19,8 +19,8 @@ pub struct Images {
 
 /// The matrix for some images.
 ///
-/// Input: `x` of the convolution, all images. Output: `[in_channels · taps, columns]`, of which the first
-/// `count · pixels` columns are written.
+/// Input: `x` of the convolution, all images. Output: `[in_channels · taps, columns]`; behind the first `count · pixels`
+/// columns are zeros.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unfold {
     /// The convolution.
@@ -42,7 +42,7 @@ pub(super) fn len(conv: &Conv, images: usize) -> usize {
 uniform! {
     len: u32,
     pixels: u32,
-    columns: u32,
+    quads: u32,
     channels: u32,
     windows: Words,
     first: u32,
@@ -79,6 +79,7 @@ impl Kernel for Unfold {
         for row in 0..conv.in_channels * conv.taps() {
             let (channel, tap) = (row / conv.taps(), row % conv.taps());
             let (ky, kx) = (tap / conv.windows.kernel[1], tap % conv.windows.kernel[1]);
+            output[row * columns..][..columns].fill(0.0);
             for pixel in 0..self.images.count * oh * ow {
                 let (image, y, x) = (pixel / (oh * ow), pixel / ow % oh, pixel % ow);
                 let plane = (self.images.first + image) * conv.in_channels + channel;
@@ -92,11 +93,12 @@ impl Kernel for Unfold {
     fn dispatch(&self) -> Dispatch {
         let c = &self.conv;
         let pixels = self.images.count * c.out_plane();
-        let len = c.in_channels * pixels;
+        let quads = columns(c, self.images.count) / 4;
+        let len = c.in_channels * quads;
         let params = Params {
             len: word(len),
             pixels: word(pixels),
-            columns: word(columns(c, self.images.count)),
+            quads: word(quads),
             channels: word(c.in_channels),
             windows: c.windows.words(),
             first: word(self.images.first),
