@@ -63,6 +63,8 @@ pub struct Conv {
 const TILE_PIXELS: usize = 8;
 /// Output channels of an invocation's tile.
 const TILE_CHANNELS: usize = 8;
+/// Elements of a matrix of what windows see that a processor's last cache holds, if it is of more images than one.
+const CACHED: usize = 1 << 21;
 
 impl Conv {
     pub(super) fn in_plane(&self) -> usize {
@@ -100,8 +102,8 @@ impl Conv {
     /// The way by the matrix of what windows see, so many images at a time that it stays small. The matrix has quads
     /// of pixels that lie together whatever windows and planes are, and is made once for all output channels.
     fn unfolded_way(&self) -> Option<Way> {
-        let fits = |n: &usize| unfold::len(self, *n) <= MOST_TEMP;
-        let at_once = (1..=self.batch).rev().find(fits)?;
+        let most = |len: usize| (1..=self.batch).rev().find(|n| unfold::len(self, *n) <= len);
+        let at_once = most(CACHED).or_else(|| most(MOST_TEMP).map(|_| 1))?;
         let mut calls = Vec::new();
         for first in (0..self.batch).step_by(at_once) {
             let images = Images { first, count: at_once.min(self.batch - first) };
