@@ -50,11 +50,7 @@ fn main(
     var at = rows * (params.depth + 1u) * 8u + lane;
     var w = (product * params.channel_tiles + tile) * ((params.depth + 3u) / 4u) * 16u + lane;
 
-    // Columns are channels, rows the four columns of the product.
-    var sums0 = mat4x4<f32>();
-    var sums1 = mat4x4<f32>();
-    var sums2 = mat4x4<f32>();
-    var sums3 = mat4x4<f32>();
+    var sums = Sums();
     for (var c = 0u; c < params.depth; c += 4u) {
         // Weights of 4 rows × 16 channels, a row's in 4 lanes.
         let w0 = textureLoad(weights, place(w));
@@ -65,28 +61,13 @@ fn main(
         let x2 = textureLoad(x, place(select(nothing, at + 16u, c + 2u < params.depth)));
         let x3 = textureLoad(x, place(select(nothing, at + 24u, c + 3u < params.depth)));
         at += 32u;
-        sums0 += outer(x0, subgroupBroadcast(w0, 0u));
-        sums1 += outer(x0, subgroupBroadcast(w0, 1u));
-        sums2 += outer(x0, subgroupBroadcast(w0, 2u));
-        sums3 += outer(x0, subgroupBroadcast(w0, 3u));
-        sums0 += outer(x1, subgroupBroadcast(w0, 4u));
-        sums1 += outer(x1, subgroupBroadcast(w0, 5u));
-        sums2 += outer(x1, subgroupBroadcast(w0, 6u));
-        sums3 += outer(x1, subgroupBroadcast(w0, 7u));
-        sums0 += outer(x2, subgroupBroadcast(w1, 0u));
-        sums1 += outer(x2, subgroupBroadcast(w1, 1u));
-        sums2 += outer(x2, subgroupBroadcast(w1, 2u));
-        sums3 += outer(x2, subgroupBroadcast(w1, 3u));
-        sums0 += outer(x3, subgroupBroadcast(w1, 4u));
-        sums1 += outer(x3, subgroupBroadcast(w1, 5u));
-        sums2 += outer(x3, subgroupBroadcast(w1, 6u));
-        sums3 += outer(x3, subgroupBroadcast(w1, 7u));
+        add_products(&sums, mat4x4(x0, x1, x2, x3), w0, w1);
     }
     let first = tile * 16u;
     let room = params.channels - first;
     let target_at = (rows * (params.channels + 1u) + first) * 8u + lane;
-    store_four(target_at, room, sums0);
-    store_four(target_at + 32u, max(room, 4u) - 4u, sums1);
-    store_four(target_at + 64u, max(room, 8u) - 8u, sums2);
-    store_four(target_at + 96u, max(room, 12u) - 12u, sums3);
+    store_four(target_at, room, sums.a);
+    store_four(target_at + 32u, max(room, 4u) - 4u, sums.b);
+    store_four(target_at + 64u, max(room, 8u) - 8u, sums.c);
+    store_four(target_at + 96u, max(room, 12u) - 12u, sums.d);
 }

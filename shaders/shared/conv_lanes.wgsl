@@ -91,11 +91,7 @@ fn main(
     let taps = params.windows.kernel.x * params.windows.kernel.y;
     var w = (group * params.channel_tiles + tile) * taps * ((params.group_in + 3u) / 4u) * 16u + lane;
 
-    // Columns are channels, rows the four pixels.
-    var sums0 = mat4x4<f32>();
-    var sums1 = mat4x4<f32>();
-    var sums2 = mat4x4<f32>();
-    var sums3 = mat4x4<f32>();
+    var sums = Sums();
     for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
         for (var kx = 0u; kx < params.windows.kernel.y; kx++) {
             let row = q.top + i32(ky * params.windows.dilation.x);
@@ -123,28 +119,13 @@ fn main(
                 let x2 = fetch(select(nothing, at + 2u * step, c + 2u < params.group_in));
                 let x3 = fetch(select(nothing, at + 3u * step, c + 3u < params.group_in));
                 at += 4u * step;
-                sums0 += outer(x0, subgroupBroadcast(w0, 0u));
-                sums1 += outer(x0, subgroupBroadcast(w0, 1u));
-                sums2 += outer(x0, subgroupBroadcast(w0, 2u));
-                sums3 += outer(x0, subgroupBroadcast(w0, 3u));
-                sums0 += outer(x1, subgroupBroadcast(w0, 4u));
-                sums1 += outer(x1, subgroupBroadcast(w0, 5u));
-                sums2 += outer(x1, subgroupBroadcast(w0, 6u));
-                sums3 += outer(x1, subgroupBroadcast(w0, 7u));
-                sums0 += outer(x2, subgroupBroadcast(w1, 0u));
-                sums1 += outer(x2, subgroupBroadcast(w1, 1u));
-                sums2 += outer(x2, subgroupBroadcast(w1, 2u));
-                sums3 += outer(x2, subgroupBroadcast(w1, 3u));
-                sums0 += outer(x3, subgroupBroadcast(w1, 4u));
-                sums1 += outer(x3, subgroupBroadcast(w1, 5u));
-                sums2 += outer(x3, subgroupBroadcast(w1, 6u));
-                sums3 += outer(x3, subgroupBroadcast(w1, 7u));
+                add_products(&sums, mat4x4(x0, x1, x2, x3), w0, w1);
             }
         }
     }
     let b = (group * params.channel_tiles + tile) * 4u;
-    store_channels(q, tile * 16u, sums0, bias[b]);
-    store_channels(q, tile * 16u + 4u, sums1, bias[b + 1u]);
-    store_channels(q, tile * 16u + 8u, sums2, bias[b + 2u]);
-    store_channels(q, tile * 16u + 12u, sums3, bias[b + 3u]);
+    store_channels(q, tile * 16u, sums.a, bias[b]);
+    store_channels(q, tile * 16u + 4u, sums.b, bias[b + 1u]);
+    store_channels(q, tile * 16u + 8u, sums.c, bias[b + 2u]);
+    store_channels(q, tile * 16u + 12u, sums.d, bias[b + 3u]);
 }

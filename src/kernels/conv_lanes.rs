@@ -68,6 +68,7 @@ pub static ROW: Row = Row {
         "texels",
         "pixels",
         "outer",
+        "broadcasts",
         "activation",
         "quads",
         "conv_lanes"
@@ -87,6 +88,7 @@ pub static ROW_QUADS: Row = Row {
         "quotient",
         "texels",
         "outer",
+        "broadcasts",
         "activation",
         "quads",
         "conv_lanes"

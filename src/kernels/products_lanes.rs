@@ -37,7 +37,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "products_lanes",
-    shader: shader!("products_lanes", "quotient", "texels", "outer"),
+    shader: shader!("products_lanes", "quotient", "texels", "outer", "broadcasts"),
     doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures",
     params: Params::FIELDS,
     params_size: Params::SIZE,
