@@ -91,8 +91,8 @@ impl Program {
         Ok(())
     }
 
-    /// Encodes launches; with `stamps`, the time of the first pass's beginning and of the last one's end, at this query and
-    /// the one behind it.
+    /// Encodes launches; with `stamps`, the time of the beginning, copies included, and of the last pass's end, at this
+    /// query and the one behind it.
     fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -101,6 +101,20 @@ impl Program {
     ) {
         let mut rest = &self.launches[launches];
         let mut first = true;
+        if let (Some((query_set, at)), Some([_, ..])) = (stamps, rest.first().map(|l| &l.fills[..])) {
+            // What the first launch reads is copied before its pass: the time begins with a pass of nothing.
+            let beginning_of_pass_write_index = Some(at);
+            encode_pass(
+                encoder,
+                &[],
+                Some(wgpu::ComputePassTimestampWrites {
+                    query_set,
+                    beginning_of_pass_write_index,
+                    end_of_pass_write_index: None,
+                }),
+            );
+            first = false;
+        }
         while let Some(launch) = rest.first() {
             launch.fills.iter().for_each(|fill| fill.encode(encoder));
             let more = rest[1..].iter().position(|l| !l.fills.is_empty()).map_or(rest.len(), |at| at + 1);
