@@ -11,6 +11,8 @@ use secateur::onnx::proto::ValueInfoProto;
 use secateur::stats::{DERIVED, Profile};
 use serde_json::Value;
 
+#[path = "common/adapters.rs"]
+mod adapters;
 #[path = "common/sizes.rs"]
 mod sizes;
 
@@ -444,4 +446,39 @@ fn bench_times_every_layer() {
         assert!(answer["limits"][limit].as_f64().unwrap() > 0.1, "{answer}");
     }
     assert!(layers.iter().all(|l| l["of_limit"].as_f64().unwrap() > 0.0), "{answer}");
+}
+
+#[test]
+fn eval_and_bench_tell_what_halves_cost() {
+    if adapters::gpus("halves from the command line").is_empty() {
+        return;
+    }
+    let (_, answer) = json(secateur().arg("devices"));
+    let devices = answer["devices"].as_array().unwrap();
+    let Some(device) = devices.iter().find(|device| device["shader_f16"] == true) else {
+        return adapters::left_out("halves from the command line: no adapter here knows them");
+    };
+    let device = device["index"].to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images.npz");
+    secateur().args(["demo", "--count", "64", "--write-images"]).arg(&images).assert().success();
+    let network = demo_network();
+    let eval = |precision: &str| {
+        let mut eval = secateur();
+        eval.args(["eval", &network, "--mean", "0.5", "--std", "0.25", "--device", &device]);
+        json(eval.args(["--precision", precision, "--data", images.to_str().unwrap()])).1
+    };
+    let (whole, halves) = (eval("f32"), eval("f16"));
+    assert_eq!((&whole["precision"], &halves["precision"]), (&"f32".into(), &"f16".into()));
+    assert!(whole["snr_db"].is_null() && whole["agreement"].is_null(), "{whole}");
+    let near = halves["snr_db"].as_f64().unwrap();
+    assert!(near > 40.0 && near < 100.0 && halves["agreement"].as_f64().unwrap() > 0.95, "{halves}");
+    let mut bench = secateur();
+    bench.args(["bench", &network, "--device", &device, "--seconds", "0.1", "--precision", "f16"]);
+    let (code, answer) = json(&mut bench);
+    assert_eq!((code, &answer["device"]["precision"]), (0, &"f16".into()), "{answer}");
+    assert!(answer["models"][0]["snr_db"].as_f64().unwrap() > 30.0, "{answer}");
+    let (code, answer) =
+        json(secateur().args(["check", &network, "--device", &device, "--precision", "f16"]));
+    assert_eq!((code, &answer["passed"]), (0, &true.into()), "{answer}");
 }
