@@ -356,7 +356,14 @@ fn cases() -> Vec<Case> {
         ),
         (
             "tall windows over whole quads, the last one sticks out",
-            Pool { in_hw: [6, 12], out_hw: [2, 6], kernel: [5, 3], stride: [1, 2], ..plain.clone() },
+            Pool {
+                planes: 23,
+                in_hw: [6, 12],
+                out_hw: [2, 6],
+                kernel: [5, 3],
+                stride: [1, 2],
+                ..plain.clone()
+            },
         ),
         (
             "over whole quads, to odd rows, padded on both sides",
