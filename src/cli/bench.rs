@@ -77,10 +77,10 @@ fn answers(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
     session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// The device's answers in `f32` must be those of the CPU interpreter before its times count.
-pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
+/// The device's answers in `f32`, which must be those of the CPU interpreter before its times count; none of the CPU.
+fn right_answers(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
     if matches!(device, Device::Cpu) {
-        return Ok(());
+        return Ok(vec![]);
     }
     let got = answers(graph, &device.clone().at(Precision::F32)?)?;
     for (got, expected) in got.iter().zip(&answers(graph, &Device::Cpu)?) {
@@ -94,17 +94,21 @@ pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
                 ));
         }
     }
-    Ok(())
+    Ok(got)
 }
 
-/// How near a device that keeps halves comes to `f32`, in decibels; `None` where it keeps none.
-fn nearness(graph: &Graph, device: &Device) -> Result<Option<f64>> {
+/// Whether the device's times count.
+pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
+    right_answers(graph, device).map(drop)
+}
+
+/// How near a device that keeps halves comes to its answers in `f32`, in decibels; `None` where it keeps none.
+fn nearness(graph: &Graph, device: &Device, expected: &[Vec<f32>]) -> Result<Option<f64>> {
     if device.precision() == Precision::F32 {
         return Ok(None);
     }
     let mut agreement = Agreement::default();
-    let expected = answers(graph, &device.clone().at(Precision::F32)?)?;
-    for (got, expected) in answers(graph, device)?.iter().zip(&expected) {
+    for (got, expected) in answers(graph, device)?.iter().zip(expected) {
         if got.iter().zip(expected).any(|(got, expected)| !got.is_finite() && expected.is_finite()) {
             return Err(Error::new("the network has numbers that f16 cannot hold: its times mean nothing")
                 .file(&graph.path)
@@ -193,8 +197,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(seconds) = args.tune {
         tune(&graphs, &device, args, seconds, output)?;
     }
-    graphs.iter().try_for_each(|graph| answers_are_right(graph, &device))?;
-    let near = graphs.iter().map(|graph| nearness(graph, &device)).collect::<Result<Vec<_>>>()?;
+    let near = |graph| nearness(graph, &device, &right_answers(graph, &device)?);
+    let near = graphs.iter().map(near).collect::<Result<Vec<_>>>()?;
     let Args { batch, seconds, transfers, .. } = *args;
     let timings = timed(&graphs, &device, Timing { batch, seconds, transfers }, output)?;
     let who = device.describe();
@@ -234,8 +238,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             output.line(format!("{:<30} SNR {} against f32, for made-up inputs", "", decibels(near)));
         }
         list.push(json!({
-            "path": model.path, "host_nodes": on_host, "snr_db": near[i], "params": params, "macs": macs, "bytes": model.bytes,
-            "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops,
+            "path": model.path, "host_nodes": on_host, "params": params, "macs": macs, "bytes": model.bytes,
+            "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops, "snr_db": near[i],
         }));
         ratios.push(json!({ "path": model.path, "speedup": speedup }));
         let fewer = 1.0 - macs as f64 / *first.get_or_insert(macs as f64);

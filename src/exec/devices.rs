@@ -101,11 +101,10 @@ impl Device {
                 .remedy("leave --precision out, or choose another --device"))
         };
         match self {
-            _ if precision == Precision::F32 => Ok(match self {
-                Self::Gpu(gpu, _) => Self::Gpu(gpu, precision),
-                Self::Cpu => Self::Cpu,
-            }),
-            Self::Gpu(gpu, _) if gpu.info().shader_f16 => Ok(Self::Gpu(gpu, precision)),
+            Self::Cpu if precision == Precision::F32 => Ok(Self::Cpu),
+            Self::Gpu(gpu, _) if precision == Precision::F32 || gpu.info().shader_f16 => {
+                Ok(Self::Gpu(gpu, precision))
+            }
             Self::Gpu(gpu, _) => refuse(&gpu.info().name),
             Self::Cpu => refuse("CPU"),
         }

@@ -1,6 +1,6 @@
 //! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
 
-use super::convolve::{Convolution, fold, weights_and_bias};
+use super::convolve::{Convolution, fold, is_depthwise, weights_and_bias};
 use super::lower::{Lowering, Slot};
 use super::window::{Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
@@ -155,9 +155,8 @@ impl Operator for Conv {
     }
 
     fn fuses_addend(&self, inputs: &Inputs) -> bool {
-        let shape = inputs.optional(0).map_or(&[][..], |x| &x.shape);
-        let depthwise = self.groups > 1 && shape.get(1) == Some(&self.groups);
-        self.fuses(inputs) && shape.len() < 5 && !depthwise
+        let planar = |x: &Fact| x.shape.len() < 5 && !is_depthwise(self.groups, x.shape[1]);
+        self.fuses(inputs) && inputs.optional(0).is_some_and(planar)
     }
 }
 

@@ -74,7 +74,7 @@ impl Convolution {
     }
 
     fn flat(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
-        if self.groups > 1 && self.groups == self.in_channels {
+        if is_depthwise(self.groups, self.in_channels) {
             let kernel = Depthwise {
                 batch: self.batch,
                 channels: self.in_channels,
@@ -153,6 +153,11 @@ impl Convolution {
         }
         Ok(())
     }
+}
+
+/// Whether every channel is convolved by itself, which is a kernel of its own.
+pub(super) fn is_depthwise(groups: usize, in_channels: usize) -> bool {
+    groups > 1 && groups == in_channels
 }
 
 /// Emits a convolution; where its weights are larger than one binding, in parts of output channels.

@@ -339,11 +339,8 @@ impl<'a> Builder<'a> {
         for (value, place) in self.places.iter().enumerate() {
             if let Some(Operand::Buffer(buffer)) = *place {
                 let float = self.facts.get(value).is_some_and(|fact| fact.dtype.is_float());
-                if float {
-                    floats.insert(buffer)
-                } else {
-                    others.insert(buffer)
-                };
+                let set = if float { &mut floats } else { &mut others };
+                set.insert(buffer);
             }
         }
         let ports = self.plan.inputs.iter().chain(&self.plan.outputs).chain(&self.plan.sums);

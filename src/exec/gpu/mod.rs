@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod expand;
 pub mod program;
+mod stored;
 mod tune;
 mod tuned;
 mod view;

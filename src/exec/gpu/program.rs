@@ -4,17 +4,15 @@
 //! puts the barriers between them), a new pass where a buffer is copied into its view first, then the copies that bring
 //! the outputs back. The watched run submits step by step.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::expand::{Expanded, Pick, Piece, Place};
+use super::stored::{bytes, loaded, padded, stored};
 use super::view::{Fill, Texture};
 use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
@@ -565,40 +563,6 @@ impl Gpu {
         // All are unmapped, even when one fails.
         let read: Vec<Result<Vec<f32>>> = reads.iter().map(read).collect();
         read.into_iter().collect()
-    }
-}
-
-/// The bytes of so many elements: whole `vec4`s, and never none, which could not be bound.
-fn bytes(len: usize, precision: Precision) -> u64 {
-    ((len * precision.size()).max(1) as u64).next_multiple_of(16)
-}
-
-/// Numbers as the device keeps them.
-fn stored(data: &[f32], precision: Precision) -> Cow<'_, [u8]> {
-    match precision {
-        Precision::F32 => Cow::Borrowed(bytemuck::cast_slice(data)),
-        Precision::F16 => {
-            let mut halves = vec![f16::ZERO; data.len()];
-            halves.convert_from_f32_slice(data);
-            Cow::Owned(bytemuck::cast_slice(&halves).to_vec())
-        }
-    }
-}
-
-/// Whole words: what can be written into a buffer.
-fn padded(mut bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let whole = bytes.len().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT as usize);
-    if whole > bytes.len() {
-        bytes.to_mut().resize(whole, 0);
-    }
-    bytes
-}
-
-/// Numbers that the device kept.
-fn loaded(bytes: &[u8], precision: Precision) -> Vec<f32> {
-    match precision {
-        Precision::F32 => bytemuck::pod_collect_to_vec(bytes),
-        Precision::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).to_f32_vec(),
     }
 }
 
