@@ -3,7 +3,7 @@
 // only and broadcast to the others.
 
 struct Params {
-    // Subgroups: channel tiles, then blocks of 32 pixels, then groups.
+    // Subgroups: blocks of 32 pixels × channel tiles × groups.
     len: u32,
     blocks: u32,
     channel_tiles: u32,
@@ -21,7 +21,8 @@ struct Params {
     // Quads of pixels in a plane of the input, where texels are quads.
     quads: u32,
     first: u32,
-    unused: u32,
+    // Blocks of a run.
+    run: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -72,6 +73,25 @@ fn store_channels(q: Quad, channel: u32, sums: mat4x4<f32>, b: vec4<f32>) {
     store(q, channel + 3u, sums[3] + b.w);
 }
 
+struct Unit {
+    block: u32,
+    tile: u32,
+    group: u32,
+}
+
+// The order of subgroups: groups, in each runs of blocks, in each channel tiles, in each the run's blocks. Neighbours so
+// write one behind the other, which a processor foresees, and share their weights.
+fn unit(number: u32) -> Unit {
+    let group = quotient(number, params.blocks * params.channel_tiles);
+    let of_group = number - group * params.blocks * params.channel_tiles;
+    let first = quotient(of_group, params.run * params.channel_tiles) * params.run;
+    let of_run = of_group - first * params.channel_tiles;
+    // The last run may be shorter.
+    let blocks = min(params.run, params.blocks - first);
+    let tile = quotient(of_run, blocks);
+    return Unit(first + of_run - tile * blocks, tile, group);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -80,16 +100,13 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
-    let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
-    let outer_unit = quotient(unit, params.channel_tiles);
-    let tile = unit - outer_unit * params.channel_tiles;
-    let group = quotient(outer_unit, params.blocks);
-    let number = (outer_unit - group * params.blocks) * 8u + lane;
-    let q = quad(number, group);
+    let u = unit(min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u));
+    let number = u.block * 8u + lane;
+    let q = quad(number, u.group);
     let plane = select(params.quads, params.windows.in_hw.x * params.windows.in_hw.y, FORM == 0u);
     let nothing = vec4(nowhere(textureDimensions(x)));
     let taps = params.windows.kernel.x * params.windows.kernel.y;
-    var w = (group * params.channel_tiles + tile) * taps * ((params.group_in + 3u) / 4u) * 16u + lane;
+    var w = (u.group * params.channel_tiles + u.tile) * taps * ((params.group_in + 3u) / 4u) * 16u + lane;
 
     var sums = Sums();
     for (var ky = 0u; ky < params.windows.kernel.x; ky++) {
@@ -106,7 +123,7 @@ fn main(
             }
             if FORM == 2u {
                 // The last quad may have pixels that do not exist: they are not stored.
-                at = select(nothing, vec4(group * params.group_in * plane + number), q.real.x);
+                at = select(nothing, vec4(u.group * params.group_in * plane + number), q.real.x);
             }
             let step = select(vec4(0u), vec4(plane), at != nothing);
             for (var c = 0u; c < params.group_in; c += 4u) {
@@ -123,9 +140,9 @@ fn main(
             }
         }
     }
-    let b = (group * params.channel_tiles + tile) * 4u;
-    store_channels(q, tile * 16u, sums.a, bias[b]);
-    store_channels(q, tile * 16u + 4u, sums.b, bias[b + 1u]);
-    store_channels(q, tile * 16u + 8u, sums.c, bias[b + 2u]);
-    store_channels(q, tile * 16u + 12u, sums.d, bias[b + 3u]);
+    let b = (u.group * params.channel_tiles + u.tile) * 4u;
+    store_channels(q, u.tile * 16u, sums.a, bias[b]);
+    store_channels(q, u.tile * 16u + 4u, sums.b, bias[b + 1u]);
+    store_channels(q, u.tile * 16u + 8u, sums.c, bias[b + 2u]);
+    store_channels(q, u.tile * 16u + 12u, sums.d, bias[b + 3u]);
 }

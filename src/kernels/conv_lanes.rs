@@ -28,6 +28,11 @@ pub(super) const STEP: usize = 4;
 /// Lanes of a subgroup.
 pub(super) const LANES: u32 = 8;
 
+/// Rows of 32 pixels that a processor's second cache holds while they are read again and again.
+const CACHED_ROWS: usize = 1024;
+/// Most blocks of a run: what is written one behind the other is long enough by then.
+const LONGEST_RUN: usize = 32;
+
 impl Lanes {
     /// Whether the input is images of whole quads, every pixel its own window.
     fn points(&self) -> bool {
@@ -55,7 +60,7 @@ uniform! {
     act_b: f32,
     quads: u32,
     first: u32,
-    unused: u32,
+    run: u32,
 }
 
 /// The kernel's row where pixels lie anyhow.
@@ -170,7 +175,7 @@ impl Kernel for Lanes {
             act_b,
             quads: word(quads),
             first: word(images.first),
-            unused: 0,
+            run: word((CACHED_ROWS / c.depth().max(1)).clamp(1, LONGEST_RUN)),
         };
         Dispatch {
             overrides: vec![
