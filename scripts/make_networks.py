@@ -2,7 +2,8 @@
 """Networks with random weights, as large as the trained ones: make_networks.py NAME FILE.onnx [BATCH SIDE]
 
 NAME: vgg16, vgg19, resnet50, mobilenet_v2. The structures are torchvision's, with BatchNormalization folded into the
-convolutions, as exporters leave them. BATCH (default: free) and SIDE (default: 224) are those of the input.
+convolutions, as exporters leave them. BATCH (default: free) and SIDE (default: 224) are those of the input. Or one
+convolution: conv_IN_OUT_KERNEL_STRIDE_GROUPS, as conv_144_144_3_1_144.
 """
 
 import sys
@@ -96,17 +97,22 @@ def head(net, x):
 
 
 def make(name, path, batch="N", side=224):
-    net = Net()
-    x = "x", 3, side
+    net, channels = Net(), 3
     if name in VGG:
-        y = vgg(net, x, VGG[name])
+        y, shape = vgg(net, ("x", 3, side), VGG[name]), [1000]
+    elif name.startswith("conv_"):
+        channels, out, kernel, stride, groups = map(int, name.split("_")[1:])
+        y, *shape, last = net.conv(("x", channels, side), out, kernel, stride, groups)
+        shape += [last, last]
     else:
-        y = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2}[name](net, x)
+        y, shape = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2}[name](net, ("x", 3, side)), [1000]
     graph = helper.make_graph(
-        net.nodes, name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, side, side])],
-        [helper.make_tensor_value_info(y, TensorProto.FLOAT, [batch, 1000])], net.weights)
+        net.nodes, name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, channels, side, side])],
+        [helper.make_tensor_value_info(y, TensorProto.FLOAT, [batch, *shape])], net.weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
+    _, name, path, *numbers = sys.argv
+    batch, side = (numbers + ["N", "224"][len(numbers):])
+    make(name, path, int(batch) if batch.isdecimal() else batch, int(side))

@@ -3,8 +3,8 @@
 
     pip install onnx numpy onnxruntime ncnn pnnx tract
     pip install --target WEBGPU onnxruntime-webgpu
-    python3 benches/peers/peers.py [--device 0] [--batch 1 8] [--rounds 5] [--networks DIR] [--webgpu WEBGPU]
-        [--engines WORD …] [--threads N] [MODEL.onnx …]
+    python3 benches/peers/peers.py [MODEL.onnx …] [--device 0] [--batch 1 8] [--rounds 5] [--networks DIR]
+        [--webgpu WEBGPU] [--engines WORD …] [--threads N]
 
 Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (scripts/make_networks.py). Each round lets
 every engine run for a while, one after the other, and keeps the median of its runs; the table has the medians over the
