@@ -56,6 +56,35 @@ impl DType {
     }
 }
 
+/// What a device keeps numbers as, whatever the file said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits: eleven binary digits, up to 65,504.
+    F16,
+}
+
+impl Precision {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// WGSL's name of it, and people's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
 /// The elements of a tensor, shared.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {

@@ -10,9 +10,9 @@ use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
-use secateur::kernels::source::Precision;
 use secateur::onnx::Model;
 use secateur::plan::Operand;
+use secateur::tensor::Precision;
 
 #[path = "common/adapters.rs"]
 mod adapters;

@@ -20,10 +20,11 @@ use secateur::kernels::gram::Gram;
 use secateur::kernels::matmul::MatMul;
 use secateur::kernels::pool::{Pool, PoolKind};
 use secateur::kernels::reduce::{Reduce, ReduceOp};
-use secateur::kernels::source::{Precision, Types, own_reads_halves};
+use secateur::kernels::source::{Types, own_reads_halves};
 use secateur::kernels::way::View;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
+use secateur::tensor::Precision;
 
 /// The first case's shader for single precision, parsed and validated.
 fn module(row: &Row) -> Module {

@@ -18,10 +18,11 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
-use secateur::kernels::source::{Precision, own_reads_halves};
+use secateur::kernels::source::own_reads_halves;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel};
 use secateur::plan::{Operand, Plan, Step};
+use secateur::tensor::Precision;
 
 #[path = "common/adapters.rs"]
 mod adapters;

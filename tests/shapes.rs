@@ -12,9 +12,9 @@ use secateur::exec::devices::Device;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
-use secateur::kernels::source::Precision;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, Kernel};
+use secateur::tensor::Precision;
 
 #[path = "common/adapters.rs"]
 mod adapters;

@@ -9,7 +9,7 @@ use crate::data::{Dataset, Options, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::{self, Choice, Device};
 use crate::graph::{Dim, Graph};
-use crate::kernels::source::Precision;
+use crate::tensor::Precision;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -17,9 +17,9 @@ use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
-use crate::kernels::source::Precision;
 use crate::onnx::Model;
 use crate::prune::Channels;
+use crate::tensor::Precision;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

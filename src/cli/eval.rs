@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::kernels::source::Precision;
 use crate::onnx::Model;
+use crate::tensor::Precision;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

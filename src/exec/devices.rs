@@ -15,8 +15,8 @@ use super::gpu::{self, Adapter, Gpu};
 pub use super::info::DeviceInfo;
 use super::{Executor, cpu};
 use crate::error::{Error, Result};
-use crate::kernels::source::Precision;
 use crate::plan::Plan;
+use crate::tensor::Precision;
 
 /// The adapters here, in a stable order. Empty where there is no driver.
 pub fn list() -> Vec<DeviceInfo> {

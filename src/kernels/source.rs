@@ -12,43 +12,7 @@ use std::fmt::Write;
 
 use super::way::{Source, View};
 use super::{Kernel, Row};
-
-/// What numbers are stored as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits: eleven binary digits, up to 65,504.
-    F16,
-}
-
-impl Precision {
-    /// Bytes of an element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    /// WGSL's name of it, and people's.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        }
-    }
-
-    /// Such a texel's channels, as WGSL names them.
-    fn texel(self) -> &'static str {
-        match self {
-            Self::F32 => "32float",
-            Self::F16 => "16float",
-        }
-    }
-}
+use crate::tensor::Precision;
 
 /// The types of a launch's arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +38,7 @@ impl Types {
         for (i, &(view, precision)) in self.inputs.iter().enumerate() {
             let ty = match view {
                 View::Buffer => precision.name().to_owned(),
-                View::Texels(4) => format!("texture_storage_2d<rgba{}, read>", precision.texel()),
+                View::Texels(4) => format!("texture_storage_2d<rgba{}, read>", texel(precision)),
                 View::Texels(_) if precision == Precision::F32 => "texture_storage_2d<r32float, read>".into(),
                 // Not every device reads halves one by one from storage textures.
                 View::Texels(_) => "texture_2d<f32>".into(),
@@ -110,6 +74,14 @@ impl Types {
             "{binding}fn with_addend(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
              fn with_addends(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
         )
+    }
+}
+
+/// The channels of a texel of such numbers, as WGSL names them.
+fn texel(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "32float",
+        Precision::F16 => "16float",
     }
 }
 

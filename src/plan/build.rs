@@ -11,9 +11,8 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
-use crate::kernels::source::Precision;
 use crate::ops::{Emit, Fused, Lowering, Slot};
-use crate::tensor::{DType, Data};
+use crate::tensor::{DType, Data, Precision};
 
 /// Something that is computed from values beside the network: one kernel over them, one more output.
 ///

@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::kernels::Kernel;
-use crate::kernels::source::{Precision, may_read_halves, may_write_halves};
-use crate::tensor::DType;
+use crate::kernels::source::{may_read_halves, may_write_halves};
+use crate::tensor::{DType, Precision};
 
 pub use build::{Options, Probe, build};
 pub use tail::Tail;

@@ -1,7 +1,7 @@
 //! Buffers by liveness: two that never hold something wanted at the same time become one.
 
 use super::{BufferId, Operand, Plan};
-use crate::kernels::source::Precision;
+use crate::tensor::Precision;
 
 /// Renumbers a plan's buffers so that dead ones serve again. Buffers of inputs, outputs and sums
 /// stay their own.

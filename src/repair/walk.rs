@@ -16,8 +16,8 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
-use crate::kernels::source::Precision;
 use crate::plan::{self, Options, Plan, Probe};
+use crate::tensor::Precision;
 
 /// The most bytes of activations that are kept.
 pub(super) const BUDGET: usize = 3 << 29;

@@ -23,9 +23,10 @@ use super::Executor;
 use super::info::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
-use crate::kernels::source::{Precision, Types};
+use crate::kernels::source::Types;
 use crate::kernels::way::View;
 use crate::plan::Plan;
+use crate::tensor::Precision;
 
 pub use wgpu::Adapter;
 

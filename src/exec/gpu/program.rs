@@ -18,9 +18,9 @@ use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
 use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::kernels::Dispatch;
-use crate::kernels::source::Precision;
 use crate::kernels::way::View;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
+use crate::tensor::Precision;
 
 /// Uploads wait in host memory until they are flushed: so many bytes at a time.
 const UPLOAD: u64 = 64 << 20;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::kernels::source::Precision;
+use crate::tensor::Precision;
 
 /// The bytes of so many elements: whole `vec4`s, and never none, which could not be bound.
 pub(super) fn bytes(len: usize, precision: Precision) -> u64 {

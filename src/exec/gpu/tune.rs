@@ -10,9 +10,8 @@ use super::{Gpu, lock, tuned};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::kernels::Kernel;
-use crate::kernels::source::Precision;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
-use crate::tensor::DType;
+use crate::tensor::{DType, Precision};
 
 /// Runs of a way that count; one before them does not.
 const RUNS: usize = 3;

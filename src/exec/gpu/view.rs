@@ -2,8 +2,8 @@
 //! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
 
 use super::Gpu;
-use crate::kernels::source::Precision;
 use crate::kernels::way::{TEXELS, View};
+use crate::tensor::Precision;
 
 /// A texture of rows of [`TEXELS`] texels.
 #[derive(Clone, Debug)]
