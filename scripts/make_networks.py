@@ -97,15 +97,15 @@ def head(net, x):
 
 
 def make(name, path, batch="N", side=224):
-    net, channels = Net(), 3
+    net, channels, shape = Net(), 3, [1000]
     if name in VGG:
-        y, shape = vgg(net, ("x", 3, side), VGG[name]), [1000]
+        y = vgg(net, ("x", 3, side), VGG[name])
     elif name.startswith("conv_"):
         channels, out, kernel, stride, groups = map(int, name.split("_")[1:])
-        y, *shape, last = net.conv(("x", channels, side), out, kernel, stride, groups)
-        shape += [last, last]
+        y, _, last = net.conv(("x", channels, side), out, kernel, stride, groups)
+        shape = [out, last, last]
     else:
-        y, shape = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2}[name](net, ("x", 3, side)), [1000]
+        y = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2}[name](net, ("x", 3, side))
     graph = helper.make_graph(
         net.nodes, name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, channels, side, side])],
         [helper.make_tensor_value_info(y, TensorProto.FLOAT, [batch, *shape])], net.weights)
@@ -113,6 +113,4 @@ def make(name, path, batch="N", side=224):
 
 
 if __name__ == "__main__":
-    _, name, path, *numbers = sys.argv
-    batch, side = (numbers + ["N", "224"][len(numbers):])
-    make(name, path, int(batch) if batch.isdecimal() else batch, int(side))
+    make(*sys.argv[1:3], *(int(n) if n.isdecimal() else n for n in sys.argv[3:]))
