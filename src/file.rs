@@ -17,9 +17,13 @@ pub fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether two paths lead to one file that is there.
-pub fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+/// Whether two paths lead to one file, or would if it were there.
+pub fn same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let inside = |folder: PathBuf| Some(folder.join(path.file_name()?));
+        path.canonicalize().ok().or_else(|| folder_of(path).canonicalize().ok().and_then(inside))
+    };
+    a == b || matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
 }
 
 /// A complete file under a temporary name; dropping it deletes it.
@@ -143,6 +147,23 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), 1));
         write_whole(&path, "write", b"new").unwrap();
         assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn places_are_told_by_where_they_lead() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("there"), "").unwrap();
+        for name in ["there", "not there"] {
+            assert!(same_place(&at(name), &at(".").join(name)), "{name}");
+            assert!(!same_place(&at(name), &at("other")), "{name}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("there"), at("link")).unwrap();
+            assert!(same_place(&at("there"), &at("link")));
+        }
+        assert!(same_place(Path::new("no/such"), Path::new("no/such")));
     }
 
     #[test]

@@ -181,6 +181,11 @@ impl DataArgs {
         Ok(data)
     }
 
+    /// The files and folders that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.data.iter().map(PathBuf::from).chain(self.classes.clone())
+    }
+
     /// Where the images come from.
     pub(crate) fn origin(&self) -> Origin {
         let data = self.data.clone().unwrap_or_default();

@@ -18,10 +18,11 @@ use super::mend::{JudgeArgs, Parts, calibration, mended};
 use super::output::{Output, write_csv};
 use super::pass::Pass;
 use super::plot::{Line, Panel, chart};
+use super::targets::Targets;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::file::{check_writable, write_whole};
+use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{CRITERIA, Channels, Criterion, Judge, Needs};
@@ -189,13 +190,14 @@ impl Comparing<'_> {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    for path in args.plot.iter().chain(&args.csv) {
-        check_writable(path, "write the comparison")?;
-    }
     for &macs in &args.keep_macs {
         DecideArgs::simple("", macs).budget()?;
     }
     let model = Model::load(&args.model)?;
+    let read = [&args.model].into_iter().chain(&args.profile).chain(&model.data_files);
+    let targets = Targets::default().read(read).data(&args.data);
+    let mut written = args.plot.iter().chain(&args.csv);
+    written.try_fold(targets, |targets, path| targets.write(path, "write the comparison"))?;
     let graph = Graph::of(&model)?;
     let channels = Channels::of(&graph)?;
     let data = args.data.open_real(&graph)?;

@@ -16,9 +16,10 @@ use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{calibration as all_images, mended};
 use super::output::{Output, grouped, many};
-use super::page::{Draft, Whole, check_page};
+use super::page::{Draft, WRITE_PAGE, Whole};
 use super::prune::some_images;
 use super::rounds::Deciding;
+use super::targets::Targets;
 use crate::bench::Timing;
 use crate::data::{Dataset, Options, synthetic};
 use crate::error::{Error, Result};
@@ -86,9 +87,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         output.result(&json!({ "images": args.count, "out": path }));
         return Ok(Answer::Yes);
     }
-    if let Some(path) = &args.report {
-        check_page(path, &[&args.output])?;
-    }
+    let targets = Targets::default().write(&args.output, "write the model")?;
+    args.report.iter().try_fold(targets, |targets, path| targets.write(path, WRITE_PAGE))?;
     let start = Instant::now();
     let device = global.open(output)?;
     let who = device.describe();

@@ -24,6 +24,7 @@ mod report;
 mod rounds;
 mod search;
 mod show;
+mod targets;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! `secateur run` and `secateur check`: arrays in, arrays out, and is this driver right?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Answer;
 use super::args::{DataArgs, Global, PrecisionArgs};
 use super::output::Output;
+use super::targets::Targets;
 use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
 use crate::exec::check::{Checks, check as side_by_side, first_failing};
@@ -47,13 +48,15 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     let model = Model::load(&args.model)?;
     let graph = Graph::of(&model)?;
     let mut given: HashMap<String, (Vec<usize>, Vec<f32>)> = HashMap::new();
+    let mut files = Vec::new();
     for text in &args.input {
-        let (name, file) = text.split_once('=').ok_or_else(|| {
-            Error::new("an input that is not NAME=FILE.npy")
-                .got(text.clone())
-                .remedy("write --input NAME=FILE.npy")
-        })?;
-        given.insert(name.to_owned(), read_npy_f32(file)?);
+        let (name, file) = named(text, &graph)?;
+        if given.insert(name.to_owned(), read_npy_f32(file)?).is_some() {
+            return Err(Error::new(format!("the input \"{name}\" is given twice"))
+                .got(args.input.join(", "))
+                .remedy("give each input one file"));
+        }
+        files.push(PathBuf::from(file));
     }
     let shapes: HashMap<String, Vec<usize>> =
         given.iter().map(|(n, (s, _))| (n.clone(), s.clone())).collect();
@@ -88,17 +91,49 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
+    let targets = Targets::default().read([&args.model]).read(&model.data_files).read(&files);
+    let paths = file_names(results.iter().map(|r| r.name.as_str())).map(|name| args.output_dir.join(name));
+    let paths: Vec<PathBuf> = paths.collect();
+    paths.iter().try_fold(targets, |targets, path| targets.write(path, "write the output"))?;
     let mut written = Vec::new();
-    for result in &results {
+    for (result, file) in results.iter().zip(paths) {
         let (name, shape) = (&result.name, &result.tensor.shape);
-        let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
-        let file = args.output_dir.join(format!("{}.npy", name.chars().map(safe).collect::<String>()));
         write_npy(&file, &result.tensor)?;
         output.line(format!("{name}  {}  {}", show(shape), file.display()));
         written.push(json!({ "name": name, "shape": shape, "file": file }));
     }
     output.result(&json!({ "device": device.describe(), "outputs": written }));
     Ok(Answer::Yes)
+}
+
+/// What NAME=FILE.npy says. A name may have the sign in it: one that the network has counts.
+fn named<'a>(text: &'a str, graph: &Graph) -> Result<(&'a str, &'a str)> {
+    let names = || graph.inputs.iter().map(|input| graph.name(input.value));
+    let splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    if let Some(found) = splits.clone().find(|(name, _)| names().any(|n| n == *name)) {
+        return Ok(found);
+    }
+    let Some((name, _)) = splits.clone().next() else {
+        return Err(Error::new("an input that is not NAME=FILE.npy")
+            .got(text)
+            .remedy("write --input NAME=FILE.npy"));
+    };
+    let error = Error::new(format!("the network has no input \"{name}\"")).file(&graph.path);
+    Err(error.expected(names().collect::<Vec<_>>().join(", ")).meant(name, names(), "see `secateur inspect`"))
+}
+
+/// Files for results: what a file name cannot hold is `_`, as often as it takes to tell them apart.
+fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let mut taken = HashSet::new();
+    results.map(move |name| {
+        let mut name: String = name.chars().map(safe).collect();
+        // Not every file system tells large letters from small ones.
+        while !taken.insert(name.to_lowercase()) {
+            name.push('_');
+        }
+        name + ".npy"
+    })
 }
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
@@ -168,5 +203,17 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
             output.line(format!("the first step that is wrong: {} ({}): {}", c.node, c.kernel, c.verdict));
             Ok(Answer::No)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_names;
+
+    #[test]
+    fn results_have_files_of_their_own() {
+        let names = ["a/b", "a_b", "A_b", "ü.1-x", "a_b_"];
+        let files: Vec<String> = file_names(names.into_iter()).collect();
+        assert_eq!(files, ["a_b.npy", "a_b_.npy", "A_b__.npy", "ü.1-x.npy", "a_b___.npy"]);
     }
 }

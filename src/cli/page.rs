@@ -1,7 +1,7 @@
 //! What the verbs put on a report page, in the order in which they come to know it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::Origin;
 use super::bench::{answers_are_right, timed};
@@ -14,10 +14,10 @@ use crate::bench::layers::layers;
 use crate::bench::{Timing, Timings};
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Batch, Dataset, Preprocessing};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::file::{check_writable, same_file, write_whole};
+use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs};
@@ -243,24 +243,14 @@ impl Draft {
     pub(super) fn write(&mut self, path: &Path, device: &Device, output: &Output) -> Result<()> {
         let who = device.describe();
         self.repeat("Device", format!("{} ({}, {})", who.name, who.backend, who.driver));
-        write_whole(path, DOING, render(&self.page).as_bytes())?;
+        write_whole(path, WRITE_PAGE, render(&self.page).as_bytes())?;
         output.line(format!("→ {}", path.display()));
         Ok(())
     }
 }
 
 /// What is done with a page, for messages.
-const DOING: &str = "write the report";
-
-/// Says before the work that a page could not be written, or that it would take the place of another file of the run.
-pub(super) fn check_page(path: &Path, others: &[&PathBuf]) -> Result<()> {
-    if others.iter().any(|other| path == other.as_path() || same_file(path, other)) {
-        return Err(Error::new("the report would take the place of another file of this command")
-            .file(path)
-            .remedy("write it to a file of its own"));
-    }
-    check_writable(path, DOING)
-}
+pub(super) const WRITE_PAGE: &str = "write the report";
 
 /// What a network costs whose file has so many bytes.
 pub(super) fn cost(channels: &Channels, bytes: u64) -> Cost {

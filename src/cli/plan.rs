@@ -11,6 +11,7 @@ use super::known::Known;
 use super::mend::calibration;
 use super::output::Output;
 use super::rounds::Deciding;
+use super::targets::Targets;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
@@ -65,6 +66,9 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
         return Err(Error::new("a model and an output are needed"));
     };
     let model = Model::load(path)?;
+    let targets =
+        Targets::default().read([path]).read(&model.data_files).read(&args.profile).data(&args.data);
+    targets.read(&args.decide.file()).write(out, "write the cut")?;
     let graph = Graph::of(&model)?;
     let channels = Channels::dyed(&graph, args.decide.inexact)?;
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;

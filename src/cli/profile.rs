@@ -11,8 +11,8 @@ use super::decide::DecideArgs;
 use super::known::{interruption, of_weights};
 use super::output::Output;
 use super::pass::{Pass, Passed, header};
+use super::targets::Targets;
 use crate::error::{Error, Result};
-use crate::file::check_writable;
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
 use crate::onnx::Model;
@@ -90,8 +90,9 @@ impl Args {
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     args.check_confidence()?;
-    check_writable(&args.output, "write the profile")?;
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
+    let targets = Targets::default().read(&args.models).read(models.iter().flat_map(|m| &m.data_files));
+    targets.data(&args.data).write(&args.output, "write the profile")?;
     let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
     let (Some(model), Some(graph)) = (models.last(), graphs.last()) else {
         return Err(Error::new("no model was given"));

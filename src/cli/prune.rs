@@ -11,13 +11,13 @@ use super::known::Known;
 use super::mend::{Parts, RepairArgs, calibration, mended};
 use super::outcome::{Outcome, Tried};
 use super::output::Output;
-use super::page::{Draft, Whole, check_page, cost, statistics};
+use super::page::{Draft, WRITE_PAGE, Whole, cost, statistics};
 use super::rounds::Deciding;
 use super::search;
+use super::targets::Targets;
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::file::{check_writable, same_file};
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Answers, Channels, Counted, Cut, Judge, Proof, written};
@@ -103,16 +103,14 @@ impl Decided {
 
 impl PruneArgs {
     /// Whether all that is asked for is a decision, before anything is computed.
-    fn check(&self) -> Result<()> {
-        if same_file(&self.model, &self.output) {
-            return Err(Error::new("the output is the input: nothing is lost here")
-                .file(&self.output)
-                .remedy("write to another file"));
-        }
-        check_writable(&self.output, "write the model")?;
-        if let Some(path) = &self.report {
-            check_page(path, &[&self.model, &self.output])?;
-        }
+    fn check(&self, model: &Model) -> Result<()> {
+        let read = [&self.model].into_iter().chain(&self.cut).chain(&self.profile);
+        let targets =
+            Targets::default().read(read).read(&model.data_files).data(&self.data).read(&self.decide.file());
+        let targets = targets.write_model(model, &self.output)?;
+        let targets =
+            self.masked.iter().try_fold(targets, |targets, path| targets.write_model(model, path))?;
+        self.report.iter().try_fold(targets, |targets, path| targets.write(path, WRITE_PAGE))?;
         if self.cut.is_none() {
             self.decide.criterion()?;
             match self.max_drop {
@@ -189,7 +187,7 @@ impl PruneArgs {
 
 pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
-    args.check()?;
+    args.check(&model)?;
     let graph = Graph::of(&model)?;
     let decided = args.cut.as_deref().map(Cut::load).transpose()?;
     // A cut that was made with --inexact is one of other knots.

@@ -11,8 +11,9 @@ use super::eval::evaluate_both;
 use super::known::loaded;
 use super::mend::JudgeArgs;
 use super::output::Output;
-use super::page::{Draft, Whole, check_page, statistics};
+use super::page::{Draft, WRITE_PAGE, Whole, statistics};
 use super::prune::some_images;
+use super::targets::Targets;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -58,8 +59,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    check_page(&args.output, &[&args.model, &args.pruned, &args.cut])?;
     let (model, small) = (Model::load(&args.model)?, Model::load(&args.pruned)?);
+    let read = [&args.model, &args.pruned, &args.cut].into_iter().chain(&args.profile).chain(&args.masked);
+    let targets =
+        Targets::default().read(read).read(&model.data_files).read(&small.data_files).data(&args.data);
+    targets.write(&args.output, WRITE_PAGE)?;
     let graph = Graph::of(&model)?;
     let cut = Cut::load(&args.cut)?;
     let channels = Channels::dyed(&graph, cut.inexact.is_some())?;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::output::{Output, write_csv};
+use super::targets::Targets;
 use crate::error::{Error, Result};
 use crate::stats::{Activity, Column, DERIVED, LayerProfile, Moments, Profile, WeightStats};
 
@@ -20,6 +21,7 @@ pub(super) struct MergeArgs {
 }
 
 pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
+    Targets::default().read(&args.profiles).write(&args.output, "write the profile")?;
     let mut all = args.profiles.iter();
     let first = all.next().ok_or_else(|| Error::new("no profiles were given"))?;
     let mut whole = Profile::load(first)?;
@@ -90,6 +92,7 @@ fn write_channels(profile: &Profile, path: &Path) -> Result<()> {
 pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
     let profile = Profile::load(&args.profile)?;
     if let Some(path) = &args.csv {
+        Targets::default().read([&args.profile]).write(path, "write the table")?;
         write_channels(&profile, path)?;
     }
     output.line(format!(

@@ -6,6 +6,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::tile;
+
 /// `y = f(x)`, with ONNX's meanings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
@@ -187,14 +189,18 @@ impl Activation {
         }
     }
 
-    /// The same for a few elements; what is common is compiled into its caller.
+    /// Writes what it makes of some elements where they belong, on the way there; what is common is compiled into its
+    /// caller.
     #[inline(always)]
-    pub(super) fn apply_here(self, xs: &mut [f32]) {
+    pub(super) fn apply_into(self, xs: &[f32], ys: &mut [f32]) {
         match self {
-            Self::None => {}
-            Self::Relu => xs.iter_mut().for_each(|x| *x = relu(*x)),
-            Self::Clip(low, high) => xs.iter_mut().for_each(|x| *x = clip(*x, low, high)),
-            _ => self.apply_slice(xs),
+            Self::None => tile::copy(xs, ys),
+            Self::Relu => tile::map(xs, ys, relu),
+            Self::Clip(low, high) => tile::map(xs, ys, |x| clip(x, low, high)),
+            _ => {
+                tile::copy(xs, ys);
+                self.apply_slice(ys);
+            }
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Attached {
     pub(super) contents: Vec<Bytes>,
     /// The sizes of their files, added up.
     pub(super) file_bytes: u64,
+    /// Their files.
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// A file with the part of it that tensors claim.
@@ -60,6 +62,7 @@ pub(super) fn attach(proto: &mut ModelProto, folder: &Path) -> Result<Attached> 
     let buffers = files.files.iter().map(DataFile::read).collect::<Result<Vec<Bytes>>>()?;
     let mut attached =
         Attached { file_bytes: files.files.iter().map(|file| file.size).sum(), ..Attached::default() };
+    attached.files = files.files.iter().map(|file| file.path.clone()).collect();
     let mut claims = claims.into_iter();
     visit_tensors(proto, &mut |tensor| {
         if is_external(tensor)

@@ -46,6 +46,8 @@ pub struct Model {
     pub bytes: u64,
     /// Names of the tensors that were external, and will be again when the model is saved.
     pub external: BTreeSet<String>,
+    /// The files that those tensors came from.
+    pub data_files: Vec<PathBuf>,
 }
 
 /// The remedy for a file whose parts contradict each other.
@@ -87,6 +89,7 @@ impl Model {
             sha256,
             bytes: bytes.len() as u64 + attached.file_bytes,
             external: attached.names,
+            data_files: attached.files,
         })
     }
 
@@ -97,6 +100,15 @@ impl Model {
     /// A path that cannot be written; what stood there before is untouched then.
     pub fn save(&self, path: &Path) -> Result<()> {
         save::save(self, path, save::PROTOBUF_LIMIT)
+    }
+
+    /// The files that [`Model::save`] writes for a model no larger than this one.
+    ///
+    /// # Errors
+    /// A file name that cannot be told in the model.
+    pub fn files_at(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let data = save::needs_data(self, save::PROTOBUF_LIMIT).then(|| save::data_file(path)).transpose()?;
+        Ok([path.to_path_buf()].into_iter().chain(data.map(|(_, path)| path)).collect())
     }
 
     /// The model as one message with everything inside, whatever its size.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
@@ -18,28 +18,39 @@ pub(super) const PROTOBUF_LIMIT: usize = (2 << 30) - (1 << 20);
 const WORTH_MOVING: usize = 1 << 10;
 const DOING: &str = "write the model";
 
-/// Writes the model to `path`, with external data where it had some or where its encoding would
-/// exceed `limit` bytes.
-pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
-    let over = model.proto.encoded_len() > limit;
-    if !over && model.external.is_empty() {
-        return write_whole(path, DOING, &model.proto.encode_to_vec());
-    }
+/// Whether some tensors go to a file of their own.
+pub(super) fn needs_data(model: &Model, limit: usize) -> bool {
+    !model.external.is_empty() || model.proto.encoded_len() > limit
+}
+
+/// That file's name as the model tells it, and where it is.
+pub(super) fn data_file(path: &Path) -> Result<(String, PathBuf)> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".data");
-    let location = name.to_str().ok_or_else(|| {
+    let location = name.into_string().map_err(|_| {
         Error::new("a model with external data needs a file name in Unicode")
             .file(path)
             .remedy("give such a name")
     })?;
-    let data_path = folder_of(path).join(location);
+    let path = folder_of(path).join(&location);
+    Ok((location, path))
+}
 
+/// Writes the model to `path`, with external data where it had some or where its encoding would
+/// exceed `limit` bytes.
+pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
+    if !needs_data(model, limit) {
+        return write_whole(path, DOING, &model.proto.encode_to_vec());
+    }
+    let over = model.proto.encoded_len() > limit;
+    let (location, data_path) = data_file(path)?;
     let choose = |tensor: &TensorProto| {
         model.external.contains(tensor.name()) || (over && tensor.raw_data().len() >= WORTH_MOVING)
     };
     // Shares the tensors' bytes with the model.
     let mut proto = model.proto.clone();
-    let data = Pending::write(&data_path, DOING, |out| external::detach(&mut proto, location, &choose, out))?;
+    let data =
+        Pending::write(&data_path, DOING, |out| external::detach(&mut proto, &location, &choose, out))?;
     let size = proto.encoded_len();
     if size > limit {
         return Err(Error::new("the model is too large for one file even without its large tensors")

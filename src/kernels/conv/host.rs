@@ -269,13 +269,13 @@ impl WithSimd for Multiply<'_, '_, '_> {
             let height = if strip.is_few() { PANEL } else { HALF };
             for (part, pieces) in self.pieces.chunks_mut(height * self.spans.len()).enumerate() {
                 factors.product(simd, part * height, &mut sums);
-                for (sums, pieces) in sums.iter_mut().zip(pieces.chunks_mut(self.spans.len())) {
-                    self.activation.apply_here(sums);
+                for (sums, pieces) in sums.iter().zip(pieces.chunks_mut(self.spans.len())) {
                     let (mut at, range) = (0, strip.first..strip.first + strip.count);
                     for (piece, &count) in pieces.iter_mut().zip(self.spans) {
                         let (from, to) = (range.start.max(at), range.end.min(at + count));
                         if from < to {
-                            tile::copy(&sums[from - strip.first..], &mut piece[from - at..to - at]);
+                            let sums = &sums[from - strip.first..];
+                            self.activation.apply_into(sums, &mut piece[from - at..to - at]);
                         }
                         at += count;
                     }

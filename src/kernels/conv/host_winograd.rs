@@ -487,8 +487,7 @@ impl<const OUT: usize, const IN: usize> Output<'_, '_, '_, OUT, IN> {
             let line = line.as_flattened_mut();
             // As integers, in the order of their magnitudes.
             let largest = line[..OUT * strip.count].iter().fold(0, |most, y| y.abs().to_bits().max(most));
-            let exact = if largest < f32::INFINITY.to_bits() { None } else { Some(line.to_vec()) };
-            self.activation.apply_here(line);
+            let finite = largest < f32::INFINITY.to_bits();
             let mut start = 0;
             for (span, piece) in self.spans.iter().zip(pieces.iter_mut()) {
                 let rows = span.count / ow;
@@ -498,15 +497,14 @@ impl<const OUT: usize, const IN: usize> Output<'_, '_, '_, OUT, IN> {
                     let (row, column) = ((tile - start) / columns, (tile - start) % columns);
                     let run = (columns - column).min(last - tile);
                     let from = OUT * (tile - strip.first);
-                    if let Some(exact) = &exact
-                        && exact[from..][..OUT * run].iter().any(|y| !y.is_finite())
-                    {
+                    if !finite && line[from..][..OUT * run].iter().any(|y| !y.is_finite()) {
                         self.broken[span.image].store(true, Ordering::Relaxed);
                     }
                     let y = OUT * row + i;
                     if y < rows {
                         let len = (OUT * run).min(ow - OUT * column);
-                        tile::copy(&line[from..], &mut piece[y * ow + OUT * column..][..len]);
+                        let piece = &mut piece[y * ow + OUT * column..][..len];
+                        self.activation.apply_into(&line[from..], piece);
                     }
                     tile += run;
                 }

@@ -192,8 +192,7 @@ impl WithSimd for InLines<'_> {
             }
         }
         self.filter.sums(simd, outputs, (copies, taps), sums);
-        tile::copy(sums, self.y);
-        self.filter.activation.apply_here(self.y);
+        self.filter.activation.apply_into(sums, self.y);
     }
 }
 
@@ -232,8 +231,7 @@ impl WithSimd for InBand<'_> {
             self.filter.sums(simd, len, (&band[first..], self.taps), &mut sums[line * pitch..]);
         }
         for (y, sums) in self.y.chunks_exact_mut(ow).zip(sums.chunks(pitch)) {
-            tile::copy(sums, y);
+            self.filter.activation.apply_into(sums, y);
         }
-        self.filter.activation.apply_here(self.y);
     }
 }
