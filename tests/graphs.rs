@@ -32,7 +32,7 @@ use secateur::stats::{Distances, Header, Profile};
 #[allow(dead_code)] // not every test builds everything
 mod builder;
 
-use builder::{Builder, Value, int, ints, random};
+use builder::{Builder, Value, declaration, int, ints, random};
 
 fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
     let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
@@ -227,6 +227,104 @@ fn knots_are_as_fine_as_the_network_allows() {
     let c = first(&mut b, 6);
     let flat = b.node("Transpose", &[&c.name], vec![ints("perm", &[0, 1, 3, 2])], &c.shape.clone());
     assert_eq!(free(b.finish(&[flat], true).0, &c.name), [1; 6]);
+}
+
+/// Cuts every second free knot, twice over, and proves each cut.
+fn is_cut_rightly(bytes: Vec<u8>, what: &str) {
+    let (model, graph, channels) = load(bytes);
+    for odd in [0, 1] {
+        let free = channels.knots.iter().filter(|k| k.block.is_none());
+        let knots: BTreeSet<usize> = free.map(|k| k.id).filter(|id| id % 2 == odd).collect();
+        let pruned = rewrite(&model, &graph, &channels, &knots).unwrap_or_else(|e| panic!("{what}: {e}"));
+        prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap_or_else(|e| panic!("{what}: {e}"));
+    }
+}
+
+/// Gates that are broadcast along one axis of channels and lie along another, or along pixels.
+#[test]
+fn gates_that_serve_several_channels_go_with_them_or_stay() {
+    let start = |seed| {
+        let mut b = Builder::new(seed, 8);
+        let x = b.input();
+        let c = b.conv(&x, 6, 3, 1, 1);
+        (b, x, c)
+    };
+    // Two branches stacked, and one gate a channel for both of them.
+    let (mut b, x, c) = start(20);
+    let other = b.conv(&x, 6, 3, 1, 1);
+    let stack = |b: &mut Builder, v: &Value| b.reshaped(v, &[1, 6, v.shape[1], v.shape[2]]);
+    let (first, second) = (stack(&mut b, &c), stack(&mut b, &other));
+    let both = b.node("Concat", &[&first.name, &second.name], vec![int("axis", 1)], &[2, 6, 8, 8]);
+    let pooled = b.node("GlobalAveragePool", &[&x.name], vec![], &[3, 1, 1]);
+    let gate = b.conv(&pooled, 6, 1, 1, 1);
+    let lifted = stack(&mut b, &gate);
+    let gated = b.node("Mul", &[&both.name, &lifted.name], vec![], &[2, 6, 8, 8]);
+    let flat = b.reshaped(&gated, &[12, 8, 8]);
+    let read = b.conv(&flat, 4, 1, 1, 1);
+    let bytes = b.finish(&[read], false).0;
+    assert_eq!(free(bytes.clone(), &gate.name), [1; 6]);
+    is_cut_rightly(bytes, "a gate for two branches");
+    // Pairs of channels stacked in height, and a gate a pair.
+    let (mut b, _, c) = start(21);
+    let pairs = b.reshaped(&c, &[3, 16, 8]);
+    let pooled = b.node("GlobalAveragePool", &[&pairs.name], vec![], &[3, 1, 1]);
+    let gate = b.conv(&pooled, 3, 1, 1, 1);
+    let gated = b.node("Mul", &[&pairs.name, &gate.name], vec![], &[3, 16, 8]);
+    let read = b.conv(&gated, 4, 1, 1, 1);
+    let bytes = b.finish(&[read], false).0;
+    assert_eq!(free(bytes.clone(), &c.name), [2; 3]);
+    is_cut_rightly(bytes, "a gate for pairs");
+    // A gate a pixel, each of which is a channel of what makes it.
+    let (mut b, x, c) = start(22);
+    let pooled = b.node("GlobalAveragePool", &[&x.name], vec![], &[3, 1, 1]);
+    let gate = b.conv(&pooled, 64, 1, 1, 1);
+    let plane = b.reshaped(&gate, &[1, 8, 8]);
+    let gated = b.node("Mul", &[&c.name, &plane.name], vec![], &[6, 8, 8]);
+    let read = b.conv(&gated, 4, 1, 1, 1);
+    let bytes = b.finish(&[read], false).0;
+    assert_eq!((free(bytes.clone(), &gate.name).len(), free(bytes.clone(), &c.name).len()), (0, 6));
+    is_cut_rightly(bytes, "a gate a pixel");
+}
+
+/// A BatchNormalization scales axis 1: of tokens × features, not what a linear layer before it makes.
+#[test]
+fn a_normalization_along_tokens_scales_no_filter() {
+    let mut b = Builder::new(24, 8);
+    let x = b.input();
+    let c = b.conv(&x, 4, 3, 1, 1);
+    let tokens = b.reshaped(&c, &[4, 64]);
+    let weights = b.floats(&[64, 5], 0.0, 0.2);
+    let linear = b.node("MatMul", &[&tokens.name, &weights], vec![], &[4, 5]);
+    let normal = b.batch_norm(&linear);
+    let back = b.reshaped(&normal, &[4, 5, 1]);
+    let (_, graph, channels) = load(b.finish(&[back], false).0);
+    let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
+    let layer = profile.layers.iter().find(|l| l.node.starts_with("matmul")).unwrap();
+    assert_eq!((layer.weight.l1.len(), layer.weight.bn_scale.len()), (5, 0));
+    assert!(!channels.knots.is_empty());
+}
+
+/// Exporters may list constants among the inputs; the shapes that are declared there follow those that are stored.
+#[test]
+fn declared_shapes_of_quantized_weights_follow() {
+    let mut b = Builder::new(23, 8);
+    let x = b.input();
+    let c = b.quantized_conv(&x, 8);
+    let d = b.quantized_conv(&c, 6);
+    let mut model = Model::from_bytes(b.finish(&[d], false).0, Path::new("built.onnx")).unwrap();
+    let declared = |t: &TensorProto| declaration(t.name(), t);
+    let listed: Vec<_> = model.graph().initializer.iter().map(declared).collect();
+    model.graph_mut().input.extend(listed);
+    let (model, graph, channels) = load(model.to_bytes());
+    let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
+    let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first);
+    let knots: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
+    assert_eq!(knots.len(), 3);
+    let small = rewrite(&model, &graph, &channels, &knots).unwrap().model;
+    for tensor in &small.graph().initializer {
+        let input = small.graph().input.iter().find(|i| i.name() == tensor.name()).unwrap();
+        assert_eq!(*input, declaration(tensor.name(), tensor), "{}", tensor.name());
+    }
 }
 
 #[test]

@@ -76,15 +76,34 @@ impl Dyer {
     }
 
     /// A stretched label serves several labels of the result. If all of these are its own class it goes with
-    /// them (a group's mean), else it stays.
+    /// them (a group's mean), else it stays. An axis that both have at its full length is the same to both: its indices
+    /// go from both or from none.
     fn stretched(&mut self, node: &str, operand: &Dyed, result: &Dyed) {
-        let mut staying: Vec<Label> = Vec::new();
-        super::for_each_index(&result.stored, |index| {
-            let label = operand.at(index);
-            if self.ties.find(label) != self.ties.find(result.at(index)) {
-                staying.push(label);
+        let span: Vec<usize> = operand.stored.iter().zip(&result.stored).map(|(&a, &b)| a.max(b)).collect();
+        let mut apart: Vec<(Label, Label)> = Vec::new();
+        super::for_each_index(&span, |index| {
+            let labels = (operand.at(index), result.at(index));
+            if self.ties.find(labels.0) != self.ties.find(labels.1) {
+                apart.push(labels);
             }
         });
+        if apart.is_empty() {
+            return;
+        }
+        let (served, shared): (Vec<usize>, Vec<usize>) =
+            result.varying().into_iter().partition(|&axis| operand.shape[axis] == 1);
+        let along = operand.varying();
+        let free = apart.iter().all(|&(label, _)| self.ties.block(label).is_none());
+        if free && !along.is_empty() && along.iter().all(|axis| shared.contains(axis)) {
+            for (a, b) in apart {
+                self.ties.tie(a, b, node);
+            }
+            return;
+        }
+        if let (false, Some(&axis)) = (shared.is_empty(), served.first()) {
+            self.ties.along(result, axis, node);
+        }
+        let mut staying: Vec<Label> = apart.into_iter().map(|(label, _)| label).collect();
         staying.sort_unstable();
         staying.dedup();
         self.ties.freeze(&staying, node, "is broadcast over channels here");

@@ -145,7 +145,9 @@ fn edge(graph: &Graph, judge: &Judge) -> Result<Vec<ValueId>> {
     let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, judge, &behind));
     let number = |v: ValueId| facts.get(v).is_some_and(|f| f.value.is_none() && f.dtype.is_float());
     let made = |v: ValueId| graph.values[v].producer.is_some();
-    Ok((0..graph.values.len()).filter(|&v| !behind[v] && made(v) && number(v) && read(v)).collect())
+    // An output is compared in any case.
+    let inner = |v: ValueId| made(v) && !graph.outputs.contains(&v);
+    Ok((0..graph.values.len()).filter(|&v| !behind[v] && inner(v) && number(v) && read(v)).collect())
 }
 
 /// Which values come after a node at which removed channels mix.

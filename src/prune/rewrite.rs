@@ -165,9 +165,13 @@ fn cut(
 ) -> Result<Model> {
     let mut cut = model.clone();
     let mut editor = Editor::new(&mut cut.proto);
-    for (value, kept) in constants(graph, channels, kept) {
-        let tensor = keep(&message(model, graph, channels, value)?, &kept)?;
+    let (constants, recomputed) = constants(graph, channels, kept);
+    for (&value, kept) in &constants {
+        let tensor = keep(&message(model, graph, channels, value)?, kept)?;
         editor.constant(graph.name(value), tensor);
+    }
+    for (&value, kept) in constants.iter().chain(&recomputed) {
+        editor.shape(graph.name(value), kept);
     }
     for (id, node) in graph.nodes.iter().enumerate() {
         if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
@@ -227,19 +231,21 @@ fn shapes(graph: &Graph, facts: &Facts, node: NodeId) -> impl Iterator<Item = (u
     inputs.into_iter().enumerate().filter_map(|(i, tensor)| Some((i, tensor?)))
 }
 
-/// The constants that become smaller, and what stays of each. One that a node computes from constants of
-/// its own (DequantizeLinear, Cast) leaves the cut to these, where nobody else reads them.
-fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> BTreeMap<ValueId, Kept> {
+/// What stays of some constants.
+type Constants = BTreeMap<ValueId, Kept>;
+
+/// The constants that are cut, and those that follow: one that a node computes from constants of its own
+/// (DequantizeLinear, Cast) leaves the cut to these, where nobody else reads them.
+fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> (Constants, Constants) {
     let smaller = |kept: &Kept| kept.iter().any(Option::is_some);
     let cut = channels.dyer.cuts.keys().map(|&(value, _)| value);
     let mut open: Vec<(ValueId, Kept)> =
         cut.filter(|&v| smaller(&kept[v])).map(|v| (v, kept[v].clone())).collect();
-    let mut all = BTreeMap::new();
-    let mut recomputed = HashSet::new();
+    let (mut all, mut recomputed) = (Constants::new(), Constants::new());
     while let Some((value, kept)) = open.pop() {
         match sources(graph, channels, value, &kept) {
             Some(sources) => {
-                recomputed.insert(value);
+                recomputed.insert(value, kept);
                 open.extend(sources);
             }
             None => {
@@ -247,10 +253,10 @@ fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> BTreeMap<Valu
             }
         }
     }
-    for value in bystanders(graph, channels, all.keys(), &recomputed) {
+    for value in bystanders(graph, channels, all.keys(), &recomputed.keys().copied().collect()) {
         all.insert(value, vec![None; channels.facts.shape(value).len()]);
     }
-    all
+    (all, recomputed)
 }
 
 /// Constants that are computed from others which change, and are to stay as they are: exporters store equal
@@ -298,8 +304,8 @@ pub fn kept_weights(
     let kept = kept_indices(graph, channels, &channels.roots(removed))?;
     let indices = |mask: Vec<bool>| mask.iter().enumerate().filter(|(_, k)| **k).map(|(i, _)| i).collect();
     let axes = |kept: Kept| kept.into_iter().map(|mask| mask.map(indices)).collect();
-    let constants = constants(graph, channels, &kept).into_iter();
-    Ok(constants.map(|(value, kept)| (graph.name(value).to_owned(), axes(kept))).collect())
+    let (constants, _) = constants(graph, channels, &kept);
+    Ok(constants.into_iter().map(|(value, kept)| (graph.name(value).to_owned(), axes(kept))).collect())
 }
 
 /// The nodes of the cut model whose outputs are not what the cut says, each seen as if all before it were right, and

@@ -44,8 +44,11 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
         return None;
     }
     let input = node.inputs.iter().take(2).copied().find(|&v| v != Some(weight)).flatten();
+    // A follower scales axis 1, which is not the channels' axis of all layers (a MatMul's is the last).
+    let scales = place(layer.channels, facts.shape(output).len()) == 1;
     let follower = graph
         .only_reader(output)
+        .filter(|_| scales)
         .filter(|&next| graph.nodes[next].inputs.first().copied().flatten() == Some(output));
     let scaled = follower
         .and_then(|next| Some((next, graph.nodes[next].op.scale_shift(&facts.inputs(graph, next))?.0)));

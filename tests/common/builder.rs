@@ -88,6 +88,18 @@ fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
     }
 }
 
+/// A constant as an input of the graph says it.
+pub(crate) fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
+    let dim = |&d: &i64| TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
+    let kind = TypeProtoTensor { elem_type: tensor.data_type, shape: Some(shape) };
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { tensor_type: Some(kind), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
 impl Builder {
     /// A graph with the input `x`, 3×side×side.
     pub(crate) fn new(seed: u64, side: usize) -> Self {
@@ -122,7 +134,8 @@ impl Builder {
         name
     }
 
-    fn floats(&mut self, shape: &[usize], around: f32, scale: f32) -> String {
+    /// A constant of noise.
+    pub(crate) fn floats(&mut self, shape: &[usize], around: f32, scale: f32) -> String {
         // Exporters store equal weights once, and give the others as Identity of it.
         let dims: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
         let twin = self
@@ -281,6 +294,13 @@ impl Builder {
     fn transpose(&mut self, x: &Value, perm: &[i64]) -> Value {
         let shape: Vec<usize> = perm[1..].iter().map(|&p| x.shape[p as usize - 1]).collect();
         self.node("Transpose", &[&x.name], vec![ints("perm", perm)], &shape)
+    }
+
+    /// The same elements in another shape of an image.
+    pub(crate) fn reshaped(&mut self, x: &Value, shape: &[usize]) -> Value {
+        let whole: Vec<i64> = [0].into_iter().chain(shape.iter().map(|&d| d as i64)).collect();
+        let target = self.whole(&whole);
+        self.node("Reshape", &[&x.name, &target], vec![], shape)
     }
 
     /// The middle part of the channels.
