@@ -166,6 +166,87 @@ fn errors_have_a_voice_and_a_code() {
 }
 
 #[test]
+fn colours_come_when_they_are_asked_for() {
+    let said = |args: &[&str]| {
+        let output = secateur().args(["inspect", "nothing.onnx"]).args(args).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["--color", "always"]).contains("\u{1b}["));
+    for args in [&["--color=never"][..], &["--color", "auto"], &[]] {
+        assert!(!said(args).contains('\u{1b}'), "{args:?}");
+    }
+    let help = secateur().args(["inspect", "--help", "--color=always"]).output().unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains("\u{1b}["));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("secateur"));
+    let output = command.args(["inspect", &demo_network(), "--json"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("cannot write the answer"), "{said}");
+}
+
+#[test]
+fn a_network_that_loses_too_much_is_an_honest_no() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, small) = (folder.path().join("i.npz"), folder.path().join("small.onnx"));
+    secateur().args(["demo", "--count", "200", "--write-images"]).arg(&images).assert().success();
+    // Some channels of every layer, at random; none at all.
+    for protected in ["^conv1$", "."] {
+        let mut prune = secateur();
+        prune.args([
+            "prune",
+            &demo_network(),
+            "--criterion",
+            "random",
+            "--scope",
+            "layer",
+            "--round-to",
+            "32",
+        ]);
+        prune.args(["--protect", protected, "--repair", "none", "--max-drop", "0", "-o"]).arg(&small);
+        prune.args(["--mean", "0.5", "--std", "0.25", "--data"]).arg(&images);
+        let (code, answer) = json(&mut prune);
+        assert_eq!((code, &answer["out"]), (1, &Value::Null), "{answer}");
+        assert!(!small.exists());
+    }
+}
+
+#[test]
+fn the_data_of_a_model_stay_when_its_outputs_would_take_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut model = Model::load(Path::new(&demo_network())).unwrap();
+    model.external = model.graph().initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+    model.save(&at("net.onnx")).unwrap();
+    // The file of its tensors has a name that some output's file would have.
+    let data = std::fs::read(at("net.onnx.data")).unwrap();
+    let prune = |out: &str, masked: Option<&str>| {
+        let mut prune = secateur();
+        prune.current_dir(folder.path()).args([
+            "prune",
+            "net.onnx",
+            "--criterion",
+            "l1",
+            "--keep-macs",
+            "0.7",
+        ]);
+        prune.args(["-o", out]).args(masked.iter().flat_map(|masked| ["--masked", masked]));
+        let output = prune.output().unwrap();
+        assert!(output.status.code() == Some(2), "{out} {masked:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (out, masked) in [("net.onnx.data", None), ("small.onnx", Some("net.onnx.data"))] {
+        assert!(prune(out, masked).contains("the output is an input"), "{out} {masked:?}");
+    }
+    assert!(prune("small.onnx", Some("small.onnx.data")).contains("two outputs would be one file"));
+    assert_eq!(std::fs::read(at("net.onnx.data")).unwrap(), data);
+}
+
+#[test]
 fn profile_and_plan_are_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -390,7 +471,7 @@ fn what_does_not_belong_together_makes_no_page() {
     fails(report(original, "b.onnx", "a.json", &out), "not that of the cut");
     fails(report(&at("a.onnx"), "a.onnx", "a.json", &out), "the cut is of another model");
     fails(report(original, "a.onnx", "a.json", &at("no/page.html")), "cannot write the report");
-    fails(report(original, "a.onnx", "a.json", &at("a.onnx")), "another file of this command");
+    fails(report(original, "a.onnx", "a.json", &at("a.onnx")), "the output is an input");
     let mut prune = secateur();
     prune.args(["prune", &network, "--cut"]).arg(at("a.json")).arg("-o").arg(at("c.onnx"));
     fails(json(prune.arg("--report").arg(at("no/page.html"))), "cannot write the report");

@@ -1,5 +1,6 @@
 //! Options that several verbs share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -17,6 +18,45 @@ pub(crate) enum Color {
     Auto,
     Always,
     Never,
+}
+
+impl Color {
+    /// What a command line asks for, before it is parsed: its errors have colours too.
+    pub(crate) fn asked(args: impl Iterator<Item = OsString>) -> Self {
+        let mut args = args.map(|arg| arg.to_string_lossy().into_owned()).peekable();
+        let mut asked = Self::Auto;
+        while let Some(arg) = args.next() {
+            let said = match arg.strip_prefix("--color") {
+                Some("") => args.peek().map(String::as_str),
+                Some(joined) => joined.strip_prefix('='),
+                None => None,
+            };
+            asked = said.and_then(|said| Self::from_str(said, false).ok()).unwrap_or(asked);
+        }
+        asked
+    }
+
+    /// Does so in all that is written.
+    pub(crate) fn choose(self) -> clap::ColorChoice {
+        let (all, help) = match self {
+            Self::Auto => return clap::ColorChoice::Auto,
+            Self::Always => (anstream::ColorChoice::Always, clap::ColorChoice::Always),
+            Self::Never => (anstream::ColorChoice::Never, clap::ColorChoice::Never),
+        };
+        all.write_global();
+        help
+    }
+}
+
+/// A count.
+pub(super) fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a whole number from 1 on is expected".to_owned())
+}
+
+/// A time.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|s: &f64| s.is_finite() && *s >= 0.0);
+    seconds.ok_or_else(|| "a number of seconds from 0 on is expected".to_owned())
 }
 
 /// Options of every verb.
@@ -106,7 +146,7 @@ pub(crate) struct DataArgs {
     #[arg(long)]
     strict: bool,
     /// At most so many images.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "data")]
     pub(crate) images: Option<usize>,
     /// Takes them from all over the set, chosen by this seed, instead of the first.
     #[arg(long, value_name = "SEED", requires = "images")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::args::{Global, PrecisionArgs};
+use super::args::{Global, PrecisionArgs, positive, seconds};
 use super::output::{Output, decibels, many, short};
 use crate::bench::layers::{LayerTime, layers};
 use crate::bench::limits::Limits;
@@ -27,10 +27,10 @@ pub(super) struct Args {
     #[arg(required = true)]
     models: Vec<PathBuf>,
     /// Images at once.
-    #[arg(long, value_name = "B", default_value_t = 1)]
+    #[arg(long, value_name = "B", default_value_t = 1, value_parser = positive)]
     batch: usize,
     /// About how long to measure, in all.
-    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// Times what goes to the device and comes back too.
     #[arg(long)]
@@ -40,7 +40,7 @@ pub(super) struct Args {
     layers: bool,
     /// First time the ways of computing each layer on the device, for S seconds at most, and remember the fastest for
     /// this and every other command (a file in the user's folder for caches, or in $SECATEUR_CACHE).
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = seconds)]
     tune: Option<f64>,
     #[command(flatten)]
     precision: PrecisionArgs,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::args::{DataArgs, Global};
+use super::args::{DataArgs, Global, positive};
 use super::decide::{DecideArgs, Scored};
 use super::eval::evaluate;
 use super::known::{Known, loaded};
@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[command(flatten)]
     judge: JudgeArgs,
     /// Images at once.
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     /// Draws the curves.
     #[arg(long, value_name = "FILE.svg")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
+use super::args::positive;
 use super::output::{Output, many};
 use crate::bench::Spread;
 use crate::error::{Error, Result};
@@ -43,7 +44,7 @@ pub(super) struct DecideArgs {
     normalize: Option<Normalize>,
     /// Widths end on multiples of this; with --keep-latency, where it is not given, on those at which the device gets
     /// faster.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     round_to: usize,
     /// The largest share of its channels that a layer may lose.
     #[arg(long, value_name = "R", default_value_t = 0.9)]
@@ -52,7 +53,7 @@ pub(super) struct DecideArgs {
     #[arg(long, value_name = "REGEX")]
     protect: Vec<String>,
     /// Channels that a layer keeps at least.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     min_channels: usize,
     /// The seed of `random`.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -125,7 +126,11 @@ impl DecideArgs {
             (Some(r), None, None, None) => Ok(Budget::KeepMacs(share("keep-macs", r)?)),
             (None, Some(r), None, None) => Ok(Budget::KeepParams(share("keep-params", r)?)),
             (None, None, Some(r), None) => Ok(Budget::KeepLatency(share("keep-latency", r)?)),
-            (None, None, None, Some(s)) => Ok(Budget::RemoveBelow(s)),
+            (None, None, None, Some(s)) if !s.is_nan() => Ok(Budget::RemoveBelow(s)),
+            (None, None, None, Some(s)) => Err(Error::new("--remove-below does not fit")
+                .expected("a score")
+                .got(s.to_string())
+                .remedy("for example --remove-below 0.5")),
             _ => Err(Error::new("one budget is needed")
                 .expected("one of --keep-macs R, --keep-params R, --keep-latency R, --remove-below SCORE")
                 .remedy("for example --keep-macs 0.5")),

@@ -9,7 +9,7 @@ use ndarray_npy::NpzWriter;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{Global, Origin};
+use super::args::{Global, Origin, positive};
 use super::bench::{answers_are_right, timed};
 use super::decide::{DecideArgs, Decision};
 use super::eval::evaluate_both;
@@ -54,10 +54,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.npz")]
     write_images: Option<PathBuf>,
     /// How many images to write.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "write_images", value_parser = positive)]
     count: usize,
     /// The seed of the images to write.
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "write_images")]
     seed: u64,
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, PrecisionArgs, tell_skipped};
+use super::args::{DataArgs, Global, PrecisionArgs, positive, tell_skipped};
 use super::output::{Output, decibels};
 use crate::data::Dataset;
 use crate::data::metrics::{Accuracy, Agreement, classes};
@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Images at once.
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     #[command(flatten)]
     precision: PrecisionArgs,
@@ -130,7 +130,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         ));
     }
     output.result(&json!({
-        "images": found.images, "precision": device.precision().name(), "top1": top1, "top5": top5,
+        "images": found.images, "skipped": data.skipped().len(), "precision": device.precision().name(), "top1": top1, "top5": top5,
         "agreement": a.and_then(Agreement::agreement), "kl": a.and_then(Agreement::kl),
         "snr_db": a.map(Agreement::snr_db), "max_abs_err": a.map(Agreement::max_abs_err),
     }));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 
-use super::args::{DataArgs, Origin};
+use super::args::{DataArgs, Origin, positive};
 use super::output::Output;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub(super) struct RepairArgs {
     #[command(flatten)]
     pub(super) judge: JudgeArgs,
     /// In how many rounds the cut is made; after each, the network is repaired and looked at anew.
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "profile")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, conflicts_with = "profile")]
     pub(super) rounds: usize,
 }
 
@@ -55,10 +55,10 @@ impl RepairArgs {
 pub(super) struct JudgeArgs {
     /// The share of the images that is kept apart: it decides and calibrates nothing, and judges the result; 0.2, but 0
     /// (all images judge too) where nothing is repaired and where there are less than five.
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", requires = "data")]
     held_out: Option<f64>,
     /// Other images that judge, all of them; they are read as those of --data are.
-    #[arg(long, value_name = "DATA", conflicts_with = "held_out")]
+    #[arg(long, value_name = "DATA", requires = "data", conflicts_with = "held_out")]
     test: Option<String>,
 }
 
@@ -148,15 +148,6 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
                     .expected(crate::tensor::show(first))
                     .got(crate::tensor::show(batch.image()))
                     .remedy("bring them to one size with --resize and --crop"),
-            ));
-        }
-        if let Some(at) = batch.data.iter().position(|v| !v.is_finite()) {
-            let image = count + at * batch.count / batch.data.len();
-            return Err(data.blame(
-                Error::new("a calibration image holds what is no number")
-                    .expected("finite numbers")
-                    .got(format!("{} in image {image}", batch.data[at]))
-                    .remedy("take such images out: they decide nothing"),
             ));
         }
         all.extend_from_slice(&batch.data);

@@ -29,7 +29,7 @@ mod targets;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, OUR_FAULT, Result};
 use output::Output;
@@ -93,7 +93,8 @@ pub(crate) enum Answer {
 /// Parses, runs, and gives the exit code: 0 done, 1 an honest no, 2 an error.
 pub fn main() -> ExitCode {
     let wants_json = std::env::args_os().any(|a| a == "--json");
-    let cli = match Cli::try_parse() {
+    let color = args::Color::asked(std::env::args_os()).choose();
+    let cli = match parsed(color) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let said = spoken(&error);
@@ -113,7 +114,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let output = Output::new(&cli.global);
+    let output = Output::new(cli.global.json, cli.global.quiet);
     match run(cli, &output) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
@@ -126,6 +127,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The command line. A number may be negative: that it does not fit is for its option to say.
+fn parsed(color: clap::ColorChoice) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command().color(color).mut_subcommands(|verb| verb.allow_negative_numbers(true));
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// What clap says of a command line, in the one voice.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::args::{DataArgs, Global, PrecisionArgs};
-use super::output::Output;
+use super::output::{BAD, GOOD, Output};
 use super::targets::Targets;
 use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
@@ -106,20 +106,13 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     Ok(Answer::Yes)
 }
 
-/// What NAME=FILE.npy says. A name may have the sign in it: one that the network has counts.
+/// What NAME=FILE.npy says. A name may have the sign in it: one that the network has counts, else the shortest.
 fn named<'a>(text: &'a str, graph: &Graph) -> Result<(&'a str, &'a str)> {
-    let names = || graph.inputs.iter().map(|input| graph.name(input.value));
-    let splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
-    if let Some(found) = splits.clone().find(|(name, _)| names().any(|n| n == *name)) {
-        return Ok(found);
-    }
-    let Some((name, _)) = splits.clone().next() else {
-        return Err(Error::new("an input that is not NAME=FILE.npy")
-            .got(text)
-            .remedy("write --input NAME=FILE.npy"));
-    };
-    let error = Error::new(format!("the network has no input \"{name}\"")).file(&graph.path);
-    Err(error.expected(names().collect::<Vec<_>>().join(", ")).meant(name, names(), "see `secateur inspect`"))
+    let mut splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    let known = |(name, _): &(&str, &str)| graph.inputs.iter().any(|input| graph.name(input.value) == *name);
+    splits.clone().find(known).or_else(|| splits.next()).ok_or_else(|| {
+        Error::new("an input that is not NAME=FILE.npy").got(text).remedy("write --input NAME=FILE.npy")
+    })
 }
 
 /// Files for results: what a file name cannot hold is `_`, as often as it takes to tell them apart.
@@ -162,9 +155,9 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     bar.finish_and_clear();
     let Checks { steps: checks, late } = checks?;
     for c in &checks {
-        let mark = if c.verdict.passed() { "ok  " } else { "FAIL" };
+        let (style, mark) = if c.verdict.passed() { (GOOD, "ok  ") } else { (BAD, "FAIL") };
         output.line(format!(
-            "{mark} {:<12} {:>9.1e} {:>9.1e}  {}",
+            "{style}{mark}{style:#} {:<12} {:>9.1e} {:>9.1e}  {}",
             c.kernel, c.verdict.max_rel_err, c.drift, c.node
         ));
     }

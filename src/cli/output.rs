@@ -4,12 +4,19 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::args::{Color, Global};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
+
+/// What is wrong.
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What is right.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+/// What is said on the way.
+const NOTE: Style = AnsiColor::Cyan.on_default();
 
 /// So many things of a kind whose name takes an s.
 pub(super) fn many(count: usize, what: &str) -> String {
@@ -29,13 +36,8 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(global: &Global) -> Self {
-        match global.color {
-            Color::Always => anstream::ColorChoice::Always.write_global(),
-            Color::Never => anstream::ColorChoice::Never.write_global(),
-            Color::Auto => {}
-        }
-        Self { json: global.json, quiet: global.quiet }
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
     }
 
     /// One that says nothing: for a step of something larger.
@@ -43,12 +45,15 @@ impl Output {
         Self { json: true, quiet: true }
     }
 
-    /// Bytes to stdout. A reader that has gone is no error.
+    /// Bytes to stdout. A reader that has gone is no error; a full disk is, and the exit code says so.
     pub(crate) fn raw(&self, bytes: &[u8]) {
         let mut out = anstream::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
+        Self::error(&Error::io("write the answer", Path::new("standard output"), &error));
+        std::process::exit(2);
     }
 
     /// A line for people, unless JSON was asked for.
@@ -68,13 +73,13 @@ impl Output {
     /// A note on stderr.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "note: {}", text.as_ref());
+            let _ = writeln!(anstream::stderr(), "{NOTE}note:{NOTE:#} {}", text.as_ref());
         }
     }
 
     /// An error on stderr.
     pub(crate) fn error(error: &Error) {
-        let _ = writeln!(anstream::stderr(), "error: {error}");
+        let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
     }
 
     /// An error as the one JSON object on stdout.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::args::{Origin, recipe, tell_skipped};
-use super::output::Output;
+use super::output::{Output, many};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -40,6 +40,8 @@ pub(super) struct Passed {
     pub(super) profile: Profile,
     /// Images of this pass, and its seconds.
     pub(super) images: u64,
+    /// Images that cannot be read.
+    pub(super) skipped: usize,
     pub(super) seconds: f64,
     /// Seconds that the same images took the network with its statistics, and without, where that was measured.
     pub(super) overhead: Option<(f64, f64)>,
@@ -117,6 +119,14 @@ impl<'a> Pass<'a> {
             let text = |shard: &Option<String>| shard.clone().unwrap_or_else(|| "the whole set".to_owned());
             return differ("another shard", text(&ours.shard), text(&theirs.shard));
         }
+        if theirs.position > self.data.len() {
+            let images = |count: usize| many(count, "image");
+            return differ(
+                "more images than are asked for",
+                images(self.data.len()),
+                images(theirs.position),
+            );
+        }
         if ours.order != theirs.order {
             let seed = |s: u64| format!("a random order of seed {s}");
             let text = |order: Option<u64>| order.map_or_else(|| "the order of the set".to_owned(), seed);
@@ -145,7 +155,8 @@ impl<'a> Pass<'a> {
         };
         let all = Wants::of(data)?;
         let classes = if self.needs.labels { all.classes } else { 0 };
-        let wants = Wants { batch: self.batch, classes, gram: self.gram, ..all };
+        let wants =
+            Wants { batch: self.batch.map(|batch| batch.min(data.len())), classes, gram: self.gram, ..all };
         let (start, before) = (fresh.header.position, fresh.header.images);
         let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
         let batch = gatherer.batch();
@@ -189,6 +200,7 @@ impl<'a> Pass<'a> {
         }
         Ok(Passed {
             images: profile.header.images - before,
+            skipped: data.skipped().len(),
             profile,
             seconds: begin.elapsed().as_secs_f64(),
             overhead: self.overhead.then_some((with, without)),

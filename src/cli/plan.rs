@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global};
+use super::args::{DataArgs, Global, positive};
 use super::decide::{DecideArgs, tell_inexact};
 use super::known::Known;
 use super::mend::calibration;
@@ -31,7 +31,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     data: DataArgs,
     /// Images at once.
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     /// The cut to write.
     #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global};
+use super::args::{DataArgs, Global, positive};
 use super::decide::DecideArgs;
 use super::known::{interruption, of_weights};
 use super::output::Output;
@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Images at once.
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     /// The profile to write.
     #[arg(short, long, value_name = "FILE.profile")]
@@ -208,7 +208,7 @@ fn tell(
         );
     }
     output.result(&json!({
-        "images": images, "seconds": seconds, "images_per_s": rate, "forward_only_images_per_s": forward,
+        "images": images, "skipped": passed.map_or(0, |p| p.skipped), "seconds": seconds, "images_per_s": rate, "forward_only_images_per_s": forward,
         "overhead": overhead.map(|((with, without), _)| with / without - 1.0),
         "layers": layers, "channels": channels, "confidence": confidence,
         "settled": passed.map(|p| p.settled), "complete": complete, "out": out,

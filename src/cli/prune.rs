@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use super::Answer;
-use super::args::{DataArgs, Global};
+use super::args::{DataArgs, Global, positive, seconds};
 use super::decide::{DecideArgs, Decision, Latency};
 use super::eval::evaluate_both;
 use super::known::Known;
@@ -32,7 +34,7 @@ pub(super) struct PruneArgs {
     #[arg(short, long, value_name = "OUT.onnx")]
     output: PathBuf,
     /// A decision that `plan` wrote.
-    #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact"])]
+    #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
     /// Statistics that `profile` wrote. With --data, what they lack is gathered and put there, so that the same command
     /// goes on after Ctrl-C.
@@ -56,10 +58,10 @@ pub(super) struct PruneArgs {
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// How long both networks are timed for the report, in all; 0 leaves it out.
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    #[arg(long, value_name = "S", default_value_t = 3.0, requires = "report", value_parser = seconds)]
     report_seconds: f64,
     /// Images at once.
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }
 
@@ -209,7 +211,10 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
         Some(cut) => Some(Decided::given(cut)),
         None => args.decide(whole, how, data.as_ref(), (&device, &images), output)?,
     };
-    let Some(mut decided) = decided else { return Ok(Answer::No) };
+    let Some(mut decided) = decided else {
+        output.result(&json!({ "out": null }));
+        return Ok(Answer::No);
+    };
     let cut = &decided.cut;
     let removed = cut.removed(&graph, &model.sha256, &channels);
     let removed = removed.map_err(|e| e.file(args.cut.as_deref().unwrap_or(&args.model)))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global};
+use super::args::{DataArgs, Global, positive, seconds};
 use super::eval::evaluate_both;
 use super::known::loaded;
 use super::mend::JudgeArgs;
@@ -51,10 +51,10 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "FILE.html")]
     output: PathBuf,
     /// How long both networks are timed, in all; 0 leaves it out.
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
     /// Images at once.
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }
 
@@ -118,7 +118,7 @@ fn proved(
 ) -> Result<Result<Proof, String>> {
     let judge = Judge::new(of.model, of.graph, of.channels, removed)?;
     let masked = || match &args.masked {
-        Some(path) => Graph::consume(Model::load(path)?),
+        Some(path) => alike(Graph::consume(Model::load(path)?)?, of.graph),
         None => Graph::consume(judge.masked(of.model)?),
     };
     let answers = match Answers::of(masked()?, &judge, device, images) {
@@ -130,6 +130,23 @@ fn proved(
         (Err(error), Some(path)) => Err(error.file(path)),
         (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),
     }
+}
+
+/// A network, if it takes the same inputs as the original.
+fn alike(masked: Graph, original: &Graph) -> Result<Graph> {
+    let inputs = |graph: &Graph| -> String {
+        let inputs = graph.inputs.iter().map(|i| format!("{} {}", graph.name(i.value), i.show()));
+        inputs.collect::<Vec<_>>().join(", ")
+    };
+    let (got, expected) = (inputs(&masked), inputs(original));
+    if got == expected {
+        return Ok(masked);
+    }
+    Err(Error::new("the masked network takes other inputs than the original")
+        .file(&masked.path)
+        .expected(expected)
+        .got(got)
+        .remedy("give the file that `prune --masked` wrote when it made the smaller network"))
 }
 
 /// What is said of a network that is not the original without the channels.

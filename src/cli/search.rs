@@ -41,7 +41,7 @@ pub(super) fn check(max_drop: f64) -> Result<()> {
         .remedy("for example --max-drop 1.5"))
 }
 
-/// Looks for it; `None` where Ctrl-C ended the measuring.
+/// Looks for it; `None` where none is good enough, or Ctrl-C ended the measuring.
 pub(super) fn smallest(
     of: (&Model, &Graph, &Channels),
     deciding: &Deciding,
@@ -60,7 +60,8 @@ pub(super) fn smallest(
     let whole = evaluate(graph, None, deciding.known.device, &parts.held, deciding.known.batch, output)?;
     let search =
         Search { of, deciding, scored: &scored, counted, parts, whole: whole.accuracy.top1(), output };
-    let (mut low, mut high) = (search.least()?, 1.0);
+    let least = search.least()?;
+    let (mut low, mut high) = (least, 1.0);
     let mut best: Option<(f64, Repaired)> = None;
     let mut tried = Vec::new();
     while high - low > NEAR {
@@ -75,14 +76,29 @@ pub(super) fn smallest(
         }
         tried.push(one);
     }
+    // All that was tried was good enough.
+    if low == least && high < 1.0 {
+        let (one, repaired) = search.attempt(least)?;
+        if one.drop <= max_drop {
+            best = Some((least, repaired));
+        }
+        tried.push(one);
+    }
     tried.sort_by(|a, b| a.keep.total_cmp(&b.keep));
     let Some((keep, repaired)) = best else {
-        let least = tried.last().map_or(f64::NAN, |t| t.drop);
-        return Err(Error::new("no smaller network keeps what was asked")
-            .file(&model.path)
-            .expected(format!("a drop of at most {max_drop} points"))
-            .got(format!("{least:.2} points with {high:.2} of the {counted}"))
-            .remedy("allow a larger --max-drop, or give more images"));
+        let best = tried.iter().min_by(|a, b| a.drop.total_cmp(&b.drop).then(a.keep.total_cmp(&b.keep)));
+        output.note(match best {
+            Some(Tried { keep, drop, .. }) => format!(
+                "refused: no network of {} that were tried loses at most {max_drop} points; {keep:.3} of the {counted} \
+                 lose {drop:.2}. Nothing is written: allow a larger --max-drop, or give more images",
+                tried.len()
+            ),
+            None => format!(
+                "refused: hardly anything may go ({least:.3} of the {counted} stay in any case). Nothing is written: \
+                 loosen --max-cut, --min-channels, --round-to or --protect; `secateur inspect` tells what blocks channels"
+            ),
+        });
+        return Ok(None);
     };
     let text = format!("max-drop {max_drop} ({keep:.3} of the {counted})");
     let budget = Budget::keep(counted, keep);

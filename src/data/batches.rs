@@ -91,7 +91,15 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
         for (at, (&index, frame)) in
             (start..end).zip(places.iter().zip(inner.source.frames(&places, &inner.pipeline)?))
         {
-            match frame {
+            // No statistic, weight or answer that such an image has a part in would mean anything.
+            let finite = |frame: Frame| match frame.data.iter().find(|x| !x.is_finite()) {
+                None => Ok(frame),
+                Some(x) => {
+                    let path = inner.path.clone().unwrap_or_default();
+                    Err((path, format!("image {index} holds {x}, which is no finite number")))
+                }
+            };
+            match frame.and_then(finite) {
                 Ok(frame) => good.push((at, frame)),
                 Err((file, reason)) if inner.strict => {
                     return Err(Error::new("an image cannot be decoded")

@@ -126,7 +126,7 @@ impl Session {
         image: &[usize],
         (batch, images): (Option<usize>, usize),
     ) -> Result<Self> {
-        let sizes = Sizes::Image(image.to_vec());
+        let (sizes, batch) = (Sizes::Image(image.to_vec()), batch.map(|batch| batch.min(images)));
         Self::new(graph, device, &Wanted { batch, images, sizes, ..Wanted::default() }, &|_| vec![])
     }
 

@@ -186,10 +186,15 @@ pub fn allocate(
     }
     if let Some((counted, wanted)) = budget.share().filter(|_| !met(&lengths)) {
         let share = kept(&lengths, counted);
+        let blocked = channels.knots.iter().all(|knot| knot.block.is_some());
         return Err(Error::new("the budget cannot be met")
             .expected(format!("{wanted} of the {counted}"))
             .got(format!("at the least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
-            .remedy("keep more, or loosen --max-cut, --min-channels, --round-to or --protect"));
+            .remedy(if blocked {
+                "no channel of this network may go: see with `secateur inspect` what blocks them"
+            } else {
+                "keep more, or loosen --max-cut, --min-channels, --round-to or --protect"
+            }));
     }
     Ok(removed)
 }

@@ -109,7 +109,8 @@ impl Cut {
                 .remedy("run `secateur plan` on this model"));
         }
         let mut removed = BTreeSet::new();
-        for cut in self.knots.iter().filter(|k| !k.keep) {
+        let mut seen = BTreeSet::new();
+        for cut in &self.knots {
             let fits = channels.knots.get(cut.id).filter(|knot| {
                 let members = knot.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c));
                 members.eq(cut.members.iter().cloned())
@@ -118,6 +119,13 @@ impl Cut {
                 return Err(Error::new(format!("knot {} of the cut is not in the model", cut.id))
                     .remedy("run `secateur plan` again"));
             };
+            if !seen.insert(cut.id) {
+                return Err(Error::new(format!("the cut names knot {} twice", cut.id))
+                    .remedy("leave one of them out"));
+            }
+            if cut.keep {
+                continue;
+            }
             if let Some(block) = &knot.block {
                 return Err(Error::new(format!("knot {} may not go", cut.id))
                     .node(block.node.clone())
@@ -125,6 +133,16 @@ impl Cut {
                     .remedy("set \"keep\" to true for it"));
             }
             removed.insert(cut.id);
+        }
+        let lengths = channels.lengths_without(&removed);
+        let emptied = |knot: usize| channels.shortens[knot].iter().any(|&(axis, _)| lengths[axis] == 0);
+        if let Some(&knot) = removed.iter().find(|&&knot| emptied(knot)) {
+            let members = &channels.knots[knot].members;
+            let layer = members.first().map(|&(node, _)| graph.nodes[node].name.clone());
+            return Err(Error::new("the cut leaves nothing of a layer")
+                .node(layer.unwrap_or_default())
+                .expected("a channel that stays in every layer")
+                .remedy(format!("set \"keep\" to true for one of its knots, for example {knot}")));
         }
         Ok(removed)
     }

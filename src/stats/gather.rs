@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::layers::{LayerTaps, images_mix, layers, place, positions};
 use super::second::{header, sites};
-use super::{Activity, Distances, GramKind, Header, Moments, Profile};
+use super::{Activity, Distances, Gram, GramKind, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -174,9 +174,15 @@ impl<'a> Gatherer<'a> {
         } else if grams.len() != profile.grams.len()
             || !grams.iter().zip(&profile.grams).all(|(a, b)| a.fits(b))
         {
+            let text = |grams: &[Gram]| {
+                let rows: Vec<String> = grams.iter().map(|gram| (gram.rows + 1).to_string()).collect();
+                let rows =
+                    if rows.is_empty() { String::new() } else { format!(" of {} rows", rows.join(", ")) };
+                format!("{} matrices{rows}", grams.len())
+            };
             return Err(Error::new("the profile to go on with has other Gram matrices")
-                .expected(format!("{} matrices", profile.grams.len()))
-                .got(grams.len().to_string())
+                .expected(text(&profile.grams))
+                .got(text(&grams))
                 .remedy("say the same --gram as before"));
         }
         Ok(Self { watch, session, kernels, profile })

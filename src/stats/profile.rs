@@ -56,6 +56,33 @@ pub struct Sensitivity {
     pub damage: f64,
 }
 
+impl Header {
+    /// Refuses images that would count twice, as far as the headers tell: those of one data set have to be different
+    /// shards of it.
+    fn is_apart(&self, other: &Self) -> Result<()> {
+        let shards = |header: &Self| -> Option<Vec<(String, String)>> {
+            let own = |(k, n): (&str, &str)| (k.to_owned(), n.to_owned());
+            header.shard.as_ref()?.split(" + ").map(|one| one.split_once('/').map(own)).collect()
+        };
+        let apart = match (shards(self), shards(other)) {
+            (Some(ours), Some(theirs)) => {
+                ours.iter().all(|(k, n)| theirs.iter().all(|(other, of)| n == of && k != other))
+            }
+            _ => false,
+        };
+        // Where nobody said where they come from, they are taken to be others.
+        let unknown = self.data.is_empty() || self.images == 0 || other.images == 0;
+        if apart || unknown || self.data != other.data {
+            return Ok(());
+        }
+        let text = |header: &Self| header.shard.clone().unwrap_or_else(|| "the whole set".to_owned());
+        Err(Error::new("profiles of the same images cannot be merged: they would count twice")
+            .expected(format!("other shards of {} than {}", self.data, text(self)))
+            .got(text(other))
+            .remedy("merge profiles that were made with --shard K/N, each once"))
+    }
+}
+
 impl Default for Header {
     fn default() -> Self {
         Self {
@@ -169,6 +196,7 @@ impl Profile {
     /// A profile of another model, of other preprocessing, or of other statistics.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.fits(other)?;
+        self.header.is_apart(&other.header)?;
         let classes = self.classes.len().max(other.classes.len());
         for (ours, theirs) in self.layers.iter_mut().zip(&other.layers) {
             for (ours, theirs) in [(&mut ours.pre, &theirs.pre), (&mut ours.post, &theirs.post)] {

@@ -6,6 +6,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use secateur::error::OUR_FAULT;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::notation::model;
@@ -96,6 +97,7 @@ pub(crate) fn larder() -> Files {
     lay_out(folder.path(), files.iter());
     for line in [
         "plan good.onnx --criterion l1 --keep-macs 0.7 -o good.json",
+        "prune good.onnx --cut good.json -o small.onnx",
         "profile good.onnx --data random:4 --allow-random -o good.profile",
         "profile other.onnx --data random:4 --allow-random -o other.profile",
         "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",
@@ -109,6 +111,19 @@ pub(crate) fn larder() -> Files {
     let cut = String::from_utf8(files["good.json"].clone()).unwrap();
     files.insert("renamed.json".to_owned(), cut.replace("\"n1\"", "\"m1\"").into());
     files.insert("all.json".to_owned(), cut.replace("\"keep\": true", "\"keep\": false").into());
+    let edited = |edit: fn(&mut Vec<Value>)| {
+        let mut cut: Value = serde_json::from_str(&cut).unwrap();
+        edit(cut["knots"].as_array_mut().unwrap());
+        serde_json::to_vec(&cut).unwrap()
+    };
+    files.insert("twice.json".to_owned(), edited(|knots| knots.push(knots[0].clone())));
+    files.insert(
+        "emptied.json".to_owned(),
+        edited(|knots| {
+            let first = knots.iter_mut().filter(|knot| knot["members"][0][0] == "n1");
+            first.for_each(|knot| knot["keep"] = false.into());
+        }),
+    );
     files
 }
 

@@ -41,7 +41,34 @@ pub(super) fn read(path: &Path) -> Result<Table> {
             .remedy("give it one row a channel of every layer"),
     };
     let mut reader = csv::Reader::from_path(path).map_err(bad)?;
-    reader.deserialize::<Line>().map(|l| l.map(|l| ((l.node, l.channel), l.score)).map_err(bad)).collect()
+    let mut table = Table::new();
+    for line in reader.deserialize::<Line>() {
+        let Line { node, channel, score } = line.map_err(bad)?;
+        if table.insert((node.clone(), channel), score).is_some() {
+            return Err(Error::new(format!("channel {channel} of {node} has two scores"))
+                .file(path)
+                .remedy("give each channel one row"));
+        }
+    }
+    Ok(table)
+}
+
+/// Refuses scores of what the network does not have, by its layers and their channels.
+pub(super) fn check<'a>(
+    table: &Table,
+    path: &Path,
+    layers: impl Iterator<Item = (&'a str, usize)> + Clone,
+) -> Result<()> {
+    let has =
+        |(node, channel): &(String, usize)| layers.clone().any(|(name, n)| name == node && *channel < n);
+    let Some((node, channel)) = table.keys().filter(|key| !has(key)).min() else { return Ok(()) };
+    let error = Error::new(format!("the network has no channel {channel} of {node}")).file(path);
+    Err(match layers.clone().find(|(name, _)| name == node) {
+        Some((_, n)) => error
+            .expected(format!("a channel from 0 to {}", n.saturating_sub(1)))
+            .remedy("give it one row a channel of every layer"),
+        None => error.meant(node, layers.map(|(name, _)| name), "see `secateur inspect` for the layers"),
+    })
 }
 
 #[cfg(test)]
@@ -54,5 +81,11 @@ mod tests {
         assert_eq!(table[&("conv".to_owned(), 1)], -2.0);
         std::fs::write(file.path(), "node,channel\nconv,0\n").expect("written");
         assert!(super::read(file.path()).is_err(), "a column is missing");
+        std::fs::write(file.path(), "node,channel,score\nconv,0,1\nconv,0,2\n").expect("written");
+        assert!(super::read(file.path()).is_err(), "two scores");
+        let check =
+            |layers: &[(&'static str, usize)]| super::check(&table, file.path(), layers.iter().copied());
+        check(&[("a", 1), ("conv", 2)]).expect("both channels are there");
+        assert!(check(&[("conv", 1)]).is_err() && check(&[("a", 2)]).is_err());
     }
 }

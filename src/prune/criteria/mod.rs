@@ -157,6 +157,11 @@ impl<'a> Context<'a> {
         seed: u64,
     ) -> Fallible<Self> {
         let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
+        if let Some(path) = criterion.file() {
+            let producers = channels.dyer.producers.iter();
+            let layers = producers.map(|p| (graph.nodes[p.node].name.as_str(), p.labels.len()));
+            file::check(&table, path, layers)?;
+        }
         let (obd, obs, reconstruction) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         Ok(Self { graph, channels, profile, seed, table, obd, obs, reconstruction })
     }

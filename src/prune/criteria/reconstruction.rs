@@ -22,8 +22,10 @@ pub(super) static ROW: Row = Row {
 };
 
 fn of_all(context: &Context) -> Result<Losses, Missing> {
-    const NO_PATCHES: Missing =
-        Missing("no Gram matrices of patches were gathered", "run `secateur profile` with --gram patch");
+    const NO_PATCHES: Missing = Missing(
+        "no Gram matrices of patches were gathered",
+        "add --data, and they are gathered into the profile; or run `secateur profile` with --gram patch; or choose another criterion, such as apoz",
+    );
     let (graph, channels) = (context.graph, context.channels);
     let readers = Readers::of(graph, channels, context.profile).ok_or(NO_PATCHES)?;
     let mut losses = Losses::new();
