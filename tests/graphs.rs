@@ -14,7 +14,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use secateur::compare::{Tolerance, compare};
 use secateur::dye::Label;
-use secateur::dye::flow::Role;
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
@@ -74,7 +73,7 @@ fn planted(model: &Model, graph: &Graph, channels: &Channels, knots: &BTreeSet<u
     let mut planted = model.clone();
     for (&(value, axis), cut) in &channels.dyer.cuts {
         let gone: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, &roots)).collect();
-        if cut.role == Role::Reader || !gone.contains(&true) {
+        if (cut.reads && !cut.makes) || !gone.contains(&true) {
             continue;
         }
         let name = graph.name(value);
@@ -302,6 +301,38 @@ fn a_normalization_along_tokens_scales_no_filter() {
     let layer = profile.layers.iter().find(|l| l.node.starts_with("matmul")).unwrap();
     assert_eq!((layer.weight.l1.len(), layer.weight.bn_scale.len()), (5, 0));
     assert!(!channels.knots.is_empty());
+}
+
+/// A tensor over the root of how many channels it had: that is a number, and stays what it was.
+#[test]
+fn counts_of_channels_that_are_numbers_stay() {
+    let mut b = Builder::new(25, 8);
+    let x = b.input();
+    let c = b.conv(&x, 8, 3, 1, 1);
+    let shape = b.node("Shape", &[&c.name], vec![int("start", 1), int("end", 2)], &[1]);
+    let count = b.node("Cast", &[&shape.name], vec![int("to", 1)], &[1]);
+    let root = b.unary("Sqrt", &count);
+    let scaled = b.node("Div", &[&c.name, &root.name], vec![], &c.shape.clone());
+    let read = b.conv(&scaled, 4, 1, 1, 1);
+    let bytes = b.finish(&[read], false).0;
+    assert_eq!(free(bytes.clone(), &c.name), [1; 8]);
+    is_cut_rightly(bytes, "a number of channels");
+}
+
+/// One kernel that a convolution makes channels with, and a transposed one reads them by.
+#[test]
+fn weights_that_make_and_read_the_same_channels_are_cut_once() {
+    let mut b = Builder::new(26, 8);
+    let x = b.input();
+    let kernel = b.floats(&[6, 3, 3, 3], 0.0, 0.3);
+    let pads = || vec![ints("pads", &[1; 4])];
+    let wide = b.node("Conv", &[&x.name, &kernel], pads(), &[6, 8, 8]);
+    let relu = b.unary("Relu", &wide);
+    let back = b.node("ConvTranspose", &[&relu.name, &kernel], pads(), &[3, 8, 8]);
+    let read = b.conv(&back, 4, 1, 1, 1);
+    let bytes = b.finish(&[read], false).0;
+    assert_eq!(free(bytes.clone(), &wide.name), [1; 6]);
+    is_cut_rightly(bytes, "a kernel for both ways");
 }
 
 /// Exporters may list constants among the inputs; the shapes that are declared there follow those that are stored.

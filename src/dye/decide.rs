@@ -112,14 +112,17 @@ impl Dyer {
     /// Says that an axis of a constant is indexed by `labels`. One that several nodes read is cut once: their
     /// labels are tied.
     pub(super) fn cut_along(&mut self, constant: (usize, usize), labels: &[Label], role: Role, node: &str) {
-        match self.cuts.get(&constant).map(|cut| cut.labels.clone()) {
+        match self.cuts.get_mut(&constant) {
             Some(there) => {
-                for (&a, &b) in there.iter().zip(labels) {
+                for (&a, &b) in there.labels.iter().zip(labels) {
                     self.ties.tie(a, b, node);
                 }
+                there.makes |= role == Role::Producer;
+                there.reads |= role == Role::Reader;
             }
             None => {
-                self.cuts.insert(constant, Cut { labels: labels.to_vec(), role });
+                let (makes, reads) = (role == Role::Producer, role == Role::Reader);
+                self.cuts.insert(constant, Cut { labels: labels.to_vec(), makes, reads });
             }
         }
     }

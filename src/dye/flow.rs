@@ -24,8 +24,10 @@ pub enum Role {
 pub struct Cut {
     /// One label an index; [`FROZEN`] where the index stays in any case.
     pub labels: Vec<Label>,
-    /// What the axis means.
-    pub role: Role,
+    /// Whether it makes channels for some node.
+    pub makes: bool,
+    /// Whether it reads channels for some node: of weights that two layers share, an axis may do both.
+    pub reads: bool,
 }
 
 /// A node that makes channels.

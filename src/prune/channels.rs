@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::times::Times;
-use crate::dye::flow::{Dyer, Flow, Role};
+use crate::dye::flow::{Dyer, Flow};
 use crate::dye::mix::Mixing;
 use crate::dye::{Block, Dyed, FROZEN, Label};
 use crate::error::Result;
@@ -239,7 +239,7 @@ impl Channels {
         let mut of_constant: HashMap<(ValueId, usize), usize> = HashMap::new();
         for ((value, axis), cut) in self.dyer.cuts.clone() {
             let knots = cut.labels.iter().map(|&l| by_root.get(&self.dyer.ties.find(l)).copied()).collect();
-            let used = axis_of(self, knots, cut.role == Role::Producer);
+            let used = axis_of(self, knots, cut.makes);
             of_constant.insert((value, axis), used);
         }
         // For each value, the axis that shrinks: something has to be left of all of them.

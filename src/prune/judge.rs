@@ -6,7 +6,6 @@ use super::channels::Channels;
 use super::dead::legacies;
 use super::editor::Editor;
 use super::rewrite::{bias, bystanders, kept_indices, message};
-use crate::dye::flow::Role;
 use crate::error::{Error, Result};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, ValueId};
@@ -57,7 +56,7 @@ impl Judge {
         let mut changed: Vec<ValueId> = Vec::new();
         for (&(value, axis), cut) in &channels.dyer.cuts {
             let zeros: Vec<bool> = cut.labels.iter().map(|&l| gone(l)).collect();
-            if cut.role == Role::Reader && zeros.contains(&true) {
+            if cut.reads && zeros.contains(&true) {
                 judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
                 changed.push(value);
             }

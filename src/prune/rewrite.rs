@@ -184,6 +184,12 @@ fn cut(
             }
             continue;
         }
+        // Numbers made of counts of channels (√C) are what they were.
+        let stays = |i: usize| node.inputs[i].is_some_and(|v| kept[v].iter().all(Option::is_none));
+        let numbers = shapes(graph, &channels.facts, id).filter(|(i, t)| t.dtype.is_float() && stays(*i));
+        for (i, number) in numbers.filter(|_| explicit.contains(&node.name)) {
+            editor.input(node.position, i, &number);
+        }
         let values = |list: &[Option<ValueId>]| -> Vec<Kept> {
             list.iter().map(|v| v.map_or_else(Vec::new, |v| kept[v].clone())).collect()
         };
@@ -348,15 +354,24 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         }
         Err(_) => return Ok(wrong),
     };
-    for (id, node) in after.nodes.iter().enumerate().filter(|&(id, _)| facts.is_late_node(&after, id)) {
+    for (id, node) in after.nodes.iter().enumerate() {
+        let late = facts.is_late_node(&after, id);
+        if !late && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+            continue;
+        }
         let old = graph.nodes.iter().position(|n| n.name == node.name);
-        let differs = |(i, shape): (usize, Tensor)| {
+        let differs = |(i, now): (usize, Tensor)| {
             let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
+            let before =
+                before.filter(|&v| late || now.dtype.is_float() && kept[v].iter().all(Option::is_none));
             let before = before.and_then(|v| channels.facts.get(v)).and_then(|f| f.value.as_ref());
-            before.is_some_and(|before| *before != shape)
+            before.is_some_and(|before| *before != now)
         };
         if shapes(&after, &facts, id).any(differs) {
-            let error = Error::new("after the cut a node that runs on the host reads another shape");
+            let error = match late {
+                true => Error::new("after the cut a node that runs on the host reads another shape"),
+                false => Error::new("after the cut a node reads another number made of a shape"),
+            };
             wrong.push((node.name.clone(), error));
         }
     }

@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::clamp::{bounds, target};
 use crate::dye::Label;
-use crate::dye::flow::Role;
 use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
@@ -79,7 +78,7 @@ fn without(
     let mut zeroed: Option<Vec<f32>> = None;
     for (&(_, axis), cut) in channels.dyer.cuts.range((value, 0)..(value + 1, 0)) {
         let dead: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, gone)).collect();
-        if cut.role != Role::Reader || !dead.contains(&true) {
+        if !cut.reads || !dead.contains(&true) {
             continue;
         }
         let whole = tensor.floats()?;
@@ -178,7 +177,7 @@ impl Builder<'_> {
 
     fn is_read_less(&self, value: ValueId) -> bool {
         let cuts = self.channels.dyer.cuts.range((value, 0)..(value + 1, 0));
-        cuts.filter(|(_, cut)| cut.role == Role::Reader)
+        cuts.filter(|(_, cut)| cut.reads)
             .any(|(_, cut)| cut.labels.iter().any(|&l| self.channels.is_removed(l, self.gone)))
     }
 

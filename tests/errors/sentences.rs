@@ -31,6 +31,7 @@ const UNMET: &[(&str, &str)] = &[
     ("a step reads and writes buffer {}", "plans are ours"),
     ("a step writes to a constant", "plans are ours"),
     ("a sum was not taken", "one is asked for"),
+    ("after the cut a node reads another number made of a shape", "what does not fit is told what to be"),
     (
         "after the cut a node that runs on the host reads another shape",
         "what does not fit is told what to be",
