@@ -433,6 +433,23 @@ fn a_tensor_without_elements_is_a_constant() {
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
 }
 
+/// Rounded up, a window of two on one pixel gives that pixel.
+#[test]
+fn a_window_may_be_larger_than_the_image_where_sizes_are_rounded_up() {
+    let network = |pooled: bool| {
+        let mut b = Builder::new(27, 8);
+        let x = b.input();
+        let c = b.conv(&x, 4, 3, 1, 1);
+        let mut one = b.node("GlobalAveragePool", &[&c.name], vec![], &[4, 1, 1]);
+        if pooled {
+            let window = [ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", 1)];
+            one = b.node("MaxPool", &[&one.name], window.to_vec(), &[4, 1, 1]);
+        }
+        load(b.finish(&[one], true).0).0
+    };
+    assert_eq!(equal(&network(true), &network(false)), Ok(()));
+}
+
 /// A residual sum, in either order; one whose other side is made later is taken in there; and sums that cannot be taken
 /// in: of one value with itself, by broadcasting, behind an activation.
 #[test]

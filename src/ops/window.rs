@@ -109,13 +109,14 @@ impl Window {
                 }
             };
             let padded = size.saturating_add(begin).saturating_add(end);
-            if padded < reach {
+            // Rounded up, one window may reach beyond all that there is.
+            if padded < reach && !(self.ceil_mode && reach - padded < stride) {
                 return Err(Error::new("the window is larger than its padded input")
                     .expected(format!("at least {reach} along spatial axis {axis}"))
                     .got(padded.to_string())
                     .remedy("give the network larger images"));
             }
-            let span = padded - reach;
+            let span = padded.saturating_sub(reach);
             let mut out = span / stride + 1;
             if self.ceil_mode {
                 out = span.div_ceil(stride) + 1;
