@@ -31,7 +31,7 @@ use secateur::stats::{Distances, Header, Profile};
 #[allow(dead_code)] // not every test builds everything
 mod builder;
 
-use builder::{Builder, Value, declaration, int, ints, random};
+use builder::{Builder, Value, declaration, int, ints, random, text};
 
 fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
     let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
@@ -333,6 +333,28 @@ fn weights_that_make_and_read_the_same_channels_are_cut_once() {
     let bytes = b.finish(&[read], false).0;
     assert_eq!(free(bytes.clone(), &wide.name), [1; 6]);
     is_cut_rightly(bytes, "a kernel for both ways");
+}
+
+/// A channel that is overwritten, and channels that are mirrored beside others: their places are counted on.
+#[test]
+fn channels_whose_places_are_counted_on_stay() {
+    let start = || {
+        let mut b = Builder::new(28, 8);
+        let x = b.input();
+        let c = b.conv(&x, 6, 3, 1, 1);
+        (b, c)
+    };
+    let (mut b, c) = start();
+    let (place, first, update) = (b.whole(&[0, 1]), b.whole(&[0]), b.floats(&[1, 8, 8], 0.0, 1.0));
+    let place = b.node("Unsqueeze", &[&place, &first], vec![], &[1, 2]);
+    let written = b.node("ScatterND", &[&c.name, &place.name, &update], vec![], &c.shape.clone());
+    let read = b.conv(&written, 4, 1, 1, 1);
+    assert_eq!(free(b.finish(&[read], false).0, &c.name), [0; 0]);
+    let (mut b, c) = start();
+    let pads = b.whole(&[0, 1, 0, 0, 0, 1, 0, 0]);
+    let padded = b.node("Pad", &[&c.name, &pads], vec![text("mode", "reflect")], &[8, 8, 8]);
+    let read = b.conv(&padded, 4, 1, 1, 1);
+    assert_eq!(free(b.finish(&[read], false).0, &c.name), [0; 0]);
 }
 
 /// Exporters may list constants among the inputs; the shapes that are declared there follow those that are stored.

@@ -10,6 +10,7 @@ use super::moving::{carry, strided};
 use super::rank::{MOST_INDICES, around};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
+use crate::dye::for_each_index;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
@@ -316,6 +317,16 @@ impl Operator for Scatter {
             flow.freeze_all("adds up, multiplies or compares by a table");
             return Ok(());
         }
-        carry(self, flow)
+        carry(self, flow)?;
+        // Where some channels are overwritten, their indices count the others.
+        let (before, after) = (flow.dyed(0), flow.result[0].clone());
+        let mut hidden = false;
+        for_each_index(&before.shape, |index| {
+            hidden |= after.as_ref().is_some_and(|after| after.at(index) != before.at(index));
+        });
+        if hidden {
+            flow.freeze_all("overwrites channels by their numbers");
+        }
+        Ok(())
     }
 }

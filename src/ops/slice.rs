@@ -340,11 +340,16 @@ impl Operator for Pad {
     /// Along space, a border belongs to the channel that it surrounds. Along channels, each channel
     /// of padding is one of its own, which may go with the channel that it meets.
     fn dye(&self, flow: &mut Flow) -> Result<()> {
-        if self.mode != Mode::Constant {
-            return carry(self, flow);
-        }
         let x = flow.dyed(0);
         let pads = self.pads(&flow.inputs)?;
+        if self.mode != Mode::Constant {
+            // Without a channel another one would be the mirrored one.
+            for at in x.varying().into_iter().filter(|&at| pads[at] != (0, 0)) {
+                let labels = flow.along(0, at);
+                flow.freeze(&labels, "repeats channels beside others");
+            }
+            return carry(self, flow);
+        }
         let shape = flow.outputs[0].shape.clone();
         let mut fill = Vec::new();
         for (at, &size) in shape.iter().enumerate() {

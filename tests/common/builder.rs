@@ -67,7 +67,8 @@ pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-fn text(name: &str, value: &str) -> AttributeProto {
+/// An attribute that is a text.
+pub(crate) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
         r#type: Some(AttributeType::String as i32),
@@ -152,7 +153,7 @@ impl Builder {
         self.constant(&Tensor::float(shape, data))
     }
 
-    fn whole(&mut self, values: &[i64]) -> String {
+    pub(crate) fn whole(&mut self, values: &[i64]) -> String {
         self.constant(&Tensor::int(&[values.len()], values.to_vec()))
     }
 
