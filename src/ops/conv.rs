@@ -83,6 +83,10 @@ impl Operator for Conv {
     }
 
     fn dye(&self, flow: &mut Flow) -> Result<()> {
+        if !flow.is_constant(1) {
+            flow.freeze_all("has weights that are computed");
+            return Ok(());
+        }
         let x = flow.along(0, 1);
         let filters = flow.inputs.get(1)?.shape[0];
         let y = flow.fresh(1, 0, filters);

@@ -133,6 +133,10 @@ impl Operator for ConvTranspose {
     /// Weights are `[in, out / groups, …]`. Of a depthwise one the filters go with the channels that they
     /// read; of a grouped one every group shrinks alike.
     fn dye(&self, flow: &mut Flow) -> Result<()> {
+        if !flow.is_constant(1) {
+            flow.freeze_all("has weights that are computed");
+            return Ok(());
+        }
         let x = flow.along(0, 1);
         let makes = flow.inputs.get(1)?.shape[1];
         let reads = x.len() / self.groups;
