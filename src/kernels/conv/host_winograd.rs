@@ -192,7 +192,8 @@ impl<const OUT: usize, const IN: usize> Prepared for Winograd<OUT, IN> {
         let spans = spans(conv.batch, plane, OUT * conv.windows.out_hw[1], self.block_pixels());
         let broken: Vec<AtomicBool> = (0..conv.batch).map(|_| AtomicBool::new(false)).collect();
         let blocks = conv.blocks(&spans, output);
-        let parallel = conv.batch * plane * conv.out_channels * conv.in_channels >= TASK;
+        let products = conv.batch * plane / (OUT * OUT) * Self::POINTS * conv.out_channels * conv.in_channels;
+        let parallel = products >= TASK;
         if parallel {
             blocks.into_par_iter().for_each(|block| self.block(inputs[0], block, true, &broken));
         } else {
