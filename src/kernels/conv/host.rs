@@ -22,7 +22,7 @@ const AHEAD: usize = 2;
 /// Rows of the matrix of taps that a task writes.
 const CHUNK: usize = 64;
 /// Products that are worth a task of their own.
-pub(super) const TASK: usize = 1 << 18;
+pub(super) const TASK: usize = 1 << 17;
 
 /// A convolution with its weights in panels.
 pub(super) struct Direct {
