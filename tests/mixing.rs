@@ -11,7 +11,6 @@ use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
-use secateur::onnx::proto::ValueInfoProto;
 use secateur::onnx::tensor::zero;
 use secateur::prune::{Answers, Channels, Cut, Judge, Pruned, rewrite, smaller};
 
@@ -19,7 +18,7 @@ use secateur::prune::{Answers, Channels, Cut, Judge, Pruned, rewrite, smaller};
 #[allow(dead_code)] // not every test builds everything
 mod builder;
 
-use builder::{Builder, Heads, Value};
+use builder::{Builder, Heads, Value, info};
 
 /// A network: its model, graph and channels.
 struct Net {
@@ -282,11 +281,7 @@ fn an_output_that_a_mixing_node_reads_is_compared_with_itself() {
     let read = b.conv(&normal, 8, 1, 1, 1);
     let sum = b.node("Add", &[&read.name, &wide.name], vec![], &read.shape.clone());
     let mut model = Model::from_bytes(b.finish(&[sum], false).0, Path::new("built.onnx")).unwrap();
-    let output = ValueInfoProto { name: Some(wide.name), ..model.graph().output[0].clone() };
-    let mut output = ValueInfoProto { r#type: model.graph().input[0].r#type.clone(), ..output };
-    let tensor = output.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).unwrap();
-    tensor.shape.as_mut().unwrap().dim[1].dim_value = Some(8);
-    model.graph_mut().output.push(output);
+    model.graph_mut().output.push(info(&wide.name, &wide.shape));
     let net = Net::new(model.to_bytes(), true);
     let free = net.free(&first.name);
     let proof = net.cut(&free[1..3]).prove(&Device::Cpu, None).unwrap();

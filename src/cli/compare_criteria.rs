@@ -194,10 +194,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         DecideArgs::simple("", macs).budget()?;
     }
     let model = Model::load(&args.model)?;
-    let read = [&args.model].into_iter().chain(&args.profile).chain(&model.data_files);
-    let targets = Targets::default().read(read).data(&args.data);
-    let mut written = args.plot.iter().chain(&args.csv);
-    written.try_fold(targets, |targets, path| targets.write(path, "write the comparison"))?;
+    let targets = Targets::default().model(&model).read(&args.profile).data(&args.data);
+    targets.write(args.plot.iter().chain(&args.csv), "write the comparison")?;
     let graph = Graph::of(&model)?;
     let channels = Channels::of(&graph)?;
     let data = args.data.open_real(&graph)?;

@@ -1,7 +1,6 @@
 //! How cuts are decided: the options of `plan` and `prune`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use regex::Regex;
 
@@ -100,11 +99,6 @@ impl DecideArgs {
     pub(super) fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
-    }
-
-    /// The file of the user's own scores, where those are the criterion.
-    pub(super) fn file(&self) -> Option<PathBuf> {
-        self.criterion.strip_prefix("file:").map(PathBuf::from)
     }
 
     pub(super) fn criterion(&self) -> Result<Criterion> {

@@ -87,8 +87,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         output.result(&json!({ "images": args.count, "out": path }));
         return Ok(Answer::Yes);
     }
-    let targets = Targets::default().write(&args.output, "write the model")?;
-    args.report.iter().try_fold(targets, |targets, path| targets.write(path, WRITE_PAGE))?;
+    Targets::default().write([&args.output], "write the model")?.write(&args.report, WRITE_PAGE)?;
     let start = Instant::now();
     let device = global.open(output)?;
     let who = device.describe();

@@ -56,7 +56,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
                 .got(args.input.join(", "))
                 .remedy("give each input one file"));
         }
-        files.push(PathBuf::from(file));
+        files.push(file);
     }
     let shapes: HashMap<String, Vec<usize>> =
         given.iter().map(|(n, (s, _))| (n.clone(), s.clone())).collect();
@@ -91,10 +91,9 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
-    let targets = Targets::default().read([&args.model]).read(&model.data_files).read(&files);
     let paths = file_names(results.iter().map(|r| r.name.as_str())).map(|name| args.output_dir.join(name));
     let paths: Vec<PathBuf> = paths.collect();
-    paths.iter().try_fold(targets, |targets, path| targets.write(path, "write the output"))?;
+    Targets::default().model(&model).read(&files).write(&paths, "write the output")?;
     let mut written = Vec::new();
     for (result, file) in results.iter().zip(paths) {
         let (name, shape) = (&result.name, &result.tensor.shape);

@@ -116,8 +116,7 @@ impl<'a> Pass<'a> {
             return differ("other data", ours.data.clone(), theirs.data.clone());
         }
         if ours.shard != theirs.shard {
-            let text = |shard: &Option<String>| shard.clone().unwrap_or_else(|| "the whole set".to_owned());
-            return differ("another shard", text(&ours.shard), text(&theirs.shard));
+            return differ("another shard", ours.part(), theirs.part());
         }
         if theirs.position > self.data.len() {
             let images = |count: usize| many(count, "image");
@@ -155,8 +154,7 @@ impl<'a> Pass<'a> {
         };
         let all = Wants::of(data)?;
         let classes = if self.needs.labels { all.classes } else { 0 };
-        let wants =
-            Wants { batch: self.batch.map(|batch| batch.min(data.len())), classes, gram: self.gram, ..all };
+        let wants = Wants { batch: self.batch, classes, gram: self.gram, ..all };
         let (start, before) = (fresh.header.position, fresh.header.images);
         let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
         let batch = gatherer.batch();

@@ -66,9 +66,8 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
         return Err(Error::new("a model and an output are needed"));
     };
     let model = Model::load(path)?;
-    let targets =
-        Targets::default().read([path]).read(&model.data_files).read(&args.profile).data(&args.data);
-    targets.read(&args.decide.file()).write(out, "write the cut")?;
+    let targets = Targets::default().model(&model).read(&args.profile).data(&args.data);
+    targets.read(args.decide.criterion()?.file()).write([out], "write the cut")?;
     let graph = Graph::of(&model)?;
     let channels = Channels::dyed(&graph, args.decide.inexact)?;
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;

@@ -91,8 +91,8 @@ impl Args {
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     args.check_confidence()?;
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
-    let targets = Targets::default().read(&args.models).read(models.iter().flat_map(|m| &m.data_files));
-    targets.data(&args.data).write(&args.output, "write the profile")?;
+    let targets = models.iter().fold(Targets::default(), Targets::model);
+    targets.data(&args.data).write([&args.output], "write the profile")?;
     let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
     let (Some(model), Some(graph)) = (models.last(), graphs.last()) else {
         return Err(Error::new("no model was given"));
@@ -208,7 +208,8 @@ fn tell(
         );
     }
     output.result(&json!({
-        "images": images, "skipped": passed.map_or(0, |p| p.skipped), "seconds": seconds, "images_per_s": rate, "forward_only_images_per_s": forward,
+        "images": images, "skipped": passed.map_or(0, |p| p.skipped), "seconds": seconds,
+        "images_per_s": rate, "forward_only_images_per_s": forward,
         "overhead": overhead.map(|((with, without), _)| with / without - 1.0),
         "layers": layers, "channels": channels, "confidence": confidence,
         "settled": passed.map(|p| p.settled), "complete": complete, "out": out,

@@ -106,15 +106,13 @@ impl Decided {
 impl PruneArgs {
     /// Whether all that is asked for is a decision, before anything is computed.
     fn check(&self, model: &Model) -> Result<()> {
-        let read = [&self.model].into_iter().chain(&self.cut).chain(&self.profile);
-        let targets =
-            Targets::default().read(read).read(&model.data_files).data(&self.data).read(&self.decide.file());
-        let targets = targets.write_model(model, &self.output)?;
+        let scores = self.decide.criterion()?;
+        let targets = Targets::default().model(model).read(&self.cut).read(&self.profile).data(&self.data);
+        let targets = targets.read(scores.file()).write_model(model, &self.output)?;
         let targets =
             self.masked.iter().try_fold(targets, |targets, path| targets.write_model(model, path))?;
-        self.report.iter().try_fold(targets, |targets, path| targets.write(path, WRITE_PAGE))?;
+        targets.write(&self.report, WRITE_PAGE)?;
         if self.cut.is_none() {
-            self.decide.criterion()?;
             match self.max_drop {
                 Some(drop) => search::check(drop)?,
                 None => self.decide.budget().map(drop)?,

@@ -60,10 +60,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let (model, small) = (Model::load(&args.model)?, Model::load(&args.pruned)?);
-    let read = [&args.model, &args.pruned, &args.cut].into_iter().chain(&args.profile).chain(&args.masked);
-    let targets =
-        Targets::default().read(read).read(&model.data_files).read(&small.data_files).data(&args.data);
-    targets.write(&args.output, WRITE_PAGE)?;
+    let targets = Targets::default().model(&model).model(&small).read([&args.cut]);
+    let targets = targets.read(args.profile.iter().chain(&args.masked)).data(&args.data);
+    targets.write([&args.output], WRITE_PAGE)?;
     let graph = Graph::of(&model)?;
     let cut = Cut::load(&args.cut)?;
     let channels = Channels::dyed(&graph, cut.inexact.is_some())?;

@@ -64,25 +64,23 @@ pub(super) fn smallest(
     let (mut low, mut high) = (least, 1.0);
     let mut best: Option<(f64, Repaired)> = None;
     let mut tried = Vec::new();
-    while high - low > NEAR {
-        let keep = 0.5 * (low + high);
+    let mut keeps = |keep: f64| -> Result<bool> {
         let (one, repaired) = search.attempt(keep)?;
         output.note(format!("{keep:.3} of the {counted} lose {:.2} points", one.drop));
-        if one.drop <= max_drop {
-            high = keep;
+        let enough = one.drop <= max_drop;
+        if enough {
             best = Some((keep, repaired));
-        } else {
-            low = keep;
         }
         tried.push(one);
+        Ok(enough)
+    };
+    while high - low > NEAR {
+        let keep = 0.5 * (low + high);
+        if keeps(keep)? { high = keep } else { low = keep }
     }
     // All that was tried was good enough.
     if low == least && high < 1.0 {
-        let (one, repaired) = search.attempt(least)?;
-        if one.drop <= max_drop {
-            best = Some((least, repaired));
-        }
-        tried.push(one);
+        keeps(least)?;
     }
     tried.sort_by(|a, b| a.keep.total_cmp(&b.keep));
     let Some((keep, repaired)) = best else {

@@ -21,7 +21,7 @@ pub(super) struct MergeArgs {
 }
 
 pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
-    Targets::default().read(&args.profiles).write(&args.output, "write the profile")?;
+    Targets::default().read(&args.profiles).write([&args.output], "write the profile")?;
     let mut all = args.profiles.iter();
     let first = all.next().ok_or_else(|| Error::new("no profiles were given"))?;
     let mut whole = Profile::load(first)?;
@@ -92,7 +92,7 @@ fn write_channels(profile: &Profile, path: &Path) -> Result<()> {
 pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
     let profile = Profile::load(&args.profile)?;
     if let Some(path) = &args.csv {
-        Targets::default().read([&args.profile]).write(path, "write the table")?;
+        Targets::default().read([&args.profile]).write([path], "write the table")?;
         write_channels(&profile, path)?;
     }
     output.line(format!(

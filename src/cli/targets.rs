@@ -17,25 +17,36 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Files that are read.
-    pub(super) fn read<'a>(mut self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Self {
-        self.read.extend(paths.into_iter().cloned());
+    pub(super) fn read<P: AsRef<Path>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.read.extend(paths.into_iter().map(|path| path.as_ref().to_path_buf()));
         self
+    }
+
+    /// A model, and the files of its external tensors.
+    pub(super) fn model(self, model: &Model) -> Self {
+        self.read([&model.path]).read(&model.data_files)
     }
 
     /// A data set; the files of a folder are not looked at.
-    pub(super) fn data(mut self, data: &DataArgs) -> Self {
-        self.read.extend(data.files().filter(|path| path.is_file()));
-        self
+    pub(super) fn data(self, data: &DataArgs) -> Self {
+        self.read(data.files().filter(|path| path.is_file()))
     }
 
-    /// A file that is going to be written.
+    /// Files that are going to be written.
     ///
     /// # Errors
     /// One that is read, or written already, or cannot be written.
-    pub(super) fn write(mut self, path: &Path, doing: &str) -> Result<Self> {
-        self.free(path)?;
-        check_writable(path, doing)?;
-        self.written.push(path.to_path_buf());
+    pub(super) fn write<P: AsRef<Path>>(
+        mut self,
+        paths: impl IntoIterator<Item = P>,
+        doing: &str,
+    ) -> Result<Self> {
+        for path in paths {
+            let path = path.as_ref();
+            self.free(path)?;
+            check_writable(path, doing)?;
+            self.written.push(path.to_path_buf());
+        }
         Ok(self)
     }
 
@@ -44,7 +55,7 @@ impl Targets {
     /// # Errors
     /// As [`Self::write`].
     pub(super) fn write_model(self, model: &Model, path: &Path) -> Result<Self> {
-        model.files_at(path)?.iter().try_fold(self, |targets, path| targets.write(path, "write the model"))
+        self.write(model.files_at(path)?, "write the model")
     }
 
     fn free(&self, path: &Path) -> Result<()> {

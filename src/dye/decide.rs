@@ -112,18 +112,12 @@ impl Dyer {
     /// Says that an axis of a constant is indexed by `labels`. One that several nodes read is cut once: their
     /// labels are tied.
     pub(super) fn cut_along(&mut self, constant: (usize, usize), labels: &[Label], role: Role, node: &str) {
-        match self.cuts.get_mut(&constant) {
-            Some(there) => {
-                for (&a, &b) in there.labels.iter().zip(labels) {
-                    self.ties.tie(a, b, node);
-                }
-                there.makes |= role == Role::Producer;
-                there.reads |= role == Role::Reader;
-            }
-            None => {
-                let (makes, reads) = (role == Role::Producer, role == Role::Reader);
-                self.cuts.insert(constant, Cut { labels: labels.to_vec(), makes, reads });
-            }
+        let fresh = || Cut { labels: labels.to_vec(), makes: false, reads: false };
+        let cut = self.cuts.entry(constant).or_insert_with(fresh);
+        cut.makes |= role == Role::Producer;
+        cut.reads |= role == Role::Reader;
+        for (&a, &b) in cut.labels.iter().zip(labels) {
+            self.ties.tie(a, b, node);
         }
     }
 }

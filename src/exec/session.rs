@@ -15,7 +15,7 @@ use crate::tensor::show;
 pub struct Wanted {
     /// Images at once; `None` lets the device's limits decide. Networks that take one batch size only take theirs.
     pub batch: Option<usize>,
-    /// How many images there are: no more at once than that, where the device's limits decide.
+    /// How many images there are: no more at once than that.
     pub images: usize,
     /// The sizes of inputs, where the file leaves them free. Whole shapes say the batch too.
     pub sizes: Sizes,
@@ -80,7 +80,7 @@ impl Session {
             };
             plan::build(graph, &facts, &options)
         };
-        let plan = match wanted.batch {
+        let plan = match wanted.batch.map(|batch| batch.min(wanted.images)) {
             Some(batch) if batch > 1 && !batched => {
                 return Err(Error::new("the network takes one batch size only")
                     .file(&graph.path)
@@ -126,7 +126,7 @@ impl Session {
         image: &[usize],
         (batch, images): (Option<usize>, usize),
     ) -> Result<Self> {
-        let (sizes, batch) = (Sizes::Image(image.to_vec()), batch.map(|batch| batch.min(images)));
+        let sizes = Sizes::Image(image.to_vec());
         Self::new(graph, device, &Wanted { batch, images, sizes, ..Wanted::default() }, &|_| vec![])
     }
 

@@ -60,9 +60,11 @@ pub(super) fn attach(proto: &mut ModelProto, folder: &Path) -> Result<Attached> 
     })?;
     // One buffer a file, however many tensors share it: memory is bounded by what lies on the disk.
     let buffers = files.files.iter().map(DataFile::read).collect::<Result<Vec<Bytes>>>()?;
-    let mut attached =
-        Attached { file_bytes: files.files.iter().map(|file| file.size).sum(), ..Attached::default() };
-    attached.files = files.files.iter().map(|file| file.path.clone()).collect();
+    let mut attached = Attached {
+        file_bytes: files.files.iter().map(|file| file.size).sum(),
+        files: files.files.iter().map(|file| file.path.clone()).collect(),
+        ..Attached::default()
+    };
     let mut claims = claims.into_iter();
     visit_tensors(proto, &mut |tensor| {
         if is_external(tensor)

@@ -10,7 +10,6 @@ use super::moving::{carry, strided};
 use super::rank::{MOST_INDICES, around};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
-use crate::dye::for_each_index;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
@@ -319,12 +318,7 @@ impl Operator for Scatter {
         }
         carry(self, flow)?;
         // Where some channels are overwritten, their indices count the others.
-        let (before, after) = (flow.dyed(0), flow.result[0].clone());
-        let mut hidden = false;
-        for_each_index(&before.shape, |index| {
-            hidden |= after.as_ref().is_some_and(|after| after.at(index) != before.at(index));
-        });
-        if hidden {
+        if flow.result[0].as_ref() != Some(&flow.dyed(0)) {
             flow.freeze_all("overwrites channels by their numbers");
         }
         Ok(())

@@ -170,9 +170,6 @@ fn cut(
         let tensor = keep(&message(model, graph, channels, value)?, kept)?;
         editor.constant(graph.name(value), tensor);
     }
-    for (&value, kept) in constants.iter().chain(&recomputed) {
-        editor.shape(graph.name(value), kept);
-    }
     for (id, node) in graph.nodes.iter().enumerate() {
         if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
             continue;
@@ -223,7 +220,8 @@ fn cut(
         let smaller = Tensor::from_f64(whole.dtype, &[left.len()], &left);
         editor.input(graph.nodes[node].position, 2, &smaller);
     }
-    for (value, kept) in kept.iter().enumerate() {
+    let constants = constants.iter().chain(&recomputed).map(|(&value, kept)| (value, kept));
+    for (value, kept) in kept.iter().enumerate().chain(constants) {
         editor.shape(graph.name(value), kept);
     }
     editor.finish();
@@ -359,8 +357,8 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         if !late && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
             continue;
         }
-        let old = graph.nodes.iter().position(|n| n.name == node.name);
         let differs = |(i, now): (usize, Tensor)| {
+            let old = graph.nodes.iter().position(|n| n.name == node.name);
             let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
             let before =
                 before.filter(|&v| late || now.dtype.is_float() && kept[v].iter().all(Option::is_none));

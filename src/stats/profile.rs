@@ -57,14 +57,20 @@ pub struct Sensitivity {
 }
 
 impl Header {
+    /// The part of the data set, in words.
+    pub(crate) fn part(&self) -> String {
+        self.shard.clone().unwrap_or_else(|| "the whole set".to_owned())
+    }
+
+    /// The shards that it is of, as K and N.
+    fn shards(&self) -> Option<Vec<(&str, &str)>> {
+        self.shard.as_ref()?.split(" + ").map(|one| one.split_once('/')).collect()
+    }
+
     /// Refuses images that would count twice, as far as the headers tell: those of one data set have to be different
     /// shards of it.
     fn is_apart(&self, other: &Self) -> Result<()> {
-        let shards = |header: &Self| -> Option<Vec<(String, String)>> {
-            let own = |(k, n): (&str, &str)| (k.to_owned(), n.to_owned());
-            header.shard.as_ref()?.split(" + ").map(|one| one.split_once('/').map(own)).collect()
-        };
-        let apart = match (shards(self), shards(other)) {
+        let apart = match (self.shards(), other.shards()) {
             (Some(ours), Some(theirs)) => {
                 ours.iter().all(|(k, n)| theirs.iter().all(|(other, of)| n == of && k != other))
             }
@@ -75,10 +81,9 @@ impl Header {
         if apart || unknown || self.data != other.data {
             return Ok(());
         }
-        let text = |header: &Self| header.shard.clone().unwrap_or_else(|| "the whole set".to_owned());
         Err(Error::new("profiles of the same images cannot be merged: they would count twice")
-            .expected(format!("other shards of {} than {}", self.data, text(self)))
-            .got(text(other))
+            .expected(format!("other shards of {} than {}", self.data, self.part()))
+            .got(other.part())
             .remedy("merge profiles that were made with --shard K/N, each once"))
     }
 }

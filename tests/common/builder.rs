@@ -77,11 +77,12 @@ pub(crate) fn text(name: &str, value: &str) -> AttributeProto {
     }
 }
 
-fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
-    let number = |&d: &usize| TensorShapeProtoDimension { dim_value: Some(d as i64), ..Default::default() };
-    let batch = TensorShapeProtoDimension { dim_param: Some("N".to_owned()), ..Default::default() };
-    let dim = std::iter::once(batch).chain(dims.iter().map(number)).collect();
-    let tensor = TypeProtoTensor { elem_type: Some(1), shape: Some(TensorShapeProto { dim }) };
+fn number(d: i64) -> TensorShapeProtoDimension {
+    TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() }
+}
+
+fn typed(name: &str, elem_type: i32, dim: Vec<TensorShapeProtoDimension>) -> ValueInfoProto {
+    let tensor = TypeProtoTensor { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto {
         name: Some(name.to_owned()),
         r#type: Some(TypeProto { tensor_type: Some(tensor), ..Default::default() }),
@@ -89,16 +90,15 @@ fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
     }
 }
 
+/// Floats of every image, as an input or output says them.
+pub(crate) fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
+    let batch = TensorShapeProtoDimension { dim_param: Some("N".to_owned()), ..Default::default() };
+    typed(name, 1, std::iter::once(batch).chain(dims.iter().map(|&d| number(d as i64))).collect())
+}
+
 /// A constant as an input of the graph says it.
 pub(crate) fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
-    let dim = |&d: &i64| TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() };
-    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
-    let kind = TypeProtoTensor { elem_type: tensor.data_type, shape: Some(shape) };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(TypeProto { tensor_type: Some(kind), ..Default::default() }),
-        ..Default::default()
-    }
+    typed(name, tensor.data_type(), tensor.dims.iter().map(|&d| number(d)).collect())
 }
 
 impl Builder {
