@@ -43,6 +43,9 @@ fn power(a: f32, b: f32) -> f32 {
     if b == 2.0 {
         return a * a;
     }
+    if b != 0.0 && (is_nan(a) || is_nan(b)) {
+        return a + b;
+    }
     let size = pow(abs(a), b);
     let odd = abs(b - 2.0 * floor(b * 0.5)) == 1.0;
     let negative = select(size, -size, odd);
@@ -56,19 +59,19 @@ fn apply(a: f32, b: f32) -> f32 {
         case 1u: { return a - b; }
         case 2u: { return a * b; }
         case 3u: { return a / b; }
-        case 4u: { return select(b, a, a > b || a != a); }
-        case 5u: { return select(b, a, a < b || a != a); }
+        case 4u: { return select(b, a, a > b || is_nan(a)); }
+        case 5u: { return select(b, a, a < b || is_nan(a)); }
         case 6u: { return power(a, b); }
         case 7u: { return int_div(a, b); }
         case 8u: { return modulo(a, b); }
         case 9u: { return select(0.0, 1.0, a == b); }
         case 10u: { return select(0.0, 1.0, a < b); }
         case 11u: { return select(0.0, 1.0, a > b); }
-        case 12u: { return select(0.0, 1.0, a != 0.0 && b != 0.0); }
-        case 13u: { return select(0.0, 1.0, a != 0.0 || b != 0.0); }
+        case 12u: { return select(0.0, 1.0, is_true(a) && is_true(b)); }
+        case 13u: { return select(0.0, 1.0, is_true(a) || is_true(b)); }
         case 14u: { return select(0.0, 1.0, a <= b); }
         case 15u: { return select(0.0, 1.0, a >= b); }
-        case 16u: { return select(0.0, 1.0, (a != 0.0) != (b != 0.0)); }
+        case 16u: { return select(0.0, 1.0, is_true(a) != is_true(b)); }
         case 17u: { return a - int_div(a, b) * b; }
         case 18u: { return select(a, a * b, a < 0.0); }
         default: { return a + b; }

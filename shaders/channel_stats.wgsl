@@ -57,8 +57,8 @@ fn main(
             sum += v;
             size += abs(v);
             positive += select(0.0, 1.0, v > 0.0);
-            lowest = select(lowest, v, v < lowest || v != v);
-            highest = select(highest, v, v > highest || v != v);
+            lowest = select(lowest, v, v < lowest || is_nan(v));
+            highest = select(highest, v, v > highest || is_nan(v));
         }
         let mean = sum / f32(past - first);
         var second = 0.0;

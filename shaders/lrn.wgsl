@@ -32,5 +32,6 @@ fn main(
         let v = f32(x[own + n * params.inner]);
         sum += v * v;
     }
-    y[i] = Out(f32(x[i]) / pow(params.bias + params.scale * sum, params.beta));
+    let made = f32(x[i]) / pow(params.bias + params.scale * sum, params.beta);
+    y[i] = Out(select(made, sum, is_nan(sum)));
 }

@@ -32,10 +32,6 @@ fn before(end: vec2<u32>, window: vec2<u32>) -> vec2<u32> {
     return min(taps, params.kernel);
 }
 
-fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    return select(a, b, (b > a) | (b != b));
-}
-
 fn quad(at: u32, real: bool) -> vec4<f32> {
     return select(vec4(params.lowest), vec4<f32>(x[select(0u, at, real)]), real);
 }
@@ -122,7 +118,7 @@ fn main(
         for (var tx = first.y; tx < past.y; tx++) {
             let v = f32(x[at / 4u][at % 4u]);
             if KIND == 0u {
-                highest = select(highest, v, v > highest || v != v);
+                highest = select(highest, v, v > highest || is_nan(v));
             } else {
                 sum += v;
             }

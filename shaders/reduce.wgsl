@@ -20,8 +20,8 @@ const BLOCK: u32 = 64u;
 
 fn join(a: f32, b: f32) -> f32 {
     switch OP {
-        case 2u: { return select(a, b, b > a || b != b); }
-        case 3u: { return select(a, b, b < a || b != b); }
+        case 2u: { return select(a, b, b > a || is_nan(b)); }
+        case 3u: { return select(a, b, b < a || is_nan(b)); }
         case 4u: { return a * b; }
         default: { return a + b; }
     }

@@ -39,7 +39,7 @@ fn main(
         at_a += index * params.a_strides[slot / 4u][slot % 4u];
         at_b += index * params.b_strides[slot / 4u][slot % 4u];
     }
-    if condition[at_c] != 0.0 {
+    if is_true(condition[at_c]) {
         y[i] = Out(a[at_a]);
     } else {
         y[i] = Out(b[at_b]);

@@ -16,8 +16,8 @@ override SMALLEST: bool = false;
 override INDICES: bool = false;
 
 // Whether `a` is larger than `b`; a NaN is larger than all numbers.
-fn larger(a: f32, b: f32) -> bool {
-    return a > b || (a != a && b == b);
+fn above(a: f32, b: f32) -> bool {
+    return a > b || (is_nan(a) && !is_nan(b));
 }
 
 @compute @workgroup_size(64)
@@ -37,8 +37,8 @@ fn main(
     var rank = 0u;
     for (var a = 0u; a < params.axis; a++) {
         let other = f32(x[first + a * params.inner]);
-        let before = select(larger(other, v), larger(v, other), SMALLEST);
-        let after = select(larger(v, other), larger(other, v), SMALLEST);
+        let before = select(above(other, v), above(v, other), SMALLEST);
+        let after = select(above(v, other), above(other, v), SMALLEST);
         if before || (!after && a < own) {
             rank++;
         }

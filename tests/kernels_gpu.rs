@@ -185,6 +185,35 @@ fn the_batch_changes_no_bit_of_any_way() {
     }
 }
 
+/// A broken network must not be made to look healthy: where the definition gives NaN, so does every shader. Left out are
+/// the parts of Winograd's method, whose definitions multiply by zeros what shaders leave out: they are tried together.
+#[test]
+fn nan_is_not_hidden() {
+    let left_out = |case: &Case| case.kernel.accumulates() || case.kernel.row().name.starts_with("winograd_");
+    let mut wrong = Vec::new();
+    for mut case in KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !left_out(case)) {
+        let Some(first) = case.inputs.first_mut() else { continue };
+        let middle = first.len() / 2;
+        first[middle] = f32::NAN;
+        let expected = expected(&case);
+        let ways =
+            case.kernel.ways().into_iter().map(|way| way.name).filter(|name| name.starts_with("winograd"));
+        let ways: Vec<&str> = std::iter::once("").chain(ways).collect();
+        for device in gpus("NaN") {
+            for way in &ways {
+                let (plan, inputs) = one_step(&case, way);
+                let Ok(mut executor) = device.load_by(&plan, way, true) else { continue };
+                let got = executor.run(&inputs).unwrap().concat();
+                if let Some(at) = expected.iter().zip(&got).position(|(e, g)| e.is_nan() && !g.is_nan()) {
+                    let row = case.kernel.row().name;
+                    wrong.push(format!("{row} ({}) by \"{way}\": element {at} is {}", case.label, got[at]));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 const SIDE: usize = 9;
 const CHANNELS: usize = 12;
 

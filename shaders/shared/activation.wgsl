@@ -65,7 +65,7 @@ fn activate(x: f32, a: f32, b: f32) -> f32 {
         case 28u: { return select(select(x, 1.0, x > 0.0), -1.0, x < 0.0); }
         case 29u: { return select(x, 0.0, x <= a); }
         case 30u: { return x * sigmoid(a * x); }
-        case 31u: { return select(0.0, 1.0, x != 0.0); }
+        case 31u: { return select(0.0, 1.0, is_true(x)); }
         default: { return x; }
     }
 }

@@ -29,7 +29,7 @@ uniform! { len: u32, channels: u32, inner: u32, act_a: f32, act_b: f32 }
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "affine",
-    shader: shader!("affine", "activation"),
+    shader: shader!("affine", "nan", "activation"),
     doc: "a scale and a shift for each channel",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -162,7 +162,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "binary",
-    shader: shader!("binary", "quotient", "activation"),
+    shader: shader!("binary", "quotient", "nan", "activation"),
     doc: "a function of two arrays' elements, broadcast",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -94,7 +94,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "channel_stats",
-    shader: shader!("channel_stats", "activation"),
+    shader: shader!("channel_stats", "nan", "activation"),
     doc: "statistics of every channel of every image",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -74,6 +74,7 @@ pub static ROW: Row = Row {
         "pixels",
         "outer",
         "broadcasts",
+        "nan",
         "activation",
         "quads",
         "conv_lanes"
@@ -94,6 +95,7 @@ pub static ROW_QUADS: Row = Row {
         "texels",
         "outer",
         "broadcasts",
+        "nan",
         "activation",
         "quads",
         "conv_lanes"

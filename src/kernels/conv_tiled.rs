@@ -41,7 +41,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "conv_tiled",
-    shader: shader!("conv_tiled", "windows", "outer", "activation"),
+    shader: shader!("conv_tiled", "windows", "outer", "nan", "activation"),
     doc: "convolution by tiles in workgroup memory",
     params: Params::FIELDS,
     params_size: Params::SIZE,

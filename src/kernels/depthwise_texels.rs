@@ -44,7 +44,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "depthwise_texels",
-    shader: shader!("depthwise_texels", "quotient", "texels", "activation", "quads"),
+    shader: shader!("depthwise_texels", "quotient", "texels", "nan", "activation", "quads"),
     doc: "convolution of each channel by itself, from textures",
     params: Params::FIELDS,
     params_size: Params::SIZE,

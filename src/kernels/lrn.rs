@@ -57,7 +57,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "lrn",
-    shader: shader!("lrn"),
+    shader: shader!("lrn", "nan"),
     doc: "local response normalisation",
     params: Params::FIELDS,
     params_size: Params::SIZE,

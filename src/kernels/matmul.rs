@@ -54,7 +54,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "matmul",
-    shader: shader!("matmul", "activation"),
+    shader: shader!("matmul", "nan", "activation"),
     doc: "products of computed matrices",
     params: Params::FIELDS,
     params_size: Params::SIZE,

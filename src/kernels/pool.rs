@@ -196,7 +196,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "pool",
-    shader: shader!("pool", "quotient"),
+    shader: shader!("pool", "quotient", "nan"),
     doc: "the maximum or mean of windows",
     params: Params::FIELDS,
     params_size: Params::SIZE,

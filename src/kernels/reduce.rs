@@ -108,7 +108,7 @@ uniform! { len: u32, axis: u32, inner: u32, start: f32 }
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "reduce",
-    shader: shader!("reduce"),
+    shader: shader!("reduce", "nan"),
     doc: "an axis reduced to one number",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -43,7 +43,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "rows_lanes",
-    shader: shader!("rows_lanes", "texels", "pixels", "activation"),
+    shader: shader!("rows_lanes", "texels", "pixels", "nan", "activation"),
     doc: "a few rows times a constant matrix, by broadcasts among 8 lanes",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -55,7 +55,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "select",
-    shader: shader!("select"),
+    shader: shader!("select", "nan"),
     doc: "one of two arrays' elements, as a third says",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -51,7 +51,7 @@ uniform! { len: u32, axis: u32, inner: u32, k: u32 }
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "topk",
-    shader: shader!("topk"),
+    shader: shader!("topk", "nan"),
     doc: "the k largest or smallest elements of an axis",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -23,7 +23,7 @@ uniform! { len: u32, act_a: f32, act_b: f32 }
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "unary",
-    shader: shader!("unary", "activation"),
+    shader: shader!("unary", "nan", "activation"),
     doc: "a function of each element",
     params: Params::FIELDS,
     params_size: Params::SIZE,

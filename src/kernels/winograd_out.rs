@@ -42,7 +42,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "winograd_out",
-    shader: shader!("winograd_out", "quotient", "texels", "activation", "quads", "cell"),
+    shader: shader!("winograd_out", "quotient", "texels", "nan", "activation", "quads", "cell"),
     doc: "Winograd's transform back to pixels, with bias and activation",
     params: Params::FIELDS,
     params_size: Params::SIZE,

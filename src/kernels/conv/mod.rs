@@ -170,7 +170,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "conv",
-    shader: shader!("conv", "windows", "activation"),
+    shader: shader!("conv", "windows", "nan", "activation"),
     doc: "convolution, and products with a constant matrix",
     params: Params::FIELDS,
     params_size: Params::SIZE,

@@ -70,7 +70,7 @@ uniform! {
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "depthwise",
-    shader: shader!("depthwise", "windows", "activation"),
+    shader: shader!("depthwise", "windows", "nan", "activation"),
     doc: "convolution of each channel by itself",
     params: Params::FIELDS,
     params_size: Params::SIZE,
