@@ -1,5 +1,6 @@
 // Winograd's F(4×4, 3×3), last part: 4×4 outputs from a tile's 36 sums, Aᵀ m A, with bias and activation. An
-// invocation takes four tiles that lie together, of one channel: a vector's components.
+// invocation takes four tiles that lie together, of one channel: a vector's components. Where the largest of every 2×2
+// outputs is wanted, a tile gives 2×2 of these.
 
 struct Params {
     len: u32,
@@ -11,6 +12,7 @@ struct Params {
     block: u32,
     step: u32,
     grid: vec2<u32>,
+    // Of what is written.
     out_hw: vec2<u32>,
     // The first tile's number in the batch.
     first: u32,
@@ -25,6 +27,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
 @group(0) @binding(2) var sums: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
+
+// Whether the largest of every 2×2 outputs is wanted.
+override POOLED: u32 = 0u;
 
 struct Four {
     a: vec4<f32>,
@@ -77,6 +82,27 @@ fn store(t: Tiles, row: u32, v: Four, b: f32) {
     store_run(at.w, room.w, vec4(v.a.w, v.b.w, v.c.w, v.d.w) + b);
 }
 
+// Two maxima of each of two tiles.
+fn store_pairs(at: vec2<u32>, real: vec2<bool>, wide: vec2<bool>, left: vec2<f32>, right: vec2<f32>) {
+    store_four(
+        vec4(at.x, at.x + 1u, at.y, at.y + 1u),
+        vec4(real.x, wide.x, real.y, wide.y),
+        vec4(left.x, right.x, left.y, right.y),
+    );
+}
+
+// A row of maxima of each tile, from two rows of outputs: two of each of four tiles.
+fn store_maxima(t: Tiles, row: u32, upper: Four, lower: Four, b: f32) {
+    let left = larger(larger(upper.a, upper.b), larger(lower.a, lower.b)) + b;
+    let right = larger(larger(upper.c, upper.d), larger(lower.c, lower.d)) + b;
+    let down = t.top + row;
+    let at = t.plane + down * params.out_hw.y + t.left;
+    let real = t.real & (down < vec4(params.out_hw.x)) & (t.left < vec4(params.out_hw.y));
+    let wide = real & (t.left + 1u < vec4(params.out_hw.y));
+    store_pairs(at.xy, real.xy, wide.xy, left.xy, right.xy);
+    store_pairs(at.zw, real.zw, wide.zw, left.zw, right.zw);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -100,15 +126,25 @@ fn main(
     let lines = quotients(tiles, params.grid.y);
     let images = quotients(lines, params.grid.x);
     let planes = images * params.out_total + params.out_offset + c.channel;
+    let side = select(4u, 2u, POOLED == 1u);
     let t = Tiles(
         columns < vec4(params.tiles),
-        (lines - images * params.grid.x) * 4u,
-        (tiles - lines * params.grid.y) * 4u,
+        (lines - images * params.grid.x) * side,
+        (tiles - lines * params.grid.y) * side,
         planes * params.out_hw.x * params.out_hw.y,
     );
     let b = bias[c.channel];
-    store(t, 0u, transform(c0.a, c1.a, c2.a, c3.a, c4.a, c5.a), b);
-    store(t, 1u, transform(c0.b, c1.b, c2.b, c3.b, c4.b, c5.b), b);
-    store(t, 2u, transform(c0.c, c1.c, c2.c, c3.c, c4.c, c5.c), b);
-    store(t, 3u, transform(c0.d, c1.d, c2.d, c3.d, c4.d, c5.d), b);
+    let r0 = transform(c0.a, c1.a, c2.a, c3.a, c4.a, c5.a);
+    let r1 = transform(c0.b, c1.b, c2.b, c3.b, c4.b, c5.b);
+    let r2 = transform(c0.c, c1.c, c2.c, c3.c, c4.c, c5.c);
+    let r3 = transform(c0.d, c1.d, c2.d, c3.d, c4.d, c5.d);
+    if POOLED == 1u {
+        store_maxima(t, 0u, r0, r1, b);
+        store_maxima(t, 1u, r2, r3, b);
+    } else {
+        store(t, 0u, r0, b);
+        store(t, 1u, r1, b);
+        store(t, 2u, r2, b);
+        store(t, 3u, r3, b);
+    }
 }

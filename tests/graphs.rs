@@ -472,6 +472,83 @@ fn a_window_may_be_larger_than_the_image_where_sizes_are_rounded_up() {
     assert_eq!(equal(&network(true), &network(false)), Ok(()));
 }
 
+/// Maxima of every 2×2 outputs are made by the layer itself where Winograd's method makes these; other windows, other
+/// layers, and outputs that somebody else reads too, are left alone. Odd rows and columns are left out either way.
+#[test]
+fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
+    type Net<'a> = &'a dyn Fn(&mut Builder) -> Vec<Value>;
+    let pool = |b: &mut Builder, x: &Value, op: &str, kernel: i64, behind: i64| {
+        let side = (x.shape[1] - kernel as usize) / 2 + 1;
+        let window = [ints("kernel_shape", &[kernel; 2]), ints("strides", &[2, 2])];
+        let attributes = window.into_iter().chain([ints("pads", &[0, 0, behind, behind])]).collect();
+        b.node(op, &[&x.name], attributes, &[x.shape[0], side, side])
+    };
+    let wide = |b: &mut Builder| {
+        let x = b.input();
+        let c = b.conv(&x, 32, 1, 1, 1);
+        b.conv(&c, 32, 3, 1, 1)
+    };
+    let taken: [(&str, usize, Net); 3] = [
+        ("maxima", 24, &|b| {
+            let c = wide(b);
+            vec![pool(b, &c, "MaxPool", 2, 0)]
+        }),
+        ("of an activation, odd sizes", 19, &|b| {
+            let c = wide(b);
+            let c = b.unary("Relu", &c);
+            vec![pool(b, &c, "MaxPool", 2, 0)]
+        }),
+        ("padding that no window sees", 24, &|b| {
+            let c = wide(b);
+            let pool = pool(b, &c, "MaxPool", 2, 1);
+            vec![b.unary("Relu", &pool)]
+        }),
+    ];
+    let left: [(&str, usize, Net); 6] = [
+        ("larger windows", 24, &|b| {
+            let c = wide(b);
+            vec![pool(b, &c, "MaxPool", 3, 0)]
+        }),
+        ("means", 24, &|b| {
+            let c = wide(b);
+            vec![pool(b, &c, "AveragePool", 2, 0)]
+        }),
+        ("rounded up", 19, &|b| {
+            let c = wide(b);
+            let window = [ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", 1)];
+            vec![b.node("MaxPool", &[&c.name], window.to_vec(), &[32, 10, 10])]
+        }),
+        ("an activation that falls", 24, &|b| {
+            let c = wide(b);
+            let c = b.unary("HardSwish", &c);
+            vec![pool(b, &c, "MaxPool", 2, 0)]
+        }),
+        ("an output of the network", 24, &|b| {
+            let c = wide(b);
+            vec![pool(b, &c, "MaxPool", 2, 0), c]
+        }),
+        ("a convolution of single pixels", 24, &|b| {
+            let x = b.input();
+            let c = b.conv(&x, 32, 1, 1, 1);
+            vec![pool(b, &c, "MaxPool", 2, 0)]
+        }),
+    ];
+    for ((name, side, net), taken) in taken.iter().map(|n| (n, true)).chain(left.iter().map(|n| (n, false))) {
+        let mut b = Builder::new(5, *side);
+        let outputs = net(&mut b);
+        let graph = load(b.finish(&outputs, false).0).1;
+        let facts = Facts::infer(&graph, &[vec![2, 3, *side, *side]]).unwrap();
+        let plan = |pools| plan::build(&graph, &facts, &Options { pools, ..Options::default() }).unwrap();
+        let (with, without) = (plan(true), plan(false));
+        let pools = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "pool").count();
+        assert_eq!((pools(&with), pools(&without)), (usize::from(!taken), 1), "{name}");
+        let x: Vec<f32> =
+            (0..2 * 3 * side * side).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
+        let run = |plan: &Plan| Device::Cpu.load_poisoned(plan).unwrap().run(&[&x]).unwrap().concat();
+        assert_eq!(run(&with), run(&without), "{name}: the same maxima");
+    }
+}
+
 /// A residual sum, in either order; one whose other side is made later is taken in there; and sums that cannot be taken
 /// in: of one value with itself, by broadcasting, behind an activation.
 #[test]

@@ -18,6 +18,7 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
+use secateur::kernels::conv_pooled::Pooled;
 use secateur::kernels::source::own_reads_halves;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel};
@@ -146,8 +147,14 @@ fn the_batch_changes_no_bit_of_any_way() {
     let quads = Conv { windows: Windows::points([4, 6]), ..point.clone() };
     let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
     let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
-    for conv in [conv, point, quads, rows].into_iter().flat_map(with) {
-        let kernel = |batch| -> Arc<dyn Kernel> { Arc::new(Conv { batch, ..conv.clone() }) };
+    let plain = |conv: Conv| (conv, false);
+    let calls =
+        [conv.clone(), point, quads, rows].into_iter().flat_map(with).map(plain).chain([(conv, true)]);
+    for (conv, pooled) in calls {
+        let kernel = |batch| -> Arc<dyn Kernel> {
+            let conv = Conv { batch, ..conv.clone() };
+            if pooled { Arc::new(Pooled { conv }) } else { Arc::new(conv) }
+        };
         let case = |batch: usize, first: usize| {
             let kernel = kernel(batch);
             let lens = kernel.input_lens();

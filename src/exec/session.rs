@@ -75,6 +75,7 @@ impl Session {
                 outputs: wanted.outputs,
                 fuse: true,
                 addends: device.is_real(),
+                pools: !matches!(device, Device::Cpu),
                 max_binding: limits.max_binding.min(limits.max_buffer),
                 precision: device.precision(),
             };

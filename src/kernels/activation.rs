@@ -246,6 +246,16 @@ impl Activation {
         }
     }
 
+    /// Whether a larger number never gives a smaller one, in the last bit too: a maximum of results is the result of the
+    /// maximum.
+    pub fn rises(self) -> bool {
+        match self {
+            Self::None | Self::Relu | Self::Clip(..) => true,
+            Self::LeakyRelu(alpha) => alpha >= 0.0,
+            _ => false,
+        }
+    }
+
     /// Its number in `shaders/shared/activation.wgsl`.
     pub fn code(self) -> u32 {
         match self {

@@ -20,6 +20,7 @@ pub mod binary;
 pub mod channel_stats;
 pub mod conv;
 pub mod conv_lanes;
+pub mod conv_pooled;
 pub mod conv_tiled;
 pub mod copy;
 pub mod cross;
@@ -184,6 +185,7 @@ pub static KERNELS: &[&Row] = &[
     &conv::ROW,
     &conv_lanes::ROW,
     &conv_lanes::ROW_QUADS,
+    &conv_pooled::ROW,
     &conv_tiled::ROW,
     &copy::ROW,
     &cross::ROW,

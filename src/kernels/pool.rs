@@ -47,6 +47,11 @@ pub struct Pool {
     pub pad_end: [usize; 2],
 }
 
+/// The larger of two, and NaN where either is.
+pub(super) fn larger(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
 /// Along one axis, the input indices under one window.
 #[derive(Clone)]
 struct Span {
@@ -57,6 +62,26 @@ struct Span {
 }
 
 impl Pool {
+    /// The largest of every 2×2 elements of planes of this height and width; an odd last row or column is left out.
+    pub(super) fn by_twos(planes: usize, in_hw: [usize; 2]) -> Self {
+        Self {
+            kind: PoolKind::Max,
+            planes,
+            in_hw,
+            out_hw: in_hw.map(|n| n / 2),
+            kernel: [2, 2],
+            stride: [2, 2],
+            dilation: [1, 1],
+            pad_begin: [0, 0],
+            pad_end: [0, 0],
+        }
+    }
+
+    /// Whether it is [`Pool::by_twos`]. What lies behind the last row and column is padding or left out, as it may be.
+    pub fn is_by_twos(&self) -> bool {
+        *self == Self { pad_end: self.pad_end, ..Self::by_twos(self.planes, self.in_hw) }
+    }
+
     /// The window of output index `o` along `axis` (0 rows, 1 columns).
     fn span(&self, axis: usize, o: usize) -> Span {
         let (size, pad, step) = (self.in_hw[axis], self.pad_begin[axis], self.dilation[axis]);
@@ -234,7 +259,7 @@ impl Kernel for Pool {
                     }
                     if (0..h).contains(&y) && (0..w).contains(&x) {
                         let v = inputs[0][((plane * h + y) * w + x) as usize];
-                        max = if v > max || v.is_nan() { v } else { max };
+                        max = larger(max, v);
                         sum += v;
                         real += 1;
                     }

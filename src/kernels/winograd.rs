@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::Kernel;
 use super::activation::Activation;
 use super::conv::Conv;
-use super::products_lanes::BLOCK;
+use super::conv_tiled::Tiled;
+use super::products_lanes::{BLOCK, Products};
 use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
 use super::window::Windows;
 use super::winograd_in::WinogradIn;
@@ -134,7 +135,7 @@ pub(super) fn applies(conv: &Conv) -> bool {
 
 /// Whether it saves enough: there are channels to share the transforms, and the tiles of one image fill whole blocks of
 /// so many pixels well.
-pub(super) fn pays(conv: &Conv, block: usize) -> bool {
+fn pays(conv: &Conv, block: usize) -> bool {
     let filled = |n: usize| n.next_multiple_of(block) as f64;
     let tiles = of_image(conv);
     let direct = 9.0 * filled(conv.out_plane());
@@ -214,13 +215,32 @@ pub(super) fn product(in_channels: usize, out_channels: usize, columns: usize) -
     }
 }
 
+/// The ways of a convolution by this method, or of the largest of every 2×2 of its outputs.
+pub(super) fn ways(conv: &Conv, pooled: bool) -> Vec<Way> {
+    if !applies(conv) {
+        return vec![];
+    }
+    let rule = |adapters, yes: bool| yes.then_some(adapters);
+    let (few, many) = (pays(conv, 32), conv.out_channels >= 32 && pays(conv, 4));
+    let lanes = |depth, channels, layout| Products { depth, channels, layout };
+    let tiled = |depth, channels, layout: Layout| Tiled {
+        conv: product(depth, channels, layout.width),
+        filters: Filters::Winograd,
+    };
+    let of = (conv, pooled);
+    vec![
+        way("winograd, lanes", rule(Adapters::Software, few), of, Some(BLOCK), lanes),
+        way("winograd, tiled", rule(Adapters::Real, many), of, None, tiled),
+    ]
+}
+
 /// The way, with `by` to make the products' kernel of depth, channels and layout, whose blocks are so wide; so many tiles
 /// at a time that the temporaries stay small: whole images, or blocks that a processor's caches hold, unless the filters,
 /// which are read each time, are more.
-pub(super) fn way<K: Kernel>(
+fn way<K: Kernel>(
     name: &'static str,
     rule: Option<Adapters>,
-    conv: &Conv,
+    (conv, pooled): (&Conv, bool),
     width: Option<usize>,
     by: impl Fn(usize, usize, Layout) -> K,
 ) -> Way {
@@ -242,7 +262,7 @@ pub(super) fn way<K: Kernel>(
         let layout = Layout::new(tiles.count, width);
         let product = by(c, k, layout);
         let seen = WinogradIn { conv: conv.clone(), tiles, layout };
-        let made = WinogradOut { conv: conv.clone(), tiles, layout };
+        let made = WinogradOut { conv: conv.clone(), tiles, layout, pooled };
         call(Arc::new(seen), &[Source::Input(0)], Some(0));
         let operands = [Source::Temp(0), Source::Input(1), Source::Input(2)];
         let operands = &operands[..product.input_lens().len()];

@@ -3,15 +3,18 @@
 use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
+use super::conv_pooled;
+use super::pool;
 use super::way::View;
 use super::winograd::{self, AT, Layout, SEEN, TILE, Tiles, sandwich, tiles};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
 
-/// `act(Aᵀ m A + bias)` of some tiles.
+/// `act(Aᵀ m A + bias)` of some tiles, or the largest of every 2×2 of these.
 ///
 /// Inputs: 36 × out_channels × columns as the layout says, of which the first `count` columns count; `bias [out_channels]`
-/// (constant); an addend like the convolution's, if there is one. Output: as the convolution's, those tiles' part.
+/// (constant); an addend like the convolution's, if there is one. Output: as the convolution's, those tiles' part, or as
+/// that of [`Pooled`](super::conv_pooled::Pooled), which has no addend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradOut {
     /// The convolution.
@@ -20,6 +23,15 @@ pub struct WinogradOut {
     pub tiles: Tiles,
     /// How the input lies.
     pub layout: Layout,
+    /// Whether the largest of every 2×2 outputs is wanted.
+    pub pooled: bool,
+}
+
+impl WinogradOut {
+    /// Height and width of what is written.
+    fn out_hw(&self) -> [usize; 2] {
+        self.conv.windows.out_hw.map(|n| if self.pooled { n / 2 } else { n })
+    }
 }
 
 uniform! {
@@ -65,12 +77,13 @@ impl Kernel for WinogradOut {
     }
 
     fn output_len(&self) -> usize {
-        self.conv.output_len()
+        self.conv.batch * self.conv.out_total * self.out_hw().iter().product::<usize>()
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let (conv, [h, w]) = (&self.conv, self.conv.windows.out_hw);
-        let [down, across] = tiles(conv);
+        let (conv, [h, w], [down, across]) = (&self.conv, self.out_hw(), tiles(&self.conv));
+        // Outputs of a tile, and what each is the largest of, down and across.
+        let (side, span) = if self.pooled { (TILE / 2, 2) } else { (TILE, 1) };
         for column in 0..self.tiles.count {
             let tile = self.tiles.first + column;
             let image = tile / (down * across);
@@ -79,14 +92,18 @@ impl Kernel for WinogradOut {
                 let sum = |i: usize, j: usize| {
                     inputs[0][self.layout.at(conv.out_channels, i * SEEN + j, channel, column)]
                 };
-                for (i, j) in (0..TILE).flat_map(|i| (0..TILE).map(move |j| (i, j))) {
-                    let (row, column) = (ty * TILE + i, tx * TILE + j);
+                for (i, j) in (0..side).flat_map(|i| (0..side).map(move |j| (i, j))) {
+                    let (row, column) = (ty * side + i, tx * side + j);
                     if row < h && column < w {
                         let plane = image * conv.out_total + conv.out_offset + channel;
                         let at = (plane * h + row) * w + column;
                         let addend = if conv.addend { inputs[2][at] } else { 0.0 };
-                        let y = sandwich(&AT, (i, j), sum) + inputs[1][channel] + addend;
-                        output[at] = conv.activation.apply_f64(y);
+                        let made = (0..span * span).map(|k| {
+                            let of_tile = (i * span + k / span, j * span + k % span);
+                            let y = sandwich(&AT, of_tile, sum) + inputs[1][channel] + addend;
+                            conv.activation.apply_f64(y)
+                        });
+                        output[at] = made.fold(f64::NEG_INFINITY, pool::larger);
                     }
                 }
             }
@@ -106,7 +123,7 @@ impl Kernel for WinogradOut {
             block: word(self.layout.width / 4),
             step: word(self.layout.step(conv.out_channels) / 4),
             grid: words(tiles(conv)),
-            out_hw: words(conv.windows.out_hw),
+            out_hw: words(self.out_hw()),
             first: word(self.tiles.first),
             out_offset: word(conv.out_offset),
             out_total: word(conv.out_total),
@@ -114,10 +131,13 @@ impl Kernel for WinogradOut {
             act_b,
             unused: 0,
         };
+        // Two tiles of a row make a quad of maxima.
+        let whole = if self.pooled { 2 * TILE } else { TILE };
         Dispatch {
             overrides: vec![
                 ("ACT", conv.activation.code().into()),
-                ("QUADS", u32::from(conv.windows.out_hw[1].is_multiple_of(4)).into()),
+                ("QUADS", u32::from(conv.windows.out_hw[1].is_multiple_of(whole)).into()),
+                ("POOLED", u32::from(self.pooled).into()),
             ],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
@@ -134,12 +154,14 @@ impl Kernel for WinogradOut {
 }
 
 fn cases() -> Vec<Case> {
-    let applying = conv::convs().into_iter().filter(|(_, conv)| winograd::applies(conv));
-    applying
-        .flat_map(|(label, conv)| {
-            winograd::parts(&conv).map(|(part, tiles, layout)| {
-                noise_case(format!("{label}, {part}"), WinogradOut { conv: conv.clone(), tiles, layout })
-            })
+    let part = |(label, conv, pooled): (String, Conv, bool)| {
+        winograd::parts(&conv).map(|(part, tiles, layout)| {
+            let kernel = WinogradOut { conv: conv.clone(), tiles, layout, pooled };
+            noise_case(format!("{label}, {part}"), kernel)
         })
-        .collect()
+    };
+    let whole = conv::convs().into_iter().map(|(label, conv)| (label, conv, false));
+    let maxima =
+        conv_pooled::convs().into_iter().map(|(label, conv)| (format!("{label}, maxima"), conv, true));
+    whole.chain(maxima).filter(|(_, conv, _)| winograd::applies(conv)).flat_map(part).collect()
 }

@@ -1,13 +1,14 @@
 //! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
 
 use super::convolve::{Convolution, fold, is_depthwise, weights_and_bias};
-use super::lower::{Lowering, Slot};
+use super::lower::{Fused, Lowering, Slot};
 use super::window::{Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
 use crate::dye::Label;
 use crate::dye::flow::{Flow, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
+use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
@@ -161,6 +162,17 @@ impl Operator for Conv {
     fn fuses_addend(&self, inputs: &Inputs) -> bool {
         let planar = |x: &Fact| x.shape.len() < 5 && !is_depthwise(self.groups, x.shape[1]);
         self.fuses(inputs) && inputs.optional(0).is_some_and(planar)
+    }
+
+    fn fuses_pool(&self, inputs: &Inputs) -> bool {
+        let planar = |x: &&Fact| x.shape.len() == 4 && self.groups == 1;
+        let (Some(x), Ok(w)) = (inputs.optional(0).filter(planar), inputs.get(1)) else { return false };
+        let (in_channels, out_channels) = (x.shape[1], w.shape[0]);
+        let pays = |window| {
+            let convolution = Convolution { batch: 1, in_channels, out_channels, groups: 1, window };
+            Pooled::pays(&convolution.planar(&Fused::default(), 1, 1))
+        };
+        self.fuses(inputs) && self.windowed(inputs).is_ok_and(pays)
     }
 }
 

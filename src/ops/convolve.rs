@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use super::lower::{Lowering, Slot};
+use super::lower::{Fused, Lowering, Slot};
 use super::moving::strided;
 use super::window::Windowed;
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::fill::Fill;
 use crate::tensor::Tensor;
@@ -85,12 +86,12 @@ impl Convolution {
             l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], Slot::Output(0));
             return;
         }
-        let kernel = self.planar(l, self.batch, 1);
+        let kernel = self.planar(&l.fused, self.batch, 1);
         split_filters(l, kernel, (source, weights, bias), Slot::Output(0));
     }
 
     /// The kernel over planes, with `folded` depths of each channel as channels of their own.
-    fn planar(&self, l: &Lowering, batch: usize, folded: usize) -> ConvKernel {
+    pub(super) fn planar(&self, fused: &Fused, batch: usize, folded: usize) -> ConvKernel {
         ConvKernel {
             batch,
             groups: self.groups,
@@ -99,8 +100,8 @@ impl Convolution {
             windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
-            addend: l.fused.addend,
-            activation: l.fused.activation,
+            addend: fused.addend,
+            activation: fused.activation,
         }
     }
 
@@ -138,7 +139,7 @@ impl Convolution {
             )?;
             l.call(copy, vec![source.clone()], unfolded.clone());
         }
-        let kernel = self.planar(l, n * out_depth, taps);
+        let kernel = self.planar(&l.fused, n * out_depth, taps);
         let made = if out_depth == 1 { Slot::Output(0) } else { l.temp(n * out_depth * m * out_area) };
         split_filters(l, kernel, (unfolded, weights, bias), made.clone());
         if out_depth > 1 {
@@ -172,12 +173,16 @@ pub(super) fn split_filters(
         let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
         operands.into_iter().chain(addend).collect()
     };
+    let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
+        true => l.call(Pooled { conv }, operands, target.clone()),
+        false => l.call(conv, operands, target.clone()),
+    };
     // The shader reads filters padded to whole tiles of 8.
     let filter = (weights.len() / kernel.out_channels.max(1)).max(1);
     let part = (l.max_constant / filter / 8 * 8).max(8);
     if kernel.groups > 1 || kernel.out_channels <= part {
         let operands = operands(weights, bias);
-        l.call(kernel, operands, target);
+        emit(l, kernel, operands);
         return;
     }
     for first in (0..kernel.out_channels).step_by(part) {
@@ -185,6 +190,6 @@ pub(super) fn split_filters(
         let call = ConvKernel { out_channels: last - first, out_offset: first, ..kernel.clone() };
         let weights = Arc::new(weights[first * filter..last * filter].to_vec());
         let bias = Arc::new(bias[first..last].to_vec());
-        l.call(call, operands(weights, bias), target.clone());
+        emit(l, call, operands(weights, bias));
     }
 }

@@ -56,13 +56,15 @@ pub struct Fused {
     pub scale_shift: Option<(Vec<f64>, Vec<f64>)>,
     /// Whether an array like the output is added after that.
     pub addend: bool,
-    /// The activation after all.
+    /// The activation after all that.
     pub activation: Activation,
+    /// Whether the largest of every 2×2 outputs is what stays.
+    pub pooled: bool,
 }
 
 impl Default for Fused {
     fn default() -> Self {
-        Self { scale_shift: None, addend: false, activation: Activation::None }
+        Self { scale_shift: None, addend: false, activation: Activation::None, pooled: false }
     }
 }
 

@@ -128,6 +128,16 @@ pub trait Operator: Debug + Send + Sync {
         false
     }
 
+    /// Whether its lowering takes in that the largest of every 2×2 outputs is what stays.
+    fn fuses_pool(&self, _inputs: &Inputs) -> bool {
+        false
+    }
+
+    /// Whether it takes the largest of every 2×2 elements of maps.
+    fn pools_by_twos(&self, _inputs: &Inputs) -> bool {
+        false
+    }
+
     /// Whether it adds two arrays of one shape.
     fn adds(&self, _inputs: &Inputs) -> bool {
         false

@@ -1,7 +1,7 @@
 //! Pools: MaxPool, AveragePool and the global ones.
 
 use super::lower::{Lowering, Slot};
-use super::window::{Window, plane};
+use super::window::{Window, Windowed, plane};
 use super::{Build, Operator};
 use crate::dye::flow::Flow;
 use crate::error::{Error, LEAVE_OUT, Result};
@@ -52,6 +52,23 @@ fn carry_channels(flow: &mut Flow) {
     flow.set_along(0, 1, &labels);
 }
 
+impl Pool {
+    /// What it does along height and width, of so many planes.
+    fn planes(&self, planes: usize, w: &Windowed) -> PoolKernel {
+        PoolKernel {
+            kind: self.kind,
+            planes,
+            in_hw: plane(w.input),
+            out_hw: plane(w.output),
+            kernel: plane(w.kernel),
+            stride: plane(w.stride),
+            dilation: plane(w.dilation),
+            pad_begin: plane(w.pad_begin),
+            pad_end: plane(w.pad_end),
+        }
+    }
+}
+
 impl Operator for Pool {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
@@ -65,17 +82,7 @@ impl Operator for Pool {
         let x = &l.inputs.get(0)?.shape;
         let w = self.window.fit(x, None)?;
         let (channels, [depth, ..], [out_depth, height, width]) = (x[0] * x[1], w.input, w.output);
-        let planes = PoolKernel {
-            kind: self.kind,
-            planes: channels * depth,
-            in_hw: plane(w.input),
-            out_hw: plane(w.output),
-            kernel: plane(w.kernel),
-            stride: plane(w.stride),
-            dilation: plane(w.dilation),
-            pad_begin: plane(w.pad_begin),
-            pad_end: plane(w.pad_end),
-        };
+        let planes = self.planes(channels * depth, &w);
         if depth == 1 && w.kernel[0] == 1 && out_depth == 1 {
             l.call(planes, vec![Slot::Input(0)], Slot::Output(0));
             return Ok(());
@@ -95,6 +102,11 @@ impl Operator for Pool {
         l.call(planes, vec![Slot::Input(0)], between.clone());
         l.call(depths, vec![between], Slot::Output(0));
         Ok(())
+    }
+
+    fn pools_by_twos(&self, inputs: &Inputs) -> bool {
+        let Some(x) = inputs.optional(0).filter(|x| x.shape.len() == 4) else { return false };
+        self.window.fit(&x.shape, None).is_ok_and(|w| self.planes(1, &w).is_by_twos())
     }
 
     /// The padding counts as zeros in one kind only.

@@ -45,6 +45,9 @@ pub struct Options {
     /// Whether they also take in what is added to them. It saves memory's time; processors, whose caches hold sums until
     /// they are read again, gain nothing by it.
     pub addends: bool,
+    /// Whether they also take in that only the largest of every 2×2 of their outputs stay, as far as a device may gain by
+    /// it.
+    pub pools: bool,
     /// The most bytes that one binding may have.
     pub max_binding: u64,
     /// What a device keeps numbers as between steps, as far as they are the network's own and no indices.
@@ -59,6 +62,7 @@ impl Default for Options {
             outputs: true,
             fuse: true,
             addends: true,
+            pools: true,
             max_binding: u64::MAX,
             precision: Precision::F32,
         }
@@ -178,15 +182,27 @@ impl<'a> Builder<'a> {
             return (fused, None, end);
         }
         let (scales, adds) = (op.fuses(&inputs), self.options.addends && op.fuses_addend(&inputs));
+        let pools = self.options.pools && op.fuses_pool(&inputs);
         let mut addend = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
             let Some(next) = graph.only_reader(value) else { break };
             let node = &graph.nodes[next];
             let inputs = self.facts.inputs(graph, next);
+            let first = node.inputs.first().copied().flatten() == Some(value);
+            if pools
+                && first
+                && addend.is_none()
+                && fused.activation.rises()
+                && node.op.pools_by_twos(&inputs)
+            {
+                fused.pooled = true;
+                self.absorbed.insert(next);
+                end = node.outputs.first().copied().flatten();
+                break;
+            }
             if fused.activation != Activation::None {
                 break;
             }
-            let first = node.inputs.first().copied().flatten() == Some(value);
             let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && addend.is_none());
             let other = (adds && addend.is_none() && node.op.adds(&inputs)).then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {

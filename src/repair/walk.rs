@@ -116,6 +116,7 @@ impl Store {
             outputs: false,
             fuse: true,
             addends: false,
+            pools: false,
             max_binding: limits.max_binding.min(limits.max_buffer),
             precision: Precision::F32,
         };

@@ -21,13 +21,12 @@ use self::host_winograd::{Large, Small};
 use super::activation::Activation;
 use super::conv_lanes::Lanes;
 use super::conv_tiled::Tiled;
-use super::products_lanes::{BLOCK, Products};
 use super::rows_lanes::Rows;
 use super::unfold::{self, Images, Unfold};
 use super::way::Adapters::{Real, Software};
 use super::way::{Call, MOST_TEMP, Source, Way};
 use super::window::{Windows, Words};
-use super::winograd::{self, Filters, Layout};
+use super::winograd::{self, Filters};
 use super::{Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
@@ -148,6 +147,18 @@ impl Conv {
             }
         }
         packed
+    }
+
+    /// Weights as `[groups, channel tiles, taps, input channels, tile]` and the bias as `[groups, channel tiles, tile]`,
+    /// with zeros for the channels that fill up a group's last tile.
+    pub(super) fn pack_tiles(&self, tile: usize, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        let (group_in, taps) = (self.group_in(), self.taps());
+        let rows = (0..taps).flat_map(move |tap| (0..group_in).map(move |c| (tap, c)));
+        match input {
+            1 => Some(self.tiled(tile, rows, |o, (tap, c)| data[(o * group_in + c) * taps + tap])),
+            2 => Some(self.tiled(tile, 0..1, |o, _| data[o])),
+            _ => None,
+        }
     }
 }
 
@@ -278,32 +289,13 @@ impl Kernel for Conv {
         }
     }
 
-    /// Weights as `[groups, channel tiles, taps, input channels, 8]` and the bias as
-    /// `[groups, channel tiles, 8]`, with zeros for the channels that fill up a group's last tile.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
-        let (group_in, taps) = (self.group_in(), self.taps());
-        let rows = (0..taps).flat_map(move |tap| (0..group_in).map(move |c| (tap, c)));
-        match input {
-            1 => Some(self.tiled(TILE_CHANNELS, rows, |o, (tap, c)| data[(o * group_in + c) * taps + tap])),
-            2 => Some(self.tiled(TILE_CHANNELS, 0..1, |o, _| data[o])),
-            _ => None,
-        }
+        self.pack_tiles(TILE_CHANNELS, input, data)
     }
 
     fn ways(&self) -> Vec<Way> {
         let rule = |adapters, yes: bool| yes.then_some(adapters);
-        let mut ways = vec![];
-        if winograd::applies(self) {
-            let filters = Filters::Winograd;
-            let (few, many) = (winograd::pays(self, 32), self.out_channels >= 32 && winograd::pays(self, 4));
-            let lanes = |depth, channels, layout| Products { depth, channels, layout };
-            ways.push(winograd::way("winograd, lanes", rule(Software, few), self, Some(BLOCK), lanes));
-            let tiled = |depth, channels, layout: Layout| Tiled {
-                conv: winograd::product(depth, channels, layout.width),
-                filters,
-            };
-            ways.push(winograd::way("winograd, tiled", rule(Real, many), self, None, tiled));
-        }
+        let mut ways = winograd::ways(self, false);
         if Rows::applies(self) {
             ways.push(Way::one("rows", Some(Software), Rows { conv: self.clone() }));
         }

@@ -1,0 +1,193 @@
+//! Convolution of which the largest of every 2×2 outputs is wanted: what a network halves its maps by.
+//!
+//! On devices a convolution that stores a quarter of its outputs, and no step that reads all of them again, saves what
+//! memory takes. Winograd's method has whole 2×2 in every tile; where that is not the way, the two calls follow each
+//! other.
+
+use std::sync::Arc;
+
+use bytemuck::bytes_of;
+
+use super::conv::{self, Conv};
+use super::pool::Pool;
+use super::way::{Call, Source, Way};
+use super::window::Words;
+use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
+use crate::compare::Tolerance;
+
+/// `y[n, o, i, j] = max c[n, o, 2i + (0 or 1), 2j + (0 or 1)]` of a convolution's outputs `c`, an odd last row or column
+/// left out.
+///
+/// Inputs: as the convolution's. Output: as the convolution's, with half the height and width.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pooled {
+    /// The convolution: in one group, without addend, and its activation [rises](super::activation::Activation::rises).
+    pub conv: Conv,
+}
+
+/// Output channels of an invocation.
+const TILE: usize = 4;
+
+impl Pooled {
+    /// Whether it is for a convolution, and has a way better than one call after the other on some device.
+    pub fn pays(conv: &Conv) -> bool {
+        let ways = super::winograd::ways(conv, true);
+        !conv.addend
+            && conv.windows.out_hw.iter().all(|&n| n > 1)
+            && ways.iter().any(|way| way.rule.is_some())
+    }
+
+    fn out_hw(&self) -> [usize; 2] {
+        self.conv.windows.out_hw.map(|n| n / 2)
+    }
+
+    fn out_plane(&self) -> usize {
+        self.out_hw().iter().product()
+    }
+
+    /// The same with no channels beside it, and what makes maxima of it.
+    fn alone(&self) -> (Conv, Pool) {
+        let conv = Conv { out_offset: 0, out_total: self.conv.out_channels, ..self.conv.clone() };
+        let pool = Pool::by_twos(conv.batch * conv.out_channels, conv.windows.out_hw);
+        (conv, pool)
+    }
+
+    /// Writes what [`Pooled::alone`] gave to its place.
+    fn place<T: Copy>(&self, maxima: &[T], output: &mut [T]) {
+        let plane = self.out_plane();
+        let images = maxima.chunks_exact(self.conv.out_channels * plane);
+        for (y, maxima) in output.chunks_exact_mut(self.conv.out_total * plane).zip(images) {
+            y[self.conv.out_offset * plane..][..maxima.len()].copy_from_slice(maxima);
+        }
+    }
+}
+
+uniform! {
+    len: u32,
+    positions: u32,
+    in_channels: u32,
+    out_channels: u32,
+    windows: Words,
+    out_hw: [u32; 2],
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: [u32; 2],
+}
+
+/// The kernel's row.
+pub static ROW: Row = Row {
+    name: "conv_pooled",
+    shader: shader!("conv_pooled", "windows", "nan", "activation"),
+    doc: "convolution, then the maximum of every 2×2 outputs",
+    params: Params::FIELDS,
+    params_size: Params::SIZE,
+    cases,
+};
+
+impl Kernel for Pooled {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        self.conv.input_lens()
+    }
+
+    fn output_len(&self) -> usize {
+        self.conv.batch * self.conv.out_total * self.out_plane()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let (conv, pool) = self.alone();
+        let mut made = vec![0.0; conv.output_len()];
+        conv.reference(inputs, &mut made);
+        let mut maxima = vec![0.0; pool.output_len()];
+        pool.reference(&[&made], &mut maxima);
+        self.place(&maxima, output);
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        let (conv, pool) = self.alone();
+        let mut made = vec![0.0; conv.output_len()];
+        conv.cpu(inputs, &mut made);
+        let mut maxima = vec![0.0; pool.output_len()];
+        pool.cpu(&[&made], &mut maxima);
+        self.place(&maxima, output);
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let conv = &self.conv;
+        let [act_a, act_b] = conv.activation.params();
+        let positions = conv.batch * self.out_plane();
+        let len = positions * conv.out_channels.div_ceil(TILE);
+        let params = Params {
+            len: word(len),
+            positions: word(positions),
+            in_channels: word(conv.in_channels),
+            out_channels: word(conv.out_channels),
+            windows: conv.windows.words(),
+            out_hw: words(self.out_hw()),
+            out_offset: word(conv.out_offset),
+            out_total: word(conv.out_total),
+            act_a,
+            act_b,
+            unused: [0; 2],
+        };
+        Dispatch {
+            overrides: vec![("ACT", conv.activation.code().into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len),
+        }
+    }
+
+    /// As [`Conv`]'s, for tiles of 4 channels.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        self.conv.pack_tiles(TILE, input, data)
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        let mut ways = super::winograd::ways(&self.conv, true);
+        let (conv, pool) = self.alone();
+        if conv == self.conv {
+            let pool: Arc<dyn Kernel> = Arc::new(pool);
+            let then_pooled = |mut way: Way| {
+                let made = way.temps.len();
+                way.temps.push(conv.output_len());
+                way.calls.iter_mut().for_each(|call| call.output = call.output.or(Some(made)));
+                let inputs = vec![Source::Temp(made)];
+                way.calls.push(Call { kernel: Arc::clone(&pool), inputs, output: None });
+                way
+            };
+            let taken = |way: &Way| ways.iter().any(|own| own.name == way.name);
+            let others: Vec<Way> =
+                conv.ways().into_iter().filter(|way| !taken(way)).map(then_pooled).collect();
+            ways.extend(others);
+        }
+        ways
+    }
+
+    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
+        self.of_images(self.conv.batch, super::TIMED_BATCH)
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let conv = Conv { batch: images, ..self.conv.clone() };
+        (self.conv.batch == batch).then(|| Arc::new(Self { conv }) as _)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        self.conv.tolerance()
+    }
+}
+
+/// Awkward convolutions of which maxima may be wanted.
+pub(super) fn convs() -> Vec<(&'static str, Conv)> {
+    let suits = |conv: &Conv| conv.groups == 1 && conv.windows.out_hw.iter().all(|&n| n > 1);
+    conv::plain_convs().into_iter().filter(|(_, conv)| suits(conv)).collect()
+}
+
+fn cases() -> Vec<Case> {
+    convs().into_iter().map(|(label, conv)| noise_case(label, Pooled { conv })).collect()
+}
