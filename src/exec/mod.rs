@@ -19,6 +19,8 @@ pub mod tail;
 
 use std::collections::HashSet;
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
@@ -52,6 +54,12 @@ fn sum_buffers(plan: &Plan) -> HashSet<BufferId> {
         Operand::Constant(_) => None,
     };
     plan.sums.iter().filter_map(buffer).collect()
+}
+
+/// Copies on all cores: of a large array, one of them fills neither memory's bandwidth nor fresh pages fast enough.
+pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
+    const PIECE: usize = 1 << 18;
+    to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| to.copy_from_slice(from));
 }
 
 /// Elements of a port.

@@ -65,6 +65,7 @@ impl BinaryOp {
     ];
 
     /// The definition.
+    #[inline]
     pub fn apply(self, a: f64, b: f64) -> f64 {
         match self {
             Self::Add => a + b,
@@ -104,16 +105,22 @@ impl BinaryOp {
                 }
             }
         }
-        match self {
-            Self::Add => each(y, a, sa, b, sb, |a, b| a + b),
-            Self::Sub => each(y, a, sa, b, sb, |a, b| a - b),
-            Self::Mul => each(y, a, sa, b, sb, |a, b| a * b),
-            Self::Div => each(y, a, sa, b, sb, |a, b| a / b),
-            Self::Pow => each(y, a, sa, b, sb, f32::powf),
-            Self::PRelu => each(y, a, sa, b, sb, |a, b| if a < 0.0 { a * b } else { a }),
-            // Rare, and exact in double precision for integers: not worth a second definition.
-            _ => each(y, a, sa, b, sb, |a, b| self.apply(a.into(), b.into()) as f32),
+        // A loop of its own for each, so that none asks for the function at every element. What is not written out is
+        // rare, and exact in double precision for integers: not worth a second definition.
+        macro_rules! by_definition {
+            ($($op:ident)*) => {
+                match self {
+                    Self::Add => each(y, a, sa, b, sb, |a, b| a + b),
+                    Self::Sub => each(y, a, sa, b, sb, |a, b| a - b),
+                    Self::Mul => each(y, a, sa, b, sb, |a, b| a * b),
+                    Self::Div => each(y, a, sa, b, sb, |a, b| a / b),
+                    Self::Pow => each(y, a, sa, b, sb, f32::powf),
+                    Self::PRelu => each(y, a, sa, b, sb, |a, b| if a < 0.0 { a * b } else { a }),
+                    $(Self::$op => each(y, a, sa, b, sb, |a, b| Self::$op.apply(a.into(), b.into()) as f32),)*
+                }
+            };
         }
+        by_definition! { Max Min IntDiv Mod Equal Less Greater And Or LessOrEqual GreaterOrEqual Xor FMod }
     }
 }
 

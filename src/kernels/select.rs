@@ -62,6 +62,17 @@ pub static ROW: Row = Row {
     cases,
 };
 
+/// A row whose steps are known.
+fn row<const C: usize, const A: usize, const B: usize>(y: &mut [f32], c: &[f32], a: &[f32], b: &[f32]) {
+    let last = y.len().saturating_sub(1);
+    let (c, a, b) = (&c[..=last * C], &a[..=last * A], &b[..=last * B]);
+    for (i, y) in y.iter_mut().enumerate() {
+        // Both are read, so that there is nothing to decide but which.
+        let (a, b) = (a[i * A], b[i * B]);
+        *y = if c[i * C] == 0.0 { b } else { a };
+    }
+}
+
 impl Kernel for Select {
     fn row(&self) -> &'static Row {
         &ROW
@@ -87,8 +98,15 @@ impl Kernel for Select {
         let steps = strides.map(|s| s.last().copied().unwrap_or(0) as usize);
         layout::par_pieces(&self.shape, &strides, output, |y, at| {
             let [c, a, b] = [0, 1, 2].map(|n| &inputs[n][at[n] as usize..]);
-            for (i, y) in y.iter_mut().enumerate() {
-                *y = if c[i * steps[0]] == 0.0 { b[i * steps[2]] } else { a[i * steps[1]] };
+            match steps {
+                [1, 1, 1] => row::<1, 1, 1>(y, c, a, b),
+                [1, 1, 0] => row::<1, 1, 0>(y, c, a, b),
+                [1, 0, 1] => row::<1, 0, 1>(y, c, a, b),
+                _ => {
+                    for (i, y) in y.iter_mut().enumerate() {
+                        *y = if c[i * steps[0]] == 0.0 { b[i * steps[2]] } else { a[i * steps[1]] };
+                    }
+                }
             }
         });
     }

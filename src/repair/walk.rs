@@ -5,12 +5,13 @@
 //! budget; where it does not, the next site starts from the last place at which it did (at the images, at worst). So
 //! every node runs about once, and memory stays bounded.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::exec::Executor;
 use crate::exec::devices::Device;
+use crate::exec::{Executor, copy};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
@@ -27,6 +28,8 @@ const CHUNK: usize = 64;
 /// What has been computed, of all images, one after the other.
 pub(super) struct Store {
     values: BTreeMap<ValueId, Arc<Vec<f32>>>,
+    /// What held values that nobody needs any more: memory that is there already costs nothing to get.
+    spare: Vec<Vec<f32>>,
     images: usize,
     batch: usize,
 }
@@ -57,7 +60,7 @@ impl Wanted {
 impl Store {
     /// The images, of the network's only input.
     pub(super) fn new(input: ValueId, images: Arc<Vec<f32>>, count: usize, batch: usize) -> Self {
-        Self { values: BTreeMap::from([(input, images)]), images: count, batch }
+        Self { values: BTreeMap::from([(input, images)]), spare: vec![], images: count, batch }
     }
 
     /// Runs what is missing for some sums, and moves on to where `moves` are known: what `targets` still need from there
@@ -74,9 +77,13 @@ impl Store {
         if wanted.is_empty() && fresh.is_empty() {
             return Ok(vec![]);
         }
-        let (sums, values) = self.run((graph, facts, device), wanted, &fresh)?;
+        let spare = std::mem::take(&mut self.spare);
+        let (sums, values) = self.run((graph, facts, device), wanted, &fresh, spare)?;
         if !keep.is_empty() {
-            self.values.retain(|v, _| keep.contains(v));
+            let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                std::mem::take(&mut self.values).into_iter().partition(|(v, _)| keep.contains(v));
+            self.spare = gone.into_values().filter_map(|values| Arc::try_unwrap(values).ok()).collect();
+            self.values = kept;
             self.values.extend(fresh.into_iter().zip(values.into_iter().map(Arc::new)));
         }
         Ok(sums)
@@ -84,12 +91,12 @@ impl Store {
 
     /// Runs what is missing for a sum, and stays.
     pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: Wanted) -> Result<Sums> {
-        self.run(of, &[wanted], &[])?.0.pop().ok_or_else(|| Error::new("a sum was not taken"))
+        self.run(of, &[wanted], &[], vec![])?.0.pop().ok_or_else(|| Error::new("a sum was not taken"))
     }
 
     /// Runs what is missing for some values, of all images.
     pub(super) fn values(&self, of: (&Graph, &Facts, &Device), wanted: &[ValueId]) -> Result<Vec<Vec<f32>>> {
-        Ok(self.run(of, &[], wanted)?.1)
+        Ok(self.run(of, &[], wanted, vec![])?.1)
     }
 
     fn run(
@@ -97,6 +104,7 @@ impl Store {
         (graph, facts, device): (&Graph, &Facts, &Device),
         wanted: &[Wanted],
         taps: &[ValueId],
+        mut spare: Vec<Vec<f32>>,
     ) -> Result<(Vec<Sums>, Vec<Vec<f32>>)> {
         let read = wanted.iter().flat_map(|w| w.values.iter().copied());
         let all: Vec<ValueId> = read.chain(taps.iter().copied()).collect();
@@ -123,7 +131,14 @@ impl Store {
         let plan = plan::build(&part.graph, &own, &options)?;
         let mut executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;
         let given: Vec<ValueId> = part.shapes.iter().map(|&(v, _)| v).collect();
-        let mut values: Vec<Vec<f32>> = taps.iter().map(|_| Vec::new()).collect();
+        let mut room = |v: &ValueId| {
+            let len = facts.shape(*v).iter().product::<usize>() / self.batch * self.images;
+            let mut room = spare.pop().unwrap_or_default();
+            room.resize(len, 0.0);
+            room
+        };
+        let mut values: Vec<Vec<f32>> = taps.iter().map(&mut room).collect();
+        drop(spare);
         let mut sums: Vec<Sums> =
             wanted.iter().map(|w| Sums(vec![0.0; w.shape[0] * w.shape[2] * w.shape[3]])).collect();
         let mut since = 0;
@@ -131,7 +146,8 @@ impl Store {
             let count = self.batch.min(self.images - first);
             let outputs = self.run_batch(&mut *executor, &plan, &given, first, count)?;
             for (values, output) in values.iter_mut().zip(&outputs) {
-                values.extend_from_slice(&output[..output.len() / self.batch * count]);
+                let len = output.len() / self.batch;
+                copy(&output[..len * count], &mut values[len * first..][..len * count]);
             }
             since += count;
             if since >= CHUNK || first + count == self.images {
@@ -151,7 +167,7 @@ impl Store {
         first: usize,
         count: usize,
     ) -> Result<Vec<Vec<f32>>> {
-        let mut inputs: Vec<Vec<f32>> = Vec::with_capacity(plan.inputs.len());
+        let mut inputs: Vec<Cow<[f32]>> = Vec::with_capacity(plan.inputs.len());
         for (value, port) in given.iter().zip(&plan.inputs) {
             let len = port.shape.iter().product::<usize>() / self.batch;
             let whole = &self.values[value];
@@ -164,14 +180,16 @@ impl Store {
                 .got(whole.len().to_string())
                 .remedy("use --repair none"));
             }
-            let mut input = whole[first * len..(first + count) * len].to_vec();
-            input.resize(len * self.batch, 0.0);
+            let mut input = Cow::Borrowed(&whole[first * len..(first + count) * len]);
+            if count < self.batch {
+                input.to_mut().resize(len * self.batch, 0.0);
+            }
             inputs.push(input);
         }
         if !plan.sums.is_empty() {
             inputs.push((0..self.batch).map(|i| if i < count { 1.0 } else { 0.0 }).collect());
         }
-        executor.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        executor.run(&inputs.iter().map(Cow::as_ref).collect::<Vec<_>>())
     }
 
     /// What `targets` need of what is known once `moves` are; empty where that would be too much to keep.

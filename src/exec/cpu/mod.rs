@@ -11,7 +11,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use self::lead::Lead;
-use super::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
+use super::{Executor, Watch, copy, port_len, sum_buffers, validate, validate_inputs};
 use crate::error::Result;
 use crate::kernels::Prepared;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
@@ -82,7 +82,7 @@ impl Program {
         }
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
-                self.buffers[id][..data.len()].copy_from_slice(data);
+                copy(data, &mut self.buffers[id][..data.len()]);
             }
         }
     }
@@ -126,10 +126,13 @@ impl Program {
     }
 
     fn read(&self, port: &Port) -> Vec<f32> {
-        match port.place {
-            Operand::Buffer(id) => self.buffers[id][..port_len(port)].to_vec(),
-            Operand::Constant(id) => self.plan.constants[id][..port_len(port)].to_vec(),
-        }
+        let whole: &[f32] = match port.place {
+            Operand::Buffer(id) => &self.buffers[id],
+            Operand::Constant(id) => &self.plan.constants[id],
+        };
+        let mut data = vec![0.0; port_len(port)];
+        copy(&whole[..data.len()], &mut data);
+        data
     }
 }
 
