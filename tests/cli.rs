@@ -338,6 +338,43 @@ fn a_plan_goes_on_where_its_profile_ends() {
     };
     let at_once = plan(None, true, "a.json");
     assert!(plan(Some("p.profile"), true, "b.json") == at_once, "a kept profile decides otherwise");
+    // One that is all there is, and has no moments of patches: decided by the next best that it serves, aloud.
+    let profiled = |gram: &str, out: &str| {
+        let mut profile = secateur();
+        profile.args([
+            "profile",
+            &demo_network(),
+            "--gram",
+            gram,
+            "--mean",
+            "0.5",
+            "--std",
+            "0.25",
+            "--data",
+        ]);
+        profile.arg(at("i.npz")).arg("-o").arg(at(out)).assert().success();
+        let mut command = secateur();
+        command.args(["plan", &demo_network(), "--keep-macs", "0.6", "--profile"]).arg(at(out)).arg("-o");
+        let told =
+            String::from_utf8(command.arg(at("g.json")).assert().success().get_output().stderr.clone())
+                .unwrap();
+        let cut: Value = serde_json::from_str(&std::fs::read_to_string(at("g.json")).unwrap()).unwrap();
+        (cut["criterion"].as_str().unwrap().to_owned(), told)
+    };
+    for (gram, by) in [
+        ("none", "act-variance"),
+        ("channel", "obd"),
+        ("patch", "reconstruction"),
+        ("both", "reconstruction"),
+    ] {
+        let (criterion, told) = profiled(gram, "g.profile");
+        assert_eq!(criterion, by, "--gram {gram}");
+        assert_eq!(told.contains(&format!("note: by {by}")), by != "reconstruction", "--gram {gram}: {told}");
+    }
+    let mut plain = secateur();
+    plain.args(["plan", &demo_network(), "--keep-macs", "0.6", "--criterion", "reconstruction", "--profile"]);
+    profiled("channel", "g.profile");
+    plain.arg(at("g.profile")).arg("-o").arg(at("g.json")).assert().code(2);
     // One that is complete, but has no second moments.
     let mut profile = secateur();
     profile.args(["profile", &demo_network(), "--gram", "none", "--mean", "0.5", "--std", "0.25", "--data"]);

@@ -16,12 +16,16 @@ use crate::prune::{
 };
 use crate::stats::Profile;
 
+/// The criterion where none is named.
+pub(super) const CRITERION: &str = "reconstruction";
+
 /// How to decide.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct DecideArgs {
-    /// How channels are scored; see `plan --help-criteria`.
-    #[arg(long, value_name = "NAME", default_value = "reconstruction")]
-    pub(super) criterion: String,
+    /// How channels are scored; see `plan --help-criteria`. By reconstruction where none is named, or, where all that is
+    /// there is a profile without moments of patches, by obd or act-variance.
+    #[arg(long, value_name = "NAME")]
+    criterion: Option<String>,
     /// At most this share of the MACs.
     #[arg(long, value_name = "R")]
     keep_macs: Option<f64>,
@@ -78,7 +82,7 @@ fn no_pattern(pattern: &str, error: &regex::Error) -> Error {
 impl DecideArgs {
     pub(super) fn simple(criterion: &str, keep_macs: f64) -> Self {
         Self {
-            criterion: criterion.to_owned(),
+            criterion: Some(criterion.to_owned()),
             keep_macs: Some(keep_macs),
             keep_params: None,
             keep_latency: None,
@@ -101,8 +105,18 @@ impl DecideArgs {
         self
     }
 
+    /// With this criterion where none was named.
+    pub(super) fn or_by(mut self, criterion: &str) -> Self {
+        self.criterion.get_or_insert_with(|| criterion.to_owned());
+        self
+    }
+
+    pub(super) fn names_criterion(&self) -> bool {
+        self.criterion.is_some()
+    }
+
     pub(super) fn criterion(&self) -> Result<Criterion> {
-        self.criterion.parse()
+        self.criterion.as_deref().unwrap_or(CRITERION).parse()
     }
 
     pub(super) fn budget(&self) -> Result<Budget> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Answer;
 use super::args::{Global, Origin, positive};
 use super::bench::{answers_are_right, timed};
-use super::decide::{DecideArgs, Decision};
+use super::decide::{CRITERION, DecideArgs, Decision};
 use super::eval::evaluate_both;
 use super::known::Known;
 use super::mend::{calibration as all_images, mended};
@@ -40,7 +40,6 @@ const BATCH: usize = 8;
 /// The share of the MACs that stays.
 const KEEP: f64 = 0.5;
 /// How channels are scored.
-const CRITERION: &str = "reconstruction";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

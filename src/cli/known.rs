@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::Origin;
+use super::decide::{CRITERION, DecideArgs};
 use super::mend::follow;
 use super::output::Output;
 use super::pass::{Pass, header};
@@ -67,6 +68,29 @@ pub(super) fn interruption() -> Result<impl Fn() -> bool> {
 }
 
 impl Known<'_> {
+    /// How it is decided, where no criterion is named: as usual, if what that reads is there or can be gathered, else by the
+    /// next best (docs/accuracy.md) that the profile serves.
+    pub(super) fn deciding(
+        &self,
+        decide: &DecideArgs,
+        (model, graph, channels): (&Model, &Graph, &Channels),
+        output: &Output,
+    ) -> Result<DecideArgs> {
+        let alone = self.profile.filter(|_| self.data.is_none() && !decide.names_criterion());
+        let Some(path) = alone else { return Ok(decide.clone()) };
+        let profile = loaded(path, model)?;
+        if Readers::of(graph, channels, &profile).is_some() {
+            return Ok(decide.clone());
+        }
+        let next = if profile.grams.iter().any(|gram| gram.taps == 1) { "obd" } else { "act-variance" };
+        output.note(format!(
+            "by {next}: {CRITERION}, which decides best, reads moments of patches, and {} has none (--data gathers them, \
+             and so does `secateur profile --gram both`)",
+            path.display()
+        ));
+        Ok(decide.clone().or_by(next))
+    }
+
     /// What a criterion needs to know; `None` where Ctrl-C ended it, and the profile keeps what there was.
     pub(super) fn of(
         &self,

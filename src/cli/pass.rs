@@ -64,6 +64,7 @@ impl<'a> Pass<'a> {
         needs: Needs,
     ) -> Self {
         let gram = match needs {
+            Needs { patches: true, gram: true, .. } => GramKind::Both,
             Needs { patches: true, .. } => GramKind::Patch,
             Needs { gram: true, .. } => GramKind::Channel,
             _ => GramKind::None,

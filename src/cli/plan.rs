@@ -84,11 +84,12 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
         batch: args.batch,
         device: &device,
     };
-    let deciding = Deciding { decide: &args.decide, known, how: Repair::None, rounds: 1 };
+    let decide = known.deciding(&args.decide, (&model, &graph, &channels), output)?;
+    let deciding = Deciding { decide: &decide, known, how: Repair::None, rounds: 1 };
     let Some(decision) = deciding.decision((&model, &graph, &channels), output)? else {
         return Ok(Answer::No);
     };
-    let supported = args.decide.supported(&decision, output);
+    let supported = decide.supported(&decision, output);
     let cut = &decision.cut;
     let gone = cut.knots.iter().filter(|k| !k.keep).count();
     if supported {

@@ -32,7 +32,8 @@ pub(super) struct Args {
     /// The profile to write.
     #[arg(short, long, value_name = "FILE.profile")]
     output: PathBuf,
-    /// Second moments of what layers read: of channels, of whole patches, or none.
+    /// Second moments of what layers read: of channels (`obd` and `obs` decide by them), of whole patches
+    /// (`reconstruction`; more time, memory and disk), both, or none.
     #[arg(long, default_value = "channel")]
     gram: GramKind,
     /// Gathers nothing by class, where labels are known.
@@ -62,7 +63,17 @@ fn with_training(mut profile: Profile, models: &[Model], graphs: &[Graph]) -> Re
     Ok(profile)
 }
 
+/// The criterion for which images are enough, where none is named: of those whose errors are known, the best with a
+/// repair (docs/accuracy.md).
+const SURE: &str = "act-variance";
+
 impl Args {
+    /// How it is decided whether the images are enough.
+    fn deciding(&self) -> DecideArgs {
+        let decide = self.decide.clone().or_half();
+        if self.confidence.is_some() { decide.or_by(SURE) } else { decide }
+    }
+
     fn check_confidence(&self) -> Result<()> {
         let Some(wanted) = self.confidence else { return Ok(()) };
         if !(wanted > 0.5 && wanted < 1.0) {
@@ -71,7 +82,7 @@ impl Args {
                 .got(wanted.to_string())
                 .remedy("for example --confidence 0.95"));
         }
-        let criterion = self.decide.criterion()?;
+        let criterion = self.deciding().criterion()?;
         if criterion.needs().patches {
             return Err(Error::new(format!("nobody knows how sure the scores of {criterion} are"))
                 .expected("a criterion on activations whose errors are known")
@@ -106,10 +117,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         profile.save(&args.output)?;
         return tell(args, &profile, None, None, output);
     }
-    let seed = args.confidence.map(|_| args.decide.seed);
+    let decide = args.deciding();
+    let seed = args.confidence.map(|_| decide.seed);
     let data = args.data.open_in_order(graph, seed)?;
     let device = global.open(output)?;
-    let needs = Needs { data: true, labels: !args.no_classes, ..args.decide.criterion()?.needs() };
+    let needs = Needs { data: true, labels: !args.no_classes, ..decide.criterion()?.needs() };
     let mut pass = Pass::new((model, graph), &device, &data, args.data.origin(), args.gram, needs);
     pass.header.order = seed;
     pass.batch = args.batch;
@@ -125,7 +137,6 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut sure = None;
     // Looked at after 32 images, and then after half as many again each time: looks cost time, too.
     let mut due = 32u64;
-    let decide = args.decide.clone().or_half();
     let mut look = |gatherer: &mut Gatherer| -> Result<ControlFlow<()>> {
         let (Some(wanted), Some(channels)) = (args.confidence, &channels) else {
             return Ok(ControlFlow::Continue(()));
@@ -141,13 +152,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             Some(support) if support >= wanted => ControlFlow::Break(()),
             Some(_) => ControlFlow::Continue(()),
             None => {
-                return Err(Error::new(format!(
-                    "the error of the criterion {} is not known",
-                    decide.criterion
-                ))
-                .remedy(
-                    "leave out --confidence, or choose apoz, act-mean, act-variance, act-l1 or entropy",
-                ));
+                let criterion = decide.criterion()?;
+                return Err(Error::new(format!("the error of the criterion {criterion} is not known"))
+                    .remedy(
+                        "leave out --confidence, or choose apoz, act-mean, act-variance, act-l1 or entropy",
+                    ));
             }
         })
     };
@@ -197,8 +206,9 @@ fn tell(
     }
     if passed.is_some_and(|p| p.settled) {
         output.line(format!(
-            "settled after {images} images: {:.1} % of the cut is expected to be right",
-            100.0 * confidence.unwrap_or(f64::NAN)
+            "settled after {images} images: {:.1} % of the cut by {} is expected to be right",
+            100.0 * confidence.unwrap_or(f64::NAN),
+            args.deciding().criterion()?
         ));
     }
     let complete = profile.header.complete;

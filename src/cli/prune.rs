@@ -137,9 +137,10 @@ impl PruneArgs {
             batch: self.batch,
             device,
         };
-        let deciding = Deciding { decide: &self.decide, known, how, rounds: self.repair.rounds.max(1) };
         let network = (of.model, of.graph, of.channels);
-        let supported = |decision: &Decision| self.decide.supported(decision, output);
+        let decide = known.deciding(&self.decide, network, output)?;
+        let deciding = Deciding { decide: &decide, known, how, rounds: self.repair.rounds.max(1) };
+        let supported = |decision: &Decision| decide.supported(decision, output);
         let Some(drop) = self.max_drop else {
             return Ok(deciding.decision(network, output)?.filter(supported).map(Decided::of));
         };

@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 pub struct Readers<'a> {
     graph: &'a Graph,
     channels: &'a Channels,
-    grams: HashMap<&'a str, &'a Gram>,
+    grams: HashMap<NodeId, &'a Gram>,
     readers: Vec<Layer>,
 }
 
@@ -46,8 +46,7 @@ impl<'a> Readers<'a> {
     /// Those of a network, with the moments of a profile; `None` where it has none of patches.
     pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
         let facts = &channels.facts;
-        let grams: HashMap<&str, &Gram> =
-            profile.grams.iter().flat_map(|g| g.readers.iter().map(move |r| (r.as_str(), g))).collect();
+        let mut grams: HashMap<NodeId, &Gram> = HashMap::new();
         let mut readers = Vec::new();
         for taps in layers(graph, facts) {
             let Some(read) = read(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
@@ -56,14 +55,14 @@ impl<'a> Readers<'a> {
             };
             let classes: Vec<Label> =
                 dyed.firsts(read.axis).into_iter().map(|l| channels.dyer.ties.find(l)).collect();
-            let gram = grams.get(graph.nodes[taps.node].name.as_str())?;
             let rows = classes.len() / read.groups() * read.taps();
-            let fits =
-                gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups();
+            let fits = |gram: &&Gram| {
+                gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
+            };
+            // The last, where a layer with strides has moments of all positions before those of what it sees.
+            let of_layer = profile.grams.iter().filter(|g| g.readers.contains(&graph.nodes[taps.node].name));
+            grams.insert(taps.node, of_layer.filter(fits).next_back()?);
             // Channels that are read one by one are tied to what they become: nobody chooses among them there.
-            if !fits {
-                return None;
-            }
             if read.groups() < classes.len() || classes.len() == 1 {
                 readers.push(Layer { taps, read, classes });
             }
@@ -72,7 +71,7 @@ impl<'a> Readers<'a> {
     }
 
     fn gram(&self, layer: &Layer) -> Option<&Gram> {
-        self.grams.get(self.graph.nodes[layer.taps.node].name.as_str()).copied()
+        self.grams.get(&layer.taps.node).copied()
     }
 
     /// The filters of a layer, with what follows it as a factor.

@@ -11,6 +11,8 @@ pub enum GramKind {
     Channel,
     /// Of the patches that each layer reads.
     Patch,
+    /// Both, each once where they are the same.
+    Both,
 }
 
 /// Σ p pᵀ over the positions of all images, p the channels (or the patch, channel by channel, its taps in

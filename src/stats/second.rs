@@ -27,25 +27,31 @@ pub(super) struct Site {
 
 /// The sites of a network; the same for any batch size.
 pub(super) fn sites(graph: &Graph, facts: &Facts, taps: &[LayerTaps], kind: GramKind) -> Vec<Site> {
-    if kind == GramKind::None {
-        return vec![];
-    }
+    let points = |layer: &LayerTaps| {
+        gram_input(graph, facts, layer).map(|(value, axis)| Read { value, axis, seen: Seen::Points })
+    };
+    // Of one value, that of the channels comes first.
     let mut sites: BTreeMap<(ValueId, usize, String), Site> = BTreeMap::new();
     for layer in taps {
-        let read = match kind {
-            GramKind::Patch => read(graph, facts, layer),
-            GramKind::None | GramKind::Channel => {
-                gram_input(graph, facts, layer).map(|(value, axis)| Read { value, axis, seen: Seen::Points })
+        let reads = match kind {
+            GramKind::None => [None, None],
+            GramKind::Channel => [points(layer), None],
+            GramKind::Patch => [None, read(graph, facts, layer)],
+            GramKind::Both => [points(layer), read(graph, facts, layer)],
+        };
+        for read in reads.into_iter().flatten() {
+            let geometry = match read.seen {
+                Seen::Patches(windows, 1) if windows.are_points() => String::new(),
+                Seen::Patches(..) => format!("{:?}", read.seen),
+                Seen::Rows | Seen::Points => String::new(),
+            };
+            let fresh = || Site { value: read.value, readers: vec![], read };
+            let site = sites.entry((read.value, read.axis, geometry)).or_insert_with(fresh);
+            let name = &graph.nodes[layer.node].name;
+            if site.readers.last() != Some(name) {
+                site.readers.push(name.clone());
             }
-        };
-        let Some(read) = read else { continue };
-        let geometry = match read.seen {
-            Seen::Patches(..) => format!("{:?}", read.seen),
-            Seen::Rows | Seen::Points => String::new(),
-        };
-        let fresh = || Site { value: read.value, readers: vec![], read };
-        let site = sites.entry((read.value, read.axis, geometry)).or_insert_with(fresh);
-        site.readers.push(graph.nodes[layer.node].name.clone());
+        }
     }
     sites.into_values().collect()
 }

@@ -18,25 +18,15 @@ pub(super) fn losses(
     const NO_GRAM: Missing =
         Missing("no Gram matrices were gathered", "run `secateur profile` with --gram channel");
     let (graph, channels) = (context.graph, context.channels);
-    let grams: HashMap<&str, &Gram> = context
-        .profile
-        .grams
-        .iter()
-        .filter(|g| g.taps == 1)
-        .flat_map(|g| g.readers.iter().map(move |r| (r.as_str(), g)))
-        .collect();
-    if grams.is_empty() {
-        return Err(NO_GRAM);
-    }
+    let grams = &context.profile.grams;
     let mut losses = Losses::new();
     for taps in layers(graph, &channels.facts) {
         let Some((value, axis)) = gram_input(graph, &channels.facts, &taps) else { continue };
         let Some(labels) = channels.labels[value].as_ref().filter(|d| d.varies(axis)) else { continue };
-        let gram = grams.get(graph.nodes[taps.node].name.as_str()).ok_or(NO_GRAM)?;
-        // Of the whole patch (--gram patch), a flattened tensor's elements are known, not its channels.
-        if gram.value != graph.name(value) {
-            return Err(NO_GRAM);
-        }
+        let of_channels = |g: &&Gram| g.taps == 1 && g.groups == 1 && g.value == graph.name(value);
+        let gram =
+            grams.iter().filter(of_channels).find(|g| g.readers.contains(&graph.nodes[taps.node].name));
+        let gram = gram.ok_or(NO_GRAM)?;
         let rows = filters(&channels.facts, &taps)
             .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
         let squares = squares(&rows, taps.layer.groups, gram.rows, taps_of(context, taps.node));
