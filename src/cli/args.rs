@@ -140,7 +140,7 @@ pub(crate) struct DataArgs {
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Added to every label.
-    #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     label_offset: i64,
     /// An image that cannot be decoded is an error.
     #[arg(long)]

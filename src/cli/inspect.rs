@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::output::{Output, grouped, short};
 use crate::error::Result;
-use crate::graph::Graph;
+use crate::graph::{Dim, Graph, declared};
 use crate::onnx::Model;
 use crate::prune::Channels;
 use crate::report::network::{Bundle, LayerSize, bundles, sizes};
@@ -48,23 +48,33 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     let channels = Channels::dyed(&graph, args.inexact)?;
     let facts = &channels.facts;
     let (macs, params) = channels.cost(&channels.lengths());
-    let ports = |values: Vec<usize>| -> Vec<Value> {
-        // A shape that is known only at run time is null.
-        let shape = |v: usize| facts.get(v).map(|fact| fact.shape.clone());
-        values.iter().map(|&v| json!({ "name": graph.name(v), "shape": shape(v) })).collect()
+    let size = |dim: &Dim| match dim {
+        Dim::Fixed(n) => json!(n),
+        Dim::Free(name) => json!(name),
     };
+    let declared = |name: &str| {
+        let infos = model.proto.graph.iter().flat_map(|g| &g.output);
+        infos.filter(|info| info.name() == name).find_map(declared).unwrap_or_default()
+    };
+    let output_of = |&v: &usize| {
+        let declared = declared(graph.name(v));
+        // Sizes that the file gives a name are free; a shape that is known only at run time is null.
+        let shape = facts.get(v).map(|fact| -> Vec<Value> {
+            let same_rank = declared.len() == fact.shape.len();
+            let named = |axis: usize| {
+                let dim = declared.get(axis).filter(|_| same_rank);
+                dim.filter(|dim| matches!(dim, Dim::Free(name) if !name.is_empty()))
+            };
+            fact.shape.iter().enumerate().map(|(axis, n)| named(axis).map_or(json!(n), size)).collect()
+        });
+        json!({ "name": graph.name(v), "shape": shape })
+    };
+    let outputs: Vec<Value> = graph.outputs.iter().map(output_of).collect();
     let inputs: Vec<Value> = graph
         .inputs
         .iter()
         .map(|i| {
-            let dims: Vec<Value> = i
-                .dims
-                .iter()
-                .map(|d| match d {
-                    crate::graph::Dim::Fixed(n) => json!(n),
-                    crate::graph::Dim::Free(name) => json!(name),
-                })
-                .collect();
+            let dims: Vec<Value> = i.dims.iter().map(size).collect();
             json!({ "name": graph.name(i.value), "shape": dims })
         })
         .collect();
@@ -140,7 +150,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     }
     output.result(&json!({
         "model": args.model, "opset": graph.opset, "params": params, "macs": macs,
-        "inputs": inputs, "outputs": ports(graph.outputs.clone()), "layers": list, "knots": knots,
+        "inputs": inputs, "outputs": outputs, "layers": list, "knots": knots,
         "host_nodes": host,
         "inexact": mixing,
     }));

@@ -80,7 +80,10 @@ enum Verb {
         shell: clap_complete::Shell,
     },
     /// Prints the manual page.
-    Man,
+    Man {
+        /// The verb whose page it is; that of the whole program where none is named.
+        verb: Option<String>,
+    },
 }
 
 /// What a verb found: done, or an honest no.
@@ -193,9 +196,21 @@ fn run(cli: Cli, output: &Output) -> Result<Answer> {
             output.raw(&text);
             Ok(Answer::Yes)
         }
-        Verb::Man => {
+        Verb::Man { verb } => {
+            let mut command = Cli::command();
+            command.build();
+            if let Some(name) = verb {
+                command = command.find_subcommand(&name).cloned().ok_or_else(|| {
+                    let names = command.get_subcommands().map(clap::Command::get_name);
+                    Error::new("no verb has this name").got(name.clone()).meant(
+                        &name,
+                        names,
+                        "see `secateur --help`",
+                    )
+                })?;
+            }
             let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command())
+            clap_mangen::Man::new(command)
                 .render(&mut text)
                 .map_err(|e| Error::new("cannot render the manual page").got(e.to_string()))?;
             output.raw(&text);

@@ -87,6 +87,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
     let decide = known.deciding(&args.decide, (&model, &graph, &channels), output)?;
     let deciding = Deciding { decide: &decide, known, how: Repair::None, rounds: 1 };
     let Some(decision) = deciding.decision((&model, &graph, &channels), output)? else {
+        output.result(&json!({ "out": null }));
         return Ok(Answer::No);
     };
     let supported = decide.supported(&decision, output);

@@ -49,7 +49,7 @@ pub(super) struct PruneArgs {
     /// Looks for the smallest network that loses at most so many percentage points of top-1, or of agreement with the
     /// original where there are no labels, on the images that are kept apart. It counts MACs, or parameters with
     /// --normalize params.
-    #[arg(long, value_name = "PP", allow_hyphen_values = true, conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
+    #[arg(long, value_name = "PP", conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Option<f64>,
     /// Also writes the original with the readers of the removed channels zeroed, repaired: what the proof compares with.
     #[arg(long, value_name = "FILE.onnx")]

@@ -9,7 +9,9 @@ use super::order::order;
 use super::{Dim, Graph, Input, Node, ValueId};
 use crate::error::{Error, LEAVE_OUT, NOT_ONNX, Result};
 use crate::onnx::attrs::{Attrs, node_label};
-use crate::onnx::proto::{NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::proto::{
+    NodeProto, TensorProto, TensorShapeProto, TensorShapeProtoDimension, ValueInfoProto,
+};
 use crate::onnx::tensor::{decode, shape};
 use crate::onnx::{DAMAGED, Model};
 use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
@@ -258,13 +260,18 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
         return Err(Error::new(format!("the input \"{name}\" does not say its shape"))
             .remedy("export the network with the shape of its input"));
     };
-    let dims = shape
-        .dim
-        .iter()
-        .map(|dim| match dim.dim_value {
-            Some(n) if n > 0 => Dim::Fixed(usize::try_from(n).unwrap_or(usize::MAX)),
-            _ => Dim::Free(dim.dim_param().to_owned()),
-        })
-        .collect();
-    Ok(Input { value, dtype, dims })
+    Ok(Input { value, dtype, dims: dims(shape) })
+}
+
+fn dims(shape: &TensorShapeProto) -> Vec<Dim> {
+    let dim = |dim: &TensorShapeProtoDimension| match dim.dim_value {
+        Some(n) if n > 0 => Dim::Fixed(usize::try_from(n).unwrap_or(usize::MAX)),
+        _ => Dim::Free(dim.dim_param().to_owned()),
+    };
+    shape.dim.iter().map(dim).collect()
+}
+
+/// What a file declares of an input's or output's shape, if it does.
+pub fn declared(info: &ValueInfoProto) -> Option<Vec<Dim>> {
+    Some(dims(info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?))
 }

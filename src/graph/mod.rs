@@ -14,6 +14,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use load::declared;
+
 use crate::error::{Error, Result};
 use crate::ops::Operator;
 use crate::tensor::{DType, Tensor};

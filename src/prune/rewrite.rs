@@ -9,7 +9,7 @@ use super::editor::Editor;
 use super::judge::Judge;
 use super::sizes::{fits_other_sizes, following};
 use crate::dye::Label;
-use crate::error::{Error, Result};
+use crate::error::{Error, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
@@ -93,7 +93,8 @@ pub fn smaller(
         let before = explicit.len();
         explicit.extend(wrong.into_iter().map(|(node, _)| node));
         if explicit.len() == before {
-            return Err(error.node(node).file(&model.path));
+            let remedy = format!("--protect the layers before this node; {OUR_FAULT}");
+            return Err(error.node(node).file(&model.path).remedy(remedy));
         }
     }
 }

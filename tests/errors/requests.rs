@@ -26,6 +26,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ),
     ("an option that needs another", "eval good.onnx --data random:4 --sample 1"),
     ("an option given twice", "inspect good.onnx --device cpu --device cpu"),
+    ("the page of a verb that is mistyped", "man prun"),
     ("no device", "check good.onnx --device="),
     ("a device by a number that is not there", "check good.onnx --device 99"),
     ("a device by a name that is not there", "check good.onnx --device radeon"),
@@ -56,7 +57,10 @@ const REQUESTS: &[(&str, &str)] = &[
     ("a layer to protect that is mistyped", "plan good.onnx --criterion l1 --keep-macs 0.7 --protect m1 OUT"),
     ("a plan without a model", "plan --criterion l1 --keep-macs 0.7"),
     ("a confidence of 0.2", "profile good.onnx RANDOM --confidence 0.2 OUT"),
-    ("a confidence in probed scores", "profile good.onnx RANDOM --confidence 0.9 OUT"),
+    (
+        "a confidence in probed scores",
+        "profile good.onnx RANDOM --confidence 0.9 --criterion reconstruction OUT",
+    ),
     ("a confidence in weights", "profile good.onnx RANDOM --confidence 0.9 --criterion l1 OUT"),
     (
         "a confidence that nobody knows",
