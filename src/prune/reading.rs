@@ -60,8 +60,9 @@ impl<'a> Readers<'a> {
                 gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
             };
             // The last, where a layer with strides has moments of all positions before those of what it sees.
-            let of_layer = profile.grams.iter().filter(|g| g.readers.contains(&graph.nodes[taps.node].name));
-            grams.insert(taps.node, of_layer.filter(fits).next_back()?);
+            let mut of_layer =
+                profile.grams.iter().filter(|g| g.readers.contains(&graph.nodes[taps.node].name));
+            grams.insert(taps.node, of_layer.rfind(fits)?);
             // Channels that are read one by one are tied to what they become: nobody chooses among them there.
             if read.groups() < classes.len() || classes.len() == 1 {
                 readers.push(Layer { taps, read, classes });
