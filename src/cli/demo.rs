@@ -39,7 +39,6 @@ const TEST: (usize, u64) = (1000, 4);
 const BATCH: usize = 8;
 /// The share of the MACs that stays.
 const KEEP: f64 = 0.5;
-/// How channels are scored.
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

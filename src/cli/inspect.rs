@@ -52,22 +52,23 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         Dim::Fixed(n) => json!(n),
         Dim::Free(name) => json!(name),
     };
-    let declared = |name: &str| {
-        let infos = model.proto.graph.iter().flat_map(|g| &g.output);
-        infos.filter(|info| info.name() == name).find_map(declared).unwrap_or_default()
-    };
+    let infos = || model.proto.graph.iter().flat_map(|g| &g.output);
     let output_of = |&v: &usize| {
-        let declared = declared(graph.name(v));
-        // Sizes that the file gives a name are free; a shape that is known only at run time is null.
+        let name = graph.name(v);
+        let dims = infos().filter(|info| info.name() == name).find_map(declared);
+        // A shape that is known only at run time is null.
         let shape = facts.get(v).map(|fact| -> Vec<Value> {
-            let same_rank = declared.len() == fact.shape.len();
-            let named = |axis: usize| {
-                let dim = declared.get(axis).filter(|_| same_rank);
-                dim.filter(|dim| matches!(dim, Dim::Free(name) if !name.is_empty()))
-            };
-            fact.shape.iter().enumerate().map(|(axis, n)| named(axis).map_or(json!(n), size)).collect()
+            let dims = dims.filter(|dims| dims.len() == fact.shape.len()).unwrap_or_default();
+            // What the file gives a name is free.
+            let named =
+                |axis| dims.get(axis).filter(|dim| matches!(dim, Dim::Free(name) if !name.is_empty()));
+            fact.shape
+                .iter()
+                .enumerate()
+                .map(|(axis, n)| named(axis).map_or_else(|| json!(n), size))
+                .collect()
         });
-        json!({ "name": graph.name(v), "shape": shape })
+        json!({ "name": name, "shape": shape })
     };
     let outputs: Vec<Value> = graph.outputs.iter().map(output_of).collect();
     let inputs: Vec<Value> = graph
