@@ -246,7 +246,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         gains.push(no_gain(&model.path, fewer, 1.0 - speedup.median.recip()));
     }
     gains.into_iter().flatten().for_each(|line| output.line(line));
-    let mut answer = json!({ "device": who, "batch": batch, "transfers": transfers, "ratios": ratios });
+    let rounds = timings.rounds;
+    let mut answer =
+        json!({ "device": who, "batch": batch, "transfers": transfers, "rounds": rounds, "ratios": ratios });
     if args.layers {
         let limits = Limits::of(&device)?;
         output.line(format!(

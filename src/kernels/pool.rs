@@ -77,7 +77,8 @@ impl Pool {
         }
     }
 
-    /// Whether it is [`Pool::by_twos`]. What lies behind the last row and column is padding or left out, as it may be.
+    /// Whether it takes the largest of every 2×2 elements. What lies behind the last row and column is padding or left out,
+    /// as it may be.
     pub fn is_by_twos(&self) -> bool {
         *self == Self { pad_end: self.pad_end, ..Self::by_twos(self.planes, self.in_hw) }
     }

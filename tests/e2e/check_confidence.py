@@ -60,6 +60,9 @@ def check_early_stop(report, program, model, data, folder):
     report.check(code == 0 and not answer["settled"], "a confidence that is not reached is told",
                  message(answer) if code else answer["confidence"])
     code, answer = program.json(*command, "--confidence", 0.9, "-o", folder / "default.profile")
+    report.check(code == 0 and answer["settled"] and answer["confidence"] >= 0.9, "--confidence by default settles",
+                 message(answer) if code else f"{answer['images']} images, {answer['confidence']:.3f}")
+    code, answer = program.json(*command, "--confidence", 0.9, "--criterion", "reconstruction", "-o", folder / "no.profile")
     report.check(code == 2 and "nobody knows" in message(answer), "--confidence of reconstruction is refused", message(answer)[:80])
     code, answer = program.json(*command, "--criterion", "l1", "--confidence", 0.9, "-o", folder / "l1.profile")
     report.check(code == 2 and "weights alone" in message(answer), "--confidence without a criterion on data is refused",
