@@ -4,16 +4,13 @@
 struct Params {
     len: u32,
     out_plane: u32,
-    in_hw: vec2<u32>,
-    out_hw: vec2<u32>,
-    kernel: vec2<u32>,
-    stride: vec2<u32>,
-    dilation: vec2<u32>,
-    pad_begin: vec2<u32>,
-    pad_end: vec2<u32>,
     // Minus infinity, which WGSL cannot spell.
     lowest: f32,
-    unused: u32,
+    // Fours of outputs in a row.
+    across: u32,
+    windows: Windows,
+    pad_end: vec2<u32>,
+    unused: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,9 +24,9 @@ override FOURS: u32 = 0u;
 
 // The taps of a window along both axes that lie before `end`.
 fn before(end: vec2<u32>, window: vec2<u32>) -> vec2<u32> {
-    let room = max(end, window) - window + params.dilation - 1u;
-    let taps = vec2(quotient(room.x, params.dilation.x), quotient(room.y, params.dilation.y));
-    return min(taps, params.kernel);
+    let room = max(end, window) - window + params.windows.dilation - 1u;
+    let taps = vec2(quotient(room.x, params.windows.dilation.x), quotient(room.y, params.windows.dilation.y));
+    return min(taps, params.windows.kernel);
 }
 
 fn quad(at: u32, real: bool) -> vec4<f32> {
@@ -43,17 +40,16 @@ fn put(at: u32, room: u32, number: u32, value: f32) {
 }
 
 fn four(i: u32) {
-    let across = (params.out_hw.y + 3u) / 4u;
-    let line = quotient(i, across);
-    let column = (i - line * across) * 4u;
-    let plane = quotient(line, params.out_hw.x);
-    let window = vec2((line - plane * params.out_hw.x) * params.stride.x, 0u);
-    let first = before(params.pad_begin, window).x;
-    let past = max(before(params.pad_begin + params.in_hw, window).x, first);
-    let top = window.x + first * params.dilation.x - params.pad_begin.x;
-    let quads = params.in_hw.y / 4u;
+    let line = quotient(i, params.across);
+    let column = (i - line * params.across) * 4u;
+    let plane = quotient(line, params.windows.out_hw.x);
+    let window = vec2((line - plane * params.windows.out_hw.x) * params.windows.stride.x, 0u);
+    let first = before(params.windows.pad, window).x;
+    let past = max(before(params.windows.pad + params.windows.in_hw, window).x, first);
+    let top = window.x + first * params.windows.dilation.x - params.windows.pad.x;
+    let quads = params.windows.in_hw.y / 4u;
     let left = column / 2u;
-    var at = (plane * params.in_hw.x + top) * quads + left;
+    var at = (plane * params.windows.in_hw.x + top) * quads + left;
     var highest = vec4(params.lowest);
     for (var row = first; row < past; row++) {
         let b = quad(at, left < quads);
@@ -62,24 +58,24 @@ fn four(i: u32) {
             let a = quad(at - 1u, left > 0u && left <= quads);
             highest = larger(highest, vec4(a.w, b.y, b.w, c.y));
             highest = larger(highest, vec4(b.x, b.z, c.x, c.z));
-            if params.kernel.y == 3u {
+            if params.windows.kernel.y == 3u {
                 highest = larger(highest, vec4(b.y, b.w, c.y, c.w));
             }
         } else {
             highest = larger(highest, vec4(b.x, b.z, c.x, c.z));
             highest = larger(highest, vec4(b.y, b.w, c.y, c.w));
-            if params.kernel.y == 3u {
+            if params.windows.kernel.y == 3u {
                 let d = quad(at + 2u, left + 2u < quads);
                 highest = larger(highest, vec4(b.z, c.x, c.z, d.x));
             }
         }
-        at += params.dilation.x * quads;
+        at += params.windows.dilation.x * quads;
     }
-    let target_at = line * params.out_hw.y + column;
-    if params.out_hw.y % 4u == 0u {
+    let target_at = line * params.windows.out_hw.y + column;
+    if params.windows.out_hw.y % 4u == 0u {
         y[target_at / 4u] = vec4<Out>(highest);
     } else {
-        let room = params.out_hw.y - column;
+        let room = params.windows.out_hw.y - column;
         put(target_at, room, 0u, highest.x);
         put(target_at + 1u, room, 1u, highest.y);
         put(target_at + 2u, room, 2u, highest.z);
@@ -103,14 +99,14 @@ fn main(
     }
     let plane = quotient(i, params.out_plane);
     let pixel = i - plane * params.out_plane;
-    let down = quotient(pixel, params.out_hw.y);
+    let down = quotient(pixel, params.windows.out_hw.y);
     // In coordinates that start with the padding, so that nothing is negative.
-    let window = vec2(down, pixel - down * params.out_hw.y) * params.stride;
-    let inside = params.pad_begin + params.in_hw;
-    let first = before(params.pad_begin, window);
+    let window = vec2(down, pixel - down * params.windows.out_hw.y) * params.windows.stride;
+    let inside = params.windows.pad + params.windows.in_hw;
+    let first = before(params.windows.pad, window);
     let past = max(before(inside, window), first);
-    let corner = window + first * params.dilation - params.pad_begin;
-    var row = (plane * params.in_hw.x + corner.x) * params.in_hw.y + corner.y;
+    let corner = window + first * params.windows.dilation - params.windows.pad;
+    var row = (plane * params.windows.in_hw.x + corner.x) * params.windows.in_hw.y + corner.y;
     var highest = params.lowest;
     var sum = 0.0;
     for (var ty = first.x; ty < past.x; ty++) {
@@ -122,9 +118,9 @@ fn main(
             } else {
                 sum += v;
             }
-            at += params.dilation.y;
+            at += params.windows.dilation.y;
         }
-        row += params.dilation.x * params.in_hw.y;
+        row += params.windows.dilation.x * params.windows.in_hw.y;
     }
     let counted = select(past - first, before(inside + params.pad_end, window), KIND == 2u);
     y[i / 4u][i % 4u] = Out(select(sum / f32(counted.x * counted.y), highest, KIND == 0u));

@@ -419,12 +419,7 @@ fn a_window_of_padding_only_is_minus_infinity() {
     let pool = Pool {
         kind: PoolKind::Max,
         planes: 1,
-        in_hw: [1, 1],
-        out_hw: [1, 2],
-        kernel: [1, 1],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad_begin: [0, 1],
+        windows: Windows { out_hw: [1, 2], pad: [0, 1], ..Windows::points([1, 1]) },
         pad_end: [0, 0],
     };
     assert_eq!(cpu(&pool, &[&[3.0]]), [f32::NEG_INFINITY, 3.0]);

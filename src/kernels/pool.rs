@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::band::Band;
-use super::window::Windows;
+use super::window::{Windows, Words};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, scratch, shader, share, uniform, word, words};
 use crate::compare::Tolerance;
 
@@ -31,18 +31,8 @@ pub struct Pool {
     pub kind: PoolKind,
     /// Images times channels.
     pub planes: usize,
-    /// Height and width of the input.
-    pub in_hw: [usize; 2],
-    /// Height and width of the output.
-    pub out_hw: [usize; 2],
-    /// Height and width of a window.
-    pub kernel: [usize; 2],
-    /// Steps between windows.
-    pub stride: [usize; 2],
-    /// Steps between the elements of a window.
-    pub dilation: [usize; 2],
-    /// Padding before the first row and column.
-    pub pad_begin: [usize; 2],
+    /// Where the windows lie on a plane.
+    pub windows: Windows,
     /// Padding after the last row and column.
     pub pad_end: [usize; 2],
 }
@@ -64,31 +54,22 @@ struct Span {
 impl Pool {
     /// The largest of every 2×2 elements of planes of this height and width; an odd last row or column is left out.
     pub(super) fn by_twos(planes: usize, in_hw: [usize; 2]) -> Self {
-        Self {
-            kind: PoolKind::Max,
-            planes,
-            in_hw,
-            out_hw: in_hw.map(|n| n / 2),
-            kernel: [2, 2],
-            stride: [2, 2],
-            dilation: [1, 1],
-            pad_begin: [0, 0],
-            pad_end: [0, 0],
-        }
+        Self { kind: PoolKind::Max, planes, windows: Windows::by_twos(in_hw), pad_end: [0, 0] }
     }
 
     /// Whether it takes the largest of every 2×2 elements. What lies behind the last row and column is padding or left out,
     /// as it may be.
     pub fn is_by_twos(&self) -> bool {
-        *self == Self { pad_end: self.pad_end, ..Self::by_twos(self.planes, self.in_hw) }
+        *self == Self { pad_end: self.pad_end, ..Self::by_twos(self.planes, self.windows.in_hw) }
     }
 
     /// The window of output index `o` along `axis` (0 rows, 1 columns).
     fn span(&self, axis: usize, o: usize) -> Span {
-        let (size, pad, step) = (self.in_hw[axis], self.pad_begin[axis], self.dilation[axis]);
+        let Windows { in_hw, kernel, stride, dilation, pad, .. } = self.windows;
+        let (size, pad, step) = (in_hw[axis], pad[axis], dilation[axis]);
         // All in coordinates that start with the padding.
-        let first = o * self.stride[axis];
-        let past = first + self.kernel[axis] * step;
+        let first = o * stride[axis];
+        let past = first + kernel[axis] * step;
         let within = |end: usize| past.min(end).saturating_sub(first).div_ceil(step);
         let skipped = pad.saturating_sub(first).div_ceil(step);
         let start = first + skipped * step;
@@ -98,10 +79,10 @@ impl Pool {
 
     /// How the shader makes maxima four at a time, if it does.
     fn fours(&self) -> u32 {
-        let [_, width] = self.kernel;
-        let two_apart = self.stride[1] == 2 && self.dilation[1] == 1 && matches!(width, 2 | 3);
-        match self.pad_begin[1] {
-            pad @ (0 | 1) if self.kind == PoolKind::Max && two_apart && self.in_hw[1].is_multiple_of(4) => {
+        let Windows { in_hw: [_, row], kernel: [_, width], stride, dilation, pad, .. } = self.windows;
+        let two_apart = stride[1] == 2 && dilation[1] == 1 && matches!(width, 2 | 3);
+        match pad[1] {
+            pad @ (0 | 1) if self.kind == PoolKind::Max && two_apart && row.is_multiple_of(4) => {
                 pad as u32 + 1
             }
             _ => 0,
@@ -109,11 +90,11 @@ impl Pool {
     }
 
     fn in_plane(&self) -> usize {
-        self.in_hw.iter().product()
+        self.windows.pixels()
     }
 
     fn out_plane(&self) -> usize {
-        self.out_hw.iter().product()
+        self.windows.positions()
     }
 }
 
@@ -127,9 +108,7 @@ const TASK: usize = 1 << 15;
 impl Pool {
     /// Maxima, tap by tap over windows side by side.
     fn cpu_max(&self, x: &[f32], output: &mut [f32]) {
-        let Self { in_hw, out_hw, kernel, stride, dilation, pad_begin: pad, .. } = *self;
-        let windows = Windows { in_hw, out_hw, kernel, stride, dilation, pad };
-        let (arch, plane) = (Arch::new(), self.out_plane());
+        let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
         let band = Band::of(&windows, 0, plane);
         let taps: Vec<usize> = (0..windows.taps()).map(|tap| band.tap(&windows, tap)).collect();
         let planes = output.par_chunks_mut(plane).zip(x.par_chunks(self.in_plane()));
@@ -142,16 +121,15 @@ impl Pool {
 
     /// Any window of any size.
     fn cpu_any(&self, x: &[f32], output: &mut [f32]) {
-        let columns: Vec<Span> = (0..self.out_hw[1]).map(|ox| self.span(1, ox)).collect();
+        let columns: Vec<Span> = (0..self.windows.out_hw[1]).map(|ox| self.span(1, ox)).collect();
         let planes = output.par_chunks_mut(self.out_plane()).zip(x.par_chunks(self.in_plane()));
         planes.for_each(|(y, x)| {
-            for (oy, y) in y.chunks_mut(self.out_hw[1]).enumerate() {
+            for (oy, y) in y.chunks_mut(self.windows.out_hw[1]).enumerate() {
                 let rows = self.span(0, oy);
                 for (y, columns) in y.iter_mut().zip(&columns) {
-                    let window = rows
-                        .real
-                        .clone()
-                        .flat_map(|iy| columns.real.clone().map(move |ix| x[iy * self.in_hw[1] + ix]));
+                    let window = rows.real.clone().flat_map(|iy| {
+                        columns.real.clone().map(move |ix| x[iy * self.windows.in_hw[1] + ix])
+                    });
                     *y = match self.kind {
                         PoolKind::Max => window
                             .fold(f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
@@ -208,21 +186,17 @@ impl WithSimd for Maxima<'_> {
 uniform! {
     len: u32,
     out_plane: u32,
-    in_hw: [u32; 2],
-    out_hw: [u32; 2],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pad_begin: [u32; 2],
-    pad_end: [u32; 2],
     lowest: f32,
-    unused: u32,
+    across: u32,
+    windows: Words,
+    pad_end: [u32; 2],
+    unused: [u32; 2],
 }
 
 /// The kernel's row.
 pub static ROW: Row = Row {
     name: "pool",
-    shader: shader!("pool", "quotient", "nan"),
+    shader: shader!("pool", "windows", "quotient", "nan"),
     doc: "the maximum or mean of windows",
     params: Params::FIELDS,
     params_size: Params::SIZE,
@@ -243,16 +217,18 @@ impl Kernel for Pool {
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
-        let [[h, w], [oh, ow]] = [self.in_hw, self.out_hw].map(|hw| hw.map(|n| n as isize));
+        let windows = self.windows;
+        let [[h, w], [oh, ow]] = [windows.in_hw, windows.out_hw].map(|hw| hw.map(|n| n as isize));
         // Where tap `t` of window `o` lies along an axis, in coordinates of the input.
         let at = |axis: usize, o: isize, t: usize| {
-            o * self.stride[axis] as isize + (t * self.dilation[axis]) as isize
-                - self.pad_begin[axis] as isize
+            o * windows.stride[axis] as isize + (t * windows.dilation[axis]) as isize
+                - windows.pad[axis] as isize
         };
         for plane in 0..self.planes as isize {
             for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
                 let (mut max, mut sum, mut real, mut padded) = (f64::NEG_INFINITY, 0.0, 0, 0);
-                for (ty, tx) in (0..self.kernel[0]).flat_map(|ty| (0..self.kernel[1]).map(move |tx| (ty, tx)))
+                for (ty, tx) in
+                    (0..windows.kernel[0]).flat_map(|ty| (0..windows.kernel[1]).map(move |tx| (ty, tx)))
                 {
                     let (y, x) = (at(0, oy, ty), at(1, ox, tx));
                     if y < h + self.pad_end[0] as isize && x < w + self.pad_end[1] as isize {
@@ -279,7 +255,7 @@ impl Kernel for Pool {
         if output.is_empty() {
             return;
         }
-        if self.kind == PoolKind::Max && self.kernel.iter().product::<usize>() <= MAX_TAPS {
+        if self.kind == PoolKind::Max && self.windows.taps() <= MAX_TAPS {
             self.cpu_max(inputs[0], output);
         } else {
             self.cpu_any(inputs[0], output);
@@ -287,23 +263,19 @@ impl Kernel for Pool {
     }
 
     fn dispatch(&self) -> Dispatch {
-        let fours = self.fours();
+        let (fours, across) = (self.fours(), self.windows.out_hw[1].div_ceil(4));
         let len = match fours {
             0 => self.output_len(),
-            _ => self.planes * self.out_hw[0] * self.out_hw[1].div_ceil(4),
+            _ => self.planes * self.windows.out_hw[0] * across,
         };
         let params = Params {
             len: word(len),
             out_plane: word(self.out_plane()),
-            in_hw: words(self.in_hw),
-            out_hw: words(self.out_hw),
-            kernel: words(self.kernel),
-            stride: words(self.stride),
-            dilation: words(self.dilation),
-            pad_begin: words(self.pad_begin),
-            pad_end: words(self.pad_end),
             lowest: f32::NEG_INFINITY,
-            unused: 0,
+            across: word(across),
+            windows: self.windows.words(),
+            pad_end: words(self.pad_end),
+            unused: [0; 2],
         };
         let kind = match self.kind {
             PoolKind::Max => 0.0,
@@ -330,87 +302,65 @@ impl Kernel for Pool {
 }
 
 fn cases() -> Vec<Case> {
-    let plain = Pool {
-        kind: PoolKind::Max,
-        planes: 3,
-        in_hw: [8, 8],
-        out_hw: [4, 4],
-        kernel: [2, 2],
-        stride: [2, 2],
-        dilation: [1, 1],
-        pad_begin: [0, 0],
-        pad_end: [0, 0],
-    };
-    let kinds = [
-        PoolKind::Max,
-        PoolKind::Average { count_include_pad: false },
-        PoolKind::Average { count_include_pad: true },
-    ];
+    let twos = Windows::by_twos([8, 8]);
     let shapes = [
-        ("halves", plain.clone()),
-        ("one element", Pool { planes: 1, in_hw: [1, 1], out_hw: [1, 1], kernel: [1, 1], ..plain.clone() }),
-        (
-            "a whole odd plane",
-            Pool { planes: 17, in_hw: [7, 9], out_hw: [1, 1], kernel: [7, 9], ..plain.clone() },
-        ),
+        ("halves", 3, twos, [0, 0]),
+        ("one element", 1, Windows::points([1, 1]), [0, 0]),
+        ("a whole odd plane", 17, Windows { in_hw: [7, 9], out_hw: [1, 1], kernel: [7, 9], ..twos }, [0, 0]),
         (
             "windows that overlap, padded on one side",
-            Pool {
-                in_hw: [9, 7],
-                out_hw: [4, 4],
-                kernel: [3, 3],
-                pad_begin: [0, 1],
-                pad_end: [0, 1],
-                ..plain.clone()
-            },
+            3,
+            Windows { in_hw: [9, 7], out_hw: [4, 4], kernel: [3, 3], pad: [0, 1], ..twos },
+            [0, 1],
         ),
+        // As (5 - 3) / 2 + 1 = 2 rounds up to 3 for 6 rows: the last window sticks out.
         (
-            // As (5 - 3) / 2 + 1 = 2 rounds up to 3 for 6 rows: the last window sticks out.
             "rounded up, beyond the padding",
-            Pool { in_hw: [6, 7], out_hw: [3, 4], kernel: [3, 3], pad_end: [0, 1], ..plain.clone() },
+            3,
+            Windows { in_hw: [6, 7], out_hw: [3, 4], kernel: [3, 3], ..twos },
+            [0, 1],
         ),
         (
             "overlapping, over whole quads, padded",
-            Pool {
-                in_hw: [13, 16],
-                out_hw: [7, 8],
-                kernel: [3, 3],
-                pad_begin: [1, 1],
-                pad_end: [1, 0],
-                ..plain.clone()
-            },
+            3,
+            Windows { in_hw: [13, 16], out_hw: [7, 8], kernel: [3, 3], pad: [1, 1], ..twos },
+            [1, 0],
         ),
         (
             "tall windows over whole quads, the last one sticks out",
-            Pool {
-                planes: 23,
-                in_hw: [6, 12],
-                out_hw: [2, 6],
-                kernel: [5, 3],
-                stride: [1, 2],
-                ..plain.clone()
-            },
+            23,
+            Windows { in_hw: [6, 12], out_hw: [2, 6], kernel: [5, 3], stride: [1, 2], ..twos },
+            [0, 0],
         ),
         (
             "over whole quads, to odd rows, padded on both sides",
-            Pool { in_hw: [4, 8], out_hw: [3, 5], pad_begin: [1, 1], pad_end: [1, 1], ..plain.clone() },
+            3,
+            Windows { in_hw: [4, 8], out_hw: [3, 5], pad: [1, 1], ..twos },
+            [1, 1],
         ),
         (
             "dilated, asymmetric",
-            Pool {
+            3,
+            Windows {
                 in_hw: [11, 10],
                 out_hw: [10, 6],
                 kernel: [3, 2],
                 stride: [1, 2],
                 dilation: [2, 3],
-                pad_begin: [2, 1],
-                pad_end: [1, 2],
-                ..plain
+                pad: [2, 1],
             },
+            [1, 2],
         ),
     ];
+    let kinds = [
+        PoolKind::Max,
+        PoolKind::Average { count_include_pad: false },
+        PoolKind::Average { count_include_pad: true },
+    ];
     let every = |kind| {
-        shapes.clone().map(|(label, pool)| noise_case(format!("{label}, {kind:?}"), Pool { kind, ..pool }))
+        shapes.map(|(label, planes, windows, pad_end)| {
+            noise_case(format!("{label}, {kind:?}"), Pool { kind, planes, windows, pad_end })
+        })
     };
     kinds.into_iter().flat_map(every).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{layout, words};
 
-/// Where the windows of a convolution lie on a plane.
+/// Where the windows of a convolution or a pool lie on a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// Height and width of the plane.
@@ -15,7 +15,7 @@ pub struct Windows {
     pub stride: [usize; 2],
     /// Steps between the taps of a window.
     pub dilation: [usize; 2],
-    /// Zeros before the first row and column. Those after the last follow from `out_hw`.
+    /// Padding before the first row and column. That behind the last follows from `out_hw`.
     pub pad: [usize; 2],
 }
 
@@ -46,6 +46,11 @@ impl Windows {
     /// Every pixel its own window.
     pub fn points(hw: [usize; 2]) -> Self {
         Self { in_hw: hw, out_hw: hw, kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] }
+    }
+
+    /// Every 2×2 pixels their own window; an odd last row or column is left out.
+    pub(super) fn by_twos(hw: [usize; 2]) -> Self {
+        Self { out_hw: hw.map(|n| n / 2), kernel: [2, 2], stride: [2, 2], ..Self::points(hw) }
     }
 
     /// Elements of a window.

@@ -8,6 +8,7 @@ use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
 use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::window::Windows;
 use crate::tensor::show;
 
 #[derive(Debug)]
@@ -55,17 +56,7 @@ fn carry_channels(flow: &mut Flow) {
 impl Pool {
     /// What it does along height and width, of so many planes.
     fn planes(&self, planes: usize, w: &Windowed) -> PoolKernel {
-        PoolKernel {
-            kind: self.kind,
-            planes,
-            in_hw: plane(w.input),
-            out_hw: plane(w.output),
-            kernel: plane(w.kernel),
-            stride: plane(w.stride),
-            dilation: plane(w.dilation),
-            pad_begin: plane(w.pad_begin),
-            pad_end: plane(w.pad_end),
-        }
+        PoolKernel { kind: self.kind, planes, windows: w.planes(), pad_end: plane(w.pad_end) }
     }
 }
 
@@ -90,12 +81,14 @@ impl Operator for Pool {
         let depths = PoolKernel {
             kind: self.kind,
             planes: channels,
-            in_hw: [depth, height * width],
-            out_hw: [out_depth, height * width],
-            kernel: [w.kernel[0], 1],
-            stride: [w.stride[0], 1],
-            dilation: [w.dilation[0], 1],
-            pad_begin: [w.pad_begin[0], 0],
+            windows: Windows {
+                in_hw: [depth, height * width],
+                out_hw: [out_depth, height * width],
+                kernel: [w.kernel[0], 1],
+                stride: [w.stride[0], 1],
+                dilation: [w.dilation[0], 1],
+                pad: [w.pad_begin[0], 0],
+            },
             pad_end: [w.pad_end[0], 0],
         };
         let between = l.temp(channels * depth * height * width);
