@@ -7,8 +7,10 @@
 
 pub mod adapter;
 pub mod expand;
+mod loader;
 pub mod program;
 mod stored;
+mod transfer;
 mod tune;
 mod tuned;
 mod view;
