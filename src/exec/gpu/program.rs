@@ -1,4 +1,4 @@
-//! A plan on a device: its launches made once ([`super::loader`]), launched often.
+//! A plan on a device: its launches made once (`loader`), launched often.
 //!
 //! A step is one launch or several ([`super::expand`]). A run is one submission: compute passes with every launch (wgpu
 //! puts the barriers between them), a new pass where a buffer is copied into its view first, then the copies that bring
