@@ -3,6 +3,7 @@
 //! Masked networks are measured, not rewritten files: the readers of what goes are zeroed, which gives the same answers;
 //! where a repair is asked for, it gives them new weights first.
 
+use std::cell::Cell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -145,6 +146,7 @@ impl Comparing<'_> {
                 images: self.images,
                 batch: self.args.batch,
                 device: self.device,
+                begun: Cell::default(),
             };
             let of = (self.model, self.graph, self.channels);
             let profile = known.of(of, criterion, &BTreeSet::new(), self.output)?;

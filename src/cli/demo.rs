@@ -1,6 +1,7 @@
 //! `secateur demo`: the whole street on what is built in. The network was trained by
 //! `assets/train_demo.py` on images of the generator in `data/synthetic.rs`.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -103,6 +104,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         images: &inputs,
         batch: None,
         device: &device,
+        begun: Cell::default(),
     };
     let decide = DecideArgs::simple(CRITERION, KEEP);
     let (how, rounds) = (Repair::Full, 1);

@@ -3,6 +3,7 @@
 //! With a profile and images, what the profile does not hold yet is gathered and put there, also when Ctrl-C ends the
 //! run: the same command goes on where it was.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -33,6 +34,8 @@ pub(super) struct Known<'a> {
     pub(super) images: &'a Images,
     pub(super) batch: Option<usize>,
     pub(super) device: &'a Device,
+    /// The profile, where it was read already to see what it holds.
+    pub(super) begun: Cell<Option<Profile>>,
 }
 
 /// A profile of weights alone.
@@ -79,10 +82,12 @@ impl Known<'_> {
         let alone = self.profile.filter(|_| self.data.is_none() && !decide.names_criterion());
         let Some(path) = alone else { return Ok(decide.clone()) };
         let profile = loaded(path, model)?;
-        if Readers::of(graph, channels, &profile).is_some() {
+        let serves = Readers::of(graph, channels, &profile).is_some();
+        let next = if profile.grams.iter().any(|gram| gram.taps == 1) { "obd" } else { "act-variance" };
+        self.begun.set(Some(profile));
+        if serves {
             return Ok(decide.clone());
         }
-        let next = if profile.grams.iter().any(|gram| gram.taps == 1) { "obd" } else { "act-variance" };
         output.note(format!(
             "by {next}: {CRITERION}, which decides best, reads moments of patches, and {} has none (--data gathers them, \
              and so does `secateur profile --gram both`)",
@@ -133,7 +138,10 @@ impl Known<'_> {
     ) -> Result<Profile> {
         let (needs, keep) = (criterion.needs(), self.keep());
         let known = self.profile.filter(|path| keep.is_none() || path.exists());
-        let begun = known.map(|path| loaded(path, model)).transpose()?;
+        let begun = match self.begun.take() {
+            Some(profile) => Some(profile),
+            None => known.map(|path| loaded(path, model)).transpose()?,
+        };
         let enough = |profile: &Profile| {
             let moments = !(needs.gram && profile.grams.is_empty()
                 || needs.patches && Readers::of(graph, channels, profile).is_none());

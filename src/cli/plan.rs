@@ -1,5 +1,6 @@
 //! `secateur plan`: scores and decides.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -83,6 +84,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
         images: &images,
         batch: args.batch,
         device: &device,
+        begun: Cell::default(),
     };
     let decide = known.deciding(&args.decide, (&model, &graph, &channels), output)?;
     let deciding = Deciding { decide: &decide, known, how: Repair::None, rounds: 1 };

@@ -1,5 +1,6 @@
 //! `secateur prune`: cut, repair, prove, write.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -136,6 +137,7 @@ impl PruneArgs {
             images,
             batch: self.batch,
             device,
+            begun: Cell::default(),
         };
         let network = (of.model, of.graph, of.channels);
         let decide = known.deciding(&self.decide, network, output)?;
