@@ -20,11 +20,11 @@ pub const OUR_FAULT: &str = "this is a fault of this program: please report it w
 /// What went wrong, where, and what to do. Built with [`Error::new`] and the labelled setters.
 #[derive(Debug, Clone, Default)]
 pub struct Error {
-    inner: Box<Facts>,
+    inner: Box<Details>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Facts {
+struct Details {
     what: String,
     file: Option<PathBuf>,
     node: Option<String>,
@@ -36,7 +36,7 @@ struct Facts {
 impl Error {
     /// An error that says `what` went wrong, in a few words without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { inner: Box::new(Facts { what: what.into(), ..Facts::default() }) }
+        Self { inner: Box::new(Details { what: what.into(), ..Details::default() }) }
     }
 
     /// An operation on a file failed: names the file and the system's own words.

@@ -10,8 +10,8 @@ pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
+pub mod coupling;
 pub mod data;
-pub mod dye;
 pub mod error;
 pub mod exec;
 pub mod fact;

@@ -1,4 +1,4 @@
-//! The street runs one way: a module may use those before it in this order, never those behind.
+//! The pipeline runs one way: a module may use those before it in this order, never those behind.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 

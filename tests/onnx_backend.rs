@@ -28,7 +28,7 @@ const PASS_AT_LEAST: usize = 1104;
 /// Cases whose answer is not ours, and why.
 const KNOWN: &[(&str, &str)] = &[(
     "node.test_dynamicquantizelinear_expanded",
-    "a quotient in single precision lies on a tie that double precision, the reference, does not see",
+    "a quotient in single precision lies on a unite that double precision, the reference, does not see",
 )];
 
 /// What became of an operator's cases.

@@ -48,7 +48,7 @@ struct Cli {
 enum Verb {
     /// Lists what can compute here, and what `auto` takes.
     Devices,
-    /// Shows layers, MACs, parameters and knots, and what blocks a knot.
+    /// Shows layers, MACs, parameters and coupled, and what blocks a set.
     Inspect(inspect::Args),
     /// One forward pass on arrays; writes every output as DIR/NAME.npy.
     Run(network::RunArgs),

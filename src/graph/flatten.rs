@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
-use super::order::order;
+use super::toposort::order;
 use super::{Graph, Sizes, takes_first_axis};
 use crate::error::{Error, NOT_ONNX, Result};
 use crate::onnx::Model;

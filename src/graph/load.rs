@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::flatten::flatten;
-use super::order::order;
+use super::toposort::order;
 use super::{Dim, Graph, Input, Node, ValueId};
 use crate::error::{Error, LEAVE_OUT, NOT_ONNX, Result};
 use crate::onnx::attrs::{Attrs, node_label};
@@ -23,7 +23,7 @@ impl Graph {
     /// # Errors
     /// Operators that the engine does not know (all in one message), names that nothing defines,
     /// cycles, weights that are not numbers, inputs that are not tensors, branches that only the run decides.
-    pub fn of(model: &Model) -> Result<Self> {
+    pub fn from_model(model: &Model) -> Result<Self> {
         let graph = flatten(model).and_then(|flat| Self::build(&flat));
         graph.and_then(Self::checked).map_err(|e| e.file(&model.path).remedy(DAMAGED))
     }
@@ -31,8 +31,8 @@ impl Graph {
     /// The graph of a model that nobody needs any more: each tensor's bytes are let go when it is decoded.
     ///
     /// # Errors
-    /// As [`Graph::of`].
-    pub fn consume(model: Model) -> Result<Self> {
+    /// As [`Graph::from_model`].
+    pub fn from_model_owned(model: Model) -> Result<Self> {
         let path = model.path.clone();
         let build = |model: Model| {
             let mut flat = match flatten(&model)? {
@@ -55,8 +55,8 @@ impl Graph {
     /// never touched and so takes no place.
     ///
     /// # Errors
-    /// As [`Graph::of`], but for weights that are not numbers.
-    pub fn skeleton(model: &Model) -> Result<Self> {
+    /// As [`Graph::from_model`], but for weights that are not numbers.
+    pub fn shapes_only(model: &Model) -> Result<Self> {
         let build = |flat: &Model| {
             let constants = flat.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), outline(t)?)));
             Self::with(flat, constants.collect::<Result<Vec<_>>>()?)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
@@ -139,7 +139,7 @@ impl Operator for Binary {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Operator for Chain {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Operator for Where {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
@@ -211,7 +211,7 @@ impl Operator for Einsum {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let terms = Terms::of(&self.equation, &flow.inputs)?;
         let numbers = |labels: &[char]| labels.iter().map(|&c| c as usize).collect::<Vec<_>>();
         match terms.operands.as_slice() {

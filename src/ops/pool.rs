@@ -3,7 +3,7 @@
 use super::lower::{Lowering, Slot};
 use super::window::{Window, Windowed, plane};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
@@ -48,7 +48,7 @@ pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
 }
 
 /// Channels go through one by one.
-fn carry_channels(flow: &mut Flow) {
+fn carry_channels(flow: &mut Propagation) {
     let labels = flow.along(0, 1);
     flow.set_along(0, 1, &labels);
 }
@@ -107,7 +107,7 @@ impl Operator for Pool {
         self.kind != PoolKind::Average { count_include_pad: true }
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry_channels(flow);
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Operator for GlobalPool {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry_channels(flow);
         Ok(())
     }

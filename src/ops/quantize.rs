@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
 use super::{Build, Operator};
-use crate::dye::flow::{Flow, Role};
+use crate::coupling::propagation::{Propagation, Role};
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
@@ -169,16 +169,16 @@ impl Operator for Linear {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         if self.block > 0 {
             flow.freeze_all("is quantized in blocks");
             return Ok(());
         }
         if let (_, Some(at)) = self.layout(&flow.inputs)? {
             let labels = flow.along(0, at);
-            flow.cut(1, 0, &labels, Role::Passenger);
-            flow.cut(2, 0, &labels, Role::Passenger);
+            flow.cut(1, 0, &labels, Role::PerChannel);
+            flow.cut(2, 0, &labels, Role::PerChannel);
         }
         flow.set(0, x);
         Ok(())

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
+use super::arg_topk::{MOST_INDICES, around};
+use super::data_movement::{carry, strided};
 use super::lower::{Lowering, Slot};
-use super::moving::{carry, strided};
-use super::rank::{MOST_INDICES, around};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
@@ -82,7 +82,7 @@ impl Operator for GatherElements {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 }
@@ -213,7 +213,7 @@ impl Operator for GatherNd {
         pick(l, batches * box_len * inner, None, table)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 }
@@ -311,14 +311,14 @@ impl Operator for Scatter {
         pick(l, len, Some(count), table)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if self.reduction.is_some() {
             flow.freeze_all("adds up, multiplies or compares by a table");
             return Ok(());
         }
         carry(self, flow)?;
         // Where some channels are overwritten, their indices count the others.
-        if flow.result[0].as_ref() != Some(&flow.dyed(0)) {
+        if flow.result[0].as_ref() != Some(&flow.labels_of(0)) {
             flow.freeze_all("overwrites channels by their numbers");
         }
         Ok(())

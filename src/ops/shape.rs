@@ -2,7 +2,7 @@
 
 use super::lower::Lowering;
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::tensor::{Tensor, elements};
@@ -122,7 +122,7 @@ impl Operator for Known {
         Ok(())
     }
 
-    fn dye(&self, _: &mut Flow) -> Result<()> {
+    fn propagate(&self, _: &mut Propagation) -> Result<()> {
         Ok(())
     }
 }

@@ -157,7 +157,7 @@ impl Window {
         weights: &[usize],
         extra: Option<&[i64]>,
         wanted: Option<&[i64]>,
-    ) -> Result<Vec<Spread>> {
+    ) -> Result<Vec<TapSpread>> {
         let rank = input.len().saturating_sub(2);
         check_rank(rank, input)?;
         let (strides, dilations, pads) = self.steps(rank)?;
@@ -203,7 +203,7 @@ impl Window {
                         .expected(format!("less than {full} along spatial axis {axis}"))
                         .got(format!("{}", pads[axis] + pads[axis + rank]))
                 })?;
-                Ok(Spread { stride, dilation, before, output })
+                Ok(TapSpread { stride, dilation, before, output })
             })
             .collect()
     }
@@ -211,7 +211,7 @@ impl Window {
 
 /// One axis of a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
+pub(super) struct TapSpread {
     pub(super) stride: usize,
     pub(super) dilation: usize,
     /// Taken off the start of what the windows cover; negative puts zeros there.

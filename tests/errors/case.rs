@@ -113,15 +113,15 @@ pub(crate) fn larder() -> Files {
     files.insert("all.json".to_owned(), cut.replace("\"keep\": true", "\"keep\": false").into());
     let edited = |edit: fn(&mut Vec<Value>)| {
         let mut cut: Value = serde_json::from_str(&cut).unwrap();
-        edit(cut["knots"].as_array_mut().unwrap());
+        edit(cut["coupled"].as_array_mut().unwrap());
         serde_json::to_vec(&cut).unwrap()
     };
-    files.insert("twice.json".to_owned(), edited(|knots| knots.push(knots[0].clone())));
+    files.insert("twice.json".to_owned(), edited(|coupled| coupled.push(coupled[0].clone())));
     files.insert(
         "emptied.json".to_owned(),
-        edited(|knots| {
-            let first = knots.iter_mut().filter(|knot| knot["members"][0][0] == "n1");
-            first.for_each(|knot| knot["keep"] = false.into());
+        edited(|coupled| {
+            let first = coupled.iter_mut().filter(|set| set["members"][0][0] == "n1");
+            first.for_each(|set| set["keep"] = false.into());
         }),
     );
     files

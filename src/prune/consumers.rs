@@ -6,27 +6,27 @@ use std::collections::HashMap;
 use faer::Mat;
 
 use super::channels::Channels;
-use crate::dye::Label;
+use crate::coupling::Label;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
-use crate::lsq::{Loss, Moments, Reader, compensate, eliminate, select};
-use crate::stats::{Filters, Gram, LayerTaps, Profile, Read, layers, read, share_seen};
+use crate::lsq::{EliminationProblem, Loss, SecondMoments, compensate, eliminate, select};
+use crate::stats::{Filters, Gram, InputView, LayerTaps, Profile, input_view, layers, share_seen};
 use crate::tensor::Tensor;
 
-/// The layers of a network as readers of channels.
+/// The layers of a network as consumers of channels.
 #[derive(Debug)]
-pub struct Readers<'a> {
+pub struct Consumers<'a> {
     graph: &'a Graph,
     channels: &'a Channels,
     grams: HashMap<NodeId, &'a Gram>,
-    readers: Vec<Layer>,
+    consumers: Vec<ConsumerLayer>,
 }
 
 /// A layer that reads channels.
 #[derive(Debug)]
-struct Layer {
+struct ConsumerLayer {
     taps: LayerTaps,
-    read: Read,
+    read: InputView,
     /// The class of each channel that it reads.
     classes: Vec<Label>,
 }
@@ -42,19 +42,19 @@ pub struct Compensated {
     pub bias: Tensor,
 }
 
-impl<'a> Readers<'a> {
+impl<'a> Consumers<'a> {
     /// Those of a network, with the moments of a profile; `None` where it has none of patches.
     pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
         let facts = &channels.facts;
         let mut grams: HashMap<NodeId, &Gram> = HashMap::new();
-        let mut readers = Vec::new();
+        let mut consumers = Vec::new();
         for taps in layers(graph, facts) {
-            let Some(read) = read(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
-            let Some(dyed) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
+            let Some(read) = input_view(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
+            let Some(labelled) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
                 continue;
             };
             let classes: Vec<Label> =
-                dyed.firsts(read.axis).into_iter().map(|l| channels.dyer.ties.find(l)).collect();
+                labelled.firsts(read.axis).into_iter().map(|l| channels.coupling.classes.find(l)).collect();
             let rows = classes.len() / read.groups() * read.taps();
             let fits = |gram: &&Gram| {
                 gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
@@ -65,18 +65,18 @@ impl<'a> Readers<'a> {
             grams.insert(taps.node, of_layer.rfind(fits)?);
             // Channels that are read one by one are tied to what they become: nobody chooses among them there.
             if read.groups() < classes.len() || classes.len() == 1 {
-                readers.push(Layer { taps, read, classes });
+                consumers.push(ConsumerLayer { taps, read, classes });
             }
         }
-        Some(Self { graph, channels, grams, readers })
+        Some(Self { graph, channels, grams, consumers })
     }
 
-    fn gram(&self, layer: &Layer) -> Option<&Gram> {
+    fn gram(&self, layer: &ConsumerLayer) -> Option<&Gram> {
         self.grams.get(&layer.taps.node).copied()
     }
 
     /// The filters of a layer, with what follows it as a factor.
-    fn filters(&self, layer: &Layer) -> Result<Filters> {
+    fn filters(&self, layer: &ConsumerLayer) -> Result<Filters> {
         let fact = self.channels.facts.get(layer.taps.weight).and_then(|f| f.value.as_ref());
         let weight = fact.ok_or_else(|| Error::new("the weights are not constant"))?;
         let bias =
@@ -85,18 +85,18 @@ impl<'a> Readers<'a> {
         Filters::of(&layer.taps.layer, weight, bias)
     }
 
-    /// The order in which knots go, all made by the same layers, and what each takes away: the sum over all that read
+    /// The order in which coupled go, all made by the same layers, and what each takes away: the sum over all that read
     /// them of the share of its output's variance that is lost, after the best linear correction of the other weights.
     /// `None` where no layer with moments reads them.
     ///
     /// # Errors
     /// Weights that are not floats.
-    pub fn curve(&self, knots: &[usize]) -> Result<Option<Vec<Loss>>> {
+    pub fn curve(&self, coupled: &[usize]) -> Result<Option<Vec<Loss>>> {
         let gone = self.channels.roots(&self.channels.gone);
         let place: HashMap<Label, usize> =
-            knots.iter().enumerate().map(|(i, &k)| (self.channels.knots[k].root, i)).collect();
+            coupled.iter().enumerate().map(|(i, &k)| (self.channels.coupled[k].root, i)).collect();
         let mut problems = Vec::new();
-        for layer in &self.readers {
+        for layer in &self.consumers {
             if !layer.classes.iter().any(|c| place.contains_key(c)) {
                 continue;
             }
@@ -108,7 +108,7 @@ impl<'a> Readers<'a> {
                     .filter(|(_, c)| !gone.contains(c))
                     .map(|(i, _)| i)
                     .collect();
-                let moments = Moments::of(gram.triangle(group), gram.rows).select(&left);
+                let moments = SecondMoments::of(gram.triangle(group), gram.rows).select(&left);
                 let weights = weights(layer, &filters, group);
                 let weights = select(&weights, &left, &(0..weights.ncols()).collect::<Vec<_>>());
                 let variance = variance(&moments, &weights);
@@ -117,34 +117,34 @@ impl<'a> Readers<'a> {
                 }
                 let share = variance.sqrt().recip();
                 let weights = Mat::from_fn(weights.nrows(), weights.ncols(), |i, o| weights[(i, o)] * share);
-                let mut blocks = vec![vec![]; knots.len()];
+                let mut blocks = vec![vec![]; coupled.len()];
                 for (element, class) in classes(layer, group).filter(|c| !gone.contains(c)).enumerate() {
-                    if let Some(&knot) = place.get(&class) {
-                        blocks[knot].push(element);
+                    if let Some(&set) = place.get(&class) {
+                        blocks[set].push(element);
                     }
                 }
-                problems.extend(Reader::new(&moments, &weights, blocks));
+                problems.extend(EliminationProblem::new(&moments, &weights, blocks));
             }
         }
-        Ok((!problems.is_empty()).then(|| eliminate(&mut problems, knots.len())))
+        Ok((!problems.is_empty()).then(|| eliminate(&mut problems, coupled.len())))
     }
 
-    /// The first node that reads one of these knots.
-    pub fn first(&self, knots: &[usize]) -> Option<NodeId> {
-        let roots: Vec<Label> = knots.iter().map(|&k| self.channels.knots[k].root).collect();
-        let reads = |layer: &&Layer| layer.classes.iter().any(|c| roots.contains(c));
-        self.readers.iter().find(reads).map(|layer| layer.taps.node)
+    /// The first node that reads one of these coupled.
+    pub fn first(&self, coupled: &[usize]) -> Option<NodeId> {
+        let roots: Vec<Label> = coupled.iter().map(|&k| self.channels.coupled[k].root).collect();
+        let reads = |layer: &&ConsumerLayer| layer.classes.iter().any(|c| roots.contains(c));
+        self.consumers.iter().find(reads).map(|layer| layer.taps.node)
     }
 
-    /// The layers that read these knots, after their other weights made up for them as well as they can.
+    /// The layers that read these coupled, after their other weights made up for them as well as they can.
     ///
     /// # Errors
     /// Weights that are not floats.
-    pub fn without(&self, knots: &[usize]) -> Result<Vec<Compensated>> {
-        let gone: Vec<Label> = knots.iter().map(|&k| self.channels.knots[k].root).collect();
+    pub fn without(&self, coupled: &[usize]) -> Result<Vec<Compensated>> {
+        let gone: Vec<Label> = coupled.iter().map(|&k| self.channels.coupled[k].root).collect();
         let before = self.channels.roots(&self.channels.gone);
         let mut all = Vec::new();
-        for layer in &self.readers {
+        for layer in &self.consumers {
             if !layer.classes.iter().any(|c| gone.contains(c)) {
                 continue;
             }
@@ -152,7 +152,7 @@ impl<'a> Readers<'a> {
             let mut filters = self.filters(layer)?;
             let seen = share_seen(self.graph, &self.channels.facts, &layer.taps, &layer.read);
             for group in 0..layer.read.groups() {
-                let moments = Moments::of(gram.triangle(group), gram.rows);
+                let moments = SecondMoments::of(gram.triangle(group), gram.rows);
                 let goes: Vec<bool> = classes(layer, group).map(|c| gone.contains(&c)).collect();
                 let (goes, mut stays): (Vec<usize>, Vec<usize>) = (0..goes.len()).partition(|&i| goes[i]);
                 let left: Vec<bool> = classes(layer, group).map(|c| !before.contains(&c)).collect();
@@ -173,7 +173,7 @@ impl<'a> Readers<'a> {
 }
 
 /// The class of each element of a group's patch.
-fn classes(layer: &Layer, group: usize) -> impl Iterator<Item = Label> + '_ {
+fn classes(layer: &ConsumerLayer, group: usize) -> impl Iterator<Item = Label> + '_ {
     let of_group = layer.classes.len() / layer.read.groups();
     let taps = layer.read.taps();
     layer.classes[group * of_group..][..of_group].iter().flat_map(move |&c| std::iter::repeat_n(c, taps))
@@ -181,7 +181,7 @@ fn classes(layer: &Layer, group: usize) -> impl Iterator<Item = Label> + '_ {
 
 /// Elements of a group's patch × what the layer computes from them: its filters, or, where channels are seen as
 /// points, every weight of theirs.
-fn weights(layer: &Layer, filters: &Filters, group: usize) -> Mat<f64> {
+fn weights(layer: &ConsumerLayer, filters: &Filters, group: usize) -> Mat<f64> {
     let makes = filters.rows.len() / layer.read.groups();
     let own = &filters.rows[group * makes..][..makes];
     let scale = |o: usize| layer.taps.scale.as_ref().map_or(1.0, |s| s[group * makes + o]);
@@ -191,7 +191,7 @@ fn weights(layer: &Layer, filters: &Filters, group: usize) -> Mat<f64> {
 }
 
 /// Σ over outputs of Σ (y − mean)².
-fn variance(moments: &Moments, weights: &Mat<f64>) -> f64 {
+fn variance(moments: &SecondMoments, weights: &Mat<f64>) -> f64 {
     let products = &moments.scatter * weights;
     (0..weights.nrows())
         .flat_map(|i| (0..weights.ncols()).map(move |o| (i, o)))
@@ -203,10 +203,10 @@ fn variance(moments: &Moments, weights: &Mat<f64>) -> f64 {
 const AT_ONCE: usize = 64;
 
 fn make_up(
-    layer: &Layer,
+    layer: &ConsumerLayer,
     filters: &mut Filters,
     group: usize,
-    (moments, by): (&Moments, &Mat<f64>),
+    (moments, by): (&SecondMoments, &Mat<f64>),
     (stays, goes): (&[usize], &[usize]),
     seen: f64,
 ) {

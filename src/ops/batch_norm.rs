@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::dye::Dyed;
-use crate::dye::flow::{Flow, Role};
-use crate::dye::mix::Inexact;
+use crate::coupling::ChannelLabels;
+use crate::coupling::mixing::Inexact;
+use crate::coupling::propagation::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::affine::Affine;
@@ -100,13 +100,13 @@ impl Operator for BatchNorm {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let labels = flow.along(0, 1);
         for i in 1..5 {
-            flow.cut(i, 0, &labels, Role::Passenger);
+            flow.cut(i, 0, &labels, Role::PerChannel);
         }
-        let dyed = flow.dyed(0);
-        flow.set(0, dyed);
+        let labelled = flow.labels_of(0);
+        flow.set(0, labelled);
         Ok(())
     }
 
@@ -142,9 +142,9 @@ impl Operator for Lrn {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let labels = flow.along(0, 1);
-        let x = Dyed::along(flow.inputs.get(0)?.shape.as_slice(), 1, &labels);
+        let x = ChannelLabels::along(flow.inputs.get(0)?.shape.as_slice(), 1, &labels);
         flow.mix(&x, &[1], Inexact::Passes, "LRN mixes neighbouring channels");
         flow.set(0, x);
         Ok(())

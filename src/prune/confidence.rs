@@ -1,7 +1,7 @@
 //! How sure the data are of a cut.
 //!
 //! A score that is estimated from images has a standard error. The line between what goes and what stays runs
-//! halfway between the highest score that goes and the lowest above it that stays; a knot truly belongs on its side of
+//! halfway between the highest score that goes and the lowest above it that stays; a set truly belongs on its side of
 //! the line with probability Φ(|score − line| / error).
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,7 +10,7 @@ use super::allocate::Scope;
 use super::channels::Channels;
 use super::criteria::Score;
 
-/// For each knot that goes, the confidence that it is truly among the lowest; `None` for the others, and where
+/// For each set that goes, the confidence that it is truly among the lowest; `None` for the others, and where
 /// the error of its score is not known.
 pub fn confidence(
     channels: &Channels,
@@ -20,14 +20,14 @@ pub fn confidence(
     protected: &BTreeSet<usize>,
 ) -> Vec<Option<f64>> {
     let mut groups: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
-    for knot in channels.knots.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
+    for set in channels.coupled.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
         let layers = match scope {
             Scope::Global => vec![],
-            Scope::Layer => knot.members.iter().map(|m| m.0).collect(),
+            Scope::Layer => set.members.iter().map(|m| m.0).collect(),
         };
-        groups.entry(layers).or_default().push(knot.id);
+        groups.entry(layers).or_default().push(set.id);
     }
-    let mut all = vec![None; channels.knots.len()];
+    let mut all = vec![None; channels.coupled.len()];
     for group in groups.into_values() {
         let value = |&k: &usize| scores[k].value;
         let gone = || group.iter().filter(|k| removed.contains(k));
@@ -35,18 +35,18 @@ pub fn confidence(
         let stay = group.iter().filter(|k| !removed.contains(k)).map(value).filter(|&s| s >= highest);
         // Where all go, no line can be on the wrong side.
         let line = stay.min_by(f64::total_cmp).map_or(f64::INFINITY, |lowest| f64::midpoint(highest, lowest));
-        for &knot in gone() {
-            let score = scores[knot];
-            all[knot] =
+        for &set in gone() {
+            let score = scores[set];
+            all[set] =
                 score.error.map(|error| if error > 0.0 { normal((line - score.value) / error) } else { 1.0 });
         }
     }
     all
 }
 
-/// The mean confidence of the knots that go: the share of them that is expected to belong there. `None` where one of
+/// The mean confidence of the coupled that go: the share of them that is expected to belong there. `None` where one of
 /// them is not known; 1 where none goes.
-pub fn settled(confidence: &[Option<f64>], removed: &BTreeSet<usize>) -> Option<f64> {
+pub fn cut_confidence(confidence: &[Option<f64>], removed: &BTreeSet<usize>) -> Option<f64> {
     let sum: Option<f64> = removed.iter().map(|&k| confidence[k]).sum();
     sum.map(|sum| if removed.is_empty() { 1.0 } else { sum / removed.len() as f64 })
 }
@@ -61,23 +61,23 @@ pub fn normal(z: f64) -> f64 {
     let poly = t
         * (0.319_381_530
             + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
-    let tail = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * poly;
-    if z > 0.0 { 1.0 - tail } else { tail }
+    let host_subgraph = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * poly;
+    if z > 0.0 { 1.0 - host_subgraph } else { host_subgraph }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::Graph;
-    use crate::prune::Knot;
+    use crate::prune::CoupledChannels;
 
-    /// Six knots of one layer, with these scores and errors.
+    /// Six coupled of one layer, with these scores and errors.
     fn six(scores: &[(f64, Option<f64>); 6]) -> (Channels, Vec<Score>) {
         let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
         let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: std::path::PathBuf::new() };
         let mut channels = Channels::of(&graph).expect("no channels");
-        let knot = |id| Knot { id, root: id as u32, members: vec![(0, id)], block: None };
-        channels.knots = (0..6).map(knot).collect();
+        let set = |id| CoupledChannels { id, root: id as u32, members: vec![(0, id)], block: None };
+        channels.coupled = (0..6).map(set).collect();
         (channels, scores.iter().map(|&(value, error)| Score { value, error }).collect())
     }
 
@@ -102,8 +102,8 @@ mod tests {
         }
         assert!(found[3..].iter().all(Option::is_none), "what stays has none");
         let mean = expected.iter().sum::<f64>() / 3.0;
-        assert!((settled(&found, &removed).expect("known") - mean).abs() < 1e-9);
-        assert_eq!(settled(&found, &BTreeSet::new()), Some(1.0), "nothing can be wrong");
+        assert!((cut_confidence(&found, &removed).expect("known") - mean).abs() < 1e-9);
+        assert_eq!(cut_confidence(&found, &BTreeSet::new()), Some(1.0), "nothing can be wrong");
         let (channels, scores) = six(&[
             (1.0, None),
             known(1.0, 0.1),
@@ -113,7 +113,7 @@ mod tests {
             known(3.0, 0.1),
         ]);
         let found = confidence(&channels, &scores, &removed, Scope::Layer, &BTreeSet::new());
-        assert_eq!((found[0], settled(&found, &removed)), (None, None), "not known, not made up");
+        assert_eq!((found[0], cut_confidence(&found, &removed)), (None, None), "not known, not made up");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::dye::mix::Inexact;
-use crate::dye::{Dyed, for_each_index};
+use crate::coupling::mixing::Inexact;
+use crate::coupling::propagation::Propagation;
+use crate::coupling::{ChannelLabels, for_each_index};
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
@@ -27,8 +27,8 @@ pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)
 }
 
 /// Channels on the axis along which a node mixes go together; along the others they go through.
-fn carry_across(flow: &mut Flow, at: usize, reason: &str) {
-    let x = flow.dyed(0);
+fn carry_across(flow: &mut Propagation, at: usize, reason: &str) {
+    let x = flow.labels_of(0);
     flow.mix(&x, &[at], Inexact::Never, reason);
     for k in 0..flow.outputs.len() {
         let shape = flow.outputs[k].shape.clone();
@@ -37,12 +37,12 @@ fn carry_across(flow: &mut Flow, at: usize, reason: &str) {
         kept[at] = 1;
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
-        let dyed = if shape.len() == x.shape.len() {
-            Dyed::stored(&shape, &kept, labels)
+        let labelled = if shape.len() == x.shape.len() {
+            ChannelLabels::stored(&shape, &kept, labels)
         } else {
-            Dyed::full(&shape, labels)
+            ChannelLabels::full(&shape, labels)
         };
-        flow.set(k, dyed);
+        flow.set(k, labelled);
     }
 }
 
@@ -97,7 +97,7 @@ impl Operator for ArgExtreme {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
         carry_across(flow, at, "compares all channels");
         Ok(())
@@ -162,7 +162,7 @@ impl Operator for TopK {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
         carry_across(flow, at, "ranks all channels");
         Ok(())
@@ -205,7 +205,7 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = Self::axis(&flow.inputs)?;
         carry_across(flow, at, "adds up all channels");
         Ok(())

@@ -1,11 +1,11 @@
 //! Which channels are tied: labels that the graph carries.
 //!
 //! Every output channel of every layer with weights gets a fresh label. The operators then run on
-//! labels instead of numbers ([`flow::Flow`]): those that move data move labels, those that compute pointwise
-//! tie the labels that meet, those that contract an axis read the labels on it. What is tied at the
-//! end can only stay or go together: a knot.
+//! labels instead of numbers ([`propagation::Propagation`]): those that move data move labels, those that compute pointwise
+//! unite the labels that meet, those that contract an axis read the labels on it. What is tied at the
+//! end can only stay or go together: a set.
 //!
-//! What mixes labels along axes ties, for each index of the other axes, all of them: whole slices go
+//! What mixes labels along axes classes, for each index of the other axes, all of them: whole slices go
 //! ([`mix`]).
 //!
 //! Two rules complete it. A tensor must stay a box: where labels vary along several axes, one axis
@@ -13,12 +13,12 @@
 //! known ([`decide`]). And label [`FROZEN`] marks what may not go: the network's inputs and outputs, and
 //! channels of which none would be left.
 
-pub mod decide;
-pub mod flow;
-pub mod mix;
-pub mod ties;
+pub mod classes;
+pub mod deferred;
+pub mod mixing;
+pub mod propagation;
 
-pub use ties::{Block, Ties};
+pub use classes::{Block, EquivalenceClasses};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub const FROZEN: Label = 0;
 
 /// The labels of a tensor's elements. Stored only over the axes along which they vary.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dyed {
+pub struct ChannelLabels {
     /// The tensor's shape.
     pub shape: Vec<usize>,
     /// The stored shape: `shape[a]` where labels vary along `a`, else 1.
@@ -41,7 +41,7 @@ pub struct Dyed {
     data: Arc<Vec<Label>>,
 }
 
-impl Dyed {
+impl ChannelLabels {
     /// One label everywhere.
     pub fn uniform(shape: &[usize], label: Label) -> Self {
         Self { shape: shape.to_vec(), stored: vec![1; shape.len()], data: Arc::new(vec![label]) }
@@ -117,7 +117,7 @@ impl Dyed {
         Some(all)
     }
 
-    /// The inverse of [`Dyed::units`].
+    /// The inverse of [`ChannelLabels::units`].
     pub(crate) fn of_units(shape: &[usize], unit: usize, labels: Vec<Label>) -> Option<Self> {
         let mut stored = shape.to_vec();
         stored[unit_axes(shape, unit)?..].fill(1);
@@ -230,32 +230,32 @@ mod tests {
 
     #[test]
     fn labels_are_stored_only_where_they_vary() {
-        let dyed = Dyed::full(&[2, 3, 2], vec![1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]);
-        assert_eq!(dyed.varying(), [1]);
-        assert_eq!(dyed.labels(), [1, 2, 3]);
-        assert_eq!(dyed.units(1), Some(vec![1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]));
-        assert_eq!(dyed.slices(1).iter().collect::<Vec<_>>(), [[1], [2], [3]]);
-        assert_eq!(dyed.slices(0).iter().collect::<Vec<_>>(), [[1, 2, 3], [1, 2, 3]]);
-        let dyed = Dyed::full(&[2, 3], vec![1, 2, 3, 4, 5, 6]);
-        assert_eq!(dyed.slices(1).iter().collect::<Vec<_>>(), [[1, 4], [2, 5], [3, 6]]);
-        assert_eq!(dyed.firsts(0), [1, 4]);
+        let labelled = ChannelLabels::full(&[2, 3, 2], vec![1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(labelled.varying(), [1]);
+        assert_eq!(labelled.labels(), [1, 2, 3]);
+        assert_eq!(labelled.units(1), Some(vec![1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]));
+        assert_eq!(labelled.slices(1).iter().collect::<Vec<_>>(), [[1], [2], [3]]);
+        assert_eq!(labelled.slices(0).iter().collect::<Vec<_>>(), [[1, 2, 3], [1, 2, 3]]);
+        let labelled = ChannelLabels::full(&[2, 3], vec![1, 2, 3, 4, 5, 6]);
+        assert_eq!(labelled.slices(1).iter().collect::<Vec<_>>(), [[1, 4], [2, 5], [3, 6]]);
+        assert_eq!(labelled.firsts(0), [1, 4]);
     }
 
     #[test]
     fn units_are_elements_labelled_alike() {
-        let dyed = Dyed::along(&[2, 3, 2, 2], 1, &[7, 8, 9]);
-        assert_eq!(dyed.units(4), Some(vec![7, 8, 9, 7, 8, 9]));
-        assert_eq!(dyed.units(2).map(|labels| labels.len()), Some(12));
-        assert_eq!(dyed.units(12), None, "channels are not alike");
-        assert_eq!(dyed.units(3), None, "no axis ends there");
-        assert_eq!(Dyed::of_units(&dyed.shape, 4, vec![7, 8, 9, 7, 8, 9]), Some(dyed));
+        let labelled = ChannelLabels::along(&[2, 3, 2, 2], 1, &[7, 8, 9]);
+        assert_eq!(labelled.units(4), Some(vec![7, 8, 9, 7, 8, 9]));
+        assert_eq!(labelled.units(2).map(|labels| labels.len()), Some(12));
+        assert_eq!(labelled.units(12), None, "channels are not alike");
+        assert_eq!(labelled.units(3), None, "no axis ends there");
+        assert_eq!(ChannelLabels::of_units(&labelled.shape, 4, vec![7, 8, 9, 7, 8, 9]), Some(labelled));
     }
 
     #[test]
     fn slices_share_all_indices_but_those_of_their_axes() {
-        let dyed = Dyed::full(&[2, 2, 3], (0..12).collect());
+        let labelled = ChannelLabels::full(&[2, 2, 3], (0..12).collect());
         let mut seen = vec![vec![]; 2];
-        dyed.each_slice(&[0, 2], |slice, label| seen[slice].push(label));
+        labelled.each_slice(&[0, 2], |slice, label| seen[slice].push(label));
         assert_eq!(seen, [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9, 10, 11]]);
     }
 }

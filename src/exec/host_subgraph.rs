@@ -1,8 +1,8 @@
-//! The tail: the nodes that run on the host once the shapes are known that they read or make.
+//! The host_subgraph: the nodes that run on the host once the shapes are known that they read or make.
 //!
 //! It is constant folding at run time. Every value that comes out of the plan is a constant by then, so a
 //! node's facts are inferred from the very tensors, and its values follow from its lowering in `f64` as those
-//! of folded constants do: no operator knows that it is in a tail.
+//! of folded constants do: no operator knows that it is in a host_subgraph.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::graph::facts::of_node;
 use crate::graph::{Node, ValueId};
-use crate::plan::{Plan, Port, Tail};
+use crate::plan::{HostSubgraph, Plan, Port};
 use crate::tensor::{Data, Tensor, show};
 
 /// What a run gives: a tensor of the type that the model declares, and of the shape that it has this time.
@@ -33,14 +33,14 @@ fn tensor(port: &Port, data: Vec<f32>) -> Tensor {
     Tensor { dtype: port.dtype, shape: port.shape.clone(), data }
 }
 
-/// The outputs of a run, from those of the plan's steps: where there is a tail, by running it.
+/// The outputs of a run, from those of the plan's steps: where there is a host_subgraph, by running it.
 ///
 /// # Errors
-/// A node of the tail that cannot run on what it gets, naming it.
+/// A node of the host_subgraph that cannot run on what it gets, naming it.
 pub fn finish(plan: &Plan, outputs: Vec<Vec<f32>>) -> Result<Vec<Output>> {
     let tensors = plan.outputs.iter().zip(outputs).map(|(port, data)| tensor(port, data));
-    match &plan.tail {
-        Some(tail) => run(tail, tensors.collect()),
+    match &plan.host_subgraph {
+        Some(host_subgraph) => run(host_subgraph, tensors.collect()),
         None => {
             let named = plan.outputs.iter().zip(tensors);
             Ok(named.map(|(port, tensor)| Output { name: port.name.clone(), tensor }).collect())
@@ -48,20 +48,21 @@ pub fn finish(plan: &Plan, outputs: Vec<Vec<f32>>) -> Result<Vec<Output>> {
     }
 }
 
-fn run(tail: &Tail, tensors: Vec<Tensor>) -> Result<Vec<Output>> {
-    let given = tail.values.iter().copied().zip(tensors.into_iter().map(Fact::constant));
+fn run(host_subgraph: &HostSubgraph, tensors: Vec<Tensor>) -> Result<Vec<Output>> {
+    let given = host_subgraph.values.iter().copied().zip(tensors.into_iter().map(Fact::constant));
     let mut known: HashMap<ValueId, Fact> = given.collect();
-    known.extend(tail.constants.iter().map(|(&value, fact)| (value, fact.clone())));
-    for node in &tail.nodes {
+    known.extend(host_subgraph.constants.iter().map(|(&value, fact)| (value, fact.clone())));
+    for node in &host_subgraph.nodes {
         let facts = step(node, &known)?;
         known.extend(node.outputs.iter().zip(facts).filter_map(|(value, fact)| Some(((*value)?, fact))));
     }
     let value = |(name, value): &(String, ValueId)| {
         let tensor = known.get(value).and_then(|fact| fact.value.clone());
-        let tensor = tensor.ok_or_else(|| Error::new("the tail does not make an output").node(name))?;
+        let tensor =
+            tensor.ok_or_else(|| Error::new("the host_subgraph does not make an output").node(name))?;
         Ok(Output { name: name.clone(), tensor })
     };
-    tail.results.iter().map(value).collect()
+    host_subgraph.results.iter().map(value).collect()
 }
 
 fn step(node: &Node, known: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {

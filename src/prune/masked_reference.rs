@@ -1,9 +1,9 @@
-//! What judges a cut: the masked original, whose readers of the removed channels are zero.
+//! What judges a cut: the masked original, whose consumers of the removed channels are zero.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
-use super::dead::legacies;
+use super::constant_channels::bias_corrections;
 use super::editor::Editor;
 use super::rewrite::{bias, bystanders, kept_indices, message};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::tensor::Tensor;
 /// agree with it. It holds no weights of the file, so that the graph with its decoded weights can be let go before
 /// the masked model is made.
 #[derive(Clone, Debug, Default)]
-pub struct Judge {
+pub struct MaskedReference {
     /// The nodes at which removed channels mix with others: what comes after them is another answer.
     pub inexact: Vec<String>,
     /// The values that shrink, and their indices that stay.
@@ -32,8 +32,8 @@ pub struct Judge {
     inputs: Vec<(usize, usize, Tensor)>,
 }
 
-impl Judge {
-    /// The judge of the cut that removes these knots.
+impl MaskedReference {
+    /// The judge of the cut that removes these coupled.
     ///
     /// # Errors
     /// A cut that leaves a tensor that is no box: a fault of this program.
@@ -50,11 +50,11 @@ impl Judge {
                 judge.kept.insert(graph.name(value).to_owned(), kept);
             }
         }
-        for (&node, legacy) in &legacies(graph, channels, &gone) {
-            judge.inputs.push((graph.nodes[node].position, 2, bias(graph, channels, node, legacy)));
+        for (&node, correction) in &bias_corrections(graph, channels, &gone) {
+            judge.inputs.push((graph.nodes[node].position, 2, bias(graph, channels, node, correction)));
         }
         let mut changed: Vec<ValueId> = Vec::new();
-        for (&(value, axis), cut) in &channels.dyer.cuts {
+        for (&(value, axis), cut) in &channels.coupling.labelled_axes {
             let zeros: Vec<bool> = cut.labels.iter().map(|&l| gone(l)).collect();
             if cut.reads && zeros.contains(&true) {
                 judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
@@ -73,13 +73,13 @@ impl Judge {
     /// The judge of a cut, from the model alone: the graph with its decoded weights is let go before anything runs.
     ///
     /// # Errors
-    /// As [`Judge::new`], and a model that is no graph.
+    /// As [`MaskedReference::new`], and a model that is no graph.
     pub fn of(model: &Model, inexact: bool, removed: &BTreeSet<usize>) -> Result<Self> {
-        let graph = Graph::of(model)?;
-        Self::new(model, &graph, &Channels::dyed(&graph, inexact)?, removed)
+        let graph = Graph::from_model(model)?;
+        Self::new(model, &graph, &Channels::analyze(&graph, inexact)?, removed)
     }
 
-    /// The original whose readers of the removed channels are zero.
+    /// The original whose consumers of the removed channels are zero.
     ///
     /// # Errors
     /// Another model than the one that was cut.

@@ -1,7 +1,7 @@
 //! The original and the network that is being cut, side by side in one graph.
 //!
-//! The cut one keeps the original's shapes: what goes is only no longer read (its readers' weights are zero), as in the
-//! proof. Nodes before which nothing changed are shared. Layers whose input changed are *sites*: their weights are to
+//! The cut one keeps the original's shapes: what goes is only no longer read (its consumers' weights are zero), as in the
+//! proof. Nodes before which nothing changed are shared. Layers whose input changed are *targets*: their weights are to
 //! be found anew, one after the other, from what the cut network gives them (`x`, without the channels that go) and
 //! what the original says there (`y`, of the filters that stay).
 //!
@@ -11,35 +11,35 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::clamp::{bounds, target};
-use crate::dye::Label;
+use super::clamp::{bounds, regression_target};
+use crate::coupling::Label;
 use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::Kept;
 use crate::prune::{Channels, kept_indices};
-use crate::stats::{Filters, LayerTaps, Read, Seen, layers, place, read};
+use crate::stats::{Filters, InputView, LayerInput, LayerTaps, input_view, layers, place};
 use crate::tensor::Tensor;
 
 /// Both networks.
-pub(super) struct Twin {
+pub(super) struct PairedGraph {
     /// The original's nodes and values, under their numbers, and behind them those of the other.
     pub(super) graph: Graph,
     /// At the batch size of the walk.
     pub(super) facts: Facts,
     /// In the order in which they are repaired.
-    pub(super) sites: Vec<Site>,
+    pub(super) targets: Vec<RefitTarget>,
     /// Layers that are cut and cannot be repaired, and why.
     pub(super) skipped: Vec<(String, &'static str)>,
 }
 
 /// A layer to be repaired.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct RefitTarget {
     /// The layer in the original.
     pub(super) taps: LayerTaps,
     /// What it reads there, and how.
-    pub(super) read: Read,
+    pub(super) read: InputView,
     /// The indices of the channels that it reads, and of its own, that stay.
     pub(super) kept_in: Vec<usize>,
     pub(super) kept_out: Vec<usize>,
@@ -57,7 +57,7 @@ pub(super) struct Site {
     pub(super) affine: Option<(Vec<f64>, Vec<f64>)>,
 }
 
-impl Site {
+impl RefitTarget {
     /// Of the tensors that stay, the groups that are read apart.
     pub(super) fn groups(&self, channels: usize) -> usize {
         let groups = self.read.groups();
@@ -65,8 +65,8 @@ impl Site {
     }
 }
 
-/// A site, and the sum that it ends in with the other summands (its own output, with none).
-type Unfinished = (Site, (ValueId, Vec<ValueId>));
+/// A target, and the sum that it ends in with the other summands (its own output, with none).
+type Unfinished = (RefitTarget, (ValueId, Vec<ValueId>));
 
 /// A constant whose slices are zero that read what goes; `None` where none does.
 fn without(
@@ -76,7 +76,7 @@ fn without(
     gone: &BTreeSet<Label>,
 ) -> Result<Option<Tensor>> {
     let mut zeroed: Option<Vec<f32>> = None;
-    for (&(_, axis), cut) in channels.dyer.cuts.range((value, 0)..(value + 1, 0)) {
+    for (&(_, axis), cut) in channels.coupling.labelled_axes.range((value, 0)..(value + 1, 0)) {
         let dead: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, gone)).collect();
         if !cut.reads || !dead.contains(&true) {
             continue;
@@ -97,12 +97,12 @@ struct Builder<'a> {
     /// For each value of the original, the indices that stay.
     stays: Vec<Kept>,
     graph: Graph,
-    twins: Vec<ValueId>,
+    copies: Vec<ValueId>,
     /// For each node of the original that has a copy, the values of its weights and bias there.
     own: HashMap<NodeId, (ValueId, Option<ValueId>)>,
 }
 
-impl Twin {
+impl PairedGraph {
     /// The original and itself without the classes `gone`, for the batch size of `facts`.
     ///
     /// # Errors
@@ -120,27 +120,27 @@ impl Twin {
             facts,
             stays: kept_indices(original, channels, gone)?,
             graph: original.clone(),
-            twins: (0..original.values.len()).collect(),
+            copies: (0..original.values.len()).collect(),
             own: HashMap::new(),
         };
         let all: HashMap<NodeId, LayerTaps> =
             layers(original, facts).into_iter().map(|t| (t.node, t)).collect();
-        let (mut sites, mut skipped) = (vec![], vec![]);
+        let (mut targets, mut skipped) = (vec![], vec![]);
         for id in 0..original.nodes.len() {
             let node = &original.nodes[id];
             if node.outputs.iter().flatten().all(|&v| facts.is_constant(v))
-                || facts.is_late_node(original, id)
+                || facts.is_data_dependent_node(original, id)
             {
                 continue;
             }
             let closing = all.get(&id).and_then(|taps| builder.closing(taps));
-            let closing = closing.filter(|(_, others)| others.iter().any(|&v| builder.twins[v] != v));
+            let closing = closing.filter(|(_, others)| others.iter().any(|&v| builder.copies[v] != v));
             let cut = node.inputs.iter().flatten().any(|&v| builder.is_read_less(v));
-            let changed = node.inputs.iter().flatten().any(|&v| builder.twins[v] != v);
+            let changed = node.inputs.iter().flatten().any(|&v| builder.copies[v] != v);
             if !(cut || changed || closing.is_some()) {
                 continue;
             }
-            let site = match all.get(&id).map(|taps| (taps, builder.refits(taps))) {
+            let target = match all.get(&id).map(|taps| (taps, builder.refits(taps))) {
                 Some((taps, Ok(read))) => Some((taps, read)),
                 Some((_, Err(why))) => {
                     skipped.push((node.name.clone(), why));
@@ -148,15 +148,16 @@ impl Twin {
                 }
                 None => None,
             };
-            builder.copy(id, site.is_some())?;
-            if let Some((taps, read)) = site {
-                sites.extend(builder.site(taps, read, closing.unwrap_or((taps.pre, vec![])))?);
+            builder.copy(id, target.is_some())?;
+            if let Some((taps, read)) = target {
+                targets.extend(builder.target(taps, read, closing.unwrap_or((taps.pre, vec![])))?);
             }
         }
-        let sites: Vec<Site> = sites.into_iter().map(|site| builder.finish(site)).collect::<Result<_>>()?;
+        let targets: Vec<RefitTarget> =
+            targets.into_iter().map(|target| builder.finish(target)).collect::<Result<_>>()?;
         let graph = builder.graph;
         let facts = Facts::infer(&graph, &facts.input_shapes)?;
-        Ok(Self { graph, facts, sites, skipped })
+        Ok(Self { graph, facts, targets, skipped })
     }
 
     /// The images of a batch.
@@ -176,7 +177,7 @@ impl Builder<'_> {
     }
 
     fn is_read_less(&self, value: ValueId) -> bool {
-        let cuts = self.channels.dyer.cuts.range((value, 0)..(value + 1, 0));
+        let cuts = self.channels.coupling.labelled_axes.range((value, 0)..(value + 1, 0));
         cuts.filter(|(_, cut)| cut.reads)
             .any(|(_, cut)| cut.labels.iter().any(|&l| self.channels.is_removed(l, self.gone)))
     }
@@ -185,7 +186,7 @@ impl Builder<'_> {
     /// the layer runs.
     fn closing(&self, taps: &LayerTaps) -> Option<(ValueId, Vec<ValueId>)> {
         let (mut sum, mut others) = (taps.pre, vec![]);
-        while let Some(next) = self.original.only_reader(sum) {
+        while let Some(next) = self.original.only_consumer(sum) {
             let node = &self.original.nodes[next];
             let [Some(a), Some(b)] = node.inputs[..] else { break };
             let (other, output) = (if a == sum { b } else { a }, node.outputs.first().copied().flatten()?);
@@ -201,7 +202,7 @@ impl Builder<'_> {
     }
 
     /// How a layer reads, if its weights can be found anew.
-    fn refits(&self, taps: &LayerTaps) -> Result<Read, &'static str> {
+    fn refits(&self, taps: &LayerTaps) -> Result<InputView, &'static str> {
         let weight = &self.original.values[taps.weight];
         let made = weight.producer.map(|p| self.original.nodes[p].op_type.as_str());
         if weight.consumers.len() > 1 {
@@ -213,14 +214,15 @@ impl Builder<'_> {
         if !taps.layer.plain {
             return Err("multiplies its weights by a factor");
         }
-        read(self.original, self.facts, taps).ok_or("reads no tensor of channels")
+        input_view(self.original, self.facts, taps).ok_or("reads no tensor of channels")
     }
 
     /// The cut network gets its own version of a node; of a layer whose weights can change with a bias.
     fn copy(&mut self, id: NodeId, refit: bool) -> Result<()> {
         let node = self.original.nodes[id].clone();
         let named = |name: &str| format!("{name} of the cut");
-        let mut inputs: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.map(|v| self.twins[v])).collect();
+        let mut inputs: Vec<Option<ValueId>> =
+            node.inputs.iter().map(|v| v.map(|v| self.copies[v])).collect();
         for (i, value) in node.inputs.iter().enumerate() {
             let Some(value) = *value else { continue };
             let Some(tensor) = self.facts.get(value).and_then(|f| f.value.as_ref()) else { continue };
@@ -255,7 +257,7 @@ impl Builder<'_> {
                 continue;
             };
             let new = self.graph.add_value(named(self.original.name(value)), None);
-            self.twins[value] = new;
+            self.copies[value] = new;
             outputs.push(Some(new));
         }
         let (name, position) = (named(&node.name), self.graph.nodes.len());
@@ -280,10 +282,10 @@ impl Builder<'_> {
         self.graph.add_operator(("Gather", &attributes), &[value, indices], format!("{name}: of what stays"))
     }
 
-    fn site(
+    fn target(
         &mut self,
         taps: &LayerTaps,
-        read: Read,
+        read: InputView,
         ending: (ValueId, Vec<ValueId>),
     ) -> Result<Option<Unfinished>> {
         let Some(&(weight, bias)) = self.own.get(&taps.node) else { return Ok(None) };
@@ -294,21 +296,22 @@ impl Builder<'_> {
         if kept_in.is_empty() || kept_out.is_empty() {
             return Ok(None);
         }
-        let x = self.pick(self.twins[read.value], (read.axis, channels), &kept_in, &format!("{name}: x"))?;
-        let y = if read.seen == Seen::Points {
+        let x = self.pick(self.copies[read.value], (read.axis, channels), &kept_in, &format!("{name}: x"))?;
+        let y = if read.seen == LayerInput::Positions {
             read.value
         } else {
             let y = self.without(ending.0, &ending.1, &format!("{name}: wanted"))?;
             self.pick(y, self.filters(taps), &kept_out, &format!("{name}: y"))?
         };
         let output = self.original.nodes[taps.node].outputs.first().copied().flatten();
-        let follower = output.and_then(|v| self.original.only_reader(v)).filter(|_| taps.scale.is_some());
+        let follower = output.and_then(|v| self.original.only_consumer(v)).filter(|_| taps.scale.is_some());
         let affine = follower.and_then(|next| {
             self.original.nodes[next].op.scale_shift(&self.facts.inputs(self.original, next))
         });
         let (taps, own) = (taps.clone(), taps.pre);
-        let site = Site { taps, read, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };
-        Ok(Some((site, ending)))
+        let target =
+            RefitTarget { taps, read, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };
+        Ok(Some((target, ending)))
     }
 
     /// The axis of a layer's filters in its output, and how many there are.
@@ -321,24 +324,26 @@ impl Builder<'_> {
     /// A sum without what its other summands are in the cut network.
     fn without(&mut self, sum: ValueId, others: &[ValueId], name: &str) -> Result<ValueId> {
         others.iter().enumerate().try_fold(sum, |left, (i, &other)| {
-            self.graph.add_operator(("Sub", &[]), &[left, self.twins[other]], format!("{name} {i}"))
+            self.graph.add_operator(("Sub", &[]), &[left, self.copies[other]], format!("{name} {i}"))
         })
     }
 
-    /// What a site gives is known once what follows it has its copy.
-    fn finish(&mut self, (mut site, (end, others)): Unfinished) -> Result<Site> {
-        let (node, filters) = (self.original.nodes[site.taps.node].name.clone(), self.filters(&site.taps));
-        site.own = self.pick(self.twins[site.own], filters, &site.kept_out, &format!("{node}: own"))?;
-        let clamp = self.original.only_reader(end).and_then(|next| {
+    /// What a target gives is known once what follows it has its copy.
+    fn finish(&mut self, (mut target, (end, others)): Unfinished) -> Result<RefitTarget> {
+        let (node, filters) =
+            (self.original.nodes[target.taps.node].name.clone(), self.filters(&target.taps));
+        target.own =
+            self.pick(self.copies[target.own], filters, &target.kept_out, &format!("{node}: own"))?;
+        let clamp = self.original.only_consumer(end).and_then(|next| {
             bounds(&self.original.nodes[next].op.activation(&self.facts.inputs(self.original, next))?)
         });
-        if let (Some(clamp), false) = (clamp, site.read.seen == Seen::Points) {
-            let so_far = (end, self.twins[end]);
-            let whole = target(&mut self.graph, clamp, so_far, &format!("{node}: clamped"))?;
+        if let (Some(clamp), false) = (clamp, target.read.seen == LayerInput::Positions) {
+            let so_far = (end, self.copies[end]);
+            let whole = regression_target(&mut self.graph, clamp, so_far, &format!("{node}: clamped"))?;
             let wanted = self.without(whole, &others, &format!("{node}: clamped"))?;
             let name = format!("{node}: clamped y");
-            site.clamped = Some(self.pick(wanted, filters, &site.kept_out, &name)?);
+            target.clamped = Some(self.pick(wanted, filters, &target.kept_out, &name)?);
         }
-        Ok(site)
+        Ok(target)
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::decide::{Open, Passenger, Stretched};
-use super::mix::Mixing;
-use super::{Dyed, FROZEN, Label, Ties, for_each_index};
+use super::deferred::{BroadcastOperand, Deferred, PerChannelConstant};
+use super::mixing::Mixing;
+use super::{ChannelLabels, EquivalenceClasses, FROZEN, Label, for_each_index};
 use crate::fact::{Fact, Inputs};
 
 /// What a constant's axis means to the node that reads it.
@@ -14,14 +14,14 @@ pub enum Role {
     /// The axis makes channels: the output axis of weights, the bias.
     Producer,
     /// The axis reads channels: the input axis of weights. Masked, its slices are zero.
-    Reader,
+    Consumer,
     /// The axis goes along with channels: BatchNormalization's parameters, a broadcast operand.
-    Passenger,
+    PerChannel,
 }
 
 /// A constant's axis whose indices carry labels: it loses those whose labels go.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cut {
+pub struct LabelledAxis {
     /// One label an index; [`FROZEN`] where the index stays in any case.
     pub labels: Vec<Label>,
     /// Whether it makes channels for some node.
@@ -43,22 +43,22 @@ pub struct Producer {
 
 /// What the dye of a whole graph found.
 #[derive(Clone, Debug, Default)]
-pub struct Dyer {
+pub struct Coupling {
     /// Which labels are tied.
-    pub ties: Ties,
+    pub classes: EquivalenceClasses,
     /// Every node that makes channels, in graph order.
     pub producers: Vec<Producer>,
     /// Every constant axis that carries labels, by (value, axis).
-    pub cuts: BTreeMap<(usize, usize), Cut>,
+    pub labelled_axes: BTreeMap<(usize, usize), LabelledAxis>,
     /// Whether channels pass where they mix.
     pub inexact: bool,
     /// Where they did.
     pub mixings: Vec<Mixing>,
-    pub(super) open: Open,
+    pub(super) deferred: Deferred,
     fresh: HashMap<(usize, usize), Vec<Label>>,
 }
 
-impl Dyer {
+impl Coupling {
     /// A dye that lets channels pass where they mix, if `inexact`.
     pub fn new(inexact: bool) -> Self {
         Self { inexact, ..Self::default() }
@@ -67,9 +67,9 @@ impl Dyer {
 
 /// One node's view.
 #[derive(Debug)]
-pub struct Flow<'a> {
+pub struct Propagation<'a> {
     /// The state of the whole graph.
-    pub dyer: &'a mut Dyer,
+    pub coupling: &'a mut Coupling,
     /// The node's number and name.
     pub node: (usize, &'a str),
     /// The facts of its inputs.
@@ -77,20 +77,20 @@ pub struct Flow<'a> {
     /// The values that its inputs are.
     pub values: &'a [Option<usize>],
     /// The labels of its inputs; `None` for constants and absent ones.
-    pub labels: Vec<Option<Dyed>>,
+    pub labels: Vec<Option<ChannelLabels>>,
     /// The facts of its outputs.
     pub outputs: &'a [Fact],
     /// The labels of its outputs, to be filled in.
-    pub result: Vec<Option<Dyed>>,
+    pub result: Vec<Option<ChannelLabels>>,
 }
 
-impl Flow<'_> {
+impl Propagation<'_> {
     /// The labels of input `i`; a constant's are frozen.
-    pub fn dyed(&self, i: usize) -> Dyed {
+    pub fn labels_of(&self, i: usize) -> ChannelLabels {
         match (self.labels.get(i), self.inputs.optional(i)) {
-            (Some(Some(dyed)), _) => dyed.clone(),
-            (_, Some(fact)) => Dyed::uniform(&fact.shape, FROZEN),
-            (_, None) => Dyed::uniform(&[], FROZEN),
+            (Some(Some(labelled)), _) => labelled.clone(),
+            (_, Some(fact)) => ChannelLabels::uniform(&fact.shape, FROZEN),
+            (_, None) => ChannelLabels::uniform(&[], FROZEN),
         }
     }
 
@@ -101,30 +101,30 @@ impl Flow<'_> {
 
     /// The labels along `axis` of input `i`; labels that share an index are tied.
     pub fn along(&mut self, i: usize, axis: usize) -> Vec<Label> {
-        let dyed = self.dyed(i);
-        self.dyer.ties.along(&dyed, axis, self.node.1)
+        let labelled = self.labels_of(i);
+        self.coupling.classes.along(&labelled, axis, self.node.1)
     }
 
-    /// Ties two vectors of labels index by index.
-    pub fn tie_all(&mut self, a: &[Label], b: &[Label]) {
+    /// EquivalenceClasses two vectors of labels index by index.
+    pub fn unite_all(&mut self, a: &[Label], b: &[Label]) {
         for (&x, &y) in a.iter().zip(b) {
-            self.dyer.ties.tie(x, y, self.node.1);
+            self.coupling.classes.unite(x, y, self.node.1);
         }
     }
 
     /// Forbids the removal of every label in `labels`.
     pub fn freeze(&mut self, labels: &[Label], reason: &str) {
-        self.dyer.ties.freeze(labels, self.node.1, reason);
+        self.coupling.classes.freeze(labels, self.node.1, reason);
     }
 
     /// What this node computes is not followed: nothing that enters may go.
     pub fn freeze_all(&mut self, reason: &str) {
         for i in 0..self.labels.len() {
-            let labels = self.dyed(i).labels().to_vec();
+            let labels = self.labels_of(i).labels().to_vec();
             self.freeze(&labels, reason);
         }
         for k in 0..self.outputs.len() {
-            let frozen = Dyed::uniform(&self.outputs[k].shape, FROZEN);
+            let frozen = ChannelLabels::uniform(&self.outputs[k].shape, FROZEN);
             self.set(k, frozen);
         }
     }
@@ -135,11 +135,11 @@ impl Flow<'_> {
         let Some(value) = self.values.get(i).copied().flatten() else {
             return vec![FROZEN; n];
         };
-        let labels = match self.dyer.fresh.get(&(value, axis)) {
+        let labels = match self.coupling.fresh.get(&(value, axis)) {
             Some(labels) if labels.len() == n => labels.clone(),
-            _ => self.dyer.ties.fresh(n),
+            _ => self.coupling.classes.fresh(n),
         };
-        self.dyer.fresh.insert((value, axis), labels.clone());
+        self.coupling.fresh.insert((value, axis), labels.clone());
         labels
     }
 
@@ -148,7 +148,7 @@ impl Flow<'_> {
     pub fn produce(&mut self, i: usize, axis: usize, filters: &[Label], channels: &[Label]) {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
         self.cut(i, axis, filters, Role::Producer);
-        self.dyer.producers.push(Producer {
+        self.coupling.producers.push(Producer {
             node: self.node.0,
             weight: (value, axis),
             labels: channels.to_vec(),
@@ -159,12 +159,12 @@ impl Flow<'_> {
     /// read is cut once: their labels are tied.
     pub fn cut(&mut self, i: usize, axis: usize, labels: &[Label], role: Role) {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
-        self.dyer.cut_along((value, axis), labels, role, self.node.1);
+        self.coupling.cut_along((value, axis), labels, role, self.node.1);
     }
 
     /// Says that `axis` of constant input `i` stands beside axis `along` of a value with labels `beside`: where
     /// that is the axis that shrinks, the constant loses the same indices, else it stays whole.
-    pub fn passenger(&mut self, i: usize, axis: usize, beside: &Dyed, along: usize) {
+    pub fn per_channel_constant(&mut self, i: usize, axis: usize, beside: &ChannelLabels, along: usize) {
         let Some(value) = self.values.get(i).copied().flatten() else { return };
         if beside.varying().len() < 2 {
             // Nothing is left to choose: what shares the constant should know now.
@@ -172,64 +172,71 @@ impl Flow<'_> {
                 true => beside.firsts(along),
                 false => vec![FROZEN; beside.shape[along]],
             };
-            return self.cut(i, axis, &labels, Role::Passenger);
+            return self.cut(i, axis, &labels, Role::PerChannel);
         }
         let (node, beside) = (self.node.1.to_owned(), beside.clone());
-        self.dyer.open.passengers.push(Passenger { node, constant: (value, axis), beside, along });
+        self.coupling.deferred.per_channel_constants.push(PerChannelConstant {
+            node,
+            constant: (value, axis),
+            beside,
+            along,
+        });
     }
 
     /// Labels that must stay a box, of an output or of a view of one.
-    pub fn keep_box(&mut self, dyed: &Dyed) {
-        if dyed.varying().len() > 1 {
-            self.dyer.open.boxes.push((self.node.1.to_owned(), dyed.clone()));
+    pub fn keep_rectangular(&mut self, labelled: &ChannelLabels) {
+        if labelled.varying().len() > 1 {
+            self.coupling.deferred.rectangular.push((self.node.1.to_owned(), labelled.clone()));
         }
     }
 
-    /// Output `k` has labels `dyed`; they stay a box.
-    pub fn set(&mut self, k: usize, dyed: Dyed) {
-        self.keep_box(&dyed);
+    /// Output `k` has labels `labelled`; they stay a box.
+    pub fn set(&mut self, k: usize, labelled: ChannelLabels) {
+        self.keep_rectangular(&labelled);
         if let Some(slot) = self.result.get_mut(k) {
-            *slot = Some(dyed);
+            *slot = Some(labelled);
         }
     }
 
     /// Output `k`'s labels vary along `axis` only.
     pub fn set_along(&mut self, k: usize, axis: usize, labels: &[Label]) {
-        let dyed = Dyed::along(&self.outputs[k].shape, axis, labels);
-        self.set(k, dyed);
+        let labelled = ChannelLabels::along(&self.outputs[k].shape, axis, labels);
+        self.set(k, labelled);
     }
 
     /// A pointwise operator with broadcasting over all inputs: labels that meet are tied, constants
-    /// go along. Where one operand is stretched over an axis along which another's labels vary, the
-    /// stretched labels serve them all, and go with all of them or not at all.
+    /// go along. Where one operand is broadcast over an axis along which another's labels vary, the
+    /// broadcast labels serve them all, and go with all of them or not at all.
     pub fn pointwise(&mut self) {
         let shape = self.outputs[0].shape.clone();
-        let data: Vec<Dyed> =
+        let data: Vec<ChannelLabels> =
             self.labels.iter().flatten().map(|d| d.with_leading_ones(shape.len())).collect();
         let varies: Vec<bool> = (0..shape.len()).map(|a| data.iter().any(|d| d.varies(a))).collect();
-        let stretched = |d: &Dyed| (0..shape.len()).any(|a| d.shape[a] == 1 && shape[a] > 1 && varies[a]);
-        let (stretched, meeting): (Vec<Dyed>, Vec<Dyed>) = data.into_iter().partition(stretched);
+        let broadcast =
+            |d: &ChannelLabels| (0..shape.len()).any(|a| d.shape[a] == 1 && shape[a] > 1 && varies[a]);
+        let (broadcast, meeting): (Vec<ChannelLabels>, Vec<ChannelLabels>) =
+            data.into_iter().partition(broadcast);
         let stored: Vec<usize> = (0..shape.len()).map(|a| if varies[a] { shape[a] } else { 1 }).collect();
         let mut labels = Vec::new();
         for_each_index(&stored, |index| {
             let mut here = meeting.iter().map(|d| d.at(index));
             let first = here.next().unwrap_or(FROZEN);
             for other in here {
-                self.dyer.ties.tie(first, other, self.node.1);
+                self.coupling.classes.unite(first, other, self.node.1);
             }
             labels.push(first);
         });
-        let result = Dyed::stored(&shape, &stored, labels);
-        for operand in stretched {
+        let result = ChannelLabels::stored(&shape, &stored, labels);
+        for operand in broadcast {
             let (node, result) = (self.node.1.to_owned(), result.clone());
-            self.dyer.open.stretched.push(Stretched { node, operand, result });
+            self.coupling.deferred.broadcast.push(BroadcastOperand { node, operand, result });
         }
-        self.passengers(&result);
+        self.per_channel_constants(&result);
         self.set(0, result);
     }
 
     /// Constant operands of a pointwise node lose the indices that `result` loses.
-    fn passengers(&mut self, result: &Dyed) {
+    fn per_channel_constants(&mut self, result: &ChannelLabels) {
         let rank = result.shape.len();
         for i in 0..self.values.len() {
             if !self.is_constant(i) {
@@ -238,7 +245,7 @@ impl Flow<'_> {
             let Some(fact) = self.inputs.optional(i) else { continue };
             let offset = rank - fact.shape.len();
             for axis in (0..fact.shape.len()).filter(|&a| fact.shape[a] > 1) {
-                self.passenger(i, axis, result, axis + offset);
+                self.per_channel_constant(i, axis, result, axis + offset);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tail of a plan: the nodes whose shapes are known only once the rest has run, as data.
+//! The host_subgraph of a plan: the nodes whose shapes are known only once the rest has run, as data.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 
-/// What is computed on the host after the steps ([`crate::exec::tail`]).
+/// What is computed on the host after the steps ([`crate::exec::host_subgraph`]).
 #[derive(Clone, Debug)]
-pub struct Tail {
+pub struct HostSubgraph {
     /// In order: each reads constants, the plan's outputs, and what those before it made.
     pub nodes: Vec<Node>,
     /// The constants that they read.
@@ -19,11 +19,11 @@ pub struct Tail {
     pub results: Vec<(String, ValueId)>,
 }
 
-impl Tail {
-    /// The tail that makes the late ones of the values that are wanted, and the computed values that it reads;
+impl HostSubgraph {
+    /// The host_subgraph that makes the data_dependent ones of the values that are wanted, and the computed values that it reads;
     /// `None` where all of them have a shape.
     pub(super) fn of(graph: &Graph, facts: &Facts, wanted: &[ValueId]) -> Option<(Self, Vec<ValueId>)> {
-        let mut open: Vec<ValueId> = wanted.iter().copied().filter(|&v| facts.is_late(v)).collect();
+        let mut open: Vec<ValueId> = wanted.iter().copied().filter(|&v| facts.is_data_dependent(v)).collect();
         if open.is_empty() {
             return None;
         }
@@ -31,7 +31,9 @@ impl Tail {
         while let Some(value) = open.pop() {
             let Some(node) = graph.values[value].producer else { continue };
             if !std::mem::replace(&mut runs[node], true) {
-                open.extend(graph.nodes[node].inputs.iter().flatten().filter(|&&v| facts.is_late(v)));
+                open.extend(
+                    graph.nodes[node].inputs.iter().flatten().filter(|&&v| facts.is_data_dependent(v)),
+                );
             }
         }
         let nodes: Vec<NodeId> = (0..graph.nodes.len()).filter(|&id| runs[id]).collect();
@@ -45,23 +47,23 @@ impl Tail {
                 _ => {}
             }
         }
-        let tail = Self {
+        let host_subgraph = Self {
             nodes: nodes.into_iter().map(|id| graph.nodes[id].clone()).collect(),
             constants,
             values: Vec::new(),
             results: wanted.iter().map(|&v| (graph.name(v).to_owned(), v)).collect(),
         };
-        Some((tail, feeds))
+        Some((host_subgraph, feeds))
     }
 
     /// The first node that is not the same in `other`: another operator, attribute or constant.
     pub fn difference(&self, other: &Self) -> Option<&str> {
-        let constant = |tail: &Self, value: &Option<ValueId>| {
-            value.and_then(|v| tail.constants.get(&v)).and_then(|fact| fact.value.clone())
+        let constant = |host_subgraph: &Self, value: &Option<ValueId>| {
+            value.and_then(|v| host_subgraph.constants.get(&v)).and_then(|fact| fact.value.clone())
         };
         let same = |a: &Node, b: &Node| {
-            let constants = |tail: &Self, node: &Node| -> Vec<_> {
-                node.inputs.iter().map(|v| constant(tail, v)).collect()
+            let constants = |host_subgraph: &Self, node: &Node| -> Vec<_> {
+                node.inputs.iter().map(|v| constant(host_subgraph, v)).collect()
             };
             // An operator says its attributes to whoever debugs it.
             (&a.name, &a.op_type, format!("{:?}", a.op)) == (&b.name, &b.op_type, format!("{:?}", b.op))

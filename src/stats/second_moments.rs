@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::gram::{Gram, GramKind};
+use super::layer_input::{InputView, LayerInput, input_view};
 use super::layers::{LayerTaps, gram_input};
 use super::profile::GramHeader;
-use super::reads::{Read, Seen, read};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
@@ -16,47 +16,56 @@ const MOST_ROWS: usize = 8192;
 
 /// A tensor of which second moments are gathered, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Site {
+pub(super) struct GramTarget {
     /// The value.
     pub(super) value: ValueId,
     /// The layers that read it so.
     pub(super) readers: Vec<String>,
     /// How, for the sizes of the facts at hand.
-    read: Read,
+    read: InputView,
 }
 
-/// The sites of a network; the same for any batch size.
-pub(super) fn sites(graph: &Graph, facts: &Facts, taps: &[LayerTaps], kind: GramKind) -> Vec<Site> {
+/// The gram_targets of a network; the same for any batch size.
+pub(super) fn gram_targets(
+    graph: &Graph,
+    facts: &Facts,
+    taps: &[LayerTaps],
+    kind: GramKind,
+) -> Vec<GramTarget> {
     let points = |layer: &LayerTaps| {
-        gram_input(graph, facts, layer).map(|(value, axis)| Read { value, axis, seen: Seen::Points })
+        gram_input(graph, facts, layer).map(|(value, axis)| InputView {
+            value,
+            axis,
+            seen: LayerInput::Positions,
+        })
     };
     // Of one value, that of the channels comes first.
-    let mut sites: BTreeMap<(ValueId, usize, String), Site> = BTreeMap::new();
+    let mut gram_targets: BTreeMap<(ValueId, usize, String), GramTarget> = BTreeMap::new();
     for layer in taps {
         let reads = match kind {
             GramKind::None => [None, None],
             GramKind::Channel => [points(layer), None],
-            GramKind::Patch => [None, read(graph, facts, layer)],
-            GramKind::Both => [points(layer), read(graph, facts, layer)],
+            GramKind::Patch => [None, input_view(graph, facts, layer)],
+            GramKind::Both => [points(layer), input_view(graph, facts, layer)],
         };
         for read in reads.into_iter().flatten() {
             let geometry = match read.seen {
-                Seen::Patches(windows, 1) if windows.are_points() => String::new(),
-                Seen::Patches(..) => format!("{:?}", read.seen),
-                Seen::Rows | Seen::Points => String::new(),
+                LayerInput::Patches(windows, 1) if windows.are_points() => String::new(),
+                LayerInput::Patches(..) => format!("{:?}", read.seen),
+                LayerInput::Rows | LayerInput::Positions => String::new(),
             };
-            let fresh = || Site { value: read.value, readers: vec![], read };
-            let site = sites.entry((read.value, read.axis, geometry)).or_insert_with(fresh);
+            let fresh = || GramTarget { value: read.value, readers: vec![], read };
+            let target = gram_targets.entry((read.value, read.axis, geometry)).or_insert_with(fresh);
             let name = &graph.nodes[layer.node].name;
-            if site.readers.last() != Some(name) {
-                site.readers.push(name.clone());
+            if target.readers.last() != Some(name) {
+                target.readers.push(name.clone());
             }
         }
     }
-    sites.into_values().collect()
+    gram_targets.into_values().collect()
 }
 
-impl Site {
+impl GramTarget {
     /// The call that adds its second moments up.
     pub(super) fn kernel(&self, facts: &Facts, batch: usize) -> Kernel {
         self.read.kernel(facts.shape(self.value), batch)

@@ -10,13 +10,14 @@ use std::path::Path;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
-use secateur::exec::session::{Session, Wanted};
-use secateur::exec::tail::Output;
+use secateur::exec::host_subgraph::Output;
+use secateur::exec::session::{Session, SessionOptions};
 use secateur::graph::facts::{Facts, takes_batches};
 use secateur::graph::{Graph, Sizes};
 use secateur::onnx::Model;
 use secateur::prune::{
-    Budget, Channels, Criterion, Limits, Normalize, Scope, Score, Scoring, allocate, prove, rewrite, scores,
+    Budget, Channels, Criterion, CutLimits, Scope, Score, ScoreNormalization, Scoring, allocate, prove,
+    rewrite, scores,
 };
 use secateur::stats::{Distances, Header, Profile};
 use secateur::tensor::DType;
@@ -50,14 +51,14 @@ fn answers(graph: &Graph, device: &Device, case: &Case) -> Vec<Output> {
     let inputs: Vec<Vec<f32>> = graph.inputs.iter().map(feed).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let shapes = case.inputs.iter().map(|(name, array)| (name.clone(), array.0.clone())).collect();
-    let wanted = Wanted { sizes: Sizes::Whole(shapes), ..Wanted::default() };
+    let wanted = SessionOptions { sizes: Sizes::Whole(shapes), ..SessionOptions::default() };
     Session::new(graph, device, &wanted, &|_| vec![]).unwrap().run(&inputs).unwrap()
 }
 
 #[test]
 fn a_session_gives_every_output_in_its_type_and_in_the_shape_of_this_run() {
     for (name, case) in detectors() {
-        let graph = Graph::of(&model(&case)).unwrap();
+        let graph = Graph::from_model(&model(&case)).unwrap();
         for (device_name, device) in devices() {
             let outputs = answers(&graph, &device, &case);
             assert_eq!(outputs.len(), graph.outputs.len(), "{name}");
@@ -71,7 +72,7 @@ fn a_session_gives_every_output_in_its_type_and_in_the_shape_of_this_run() {
         }
     }
     let outputs = answers(
-        &Graph::of(&model(&detectors()["detector_yolo_batch1_op13"])).unwrap(),
+        &Graph::from_model(&model(&detectors()["detector_yolo_batch1_op13"])).unwrap(),
         &Device::Cpu,
         &detectors()["detector_yolo_batch1_op13"],
     );
@@ -89,18 +90,19 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
     networks.extend(golden().into_iter().filter(|(name, _)| name.starts_with("compress_channels")));
     for (name, case) in networks {
         let model = model(&case);
-        let graph = Graph::of(&model).unwrap();
+        let graph = Graph::from_model(&model).unwrap();
         let channels = Channels::of(&graph).unwrap();
         let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
         let l1: Criterion = "l1".parse().unwrap();
-        let scoring = Scoring { criterion: &l1, normalize: Normalize::Layer, seed: 0 };
+        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0 };
         let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
-        let limits = Limits { scope: Scope::Global, ..Limits::default() };
+        let limits = CutLimits { scope: Scope::Global, ..CutLimits::default() };
         let removed = allocate(&channels, &scores, Budget::KeepMacs(0.5), &limits, &BTreeSet::new())
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         let pruned = rewrite(&model, &graph, &channels, &removed).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let (masked, small) = (Graph::of(&pruned.masked).unwrap(), Graph::of(&pruned.model).unwrap());
+        let (masked, small) =
+            (Graph::from_model(&pruned.masked).unwrap(), Graph::from_model(&pruned.model).unwrap());
         let cost = |graph: &Graph| Channels::of(graph).map(|c| c.cost(&c.lengths()).0).unwrap();
         assert!(cost(&small) * 2 <= cost(&graph), "{name}");
         for (device_name, device) in devices() {
@@ -119,13 +121,15 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
 
 #[test]
 fn what_enters_the_tail_is_blocked_with_a_reason() {
-    let graph = Graph::of(&model(&detectors()["detector_yolo_batch1_op13"])).unwrap();
+    let graph = Graph::from_model(&model(&detectors()["detector_yolo_batch1_op13"])).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let block = |conv: &str| {
-        let of = |k: &&secateur::prune::Knot| k.members.iter().any(|&(n, _)| graph.nodes[n].name == conv);
-        let knots: Vec<_> = channels.knots.iter().filter(of).collect();
-        assert!(!knots.is_empty(), "{conv}");
-        knots.iter().map(|k| k.block.clone()).collect::<Vec<_>>()
+        let of = |k: &&secateur::prune::CoupledChannels| {
+            k.members.iter().any(|&(n, _)| graph.nodes[n].name == conv)
+        };
+        let coupled: Vec<_> = channels.coupled.iter().filter(of).collect();
+        assert!(!coupled.is_empty(), "{conv}");
+        coupled.iter().map(|k| k.block.clone()).collect::<Vec<_>>()
     };
     for block in block("Conv_6") {
         let block = block.expect("the head feeds NonMaxSuppression");
@@ -137,10 +141,10 @@ fn what_enters_the_tail_is_blocked_with_a_reason() {
 
 #[test]
 fn weights_that_the_tail_reads_too_stay() {
-    let graph = Graph::of(&model(&detectors()["late_shares_weights_op13"])).unwrap();
+    let graph = Graph::from_model(&model(&detectors()["late_shares_weights_op13"])).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let tied =
-        channels.knots.iter().filter(|k| k.members.iter().any(|&(n, _)| graph.nodes[n].name == "Conv_4"));
+        channels.coupled.iter().filter(|k| k.members.iter().any(|&(n, _)| graph.nodes[n].name == "Conv_4"));
     assert!(tied.clone().count() > 0 && tied.clone().all(|k| k.block.is_some()));
 }
 
@@ -148,8 +152,8 @@ fn weights_that_the_tail_reads_too_stay() {
 fn boxes_of_several_images_are_not_taken_apart() {
     let cases = detectors();
     let (one, two) = (&cases["detector_yolo_batch1_op13"], &cases["detector_yolo_batch2_op13"]);
-    let graph = Graph::of(&model(two)).unwrap();
-    assert!(!takes_batches(&Graph::of(&model(one)).unwrap()) && !takes_batches(&graph));
+    let graph = Graph::from_model(&model(two)).unwrap();
+    assert!(!takes_batches(&Graph::from_model(&model(one)).unwrap()) && !takes_batches(&graph));
     // Asked for one image at a time, the network still gets the two that its file says.
     let session = Session::plain(&graph, &Device::Cpu, Some(1)).unwrap();
     assert_eq!((session.batch, session.host_nodes()), (2, 17));
@@ -160,11 +164,13 @@ fn boxes_of_several_images_are_not_taken_apart() {
 #[test]
 fn late_values_have_no_fact_and_can_be_tapped() {
     let case = &detectors()["detector_yolo_batch1_op13"];
-    let graph = Graph::of(&model(case)).unwrap();
+    let graph = Graph::from_model(&model(case)).unwrap();
     let facts = Facts::at_own_size(&graph).unwrap();
     let (chosen, scores) = (graph.value("k").unwrap(), graph.value("s").unwrap());
-    assert!(facts.is_late(chosen) && facts.get(chosen).is_none() && !facts.is_late(scores));
-    let wanted = Wanted { taps: vec![scores, chosen], outputs: false, ..Wanted::default() };
+    assert!(
+        facts.is_data_dependent(chosen) && facts.get(chosen).is_none() && !facts.is_data_dependent(scores)
+    );
+    let wanted = SessionOptions { taps: vec![scores, chosen], outputs: false, ..SessionOptions::default() };
     let mut session = Session::new(&graph, &Device::Cpu, &wanted, &|_| vec![]).unwrap();
     let x: Vec<f32> = case.inputs["x"].1.iter().map(|&v| v as f32).collect();
     let outputs = session.run(&[&x]).unwrap();
@@ -176,14 +182,18 @@ fn late_values_have_no_fact_and_can_be_tapped() {
 #[test]
 fn a_check_judges_the_steps_and_tells_what_was_chosen() {
     let case = &detectors()["detector_ssd_op13"];
-    let graph = Graph::of(&model(case)).unwrap();
+    let graph = Graph::from_model(&model(case)).unwrap();
     let x: Vec<f32> = case.inputs["x"].1.iter().map(|&v| v as f32).collect();
     for (name, device) in devices() {
         let session = Session::plain(&graph, &device, None).unwrap();
         let checks = check(&session.plan, &device, &[&x], &mut || {}).unwrap();
         assert!(first_failing(&checks.steps).is_none(), "{name}");
-        assert_eq!(checks.late.len(), graph.outputs.len(), "{name}");
-        assert!(checks.late.iter().all(|l| l.agrees && l.shape == l.expected), "{name}: {:?}", checks.late);
+        assert_eq!(checks.data_dependent.len(), graph.outputs.len(), "{name}");
+        assert!(
+            checks.data_dependent.iter().all(|l| l.agrees && l.shape == l.expected),
+            "{name}: {:?}",
+            checks.data_dependent
+        );
     }
 }
 

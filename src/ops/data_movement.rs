@@ -5,8 +5,8 @@ use std::any::Any;
 
 use super::Operator;
 use super::lower::{Emit, Lowering, Slot};
-use crate::dye::flow::Flow;
-use crate::dye::{Dyed, FROZEN, Label};
+use crate::coupling::propagation::Propagation;
+use crate::coupling::{ChannelLabels, FROZEN, Label};
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::Inputs;
 use crate::kernels::copy::Copy;
@@ -15,15 +15,15 @@ use crate::tensor::{elements, strides};
 
 /// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes, or that
 /// indices choose which are not constant, are [`FROZEN`].
-pub(super) fn carry(op: &dyn Operator, flow: &mut Flow) -> Result<()> {
-    for (k, dyed) in moved(op, flow)?.into_iter().enumerate() {
-        flow.set(k, dyed);
+pub(super) fn carry(op: &dyn Operator, flow: &mut Propagation) -> Result<()> {
+    for (k, labelled) in moved(op, flow)?.into_iter().enumerate() {
+        flow.set(k, labelled);
     }
     Ok(())
 }
 
 /// Where the labels of its inputs go.
-pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
+pub(super) fn moved(op: &dyn Operator, flow: &Propagation) -> Result<Vec<ChannelLabels>> {
     let mut lowering = Lowering::new(flow.inputs.clone(), flow.outputs);
     op.lower(&mut lowering)?;
     // Pixels of a channel that stay together are moved as one: the largest units that all of it allows.
@@ -38,10 +38,10 @@ pub(super) fn moved(op: &dyn Operator, flow: &Flow) -> Result<Vec<Dyed>> {
 }
 
 /// The same where `unit` neighbours are one element; `None` where it tears some apart.
-fn moved_by(unit: usize, lowering: &Lowering, flow: &Flow) -> Result<Option<Vec<Dyed>>> {
+fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Option<Vec<ChannelLabels>>> {
     let moves: Option<Vec<Move>> = lowering.emitted.iter().map(|emit| Move::of(emit, unit)).collect();
     let Some(moves) = moves else { return Ok(None) };
-    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.dyed(i).units(unit)).collect();
+    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.labels_of(i).units(unit)).collect();
     let lens = |lens: &mut dyn Iterator<Item = usize>| -> Option<Vec<Vec<Label>>> {
         lens.map(|n| n.is_multiple_of(unit).then(|| vec![FROZEN; n / unit])).collect()
     };
@@ -81,9 +81,12 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Flow) -> Result<Option<Vec<
             }
         }
     }
-    let dyed =
-        flow.outputs.iter().zip(results).map(|(fact, labels)| Dyed::of_units(&fact.shape, unit, labels));
-    Ok(dyed.collect())
+    let labelled = flow
+        .outputs
+        .iter()
+        .zip(results)
+        .map(|(fact, labels)| ChannelLabels::of_units(&fact.shape, unit, labels));
+    Ok(labelled.collect())
 }
 
 /// What a call does to labels.

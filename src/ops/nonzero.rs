@@ -7,11 +7,11 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::arg_topk::around;
+use super::data_movement::carry;
 use super::lower::{Lowering, Slot};
-use super::moving::carry;
-use super::rank::around;
 use super::{Build, Operator};
-use crate::dye::flow::{Flow, Role};
+use crate::coupling::propagation::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::gather::Gather;
@@ -60,7 +60,7 @@ impl Operator for NonZero {
         Ok(())
     }
 
-    fn dye(&self, _: &mut Flow) -> Result<()> {
+    fn propagate(&self, _: &mut Propagation) -> Result<()> {
         Ok(())
     }
 }
@@ -124,16 +124,16 @@ impl Operator for Compress {
     }
 
     /// The condition loses the indices that its axis loses.
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let Some(a) = self.axis else {
             flow.freeze_all("picks elements by their place in the whole tensor");
             return Ok(());
         };
         let at = axis(a, flow.inputs.get(0)?.shape.len())?;
-        if flow.dyed(0).varies(at) {
+        if flow.labels_of(0).varies(at) {
             let mut labels = flow.along(0, at);
             labels.truncate(flow.inputs.get(1)?.shape[0]);
-            flow.cut(1, 0, &labels, Role::Passenger);
+            flow.cut(1, 0, &labels, Role::PerChannel);
         }
         carry(self, flow)
     }
@@ -217,7 +217,7 @@ impl Operator for Unique {
         Ok(())
     }
 
-    fn dye(&self, _: &mut Flow) -> Result<()> {
+    fn propagate(&self, _: &mut Propagation) -> Result<()> {
         Ok(())
     }
 }

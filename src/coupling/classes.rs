@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Dyed, FROZEN, Label};
+use super::{ChannelLabels, FROZEN, Label};
 
 /// Why a label may not go: the node that forbids it, and the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,20 +17,20 @@ pub struct Block {
 
 /// The union-find of labels, with the reason why a class may not go.
 #[derive(Clone, Debug)]
-pub struct Ties {
+pub struct EquivalenceClasses {
     parent: Vec<Label>,
     /// For each label, why its class may not go; only a class' root knows.
     blocks: Vec<Option<Arc<Block>>>,
 }
 
-impl Default for Ties {
+impl Default for EquivalenceClasses {
     fn default() -> Self {
         let block = Block { node: String::new(), reason: "not a channel of a layer".to_owned() };
         Self { parent: vec![FROZEN], blocks: vec![Some(Arc::new(block))] }
     }
 }
 
-impl Ties {
+impl EquivalenceClasses {
     /// `n` new labels, tied to nothing.
     pub fn fresh(&mut self, n: usize) -> Vec<Label> {
         let first = self.parent.len() as Label;
@@ -67,9 +67,9 @@ impl Ties {
         root
     }
 
-    /// Ties two labels at `node`. Tied to a frozen one, a class is frozen for the same reason, or,
+    /// EquivalenceClasses two labels at `node`. Tied to a frozen one, a class is frozen for the same reason, or,
     /// where that is [`FROZEN`] itself, because of the node where they meet.
-    pub fn tie(&mut self, a: Label, b: Label, node: &str) {
+    pub fn unite(&mut self, a: Label, b: Label, node: &str) {
         let (a, b) = (self.find_compress(a), self.find_compress(b));
         if a == b {
             return;
@@ -102,14 +102,15 @@ impl Ties {
     }
 
     /// One label for each index of `axis`; labels that share an index are tied.
-    pub fn along(&mut self, dyed: &Dyed, axis: usize, node: &str) -> Vec<Label> {
-        dyed.slices(axis)
+    pub fn along(&mut self, labelled: &ChannelLabels, axis: usize, node: &str) -> Vec<Label> {
+        labelled
+            .slices(axis)
             .iter()
             .map(|slice| {
                 let first = slice.first().copied().unwrap_or(FROZEN);
                 // Of a tensor without elements, there is none.
                 for &label in slice.iter().skip(1) {
-                    self.tie(first, label, node);
+                    self.unite(first, label, node);
                 }
                 first
             })
@@ -122,59 +123,59 @@ impl Ties {
     }
 
     /// Whether all labels of a tensor are one class, that may go as far as is known.
-    pub fn is_one(&self, dyed: &Dyed) -> bool {
-        let mut classes = dyed.labels().iter().map(|&l| self.free(l));
+    pub fn is_one(&self, labelled: &ChannelLabels) -> bool {
+        let mut classes = labelled.labels().iter().map(|&l| self.free(l));
         classes.next().is_some_and(|first| first != FROZEN && classes.all(|class| class == first))
     }
 
     /// Whether a tensor has several classes, one of which may go as far as is known.
-    pub fn varies(&self, dyed: &Dyed) -> bool {
-        let mut classes = dyed.labels().iter().map(|&l| self.free(l));
+    pub fn varies(&self, labelled: &ChannelLabels) -> bool {
+        let mut classes = labelled.labels().iter().map(|&l| self.free(l));
         classes.next().is_some_and(|first| classes.any(|class| class != first))
     }
 
     /// The axes along which a tensor can shrink: where classes vary, those that may not go being all alike.
     /// Where labels vary along one axis only, that axis.
-    pub fn varying(&self, dyed: &Dyed) -> Vec<usize> {
-        let axes = dyed.varying();
+    pub fn varying(&self, labelled: &ChannelLabels) -> Vec<usize> {
+        let axes = labelled.varying();
         if axes.len() < 2 {
             return axes;
         }
-        let classes: Vec<Label> = dyed.data.iter().map(|&l| self.free(l)).collect();
+        let classes: Vec<Label> = labelled.data.iter().map(|&l| self.free(l)).collect();
         let varies = |&axis: &usize| {
-            let inner: usize = dyed.stored[axis + 1..].iter().product();
-            let mut slabs = classes.chunks(inner * dyed.stored[axis]);
+            let inner: usize = labelled.stored[axis + 1..].iter().product();
+            let mut slabs = classes.chunks(inner * labelled.stored[axis]);
             slabs.any(|slab| slab[inner..].iter().zip(slab).any(|(next, this)| next != this))
         };
         axes.into_iter().filter(varies).collect()
     }
 
     /// Keeps a tensor a box: where classes vary along several axes, the axis that leaves the most
-    /// knots shrinks, and labels that share an index of it are tied. Of equals it is the shortest, on which
+    /// coupled shrinks, and labels that share an index of it are tied. Of equals it is the shortest, on which
     /// most indices are free (channels and not pixels after a pixel shuffle), then the innermost.
-    pub fn keep_box(&mut self, dyed: &Dyed, node: &str) {
-        let axes = self.varying(dyed);
+    pub fn keep_rectangular(&mut self, labelled: &ChannelLabels, node: &str) {
+        let axes = self.varying(labelled);
         if axes.len() < 2 {
             return;
         }
-        let key = |&axis: &usize| (self.classes_along(dyed, axis), Reverse(dyed.shape[axis]), axis);
+        let key = |&axis: &usize| (self.classes_along(labelled, axis), Reverse(labelled.shape[axis]), axis);
         let best = axes.into_iter().max_by_key(key);
         if let Some(axis) = best {
-            self.along(dyed, axis, node);
+            self.along(labelled, axis, node);
         }
     }
 
-    /// Ties, for each index of the axes but `axes`, all labels that stand there.
-    pub fn tie_slices(&mut self, dyed: &Dyed, axes: &[usize], node: &str) {
+    /// EquivalenceClasses, for each index of the axes but `axes`, all labels that stand there.
+    pub fn unite_slices(&mut self, labelled: &ChannelLabels, axes: &[usize], node: &str) {
         let mut first: HashMap<usize, Label> = HashMap::new();
-        dyed.each_slice(axes, |slice, label| {
+        labelled.each_slice(axes, |slice, label| {
             let first = *first.entry(slice).or_insert(label);
-            self.tie(first, label, node);
+            self.unite(first, label, node);
         });
     }
 
     /// How many classes would be left if labels that share an index of `axis` were tied.
-    fn classes_along(&self, dyed: &Dyed, axis: usize) -> usize {
+    fn classes_along(&self, labelled: &ChannelLabels, axis: usize) -> usize {
         let mut local: HashMap<Label, Label> = HashMap::new();
         fn find(local: &mut HashMap<Label, Label>, label: Label) -> Label {
             let parent = *local.entry(label).or_insert(label);
@@ -185,7 +186,7 @@ impl Ties {
             local.insert(label, root);
             root
         }
-        for slice in dyed.slices(axis).iter() {
+        for slice in labelled.slices(axis).iter() {
             let Some(&first) = slice.first() else { continue };
             for &label in slice {
                 let (a, b) = (self.find(first), self.find(label));
@@ -204,50 +205,50 @@ mod tests {
 
     #[test]
     fn a_tie_with_a_frozen_class_freezes_it() {
-        let mut ties = Ties::default();
-        let labels = ties.fresh(4);
-        ties.tie(labels[0], labels[1], "add");
-        assert!(ties.block(labels[1]).is_none());
-        ties.freeze(&labels[2..3], "softmax", "mixes channels");
-        ties.tie(labels[1], labels[2], "add2");
-        assert_eq!(ties.block(labels[0]).map(|b| b.node.as_str()), Some("softmax"));
-        assert!(ties.block(labels[3]).is_none());
-        ties.tie(FROZEN, labels[3], "add3");
-        assert_eq!(ties.block(labels[3]).map(|b| b.node.as_str()), Some("add3"));
-        assert_ne!(ties.find(labels[3]), FROZEN, "frozen classes stay apart");
+        let mut classes = EquivalenceClasses::default();
+        let labels = classes.fresh(4);
+        classes.unite(labels[0], labels[1], "add");
+        assert!(classes.block(labels[1]).is_none());
+        classes.freeze(&labels[2..3], "softmax", "mixes channels");
+        classes.unite(labels[1], labels[2], "add2");
+        assert_eq!(classes.block(labels[0]).map(|b| b.node.as_str()), Some("softmax"));
+        assert!(classes.block(labels[3]).is_none());
+        classes.unite(FROZEN, labels[3], "add3");
+        assert_eq!(classes.block(labels[3]).map(|b| b.node.as_str()), Some("add3"));
+        assert_ne!(classes.find(labels[3]), FROZEN, "frozen classes stay apart");
     }
 
     #[test]
     fn a_tensor_without_elements_ties_nothing() {
-        let mut ties = Ties::default();
-        assert_eq!(ties.along(&Dyed::full(&[0, 3], vec![]), 1, "gemm"), [FROZEN; 3]);
+        let mut classes = EquivalenceClasses::default();
+        assert_eq!(classes.along(&ChannelLabels::full(&[0, 3], vec![]), 1, "gemm"), [FROZEN; 3]);
     }
 
     #[test]
     fn a_box_shrinks_along_the_axis_that_leaves_most_knots() {
-        let mut ties = Ties::default();
-        let l = ties.fresh(6);
+        let mut classes = EquivalenceClasses::default();
+        let l = classes.fresh(6);
         // 2 groups of 3: every group shrinks alike.
-        ties.keep_box(&Dyed::full(&[1, 2, 3], l.clone()), "shuffle");
-        assert_eq!(ties.find(l[0]), ties.find(l[3]));
-        assert_eq!(ties.find(l[2]), ties.find(l[5]));
-        assert_ne!(ties.find(l[0]), ties.find(l[1]));
+        classes.keep_rectangular(&ChannelLabels::full(&[1, 2, 3], l.clone()), "shuffle");
+        assert_eq!(classes.find(l[0]), classes.find(l[3]));
+        assert_eq!(classes.find(l[2]), classes.find(l[5]));
+        assert_ne!(classes.find(l[0]), classes.find(l[1]));
     }
 
     #[test]
     fn a_tensor_shrinks_where_classes_vary() {
-        let mut ties = Ties::default();
-        let l = ties.fresh(6);
-        let dyed = Dyed::full(&[1, 2, 3], l.clone());
-        assert_eq!(ties.varying(&dyed), [1, 2]);
-        ties.tie_slices(&dyed, &[2], "normalization");
-        assert_eq!(ties.varying(&dyed), [1]);
-        ties.keep_box(&dyed, "reshape");
-        assert_ne!(ties.find(l[0]), ties.find(l[3]), "nothing was left to choose");
+        let mut classes = EquivalenceClasses::default();
+        let l = classes.fresh(6);
+        let labelled = ChannelLabels::full(&[1, 2, 3], l.clone());
+        assert_eq!(classes.varying(&labelled), [1, 2]);
+        classes.unite_slices(&labelled, &[2], "normalization");
+        assert_eq!(classes.varying(&labelled), [1]);
+        classes.keep_rectangular(&labelled, "reshape");
+        assert_ne!(classes.find(l[0]), classes.find(l[3]), "nothing was left to choose");
         // What may not go is all alike: the second slice alone is left to go, whole.
-        ties.freeze(&l[..1], "output", "stays");
-        assert_eq!(ties.varying(&dyed), [1]);
-        ties.freeze(&l[5..6], "output", "stays");
-        assert!(ties.varying(&dyed).is_empty());
+        classes.freeze(&l[..1], "output", "stays");
+        assert_eq!(classes.varying(&labelled), [1]);
+        classes.freeze(&l[5..6], "output", "stays");
+        assert!(classes.varying(&labelled).is_empty());
     }
 }

@@ -14,7 +14,7 @@ pub(super) const PAIRS: usize = FEATURES * (FEATURES + 1) / 2;
 
 /// Mean and co-moments of the features over images.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub struct Spread {
+pub struct ImageVariation {
     /// Images.
     pub images: f64,
     /// Mean features: of x, x², x³, x⁴, |x|, x > 0.
@@ -23,7 +23,7 @@ pub struct Spread {
     pub comoments: [f64; PAIRS],
 }
 
-impl Spread {
+impl ImageVariation {
     /// Of one image.
     pub fn of_image(moments: &Moments) -> Self {
         let [x, x2, x3, x4] = moments.raw();
@@ -142,7 +142,7 @@ impl Spread {
 mod tests {
     use super::*;
 
-    fn image(values: &[f64]) -> (Moments, Spread) {
+    fn image(values: &[f64]) -> (Moments, ImageVariation) {
         let mut all = Moments::default();
         for &v in values {
             let one = Moments {
@@ -156,7 +156,7 @@ mod tests {
             };
             all.merge(&one);
         }
-        (all, Spread::of_image(&all))
+        (all, ImageVariation::of_image(&all))
     }
 
     /// Images of four values each, with an offset of their own.
@@ -174,8 +174,8 @@ mod tests {
             .collect()
     }
 
-    fn whole(images: &[Vec<f64>]) -> (Moments, Spread) {
-        let (mut moments, mut spread) = (Moments::default(), Spread::default());
+    fn whole(images: &[Vec<f64>]) -> (Moments, ImageVariation) {
+        let (mut moments, mut spread) = (Moments::default(), ImageVariation::default());
         for values in images {
             let (m, s) = image(values);
             moments.merge(&m);
@@ -209,16 +209,17 @@ mod tests {
     /// Every error against the spread of the statistic over many samples.
     #[test]
     fn errors_are_the_spread_of_repeated_samples() {
-        type Both = (&'static str, fn(&Moments) -> f64, fn(&Spread) -> f64);
+        type Both = (&'static str, fn(&Moments) -> f64, fn(&ImageVariation) -> f64);
         let statistics: [Both; 6] = [
-            ("mean", |m| m.mean, Spread::mean_error),
-            ("variance", Moments::variance, Spread::variance_error),
-            ("mean_abs", Moments::mean_abs, Spread::mean_abs_error),
-            ("frequency", Moments::frequency, Spread::frequency_error),
-            ("skewness", Moments::skewness, Spread::skewness_error),
-            ("kurtosis", Moments::kurtosis, Spread::kurtosis_error),
+            ("mean", |m| m.mean, ImageVariation::mean_error),
+            ("variance", Moments::variance, ImageVariation::variance_error),
+            ("mean_abs", Moments::mean_abs, ImageVariation::mean_abs_error),
+            ("frequency", Moments::frequency, ImageVariation::frequency_error),
+            ("skewness", Moments::skewness, ImageVariation::skewness_error),
+            ("kurtosis", Moments::kurtosis, ImageVariation::kurtosis_error),
         ];
-        let samples: Vec<(Moments, Spread)> = (0..600).map(|s| whole(&images(200, s * 7919 + 1))).collect();
+        let samples: Vec<(Moments, ImageVariation)> =
+            (0..600).map(|s| whole(&images(200, s * 7919 + 1))).collect();
         for (name, value, error) in statistics {
             let values: Vec<f64> = samples.iter().map(|s| value(&s.0)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;

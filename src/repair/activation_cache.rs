@@ -1,8 +1,8 @@
-//! The walk from the input to the output, both networks side by side: at each site sums over all calibration images,
+//! The walk from the input to the output, both networks side by side: at each target sums over all calibration images,
 //! new weights, and on.
 //!
-//! What both networks computed so far and still need is kept on the host between sites, as long as it fits into a
-//! budget; where it does not, the next site starts from the last place at which it did (at the images, at worst). So
+//! What both networks computed so far and still need is kept on the host between targets, as long as it fits into a
+//! budget; where it does not, the next target starts from the last place at which it did (at the images, at worst). So
 //! every node runs about once, and memory stays bounded.
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
-use crate::plan::{self, Options, Plan, Probe};
+use crate::plan::{self, BuildOptions, Plan, Probe};
 use crate::tensor::Precision;
 
 /// The most bytes of activations that are kept.
@@ -26,7 +26,7 @@ pub(super) const BUDGET: usize = 3 << 29;
 const CHUNK: usize = 64;
 
 /// What has been computed, of all images, one after the other.
-pub(super) struct Store {
+pub(super) struct ActivationCache {
     values: BTreeMap<ValueId, Arc<Vec<f32>>>,
     /// What held values that nobody needs any more: memory that is there already costs nothing to get.
     spare: Vec<Vec<f32>>,
@@ -38,14 +38,14 @@ pub(super) struct Store {
 pub(super) struct Sums(pub(super) Vec<f64>);
 
 /// A sum that is wanted: what is read, and the call.
-pub(super) struct Wanted {
+pub(super) struct WantedMoments {
     pub(super) values: Vec<ValueId>,
     pub(super) kernel: Arc<dyn Kernel>,
     /// The output's shape: groups, splits, rows, columns.
     pub(super) shape: [usize; 4],
 }
 
-impl Wanted {
+impl WantedMoments {
     pub(super) fn gram(value: ValueId, kernel: Gram) -> Self {
         let shape = kernel.shape();
         Self { values: vec![value], kernel: Arc::new(kernel), shape }
@@ -57,7 +57,7 @@ impl Wanted {
     }
 }
 
-impl Store {
+impl ActivationCache {
     /// The images, of the network's only input.
     pub(super) fn new(input: ValueId, images: Arc<Vec<f32>>, count: usize, batch: usize) -> Self {
         Self { values: BTreeMap::from([(input, images)]), spare: vec![], images: count, batch }
@@ -68,7 +68,7 @@ impl Store {
     pub(super) fn visit(
         &mut self,
         (graph, facts, device): (&Graph, &Facts, &Device),
-        wanted: &[Wanted],
+        wanted: &[WantedMoments],
         moves: &[ValueId],
         targets: &[ValueId],
     ) -> Result<Vec<Sums>> {
@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// Runs what is missing for a sum, and stays.
-    pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: Wanted) -> Result<Sums> {
+    pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: WantedMoments) -> Result<Sums> {
         self.run(of, &[wanted], &[], vec![])?.0.pop().ok_or_else(|| Error::new("a sum was not taken"))
     }
 
@@ -102,7 +102,7 @@ impl Store {
     fn run(
         &self,
         (graph, facts, device): (&Graph, &Facts, &Device),
-        wanted: &[Wanted],
+        wanted: &[WantedMoments],
         taps: &[ValueId],
         mut spare: Vec<Vec<f32>>,
     ) -> Result<(Vec<Sums>, Vec<Vec<f32>>)> {
@@ -118,7 +118,7 @@ impl Store {
             name: format!("sum {i}"),
             shape: w.shape.to_vec(),
         });
-        let options = Options {
+        let options = BuildOptions {
             taps: taps.iter().map(|v| part.values[v]).collect(),
             probes: probes.collect(),
             outputs: false,
@@ -212,7 +212,7 @@ impl Store {
 }
 
 /// Adds what the device summed up.
-fn take(executor: &mut dyn Executor, wanted: &[Wanted], sums: &mut [Sums]) -> Result<()> {
+fn take(executor: &mut dyn Executor, wanted: &[WantedMoments], sums: &mut [Sums]) -> Result<()> {
     for ((parts, wanted), sum) in executor.take_sums()?.iter().zip(wanted).zip(sums) {
         let [_, splits, rows, columns] = wanted.shape;
         let matrix = rows * columns;

@@ -1,4 +1,4 @@
-//! The whole street on the network that is built in: profile, decide, cut, prove, write, read.
+//! The whole pipeline on the network that is built in: profile, decide, cut, prove, write, read.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -6,17 +6,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use secateur::compare::{Tolerance, compare};
-use secateur::data::{Batch, Dataset, Options, synthetic};
+use secateur::data::{Batch, DataOptions, Dataset, synthetic};
 use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::prune::{
-    Budget, CRITERIA, Channels, Criterion, Cut, Limits, Normalize, Scope, Score, Scoring, allocate, prove,
-    rewrite, scores,
+    Budget, CRITERIA, Channels, Criterion, Cut, CutLimits, Scope, Score, ScoreNormalization, Scoring,
+    allocate, prove, rewrite, scores,
 };
-use secateur::stats::{GramKind, Trajectory, Wants, gather};
+use secateur::stats::{GatherOptions, GramKind, Trajectory, gather};
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -36,7 +36,7 @@ fn model() -> Model {
 
 fn images(count: usize) -> Dataset {
     let (bytes, labels) = synthetic::images(9, count);
-    let options = Options { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..Options::default() };
+    let options = DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..DataOptions::default() };
     let shape = [None, Some(3), Some(32), Some(32)];
     Dataset::from_bytes(bytes, &[count, 3, 32, 32], Some(&labels), &options, &shape).unwrap()
 }
@@ -44,9 +44,9 @@ fn images(count: usize) -> Dataset {
 #[test]
 fn images_of_another_size_than_the_networks_own_prove_it_too() {
     let model = resized(&demo(), None);
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
     let pruned = rewrite(&model, &graph, &channels, &free.step_by(3).collect()).unwrap();
     let shape = vec![3, 3, 40, 24];
     let data = (0..shape.iter().product()).map(|i: usize| (i % 31) as f32 / 15.0 - 1.0).collect();
@@ -57,38 +57,42 @@ fn images_of_another_size_than_the_networks_own_prove_it_too() {
 #[test]
 fn every_criterion_hits_its_budget_and_proves_its_cut() {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let data = images(40);
-    let mut profile = gather(&graph, &Device::Cpu, &data, &Wants::of(&data).unwrap()).unwrap();
+    let mut profile = gather(&graph, &Device::Cpu, &data, &GatherOptions::of(&data).unwrap()).unwrap();
     for layer in &mut profile.layers {
         // The demo network has no checkpoints: any numbers do.
         let numbers = layer.weight.l2.clone();
         layer.trajectory = Trajectory { drift: numbers.clone(), wander: numbers, ..Trajectory::default() };
     }
-    let mut patches =
-        gather(&graph, &Device::Cpu, &data, &Wants { gram: GramKind::Patch, ..Wants::of(&data).unwrap() })
-            .unwrap();
+    let mut patches = gather(
+        &graph,
+        &Device::Cpu,
+        &data,
+        &GatherOptions { gram: GramKind::Patch, ..GatherOptions::of(&data).unwrap() },
+    )
+    .unwrap();
     patches.layers.clone_from(&profile.layers);
     let (macs, params) = channels.cost(&channels.lengths());
     let folder = tempfile::tempdir().unwrap();
     let names = CRITERIA.iter().map(|row| row.name).filter(|n| !n.starts_with("file:"));
     for name in names.chain(["0.5*l1+0.5*apoz"]) {
         let criterion: Criterion = name.parse().unwrap();
-        let scoring = Scoring { criterion: &criterion, normalize: Normalize::Layer, seed: 7 };
+        let scoring = Scoring { criterion: &criterion, normalize: ScoreNormalization::Layer, seed: 7 };
         let profile = if criterion.needs().patches { &patches } else { &profile };
         let scores = scores(&graph, &channels, profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
         for (budget, scope) in
             [(Budget::KeepMacs(0.6), Scope::Global), (Budget::KeepParams(0.7), Scope::Layer)]
         {
-            let limits = Limits { scope, ..Limits::default() };
+            let limits = CutLimits { scope, ..CutLimits::default() };
             let removed = allocate(&channels, &scores, budget, &limits, &BTreeSet::new()).unwrap();
             let pruned = rewrite(&model, &graph, &channels, &removed).unwrap();
             prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
             let path = folder.path().join("small.onnx");
             pruned.model.save(&path).unwrap();
-            let small = Channels::of(&Graph::of(&Model::load(&path).unwrap()).unwrap()).unwrap();
+            let small = Channels::of(&Graph::from_model(&Model::load(&path).unwrap()).unwrap()).unwrap();
             let (m, p) = small.cost(&small.lengths());
             let (got, wanted) = match budget {
                 Budget::KeepMacs(r) => (m as f64 / macs as f64, r),
@@ -102,7 +106,7 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
 #[test]
 fn a_cut_of_nothing_is_the_model_itself() {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let pruned = rewrite(&model, &graph, &channels, &BTreeSet::new()).unwrap();
     assert_eq!(pruned.model.to_bytes(), model.to_bytes());
@@ -112,10 +116,11 @@ fn a_cut_of_nothing_is_the_model_itself() {
 #[test]
 fn a_wrong_cut_does_not_pass_the_proof() {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let free: Vec<usize> = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
-    let cut = |knots: &[usize]| rewrite(&model, &graph, &channels, &knots.iter().copied().collect()).unwrap();
+    let free: Vec<usize> = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
+    let cut =
+        |coupled: &[usize]| rewrite(&model, &graph, &channels, &coupled.iter().copied().collect()).unwrap();
     let (right, wrong) = (cut(&free[..2]), cut(&free[1..3]));
     prove(&right.masked, &right.model, &Device::Cpu, None).unwrap();
     let error = prove(&wrong.masked, &right.model, &Device::Cpu, None).unwrap_err();
@@ -125,19 +130,19 @@ fn a_wrong_cut_does_not_pass_the_proof() {
 #[test]
 fn widths_are_rounded_and_layers_protected() {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let scores: Vec<f64> = (0..channels.knots.len()).map(|k| ((k * 37) % 101) as f64).collect();
-    let limits = Limits { round_to: 8, max_cut: 0.6, min_channels: 4, ..Limits::default() };
-    let first = channels.dyer.producers[0].node;
+    let scores: Vec<f64> = (0..channels.coupled.len()).map(|k| ((k * 37) % 101) as f64).collect();
+    let limits = CutLimits { round_to: 8, max_cut: 0.6, min_channels: 4, ..CutLimits::default() };
+    let first = channels.coupling.producers[0].node;
     let protected: BTreeSet<usize> =
-        channels.knots.iter().filter(|k| k.members.iter().any(|m| m.0 == first)).map(|k| k.id).collect();
+        channels.coupled.iter().filter(|k| k.members.iter().any(|m| m.0 == first)).map(|k| k.id).collect();
     let removed = allocate(&channels, &scores, Budget::KeepMacs(0.7), &limits, &protected).unwrap();
     assert!(removed.is_disjoint(&protected) && !removed.is_empty());
-    for producer in &channels.dyer.producers {
+    for producer in &channels.coupling.producers {
         let total = producer.labels.len();
         let gone = channels
-            .knots
+            .coupled
             .iter()
             .filter(|k| removed.contains(&k.id))
             .flat_map(|k| &k.members)
@@ -150,10 +155,10 @@ fn widths_are_rounded_and_layers_protected() {
 
 #[test]
 fn an_impossible_budget_says_the_smallest() {
-    let graph = Graph::of(&model()).unwrap();
+    let graph = Graph::from_model(&model()).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let scores = vec![0.0; channels.knots.len()];
-    let error = allocate(&channels, &scores, Budget::KeepMacs(1e-6), &Limits::default(), &BTreeSet::new())
+    let scores = vec![0.0; channels.coupled.len()];
+    let error = allocate(&channels, &scores, Budget::KeepMacs(1e-6), &CutLimits::default(), &BTreeSet::new())
         .unwrap_err();
     assert!(error.message().contains("at the least 0."), "{error}");
 }
@@ -161,10 +166,10 @@ fn an_impossible_budget_says_the_smallest() {
 #[test]
 fn a_cut_file_finds_its_knots_again_and_refuses_others() {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let removed: BTreeSet<usize> =
-        channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(3).collect();
+        channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(3).collect();
     let how = ("l1".to_owned(), "keep-macs 0.9".to_owned());
     let cut = Cut::new((&graph, &model.sha256), &channels, &[], &removed, how).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -181,18 +186,18 @@ fn a_cut_file_finds_its_knots_again_and_refuses_others() {
     }
     assert!(back.weights.len() >= 3, "weights, and their readers");
     assert!(back.removed(&graph, "another", &channels).is_err());
-    let blocked = channels.knots.iter().position(|k| k.block.is_some()).unwrap();
+    let blocked = channels.coupled.iter().position(|k| k.block.is_some()).unwrap();
     let mut bad = back;
-    bad.knots[blocked].keep = false;
+    bad.coupled[blocked].keep = false;
     assert!(bad.removed(&graph, &model.sha256, &channels).is_err());
 }
 
 #[test]
 fn every_step_agrees_with_the_reference() {
-    let graph = Graph::of(&model()).unwrap();
+    let graph = Graph::from_model(&model()).unwrap();
     let data = images(1);
     let image = data.batches(1).next().unwrap().unwrap().data;
-    for device in gpus("the street").iter().chain([&Device::Cpu]) {
+    for device in gpus("the pipeline").iter().chain([&Device::Cpu]) {
         let session = Session::plain(&graph, device, Some(1)).unwrap();
         let checks = check(&session.plan, device, &[&image], &mut || {}).unwrap().steps;
         assert!(checks.len() > 10);
@@ -203,11 +208,13 @@ fn every_step_agrees_with_the_reference() {
 #[test]
 fn weights_larger_than_a_binding_are_split() {
     use secateur::graph::facts::Facts;
-    use secateur::plan::{self, Options};
-    let graph = Graph::of(&model()).unwrap();
+    use secateur::plan::{self, BuildOptions};
+    let graph = Graph::from_model(&model()).unwrap();
     let facts = Facts::at_own_size(&graph).unwrap();
-    let whole = plan::build(&graph, &facts, &Options::default()).unwrap();
-    let parts = plan::build(&graph, &facts, &Options { max_binding: 300_000, ..Options::default() }).unwrap();
+    let whole = plan::build(&graph, &facts, &BuildOptions::default()).unwrap();
+    let parts =
+        plan::build(&graph, &facts, &BuildOptions { max_binding: 300_000, ..BuildOptions::default() })
+            .unwrap();
     assert!(parts.steps.len() > whole.steps.len());
     assert!(parts.constants.iter().all(|c| c.len() * 4 <= 300_000));
     let image: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
@@ -217,7 +224,7 @@ fn weights_larger_than_a_binding_are_split() {
 
 #[test]
 fn the_demo_network_is_as_good_as_it_says() {
-    let graph = Graph::of(&model()).unwrap();
+    let graph = Graph::from_model(&model()).unwrap();
     let mut session = Session::plain(&graph, &Device::Cpu, None).unwrap();
     let mut accuracy = secateur::data::metrics::Accuracy::default();
     for batch in images(500).batches(session.batch) {

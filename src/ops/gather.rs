@@ -1,11 +1,11 @@
 //! Gather and Tile: slices along an axis picked by indices, and repeated.
 
+use super::arg_topk::around;
+use super::data_movement::{BoxMove, carry, strided};
 use super::lower::{Lowering, Slot};
-use super::moving::{BoxMove, carry, strided};
-use super::rank::around;
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, index};
 use crate::kernels::gather::Gather as GatherKernel;
@@ -108,7 +108,7 @@ impl Operator for Gather {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 
@@ -191,7 +191,7 @@ impl Operator for Tile {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 }

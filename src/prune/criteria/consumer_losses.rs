@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Context, Missing};
-use crate::dye::Label;
+use crate::coupling::Label;
 use crate::graph::NodeId;
 use crate::stats::{Gram, filters, gram_input, layers};
 
@@ -33,7 +33,7 @@ pub(super) fn losses(
         let of_channels = of_reader(gram, &squares)
             .ok_or(Missing("a Gram matrix has no inverse", "profile more images"))?;
         for (label, loss) in labels.firsts(axis).into_iter().zip(of_channels) {
-            *losses.entry(channels.dyer.ties.find(label)).or_default() += loss;
+            *losses.entry(channels.coupling.classes.find(label)).or_default() += loss;
         }
     }
     Ok(losses)

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
 use super::{Build, Operator, Rewrite};
-use crate::dye::flow::Flow;
-use crate::dye::mix::Inexact;
-use crate::dye::{Dyed, FROZEN};
+use crate::coupling::mixing::Inexact;
+use crate::coupling::propagation::Propagation;
+use crate::coupling::{ChannelLabels, FROZEN};
 use crate::error::{Error, NOT_ONNX, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
@@ -45,12 +45,12 @@ fn ranked(inputs: &Inputs) -> Result<(usize, usize, usize)> {
 }
 
 /// Scale and bias stand beside axis `along` of `x`. Computed ones are not followed.
-fn parameters(flow: &mut Flow, x: &Dyed, along: usize) {
+fn parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
     for i in [1, 2] {
         if flow.is_constant(i) {
-            flow.passenger(i, 0, x, along);
+            flow.per_channel_constant(i, 0, x, along);
         } else {
-            let own = flow.dyed(i);
+            let own = flow.labels_of(i);
             flow.freeze(own.labels(), "is a computed scale or bias");
             flow.freeze(x.labels(), "has a computed scale or bias");
         }
@@ -82,8 +82,8 @@ impl Operator for Instance {
         affine(l, (n, c, inner), normal)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         let plane: Vec<usize> = (2..x.shape.len()).collect();
         flow.mix(&x, &plane, Inexact::Passes, "normalises over all channels");
         parameters(flow, &x, 1);
@@ -135,17 +135,17 @@ impl Operator for Group {
         affine(l, layout, normal)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        // Seen as groups × channels of a group, one of the two shrinks.
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        // LayerInput as groups × channels of a group, one of the two shrinks.
         let labels = flow.along(0, 1);
         let each = labels.len() / self.groups;
-        let x = Dyed::full(&[self.groups, each], labels.clone());
+        let x = ChannelLabels::full(&[self.groups, each], labels.clone());
         flow.mix(&x, &[1], Inexact::Passes, "normalises over all channels");
-        flow.keep_box(&x);
+        flow.keep_rectangular(&x);
         if self.by_group {
             parameters(flow, &x, 0);
         } else {
-            parameters(flow, &Dyed::along(&[labels.len()], 0, &labels), 0);
+            parameters(flow, &ChannelLabels::along(&[labels.len()], 0, &labels), 0);
         }
         flow.set_along(0, 1, &labels);
         Ok(())
@@ -271,13 +271,13 @@ impl Operator for LayerNorm {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         let over: Vec<usize> = (axis(self.axis, x.shape.len())?..x.shape.len()).collect();
         flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
         flow.pointwise();
         for k in 1..flow.outputs.len() {
-            let frozen = Dyed::uniform(&flow.outputs[k].shape, FROZEN);
+            let frozen = ChannelLabels::uniform(&flow.outputs[k].shape, FROZEN);
             flow.freeze(x.labels(), "its statistics are read");
             flow.set(k, frozen);
         }
@@ -372,8 +372,8 @@ impl Operator for Over {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         let over = self.axes(x.shape.len())?;
         flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
         flow.set(0, x);

@@ -5,10 +5,10 @@
 //! single precision, as the network's boxes are and as ONNX Runtime does: a box at the very threshold falls
 //! on the same side.
 
-use super::find::found;
 use super::lower::Lowering;
+use super::nonzero::found;
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::tensor::{Tensor, show};
@@ -67,7 +67,7 @@ impl Corners {
 
 impl NonMaxSuppression {
     /// The best boxes of one class: indices, best first, of equals the first.
-    fn best(boxes: &[Corners], scores: &[f32], limits: &Limits) -> Vec<usize> {
+    fn best(boxes: &[Corners], scores: &[f32], limits: &BoxLimits) -> Vec<usize> {
         // A score that is not a number chooses nothing.
         let above = |score: f32| limits.score.map_or(!score.is_nan(), |least| score > least);
         let mut open: Vec<usize> = (0..boxes.len()).filter(|&i| above(scores[i])).collect();
@@ -86,7 +86,7 @@ impl NonMaxSuppression {
 
     fn select(&self, inputs: &Inputs) -> Result<Tensor> {
         let (boxes, scores) = (tensor(inputs, 0, "the boxes")?, tensor(inputs, 1, "the scores")?);
-        let limits = Limits::of(inputs)?;
+        let limits = BoxLimits::of(inputs)?;
         let (&[batch, count, 4], &[batches, classes, scored]) = (&boxes.shape[..], &scores.shape[..]) else {
             return Err(misfit(boxes, scores));
         };
@@ -122,7 +122,7 @@ fn tensor<'a>(inputs: &Inputs<'a>, i: usize, what: &str) -> Result<&'a Tensor> {
 
 /// What is chosen at most.
 #[derive(Debug)]
-struct Limits {
+struct BoxLimits {
     /// Boxes of a class of an image.
     boxes: i64,
     /// The largest intersection over union.
@@ -131,7 +131,7 @@ struct Limits {
     score: Option<f32>,
 }
 
-impl Limits {
+impl BoxLimits {
     /// Absent, the standard's defaults: no box at all, no overlap, any score.
     fn of(inputs: &Inputs) -> Result<Self> {
         let boxes = match inputs.ints(2, "max_output_boxes_per_class")?.as_deref() {
@@ -167,7 +167,7 @@ impl Operator for NonMaxSuppression {
         Ok(())
     }
 
-    fn dye(&self, _: &mut Flow) -> Result<()> {
+    fn propagate(&self, _: &mut Propagation) -> Result<()> {
         Ok(())
     }
 }

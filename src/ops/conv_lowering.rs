@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::data_movement::strided;
 use super::lower::{Fused, Lowering, Slot};
-use super::moving::strided;
 use super::window::Windowed;
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
