@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. `plan` does not know devices, `prune` no GPU buffers, `onnx` neither.
 const ORDER: &[&str] = &[
-    "error", "file", "compare", "tensor", "fact", "onnx", "kernels", "dye", "ops", "graph", "plan", "exec",
-    "data", "lsq", "stats", "prune", "repair", "bench", "report", "cli",
+    "error", "file", "observer", "compare", "tensor", "fact", "onnx", "kernels", "coupling", "ops", "graph",
+    "plan", "exec", "data", "lsq", "stats", "prune", "repair", "bench", "report", "cli",
 ];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

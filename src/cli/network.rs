@@ -90,7 +90,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
     let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
     std::fs::create_dir_all(&args.output_dir)
-        .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
+        .map_err(|e| Error::io("make the folder", &args.output_dir, e))?;
     let paths = file_names(results.iter().map(|r| r.name.as_str())).map(|name| args.output_dir.join(name));
     let paths: Vec<PathBuf> = paths.collect();
     Targets::default().model(&model).read(&files).write(&paths, "write the output")?;

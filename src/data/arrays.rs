@@ -155,7 +155,7 @@ impl Array {
                     file.read_exact(&mut buffer)?;
                     Ok(buffer)
                 };
-                read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, &e))
+                read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, e))
             }
         }
     }
@@ -274,7 +274,7 @@ pub(super) fn read_exactly(reader: &mut impl Read, length: u64, doing: &str, pat
             .remedy("save it as .npy in C order, which is read piece by piece"));
     }
     // One byte more than promised: reaching the end makes gzip and zip verify their checksums.
-    let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, &e))?;
+    let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, e))?;
     if read as u64 != length {
         let got = if read as u64 > length { "more".to_owned() } else { format!("{read} bytes") };
         return Err(Error::new(format!("cannot {doing}: its length is not what its header promises"))
@@ -316,8 +316,8 @@ fn row_major(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
 
 /// Opens a `.npy` file. In C order it stays on disk.
 pub(super) fn open_npy(path: &Path) -> Result<Array> {
-    let file = File::open(path).map_err(|e| Error::io("open the array", path, &e))?;
-    let actual = file.metadata().map_err(|e| Error::io("open the array", path, &e))?.len();
+    let file = File::open(path).map_err(|e| Error::io("open the array", path, e))?;
+    let actual = file.metadata().map_err(|e| Error::io("open the array", path, e))?.len();
     let mut reader = BufReader::new(file);
     let header = NpyHeader::read(&mut reader).map_err(|e| e.file(path))?;
     header.promised(actual).map_err(|e| e.file(path))?;
@@ -336,7 +336,7 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
             .got(e.to_string())
             .remedy("write it with numpy.savez or numpy.savez_compressed")
     };
-    let file = File::open(path).map_err(|e| Error::io("open the archive", path, &e))?;
+    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(bad)?;
     let mut array = |name: &str| -> Result<Option<Array>> {
         let entry = format!("{name}.npy");

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::error::{Error, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 use crate::onnx::attrs::node_label;
 use crate::onnx::proto::NodeProto;
 
@@ -18,7 +18,7 @@ pub(super) fn order(nodes: &[NodeProto]) -> Result<Vec<usize>> {
                 return Err(Error::new(format!("two nodes make the value \"{output}\""))
                     .node(node_label(node))
                     .got(format!("\"{}\" makes it too", node_label(&nodes[other])))
-                    .remedy(NOT_ONNX));
+                    .invalid_model());
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn order(nodes: &[NodeProto]) -> Result<Vec<usize>> {
         .node(node_label(&nodes[start]))
         .expected("a graph without cycles")
         .got(cycle.join(" ← "))
-        .remedy(NOT_ONNX))
+        .invalid_model())
 }
 
 fn in_order(nodes: &[NodeProto], producer: &HashMap<&str, usize>) -> bool {

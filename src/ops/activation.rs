@@ -3,7 +3,7 @@
 use super::lower::{Lowering, Slot, same_type};
 use super::{Build, Operator};
 use crate::coupling::propagation::Propagation;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::unary::Unary;
@@ -151,7 +151,7 @@ pub(super) fn cast(build: &Build) -> Result<Box<dyn Operator>> {
         Error::new("a Cast to a type that the engine does not know")
             .expected("a float, integer or bool type")
             .got(format!("type {code}"))
-            .remedy(LEAVE_OUT)
+            .unsupported()
     })?;
     Ok(Box::new(Cast { to }))
 }

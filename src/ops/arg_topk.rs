@@ -5,7 +5,7 @@ use super::{Build, Operator};
 use crate::coupling::mixing::Inexact;
 use crate::coupling::propagation::Propagation;
 use crate::coupling::{ChannelLabels, for_each_index};
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
 use crate::kernels::cumsum::CumSum;
@@ -21,7 +21,7 @@ pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)
         return Err(Error::new("an axis that is too long for its indices")
             .expected(format!("at most {MOST_INDICES}"))
             .got(show(shape))
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     Ok((shape[..at].iter().product(), shape[at], shape[at + 1..].iter().product()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::propagation::Propagation;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary as BinaryKernel, BinaryOp};
@@ -219,5 +219,5 @@ fn too_many_axes(shapes: &[&[usize]]) -> Error {
     Error::new("a broadcast over more axes than the engine knows")
         .expected("at most 6 axes after joining")
         .got(shapes.iter().map(|s| show(s)).collect::<Vec<_>>().join(" and "))
-        .remedy(LEAVE_OUT)
+        .unsupported()
 }

@@ -7,7 +7,7 @@ use super::Operator;
 use super::lower::{Emit, Lowering, Slot};
 use crate::coupling::propagation::Propagation;
 use crate::coupling::{ChannelLabels, FROZEN, Label};
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::copy::Copy;
 use crate::kernels::gather::Gather;
@@ -178,6 +178,6 @@ pub(super) fn strided(
     dst: (usize, usize, Vec<isize>),
 ) -> Result<Copy> {
     Copy::new(shape, src.0, src.1, &src.2, dst.0, dst.1, &dst.2).ok_or_else(|| {
-        Error::new("a move over more axes than the engine knows").expected("at most 6 axes").remedy(LEAVE_OUT)
+        Error::new("a move over more axes than the engine knows").expected("at most 6 axes").unsupported()
     })
 }

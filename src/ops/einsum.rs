@@ -6,7 +6,7 @@ use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::propagation::Propagation;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::matmul::MatMul;
@@ -77,7 +77,7 @@ impl Terms {
         if terms.operands.len() != inputs.facts.len() || !(1..=2).contains(&terms.operands.len()) {
             return Err(bad("of more than two operands is not supported")
                 .expected("one or two")
-                .remedy(LEAVE_OUT));
+                .unsupported());
         }
         terms.output = match right {
             Some(right) => expand(right, ellipsis),

@@ -11,7 +11,7 @@ use super::{Build, Operator, Rewrite};
 use crate::coupling::mixing::Inexact;
 use crate::coupling::propagation::Propagation;
 use crate::coupling::{ChannelLabels, FROZEN};
-use crate::error::{Error, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::affine::Affine;
@@ -28,7 +28,7 @@ fn affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), fro
         Some(fact) => Err(Error::new("scale or bias does not fit the channels")
             .expected(channels.to_string())
             .got(show(&fact.shape))
-            .remedy(NOT_ONNX)),
+            .invalid_model()),
         None => Ok(Slot::Constant(Arc::new(vec![default; channels]))),
     };
     let (scale, bias) = (one(l, 1, 1.0)?, one(l, 2, 0.0)?);

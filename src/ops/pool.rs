@@ -4,7 +4,7 @@ use super::lower::{Lowering, Slot};
 use super::window::{Window, Windowed, plane};
 use super::{Build, Operator};
 use crate::coupling::propagation::Propagation;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
 use crate::kernels::reduce::{Reduce, ReduceOp};
@@ -26,7 +26,7 @@ pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
         return Err(Error::new("MaxPool's second output (indices) is not supported")
             .expected("one output")
             .got(build.outputs.to_string())
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     Ok(Box::new(Pool { kind: PoolKind::Max, window: Window::parse(&build.attrs)? }))
 }

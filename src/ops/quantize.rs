@@ -7,7 +7,7 @@ use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::propagation::{Propagation, Role};
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -34,7 +34,7 @@ fn linear(build: &Build, back: bool) -> Result<Box<dyn Operator>> {
             Error::new("a quantized type that the engine does not know")
                 .expected("an integer type of 8 to 32 bits")
                 .got(format!("type {code}"))
-                .remedy(LEAVE_OUT)
+                .unsupported()
         })?),
     };
     Ok(Box::new(Linear { axis: build.attrs.int_or("axis", 1)?, back, block, output_dtype }))
@@ -118,7 +118,7 @@ fn range(dtype: DType) -> Result<(f32, f32)> {
             return Err(Error::new("a quantized type that is not supported")
                 .expected("8 or 16 bits")
                 .got(format!("{other:?}"))
-                .remedy(LEAVE_OUT));
+                .unsupported());
         }
     })
 }

@@ -10,7 +10,7 @@ use super::arg_topk::MOST_INDICES;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
 use crate::coupling::propagation::Propagation;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::resample::Resample;
 use crate::onnx::attrs::Attrs;
@@ -333,7 +333,7 @@ impl Operator for Resize {
         if x.is_empty() || x.shape.iter().any(|&n| n > MOST_INDICES) {
             return Err(Error::new("a Resize of a tensor of this shape is not supported")
                 .got(show(&x.shape))
-                .remedy(LEAVE_OUT));
+                .unsupported());
         }
         Ok(vec![x.with_shape(&changes.iter().map(|c| c.output).collect::<Vec<_>>())])
     }

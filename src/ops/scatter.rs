@@ -10,7 +10,7 @@ use super::data_movement::{carry, strided};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::propagation::Propagation;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -95,7 +95,7 @@ fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>
         return Err(Error::new("a tensor with more elements than a table of indices can tell apart")
             .expected(format!("at most {MOST_INDICES}"))
             .got(total.to_string())
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     let mut source = Slot::Input(0);
     if let Some(count) = updates {
@@ -125,7 +125,7 @@ fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral
         return Err(Error::new("a scatter of more updates than a table of indices can tell apart")
             .expected(format!("less than {MOST_INDICES}"))
             .got(count.to_string())
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     let mut met = vec![0; len];
     let mut rounds: Vec<Vec<f32>> = Vec::new();

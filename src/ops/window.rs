@@ -1,6 +1,6 @@
 //! The sliding window that convolutions and pools share: kernel, strides, dilations, pads, auto_pad.
 
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
@@ -251,7 +251,7 @@ fn check_rank(rank: usize, input: &[usize]) -> Result<()> {
     Err(Error::new(format!("a window over {rank} spatial axes is not supported"))
         .expected("N×C×W, N×C×H×W or N×C×D×H×W")
         .got(show(input))
-        .remedy(LEAVE_OUT))
+        .unsupported())
 }
 
 fn sizes(name: &str, list: &[i64], len: usize, least: i64) -> Result<Vec<usize>> {

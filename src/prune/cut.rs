@@ -164,7 +164,7 @@ impl Cut {
     /// # Errors
     /// A file that cannot be read or is no cut.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, &e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, e))?;
         serde_json::from_slice(&bytes).map_err(|e| {
             Error::new("not a cut of this program")
                 .file(path)

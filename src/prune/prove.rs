@@ -19,7 +19,7 @@ use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::coupling::for_each_index;
 use crate::data::Batch;
-use crate::error::{Error, OUR_FAULT, Result};
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
@@ -282,7 +282,7 @@ impl<'a> ReferenceOutputs<'a> {
             .node(node.unwrap_or_default())
             .expected(format!("{:?}", reads(&self.ports)))
             .got(format!("{:?}", reads(ports)))
-            .remedy(OUR_FAULT))
+            .internal())
     }
 }
 
@@ -291,7 +291,7 @@ fn unequal(node: String, verdict: &Verdict) -> Error {
         .node(node)
         .expected("the same outputs")
         .got(verdict.to_string())
-        .remedy(OUR_FAULT)
+        .internal()
 }
 
 /// The elements of a value whose indices stay.

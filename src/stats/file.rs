@@ -265,7 +265,7 @@ impl Profile {
     /// # Errors
     /// A file that cannot be read, is no profile, or lacks a column.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, &e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, e))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(path, e.to_string()))?;
         let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));

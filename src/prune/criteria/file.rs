@@ -32,13 +32,16 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         channel: usize,
         score: f64,
     }
-    let bad = |e: csv::Error| match e.kind() {
-        csv::ErrorKind::Io(e) => Error::io("read the scores", path, e),
-        _ => Error::new("not a file of scores")
-            .file(path)
-            .expected("CSV with the columns node,channel,score")
-            .got(e.to_string())
-            .remedy("give it one row a channel of every layer"),
+    let bad = |e: csv::Error| {
+        let text = e.to_string();
+        match e.into_kind() {
+            csv::ErrorKind::Io(e) => Error::io("read the scores", path, e),
+            _ => Error::new("not a file of scores")
+                .file(path)
+                .expected("CSV with the columns node,channel,score")
+                .got(text)
+                .remedy("give it one row a channel of every layer"),
+        }
     };
     let mut consumer = csv::Reader::from_path(path).map_err(bad)?;
     let mut table = Table::new();
