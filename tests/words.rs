@@ -6,8 +6,12 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+#[path = "common/scan.rs"]
+mod scan;
 #[path = "common/sources.rs"]
 mod sources;
+
+use scan::blank;
 
 /// Files and folders that are read.
 const PLACES: &[&str] =
@@ -132,42 +136,20 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty())
 }
 
-/// Returns the text with everything but code overwritten by spaces: comments, and strings that are no single name.
+/// Returns the code of a source file, with everything else overwritten by spaces.
 ///
-/// Spans of code within comments stay. Rust, WGSL, JavaScript and CSS are near enough to each other for one scanner.
+/// Spans of code within comments stay, and so do strings that hold a single name.
 fn code(source: &str) -> String {
-    let letters: Vec<char> = source.chars().collect();
-    let at = |i: usize| letters.get(i).copied().unwrap_or('\0');
-    let mut out = String::new();
-    let mut i = 0;
-    while i < letters.len() {
-        let end = match (at(i), at(i + 1)) {
-            ('/', '/') if i == 0 || at(i - 1) != ':' => until(&letters, i, "\n"),
-            ('/', '*') => until(&letters, i + 2, "*/"),
-            ('"', _) => string_end(&letters, i),
-            ('\'', '\\') => until(&letters, i + 3, "'"),
-            ('\'', _) if at(i + 2) == '\'' => i + 3,
-            _ => {
-                out.push(letters[i]);
-                i += 1;
-                continue;
-            }
-        };
-        let hidden: String = letters[i..end.min(letters.len())].iter().collect();
+    scan::code(source, |hidden| {
         let inner = hidden.trim_matches(['"', '#']);
         if hidden.starts_with('"') && names(inner).eq([inner]) {
-            out.push_str(&hidden);
+            hidden.to_owned()
+        } else if hidden.starts_with('/') {
+            spans(hidden)
         } else {
-            out.push_str(&if hidden.starts_with('/') { spans(&hidden) } else { blank(&hidden) });
+            blank(hidden)
         }
-        i = end;
-    }
-    out
-}
-
-/// Overwrites a text by spaces, except for its line breaks.
-fn blank(text: &str) -> String {
-    text.chars().map(|c| if c == '\n' { c } else { ' ' }).collect()
+    })
 }
 
 /// Overwrites a text by spaces, except for its spans of code.
@@ -176,27 +158,6 @@ fn spans(text: &str) -> String {
         .enumerate()
         .map(|(i, part)| if i % 2 == 1 { part.to_owned() } else { blank(part) })
         .collect()
-}
-
-/// Returns the index behind the next `mark` from `start` on, or the text's length.
-fn until(letters: &[char], start: usize, mark: &str) -> usize {
-    let mark: Vec<char> = mark.chars().collect();
-    (start..letters.len())
-        .find(|i| letters[*i..].starts_with(&mark))
-        .map_or(letters.len(), |i| i + mark.len())
-}
-
-/// Returns the index behind the string that opens at `start`, which may be raw.
-fn string_end(letters: &[char], start: usize) -> usize {
-    let hashes = letters[..start].iter().rev().take_while(|c| **c == '#').count();
-    if start > hashes && letters[start - hashes - 1] == 'r' {
-        return until(letters, start + 1, &format!("\"{}", "#".repeat(hashes)));
-    }
-    let mut i = start + 1;
-    while i < letters.len() && letters[i] != '"' {
-        i += if letters[i] == '\\' { 2 } else { 1 };
-    }
-    i + 1
 }
 
 /// Returns the code of a Markdown file, with everything else overwritten by spaces.
@@ -262,6 +223,8 @@ fn refused(path: &str, source: &str) -> Vec<(usize, String)> {
             }
         }
     }
+    found.sort();
+    found.dedup();
     found
 }
 
