@@ -1,12 +1,8 @@
-<<<<<<< HEAD
-//! The pipeline runs one way: a module may use those before it in this order, never those behind.
-=======
 //! Modules depend on each other in one direction.
 //!
 //! - A module of the crate may use those before it in [`ORDER`], never those behind.
 //! - Modules of one folder have no circle of imports (`layering/circles.rs`).
 //! - The command line uses the pipeline, errors, files, and what [`COMMAND_LINE`] lists.
->>>>>>> facade
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -26,13 +22,8 @@ use paths::paths;
 
 /// Modules from the ground up. `plan` does not depend on devices, `prune` and `onnx` not on GPU buffers.
 const ORDER: &[&str] = &[
-<<<<<<< HEAD
     "error", "file", "observer", "compare", "tensor", "fact", "onnx", "kernels", "coupling", "ops", "graph",
-    "plan", "exec", "data", "lsq", "stats", "prune", "repair", "bench", "report", "cli",
-=======
-    "error", "file", "compare", "tensor", "fact", "onnx", "kernels", "dye", "coupling", "ops", "graph",
     "plan", "exec", "data", "lsq", "stats", "prune", "repair", "bench", "report", "pipeline", "cli",
->>>>>>> facade
 ];
 
 /// Paths below the crate's root that `cli` may name, with all that lies below each, and why.
