@@ -1,46 +1,78 @@
-//! One error type for the whole street.
+//! The error type of the whole library.
 //!
-//! Every error is a sentence with up to five labelled facts: which file, which node, what was
-//! expected, what came, and what to do about it. The command line prints them in one voice; `--json`
-//! prints them as fields.
+//! An error has a kind, a sentence, and up to five labelled details: file, node, expected, got, remedy. A remedy names
+//! an option in backticks by its name in the library (`batch`), a function as a call (`profile()`); an interface may
+//! replace these by its own terms, as the command line does.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// The result of everything that can fail.
+/// The result of every fallible function of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The remedy for a model that breaks the rules.
-pub const NOT_ONNX: &str = "the file does not follow the ONNX standard; export it again";
-/// The remedy for a node that asks more than the engine does.
-pub const LEAVE_OUT: &str = "export the network with other operators, or leave these parts out of the file";
-/// The remedy for what nobody can provoke.
+/// The remedy for a model that violates the ONNX standard.
+const NOT_ONNX: &str = "the file does not follow the ONNX standard; export it again";
+/// The remedy for a node that needs more than the engine supports.
+const LEAVE_OUT: &str = "export the network with other operators, or leave these parts out of the file";
+/// The remedy for a bug in this program.
 pub const OUR_FAULT: &str = "this is a fault of this program: please report it with the model";
 
-/// What went wrong, where, and what to do. Built with [`Error::new`] and the labelled setters.
+/// The category of an [`Error`], for callers that react differently to each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument, data set, profile or cut that does not fit.
+    #[default]
+    InvalidInput,
+    /// A model file that violates the ONNX standard.
+    InvalidModel,
+    /// A valid model that uses an operator or shape that the engine does not support.
+    Unsupported,
+    /// A budget that cannot be met within the limits.
+    BudgetInfeasible,
+    /// A pruned network whose outputs differ from the masked reference.
+    ProofFailed,
+    /// A GPU, driver or adapter that fails or is missing.
+    Device,
+    /// Memory of the device or the host that does not suffice.
+    OutOfMemory,
+    /// A file operation that fails; [`std::error::Error::source`] has the system's error.
+    Io,
+    /// An operation that an observer ended ([`crate::observer::Observer`]).
+    Interrupted,
+    /// A bug in this program.
+    Internal,
+}
+
+/// An error with its kind, place and remedy.
+///
+/// [`Error::new`] creates one, and labelled setters add details.
 #[derive(Debug, Clone, Default)]
 pub struct Error {
-    inner: Box<Facts>,
+    inner: Box<Details>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Facts {
+struct Details {
+    kind: ErrorKind,
     what: String,
     file: Option<PathBuf>,
     node: Option<String>,
     expected: Option<String>,
     got: Option<String>,
     remedy: Option<String>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
-    /// An error that says `what` went wrong, in a few words without a full stop.
+    /// Creates an error of the kind [`ErrorKind::InvalidInput`] from a sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { inner: Box::new(Facts { what: what.into(), ..Facts::default() }) }
+        Self { inner: Box::new(Details { what: what.into(), ..Details::default() }) }
     }
 
-    /// An operation on a file failed: names the file and the system's own words.
-    pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+    /// Creates an error for a failed operation on a file, with the system's error as source.
+    pub fn io(doing: &str, path: &Path, error: std::io::Error) -> Self {
         let remedy = match error.kind() {
             std::io::ErrorKind::NotFound => "check the path",
             std::io::ErrorKind::IsADirectory => "give the name of a file",
@@ -52,45 +84,84 @@ impl Error {
             std::io::ErrorKind::StorageFull => "free some disk space, or write elsewhere",
             _ => "check that the path exists and can be used",
         };
-        Self::new(format!("cannot {doing}")).file(path).got(error.to_string()).remedy(remedy)
+        let error_text = error.to_string();
+        let what = Self::new(format!("cannot {doing}")).with_kind(ErrorKind::Io).with_source(error);
+        what.file(path).got(error_text).remedy(remedy)
     }
 
-    /// Names the file, unless one is named already (the innermost place knows best).
+    /// Creates the error of an operation that an observer ended.
+    pub fn interrupted() -> Self {
+        Self::new("interrupted").with_kind(ErrorKind::Interrupted).remedy("run the command again")
+    }
+
+    /// Sets the kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.inner.kind = kind;
+        self
+    }
+
+    /// Sets the underlying error.
+    #[must_use]
+    pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.inner.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Marks a model file that violates the ONNX standard, with the remedy for it.
+    #[must_use]
+    pub fn invalid_model(self) -> Self {
+        self.with_kind(ErrorKind::InvalidModel).remedy(NOT_ONNX)
+    }
+
+    /// Marks a valid model that the engine does not support, with the remedy for it.
+    #[must_use]
+    pub fn unsupported(self) -> Self {
+        self.with_kind(ErrorKind::Unsupported).remedy(LEAVE_OUT)
+    }
+
+    /// Marks a bug in this program, with the remedy for it.
+    #[must_use]
+    pub fn internal(self) -> Self {
+        self.with_kind(ErrorKind::Internal).remedy(OUR_FAULT)
+    }
+
+    /// Names the file, unless an inner call has named one.
     #[must_use]
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         self.inner.file.get_or_insert_with(|| path.as_ref().to_path_buf());
         self
     }
 
-    /// Names the node, unless one is named already.
+    /// Names the node, unless an inner call has named one.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.inner.node.get_or_insert_with(|| node.into());
         self
     }
 
-    /// Says what was expected.
+    /// Adds the expected value.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.inner.expected = Some(expected.into());
         self
     }
 
-    /// Says what came instead.
+    /// Adds the value that came instead.
     #[must_use]
     pub fn got(mut self, got: impl Into<String>) -> Self {
         self.inner.got = Some(got.into());
         self
     }
 
-    /// Says what the user can do.
+    /// Adds what the user can do, unless an inner call has.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.inner.remedy.get_or_insert_with(|| remedy.into());
         self
     }
 
-    /// Says that `given` is none of `names`: asks whether the nearest was meant, else says `otherwise`.
+    /// Adds a remedy for a mistyped name: the nearest of `names` if one is near, else `otherwise`.
     #[must_use]
     pub fn meant<'a>(
         self,
@@ -98,7 +169,7 @@ impl Error {
         names: impl IntoIterator<Item = &'a str>,
         otherwise: impl Into<String>,
     ) -> Self {
-        // In a short name one edit is much.
+        // One edit changes a large part of a short name.
         let most = (given.chars().count() / 2).clamp(1, 2);
         match names.into_iter().min_by_key(|name| distance(name, given)) {
             Some(near) if distance(near, given) <= most => self.remedy(format!("did you mean {near}?")),
@@ -106,41 +177,46 @@ impl Error {
         }
     }
 
-    /// Names a node, and its operator in front of a sentence that does not name it.
+    /// Names a node, and prepends its operator to a sentence that lacks it.
     #[must_use]
     pub fn at(self, op: &str, node: impl Into<String>) -> Self {
         let named = self.inner.what.contains(op);
         if named { self.node(node) } else { self.context(op).node(node) }
     }
 
-    /// Puts what was being done in front of the sentence.
+    /// Prepends a context to the sentence.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.inner.what = format!("{doing}: {}", self.inner.what);
         self
     }
 
-    /// The sentence without the labelled facts.
+    /// Returns the kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// Returns the sentence without the labelled details.
     pub fn what(&self) -> &str {
         &self.inner.what
     }
 
-    /// The file it is about.
+    /// Returns the file concerned.
     pub fn file_path(&self) -> Option<&Path> {
         self.inner.file.as_deref()
     }
 
-    /// The node it is about.
+    /// Returns the name of the node concerned.
     pub fn node_name(&self) -> Option<&str> {
         self.inner.node.as_deref()
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn remedy_text(&self) -> Option<&str> {
         self.inner.remedy.as_deref()
     }
 
-    /// Expected and got, in one line, for outputs that print the other facts apart.
+    /// Returns sentence, expected and got in one line.
     pub fn message(&self) -> String {
         let mut text = self.inner.what.clone();
         if let Some(expected) = &self.inner.expected {
@@ -156,13 +232,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.inner.what)?;
-        let facts = &self.inner;
+        let details = &self.inner;
         let rows = [
-            ("file", facts.file.as_ref().map(|p| p.display().to_string())),
-            ("node", facts.node.clone()),
-            ("expected", facts.expected.clone()),
-            ("got", facts.got.clone()),
-            ("remedy", facts.remedy.clone()),
+            ("file", details.file.as_ref().map(|p| p.display().to_string())),
+            ("node", details.node.clone()),
+            ("expected", details.expected.clone()),
+            ("got", details.got.clone()),
+            ("remedy", details.remedy.clone()),
         ];
         for (label, value) in rows {
             if let Some(value) = value {
@@ -173,9 +249,13 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.source.as_deref().map(|source| source as _)
+    }
+}
 
-/// Edits between two names (Levenshtein).
+/// Returns the Levenshtein distance of two names.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

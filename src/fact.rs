@@ -1,6 +1,6 @@
 //! What is known of a value before the network runs: type, shape, and for constants the value.
 
-use crate::error::{Error, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
 /// What is known of a value.
@@ -53,7 +53,7 @@ impl<'a> Inputs<'a> {
         self.optional(i).ok_or_else(|| {
             Error::new(format!("input {i} is missing"))
                 .got(format!("{} in all", self.facts.len()))
-                .remedy(NOT_ONNX)
+                .invalid_model()
         })
     }
 
@@ -109,7 +109,7 @@ fn within(at: i64, size: usize, what: &str) -> Result<usize> {
         Err(Error::new(format!("{what} out of range"))
             .expected(format!("{} to {}", -end, end - 1))
             .got(at.to_string())
-            .remedy(NOT_ONNX))
+            .invalid_model())
     }
 }
 

@@ -58,7 +58,7 @@ impl<'a> Pending<'a> {
             file.as_file().sync_all()?;
             Ok(Self { file, path, doing })
         };
-        fill().map_err(|e| Error::io(doing, path, &e))
+        fill().map_err(|e| Error::io(doing, path, e))
     }
 
     /// Puts the file in its place.
@@ -67,7 +67,7 @@ impl<'a> Pending<'a> {
     /// A rename that the system refuses; what stood there stays.
     pub fn commit(self) -> Result<()> {
         let renamed = self.file.persist(self.path);
-        renamed.map(drop).map_err(|e| Error::io(self.doing, self.path, &e.error))
+        renamed.map(drop).map_err(|e| Error::io(self.doing, self.path, e.error))
     }
 }
 
@@ -85,7 +85,7 @@ pub fn write_whole(path: &Path, doing: &str, bytes: &[u8]) -> Result<()> {
 /// A folder that is not there or takes no files; a target that is none.
 pub fn check_writable(path: &Path, doing: &str) -> Result<()> {
     check_target(path, doing)?;
-    temporary(&folder_of(path)).map(drop).map_err(|e| Error::io(doing, path, &e))
+    temporary(&folder_of(path)).map(drop).map_err(|e| Error::io(doing, path, e))
 }
 
 /// Refuses what a rename would destroy (a device such as /dev/null) or could not replace.

@@ -10,8 +10,8 @@ pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
+pub mod coupling;
 pub mod data;
-pub mod dye;
 pub mod error;
 pub mod exec;
 pub mod fact;
@@ -19,6 +19,7 @@ pub mod file;
 pub mod graph;
 pub mod kernels;
 pub mod lsq;
+pub mod observer;
 pub mod onnx;
 pub mod ops;
 pub mod plan;
@@ -28,7 +29,7 @@ pub mod report;
 pub mod stats;
 pub mod tensor;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 
 /// The example of the library's page runs as a test.
 #[cfg(doctest)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 
 /// The element type of a value, with ONNX's numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -157,7 +157,7 @@ impl Tensor {
             Data::Int(_) => Err(Error::new("a tensor of the wrong type")
                 .expected("floats")
                 .got(format!("{:?}", self.dtype))
-                .remedy(NOT_ONNX)),
+                .invalid_model()),
         }
     }
 
@@ -168,7 +168,7 @@ impl Tensor {
             Data::Float(_) => Err(Error::new("a tensor of the wrong type")
                 .expected("integers")
                 .got(format!("{:?}", self.dtype))
-                .remedy(NOT_ONNX)),
+                .invalid_model()),
         }
     }
 }

@@ -48,7 +48,7 @@ fn inspect_counts_layers_and_knots() {
     let layers = answer["layers"].as_array().unwrap();
     let sum: u64 = layers.iter().map(|l| l["macs"].as_u64().unwrap()).sum();
     assert_eq!(Some(sum), answer["macs"].as_u64());
-    assert!(answer["knots"].as_array().unwrap().iter().any(|k| k["blocked"].is_object()));
+    assert!(answer["coupled"].as_array().unwrap().iter().any(|k| k["blocked"].is_object()));
 }
 
 #[test]
@@ -458,11 +458,11 @@ fn prune_and_report_make_the_same_page() {
     };
     assert!(times(&mut a).iter().all(Value::is_number) && times(&mut b).iter().all(Value::is_null));
     a["layers"].as_array_mut().unwrap().iter_mut().for_each(|l| l["ms"][0] = Value::Null);
-    for part in ["model", "columns", "layers", "ties", "filters", "maps", "images"] {
+    for part in ["model", "columns", "layers", "classes", "filters", "maps", "images"] {
         assert!(!a[part].is_null() && a[part] == b[part], "{part} differs");
     }
     let (first, second) = (&a["summary"], &b["summary"]);
-    for part in ["before", "after", "quality", "channels", "knots", "calibration", "proof"] {
+    for part in ["before", "after", "quality", "channels", "coupled", "calibration", "proof"] {
         assert!(
             !first[part].is_null() && first[part] == second[part],
             "{part}: {} {}",

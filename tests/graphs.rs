@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use secateur::compare::{Tolerance, compare};
-use secateur::dye::Label;
+use secateur::coupling::Label;
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
@@ -21,9 +21,10 @@ use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::onnx::proto::TensorProto;
 use secateur::onnx::tensor::{encode, zero};
-use secateur::plan::{self, Options, Plan};
+use secateur::plan::{self, BuildOptions, Plan};
 use secateur::prune::{
-    Budget, Channels, Criterion, Limits, Normalize, Pruned, Score, Scoring, allocate, prove, rewrite, scores,
+    Budget, Channels, Criterion, CutLimits, Pruned, Score, ScoreNormalization, Scoring, allocate, prove,
+    rewrite, scores,
 };
 use secateur::stats::{Distances, Header, Profile};
 
@@ -35,13 +36,13 @@ use builder::{Builder, Value, declaration, int, ints, random, text};
 
 fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
     let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     (model, graph, channels)
 }
 
 fn outputs(model: &Model, batch: usize) -> Vec<Vec<f32>> {
-    let graph = Graph::of(model).unwrap();
+    let graph = Graph::from_model(model).unwrap();
     let mut session = Session::plain(&graph, &Device::Cpu, Some(batch)).unwrap();
     let len: usize = session.plan.inputs[0].shape.iter().product();
     let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
@@ -58,20 +59,20 @@ fn equal(got: &Model, expected: &Model) -> Result<(), String> {
     Ok(())
 }
 
-/// Every second free knot of every layer, so that no layer loses all.
+/// Every second free set of every layer, so that no layer loses all.
 fn some_knots(channels: &Channels, seed: u64) -> BTreeSet<usize> {
-    let scores: Vec<f64> = (0..channels.knots.len())
+    let scores: Vec<f64> = (0..channels.coupled.len())
         .map(|k| ((k as u64 * 2_654_435_761 + seed) % 1000) as f64 / 1000.0)
         .collect();
-    let limits = Limits { max_cut: 0.7, ..Limits::default() };
+    let limits = CutLimits { max_cut: 0.7, ..CutLimits::default() };
     allocate(channels, &scores, Budget::RemoveBelow(0.6), &limits, &BTreeSet::new()).unwrap()
 }
 
-/// The model whose filters of these knots are zero, with all that goes along with them.
-fn planted(model: &Model, graph: &Graph, channels: &Channels, knots: &BTreeSet<usize>) -> Model {
-    let roots: BTreeSet<Label> = knots.iter().map(|&k| channels.knots[k].root).collect();
+/// The model whose filters of these coupled are zero, with all that goes along with them.
+fn planted(model: &Model, graph: &Graph, channels: &Channels, coupled: &BTreeSet<usize>) -> Model {
+    let roots: BTreeSet<Label> = coupled.iter().map(|&k| channels.coupled[k].root).collect();
     let mut planted = model.clone();
-    for (&(value, axis), cut) in &channels.dyer.cuts {
+    for (&(value, axis), cut) in &channels.coupling.labelled_axes {
         let gone: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, &roots)).collect();
         if (cut.reads && !cut.makes) || !gone.contains(&true) {
             continue;
@@ -94,25 +95,25 @@ fn planted(model: &Model, graph: &Graph, channels: &Channels, knots: &BTreeSet<u
 
 /// Whether `l1` removes just what was planted, and nothing is lost.
 fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> Result<usize, String> {
-    let knots = some_knots(channels, 11);
-    let planted = planted(model, graph, channels, &knots);
-    let graph = Graph::of(&planted).map_err(|e| e.to_string())?;
+    let coupled = some_knots(channels, 11);
+    let planted = planted(model, graph, channels, &coupled);
+    let graph = Graph::from_model(&planted).map_err(|e| e.to_string())?;
     let channels = Channels::of(&graph).map_err(|e| e.to_string())?;
     let profile = Profile::of_weights_with(&graph, &channels.facts, Header::default(), Distances::None);
     let profile = profile.map_err(|e| e.to_string())?;
     let l1: Criterion = "l1".parse().unwrap();
-    let scoring = Scoring { criterion: &l1, normalize: Normalize::None, seed: 0 };
+    let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::None, seed: 0 };
     let found = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).map_err(|e| e.to_string())?;
     let found = Score::values(&found);
-    let limits = Limits { max_cut: 1.0, ..Limits::default() };
+    let limits = CutLimits { max_cut: 1.0, ..CutLimits::default() };
     let removed = allocate(&channels, &found, Budget::RemoveBelow(1e-9), &limits, &BTreeSet::new())
         .map_err(|e| e.to_string())?;
-    if removed != knots {
-        return Err(format!("planted {knots:?}, removed {removed:?}"));
+    if removed != coupled {
+        return Err(format!("planted {coupled:?}, removed {removed:?}"));
     }
     let cut = rewrite(&planted, &graph, &channels, &removed).map_err(|e| e.to_string())?;
     equal(&cut.model, &planted).map_err(|e| format!("the planted cut loses something: {e}"))?;
-    Ok(knots.len())
+    Ok(coupled.len())
 }
 
 fn dump(index: usize, model: &Model, pruned: &Pruned) {
@@ -141,12 +142,12 @@ fn random_networks_are_cut_rightly() {
         let nothing =
             rewrite(&model, &graph, &channels, &BTreeSet::new()).map_err(|e| fail(e.to_string()))?;
         prop_assert_eq!(&nothing.model.to_bytes(), &bytes, "a cut of nothing changes the file");
-        let knots = some_knots(&channels, seed);
-        let pruned = rewrite(&model, &graph, &channels, &knots).map_err(|e| fail(e.to_string()))?;
+        let coupled = some_knots(&channels, seed);
+        let pruned = rewrite(&model, &graph, &channels, &coupled).map_err(|e| fail(e.to_string()))?;
         prove(&pruned.masked, &pruned.model, &Device::Cpu, None).map_err(|e| fail(e.to_string()))?;
         equal(&pruned.model, &pruned.masked).map_err(fail)?;
         dump(count.fetch_add(1, Ordering::Relaxed), &model, &pruned);
-        cut.fetch_add(knots.len(), Ordering::Relaxed);
+        cut.fetch_add(coupled.len(), Ordering::Relaxed);
         if keeps_zero {
             let found = finds_what_was_planted(&model, &graph, &channels).map_err(fail)?;
             planted.fetch_add(found, Ordering::Relaxed);
@@ -154,18 +155,18 @@ fn random_networks_are_cut_rightly() {
         Ok(())
     });
     let [count, cut, planted] = [count, cut, planted].map(AtomicUsize::into_inner);
-    println!("{count} networks, {cut} knots cut, {planted} knots planted and found");
+    println!("{count} networks, {cut} coupled cut, {planted} coupled planted and found");
     outcome.unwrap_or_else(|e| panic!("{e}"));
     // If nearly everything were blocked, nothing would be tested.
-    assert!(cut > 3 * count && planted > count, "{cut} and {planted} knots of {count} networks");
+    assert!(cut > 3 * count && planted > count, "{cut} and {planted} coupled of {count} networks");
 }
 
-/// How many knots may go, by the number of channels in each, of a network.
+/// How many coupled may go, by the number of channels in each, of a network.
 fn free(bytes: Vec<u8>, node: &str) -> Vec<usize> {
     let (_, graph, channels) = load(bytes);
     let of = graph.nodes.iter().position(|n| n.name == node).unwrap();
-    let knots = channels.knots.iter().filter(|k| k.block.is_none());
-    let sizes = knots.map(|k| k.members.iter().filter(|m| m.0 == of).count());
+    let coupled = channels.coupled.iter().filter(|k| k.block.is_none());
+    let sizes = coupled.map(|k| k.members.iter().filter(|m| m.0 == of).count());
     sizes.filter(|&n| n > 0).collect()
 }
 
@@ -184,7 +185,7 @@ fn knots_are_as_fine_as_the_network_allows() {
     let c = first(&mut b, 8);
     let r = b.unary("Relu", &c);
     assert_eq!(free(end(b, &r), &c.name), [1; 8]);
-    // A shuffle of two groups ties pairs, a grouped convolution after it pairs of these.
+    // A shuffle of two groups classes pairs, a grouped convolution after it pairs of these.
     let mut b = Builder::new(2, 8);
     let c = first(&mut b, 8);
     let s = b.shuffle(&c, 2);
@@ -228,13 +229,13 @@ fn knots_are_as_fine_as_the_network_allows() {
     assert_eq!(free(b.finish(&[flat], true).0, &c.name), [1; 6]);
 }
 
-/// Cuts every second free knot, twice over, and proves each cut.
+/// Cuts every second free set, twice over, and proves each cut.
 fn is_cut_rightly(bytes: Vec<u8>, what: &str) {
     let (model, graph, channels) = load(bytes);
     for odd in [0, 1] {
-        let free = channels.knots.iter().filter(|k| k.block.is_none());
-        let knots: BTreeSet<usize> = free.map(|k| k.id).filter(|id| id % 2 == odd).collect();
-        let pruned = rewrite(&model, &graph, &channels, &knots).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let free = channels.coupled.iter().filter(|k| k.block.is_none());
+        let coupled: BTreeSet<usize> = free.map(|k| k.id).filter(|id| id % 2 == odd).collect();
+        let pruned = rewrite(&model, &graph, &channels, &coupled).unwrap_or_else(|e| panic!("{what}: {e}"));
         prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap_or_else(|e| panic!("{what}: {e}"));
     }
 }
@@ -300,7 +301,7 @@ fn a_normalization_along_tokens_scales_no_filter() {
     let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let layer = profile.layers.iter().find(|l| l.node.starts_with("matmul")).unwrap();
     assert_eq!((layer.weight.l1.len(), layer.weight.bn_scale.len()), (5, 0));
-    assert!(!channels.knots.is_empty());
+    assert!(!channels.coupled.is_empty());
 }
 
 /// A tensor over the root of how many channels it had: that is a number, and stays what it was.
@@ -370,10 +371,10 @@ fn declared_shapes_of_quantized_weights_follow() {
     model.graph_mut().input.extend(listed);
     let (model, graph, channels) = load(model.to_bytes());
     let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
-    let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first);
-    let knots: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
-    assert_eq!(knots.len(), 3);
-    let small = rewrite(&model, &graph, &channels, &knots).unwrap().model;
+    let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first);
+    let coupled: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
+    assert_eq!(coupled.len(), 3);
+    let small = rewrite(&model, &graph, &channels, &coupled).unwrap().model;
     for tensor in &small.graph().initializer {
         let input = small.graph().input.iter().find(|i| i.name() == tensor.name()).unwrap();
         assert_eq!(*input, declaration(tensor.name(), tensor), "{}", tensor.name());
@@ -389,9 +390,9 @@ fn quantized_weights_are_cut_in_their_own_type() {
     let d = b.quantized_conv(&r, 6);
     let (model, graph, channels) = load(b.finish(&[d], false).0);
     let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
-    let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first);
-    let knots: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
-    let pruned = rewrite(&model, &graph, &channels, &knots).unwrap();
+    let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first);
+    let coupled: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
+    let pruned = rewrite(&model, &graph, &channels, &coupled).unwrap();
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
     let small = pruned.model.graph();
     let dims = |t: &TensorProto| (t.data_type(), t.dims.clone());
@@ -417,23 +418,23 @@ fn dead_filters_go_without_a_trace() {
     let read = b.conv(&pooled, 6, 1, 1, 1);
     let (mut model, graph, channels) = load(b.finish(&[read, pooled], false).0);
     let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
-    let of_first = channels.knots.iter().filter(|k| k.members[0].0 == first && k.block.is_none());
-    // A shuffle ties the channels in pairs.
-    let knots: Vec<_> = of_first.take(2).collect();
-    let dead: BTreeSet<usize> = knots.iter().flat_map(|k| k.members.iter().map(|m| m.1)).collect();
+    let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first && k.block.is_none());
+    // A shuffle classes the channels in pairs.
+    let coupled: Vec<_> = of_first.take(2).collect();
+    let dead: BTreeSet<usize> = coupled.iter().flat_map(|k| k.members.iter().map(|m| m.1)).collect();
     assert_eq!(dead.len(), 4);
     let weight = graph.name(graph.nodes[first].inputs[1].unwrap()).to_owned();
     let tensor = model.graph_mut().initializer.iter_mut().find(|t| t.name() == weight).unwrap();
     let zeros: Vec<bool> = (0..8).map(|i| dead.contains(&i)).collect();
     *tensor = zero(tensor, 0, &zeros).unwrap();
     let (model, graph, channels) = load(model.to_bytes());
-    let cut = |knots: &BTreeSet<usize>| rewrite(&model, &graph, &channels, knots).unwrap();
-    let pruned = cut(&knots.iter().map(|k| k.id).collect());
+    let cut = |coupled: &BTreeSet<usize>| rewrite(&model, &graph, &channels, coupled).unwrap();
+    let pruned = cut(&coupled.iter().map(|k| k.id).collect());
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
     assert_eq!(equal(&pruned.model, &model), Ok(()), "the original's answers");
     // A live channel leaves a gap.
     let live =
-        channels.knots.iter().find(|k| k.members[0].0 == first && !dead.contains(&k.members[0].1)).unwrap();
+        channels.coupled.iter().find(|k| k.members[0].0 == first && !dead.contains(&k.members[0].1)).unwrap();
     assert!(equal(&cut(&[live.id].into()).model, &model).is_err());
 }
 
@@ -450,8 +451,8 @@ fn a_tensor_without_elements_is_a_constant() {
     assert_eq!(free(bytes.clone(), &c.name), [0; 0]);
     assert_eq!(free(bytes.clone(), &d.name), [1; 6]);
     let (model, graph, channels) = load(bytes);
-    let knots = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
-    let pruned = rewrite(&model, &graph, &channels, &knots.take(3).collect()).unwrap();
+    let coupled = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let pruned = rewrite(&model, &graph, &channels, &coupled.take(3).collect()).unwrap();
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
 }
 
@@ -538,7 +539,8 @@ fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
         let outputs = net(&mut b);
         let graph = load(b.finish(&outputs, false).0).1;
         let facts = Facts::infer(&graph, &[vec![2, 3, *side, *side]]).unwrap();
-        let plan = |pools| plan::build(&graph, &facts, &Options { pools, ..Options::default() }).unwrap();
+        let plan =
+            |pools| plan::build(&graph, &facts, &BuildOptions { pools, ..BuildOptions::default() }).unwrap();
         let (with, without) = (plan(true), plan(false));
         let pools = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "pool").count();
         assert_eq!((pools(&with), pools(&without)), (usize::from(!taken), 1), "{name}");
@@ -597,7 +599,9 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
     for ((name, add), taken) in taken.iter().map(|n| (n, true)).chain(left.iter().map(|n| (n, false))) {
         let graph = network(add);
         let facts = Facts::infer(&graph, &[vec![2, 3, 8, 8]]).unwrap();
-        let plan = |addends| plan::build(&graph, &facts, &Options { addends, ..Options::default() }).unwrap();
+        let plan = |addends| {
+            plan::build(&graph, &facts, &BuildOptions { addends, ..BuildOptions::default() }).unwrap()
+        };
         let adds = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "binary").count();
         let (with, without) = (plan(true), plan(false));
         assert_eq!((adds(&with), adds(&without)), (usize::from(!taken), 1), "{name}");

@@ -33,7 +33,7 @@ fn devices() -> Vec<Device> {
 }
 
 fn graph(bytes: Vec<u8>) -> Graph {
-    Graph::of(&Model::from_bytes(bytes, Path::new("built.onnx")).unwrap()).unwrap()
+    Graph::from_model(&Model::from_bytes(bytes, Path::new("built.onnx")).unwrap()).unwrap()
 }
 
 fn noise(len: usize) -> Vec<f32> {
@@ -54,7 +54,7 @@ fn the_cpu_refuses_halves_and_says_what_knows_them() {
 #[test]
 fn a_network_keeps_halves_between_its_layers_and_answers_nearly_the_same() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx");
-    let graph = Graph::of(&Model::load(&demo).unwrap()).unwrap();
+    let graph = Graph::from_model(&Model::load(&demo).unwrap()).unwrap();
     let x = noise(5 * 3 * 32 * 32);
     for device in devices() {
         let exact = device.clone().at(Precision::F32).unwrap();

@@ -12,7 +12,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::onnx::tensor::zero;
-use secateur::prune::{Answers, Channels, Cut, Judge, Pruned, rewrite, smaller};
+use secateur::prune::{Channels, Cut, MaskedReference, Pruned, ReferenceOutputs, rewrite, smaller};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
@@ -30,42 +30,42 @@ struct Net {
 impl Net {
     fn new(bytes: Vec<u8>, inexact: bool) -> Self {
         let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
-        let graph = Graph::of(&model).unwrap();
-        let channels = Channels::dyed(&graph, inexact).unwrap();
+        let graph = Graph::from_model(&model).unwrap();
+        let channels = Channels::analyze(&graph, inexact).unwrap();
         Self { model, graph, channels }
     }
 
-    /// The knots that channels of a node belong to, those that may go.
+    /// The coupled that channels of a node belong to, those that may go.
     fn free(&self, node: &str) -> Vec<usize> {
         let of = self.node(node);
-        let knots = self.channels.knots.iter().filter(|k| k.block.is_none());
-        knots.filter(|k| k.members.iter().any(|m| m.0 == of)).map(|k| k.id).collect()
+        let coupled = self.channels.coupled.iter().filter(|k| k.block.is_none());
+        coupled.filter(|k| k.members.iter().any(|m| m.0 == of)).map(|k| k.id).collect()
     }
 
     fn node(&self, name: &str) -> usize {
         self.graph.nodes.iter().position(|n| n.name == name).unwrap()
     }
 
-    /// How many channels of a node each of its free knots has.
+    /// How many channels of a node each of its free coupled has.
     fn sizes(&self, node: &str) -> Vec<usize> {
         let of = self.node(node);
-        let members = |&k: &usize| self.channels.knots[k].members.iter().filter(|m| m.0 == of).count();
+        let members = |&k: &usize| self.channels.coupled[k].members.iter().filter(|m| m.0 == of).count();
         self.free(node).iter().map(members).collect()
     }
 
     /// Why the channels of a node may not go: node and reason.
     fn blocks(&self, node: &str) -> BTreeSet<(String, String)> {
         let of = self.node(node);
-        let knots = self.channels.knots.iter().filter(|k| k.members.iter().any(|m| m.0 == of));
-        let block = |k: &secateur::prune::Knot| k.block.clone().map(|b| (b.node, b.reason));
-        knots.filter_map(block).collect()
+        let coupled = self.channels.coupled.iter().filter(|k| k.members.iter().any(|m| m.0 == of));
+        let block = |k: &secateur::prune::CoupledChannels| k.block.clone().map(|b| (b.node, b.reason));
+        coupled.filter_map(block).collect()
     }
 
-    fn cut(&self, knots: &[usize]) -> Pruned {
-        rewrite(&self.model, &self.graph, &self.channels, &knots.iter().copied().collect()).unwrap()
+    fn cut(&self, coupled: &[usize]) -> Pruned {
+        rewrite(&self.model, &self.graph, &self.channels, &coupled.iter().copied().collect()).unwrap()
     }
 
-    /// Removes the first and last free knots of a node, and proves it, also for batches.
+    /// Removes the first and last free coupled of a node, and proves it, also for batches.
     fn proved(&self, node: &str) -> Pruned {
         let free = self.free(node);
         let pruned = self.cut(&[free[0], free[free.len() - 1]]);
@@ -79,7 +79,8 @@ impl Net {
 /// Whether two networks give the same answers.
 fn differences(got: &Model, expected: &Model, batch: usize) -> Result<(), String> {
     let run = |model: &Model| {
-        let mut session = Session::plain(&Graph::of(model).unwrap(), &Device::Cpu, Some(batch)).unwrap();
+        let mut session =
+            Session::plain(&Graph::from_model(model).unwrap(), &Device::Cpu, Some(batch)).unwrap();
         let len: usize = session.plan.inputs[0].shape.iter().product();
         let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
         session.run_steps(&[&x]).unwrap()
@@ -164,7 +165,7 @@ fn attention_loses_whole_heads() {
         assert_eq!(net.sizes(&first), [1; 6], "what attention reads is free: {form:?}");
         let makers: Vec<&str> = net
             .channels
-            .dyer
+            .coupling
             .producers
             .iter()
             .map(|p| net.graph.nodes[p.node].name.as_str())
@@ -257,15 +258,15 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         let proof = pruned.prove(&Device::Cpu, None).unwrap();
         assert!(proof.passed && !proof.exact, "{ops:?}: {proof:?}");
         assert!(proof.difference.is_some_and(|d| d > 1e-4), "{ops:?}: {proof:?}");
-        let knots = free[1..3].iter().copied().collect();
-        assert_eq!(net.channels.inexact(&net.graph, &knots), names(&net, ops));
-        let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &knots, Default::default()).unwrap();
+        let coupled = free[1..3].iter().copied().collect();
+        assert_eq!(net.channels.inexact(&net.graph, &coupled), names(&net, ops));
+        let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &coupled, Default::default()).unwrap();
         assert_eq!(cut.inexact, Some(names(&net, ops)));
         // The same by parts, as `prune` walks.
-        let judge = Judge::new(&net.model, &net.graph, &net.channels, &knots).unwrap();
-        let masked = || Graph::consume(judge.masked(&net.model).unwrap());
-        let answers = Answers::of(masked().unwrap(), &judge, &Device::Cpu, None).unwrap();
-        let small = smaller(&net.model, &net.graph, &net.channels, &knots).unwrap();
+        let judge = MaskedReference::new(&net.model, &net.graph, &net.channels, &coupled).unwrap();
+        let masked = || Graph::from_model_owned(judge.masked(&net.model).unwrap());
+        let answers = ReferenceOutputs::of(masked().unwrap(), &judge, &Device::Cpu, None).unwrap();
+        let small = smaller(&net.model, &net.graph, &net.channels, &coupled).unwrap();
         assert_eq!(answers.judge(&small, &Device::Cpu, &masked).unwrap(), proof);
     }
 }
@@ -307,8 +308,8 @@ fn a_fault_before_the_mixing_is_found() {
 #[test]
 fn a_cut_where_nothing_mixes_is_exact_with_an_inexact_dye_too() {
     let (first, net) = between(30, 8, true, Builder::batch_norm);
-    let knots: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
-    let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &knots, Default::default()).unwrap();
+    let coupled: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
+    let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &coupled, Default::default()).unwrap();
     assert_eq!(cut.inexact, Some(vec![]));
     assert!(net.cut(&net.free(&first)[..2]).prove(&Device::Cpu, None).unwrap().exact);
     // Heads go whole in any case.

@@ -34,7 +34,7 @@ fn images(seed: u64, count: usize) -> Images {
 }
 
 fn answers(model: &Model, device: &Device, images: &Images) -> Vec<f32> {
-    let graph = Graph::of(model).unwrap();
+    let graph = Graph::from_model(model).unwrap();
     Session::plain(&graph, device, None).unwrap().predict(&images.data).unwrap()
 }
 
@@ -45,16 +45,16 @@ fn error(got: &[f32], wanted: &[f32]) -> f64 {
     off / wanted.iter().map(|&b| square(f64::from(b))).sum::<f64>()
 }
 
-/// Every third knot that may go.
+/// Every third set that may go.
 fn some(channels: &Channels) -> BTreeSet<usize> {
-    channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).step_by(3).collect()
+    channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).step_by(3).collect()
 }
 
 /// The error of the smaller network after each repair, on images that did not calibrate. The smaller network is proved
 /// to be the repaired one.
 fn errors(device: &Device) -> Vec<f64> {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let removed = some(&channels);
     let (calibration, test) = (images(5, 200), images(6, 100));
@@ -66,7 +66,7 @@ fn errors(device: &Device) -> Vec<f64> {
                 repair(&graph, &channels, &removed, how, (device, &calibration), &mut |_, _| ()).unwrap();
             assert!(repaired.skipped.is_empty(), "{:?}", repaired.skipped);
             let mended = repaired.apply(&model).unwrap();
-            let again = Graph::of(&mended).unwrap();
+            let again = Graph::from_model(&mended).unwrap();
             let pruned = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap();
             let data = test.data[..4 * 3 * 32 * 32].to_vec();
             let some = Batch { next: 4, count: 4, shape: vec![4, 3, 32, 32], data, labels: None };
@@ -92,7 +92,7 @@ fn every_repair_brings_answers_nearer_to_the_original() {
 #[test]
 fn what_is_not_cut_is_not_touched() {
     let model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let none = repair(
         &graph,
@@ -109,17 +109,20 @@ fn what_is_not_cut_is_not_touched() {
 fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     // Two filters alike: without one, the layers behind it give what they gave.
     let mut model = model();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let layer = channels.dyer.producers.iter().find(|p| {
-        let labels: Vec<_> = p.labels.iter().map(|&l| channels.dyer.ties.find(l)).collect();
-        channels.knots.iter().any(|k| k.members == [(p.node, 0)] && k.block.is_none() && labels[0] == k.root)
+    let layer = channels.coupling.producers.iter().find(|p| {
+        let labels: Vec<_> = p.labels.iter().map(|&l| channels.coupling.classes.find(l)).collect();
+        channels
+            .coupled
+            .iter()
+            .any(|k| k.members == [(p.node, 0)] && k.block.is_none() && labels[0] == k.root)
     });
     let (node, weight) = layer.map(|l| (l.node, l.weight.0)).unwrap();
     let name = graph.name(weight).to_owned();
     for tensor in &mut model.proto.graph.as_mut().unwrap().initializer {
         // The layer's own constants, and those of the normalization behind it.
-        let behind = graph.readers(graph.nodes[node].outputs[0].unwrap());
+        let behind = graph.consumers(graph.nodes[node].outputs[0].unwrap());
         let mut nodes = behind.into_iter().chain([node]).map(|n| &graph.nodes[n]);
         let own = nodes.any(|n| n.inputs.iter().flatten().any(|&v| graph.name(v) == tensor.name()));
         let n = tensor.dims.first().copied().unwrap_or(1) as usize;
@@ -131,16 +134,16 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
             tensor.raw_data = Some(twice.into());
         }
     }
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let knot = channels.knots.iter().find(|k| k.members == [(node, 0)]).unwrap().id;
-    let removed = BTreeSet::from([knot]);
+    let set = channels.coupled.iter().find(|k| k.members == [(node, 0)]).unwrap().id;
+    let removed = BTreeSet::from([set]);
     let (calibration, test) = (images(7, 100), images(8, 20));
     let repaired =
         repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut |_, _| ())
             .unwrap();
     let mended = repaired.apply(&model).unwrap();
-    let again = Graph::of(&mended).unwrap();
+    let again = Graph::from_model(&mended).unwrap();
     let small = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap().model;
     let off = error(&answers(&small, &Device::Cpu, &test), &answers(&model, &Device::Cpu, &test));
     assert!(off < 1e-4, "{off}");
@@ -156,7 +159,7 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
     let large = net.up(&few, 2, 1);
     let (bytes, _) = net.finish(&[large], false);
     let mut model = Model::from_bytes(bytes, Path::new("stand-in.onnx")).unwrap();
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let of = |op: &str| {
         let node = graph.nodes.iter().find(|n| n.op_type == op).unwrap();
         [1, 2].map(|i| graph.name(node.inputs[i].unwrap()).to_owned())
@@ -183,17 +186,17 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
         }
         tensor.raw_data = Some(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into());
     }
-    let graph = Graph::of(&model).unwrap();
+    let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let conv = graph.nodes.iter().position(|n| n.op_type == "Conv").unwrap();
-    let knot = channels.knots.iter().find(|k| k.members == [(conv, 3)]).unwrap().id;
+    let set = channels.coupled.iter().find(|k| k.members == [(conv, 3)]).unwrap().id;
     let hash = |i: usize| ((i * 2_654_435_761) >> 7) % 2048;
     let data = (0..64 * 3 * 64).map(|i| hash(i) as f32 / 1024.0 - 1.0).collect();
     let calibration = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 64 };
-    let removed = BTreeSet::from([knot]);
+    let removed = BTreeSet::from([set]);
     let with = (&Device::Cpu, &calibration);
     let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut |_, _| ()).unwrap();
-    let again = Graph::of(&repaired.apply(&model).unwrap()).unwrap();
+    let again = Graph::from_model(&repaired.apply(&model).unwrap()).unwrap();
     let read = |graph: &Graph, input: usize| {
         let node = graph.nodes.iter().find(|n| n.op_type == "ConvTranspose").unwrap();
         graph.values[node.inputs[input].unwrap()].constant.as_ref().unwrap().to_f64()

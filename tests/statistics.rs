@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use secateur::compare::{Tolerance, compare};
-use secateur::data::{Batch, Dataset, Options, Shard, synthetic};
+use secateur::data::{Batch, DataOptions, Dataset, Shard, synthetic};
 use secateur::exec::devices::Device;
-use secateur::exec::session::{Session, Wanted};
+use secateur::exec::session::{Session, SessionOptions};
 use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::stats::{
-    Activity, DERIVED, Distances, Gatherer, GramKind, Header, Profile, Spread, Wants, gather, layers,
+    Activity, DERIVED, Distances, GatherOptions, Gatherer, GramKind, Header, ImageVariation, Profile, gather,
+    layers,
 };
 
 #[path = "common/adapters.rs"]
@@ -31,18 +32,20 @@ fn demo() -> PathBuf {
 }
 
 fn graph() -> Graph {
-    Graph::of(&Model::load(&demo()).unwrap()).unwrap()
+    Graph::from_model(&Model::load(&demo()).unwrap()).unwrap()
 }
 
 fn images(count: usize, shard: Option<Shard>) -> Dataset {
     let (bytes, labels) = synthetic::images(9, count);
-    let options = Options { mean: Some(vec![0.5]), std: Some(vec![0.25]), shard, ..Options::default() };
+    let options =
+        DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), shard, ..DataOptions::default() };
     let shape = [None, Some(3), Some(32), Some(32)];
     Dataset::from_bytes(bytes, &[count, 3, 32, 32], Some(&labels), &options, &shape).unwrap()
 }
 
 fn profile(device: &Device, data: &Dataset, batch: usize) -> Profile {
-    gather(&graph(), device, data, &Wants { batch: Some(batch), ..Wants::of(data).unwrap() }).unwrap()
+    gather(&graph(), device, data, &GatherOptions { batch: Some(batch), ..GatherOptions::of(data).unwrap() })
+        .unwrap()
 }
 
 fn devices() -> Vec<Device> {
@@ -96,7 +99,7 @@ fn a_profile_does_not_depend_on_batches_or_shards() {
 #[test]
 fn an_interrupted_pass_goes_on_where_it_stopped() {
     let (graph, data) = (graph(), images(100, None));
-    let wants = Wants { batch: Some(8), gram: GramKind::None, ..Wants::of(&data).unwrap() };
+    let wants = GatherOptions { batch: Some(8), gram: GramKind::None, ..GatherOptions::of(&data).unwrap() };
     let whole = gather(&graph, &Device::Cpu, &data, &wants).unwrap();
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::Cheap).unwrap();
     let mut first = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
@@ -158,7 +161,8 @@ fn gpu_and_cpu_gather_the_same_statistics() {
 
 /// The values of a tap, image after image.
 fn values(graph: &Graph, data: &Dataset, tap: usize) -> Vec<Vec<f32>> {
-    let wanted = Wanted { batch: Some(1), taps: vec![tap], outputs: false, ..Wanted::default() };
+    let wanted =
+        SessionOptions { batch: Some(1), taps: vec![tap], outputs: false, ..SessionOptions::default() };
     let mut session = Session::new(graph, &Device::Cpu, &wanted, &|_| vec![]).unwrap();
     data.batches(1).map(|batch| session.run_steps(&[&batch.unwrap().data]).unwrap().remove(0)).collect()
 }
@@ -208,9 +212,9 @@ fn noise(size: [usize; 2], count: usize) -> Batch {
 
 /// What a network gathers of some batches, two images at once.
 fn gathered(sizes: Option<[usize; 2]>, device: &Device, gram: GramKind, batches: &[Batch]) -> Profile {
-    let graph = Graph::of(&resized(&demo(), sizes)).unwrap();
+    let graph = Graph::from_model(&resized(&demo(), sizes)).unwrap();
     let image = batches[0].image().to_vec();
-    let wants = Wants { batch: Some(2), images: 9, image, classes: 0, gram };
+    let wants = GatherOptions { batch: Some(2), images: 9, image, classes: 0, gram };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, device, &wants, fresh).unwrap();
     batches.iter().for_each(|batch| gatherer.feed(batch).unwrap());
@@ -264,7 +268,8 @@ fn the_error_bars_are_calibrated() {
     const SAMPLE: usize = 256;
     const ROUNDS: u64 = 100;
     let (graph, data) = (graph(), images(IMAGES, None));
-    let wants = Wants { batch: Some(1), gram: GramKind::None, classes: 0, images: 1, image: vec![3, 32, 32] };
+    let wants =
+        GatherOptions { batch: Some(1), gram: GramKind::None, classes: 0, images: 1, image: vec![3, 32, 32] };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
     // One profile an image: what the sample consists of.
@@ -288,12 +293,12 @@ fn the_error_bars_are_calibrated() {
     let truth = merged(&(0..IMAGES).collect::<Vec<_>>());
     let samples: Vec<Vec<Activity>> =
         (0..ROUNDS).map(|r| merged(&draws(r, SAMPLE, IMAGES).collect::<Vec<_>>())).collect();
-    type Statistic = (&'static str, fn(&Activity) -> f64, fn(&Spread) -> f64);
+    type Statistic = (&'static str, fn(&Activity) -> f64, fn(&ImageVariation) -> f64);
     let statistics: [Statistic; 4] = [
-        ("mean", |a| a.moments.mean, Spread::mean_error),
-        ("variance", |a| a.moments.variance(), Spread::variance_error),
-        ("mean |x|", |a| a.moments.mean_abs(), Spread::mean_abs_error),
-        ("frequency", |a| a.moments.frequency(), Spread::frequency_error),
+        ("mean", |a| a.moments.mean, ImageVariation::mean_error),
+        ("variance", |a| a.moments.variance(), ImageVariation::variance_error),
+        ("mean |x|", |a| a.moments.mean_abs(), ImageVariation::mean_abs_error),
+        ("frequency", |a| a.moments.frequency(), ImageVariation::frequency_error),
     ];
     for (name, value, error) in statistics {
         let (mut held, mut all) = (0, 0);
@@ -325,7 +330,7 @@ fn the_error_bars_are_calibrated() {
         for (i, activity) in sample.iter().enumerate().filter(|(_, a)| frequency(a) < line) {
             let error = activity.spread.frequency_error();
             said += if error > 0.0 {
-                secateur::prune::support::normal((line - frequency(activity)) / error)
+                secateur::prune::confidence::normal((line - frequency(activity)) / error)
             } else {
                 1.0
             };

@@ -10,14 +10,14 @@ use secateur::compare::{Tolerance, compare};
 use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
-use secateur::exec::session::{Probes, Session, Wanted};
+use secateur::exec::session::{Probes, Session, SessionOptions};
 use secateur::graph::facts::Facts;
 use secateur::graph::{Graph, ValueId};
 use secateur::kernels::Kernel;
 use secateur::kernels::gram::Gram;
 use secateur::kernels::window::Windows;
 use secateur::onnx::Model;
-use secateur::plan::{self, Options, Probe};
+use secateur::plan::{self, BuildOptions, Probe};
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -28,7 +28,7 @@ const IMAGES: usize = 8;
 
 fn graph() -> Graph {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx");
-    Graph::of(&Model::load(&file).unwrap()).unwrap()
+    Graph::from_model(&Model::load(&file).unwrap()).unwrap()
 }
 
 /// The input and the outputs of every convolution: maps of some sizes and channel counts.
@@ -74,7 +74,7 @@ fn images() -> Vec<f32> {
 }
 
 fn session(graph: &Graph, device: &Device, batch: usize) -> Session {
-    let wanted = Wanted { batch: Some(batch), ..Wanted::default() };
+    let wanted = SessionOptions { batch: Some(batch), ..SessionOptions::default() };
     let probes: Probes = &|facts| probes(graph, facts);
     Session::new(graph, device, &wanted, probes).unwrap()
 }
@@ -88,7 +88,7 @@ fn expected(graph: &Graph) -> Vec<Vec<f64>> {
     let shapes = graph.input_shapes(Some(IMAGES), &Default::default()).unwrap();
     let facts = Facts::infer(graph, &shapes).unwrap();
     let values = watched(graph);
-    let options = Options { taps: values.clone(), outputs: false, ..Options::default() };
+    let options = BuildOptions { taps: values.clone(), outputs: false, ..BuildOptions::default() };
     let plan = plan::build(graph, &facts, &options).unwrap();
     let x: Vec<f64> = images().into_iter().map(f64::from).collect();
     let maps = run_reference(&plan, &[&x], None).unwrap();
@@ -223,7 +223,7 @@ fn what_accumulates_outside_of_sums_is_refused() {
 fn a_probe_for_another_batch_is_refused_by_name() {
     let graph = graph();
     let one = Facts::infer(&graph, &graph.input_shapes(Some(1), &Default::default()).unwrap()).unwrap();
-    let wanted = Wanted { batch: Some(2), ..Wanted::default() };
+    let wanted = SessionOptions { batch: Some(2), ..SessionOptions::default() };
     let probes: Probes = &|_| probes(&graph, &one);
     let error = Session::new(&graph, &Device::Cpu, &wanted, probes).unwrap_err();
     assert!(error.node_name().unwrap().starts_with("moments of"), "{error}");

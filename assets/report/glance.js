@@ -85,7 +85,7 @@ function accuracyCard({ quality: q, calibration }) {
     el("p", { class: "quiet small" }, `Judged ${q.on}${calibration ? `; statistics from ${counted(calibration, "image", "images")}` : ""}.`));
 }
 
-function proofCard({ proof, unproved, knots, channels, inexact, support, repair, criterion, budget }) {
+function proofCard({ proof, unproved, coupled, channels, inexact, support, repair, criterion, budget }) {
   const head = !proof
     ? el("p", { class: "figure bad" }, "not proved")
     : proof.passed
@@ -102,7 +102,7 @@ function proofCard({ proof, unproved, knots, channels, inexact, support, repair,
       ["Largest error", proof && `${number(proof.max_rel_err)} relative`],
       ["Change behind it", proof && proof.difference !== null ? number(proof.difference) : null],
       ["Channels cut", `${grouped(channels[1])} of ${grouped(channels[0])}`],
-      ["Knots cut", `${grouped(knots[1])} of ${grouped(knots[0])}`],
+      ["Coupled channels cut", `${grouped(coupled[1])} of ${grouped(coupled[0])}`],
       ["Chosen by", criterion],
       ["Budget", budget],
       ["Repair", repair],

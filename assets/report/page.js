@@ -60,7 +60,7 @@ function start() {
     sections.push(["Network", network.node], ["Kernels", kernels.node]);
     if (PAGE.filters) sections.push(["Filters", filtersSection(PAGE.filters)]);
     if (PAGE.maps.length) sections.push(["Feature maps", mapsSection(PAGE.maps, PAGE.images)]);
-    sections.push(["Knots", knotsSection((layer) => { kernels.show(layer); kernels.node.scrollIntoView(); })]);
+    sections.push(["Coupled channels", coupledSection((layer) => { kernels.show(layer); kernels.node.scrollIntoView(); })]);
     // The layer with most to see: the one that lost most channels.
     const lost = (l) => l.width[0] - l.width[1];
     kernels.show(layers.reduce((most, l) => (lost(l) > lost(most) ? l : most), layers[0]));

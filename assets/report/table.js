@@ -154,24 +154,24 @@ function kind(layer) {
   return layer.op + window + (layer.groups > 1 ? `, ${layer.groups} groups` : "");
 }
 
-function knotsSection(open) {
-  const rows = PAGE.ties;
+function coupledSection(open) {
+  const rows = PAGE.dependency_groups;
   const NAMED = 3;
-  const names = (tie) => tie.layers.map((i) => PAGE.layers[i].name);
-  const verdict = (tie) => (tie.blocked ? "blocked" : tie.cut ? "cut" : "kept");
-  const named = (tie) => {
+  const names = (group) => group.layers.map((i) => PAGE.layers[i].name);
+  const verdict = (group) => (group.blocked ? "blocked" : group.cut ? "cut" : "kept");
+  const named = (group) => {
     const link = (i) => el("button", { class: "link", type: "button", onclick: () => open(PAGE.layers[i]) }, PAGE.layers[i].name);
     const some = (list) => list.flatMap((i, n) => (n ? [", ", link(i)] : [link(i)]));
-    const rest = tie.layers.slice(NAMED);
+    const rest = group.layers.slice(NAMED);
     const more = rest.length > 0 && el("details", {}, el("summary", {}, `and ${rest.length} more`), some(rest));
-    return el("span", {}, some(tie.layers.slice(0, NAMED)), more);
+    return el("span", {}, some(group.layers.slice(0, NAMED)), more);
   };
   const list = table({
-    caption: "Knots by the layers that they tie",
+    caption: "Coupled channels by the layers that produce them",
     rows,
     columns: [
-      { name: "Layers that are tied", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
-      { name: "Knots", value: (t) => t.knots },
+      { name: "Coupled layers", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
+      { name: "Sets", value: (t) => t.coupled },
       { name: "Channels each", narrow: true, value: (t) => t.each },
       { name: "Went", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
       { name: "Why not", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "may go") },
@@ -185,11 +185,11 @@ function knotsSection(open) {
     count.textContent = `${counted(list.filter((t) => some(t) && found(t)), "row", "rows")} of ${rows.length}`;
   };
   const find = finder(rows, (t) => `${names(t).join(" ")} ${t.blocked ? t.blocked.join(" ") : ""} ${verdict(t)}`, refresh, "Find by layer, node or reason");
-  const show = menu("Show", [["all", "all knots"], ["cut", "those that lost some"], ["kept", "those that may go and stay"], ["blocked", "blocked ones"]], "all", (key) => { some = which[key]; refresh(); });
+  const show = menu("Show", [["all", "all sets"], ["cut", "those that lost some"], ["kept", "those that may go and stay"], ["blocked", "blocked ones"]], "all", (key) => { some = which[key]; refresh(); });
   refresh();
-  const [all, gone] = PAGE.summary.knots;
-  const blocked = rows.filter((t) => t.blocked).reduce((sum, t) => sum + t.knots, 0);
-  return el("section", { class: "card", id: "knots" }, el("h2", {}, "Knots"),
-    el("p", { class: "quiet" }, `Channels that can only stay or go together, because they are added, multiplied or read as one. Of ${counted(all, "knot", "knots")}, ${grouped(gone)} went and ${grouped(blocked)} may not go.`),
+  const [all, gone] = PAGE.summary.coupled;
+  const blocked = rows.filter((t) => t.blocked).reduce((sum, t) => sum + t.coupled, 0);
+  return el("section", { class: "card", id: "coupled" }, el("h2", {}, "Coupled channels"),
+    el("p", { class: "quiet" }, `Channels that can only be kept or removed together, because they are added, multiplied or consumed together. Of ${counted(all, "set", "sets")}, ${grouped(gone)} were removed and ${grouped(blocked)} cannot be removed.`),
     el("div", { class: "tools" }, find.label, show.label), list.node, count);
 }

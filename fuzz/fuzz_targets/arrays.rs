@@ -7,7 +7,7 @@
 mod file;
 
 use libfuzzer_sys::fuzz_target;
-use secateur::data::{Dataset, Options, read_npy_f32};
+use secateur::data::{Dataset, DataOptions, read_npy_f32};
 
 /// Maximum number of images per run; a fuzzer needs many runs.
 const MOST: usize = 8;
@@ -15,7 +15,7 @@ const MOST: usize = 8;
 fn walk(name: &str, bytes: &[u8]) -> secateur::Result<()> {
     let path = file::of(name, bytes);
     let shape = [None, Some(3), Some(8), Some(8)];
-    let options = Options { images: Some(MOST), ..Options::default() };
+    let options = DataOptions { images: Some(MOST), ..DataOptions::default() };
     let images = Dataset::open(&path.to_string_lossy(), &options, &shape)?;
     images.labels();
     for batch in images.batches(4) {

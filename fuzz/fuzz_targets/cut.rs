@@ -21,7 +21,7 @@ struct Demo {
 static DEMO: LazyLock<Demo> = LazyLock::new(|| {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.onnx"));
     let model = Model::load(path).expect("the demo's network");
-    let graph = Graph::of(&model).expect("the demo's network");
+    let graph = Graph::from_model(&model).expect("the demo's network");
     let channels = Channels::of(&graph).expect("the demo's network");
     Demo { sha256: model.sha256, graph, channels }
 });

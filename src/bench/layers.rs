@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Spread, made_up};
+use super::{Quantiles, made_up};
 use crate::error::Result;
 use crate::exec::session::Session;
 
@@ -12,7 +12,7 @@ pub struct LayerTime {
     /// Its name in the model.
     pub node: String,
     /// Seconds of a batch.
-    pub seconds: Spread,
+    pub seconds: Quantiles,
 }
 
 /// Rounds that are not counted, and that are counted at least.
@@ -49,7 +49,7 @@ pub fn layers(sessions: &mut [Session], seconds: f64) -> Result<Vec<Vec<LayerTim
         done += 1;
     }
     let spread = |found: &HashMap<String, Vec<f64>>, node: String| {
-        let seconds = Spread::of(found.get(&node).map_or(&[], Vec::as_slice));
+        let seconds = Quantiles::of(found.get(&node).map_or(&[], Vec::as_slice));
         LayerTime { node, seconds }
     };
     let all = names.into_iter().zip(&found);

@@ -9,7 +9,7 @@ use crate::plan::Plan;
 
 /// A device's limits.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Limits {
+pub struct PeakRates {
     /// Fused multiply-adds, two operations each: 10⁹ operations a second.
     pub gflops: f64,
     /// A copy, what is read and what is written: 10⁹ bytes a second.
@@ -25,7 +25,7 @@ const LONG: f64 = 0.02;
 /// Runs; the fastest counts.
 const RUNS: usize = 5;
 
-impl Limits {
+impl PeakRates {
     /// Measures them.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_nearer_limit_counts() {
-        let limits = Limits { gflops: 100.0, gbytes_per_s: 10.0 };
+        let limits = PeakRates { gflops: 100.0, gbytes_per_s: 10.0 };
         let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
         assert!(close(limits.share(50e9, 1e9, 1.0), 0.5), "arithmetic");
         assert!(close(limits.share(1e9, 8e9, 1.0), 0.8), "memory");

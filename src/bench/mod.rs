@@ -13,7 +13,7 @@ use crate::graph::Graph;
 
 /// Median and deciles.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Spread {
+pub struct Quantiles {
     /// The middle.
     pub median: f64,
     /// A tenth is below.
@@ -22,7 +22,7 @@ pub struct Spread {
     pub p90: f64,
 }
 
-impl Spread {
+impl Quantiles {
     /// Of at least one number.
     pub fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
@@ -47,9 +47,9 @@ impl Spread {
 #[derive(Clone, Debug)]
 pub struct Timings {
     /// Seconds of a batch, for each network.
-    pub seconds: Vec<Spread>,
+    pub seconds: Vec<Quantiles>,
     /// How many times faster than the first each is, from runs side by side.
-    pub speedups: Vec<Spread>,
+    pub speedups: Vec<Quantiles>,
     /// For each network, how many nodes follow on the host, which the times do not include.
     pub host_nodes: Vec<usize>,
     /// Rounds that were counted.
@@ -118,7 +118,7 @@ pub fn bench(
             rounds.push(round);
         }
     }
-    let column = |f: &dyn Fn(&Vec<f64>) -> f64| Spread::of(&rounds.iter().map(f).collect::<Vec<_>>());
+    let column = |f: &dyn Fn(&Vec<f64>) -> f64| Quantiles::of(&rounds.iter().map(f).collect::<Vec<_>>());
     Ok(Timings {
         seconds: (0..graphs.len()).map(|i| column(&|r| r[i])).collect(),
         speedups: (0..graphs.len()).map(|i| column(&|r| r[0] / r[i])).collect(),
@@ -129,11 +129,11 @@ pub fn bench(
 
 #[cfg(test)]
 mod tests {
-    use super::Spread;
+    use super::Quantiles;
 
     #[test]
     fn deciles_of_eleven_numbers() {
         let values: Vec<f64> = (0..11).rev().map(f64::from).collect();
-        assert_eq!(Spread::of(&values), Spread { median: 5.0, p10: 1.0, p90: 9.0 });
+        assert_eq!(Quantiles::of(&values), Quantiles { median: 5.0, p10: 1.0, p90: 9.0 });
     }
 }

@@ -17,7 +17,7 @@ use crate::kernels::conv::Conv;
 use crate::kernels::window::Windows;
 use crate::onnx::Model;
 use crate::plan::Plan;
-use crate::prune::{Budget, Channels, Limits, Scope, Times, allocate, smaller};
+use crate::prune::{Budget, Channels, CutLimits, Scope, Times, allocate, smaller};
 
 /// The shares of its channels that every layer loses.
 const CUTS: [f64; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.75];
@@ -33,15 +33,15 @@ pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device)
     let mut cuts = Vec::new();
     let mut sessions = Vec::new();
     for cut in CUTS {
-        let limits = Limits { scope: Scope::Layer, prefer: step, ..Limits::default() };
-        let scores = vec![0.0; channels.knots.len()];
+        let limits = CutLimits { scope: Scope::Layer, prefer: step, ..CutLimits::default() };
+        let scores = vec![0.0; channels.coupled.len()];
         let removed =
             allocate(channels, &scores, Budget::RemoveBelow(cut + 1e-9), &limits, &BTreeSet::new())?;
         if cuts.contains(&removed) {
             continue;
         }
         let small = smaller(model, graph, channels, &removed)?;
-        sessions.push(Session::plain(&Graph::consume(small)?, device, Some(1))?);
+        sessions.push(Session::plain(&Graph::from_model_owned(small)?, device, Some(1))?);
         cuts.push(removed);
     }
     let timed = layers(&mut sessions, SECONDS)?;

@@ -1,4 +1,4 @@
-//! Options that several verbs share.
+//! DataOptions that several verbs share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::output::Output;
-use crate::data::{Dataset, Options, Preprocessing};
+use crate::data::{DataOptions, Dataset, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::{self, Choice, Device};
 use crate::graph::{Dim, Graph};
@@ -59,7 +59,7 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     seconds.ok_or_else(|| "a number of seconds from 0 on is expected".to_owned())
 }
 
-/// Options of every verb.
+/// DataOptions of every verb.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// One JSON object on stdout, and nothing else there.
@@ -171,7 +171,7 @@ impl DataArgs {
 
     /// Opens all of another data set, whose images are read as these are.
     pub(crate) fn open_other(&self, spec: &str, graph: &Graph) -> Result<Dataset> {
-        let all = Options { images: None, sample: None, shard: None, ..self.options(None)? };
+        let all = DataOptions { images: None, sample: None, shard: None, ..self.options(None)? };
         Dataset::open(spec, &all, &input_shape(graph)?)
     }
 
@@ -184,8 +184,8 @@ impl DataArgs {
         Dataset::open(spec, &self.options(order)?, &input_shape(graph)?)
     }
 
-    fn options(&self, order: Option<u64>) -> Result<Options> {
-        Ok(Options {
+    fn options(&self, order: Option<u64>) -> Result<DataOptions> {
+        Ok(DataOptions {
             preset: parsed(self.preset.as_ref())?,
             resize: parsed(self.resize.as_ref())?,
             crop: parsed(self.crop.as_ref())?,

@@ -8,7 +8,7 @@ use super::Answer;
 use super::args::{Global, PrecisionArgs, positive, seconds};
 use super::output::{Output, decibels, many, short};
 use crate::bench::layers::{LayerTime, layers};
-use crate::bench::limits::Limits;
+use crate::bench::limits::PeakRates;
 use crate::bench::{Timing, Timings, bench};
 use crate::compare::{Tolerance, compare};
 use crate::data::metrics::Agreement;
@@ -133,7 +133,7 @@ pub(super) fn timed(graphs: &[Graph], device: &Device, timing: Timing, output: &
 /// What each node takes, in the order in which they run.
 fn layer_table(
     graph: &Graph,
-    (device, limits): (&Device, &Limits),
+    (device, limits): (&Device, &PeakRates),
     args: &Args,
     output: &Output,
 ) -> Result<Value> {
@@ -192,7 +192,7 @@ fn no_gain(path: &Path, fewer: f64, less: f64) -> Option<String> {
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
-    let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
+    let graphs = models.iter().map(Graph::from_model).collect::<Result<Vec<_>>>()?;
     let device = args.precision.open(global, output)?;
     if let Some(seconds) = args.tune {
         tune(&graphs, &device, args, seconds, output)?;
@@ -250,7 +250,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut answer =
         json!({ "device": who, "batch": batch, "transfers": transfers, "rounds": rounds, "ratios": ratios });
     if args.layers {
-        let limits = Limits::of(&device)?;
+        let limits = PeakRates::of(&device)?;
         output.line(format!(
             "\nlimits measured here: {:.0} GFLOP/s of multiply-adds, {:.1} GB/s of a copy",
             limits.gflops, limits.gbytes_per_s

@@ -1,6 +1,6 @@
 //! `secateur compare-criteria`: what is left of a network after the same budgets by each criterion.
 //!
-//! Masked networks are measured, not rewritten files: the readers of what goes are zeroed, which gives the same answers;
+//! Masked networks are measured, not rewritten files: the consumers of what goes are zeroed, which gives the same answers;
 //! where a repair is asked for, it gives them new weights first.
 
 use std::cell::Cell;
@@ -26,7 +26,7 @@ use crate::exec::devices::Device;
 use crate::file::write_whole;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{CRITERIA, Channels, Criterion, Judge, Needs};
+use crate::prune::{CRITERIA, Channels, Criterion, MaskedReference, Needs};
 use crate::repair::{Images, Repair};
 use crate::stats::{GramKind, Profile};
 
@@ -168,13 +168,13 @@ impl Comparing<'_> {
             let with = (self.device, self.images);
             let repaired = mended((self.graph, self.channels), &removed, repair, with, &quiet)?;
             let masked = if repaired.is_empty() {
-                Judge::new(self.model, self.graph, self.channels, &removed)?.masked(self.model)?
+                MaskedReference::new(self.model, self.graph, self.channels, &removed)?.masked(self.model)?
             } else {
                 let now = repaired.apply(self.model)?;
-                let graph = Graph::of(&now)?;
-                Judge::new(&now, &graph, &Channels::of(&graph)?, &removed)?.masked(&now)?
+                let graph = Graph::from_model(&now)?;
+                MaskedReference::new(&now, &graph, &Channels::of(&graph)?, &removed)?.masked(&now)?
             };
-            let masked = Graph::consume(masked)?;
+            let masked = Graph::from_model_owned(masked)?;
             let reference = (!self.labelled).then_some(self.graph);
             let held = &self.parts.held;
             let found = evaluate(&masked, reference, self.device, held, self.args.batch, &quiet)?;
@@ -198,7 +198,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let model = Model::load(&args.model)?;
     let targets = Targets::default().model(&model).read(&args.profile).data(&args.data);
     targets.write(args.plot.iter().chain(&args.csv), "write the comparison")?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let channels = Channels::of(&graph)?;
     let data = args.data.open_real(&graph)?;
     let repaired = args.repair.iter().any(|&how| how != Repair::None);

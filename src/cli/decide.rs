@@ -6,13 +6,13 @@ use regex::Regex;
 
 use super::args::positive;
 use super::output::{Output, many};
-use crate::bench::Spread;
+use crate::bench::Quantiles;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{
-    Budget, Channels, Counted, Criterion, Cut, Judged, Limits, Normalize, Scope, Score, Scoring, allocate,
-    confidence, scores, settled,
+    Budget, Channels, Counted, Criterion, Cut, CutLimits, Judged, Scope, Score, ScoreNormalization, Scoring,
+    allocate, confidence, cut_confidence, scores,
 };
 use crate::stats::Profile;
 
@@ -44,7 +44,7 @@ pub(super) struct DecideArgs {
     /// How scores of different layers are made comparable: layer, but for reconstruction, whose scores are losses of
     /// the whole network, by what the budget counts.
     #[arg(long)]
-    normalize: Option<Normalize>,
+    normalize: Option<ScoreNormalization>,
     /// Widths end on multiples of this; with --keep-latency, where it is not given, on those at which the device gets
     /// faster.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
@@ -162,14 +162,14 @@ impl DecideArgs {
         self
     }
 
-    fn normalize(&self) -> Result<Normalize> {
+    fn normalize(&self) -> Result<ScoreNormalization> {
         let whole = self.criterion()?.needs().patches;
         Ok(match (self.normalize, whole) {
             (Some(normalize), _) => normalize,
-            (None, false) => Normalize::Layer,
-            (None, true) if self.keep_latency.is_some() => Normalize::Time,
-            (None, true) if self.keep_params.is_some() => Normalize::Params,
-            (None, true) => Normalize::Macs,
+            (None, false) => ScoreNormalization::Layer,
+            (None, true) if self.keep_latency.is_some() => ScoreNormalization::Time,
+            (None, true) if self.keep_params.is_some() => ScoreNormalization::Params,
+            (None, true) => ScoreNormalization::Macs,
         })
     }
 
@@ -189,16 +189,16 @@ impl DecideArgs {
                     .got(pattern.clone())
                     .meant(pattern, names, "see the layers with `secateur inspect`"));
             }
-            for knot in &channels.knots {
-                if knot.members.iter().any(|&(n, _)| regex.is_match(&graph.nodes[n].name)) {
-                    protected.insert(knot.id);
+            for set in &channels.coupled {
+                if set.members.iter().any(|&(n, _)| regex.is_match(&graph.nodes[n].name)) {
+                    protected.insert(set.id);
                 }
             }
         }
         Ok(protected)
     }
 
-    /// Scores every knot; no budget matters yet.
+    /// Scores every set; no budget matters yet.
     pub(super) fn score(&self, graph: &Graph, channels: &Channels, profile: &Profile) -> Result<Scored> {
         let protected = self.protected(graph, channels)?;
         let criterion = self.criterion()?;
@@ -226,7 +226,7 @@ impl DecideArgs {
                 .remedy("for example --max-cut 0.9"));
         }
         let Scored { scores, protected } = scored;
-        let limits = Limits {
+        let limits = CutLimits {
             min_channels: self.min_channels,
             max_cut: self.max_cut,
             round_to: self.round_to,
@@ -237,7 +237,7 @@ impl DecideArgs {
         let removed = allocate(channels, &Score::values(scores), budget, &limits, protected)
             .map_err(|e| e.file(&model.path))?;
         let confidence = confidence(channels, scores, &removed, self.scope, protected);
-        let support = settled(&confidence, &removed);
+        let support = cut_confidence(&confidence, &removed);
         Ok(Choice { removed, confidence, support })
     }
 
@@ -261,11 +261,11 @@ impl DecideArgs {
     /// Whether the data support a decision as far as was asked; tells how far they do.
     pub(super) fn supported(&self, decision: &Decision, output: &Output) -> bool {
         const SURE: f64 = 0.95;
-        let gone = || decision.cut.knots.iter().filter(|k| !k.keep);
+        let gone = || decision.cut.coupled.iter().filter(|k| !k.keep);
         let unsure = gone().filter(|k| k.confidence.is_some_and(|c| c < SURE)).count();
         if let (Some(support), true) = (decision.support, unsure > 0) {
             output.note(format!(
-                "{unsure} of the {} knots that go are less than {:.0} % sure to be among the lowest; {:.1} % of the cut is \
+                "{unsure} of the {} coupled that go are less than {:.0} % sure to be among the lowest; {:.1} % of the cut is \
                  expected to be right. More images make it surer",
                 gone().count(),
                 100.0 * SURE,
@@ -284,7 +284,7 @@ impl DecideArgs {
     }
 }
 
-/// What every knot is worth, and which stay in any case.
+/// What every set is worth, and which stay in any case.
 #[derive(Debug)]
 pub(super) struct Scored {
     scores: Vec<Score>,
@@ -315,13 +315,13 @@ pub(super) struct Decision {
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Latency {
     pub(super) asked: f64,
-    pub(super) measured: Spread,
+    pub(super) measured: Quantiles,
 }
 
 impl Latency {
     /// Says what was measured.
     pub(super) fn tell(&self, output: &Output) {
-        let Spread { median, p10, p90 } = self.measured;
+        let Quantiles { median, p10, p90 } = self.measured;
         output.line(format!(
             "latency      {:.1} % of the original's ({:.1}–{:.1}; asked {:.1}), one image on this device",
             100.0 * median,

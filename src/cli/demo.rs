@@ -22,7 +22,7 @@ use super::prune::some_images;
 use super::rounds::Deciding;
 use super::targets::Targets;
 use crate::bench::Timing;
-use crate::data::{Dataset, Options, synthetic};
+use crate::data::{DataOptions, Dataset, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
@@ -62,7 +62,7 @@ pub(super) struct Args {
 
 fn images((count, seed): (usize, u64)) -> Result<Dataset> {
     let (images, labels) = synthetic::images(seed, count);
-    let options = Options { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..Options::default() };
+    let options = DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..DataOptions::default() };
     let shape = [None, Some(3), Some(32), Some(32)];
     Dataset::from_bytes(images, &[count, 3, 32, 32], Some(&labels), &options, &shape)
 }
@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let device = global.open(output)?;
     let who = device.describe();
     let model = Model::from_bytes(NETWORK, Path::new("demo.onnx"))?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let channels = Channels::of(&graph)?;
     let (calibration, test) = (images(CALIBRATION)?, images(TEST)?);
 
@@ -118,13 +118,13 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let repaired = mended((&graph, &channels), &removed, how, (&device, &inputs), output)?;
     let mended = repaired.apply(&model)?;
     output.note("3/5 cutting and proving");
-    let mended_graph = Graph::of(&mended)?;
+    let mended_graph = Graph::from_model(&mended)?;
     let pruned = rewrite(&mended, &mended_graph, &Channels::of(&mended_graph)?, &removed)?;
     let some = some_images(&calibration)?;
     let proof = pruned.prove(&device, some.as_ref())?;
     pruned.model.save(&args.output)?;
     let small = Model::load(&args.output)?;
-    let small_graph = Graph::of(&small)?;
+    let small_graph = Graph::from_model(&small)?;
     output.note("4/5 evaluating both on 1,000 images that neither training nor calibration saw");
     let (before, after) = evaluate_both([&graph, &small_graph], &device, &test, None, output)?;
     output.note("5/5 timing both, in turn");

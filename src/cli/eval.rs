@@ -109,8 +109,9 @@ pub(super) fn evaluate_both(
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let graph = Graph::of(&Model::load(&args.model)?)?;
-    let against = args.against.as_ref().map(|p| Model::load(p).and_then(|m| Graph::of(&m))).transpose()?;
+    let graph = Graph::from_model(&Model::load(&args.model)?)?;
+    let against =
+        args.against.as_ref().map(|p| Model::load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
     let data = args.data.open(&graph)?;
     let device = args.precision.open(global, output)?;
     // What halves cost is seen against the network itself.

@@ -1,4 +1,4 @@
-//! `secateur inspect`: layers, knots, blocks.
+//! `secateur inspect`: layers, coupled, blocks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,31 +11,31 @@ use crate::error::Result;
 use crate::graph::{Dim, Graph, declared};
 use crate::onnx::Model;
 use crate::prune::Channels;
-use crate::report::network::{Bundle, LayerSize, bundles, sizes};
+use crate::report::network::{DependencyGroup, LayerSize, dependency_groups, sizes};
 use crate::tensor::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The ONNX file.
     model: PathBuf,
-    /// Shows the knots that `plan --inexact` decides on, and where their channels would mix.
+    /// Shows the coupled that `plan --inexact` decides on, and where their channels would mix.
     #[arg(long)]
     inexact: bool,
 }
 
-/// Knots as people think of them: the layers that are tied, how many knots they share, what blocks them.
-fn tell_knots(graph: &Graph, channels: &Channels, output: &Output) {
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).count();
-    output.line(format!("\n{} knots, {free} of them may go", channels.knots.len()));
-    output.line(format!("{:>6} {:>6}  {:<8}  tied layers", "knots", "each", ""));
+/// Knots as people think of them: the layers that are tied, how many coupled they share, what blocks them.
+fn tell_coupled(graph: &Graph, channels: &Channels, output: &Output) {
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).count();
+    output.line(format!("\n{} coupled, {free} of them may go", channels.coupled.len()));
+    output.line(format!("{:>6} {:>6}  {:<8}  tied layers", "coupled", "each", ""));
     const NAMED: usize = 3;
-    for Bundle { nodes, knots, each, block } in bundles(channels) {
+    for DependencyGroup { nodes, coupled, each, block } in dependency_groups(channels) {
         let names: Vec<&str> = nodes.iter().take(NAMED).map(|&n| graph.nodes[n].name.as_str()).collect();
         let more = nodes.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let verdict = if block.is_some() { "blocked" } else { "may go" };
-        let knots = knots.len();
-        output.line(format!("{knots:>6} {each:>6}  {verdict:<8}  {}{more}", names.join(", ")));
+        let coupled = coupled.len();
+        output.line(format!("{coupled:>6} {each:>6}  {verdict:<8}  {}{more}", names.join(", ")));
         if let Some(block) = block {
             output.line(format!("{:>24}{} {}", "", block.node, block.reason));
         }
@@ -44,8 +44,8 @@ fn tell_knots(graph: &Graph, channels: &Channels, output: &Output) {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
-    let graph = Graph::of(&model)?;
-    let channels = Channels::dyed(&graph, args.inexact)?;
+    let graph = Graph::from_model(&model)?;
+    let channels = Channels::analyze(&graph, args.inexact)?;
     let facts = &channels.facts;
     let (macs, params) = channels.cost(&channels.lengths());
     let size = |dim: &Dim| match dim {
@@ -91,11 +91,11 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         grouped(macs)
     ));
     let mut of_layer: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for knot in &channels.knots {
-        for &(node, _) in &knot.members {
+    for set in &channels.coupled {
+        for &(node, _) in &set.members {
             let ids = of_layer.entry(node).or_default();
-            if ids.last() != Some(&knot.id) {
-                ids.push(knot.id);
+            if ids.last() != Some(&set.id) {
+                ids.push(set.id);
             }
         }
     }
@@ -114,24 +114,24 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         list.push(json!({
             "name": node.name, "op": node.op_type, "in_channels": inputs, "out_channels": outputs,
             "kernel": kernel, "groups": taps.layer.groups, "params": params, "macs": macs,
-            "knots": of_layer.get(&taps.node),
+            "coupled": of_layer.get(&taps.node),
         }));
     }
-    let knots: Vec<Value> = channels
-        .knots
+    let coupled: Vec<Value> = channels
+        .coupled
         .iter()
-        .map(|knot| {
-            let members: Vec<Value> = knot
+        .map(|set| {
+            let members: Vec<Value> = set
                 .members
                 .iter()
                 .map(|&(n, c)| json!({ "node": graph.nodes[n].name, "axis": 1, "channel": c }))
                 .collect();
-            let blocked = knot.block.as_ref().map(|b| json!({ "node": b.node, "reason": b.reason }));
-            json!({ "id": knot.id, "channels": knot.members.len(), "members": members, "blocked": blocked })
+            let blocked = set.block.as_ref().map(|b| json!({ "node": b.node, "reason": b.reason }));
+            json!({ "id": set.id, "channels": set.members.len(), "members": members, "blocked": blocked })
         })
         .collect();
     let host: Vec<&str> = (0..graph.nodes.len())
-        .filter(|&id| facts.is_late_node(&graph, id))
+        .filter(|&id| facts.is_data_dependent_node(&graph, id))
         .map(|id| graph.nodes[id].name.as_str())
         .collect();
     if let Some(first) = host.first() {
@@ -140,8 +140,8 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
             host.len()
         ));
     }
-    tell_knots(&graph, &channels, output);
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
+    tell_coupled(&graph, &channels, output);
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
     let mixing = channels.inexact(&graph, &free);
     if let (Some(first), Some(last)) = (mixing.first(), mixing.last()) {
         output.line(format!(
@@ -151,7 +151,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
     }
     output.result(&json!({
         "model": args.model, "opset": graph.opset, "params": params, "macs": macs,
-        "inputs": inputs, "outputs": outputs, "layers": list, "knots": knots,
+        "inputs": inputs, "outputs": outputs, "layers": list, "coupled": coupled,
         "host_nodes": host,
         "inexact": mixing,
     }));

@@ -21,7 +21,7 @@ use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
 use crate::onnx::Model;
-use crate::prune::{Channels, Criterion, Needs, Readers};
+use crate::prune::{Channels, Consumers, Criterion, Needs};
 use crate::repair::{Images, probe};
 use crate::stats::{Distances, Gatherer, Profile};
 
@@ -82,7 +82,7 @@ impl Known<'_> {
         let alone = self.profile.filter(|_| self.data.is_none() && !decide.names_criterion());
         let Some(path) = alone else { return Ok(decide.clone()) };
         let profile = loaded(path, model)?;
-        let serves = Readers::of(graph, channels, &profile).is_some();
+        let serves = Consumers::of(graph, channels, &profile).is_some();
         let next = if profile.grams.iter().any(|gram| gram.taps == 1) { "obd" } else { "act-variance" };
         self.begun.set(Some(profile));
         if serves {
@@ -144,7 +144,7 @@ impl Known<'_> {
         };
         let enough = |profile: &Profile| {
             let moments = !(needs.gram && profile.grams.is_empty()
-                || needs.patches && Readers::of(graph, channels, profile).is_none());
+                || needs.patches && Consumers::of(graph, channels, profile).is_none());
             keep.is_none() || !needs.data || profile.header.complete && moments
         };
         let begun = match begun {
@@ -190,7 +190,7 @@ impl Known<'_> {
         if !criterion.needs().patches || self.images.count == 0 {
             return Ok(());
         }
-        let bar = output.progress("probing", channels.bundles().len());
+        let bar = output.progress("probing", channels.dependency_groups().len());
         let mut show = follow(&bar);
         let mut tell = |done, all| {
             show(done, all);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::decide::{Decision, Latency};
 use super::output::Output;
 use super::rounds::Deciding;
-use crate::bench::{Spread, Timing, bench, widths};
+use crate::bench::{Quantiles, Timing, bench, widths};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -48,7 +48,7 @@ impl Deciding<'_> {
         let channels = Channels { times: Some(times?), ..channels.clone() };
         let scored = self.decide.score(graph, &channels, &profile)?;
         let mut ask = share;
-        let mut best: Option<(f64, Spread)> = None;
+        let mut best: Option<(f64, Quantiles)> = None;
         let mut tried = Vec::new();
         for _ in 0..TRIES {
             let budget = Budget::KeepLatency(ask);
@@ -74,21 +74,21 @@ impl Deciding<'_> {
         Ok(Some(Decision { latency: Some(Latency { asked: share, measured }), ..decision }))
     }
 
-    /// What of the original's latency is left without some knots, from runs side by side; in one spell, where that is not
+    /// What of the original's latency is left without some coupled, from runs side by side; in one spell, where that is not
     /// near `share` already.
     fn measured(
         &self,
         (model, graph, channels): (&Model, &Graph, &Channels),
         removed: &BTreeSet<usize>,
         share: f64,
-    ) -> Result<Spread> {
-        let small = Graph::consume(smaller(model, graph, channels, removed)?)?;
+    ) -> Result<Quantiles> {
+        let small = Graph::from_model_owned(smaller(model, graph, channels, removed)?)?;
         let timing = Timing { batch: 1, seconds: SECONDS, transfers: false };
         let mut spells = Vec::new();
         loop {
             let timings = bench(&[graph, &small], self.known.device, timing, &mut |_| {})?;
-            let Spread { median, p10, p90 } = timings.speedups[1];
-            spells.push(Spread { median: median.recip(), p10: p90.recip(), p90: p10.recip() });
+            let Quantiles { median, p10, p90 } = timings.speedups[1];
+            spells.push(Quantiles { median: median.recip(), p10: p90.recip(), p90: p10.recip() });
             let all = middle(&spells);
             if spells.len() == SPELLS || off(&all, share) > NEAR {
                 return Ok(all);
@@ -99,15 +99,15 @@ impl Deciding<'_> {
 }
 
 /// How far from what is wanted, as a share of it.
-fn off(measured: &Spread, share: f64) -> f64 {
+fn off(measured: &Quantiles, share: f64) -> f64 {
     (measured.median - share).abs() / share
 }
 
 /// Several spells in one: half way between the extremes, which no state of the machine is far from, however long it lasted.
-fn middle(spells: &[Spread]) -> Spread {
-    let least = |f: fn(&Spread) -> f64| spells.iter().map(f).fold(f64::INFINITY, f64::min);
-    let most = |f: fn(&Spread) -> f64| spells.iter().map(f).fold(f64::NEG_INFINITY, f64::max);
-    Spread {
+fn middle(spells: &[Quantiles]) -> Quantiles {
+    let least = |f: fn(&Quantiles) -> f64| spells.iter().map(f).fold(f64::INFINITY, f64::min);
+    let most = |f: fn(&Quantiles) -> f64| spells.iter().map(f).fold(f64::NEG_INFINITY, f64::max);
+    Quantiles {
         median: (least(|s| s.median) + most(|s| s.median)) / 2.0,
         p10: least(|s| s.p10),
         p90: most(|s| s.p90),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn spells_meet_half_way() {
-        let spell = |median| Spread { median, p10: median - 0.01, p90: median + 0.02 };
+        let spell = |median| Quantiles { median, p10: median - 0.01, p90: median + 0.02 };
         let all = middle(&[spell(0.6), spell(0.6), spell(0.56), spell(0.6)]);
         assert!((all.median - 0.58).abs() < 1e-12, "{all:?}");
         assert!((all.p10 - 0.55).abs() < 1e-12 && (all.p90 - 0.62).abs() < 1e-12, "{all:?}");

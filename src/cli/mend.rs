@@ -175,7 +175,7 @@ pub(super) fn mended(
     output: &Output,
 ) -> Result<Repaired> {
     const ILL: f64 = 1e12;
-    let bar = output.progress("repairing", channels.dyer.producers.len());
+    let bar = output.progress("repairing", channels.coupling.producers.len());
     let repaired = repair(graph, channels, removed, how, (device, images), &mut follow(&bar));
     bar.finish_and_clear();
     let repaired = repaired?;

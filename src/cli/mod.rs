@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::error::{Error, OUR_FAULT, Result};
+use crate::error::{Error, Result};
 use output::Output;
 
 /// Makes trained convolutional networks smaller on the GPU you have: ONNX in, a smaller proved ONNX out.
@@ -48,7 +48,7 @@ struct Cli {
 enum Verb {
     /// Lists what can compute here, and what `auto` takes.
     Devices,
-    /// Shows layers, MACs, parameters and knots, and what blocks a knot.
+    /// Shows layers, MACs, parameters and coupled, and what blocks a set.
     Inspect(inspect::Args),
     /// One forward pass on arrays; writes every output as DIR/NAME.npy.
     Run(network::RunArgs),
@@ -122,7 +122,7 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
-            let error = error.remedy(OUR_FAULT);
+            let error = error.internal();
             if output.json {
                 Output::json_error(&error);
             }

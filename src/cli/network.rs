@@ -12,7 +12,7 @@ use super::targets::Targets;
 use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
 use crate::exec::check::{Checks, check as side_by_side, first_failing};
-use crate::exec::session::{Session, Wanted};
+use crate::exec::session::{Session, SessionOptions};
 use crate::graph::{Graph, Sizes};
 use crate::onnx::Model;
 use crate::tensor::show;
@@ -46,7 +46,7 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let mut given: HashMap<String, (Vec<usize>, Vec<f32>)> = HashMap::new();
     let mut files = Vec::new();
     for text in &args.input {
@@ -86,11 +86,11 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         })
         .collect::<Result<Vec<_>>>()?;
     let device = args.precision.open(global, output)?;
-    let wanted = Wanted { sizes: Sizes::Whole(shapes), taps, ..Wanted::default() };
+    let wanted = SessionOptions { sizes: Sizes::Whole(shapes), taps, ..SessionOptions::default() };
     let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
     let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
     std::fs::create_dir_all(&args.output_dir)
-        .map_err(|e| Error::io("make the folder", &args.output_dir, &e))?;
+        .map_err(|e| Error::io("make the folder", &args.output_dir, e))?;
     let paths = file_names(results.iter().map(|r| r.name.as_str())).map(|name| args.output_dir.join(name));
     let paths: Vec<PathBuf> = paths.collect();
     Targets::default().model(&model).read(&files).write(&paths, "write the output")?;
@@ -130,12 +130,12 @@ fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item 
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let device = args.precision.open(global, output)?;
     let data = args.data.data.as_ref().map(|_| args.data.open(&graph)).transpose()?;
     let sizes = data.as_ref().map_or(Ok(Sizes::Own), |data| data.image().map(Sizes::Image))?;
     // One image, or as many as the network takes at once.
-    let wanted = Wanted { images: 1, sizes, ..Wanted::default() };
+    let wanted = SessionOptions { images: 1, sizes, ..SessionOptions::default() };
     let session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
     let inputs: Vec<Vec<f32>> = match data.and_then(|data| data.batches(session.batch).next()) {
         Some(batch) => {
@@ -152,7 +152,7 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     let bar = output.progress("checking", session.plan.steps.len());
     let checks = side_by_side(&session.plan, &device, &inputs, &mut || bar.inc(1));
     bar.finish_and_clear();
-    let Checks { steps: checks, late } = checks?;
+    let Checks { steps: checks, data_dependent: late } = checks?;
     for c in &checks {
         let (style, mark) = if c.verdict.passed() { (GOOD, "ok  ") } else { (BAD, "FAIL") };
         output.line(format!(

@@ -33,7 +33,7 @@ pub(super) struct Outcome<'a> {
     /// Channels that went, and all that there were.
     pub(super) gone: usize,
     pub(super) total: usize,
-    pub(super) knots: usize,
+    pub(super) coupled: usize,
     pub(super) how: Repair,
     pub(super) refits: usize,
     pub(super) proof: &'a Proof,
@@ -89,10 +89,10 @@ impl Outcome<'_> {
         }
         tell_inexact(self.inexact, output);
         output.line(format!(
-            "{} of {} channels went ({} knots, {}, {}); proved on {}{}, largest error {:.1e}",
+            "{} of {} channels went ({} coupled, {}, {}); proved on {}{}, largest error {:.1e}",
             short(self.gone as u64),
             short(self.total as u64),
-            self.knots,
+            self.coupled,
             self.cut.criterion,
             self.cut.budget,
             many(self.proof.inputs, "input"),
@@ -112,7 +112,7 @@ impl Outcome<'_> {
         let agreement = self.agreement();
         json!({
             "before": self.before, "after": self.after,
-            "removed_channels": self.gone, "total_channels": self.total, "knots_cut": self.knots,
+            "removed_channels": self.gone, "total_channels": self.total, "coupled_cut": self.coupled,
             "criterion": self.cut.criterion, "budget": self.cut.budget, "repair": self.how, "proof": self.proof,
             "inexact": self.inexact, "top1": self.top1().map(|(b, a)| json!({ "before": b, "after": a })),
             "agreement": agreement.and_then(Agreement::agreement), "kl": agreement.and_then(Agreement::kl),

@@ -52,7 +52,7 @@ impl Output {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
-        Self::error(&Error::io("write the answer", Path::new("standard output"), &error));
+        Self::error(&Error::io("write the answer", Path::new("standard output"), error));
         std::process::exit(2);
     }
 

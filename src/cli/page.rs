@@ -68,14 +68,14 @@ impl Draft {
         let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
         page.columns = network::columns();
         page.layers = network::described(graph, channels, cut, removed, seen);
-        page.ties = network::ties(graph, channels, &page.layers, removed);
-        let members = |knots: &mut dyn Iterator<Item = usize>| -> usize {
-            knots.map(|k| channels.knots[k].members.len()).sum()
+        page.dependency_groups = network::group_rows(graph, channels, &page.layers, removed);
+        let members = |coupled: &mut dyn Iterator<Item = usize>| -> usize {
+            coupled.map(|k| channels.coupled[k].members.len()).sum()
         };
         let summary = &mut page.summary;
         summary.before = cost(channels, model.bytes);
-        summary.channels = [members(&mut (0..channels.knots.len())), members(&mut removed.iter().copied())];
-        summary.knots = [channels.knots.len(), removed.len()];
+        summary.channels = [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
+        summary.coupled = [channels.coupled.len(), removed.len()];
         summary.criterion.clone_from(&cut.criterion);
         summary.budget.clone_from(&cut.budget);
         summary.inexact = channels.inexact(graph, removed);
@@ -115,7 +115,7 @@ impl Draft {
 
     /// The smaller network; the name of a layer comes back that is not as wide as the cut says.
     pub(super) fn shrunk(&mut self, small: &Model) -> Result<Option<String>> {
-        let graph = Graph::skeleton(small)?;
+        let graph = Graph::shapes_only(small)?;
         let channels = Channels::of(&graph)?;
         self.page.summary.after = cost(&channels, small.bytes);
         self.repeat("Smaller model", format!("{}, SHA-256 {}", small.path.display(), small.sha256));

@@ -13,7 +13,7 @@ use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::Needs;
-use crate::stats::{Distances, Gatherer, GramKind, Header, Profile, Wants};
+use crate::stats::{Distances, GatherOptions, Gatherer, GramKind, Header, Profile};
 
 /// A look at the profile so far, now and then: whether to go on.
 pub(super) type Look<'a> = &'a mut dyn FnMut(&mut Gatherer) -> Result<ControlFlow<()>>;
@@ -153,9 +153,9 @@ impl<'a> Pass<'a> {
             Some(profile) => profile,
             None => Profile::of_weights(graph, header, self.distances)?,
         };
-        let all = Wants::of(data)?;
+        let all = GatherOptions::of(data)?;
         let classes = if self.needs.labels { all.classes } else { 0 };
-        let wants = Wants { batch: self.batch, classes, gram: self.gram, ..all };
+        let wants = GatherOptions { batch: self.batch, classes, gram: self.gram, ..all };
         let (start, before) = (fresh.header.position, fresh.header.images);
         let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
         let batch = gatherer.batch();

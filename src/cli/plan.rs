@@ -50,7 +50,7 @@ fn help_criteria(output: &Output) {
         output.line(format!("{:<16} {}\n{:16} {}", row.name, row.formula, "", row.source));
     }
     output.line(
-        "A sum of several is a criterion too: 0.5*l1+0.5*apoz. A knot scores the mean of its channels, each divided by \
+        "A sum of several is a criterion too: 0.5*l1+0.5*apoz. A set scores the mean of its channels, each divided by \
          its layer's mean (--normalize layer), or by the share of the MACs that goes with it (--normalize macs).",
     );
     let rows =
@@ -69,8 +69,8 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
     let model = Model::load(path)?;
     let targets = Targets::default().model(&model).read(&args.profile).data(&args.data);
     targets.read(args.decide.criterion()?.file()).write([out], "write the cut")?;
-    let graph = Graph::of(&model)?;
-    let channels = Channels::dyed(&graph, args.decide.inexact)?;
+    let graph = Graph::from_model(&model)?;
+    let channels = Channels::analyze(&graph, args.decide.inexact)?;
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
     let timed = matches!(args.decide.budget(), Ok(Budget::KeepLatency(_)));
     let device = if data.is_some() || timed { global.open(output)? } else { Device::Cpu };
@@ -94,10 +94,10 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
     };
     let supported = decide.supported(&decision, output);
     let cut = &decision.cut;
-    let gone = cut.knots.iter().filter(|k| !k.keep).count();
+    let gone = cut.coupled.iter().filter(|k| !k.keep).count();
     if supported {
         cut.save(out)?;
-        output.line(format!("{gone} of {} knots go → {}", cut.knots.len(), out.display()));
+        output.line(format!("{gone} of {} coupled go → {}", cut.coupled.len(), out.display()));
         if let Some(latency) = &decision.latency {
             latency.tell(output);
         }
@@ -105,7 +105,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
     let inexact = cut.inexact.clone().unwrap_or_default();
     tell_inexact(&inexact, output);
     output.result(&json!({
-        "knots": cut.knots.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget,
+        "coupled": cut.coupled.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget,
         "latency": decision.latency, "inexact": inexact, "confidence": decision.support, "out": supported.then_some(out),
     }));
     Ok(if supported { Answer::Yes } else { Answer::No })

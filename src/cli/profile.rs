@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
     let targets = models.iter().fold(Targets::default(), Targets::model);
     targets.data(&args.data).write([&args.output], "write the profile")?;
-    let graphs = models.iter().map(Graph::of).collect::<Result<Vec<_>>>()?;
+    let graphs = models.iter().map(Graph::from_model).collect::<Result<Vec<_>>>()?;
     let (Some(model), Some(graph)) = (models.last(), graphs.last()) else {
         return Err(Error::new("no model was given"));
     };
@@ -133,7 +133,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         pass.resume(Profile::load(&args.output)?, &args.output)?;
     }
     let interrupted = interruption()?;
-    let channels = args.confidence.map(|_| Channels::dyed(graph, args.decide.inexact)).transpose()?;
+    let channels = args.confidence.map(|_| Channels::analyze(graph, args.decide.inexact)).transpose()?;
     let mut sure = None;
     // Looked at after 32 images, and then after half as many again each time: looks cost time, too.
     let mut due = 32u64;

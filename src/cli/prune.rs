@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Answers, Channels, Counted, Cut, Judge, Proof, written};
+use crate::prune::{Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, written};
 use crate::repair::{Images, Repair, Repaired};
 use crate::stats::Profile;
 
@@ -52,7 +52,7 @@ pub(super) struct PruneArgs {
     /// --normalize params.
     #[arg(long, value_name = "PP", conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Option<f64>,
-    /// Also writes the original with the readers of the removed channels zeroed, repaired: what the proof compares with.
+    /// Also writes the original with the consumers of the removed channels zeroed, repaired: what the proof compares with.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
     /// Also writes a page to look at: what went, what it cost, how fast it is on this device.
@@ -168,11 +168,12 @@ impl PruneArgs {
     ) -> Result<(Model, Proof, Vec<String>)> {
         // Each step needs the weights of the network once or twice; nothing keeps them for the next.
         let model = repaired.apply(&model)?;
-        let judge = Judge::of(&model, inexact, removed)?;
+        let judge = MaskedReference::of(&model, inexact, removed)?;
         let whole = || repaired.apply(&Model::load(&self.model)?);
-        let masked = || Graph::consume(judge.masked(&whole()?)?);
+        let masked = || Graph::from_model_owned(judge.masked(&whole()?)?);
         let bar = output.progress("proving", 2);
-        let answers = Answers::of(Graph::consume(judge.masked(&model)?)?, &judge, device, images)?;
+        let answers =
+            ReferenceOutputs::of(Graph::from_model_owned(judge.masked(&model)?)?, &judge, device, images)?;
         bar.inc(1);
         // What is proved is what a reader of the file will get: encoded, and read back.
         let small = written(model, inexact, removed, &self.output)?;
@@ -191,11 +192,11 @@ impl PruneArgs {
 pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
     args.check(&model)?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let decided = args.cut.as_deref().map(Cut::load).transpose()?;
-    // A cut that was made with --inexact is one of other knots.
+    // A cut that was made with --inexact is one of other coupled.
     let inexact = decided.as_ref().map_or(args.decide.inexact, |cut| cut.inexact.is_some());
-    let channels = Channels::dyed(&graph, inexact)?;
+    let channels = Channels::analyze(&graph, inexact)?;
     let whole = Whole { model: &model, graph: &graph, channels: &channels };
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
     let how = args.repair.how(data.as_ref(), output)?;
@@ -220,8 +221,8 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let removed = cut.removed(&graph, &model.sha256, &channels);
     let removed = removed.map_err(|e| e.file(args.cut.as_deref().unwrap_or(&args.model)))?;
     let before = cost(&channels, model.bytes);
-    let total = channels.knots.iter().map(|k| k.members.len()).sum();
-    let gone = removed.iter().map(|&k| channels.knots[k].members.len()).sum();
+    let total = channels.coupled.iter().map(|k| k.members.len()).sum();
+    let gone = removed.iter().map(|&k| channels.coupled[k].members.len()).sum();
     let repaired = match decided.repaired.take() {
         Some(repaired) => repaired,
         None => mended((&graph, &channels), &removed, how, (&device, &images), output)?,
@@ -239,8 +240,9 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     drop((graph, channels));
     let (small, proof, inexact) =
         args.write(model, (&repaired, &removed, inexact), (&device, images.as_ref()), output)?;
-    let both =
-        || -> Result<[Graph; 2]> { Ok([Graph::consume(Model::load(&args.model)?)?, Graph::of(&small)?]) };
+    let both = || -> Result<[Graph; 2]> {
+        Ok([Graph::from_model_owned(Model::load(&args.model)?)?, Graph::from_model(&small)?])
+    };
     let judged = |parts: &Parts| -> Result<_> {
         let [whole, small] = both()?;
         evaluate_both([&whole, &small], &device, &parts.held, args.batch, output)
@@ -249,10 +251,10 @@ pub(super) fn run(args: &PruneArgs, global: &Global, output: &Output) -> Result<
     let outcome = Outcome {
         cut,
         before,
-        after: cost(&Channels::of(&Graph::skeleton(&small)?)?, small.bytes),
+        after: cost(&Channels::of(&Graph::shapes_only(&small)?)?, small.bytes),
         gone,
         total,
-        knots: removed.len(),
+        coupled: removed.len(),
         how,
         refits: repaired.refits.len(),
         proof: &proof,

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::prune::{Answers, Channels, Cut, Judge, Proof};
+use crate::prune::{Channels, Cut, MaskedReference, Proof, ReferenceOutputs};
 
 const EXAMPLES: &str = "Examples:
   secateur report net.onnx small.onnx --cut cut.json --profile net.profile -o report.html
@@ -63,9 +63,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let targets = Targets::default().model(&model).model(&small).read([&args.cut]);
     let targets = targets.read(args.profile.iter().chain(&args.masked)).data(&args.data);
     targets.write([&args.output], WRITE_PAGE)?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let cut = Cut::load(&args.cut)?;
-    let channels = Channels::dyed(&graph, cut.inexact.is_some())?;
+    let channels = Channels::analyze(&graph, cut.inexact.is_some())?;
     let removed = cut.removed(&graph, &model.sha256, &channels).map_err(|e| e.file(&args.cut))?;
     let profile = args.profile.as_deref().map(|path| loaded(path, &model)).transpose()?;
     let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         Ok(proof) => draft.page().summary.proof = Some(proof),
         Err(why) => draft.page().summary.unproved = Some(why),
     }
-    let small_graph = Graph::consume(small)?;
+    let small_graph = Graph::from_model_owned(small)?;
     if let Some(parts) = &data {
         let of = [&graph, &small_graph];
         let (before, found) = evaluate_both(of, &device, &parts.held, args.batch, output)?;
@@ -115,12 +115,12 @@ fn proved(
     device: &Device,
     images: Option<&Batch>,
 ) -> Result<Result<Proof, String>> {
-    let judge = Judge::new(of.model, of.graph, of.channels, removed)?;
+    let judge = MaskedReference::new(of.model, of.graph, of.channels, removed)?;
     let masked = || match &args.masked {
-        Some(path) => alike(Graph::consume(Model::load(path)?)?, of.graph),
-        None => Graph::consume(judge.masked(of.model)?),
+        Some(path) => alike(Graph::from_model_owned(Model::load(path)?)?, of.graph),
+        None => Graph::from_model_owned(judge.masked(of.model)?),
     };
-    let answers = match Answers::of(masked()?, &judge, device, images) {
+    let answers = match ReferenceOutputs::of(masked()?, &judge, device, images) {
         Ok(answers) => answers,
         Err(error) => return Ok(Err(error.message())),
     };

@@ -75,8 +75,8 @@ impl Deciding<'_> {
         let with = (self.known.device, self.known.images);
         let repaired = mended((graph, channels), gone, self.how, with, output)?;
         let now = repaired.apply(model)?;
-        let now_graph = Graph::of(&now)?;
-        let mut now_channels = Channels::dyed(&now_graph, channels.dyer.inexact)?;
+        let now_graph = Graph::from_model(&now)?;
+        let mut now_channels = Channels::analyze(&now_graph, channels.coupling.inexact)?;
         now_channels.gone.clone_from(gone);
         self.decide_by(budget, (&now, &now_graph, &now_channels), output)
     }

@@ -133,8 +133,8 @@ impl Search<'_> {
         let removed =
             decide.choose_for(Budget::keep(self.counted, keep), model, channels, self.scored)?.removed;
         let repaired = mended((graph, channels), &removed, *how, (known.device, known.images), self.output)?;
-        let small = written(repaired.apply(model)?, channels.dyer.inexact, &removed, &model.path)?;
-        let small = Graph::consume(small)?;
+        let small = written(repaired.apply(model)?, channels.coupling.inexact, &removed, &model.path)?;
+        let small = Graph::from_model_owned(small)?;
         let found = evaluate(&small, Some(graph), known.device, &self.parts.held, known.batch, self.output)?;
         let top1 = found.accuracy.top1();
         let agreement = found.agreement.as_ref().and_then(Agreement::agreement);

@@ -125,11 +125,11 @@ fn each<const N: usize, T>(bytes: &[u8], big_endian: bool, value: impl Fn([u8; N
 pub(super) struct Array {
     pub(super) element: Element,
     pub(super) shape: Vec<usize>,
-    store: Store,
+    store: NpzStore,
 }
 
 #[derive(Debug, Clone)]
-enum Store {
+enum NpzStore {
     Memory(Arc<Vec<u8>>),
     Disk { path: PathBuf, offset: u64 },
 }
@@ -138,7 +138,7 @@ impl Array {
     /// An array in memory; `None` when the bytes do not fill the shape.
     pub(super) fn new(element: Element, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
         let expected = elements(&shape)?.checked_mul(element.size)?;
-        (expected == bytes.len()).then(|| Self { element, shape, store: Store::Memory(Arc::new(bytes)) })
+        (expected == bytes.len()).then(|| Self { element, shape, store: NpzStore::Memory(Arc::new(bytes)) })
     }
 
     /// The bytes of the entries `range` along the first axis.
@@ -146,8 +146,8 @@ impl Array {
         let row = self.shape.iter().skip(1).product::<usize>() * self.element.size;
         let bytes = range.start * row..range.end * row;
         match &self.store {
-            Store::Memory(all) => Ok(Cow::Borrowed(&all[bytes])),
-            Store::Disk { path, offset } => {
+            NpzStore::Memory(all) => Ok(Cow::Borrowed(&all[bytes])),
+            NpzStore::Disk { path, offset } => {
                 let read = || -> std::io::Result<Vec<u8>> {
                     let mut file = File::open(path)?;
                     file.seek(SeekFrom::Start(offset + bytes.start as u64))?;
@@ -155,7 +155,7 @@ impl Array {
                     file.read_exact(&mut buffer)?;
                     Ok(buffer)
                 };
-                read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, &e))
+                read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, e))
             }
         }
     }
@@ -176,7 +176,7 @@ impl Array {
     }
 }
 
-struct Header {
+struct NpyHeader {
     element: Element,
     column_major: bool,
     shape: Vec<usize>,
@@ -186,7 +186,7 @@ struct Header {
     payload: u64,
 }
 
-impl Header {
+impl NpyHeader {
     fn read(reader: &mut impl Read) -> Result<Self> {
         let broken =
             |what: &str| Error::new(format!("not a NumPy array: {what}")).remedy("write it with numpy.save");
@@ -274,7 +274,7 @@ pub(super) fn read_exactly(reader: &mut impl Read, length: u64, doing: &str, pat
             .remedy("save it as .npy in C order, which is read piece by piece"));
     }
     // One byte more than promised: reaching the end makes gzip and zip verify their checksums.
-    let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, &e))?;
+    let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, e))?;
     if read as u64 != length {
         let got = if read as u64 > length { "more".to_owned() } else { format!("{read} bytes") };
         return Err(Error::new(format!("cannot {doing}: its length is not what its header promises"))
@@ -316,15 +316,15 @@ fn row_major(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
 
 /// Opens a `.npy` file. In C order it stays on disk.
 pub(super) fn open_npy(path: &Path) -> Result<Array> {
-    let file = File::open(path).map_err(|e| Error::io("open the array", path, &e))?;
-    let actual = file.metadata().map_err(|e| Error::io("open the array", path, &e))?.len();
+    let file = File::open(path).map_err(|e| Error::io("open the array", path, e))?;
+    let actual = file.metadata().map_err(|e| Error::io("open the array", path, e))?.len();
     let mut reader = BufReader::new(file);
-    let header = Header::read(&mut reader).map_err(|e| e.file(path))?;
+    let header = NpyHeader::read(&mut reader).map_err(|e| e.file(path))?;
     header.promised(actual).map_err(|e| e.file(path))?;
     if header.column_major {
         return header.load(&mut reader, "read the array", path);
     }
-    let store = Store::Disk { path: path.to_path_buf(), offset: header.offset };
+    let store = NpzStore::Disk { path: path.to_path_buf(), offset: header.offset };
     Ok(Array { element: header.element, shape: header.shape, store })
 }
 
@@ -336,7 +336,7 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
             .got(e.to_string())
             .remedy("write it with numpy.savez or numpy.savez_compressed")
     };
-    let file = File::open(path).map_err(|e| Error::io("open the archive", path, &e))?;
+    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(bad)?;
     let mut array = |name: &str| -> Result<Option<Array>> {
         let entry = format!("{name}.npy");
@@ -344,7 +344,7 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
         let mut entry = archive.by_index(index).map_err(bad)?;
         let (packed, unpacked) = (entry.compressed_size(), entry.size());
         let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
-        let header = Header::read(&mut entry).map_err(named)?;
+        let header = NpyHeader::read(&mut entry).map_err(named)?;
         header.promised(unpacked).map_err(named)?;
         if !plausible(packed, unpacked) {
             return Err(named(

@@ -30,7 +30,7 @@ pub(super) fn is_image(path: &Path) -> bool {
 
 /// The entries of a folder that are not hidden, sorted by name.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let io = |e: std::io::Error| Error::io("list the folder", folder, &e);
+    let io = |e: std::io::Error| Error::io("list the folder", folder, e);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
@@ -101,7 +101,7 @@ fn collect(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
 
 /// Class names to indices: one name per line.
 fn class_names(path: &Path) -> Result<HashMap<String, i64>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, &e))?;
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
     let mut names = HashMap::new();
     for (index, name) in text.trim_end().lines().enumerate() {
         if names.insert(name.trim().to_owned(), index as i64).is_some() {

@@ -15,7 +15,7 @@ const REMEDY: &str = "give an idx file of u8, such as t10k-images-idx3-ubyte.gz"
 
 /// Opens an idx file of unsigned bytes.
 pub(super) fn open(path: &Path) -> Result<Array> {
-    let io = |e: std::io::Error| Error::io("read the idx file", path, &e);
+    let io = |e: std::io::Error| Error::io("read the idx file", path, e);
     let file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let mut reader = BufReader::new(file);

@@ -25,7 +25,7 @@ mod tests;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
-pub use recipe::{Layout, Options, Order, Preprocessing, Preset, Resize, Shard, Size};
+pub use recipe::{DataOptions, Layout, Order, Preprocessing, Preset, Resize, Shard, Size};
 
 use arrays::{Array, Element};
 use picture::Pipeline;
@@ -67,7 +67,7 @@ impl Dataset {
     /// # Errors
     /// When it is none of these, holds no images, contradicts itself (labels for other images, headers that
     /// promise more than the file has), or cannot become what the network takes.
-    pub fn open(spec: &str, options: &Options, input_shape: &[Option<usize>]) -> Result<Self> {
+    pub fn open(spec: &str, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
         if let Some(count) = spec.strip_prefix("random:") {
             let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
                 Error::new("not a number of random images")
@@ -91,7 +91,7 @@ impl Dataset {
         bytes: Vec<u8>,
         shape: &[usize],
         labels: Option<&[u32]>,
-        options: &Options,
+        options: &DataOptions,
         input_shape: &[Option<usize>],
     ) -> Result<Self> {
         let input = Input::new(input_shape, options.layout)?;
@@ -105,7 +105,7 @@ impl Dataset {
         Self::new((source::of_array(array, labels, input)?, None), options, input)
     }
 
-    fn random(len: usize, options: &Options, input_shape: &[Option<usize>]) -> Result<Self> {
+    fn random(len: usize, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
         let free = Input { channels: None, height: None, width: None, layout: Layout::Nchw };
         let input = Input::new(input_shape, options.layout).unwrap_or(free);
         let size = options.crop.or(match options.resize {
@@ -139,13 +139,17 @@ impl Dataset {
         Self::cut((Opened { source, len, labels: None }, None), options, Pipeline::new(recipe, input))
     }
 
-    fn new((opened, path): (Opened, Option<&Path>), options: &Options, input: Input) -> Result<Self> {
+    fn new((opened, path): (Opened, Option<&Path>), options: &DataOptions, input: Input) -> Result<Self> {
         let recipe = Preprocessing::resolve(options, input, opened.source.stored())?;
         Self::cut((opened, path), options, Pipeline::new(recipe, input))
     }
 
     /// Keeps the images and the shard that the options name.
-    fn cut((opened, path): (Opened, Option<&Path>), options: &Options, pipeline: Pipeline) -> Result<Self> {
+    fn cut(
+        (opened, path): (Opened, Option<&Path>),
+        options: &DataOptions,
+        pipeline: Pipeline,
+    ) -> Result<Self> {
         // A sample is chosen from all, and a shard is a part of it.
         let most = options.images.unwrap_or(usize::MAX);
         let len = if options.sample.is_some() { opened.len } else { opened.len.min(most) };

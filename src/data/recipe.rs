@@ -1,6 +1,6 @@
 //! The preprocessing recipe: what is asked for, and what that comes to for one network and one data set.
 //!
-//! A recipe is asked for by a [`Preset`] and parts that override it ([`Options`]), and resolved once into
+//! A recipe is asked for by a [`Preset`] and parts that override it ([`DataOptions`]), and resolved once into
 //! a [`Preprocessing`] that has nothing left to decide. That is what profiles and reports record, and two
 //! profiles may only be merged when theirs are equal.
 
@@ -211,7 +211,7 @@ impl FromStr for Shard {
 
 /// What the user asked for. `None` leaves the part to the preset, then to the network.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
+pub struct DataOptions {
     /// The recipe that the other parts override.
     pub preset: Option<Preset>,
     /// How large the image is made.
@@ -320,7 +320,7 @@ pub(super) enum Stored {
 
 impl Preprocessing {
     /// Decides everything that the options leave open.
-    pub(super) fn resolve(options: &Options, input: Input, stored: Stored) -> Result<Self> {
+    pub(super) fn resolve(options: &DataOptions, input: Input, stored: Stored) -> Result<Self> {
         let preset = options.preset;
         let prepared = matches!(stored, Stored::Floats(_)) && preset.is_none();
         let channels = channels(preset, input, stored)?;

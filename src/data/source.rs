@@ -67,7 +67,7 @@ fn open_file(path: &Path, input: Input) -> Result<Opened> {
     let mut start = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(6).read_to_end(&mut start))
-        .map_err(|e| Error::io("open the data", path, &e))?;
+        .map_err(|e| Error::io("open the data", path, e))?;
     let (images, labels) = match start.as_slice() {
         b"\x93NUMPY" => (arrays::open_npy(path)?, None),
         [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path)?,

@@ -23,11 +23,11 @@ fn pattern() -> Vec<u8> {
     (0..7 * 5 * 3).map(|i| (37 * i % 256) as u8).collect()
 }
 
-fn plain() -> Options {
-    Options { preset: Some(Preset::Raw), ..Options::default() }
+fn plain() -> DataOptions {
+    DataOptions { preset: Some(Preset::Raw), ..DataOptions::default() }
 }
 
-fn open(path: &Path, options: &Options, input: &[Option<usize>]) -> Result<Dataset> {
+fn open(path: &Path, options: &DataOptions, input: &[Option<usize>]) -> Result<Dataset> {
     Dataset::open(path.to_str().expect("a path in Unicode"), options, input)
 }
 
@@ -35,7 +35,7 @@ fn all(data: &Dataset, batch: usize) -> Result<Vec<f32>> {
     Ok(data.batches(batch).collect::<Result<Vec<_>>>()?.into_iter().flat_map(|b| b.data).collect())
 }
 
-fn one_image(options: &Options, input: &[Option<usize>]) -> Vec<f32> {
+fn one_image(options: &DataOptions, input: &[Option<usize>]) -> Vec<f32> {
     let data = Dataset::from_bytes(pattern(), &[1, 7, 5, 3], None, options, input).unwrap();
     all(&data, 1).unwrap()
 }
@@ -132,9 +132,9 @@ fn an_archive_has_images_and_labels() {
     assert_eq!((data.len(), data.labels()), (2, Some(&[0, 1][..])));
     let expected: Vec<f32> = pattern().into_iter().map(f32::from).collect();
     assert_eq!(all(&data, 1).unwrap(), [expected.clone(), expected].concat());
-    let shifted = open(&path, &Options { label_offset: 1, ..plain() }, &INPUT).unwrap();
+    let shifted = open(&path, &DataOptions { label_offset: 1, ..plain() }, &INPUT).unwrap();
     assert_eq!(shifted.labels(), Some(&[1, 2][..]));
-    assert!(open(&path, &Options { label_offset: -1, ..plain() }, &INPUT).is_err(), "a class −1");
+    assert!(open(&path, &DataOptions { label_offset: -1, ..plain() }, &INPUT).is_err(), "a class −1");
     // The network takes another size or another number of channels.
     assert_eq!(
         all(&open(&path, &plain(), &[None, Some(3), Some(4), Some(3)]).unwrap(), 2).unwrap().len(),
@@ -189,7 +189,7 @@ fn class_folders_are_dealt_out_in_turn() {
     assert_eq!(data.labels(), Some(&[0, 1, 1, 1][..]), "ant, cat, cat, cat");
     let names = folder.path().join("classes.txt");
     fs::write(&names, "dog\ncat\nempty\nant\n").unwrap();
-    let named = Options { classes: Some(names.clone()), ..plain() };
+    let named = DataOptions { classes: Some(names.clone()), ..plain() };
     assert_eq!(open(folder.path(), &named, &INPUT).unwrap().labels(), Some(&[3, 1, 1, 1][..]));
     fs::write(&names, "dog\ncat\n").unwrap();
     assert!(open(folder.path(), &named, &INPUT).unwrap_err().message().contains("ant"));
@@ -229,7 +229,7 @@ fn broken_images_are_skipped_and_told() {
         assert_eq!(counts, [1, 1]);
         assert_eq!(data.skipped().len(), 1, "a second pass finds it again, not twice");
     }
-    let strict = open(folder.path(), &Options { strict: true, ..plain() }, &INPUT).unwrap();
+    let strict = open(folder.path(), &DataOptions { strict: true, ..plain() }, &INPUT).unwrap();
     let error = all(&strict, 2).unwrap_err();
     assert!(error.file_path().unwrap().ends_with("b.jpg"), "{error}");
     fs::remove_file(folder.path().join("a.png")).unwrap();
@@ -253,7 +253,7 @@ fn near(got: &[f32], pillow: &[i32]) {
 #[test]
 fn pixels_are_those_of_pillow() {
     let size = |height, width| [None, Some(3), Some(height), Some(width)];
-    let nhwc = Options { layout: Some(Layout::Nhwc), ..plain() };
+    let nhwc = DataOptions { layout: Some(Layout::Nhwc), ..plain() };
     let of = |height, width| one_image(&nhwc, &[None, Some(height), Some(width), Some(3)]);
     let smaller = [
         71, 108, 139, 120, 83, 117, 156, 130, 91, 137, 144, 123, 112, 133, 125, 113, 120, 127, 137, 144, 151,
@@ -284,27 +284,27 @@ fn a_file_and_an_array_of_one_image_are_one() {
 fn presets_resize_crop_and_normalise() {
     let free = [None, Some(3), None, None];
     let raw = one_image(&plain(), &free);
-    let normal = one_image(&Options { preset: Some(Preset::Cifar10), ..Options::default() }, &INPUT);
+    let normal = one_image(&DataOptions { preset: Some(Preset::Cifar10), ..DataOptions::default() }, &INPUT);
     let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
     for (i, (&n, &r)) in normal.iter().zip(&raw).enumerate() {
         assert_eq!(n, (r / 255.0 - mean[i / 35]) / std[i / 35]);
     }
-    let bgr = one_image(&Options { channels: Some(Order::Bgr), ..plain() }, &free);
+    let bgr = one_image(&DataOptions { channels: Some(Order::Bgr), ..plain() }, &free);
     assert_eq!((&bgr[..35], &bgr[70..]), (&raw[70..], &raw[..35]));
     // The middle of the rows: 7 → 3 leaves 2 above; of the columns: 5 → 2 leaves 2 (1.5, to even).
-    let crop = Options { crop: Some("3x2".parse().unwrap()), ..plain() };
+    let crop = DataOptions { crop: Some("3x2".parse().unwrap()), ..plain() };
     assert_eq!(one_image(&crop, &free)[..2], raw[2 * 5 + 2..][..2]);
     // ImageNet: the shorter side to 256 for 224, then the middle.
-    let preset = Options { preset: Some(Preset::ImageNet), ..Options::default() };
+    let preset = DataOptions { preset: Some(Preset::ImageNet), ..DataOptions::default() };
     let data = Dataset::from_bytes(pattern(), &[1, 7, 5, 3], None, &preset, &free).unwrap();
     let recipe = data.preprocessing();
     assert_eq!(recipe.resize, Some(Resize::Shorter(256)));
     assert_eq!(recipe.crop, Some("224".parse().unwrap()));
     let bad = [
-        Options { scale: Some(0.0), ..plain() },
-        Options { std: Some(vec![0.0]), ..plain() },
-        Options { mean: Some(vec![1.0, 2.0]), ..plain() },
-        Options { crop: Some("8".parse().unwrap()), ..plain() },
+        DataOptions { scale: Some(0.0), ..plain() },
+        DataOptions { std: Some(vec![0.0]), ..plain() },
+        DataOptions { mean: Some(vec![1.0, 2.0]), ..plain() },
+        DataOptions { crop: Some("8".parse().unwrap()), ..plain() },
     ];
     for options in bad {
         let opened = Dataset::from_bytes(pattern(), &[1, 7, 5, 3], None, &options, &free);
@@ -314,7 +314,7 @@ fn presets_resize_crop_and_normalise() {
 
 #[test]
 fn an_image_does_not_depend_on_batch_or_shard() {
-    let whole = Dataset::open("random:11", &Options::default(), &INPUT).unwrap();
+    let whole = Dataset::open("random:11", &DataOptions::default(), &INPUT).unwrap();
     let expected = all(&whole, 1).unwrap();
     assert_eq!(expected.len(), 11 * 105);
     for batch in [2, 4, 64] {
@@ -322,7 +322,7 @@ fn an_image_does_not_depend_on_batch_or_shard() {
     }
     let mut parts = Vec::new();
     for index in 1..=3 {
-        let options = Options { shard: Some(Shard { index, count: 3 }), ..Options::default() };
+        let options = DataOptions { shard: Some(Shard { index, count: 3 }), ..DataOptions::default() };
         parts.extend(all(&Dataset::open("random:11", &options, &INPUT).unwrap(), 4).unwrap());
     }
     assert_eq!(parts, expected);
@@ -330,13 +330,13 @@ fn an_image_does_not_depend_on_batch_or_shard() {
     let variance = expected.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / expected.len() as f32;
     assert!(mean.abs() < 0.1 && (variance - 1.0).abs() < 0.15, "{mean} {variance}");
     for spec in ["random:0", "random:none", "random:-1"] {
-        assert!(Dataset::open(spec, &Options::default(), &INPUT).is_err(), "{spec}");
+        assert!(Dataset::open(spec, &DataOptions::default(), &INPUT).is_err(), "{spec}");
     }
 }
 
 #[test]
 fn a_pass_that_is_left_early_ends() {
-    let data = Dataset::open("random:1000", &Options::default(), &INPUT).unwrap();
+    let data = Dataset::open("random:1000", &DataOptions::default(), &INPUT).unwrap();
     assert_eq!(data.batches(1).take(3).count(), 3);
 }
 
@@ -375,7 +375,7 @@ fn an_order_visits_every_image_once_and_can_be_gone_on_with() {
     let labels: Vec<u32> = (0..40).map(|i| i * 3).collect();
     let input = [None, Some(1), Some(1), Some(1)];
     let open = |order| {
-        let options = Options { order, ..plain() };
+        let options = DataOptions { order, ..plain() };
         Dataset::from_bytes(images.clone(), &[40, 1, 1, 1], Some(&labels), &options, &input).unwrap()
     };
     let visited = |data: &Dataset, start, batch| -> Vec<(u32, u32)> {

@@ -4,14 +4,14 @@
 //! step had, must agree within the kernel's tolerance, so an error is laid at the door of the step that makes it.
 //! And how far has the network *drifted*: the device's value against that of a whole run in `f64`.
 //!
-//! The tail is the same code on the same host for every device: it is run on what the device gave and on what the
+//! The host_subgraph is the same code on the same host for every device: it is run on what the device gave and on what the
 //! reference gave, and both answers are told. They are not judged: a choice among boxes may fall the other way by
 //! the rounding of what it chooses from, which the steps are judged by.
 
 use super::devices::Device;
+use super::host_subgraph::finish;
 use super::port_len;
 use super::reference::{Reference, widen};
-use super::tail::finish;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::error::Result;
 use crate::plan::Plan;
@@ -33,7 +33,7 @@ pub struct StepCheck {
 
 /// What was found for one output whose shape is known only at run time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LateCheck {
+pub struct HostCheck {
     /// The output.
     pub name: String,
     /// Its shape behind the device.
@@ -49,8 +49,8 @@ pub struct LateCheck {
 pub struct Checks {
     /// Every step, in order.
     pub steps: Vec<StepCheck>,
-    /// Every output of a network with a tail; empty without one.
-    pub late: Vec<LateCheck>,
+    /// Every output of a network with a host_subgraph; empty without one.
+    pub data_dependent: Vec<HostCheck>,
 }
 
 /// Marks, in a reference output, an element that the kernel leaves to others (a NaN that no computation makes).
@@ -96,8 +96,8 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
         progress();
         Ok(())
     })?;
-    let mut late = Vec::new();
-    if plan.tail.is_some() {
+    let mut data_dependent = Vec::new();
+    if plan.host_subgraph.is_some() {
         let narrow = |data: Vec<f64>| data.into_iter().map(|v| v as f32).collect();
         let expected =
             plan.outputs.iter().map(|port| narrow(reference.read(port.place, port_len(port)))).collect();
@@ -105,10 +105,10 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
             let (got, expected, name) = (got.tensor, expected.tensor, got.name);
             let agrees = got.shape == expected.shape
                 && compare(&got.to_f64(), &expected.to_f64(), Tolerance::NETWORK).passed();
-            late.push(LateCheck { name, shape: got.shape, expected: expected.shape, agrees });
+            data_dependent.push(HostCheck { name, shape: got.shape, expected: expected.shape, agrees });
         }
     }
-    Ok(Checks { steps: checks, late })
+    Ok(Checks { steps: checks, data_dependent })
 }
 
 /// The first step that is not right.

@@ -57,7 +57,7 @@ impl FromStr for Choice {
 
 /// What a plan must keep to on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct DeviceLimits {
     /// The largest buffer or constant that a step can read or write, in bytes.
     pub max_binding: u64,
     /// The largest buffer, in bytes.
@@ -124,12 +124,14 @@ impl Device {
     }
 
     /// What a plan must keep to.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> DeviceLimits {
         match self {
-            Self::Cpu => Limits { max_binding: u64::MAX, max_buffer: u64::MAX, max_workgroups: u32::MAX },
+            Self::Cpu => {
+                DeviceLimits { max_binding: u64::MAX, max_buffer: u64::MAX, max_workgroups: u32::MAX }
+            }
             Self::Gpu(gpu, _) => {
                 let info = gpu.info();
-                Limits {
+                DeviceLimits {
                     max_binding: info.max_storage_buffer_binding_size,
                     max_buffer: info.max_buffer_size,
                     max_workgroups: info.max_compute_workgroups_per_dimension,

@@ -2,20 +2,20 @@
 //!
 //! [`devices`] finds and opens what can compute; [`Device::load`](devices::Device::load) makes a plan's buffers and
 //! pipelines once and gives an [`Executor`]; [`check`] runs a device and the reference side by side. Behind any of them
-//! [`tail`] computes what has no shape before.
+//! [`host_subgraph`] computes what has no shape before.
 
 pub mod check;
 pub mod cpu;
 pub mod devices;
 #[cfg(not(feature = "gpu"))]
-#[path = "absent.rs"]
+#[path = "gpu_stub.rs"]
 mod gpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod host_subgraph;
 mod info;
 pub mod reference;
 pub mod session;
-pub mod tail;
 
 use std::collections::HashSet;
 

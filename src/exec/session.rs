@@ -1,18 +1,18 @@
 //! A network on a device: graph, plan and program for one batch size, fed with any number of images, and the
-//! tail on the host where there is one.
+//! host_subgraph on the host where there is one.
 
 use super::Executor;
 use super::devices::Device;
-use super::tail::{Output, finish};
+use super::host_subgraph::{Output, finish};
 use crate::error::{Error, Result};
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes, ValueId};
-use crate::plan::{self, Operand, Options, Plan, Probe};
+use crate::plan::{self, BuildOptions, Operand, Plan, Probe};
 use crate::tensor::show;
 
 /// What a session is made for, beside the network's own outputs.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct SessionOptions {
     /// Images at once; `None` lets the device's limits decide. Networks that take one batch size only take theirs.
     pub batch: Option<usize>,
     /// How many images there are: no more at once than that.
@@ -25,7 +25,7 @@ pub struct Wanted {
     pub outputs: bool,
 }
 
-impl Default for Wanted {
+impl Default for SessionOptions {
     fn default() -> Self {
         Self { batch: None, images: usize::MAX, sizes: Sizes::Own, taps: vec![], outputs: true }
     }
@@ -54,7 +54,7 @@ const BATCHES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 /// The most bytes of buffers that `auto` asks a device for, so that others can use it too.
 const AUTO_MEMORY: u64 = 1 << 30;
 
-/// Whether a network may have a tail.
+/// Whether a network may have a host_subgraph.
 fn chooses(graph: &Graph) -> bool {
     graph.nodes.iter().any(|node| !node.op.shape_inputs().is_empty())
 }
@@ -64,12 +64,12 @@ impl Session {
     ///
     /// # Errors
     /// A network that cannot run at the batch size asked for, or at any, on this device.
-    pub fn new(graph: &Graph, device: &Device, wanted: &Wanted, probes: Probes) -> Result<Self> {
+    pub fn new(graph: &Graph, device: &Device, wanted: &SessionOptions, probes: Probes) -> Result<Self> {
         let limits = device.limits();
         let batched = takes_batches(graph);
         let plan_for = |batch: Option<usize>| -> Result<Plan> {
             let facts = Facts::infer(graph, &graph.input_shapes(batch, &wanted.sizes)?)?;
-            let options = Options {
+            let options = BuildOptions {
                 taps: wanted.taps.clone(),
                 probes: probes(&facts),
                 outputs: wanted.outputs,
@@ -114,7 +114,7 @@ impl Session {
     /// # Errors
     /// As [`Session::new`].
     pub fn plain(graph: &Graph, device: &Device, batch: Option<usize>) -> Result<Self> {
-        Self::new(graph, device, &Wanted { batch, ..Wanted::default() }, &|_| vec![])
+        Self::new(graph, device, &SessionOptions { batch, ..SessionOptions::default() }, &|_| vec![])
     }
 
     /// A session for the network's own outputs, for images of this shape, of which there are so many.
@@ -128,20 +128,25 @@ impl Session {
         (batch, images): (Option<usize>, usize),
     ) -> Result<Self> {
         let sizes = Sizes::Image(image.to_vec());
-        Self::new(graph, device, &Wanted { batch, images, sizes, ..Wanted::default() }, &|_| vec![])
+        Self::new(
+            graph,
+            device,
+            &SessionOptions { batch, images, sizes, ..SessionOptions::default() },
+            &|_| vec![],
+        )
     }
 
     /// Runs the network on whole inputs: its outputs and the taps, in order.
     ///
     /// # Errors
-    /// A device that fails, inputs of the wrong length, a node of the tail that cannot run on what it gets.
+    /// A device that fails, inputs of the wrong length, a node of the host_subgraph that cannot run on what it gets.
     pub fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Output>> {
         let outputs = self.executor.run(inputs)?;
         finish(&self.plan, outputs)
     }
 
     /// Runs the plan's steps alone on whole inputs: [`Plan::outputs`], which are the network's own where it has no
-    /// tail, and what the tail reads where it has one.
+    /// host_subgraph, and what the host_subgraph reads where it has one.
     ///
     /// Where there are sums, the weights of the images are the last input.
     ///
@@ -153,10 +158,10 @@ impl Session {
 
     /// How many nodes run on the host, behind the device's steps.
     pub fn host_nodes(&self) -> usize {
-        self.plan.tail.as_ref().map_or(0, |tail| tail.nodes.len())
+        self.plan.host_subgraph.as_ref().map_or(0, |host_subgraph| host_subgraph.nodes.len())
     }
 
-    /// Seconds of one run of the steps, nothing read back; the tail is not among them.
+    /// Seconds of one run of the steps, nothing read back; the host_subgraph is not among them.
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -245,17 +250,17 @@ impl Session {
         self.executor.take_sums()
     }
 
-    /// The first output of every image, one after the other. Where the network has a tail, everything that the
-    /// steps give for every batch: what is chosen in the tail can be neither counted by images nor compared number
+    /// The first output of every image, one after the other. Where the network has a host_subgraph, everything that the
+    /// steps give for every batch: what is chosen in the host_subgraph can be neither counted by images nor compared number
     /// by number.
     ///
     /// # Errors
     /// As [`Session::run_images`].
     pub fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
         let mut all = Vec::new();
-        let (batch, tail) = (self.batch, self.plan.tail.is_some());
+        let (batch, host_subgraph) = (self.batch, self.plan.host_subgraph.is_some());
         self.run_images(images, &mut |outputs, count| {
-            if tail {
+            if host_subgraph {
                 outputs.iter().for_each(|output| all.extend_from_slice(output));
             } else {
                 let first = outputs.first().map_or(&[][..], Vec::as_slice);

@@ -1,7 +1,7 @@
 //! Facts of a whole graph for given input shapes: shape inference with constants folded.
 //!
 //! Where elements that the network computes decide a shape (how many boxes are left, how many elements are
-//! not zero), no number can be given for it. What such a node makes, and everything computed from it, is *late*:
+//! not zero), no number can be given for it. What such a node makes, and everything computed from it, is *data_dependent*:
 //! it has no fact, and is computed on the host, node by node, once the rest has run.
 
 use super::{Graph, Node, NodeId, Sizes, ValueId, takes_first_axis};
@@ -22,7 +22,7 @@ const MISFIT: &str = "the file does not follow the ONNX standard, at least for i
 #[derive(Debug, Clone)]
 pub struct Facts {
     facts: Vec<Option<Fact>>,
-    late: Vec<bool>,
+    data_dependent: Vec<bool>,
     /// The shapes of the inputs for which they hold.
     pub input_shapes: Vec<Vec<usize>>,
 }
@@ -51,11 +51,11 @@ impl Facts {
         for (input, shape) in graph.inputs.iter().zip(input_shapes) {
             facts[input.value] = Some(Fact::new(input.dtype, shape));
         }
-        let late = vec![false; graph.values.len()];
-        let mut facts = Self { facts, late, input_shapes: input_shapes.to_vec() };
+        let data_dependent = vec![false; graph.values.len()];
+        let mut facts = Self { facts, data_dependent, input_shapes: input_shapes.to_vec() };
         for id in 0..graph.nodes.len() {
             if facts.waits(graph, id) {
-                graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.late[v] = true);
+                graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.data_dependent[v] = true);
                 continue;
             }
             let outputs = of_node(&graph.nodes[id], &facts.inputs(graph, id));
@@ -82,7 +82,8 @@ impl Facts {
         let node = &graph.nodes[id];
         let unknown =
             |&i: &usize| node.inputs.get(i).copied().flatten().is_some_and(|value| !self.is_constant(value));
-        node.inputs.iter().flatten().any(|&v| self.late[v]) || node.op.shape_inputs().iter().any(unknown)
+        node.inputs.iter().flatten().any(|&v| self.data_dependent[v])
+            || node.op.shape_inputs().iter().any(unknown)
     }
 
     /// The facts of a node's inputs.
@@ -103,13 +104,13 @@ impl Facts {
     }
 
     /// Whether a value's shape is known only once the network has run.
-    pub fn is_late(&self, value: ValueId) -> bool {
-        self.late[value]
+    pub fn is_data_dependent(&self, value: ValueId) -> bool {
+        self.data_dependent[value]
     }
 
-    /// Whether a node runs on the host once the rest of the network has run: what it makes is late.
-    pub fn is_late_node(&self, graph: &Graph, id: NodeId) -> bool {
-        graph.nodes[id].outputs.iter().flatten().any(|&v| self.late[v])
+    /// Whether a node runs on the host once the rest of the network has run: what it makes is data_dependent.
+    pub fn is_data_dependent_node(&self, graph: &Graph, id: NodeId) -> bool {
+        graph.nodes[id].outputs.iter().flatten().any(|&v| self.data_dependent[v])
     }
 
     /// The fact of a value; `None` where nothing is known of it.
@@ -175,7 +176,10 @@ pub fn takes_batches(graph: &Graph) -> bool {
         let facts =
             graph.input_shapes(Some(batch), &Sizes::Own).and_then(|shapes| Facts::infer(graph, &shapes));
         facts.is_ok_and(|facts| {
-            graph.outputs.iter().all(|&o| !facts.is_late(o) && facts.shape(o).first() == Some(&batch))
+            graph
+                .outputs
+                .iter()
+                .all(|&o| !facts.is_data_dependent(o) && facts.shape(o).first() == Some(&batch))
         })
     })
 }

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
-use super::order::order;
+use super::toposort::order;
 use super::{Graph, Sizes, takes_first_axis};
-use crate::error::{Error, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::node_label;
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
@@ -65,7 +65,7 @@ fn inline_functions(model: &mut Model) -> Result<()> {
                 ))
                 // Inside, the names repeat the way there.
                 .node(label.split('#').next().unwrap_or_default())
-                .remedy(NOT_ONNX));
+                .invalid_model());
             }
             let own = function.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx"));
             if let Some(own) = own.filter(|o| o.version() != opset) {
@@ -179,7 +179,7 @@ fn choose_branches(model: &mut Model) -> Result<()> {
         let name = if truth { "then_branch" } else { "else_branch" };
         let branch = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
         let branch = branch.cloned().ok_or_else(|| {
-            Error::new(format!("an If without {name}")).node(node_label(&node)).remedy(NOT_ONNX)
+            Error::new(format!("an If without {name}")).node(node_label(&node)).invalid_model()
         })?;
         let graph = model.graph_mut();
         let (nodes, initializers) = taken(branch, &node, &format!("{}#{round}/", node_label(&node)));

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::flatten::flatten;
-use super::order::order;
+use super::toposort::order;
 use super::{Dim, Graph, Input, Node, ValueId};
-use crate::error::{Error, LEAVE_OUT, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 use crate::onnx::attrs::{Attrs, node_label};
 use crate::onnx::proto::{
     NodeProto, TensorProto, TensorShapeProto, TensorShapeProtoDimension, ValueInfoProto,
@@ -23,7 +23,7 @@ impl Graph {
     /// # Errors
     /// Operators that the engine does not know (all in one message), names that nothing defines,
     /// cycles, weights that are not numbers, inputs that are not tensors, branches that only the run decides.
-    pub fn of(model: &Model) -> Result<Self> {
+    pub fn from_model(model: &Model) -> Result<Self> {
         let graph = flatten(model).and_then(|flat| Self::build(&flat));
         graph.and_then(Self::checked).map_err(|e| e.file(&model.path).remedy(DAMAGED))
     }
@@ -31,8 +31,8 @@ impl Graph {
     /// The graph of a model that nobody needs any more: each tensor's bytes are let go when it is decoded.
     ///
     /// # Errors
-    /// As [`Graph::of`].
-    pub fn consume(model: Model) -> Result<Self> {
+    /// As [`Graph::from_model`].
+    pub fn from_model_owned(model: Model) -> Result<Self> {
         let path = model.path.clone();
         let build = |model: Model| {
             let mut flat = match flatten(&model)? {
@@ -55,8 +55,8 @@ impl Graph {
     /// never touched and so takes no place.
     ///
     /// # Errors
-    /// As [`Graph::of`], but for weights that are not numbers.
-    pub fn skeleton(model: &Model) -> Result<Self> {
+    /// As [`Graph::from_model`], but for weights that are not numbers.
+    pub fn shapes_only(model: &Model) -> Result<Self> {
         let build = |flat: &Model| {
             let constants = flat.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), outline(t)?)));
             Self::with(flat, constants.collect::<Result<Vec<_>>>()?)
@@ -119,7 +119,7 @@ impl Graph {
                         "a node makes the value \"{name}\", which is defined already"
                     ))
                     .node(node_label(&proto.node[position]))
-                    .remedy(NOT_ONNX));
+                    .invalid_model());
                 }
             }
         }
@@ -135,12 +135,12 @@ impl Graph {
         }
         for info in &proto.output {
             let value = names.get(info.name()).copied().ok_or_else(|| {
-                Error::new(format!("nothing makes the output \"{}\"", info.name())).remedy(NOT_ONNX)
+                Error::new(format!("nothing makes the output \"{}\"", info.name())).invalid_model()
             })?;
             graph.outputs.push(value);
         }
         if graph.outputs.is_empty() {
-            return Err(Error::new("the graph has no output").remedy(NOT_ONNX));
+            return Err(Error::new("the graph has no output").invalid_model());
         }
         Ok(graph)
     }
@@ -194,7 +194,7 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
     let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
     Err(Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
         .node(first)
-        .remedy(LEAVE_OUT))
+        .unsupported())
 }
 
 fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, ValueId>) -> Result<Node> {
@@ -206,12 +206,12 @@ fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, 
             (true, _) => Ok(None),
             (false, Some(&value)) => Ok(Some(value)),
             (false, None) => {
-                Err(Error::new(format!("nothing makes the value \"{input}\"")).node(&name).remedy(NOT_ONNX))
+                Err(Error::new(format!("nothing makes the value \"{input}\"")).node(&name).invalid_model())
             }
         })
         .collect::<Result<Vec<_>>>()?;
     let outputs = proto.output.iter().map(|o| names.get(o).copied().filter(|_| !o.is_empty())).collect();
-    let op = operator(proto, opset).map_err(|e| e.at(proto.op_type(), &name).remedy(NOT_ONNX))?;
+    let op = operator(proto, opset).map_err(|e| e.at(proto.op_type(), &name).invalid_model())?;
     Ok(Node { name, op_type: proto.op_type().to_owned(), op, inputs, outputs, position })
 }
 

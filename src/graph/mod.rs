@@ -6,9 +6,9 @@
 
 pub mod facts;
 pub mod flatten;
-mod grow;
 mod load;
-mod order;
+mod subgraph;
+mod toposort;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -179,14 +179,14 @@ impl Graph {
     }
 
     /// The nodes that a computed value goes into, without repetition.
-    pub fn readers(&self, value: ValueId) -> Vec<NodeId> {
-        let mut readers = self.values[value].consumers.clone();
-        readers.dedup();
-        readers
+    pub fn consumers(&self, value: ValueId) -> Vec<NodeId> {
+        let mut consumers = self.values[value].consumers.clone();
+        consumers.dedup();
+        consumers
     }
 
     /// The only node that reads `value`, if it is one and the network does not give the value out.
-    pub fn only_reader(&self, value: ValueId) -> Option<NodeId> {
+    pub fn only_consumer(&self, value: ValueId) -> Option<NodeId> {
         match self.values[value].consumers[..] {
             [node] if !self.outputs.contains(&value) => Some(node),
             _ => None,

@@ -9,11 +9,11 @@ use faer::linalg::solvers::{DenseSolveCore, Llt, Solve};
 use faer::{Accum, Mat, Par, Side};
 use rayon::prelude::*;
 
-use super::{Moments, factor, select};
+use super::{SecondMoments, factor, select};
 
 /// A layer that reads candidates.
 #[derive(Debug)]
-pub struct Reader {
+pub struct EliminationProblem {
     inverse: Mat<f64>,
     weights: Mat<f64>,
     /// For each candidate, the elements of a patch that are its own.
@@ -40,10 +40,10 @@ const RIDGE: f64 = 1e-4;
 /// Candidates of which one goes at a time; of more, as many as there are such numbers.
 const ONE_BY_ONE: usize = 64;
 
-impl Reader {
+impl EliminationProblem {
     /// A layer with these moments of what it reads, these weights (elements × outputs), and for each candidate its
     /// elements; `None` where nothing that it reads varies.
-    pub fn new(moments: &Moments, weights: &Mat<f64>, blocks: Vec<Vec<usize>>) -> Option<Self> {
+    pub fn new(moments: &SecondMoments, weights: &Mat<f64>, blocks: Vec<Vec<usize>>) -> Option<Self> {
         let inverse = factor(moments, moments.ridge(RIDGE, 1.0))?.llt.inverse();
         Some(Self { inverse, weights: narrow(weights), blocks })
     }
@@ -126,7 +126,7 @@ fn narrow(weights: &Mat<f64>) -> Mat<f64> {
 
 /// Eliminates `candidates` one after the other, the one first whose loss, summed over the readers, is least. Where they
 /// are many, several go at once, and share their loss.
-pub fn eliminate(readers: &mut [Reader], candidates: usize) -> Vec<Loss> {
+pub fn eliminate(readers: &mut [EliminationProblem], candidates: usize) -> Vec<Loss> {
     let mut gone = vec![false; candidates];
     let mut order = Vec::with_capacity(candidates);
     while order.len() < candidates {
@@ -151,7 +151,7 @@ pub fn eliminate(readers: &mut [Reader], candidates: usize) -> Vec<Loss> {
 
 /// How the elements `kept` make up for those that `gone`: weights become `W_kept + M W_gone`, and the bias takes the
 /// rest of the mean over. M, kept × gone; zeros where nothing that stays varies.
-pub fn compensate(moments: &Moments, kept: &[usize], gone: &[usize]) -> Mat<f64> {
+pub fn compensate(moments: &SecondMoments, kept: &[usize], gone: &[usize]) -> Mat<f64> {
     let right = select(&moments.scatter, kept, gone);
     let left = moments.select(kept);
     match factor(&left, left.ridge(RIDGE, 1.0)) {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// The error that is left when `kept` alone predict the outputs of `weights` on the rows, by its definition.
-    fn left(moments: &Moments, weights: &Mat<f64>, kept: &[usize]) -> f64 {
+    fn left(moments: &SecondMoments, weights: &Mat<f64>, kept: &[usize]) -> f64 {
         let gone: Vec<usize> = (0..6).filter(|i| !kept.contains(i)).collect();
         let m = compensate(moments, kept, &gone);
         // (p_gone − Mᵀ p_kept) has the covariance H_gg − H_gk M.
@@ -191,11 +191,11 @@ mod tests {
 
     #[test]
     fn losses_are_what_the_best_correction_leaves() {
-        let moments = Moments::of(&packed(&rows()), 6);
+        let moments = SecondMoments::of(&packed(&rows()), 6);
         let mut next = noise(5);
         let weights = Mat::from_fn(6, 2, |_, _| next());
         let blocks: Vec<Vec<usize>> = (0..6).map(|i| vec![i]).collect();
-        let mut readers = [Reader::new(&moments, &weights, blocks).expect("moments")];
+        let mut readers = [EliminationProblem::new(&moments, &weights, blocks).expect("moments")];
         let order = eliminate(&mut readers, 6);
         let (mut kept, mut sum): (Vec<usize>, f64) = ((0..6).collect(), 0.0);
         for step in &order[..5] {
@@ -212,14 +212,15 @@ mod tests {
 
     #[test]
     fn many_outputs_count_like_few_and_blocks_go_whole() {
-        let moments = Moments::of(&packed(&rows()), 6);
+        let moments = SecondMoments::of(&packed(&rows()), 6);
         let mut next = noise(7);
         let weights = Mat::from_fn(6, 3, |_, _| next());
         // The same outputs, nine times over at a third: the same products of rows.
         let wide = Mat::from_fn(6, 27, |i, o| weights[(i, o % 3)] / 3.0);
         let blocks = vec![vec![0, 1], vec![2, 3], vec![4], vec![5]];
-        let order =
-            |w: &Mat<f64>| eliminate(&mut [Reader::new(&moments, w, blocks.clone()).expect("moments")], 4);
+        let order = |w: &Mat<f64>| {
+            eliminate(&mut [EliminationProblem::new(&moments, w, blocks.clone()).expect("moments")], 4)
+        };
         for (a, b) in order(&weights).iter().zip(order(&wide)) {
             assert_eq!(a.candidate, b.candidate);
             assert!((a.loss - b.loss).abs() < 1e-6 * (1.0 + a.loss), "{a:?} {b:?}");
@@ -229,10 +230,11 @@ mod tests {
     fn few_positions_do_not_make_channels_free() {
         let mut next = noise(13);
         let rows: Vec<Vec<f64>> = (0..10).map(|_| (0..20).map(|_| next()).collect()).collect();
-        let moments = Moments::of(&packed(&rows), 20);
+        let moments = SecondMoments::of(&packed(&rows), 20);
         let weights = Mat::from_fn(20, 3, |_, _| next());
         let blocks = (0..20).map(|i| vec![i]).collect();
-        let order = eliminate(&mut [Reader::new(&moments, &weights, blocks).expect("moments")], 20);
+        let order =
+            eliminate(&mut [EliminationProblem::new(&moments, &weights, blocks).expect("moments")], 20);
         let lost: f64 = order[..10].iter().map(|step| step.loss).sum();
         let all: f64 = order.iter().map(|step| step.loss).sum();
         // Ten rows can be told from any ten of twenty elements that have nothing to do with each other.

@@ -3,12 +3,12 @@
 use faer::Mat;
 use faer::linalg::solvers::Solve;
 
-use super::{Factor, Moments, factor};
+use super::{Factor, SecondMoments, factor};
 
 /// The least squares of one set of moments, for as many targets as one likes.
 #[derive(Debug)]
 pub struct System {
-    moments: Moments,
+    moments: SecondMoments,
     factor: Option<Factor>,
 }
 
@@ -23,7 +23,7 @@ pub struct Fit {
 
 impl System {
     /// Pulled towards the old weights as far as `lambda` says.
-    pub fn of(moments: Moments, lambda: f64) -> Self {
+    pub fn of(moments: SecondMoments, lambda: f64) -> Self {
         Self { factor: factor(&moments, lambda), moments }
     }
 
@@ -77,7 +77,7 @@ mod tests {
         let rows: Vec<Vec<f64>> = (0..40).map(|_| (0..4).map(|_| next() + 2.0).collect()).collect();
         let layer = |p: &Vec<f64>| vec![p[0] - 2.0 * p[3] + 5.0, 0.5 * p[1] + p[2] - 1.0];
         let wanted: Vec<Vec<f64>> = rows.iter().map(layer).collect();
-        let moments = Moments::of(&packed(&rows), 4);
+        let moments = SecondMoments::of(&packed(&rows), 4);
         let sums = cross(&rows, &wanted);
         let found = System::of(moments.clone(), 1e-9).fit(&sums, &Mat::zeros(4, 2));
         let truth = [[1.0, 0.0], [0.0, 0.5], [0.0, 1.0], [-2.0, 0.0]];
@@ -95,11 +95,11 @@ mod tests {
         let rows = vec![vec![1.0, 0.0], vec![2.0, 0.0], vec![4.0, 0.0]];
         let wanted: Vec<Vec<f64>> = rows.iter().map(|p| vec![3.0 * p[0]]).collect();
         let old = Mat::from_fn(2, 1, |i, _| [1.0, 7.0][i]);
-        let found = System::of(Moments::of(&packed(&rows), 2), 1e-9).fit(&cross(&rows, &wanted), &old);
+        let found = System::of(SecondMoments::of(&packed(&rows), 2), 1e-9).fit(&cross(&rows, &wanted), &old);
         assert!((found.weights[(0, 0)] - 3.0).abs() < 1e-6 && (found.weights[(1, 0)] - 7.0).abs() < 1e-9);
         // Nothing at all varies: the bias alone gives the mean.
         let still = vec![vec![1.0], vec![1.0]];
-        let found = System::of(Moments::of(&packed(&still), 1), 1e-9)
+        let found = System::of(SecondMoments::of(&packed(&still), 1), 1e-9)
             .fit(&cross(&still, &[vec![2.0], vec![4.0]]), &Mat::zeros(1, 1));
         assert!(found.weights[(0, 0)] == 0.0 && (found.bias[0] - 3.0).abs() < 1e-12, "{found:?}");
     }

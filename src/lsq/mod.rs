@@ -7,7 +7,7 @@
 mod eliminate;
 mod fit;
 
-pub use eliminate::{Loss, Reader, compensate, eliminate};
+pub use eliminate::{EliminationProblem, Loss, compensate, eliminate};
 pub use fit::{Fit, System};
 
 use faer::linalg::solvers::Llt;
@@ -15,7 +15,7 @@ use faer::{Mat, Side};
 
 /// Sums over positions with the constant taken out.
 #[derive(Clone, Debug)]
-pub struct Moments {
+pub struct SecondMoments {
     /// Positions.
     pub count: f64,
     /// Means of the elements of `p`.
@@ -24,7 +24,7 @@ pub struct Moments {
     pub scatter: Mat<f64>,
 }
 
-impl Moments {
+impl SecondMoments {
     /// From Σ p pᵀ, whose last row and column are those of the constant: the lower triangle, row by row.
     pub fn of(packed: &[f64], rows: usize) -> Self {
         let at = |i: usize, j: usize| {
@@ -88,7 +88,7 @@ pub struct Factor {
 
 /// The factor of the scatter with a ridge: the first share from `least` on, by tens, with which there is one; `None`
 /// for zeros and for what is no number.
-pub fn factor(moments: &Moments, least: f64) -> Option<Factor> {
+pub fn factor(moments: &SecondMoments, least: f64) -> Option<Factor> {
     let scale = moments.scale();
     if !(scale > 0.0 && scale.is_finite()) {
         return None;
@@ -130,17 +130,17 @@ mod tests {
 
     #[test]
     fn the_constant_is_taken_out() {
-        let moments = Moments::of(&packed(&[vec![1.0, 4.0], vec![3.0, 8.0]]), 2);
+        let moments = SecondMoments::of(&packed(&[vec![1.0, 4.0], vec![3.0, 8.0]]), 2);
         assert_eq!((moments.count, moments.mean), (2.0, vec![2.0, 6.0]));
         assert_eq!(moments.scatter, Mat::from_fn(2, 2, |i, j| [[2.0, 4.0], [4.0, 8.0]][i][j]));
     }
 
     #[test]
     fn a_ridge_makes_what_is_singular_solvable_and_nothing_makes_nan_so() {
-        let twins = Moments::of(&packed(&[vec![1.0, 1.0], vec![-1.0, -1.0]]), 2);
+        let twins = SecondMoments::of(&packed(&[vec![1.0, 1.0], vec![-1.0, -1.0]]), 2);
         let factor = factor(&twins, 1e-6).expect("a factor");
         assert!(factor.ridge <= 1e-5 && factor.condition > 1e5, "{factor:?}");
-        assert!(super::factor(&Moments::of(&packed(&[vec![f64::NAN, 1.0]]), 2), 1e-6).is_none());
-        assert!(super::factor(&Moments::of(&packed(&[vec![0.0, 0.0]]), 2), 1e-6).is_none());
+        assert!(super::factor(&SecondMoments::of(&packed(&[vec![f64::NAN, 1.0]]), 2), 1e-6).is_none());
+        assert!(super::factor(&SecondMoments::of(&packed(&[vec![0.0, 0.0]]), 2), 1e-6).is_none());
     }
 }

@@ -226,7 +226,7 @@ impl Files<'_> {
 impl DataFile {
     /// Reads the claimed part.
     fn read(&self) -> Result<Bytes> {
-        let failed = |e| Error::io("read the model's external data", &self.path, &e);
+        let failed = |e| Error::io("read the model's external data", &self.path, e);
         let length = self.claimed.end - self.claimed.start;
         let mut bytes = Vec::new();
         let reserved = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, NOT_ONNX, Result};
+use crate::error::{Error, Result};
 use crate::file::folder_of;
 
 use proto::{
@@ -60,7 +60,7 @@ impl Model {
     /// # Errors
     /// A file that cannot be read, is not an ONNX model, or breaks one of this module's promises.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|e| Error::io("read the model", path, &e))?;
+        let bytes = fs::read(path).map_err(|e| Error::io("read the model", path, e))?;
         Self::from_bytes(bytes, path)
     }
 
@@ -197,7 +197,7 @@ fn check_tensors(proto: &mut ModelProto) -> Result<()> {
     match graph.initializer.iter().chain(sparse).find(|tensor| !names.insert(tensor.name())) {
         None => Ok(()),
         Some(twice) => {
-            Err(Error::new(format!("the initializer \"{}\" is defined twice", twice.name())).remedy(NOT_ONNX))
+            Err(Error::new(format!("the initializer \"{}\" is defined twice", twice.name())).invalid_model())
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::lower::{Lowering, Slot, same_type};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::unary::Unary;
@@ -151,7 +151,7 @@ pub(super) fn cast(build: &Build) -> Result<Box<dyn Operator>> {
         Error::new("a Cast to a type that the engine does not know")
             .expected("a float, integer or bool type")
             .got(format!("type {code}"))
-            .remedy(LEAVE_OUT)
+            .unsupported()
     })?;
     Ok(Box::new(Cast { to }))
 }
@@ -172,7 +172,7 @@ impl Operator for Pointwise {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Operator for Clip {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Operator for Cast {
         Some(vec![(0, along)])
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -259,10 +259,10 @@ impl Operator for CastLike {
         Self::cast(&l.inputs)?.lower(l)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         // The second input gives its type only.
-        let dyed = flow.dyed(0);
-        flow.set(0, dyed);
+        let labelled = flow.labels_of(0);
+        flow.set(0, labelled);
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary as BinaryKernel, BinaryOp};
@@ -139,7 +139,7 @@ impl Operator for Binary {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Operator for Chain {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Operator for Where {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
     }
@@ -219,5 +219,5 @@ fn too_many_axes(shapes: &[&[usize]]) -> Error {
     Error::new("a broadcast over more axes than the engine knows")
         .expected("at most 6 axes after joining")
         .got(shapes.iter().map(|s| show(s)).collect::<Vec<_>>().join(" and "))
-        .remedy(LEAVE_OUT)
+        .unsupported()
 }

@@ -1,10 +1,10 @@
 //! Concat and Split.
 
+use super::data_movement::{BoxMove, carry};
 use super::lower::{Lowering, Slot};
-use super::moving::{BoxMove, carry};
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::tensor::show;
@@ -103,7 +103,7 @@ impl Operator for Concat {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 }
@@ -161,7 +161,7 @@ impl Operator for Split {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 

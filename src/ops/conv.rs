@@ -1,11 +1,11 @@
 //! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
 
-use super::convolve::{Convolution, fold, is_depthwise, weights_and_bias};
+use super::conv_lowering::{Convolution, fold, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
 use super::window::{Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
-use crate::dye::Label;
-use crate::dye::flow::{Flow, Role};
+use crate::coupling::Label;
+use crate::coupling::propagation::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::conv_pooled::Pooled;
@@ -25,8 +25,8 @@ pub(super) fn conv(build: &Build) -> Result<Box<dyn Operator>> {
 }
 
 /// What the dead filters of a layer with a bias as input 2 give.
-pub(super) fn dead(layer: Layer, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-    let dead = layer.dead_filters(inputs.optional(1)?.value.as_ref()?)?;
+pub(super) fn constant_outputs(layer: Layer, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    let dead = layer.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
     let bias = match inputs.optional(2) {
         Some(bias) => bias.value.as_ref()?.to_f64(),
         None => vec![0.0; dead.len()],
@@ -83,7 +83,7 @@ impl Operator for Conv {
         convolution.emit(l, Slot::Input(0), weights, bias)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if !flow.is_constant(1) {
             flow.freeze_all("has weights that are computed");
             return Ok(());
@@ -110,8 +110,8 @@ impl Operator for Conv {
         Ok(())
     }
 
-    fn dead(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        dead(self.layer()?, inputs)
+    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        constant_outputs(self.layer()?, inputs)
     }
 
     fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
@@ -176,21 +176,21 @@ impl Operator for Conv {
     }
 }
 
-/// Ties and cuts the input axis of grouped weights. One channel a group: filters go with the channel
+/// EquivalenceClasses and cuts the input axis of grouped weights. One channel a group: filters go with the channel
 /// that they read. More: every group shrinks alike.
-fn read_grouped(flow: &mut Flow, x: &[Label], y: &[Label], groups: usize) {
+fn read_grouped(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
     let (reads, makes) = (x.len() / groups, y.len() / groups);
     if groups == 1 {
-        flow.cut(1, 1, x, Role::Reader);
+        flow.cut(1, 1, x, Role::Consumer);
     } else if reads == 1 {
         for (group, &label) in x.iter().enumerate() {
-            flow.tie_all(&vec![label; makes], &y[group * makes..(group + 1) * makes]);
+            flow.unite_all(&vec![label; makes], &y[group * makes..(group + 1) * makes]);
         }
     } else {
         for group in 1..groups {
-            flow.tie_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
-            flow.tie_all(&y[..makes], &y[group * makes..(group + 1) * makes]);
+            flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
+            flow.unite_all(&y[..makes], &y[group * makes..(group + 1) * makes]);
         }
-        flow.cut(1, 1, &x[..reads], Role::Reader);
+        flow.cut(1, 1, &x[..reads], Role::Consumer);
     }
 }

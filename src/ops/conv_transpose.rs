@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::convolve::{Convolution, fold, weights_and_bias};
+use super::conv_lowering::{Convolution, fold, weights_and_bias};
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
-use super::window::{Spread, Window, Windowed};
+use super::window::{TapSpread, Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
-use crate::dye::flow::{Flow, Role};
+use crate::coupling::propagation::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::fill::Fill;
@@ -36,15 +36,15 @@ pub(super) fn conv_transpose(build: &Build) -> Result<Box<dyn Operator>> {
 
 /// One axis of the input with zeros between its elements: how many elements of the buffer, which input
 /// index comes first and where it stands, and the pad of the convolution over it.
-struct Stretched {
+struct ZeroStuffed {
     len: usize,
     first: usize,
     at: usize,
     pad: usize,
 }
 
-impl Stretched {
-    fn of(size: usize, kernel: usize, axis: &Spread) -> Self {
+impl ZeroStuffed {
+    fn of(size: usize, kernel: usize, axis: &TapSpread) -> Self {
         let pad = ((kernel - 1) * axis.dilation) as isize - axis.before;
         // A negative pad takes elements off the start.
         let crop = (-pad).max(0) as usize;
@@ -60,7 +60,7 @@ impl Stretched {
 }
 
 impl ConvTranspose {
-    fn spreads(&self, inputs: &Inputs) -> Result<Vec<Spread>> {
+    fn spreads(&self, inputs: &Inputs) -> Result<Vec<TapSpread>> {
         let (x, w) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         if x.len() < 3 || x.len() != w.len() || x[1] != w[0] || !x[1].is_multiple_of(self.groups) {
             return Err(Error::new("a transposed convolution's input and weights do not fit")
@@ -107,8 +107,8 @@ impl Operator for ConvTranspose {
         let x = l.inputs.get(0)?.shape.clone();
         let w = l.inputs.get(1)?.shape.clone();
         let spreads = self.spreads(&l.inputs)?;
-        let axes: Vec<Stretched> =
-            (0..spreads.len()).map(|a| Stretched::of(x[2 + a], w[2 + a], &spreads[a])).collect();
+        let axes: Vec<ZeroStuffed> =
+            (0..spreads.len()).map(|a| ZeroStuffed::of(x[2 + a], w[2 + a], &spreads[a])).collect();
         let mut window = Windowed::POINT;
         for (a, (spread, axis)) in spreads.iter().zip(&axes).enumerate() {
             let at = 3 - spreads.len() + a;
@@ -132,7 +132,7 @@ impl Operator for ConvTranspose {
 
     /// Weights are `[in, out / groups, …]`. Of a depthwise one the filters go with the channels that they
     /// read; of a grouped one every group shrinks alike.
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if !flow.is_constant(1) {
             flow.freeze_all("has weights that are computed");
             return Ok(());
@@ -146,10 +146,10 @@ impl Operator for ConvTranspose {
             y
         } else {
             for group in 1..self.groups {
-                flow.tie_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
+                flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
             }
             let fresh = flow.fresh(1, 1, makes);
-            flow.cut(1, 0, &x, Role::Reader);
+            flow.cut(1, 0, &x, Role::Consumer);
             let y = fresh.repeat(self.groups);
             flow.produce(1, 1, &fresh, &y);
             y
@@ -168,8 +168,8 @@ impl Operator for ConvTranspose {
         Ok(())
     }
 
-    fn dead(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        super::conv::dead(self.layer()?, inputs)
+    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        super::conv::constant_outputs(self.layer()?, inputs)
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
@@ -196,7 +196,7 @@ impl Operator for ConvTranspose {
 }
 
 /// The input with zeros between its elements, or the input itself where there are to be none.
-fn stretch(l: &mut Lowering, x: &[usize], spreads: &[Spread], axes: &[Stretched]) -> Result<Slot> {
+fn stretch(l: &mut Lowering, x: &[usize], spreads: &[TapSpread], axes: &[ZeroStuffed]) -> Result<Slot> {
     let src = x.iter().product();
     if spreads.iter().zip(axes).all(|(s, a)| s.stride == 1 && a.first == 0) {
         return Ok(Slot::Input(0));

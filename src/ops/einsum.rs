@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::matmul::MatMul;
@@ -77,7 +77,7 @@ impl Terms {
         if terms.operands.len() != inputs.facts.len() || !(1..=2).contains(&terms.operands.len()) {
             return Err(bad("of more than two operands is not supported")
                 .expected("one or two")
-                .remedy(LEAVE_OUT));
+                .unsupported());
         }
         terms.output = match right {
             Some(right) => expand(right, ellipsis),
@@ -211,7 +211,7 @@ impl Operator for Einsum {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let terms = Terms::of(&self.equation, &flow.inputs)?;
         let numbers = |labels: &[char]| labels.iter().map(|&c| c as usize).collect::<Vec<_>>();
         match terms.operands.as_slice() {

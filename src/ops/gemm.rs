@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::convolve::{fold, split_filters};
+use super::conv_lowering::{fold, split_filters};
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
-use crate::dye::flow::{Flow, Role};
+use crate::coupling::propagation::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
@@ -15,7 +15,7 @@ use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::layout::broadcast_strides;
 use crate::kernels::matmul::MatMul as MatMulKernel;
 use crate::kernels::window::Windows;
-use crate::ops::moving::strided;
+use crate::ops::data_movement::strided;
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Operator for Gemm {
         self.lower_general(l, (m, k, n))
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if !self.is_layer(&flow.inputs) {
             flow.freeze_all("multiplies two computed matrices");
             return Ok(());
@@ -122,7 +122,7 @@ impl Operator for Gemm {
         let n = flow.outputs[0].shape[1];
         let y = flow.fresh(1, filters, n);
         flow.produce(1, filters, &y, &y);
-        flow.cut(1, reads, &x, Role::Reader);
+        flow.cut(1, reads, &x, Role::Consumer);
         if let Some(c) = flow.inputs.optional(2)
             && c.shape.last() == Some(&n)
         {
@@ -132,9 +132,9 @@ impl Operator for Gemm {
         Ok(())
     }
 
-    fn dead(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
         let bias = self.bias(inputs, self.sizes(inputs).ok()?.2).filter(|_| self.is_layer(inputs))?;
-        let dead = self.layer()?.dead_filters(inputs.optional(1)?.value.as_ref()?)?;
+        let dead = self.layer()?.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
         Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
     }
 
@@ -262,7 +262,7 @@ impl Operator for MatMul {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let p = Product::of(&flow.inputs)?;
         let weights = flow.inputs.get(1)?;
         if weights.value.is_none() || weights.shape.len() != 2 || p.a_vector {
@@ -272,14 +272,14 @@ impl Operator for MatMul {
         }
         let x_axis = flow.inputs.get(0)?.shape.len() - 1;
         let x = flow.along(0, x_axis);
-        let rows = flow.dyed(0);
+        let rows = flow.labels_of(0);
         if !rows.varies(x_axis) {
             // Rows that carry channels go through as they are: not followed here.
             flow.freeze(rows.labels(), "multiplies along an axis that is not the channels'");
         }
         let y = flow.fresh(1, 1, p.n);
         flow.produce(1, 1, &y, &y);
-        flow.cut(1, 0, &x, Role::Reader);
+        flow.cut(1, 0, &x, Role::Consumer);
         let last = flow.outputs[0].shape.len() - 1;
         flow.set_along(0, last, &y);
         Ok(())

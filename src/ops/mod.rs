@@ -6,21 +6,23 @@
 //! the dye (`moving.rs`).
 
 mod activation;
+mod arg_topk;
+mod batch_norm;
 mod binary;
 mod concat;
 mod conv;
+mod conv_lowering;
 mod conv_transpose;
-mod convolve;
+mod data_movement;
 mod einsum;
-mod find;
+mod gather;
 mod gemm;
 mod lower;
-mod moving;
-mod norm;
-mod pick;
+mod non_max_suppression;
+mod nonzero;
+mod normalization;
 mod pool;
 mod quantize;
-mod rank;
 mod reduce;
 mod reshape;
 mod resize;
@@ -28,8 +30,6 @@ mod rewrite;
 mod scatter;
 mod shape;
 mod slice;
-mod standardize;
-mod suppress;
 mod table;
 mod window;
 
@@ -39,7 +39,7 @@ pub use table::{NEWEST_OPSET, OPS, OpRow};
 
 use std::fmt::Debug;
 
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::Result;
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
@@ -63,7 +63,7 @@ pub trait Operator: Debug + Send + Sync {
     fn lower(&self, lowering: &mut Lowering) -> Result<()>;
 
     /// How channels flow through it.
-    fn dye(&self, flow: &mut Flow) -> Result<()>;
+    fn propagate(&self, flow: &mut Propagation) -> Result<()>;
 
     /// What has to change in the node (attributes, constant shapes) when channels go.
     fn rewrite(&self, _rewrite: &mut Rewrite) -> Result<()> {
@@ -78,7 +78,7 @@ pub trait Operator: Debug + Send + Sync {
     }
 
     /// For a layer: each output channel's value where its filter is all zeros, so that nothing it reads matters.
-    fn dead(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    fn constant_outputs(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
         None
     }
 
@@ -190,7 +190,7 @@ impl Layer {
     }
 
     /// Which output channels have nothing but zeros in their filter.
-    fn dead_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
+    fn zero_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
         let mut dead = vec![true; self.out_channels(&weights.shape)];
         for (channel, values) in self.runs(&weights.shape, weights.floats().ok()?) {
             dead[channel] = dead[channel] && values.iter().all(|&w| w == 0.0);

@@ -3,8 +3,8 @@
 use super::lower::{Lowering, Slot};
 use super::window::{Window, Windowed, plane};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
 use crate::kernels::reduce::{Reduce, ReduceOp};
@@ -26,7 +26,7 @@ pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
         return Err(Error::new("MaxPool's second output (indices) is not supported")
             .expected("one output")
             .got(build.outputs.to_string())
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     Ok(Box::new(Pool { kind: PoolKind::Max, window: Window::parse(&build.attrs)? }))
 }
@@ -48,7 +48,7 @@ pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
 }
 
 /// Channels go through one by one.
-fn carry_channels(flow: &mut Flow) {
+fn carry_channels(flow: &mut Propagation) {
     let labels = flow.along(0, 1);
     flow.set_along(0, 1, &labels);
 }
@@ -107,7 +107,7 @@ impl Operator for Pool {
         self.kind != PoolKind::Average { count_include_pad: true }
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry_channels(flow);
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Operator for GlobalPool {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry_channels(flow);
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
 use super::{Build, Operator};
-use crate::dye::flow::{Flow, Role};
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::{Propagation, Role};
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -34,7 +34,7 @@ fn linear(build: &Build, back: bool) -> Result<Box<dyn Operator>> {
             Error::new("a quantized type that the engine does not know")
                 .expected("an integer type of 8 to 32 bits")
                 .got(format!("type {code}"))
-                .remedy(LEAVE_OUT)
+                .unsupported()
         })?),
     };
     Ok(Box::new(Linear { axis: build.attrs.int_or("axis", 1)?, back, block, output_dtype }))
@@ -118,7 +118,7 @@ fn range(dtype: DType) -> Result<(f32, f32)> {
             return Err(Error::new("a quantized type that is not supported")
                 .expected("8 or 16 bits")
                 .got(format!("{other:?}"))
-                .remedy(LEAVE_OUT));
+                .unsupported());
         }
     })
 }
@@ -169,16 +169,16 @@ impl Operator for Linear {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         if self.block > 0 {
             flow.freeze_all("is quantized in blocks");
             return Ok(());
         }
         if let (_, Some(at)) = self.layout(&flow.inputs)? {
             let labels = flow.along(0, at);
-            flow.cut(1, 0, &labels, Role::Passenger);
-            flow.cut(2, 0, &labels, Role::Passenger);
+            flow.cut(1, 0, &labels, Role::PerChannel);
+            flow.cut(2, 0, &labels, Role::PerChannel);
         }
         flow.set(0, x);
         Ok(())

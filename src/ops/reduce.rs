@@ -1,11 +1,11 @@
 //! Operators that walk along axes: ReduceMean and its kin, Softmax.
 
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::moving::strided;
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::dye::mix::Inexact;
-use crate::dye::{Dyed, FROZEN, for_each_index};
+use crate::coupling::mixing::Inexact;
+use crate::coupling::propagation::Propagation;
+use crate::coupling::{ChannelLabels, FROZEN, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
@@ -235,20 +235,20 @@ impl Operator for Reduce {
         self.emit(l, kernel, temp)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let reduced = self.reduced(&flow.inputs)?;
-        let x = flow.dyed(0);
+        let x = flow.labels_of(0);
         let over: Vec<usize> = (0..reduced.len()).filter(|&a| reduced[a]).collect();
         let shape = flow.outputs[0].shape.clone();
         if flow.mix(&x, &over, Inexact::Ends, "reduces over all channels") {
-            flow.set(0, Dyed::uniform(&shape, FROZEN));
+            flow.set(0, ChannelLabels::uniform(&shape, FROZEN));
             return Ok(());
         }
         // One label for each place that is left: the first of those that went into it.
         let kept: Vec<usize> = x.shape.iter().zip(&reduced).map(|(&d, &r)| if r { 1 } else { d }).collect();
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
-        flow.set(0, Dyed::full(&shape, labels));
+        flow.set(0, ChannelLabels::full(&shape, labels));
         Ok(())
     }
 }
@@ -285,8 +285,8 @@ impl Operator for Softmax {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         let over: Vec<usize> = (0..x.shape.len()).filter(|&a| self.mixes(&x.shape, a)).collect();
         flow.mix(&x, &over, Inexact::Passes, "softmax mixes all channels");
         flow.set(0, x);

@@ -1,10 +1,10 @@
 //! Operators that keep the elements in their order under another shape, and Transpose, Expand and
 //! DepthToSpace, which put them in another order.
 
+use super::data_movement::{carry, moved, strided};
 use super::lower::{Lowering, Slot};
-use super::moving::{carry, moved, strided};
 use super::{Build, Operator, Rewrite};
-use crate::dye::flow::Flow;
+use crate::coupling::propagation::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::tensor::{DType, Tensor, elements, show, strides};
@@ -161,7 +161,7 @@ impl Operator for View {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 
@@ -347,11 +347,11 @@ impl Operator for Order {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if let Self::DepthToSpace { .. } = self {
             // A pixel cannot go, so the channels that become one channel's pixels go together.
-            let dyed = moved(self, flow)?.swap_remove(0);
-            let labels = flow.dyer.ties.along(&dyed, 1, flow.node.1);
+            let labelled = moved(self, flow)?.swap_remove(0);
+            let labels = flow.coupling.classes.along(&labelled, 1, flow.node.1);
             flow.set_along(0, 1, &labels);
             return Ok(());
         }

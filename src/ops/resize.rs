@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
+use super::arg_topk::MOST_INDICES;
 use super::lower::{Lowering, Slot};
-use super::rank::MOST_INDICES;
 use super::{Build, Operator, Rewrite};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::resample::Resample;
 use crate::onnx::attrs::Attrs;
@@ -333,7 +333,7 @@ impl Operator for Resize {
         if x.is_empty() || x.shape.iter().any(|&n| n > MOST_INDICES) {
             return Err(Error::new("a Resize of a tensor of this shape is not supported")
                 .got(show(&x.shape))
-                .remedy(LEAVE_OUT));
+                .unsupported());
         }
         Ok(vec![x.with_shape(&changes.iter().map(|c| c.output).collect::<Vec<_>>())])
     }
@@ -360,18 +360,19 @@ impl Operator for Resize {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         let axes = self.resized(&self.changes(&flow.inputs)?);
         if axes.iter().any(|&a| x.varies(a)) {
             flow.freeze(x.labels(), "resamples along channels");
-            let frozen = crate::dye::Dyed::uniform(&flow.outputs[0].shape, crate::dye::FROZEN);
+            let frozen =
+                crate::coupling::ChannelLabels::uniform(&flow.outputs[0].shape, crate::coupling::FROZEN);
             flow.set(0, frozen);
             return Ok(());
         }
         let shape = flow.outputs[0].shape.clone();
-        let dyed = x.reshaped(&shape);
-        flow.set(0, dyed);
+        let labelled = x.reshaped(&shape);
+        flow.set(0, labelled);
         Ok(())
     }
 

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
+use super::arg_topk::{MOST_INDICES, around};
+use super::data_movement::{carry, strided};
 use super::lower::{Lowering, Slot};
-use super::moving::{carry, strided};
-use super::rank::{MOST_INDICES, around};
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -82,7 +82,7 @@ impl Operator for GatherElements {
         Ok(())
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 }
@@ -95,7 +95,7 @@ fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>
         return Err(Error::new("a tensor with more elements than a table of indices can tell apart")
             .expected(format!("at most {MOST_INDICES}"))
             .got(total.to_string())
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     let mut source = Slot::Input(0);
     if let Some(count) = updates {
@@ -125,7 +125,7 @@ fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral
         return Err(Error::new("a scatter of more updates than a table of indices can tell apart")
             .expected(format!("less than {MOST_INDICES}"))
             .got(count.to_string())
-            .remedy(LEAVE_OUT));
+            .unsupported());
     }
     let mut met = vec![0; len];
     let mut rounds: Vec<Vec<f32>> = Vec::new();
@@ -213,7 +213,7 @@ impl Operator for GatherNd {
         pick(l, batches * box_len * inner, None, table)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         carry(self, flow)
     }
 }
@@ -311,14 +311,14 @@ impl Operator for Scatter {
         pick(l, len, Some(count), table)
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if self.reduction.is_some() {
             flow.freeze_all("adds up, multiplies or compares by a table");
             return Ok(());
         }
         carry(self, flow)?;
         // Where some channels are overwritten, their indices count the others.
-        if flow.result[0].as_ref() != Some(&flow.dyed(0)) {
+        if flow.result[0].as_ref() != Some(&flow.labels_of(0)) {
             flow.freeze_all("overwrites channels by their numbers");
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use super::lower::Lowering;
 use super::{Build, Operator};
-use crate::dye::flow::Flow;
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::coupling::propagation::Propagation;
+use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::tensor::{Tensor, elements};
 
@@ -36,7 +36,7 @@ pub(super) fn constant(build: &Build) -> Result<Box<dyn Operator>> {
     } else {
         return Err(Error::new("a Constant whose value is not numbers")
             .expected("one of value, value_float, value_floats, value_int, value_ints")
-            .remedy(LEAVE_OUT));
+            .unsupported());
     };
     Ok(Box::new(Known::Constant(value)))
 }
@@ -122,7 +122,7 @@ impl Operator for Known {
         Ok(())
     }
 
-    fn dye(&self, _: &mut Flow) -> Result<()> {
+    fn propagate(&self, _: &mut Propagation) -> Result<()> {
         Ok(())
     }
 }

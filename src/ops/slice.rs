@@ -1,10 +1,10 @@
 //! Slice and Pad: boxes cut out of a tensor, and tensors put into a larger box.
 
+use super::data_movement::{BoxMove, carry};
 use super::lower::{Lowering, Slot};
-use super::moving::{BoxMove, carry};
 use super::{Build, Operator, Rewrite};
-use crate::dye::flow::Flow;
-use crate::dye::{Dyed, FROZEN, for_each_index};
+use crate::coupling::propagation::Propagation;
+use crate::coupling::{ChannelLabels, FROZEN, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::fill::Fill;
@@ -121,9 +121,9 @@ impl Operator for Slice {
         true
     }
 
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let ranges = self.ranges(&flow.inputs)?;
-        let x = flow.dyed(0);
+        let x = flow.labels_of(0);
         for (at, r) in ranges.iter().enumerate() {
             if r.step.abs() > 1 && r.count > 1 && x.varies(at) {
                 // What stays of every second channel is not every second of what stays.
@@ -339,8 +339,8 @@ impl Operator for Pad {
 
     /// Along space, a border belongs to the channel that it surrounds. Along channels, each channel
     /// of padding is one of its own, which may go with the channel that it meets.
-    fn dye(&self, flow: &mut Flow) -> Result<()> {
-        let x = flow.dyed(0);
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        let x = flow.labels_of(0);
         let pads = self.pads(&flow.inputs)?;
         if self.mode != Mode::Constant {
             // Without a channel another one would be the mirrored one.
@@ -353,7 +353,7 @@ impl Operator for Pad {
         let shape = flow.outputs[0].shape.clone();
         let mut fill = Vec::new();
         for (at, &size) in shape.iter().enumerate() {
-            fill.push(if x.varies(at) { flow.dyer.ties.fresh(size) } else { vec![FROZEN; size] });
+            fill.push(if x.varies(at) { flow.coupling.classes.fresh(size) } else { vec![FROZEN; size] });
         }
         let stored: Vec<usize> = (0..shape.len()).map(|a| if x.varies(a) { shape[a] } else { 1 }).collect();
         let mut labels = Vec::new();
@@ -369,8 +369,8 @@ impl Operator for Pad {
             }
             labels.push(outside.unwrap_or_else(|| x.at(&source)));
         });
-        let dyed = Dyed::stored(&shape, &stored, labels);
-        flow.set(0, dyed);
+        let labelled = ChannelLabels::stored(&shape, &stored, labels);
+        flow.set(0, labelled);
         Ok(())
     }
 

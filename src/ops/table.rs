@@ -1,8 +1,9 @@
 //! The table of operators.
 
 use super::{
-    Build, Operator, activation, binary, concat, conv, conv_transpose, einsum, find, gemm, norm, pick, pool,
-    quantize, rank, reduce, reshape, resize, scatter, shape, slice, standardize, suppress,
+    Build, Operator, activation, arg_topk, batch_norm, binary, concat, conv, conv_transpose, einsum, gather,
+    gemm, non_max_suppression, nonzero, normalization, pool, quantize, reduce, reshape, resize, scatter,
+    shape, slice,
 };
 use crate::error::Result;
 
@@ -45,22 +46,22 @@ ops! {
     "Abs" [6, 13], 1, "|x|", activation::abs;
     "Add" [7, 13, 14], 2, "a + b with broadcasting", binary::add;
     "And" [7], 2, "logical and", binary::and;
-    "ArgMax" [1, 11, 12, 13], 1, "index of the largest element", rank::arg_max;
-    "ArgMin" [1, 11, 12, 13], 1, "index of the smallest element", rank::arg_min;
+    "ArgMax" [1, 11, 12, 13], 1, "index of the largest element", arg_topk::arg_max;
+    "ArgMin" [1, 11, 12, 13], 1, "index of the smallest element", arg_topk::arg_min;
     "AveragePool" [7, 10, 11, 19, 22], 1, "the mean of a window", pool::average_pool;
-    "BatchNormalization" [7, 9, 14, 15], 5, "per-channel scale and shift by stored statistics", norm::batch_norm;
+    "BatchNormalization" [7, 9, 14, 15], 5, "per-channel scale and shift by stored statistics", batch_norm::batch_norm;
     "Cast" [6, 9, 13, 19, 21, 23, 24, 25, 28], 1, "conversion to another element type", activation::cast;
     "CastLike" [15, 19, 21, 23, 24, 25], 2, "conversion to another tensor's element type", activation::cast_like;
     "Ceil" [6, 13], 1, "rounds up", activation::ceil;
     "Celu" [12, 28], 1, "exponential linear unit, smooth in alpha", activation::celu;
     "Clip" [6, 11, 12, 13], 3, "clamp between two bounds", activation::clip;
-    "Compress" [9, 11], 2, "slices selected by a boolean list", find::compress;
+    "Compress" [9, 11], 2, "slices selected by a boolean list", nonzero::compress;
     "Concat" [4, 11, 13], MANY, "concatenation along an axis", concat::concat;
     "Constant" [1, 9, 11, 12, 13, 19, 21, 23, 24, 25], 0, "a constant", shape::constant;
     "ConstantOfShape" [9, 20, 21, 23, 24, 25], 1, "a tensor filled with one value", shape::constant_of_shape;
     "Conv" [1, 11, 22], 3, "convolution, 1-D, 2-D and 3-D", conv::conv;
     "ConvTranspose" [1, 11, 22], 3, "transposed convolution, 1-D, 2-D and 3-D", conv_transpose::conv_transpose;
-    "CumSum" [11, 14], 2, "cumulative sums along an axis", rank::cum_sum;
+    "CumSum" [11, 14], 2, "cumulative sums along an axis", arg_topk::cum_sum;
     "DepthToSpace" [1, 11, 13, 28], 1, "blocks of channels to blocks of pixels", reshape::depth_to_space;
     "DequantizeLinear" [10, 13, 19, 21, 23, 24, 25], 3, "quantized integers to floats", quantize::dequantize;
     "Div" [7, 13, 14], 2, "a / b with broadcasting", binary::div;
@@ -73,7 +74,7 @@ ops! {
     "Expand" [8, 13], 2, "broadcast to a shape", reshape::expand;
     "Flatten" [1, 9, 11, 13, 21, 23, 24, 25], 1, "reshape to a matrix", reshape::flatten;
     "Floor" [6, 13], 1, "rounds down", activation::floor;
-    "Gather" [1, 11, 13], 2, "slices by constant indices", pick::gather;
+    "Gather" [1, 11, 13], 2, "slices by constant indices", gather::gather;
     "GatherElements" [11, 13], 2, "elements by one index each", scatter::gather_elements;
     "GatherND" [11, 12, 13], 2, "slices by tuples of indices", scatter::gather_nd;
     "Gelu" [20], 1, "x·Φ(x)", activation::gelu;
@@ -82,38 +83,38 @@ ops! {
     "GlobalMaxPool" [1, 22], 1, "the maximum of each channel", pool::global_max_pool;
     "Greater" [7, 9, 13], 2, "a > b", binary::greater;
     "GreaterOrEqual" [12, 16], 2, "a ≥ b", binary::greater_or_equal;
-    "GroupNormalization" [18, 21], 3, "groups of channels to mean 0 and variance 1", standardize::group_norm;
+    "GroupNormalization" [18, 21], 3, "groups of channels to mean 0 and variance 1", normalization::group_norm;
     "HardSigmoid" [6, 22], 1, "piecewise linear, between 0 and 1", activation::hard_sigmoid;
     "HardSwish" [14, 22], 1, "x times HardSigmoid", activation::hard_swish;
     "Identity" [1, 13, 14, 16, 19, 21, 23, 24, 25], 1, "the input unchanged", reshape::identity;
-    "InstanceNormalization" [6, 22], 3, "channels to mean 0 and variance 1", standardize::instance_norm;
-    "LRN" [1, 13], 1, "local response normalization over channels", norm::lrn;
-    "LayerNormalization" [17], 3, "trailing axes to mean 0 and variance 1", standardize::layer_norm;
+    "InstanceNormalization" [6, 22], 3, "channels to mean 0 and variance 1", normalization::instance_norm;
+    "LRN" [1, 13], 1, "local response normalization over channels", batch_norm::lrn;
+    "LayerNormalization" [17], 3, "trailing axes to mean 0 and variance 1", normalization::layer_norm;
     "LeakyRelu" [6, 16], 1, "x, or α·x below zero", activation::leaky_relu;
     "Less" [7, 9, 13], 2, "a < b", binary::less;
     "LessOrEqual" [12, 16], 2, "a ≤ b", binary::less_or_equal;
     "Log" [6, 13], 1, "natural logarithm", activation::log;
     "LogSoftmax" [1, 11, 13], 1, "logarithm of softmax", reduce::log_softmax;
-    "LpNormalization" [1, 22], 1, "division by the norm along an axis", standardize::lp_norm;
+    "LpNormalization" [1, 22], 1, "division by the norm along an axis", normalization::lp_norm;
     "MatMul" [1, 9, 13], 2, "matrix product by NumPy's rules", gemm::matmul;
     "Max" [6, 8, 12, 13], MANY, "elementwise maximum", binary::max;
     "MaxPool" [1, 8, 10, 11, 12, 22], 1, "the maximum of a window", pool::max_pool;
     "Mean" [6, 8, 13], MANY, "elementwise mean", binary::mean;
-    "MeanVarianceNormalization" [9, 13], 1, "axes to mean 0 and variance 1", standardize::mean_variance_norm;
+    "MeanVarianceNormalization" [9, 13], 1, "axes to mean 0 and variance 1", normalization::mean_variance_norm;
     "Min" [6, 8, 12, 13], MANY, "elementwise minimum", binary::min;
     "Mish" [18, 22], 1, "x·tanh(ln(1 + eˣ))", activation::mish;
     "Mod" [10, 13, 28], 2, "remainder of integers", binary::modulo;
     "Mul" [7, 13, 14], 2, "a·b with broadcasting", binary::mul;
     "Neg" [6, 13], 1, "−x", activation::neg;
-    "NonMaxSuppression" [10, 11], 5, "the best of overlapping boxes", suppress::non_max_suppression;
-    "NonZero" [9, 13], 1, "indices of nonzero elements", find::non_zero;
+    "NonMaxSuppression" [10, 11], 5, "the best of overlapping boxes", non_max_suppression::non_max_suppression;
+    "NonZero" [9, 13], 1, "indices of nonzero elements", nonzero::non_zero;
     "Not" [1], 1, "logical not", activation::not;
     "Or" [7], 2, "logical or", binary::or;
     "PRelu" [7, 9, 16], 2, "x, or slope·x below zero", binary::prelu;
     "Pad" [2, 11, 13, 18, 19, 21, 23, 24, 25], 4, "padding by constants, reflections or edges", slice::pad;
     "Pow" [7, 12, 13, 15], 2, "aᵇ with broadcasting", binary::pow;
     "QuantizeLinear" [10, 13, 19, 21, 23, 24, 25], 3, "floats to quantized integers", quantize::quantize;
-    "RMSNormalization" [23], 2, "trailing axes to mean square 1", standardize::rms_norm;
+    "RMSNormalization" [23], 2, "trailing axes to mean square 1", normalization::rms_norm;
     "Range" [11, 27], 3, "evenly spaced numbers", shape::range;
     "Reciprocal" [6, 13], 1, "1/x", activation::reciprocal;
     "ReduceL1" [1, 11, 13, 18], 2, "sum of magnitudes over axes", reduce::reduce_l1;
@@ -151,10 +152,10 @@ ops! {
     "Swish" [24], 1, "x times Sigmoid of α·x", activation::swish;
     "Tanh" [6, 13], 1, "hyperbolic tangent", activation::tanh;
     "ThresholdedRelu" [10, 22], 1, "x where above α, else 0", activation::thresholded_relu;
-    "Tile" [6, 13], 3, "repeats along axes", pick::tile;
-    "TopK" [1, 10, 11, 24], 2, "the largest elements and their indices", rank::top_k;
+    "Tile" [6, 13], 3, "repeats along axes", gather::tile;
+    "TopK" [1, 10, 11, 24], 2, "the largest elements and their indices", arg_topk::top_k;
     "Transpose" [1, 13, 21, 23, 24, 25], 1, "permutation of axes", reshape::transpose;
-    "Unique" [11], 1, "distinct elements or slices", find::unique;
+    "Unique" [11], 1, "distinct elements or slices", nonzero::unique;
     "Unsqueeze" [1, 11, 13, 21, 23, 24, 25], 2, "inserts axes of size 1", reshape::unsqueeze;
     "Upsample" [7, 9, 10], 2, "the old name of Resize", resize::upsample;
     "Where" [9, 16], 3, "a or b by a boolean condition", binary::select;

@@ -1,6 +1,6 @@
 //! The sliding window that convolutions and pools share: kernel, strides, dilations, pads, auto_pad.
 
-use crate::error::{Error, LEAVE_OUT, Result};
+use crate::error::{Error, Result};
 use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
@@ -157,7 +157,7 @@ impl Window {
         weights: &[usize],
         extra: Option<&[i64]>,
         wanted: Option<&[i64]>,
-    ) -> Result<Vec<Spread>> {
+    ) -> Result<Vec<TapSpread>> {
         let rank = input.len().saturating_sub(2);
         check_rank(rank, input)?;
         let (strides, dilations, pads) = self.steps(rank)?;
@@ -203,7 +203,7 @@ impl Window {
                         .expected(format!("less than {full} along spatial axis {axis}"))
                         .got(format!("{}", pads[axis] + pads[axis + rank]))
                 })?;
-                Ok(Spread { stride, dilation, before, output })
+                Ok(TapSpread { stride, dilation, before, output })
             })
             .collect()
     }
@@ -211,7 +211,7 @@ impl Window {
 
 /// One axis of a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
+pub(super) struct TapSpread {
     pub(super) stride: usize,
     pub(super) dilation: usize,
     /// Taken off the start of what the windows cover; negative puts zeros there.
@@ -251,7 +251,7 @@ fn check_rank(rank: usize, input: &[usize]) -> Result<()> {
     Err(Error::new(format!("a window over {rank} spatial axes is not supported"))
         .expected("N×C×W, N×C×H×W or N×C×D×H×W")
         .got(show(input))
-        .remedy(LEAVE_OUT))
+        .unsupported())
 }
 
 fn sizes(name: &str, list: &[i64], len: usize, least: i64) -> Result<Vec<usize>> {

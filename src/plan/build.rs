@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::reuse::reuse;
-use super::{BufferId, Operand, Plan, Port, Step, Tail};
+use super::memory_planning::reuse;
+use super::{BufferId, HostSubgraph, Operand, Plan, Port, Step};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
@@ -33,7 +33,7 @@ pub struct Probe {
 
 /// What a plan is built for.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct BuildOptions {
     /// Values that are outputs too, after the network's own.
     pub taps: Vec<ValueId>,
     /// What is computed beside the network; its outputs come last, or are sums.
@@ -54,7 +54,7 @@ pub struct Options {
     pub precision: Precision,
 }
 
-impl Default for Options {
+impl Default for BuildOptions {
     fn default() -> Self {
         Self {
             taps: vec![],
@@ -70,11 +70,11 @@ impl Default for Options {
 }
 
 /// Builds the plan of a graph for the batch size of `facts`. Late values among those that are wanted make it a
-/// plan with a tail.
+/// plan with a host_subgraph.
 ///
 /// # Errors
 /// A node that cannot be lowered, or whose tensors are larger than the device binds.
-pub fn build(graph: &Graph, facts: &Facts, options: &Options) -> Result<Plan> {
+pub fn build(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Plan> {
     let mut builder = Builder::new(graph, facts, options);
     for id in 0..graph.nodes.len() {
         builder.node(id).map_err(|e| {
@@ -88,7 +88,7 @@ pub fn build(graph: &Graph, facts: &Facts, options: &Options) -> Result<Plan> {
 struct Builder<'a> {
     graph: &'a Graph,
     facts: &'a Facts,
-    options: &'a Options,
+    options: &'a BuildOptions,
     plan: Plan,
     /// Where each value stands, once it is made.
     places: Vec<Option<Operand>>,
@@ -103,16 +103,17 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(graph: &'a Graph, facts: &'a Facts, options: &'a Options) -> Self {
+    fn new(graph: &'a Graph, facts: &'a Facts, options: &'a BuildOptions) -> Self {
         let network = if options.outputs { graph.outputs.as_slice() } else { &[] };
         let asked: Vec<ValueId> = network.iter().chain(&options.taps).copied().collect();
-        let mut given: Vec<ValueId> = asked.iter().copied().filter(|&v| !facts.is_late(v)).collect();
-        let tail = Tail::of(graph, facts, &asked).map(|(mut tail, feeds)| {
+        let mut given: Vec<ValueId> =
+            asked.iter().copied().filter(|&v| !facts.is_data_dependent(v)).collect();
+        let host_subgraph = HostSubgraph::of(graph, facts, &asked).map(|(mut host_subgraph, feeds)| {
             let new = |v: &ValueId| !given.contains(v);
             let feeds: Vec<ValueId> = feeds.into_iter().filter(new).collect();
             given.extend(feeds);
-            tail.values.clone_from(&given);
-            tail
+            host_subgraph.values.clone_from(&given);
+            host_subgraph
         });
         let watched = options.probes.iter().flat_map(|p| p.values.iter().copied());
         let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
@@ -122,7 +123,7 @@ impl<'a> Builder<'a> {
             graph,
             facts,
             options,
-            plan: Plan { batch, tail, ..Plan::default() },
+            plan: Plan { batch, host_subgraph, ..Plan::default() },
             places: vec![None; graph.values.len()],
             constants: HashMap::new(),
             given,
@@ -185,7 +186,7 @@ impl<'a> Builder<'a> {
         let pools = self.options.pools && op.fuses_pool(&inputs);
         let mut addend = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
-            let Some(next) = graph.only_reader(value) else { break };
+            let Some(next) = graph.only_consumer(value) else { break };
             let node = &graph.nodes[next];
             let inputs = self.facts.inputs(graph, next);
             let first = node.inputs.first().copied().flatten() == Some(value);
@@ -232,7 +233,7 @@ impl<'a> Builder<'a> {
         let (graph, facts) = (self.graph, self.facts);
         let node = &graph.nodes[id];
         let constant = node.outputs.iter().flatten().all(|&v| facts.is_constant(v));
-        // Nothing of the tail is needed here: only what it reads.
+        // Nothing of the host_subgraph is needed here: only what it reads.
         if !self.needed[id] || constant || self.absorbed.contains(&id) {
             return Ok(());
         }

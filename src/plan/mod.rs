@@ -1,11 +1,11 @@
 //! The plan: what is to be computed, as data. Steps over numbered buffers, no device object in it.
 //!
 //! Two interpreters run it ([`crate::exec`]); both give the same numbers within a named tolerance. What has no
-//! shape before the run is no step: it is the [`Tail`], which the host runs behind them.
+//! shape before the run is no step: it is the [`HostSubgraph`], which the host runs behind them.
 
 mod build;
-mod reuse;
-mod tail;
+mod host_subgraph;
+mod memory_planning;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::kernels::Kernel;
 use crate::kernels::source::{may_read_halves, may_write_halves};
 use crate::tensor::{DType, Precision};
 
-pub use build::{Options, Probe, build};
-pub use tail::Tail;
+pub use build::{BuildOptions, Probe, build};
+pub use host_subgraph::HostSubgraph;
 
 /// A buffer's number in [`Plan::buffers`].
 pub type BufferId = usize;
@@ -37,14 +37,14 @@ pub struct Plan {
     /// What the caller provides, in order: the network's inputs and, where there are sums, the weight of
     /// every image.
     pub inputs: Vec<Port>,
-    /// What the steps give, in order: the network's outputs and taps that have a shape, what else the tail reads,
+    /// What the steps give, in order: the network's outputs and taps that have a shape, what else the host_subgraph reads,
     /// and the outputs of probes.
     pub outputs: Vec<Port>,
     /// What accumulates from run to run, in order. It starts as zeros and comes back only when it is
     /// asked for ([`Executor::take_sums`](crate::exec::Executor::take_sums)).
     pub sums: Vec<Port>,
     /// What the host computes from that, where an output's shape is known only at run time.
-    pub tail: Option<Tail>,
+    pub host_subgraph: Option<HostSubgraph>,
     /// The batch size that it is for.
     pub batch: usize,
 }

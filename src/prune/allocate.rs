@@ -1,4 +1,4 @@
-//! Which knots go: the lowest scores first, until the budget holds, within what every layer must keep.
+//! Which coupled go: the lowest scores first, until the budget holds, within what every layer must keep.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,7 +15,7 @@ pub enum Budget {
     KeepParams(f64),
     /// At most this share of the time that [`Channels::times`] were measured for.
     KeepLatency(f64),
-    /// No knot that scores lower.
+    /// No set that scores lower.
     RemoveBelow(f64),
 }
 
@@ -24,7 +24,7 @@ pub enum Budget {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// All knots against each other.
+    /// All coupled against each other.
     #[default]
     Global,
     /// Within their layers: every layer loses the same share.
@@ -33,7 +33,7 @@ pub enum Scope {
 
 /// What every layer must keep.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct CutLimits {
     /// Channels that each layer keeps at least.
     pub min_channels: usize,
     /// The largest share of its channels that a layer may lose.
@@ -101,10 +101,10 @@ impl Channels {
         }
     }
 
-    /// What goes with a knot where the axes are so long.
-    pub(super) fn freed(&self, knot: usize, lengths: &mut [usize], counted: Counted) -> u64 {
+    /// What goes with a set where the axes are so long.
+    pub(super) fn freed(&self, set: usize, lengths: &mut [usize], counted: Counted) -> u64 {
         let whole = self.count(lengths, counted);
-        let shortens = &self.shortens[knot];
+        let shortens = &self.shortens[set];
         let before: Vec<usize> = shortens.iter().map(|&(axis, _)| lengths[axis]).collect();
         shortens.iter().for_each(|&(axis, by)| lengths[axis] = lengths[axis].saturating_sub(by));
         let left = self.count(lengths, counted);
@@ -113,13 +113,13 @@ impl Channels {
     }
 }
 
-impl Default for Limits {
+impl Default for CutLimits {
     fn default() -> Self {
         Self { min_channels: 1, max_cut: 0.9, round_to: 1, prefer: 1, scope: Scope::Global, repriced: None }
     }
 }
 
-/// The knots that go, by number. `protected` ones stay, as blocked ones do.
+/// The coupled that go, by number. `protected` ones stay, as blocked ones do.
 ///
 /// # Errors
 /// A budget that cannot be met: says the smallest that can.
@@ -127,7 +127,7 @@ pub fn allocate(
     channels: &Channels,
     scores: &[f64],
     budget: Budget,
-    limits: &Limits,
+    limits: &CutLimits,
     protected: &BTreeSet<usize>,
 ) -> Result<BTreeSet<usize>> {
     let mut queues = queues(channels, scores, limits, protected);
@@ -156,8 +156,8 @@ pub fn allocate(
             break;
         }
         let mut shorter: BTreeMap<usize, usize> = BTreeMap::new();
-        for &knot in &atom {
-            for &(axis, count) in &channels.shortens[knot] {
+        for &set in &atom {
+            for &(axis, count) in &channels.shortens[set] {
                 *shorter.entry(axis).or_default() += count;
             }
         }
@@ -173,7 +173,7 @@ pub fn allocate(
         for (queue, atom, shorter) in steps.into_iter().rev() {
             let mut longer = lengths.clone();
             shorter.iter().for_each(|(&axis, &count)| longer[axis] += count);
-            // Of a bundle what went last comes back first.
+            // Of a group what went last comes back first.
             if closed.contains(&queue) || atom.iter().any(|k| channels.gone.contains(k)) || !met(&longer) {
                 closed.insert(queue);
                 continue;
@@ -186,7 +186,7 @@ pub fn allocate(
     }
     if let Some((counted, wanted)) = budget.share().filter(|_| !met(&lengths)) {
         let share = kept(&lengths, counted);
-        let blocked = channels.knots.iter().all(|knot| knot.block.is_some());
+        let blocked = channels.coupled.iter().all(|set| set.block.is_some());
         return Err(Error::new("the budget cannot be met")
             .expected(format!("{wanted} of the {counted}"))
             .got(format!("at the least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
@@ -199,10 +199,10 @@ pub fn allocate(
     Ok(removed)
 }
 
-/// By what the scores of each queue are multiplied: 1, or how much dearer what a knot frees has become.
+/// By what the scores of each queue are multiplied: 1, or how much dearer what a set frees has become.
 struct Prices {
     counted: Option<Counted>,
-    /// For each queue, a knot and what it frees at full width.
+    /// For each queue, a set and what it frees at full width.
     whole: Vec<(usize, u64)>,
     factors: Vec<f64>,
     /// Atoms that go between two looks at the prices, and since the last one.
@@ -211,12 +211,12 @@ struct Prices {
 }
 
 impl Prices {
-    fn new(channels: &Channels, limits: &Limits, queues: &[Queue]) -> Self {
+    fn new(channels: &Channels, limits: &CutLimits, queues: &[Queue]) -> Self {
         const LOOKS: usize = 400;
         let mut lengths = channels.lengths();
         let first = |queue: &Queue| queue.front().and_then(|(_, atom)| atom.first().copied()).unwrap_or(0);
-        let freed = |knot: usize, lengths: &mut [usize]| {
-            limits.repriced.map_or(0, |counted| channels.freed(knot, lengths, counted))
+        let freed = |set: usize, lengths: &mut [usize]| {
+            limits.repriced.map_or(0, |counted| channels.freed(set, lengths, counted))
         };
         let whole = queues.iter().map(|q| (first(q), freed(first(q), &mut lengths))).collect();
         let atoms: usize = queues.iter().map(VecDeque::len).sum();
@@ -234,15 +234,15 @@ impl Prices {
         self.since += 1;
         if let (Some(counted), true) = (self.counted, self.since >= self.stride) {
             self.since = 0;
-            for (factor, &(knot, whole)) in self.factors.iter_mut().zip(&self.whole) {
-                let now = channels.freed(knot, lengths, counted);
+            for (factor, &(set, whole)) in self.factors.iter_mut().zip(&self.whole) {
+                let now = channels.freed(set, lengths, counted);
                 *factor = if now > 0 { whole as f64 / now as f64 } else { 1.0 };
             }
         }
         let price = |(i, queue): (usize, &Queue)| Some((queue.front()?.0 * self.factors[i], i));
-        let tie = |i: usize| &queues[i][0].1;
+        let unite = |i: usize| &queues[i][0].1;
         let all = queues.iter().enumerate().filter_map(price);
-        all.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| tie(a.1).cmp(tie(b.1))))
+        all.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| unite(a.1).cmp(unite(b.1))))
     }
 }
 
@@ -255,18 +255,23 @@ fn preferred(step: usize, width: usize) -> usize {
     halves.find(|step| step * STEPS <= width).unwrap_or(1)
 }
 
-/// What goes at once, with its score; the atoms of a bundle in order.
+/// What goes at once, with its score; the atoms of a group in order.
 type Queue = VecDeque<(f64, Vec<usize>)>;
 
-/// For each bundle what goes at once: single knots, or as many as keep its width a multiple of `round_to`. Lowest
+/// For each group what goes at once: single coupled, or as many as keep its width a multiple of `round_to`. Lowest
 /// first.
-fn queues(channels: &Channels, scores: &[f64], limits: &Limits, protected: &BTreeSet<usize>) -> Vec<Queue> {
+fn queues(
+    channels: &Channels,
+    scores: &[f64],
+    limits: &CutLimits,
+    protected: &BTreeSet<usize>,
+) -> Vec<Queue> {
     let mut queues = Vec::new();
-    for bundle in channels.bundles() {
-        let width = bundle.len();
-        let mut free: Vec<usize> = bundle
+    for group in channels.dependency_groups() {
+        let width = group.len();
+        let mut free: Vec<usize> = group
             .into_iter()
-            .filter(|k| channels.knots[*k].block.is_none() && !protected.contains(k))
+            .filter(|k| channels.coupled[*k].block.is_none() && !protected.contains(k))
             .collect();
         free.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
         let step = match limits.round_to {

@@ -1,11 +1,11 @@
-//! The dye of a whole graph: its knots, what blocks them, and what each costs.
+//! The dye of a whole graph: its coupled, what blocks them, and what each costs.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::times::Times;
-use crate::dye::flow::{Dyer, Flow};
-use crate::dye::mix::Mixing;
-use crate::dye::{Block, Dyed, FROZEN, Label};
+use crate::coupling::mixing::Mixing;
+use crate::coupling::propagation::{Coupling, Propagation};
+use crate::coupling::{Block, ChannelLabels, FROZEN, Label};
 use crate::error::Result;
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
@@ -13,7 +13,7 @@ use crate::graph::{Graph, NodeId, ValueId};
 
 /// Channels that can only stay or go together.
 #[derive(Clone, Debug)]
-pub struct Knot {
+pub struct CoupledChannels {
     /// Its number: the order of its first channel in the graph.
     pub id: usize,
     /// The label of its class.
@@ -24,7 +24,7 @@ pub struct Knot {
     pub block: Option<Block>,
 }
 
-/// A constant's axis, or a value's: how many indices belong to each knot.
+/// A constant's axis, or a value's: how many indices belong to each set.
 #[derive(Clone, Debug)]
 pub struct AxisUse {
     /// Its length.
@@ -62,7 +62,7 @@ impl Weight {
     }
 }
 
-/// Why what enters the tail may not go.
+/// Why what enters the host_subgraph may not go.
 const LATE: &str = "has a shape that is known only at run time";
 
 /// Why what enters a node that gives a tensor without elements may not go: no element carries a label through it.
@@ -73,19 +73,19 @@ const EMPTY: &str = "leaves a tensor without elements";
 pub struct Channels {
     /// The facts at which the dye ran.
     pub facts: Facts,
-    /// Labels, ties, producers, constants.
-    pub dyer: Dyer,
+    /// Labels, classes, producers, constants.
+    pub coupling: Coupling,
     /// The labels of every value that is computed.
-    pub labels: Vec<Option<Dyed>>,
+    pub labels: Vec<Option<ChannelLabels>>,
     /// In graph order.
-    pub knots: Vec<Knot>,
+    pub coupled: Vec<CoupledChannels>,
     /// Axes that shrink.
     pub axes: Vec<AxisUse>,
-    /// For each knot, the axes that it shortens and by how much.
+    /// For each set, the axes that it shortens and by how much.
     pub shortens: Vec<Vec<(usize, usize)>>,
     /// What costs MACs and parameters.
     pub weights: Vec<Weight>,
-    /// MACs that no knot changes; nothing is counted of what runs on the host, where no size is known.
+    /// MACs that no set changes; nothing is counted of what runs on the host, where no size is known.
     pub fixed_macs: u64,
     /// Knots that nobody reads any more in the network at hand: it is one that is being cut, and these go in any case.
     pub gone: BTreeSet<usize>,
@@ -94,12 +94,12 @@ pub struct Channels {
 }
 
 /// Blocks what is the only class of a tensor.
-fn block_only_ones(dyer: &mut Dyer, graph: &Graph, labels: &[Option<Dyed>]) {
-    for (value, dyed) in labels.iter().enumerate() {
-        if let Some(dyed) = dyed
-            && dyer.ties.is_one(dyed)
+fn block_only_ones(coupling: &mut Coupling, graph: &Graph, labels: &[Option<ChannelLabels>]) {
+    for (value, labelled) in labels.iter().enumerate() {
+        if let Some(labelled) = labelled
+            && coupling.classes.is_one(labelled)
         {
-            dyer.ties.freeze(&dyed.labels()[..1], graph.name(value), "has no other channel");
+            coupling.classes.freeze(&labelled.labels()[..1], graph.name(value), "has no other channel");
         }
     }
 }
@@ -110,19 +110,19 @@ impl Channels {
     /// # Errors
     /// Shapes that cannot be inferred.
     pub fn of(graph: &Graph) -> Result<Self> {
-        Self::dyed(graph, false)
+        Self::analyze(graph, false)
     }
 
     /// The same, with a dye that lets channels pass where they mix, if `inexact`.
     ///
     /// # Errors
     /// As [`Channels::of`].
-    pub fn dyed(graph: &Graph, inexact: bool) -> Result<Self> {
+    pub fn analyze(graph: &Graph, inexact: bool) -> Result<Self> {
         let facts = Facts::at_own_size(graph)?;
-        let mut dyer = Dyer::new(inexact);
-        let mut labels: Vec<Option<Dyed>> = vec![None; graph.values.len()];
+        let mut coupling = Coupling::new(inexact);
+        let mut labels: Vec<Option<ChannelLabels>> = vec![None; graph.values.len()];
         for input in &graph.inputs {
-            labels[input.value] = Some(Dyed::uniform(facts.shape(input.value), FROZEN));
+            labels[input.value] = Some(ChannelLabels::uniform(facts.shape(input.value), FROZEN));
         }
         for (id, node) in graph.nodes.iter().enumerate() {
             let outputs = facts.outputs(graph, id);
@@ -130,15 +130,15 @@ impl Channels {
             if !empty && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
                 continue;
             }
-            if facts.is_late_node(graph, id) {
+            if facts.is_data_dependent_node(graph, id) {
                 for &value in node.inputs.iter().flatten() {
-                    let labels = labels[value].as_ref().map_or(&[][..], Dyed::labels);
-                    dyer.ties.freeze(labels, &node.name, LATE);
+                    let labels = labels[value].as_ref().map_or(&[][..], ChannelLabels::labels);
+                    coupling.classes.freeze(labels, &node.name, LATE);
                 }
                 continue;
             }
-            let mut flow = Flow {
-                dyer: &mut dyer,
+            let mut flow = Propagation {
+                coupling: &mut coupling,
                 node: (id, &node.name),
                 inputs: facts.inputs(graph, id),
                 values: &node.inputs,
@@ -149,44 +149,45 @@ impl Channels {
             if empty {
                 flow.freeze_all(EMPTY);
             } else {
-                node.op.dye(&mut flow).map_err(|e| e.node(&node.name).file(&graph.path))?;
+                node.op.propagate(&mut flow).map_err(|e| e.node(&node.name).file(&graph.path))?;
             }
-            for (value, dyed) in node.outputs.iter().zip(flow.result) {
+            for (value, labelled) in node.outputs.iter().zip(flow.result) {
                 if let Some(value) = value {
-                    labels[*value] = dyed.filter(|_| !facts.is_constant(*value));
+                    labels[*value] = labelled.filter(|_| !facts.is_constant(*value));
                 }
             }
         }
-        dyer.block_what_mixes_wholly();
+        coupling.freeze_wholly_mixed();
         for &output in &graph.outputs {
-            if let Some(dyed) = &labels[output] {
-                dyer.ties.freeze(dyed.labels(), graph.name(output), "is an output of the network");
+            if let Some(labelled) = &labels[output] {
+                coupling.classes.freeze(labelled.labels(), graph.name(output), "is an output of the network");
             }
         }
         // Without its only channel nothing would be left of a tensor. Choices should know that, and can make more
         // of them.
-        block_only_ones(&mut dyer, graph, &labels);
-        dyer.decide();
-        block_only_ones(&mut dyer, graph, &labels);
-        // A constant that the tail reads too cannot become smaller under it.
-        for (&(value, _), cut) in &dyer.cuts {
-            let late = graph.values[value].consumers.iter().find(|&&n| facts.is_late_node(graph, n));
+        block_only_ones(&mut coupling, graph, &labels);
+        coupling.resolve_deferred();
+        block_only_ones(&mut coupling, graph, &labels);
+        // A constant that the host_subgraph reads too cannot become smaller under it.
+        for (&(value, _), cut) in &coupling.labelled_axes {
+            let late =
+                graph.values[value].consumers.iter().find(|&&n| facts.is_data_dependent_node(graph, n));
             if let Some(&node) = late {
                 let name = &graph.nodes[node].name;
-                dyer.ties.freeze(&cut.labels, name, LATE);
+                coupling.classes.freeze(&cut.labels, name, LATE);
             }
         }
         // A constant that is computed from shapes cannot be stored shorter.
-        for (&(value, _), cut) in &dyer.cuts {
+        for (&(value, _), cut) in &coupling.labelled_axes {
             if facts.get(value).is_some_and(|f| f.from_shape) || graph.outputs.contains(&value) {
-                dyer.ties.freeze(&cut.labels, graph.name(value), "is computed from shapes");
+                coupling.classes.freeze(&cut.labels, graph.name(value), "is computed from shapes");
             }
         }
         let mut channels = Self {
             facts,
-            dyer,
+            coupling,
             labels,
-            knots: vec![],
+            coupled: vec![],
             axes: vec![],
             shortens: vec![],
             weights: vec![],
@@ -194,62 +195,63 @@ impl Channels {
             gone: BTreeSet::new(),
             times: None,
         };
-        channels.find_knots();
+        channels.find_coupled();
         channels.find_costs(graph);
         Ok(channels)
     }
 
-    fn find_knots(&mut self) {
+    fn find_coupled(&mut self) {
         let mut by_root: HashMap<Label, usize> = HashMap::new();
-        for producer in &self.dyer.producers {
+        for producer in &self.coupling.producers {
             for (channel, &label) in producer.labels.iter().enumerate() {
-                let root = self.dyer.ties.find(label);
-                let knots = &mut self.knots;
+                let root = self.coupling.classes.find(label);
+                let coupled = &mut self.coupled;
                 let id = *by_root.entry(root).or_insert_with(|| {
-                    knots.push(Knot { id: knots.len(), root, members: vec![], block: None });
-                    knots.len() - 1
+                    coupled.push(CoupledChannels { id: coupled.len(), root, members: vec![], block: None });
+                    coupled.len() - 1
                 });
-                self.knots[id].members.push((producer.node, channel));
+                self.coupled[id].members.push((producer.node, channel));
             }
         }
-        for knot in &mut self.knots {
-            knot.block = self.dyer.ties.block(knot.root).cloned();
+        for set in &mut self.coupled {
+            set.block = self.coupling.classes.block(set.root).cloned();
         }
     }
 
     fn find_costs(&mut self, graph: &Graph) {
-        let by_root: HashMap<Label, usize> = self.knots.iter().map(|k| (k.root, k.id)).collect();
-        self.shortens = vec![vec![]; self.knots.len()];
+        let by_root: HashMap<Label, usize> = self.coupled.iter().map(|k| (k.root, k.id)).collect();
+        self.shortens = vec![vec![]; self.coupled.len()];
         let mut seen: HashMap<Vec<Option<usize>>, usize> = HashMap::new();
-        let mut axis_of = |this: &mut Self, knots: Vec<Option<usize>>, filters: bool| -> usize {
-            if let Some(&axis) = seen.get(&knots) {
+        let mut axis_of = |this: &mut Self, coupled: Vec<Option<usize>>, filters: bool| -> usize {
+            if let Some(&axis) = seen.get(&coupled) {
                 this.axes[axis].filters |= filters;
                 return axis;
             }
             let axis = this.axes.len();
-            this.axes.push(AxisUse { total: knots.len(), filters });
+            this.axes.push(AxisUse { total: coupled.len(), filters });
             let mut counts: HashMap<usize, usize> = HashMap::new();
-            knots.iter().flatten().for_each(|&k| *counts.entry(k).or_default() += 1);
-            for (knot, count) in counts {
-                this.shortens[knot].push((axis, count));
+            coupled.iter().flatten().for_each(|&k| *counts.entry(k).or_default() += 1);
+            for (set, count) in counts {
+                this.shortens[set].push((axis, count));
             }
-            seen.insert(knots, axis);
+            seen.insert(coupled, axis);
             axis
         };
         let mut of_constant: HashMap<(ValueId, usize), usize> = HashMap::new();
-        for ((value, axis), cut) in self.dyer.cuts.clone() {
-            let knots = cut.labels.iter().map(|&l| by_root.get(&self.dyer.ties.find(l)).copied()).collect();
-            let used = axis_of(self, knots, cut.makes);
+        for ((value, axis), cut) in self.coupling.labelled_axes.clone() {
+            let coupled =
+                cut.labels.iter().map(|&l| by_root.get(&self.coupling.classes.find(l)).copied()).collect();
+            let used = axis_of(self, coupled, cut.makes);
             of_constant.insert((value, axis), used);
         }
         // For each value, the axis that shrinks: something has to be left of all of them.
         let mut of_value: HashMap<ValueId, usize> = HashMap::new();
-        for (value, dyed) in self.labels.clone().iter().enumerate() {
-            let Some(dyed) = dyed else { continue };
-            for axis in self.dyer.ties.varying(dyed) {
-                let knot = |label: Label| by_root.get(&self.dyer.ties.find(label)).copied();
-                let knots: Vec<Option<usize>> = dyed.firsts(axis).into_iter().map(knot).collect();
-                of_value.insert(value, axis_of(self, knots, false));
+        for (value, labelled) in self.labels.clone().iter().enumerate() {
+            let Some(labelled) = labelled else { continue };
+            for axis in self.coupling.classes.varying(labelled) {
+                let set = |label: Label| by_root.get(&self.coupling.classes.find(label)).copied();
+                let coupled: Vec<Option<usize>> = labelled.firsts(axis).into_iter().map(set).collect();
+                of_value.insert(value, axis_of(self, coupled, false));
             }
         }
         let mut macs: HashMap<ValueId, (u64, Vec<NodeId>)> = HashMap::new();
@@ -259,7 +261,7 @@ impl Channels {
                 continue;
             }
             read.extend(node.inputs.iter().flatten().filter(|&&v| self.facts.is_constant(v)));
-            if self.facts.is_late_node(graph, id) {
+            if self.facts.is_data_dependent_node(graph, id) {
                 continue;
             }
             let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
@@ -314,15 +316,15 @@ impl Channels {
     }
 
     /// Knots that are alike: their channels are made by the same layers. In graph order.
-    pub fn bundles(&self) -> Vec<Vec<usize>> {
-        let mut bundles: HashMap<Vec<NodeId>, Vec<usize>> = HashMap::new();
-        for knot in &self.knots {
-            let nodes = knot.members.iter().map(|m| m.0).collect();
-            bundles.entry(nodes).or_default().push(knot.id);
+    pub fn dependency_groups(&self) -> Vec<Vec<usize>> {
+        let mut dependency_groups: HashMap<Vec<NodeId>, Vec<usize>> = HashMap::new();
+        for set in &self.coupled {
+            let nodes = set.members.iter().map(|m| m.0).collect();
+            dependency_groups.entry(nodes).or_default().push(set.id);
         }
-        let mut bundles: Vec<Vec<usize>> = bundles.into_values().collect();
-        bundles.sort();
-        bundles
+        let mut dependency_groups: Vec<Vec<usize>> = dependency_groups.into_values().collect();
+        dependency_groups.sort();
+        dependency_groups
     }
 
     /// Every axis' length before the cut.
@@ -330,7 +332,7 @@ impl Channels {
         self.axes.iter().map(|a| a.total).collect()
     }
 
-    /// Every axis' length without the knots `removed`.
+    /// Every axis' length without the coupled `removed`.
     pub fn lengths_without(&self, removed: &BTreeSet<usize>) -> Vec<usize> {
         let mut lengths = self.lengths();
         for &(axis, count) in removed.iter().flat_map(|&k| &self.shortens[k]) {
@@ -339,22 +341,22 @@ impl Channels {
         lengths
     }
 
-    /// The names of the nodes at which channels of the knots `removed` mix with channels that stay, in graph
+    /// The names of the nodes at which channels of the coupled `removed` mix with channels that stay, in graph
     /// order: none, unless the dye was inexact.
     pub fn inexact(&self, graph: &Graph, removed: &BTreeSet<usize>) -> Vec<String> {
         let roots = self.roots(removed);
-        let mixes = |m: &&Mixing| !m.classes(&self.dyer.ties).is_disjoint(&roots);
-        let mixings = self.dyer.mixings.iter().filter(mixes);
+        let mixes = |m: &&Mixing| !m.classes(&self.coupling.classes).is_disjoint(&roots);
+        let mixings = self.coupling.mixings.iter().filter(mixes);
         mixings.map(|m| graph.nodes[m.node].name.clone()).collect()
     }
 
-    /// The classes of knots.
-    pub fn roots(&self, knots: &BTreeSet<usize>) -> BTreeSet<Label> {
-        knots.iter().map(|&k| self.knots[k].root).collect()
+    /// The classes of coupled.
+    pub fn roots(&self, coupled: &BTreeSet<usize>) -> BTreeSet<Label> {
+        coupled.iter().map(|&k| self.coupled[k].root).collect()
     }
 
     /// Whether a label's class is among the removed roots.
     pub fn is_removed(&self, label: Label, removed: &BTreeSet<Label>) -> bool {
-        removed.contains(&self.dyer.ties.find(label))
+        removed.contains(&self.coupling.classes.find(label))
     }
 }

@@ -25,17 +25,18 @@ pub struct Cut {
     /// and none where it is exact all the same. Absent, channels that mix hang together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inexact: Option<Vec<String>>,
-    /// Every knot.
-    pub knots: Vec<CutKnot>,
+    /// Every set.
+    #[serde(alias = "knots")]
+    pub coupled: Vec<CutCoupled>,
     /// For each initializer that becomes smaller: for each axis the indices that stay, `null` where all do.
-    /// What a user needs to cut the same network elsewhere; `prune` reads the knots alone.
+    /// What a user needs to cut the same network elsewhere; `prune` reads the coupled alone.
     #[serde(default)]
     pub weights: BTreeMap<String, Vec<Option<Vec<usize>>>>,
 }
 
-/// One knot of a cut.
+/// One set of a cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CutKnot {
+pub struct CutCoupled {
     /// Its number.
     pub id: usize,
     /// Its score; low goes first.
@@ -54,7 +55,7 @@ pub struct CutKnot {
     pub members: Vec<(String, usize)>,
 }
 
-/// A knot's score, and how sure the data are that it is on its side of the line.
+/// A set's score, and how sure the data are that it is on its side of the line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
     /// The score.
@@ -75,29 +76,29 @@ impl Cut {
         removed: &BTreeSet<usize>,
         (criterion, budget): (String, String),
     ) -> Result<Self> {
-        let knots = channels
-            .knots
+        let coupled = channels
+            .coupled
             .iter()
-            .map(|knot| CutKnot {
-                id: knot.id,
-                score: judged.get(knot.id).map(|j| j.score.value),
-                error: judged.get(knot.id).and_then(|j| j.score.error),
-                confidence: judged.get(knot.id).and_then(|j| j.confidence),
-                keep: !removed.contains(&knot.id),
-                why: match (&knot.block, removed.contains(&knot.id)) {
+            .map(|set| CutCoupled {
+                id: set.id,
+                score: judged.get(set.id).map(|j| j.score.value),
+                error: judged.get(set.id).and_then(|j| j.score.error),
+                confidence: judged.get(set.id).and_then(|j| j.confidence),
+                keep: !removed.contains(&set.id),
+                why: match (&set.block, removed.contains(&set.id)) {
                     (Some(block), _) => format!("blocked by {}: {}", block.node, block.reason),
                     (None, true) => "among the lowest scores".to_owned(),
                     (None, false) => "not needed for the budget".to_owned(),
                 },
-                members: knot.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c)).collect(),
+                members: set.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c)).collect(),
             })
             .collect();
         let weights = kept_weights(graph, channels, removed)?;
-        let inexact = channels.dyer.inexact.then(|| channels.inexact(graph, removed));
-        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, knots, weights })
+        let inexact = channels.coupling.inexact.then(|| channels.inexact(graph, removed));
+        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, coupled, weights })
     }
 
-    /// The knots that go, found again in `channels` by their members.
+    /// The coupled that go, found again in `channels` by their members.
     ///
     /// # Errors
     /// A cut of another model, or one that removes what may not go.
@@ -110,24 +111,25 @@ impl Cut {
         }
         let mut removed = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        for cut in &self.knots {
-            let fits = channels.knots.get(cut.id).filter(|knot| {
-                let members = knot.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c));
+        for cut in &self.coupled {
+            let fits = channels.coupled.get(cut.id).filter(|set| {
+                let members = set.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c));
                 members.eq(cut.members.iter().cloned())
             });
-            let Some(knot) = fits else {
-                return Err(Error::new(format!("knot {} of the cut is not in the model", cut.id))
+            let Some(set) = fits else {
+                return Err(Error::new(format!("set {} of the cut is not in the model", cut.id))
                     .remedy("run `secateur plan` again"));
             };
             if !seen.insert(cut.id) {
-                return Err(Error::new(format!("the cut names knot {} twice", cut.id))
-                    .remedy("leave one of them out"));
+                return Err(
+                    Error::new(format!("the cut names set {} twice", cut.id)).remedy("leave one of them out")
+                );
             }
             if cut.keep {
                 continue;
             }
-            if let Some(block) = &knot.block {
-                return Err(Error::new(format!("knot {} may not go", cut.id))
+            if let Some(block) = &set.block {
+                return Err(Error::new(format!("set {} may not go", cut.id))
                     .node(block.node.clone())
                     .got(block.reason.clone())
                     .remedy("set \"keep\" to true for it"));
@@ -135,14 +137,14 @@ impl Cut {
             removed.insert(cut.id);
         }
         let lengths = channels.lengths_without(&removed);
-        let emptied = |knot: usize| channels.shortens[knot].iter().any(|&(axis, _)| lengths[axis] == 0);
-        if let Some(&knot) = removed.iter().find(|&&knot| emptied(knot)) {
-            let members = &channels.knots[knot].members;
+        let emptied = |set: usize| channels.shortens[set].iter().any(|&(axis, _)| lengths[axis] == 0);
+        if let Some(&set) = removed.iter().find(|&&set| emptied(set)) {
+            let members = &channels.coupled[set].members;
             let layer = members.first().map(|&(node, _)| graph.nodes[node].name.clone());
             return Err(Error::new("the cut leaves nothing of a layer")
                 .node(layer.unwrap_or_default())
                 .expected("a channel that stays in every layer")
-                .remedy(format!("set \"keep\" to true for one of its knots, for example {knot}")));
+                .remedy(format!("set \"keep\" to true for one of its coupled, for example {set}")));
         }
         Ok(removed)
     }
@@ -162,7 +164,7 @@ impl Cut {
     /// # Errors
     /// A file that cannot be read or is no cut.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, &e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, e))?;
         serde_json::from_slice(&bytes).map_err(|e| {
             Error::new("not a cut of this program")
                 .file(path)

@@ -1,11 +1,11 @@
-//! The proof: the smaller network gives the answers of the original whose readers ignore what was
+//! The proof: the smaller network gives the answers of the original whose consumers ignore what was
 //! removed.
 //!
 //! Where a cut is inexact, that holds as far as the nodes at which removed channels mix: everything that is
 //! read there and behind them must agree. What comes out of them is another answer, which must be numbers, and
 //! whose distance from the masked original's is told.
 //!
-//! Of a network with a tail, what the tail reads is compared, and that the tail is the same: same nodes, same
+//! Of a network with a host_subgraph, what the host_subgraph reads is compared, and that the host_subgraph is the same: same nodes, same
 //! constants. Its outputs are not compared. They are a function of what it reads, so that nothing is missing from
 //! the proof; but a choice (which of two boxes with nearly the same score stays) may fall the other way by the
 //! rounding of the last digit, and then nothing of it agrees though nothing is wrong.
@@ -14,19 +14,19 @@
 
 use serde::Serialize;
 
-use super::judge::Judge;
+use super::masked_reference::MaskedReference;
 use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
+use crate::coupling::for_each_index;
 use crate::data::Batch;
-use crate::dye::for_each_index;
-use crate::error::{Error, OUR_FAULT, Result};
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::exec::session::{Session, Wanted};
+use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
-use crate::plan::{Plan, Tail};
+use crate::plan::{HostSubgraph, Plan};
 use crate::tensor::show;
 
 /// What the proof found.
@@ -52,8 +52,9 @@ pub struct Proof {
 /// # Errors
 /// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
 pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: Option<&Batch>) -> Result<Proof> {
-    let judge = Judge::default();
-    Answers::of(Graph::of(masked)?, &judge, device, images)?.judge(pruned, device, &|| Graph::of(masked))
+    let judge = MaskedReference::default();
+    ReferenceOutputs::of(Graph::from_model(masked)?, &judge, device, images)?
+        .judge(pruned, device, &|| Graph::from_model(masked))
 }
 
 impl Pruned {
@@ -62,27 +63,27 @@ impl Pruned {
     /// # Errors
     /// As [`prove`].
     pub fn prove(&self, device: &Device, images: Option<&Batch>) -> Result<Proof> {
-        let masked = || Graph::of(&self.masked);
-        Answers::of(masked()?, &self.judge, device, images)?.judge(&self.model, device, &masked)
+        let masked = || Graph::from_model(&self.masked);
+        ReferenceOutputs::of(masked()?, &self.judge, device, images)?.judge(&self.model, device, &masked)
     }
 }
 
 /// The masked original's answers: what a cut is held against when that network is not in memory any more.
-pub struct Answers<'a> {
-    judge: &'a Judge,
-    ports: Vec<Port>,
+pub struct ReferenceOutputs<'a> {
+    judge: &'a MaskedReference,
+    ports: Vec<ComparedValue>,
     /// Those of the images, where the file leaves them free.
     sizes: Sizes,
     /// The inputs of each run, and the outputs.
     rounds: Vec<Vec<Vec<f32>>>,
     expected: Vec<Vec<Vec<f32>>>,
     /// What runs on the host behind it.
-    tail: Option<Tail>,
+    host_subgraph: Option<HostSubgraph>,
 }
 
-impl std::fmt::Debug for Answers<'_> {
+impl std::fmt::Debug for ReferenceOutputs<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answers").field("rounds", &self.rounds.len()).finish_non_exhaustive()
+        f.debug_struct("ReferenceOutputs").field("rounds", &self.rounds.len()).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +98,7 @@ fn rounds(plan: &Plan, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
 }
 
 /// A value that is compared: its name and shape, and whether it must agree.
-struct Port {
+struct ComparedValue {
     name: String,
     shape: Vec<usize>,
     exact: bool,
@@ -106,11 +107,16 @@ struct Port {
 }
 
 /// What a network gave: the ports of its outputs and taps, their values in each round, and what follows on the host.
-type Given = (Vec<Port>, Vec<Vec<Vec<f32>>>, Option<Tail>);
+type Given = (Vec<ComparedValue>, Vec<Vec<Vec<f32>>>, Option<HostSubgraph>);
 
 /// A network with `taps`, for inputs of these sizes.
 fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> Result<Session> {
-    let wanted = Wanted { batch: Some(1), taps: taps.to_vec(), sizes: sizes.clone(), ..Wanted::default() };
+    let wanted = SessionOptions {
+        batch: Some(1),
+        taps: taps.to_vec(),
+        sizes: sizes.clone(),
+        ..SessionOptions::default()
+    };
     Session::new(graph, device, &wanted, &|_| vec![])
 }
 
@@ -119,11 +125,11 @@ fn run(
     graph: &Graph,
     mut session: Session,
     taps: &[ValueId],
-    judge: &Judge,
+    judge: &MaskedReference,
     rounds: &[Vec<Vec<f32>>],
 ) -> Result<Given> {
     let behind = behind(graph, judge);
-    let port = |p: &crate::plan::Port| Port {
+    let port = |p: &crate::plan::Port| ComparedValue {
         name: p.name.clone(),
         shape: p.shape.clone(),
         exact: graph.value(&p.name).is_none_or(|v| !behind[v]),
@@ -133,11 +139,11 @@ fn run(
     let one =
         |inputs: &Vec<Vec<f32>>| session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let values = rounds.iter().map(one).collect::<Result<_>>()?;
-    Ok((ports, values, session.plan.tail))
+    Ok((ports, values, session.plan.host_subgraph))
 }
 
 /// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
-fn edge(graph: &Graph, judge: &Judge) -> Result<Vec<ValueId>> {
+fn edge(graph: &Graph, judge: &MaskedReference) -> Result<Vec<ValueId>> {
     if judge.inexact.is_empty() {
         return Ok(vec![]);
     }
@@ -151,7 +157,7 @@ fn edge(graph: &Graph, judge: &Judge) -> Result<Vec<ValueId>> {
 }
 
 /// Which values come after a node at which removed channels mix.
-fn behind(graph: &Graph, judge: &Judge) -> Vec<bool> {
+fn behind(graph: &Graph, judge: &MaskedReference) -> Vec<bool> {
     let mut behind = vec![false; graph.values.len()];
     for node in 0..graph.nodes.len() {
         if mixes(graph, node, judge, &behind) {
@@ -162,22 +168,27 @@ fn behind(graph: &Graph, judge: &Judge) -> Vec<bool> {
 }
 
 /// Whether a node is one at which removed channels mix, or reads what comes after one.
-fn mixes(graph: &Graph, node: usize, judge: &Judge, behind: &[bool]) -> bool {
+fn mixes(graph: &Graph, node: usize, judge: &MaskedReference, behind: &[bool]) -> bool {
     let node = &graph.nodes[node];
     judge.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
 }
 
-impl<'a> Answers<'a> {
+impl<'a> ReferenceOutputs<'a> {
     /// Runs the masked original on made up inputs and on `images`, one after the other.
     ///
     /// # Errors
     /// A network that does not run, or whose own answers are NaN.
-    pub fn of(masked: Graph, judge: &'a Judge, device: &Device, images: Option<&Batch>) -> Result<Self> {
+    pub fn of(
+        masked: Graph,
+        judge: &'a MaskedReference,
+        device: &Device,
+        images: Option<&Batch>,
+    ) -> Result<Self> {
         let image = images.filter(|_| masked.inputs.len() == 1).map(|batch| batch.image().to_vec());
         let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, judge)?);
         let session = session(&masked, device, &taps, &sizes)?;
         let rounds = rounds(&session.plan, images);
-        let (ports, expected, tail) = run(&masked, session, &taps, judge, &rounds)?;
+        let (ports, expected, host_subgraph) = run(&masked, session, &taps, judge, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {
                 return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
@@ -188,7 +199,7 @@ impl<'a> Answers<'a> {
                     .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
             }
         }
-        Ok(Self { judge, ports, sizes, rounds, expected, tail })
+        Ok(Self { judge, ports, sizes, rounds, expected, host_subgraph })
     }
 
     /// Runs the smaller network and holds it against the answers. Where they differ, `masked` makes the masked
@@ -202,8 +213,8 @@ impl<'a> Answers<'a> {
         device: &Device,
         masked: &dyn Fn() -> Result<Graph>,
     ) -> Result<Proof> {
-        let graph = Graph::of(pruned)?;
-        let tap = |port: &Port| {
+        let graph = Graph::from_model(pruned)?;
+        let tap = |port: &ComparedValue| {
             graph.value(&port.name).ok_or_else(|| {
                 Error::new("the smaller network lacks a value: nothing is written")
                     .file(&pruned.path)
@@ -212,8 +223,8 @@ impl<'a> Answers<'a> {
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
         let session = session(&graph, device, &taps, &self.sizes)?;
-        let (ports, got, tail) = run(&graph, session, &taps, self.judge, &self.rounds)?;
-        self.same_tail(&ports, tail.as_ref()).map_err(|e| e.file(&pruned.path))?;
+        let (ports, got, host_subgraph) = run(&graph, session, &taps, self.judge, &self.rounds)?;
+        self.same_tail(&ports, host_subgraph.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
             inputs: self.rounds.len(),
             max_abs_err: 0.0,
@@ -254,12 +265,12 @@ impl<'a> Answers<'a> {
     }
 
     /// Both networks compute the same on the host, from the same values.
-    fn same_tail(&self, ports: &[Port], tail: Option<&Tail>) -> Result<()> {
-        let reads = |ports: &[Port]| -> Vec<(String, Vec<usize>)> {
+    fn same_tail(&self, ports: &[ComparedValue], host_subgraph: Option<&HostSubgraph>) -> Result<()> {
+        let reads = |ports: &[ComparedValue]| -> Vec<(String, Vec<usize>)> {
             let own = ports.iter().filter(|p| !p.tapped);
             own.map(|port| (port.name.clone(), port.shape.clone())).collect()
         };
-        let node = match (&self.tail, tail) {
+        let node = match (&self.host_subgraph, host_subgraph) {
             (Some(a), Some(b)) => a.difference(b).or_else(|| b.difference(a)).map(str::to_owned),
             (None, None) => None,
             (one, other) => one.iter().chain(other).flat_map(|t| &t.nodes).map(|n| n.name.clone()).next(),
@@ -271,7 +282,7 @@ impl<'a> Answers<'a> {
             .node(node.unwrap_or_default())
             .expected(format!("{:?}", reads(&self.ports)))
             .got(format!("{:?}", reads(ports)))
-            .remedy(OUR_FAULT))
+            .internal())
     }
 }
 
@@ -280,11 +291,11 @@ fn unequal(node: String, verdict: &Verdict) -> Error {
         .node(node)
         .expected("the same outputs")
         .got(verdict.to_string())
-        .remedy(OUR_FAULT)
+        .internal()
 }
 
 /// The elements of a value whose indices stay.
-fn kept(values: &[f32], port: &Port, judge: &Judge) -> Result<Vec<f32>> {
+fn kept(values: &[f32], port: &ComparedValue, judge: &MaskedReference) -> Result<Vec<f32>> {
     let Some(kept) = judge.kept.get(&port.name) else { return Ok(values.to_vec()) };
     let fits = |kept: &Kept| {
         let sizes = kept.iter().zip(&port.shape);
@@ -306,7 +317,7 @@ fn kept(values: &[f32], port: &Port, judge: &Judge) -> Result<Vec<f32>> {
 /// The first value of unchanged shape that must agree, and does not.
 fn first_difference(
     (masked, pruned): (&Graph, &Graph),
-    (device, judge, sizes): (&Device, &Judge, &Sizes),
+    (device, judge, sizes): (&Device, &MaskedReference, &Sizes),
     inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
     let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, sizes)?);
@@ -324,8 +335,13 @@ fn first_difference(
     let names: Vec<String> = taps.0.iter().map(|&v| masked.name(v).to_owned()).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let run = |graph: &Graph, taps: Vec<usize>| {
-        let wanted =
-            Wanted { batch: Some(1), taps, sizes: sizes.clone(), outputs: false, ..Wanted::default() };
+        let wanted = SessionOptions {
+            batch: Some(1),
+            taps,
+            sizes: sizes.clone(),
+            outputs: false,
+            ..SessionOptions::default()
+        };
         Session::new(graph, device, &wanted, &|_| vec![])?.run_steps(&inputs)
     };
     let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);

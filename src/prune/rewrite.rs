@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::channels::Channels;
-use super::dead::{Legacies, legacies};
+use super::constant_channels::{BiasCorrections, bias_corrections};
 use super::editor::Editor;
-use super::judge::Judge;
+use super::masked_reference::MaskedReference;
 use super::sizes::{fits_other_sizes, following};
-use crate::dye::Label;
+use crate::coupling::Label;
 use crate::error::{Error, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
@@ -25,13 +25,13 @@ use crate::tensor::{DType, Tensor};
 pub struct Pruned {
     /// Without the channels.
     pub model: Model,
-    /// The original whose readers of these channels are zero.
+    /// The original whose consumers of these channels are zero.
     pub masked: Model,
     /// How the one is judged by the other.
-    pub judge: Judge,
+    pub judge: MaskedReference,
 }
 
-/// Removes knots from a model.
+/// Removes coupled from a model.
 ///
 /// # Errors
 /// As [`smaller`].
@@ -41,19 +41,19 @@ pub fn rewrite(
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
-    let judge = Judge::new(model, graph, channels, removed)?;
+    let judge = MaskedReference::new(model, graph, channels, removed)?;
     let masked = judge.masked(model)?;
     Ok(Pruned { model: smaller(model, graph, channels, removed)?, masked, judge })
 }
 
-/// The smaller model as a reader of its file at `path` will find it, from the model alone: the graph is made, and let go
+/// The smaller model as a consumer of its file at `path` will find it, from the model alone: the graph is made, and let go
 /// before the file's bytes are there.
 ///
 /// # Errors
 /// As [`smaller`], and a model that is no graph.
 pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
-    let graph = Graph::of(&model)?;
-    let channels = Channels::dyed(&graph, inexact)?;
+    let graph = Graph::from_model(&model)?;
+    let channels = Channels::analyze(&graph, inexact)?;
     let small = smaller(&model, &graph, &channels, removed)?;
     drop((model, graph, channels));
     let (bytes, external) = (small.to_bytes(), small.external.clone());
@@ -61,7 +61,7 @@ pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Pa
     Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
-/// The model without the channels of these knots.
+/// The model without the channels of these coupled.
 ///
 /// # Errors
 /// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
@@ -79,11 +79,11 @@ pub fn smaller(
     let model = &*flat;
     let roots = channels.roots(removed);
     let kept = kept_indices(graph, channels, &roots)?;
-    let legacies = legacies(graph, channels, &|label| channels.is_removed(label, &roots));
+    let bias_corrections = bias_corrections(graph, channels, &|label| channels.is_removed(label, &roots));
     let following = following(graph, channels);
     let mut explicit: HashSet<String> = HashSet::new();
     loop {
-        let cut = cut(model, graph, channels, (&kept, &legacies), (&explicit, &following))?;
+        let cut = cut(model, graph, channels, (&kept, &bias_corrections), (&explicit, &following))?;
         let wrong = misfits(&cut, graph, channels, &kept)?;
         let Some((node, error)) = wrong.first().cloned() else {
             fits_other_sizes(&cut, graph)?;
@@ -104,17 +104,17 @@ pub(crate) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<
     let gone = |label: Label| channels.is_removed(label, roots);
     let mut all: Vec<Kept> =
         (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
-    for (value, dyed) in channels.labels.iter().enumerate() {
-        let Some(dyed) = dyed else { continue };
+    for (value, labelled) in channels.labels.iter().enumerate() {
+        let Some(labelled) = labelled else { continue };
         let mut left = 1;
-        for axis in dyed.varying() {
-            let mask: Vec<bool> = dyed.slices(axis).iter().map(|s| !s.iter().all(|&l| gone(l))).collect();
+        for axis in labelled.varying() {
+            let mask: Vec<bool> = labelled.slices(axis).iter().map(|s| !s.iter().all(|&l| gone(l))).collect();
             left *= mask.iter().filter(|&&k| k).count();
             if mask.contains(&false) {
                 all[value][axis] = Some(mask);
             }
         }
-        if dyed.labels().iter().filter(|&&l| !gone(l)).count() != left {
+        if labelled.labels().iter().filter(|&&l| !gone(l)).count() != left {
             return Err(Error::new(format!(
                 "after the cut the value \"{}\" would not be a box",
                 graph.name(value)
@@ -122,7 +122,7 @@ pub(crate) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<
             .file(&graph.path));
         }
     }
-    for (&(value, axis), cut) in &channels.dyer.cuts {
+    for (&(value, axis), cut) in &channels.coupling.labelled_axes {
         let mask: Vec<bool> = cut.labels.iter().map(|&l| !gone(l)).collect();
         if mask.contains(&false) {
             all[value][axis] = Some(mask);
@@ -147,13 +147,13 @@ pub(super) fn message(
     folded.map(|tensor| encode(name, tensor)).ok_or_else(|| Error::new(format!("\"{name}\" is not constant")))
 }
 
-/// The bias of a reader with what dead channels leave to it.
-pub(super) fn bias(graph: &Graph, channels: &Channels, node: NodeId, legacy: &[f64]) -> Tensor {
+/// The bias of a consumer with what dead channels leave to it.
+pub(super) fn bias(graph: &Graph, channels: &Channels, node: NodeId, correction: &[f64]) -> Tensor {
     let inputs = channels.facts.inputs(graph, node);
     let old = inputs.optional(2).and_then(|f| f.value.as_ref());
     let dtype = old.or(inputs.optional(1).and_then(|f| f.value.as_ref())).map_or(DType::F32, |t| t.dtype);
-    let before = old.map_or_else(|| vec![0.0; legacy.len()], Tensor::to_f64);
-    let sums: Vec<f64> = before.iter().zip(legacy).map(|(b, l)| b + l).collect();
+    let before = old.map_or_else(|| vec![0.0; correction.len()], Tensor::to_f64);
+    let sums: Vec<f64> = before.iter().zip(correction).map(|(b, l)| b + l).collect();
     Tensor::from_f64(dtype, &[sums.len()], &sums)
 }
 
@@ -161,7 +161,7 @@ fn cut(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
-    (kept, legacies): (&[Kept], &Legacies),
+    (kept, bias_corrections): (&[Kept], &BiasCorrections),
     (explicit, following): (&HashSet<String>, &[Vec<bool>]),
 ) -> Result<Model> {
     let mut cut = model.clone();
@@ -175,8 +175,8 @@ fn cut(
         if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
             continue;
         }
-        if channels.facts.is_late_node(graph, id) {
-            // Nothing that enters the tail was cut. Where it counts channels elsewhere, it is told the old number.
+        if channels.facts.is_data_dependent_node(graph, id) {
+            // Nothing that enters the host_subgraph was cut. Where it counts channels elsewhere, it is told the old number.
             for (i, shape) in shapes(graph, &channels.facts, id).filter(|_| explicit.contains(&node.name)) {
                 editor.input(node.position, i, &shape);
             }
@@ -211,10 +211,10 @@ fn cut(
             editor.edit(node.position, edit);
         }
     }
-    for (&node, legacy) in legacies {
+    for (&node, correction) in bias_corrections {
         let output = graph.nodes[node].outputs.first().copied().flatten();
         let stays = output.and_then(|o| kept[o].get(1).cloned().flatten());
-        let whole = bias(graph, channels, node, legacy);
+        let whole = bias(graph, channels, node, correction);
         let left = whole.to_f64().into_iter().enumerate();
         let left: Vec<f64> =
             left.filter(|&(i, _)| stays.as_ref().is_none_or(|s| s[i])).map(|(_, v)| v).collect();
@@ -243,7 +243,7 @@ type Constants = BTreeMap<ValueId, Kept>;
 /// (DequantizeLinear, Cast) leaves the cut to these, where nobody else reads them.
 fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> (Constants, Constants) {
     let smaller = |kept: &Kept| kept.iter().any(Option::is_some);
-    let cut = channels.dyer.cuts.keys().map(|&(value, _)| value);
+    let cut = channels.coupling.labelled_axes.keys().map(|&(value, _)| value);
     let mut open: Vec<(ValueId, Kept)> =
         cut.filter(|&v| smaller(&kept[v])).map(|v| (v, kept[v].clone())).collect();
     let (mut all, mut recomputed) = (Constants::new(), Constants::new());
@@ -273,8 +273,8 @@ pub(super) fn bystanders<'a>(
     recomputed: &HashSet<ValueId>,
 ) -> Vec<ValueId> {
     let known: HashSet<ValueId> = changed.clone().copied().chain(recomputed.iter().copied()).collect();
-    let readers = changed.flat_map(|&v| graph.readers(v));
-    let made = readers.flat_map(|n| graph.nodes[n].outputs.iter().flatten().copied());
+    let consumers = changed.flat_map(|&v| graph.consumers(v));
+    let made = consumers.flat_map(|n| graph.nodes[n].outputs.iter().flatten().copied());
     made.filter(|&v| channels.facts.is_constant(v) && !known.contains(&v)).collect()
 }
 
@@ -286,7 +286,7 @@ fn sources(graph: &Graph, channels: &Channels, value: ValueId, kept: &Kept) -> O
     for (along, mask) in kept.iter().enumerate().filter(|(_, mask)| mask.is_some()) {
         for (i, axis) in graph.nodes[node].op.sources(&inputs, along)? {
             let source = graph.nodes[node].inputs.get(i).copied().flatten()?;
-            let alone = graph.readers(source) == [node] && !graph.outputs.contains(&source);
+            let alone = graph.consumers(source) == [node] && !graph.outputs.contains(&source);
             if !alone || !channels.facts.is_constant(source) {
                 return None;
             }
@@ -297,7 +297,7 @@ fn sources(graph: &Graph, channels: &Channels, value: ValueId, kept: &Kept) -> O
     Some(sources.into_iter().collect())
 }
 
-/// For each initializer that becomes smaller when knots go: for each axis the indices that stay.
+/// For each initializer that becomes smaller when coupled go: for each axis the indices that stay.
 ///
 /// # Errors
 /// A cut that leaves a tensor that is no box: a fault of this program.
@@ -316,7 +316,7 @@ pub fn kept_weights(
 /// The nodes of the cut model whose outputs are not what the cut says, each seen as if all before it were right, and
 /// the errors to report.
 fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Vec<(String, Error)>> {
-    let after = Graph::skeleton(cut)?;
+    let after = Graph::shapes_only(cut)?;
     let mut wrong: Vec<(String, Error)> = Vec::new();
     let mut mend = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
         let node = &after.nodes[id];
@@ -354,7 +354,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         Err(_) => return Ok(wrong),
     };
     for (id, node) in after.nodes.iter().enumerate() {
-        let late = facts.is_late_node(&after, id);
+        let late = facts.is_data_dependent_node(&after, id);
         if !late && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
             continue;
         }

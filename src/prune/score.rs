@@ -1,10 +1,10 @@
-//! From channels to knots: scores of layers made comparable, summed over criteria, averaged over a knot.
+//! From channels to coupled: scores of layers made comparable, summed over criteria, averaged over a set.
 
 use std::collections::BTreeSet;
 
 use super::allocate::Counted;
 use super::channels::Channels;
-use super::criteria::{Context, Criterion, Score, Site};
+use super::criteria::{Context, Criterion, Score, ScoredLayer};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::stats::Profile;
@@ -13,13 +13,13 @@ use crate::stats::Profile;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
-pub enum Normalize {
+pub enum ScoreNormalization {
     /// As they are.
     None,
     /// Divided by the layer's mean score.
     #[default]
     Layer,
-    /// As they are, divided by the share of the network's MACs that goes with the knot.
+    /// As they are, divided by the share of the network's MACs that goes with the set.
     Macs,
     /// The same with parameters.
     Params,
@@ -28,21 +28,21 @@ pub enum Normalize {
     Time,
 }
 
-/// How knots are scored.
+/// How coupled are scored.
 #[derive(Clone, Debug)]
 pub struct Scoring<'a> {
     /// By what.
     pub criterion: &'a Criterion,
     /// How layers are made comparable.
-    pub normalize: Normalize,
+    pub normalize: ScoreNormalization,
     /// Of `random`.
     pub seed: u64,
 }
 
-/// The score of every knot: the mean over its channels. Knots that stay in any case (blocked ones, and those that
+/// The score of every set: the mean over its channels. Knots that stay in any case (blocked ones, and those that
 /// are `protected`) need no statistics; where their layer has none, they score 0.
 ///
-/// The error of a knot with several channels is the mean of theirs: an upper bound, reached if all err alike.
+/// The error of a set with several channels is the mean of theirs: an upper bound, reached if all err alike.
 ///
 /// # Errors
 /// A profile that lacks a layer or its activations, a score that is not a number, a bad CSV file.
@@ -55,27 +55,27 @@ pub fn scores(
 ) -> Result<Vec<Score>> {
     let context = Context::new(graph, channels, profile, scoring.criterion, scoring.seed)?;
     let mut free = vec![false; graph.nodes.len()];
-    for knot in channels.knots.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
-        knot.members.iter().for_each(|&(node, _)| free[node] = true);
+    for set in channels.coupled.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
+        set.members.iter().for_each(|&(node, _)| free[node] = true);
     }
     let mut by_node: Vec<Vec<Score>> = vec![vec![]; graph.nodes.len()];
-    for producer in channels.dyer.producers.iter().filter(|p| free[p.node]) {
+    for producer in channels.coupling.producers.iter().filter(|p| free[p.node]) {
         let name = &graph.nodes[producer.node].name;
-        let site = Site {
+        let scored = ScoredLayer {
             context: &context,
             node: name,
             channels: producer.labels.len(),
             labels: &producer.labels,
             profile: profile.layers.iter().find(|l| l.node == *name),
         };
-        by_node[producer.node] = layer(&site, scoring).map_err(|e| e.file(&graph.path))?;
+        by_node[producer.node] = layer(&scored, scoring).map_err(|e| e.file(&graph.path))?;
     }
     let mut scores: Vec<Score> = channels
-        .knots
+        .coupled
         .iter()
-        .map(|knot| {
-            let n = knot.members.len().max(1) as f64;
-            let members = || knot.members.iter().filter_map(|&(node, c)| by_node[node].get(c));
+        .map(|set| {
+            let n = set.members.len().max(1) as f64;
+            let members = || set.members.iter().filter_map(|&(node, c)| by_node[node].get(c));
             let errors: Option<f64> = members().map(|s| s.error).sum();
             Score { value: members().map(|s| s.value).sum::<f64>() / n, error: errors.map(|e| e / n) }
         })
@@ -93,24 +93,24 @@ pub fn scores(
 }
 
 /// A layer's scores: the sum of the criteria's, each made comparable by itself.
-fn layer(site: &Site, scoring: &Scoring) -> Result<Vec<Score>> {
-    let mut total = vec![Score { value: 0.0, error: Some(0.0) }; site.channels];
+fn layer(scored: &ScoredLayer, scoring: &Scoring) -> Result<Vec<Score>> {
+    let mut total = vec![Score { value: 0.0, error: Some(0.0) }; scored.channels];
     for term in &scoring.criterion.terms {
         let name = term.row.name;
-        let scores = term.row.scores(site).map_err(|missing| {
+        let scores = term.row.scores(scored).map_err(|missing| {
             Error::new(format!("no {name} score for every channel of a layer: {}", missing.0))
-                .node(site.node)
-                .expected(format!("{} scores", site.channels))
+                .node(scored.node)
+                .expected(format!("{} scores", scored.channels))
                 .remedy(missing.1)
         })?;
         if let Some(c) = scores.iter().position(|s| !s.value.is_finite()) {
             return Err(Error::new(format!("the {name} score of a channel is not a number"))
-                .node(site.node)
+                .node(scored.node)
                 .got(format!("{} for channel {c}", scores[c].value))
                 .remedy("give finite scores, or see with `secateur check` whether the network's answers are numbers"));
         }
-        let mean = scores.iter().map(|s| s.value.abs()).sum::<f64>() / site.channels.max(1) as f64;
-        let by = if scoring.normalize == Normalize::Layer && mean > 0.0 { mean } else { 1.0 };
+        let mean = scores.iter().map(|s| s.value.abs()).sum::<f64>() / scored.channels.max(1) as f64;
+        let by = if scoring.normalize == ScoreNormalization::Layer && mean > 0.0 { mean } else { 1.0 };
         let weight = term.weight / by;
         for (total, score) in total.iter_mut().zip(scores) {
             total.value += weight * score.value;
@@ -122,15 +122,15 @@ fn layer(site: &Site, scoring: &Scoring) -> Result<Vec<Score>> {
     Ok(total)
 }
 
-/// For each knot, the share of the cost that goes if it goes alone; 1 for knots that cost nothing.
+/// For each set, the share of the cost that goes if it goes alone; 1 for coupled that cost nothing.
 fn freed(channels: &Channels, counted: Counted) -> Vec<f64> {
     let mut lengths = channels.lengths();
     let whole = channels.count(&lengths, counted).max(1) as f64;
-    let share = |knot: usize| channels.freed(knot, &mut lengths, counted) as f64 / whole;
-    (0..channels.knots.len()).map(share).map(|share| if share > 0.0 { share } else { 1.0 }).collect()
+    let share = |set: usize| channels.freed(set, &mut lengths, counted) as f64 / whole;
+    (0..channels.coupled.len()).map(share).map(|share| if share > 0.0 { share } else { 1.0 }).collect()
 }
 
-impl Normalize {
+impl ScoreNormalization {
     /// What scores are divided by the share of.
     pub fn counted(self) -> Option<Counted> {
         match self {

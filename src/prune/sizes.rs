@@ -40,7 +40,7 @@ pub(super) fn following(graph: &Graph, channels: &Channels) -> Vec<Vec<bool>> {
 /// Where the network takes batches and images of any size, the cut one must too: constants that were made of one
 /// size's shapes would show here.
 pub(super) fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
-    let after = Graph::skeleton(cut)?;
+    let after = Graph::shapes_only(cut)?;
     for (shapes, what) in other_sizes(graph) {
         let outputs = |graph: &Graph| -> Result<Vec<Vec<usize>>> {
             let facts = Facts::infer(graph, &shapes)?;

@@ -20,7 +20,7 @@ pub(super) fn bounds(activation: &Activation) -> Option<(f32, f32)> {
 }
 
 /// Puts `t` into a graph that has `y` and `p`.
-pub(super) fn target(
+pub(super) fn regression_target(
     graph: &mut Graph,
     (low, high): (f32, f32),
     (y, p): (ValueId, ValueId),
@@ -68,7 +68,7 @@ mod tests {
                 graph.inputs.push(Input { value, dtype: DType::F32, dims });
                 value
             });
-            let out = target(&mut graph, (low, high), (of[0], of[1]), "t").expect("operators");
+            let out = regression_target(&mut graph, (low, high), (of[0], of[1]), "t").expect("operators");
             graph.outputs = vec![out];
             let mut session = Session::plain(&graph, &Device::Cpu, Some(1)).expect("a plan");
             let got = session.run_steps(&[&y, &p]).expect("runs").pop().expect("an output");

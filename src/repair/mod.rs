@@ -1,15 +1,15 @@
 //! What brings accuracy back without training.
 //!
 //! [`repair`] walks the network from its input to its output, the original and the one that is being cut side by side
-//! (`twin`), and finds the weights of every layer anew whose input changed (`fit`), so that later layers make up
+//! (`paired`), and finds the weights of every layer anew whose input changed (`fit`), so that later layers make up
 //! for what earlier ones lost. It needs images, no labels: only what the original says of them. Sums over all images
 //! are added up on the device (`walk`); what is solved here is small and `f64` ([`crate::lsq`]).
 
+mod activation_cache;
 mod clamp;
 mod fit;
+mod paired_graph;
 mod probe;
-mod twin;
-mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::prune::{Channels, Editor};
 use crate::stats::images_mix;
 use crate::tensor::Tensor;
 
+use activation_cache::ActivationCache;
 pub use fit::Refit;
+use paired_graph::{PairedGraph, RefitTarget};
 pub use probe::probe;
-use twin::{Site, Twin};
-use walk::Store;
 
 /// What is repaired after a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -96,29 +96,30 @@ pub fn repair(
         return Ok(Repaired::default());
     }
     let input = only_input(graph)?;
-    let facts = facts_of_walk(graph, images)?;
+    let facts = repair_facts(graph, images)?;
     let batch = facts.input_shapes[0][0];
     let gone = channels.roots(removed);
-    let mut twin = Twin::of(graph, &facts, channels, &gone)?;
-    let mut store = Store::new(input, images.data.clone(), images.count, batch);
-    let mut repaired = Repaired { skipped: std::mem::take(&mut twin.skipped), ..Repaired::default() };
-    for at in 0..twin.sites.len() {
-        let (site, later) = (&twin.sites[at], &twin.sites[at + 1..]);
-        let wanted = fit::wanted(&twin, site, how);
-        let node = || graph.nodes[site.taps.node].name.clone();
-        let clamped = |s: &Site| s.clamped.filter(|_| how == Repair::Full);
-        let of = |s: &Site| [s.x, s.y, s.own].into_iter().chain(clamped(s));
-        let targets: Vec<ValueId> = clamped(site).into_iter().chain(later.iter().flat_map(of)).collect();
-        // What the site itself gives is not known yet: it is about to change.
-        let sums = store.visit((&twin.graph, &twin.facts, device), &wanted, &[site.x, site.y], &targets);
+    let mut paired = PairedGraph::of(graph, &facts, channels, &gone)?;
+    let mut cache = ActivationCache::new(input, images.data.clone(), images.count, batch);
+    let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
+    for at in 0..paired.targets.len() {
+        let (target, later) = (&paired.targets[at], &paired.targets[at + 1..]);
+        let wanted = fit::wanted(&paired, target, how);
+        let node = || graph.nodes[target.taps.node].name.clone();
+        let clamped = |s: &RefitTarget| s.clamped.filter(|_| how == Repair::Full);
+        let of = |s: &RefitTarget| [s.x, s.y, s.own].into_iter().chain(clamped(s));
+        let targets: Vec<ValueId> = clamped(target).into_iter().chain(later.iter().flat_map(of)).collect();
+        // What the target itself gives is not known yet: it is about to change.
+        let sums =
+            cache.visit((&paired.graph, &paired.facts, device), &wanted, &[target.x, target.y], &targets);
         let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
-        let again = |twin: &Twin, wanted| store.sum((&twin.graph, &twin.facts, device), wanted);
+        let again = |paired: &PairedGraph, wanted| cache.sum((&paired.graph, &paired.facts, device), wanted);
         let refit =
-            fit::refit(graph, &mut twin, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
+            fit::refit(graph, &mut paired, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
         repaired.refits.push(refit);
-        tell(at + 1, twin.sites.len());
+        tell(at + 1, paired.targets.len());
     }
-    repaired.collect(graph, &twin, &facts);
+    repaired.collect(graph, &paired, &facts);
     Ok(repaired)
 }
 
@@ -137,7 +138,7 @@ fn only_input(graph: &Graph) -> Result<ValueId> {
 const MOST_ELEMENTS: usize = 1 << 26;
 
 /// Facts at a batch size of which the largest tensors of both networks fit into some memory.
-fn facts_of_walk(graph: &Graph, images: &Images) -> Result<Facts> {
+fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
     let own = Facts::at_own_size(graph)?;
     // Where the network leaves the size free, it is that of the images.
     let shape = graph.input_shapes(None, &Sizes::Image(images.shape.clone()))?.remove(0);
@@ -146,14 +147,14 @@ fn facts_of_walk(graph: &Graph, images: &Images) -> Result<Facts> {
         shape[0] = batch;
         Facts::infer(graph, &[shape])
     };
-    let all = (0..graph.values.len()).filter(|&v| own.get(v).is_some() && !own.is_late(v));
+    let all = (0..graph.values.len()).filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
     let mixed = || images_mix(graph, all.filter(|&v| !own.is_constant(v)));
     if !takes_batches(graph) || mixed()?.is_some() {
         return at(shape[0].max(1));
     }
     let one = at(1)?;
     let largest = (0..graph.values.len())
-        .filter(|&v| !one.is_constant(v) && !one.is_late(v))
+        .filter(|&v| !one.is_constant(v) && !one.is_data_dependent(v))
         .map(|v| one.shape(v).iter().product::<usize>())
         .max();
     let fits = (MOST_ELEMENTS / (8 * largest.unwrap_or(1).max(1))).clamp(1, 64);
@@ -166,23 +167,25 @@ impl Repaired {
         self.constants.is_empty() && self.inputs.is_empty()
     }
 
-    /// Takes the new weights out of the twin. A bias that a layer did not have goes into the mean of a
+    /// Takes the new weights out of the paired. A bias that a layer did not have goes into the mean of a
     /// BatchNormalization right behind it, where there is one of its own.
-    fn collect(&mut self, graph: &Graph, twin: &Twin, facts: &Facts) {
-        for site in &twin.sites {
-            let node = &graph.nodes[site.taps.node];
-            let new = |v: ValueId| twin.graph.values[v].constant.clone();
-            if let Some(weight) = new(site.weight) {
-                self.constants.insert(graph.name(site.taps.weight).to_owned(), weight);
+    fn collect(&mut self, graph: &Graph, paired: &PairedGraph, facts: &Facts) {
+        for target in &paired.targets {
+            let node = &graph.nodes[target.taps.node];
+            let new = |v: ValueId| paired.graph.values[v].constant.clone();
+            if let Some(weight) = new(target.weight) {
+                self.constants.insert(graph.name(target.taps.weight).to_owned(), weight);
             }
-            let (Some(at), Some(bias)) = (site.taps.layer.bias, site.bias.and_then(new)) else { continue };
+            let (Some(at), Some(bias)) = (target.taps.layer.bias, target.bias.and_then(new)) else {
+                continue;
+            };
             let own = node.inputs.get(at).copied().flatten();
             let stored = own.filter(|&v| {
                 facts.shape(v) == bias.shape
                     && graph.values[v].consumers.len() == 1
                     && graph.values[v].producer.is_none()
             });
-            let mean = self.mean(graph, facts, site.taps.node).filter(|_| own.is_none());
+            let mean = self.mean(graph, facts, target.taps.node).filter(|_| own.is_none());
             match (stored, mean) {
                 (Some(value), _) => {
                     self.constants.insert(graph.name(value).to_owned(), bias);
@@ -201,7 +204,7 @@ impl Repaired {
     /// The mean of a BatchNormalization that alone reads a layer, where no other one shares it.
     fn mean(&self, graph: &Graph, facts: &Facts, layer: usize) -> Option<(ValueId, Tensor)> {
         let output = graph.nodes[layer].outputs.first().copied().flatten()?;
-        let next = &graph.nodes[graph.only_reader(output)?];
+        let next = &graph.nodes[graph.only_consumer(output)?];
         let mean = next.inputs.get(3).copied().flatten().filter(|_| next.op_type == "BatchNormalization")?;
         let alone = graph.values[mean].consumers.len() == 1 && graph.values[mean].producer.is_none();
         Some((mean, facts.get(mean)?.value.clone()?)).filter(|_| alone)

@@ -1,35 +1,35 @@
-//! How much the network's output changes when some knots go, all other layers as they were: where to spend a budget.
+//! How much the network's output changes when some coupled go, all other layers as they were: where to spend a budget.
 //!
-//! For the knots of each bundle the least important share goes, the layers that read them make up for it as well as
+//! For the coupled of each group the least important share goes, the layers that read them make up for it as well as
 //! they can (in closed form, from the profile's moments), and the network runs from there to its end.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::walk::Store;
-use super::{Images, facts_of_walk, only_input};
+use super::activation_cache::ActivationCache;
+use super::{Images, only_input, repair_facts};
 use crate::data::metrics::{classes, softened_kl};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::{Graph, ValueId};
-use crate::prune::{Channels, Compensated, Readers};
+use crate::prune::{Channels, Compensated, Consumers};
 use crate::stats::{Profile, Sensitivity};
 
-/// The shares of a bundle that are cut, to see what it does.
+/// The shares of a group that are cut, to see what it does.
 const SHARES: [f64; 1] = [0.5];
 /// Images on which that is seen, at most.
 const IMAGES: usize = 256;
 
-/// Something to try: knots of a bundle that go.
+/// Something to try: coupled of a group that go.
 struct Trial {
     first: (String, usize),
     gone: Vec<usize>,
     /// The first node that reads them.
-    reader: usize,
+    consumer: usize,
 }
 
-/// The sensitivity of every bundle, but for `protected` knots: what the profile knows of it, and what is measured now.
+/// The sensitivity of every group, but for `protected` coupled: what the profile knows of it, and what is measured now.
 /// `tell` hears of each trial, and of how many, and may end it.
 ///
 /// # Errors
@@ -43,28 +43,32 @@ pub fn probe(
     tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Vec<Sensitivity>> {
     let mut found = profile.header.sensitivity.clone();
-    let Some(readers) = Readers::of(graph, channels, profile) else { return Ok(found) };
+    let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(found) };
     let input = only_input(graph)?;
     let images = images.some(IMAGES);
-    let facts = facts_of_walk(graph, &images)?;
-    let outputs: Vec<ValueId> =
-        graph.outputs.iter().copied().filter(|&v| !facts.is_late(v) && !facts.is_constant(v)).collect();
-    let mut trials = trials(graph, channels, &readers, protected)?;
+    let facts = repair_facts(graph, &images)?;
+    let outputs: Vec<ValueId> = graph
+        .outputs
+        .iter()
+        .copied()
+        .filter(|&v| !facts.is_data_dependent(v) && !facts.is_constant(v))
+        .collect();
+    let mut trials = trials(graph, channels, &consumers, protected)?;
     trials.retain(|t| !found.iter().any(|s| (&s.first, s.removed) == (&t.first, t.gone.len())));
     if trials.is_empty() {
         return Ok(found);
     }
-    trials.sort_by_key(|t| t.reader);
-    let mut store = Store::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
-    let reference = store.values((graph, &facts, device), &outputs)?;
+    trials.sort_by_key(|t| t.consumer);
+    let mut cache = ActivationCache::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
+    let reference = cache.values((graph, &facts, device), &outputs)?;
     let classify = outputs.iter().all(|&v| classes(facts.shape(v)).is_some());
     let all = trials.len();
     for (done, trial) in trials.into_iter().enumerate() {
-        let reads: Vec<ValueId> = graph.nodes[trial.reader].inputs.iter().flatten().copied().collect();
-        store.visit((graph, &facts, device), &[], &reads, &outputs)?;
-        let changed = with(graph, readers.without(&trial.gone)?);
+        let reads: Vec<ValueId> = graph.nodes[trial.consumer].inputs.iter().flatten().copied().collect();
+        cache.visit((graph, &facts, device), &[], &reads, &outputs)?;
+        let changed = with(graph, consumers.without(&trial.gone)?);
         let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
-        let values = store.values((&changed, &facts, device), &outputs)?;
+        let values = cache.values((&changed, &facts, device), &outputs)?;
         let damage = damage(&reference, &values, classify, images.count);
         if damage.is_finite() {
             found.push(Sensitivity { first: trial.first, removed: trial.gone.len(), damage });
@@ -92,23 +96,25 @@ fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: u
 fn trials(
     graph: &Graph,
     channels: &Channels,
-    readers: &Readers,
+    consumers: &Consumers,
     protected: &BTreeSet<usize>,
 ) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    for bundle in channels.bundles() {
+    for group in channels.dependency_groups() {
         let stays = |k: &usize| protected.contains(k) || channels.gone.contains(k);
-        let free = |k: &usize| channels.knots[*k].block.is_none() && !stays(k);
-        let free: Vec<usize> = bundle.into_iter().filter(free).collect();
+        let free = |k: &usize| channels.coupled[*k].block.is_none() && !stays(k);
+        let free: Vec<usize> = group.into_iter().filter(free).collect();
         let (Some(&first), true) = (free.first(), free.len() > 1) else { continue };
-        let (Some(curve), Some(reader)) = (readers.curve(&free)?, readers.first(&free)) else { continue };
-        let (node, channel) = channels.knots[first].members[0];
+        let (Some(curve), Some(consumer)) = (consumers.curve(&free)?, consumers.first(&free)) else {
+            continue;
+        };
+        let (node, channel) = channels.coupled[first].members[0];
         let counts: BTreeSet<usize> =
             SHARES.iter().map(|s| ((s * free.len() as f64) as usize).clamp(1, free.len() - 1)).collect();
         trials.extend(counts.into_iter().map(|count| Trial {
             first: (graph.nodes[node].name.clone(), channel),
             gone: curve[..count].iter().map(|step| free[step.candidate]).collect(),
-            reader,
+            consumer,
         }));
     }
     Ok(trials)

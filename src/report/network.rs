@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::number::Num;
-use super::page::{ColumnText, Layer, Tie};
-use crate::dye::{Block, Label};
+use super::page::{ColumnText, GroupRow, LayerSection};
+use crate::coupling::{Block, Label};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId};
-use crate::prune::{Channels, Cut, CutKnot};
+use crate::prune::{Channels, Cut, CutCoupled};
 use crate::stats::{Activity, LayerProfile, LayerTaps, Profile, layers, place};
 
 /// A layer's sizes and costs.
@@ -47,11 +47,11 @@ fn size(graph: &Graph, facts: &Facts, taps: LayerTaps) -> LayerSize {
 
 /// Knots as people think of them: those that tie channels of the same layers, alike in number and in what blocks them.
 #[derive(Clone, Debug)]
-pub struct Bundle {
+pub struct DependencyGroup {
     /// The layers, in graph order.
     pub nodes: Vec<NodeId>,
-    /// The knots.
-    pub knots: Vec<usize>,
+    /// The coupled.
+    pub coupled: Vec<usize>,
     /// Channels of each of them.
     pub each: usize,
     /// What blocks them.
@@ -59,19 +59,19 @@ pub struct Bundle {
 }
 
 /// All of them, in the order of their first channels.
-pub fn bundles(channels: &Channels) -> Vec<Bundle> {
-    let mut found: Vec<Bundle> = Vec::new();
+pub fn dependency_groups(channels: &Channels) -> Vec<DependencyGroup> {
+    let mut found: Vec<DependencyGroup> = Vec::new();
     let mut places: HashMap<(Vec<NodeId>, usize, Option<(&str, &str)>), usize> = HashMap::new();
-    for knot in &channels.knots {
-        let mut nodes: Vec<NodeId> = knot.members.iter().map(|m| m.0).collect();
+    for set in &channels.coupled {
+        let mut nodes: Vec<NodeId> = set.members.iter().map(|m| m.0).collect();
         nodes.dedup();
-        let why = knot.block.as_ref().map(|b| (b.node.as_str(), b.reason.as_str()));
-        let each = knot.members.len();
+        let why = set.block.as_ref().map(|b| (b.node.as_str(), b.reason.as_str()));
+        let each = set.members.len();
         let place = *places.entry((nodes.clone(), each, why)).or_insert(found.len());
         if place == found.len() {
-            found.push(Bundle { nodes, knots: vec![], each, block: knot.block.clone() });
+            found.push(DependencyGroup { nodes, coupled: vec![], each, block: set.block.clone() });
         }
-        found[place].knots.push(knot.id);
+        found[place].coupled.push(set.id);
     }
     found
 }
@@ -115,20 +115,20 @@ pub fn described(
     cut: &Cut,
     removed: &BTreeSet<usize>,
     profile: &Profile,
-) -> Vec<Layer> {
+) -> Vec<LayerSection> {
     let known: HashMap<&str, &LayerProfile> = profile.layers.iter().map(|l| (l.node.as_str(), l)).collect();
-    let knots: HashMap<Label, usize> = channels.knots.iter().map(|k| (k.root, k.id)).collect();
+    let coupled: HashMap<Label, usize> = channels.coupled.iter().map(|k| (k.root, k.id)).collect();
     sizes(graph, &channels.facts)
         .into_iter()
         .map(|size| {
             let node = &graph.nodes[size.taps.node];
             let of: Vec<Option<usize>> = labels(channels, graph, &size)
                 .into_iter()
-                .map(|label| knots.get(&channels.dyer.ties.find(label)).copied())
+                .map(|label| coupled.get(&channels.coupling.classes.find(label)).copied())
                 .collect();
-            let state: String = of.iter().map(|&knot| letter(channels, knot, removed)).collect();
+            let state: String = of.iter().map(|&set| letter(channels, set, removed)).collect();
             let left = state.chars().filter(|&s| s != 'c').count();
-            let mut layer = Layer {
+            let mut layer = LayerSection {
                 name: node.name.clone(),
                 op: node.op_type.clone(),
                 kernel: size.kernel,
@@ -137,7 +137,7 @@ pub fn described(
                 macs: [Some(size.macs), None],
                 params: [Some(size.params), None],
                 state,
-                ..Layer::default()
+                ..LayerSection::default()
             };
             if let Some(known) = known.get(node.name.as_str()) {
                 measured(&mut layer, known);
@@ -151,22 +151,22 @@ pub fn described(
 /// The label of each channel that a layer makes.
 fn labels(channels: &Channels, graph: &Graph, size: &LayerSize) -> Vec<Label> {
     let value = graph.nodes[size.taps.node].outputs.first().copied().flatten();
-    let dyed = value.and_then(|v| channels.labels[v].as_ref().map(|dyed| (v, dyed)));
-    let Some((value, dyed)) = dyed else { return vec![] };
+    let labelled = value.and_then(|v| channels.labels[v].as_ref().map(|labelled| (v, labelled)));
+    let Some((value, labelled)) = labelled else { return vec![] };
     let axis = place(size.taps.layer.channels, channels.facts.shape(value).len());
-    dyed.firsts(axis)
+    labelled.firsts(axis)
 }
 
-fn letter(channels: &Channels, knot: Option<usize>, removed: &BTreeSet<usize>) -> char {
-    match knot {
-        Some(knot) if removed.contains(&knot) => 'c',
-        Some(knot) if channels.knots[knot].block.is_none() => 'k',
+fn letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) -> char {
+    match set {
+        Some(set) if removed.contains(&set) => 'c',
+        Some(set) if channels.coupled[set].block.is_none() => 'k',
         _ => 'b',
     }
 }
 
 /// Statistics of a layer's channels.
-fn measured(layer: &mut Layer, known: &LayerProfile) {
+fn measured(layer: &mut LayerSection, known: &LayerProfile) {
     let width = layer.width[0];
     for (key, _, get) in WEIGHTS {
         let column: Option<Vec<Num>> = (0..width).map(|c| get(known, c).map(Num)).collect();
@@ -187,12 +187,12 @@ fn measured(layer: &mut Layer, known: &LayerProfile) {
 }
 
 /// What the cut says of a layer's channels.
-fn judged(layer: &mut Layer, of: &[Option<usize>], cut: &Cut) {
-    let by_id: HashMap<usize, &CutKnot> = cut.knots.iter().map(|k| (k.id, k)).collect();
-    type Said = fn(&CutKnot) -> Option<f64>;
+fn judged(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
+    let by_id: HashMap<usize, &CutCoupled> = cut.coupled.iter().map(|k| (k.id, k)).collect();
+    type Said = fn(&CutCoupled) -> Option<f64>;
     let column = |get: Said| -> Vec<Num> {
-        let knot = |k: &Option<usize>| k.and_then(|k| by_id.get(&k).copied()).and_then(get);
-        of.iter().map(|k| Num(knot(k).unwrap_or(f64::NAN))).collect()
+        let set = |k: &Option<usize>| k.and_then(|k| by_id.get(&k).copied()).and_then(get);
+        of.iter().map(|k| Num(set(k).unwrap_or(f64::NAN))).collect()
     };
     let any = |column: &[Num]| column.iter().any(|n| n.0.is_finite());
     for (key, get) in [(SCORE.0, (|k| k.score) as Said), (SURE.0, |k| k.confidence)] {
@@ -209,7 +209,7 @@ fn judged(layer: &mut Layer, of: &[Option<usize>], cut: &Cut) {
 
 /// Puts in what the layers cost in the smaller network. The name of a layer whose width is not that of the cut comes
 /// back: this is no network of the cut then.
-pub fn shrunk(layers: &mut [Layer], graph: &Graph, facts: &Facts) -> Option<String> {
+pub fn shrunk(layers: &mut [LayerSection], graph: &Graph, facts: &Facts) -> Option<String> {
     let after = sizes(graph, facts);
     let by_name: HashMap<&str, &LayerSize> =
         after.iter().map(|s| (graph.nodes[s.taps.node].name.as_str(), s)).collect();
@@ -226,18 +226,23 @@ pub fn shrunk(layers: &mut [Layer], graph: &Graph, facts: &Facts) -> Option<Stri
 }
 
 /// Which layers are tied, how much of it goes, what blocks the rest.
-pub fn ties(graph: &Graph, channels: &Channels, layers: &[Layer], removed: &BTreeSet<usize>) -> Vec<Tie> {
+pub fn group_rows(
+    graph: &Graph,
+    channels: &Channels,
+    layers: &[LayerSection],
+    removed: &BTreeSet<usize>,
+) -> Vec<GroupRow> {
     let places: HashMap<&str, usize> = layers.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
-    let tie = |bundle: Bundle| Tie {
-        layers: bundle
+    let tie = |group: DependencyGroup| GroupRow {
+        layers: group
             .nodes
             .iter()
             .filter_map(|&n| places.get(graph.nodes[n].name.as_str()).copied())
             .collect(),
-        knots: bundle.knots.len(),
-        each: bundle.each,
-        cut: bundle.knots.iter().filter(|k| removed.contains(k)).count(),
-        blocked: bundle.block.map(|b| [b.node, b.reason]),
+        coupled: group.coupled.len(),
+        each: group.each,
+        cut: group.coupled.iter().filter(|k| removed.contains(k)).count(),
+        blocked: group.block.map(|b| [b.node, b.reason]),
     };
-    bundles(channels).into_iter().map(tie).collect()
+    dependency_groups(channels).into_iter().map(tie).collect()
 }

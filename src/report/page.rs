@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::number::Num;
-use crate::bench::Spread;
+use crate::bench::Quantiles;
 use crate::exec::devices::Identity;
 use crate::prune::Proof;
 
@@ -21,9 +21,9 @@ pub struct Page {
     /// What can be said of a channel, in the order of the menus.
     pub columns: Vec<ColumnText>,
     /// In the order of the graph.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerSection>,
     /// Knots of the same layers.
-    pub ties: Vec<Tie>,
+    pub dependency_groups: Vec<GroupRow>,
     /// The filters of the first layer that has pictures for filters.
     pub filters: Option<Drawn>,
     /// What layers answer to some images.
@@ -62,7 +62,7 @@ pub struct Summary {
     /// Channels, all and those that went.
     pub channels: [usize; 2],
     /// Knots, all and those that went.
-    pub knots: [usize; 2],
+    pub coupled: [usize; 2],
     /// The share of the cut that the data support; `None` where nobody knows.
     pub support: Option<f64>,
     /// Where removed channels mix with others.
@@ -88,11 +88,11 @@ pub struct Speed {
     /// Images at once.
     pub batch: usize,
     /// Milliseconds of a batch of the original.
-    pub before_ms: Spread,
+    pub before_ms: Quantiles,
     /// Of the smaller one.
-    pub after_ms: Spread,
+    pub after_ms: Quantiles,
     /// How many times faster it is, by pairs of runs.
-    pub speedup: Spread,
+    pub speedup: Quantiles,
     /// Pairs of runs.
     pub rounds: usize,
     /// Where.
@@ -155,7 +155,7 @@ pub struct ColumnText {
 
 /// A layer.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Layer {
+pub struct LayerSection {
     /// The node's name.
     pub name: String,
     /// Its operator.
@@ -182,11 +182,11 @@ pub struct Layer {
 
 /// Knots that tie channels of the same layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tie {
+pub struct GroupRow {
     /// The layers, by their places in [`Page::layers`] where they are there.
     pub layers: Vec<usize>,
-    /// How many knots.
-    pub knots: usize,
+    /// How many coupled.
+    pub coupled: usize,
     /// Channels of each.
     pub each: usize,
     /// Knots that go.

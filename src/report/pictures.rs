@@ -9,7 +9,7 @@ use super::page::{Drawn, Feature, Sheet};
 use crate::data::{Batch, Layout, Order, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::exec::session::{Session, Wanted};
+use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
 use crate::stats::Filters;
@@ -91,7 +91,8 @@ pub fn maps(
     let facts = Facts::infer(graph, &graph.input_shapes(None, &of_images)?)?;
     let chosen = chosen(&sizes(graph, &facts), &facts);
     let taps = chosen.iter().map(|&(_, value)| value).collect();
-    let wanted = Wanted { images: count, sizes: of_images, taps, outputs: false, ..Wanted::default() };
+    let wanted =
+        SessionOptions { images: count, sizes: of_images, taps, outputs: false, ..SessionOptions::default() };
     let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
     let shapes: Vec<Vec<usize>> = session.plan.outputs.iter().map(|p| p.shape.clone()).collect();
     let mut values = vec![Vec::new(); shapes.len()];

@@ -21,12 +21,12 @@ fn data(html: &str) -> Value {
 
 #[test]
 fn names_stay_text() {
-    let layer = Layer { name: HOSTILE.to_owned(), ..Layer::default() };
+    let layer = LayerSection { name: HOSTILE.to_owned(), ..LayerSection::default() };
     let blocked = Some([HOSTILE.to_owned(), "is <b>an output</b>".to_owned()]);
     let page = Page {
         model: HOSTILE.to_owned(),
         layers: vec![layer],
-        ties: vec![Tie { blocked, ..Tie::default() }],
+        dependency_groups: vec![GroupRow { blocked, ..GroupRow::default() }],
         repeat: vec![Repeat { what: "Command".to_owned(), value: HOSTILE.to_owned() }],
         ..Page::default()
     };
@@ -37,7 +37,7 @@ fn names_stay_text() {
     }
     let data = data(&html);
     assert_eq!(data["layers"][0]["name"], HOSTILE);
-    assert_eq!(data["ties"][0]["blocked"][0], HOSTILE);
+    assert_eq!(data["dependency_groups"][0]["blocked"][0], HOSTILE);
     assert_eq!(data["repeat"][0]["value"], HOSTILE);
 }
 
@@ -56,7 +56,7 @@ fn nothing_is_loaded_from_anywhere() {
 
 #[test]
 fn what_is_no_number_breaks_nothing() {
-    let mut layer = Layer::default();
+    let mut layer = LayerSection::default();
     layer.values.insert("w_l1", [1.0, f64::NAN, f64::INFINITY].map(Num).to_vec());
     let quality = Quality { top1: Some([f64::NAN, 0.5]), kl: Some(f64::INFINITY), ..Quality::default() };
     let summary = Summary { quality: Some(quality), ..Summary::default() };
@@ -72,7 +72,8 @@ fn a_large_network_makes_a_page_of_a_few_megabytes() {
         (0..100).map(|c| Num((((layer * 100 + c) as f64) * 0.618_034).sin() * 1e-3)).collect()
     };
     let layer = |i: usize| {
-        let mut layer = Layer { name: format!("/stage{i}/block/conv/Conv"), ..Layer::default() };
+        let mut layer =
+            LayerSection { name: format!("/stage{i}/block/conv/Conv"), ..LayerSection::default() };
         layer.state = "kc".repeat(50);
         for column in network::columns() {
             layer.values.insert(column.key, numbers(i));
@@ -90,13 +91,13 @@ fn a_large_network_makes_a_page_of_a_few_megabytes() {
 fn a_page_says_of_a_cut_what_the_cut_does() {
     let model = Model::from_bytes(&include_bytes!("../../assets/demo.onnx")[..], Path::new("demo.onnx"))
         .expect("the demo network");
-    let graph = Graph::of(&model).expect("a graph");
-    let channels = Channels::of(&graph).expect("knots");
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let graph = Graph::from_model(&model).expect("a graph");
+    let channels = Channels::of(&graph).expect("coupled");
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
     let removed: BTreeSet<usize> = free.step_by(3).collect();
     let score = |id: usize| Score { value: id as f64, error: Some(0.5) };
     let judged: Vec<Judged> =
-        (0..channels.knots.len()).map(|id| Judged { score: score(id), confidence: None }).collect();
+        (0..channels.coupled.len()).map(|id| Judged { score: score(id), confidence: None }).collect();
     let names = ("l1".to_owned(), "some".to_owned());
     let cut = Cut::new((&graph, &model.sha256), &channels, &judged, &removed, names).expect("a cut");
     let profile = Profile::of_weights(&graph, Header::default(), Distances::None).expect("statistics");
@@ -109,13 +110,16 @@ fn a_page_says_of_a_cut_what_the_cut_does() {
         assert!(layer.values["w_l1"].len() == layer.width[0] && !layer.values.contains_key("a_mean"));
         assert!(layer.errors["score"].iter().filter(|e| e.0 == 0.5).count() == layer.width[0]);
     }
-    let ties = network::ties(&graph, &channels, &layers, &removed);
-    assert_eq!(ties.iter().map(|t| t.knots).sum::<usize>(), channels.knots.len());
-    assert_eq!(ties.iter().map(|t| t.cut).sum::<usize>(), removed.len());
-    assert!(ties.iter().any(|t| t.blocked.is_some()) && ties.iter().all(|t| !t.layers.is_empty()));
+    let dependency_groups = network::group_rows(&graph, &channels, &layers, &removed);
+    assert_eq!(dependency_groups.iter().map(|t| t.coupled).sum::<usize>(), channels.coupled.len());
+    assert_eq!(dependency_groups.iter().map(|t| t.cut).sum::<usize>(), removed.len());
+    assert!(
+        dependency_groups.iter().any(|t| t.blocked.is_some())
+            && dependency_groups.iter().all(|t| !t.layers.is_empty())
+    );
 
     let small = rewrite(&model, &graph, &channels, &removed).expect("a smaller network").model;
-    let small = Graph::of(&small).expect("its graph");
+    let small = Graph::from_model(&small).expect("its graph");
     let facts = Facts::at_own_size(&small).expect("its facts");
     assert_eq!(network::shrunk(&mut layers, &small, &facts), None);
     let left: u64 = layers.iter().filter_map(|l| l.macs[1]).sum();

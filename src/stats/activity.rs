@@ -1,6 +1,6 @@
 //! What a channel does over a calibration set.
 
-use super::{Histogram, Moments, Spread};
+use super::{Histogram, ImageVariation, Moments};
 
 /// Statistics of one channel's outputs.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -8,7 +8,7 @@ pub struct Activity {
     /// Of all values.
     pub moments: Moments,
     /// How they vary from image to image.
-    pub spread: Spread,
+    pub spread: ImageVariation,
     /// Of the images' spatial means.
     pub means: Histogram,
 }
@@ -38,7 +38,7 @@ impl Activity {
     /// Takes in one image's values.
     pub fn add_image(&mut self, image: &Moments) {
         self.moments.merge(image);
-        self.spread.merge(&Spread::of_image(image));
+        self.spread.merge(&ImageVariation::of_image(image));
         self.means.add(image.mean);
     }
 

@@ -8,9 +8,9 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::activity::DERIVED;
 use super::histogram::BINS;
+use super::image_variation::{FEATURES, PAIRS};
 use super::profile::{Header, LayerProfile, Profile, VERSION};
-use super::spread::{FEATURES, PAIRS};
-use super::{Activity, Gram, Histogram, Moments, Spread, Trajectory, WeightStats};
+use super::{Activity, Gram, Histogram, ImageVariation, Moments, Trajectory, WeightStats};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
@@ -123,7 +123,7 @@ fn weights(w: &WeightStats) -> [(&'static str, &Vec<f64>); 6] {
 }
 
 /// A file's columns.
-struct Reader<'a> {
+struct TensorReader<'a> {
     tensors: SafeTensors<'a>,
     path: &'a Path,
 }
@@ -137,7 +137,7 @@ macro_rules! take {
     };
 }
 
-impl Reader<'_> {
+impl TensorReader<'_> {
     take!(floats, f64, F64);
     take!(counts, u32, U32);
     take!(wide, i64, I64);
@@ -185,7 +185,11 @@ impl Reader<'_> {
                 std::array::from_fn(|k| moments[k][c]);
             Activity {
                 moments: Moments { count, mean, m2, m3, m4, sum_abs, positive, min, max },
-                spread: Spread { images: images[c], mean: part(&means, c), comoments: part(&comoments, c) },
+                spread: ImageVariation {
+                    images: images[c],
+                    mean: part(&means, c),
+                    comoments: part(&comoments, c),
+                },
                 means: Histogram { exponent: exponents[c], first: firsts[c], counts: part(&counts, c) },
             }
         };
@@ -261,7 +265,7 @@ impl Profile {
     /// # Errors
     /// A file that cannot be read, is no profile, or lacks a column.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, &e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, e))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(path, e.to_string()))?;
         let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
@@ -271,7 +275,7 @@ impl Profile {
             return Err(bad(path, format!("version {}, not {VERSION}", header["version"])));
         }
         let header: Header = serde_json::from_value(header).map_err(|e| bad(path, e.to_string()))?;
-        let reader = Reader { tensors, path };
+        let reader = TensorReader { tensors, path };
         let classes = reader.images("classes")?;
         let layers = header.layers.iter().map(|(node, op)| reader.layer(node, op, classes.len()));
         let layers = layers.collect::<Result<_>>()?;

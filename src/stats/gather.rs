@@ -5,12 +5,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::layers::{LayerTaps, images_mix, layers, place, positions};
-use super::second::{header, sites};
+use super::second_moments::{gram_targets, header};
 use super::{Activity, Distances, Gram, GramKind, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
-use crate::exec::session::{Session, Wanted};
+use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
 use crate::kernels::channel_stats::ChannelStats;
@@ -21,7 +21,7 @@ const MOST_CLASS_BYTES: usize = 1 << 30;
 
 /// How statistics are gathered.
 #[derive(Clone, Debug)]
-pub struct Wants {
+pub struct GatherOptions {
     /// Images at once; `None` lets the device's limits decide.
     pub batch: Option<usize>,
     /// How many images there are.
@@ -34,7 +34,7 @@ pub struct Wants {
     pub gram: GramKind,
 }
 
-impl Wants {
+impl GatherOptions {
     /// Everything that a data set gives, at the batch size that suits the device.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Wants {
 ///
 /// # Errors
 /// As [`Gatherer::new`] and [`Gatherer::feed`], and data that cannot be read.
-pub fn gather(graph: &Graph, device: &Device, data: &Dataset, wants: &Wants) -> Result<Profile> {
+pub fn gather(graph: &Graph, device: &Device, data: &Dataset, wants: &GatherOptions) -> Result<Profile> {
     let fresh = Profile::of_weights(graph, Header::default(), Distances::Cheap)?;
     let mut gatherer = Gatherer::new(graph, device, wants, fresh)?;
     for batch in data.batches(gatherer.batch()) {
@@ -74,7 +74,7 @@ struct Watch<'a> {
     device: &'a Device,
     taps: Vec<LayerTaps>,
     gram: GramKind,
-    /// As in [`Wants`].
+    /// As in [`GatherOptions`].
     batch: Option<usize>,
     images: usize,
 }
@@ -84,7 +84,7 @@ impl Watch<'_> {
     fn load(&self, image: &[usize]) -> Result<(Session, Vec<ChannelStats>)> {
         let sizes = Sizes::Image(image.to_vec());
         let (batch, images) = (self.batch, self.images);
-        let wanted = Wanted { batch, images, sizes, outputs: false, ..Wanted::default() };
+        let wanted = SessionOptions { batch, images, sizes, outputs: false, ..SessionOptions::default() };
         let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
         let facts = Facts::infer(self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
         Ok((session, self.taps.iter().map(|taps| reduction(&facts, taps)).collect()))
@@ -98,9 +98,9 @@ impl Watch<'_> {
             let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
             Probe { values: vec![taps.pre], name: name(taps.pre), shape, kernel: Arc::new(kernel) }
         });
-        let grams = sites(self.graph, facts, &self.taps, self.gram).into_iter().map(|site| {
-            let kernel = site.kernel(facts, batch_of(facts));
-            let (value, shape) = (site.value, kernel.shape().to_vec());
+        let grams = gram_targets(self.graph, facts, &self.taps, self.gram).into_iter().map(|target| {
+            let kernel = target.kernel(facts, batch_of(facts));
+            let (value, shape) = (target.value, kernel.shape().to_vec());
             Probe { values: vec![value], name: name(value), shape, kernel: Arc::new(kernel) }
         });
         reductions.chain(grams).collect()
@@ -128,12 +128,17 @@ impl<'a> Gatherer<'a> {
     ///
     /// # Errors
     /// A network that cannot run on the device, more classes than there is room for.
-    pub fn new(graph: &'a Graph, device: &'a Device, wants: &Wants, mut profile: Profile) -> Result<Self> {
+    pub fn new(
+        graph: &'a Graph,
+        device: &'a Device,
+        wants: &GatherOptions,
+        mut profile: Profile,
+    ) -> Result<Self> {
         let own = Facts::at_own_size(graph)?;
         let taps = layers(graph, &own);
-        let sites = sites(graph, &own, &taps, wants.gram);
+        let gram_targets = gram_targets(graph, &own, &taps, wants.gram);
         // Images are told apart by their place in front; where they are mixed, they go one by one.
-        let watched = taps.iter().map(|t| t.pre).chain(sites.iter().map(|s| s.value));
+        let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().map(|s| s.value));
         let batch = match images_mix(graph, watched)? {
             Some(value) if wants.batch.is_some_and(|b| b > 1) => {
                 return Err(Error::new("images do not stay apart inside this network")
@@ -147,7 +152,7 @@ impl<'a> Gatherer<'a> {
             None => wants.batch,
         };
         // Before anything is made for them: some matrices are too large.
-        let grams = sites.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
+        let grams = gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
         let grams = grams.collect::<Result<Vec<_>>>()?;
         let watch = Watch { graph, device, taps, gram: wants.gram, batch, images: wants.images };
         let (session, kernels) = watch.load(&wants.image)?;

@@ -39,7 +39,7 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     let weight = node.inputs.get(layer.weight).copied().flatten()?;
     let output = node.outputs.first().copied().flatten()?;
     // What runs on the host is no part of what is measured and cut.
-    let on_device = |v: ValueId| !facts.is_constant(v) && !facts.is_late(v);
+    let on_device = |v: ValueId| !facts.is_constant(v) && !facts.is_data_dependent(v);
     if !facts.is_constant(weight) || !on_device(output) || facts.shape(weight).len() < 2 {
         return None;
     }
@@ -47,7 +47,7 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     // A follower scales axis 1, which is not the channels' axis of all layers (a MatMul's is the last).
     let scales = place(layer.channels, facts.shape(output).len()) == 1;
     let follower = graph
-        .only_reader(output)
+        .only_consumer(output)
         .filter(|_| scales)
         .filter(|&next| graph.nodes[next].inputs.first().copied().flatten() == Some(output));
     let scaled = follower
@@ -57,7 +57,7 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     let gamma = norm
         .filter(|&n| graph.nodes[n].op_type == "BatchNormalization")
         .and_then(|n| facts.inputs(graph, n).optional(1).and_then(|f| f.value.as_ref()).map(Tensor::to_f64));
-    let post = graph.only_reader(pre).and_then(|next| {
+    let post = graph.only_consumer(pre).and_then(|next| {
         let activation = graph.nodes[next].op.activation(&facts.inputs(graph, next))?;
         let output = graph.nodes[next].outputs.first().copied().flatten()?;
         on_device(output).then_some((activation, output))

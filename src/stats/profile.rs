@@ -47,9 +47,9 @@ pub struct Header {
 /// What the output lost without some channels, all other layers as they were.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
-    /// The layer and channel that the first of the knots begins with: knots made by the same layers belong together.
+    /// The layer and channel that the first of the coupled begins with: coupled made by the same layers belong together.
     pub first: (String, usize),
-    /// How many of these knots went, the least important first.
+    /// How many of these coupled went, the least important first.
     pub removed: usize,
     /// What changed of an image's outputs, on average: of scores of classes the KL divergence at a temperature of their
     /// spread, else Σ (change)².

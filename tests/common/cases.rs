@@ -9,12 +9,12 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
+use secateur::exec::host_subgraph::finish;
 use secateur::exec::reference::run_reference;
-use secateur::exec::tail::finish;
 use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
-use secateur::plan::{self, Options};
+use secateur::plan::{self, BuildOptions};
 
 #[path = "adapters.rs"]
 pub(crate) mod adapters;
@@ -94,7 +94,7 @@ impl std::fmt::Display for Problem {
 pub(crate) fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Problem> {
     let refuse = |e: secateur::Error| Problem::Refused(format!("{e}"));
     let model = Model::from_bytes(case.model.clone(), Path::new("case.onnx")).map_err(refuse)?;
-    let graph = Graph::of(&model).map_err(refuse)?;
+    let graph = Graph::from_model(&model).map_err(refuse)?;
     let fed = |name: &str| {
         case.inputs.get(name).ok_or_else(|| Problem::Wrong(format!("the input \"{name}\" is not given")))
     };
@@ -108,11 +108,11 @@ pub(crate) fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Probl
     let narrow: Vec<Vec<f32>> = arrays.iter().map(|a| a.1.iter().map(|&x| x as f32).collect()).collect();
     let narrow: Vec<&[f32]> = narrow.iter().map(Vec::as_slice).collect();
 
-    let unfused =
-        plan::build(&graph, &facts, &Options { fuse: false, ..Options::default() }).map_err(refuse)?;
+    let unfused = plan::build(&graph, &facts, &BuildOptions { fuse: false, ..BuildOptions::default() })
+        .map_err(refuse)?;
     let got = run_reference(&unfused, &wide, None).map_err(refuse)?;
     judge("reference", &unfused, &got, case)?;
-    let fused = plan::build(&graph, &facts, &Options::default()).map_err(refuse)?;
+    let fused = plan::build(&graph, &facts, &BuildOptions::default()).map_err(refuse)?;
     for (name, device) in devices {
         for plan in [&unfused, &fused] {
             let got = device.load_poisoned(plan).and_then(|mut p| p.run(&narrow)).map_err(refuse)?;

@@ -31,7 +31,7 @@ pub(crate) enum Told {
 /// An error is an answer; what panics is not.
 pub(crate) fn walk(bytes: Vec<u8>, most: Most, told: &dyn Fn(Told)) -> secateur::Result<()> {
     let model = Model::from_bytes(bytes, Path::new("given.onnx"))?;
-    let graph = Graph::of(&model)?;
+    let graph = Graph::from_model(&model)?;
     let facts = Facts::at_own_size(&graph)?;
     let elements = |v: usize| facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
     let largest = (0..graph.values.len()).map(elements).max().unwrap_or(0);
@@ -43,11 +43,11 @@ pub(crate) fn walk(bytes: Vec<u8>, most: Most, told: &dyn Fn(Told)) -> secateur:
     if channels.cost(&channels.lengths()).0 > most.macs || largest > most.elements {
         return Ok(());
     }
-    let free = channels.knots.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
     let removed: BTreeSet<usize> = free.take(2).collect();
     let small = rewrite(&model, &graph, &channels, &removed)?.model.to_bytes();
     let again = Model::from_bytes(small, Path::new("cut.onnx")).expect("a cut network is one");
-    Graph::of(&again).expect("a cut network is one");
+    Graph::from_model(&again).expect("a cut network is one");
     drop(again);
     told(Told::Cut);
     let mut session = Session::plain(&graph, &Device::Cpu, Some(1))?;

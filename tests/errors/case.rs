@@ -120,8 +120,8 @@ pub(crate) fn fixtures() -> Files {
     files.insert(
         "emptied.json".to_owned(),
         edited(|coupled| {
-            let first = coupled.iter_mut().filter(|channels| channels["members"][0][0] == "n1");
-            first.for_each(|channels| channels["keep"] = false.into());
+            let first = coupled.iter_mut().filter(|set| set["members"][0][0] == "n1");
+            first.for_each(|set| set["keep"] = false.into());
         }),
     );
     files

@@ -88,7 +88,7 @@ impl Tuned {
     /// Writes the folder's file.
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
         let doing = "write what was timed";
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(doing, folder, &e))?;
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(doing, folder, e))?;
         let text = serde_json::to_vec_pretty(self).map_err(|e| Error::new(doing).got(e.to_string()))?;
         write_whole(&self.path(folder), doing, &text)
     }

@@ -1,14 +1,14 @@
 //! Mean magnitude of the output.
 
-use super::{Needs, Row, estimate};
+use super::{CriterionRow, Needs, estimate};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "act-l1",
     formula: "mean magnitude of the output after the activation",
     source: "the L1 norm of activations, as in Polyak & Wolf 2015",
     needs: Needs::DATA,
-    score: |site| estimate(site, |a| a.moments.mean_abs(), |a| a.spread.mean_abs_error()),
+    score: |layer| estimate(layer, |a| a.moments.mean_abs(), |a| a.spread.mean_abs_error()),
 };
 
 #[cfg(test)]

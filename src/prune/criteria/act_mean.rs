@@ -1,14 +1,14 @@
 //! Magnitude of the mean output.
 
-use super::{Needs, Row, estimate};
+use super::{CriterionRow, Needs, estimate};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "act-mean",
     formula: "|mean output after the activation|",
     source: "Molchanov et al. 2016, section 2.2",
     needs: Needs::DATA,
-    score: |site| estimate(site, |a| a.moments.mean.abs(), |a| a.spread.mean_error()),
+    score: |layer| estimate(layer, |a| a.moments.mean.abs(), |a| a.spread.mean_error()),
 };
 
 #[cfg(test)]

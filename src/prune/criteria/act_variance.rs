@@ -1,14 +1,14 @@
 //! Variance of the output.
 
-use super::{Needs, Row, estimate};
+use super::{CriterionRow, Needs, estimate};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "act-variance",
     formula: "variance of the output after the activation",
     source: "Polyak & Wolf 2015, Channel-level acceleration",
     needs: Needs::DATA,
-    score: |site| estimate(site, |a| a.moments.variance(), |a| a.spread.variance_error()),
+    score: |layer| estimate(layer, |a| a.moments.variance(), |a| a.spread.variance_error()),
 };
 
 #[cfg(test)]

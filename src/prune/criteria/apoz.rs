@@ -1,14 +1,14 @@
 //! Average percentage of zeros, most first.
 
-use super::{Needs, Row, estimate};
+use super::{CriterionRow, Needs, estimate};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "apoz",
     formula: "1 − APoZ: the share of outputs above zero after the activation",
     source: "Hu et al. 2016, Network Trimming",
     needs: Needs::DATA,
-    score: |site| estimate(site, |a| a.moments.frequency(), |a| a.spread.frequency_error()),
+    score: |layer| estimate(layer, |a| a.moments.frequency(), |a| a.spread.frequency_error()),
 };
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! The scale that BatchNormalization learned.
 
-use super::{Missing, Needs, Row, exact};
+use super::{CriterionRow, Missing, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "bn-scale",
     formula: "|γ| of the BatchNormalization that follows",
     source: "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming",
     needs: Needs::WEIGHTS,
-    score: |site| {
-        let scale = &site.layer()?.weight.bn_scale;
+    score: |layer| {
+        let scale = &layer.layer()?.weight.bn_scale;
         if scale.is_empty() {
             return Err(Missing(
                 "no BatchNormalization follows it",

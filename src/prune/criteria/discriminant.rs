@@ -1,15 +1,15 @@
 //! How well the channel tells classes apart.
 
-use super::{Missing, Needs, Row, Score};
+use super::{CriterionRow, Missing, Needs, Score};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "discriminant",
     formula: "variance between classes over variance within them, of the images' spatial means after the activation",
     source: "Fisher 1936, the linear discriminant; cf. Tian, Arbel, Clark 2017, Deep LDA-Pruned Nets",
     needs: Needs { labels: true, ..Needs::DATA },
-    score: |site| {
-        let (layer, classes) = (site.layer()?, &site.context.profile.classes);
+    score: |layer| {
+        let (layer, classes) = (layer.layer()?, &layer.context.profile.classes);
         if layer.class_sums.is_empty() {
             return Err(Missing("no labels were known", "give labelled images to `secateur profile`"));
         }

@@ -1,15 +1,15 @@
 //! How far training moved the filter.
 
-use super::{NO_TRAINING, Needs, Row, exact};
+use super::{CriterionRow, NO_TRAINING, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "drift",
     formula: "‖F_last − F_first‖₂ over the checkpoints of the training: what stayed where it began learned least",
     source: "after Yang, Lan, Chen 2018, who watch the kernels' statistics as training goes on",
     needs: Needs { training: true, ..Needs::WEIGHTS },
-    score: |site| {
-        let drift = &site.layer()?.trajectory.drift;
+    score: |layer| {
+        let drift = &layer.layer()?.trajectory.drift;
         if drift.is_empty() { Err(NO_TRAINING) } else { exact(drift, |d| d) }
     },
 };

@@ -1,14 +1,14 @@
 //! Entropy of what an image makes of the channel.
 
-use super::{Needs, Row, estimate};
+use super::{CriterionRow, Needs, estimate};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "entropy",
     formula: "−Σ p ln p over a histogram of the images' spatial means after the activation",
     source: "Luo & Wu 2017, An Entropy-based Pruning Method for CNN Compression (there 100 bins, here 64 to 128)",
     needs: Needs::DATA,
-    score: |site| estimate(site, |a| a.means.entropy().0, |a| a.means.entropy().1),
+    score: |layer| estimate(layer, |a| a.means.entropy().0, |a| a.means.entropy().1),
 };
 
 #[cfg(test)]

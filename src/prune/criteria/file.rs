@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Missing, Needs, Row, Score};
+use super::{CriterionRow, Missing, Needs, Score};
 use crate::error::{Error, Result};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "file:SCORES.csv",
     formula: "yours: CSV with the columns node,channel,score",
     source: "you",
     needs: Needs::WEIGHTS,
-    score: |site| {
-        let score = |c| site.context.table.get(&(site.node.to_owned(), c));
-        let scores = (0..site.channels).map(|c| score(c).map(|&value| Score { value, error: Some(0.0) }));
+    score: |layer| {
+        let score = |c| layer.context.table.get(&(layer.node.to_owned(), c));
+        let scores = (0..layer.channels).map(|c| score(c).map(|&value| Score { value, error: Some(0.0) }));
         scores
             .collect::<Option<_>>()
             .ok_or(Missing("the file has no score for every channel", "add the rows"))
@@ -32,17 +32,20 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         channel: usize,
         score: f64,
     }
-    let bad = |e: csv::Error| match e.kind() {
-        csv::ErrorKind::Io(e) => Error::io("read the scores", path, e),
-        _ => Error::new("not a file of scores")
-            .file(path)
-            .expected("CSV with the columns node,channel,score")
-            .got(e.to_string())
-            .remedy("give it one row a channel of every layer"),
+    let bad = |e: csv::Error| {
+        let text = e.to_string();
+        match e.into_kind() {
+            csv::ErrorKind::Io(e) => Error::io("read the scores", path, e),
+            _ => Error::new("not a file of scores")
+                .file(path)
+                .expected("CSV with the columns node,channel,score")
+                .got(text)
+                .remedy("give it one row a channel of every layer"),
+        }
     };
-    let mut reader = csv::Reader::from_path(path).map_err(bad)?;
+    let mut consumer = csv::Reader::from_path(path).map_err(bad)?;
     let mut table = Table::new();
-    for line in reader.deserialize::<Line>() {
+    for line in consumer.deserialize::<Line>() {
         let Line { node, channel, score } = line.map_err(bad)?;
         if table.insert((node.clone(), channel), score).is_some() {
             return Err(Error::new(format!("channel {channel} of {node} has two scores"))

@@ -1,15 +1,15 @@
 //! Nearness to the geometric median: a filter among many like it says little of its own.
 
-use super::{Missing, Needs, Row, exact};
+use super::{CriterionRow, Missing, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "fpgm",
     formula: "Σᵢ ‖Fⱼ − Fᵢ‖₂ over the layer's filters",
     source: "He et al. 2019, Filter Pruning via Geometric Median",
     needs: Needs { distances: true, ..Needs::WEIGHTS },
-    score: |site| {
-        let distance = &site.layer()?.weight.distance;
+    score: |layer| {
+        let distance = &layer.layer()?.weight.distance;
         if distance.is_empty() {
             return Err(Missing(
                 "the distances between its filters were not computed",

@@ -1,14 +1,14 @@
 //! L1 norm of the filter.
 
-use super::{Needs, Row, exact};
+use super::{CriterionRow, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "l1",
     formula: "Σ|w| of the filter, BatchNormalization's scale folded in",
     source: "Li et al. 2016, Pruning Filters for Efficient ConvNets",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.l1, |w| w),
+    score: |layer| exact(&layer.layer()?.weight.l1, |w| w),
 };
 
 #[cfg(test)]

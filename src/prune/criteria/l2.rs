@@ -1,14 +1,14 @@
 //! L2 norm of the filter.
 
-use super::{Needs, Row, exact};
+use super::{CriterionRow, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "l2",
     formula: "√Σw² of the filter",
     source: "the usual variant of Li et al. 2016",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.l2, |w| w),
+    score: |layer| exact(&layer.layer()?.weight.l2, |w| w),
 };
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Magnitude of the mean weight.
 
-use super::{Needs, Row, exact};
+use super::{CriterionRow, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "mean",
     formula: "|mean of the filter's weights|",
     source: "Yang, Lan, Chen 2018, statistical analysis of kernels",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.mean, f64::abs),
+    score: |layer| exact(&layer.layer()?.weight.mean, f64::abs),
 };
 
 #[cfg(test)]

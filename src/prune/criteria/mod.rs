@@ -7,6 +7,7 @@ mod act_mean;
 mod act_variance;
 mod apoz;
 mod bn_scale;
+mod consumer_losses;
 mod discriminant;
 mod drift;
 mod entropy;
@@ -19,7 +20,6 @@ mod obd;
 mod obs;
 mod parse;
 mod random;
-mod readers;
 mod reconstruction;
 mod stability;
 mod std;
@@ -33,11 +33,11 @@ use super::channels::Channels;
 use crate::error::Result as Fallible;
 use crate::graph::Graph;
 use crate::stats::{Activity, LayerProfile, Profile};
+use consumer_losses::Losses;
 use file::Table;
-use readers::Losses;
 
 /// Every criterion.
-pub static CRITERIA: &[&Row] = &[
+pub static CRITERIA: &[&CriterionRow] = &[
     &l1::ROW,
     &l2::ROW,
     &mean::ROW,
@@ -62,7 +62,7 @@ pub static CRITERIA: &[&Row] = &[
 
 /// A criterion.
 #[derive(Debug)]
-pub struct Row {
+pub struct CriterionRow {
     /// Its name.
     pub name: &'static str,
     /// The formula.
@@ -71,7 +71,7 @@ pub struct Row {
     pub source: &'static str,
     /// What it reads.
     pub needs: Needs,
-    score: fn(&Site) -> Result<Vec<Score>, Missing>,
+    score: fn(&ScoredLayer) -> Result<Vec<Score>, Missing>,
 }
 
 /// What a criterion reads beside the weights.
@@ -158,7 +158,7 @@ impl<'a> Context<'a> {
     ) -> Fallible<Self> {
         let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
         if let Some(path) = criterion.file() {
-            let producers = channels.dyer.producers.iter();
+            let producers = channels.coupling.producers.iter();
             let layers = producers.map(|p| (graph.nodes[p.node].name.as_str(), p.labels.len()));
             file::check(&table, path, layers)?;
         }
@@ -168,26 +168,26 @@ impl<'a> Context<'a> {
 }
 
 /// A layer that is scored.
-pub(super) struct Site<'a> {
+pub(super) struct ScoredLayer<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) node: &'a str,
     pub(super) channels: usize,
     /// One label a channel.
-    pub(super) labels: &'a [crate::dye::Label],
+    pub(super) labels: &'a [crate::coupling::Label],
     pub(super) profile: Option<&'a LayerProfile>,
 }
 
-impl<'a> Site<'a> {
+impl<'a> ScoredLayer<'a> {
     fn layer(&self) -> Result<&'a LayerProfile, Missing> {
         self.profile.ok_or(Missing("the profile does not know it", "give a --profile of this very model"))
     }
 }
 
-impl Row {
+impl CriterionRow {
     /// The scores of a layer's channels.
-    pub(super) fn scores(&self, site: &Site) -> Result<Vec<Score>, Missing> {
-        let scores = (self.score)(site)?;
-        if scores.len() == site.channels {
+    pub(super) fn scores(&self, layer: &ScoredLayer) -> Result<Vec<Score>, Missing> {
+        let scores = (self.score)(layer)?;
+        if scores.len() == layer.channels {
             Ok(scores)
         } else {
             Err(Missing(
@@ -205,24 +205,24 @@ fn exact(column: &[f64], score: fn(f64) -> f64) -> Result<Vec<Score>, Missing> {
 
 /// Scores of what comes out of the activation.
 fn estimate(
-    site: &Site,
+    layer: &ScoredLayer,
     value: fn(&Activity) -> f64,
     error: fn(&Activity) -> f64,
 ) -> Result<Vec<Score>, Missing> {
-    let post = &site.layer()?.post;
+    let post = &layer.layer()?.post;
     Ok(post.iter().map(|a| Score { value: value(a), error: Some(error(a)) }).collect())
 }
 
-/// Scores by what the readers lose: a channel that nobody reads loses nothing.
+/// Scores by what the consumers lose: a channel that nobody reads loses nothing.
 fn losses<'a>(
-    site: &Site<'a>,
+    layer: &ScoredLayer<'a>,
     known: &'a OnceCell<Result<Losses, Missing>>,
     find: &dyn Fn(&Context) -> Result<Losses, Missing>,
 ) -> Result<Vec<Score>, Missing> {
-    let losses = known.get_or_init(|| find(site.context)).as_ref().map_err(|missing| *missing)?;
-    let ties = &site.context.channels.dyer.ties;
-    let loss = |label| losses.get(&ties.find(label)).copied().unwrap_or(0.0);
-    Ok(site.labels.iter().map(|&label| Score { value: loss(label), error: None }).collect())
+    let losses = known.get_or_init(|| find(layer.context)).as_ref().map_err(|missing| *missing)?;
+    let classes = &layer.context.channels.coupling.classes;
+    let loss = |label| losses.get(&classes.find(label)).copied().unwrap_or(0.0);
+    Ok(layer.labels.iter().map(|&label| Score { value: loss(label), error: None }).collect())
 }
 
 #[cfg(test)]
@@ -258,15 +258,16 @@ mod tests {
     }
 
     /// The values that a criterion gives a layer of two channels.
-    pub(super) fn scores(row: &Row, layer: &LayerProfile) -> [f64; 2] {
+    pub(super) fn scores(row: &CriterionRow, layer: &LayerProfile) -> [f64; 2] {
         let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
         let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: PathBuf::new() };
         let channels = Channels::of(&graph).expect("no channels");
         let profile = Profile::new(crate::stats::Header::default(), vec![]);
         let criterion = row.name.parse().expect("its name");
         let context = Context::new(&graph, &channels, &profile, &criterion, 0).expect("a context");
-        let site = Site { context: &context, node: "layer", channels: 2, labels: &[], profile: Some(layer) };
-        let scores = row.scores(&site).expect("scores");
+        let layer =
+            ScoredLayer { context: &context, node: "layer", channels: 2, labels: &[], profile: Some(layer) };
+        let scores = row.scores(&layer).expect("scores");
         [scores[0].value, scores[1].value]
     }
 

@@ -1,19 +1,19 @@
 //! Optimal Brain Damage, a channel at a time.
 
-use super::{Needs, Row, losses, readers};
+use super::{CriterionRow, Needs, consumer_losses, losses};
 use crate::stats::Gram;
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "obd",
-    formula: "Σ over the readers ½ E[z²] Σw²: half the diagonal of the Hessian of the readers' squared error times their \
+    formula: "Σ over the consumers ½ E[z²] Σw²: half the diagonal of the Hessian of the consumers' squared error times their \
               weights' squares",
     source: "LeCun, Denker, Solla 1990, Optimal Brain Damage, on the output of the layers that read the channel",
     needs: Needs { gram: true, ..Needs::DATA },
-    score: |site| losses(site, &site.context.obd, &|context| readers::losses(context, of_reader)),
+    score: |layer| losses(layer, &layer.context.obd, &|context| consumer_losses::losses(context, of_reader)),
 };
 
-/// The loss of each channel of a tensor, for a reader whose weights for the channels have these sums of squares.
+/// The loss of each channel of a tensor, for a consumer whose weights for the channels have these sums of squares.
 fn of_reader(gram: &Gram, squares: &[f64]) -> Option<Vec<f64>> {
     let count = gram.count();
     Some(squares.iter().enumerate().map(|(c, w)| 0.5 * gram.at(c, c) / count * w).collect())

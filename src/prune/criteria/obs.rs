@@ -4,23 +4,23 @@
 use faer::linalg::solvers::DenseSolveCore;
 use faer::{Mat, Side};
 
-use super::{Needs, Row, losses, readers};
+use super::{CriterionRow, Needs, consumer_losses, losses};
 use crate::stats::Gram;
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "obs",
-    formula: "Σ over the readers ½ Σw² / [H⁻¹]ⱼⱼ, H = E[z zᵀ] with a constant 1 and a ridge of 10⁻⁴ of the mean diagonal (more where it must be)",
+    formula: "Σ over the consumers ½ Σw² / [H⁻¹]ⱼⱼ, H = E[z zᵀ] with a constant 1 and a ridge of 10⁻⁴ of the mean diagonal (more where it must be)",
     source: "Hassibi & Stork 1993, Optimal Brain Surgeon, on the output of the layers that read the channel",
     needs: Needs { gram: true, ..Needs::DATA },
-    score: |site| losses(site, &site.context.obs, &|context| readers::losses(context, of_reader)),
+    score: |layer| losses(layer, &layer.context.obs, &|context| consumer_losses::losses(context, of_reader)),
 };
 
 /// The ridge, as a share of the mean diagonal: the first with which the matrix can be inverted. Sums in f32 leave small
 /// negative eigenvalues where there are more channels than positions.
 const RIDGES: [f64; 4] = [1e-4, 1e-3, 1e-2, 1e-1];
 
-/// The loss of each channel of a tensor, for a reader whose weights for the channels have these sums of squares;
+/// The loss of each channel of a tensor, for a consumer whose weights for the channels have these sums of squares;
 /// `None` where the matrix has no inverse.
 fn of_reader(gram: &Gram, squares: &[f64]) -> Option<Vec<f64>> {
     let (n, count) = (gram.rows, gram.count());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{CRITERIA, Needs, Row, file};
+use super::{CRITERIA, CriterionRow, Needs, file};
 use crate::error::{Error, Result};
 
 /// How channels are scored: a weighted sum of criteria, mostly of one.
@@ -21,7 +21,7 @@ pub struct Term {
     /// What it is multiplied by.
     pub weight: f64,
     /// The criterion.
-    pub row: &'static Row,
+    pub row: &'static CriterionRow,
 }
 
 impl FromStr for Criterion {
@@ -51,7 +51,7 @@ impl FromStr for Criterion {
     }
 }
 
-fn named(text: &str) -> Result<&'static Row> {
+fn named(text: &str) -> Result<&'static CriterionRow> {
     CRITERIA.iter().copied().find(|row| row.name == text).ok_or_else(|| {
         let names: Vec<&str> = CRITERIA.iter().map(|r| r.name).collect();
         let error = Error::new("an unknown criterion").expected(names.join(", ")).got(text);

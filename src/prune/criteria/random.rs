@@ -1,17 +1,17 @@
 //! Noise: the baseline that every criterion has to beat.
 
-use super::{Needs, Row, Score};
+use super::{CriterionRow, Needs, Score};
 use crate::data::synthetic::finish;
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "random",
     formula: "uniform noise by --seed, the layer's name and the channel",
     source: "a baseline",
     needs: Needs::WEIGHTS,
-    score: |site| {
-        let noise = |c| noise(site.context.seed, site.node, c);
-        Ok((0..site.channels).map(|c| Score { value: noise(c), error: Some(0.0) }).collect())
+    score: |layer| {
+        let noise = |c| noise(layer.context.seed, layer.node, c);
+        Ok((0..layer.channels).map(|c| Score { value: noise(c), error: Some(0.0) }).collect())
     },
 };
 

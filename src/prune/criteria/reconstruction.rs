@@ -1,24 +1,24 @@
 //! What the layers that follow lose after the best linear repair, and what the network's output makes of that.
 //!
-//! The knots that the same layers make are eliminated one after the other, each time the one whose loss is least once
+//! The coupled that the same layers make are eliminated one after the other, each time the one whose loss is least once
 //! the others make up for it ([`crate::lsq::eliminate`]). That gives a curve E(k), what is lost without the first k; it
-//! is made convex, so that a knot never looks dearer than the next one. Where it was measured what the network's output
+//! is made convex, so that a set never looks dearer than the next one. Where it was measured what the network's output
 //! loses without the first k (`Header::sensitivity`), the curve is scaled to go through these points; with nothing
 //! measured, a share of variance lost counts alike in every layer.
 
-use super::readers::Losses;
-use super::{Context, Missing, Needs, Row, losses};
+use super::consumer_losses::Losses;
+use super::{Context, CriterionRow, Missing, Needs, losses};
 use crate::lsq::Loss;
-use crate::prune::reading::Readers;
+use crate::prune::consumers::Consumers;
 use crate::stats::Sensitivity;
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "reconstruction",
-    formula: "block elimination over the readers: tr(W_cᵀ [(H⁻¹)_cc]⁻¹ W_c) as a share of the output's variance, H the moments of patches, W and H⁻¹ downdated; summed, made convex, scaled by the measured change of the network's output",
+    formula: "block elimination over the consumers: tr(W_cᵀ [(H⁻¹)_cc]⁻¹ W_c) as a share of the output's variance, H the moments of patches, W and H⁻¹ downdated; summed, made convex, scaled by the measured change of the network's output",
     source: "Hassibi & Stork 1993, Optimal Brain Surgeon, by blocks; Meng et al. 2024, OSSCAR",
     needs: Needs { patches: true, ..Needs::DATA },
-    score: |site| losses(site, &site.context.reconstruction, &of_all),
+    score: |layer| losses(layer, &layer.context.reconstruction, &of_all),
 };
 
 fn of_all(context: &Context) -> Result<Losses, Missing> {
@@ -27,23 +27,23 @@ fn of_all(context: &Context) -> Result<Losses, Missing> {
         "add --data, and they are gathered into the profile; or run `secateur profile` with --gram patch; or choose another criterion, such as apoz",
     );
     let (graph, channels) = (context.graph, context.channels);
-    let readers = Readers::of(graph, channels, context.profile).ok_or(NO_PATCHES)?;
+    let consumers = Consumers::of(graph, channels, context.profile).ok_or(NO_PATCHES)?;
     let mut losses = Losses::new();
-    for bundle in channels.bundles() {
-        let free = |&k: &usize| channels.knots[k].block.is_none() && !channels.gone.contains(&k);
-        let free: Vec<usize> = bundle.into_iter().filter(free).collect();
+    for group in channels.dependency_groups() {
+        let free = |&k: &usize| channels.coupled[k].block.is_none() && !channels.gone.contains(&k);
+        let free: Vec<usize> = group.into_iter().filter(free).collect();
         let Some(&first) = free.first() else { continue };
-        let curve = readers
+        let curve = consumers
             .curve(&free)
             .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
         // What nobody reads is lost for nothing.
         let Some(curve) = curve else { continue };
-        let (node, channel) = channels.knots[first].members[0];
+        let (node, channel) = channels.coupled[first].members[0];
         let first = (graph.nodes[node].name.clone(), channel);
         let known = context.profile.header.sensitivity.iter().filter(|s| s.first == first);
         let damages = convex(&scaled(&curve, &known.collect::<Vec<_>>()));
         for (step, damage) in curve.iter().zip(damages) {
-            losses.insert(channels.knots[free[step.candidate]].root, damage);
+            losses.insert(channels.coupled[free[step.candidate]].root, damage);
         }
     }
     Ok(losses)

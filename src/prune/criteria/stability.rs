@@ -1,15 +1,15 @@
 //! How much the filter still changes from checkpoint to checkpoint.
 
-use super::{NO_TRAINING, Needs, Row, exact};
+use super::{CriterionRow, NO_TRAINING, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "stability",
     formula: "standard deviation over the checkpoints of the filter's Σ|w|: the most stable go first",
     source: "after Yang, Lan, Chen 2018, who watch the kernels' statistics as training goes on",
     needs: Needs { training: true, ..Needs::WEIGHTS },
-    score: |site| {
-        let wander = &site.layer()?.trajectory.wander;
+    score: |layer| {
+        let wander = &layer.layer()?.trajectory.wander;
         if wander.is_empty() { Err(NO_TRAINING) } else { exact(wander, |w| w) }
     },
 };

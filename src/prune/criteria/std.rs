@@ -1,14 +1,14 @@
 //! Standard deviation of the weights.
 
-use super::{Needs, Row, exact};
+use super::{CriterionRow, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "std",
     formula: "standard deviation of the filter's weights",
     source: "Yang, Lan, Chen 2018; Li Hao 2019",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.variance, f64::sqrt),
+    score: |layer| exact(&layer.layer()?.weight.variance, f64::sqrt),
 };
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Variance of the weights.
 
-use super::{Needs, Row, exact};
+use super::{CriterionRow, Needs, exact};
 
 /// The criterion's row.
-pub(super) static ROW: Row = Row {
+pub(super) static ROW: CriterionRow = CriterionRow {
     name: "variance",
     formula: "variance of the filter's weights",
     source: "Yang, Lan, Chen 2018",
     needs: Needs::WEIGHTS,
-    score: |site| exact(&site.layer()?.weight.variance, |w| w),
+    score: |layer| exact(&layer.layer()?.weight.variance, |w| w),
 };
 
 #[cfg(test)]

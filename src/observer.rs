@@ -1,0 +1,195 @@
+//! Progress, notices and interruption of long operations.
+//!
+//! Every long operation takes an [`Observer`]. The command line draws progress bars with one, a notebook may do the
+//! same, and either ends an operation early. The library prints nothing.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+
+/// A stage of a long operation, with units that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Decoding calibration images; counts images.
+    ReadingImages,
+    /// Running the network for statistics; counts images.
+    Profiling,
+    /// Measuring the output's loss without some channels; counts dependency groups.
+    Probing,
+    /// Timing single layers at several widths; counts nothing.
+    TimingLayers,
+    /// Refitting the layers behind a cut; counts layers.
+    Repairing,
+    /// Comparing the pruned network with the masked reference; counts the two networks.
+    Proving,
+    /// Measuring accuracy and agreement; counts images.
+    Evaluating,
+    /// Timing networks in turn; counts tenths of seconds.
+    Timing,
+    /// Timing the algorithms of each layer; counts candidates.
+    Autotuning,
+    /// Comparing pruning criteria; counts points of their curves.
+    ComparingCriteria,
+    /// Comparing a device with the `f64` reference; counts steps of the plan.
+    Checking,
+}
+
+/// A fact that a person should know, reported once while an operation runs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An input file that could not be decoded and was skipped.
+    SkippedInput {
+        /// The file.
+        file: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// The number of skipped input files, where not all were reported one by one.
+    SkippedInputs(usize),
+    /// No repair, because there are no calibration images.
+    UnrepairedWithoutImages,
+    /// No repair, because random inputs do not show what a layer should compute.
+    UnrepairedRandomInputs,
+    /// A layer that could not be repaired.
+    UnrepairedLayer {
+        /// The node's name.
+        node: String,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// Layers whose least-squares system is nearly singular: the images hardly determine them.
+    IllConditioned {
+        /// How many layers.
+        layers: usize,
+        /// Layers that were refitted in all.
+        of: usize,
+        /// The condition number above which a layer counts.
+        above: f64,
+    },
+    /// A criterion chosen in place of the default one, which the profile lacks statistics for.
+    CriterionFallback {
+        /// The criterion that is used.
+        used: &'static str,
+        /// The default criterion.
+        default: &'static str,
+        /// The profile's file, if it has one.
+        profile: Option<PathBuf>,
+    },
+    /// A round of iterative pruning that begins.
+    Round {
+        /// The round, from 1.
+        round: usize,
+        /// All rounds.
+        of: usize,
+    },
+    /// A network that was timed in the search for a latency.
+    LatencyTried {
+        /// The share of the layers' tabulated times that was asked for.
+        table_share: f64,
+        /// The share of the original's latency that was measured.
+        measured: f64,
+    },
+    /// A network that was evaluated in the search for the smallest within an accuracy drop.
+    DropTried {
+        /// The share of the cost that was kept.
+        keep: f64,
+        /// The name of the cost: MACs, parameters or time.
+        counted: String,
+        /// The loss, in percentage points.
+        drop: f64,
+    },
+    /// Removed channels whose scores are uncertain.
+    UncertainCut {
+        /// Removed sets of coupled channels with a lower confidence than `threshold`.
+        uncertain: usize,
+        /// All removed sets.
+        removed: usize,
+        /// The confidence below which a set counts as uncertain.
+        threshold: f64,
+        /// The expected share of the cut that is truly among the lowest scores.
+        confidence: f64,
+    },
+}
+
+/// A receiver of progress and notices that may end the operation.
+pub trait Observer {
+    /// Called when a stage begins, with the total of its units (0 if unknown).
+    fn stage(&mut self, _stage: Stage, _total: u64) {}
+
+    /// Called with the number of units done in the current stage; `Break` ends the operation.
+    ///
+    /// An operation that cannot keep partial results returns [`crate::ErrorKind::Interrupted`].
+    fn advance(&mut self, _done: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    /// Called when the current stage has ended.
+    fn finish(&mut self) {}
+
+    /// Called for every notice.
+    fn notice(&mut self, _notice: Notice) {}
+}
+
+/// An observer that ignores everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Runs `work` as a stage of `total` units, and ends the stage also if it fails.
+pub(crate) fn staged<T>(
+    observer: &mut dyn Observer,
+    stage: Stage,
+    total: usize,
+    work: impl FnOnce(&mut dyn Observer) -> Result<T>,
+) -> Result<T> {
+    observer.stage(stage, total as u64);
+    let result = work(observer);
+    observer.finish();
+    result
+}
+
+/// Reports progress; an observer that breaks is an error of the kind [`crate::ErrorKind::Interrupted`].
+pub(crate) fn advance(observer: &mut dyn Observer, done: usize) -> Result<()> {
+    match observer.advance(done as u64) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::interrupted()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[derive(Default)]
+    struct Recorder(Vec<String>);
+
+    impl Observer for Recorder {
+        fn stage(&mut self, stage: Stage, total: u64) {
+            self.0.push(format!("{stage:?} {total}"));
+        }
+
+        fn advance(&mut self, done: u64) -> ControlFlow<()> {
+            self.0.push(done.to_string());
+            if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+
+        fn finish(&mut self) {
+            self.0.push("end".to_owned());
+        }
+    }
+
+    #[test]
+    fn a_stage_that_is_interrupted_ends() {
+        let mut recorder = Recorder::default();
+        let result = staged(&mut recorder, Stage::Repairing, 3, |observer| {
+            (1..=3).try_for_each(|done| advance(observer, done))
+        });
+        assert_eq!(result.map_err(|e| e.kind()), Err(ErrorKind::Interrupted));
+        assert_eq!(recorder.0, ["Repairing 3", "1", "2", "end"]);
+    }
+}

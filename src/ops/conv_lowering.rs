@@ -1,0 +1,195 @@
+//! The one way to the convolution kernels, for Conv, ConvTranspose, Gemm and MatMul: fused scales folded
+//! into the weights, depth folded into channels, weights too large for a binding split.
+
+use std::sync::Arc;
+
+use super::data_movement::strided;
+use super::lower::{Fused, Lowering, Slot};
+use super::window::Windowed;
+use crate::error::{Error, Result};
+use crate::fact::Inputs;
+use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::conv_pooled::Pooled;
+use crate::kernels::depthwise::Depthwise;
+use crate::kernels::fill::Fill;
+use crate::tensor::Tensor;
+
+/// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.
+pub(super) fn weights_and_bias<'a>(
+    inputs: &Inputs<'a>,
+    out_channels: usize,
+) -> Result<(&'a Tensor, Arc<Vec<f32>>)> {
+    let weights = inputs.constant(1, "the weights")?.ok_or_else(|| Error::new("the weights are missing"))?;
+    let bias = match inputs.constant(2, "the bias")? {
+        Some(bias) => bias.floats()?.clone(),
+        None => Arc::new(vec![0.0; out_channels]),
+    };
+    Ok((weights, bias))
+}
+
+/// Folds what is fused, `y = scale·x + shift` a channel, into weights `[out_channels, …]` and bias, in `f64`.
+pub(super) fn fold(
+    l: &Lowering,
+    weights: Arc<Vec<f32>>,
+    bias: Arc<Vec<f32>>,
+) -> (Arc<Vec<f32>>, Arc<Vec<f32>>) {
+    let Some((scale, shift)) = &l.fused.scale_shift else {
+        return (weights, bias);
+    };
+    let filter = (weights.len() / bias.len().max(1)).max(1);
+    let scaled = weights.chunks(filter).zip(scale);
+    let folded =
+        scaled.flat_map(|(w, scale)| w.iter().map(move |&w| (f64::from(w) * scale) as f32)).collect();
+    let bias = bias
+        .iter()
+        .zip(scale.iter().zip(shift))
+        .map(|(&b, (scale, shift))| (f64::from(b) * scale + shift) as f32)
+        .collect();
+    (Arc::new(folded), Arc::new(bias))
+}
+
+/// A convolution of a value with constant weights `[out_channels, in_channels / groups, …kernel]`.
+pub(super) struct Convolution {
+    pub(super) batch: usize,
+    pub(super) in_channels: usize,
+    pub(super) out_channels: usize,
+    pub(super) groups: usize,
+    pub(super) window: Windowed,
+}
+
+impl Convolution {
+    /// Emits it, from `source` to the node's first output, with the activation that is fused.
+    pub(super) fn emit(
+        &self,
+        l: &mut Lowering,
+        source: Slot,
+        weights: Arc<Vec<f32>>,
+        bias: Arc<Vec<f32>>,
+    ) -> Result<()> {
+        let w = &self.window;
+        if w.input[0] == 1 && w.kernel[0] == 1 && w.output[0] == 1 {
+            self.flat(l, source, weights, bias);
+            return Ok(());
+        }
+        self.deep(l, source, weights, bias)
+    }
+
+    fn flat(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
+        if is_depthwise(self.groups, self.in_channels) {
+            let kernel = Depthwise {
+                batch: self.batch,
+                channels: self.in_channels,
+                multiplier: self.out_channels / self.in_channels,
+                windows: self.window.planes(),
+                activation: l.fused.activation,
+            };
+            l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], Slot::Output(0));
+            return;
+        }
+        let kernel = self.planar(&l.fused, self.batch, 1);
+        split_filters(l, kernel, (source, weights, bias), Slot::Output(0));
+    }
+
+    /// The kernel over planes, with `folded` depths of each channel as channels of their own.
+    pub(super) fn planar(&self, fused: &Fused, batch: usize, folded: usize) -> ConvKernel {
+        ConvKernel {
+            batch,
+            groups: self.groups,
+            in_channels: self.in_channels * folded,
+            out_channels: self.out_channels,
+            windows: self.window.planes(),
+            out_offset: 0,
+            out_total: self.out_channels,
+            addend: fused.addend,
+            activation: fused.activation,
+        }
+    }
+
+    /// Three dimensions by two: the depths under the window's taps become channels (weights stand in that
+    /// order already), and every depth of the output an image.
+    fn deep(
+        &self,
+        l: &mut Lowering,
+        source: Slot,
+        weights: Arc<Vec<f32>>,
+        bias: Arc<Vec<f32>>,
+    ) -> Result<()> {
+        let w = &self.window;
+        let ([depth, height, width], [out_depth, out_height, out_width]) = (w.input, w.output);
+        let (taps, area, out_area) = (w.kernel[0], height * width, out_height * out_width);
+        let (n, c, m) = (self.batch, self.in_channels, self.out_channels);
+        let len = n * out_depth * c * taps * area;
+        let unfolded = l.temp(len);
+        if w.pad_begin[0] > 0 || w.pad_end[0] > 0 {
+            l.call(Fill { len, value: 0.0 }, vec![], unfolded.clone());
+        }
+        for tap in 0..taps {
+            let shift = (tap * w.dilation[0]) as isize - w.pad_begin[0] as isize;
+            let at = |o: usize| (o * w.stride[0]) as isize + shift;
+            let real = |o: &usize| (0..depth as isize).contains(&at(*o));
+            let Some(first) = (0..out_depth).find(real) else { continue };
+            let count = (first..out_depth).take_while(real).count();
+            let from = (c * depth * area, w.stride[0] * area, depth * area);
+            let to = (out_depth * c * taps * area, c * taps * area, taps * area);
+            let walk = |(a, b, c): (usize, usize, usize)| vec![a as isize, b as isize, c as isize, 1];
+            let copy = strided(
+                &[n, count, c, area],
+                (n * c * depth * area, at(first) as usize * area, walk(from)),
+                (len, first * to.1 + tap * area, walk(to)),
+            )?;
+            l.call(copy, vec![source.clone()], unfolded.clone());
+        }
+        let kernel = self.planar(&l.fused, n * out_depth, taps);
+        let made = if out_depth == 1 { Slot::Output(0) } else { l.temp(n * out_depth * m * out_area) };
+        split_filters(l, kernel, (unfolded, weights, bias), made.clone());
+        if out_depth > 1 {
+            let len = n * out_depth * m * out_area;
+            let (p, d) = (out_area as isize, out_depth as isize);
+            let copy = strided(
+                &[n, out_depth, m, out_area],
+                (len, 0, vec![d * m as isize * p, m as isize * p, p, 1]),
+                (len, 0, vec![m as isize * d * p, p, d * p, 1]),
+            )?;
+            l.call(copy, vec![made], Slot::Output(0));
+        }
+        Ok(())
+    }
+}
+
+/// Whether every channel is convolved by itself, which is a kernel of its own.
+pub(super) fn is_depthwise(groups: usize, in_channels: usize) -> bool {
+    groups > 1 && groups == in_channels
+}
+
+/// Emits a convolution; where its weights are larger than one binding, in parts of output channels.
+pub(super) fn split_filters(
+    l: &mut Lowering,
+    kernel: ConvKernel,
+    (source, weights, bias): (Slot, Arc<Vec<f32>>, Arc<Vec<f32>>),
+    target: Slot,
+) {
+    let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
+        let addend = kernel.addend.then_some(Slot::Addend);
+        let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
+        operands.into_iter().chain(addend).collect()
+    };
+    let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
+        true => l.call(Pooled { conv }, operands, target.clone()),
+        false => l.call(conv, operands, target.clone()),
+    };
+    // The shader reads filters padded to whole tiles of 8.
+    let filter = (weights.len() / kernel.out_channels.max(1)).max(1);
+    let part = (l.max_constant / filter / 8 * 8).max(8);
+    if kernel.groups > 1 || kernel.out_channels <= part {
+        let operands = operands(weights, bias);
+        emit(l, kernel, operands);
+        return;
+    }
+    for first in (0..kernel.out_channels).step_by(part) {
+        let last = (first + part).min(kernel.out_channels);
+        let call = ConvKernel { out_channels: last - first, out_offset: first, ..kernel.clone() };
+        let weights = Arc::new(weights[first * filter..last * filter].to_vec());
+        let bias = Arc::new(bias[first..last].to_vec());
+        emit(l, call, operands(weights, bias));
+    }
+}

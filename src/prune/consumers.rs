@@ -1,0 +1,230 @@
+//! Who reads which channels, with the moments of what is read: what is lost without some, and how the others make up
+//! for it.
+
+use std::collections::HashMap;
+
+use faer::Mat;
+
+use super::channels::Channels;
+use crate::coupling::Label;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId};
+use crate::lsq::{EliminationProblem, Loss, SecondMoments, compensate, eliminate, select};
+use crate::stats::{Filters, Gram, InputView, LayerTaps, Profile, input_view, layers, share_seen};
+use crate::tensor::Tensor;
+
+/// The layers of a network as consumers of channels.
+#[derive(Debug)]
+pub struct Consumers<'a> {
+    graph: &'a Graph,
+    channels: &'a Channels,
+    grams: HashMap<NodeId, &'a Gram>,
+    consumers: Vec<ConsumerLayer>,
+}
+
+/// A layer that reads channels.
+#[derive(Debug)]
+struct ConsumerLayer {
+    taps: LayerTaps,
+    read: InputView,
+    /// The class of each channel that it reads.
+    classes: Vec<Label>,
+}
+
+/// A layer's weights and bias after others made up for what goes.
+#[derive(Debug)]
+pub struct Compensated {
+    /// The layer.
+    pub node: NodeId,
+    /// Its weights.
+    pub weight: Tensor,
+    /// Its bias.
+    pub bias: Tensor,
+}
+
+impl<'a> Consumers<'a> {
+    /// Those of a network, with the moments of a profile; `None` where it has none of patches.
+    pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
+        let facts = &channels.facts;
+        let mut grams: HashMap<NodeId, &Gram> = HashMap::new();
+        let mut consumers = Vec::new();
+        for taps in layers(graph, facts) {
+            let Some(read) = input_view(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
+            let Some(labelled) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
+                continue;
+            };
+            let classes: Vec<Label> =
+                labelled.firsts(read.axis).into_iter().map(|l| channels.coupling.classes.find(l)).collect();
+            let rows = classes.len() / read.groups() * read.taps();
+            let fits = |gram: &&Gram| {
+                gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
+            };
+            // The last, where a layer with strides has moments of all positions before those of what it sees.
+            let mut of_layer =
+                profile.grams.iter().filter(|g| g.readers.contains(&graph.nodes[taps.node].name));
+            grams.insert(taps.node, of_layer.rfind(fits)?);
+            // Channels that are read one by one are tied to what they become: nobody chooses among them there.
+            if read.groups() < classes.len() || classes.len() == 1 {
+                consumers.push(ConsumerLayer { taps, read, classes });
+            }
+        }
+        Some(Self { graph, channels, grams, consumers })
+    }
+
+    fn gram(&self, layer: &ConsumerLayer) -> Option<&Gram> {
+        self.grams.get(&layer.taps.node).copied()
+    }
+
+    /// The filters of a layer, with what follows it as a factor.
+    fn filters(&self, layer: &ConsumerLayer) -> Result<Filters> {
+        let fact = self.channels.facts.get(layer.taps.weight).and_then(|f| f.value.as_ref());
+        let weight = fact.ok_or_else(|| Error::new("the weights are not constant"))?;
+        let bias =
+            layer.taps.layer.bias.and_then(|at| self.graph.nodes[layer.taps.node].inputs.get(at).copied()?);
+        let bias = bias.and_then(|v| self.channels.facts.get(v)).and_then(|f| f.value.as_ref());
+        Filters::of(&layer.taps.layer, weight, bias)
+    }
+
+    /// The order in which coupled go, all made by the same layers, and what each takes away: the sum over all that read
+    /// them of the share of its output's variance that is lost, after the best linear correction of the other weights.
+    /// `None` where no layer with moments reads them.
+    ///
+    /// # Errors
+    /// Weights that are not floats.
+    pub fn curve(&self, coupled: &[usize]) -> Result<Option<Vec<Loss>>> {
+        let gone = self.channels.roots(&self.channels.gone);
+        let place: HashMap<Label, usize> =
+            coupled.iter().enumerate().map(|(i, &k)| (self.channels.coupled[k].root, i)).collect();
+        let mut problems = Vec::new();
+        for layer in &self.consumers {
+            if !layer.classes.iter().any(|c| place.contains_key(c)) {
+                continue;
+            }
+            let Some(gram) = self.gram(layer) else { continue };
+            let filters = self.filters(layer)?;
+            for group in 0..layer.read.groups() {
+                let left: Vec<usize> = classes(layer, group)
+                    .enumerate()
+                    .filter(|(_, c)| !gone.contains(c))
+                    .map(|(i, _)| i)
+                    .collect();
+                let moments = SecondMoments::of(gram.triangle(group), gram.rows).select(&left);
+                let weights = weights(layer, &filters, group);
+                let weights = select(&weights, &left, &(0..weights.ncols()).collect::<Vec<_>>());
+                let variance = variance(&moments, &weights);
+                if !(variance > 0.0 && variance.is_finite()) {
+                    continue;
+                }
+                let share = variance.sqrt().recip();
+                let weights = Mat::from_fn(weights.nrows(), weights.ncols(), |i, o| weights[(i, o)] * share);
+                let mut blocks = vec![vec![]; coupled.len()];
+                for (element, class) in classes(layer, group).filter(|c| !gone.contains(c)).enumerate() {
+                    if let Some(&set) = place.get(&class) {
+                        blocks[set].push(element);
+                    }
+                }
+                problems.extend(EliminationProblem::new(&moments, &weights, blocks));
+            }
+        }
+        Ok((!problems.is_empty()).then(|| eliminate(&mut problems, coupled.len())))
+    }
+
+    /// The first node that reads one of these coupled.
+    pub fn first(&self, coupled: &[usize]) -> Option<NodeId> {
+        let roots: Vec<Label> = coupled.iter().map(|&k| self.channels.coupled[k].root).collect();
+        let reads = |layer: &&ConsumerLayer| layer.classes.iter().any(|c| roots.contains(c));
+        self.consumers.iter().find(reads).map(|layer| layer.taps.node)
+    }
+
+    /// The layers that read these coupled, after their other weights made up for them as well as they can.
+    ///
+    /// # Errors
+    /// Weights that are not floats.
+    pub fn without(&self, coupled: &[usize]) -> Result<Vec<Compensated>> {
+        let gone: Vec<Label> = coupled.iter().map(|&k| self.channels.coupled[k].root).collect();
+        let before = self.channels.roots(&self.channels.gone);
+        let mut all = Vec::new();
+        for layer in &self.consumers {
+            if !layer.classes.iter().any(|c| gone.contains(c)) {
+                continue;
+            }
+            let Some(gram) = self.gram(layer) else { continue };
+            let mut filters = self.filters(layer)?;
+            let seen = share_seen(self.graph, &self.channels.facts, &layer.taps, &layer.read);
+            for group in 0..layer.read.groups() {
+                let moments = SecondMoments::of(gram.triangle(group), gram.rows);
+                let goes: Vec<bool> = classes(layer, group).map(|c| gone.contains(&c)).collect();
+                let (goes, mut stays): (Vec<usize>, Vec<usize>) = (0..goes.len()).partition(|&i| goes[i]);
+                let left: Vec<bool> = classes(layer, group).map(|c| !before.contains(&c)).collect();
+                stays.retain(|&i| left[i]);
+                let by = compensate(&moments, &stays, &goes);
+                make_up(layer, &mut filters, group, (&moments, &by), (&stays, &goes), seen);
+            }
+            let facts = &self.channels.facts;
+            let Some(old) = facts.get(layer.taps.weight).and_then(|f| f.value.as_ref()) else { continue };
+            all.push(Compensated {
+                node: layer.taps.node,
+                weight: filters.weights(&layer.taps.layer, old)?,
+                bias: Tensor::from_f64(old.dtype, &[filters.bias.len()], &filters.bias),
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// The class of each element of a group's patch.
+fn classes(layer: &ConsumerLayer, group: usize) -> impl Iterator<Item = Label> + '_ {
+    let of_group = layer.classes.len() / layer.read.groups();
+    let taps = layer.read.taps();
+    layer.classes[group * of_group..][..of_group].iter().flat_map(move |&c| std::iter::repeat_n(c, taps))
+}
+
+/// Elements of a group's patch × what the layer computes from them: its filters, or, where channels are seen as
+/// points, every weight of theirs.
+fn weights(layer: &ConsumerLayer, filters: &Filters, group: usize) -> Mat<f64> {
+    let makes = filters.rows.len() / layer.read.groups();
+    let own = &filters.rows[group * makes..][..makes];
+    let scale = |o: usize| layer.taps.scale.as_ref().map_or(1.0, |s| s[group * makes + o]);
+    let elements = layer.classes.len() / layer.read.groups() * layer.read.taps();
+    let each = own.first().map_or(1, Vec::len) / elements.max(1);
+    Mat::from_fn(elements, makes * each, |i, o| own[o / each][i * each + o % each] * scale(o / each))
+}
+
+/// Σ over outputs of Σ (y − mean)².
+fn variance(moments: &SecondMoments, weights: &Mat<f64>) -> f64 {
+    let products = &moments.scatter * weights;
+    (0..weights.nrows())
+        .flat_map(|i| (0..weights.ncols()).map(move |o| (i, o)))
+        .map(|at| products[at] * weights[at])
+        .sum()
+}
+
+/// Filters that are made up for at once: their columns are a copy.
+const AT_ONCE: usize = 64;
+
+fn make_up(
+    layer: &ConsumerLayer,
+    filters: &mut Filters,
+    group: usize,
+    (moments, by): (&SecondMoments, &Mat<f64>),
+    (stays, goes): (&[usize], &[usize]),
+    seen: f64,
+) {
+    let makes = filters.rows.len() / layer.read.groups();
+    let elements = layer.classes.len() / layer.read.groups() * layer.read.taps();
+    for first in (0..makes).step_by(AT_ONCE) {
+        let some = group * makes + first..group * makes + makes.min(first + AT_ONCE);
+        let lost = filters.columns(some.clone(), elements, goes);
+        let more = by * &lost;
+        let each = lost.ncols() / some.len();
+        for o in 0..lost.ncols() {
+            let mean = |places: &[usize], of: &Mat<f64>| -> f64 {
+                places.iter().enumerate().map(|(i, &p)| moments.mean[p] * of[(i, o)]).sum()
+            };
+            filters.bias[some.start + o / each] += (mean(goes, &lost) - mean(stays, &more)) * seen;
+        }
+        let before = filters.columns(some.clone(), elements, stays);
+        filters.put(some.clone(), elements, stays, &(before + more));
+        filters.put(some, elements, goes, &Mat::zeros(lost.nrows(), lost.ncols()));
+    }
+}
