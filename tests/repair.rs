@@ -10,6 +10,7 @@ use secateur::data::{Batch, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
+use secateur::observer::Silent;
 use secateur::onnx::Model;
 use secateur::prune::{Channels, rewrite};
 use secateur::repair::{Images, Repair, repair};
@@ -63,7 +64,7 @@ fn errors(device: &Device) -> Vec<f64> {
         .into_iter()
         .map(|how| {
             let repaired =
-                repair(&graph, &channels, &removed, how, (device, &calibration), &mut |_, _| ()).unwrap();
+                repair(&graph, &channels, &removed, how, (device, &calibration), &mut Silent).unwrap();
             assert!(repaired.skipped.is_empty(), "{:?}", repaired.skipped);
             let mended = repaired.apply(&model).unwrap();
             let again = Graph::from_model(&mended).unwrap();
@@ -94,14 +95,8 @@ fn what_is_not_cut_is_not_touched() {
     let model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let none = repair(
-        &graph,
-        &channels,
-        &BTreeSet::new(),
-        Repair::Full,
-        (&Device::Cpu, &images(5, 8)),
-        &mut |_, _| (),
-    );
+    let none =
+        repair(&graph, &channels, &BTreeSet::new(), Repair::Full, (&Device::Cpu, &images(5, 8)), &mut Silent);
     assert!(none.unwrap().is_empty());
 }
 
@@ -140,8 +135,7 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     let removed = BTreeSet::from([set]);
     let (calibration, test) = (images(7, 100), images(8, 20));
     let repaired =
-        repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut |_, _| ())
-            .unwrap();
+        repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut Silent).unwrap();
     let mended = repaired.apply(&model).unwrap();
     let again = Graph::from_model(&mended).unwrap();
     let small = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap().model;
@@ -195,7 +189,7 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
     let calibration = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 64 };
     let removed = BTreeSet::from([set]);
     let with = (&Device::Cpu, &calibration);
-    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut |_, _| ()).unwrap();
+    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut Silent).unwrap();
     let again = Graph::from_model(&repaired.apply(&model).unwrap()).unwrap();
     let read = |graph: &Graph, input: usize| {
         let node = graph.nodes.iter().find(|n| n.op_type == "ConvTranspose").unwrap();
