@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::{Graph, ValueId};
 use crate::observer::{Observer, Stage, staged};
-use crate::prune::{Channels, Compensated, Consumers};
+use crate::prune::{Channels, Compensated, Consumers, EliminationCurves};
 use crate::stats::{Profile, Sensitivity};
 
 /// The shares of a group that are cut, to see what it does.
@@ -36,6 +36,8 @@ pub struct Probed {
     pub sensitivity: Vec<Sensitivity>,
     /// True unless the observer ended the measurement before the last trial.
     pub complete: bool,
+    /// The elimination curves of the groups, for [`Scoring::curves`](crate::prune::Scoring::curves).
+    pub curves: EliminationCurves,
 }
 
 /// Measures the sensitivity of every dependency group that the profile has none for, without `protected` channels.
@@ -53,7 +55,8 @@ pub fn probe(
     (device, images): (&Device, &Images),
     observer: &mut dyn Observer,
 ) -> Result<Probed> {
-    let mut probed = Probed { sensitivity: profile.header.sensitivity.clone(), complete: true };
+    let sensitivity = profile.header.sensitivity.clone();
+    let mut probed = Probed { sensitivity, complete: true, curves: EliminationCurves::default() };
     let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(probed) };
     let input = only_input(graph)?;
     let images = images.some(IMAGES);
@@ -64,7 +67,7 @@ pub fn probe(
         .copied()
         .filter(|&v| !facts.is_data_dependent(v) && !facts.is_constant(v))
         .collect();
-    let mut trials = trials(graph, channels, &consumers, protected)?;
+    let mut trials = trials((graph, channels), &consumers, protected, &mut probed.curves)?;
     let known = &probed.sensitivity;
     trials.retain(|t| !known.iter().any(|s| (&s.first, s.removed) == (&t.first, t.gone.len())));
     if trials.is_empty() {
@@ -110,10 +113,10 @@ fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: u
 }
 
 fn trials(
-    graph: &Graph,
-    channels: &Channels,
+    (graph, channels): (&Graph, &Channels),
     consumers: &Consumers,
     protected: &BTreeSet<usize>,
+    curves: &mut EliminationCurves,
 ) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for group in channels.dependency_groups() {
@@ -121,9 +124,8 @@ fn trials(
         let free = |k: &usize| channels.coupled[*k].block.is_none() && !stays(k);
         let free: Vec<usize> = group.into_iter().filter(free).collect();
         let (Some(&first), true) = (free.first(), free.len() > 1) else { continue };
-        let (Some(curve), Some(consumer)) = (consumers.curve(&free)?, consumers.first(&free)) else {
-            continue;
-        };
+        let curve = curves.find_or_compute(consumers, &free)?;
+        let (Some(curve), Some(consumer)) = (curve, consumers.first(&free)) else { continue };
         let (node, channel) = channels.coupled[first].members[0];
         let counts: BTreeSet<usize> =
             SHARES.iter().map(|s| ((s * free.len() as f64) as usize).clamp(1, free.len() - 1)).collect();
