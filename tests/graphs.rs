@@ -102,7 +102,7 @@ fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> 
     let profile = Profile::of_weights_with(&graph, &channels.facts, Header::default(), Distances::None);
     let profile = profile.map_err(|e| e.to_string())?;
     let l1: Criterion = "l1".parse().unwrap();
-    let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::None, seed: 0 };
+    let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::None, seed: 0, curves: None };
     let found = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).map_err(|e| e.to_string())?;
     let found = Score::values(&found);
     let limits = CutLimits { max_cut: 1.0, ..CutLimits::default() };

@@ -94,7 +94,7 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
         let channels = Channels::of(&graph).unwrap();
         let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
         let l1: Criterion = "l1".parse().unwrap();
-        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0 };
+        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0, curves: None };
         let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
         let limits = CutLimits { scope: Scope::Global, ..CutLimits::default() };

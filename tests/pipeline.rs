@@ -79,7 +79,8 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     let names = CRITERIA.iter().map(|row| row.name).filter(|n| !n.starts_with("file:"));
     for name in names.chain(["0.5*l1+0.5*apoz"]) {
         let criterion: Criterion = name.parse().unwrap();
-        let scoring = Scoring { criterion: &criterion, normalize: ScoreNormalization::Layer, seed: 7 };
+        let scoring =
+            Scoring { criterion: &criterion, normalize: ScoreNormalization::Layer, seed: 7, curves: None };
         let profile = if criterion.needs().patches { &patches } else { &profile };
         let scores = scores(&graph, &channels, profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);

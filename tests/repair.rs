@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use secateur::data::{Batch, synthetic};
+use secateur::ErrorKind;
+use secateur::data::{Batch, DataOptions, Dataset, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
+use secateur::observer::{Observer, Silent};
 use secateur::onnx::Model;
-use secateur::prune::{Channels, rewrite};
-use secateur::repair::{Images, Repair, repair};
+use secateur::prune::{Channels, ScoreNormalization, Scoring, rewrite, scores};
+use secateur::repair::{Images, Repair, probe, repair};
+use secateur::stats::{GatherOptions, GramKind, Profile, gather};
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -63,7 +67,7 @@ fn errors(device: &Device) -> Vec<f64> {
         .into_iter()
         .map(|how| {
             let repaired =
-                repair(&graph, &channels, &removed, how, (device, &calibration), &mut |_, _| ()).unwrap();
+                repair(&graph, &channels, &removed, how, (device, &calibration), &mut Silent).unwrap();
             assert!(repaired.skipped.is_empty(), "{:?}", repaired.skipped);
             let mended = repaired.apply(&model).unwrap();
             let again = Graph::from_model(&mended).unwrap();
@@ -94,14 +98,8 @@ fn what_is_not_cut_is_not_touched() {
     let model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let none = repair(
-        &graph,
-        &channels,
-        &BTreeSet::new(),
-        Repair::Full,
-        (&Device::Cpu, &images(5, 8)),
-        &mut |_, _| (),
-    );
+    let none =
+        repair(&graph, &channels, &BTreeSet::new(), Repair::Full, (&Device::Cpu, &images(5, 8)), &mut Silent);
     assert!(none.unwrap().is_empty());
 }
 
@@ -140,8 +138,7 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     let removed = BTreeSet::from([set]);
     let (calibration, test) = (images(7, 100), images(8, 20));
     let repaired =
-        repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut |_, _| ())
-            .unwrap();
+        repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut Silent).unwrap();
     let mended = repaired.apply(&model).unwrap();
     let again = Graph::from_model(&mended).unwrap();
     let small = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap().model;
@@ -195,7 +192,7 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
     let calibration = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 64 };
     let removed = BTreeSet::from([set]);
     let with = (&Device::Cpu, &calibration);
-    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut |_, _| ()).unwrap();
+    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut Silent).unwrap();
     let again = Graph::from_model(&repaired.apply(&model).unwrap()).unwrap();
     let read = |graph: &Graph, input: usize| {
         let node = graph.nodes.iter().find(|n| n.op_type == "ConvTranspose").unwrap();
@@ -211,4 +208,56 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
         let first = filter * 4;
         assert!(near(new_weights[first], weights[first] + last), "{weights:?} {new_weights:?} {last}");
     }
+}
+
+#[test]
+fn scores_from_the_curves_of_a_probe_are_those_from_new_ones() {
+    let graph = Graph::from_model(&model()).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let (bytes, _) = synthetic::images(9, 40);
+    let options = DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..DataOptions::default() };
+    let shape = [None, Some(3), Some(32), Some(32)];
+    let data = Dataset::from_bytes(bytes, &[40, 3, 32, 32], None, &options, &shape).unwrap();
+    let gathered = GatherOptions { gram: GramKind::Patch, ..GatherOptions::of(&data).unwrap() };
+    let mut profile = gather(&graph, &Device::Cpu, &data, &gathered).unwrap();
+    let few = images(5, 8);
+    let with = |protected: &BTreeSet<usize>, profile: &Profile, observer: &mut dyn Observer| {
+        probe(&graph, &channels, profile, protected, (&Device::Cpu, &few), observer).unwrap()
+    };
+    let first = with(&BTreeSet::new(), &profile, &mut Breaks);
+    assert!(!first.complete && first.sensitivity.len() == 1, "{first:?}");
+    profile.header.sensitivity = first.sensitivity;
+    // Groups with a protected channel have another key: their curves are not used.
+    let protected = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(1).collect();
+    for protected in [BTreeSet::new(), protected] {
+        let probed = with(&protected, &profile, &mut Silent);
+        assert!(probed.complete && !probed.curves.is_empty(), "{probed:?}");
+        let profile = &mut profile.clone();
+        profile.header.sensitivity = probed.sensitivity;
+        let criterion = "reconstruction".parse().unwrap();
+        let scored = |curves| {
+            let normalize = ScoreNormalization::Macs;
+            let scoring = Scoring { criterion: &criterion, normalize, seed: 0, curves };
+            scores(&graph, &channels, profile, &scoring, &protected).unwrap()
+        };
+        assert_eq!(scored(Some(&probed.curves)), scored(None));
+    }
+}
+
+/// An observer that ends every operation at once.
+struct Breaks;
+
+impl Observer for Breaks {
+    fn advance(&mut self, _done: u64) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+#[test]
+fn an_observer_that_breaks_interrupts_a_repair() {
+    let graph = Graph::from_model(&model()).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let with = (&Device::Cpu, &images(5, 8));
+    let error = repair(&graph, &channels, &some(&channels), Repair::Bias, with, &mut Breaks).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
 }

@@ -202,7 +202,8 @@ impl DecideArgs {
     pub(super) fn score(&self, graph: &Graph, channels: &Channels, profile: &Profile) -> Result<Scored> {
         let protected = self.protected(graph, channels)?;
         let criterion = self.criterion()?;
-        let scoring = Scoring { criterion: &criterion, normalize: self.normalize()?, seed: self.seed };
+        let (normalize, seed) = (self.normalize()?, self.seed);
+        let scoring = Scoring { criterion: &criterion, normalize, seed, curves: None };
         let scores = scores(graph, channels, profile, &scoring, &protected)?;
         Ok(Scored { scores, protected })
     }

@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::Origin;
 use super::decide::{CRITERION, DecideArgs};
-use super::mend::follow;
-use super::output::Output;
+use super::output::{BarObserver, Output};
 use super::pass::{Pass, header};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -191,15 +190,10 @@ impl Known<'_> {
             return Ok(());
         }
         let bar = output.progress("probing", channels.dependency_groups().len());
-        let mut show = follow(&bar);
-        let mut tell = |done, all| {
-            show(done, all);
-            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let found = probe(graph, channels, profile, protected, (self.device, self.images), &mut tell);
-        drop(show);
+        let mut observer = BarObserver { bar: &bar, stop: interrupted };
+        let found = probe(graph, channels, profile, protected, (self.device, self.images), &mut observer);
         bar.finish_and_clear();
-        let found = found?;
+        let found = found?.sensitivity;
         let more = found.len() > profile.header.sensitivity.len();
         profile.header.sensitivity = found;
         match self.keep().filter(|_| more) {

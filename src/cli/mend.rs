@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use indicatif::ProgressBar;
-
 use super::args::{DataArgs, Origin, positive};
-use super::output::Output;
+use super::output::{BarObserver, Output};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -158,14 +156,6 @@ pub(super) fn calibration(data: &Dataset, output: &Output) -> Result<Images> {
     Ok(Images { data: Arc::new(all), shape: shape.unwrap_or_default(), count })
 }
 
-/// Shows how many of how many are done.
-pub(super) fn follow(bar: &ProgressBar) -> impl FnMut(usize, usize) + '_ {
-    |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    }
-}
-
 /// Repairs, and tells what could not be.
 pub(super) fn mended(
     (graph, channels): (&Graph, &Channels),
@@ -176,7 +166,14 @@ pub(super) fn mended(
 ) -> Result<Repaired> {
     const ILL: f64 = 1e12;
     let bar = output.progress("repairing", channels.coupling.producers.len());
-    let repaired = repair(graph, channels, removed, how, (device, images), &mut follow(&bar));
+    let repaired = repair(
+        graph,
+        channels,
+        removed,
+        how,
+        (device, images),
+        &mut BarObserver { bar: &bar, stop: &|| false },
+    );
     bar.finish_and_clear();
     let repaired = repaired?;
     for (node, why) in repaired.skipped.iter().take(5) {

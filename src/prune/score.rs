@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::allocate::Counted;
 use super::channels::Channels;
 use super::criteria::{Context, Criterion, Score, ScoredLayer};
+use super::elimination_curves::EliminationCurves;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::stats::Profile;
@@ -35,8 +36,10 @@ pub struct Scoring<'a> {
     pub criterion: &'a Criterion,
     /// How layers are made comparable.
     pub normalize: ScoreNormalization,
-    /// Of `random`.
+    /// The seed of the criterion `random`.
     pub seed: u64,
+    /// Elimination curves that are computed already, of the network and profile at hand.
+    pub curves: Option<&'a EliminationCurves>,
 }
 
 /// The score of every set: the mean over its channels. Knots that stay in any case (blocked ones, and those that
@@ -53,7 +56,8 @@ pub fn scores(
     scoring: &Scoring,
     protected: &BTreeSet<usize>,
 ) -> Result<Vec<Score>> {
-    let context = Context::new(graph, channels, profile, scoring.criterion, scoring.seed)?;
+    let context =
+        Context::new((graph, channels), profile, (scoring.criterion, scoring.seed), scoring.curves)?;
     let mut free = vec![false; graph.nodes.len()];
     for set in channels.coupled.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
         set.members.iter().for_each(|&(node, _)| free[node] = true);

@@ -19,6 +19,7 @@ use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, Sizes, ValueId};
+use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
 use crate::stats::images_mix;
@@ -27,7 +28,7 @@ use crate::tensor::Tensor;
 use activation_cache::ActivationCache;
 pub use fit::Refit;
 use paired_graph::{PairedGraph, RefitTarget};
-pub use probe::probe;
+pub use probe::{Probed, probe};
 
 /// What is repaired after a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -80,17 +81,18 @@ pub struct Images {
     pub count: usize,
 }
 
-/// Repairs the network that `removed` is cut from. `tell` hears of each layer that is done, and of how many.
+/// Refits the layers behind the channels `removed`, from the network's input to its output.
 ///
 /// # Errors
-/// A network with several inputs, a device that fails, images that lead to weights that are no numbers.
+/// A network with several inputs, a device that fails, images that lead to weights that are not finite, or an
+/// observer that ends the operation ([`crate::ErrorKind::Interrupted`]).
 pub fn repair(
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
     how: Repair,
     (device, images): (&Device, &Images),
-    tell: &mut dyn FnMut(usize, usize),
+    observer: &mut dyn Observer,
 ) -> Result<Repaired> {
     if how == Repair::None || removed.is_empty() {
         return Ok(Repaired::default());
@@ -102,23 +104,28 @@ pub fn repair(
     let mut paired = PairedGraph::of(graph, &facts, channels, &gone)?;
     let mut cache = ActivationCache::new(input, images.data.clone(), images.count, batch);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
-    for at in 0..paired.targets.len() {
-        let (target, later) = (&paired.targets[at], &paired.targets[at + 1..]);
-        let wanted = fit::wanted(&paired, target, how);
-        let node = || graph.nodes[target.taps.node].name.clone();
-        let clamped = |s: &RefitTarget| s.clamped.filter(|_| how == Repair::Full);
-        let of = |s: &RefitTarget| [s.x, s.y, s.own].into_iter().chain(clamped(s));
-        let targets: Vec<ValueId> = clamped(target).into_iter().chain(later.iter().flat_map(of)).collect();
-        // What the target itself gives is not known yet: it is about to change.
-        let sums =
-            cache.visit((&paired.graph, &paired.facts, device), &wanted, &[target.x, target.y], &targets);
-        let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
-        let again = |paired: &PairedGraph, wanted| cache.sum((&paired.graph, &paired.facts, device), wanted);
-        let refit =
-            fit::refit(graph, &mut paired, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
-        repaired.refits.push(refit);
-        tell(at + 1, paired.targets.len());
-    }
+    staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
+        for at in 0..paired.targets.len() {
+            let (target, later) = (&paired.targets[at], &paired.targets[at + 1..]);
+            let wanted = fit::wanted(&paired, target, how);
+            let node = || graph.nodes[target.taps.node].name.clone();
+            let clamped = |s: &RefitTarget| s.clamped.filter(|_| how == Repair::Full);
+            let of = |s: &RefitTarget| [s.x, s.y, s.own].into_iter().chain(clamped(s));
+            let targets: Vec<ValueId> =
+                clamped(target).into_iter().chain(later.iter().flat_map(of)).collect();
+            // What the target itself gives is not known yet: it is about to change.
+            let sums =
+                cache.visit((&paired.graph, &paired.facts, device), &wanted, &[target.x, target.y], &targets);
+            let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
+            let again =
+                |paired: &PairedGraph, wanted| cache.sum((&paired.graph, &paired.facts, device), wanted);
+            let refit =
+                fit::refit(graph, &mut paired, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
+            repaired.refits.push(refit);
+            advance(observer, at + 1)?;
+        }
+        Ok(())
+    })?;
     repaired.collect(graph, &paired, &facts);
     Ok(repaired)
 }

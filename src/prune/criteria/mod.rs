@@ -30,6 +30,7 @@ use ::std::cell::OnceCell;
 pub use parse::{Criterion, Term};
 
 use super::channels::Channels;
+use super::elimination_curves::EliminationCurves;
 use crate::error::Result as Fallible;
 use crate::graph::Graph;
 use crate::stats::{Activity, LayerProfile, Profile};
@@ -142,6 +143,7 @@ pub(super) struct Context<'a> {
     pub(super) channels: &'a Channels,
     pub(super) profile: &'a Profile,
     pub(super) seed: u64,
+    pub(super) curves: Option<&'a EliminationCurves>,
     table: Table,
     obd: OnceCell<Result<Losses, Missing>>,
     obs: OnceCell<Result<Losses, Missing>>,
@@ -150,11 +152,10 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(
-        graph: &'a Graph,
-        channels: &'a Channels,
+        (graph, channels): (&'a Graph, &'a Channels),
         profile: &'a Profile,
-        criterion: &Criterion,
-        seed: u64,
+        (criterion, seed): (&Criterion, u64),
+        curves: Option<&'a EliminationCurves>,
     ) -> Fallible<Self> {
         let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
         if let Some(path) = criterion.file() {
@@ -163,7 +164,7 @@ impl<'a> Context<'a> {
             file::check(&table, path, layers)?;
         }
         let (obd, obs, reconstruction) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Ok(Self { graph, channels, profile, seed, table, obd, obs, reconstruction })
+        Ok(Self { graph, channels, profile, seed, curves, table, obd, obs, reconstruction })
     }
 }
 
@@ -264,7 +265,7 @@ mod tests {
         let channels = Channels::of(&graph).expect("no channels");
         let profile = Profile::new(crate::stats::Header::default(), vec![]);
         let criterion = row.name.parse().expect("its name");
-        let context = Context::new(&graph, &channels, &profile, &criterion, 0).expect("a context");
+        let context = Context::new((&graph, &channels), &profile, (&criterion, 0), None).expect("a context");
         let layer =
             ScoredLayer { context: &context, node: "layer", channels: 2, labels: &[], profile: Some(layer) };
         let scores = row.scores(&layer).expect("scores");

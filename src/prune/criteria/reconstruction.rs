@@ -6,6 +6,8 @@
 //! loses without the first k (`Header::sensitivity`), the curve is scaled to go through these points; with nothing
 //! measured, a share of variance lost counts alike in every layer.
 
+use std::borrow::Cow;
+
 use super::consumer_losses::Losses;
 use super::{Context, CriterionRow, Missing, Needs, losses};
 use crate::lsq::Loss;
@@ -33,9 +35,14 @@ fn of_all(context: &Context) -> Result<Losses, Missing> {
         let free = |&k: &usize| channels.coupled[k].block.is_none() && !channels.gone.contains(&k);
         let free: Vec<usize> = group.into_iter().filter(free).collect();
         let Some(&first) = free.first() else { continue };
-        let curve = consumers
-            .curve(&free)
-            .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
+        let curve = match context.curves.and_then(|curves| curves.get(&free)) {
+            Some(cached) => cached.map(Cow::Borrowed),
+            None => {
+                const NOT_FLOATS: Missing =
+                    Missing("its weights are not floats", "choose another criterion, such as l1");
+                consumers.curve(&free).map_err(|_| NOT_FLOATS)?.map(Cow::Owned)
+            }
+        };
         // What nobody reads is lost for nothing.
         let Some(curve) = curve else { continue };
         let (node, channel) = channels.coupled[first].members[0];
