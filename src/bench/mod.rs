@@ -1,4 +1,4 @@
-//! Timing networks side by side: interleaved, after warm-up, as ratios with their spread.
+//! BenchOptions networks side by side: interleaved, after warm-up, as ratios with their spread.
 
 pub mod layers;
 pub mod limits;
@@ -45,7 +45,7 @@ impl Quantiles {
 
 /// What a bench measured.
 #[derive(Clone, Debug)]
-pub struct Timings {
+pub struct BenchResult {
     /// Seconds of a batch, for each network.
     pub seconds: Vec<Quantiles>,
     /// How many times faster than the first each is, from runs side by side.
@@ -68,7 +68,7 @@ fn made_up(session: &Session) -> Vec<Vec<f32>> {
 
 /// How networks are timed.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
+pub struct BenchOptions {
     /// Images at once.
     pub batch: usize,
     /// About how long in all.
@@ -77,7 +77,7 @@ pub struct Timing {
     pub transfers: bool,
 }
 
-impl Timing {
+impl BenchOptions {
     fn run(&self, session: &mut Session, inputs: &[Vec<f32>]) -> Result<f64> {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         if !self.transfers {
@@ -96,10 +96,10 @@ impl Timing {
 pub fn bench(
     graphs: &[&Graph],
     device: &Device,
-    timing: Timing,
+    timing: BenchOptions,
     progress: &mut dyn FnMut(f64),
-) -> Result<Timings> {
-    let Timing { batch, seconds, .. } = timing;
+) -> Result<BenchResult> {
+    let BenchOptions { batch, seconds, .. } = timing;
     let mut sessions =
         graphs.iter().map(|g| Session::plain(g, device, Some(batch))).collect::<Result<Vec<_>>>()?;
     let inputs: Vec<Vec<Vec<f32>>> = sessions.iter().map(made_up).collect();
@@ -119,7 +119,7 @@ pub fn bench(
         }
     }
     let column = |f: &dyn Fn(&Vec<f64>) -> f64| Quantiles::of(&rounds.iter().map(f).collect::<Vec<_>>());
-    Ok(Timings {
+    Ok(BenchResult {
         seconds: (0..graphs.len()).map(|i| column(&|r| r[i])).collect(),
         speedups: (0..graphs.len()).map(|i| column(&|r| r[0] / r[i])).collect(),
         host_nodes: sessions.iter().map(Session::host_nodes).collect(),

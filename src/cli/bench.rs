@@ -9,7 +9,7 @@ use super::args::{Global, PrecisionArgs, positive, seconds};
 use super::output::{Output, decibels, many, short};
 use crate::bench::layers::{LayerTime, layers};
 use crate::bench::limits::PeakRates;
-use crate::bench::{Timing, Timings, bench};
+use crate::bench::{BenchOptions, BenchResult, bench};
 use crate::compare::{Tolerance, compare};
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
@@ -121,7 +121,12 @@ fn nearness(graph: &Graph, device: &Device, expected: &[Vec<f32>]) -> Result<Opt
 }
 
 /// The measurement with its progress bar, in tenths of a second.
-pub(super) fn timed(graphs: &[Graph], device: &Device, timing: Timing, output: &Output) -> Result<Timings> {
+pub(super) fn timed(
+    graphs: &[Graph],
+    device: &Device,
+    timing: BenchOptions,
+    output: &Output,
+) -> Result<BenchResult> {
     let tenths = |seconds: f64| (10.0 * seconds) as u64;
     let bar = output.progress("timing", tenths(timing.seconds) as usize);
     let graphs: Vec<&Graph> = graphs.iter().collect();
@@ -200,7 +205,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let near = |graph| nearness(graph, &device, &right_answers(graph, &device)?);
     let near = graphs.iter().map(near).collect::<Result<Vec<_>>>()?;
     let Args { batch, seconds, transfers, .. } = *args;
-    let timings = timed(&graphs, &device, Timing { batch, seconds, transfers }, output)?;
+    let timings = timed(&graphs, &device, BenchOptions { batch, seconds, transfers }, output)?;
     let who = device.describe();
     let with = if transfers { ", with transfers" } else { "" };
     output.line(format!(

@@ -21,7 +21,7 @@ use super::page::{Draft, WRITE_PAGE, Whole};
 use super::prune::some_images;
 use super::rounds::Deciding;
 use super::targets::Targets;
-use crate::bench::Timing;
+use crate::bench::BenchOptions;
 use crate::data::{DataOptions, Dataset, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -132,7 +132,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for graph in &graphs {
         answers_are_right(graph, &device)?;
     }
-    let timings = timed(&graphs, &device, Timing { batch: BATCH, seconds: 4.0, transfers: false }, output)?;
+    let timings =
+        timed(&graphs, &device, BenchOptions { batch: BATCH, seconds: 4.0, transfers: false }, output)?;
     if let Some(path) = &args.report {
         let of = Whole { model: &model, graph: &graphs[0], channels: &channels };
         let mut draft = Draft::new(of, &cut, &removed, &seen);

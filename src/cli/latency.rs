@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::decide::{Decision, Latency};
 use super::output::Output;
 use super::rounds::Deciding;
-use crate::bench::{Quantiles, Timing, bench, widths};
+use crate::bench::{BenchOptions, Quantiles, bench, widths};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -83,7 +83,7 @@ impl Deciding<'_> {
         share: f64,
     ) -> Result<Quantiles> {
         let small = Graph::from_model_owned(smaller(model, graph, channels, removed)?)?;
-        let timing = Timing { batch: 1, seconds: SECONDS, transfers: false };
+        let timing = BenchOptions { batch: 1, seconds: SECONDS, transfers: false };
         let mut spells = Vec::new();
         loop {
             let timings = bench(&[graph, &small], self.known.device, timing, &mut |_| {})?;

@@ -11,7 +11,7 @@ use super::outcome::Tried;
 use super::output::Output;
 use super::pass::Pass;
 use crate::bench::layers::layers;
-use crate::bench::{Timing, Timings};
+use crate::bench::{BenchOptions, BenchResult};
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Batch, Dataset, Preprocessing};
 use crate::error::Result;
@@ -22,7 +22,9 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs};
 use crate::repair::Repair;
-use crate::report::{Cost, Curve, Num, Page, Point, Quality, Repeat, Speed, network, pictures, render};
+use crate::report::{
+    Cost, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures, render,
+};
 use crate::stats::{GramKind, Profile};
 
 /// A network with what is known of its channels.
@@ -148,10 +150,11 @@ impl Draft {
         // They go up in what they keep: the first that loses no more than was allowed is the one.
         let chosen = tried.iter().position(|t| t.drop <= max_drop);
         let points = tried.iter().enumerate();
-        let mut points: Vec<Point> =
-            points.map(|(i, t)| Point { keep: t.keep, value: value(t), chosen: chosen == Some(i) }).collect();
-        points.push(Point { keep: 1.0, value: whole, chosen: false });
-        self.page.curve = Some(Curve {
+        let mut points: Vec<SearchPoint> = points
+            .map(|(i, t)| SearchPoint { keep: t.keep, value: value(t), chosen: chosen == Some(i) })
+            .collect();
+        points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
             measured: if labelled { "top-1" } else { "agreement with the original" }.to_owned(),
             points,
@@ -189,7 +192,7 @@ impl Draft {
             summary.untimed = Some("no time was given to it".to_owned());
             return;
         }
-        let timing = Timing { batch: BATCH, seconds: (1.0 - OF_LAYERS) * seconds, transfers: false };
+        let timing = BenchOptions { batch: BATCH, seconds: (1.0 - OF_LAYERS) * seconds, transfers: false };
         let times = graphs
             .iter()
             .try_for_each(|graph| answers_are_right(graph, device))
@@ -228,7 +231,7 @@ impl Draft {
     }
 
     /// What a timing of the original and the smaller network found.
-    pub(super) fn timed(&mut self, times: &Timings, batch: usize, device: &Device) {
+    pub(super) fn timed(&mut self, times: &BenchResult, batch: usize, device: &Device) {
         self.page.summary.speed = Some(Speed {
             batch,
             before_ms: times.seconds[0].times(1e3),
