@@ -1,6 +1,7 @@
 //! What goes where: results to stdout, progress, notes and errors to stderr; a broken pipe is quiet.
 
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::file::write_whole;
+use crate::observer::{Observer, Stage};
 
 /// What is wrong.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -26,6 +28,23 @@ pub(super) fn many(count: usize, what: &str) -> String {
 /// A ratio of signal and noise; equal answers have none.
 pub(super) fn decibels(snr: f64) -> String {
     if snr == f64::INFINITY { "∞ dB".to_owned() } else { format!("{snr:.1} dB") }
+}
+
+/// An observer that moves a progress bar, and ends the operation when `stop` is true.
+pub(super) struct BarObserver<'a> {
+    pub(super) bar: &'a ProgressBar,
+    pub(super) stop: &'a dyn Fn() -> bool,
+}
+
+impl Observer for BarObserver<'_> {
+    fn stage(&mut self, _stage: Stage, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    fn advance(&mut self, done: u64) -> ControlFlow<()> {
+        self.bar.set_position(done);
+        if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 /// The sink of a run.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::args::Origin;
-use super::bench::{answers_are_right, timed};
+use super::bench::timed;
 use super::eval::Evaluation;
 use super::known::of_weights;
 use super::outcome::Tried;
@@ -193,14 +193,10 @@ impl Draft {
             return;
         }
         let timing = BenchOptions { batch: BATCH, seconds: (1.0 - OF_LAYERS) * seconds, transfers: false };
-        let times = graphs
-            .iter()
-            .try_for_each(|graph| answers_are_right(graph, device))
-            .and_then(|()| timed(graphs, device, timing, output))
-            .and_then(|times| {
-                self.time_layers(graphs, device, BATCH, OF_LAYERS * seconds)?;
-                Ok(times)
-            });
+        let times = timed(graphs, device, timing, output).and_then(|verified| {
+            self.time_layers(graphs, device, BATCH, OF_LAYERS * seconds)?;
+            Ok(verified.times)
+        });
         let summary = &mut self.page.summary;
         match times {
             Ok(times) => self.timed(&times, BATCH, device),
@@ -218,7 +214,9 @@ impl Draft {
     ) -> Result<()> {
         let open = |graph| Session::plain(graph, device, Some(batch));
         let mut sessions = graphs.iter().map(open).collect::<Result<Vec<_>>>()?;
-        for (which, times) in layers(&mut sessions, seconds)?.into_iter().enumerate() {
+        for (which, times) in
+            layers(&mut sessions, seconds, &mut crate::observer::Silent)?.into_iter().enumerate()
+        {
             let ms = 1e3 / batch as f64;
             let times: HashMap<String, f64> =
                 times.into_iter().map(|t| (t.node, t.seconds.median * ms)).collect();
