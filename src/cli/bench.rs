@@ -6,20 +6,18 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{Global, PrecisionArgs, positive, seconds};
-use super::output::{Output, decibels, many, short};
-use crate::bench::layers::{LayerTime, layers};
-use crate::bench::limits::PeakRates;
-use crate::bench::{Timing, Timings, bench};
-use crate::compare::{Tolerance, compare};
-use crate::data::metrics::Agreement;
-use crate::error::{Error, Result};
+use super::output::{BarObserver, Output, decibels, many, short};
+use crate::bench::BenchOptions;
+use crate::bench::layers::{LayerRate, layer_rates};
+use crate::bench::peak_rates::PeakRates;
+use crate::bench::verified::{VerifiedResult, verified};
+use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes, ValueId};
+use crate::graph::Graph;
+use crate::observer::Silent;
 use crate::onnx::Model;
 use crate::prune::Channels;
-use crate::tensor::Precision;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -64,114 +62,45 @@ fn tune(graphs: &[Graph], device: &Device, args: &Args, seconds: f64, output: &O
     Ok(())
 }
 
-/// What networks are asked before their times count.
-fn made_up(session: &Session) -> Vec<Vec<f32>> {
-    let wave = |n: usize| (0..n).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-    session.plan.inputs.iter().map(|port| wave(port.shape.iter().product())).collect()
-}
-
-/// A device's answers.
-fn answers(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
-    let mut session = Session::plain(graph, device, Some(1))?;
-    let inputs = made_up(&session);
-    session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
-}
-
-/// The device's answers in `f32`, which must be those of the CPU interpreter before its times count; none of the CPU.
-fn right_answers(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
-    if matches!(device, Device::Cpu) {
-        return Ok(vec![]);
-    }
-    let got = answers(graph, &device.clone().at(Precision::F32)?)?;
-    for (got, expected) in got.iter().zip(&answers(graph, &Device::Cpu)?) {
-        let verdict = compare(got, expected, Tolerance::NETWORK);
-        if !verdict.passed() {
-            return Err(Error::new("the device gives wrong answers: its times mean nothing")
-                .file(&graph.path)
-                .got(verdict.to_string())
-                .remedy(
-                    "run `secateur check` to see which step is wrong; update the driver, or use --device cpu",
-                ));
-        }
-    }
-    Ok(got)
-}
-
-/// Whether the device's times count.
-pub(super) fn answers_are_right(graph: &Graph, device: &Device) -> Result<()> {
-    right_answers(graph, device).map(drop)
-}
-
-/// How near a device that keeps halves comes to its answers in `f32`, in decibels; `None` where it keeps none.
-fn nearness(graph: &Graph, device: &Device, expected: &[Vec<f32>]) -> Result<Option<f64>> {
-    if device.precision() == Precision::F32 {
-        return Ok(None);
-    }
-    let mut agreement = Agreement::default();
-    for (got, expected) in answers(graph, device)?.iter().zip(expected) {
-        if got.iter().zip(expected).any(|(got, expected)| !got.is_finite() && expected.is_finite()) {
-            return Err(Error::new("the network has numbers that f16 cannot hold: its times mean nothing")
-                .file(&graph.path)
-                .expected("at most 65504")
-                .remedy("leave --precision out"));
-        }
-        agreement.add(expected, got, None);
-    }
-    Ok(Some(agreement.snr_db()))
-}
-
-/// The measurement with its progress bar, in tenths of a second.
-pub(super) fn timed(graphs: &[Graph], device: &Device, timing: Timing, output: &Output) -> Result<Timings> {
-    let tenths = |seconds: f64| (10.0 * seconds) as u64;
-    let bar = output.progress("timing", tenths(timing.seconds) as usize);
+/// The measurement of networks whose outputs are right, with its progress bar.
+pub(super) fn timed(
+    graphs: &[Graph],
+    device: &Device,
+    options: BenchOptions,
+    output: &Output,
+) -> Result<VerifiedResult> {
+    let bar = output.progress("timing", 0);
     let graphs: Vec<&Graph> = graphs.iter().collect();
-    let timings = bench(&graphs, device, timing, &mut |spent| bar.set_position(tenths(spent)));
+    let result = verified(&graphs, device, options, &mut BarObserver { bar: &bar, stop: &|| false });
     bar.finish_and_clear();
-    timings
+    result
 }
 
-/// What each node takes, in the order in which they run.
+/// The table of a network's layers, in the order in which they run.
 fn layer_table(
     graph: &Graph,
-    (device, limits): (&Device, &PeakRates),
-    args: &Args,
+    on: (&Device, &PeakRates),
+    options: BenchOptions,
     output: &Output,
 ) -> Result<Value> {
-    let session = Session::plain(graph, device, Some(args.batch))?;
-    let facts = Facts::infer(graph, &graph.input_shapes(Some(args.batch), &Sizes::Own)?)?;
-    let timed = layers(&mut [session], args.seconds)?.concat();
-    let whole: f64 = timed.iter().map(|t| t.seconds.median).sum();
+    let rates = layer_rates(graph, on, options, &mut Silent)?;
     output.line(format!("\n{}", graph.path.display()));
     output.line(format!(
         "{:<28} {:>9} {:>9} {:>7} {:>8} {:>6} {:>6}",
         "layer", "MACs", "ms", "share", "GFLOP/s", "GB/s", "limit"
     ));
     let mut rows = vec![];
-    for LayerTime { node, seconds } in timed {
-        let own = graph.nodes.iter().position(|n| n.name == node);
-        let macs =
-            own.map_or(0, |id| graph.nodes[id].op.macs(&facts.inputs(graph, id), &facts.outputs(graph, id)));
-        // What it reads and writes, once.
-        let values = own.map(|id| graph.nodes[id].inputs.iter().chain(&graph.nodes[id].outputs).flatten());
-        let known = values.into_iter().flatten().filter(|&&v| facts.get(v).is_some());
-        let size = |v: ValueId| {
-            let own = !graph.outputs.contains(&v) && graph.inputs.iter().all(|input| input.value != v);
-            if own { device.precision().size() } else { Precision::F32.size() }
-        };
-        let bytes: usize = known.map(|&v| facts.shape(v).iter().product::<usize>() * size(v)).sum();
-        let (flops, bytes) = (2.0 * macs as f64, bytes as f64);
-        let (gflops, gbytes) = (flops / seconds.median / 1e9, bytes / seconds.median / 1e9);
-        let of_limit = limits.share(flops, bytes, seconds.median);
+    for LayerRate { node, seconds, share, macs, gflops, gbytes_per_s, peak_share } in rates {
         output.line(format!(
-            "{node:<28} {:>9} {:>9.3} {:>5.1} % {gflops:>8.1} {gbytes:>6.1} {:>4.0} %",
+            "{node:<28} {:>9} {:>9.3} {:>5.1} % {gflops:>8.1} {gbytes_per_s:>6.1} {:>4.0} %",
             short(macs),
             seconds.median * 1e3,
-            100.0 * seconds.median / whole,
-            100.0 * of_limit,
+            100.0 * share,
+            100.0 * peak_share,
         ));
         rows.push(json!({
-            "node": node, "macs": macs, "ms": seconds.times(1e3), "share": seconds.median / whole,
-            "gflops": gflops, "gbytes_per_s": gbytes, "of_limit": of_limit,
+            "node": node, "macs": macs, "ms": seconds.times(1e3), "share": share,
+            "gflops": gflops, "gbytes_per_s": gbytes_per_s, "of_limit": peak_share,
         }));
     }
     Ok(rows.into())
@@ -197,10 +126,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(seconds) = args.tune {
         tune(&graphs, &device, args, seconds, output)?;
     }
-    let near = |graph| nearness(graph, &device, &right_answers(graph, &device)?);
-    let near = graphs.iter().map(near).collect::<Result<Vec<_>>>()?;
     let Args { batch, seconds, transfers, .. } = *args;
-    let timings = timed(&graphs, &device, Timing { batch, seconds, transfers }, output)?;
+    let options = BenchOptions { batch, seconds, transfers };
+    let VerifiedResult { times: timings, snr_db } = timed(&graphs, &device, options, output)?;
     let who = device.describe();
     let with = if transfers { ", with transfers" } else { "" };
     output.line(format!(
@@ -234,12 +162,12 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 ""
             ));
         }
-        if let Some(near) = near[i] {
+        if let Some(near) = snr_db[i] {
             output.line(format!("{:<30} SNR {} against f32, for made-up inputs", "", decibels(near)));
         }
         list.push(json!({
             "path": model.path, "host_nodes": on_host, "params": params, "macs": macs, "bytes": model.bytes,
-            "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops, "snr_db": near[i],
+            "latency_ms": time.times(1e3), "images_per_s": rate, "gflops": gflops, "snr_db": snr_db[i],
         }));
         ratios.push(json!({ "path": model.path, "speedup": speedup }));
         let fewer = 1.0 - macs as f64 / *first.get_or_insert(macs as f64);
@@ -250,14 +178,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut answer =
         json!({ "device": who, "batch": batch, "transfers": transfers, "rounds": rounds, "ratios": ratios });
     if args.layers {
-        let limits = PeakRates::of(&device)?;
+        let limits = PeakRates::measure(&device)?;
         output.line(format!(
             "\nlimits measured here: {:.0} GFLOP/s of multiply-adds, {:.1} GB/s of a copy",
             limits.gflops, limits.gbytes_per_s
         ));
         answer["limits"] = json!(limits);
         for (entry, graph) in list.iter_mut().zip(&graphs) {
-            entry["layers"] = layer_table(graph, (&device, &limits), args, output)?;
+            entry["layers"] = layer_table(graph, (&device, &limits), options, output)?;
         }
     }
     answer["models"] = list.into();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::args::{Global, Origin, positive};
-use super::bench::{answers_are_right, timed};
+use super::bench::timed;
 use super::decide::{CRITERION, DecideArgs, Decision};
 use super::eval::evaluate_both;
 use super::known::Known;
@@ -21,7 +21,7 @@ use super::page::{Draft, WRITE_PAGE, Whole};
 use super::prune::some_images;
 use super::rounds::Deciding;
 use super::targets::Targets;
-use crate::bench::Timing;
+use crate::bench::BenchOptions;
 use crate::data::{DataOptions, Dataset, synthetic};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -129,10 +129,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (before, after) = evaluate_both([&graph, &small_graph], &device, &test, None, output)?;
     output.note("5/5 timing both, in turn");
     let graphs = [graph, small_graph];
-    for graph in &graphs {
-        answers_are_right(graph, &device)?;
-    }
-    let timings = timed(&graphs, &device, Timing { batch: BATCH, seconds: 4.0, transfers: false }, output)?;
+    let options = BenchOptions { batch: BATCH, seconds: 4.0, transfers: false };
+    let timings = timed(&graphs, &device, options, output)?.times;
     if let Some(path) = &args.report {
         let of = Whole { model: &model, graph: &graphs[0], channels: &channels };
         let mut draft = Draft::new(of, &cut, &removed, &seen);

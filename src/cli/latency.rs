@@ -12,9 +12,10 @@ use std::time::Duration;
 use super::decide::{Decision, Latency};
 use super::output::Output;
 use super::rounds::Deciding;
-use crate::bench::{Quantiles, Timing, bench, widths};
+use crate::bench::{BenchOptions, Quantiles, bench, widths};
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::observer::Silent;
 use crate::onnx::Model;
 use crate::prune::{Budget, Channels, smaller};
 
@@ -43,7 +44,7 @@ impl Deciding<'_> {
             return Ok(None);
         };
         let bar = output.progress("timing layers", 1);
-        let times = widths::times(model, graph, channels, self.known.device);
+        let times = widths::times(model, graph, channels, self.known.device, &mut Silent);
         bar.finish_and_clear();
         let channels = Channels { times: Some(times?), ..channels.clone() };
         let scored = self.decide.score(graph, &channels, &profile)?;
@@ -83,10 +84,10 @@ impl Deciding<'_> {
         share: f64,
     ) -> Result<Quantiles> {
         let small = Graph::from_model_owned(smaller(model, graph, channels, removed)?)?;
-        let timing = Timing { batch: 1, seconds: SECONDS, transfers: false };
+        let timing = BenchOptions { batch: 1, seconds: SECONDS, transfers: false };
         let mut spells = Vec::new();
         loop {
-            let timings = bench(&[graph, &small], self.known.device, timing, &mut |_| {})?;
+            let timings = bench(&[graph, &small], self.known.device, timing, &mut Silent)?;
             let Quantiles { median, p10, p90 } = timings.speedups[1];
             spells.push(Quantiles { median: median.recip(), p10: p90.recip(), p90: p10.recip() });
             let all = middle(&spells);

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::args::Origin;
-use super::bench::{answers_are_right, timed};
+use super::bench::timed;
 use super::eval::Evaluation;
 use super::known::of_weights;
 use super::outcome::Tried;
 use super::output::Output;
 use super::pass::Pass;
 use crate::bench::layers::layers;
-use crate::bench::{Timing, Timings};
+use crate::bench::{BenchOptions, BenchResult};
 use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Batch, Dataset, Preprocessing};
 use crate::error::Result;
@@ -22,7 +22,9 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs};
 use crate::repair::Repair;
-use crate::report::{Cost, Curve, Num, Page, Point, Quality, Repeat, Speed, network, pictures, render};
+use crate::report::{
+    Cost, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures, render,
+};
 use crate::stats::{GramKind, Profile};
 
 /// A network with what is known of its channels.
@@ -148,10 +150,11 @@ impl Draft {
         // They go up in what they keep: the first that loses no more than was allowed is the one.
         let chosen = tried.iter().position(|t| t.drop <= max_drop);
         let points = tried.iter().enumerate();
-        let mut points: Vec<Point> =
-            points.map(|(i, t)| Point { keep: t.keep, value: value(t), chosen: chosen == Some(i) }).collect();
-        points.push(Point { keep: 1.0, value: whole, chosen: false });
-        self.page.curve = Some(Curve {
+        let mut points: Vec<SearchPoint> = points
+            .map(|(i, t)| SearchPoint { keep: t.keep, value: value(t), chosen: chosen == Some(i) })
+            .collect();
+        points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
             measured: if labelled { "top-1" } else { "agreement with the original" }.to_owned(),
             points,
@@ -189,15 +192,11 @@ impl Draft {
             summary.untimed = Some("no time was given to it".to_owned());
             return;
         }
-        let timing = Timing { batch: BATCH, seconds: (1.0 - OF_LAYERS) * seconds, transfers: false };
-        let times = graphs
-            .iter()
-            .try_for_each(|graph| answers_are_right(graph, device))
-            .and_then(|()| timed(graphs, device, timing, output))
-            .and_then(|times| {
-                self.time_layers(graphs, device, BATCH, OF_LAYERS * seconds)?;
-                Ok(times)
-            });
+        let timing = BenchOptions { batch: BATCH, seconds: (1.0 - OF_LAYERS) * seconds, transfers: false };
+        let times = timed(graphs, device, timing, output).and_then(|verified| {
+            self.time_layers(graphs, device, BATCH, OF_LAYERS * seconds)?;
+            Ok(verified.times)
+        });
         let summary = &mut self.page.summary;
         match times {
             Ok(times) => self.timed(&times, BATCH, device),
@@ -215,7 +214,9 @@ impl Draft {
     ) -> Result<()> {
         let open = |graph| Session::plain(graph, device, Some(batch));
         let mut sessions = graphs.iter().map(open).collect::<Result<Vec<_>>>()?;
-        for (which, times) in layers(&mut sessions, seconds)?.into_iter().enumerate() {
+        for (which, times) in
+            layers(&mut sessions, seconds, &mut crate::observer::Silent)?.into_iter().enumerate()
+        {
             let ms = 1e3 / batch as f64;
             let times: HashMap<String, f64> =
                 times.into_iter().map(|t| (t.node, t.seconds.median * ms)).collect();
@@ -228,7 +229,7 @@ impl Draft {
     }
 
     /// What a timing of the original and the smaller network found.
-    pub(super) fn timed(&mut self, times: &Timings, batch: usize, device: &Device) {
+    pub(super) fn timed(&mut self, times: &BenchResult, batch: usize, device: &Device) {
         self.page.summary.speed = Some(Speed {
             batch,
             before_ms: times.seconds[0].times(1e3),

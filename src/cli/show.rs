@@ -8,7 +8,7 @@ use super::Answer;
 use super::output::{Output, write_csv};
 use super::targets::Targets;
 use crate::error::{Error, Result};
-use crate::stats::{Activity, Column, DERIVED, LayerProfile, Moments, Profile, WeightStats};
+use crate::stats::{Activity, DERIVED, DerivedStatistic, LayerProfile, Moments, Profile, WeightStats};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MergeArgs {
@@ -63,7 +63,7 @@ const TRAINING: [Of<LayerProfile>; 2] = [
 ];
 
 /// What is said of either side of the activation, before what follows from it.
-const MEASURED: [Column; 3] =
+const MEASURED: [DerivedStatistic; 3] =
     [("mean", |a| a.moments.mean), ("min", |a| a.moments.min), ("max", |a| a.moments.max)];
 
 /// Every channel as a row; what is not known is left empty.

@@ -25,12 +25,12 @@ mod tests;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
-pub use recipe::{DataOptions, Layout, Order, Preprocessing, Preset, Resize, Shard, Size};
+pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 
 use arrays::{Array, Element};
-use picture::Pipeline;
-use recipe::Input;
-use source::{Opened, Skipped, Source};
+use picture::Preprocessor;
+use recipe::NetworkInput;
+use source::{ImageSource, Opened, Skipped};
 
 /// A set of images for one network, with their labels where they are known.
 #[derive(Debug, Clone)]
@@ -44,8 +44,8 @@ pub struct Dataset {
 struct Inner {
     /// Where it was opened, if it is no data set in memory.
     path: Option<PathBuf>,
-    source: Source,
-    pipeline: Pipeline,
+    source: ImageSource,
+    pipeline: Preprocessor,
     /// This shard's images in the source.
     range: Range<usize>,
     /// Of this shard, in its own order.
@@ -77,7 +77,7 @@ impl Dataset {
             })?;
             return Self::random(len, options, input_shape);
         }
-        let input = Input::new(input_shape, options.layout)?;
+        let input = NetworkInput::new(input_shape, options.layout)?;
         let path = Path::new(spec);
         let opened = source::open(path, options.classes.as_deref(), input)?;
         Self::new((opened, Some(path)), options, input).map_err(|e| e.file(path))
@@ -94,7 +94,7 @@ impl Dataset {
         options: &DataOptions,
         input_shape: &[Option<usize>],
     ) -> Result<Self> {
-        let input = Input::new(input_shape, options.layout)?;
+        let input = NetworkInput::new(input_shape, options.layout)?;
         let count = bytes.len();
         let array = Array::new(Element::U8, shape.to_vec(), bytes).ok_or_else(|| {
             Error::new("images that do not fill their shape")
@@ -106,11 +106,11 @@ impl Dataset {
     }
 
     fn random(len: usize, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
-        let free = Input { channels: None, height: None, width: None, layout: Layout::Nchw };
-        let input = Input::new(input_shape, options.layout).unwrap_or(free);
+        let free = NetworkInput { channels: None, height: None, width: None, layout: Layout::Nchw };
+        let input = NetworkInput::new(input_shape, options.layout).unwrap_or(free);
         let size = options.crop.or(match options.resize {
-            Some(Resize::Exact(size)) => Some(size),
-            Some(Resize::Shorter(side)) => Some(Size { height: side, width: side }),
+            Some(ResizeTo::Exact(size)) => Some(size),
+            Some(ResizeTo::Shorter(side)) => Some(Size { height: side, width: side }),
             None => None,
         });
         let [height, width] = [size.map(|s| s.height), size.map(|s| s.width)];
@@ -129,26 +129,30 @@ impl Dataset {
             resize: None,
             crop: None,
             channels: input.channels.unwrap_or(3),
-            order: Order::Rgb,
+            order: ChannelOrder::Rgb,
             scale: 1.0,
             mean: vec![0.0; input.channels.unwrap_or(3)],
             std: vec![1.0; input.channels.unwrap_or(3)],
             layout: input.layout,
         };
-        let source = Source::Random { shape };
-        Self::cut((Opened { source, len, labels: None }, None), options, Pipeline::new(recipe, input))
+        let source = ImageSource::Random { shape };
+        Self::cut((Opened { source, len, labels: None }, None), options, Preprocessor::new(recipe, input))
     }
 
-    fn new((opened, path): (Opened, Option<&Path>), options: &DataOptions, input: Input) -> Result<Self> {
+    fn new(
+        (opened, path): (Opened, Option<&Path>),
+        options: &DataOptions,
+        input: NetworkInput,
+    ) -> Result<Self> {
         let recipe = Preprocessing::resolve(options, input, opened.source.stored())?;
-        Self::cut((opened, path), options, Pipeline::new(recipe, input))
+        Self::cut((opened, path), options, Preprocessor::new(recipe, input))
     }
 
     /// Keeps the images and the shard that the options name.
     fn cut(
         (opened, path): (Opened, Option<&Path>),
         options: &DataOptions,
-        pipeline: Pipeline,
+        pipeline: Preprocessor,
     ) -> Result<Self> {
         // A sample is chosen from all, and a shard is a part of it.
         let most = options.images.unwrap_or(usize::MAX);
@@ -247,7 +251,7 @@ impl Dataset {
 
     /// Whether it is noise, which says nothing about a network's accuracy or its channels.
     pub fn is_random(&self) -> bool {
-        matches!(self.inner.source, Source::Random { .. })
+        matches!(self.inner.source, ImageSource::Random { .. })
     }
 
     /// The images that could not be decoded so far, in order, with the decoder's reason.

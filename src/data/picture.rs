@@ -11,7 +11,7 @@ use std::path::Path;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 
-use super::recipe::{Input, Layout, Order, Preprocessing, Resize, Size};
+use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
 use crate::error::{Error, Result};
 
 /// More pixels than any sensible image is resized to; a very long and thin one asks for more.
@@ -134,14 +134,14 @@ pub(super) struct Frame {
 
 /// A recipe made ready for one network: a byte is normalised by looking it up.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(super) struct Preprocessor {
     pub(super) recipe: Preprocessing,
-    input: Input,
+    input: NetworkInput,
     tables: Vec<[f32; 256]>,
 }
 
-impl Pipeline {
-    pub(super) fn new(recipe: Preprocessing, input: Input) -> Self {
+impl Preprocessor {
+    pub(super) fn new(recipe: Preprocessing, input: NetworkInput) -> Self {
         let table = |c| std::array::from_fn(|v| recipe.normalise(v as f32, c));
         let tables = (0..recipe.channels).map(table).collect();
         Self { recipe, input, tables }
@@ -153,8 +153,8 @@ impl Pipeline {
         let picture = picture.in_channels(recipe.channels);
         let target = match recipe.resize {
             None => picture.size,
-            Some(Resize::Exact(size)) => size,
-            Some(Resize::Shorter(side)) => shorter_to(side, picture.size),
+            Some(ResizeTo::Exact(size)) => size,
+            Some(ResizeTo::Shorter(side)) => shorter_to(side, picture.size),
         };
         let picture = picture.resized(target)?;
         let size = recipe.crop.unwrap_or(picture.size);
@@ -173,7 +173,7 @@ impl Pipeline {
         let mut data = vec![0.0; recipe.channels * size.height * size.width];
         let [oc, oy, ox] = strides(recipe.layout, size, recipe.channels);
         for c in 0..recipe.channels {
-            let held = if recipe.order == Order::Bgr { recipe.channels - 1 - c } else { c };
+            let held = if recipe.order == ChannelOrder::Bgr { recipe.channels - 1 - c } else { c };
             for y in 0..size.height {
                 let from = corner + held * sc + y * sy;
                 let row = data[c * oc + y * oy..].iter_mut().step_by(ox).take(size.width).enumerate();

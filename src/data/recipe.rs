@@ -120,14 +120,14 @@ impl FromStr for Size {
 /// How large the image is made before the crop, by antialiased bilinear resizing as Pillow does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Resize {
+pub enum ResizeTo {
     /// The shorter side to so many pixels, the longer one in proportion, as torchvision does it (`256`).
     Shorter(usize),
     /// The whole image to this size, whatever its proportions (`240x320`).
     Exact(Size),
 }
 
-impl FromStr for Resize {
+impl FromStr for ResizeTo {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         if text.contains(['x', ',', '×']) {
@@ -142,12 +142,12 @@ impl FromStr for Resize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
-pub enum Order {
+pub enum ChannelOrder {
     Rgb,
     Bgr,
 }
 
-impl FromStr for Order {
+impl FromStr for ChannelOrder {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         match text {
@@ -215,7 +215,7 @@ pub struct DataOptions {
     /// The recipe that the other parts override.
     pub preset: Option<Preset>,
     /// How large the image is made.
-    pub resize: Option<Resize>,
+    pub resize: Option<ResizeTo>,
     /// What is cut from its centre afterwards.
     pub crop: Option<Size>,
     /// Subtracted after division by `scale`: one value a channel or one for all, in the network's order.
@@ -225,7 +225,7 @@ pub struct DataOptions {
     /// The axes of the network's input; read off its shape when not given.
     pub layout: Option<Layout>,
     /// The order of its colour channels; RGB when not given.
-    pub channels: Option<Order>,
+    pub channels: Option<ChannelOrder>,
     /// What 0..255 is divided by: 255 for 0..1, 1 to leave it.
     pub scale: Option<f32>,
     /// A file of class names, one a line: its order gives the class indices of class folders.
@@ -249,13 +249,13 @@ pub struct DataOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// How large the image is made; `None` leaves it.
-    pub resize: Option<Resize>,
+    pub resize: Option<ResizeTo>,
     /// What is cut from its centre; `None` leaves it.
     pub crop: Option<Size>,
     /// Colour channels of the network's input. Colour becomes one channel by Rec. 601's luma.
     pub channels: usize,
     /// Their order.
-    pub order: Order,
+    pub order: ChannelOrder,
     /// Divides first.
     pub scale: f32,
     /// Subtracted then, one value a channel.
@@ -268,14 +268,14 @@ pub struct Preprocessing {
 
 /// The network's input as data sees it; `None` is free.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Input {
+pub(super) struct NetworkInput {
     pub(super) channels: Option<usize>,
     pub(super) height: Option<usize>,
     pub(super) width: Option<usize>,
     pub(super) layout: Layout,
 }
 
-impl Input {
+impl NetworkInput {
     pub(super) fn new(shape: &[Option<usize>], layout: Option<Layout>) -> Result<Self> {
         let &[_, a, b, c] = shape else {
             return Err(Error::new("images need a network whose input has four axes")
@@ -309,7 +309,7 @@ impl Input {
 
 /// What the data set holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(super) enum PixelFormat {
     /// Image files, grey or in colour.
     Files,
     /// Bytes, as images have them, in so many channels.
@@ -320,11 +320,11 @@ pub(super) enum Stored {
 
 impl Preprocessing {
     /// Decides everything that the options leave open.
-    pub(super) fn resolve(options: &DataOptions, input: Input, stored: Stored) -> Result<Self> {
+    pub(super) fn resolve(options: &DataOptions, input: NetworkInput, stored: PixelFormat) -> Result<Self> {
         let preset = options.preset;
-        let prepared = matches!(stored, Stored::Floats(_)) && preset.is_none();
+        let prepared = matches!(stored, PixelFormat::Floats(_)) && preset.is_none();
         let channels = channels(preset, input, stored)?;
-        if channels != 3 && options.channels == Some(Order::Bgr) {
+        if channels != 3 && options.channels == Some(ChannelOrder::Bgr) {
             return Err(Error::new("--channels bgr needs three channels")
                 .got(channels.to_string())
                 .remedy("leave --channels out"));
@@ -336,14 +336,14 @@ impl Preprocessing {
             Some(Preset::ImageNet) => {
                 // 256 for 224, and in proportion for other inputs, rounded.
                 let shorter = net.map(|n| (n.height.max(n.width) * 256 + 112) / 224);
-                (options.resize.or(shorter.map(Resize::Shorter)), options.crop.or(net))
+                (options.resize.or(shorter.map(ResizeTo::Shorter)), options.crop.or(net))
             }
             _ => {
-                let whole = net.filter(|_| !prepared && options.crop.is_none()).map(Resize::Exact);
+                let whole = net.filter(|_| !prepared && options.crop.is_none()).map(ResizeTo::Exact);
                 (options.resize.or(whole), options.crop)
             }
         };
-        if let (Some(Resize::Exact(resized)), Some(crop)) = (resize, crop)
+        if let (Some(ResizeTo::Exact(resized)), Some(crop)) = (resize, crop)
             && (crop.height > resized.height || crop.width > resized.width)
         {
             return Err(Error::new("the crop is larger than what it is taken from")
@@ -351,7 +351,7 @@ impl Preprocessing {
                 .got(crop.to_string())
                 .remedy("give a larger --resize or a smaller --crop"));
         }
-        let last = crop.or(if let Some(Resize::Exact(size)) = resize { Some(size) } else { None });
+        let last = crop.or(if let Some(ResizeTo::Exact(size)) = resize { Some(size) } else { None });
         if let Some(size) = last.filter(|&size| !input.takes(size)) {
             return Err(input.refuse(size));
         }
@@ -374,7 +374,7 @@ impl Preprocessing {
                 Error::new("--std divides, so it must not be 0").remedy("give 1 where nothing is divided")
             );
         }
-        let order = options.channels.unwrap_or(Order::Rgb);
+        let order = options.channels.unwrap_or(ChannelOrder::Rgb);
         Ok(Self { resize, crop, channels, order, scale, mean, std, layout: input.layout })
     }
 
@@ -385,17 +385,17 @@ impl Preprocessing {
 }
 
 /// The number of channels that the network gets, if it can get them from what is stored.
-fn channels(preset: Option<Preset>, input: Input, stored: Stored) -> Result<usize> {
+fn channels(preset: Option<Preset>, input: NetworkInput, stored: PixelFormat) -> Result<usize> {
     let by_preset = if preset == Some(Preset::Mnist) { Some(1) } else { None };
     let held = match stored {
-        Stored::Files => None,
-        Stored::Bytes(n) | Stored::Floats(n) => Some(n),
+        PixelFormat::Files => None,
+        PixelFormat::Bytes(n) | PixelFormat::Floats(n) => Some(n),
     };
     let channels = input.channels.or(by_preset).or(held).unwrap_or(3);
     let possible = match stored {
-        Stored::Files => matches!(channels, 1 | 3),
-        Stored::Bytes(n) => n == channels || matches!((n, channels), (1, 3) | (3, 1)),
-        Stored::Floats(n) => n == channels,
+        PixelFormat::Files => matches!(channels, 1 | 3),
+        PixelFormat::Bytes(n) => n == channels || matches!((n, channels), (1, 3) | (3, 1)),
+        PixelFormat::Floats(n) => n == channels,
     };
     let count = |n: usize| format!("{n} channel{}", if n == 1 { "" } else { "s" });
     if !possible {

@@ -8,15 +8,15 @@ use rayon::prelude::*;
 use super::arrays::{self, Array, Kind};
 use super::folder::{self, SUPPORTED};
 use super::idx;
-use super::picture::{Frame, Picture, Pipeline, Pixels};
-use super::recipe::{Input, Layout, Size, Stored};
+use super::picture::{Frame, Picture, Pixels, Preprocessor};
+use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
 use super::synthetic::{GOLDEN, mix, splitmix64};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
 /// The images of a set, in their order.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum ImageSource {
     /// Image files, decoded when they are needed.
     Files(Vec<PathBuf>),
     /// Images of one size in one array, N×C×H×W or N×H×W×C.
@@ -28,7 +28,7 @@ pub(super) enum Source {
 /// A source with how many images it has and, where known, their labels before any offset.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) source: Source,
+    pub(super) source: ImageSource,
     pub(super) len: usize,
     pub(super) labels: Option<Vec<i64>>,
 }
@@ -37,14 +37,14 @@ pub(super) struct Opened {
 pub(super) type Skipped = (PathBuf, String);
 
 /// Opens whatever `path` is.
-pub(super) fn open(path: &Path, classes: Option<&Path>, input: Input) -> Result<Opened> {
+pub(super) fn open(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
     if path.is_dir() { open_folder(path, classes, input) } else { open_file(path, input) }
 }
 
-fn open_folder(path: &Path, classes: Option<&Path>, input: Input) -> Result<Opened> {
+fn open_folder(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
     let folder::Listing { files, labels } = folder::list(path, classes)?;
     if !files.is_empty() {
-        return Ok(Opened { len: files.len(), labels, source: Source::Files(files) });
+        return Ok(Opened { len: files.len(), labels, source: ImageSource::Files(files) });
     }
     let is_array = |p: &PathBuf| p.extension().is_some_and(|e| e == "npz" || e == "npy") || idx::is_images(p);
     let arrays: Vec<_> = folder::entries(path)?.into_iter().filter(is_array).collect();
@@ -63,7 +63,7 @@ fn open_folder(path: &Path, classes: Option<&Path>, input: Input) -> Result<Open
     }
 }
 
-fn open_file(path: &Path, input: Input) -> Result<Opened> {
+fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
     let mut start = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(6).read_to_end(&mut start))
@@ -76,7 +76,7 @@ fn open_file(path: &Path, input: Input) -> Result<Opened> {
             (idx::open(path)?, labels)
         }
         _ if folder::is_image(path) => {
-            let source = Source::Files(vec![path.to_path_buf()]);
+            let source = ImageSource::Files(vec![path.to_path_buf()]);
             return Ok(Opened { source, len: 1, labels: None });
         }
         _ => {
@@ -90,7 +90,7 @@ fn open_file(path: &Path, input: Input) -> Result<Opened> {
 }
 
 /// Images in one array: finds out which axis is what.
-pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: Input) -> Result<Opened> {
+pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: NetworkInput) -> Result<Opened> {
     let colours = |d: usize| matches!(d, 1 | 3);
     let wanted = |d: usize| input.channels.map_or_else(|| colours(d), |c| c == d);
     let (channels, height, width, layout) = match array.shape[..] {
@@ -128,18 +128,18 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: Input) -> 
             .got(labels.len().to_string())
             .remedy("give labels that belong to these images"));
     }
-    let source = Source::Array { array, size: Size { height, width }, channels, layout };
+    let source = ImageSource::Array { array, size: Size { height, width }, channels, layout };
     Ok(Opened { source, len, labels })
 }
 
-impl Source {
-    pub(super) fn stored(&self) -> Stored {
+impl ImageSource {
+    pub(super) fn stored(&self) -> PixelFormat {
         match self {
             Self::Array { array, channels, .. } if array.element.kind == Kind::Float => {
-                Stored::Floats(*channels)
+                PixelFormat::Floats(*channels)
             }
-            Self::Array { channels, .. } => Stored::Bytes(*channels),
-            Self::Files(_) | Self::Random { .. } => Stored::Files,
+            Self::Array { channels, .. } => PixelFormat::Bytes(*channels),
+            Self::Files(_) | Self::Random { .. } => PixelFormat::Files,
         }
     }
 
@@ -147,7 +147,7 @@ impl Source {
     pub(super) fn frames(
         &self,
         places: &[usize],
-        pipeline: &Pipeline,
+        pipeline: &Preprocessor,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
         match self {
             Self::Files(files) => places

@@ -289,7 +289,7 @@ fn presets_resize_crop_and_normalise() {
     for (i, (&n, &r)) in normal.iter().zip(&raw).enumerate() {
         assert_eq!(n, (r / 255.0 - mean[i / 35]) / std[i / 35]);
     }
-    let bgr = one_image(&DataOptions { channels: Some(Order::Bgr), ..plain() }, &free);
+    let bgr = one_image(&DataOptions { channels: Some(ChannelOrder::Bgr), ..plain() }, &free);
     assert_eq!((&bgr[..35], &bgr[70..]), (&raw[70..], &raw[..35]));
     // The middle of the rows: 7 → 3 leaves 2 above; of the columns: 5 → 2 leaves 2 (1.5, to even).
     let crop = DataOptions { crop: Some("3x2".parse().unwrap()), ..plain() };
@@ -298,7 +298,7 @@ fn presets_resize_crop_and_normalise() {
     let preset = DataOptions { preset: Some(Preset::ImageNet), ..DataOptions::default() };
     let data = Dataset::from_bytes(pattern(), &[1, 7, 5, 3], None, &preset, &free).unwrap();
     let recipe = data.preprocessing();
-    assert_eq!(recipe.resize, Some(Resize::Shorter(256)));
+    assert_eq!(recipe.resize, Some(ResizeTo::Shorter(256)));
     assert_eq!(recipe.crop, Some("224".parse().unwrap()));
     let bad = [
         DataOptions { scale: Some(0.0), ..plain() },

@@ -10,7 +10,7 @@ use crate::coupling::Label;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
 use crate::lsq::{EliminationProblem, Loss, SecondMoments, compensate, eliminate, select};
-use crate::stats::{Filters, Gram, InputView, LayerTaps, Profile, input_view, layers, share_seen};
+use crate::stats::{Filters, GramMatrix, InputView, LayerTaps, Profile, input_view, layers, visible_share};
 use crate::tensor::Tensor;
 
 /// The layers of a network as consumers of channels.
@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 pub struct Consumers<'a> {
     graph: &'a Graph,
     channels: &'a Channels,
-    grams: HashMap<NodeId, &'a Gram>,
+    grams: HashMap<NodeId, &'a GramMatrix>,
     consumers: Vec<ConsumerLayer>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Consumers<'a> {
     /// Those of a network, with the moments of a profile; `None` where it has none of patches.
     pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
         let facts = &channels.facts;
-        let mut grams: HashMap<NodeId, &Gram> = HashMap::new();
+        let mut grams: HashMap<NodeId, &GramMatrix> = HashMap::new();
         let mut consumers = Vec::new();
         for taps in layers(graph, facts) {
             let Some(read) = input_view(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
@@ -56,12 +56,12 @@ impl<'a> Consumers<'a> {
             let classes: Vec<Label> =
                 labelled.firsts(read.axis).into_iter().map(|l| channels.coupling.classes.find(l)).collect();
             let rows = classes.len() / read.groups() * read.taps();
-            let fits = |gram: &&Gram| {
+            let fits = |gram: &&GramMatrix| {
                 gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
             };
             // The last, where a layer with strides has moments of all positions before those of what it sees.
             let mut of_layer =
-                profile.grams.iter().filter(|g| g.readers.contains(&graph.nodes[taps.node].name));
+                profile.grams.iter().filter(|g| g.consumers.contains(&graph.nodes[taps.node].name));
             grams.insert(taps.node, of_layer.rfind(fits)?);
             // Channels that are read one by one are tied to what they become: nobody chooses among them there.
             if read.groups() < classes.len() || classes.len() == 1 {
@@ -71,7 +71,7 @@ impl<'a> Consumers<'a> {
         Some(Self { graph, channels, grams, consumers })
     }
 
-    fn gram(&self, layer: &ConsumerLayer) -> Option<&Gram> {
+    fn gram(&self, layer: &ConsumerLayer) -> Option<&GramMatrix> {
         self.grams.get(&layer.taps.node).copied()
     }
 
@@ -150,7 +150,7 @@ impl<'a> Consumers<'a> {
             }
             let Some(gram) = self.gram(layer) else { continue };
             let mut filters = self.filters(layer)?;
-            let seen = share_seen(self.graph, &self.channels.facts, &layer.taps, &layer.read);
+            let seen = visible_share(self.graph, &self.channels.facts, &layer.taps, &layer.read);
             for group in 0..layer.read.groups() {
                 let moments = SecondMoments::of(gram.triangle(group), gram.rows);
                 let goes: Vec<bool> = classes(layer, group).map(|c| gone.contains(&c)).collect();

@@ -10,7 +10,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
 use crate::lsq::{SecondMoments, System};
-use crate::stats::{Filters, InputView, LayerInput, place, share_seen};
+use crate::stats::{Filters, InputView, LayerInput, place, visible_share};
 use crate::tensor::Tensor;
 
 /// The pull towards the old weights, as a share of the mean diagonal; more where positions are few.
@@ -36,17 +36,17 @@ pub struct Refit {
 /// The moments of what a target reads.
 fn patches(paired: &PairedGraph, target: &RefitTarget) -> Gram {
     let channels = paired.facts.shape(target.read.value)[target.read.axis];
-    let seen = match target.read.seen {
+    let seen = match target.read.kind {
         LayerInput::Patches(windows, _) => LayerInput::Patches(windows, target.groups(channels)),
         other => other,
     };
-    InputView { seen, ..target.read }.kernel(paired.facts.shape(target.x), paired.batch())
+    InputView { kind: seen, ..target.read }.kernel(paired.facts.shape(target.x), paired.batch())
 }
 
 /// The sums of what a target is to give with what it reads.
 fn cross(paired: &PairedGraph, target: &RefitTarget, y: ValueId) -> WantedMoments {
     let shape = paired.facts.shape(y);
-    let points = target.read.seen == LayerInput::Positions;
+    let points = target.read.kind == LayerInput::Positions;
     let axis = if points { target.read.axis } else { place(target.taps.layer.channels, shape.len()) };
     WantedMoments::cross(target.x, y, Cross { patches: patches(paired, target), filters: shape[axis] })
 }
@@ -62,13 +62,13 @@ pub(super) fn wanted(paired: &PairedGraph, target: &RefitTarget, how: Repair) ->
         let read = InputView {
             value,
             axis: place(target.taps.layer.channels, shape(value).len()),
-            seen: LayerInput::Positions,
+            kind: LayerInput::Positions,
         };
         let all = read.kernel(shape(value), paired.batch());
         WantedMoments::gram(value, Gram { groups: all.channels, ..all })
     };
     vec![
-        alone(if target.read.seen == LayerInput::Positions { target.taps.pre } else { target.y }),
+        alone(if target.read.kind == LayerInput::Positions { target.taps.pre } else { target.y }),
         alone(target.own),
     ]
 }
@@ -95,7 +95,7 @@ pub(super) fn refit(
     let lost = || Error::new("the weights of a layer were lost").node(&node);
     let weight = constant(target.weight).ok_or_else(lost)?;
     let mut filters = Filters::of(&target.taps.layer, weight, target.bias.and_then(constant))?;
-    let (ridge, condition) = match (how, target.read.seen) {
+    let (ridge, condition) = match (how, target.read.kind) {
         (Repair::Full, LayerInput::Positions) => stand_in(original, paired, target, sums, &mut filters)?,
         (Repair::Full, _) => {
             let blocks = blocks(paired, target, &sums[0], &filters);
@@ -225,7 +225,7 @@ fn stand_in(
     let whole = facts.get(target.taps.weight).and_then(|f| f.value.clone());
     let whole = whole.ok_or_else(|| Error::new("the weights are not constant"))?;
     let before = Filters::of(&target.taps.layer, &whole, None)?;
-    let seen = share_seen(original, facts, &target.taps, &target.read);
+    let seen = visible_share(original, facts, &target.taps, &target.read);
     let all: Vec<usize> = (0..channels).collect();
     filters.rows.iter_mut().for_each(|row| row.fill(0.0));
     for filter in 0..filters.rows.len() {

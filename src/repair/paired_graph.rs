@@ -297,7 +297,7 @@ impl Builder<'_> {
             return Ok(None);
         }
         let x = self.pick(self.copies[read.value], (read.axis, channels), &kept_in, &format!("{name}: x"))?;
-        let y = if read.seen == LayerInput::Positions {
+        let y = if read.kind == LayerInput::Positions {
             read.value
         } else {
             let y = self.without(ending.0, &ending.1, &format!("{name}: wanted"))?;
@@ -337,7 +337,7 @@ impl Builder<'_> {
         let clamp = self.original.only_consumer(end).and_then(|next| {
             bounds(&self.original.nodes[next].op.activation(&self.facts.inputs(self.original, next))?)
         });
-        if let (Some(clamp), false) = (clamp, target.read.seen == LayerInput::Positions) {
+        if let (Some(clamp), false) = (clamp, target.read.kind == LayerInput::Positions) {
             let so_far = (end, self.copies[end]);
             let whole = regression_target(&mut self.graph, clamp, so_far, &format!("{node}: clamped"))?;
             let wanted = self.without(whole, &others, &format!("{node}: clamped"))?;

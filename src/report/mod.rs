@@ -14,8 +14,8 @@ mod tests;
 
 pub use number::Num;
 pub use page::{
-    ColumnText, Cost, Curve, Drawn, Feature, GroupRow, LayerSection, Page, Point, Quality, Repeat, Sheet,
-    Speed, Summary,
+    ColumnText, Cost, Drawn, Feature, GroupRow, LayerSection, Page, Quality, Repeat, SearchCurve,
+    SearchPoint, Sheet, Speed, Summary,
 };
 
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");

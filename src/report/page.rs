@@ -17,7 +17,7 @@ pub struct Page {
     /// What a person wants to know first.
     pub summary: Summary,
     /// Accuracy against cost, where several networks were tried.
-    pub curve: Option<Curve>,
+    pub curve: Option<SearchCurve>,
     /// What can be said of a channel, in the order of the menus.
     pub columns: Vec<ColumnText>,
     /// In the order of the graph.
@@ -122,20 +122,20 @@ pub struct Quality {
 
 /// Networks that were tried.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Curve {
+pub struct SearchCurve {
     /// What the shares are of.
     pub counted: String,
     /// What is measured.
     pub measured: String,
     /// From the smallest network to the original.
-    pub points: Vec<Point>,
+    pub points: Vec<SearchPoint>,
     /// The least that was allowed.
     pub floor: Option<f64>,
 }
 
 /// One of them.
 #[derive(Clone, Debug, Serialize)]
-pub struct Point {
+pub struct SearchPoint {
     /// The share that it was to keep.
     pub keep: f64,
     /// What was measured, 0 to 1.

@@ -6,7 +6,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 use super::network::{LayerSize, sizes};
 use super::page::{Drawn, Feature, Sheet};
-use crate::data::{Batch, Layout, Order, Preprocessing};
+use crate::data::{Batch, ChannelOrder, Layout, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
@@ -30,7 +30,7 @@ const MAP_SIDE: usize = 32;
 const LEAST_SIDE: usize = 4;
 
 /// A picture in the making: planes of one size, grey or coloured.
-struct Tile {
+struct Bitmap {
     width: usize,
     height: usize,
     /// Row by row, 1 or 3 bytes a pixel.
@@ -52,7 +52,7 @@ pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> 
         ))
     });
     let Some((place, taps, weight, depth, [height, width])) = found else { return Ok(None) };
-    let bgr = recipe.is_some_and(|r| r.order == Order::Bgr);
+    let bgr = recipe.is_some_and(|r| r.order == ChannelOrder::Bgr);
     let rows = Filters::of(&taps.layer, weight, None)?.rows;
     let tiles = rows.iter().take(FILTERS).map(|row| {
         // Each in its own range, with zero in the middle: a picture shows the pattern, the scatter how strong it is.
@@ -60,7 +60,7 @@ pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> 
         let byte = |w: f64| if most > 0.0 { (127.5 + 127.5 * w / most).round() as u8 } else { 128 };
         let pixels =
             interleaved(height * width, depth, bgr, |channel, at| byte(row[channel * height * width + at]));
-        Tile { width, height, pixels }
+        Bitmap { width, height, pixels }
     });
     Ok(Some(Drawn { layer: place, sheet: sheet(&tiles.collect::<Vec<_>>())? }))
 }
@@ -110,7 +110,7 @@ pub fn maps(
         }
     }
     let shown = images.chunks(one.max(1)).map(|image| shown(image, shape, recipe));
-    let shown: Option<Vec<Tile>> = shown.collect();
+    let shown: Option<Vec<Bitmap>> = shown.collect();
     Ok((shown.as_deref().map(sheet).transpose()?, features))
 }
 
@@ -135,7 +135,7 @@ fn feature(layer: usize, values: &[f32], [images, channels, height, width]: [usi
         let at = (image * channels + channel) * height * width;
         smaller(&values[at..at + height * width], [height, width], MAP_SIDE)
     };
-    let mut tiles: Vec<Vec<Tile>> = (0..images).map(|_| vec![]).collect();
+    let mut tiles: Vec<Vec<Bitmap>> = (0..images).map(|_| vec![]).collect();
     for &channel in &picked {
         let planes: Vec<_> = (0..images).map(|image| plane(image, channel)).collect();
         let finite = || planes.iter().flat_map(|p| &p.0).copied().filter(|v| v.is_finite());
@@ -145,7 +145,7 @@ fn feature(layer: usize, values: &[f32], [images, channels, height, width]: [usi
         for (tiles, (plane, [height, width])) in tiles.iter_mut().zip(planes) {
             // What is no number becomes black: a cast takes NaN to 0.
             let pixels = plane.iter().map(|v| (255.0 * (v - low) / range) as u8).collect();
-            tiles.push(Tile { width, height, pixels });
+            tiles.push(Bitmap { width, height, pixels });
         }
     }
     let sheets = tiles.iter().map(|tiles| sheet(tiles)).collect::<Result<_>>()?;
@@ -153,7 +153,7 @@ fn feature(layer: usize, values: &[f32], [images, channels, height, width]: [usi
 }
 
 /// An image as it was, if it is one.
-fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Tile> {
+fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Bitmap> {
     let recipe = recipe?;
     let (depth, height, width) = match (shape, recipe.layout) {
         (&[c, h, w], Layout::Nchw) | (&[h, w, c], Layout::Nhwc) if matches!(c, 1 | 3) => (c, h, w),
@@ -170,9 +170,9 @@ fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Opti
         })
         .collect::<Option<_>>()?;
     let [height, width] = planes.first()?.1;
-    let bgr = recipe.order == Order::Bgr && depth == 3;
+    let bgr = recipe.order == ChannelOrder::Bgr && depth == 3;
     let pixels = interleaved(height * width, depth, bgr, |c, i| planes[c].0[i].round() as u8);
-    Some(Tile { width, height, pixels })
+    Some(Bitmap { width, height, pixels })
 }
 
 /// A plane whose longer side is `most` at most: means of squares of pixels.
@@ -189,7 +189,7 @@ fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>
 }
 
 /// Tiles of one size in one picture.
-fn sheet(tiles: &[Tile]) -> Result<Sheet> {
+fn sheet(tiles: &[Bitmap]) -> Result<Sheet> {
     let Some(first) = tiles.first() else { return Ok(Sheet::default()) };
     let (width, height) = (first.width, first.height);
     let depth = first.pixels.len() / (width * height).max(1);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_sheet_holds_its_tiles() {
-        let tile = |v: u8| Tile { width: 2, height: 1, pixels: vec![v, v + 1] };
+        let tile = |v: u8| Bitmap { width: 2, height: 1, pixels: vec![v, v + 1] };
         let sheet = sheet(&[tile(10), tile(20), tile(30)]).expect("a picture");
         assert_eq!((sheet.tile, sheet.columns, sheet.count), ([2, 1], 2, 3));
         // What the PNG says again.
@@ -274,7 +274,7 @@ mod tests {
             resize: None,
             crop: None,
             channels: 3,
-            order: Order::Bgr,
+            order: ChannelOrder::Bgr,
             scale: 255.0,
             mean: vec![0.5, 0.25, 0.0],
             std: vec![0.5, 0.25, 1.0],

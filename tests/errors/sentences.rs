@@ -103,7 +103,7 @@ const UNMET: &[(&str, &str)] = &[
     ("a tensor is larger than the device binds", "takes a GPU"),
     ("cannot open the device \"{}\"", "takes a GPU"),
     ("the device cannot go the way \"{name}\"", "for callers of the library, on a GPU"),
-    ("the device gives wrong answers: its times mean nothing", "takes a faulty GPU"),
+    ("the device computes wrong outputs: its times mean nothing", "takes a faulty GPU"),
     ("the memory of \"{}\" is full", "takes a GPU"),
     ("the network has numbers that f16 cannot hold: its times mean nothing", "takes a GPU"),
     ("a plan over halves, for the CPU", "for callers of the library"),

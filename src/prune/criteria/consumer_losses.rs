@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Context, Missing};
 use crate::coupling::Label;
 use crate::graph::NodeId;
-use crate::stats::{Gram, filters, gram_input, layers};
+use crate::stats::{GramMatrix, filters, gram_input, layers};
 
 /// The loss of every class of channels, summed over all that read it.
 pub(super) type Losses = HashMap<Label, f64>;
@@ -13,7 +13,7 @@ pub(super) type Losses = HashMap<Label, f64>;
 /// Sums what `of_reader` says of each layer with a Gram matrix of what it reads.
 pub(super) fn losses(
     context: &Context,
-    of_reader: fn(&Gram, &[f64]) -> Option<Vec<f64>>,
+    of_reader: fn(&GramMatrix, &[f64]) -> Option<Vec<f64>>,
 ) -> Result<Losses, Missing> {
     const NO_GRAM: Missing =
         Missing("no Gram matrices were gathered", "run `secateur profile` with --gram channel");
@@ -23,9 +23,9 @@ pub(super) fn losses(
     for taps in layers(graph, &channels.facts) {
         let Some((value, axis)) = gram_input(graph, &channels.facts, &taps) else { continue };
         let Some(labels) = channels.labels[value].as_ref().filter(|d| d.varies(axis)) else { continue };
-        let of_channels = |g: &&Gram| g.taps == 1 && g.groups == 1 && g.value == graph.name(value);
+        let of_channels = |g: &&GramMatrix| g.taps == 1 && g.groups == 1 && g.value == graph.name(value);
         let gram =
-            grams.iter().filter(of_channels).find(|g| g.readers.contains(&graph.nodes[taps.node].name));
+            grams.iter().filter(of_channels).find(|g| g.consumers.contains(&graph.nodes[taps.node].name));
         let gram = gram.ok_or(NO_GRAM)?;
         let rows = filters(&channels.facts, &taps)
             .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;

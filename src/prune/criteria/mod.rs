@@ -232,7 +232,7 @@ mod tests {
     use ::std::path::PathBuf;
 
     use super::*;
-    use crate::stats::{Gram, Moments};
+    use crate::stats::{GramMatrix, Moments};
 
     /// A layer whose images have one value a channel.
     pub(super) fn layer_of_images<const C: usize>(images: &[[f64; C]]) -> LayerProfile {
@@ -248,8 +248,8 @@ mod tests {
     }
 
     /// The Gram matrix of these positions.
-    pub(super) fn gram<const C: usize>(positions: &[[f64; C]]) -> Gram {
-        let mut gram = Gram::new(String::new(), vec![], 1, [1, C]);
+    pub(super) fn gram<const C: usize>(positions: &[[f64; C]]) -> GramMatrix {
+        let mut gram = GramMatrix::new(String::new(), vec![], 1, [1, C]);
         for z in positions {
             let z: Vec<f64> = z.iter().copied().chain([1.0]).collect();
             let products = (0..=C).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| z[i] * z[j]);

@@ -1,7 +1,7 @@
 //! Optimal Brain Damage, a channel at a time.
 
 use super::{CriterionRow, Needs, consumer_losses, losses};
-use crate::stats::Gram;
+use crate::stats::GramMatrix;
 
 /// The criterion's row.
 pub(super) static ROW: CriterionRow = CriterionRow {
@@ -14,7 +14,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
 };
 
 /// The loss of each channel of a tensor, for a consumer whose weights for the channels have these sums of squares.
-fn of_reader(gram: &Gram, squares: &[f64]) -> Option<Vec<f64>> {
+fn of_reader(gram: &GramMatrix, squares: &[f64]) -> Option<Vec<f64>> {
     let count = gram.count();
     Some(squares.iter().enumerate().map(|(c, w)| 0.5 * gram.at(c, c) / count * w).collect())
 }

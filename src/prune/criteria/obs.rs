@@ -5,7 +5,7 @@ use faer::linalg::solvers::DenseSolveCore;
 use faer::{Mat, Side};
 
 use super::{CriterionRow, Needs, consumer_losses, losses};
-use crate::stats::Gram;
+use crate::stats::GramMatrix;
 
 /// The criterion's row.
 pub(super) static ROW: CriterionRow = CriterionRow {
@@ -22,7 +22,7 @@ const RIDGES: [f64; 4] = [1e-4, 1e-3, 1e-2, 1e-1];
 
 /// The loss of each channel of a tensor, for a consumer whose weights for the channels have these sums of squares;
 /// `None` where the matrix has no inverse.
-fn of_reader(gram: &Gram, squares: &[f64]) -> Option<Vec<f64>> {
+fn of_reader(gram: &GramMatrix, squares: &[f64]) -> Option<Vec<f64>> {
     let (n, count) = (gram.rows, gram.count());
     let mean = (0..n).map(|c| gram.at(c, c)).sum::<f64>() / count / n as f64;
     // A tensor of zeros has nothing to lose.
