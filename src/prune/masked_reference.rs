@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
 use super::constant_channels::bias_corrections;
+use super::cut_constants::{bystanders, constant_message, corrected_bias};
 use super::editor::Editor;
-use super::rewrite::{bias, bystanders, kept_indices, message};
+use super::kept_indices::kept_indices;
 use crate::error::{Error, Result};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, ValueId};
@@ -51,7 +52,11 @@ impl MaskedReference {
             }
         }
         for (&node, correction) in &bias_corrections(graph, channels, &gone) {
-            judge.inputs.push((graph.nodes[node].position, 2, bias(graph, channels, node, correction)));
+            judge.inputs.push((
+                graph.nodes[node].position,
+                2,
+                corrected_bias(graph, channels, node, correction),
+            ));
         }
         let mut changed: Vec<ValueId> = Vec::new();
         for (&(value, axis), cut) in &channels.coupling.labelled_axes {
@@ -65,7 +70,9 @@ impl MaskedReference {
         let computed = changed.iter().copied().filter(|&v| graph.values[v].constant.is_none());
         for value in bystanders(graph, channels, changed.iter(), &HashSet::new()).into_iter().chain(computed)
         {
-            judge.computed.insert(graph.name(value).to_owned(), message(&flat, graph, channels, value)?);
+            judge
+                .computed
+                .insert(graph.name(value).to_owned(), constant_message(&flat, graph, channels, value)?);
         }
         Ok(judge)
     }
