@@ -7,6 +7,7 @@ use super::constant_channels::bias_corrections;
 use super::cut_constants::{bystanders, constant_message, corrected_bias};
 use super::editor::Editor;
 use super::kept_indices::kept_indices;
+use super::zeroed_slices::ZeroedSlices;
 use crate::error::{Error, Result};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, ValueId};
@@ -59,12 +60,9 @@ impl MaskedReference {
             ));
         }
         let mut changed: Vec<ValueId> = Vec::new();
-        for (&(value, axis), cut) in &channels.coupling.labelled_axes {
-            let zeros: Vec<bool> = cut.labels.iter().map(|&l| gone(l)).collect();
-            if cut.reads && zeros.contains(&true) {
-                judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
-                changed.push(value);
-            }
+        for ZeroedSlices { value, axis, zeros } in channels.zeroed_slices(&roots) {
+            judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
+            changed.push(value);
         }
         changed.dedup();
         let computed = changed.iter().copied().filter(|&v| graph.values[v].constant.is_none());

@@ -17,6 +17,7 @@ pub mod rewrite;
 pub mod score;
 mod sizes;
 pub mod times;
+mod zeroed_slices;
 
 pub use allocate::{Budget, Counted, CutLimits, Scope, allocate};
 pub use channels::{Channels, CoupledChannels};
@@ -32,3 +33,4 @@ pub use prove::{Proof, ReferenceOutputs, prove};
 pub use rewrite::{Pruned, rewrite, smaller, written};
 pub use score::{ScoreNormalization, Scoring, scores};
 pub use times::Times;
+pub(crate) use zeroed_slices::ZeroedSlices;
