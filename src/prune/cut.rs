@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
 use super::criteria::Score;
-use super::rewrite::kept_weights;
+use super::cut_constants::kept_weights;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
@@ -68,7 +68,7 @@ impl Cut {
     /// The cut that removes `removed`.
     ///
     /// # Errors
-    /// As [`kept_weights`].
+    /// A cut that leaves a tensor that is not rectangular: a fault of this program.
     pub fn new(
         (graph, sha256): (&Graph, &str),
         channels: &Channels,

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
 use super::constant_channels::bias_corrections;
+use super::cut_constants::{bystanders, constant_message, corrected_bias};
 use super::editor::Editor;
-use super::rewrite::{bias, bystanders, kept_indices, message};
+use super::kept_indices::kept_indices;
+use super::zeroed_slices::ZeroedSlices;
 use crate::error::{Error, Result};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, ValueId};
@@ -51,21 +53,24 @@ impl MaskedReference {
             }
         }
         for (&node, correction) in &bias_corrections(graph, channels, &gone) {
-            judge.inputs.push((graph.nodes[node].position, 2, bias(graph, channels, node, correction)));
+            judge.inputs.push((
+                graph.nodes[node].position,
+                2,
+                corrected_bias(graph, channels, node, correction),
+            ));
         }
         let mut changed: Vec<ValueId> = Vec::new();
-        for (&(value, axis), cut) in &channels.coupling.labelled_axes {
-            let zeros: Vec<bool> = cut.labels.iter().map(|&l| gone(l)).collect();
-            if cut.reads && zeros.contains(&true) {
-                judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
-                changed.push(value);
-            }
+        for ZeroedSlices { value, axis, zeros } in channels.zeroed_slices(&roots) {
+            judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
+            changed.push(value);
         }
         changed.dedup();
         let computed = changed.iter().copied().filter(|&v| graph.values[v].constant.is_none());
         for value in bystanders(graph, channels, changed.iter(), &HashSet::new()).into_iter().chain(computed)
         {
-            judge.computed.insert(graph.name(value).to_owned(), message(&flat, graph, channels, value)?);
+            judge
+                .computed
+                .insert(graph.name(value).to_owned(), constant_message(&flat, graph, channels, value)?);
         }
         Ok(judge)
     }

@@ -1,24 +1,24 @@
 //! The smaller model: the original message, edited.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::channels::Channels;
 use super::constant_channels::{BiasCorrections, bias_corrections};
+use super::cut_constants::{constant_message, corrected_bias, cut_constants};
 use super::editor::Editor;
+use super::kept_indices::kept_indices;
 use super::masked_reference::MaskedReference;
 use super::sizes::{fits_other_sizes, following};
-use crate::coupling::Label;
 use crate::error::{Error, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::onnx::Model;
-use crate::onnx::proto::TensorProto;
-use crate::onnx::tensor::{encode, keep};
+use crate::onnx::tensor::keep;
 use crate::ops::{Kept, Rewrite};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// The two models of a cut.
 #[derive(Clone, Debug)]
@@ -99,64 +99,6 @@ pub fn smaller(
     }
 }
 
-/// For each value, the indices that stay.
-pub(crate) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
-    let gone = |label: Label| channels.is_removed(label, roots);
-    let mut all: Vec<Kept> =
-        (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
-    for (value, labelled) in channels.labels.iter().enumerate() {
-        let Some(labelled) = labelled else { continue };
-        let mut left = 1;
-        for axis in labelled.varying() {
-            let mask: Vec<bool> = labelled.slices(axis).iter().map(|s| !s.iter().all(|&l| gone(l))).collect();
-            left *= mask.iter().filter(|&&k| k).count();
-            if mask.contains(&false) {
-                all[value][axis] = Some(mask);
-            }
-        }
-        if labelled.labels().iter().filter(|&&l| !gone(l)).count() != left {
-            return Err(Error::new(format!(
-                "after the cut the value \"{}\" would not be a box",
-                graph.name(value)
-            ))
-            .file(&graph.path));
-        }
-    }
-    for (&(value, axis), cut) in &channels.coupling.labelled_axes {
-        let mask: Vec<bool> = cut.labels.iter().map(|&l| !gone(l)).collect();
-        if mask.contains(&false) {
-            all[value][axis] = Some(mask);
-        }
-    }
-    Ok(all)
-}
-
-/// The constant as a message: the file's own where it is an initializer.
-pub(super) fn message(
-    model: &Model,
-    graph: &Graph,
-    channels: &Channels,
-    value: ValueId,
-) -> Result<TensorProto> {
-    let name = graph.name(value);
-    let own = model.proto.graph.iter().flat_map(|g| &g.initializer).find(|t| t.name() == name);
-    if let Some(own) = own {
-        return Ok(own.clone());
-    }
-    let folded = channels.facts.get(value).and_then(|f| f.value.as_ref());
-    folded.map(|tensor| encode(name, tensor)).ok_or_else(|| Error::new(format!("\"{name}\" is not constant")))
-}
-
-/// The bias of a consumer with what dead channels leave to it.
-pub(super) fn bias(graph: &Graph, channels: &Channels, node: NodeId, correction: &[f64]) -> Tensor {
-    let inputs = channels.facts.inputs(graph, node);
-    let old = inputs.optional(2).and_then(|f| f.value.as_ref());
-    let dtype = old.or(inputs.optional(1).and_then(|f| f.value.as_ref())).map_or(DType::F32, |t| t.dtype);
-    let before = old.map_or_else(|| vec![0.0; correction.len()], Tensor::to_f64);
-    let sums: Vec<f64> = before.iter().zip(correction).map(|(b, l)| b + l).collect();
-    Tensor::from_f64(dtype, &[sums.len()], &sums)
-}
-
 fn cut(
     model: &Model,
     graph: &Graph,
@@ -166,9 +108,9 @@ fn cut(
 ) -> Result<Model> {
     let mut cut = model.clone();
     let mut editor = Editor::new(&mut cut.proto);
-    let (constants, recomputed) = constants(graph, channels, kept);
+    let (constants, recomputed) = cut_constants(graph, channels, kept);
     for (&value, kept) in &constants {
-        let tensor = keep(&message(model, graph, channels, value)?, kept)?;
+        let tensor = keep(&constant_message(model, graph, channels, value)?, kept)?;
         editor.constant(graph.name(value), tensor);
     }
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -214,7 +156,7 @@ fn cut(
     for (&node, correction) in bias_corrections {
         let output = graph.nodes[node].outputs.first().copied().flatten();
         let stays = output.and_then(|o| kept[o].get(1).cloned().flatten());
-        let whole = bias(graph, channels, node, correction);
+        let whole = corrected_bias(graph, channels, node, correction);
         let left = whole.to_f64().into_iter().enumerate();
         let left: Vec<f64> =
             left.filter(|&(i, _)| stays.as_ref().is_none_or(|s| s[i])).map(|(_, v)| v).collect();
@@ -234,83 +176,6 @@ fn shapes(graph: &Graph, facts: &Facts, node: NodeId) -> impl Iterator<Item = (u
     let constant = |v: ValueId| facts.get(v).filter(|f| f.from_shape).and_then(|f| f.value.clone());
     let inputs: Vec<_> = graph.nodes[node].inputs.iter().map(|v| v.and_then(constant)).collect();
     inputs.into_iter().enumerate().filter_map(|(i, tensor)| Some((i, tensor?)))
-}
-
-/// What stays of some constants.
-type Constants = BTreeMap<ValueId, Kept>;
-
-/// The constants that are cut, and those that follow: one that a node computes from constants of its own
-/// (DequantizeLinear, Cast) leaves the cut to these, where nobody else reads them.
-fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> (Constants, Constants) {
-    let smaller = |kept: &Kept| kept.iter().any(Option::is_some);
-    let cut = channels.coupling.labelled_axes.keys().map(|&(value, _)| value);
-    let mut open: Vec<(ValueId, Kept)> =
-        cut.filter(|&v| smaller(&kept[v])).map(|v| (v, kept[v].clone())).collect();
-    let (mut all, mut recomputed) = (Constants::new(), Constants::new());
-    while let Some((value, kept)) = open.pop() {
-        match sources(graph, channels, value, &kept) {
-            Some(sources) => {
-                recomputed.insert(value, kept);
-                open.extend(sources);
-            }
-            None => {
-                all.insert(value, kept);
-            }
-        }
-    }
-    for value in bystanders(graph, channels, all.keys(), &recomputed.keys().copied().collect()) {
-        all.insert(value, vec![None; channels.facts.shape(value).len()]);
-    }
-    (all, recomputed)
-}
-
-/// Constants that are computed from others which change, and are to stay as they are: exporters store equal
-/// weights once, and give the others as Identity of it.
-pub(super) fn bystanders<'a>(
-    graph: &Graph,
-    channels: &Channels,
-    changed: impl Iterator<Item = &'a ValueId> + Clone,
-    recomputed: &HashSet<ValueId>,
-) -> Vec<ValueId> {
-    let known: HashSet<ValueId> = changed.clone().copied().chain(recomputed.iter().copied()).collect();
-    let consumers = changed.flat_map(|&v| graph.consumers(v));
-    let made = consumers.flat_map(|n| graph.nodes[n].outputs.iter().flatten().copied());
-    made.filter(|&v| channels.facts.is_constant(v) && !known.contains(&v)).collect()
-}
-
-/// The constants from which `value` is computed, cut alike; `None` where it is to be replaced itself.
-fn sources(graph: &Graph, channels: &Channels, value: ValueId, kept: &Kept) -> Option<Vec<(ValueId, Kept)>> {
-    let node = graph.values[value].producer?;
-    let inputs = channels.facts.inputs(graph, node);
-    let mut sources: BTreeMap<ValueId, Kept> = BTreeMap::new();
-    for (along, mask) in kept.iter().enumerate().filter(|(_, mask)| mask.is_some()) {
-        for (i, axis) in graph.nodes[node].op.sources(&inputs, along)? {
-            let source = graph.nodes[node].inputs.get(i).copied().flatten()?;
-            let alone = graph.consumers(source) == [node] && !graph.outputs.contains(&source);
-            if !alone || !channels.facts.is_constant(source) {
-                return None;
-            }
-            let rank = channels.facts.shape(source).len();
-            sources.entry(source).or_insert_with(|| vec![None; rank]).get_mut(axis)?.clone_from(mask);
-        }
-    }
-    Some(sources.into_iter().collect())
-}
-
-/// For each initializer that becomes smaller when coupled go: for each axis the indices that stay.
-///
-/// # Errors
-/// A cut that leaves a tensor that is no box: a fault of this program.
-pub fn kept_weights(
-    graph: &Graph,
-    channels: &Channels,
-    removed: &BTreeSet<usize>,
-) -> Result<BTreeMap<String, Vec<Option<Vec<usize>>>>> {
-    let kept = kept_indices(graph, channels, &channels.roots(removed))?;
-    let indices = |mask: Vec<bool>| mask.iter().enumerate().filter(|(_, k)| **k).map(|(i, _)| i).collect();
-    let axes = |kept: Kept| kept.into_iter().map(|mask| mask.map(indices)).collect();
-    let (constants, _) = constants(graph, channels, &kept);
-    Ok(constants.into_iter().map(|(value, kept)| (graph.name(value).to_owned(), axes(kept))).collect())
 }
 
 /// The nodes of the cut model whose outputs are not what the cut says, each seen as if all before it were right, and

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::Kept;
-use crate::prune::{Channels, kept_indices};
+use crate::prune::{Channels, ZeroedSlices, kept_indices};
 use crate::stats::{Filters, InputView, LayerInput, LayerTaps, input_view, layers, place};
 use crate::tensor::Tensor;
 
@@ -68,25 +68,21 @@ impl RefitTarget {
 /// A target, and the sum that it ends in with the other summands (its own output, with none).
 type Unfinished = (RefitTarget, (ValueId, Vec<ValueId>));
 
-/// A constant whose slices are zero that read what goes; `None` where none does.
-fn without(
+/// Returns a constant whose slices that multiply removed channels are zero; `None` if it has none.
+fn masked_constant(
     channels: &Channels,
     value: ValueId,
     tensor: &Tensor,
-    gone: &BTreeSet<Label>,
+    removed: &BTreeSet<Label>,
 ) -> Result<Option<Tensor>> {
-    let mut zeroed: Option<Vec<f32>> = None;
-    for (&(_, axis), cut) in channels.coupling.labelled_axes.range((value, 0)..(value + 1, 0)) {
-        let dead: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, gone)).collect();
-        if !cut.reads || !dead.contains(&true) {
-            continue;
-        }
+    let mut masked: Option<Vec<f32>> = None;
+    for ZeroedSlices { axis, zeros, .. } in channels.zeroed_slices_of(value, removed) {
         let whole = tensor.floats()?;
         let inner: usize = tensor.shape[axis + 1..].iter().product();
-        let slices = zeroed.get_or_insert_with(|| whole.to_vec()).chunks_mut(inner.max(1)).enumerate();
-        slices.filter(|(i, _)| dead[i % dead.len()]).for_each(|(_, slice)| slice.fill(0.0));
+        let slices = masked.get_or_insert_with(|| whole.to_vec()).chunks_mut(inner.max(1)).enumerate();
+        slices.filter(|(i, _)| zeros[i % zeros.len()]).for_each(|(_, slice)| slice.fill(0.0));
     }
-    Ok(zeroed.map(|data| Tensor { dtype: tensor.dtype, ..Tensor::float(&tensor.shape, data) }))
+    Ok(masked.map(|data| Tensor { dtype: tensor.dtype, ..Tensor::float(&tensor.shape, data) }))
 }
 
 struct Builder<'a> {
@@ -135,7 +131,7 @@ impl PairedGraph {
             }
             let closing = all.get(&id).and_then(|taps| builder.closing(taps));
             let closing = closing.filter(|(_, others)| others.iter().any(|&v| builder.copies[v] != v));
-            let cut = node.inputs.iter().flatten().any(|&v| builder.is_read_less(v));
+            let cut = node.inputs.iter().flatten().any(|&v| builder.consumes_removed(v));
             let changed = node.inputs.iter().flatten().any(|&v| builder.copies[v] != v);
             if !(cut || changed || closing.is_some()) {
                 continue;
@@ -176,10 +172,9 @@ impl Builder<'_> {
         }
     }
 
-    fn is_read_less(&self, value: ValueId) -> bool {
-        let cuts = self.channels.coupling.labelled_axes.range((value, 0)..(value + 1, 0));
-        cuts.filter(|(_, cut)| cut.reads)
-            .any(|(_, cut)| cut.labels.iter().any(|&l| self.channels.is_removed(l, self.gone)))
+    /// Returns true if a constant multiplies removed channels.
+    fn consumes_removed(&self, value: ValueId) -> bool {
+        self.channels.zeroed_slices_of(value, self.gone).next().is_some()
     }
 
     /// The sum that a layer's output ends in without any other use, and the other summands, if these are known before
@@ -226,7 +221,7 @@ impl Builder<'_> {
         for (i, value) in node.inputs.iter().enumerate() {
             let Some(value) = *value else { continue };
             let Some(tensor) = self.facts.get(value).and_then(|f| f.value.as_ref()) else { continue };
-            if let Some(zeroed) = without(self.channels, value, tensor, self.gone)? {
+            if let Some(zeroed) = masked_constant(self.channels, value, tensor, self.gone)? {
                 inputs[i] = Some(self.graph.add_value(named(self.original.name(value)), Some(zeroed)));
             }
         }
