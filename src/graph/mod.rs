@@ -4,6 +4,7 @@
 //! [`facts::Facts`], made for given input shapes: every dimension is a number there, so shape
 //! arithmetic of exporters folds away, and a symbolic batch is one that may be bound to any number.
 
+mod build;
 pub mod facts;
 pub mod flatten;
 mod load;
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use load::declared;
+pub use build::declared;
 
 use crate::error::{Error, Result};
 use crate::ops::Operator;

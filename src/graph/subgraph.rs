@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::build::operator;
 use super::facts::Facts;
-use super::load::operator;
 use super::{Dim, Graph, Input, Node, Value, ValueId};
 use crate::error::Result;
 use crate::onnx::attrs::set_int;
