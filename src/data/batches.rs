@@ -23,6 +23,8 @@ pub struct Batch {
     pub data: Vec<f32>,
     /// The labels of the `count` images.
     pub labels: Option<Vec<u32>>,
+    /// The place of each image in the pass; places of unreadable images are missing.
+    pub places: Vec<usize>,
 }
 
 impl Batch {
@@ -143,5 +145,6 @@ fn collate(data: &Dataset, group: &[(usize, Frame)], next: usize) -> Batch {
     let labels =
         data.inner.labels.as_ref().map(|labels| group.iter().map(|&(at, _)| label(labels, at)).collect());
     let shape = std::iter::once(group.len()).chain(frame.shape.iter().copied()).collect();
-    Batch { next, count: group.len(), shape, data: elements, labels }
+    let places = group.iter().map(|&(at, _)| at).collect();
+    Batch { next, count: group.len(), shape, data: elements, labels, places }
 }
