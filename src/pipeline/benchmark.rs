@@ -68,7 +68,7 @@ pub fn benchmark(
     let graphs = models.iter().map(Graph::from_model).collect::<Result<Vec<_>>>()?;
     let all: Vec<&Graph> = graphs.iter().collect();
     let VerifiedResult { times, snr_db } = verified(&all, device, options.bench, observer)?;
-    let peak_rates = options.layers.then(|| PeakRates::of(device)).transpose()?;
+    let peak_rates = options.layers.then(|| PeakRates::measure(device)).transpose()?;
     let batch = options.bench.batch as f64;
     let mut networks = Vec::new();
     for (i, (model, graph)) in models.iter().zip(&graphs).enumerate() {

@@ -89,7 +89,12 @@ impl Calibration {
     ///
     /// # Errors
     /// A share that leaves either part without images.
-    pub fn hold_out(data: Dataset, origin: Origin, share: Option<f64>, repair: Option<Repair>) -> Result<Self> {
+    pub fn hold_out(
+        data: Dataset,
+        origin: Origin,
+        share: Option<f64>,
+        repair: Option<Repair>,
+    ) -> Result<Self> {
         let repaired = will_repair(repair, &data);
         let usual = if !repaired || data.len() < LEAST_TO_SPLIT { 0.0 } else { USUAL_SHARE };
         let share = share.unwrap_or(usual);
@@ -104,11 +109,7 @@ impl Calibration {
                 .remedy("give more images, or set `held_out` to 0 to judge by the images that calibrate")
         })?;
         let data = format!("{}, without {} images kept apart", origin.data, judge.len());
-        Ok(Self {
-            judge,
-            judged_on: JudgedOn::HeldOut,
-            ..Self::new(fit, Origin { data, ..origin })
-        })
+        Ok(Self { judge, judged_on: JudgedOn::HeldOut, ..Self::new(fit, Origin { data, ..origin }) })
     }
 
     /// Returns all calibration images in memory, decoded at the first call.
@@ -119,7 +120,8 @@ impl Calibration {
         if let Some(decoded) = self.decoded.get() {
             return Ok(&decoded.images);
         }
-        let decoded = staged(observer, Stage::ReadingImages, self.fit.len(), |observer| self.decode(observer))?;
+        let decoded =
+            staged(observer, Stage::ReadingImages, self.fit.len(), |observer| self.decode(observer))?;
         Ok(&self.decoded.get_or_init(|| decoded).images)
     }
 
@@ -146,13 +148,16 @@ impl Calibration {
             }
             advance(observer, places.len())?;
         }
-        let images =
-            Images { data: Arc::new(data), shape: shape.unwrap_or_default(), count: places.len() };
+        let images = Images { data: Arc::new(data), shape: shape.unwrap_or_default(), count: places.len() };
         Ok(Decoded { images, places, labels })
     }
 
     /// Returns the batches of a pass that begins at place `start`: from memory if the images were decoded.
-    pub(super) fn batches_from(&self, start: usize, size: usize) -> Box<dyn Iterator<Item = Result<Batch>> + '_> {
+    pub(super) fn batches_from(
+        &self,
+        start: usize,
+        size: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch>> + '_> {
         match self.decoded.get() {
             Some(decoded) => Box::new(decoded.batches(start, size, self.fit.len()).map(Ok)),
             None => Box::new(self.fit.batches_from(start, size)),

@@ -1,6 +1,6 @@
 //! A profile as a table: one row a channel, one column a statistic.
 
-use crate::stats::{Activity, Column, DERIVED, LayerProfile, Moments, Profile, WeightStats};
+use crate::stats::{Activity, DERIVED, DerivedStatistic, LayerProfile, Moments, Profile, WeightStats};
 
 /// A column of a layer's weights or training: its name and a channel's value.
 type Of<T> = (&'static str, fn(&T, usize) -> Option<f64>);
@@ -20,7 +20,7 @@ const TRAINING: [Of<LayerProfile>; 2] = [
 ];
 
 /// The measured statistics of either side of an activation, before those derived from them.
-const MEASURED: [Column; 3] =
+const MEASURED: [DerivedStatistic; 3] =
     [("mean", |a| a.moments.mean), ("min", |a| a.moments.min), ("max", |a| a.moments.max)];
 
 /// The statistics of every channel.

@@ -124,7 +124,8 @@ pub fn compare_criteria(
         &none
     };
     let judge = &calibration.judge;
-    let original_top1 = evaluate(&network.graph, None, device, judge, options.batch, observer)?.accuracy.top1();
+    let original_top1 =
+        evaluate(&network.graph, None, device, judge, options.batch, observer)?.accuracy.top1();
     let labelled = original_top1.is_some();
     let comparing = Comparing { network, device, calibration, images, options, labelled };
     let mut statistics = Statistics { is_given: profile.is_some(), profiles: BTreeMap::new() };

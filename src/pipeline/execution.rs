@@ -7,10 +7,10 @@ use crate::data::{Dataset, read_npy_f32, write_npy};
 use crate::error::{Error, Result};
 use crate::exec::check::{Checks, check as side_by_side};
 use crate::exec::devices::Device;
-use crate::exec::host_subgraph::Output;
+use crate::exec::host_subgraph::OutputTensor;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::{Graph, Sizes};
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::tensor::Tensor;
 
@@ -56,7 +56,7 @@ pub fn run(
     let options = SessionOptions { sizes, taps, ..SessionOptions::default() };
     let mut session = Session::new(&graph, device, &options, &|_| vec![])?;
     let outputs = session.run(&arrays).map_err(|e| e.file(&model.path))?;
-    Ok(outputs.into_iter().map(|Output { name, tensor }| (name, tensor)).collect())
+    Ok(outputs.into_iter().map(|OutputTensor { name, tensor }| (name, tensor)).collect())
 }
 
 /// Returns the names of a model's inputs.
@@ -113,5 +113,11 @@ pub fn check(
         }
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    side_by_side(&session.plan, device, &inputs, observer)
+    staged(observer, Stage::Checking, session.plan.steps.len(), |observer| {
+        let mut done = 0;
+        side_by_side(&session.plan, device, &inputs, &mut || {
+            done += 1;
+            let _ = observer.advance(done);
+        })
+    })
 }

@@ -76,8 +76,13 @@ fn without(
     let Planning { network, device, options } = planning;
     let calibration = evidence.calibration.ok_or_else(|| Error::new("a round without images").internal())?;
     let images = calibration.images(observer)?;
-    let repaired =
-        repair_layers((&network.graph, &network.channels), removed, options.repair, (device, images), observer)?;
+    let repaired = repair_layers(
+        (&network.graph, &network.channels),
+        removed,
+        options.repair,
+        (device, images),
+        observer,
+    )?;
     let model = repaired.apply(&network.model)?;
     let graph = Graph::from_model(&model)?;
     let mut channels = Channels::analyze(&graph, network.is_inexact())?;

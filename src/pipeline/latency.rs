@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::decision::{Decision, Latency, Outcome};
 use super::evidence::{Evidence, Gathered};
 use super::planning::Planning;
-use crate::bench::{Quantiles, Timing, bench, widths};
+use crate::bench::{BenchOptions, Quantiles, bench, widths};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer, Silent, Stage, staged};
+use crate::observer::{Notice, Observer, Silent};
 use crate::prune::{Budget, Channels, smaller};
 
 /// The relative difference to the goal that is near enough.
@@ -37,12 +37,11 @@ pub(super) fn for_latency(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
     let Planning { network, device, options } = planning;
-    let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)? else {
+    let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)?
+    else {
         return Ok(Outcome::Interrupted);
     };
-    let times = staged(observer, Stage::TimingLayers, 0, |_| {
-        widths::times(&network.model, &network.graph, &network.channels, device)
-    })?;
+    let times = widths::times(&network.model, &network.graph, &network.channels, device, observer)?;
     let channels = Channels { times: Some(times), ..network.channels.clone() };
     let scored = options.score(network, &channels, (&profile, Some(&curves)))?;
     let found = closest(share, &mut |table_share| {
@@ -62,7 +61,7 @@ pub(super) fn for_latency(
 
 /// Times both networks in turn: the latency of the second as a share of the first's.
 fn ratio(whole: &Graph, small: &Graph, device: &Device) -> Result<Quantiles> {
-    let timing = Timing { batch: 1, seconds: SECONDS, transfers: false };
+    let timing = BenchOptions { batch: 1, seconds: SECONDS, transfers: false };
     let timings = bench(&[whole, small], device, timing, &mut Silent)?;
     let Quantiles { median, p10, p90 } = timings.speedups[1];
     Ok(Quantiles { median: median.recip(), p10: p90.recip(), p90: p10.recip() })

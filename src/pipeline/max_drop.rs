@@ -4,13 +4,13 @@
 //! judge. Accuracy is no monotone function of the budget, so the result is the smallest network that was *evaluated* and
 //! lost no more than allowed.
 
+use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
 use super::evaluation::evaluate;
 use super::evidence::{Evidence, Gathered};
 use super::plan_options::Scored;
 use super::planning::Planning;
 use super::repairing::repair_layers;
-use super::calibration::Calibration;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -32,7 +32,8 @@ pub(super) fn smallest(
     let calibration = evidence.calibration.ok_or_else(|| {
         Error::new("`max_drop` needs images").expected("`data`").remedy("set `data` to a folder of images")
     })?;
-    let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)? else {
+    let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)?
+    else {
         return Ok(Outcome::Interrupted);
     };
     let scored = options.score(network, &network.channels, (&profile, Some(&curves)))?;
@@ -174,7 +175,10 @@ mod tests {
         let best = found.best.expect("one is good enough").0;
         assert!((0.5..0.5 + NEAR).contains(&best), "{best}");
         assert!(found.attempts.windows(2).all(|pair| pair[0].keep < pair[1].keep), "the smallest first");
-        assert!(found.attempts.iter().all(|a| a.drop > 1.0 || a.keep >= best), "no smaller one was good enough");
+        assert!(
+            found.attempts.iter().all(|a| a.drop > 1.0 || a.keep >= best),
+            "no smaller one was good enough"
+        );
     }
 
     #[test]

@@ -86,39 +86,33 @@ impl Network {
 
     /// Returns the ids of all coupled channels with a layer whose name matches.
     pub fn protect(&self, matches: impl Fn(&str) -> bool) -> BTreeSet<usize> {
-        let protected = self.channels.coupled.iter().filter(|coupled| {
-            coupled.members.iter().any(|&(node, _)| matches(&self.graph.nodes[node].name))
-        });
+        let protected =
+            self.channels.coupled.iter().filter(|coupled| {
+                coupled.members.iter().any(|&(node, _)| matches(&self.graph.nodes[node].name))
+            });
         protected.map(|coupled| coupled.id).collect()
-    }
-
-    /// Returns the dimensions of the only input, batch axis first; `None` where they are free.
-    ///
-    /// # Errors
-    /// A network with several inputs.
-    pub fn image_shape(&self) -> Result<Vec<Option<usize>>> {
-        image_shape(&self.graph)
-    }
-
-    /// Opens a data set for this network: a folder of images, `.npy`, `.npz`, idx, or `random:N`.
-    ///
-    /// # Errors
-    /// As [`Dataset::open`], and a network with several inputs.
-    pub fn open_data(&self, spec: &str, options: &DataOptions) -> Result<Dataset> {
-        Dataset::open(spec, options, &self.image_shape()?)
-    }
-
-    /// Opens a data set that decides which channels are removed: random inputs are refused unless allowed.
-    ///
-    /// # Errors
-    /// As [`Network::open_data`], and random inputs.
-    pub fn open_calibration(&self, spec: &str, options: &DataOptions, allow_random: bool) -> Result<Dataset> {
-        real(self.open_data(spec, options)?, spec, allow_random)
     }
 }
 
-/// Refuses random inputs, unless they are allowed.
-fn real(data: Dataset, spec: &str, allow_random: bool) -> Result<Dataset> {
+/// Opens a data set for a network: a folder of images, `.npy`, `.npz`, idx, or `random:N`.
+///
+/// # Errors
+/// As [`Dataset::open`], and a network with several inputs.
+pub fn open_data(graph: &Graph, spec: &str, options: &DataOptions) -> Result<Dataset> {
+    Dataset::open(spec, options, &image_shape(graph)?)
+}
+
+/// Opens a data set that decides which channels are removed: random inputs are refused unless allowed.
+///
+/// # Errors
+/// As [`open_data`], and random inputs.
+pub fn open_calibration(
+    graph: &Graph,
+    spec: &str,
+    options: &DataOptions,
+    allow_random: bool,
+) -> Result<Dataset> {
+    let data = open_data(graph, spec, options)?;
     if data.is_random() && !allow_random {
         return Err(Error::new("random inputs say nothing about a network")
             .expected("real images")
@@ -128,15 +122,18 @@ fn real(data: Dataset, spec: &str, allow_random: bool) -> Result<Dataset> {
     Ok(data)
 }
 
-/// Returns the dimensions of a graph's only input; `None` where they are free, and for the batch.
-pub(super) fn image_shape(graph: &Graph) -> Result<Vec<Option<usize>>> {
+/// Returns the dimensions of a graph's only input, batch axis first; `None` where they are free, and for the batch.
+///
+/// # Errors
+/// A network with several inputs.
+pub fn image_shape(graph: &Graph) -> Result<Vec<Option<usize>>> {
     let [input] = graph.inputs.as_slice() else {
         return Err(Error::new("a network with several inputs cannot be fed with images")
             .file(&graph.path)
             .expected("one input")
             .got(graph.inputs.len().to_string())
             .remedy(
-                "leave `data` out: a criterion on weights such as l1 can cut it, and `run()` takes arrays",
+                "leave `data` out: a criterion on weights such as l1 can prune it, and `run()` takes arrays",
             ));
     };
     let size = |(axis, dim): (usize, &Dim)| match dim {

@@ -21,7 +21,7 @@ use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs, Proof};
 use crate::repair::Repair;
-use crate::report::{Curve, Num, Page, Point, Quality, Repeat, Speed, network, pictures};
+use crate::report::{Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures};
 use crate::stats::{Distances, GramKind, Profile};
 
 /// What a report page holds beside the result.
@@ -96,8 +96,7 @@ impl PageBuilder {
         };
         let summary = &mut page.summary;
         summary.before = of.cost();
-        summary.channels =
-            [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
+        summary.channels = [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
         summary.coupled = [channels.coupled.len(), removed.len()];
         summary.criterion.clone_from(&cut.criterion);
         summary.budget.clone_from(&cut.budget);
@@ -189,10 +188,11 @@ impl PageBuilder {
         // Attempts are sorted by what they keep: the first that loses no more than allowed is the result.
         let chosen = attempts.iter().position(|a| a.drop <= max_drop);
         let points = attempts.iter().enumerate();
-        let mut points: Vec<Point> =
-            points.map(|(i, a)| Point { keep: a.keep, value: value(a), chosen: chosen == Some(i) }).collect();
-        points.push(Point { keep: 1.0, value: whole, chosen: false });
-        self.page.curve = Some(Curve {
+        let mut points: Vec<SearchPoint> = points
+            .map(|(i, a)| SearchPoint { keep: a.keep, value: value(a), chosen: chosen == Some(i) })
+            .collect();
+        points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
             measured: if labelled { "top-1" } else { "agreement with the original" }.to_owned(),
             points,
@@ -203,7 +203,7 @@ impl PageBuilder {
     /// Fills in the repair, the seed of the scores, and the confidence of the cut.
     pub(super) fn decided(&mut self, repair: Repair, seed: Option<u64>, confidence: Option<f64>) {
         self.page.summary.repair = Some(repair.to_string());
-        self.page.summary.confidence = confidence;
+        self.page.summary.support = confidence;
         self.repeat("Repair", repair.to_string());
         if let Some(seed) = seed {
             self.repeat("Seed", seed.to_string());

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::network::Network;
 use crate::error::{Error, Result};
 use crate::prune::{
-    Budget, Channels, Counted, Criterion, CutLimits, EliminationCurves, Scope, Score, ScoreNormalization, Scoring, allocate,
-    confidence, cut_confidence, scores,
+    Budget, Channels, Counted, Criterion, CutLimits, EliminationCurves, Scope, Score, ScoreNormalization,
+    Scoring, allocate, confidence, cut_confidence, scores,
 };
 use crate::repair::Repair;
 use crate::stats::Profile;
@@ -166,7 +166,9 @@ impl PlanOptions {
         Ok(match (self.normalize, whole, self.target) {
             (Some(normalize), ..) => normalize,
             (None, false, _) => ScoreNormalization::Layer,
-            (None, true, Target::Latency(_) | Target::Keep(Budget::KeepLatency(_))) => ScoreNormalization::Time,
+            (None, true, Target::Latency(_) | Target::Keep(Budget::KeepLatency(_))) => {
+                ScoreNormalization::Time
+            }
             (None, true, Target::Keep(Budget::KeepParams(_))) => ScoreNormalization::Params,
             (None, true, _) => ScoreNormalization::Macs,
         })

@@ -2,9 +2,9 @@
 
 use super::decision::{Decision, Outcome};
 use super::evidence::{Evidence, Gathered};
+use super::iterative::in_rounds;
 use super::latency::for_latency;
 use super::max_drop::smallest;
-use super::iterative::in_rounds;
 use super::network::Network;
 use super::plan_options::{PlanOptions, Target};
 use crate::error::Result;

@@ -21,7 +21,7 @@ use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, written};
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
-use crate::stats::Profile;
+use crate::stats::{Header, Profile};
 
 /// How a network is pruned.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +120,7 @@ pub fn apply(
         cut,
         removed,
         confidence: None,
-        profile: Profile::default(),
+        profile: Profile::new(Header::default(), vec![]),
         latency: None,
         attempts: vec![],
         counted: Counted::Macs,
@@ -149,7 +149,8 @@ impl Work<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Pruned> {
         let Self { device, calibration, batch, options, repair } = *self;
-        let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } = decision;
+        let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } =
+            decision;
         let channels = |sets: &mut dyn Iterator<Item = usize>| -> usize {
             sets.map(|id| network.channels.coupled[id].members.len()).sum()
         };
@@ -224,7 +225,6 @@ impl Work<'_> {
     }
 }
 
-
 /// A cut to make, and the source of the original for what needs it again.
 struct Cutting<'a> {
     repaired: &'a Repaired,
@@ -255,7 +255,7 @@ impl Cutting<'_> {
             crate::observer::advance(observer, 1)?;
             let path = options.output.clone().unwrap_or_else(|| model.path.clone());
             let small = written(model, inexact, removed, &path)?;
-            let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
+            let proof = outputs.judge(&small, device, &|| Graph::from_model_owned(masked()?))?;
             Ok((small, proof))
         })?;
         let small = match &options.output {

@@ -51,7 +51,9 @@ pub fn report(
             .file(&pruned.path)
             .node(layer)
             .expected(format!("the widths that {} leaves", cut_file.display()))
-            .remedy("give the network that `prune()` made from this cut, or the cut that made this network"));
+            .remedy(
+                "give the network that `prune()` made from this cut, or the cut that made this network",
+            ));
     }
     let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
     page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())?;
@@ -91,7 +93,7 @@ fn proved(
         Ok(outputs) => outputs,
         Err(error) => return Ok(Err(error.message())),
     };
-    match (outputs.prove(small, device, &whole), masked) {
+    match (outputs.judge(small, device, &whole), masked) {
         (Ok(proof), _) => Ok(Ok(proof)),
         (Err(error), Some(path)) => Err(error.file(path)),
         (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),

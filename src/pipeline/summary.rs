@@ -87,7 +87,8 @@ impl Network {
         let Self { graph, channels, .. } = self;
         let facts = &channels.facts;
         let name = |node: usize| graph.nodes[node].name.clone();
-        let free = channels.coupled.iter().filter(|coupled| coupled.block.is_none()).map(|coupled| coupled.id);
+        let free =
+            channels.coupled.iter().filter(|coupled| coupled.block.is_none()).map(|coupled| coupled.id);
         let blocked = |block: &crate::coupling::Block| (block.node.clone(), block.reason.clone());
         let group = |group: DependencyGroup| GroupSummary {
             layers: group.nodes.iter().map(|&node| name(node)).collect(),
