@@ -177,7 +177,7 @@ impl PruneArgs {
         bar.inc(1);
         // What is proved is what a reader of the file will get: encoded, and read back.
         let small = written(model, inexact, removed, &self.output)?;
-        let proof = answers.judge(&small, device, &masked);
+        let proof = answers.prove(&small, device, &masked);
         bar.finish_and_clear();
         let proof = proof?;
         small.save(&self.output)?;

@@ -20,48 +20,57 @@ use crate::onnx::tensor::keep;
 use crate::ops::{Kept, Rewrite};
 use crate::tensor::Tensor;
 
-/// The two models of a cut.
+/// A pruned model with the masked original that proves it.
 #[derive(Clone, Debug)]
 pub struct Pruned {
-    /// Without the channels.
+    /// The pruned model, decoded from the bytes that its file will have.
     pub model: Model,
-    /// The original whose consumers of these channels are zero.
+    /// The original, in which weights that multiply removed channels are zero.
     pub masked: Model,
-    /// How the one is judged by the other.
-    pub judge: MaskedReference,
+    /// The values that the proof compares.
+    pub reference: MaskedReference,
 }
 
-/// Removes coupled from a model.
+/// Removes coupled channels from a model.
 ///
 /// # Errors
-/// As [`smaller`].
+/// Those of [`smaller`].
 pub fn rewrite(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
-    let judge = MaskedReference::new(model, graph, channels, removed)?;
-    let masked = judge.masked(model)?;
-    Ok(Pruned { model: smaller(model, graph, channels, removed)?, masked, judge })
+    let reference = MaskedReference::new(model, graph, channels, removed)?;
+    let masked = reference.masked(model)?;
+    let small = smaller(model, graph, channels, removed)?;
+    Ok(Pruned { model: reread(small, &model.path)?, masked, reference })
 }
 
-/// The smaller model as a consumer of its file at `path` will find it, from the model alone: the graph is made, and let go
-/// before the file's bytes are there.
+/// Returns the pruned model, decoded from the bytes that its file at `path` will have.
+///
+/// Takes the model by value and drops every other copy of the weights before the bytes are encoded.
 ///
 /// # Errors
-/// As [`smaller`], and a model that is no graph.
+/// Those of [`smaller`], and a model that is not a valid graph.
 pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
     let graph = Graph::from_model(&model)?;
     let channels = Channels::analyze(&graph, inexact)?;
     let small = smaller(&model, &graph, &channels, removed)?;
     drop((model, graph, channels));
-    let (bytes, external) = (small.to_bytes(), small.external.clone());
-    drop(small);
+    reread(small, path)
+}
+
+/// Encodes a model and decodes the bytes; only the result is proved and saved.
+fn reread(model: Model, path: &Path) -> Result<Model> {
+    let (bytes, external) = (model.to_bytes(), model.external.clone());
+    drop(model);
     Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
-/// The model without the channels of these coupled.
+/// Returns the model without some coupled channels, as an edited message that was never encoded.
+///
+/// [`rewrite`] and [`written`] return a model that can be proved.
 ///
 /// # Errors
 /// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
