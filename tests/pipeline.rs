@@ -161,7 +161,7 @@ fn an_impossible_budget_says_the_smallest() {
     let scores = vec![0.0; channels.coupled.len()];
     let error = allocate(&channels, &scores, Budget::KeepMacs(1e-6), &CutLimits::default(), &BTreeSet::new())
         .unwrap_err();
-    assert!(error.message().contains("at the least 0."), "{error}");
+    assert!(error.message().contains("at least 0."), "{error}");
 }
 
 #[test]

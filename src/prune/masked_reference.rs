@@ -97,8 +97,11 @@ impl MaskedReference {
         for (name, axis, zeros) in &self.zeros {
             let own = masked.graph().initializer.iter().find(|t| t.name() == name);
             let before = changed.get(name).or(own);
-            let lacks =
-                || Error::new(format!("the constant \"{name}\" is not in the model")).file(&original.path);
+            let lacks = || {
+                Error::new(format!("the constant \"{name}\" is not in the model"))
+                    .file(&original.path)
+                    .remedy("use the model that the cut belongs to")
+            };
             let after = zero(before.ok_or_else(lacks)?, *axis, zeros)?;
             changed.insert(name.clone(), after);
         }

@@ -19,7 +19,7 @@ use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::coupling::for_each_index;
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
@@ -195,12 +195,12 @@ impl<'a> ReferenceOutputs<'a> {
         let (ports, expected, host_subgraph) = run(&masked, session, &taps, reference, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {
-                return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
+                return Err(Error::new("the network's own outputs are NaN: its cut cannot be proved")
                     .file(&masked.path)
                     .node(&port.name)
                     .expected("numbers")
-                    .got("NaN, from the original without the channels")
-                    .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
+                    .got("NaN, from the original with masked channels")
+                    .remedy("see with `check()` where it comes from; give images that the network is trained for as `data`"));
             }
         }
         Ok(Self { reference, ports, sizes, rounds, expected, host_subgraph })
@@ -220,7 +220,8 @@ impl<'a> ReferenceOutputs<'a> {
         let graph = Graph::from_model(pruned)?;
         let tap = |port: &ComparedValue| {
             graph.value(&port.name).ok_or_else(|| {
-                Error::new("the smaller network lacks a value: nothing is written")
+                Error::new("the pruned network lacks a value")
+                    .with_kind(ErrorKind::ProofFailed)
                     .file(&pruned.path)
                     .node(&port.name)
             })
@@ -253,13 +254,12 @@ impl<'a> ReferenceOutputs<'a> {
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
                     }
                 } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
-                    return Err(Error::new(
-                        "the smaller network's answers are no answers: nothing is written",
-                    )
-                    .node(&port.name)
-                    .expected(format!("{} finite numbers", expected.len()))
-                    .got(verdict.to_string())
-                    .remedy("cut less, or without --inexact"));
+                    return Err(Error::new("the pruned network's outputs are not finite")
+                        .with_kind(ErrorKind::ProofFailed)
+                        .node(&port.name)
+                        .expected(format!("{} finite numbers", expected.len()))
+                        .got(verdict.to_string())
+                        .remedy("remove fewer channels, or set no `inexact`"));
                 } else {
                     proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
                 }
@@ -282,20 +282,22 @@ impl<'a> ReferenceOutputs<'a> {
         if node.is_none() && reads(&self.ports) == reads(ports) {
             return Ok(());
         }
-        Err(Error::new("the smaller network's outputs are not those of the original: nothing is written")
+        Err(Error::new("the pruned network's outputs are not those of the original")
             .node(node.unwrap_or_default())
             .expected(format!("{:?}", reads(&self.ports)))
             .got(format!("{:?}", reads(ports)))
-            .internal())
+            .with_kind(ErrorKind::ProofFailed)
+            .remedy(OUR_FAULT))
     }
 }
 
 fn unequal(node: String, verdict: &Verdict) -> Error {
-    Error::new("the smaller network is not equal to the masked original: nothing is written")
+    Error::new("the pruned network is not equal to the masked original")
         .node(node)
         .expected("the same outputs")
         .got(verdict.to_string())
-        .internal()
+        .with_kind(ErrorKind::ProofFailed)
+        .remedy(OUR_FAULT)
 }
 
 /// The elements of a value whose indices stay.
@@ -307,6 +309,7 @@ fn kept(values: &[f32], port: &ComparedValue, reference: &MaskedReference) -> Re
     };
     if !fits(kept) {
         return Err(Error::new(format!("the shape of \"{}\" is not the one that was cut", port.name))
+            .with_kind(ErrorKind::ProofFailed)
             .got(show(&port.shape)));
     }
     let mut left = Vec::new();

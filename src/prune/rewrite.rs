@@ -10,7 +10,7 @@ use super::editor::Editor;
 use super::kept_indices::kept_indices;
 use super::masked_reference::MaskedReference;
 use super::sizes::{fits_other_sizes, following};
-use crate::error::{Error, OUR_FAULT, Result};
+use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
@@ -102,7 +102,8 @@ pub fn smaller(
         let before = explicit.len();
         explicit.extend(wrong.into_iter().map(|(node, _)| node));
         if explicit.len() == before {
-            let remedy = format!("--protect the layers before this node; {OUR_FAULT}");
+            let remedy = format!("`protect` the layers before this node; {OUR_FAULT}");
+            let error = error.with_kind(ErrorKind::Internal);
             return Err(error.node(node).file(&model.path).remedy(remedy));
         }
     }
@@ -242,8 +243,8 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         };
         if shapes(&after, &facts, id).any(differs) {
             let error = match late {
-                true => Error::new("after the cut a node that runs on the host reads another shape"),
-                false => Error::new("after the cut a node reads another number made of a shape"),
+                true => Error::new("after the cut a node that runs on the host takes another shape"),
+                false => Error::new("after the cut a node takes another number computed from a shape"),
             };
             wrong.push((node.name.clone(), error));
         }
