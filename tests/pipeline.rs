@@ -14,7 +14,7 @@ use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::prune::{
     Budget, CRITERIA, Channels, Criterion, Cut, CutLimits, Scope, Score, ScoreNormalization, Scoring,
-    allocate, prove, rewrite, scores,
+    allocate, prove, rewrite, scores, written,
 };
 use secateur::stats::{GatherOptions, GramKind, Trajectory, gather};
 
@@ -161,7 +161,7 @@ fn an_impossible_budget_says_the_smallest() {
     let scores = vec![0.0; channels.coupled.len()];
     let error = allocate(&channels, &scores, Budget::KeepMacs(1e-6), &CutLimits::default(), &BTreeSet::new())
         .unwrap_err();
-    assert!(error.message().contains("at the least 0."), "{error}");
+    assert!(error.message().contains("at least 0."), "{error}");
 }
 
 #[test]
@@ -234,4 +234,20 @@ fn the_demo_network_is_as_good_as_it_says() {
     }
     assert!(accuracy.top1().unwrap() > 0.97, "{:?}", accuracy.top1());
     assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/train_demo.py").exists());
+}
+
+#[test]
+fn what_is_proved_is_what_the_file_holds() {
+    let model = model();
+    let graph = Graph::from_model(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let removed: BTreeSet<usize> = free.step_by(3).collect();
+    let pruned = rewrite(&model, &graph, &channels, &removed).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.onnx");
+    pruned.model.save(&path).unwrap();
+    assert_eq!(Model::load(&path).unwrap().sha256, pruned.model.sha256);
+    let written = written(model, false, &removed, &path).unwrap();
+    assert_eq!((&written.sha256, &written.path), (&pruned.model.sha256, &path));
 }

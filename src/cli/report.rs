@@ -124,7 +124,7 @@ fn proved(
         Ok(answers) => answers,
         Err(error) => return Ok(Err(error.message())),
     };
-    match (answers.judge(small, device, &masked), &args.masked) {
+    match (answers.prove(small, device, &masked), &args.masked) {
         (Ok(proof), _) => Ok(Ok(proof)),
         (Err(error), Some(path)) => Err(error.file(path)),
         (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),

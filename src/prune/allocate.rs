@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::channels::Channels;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// What has to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -188,12 +188,13 @@ pub fn allocate(
         let share = kept(&lengths, counted);
         let blocked = channels.coupled.iter().all(|set| set.block.is_some());
         return Err(Error::new("the budget cannot be met")
+            .with_kind(ErrorKind::BudgetInfeasible)
             .expected(format!("{wanted} of the {counted}"))
-            .got(format!("at the least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
+            .got(format!("at least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
             .remedy(if blocked {
-                "no channel of this network may go: see with `secateur inspect` what blocks them"
+                "no channel of this network can be removed: see with `inspect()` what blocks them"
             } else {
-                "keep more, or loosen --max-cut, --min-channels, --round-to or --protect"
+                "keep more, or loosen `max_cut`, `min_channels`, `round_to` or `protect`"
             }));
     }
     Ok(removed)

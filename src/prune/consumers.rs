@@ -78,7 +78,7 @@ impl<'a> Consumers<'a> {
     /// The filters of a layer, with what follows it as a factor.
     fn filters(&self, layer: &ConsumerLayer) -> Result<Filters> {
         let fact = self.channels.facts.get(layer.taps.weight).and_then(|f| f.value.as_ref());
-        let weight = fact.ok_or_else(|| Error::new("the weights are not constant"))?;
+        let weight = fact.ok_or_else(|| Error::new("the weights are not constant").internal())?;
         let bias =
             layer.taps.layer.bias.and_then(|at| self.graph.nodes[layer.taps.node].inputs.get(at).copied()?);
         let bias = bias.and_then(|v| self.channels.facts.get(v)).and_then(|f| f.value.as_ref());

@@ -104,10 +104,10 @@ impl Cut {
     /// A cut of another model, or one that removes what may not go.
     pub fn removed(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
         if self.model_sha256 != sha256 {
-            return Err(Error::new("the cut is of another model")
+            return Err(Error::new("the cut belongs to another model")
                 .expected(self.model_sha256.clone())
                 .got(sha256.to_owned())
-                .remedy("run `secateur plan` on this model"));
+                .remedy("run `plan()` on this model"));
         }
         let mut removed = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -117,22 +117,24 @@ impl Cut {
                 members.eq(cut.members.iter().cloned())
             });
             let Some(set) = fits else {
-                return Err(Error::new(format!("set {} of the cut is not in the model", cut.id))
-                    .remedy("run `secateur plan` again"));
+                return Err(Error::new(format!(
+                    "the model has no coupled channels {} as in the cut",
+                    cut.id
+                ))
+                .remedy("run `plan()` again"));
             };
             if !seen.insert(cut.id) {
-                return Err(
-                    Error::new(format!("the cut names set {} twice", cut.id)).remedy("leave one of them out")
-                );
+                return Err(Error::new(format!("the cut lists coupled channels {} twice", cut.id))
+                    .remedy("remove one of the entries"));
             }
             if cut.keep {
                 continue;
             }
             if let Some(block) = &set.block {
-                return Err(Error::new(format!("set {} may not go", cut.id))
+                return Err(Error::new(format!("coupled channels {} cannot be removed", cut.id))
                     .node(block.node.clone())
                     .got(block.reason.clone())
-                    .remedy("set \"keep\" to true for it"));
+                    .remedy("set \"keep\" to true for them"));
             }
             removed.insert(cut.id);
         }
@@ -141,10 +143,12 @@ impl Cut {
         if let Some(&set) = removed.iter().find(|&&set| emptied(set)) {
             let members = &channels.coupled[set].members;
             let layer = members.first().map(|&(node, _)| graph.nodes[node].name.clone());
-            return Err(Error::new("the cut leaves nothing of a layer")
+            return Err(Error::new("the cut removes all channels of a layer")
                 .node(layer.unwrap_or_default())
-                .expected("a channel that stays in every layer")
-                .remedy(format!("set \"keep\" to true for one of its coupled, for example {set}")));
+                .expected("at least one channel left in every layer")
+                .remedy(format!(
+                    "set \"keep\" to true for some of its coupled channels, for example {set}"
+                )));
         }
         Ok(removed)
     }
@@ -155,7 +159,7 @@ impl Cut {
     /// A path that cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::new("cannot write the cut").file(path).got(e.to_string()))?;
+            .map_err(|e| Error::new("cannot write the cut").file(path).got(e.to_string()).internal())?;
         write_whole(path, "write the cut", &text)
     }
 
@@ -166,11 +170,11 @@ impl Cut {
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, e))?;
         serde_json::from_slice(&bytes).map_err(|e| {
-            Error::new("not a cut of this program")
+            Error::new("not a cut file of this program")
                 .file(path)
-                .expected("a file that `secateur plan` wrote")
+                .expected("a file that `plan()` wrote")
                 .got(e.to_string())
-                .remedy("run `secateur plan` again")
+                .remedy("run `plan()` again")
         })
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn constant_message(
         return Ok(own.clone());
     }
     let folded = channels.facts.get(value).and_then(|f| f.value.as_ref());
-    folded.map(|tensor| encode(name, tensor)).ok_or_else(|| Error::new(format!("\"{name}\" is not constant")))
+    folded
+        .map(|tensor| encode(name, tensor))
+        .ok_or_else(|| Error::new(format!("\"{name}\" is not constant")).internal())
 }
 
 /// Returns the bias of a consumer plus the correction for removed constant channels.

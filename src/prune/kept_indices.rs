@@ -32,10 +32,11 @@ pub(crate) fn kept_indices(
         }
         if labelled.labels().iter().filter(|&&l| !gone(l)).count() != left {
             return Err(Error::new(format!(
-                "after the cut the value \"{}\" would not be a box",
+                "after the cut the value \"{}\" would not be rectangular",
                 graph.name(value)
             ))
-            .file(&graph.path));
+            .file(&graph.path)
+            .internal());
         }
     }
     for (&(value, axis), cut) in &channels.coupling.labelled_axes {

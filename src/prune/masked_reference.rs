@@ -40,20 +40,20 @@ impl MaskedReference {
     /// # Errors
     /// A cut that leaves a tensor that is no box: a fault of this program.
     pub fn new(model: &Model, graph: &Graph, channels: &Channels, removed: &BTreeSet<usize>) -> Result<Self> {
-        let mut judge = Self { inexact: channels.inexact(graph, removed), ..Self::default() };
+        let mut reference = Self { inexact: channels.inexact(graph, removed), ..Self::default() };
         if removed.is_empty() {
-            return Ok(judge);
+            return Ok(reference);
         }
         let flat = flatten(model)?;
         let roots = channels.roots(removed);
         let gone = |label| channels.is_removed(label, &roots);
         for (value, kept) in kept_indices(graph, channels, &roots)?.into_iter().enumerate() {
             if kept.iter().any(Option::is_some) {
-                judge.kept.insert(graph.name(value).to_owned(), kept);
+                reference.kept.insert(graph.name(value).to_owned(), kept);
             }
         }
         for (&node, correction) in &bias_corrections(graph, channels, &gone) {
-            judge.inputs.push((
+            reference.inputs.push((
                 graph.nodes[node].position,
                 2,
                 corrected_bias(graph, channels, node, correction),
@@ -61,18 +61,18 @@ impl MaskedReference {
         }
         let mut changed: Vec<ValueId> = Vec::new();
         for ZeroedSlices { value, axis, zeros } in channels.zeroed_slices(&roots) {
-            judge.zeros.push((graph.name(value).to_owned(), axis, zeros));
+            reference.zeros.push((graph.name(value).to_owned(), axis, zeros));
             changed.push(value);
         }
         changed.dedup();
         let computed = changed.iter().copied().filter(|&v| graph.values[v].constant.is_none());
         for value in bystanders(graph, channels, changed.iter(), &HashSet::new()).into_iter().chain(computed)
         {
-            judge
+            reference
                 .computed
                 .insert(graph.name(value).to_owned(), constant_message(&flat, graph, channels, value)?);
         }
-        Ok(judge)
+        Ok(reference)
     }
 
     /// The judge of a cut, from the model alone: the graph with its decoded weights is let go before anything runs.
@@ -97,8 +97,11 @@ impl MaskedReference {
         for (name, axis, zeros) in &self.zeros {
             let own = masked.graph().initializer.iter().find(|t| t.name() == name);
             let before = changed.get(name).or(own);
-            let lacks =
-                || Error::new(format!("the constant \"{name}\" is not in the model")).file(&original.path);
+            let lacks = || {
+                Error::new(format!("the constant \"{name}\" is not in the model"))
+                    .file(&original.path)
+                    .remedy("use the model that the cut belongs to")
+            };
             let after = zero(before.ok_or_else(lacks)?, *axis, zeros)?;
             changed.insert(name.clone(), after);
         }

@@ -19,7 +19,7 @@ use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::coupling::for_each_index;
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
@@ -52,9 +52,12 @@ pub struct Proof {
 /// # Errors
 /// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
 pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: Option<&Batch>) -> Result<Proof> {
-    let judge = MaskedReference::default();
-    ReferenceOutputs::of(Graph::from_model(masked)?, &judge, device, images)?
-        .judge(pruned, device, &|| Graph::from_model(masked))
+    let reference = MaskedReference::default();
+    ReferenceOutputs::of(Graph::from_model(masked)?, &reference, device, images)?.prove(
+        pruned,
+        device,
+        &|| Graph::from_model(masked),
+    )
 }
 
 impl Pruned {
@@ -64,13 +67,14 @@ impl Pruned {
     /// As [`prove`].
     pub fn prove(&self, device: &Device, images: Option<&Batch>) -> Result<Proof> {
         let masked = || Graph::from_model(&self.masked);
-        ReferenceOutputs::of(masked()?, &self.judge, device, images)?.judge(&self.model, device, &masked)
+        let outputs = ReferenceOutputs::of(masked()?, &self.reference, device, images)?;
+        outputs.prove(&self.model, device, &masked)
     }
 }
 
 /// The masked original's answers: what a cut is held against when that network is not in memory any more.
 pub struct ReferenceOutputs<'a> {
-    judge: &'a MaskedReference,
+    reference: &'a MaskedReference,
     ports: Vec<ComparedValue>,
     /// Those of the images, where the file leaves them free.
     sizes: Sizes,
@@ -125,10 +129,10 @@ fn run(
     graph: &Graph,
     mut session: Session,
     taps: &[ValueId],
-    judge: &MaskedReference,
+    reference: &MaskedReference,
     rounds: &[Vec<Vec<f32>>],
 ) -> Result<Given> {
-    let behind = behind(graph, judge);
+    let behind = behind(graph, reference);
     let port = |p: &crate::plan::Port| ComparedValue {
         name: p.name.clone(),
         shape: p.shape.clone(),
@@ -143,12 +147,12 @@ fn run(
 }
 
 /// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
-fn edge(graph: &Graph, judge: &MaskedReference) -> Result<Vec<ValueId>> {
-    if judge.inexact.is_empty() {
+fn edge(graph: &Graph, reference: &MaskedReference) -> Result<Vec<ValueId>> {
+    if reference.inexact.is_empty() {
         return Ok(vec![]);
     }
-    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, judge));
-    let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, judge, &behind));
+    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, reference));
+    let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, reference, &behind));
     let number = |v: ValueId| facts.get(v).is_some_and(|f| f.value.is_none() && f.dtype.is_float());
     let made = |v: ValueId| graph.values[v].producer.is_some();
     // An output is compared in any case.
@@ -157,10 +161,10 @@ fn edge(graph: &Graph, judge: &MaskedReference) -> Result<Vec<ValueId>> {
 }
 
 /// Which values come after a node at which removed channels mix.
-fn behind(graph: &Graph, judge: &MaskedReference) -> Vec<bool> {
+fn behind(graph: &Graph, reference: &MaskedReference) -> Vec<bool> {
     let mut behind = vec![false; graph.values.len()];
     for node in 0..graph.nodes.len() {
-        if mixes(graph, node, judge, &behind) {
+        if mixes(graph, node, reference, &behind) {
             graph.nodes[node].outputs.iter().flatten().for_each(|&v| behind[v] = true);
         }
     }
@@ -168,9 +172,9 @@ fn behind(graph: &Graph, judge: &MaskedReference) -> Vec<bool> {
 }
 
 /// Whether a node is one at which removed channels mix, or reads what comes after one.
-fn mixes(graph: &Graph, node: usize, judge: &MaskedReference, behind: &[bool]) -> bool {
+fn mixes(graph: &Graph, node: usize, reference: &MaskedReference, behind: &[bool]) -> bool {
     let node = &graph.nodes[node];
-    judge.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
+    reference.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
 }
 
 impl<'a> ReferenceOutputs<'a> {
@@ -180,26 +184,26 @@ impl<'a> ReferenceOutputs<'a> {
     /// A network that does not run, or whose own answers are NaN.
     pub fn of(
         masked: Graph,
-        judge: &'a MaskedReference,
+        reference: &'a MaskedReference,
         device: &Device,
         images: Option<&Batch>,
     ) -> Result<Self> {
         let image = images.filter(|_| masked.inputs.len() == 1).map(|batch| batch.image().to_vec());
-        let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, judge)?);
+        let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, reference)?);
         let session = session(&masked, device, &taps, &sizes)?;
         let rounds = rounds(&session.plan, images);
-        let (ports, expected, host_subgraph) = run(&masked, session, &taps, judge, &rounds)?;
+        let (ports, expected, host_subgraph) = run(&masked, session, &taps, reference, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {
-                return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
+                return Err(Error::new("the network's own outputs are NaN: its cut cannot be proved")
                     .file(&masked.path)
                     .node(&port.name)
                     .expected("numbers")
-                    .got("NaN, from the original without the channels")
-                    .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
+                    .got("NaN, from the original with masked channels")
+                    .remedy("see with `check()` where it comes from; give images that the network is trained for as `data`"));
             }
         }
-        Ok(Self { judge, ports, sizes, rounds, expected, host_subgraph })
+        Ok(Self { reference, ports, sizes, rounds, expected, host_subgraph })
     }
 
     /// Runs the smaller network and holds it against the answers. Where they differ, `masked` makes the masked
@@ -207,7 +211,7 @@ impl<'a> ReferenceOutputs<'a> {
     ///
     /// # Errors
     /// A mismatch, naming the first value that differs; a network that does not run.
-    pub fn judge(
+    pub fn prove(
         &self,
         pruned: &Model,
         device: &Device,
@@ -216,26 +220,27 @@ impl<'a> ReferenceOutputs<'a> {
         let graph = Graph::from_model(pruned)?;
         let tap = |port: &ComparedValue| {
             graph.value(&port.name).ok_or_else(|| {
-                Error::new("the smaller network lacks a value: nothing is written")
+                Error::new("the pruned network lacks a value")
+                    .with_kind(ErrorKind::ProofFailed)
                     .file(&pruned.path)
                     .node(&port.name)
             })
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
         let session = session(&graph, device, &taps, &self.sizes)?;
-        let (ports, got, host_subgraph) = run(&graph, session, &taps, self.judge, &self.rounds)?;
+        let (ports, got, host_subgraph) = run(&graph, session, &taps, self.reference, &self.rounds)?;
         self.same_tail(&ports, host_subgraph.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
             inputs: self.rounds.len(),
             max_abs_err: 0.0,
             max_rel_err: 0.0,
             passed: true,
-            exact: self.judge.inexact.is_empty(),
+            exact: self.reference.inexact.is_empty(),
             difference: None,
         };
         for (inputs, (expected, got)) in self.rounds.iter().zip(self.expected.iter().zip(&got)) {
             for ((port, expected), got) in self.ports.iter().zip(expected).zip(got) {
-                let expected = kept(expected, port, self.judge)?;
+                let expected = kept(expected, port, self.reference)?;
                 let verdict = compare(got, &expected, Tolerance::NETWORK);
                 if port.exact {
                     proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
@@ -243,19 +248,18 @@ impl<'a> ReferenceOutputs<'a> {
                     if !verdict.passed() {
                         let first = first_difference(
                             (&masked()?, &graph),
-                            (device, self.judge, &self.sizes),
+                            (device, self.reference, &self.sizes),
                             inputs,
                         )?;
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
                     }
                 } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
-                    return Err(Error::new(
-                        "the smaller network's answers are no answers: nothing is written",
-                    )
-                    .node(&port.name)
-                    .expected(format!("{} finite numbers", expected.len()))
-                    .got(verdict.to_string())
-                    .remedy("cut less, or without --inexact"));
+                    return Err(Error::new("the pruned network's outputs are not finite")
+                        .with_kind(ErrorKind::ProofFailed)
+                        .node(&port.name)
+                        .expected(format!("{} finite numbers", expected.len()))
+                        .got(verdict.to_string())
+                        .remedy("remove fewer channels, or set no `inexact`"));
                 } else {
                     proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
                 }
@@ -278,31 +282,34 @@ impl<'a> ReferenceOutputs<'a> {
         if node.is_none() && reads(&self.ports) == reads(ports) {
             return Ok(());
         }
-        Err(Error::new("the smaller network's outputs are not those of the original: nothing is written")
+        Err(Error::new("the pruned network's outputs are not those of the original")
             .node(node.unwrap_or_default())
             .expected(format!("{:?}", reads(&self.ports)))
             .got(format!("{:?}", reads(ports)))
-            .internal())
+            .with_kind(ErrorKind::ProofFailed)
+            .remedy(OUR_FAULT))
     }
 }
 
 fn unequal(node: String, verdict: &Verdict) -> Error {
-    Error::new("the smaller network is not equal to the masked original: nothing is written")
+    Error::new("the pruned network is not equal to the masked original")
         .node(node)
         .expected("the same outputs")
         .got(verdict.to_string())
-        .internal()
+        .with_kind(ErrorKind::ProofFailed)
+        .remedy(OUR_FAULT)
 }
 
 /// The elements of a value whose indices stay.
-fn kept(values: &[f32], port: &ComparedValue, judge: &MaskedReference) -> Result<Vec<f32>> {
-    let Some(kept) = judge.kept.get(&port.name) else { return Ok(values.to_vec()) };
+fn kept(values: &[f32], port: &ComparedValue, reference: &MaskedReference) -> Result<Vec<f32>> {
+    let Some(kept) = reference.kept.get(&port.name) else { return Ok(values.to_vec()) };
     let fits = |kept: &Kept| {
         let sizes = kept.iter().zip(&port.shape);
         kept.len() == port.shape.len() && sizes.clone().all(|(k, &n)| k.as_ref().is_none_or(|k| k.len() == n))
     };
     if !fits(kept) {
         return Err(Error::new(format!("the shape of \"{}\" is not the one that was cut", port.name))
+            .with_kind(ErrorKind::ProofFailed)
             .got(show(&port.shape)));
     }
     let mut left = Vec::new();
@@ -317,12 +324,12 @@ fn kept(values: &[f32], port: &ComparedValue, judge: &MaskedReference) -> Result
 /// The first value of unchanged shape that must agree, and does not.
 fn first_difference(
     (masked, pruned): (&Graph, &Graph),
-    (device, judge, sizes): (&Device, &MaskedReference, &Sizes),
+    (device, reference, sizes): (&Device, &MaskedReference, &Sizes),
     inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
     let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, sizes)?);
     let (fa, fb) = (facts(masked)?, facts(pruned)?);
-    let behind = behind(masked, judge);
+    let behind = behind(masked, reference);
     let mut taps = (Vec::new(), Vec::new());
     for a in masked.nodes.iter().flat_map(|n| n.outputs.iter().flatten().copied()) {
         let Some(b) = pruned.value(masked.name(a)).filter(|_| !behind[a]) else { continue };

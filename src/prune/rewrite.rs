@@ -10,7 +10,7 @@ use super::editor::Editor;
 use super::kept_indices::kept_indices;
 use super::masked_reference::MaskedReference;
 use super::sizes::{fits_other_sizes, following};
-use crate::error::{Error, OUR_FAULT, Result};
+use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
@@ -20,48 +20,57 @@ use crate::onnx::tensor::keep;
 use crate::ops::{Kept, Rewrite};
 use crate::tensor::Tensor;
 
-/// The two models of a cut.
+/// A pruned model with the masked original that proves it.
 #[derive(Clone, Debug)]
 pub struct Pruned {
-    /// Without the channels.
+    /// The pruned model, decoded from the bytes that its file will have.
     pub model: Model,
-    /// The original whose consumers of these channels are zero.
+    /// The original, in which weights that multiply removed channels are zero.
     pub masked: Model,
-    /// How the one is judged by the other.
-    pub judge: MaskedReference,
+    /// The values that the proof compares.
+    pub reference: MaskedReference,
 }
 
-/// Removes coupled from a model.
+/// Removes coupled channels from a model.
 ///
 /// # Errors
-/// As [`smaller`].
+/// Those of [`smaller`].
 pub fn rewrite(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
-    let judge = MaskedReference::new(model, graph, channels, removed)?;
-    let masked = judge.masked(model)?;
-    Ok(Pruned { model: smaller(model, graph, channels, removed)?, masked, judge })
+    let reference = MaskedReference::new(model, graph, channels, removed)?;
+    let masked = reference.masked(model)?;
+    let small = smaller(model, graph, channels, removed)?;
+    Ok(Pruned { model: reread(small, &model.path)?, masked, reference })
 }
 
-/// The smaller model as a consumer of its file at `path` will find it, from the model alone: the graph is made, and let go
-/// before the file's bytes are there.
+/// Returns the pruned model, decoded from the bytes that its file at `path` will have.
+///
+/// Takes the model by value and drops every other copy of the weights before the bytes are encoded.
 ///
 /// # Errors
-/// As [`smaller`], and a model that is no graph.
+/// Those of [`smaller`], and a model that is not a valid graph.
 pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
     let graph = Graph::from_model(&model)?;
     let channels = Channels::analyze(&graph, inexact)?;
     let small = smaller(&model, &graph, &channels, removed)?;
     drop((model, graph, channels));
-    let (bytes, external) = (small.to_bytes(), small.external.clone());
-    drop(small);
+    reread(small, path)
+}
+
+/// Encodes a model and decodes the bytes; only the result is proved and saved.
+fn reread(model: Model, path: &Path) -> Result<Model> {
+    let (bytes, external) = (model.to_bytes(), model.external.clone());
+    drop(model);
     Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
-/// The model without the channels of these coupled.
+/// Returns the model without some coupled channels, as an edited message that was never encoded.
+///
+/// [`rewrite`] and [`written`] return a model that can be proved.
 ///
 /// # Errors
 /// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
@@ -93,7 +102,8 @@ pub fn smaller(
         let before = explicit.len();
         explicit.extend(wrong.into_iter().map(|(node, _)| node));
         if explicit.len() == before {
-            let remedy = format!("--protect the layers before this node; {OUR_FAULT}");
+            let remedy = format!("`protect` the layers before this node; {OUR_FAULT}");
+            let error = error.with_kind(ErrorKind::Internal);
             return Err(error.node(node).file(&model.path).remedy(remedy));
         }
     }
@@ -233,8 +243,8 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         };
         if shapes(&after, &facts, id).any(differs) {
             let error = match late {
-                true => Error::new("after the cut a node that runs on the host reads another shape"),
-                false => Error::new("after the cut a node reads another number made of a shape"),
+                true => Error::new("after the cut a node that runs on the host takes another shape"),
+                false => Error::new("after the cut a node takes another number computed from a shape"),
             };
             wrong.push((node.name.clone(), error));
         }

@@ -108,10 +108,12 @@ fn layer(scored: &ScoredLayer, scoring: &Scoring) -> Result<Vec<Score>> {
                 .remedy(missing.1)
         })?;
         if let Some(c) = scores.iter().position(|s| !s.value.is_finite()) {
-            return Err(Error::new(format!("the {name} score of a channel is not a number"))
+            return Err(Error::new(format!("the {name} score of a channel is not finite"))
                 .node(scored.node)
                 .got(format!("{} for channel {c}", scores[c].value))
-                .remedy("give finite scores, or see with `secateur check` whether the network's answers are numbers"));
+                .remedy(
+                    "give finite scores, or see with `check()` whether the network's outputs are finite",
+                ));
         }
         let mean = scores.iter().map(|s| s.value.abs()).sum::<f64>() / scored.channels.max(1) as f64;
         let by = if scoring.normalize == ScoreNormalization::Layer && mean > 0.0 { mean } else { 1.0 };

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::{Executor, copy};
 use crate::graph::facts::Facts;
@@ -91,7 +91,10 @@ impl ActivationCache {
 
     /// Runs what is missing for a sum, and stays.
     pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: WantedMoments) -> Result<Sums> {
-        self.run(of, &[wanted], &[], vec![])?.0.pop().ok_or_else(|| Error::new("a sum was not taken"))
+        self.run(of, &[wanted], &[], vec![])?
+            .0
+            .pop()
+            .ok_or_else(|| Error::new("a sum was not taken").internal())
     }
 
     /// Runs what is missing for some values, of all images.
@@ -172,13 +175,12 @@ impl ActivationCache {
             let len = port.shape.iter().product::<usize>() / self.batch;
             let whole = &self.values[value];
             if whole.len() != len * self.images {
-                return Err(Error::new(
-                    "images do not stand one after the other in a tensor of this network",
-                )
-                .node(&port.name)
-                .expected(format!("{} elements", len * self.images))
-                .got(whole.len().to_string())
-                .remedy("use --repair none"));
+                return Err(Error::new("a tensor of this network does not hold one image after the other")
+                    .with_kind(ErrorKind::Unsupported)
+                    .node(&port.name)
+                    .expected(format!("{} elements", len * self.images))
+                    .got(whole.len().to_string())
+                    .remedy("set `repair` to none"));
             }
             let mut input = Cow::Borrowed(&whole[first * len..(first + count) * len]);
             if count < self.batch {

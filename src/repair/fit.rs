@@ -92,7 +92,7 @@ pub(super) fn refit(
     let target = &paired.targets[at];
     let node = original.nodes[target.taps.node].name.clone();
     let constant = |v: usize| paired.graph.values[v].constant.as_ref();
-    let lost = || Error::new("the weights of a layer were lost").node(&node);
+    let lost = || Error::new("the weights of a layer were lost").node(&node).internal();
     let weight = constant(target.weight).ok_or_else(lost)?;
     let mut filters = Filters::of(&target.taps.layer, weight, target.bias.and_then(constant))?;
     let (ridge, condition) = match (how, target.read.kind) {
@@ -118,9 +118,11 @@ pub(super) fn refit(
 fn put(paired: &mut PairedGraph, at: usize, filters: &Filters, node: &str) -> Result<()> {
     let wrong = filters.rows.iter().flatten().chain(&filters.bias).any(|v| !v.is_finite());
     if wrong {
-        return Err(Error::new("the calibration images lead to weights that are not numbers")
+        return Err(Error::new("the calibration images lead to weights that are not finite")
             .node(node)
-            .remedy("see with `secateur check` whether the network's own answers are numbers; or use --repair none"));
+            .remedy(
+                "see with `check()` whether the network's own outputs are finite; or set `repair` to none",
+            ));
     }
     let target = &paired.targets[at];
     if let Some(weight) = &mut paired.graph.values[target.weight].constant {
@@ -223,7 +225,7 @@ fn stand_in(
     let found = system.fit(&cross, &old);
     // All of the original's weights, of channels that go too.
     let whole = facts.get(target.taps.weight).and_then(|f| f.value.clone());
-    let whole = whole.ok_or_else(|| Error::new("the weights are not constant"))?;
+    let whole = whole.ok_or_else(|| Error::new("the weights are not constant").internal())?;
     let before = Filters::of(&target.taps.layer, &whole, None)?;
     let seen = visible_share(original, facts, &target.taps, &target.read);
     let all: Vec<usize> = (0..channels).collect();

@@ -14,7 +14,7 @@ mod probe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
@@ -134,10 +134,11 @@ fn only_input(graph: &Graph) -> Result<ValueId> {
     match graph.inputs.as_slice() {
         [input] => Ok(input.value),
         inputs => Err(Error::new("a network with several inputs cannot be repaired")
+            .with_kind(ErrorKind::Unsupported)
             .file(&graph.path)
             .expected("one input, for images")
             .got(inputs.len().to_string())
-            .remedy("use --repair none")),
+            .remedy("set `repair` to none")),
     }
 }
 

@@ -31,13 +31,17 @@ const UNMET: &[(&str, &str)] = &[
     ("a step reads and writes buffer {}", "plans are ours"),
     ("a step writes to a constant", "plans are ours"),
     ("a sum was not taken", "one is asked for"),
-    ("after the cut a node reads another number made of a shape", "what does not fit is told what to be"),
     (
-        "after the cut a node that runs on the host reads another shape",
+        "after the cut a node takes another number computed from a shape",
+        "what does not fit is told what to be",
+    ),
+    (
+        "after the cut a node that runs on the host takes another shape",
         "what does not fit is told what to be",
     ),
     ("after the cut a value has the wrong shape", "what does not fit is told what to be"),
     ("after the cut the value \"{}\" would not be a box", "coupled channels are rectangular"),
+    ("after the cut the value \"{}\" would not be rectangular", "coupled channels are"),
     ("labels that cannot be moved one by one", "one element is always a unit"),
     ("an Einsum of more than two operands", "infer refuses it first"),
     ("an array that does not fill its shape", "the length was looked at before"),
@@ -77,6 +81,12 @@ const UNMET: &[(&str, &str)] = &[
     ),
     ("the tail does not make an output", "host subgraphs are ours"),
     ("no step computes the value \"{name}\"", "facts say what is made"),
+    ("the pruned network is not equal to the masked original", "that is what is proved"),
+    ("the pruned network lacks a value", "that is what is proved"),
+    ("the pruned network's outputs are not finite", "that is what is proved"),
+    ("the pruned network's outputs are not those of the original", "that is what is proved"),
+    ("the tail does not make an output", "tails are ours"),
+    ("the value \"{}\" is needed, but nothing the engine runs makes it", "facts say what is made"),
     ("the weights are missing", "infer asks for them first"),
     ("the weights are not constant", "only layers of constant weights are found"),
     ("the weights of a layer were lost", "nothing takes them away"),
@@ -91,7 +101,7 @@ const UNMET: &[(&str, &str)] = &[
     ("no round to decide in", "there is one at least"),
     // Errors preceded by others.
     ("a network with several inputs cannot be repaired", "images for it are refused"),
-    ("images do not stand one after the other in a tensor of this network", "other errors come first"),
+    ("a tensor of this network does not hold one image after the other", "other errors come first"),
     ("no image could be read", "\"none of the images can be read\" comes first"),
     ("profiles that differ in their layers cannot be merged", "one model has one list of layers"),
     ("images that do not fill their shape", "for callers of the library"),
@@ -125,10 +135,7 @@ const UNMET: &[(&str, &str)] = &[
     ("interrupted", "Ctrl-C"),
     ("no memory for an array of {length} bytes", "takes more than memory"),
     ("the model is too large for one file even without its large tensors", "takes 2 GiB"),
-    (
-        "the smaller network would take {what} of one size only: nothing is written",
-        "no network is known that does",
-    ),
+    ("the pruned network would accept {what} of one size only", "no network is known that does"),
     ("too many branches in branches", "takes a million of them"),
 ];
 

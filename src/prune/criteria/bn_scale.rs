@@ -13,7 +13,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
         if scale.is_empty() {
             return Err(Missing(
                 "no BatchNormalization follows it",
-                "export the network without folding BatchNormalization, --protect the layer, or use l1",
+                "export the network without folding BatchNormalization, `protect` the layer, or use l1",
             ));
         }
         exact(scale, |s| s)

@@ -15,8 +15,7 @@ pub(super) fn losses(
     context: &Context,
     of_reader: fn(&GramMatrix, &[f64]) -> Option<Vec<f64>>,
 ) -> Result<Losses, Missing> {
-    const NO_GRAM: Missing =
-        Missing("no Gram matrices were gathered", "run `secateur profile` with --gram channel");
+    const NO_GRAM: Missing = Missing("no Gram matrices were gathered", "run `profile()` with `gram` channel");
     let (graph, channels) = (context.graph, context.channels);
     let grams = &context.profile.grams;
     let mut losses = Losses::new();

@@ -11,7 +11,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
     score: |layer| {
         let (layer, classes) = (layer.layer()?, &layer.context.profile.classes);
         if layer.class_sums.is_empty() {
-            return Err(Missing("no labels were known", "give labelled images to `secateur profile`"));
+            return Err(Missing("the images had no labels", "give `profile()` labelled images"));
         }
         let channels = layer.post.len();
         Ok((0..channels)

@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
                 .file(path)
                 .expected("CSV with the columns node,channel,score")
                 .got(text)
-                .remedy("give it one row a channel of every layer"),
+                .remedy("write one row for each channel of every layer"),
         }
     };
     let mut consumer = csv::Reader::from_path(path).map_err(bad)?;
@@ -50,7 +50,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         if table.insert((node.clone(), channel), score).is_some() {
             return Err(Error::new(format!("channel {channel} of {node} has two scores"))
                 .file(path)
-                .remedy("give each channel one row"));
+                .remedy("write one row for each channel"));
         }
     }
     Ok(table)
@@ -69,8 +69,8 @@ pub(super) fn check<'a>(
     Err(match layers.clone().find(|(name, _)| name == node) {
         Some((_, n)) => error
             .expected(format!("a channel from 0 to {}", n.saturating_sub(1)))
-            .remedy("give it one row a channel of every layer"),
-        None => error.meant(node, layers.map(|(name, _)| name), "see `secateur inspect` for the layers"),
+            .remedy("write one row for each channel of every layer"),
+        None => error.meant(node, layers.map(|(name, _)| name), "see the layers with `inspect()`"),
     })
 }
 

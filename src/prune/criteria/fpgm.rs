@@ -13,7 +13,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
         if distance.is_empty() {
             return Err(Missing(
                 "the distances between its filters were not computed",
-                "run `secateur profile` again",
+                "run `profile()` again",
             ));
         }
         exact(distance, |d| d)

@@ -133,8 +133,8 @@ impl Score {
 pub(super) struct Missing(pub(super) &'static str, pub(super) &'static str);
 
 const NO_TRAINING: Missing = Missing(
-    "one model says nothing of its training",
-    "give `secateur profile` the checkpoints, oldest first",
+    "the profile has no checkpoints of the training",
+    "give `profile()` the checkpoints, oldest first",
 );
 
 /// What all layers share.
@@ -180,7 +180,7 @@ pub(super) struct ScoredLayer<'a> {
 
 impl<'a> ScoredLayer<'a> {
     fn layer(&self) -> Result<&'a LayerProfile, Missing> {
-        self.profile.ok_or(Missing("the profile does not know it", "give a --profile of this very model"))
+        self.profile.ok_or(Missing("the profile lacks it", "give a `profile` of this model"))
     }
 }
 
@@ -193,7 +193,7 @@ impl CriterionRow {
         } else {
             Err(Missing(
                 "not every channel has the statistic",
-                "give --data, or a --profile with activations",
+                "give `data`, or a `profile` with activations",
             ))
         }
     }

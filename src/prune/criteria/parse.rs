@@ -40,7 +40,7 @@ impl FromStr for Criterion {
             let (weight, name) = term.split_once('*').unwrap_or(("1", term));
             let weight = weight.trim().parse::<f64>().ok().filter(|w| w.is_finite() && *w > 0.0);
             let weight = weight.ok_or_else(|| {
-                Error::new("a criterion with a weight that does not fit")
+                Error::new("a criterion with an invalid weight")
                     .expected("a sum of criteria with weights above 0")
                     .got(term)
                     .remedy("for example 0.5*l1+0.5*apoz")
@@ -55,7 +55,7 @@ fn named(text: &str) -> Result<&'static CriterionRow> {
     CRITERIA.iter().copied().find(|row| row.name == text).ok_or_else(|| {
         let names: Vec<&str> = CRITERIA.iter().map(|r| r.name).collect();
         let error = Error::new("an unknown criterion").expected(names.join(", ")).got(text);
-        error.meant(text, names, "see `secateur plan --help-criteria`")
+        error.meant(text, names, "run `plan()` with `help_criteria` for a description of each")
     })
 }
 

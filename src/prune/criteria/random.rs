@@ -6,7 +6,7 @@ use crate::data::synthetic::finish;
 /// The criterion's row.
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "random",
-    formula: "uniform noise by --seed, the layer's name and the channel",
+    formula: "uniform noise from `seed`, the layer's name and the channel",
     source: "a baseline",
     needs: Needs::WEIGHTS,
     score: |layer| {

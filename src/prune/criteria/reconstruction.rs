@@ -26,7 +26,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
 fn of_all(context: &Context) -> Result<Losses, Missing> {
     const NO_PATCHES: Missing = Missing(
         "no Gram matrices of patches were gathered",
-        "add --data, and they are gathered into the profile; or run `secateur profile` with --gram patch; or choose another criterion, such as apoz",
+        "add `data`, and they are gathered into the profile; or run `profile()` with `gram` patch; or choose another criterion, such as apoz",
     );
     let (graph, channels) = (context.graph, context.channels);
     let consumers = Consumers::of(graph, channels, context.profile).ok_or(NO_PATCHES)?;
