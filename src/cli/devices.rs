@@ -1,11 +1,12 @@
-//! `secateur devices`.
+//! `secateur devices`: the adapters of this machine.
 
 use serde_json::json;
 
 use super::Answer;
 use super::output::Output;
 use crate::error::Result;
-use crate::exec::devices::{DeviceChoice, list, open};
+use crate::pipeline::DeviceChoice;
+use crate::pipeline::devices::{list, open};
 
 pub(super) fn run(output: &Output) -> Result<Answer> {
     let devices = list();

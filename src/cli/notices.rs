@@ -37,7 +37,6 @@ pub(super) fn text(notice: &Notice) -> String {
             100.0 * threshold,
             100.0 * confidence
         ),
-        other => format!("{other:?}"),
     }
 }
 

@@ -72,8 +72,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
     let device = if on_device { global.open(output)? } else { Device::Cpu };
     let options = args.plan.options(target, &network)?;
-    let evidence =
-        Evidence::open(&network, args.profile.as_deref(), calibration.as_ref(), args.batch)?;
+    let evidence = Evidence::open(&network, args.profile.as_deref(), calibration.as_ref(), args.batch)?;
     let mut progress = match (&args.profile, &calibration) {
         (Some(_), Some(_)) => Progress::interruptible(output)?,
         _ => Progress::new(output),

@@ -7,9 +7,7 @@ use regex::Regex;
 use super::args::positive;
 use super::data_args::JudgeArgs;
 use crate::error::{Error, Result};
-use crate::pipeline::{
-    Budget, Criterion, Network, PlanOptions, Repair, Scope, ScoreNormalization, Target,
-};
+use crate::pipeline::{Budget, Criterion, Network, PlanOptions, Repair, Scope, ScoreNormalization, Target};
 
 /// How channels are scored and chosen.
 #[derive(Clone, Debug, clap::Args)]

@@ -80,6 +80,5 @@ fn title(stage: Stage) -> &'static str {
         Stage::Autotuning => "timing algorithms",
         Stage::ComparingCriteria => "comparing",
         Stage::Checking => "checking",
-        _ => "working",
     }
 }

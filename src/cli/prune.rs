@@ -81,8 +81,11 @@ impl Args {
 
     fn options(&self, target: Target, network: &Network) -> Result<PruneOptions> {
         let plan = PlanOptions { rounds: self.repair.rounds, ..self.plan.options(target, network)? };
-        let report =
-            || ReportOptions { seconds: self.report_seconds, command: Some(command()), ..ReportOptions::default() };
+        let report = || ReportOptions {
+            seconds: self.report_seconds,
+            command: Some(command()),
+            ..ReportOptions::default()
+        };
         Ok(PruneOptions {
             plan,
             repair: self.repair.repair,
@@ -109,12 +112,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         (Some(_), Some(_)) => Progress::interruptible(output)?,
         _ => Progress::new(output),
     };
-    let outcome = match (cut, &args.cut) {
-        (Some(cut), Some(file)) => {
-            let pruned = apply(network, &device, cut, evidence, &options, &mut progress);
-            Outcome::Done(pruned.map_err(|e| e.file(file))?)
-        }
-        _ => prune(network, &device, evidence, &options, &mut progress)?,
+    let outcome = match cut {
+        Some(cut) => apply(network, &device, cut, evidence, &options, &mut progress).map(Outcome::Done)?,
+        None => prune(network, &device, evidence, &options, &mut progress)?,
     };
     match outcome {
         Outcome::Done(pruned) => {

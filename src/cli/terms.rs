@@ -6,8 +6,18 @@ use crate::error::Error;
 
 /// Verbs whose calls stand in remedies: the library's name, and the command.
 const VERBS: [&str; 12] = [
-    "bench", "check", "compare_criteria", "devices", "eval", "inspect", "merge", "plan", "profile", "prune",
-    "report", "run",
+    "bench",
+    "check",
+    "compare_criteria",
+    "devices",
+    "eval",
+    "inspect",
+    "merge",
+    "plan",
+    "profile",
+    "prune",
+    "report",
+    "run",
 ];
 
 /// Rewrites an error's texts in the command line's terms.
@@ -47,7 +57,10 @@ mod tests {
     #[test]
     fn names_become_flags_and_commands() {
         assert_eq!(translate("use a smaller `batch`"), "use a smaller --batch");
-        assert_eq!(translate("set `allow_random` or run `profile()`"), "set --allow-random or run `secateur profile`");
+        assert_eq!(
+            translate("set `allow_random` or run `profile()`"),
+            "set --allow-random or run `secateur profile`"
+        );
         assert_eq!(translate("see `compare_criteria()`"), "see `secateur compare-criteria`");
         assert_eq!(translate("`secateur plan --help`, `a b`"), "`secateur plan --help`, `a b`");
         assert_eq!(translate("no names"), "no names");

@@ -43,3 +43,8 @@ pub fn calibration() -> Result<Calibration> {
     let origin = Origin { data: "built in".to_owned(), shard: None };
     Ok(Calibration::with_test(images(CALIBRATION.0, CALIBRATION.1)?, origin, images(TEST.0, TEST.1)?))
 }
+
+/// Returns generated images as bytes, N×3×32×32, and their labels.
+pub fn raw_images(count: usize, seed: u64) -> (Vec<u8>, Vec<u32>) {
+    synthetic::images(seed, count)
+}

@@ -255,7 +255,7 @@ impl Cutting<'_> {
             crate::observer::advance(observer, 1)?;
             let path = options.output.clone().unwrap_or_else(|| model.path.clone());
             let small = written(model, inexact, removed, &path)?;
-            let proof = outputs.judge(&small, device, &|| Graph::from_model_owned(masked()?))?;
+            let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
             Ok((small, proof))
         })?;
         let small = match &options.output {

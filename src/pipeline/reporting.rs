@@ -22,8 +22,8 @@ use crate::stats::Profile;
 pub struct CutFiles {
     /// The pruned network.
     pub pruned: Model,
-    /// The decision, and its file.
-    pub cut: (Cut, PathBuf),
+    /// The decision.
+    pub cut: Cut,
     /// Statistics of the original; without them they are gathered from the images, or of the weights alone.
     pub profile: Option<Profile>,
     /// The masked reference that [`super::prune`] wrote: what a repaired network is compared with.
@@ -41,16 +41,18 @@ pub fn report(
     options: &ReportOptions,
     observer: &mut dyn Observer,
 ) -> Result<Page> {
-    let CutFiles { pruned, cut: (cut, cut_file), profile, masked } = files;
-    let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels);
-    let removed = removed.map_err(|e| e.file(&cut_file))?;
+    let CutFiles { pruned, cut, profile, masked } = files;
+    let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
     let mut page = PageBuilder::new(&network, &cut, &removed, &seen, options);
     if let Some(layer) = page.shrunk(&pruned)? {
         return Err(Error::new("the smaller network is not that of the cut")
             .file(&pruned.path)
             .node(layer)
-            .expected(format!("the widths that {} leaves", cut_file.display()))
+            .expected(match &cut.path {
+                Some(file) => format!("the widths that {} leaves", file.display()),
+                None => "the widths that the cut leaves".to_owned(),
+            })
             .remedy(
                 "give the network that `prune()` made from this cut, or the cut that made this network",
             ));
@@ -93,7 +95,7 @@ fn proved(
         Ok(outputs) => outputs,
         Err(error) => return Ok(Err(error.message())),
     };
-    match (outputs.judge(small, device, &whole), masked) {
+    match (outputs.prove(small, device, &whole), masked) {
         (Ok(proof), _) => Ok(Ok(proof)),
         (Err(error), Some(path)) => Err(error.file(path)),
         (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),

@@ -1,7 +1,7 @@
 //! The Cut: the decision as a file that a person can read and edit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,9 @@ pub struct Cut {
     /// What a user needs to cut the same network elsewhere; `prune` reads the coupled alone.
     #[serde(default)]
     pub weights: BTreeMap<String, Vec<Option<Vec<usize>>>>,
+    /// The file that it was read from, for messages.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
 }
 
 /// One set of a cut.
@@ -95,7 +98,7 @@ impl Cut {
             .collect();
         let weights = kept_weights(graph, channels, removed)?;
         let inexact = channels.coupling.inexact.then(|| channels.inexact(graph, removed));
-        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, coupled, weights })
+        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, coupled, weights, path: None })
     }
 
     /// The coupled that go, found again in `channels` by their members.
@@ -103,6 +106,10 @@ impl Cut {
     /// # Errors
     /// A cut of another model, or one that removes what may not go.
     pub fn removed(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
+        self.found(graph, sha256, channels).map_err(|e| e.file(self.path.as_ref().unwrap_or(&graph.path)))
+    }
+
+    fn found(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
         if self.model_sha256 != sha256 {
             return Err(Error::new("the cut belongs to another model")
                 .expected(self.model_sha256.clone())
@@ -169,12 +176,13 @@ impl Cut {
     /// A file that cannot be read or is no cut.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, e))?;
-        serde_json::from_slice(&bytes).map_err(|e| {
+        let cut: Self = serde_json::from_slice(&bytes).map_err(|e| {
             Error::new("not a cut file of this program")
                 .file(path)
                 .expected("a file that `plan()` wrote")
                 .got(e.to_string())
                 .remedy("run `plan()` again")
-        })
+        })?;
+        Ok(Self { path: Some(path.to_path_buf()), ..cut })
     }
 }
