@@ -170,7 +170,7 @@ impl Draft {
     /// How the network was repaired and by which seed scores were drawn, and how sure the data are of the cut.
     pub(super) fn decided(&mut self, repair: Repair, seed: Option<u64>, support: Option<f64>) {
         self.page.summary.repair = Some(repair.to_string());
-        self.page.summary.support = support;
+        self.page.summary.confidence = support;
         self.repeat("Repair", repair.to_string());
         if let Some(seed) = seed {
             self.repeat("Seed", seed.to_string());

@@ -12,7 +12,7 @@ use crate::stats::{Distances, Header, Profile};
 
 const HOSTILE: &str = "</script><script>alert(1)</script><!--<script>{{script}}";
 
-/// The JSON of a page, as a browser finds it: up to the first end of a script.
+/// The JSON of a page up to the first end of a script, as a browser parses it.
 fn data(html: &str) -> Value {
     let (_, rest) =
         html.split_once("<script type=\"application/json\" id=\"data\">").expect("a block of data");
@@ -46,7 +46,7 @@ fn nothing_is_loaded_from_anywhere() {
     let html = render(&Page::default());
     assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"));
     assert_eq!(html.matches("</script").count(), 2, "the data and the scripts, neither of which ends early");
-    // The name of SVG is an address that nobody opens.
+    // The namespace of SVG is an address that is never opened.
     let text = html.replace("http://www.w3.org/2000/svg", "");
     for mark in ["http:", "https:", "src=", "@import", "<link rel=\"stylesheet", "fetch(", "innerHTML"] {
         assert!(!text.contains(mark), "{mark}");
