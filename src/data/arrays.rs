@@ -244,12 +244,12 @@ impl NpyHeader {
         Some((descr, column_major, shape))
     }
 
-    fn promised(&self, actual: u64) -> Result<()> {
+    fn check_length(&self, actual: u64) -> Result<()> {
         let expected = self.offset + self.payload;
         if actual == expected {
             return Ok(());
         }
-        Err(Error::new(format!("the array's header promises {} elements", show(&self.shape)))
+        Err(Error::new(format!("the array's length does not match its header's {}", show(&self.shape)))
             .expected(format!("{expected} bytes"))
             .got(format!("{actual} bytes"))
             .remedy("the file is damaged or was cut short; write or download it again"))
@@ -260,7 +260,7 @@ impl NpyHeader {
         let bytes = read_exactly(reader, self.payload, doing, path)?;
         let bytes = if self.column_major { row_major(&bytes, &self.shape, self.element.size) } else { bytes };
         let array = Array::new(self.element, self.shape, bytes);
-        array.ok_or_else(|| Error::new("an array that does not fill its shape").file(path))
+        array.ok_or_else(|| Error::new("an array that does not fill its shape").file(path).internal())
     }
 }
 
@@ -278,7 +278,7 @@ pub(super) fn read_exactly(reader: &mut impl Read, length: u64, doing: &str, pat
     let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, e))?;
     if read as u64 != length {
         let got = if read as u64 > length { "more".to_owned() } else { format!("{read} bytes") };
-        return Err(Error::new(format!("cannot {doing}: its length is not what its header promises"))
+        return Err(Error::new(format!("cannot {doing}: its length does not match its header"))
             .file(path)
             .expected(format!("{length} bytes"))
             .got(got)
@@ -321,7 +321,7 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
     let actual = file.metadata().map_err(|e| Error::io("open the array", path, e))?.len();
     let mut reader = BufReader::new(file);
     let header = NpyHeader::read(&mut reader).map_err(|e| e.file(path))?;
-    header.promised(actual).map_err(|e| e.file(path))?;
+    header.check_length(actual).map_err(|e| e.file(path))?;
     if header.column_major {
         return header.load(&mut reader, "read the array", path);
     }
@@ -346,7 +346,7 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
         let (packed, unpacked) = (entry.compressed_size(), entry.size());
         let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
         let header = NpyHeader::read(&mut entry).map_err(named)?;
-        header.promised(unpacked).map_err(named)?;
+        header.check_length(unpacked).map_err(named)?;
         if !plausible(packed, unpacked) {
             return Err(named(
                 Error::new("its size is impossible")
@@ -442,7 +442,8 @@ fn write_npy_bytes(path: &Path, kind: &str, shape: &[usize], (count, data): (usi
     let padding = (64 - (10 + header.len() + 1) % 64) % 64;
     header.push_str(&" ".repeat(padding));
     header.push('\n');
-    let length = u16::try_from(header.len()).map_err(|_| Error::new("an array of too many dimensions"))?;
+    let length = u16::try_from(header.len())
+        .map_err(|_| Error::new("an array of too many dimensions").with_kind(ErrorKind::Unsupported))?;
     let pending = Pending::write(path, "write the array", |out| {
         out.write_all(b"\x93NUMPY\x01\x00")?;
         out.write_all(&length.to_le_bytes())?;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// The supported kinds of data, for errors.
 pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images (flat, flat with \
-     labels.csv, or one subfolder a class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
+     labels.csv, or one subfolder per class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
 
 const EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "pnm", "ppm", "pgm", "pbm"];
@@ -63,7 +63,7 @@ pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
     if !flat.is_empty() {
         return Err(Error::new("the folder has images beside class folders")
             .file(folder)
-            .expected("images only, or one subfolder a class")
+            .expected("images only, or one subfolder per class")
             .got(format!("both, with {} images outside of class folders", flat.len()))
             .remedy("give one of the subfolders, or move the images away"));
     }
@@ -121,7 +121,7 @@ fn labelled(
     classes: Option<&HashMap<String, i64>>,
 ) -> Result<Listing> {
     let bad =
-        |what: String| Error::new(what).file(csv).remedy("give it the columns file,label: one row an image");
+        |what: String| Error::new(what).file(csv).remedy("give it the columns file,label: one row per image");
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(csv).map_err(|e| bad(e.to_string()))?;
     let header = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
@@ -146,7 +146,7 @@ fn labelled(
         })?;
         let path = folder.join(name);
         if name.is_empty() || !path.is_file() {
-            return Err(Error::new(format!("line {line} names a file that is not there"))
+            return Err(Error::new(format!("line {line} names a missing file"))
                 .file(csv)
                 .got(format!("{name:?}"))
                 .remedy("remove the row, or put the image beside labels.csv"));

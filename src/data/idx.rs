@@ -39,7 +39,7 @@ fn read(reader: &mut impl Read, path: &Path, possible: impl Fn(u64) -> bool) -> 
     };
     if kind != 8 {
         let got = format!("element type 0x{kind:02x}");
-        return Err(Error::new("an idx file of another type")
+        return Err(Error::new("an idx file of an unsupported type")
             .file(path)
             .expected("0x08")
             .got(got)
@@ -55,7 +55,7 @@ fn read(reader: &mut impl Read, path: &Path, possible: impl Fn(u64) -> bool) -> 
     let payload = elements(&shape).map(|n| n as u64).filter(|&n| possible(n.saturating_add(header)));
     let claim = format!("the idx header's {}", show(&shape));
     let payload = payload.ok_or_else(|| {
-        Error::new(format!("{claim} cannot be what the file holds"))
+        Error::new(format!("{claim} does not match the file's length"))
             .file(path)
             .remedy("the file is damaged or was cut short; download it again")
     })?;

@@ -79,7 +79,7 @@ impl<'a> Picture<'a> {
             return Ok(self);
         }
         let Pixels::Bytes(bytes) = &self.pixels else {
-            return Err(Error::new("arrays of floats are not resized")
+            return Err(Error::new("arrays of floats cannot be resized")
                 .expected(size.to_string())
                 .got(self.size.to_string())
                 .remedy("resize them beforehand, or store them as u8"));

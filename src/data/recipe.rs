@@ -305,7 +305,7 @@ impl NetworkInput {
     pub(super) fn refuse(self, size: Size) -> Error {
         let dim = |d: Option<usize>| d.map_or_else(|| "any".to_owned(), |d| d.to_string());
         let wanted = format!("{}x{}", dim(self.height), dim(self.width));
-        Error::new("after resizing and cropping, the image is not of the network's size")
+        Error::new("the preprocessed image does not have the network's size")
             .got(size.to_string())
             .remedy(format!("set `crop` to {wanted}, or `resize` alone to {wanted}"))
             .expected(wanted)
@@ -351,7 +351,7 @@ impl Preprocessing {
         if let (Some(ResizeTo::Exact(resized)), Some(crop)) = (resize, crop)
             && (crop.height > resized.height || crop.width > resized.width)
         {
-            return Err(Error::new("the crop is larger than what it is taken from")
+            return Err(Error::new("the crop is larger than the resized image")
                 .expected(format!("at most {resized}"))
                 .got(crop.to_string())
                 .remedy("raise `resize`, or lower `crop`"));
@@ -429,7 +429,7 @@ fn per_channel(option: &str, values: Vec<f32>, channels: usize) -> Result<Vec<f3
     match values.len() {
         1 => Ok(vec![values[0]; channels]),
         n if n == channels => Ok(values),
-        n => Err(Error::new(format!("{option} takes one value, or one a channel"))
+        n => Err(Error::new(format!("{option} takes one value, or one per channel"))
             .expected(format!("1 or {channels} values"))
             .got(n.to_string())
             .remedy("give one for all channels, or one for each")),

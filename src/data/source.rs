@@ -115,13 +115,13 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: NetworkInp
             .remedy("give at least one image"));
     }
     if !matches!((array.element.kind, array.element.size), (Kind::Float, _) | (Kind::Uint, 1)) {
-        return Err(Error::new("images in an array of a type that images do not have")
+        return Err(Error::new("an array of images has an unsupported type")
             .expected("u8, or floats that are preprocessed already")
             .got(array.element.name())
             .remedy("convert it with astype('uint8') or astype('float32')"));
     }
     if let Some(labels) = labels.as_ref().filter(|l| l.len() != len) {
-        return Err(Error::new("images and labels are not of one number")
+        return Err(Error::new("images and labels differ in number")
             .expected(format!("{len} labels"))
             .got(labels.len().to_string())
             .remedy("give labels that belong to these images"));

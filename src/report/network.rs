@@ -93,11 +93,11 @@ const ACTIVITY: [(&str, &str, fn(&Activity) -> f64, fn(&Activity) -> f64); 4] = 
     ("a_mean", "mean of the activation", |a| a.moments.mean, |a| a.spread.mean_error()),
     ("a_variance", "variance of the activation", |a| a.moments.variance(), |a| a.spread.variance_error()),
     ("a_abs", "mean magnitude of the activation", |a| a.moments.mean_abs(), |a| a.spread.mean_abs_error()),
-    ("a_frequency", "how often it is above zero", |a| a.moments.frequency(), |a| a.spread.frequency_error()),
+    ("a_frequency", "share of values above zero", |a| a.moments.frequency(), |a| a.spread.frequency_error()),
 ];
 
-const SCORE: (&str, &str) = ("score", "score (low goes first)");
-const CONFIDENCE: (&str, &str) = ("confidence", "confidence that it is among the lowest");
+const SCORE: (&str, &str) = ("score", "score (lowest removed first)");
+const CONFIDENCE: (&str, &str) = ("confidence", "confidence that the score is among the lowest");
 
 /// Returns the columns of channel statistics, in the order of the menus.
 ///
@@ -129,7 +129,7 @@ pub fn described(
                 .into_iter()
                 .map(|label| coupled.get(&channels.coupling.classes.find(label)).copied())
                 .collect();
-            let state: String = of.iter().map(|&set| letter(channels, set, removed)).collect();
+            let state: String = of.iter().map(|&set| state_letter(channels, set, removed)).collect();
             let left = state.chars().filter(|&s| s != 'c').count();
             let mut layer = LayerSection {
                 name: node.name.clone(),
@@ -143,9 +143,9 @@ pub fn described(
                 ..LayerSection::default()
             };
             if let Some(known) = known.get(node.name.as_str()) {
-                measured(&mut layer, known);
+                add_statistics(&mut layer, known);
             }
-            judged(&mut layer, &of, cut);
+            add_scores(&mut layer, &of, cut);
             layer
         })
         .collect()
@@ -160,7 +160,7 @@ fn labels(channels: &Channels, graph: &Graph, size: &LayerSize) -> Vec<Label> {
     labelled.firsts(axis)
 }
 
-fn letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) -> char {
+fn state_letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) -> char {
     match set {
         Some(set) if removed.contains(&set) => 'c',
         Some(set) if channels.coupled[set].block.is_none() => 'k',
@@ -169,7 +169,7 @@ fn letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) ->
 }
 
 /// Adds the statistics of a layer's channels.
-fn measured(layer: &mut LayerSection, known: &LayerProfile) {
+fn add_statistics(layer: &mut LayerSection, known: &LayerProfile) {
     let width = layer.width[0];
     for (key, _, get) in WEIGHTS {
         let column: Option<Vec<Num>> = (0..width).map(|c| get(known, c).map(Num)).collect();
@@ -190,7 +190,7 @@ fn measured(layer: &mut LayerSection, known: &LayerProfile) {
 }
 
 /// Adds the scores and confidences of a layer's channels.
-fn judged(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
+fn add_scores(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
     let by_id: HashMap<usize, &CutCoupled> = cut.coupled.iter().map(|k| (k.id, k)).collect();
     type Said = fn(&CutCoupled) -> Option<f64>;
     let column = |get: Said| -> Vec<Num> {
