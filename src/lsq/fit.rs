@@ -39,23 +39,23 @@ impl System {
 
     /// Solves for weights and bias.
     ///
-    /// `cross` is Σ y pᵀ (outputs × elements and the constant), `old` is elements × outputs. For constant inputs the
+    /// `cross_moment` is Σ y pᵀ (outputs × elements and the constant), `old` is elements × outputs. For constant inputs the
     /// weights stay `old`.
-    pub fn fit(&self, cross: &Mat<f64>, old: &Mat<f64>) -> Fit {
+    pub fn fit(&self, cross_moment: &Mat<f64>, old: &Mat<f64>) -> Fit {
         let moments = &self.moments;
-        let (n, outputs) = (moments.mean.len(), cross.nrows());
+        let (n, outputs) = (moments.mean.len(), cross_moment.nrows());
         let count = moments.count.max(1.0);
-        let wanted: Vec<f64> = (0..outputs).map(|o| cross[(o, n)] / count).collect();
+        let targets: Vec<f64> = (0..outputs).map(|o| cross_moment[(o, n)] / count).collect();
         let mut weights = old.clone();
         if let Some(factor) = &self.factor {
             let pull = factor.ridge * moments.scale();
             let right = Mat::from_fn(n, outputs, |i, o| {
-                cross[(o, i)] - count * wanted[o] * moments.mean[i] + pull * old[(i, o)]
+                cross_moment[(o, i)] - count * targets[o] * moments.mean[i] + pull * old[(i, o)]
             });
             weights = factor.llt.solve(&right);
         }
         let bias = (0..outputs)
-            .map(|o| wanted[o] - (0..n).map(|i| weights[(i, o)] * moments.mean[i]).sum::<f64>())
+            .map(|o| targets[o] - (0..n).map(|i| weights[(i, o)] * moments.mean[i]).sum::<f64>())
             .collect();
         Fit { weights, bias }
     }

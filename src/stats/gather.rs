@@ -145,7 +145,7 @@ impl<'a> Gatherer<'a> {
         let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().map(|s| s.value));
         let batch = match images_mix(graph, watched)? {
             Some(value) if wants.batch.is_some_and(|b| b > 1) => {
-                return Err(Error::new("images do not stay apart inside this network")
+                return Err(Error::new("the network mixes the images of a batch")
                     .file(&graph.path)
                     .node(graph.name(value))
                     .expected("a `batch` of 1")

@@ -196,7 +196,7 @@ mod tests {
         assert!((spread.mean_error() - (4.0f64 / 3.0).sqrt()).abs() < 1e-12);
         // Shares 1, 1, 1/2: sample variance 1/12.
         assert!((spread.frequency_error() - (1.0f64 / 36.0).sqrt()).abs() < 1e-12);
-        assert!(image(&[1.0]).1.mean_error().is_nan(), "one image says nothing of its error");
+        assert!(image(&[1.0]).1.mean_error().is_nan(), "one image has no standard error");
     }
 
     #[test]
@@ -229,8 +229,11 @@ mod tests {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let spread =
                 (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
-            let said = samples.iter().map(|s| error(&s.1)).sum::<f64>() / samples.len() as f64;
-            assert!((said / spread - 1.0).abs() < 0.1, "{name}: said {said}, seen {spread}");
+            let estimated = samples.iter().map(|s| error(&s.1)).sum::<f64>() / samples.len() as f64;
+            assert!(
+                (estimated / spread - 1.0).abs() < 0.1,
+                "{name}: estimated {estimated}, observed {spread}"
+            );
         }
     }
 }

@@ -59,7 +59,7 @@ pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
             return Err(Error::new("checkpoints whose filters differ in size")
                 .file(&first.path)
                 .node(stats[0][layer].0)
-                .expected(format!("{} weights a filter", b.first().map_or(0, Vec::len)))
+                .expected(format!("{} weights per filter", b.first().map_or(0, Vec::len)))
                 .got(a.first().map_or(0, Vec::len).to_string())
                 .remedy(ALIKE));
         }

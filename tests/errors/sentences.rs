@@ -14,7 +14,7 @@ const UNMET: &[(&str, &str)] = &[
     // Sentences whose text comes from elsewhere.
     ("{e.to_string()}", "the CSV reader's words, as of labels in rows of other lengths"),
     ("{what}", "clap's words, as of arguments that are missing"),
-    ("{promise}", "the idx header's dimensions: their product was looked at before"),
+    ("{claim}", "the idx header's dimensions: their product was looked at before"),
     ("{doing}", "JSON takes any time"),
     // Internal invariants of plans, lowerings and cuts.
     ("cannot write the answer", "standard output is no full disk here; tests/cli.rs has one"),
