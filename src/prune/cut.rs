@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
 
-/// A decision which coupled channels are removed, stored as JSON.
+/// A pruning decision for every set of coupled channels, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
     /// The SHA-256 of the model's file.

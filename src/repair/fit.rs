@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 
 /// The ridge towards the old weights, as a share of the mean diagonal; larger with few positions.
 const LAMBDA: f64 = 1e-2;
-/// The ridge is at least this factor × elements / positions.
+/// The ridge is at least this factor × elements / positions; small because inputs explain most of the target.
 const FEW: f64 = 0.1;
 /// The number of further fits before a clamp.
 const STEPS: usize = 3;
@@ -199,7 +199,7 @@ impl FilterBlock {
         let (n, outs) = (self.old.nrows(), self.old.ncols());
         let cross = &cross.0[self.group * outs * (n + 1)..][..outs * (n + 1)];
         let cross = Mat::from_fn(outs, n + 1, |o, i| {
-            // The shift behind the layer is not the layer's to fit.
+            // The node behind the layer adds the shift: the layer fits the rest.
             let shift = self.affine[o].map_or(0.0, |s| s.1);
             if !self.biased && i == n { 0.0 } else { cross[o * (n + 1) + i] - shift * self.sum[i] }
         });
