@@ -1,4 +1,4 @@
-//! The whole pipeline on the network that is built in: profile, decide, cut, prove, write, read.
+//! The pipeline on the demo network: profile, score, allocate, rewrite, prove, save, load.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -42,7 +42,7 @@ fn images(count: usize) -> Dataset {
 }
 
 #[test]
-fn images_of_another_size_than_the_networks_own_prove_it_too() {
+fn images_of_another_size_prove_a_cut_too() {
     let model = resized(&demo(), None);
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
@@ -62,7 +62,7 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     let data = images(40);
     let mut profile = gather(&graph, &Device::Cpu, &data, &GatherOptions::of(&data).unwrap()).unwrap();
     for layer in &mut profile.layers {
-        // The demo network has no checkpoints: any numbers do.
+        // The demo network has no checkpoints: any numbers will do.
         let numbers = layer.weight.l2.clone();
         layer.trajectory = Trajectory { drift: numbers.clone(), wander: numbers, ..Trajectory::default() };
     }
@@ -155,7 +155,7 @@ fn widths_are_rounded_and_layers_protected() {
 }
 
 #[test]
-fn an_impossible_budget_says_the_smallest() {
+fn an_impossible_budget_reports_the_smallest() {
     let graph = Graph::from_model(&model()).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let scores = vec![0.0; channels.coupled.len()];
@@ -165,7 +165,7 @@ fn an_impossible_budget_says_the_smallest() {
 }
 
 #[test]
-fn a_cut_file_finds_its_knots_again_and_refuses_others() {
+fn a_cut_file_finds_its_coupled_channels_and_refuses_others() {
     let model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
@@ -185,7 +185,7 @@ fn a_cut_file_finds_its_knots_again_and_refuses_others() {
             assert!(kept.as_ref().is_none_or(|k| k.len() as i64 == dim), "{}", tensor.name());
         }
     }
-    assert!(back.weights.len() >= 3, "weights, and their readers");
+    assert!(back.weights.len() >= 3, "weights, and those of their consumers");
     assert!(back.removed(&graph, "another", &channels).is_err());
     let blocked = channels.coupled.iter().position(|k| k.block.is_some()).unwrap();
     let mut bad = back;
@@ -224,7 +224,7 @@ fn weights_larger_than_a_binding_are_split() {
 }
 
 #[test]
-fn the_demo_network_is_as_good_as_it_says() {
+fn the_demo_network_has_its_documented_accuracy() {
     let graph = Graph::from_model(&model()).unwrap();
     let mut session = Session::plain(&graph, &Device::Cpu, None).unwrap();
     let mut accuracy = secateur::data::metrics::Accuracy::default();

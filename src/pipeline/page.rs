@@ -203,7 +203,7 @@ impl PageBuilder {
     /// Fills in the repair, the seed of the scores, and the confidence of the cut.
     pub(super) fn decided(&mut self, repair: Repair, seed: Option<u64>, confidence: Option<f64>) {
         self.page.summary.repair = Some(repair.to_string());
-        self.page.summary.support = confidence;
+        self.page.summary.confidence = confidence;
         self.repeat("Repair", repair.to_string());
         if let Some(seed) = seed {
             self.repeat("Seed", seed.to_string());

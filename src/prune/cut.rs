@@ -1,4 +1,4 @@
-//! The Cut: the decision as a file that a person can read and edit.
+//! The cut: which channels are removed, as a file that a person can read and edit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,24 +12,26 @@ use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
 
-/// The decision.
+/// A pruning decision for every set of coupled channels, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
-    /// SHA-256 of the model's file.
+    /// The SHA-256 of the model's file.
     pub model_sha256: String,
-    /// How channels were scored.
+    /// The criterion, as it was written.
     pub criterion: String,
-    /// What had to be reached, in words.
+    /// The budget, in words.
     pub budget: String,
-    /// Where removed channels mix with channels that stay, by node: only of a cut that was made with --inexact,
-    /// and none where it is exact all the same. Absent, channels that mix hang together.
+    /// The nodes at which removed channels mix with channels that stay; absent unless `inexact` was set.
+    ///
+    /// Empty if the cut is exact nevertheless. If absent, channels that mix are coupled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inexact: Option<Vec<String>>,
-    /// Every set.
+    /// All sets of coupled channels.
     #[serde(alias = "knots")]
     pub coupled: Vec<CutCoupled>,
-    /// For each initializer that becomes smaller: for each axis the indices that stay, `null` where all do.
-    /// What a user needs to cut the same network elsewhere; `prune` reads the coupled alone.
+    /// For each initializer that becomes smaller, the indices that stay on each axis; `null` for all.
+    ///
+    /// For users who cut the network in another framework; [`Cut::removed`] uses `coupled` only.
     #[serde(default)]
     pub weights: BTreeMap<String, Vec<Option<Vec<usize>>>>,
     /// The file that it was read from, for messages.
@@ -37,38 +39,40 @@ pub struct Cut {
     pub path: Option<PathBuf>,
 }
 
-/// One set of a cut.
+/// Coupled channels as an entry of a cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutCoupled {
-    /// Its number.
+    /// The index in [`Channels::coupled`].
     pub id: usize,
-    /// Its score; low goes first.
+    /// The score; low scores are removed first.
     pub score: Option<f64>,
-    /// The score's standard error over images, as far as it is known.
+    /// The score's standard error over images, if it is known.
     #[serde(default)]
     pub error: Option<f64>,
-    /// Where it goes: how sure the data are that it is among the lowest.
+    /// For removed channels, the probability that the true score is among the lowest.
     #[serde(default)]
     pub confidence: Option<f64>,
-    /// Whether it stays.
+    /// True if the channels stay.
     pub keep: bool,
-    /// Why.
+    /// The reason, in words.
     pub why: String,
-    /// Its channels: node and index.
+    /// The channels, as the node's name and the channel's index.
     pub members: Vec<(String, usize)>,
 }
 
-/// A set's score, and how sure the data are that it is on its side of the line.
+/// The score of coupled channels, with the confidence of their removal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
-    /// The score.
+    /// The score and its standard error.
     pub score: Score,
-    /// The confidence.
+    /// The confidence, for removed channels.
     pub confidence: Option<f64>,
 }
 
 impl Cut {
-    /// The cut that removes `removed`.
+    /// Creates the cut that removes the coupled channels `removed`.
+    ///
+    /// `judged` may be empty; the last argument has the criterion and the budget in words.
     ///
     /// # Errors
     /// A cut that leaves a tensor that is not rectangular: a fault of this program.
@@ -101,10 +105,10 @@ impl Cut {
         Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, coupled, weights, path: None })
     }
 
-    /// The coupled that go, found again in `channels` by their members.
+    /// Returns the removed coupled channels of a cut that was loaded from a file, after checks against the model.
     ///
     /// # Errors
-    /// A cut of another model, or one that removes what may not go.
+    /// A cut of another model, a cut that removes blocked channels, or one that removes all channels of a layer.
     pub fn removed(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
         self.found(graph, sha256, channels).map_err(|e| e.file(self.path.as_ref().unwrap_or(&graph.path)))
     }
@@ -117,7 +121,7 @@ impl Cut {
                 .remedy("run `plan()` on this model"));
         }
         let mut removed = BTreeSet::new();
-        let mut seen = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for cut in &self.coupled {
             let fits = channels.coupled.get(cut.id).filter(|set| {
                 let members = set.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c));
@@ -130,7 +134,7 @@ impl Cut {
                 ))
                 .remedy("run `plan()` again"));
             };
-            if !seen.insert(cut.id) {
+            if !listed.insert(cut.id) {
                 return Err(Error::new(format!("the cut lists coupled channels {} twice", cut.id))
                     .remedy("remove one of the entries"));
             }
@@ -160,7 +164,7 @@ impl Cut {
         Ok(removed)
     }
 
-    /// Writes the file.
+    /// Writes the cut as a JSON file.
     ///
     /// # Errors
     /// A path that cannot be written.
@@ -170,10 +174,10 @@ impl Cut {
         write_whole(path, "write the cut", &text)
     }
 
-    /// Reads the file.
+    /// Reads a cut from a JSON file.
     ///
     /// # Errors
-    /// A file that cannot be read or is no cut.
+    /// A file that cannot be read or does not contain a cut.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, e))?;
         let cut: Self = serde_json::from_slice(&bytes).map_err(|e| {

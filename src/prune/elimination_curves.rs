@@ -31,7 +31,7 @@ impl EliminationCurves {
         self.curves.get(coupled).map(Option::as_deref)
     }
 
-    /// Returns the number of curves.
+    /// Returns the number of cached curves.
     pub fn len(&self) -> usize {
         self.curves.len()
     }

@@ -1,4 +1,7 @@
-//! The decision and the cut: who is tied to whom, what it is worth, what goes, the smaller model, the proof.
+//! Structured pruning: channel dependencies, scores, allocation, the rewritten model and its proof.
+//!
+//! [`Channels`] finds coupled channels, [`scores`] rates them, [`allocate`] chooses within a budget, [`rewrite`]
+//! removes them from the model, and [`prove`] compares the result with the [`MaskedReference`].
 
 pub mod allocate;
 pub mod channels;

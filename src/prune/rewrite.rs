@@ -1,4 +1,4 @@
-//! The smaller model: the original message, edited.
+//! Removal of coupled channels: edits the original message to the pruned model.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -73,7 +73,7 @@ fn reread(model: Model, path: &Path) -> Result<Model> {
 /// [`rewrite`] and [`written`] return a model that can be proved.
 ///
 /// # Errors
-/// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
+/// A cut that leaves a tensor that is not rectangular, or a node that cannot be rewritten: faults of this program.
 pub fn smaller(
     model: &Model,
     graph: &Graph,
@@ -98,7 +98,7 @@ pub fn smaller(
             fits_other_sizes(&cut, graph)?;
             return Ok(cut);
         };
-        // What is wrong though all of it was told what to be is a fault.
+        // A node that is wrong with explicit shapes too is a fault of this program.
         let before = explicit.len();
         explicit.extend(wrong.into_iter().map(|(node, _)| node));
         if explicit.len() == before {
@@ -109,6 +109,7 @@ pub fn smaller(
     }
 }
 
+/// Applies all edits once; nodes in `explicit` get constant shapes instead of computed ones.
 fn cut(
     model: &Model,
     graph: &Graph,
@@ -128,13 +129,13 @@ fn cut(
             continue;
         }
         if channels.facts.is_data_dependent_node(graph, id) {
-            // Nothing that enters the host_subgraph was cut. Where it counts channels elsewhere, it is told the old number.
+            // No input of the host subgraph was cut. Channel counts that it computes elsewhere become the old constants.
             for (i, shape) in shapes(graph, &channels.facts, id).filter(|_| explicit.contains(&node.name)) {
                 editor.input(node.position, i, &shape);
             }
             continue;
         }
-        // Numbers made of counts of channels (√C) are what they were.
+        // Factors that are computed from channel counts (√C) keep their values.
         let stays = |i: usize| node.inputs[i].is_some_and(|v| kept[v].iter().all(Option::is_none));
         let numbers = shapes(graph, &channels.facts, id).filter(|(i, t)| t.dtype.is_float() && stays(*i));
         for (i, number) in numbers.filter(|_| explicit.contains(&node.name)) {
@@ -181,19 +182,20 @@ fn cut(
     Ok(cut)
 }
 
-/// The constants that a node reads and the graph computes from shapes: their places, and what they are.
+/// Returns a node's constant inputs that the graph computes from shapes, with their positions.
 fn shapes(graph: &Graph, facts: &Facts, node: NodeId) -> impl Iterator<Item = (usize, Tensor)> {
     let constant = |v: ValueId| facts.get(v).filter(|f| f.from_shape).and_then(|f| f.value.clone());
     let inputs: Vec<_> = graph.nodes[node].inputs.iter().map(|v| v.and_then(constant)).collect();
     inputs.into_iter().enumerate().filter_map(|(i, tensor)| Some((i, tensor?)))
 }
 
-/// The nodes of the cut model whose outputs are not what the cut says, each seen as if all before it were right, and
-/// the errors to report.
+/// Returns the nodes of the cut model whose outputs have an unexpected shape, with the errors to report.
+///
+/// Each node is inferred as if all nodes before it had the expected outputs.
 fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Vec<(String, Error)>> {
     let after = Graph::shapes_only(cut)?;
     let mut wrong: Vec<(String, Error)> = Vec::new();
-    let mut mend = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
+    let mut correct = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
         let node = &after.nodes[id];
         let expected: Vec<Option<Fact>> =
             node.outputs.iter().map(|v| expected(graph, channels, kept, after.name((*v)?))).collect();
@@ -211,7 +213,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
                 }
                 Ok(facts)
             }
-            // A shape that is a constant of the node's own: it is made anew from what is expected.
+            // A constant target shape of the node that no longer fits: the node gets an explicit one.
             Err(error) => match expected.iter().cloned().collect::<Option<Vec<Fact>>>() {
                 Some(facts) => {
                     wrong.push((node.name.clone(), error));
@@ -221,7 +223,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
             },
         }
     };
-    let facts = match Facts::infer_with(&after, &channels.facts.input_shapes, &mut mend) {
+    let facts = match Facts::infer_with(&after, &channels.facts.input_shapes, &mut correct) {
         Ok(facts) => facts,
         Err(error) if wrong.is_empty() => {
             return Ok(vec![(error.node_name().unwrap_or_default().to_owned(), error)]);
@@ -229,20 +231,20 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         Err(_) => return Ok(wrong),
     };
     for (id, node) in after.nodes.iter().enumerate() {
-        let late = facts.is_data_dependent_node(&after, id);
-        if !late && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+        let data_dependent = facts.is_data_dependent_node(&after, id);
+        if !data_dependent && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
             continue;
         }
         let differs = |(i, now): (usize, Tensor)| {
             let old = graph.nodes.iter().position(|n| n.name == node.name);
             let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
-            let before =
-                before.filter(|&v| late || now.dtype.is_float() && kept[v].iter().all(Option::is_none));
+            let before = before
+                .filter(|&v| data_dependent || now.dtype.is_float() && kept[v].iter().all(Option::is_none));
             let before = before.and_then(|v| channels.facts.get(v)).and_then(|f| f.value.as_ref());
             before.is_some_and(|before| *before != now)
         };
         if shapes(&after, &facts, id).any(differs) {
-            let error = match late {
+            let error = match data_dependent {
                 true => Error::new("after the cut a node that runs on the host takes another shape"),
                 false => Error::new("after the cut a node takes another number computed from a shape"),
             };
@@ -252,7 +254,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
     Ok(wrong)
 }
 
-/// What is known of a computed value after the cut.
+/// Returns the expected shape and type of a computed value after the cut.
 fn expected(graph: &Graph, channels: &Channels, kept: &[Kept], name: &str) -> Option<Fact> {
     let value = graph.value(name).filter(|&v| !channels.facts.is_constant(v))?;
     let before = channels.facts.get(value)?;

@@ -1,7 +1,7 @@
-//! How much the network's output changes when some coupled go, all other layers as they were: where to spend a budget.
+//! Sensitivity of the network's output to the removal of channels from one dependency group at a time.
 //!
-//! For the coupled of each group the least important share goes, the layers that read them make up for it as well as
-//! they can (in closed form, from the profile's moments), and the network runs from there to its end.
+//! A trial removes the share of a group with the lowest loss. The consumers are corrected by least squares (in closed
+//! form, from the profile's moments), and the network runs from them to its outputs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::observer::{Observer, Stage, staged};
 use crate::prune::{Channels, Compensated, Consumers, EliminationCurves};
 use crate::stats::{Profile, Sensitivity};
 
-/// The shares of a group that are cut, to see what it does.
+/// The shares of a group that are removed in trials.
 const SHARES: [f64; 1] = [0.5];
-/// Images on which that is seen, at most.
+/// The maximum number of images of a trial.
 const IMAGES: usize = 256;
 
-/// Something to try: coupled of a group that go.
+/// A trial: coupled channels of a group that are removed.
 struct Trial {
     first: (String, usize),
-    gone: Vec<usize>,
-    /// The first node that reads them.
+    removed: Vec<usize>,
+    /// The first layer that consumes the channels.
     consumer: usize,
 }
 
@@ -69,7 +69,7 @@ pub fn probe(
         .collect();
     let mut trials = trials((graph, channels), &consumers, protected, &mut probed.curves)?;
     let known = &probed.sensitivity;
-    trials.retain(|t| !known.iter().any(|s| (&s.first, s.removed) == (&t.first, t.gone.len())));
+    trials.retain(|t| !known.iter().any(|s| (&s.first, s.removed) == (&t.first, t.removed.len())));
     if trials.is_empty() {
         return Ok(probed);
     }
@@ -82,12 +82,12 @@ pub fn probe(
         for (done, trial) in trials.into_iter().enumerate() {
             let reads: Vec<ValueId> = graph.nodes[trial.consumer].inputs.iter().flatten().copied().collect();
             cache.visit((graph, &facts, device), &[], &reads, &outputs)?;
-            let changed = with(graph, consumers.without(&trial.gone)?);
+            let changed = with(graph, consumers.without(&trial.removed)?);
             let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
             let values = cache.values((&changed, &facts, device), &outputs)?;
             let damage = damage(&reference, &values, classify, images.count);
             if damage.is_finite() {
-                let (first, removed) = (trial.first, trial.gone.len());
+                let (first, removed) = (trial.first, trial.removed.len());
                 probed.sensitivity.push(Sensitivity { first, removed, damage });
             }
             if observer.advance(done as u64 + 1).is_break() {
@@ -99,7 +99,7 @@ pub fn probe(
     })
 }
 
-/// What changed of all outputs, for an image: of scores of classes the softened KL, else Σ (change)².
+/// Returns the change of all outputs per image: the softened KL divergence for class scores, else Σ (change)².
 fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: usize) -> f64 {
     let images = images.max(1);
     let of = |(a, b): (&Vec<f32>, &Vec<f32>)| {
@@ -131,14 +131,14 @@ fn trials(
             SHARES.iter().map(|s| ((s * free.len() as f64) as usize).clamp(1, free.len() - 1)).collect();
         trials.extend(counts.into_iter().map(|count| Trial {
             first: (graph.nodes[node].name.clone(), channel),
-            gone: curve[..count].iter().map(|step| free[step.candidate]).collect(),
+            removed: curve[..count].iter().map(|step| free[step.candidate]).collect(),
             consumer,
         }));
     }
     Ok(trials)
 }
 
-/// The network with other weights in some layers.
+/// Returns the network with corrected weights in some layers.
 fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
     let mut changed = graph.clone();
     for layer in layers {
@@ -158,7 +158,7 @@ fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
 }
 
 impl Images {
-    /// At most so many, evenly spread.
+    /// Returns at most `most` images, evenly spaced.
     #[must_use]
     pub fn some(&self, most: usize) -> Self {
         if self.count <= most {

@@ -2,7 +2,7 @@
 
 use super::{CriterionRow, Missing, Needs, exact};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "bn-scale",
     formula: "|γ| of the BatchNormalization that follows",

@@ -1,4 +1,4 @@
-//! A criterion as users write it: a name, or a sum of names with weights.
+//! Parsing of criteria: a name, or a sum of names with weights.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -6,21 +6,21 @@ use std::str::FromStr;
 use super::{CRITERIA, CriterionRow, Needs, file};
 use crate::error::{Error, Result};
 
-/// How channels are scored: a weighted sum of criteria, mostly of one.
+/// A weighted sum of criteria, in most cases a single one.
 #[derive(Clone, Debug)]
 pub struct Criterion {
-    /// The summands.
+    /// The summands of the score.
     pub terms: Vec<Term>,
     text: String,
     file: Option<PathBuf>,
 }
 
-/// A summand.
+/// A summand of a criterion.
 #[derive(Clone, Debug)]
 pub struct Term {
-    /// What it is multiplied by.
+    /// The factor of the criterion's score.
     pub weight: f64,
-    /// The criterion.
+    /// The criterion of this summand.
     pub row: &'static CriterionRow,
 }
 
@@ -66,12 +66,12 @@ impl std::fmt::Display for Criterion {
 }
 
 impl Criterion {
-    /// What its terms read.
+    /// Returns the statistics that the summands need.
     pub fn needs(&self) -> Needs {
         self.terms.iter().fold(Needs::WEIGHTS, |needs, term| needs.and(term.row.needs))
     }
 
-    /// The user's file of scores, where it is that.
+    /// Returns the file of scores, for the criterion `file:PATH`.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_sums_are_read() {
+    fn names_and_sums_are_parsed() {
         let sum: Criterion = "0.5*l1 + apoz".parse().expect("a sum");
         let terms: Vec<(f64, &str)> = sum.terms.iter().map(|t| (t.weight, t.row.name)).collect();
         assert_eq!(terms, [(0.5, "l1"), (1.0, "apoz")]);
