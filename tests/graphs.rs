@@ -539,8 +539,10 @@ fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
         let outputs = net(&mut b);
         let graph = load(b.finish(&outputs, false).0).1;
         let facts = Facts::infer(&graph, &[vec![2, 3, *side, *side]]).unwrap();
-        let plan =
-            |pools| plan::build(&graph, &facts, &BuildOptions { pools, ..BuildOptions::default() }).unwrap();
+        let plan = |pools| {
+            plan::build(&graph, &facts, &BuildOptions { fuse_pool: pools, ..BuildOptions::default() })
+                .unwrap()
+        };
         let (with, without) = (plan(true), plan(false));
         let pools = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "pool").count();
         assert_eq!((pools(&with), pools(&without)), (usize::from(!taken), 1), "{name}");
@@ -600,7 +602,8 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
         let graph = network(add);
         let facts = Facts::infer(&graph, &[vec![2, 3, 8, 8]]).unwrap();
         let plan = |addends| {
-            plan::build(&graph, &facts, &BuildOptions { addends, ..BuildOptions::default() }).unwrap()
+            plan::build(&graph, &facts, &BuildOptions { fuse_residual: addends, ..BuildOptions::default() })
+                .unwrap()
         };
         let adds = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "binary").count();
         let (with, without) = (plan(true), plan(false));

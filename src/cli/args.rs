@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::output::Output;
 use crate::data::{DataOptions, Dataset, Preprocessing};
 use crate::error::{Error, Result};
-use crate::exec::devices::{self, Choice, Device};
+use crate::exec::devices::{self, Device, DeviceChoice};
 use crate::graph::{Dim, Graph};
 use crate::tensor::Precision;
 
@@ -73,7 +73,7 @@ pub(crate) struct Global {
     pub(crate) quiet: bool,
     /// What computes: auto, cpu, a number or a part of a name as `devices` lists them.
     #[arg(long, global = true, env = "SECATEUR_DEVICE", value_name = "DEVICE", default_value = "auto")]
-    pub(crate) device: Choice,
+    pub(crate) device: DeviceChoice,
 }
 
 /// What numbers are kept as.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::toposort::order;
-use super::{Dim, Graph, Input, Node, ValueId};
+use super::toposort::toposort;
+use super::{Dim, Graph, GraphInput, Node, ValueId};
 use crate::error::{Error, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::{Attrs, node_label};
@@ -60,7 +60,7 @@ impl Graph {
                 graph.inputs.push(input(info, value)?);
             }
         }
-        let order = order(&proto.node)?;
+        let order = toposort(&proto.node)?;
         for &position in &order {
             for name in proto.node[position].output.iter().filter(|o| !o.is_empty()) {
                 let taken = add(&mut graph, name, None);
@@ -157,7 +157,7 @@ pub(super) fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator
     Ok(Arc::from((row.build)(&build)?))
 }
 
-fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
+fn input(info: &ValueInfoProto, value: ValueId) -> Result<GraphInput> {
     let name = info.name();
     let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
         return Err(Error::new(format!("the input \"{name}\" is not a tensor"))
@@ -173,7 +173,7 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
         return Err(Error::new(format!("the input \"{name}\" does not say its shape"))
             .remedy("export the network with the shape of its input"));
     };
-    Ok(Input { value, dtype, dims: dims(shape) })
+    Ok(GraphInput { value, dtype, dims: dims(shape) })
 }
 
 fn dims(shape: &TensorShapeProto) -> Vec<Dim> {

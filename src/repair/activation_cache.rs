@@ -108,7 +108,7 @@ impl ActivationCache {
     ) -> Result<(Vec<Sums>, Vec<Vec<f32>>)> {
         let read = wanted.iter().flat_map(|w| w.values.iter().copied());
         let all: Vec<ValueId> = read.chain(taps.iter().copied()).collect();
-        let part = graph.part(facts, &|v| self.values.contains_key(&v), &all);
+        let part = graph.subgraph(facts, &|v| self.values.contains_key(&v), &all);
         let shapes: Vec<Vec<usize>> = part.shapes.iter().map(|(_, s)| s.clone()).collect();
         let own = Facts::infer(&part.graph, &shapes)?;
         let limits = device.limits();
@@ -123,8 +123,8 @@ impl ActivationCache {
             probes: probes.collect(),
             outputs: false,
             fuse: true,
-            addends: false,
-            pools: false,
+            fuse_residual: false,
+            fuse_pool: false,
             max_binding: limits.max_binding.min(limits.max_buffer),
             precision: Precision::F32,
         };

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use crate::exec::devices::Device;
     use crate::exec::session::Session;
-    use crate::graph::{Dim, Input};
+    use crate::graph::{Dim, GraphInput};
     use crate::tensor::DType;
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
             let of = ["y", "p"].map(|name| {
                 let value = graph.add_value(name.to_owned(), None);
                 let dims = vec![Dim::Fixed(1), Dim::Fixed(y.len())];
-                graph.inputs.push(Input { value, dtype: DType::F32, dims });
+                graph.inputs.push(GraphInput { value, dtype: DType::F32, dims });
                 value
             });
             let out = regression_target(&mut graph, (low, high), (of[0], of[1]), "t").expect("operators");

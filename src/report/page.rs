@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::number::Num;
 use crate::bench::Quantiles;
-use crate::exec::devices::Identity;
+use crate::exec::devices::DeviceIdentity;
 use crate::prune::Proof;
 
 /// All of it.
@@ -96,7 +96,7 @@ pub struct Speed {
     /// Pairs of runs.
     pub rounds: usize,
     /// Where.
-    pub device: Identity,
+    pub device: DeviceIdentity,
 }
 
 /// How good the smaller network's answers are.
