@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{Global, PrecisionArgs, positive, seconds};
 use super::output::{Output, decibels, many, short};
+use super::progress::Progress;
 use crate::bench::layers::{LayerTime, layers};
 use crate::bench::limits::PeakRates;
 use crate::bench::{Timing, Timings, bench};
@@ -51,13 +52,8 @@ fn tune(graphs: &[Graph], device: &Device, args: &Args, seconds: f64, output: &O
     let plain = |graph| Session::plain(graph, device, Some(args.batch));
     let sessions = graphs.iter().map(plain).collect::<Result<Vec<_>>>()?;
     let plans: Vec<_> = sessions.iter().map(|session| &session.plan).collect();
-    let bar = output.progress("timing ways", 0);
-    let done = device.tune(&plans, seconds, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    output.note(match done? {
+    let done = device.tune(&plans, seconds, &mut Progress::new(output))?;
+    output.note(match done {
         Some(shapes) => format!("timed: {} of layers", many(shapes, "shape")),
         None => "--tune does nothing on the CPU: there is one way of computing everything".to_owned(),
     });

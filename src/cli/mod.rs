@@ -19,6 +19,7 @@ mod pass;
 mod plan;
 mod plot;
 mod profile;
+mod progress;
 mod prune;
 mod report;
 mod rounds;

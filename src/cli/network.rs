@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Answer;
 use super::args::{DataArgs, Global, PrecisionArgs};
 use super::output::{BAD, GOOD, Output};
+use super::progress::Progress;
 use super::targets::Targets;
 use crate::data::{read_npy_f32, write_npy};
 use crate::error::{Error, Result};
@@ -149,10 +150,8 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
         }
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let bar = output.progress("checking", session.plan.steps.len());
-    let checks = side_by_side(&session.plan, &device, &inputs, &mut || bar.inc(1));
-    bar.finish_and_clear();
-    let Checks { steps: checks, data_dependent: late } = checks?;
+    let Checks { steps: checks, data_dependent: late } =
+        side_by_side(&session.plan, &device, &inputs, &mut Progress::new(output))?;
     for c in &checks {
         let (style, mark) = if c.verdict.passed() { (GOOD, "ok  ") } else { (BAD, "FAIL") };
         output.line(format!(
