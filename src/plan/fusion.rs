@@ -7,7 +7,7 @@ use crate::kernels::activation::Activation;
 use crate::ops::Fused;
 
 impl PlanBuilder<'_> {
-    /// Returns the nodes fused into layer `id`, the residual operand, and the value that the fused result is.
+    /// Returns the nodes fused into layer `id`, the residual operand, and the value that the fused layer computes.
     ///
     /// Marks these nodes as absorbed.
     pub(super) fn fused(&mut self, id: NodeId) -> (Fused, Option<Operand>, Option<ValueId>) {
