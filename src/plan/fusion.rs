@@ -7,7 +7,7 @@ use crate::kernels::activation::Activation;
 use crate::ops::Fused;
 
 impl PlanBuilder<'_> {
-    /// Returns the nodes fused into layer `id`, the residual operand, and the value that the fused result is.
+    /// Returns the nodes fused into layer `id`, the residual operand, and the value that the fused layer computes.
     ///
     /// Marks these nodes as absorbed.
     pub(super) fn fused(&mut self, id: NodeId) -> (Fused, Option<Operand>, Option<ValueId>) {
@@ -20,7 +20,7 @@ impl PlanBuilder<'_> {
         }
         let (scales, adds) = (op.fuses(&inputs), self.options.fuse_residual && op.fuses_addend(&inputs));
         let pools = self.options.fuse_pool && op.fuses_pool(&inputs);
-        let mut addend = None;
+        let mut residual = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
             let Some(next) = graph.only_consumer(value) else { break };
             let node = &graph.nodes[next];
@@ -28,7 +28,7 @@ impl PlanBuilder<'_> {
             let first = node.inputs.first().copied().flatten() == Some(value);
             if pools
                 && first
-                && addend.is_none()
+                && residual.is_none()
                 && fused.activation.rises()
                 && node.op.pools_by_twos(&inputs)
             {
@@ -40,12 +40,13 @@ impl PlanBuilder<'_> {
             if fused.activation != Activation::None {
                 break;
             }
-            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && addend.is_none());
-            let other = (adds && addend.is_none() && node.op.adds(&inputs)).then(|| self.other(node, value));
+            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && residual.is_none());
+            let other =
+                (adds && residual.is_none() && node.op.adds(&inputs)).then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
             } else if let Some(place @ Operand::Buffer(_)) = other.flatten() {
-                (addend, fused.addend) = (Some(place), true);
+                (residual, fused.addend) = (Some(place), true);
             } else if !first {
                 break;
             } else if let Some(activation) = node.op.activation(&inputs) {
@@ -56,7 +57,7 @@ impl PlanBuilder<'_> {
             self.absorbed.insert(next);
             end = node.outputs.first().copied().flatten();
         }
-        (fused, addend, end)
+        (fused, residual, end)
     }
 
     /// Returns the operand of a node's other input, if a step before has computed it.
