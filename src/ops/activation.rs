@@ -2,7 +2,7 @@
 
 use super::lower::{Lowering, Slot, same_type};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
@@ -261,8 +261,8 @@ impl Operator for CastLike {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         // The second input gives its type only.
-        let labelled = flow.labels_of(0);
-        flow.set(0, labelled);
+        let labelled = flow.input_labels(0);
+        flow.set_output(0, labelled);
         Ok(())
     }
 }

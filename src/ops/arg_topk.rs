@@ -2,9 +2,7 @@
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, for_each_index};
+use crate::coupling::{ChannelLabels, Inexact, Propagation, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
@@ -28,7 +26,7 @@ pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)
 
 /// Channels on the axis along which a node mixes go together; along the others they go through.
 fn carry_across(flow: &mut Propagation, at: usize, reason: &str) {
-    let x = flow.labels_of(0);
+    let x = flow.input_labels(0);
     flow.mix(&x, &[at], Inexact::Never, reason);
     for k in 0..flow.outputs.len() {
         let shape = flow.outputs[k].shape.clone();
@@ -38,11 +36,11 @@ fn carry_across(flow: &mut Propagation, at: usize, reason: &str) {
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
         let labelled = if shape.len() == x.shape.len() {
-            ChannelLabels::stored(&shape, &kept, labels)
+            ChannelLabels::broadcast(&shape, &kept, labels)
         } else {
             ChannelLabels::full(&shape, labels)
         };
-        flow.set(k, labelled);
+        flow.set_output(k, labelled);
     }
 }
 

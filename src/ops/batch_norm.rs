@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::ChannelLabels;
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::{Propagation, Role};
+use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::affine::Affine;
@@ -101,12 +99,12 @@ impl Operator for BatchNorm {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let labels = flow.along(0, 1);
+        let labels = flow.axis_labels(0, 1);
         for i in 1..5 {
-            flow.cut(i, 0, &labels, Role::PerChannel);
+            flow.label_constant(i, 0, &labels, Role::PerChannel);
         }
-        let labelled = flow.labels_of(0);
-        flow.set(0, labelled);
+        let labelled = flow.input_labels(0);
+        flow.set_output(0, labelled);
         Ok(())
     }
 
@@ -143,10 +141,10 @@ impl Operator for Lrn {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let labels = flow.along(0, 1);
+        let labels = flow.axis_labels(0, 1);
         let x = ChannelLabels::along(flow.inputs.get(0)?.shape.as_slice(), 1, &labels);
         flow.mix(&x, &[1], Inexact::Passes, "LRN mixes neighbouring channels");
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::data_movement::{BoxMove, carry};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::tensor::show;

@@ -4,8 +4,7 @@ use super::conv_lowering::{Convolution, fold, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
 use super::window::{Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
-use crate::coupling::Label;
-use crate::coupling::propagation::{Propagation, Role};
+use crate::coupling::{Label, Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::conv_pooled::Pooled;
@@ -88,13 +87,13 @@ impl Operator for Conv {
             flow.freeze_all("has weights that are computed");
             return Ok(());
         }
-        let x = flow.along(0, 1);
+        let x = flow.axis_labels(0, 1);
         let filters = flow.inputs.get(1)?.shape[0];
-        let y = flow.fresh(1, 0, filters);
-        flow.produce(1, 0, &y, &y);
+        let y = flow.filter_labels(1, 0, filters);
+        flow.add_producer(1, 0, &y, &y);
         read_grouped(flow, &x, &y, self.groups);
-        flow.cut(2, 0, &y, Role::Producer);
-        flow.set_along(0, 1, &y);
+        flow.label_constant(2, 0, &y, Role::Producer);
+        flow.set_output_along(0, 1, &y);
         Ok(())
     }
 
@@ -181,7 +180,7 @@ impl Operator for Conv {
 fn read_grouped(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
     let (reads, makes) = (x.len() / groups, y.len() / groups);
     if groups == 1 {
-        flow.cut(1, 1, x, Role::Consumer);
+        flow.label_constant(1, 1, x, Role::Consumer);
     } else if reads == 1 {
         for (group, &label) in x.iter().enumerate() {
             flow.unite_all(&vec![label; makes], &y[group * makes..(group + 1) * makes]);
@@ -191,6 +190,6 @@ fn read_grouped(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize)
             flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
             flow.unite_all(&y[..makes], &y[group * makes..(group + 1) * makes]);
         }
-        flow.cut(1, 1, &x[..reads], Role::Consumer);
+        flow.label_constant(1, 1, &x[..reads], Role::Consumer);
     }
 }

@@ -8,7 +8,7 @@ use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::window::{TapSpread, Window, Windowed};
 use super::{Build, Layer, Operator, Rewrite};
-use crate::coupling::propagation::{Propagation, Role};
+use crate::coupling::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::fill::Fill;
@@ -137,25 +137,25 @@ impl Operator for ConvTranspose {
             flow.freeze_all("has weights that are computed");
             return Ok(());
         }
-        let x = flow.along(0, 1);
+        let x = flow.axis_labels(0, 1);
         let makes = flow.inputs.get(1)?.shape[1];
         let reads = x.len() / self.groups;
         let y = if self.groups > 1 && reads == 1 {
             let y: Vec<u32> = x.iter().flat_map(|&label| vec![label; makes]).collect();
-            flow.produce(1, 0, &x, &y);
+            flow.add_producer(1, 0, &x, &y);
             y
         } else {
             for group in 1..self.groups {
                 flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
             }
-            let fresh = flow.fresh(1, 1, makes);
-            flow.cut(1, 0, &x, Role::Consumer);
+            let fresh = flow.filter_labels(1, 1, makes);
+            flow.label_constant(1, 0, &x, Role::Consumer);
             let y = fresh.repeat(self.groups);
-            flow.produce(1, 1, &fresh, &y);
+            flow.add_producer(1, 1, &fresh, &y);
             y
         };
-        flow.cut(2, 0, &y, Role::Producer);
-        flow.set_along(0, 1, &y);
+        flow.label_constant(2, 0, &y, Role::Producer);
+        flow.set_output_along(0, 1, &y);
         Ok(())
     }
 

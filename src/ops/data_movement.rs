@@ -5,8 +5,7 @@ use std::any::Any;
 
 use super::Operator;
 use super::lower::{Emit, Lowering, Slot};
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN, Label};
+use crate::coupling::{ChannelLabels, FROZEN, Label, Propagation};
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::copy::Copy;
@@ -17,7 +16,7 @@ use crate::tensor::{elements, strides};
 /// indices choose which are not constant, are [`FROZEN`].
 pub(super) fn carry(op: &dyn Operator, flow: &mut Propagation) -> Result<()> {
     for (k, labelled) in moved(op, flow)?.into_iter().enumerate() {
-        flow.set(k, labelled);
+        flow.set_output(k, labelled);
     }
     Ok(())
 }
@@ -41,7 +40,7 @@ pub(super) fn moved(op: &dyn Operator, flow: &Propagation) -> Result<Vec<Channel
 fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Option<Vec<ChannelLabels>>> {
     let moves: Option<Vec<Move>> = lowering.emitted.iter().map(|emit| Move::of(emit, unit)).collect();
     let Some(moves) = moves else { return Ok(None) };
-    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.labels_of(i).units(unit)).collect();
+    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.input_labels(i).units(unit)).collect();
     let lens = |lens: &mut dyn Iterator<Item = usize>| -> Option<Vec<Vec<Label>>> {
         lens.map(|n| n.is_multiple_of(unit).then(|| vec![FROZEN; n / unit])).collect()
     };
@@ -85,7 +84,7 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
         .outputs
         .iter()
         .zip(results)
-        .map(|(fact, labels)| ChannelLabels::of_units(&fact.shape, unit, labels));
+        .map(|(fact, labels)| ChannelLabels::from_units(&fact.shape, unit, labels));
     Ok(labelled.collect())
 }
 

@@ -5,7 +5,7 @@ use super::data_movement::{BoxMove, carry, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, index};
 use crate::kernels::gather::Gather as GatherKernel;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::conv_lowering::{fold, split_filters};
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
-use crate::coupling::propagation::{Propagation, Role};
+use crate::coupling::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
@@ -118,17 +118,17 @@ impl Operator for Gemm {
             return Ok(());
         }
         let (filters, reads) = if self.trans_b { (0, 1) } else { (1, 0) };
-        let x = flow.along(0, 1);
+        let x = flow.axis_labels(0, 1);
         let n = flow.outputs[0].shape[1];
-        let y = flow.fresh(1, filters, n);
-        flow.produce(1, filters, &y, &y);
-        flow.cut(1, reads, &x, Role::Consumer);
+        let y = flow.filter_labels(1, filters, n);
+        flow.add_producer(1, filters, &y, &y);
+        flow.label_constant(1, reads, &x, Role::Consumer);
         if let Some(c) = flow.inputs.optional(2)
             && c.shape.last() == Some(&n)
         {
-            flow.cut(2, c.shape.len() - 1, &y, Role::Producer);
+            flow.label_constant(2, c.shape.len() - 1, &y, Role::Producer);
         }
-        flow.set_along(0, 1, &y);
+        flow.set_output_along(0, 1, &y);
         Ok(())
     }
 
@@ -271,17 +271,17 @@ impl Operator for MatMul {
             return Ok(());
         }
         let x_axis = flow.inputs.get(0)?.shape.len() - 1;
-        let x = flow.along(0, x_axis);
-        let rows = flow.labels_of(0);
+        let x = flow.axis_labels(0, x_axis);
+        let rows = flow.input_labels(0);
         if !rows.varies(x_axis) {
             // Rows that carry channels go through as they are: not followed here.
             flow.freeze(rows.labels(), "multiplies along an axis that is not the channels'");
         }
-        let y = flow.fresh(1, 1, p.n);
-        flow.produce(1, 1, &y, &y);
-        flow.cut(1, 0, &x, Role::Consumer);
+        let y = flow.filter_labels(1, 1, p.n);
+        flow.add_producer(1, 1, &y, &y);
+        flow.label_constant(1, 0, &x, Role::Consumer);
         let last = flow.outputs[0].shape.len() - 1;
-        flow.set_along(0, last, &y);
+        flow.set_output_along(0, last, &y);
         Ok(())
     }
 

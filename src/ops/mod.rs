@@ -39,7 +39,7 @@ pub use table::{NEWEST_OPSET, OPS, OpRow};
 
 use std::fmt::Debug;
 
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::Result;
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;

@@ -8,7 +8,7 @@
 use super::lower::Lowering;
 use super::nonzero::found;
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::tensor::{Tensor, show};

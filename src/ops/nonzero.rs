@@ -11,7 +11,7 @@ use super::arg_topk::around;
 use super::data_movement::carry;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::{Propagation, Role};
+use crate::coupling::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::gather::Gather;
@@ -130,10 +130,10 @@ impl Operator for Compress {
             return Ok(());
         };
         let at = axis(a, flow.inputs.get(0)?.shape.len())?;
-        if flow.labels_of(0).varies(at) {
-            let mut labels = flow.along(0, at);
+        if flow.input_labels(0).varies(at) {
+            let mut labels = flow.axis_labels(0, at);
             labels.truncate(flow.inputs.get(1)?.shape[0]);
-            flow.cut(1, 0, &labels, Role::PerChannel);
+            flow.label_constant(1, 0, &labels, Role::PerChannel);
         }
         carry(self, flow)
     }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN};
+use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
@@ -48,9 +46,9 @@ fn ranked(inputs: &Inputs) -> Result<(usize, usize, usize)> {
 fn parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
     for i in [1, 2] {
         if flow.is_constant(i) {
-            flow.per_channel_constant(i, 0, x, along);
+            flow.label_per_channel(i, 0, x, along);
         } else {
-            let own = flow.labels_of(i);
+            let own = flow.input_labels(i);
             flow.freeze(own.labels(), "is a computed scale or bias");
             flow.freeze(x.labels(), "has a computed scale or bias");
         }
@@ -83,11 +81,11 @@ impl Operator for Instance {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let plane: Vec<usize> = (2..x.shape.len()).collect();
         flow.mix(&x, &plane, Inexact::Passes, "normalises over all channels");
         parameters(flow, &x, 1);
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }
@@ -137,7 +135,7 @@ impl Operator for Group {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         // LayerInput as groups × channels of a group, one of the two shrinks.
-        let labels = flow.along(0, 1);
+        let labels = flow.axis_labels(0, 1);
         let each = labels.len() / self.groups;
         let x = ChannelLabels::full(&[self.groups, each], labels.clone());
         flow.mix(&x, &[1], Inexact::Passes, "normalises over all channels");
@@ -147,7 +145,7 @@ impl Operator for Group {
         } else {
             parameters(flow, &ChannelLabels::along(&[labels.len()], 0, &labels), 0);
         }
-        flow.set_along(0, 1, &labels);
+        flow.set_output_along(0, 1, &labels);
         Ok(())
     }
 
@@ -272,14 +270,14 @@ impl Operator for LayerNorm {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over: Vec<usize> = (axis(self.axis, x.shape.len())?..x.shape.len()).collect();
         flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
         flow.pointwise();
         for k in 1..flow.outputs.len() {
             let frozen = ChannelLabels::uniform(&flow.outputs[k].shape, FROZEN);
             flow.freeze(x.labels(), "its statistics are read");
-            flow.set(k, frozen);
+            flow.set_output(k, frozen);
         }
         Ok(())
     }
@@ -373,10 +371,10 @@ impl Operator for Over {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over = self.axes(x.shape.len())?;
         flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }

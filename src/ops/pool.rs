@@ -3,7 +3,7 @@
 use super::lower::{Lowering, Slot};
 use super::window::{Window, Windowed, plane};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
@@ -49,8 +49,8 @@ pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
 
 /// Channels go through one by one.
 fn carry_channels(flow: &mut Propagation) {
-    let labels = flow.along(0, 1);
-    flow.set_along(0, 1, &labels);
+    let labels = flow.axis_labels(0, 1);
+    flow.set_output_along(0, 1, &labels);
 }
 
 impl Pool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::{Propagation, Role};
+use crate::coupling::{Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
@@ -170,17 +170,17 @@ impl Operator for Linear {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         if self.block > 0 {
             flow.freeze_all("is quantized in blocks");
             return Ok(());
         }
         if let (_, Some(at)) = self.layout(&flow.inputs)? {
-            let labels = flow.along(0, at);
-            flow.cut(1, 0, &labels, Role::PerChannel);
-            flow.cut(2, 0, &labels, Role::PerChannel);
+            let labels = flow.axis_labels(0, at);
+            flow.label_constant(1, 0, &labels, Role::PerChannel);
+            flow.label_constant(2, 0, &labels, Role::PerChannel);
         }
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 

@@ -3,9 +3,7 @@
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN, for_each_index};
+use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
@@ -237,18 +235,18 @@ impl Operator for Reduce {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let reduced = self.reduced(&flow.inputs)?;
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over: Vec<usize> = (0..reduced.len()).filter(|&a| reduced[a]).collect();
         let shape = flow.outputs[0].shape.clone();
         if flow.mix(&x, &over, Inexact::Ends, "reduces over all channels") {
-            flow.set(0, ChannelLabels::uniform(&shape, FROZEN));
+            flow.set_output(0, ChannelLabels::uniform(&shape, FROZEN));
             return Ok(());
         }
         // One label for each place that is left: the first of those that went into it.
         let kept: Vec<usize> = x.shape.iter().zip(&reduced).map(|(&d, &r)| if r { 1 } else { d }).collect();
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
-        flow.set(0, ChannelLabels::full(&shape, labels));
+        flow.set_output(0, ChannelLabels::full(&shape, labels));
         Ok(())
     }
 }
@@ -286,10 +284,10 @@ impl Operator for Softmax {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over: Vec<usize> = (0..x.shape.len()).filter(|&a| self.mixes(&x.shape, a)).collect();
         flow.mix(&x, &over, Inexact::Passes, "softmax mixes all channels");
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }

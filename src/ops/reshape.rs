@@ -4,7 +4,7 @@
 use super::data_movement::{carry, moved, strided};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::tensor::{DType, Tensor, elements, show, strides};
@@ -351,8 +351,8 @@ impl Operator for Order {
         if let Self::DepthToSpace { .. } = self {
             // A pixel cannot go, so the channels that become one channel's pixels go together.
             let labelled = moved(self, flow)?.swap_remove(0);
-            let labels = flow.coupling.classes.along(&labelled, 1, flow.node.1);
-            flow.set_along(0, 1, &labels);
+            let labels = flow.coupling.classes.unite_along(&labelled, 1, flow.node.1);
+            flow.set_output_along(0, 1, &labels);
             return Ok(());
         }
         carry(self, flow)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::arg_topk::MOST_INDICES;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::resample::Resample;
@@ -361,18 +361,18 @@ impl Operator for Resize {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let axes = self.resized(&self.changes(&flow.inputs)?);
         if axes.iter().any(|&a| x.varies(a)) {
             flow.freeze(x.labels(), "resamples along channels");
             let frozen =
                 crate::coupling::ChannelLabels::uniform(&flow.outputs[0].shape, crate::coupling::FROZEN);
-            flow.set(0, frozen);
+            flow.set_output(0, frozen);
             return Ok(());
         }
         let shape = flow.outputs[0].shape.clone();
         let labelled = x.reshaped(&shape);
-        flow.set(0, labelled);
+        flow.set_output(0, labelled);
         Ok(())
     }
 

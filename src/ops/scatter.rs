@@ -9,7 +9,7 @@ use super::arg_topk::{MOST_INDICES, around};
 use super::data_movement::{carry, strided};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
@@ -318,7 +318,7 @@ impl Operator for Scatter {
         }
         carry(self, flow)?;
         // Where some channels are overwritten, their indices count the others.
-        if flow.result[0].as_ref() != Some(&flow.labels_of(0)) {
+        if flow.result[0].as_ref() != Some(&flow.input_labels(0)) {
             flow.freeze_all("overwrites channels by their numbers");
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::lower::Lowering;
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::tensor::{Tensor, elements};

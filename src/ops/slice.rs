@@ -3,8 +3,7 @@
 use super::data_movement::{BoxMove, carry};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN, for_each_index};
+use crate::coupling::{ChannelLabels, FROZEN, Propagation, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::fill::Fill;
@@ -123,7 +122,7 @@ impl Operator for Slice {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let ranges = self.ranges(&flow.inputs)?;
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         for (at, r) in ranges.iter().enumerate() {
             if r.step.abs() > 1 && r.count > 1 && x.varies(at) {
                 // What stays of every second channel is not every second of what stays.
@@ -340,12 +339,12 @@ impl Operator for Pad {
     /// Along space, a border belongs to the channel that it surrounds. Along channels, each channel
     /// of padding is one of its own, which may go with the channel that it meets.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let pads = self.pads(&flow.inputs)?;
         if self.mode != Mode::Constant {
             // Without a channel another one would be the mirrored one.
             for at in x.varying().into_iter().filter(|&at| pads[at] != (0, 0)) {
-                let labels = flow.along(0, at);
+                let labels = flow.axis_labels(0, at);
                 flow.freeze(&labels, "repeats channels beside others");
             }
             return carry(self, flow);
@@ -353,7 +352,7 @@ impl Operator for Pad {
         let shape = flow.outputs[0].shape.clone();
         let mut fill = Vec::new();
         for (at, &size) in shape.iter().enumerate() {
-            fill.push(if x.varies(at) { flow.coupling.classes.fresh(size) } else { vec![FROZEN; size] });
+            fill.push(if x.varies(at) { flow.coupling.classes.new_labels(size) } else { vec![FROZEN; size] });
         }
         let stored: Vec<usize> = (0..shape.len()).map(|a| if x.varies(a) { shape[a] } else { 1 }).collect();
         let mut labels = Vec::new();
@@ -369,8 +368,8 @@ impl Operator for Pad {
             }
             labels.push(outside.unwrap_or_else(|| x.at(&source)));
         });
-        let labelled = ChannelLabels::stored(&shape, &stored, labels);
-        flow.set(0, labelled);
+        let labelled = ChannelLabels::broadcast(&shape, &stored, labels);
+        flow.set_output(0, labelled);
         Ok(())
     }
 
