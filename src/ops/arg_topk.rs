@@ -1,28 +1,15 @@
 //! Operators that compare or add up along one axis: ArgMax, ArgMin, TopK, CumSum.
 
+use super::axes::split_at_axis;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::{ChannelLabels, Inexact, Propagation, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
-use crate::kernels::cumsum::CumSum;
+use crate::kernels::cumsum::CumSum as CumSumKernel;
 use crate::kernels::topk::TopK as TopKKernel;
 use crate::tensor::{DType, show};
-
-/// The longest axis whose indices a float holds.
-pub(super) const MOST_INDICES: usize = 1 << 24;
-
-/// (outer, axis, inner) of a shape around an axis.
-pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)> {
-    if shape[at] > MOST_INDICES {
-        return Err(Error::new("an axis that is too long for its indices")
-            .expected(format!("at most {MOST_INDICES}"))
-            .got(show(shape))
-            .unsupported());
-    }
-    Ok((shape[..at].iter().product(), shape[at], shape[at + 1..].iter().product()))
-}
 
 /// Channels on the axis along which a node mixes go together; along the others they go through.
 fn carry_across(flow: &mut Propagation, at: usize, reason: &str) {
@@ -78,7 +65,7 @@ impl Operator for ArgExtreme {
         if shape[at] == 0 {
             return Err(Error::new("the largest of nothing").got(show(&shape)));
         }
-        around(&shape, at)?;
+        split_at_axis(&shape, at)?;
         if self.keep_dims {
             shape[at] = 1;
         } else {
@@ -89,7 +76,7 @@ impl Operator for ArgExtreme {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
-        let (outer, axis, inner) = around(x, axis(self.axis, x.len())?)?;
+        let (outer, axis, inner) = split_at_axis(x, axis(self.axis, x.len())?)?;
         let kernel = Arg { outer, axis, inner, least: self.least, last: self.last };
         l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
@@ -144,14 +131,14 @@ impl Operator for TopK {
         let x = inputs.get(0)?;
         let mut shape = x.shape.clone();
         let at = axis(self.axis, shape.len())?;
-        around(&shape, at)?;
+        split_at_axis(&shape, at)?;
         shape[at] = self.count(inputs, shape[at])?;
         Ok(vec![x.with_shape(&shape), Fact::new(DType::I64, &shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
-        let (outer, axis, inner) = around(x, axis(self.axis, x.len())?)?;
+        let (outer, axis, inner) = split_at_axis(x, axis(self.axis, x.len())?)?;
         let k = self.count(&l.inputs, axis)?;
         for (output, indices) in [(0, false), (1, true)].into_iter().take(l.outputs.len()) {
             let kernel = TopKKernel { outer, axis, inner, k, smallest: self.smallest, indices };
@@ -168,7 +155,7 @@ impl Operator for TopK {
 }
 
 #[derive(Debug)]
-struct Running {
+struct CumSum {
     exclusive: bool,
     reverse: bool,
 }
@@ -176,10 +163,10 @@ struct Running {
 /// Builds a CumSum.
 pub(super) fn cum_sum(build: &Build) -> Result<Box<dyn Operator>> {
     let flag = |name: &str| Ok::<_, Error>(build.attrs.int_or(name, 0)? != 0);
-    Ok(Box::new(Running { exclusive: flag("exclusive")?, reverse: flag("reverse")? }))
+    Ok(Box::new(CumSum { exclusive: flag("exclusive")?, reverse: flag("reverse")? }))
 }
 
-impl Running {
+impl CumSum {
     fn axis(inputs: &Inputs) -> Result<usize> {
         let rank = inputs.get(0)?.shape.len();
         match inputs.ints(1, "the axis of CumSum")?.as_deref() {
@@ -189,7 +176,7 @@ impl Running {
     }
 }
 
-impl Operator for Running {
+impl Operator for CumSum {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         Self::axis(inputs)?;
@@ -197,8 +184,8 @@ impl Operator for Running {
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (outer, axis, inner) = around(l.shape(0), Self::axis(&l.inputs)?)?;
-        let kernel = CumSum { outer, axis, inner, exclusive: self.exclusive, reverse: self.reverse };
+        let (outer, axis, inner) = split_at_axis(l.shape(0), Self::axis(&l.inputs)?)?;
+        let kernel = CumSumKernel { outer, axis, inner, exclusive: self.exclusive, reverse: self.reverse };
         l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::axes::split_at_channels;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
@@ -60,18 +61,10 @@ pub(super) fn lrn(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// (outer, channels, inner) of a tensor whose channels stand on axis 1.
-fn planes(shape: &[usize]) -> Result<(usize, usize, usize)> {
-    match shape {
-        [n, c, rest @ ..] => Ok((*n, *c, rest.iter().product())),
-        _ => Err(Error::new("a tensor without a channel axis").expected("N×C×…").got(show(shape))),
-    }
-}
-
 impl Operator for BatchNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        let (_, channels, _) = planes(&x.shape)?;
+        let (_, channels, _) = split_at_channels(&x.shape)?;
         for i in 1..5 {
             let parameter = inputs.get(i)?;
             if parameter.shape != [channels] {
@@ -85,7 +78,7 @@ impl Operator for BatchNorm {
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (outer, channels, inner) = planes(l.shape(0))?;
+        let (outer, channels, inner) = split_at_channels(l.shape(0))?;
         let (scale, shift) = self
             .scale_shift(&l.inputs)
             .ok_or_else(|| Error::new("the parameters of BatchNormalization must be constant floats"))?;
@@ -121,12 +114,12 @@ impl Operator for BatchNorm {
 impl Operator for Lrn {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        planes(&x.shape)?;
+        split_at_channels(&x.shape)?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (batch, channels, inner) = planes(l.shape(0))?;
+        let (batch, channels, inner) = split_at_channels(l.shape(0))?;
         let kernel = LrnKernel {
             batch,
             channels,

@@ -60,7 +60,7 @@ binary! {
 
 /// Max, Min, Sum and Mean: one function over any number of inputs.
 #[derive(Debug)]
-struct Chain {
+struct Variadic {
     op: BinaryOp,
     mean: bool,
 }
@@ -69,7 +69,7 @@ macro_rules! chain {
     ($($(#[$doc:meta])* $name:ident => $op:ident, $mean:expr;)*) => {$(
         $(#[$doc])*
         pub(super) fn $name(_: &Build) -> Result<Box<dyn Operator>> {
-            Ok(Box::new(Chain { op: BinaryOp::$op, mean: $mean }))
+            Ok(Box::new(Variadic { op: BinaryOp::$op, mean: $mean }))
         }
     )*};
 }
@@ -101,7 +101,7 @@ impl Operator for Binary {
         true
     }
 
-    fn adds(&self, inputs: &Inputs) -> bool {
+    fn is_elementwise_add(&self, inputs: &Inputs) -> bool {
         self.0 == BinaryOp::Add && are_two_alike(inputs)
     }
 
@@ -150,8 +150,8 @@ fn are_two_alike(inputs: &Inputs) -> bool {
     matches!(inputs.facts[..], [Some(a), Some(b)] if a.shape == b.shape)
 }
 
-impl Operator for Chain {
-    fn adds(&self, inputs: &Inputs) -> bool {
+impl Operator for Variadic {
+    fn is_elementwise_add(&self, inputs: &Inputs) -> bool {
         self.op == BinaryOp::Add && !self.mean && are_two_alike(inputs)
     }
 

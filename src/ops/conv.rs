@@ -1,48 +1,29 @@
 //! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
 
-use super::conv_lowering::{Convolution, fold, is_depthwise, weights_and_bias};
+use super::conv_lowering::{Convolution, fold, groups, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
-use super::window::{Window, Windowed};
+use super::window::{ResolvedWindow, WindowAttributes};
 use super::{Build, Layer, Operator, Rewrite};
 use crate::coupling::{Label, Propagation, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::window::Windows;
-use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
 
 #[derive(Debug)]
 struct Conv {
-    window: Window,
+    window: WindowAttributes,
     groups: usize,
 }
 
 /// Builds a Conv.
 pub(super) fn conv(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Conv { window: Window::parse(&build.attrs)?, groups: groups(&build.attrs)? }))
-}
-
-/// What the dead filters of a layer with a bias as input 2 give.
-pub(super) fn constant_outputs(layer: Layer, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-    let dead = layer.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-    let bias = match inputs.optional(2) {
-        Some(bias) => bias.value.as_ref()?.to_f64(),
-        None => vec![0.0; dead.len()],
-    };
-    Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
-}
-
-/// The attribute group.
-pub(super) fn groups(attrs: &Attrs) -> Result<usize> {
-    let groups = attrs.int_or("group", 1)?;
-    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
-        Error::new("the attribute group does not fit").expected("1 or more").got(groups.to_string())
-    })
+    Ok(Box::new(Conv { window: WindowAttributes::parse(&build.attrs)?, groups: groups(&build.attrs)? }))
 }
 
 impl Conv {
-    fn windowed(&self, inputs: &Inputs) -> Result<Windowed> {
+    fn windowed(&self, inputs: &Inputs) -> Result<ResolvedWindow> {
         let (x, w) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         if x.len() < 3 || x.len() != w.len() {
             return Err(Error::new("a convolution's input and weights do not fit")
@@ -109,11 +90,11 @@ impl Operator for Conv {
         Ok(())
     }
 
-    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        constant_outputs(self.layer()?, inputs)
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        self.layer()?.constant_channels(inputs)
     }
 
-    fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
+    fn bias_correction(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
         let window = self.windowed(inputs).ok()?;
         let weights = inputs.optional(1)?.value.as_ref()?;
         if window.pad_begin != [0; 3] || window.pad_end != [0; 3] {
@@ -154,13 +135,13 @@ impl Operator for Conv {
         })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         [1, 2].iter().all(|&i| inputs.optional(i).is_none_or(|f| f.value.is_some()))
     }
 
-    fn fuses_addend(&self, inputs: &Inputs) -> bool {
+    fn fuses_residual(&self, inputs: &Inputs) -> bool {
         let planar = |x: &Fact| x.shape.len() < 5 && !is_depthwise(self.groups, x.shape[1]);
-        self.fuses(inputs) && inputs.optional(0).is_some_and(planar)
+        self.fuses_scale_shift(inputs) && inputs.optional(0).is_some_and(planar)
     }
 
     fn fuses_pool(&self, inputs: &Inputs) -> bool {
@@ -171,7 +152,7 @@ impl Operator for Conv {
             let convolution = Convolution { batch: 1, in_channels, out_channels, groups: 1, window };
             Pooled::pays(&convolution.planar(&Fused::default(), 1, 1))
         };
-        self.fuses(inputs) && self.windowed(inputs).is_ok_and(pays)
+        self.fuses_scale_shift(inputs) && self.windowed(inputs).is_ok_and(pays)
     }
 }
 

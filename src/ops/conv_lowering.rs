@@ -5,14 +5,26 @@ use std::sync::Arc;
 
 use super::data_movement::strided;
 use super::lower::{Fused, Lowering, Slot};
-use super::window::Windowed;
+use super::window::ResolvedWindow;
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::fill::Fill;
+use crate::onnx::attrs::Attrs;
 use crate::tensor::Tensor;
+
+/// Reads the attribute `group`, which is 1 if absent.
+pub(super) fn groups(attrs: &Attrs) -> Result<usize> {
+    let groups = attrs.int_or("group", 1)?;
+    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
+        Error::new("the attribute group does not fit")
+            .expected("1 or more")
+            .got(groups.to_string())
+            .invalid_model()
+    })
+}
 
 /// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.
 pub(super) fn weights_and_bias<'a>(
@@ -54,7 +66,7 @@ pub(super) struct Convolution {
     pub(super) in_channels: usize,
     pub(super) out_channels: usize,
     pub(super) groups: usize,
-    pub(super) window: Windowed,
+    pub(super) window: ResolvedWindow,
 }
 
 impl Convolution {
@@ -100,7 +112,7 @@ impl Convolution {
             windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
-            addend: fused.addend,
+            addend: fused.residual,
             activation: fused.activation,
         }
     }
@@ -169,9 +181,9 @@ pub(super) fn split_filters(
     target: Slot,
 ) {
     let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
-        let addend = kernel.addend.then_some(Slot::Addend);
+        let residual = kernel.addend.then_some(Slot::Residual);
         let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
-        operands.into_iter().chain(addend).collect()
+        operands.into_iter().chain(residual).collect()
     };
     let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
         true => l.call(Pooled { conv }, operands, target.clone()),

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::conv_lowering::{Convolution, fold, weights_and_bias};
+use super::conv_lowering::{Convolution, fold, groups, weights_and_bias};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::window::{TapSpread, Window, Windowed};
+use super::window::{ResolvedWindow, TransposedAxis, WindowAttributes};
 use super::{Build, Layer, Operator, Rewrite};
 use crate::coupling::{Propagation, Role};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::tensor::{show, strides};
 
 #[derive(Debug)]
 struct ConvTranspose {
-    window: Window,
+    window: WindowAttributes,
     groups: usize,
     output_padding: Option<Vec<i64>>,
     output_shape: Option<Vec<i64>>,
@@ -25,10 +25,9 @@ struct ConvTranspose {
 /// Builds a ConvTranspose.
 pub(super) fn conv_transpose(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
-    let groups = super::conv::groups(attrs)?;
     Ok(Box::new(ConvTranspose {
-        window: Window::parse(attrs)?,
-        groups,
+        window: WindowAttributes::parse(attrs)?,
+        groups: groups(attrs)?,
         output_padding: attrs.ints("output_padding")?,
         output_shape: attrs.ints("output_shape")?,
     }))
@@ -44,7 +43,7 @@ struct ZeroStuffed {
 }
 
 impl ZeroStuffed {
-    fn of(size: usize, kernel: usize, axis: &TapSpread) -> Self {
+    fn of(size: usize, kernel: usize, axis: &TransposedAxis) -> Self {
         let pad = ((kernel - 1) * axis.dilation) as isize - axis.before;
         // A negative pad takes elements off the start.
         let crop = (-pad).max(0) as usize;
@@ -60,7 +59,7 @@ impl ZeroStuffed {
 }
 
 impl ConvTranspose {
-    fn spreads(&self, inputs: &Inputs) -> Result<Vec<TapSpread>> {
+    fn spreads(&self, inputs: &Inputs) -> Result<Vec<TransposedAxis>> {
         let (x, w) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         if x.len() < 3 || x.len() != w.len() || x[1] != w[0] || !x[1].is_multiple_of(self.groups) {
             return Err(Error::new("a transposed convolution's input and weights do not fit")
@@ -109,7 +108,7 @@ impl Operator for ConvTranspose {
         let spreads = self.spreads(&l.inputs)?;
         let axes: Vec<ZeroStuffed> =
             (0..spreads.len()).map(|a| ZeroStuffed::of(x[2 + a], w[2 + a], &spreads[a])).collect();
-        let mut window = Windowed::POINT;
+        let mut window = ResolvedWindow::POINT;
         for (a, (spread, axis)) in spreads.iter().zip(&axes).enumerate() {
             let at = 3 - spreads.len() + a;
             let reach = (w[2 + a] - 1) * spread.dilation;
@@ -168,8 +167,8 @@ impl Operator for ConvTranspose {
         Ok(())
     }
 
-    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        super::conv::constant_outputs(self.layer()?, inputs)
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        self.layer()?.constant_channels(inputs)
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
@@ -190,13 +189,13 @@ impl Operator for ConvTranspose {
         })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         [1, 2].iter().all(|&i| inputs.optional(i).is_none_or(|f| f.value.is_some()))
     }
 }
 
 /// The input with zeros between its elements, or the input itself where there are to be none.
-fn stretch(l: &mut Lowering, x: &[usize], spreads: &[TapSpread], axes: &[ZeroStuffed]) -> Result<Slot> {
+fn stretch(l: &mut Lowering, x: &[usize], spreads: &[TransposedAxis], axes: &[ZeroStuffed]) -> Result<Slot> {
     let src = x.iter().product();
     if spreads.iter().zip(axes).all(|(s, a)| s.stride == 1 && a.first == 0) {
         return Ok(Slot::Input(0));

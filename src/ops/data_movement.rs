@@ -38,7 +38,8 @@ pub(super) fn moved(op: &dyn Operator, flow: &Propagation) -> Result<Vec<Channel
 
 /// The same where `unit` neighbours are one element; `None` where it tears some apart.
 fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Option<Vec<ChannelLabels>>> {
-    let moves: Option<Vec<Move>> = lowering.emitted.iter().map(|emit| Move::of(emit, unit)).collect();
+    let moves: Option<Vec<LabelMove>> =
+        lowering.emitted.iter().map(|emit| LabelMove::of(emit, unit)).collect();
     let Some(moves) = moves else { return Ok(None) };
     let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.input_labels(i).units(unit)).collect();
     let lens = |lens: &mut dyn Iterator<Item = usize>| -> Option<Vec<Vec<Label>>> {
@@ -57,17 +58,17 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
                 let target = match call.output {
                     Slot::Temp(t) => &mut temps[t],
                     Slot::Output(k) => &mut results[k],
-                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
                         return Err(Error::new("a call writes to its input"));
                     }
                 };
                 let mut written = std::mem::take(target);
                 let source = call.inputs.first().map(|slot| read(slot, unit, &labels, &temps, &results));
                 match (kind, source.flatten()) {
-                    (Move::Other, _) => written.fill(FROZEN),
+                    (LabelMove::Other, _) => written.fill(FROZEN),
                     (_, None) => return Ok(None),
-                    (Move::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
-                    (Move::Gather(gather), Some(source)) => match table(&call.inputs[1], &flow.inputs) {
+                    (LabelMove::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
+                    (LabelMove::Gather(gather), Some(source)) => match table(&call.inputs[1], &flow.inputs) {
                         Some(table) => gather.apply(&source, &table, FROZEN, &mut written),
                         None => written.fill(FROZEN),
                     },
@@ -75,7 +76,7 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
                 match call.output {
                     Slot::Temp(t) => temps[t] = written,
                     Slot::Output(k) => results[k] = written,
-                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {}
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {}
                 }
             }
         }
@@ -89,14 +90,14 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
 }
 
 /// What a call does to labels.
-enum Move {
+enum LabelMove {
     Copy(Copy),
     Gather(Gather),
     /// Nothing that they survive, or an alias.
     Other,
 }
 
-impl Move {
+impl LabelMove {
     /// By whole units.
     fn of(emit: &Emit, unit: usize) -> Option<Self> {
         let Emit::Call(call) = emit else { return Some(Self::Other) };
@@ -116,7 +117,7 @@ fn table(slot: &Slot, inputs: &Inputs) -> Option<Vec<f64>> {
     match slot {
         Slot::Constant(c) => Some(c.iter().map(|&i| i.into()).collect()),
         Slot::Input(i) => Some(inputs.optional(*i)?.value.as_ref()?.to_f64()),
-        Slot::Temp(_) | Slot::Output(_) | Slot::Addend => None,
+        Slot::Temp(_) | Slot::Output(_) | Slot::Residual => None,
     }
 }
 
@@ -133,7 +134,7 @@ fn read(
         Slot::Output(k) => Some(results[*k].clone()),
         Slot::Constant(c) => c.len().is_multiple_of(unit).then(|| vec![FROZEN; c.len() / unit]),
         // Nothing is fused where labels flow.
-        Slot::Addend => None,
+        Slot::Residual => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Gather and Tile: slices along an axis picked by indices, and repeated.
 
-use super::arg_topk::around;
+use super::axes::split_at_axis;
 use super::data_movement::{BoxMove, carry, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
@@ -73,7 +73,7 @@ impl Operator for Gather {
             None => usize::MAX,
         };
         if runs > MOST_COPIES {
-            let (outer, axis, inner) = around(&src, axis(self.axis, src.len())?)?;
+            let (outer, axis, inner) = split_at_axis(&src, axis(self.axis, src.len())?)?;
             let count = table.shape.iter().product();
             let kernel = GatherKernel { outer, axis, count, inner, own: false };
             l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));

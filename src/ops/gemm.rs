@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::conv_lowering::{fold, split_filters};
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
 use crate::coupling::{Propagation, Role};
@@ -15,7 +16,6 @@ use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::layout::broadcast_strides;
 use crate::kernels::matmul::MatMul as MatMulKernel;
 use crate::kernels::window::Windows;
-use crate::ops::data_movement::strided;
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]
@@ -132,14 +132,14 @@ impl Operator for Gemm {
         Ok(())
     }
 
-    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
         let bias = self.bias(inputs, self.sizes(inputs).ok()?.2).filter(|_| self.is_layer(inputs))?;
-        let dead = self.layer()?.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-        Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
+        let zeros = self.layer()?.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
+        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
     }
 
     /// Where C, which takes it over, is a plain bias.
-    fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
+    fn bias_correction(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
         let (_, k, n) = self.sizes(inputs).ok()?;
         let plain = inputs.optional(2).is_none_or(|c| c.shape == [n]);
         if !self.is_layer(inputs) || !plain || self.beta != 1.0 {
@@ -163,7 +163,7 @@ impl Operator for Gemm {
         Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false, bias: Some(2), plain })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         self.is_layer(inputs)
     }
 }
@@ -301,7 +301,7 @@ impl Operator for MatMul {
         })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         // Only 2-D: in higher ranks BatchNormalization's channels are not the last axis.
         inputs.optional(0).is_some_and(|a| a.shape.len() == 2)
             && Product::of(inputs).is_ok_and(|p| p.b_shared() && !p.b_vector)

@@ -20,8 +20,8 @@ pub enum Slot {
     Temp(usize),
     /// A constant made by the lowering.
     Constant(Arc<Vec<f32>>),
-    /// What is fused as [`Fused::addend`].
-    Addend,
+    /// What is fused as [`Fused::residual`].
+    Residual,
 }
 
 /// A kernel call over slots.
@@ -55,7 +55,7 @@ pub struct Fused {
     /// For each output channel, `y = scale·x + shift`, before the activation.
     pub scale_shift: Option<(Vec<f64>, Vec<f64>)>,
     /// Whether an array like the output is added after that.
-    pub addend: bool,
+    pub residual: bool,
     /// The activation after all that.
     pub activation: Activation,
     /// Whether the largest of every 2×2 outputs is what stays.
@@ -64,7 +64,7 @@ pub struct Fused {
 
 impl Default for Fused {
     fn default() -> Self {
-        Self { scale_shift: None, addend: false, activation: Activation::None, pooled: false }
+        Self { scale_shift: None, residual: false, activation: Activation::None, pooled: false }
     }
 }
 
@@ -144,7 +144,7 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
             results[*k].clone().ok_or_else(|| Error::new("a constant is read before it is made"))
         }
         Slot::Constant(c) => Ok(c.iter().map(|&v| f64::from(v)).collect()),
-        Slot::Addend => Err(Error::new("an addend that nothing gives")),
+        Slot::Residual => Err(Error::new("a residual that no operand provides")),
     };
     for emit in &lowering.emitted {
         match emit {
@@ -164,7 +164,7 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
                     Slot::Output(k) => {
                         results[*k].get_or_insert_with(|| vec![f64::NAN; call.kernel.output_len()])
                     }
-                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
                         return Err(Error::new("a call writes to its input"));
                     }
                 };

@@ -7,6 +7,7 @@
 
 mod activation;
 mod arg_topk;
+mod axes;
 mod batch_norm;
 mod binary;
 mod concat;
@@ -78,7 +79,7 @@ pub trait Operator: Debug + Send + Sync {
     }
 
     /// For a layer: each output channel's value where its filter is all zeros, so that nothing it reads matters.
-    fn constant_outputs(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    fn constant_channels(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
         None
     }
 
@@ -89,7 +90,7 @@ pub trait Operator: Debug + Send + Sync {
 
     /// For a layer: what input channels that are constants (zeros for the others) add to each output channel,
     /// where that is a constant too: no padding that cuts them off at the borders.
-    fn absorb(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
+    fn bias_correction(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
         None
     }
 
@@ -119,12 +120,12 @@ pub trait Operator: Debug + Send + Sync {
     }
 
     /// Whether its lowering takes in what follows it ([`Lowering::fused`]).
-    fn fuses(&self, _inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, _inputs: &Inputs) -> bool {
         false
     }
 
     /// Whether its lowering takes in what is added to its output, of the same shape.
-    fn fuses_addend(&self, _inputs: &Inputs) -> bool {
+    fn fuses_residual(&self, _inputs: &Inputs) -> bool {
         false
     }
 
@@ -134,18 +135,18 @@ pub trait Operator: Debug + Send + Sync {
     }
 
     /// Whether it takes the largest of every 2×2 elements of maps.
-    fn pools_by_twos(&self, _inputs: &Inputs) -> bool {
+    fn is_max_pool_2x2(&self, _inputs: &Inputs) -> bool {
         false
     }
 
     /// Whether it adds two arrays of one shape.
-    fn adds(&self, _inputs: &Inputs) -> bool {
+    fn is_elementwise_add(&self, _inputs: &Inputs) -> bool {
         false
     }
 
     /// Whether its lowering takes in an activation that follows it, if not a scale and shift.
     fn fuses_activation(&self, inputs: &Inputs) -> bool {
-        self.fuses(inputs)
+        self.fuses_scale_shift(inputs)
     }
 }
 
@@ -189,13 +190,23 @@ impl Layer {
         data.chunks(inner.max(1)).enumerate().map(move |(run, values)| (channel(run), values))
     }
 
-    /// Which output channels have nothing but zeros in their filter.
+    /// Returns the bias (input 2, or zero) of each output channel whose filter is zero, `None` for the others.
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        let zeros = self.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
+        let bias = match inputs.optional(2) {
+            Some(bias) => bias.value.as_ref()?.to_f64(),
+            None => vec![0.0; zeros.len()],
+        };
+        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
+    }
+
+    /// Returns for each output channel whether all weights of its filter are zero.
     fn zero_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
-        let mut dead = vec![true; self.out_channels(&weights.shape)];
+        let mut zeros = vec![true; self.out_channels(&weights.shape)];
         for (channel, values) in self.runs(&weights.shape, weights.floats().ok()?) {
-            dead[channel] = dead[channel] && values.iter().all(|&w| w == 0.0);
+            zeros[channel] = zeros[channel] && values.iter().all(|&w| w == 0.0);
         }
-        Some(dead)
+        Some(zeros)
     }
 }
 

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::arg_topk::around;
+use super::axes::split_at_axis;
 use super::data_movement::carry;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
@@ -81,8 +81,8 @@ impl Compress {
     fn picked(&self, inputs: &Inputs) -> Result<((usize, usize, usize), Vec<usize>)> {
         let x = &inputs.get(0)?.shape;
         let split = match self.axis {
-            Some(a) => around(x, axis(a, x.len())?)?,
-            None => around(&[x.iter().product()], 0)?,
+            Some(a) => split_at_axis(x, axis(a, x.len())?)?,
+            None => split_at_axis(&[x.iter().product()], 0)?,
         };
         let condition = tensor(inputs, 1, "the condition of Compress")?;
         if condition.shape.len() != 1 || condition.len() > split.1 {
@@ -178,7 +178,7 @@ impl Operator for Unique {
         let x = tensor(inputs, 0, "the input of Unique")?;
         let mut shape = if self.axis.is_some() { x.shape.clone() } else { vec![x.len()] };
         let at = axis(self.axis.unwrap_or(0), shape.len())?;
-        let (outer, size, inner) = around(&shape, at)?;
+        let (outer, size, inner) = split_at_axis(&shape, at)?;
         let place = |slice: usize, e: usize| (e / inner * size + slice) * inner + e % inner;
         let compare = |&a: &usize, &b: &usize| {
             (0..outer * inner)

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::axes::split_at_channels;
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
@@ -35,13 +36,6 @@ fn affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), fro
     Ok(())
 }
 
-fn ranked(inputs: &Inputs) -> Result<(usize, usize, usize)> {
-    match inputs.get(0)?.shape.as_slice() {
-        [n, c, rest @ ..] => Ok((*n, *c, rest.iter().product())),
-        other => Err(Error::new("a tensor without a channel axis").expected("N×C×…").got(show(other))),
-    }
-}
-
 /// Scale and bias stand beside axis `along` of `x`. Computed ones are not followed.
 fn parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
     for i in [1, 2] {
@@ -56,24 +50,24 @@ fn parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
 }
 
 #[derive(Debug)]
-struct Instance {
+struct InstanceNorm {
     epsilon: f32,
 }
 
 /// Builds an InstanceNormalization.
 pub(super) fn instance_norm(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Instance { epsilon: build.attrs.float_or("epsilon", 1e-5)? }))
+    Ok(Box::new(InstanceNorm { epsilon: build.attrs.float_or("epsilon", 1e-5)? }))
 }
 
-impl Operator for Instance {
+impl Operator for InstanceNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        ranked(inputs)?;
+        split_at_channels(&inputs.get(0)?.shape)?;
         let x = inputs.get(0)?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (n, c, inner) = ranked(&l.inputs)?;
+        let (n, c, inner) = split_at_channels(&l.inputs.get(0)?.shape)?;
         let normal = l.temp(n * c * inner);
         let kernel = Normalize { rows: n * c, len: inner, epsilon: self.epsilon, centred: true };
         l.call(kernel, vec![Slot::Input(0)], normal.clone());
@@ -91,7 +85,7 @@ impl Operator for Instance {
 }
 
 #[derive(Debug)]
-struct Group {
+struct GroupNorm {
     epsilon: f32,
     groups: usize,
     /// Up to opset 20 scale and bias are one a group.
@@ -104,16 +98,16 @@ pub(super) fn group_norm(build: &Build) -> Result<Box<dyn Operator>> {
     let groups = usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
         Error::new("the attribute num_groups does not fit").expected("1 or more").got(groups.to_string())
     })?;
-    Ok(Box::new(Group {
+    Ok(Box::new(GroupNorm {
         epsilon: build.attrs.float_or("epsilon", 1e-5)?,
         groups,
         by_group: build.opset < 21,
     }))
 }
 
-impl Operator for Group {
+impl Operator for GroupNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        let (_, c, _) = ranked(inputs)?;
+        let (_, c, _) = split_at_channels(&inputs.get(0)?.shape)?;
         if c % self.groups != 0 {
             return Err(Error::new("channels that num_groups does not divide")
                 .expected(format!("a multiple of {}", self.groups))
@@ -124,7 +118,7 @@ impl Operator for Group {
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (n, c, inner) = ranked(&l.inputs)?;
+        let (n, c, inner) = split_at_channels(&l.inputs.get(0)?.shape)?;
         let len = c / self.groups * inner;
         let normal = l.temp(n * c * inner);
         let kernel = Normalize { rows: n * self.groups, len, epsilon: self.epsilon, centred: true };
@@ -285,7 +279,7 @@ impl Operator for LayerNorm {
 
 /// Normalizations over any axes, without parameters.
 #[derive(Debug)]
-enum Over {
+enum AxisNorm {
     /// MeanVarianceNormalization, whose axes default to all but the channels.
     MeanVariance { axes: Vec<i64> },
     /// LpNormalization.
@@ -294,7 +288,7 @@ enum Over {
 
 /// Builds a MeanVarianceNormalization.
 pub(super) fn mean_variance_norm(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Over::MeanVariance { axes: build.attrs.ints("axes")?.unwrap_or(vec![0, 2, 3]) }))
+    Ok(Box::new(AxisNorm::MeanVariance { axes: build.attrs.ints("axes")?.unwrap_or(vec![0, 2, 3]) }))
 }
 
 /// Builds an LpNormalization.
@@ -304,10 +298,10 @@ pub(super) fn lp_norm(build: &Build) -> Result<Box<dyn Operator>> {
         2 => ReduceOp::L2,
         p => return Err(Error::new("an unknown p of LpNormalization").expected("1 or 2").got(p.to_string())),
     };
-    Ok(Box::new(Over::Lp { axis: build.attrs.int_or("axis", -1)?, op }))
+    Ok(Box::new(AxisNorm::Lp { axis: build.attrs.int_or("axis", -1)?, op }))
 }
 
-impl Over {
+impl AxisNorm {
     fn axes(&self, rank: usize) -> Result<Vec<usize>> {
         match self {
             Self::MeanVariance { axes } => axes.iter().map(|&a| axis(a, rank)).collect(),
@@ -316,7 +310,7 @@ impl Over {
     }
 }
 
-impl Operator for Over {
+impl Operator for AxisNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         self.axes(x.shape.len())?;

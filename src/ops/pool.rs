@@ -1,7 +1,7 @@
 //! Pools: MaxPool, AveragePool and the global ones.
 
 use super::lower::{Lowering, Slot};
-use super::window::{Window, Windowed, plane};
+use super::window::{ResolvedWindow, WindowAttributes, plane};
 use super::{Build, Operator};
 use crate::coupling::Propagation;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::tensor::show;
 #[derive(Debug)]
 struct Pool {
     kind: PoolKind,
-    window: Window,
+    window: WindowAttributes,
 }
 
 #[derive(Debug)]
@@ -28,13 +28,16 @@ pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
             .got(build.outputs.to_string())
             .unsupported());
     }
-    Ok(Box::new(Pool { kind: PoolKind::Max, window: Window::parse(&build.attrs)? }))
+    Ok(Box::new(Pool { kind: PoolKind::Max, window: WindowAttributes::parse(&build.attrs)? }))
 }
 
 /// Builds an AveragePool.
 pub(super) fn average_pool(build: &Build) -> Result<Box<dyn Operator>> {
     let count_include_pad = build.attrs.int_or("count_include_pad", 0)? != 0;
-    Ok(Box::new(Pool { kind: PoolKind::Average { count_include_pad }, window: Window::parse(&build.attrs)? }))
+    Ok(Box::new(Pool {
+        kind: PoolKind::Average { count_include_pad },
+        window: WindowAttributes::parse(&build.attrs)?,
+    }))
 }
 
 /// Builds a GlobalAveragePool.
@@ -55,7 +58,7 @@ fn carry_channels(flow: &mut Propagation) {
 
 impl Pool {
     /// What it does along height and width, of so many planes.
-    fn planes(&self, planes: usize, w: &Windowed) -> PoolKernel {
+    fn planes(&self, planes: usize, w: &ResolvedWindow) -> PoolKernel {
         PoolKernel { kind: self.kind, planes, windows: w.planes(), pad_end: plane(w.pad_end) }
     }
 }
@@ -97,7 +100,7 @@ impl Operator for Pool {
         Ok(())
     }
 
-    fn pools_by_twos(&self, inputs: &Inputs) -> bool {
+    fn is_max_pool_2x2(&self, inputs: &Inputs) -> bool {
         let Some(x) = inputs.optional(0).filter(|x| x.shape.len() == 4) else { return false };
         self.window.fit(&x.shape, None).is_ok_and(|w| self.planes(1, &w).is_by_twos())
     }

@@ -15,16 +15,16 @@ use crate::kernels::unary::Unary;
 use crate::tensor::{DType, show, strides};
 
 #[derive(Debug)]
-struct Linear {
+struct LinearQuantization {
     axis: i64,
     /// Back to numbers.
-    back: bool,
+    dequantizes: bool,
     /// Elements along the axis that share a scale, where that is not all or one.
     block: usize,
     output_dtype: Option<DType>,
 }
 
-fn linear(build: &Build, back: bool) -> Result<Box<dyn Operator>> {
+fn linear(build: &Build, dequantizes: bool) -> Result<Box<dyn Operator>> {
     let block = build.attrs.int_or("block_size", 0)?;
     let block = usize::try_from(block).map_err(|_| Error::new("a negative block_size"))?;
     let code = build.attrs.int_or("output_dtype", 0)?;
@@ -37,7 +37,12 @@ fn linear(build: &Build, back: bool) -> Result<Box<dyn Operator>> {
                 .unsupported()
         })?),
     };
-    Ok(Box::new(Linear { axis: build.attrs.int_or("axis", 1)?, back, block, output_dtype }))
+    Ok(Box::new(LinearQuantization {
+        axis: build.attrs.int_or("axis", 1)?,
+        dequantizes,
+        block,
+        output_dtype,
+    }))
 }
 
 /// Builds a QuantizeLinear.
@@ -50,7 +55,7 @@ pub(super) fn dequantize(build: &Build) -> Result<Box<dyn Operator>> {
     linear(build, true)
 }
 
-impl Linear {
+impl LinearQuantization {
     /// The shape under which scale and zero point broadcast to the input, and the axis along which they vary.
     fn layout(&self, inputs: &Inputs) -> Result<(Vec<usize>, Option<usize>)> {
         let (x, scale) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
@@ -123,7 +128,7 @@ fn range(dtype: DType) -> Result<(f32, f32)> {
     })
 }
 
-impl Operator for Linear {
+impl Operator for LinearQuantization {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, scale) = (inputs.get(0)?, inputs.get(1)?);
         self.layout(inputs)?;
@@ -134,8 +139,9 @@ impl Operator for Linear {
                 .expected(show(&scale.shape))
                 .got(show(&zero.shape)));
         }
-        let dtype = if self.back { self.output_dtype.unwrap_or(scale.dtype) } else { self.quantized(inputs) };
-        if !self.back {
+        let dtype =
+            if self.dequantizes { self.output_dtype.unwrap_or(scale.dtype) } else { self.quantized(inputs) };
+        if !self.dequantizes {
             range(dtype)?;
         }
         Ok(vec![Fact::new(dtype, &x.shape)])
@@ -154,7 +160,7 @@ impl Operator for Linear {
             Some(_) => self.spread(l, 2)?,
             None => Slot::Constant(Arc::new(vec![0.0; small.iter().product()])),
         };
-        if self.back {
+        if self.dequantizes {
             let centred = l.temp(len);
             l.call(with(BinaryOp::Sub)?, vec![Slot::Input(0), zero], centred.clone());
             l.call(with(BinaryOp::Mul)?, vec![centred, scale], Slot::Output(0));

@@ -203,7 +203,7 @@ impl Operator for View {
 
 /// Elements in another order: output element `i` is input element `offset + Σ iₐ·stride[a]`.
 #[derive(Debug)]
-enum Order {
+enum Rearrange {
     Transpose { perm: Option<Vec<i64>> },
     Expand,
     DepthToSpace { block: usize, column_row_depth: bool },
@@ -212,12 +212,12 @@ enum Order {
 
 /// Builds a Transpose.
 pub(super) fn transpose(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Order::Transpose { perm: build.attrs.ints("perm")? }))
+    Ok(Box::new(Rearrange::Transpose { perm: build.attrs.ints("perm")? }))
 }
 
 /// Builds an Expand.
 pub(super) fn expand(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Order::Expand))
+    Ok(Box::new(Rearrange::Expand))
 }
 
 fn block_size(build: &Build) -> Result<usize> {
@@ -238,16 +238,16 @@ fn column_row_depth(build: &Build) -> Result<bool> {
 /// Builds a DepthToSpace.
 pub(super) fn depth_to_space(build: &Build) -> Result<Box<dyn Operator>> {
     let column_row_depth = column_row_depth(build)?;
-    Ok(Box::new(Order::DepthToSpace { block: block_size(build)?, column_row_depth }))
+    Ok(Box::new(Rearrange::DepthToSpace { block: block_size(build)?, column_row_depth }))
 }
 
 /// Builds a SpaceToDepth.
 pub(super) fn space_to_depth(build: &Build) -> Result<Box<dyn Operator>> {
     let column_row_depth = column_row_depth(build)?;
-    Ok(Box::new(Order::SpaceToDepth { block: block_size(build)?, column_row_depth }))
+    Ok(Box::new(Rearrange::SpaceToDepth { block: block_size(build)?, column_row_depth }))
 }
 
-impl Order {
+impl Rearrange {
     /// The output's shape, and the walk: its axes with their strides in the input. The walk has as
     /// many elements as the output, in the output's order.
     fn walk(&self, inputs: &Inputs) -> Result<(Vec<usize>, Vec<usize>, Vec<isize>)> {
@@ -330,7 +330,7 @@ fn nchw(x: &[usize]) -> Result<&[usize; 4]> {
     x.try_into().map_err(|_| Error::new("a tensor of the wrong rank").expected("N×C×H×W").got(show(x)))
 }
 
-impl Operator for Order {
+impl Operator for Rearrange {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         Ok(vec![inputs.get(0)?.with_shape(&self.walk(inputs)?.0)])
     }

@@ -6,20 +6,20 @@
 
 use std::sync::Arc;
 
-use super::arg_topk::MOST_INDICES;
+use super::axes::MOST_INDICES;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::Propagation;
+use crate::coupling::{ChannelLabels, FROZEN, Propagation};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::resample::Resample;
 use crate::onnx::attrs::Attrs;
-use crate::tensor::show;
+use crate::tensor::{Tensor, show};
 
 /// How a value between old elements is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
-    Nearest(Rounding),
+enum Interpolation {
+    Nearest(NearestMode),
     Linear,
     /// With the coefficient `a`.
     Cubic(f64),
@@ -27,7 +27,7 @@ enum Mode {
 
 /// Which element is the nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Rounding {
+enum NearestMode {
     PreferFloor,
     PreferCeil,
     Floor,
@@ -36,7 +36,7 @@ enum Rounding {
 
 /// Where a new index lies in the old axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Coordinates {
+enum CoordinateMode {
     HalfPixel,
     HalfPixelSymmetric,
     /// TensorFlow's, in opset 11 only.
@@ -50,7 +50,7 @@ enum Coordinates {
 
 /// What sizes do to the proportions.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Policy {
+enum AspectRatio {
     Stretch,
     NotLarger,
     NotSmaller,
@@ -58,13 +58,13 @@ enum Policy {
 
 #[derive(Debug)]
 struct Resize {
-    mode: Mode,
-    coordinates: Coordinates,
+    mode: Interpolation,
+    coordinates: CoordinateMode,
     antialias: bool,
     exclude_outside: bool,
     extrapolation: f32,
     axes: Option<Vec<i64>>,
-    policy: Policy,
+    policy: AspectRatio,
     /// Positions of roi, scales and sizes among the inputs, where the opset has them.
     inputs: [Option<usize>; 3],
     /// Upsample up to opset 8.
@@ -90,33 +90,36 @@ pub(super) fn resize(build: &Build) -> Result<Box<dyn Operator>> {
         "nearest_mode",
         "round_prefer_floor",
         &[
-            ("round_prefer_floor", Rounding::PreferFloor),
-            ("round_prefer_ceil", Rounding::PreferCeil),
-            ("floor", Rounding::Floor),
-            ("ceil", Rounding::Ceil),
+            ("round_prefer_floor", NearestMode::PreferFloor),
+            ("round_prefer_ceil", NearestMode::PreferCeil),
+            ("floor", NearestMode::Floor),
+            ("ceil", NearestMode::Ceil),
         ],
     )?;
     let cubic = f64::from(attrs.float_or("cubic_coeff_a", -0.75)?);
-    let modes =
-        [("nearest", Mode::Nearest(rounding)), ("linear", Mode::Linear), ("cubic", Mode::Cubic(cubic))];
+    let modes = [
+        ("nearest", Interpolation::Nearest(rounding)),
+        ("linear", Interpolation::Linear),
+        ("cubic", Interpolation::Cubic(cubic)),
+    ];
     let coordinates = choice(
         attrs,
         "coordinate_transformation_mode",
         "half_pixel",
         &[
-            ("half_pixel", Coordinates::HalfPixel),
-            ("half_pixel_symmetric", Coordinates::HalfPixelSymmetric),
-            ("pytorch_half_pixel", Coordinates::PytorchHalfPixel),
-            ("align_corners", Coordinates::AlignCorners),
-            ("asymmetric", Coordinates::Asymmetric),
-            ("tf_crop_and_resize", Coordinates::Crop),
-            ("tf_half_pixel_for_nn", Coordinates::HalfPixelForNearest),
+            ("half_pixel", CoordinateMode::HalfPixel),
+            ("half_pixel_symmetric", CoordinateMode::HalfPixelSymmetric),
+            ("pytorch_half_pixel", CoordinateMode::PytorchHalfPixel),
+            ("align_corners", CoordinateMode::AlignCorners),
+            ("asymmetric", CoordinateMode::Asymmetric),
+            ("tf_crop_and_resize", CoordinateMode::Crop),
+            ("tf_half_pixel_for_nn", CoordinateMode::HalfPixelForNearest),
         ],
     )?;
     let policies = [
-        ("stretch", Policy::Stretch),
-        ("not_larger", Policy::NotLarger),
-        ("not_smaller", Policy::NotSmaller),
+        ("stretch", AspectRatio::Stretch),
+        ("not_larger", AspectRatio::NotLarger),
+        ("not_smaller", AspectRatio::NotSmaller),
     ];
     Ok(Box::new(Resize {
         mode: choice(attrs, "mode", "nearest", &modes)?,
@@ -134,19 +137,19 @@ pub(super) fn resize(build: &Build) -> Result<Box<dyn Operator>> {
 /// Builds an Upsample, and a Resize of opset 10, which is one: no half pixels, nearest rounds down.
 pub(super) fn upsample(build: &Build) -> Result<Box<dyn Operator>> {
     let modes = [
-        ("nearest", Mode::Nearest(Rounding::Floor)),
-        ("linear", Mode::Linear),
-        ("bilinear", Mode::Linear),
-        ("cubic", Mode::Cubic(-0.75)),
+        ("nearest", Interpolation::Nearest(NearestMode::Floor)),
+        ("linear", Interpolation::Linear),
+        ("bilinear", Interpolation::Linear),
+        ("cubic", Interpolation::Cubic(-0.75)),
     ];
     Ok(Box::new(Resize {
         mode: choice(&build.attrs, "mode", "nearest", &modes)?,
-        coordinates: Coordinates::Asymmetric,
+        coordinates: CoordinateMode::Asymmetric,
         antialias: false,
         exclude_outside: false,
         extrapolation: 0.0,
         axes: None,
-        policy: Policy::Stretch,
+        policy: AspectRatio::Stretch,
         inputs: [None, (build.opset >= 9).then_some(1), None],
         scales: build.attrs.floats("scales")?,
     }))
@@ -154,7 +157,7 @@ pub(super) fn upsample(build: &Build) -> Result<Box<dyn Operator>> {
 
 /// What happens to one axis.
 #[derive(Clone, Copy, Debug)]
-struct Change {
+struct AxisResize {
     size: usize,
     output: usize,
     scale: f64,
@@ -169,7 +172,7 @@ fn counts_of([scales, sizes, roi]: [usize; 3]) -> String {
 
 impl Resize {
     /// For each axis of the input, what happens to it.
-    fn changes(&self, inputs: &Inputs) -> Result<Vec<Change>> {
+    fn changes(&self, inputs: &Inputs) -> Result<Vec<AxisResize>> {
         let x = &inputs.get(0)?.shape;
         let axes: Vec<usize> = match &self.axes {
             Some(axes) => axes.iter().map(|&a| axis(a, x.len())).collect::<Result<_>>()?,
@@ -177,7 +180,7 @@ impl Resize {
         };
         let floats = |i: Option<usize>, what: &str| -> Result<Option<Vec<f64>>> {
             let Some(i) = i else { return Ok(None) };
-            Ok(inputs.constant(i, what)?.map(crate::tensor::Tensor::to_f64).filter(|v| !v.is_empty()))
+            Ok(inputs.constant(i, what)?.map(Tensor::to_f64).filter(|v| !v.is_empty()))
         };
         let scales = match &self.scales {
             Some(scales) => Some(scales.iter().map(|&s| f64::from(s)).collect()),
@@ -185,7 +188,7 @@ impl Resize {
         };
         let sizes = floats(self.inputs[2], "the sizes of Resize")?;
         let roi = match self.coordinates {
-            Coordinates::Crop => floats(self.inputs[0], "the region of interest")?,
+            CoordinateMode::Crop => floats(self.inputs[0], "the region of interest")?,
             _ => None,
         };
         let counts = [(&scales, 1), (&sizes, 1), (&roi, 2)];
@@ -194,15 +197,15 @@ impl Resize {
                 .expected(counts_of(counts.map(|(list, n)| list.as_ref().map_or(0, |_| n * axes.len()))))
                 .got(counts_of(counts.map(|(list, _)| list.as_ref().map_or(0, Vec::len)))));
         }
-        let mut changes: Vec<Change> =
-            x.iter().map(|&n| Change { size: n, output: n, scale: 1.0, roi: (0.0, 1.0) }).collect();
+        let mut changes: Vec<AxisResize> =
+            x.iter().map(|&n| AxisResize { size: n, output: n, scale: 1.0, roi: (0.0, 1.0) }).collect();
         let share = |i: usize, size: f64| size / x[axes[i]].max(1) as f64;
         let common = sizes.as_ref().and_then(|sizes| {
             let shares = sizes.iter().enumerate().map(|(i, &s)| share(i, s));
             match self.policy {
-                Policy::Stretch => None,
-                Policy::NotLarger => shares.reduce(f64::min),
-                Policy::NotSmaller => shares.reduce(f64::max),
+                AspectRatio::Stretch => None,
+                AspectRatio::NotLarger => shares.reduce(f64::min),
+                AspectRatio::NotSmaller => shares.reduce(f64::max),
             }
         });
         for (i, &a) in axes.iter().enumerate() {
@@ -230,23 +233,23 @@ impl Resize {
     }
 
     /// Where new index `k` lies in the old axis.
-    fn coordinate(&self, c: &Change, k: usize) -> f64 {
+    fn coordinate(&self, c: &AxisResize, k: usize) -> f64 {
         let (k, size, output) = (k as f64, c.size as f64, c.output as f64);
         match self.coordinates {
-            Coordinates::HalfPixel => (k + 0.5) / c.scale - 0.5,
-            Coordinates::HalfPixelForNearest => (k + 0.5) / c.scale,
-            Coordinates::PytorchHalfPixel if c.output == 1 => 0.0,
-            Coordinates::PytorchHalfPixel => (k + 0.5) / c.scale - 0.5,
-            Coordinates::HalfPixelSymmetric => {
+            CoordinateMode::HalfPixel => (k + 0.5) / c.scale - 0.5,
+            CoordinateMode::HalfPixelForNearest => (k + 0.5) / c.scale,
+            CoordinateMode::PytorchHalfPixel if c.output == 1 => 0.0,
+            CoordinateMode::PytorchHalfPixel => (k + 0.5) / c.scale - 0.5,
+            CoordinateMode::HalfPixelSymmetric => {
                 let adjustment = output / (c.scale * size);
                 size / 2.0 * (1.0 - adjustment) + (k + 0.5) / c.scale - 0.5
             }
-            Coordinates::AlignCorners if c.output == 1 => 0.0,
+            CoordinateMode::AlignCorners if c.output == 1 => 0.0,
             // A length that the scale does not give exactly counts as the scale says, as in the reference.
-            Coordinates::AlignCorners => k * (size - 1.0) / (c.scale * size - 1.0).max(f64::MIN_POSITIVE),
-            Coordinates::Asymmetric => k / c.scale,
-            Coordinates::Crop if c.output == 1 => (c.roi.0 + c.roi.1) * (size - 1.0) / 2.0,
-            Coordinates::Crop => {
+            CoordinateMode::AlignCorners => k * (size - 1.0) / (c.scale * size - 1.0).max(f64::MIN_POSITIVE),
+            CoordinateMode::Asymmetric => k / c.scale,
+            CoordinateMode::Crop if c.output == 1 => (c.roi.0 + c.roi.1) * (size - 1.0) / 2.0,
+            CoordinateMode::Crop => {
                 c.roi.0 * (size - 1.0) + k * (c.roi.1 - c.roi.0) * (size - 1.0) / (output - 1.0)
             }
         }
@@ -256,32 +259,32 @@ impl Resize {
     fn weight(&self, d: f64) -> f64 {
         let d = d.abs();
         match self.mode {
-            Mode::Nearest(_) => 1.0,
-            Mode::Linear => (1.0 - d).max(0.0),
-            Mode::Cubic(a) if d < 1.0 => ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0,
-            Mode::Cubic(a) if d < 2.0 => ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a,
-            Mode::Cubic(_) => 0.0,
+            Interpolation::Nearest(_) => 1.0,
+            Interpolation::Linear => (1.0 - d).max(0.0),
+            Interpolation::Cubic(a) if d < 1.0 => ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0,
+            Interpolation::Cubic(a) if d < 2.0 => ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a,
+            Interpolation::Cubic(_) => 0.0,
         }
     }
 
     /// The old indices and weights of new index `k`; `None` where it lies outside of the axis.
-    fn taps(&self, c: &Change, k: usize) -> Option<Vec<(usize, f64)>> {
+    fn taps(&self, c: &AxisResize, k: usize) -> Option<Vec<(usize, f64)>> {
         let at = self.coordinate(c, k);
         let last = c.size as f64 - 1.0;
-        if self.coordinates == Coordinates::Crop && !(0.0..=last).contains(&at) {
+        if self.coordinates == CoordinateMode::Crop && !(0.0..=last).contains(&at) {
             return None;
         }
         let clamp = |i: f64| i.clamp(0.0, last) as usize;
-        if let Mode::Nearest(rounding) = self.mode {
+        if let Interpolation::Nearest(rounding) = self.mode {
             let i = match rounding {
-                Rounding::Floor => at.floor(),
-                Rounding::Ceil => at.ceil(),
-                Rounding::PreferFloor => (at - 0.5).ceil(),
-                Rounding::PreferCeil => (at + 0.5).floor(),
+                NearestMode::Floor => at.floor(),
+                NearestMode::Ceil => at.ceil(),
+                NearestMode::PreferFloor => (at - 0.5).ceil(),
+                NearestMode::PreferCeil => (at + 0.5).floor(),
             };
             return Some(vec![(clamp(i), 1.0)]);
         }
-        let reach = if self.mode == Mode::Linear { 1.0 } else { 2.0 };
+        let reach = if self.mode == Interpolation::Linear { 1.0 } else { 2.0 };
         // Shrinking with antialiasing widens the window by the factor.
         let shrink = if self.antialias && c.scale < 1.0 { c.scale } else { 1.0 };
         let (first, end) = ((at - reach / shrink).floor() + 1.0, (at + reach / shrink).ceil());
@@ -303,7 +306,7 @@ impl Resize {
     }
 
     /// The kernel of one axis with its tables.
-    fn table(&self, outer: usize, c: &Change, inner: usize) -> (Resample, Slot, Slot) {
+    fn table(&self, outer: usize, c: &AxisResize, inner: usize) -> (Resample, Slot, Slot) {
         let all: Vec<Option<Vec<(usize, f64)>>> = (0..c.output).map(|k| self.taps(c, k)).collect();
         let taps = all.iter().flatten().map(Vec::len).max().unwrap_or(1);
         let (mut positions, mut weights) = (Vec::new(), Vec::new());
@@ -320,8 +323,8 @@ impl Resize {
     }
 
     /// Which axes change; an axis that only crops nothing and scales by 1 does not.
-    fn resized(&self, changes: &[Change]) -> Vec<usize> {
-        let same = |c: &Change| c.size == c.output && c.scale == 1.0 && c.roi == (0.0, 1.0);
+    fn resized(&self, changes: &[AxisResize]) -> Vec<usize> {
+        let same = |c: &AxisResize| c.size == c.output && c.scale == 1.0 && c.roi == (0.0, 1.0);
         (0..changes.len()).filter(|&a| !same(&changes[a])).collect()
     }
 }
@@ -365,8 +368,7 @@ impl Operator for Resize {
         let axes = self.resized(&self.changes(&flow.inputs)?);
         if axes.iter().any(|&a| x.varies(a)) {
             flow.freeze(x.labels(), "resamples along channels");
-            let frozen =
-                crate::coupling::ChannelLabels::uniform(&flow.outputs[0].shape, crate::coupling::FROZEN);
+            let frozen = ChannelLabels::uniform(&flow.outputs[0].shape, FROZEN);
             flow.set_output(0, frozen);
             return Ok(());
         }

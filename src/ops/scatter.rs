@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::arg_topk::{MOST_INDICES, around};
+use super::axes::{MOST_INDICES, split_at_axis};
 use super::data_movement::{carry, strided};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
@@ -49,7 +49,7 @@ impl Operator for GatherElements {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, indices) = (inputs.get(0)?, inputs.get(1)?);
         let at = axis(self.axis, x.shape.len())?;
-        around(&x.shape, at)?;
+        split_at_axis(&x.shape, at)?;
         let fits = x.shape.len() == indices.shape.len()
             && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a]);
         if !fits {
@@ -76,7 +76,7 @@ impl Operator for GatherElements {
                 source.clone(),
             );
         }
-        let (outer, axis, inner) = around(&part, at)?;
+        let (outer, axis, inner) = split_at_axis(&part, at)?;
         let kernel = Gather { outer, axis, count: indices[at], inner, own: true };
         l.call(kernel, vec![source, Slot::Input(1)], Slot::Output(0));
         Ok(())
@@ -219,7 +219,7 @@ impl Operator for GatherNd {
 }
 
 #[derive(Debug)]
-enum Places {
+enum ScatterIndices {
     /// Along an axis, an index for each update.
     Elements { axis: i64 },
     /// By tuples of indices.
@@ -228,32 +228,32 @@ enum Places {
 
 #[derive(Debug)]
 struct Scatter {
-    places: Places,
+    places: ScatterIndices,
     reduction: Reduction,
 }
 
 /// Builds a ScatterElements, or a Scatter of old opsets.
 pub(super) fn scatter_elements(build: &Build) -> Result<Box<dyn Operator>> {
-    let places = Places::Elements { axis: build.attrs.int_or("axis", 0)? };
+    let places = ScatterIndices::Elements { axis: build.attrs.int_or("axis", 0)? };
     Ok(Box::new(Scatter { places, reduction: reduction(build)? }))
 }
 
 /// Builds a ScatterND.
 pub(super) fn scatter_nd(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Scatter { places: Places::Nd, reduction: reduction(build)? }))
+    Ok(Box::new(Scatter { places: ScatterIndices::Nd, reduction: reduction(build)? }))
 }
 
 impl Operator for Scatter {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, indices, updates) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
         let fits = match &self.places {
-            Places::Elements { axis: a } => {
+            ScatterIndices::Elements { axis: a } => {
                 let at = axis(*a, x.shape.len())?;
                 indices.shape == updates.shape
                     && indices.shape.len() == x.shape.len()
                     && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a])
             }
-            Places::Nd => match indices.shape.split_last() {
+            ScatterIndices::Nd => match indices.shape.split_last() {
                 Some((&tuple, lead)) => {
                     tuple <= x.shape.len() && [lead, &x.shape[tuple..]].concat() == updates.shape
                 }
@@ -277,7 +277,7 @@ impl Operator for Scatter {
         // For each update, in order, the element that it meets.
         let mut targets = Vec::with_capacity(count);
         match &self.places {
-            Places::Elements { axis: a } => {
+            ScatterIndices::Elements { axis: a } => {
                 let at = axis(*a, x.len())?;
                 let own = strides(&shape);
                 for (u, &index) in indices.iter().enumerate() {
@@ -291,7 +291,7 @@ impl Operator for Scatter {
                     targets.push(target);
                 }
             }
-            Places::Nd => {
+            ScatterIndices::Nd => {
                 let tuple = shape.last().copied().unwrap_or(0).max(1);
                 let inner: usize = x[tuple.min(x.len())..].iter().product();
                 for indices in indices.chunks(tuple) {

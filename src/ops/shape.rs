@@ -12,7 +12,7 @@ const MOST_ELEMENTS: usize = 1 << 28;
 
 /// Values that are known as soon as their inputs' shapes are.
 #[derive(Debug)]
-enum Known {
+enum ShapeValue {
     Constant(Tensor),
     Shape { start: i64, end: Option<i64> },
     Size,
@@ -38,31 +38,31 @@ pub(super) fn constant(build: &Build) -> Result<Box<dyn Operator>> {
             .expected("one of value, value_float, value_floats, value_int, value_ints")
             .unsupported());
     };
-    Ok(Box::new(Known::Constant(value)))
+    Ok(Box::new(ShapeValue::Constant(value)))
 }
 
 /// Builds a Shape.
 pub(super) fn shape(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Known::Shape { start: build.attrs.int_or("start", 0)?, end: build.attrs.int("end")? }))
+    Ok(Box::new(ShapeValue::Shape { start: build.attrs.int_or("start", 0)?, end: build.attrs.int("end")? }))
 }
 
 /// Builds a Size.
 pub(super) fn size(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Known::Size))
+    Ok(Box::new(ShapeValue::Size))
 }
 
 /// Builds a ConstantOfShape.
 pub(super) fn constant_of_shape(build: &Build) -> Result<Box<dyn Operator>> {
     let value = build.attrs.tensor("value")?.unwrap_or_else(|| Tensor::float(&[1], vec![0.0]));
-    Ok(Box::new(Known::ConstantOfShape(value)))
+    Ok(Box::new(ShapeValue::ConstantOfShape(value)))
 }
 
 /// Builds a Range.
 pub(super) fn range(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Known::Range))
+    Ok(Box::new(ShapeValue::Range))
 }
 
-impl Known {
+impl ShapeValue {
     fn value(&self, inputs: &Inputs) -> Result<Tensor> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
@@ -110,7 +110,7 @@ impl Known {
     }
 }
 
-impl Operator for Known {
+impl Operator for ShapeValue {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let mut fact = Fact::constant(self.value(inputs)?);
         fact.from_shape = matches!(self, Self::Shape { .. } | Self::Size) && inputs.get(0)?.value.is_none();

@@ -17,7 +17,7 @@ struct Slice {
 
 /// One axis of a slice: first index, step, count.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Range {
+struct AxisRange {
     start: usize,
     step: isize,
     count: usize,
@@ -65,10 +65,11 @@ impl Slice {
         Ok([starts, ends, axes, steps])
     }
 
-    fn ranges(&self, inputs: &Inputs) -> Result<Vec<Range>> {
+    fn ranges(&self, inputs: &Inputs) -> Result<Vec<AxisRange>> {
         let shape = &inputs.get(0)?.shape;
         let [starts, ends, axes, steps] = self.bounds(inputs)?;
-        let mut ranges: Vec<Range> = shape.iter().map(|&n| Range { start: 0, step: 1, count: n }).collect();
+        let mut ranges: Vec<AxisRange> =
+            shape.iter().map(|&n| AxisRange { start: 0, step: 1, count: n }).collect();
         for i in 0..starts.len() {
             let at = axis(axes[i], shape.len())?;
             ranges[at] = range(starts[i], ends[i], steps[i], shape[at]);
@@ -78,7 +79,7 @@ impl Slice {
 }
 
 /// ONNX's (and NumPy's) rule for one axis of `size`.
-fn range(start: i64, end: i64, step: i64, size: usize) -> Range {
+fn range(start: i64, end: i64, step: i64, size: usize) -> AxisRange {
     let n = size as i64;
     let wrap = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
     let (start, end) = if step > 0 {
@@ -88,7 +89,7 @@ fn range(start: i64, end: i64, step: i64, size: usize) -> Range {
     };
     let span = if step > 0 { end - start } else { start - end };
     let count = if span <= 0 { 0 } else { (span as u64).div_ceil(step.unsigned_abs()) as usize };
-    Range { start: start.max(0) as usize, step: step as isize, count }
+    AxisRange { start: start.max(0) as usize, step: step as isize, count }
 }
 
 impl Operator for Slice {
@@ -170,7 +171,7 @@ impl Operator for Slice {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+enum PadMode {
     Constant,
     Reflect,
     Edge,
@@ -179,14 +180,14 @@ enum Mode {
 
 #[derive(Debug)]
 struct Pad {
-    mode: Mode,
+    mode: PadMode,
     /// Up to opset 10: pads and value; later they are inputs.
     attributes: Option<(Vec<i64>, f32)>,
 }
 
 /// A run of indices of one axis: where it comes from and where it goes.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct PadRun {
     src: usize,
     step: isize,
     dst: usize,
@@ -197,10 +198,10 @@ struct Run {
 pub(super) fn pad(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     let mode = match attrs.string("mode")?.as_deref() {
-        None | Some("constant") => Mode::Constant,
-        Some("reflect") => Mode::Reflect,
-        Some("edge") => Mode::Edge,
-        Some("wrap") => Mode::Wrap,
+        None | Some("constant") => PadMode::Constant,
+        Some("reflect") => PadMode::Reflect,
+        Some("edge") => PadMode::Edge,
+        Some("wrap") => PadMode::Wrap,
         Some(other) => {
             return Err(Error::new("an unknown mode of Pad")
                 .expected("constant, reflect, edge or wrap")
@@ -242,41 +243,41 @@ impl Pad {
     }
 
     /// The runs of one axis, in the order of the output.
-    fn runs(&self, size: usize, (begin, end): (i64, i64)) -> Result<Vec<Run>> {
+    fn runs(&self, size: usize, (begin, end): (i64, i64)) -> Result<Vec<PadRun>> {
         let crop = |pad: i64| pad.min(0).unsigned_abs() as usize;
         let (first, last) = (crop(begin), size.saturating_sub(crop(end)));
         let (before, after) = (begin.max(0) as usize, end.max(0) as usize);
         let core = last.saturating_sub(first);
         let least = match self.mode {
-            Mode::Constant => 0,
-            Mode::Edge => usize::from(before + after > 0),
-            Mode::Reflect => {
+            PadMode::Constant => 0,
+            PadMode::Edge => usize::from(before + after > 0),
+            PadMode::Reflect => {
                 if before + after > 0 {
                     before.max(after) + 1
                 } else {
                     0
                 }
             }
-            Mode::Wrap => before.max(after),
+            PadMode::Wrap => before.max(after),
         };
         if core < least {
             return Err(Error::new("the padding is larger than what it repeats")
                 .expected(format!("an axis of at least {least}"))
                 .got(core.to_string()));
         }
-        let run = |src: usize, step, dst, count| Run { src, step, dst, count };
+        let run = |src: usize, step, dst, count| PadRun { src, step, dst, count };
         let mut runs = vec![run(first, 1, before, core)];
         match self.mode {
-            Mode::Constant => {}
-            Mode::Reflect => {
+            PadMode::Constant => {}
+            PadMode::Reflect => {
                 runs.push(run(first + before, -1, 0, before));
                 runs.push(run((first + core).saturating_sub(2), -1, before + core, after));
             }
-            Mode::Edge => {
+            PadMode::Edge => {
                 runs.push(run(first, 0, 0, before));
                 runs.push(run((first + core).saturating_sub(1), 0, before + core, after));
             }
-            Mode::Wrap => {
+            PadMode::Wrap => {
                 runs.push(run(first + core - before.min(core), 1, 0, before));
                 runs.push(run(first, 1, before + core, after));
             }
@@ -307,14 +308,14 @@ impl Operator for Pad {
         let (src, dst) = (l.inputs.get(0)?.shape.clone(), l.shape(0));
         let pads = self.pads(&l.inputs)?;
         let runs = src.iter().zip(&pads).map(|(&size, &p)| self.runs(size, p)).collect::<Result<Vec<_>>>()?;
-        if self.mode == Mode::Constant && pads.iter().any(|&(b, e)| b > 0 || e > 0) {
+        if self.mode == PadMode::Constant && pads.iter().any(|&(b, e)| b > 0 || e > 0) {
             let value = match &self.attributes {
                 Some((_, value)) => *value,
                 None => l.inputs.float(2, "the value of Pad")?.unwrap_or(0.0) as f32,
             };
             l.call(Fill { len: dst.iter().product(), value }, vec![], Slot::Output(0));
         }
-        let mut boxes: Vec<Vec<Run>> = vec![vec![]];
+        let mut boxes: Vec<Vec<PadRun>> = vec![vec![]];
         for axis_runs in &runs {
             boxes = boxes
                 .iter()
@@ -341,7 +342,7 @@ impl Operator for Pad {
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let x = flow.input_labels(0);
         let pads = self.pads(&flow.inputs)?;
-        if self.mode != Mode::Constant {
+        if self.mode != PadMode::Constant {
             // Without a channel another one would be the mirrored one.
             for at in x.varying().into_iter().filter(|&at| pads[at] != (0, 0)) {
                 let labels = flow.axis_labels(0, at);

@@ -16,7 +16,7 @@ enum AutoPad {
 
 /// The attributes of a window as the node gives them; defaults depend on the input's rank.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(super) struct WindowAttributes {
     kernel: Option<Vec<i64>>,
     strides: Option<Vec<i64>>,
     dilations: Option<Vec<i64>>,
@@ -27,7 +27,7 @@ pub(super) struct Window {
 
 /// A window over depth, height and width, resolved; missing axes, the first ones, have length 1.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Windowed {
+pub(super) struct ResolvedWindow {
     pub(super) input: [usize; 3],
     pub(super) output: [usize; 3],
     pub(super) kernel: [usize; 3],
@@ -37,7 +37,7 @@ pub(super) struct Windowed {
     pub(super) pad_end: [usize; 3],
 }
 
-impl Windowed {
+impl ResolvedWindow {
     /// The windows on the planes of the last two axes: all there is to it where the first axis, depth, is 1.
     pub(super) fn planes(&self) -> Windows {
         Windows {
@@ -51,7 +51,7 @@ impl Windowed {
     }
 }
 
-impl Window {
+impl WindowAttributes {
     /// Reads the attributes that the node has.
     pub(super) fn parse(attrs: &Attrs) -> Result<Self> {
         let auto_pad = match attrs.string("auto_pad")?.as_deref() {
@@ -77,7 +77,7 @@ impl Window {
 
     /// Fits the window to an input of shape N×C×spatial. `weights` are the kernel's spatial dimensions where the
     /// node has weights; pools have them as an attribute.
-    pub(super) fn fit(&self, input: &[usize], weights: Option<&[usize]>) -> Result<Windowed> {
+    pub(super) fn fit(&self, input: &[usize], weights: Option<&[usize]>) -> Result<ResolvedWindow> {
         let rank = input.len().saturating_sub(2);
         check_rank(rank, input)?;
         let kernel = match (&self.kernel, weights) {
@@ -93,7 +93,7 @@ impl Window {
                 .got(show(weights)));
         }
         let (strides, dilations, pads) = self.steps(rank)?;
-        let mut w = Windowed::POINT;
+        let mut w = ResolvedWindow::POINT;
         for axis in 0..rank {
             let at = 3 - rank + axis;
             let (size, k, stride, dilation) = (input[2 + axis], kernel[axis], strides[axis], dilations[axis]);
@@ -157,7 +157,7 @@ impl Window {
         weights: &[usize],
         extra: Option<&[i64]>,
         wanted: Option<&[i64]>,
-    ) -> Result<Vec<TapSpread>> {
+    ) -> Result<Vec<TransposedAxis>> {
         let rank = input.len().saturating_sub(2);
         check_rank(rank, input)?;
         let (strides, dilations, pads) = self.steps(rank)?;
@@ -203,7 +203,7 @@ impl Window {
                         .expected(format!("less than {full} along spatial axis {axis}"))
                         .got(format!("{}", pads[axis] + pads[axis + rank]))
                 })?;
-                Ok(TapSpread { stride, dilation, before, output })
+                Ok(TransposedAxis { stride, dilation, before, output })
             })
             .collect()
     }
@@ -211,7 +211,7 @@ impl Window {
 
 /// One axis of a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct TapSpread {
+pub(super) struct TransposedAxis {
     pub(super) stride: usize,
     pub(super) dilation: usize,
     /// Taken off the start of what the windows cover; negative puts zeros there.
@@ -219,7 +219,7 @@ pub(super) struct TapSpread {
     pub(super) output: usize,
 }
 
-impl Windowed {
+impl ResolvedWindow {
     /// One element, seen whole.
     pub(super) const POINT: Self = Self {
         input: [1; 3],

@@ -182,7 +182,8 @@ impl<'a> Builder<'a> {
         if !self.options.fuse || !op.fuses_activation(&inputs) {
             return (fused, None, end);
         }
-        let (scales, adds) = (op.fuses(&inputs), self.options.addends && op.fuses_addend(&inputs));
+        let (scales, adds) =
+            (op.fuses_scale_shift(&inputs), self.options.addends && op.fuses_residual(&inputs));
         let pools = self.options.pools && op.fuses_pool(&inputs);
         let mut addend = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
@@ -194,7 +195,7 @@ impl<'a> Builder<'a> {
                 && first
                 && addend.is_none()
                 && fused.activation.rises()
-                && node.op.pools_by_twos(&inputs)
+                && node.op.is_max_pool_2x2(&inputs)
             {
                 fused.pooled = true;
                 self.absorbed.insert(next);
@@ -205,11 +206,12 @@ impl<'a> Builder<'a> {
                 break;
             }
             let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && addend.is_none());
-            let other = (adds && addend.is_none() && node.op.adds(&inputs)).then(|| self.other(node, value));
+            let other = (adds && addend.is_none() && node.op.is_elementwise_add(&inputs))
+                .then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
             } else if let Some(place @ Operand::Buffer(_)) = other.flatten() {
-                (addend, fused.addend) = (Some(place), true);
+                (addend, fused.residual) = (Some(place), true);
             } else if !first {
                 break;
             } else if let Some(activation) = node.op.activation(&inputs) {
@@ -264,7 +266,7 @@ impl<'a> Builder<'a> {
                             Some(place) => place,
                             None => self.buffer(call.kernel.output_len()),
                         },
-                        Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
+                        Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
                             return Err(Error::new("a call writes to its input"));
                         }
                     };
@@ -318,7 +320,7 @@ impl<'a> Builder<'a> {
             Slot::Temp(t) => Ok(temps[*t]),
             Slot::Output(k) => made[*k].ok_or_else(|| Error::new("an output is read before it is made")),
             Slot::Constant(data) => Ok(self.constant(data.clone())),
-            Slot::Addend => addend.ok_or_else(|| Error::new("an addend that nothing gives")),
+            Slot::Residual => addend.ok_or_else(|| Error::new("a residual that no operand provides")),
         }
     }
 
