@@ -1,33 +1,33 @@
-//! Operators that compare or add up along one axis: ArgMax, ArgMin, TopK, CumSum.
+//! Operators that compare or accumulate along one axis: ArgMax, ArgMin, TopK, CumSum.
 
 use super::axes::split_at_axis;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::{ChannelLabels, Inexact, Propagation, for_each_index};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
 use crate::kernels::cumsum::CumSum as CumSumKernel;
 use crate::kernels::topk::TopK as TopKKernel;
 use crate::tensor::{DType, show};
 
-/// Channels on the axis along which a node mixes go together; along the others they go through.
-fn carry_across(flow: &mut Propagation, at: usize, reason: &str) {
+/// Unites channels along axis `at`, which the node mixes, and passes those of other axes on.
+fn propagate_across(flow: &mut Propagation, at: usize, reason: &str) {
     let x = flow.input_labels(0);
     flow.mix(&x, &[at], Inexact::Never, reason);
     for k in 0..flow.outputs.len() {
         let shape = flow.outputs[k].shape.clone();
-        // An output of another rank or length along the axis has one label there.
+        // An output may lack the axis, or have another length along it.
         let mut kept = x.shape.clone();
         kept[at] = 1;
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
-        let labelled = if shape.len() == x.shape.len() {
+        let labels = if shape.len() == x.shape.len() {
             ChannelLabels::broadcast(&shape, &kept, labels)
         } else {
             ChannelLabels::full(&shape, labels)
         };
-        flow.set_output(k, labelled);
+        flow.set_output(k, labels);
     }
 }
 
@@ -48,12 +48,12 @@ fn arg(build: &Build, least: bool) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// Builds an ArgMax.
+/// Builds ArgMax: the index of the largest element along an axis.
 pub(super) fn arg_max(build: &Build) -> Result<Box<dyn Operator>> {
     arg(build, false)
 }
 
-/// Builds an ArgMin.
+/// Builds ArgMin: the index of the smallest element along an axis.
 pub(super) fn arg_min(build: &Build) -> Result<Box<dyn Operator>> {
     arg(build, true)
 }
@@ -63,7 +63,9 @@ impl Operator for ArgExtreme {
         let mut shape = inputs.get(0)?.shape.clone();
         let at = axis(self.axis, shape.len())?;
         if shape[at] == 0 {
-            return Err(Error::new("the largest of nothing").got(show(&shape)));
+            return Err(Error::new("the largest of nothing")
+                .got(show(&shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         split_at_axis(&shape, at)?;
         if self.keep_dims {
@@ -84,12 +86,12 @@ impl Operator for ArgExtreme {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
-        carry_across(flow, at, "compares all channels");
+        propagate_across(flow, at, "compares all channels");
         Ok(())
     }
 }
 
-/// Numbers that were given, for an error.
+/// Formats the numbers of an input for an error message.
 fn listed(numbers: Option<&[i64]>) -> String {
     numbers.map_or_else(|| "nothing".to_owned(), |numbers| format!("{numbers:?}"))
 }
@@ -97,12 +99,14 @@ fn listed(numbers: Option<&[i64]>) -> String {
 #[derive(Debug)]
 struct TopK {
     axis: i64,
-    /// Up to opset 9; later it is an input.
+    /// The attribute `k`, which is an input since opset 10.
     k: Option<i64>,
     smallest: bool,
 }
 
-/// Builds a TopK. Unsorted results are given sorted, which the standard allows.
+/// Builds TopK: the k largest or smallest elements along an axis, with their indices.
+///
+/// The results are sorted even if the node does not require it.
 pub(super) fn top_k(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(TopK {
         axis: build.attrs.int_or("axis", -1)?,
@@ -121,7 +125,8 @@ impl TopK {
             Some(&[k]) if (0..=size as i64).contains(&k) => Ok(k as usize),
             other => Err(Error::new("the k of TopK does not fit")
                 .expected(format!("one number up to {size}"))
-                .got(listed(other))),
+                .got(listed(other))
+                .with_kind(ErrorKind::InvalidModel)),
         }
     }
 }
@@ -149,7 +154,7 @@ impl Operator for TopK {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
-        carry_across(flow, at, "ranks all channels");
+        propagate_across(flow, at, "ranks all channels");
         Ok(())
     }
 }
@@ -160,7 +165,7 @@ struct CumSum {
     reverse: bool,
 }
 
-/// Builds a CumSum.
+/// Builds CumSum: running sums along an axis.
 pub(super) fn cum_sum(build: &Build) -> Result<Box<dyn Operator>> {
     let flag = |name: &str| Ok::<_, Error>(build.attrs.int_or(name, 0)? != 0);
     Ok(Box::new(CumSum { exclusive: flag("exclusive")?, reverse: flag("reverse")? }))
@@ -171,7 +176,9 @@ impl CumSum {
         let rank = inputs.get(0)?.shape.len();
         match inputs.ints(1, "the axis of CumSum")?.as_deref() {
             Some(&[a]) => axis(a, rank),
-            other => Err(Error::new("the axis of CumSum must be one number").got(listed(other))),
+            other => Err(Error::new("the axis of CumSum must be one number")
+                .got(listed(other))
+                .with_kind(ErrorKind::InvalidModel)),
         }
     }
 }
@@ -192,7 +199,7 @@ impl Operator for CumSum {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = Self::axis(&flow.inputs)?;
-        carry_across(flow, at, "adds up all channels");
+        propagate_across(flow, at, "adds up all channels");
         Ok(())
     }
 }

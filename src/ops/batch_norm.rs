@@ -1,4 +1,4 @@
-//! BatchNormalization and LRN.
+//! The operators BatchNormalization and LRN.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::axes::split_at_channels;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
 use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::affine::Affine;
 use crate::kernels::lrn::Lrn as LrnKernel;
@@ -25,7 +25,7 @@ struct Lrn {
     bias: f32,
 }
 
-/// Builds a BatchNormalization.
+/// Builds BatchNormalization: γ·(x − μ)/√(σ² + ε) + β by stored statistics.
 pub(super) fn batch_norm(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     if build.opset >= 14 && attrs.int_or("training_mode", 0)? != 0 {
@@ -33,25 +33,28 @@ pub(super) fn batch_norm(build: &Build) -> Result<Box<dyn Operator>> {
             .expected("training_mode = 0")
             .got("training_mode = 1")
             .remedy(
-                "export the network in evaluation mode (PyTorch: model.eval()); where it standardizes weights, with \
+                "export the network in evaluation mode (PyTorch: model.eval()); if it standardizes weights, with \
                  torch.onnx.export(…, dynamo=True), which computes them",
-            ));
+            )
+            .unsupported());
     }
     if build.opset < 9 && attrs.int_or("spatial", 1)? != 1 {
         return Err(Error::new("BatchNormalization with spatial = 0 is not supported")
-            .remedy("export the network at opset 9 or later"));
+            .remedy("export the network at opset 9 or later")
+            .unsupported());
     }
     Ok(Box::new(BatchNorm { epsilon: f64::from(attrs.float_or("epsilon", 1e-5)?) }))
 }
 
-/// Builds an LRN.
+/// Builds LRN: local response normalization over neighbouring channels.
 pub(super) fn lrn(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     let size = attrs.int_or("size", 0)?;
     if size < 1 {
         return Err(Error::new("the attribute size does not fit")
             .expected("1 or more")
-            .got(size.to_string()));
+            .got(size.to_string())
+            .invalid_model());
     }
     Ok(Box::new(Lrn {
         size: size as usize,
@@ -70,7 +73,8 @@ impl Operator for BatchNorm {
             if parameter.shape != [channels] {
                 return Err(Error::new("a parameter of BatchNormalization does not fit")
                     .expected(channels.to_string())
-                    .got(show(&parameter.shape)));
+                    .got(show(&parameter.shape))
+                    .with_kind(ErrorKind::InvalidModel));
             }
             inputs.constant(i, "a parameter of BatchNormalization")?;
         }
@@ -79,9 +83,9 @@ impl Operator for BatchNorm {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let (outer, channels, inner) = split_at_channels(l.shape(0))?;
-        let (scale, shift) = self
-            .scale_shift(&l.inputs)
-            .ok_or_else(|| Error::new("the parameters of BatchNormalization must be constant floats"))?;
+        let (scale, shift) = self.scale_shift(&l.inputs).ok_or_else(|| {
+            Error::new("the parameters of BatchNormalization must be constant floats").internal()
+        })?;
         let single = |v: Vec<f64>| Slot::Constant(Arc::new(v.into_iter().map(|x| x as f32).collect()));
         l.call(
             Affine { outer, channels, inner, activation: l.fused.activation },
@@ -96,8 +100,8 @@ impl Operator for BatchNorm {
         for i in 1..5 {
             flow.label_constant(i, 0, &labels, Role::PerChannel);
         }
-        let labelled = flow.input_labels(0);
-        flow.set_output(0, labelled);
+        let x = flow.input_labels(0);
+        flow.set_output(0, x);
         Ok(())
     }
 

@@ -1,11 +1,11 @@
-//! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
+//! The operator Conv in 1-D, 2-D and 3-D, with groups, strides, dilations and pads.
 
 use super::conv_lowering::{Convolution, fold, groups, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
 use super::window::{ResolvedWindow, WindowAttributes};
 use super::{Build, Layer, Operator, Rewrite};
 use crate::coupling::{Label, Propagation, Role};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::window::Windows;
@@ -17,7 +17,7 @@ struct Conv {
     groups: usize,
 }
 
-/// Builds a Conv.
+/// Builds Conv: a convolution with optional groups and bias.
 pub(super) fn conv(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Conv { window: WindowAttributes::parse(&build.attrs)?, groups: groups(&build.attrs)? }))
 }
@@ -28,12 +28,14 @@ impl Conv {
         if x.len() < 3 || x.len() != w.len() {
             return Err(Error::new("a convolution's input and weights do not fit")
                 .expected("the same rank, 3 or more")
-                .got(format!("input {}, weights {}", show(x), show(w))));
+                .got(format!("input {}, weights {}", show(x), show(w)))
+                .with_kind(ErrorKind::InvalidModel));
         }
         if x[1] != w[1] * self.groups || w[0] % self.groups != 0 {
             return Err(Error::new("a convolution's input and weights do not fit")
                 .expected(format!("{} input channels in {} groups", w[1] * self.groups, self.groups))
-                .got(format!("input {}, weights {}", show(x), show(w))));
+                .got(format!("input {}, weights {}", show(x), show(w)))
+                .with_kind(ErrorKind::InvalidModel));
         }
         self.window.fit(x, Some(&w[2..]))
     }
@@ -48,7 +50,8 @@ impl Operator for Conv {
         {
             return Err(Error::new("the bias does not fit the weights")
                 .expected(w.shape[0].to_string())
-                .got(show(&bias.shape)));
+                .got(show(&bias.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(vec![x.with_shape(&windowed.shape(x.shape[0], w.shape[0], x.shape.len()))])
     }
@@ -72,7 +75,7 @@ impl Operator for Conv {
         let filters = flow.inputs.get(1)?.shape[0];
         let y = flow.filter_labels(1, 0, filters);
         flow.add_producer(1, 0, &y, &y);
-        read_grouped(flow, &x, &y, self.groups);
+        couple_groups(flow, &x, &y, self.groups);
         flow.label_constant(2, 0, &y, Role::Producer);
         flow.set_output_along(0, 1, &y);
         Ok(())
@@ -80,11 +83,10 @@ impl Operator for Conv {
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         if self.groups > 1 {
-            // Channels of x left, over the channels that a filter still reads.
-            let left = r.kept_inputs(0, 1).iter().filter(|&&k| k).count();
-            let reads = r.kept_inputs(1, 1).iter().filter(|&&k| k).count();
-            if left != reads * self.groups {
-                r.set_int("group", (left / reads.max(1)) as i64);
+            let channels = r.kept_inputs(0, 1).iter().filter(|&&k| k).count();
+            let per_group = r.kept_inputs(1, 1).iter().filter(|&&k| k).count();
+            if channels != per_group * self.groups {
+                r.set_int("group", (channels / per_group.max(1)) as i64);
             }
         }
         Ok(())
@@ -100,13 +102,13 @@ impl Operator for Conv {
         if window.pad_begin != [0; 3] || window.pad_end != [0; 3] {
             return None;
         }
-        let (filters, reads) = (weights.shape[0], weights.shape[1]);
+        let (filters, per_group) = (weights.shape[0], weights.shape[1]);
         let taps: usize = weights.shape[2..].iter().product();
         let mut sums = vec![0.0; filters];
         for (i, &w) in weights.floats().ok()?.iter().enumerate() {
-            let (filter, channel) = (i / taps / reads, i / taps % reads);
+            let (filter, channel) = (i / taps / per_group, i / taps % per_group);
             let group = filter / (filters / self.groups);
-            sums[filter] += f64::from(w) * constants[group * reads + channel];
+            sums[filter] += f64::from(w) * constants[group * per_group + channel];
         }
         Some(sums)
     }
@@ -156,21 +158,23 @@ impl Operator for Conv {
     }
 }
 
-/// EquivalenceClasses and cuts the input axis of grouped weights. One channel a group: filters go with the channel
-/// that they read. More: every group shrinks alike.
-fn read_grouped(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
-    let (reads, makes) = (x.len() / groups, y.len() / groups);
+/// Couples input channels `x` and filters `y` of a convolution, and labels the weights' input axis.
+///
+/// In a depthwise convolution, filters are coupled with the channel that they consume. With several channels per group,
+/// all groups lose corresponding channels.
+fn couple_groups(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
+    let (inputs, filters) = (x.len() / groups, y.len() / groups);
     if groups == 1 {
         flow.label_constant(1, 1, x, Role::Consumer);
-    } else if reads == 1 {
+    } else if inputs == 1 {
         for (group, &label) in x.iter().enumerate() {
-            flow.unite_all(&vec![label; makes], &y[group * makes..(group + 1) * makes]);
+            flow.unite_all(&vec![label; filters], &y[group * filters..(group + 1) * filters]);
         }
     } else {
         for group in 1..groups {
-            flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
-            flow.unite_all(&y[..makes], &y[group * makes..(group + 1) * makes]);
+            flow.unite_all(&x[..inputs], &x[group * inputs..(group + 1) * inputs]);
+            flow.unite_all(&y[..filters], &y[group * filters..(group + 1) * filters]);
         }
-        flow.label_constant(1, 1, &x[..reads], Role::Consumer);
+        flow.label_constant(1, 1, &x[..inputs], Role::Consumer);
     }
 }

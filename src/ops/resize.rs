@@ -1,8 +1,8 @@
-//! Resize and Upsample, axis by axis: for each axis a table says which old indices make a new one, and
-//! with which weights.
+//! The operators Resize and Upsample, which resample one axis after the other.
 //!
-//! The formulas are those of the ONNX standard's reference: the coordinate of a new index in the old
-//! axis by `coordinate_transformation_mode`, then its neighbours' weights by `mode`.
+//! For each axis, a table contains the input indices of each output index, with their weights. The formulas are those of
+//! the ONNX standard's reference: `coordinate_transformation_mode` maps an output index to a coordinate of the input, and
+//! `mode` gives the weights of its neighbours.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use super::axes::MOST_INDICES;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
 use crate::coupling::{ChannelLabels, FROZEN, Propagation};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::resample::Resample;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::{Tensor, show};
 
-/// How a value between old elements is made.
+/// The interpolation between input elements, attribute `mode`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Interpolation {
     Nearest(NearestMode),
     Linear,
-    /// With the coefficient `a`.
+    /// Cubic convolution with the coefficient `a`.
     Cubic(f64),
 }
 
-/// Which element is the nearest.
+/// The rounding of a coordinate to the nearest element, attribute `nearest_mode`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum NearestMode {
     PreferFloor,
@@ -34,21 +34,21 @@ enum NearestMode {
     Ceil,
 }
 
-/// Where a new index lies in the old axis.
+/// The map of output indices to input coordinates, attribute `coordinate_transformation_mode`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum CoordinateMode {
     HalfPixel,
     HalfPixelSymmetric,
-    /// TensorFlow's, in opset 11 only.
+    /// TensorFlow's mode `tf_half_pixel_for_nn`, in opset 11 only.
     HalfPixelForNearest,
     PytorchHalfPixel,
     AlignCorners,
     Asymmetric,
-    /// Between the fractions of a region of interest.
+    /// Coordinates within a region of interest, `tf_crop_and_resize`.
     Crop,
 }
 
-/// What sizes do to the proportions.
+/// The effect of sizes on the aspect ratio, attribute `keep_aspect_ratio_policy`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum AspectRatio {
     Stretch,
@@ -65,9 +65,9 @@ struct Resize {
     extrapolation: f32,
     axes: Option<Vec<i64>>,
     policy: AspectRatio,
-    /// Positions of roi, scales and sizes among the inputs, where the opset has them.
+    /// The positions of roi, scales and sizes among the inputs, if the opset has them.
     inputs: [Option<usize>; 3],
-    /// Upsample up to opset 8.
+    /// The attribute `scales` of Upsample before opset 9.
     scales: Option<Vec<f32>>,
 }
 
@@ -75,11 +75,11 @@ fn choice<T: Copy>(attrs: &Attrs, name: &str, default: &str, table: &[(&str, T)]
     let given = attrs.string(name)?.unwrap_or_else(|| default.to_owned());
     table.iter().find(|(n, _)| *n == given).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = table.iter().map(|(n, _)| *n).collect();
-        Error::new(format!("an unknown {name}")).expected(names.join(", ")).got(given)
+        Error::new(format!("an unknown {name}")).expected(names.join(", ")).got(given).invalid_model()
     })
 }
 
-/// Builds a Resize.
+/// Builds Resize: resamples by nearest, linear or cubic interpolation.
 pub(super) fn resize(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     if build.opset < 11 {
@@ -134,7 +134,7 @@ pub(super) fn resize(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// Builds an Upsample, and a Resize of opset 10, which is one: no half pixels, nearest rounds down.
+/// Builds Upsample, and Resize of opset 10: asymmetric coordinates, and nearest rounds down.
 pub(super) fn upsample(build: &Build) -> Result<Box<dyn Operator>> {
     let modes = [
         ("nearest", Interpolation::Nearest(NearestMode::Floor)),
@@ -155,24 +155,24 @@ pub(super) fn upsample(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// What happens to one axis.
+/// The resampling of one axis.
 #[derive(Clone, Copy, Debug)]
 struct AxisResize {
     size: usize,
     output: usize,
     scale: f64,
-    /// Of the region of interest, as fractions.
+    /// The region of interest, in fractions of the axis.
     roi: (f64, f64),
 }
 
-/// How many scales, sizes and numbers of the region of interest there are, for an error.
+/// Formats the numbers of scales, sizes and region bounds for an error message.
 fn counts_of([scales, sizes, roi]: [usize; 3]) -> String {
     format!("{scales} scales, {sizes} sizes, {roi} numbers of the region")
 }
 
 impl Resize {
-    /// For each axis of the input, what happens to it.
-    fn changes(&self, inputs: &Inputs) -> Result<Vec<AxisResize>> {
+    /// Returns the resampling of each axis of the input.
+    fn axis_resizes(&self, inputs: &Inputs) -> Result<Vec<AxisResize>> {
         let x = &inputs.get(0)?.shape;
         let axes: Vec<usize> = match &self.axes {
             Some(axes) => axes.iter().map(|&a| axis(a, x.len())).collect::<Result<_>>()?,
@@ -195,7 +195,8 @@ impl Resize {
         if counts.iter().any(|(list, n)| list.as_ref().is_some_and(|l| l.len() != n * axes.len())) {
             return Err(Error::new("scales, sizes or the region of interest do not fit the axes of Resize")
                 .expected(counts_of(counts.map(|(list, n)| list.as_ref().map_or(0, |_| n * axes.len()))))
-                .got(counts_of(counts.map(|(list, _)| list.as_ref().map_or(0, Vec::len)))));
+                .got(counts_of(counts.map(|(list, _)| list.as_ref().map_or(0, Vec::len))))
+                .with_kind(ErrorKind::InvalidModel));
         }
         let mut changes: Vec<AxisResize> =
             x.iter().map(|&n| AxisResize { size: n, output: n, scale: 1.0, roi: (0.0, 1.0) }).collect();
@@ -220,19 +221,24 @@ impl Resize {
                     let span = if roi.is_some() { change.roi.1 - change.roi.0 } else { 1.0 };
                     (scales[i], (scales[i] * span * change.size as f64).floor())
                 }
-                (None, None, _) => return Err(Error::new("a Resize needs scales or sizes")),
+                (None, None, _) => {
+                    return Err(
+                        Error::new("a Resize needs scales or sizes").with_kind(ErrorKind::InvalidModel)
+                    );
+                }
             };
             if !(scale > 0.0 && scale.is_finite() && output >= 1.0 && output <= MOST_INDICES as f64) {
                 return Err(Error::new("a scale of Resize does not fit")
                     .expected("a positive factor that leaves at least one element")
-                    .got(format!("{scale} of {}", change.size)));
+                    .got(format!("{scale} of {}", change.size))
+                    .with_kind(ErrorKind::InvalidModel));
             }
             (change.scale, change.output) = (scale, output as usize);
         }
         Ok(changes)
     }
 
-    /// Where new index `k` lies in the old axis.
+    /// Returns the input coordinate of output index `k`.
     fn coordinate(&self, c: &AxisResize, k: usize) -> f64 {
         let (k, size, output) = (k as f64, c.size as f64, c.output as f64);
         match self.coordinates {
@@ -245,7 +251,7 @@ impl Resize {
                 size / 2.0 * (1.0 - adjustment) + (k + 0.5) / c.scale - 0.5
             }
             CoordinateMode::AlignCorners if c.output == 1 => 0.0,
-            // A length that the scale does not give exactly counts as the scale says, as in the reference.
+            // As in the reference, the output length is computed from the scale even if it is not that exactly.
             CoordinateMode::AlignCorners => k * (size - 1.0) / (c.scale * size - 1.0).max(f64::MIN_POSITIVE),
             CoordinateMode::Asymmetric => k / c.scale,
             CoordinateMode::Crop if c.output == 1 => (c.roi.0 + c.roi.1) * (size - 1.0) / 2.0,
@@ -255,7 +261,7 @@ impl Resize {
         }
     }
 
-    /// The weight of an old element at distance `d` from a new one.
+    /// Returns the weight of an input element at distance `d` from the coordinate.
     fn weight(&self, d: f64) -> f64 {
         let d = d.abs();
         match self.mode {
@@ -267,7 +273,7 @@ impl Resize {
         }
     }
 
-    /// The old indices and weights of new index `k`; `None` where it lies outside of the axis.
+    /// Returns the input indices and weights of output index `k`; `None` if its coordinate is outside the axis.
     fn taps(&self, c: &AxisResize, k: usize) -> Option<Vec<(usize, f64)>> {
         let at = self.coordinate(c, k);
         let last = c.size as f64 - 1.0;
@@ -285,7 +291,7 @@ impl Resize {
             return Some(vec![(clamp(i), 1.0)]);
         }
         let reach = if self.mode == Interpolation::Linear { 1.0 } else { 2.0 };
-        // Shrinking with antialiasing widens the window by the factor.
+        // With antialiasing, downsampling widens the window by the factor.
         let shrink = if self.antialias && c.scale < 1.0 { c.scale } else { 1.0 };
         let (first, end) = ((at - reach / shrink).floor() + 1.0, (at + reach / shrink).ceil());
         let mut taps: Vec<(usize, f64)> = Vec::new();
@@ -305,7 +311,7 @@ impl Resize {
         Some(taps)
     }
 
-    /// The kernel of one axis with its tables.
+    /// Returns the kernel of one axis, with its tables of indices and weights.
     fn table(&self, outer: usize, c: &AxisResize, inner: usize) -> (Resample, Slot, Slot) {
         let all: Vec<Option<Vec<(usize, f64)>>> = (0..c.output).map(|k| self.taps(c, k)).collect();
         let taps = all.iter().flatten().map(Vec::len).max().unwrap_or(1);
@@ -322,7 +328,7 @@ impl Resize {
         (kernel, Slot::Constant(Arc::new(positions)), Slot::Constant(Arc::new(weights)))
     }
 
-    /// Which axes change; an axis that only crops nothing and scales by 1 does not.
+    /// Returns the axes that change: those that are cropped or not scaled by 1.
     fn resized(&self, changes: &[AxisResize]) -> Vec<usize> {
         let same = |c: &AxisResize| c.size == c.output && c.scale == 1.0 && c.roi == (0.0, 1.0);
         (0..changes.len()).filter(|&a| !same(&changes[a])).collect()
@@ -332,7 +338,7 @@ impl Resize {
 impl Operator for Resize {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        let changes = self.changes(inputs)?;
+        let changes = self.axis_resizes(inputs)?;
         if x.is_empty() || x.shape.iter().any(|&n| n > MOST_INDICES) {
             return Err(Error::new("a Resize of a tensor of this shape is not supported")
                 .got(show(&x.shape))
@@ -343,9 +349,9 @@ impl Operator for Resize {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let mut shape = l.inputs.get(0)?.shape.clone();
-        let changes = self.changes(&l.inputs)?;
+        let changes = self.axis_resizes(&l.inputs)?;
         let mut axes = self.resized(&changes);
-        // What shrinks most comes first: less is left for the others.
+        // The axis that shrinks most comes first, so that intermediate tensors stay small.
         axes.sort_by(|&a, &b| changes[a].scale.total_cmp(&changes[b].scale));
         let Some(&last) = axes.last() else {
             l.alias(0, Slot::Input(0));
@@ -365,7 +371,7 @@ impl Operator for Resize {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let x = flow.input_labels(0);
-        let axes = self.resized(&self.changes(&flow.inputs)?);
+        let axes = self.resized(&self.axis_resizes(&flow.inputs)?);
         if axes.iter().any(|&a| x.varies(a)) {
             flow.freeze(x.labels(), "resamples along channels");
             let frozen = ChannelLabels::uniform(&flow.outputs[0].shape, FROZEN);
@@ -373,12 +379,11 @@ impl Operator for Resize {
             return Ok(());
         }
         let shape = flow.outputs[0].shape.clone();
-        let labelled = x.reshaped(&shape);
-        flow.set_output(0, labelled);
+        flow.set_output(0, x.reshaped(&shape));
         Ok(())
     }
 
-    /// Sizes name every axis, the channels too.
+    /// Adapts the sizes, which include the channels.
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         let Some(i) = self.inputs[2] else { return Ok(()) };
         let Some(mut sizes) = r.literal(i) else { return Ok(()) };
