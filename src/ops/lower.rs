@@ -147,7 +147,7 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
             results[*k].clone().ok_or_else(|| Error::new("a constant is read before it is made").internal())
         }
         Slot::Constant(c) => Ok(c.iter().map(|&v| f64::from(v)).collect()),
-        Slot::Residual => Err(Error::new("a residual that no operand provides").internal()),
+        Slot::Residual => Err(Error::new("a call reads a residual that was not fused").internal()),
     };
     for emit in &lowering.emitted {
         match emit {

@@ -320,7 +320,7 @@ impl<'a> Builder<'a> {
             Slot::Temp(t) => Ok(temps[*t]),
             Slot::Output(k) => made[*k].ok_or_else(|| Error::new("an output is read before it is made")),
             Slot::Constant(data) => Ok(self.constant(data.clone())),
-            Slot::Residual => addend.ok_or_else(|| Error::new("a residual that no operand provides")),
+            Slot::Residual => addend.ok_or_else(|| Error::new("a call reads a residual that was not fused")),
         }
     }
 

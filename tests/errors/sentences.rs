@@ -63,7 +63,7 @@ const UNMET: &[(&str, &str)] = &[
     ("the parameters of BatchNormalization must be constant floats", "infer asks for constants first"),
     ("the plan accumulates in a constant", "plans are ours"),
     ("the plan accumulates in an input or output", "plans are ours"),
-    ("a residual that no operand provides", "lowerings are ours"),
+    ("a call reads a residual that was not fused", "lowerings are ours"),
     ("the plan has no {operand:?}", "plans are ours"),
     ("the plan writes its input to a constant", "plans are ours"),
     ("the shape of \"{}\" is not the one that was cut", "the cut made it"),
