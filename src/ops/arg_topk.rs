@@ -63,7 +63,7 @@ impl Operator for ArgExtreme {
         let mut shape = inputs.get(0)?.shape.clone();
         let at = axis(self.axis, shape.len())?;
         if shape[at] == 0 {
-            return Err(Error::new("the largest of nothing")
+            return Err(Error::new("an axis without elements")
                 .got(show(&shape))
                 .with_kind(ErrorKind::InvalidModel));
         }

@@ -91,7 +91,7 @@ pub(super) fn modulo(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Binary(if c_like { BinaryOp::FMod } else { BinaryOp::Mod })))
 }
 
-/// Builds Where: a where a condition is true, else b.
+/// Builds Where: a if a condition is true, else b.
 pub(super) fn select(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Where))
 }
