@@ -1,5 +1,6 @@
-//! Every operator against ONNX Runtime's answers: small models in `tests/golden/ops.safetensors`, made by
-//! `scripts/make_golden_ops.py`, each run by the reference, the CPU and every GPU here.
+//! Compares every operator with ONNX Runtime, on the f64 reference, the CPU and every GPU.
+//!
+//! The small models and their outputs are in `tests/golden/ops.safetensors`, written by `scripts/make_golden_ops.py`.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -14,17 +15,17 @@ mod cases;
 
 use cases::{Case, Problem};
 
-/// The cases that the engine refuses, by the words it refuses them with.
+/// The cases that the engine refuses, with a part of the error.
 const REFUSED: &[(&str, &str)] = &[("conv_weight_is_data_op13", "computed while the network runs")];
 
 fn all() -> BTreeMap<String, Case> {
     let cases = cases::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/ops.safetensors")));
-    assert!(cases.len() > 500, "the golden file is there");
+    assert!(cases.len() > 500, "the golden file is incomplete");
     cases
 }
 
 #[test]
-fn every_operator_gives_the_answers_of_onnx_runtime() {
+fn every_operator_matches_onnx_runtime() {
     let (cases, devices) = (all(), cases::devices());
     let mut wrong = Vec::new();
     let mut refused = BTreeSet::new();
@@ -41,7 +42,7 @@ fn every_operator_gives_the_answers_of_onnx_runtime() {
     }
     println!("{} cases, {} refused as expected, {} wrong", cases.len(), refused.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(refused.len(), REFUSED.len(), "a case that is listed as refused is not refused any more");
+    assert_eq!(refused.len(), REFUSED.len(), "a case listed as refused is no longer refused");
 }
 
 #[test]

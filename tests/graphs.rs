@@ -1,8 +1,8 @@
-//! Cuts of graphs that nobody drew: whatever the network, a cut of nothing is the file itself, a random cut
-//! is proved, and a planted one is found and loses nothing.
+//! Cuts of random networks, and of networks for single rules of the coupling.
 //!
-//! SECATEUR_GRAPHS says how many random networks (500 by default); SECATEUR_DUMP_GRAPHS names a folder to
-//! write the first of them to, with their cuts, for other programs to judge.
+//! For every random network, an empty cut leaves the file unchanged, a random cut is proved, and channels planted as
+//! zeros are found and removed without loss. SECATEUR_GRAPHS sets the number of networks (500 by default).
+//! SECATEUR_DUMP_GRAPHS names a folder for the first of them and their cuts, to check them with other programs.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -59,8 +59,8 @@ fn equal(got: &Model, expected: &Model) -> Result<(), String> {
     Ok(())
 }
 
-/// Every second free set of every layer, so that no layer loses all.
-fn some_knots(channels: &Channels, seed: u64) -> BTreeSet<usize> {
+/// Chooses some removable sets of coupled channels, so that no layer loses all channels.
+fn some_coupled(channels: &Channels, seed: u64) -> BTreeSet<usize> {
     let scores: Vec<f64> = (0..channels.coupled.len())
         .map(|k| ((k as u64 * 2_654_435_761 + seed) % 1000) as f64 / 1000.0)
         .collect();
@@ -68,7 +68,7 @@ fn some_knots(channels: &Channels, seed: u64) -> BTreeSet<usize> {
     allocate(channels, &scores, Budget::RemoveBelow(0.6), &limits, &BTreeSet::new()).unwrap()
 }
 
-/// The model whose filters of these coupled are zero, with all that goes along with them.
+/// Returns the model with the filters and per-channel constants of some coupled channels set to zero.
 fn planted(model: &Model, graph: &Graph, channels: &Channels, coupled: &BTreeSet<usize>) -> Model {
     let roots: BTreeSet<Label> = coupled.iter().map(|&k| channels.coupled[k].root).collect();
     let mut planted = model.clone();
@@ -80,7 +80,7 @@ fn planted(model: &Model, graph: &Graph, channels: &Channels, coupled: &BTreeSet
         let name = graph.name(value);
         let file = planted.graph_mut();
         if let Some(at) = file.node.iter().position(|n| n.op_type() == "Identity" && n.output[0] == name) {
-            // A twin of another weight gets elements of its own.
+            // A weight that is an Identity of another one gets its own elements.
             file.node.remove(at);
             let own = channels.facts.get(value).and_then(|f| f.value.as_ref()).unwrap();
             file.initializer.push(encode(name, own));
@@ -93,9 +93,9 @@ fn planted(model: &Model, graph: &Graph, channels: &Channels, coupled: &BTreeSet
     planted
 }
 
-/// Whether `l1` removes just what was planted, and nothing is lost.
+/// Checks that `l1` finds exactly the planted channels, and that their removal changes no output.
 fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> Result<usize, String> {
-    let coupled = some_knots(channels, 11);
+    let coupled = some_coupled(channels, 11);
     let planted = planted(model, graph, channels, &coupled);
     let graph = Graph::from_model(&planted).map_err(|e| e.to_string())?;
     let channels = Channels::of(&graph).map_err(|e| e.to_string())?;
@@ -112,7 +112,7 @@ fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> 
         return Err(format!("planted {coupled:?}, removed {removed:?}"));
     }
     let cut = rewrite(&planted, &graph, &channels, &removed).map_err(|e| e.to_string())?;
-    equal(&cut.model, &planted).map_err(|e| format!("the planted cut loses something: {e}"))?;
+    equal(&cut.model, &planted).map_err(|e| format!("the planted cut changes the outputs: {e}"))?;
     Ok(coupled.len())
 }
 
@@ -129,7 +129,7 @@ fn dump(index: usize, model: &Model, pruned: &Pruned) {
 }
 
 #[test]
-fn random_networks_are_cut_rightly() {
+fn random_networks_are_cut_correctly() {
     let cases = std::env::var("SECATEUR_GRAPHS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let moves = prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..10);
@@ -142,7 +142,7 @@ fn random_networks_are_cut_rightly() {
         let nothing =
             rewrite(&model, &graph, &channels, &BTreeSet::new()).map_err(|e| fail(e.to_string()))?;
         prop_assert_eq!(&nothing.model.to_bytes(), &bytes, "a cut of nothing changes the file");
-        let coupled = some_knots(&channels, seed);
+        let coupled = some_coupled(&channels, seed);
         let pruned = rewrite(&model, &graph, &channels, &coupled).map_err(|e| fail(e.to_string()))?;
         prove(&pruned.masked, &pruned.model, &Device::Cpu, None).map_err(|e| fail(e.to_string()))?;
         equal(&pruned.model, &pruned.masked).map_err(fail)?;
@@ -155,13 +155,13 @@ fn random_networks_are_cut_rightly() {
         Ok(())
     });
     let [count, cut, planted] = [count, cut, planted].map(AtomicUsize::into_inner);
-    println!("{count} networks, {cut} coupled cut, {planted} coupled planted and found");
+    println!("{count} networks, {cut} sets cut, {planted} sets planted and found");
     outcome.unwrap_or_else(|e| panic!("{e}"));
-    // If nearly everything were blocked, nothing would be tested.
-    assert!(cut > 3 * count && planted > count, "{cut} and {planted} coupled of {count} networks");
+    // If nearly all channels were frozen, the test would be void.
+    assert!(cut > 3 * count && planted > count, "{cut} and {planted} sets of {count} networks");
 }
 
-/// How many coupled may go, by the number of channels in each, of a network.
+/// Returns the number of a node's channels in each removable set of coupled channels.
 fn free(bytes: Vec<u8>, node: &str) -> Vec<usize> {
     let (_, graph, channels) = load(bytes);
     let of = graph.nodes.iter().position(|n| n.name == node).unwrap();
@@ -171,7 +171,7 @@ fn free(bytes: Vec<u8>, node: &str) -> Vec<usize> {
 }
 
 #[test]
-fn knots_are_as_fine_as_the_network_allows() {
+fn coupled_channels_are_as_few_as_the_network_allows() {
     let first = |b: &mut Builder, width: usize| {
         let x = b.input();
         b.conv(&x, width, 3, 1, 1)
@@ -180,57 +180,57 @@ fn knots_are_as_fine_as_the_network_allows() {
         let y = b.conv(value, 4, 1, 1, 1);
         b.finish(&[y], false).0
     };
-    // A chain: every channel by itself.
+    // In a chain, every channel is independent.
     let mut b = Builder::new(1, 8);
     let c = first(&mut b, 8);
     let r = b.unary("Relu", &c);
     assert_eq!(free(end(b, &r), &c.name), [1; 8]);
-    // A shuffle of two groups classes pairs, a grouped convolution after it pairs of these.
+    // A shuffle of two groups couples pairs, and a grouped convolution after it couples pairs of these.
     let mut b = Builder::new(2, 8);
     let c = first(&mut b, 8);
     let s = b.shuffle(&c, 2);
     let g = b.conv(&s, 6, 3, 1, 2);
     assert_eq!(free(end(b, &g), &c.name), [4; 2]);
-    // A depthwise convolution with two filters a channel goes with its channel.
+    // Both filters of a depthwise convolution's channel are coupled with the channel.
     let mut b = Builder::new(3, 8);
     let c = first(&mut b, 5);
     let d = b.conv(&c, 10, 3, 1, 5);
     let bytes = end(b, &d);
     assert_eq!(free(bytes.clone(), &c.name), [1; 5]);
     assert_eq!(free(bytes, &d.name), [2; 5]);
-    // Padded channels meet those of another branch, which may go with or without a partner.
+    // Padded channels meet those of another branch, which are removable with or without a partner.
     let mut b = Builder::new(4, 8);
     let c = first(&mut b, 4);
     let p = b.pad(&c, 2, 2);
     let w = b.conv(&p, 8, 3, 1, 1);
     let sum = b.node("Add", &[&p.name, &w.name], vec![], &w.shape.clone());
     assert_eq!(free(end(b, &sum), &w.name), [1; 8]);
-    // Pixel shuffle: the four channels that become one go together.
+    // A pixel shuffle couples the four channels that become one.
     let mut b = Builder::new(5, 8);
     let c = first(&mut b, 8);
     let up = b.node("DepthToSpace", &[&c.name], vec![int("blocksize", 2)], &[2, 16, 16]);
     assert_eq!(free(end(b, &up), &c.name), [4; 2]);
-    // What softmax over channels reads stays.
+    // A softmax over channels freezes its input.
     let mut b = Builder::new(6, 8);
     let c = first(&mut b, 8);
     let soft = b.node("Softmax", &[&c.name], vec![int("axis", 1)], &c.shape.clone());
     assert_eq!(free(end(b, &soft), &c.name), [0; 0]);
-    // A grouped transposed convolution: both groups shrink alike.
+    // Both groups of a transposed convolution shrink alike.
     let mut b = Builder::new(7, 8);
     let c = first(&mut b, 6);
     let up = b.up(&c, 8, 2);
     let bytes = end(b, &up);
     assert_eq!(free(bytes.clone(), &c.name), [2; 3]);
     assert_eq!(free(bytes, &up.name), [2; 4]);
-    // Flatten: a channel takes all of its pixels along.
+    // A Flatten removes all pixels of a channel.
     let mut b = Builder::new(8, 8);
     let c = first(&mut b, 6);
     let flat = b.node("Transpose", &[&c.name], vec![ints("perm", &[0, 1, 3, 2])], &c.shape.clone());
     assert_eq!(free(b.finish(&[flat], true).0, &c.name), [1; 6]);
 }
 
-/// Cuts every second free set, twice over, and proves each cut.
-fn is_cut_rightly(bytes: Vec<u8>, what: &str) {
+/// Removes every second removable set, then the others, and proves both cuts.
+fn is_cut_correctly(bytes: Vec<u8>, what: &str) {
     let (model, graph, channels) = load(bytes);
     for odd in [0, 1] {
         let free = channels.coupled.iter().filter(|k| k.block.is_none());
@@ -240,16 +240,16 @@ fn is_cut_rightly(bytes: Vec<u8>, what: &str) {
     }
 }
 
-/// Gates that are broadcast along one axis of channels and lie along another, or along pixels.
+/// Tests gates that are broadcast along one axis of channels and vary along another, or along pixels.
 #[test]
-fn gates_that_serve_several_channels_go_with_them_or_stay() {
+fn gates_of_several_channels_are_coupled_or_frozen() {
     let start = |seed| {
         let mut b = Builder::new(seed, 8);
         let x = b.input();
         let c = b.conv(&x, 6, 3, 1, 1);
         (b, x, c)
     };
-    // Two branches stacked, and one gate a channel for both of them.
+    // Two stacked branches share one gate for each channel.
     let (mut b, x, c) = start(20);
     let other = b.conv(&x, 6, 3, 1, 1);
     let stack = |b: &mut Builder, v: &Value| b.reshaped(v, &[1, 6, v.shape[1], v.shape[2]]);
@@ -263,8 +263,8 @@ fn gates_that_serve_several_channels_go_with_them_or_stay() {
     let read = b.conv(&flat, 4, 1, 1, 1);
     let bytes = b.finish(&[read], false).0;
     assert_eq!(free(bytes.clone(), &gate.name), [1; 6]);
-    is_cut_rightly(bytes, "a gate for two branches");
-    // Pairs of channels stacked in height, and a gate a pair.
+    is_cut_correctly(bytes, "a gate for two branches");
+    // Pairs of channels are stacked in height, with one gate for each pair.
     let (mut b, _, c) = start(21);
     let pairs = b.reshaped(&c, &[3, 16, 8]);
     let pooled = b.node("GlobalAveragePool", &[&pairs.name], vec![], &[3, 1, 1]);
@@ -273,8 +273,8 @@ fn gates_that_serve_several_channels_go_with_them_or_stay() {
     let read = b.conv(&gated, 4, 1, 1, 1);
     let bytes = b.finish(&[read], false).0;
     assert_eq!(free(bytes.clone(), &c.name), [2; 3]);
-    is_cut_rightly(bytes, "a gate for pairs");
-    // A gate a pixel, each of which is a channel of what makes it.
+    is_cut_correctly(bytes, "a gate for pairs");
+    // There is one gate for each pixel, and each gate is a channel of its producer.
     let (mut b, x, c) = start(22);
     let pooled = b.node("GlobalAveragePool", &[&x.name], vec![], &[3, 1, 1]);
     let gate = b.conv(&pooled, 64, 1, 1, 1);
@@ -283,10 +283,10 @@ fn gates_that_serve_several_channels_go_with_them_or_stay() {
     let read = b.conv(&gated, 4, 1, 1, 1);
     let bytes = b.finish(&[read], false).0;
     assert_eq!((free(bytes.clone(), &gate.name).len(), free(bytes.clone(), &c.name).len()), (0, 6));
-    is_cut_rightly(bytes, "a gate a pixel");
+    is_cut_correctly(bytes, "a gate for each pixel");
 }
 
-/// A BatchNormalization scales axis 1: of tokens × features, not what a linear layer before it makes.
+/// Tests that a BatchNormalization over tokens is not attributed to the filters of a linear layer before it.
 #[test]
 fn a_normalization_along_tokens_scales_no_filter() {
     let mut b = Builder::new(24, 8);
@@ -304,9 +304,9 @@ fn a_normalization_along_tokens_scales_no_filter() {
     assert!(!channels.coupled.is_empty());
 }
 
-/// A tensor over the root of how many channels it had: that is a number, and stays what it was.
+/// Tests a tensor divided by the root of its number of channels, which keeps its value in a cut.
 #[test]
-fn counts_of_channels_that_are_numbers_stay() {
+fn a_computed_number_of_channels_keeps_its_value() {
     let mut b = Builder::new(25, 8);
     let x = b.input();
     let c = b.conv(&x, 8, 3, 1, 1);
@@ -317,12 +317,12 @@ fn counts_of_channels_that_are_numbers_stay() {
     let read = b.conv(&scaled, 4, 1, 1, 1);
     let bytes = b.finish(&[read], false).0;
     assert_eq!(free(bytes.clone(), &c.name), [1; 8]);
-    is_cut_rightly(bytes, "a number of channels");
+    is_cut_correctly(bytes, "a number of channels");
 }
 
-/// One kernel that a convolution makes channels with, and a transposed one reads them by.
+/// Tests weights whose filters produce channels in a convolution that a transposed convolution consumes.
 #[test]
-fn weights_that_make_and_read_the_same_channels_are_cut_once() {
+fn weights_that_produce_and_consume_channels_are_cut_once() {
     let mut b = Builder::new(26, 8);
     let x = b.input();
     let kernel = b.floats(&[6, 3, 3, 3], 0.0, 0.3);
@@ -333,12 +333,12 @@ fn weights_that_make_and_read_the_same_channels_are_cut_once() {
     let read = b.conv(&back, 4, 1, 1, 1);
     let bytes = b.finish(&[read], false).0;
     assert_eq!(free(bytes.clone(), &wide.name), [1; 6]);
-    is_cut_rightly(bytes, "a kernel for both ways");
+    is_cut_correctly(bytes, "weights of producer and consumer");
 }
 
-/// A channel that is overwritten, and channels that are mirrored beside others: their places are counted on.
+/// Tests that channels are frozen if they are overwritten by index, or mirrored by padding.
 #[test]
-fn channels_whose_places_are_counted_on_stay() {
+fn channels_used_by_index_are_frozen() {
     let start = || {
         let mut b = Builder::new(28, 8);
         let x = b.input();
@@ -358,9 +358,9 @@ fn channels_whose_places_are_counted_on_stay() {
     assert_eq!(free(b.finish(&[read], false).0, &c.name), [0; 0]);
 }
 
-/// Exporters may list constants among the inputs; the shapes that are declared there follow those that are stored.
+/// Tests constants that are also declared as inputs, whose declared shapes must adapt to a cut.
 #[test]
-fn declared_shapes_of_quantized_weights_follow() {
+fn declared_shapes_of_quantized_weights_adapt() {
     let mut b = Builder::new(23, 8);
     let x = b.input();
     let c = b.quantized_conv(&x, 8);
@@ -397,16 +397,15 @@ fn quantized_weights_are_cut_in_their_own_type() {
     let small = pruned.model.graph();
     let dims = |t: &TensorProto| (t.data_type(), t.dims.clone());
     let stored: Vec<_> = small.initializer.iter().filter(|t| t.data_type() == 3).map(dims).collect();
-    // Both layers' weights and zero points, still int8: 8 filters less 3, and their readers.
+    // Weights and zero points of both layers are still int8, with 8 − 3 filters and consumers.
     assert_eq!(stored, [(3, vec![5, 3, 3, 3]), (3, vec![5]), (3, vec![6, 5, 3, 3]), (3, vec![6])]);
     let nodes = |op: &str| small.node.iter().filter(|n| n.op_type() == op).count();
-    assert_eq!(nodes("DequantizeLinear"), 2, "nothing was written out in floats");
+    assert_eq!(nodes("DequantizeLinear"), 2, "no weight was converted to floats");
 }
 
-/// A filter of zeros gives its bias: what follows makes another constant of it, and readers' biases take
-/// that over when the channel goes.
+/// Tests that the constant outputs of zero filters are folded into the consumers' biases.
 #[test]
-fn dead_filters_go_without_a_trace() {
+fn zero_filters_are_removed_without_loss() {
     let mut b = Builder::new(10, 8);
     let x = b.input();
     let c = b.conv(&x, 8, 3, 1, 1);
@@ -419,26 +418,29 @@ fn dead_filters_go_without_a_trace() {
     let (mut model, graph, channels) = load(b.finish(&[read, pooled], false).0);
     let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
     let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first && k.block.is_none());
-    // A shuffle classes the channels in pairs.
+    // A shuffle couples the channels in pairs.
     let coupled: Vec<_> = of_first.take(2).collect();
-    let dead: BTreeSet<usize> = coupled.iter().flat_map(|k| k.members.iter().map(|m| m.1)).collect();
-    assert_eq!(dead.len(), 4);
+    let zero_filters: BTreeSet<usize> = coupled.iter().flat_map(|k| k.members.iter().map(|m| m.1)).collect();
+    assert_eq!(zero_filters.len(), 4);
     let weight = graph.name(graph.nodes[first].inputs[1].unwrap()).to_owned();
     let tensor = model.graph_mut().initializer.iter_mut().find(|t| t.name() == weight).unwrap();
-    let zeros: Vec<bool> = (0..8).map(|i| dead.contains(&i)).collect();
+    let zeros: Vec<bool> = (0..8).map(|i| zero_filters.contains(&i)).collect();
     *tensor = zero(tensor, 0, &zeros).unwrap();
     let (model, graph, channels) = load(model.to_bytes());
     let cut = |coupled: &BTreeSet<usize>| rewrite(&model, &graph, &channels, coupled).unwrap();
     let pruned = cut(&coupled.iter().map(|k| k.id).collect());
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
-    assert_eq!(equal(&pruned.model, &model), Ok(()), "the original's answers");
-    // A live channel leaves a gap.
-    let live =
-        channels.coupled.iter().find(|k| k.members[0].0 == first && !dead.contains(&k.members[0].1)).unwrap();
+    assert_eq!(equal(&pruned.model, &model), Ok(()), "the original's outputs");
+    // The removal of a channel with a non-zero filter changes the outputs.
+    let live = channels
+        .coupled
+        .iter()
+        .find(|k| k.members[0].0 == first && !zero_filters.contains(&k.members[0].1))
+        .unwrap();
     assert!(equal(&cut(&[live.id].into()).model, &model).is_err());
 }
 
-/// A slice of no channels: nothing runs for it, and what it is taken from stays as wide.
+/// Tests a slice of no channels, which needs no step and freezes its input.
 #[test]
 fn a_tensor_without_elements_is_a_constant() {
     let mut b = Builder::new(11, 8);
@@ -456,9 +458,9 @@ fn a_tensor_without_elements_is_a_constant() {
     prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
 }
 
-/// Rounded up, a window of two on one pixel gives that pixel.
+/// Tests that a 2×2 window on a single pixel returns that pixel if sizes are rounded up.
 #[test]
-fn a_window_may_be_larger_than_the_image_where_sizes_are_rounded_up() {
+fn a_window_may_exceed_the_image_if_sizes_are_rounded_up() {
     let network = |pooled: bool| {
         let mut b = Builder::new(27, 8);
         let x = b.input();
@@ -473,10 +475,12 @@ fn a_window_may_be_larger_than_the_image_where_sizes_are_rounded_up() {
     assert_eq!(equal(&network(true), &network(false)), Ok(()));
 }
 
-/// Maxima of every 2×2 outputs are made by the layer itself where Winograd's method makes these; other windows, other
-/// layers, and outputs that somebody else reads too, are left alone. Odd rows and columns are left out either way.
+/// Tests that 2×2 max pools are fused into layers that run by Winograd's algorithm, and no other pools.
+///
+/// Other windows, other layers, and outputs with further consumers are not fused. Odd rows and columns are dropped in
+/// both cases.
 #[test]
-fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
+fn only_two_by_two_max_pools_are_fused() {
     type Net<'a> = &'a dyn Fn(&mut Builder) -> Vec<Value>;
     let pool = |b: &mut Builder, x: &Value, op: &str, kernel: i64, behind: i64| {
         let side = (x.shape[1] - kernel as usize) / 2 + 1;
@@ -489,23 +493,23 @@ fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
         let c = b.conv(&x, 32, 1, 1, 1);
         b.conv(&c, 32, 3, 1, 1)
     };
-    let taken: [(&str, usize, Net); 3] = [
-        ("maxima", 24, &|b| {
+    let fused: [(&str, usize, Net); 3] = [
+        ("a max pool", 24, &|b| {
             let c = wide(b);
             vec![pool(b, &c, "MaxPool", 2, 0)]
         }),
-        ("of an activation, odd sizes", 19, &|b| {
+        ("after an activation, odd sizes", 19, &|b| {
             let c = wide(b);
             let c = b.unary("Relu", &c);
             vec![pool(b, &c, "MaxPool", 2, 0)]
         }),
-        ("padding that no window sees", 24, &|b| {
+        ("padding outside all windows", 24, &|b| {
             let c = wide(b);
             let pool = pool(b, &c, "MaxPool", 2, 1);
             vec![b.unary("Relu", &pool)]
         }),
     ];
-    let left: [(&str, usize, Net); 6] = [
+    let unfused: [(&str, usize, Net); 6] = [
         ("larger windows", 24, &|b| {
             let c = wide(b);
             vec![pool(b, &c, "MaxPool", 3, 0)]
@@ -519,7 +523,7 @@ fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
             let window = [ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", 1)];
             vec![b.node("MaxPool", &[&c.name], window.to_vec(), &[32, 10, 10])]
         }),
-        ("an activation that falls", 24, &|b| {
+        ("an activation that is not monotonic", 24, &|b| {
             let c = wide(b);
             let c = b.unary("HardSwish", &c);
             vec![pool(b, &c, "MaxPool", 2, 0)]
@@ -534,7 +538,9 @@ fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
             vec![pool(b, &c, "MaxPool", 2, 0)]
         }),
     ];
-    for ((name, side, net), taken) in taken.iter().map(|n| (n, true)).chain(left.iter().map(|n| (n, false))) {
+    for ((name, side, net), fused) in
+        fused.iter().map(|n| (n, true)).chain(unfused.iter().map(|n| (n, false)))
+    {
         let mut b = Builder::new(5, *side);
         let outputs = net(&mut b);
         let graph = load(b.finish(&outputs, false).0).1;
@@ -545,18 +551,19 @@ fn layers_take_in_maxima_of_two_by_two_and_nothing_else() {
         };
         let (with, without) = (plan(true), plan(false));
         let pools = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "pool").count();
-        assert_eq!((pools(&with), pools(&without)), (usize::from(!taken), 1), "{name}");
+        assert_eq!((pools(&with), pools(&without)), (usize::from(!fused), 1), "{name}");
         let x: Vec<f32> =
             (0..2 * 3 * side * side).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
         let run = |plan: &Plan| Device::Cpu.load_poisoned(plan).unwrap().run(&[&x]).unwrap().concat();
-        assert_eq!(run(&with), run(&without), "{name}: the same maxima");
+        assert_eq!(run(&with), run(&without), "{name}: equal maxima");
     }
 }
 
-/// A residual sum, in either order; one whose other side is made later is taken in there; and sums that cannot be taken
-/// in: of one value with itself, by broadcasting, behind an activation.
+/// Tests that residual additions are fused into the layer that runs last, in either order of operands.
+///
+/// Sums of a value with itself, with broadcasting, or behind an activation are not fused.
 #[test]
-fn layers_take_in_what_is_added_to_them_and_nothing_else() {
+fn only_residual_additions_are_fused() {
     let network = |add: &dyn Fn(&mut Builder, &Value) -> Value| {
         let mut builder = Builder::new(3, 8);
         let x = builder.input();
@@ -568,7 +575,7 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
     let sum = |builder: &mut Builder, a: &Value, b: &Value| {
         builder.node("Add", &[&a.name, &b.name], vec![], &a.shape)
     };
-    let taken: [(&str, &dyn Fn(&mut Builder, &Value) -> Value); 3] = [
+    let fused: [(&str, &dyn Fn(&mut Builder, &Value) -> Value); 3] = [
         ("in order", &|builder, first| {
             let second = builder.conv(first, 6, 3, 1, 1);
             sum(builder, &second, first)
@@ -577,12 +584,12 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
             let second = builder.conv(first, 6, 1, 1, 1);
             sum(builder, first, &second)
         }),
-        ("made later", &|builder, first| {
+        ("computed later", &|builder, first| {
             let (second, shortcut) = (builder.conv(first, 6, 3, 1, 1), builder.conv(first, 6, 1, 1, 1));
             sum(builder, &second, &shortcut)
         }),
     ];
-    let left: [(&str, &dyn Fn(&mut Builder, &Value) -> Value); 3] = [
+    let unfused: [(&str, &dyn Fn(&mut Builder, &Value) -> Value); 3] = [
         ("with itself", &|builder, first| {
             let second = builder.conv(first, 6, 3, 1, 1);
             sum(builder, &second, &second)
@@ -598,7 +605,7 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
             sum(builder, &second, first)
         }),
     ];
-    for ((name, add), taken) in taken.iter().map(|n| (n, true)).chain(left.iter().map(|n| (n, false))) {
+    for ((name, add), fused) in fused.iter().map(|n| (n, true)).chain(unfused.iter().map(|n| (n, false))) {
         let graph = network(add);
         let facts = Facts::infer(&graph, &[vec![2, 3, 8, 8]]).unwrap();
         let plan = |addends| {
@@ -607,14 +614,14 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
         };
         let adds = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "binary").count();
         let (with, without) = (plan(true), plan(false));
-        assert_eq!((adds(&with), adds(&without)), (usize::from(!taken), 1), "{name}");
+        assert_eq!((adds(&with), adds(&without)), (usize::from(!fused), 1), "{name}");
         assert_eq!(
             with.steps.iter().filter(|s| s.kernel.addend().is_some()).count(),
-            usize::from(taken),
+            usize::from(fused),
             "{name}"
         );
         let x: Vec<f32> = (0..2 * 3 * 64).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
         let run = |plan: &Plan| Device::Cpu.load_poisoned(plan).unwrap().run(&[&x]).unwrap().concat();
-        assert_eq!(run(&with), run(&without), "{name}: the same sums in the same order");
+        assert_eq!(run(&with), run(&without), "{name}: equal sums");
     }
 }

@@ -1,5 +1,5 @@
-//! What mixes channels: whole slices go (groups, heads), or nothing, or, where asked for, channels one by one
-//! and the answer says so.
+//! Operators that mix channels: exact cuts remove whole slices (groups, heads); inexact cuts remove single channels and
+//! report it.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -35,25 +35,25 @@ impl Net {
         Self { model, graph, channels }
     }
 
-    /// The coupled that channels of a node belong to, those that may go.
+    /// Returns the removable sets of coupled channels that contain channels of a node.
     fn free(&self, node: &str) -> Vec<usize> {
         let of = self.node(node);
-        let coupled = self.channels.coupled.iter().filter(|k| k.block.is_none());
-        coupled.filter(|k| k.members.iter().any(|m| m.0 == of)).map(|k| k.id).collect()
+        let removable = self.channels.coupled.iter().filter(|k| k.block.is_none());
+        removable.filter(|k| k.members.iter().any(|m| m.0 == of)).map(|k| k.id).collect()
     }
 
     fn node(&self, name: &str) -> usize {
         self.graph.nodes.iter().position(|n| n.name == name).unwrap()
     }
 
-    /// How many channels of a node each of its free coupled has.
+    /// Returns the number of a node's channels in each of its removable sets.
     fn sizes(&self, node: &str) -> Vec<usize> {
         let of = self.node(node);
         let members = |&k: &usize| self.channels.coupled[k].members.iter().filter(|m| m.0 == of).count();
         self.free(node).iter().map(members).collect()
     }
 
-    /// Why the channels of a node may not go: node and reason.
+    /// Returns the nodes and reasons that freeze channels of a node.
     fn blocks(&self, node: &str) -> BTreeSet<(String, String)> {
         let of = self.node(node);
         let coupled = self.channels.coupled.iter().filter(|k| k.members.iter().any(|m| m.0 == of));
@@ -65,7 +65,7 @@ impl Net {
         rewrite(&self.model, &self.graph, &self.channels, &coupled.iter().copied().collect()).unwrap()
     }
 
-    /// Removes the first and last free coupled of a node, and proves it, also for batches.
+    /// Removes the first and last removable set of a node, and proves the cut, also for batches.
     fn proved(&self, node: &str) -> Pruned {
         let free = self.free(node);
         let pruned = self.cut(&[free[0], free[free.len() - 1]]);
@@ -76,7 +76,7 @@ impl Net {
     }
 }
 
-/// Whether two networks give the same answers.
+/// Compares the outputs of two networks on one batch.
 fn differences(got: &Model, expected: &Model, batch: usize) -> Result<(), String> {
     let run = |model: &Model| {
         let mut session =
@@ -94,7 +94,7 @@ fn differences(got: &Model, expected: &Model, batch: usize) -> Result<(), String
     Ok(())
 }
 
-/// A convolution, what is done with it, a convolution: the first one's name, and the network.
+/// Builds a network of two convolutions with `f` between them; returns the first one's name and the network.
 fn between(
     seed: u64,
     width: usize,
@@ -121,7 +121,7 @@ fn between_at(
 }
 
 #[test]
-fn group_norm_loses_whole_groups() {
+fn whole_groups_of_group_norm_are_removed() {
     type Form = fn(&mut Builder, &Value, usize) -> Value;
     let forms: [(i64, Form); 4] = [
         (18, Builder::group_norm),
@@ -130,7 +130,7 @@ fn group_norm_loses_whole_groups() {
         (18, Builder::group_norm_by_hand),
     ];
     for (at, (opset, form)) in forms.into_iter().enumerate() {
-        // Fewer groups than channels in each: without the mixing, all groups would rather shrink alike.
+        // There are fewer groups than channels in each, so that without mixing all groups would shrink alike.
         let (first, net) = between_at(opset, 21, 12, false, |b, x| form(b, x, 3));
         assert_eq!(net.sizes(&first), [4; 3], "form {at}");
         let pruned = net.proved(&first);
@@ -139,7 +139,7 @@ fn group_norm_loses_whole_groups() {
                 pruned.model.graph().node.iter().find(|n| n.op_type() == "GroupNormalization").unwrap();
             assert_eq!(node.attribute[0].i, Some(1), "one of three groups is left");
         }
-        // One group is all channels.
+        // A single group contains all channels.
         let (first, net) = between_at(opset, 22, 6, false, |b, x| form(b, x, 1));
         assert_eq!(net.sizes(&first), [0; 0], "form {at}");
         let reasons = net.blocks(&first);
@@ -152,17 +152,17 @@ fn group_norm_loses_whole_groups() {
 }
 
 #[test]
-fn softmax_in_groups_loses_whole_groups() {
+fn whole_groups_of_a_softmax_are_removed() {
     let (first, net) = between(24, 12, false, |b, x| b.group_softmax(x, 3));
     assert_eq!(net.sizes(&first), [4; 3]);
     net.proved(&first);
 }
 
 #[test]
-fn attention_loses_whole_heads() {
+fn whole_heads_of_attention_are_removed() {
     for form in [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed] {
         let (first, net) = between(25, 6, false, |b, x| b.attention(x, (3, 7), 5, form));
-        assert_eq!(net.sizes(&first), [1; 6], "what attention reads is free: {form:?}");
+        assert_eq!(net.sizes(&first), [1; 6], "channels before attention are removable: {form:?}");
         let makers: Vec<&str> = net
             .channels
             .coupling
@@ -178,21 +178,21 @@ fn attention_loses_whole_heads() {
         }
         let heads = net.free(inside[0]);
         for &maker in inside {
-            assert_eq!(net.free(maker), heads, "queries, keys and values go together");
+            assert_eq!(net.free(maker), heads, "queries, keys and values are coupled");
         }
         let small = net.proved(inside[0]).model;
         let dims: Vec<&Vec<i64>> = small.graph().initializer.iter().map(|t| &t.dims).collect();
         assert!(dims.contains(&&vec![1, 1, 64, 64]), "one head's position bias is left");
-        assert!(dims.contains(&&vec![7, 5]), "the projection reads one head");
+        assert!(dims.contains(&&vec![7, 5]), "the projection consumes one head");
         if form == Heads::Normed {
-            assert!(dims.contains(&&vec![7]), "what normalises within a head stays");
+            assert!(dims.contains(&&vec![7]), "normalization within a head keeps its parameters");
         }
     }
 }
 
-/// The axis of batch and heads is as long as the batch says, also when heads have gone.
+/// Tests that an axis of batch and heads still adapts to the batch after heads are removed.
 #[test]
-fn heads_that_share_an_axis_with_the_batch_leave_it_free() {
+fn heads_that_share_an_axis_with_the_batch_are_removed() {
     let (_, net) = between(32, 6, false, |b, x| b.merged_attention(x, (3, 7), 5));
     let maker = names(&net, &["MatMul"]).swap_remove(0);
     assert_eq!(net.sizes(&maker), [7; 3]);
@@ -200,7 +200,7 @@ fn heads_that_share_an_axis_with_the_batch_leave_it_free() {
 }
 
 #[test]
-fn a_product_lets_channels_of_one_factor_pass() {
+fn channels_of_one_factor_pass_a_product() {
     let names = std::cell::RefCell::new(None);
     for softmax in [true, false] {
         let (first, net) = between(26, 6, false, |b, x| {
@@ -210,7 +210,7 @@ fn a_product_lets_channels_of_one_factor_pass() {
         });
         let [q, k, v] = names.take().unwrap();
         assert_eq!(net.sizes(&first), [1; 6]);
-        assert_eq!(net.sizes(&v), [1; 5], "values pass one by one");
+        assert_eq!(net.sizes(&v), [1; 5], "values are removed one by one");
         net.proved(&v);
         for part in [q, k] {
             let blocks = net.blocks(&part);
@@ -221,7 +221,7 @@ fn a_product_lets_channels_of_one_factor_pass() {
 }
 
 #[test]
-fn layer_norm_over_all_channels_blocks_with_its_name() {
+fn layer_norm_over_all_channels_freezes_them() {
     let (first, net) = between(27, 6, false, Builder::layer_norm);
     assert_eq!(net.sizes(&first), [0; 0]);
     let node = net.graph.nodes.iter().find(|n| n.op_type == "LayerNormalization").unwrap();
@@ -229,14 +229,14 @@ fn layer_norm_over_all_channels_blocks_with_its_name() {
     assert_eq!(net.blocks(&first), BTreeSet::from([expected]));
 }
 
-/// The nodes of these operators.
+/// Returns the names of the nodes of some operators.
 fn names(net: &Net, ops: &[&str]) -> Vec<String> {
     let nodes = net.graph.nodes.iter().filter(|n| ops.contains(&n.op_type.as_str()));
     nodes.map(|n| n.name.clone()).collect()
 }
 
 #[test]
-fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
+fn an_inexact_cut_is_reported_and_proved_up_to_the_mixing_nodes() {
     type Form = (&'static [&'static str], fn(&mut Builder, &Value) -> Value);
     let forms: [Form; 4] = [
         (&["LayerNormalization"], |b, x| b.layer_norm(x)),
@@ -245,7 +245,7 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         (&["InstanceNormalization"], |b, x| b.group_norm_exported(x, 2)),
     ];
     for (ops, form) in forms {
-        // A shortcut around what mixes, and something before it.
+        // A residual connection around the mixing node, and a Relu before it.
         let (first, net) = between(28, 8, true, |b, x| {
             let r = b.unary("Relu", x);
             let y = form(b, &r);
@@ -262,7 +262,7 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
         assert_eq!(net.channels.inexact(&net.graph, &coupled), names(&net, ops));
         let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &coupled, Default::default()).unwrap();
         assert_eq!(cut.inexact, Some(names(&net, ops)));
-        // The same by parts, as `prune` walks.
+        // The steps of `prune` lead to an equal proof.
         let judge = MaskedReference::new(&net.model, &net.graph, &net.channels, &coupled).unwrap();
         let masked = || Graph::from_model_owned(judge.masked(&net.model).unwrap());
         let answers = ReferenceOutputs::of(masked().unwrap(), &judge, &Device::Cpu, None).unwrap();
@@ -271,9 +271,9 @@ fn an_inexact_cut_says_so_and_is_proved_up_to_where_it_mixes() {
     }
 }
 
-/// An output that is read behind the mixing too is one value of the proof, not two.
+/// Tests that the proof compares an output once that is also consumed behind a mixing node.
 #[test]
-fn an_output_that_a_mixing_node_reads_is_compared_with_itself() {
+fn an_output_that_is_consumed_behind_mixing_is_compared_once() {
     let mut b = Builder::new(31, 8);
     let x = b.input();
     let wide = b.conv(&x, 8, 3, 1, 1);
@@ -290,7 +290,7 @@ fn an_output_that_a_mixing_node_reads_is_compared_with_itself() {
 }
 
 #[test]
-fn a_fault_before_the_mixing_is_found() {
+fn an_error_before_the_mixing_node_is_detected() {
     let (first, net) = between(29, 8, true, |b, x| {
         let y = b.layer_norm(x);
         b.spatial_gate(&y)
@@ -306,13 +306,13 @@ fn a_fault_before_the_mixing_is_found() {
 }
 
 #[test]
-fn a_cut_where_nothing_mixes_is_exact_with_an_inexact_dye_too() {
+fn an_inexact_analysis_cuts_exactly_without_mixing() {
     let (first, net) = between(30, 8, true, Builder::batch_norm);
     let coupled: BTreeSet<usize> = net.free(&first)[..2].iter().copied().collect();
     let cut = Cut::new((&net.graph, "0"), &net.channels, &[], &coupled, Default::default()).unwrap();
     assert_eq!(cut.inexact, Some(vec![]));
     assert!(net.cut(&net.free(&first)[..2]).prove(&Device::Cpu, None).unwrap().exact);
-    // Heads go whole in any case.
+    // Heads are removed as a whole even in an inexact analysis.
     let (_, net) = between(31, 6, true, |b, x| b.attention(x, (4, 3), 5, Heads::Fused));
     let maker = names(&net, &["MatMul"]).swap_remove(0);
     assert_eq!(net.sizes(&maker), [9; 4]);

@@ -1,25 +1,25 @@
-//! Which labels stay or go together, and which may not go.
+//! Equivalence classes of labels, which are removed together, and the reasons that freeze classes.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ChannelLabels, FROZEN, Label};
+use super::labels::{ChannelLabels, FROZEN, Label};
 
-/// Why a label may not go: the node that forbids it, and the reason in words.
+/// The reason that a label may not be removed: a node, and a description for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The node's name.
+    /// The name of the node.
     pub node: String,
-    /// Why.
+    /// The description of the reason.
     pub reason: String,
 }
 
-/// The union-find of labels, with the reason why a class may not go.
+/// A union-find over labels, with the reason that freezes a class.
 #[derive(Clone, Debug)]
 pub struct EquivalenceClasses {
     parent: Vec<Label>,
-    /// For each label, why its class may not go; only a class' root knows.
+    /// The reason that freezes the class of each label, stored at the root of the class.
     blocks: Vec<Option<Arc<Block>>>,
 }
 
@@ -31,8 +31,8 @@ impl Default for EquivalenceClasses {
 }
 
 impl EquivalenceClasses {
-    /// `n` new labels, tied to nothing.
-    pub fn fresh(&mut self, n: usize) -> Vec<Label> {
+    /// Creates `n` labels, each in a class of its own.
+    pub fn new_labels(&mut self, n: usize) -> Vec<Label> {
         let first = self.parent.len() as Label;
         let labels: Vec<Label> = (first..first + n as Label).collect();
         self.parent.extend_from_slice(&labels);
@@ -40,17 +40,17 @@ impl EquivalenceClasses {
         labels
     }
 
-    /// How many labels there are, [`FROZEN`] included.
+    /// Returns the number of labels, including [`FROZEN`].
     pub fn len(&self) -> usize {
         self.parent.len()
     }
 
-    /// Whether there is no label but [`FROZEN`].
+    /// Returns whether there is no label except [`FROZEN`].
     pub fn is_empty(&self) -> bool {
         self.parent.len() <= 1
     }
 
-    /// The representative of a label's class.
+    /// Returns the representative of a label's class.
     pub fn find(&self, mut label: Label) -> Label {
         while self.parent[label as usize] != label {
             label = self.parent[label as usize];
@@ -58,6 +58,7 @@ impl EquivalenceClasses {
         label
     }
 
+    /// Returns the representative of a label's class, and compresses the path to it.
     fn find_compress(&mut self, label: Label) -> Label {
         let root = self.find(label);
         let mut at = label;
@@ -67,8 +68,10 @@ impl EquivalenceClasses {
         root
     }
 
-    /// EquivalenceClasses two labels at `node`. Tied to a frozen one, a class is frozen for the same reason, or,
-    /// where that is [`FROZEN`] itself, because of the node where they meet.
+    /// Unites the classes of two labels that meet at `node`.
+    ///
+    /// If one class is frozen, the united class keeps that reason. United with [`FROZEN`] itself, a class is frozen
+    /// because of `node`.
     pub fn unite(&mut self, a: Label, b: Label, node: &str) {
         let (a, b) = (self.find_compress(a), self.find_compress(b));
         if a == b {
@@ -79,7 +82,7 @@ impl EquivalenceClasses {
             self.freeze(&[other], node, "meets a tensor whose shape may not change");
             return;
         }
-        // The elder label is the root: its block, or the younger's, stays.
+        // The older label is the root. Its reason is kept if it has one, else that of the other class.
         let (root, child) = if a < b { (a, b) } else { (b, a) };
         self.parent[child as usize] = root;
         if let Some(block) = self.blocks[child as usize].take() {
@@ -87,7 +90,7 @@ impl EquivalenceClasses {
         }
     }
 
-    /// Forbids the removal of the labels' classes. The first reason stays.
+    /// Forbids the removal of the labels' classes; a class keeps its first reason.
     pub fn freeze(&mut self, labels: &[Label], node: &str, reason: &str) {
         let block = Arc::new(Block { node: node.to_owned(), reason: reason.to_owned() });
         for &label in labels {
@@ -96,19 +99,18 @@ impl EquivalenceClasses {
         }
     }
 
-    /// Why a label may not go; `None` when it may.
+    /// Returns the reason that a label may not be removed; `None` if it may.
     pub fn block(&self, label: Label) -> Option<&Block> {
         self.blocks[self.find(label) as usize].as_deref()
     }
 
-    /// One label for each index of `axis`; labels that share an index are tied.
-    pub fn along(&mut self, labelled: &ChannelLabels, axis: usize, node: &str) -> Vec<Label> {
-        labelled
+    /// Returns one label for each index of `axis`, and unites labels that share an index.
+    pub fn unite_along(&mut self, labels: &ChannelLabels, axis: usize, node: &str) -> Vec<Label> {
+        labels
             .slices(axis)
             .iter()
             .map(|slice| {
                 let first = slice.first().copied().unwrap_or(FROZEN);
-                // Of a tensor without elements, there is none.
                 for &label in slice.iter().skip(1) {
                     self.unite(first, label, node);
                 }
@@ -117,65 +119,67 @@ impl EquivalenceClasses {
             .collect()
     }
 
-    /// A label's class, [`FROZEN`] for all that may not go.
-    pub fn free(&self, label: Label) -> Label {
+    /// Returns the class of a label; [`FROZEN`] if it may not be removed.
+    pub fn removable_class(&self, label: Label) -> Label {
         if self.block(label).is_some() { FROZEN } else { self.find(label) }
     }
 
-    /// Whether all labels of a tensor are one class, that may go as far as is known.
-    pub fn is_one(&self, labelled: &ChannelLabels) -> bool {
-        let mut classes = labelled.labels().iter().map(|&l| self.free(l));
+    /// Returns whether all labels of a tensor are one class, which is not frozen yet.
+    pub fn is_one(&self, labels: &ChannelLabels) -> bool {
+        let mut classes = labels.labels().iter().map(|&l| self.removable_class(l));
         classes.next().is_some_and(|first| first != FROZEN && classes.all(|class| class == first))
     }
 
-    /// Whether a tensor has several classes, one of which may go as far as is known.
-    pub fn varies(&self, labelled: &ChannelLabels) -> bool {
-        let mut classes = labelled.labels().iter().map(|&l| self.free(l));
+    /// Returns whether a tensor has several classes, at least one of which is not frozen yet.
+    pub fn has_several(&self, labels: &ChannelLabels) -> bool {
+        let mut classes = labels.labels().iter().map(|&l| self.removable_class(l));
         classes.next().is_some_and(|first| classes.any(|class| class != first))
     }
 
-    /// The axes along which a tensor can shrink: where classes vary, those that may not go being all alike.
-    /// Where labels vary along one axis only, that axis.
-    pub fn varying(&self, labelled: &ChannelLabels) -> Vec<usize> {
-        let axes = labelled.varying();
+    /// Returns the axes along which a tensor can shrink: those along which classes vary.
+    ///
+    /// All frozen classes count as one. If labels vary along one axis only, returns that axis.
+    pub fn varying(&self, labels: &ChannelLabels) -> Vec<usize> {
+        let axes = labels.varying();
         if axes.len() < 2 {
             return axes;
         }
-        let classes: Vec<Label> = labelled.data.iter().map(|&l| self.free(l)).collect();
+        let classes: Vec<Label> = labels.data.iter().map(|&l| self.removable_class(l)).collect();
         let varies = |&axis: &usize| {
-            let inner: usize = labelled.stored[axis + 1..].iter().product();
-            let mut slabs = classes.chunks(inner * labelled.stored[axis]);
+            let inner: usize = labels.stored[axis + 1..].iter().product();
+            let mut slabs = classes.chunks(inner * labels.stored[axis]);
             slabs.any(|slab| slab[inner..].iter().zip(slab).any(|(next, this)| next != this))
         };
         axes.into_iter().filter(varies).collect()
     }
 
-    /// Keeps a tensor a box: where classes vary along several axes, the axis that leaves the most
-    /// coupled shrinks, and labels that share an index of it are tied. Of equals it is the shortest, on which
-    /// most indices are free (channels and not pixels after a pixel shuffle), then the innermost.
-    pub fn keep_rectangular(&mut self, labelled: &ChannelLabels, node: &str) {
-        let axes = self.varying(labelled);
+    /// Chooses the axis along which a tensor shrinks, and unites labels that share an index of it.
+    ///
+    /// If classes vary along several axes, chooses the axis that leaves the most classes independent. Among equal axes
+    /// it chooses the shortest, which is channels and not pixels after a pixel shuffle, then the innermost.
+    pub fn keep_rectangular(&mut self, labels: &ChannelLabels, node: &str) {
+        let axes = self.varying(labels);
         if axes.len() < 2 {
             return;
         }
-        let key = |&axis: &usize| (self.classes_along(labelled, axis), Reverse(labelled.shape[axis]), axis);
+        let key = |&axis: &usize| (self.classes_along(labels, axis), Reverse(labels.shape[axis]), axis);
         let best = axes.into_iter().max_by_key(key);
         if let Some(axis) = best {
-            self.along(labelled, axis, node);
+            self.unite_along(labels, axis, node);
         }
     }
 
-    /// EquivalenceClasses, for each index of the axes but `axes`, all labels that stand there.
-    pub fn unite_slices(&mut self, labelled: &ChannelLabels, axes: &[usize], node: &str) {
+    /// Unites all labels within each slice, whose elements differ only in their indices along `axes`.
+    pub fn unite_slices(&mut self, labels: &ChannelLabels, axes: &[usize], node: &str) {
         let mut first: HashMap<usize, Label> = HashMap::new();
-        labelled.each_slice(axes, |slice, label| {
+        labels.for_each_slice(axes, |slice, label| {
             let first = *first.entry(slice).or_insert(label);
             self.unite(first, label, node);
         });
     }
 
-    /// How many classes would be left if labels that share an index of `axis` were tied.
-    fn classes_along(&self, labelled: &ChannelLabels, axis: usize) -> usize {
+    /// Returns the number of classes that would remain if labels that share an index of `axis` were united.
+    fn classes_along(&self, labels: &ChannelLabels, axis: usize) -> usize {
         let mut local: HashMap<Label, Label> = HashMap::new();
         fn find(local: &mut HashMap<Label, Label>, label: Label) -> Label {
             let parent = *local.entry(label).or_insert(label);
@@ -186,7 +190,7 @@ impl EquivalenceClasses {
             local.insert(label, root);
             root
         }
-        for slice in labelled.slices(axis).iter() {
+        for slice in labels.slices(axis).iter() {
             let Some(&first) = slice.first() else { continue };
             for &label in slice {
                 let (a, b) = (self.find(first), self.find(label));
@@ -204,9 +208,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tie_with_a_frozen_class_freezes_it() {
+    fn uniting_with_a_frozen_class_freezes() {
         let mut classes = EquivalenceClasses::default();
-        let labels = classes.fresh(4);
+        let labels = classes.new_labels(4);
         classes.unite(labels[0], labels[1], "add");
         assert!(classes.block(labels[1]).is_none());
         classes.freeze(&labels[2..3], "softmax", "mixes channels");
@@ -215,20 +219,20 @@ mod tests {
         assert!(classes.block(labels[3]).is_none());
         classes.unite(FROZEN, labels[3], "add3");
         assert_eq!(classes.block(labels[3]).map(|b| b.node.as_str()), Some("add3"));
-        assert_ne!(classes.find(labels[3]), FROZEN, "frozen classes stay apart");
+        assert_ne!(classes.find(labels[3]), FROZEN, "frozen classes are not merged");
     }
 
     #[test]
-    fn a_tensor_without_elements_ties_nothing() {
+    fn a_tensor_without_elements_unites_nothing() {
         let mut classes = EquivalenceClasses::default();
-        assert_eq!(classes.along(&ChannelLabels::full(&[0, 3], vec![]), 1, "gemm"), [FROZEN; 3]);
+        assert_eq!(classes.unite_along(&ChannelLabels::full(&[0, 3], vec![]), 1, "gemm"), [FROZEN; 3]);
     }
 
     #[test]
-    fn a_box_shrinks_along_the_axis_that_leaves_most_knots() {
+    fn a_tensor_shrinks_along_the_axis_that_leaves_most_classes() {
         let mut classes = EquivalenceClasses::default();
-        let l = classes.fresh(6);
-        // 2 groups of 3: every group shrinks alike.
+        let l = classes.new_labels(6);
+        // Two groups of three channels lose the same indices.
         classes.keep_rectangular(&ChannelLabels::full(&[1, 2, 3], l.clone()), "shuffle");
         assert_eq!(classes.find(l[0]), classes.find(l[3]));
         assert_eq!(classes.find(l[2]), classes.find(l[5]));
@@ -236,19 +240,19 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_shrinks_where_classes_vary() {
+    fn a_tensor_shrinks_along_axes_where_classes_vary() {
         let mut classes = EquivalenceClasses::default();
-        let l = classes.fresh(6);
-        let labelled = ChannelLabels::full(&[1, 2, 3], l.clone());
-        assert_eq!(classes.varying(&labelled), [1, 2]);
-        classes.unite_slices(&labelled, &[2], "normalization");
-        assert_eq!(classes.varying(&labelled), [1]);
-        classes.keep_rectangular(&labelled, "reshape");
+        let l = classes.new_labels(6);
+        let labels = ChannelLabels::full(&[1, 2, 3], l.clone());
+        assert_eq!(classes.varying(&labels), [1, 2]);
+        classes.unite_slices(&labels, &[2], "normalization");
+        assert_eq!(classes.varying(&labels), [1]);
+        classes.keep_rectangular(&labels, "reshape");
         assert_ne!(classes.find(l[0]), classes.find(l[3]), "nothing was left to choose");
-        // What may not go is all alike: the second slice alone is left to go, whole.
+        // Frozen classes count as one, so that only the second slice can be removed, as a whole.
         classes.freeze(&l[..1], "output", "stays");
-        assert_eq!(classes.varying(&labelled), [1]);
+        assert_eq!(classes.varying(&labels), [1]);
         classes.freeze(&l[5..6], "output", "stays");
-        assert!(classes.varying(&labelled).is_empty());
+        assert!(classes.varying(&labels).is_empty());
     }
 }

@@ -1,50 +1,30 @@
 //! Operators that mix along axes: normalizations, softmax, reductions, products of computed tensors.
 //!
-//! Removing a channel is exact where nothing that stays was computed with it. So what is mixed together goes
-//! together: for each index of the other axes, all labels along the mixed ones are tied, and whole slices
-//! (groups, attention heads) can go. Where one slice is all there is, it stays. A dye that is asked to be
-//! inexact lets labels pass as if the operator were pointwise, and remembers where.
+//! Removing a channel is exact if no remaining value was computed from it. Therefore channels that are mixed are
+//! removed together: for each index of the other axes, all labels along the mixed axes are united, so that whole slices
+//! (groups, attention heads) can be removed. A single slice stays. An inexact analysis lets labels pass as if the
+//! operator were pointwise, and records the node.
 
-use std::collections::{BTreeSet, HashMap};
+use super::labels::{ChannelLabels, FROZEN, Label, for_each_index};
+use super::propagation::Propagation;
+use super::state::{MixedSlices, Mixing, Role};
 
-use super::deferred::Slices;
-use super::propagation::{Propagation, Role};
-use super::{ChannelLabels, EquivalenceClasses, FROZEN, Label, for_each_index};
-
-/// A node that labels passed though it mixes them.
-#[derive(Clone, Debug)]
-pub struct Mixing {
-    /// The node's number.
-    pub node: usize,
-    labels: ChannelLabels,
-    axes: Vec<usize>,
-}
-
-impl Mixing {
-    /// The classes whose removal is not exact here: what is mixed with others.
-    pub fn classes(&self, classes: &EquivalenceClasses) -> BTreeSet<Label> {
-        let mut slices: HashMap<usize, BTreeSet<Label>> = HashMap::new();
-        self.labels.each_slice(&self.axes, |slice, label| {
-            slices.entry(slice).or_default().insert(classes.find(label));
-        });
-        slices.into_values().filter(|classes| classes.len() > 1).flatten().collect()
-    }
-}
-
-/// What a node does to labels that it mixes, where the dye may be inexact.
+/// The effect of a mixing node on labels in an inexact analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inexact {
-    /// They pass, as if it were pointwise: an output has the shape of the input.
+    /// Labels pass as through a pointwise operator; an output has the shape of the input.
     Passes,
-    /// They end here, where whole slices cannot go: an output that has none of them.
+    /// Labels end at the node if whole slices cannot be removed; the output carries none of them.
     Ends,
-    /// They are tied all the same: fewer of them would be another question, not an answer nearby.
+    /// Labels are united as in an exact analysis, because the result without some of them is not an approximation.
     Never,
 }
 
 impl Propagation<'_> {
-    /// This node mixes `x` along `axes`; `reason` says what it does where one slice is all there is. Says
-    /// whether labels along `axes` end here, not tied to each other.
+    /// Propagates labels through a node that mixes `x` along `axes`.
+    ///
+    /// `reason` describes the node if there is only one slice, which is frozen. Returns whether labels along `axes` end
+    /// at the node without being united.
     pub fn mix(&mut self, x: &ChannelLabels, axes: &[usize], inexact: Inexact, reason: &str) -> bool {
         let (mixed, other): (Vec<usize>, Vec<usize>) = x.varying().iter().partition(|a| axes.contains(a));
         if mixed.is_empty() {
@@ -58,40 +38,41 @@ impl Propagation<'_> {
             self.freeze(x.labels(), reason);
         } else {
             self.coupling.classes.unite_slices(x, axes, self.node.1);
-            self.blocked_if_one(x, reason);
+            self.freeze_if_single(x, reason);
         }
         ends
     }
 
-    fn blocked_if_one(&mut self, labels: &ChannelLabels, reason: &str) {
+    /// Defers the decision whether `labels` are a single class, which is frozen for `reason`.
+    fn freeze_if_single(&mut self, labels: &ChannelLabels, reason: &str) {
         let (node, reason) = (self.node.1.to_owned(), reason.to_owned());
-        self.coupling.deferred.slices.push(Slices { node, labels: labels.clone(), reason });
+        self.coupling.deferred.slices.push(MixedSlices { node, labels: labels.clone(), reason });
     }
 
-    /// A product of inputs 0 and 1, summed over every index that the output lacks. `a`, `b` and `output` give
-    /// each axis the number of its index; an index that both inputs and the output have is the batch (heads).
+    /// Propagates labels through a product of inputs 0 and 1, summed over every index that the output lacks.
     ///
-    /// Of each batch index both factors go, or neither. Where only one factor carries channels they pass.
+    /// `a`, `b` and `output` number the index of each axis; an index that both inputs and the output have belongs to the
+    /// batch (heads). Both factors lose a batch index, or neither does. If only one factor carries channels, they pass.
     pub fn product(&mut self, a: &[usize], b: &[usize], output: &[usize]) {
         const REASON: &str = "multiplies computed tensors, all channels with each other";
         let [left, right] = [(0, a), (1, b)].map(|(i, axes)| self.factor(i, axes, output, REASON));
         let shape = self.outputs[0].shape.clone();
-        let [left_varies, right_varies] = [&left, &right].map(|f| self.coupling.classes.varies(f));
+        let [left_varies, right_varies] = [&left, &right].map(|f| self.coupling.classes.has_several(f));
         let result = match (left_varies, right_varies) {
             (true, true) => self.heads(&left, &right, (a, b, output), REASON),
-            // A factor that is one class cannot lose it, so that the other's labels alone decide.
+            // A factor of a single class cannot lose that class, so the labels of the other factor decide.
             (false, true) => right.reshaped(&shape),
             (_, false) => left.reshaped(&shape),
         };
         for (i, axes) in [(0, a), (1, b)] {
-            self.beside(i, axes, output, &result);
+            self.label_constant_factor(i, axes, output, &result);
         }
-        self.set(0, result);
+        self.set_output(0, result);
     }
 
-    /// The labels of a factor over the output's axes, its summed axes tied.
+    /// Returns the labels of a factor over the output's axes, and unites labels along its summed axes.
     fn factor(&mut self, i: usize, axes: &[usize], output: &[usize], reason: &str) -> ChannelLabels {
-        let x = self.labels_of(i);
+        let x = self.input_labels(i);
         let summed: Vec<usize> = (0..axes.len()).filter(|&p| !output.contains(&axes[p])).collect();
         self.mix(&x, &summed, Inexact::Never, reason);
         let place: Vec<Option<usize>> = axes.iter().map(|n| output.iter().position(|o| o == n)).collect();
@@ -106,7 +87,7 @@ impl Propagation<'_> {
             let own: Vec<usize> = place.iter().map(|p| p.map_or(0, |p| index[p])).collect();
             labels.push(x.at(&own));
         });
-        let factor = ChannelLabels::stored(&stored, &stored, labels);
+        let factor = ChannelLabels::broadcast(&stored, &stored, labels);
         if !self.is_constant(i) && self.coupling.classes.is_one(&factor) {
             let one = factor.labels()[0];
             self.freeze(&[one], reason);
@@ -114,7 +95,7 @@ impl Propagation<'_> {
         factor
     }
 
-    /// Both factors carry channels: of each batch index all go, or none.
+    /// Unites the labels of two factors that both carry channels, for each batch index.
     fn heads(
         &mut self,
         left: &ChannelLabels,
@@ -134,21 +115,21 @@ impl Propagation<'_> {
             self.coupling.classes.unite(first, right.at(index), self.node.1);
         });
         let labels = first.into_iter().map(|l| l.unwrap_or(FROZEN)).collect();
-        let result = ChannelLabels::stored(&self.outputs[0].shape, &kept, labels);
-        self.blocked_if_one(&result, reason);
+        let result = ChannelLabels::broadcast(&self.outputs[0].shape, &kept, labels);
+        self.freeze_if_single(&result, reason);
         result
     }
 
-    /// A constant factor loses the batch indices that the result loses; what is summed over stays.
-    fn beside(&mut self, i: usize, axes: &[usize], output: &[usize], result: &ChannelLabels) {
+    /// Aligns a constant factor with the batch axes of the result, and freezes its summed axes.
+    fn label_constant_factor(&mut self, i: usize, axes: &[usize], output: &[usize], result: &ChannelLabels) {
         if !self.is_constant(i) {
             return;
         }
-        let shape = self.labels_of(i).shape;
+        let shape = self.input_labels(i).shape;
         for (axis, number) in axes.iter().enumerate().filter(|&(axis, _)| shape[axis] > 1) {
             match output.iter().position(|o| o == number) {
-                Some(along) => self.per_channel_constant(i, axis, result, along),
-                None => self.cut(i, axis, &vec![FROZEN; shape[axis]], Role::PerChannel),
+                Some(along) => self.label_per_channel(i, axis, result, along),
+                None => self.label_constant(i, axis, &vec![FROZEN; shape[axis]], Role::PerChannel),
             }
         }
     }

@@ -1,25 +1,25 @@
-//! Pointwise functions of one input, from Relu to Cast.
+//! Pointwise operators of one input, from Relu to Cast.
 
 use super::lower::{Lowering, Slot, same_type};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::unary::Unary;
 use crate::tensor::DType;
 
-/// A function with parameters that are known from the attributes.
+/// An activation whose parameters are attributes.
 #[derive(Debug)]
 struct Pointwise(Activation);
 
-/// Clip takes its bounds as inputs from opset 11 on.
+/// The operator Clip, whose bounds are inputs since opset 11.
 #[derive(Debug)]
 struct Clip {
     attributes: Option<(f32, f32)>,
 }
 
-/// The type changes, the numbers stay (toward zero, for integers).
+/// The operator Cast, which truncates toward zero if it converts to integers.
 #[derive(Debug)]
 struct Cast {
     to: DType,
@@ -35,97 +35,100 @@ macro_rules! pointwise {
 }
 
 pointwise! {
-    /// Builds a Relu.
+    /// Builds Relu: max(0, x), elementwise.
     relu => Activation::Relu;
-    /// Builds a Sigmoid.
+    /// Builds Sigmoid: 1 / (1 + e⁻ˣ), elementwise.
     sigmoid => Activation::Sigmoid;
-    /// Builds a Tanh.
+    /// Builds Tanh: the hyperbolic tangent, elementwise.
     tanh => Activation::Tanh;
-    /// Builds a HardSwish.
+    /// Builds HardSwish: x·HardSigmoid(x), with α = 1/6 and β = 1/2.
     hard_swish => Activation::HardSwish;
-    /// Builds an Exp.
+    /// Builds Exp: eˣ, elementwise.
     exp => Activation::Exp;
-    /// Builds a Sqrt.
+    /// Builds Sqrt: the square root, elementwise.
     sqrt => Activation::Sqrt;
-    /// Builds an Abs.
+    /// Builds Abs: the absolute value, elementwise.
     abs => Activation::Abs;
-    /// Builds a Neg.
+    /// Builds Neg: −x, elementwise.
     neg => Activation::Neg;
-    /// Builds a Floor.
+    /// Builds Floor: rounds each element down.
     floor => Activation::Floor;
-    /// Builds a Ceil.
+    /// Builds Ceil: rounds each element up.
     ceil => Activation::Ceil;
-    /// Builds a Reciprocal.
+    /// Builds Reciprocal: 1/x, elementwise.
     reciprocal => Activation::Reciprocal;
-    /// Builds a Log.
+    /// Builds Log: the natural logarithm, elementwise.
     log => Activation::Log;
-    /// Builds a Not.
+    /// Builds Not: the negation of truth values.
     not => Activation::Not;
-    /// Builds a Softplus.
+    /// Builds Softplus: ln(1 + eˣ), elementwise.
     softplus => Activation::Softplus;
-    /// Builds a Softsign.
+    /// Builds Softsign: x / (1 + |x|), elementwise.
     softsign => Activation::Softsign;
-    /// Builds an Erf.
+    /// Builds Erf: the error function, elementwise.
     erf => Activation::Erf;
-    /// Builds a Mish.
+    /// Builds Mish: x·tanh(ln(1 + eˣ)), elementwise.
     mish => Activation::Mish;
-    /// Builds a Round.
+    /// Builds Round: to the nearest integer, halves to even.
     round => Activation::Round;
-    /// Builds a Sign.
+    /// Builds Sign: −1, 0 or 1 for each element.
     sign => Activation::Sign;
 }
 
-/// Builds an Elu.
+/// Builds Elu: x, or α·(eˣ − 1) for x < 0.
 pub(super) fn elu(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Pointwise(Activation::Elu(build.attrs.float_or("alpha", 1.0)?))))
 }
 
-/// Builds a Selu.
+/// Builds Selu: γ·x, or γ·α·(eˣ − 1) for x ≤ 0.
 pub(super) fn selu(build: &Build) -> Result<Box<dyn Operator>> {
     let alpha = build.attrs.float_or("alpha", 1.673_263_2)?;
     let gamma = build.attrs.float_or("gamma", 1.050_701)?;
     Ok(Box::new(Pointwise(Activation::Selu(alpha, gamma))))
 }
 
-/// Builds a Celu.
+/// Builds Celu: max(0, x) + min(0, α·(e^(x/α) − 1)).
 pub(super) fn celu(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Pointwise(Activation::Celu(build.attrs.float_or("alpha", 1.0)?))))
 }
 
-/// Builds a ThresholdedRelu.
+/// Builds ThresholdedRelu: x if x > α, else 0.
 pub(super) fn thresholded_relu(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Pointwise(Activation::ThresholdedRelu(build.attrs.float_or("alpha", 1.0)?))))
 }
 
-/// Builds a Swish.
+/// Builds Swish: x·Sigmoid(α·x), elementwise.
 pub(super) fn swish(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Pointwise(Activation::Swish(build.attrs.float_or("alpha", 1.0)?))))
 }
 
-/// Builds a Gelu.
+/// Builds Gelu: x·Φ(x), exact or by the tanh approximation.
 pub(super) fn gelu(build: &Build) -> Result<Box<dyn Operator>> {
     let activation = match build.attrs.string("approximate")?.as_deref() {
         None | Some("none") => Activation::Gelu,
         Some("tanh") => Activation::GeluTanh,
         Some(other) => {
-            return Err(Error::new("an unknown approximation of Gelu").expected("none or tanh").got(other));
+            return Err(Error::new("an unknown approximation of Gelu")
+                .expected("none or tanh")
+                .got(other)
+                .invalid_model());
         }
     };
     Ok(Box::new(Pointwise(activation)))
 }
 
-/// Builds a LeakyRelu.
+/// Builds LeakyRelu: x, or α·x for x < 0.
 pub(super) fn leaky_relu(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Pointwise(Activation::LeakyRelu(build.attrs.float_or("alpha", 0.01)?))))
 }
 
-/// Builds a HardSigmoid.
+/// Builds HardSigmoid: α·x + β, clamped to 0 and 1.
 pub(super) fn hard_sigmoid(build: &Build) -> Result<Box<dyn Operator>> {
     let (alpha, beta) = (build.attrs.float_or("alpha", 0.2)?, build.attrs.float_or("beta", 0.5)?);
     Ok(Box::new(Pointwise(Activation::HardSigmoid(alpha, beta))))
 }
 
-/// Builds a Clip.
+/// Builds Clip: clamps each element to two bounds.
 pub(super) fn clip(build: &Build) -> Result<Box<dyn Operator>> {
     let attributes = if build.opset < 11 {
         Some((build.attrs.float_or("min", f32::MIN)?, build.attrs.float_or("max", f32::MAX)?))
@@ -135,20 +138,20 @@ pub(super) fn clip(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Clip { attributes }))
 }
 
-/// A cast to the type of a second input.
+/// The operator CastLike, a cast to the type of the second input.
 #[derive(Debug)]
 struct CastLike;
 
-/// Builds a CastLike.
+/// Builds CastLike: converts to the element type of the second input.
 pub(super) fn cast_like(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(CastLike))
 }
 
-/// Builds a Cast.
+/// Builds Cast: converts to another element type.
 pub(super) fn cast(build: &Build) -> Result<Box<dyn Operator>> {
     let code = build.attrs.int_or("to", 0)?;
     let to = i32::try_from(code).ok().and_then(DType::from_onnx).ok_or_else(|| {
-        Error::new("a Cast to a type that the engine does not know")
+        Error::new("a Cast to an unsupported type")
             .expected("a float, integer or bool type")
             .got(format!("type {code}"))
             .unsupported()
@@ -260,9 +263,9 @@ impl Operator for CastLike {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        // The second input gives its type only.
-        let labelled = flow.labels_of(0);
-        flow.set(0, labelled);
+        // Only the type of the second input is used.
+        let labels = flow.input_labels(0);
+        flow.set_output(0, labels);
         Ok(())
     }
 }

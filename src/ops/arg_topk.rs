@@ -1,48 +1,33 @@
-//! Operators that compare or add up along one axis: ArgMax, ArgMin, TopK, CumSum.
+//! Operators that compare or accumulate along one axis: ArgMax, ArgMin, TopK, CumSum.
 
+use super::axes::split_at_axis;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, for_each_index};
-use crate::error::{Error, Result};
+use crate::coupling::{ChannelLabels, Inexact, Propagation, for_each_index};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::arg::Arg;
-use crate::kernels::cumsum::CumSum;
+use crate::kernels::cumsum::CumSum as CumSumKernel;
 use crate::kernels::topk::TopK as TopKKernel;
 use crate::tensor::{DType, show};
 
-/// The longest axis whose indices a float holds.
-pub(super) const MOST_INDICES: usize = 1 << 24;
-
-/// (outer, axis, inner) of a shape around an axis.
-pub(super) fn around(shape: &[usize], at: usize) -> Result<(usize, usize, usize)> {
-    if shape[at] > MOST_INDICES {
-        return Err(Error::new("an axis that is too long for its indices")
-            .expected(format!("at most {MOST_INDICES}"))
-            .got(show(shape))
-            .unsupported());
-    }
-    Ok((shape[..at].iter().product(), shape[at], shape[at + 1..].iter().product()))
-}
-
-/// Channels on the axis along which a node mixes go together; along the others they go through.
-fn carry_across(flow: &mut Propagation, at: usize, reason: &str) {
-    let x = flow.labels_of(0);
+/// Unites channels along axis `at`, which the node mixes, and passes those of other axes on.
+fn propagate_across(flow: &mut Propagation, at: usize, reason: &str) {
+    let x = flow.input_labels(0);
     flow.mix(&x, &[at], Inexact::Never, reason);
     for k in 0..flow.outputs.len() {
         let shape = flow.outputs[k].shape.clone();
-        // An output of another rank or length along the axis has one label there.
+        // An output may lack the axis, or have another length along it.
         let mut kept = x.shape.clone();
         kept[at] = 1;
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
-        let labelled = if shape.len() == x.shape.len() {
-            ChannelLabels::stored(&shape, &kept, labels)
+        let labels = if shape.len() == x.shape.len() {
+            ChannelLabels::broadcast(&shape, &kept, labels)
         } else {
             ChannelLabels::full(&shape, labels)
         };
-        flow.set(k, labelled);
+        flow.set_output(k, labels);
     }
 }
 
@@ -63,12 +48,12 @@ fn arg(build: &Build, least: bool) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// Builds an ArgMax.
+/// Builds ArgMax: the index of the largest element along an axis.
 pub(super) fn arg_max(build: &Build) -> Result<Box<dyn Operator>> {
     arg(build, false)
 }
 
-/// Builds an ArgMin.
+/// Builds ArgMin: the index of the smallest element along an axis.
 pub(super) fn arg_min(build: &Build) -> Result<Box<dyn Operator>> {
     arg(build, true)
 }
@@ -78,9 +63,11 @@ impl Operator for ArgExtreme {
         let mut shape = inputs.get(0)?.shape.clone();
         let at = axis(self.axis, shape.len())?;
         if shape[at] == 0 {
-            return Err(Error::new("the largest of nothing").got(show(&shape)));
+            return Err(Error::new("an axis without elements")
+                .got(show(&shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
-        around(&shape, at)?;
+        split_at_axis(&shape, at)?;
         if self.keep_dims {
             shape[at] = 1;
         } else {
@@ -91,7 +78,7 @@ impl Operator for ArgExtreme {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
-        let (outer, axis, inner) = around(x, axis(self.axis, x.len())?)?;
+        let (outer, axis, inner) = split_at_axis(x, axis(self.axis, x.len())?)?;
         let kernel = Arg { outer, axis, inner, least: self.least, last: self.last };
         l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
@@ -99,12 +86,12 @@ impl Operator for ArgExtreme {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
-        carry_across(flow, at, "compares all channels");
+        propagate_across(flow, at, "compares all channels");
         Ok(())
     }
 }
 
-/// Numbers that were given, for an error.
+/// Formats the numbers of an input for an error message.
 fn listed(numbers: Option<&[i64]>) -> String {
     numbers.map_or_else(|| "nothing".to_owned(), |numbers| format!("{numbers:?}"))
 }
@@ -112,12 +99,14 @@ fn listed(numbers: Option<&[i64]>) -> String {
 #[derive(Debug)]
 struct TopK {
     axis: i64,
-    /// Up to opset 9; later it is an input.
+    /// The attribute `k`, which is an input since opset 10.
     k: Option<i64>,
     smallest: bool,
 }
 
-/// Builds a TopK. Unsorted results are given sorted, which the standard allows.
+/// Builds TopK: the k largest or smallest elements along an axis, with their indices.
+///
+/// The results are sorted even if the node does not require it.
 pub(super) fn top_k(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(TopK {
         axis: build.attrs.int_or("axis", -1)?,
@@ -136,7 +125,8 @@ impl TopK {
             Some(&[k]) if (0..=size as i64).contains(&k) => Ok(k as usize),
             other => Err(Error::new("the k of TopK does not fit")
                 .expected(format!("one number up to {size}"))
-                .got(listed(other))),
+                .got(listed(other))
+                .with_kind(ErrorKind::InvalidModel)),
         }
     }
 }
@@ -146,14 +136,14 @@ impl Operator for TopK {
         let x = inputs.get(0)?;
         let mut shape = x.shape.clone();
         let at = axis(self.axis, shape.len())?;
-        around(&shape, at)?;
+        split_at_axis(&shape, at)?;
         shape[at] = self.count(inputs, shape[at])?;
         Ok(vec![x.with_shape(&shape), Fact::new(DType::I64, &shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
-        let (outer, axis, inner) = around(x, axis(self.axis, x.len())?)?;
+        let (outer, axis, inner) = split_at_axis(x, axis(self.axis, x.len())?)?;
         let k = self.count(&l.inputs, axis)?;
         for (output, indices) in [(0, false), (1, true)].into_iter().take(l.outputs.len()) {
             let kernel = TopKKernel { outer, axis, inner, k, smallest: self.smallest, indices };
@@ -164,34 +154,36 @@ impl Operator for TopK {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = axis(self.axis, flow.inputs.get(0)?.shape.len())?;
-        carry_across(flow, at, "ranks all channels");
+        propagate_across(flow, at, "ranks all channels");
         Ok(())
     }
 }
 
 #[derive(Debug)]
-struct Running {
+struct CumSum {
     exclusive: bool,
     reverse: bool,
 }
 
-/// Builds a CumSum.
+/// Builds CumSum: running sums along an axis.
 pub(super) fn cum_sum(build: &Build) -> Result<Box<dyn Operator>> {
     let flag = |name: &str| Ok::<_, Error>(build.attrs.int_or(name, 0)? != 0);
-    Ok(Box::new(Running { exclusive: flag("exclusive")?, reverse: flag("reverse")? }))
+    Ok(Box::new(CumSum { exclusive: flag("exclusive")?, reverse: flag("reverse")? }))
 }
 
-impl Running {
+impl CumSum {
     fn axis(inputs: &Inputs) -> Result<usize> {
         let rank = inputs.get(0)?.shape.len();
         match inputs.ints(1, "the axis of CumSum")?.as_deref() {
             Some(&[a]) => axis(a, rank),
-            other => Err(Error::new("the axis of CumSum must be one number").got(listed(other))),
+            other => Err(Error::new("the axis of CumSum must be one number")
+                .got(listed(other))
+                .with_kind(ErrorKind::InvalidModel)),
         }
     }
 }
 
-impl Operator for Running {
+impl Operator for CumSum {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         Self::axis(inputs)?;
@@ -199,15 +191,15 @@ impl Operator for Running {
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (outer, axis, inner) = around(l.shape(0), Self::axis(&l.inputs)?)?;
-        let kernel = CumSum { outer, axis, inner, exclusive: self.exclusive, reverse: self.reverse };
+        let (outer, axis, inner) = split_at_axis(l.shape(0), Self::axis(&l.inputs)?)?;
+        let kernel = CumSumKernel { outer, axis, inner, exclusive: self.exclusive, reverse: self.reverse };
         l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let at = Self::axis(&flow.inputs)?;
-        carry_across(flow, at, "adds up all channels");
+        propagate_across(flow, at, "adds up all channels");
         Ok(())
     }
 }

@@ -1,13 +1,12 @@
-//! BatchNormalization and LRN.
+//! The operators BatchNormalization and LRN.
 
 use std::sync::Arc;
 
+use super::axes::split_at_channels;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::ChannelLabels;
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::{Propagation, Role};
-use crate::error::{Error, Result};
+use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::affine::Affine;
 use crate::kernels::lrn::Lrn as LrnKernel;
@@ -26,7 +25,7 @@ struct Lrn {
     bias: f32,
 }
 
-/// Builds a BatchNormalization.
+/// Builds BatchNormalization: γ·(x − μ)/√(σ² + ε) + β by stored statistics.
 pub(super) fn batch_norm(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     if build.opset >= 14 && attrs.int_or("training_mode", 0)? != 0 {
@@ -34,25 +33,28 @@ pub(super) fn batch_norm(build: &Build) -> Result<Box<dyn Operator>> {
             .expected("training_mode = 0")
             .got("training_mode = 1")
             .remedy(
-                "export the network in evaluation mode (PyTorch: model.eval()); where it standardizes weights, with \
+                "export the network in evaluation mode (PyTorch: model.eval()); if it standardizes weights, with \
                  torch.onnx.export(…, dynamo=True), which computes them",
-            ));
+            )
+            .unsupported());
     }
     if build.opset < 9 && attrs.int_or("spatial", 1)? != 1 {
         return Err(Error::new("BatchNormalization with spatial = 0 is not supported")
-            .remedy("export the network at opset 9 or later"));
+            .remedy("export the network at opset 9 or later")
+            .unsupported());
     }
     Ok(Box::new(BatchNorm { epsilon: f64::from(attrs.float_or("epsilon", 1e-5)?) }))
 }
 
-/// Builds an LRN.
+/// Builds LRN: local response normalization over neighbouring channels.
 pub(super) fn lrn(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     let size = attrs.int_or("size", 0)?;
     if size < 1 {
         return Err(Error::new("the attribute size does not fit")
             .expected("1 or more")
-            .got(size.to_string()));
+            .got(size.to_string())
+            .invalid_model());
     }
     Ok(Box::new(Lrn {
         size: size as usize,
@@ -62,24 +64,17 @@ pub(super) fn lrn(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// (outer, channels, inner) of a tensor whose channels stand on axis 1.
-fn planes(shape: &[usize]) -> Result<(usize, usize, usize)> {
-    match shape {
-        [n, c, rest @ ..] => Ok((*n, *c, rest.iter().product())),
-        _ => Err(Error::new("a tensor without a channel axis").expected("N×C×…").got(show(shape))),
-    }
-}
-
 impl Operator for BatchNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        let (_, channels, _) = planes(&x.shape)?;
+        let (_, channels, _) = split_at_channels(&x.shape)?;
         for i in 1..5 {
             let parameter = inputs.get(i)?;
             if parameter.shape != [channels] {
                 return Err(Error::new("a parameter of BatchNormalization does not fit")
                     .expected(channels.to_string())
-                    .got(show(&parameter.shape)));
+                    .got(show(&parameter.shape))
+                    .with_kind(ErrorKind::InvalidModel));
             }
             inputs.constant(i, "a parameter of BatchNormalization")?;
         }
@@ -87,10 +82,10 @@ impl Operator for BatchNorm {
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (outer, channels, inner) = planes(l.shape(0))?;
-        let (scale, shift) = self
-            .scale_shift(&l.inputs)
-            .ok_or_else(|| Error::new("the parameters of BatchNormalization must be constant floats"))?;
+        let (outer, channels, inner) = split_at_channels(l.shape(0))?;
+        let (scale, shift) = self.scale_shift(&l.inputs).ok_or_else(|| {
+            Error::new("the parameters of BatchNormalization must be constant floats").internal()
+        })?;
         let single = |v: Vec<f64>| Slot::Constant(Arc::new(v.into_iter().map(|x| x as f32).collect()));
         l.call(
             Affine { outer, channels, inner, activation: l.fused.activation },
@@ -101,12 +96,12 @@ impl Operator for BatchNorm {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let labels = flow.along(0, 1);
+        let labels = flow.axis_labels(0, 1);
         for i in 1..5 {
-            flow.cut(i, 0, &labels, Role::PerChannel);
+            flow.label_constant(i, 0, &labels, Role::PerChannel);
         }
-        let labelled = flow.labels_of(0);
-        flow.set(0, labelled);
+        let x = flow.input_labels(0);
+        flow.set_output(0, x);
         Ok(())
     }
 
@@ -123,12 +118,12 @@ impl Operator for BatchNorm {
 impl Operator for Lrn {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
-        planes(&x.shape)?;
+        split_at_channels(&x.shape)?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (batch, channels, inner) = planes(l.shape(0))?;
+        let (batch, channels, inner) = split_at_channels(l.shape(0))?;
         let kernel = LrnKernel {
             batch,
             channels,
@@ -143,10 +138,10 @@ impl Operator for Lrn {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let labels = flow.along(0, 1);
+        let labels = flow.axis_labels(0, 1);
         let x = ChannelLabels::along(flow.inputs.get(0)?.shape.as_slice(), 1, &labels);
         flow.mix(&x, &[1], Inexact::Passes, "LRN mixes neighbouring channels");
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! Pointwise functions of two or three inputs with NumPy broadcasting, from Add to Where.
+//! Pointwise operators of several inputs with NumPy broadcasting, from Add to Where.
 
 use std::sync::Arc;
 
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary as BinaryKernel, BinaryOp};
@@ -28,39 +28,39 @@ macro_rules! binary {
 }
 
 binary! {
-    /// Builds an Add.
+    /// Builds Add: a + b, with broadcasting.
     add => Add;
-    /// Builds a Sub.
+    /// Builds Sub: a − b, with broadcasting.
     sub => Sub;
-    /// Builds a Mul.
+    /// Builds Mul: a·b, with broadcasting.
     mul => Mul;
-    /// Builds a Div.
+    /// Builds Div: a / b, with broadcasting.
     div => Div;
-    /// Builds a Pow.
+    /// Builds Pow: aᵇ, with broadcasting.
     pow => Pow;
-    /// Builds an Equal.
+    /// Builds Equal: a = b, with broadcasting.
     equal => Equal;
-    /// Builds a Less.
+    /// Builds Less: a < b, with broadcasting.
     less => Less;
-    /// Builds a Greater.
+    /// Builds Greater: a > b, with broadcasting.
     greater => Greater;
-    /// Builds an And.
+    /// Builds And: both inputs true, with broadcasting.
     and => And;
-    /// Builds an Or.
+    /// Builds Or: either input true, with broadcasting.
     or => Or;
-    /// Builds a Xor.
+    /// Builds Xor: exactly one input true, with broadcasting.
     xor => Xor;
-    /// Builds a LessOrEqual.
+    /// Builds LessOrEqual: a ≤ b, with broadcasting.
     less_or_equal => LessOrEqual;
-    /// Builds a GreaterOrEqual.
+    /// Builds GreaterOrEqual: a ≥ b, with broadcasting.
     greater_or_equal => GreaterOrEqual;
-    /// Builds a PRelu.
+    /// Builds PRelu: x, or slope·x for x < 0.
     prelu => PRelu;
 }
 
-/// Max, Min, Sum and Mean: one function over any number of inputs.
+/// The operators Max, Min, Sum and Mean, over any number of inputs.
 #[derive(Debug)]
-struct Chain {
+struct Variadic {
     op: BinaryOp,
     mean: bool,
 }
@@ -69,29 +69,29 @@ macro_rules! chain {
     ($($(#[$doc:meta])* $name:ident => $op:ident, $mean:expr;)*) => {$(
         $(#[$doc])*
         pub(super) fn $name(_: &Build) -> Result<Box<dyn Operator>> {
-            Ok(Box::new(Chain { op: BinaryOp::$op, mean: $mean }))
+            Ok(Box::new(Variadic { op: BinaryOp::$op, mean: $mean }))
         }
     )*};
 }
 
 chain! {
-    /// Builds a Max.
+    /// Builds Max: the elementwise maximum of several inputs.
     max => Max, false;
-    /// Builds a Min.
+    /// Builds Min: the elementwise minimum of several inputs.
     min => Min, false;
-    /// Builds a Sum.
+    /// Builds Sum: the elementwise sum of several inputs.
     sum => Add, false;
-    /// Builds a Mean.
+    /// Builds Mean: the elementwise mean of several inputs.
     mean => Add, true;
 }
 
-/// Builds a Mod.
+/// Builds Mod: the remainder of a / b, with the sign of b, or of a if `fmod`.
 pub(super) fn modulo(build: &Build) -> Result<Box<dyn Operator>> {
     let c_like = build.attrs.int_or("fmod", 0)? != 0;
     Ok(Box::new(Binary(if c_like { BinaryOp::FMod } else { BinaryOp::Mod })))
 }
 
-/// Builds a Where.
+/// Builds Where: a if a condition is true, else b.
 pub(super) fn select(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Where))
 }
@@ -101,8 +101,8 @@ impl Operator for Binary {
         true
     }
 
-    fn adds(&self, inputs: &Inputs) -> bool {
-        self.0 == BinaryOp::Add && are_two_alike(inputs)
+    fn is_elementwise_add(&self, inputs: &Inputs) -> bool {
+        self.0 == BinaryOp::Add && are_two_of_one_shape(inputs)
     }
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
@@ -122,7 +122,8 @@ impl Operator for Binary {
         if self.0 == BinaryOp::PRelu && shape != a.shape {
             return Err(Error::new("the slope of PRelu does not broadcast to its input")
                 .expected(show(&a.shape))
-                .got(show(&b.shape)));
+                .got(show(&b.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(vec![Fact::new(dtype, &shape)])
     }
@@ -145,14 +146,14 @@ impl Operator for Binary {
     }
 }
 
-/// Whether two inputs are all, and have one shape.
-fn are_two_alike(inputs: &Inputs) -> bool {
+/// Returns whether there are two inputs of equal shape.
+fn are_two_of_one_shape(inputs: &Inputs) -> bool {
     matches!(inputs.facts[..], [Some(a), Some(b)] if a.shape == b.shape)
 }
 
-impl Operator for Chain {
-    fn adds(&self, inputs: &Inputs) -> bool {
-        self.op == BinaryOp::Add && !self.mean && are_two_alike(inputs)
+impl Operator for Variadic {
+    fn is_elementwise_add(&self, inputs: &Inputs) -> bool {
+        self.op == BinaryOp::Add && !self.mean && are_two_of_one_shape(inputs)
     }
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
@@ -167,7 +168,7 @@ impl Operator for Chain {
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let count = l.inputs.facts.len();
         let mut shape = l.inputs.get(0)?.shape.clone();
-        let mut whole = Slot::Input(0);
+        let mut result = Slot::Input(0);
         for i in 1..count {
             let next = &l.inputs.get(i)?.shape;
             let kernel = BinaryKernel::new(self.op, &shape, next, Activation::None)
@@ -175,14 +176,14 @@ impl Operator for Chain {
             shape = broadcast(&shape, next)?;
             let target =
                 if i + 1 == count && !self.mean { Slot::Output(0) } else { l.temp(shape.iter().product()) };
-            l.call(kernel, vec![whole, Slot::Input(i)], target.clone());
-            whole = target;
+            l.call(kernel, vec![result, Slot::Input(i)], target.clone());
+            result = target;
         }
         if self.mean && count > 1 {
             let share = Slot::Constant(Arc::new(vec![(1.0 / count as f64) as f32]));
             let kernel = BinaryKernel::new(BinaryOp::Mul, &shape, &[1], Activation::None)
                 .ok_or_else(|| too_many_axes(&[&shape]))?;
-            l.call(kernel, vec![whole, share], Slot::Output(0));
+            l.call(kernel, vec![result, share], Slot::Output(0));
         } else if count == 1 {
             l.alias(0, Slot::Input(0));
         }
@@ -216,7 +217,7 @@ impl Operator for Where {
 }
 
 fn too_many_axes(shapes: &[&[usize]]) -> Error {
-    Error::new("a broadcast over more axes than the engine knows")
+    Error::new("a broadcast over more axes than the engine supports")
         .expected("at most 6 axes after joining")
         .got(shapes.iter().map(|s| show(s)).collect::<Vec<_>>().join(" and "))
         .unsupported()

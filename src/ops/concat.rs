@@ -1,11 +1,11 @@
-//! Concat and Split.
+//! The operators Concat and Split.
 
-use super::data_movement::{BoxMove, carry};
+use super::data_movement::{RegionCopy, propagate_moved};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::tensor::show;
 
@@ -17,21 +17,24 @@ struct Concat {
 #[derive(Debug)]
 struct Split {
     axis: i64,
-    /// Up to opset 12; later it is an input.
+    /// The attribute `split`, which is an input since opset 13.
     sizes: Option<Vec<i64>>,
     by_attribute: bool,
-    /// Whether the node says `num_outputs` (opset 18 on).
+    /// True if the node has the attribute `num_outputs` (since opset 18).
     numbered: bool,
     outputs: usize,
 }
 
-/// Builds a Concat.
+/// Builds Concat: joins tensors along an axis.
 pub(super) fn concat(build: &Build) -> Result<Box<dyn Operator>> {
-    let axis = build.attrs.int("axis")?.ok_or_else(|| Error::new("the attribute axis is missing"))?;
+    let axis = build
+        .attrs
+        .int("axis")?
+        .ok_or_else(|| Error::new("the attribute axis is missing").invalid_model())?;
     Ok(Box::new(Concat { axis }))
 }
 
-/// Builds a Split.
+/// Builds Split: splits a tensor along an axis.
 pub(super) fn split(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     Ok(Box::new(Split {
@@ -43,14 +46,14 @@ pub(super) fn split(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// The move of a whole slab: `count` indices of `axis` from `src_at` to `dst_at`.
+/// Returns the copy of `count` indices of `axis`, from `src_at` to `dst_at`.
 fn slab<'a>(
     (src, src_at): (&'a [usize], usize),
     (dst, dst_at): (&'a [usize], usize),
     axis: usize,
     count: usize,
-) -> BoxMove<'a> {
-    let mut movement = BoxMove {
+) -> RegionCopy<'a> {
+    let mut copy = RegionCopy {
         src,
         src_start: vec![0; src.len()],
         src_step: vec![1; src.len()],
@@ -58,10 +61,10 @@ fn slab<'a>(
         dst_start: vec![0; dst.len()],
         count: src.to_vec(),
     };
-    movement.src_start[axis] = src_at;
-    movement.dst_start[axis] = dst_at;
-    movement.count[axis] = count;
-    movement
+    copy.src_start[axis] = src_at;
+    copy.dst_start[axis] = dst_at;
+    copy.count[axis] = count;
+    copy
 }
 
 impl Operator for Concat {
@@ -76,8 +79,9 @@ impl Operator for Concat {
                 && (0..shape.len()).all(|a| a == at || part.shape[a] == shape[a]);
             if !fits {
                 return Err(Error::new(format!("input {i} of Concat does not fit the first"))
-                    .expected(format!("{} but for axis {at}", show(&first.shape)))
-                    .got(show(&part.shape)));
+                    .expected(format!("{} except for axis {at}", show(&first.shape)))
+                    .got(show(&part.shape))
+                    .with_kind(ErrorKind::InvalidModel));
             }
             shape[at] += part.shape[at];
         }
@@ -91,7 +95,7 @@ impl Operator for Concat {
         for i in 0..l.inputs.facts.len() {
             let src = &l.inputs.get(i)?.shape;
             if !src.contains(&0) {
-                let copy = slab((src, 0), (dst, start), at, src[at]).copy()?;
+                let copy = slab((src, 0), (dst, start), at, src[at]).kernel()?;
                 l.call(copy, vec![Slot::Input(i)], Slot::Output(0));
             }
             start += src[at];
@@ -104,7 +108,7 @@ impl Operator for Concat {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 }
 
@@ -127,7 +131,8 @@ impl Split {
         if sizes.len() != self.outputs || sum != Some(whole) {
             return Err(Error::new("the parts of Split do not fit")
                 .expected(format!("{} parts of {whole} in all", self.outputs))
-                .got(format!("{sizes:?}")));
+                .got(format!("{sizes:?}"))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(sizes)
     }
@@ -150,7 +155,7 @@ impl Operator for Split {
         let at = axis(self.axis, src.len())?;
         let mut start = 0;
         for (k, size) in self.sizes(&l.inputs)?.into_iter().enumerate() {
-            let copy = slab((src, start), (l.shape(k), 0), at, size).copy()?;
+            let copy = slab((src, start), (l.shape(k), 0), at, size).kernel()?;
             l.call(copy, vec![Slot::Input(0)], Slot::Output(k));
             start += size;
         }
@@ -162,7 +167,7 @@ impl Operator for Split {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {

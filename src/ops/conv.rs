@@ -1,59 +1,41 @@
-//! Conv: 1-D, 2-D and 3-D, with groups, strides, dilations and any pads.
+//! The operator Conv in 1-D, 2-D and 3-D, with groups, strides, dilations and pads.
 
-use super::conv_lowering::{Convolution, fold, is_depthwise, weights_and_bias};
+use super::conv_lowering::{Convolution, fold, groups, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
-use super::window::{Window, Windowed};
+use super::window::{ResolvedWindow, WindowAttributes};
 use super::{Build, Layer, Operator, Rewrite};
-use crate::coupling::Label;
-use crate::coupling::propagation::{Propagation, Role};
-use crate::error::{Error, Result};
+use crate::coupling::{Label, Propagation, Role};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::window::Windows;
-use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
 
 #[derive(Debug)]
 struct Conv {
-    window: Window,
+    window: WindowAttributes,
     groups: usize,
 }
 
-/// Builds a Conv.
+/// Builds Conv: a convolution with optional groups and bias.
 pub(super) fn conv(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Conv { window: Window::parse(&build.attrs)?, groups: groups(&build.attrs)? }))
-}
-
-/// What the dead filters of a layer with a bias as input 2 give.
-pub(super) fn constant_outputs(layer: Layer, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-    let dead = layer.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-    let bias = match inputs.optional(2) {
-        Some(bias) => bias.value.as_ref()?.to_f64(),
-        None => vec![0.0; dead.len()],
-    };
-    Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
-}
-
-/// The attribute group.
-pub(super) fn groups(attrs: &Attrs) -> Result<usize> {
-    let groups = attrs.int_or("group", 1)?;
-    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
-        Error::new("the attribute group does not fit").expected("1 or more").got(groups.to_string())
-    })
+    Ok(Box::new(Conv { window: WindowAttributes::parse(&build.attrs)?, groups: groups(&build.attrs)? }))
 }
 
 impl Conv {
-    fn windowed(&self, inputs: &Inputs) -> Result<Windowed> {
+    fn windowed(&self, inputs: &Inputs) -> Result<ResolvedWindow> {
         let (x, w) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         if x.len() < 3 || x.len() != w.len() {
             return Err(Error::new("a convolution's input and weights do not fit")
                 .expected("the same rank, 3 or more")
-                .got(format!("input {}, weights {}", show(x), show(w))));
+                .got(format!("input {}, weights {}", show(x), show(w)))
+                .with_kind(ErrorKind::InvalidModel));
         }
         if x[1] != w[1] * self.groups || w[0] % self.groups != 0 {
             return Err(Error::new("a convolution's input and weights do not fit")
                 .expected(format!("{} input channels in {} groups", w[1] * self.groups, self.groups))
-                .got(format!("input {}, weights {}", show(x), show(w))));
+                .got(format!("input {}, weights {}", show(x), show(w)))
+                .with_kind(ErrorKind::InvalidModel));
         }
         self.window.fit(x, Some(&w[2..]))
     }
@@ -68,7 +50,8 @@ impl Operator for Conv {
         {
             return Err(Error::new("the bias does not fit the weights")
                 .expected(w.shape[0].to_string())
-                .got(show(&bias.shape)));
+                .got(show(&bias.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(vec![x.with_shape(&windowed.shape(x.shape[0], w.shape[0], x.shape.len()))])
     }
@@ -88,45 +71,44 @@ impl Operator for Conv {
             flow.freeze_all("has weights that are computed");
             return Ok(());
         }
-        let x = flow.along(0, 1);
+        let x = flow.axis_labels(0, 1);
         let filters = flow.inputs.get(1)?.shape[0];
-        let y = flow.fresh(1, 0, filters);
-        flow.produce(1, 0, &y, &y);
-        read_grouped(flow, &x, &y, self.groups);
-        flow.cut(2, 0, &y, Role::Producer);
-        flow.set_along(0, 1, &y);
+        let y = flow.filter_labels(1, 0, filters);
+        flow.add_producer(1, 0, &y, &y);
+        couple_groups(flow, &x, &y, self.groups);
+        flow.label_constant(2, 0, &y, Role::Producer);
+        flow.set_output_along(0, 1, &y);
         Ok(())
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         if self.groups > 1 {
-            // Channels of x left, over the channels that a filter still reads.
-            let left = r.kept_inputs(0, 1).iter().filter(|&&k| k).count();
-            let reads = r.kept_inputs(1, 1).iter().filter(|&&k| k).count();
-            if left != reads * self.groups {
-                r.set_int("group", (left / reads.max(1)) as i64);
+            let channels = r.kept_inputs(0, 1).iter().filter(|&&k| k).count();
+            let per_group = r.kept_inputs(1, 1).iter().filter(|&&k| k).count();
+            if channels != per_group * self.groups {
+                r.set_int("group", (channels / per_group.max(1)) as i64);
             }
         }
         Ok(())
     }
 
-    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        constant_outputs(self.layer()?, inputs)
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        self.layer()?.constant_channels(inputs)
     }
 
-    fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
+    fn bias_correction(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
         let window = self.windowed(inputs).ok()?;
         let weights = inputs.optional(1)?.value.as_ref()?;
         if window.pad_begin != [0; 3] || window.pad_end != [0; 3] {
             return None;
         }
-        let (filters, reads) = (weights.shape[0], weights.shape[1]);
+        let (filters, per_group) = (weights.shape[0], weights.shape[1]);
         let taps: usize = weights.shape[2..].iter().product();
         let mut sums = vec![0.0; filters];
         for (i, &w) in weights.floats().ok()?.iter().enumerate() {
-            let (filter, channel) = (i / taps / reads, i / taps % reads);
+            let (filter, channel) = (i / taps / per_group, i / taps % per_group);
             let group = filter / (filters / self.groups);
-            sums[filter] += f64::from(w) * constants[group * reads + channel];
+            sums[filter] += f64::from(w) * constants[group * per_group + channel];
         }
         Some(sums)
     }
@@ -155,13 +137,13 @@ impl Operator for Conv {
         })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         [1, 2].iter().all(|&i| inputs.optional(i).is_none_or(|f| f.value.is_some()))
     }
 
-    fn fuses_addend(&self, inputs: &Inputs) -> bool {
+    fn fuses_residual(&self, inputs: &Inputs) -> bool {
         let planar = |x: &Fact| x.shape.len() < 5 && !is_depthwise(self.groups, x.shape[1]);
-        self.fuses(inputs) && inputs.optional(0).is_some_and(planar)
+        self.fuses_scale_shift(inputs) && inputs.optional(0).is_some_and(planar)
     }
 
     fn fuses_pool(&self, inputs: &Inputs) -> bool {
@@ -172,25 +154,27 @@ impl Operator for Conv {
             let convolution = Convolution { batch: 1, in_channels, out_channels, groups: 1, window };
             Pooled::pays(&convolution.planar(&Fused::default(), 1, 1))
         };
-        self.fuses(inputs) && self.windowed(inputs).is_ok_and(pays)
+        self.fuses_scale_shift(inputs) && self.windowed(inputs).is_ok_and(pays)
     }
 }
 
-/// EquivalenceClasses and cuts the input axis of grouped weights. One channel a group: filters go with the channel
-/// that they read. More: every group shrinks alike.
-fn read_grouped(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
-    let (reads, makes) = (x.len() / groups, y.len() / groups);
+/// Couples input channels `x` and filters `y` of a convolution, and labels the weights' input axis.
+///
+/// In a depthwise convolution, filters are coupled with the channel that they consume. With several channels per group,
+/// all groups lose corresponding channels.
+fn couple_groups(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
+    let (inputs, filters) = (x.len() / groups, y.len() / groups);
     if groups == 1 {
-        flow.cut(1, 1, x, Role::Consumer);
-    } else if reads == 1 {
+        flow.label_constant(1, 1, x, Role::Consumer);
+    } else if inputs == 1 {
         for (group, &label) in x.iter().enumerate() {
-            flow.unite_all(&vec![label; makes], &y[group * makes..(group + 1) * makes]);
+            flow.unite_all(&vec![label; filters], &y[group * filters..(group + 1) * filters]);
         }
     } else {
         for group in 1..groups {
-            flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
-            flow.unite_all(&y[..makes], &y[group * makes..(group + 1) * makes]);
+            flow.unite_all(&x[..inputs], &x[group * inputs..(group + 1) * inputs]);
+            flow.unite_all(&y[..filters], &y[group * filters..(group + 1) * filters]);
         }
-        flow.cut(1, 1, &x[..reads], Role::Consumer);
+        flow.label_constant(1, 1, &x[..inputs], Role::Consumer);
     }
 }

@@ -1,25 +1,44 @@
-//! The one way to the convolution kernels, for Conv, ConvTranspose, Gemm and MatMul: fused scales folded
-//! into the weights, depth folded into channels, weights too large for a binding split.
+//! The lowering of Conv, ConvTranspose, Gemm and MatMul to the convolution kernels.
+//!
+//! Fused scales are folded into the weights, depth is folded into channels, and weights larger than one binding are
+//! split.
 
 use std::sync::Arc;
 
 use super::data_movement::strided;
 use super::lower::{Fused, Lowering, Slot};
-use super::window::Windowed;
-use crate::error::{Error, Result};
+use super::window::ResolvedWindow;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::conv_pooled::Pooled;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::fill::Fill;
+use crate::onnx::attrs::Attrs;
 use crate::tensor::Tensor;
 
-/// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.
+/// Reads the attribute `group`, which is 1 if absent.
+pub(super) fn groups(attrs: &Attrs) -> Result<usize> {
+    let groups = attrs.int_or("group", 1)?;
+    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
+        Error::new("the attribute group does not fit")
+            .expected("1 or more")
+            .got(groups.to_string())
+            .invalid_model()
+    })
+}
+
+/// Returns the weights (input 1) and the bias (input 2, zeros if absent) of a layer.
+///
+/// # Errors
+/// Weights or bias that are not constant, and absent weights.
 pub(super) fn weights_and_bias<'a>(
     inputs: &Inputs<'a>,
     out_channels: usize,
 ) -> Result<(&'a Tensor, Arc<Vec<f32>>)> {
-    let weights = inputs.constant(1, "the weights")?.ok_or_else(|| Error::new("the weights are missing"))?;
+    let weights = inputs
+        .constant(1, "the weights")?
+        .ok_or_else(|| Error::new("the weights are missing").with_kind(ErrorKind::InvalidModel))?;
     let bias = match inputs.constant(2, "the bias")? {
         Some(bias) => bias.floats()?.clone(),
         None => Arc::new(vec![0.0; out_channels]),
@@ -27,7 +46,7 @@ pub(super) fn weights_and_bias<'a>(
     Ok((weights, bias))
 }
 
-/// Folds what is fused, `y = scale·x + shift` a channel, into weights `[out_channels, …]` and bias, in `f64`.
+/// Folds the fused scale and shift into weights `[out_channels, …]` and bias, in `f64`.
 pub(super) fn fold(
     l: &Lowering,
     weights: Arc<Vec<f32>>,
@@ -54,11 +73,14 @@ pub(super) struct Convolution {
     pub(super) in_channels: usize,
     pub(super) out_channels: usize,
     pub(super) groups: usize,
-    pub(super) window: Windowed,
+    pub(super) window: ResolvedWindow,
 }
 
 impl Convolution {
-    /// Emits it, from `source` to the node's first output, with the activation that is fused.
+    /// Emits the convolution of `source` to the node's first output, with the fused activation.
+    ///
+    /// # Errors
+    /// Shapes that the copies of a 3-D convolution do not support.
     pub(super) fn emit(
         &self,
         l: &mut Lowering,
@@ -68,13 +90,13 @@ impl Convolution {
     ) -> Result<()> {
         let w = &self.window;
         if w.input[0] == 1 && w.kernel[0] == 1 && w.output[0] == 1 {
-            self.flat(l, source, weights, bias);
+            self.emit_2d(l, source, weights, bias);
             return Ok(());
         }
-        self.deep(l, source, weights, bias)
+        self.emit_3d(l, source, weights, bias)
     }
 
-    fn flat(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
+    fn emit_2d(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
         if is_depthwise(self.groups, self.in_channels) {
             let kernel = Depthwise {
                 batch: self.batch,
@@ -90,7 +112,7 @@ impl Convolution {
         split_filters(l, kernel, (source, weights, bias), Slot::Output(0));
     }
 
-    /// The kernel over planes, with `folded` depths of each channel as channels of their own.
+    /// Returns the 2-D kernel, in which each channel's `folded` depths are channels of their own.
     pub(super) fn planar(&self, fused: &Fused, batch: usize, folded: usize) -> ConvKernel {
         ConvKernel {
             batch,
@@ -100,14 +122,16 @@ impl Convolution {
             windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
-            addend: fused.addend,
+            addend: fused.residual,
             activation: fused.activation,
         }
     }
 
-    /// Three dimensions by two: the depths under the window's taps become channels (weights stand in that
-    /// order already), and every depth of the output an image.
-    fn deep(
+    /// Emits a 3-D convolution as a 2-D one.
+    ///
+    /// The depths under the window's taps become channels, in which order weights are stored already. Every depth of
+    /// the output becomes an image.
+    fn emit_3d(
         &self,
         l: &mut Lowering,
         source: Slot,
@@ -126,9 +150,9 @@ impl Convolution {
         for tap in 0..taps {
             let shift = (tap * w.dilation[0]) as isize - w.pad_begin[0] as isize;
             let at = |o: usize| (o * w.stride[0]) as isize + shift;
-            let real = |o: &usize| (0..depth as isize).contains(&at(*o));
-            let Some(first) = (0..out_depth).find(real) else { continue };
-            let count = (first..out_depth).take_while(real).count();
+            let inside = |o: &usize| (0..depth as isize).contains(&at(*o));
+            let Some(first) = (0..out_depth).find(inside) else { continue };
+            let count = (first..out_depth).take_while(inside).count();
             let from = (c * depth * area, w.stride[0] * area, depth * area);
             let to = (out_depth * c * taps * area, c * taps * area, taps * area);
             let walk = |(a, b, c): (usize, usize, usize)| vec![a as isize, b as isize, c as isize, 1];
@@ -140,8 +164,8 @@ impl Convolution {
             l.call(copy, vec![source.clone()], unfolded.clone());
         }
         let kernel = self.planar(&l.fused, n * out_depth, taps);
-        let made = if out_depth == 1 { Slot::Output(0) } else { l.temp(n * out_depth * m * out_area) };
-        split_filters(l, kernel, (unfolded, weights, bias), made.clone());
+        let result = if out_depth == 1 { Slot::Output(0) } else { l.temp(n * out_depth * m * out_area) };
+        split_filters(l, kernel, (unfolded, weights, bias), result.clone());
         if out_depth > 1 {
             let len = n * out_depth * m * out_area;
             let (p, d) = (out_area as isize, out_depth as isize);
@@ -150,18 +174,18 @@ impl Convolution {
                 (len, 0, vec![d * m as isize * p, m as isize * p, p, 1]),
                 (len, 0, vec![m as isize * d * p, p, d * p, 1]),
             )?;
-            l.call(copy, vec![made], Slot::Output(0));
+            l.call(copy, vec![result], Slot::Output(0));
         }
         Ok(())
     }
 }
 
-/// Whether every channel is convolved by itself, which is a kernel of its own.
+/// Returns whether every input channel forms a group of its own.
 pub(super) fn is_depthwise(groups: usize, in_channels: usize) -> bool {
     groups > 1 && groups == in_channels
 }
 
-/// Emits a convolution; where its weights are larger than one binding, in parts of output channels.
+/// Emits a convolution, in parts of output channels if the weights are larger than one binding.
 pub(super) fn split_filters(
     l: &mut Lowering,
     kernel: ConvKernel,
@@ -169,15 +193,15 @@ pub(super) fn split_filters(
     target: Slot,
 ) {
     let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
-        let addend = kernel.addend.then_some(Slot::Addend);
+        let residual = kernel.addend.then_some(Slot::Residual);
         let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
-        operands.into_iter().chain(addend).collect()
+        operands.into_iter().chain(residual).collect()
     };
     let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
         true => l.call(Pooled { conv }, operands, target.clone()),
         false => l.call(conv, operands, target.clone()),
     };
-    // The shader reads filters padded to whole tiles of 8.
+    // The shader reads filters padded to multiples of 8.
     let filter = (weights.len() / kernel.out_channels.max(1)).max(1);
     let part = (l.max_constant / filter / 8 * 8).max(8);
     if kernel.groups > 1 || kernel.out_channels <= part {

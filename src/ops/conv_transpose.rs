@@ -1,52 +1,53 @@
-//! ConvTranspose, as a convolution of the input with zeros put between its elements, by the filters
-//! turned around.
+//! The operator ConvTranspose, lowered to a convolution of the zero-stuffed input by the flipped filters.
 
 use std::sync::Arc;
 
-use super::conv_lowering::{Convolution, fold, weights_and_bias};
+use super::conv_lowering::{Convolution, fold, groups, weights_and_bias};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::window::{TapSpread, Window, Windowed};
+use super::window::{ResolvedWindow, TransposedAxis, WindowAttributes};
 use super::{Build, Layer, Operator, Rewrite};
-use crate::coupling::propagation::{Propagation, Role};
-use crate::error::{Error, Result};
+use crate::coupling::{Label, Propagation, Role};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::fill::Fill;
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]
 struct ConvTranspose {
-    window: Window,
+    window: WindowAttributes,
     groups: usize,
     output_padding: Option<Vec<i64>>,
     output_shape: Option<Vec<i64>>,
 }
 
-/// Builds a ConvTranspose.
+/// Builds ConvTranspose: a transposed convolution with optional groups and bias.
 pub(super) fn conv_transpose(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
-    let groups = super::conv::groups(attrs)?;
     Ok(Box::new(ConvTranspose {
-        window: Window::parse(attrs)?,
-        groups,
+        window: WindowAttributes::parse(attrs)?,
+        groups: groups(attrs)?,
         output_padding: attrs.ints("output_padding")?,
         output_shape: attrs.ints("output_shape")?,
     }))
 }
 
-/// One axis of the input with zeros between its elements: how many elements of the buffer, which input
-/// index comes first and where it stands, and the pad of the convolution over it.
+/// One axis of the input with zeros inserted between its elements.
 struct ZeroStuffed {
+    /// The length of the axis with zeros.
     len: usize,
+    /// The first input index that is used.
     first: usize,
+    /// The place of that index.
     at: usize,
+    /// The pad of the convolution before the axis.
     pad: usize,
 }
 
 impl ZeroStuffed {
-    fn of(size: usize, kernel: usize, axis: &TapSpread) -> Self {
+    fn of(size: usize, kernel: usize, axis: &TransposedAxis) -> Self {
         let pad = ((kernel - 1) * axis.dilation) as isize - axis.before;
-        // A negative pad takes elements off the start.
+        // A negative pad removes elements at the start.
         let crop = (-pad).max(0) as usize;
         let first = crop.div_ceil(axis.stride);
         let whole = size.saturating_sub(1) * axis.stride + 1;
@@ -60,102 +61,106 @@ impl ZeroStuffed {
 }
 
 impl ConvTranspose {
-    fn spreads(&self, inputs: &Inputs) -> Result<Vec<TapSpread>> {
+    fn geometry(&self, inputs: &Inputs) -> Result<Vec<TransposedAxis>> {
         let (x, w) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         if x.len() < 3 || x.len() != w.len() || x[1] != w[0] || !x[1].is_multiple_of(self.groups) {
             return Err(Error::new("a transposed convolution's input and weights do not fit")
                 .expected(format!("as many input channels as the weights have, in {} groups", self.groups))
-                .got(format!("input {}, weights {}", show(x), show(w))));
+                .got(format!("input {}, weights {}", show(x), show(w)))
+                .with_kind(ErrorKind::InvalidModel));
         }
         self.window.fit_transposed(x, &w[2..], self.output_padding.as_deref(), self.output_shape.as_deref())
     }
 
-    /// The filters as a convolution has them: `[out, in / groups, …kernel]`, turned around.
-    fn turned(&self, weights: &[f32], shape: &[usize]) -> Vec<f32> {
-        let (reads, makes) = (shape[0] / self.groups, shape[1]);
+    /// Returns the filters in the layout of a convolution, `[out, in / groups, …kernel]`, flipped along each spatial axis.
+    fn flipped(&self, weights: &[f32], shape: &[usize]) -> Vec<f32> {
+        let (inputs, outputs) = (shape[0] / self.groups, shape[1]);
         let taps: usize = shape[2..].iter().product();
-        let mut turned = Vec::with_capacity(weights.len());
-        for (group, out) in (0..self.groups).flat_map(|g| (0..makes).map(move |m| (g, m))) {
-            for input in group * reads..(group + 1) * reads {
-                let filter = &weights[(input * makes + out) * taps..][..taps];
-                // Row-major and reversed as a whole is reversed along every axis.
-                turned.extend(filter.iter().rev());
+        let mut flipped = Vec::with_capacity(weights.len());
+        for (group, out) in (0..self.groups).flat_map(|g| (0..outputs).map(move |o| (g, o))) {
+            for input in group * inputs..(group + 1) * inputs {
+                let filter = &weights[(input * outputs + out) * taps..][..taps];
+                // Reversing the row-major elements flips every axis.
+                flipped.extend(filter.iter().rev());
             }
         }
-        turned
+        flipped
     }
 }
 
 impl Operator for ConvTranspose {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, w) = (inputs.get(0)?, inputs.get(1)?);
-        let spreads = self.spreads(inputs)?;
+        let geometry = self.geometry(inputs)?;
         let channels = w.shape[1] * self.groups;
         if let Some(bias) = inputs.optional(2)
             && bias.shape != [channels]
         {
             return Err(Error::new("the bias does not fit the weights")
                 .expected(channels.to_string())
-                .got(show(&bias.shape)));
+                .got(show(&bias.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         let mut shape = vec![x.shape[0], channels];
-        shape.extend(spreads.iter().map(|s| s.output));
+        shape.extend(geometry.iter().map(|s| s.output));
         Ok(vec![x.with_shape(&shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = l.inputs.get(0)?.shape.clone();
         let w = l.inputs.get(1)?.shape.clone();
-        let spreads = self.spreads(&l.inputs)?;
+        let geometry = self.geometry(&l.inputs)?;
         let axes: Vec<ZeroStuffed> =
-            (0..spreads.len()).map(|a| ZeroStuffed::of(x[2 + a], w[2 + a], &spreads[a])).collect();
-        let mut window = Windowed::POINT;
-        for (a, (spread, axis)) in spreads.iter().zip(&axes).enumerate() {
-            let at = 3 - spreads.len() + a;
-            let reach = (w[2 + a] - 1) * spread.dilation;
-            window.input[at] = axis.len;
-            window.output[at] = spread.output;
+            (0..geometry.len()).map(|a| ZeroStuffed::of(x[2 + a], w[2 + a], &geometry[a])).collect();
+        let mut window = ResolvedWindow::POINT;
+        for (a, (out, stuffed)) in geometry.iter().zip(&axes).enumerate() {
+            let at = 3 - geometry.len() + a;
+            let reach = (w[2 + a] - 1) * out.dilation;
+            window.input[at] = stuffed.len;
+            window.output[at] = out.output;
             window.kernel[at] = w[2 + a];
-            window.dilation[at] = spread.dilation;
-            window.pad_begin[at] = axis.pad;
-            window.pad_end[at] = (spread.output + reach).saturating_sub(axis.len + axis.pad);
+            window.dilation[at] = out.dilation;
+            window.pad_begin[at] = stuffed.pad;
+            window.pad_end[at] = (out.output + reach).saturating_sub(stuffed.len + stuffed.pad);
         }
-        let source = stretch(l, &x, &spreads, &axes)?;
+        let source = zero_stuffed(l, &x, &geometry, &axes)?;
         let out_channels = w[1] * self.groups;
         let (weights, bias) = weights_and_bias(&l.inputs, out_channels)?;
-        let turned = Arc::new(self.turned(weights.floats()?, &w));
-        let (weights, bias) = fold(l, turned, bias);
+        let flipped = Arc::new(self.flipped(weights.floats()?, &w));
+        let (weights, bias) = fold(l, flipped, bias);
         let convolution =
             Convolution { batch: x[0], in_channels: x[1], out_channels, groups: self.groups, window };
         convolution.emit(l, source, weights, bias)
     }
 
-    /// Weights are `[in, out / groups, …]`. Of a depthwise one the filters go with the channels that they
-    /// read; of a grouped one every group shrinks alike.
+    /// Couples input channels and filters, whose weights are `[in, out / groups, …]`.
+    ///
+    /// In a depthwise convolution, filters are coupled with the channels that they consume. In a grouped one, all groups
+    /// lose corresponding channels.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if !flow.is_constant(1) {
             flow.freeze_all("has weights that are computed");
             return Ok(());
         }
-        let x = flow.along(0, 1);
-        let makes = flow.inputs.get(1)?.shape[1];
-        let reads = x.len() / self.groups;
-        let y = if self.groups > 1 && reads == 1 {
-            let y: Vec<u32> = x.iter().flat_map(|&label| vec![label; makes]).collect();
-            flow.produce(1, 0, &x, &y);
+        let x = flow.axis_labels(0, 1);
+        let filters = flow.inputs.get(1)?.shape[1];
+        let inputs = x.len() / self.groups;
+        let y = if self.groups > 1 && inputs == 1 {
+            let y: Vec<Label> = x.iter().flat_map(|&label| vec![label; filters]).collect();
+            flow.add_producer(1, 0, &x, &y);
             y
         } else {
             for group in 1..self.groups {
-                flow.unite_all(&x[..reads], &x[group * reads..(group + 1) * reads]);
+                flow.unite_all(&x[..inputs], &x[group * inputs..(group + 1) * inputs]);
             }
-            let fresh = flow.fresh(1, 1, makes);
-            flow.cut(1, 0, &x, Role::Consumer);
-            let y = fresh.repeat(self.groups);
-            flow.produce(1, 1, &fresh, &y);
+            let own = flow.filter_labels(1, 1, filters);
+            flow.label_constant(1, 0, &x, Role::Consumer);
+            let y = own.repeat(self.groups);
+            flow.add_producer(1, 1, &own, &y);
             y
         };
-        flow.cut(2, 0, &y, Role::Producer);
-        flow.set_along(0, 1, &y);
+        flow.label_constant(2, 0, &y, Role::Producer);
+        flow.set_output_along(0, 1, &y);
         Ok(())
     }
 
@@ -168,8 +173,8 @@ impl Operator for ConvTranspose {
         Ok(())
     }
 
-    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        super::conv::constant_outputs(self.layer()?, inputs)
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        self.layer()?.constant_channels(inputs)
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
@@ -190,32 +195,37 @@ impl Operator for ConvTranspose {
         })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         [1, 2].iter().all(|&i| inputs.optional(i).is_none_or(|f| f.value.is_some()))
     }
 }
 
-/// The input with zeros between its elements, or the input itself where there are to be none.
-fn stretch(l: &mut Lowering, x: &[usize], spreads: &[TapSpread], axes: &[ZeroStuffed]) -> Result<Slot> {
+/// Emits the input with zeros inserted between its elements, or the input itself if there are none.
+fn zero_stuffed(
+    l: &mut Lowering,
+    x: &[usize],
+    geometry: &[TransposedAxis],
+    axes: &[ZeroStuffed],
+) -> Result<Slot> {
     let src = x.iter().product();
-    if spreads.iter().zip(axes).all(|(s, a)| s.stride == 1 && a.first == 0) {
+    if geometry.iter().zip(axes).all(|(s, a)| s.stride == 1 && a.first == 0) {
         return Ok(Slot::Input(0));
     }
     let shape: Vec<usize> = x[..2].iter().copied().chain(axes.iter().map(|a| a.len)).collect();
     let len = shape.iter().product();
-    let stretched = l.temp(len);
-    l.call(Fill { len, value: 0.0 }, vec![], stretched.clone());
+    let stuffed = l.temp(len);
+    l.call(Fill { len, value: 0.0 }, vec![], stuffed.clone());
     let (from, mut to) = (strides(x), strides(&shape));
     let (mut count, mut start, mut end) = (x.to_vec(), 0, 0);
     for (a, axis) in axes.iter().enumerate() {
         count[2 + a] = x[2 + a].saturating_sub(axis.first);
         start += axis.first * from[2 + a] as usize;
         end += axis.at * to[2 + a] as usize;
-        to[2 + a] *= spreads[a].stride as isize;
+        to[2 + a] *= geometry[a].stride as isize;
     }
     if !count.contains(&0) {
         let copy = strided(&count, (src, start, from), (len, end, to))?;
-        l.call(copy, vec![Slot::Input(0)], stretched.clone());
+        l.call(copy, vec![Slot::Input(0)], stuffed.clone());
     }
-    Ok(stretched)
+    Ok(stuffed)
 }

@@ -1,32 +1,31 @@
-//! What all operators share that only move data: their lowering is strided copies, and the dye runs
-//! the same copies on labels.
+//! Operators that only move data: their lowering to strided copies, which also moves channel labels.
 
 use std::any::Any;
 
 use super::Operator;
 use super::lower::{Emit, Lowering, Slot};
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN, Label};
+use crate::coupling::{ChannelLabels, FROZEN, Label, Propagation};
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::copy::Copy;
 use crate::kernels::gather::Gather;
 use crate::tensor::{elements, strides};
 
-/// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes, or that
-/// indices choose which are not constant, are [`FROZEN`].
-pub(super) fn carry(op: &dyn Operator, flow: &mut Propagation) -> Result<()> {
-    for (k, labelled) in moved(op, flow)?.into_iter().enumerate() {
-        flow.set(k, labelled);
+/// Propagates labels by running the lowering of an operator that only moves data on them.
+///
+/// Elements that a fill writes, or that are chosen by computed indices, are [`FROZEN`].
+pub(super) fn propagate_moved(op: &dyn Operator, flow: &mut Propagation) -> Result<()> {
+    for (k, labels) in moved(op, flow)?.into_iter().enumerate() {
+        flow.set_output(k, labels);
     }
     Ok(())
 }
 
-/// Where the labels of its inputs go.
+/// Returns the labels of the outputs of an operator that only moves data.
 pub(super) fn moved(op: &dyn Operator, flow: &Propagation) -> Result<Vec<ChannelLabels>> {
     let mut lowering = Lowering::new(flow.inputs.clone(), flow.outputs);
     op.lower(&mut lowering)?;
-    // Pixels of a channel that stay together are moved as one: the largest units that all of it allows.
+    // Pixels of a channel that stay together are moved as one unit, the largest that all calls allow.
     let shape = &flow.outputs[0].shape;
     let units = (0..shape.len()).map(|first| shape[first..].iter().product()).filter(|&unit| unit > 1);
     for unit in units.chain([1]) {
@@ -34,14 +33,15 @@ pub(super) fn moved(op: &dyn Operator, flow: &Propagation) -> Result<Vec<Channel
             return Ok(moved);
         }
     }
-    Err(Error::new("labels that cannot be moved one by one"))
+    Err(Error::new("labels that cannot be moved one by one").internal())
 }
 
-/// The same where `unit` neighbours are one element; `None` where it tears some apart.
+/// Moves labels in units of `unit` consecutive elements; `None` if a call splits such a unit.
 fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Option<Vec<ChannelLabels>>> {
-    let moves: Option<Vec<Move>> = lowering.emitted.iter().map(|emit| Move::of(emit, unit)).collect();
+    let moves: Option<Vec<LabelMove>> =
+        lowering.emitted.iter().map(|emit| LabelMove::of(emit, unit)).collect();
     let Some(moves) = moves else { return Ok(None) };
-    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.labels_of(i).units(unit)).collect();
+    let labels: Vec<_> = (0..flow.labels.len()).map(|i| flow.input_labels(i).units(unit)).collect();
     let lens = |lens: &mut dyn Iterator<Item = usize>| -> Option<Vec<Vec<Label>>> {
         lens.map(|n| n.is_multiple_of(unit).then(|| vec![FROZEN; n / unit])).collect()
     };
@@ -58,17 +58,17 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
                 let target = match call.output {
                     Slot::Temp(t) => &mut temps[t],
                     Slot::Output(k) => &mut results[k],
-                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
-                        return Err(Error::new("a call writes to its input"));
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
+                        return Err(Error::new("a call writes to its input").internal());
                     }
                 };
                 let mut written = std::mem::take(target);
                 let source = call.inputs.first().map(|slot| read(slot, unit, &labels, &temps, &results));
                 match (kind, source.flatten()) {
-                    (Move::Other, _) => written.fill(FROZEN),
+                    (LabelMove::Other, _) => written.fill(FROZEN),
                     (_, None) => return Ok(None),
-                    (Move::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
-                    (Move::Gather(gather), Some(source)) => match table(&call.inputs[1], &flow.inputs) {
+                    (LabelMove::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
+                    (LabelMove::Gather(gather), Some(source)) => match table(&call.inputs[1], &flow.inputs) {
                         Some(table) => gather.apply(&source, &table, FROZEN, &mut written),
                         None => written.fill(FROZEN),
                     },
@@ -76,29 +76,29 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
                 match call.output {
                     Slot::Temp(t) => temps[t] = written,
                     Slot::Output(k) => results[k] = written,
-                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {}
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {}
                 }
             }
         }
     }
-    let labelled = flow
+    let outputs = flow
         .outputs
         .iter()
         .zip(results)
-        .map(|(fact, labels)| ChannelLabels::of_units(&fact.shape, unit, labels));
-    Ok(labelled.collect())
+        .map(|(fact, labels)| ChannelLabels::from_units(&fact.shape, unit, labels));
+    Ok(outputs.collect())
 }
 
-/// What a call does to labels.
-enum Move {
+/// The effect of a call on labels.
+enum LabelMove {
     Copy(Copy),
     Gather(Gather),
-    /// Nothing that they survive, or an alias.
+    /// A call that discards labels, or an alias.
     Other,
 }
 
-impl Move {
-    /// By whole units.
+impl LabelMove {
+    /// Classifies an emitted item, in whole units.
     fn of(emit: &Emit, unit: usize) -> Option<Self> {
         let Emit::Call(call) = emit else { return Some(Self::Other) };
         let kernel: &dyn Any = &*call.kernel;
@@ -112,12 +112,12 @@ impl Move {
     }
 }
 
-/// The indices of a pick, where they are constant.
+/// Returns the indices of a gather, if they are constant.
 fn table(slot: &Slot, inputs: &Inputs) -> Option<Vec<f64>> {
     match slot {
         Slot::Constant(c) => Some(c.iter().map(|&i| i.into()).collect()),
         Slot::Input(i) => Some(inputs.optional(*i)?.value.as_ref()?.to_f64()),
-        Slot::Temp(_) | Slot::Output(_) | Slot::Addend => None,
+        Slot::Temp(_) | Slot::Output(_) | Slot::Residual => None,
     }
 }
 
@@ -133,31 +133,34 @@ fn read(
         Slot::Temp(t) => Some(temps[*t].clone()),
         Slot::Output(k) => Some(results[*k].clone()),
         Slot::Constant(c) => c.len().is_multiple_of(unit).then(|| vec![FROZEN; c.len() / unit]),
-        // Nothing is fused where labels flow.
-        Slot::Addend => None,
+        // Lowerings that move labels fuse nothing.
+        Slot::Residual => None,
     }
 }
 
-/// A box of the source that goes to a box of the target: how operators write their copies.
+/// A copy of a rectangular region of the source to a region of the target.
 #[derive(Clone, Debug)]
-pub(super) struct BoxMove<'a> {
-    /// The source's shape.
+pub(super) struct RegionCopy<'a> {
+    /// The shape of the source.
     pub(super) src: &'a [usize],
     /// The first source index of each axis.
     pub(super) src_start: Vec<usize>,
-    /// The step on the source along each axis; negative walks backwards.
+    /// The step in the source along each axis; a negative step reverses the order.
     pub(super) src_step: Vec<isize>,
-    /// The target's shape.
+    /// The shape of the target.
     pub(super) dst: &'a [usize],
     /// The first target index of each axis.
     pub(super) dst_start: Vec<usize>,
-    /// How many indices of each axis are moved.
+    /// The number of indices moved along each axis.
     pub(super) count: Vec<usize>,
 }
 
-impl BoxMove<'_> {
-    /// The strided copy. An error where it has more axes than the kernel knows.
-    pub(super) fn copy(&self) -> Result<Copy> {
+impl RegionCopy<'_> {
+    /// Returns the strided copy.
+    ///
+    /// # Errors
+    /// More axes than the kernel supports.
+    pub(super) fn kernel(&self) -> Result<Copy> {
         let (ss, ds) = (strides(self.src), strides(self.dst));
         let offset = |start: &[usize], strides: &[isize]| {
             start.iter().zip(strides).map(|(&i, &s)| i * s as usize).sum::<usize>()
@@ -171,13 +174,16 @@ impl BoxMove<'_> {
     }
 }
 
-/// A strided copy from `(length, offset, strides)` to the same of the target.
+/// Creates a strided copy from `(length, offset, strides)` of the source to those of the target.
+///
+/// # Errors
+/// More than 6 axes.
 pub(super) fn strided(
     shape: &[usize],
     src: (usize, usize, Vec<isize>),
     dst: (usize, usize, Vec<isize>),
 ) -> Result<Copy> {
     Copy::new(shape, src.0, src.1, &src.2, dst.0, dst.1, &dst.2).ok_or_else(|| {
-        Error::new("a move over more axes than the engine knows").expected("at most 6 axes").unsupported()
+        Error::new("a copy over more axes than the engine supports").expected("at most 6 axes").unsupported()
     })
 }

@@ -1,12 +1,12 @@
-//! Einsum of one or two operands: sums, permutations, and a batched matrix product between them.
+//! The operator Einsum of one or two operands, by sums, permutations and a batched matrix product.
 
 use std::collections::BTreeSet;
 
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
 use crate::kernels::matmul::MatMul;
@@ -18,25 +18,27 @@ struct Einsum {
     equation: String,
 }
 
-/// Builds an Einsum.
+/// Builds Einsum: a sum of products given by an equation.
 pub(super) fn einsum(build: &Build) -> Result<Box<dyn Operator>> {
     let equation = build.attrs.string("equation")?.unwrap_or_default();
     Ok(Box::new(Einsum { equation: equation.chars().filter(|c| !c.is_whitespace()).collect() }))
 }
 
-/// The labels of each operand and of the output, and every label's size.
+/// A parsed equation: the subscripts of each operand and of the output, with their sizes.
 struct Terms {
     operands: Vec<Vec<char>>,
     output: Vec<char>,
     sizes: Vec<(char, usize)>,
 }
 
-/// Stand for the axes of an ellipsis, the last one first.
+/// The subscripts of the axes of an ellipsis, the last axis first.
 const ELLIPSIS: [char; 6] = ['0', '1', '2', '3', '4', '5'];
 
 impl Terms {
     fn of(equation: &str, inputs: &Inputs) -> Result<Self> {
-        let bad = |why: &str| Error::new(format!("an Einsum {why}")).got(equation.to_owned());
+        let bad = |why: &str| {
+            Error::new(format!("an Einsum {why}")).got(equation.to_owned()).with_kind(ErrorKind::InvalidModel)
+        };
         let (left, right) = match equation.split_once("->") {
             Some((left, right)) => (left, Some(right)),
             None => (equation, None),
@@ -82,7 +84,7 @@ impl Terms {
         terms.output = match right {
             Some(right) => expand(right, ellipsis),
             None => {
-                // What occurs once, in alphabetical order, after the ellipsis.
+                // By default, the output has the subscripts that occur once, sorted, after the ellipsis.
                 let all: Vec<char> = terms.operands.concat();
                 let once = |c: &char| all.iter().filter(|o| *o == c).count() == 1 && c.is_ascii_alphabetic();
                 let letters: BTreeSet<char> = all.iter().copied().filter(once).collect();
@@ -116,12 +118,12 @@ fn expand(term: &str, ellipsis: usize) -> Vec<char> {
     term.replace("...", &inside).chars().collect()
 }
 
-/// Whether a label stands twice.
+/// Returns whether a subscript occurs twice.
 fn repeats(labels: &[char]) -> bool {
     (1..labels.len()).any(|i| labels[..i].contains(&labels[i]))
 }
 
-/// A value with its axes in another order; a label that stands on several axes walks their diagonal.
+/// Emits a value with its axes in another order; a subscript of several axes selects their diagonal.
 fn permute(
     l: &mut Lowering,
     terms: &Terms,
@@ -139,28 +141,28 @@ fn permute(
     Ok(())
 }
 
-/// Operand `i` with its axes in the order `kept`, what is not among them summed up.
+/// Emits operand `i` with its axes in the order `kept`, summed over all other axes.
 fn arranged(l: &mut Lowering, terms: &Terms, i: usize, kept: &[char]) -> Result<Slot> {
     let own = terms.operands[i].clone();
-    let mut gone: Vec<char> = Vec::new();
+    let mut summed: Vec<char> = Vec::new();
     for &label in own.iter().filter(|c| !kept.contains(c)) {
-        if !gone.contains(&label) {
-            gone.push(label);
+        if !summed.contains(&label) {
+            summed.push(label);
         }
     }
-    let order: Vec<char> = kept.iter().chain(&gone).copied().collect();
+    let order: Vec<char> = kept.iter().chain(&summed).copied().collect();
     let mut slot = Slot::Input(i);
     if order != own {
         let moved = l.temp(terms.count(&order));
         permute(l, terms, &own, &order, slot, moved.clone())?;
         slot = moved;
     }
-    if !gone.is_empty() {
-        let summed = l.temp(terms.count(kept));
+    if !summed.is_empty() {
+        let sums = l.temp(terms.count(kept));
         let kernel =
-            Reduce { op: ReduceOp::Sum, outer: terms.count(kept), axis: terms.count(&gone), inner: 1 };
-        l.call(kernel, vec![slot], summed.clone());
-        slot = summed;
+            Reduce { op: ReduceOp::Sum, outer: terms.count(kept), axis: terms.count(&summed), inner: 1 };
+        l.call(kernel, vec![slot], sums.clone());
+        slot = sums;
     }
     Ok(slot)
 }
@@ -181,14 +183,15 @@ impl Operator for Einsum {
                 return Ok(());
             }
             [a, b] => [a.clone(), b.clone()],
-            _ => return Err(Error::new("an Einsum of more than two operands")),
+            _ => return Err(Error::new("an Einsum of more than two operands").internal()),
         };
         let both = |c: &char| a.contains(c) && b.contains(c);
-        let pick = |from: &[char], f: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| f(c)).collect();
-        let batch: Vec<char> = pick(&output, &both);
-        let rows: Vec<char> = pick(&output, &|c| a.contains(c) && !b.contains(c));
-        let columns: Vec<char> = pick(&output, &|c| b.contains(c) && !a.contains(c));
-        let mut inner: Vec<char> = pick(&a, &|c| b.contains(c) && !output.contains(c));
+        let select =
+            |from: &[char], f: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| f(c)).collect();
+        let batch: Vec<char> = select(&output, &both);
+        let rows: Vec<char> = select(&output, &|c| a.contains(c) && !b.contains(c));
+        let columns: Vec<char> = select(&output, &|c| b.contains(c) && !a.contains(c));
+        let mut inner: Vec<char> = select(&a, &|c| b.contains(c) && !output.contains(c));
         inner.sort_unstable();
         inner.dedup();
         let left = arranged(l, &terms, 0, &[batch.as_slice(), &rows, &inner].concat())?;
@@ -203,10 +206,10 @@ impl Operator for Einsum {
             activation: Activation::None,
         };
         let order = [batch.as_slice(), &rows, &columns].concat();
-        let made = if order == output { Slot::Output(0) } else { l.temp(terms.count(&output)) };
-        l.call(kernel, vec![left, right], made.clone());
+        let product = if order == output { Slot::Output(0) } else { l.temp(terms.count(&output)) };
+        l.call(kernel, vec![left, right], product.clone());
         if order != output {
-            permute(l, &terms, &order, &output, made, Slot::Output(0))?;
+            permute(l, &terms, &order, &output, product, Slot::Output(0))?;
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
-//! Gather and Tile: slices along an axis picked by indices, and repeated.
+//! The operators Gather and Tile, which select and repeat slices along axes.
 
-use super::arg_topk::around;
-use super::data_movement::{BoxMove, carry, strided};
+use super::axes::split_at_axis;
+use super::data_movement::{RegionCopy, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index};
 use crate::kernels::gather::Gather as GatherKernel;
 use crate::tensor::strides;
@@ -16,21 +16,21 @@ struct Gather {
     axis: i64,
 }
 
-/// Builds a Gather.
+/// Builds Gather: slices along an axis by indices.
 pub(super) fn gather(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Gather { axis: build.attrs.int_or("axis", 0)? }))
 }
 
-/// More copies than this are slower than one pick by table.
+/// The largest number of copies that is faster than one gather by table.
 const MOST_COPIES: usize = 8;
 
-/// The run at the start of some indices: its step and length.
+/// Returns the step and length of the equidistant run at the start of `indices`.
 fn run(indices: &[usize]) -> (isize, usize) {
     let step = indices.get(1).map_or(1, |&second| second as isize - indices[0] as isize);
     (step, 1 + indices.windows(2).take_while(|w| w[1] as isize - w[0] as isize == step).count())
 }
 
-/// How many runs indices come in.
+/// Returns the number of equidistant runs in `indices`.
 fn runs(indices: &[usize]) -> usize {
     let (mut rest, mut count) = (indices, 0);
     while !rest.is_empty() {
@@ -41,13 +41,13 @@ fn runs(indices: &[usize]) -> usize {
 }
 
 impl Gather {
-    /// (axis, positive indices, shape of the indices).
+    /// Returns the axis, the non-negative indices, and the shape of the indices.
     fn indices(&self, inputs: &Inputs) -> Result<(usize, Vec<usize>, Vec<usize>)> {
         let x = &inputs.get(0)?.shape;
         let at = axis(self.axis, x.len())?;
         let indices = inputs
             .ints(1, "the indices of Gather")?
-            .ok_or_else(|| Error::new("the indices of Gather are missing"))?;
+            .ok_or_else(|| Error::new("the indices of Gather are missing").internal())?;
         let positive = indices.iter().map(|&i| index(i, x[at])).collect::<Result<Vec<_>>>()?;
         Ok((at, positive, inputs.get(1)?.shape.clone()))
     }
@@ -63,8 +63,9 @@ impl Operator for Gather {
         Ok(vec![x.with_shape(&[&x.shape[..at], &indices.shape, &x.shape[at + 1..]].concat())])
     }
 
-    /// Constant indices that follow each other at one step are one copy. Many that do not, and computed
-    /// ones, are a pick by table.
+    /// Lowers each equidistant run of constant indices to a copy.
+    ///
+    /// Computed indices, and those with many runs, become a gather by table.
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let src = l.inputs.get(0)?.shape.clone();
         let table = l.inputs.get(1)?;
@@ -73,7 +74,7 @@ impl Operator for Gather {
             None => usize::MAX,
         };
         if runs > MOST_COPIES {
-            let (outer, axis, inner) = around(&src, axis(self.axis, src.len())?)?;
+            let (outer, axis, inner) = split_at_axis(&src, axis(self.axis, src.len())?)?;
             let count = table.shape.iter().product();
             let kernel = GatherKernel { outer, axis, count, inner, own: false };
             l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
@@ -86,7 +87,7 @@ impl Operator for Gather {
         while done < indices.len() {
             let rest = &indices[done..];
             let (step, count) = run(rest);
-            let mut movement = BoxMove {
+            let mut copy = RegionCopy {
                 src: &src,
                 src_start: vec![0; src.len()],
                 src_step: vec![1; src.len()],
@@ -94,11 +95,11 @@ impl Operator for Gather {
                 dst_start: vec![0; src.len()],
                 count: dst.clone(),
             };
-            movement.src_start[at] = rest[0];
-            movement.src_step[at] = step;
-            movement.dst_start[at] = done;
-            movement.count[at] = count;
-            l.call(movement.copy()?, vec![Slot::Input(0)], Slot::Output(0));
+            copy.src_start[at] = rest[0];
+            copy.src_step[at] = step;
+            copy.dst_start[at] = done;
+            copy.count[at] = count;
+            l.call(copy.kernel()?, vec![Slot::Input(0)], Slot::Output(0));
             done += count;
         }
         Ok(())
@@ -109,7 +110,7 @@ impl Operator for Gather {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
@@ -121,18 +122,19 @@ impl Operator for Gather {
         let (_, indices, shape) = self.indices(&r.inputs)?;
         if shape.len() > 1 {
             return Err(Error::new("a Gather of channels by a table of indices cannot be cut")
-                .remedy("--protect the layers before it"));
+                .remedy("name the layers before it in `protect`")
+                .unsupported());
         }
-        let place = |i: usize| kept[..i].iter().filter(|&&k| k).count() as i64;
-        let left: Vec<i64> = indices.iter().filter(|&&i| kept[i]).map(|&i| place(i)).collect();
+        let new_index = |i: usize| kept[..i].iter().filter(|&&k| k).count() as i64;
+        let left: Vec<i64> = indices.iter().filter(|&&i| kept[i]).map(|&i| new_index(i)).collect();
         if shape.is_empty() {
-            // One channel is picked: the index stays a scalar, and the channel must be there.
+            // A scalar index selects one channel, which must be kept.
             return match left[..] {
                 [index] => {
                     r.edits.push(Edit::Scalar(1, index));
                     Ok(())
                 }
-                _ => Err(Error::new("the channel that Gather picks was cut")),
+                _ => Err(Error::new("the channel that Gather selects was cut").internal()),
             };
         }
         r.set_list("indices", 1, false, left);
@@ -143,7 +145,7 @@ impl Operator for Gather {
 #[derive(Debug)]
 struct Tile;
 
-/// Builds a Tile.
+/// Builds Tile: repeats a tensor along its axes.
 pub(super) fn tile(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Tile))
 }
@@ -156,7 +158,8 @@ impl Tile {
         if positive.len() != rank {
             return Err(Error::new("the repeats of Tile do not fit")
                 .expected(format!("{rank} numbers from 0 up"))
-                .got(format!("{repeats:?}")));
+                .got(format!("{repeats:?}"))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(positive)
     }
@@ -169,7 +172,7 @@ impl Operator for Tile {
         Ok(vec![x.with_shape(&shape)])
     }
 
-    /// Axis by axis, the last one first: what is repeated is small then.
+    /// Repeats one axis after the other, starting with the last, so that intermediate tensors stay small.
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let mut shape = l.inputs.get(0)?.shape.clone();
         let repeats = Self::repeats(&l.inputs)?;
@@ -192,6 +195,6 @@ impl Operator for Tile {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 }

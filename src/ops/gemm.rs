@@ -1,12 +1,13 @@
-//! Gemm and MatMul. With a constant second operand they are 1×1 convolutions over rows.
+//! The operators Gemm and MatMul, which are 1×1 convolutions over rows if the second operand is constant.
 
 use std::sync::Arc;
 
 use super::conv_lowering::{fold, split_filters};
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
-use crate::coupling::propagation::{Propagation, Role};
-use crate::error::{Error, Result};
+use crate::coupling::{Propagation, Role};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::affine::Affine;
@@ -15,7 +16,6 @@ use crate::kernels::conv::Conv as ConvKernel;
 use crate::kernels::layout::broadcast_strides;
 use crate::kernels::matmul::MatMul as MatMulKernel;
 use crate::kernels::window::Windows;
-use crate::ops::data_movement::strided;
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ struct Gemm {
 #[derive(Debug)]
 struct MatMul;
 
-/// Builds a Gemm.
+/// Builds Gemm: α·A·B + β·C, with optional transposes.
 pub(super) fn gemm(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     Ok(Box::new(Gemm {
@@ -40,19 +40,20 @@ pub(super) fn gemm(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
-/// Builds a MatMul.
+/// Builds MatMul: a matrix product by NumPy's rules.
 pub(super) fn matmul(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(MatMul))
 }
 
 impl Gemm {
-    /// (m, k, n), checked.
+    /// Returns the sizes (m, k, n) of the product.
     fn sizes(&self, inputs: &Inputs) -> Result<(usize, usize, usize)> {
         let (a, b) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         let misfit = || {
             Err(Error::new("the operands of a Gemm do not fit")
                 .expected("two matrices with equal inner dimensions")
-                .got(format!("{} and {}", show(a), show(b))))
+                .got(format!("{} and {}", show(a), show(b)))
+                .with_kind(ErrorKind::InvalidModel))
         };
         let (&[a0, a1], &[b0, b1]) = (a.as_slice(), b.as_slice()) else { return misfit() };
         let (m, k) = if self.trans_a { (a1, a0) } else { (a0, a1) };
@@ -60,7 +61,7 @@ impl Gemm {
         if k == kb { Ok((m, k, n)) } else { misfit() }
     }
 
-    /// C as one number for each column, where it is constant and does not vary over rows.
+    /// Returns β·C as one number for each column, if C is constant and does not vary over rows.
     fn bias(&self, inputs: &Inputs, n: usize) -> Option<Vec<f64>> {
         let Some(c) = inputs.optional(2) else { return Some(vec![0.0; n]) };
         let value = c.value.as_ref()?.to_f64();
@@ -73,7 +74,7 @@ impl Gemm {
         }
     }
 
-    /// Whether it is a layer: constant weights and bias, rows as they are.
+    /// Returns whether the node is a layer: constant weights and bias, A not transposed.
     fn is_layer(&self, inputs: &Inputs) -> bool {
         let constant = inputs.optional(1).is_some_and(|b| b.value.is_some());
         let n = self.sizes(inputs).map_or(0, |s| s.2);
@@ -89,7 +90,8 @@ impl Operator for Gemm {
         {
             return Err(Error::new("C does not broadcast to the product")
                 .expected(show(&[m, n]))
-                .got(show(&c.shape)));
+                .got(show(&c.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(vec![inputs.get(0)?.with_shape(&[m, n])])
     }
@@ -103,11 +105,11 @@ impl Operator for Gemm {
             let b = b.floats()?;
             let scaled = |v: f32| (self.alpha * f64::from(v)) as f32;
             let weights: Vec<f32> = match (self.trans_b, self.alpha == 1.0) {
-                (true, true) => return rows(l, b.clone(), Arc::new(to_f32(&bias)), (m, k, n)),
+                (true, true) => return emit_rows(l, b.clone(), Arc::new(to_f32(&bias)), (m, k, n)),
                 (true, false) => b.iter().map(|&v| scaled(v)).collect(),
                 (false, _) => transpose(b, k, n).into_iter().map(scaled).collect(),
             };
-            return rows(l, Arc::new(weights), Arc::new(to_f32(&bias)), (m, k, n));
+            return emit_rows(l, Arc::new(weights), Arc::new(to_f32(&bias)), (m, k, n));
         }
         self.lower_general(l, (m, k, n))
     }
@@ -117,29 +119,29 @@ impl Operator for Gemm {
             flow.freeze_all("multiplies two computed matrices");
             return Ok(());
         }
-        let (filters, reads) = if self.trans_b { (0, 1) } else { (1, 0) };
-        let x = flow.along(0, 1);
+        let (filters, inputs) = if self.trans_b { (0, 1) } else { (1, 0) };
+        let x = flow.axis_labels(0, 1);
         let n = flow.outputs[0].shape[1];
-        let y = flow.fresh(1, filters, n);
-        flow.produce(1, filters, &y, &y);
-        flow.cut(1, reads, &x, Role::Consumer);
+        let y = flow.filter_labels(1, filters, n);
+        flow.add_producer(1, filters, &y, &y);
+        flow.label_constant(1, inputs, &x, Role::Consumer);
         if let Some(c) = flow.inputs.optional(2)
             && c.shape.last() == Some(&n)
         {
-            flow.cut(2, c.shape.len() - 1, &y, Role::Producer);
+            flow.label_constant(2, c.shape.len() - 1, &y, Role::Producer);
         }
-        flow.set_along(0, 1, &y);
+        flow.set_output_along(0, 1, &y);
         Ok(())
     }
 
-    fn constant_outputs(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
         let bias = self.bias(inputs, self.sizes(inputs).ok()?.2).filter(|_| self.is_layer(inputs))?;
-        let dead = self.layer()?.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-        Some(dead.into_iter().zip(bias).map(|(dead, bias)| dead.then_some(bias)).collect())
+        let zeros = self.layer()?.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
+        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
     }
 
-    /// Where C, which takes it over, is a plain bias.
-    fn absorb(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
+    /// Returns `None` unless C, to which the correction is added, is a plain bias.
+    fn bias_correction(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
         let (_, k, n) = self.sizes(inputs).ok()?;
         let plain = inputs.optional(2).is_none_or(|c| c.shape == [n]);
         if !self.is_layer(inputs) || !plain || self.beta != 1.0 {
@@ -163,13 +165,13 @@ impl Operator for Gemm {
         Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false, bias: Some(2), plain })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         self.is_layer(inputs)
     }
 }
 
 impl Gemm {
-    /// Both operands computed, or a C that varies over rows: transpose, multiply, scale, add.
+    /// Lowers computed operands, or a C that varies over rows, to transposes, a product, scales and a sum.
     fn lower_general(&self, l: &mut Lowering, (m, k, n): (usize, usize, usize)) -> Result<()> {
         let a = transposed(l, 0, self.trans_a, m, k)?;
         let b = transposed(l, 1, self.trans_b, k, n)?;
@@ -194,14 +196,14 @@ impl Gemm {
             let weighted = l.temp(len);
             l.call(affine(len), vec![Slot::Input(2), number(self.beta), zero], weighted.clone());
             let add = Binary::new(BinaryOp::Add, &[m, n], &c.shape, none)
-                .ok_or_else(|| Error::new("C does not broadcast to the product"))?;
+                .ok_or_else(|| Error::new("C does not broadcast to the product").internal())?;
             l.call(add, vec![scaled, weighted], Slot::Output(0));
         }
         Ok(())
     }
 }
 
-/// Input `i` as a rows×columns matrix, transposed by a copy where it is stored the other way.
+/// Returns input `i` as a rows×columns matrix, by a copy if it must be transposed.
 fn transposed(l: &mut Lowering, i: usize, transpose: bool, rows: usize, columns: usize) -> Result<Slot> {
     if !transpose {
         return Ok(Slot::Input(i));
@@ -232,7 +234,7 @@ impl Operator for MatMul {
         if let (Some(value), true) = (&b.value, p.b_shared()) {
             let weights = Arc::new(transpose(value.floats()?, p.k, p.n));
             let bias = Arc::new(vec![0.0; p.n]);
-            return rows(l, weights, bias, (p.batch * p.m, p.k, p.n));
+            return emit_rows(l, weights, bias, (p.batch * p.m, p.k, p.n));
         }
         if p.b_vector || p.b_shared() {
             let kernel = MatMulKernel {
@@ -271,17 +273,17 @@ impl Operator for MatMul {
             return Ok(());
         }
         let x_axis = flow.inputs.get(0)?.shape.len() - 1;
-        let x = flow.along(0, x_axis);
-        let rows = flow.labels_of(0);
+        let x = flow.axis_labels(0, x_axis);
+        let rows = flow.input_labels(0);
         if !rows.varies(x_axis) {
-            // Rows that carry channels go through as they are: not followed here.
+            // Channels on other axes than the last would pass through, which is not analysed.
             flow.freeze(rows.labels(), "multiplies along an axis that is not the channels'");
         }
-        let y = flow.fresh(1, 1, p.n);
-        flow.produce(1, 1, &y, &y);
-        flow.cut(1, 0, &x, Role::Consumer);
+        let y = flow.filter_labels(1, 1, p.n);
+        flow.add_producer(1, 1, &y, &y);
+        flow.label_constant(1, 0, &x, Role::Consumer);
         let last = flow.outputs[0].shape.len() - 1;
-        flow.set_along(0, last, &y);
+        flow.set_output_along(0, last, &y);
         Ok(())
     }
 
@@ -301,15 +303,15 @@ impl Operator for MatMul {
         })
     }
 
-    fn fuses(&self, inputs: &Inputs) -> bool {
-        // Only 2-D: in higher ranks BatchNormalization's channels are not the last axis.
+    fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
+        // In higher ranks, the channels of a following BatchNormalization are not on the last axis.
         inputs.optional(0).is_some_and(|a| a.shape.len() == 2)
             && Product::of(inputs).is_ok_and(|p| p.b_shared() && !p.b_vector)
             && inputs.optional(1).is_some_and(|b| b.value.is_some())
     }
 }
 
-/// The sizes of a MatMul by NumPy's rules.
+/// The sizes of a matrix product by NumPy's rules.
 struct Product {
     batch_shape: Vec<usize>,
     a_batch: Vec<usize>,
@@ -327,12 +329,12 @@ struct Product {
 impl Product {
     fn of(inputs: &Inputs) -> Result<Self> {
         let (a, b) = (inputs.get(0)?.shape.clone(), inputs.get(1)?.shape.clone());
-        let misfit =
-            || {
-                Error::new("the operands of a MatMul do not fit")
-                    .expected("equal inner dimensions")
-                    .got(format!("{} and {}", show(&a), show(&b)))
-            };
+        let misfit = || {
+            Error::new("the operands of a MatMul do not fit")
+                .expected("equal inner dimensions")
+                .got(format!("{} and {}", show(&a), show(&b)))
+                .with_kind(ErrorKind::InvalidModel)
+        };
         let (a_vector, b_vector) = (a.len() == 1, b.len() == 1);
         let full_a = if a_vector { vec![1, a[0]] } else { a.clone() };
         let full_b = if b_vector { vec![b[0], 1] } else { b.clone() };
@@ -349,8 +351,10 @@ impl Product {
         Ok(Self { batch_shape, a_batch, b_batch, batch, a_batches, b_batches, m, k, n, a_vector, b_vector })
     }
 
-    /// The number of each axis' index in A, B and the product: those of the batch from the front, then rows,
-    /// the sum, columns. An axis of size 1 that the product repeats has an index of its own.
+    /// Numbers the index of each axis of A, B and the product, as [`Propagation::product`] expects.
+    ///
+    /// Batch indices come first, then those of rows, the sum and columns. An axis of size 1 that the product repeats has
+    /// an index of its own.
     fn terms(&self) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
         let (rank, [m, k, n]) = (self.batch_shape.len(), [0, 1, 2].map(|i| 2 * self.batch_shape.len() + i));
         let batch = |own: &[usize], alone: usize| -> Vec<usize> {
@@ -369,8 +373,7 @@ impl Product {
         (a, b, output)
     }
 
-    /// Operand `i` with as many matrices as the product, or one for all: where its batch axes broadcast
-    /// in part, a copy repeats them.
+    /// Returns operand `i` with one matrix, or as many as the product, by a copy if its batch axes broadcast in part.
     fn batched(&self, l: &mut Lowering, i: usize, batches: usize, matrix: [usize; 2]) -> Result<Slot> {
         if batches == 1 || batches == self.batch {
             return Ok(Slot::Input(i));
@@ -384,14 +387,14 @@ impl Product {
         Ok(slot)
     }
 
-    /// Whether one matrix B serves every row of A, so that all rows can be multiplied at once.
+    /// Returns whether all rows of A are multiplied by one matrix B.
     fn b_shared(&self) -> bool {
         self.b_batches == 1 && self.a_batches == self.batch
     }
 }
 
-/// Rows times weights [n, k] plus bias, as a 1×1 convolution whose batch is the rows.
-fn rows(
+/// Emits m rows times weights [n, k] plus bias, as a 1×1 convolution whose batch is the rows.
+fn emit_rows(
     l: &mut Lowering,
     weights: Arc<Vec<f32>>,
     bias: Arc<Vec<f32>>,

@@ -1,4 +1,4 @@
-//! Lowering: a node becomes kernel calls over slots, and [`evaluate`] runs them in `f64`.
+//! Lowering of nodes to kernel calls over slots, and their evaluation in `f64` ([`evaluate`]).
 
 use std::sync::Arc;
 
@@ -9,84 +9,84 @@ use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
 use crate::tensor::{DType, Data, Tensor};
 
-/// A place that a lowered call reads or writes.
+/// An operand of a lowered call.
 #[derive(Clone, Debug)]
 pub enum Slot {
-    /// The node's input, by position.
+    /// An input of the node, by position.
     Input(usize),
-    /// The node's output, by position.
+    /// An output of the node, by position.
     Output(usize),
-    /// A temporary of this node, by number.
+    /// A temporary of the node, by number.
     Temp(usize),
-    /// A constant made by the lowering.
+    /// A constant created by the lowering.
     Constant(Arc<Vec<f32>>),
-    /// What is fused as [`Fused::addend`].
-    Addend,
+    /// The residual of [`Fused::residual`].
+    Residual,
 }
 
 /// A kernel call over slots.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The call.
+    /// The kernel to run.
     pub kernel: Arc<dyn Kernel>,
-    /// What it reads.
+    /// The operands that the kernel reads.
     pub inputs: Vec<Slot>,
-    /// What it writes, wholly or in part.
+    /// The operand that the kernel writes, in whole or in part.
     pub output: Slot,
 }
 
-/// What a lowering emits.
+/// An item that a lowering emits.
 #[derive(Clone, Debug)]
 pub enum Emit {
-    /// A kernel call.
+    /// A call of a kernel.
     Call(Call),
-    /// Output `output` has the elements of `source`, in the same order.
+    /// An output with the elements of another operand, in equal order.
     Alias {
-        /// The output's position.
+        /// The position of the output.
         output: usize,
-        /// What it equals.
+        /// The operand that it equals.
         source: Slot,
     },
 }
 
-/// What a layer takes in from the nodes that follow it.
+/// The operations of following nodes that are fused into a layer, in the order of the fields.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    /// For each output channel, `y = scale·x + shift`, before the activation.
+    /// The scale and shift of each output channel, `y = scale·x + shift`.
     pub scale_shift: Option<(Vec<f64>, Vec<f64>)>,
-    /// Whether an array like the output is added after that.
-    pub addend: bool,
-    /// The activation after all that.
+    /// True if a residual of the output's shape is added.
+    pub residual: bool,
+    /// The activation that is applied.
     pub activation: Activation,
-    /// Whether the largest of every 2×2 outputs is what stays.
+    /// True if a 2×2 max pool follows.
     pub pooled: bool,
 }
 
 impl Default for Fused {
     fn default() -> Self {
-        Self { scale_shift: None, addend: false, activation: Activation::None, pooled: false }
+        Self { scale_shift: None, residual: false, activation: Activation::None, pooled: false }
     }
 }
 
 /// The sink of one node's lowering.
 #[derive(Debug)]
 pub struct Lowering<'a> {
-    /// The node's inputs.
+    /// The facts of the node's inputs.
     pub inputs: Inputs<'a>,
-    /// The node's outputs, as inferred.
+    /// The facts of the node's outputs.
     pub outputs: &'a [Fact],
-    /// What follows and is to be taken in; only for operators that say that they fuse.
+    /// The operations to fuse, which the operator must support ([`Operator::fuses_scale_shift`] and others).
     pub fused: Fused,
     /// The largest constant, in elements, that one call may read.
     pub max_constant: usize,
-    /// What came out so far.
+    /// The items emitted so far.
     pub emitted: Vec<Emit>,
-    /// The elements of each temporary.
+    /// The number of elements of each temporary.
     pub temps: Vec<usize>,
 }
 
 impl<'a> Lowering<'a> {
-    /// A sink with nothing fused and no limit.
+    /// Creates an empty sink that fuses nothing and limits no constant.
     pub fn new(inputs: Inputs<'a>, outputs: &'a [Fact]) -> Self {
         Self {
             inputs,
@@ -98,31 +98,34 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Emits a call.
+    /// Emits a kernel call.
     pub fn call(&mut self, kernel: impl Kernel, inputs: Vec<Slot>, output: Slot) {
         self.emitted.push(Emit::Call(Call { kernel: Arc::new(kernel), inputs, output }));
     }
 
-    /// Emits an alias.
+    /// Emits an output that equals `source`.
     pub fn alias(&mut self, output: usize, source: Slot) {
         self.emitted.push(Emit::Alias { output, source });
     }
 
-    /// A new temporary of `len` elements.
+    /// Allocates a temporary of `len` elements.
     pub fn temp(&mut self, len: usize) -> Slot {
         self.temps.push(len);
         Slot::Temp(self.temps.len() - 1)
     }
 
-    /// The shape of output `k`.
+    /// Returns the shape of output `k`.
     pub fn shape(&self, k: usize) -> &'a [usize] {
         &self.outputs[k].shape
     }
 }
 
-/// Runs a node on constants, in `f64`, from its lowering and the kernels' references.
+/// Evaluates a node on constant inputs in `f64`, by its lowering and the kernels' references.
+///
+/// # Errors
+/// Inputs that the operator refuses, and lowerings that do not fill their outputs.
 pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<Vec<Tensor>> {
-    // Where no box is left there is nothing to compute, and no kernel that has to know it.
+    // Kernels need not support empty outputs.
     if outputs.iter().all(Fact::is_empty) {
         return Ok(outputs.iter().map(|fact| Tensor::from_f64(fact.dtype, &fact.shape, &[])).collect());
     }
@@ -135,22 +138,22 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
     op.lower(&mut lowering)?;
     let mut temps: Vec<Vec<f64>> = lowering.temps.iter().map(|&n| vec![f64::NAN; n]).collect();
     let mut results: Vec<Option<Vec<f64>>> = vec![None; outputs.len()];
-    // An alias of an input keeps integers that `f64` cannot hold (INT64_MAX as "to the end").
-    let mut whole: Vec<Option<Data>> = vec![None; outputs.len()];
+    // An alias of an input preserves integers that `f64` cannot represent (INT64_MAX as "to the end").
+    let mut exact: Vec<Option<Data>> = vec![None; outputs.len()];
     let read = |slot: &Slot, temps: &[Vec<f64>], results: &[Option<Vec<f64>>]| match slot {
         Slot::Input(i) => Ok(values.get(*i).cloned().unwrap_or_default()),
         Slot::Temp(t) => Ok(temps[*t].clone()),
         Slot::Output(k) => {
-            results[*k].clone().ok_or_else(|| Error::new("a constant is read before it is made"))
+            results[*k].clone().ok_or_else(|| Error::new("a constant is read before it is made").internal())
         }
         Slot::Constant(c) => Ok(c.iter().map(|&v| f64::from(v)).collect()),
-        Slot::Addend => Err(Error::new("an addend that nothing gives")),
+        Slot::Residual => Err(Error::new("a call reads a residual that was not fused").internal()),
     };
     for emit in &lowering.emitted {
         match emit {
             Emit::Alias { output, source } => {
                 if let Slot::Input(i) = source {
-                    whole[*output] =
+                    exact[*output] =
                         inputs.optional(*i).and_then(|f| f.value.as_ref()).map(|v| v.data.clone());
                 }
                 results[*output] = Some(read(source, &temps, &results)?);
@@ -164,8 +167,8 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
                     Slot::Output(k) => {
                         results[*k].get_or_insert_with(|| vec![f64::NAN; call.kernel.output_len()])
                     }
-                    Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
-                        return Err(Error::new("a call writes to its input"));
+                    Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
+                        return Err(Error::new("a call writes to its input").internal());
                     }
                 };
                 call.kernel.reference(&ins, out);
@@ -175,14 +178,14 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
     outputs
         .iter()
         .zip(results)
-        .zip(whole)
-        .map(|((fact, result), whole)| {
+        .zip(exact)
+        .map(|((fact, result), exact)| {
             let result = result.unwrap_or_default();
             if crate::tensor::elements(&fact.shape) != Some(result.len()) {
-                return Err(Error::new("a constant has a shape that does not fit its elements"));
+                return Err(Error::new("a constant has a shape that does not fit its elements").internal());
             }
             let same_kind = |data: &Data| matches!(data, Data::Int(_)) != fact.dtype.is_float();
-            Ok(match whole.filter(same_kind) {
+            Ok(match exact.filter(same_kind) {
                 Some(data) => Tensor { dtype: fact.dtype, shape: fact.shape.clone(), data },
                 None => Tensor::from_f64(fact.dtype, &fact.shape, &result),
             })
@@ -190,7 +193,7 @@ pub fn evaluate(op: &dyn Operator, inputs: &Inputs, outputs: &[Fact]) -> Result<
         .collect()
 }
 
-/// The type of a result that keeps its input's.
+/// Returns the element type of input 0, for operators that preserve the type.
 pub(super) fn same_type(inputs: &Inputs) -> Result<DType> {
     Ok(inputs.get(0)?.dtype)
 }

@@ -1,12 +1,12 @@
-//! Operators: what an ONNX node means. The table [`OPS`] is what everything iterates.
+//! ONNX operators: attributes, shape inference, lowering to kernels, and propagation of channel labels.
 //!
-//! An operator knows its attributes with the standard's defaults, infers its outputs, lowers itself to
-//! kernels, and says how channels flow through it. It has one lowering and four readers of it: the GPU and the CPU
-//! interpreter, the `f64` reference and constant folding ([`evaluate`]), and, for operators that only move data,
-//! the dye (`moving.rs`).
+//! The table [`OPS`] lists all of them. Each has a single lowering, which the GPU and CPU interpreters, the `f64`
+//! reference, and constant folding ([`evaluate`]) run. For operators that only move data, the propagation of channel
+//! labels runs it as well (`data_movement.rs`).
 
 mod activation;
 mod arg_topk;
+mod axes;
 mod batch_norm;
 mod binary;
 mod concat;
@@ -39,7 +39,7 @@ pub use table::{NEWEST_OPSET, OPS, OpRow};
 
 use std::fmt::Debug;
 
-use crate::coupling::propagation::Propagation;
+use crate::coupling::Propagation;
 use crate::error::Result;
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
@@ -47,109 +47,124 @@ use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::Tensor;
 
-/// A node's meaning: its operator with its attributes.
+/// An operator together with the attributes of a node.
 pub trait Operator: Debug + Send + Sync {
-    /// The facts of the outputs.
+    /// Infers the facts of the outputs.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the operator.
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>>;
 
-    /// The inputs whose elements decide the shapes of the outputs, for operators that find or choose. Where one
-    /// of them is not constant, the node runs on the host, after the others (`exec::tail`); [`Operator::infer`]
-    /// is asked only where all of them are.
+    /// Returns the inputs whose elements determine the shapes of the outputs, for data-dependent operators.
+    ///
+    /// If one of them is not constant, the node runs on the host after the others (`exec::host_subgraph`).
+    /// [`Operator::infer`] is called only if all of them are constant.
     fn shape_inputs(&self) -> &'static [usize] {
         &[]
     }
 
-    /// The kernels that compute it.
+    /// Lowers the node to kernel calls.
+    ///
+    /// # Errors
+    /// Shapes that no kernel supports.
     fn lower(&self, lowering: &mut Lowering) -> Result<()>;
 
-    /// How channels flow through it.
+    /// Propagates channel labels from the inputs to the outputs.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the operator.
     fn propagate(&self, flow: &mut Propagation) -> Result<()>;
 
-    /// What has to change in the node (attributes, constant shapes) when channels go.
+    /// Adapts attributes and constant shapes of the node to removed channels.
+    ///
+    /// # Errors
+    /// A cut that the node cannot express.
     fn rewrite(&self, _rewrite: &mut Rewrite) -> Result<()> {
         Ok(())
     }
 
-    /// Where a constant output is to be cut `along` an axis: the inputs and their axes that are to be cut
-    /// instead, so that the file's own constants stay of their own type. `None` where the output itself has
-    /// to be replaced.
+    /// Returns the inputs, with their axes, to cut in place of a constant output that is cut `along` an axis.
+    ///
+    /// Cutting inputs preserves the type of constants stored in the file. `None` if the output must be replaced.
     fn sources(&self, _inputs: &Inputs, _along: usize) -> Option<Vec<(usize, usize)>> {
         None
     }
 
-    /// For a layer: each output channel's value where its filter is all zeros, so that nothing it reads matters.
-    fn constant_outputs(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+    /// Returns the constant value of each output channel whose filter is zero, for a layer.
+    fn constant_channels(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
         None
     }
 
-    /// Whether channels that are one constant each come out as the same constants.
+    /// Returns whether channels that each hold one constant are passed on as the same constants.
     fn keeps_constants(&self) -> bool {
         false
     }
 
-    /// For a layer: what input channels that are constants (zeros for the others) add to each output channel,
-    /// where that is a constant too: no padding that cuts them off at the borders.
-    fn absorb(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
+    /// Returns the sum that constant input channels contribute to each output channel, for a layer.
+    ///
+    /// `constants` has a zero for every other channel. `None` if the contribution varies over the output, as padding
+    /// makes it at the borders.
+    fn bias_correction(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
         None
     }
 
-    /// Multiply-accumulate operations, counted for convolutions and matrix products.
+    /// Returns the number of multiply-accumulate operations of a convolution or matrix product, else 0.
     fn macs(&self, _inputs: &Inputs, _outputs: &[Fact]) -> u64 {
         0
     }
 
-    /// The layer that it is, for those whose channels are counted, profiled and cut.
+    /// Describes the layer, for operators whose channels are counted, profiled and cut.
     fn layer(&self) -> Option<Layer> {
         None
     }
 
-    /// For a convolution over maps: the windows through which it sees each channel's plane, and its groups.
+    /// Returns the windows on each channel's plane, and the number of groups, for a 1-D or 2-D convolution.
     fn windows(&self, _inputs: &Inputs) -> Option<(Windows, usize)> {
         None
     }
 
-    /// The pointwise activation that it is, when its parameters are constant.
+    /// Returns the pointwise activation that the operator computes, if its parameters are constant.
     fn activation(&self, _inputs: &Inputs) -> Option<Activation> {
         None
     }
 
-    /// `y = scale·x + shift` for each channel of axis 1, where it is that with constants.
+    /// Returns the scale and shift of each channel of axis 1, if the operator computes `scale·x + shift`.
     fn scale_shift(&self, _inputs: &Inputs) -> Option<(Vec<f64>, Vec<f64>)> {
         None
     }
 
-    /// Whether its lowering takes in what follows it ([`Lowering::fused`]).
-    fn fuses(&self, _inputs: &Inputs) -> bool {
+    /// Returns whether the lowering can fuse a following scale and shift ([`Lowering::fused`]).
+    fn fuses_scale_shift(&self, _inputs: &Inputs) -> bool {
         false
     }
 
-    /// Whether its lowering takes in what is added to its output, of the same shape.
-    fn fuses_addend(&self, _inputs: &Inputs) -> bool {
+    /// Returns whether the lowering can fuse the addition of a residual of the output's shape.
+    fn fuses_residual(&self, _inputs: &Inputs) -> bool {
         false
     }
 
-    /// Whether its lowering takes in that the largest of every 2×2 outputs is what stays.
+    /// Returns whether the lowering can fuse a following 2×2 max pool.
     fn fuses_pool(&self, _inputs: &Inputs) -> bool {
         false
     }
 
-    /// Whether it takes the largest of every 2×2 elements of maps.
-    fn pools_by_twos(&self, _inputs: &Inputs) -> bool {
+    /// Returns whether the operator is a 2×2 max pool with stride 2.
+    fn is_max_pool_2x2(&self, _inputs: &Inputs) -> bool {
         false
     }
 
-    /// Whether it adds two arrays of one shape.
-    fn adds(&self, _inputs: &Inputs) -> bool {
+    /// Returns whether the operator adds two tensors of equal shape.
+    fn is_elementwise_add(&self, _inputs: &Inputs) -> bool {
         false
     }
 
-    /// Whether its lowering takes in an activation that follows it, if not a scale and shift.
+    /// Returns whether the lowering can fuse a following activation.
     fn fuses_activation(&self, inputs: &Inputs) -> bool {
-        self.fuses(inputs)
+        self.fuses_scale_shift(inputs)
     }
 }
 
-/// A layer with weights: where its filters stand.
+/// The layout of a layer's weights, bias and channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// The input that holds the weights.
@@ -160,22 +175,23 @@ pub struct Layer {
     pub channels: isize,
     /// The number of groups.
     pub groups: usize,
-    /// Whether axis 0 of the weights holds the inputs of all groups, so that every index of `filters` stands
-    /// for an output channel of each group (ConvTranspose).
+    /// True for ConvTranspose, whose weights have the inputs of all groups on axis 0.
+    ///
+    /// Every index of `filters` is then one output channel of each group.
     pub transposed: bool,
-    /// The input that takes one number an output channel, where there can be one.
+    /// The input that holds one number for each output channel, if the operator has one.
     pub bias: Option<usize>,
-    /// Whether weights and bias act as they stand, without a factor.
+    /// True if weights and bias are applied without a factor.
     pub plain: bool,
 }
 
 impl Layer {
-    /// How many channels the layer makes with weights of this shape.
+    /// Returns the number of output channels for weights of this shape.
     pub fn out_channels(&self, weights: &[usize]) -> usize {
         weights[self.filters] * if self.transposed { self.groups } else { 1 }
     }
 
-    /// The weights, of this shape, in runs that belong to one output channel each: the channel and the run.
+    /// Iterates over runs of consecutive weights that belong to one output channel: the channel and the run.
     pub fn runs<'a>(
         &self,
         weights: &'a [usize],
@@ -183,26 +199,36 @@ impl Layer {
     ) -> impl Iterator<Item = (usize, &'a [f32])> {
         let filters = weights[self.filters];
         let inner: usize = weights[self.filters + 1..].iter().product();
-        // Without groups, every input adds to the same channels.
+        // If the layer is not transposed, axis 0 does not depend on the group.
         let inputs = if self.transposed { weights[0] / self.groups } else { usize::MAX };
         let channel = move |run: usize| run / filters / inputs * filters + run % filters;
         data.chunks(inner.max(1)).enumerate().map(move |(run, values)| (channel(run), values))
     }
 
-    /// Which output channels have nothing but zeros in their filter.
+    /// Returns the bias (input 2, or zero) of each output channel whose filter is zero, `None` for the others.
+    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
+        let zeros = self.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
+        let bias = match inputs.optional(2) {
+            Some(bias) => bias.value.as_ref()?.to_f64(),
+            None => vec![0.0; zeros.len()],
+        };
+        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
+    }
+
+    /// Returns for each output channel whether all weights of its filter are zero.
     fn zero_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
-        let mut dead = vec![true; self.out_channels(&weights.shape)];
+        let mut zeros = vec![true; self.out_channels(&weights.shape)];
         for (channel, values) in self.runs(&weights.shape, weights.floats().ok()?) {
-            dead[channel] = dead[channel] && values.iter().all(|&w| w == 0.0);
+            zeros[channel] = zeros[channel] && values.iter().all(|&w| w == 0.0);
         }
-        Some(dead)
+        Some(zeros)
     }
 }
 
-/// What an operator is built from.
+/// The parts of a node from which an operator is built.
 #[derive(Debug)]
 pub struct Build<'a> {
-    /// The node's attributes.
+    /// The attributes of the node.
     pub attrs: Attrs<'a>,
     /// The opset of the model.
     pub opset: i64,

@@ -1,31 +1,31 @@
-//! NonMaxSuppression: of boxes that overlap, the one with the best score.
+//! The operator NonMaxSuppression, which selects the best of overlapping boxes.
 //!
-//! How many boxes are left is known only once the network has run, so that it runs on the host
-//! (`exec::tail`): a value that is computed from constants, as everything there is. Overlaps are computed in
-//! single precision, as the network's boxes are and as ONNX Runtime does: a box at the very threshold falls
-//! on the same side.
+//! The number of selected boxes is data-dependent, so the node runs on the host (`exec::host_subgraph`), where its inputs
+//! are constants. Overlaps are computed in single precision, as in ONNX Runtime, so that a box exactly at the threshold
+//! is treated alike.
 
 use super::lower::Lowering;
-use super::nonzero::found;
+use super::nonzero::constant_result;
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::tensor::{Tensor, show};
 
 #[derive(Debug)]
 struct NonMaxSuppression {
-    /// Whether a box is its centre and its size, and not two opposite corners.
+    /// True if boxes are given by centre and size, false for two opposite corners.
     centers: bool,
 }
 
-/// Builds a NonMaxSuppression.
+/// Builds NonMaxSuppression: the best of overlapping boxes, for each class.
 pub(super) fn non_max_suppression(build: &Build) -> Result<Box<dyn Operator>> {
     match build.attrs.int_or("center_point_box", 0)? {
         at @ (0 | 1) => Ok(Box::new(NonMaxSuppression { centers: at == 1 })),
         other => Err(Error::new("an unknown form of boxes")
             .expected("center_point_box 0 (corners) or 1 (centre and size)")
-            .got(other.to_string())),
+            .got(other.to_string())
+            .invalid_model()),
     }
 }
 
@@ -37,13 +37,13 @@ struct Corners {
 }
 
 impl Corners {
-    /// Of two opposite corners, in any order.
-    fn of_corners(b: &[f32]) -> Self {
+    /// Creates a box from two opposite corners, in any order.
+    fn from_corners(b: &[f32]) -> Self {
         Self { low: [b[0].min(b[2]), b[1].min(b[3])], high: [b[0].max(b[2]), b[1].max(b[3])] }
     }
 
-    /// Of a centre, a width and a height.
-    fn of_center(b: &[f32]) -> Self {
+    /// Creates a box from its centre, width and height.
+    fn from_center(b: &[f32]) -> Self {
         let (w, h) = (b[2] / 2.0, b[3] / 2.0);
         Self { low: [b[0] - w, b[1] - h], high: [b[0] + w, b[1] + h] }
     }
@@ -52,7 +52,7 @@ impl Corners {
         (self.high[0] - self.low[0]) * (self.high[1] - self.low[1])
     }
 
-    /// Whether the intersection over the union is more than `threshold`. A box without an area overlaps nothing.
+    /// Returns whether the intersection over union exceeds `threshold`; false if a box has no area.
     fn overlaps(self, other: Self, threshold: f32) -> bool {
         let side = |a: usize| self.high[a].min(other.high[a]) - self.low[a].max(other.low[a]);
         let (first, second) = (side(0), side(1));
@@ -66,22 +66,22 @@ impl Corners {
 }
 
 impl NonMaxSuppression {
-    /// The best boxes of one class: indices, best first, of equals the first.
+    /// Returns the indices of the selected boxes of one class, by descending score and ascending index.
     fn best(boxes: &[Corners], scores: &[f32], limits: &BoxLimits) -> Vec<usize> {
-        // A score that is not a number chooses nothing.
+        // Boxes with a NaN score are never selected.
         let above = |score: f32| limits.score.map_or(!score.is_nan(), |least| score > least);
-        let mut open: Vec<usize> = (0..boxes.len()).filter(|&i| above(scores[i])).collect();
-        open.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
-        let mut chosen: Vec<usize> = Vec::new();
-        for candidate in open {
-            if chosen.len() as i64 >= limits.boxes {
+        let mut candidates: Vec<usize> = (0..boxes.len()).filter(|&i| above(scores[i])).collect();
+        candidates.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+        let mut selected: Vec<usize> = Vec::new();
+        for candidate in candidates {
+            if selected.len() as i64 >= limits.boxes {
                 break;
             }
-            if !chosen.iter().any(|&c| boxes[candidate].overlaps(boxes[c], limits.overlap)) {
-                chosen.push(candidate);
+            if !selected.iter().any(|&s| boxes[candidate].overlaps(boxes[s], limits.overlap)) {
+                selected.push(candidate);
             }
         }
-        chosen
+        selected
     }
 
     fn select(&self, inputs: &Inputs) -> Result<Tensor> {
@@ -98,7 +98,7 @@ impl NonMaxSuppression {
         for image in 0..batch {
             let own = boxes[image * count * 4..(image + 1) * count * 4].chunks(4);
             let own: Vec<Corners> =
-                own.map(if self.centers { Corners::of_center } else { Corners::of_corners }).collect();
+                own.map(if self.centers { Corners::from_center } else { Corners::from_corners }).collect();
             for class in 0..classes {
                 let start = (image * classes + class) * count;
                 for index in Self::best(&own, &scores[start..start + count], &limits) {
@@ -114,39 +114,44 @@ fn misfit(boxes: &Tensor, scores: &Tensor) -> Error {
     Error::new("boxes and scores of NonMaxSuppression do not fit")
         .expected("batch×boxes×4 and batch×classes×boxes")
         .got(format!("{} and {}", show(&boxes.shape), show(&scores.shape)))
+        .with_kind(ErrorKind::InvalidModel)
 }
 
 fn tensor<'a>(inputs: &Inputs<'a>, i: usize, what: &str) -> Result<&'a Tensor> {
-    inputs.constant(i, what)?.ok_or_else(|| Error::new(format!("{what} of NonMaxSuppression are missing")))
+    inputs.constant(i, what)?.ok_or_else(|| {
+        Error::new(format!("{what} of NonMaxSuppression are missing")).with_kind(ErrorKind::InvalidModel)
+    })
 }
 
-/// What is chosen at most.
+/// The limits of the selection.
 #[derive(Debug)]
 struct BoxLimits {
-    /// Boxes of a class of an image.
+    /// The largest number of boxes for a class of an image.
     boxes: i64,
     /// The largest intersection over union.
     overlap: f32,
-    /// What a score must exceed, if anything.
+    /// The threshold that a score must exceed, if there is one.
     score: Option<f32>,
 }
 
 impl BoxLimits {
-    /// Absent, the standard's defaults: no box at all, no overlap, any score.
+    /// Reads the limits; absent ones default to no box, no overlap and any score, as in the standard.
     fn of(inputs: &Inputs) -> Result<Self> {
         let boxes = match inputs.ints(2, "max_output_boxes_per_class")?.as_deref() {
             None => 0,
             Some(&[boxes]) => boxes,
             Some(other) => {
                 return Err(Error::new("max_output_boxes_per_class must be one number")
-                    .got(format!("{} numbers", other.len())));
+                    .got(format!("{} numbers", other.len()))
+                    .with_kind(ErrorKind::InvalidModel));
             }
         };
         let overlap = inputs.float(3, "iou_threshold")?.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&overlap) {
             return Err(Error::new("an impossible iou_threshold")
                 .expected("0 to 1")
-                .got(overlap.to_string()));
+                .got(overlap.to_string())
+                .with_kind(ErrorKind::InvalidModel));
         }
         let score = inputs.float(4, "score_threshold")?;
         Ok(Self { boxes, overlap: overlap as f32, score: score.map(|s| s as f32) })
@@ -159,11 +164,11 @@ impl Operator for NonMaxSuppression {
     }
 
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        Ok(vec![found(inputs, self.select(inputs)?)])
+        Ok(vec![constant_result(inputs, self.select(inputs)?)])
     }
 
     fn lower(&self, _: &mut Lowering) -> Result<()> {
-        // Its value is in its fact: no kernel has to compute it.
+        // The fact contains the value, so no kernel computes it.
         Ok(())
     }
 
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn of_overlapping_boxes_the_best_stays_and_of_equals_the_first() {
+    fn the_best_and_the_first_of_equal_boxes_is_selected() {
         let boxes = [0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 5.0, 5.0, 6.0, 6.0, 0.0, 0.0, 2.0, 1.0];
         assert_eq!(
             run(false, &boxes, &[0.5, 0.5, 0.1, 0.4], (9, 0.5, None)),
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_may_be_centres_and_sizes() {
+    fn boxes_are_given_by_centre_and_size() {
         let boxes = [1.0, 1.0, 2.0, 2.0, 1.0, 1.2, 2.0, 2.0, 4.0, 1.0, 2.0, 2.0];
         assert_eq!(run(true, &boxes, &[0.5, 0.6, 0.7], (9, 0.5, None)), [2, 1]);
     }

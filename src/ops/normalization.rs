@@ -1,17 +1,16 @@
-//! Normalizations by the statistics of the very input: InstanceNormalization, GroupNormalization,
-//! LayerNormalization, RMSNormalization, MeanVarianceNormalization, LpNormalization.
+//! Normalizations by statistics of the input: InstanceNormalization, GroupNormalization, LayerNormalization,
+//! RMSNormalization, MeanVarianceNormalization, LpNormalization.
 //!
-//! What they normalise over mixes: channels that stand there together go together.
+//! They mix the axes over which they normalize, so that channels along these axes are coupled.
 
 use std::sync::Arc;
 
+use super::axes::split_at_channels;
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN};
-use crate::error::{Error, Result};
+use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::affine::Affine;
@@ -21,8 +20,11 @@ use crate::kernels::reduce::{Reduce, ReduceOp};
 use crate::kernels::unary::Unary;
 use crate::tensor::{show, strides};
 
-/// Scale and bias, where they are given, of each of `channels`.
-fn affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), from: Slot) -> Result<()> {
+/// Emits the scale and bias of each channel, 1 and 0 if absent.
+///
+/// # Errors
+/// Scale or bias of another length.
+fn emit_affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), from: Slot) -> Result<()> {
     let one = |l: &Lowering, i: usize, default: f32| match l.inputs.optional(i) {
         Some(fact) if fact.shape.iter().product::<usize>() == channels => Ok(Slot::Input(i)),
         Some(fact) => Err(Error::new("scale or bias does not fit the channels")
@@ -37,20 +39,13 @@ fn affine(l: &mut Lowering, (outer, channels, inner): (usize, usize, usize), fro
     Ok(())
 }
 
-fn ranked(inputs: &Inputs) -> Result<(usize, usize, usize)> {
-    match inputs.get(0)?.shape.as_slice() {
-        [n, c, rest @ ..] => Ok((*n, *c, rest.iter().product())),
-        other => Err(Error::new("a tensor without a channel axis").expected("N×C×…").got(show(other))),
-    }
-}
-
-/// Scale and bias stand beside axis `along` of `x`. Computed ones are not followed.
-fn parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
+/// Aligns scale and bias with axis `along` of `x`, or freezes both if they are computed.
+fn label_parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
     for i in [1, 2] {
         if flow.is_constant(i) {
-            flow.per_channel_constant(i, 0, x, along);
+            flow.label_per_channel(i, 0, x, along);
         } else {
-            let own = flow.labels_of(i);
+            let own = flow.input_labels(i);
             flow.freeze(own.labels(), "is a computed scale or bias");
             flow.freeze(x.labels(), "has a computed scale or bias");
         }
@@ -58,100 +53,104 @@ fn parameters(flow: &mut Propagation, x: &ChannelLabels, along: usize) {
 }
 
 #[derive(Debug)]
-struct Instance {
+struct InstanceNorm {
     epsilon: f32,
 }
 
-/// Builds an InstanceNormalization.
+/// Builds InstanceNormalization: normalizes each channel of each image.
 pub(super) fn instance_norm(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Instance { epsilon: build.attrs.float_or("epsilon", 1e-5)? }))
+    Ok(Box::new(InstanceNorm { epsilon: build.attrs.float_or("epsilon", 1e-5)? }))
 }
 
-impl Operator for Instance {
+impl Operator for InstanceNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        ranked(inputs)?;
+        split_at_channels(&inputs.get(0)?.shape)?;
         let x = inputs.get(0)?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (n, c, inner) = ranked(&l.inputs)?;
+        let (n, c, inner) = split_at_channels(&l.inputs.get(0)?.shape)?;
         let normal = l.temp(n * c * inner);
         let kernel = Normalize { rows: n * c, len: inner, epsilon: self.epsilon, centred: true };
         l.call(kernel, vec![Slot::Input(0)], normal.clone());
-        affine(l, (n, c, inner), normal)
+        emit_affine(l, (n, c, inner), normal)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let plane: Vec<usize> = (2..x.shape.len()).collect();
         flow.mix(&x, &plane, Inexact::Passes, "normalises over all channels");
-        parameters(flow, &x, 1);
-        flow.set(0, x);
+        label_parameters(flow, &x, 1);
+        flow.set_output(0, x);
         Ok(())
     }
 }
 
 #[derive(Debug)]
-struct Group {
+struct GroupNorm {
     epsilon: f32,
     groups: usize,
-    /// Up to opset 20 scale and bias are one a group.
+    /// True before opset 21, when scale and bias have one element for each group.
     by_group: bool,
 }
 
-/// Builds a GroupNormalization.
+/// Builds GroupNormalization: normalizes groups of channels of each image.
 pub(super) fn group_norm(build: &Build) -> Result<Box<dyn Operator>> {
     let groups = build.attrs.int_or("num_groups", 0)?;
     let groups = usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| {
-        Error::new("the attribute num_groups does not fit").expected("1 or more").got(groups.to_string())
+        Error::new("the attribute num_groups does not fit")
+            .expected("1 or more")
+            .got(groups.to_string())
+            .invalid_model()
     })?;
-    Ok(Box::new(Group {
+    Ok(Box::new(GroupNorm {
         epsilon: build.attrs.float_or("epsilon", 1e-5)?,
         groups,
         by_group: build.opset < 21,
     }))
 }
 
-impl Operator for Group {
+impl Operator for GroupNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        let (_, c, _) = ranked(inputs)?;
+        let (_, c, _) = split_at_channels(&inputs.get(0)?.shape)?;
         if c % self.groups != 0 {
             return Err(Error::new("channels that num_groups does not divide")
                 .expected(format!("a multiple of {}", self.groups))
-                .got(c.to_string()));
+                .got(c.to_string())
+                .with_kind(ErrorKind::InvalidModel));
         }
         let x = inputs.get(0)?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (n, c, inner) = ranked(&l.inputs)?;
+        let (n, c, inner) = split_at_channels(&l.inputs.get(0)?.shape)?;
         let len = c / self.groups * inner;
         let normal = l.temp(n * c * inner);
         let kernel = Normalize { rows: n * self.groups, len, epsilon: self.epsilon, centred: true };
         l.call(kernel, vec![Slot::Input(0)], normal.clone());
         let layout = if self.by_group { (n, self.groups, len) } else { (n, c, inner) };
-        affine(l, layout, normal)
+        emit_affine(l, layout, normal)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        // LayerInput as groups × channels of a group, one of the two shrinks.
-        let labels = flow.along(0, 1);
+        // Viewed as groups × channels of a group, one of the two axes shrinks.
+        let labels = flow.axis_labels(0, 1);
         let each = labels.len() / self.groups;
         let x = ChannelLabels::full(&[self.groups, each], labels.clone());
         flow.mix(&x, &[1], Inexact::Passes, "normalises over all channels");
         flow.keep_rectangular(&x);
         if self.by_group {
-            parameters(flow, &x, 0);
+            label_parameters(flow, &x, 0);
         } else {
-            parameters(flow, &ChannelLabels::along(&[labels.len()], 0, &labels), 0);
+            label_parameters(flow, &ChannelLabels::along(&[labels.len()], 0, &labels), 0);
         }
-        flow.set_along(0, 1, &labels);
+        flow.set_output_along(0, 1, &labels);
         Ok(())
     }
 
-    /// The number of groups, where whole ones go; where each loses the same share it stays.
+    /// Adapts the number of groups if whole groups are removed, not if each group loses equally many channels.
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         let kept = r.kept_outputs(0, 1);
         let each = kept.len() / self.groups;
@@ -163,7 +162,8 @@ impl Operator for Group {
         match groups.first() {
             Some(first) if groups.iter().any(|n| n != first) => {
                 Err(Error::new("the groups of a normalization would differ in size")
-                    .got(format!("{groups:?}")))
+                    .got(format!("{groups:?}"))
+                    .internal())
             }
             _ => Ok(()),
         }
@@ -177,12 +177,12 @@ struct LayerNorm {
     centred: bool,
 }
 
-/// Builds a LayerNormalization.
+/// Builds LayerNormalization: normalizes over trailing axes.
 pub(super) fn layer_norm(build: &Build) -> Result<Box<dyn Operator>> {
     layer(build, true)
 }
 
-/// Builds an RMSNormalization.
+/// Builds RMSNormalization: divides by the root mean square over trailing axes.
 pub(super) fn rms_norm(build: &Build) -> Result<Box<dyn Operator>> {
     layer(build, false)
 }
@@ -196,26 +196,27 @@ fn layer(build: &Build, centred: bool) -> Result<Box<dyn Operator>> {
 }
 
 impl LayerNorm {
-    /// Outputs 1 and 2: each row's mean, and one over its deviation.
-    fn statistics(&self, l: &mut Lowering, rows: usize, len: usize) -> Result<()> {
+    /// Emits the mean and the inverse standard deviation of each row, outputs 1 and 2.
+    fn emit_statistics(&self, l: &mut Lowering, rows: usize, len: usize) -> Result<()> {
         let join = |op, a: &[usize], b: &[usize], activation| {
-            Binary::new(op, a, b, activation).ok_or_else(|| Error::new("rows that do not broadcast"))
+            Binary::new(op, a, b, activation)
+                .ok_or_else(|| Error::new("rows that do not broadcast").internal())
         };
         let mean = |l: &mut Lowering, from: Slot, to: Slot| {
             l.call(Reduce { op: ReduceOp::Mean, outer: rows, axis: len, inner: 1 }, vec![from], to);
         };
         mean(l, Slot::Input(0), Slot::Output(1));
-        let [distance, squares] = [(); 2].map(|()| l.temp(rows * len));
+        let [centred, squares] = [(); 2].map(|()| l.temp(rows * len));
         let [variance, deviation] = [(); 2].map(|()| l.temp(rows));
         let (whole, row) = ([rows, len], [rows, 1]);
         l.call(
             join(BinaryOp::Sub, &whole, &row, Activation::None)?,
             vec![Slot::Input(0), Slot::Output(1)],
-            distance.clone(),
+            centred.clone(),
         );
         l.call(
             join(BinaryOp::Mul, &whole, &whole, Activation::None)?,
-            vec![distance.clone(), distance],
+            vec![centred.clone(), centred],
             squares.clone(),
         );
         mean(l, squares, variance.clone());
@@ -237,10 +238,11 @@ impl Operator for LayerNorm {
             {
                 return Err(Error::new("scale or bias does not broadcast to the input")
                     .expected(show(&x.shape))
-                    .got(show(&fact.shape)));
+                    .got(show(&fact.shape))
+                    .with_kind(ErrorKind::InvalidModel));
             }
         }
-        // The mean and the inverse of the deviation, where they are asked for.
+        // The optional outputs, mean and inverse standard deviation, have one element for each row.
         let mut row = x.shape.clone();
         row[at..].fill(1);
         Ok(vec![x.with_shape(&x.shape), x.with_shape(&row), x.with_shape(&row)])
@@ -251,7 +253,7 @@ impl Operator for LayerNorm {
         let at = axis(self.axis, shape.len())?;
         let (rows, len) = (shape[..at].iter().product::<usize>(), shape[at..].iter().product::<usize>());
         if l.outputs.len() > 1 {
-            self.statistics(l, rows, len)?;
+            self.emit_statistics(l, rows, len)?;
         }
         let steps: Vec<(usize, BinaryOp)> = [(1, BinaryOp::Mul), (2, BinaryOp::Add)]
             .into_iter()
@@ -264,7 +266,7 @@ impl Operator for LayerNorm {
         for (k, &(i, op)) in steps.iter().enumerate() {
             let to = target(l, k + 1 == steps.len());
             let kernel = Binary::new(op, &shape, &l.inputs.get(i)?.shape, Activation::None)
-                .ok_or_else(|| Error::new("scale or bias does not broadcast to the input"))?;
+                .ok_or_else(|| Error::new("scale or bias does not broadcast to the input").internal())?;
             l.call(kernel, vec![from, Slot::Input(i)], to.clone());
             from = to;
         }
@@ -272,44 +274,49 @@ impl Operator for LayerNorm {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over: Vec<usize> = (axis(self.axis, x.shape.len())?..x.shape.len()).collect();
         flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
         flow.pointwise();
         for k in 1..flow.outputs.len() {
             let frozen = ChannelLabels::uniform(&flow.outputs[k].shape, FROZEN);
             flow.freeze(x.labels(), "its statistics are read");
-            flow.set(k, frozen);
+            flow.set_output(k, frozen);
         }
         Ok(())
     }
 }
 
-/// Normalizations over any axes, without parameters.
+/// The normalizations over any axes, without scale and bias.
 #[derive(Debug)]
-enum Over {
-    /// MeanVarianceNormalization, whose axes default to all but the channels.
+enum AxisNorm {
+    /// MeanVarianceNormalization, by default over all axes except the channels.
     MeanVariance { axes: Vec<i64> },
-    /// LpNormalization.
+    /// LpNormalization along one axis, by the L1 or L2 norm.
     Lp { axis: i64, op: ReduceOp },
 }
 
-/// Builds a MeanVarianceNormalization.
+/// Builds MeanVarianceNormalization: normalizes over the given axes.
 pub(super) fn mean_variance_norm(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Over::MeanVariance { axes: build.attrs.ints("axes")?.unwrap_or(vec![0, 2, 3]) }))
+    Ok(Box::new(AxisNorm::MeanVariance { axes: build.attrs.ints("axes")?.unwrap_or(vec![0, 2, 3]) }))
 }
 
-/// Builds an LpNormalization.
+/// Builds LpNormalization: divides by the L1 or L2 norm along an axis.
 pub(super) fn lp_norm(build: &Build) -> Result<Box<dyn Operator>> {
     let op = match build.attrs.int_or("p", 2)? {
         1 => ReduceOp::L1,
         2 => ReduceOp::L2,
-        p => return Err(Error::new("an unknown p of LpNormalization").expected("1 or 2").got(p.to_string())),
+        p => {
+            return Err(Error::new("an unknown p of LpNormalization")
+                .expected("1 or 2")
+                .got(p.to_string())
+                .invalid_model());
+        }
     };
-    Ok(Box::new(Over::Lp { axis: build.attrs.int_or("axis", -1)?, op }))
+    Ok(Box::new(AxisNorm::Lp { axis: build.attrs.int_or("axis", -1)?, op }))
 }
 
-impl Over {
+impl AxisNorm {
     fn axes(&self, rank: usize) -> Result<Vec<usize>> {
         match self {
             Self::MeanVariance { axes } => axes.iter().map(|&a| axis(a, rank)).collect(),
@@ -318,7 +325,7 @@ impl Over {
     }
 }
 
-impl Operator for Over {
+impl Operator for AxisNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         self.axes(x.shape.len())?;
@@ -328,7 +335,7 @@ impl Operator for Over {
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let shape = l.inputs.get(0)?.shape.clone();
         let over = self.axes(shape.len())?;
-        // A copy brings what is normalised together to the end, and another one back.
+        // One copy moves the normalized axes to the end, another one moves them back.
         let kept = (0..shape.len()).filter(|a| !over.contains(a));
         let order: Vec<usize> = kept.chain(over.iter().copied()).collect();
         let moved: Vec<usize> = order.iter().map(|&a| shape[a]).collect();
@@ -345,7 +352,7 @@ impl Operator for Over {
         let rows = len / row.max(1);
         match self {
             Self::MeanVariance { .. } => {
-                // The standard's function adds 1e-9 to the deviation; its square is what the variance gets.
+                // The standard adds 1e-9 to the standard deviation; the square of that is added to the variance.
                 let kernel = Normalize { rows, len: row, epsilon: 1e-18, centred: true };
                 l.call(kernel, vec![source], target.clone());
             }
@@ -353,13 +360,13 @@ impl Operator for Over {
                 let norm = l.temp(rows);
                 let kernel = Reduce { op: *op, outer: rows, axis: row, inner: 1 };
                 l.call(kernel, vec![source.clone()], norm.clone());
-                // A row of zeros stays one: the least positive divisor instead of 0.
+                // A row of zeros is divided by the least positive number, and stays zero.
                 let least = l.temp(rows);
                 let floor = Slot::Constant(Arc::new(vec![f32::MIN_POSITIVE]));
                 let at_least = Binary::new(BinaryOp::Max, &[rows], &[1], Activation::None);
                 let divide = Binary::new(BinaryOp::Div, &[rows, row], &[rows, 1], Activation::None);
                 let (Some(at_least), Some(divide)) = (at_least, divide) else {
-                    return Err(Error::new("rows that do not broadcast"));
+                    return Err(Error::new("rows that do not broadcast").internal());
                 };
                 l.call(at_least, vec![norm, floor], least.clone());
                 l.call(divide, vec![source, least], target.clone());
@@ -373,10 +380,10 @@ impl Operator for Over {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over = self.axes(x.shape.len())?;
         flow.mix(&x, &over, Inexact::Passes, "normalises over all channels");
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
-//! Pools: MaxPool, AveragePool and the global ones.
+//! The operators MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool.
 
 use super::lower::{Lowering, Slot};
-use super::window::{Window, Windowed, plane};
+use super::window::{ResolvedWindow, WindowAttributes, plane};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
 use crate::kernels::reduce::{Reduce, ReduceOp};
@@ -14,13 +14,13 @@ use crate::tensor::show;
 #[derive(Debug)]
 struct Pool {
     kind: PoolKind,
-    window: Window,
+    window: WindowAttributes,
 }
 
 #[derive(Debug)]
 struct GlobalPool(ReduceOp);
 
-/// Builds a MaxPool.
+/// Builds MaxPool: the maximum of each window.
 pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
     if build.outputs > 1 {
         return Err(Error::new("MaxPool's second output (indices) is not supported")
@@ -28,34 +28,37 @@ pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
             .got(build.outputs.to_string())
             .unsupported());
     }
-    Ok(Box::new(Pool { kind: PoolKind::Max, window: Window::parse(&build.attrs)? }))
+    Ok(Box::new(Pool { kind: PoolKind::Max, window: WindowAttributes::parse(&build.attrs)? }))
 }
 
-/// Builds an AveragePool.
+/// Builds AveragePool: the mean of each window.
 pub(super) fn average_pool(build: &Build) -> Result<Box<dyn Operator>> {
     let count_include_pad = build.attrs.int_or("count_include_pad", 0)? != 0;
-    Ok(Box::new(Pool { kind: PoolKind::Average { count_include_pad }, window: Window::parse(&build.attrs)? }))
+    Ok(Box::new(Pool {
+        kind: PoolKind::Average { count_include_pad },
+        window: WindowAttributes::parse(&build.attrs)?,
+    }))
 }
 
-/// Builds a GlobalAveragePool.
+/// Builds GlobalAveragePool: the mean of each channel.
 pub(super) fn global_average_pool(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(GlobalPool(ReduceOp::Mean)))
 }
 
-/// Builds a GlobalMaxPool.
+/// Builds GlobalMaxPool: the maximum of each channel.
 pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(GlobalPool(ReduceOp::Max)))
 }
 
-/// Channels go through one by one.
-fn carry_channels(flow: &mut Propagation) {
-    let labels = flow.along(0, 1);
-    flow.set_along(0, 1, &labels);
+/// Passes channels of axis 1 on unchanged.
+fn propagate_channels(flow: &mut Propagation) {
+    let labels = flow.axis_labels(0, 1);
+    flow.set_output_along(0, 1, &labels);
 }
 
 impl Pool {
-    /// What it does along height and width, of so many planes.
-    fn planes(&self, planes: usize, w: &Windowed) -> PoolKernel {
+    /// Returns the kernel that pools `planes` planes along height and width.
+    fn planes(&self, planes: usize, w: &ResolvedWindow) -> PoolKernel {
         PoolKernel { kind: self.kind, planes, windows: w.planes(), pad_end: plane(w.pad_end) }
     }
 }
@@ -67,8 +70,9 @@ impl Operator for Pool {
         Ok(vec![x.with_shape(&window.shape(x.shape[0], x.shape[1], x.shape.len()))])
     }
 
-    /// Planes first, then depth: a maximum of maxima, and a mean of means, since the windows of one place
-    /// in the plane all have as many elements.
+    /// Lowers 3-D pools to a pool of planes and one along depth.
+    ///
+    /// A mean of means is exact because all windows at one place of the plane contain equally many elements.
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
         let w = self.window.fit(x, None)?;
@@ -97,18 +101,18 @@ impl Operator for Pool {
         Ok(())
     }
 
-    fn pools_by_twos(&self, inputs: &Inputs) -> bool {
+    fn is_max_pool_2x2(&self, inputs: &Inputs) -> bool {
         let Some(x) = inputs.optional(0).filter(|x| x.shape.len() == 4) else { return false };
         self.window.fit(&x.shape, None).is_ok_and(|w| self.planes(1, &w).is_by_twos())
     }
 
-    /// The padding counts as zeros in one kind only.
+    /// Returns false for averages that count the padding as zeros.
     fn keeps_constants(&self) -> bool {
         self.kind != PoolKind::Average { count_include_pad: true }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry_channels(flow);
+        propagate_channels(flow);
         Ok(())
     }
 }
@@ -117,7 +121,9 @@ impl Operator for GlobalPool {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         if x.shape.len() < 2 {
-            return Err(Error::new("a global pool over a tensor without channels").got(show(&x.shape)));
+            return Err(Error::new("a global pool over a tensor without channels")
+                .got(show(&x.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         let mut shape = vec![1; x.shape.len()];
         shape[..2].copy_from_slice(&x.shape[..2]);
@@ -136,7 +142,7 @@ impl Operator for GlobalPool {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry_channels(flow);
+        propagate_channels(flow);
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
-//! QuantizeLinear and DequantizeLinear: between numbers and the small integers that stand for them.
-//! The engine computes with the numbers; weights stay small integers in the file.
+//! The operators QuantizeLinear and DequantizeLinear.
+//!
+//! The engine computes in floating point; quantized weights keep their integer type in the file.
 
 use std::sync::Arc;
 
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::{Propagation, Role};
-use crate::error::{Error, Result};
+use crate::coupling::{Propagation, Role};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -15,54 +16,60 @@ use crate::kernels::unary::Unary;
 use crate::tensor::{DType, show, strides};
 
 #[derive(Debug)]
-struct Linear {
+struct LinearQuantization {
     axis: i64,
-    /// Back to numbers.
-    back: bool,
-    /// Elements along the axis that share a scale, where that is not all or one.
+    /// True for DequantizeLinear, false for QuantizeLinear.
+    dequantizes: bool,
+    /// The number of elements along the axis that share a scale; 0 without blocks.
     block: usize,
     output_dtype: Option<DType>,
 }
 
-fn linear(build: &Build, back: bool) -> Result<Box<dyn Operator>> {
+fn linear(build: &Build, dequantizes: bool) -> Result<Box<dyn Operator>> {
     let block = build.attrs.int_or("block_size", 0)?;
-    let block = usize::try_from(block).map_err(|_| Error::new("a negative block_size"))?;
+    let block = usize::try_from(block).map_err(|_| Error::new("a negative block_size").invalid_model())?;
     let code = build.attrs.int_or("output_dtype", 0)?;
     let output_dtype = match code {
         0 => None,
         code => Some(i32::try_from(code).ok().and_then(DType::from_onnx).ok_or_else(|| {
-            Error::new("a quantized type that the engine does not know")
+            Error::new("an unsupported quantized type")
                 .expected("an integer type of 8 to 32 bits")
                 .got(format!("type {code}"))
                 .unsupported()
         })?),
     };
-    Ok(Box::new(Linear { axis: build.attrs.int_or("axis", 1)?, back, block, output_dtype }))
+    Ok(Box::new(LinearQuantization {
+        axis: build.attrs.int_or("axis", 1)?,
+        dequantizes,
+        block,
+        output_dtype,
+    }))
 }
 
-/// Builds a QuantizeLinear.
+/// Builds QuantizeLinear: round(x / scale) + zero point, saturated.
 pub(super) fn quantize(build: &Build) -> Result<Box<dyn Operator>> {
     linear(build, false)
 }
 
-/// Builds a DequantizeLinear.
+/// Builds DequantizeLinear: (x − zero point)·scale.
 pub(super) fn dequantize(build: &Build) -> Result<Box<dyn Operator>> {
     linear(build, true)
 }
 
-impl Linear {
-    /// The shape under which scale and zero point broadcast to the input, and the axis along which they vary.
+impl LinearQuantization {
+    /// Returns the shape in which scale and zero point broadcast to the input, and the axis along which they vary.
     fn layout(&self, inputs: &Inputs) -> Result<(Vec<usize>, Option<usize>)> {
         let (x, scale) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         let count: usize = scale.iter().product();
         if self.block > 0 {
-            // Repeated along the axis, they are as large as the input.
+            // Repeated along the axis, scale and zero point have the shape of the input.
             let at = axis(self.axis, x.len())?;
             let fits = |a: usize| scale[a] == if a == at { x[a].div_ceil(self.block) } else { x[a] };
             if scale.len() != x.len() || !(0..x.len()).all(fits) {
                 return Err(Error::new("the scale of a quantization in blocks does not fit")
                     .expected(format!("{} with blocks of {} along axis {at}", show(x), self.block))
-                    .got(show(scale)));
+                    .got(show(scale))
+                    .with_kind(ErrorKind::InvalidModel));
             }
             return Ok((x.clone(), Some(at)));
         }
@@ -73,22 +80,23 @@ impl Linear {
         if *scale != [x[at]] {
             return Err(Error::new("the scale of a quantization does not fit")
                 .expected(format!("one number, or {} along axis {at}", x[at]))
-                .got(show(scale)));
+                .got(show(scale))
+                .with_kind(ErrorKind::InvalidModel));
         }
         let mut shape = vec![1; x.len()];
         shape[at] = x[at];
         Ok((shape, Some(at)))
     }
 
-    /// Scale or zero point (input `i`), in blocks repeated to the size of the input.
-    fn spread(&self, l: &mut Lowering, i: usize) -> Result<Slot> {
+    /// Emits scale or zero point (input `i`), whose blocks are repeated to the shape of the input.
+    fn parameter(&self, l: &mut Lowering, i: usize) -> Result<Slot> {
         if self.block == 0 {
             return Ok(Slot::Input(i));
         }
         let (x, small) = (l.inputs.get(0)?.shape.clone(), l.inputs.get(i)?.shape.clone());
         let (at, len) = (axis(self.axis, x.len())?, x.iter().product());
         let (from, to) = (strides(&small), strides(&x));
-        let whole = l.temp(len);
+        let repeated = l.temp(len);
         for part in 0..small[at] {
             // The last block may be shorter.
             let (first, mut count) = (part * self.block, x.clone());
@@ -97,9 +105,9 @@ impl Linear {
             step[at] = 0;
             let source = (small.iter().product(), part * from[at] as usize, step);
             let copy = strided(&count, source, (len, first * to[at] as usize, to.clone()))?;
-            l.call(copy, vec![Slot::Input(i)], whole.clone());
+            l.call(copy, vec![Slot::Input(i)], repeated.clone());
         }
-        Ok(whole)
+        Ok(repeated)
     }
 
     fn quantized(&self, inputs: &Inputs) -> DType {
@@ -107,7 +115,10 @@ impl Linear {
     }
 }
 
-/// The least and largest of a small integer type.
+/// Returns the smallest and largest number of a quantized type.
+///
+/// # Errors
+/// Types other than integers of 8 or 16 bits.
 fn range(dtype: DType) -> Result<(f32, f32)> {
     Ok(match dtype {
         DType::U8 => (0.0, 255.0),
@@ -115,7 +126,7 @@ fn range(dtype: DType) -> Result<(f32, f32)> {
         DType::U16 => (0.0, 65_535.0),
         DType::I16 => (-32_768.0, 32_767.0),
         other => {
-            return Err(Error::new("a quantized type that is not supported")
+            return Err(Error::new("an unsupported quantized type")
                 .expected("8 or 16 bits")
                 .got(format!("{other:?}"))
                 .unsupported());
@@ -123,7 +134,7 @@ fn range(dtype: DType) -> Result<(f32, f32)> {
     })
 }
 
-impl Operator for Linear {
+impl Operator for LinearQuantization {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, scale) = (inputs.get(0)?, inputs.get(1)?);
         self.layout(inputs)?;
@@ -132,10 +143,12 @@ impl Operator for Linear {
         {
             return Err(Error::new("the zero point of a quantization does not fit its scale")
                 .expected(show(&scale.shape))
-                .got(show(&zero.shape)));
+                .got(show(&zero.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
-        let dtype = if self.back { self.output_dtype.unwrap_or(scale.dtype) } else { self.quantized(inputs) };
-        if !self.back {
+        let dtype =
+            if self.dequantizes { self.output_dtype.unwrap_or(scale.dtype) } else { self.quantized(inputs) };
+        if !self.dequantizes {
             range(dtype)?;
         }
         Ok(vec![Fact::new(dtype, &x.shape)])
@@ -147,14 +160,14 @@ impl Operator for Linear {
         let len: usize = x.iter().product();
         let with = |op| {
             Binary::new(op, &x, &small, Activation::None)
-                .ok_or_else(|| Error::new("scale or zero point does not broadcast to the input"))
+                .ok_or_else(|| Error::new("scale or zero point does not broadcast to the input").internal())
         };
-        let scale = self.spread(l, 1)?;
+        let scale = self.parameter(l, 1)?;
         let zero = match l.inputs.optional(2) {
-            Some(_) => self.spread(l, 2)?,
+            Some(_) => self.parameter(l, 2)?,
             None => Slot::Constant(Arc::new(vec![0.0; small.iter().product()])),
         };
-        if self.back {
+        if self.dequantizes {
             let centred = l.temp(len);
             l.call(with(BinaryOp::Sub)?, vec![Slot::Input(0), zero], centred.clone());
             l.call(with(BinaryOp::Mul)?, vec![centred, scale], Slot::Output(0));
@@ -170,21 +183,21 @@ impl Operator for Linear {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         if self.block > 0 {
             flow.freeze_all("is quantized in blocks");
             return Ok(());
         }
         if let (_, Some(at)) = self.layout(&flow.inputs)? {
-            let labels = flow.along(0, at);
-            flow.cut(1, 0, &labels, Role::PerChannel);
-            flow.cut(2, 0, &labels, Role::PerChannel);
+            let labels = flow.axis_labels(0, at);
+            flow.label_constant(1, 0, &labels, Role::PerChannel);
+            flow.label_constant(2, 0, &labels, Role::PerChannel);
         }
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 
-    /// Scale and zero point go along with what they belong to.
+    /// Cuts scale and zero point together with the input, if the cut is along their axis.
     fn sources(&self, inputs: &Inputs, along: usize) -> Option<Vec<(usize, usize)>> {
         let (_, at) = self.layout(inputs).ok().filter(|_| self.block == 0)?;
         let mut sources = vec![(0, along)];

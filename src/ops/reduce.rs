@@ -1,11 +1,9 @@
-//! Operators that walk along axes: ReduceMean and its kin, Softmax.
+//! Reductions over axes, Softmax and LogSoftmax.
 
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::mixing::Inexact;
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN, for_each_index};
+use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
@@ -18,28 +16,28 @@ use crate::tensor::{DType, strides};
 #[derive(Debug)]
 struct Reduce {
     op: ReduceOp,
-    /// What is done around the sum.
+    /// The functions before and after the reduction.
     around: Around,
     axes: Option<Vec<i64>>,
     keep_dims: bool,
-    no_axes_is_nothing: bool,
+    empty_axes_is_noop: bool,
 }
 
 #[derive(Debug)]
 struct Softmax {
     axis: i64,
-    /// Up to opset 12 the axes from `axis` on are one.
+    /// True before opset 13, when the axes from `axis` on are flattened into one.
     flatten: bool,
     log: bool,
 }
 
-/// Functions around a reduction.
+/// The functions before and after a reduction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Around {
     Nothing,
     /// The logarithm of the sum.
     Log,
-    /// The logarithm of the sum of exponentials, the largest taken off before and added after.
+    /// The logarithm of the sum of exponentials, shifted by the maximum for numerical stability.
     LogExp,
 }
 
@@ -53,56 +51,56 @@ fn reduce_around(build: &Build, op: ReduceOp, around: Around) -> Result<Box<dyn 
         around,
         axes: build.attrs.ints("axes")?,
         keep_dims: build.attrs.int_or("keepdims", 1)? != 0,
-        no_axes_is_nothing: build.attrs.int_or("noop_with_empty_axes", 0)? != 0,
+        empty_axes_is_noop: build.attrs.int_or("noop_with_empty_axes", 0)? != 0,
     }))
 }
 
-/// Builds a ReduceMean.
+/// Builds ReduceMean: the mean over axes.
 pub(super) fn reduce_mean(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::Mean)
 }
 
-/// Builds a ReduceSum.
+/// Builds ReduceSum: the sum over axes.
 pub(super) fn reduce_sum(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::Sum)
 }
 
-/// Builds a ReduceMax.
+/// Builds ReduceMax: the maximum over axes.
 pub(super) fn reduce_max(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::Max)
 }
 
-/// Builds a ReduceMin.
+/// Builds ReduceMin: the minimum over axes.
 pub(super) fn reduce_min(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::Min)
 }
 
-/// Builds a ReduceProd.
+/// Builds ReduceProd: the product over axes.
 pub(super) fn reduce_prod(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::Prod)
 }
 
-/// Builds a ReduceL2.
+/// Builds ReduceL2: the square root of the sum of squares over axes.
 pub(super) fn reduce_l2(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::L2)
 }
 
-/// Builds a ReduceL1.
+/// Builds ReduceL1: the sum of absolute values over axes.
 pub(super) fn reduce_l1(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::L1)
 }
 
-/// Builds a ReduceSumSquare.
+/// Builds ReduceSumSquare: the sum of squares over axes.
 pub(super) fn reduce_sum_square(build: &Build) -> Result<Box<dyn Operator>> {
     reduce(build, ReduceOp::SumSquare)
 }
 
-/// Builds a ReduceLogSum.
+/// Builds ReduceLogSum: the logarithm of the sum over axes.
 pub(super) fn reduce_log_sum(build: &Build) -> Result<Box<dyn Operator>> {
     reduce_around(build, ReduceOp::Sum, Around::Log)
 }
 
-/// Builds a ReduceLogSumExp.
+/// Builds ReduceLogSumExp: the logarithm of the sum of exponentials over axes.
 pub(super) fn reduce_log_sum_exp(build: &Build) -> Result<Box<dyn Operator>> {
     reduce_around(build, ReduceOp::Sum, Around::LogExp)
 }
@@ -113,18 +111,18 @@ fn softmax_or_log(build: &Build, log: bool) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Softmax { axis, flatten, log }))
 }
 
-/// Builds a Softmax.
+/// Builds Softmax: exponentials along an axis, normalized to sum 1.
 pub(super) fn softmax(build: &Build) -> Result<Box<dyn Operator>> {
     softmax_or_log(build, false)
 }
 
-/// Builds a LogSoftmax.
+/// Builds LogSoftmax: the logarithm of the softmax along an axis.
 pub(super) fn log_softmax(build: &Build) -> Result<Box<dyn Operator>> {
     softmax_or_log(build, true)
 }
 
 impl Reduce {
-    /// Which axes are reduced.
+    /// Returns for each axis whether it is reduced.
     fn reduced(&self, inputs: &Inputs) -> Result<Vec<bool>> {
         let rank = inputs.get(0)?.shape.len();
         let axes = match &self.axes {
@@ -138,23 +136,22 @@ impl Reduce {
                     reduced[axis(a, rank)?] = true;
                 }
             }
-            _ => reduced.fill(!self.no_axes_is_nothing),
+            _ => reduced.fill(!self.empty_axes_is_noop),
         }
         Ok(reduced)
     }
-}
 
-impl Reduce {
-    /// The reduction of `source` with what is around it.
+    /// Emits the reduction of `source` with the functions before and after.
     fn emit(&self, l: &mut Lowering, kernel: ReduceKernel, source: Slot) -> Result<()> {
         let [whole, less] = [[kernel.outer, kernel.axis, kernel.inner], [kernel.outer, 1, kernel.inner]];
         let [len, count] = [whole, less].map(|s| s.iter().product::<usize>());
         let log = || Unary { len: count, activation: Activation::Log };
         let join = |op, a: &[usize], b: &[usize], activation| {
-            Binary::new(op, a, b, activation).ok_or_else(|| Error::new("shapes that do not broadcast"))
+            Binary::new(op, a, b, activation)
+                .ok_or_else(|| Error::new("shapes that do not broadcast").internal())
         };
         match self.around {
-            // The largest of no truths is false, not minus infinity.
+            // The maximum of an empty axis is false, not minus infinity.
             Around::Nothing if l.outputs[0].dtype == DType::Bool => {
                 let most = l.temp(count);
                 l.call(kernel, vec![source], most.clone());
@@ -207,7 +204,7 @@ impl Operator for Reduce {
         let product = |range: &[usize]| range.iter().product::<usize>();
         let (first, last) = (reduced.iter().position(|&r| r), reduced.iter().rposition(|&r| r));
         let (Some(first), Some(last)) = (first, last) else {
-            // Of each element alone: a magnitude, a square, or the element itself.
+            // Without reduced axes, each element is reduced by itself, for example to its square.
             let alone = ReduceKernel { op: self.op, outer: product(&x), axis: 1, inner: 1 };
             return self.emit(l, alone, Slot::Input(0));
         };
@@ -220,7 +217,7 @@ impl Operator for Reduce {
             };
             return self.emit(l, kernel, Slot::Input(0));
         }
-        // The reduced axes are apart: a copy puts them last.
+        // A copy moves reduced axes that are not adjacent to the end.
         let order: Vec<usize> =
             (0..x.len()).filter(|&a| !reduced[a]).chain((0..x.len()).filter(|&a| reduced[a])).collect();
         let shape: Vec<usize> = order.iter().map(|&a| x[a]).collect();
@@ -237,24 +234,24 @@ impl Operator for Reduce {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let reduced = self.reduced(&flow.inputs)?;
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over: Vec<usize> = (0..reduced.len()).filter(|&a| reduced[a]).collect();
         let shape = flow.outputs[0].shape.clone();
         if flow.mix(&x, &over, Inexact::Ends, "reduces over all channels") {
-            flow.set(0, ChannelLabels::uniform(&shape, FROZEN));
+            flow.set_output(0, ChannelLabels::uniform(&shape, FROZEN));
             return Ok(());
         }
-        // One label for each place that is left: the first of those that went into it.
+        // Each remaining element has the first label of those that it was reduced from.
         let kept: Vec<usize> = x.shape.iter().zip(&reduced).map(|(&d, &r)| if r { 1 } else { d }).collect();
         let mut labels = Vec::new();
         for_each_index(&kept, |index| labels.push(x.at(index)));
-        flow.set(0, ChannelLabels::full(&shape, labels));
+        flow.set_output(0, ChannelLabels::full(&shape, labels));
         Ok(())
     }
 }
 
 impl Softmax {
-    /// (outer, axis, inner).
+    /// Returns the extents (outer, axis, inner) of a shape.
     fn sizes(&self, shape: &[usize]) -> Result<(usize, usize, usize)> {
         let product = |range: &[usize]| range.iter().product::<usize>();
         if self.flatten {
@@ -286,10 +283,10 @@ impl Operator for Softmax {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let over: Vec<usize> = (0..x.shape.len()).filter(|&a| self.mixes(&x.shape, a)).collect();
         flow.mix(&x, &over, Inexact::Passes, "softmax mixes all channels");
-        flow.set(0, x);
+        flow.set_output(0, x);
         Ok(())
     }
 }

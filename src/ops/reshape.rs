@@ -1,15 +1,17 @@
-//! Operators that keep the elements in their order under another shape, and Transpose, Expand and
-//! DepthToSpace, which put them in another order.
+//! Operators that change the shape or the order of elements.
+//!
+//! Identity, Dropout, Flatten, Reshape, Squeeze and Unsqueeze keep the order. Transpose, Expand, DepthToSpace and
+//! SpaceToDepth change it.
 
-use super::data_movement::{carry, moved, strided};
+use super::data_movement::{moved, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::tensor::{DType, Tensor, elements, show, strides};
 
-/// The new shape of a tensor whose elements stay in order.
+/// The operators that keep the order of elements.
 #[derive(Debug)]
 enum View {
     Identity,
@@ -22,7 +24,7 @@ enum View {
     Reshape {
         allow_zero: bool,
     },
-    /// Axes by attribute up to opset 12, then by input.
+    /// The axes are an attribute before opset 13, then an input.
     Squeeze {
         axes: Option<Vec<i64>>,
     },
@@ -31,32 +33,32 @@ enum View {
     },
 }
 
-/// Builds an Identity.
+/// Builds Identity: returns its input unchanged.
 pub(super) fn identity(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(View::Identity))
 }
 
-/// Builds a Dropout, which does nothing outside training.
+/// Builds Dropout: the input unchanged, in inference.
 pub(super) fn dropout(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(View::Dropout { masked: build.outputs > 1 }))
 }
 
-/// Builds a Flatten.
+/// Builds Flatten: a matrix of the axes before and after `axis`.
 pub(super) fn flatten(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(View::Flatten { axis: build.attrs.int_or("axis", 1)? }))
 }
 
-/// Builds a Reshape.
+/// Builds Reshape: the elements in another shape.
 pub(super) fn reshape(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(View::Reshape { allow_zero: build.attrs.int_or("allowzero", 0)? != 0 }))
 }
 
-/// Builds a Squeeze.
+/// Builds Squeeze: removes axes of size 1.
 pub(super) fn squeeze(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(View::Squeeze { axes: build.attrs.ints("axes")? }))
 }
 
-/// Builds an Unsqueeze.
+/// Builds Unsqueeze: inserts axes of size 1.
 pub(super) fn unsqueeze(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(View::Unsqueeze { axes: build.attrs.ints("axes")? }))
 }
@@ -73,7 +75,8 @@ impl View {
             Self::Dropout { .. } => {
                 if inputs.float(2, "the training mode of Dropout")?.is_some_and(|t| t != 0.0) {
                     return Err(Error::new("Dropout in training mode")
-                        .remedy("export the network in evaluation mode (PyTorch: model.eval())"));
+                        .remedy("export the network in evaluation mode (PyTorch: model.eval())")
+                        .unsupported());
                 }
                 Ok(x.clone())
             }
@@ -82,23 +85,27 @@ impl View {
                 Ok(vec![x[..at].iter().product(), x[at..].iter().product()])
             }
             Self::Reshape { allow_zero } => {
-                let target = inputs
-                    .ints(1, "the shape of Reshape")?
-                    .ok_or_else(|| Error::new("the shape of Reshape is missing"))?;
+                let target = inputs.ints(1, "the shape of Reshape")?.ok_or_else(|| {
+                    Error::new("the shape of Reshape is missing").with_kind(ErrorKind::InvalidModel)
+                })?;
                 reshaped(x, &target, *allow_zero)
             }
             Self::Squeeze { axes: given } => match axes(given)? {
                 None => Ok(x.iter().copied().filter(|&d| d != 1).collect()),
                 Some(list) => {
-                    let gone = list.iter().map(|&a| axis(a, x.len())).collect::<Result<Vec<_>>>()?;
-                    if let Some(&a) = gone.iter().find(|&&a| x[a] != 1) {
-                        return Err(Error::new(format!("Squeeze of axis {a}, which is not 1")).got(show(x)));
+                    let removed = list.iter().map(|&a| axis(a, x.len())).collect::<Result<Vec<_>>>()?;
+                    if let Some(&a) = removed.iter().find(|&&a| x[a] != 1) {
+                        return Err(Error::new(format!("Squeeze of axis {a}, which is not 1"))
+                            .got(show(x))
+                            .with_kind(ErrorKind::InvalidModel));
                     }
-                    Ok((0..x.len()).filter(|a| !gone.contains(a)).map(|a| x[a]).collect())
+                    Ok((0..x.len()).filter(|a| !removed.contains(a)).map(|a| x[a]).collect())
                 }
             },
             Self::Unsqueeze { axes: given } => {
-                let list = axes(given)?.ok_or_else(|| Error::new("the axes of Unsqueeze are missing"))?;
+                let list = axes(given)?.ok_or_else(|| {
+                    Error::new("the axes of Unsqueeze are missing").with_kind(ErrorKind::InvalidModel)
+                })?;
                 let rank = x.len() + list.len();
                 let new = list.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>>>()?;
                 let mut old = x.iter().copied();
@@ -108,12 +115,13 @@ impl View {
     }
 }
 
+/// Returns the shape that a Reshape to `target` produces.
 fn reshaped(x: &[usize], target: &[i64], allow_zero: bool) -> Result<Vec<usize>> {
     let misfit = || {
         Error::new("a Reshape that does not fit its input")
             .expected(format!("{} elements ({})", x.iter().product::<usize>(), show(x)))
             .got(format!("the shape {target:?}"))
-            .remedy("if this network was exported for one batch size, run it with --batch 1")
+            .remedy("if this network was exported for one batch size, set `batch` to 1")
     };
     let mut shape = Vec::new();
     let mut free = None;
@@ -144,7 +152,7 @@ impl Operator for View {
         let (x, shape) = (inputs.get(0)?, self.shape(inputs)?);
         let mut facts = vec![x.with_shape(&shape)];
         if matches!(self, Self::Dropout { masked: true }) {
-            // Nothing is dropped.
+            // In inference, the mask keeps all elements.
             let mut mask = Tensor::int(&shape, vec![1; shape.iter().product()]);
             mask.dtype = DType::Bool;
             facts.push(Fact { from_shape: true, ..Fact::constant(mask) });
@@ -162,7 +170,7 @@ impl Operator for View {
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
@@ -170,12 +178,12 @@ impl Operator for View {
         let Some(mut target) = r.literal(1) else { return Ok(()) };
         let before = target.clone();
         let (x, shape) = (&r.inputs.get(0)?.shape, &r.outputs[0].shape);
-        let (mut open, mut following) = (Vec::new(), Vec::new());
+        let (mut open, mut dependent) = (Vec::new(), Vec::new());
         for (a, t) in target.iter_mut().enumerate() {
             match r.shrunk(0, a) {
                 Some(left) if r.explicit || *t > 0 => {
                     *t = left as i64;
-                    following.extend(r.follows_out[0][a].then_some(a));
+                    dependent.extend(r.follows_out[0][a].then_some(a));
                 }
                 None if r.explicit => {
                     let copied = !allow_zero
@@ -184,14 +192,14 @@ impl Operator for View {
                         && r.kept_inputs(0, a).iter().all(|&k| k);
                     *t = if copied { 0 } else { shape[a] as i64 };
                     open.extend((!copied).then_some(a));
-                    following.extend((!copied && r.follows_out[0][a]).then_some(a));
+                    dependent.extend((!copied && r.follows_out[0][a]).then_some(a));
                 }
                 _ => {}
             }
         }
-        // A shape that was computed follows the size of images and the batch: what has to stay open does, else
-        // what can.
-        if let (true, [a], _) | (true, [], [a]) = (r.explicit, &following[..], &open[..]) {
+        // A computed shape depends on the batch and the image size: one axis stays inferred (−1), preferably the one
+        // that depends on free sizes.
+        if let (true, [a], _) | (true, [], [a]) = (r.explicit, &dependent[..], &open[..]) {
             target[*a] = -1;
         }
         if target != before {
@@ -201,29 +209,32 @@ impl Operator for View {
     }
 }
 
-/// Elements in another order: output element `i` is input element `offset + Σ iₐ·stride[a]`.
+/// The operators that change the order: output element `i` is input element `offset + Σ iₐ·stride[a]`.
 #[derive(Debug)]
-enum Order {
+enum Rearrange {
     Transpose { perm: Option<Vec<i64>> },
     Expand,
     DepthToSpace { block: usize, column_row_depth: bool },
     SpaceToDepth { block: usize, column_row_depth: bool },
 }
 
-/// Builds a Transpose.
+/// Builds Transpose: permutes the axes.
 pub(super) fn transpose(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Order::Transpose { perm: build.attrs.ints("perm")? }))
+    Ok(Box::new(Rearrange::Transpose { perm: build.attrs.ints("perm")? }))
 }
 
-/// Builds an Expand.
+/// Builds Expand: broadcasts to a shape.
 pub(super) fn expand(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Order::Expand))
+    Ok(Box::new(Rearrange::Expand))
 }
 
 fn block_size(build: &Build) -> Result<usize> {
     let size = build.attrs.int_or("blocksize", 0)?;
     usize::try_from(size).ok().filter(|&b| b > 0).ok_or_else(|| {
-        Error::new("the attribute blocksize does not fit").expected("1 or more").got(size.to_string())
+        Error::new("the attribute blocksize does not fit")
+            .expected("1 or more")
+            .got(size.to_string())
+            .invalid_model()
     })
 }
 
@@ -231,26 +242,27 @@ fn column_row_depth(build: &Build) -> Result<bool> {
     match build.attrs.string("mode")?.as_deref() {
         None | Some("DCR") => Ok(false),
         Some("CRD") => Ok(true),
-        Some(other) => Err(Error::new("an unknown mode").expected("DCR or CRD").got(other)),
+        Some(other) => Err(Error::new("an unknown mode").expected("DCR or CRD").got(other).invalid_model()),
     }
 }
 
-/// Builds a DepthToSpace.
+/// Builds DepthToSpace: moves blocks of channels to blocks of pixels.
 pub(super) fn depth_to_space(build: &Build) -> Result<Box<dyn Operator>> {
     let column_row_depth = column_row_depth(build)?;
-    Ok(Box::new(Order::DepthToSpace { block: block_size(build)?, column_row_depth }))
+    Ok(Box::new(Rearrange::DepthToSpace { block: block_size(build)?, column_row_depth }))
 }
 
-/// Builds a SpaceToDepth.
+/// Builds SpaceToDepth: moves blocks of pixels to blocks of channels.
 pub(super) fn space_to_depth(build: &Build) -> Result<Box<dyn Operator>> {
     let column_row_depth = column_row_depth(build)?;
-    Ok(Box::new(Order::SpaceToDepth { block: block_size(build)?, column_row_depth }))
+    Ok(Box::new(Rearrange::SpaceToDepth { block: block_size(build)?, column_row_depth }))
 }
 
-impl Order {
-    /// The output's shape, and the walk: its axes with their strides in the input. The walk has as
-    /// many elements as the output, in the output's order.
-    fn walk(&self, inputs: &Inputs) -> Result<(Vec<usize>, Vec<usize>, Vec<isize>)> {
+impl Rearrange {
+    /// Returns the output's shape, and a strided view of the input with the output's elements in order.
+    ///
+    /// The view is given by its sizes and its strides in the input.
+    fn view(&self, inputs: &Inputs) -> Result<(Vec<usize>, Vec<usize>, Vec<isize>)> {
         let x = &inputs.get(0)?.shape;
         let from = strides(x);
         match self {
@@ -262,39 +274,44 @@ impl Order {
                 if perm.len() != x.len() || (0..x.len()).any(|a| !perm.contains(&a)) {
                     return Err(Error::new("perm is not a permutation of the axes")
                         .expected(format!("each of 0 to {}", x.len().saturating_sub(1)))
-                        .got(format!("{perm:?}")));
+                        .got(format!("{perm:?}"))
+                        .with_kind(ErrorKind::InvalidModel));
                 }
                 let shape: Vec<usize> = perm.iter().map(|&a| x[a]).collect();
                 Ok((shape.clone(), shape, perm.iter().map(|&a| from[a]).collect()))
             }
             Self::Expand => {
-                let target = inputs
-                    .ints(1, "the shape of Expand")?
-                    .ok_or_else(|| Error::new("the shape of Expand is missing"))?;
+                let target = inputs.ints(1, "the shape of Expand")?.ok_or_else(|| {
+                    Error::new("the shape of Expand is missing").with_kind(ErrorKind::InvalidModel)
+                })?;
                 let target: Vec<usize> = target
                     .iter()
                     .map(|&t| {
-                        usize::try_from(t)
-                            .map_err(|_| Error::new("a negative size in Expand").got(format!("{target:?}")))
+                        usize::try_from(t).map_err(|_| {
+                            Error::new("a negative size in Expand")
+                                .got(format!("{target:?}"))
+                                .with_kind(ErrorKind::InvalidModel)
+                        })
                     })
                     .collect::<Result<_>>()?;
                 let shape = broadcast(x, &target)?;
                 let lead = shape.len() - x.len();
-                let walk = (0..shape.len())
+                let steps = (0..shape.len())
                     .map(|a| if a < lead || x[a - lead] == 1 { 0 } else { from[a - lead] })
                     .collect();
-                Ok((shape.clone(), shape, walk))
+                Ok((shape.clone(), shape, steps))
             }
             Self::DepthToSpace { block: b, column_row_depth } => {
                 let (&[n, c, h, w], b2) = (nchw(x)?, b * b);
                 if c % b2 != 0 {
                     return Err(Error::new("DepthToSpace of channels that its block does not divide")
                         .expected(format!("a multiple of {b2}"))
-                        .got(c.to_string()));
+                        .got(c.to_string())
+                        .with_kind(ErrorKind::InvalidModel));
                 }
                 let out = c / b2;
                 let plane = (h * w) as isize;
-                // Strides of (block row, block column, output channel) over the input's channels.
+                // Strides of (block row, block column, output channel) in the input's channels.
                 let (row, column, channel) = if *column_row_depth {
                     (*b as isize, 1, b2 as isize)
                 } else {
@@ -311,34 +328,39 @@ impl Order {
                 if h % b != 0 || w % b != 0 {
                     return Err(Error::new("SpaceToDepth of an image that its block does not divide")
                         .expected(format!("multiples of {b}"))
-                        .got(show(x)));
+                        .got(show(x))
+                        .with_kind(ErrorKind::InvalidModel));
                 }
                 let shape = vec![n, c * b * b, h / b, w / b];
                 let (row, column) = ((*b, w as isize), (*b, 1));
                 let order =
                     if *column_row_depth { [(c, from[1]), row, column] } else { [row, column, (c, from[1])] };
                 let pixels = [(h / b, (b * w) as isize), (w / b, *b as isize)];
-                let walk = [(n, from[0])].into_iter().chain(order).chain(pixels);
-                let (walk, steps) = walk.unzip();
-                Ok((shape, walk, steps))
+                let (view, steps) = [(n, from[0])].into_iter().chain(order).chain(pixels).unzip();
+                Ok((shape, view, steps))
             }
         }
     }
 }
 
 fn nchw(x: &[usize]) -> Result<&[usize; 4]> {
-    x.try_into().map_err(|_| Error::new("a tensor of the wrong rank").expected("N×C×H×W").got(show(x)))
+    x.try_into().map_err(|_| {
+        Error::new("a tensor of the wrong rank")
+            .expected("N×C×H×W")
+            .got(show(x))
+            .with_kind(ErrorKind::InvalidModel)
+    })
 }
 
-impl Operator for Order {
+impl Operator for Rearrange {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        Ok(vec![inputs.get(0)?.with_shape(&self.walk(inputs)?.0)])
+        Ok(vec![inputs.get(0)?.with_shape(&self.view(inputs)?.0)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let (_, walk, from) = self.walk(&l.inputs)?;
-        let (src, dst) = (l.inputs.get(0)?.shape.iter().product(), walk.iter().product());
-        let copy = strided(&walk, (src, 0, from), (dst, 0, strides(&walk)))?;
+        let (_, view, from) = self.view(&l.inputs)?;
+        let (src, dst) = (l.inputs.get(0)?.shape.iter().product(), view.iter().product());
+        let copy = strided(&view, (src, 0, from), (dst, 0, strides(&view)))?;
         l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
     }
@@ -349,13 +371,13 @@ impl Operator for Order {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if let Self::DepthToSpace { .. } = self {
-            // A pixel cannot go, so the channels that become one channel's pixels go together.
-            let labelled = moved(self, flow)?.swap_remove(0);
-            let labels = flow.coupling.classes.along(&labelled, 1, flow.node.1);
-            flow.set_along(0, 1, &labels);
+            // Channels that become pixels of one channel are coupled, because pixels cannot be removed.
+            let pixels = moved(self, flow)?.swap_remove(0);
+            let labels = flow.coupling.classes.unite_along(&pixels, 1, flow.node.1);
+            flow.set_output_along(0, 1, &labels);
             return Ok(());
         }
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {

@@ -1,66 +1,66 @@
-//! One node's view of a cut: which indices of its inputs and outputs stay, and what has to change in
-//! the node itself.
+//! The adaptation of one node to a cut: kept indices of inputs and outputs, and edits of the node.
 
 use crate::fact::{Fact, Inputs};
 
-/// A change in a node.
+/// An edit of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
     /// Sets an integer attribute.
     Int(&'static str, i64),
     /// Sets an attribute that is a list of integers.
     Ints(&'static str, Vec<i64>),
-    /// Removes an attribute.
+    /// Removes the attribute of this name.
     Remove(&'static str),
-    /// Makes input `.0` a new constant list.
+    /// Replaces input `.0` by a constant list.
     Input(usize, Vec<i64>),
-    /// Makes input `.0` a new constant number.
+    /// Replaces input `.0` by a constant scalar.
     Scalar(usize, i64),
 }
 
-/// For each axis of a value, which indices stay; `None` where all do.
+/// The mask of kept indices for each axis of a value; `None` if all are kept.
 pub type Kept = Vec<Option<Vec<bool>>>;
 
-/// One node's view of a cut.
+/// The effect of a cut on one node.
 #[derive(Debug)]
 pub struct Rewrite<'a> {
-    /// The facts of its inputs before the cut.
+    /// The facts of the inputs before the cut.
     pub inputs: Inputs<'a>,
-    /// The facts of its outputs before the cut.
+    /// The facts of the outputs before the cut.
     pub outputs: &'a [Fact],
-    /// What stays of each input.
+    /// The kept indices of each input.
     pub kept_in: Vec<Kept>,
-    /// What stays of each output.
+    /// The kept indices of each output.
     pub kept_out: Vec<Kept>,
-    /// For each input, which axes follow the sizes that the network's own inputs leave free.
+    /// For each input, the axes whose sizes depend on free sizes of the network's inputs.
     pub follows_in: Vec<Vec<bool>>,
-    /// The same of each output.
+    /// For each output, the axes whose sizes depend on free sizes of the network's inputs.
     pub follows_out: Vec<Vec<bool>>,
-    /// Whether a shape that the graph computes from shapes has to be replaced by a constant.
+    /// True if a shape that the graph computes from shapes must be replaced by a constant.
     pub explicit: bool,
-    /// What has to change.
+    /// The edits that the operator requests.
     pub edits: Vec<Edit>,
 }
 
 impl Rewrite<'_> {
-    /// Which indices of `axis` of input `i` stay.
+    /// Returns the mask of kept indices of `axis` of input `i`.
     pub fn kept_inputs(&self, i: usize, axis: usize) -> Vec<bool> {
         kept(&self.kept_in, i, axis, self.inputs.optional(i).map_or(&[], |f| &f.shape))
     }
 
-    /// Which indices of `axis` of output `k` stay.
+    /// Returns the mask of kept indices of `axis` of output `k`.
     pub fn kept_outputs(&self, k: usize, axis: usize) -> Vec<bool> {
         kept(&self.kept_out, k, axis, &self.outputs[k].shape)
     }
 
-    /// How many indices of `axis` of output `k` stay, where that is not all.
+    /// Returns the number of kept indices of `axis` of output `k`, if some are removed.
     pub fn shrunk(&self, k: usize, axis: usize) -> Option<usize> {
         let kept = self.kept_out.get(k)?.get(axis)?.as_ref()?;
         Some(kept.iter().filter(|&&k| k).count()).filter(|&n| n != kept.len())
     }
 
-    /// The constant integers of input `i`, if they have to be rewritten by this node: those that the
-    /// graph computes from shapes follow the cut by themselves, unless an explicit value is asked for.
+    /// Returns the constant integers of input `i`, if the node must rewrite them.
+    ///
+    /// Integers that the graph computes from shapes adapt to the cut by themselves, unless [`Rewrite::explicit`] is set.
     pub fn literal(&self, i: usize) -> Option<Vec<i64>> {
         let fact = self.inputs.optional(i)?;
         if fact.from_shape && !self.explicit {
@@ -74,7 +74,7 @@ impl Rewrite<'_> {
         self.edits.push(Edit::Int(name, value));
     }
 
-    /// Sets a list, which is an attribute in old opsets and input `input` in new ones.
+    /// Sets a list that is an attribute in old opsets and input `input` in new ones.
     pub fn set_list(&mut self, name: &'static str, input: usize, is_attribute: bool, value: Vec<i64>) {
         self.edits.push(if is_attribute { Edit::Ints(name, value) } else { Edit::Input(input, value) });
     }

@@ -1,16 +1,16 @@
-//! Elements picked or replaced by tables of indices: GatherElements, GatherND, ScatterElements, ScatterND.
+//! The operators GatherElements, GatherND, ScatterElements and ScatterND.
 //!
-//! With constant indices all of them are one pick from a flat array: a table says for every element of
-//! the output where it comes from.
+//! With constant indices, each of them is one gather from a flat array, by a table with the source of every output
+//! element.
 
 use std::sync::Arc;
 
-use super::arg_topk::{MOST_INDICES, around};
-use super::data_movement::{carry, strided};
+use super::axes::{MOST_INDICES, split_at_axis};
+use super::data_movement::{propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::propagation::Propagation;
-use crate::error::{Error, Result};
+use crate::coupling::Propagation;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -18,8 +18,9 @@ use crate::kernels::fill::Fill;
 use crate::kernels::gather::Gather;
 use crate::tensor::{show, strides};
 
-/// How an update and what was there become one: the function, and what changes nothing under it. `None` where
-/// the update simply takes its place.
+/// The function that combines an update with the element it meets, and its neutral element.
+///
+/// `None` if the update replaces the element.
 type Reduction = Option<(BinaryOp, f32)>;
 
 fn reduction(build: &Build) -> Result<Reduction> {
@@ -31,7 +32,8 @@ fn reduction(build: &Build) -> Result<Reduction> {
         Some("min") => Ok(Some((BinaryOp::Min, f32::INFINITY))),
         Some(other) => Err(Error::new("an unknown reduction of a scatter")
             .expected("none, add, mul, max or min")
-            .got(other.to_owned())),
+            .got(other.to_owned())
+            .invalid_model()),
     }
 }
 
@@ -40,7 +42,7 @@ struct GatherElements {
     axis: i64,
 }
 
-/// Builds a GatherElements.
+/// Builds GatherElements: one element for each index along an axis.
 pub(super) fn gather_elements(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(GatherElements { axis: build.attrs.int_or("axis", 0)? }))
 }
@@ -49,13 +51,14 @@ impl Operator for GatherElements {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, indices) = (inputs.get(0)?, inputs.get(1)?);
         let at = axis(self.axis, x.shape.len())?;
-        around(&x.shape, at)?;
+        split_at_axis(&x.shape, at)?;
         let fits = x.shape.len() == indices.shape.len()
             && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a]);
         if !fits {
             return Err(Error::new("the indices of GatherElements do not fit")
-                .expected(format!("{} but for axis {at}", show(&x.shape)))
-                .got(show(&indices.shape)));
+                .expected(format!("{} except for axis {at}", show(&x.shape)))
+                .got(show(&indices.shape))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(vec![x.with_shape(&indices.shape)])
     }
@@ -63,7 +66,7 @@ impl Operator for GatherElements {
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let (x, indices) = (l.inputs.get(0)?.shape.clone(), l.shape(0));
         let at = axis(self.axis, x.len())?;
-        // Where the indices cover less than the tensor, only that part of it is looked at.
+        // Only the part of the tensor that the indices cover is used.
         let mut part = indices.to_vec();
         part[at] = x[at];
         let mut source = Slot::Input(0);
@@ -76,23 +79,25 @@ impl Operator for GatherElements {
                 source.clone(),
             );
         }
-        let (outer, axis, inner) = around(&part, at)?;
+        let (outer, axis, inner) = split_at_axis(&part, at)?;
         let kernel = Gather { outer, axis, count: indices[at], inner, own: true };
         l.call(kernel, vec![source, Slot::Input(1)], Slot::Output(0));
         Ok(())
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 }
 
-/// A flat pick: for every element of the output its place among those of the data, and after them those
-/// of the updates.
-fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>) -> Result<()> {
+/// Emits a flat gather from the elements of the data, followed by those of the updates.
+///
+/// # Errors
+/// More elements than a table can address.
+fn gather_flat(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>) -> Result<()> {
     let total = data + updates.unwrap_or(0);
     if total > MOST_INDICES {
-        return Err(Error::new("a tensor with more elements than a table of indices can tell apart")
+        return Err(Error::new("a tensor with more elements than a table of indices can address")
             .expected(format!("at most {MOST_INDICES}"))
             .got(total.to_string())
             .unsupported());
@@ -117,12 +122,17 @@ fn pick(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec<usize>
     Ok(())
 }
 
-/// Updates that join what is there. An element may be met several times: round by round, each element meets
-/// its next update, or what changes nothing.
-fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral: f32) -> Result<()> {
+/// Emits a scatter that combines updates with the elements they meet.
+///
+/// Several updates may meet one element. In each round, every element is combined with its next update, or with the
+/// neutral element.
+///
+/// # Errors
+/// More updates than a table can address.
+fn scatter_reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral: f32) -> Result<()> {
     let count = targets.len();
     if count >= MOST_INDICES {
-        return Err(Error::new("a scatter of more updates than a table of indices can tell apart")
+        return Err(Error::new("a scatter of more updates than a table of indices can address")
             .expected(format!("less than {MOST_INDICES}"))
             .got(count.to_string())
             .unsupported());
@@ -136,22 +146,22 @@ fn reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp, neutral
         rounds[met[target]][target] = update as f32;
         met[target] += 1;
     }
-    // The updates, and after them what changes nothing.
+    // The updates, followed by the neutral element.
     let updates = l.temp(count + 1);
     l.call(Fill { len: count + 1, value: neutral }, vec![], updates.clone());
     let copy = strided(&[count], (count, 0, vec![1]), (count + 1, 0, vec![1]))?;
     l.call(copy, vec![Slot::Input(2)], updates.clone());
-    let mut whole = Slot::Input(0);
+    let mut result = Slot::Input(0);
     let last = rounds.len();
     for (round, table) in rounds.into_iter().enumerate() {
         let met = l.temp(len);
-        let pick = Gather { outer: 1, axis: count + 1, count: len, inner: 1, own: false };
-        l.call(pick, vec![updates.clone(), Slot::Constant(Arc::new(table))], met.clone());
+        let gather = Gather { outer: 1, axis: count + 1, count: len, inner: 1, own: false };
+        l.call(gather, vec![updates.clone(), Slot::Constant(Arc::new(table))], met.clone());
         let join = Binary::new(op, &[len], &[len], Activation::None);
-        let join = join.ok_or_else(|| Error::new("shapes that do not broadcast"))?;
+        let join = join.ok_or_else(|| Error::new("shapes that do not broadcast").internal())?;
         let target = if round + 1 == last { Slot::Output(0) } else { l.temp(len) };
-        l.call(join, vec![whole, met], target.clone());
-        whole = target;
+        l.call(join, vec![result, met], target.clone());
+        result = target;
     }
     if last == 0 {
         l.alias(0, Slot::Input(0));
@@ -164,21 +174,23 @@ struct GatherNd {
     batch_dims: usize,
 }
 
-/// Builds a GatherND.
+/// Builds GatherND: slices by tuples of indices.
 pub(super) fn gather_nd(build: &Build) -> Result<Box<dyn Operator>> {
     let batch = build.attrs.int_or("batch_dims", 0)?;
-    let batch_dims = usize::try_from(batch).map_err(|_| Error::new("a negative batch_dims"))?;
+    let batch_dims =
+        usize::try_from(batch).map_err(|_| Error::new("a negative batch_dims").invalid_model())?;
     Ok(Box::new(GatherNd { batch_dims }))
 }
 
 impl GatherNd {
-    /// (elements before the batch's data, the axes that an index tuple names, the shape of what it picks).
+    /// Returns (number of batches, indexed axes, axes of a slice, output shape).
     fn split(&self, inputs: &Inputs) -> Result<(usize, Vec<usize>, Vec<usize>, Vec<usize>)> {
         let (x, indices) = (&inputs.get(0)?.shape, &inputs.get(1)?.shape);
         let misfit = || {
             Error::new("the indices of GatherND do not fit")
                 .expected(format!("tuples over the axes of {} after {}", show(x), self.batch_dims))
                 .got(show(indices))
+                .with_kind(ErrorKind::InvalidModel)
         };
         let (&tuple, lead) = indices.split_last().ok_or_else(misfit)?;
         let b = self.batch_dims;
@@ -210,50 +222,50 @@ impl Operator for GatherNd {
             }
             table.extend(at * inner..(at + 1) * inner);
         }
-        pick(l, batches * box_len * inner, None, table)
+        gather_flat(l, batches * box_len * inner, None, table)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 }
 
 #[derive(Debug)]
-enum Places {
-    /// Along an axis, an index for each update.
+enum ScatterIndices {
+    /// One index along an axis for each update.
     Elements { axis: i64 },
-    /// By tuples of indices.
+    /// One tuple of indices for each slice of updates.
     Nd,
 }
 
 #[derive(Debug)]
 struct Scatter {
-    places: Places,
+    indices: ScatterIndices,
     reduction: Reduction,
 }
 
-/// Builds a ScatterElements, or a Scatter of old opsets.
+/// Builds ScatterElements, or Scatter of old opsets: replaces elements by indices along an axis.
 pub(super) fn scatter_elements(build: &Build) -> Result<Box<dyn Operator>> {
-    let places = Places::Elements { axis: build.attrs.int_or("axis", 0)? };
-    Ok(Box::new(Scatter { places, reduction: reduction(build)? }))
+    let indices = ScatterIndices::Elements { axis: build.attrs.int_or("axis", 0)? };
+    Ok(Box::new(Scatter { indices, reduction: reduction(build)? }))
 }
 
-/// Builds a ScatterND.
+/// Builds ScatterND: replaces slices by tuples of indices.
 pub(super) fn scatter_nd(build: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(Scatter { places: Places::Nd, reduction: reduction(build)? }))
+    Ok(Box::new(Scatter { indices: ScatterIndices::Nd, reduction: reduction(build)? }))
 }
 
 impl Operator for Scatter {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, indices, updates) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-        let fits = match &self.places {
-            Places::Elements { axis: a } => {
+        let fits = match &self.indices {
+            ScatterIndices::Elements { axis: a } => {
                 let at = axis(*a, x.shape.len())?;
                 indices.shape == updates.shape
                     && indices.shape.len() == x.shape.len()
                     && (0..x.shape.len()).all(|a| a == at || indices.shape[a] <= x.shape[a])
             }
-            Places::Nd => match indices.shape.split_last() {
+            ScatterIndices::Nd => match indices.shape.split_last() {
                 Some((&tuple, lead)) => {
                     tuple <= x.shape.len() && [lead, &x.shape[tuple..]].concat() == updates.shape
                 }
@@ -263,7 +275,8 @@ impl Operator for Scatter {
         if !fits {
             return Err(Error::new("indices and updates of a scatter do not fit its data")
                 .expected(show(&x.shape))
-                .got(format!("indices {}, updates {}", show(&indices.shape), show(&updates.shape))));
+                .got(format!("indices {}, updates {}", show(&indices.shape), show(&updates.shape)))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok(vec![x.with_shape(&x.shape)])
     }
@@ -274,10 +287,10 @@ impl Operator for Scatter {
         let len: usize = x.iter().product();
         let steps = strides(&x);
         let count: usize = l.inputs.get(2)?.shape.iter().product();
-        // For each update, in order, the element that it meets.
+        // The flat index of the element that each update meets.
         let mut targets = Vec::with_capacity(count);
-        match &self.places {
-            Places::Elements { axis: a } => {
+        match &self.indices {
+            ScatterIndices::Elements { axis: a } => {
                 let at = axis(*a, x.len())?;
                 let own = strides(&shape);
                 for (u, &index) in indices.iter().enumerate() {
@@ -291,7 +304,7 @@ impl Operator for Scatter {
                     targets.push(target);
                 }
             }
-            Places::Nd => {
+            ScatterIndices::Nd => {
                 let tuple = shape.last().copied().unwrap_or(0).max(1);
                 let inner: usize = x[tuple.min(x.len())..].iter().product();
                 for indices in indices.chunks(tuple) {
@@ -304,11 +317,11 @@ impl Operator for Scatter {
             }
         }
         if let Some((op, neutral)) = self.reduction {
-            return reduce(l, len, &targets, op, neutral);
+            return scatter_reduce(l, len, &targets, op, neutral);
         }
         let mut table: Vec<usize> = (0..len).collect();
         targets.iter().enumerate().for_each(|(update, &target)| table[target] = len + update);
-        pick(l, len, Some(count), table)
+        gather_flat(l, len, Some(count), table)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
@@ -316,9 +329,9 @@ impl Operator for Scatter {
             flow.freeze_all("adds up, multiplies or compares by a table");
             return Ok(());
         }
-        carry(self, flow)?;
-        // Where some channels are overwritten, their indices count the others.
-        if flow.result[0].as_ref() != Some(&flow.labels_of(0)) {
+        propagate_moved(self, flow)?;
+        // Indices of overwritten channels would change if other channels were removed.
+        if flow.result[0].as_ref() != Some(&flow.input_labels(0)) {
             flow.freeze_all("overwrites channels by their numbers");
         }
         Ok(())

@@ -1,35 +1,36 @@
-//! Slice and Pad: boxes cut out of a tensor, and tensors put into a larger box.
+//! The operators Slice and Pad.
 
-use super::data_movement::{BoxMove, carry};
+use super::data_movement::{RegionCopy, propagate_moved};
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator, Rewrite};
-use crate::coupling::propagation::Propagation;
-use crate::coupling::{ChannelLabels, FROZEN, for_each_index};
-use crate::error::{Error, Result};
+use crate::coupling::{ChannelLabels, FROZEN, Propagation, for_each_index};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::fill::Fill;
 use crate::tensor::show;
 
 #[derive(Debug)]
 struct Slice {
-    /// Up to opset 9; later they are inputs.
+    /// The attributes starts, ends and axes, which are inputs since opset 10.
     attributes: Option<(Vec<i64>, Vec<i64>, Option<Vec<i64>>)>,
 }
 
-/// One axis of a slice: first index, step, count.
+/// The range of indices along one axis of a slice.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Range {
+struct AxisRange {
     start: usize,
     step: isize,
     count: usize,
 }
 
-/// Builds a Slice.
+/// Builds Slice: a range of indices along each axis.
 pub(super) fn slice(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     let attributes = if build.opset < 10 {
         let required = |name: &str| {
-            attrs.ints(name)?.ok_or_else(|| Error::new(format!("the attribute {name} is missing")))
+            attrs
+                .ints(name)?
+                .ok_or_else(|| Error::new(format!("the attribute {name} is missing")).invalid_model())
         };
         Some((required("starts")?, required("ends")?, attrs.ints("axes")?))
     } else {
@@ -39,13 +40,15 @@ pub(super) fn slice(build: &Build) -> Result<Box<dyn Operator>> {
 }
 
 impl Slice {
-    /// (starts, ends, axes, steps) as given.
+    /// Returns (starts, ends, axes, steps), with defaults for absent axes and steps.
     fn bounds(&self, inputs: &Inputs) -> Result<[Vec<i64>; 4]> {
         let (starts, ends, axes, steps) = match &self.attributes {
             Some((starts, ends, axes)) => (starts.clone(), ends.clone(), axes.clone(), None),
             None => {
                 let required = |i, what: &str| {
-                    inputs.ints(i, what)?.ok_or_else(|| Error::new(format!("{what} are missing")))
+                    inputs.ints(i, what)?.ok_or_else(|| {
+                        Error::new(format!("{what} are missing")).with_kind(ErrorKind::InvalidModel)
+                    })
                 };
                 (
                     required(1, "the starts of Slice")?,
@@ -61,15 +64,17 @@ impl Slice {
         if lens.iter().any(|&n| n != starts.len()) || steps.contains(&0) {
             return Err(Error::new("the bounds of Slice do not fit each other")
                 .expected("as many starts, ends, axes and steps, no step of 0")
-                .got(format!("{lens:?} of them, steps {steps:?}")));
+                .got(format!("{lens:?} of them, steps {steps:?}"))
+                .with_kind(ErrorKind::InvalidModel));
         }
         Ok([starts, ends, axes, steps])
     }
 
-    fn ranges(&self, inputs: &Inputs) -> Result<Vec<Range>> {
+    fn ranges(&self, inputs: &Inputs) -> Result<Vec<AxisRange>> {
         let shape = &inputs.get(0)?.shape;
         let [starts, ends, axes, steps] = self.bounds(inputs)?;
-        let mut ranges: Vec<Range> = shape.iter().map(|&n| Range { start: 0, step: 1, count: n }).collect();
+        let mut ranges: Vec<AxisRange> =
+            shape.iter().map(|&n| AxisRange { start: 0, step: 1, count: n }).collect();
         for i in 0..starts.len() {
             let at = axis(axes[i], shape.len())?;
             ranges[at] = range(starts[i], ends[i], steps[i], shape[at]);
@@ -78,8 +83,8 @@ impl Slice {
     }
 }
 
-/// ONNX's (and NumPy's) rule for one axis of `size`.
-fn range(start: i64, end: i64, step: i64, size: usize) -> Range {
+/// Resolves the range along one axis of length `size`, by the rules of ONNX and NumPy.
+fn range(start: i64, end: i64, step: i64, size: usize) -> AxisRange {
     let n = size as i64;
     let wrap = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
     let (start, end) = if step > 0 {
@@ -89,7 +94,7 @@ fn range(start: i64, end: i64, step: i64, size: usize) -> Range {
     };
     let span = if step > 0 { end - start } else { start - end };
     let count = if span <= 0 { 0 } else { (span as u64).div_ceil(step.unsigned_abs()) as usize };
-    Range { start: start.max(0) as usize, step: step as isize, count }
+    AxisRange { start: start.max(0) as usize, step: step as isize, count }
 }
 
 impl Operator for Slice {
@@ -104,7 +109,7 @@ impl Operator for Slice {
             return Ok(());
         }
         let (src, dst) = (&l.inputs.get(0)?.shape, l.shape(0));
-        let copy = BoxMove {
+        let copy = RegionCopy {
             src,
             src_start: ranges.iter().map(|r| r.start).collect(),
             src_step: ranges.iter().map(|r| r.step).collect(),
@@ -112,7 +117,7 @@ impl Operator for Slice {
             dst_start: vec![0; dst.len()],
             count: dst.to_vec(),
         }
-        .copy()?;
+        .kernel()?;
         l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
     }
@@ -123,15 +128,15 @@ impl Operator for Slice {
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let ranges = self.ranges(&flow.inputs)?;
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         for (at, r) in ranges.iter().enumerate() {
             if r.step.abs() > 1 && r.count > 1 && x.varies(at) {
-                // What stays of every second channel is not every second of what stays.
+                // Every second of the kept channels differs from the kept ones of every second channel.
                 let labels = x.labels().to_vec();
                 flow.freeze(&labels, "takes channels in steps");
             }
         }
-        carry(self, flow)
+        propagate_moved(self, flow)
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
@@ -153,7 +158,7 @@ impl Operator for Slice {
                 (range.start + 1 - range.count, range.start + 1)
             };
             let (low, high) = (left(low), left(high));
-            // Backwards, an end of −1 would mean the last index: far below is before the first.
+            // With negative steps, an end of −1 would be the last index; the minimum is before the first one.
             (starts[i], ends[i]) = if steps[i] > 0 {
                 (low, high)
             } else {
@@ -171,7 +176,7 @@ impl Operator for Slice {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+enum PadMode {
     Constant,
     Reflect,
     Edge,
@@ -180,36 +185,38 @@ enum Mode {
 
 #[derive(Debug)]
 struct Pad {
-    mode: Mode,
-    /// Up to opset 10: pads and value; later they are inputs.
+    mode: PadMode,
+    /// The attributes pads and value, which are inputs since opset 11.
     attributes: Option<(Vec<i64>, f32)>,
 }
 
-/// A run of indices of one axis: where it comes from and where it goes.
+/// A run of indices along one axis, copied from `src` to `dst`.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct PadRun {
     src: usize,
     step: isize,
     dst: usize,
     count: usize,
 }
 
-/// Builds a Pad.
+/// Builds Pad: adds a border of constants, reflections, edges or wrapped values.
 pub(super) fn pad(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
     let mode = match attrs.string("mode")?.as_deref() {
-        None | Some("constant") => Mode::Constant,
-        Some("reflect") => Mode::Reflect,
-        Some("edge") => Mode::Edge,
-        Some("wrap") => Mode::Wrap,
+        None | Some("constant") => PadMode::Constant,
+        Some("reflect") => PadMode::Reflect,
+        Some("edge") => PadMode::Edge,
+        Some("wrap") => PadMode::Wrap,
         Some(other) => {
             return Err(Error::new("an unknown mode of Pad")
                 .expected("constant, reflect, edge or wrap")
-                .got(other));
+                .got(other)
+                .invalid_model());
         }
     };
     let attributes = if build.opset < 11 {
-        let pads = attrs.ints("pads")?.ok_or_else(|| Error::new("the attribute pads is missing"))?;
+        let pads =
+            attrs.ints("pads")?.ok_or_else(|| Error::new("the attribute pads is missing").invalid_model())?;
         Some((pads, attrs.float_or("value", 0.0)?))
     } else {
         None
@@ -218,12 +225,14 @@ pub(super) fn pad(build: &Build) -> Result<Box<dyn Operator>> {
 }
 
 impl Pad {
-    /// (begin, end) for each axis; negative ones crop.
+    /// Returns the pads (begin, end) of each axis; negative ones crop.
     fn pads(&self, inputs: &Inputs) -> Result<Vec<(i64, i64)>> {
         let rank = inputs.get(0)?.shape.len();
         let pads = match &self.attributes {
             Some((pads, _)) => pads.clone(),
-            None => inputs.ints(1, "the pads")?.ok_or_else(|| Error::new("the pads are missing"))?,
+            None => inputs
+                .ints(1, "the pads")?
+                .ok_or_else(|| Error::new("the pads are missing").with_kind(ErrorKind::InvalidModel))?,
         };
         let axes = match &self.attributes {
             Some(_) => None,
@@ -233,7 +242,8 @@ impl Pad {
         if pads.len() != 2 * axes.len() {
             return Err(Error::new("the pads do not fit the tensor")
                 .expected(format!("{} numbers", 2 * axes.len()))
-                .got(format!("{pads:?}")));
+                .got(format!("{pads:?}"))
+                .with_kind(ErrorKind::InvalidModel));
         }
         let mut all = vec![(0, 0); rank];
         for (i, &a) in axes.iter().enumerate() {
@@ -242,42 +252,43 @@ impl Pad {
         Ok(all)
     }
 
-    /// The runs of one axis, in the order of the output.
-    fn runs(&self, size: usize, (begin, end): (i64, i64)) -> Result<Vec<Run>> {
+    /// Returns the runs of one axis that together fill the output, except for constant padding.
+    fn runs(&self, size: usize, (begin, end): (i64, i64)) -> Result<Vec<PadRun>> {
         let crop = |pad: i64| pad.min(0).unsigned_abs() as usize;
         let (first, last) = (crop(begin), size.saturating_sub(crop(end)));
         let (before, after) = (begin.max(0) as usize, end.max(0) as usize);
         let core = last.saturating_sub(first);
         let least = match self.mode {
-            Mode::Constant => 0,
-            Mode::Edge => usize::from(before + after > 0),
-            Mode::Reflect => {
+            PadMode::Constant => 0,
+            PadMode::Edge => usize::from(before + after > 0),
+            PadMode::Reflect => {
                 if before + after > 0 {
                     before.max(after) + 1
                 } else {
                     0
                 }
             }
-            Mode::Wrap => before.max(after),
+            PadMode::Wrap => before.max(after),
         };
         if core < least {
             return Err(Error::new("the padding is larger than what it repeats")
                 .expected(format!("an axis of at least {least}"))
-                .got(core.to_string()));
+                .got(core.to_string())
+                .with_kind(ErrorKind::InvalidModel));
         }
-        let run = |src: usize, step, dst, count| Run { src, step, dst, count };
+        let run = |src: usize, step, dst, count| PadRun { src, step, dst, count };
         let mut runs = vec![run(first, 1, before, core)];
         match self.mode {
-            Mode::Constant => {}
-            Mode::Reflect => {
+            PadMode::Constant => {}
+            PadMode::Reflect => {
                 runs.push(run(first + before, -1, 0, before));
                 runs.push(run((first + core).saturating_sub(2), -1, before + core, after));
             }
-            Mode::Edge => {
+            PadMode::Edge => {
                 runs.push(run(first, 0, 0, before));
                 runs.push(run((first + core).saturating_sub(1), 0, before + core, after));
             }
-            Mode::Wrap => {
+            PadMode::Wrap => {
                 runs.push(run(first + core - before.min(core), 1, 0, before));
                 runs.push(run(first, 1, before + core, after));
             }
@@ -296,9 +307,10 @@ impl Operator for Pad {
             self.runs(size, (begin, end))?;
             let padded = (size as i64).saturating_add(begin).saturating_add(end);
             shape.push(usize::try_from(padded).map_err(|_| {
-                Error::new("Pad takes away more than there is")
+                Error::new("Pad removes more than the axis has")
                     .expected(format!("at most {size}"))
                     .got(format!("{begin} and {end} on {}", show(&x.shape)))
+                    .with_kind(ErrorKind::InvalidModel)
             })?);
         }
         Ok(vec![x.with_shape(&shape)])
@@ -308,22 +320,22 @@ impl Operator for Pad {
         let (src, dst) = (l.inputs.get(0)?.shape.clone(), l.shape(0));
         let pads = self.pads(&l.inputs)?;
         let runs = src.iter().zip(&pads).map(|(&size, &p)| self.runs(size, p)).collect::<Result<Vec<_>>>()?;
-        if self.mode == Mode::Constant && pads.iter().any(|&(b, e)| b > 0 || e > 0) {
+        if self.mode == PadMode::Constant && pads.iter().any(|&(b, e)| b > 0 || e > 0) {
             let value = match &self.attributes {
                 Some((_, value)) => *value,
                 None => l.inputs.float(2, "the value of Pad")?.unwrap_or(0.0) as f32,
             };
             l.call(Fill { len: dst.iter().product(), value }, vec![], Slot::Output(0));
         }
-        let mut boxes: Vec<Vec<Run>> = vec![vec![]];
+        let mut regions: Vec<Vec<PadRun>> = vec![vec![]];
         for axis_runs in &runs {
-            boxes = boxes
+            regions = regions
                 .iter()
-                .flat_map(|b| axis_runs.iter().map(move |&r| [b.as_slice(), &[r]].concat()))
+                .flat_map(|done| axis_runs.iter().map(move |&run| [done.as_slice(), &[run]].concat()))
                 .collect();
         }
-        for runs in boxes {
-            let copy = BoxMove {
+        for runs in regions {
+            let copy = RegionCopy {
                 src: &src,
                 src_start: runs.iter().map(|r| r.src).collect(),
                 src_step: runs.iter().map(|r| r.step).collect(),
@@ -331,29 +343,30 @@ impl Operator for Pad {
                 dst_start: runs.iter().map(|r| r.dst).collect(),
                 count: runs.iter().map(|r| r.count).collect(),
             }
-            .copy()?;
+            .kernel()?;
             l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
         }
         Ok(())
     }
 
-    /// Along space, a border belongs to the channel that it surrounds. Along channels, each channel
-    /// of padding is one of its own, which may go with the channel that it meets.
+    /// Labels padding: along space, with the label of its channel, along channels, with new labels.
+    ///
+    /// A padded channel may be removed together with a channel that it meets later.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let x = flow.labels_of(0);
+        let x = flow.input_labels(0);
         let pads = self.pads(&flow.inputs)?;
-        if self.mode != Mode::Constant {
-            // Without a channel another one would be the mirrored one.
+        if self.mode != PadMode::Constant {
+            // If a channel were removed, the padding would repeat others.
             for at in x.varying().into_iter().filter(|&at| pads[at] != (0, 0)) {
-                let labels = flow.along(0, at);
+                let labels = flow.axis_labels(0, at);
                 flow.freeze(&labels, "repeats channels beside others");
             }
-            return carry(self, flow);
+            return propagate_moved(self, flow);
         }
         let shape = flow.outputs[0].shape.clone();
         let mut fill = Vec::new();
         for (at, &size) in shape.iter().enumerate() {
-            fill.push(if x.varies(at) { flow.coupling.classes.fresh(size) } else { vec![FROZEN; size] });
+            fill.push(if x.varies(at) { flow.coupling.classes.new_labels(size) } else { vec![FROZEN; size] });
         }
         let stored: Vec<usize> = (0..shape.len()).map(|a| if x.varies(a) { shape[a] } else { 1 }).collect();
         let mut labels = Vec::new();
@@ -369,8 +382,7 @@ impl Operator for Pad {
             }
             labels.push(outside.unwrap_or_else(|| x.at(&source)));
         });
-        let labelled = ChannelLabels::stored(&shape, &stored, labels);
-        flow.set(0, labelled);
+        flow.set_output(0, ChannelLabels::broadcast(&shape, &stored, labels));
         Ok(())
     }
 
@@ -386,10 +398,10 @@ impl Operator for Pad {
             let count = |mask: &[bool]| mask.iter().filter(|&&k| k).count() as i64;
             let part = |p: i64, out: &[bool], input: &[bool]| if p >= 0 { count(out) } else { -count(input) };
             let (b, e) = (pad.0.unsigned_abs() as usize, pad.1.unsigned_abs() as usize);
-            let tail = |mask: &'_ [bool], n: usize| mask[mask.len() - n.min(mask.len())..].to_vec();
+            let last = |mask: &'_ [bool], n: usize| mask[mask.len() - n.min(mask.len())..].to_vec();
             *pad = (
                 part(pad.0, &out[..b.min(out.len())], &input[..b.min(shape[at])]),
-                part(pad.1, &tail(&out, e), &tail(&input, e)),
+                part(pad.1, &last(&out, e), &last(&input, e)),
             );
         }
         if pads != before {

@@ -1,4 +1,4 @@
-//! The table of operators.
+//! The table of supported operators.
 
 use super::{
     Build, Operator, activation, arg_topk, batch_norm, binary, concat, conv, conv_transpose, einsum, gather,
@@ -7,37 +7,37 @@ use super::{
 };
 use crate::error::Result;
 
-/// The newest opset whose operators were compared with this table.
+/// The newest opset with which this table was compared.
 pub const NEWEST_OPSET: i64 = 28;
 
-/// An operator that the engine knows.
+/// A supported operator of the default domain.
 #[derive(Debug)]
 pub struct OpRow {
-    /// ONNX's name for it.
+    /// The name in the ONNX standard.
     pub name: &'static str,
-    /// The opsets at which the standard changed it, as far as this table was compared with it.
+    /// The opsets that changed the operator, up to [`NEWEST_OPSET`].
     pub history: &'static [i64],
-    /// The most inputs that it takes, in any of its versions.
+    /// The largest number of inputs of any version.
     pub inputs: usize,
-    /// One line for people.
+    /// A description in one line, for `docs/operators.md`.
     pub doc: &'static str,
-    /// Reads a node's attributes.
+    /// The constructor, which reads the attributes of a node.
     pub build: fn(&Build) -> Result<Box<dyn Operator>>,
 }
 
 impl OpRow {
-    /// The row of an operator of the default domain.
+    /// Returns the row of an operator by its name.
     pub fn find(name: &str) -> Option<&'static Self> {
         OPS.iter().find(|row| row.name == name)
     }
 }
 
-/// Any number of inputs.
+/// The largest number of inputs of operators without a limit.
 const MANY: usize = usize::MAX;
 
 macro_rules! ops {
     ($($name:literal $history:expr, $inputs:expr, $doc:literal, $build:path;)*) => {
-        /// Every operator that the engine knows, by name.
+        /// All supported operators, in alphabetical order.
         pub static OPS: &[OpRow] = &[$(OpRow { name: $name, history: &$history, inputs: $inputs, doc: $doc, build: $build },)*];
     };
 }

@@ -1,11 +1,11 @@
-//! The sliding window that convolutions and pools share: kernel, strides, dilations, pads, auto_pad.
+//! The sliding windows of convolutions and pools: kernel, strides, dilations, pads and `auto_pad`.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
 
-/// How pads are chosen.
+/// The values of the attribute `auto_pad`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AutoPad {
     NotSet,
@@ -14,9 +14,9 @@ enum AutoPad {
     Valid,
 }
 
-/// The attributes of a window as the node gives them; defaults depend on the input's rank.
+/// The window attributes of a node; absent ones have defaults that depend on the input's rank.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(super) struct WindowAttributes {
     kernel: Option<Vec<i64>>,
     strides: Option<Vec<i64>>,
     dilations: Option<Vec<i64>>,
@@ -25,9 +25,9 @@ pub(super) struct Window {
     ceil_mode: bool,
 }
 
-/// A window over depth, height and width, resolved; missing axes, the first ones, have length 1.
+/// A window over depth, height and width; the leading axes of 1-D and 2-D windows have length 1.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Windowed {
+pub(super) struct ResolvedWindow {
     pub(super) input: [usize; 3],
     pub(super) output: [usize; 3],
     pub(super) kernel: [usize; 3],
@@ -37,8 +37,8 @@ pub(super) struct Windowed {
     pub(super) pad_end: [usize; 3],
 }
 
-impl Windowed {
-    /// The windows on the planes of the last two axes: all there is to it where the first axis, depth, is 1.
+impl ResolvedWindow {
+    /// Returns the windows over height and width.
     pub(super) fn planes(&self) -> Windows {
         Windows {
             in_hw: plane(self.input),
@@ -51,8 +51,11 @@ impl Windowed {
     }
 }
 
-impl Window {
-    /// Reads the attributes that the node has.
+impl WindowAttributes {
+    /// Reads the window attributes of a node.
+    ///
+    /// # Errors
+    /// Attributes of other types, and an unknown `auto_pad`.
     pub(super) fn parse(attrs: &Attrs) -> Result<Self> {
         let auto_pad = match attrs.string("auto_pad")?.as_deref() {
             None | Some("NOTSET" | "") => AutoPad::NotSet,
@@ -62,7 +65,8 @@ impl Window {
             Some(other) => {
                 return Err(Error::new("an unknown auto_pad")
                     .expected("NOTSET, SAME_UPPER, SAME_LOWER or VALID")
-                    .got(other));
+                    .got(other)
+                    .invalid_model());
             }
         };
         Ok(Self {
@@ -75,25 +79,34 @@ impl Window {
         })
     }
 
-    /// Fits the window to an input of shape N×C×spatial. `weights` are the kernel's spatial dimensions where the
-    /// node has weights; pools have them as an attribute.
-    pub(super) fn fit(&self, input: &[usize], weights: Option<&[usize]>) -> Result<Windowed> {
+    /// Resolves the window for an input of shape N×C×spatial.
+    ///
+    /// `weights` are the spatial dimensions of a convolution's weights; `None` for pools.
+    ///
+    /// # Errors
+    /// Attributes that do not fit the input, and a window larger than its padded input.
+    pub(super) fn fit(&self, input: &[usize], weights: Option<&[usize]>) -> Result<ResolvedWindow> {
         let rank = input.len().saturating_sub(2);
         check_rank(rank, input)?;
         let kernel = match (&self.kernel, weights) {
             (Some(kernel), _) => sizes("kernel_shape", kernel, rank, 1)?,
             (None, Some(weights)) => weights.to_vec(),
-            (None, None) => return Err(Error::new("the attribute kernel_shape is missing")),
+            (None, None) => {
+                return Err(
+                    Error::new("the attribute kernel_shape is missing").with_kind(ErrorKind::InvalidModel)
+                );
+            }
         };
         if let Some(weights) = weights
             && weights != kernel.as_slice()
         {
             return Err(Error::new("kernel_shape and the weights differ")
                 .expected(show(&kernel))
-                .got(show(weights)));
+                .got(show(weights))
+                .with_kind(ErrorKind::InvalidModel));
         }
         let (strides, dilations, pads) = self.steps(rank)?;
-        let mut w = Windowed::POINT;
+        let mut w = ResolvedWindow::POINT;
         for axis in 0..rank {
             let at = 3 - rank + axis;
             let (size, k, stride, dilation) = (input[2 + axis], kernel[axis], strides[axis], dilations[axis]);
@@ -109,12 +122,12 @@ impl Window {
                 }
             };
             let padded = size.saturating_add(begin).saturating_add(end);
-            // Rounded up, one window may reach beyond all that there is.
+            // If sizes are rounded up, one window may extend beyond the padded input.
             if padded < reach && !(self.ceil_mode && reach - padded < stride) {
                 return Err(Error::new("the window is larger than its padded input")
                     .expected(format!("at least {reach} along spatial axis {axis}"))
                     .got(padded.to_string())
-                    .remedy("give the network larger images"));
+                    .remedy("use larger images"));
             }
             let span = padded.saturating_sub(reach);
             let mut out = span / stride + 1;
@@ -136,7 +149,7 @@ impl Window {
         Ok(w)
     }
 
-    /// Strides, dilations and pads with their defaults.
+    /// Returns strides, dilations and pads, with defaults for absent ones.
     fn steps(&self, rank: usize) -> Result<(Vec<usize>, Vec<usize>, Vec<usize>)> {
         let or_ones = |name, list: &Option<Vec<i64>>| match list {
             Some(list) => sizes(name, list, rank, 1),
@@ -149,15 +162,19 @@ impl Window {
         Ok((or_ones("strides", &self.strides)?, or_ones("dilations", &self.dilations)?, pads))
     }
 
-    /// Fits the window of a transposed convolution: for each spatial axis (stride, dilation, the pad before, the
-    /// output's size). `extra` is the attribute output_padding, `wanted` the attribute output_shape.
+    /// Resolves each spatial axis of a transposed convolution.
+    ///
+    /// `extra` is the attribute `output_padding`, `wanted` the attribute `output_shape`.
+    ///
+    /// # Errors
+    /// Attributes that do not fit the input, and pads that leave an empty output.
     pub(super) fn fit_transposed(
         &self,
         input: &[usize],
         weights: &[usize],
         extra: Option<&[i64]>,
         wanted: Option<&[i64]>,
-    ) -> Result<Vec<TapSpread>> {
+    ) -> Result<Vec<TransposedAxis>> {
         let rank = input.len().saturating_sub(2);
         check_rank(rank, input)?;
         let (strides, dilations, pads) = self.steps(rank)?;
@@ -166,7 +183,7 @@ impl Window {
             None => vec![0; rank],
         };
         let wanted = match wanted {
-            // Some exporters write batch and channels too.
+            // Some exporters include batch and channels.
             Some(list) if list.len() == rank + 2 => Some(sizes("output_shape", &list[2..], rank, 1)?),
             Some(list) => Some(sizes("output_shape", list, rank, 1)?),
             None => None,
@@ -174,7 +191,7 @@ impl Window {
         (0..rank)
             .map(|axis| {
                 let (stride, dilation) = (strides[axis], dilations[axis]);
-                // What all windows together cover.
+                // The length that all windows cover together.
                 let full = stride.saturating_mul(input[2 + axis].saturating_sub(1))
                     + extra[axis]
                     + dilation.saturating_mul(weights[axis].saturating_sub(1))
@@ -202,25 +219,26 @@ impl Window {
                     Error::new("the pads of a transposed convolution leave nothing")
                         .expected(format!("less than {full} along spatial axis {axis}"))
                         .got(format!("{}", pads[axis] + pads[axis + rank]))
+                        .with_kind(ErrorKind::InvalidModel)
                 })?;
-                Ok(TapSpread { stride, dilation, before, output })
+                Ok(TransposedAxis { stride, dilation, before, output })
             })
             .collect()
     }
 }
 
-/// One axis of a transposed convolution.
+/// The geometry of one spatial axis of a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct TapSpread {
+pub(super) struct TransposedAxis {
     pub(super) stride: usize,
     pub(super) dilation: usize,
-    /// Taken off the start of what the windows cover; negative puts zeros there.
+    /// The number of elements removed at the start of the covered length; a negative number adds zeros.
     pub(super) before: isize,
     pub(super) output: usize,
 }
 
-impl Windowed {
-    /// One element, seen whole.
+impl ResolvedWindow {
+    /// The window of a single element.
     pub(super) const POINT: Self = Self {
         input: [1; 3],
         output: [1; 3],
@@ -231,7 +249,7 @@ impl Windowed {
         pad_end: [0; 3],
     };
 
-    /// The output's shape for an input of this rank.
+    /// Returns the shape of the output for an input of this rank.
     pub(super) fn shape(&self, batch: usize, channels: usize, rank: usize) -> Vec<usize> {
         let mut shape = vec![batch, channels];
         shape.extend(&self.output[5 - rank..]);
@@ -239,7 +257,7 @@ impl Windowed {
     }
 }
 
-/// Height and width of a triple.
+/// Returns height and width of a triple.
 pub(super) fn plane(triple: [usize; 3]) -> [usize; 2] {
     [triple[1], triple[2]]
 }
@@ -258,7 +276,8 @@ fn sizes(name: &str, list: &[i64], len: usize, least: i64) -> Result<Vec<usize>>
     if list.len() != len || list.iter().any(|&v| v < least || v > i64::from(u32::MAX)) {
         return Err(Error::new(format!("the attribute {name} does not fit"))
             .expected(format!("{len} numbers from {least} up"))
-            .got(format!("{list:?}")));
+            .got(format!("{list:?}"))
+            .with_kind(ErrorKind::InvalidModel));
     }
     Ok(list.iter().map(|&v| v as usize).collect())
 }

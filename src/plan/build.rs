@@ -157,7 +157,7 @@ impl<'a> PlanBuilder<'a> {
                             Some(place) => place,
                             None => self.buffer(call.kernel.output_len()),
                         },
-                        Slot::Input(_) | Slot::Constant(_) | Slot::Addend => {
+                        Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
                             return Err(Error::new("a call writes to its input").internal());
                         }
                     };
@@ -213,7 +213,7 @@ impl<'a> PlanBuilder<'a> {
                 made[*k].ok_or_else(|| Error::new("an output is read before it is computed").internal())
             }
             Slot::Constant(data) => Ok(self.constant(data.clone())),
-            Slot::Addend => {
+            Slot::Residual => {
                 residual.ok_or_else(|| Error::new("a call reads a residual that was not fused").internal())
             }
         }

@@ -18,7 +18,8 @@ impl PlanBuilder<'_> {
         if !self.options.fuse || !op.fuses_activation(&inputs) {
             return (fused, None, end);
         }
-        let (scales, adds) = (op.fuses(&inputs), self.options.fuse_residual && op.fuses_addend(&inputs));
+        let (scales, adds) =
+            (op.fuses_scale_shift(&inputs), self.options.fuse_residual && op.fuses_residual(&inputs));
         let pools = self.options.fuse_pool && op.fuses_pool(&inputs);
         let mut residual = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
@@ -30,7 +31,7 @@ impl PlanBuilder<'_> {
                 && first
                 && residual.is_none()
                 && fused.activation.rises()
-                && node.op.pools_by_twos(&inputs)
+                && node.op.is_max_pool_2x2(&inputs)
             {
                 fused.pooled = true;
                 self.absorbed.insert(next);
@@ -41,12 +42,12 @@ impl PlanBuilder<'_> {
                 break;
             }
             let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && residual.is_none());
-            let other =
-                (adds && residual.is_none() && node.op.adds(&inputs)).then(|| self.other(node, value));
+            let other = (adds && residual.is_none() && node.op.is_elementwise_add(&inputs))
+                .then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
             } else if let Some(place @ Operand::Buffer(_)) = other.flatten() {
-                (residual, fused.addend) = (Some(place), true);
+                (residual, fused.residual) = (Some(place), true);
             } else if !first {
                 break;
             } else if let Some(activation) = node.op.activation(&inputs) {

@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::times::Times;
-use crate::coupling::mixing::Mixing;
-use crate::coupling::propagation::{Coupling, Propagation};
-use crate::coupling::{Block, ChannelLabels, FROZEN, Label};
+use crate::coupling::{Block, ChannelLabels, Coupling, FROZEN, Label, Mixing, Propagation};
 use crate::error::Result;
 use crate::fact::Fact;
 use crate::graph::facts::Facts;

@@ -34,7 +34,7 @@ pub(super) fn bias_corrections(
         let value = |&label: &Label| constants[x].get(&label).copied().filter(|_| gone(label));
         let left: Vec<f64> = labels.iter().map(|l| value(l).unwrap_or(0.0)).collect();
         if left.iter().any(|&v| v != 0.0)
-            && let Some(correction) = node.op.absorb(&channels.facts.inputs(graph, id), &left)
+            && let Some(correction) = node.op.bias_correction(&channels.facts.inputs(graph, id), &left)
         {
             bias_corrections.insert(id, correction);
         }
@@ -60,7 +60,7 @@ fn constants(graph: &Graph, channels: &Channels) -> Vec<ConstantChannels> {
         if facts.is_data_dependent(output) {
             continue;
         }
-        if let Some(outputs) = node.op.constant_outputs(&inputs) {
+        if let Some(outputs) = node.op.constant_channels(&inputs) {
             let labels = along_channels(channels, output).unwrap_or_default();
             let pairs = labels.into_iter().zip(outputs).filter_map(|(l, v)| Some((l, v?)));
             all[output] = pairs.collect();

@@ -60,6 +60,7 @@ const UNMET: &[(&str, &str)] = &[
     ("tensor {name}: the mask does not fit its dimensions", "masks are ours"),
     ("tensor {name}: the masks do not fit its dimensions", "masks are ours"),
     ("the channel that Gather picks was cut", "such channels are blocked"),
+    ("the channel that Gather selects was cut", "such a set is blocked"),
     ("the constant \"{name}\" is not in the model", "it was found there"),
     ("the groups of a normalization would differ in size", "groups stay rectangular"),
     ("the indices of Gather are missing", "infer asks for them first"),
@@ -123,7 +124,7 @@ const UNMET: &[(&str, &str)] = &[
     // Races, and errors that need too many resources.
     ("a model with external data needs a file name in Unicode", "no text can say such a name"),
     ("a picture of the report cannot be encoded", "PNG takes any picture"),
-    ("a scatter of more updates than a table of indices can tell apart", "takes 128 MB of indices"),
+    ("a scatter of more updates than a table of indices can address", "takes 128 MB of indices"),
     ("an array of too many dimensions", "takes thousands of them"),
     ("cannot list the folder", "a folder that may not be read, but root may"),
     ("cannot listen to Ctrl-C", "the system's fault"),

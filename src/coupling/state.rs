@@ -1,0 +1,137 @@
+//! The state of the analysis of a whole graph: classes, producers, constant axes and deferred choices.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::classes::EquivalenceClasses;
+use super::labels::{ChannelLabels, Label};
+
+/// The relation of a constant's axis to the channels of the node that uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The axis produces channels: the output axis of weights, the bias.
+    Producer,
+    /// The axis consumes channels: the input axis of weights. In a masked network, its slices are zero.
+    Consumer,
+    /// The axis holds per-channel constants: BatchNormalization's parameters, a broadcast operand.
+    PerChannel,
+}
+
+/// A constant's axis with a label for each index, which is removed together with that label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledAxis {
+    /// One label for each index; [`super::FROZEN`] if the index stays in any case.
+    pub labels: Vec<Label>,
+    /// True if the axis produces channels for some node.
+    pub makes: bool,
+    /// True if the axis consumes channels for some node; both hold for some shared weights.
+    pub reads: bool,
+}
+
+/// A node that produces channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Producer {
+    /// The number of the node.
+    pub node: usize,
+    /// The constant that holds the filters, and its axis of filters.
+    pub weight: (usize, usize),
+    /// One label for each output channel.
+    pub labels: Vec<Label>,
+}
+
+/// A node that labels passed unchanged although the node mixes them.
+#[derive(Clone, Debug)]
+pub struct Mixing {
+    /// The number of the node.
+    pub node: usize,
+    pub(super) labels: ChannelLabels,
+    pub(super) axes: Vec<usize>,
+}
+
+impl Mixing {
+    /// Returns the classes whose removal is inexact at this node: those that are mixed with others.
+    pub fn classes(&self, classes: &EquivalenceClasses) -> BTreeSet<Label> {
+        let mut slices: HashMap<usize, BTreeSet<Label>> = HashMap::new();
+        self.labels.for_each_slice(&self.axes, |slice, label| {
+            slices.entry(slice).or_default().insert(classes.find(label));
+        });
+        slices.into_values().filter(|classes| classes.len() > 1).flatten().collect()
+    }
+}
+
+/// The coupling of channels in a whole graph.
+#[derive(Clone, Debug, Default)]
+pub struct Coupling {
+    /// The classes of labels that are removed together.
+    pub classes: EquivalenceClasses,
+    /// Every node that produces channels, in graph order.
+    pub producers: Vec<Producer>,
+    /// Every constant axis that carries labels, by (value, axis).
+    pub labelled_axes: BTreeMap<(usize, usize), LabelledAxis>,
+    /// True if labels may pass operators that mix them.
+    pub inexact: bool,
+    /// The nodes at which labels did so.
+    pub mixings: Vec<Mixing>,
+    pub(super) deferred: Deferred,
+    /// The labels of filters, by (constant, axis).
+    pub(super) filters: HashMap<(usize, usize), Vec<Label>>,
+}
+
+impl Coupling {
+    /// Creates an empty state; `inexact` lets labels pass operators that mix them.
+    pub fn new(inexact: bool) -> Self {
+        Self { inexact, ..Self::default() }
+    }
+
+    /// Labels the indices of a constant's axis.
+    ///
+    /// If several nodes use the constant, it is cut once: their labels are united at `node`.
+    pub(super) fn label_axis(&mut self, axis: (usize, usize), labels: &[Label], role: Role, node: &str) {
+        let new = || LabelledAxis { labels: labels.to_vec(), makes: false, reads: false };
+        let labelled = self.labelled_axes.entry(axis).or_insert_with(new);
+        labelled.makes |= role == Role::Producer;
+        labelled.reads |= role == Role::Consumer;
+        for (&a, &b) in labelled.labels.iter().zip(labels) {
+            self.classes.unite(a, b, node);
+        }
+    }
+}
+
+/// The choices that are deferred until all nodes have been visited.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deferred {
+    /// Tensors that must stay rectangular: the name of the node that computes each, and the labels.
+    pub(super) rectangular: Vec<(String, ChannelLabels)>,
+    /// Operands that are broadcast over several labels of a result.
+    pub(super) broadcast: Vec<BroadcastOperand>,
+    /// Constants that shrink together with a value.
+    pub(super) per_channel: Vec<PerChannelConstant>,
+    /// Slices whose labels were united because a node mixes them.
+    pub(super) slices: Vec<MixedSlices>,
+}
+
+/// An operand that is broadcast along an axis on which the result's labels vary.
+#[derive(Clone, Debug)]
+pub(super) struct BroadcastOperand {
+    pub(super) node: String,
+    pub(super) operand: ChannelLabels,
+    pub(super) result: ChannelLabels,
+}
+
+/// A constant's axis that is aligned with axis `along` of a value.
+#[derive(Clone, Debug)]
+pub(super) struct PerChannelConstant {
+    pub(super) node: String,
+    /// The constant and its axis.
+    pub(super) constant: (usize, usize),
+    /// The labels of the value.
+    pub(super) value: ChannelLabels,
+    pub(super) along: usize,
+}
+
+/// Labels that a node mixes within slices, of which there may be only one.
+#[derive(Clone, Debug)]
+pub(super) struct MixedSlices {
+    pub(super) node: String,
+    pub(super) labels: ChannelLabels,
+    pub(super) reason: String,
+}
