@@ -9,6 +9,7 @@ use std::sync::Arc;
 use secateur::exec::devices::{Choice, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
+use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
 use secateur::kernels::window::Windows;
@@ -99,7 +100,7 @@ fn main() {
         }
         print!("{name:18}");
         let (plan, data) = plan(Arc::clone(&kernel));
-        let ways = kernel.ways().into_iter().map(|way| way.name);
+        let ways = algorithms(&*kernel).into_iter().map(|way| way.name);
         for way in [None, Some("own")].into_iter().chain(ways.map(Some)) {
             // No way has the name "own", so it is the kernel's own shader.
             let executor = way.map_or_else(|| device.load(&plan), |name| device.load_by(&plan, name, false));

@@ -16,6 +16,7 @@ use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
+use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
 use secateur::kernels::conv_pooled::Pooled;
@@ -72,7 +73,7 @@ fn every_case_and_way_agrees_with_its_definition_in_halves() {
         let halves = case.kernel.row().writes_halves();
         let expected = expected(&case);
         let expected: Vec<f64> = if halves { expected.iter().map(large).collect() } else { expected };
-        let ways = case.kernel.ways().into_iter().map(|way| way.name);
+        let ways = algorithms(&*case.kernel).into_iter().map(|way| way.name);
         for (device, way) in
             gpus.iter().flat_map(|g| std::iter::once("").chain(ways.clone()).map(move |w| (g, w)))
         {
@@ -91,12 +92,12 @@ fn every_case_and_way_agrees_with_its_definition_in_halves() {
 
 /// The names of all ways, and of those that the devices here can go.
 fn names(gpus: &[Device], cases: &[Case]) -> [BTreeSet<&'static str>; 2] {
-    let all = cases.iter().flat_map(|case| case.kernel.ways()).map(|way| way.name).collect();
+    let all = cases.iter().flat_map(|case| algorithms(&*case.kernel)).map(|way| way.name).collect();
     let goes = |case: &Case, name: &str| {
         gpus.iter().any(|gpu| gpu.load_by(&one_step(case, name).0, name, true).is_ok())
     };
     let gone = |case: &Case| -> Vec<&'static str> {
-        case.kernel.ways().iter().map(|way| way.name).filter(|name| goes(case, name)).collect()
+        algorithms(&*case.kernel).iter().map(|way| way.name).filter(|name| goes(case, name)).collect()
     };
     [all, cases.iter().flat_map(gone).collect()]
 }
@@ -107,7 +108,7 @@ fn every_way_of_every_case_agrees_with_the_definition() {
     let gpus = gpus("every way");
     let mut wrong = Vec::new();
     let cases: Vec<Case> =
-        KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !case.kernel.ways().is_empty()).collect();
+        KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !algorithms(&*case.kernel).is_empty()).collect();
     let [all, gone] = names(&gpus, &cases);
     assert!(all.len() >= 6, "{all:?}");
     for name in all.difference(&gone) {
@@ -117,7 +118,7 @@ fn every_way_of_every_case_agrees_with_the_definition() {
     assert!(!software || all == gone, "lavapipe can go every way, and went {gone:?} of {all:?}");
     for case in &cases {
         let expected = expected(case);
-        for way in case.kernel.ways().into_iter().filter(|way| gone.contains(way.name)) {
+        for way in algorithms(&*case.kernel).into_iter().filter(|way| gone.contains(way.name)) {
             for device in &gpus {
                 if let Some(why) = judge(case, device, &expected, way.name) {
                     let (row, device) = (case.kernel.row().name, device.describe().name);
@@ -172,7 +173,7 @@ fn the_batch_changes_no_bit_of_any_way() {
                 let mut executor = device.load_by(&plan, way, true).unwrap();
                 executor.run(&inputs).unwrap().concat().into_iter().map(f32::to_bits).collect()
             };
-            let ways = kernel(1).ways().into_iter().map(|way| way.name);
+            let ways = algorithms(&*kernel(1)).into_iter().map(|way| way.name);
             for way in std::iter::once("").chain(ways) {
                 let goes = |way| device.load_by(&one_step(&case(1, 0), way).0, way, true).is_ok();
                 if !goes(way) {
@@ -204,7 +205,7 @@ fn nan_is_not_hidden() {
         first[middle] = f32::NAN;
         let expected = expected(&case);
         let ways =
-            case.kernel.ways().into_iter().map(|way| way.name).filter(|name| name.starts_with("winograd"));
+            algorithms(&*case.kernel).into_iter().map(|way| way.name).filter(|name| name.starts_with("winograd"));
         let ways: Vec<&str> = std::iter::once("").chain(ways).collect();
         for device in gpus("NaN") {
             for way in &ways {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use secateur::exec::Executor;
 use secateur::kernels::Kernel;
+use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::way::Source;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
 
 /// Whether a shader of the kernel or of its ways wants an input in a layout of its own: then it is a constant.
 fn packs(kernel: &dyn Kernel, input: usize, data: &[f32]) -> bool {
-    let calls = kernel.ways().into_iter().flat_map(|way| way.calls);
+    let calls = algorithms(kernel).into_iter().flat_map(|way| way.calls);
     let by_way = calls.into_iter().any(|call| {
         let mut places =
             call.inputs.iter().enumerate().filter(|(_, source)| **source == Source::Input(input));

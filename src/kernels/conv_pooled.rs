@@ -10,7 +10,6 @@ use bytemuck::bytes_of;
 
 use super::conv::{self, Conv};
 use super::pool::Pool;
-use super::way::{Call, Source, Way};
 use super::window::Words;
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word, words};
 use crate::compare::Tolerance;
@@ -29,14 +28,6 @@ pub struct Pooled {
 const TILE: usize = 4;
 
 impl Pooled {
-    /// Whether it is for a convolution, and has a way better than one call after the other on some device.
-    pub fn pays(conv: &Conv) -> bool {
-        let ways = super::winograd::ways(conv, true);
-        !conv.addend
-            && conv.windows.out_hw.iter().all(|&n| n > 1)
-            && ways.iter().any(|way| way.rule.is_some())
-    }
-
     fn out_hw(&self) -> [usize; 2] {
         self.conv.windows.out_hw.map(|n| n / 2)
     }
@@ -46,7 +37,7 @@ impl Pooled {
     }
 
     /// The same with no channels beside it, and what makes maxima of it.
-    fn alone(&self) -> (Conv, Pool) {
+    pub(super) fn alone(&self) -> (Conv, Pool) {
         let conv = Conv { out_offset: 0, out_total: self.conv.out_channels, ..self.conv.clone() };
         let pool = Pool::by_twos(conv.batch * conv.out_channels, conv.windows.out_hw);
         (conv, pool)
@@ -145,27 +136,6 @@ impl Kernel for Pooled {
     /// As [`Conv`]'s, for tiles of 4 channels.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.conv.pack_tiles(TILE, input, data)
-    }
-
-    fn ways(&self) -> Vec<Way> {
-        let mut ways = super::winograd::ways(&self.conv, true);
-        let (conv, pool) = self.alone();
-        if conv == self.conv {
-            let pool: Arc<dyn Kernel> = Arc::new(pool);
-            let then_pooled = |mut way: Way| {
-                let made = way.temps.len();
-                way.temps.push(conv.output_len());
-                way.calls.iter_mut().for_each(|call| call.output = call.output.or(Some(made)));
-                let inputs = vec![Source::Temp(made)];
-                way.calls.push(Call { kernel: Arc::clone(&pool), inputs, output: None });
-                way
-            };
-            let taken = |way: &Way| ways.iter().any(|own| own.name == way.name);
-            let others: Vec<Way> =
-                conv.ways().into_iter().filter(|way| !taken(way)).map(then_pooled).collect();
-            ways.extend(others);
-        }
-        ways
     }
 
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {

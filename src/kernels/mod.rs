@@ -5,7 +5,7 @@
 //! * [`Kernel::cpu`]: the fast host version, on all cores;
 //! * [`Kernel::dispatch`]: how its shader is launched. The shader is `shaders/NAME.wgsl`.
 //!
-//! A device may have a better way to compute a call than the kernel's own shader: [`Kernel::ways`].
+//! A device may have a better way to compute a call than the kernel's own shader: [`algorithms`].
 //!
 //! Every shader binds `@binding(0)` a uniform `Params`, `@binding(1)` the output (read_write storage),
 //! and `@binding(2 + i)` input `i` (read-only storage, or a texture: [`Kernel::view`]), all in `@group(0)`, entry point `main`.
@@ -14,6 +14,7 @@
 
 pub mod activation;
 pub mod affine;
+pub mod algorithms;
 pub mod arg;
 mod band;
 pub mod binary;
@@ -60,7 +61,7 @@ use std::sync::Arc;
 
 use crate::compare::Tolerance;
 
-use way::{View, Way};
+use way::View;
 
 /// One call of a kernel: its parameters. Knows nothing of buffers or devices.
 ///
@@ -113,10 +114,6 @@ pub trait Kernel: Any + Debug + Send + Sync {
     /// The size of subgroups that the shader is made for; `None` where it is right for any, or uses none.
     fn subgroup(&self) -> Option<u32> {
         None
-    }
-    /// Other ways to compute the same on a device than the kernel's own shader.
-    fn ways(&self) -> Vec<Way> {
-        vec![]
     }
     /// The call by which ways are timed: the same for every batch size. `None` where there is nothing to choose.
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {

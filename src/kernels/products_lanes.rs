@@ -5,12 +5,9 @@ use bytemuck::bytes_of;
 use super::conv::Conv;
 use super::conv_lanes::{CHANNELS, LANES, STEP};
 use super::way::View;
-use super::winograd::{self, Filters, Layout, PRODUCTS, spread};
+use super::winograd::{self, BLOCK, Filters, Layout, PRODUCTS, spread};
 use super::{Case, Dispatch, Kernel, Row, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
-
-/// Columns of a block: what a subgroup computes.
-pub(super) const BLOCK: usize = 32;
 
 /// 36 products of matrices: for each, `channels` sums over `depth` rows of the same columns.
 ///

@@ -4,27 +4,20 @@
 //! ±2 and infinity (Lavin and Gray, 2016). Summed over input channels, the products are 36 matrix products, one for each
 //! element of a tile: a convolution of 1×1 in 36 groups, whose filters are `G g Gᵀ` and whose pixels are the tiles.
 
-use std::sync::Arc;
-
 use super::Kernel;
 use super::activation::Activation;
 use super::conv::Conv;
-use super::conv_tiled::Tiled;
-use super::products_lanes::{BLOCK, Products};
-use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
+use super::way::MOST_TEMP;
 use super::window::Windows;
-use super::winograd_in::WinogradIn;
-use super::winograd_out::WinogradOut;
 
 /// Outputs of a tile in each direction.
 pub(super) const TILE: usize = 4;
 /// Pixels that a tile sees in each direction.
 pub(super) const SEEN: usize = 6;
+/// Columns of a block of the products by lanes: what a subgroup computes.
+pub(super) const BLOCK: usize = 32;
 /// Products of a tile.
 pub(super) const PRODUCTS: usize = SEEN * SEEN;
-
-/// Elements of a temporary that stays in a processor's caches, beside its view and its product's.
-const CACHED: usize = 1 << 19;
 
 /// `G`.
 const G: [[f64; 3]; SEEN] = [
@@ -133,15 +126,6 @@ pub(super) fn applies(conv: &Conv) -> bool {
         && Layout::new(of_image(conv), Some(BLOCK)).len(most) <= MOST_TEMP
 }
 
-/// Whether it saves enough: there are channels to share the transforms, and the tiles of one image fill whole blocks of
-/// so many pixels well.
-fn pays(conv: &Conv, block: usize) -> bool {
-    let filled = |n: usize| n.next_multiple_of(block) as f64;
-    let tiles = of_image(conv);
-    let direct = 9.0 * filled(conv.out_plane());
-    conv.in_channels.min(conv.out_channels) >= 16 && 1.2 * PRODUCTS as f64 * filled(tiles) < direct
-}
-
 /// Tiles down and across.
 pub(super) fn tiles(conv: &Conv) -> [usize; 2] {
     conv.windows.out_hw.map(|n| n.div_ceil(TILE))
@@ -213,64 +197,6 @@ pub(super) fn product(in_channels: usize, out_channels: usize, columns: usize) -
         addend: false,
         activation: Activation::None,
     }
-}
-
-/// The ways of a convolution by this method, or of the largest of every 2×2 of its outputs.
-pub(super) fn ways(conv: &Conv, pooled: bool) -> Vec<Way> {
-    if !applies(conv) {
-        return vec![];
-    }
-    let rule = |adapters, yes: bool| yes.then_some(adapters);
-    let (few, many) = (pays(conv, 32), conv.out_channels >= 32 && pays(conv, 4));
-    let lanes = |depth, channels, layout| Products { depth, channels, layout };
-    let tiled = |depth, channels, layout: Layout| Tiled {
-        conv: product(depth, channels, layout.width),
-        filters: Filters::Winograd,
-    };
-    let of = (conv, pooled);
-    vec![
-        way("winograd, lanes", rule(Adapters::Software, few), of, Some(BLOCK), lanes),
-        way("winograd, tiled", rule(Adapters::Real, many), of, None, tiled),
-    ]
-}
-
-/// The way, with `by` to make the products' kernel of depth, channels and layout, whose blocks are so wide; so many tiles
-/// at a time that the temporaries stay small: whole images, or blocks that a processor's caches hold, unless the filters,
-/// which are read each time, are more.
-fn way<K: Kernel>(
-    name: &'static str,
-    rule: Option<Adapters>,
-    (conv, pooled): (&Conv, bool),
-    width: Option<usize>,
-    by: impl Fn(usize, usize, Layout) -> K,
-) -> Way {
-    let (c, k) = (conv.in_channels, conv.out_channels);
-    let (unit, most) = match width {
-        Some(width) => (width, MOST_TEMP.min(CACHED.max(PRODUCTS * c * k))),
-        None => (of_image(conv), MOST_TEMP),
-    };
-    let all = conv.batch * of_image(conv);
-    let fits = |&n: &usize| Layout::new(n * unit, width).len(c.max(k)) <= most;
-    let at_once = (1..=all.div_ceil(unit)).take_while(fits).last().unwrap_or(1) * unit;
-    let longest = Layout::new(at_once.min(all), width);
-    let mut calls = Vec::new();
-    let mut call = |kernel: Arc<dyn Kernel>, inputs: &[Source], output| {
-        calls.push(Call { kernel, inputs: inputs.to_vec(), output });
-    };
-    for first in (0..all).step_by(at_once) {
-        let tiles = Tiles { first, count: at_once.min(all - first) };
-        let layout = Layout::new(tiles.count, width);
-        let product = by(c, k, layout);
-        let seen = WinogradIn { conv: conv.clone(), tiles, layout };
-        let made = WinogradOut { conv: conv.clone(), tiles, layout, pooled };
-        call(Arc::new(seen), &[Source::Input(0)], Some(0));
-        let operands = [Source::Temp(0), Source::Input(1), Source::Input(2)];
-        let operands = &operands[..product.input_lens().len()];
-        call(Arc::new(product), operands, Some(1));
-        let rest = [Source::Temp(1), Source::Input(2), Source::Input(3)];
-        call(Arc::new(made), &rest[..2 + usize::from(conv.addend)], None);
-    }
-    Way { name, rule, temps: vec![longest.len(c), longest.len(k)], calls }
 }
 
 /// For cases: parts of a call's tiles, and how their products may lie.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::kernels::Case;
+use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::way::Source;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
@@ -15,7 +16,7 @@ pub(crate) fn port(name: &str, place: Operand, shape: &[usize]) -> Port {
 
 /// One step; an input that a shader wants in a layout of its own is a constant, the others come from the caller.
 pub(crate) fn one_step<'a>(case: &'a Case, way: &str) -> (Plan, Vec<&'a [f32]>) {
-    let ways = case.kernel.ways();
+    let ways = algorithms(&*case.kernel);
     let packs = |index: usize, data: &[f32]| {
         case.kernel.pack(index, data).is_some()
             || ways.iter().filter(|w| w.name == way).flat_map(|w| &w.calls).any(|call| {

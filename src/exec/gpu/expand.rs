@@ -10,6 +10,7 @@ use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
 use crate::kernels::Kernel;
+use crate::kernels::algorithms::algorithms;
 use crate::kernels::source::{Types, own_reads_halves};
 use crate::kernels::way::{Adapters, Source, TEXELS, Way};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
@@ -132,7 +133,7 @@ fn types(plan: &Plan, kernel: &dyn Kernel, inputs: &[Place], output: Place) -> R
 
 /// The way to compute a call; `None` is its own shader.
 fn way(gpu: &Gpu, plan: &Plan, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<Option<Way>> {
-    let mut ways = kernel.ways().into_iter();
+    let mut ways = algorithms(&**kernel).into_iter();
     match pick {
         Pick::Best => {
             if let Some(name) = lock(&gpu.tuned).way(&**kernel, plan.halves.is_some()) {

@@ -10,6 +10,7 @@ use super::{Gpu, lock, tuned};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::kernels::Kernel;
+use crate::kernels::algorithms::algorithms;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 use crate::tensor::{DType, Precision};
 
@@ -28,7 +29,7 @@ pub(super) fn tune(
 ) -> Result<usize> {
     let mut open: Vec<(String, Arc<dyn Kernel>, (&Plan, &Step))> = Vec::new();
     for (plan, step) in plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
-        let timed = step.kernel.timed_as().filter(|kernel| !kernel.ways().is_empty());
+        let timed = step.kernel.timed_as().filter(|kernel| !algorithms(&**kernel).is_empty());
         let shape = tuned::shape(&*step.kernel, plan.halves.is_some());
         let (Some(shape), Some(kernel)) = (shape, timed) else { continue };
         if !lock(&gpu.tuned).knows(&shape) && open.iter().all(|(known, ..)| *known != shape) {
@@ -51,7 +52,7 @@ pub(super) fn tune(
             Ok(runs.into_iter().fold(f64::INFINITY, f64::min))
         };
         let mut best = (CLEARLY * time(Pick::Best)?, None);
-        let ways = kernel.ways().into_iter().filter(|way| goes(way, &gpu.info)).map(|way| way.name);
+        let ways = algorithms(&*kernel).into_iter().filter(|way| goes(way, &gpu.info)).map(|way| way.name);
         for name in std::iter::once("").chain(ways) {
             // What does not run at this batch is no candidate.
             if let Some(time) = time(Pick::Named(name)).ok().filter(|time| *time < best.0) {

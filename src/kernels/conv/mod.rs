@@ -19,14 +19,9 @@ use rayon::prelude::*;
 use self::host::Direct;
 use self::host_winograd::{Large, Small};
 use super::activation::Activation;
-use super::conv_lanes::Lanes;
-use super::conv_tiled::Tiled;
-use super::rows_lanes::Rows;
-use super::unfold::{self, Images, Unfold};
-use super::way::Adapters::{Real, Software};
-use super::way::{Call, MOST_TEMP, Source, Way};
+use super::unfold::Images;
 use super::window::{Windows, Words};
-use super::winograd::{self, Filters};
+use super::winograd;
 use super::{Case, Dispatch, Kernel, Prepared, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
 
@@ -62,8 +57,6 @@ pub struct Conv {
 const TILE_PIXELS: usize = 8;
 /// Output channels of an invocation's tile.
 const TILE_CHANNELS: usize = 8;
-/// Elements of a matrix of what windows see that a processor's last cache holds, if it is of more images than one.
-const CACHED: usize = 1 << 21;
 
 impl Conv {
     pub(super) fn in_plane(&self) -> usize {
@@ -96,30 +89,6 @@ impl Conv {
     /// Whether the matrix of taps is the input itself.
     pub(super) fn pointwise(&self) -> bool {
         self.windows.are_points()
-    }
-
-    /// The way by the matrix of what windows see, so many images at a time that it stays small. The matrix has quads
-    /// of pixels that lie together whatever windows and planes are, and is made once for all output channels.
-    fn unfolded_way(&self) -> Option<Way> {
-        let most = |len: usize| (1..=self.batch).rev().find(|n| unfold::len(self, *n) <= len);
-        let at_once = most(CACHED).or_else(|| most(MOST_TEMP).map(|_| 1))?;
-        let mut calls = Vec::new();
-        for first in (0..self.batch).step_by(at_once) {
-            let images = Images { first, count: at_once.min(self.batch - first) };
-            let inputs = vec![Source::Input(0)];
-            calls.push(Call {
-                kernel: Arc::new(Unfold { conv: self.clone(), images }),
-                inputs,
-                output: Some(0),
-            });
-            let lanes = Lanes { conv: self.clone(), unfolded: Some(images) };
-            let rest = (1..self.input_lens().len()).map(Source::Input);
-            let inputs = std::iter::once(Source::Temp(0)).chain(rest).collect();
-            calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
-        }
-        let quads_already = self.pointwise() && self.in_plane().is_multiple_of(4);
-        let rule = (!quads_already && self.group_out() >= 32).then_some(Software);
-        Some(Way { name: "unfolded, lanes", rule, temps: vec![unfold::len(self, at_once)], calls })
     }
 
     /// The same without addend and activation.
@@ -291,21 +260,6 @@ impl Kernel for Conv {
 
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.pack_tiles(TILE_CHANNELS, input, data)
-    }
-
-    fn ways(&self) -> Vec<Way> {
-        let rule = |adapters, yes: bool| yes.then_some(adapters);
-        let mut ways = winograd::ways(self, false);
-        if Rows::applies(self) {
-            ways.push(Way::one("rows", Some(Software), Rows { conv: self.clone() }));
-        }
-        let filters = Filters::Given;
-        ways.extend(self.unfolded_way());
-        let lanes = Lanes { conv: self.clone(), unfolded: None };
-        ways.push(Way::one("lanes", Some(Software), lanes));
-        let (conv, wide) = (self.clone(), self.group_out() >= 32 && self.out_plane() >= 16);
-        ways.push(Way::one("tiled", rule(Real, wide), Tiled { conv, filters }));
-        ways
     }
 
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {

@@ -10,9 +10,6 @@ use std::sync::Arc;
 use bytemuck::bytes_of;
 
 use super::activation::Activation;
-use super::depthwise_texels::Texels;
-use super::way::Adapters::Software;
-use super::way::Way;
 use super::window::{Windows, Words};
 use super::{Case, Dispatch, Kernel, Row, TIMED_BATCH, grid, noise_case, shader, uniform, word};
 use crate::compare::Tolerance;
@@ -134,11 +131,6 @@ impl Kernel for Depthwise {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
-    }
-
-    fn ways(&self) -> Vec<Way> {
-        let texels = || Way::one("texels", Some(Software), Texels { depthwise: self.clone() });
-        Texels::applies(self).then(texels).into_iter().collect()
     }
 
     fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
