@@ -107,8 +107,11 @@ fn names(gpus: &[Device], cases: &[Case]) -> [BTreeSet<&'static str>; 2] {
 fn every_way_of_every_case_agrees_with_the_definition() {
     let gpus = gpus("every way");
     let mut wrong = Vec::new();
-    let cases: Vec<Case> =
-        KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !algorithms(&*case.kernel).is_empty()).collect();
+    let cases: Vec<Case> = KERNELS
+        .iter()
+        .flat_map(|row| (row.cases)())
+        .filter(|case| !algorithms(&*case.kernel).is_empty())
+        .collect();
     let [all, gone] = names(&gpus, &cases);
     assert!(all.len() >= 6, "{all:?}");
     for name in all.difference(&gone) {
@@ -204,8 +207,10 @@ fn nan_is_not_hidden() {
         let middle = first.len() / 2;
         first[middle] = f32::NAN;
         let expected = expected(&case);
-        let ways =
-            algorithms(&*case.kernel).into_iter().map(|way| way.name).filter(|name| name.starts_with("winograd"));
+        let ways = algorithms(&*case.kernel)
+            .into_iter()
+            .map(|way| way.name)
+            .filter(|name| name.starts_with("winograd"));
         let ways: Vec<&str> = std::iter::once("").chain(ways).collect();
         for device in gpus("NaN") {
             for way in &ways {
