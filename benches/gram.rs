@@ -10,7 +10,7 @@ use secateur::exec::devices::{Choice, Device, list, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::gram::Gram;
+use secateur::kernels::moments::Gram;
 use secateur::kernels::window::Windows;
 
 #[path = "common/one_step.rs"]

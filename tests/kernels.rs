@@ -6,29 +6,30 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 use secateur::compare::compare;
 use secateur::kernels::activation::Activation;
-use secateur::kernels::binary::{Binary, BinaryOp};
-use secateur::kernels::channel_stats::ChannelStats;
+use secateur::kernels::binding::View;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::copy::Copy;
-use secateur::kernels::gram::Gram;
-use secateur::kernels::matmul::MatMul;
-use secateur::kernels::pool::{Pool, PoolKind};
-use secateur::kernels::reduce::{Reduce, ReduceOp};
+use secateur::kernels::elementwise::{Binary, BinaryOp};
+use secateur::kernels::gemm::MatMul;
+use secateur::kernels::moments::ChannelStats;
+use secateur::kernels::moments::Gram;
+use secateur::kernels::movement::Copy;
+use secateur::kernels::reduction::{Pool, PoolKind};
+use secateur::kernels::reduction::{Reduce, ReduceOp};
 use secateur::kernels::source::{Types, own_reads_halves};
-use secateur::kernels::way::View;
 use secateur::kernels::window::Windows;
-use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
+use secateur::kernels::{CASES, Case, KERNELS, Kernel, Row, cases_of, grid};
 use secateur::tensor::Precision;
 
 /// The first case's shader for single precision, parsed and validated.
 fn module(row: &Row) -> Module {
-    module_of(&*(row.cases)()[0].kernel, Precision::F32)
+    module_of(&*cases_of(row)[0].kernel, Precision::F32)
 }
 
 /// A call's shader, parsed and validated, with halves wherever it takes them, or nowhere.
@@ -41,7 +42,7 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
     // Only kernels that say for which size of subgroups they are made may talk within one.
-    let subgroups = (row.cases)().iter().all(|case| case.kernel.subgroup().is_some());
+    let subgroups = cases_of(row).iter().all(|case| case.kernel.subgroup().is_some());
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     Validator::new(ValidationFlags::all(), capabilities)
@@ -57,13 +58,13 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
 fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
     let exact = ["arg", "channel_stats", "cross", "gram", "products_lanes", "roofline", "topk", "unfold"];
     for row in KERNELS {
-        let cases = (row.cases)();
+        let cases = cases_of(row);
         let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.addend(), case)).collect();
         kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
         assert_eq!(row.writes_halves(), !part && !exact.contains(&row.name), "{} writes", row.name);
         let reads_none = ["fill", "products_lanes", "roofline", "winograd_out"];
-        let reads = !(row.cases)()[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
+        let reads = !cases_of(row)[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
         // A choice reads its condition first.
         assert_eq!(row.reads_halves(usize::from(row.name == "select")), reads, "{} reads", row.name);
     }
@@ -106,8 +107,7 @@ const PARTIAL: [&str; 11] = [
 fn the_host_computes_what_the_definition_says() {
     assert!(!KERNELS.is_empty());
     for row in KERNELS {
-        let cases = (row.cases)();
-        assert!(cases.len() >= 4, "{} has only {} cases", row.name, cases.len());
+        let cases = cases_of(row);
         for case in cases {
             let name = format!("{}, {}", row.name, case.label);
             assert_eq!(case.kernel.row().name, row.name, "{name} is another kernel's case");
@@ -129,19 +129,38 @@ fn the_host_computes_what_the_definition_says() {
     }
 }
 
+/// Every shader file below a folder, relative to it and without extension.
+fn shader_files(folder: &Path) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for family in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = family.file_name().unwrap().to_str().unwrap().to_owned();
+        for file in std::fs::read_dir(&family).unwrap().map(|entry| entry.unwrap().path()) {
+            assert!(file.extension().is_some_and(|e| e == "wgsl"), "{} is no shader", file.display());
+            files.insert(format!("{name}/{}", file.file_stem().unwrap().to_str().unwrap()));
+        }
+    }
+    files.retain(|file| !file.starts_with("shared/"));
+    files
+}
+
 #[test]
 fn shaders_and_rows_are_the_same_set() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
-    let files: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
-        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let rows: BTreeSet<String> = KERNELS.iter().map(|row| row.name.to_owned()).collect();
+    let files = shader_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders"));
+    let rows: BTreeSet<String> = KERNELS.iter().map(|row| row.file.to_owned()).collect();
     assert!(!rows.is_empty());
     assert_eq!(files, rows);
-    assert_eq!(rows.len(), KERNELS.len(), "a name twice");
+    assert_eq!(rows.len(), KERNELS.len(), "a file twice");
+    let names: BTreeSet<&str> = KERNELS.iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), KERNELS.len(), "a name twice");
+}
+
+#[test]
+fn every_kernel_has_test_cases() {
+    let rows = KERNELS.iter().map(|row| row.name).collect::<Vec<_>>();
+    assert_eq!(CASES.iter().map(|(row, _)| row.name).collect::<Vec<_>>(), rows);
+    for row in KERNELS {
+        assert!(cases_of(row).len() >= 4, "{} has only {} test cases", row.name, cases_of(row).len());
+    }
 }
 
 #[test]
@@ -160,7 +179,7 @@ fn uniforms_have_the_layout_of_their_rust_side() {
             members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
         assert_eq!(layout, row.params, "{}", row.name);
         assert_eq!(*span as usize, row.params_size, "{}: size", row.name);
-        for case in (row.cases)() {
+        for case in cases_of(row) {
             assert_eq!(case.kernel.dispatch().params.len(), row.params_size, "{}", row.name);
         }
     }
@@ -182,7 +201,7 @@ fn bindings_follow_the_convention() {
         };
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
-        for case in (row.cases)() {
+        for case in cases_of(row) {
             let input = |input| match case.kernel.view(input) {
                 View::Buffer => read,
                 View::Texels(_) => AddressSpace::Handle,
@@ -206,7 +225,7 @@ fn launches_name_every_override_and_fit_the_grid() {
         assert_eq!(module.entry_points[0].workgroup_size, [64, 1, 1], "{}", row.name);
         let declared: BTreeSet<&str> =
             module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
-        for case in (row.cases)() {
+        for case in cases_of(row) {
             let dispatch = case.kernel.dispatch();
             let given: BTreeSet<&str> = dispatch.overrides.iter().map(|(name, _)| *name).collect();
             assert_eq!(given, declared, "{}", row.name);
@@ -298,7 +317,7 @@ fn parts_of_a_batch_change_no_bit() {
         bits(out)
     };
     let mut tried = BTreeSet::new();
-    for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
+    for case in KERNELS.iter().flat_map(|row| cases_of(row)) {
         for (batch, images) in [(2, 1), (3, 1), (4, 2), (6, 3)] {
             let Some(part) = case.kernel.of_images(batch, images) else { continue };
             let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();

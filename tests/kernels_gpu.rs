@@ -17,12 +17,12 @@ use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::algorithms::algorithms;
-use secateur::kernels::binary::{Binary, BinaryOp};
 use secateur::kernels::conv::Conv;
-use secateur::kernels::conv_pooled::Pooled;
+use secateur::kernels::conv::Pooled;
+use secateur::kernels::elementwise::{Binary, BinaryOp};
 use secateur::kernels::source::own_reads_halves;
 use secateur::kernels::window::Windows;
-use secateur::kernels::{Case, KERNELS, Kernel};
+use secateur::kernels::{Case, KERNELS, Kernel, cases_of};
 use secateur::plan::{Operand, Plan, Step};
 use secateur::tensor::Precision;
 
@@ -39,7 +39,7 @@ fn every_case_of_every_kernel_agrees_with_its_definition() {
     let gpus = gpus("every kernel's shader");
     let mut wrong = Vec::new();
     for row in KERNELS {
-        let cases = (row.cases)();
+        let cases = cases_of(row);
         assert!(!cases.is_empty(), "{} has no cases", row.name);
         for case in &cases {
             let expected = expected(case);
@@ -62,7 +62,7 @@ fn every_case_and_way_agrees_with_its_definition_in_halves() {
         return adapters::left_out("halves: no adapter here computes with f16");
     }
     let (mut wrong, mut passed) = (Vec::new(), BTreeSet::new());
-    for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
+    for case in KERNELS.iter().flat_map(|row| cases_of(row)) {
         let round = |x: &f32| f16::from_f32(*x).to_f32();
         let inputs = case.inputs.iter().enumerate().map(|(i, data)| {
             if own_reads_halves(&*case.kernel, i) { data.iter().map(round).collect() } else { data.clone() }
@@ -109,7 +109,7 @@ fn every_way_of_every_case_agrees_with_the_definition() {
     let mut wrong = Vec::new();
     let cases: Vec<Case> = KERNELS
         .iter()
-        .flat_map(|row| (row.cases)())
+        .flat_map(|row| cases_of(row))
         .filter(|case| !algorithms(&*case.kernel).is_empty())
         .collect();
     let [all, gone] = names(&gpus, &cases);
@@ -202,7 +202,7 @@ fn the_batch_changes_no_bit_of_any_way() {
 fn nan_is_not_hidden() {
     let left_out = |case: &Case| case.kernel.accumulates() || case.kernel.row().name.starts_with("winograd_");
     let mut wrong = Vec::new();
-    for mut case in KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !left_out(case)) {
+    for mut case in KERNELS.iter().flat_map(|row| cases_of(row)).filter(|case| !left_out(case)) {
         let Some(first) = case.inputs.first_mut() else { continue };
         let middle = first.len() / 2;
         first[middle] = f32::NAN;

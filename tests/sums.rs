@@ -14,7 +14,7 @@ use secateur::exec::session::{Probes, Session, Wanted};
 use secateur::graph::facts::Facts;
 use secateur::graph::{Graph, ValueId};
 use secateur::kernels::Kernel;
-use secateur::kernels::gram::Gram;
+use secateur::kernels::moments::Gram;
 use secateur::kernels::window::Windows;
 use secateur::onnx::Model;
 use secateur::plan::{self, Options, Probe};

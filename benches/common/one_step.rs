@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use secateur::exec::Executor;
 use secateur::kernels::Kernel;
+use secateur::kernels::algorithm::Source;
 use secateur::kernels::algorithms::algorithms;
-use secateur::kernels::way::Source;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
 

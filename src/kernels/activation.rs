@@ -6,7 +6,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::tile;
+use crate::kernels::host::vectors;
 
 /// `y = f(x)`, with ONNX's meanings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -192,13 +192,13 @@ impl Activation {
     /// Writes what it makes of some elements where they belong, on the way there; what is common is compiled into its
     /// caller.
     #[inline(always)]
-    pub(super) fn apply_into(self, xs: &[f32], ys: &mut [f32]) {
+    pub(crate) fn apply_into(self, xs: &[f32], ys: &mut [f32]) {
         match self {
-            Self::None => tile::copy(xs, ys),
-            Self::Relu => tile::map(xs, ys, relu),
-            Self::Clip(low, high) => tile::map(xs, ys, |x| clip(x, low, high)),
+            Self::None => vectors::copy(xs, ys),
+            Self::Relu => vectors::map(xs, ys, relu),
+            Self::Clip(low, high) => vectors::map(xs, ys, |x| clip(x, low, high)),
             _ => {
-                tile::copy(xs, ys);
+                vectors::copy(xs, ys);
                 self.apply_slice(ys);
             }
         }

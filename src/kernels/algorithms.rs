@@ -6,21 +6,23 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::Kernel;
-use super::conv::Conv;
-use super::conv_lanes::Lanes;
-use super::conv_pooled::Pooled;
-use super::conv_tiled::Tiled;
-use super::depthwise::Depthwise;
-use super::depthwise_texels::Texels;
-use super::products_lanes::Products;
-use super::rows_lanes::Rows;
-use super::unfold::{self, Images, Unfold};
-use super::way::Adapters::{Real, Software};
-use super::way::{Adapters, Call, MOST_TEMP, Source, Way};
-use super::winograd::{self, BLOCK, Filters, Layout, PRODUCTS, Tiles};
-use super::winograd_in::WinogradIn;
-use super::winograd_out::WinogradOut;
+use crate::kernels::algorithm::{Adapters, Call, MOST_TEMP, Source, Way};
+use crate::kernels::conv::gemv::Rows;
+use crate::kernels::conv::lanes::Lanes;
+use crate::kernels::conv::pooled::Pooled;
+use crate::kernels::conv::shape::{Conv, Images};
+use crate::kernels::conv::tiled::Tiled;
+use crate::kernels::conv::unfold;
+use crate::kernels::conv::unfold::Unfold;
+use crate::kernels::depthwise::shape::Depthwise;
+use crate::kernels::depthwise::texels::Texels;
+use crate::kernels::kernel::Kernel;
+use crate::kernels::winograd::filters::{Filters, product};
+use crate::kernels::winograd::gemm::Products;
+use crate::kernels::winograd::input::WinogradIn;
+use crate::kernels::winograd::output::WinogradOut;
+use crate::kernels::winograd::tiling::{BLOCK, Layout, Tiles, applies, of_image};
+use crate::kernels::winograd::transform::PRODUCTS;
 
 /// Elements of an unfolded matrix over several images that fit the last cache of a processor.
 const CACHED_MATRIX: usize = 1 << 21;
@@ -51,14 +53,14 @@ pub fn pooling_pays(conv: &Conv) -> bool {
 fn of_conv(conv: &Conv) -> Vec<Way> {
     let mut ways = of_winograd(conv, false);
     if Rows::applies(conv) {
-        ways.push(Way::one("rows", Some(Software), Rows { conv: conv.clone() }));
+        ways.push(Way::one("rows", Some(Adapters::Software), Rows { conv: conv.clone() }));
     }
     ways.extend(unfolded(conv));
     let lanes = Lanes { conv: conv.clone(), unfolded: None };
-    ways.push(Way::one("lanes", Some(Software), lanes));
+    ways.push(Way::one("lanes", Some(Adapters::Software), lanes));
     let wide = conv.group_out() >= 32 && conv.out_plane() >= 16;
     let tiled = Tiled { conv: conv.clone(), filters: Filters::Given };
-    ways.push(Way::one("tiled", wide.then_some(Real), tiled));
+    ways.push(Way::one("tiled", wide.then_some(Adapters::Real), tiled));
     ways
 }
 
@@ -85,7 +87,7 @@ fn of_pooled(pooled: &Pooled) -> Vec<Way> {
 }
 
 fn of_depthwise(depthwise: &Depthwise) -> Vec<Way> {
-    let texels = || Way::one("texels", Some(Software), Texels { depthwise: depthwise.clone() });
+    let texels = || Way::one("texels", Some(Adapters::Software), Texels { depthwise: depthwise.clone() });
     Texels::applies(depthwise).then(texels).into_iter().collect()
 }
 
@@ -108,25 +110,25 @@ fn unfolded(conv: &Conv) -> Option<Way> {
         calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
     }
     let quads_already = conv.pointwise() && conv.in_plane().is_multiple_of(4);
-    let rule = (!quads_already && conv.group_out() >= 32).then_some(Software);
+    let rule = (!quads_already && conv.group_out() >= 32).then_some(Adapters::Software);
     Some(Way { name: "unfolded, lanes", rule, temps: vec![unfold::len(conv, at_once)], calls })
 }
 
 /// The Winograd algorithms of a convolution, or with `pooled` of its 2×2 maxima.
 fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Way> {
-    if !winograd::applies(conv) {
+    if !applies(conv) {
         return vec![];
     }
     let (few, many) = (saves(conv, 32), conv.out_channels >= 32 && saves(conv, 4));
     let lanes = |depth, channels, layout| Products { depth, channels, layout };
     let tiled = |depth, channels, layout: Layout| Tiled {
-        conv: winograd::product(depth, channels, layout.width),
+        conv: product(depth, channels, layout.width),
         filters: Filters::Winograd,
     };
     let of = (conv, pooled);
     vec![
-        assemble("winograd, lanes", few.then_some(Software), of, Some(BLOCK), lanes),
-        assemble("winograd, tiled", many.then_some(Real), of, None, tiled),
+        assemble("winograd, lanes", few.then_some(Adapters::Software), of, Some(BLOCK), lanes),
+        assemble("winograd, tiled", many.then_some(Adapters::Real), of, None, tiled),
     ]
 }
 
@@ -135,7 +137,7 @@ fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Way> {
 /// At least 16 channels on each side share the transforms.
 fn saves(conv: &Conv, block: usize) -> bool {
     let filled = |n: usize| n.next_multiple_of(block) as f64;
-    let tiles = winograd::of_image(conv);
+    let tiles = of_image(conv);
     let direct = 9.0 * filled(conv.out_plane());
     conv.in_channels.min(conv.out_channels) >= 16 && 1.2 * PRODUCTS as f64 * filled(tiles) < direct
 }
@@ -155,9 +157,9 @@ fn assemble<K: Kernel>(
     let (c, k) = (conv.in_channels, conv.out_channels);
     let (unit, most) = match width {
         Some(width) => (width, MOST_TEMP.min(CACHED_TILES.max(PRODUCTS * c * k))),
-        None => (winograd::of_image(conv), MOST_TEMP),
+        None => (of_image(conv), MOST_TEMP),
     };
-    let all = conv.batch * winograd::of_image(conv);
+    let all = conv.batch * of_image(conv);
     let fits = |&n: &usize| Layout::new(n * unit, width).len(c.max(k)) <= most;
     let at_once = (1..=all.div_ceil(unit)).take_while(fits).last().unwrap_or(1) * unit;
     let longest = Layout::new(at_once.min(all), width);

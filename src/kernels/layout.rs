@@ -2,18 +2,20 @@
 
 use rayon::prelude::*;
 
+use crate::kernels::shader::word;
+
 /// Most axes that a kernel walks.
 pub const MAX_AXES: usize = 6;
 
 /// Axis lengths as a uniform holds them, the rest 1.
-pub(super) fn shape_words(shape: &[usize]) -> [[u32; 4]; 2] {
+pub(crate) fn shape_words(shape: &[usize]) -> [[u32; 4]; 2] {
     let mut out = [[1; 4]; 2];
-    shape.iter().enumerate().for_each(|(axis, &n)| out[axis / 4][axis % 4] = super::word(n));
+    shape.iter().enumerate().for_each(|(axis, &n)| out[axis / 4][axis % 4] = word(n));
     out
 }
 
 /// Strides as a uniform holds them, the rest 0.
-pub(super) fn stride_words(strides: &[isize]) -> [[i32; 4]; 2] {
+pub(crate) fn stride_words(strides: &[isize]) -> [[i32; 4]; 2] {
     let mut out = [[0; 4]; 2];
     for (axis, &n) in strides.iter().enumerate() {
         out[axis / 4][axis % 4] = i32::try_from(n).expect("a stride in a buffer of less than 2^31 elements");
@@ -23,7 +25,7 @@ pub(super) fn stride_words(strides: &[isize]) -> [[i32; 4]; 2] {
 
 /// Calls `visit(i, offsets)` for every `i`-th row of a box, a row being its last axis: `offsets` is
 /// where each array stands at the row's first element. A box without axes is one row of one element.
-pub(super) fn for_each_row<const N: usize>(
+pub(crate) fn for_each_row<const N: usize>(
     shape: &[usize],
     strides: &[&[isize]; N],
     rows: std::ops::Range<usize>,
@@ -44,7 +46,7 @@ pub(super) fn for_each_row<const N: usize>(
 
 /// Calls `visit(piece, offsets)` for pieces of an output that is such a box, on all cores: a piece is a row or a part of a
 /// long one, `offsets` is where each array stands at its first element.
-pub(super) fn par_pieces<const N: usize>(
+pub(crate) fn par_pieces<const N: usize>(
     shape: &[usize],
     strides: &[&[isize]; N],
     output: &mut [f32],
@@ -72,7 +74,7 @@ pub(super) fn par_pieces<const N: usize>(
 }
 
 /// Which `i` of `0..count` have `0 <= start + i·step < size`: the windows that see a real element.
-pub(super) fn inside(start: isize, step: usize, size: usize, count: usize) -> std::ops::Range<usize> {
+pub(crate) fn inside(start: isize, step: usize, size: usize, count: usize) -> std::ops::Range<usize> {
     let past = |bound: isize| (bound.max(0) as usize).div_ceil(step).min(count);
     let first = past(-start);
     first..past(size as isize - start).max(first)

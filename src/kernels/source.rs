@@ -10,9 +10,8 @@
 
 use std::fmt::Write;
 
-use super::algorithms::algorithms;
-use super::way::{Source, View};
-use super::{Kernel, Row};
+use crate::kernels::binding::View;
+use crate::kernels::kernel::{Kernel, Row};
 use crate::tensor::Precision;
 
 /// The types of a launch's arrays.
@@ -108,24 +107,6 @@ impl Row {
     pub fn weighs_halves(&self, input: usize) -> bool {
         input == 1 && self.names("Weights")
     }
-}
-
-/// Whether a call may write halves, whichever way it is computed.
-pub(crate) fn may_write_halves(kernel: &dyn Kernel) -> bool {
-    let ways = algorithms(kernel);
-    let mut last = ways.iter().flat_map(|way| &way.calls).filter(|call| call.output.is_none());
-    kernel.row().writes_halves() && last.all(|call| call.kernel.row().writes_halves())
-}
-
-/// Whether a call may read an input as halves, whichever way it is computed.
-pub(crate) fn may_read_halves(kernel: &dyn Kernel, input: usize) -> bool {
-    let ways = algorithms(kernel);
-    let mut calls = ways.iter().flat_map(|way| &way.calls);
-    let reads = |(place, source): (usize, &Source), kernel: &dyn Kernel| {
-        *source != Source::Input(input) || own_reads_halves(kernel, place)
-    };
-    own_reads_halves(kernel, input)
-        && calls.all(|call| call.inputs.iter().enumerate().all(|at| reads(at, &*call.kernel)))
 }
 
 /// Whether a call's own shader may read an input as halves.

@@ -1,6 +1,7 @@
 //! Windows that slide over a plane, and the matrix of what they see ("im2col").
 
-use super::{layout, words};
+use crate::kernels::layout;
+use crate::kernels::shader::words;
 
 /// Where the windows of a convolution or a pool lie on a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Windows {
 /// The same as shaders have them in their uniforms: `shaders/shared/windows.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Words {
+pub(crate) struct Words {
     in_hw: [u32; 2],
     out_hw: [u32; 2],
     kernel: [u32; 2],
@@ -32,7 +33,7 @@ pub(super) struct Words {
 }
 
 impl Windows {
-    pub(super) fn words(&self) -> Words {
+    pub(crate) fn words(&self) -> Words {
         Words {
             in_hw: words(self.in_hw),
             out_hw: words(self.out_hw),
@@ -49,7 +50,7 @@ impl Windows {
     }
 
     /// Every 2×2 pixels their own window; an odd last row or column is left out.
-    pub(super) fn by_twos(hw: [usize; 2]) -> Self {
+    pub(crate) fn by_twos(hw: [usize; 2]) -> Self {
         Self { out_hw: hw.map(|n| n / 2), kernel: [2, 2], stride: [2, 2], ..Self::points(hw) }
     }
 
@@ -74,7 +75,7 @@ impl Windows {
     }
 
     /// Where tap `tap` of window `window` lies along an axis; `None` in the padding.
-    pub(super) fn at(&self, axis: usize, window: usize, tap: usize) -> Option<usize> {
+    pub(crate) fn at(&self, axis: usize, window: usize, tap: usize) -> Option<usize> {
         (window * self.stride[axis] + tap * self.dilation[axis])
             .checked_sub(self.pad[axis])
             .filter(|&i| i < self.in_hw[axis])
@@ -103,7 +104,7 @@ impl Windows {
 
     /// Writes what tap `tap` of the windows `first..first + seen.len()` sees of a plane, whose pixels are
     /// `step` apart.
-    pub(super) fn unfold(&self, plane: &[f32], step: usize, tap: usize, first: usize, seen: &mut [f32]) {
+    pub(crate) fn unfold(&self, plane: &[f32], step: usize, tap: usize, first: usize, seen: &mut [f32]) {
         let ([h, w], ow) = (self.in_hw, self.out_hw[1]);
         let shift = |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
         let (down, right) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));

@@ -6,7 +6,7 @@ use crate::dye::flow::Flow;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::Unary;
 use crate::tensor::DType;
 
 /// A function with parameters that are known from the attributes.

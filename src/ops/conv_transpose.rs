@@ -11,7 +11,7 @@ use super::{Build, Layer, Operator, Rewrite};
 use crate::dye::flow::{Flow, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::fill::Fill;
+use crate::kernels::movement::Fill;
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]

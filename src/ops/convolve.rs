@@ -9,9 +9,9 @@ use super::window::Windowed;
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
-use crate::kernels::conv_pooled::Pooled;
+use crate::kernels::conv::Pooled;
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::fill::Fill;
+use crate::kernels::movement::Fill;
 use crate::tensor::Tensor;
 
 /// The weights (input 1) and the bias (input 2, zeros where absent) of a layer.

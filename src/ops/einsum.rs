@@ -9,8 +9,8 @@ use crate::dye::flow::Flow;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
-use crate::kernels::matmul::MatMul;
-use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::gemm::MatMul;
+use crate::kernels::reduction::{Reduce, ReduceOp};
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::{Build, Operator};
 use crate::dye::flow::{Flow, Role};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::gather::Gather;
+use crate::kernels::movement::Gather;
 use crate::tensor::{Data, Tensor, show, strides};
 
 /// Constant input `i`, which must be there.

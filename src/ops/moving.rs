@@ -9,8 +9,8 @@ use crate::dye::flow::Flow;
 use crate::dye::{Dyed, FROZEN, Label};
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::Inputs;
-use crate::kernels::copy::Copy;
-use crate::kernels::gather::Gather;
+use crate::kernels::movement::Copy;
+use crate::kernels::movement::Gather;
 use crate::tensor::{elements, strides};
 
 /// Runs an operator that only moves data on the labels of its inputs. Places that a fill writes, or that

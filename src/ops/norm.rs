@@ -9,8 +9,8 @@ use crate::dye::flow::{Flow, Role};
 use crate::dye::mix::Inexact;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::affine::Affine;
-use crate::kernels::lrn::Lrn as LrnKernel;
+use crate::kernels::elementwise::Affine;
+use crate::kernels::normalization::Lrn as LrnKernel;
 use crate::tensor::show;
 
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use crate::dye::flow::{Flow, Role};
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::elementwise::Unary;
 use crate::tensor::{DType, show, strides};
 
 #[derive(Debug)]

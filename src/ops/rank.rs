@@ -7,9 +7,9 @@ use crate::dye::mix::Inexact;
 use crate::dye::{Dyed, for_each_index};
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::arg::Arg;
-use crate::kernels::cumsum::CumSum;
-use crate::kernels::topk::TopK as TopKKernel;
+use crate::kernels::reduction::Arg;
+use crate::kernels::reduction::CumSum;
+use crate::kernels::reduction::TopK as TopKKernel;
 use crate::tensor::{DType, show};
 
 /// The longest axis whose indices a float holds.

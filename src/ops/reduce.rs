@@ -9,10 +9,10 @@ use crate::dye::{Dyed, FROZEN, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::reduce::{Reduce as ReduceKernel, ReduceOp};
-use crate::kernels::softmax::Softmax as SoftmaxKernel;
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::reduction::{Reduce as ReduceKernel, ReduceOp};
+use crate::kernels::normalization::Softmax as SoftmaxKernel;
+use crate::kernels::elementwise::Unary;
 use crate::tensor::{DType, strides};
 
 #[derive(Debug)]

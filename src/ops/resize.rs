@@ -12,7 +12,7 @@ use super::{Build, Operator, Rewrite};
 use crate::dye::flow::Flow;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::resample::Resample;
+use crate::kernels::movement::Resample;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
 

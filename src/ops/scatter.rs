@@ -13,9 +13,9 @@ use crate::dye::flow::Flow;
 use crate::error::{Error, LEAVE_OUT, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::fill::Fill;
-use crate::kernels::gather::Gather;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::movement::Fill;
+use crate::kernels::movement::Gather;
 use crate::tensor::{show, strides};
 
 /// How an update and what was there become one: the function, and what changes nothing under it. `None` where

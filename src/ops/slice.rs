@@ -7,7 +7,7 @@ use crate::dye::flow::Flow;
 use crate::dye::{Dyed, FROZEN, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::fill::Fill;
+use crate::kernels::movement::Fill;
 use crate::tensor::show;
 
 #[derive(Debug)]

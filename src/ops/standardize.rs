@@ -14,11 +14,11 @@ use crate::dye::{Dyed, FROZEN};
 use crate::error::{Error, NOT_ONNX, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
-use crate::kernels::affine::Affine;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::normalize::Normalize;
-use crate::kernels::reduce::{Reduce, ReduceOp};
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::Affine;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::normalization::Normalize;
+use crate::kernels::reduction::{Reduce, ReduceOp};
+use crate::kernels::elementwise::Unary;
 use crate::tensor::{show, strides};
 
 /// Scale and bias, where they are given, of each of `channels`.

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::kernels::Kernel;
-use crate::kernels::source::{may_read_halves, may_write_halves};
+use crate::kernels::f16_storage::{may_read_halves, may_write_halves};
 use crate::tensor::{DType, Precision};
 
 pub use build::{Options, Probe, build};

@@ -1,6 +1,6 @@
 //! Moments of one channel's values, merged pairwise.
 
-use crate::kernels::channel_stats::ChannelStats;
+use crate::kernels::moments::ChannelStats;
 
 /// Statistics of one channel's values.
 #[derive(Clone, Copy, Debug, PartialEq)]

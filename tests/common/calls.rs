@@ -5,8 +5,8 @@ use std::sync::Arc;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::kernels::Case;
+use secateur::kernels::algorithm::Source;
 use secateur::kernels::algorithms::algorithms;
-use secateur::kernels::way::Source;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
 

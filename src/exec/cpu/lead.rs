@@ -131,9 +131,9 @@ mod tests {
     use crate::exec::Executor;
     use crate::kernels::Kernel;
     use crate::kernels::activation::Activation;
-    use crate::kernels::binary::{Binary, BinaryOp};
     use crate::kernels::conv::Conv;
-    use crate::kernels::reduce::{Reduce, ReduceOp};
+    use crate::kernels::elementwise::{Binary, BinaryOp};
+    use crate::kernels::reduction::{Reduce, ReduceOp};
     use crate::kernels::window::Windows;
     use crate::tensor::DType;
 

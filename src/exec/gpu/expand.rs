@@ -10,9 +10,10 @@ use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
 use crate::kernels::Kernel;
+use crate::kernels::algorithm::{Adapters, Source, Way};
 use crate::kernels::algorithms::algorithms;
+use crate::kernels::binding::TEXELS;
 use crate::kernels::source::{Types, own_reads_halves};
-use crate::kernels::way::{Adapters, Source, TEXELS, Way};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
 use crate::tensor::Precision;
 

@@ -11,7 +11,7 @@ use super::view::{Fill, Texture};
 use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
 use crate::kernels::Dispatch;
-use crate::kernels::way::View;
+use crate::kernels::binding::View;
 use crate::plan::{BufferId, Plan};
 use crate::tensor::Precision;
 

@@ -25,8 +25,8 @@ use super::Executor;
 use super::info::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
+use crate::kernels::binding::View;
 use crate::kernels::source::Types;
-use crate::kernels::way::View;
 use crate::plan::Plan;
 use crate::tensor::Precision;
 

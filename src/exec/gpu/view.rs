@@ -2,7 +2,7 @@
 //! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
 
 use super::Gpu;
-use crate::kernels::way::{TEXELS, View};
+use crate::kernels::binding::{TEXELS, View};
 use crate::tensor::Precision;
 
 /// A texture of rows of [`TEXELS`] texels.

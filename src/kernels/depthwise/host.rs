@@ -9,11 +9,12 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Depthwise;
 use crate::kernels::activation::Activation;
-use crate::kernels::band::Band;
+use crate::kernels::depthwise::shape::Depthwise;
+use crate::kernels::host::padded_rows::Band;
+use crate::kernels::host::scratch;
+use crate::kernels::host::vectors;
 use crate::kernels::window::Windows;
-use crate::kernels::{scratch, tile};
 
 /// Products that are worth a task.
 const TASK: usize = 1 << 15;
@@ -23,7 +24,7 @@ const SLACK: usize = 64;
 const SMALL: usize = 28 * 28;
 
 /// Computes the call; there are outputs.
-pub(super) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
+pub(crate) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
     let (arch, plane, taps) = (Arch::new(), call.out_plane(), call.taps());
     let least = 1 + TASK / (plane * taps);
     let filter = |index: usize| {
@@ -185,7 +186,7 @@ impl WithSimd for InLines<'_> {
         let (copies, sums) = self.room.split_at_mut((1 + masks.len()) * pitch);
         let (first, others) = copies.split_at_mut(pitch);
         let first = &mut first[front..][..plane];
-        tile::copy(self.filter.x, first);
+        vectors::copy(self.filter.x, first);
         for (copy, mask) in others.chunks_exact_mut(pitch).zip(masks) {
             for ((y, x), mask) in copy[front..][..plane].iter_mut().zip(&*first).zip(mask) {
                 *y = f32::from_bits(x.to_bits() & mask);

@@ -1,0 +1,132 @@
+//! A few rows times a constant matrix, by subgroups of 8 lanes over textures, for software devices.
+
+use bytemuck::bytes_of;
+
+use crate::compare::Tolerance;
+use crate::kernels::binding::View;
+use crate::kernels::case::{Case, noise_case};
+use crate::kernels::conv::lanes::LANES;
+use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::test_cases::convs;
+use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::shader::{grid, row, uniform, word};
+
+/// The same as a [`Conv`] whose planes are single pixels, in one group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rows {
+    /// What is computed.
+    pub(crate) conv: Conv,
+}
+
+/// Channels of a subgroup, and elements of a row that it takes in a step.
+const CHANNELS: usize = 32;
+/// Rows of a subgroup.
+const ROWS: usize = 4;
+
+impl Rows {
+    /// Whether a convolution is such a product.
+    pub(crate) fn applies(conv: &Conv) -> bool {
+        conv.pointwise() && conv.out_plane() == 1 && conv.groups == 1
+    }
+}
+
+uniform! {
+    len: u32,
+    rows: u32,
+    row_tiles: u32,
+    depth: u32,
+    columns: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub(crate) static ROW: Row = row! {
+    name: "rows_lanes",
+    file: "conv/gemv",
+    shared: ["texels", "pixels", "nan", "activation"],
+    doc: "a few rows times a constant matrix, by broadcasts among 8 lanes",
+};
+
+impl Kernel for Rows {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        self.conv.input_lens()
+    }
+
+    fn output_len(&self) -> usize {
+        self.conv.output_len()
+    }
+
+    fn addend(&self) -> Option<usize> {
+        self.conv.addend()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        self.conv.reference(inputs, output);
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let c = &self.conv;
+        let [act_a, act_b] = c.activation.params();
+        let row_tiles = c.batch.div_ceil(ROWS);
+        let len = row_tiles * c.out_channels.div_ceil(CHANNELS);
+        let params = Params {
+            len: word(len),
+            rows: word(c.batch),
+            row_tiles: word(row_tiles),
+            depth: word(c.depth()),
+            columns: word(c.out_channels),
+            out_offset: word(c.out_offset),
+            out_total: word(c.out_total),
+            act_a,
+            act_b,
+            unused: 0,
+        };
+        Dispatch {
+            overrides: vec![("ACT", c.activation.code().into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len * LANES as usize),
+        }
+    }
+
+    /// Weights by channel tiles, elements of a row (rounded up to whole steps) and 32 channels; the bias by channel
+    /// tiles. Zeros fill up.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        let depth = self.conv.depth();
+        match input {
+            1 => Some(self.conv.tiled(CHANNELS, 0..depth.next_multiple_of(CHANNELS), |o, k| {
+                if k < depth { data[o * depth + k] } else { 0.0 }
+            })),
+            2 => Some(self.conv.tiled(CHANNELS, 0..1, |o, _| data[o])),
+            _ => None,
+        }
+    }
+
+    fn view(&self, input: usize) -> View {
+        match input {
+            0 => View::Texels(1),
+            1 => View::Texels(4),
+            _ => View::Buffer,
+        }
+    }
+
+    fn subgroup(&self) -> Option<u32> {
+        Some(LANES)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let rows = convs().into_iter().filter(|(_, conv)| Rows::applies(conv));
+    rows.map(|(label, conv)| noise_case(label, Rows { conv })).collect()
+}

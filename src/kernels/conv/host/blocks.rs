@@ -1,0 +1,70 @@
+//! How a convolution's output is handed out to the host's threads: in blocks, each some pixels of an image or some whole
+//! images, with the pieces of the output that they fill.
+
+use crate::kernels::conv::shape::Conv;
+
+/// Neighbouring pixels of one image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub image: usize,
+    /// The first pixel of the output's plane.
+    pub first: usize,
+    pub count: usize,
+}
+
+/// What is computed together: some pixels of all channels of a group.
+pub(crate) struct Block<'a> {
+    pub group: usize,
+    pub spans: Vec<Span>,
+    /// Where the sums go: `[channels][spans]`.
+    pub pieces: Vec<&'a mut [f32]>,
+}
+
+/// Cuts a batch of planes into spans of whole `unit`s (the last of a plane may be smaller) and puts about `most` pixels
+/// into each block.
+pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec<Vec<Span>> {
+    if plane <= most {
+        let images: Vec<usize> = (0..batch).collect();
+        let whole = |&image: &usize| Span { image, first: 0, count: plane };
+        return images.chunks(most / plane).map(|chunk| chunk.iter().map(whole).collect()).collect();
+    }
+    let units = plane.div_ceil(unit);
+    // Parts of like size.
+    let size = units.div_ceil(units.div_ceil((most / unit).max(1))) * unit;
+    let part = |image, first: usize| Span { image, first, count: size.min(plane - first) };
+    (0..batch).flat_map(|image| (0..plane).step_by(size).map(move |first| vec![part(image, first)])).collect()
+}
+
+impl Conv {
+    /// The blocks of all groups, each over the same spans.
+    pub(crate) fn blocks<'a>(&self, spans: &[Vec<Span>], y: &'a mut [f32]) -> Vec<Block<'a>> {
+        let (plane, channels) = (self.out_plane(), self.group_out());
+        let block = |group| {
+            move |spans: &Vec<Span>| Block {
+                group,
+                spans: spans.clone(),
+                pieces: Vec::with_capacity(spans.len() * channels),
+            }
+        };
+        let mut blocks: Vec<Block> =
+            (0..self.groups).flat_map(|group| spans.iter().map(block(group))).collect();
+        let mut images: Vec<_> = y
+            .chunks_mut(self.out_total * plane)
+            .map(|y| y[self.out_offset * plane..][..self.out_channels * plane].chunks_mut(plane))
+            .collect();
+        // What is left of each image's plane of a channel.
+        let mut rests: Vec<&mut [f32]> = Vec::with_capacity(self.batch);
+        for channel in 0..self.out_channels {
+            rests.clear();
+            rests.extend(images.iter_mut().filter_map(Iterator::next));
+            for block in &mut blocks[channel / channels * spans.len()..][..spans.len()] {
+                for span in &block.spans {
+                    let (piece, rest) = std::mem::take(&mut rests[span.image]).split_at_mut(span.count);
+                    block.pieces.push(piece);
+                    rests[span.image] = rest;
+                }
+            }
+        }
+        blocks
+    }
+}

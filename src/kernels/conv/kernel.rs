@@ -1,0 +1,199 @@
+//! Convolution, and with it every product with a constant matrix.
+//!
+//! Both fast faces are matrix products in disguise: output channels × pixels, summed over input channels
+//! and taps. The shader's invocations each hold a tile of 8 pixels × 8 channels in registers and fetch
+//! operands as they go ("implicit GEMM"); weights are packed so that the eight channels lie together.
+//! The host has three: rows, Winograd's transform, and windows written out for the rest. Neither the order of any sum nor
+//! the way the work is split depends on the batch, so an image gets the same bits in any company.
+
+use std::sync::Arc;
+
+use bytemuck::bytes_of;
+use rayon::prelude::*;
+
+use crate::compare::Tolerance;
+use crate::kernels::case::{Case, noise_case};
+use crate::kernels::conv::host::direct::Direct;
+use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::test_cases::convs;
+use crate::kernels::kernel::{Dispatch, Kernel, Prepared, Row, TIMED_BATCH};
+use crate::kernels::shader::{grid, row, uniform, word};
+use crate::kernels::window::Words;
+use crate::kernels::winograd::host::{Large, Small};
+use crate::kernels::winograd::tiling::applies;
+
+/// Pixels of an invocation's tile.
+const TILE_PIXELS: usize = 8;
+/// Output channels of an invocation's tile.
+const TILE_CHANNELS: usize = 8;
+
+uniform! {
+    len: u32,
+    pixels: u32,
+    pixel_tiles: u32,
+    channel_tiles: u32,
+    windows: Words,
+    group_in: u32,
+    group_out: u32,
+    groups: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub(crate) static ROW: Row = row! {
+    name: "conv",
+    file: "conv/direct",
+    shared: ["windows", "nan", "activation"],
+    doc: "convolution, and products with a constant matrix",
+};
+
+impl Kernel for Conv {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        let x = self.batch * self.in_channels * self.in_plane();
+        let addend = self.addend.then(|| self.output_len());
+        [x, self.out_channels * self.depth(), self.out_channels].into_iter().chain(addend).collect()
+    }
+
+    fn addend(&self) -> Option<usize> {
+        self.addend.then_some(3)
+    }
+
+    fn output_len(&self) -> usize {
+        self.batch * self.out_total * self.out_plane()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let windows = self.windows;
+        let ([h, w], [oh, ow], [kh, kw]) = (windows.in_hw, windows.out_hw, windows.kernel);
+        for n in 0..self.batch {
+            for o in 0..self.out_channels {
+                let group = o / self.group_out();
+                for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
+                    let mut sum = inputs[2][o];
+                    for c in 0..self.group_in() {
+                        for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+                            if let (Some(iy), Some(ix)) = (windows.at(0, oy, ky), windows.at(1, ox, kx)) {
+                                let channel = n * self.in_channels + group * self.group_in() + c;
+                                let weight = inputs[1][((o * self.group_in() + c) * kh + ky) * kw + kx];
+                                sum += weight * inputs[0][(channel * h + iy) * w + ix];
+                            }
+                        }
+                    }
+                    let channel = n * self.out_total + self.out_offset + o;
+                    let at = (channel * oh + oy) * ow + ox;
+                    let addend = if self.addend { inputs[3][at] } else { 0.0 };
+                    output[at] = self.activation.apply_f64(sum + addend);
+                }
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        if output.is_empty() || self.out_channels == 0 {
+            return;
+        }
+        match self.prepare(&[None, Some(inputs[1]), Some(inputs[2])]) {
+            Some(prepared) => prepared.run(inputs, output),
+            None => self.cpu_rows(inputs[0], inputs[1], inputs[2], output),
+        }
+    }
+
+    fn prepare(&self, constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
+        let &[_, Some(weights), Some(bias), ..] = constants else { return None };
+        if self.addend {
+            Some(Box::new(Added { conv: self.clone(), sums: self.sums().prepare(&constants[..3]) }))
+        } else if self.output_len() == 0
+            || self.out_channels == 0
+            || self.pointwise() && self.out_plane() == 1
+        {
+            None
+        } else if Large::suits(self) {
+            Some(Box::new(Large::new(self, weights, bias)))
+        } else if Small::suits(self) {
+            Some(Box::new(Small::new(self, weights, bias)))
+        } else {
+            Some(Box::new(Direct::new(self, weights, bias)))
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let [act_a, act_b] = self.activation.params();
+        let pixels = self.batch * self.out_plane();
+        let pixel_tiles = pixels.div_ceil(TILE_PIXELS);
+        let channel_tiles = self.group_out().div_ceil(TILE_CHANNELS);
+        let len = pixel_tiles * channel_tiles * self.groups;
+        let params = Params {
+            len: word(len),
+            pixels: word(pixels),
+            pixel_tiles: word(pixel_tiles),
+            channel_tiles: word(channel_tiles),
+            windows: self.windows.words(),
+            group_in: word(self.group_in()),
+            group_out: word(self.group_out()),
+            groups: word(self.groups),
+            out_offset: word(self.out_offset),
+            out_total: word(self.out_total),
+            act_a,
+            act_b,
+            unused: 0,
+        };
+        Dispatch {
+            overrides: vec![("ACT", self.activation.code().into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len),
+        }
+    }
+
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        self.pack_tiles(TILE_CHANNELS, input, data)
+    }
+
+    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
+        self.of_images(self.batch, TIMED_BATCH)
+    }
+
+    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        let kernel = Self { batch: images, ..self.clone() };
+        (self.batch == batch).then(|| Arc::new(kernel) as _)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        if applies(self) { Tolerance::WINOGRAD } else { Tolerance::SUMS }
+    }
+}
+
+/// A convolution's sums, to which something is added when they are all there. A processor gains nothing by adding earlier:
+/// a sum comes from its caches faster than a piece of another array does from memory.
+struct Added {
+    conv: Conv,
+    sums: Option<Box<dyn Prepared>>,
+}
+
+impl Prepared for Added {
+    fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        let conv = &self.conv;
+        match &self.sums {
+            Some(prepared) => prepared.run(&inputs[..3], output),
+            None => conv.sums().cpu(&inputs[..3], output),
+        }
+        let (plane, of) = (conv.out_plane(), conv.out_total * conv.out_plane());
+        let own = conv.out_offset * plane..(conv.out_offset + conv.out_channels) * plane;
+        output.par_chunks_mut(of.max(1)).zip(inputs[3].par_chunks(of.max(1))).for_each(|(sums, addend)| {
+            let sums = &mut sums[own.clone()];
+            sums.iter_mut().zip(&addend[own.clone()]).for_each(|(sum, addend)| *sum += addend);
+            conv.activation.apply_slice(sums);
+        });
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    convs().into_iter().map(|(label, conv)| noise_case(label, conv)).collect()
+}

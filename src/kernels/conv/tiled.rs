@@ -1,0 +1,123 @@
+//! Convolution by tiles in workgroup memory, for real GPUs.
+
+use bytemuck::bytes_of;
+
+use crate::compare::Tolerance;
+use crate::kernels::case::{Case, noise_case};
+use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::test_cases::convs;
+use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
+use crate::kernels::window::Words;
+use crate::kernels::winograd::filters::{Filters, product};
+
+/// The same as [`Conv`], with filters that may be given otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tiled {
+    /// What is computed.
+    pub(crate) conv: Conv,
+    /// What input 1 is.
+    pub(crate) filters: Filters,
+}
+
+/// Output channels, and pixels, of a workgroup.
+const TILE: usize = 64;
+/// Products of a step.
+const STEP: usize = 16;
+
+uniform! {
+    len: u32,
+    pixel_tiles: u32,
+    channel_tiles: u32,
+    pixels: u32,
+    windows: Words,
+    group_in: u32,
+    group_out: u32,
+    groups: u32,
+    out_offset: u32,
+    out_total: u32,
+    act_a: f32,
+    act_b: f32,
+    unused: u32,
+}
+
+/// The kernel's row.
+pub(crate) static ROW: Row = row! {
+    name: "conv_tiled",
+    file: "conv/tiled",
+    shared: ["windows", "outer", "nan", "activation"],
+    doc: "convolution by tiles in workgroup memory",
+};
+
+impl Kernel for Tiled {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        self.filters.input_lens(&self.conv)
+    }
+
+    fn output_len(&self) -> usize {
+        self.conv.output_len()
+    }
+
+    fn addend(&self) -> Option<usize> {
+        self.conv.addend()
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        self.filters.reference(&self.conv, inputs, output);
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let c = &self.conv;
+        let [act_a, act_b] = c.activation.params();
+        let pixels = c.batch * c.out_plane();
+        let (pixel_tiles, channel_tiles) = (pixels.div_ceil(TILE), c.group_out().div_ceil(TILE));
+        let len = pixel_tiles * channel_tiles * c.groups;
+        let params = Params {
+            len: word(len),
+            pixel_tiles: word(pixel_tiles),
+            channel_tiles: word(channel_tiles),
+            pixels: word(pixels),
+            windows: c.windows.words(),
+            group_in: word(c.group_in()),
+            group_out: word(c.group_out()),
+            groups: word(c.groups),
+            out_offset: word(c.out_offset),
+            out_total: word(c.out_total),
+            act_a,
+            act_b,
+            unused: 0,
+        };
+        Dispatch {
+            overrides: vec![("ACT", c.activation.code().into())],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len * WORKGROUP),
+        }
+    }
+
+    /// Weights by channel tiles, products (taps by taps, rounded up to whole steps) and 64 channels; the bias by
+    /// channel tiles. Zeros fill up.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        self.filters.pack(&self.conv, input, data, TILE, |conv, data| {
+            let (group_in, taps, depth) = (conv.group_in(), conv.taps(), conv.depth());
+            conv.tiled(TILE, 0..depth.next_multiple_of(STEP), move |o, k| {
+                let (tap, c) = (k / group_in, k % group_in);
+                if k < depth { data[(o * group_in + c) * taps + tap] } else { 0.0 }
+            })
+        })
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let convs = convs().into_iter().map(|(label, conv)| (label, conv, Filters::Given));
+    let product = ("36 products of Winograd's method".to_owned(), product(5, 19, 12), Filters::Winograd);
+    let case = |(label, conv, filters)| noise_case(label, Tiled { conv, filters });
+    convs.chain([product]).map(case).collect()
+}

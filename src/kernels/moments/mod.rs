@@ -1,0 +1,9 @@
+//! Statistics that accumulate over images: channel moments, Gram matrices, cross-moments.
+
+pub(crate) mod channel_stats;
+pub(crate) mod cross_moment;
+pub(crate) mod gram;
+
+pub use self::channel_stats::ChannelStats;
+pub use self::cross_moment::Cross;
+pub use self::gram::Gram;

@@ -1,0 +1,131 @@
+//! The products of Winograd's method by subgroups of 8 lanes over textures, for software devices.
+
+use bytemuck::bytes_of;
+
+use crate::compare::Tolerance;
+use crate::kernels::binding::View;
+use crate::kernels::case::{Case, noise_case};
+use crate::kernels::conv::lanes::{CHANNELS, LANES, STEP};
+use crate::kernels::conv::shape::Conv;
+use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::shader::{grid, row, uniform, word};
+use crate::kernels::winograd::filters::{Filters, product};
+use crate::kernels::winograd::tiling::{BLOCK, Layout};
+use crate::kernels::winograd::transform::{PRODUCTS, spread};
+
+/// 36 products of matrices: for each, `channels` sums over `depth` rows of the same columns.
+///
+/// Inputs: 36 × depth × columns as the layout says; 3×3 filters `[channels, depth, 3, 3]`, of which the products' are
+/// computed. Output: 36 × channels × columns, likewise.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Products {
+    /// Input channels.
+    pub(crate) depth: usize,
+    /// Output channels.
+    pub(crate) channels: usize,
+    /// How both lie.
+    pub(crate) layout: Layout,
+}
+
+uniform! {
+    len: u32,
+    blocks: u32,
+    channel_tiles: u32,
+    depth: u32,
+    channels: u32,
+}
+
+/// The kernel's row.
+pub(crate) static ROW: Row = row! {
+    name: "products_lanes",
+    file: "winograd/gemm",
+    shared: ["quotient", "texels", "outer", "broadcasts"],
+    doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures",
+};
+
+impl Products {
+    fn conv(&self) -> Conv {
+        product(self.depth, self.channels, BLOCK)
+    }
+}
+
+impl Kernel for Products {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.layout.len(self.depth), 9 * self.channels * self.depth]
+    }
+
+    fn output_len(&self) -> usize {
+        self.layout.len(self.channels)
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let filters = spread(inputs[1]);
+        let layout = self.layout;
+        for (product, filters) in filters.chunks_exact(self.depth * self.channels).enumerate() {
+            for (o, filter) in filters.chunks_exact(self.depth).enumerate() {
+                for column in 0..layout.blocks * layout.width {
+                    let x = |c| inputs[0][layout.at(self.depth, product, c, column)];
+                    output[layout.at(self.channels, product, o, column)] =
+                        filter.iter().enumerate().map(|(c, w)| w * x(c)).sum();
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let channel_tiles = self.channels.div_ceil(CHANNELS);
+        let len = self.layout.blocks * channel_tiles * PRODUCTS;
+        let params = Params {
+            len: word(len),
+            blocks: word(self.layout.blocks),
+            channel_tiles: word(channel_tiles),
+            depth: word(self.depth),
+            channels: word(self.channels),
+        };
+        Dispatch {
+            overrides: vec![],
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(len * LANES as usize),
+        }
+    }
+
+    /// Weights by products, channel tiles, rows (rounded up to whole steps) and 16 channels. Zeros fill up.
+    fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
+        let weights = |conv: &Conv, data: &[f32]| {
+            let depth = self.depth;
+            let at = |o: usize, c: usize| if c < depth { data[o * depth + c] } else { 0.0 };
+            conv.tiled(CHANNELS, 0..depth.next_multiple_of(STEP), at)
+        };
+        Filters::Winograd.pack(&self.conv(), input, data, CHANNELS, weights)
+    }
+
+    fn view(&self, _input: usize) -> View {
+        View::Texels(4)
+    }
+
+    fn subgroup(&self) -> Option<u32> {
+        Some(LANES)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |label, depth, channels, blocks| {
+        let layout = Layout::new(blocks * BLOCK, Some(BLOCK));
+        noise_case(label, Products { depth, channels, layout })
+    };
+    vec![
+        case("one channel of one", 1, 1, 1),
+        case("a tile and three channels, five rows", 5, 19, 2),
+        case("whole steps, one tile", 8, 16, 3),
+        case("two tiles and one channel, an odd depth", 7, 33, 2),
+        case("more than a row of texels", 3, 18, 5),
+    ]
+}
