@@ -68,7 +68,7 @@ fn main() {
                 windows,
                 out_offset: 0,
                 out_total: channels.max(64),
-                addend: false,
+                residual: false,
                 activation: Activation::None,
             };
             let conv_flop = (2 * channels.max(64) * channels * windows.taps() * positions) as f64;

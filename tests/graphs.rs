@@ -602,7 +602,7 @@ fn layers_take_in_what_is_added_to_them_and_nothing_else() {
         let (with, without) = (plan(true), plan(false));
         assert_eq!((adds(&with), adds(&without)), (usize::from(!taken), 1), "{name}");
         assert_eq!(
-            with.steps.iter().filter(|s| s.kernel.addend().is_some()).count(),
+            with.steps.iter().filter(|s| s.kernel.residual().is_some()).count(),
             usize::from(taken),
             "{name}"
         );

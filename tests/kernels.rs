@@ -13,7 +13,7 @@ use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFl
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 use secateur::compare::compare;
 use secateur::kernels::activation::Activation;
-use secateur::kernels::binding::View;
+use secateur::kernels::binding::InputBinding;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::elementwise::{Binary, BinaryOp};
 use secateur::kernels::gemm::MatMul;
@@ -22,7 +22,7 @@ use secateur::kernels::moments::Gram;
 use secateur::kernels::movement::Copy;
 use secateur::kernels::reduction::{Pool, PoolKind};
 use secateur::kernels::reduction::{Reduce, ReduceOp};
-use secateur::kernels::source::{Types, own_reads_halves};
+use secateur::kernels::source::{ShaderTypes, shader_reads_f16};
 use secateur::kernels::window::Windows;
 use secateur::kernels::{CASES, Case, KERNELS, Kernel, Row, cases_of, grid};
 use secateur::tensor::Precision;
@@ -34,11 +34,11 @@ fn module(row: &Row) -> Module {
 
 /// A call's shader, parsed and validated, with halves wherever it takes them, or nowhere.
 fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
-    let (row, addend) = (kernel.row(), kernel.addend());
+    let (row, residual) = (kernel.row(), kernel.residual());
     let as_far = |takes: bool| if takes { precision } else { Precision::F32 };
-    let input = |i: usize| (kernel.view(i), as_far(own_reads_halves(kernel, i) || row.weighs_halves(i)));
+    let input = |i: usize| (kernel.binding(i), as_far(shader_reads_f16(kernel, i) || row.reads_f16_weights(i)));
     let inputs = (0..kernel.input_lens().len()).map(input).collect();
-    let source = Types { output: as_far(row.writes_halves()), inputs, addend }.text(row);
+    let source = ShaderTypes { output: as_far(row.writes_f16()), inputs, residual }.text(row);
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
     // Only kernels that say for which size of subgroups they are made may talk within one.
@@ -56,17 +56,17 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
 /// What networks compute between their layers passes through halves; what counts, picks and accumulates does not.
 #[test]
 fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
-    let exact = ["arg", "channel_stats", "cross", "gram", "products_lanes", "roofline", "topk", "unfold"];
+    let exact = ["arg", "channel_stats", "cross_moment", "gram", "winograd_gemm", "roofline", "topk", "unfold"];
     for row in KERNELS {
         let cases = cases_of(row);
-        let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.addend(), case)).collect();
+        let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.residual(), case)).collect();
         kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
-        assert_eq!(row.writes_halves(), !part && !exact.contains(&row.name), "{} writes", row.name);
-        let reads_none = ["fill", "products_lanes", "roofline", "winograd_out"];
+        assert_eq!(row.writes_f16(), !part && !exact.contains(&row.name), "{} writes", row.name);
+        let reads_none = ["fill", "winograd_gemm", "roofline", "winograd_out"];
         let reads = !cases_of(row)[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
         // A choice reads its condition first.
-        assert_eq!(row.reads_halves(usize::from(row.name == "select")), reads, "{} reads", row.name);
+        assert_eq!(row.reads_f16(usize::from(row.name == "select")), reads, "{} reads", row.name);
     }
 }
 
@@ -96,8 +96,8 @@ const PARTIAL: [&str; 11] = [
     "conv_pooled",
     "conv_tiled",
     "copy",
-    "products_lanes",
-    "rows_lanes",
+    "winograd_gemm",
+    "gemv",
     "winograd_in",
     "winograd_in_quads",
     "winograd_out",
@@ -202,9 +202,9 @@ fn bindings_follow_the_convention() {
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
         for case in cases_of(row) {
-            let input = |input| match case.kernel.view(input) {
-                View::Buffer => read,
-                View::Texels(_) => AddressSpace::Handle,
+            let input = |input| match case.kernel.binding(input) {
+                InputBinding::Buffer => read,
+                InputBinding::Texels(_) => AddressSpace::Handle,
             };
             let bound = bound(&*case.kernel);
             let inputs = (0..case.kernel.input_lens().len()).map(input);
@@ -284,7 +284,7 @@ fn the_batch_changes_no_bit() {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 133,
-        addend: false,
+        residual: false,
         activation: Activation::None,
     };
     let rows = Conv { windows: Windows::points([1, 1]), ..conv.clone() };
@@ -295,7 +295,7 @@ fn the_batch_changes_no_bit() {
         Conv { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
     // Planes that are a few pixels more than whole vectors: images share strips in company.
     let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
-    let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
+    let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
     for conv in [conv, rows, point, stride, large, small].into_iter().flat_map(with) {
         alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
     }
@@ -319,7 +319,7 @@ fn parts_of_a_batch_change_no_bit() {
     let mut tried = BTreeSet::new();
     for case in KERNELS.iter().flat_map(|row| cases_of(row)) {
         for (batch, images) in [(2, 1), (3, 1), (4, 2), (6, 3)] {
-            let Some(part) = case.kernel.of_images(batch, images) else { continue };
+            let Some(part) = case.kernel.micro_batch(batch, images) else { continue };
             let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();
             let whole = run(&*case.kernel, &inputs);
             let len = part.output_len();
@@ -411,7 +411,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
             windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([h, w]) },
             out_offset: 0,
             out_total: 18,
-            addend: false,
+            residual: false,
             activation,
         };
         let mut inputs: Vec<Vec<f32>> = conv

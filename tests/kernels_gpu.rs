@@ -18,9 +18,9 @@ use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::conv::Pooled;
+use secateur::kernels::conv::PooledConv;
 use secateur::kernels::elementwise::{Binary, BinaryOp};
-use secateur::kernels::source::own_reads_halves;
+use secateur::kernels::source::shader_reads_f16;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel, cases_of};
 use secateur::plan::{Operand, Plan, Step};
@@ -65,12 +65,12 @@ fn every_case_and_way_agrees_with_its_definition_in_halves() {
     for case in KERNELS.iter().flat_map(|row| cases_of(row)) {
         let round = |x: &f32| f16::from_f32(*x).to_f32();
         let inputs = case.inputs.iter().enumerate().map(|(i, data)| {
-            if own_reads_halves(&*case.kernel, i) { data.iter().map(round).collect() } else { data.clone() }
+            if shader_reads_f16(&*case.kernel, i) { data.iter().map(round).collect() } else { data.clone() }
         });
         let case = Case { inputs: inputs.collect(), ..case.clone() };
         // What is too large for a half is infinite.
         let large = |&y: &f64| if y.abs() < 65520.0 || y.is_nan() { y } else { y.signum() * f64::INFINITY };
-        let halves = case.kernel.row().writes_halves();
+        let halves = case.kernel.row().writes_f16();
         let expected = expected(&case);
         let expected: Vec<f64> = if halves { expected.iter().map(large).collect() } else { expected };
         let ways = algorithms(&*case.kernel).into_iter().map(|way| way.name);
@@ -144,20 +144,20 @@ fn the_batch_changes_no_bit_of_any_way() {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 37,
-        addend: false,
+        residual: false,
         activation: Activation::Relu,
     };
     let point = Conv { windows: Windows::points([7, 7]), ..conv.clone() };
     let quads = Conv { windows: Windows::points([4, 6]), ..point.clone() };
     let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
-    let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
+    let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
     let plain = |conv: Conv| (conv, false);
     let calls =
         [conv.clone(), point, quads, rows].into_iter().flat_map(with).map(plain).chain([(conv, true)]);
     for (conv, pooled) in calls {
         let kernel = |batch| -> Arc<dyn Kernel> {
             let conv = Conv { batch, ..conv.clone() };
-            if pooled { Arc::new(Pooled { conv }) } else { Arc::new(conv) }
+            if pooled { Arc::new(PooledConv { conv }) } else { Arc::new(conv) }
         };
         let case = |batch: usize, first: usize| {
             let kernel = kernel(batch);
@@ -244,7 +244,7 @@ fn network() -> (Plan, Vec<f32>) {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([SIDE; 2]) },
         out_offset: 0,
         out_total: CHANNELS,
-        addend: false,
+        residual: false,
         activation,
     };
     let add =

@@ -96,7 +96,7 @@ fn random(dice: &mut Dice) -> (usize, Call) {
         windows: Windows { in_hw, out_hw, kernel, stride, dilation, pad },
         out_offset,
         out_total: out_offset + out_channels + more,
-        addend: dice.roll(3) == 0,
+        residual: dice.roll(3) == 0,
         activation,
     };
     let call = move |batch| Arc::new(Conv { batch, ..one.clone() }) as Arc<dyn Kernel>;
@@ -139,8 +139,8 @@ fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<Strin
         kernel: call.1(1),
         inputs: [vec![last], case.inputs[1..].to_vec()].concat(),
     };
-    if let Some(addend) = alone.inputs.get_mut(3) {
-        addend.drain(..addend.len() / images * (images - 1));
+    if let Some(residual) = alone.inputs.get_mut(3) {
+        residual.drain(..residual.len() / images * (images - 1));
     }
     let (together, alone) = (bits(&case), bits(&alone));
     (together[together.len() - alone.len()..] != alone)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secateur::exec::Executor;
 use secateur::kernels::Kernel;
-use secateur::kernels::algorithm::Source;
+use secateur::kernels::algorithm::CallInput;
 use secateur::kernels::algorithms::algorithms;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
@@ -14,7 +14,7 @@ fn packs(kernel: &dyn Kernel, input: usize, data: &[f32]) -> bool {
     let calls = algorithms(kernel).into_iter().flat_map(|way| way.calls);
     let by_way = calls.into_iter().any(|call| {
         let mut places =
-            call.inputs.iter().enumerate().filter(|(_, source)| **source == Source::Input(input));
+            call.inputs.iter().enumerate().filter(|(_, source)| **source == CallInput::Input(input));
         places.any(|(place, _)| call.kernel.pack(place, data).is_some())
     });
     by_way || kernel.pack(input, data).is_some()

@@ -85,7 +85,7 @@ fn store(q: Quad, p: u32, channel: u32, group: u32, low: vec4<f32>, high: vec4<f
     var at = first * out_plane + q.inner[p];
     let sums = array(low, high);
     for (var c = 0u; c < min(8u, params.group_out - channel); c++) {
-        y[at] = Out(activate(with_addend(sums[c / 4u][c % 4u], at), params.act_a, params.act_b));
+        y[at] = Out(activate(with_residual(sums[c / 4u][c % 4u], at), params.act_a, params.act_b));
         at += out_plane;
     }
 }

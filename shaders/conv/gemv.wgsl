@@ -43,7 +43,7 @@ fn store(row: u32, column: u32, sums: vec4<f32>) {
         for (var c = 0u; c < 4u; c++) {
             if column + c < params.columns {
                 let at = row * params.out_total + params.out_offset + column + c;
-                y[at] = Out(activate(with_addend(sums[c], at), params.act_a, params.act_b));
+                y[at] = Out(activate(with_residual(sums[c], at), params.act_a, params.act_b));
             }
         }
     }

@@ -72,7 +72,7 @@ fn store(pixel: u32, channel: u32, group: u32, sums: vec4<f32>) {
                 let image = (pixel + p) / out_plane;
                 let plane = image * params.out_total + params.out_offset + group * params.group_out + channel;
                 let at = plane * out_plane + (pixel + p) % out_plane;
-                y[at] = Out(activate(with_addend(sums[p], at), params.act_a, params.act_b));
+                y[at] = Out(activate(with_residual(sums[p], at), params.act_a, params.act_b));
             }
         }
     }

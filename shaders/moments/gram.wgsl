@@ -8,7 +8,7 @@
 // * THREES: windows of 3 × 3 side by side. A tile is one channel by another, 9 × 9; from one position to
 //   the next each channel has one column of 3 new elements: 6 of them for 81 products.
 
-override WAY: u32 = 0u;
+override FETCH: u32 = 0u;
 const QUADS = 1u;
 const LANES = 2u;
 const THREES = 3u;
@@ -78,7 +78,7 @@ fn add(matrix: u32, row: u32, column: u32, product: f32) {
 
 // The same where a pixel's channels lie together: all four are elements, or none is.
 fn fetch_either(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
-    if WAY == LANES {
+    if FETCH == LANES {
         return select(vec4(1.0), vec4<f32>(x[select(0u, u32(r.offset.x + at) / 4u, r.data.x)]), r.data.x);
     }
     return fetch(r, top, left, at);
@@ -125,7 +125,7 @@ fn tile_of_rows(t: Task) {
             var low_high = mat4x4<f32>();
             var high_low = mat4x4<f32>();
             var high_high = mat4x4<f32>();
-            if WAY == QUADS {
+            if FETCH == QUADS {
                 for (var position = block; position < past; position += 4u) {
                     let at = base + i32(position);
                     let l0 = transpose(fetch_quad(a0, at));
@@ -276,7 +276,7 @@ fn main(
     if i >= params.len {
         return;
     }
-    if WAY == THREES {
+    if FETCH == THREES {
         tile_of_channels(task(i));
     } else {
         tile_of_rows(task(i));

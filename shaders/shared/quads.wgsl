@@ -15,7 +15,7 @@ fn activated(v: vec4<f32>) -> vec4<f32> {
 
 fn put(at: u32, value: f32, real: bool) {
     if real {
-        y[at / 4u][at % 4u] = Out(activate(with_addend(value, at), params.act_a, params.act_b));
+        y[at / 4u][at % 4u] = Out(activate(with_residual(value, at), params.act_a, params.act_b));
     }
 }
 
@@ -23,7 +23,7 @@ fn put(at: u32, value: f32, real: bool) {
 fn store_four(at: vec4<u32>, real: vec4<bool>, values: vec4<f32>) {
     if QUADS == 1u {
         if real.x {
-            y[at.x / 4u] = vec4<Out>(activated(with_addends(values, at.x)));
+            y[at.x / 4u] = vec4<Out>(activated(with_residuals(values, at.x)));
         }
     } else {
         put(at.x, values.x, real.x);

@@ -12,11 +12,11 @@ use crate::kernels::kernel::Kernel;
 
 /// One way of computing a call.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct Algorithm {
     /// Its name, unique among the ways of a call.
     pub name: &'static str,
     /// The adapters on which it is taken where nothing was timed, unless a way before it is.
-    pub rule: Option<Adapters>,
+    pub rule: Option<AdapterKind>,
     /// Elements of each temporary.
     pub temps: Vec<usize>,
     /// In order.
@@ -25,9 +25,9 @@ pub struct Way {
 
 /// Kinds of adapters that want different ways: what is fast on one is slow on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adapters {
+pub enum AdapterKind {
     /// GPUs.
-    Real,
+    Hardware,
     /// Vulkan or DX12 on the CPU.
     Software,
 }
@@ -38,14 +38,14 @@ pub struct Call {
     /// The kernel.
     pub kernel: Arc<dyn Kernel>,
     /// What it reads.
-    pub inputs: Vec<Source>,
+    pub inputs: Vec<CallInput>,
     /// The temporary that it writes; `None` is the output.
     pub output: Option<usize>,
 }
 
 /// What a call of a way reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum CallInput {
     /// The whole call's input.
     Input(usize),
     /// A temporary, by number.
@@ -54,10 +54,10 @@ pub enum Source {
 
 /// Most elements of a temporary: every device binds so many, and larger ones leave the caches.
 pub(crate) const MOST_TEMP: usize = 1 << 24;
-impl Way {
+impl Algorithm {
     /// A way of one call that reads what the whole call reads.
-    pub(crate) fn one(name: &'static str, rule: Option<Adapters>, kernel: impl Kernel) -> Self {
-        let inputs = (0..kernel.input_lens().len()).map(Source::Input).collect();
+    pub(crate) fn single(name: &'static str, rule: Option<AdapterKind>, kernel: impl Kernel) -> Self {
+        let inputs = (0..kernel.input_lens().len()).map(CallInput::Input).collect();
         Self {
             name,
             rule,

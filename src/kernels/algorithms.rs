@@ -6,22 +6,22 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::kernels::algorithm::{Adapters, Call, MOST_TEMP, Source, Way};
-use crate::kernels::conv::gemv::Rows;
-use crate::kernels::conv::lanes::Lanes;
-use crate::kernels::conv::pooled::Pooled;
-use crate::kernels::conv::shape::{Conv, Images};
-use crate::kernels::conv::tiled::Tiled;
+use crate::kernels::algorithm::{AdapterKind, Algorithm, Call, CallInput, MOST_TEMP};
+use crate::kernels::conv::gemv::Gemv;
+use crate::kernels::conv::lanes::ConvLanes;
+use crate::kernels::conv::pooled::PooledConv;
+use crate::kernels::conv::shape::{Conv, ImageRange};
+use crate::kernels::conv::tiled::ConvTiled;
 use crate::kernels::conv::unfold;
 use crate::kernels::conv::unfold::Unfold;
 use crate::kernels::depthwise::shape::Depthwise;
-use crate::kernels::depthwise::texels::Texels;
+use crate::kernels::depthwise::texels::DepthwiseTexels;
 use crate::kernels::kernel::Kernel;
-use crate::kernels::winograd::filters::{Filters, product};
-use crate::kernels::winograd::gemm::Products;
+use crate::kernels::winograd::filters::{FilterSource, product};
+use crate::kernels::winograd::gemm::WinogradGemm;
 use crate::kernels::winograd::input::WinogradIn;
 use crate::kernels::winograd::output::WinogradOut;
-use crate::kernels::winograd::tiling::{BLOCK, Layout, Tiles, applies, of_image};
+use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, applies, of_image};
 use crate::kernels::winograd::transform::PRODUCTS;
 
 /// Elements of an unfolded matrix over several images that fit the last cache of a processor.
@@ -30,11 +30,11 @@ const CACHED_MATRIX: usize = 1 << 21;
 const CACHED_TILES: usize = 1 << 19;
 
 /// Returns the algorithms that compute a call on a device in place of its own shader, in order of preference.
-pub fn algorithms(kernel: &dyn Kernel) -> Vec<Way> {
+pub fn algorithms(kernel: &dyn Kernel) -> Vec<Algorithm> {
     let kernel: &dyn Any = kernel;
     if let Some(conv) = kernel.downcast_ref::<Conv>() {
         of_conv(conv)
-    } else if let Some(pooled) = kernel.downcast_ref::<Pooled>() {
+    } else if let Some(pooled) = kernel.downcast_ref::<PooledConv>() {
         of_pooled(pooled)
     } else if let Some(depthwise) = kernel.downcast_ref::<Depthwise>() {
         of_depthwise(depthwise)
@@ -45,90 +45,96 @@ pub fn algorithms(kernel: &dyn Kernel) -> Vec<Way> {
 
 /// Returns whether fusing a 2×2 max pooling into a convolution can be faster than two calls on some device.
 pub fn pooling_pays(conv: &Conv) -> bool {
-    !conv.addend
+    !conv.residual
         && conv.windows.out_hw.iter().all(|&n| n > 1)
-        && of_winograd(conv, true).iter().any(|way| way.rule.is_some())
+        && of_winograd(conv, true).iter().any(|algorithm| algorithm.rule.is_some())
 }
 
-fn of_conv(conv: &Conv) -> Vec<Way> {
-    let mut ways = of_winograd(conv, false);
-    if Rows::applies(conv) {
-        ways.push(Way::one("rows", Some(Adapters::Software), Rows { conv: conv.clone() }));
+fn of_conv(conv: &Conv) -> Vec<Algorithm> {
+    let mut list = of_winograd(conv, false);
+    if Gemv::applies(conv) {
+        list.push(Algorithm::single("gemv", Some(AdapterKind::Software), Gemv { conv: conv.clone() }));
     }
-    ways.extend(unfolded(conv));
-    let lanes = Lanes { conv: conv.clone(), unfolded: None };
-    ways.push(Way::one("lanes", Some(Adapters::Software), lanes));
+    list.extend(unfolded(conv));
+    let lanes = ConvLanes { conv: conv.clone(), unfolded: None };
+    list.push(Algorithm::single("lanes", Some(AdapterKind::Software), lanes));
     let wide = conv.group_out() >= 32 && conv.out_plane() >= 16;
-    let tiled = Tiled { conv: conv.clone(), filters: Filters::Given };
-    ways.push(Way::one("tiled", wide.then_some(Adapters::Real), tiled));
-    ways
+    let tiled = ConvTiled { conv: conv.clone(), filters: FilterSource::Given };
+    list.push(Algorithm::single("tiled", wide.then_some(AdapterKind::Hardware), tiled));
+    list
 }
 
 /// Winograd with the maxima in its last step, then the convolution's algorithms followed by a pooling.
-fn of_pooled(pooled: &Pooled) -> Vec<Way> {
-    let mut ways = of_winograd(&pooled.conv, true);
+fn of_pooled(pooled: &PooledConv) -> Vec<Algorithm> {
+    let mut list = of_winograd(&pooled.conv, true);
     let (conv, pool) = pooled.alone();
     if conv == pooled.conv {
         let pool: Arc<dyn Kernel> = Arc::new(pool);
-        let then_pooled = |mut way: Way| {
-            let made = way.temps.len();
-            way.temps.push(conv.output_len());
-            way.calls.iter_mut().for_each(|call| call.output = call.output.or(Some(made)));
-            let inputs = vec![Source::Temp(made)];
-            way.calls.push(Call { kernel: Arc::clone(&pool), inputs, output: None });
-            way
+        let then_pooled = |mut algorithm: Algorithm| {
+            let made = algorithm.temps.len();
+            algorithm.temps.push(conv.output_len());
+            algorithm.calls.iter_mut().for_each(|call| call.output = call.output.or(Some(made)));
+            let inputs = vec![CallInput::Temp(made)];
+            algorithm.calls.push(Call { kernel: Arc::clone(&pool), inputs, output: None });
+            algorithm
         };
-        let taken = |way: &Way| ways.iter().any(|own| own.name == way.name);
-        let others: Vec<Way> =
-            of_conv(&conv).into_iter().filter(|way| !taken(way)).map(then_pooled).collect();
-        ways.extend(others);
+        let taken = |algorithm: &Algorithm| list.iter().any(|own| own.name == algorithm.name);
+        let others: Vec<Algorithm> =
+            of_conv(&conv).into_iter().filter(|algorithm| !taken(algorithm)).map(then_pooled).collect();
+        list.extend(others);
     }
-    ways
+    list
 }
 
-fn of_depthwise(depthwise: &Depthwise) -> Vec<Way> {
-    let texels = || Way::one("texels", Some(Adapters::Software), Texels { depthwise: depthwise.clone() });
-    Texels::applies(depthwise).then(texels).into_iter().collect()
+fn of_depthwise(depthwise: &Depthwise) -> Vec<Algorithm> {
+    let texels = || {
+        Algorithm::single(
+            "texels",
+            Some(AdapterKind::Software),
+            DepthwiseTexels { depthwise: depthwise.clone() },
+        )
+    };
+    DepthwiseTexels::applies(depthwise).then(texels).into_iter().collect()
 }
 
 /// GEMM over an explicit im2col matrix.
 ///
 /// Images are processed in chunks whose matrix fits the cache. The matrix holds whole quads of pixels for any window
 /// and plane, and is computed once for all output channels.
-fn unfolded(conv: &Conv) -> Option<Way> {
+fn unfolded(conv: &Conv) -> Option<Algorithm> {
     let most = |len: usize| (1..=conv.batch).rev().find(|n| unfold::len(conv, *n) <= len);
     let at_once = most(CACHED_MATRIX).or_else(|| most(MOST_TEMP).map(|_| 1))?;
     let mut calls = Vec::new();
     for first in (0..conv.batch).step_by(at_once) {
-        let images = Images { first, count: at_once.min(conv.batch - first) };
+        let images = ImageRange { first, count: at_once.min(conv.batch - first) };
         let unfold = Unfold { conv: conv.clone(), images };
-        let inputs = vec![Source::Input(0)];
+        let inputs = vec![CallInput::Input(0)];
         calls.push(Call { kernel: Arc::new(unfold), inputs, output: Some(0) });
-        let lanes = Lanes { conv: conv.clone(), unfolded: Some(images) };
-        let rest = (1..conv.input_lens().len()).map(Source::Input);
-        let inputs = std::iter::once(Source::Temp(0)).chain(rest).collect();
+        let lanes = ConvLanes { conv: conv.clone(), unfolded: Some(images) };
+        let rest = (1..conv.input_lens().len()).map(CallInput::Input);
+        let inputs = std::iter::once(CallInput::Temp(0)).chain(rest).collect();
         calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
     }
     let quads_already = conv.pointwise() && conv.in_plane().is_multiple_of(4);
-    let rule = (!quads_already && conv.group_out() >= 32).then_some(Adapters::Software);
-    Some(Way { name: "unfolded, lanes", rule, temps: vec![unfold::len(conv, at_once)], calls })
+    let rule = (!quads_already && conv.group_out() >= 32).then_some(AdapterKind::Software);
+    Some(Algorithm { name: "unfolded, lanes", rule, temps: vec![unfold::len(conv, at_once)], calls })
 }
 
 /// The Winograd algorithms of a convolution, or with `pooled` of its 2×2 maxima.
-fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Way> {
+fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Algorithm> {
     if !applies(conv) {
         return vec![];
     }
     let (few, many) = (saves(conv, 32), conv.out_channels >= 32 && saves(conv, 4));
-    let lanes = |depth, channels, layout| Products { depth, channels, layout };
-    let tiled = |depth, channels, layout: Layout| Tiled {
+    let lanes = |depth, channels, layout| WinogradGemm { depth, channels, layout };
+    let tiled = |depth, channels, layout: GemmLayout| ConvTiled {
         conv: product(depth, channels, layout.width),
-        filters: Filters::Winograd,
+        filters: FilterSource::Winograd,
     };
     let of = (conv, pooled);
     vec![
-        assemble("winograd, lanes", few.then_some(Adapters::Software), of, Some(BLOCK), lanes),
-        assemble("winograd, tiled", many.then_some(Adapters::Real), of, None, tiled),
+        assemble("winograd, lanes", few.then_some(AdapterKind::Software), of, Some(BLOCK), lanes),
+        assemble("winograd, tiled", many.then_some(AdapterKind::Hardware), of, None, tiled),
     ]
 }
 
@@ -149,36 +155,36 @@ fn saves(conv: &Conv, block: usize) -> bool {
 /// unless the filters, which are read for each chunk, are larger.
 fn assemble<K: Kernel>(
     name: &'static str,
-    rule: Option<Adapters>,
+    rule: Option<AdapterKind>,
     (conv, pooled): (&Conv, bool),
     width: Option<usize>,
-    gemm: impl Fn(usize, usize, Layout) -> K,
-) -> Way {
+    gemm: impl Fn(usize, usize, GemmLayout) -> K,
+) -> Algorithm {
     let (c, k) = (conv.in_channels, conv.out_channels);
     let (unit, most) = match width {
         Some(width) => (width, MOST_TEMP.min(CACHED_TILES.max(PRODUCTS * c * k))),
         None => (of_image(conv), MOST_TEMP),
     };
     let all = conv.batch * of_image(conv);
-    let fits = |&n: &usize| Layout::new(n * unit, width).len(c.max(k)) <= most;
+    let fits = |&n: &usize| GemmLayout::new(n * unit, width).len(c.max(k)) <= most;
     let at_once = (1..=all.div_ceil(unit)).take_while(fits).last().unwrap_or(1) * unit;
-    let longest = Layout::new(at_once.min(all), width);
+    let longest = GemmLayout::new(at_once.min(all), width);
     let mut calls = Vec::new();
-    let mut call = |kernel: Arc<dyn Kernel>, inputs: &[Source], output| {
+    let mut call = |kernel: Arc<dyn Kernel>, inputs: &[CallInput], output| {
         calls.push(Call { kernel, inputs: inputs.to_vec(), output });
     };
     for first in (0..all).step_by(at_once) {
-        let tiles = Tiles { first, count: at_once.min(all - first) };
-        let layout = Layout::new(tiles.count, width);
+        let tiles = TileRange { first, count: at_once.min(all - first) };
+        let layout = GemmLayout::new(tiles.count, width);
         let product = gemm(c, k, layout);
         let input = WinogradIn { conv: conv.clone(), tiles, layout };
         let output = WinogradOut { conv: conv.clone(), tiles, layout, pooled };
-        call(Arc::new(input), &[Source::Input(0)], Some(0));
-        let operands = [Source::Temp(0), Source::Input(1), Source::Input(2)];
+        call(Arc::new(input), &[CallInput::Input(0)], Some(0));
+        let operands = [CallInput::Temp(0), CallInput::Input(1), CallInput::Input(2)];
         let operands = &operands[..product.input_lens().len()];
         call(Arc::new(product), operands, Some(1));
-        let rest = [Source::Temp(1), Source::Input(2), Source::Input(3)];
-        call(Arc::new(output), &rest[..2 + usize::from(conv.addend)], None);
+        let rest = [CallInput::Temp(1), CallInput::Input(2), CallInput::Input(3)];
+        call(Arc::new(output), &rest[..2 + usize::from(conv.residual)], None);
     }
-    Way { name, rule, temps: vec![longest.len(c), longest.len(k)], calls }
+    Algorithm { name, rule, temps: vec![longest.len(c), longest.len(k)], calls }
 }

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 
 /// The batch at which ways are timed.
-pub(crate) const TIMED_BATCH: usize = 4;
+pub(crate) const AUTOTUNE_BATCH: usize = 4;
 
 /// One call of a kernel: its parameters. Knows nothing of buffers or devices.
 ///
@@ -51,11 +51,11 @@ pub trait Kernel: Any + Debug + Send + Sync {
         None
     }
     /// How the shader reads an input.
-    fn view(&self, _input: usize) -> View {
-        View::Buffer
+    fn binding(&self, _input: usize) -> InputBinding {
+        InputBinding::Buffer
     }
     /// The input, always the last, that is an array like the output and is added to it before the activation.
-    fn addend(&self) -> Option<usize> {
+    fn residual(&self) -> Option<usize> {
         None
     }
     /// The size of subgroups that the shader is made for; `None` where it is right for any, or uses none.
@@ -63,12 +63,12 @@ pub trait Kernel: Any + Debug + Send + Sync {
         None
     }
     /// The call by which ways are timed: the same for every batch size. `None` where there is nothing to choose.
-    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
+    fn autotune_key(&self) -> Option<Arc<dyn Kernel>> {
         None
     }
     /// The same call for `images` of a batch's images. `None` where it is not known that each image is computed by
     /// itself and lies by itself, in every input that is no constant and in the output.
-    fn of_images(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
         None
     }
     /// How far `cpu` and the shader may be from `reference`.
@@ -99,7 +99,7 @@ pub struct Row {
     pub name: &'static str,
     /// The shader's file, without extension, in `shaders`.
     pub file: &'static str,
-    /// The WGSL source, but for what its arrays' types are ([`source::Types::text`]).
+    /// The WGSL source, but for what its arrays' types are ([`source::ShaderTypes::text`]).
     pub shader: &'static str,
     /// One line for people.
     pub doc: &'static str,

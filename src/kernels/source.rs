@@ -5,27 +5,27 @@
 //! precision only: indices, sums of statistics, biases, and the temporaries of Winograd's method, whose last part
 //! multiplies what rounding they have by a hundred. Whatever is stored, shaders compute in single precision.
 //!
-//! A shader that may take an addend ([`Kernel::addend`]) calls `with_addend` or, for a whole quad, `with_addends` on what
+//! A shader that may take an residual ([`Kernel::residual`]) calls `with_residual` or, for a whole quad, `with_residuals` on what
 //! it will write.
 
 use std::fmt::Write;
 
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::kernel::{Kernel, Row};
 use crate::tensor::Precision;
 
 /// The types of a launch's arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Types {
+pub struct ShaderTypes {
     /// The output's elements.
     pub output: Precision,
     /// How each input is read, and its elements.
-    pub inputs: Vec<(View, Precision)>,
+    pub inputs: Vec<(InputBinding, Precision)>,
     /// The input that is added to what is written.
-    pub addend: Option<usize>,
+    pub residual: Option<usize>,
 }
 
-impl Types {
+impl ShaderTypes {
     /// A kernel's shader for these types: what its names mean, then the row's source.
     pub fn text(&self, row: &Row) -> String {
         let mut text = String::new();
@@ -37,17 +37,19 @@ impl Types {
         let _ = writeln!(text, "alias Out = {};", self.output.name());
         for (i, &(view, precision)) in self.inputs.iter().enumerate() {
             let ty = match view {
-                View::Buffer => precision.name().to_owned(),
-                View::Texels(4) => format!("texture_storage_2d<rgba{}, read>", texel(precision)),
-                View::Texels(_) if precision == Precision::F32 => "texture_storage_2d<r32float, read>".into(),
+                InputBinding::Buffer => precision.name().to_owned(),
+                InputBinding::Texels(4) => format!("texture_storage_2d<rgba{}, read>", texel(precision)),
+                InputBinding::Texels(_) if precision == Precision::F32 => {
+                    "texture_storage_2d<r32float, read>".into()
+                }
                 // Not every device reads halves one by one from storage textures.
-                View::Texels(_) => "texture_2d<f32>".into(),
+                InputBinding::Texels(_) => "texture_2d<f32>".into(),
             };
             let _ = writeln!(text, "alias In{i} = {ty};");
             if i == 1 {
                 text.push_str("alias Weights = In1;\n");
             }
-            if view == View::Texels(1) {
+            if view == InputBinding::Texels(1) {
                 let level = if precision == Precision::F32 { "" } else { ", 0" };
                 let _ = writeln!(
                     text,
@@ -55,24 +57,24 @@ impl Types {
                 );
             }
         }
-        if row.names("with_addend") {
+        if row.names("with_residual") {
             text.push_str(&self.addition());
         }
         text + row.shader
     }
 
-    /// What adds the addend, or nothing.
+    /// What adds the residual, or nothing.
     fn addition(&self) -> String {
-        let (binding, [one, four]) = match self.addend {
+        let (binding, [one, four]) = match self.residual {
             Some(i) => (
-                format!("@group(0) @binding({}) var<storage, read> addend: array<vec4<In{i}>>;\n", i + 2),
-                ["sum + f32(addend[at / 4u][at % 4u])", "sums + vec4<f32>(addend[at / 4u])"],
+                format!("@group(0) @binding({}) var<storage, read> residual: array<vec4<In{i}>>;\n", i + 2),
+                ["sum + f32(residual[at / 4u][at % 4u])", "sums + vec4<f32>(residual[at / 4u])"],
             ),
             None => (String::new(), ["sum", "sums"]),
         };
         format!(
-            "{binding}fn with_addend(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
-             fn with_addends(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
+            "{binding}fn with_residual(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
+             fn with_residuals(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
         )
     }
 }
@@ -94,22 +96,22 @@ impl Row {
     }
 
     /// Whether what it writes may be halves.
-    pub fn writes_halves(&self) -> bool {
+    pub fn writes_f16(&self) -> bool {
         self.names("Out")
     }
 
     /// Whether what is computed and read as this input may be halves.
-    pub fn reads_halves(&self, input: usize) -> bool {
+    pub fn reads_f16(&self, input: usize) -> bool {
         self.names(&format!("In{input}"))
     }
 
     /// Whether a constant that is read as this input may be halves.
-    pub fn weighs_halves(&self, input: usize) -> bool {
+    pub fn reads_f16_weights(&self, input: usize) -> bool {
         input == 1 && self.names("Weights")
     }
 }
 
 /// Whether a call's own shader may read an input as halves.
-pub fn own_reads_halves(kernel: &dyn Kernel, input: usize) -> bool {
-    kernel.addend() == Some(input) || kernel.row().reads_halves(input)
+pub fn shader_reads_f16(kernel: &dyn Kernel, input: usize) -> bool {
+    kernel.residual() == Some(input) || kernel.row().reads_f16(input)
 }

@@ -23,7 +23,7 @@ pub struct Windows {
 /// The same as shaders have them in their uniforms: `shaders/shared/windows.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct Words {
+pub(crate) struct WindowsUniform {
     in_hw: [u32; 2],
     out_hw: [u32; 2],
     kernel: [u32; 2],
@@ -33,8 +33,8 @@ pub(crate) struct Words {
 }
 
 impl Windows {
-    pub(crate) fn words(&self) -> Words {
-        Words {
+    pub(crate) fn words(&self) -> WindowsUniform {
+        WindowsUniform {
             in_hw: words(self.in_hw),
             out_hw: words(self.out_hw),
             kernel: words(self.kernel),

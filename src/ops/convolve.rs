@@ -9,7 +9,7 @@ use super::window::Windowed;
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
-use crate::kernels::conv::Pooled;
+use crate::kernels::conv::PooledConv;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::movement::Fill;
 use crate::tensor::Tensor;
@@ -100,7 +100,7 @@ impl Convolution {
             windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
-            addend: fused.addend,
+            residual: fused.addend,
             activation: fused.activation,
         }
     }
@@ -169,12 +169,12 @@ pub(super) fn split_filters(
     target: Slot,
 ) {
     let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
-        let addend = kernel.addend.then_some(Slot::Addend);
+        let addend = kernel.residual.then_some(Slot::Addend);
         let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
         operands.into_iter().chain(addend).collect()
     };
     let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
-        true => l.call(Pooled { conv }, operands, target.clone()),
+        true => l.call(PooledConv { conv }, operands, target.clone()),
         false => l.call(conv, operands, target.clone()),
     };
     // The shader reads filters padded to whole tiles of 8.

@@ -406,7 +406,7 @@ fn rows(
         windows: Windows::points([1, 1]),
         out_offset: 0,
         out_total: n,
-        addend: false,
+        residual: false,
         activation: l.fused.activation,
     };
     split_filters(l, kernel, (Slot::Input(0), weights, bias), Slot::Output(0));

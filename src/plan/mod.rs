@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::kernels::Kernel;
-use crate::kernels::f16_storage::{may_read_halves, may_write_halves};
+use crate::kernels::f16_storage::{may_read_f16, may_write_f16};
 use crate::tensor::{DType, Precision};
 
 pub use build::{Options, Probe, build};
@@ -85,13 +85,13 @@ impl Plan {
     /// with them.
     pub fn keep_halves(&mut self, mut candidates: HashSet<BufferId>) {
         for step in &self.steps {
-            if !may_write_halves(&*step.kernel) {
+            if !may_write_f16(&*step.kernel) {
                 candidates.remove(&step.output);
             }
             for (input, &operand) in step.inputs.iter().enumerate() {
                 if let Operand::Buffer(buffer) = operand
                     && candidates.contains(&buffer)
-                    && !may_read_halves(&*step.kernel, input)
+                    && !may_read_f16(&*step.kernel, input)
                 {
                     candidates.remove(&buffer);
                 }

@@ -7,7 +7,7 @@ use super::twin::{Site, Twin};
 use super::walk::{Sums, Wanted};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
-use crate::kernels::moments::Cross;
+use crate::kernels::moments::CrossMoment as Cross;
 use crate::kernels::moments::Gram;
 use crate::lsq::{Moments, System};
 use crate::stats::{Filters, Read, Seen, place, share_seen};

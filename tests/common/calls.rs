@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::kernels::Case;
-use secateur::kernels::algorithm::Source;
+use secateur::kernels::algorithm::CallInput;
 use secateur::kernels::algorithms::algorithms;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
@@ -22,7 +22,7 @@ pub(crate) fn one_step<'a>(case: &'a Case, way: &str) -> (Plan, Vec<&'a [f32]>) 
             || ways.iter().filter(|w| w.name == way).flat_map(|w| &w.calls).any(|call| {
                 let places = call.inputs.iter().enumerate();
                 places
-                    .filter(|(_, source)| **source == Source::Input(index))
+                    .filter(|(_, source)| **source == CallInput::Input(index))
                     .any(|(place, _)| call.kernel.pack(place, data).is_some())
             })
     };

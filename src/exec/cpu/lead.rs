@@ -75,7 +75,7 @@ fn lead_of(plan: &Plan, cached: usize) -> Option<(Plan, usize, Vec<(BufferId, us
     let parts = plan.batch / images;
     let (lead, rest) = plan.steps.split_at(larger.count());
     let step =
-        |step: &Step| Some(Step { kernel: step.kernel.of_images(plan.batch, images)?, ..step.clone() });
+        |step: &Step| Some(Step { kernel: step.kernel.micro_batch(plan.batch, images)?, ..step.clone() });
     let port = |port: &Port| {
         let mut shape = port.shape.clone();
         shape[0] = images;
@@ -96,7 +96,7 @@ fn lead_of(plan: &Plan, cached: usize) -> Option<(Plan, usize, Vec<(BufferId, us
 /// Elements that a step reads and writes for one image. `None` where its constants are more, or where it is not each
 /// image's own.
 fn pixels(step: &Step, batch: usize) -> Option<usize> {
-    let one = step.kernel.of_images(batch, 1)?;
+    let one = step.kernel.micro_batch(batch, 1)?;
     let (mut pixels, mut constants) = (one.output_len(), 0);
     for ((operand, len), whole) in step.inputs.iter().zip(one.input_lens()).zip(step.kernel.input_lens()) {
         match operand {
@@ -152,7 +152,7 @@ mod tests {
             windows,
             out_offset,
             out_total,
-            addend: false,
+            residual: false,
             activation,
         }
     }

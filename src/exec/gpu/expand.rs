@@ -10,10 +10,10 @@ use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
 use crate::kernels::Kernel;
-use crate::kernels::algorithm::{Adapters, Source, Way};
+use crate::kernels::algorithm::{AdapterKind, CallInput, Algorithm};
 use crate::kernels::algorithms::algorithms;
-use crate::kernels::binding::TEXELS;
-use crate::kernels::source::{Types, own_reads_halves};
+use crate::kernels::binding::ROW_TEXELS;
+use crate::kernels::source::{ShaderTypes, shader_reads_f16};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
 use crate::tensor::Precision;
 
@@ -39,7 +39,7 @@ pub(super) struct Piece {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) inputs: Vec<Place>,
     pub(super) output: Place,
-    pub(super) types: Types,
+    pub(super) types: ShaderTypes,
     pub(super) node: String,
 }
 
@@ -83,13 +83,13 @@ impl Expanded {
         Ok(())
     }
 
-    fn add(&mut self, plan: &Plan, step: &Step, way: Way) -> Result<()> {
+    fn add(&mut self, plan: &Plan, step: &Step, way: Algorithm) -> Result<()> {
         self.temps.resize(self.temps.len().max(way.temps.len()), 0);
         self.temps.iter_mut().zip(&way.temps).for_each(|(have, &need)| *have = (*have).max(need));
         for call in &way.calls {
-            let source = |&source: &Source| match source {
-                Source::Input(input) => place(step.inputs[input]),
-                Source::Temp(temp) => Place::Temp(temp),
+            let source = |&source: &CallInput| match source {
+                CallInput::Input(input) => place(step.inputs[input]),
+                CallInput::Temp(temp) => Place::Temp(temp),
             };
             let output = call.output.map_or(Place::Buffer(step.output), Place::Temp);
             self.push(plan, step, &call.kernel, call.inputs.iter().map(source).collect(), output)?;
@@ -107,40 +107,40 @@ fn place(operand: Operand) -> Place {
 
 /// What a launch's arrays are made of. Temporaries are single precision, and so are weights that meet them: the
 /// transforms of Winograd's method multiply what rounding they have.
-fn types(plan: &Plan, kernel: &dyn Kernel, inputs: &[Place], output: Place) -> Result<Types> {
+fn types(plan: &Plan, kernel: &dyn Kernel, inputs: &[Place], output: Place) -> Result<ShaderTypes> {
     let row = kernel.row();
     let temps = inputs.iter().any(|place| matches!(place, Place::Temp(_)));
     let of_input = |(input, &place): (usize, &Place)| {
         let precision = match place {
             Place::Buffer(id) => plan.precision(id),
-            Place::Constant(_) if plan.halves.is_some() && !temps && row.weighs_halves(input) => {
+            Place::Constant(_) if plan.halves.is_some() && !temps && row.reads_f16_weights(input) => {
                 Precision::F16
             }
             Place::Constant(_) | Place::Temp(_) => Precision::F32,
         };
-        (kernel.view(input), precision)
+        (kernel.binding(input), precision)
     };
     let inputs_of = inputs.iter().enumerate().map(of_input).collect();
     let output = if let Place::Buffer(id) = output { plan.precision(id) } else { Precision::F32 };
-    let types = Types { output, inputs: inputs_of, addend: kernel.addend() };
+    let types = ShaderTypes { output, inputs: inputs_of, residual: kernel.residual() };
     let read = types.inputs.iter().zip(inputs).enumerate().all(|(input, (&(_, precision), place))| {
-        precision == Precision::F32 || matches!(place, Place::Constant(_)) || own_reads_halves(kernel, input)
+        precision == Precision::F32 || matches!(place, Place::Constant(_)) || shader_reads_f16(kernel, input)
     });
-    if read && (output == Precision::F32 || row.writes_halves()) {
+    if read && (output == Precision::F32 || row.writes_f16()) {
         return Ok(types);
     }
     Err(Error::new(format!("the plan gives the kernel {} halves where it takes none", row.name)))
 }
 
 /// The way to compute a call; `None` is its own shader.
-fn way(gpu: &Gpu, plan: &Plan, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<Option<Way>> {
+fn way(gpu: &Gpu, plan: &Plan, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<Option<Algorithm>> {
     let mut ways = algorithms(&**kernel).into_iter();
     match pick {
         Pick::Best => {
             if let Some(name) = lock(&gpu.tuned).way(&**kernel, plan.halves.is_some()) {
                 return Ok(ways.find(|way| way.name == name && goes(way, &gpu.info)));
             }
-            let kind = if gpu.info.kind == "cpu" { Adapters::Software } else { Adapters::Real };
+            let kind = if gpu.info.kind == "cpu" { AdapterKind::Software } else { AdapterKind::Hardware };
             Ok(ways.find(|way| way.rule == Some(kind) && goes(way, &gpu.info)))
         }
         Pick::Named(name) => match ways.find(|way| way.name == name) {
@@ -153,10 +153,10 @@ fn way(gpu: &Gpu, plan: &Plan, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<O
 }
 
 /// Whether a device has what a way needs.
-pub(super) fn goes(way: &Way, info: &DeviceInfo) -> bool {
+pub(super) fn goes(way: &Algorithm, info: &DeviceInfo) -> bool {
     let bindable = info.max_storage_buffer_binding_size.min(info.max_buffer_size);
     let viewed = |kernel: &dyn Kernel| {
-        let rows = |(input, len)| kernel.view(input).rows(len);
+        let rows = |(input, len)| kernel.binding(input).rows(len);
         kernel.input_lens().into_iter().enumerate().map(rows).max().unwrap_or(0)
     };
     way.temps.iter().all(|&len| len as u64 * 4 <= bindable)
@@ -164,6 +164,6 @@ pub(super) fn goes(way: &Way, info: &DeviceInfo) -> bool {
             let kernel = &*call.kernel;
             let (rows, most) = (viewed(kernel), info.max_texture_dimension as usize);
             kernel.subgroup().is_none_or(|size| info.subgroup_size == Some(size))
-                && (rows == 0 || rows.max(TEXELS) <= most)
+                && (rows == 0 || rows.max(ROW_TEXELS) <= most)
         })
 }

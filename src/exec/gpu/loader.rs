@@ -11,7 +11,7 @@ use super::view::{Fill, Texture};
 use super::{Gpu, Key, Pipeline};
 use crate::error::{Error, Result};
 use crate::kernels::Dispatch;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::plan::{BufferId, Plan};
 use crate::tensor::Precision;
 
@@ -78,9 +78,9 @@ struct Loader<'a> {
     /// Elements of the temporaries.
     temp_lens: &'a [usize],
     /// Views of buffers, and of constants that are bound as they are: what shares one shares its texture.
-    textures: HashMap<(Place, View, Precision), Texture>,
+    textures: HashMap<(Place, InputBinding, Precision), Texture>,
     /// How many elements a view has of what its buffer holds, at the launch that is being made.
-    fresh: HashMap<(Place, View), usize>,
+    fresh: HashMap<(Place, InputBinding), usize>,
     /// Constants that are bound as they are: steps that share one share its buffer.
     constants: HashMap<(Place, Precision), wgpu::Buffer>,
     waiting: u64,
@@ -201,7 +201,7 @@ impl<'a> Loader<'a> {
         };
         let (view, precision) = piece.types.inputs[index];
         let buffer = self.buffer(place)?.clone();
-        let View::Texels(per) = view else {
+        let InputBinding::Texels(per) = view else {
             let size = bytes(len, precision);
             fits("an input", size, max)?;
             return Ok(Bound::Buffer(buffer, size));
@@ -221,10 +221,10 @@ impl<'a> Loader<'a> {
         let packed = piece.kernel.pack(index, data);
         let (view, precision) = piece.types.inputs[index];
         match (view, packed) {
-            (View::Texels(per), Some(packed)) => {
+            (InputBinding::Texels(per), Some(packed)) => {
                 Ok(Bound::Texture(self.upload_texture(per, &packed, precision)?))
             }
-            (View::Texels(per), None) => {
+            (InputBinding::Texels(per), None) => {
                 if let Some(texture) = self.textures.get(&(place, view, precision)) {
                     return Ok(Bound::Texture(texture.clone()));
                 }
@@ -232,12 +232,12 @@ impl<'a> Loader<'a> {
                 self.textures.insert((place, view, precision), texture.clone());
                 Ok(Bound::Texture(texture))
             }
-            (View::Buffer, Some(packed)) => {
+            (InputBinding::Buffer, Some(packed)) => {
                 let buffer = self.upload(&packed, precision)?;
                 let size = buffer.size();
                 Ok(Bound::Buffer(buffer, size))
             }
-            (View::Buffer, None) => {
+            (InputBinding::Buffer, None) => {
                 let buffer = match self.constants.get(&(place, precision)) {
                     Some(buffer) => buffer.clone(),
                     None => self.upload(data, precision)?,

@@ -25,8 +25,8 @@ use super::Executor;
 use super::info::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::kernels::Row;
-use crate::kernels::binding::View;
-use crate::kernels::source::Types;
+use crate::kernels::binding::InputBinding;
+use crate::kernels::source::ShaderTypes;
 use crate::plan::Plan;
 use crate::tensor::Precision;
 
@@ -51,7 +51,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     fault: Arc<Mutex<Option<String>>>,
-    modules: Mutex<HashMap<(&'static str, Types), wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<(&'static str, ShaderTypes), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     tuned: Mutex<Tuned>,
 }
@@ -61,7 +61,7 @@ pub struct Gpu {
 struct Key {
     row: &'static str,
     overrides: Vec<(&'static str, u64)>,
-    types: Types,
+    types: ShaderTypes,
 }
 
 #[derive(Debug)]
@@ -255,15 +255,15 @@ fn own_types() -> [wgpu::BindingType; 2] {
     [wgpu::BufferBindingType::Uniform, wgpu::BufferBindingType::Storage { read_only: false }].map(buffer_type)
 }
 
-fn input_type(view: View, precision: Precision) -> wgpu::BindingType {
+fn input_type(view: InputBinding, precision: Precision) -> wgpu::BindingType {
     match (view, precision) {
-        (View::Buffer, _) => buffer_type(wgpu::BufferBindingType::Storage { read_only: true }),
-        (View::Texels(1), Precision::F16) => wgpu::BindingType::Texture {
+        (InputBinding::Buffer, _) => buffer_type(wgpu::BufferBindingType::Storage { read_only: true }),
+        (InputBinding::Texels(1), Precision::F16) => wgpu::BindingType::Texture {
             sample_type: wgpu::TextureSampleType::Float { filterable: false },
             view_dimension: wgpu::TextureViewDimension::D2,
             multisampled: false,
         },
-        (View::Texels(per), _) => wgpu::BindingType::StorageTexture {
+        (InputBinding::Texels(per), _) => wgpu::BindingType::StorageTexture {
             access: wgpu::StorageTextureAccess::ReadOnly,
             format: view::format(per, precision),
             view_dimension: wgpu::TextureViewDimension::D2,

@@ -29,7 +29,7 @@ pub(super) fn tune(
 ) -> Result<usize> {
     let mut open: Vec<(String, Arc<dyn Kernel>, (&Plan, &Step))> = Vec::new();
     for (plan, step) in plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
-        let timed = step.kernel.timed_as().filter(|kernel| !algorithms(&**kernel).is_empty());
+        let timed = step.kernel.autotune_key().filter(|kernel| !algorithms(&**kernel).is_empty());
         let shape = tuned::shape(&*step.kernel, plan.halves.is_some());
         let (Some(shape), Some(kernel)) = (shape, timed) else { continue };
         if !lock(&gpu.tuned).knows(&shape) && open.iter().all(|(known, ..)| *known != shape) {

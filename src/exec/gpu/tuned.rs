@@ -96,7 +96,7 @@ impl Tuned {
 
 /// What a call's timings are known by: the call at the batch at which it is timed, and what it computes with.
 pub(super) fn shape(kernel: &dyn Kernel, halves: bool) -> Option<String> {
-    kernel.timed_as().map(|timed| format!("{timed:?}{}", if halves { " in halves" } else { "" }))
+    kernel.autotune_key().map(|timed| format!("{timed:?}{}", if halves { " in halves" } else { "" }))
 }
 
 /// The folder of the files; `None` where there is none or none is wanted.

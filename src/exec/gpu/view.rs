@@ -2,10 +2,10 @@
 //! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
 
 use super::Gpu;
-use crate::kernels::binding::{TEXELS, View};
+use crate::kernels::binding::{ROW_TEXELS, InputBinding};
 use crate::tensor::Precision;
 
-/// A texture of rows of [`TEXELS`] texels.
+/// A texture of rows of [`ROW_TEXELS`] texels.
 #[derive(Clone, Debug)]
 pub(super) struct Texture {
     texture: wgpu::Texture,
@@ -45,7 +45,7 @@ impl Texture {
     pub(super) fn new(gpu: &Gpu, per: usize, precision: Precision, len: usize) -> Self {
         let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
             label: None,
-            size: extent(TEXELS, View::Texels(per).rows(len)),
+            size: extent(ROW_TEXELS, InputBinding::Texels(per).rows(len)),
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -58,7 +58,7 @@ impl Texture {
     }
 
     fn row_bytes(&self) -> usize {
-        TEXELS * self.per * self.precision.size()
+        ROW_TEXELS * self.per * self.precision.size()
     }
 
     /// A part of it that starts at a row.
@@ -79,12 +79,12 @@ impl Texture {
         let (whole, rest) = data.split_at(data.len() / row * row);
         let rows = whole.len() / row;
         if rows > 0 {
-            gpu.queue.write_texture(self.at_row(0), whole, layout(row), extent(TEXELS, rows));
+            gpu.queue.write_texture(self.at_row(0), whole, layout(row), extent(ROW_TEXELS, rows));
         }
         if !rest.is_empty() {
             let mut last = rest.to_vec();
             last.resize(row, 0);
-            gpu.queue.write_texture(self.at_row(rows), &last, layout(row), extent(TEXELS, 1));
+            gpu.queue.write_texture(self.at_row(rows), &last, layout(row), extent(ROW_TEXELS, 1));
         }
     }
 }
@@ -93,7 +93,7 @@ impl Fill {
     /// Copies the buffer's elements: whole rows, then what is left.
     pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         let texels = self.len.div_ceil(self.texture.per);
-        let rows = texels / TEXELS;
+        let rows = texels / ROW_TEXELS;
         let source = |row: usize| wgpu::TexelCopyBufferInfo {
             buffer: &self.buffer,
             layout: wgpu::TexelCopyBufferLayout {
@@ -103,10 +103,10 @@ impl Fill {
             },
         };
         if rows > 0 {
-            encoder.copy_buffer_to_texture(source(0), self.texture.at_row(0), extent(TEXELS, rows));
+            encoder.copy_buffer_to_texture(source(0), self.texture.at_row(0), extent(ROW_TEXELS, rows));
         }
-        if texels > rows * TEXELS {
-            let rest = extent(texels - rows * TEXELS, 1);
+        if texels > rows * ROW_TEXELS {
+            let rest = extent(texels - rows * ROW_TEXELS, 1);
             encoder.copy_buffer_to_texture(source(rows), self.texture.at_row(rows), rest);
         }
     }

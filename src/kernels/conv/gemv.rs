@@ -3,7 +3,7 @@
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::LANES;
 use crate::kernels::conv::shape::Conv;
@@ -13,7 +13,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 
 /// The same as a [`Conv`] whose planes are single pixels, in one group.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Rows {
+pub(crate) struct Gemv {
     /// What is computed.
     pub(crate) conv: Conv,
 }
@@ -23,7 +23,7 @@ const CHANNELS: usize = 32;
 /// Rows of a subgroup.
 const ROWS: usize = 4;
 
-impl Rows {
+impl Gemv {
     /// Whether a convolution is such a product.
     pub(crate) fn applies(conv: &Conv) -> bool {
         conv.pointwise() && conv.out_plane() == 1 && conv.groups == 1
@@ -45,13 +45,13 @@ uniform! {
 
 /// The kernel's row.
 pub(crate) static ROW: Row = row! {
-    name: "rows_lanes",
+    name: "gemv",
     file: "conv/gemv",
     shared: ["texels", "pixels", "nan", "activation"],
     doc: "a few rows times a constant matrix, by broadcasts among 8 lanes",
 };
 
-impl Kernel for Rows {
+impl Kernel for Gemv {
     fn row(&self) -> &'static Row {
         &ROW
     }
@@ -64,8 +64,8 @@ impl Kernel for Rows {
         self.conv.output_len()
     }
 
-    fn addend(&self) -> Option<usize> {
-        self.conv.addend()
+    fn residual(&self) -> Option<usize> {
+        self.conv.residual()
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
@@ -109,11 +109,11 @@ impl Kernel for Rows {
         }
     }
 
-    fn view(&self, input: usize) -> View {
+    fn binding(&self, input: usize) -> InputBinding {
         match input {
-            0 => View::Texels(1),
-            1 => View::Texels(4),
-            _ => View::Buffer,
+            0 => InputBinding::Texels(1),
+            1 => InputBinding::Texels(4),
+            _ => InputBinding::Buffer,
         }
     }
 
@@ -127,6 +127,6 @@ impl Kernel for Rows {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let rows = convs().into_iter().filter(|(_, conv)| Rows::applies(conv));
-    rows.map(|(label, conv)| noise_case(label, Rows { conv })).collect()
+    let rows = convs().into_iter().filter(|(_, conv)| Gemv::applies(conv));
+    rows.map(|(label, conv)| noise_case(label, Gemv { conv })).collect()
 }

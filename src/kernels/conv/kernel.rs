@@ -13,13 +13,13 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::host::direct::Direct;
+use crate::kernels::conv::host::direct::DirectConv;
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
-use crate::kernels::kernel::{Dispatch, Kernel, Prepared, Row, TIMED_BATCH};
+use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, Prepared, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::Words;
-use crate::kernels::winograd::host::{Large, Small};
+use crate::kernels::window::WindowsUniform;
+use crate::kernels::winograd::host::{F2x2, F4x4};
 use crate::kernels::winograd::tiling::applies;
 
 /// Pixels of an invocation's tile.
@@ -32,7 +32,7 @@ uniform! {
     pixels: u32,
     pixel_tiles: u32,
     channel_tiles: u32,
-    windows: Words,
+    windows: WindowsUniform,
     group_in: u32,
     group_out: u32,
     groups: u32,
@@ -58,12 +58,12 @@ impl Kernel for Conv {
 
     fn input_lens(&self) -> Vec<usize> {
         let x = self.batch * self.in_channels * self.in_plane();
-        let addend = self.addend.then(|| self.output_len());
-        [x, self.out_channels * self.depth(), self.out_channels].into_iter().chain(addend).collect()
+        let residual = self.residual.then(|| self.output_len());
+        [x, self.out_channels * self.depth(), self.out_channels].into_iter().chain(residual).collect()
     }
 
-    fn addend(&self) -> Option<usize> {
-        self.addend.then_some(3)
+    fn residual(&self) -> Option<usize> {
+        self.residual.then_some(3)
     }
 
     fn output_len(&self) -> usize {
@@ -89,8 +89,8 @@ impl Kernel for Conv {
                     }
                     let channel = n * self.out_total + self.out_offset + o;
                     let at = (channel * oh + oy) * ow + ox;
-                    let addend = if self.addend { inputs[3][at] } else { 0.0 };
-                    output[at] = self.activation.apply_f64(sum + addend);
+                    let residual = if self.residual { inputs[3][at] } else { 0.0 };
+                    output[at] = self.activation.apply_f64(sum + residual);
                 }
             }
         }
@@ -108,19 +108,19 @@ impl Kernel for Conv {
 
     fn prepare(&self, constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
         let &[_, Some(weights), Some(bias), ..] = constants else { return None };
-        if self.addend {
-            Some(Box::new(Added { conv: self.clone(), sums: self.sums().prepare(&constants[..3]) }))
+        if self.residual {
+            Some(Box::new(WithResidual { conv: self.clone(), sums: self.sums().prepare(&constants[..3]) }))
         } else if self.output_len() == 0
             || self.out_channels == 0
             || self.pointwise() && self.out_plane() == 1
         {
             None
-        } else if Large::suits(self) {
-            Some(Box::new(Large::new(self, weights, bias)))
-        } else if Small::suits(self) {
-            Some(Box::new(Small::new(self, weights, bias)))
+        } else if F4x4::suits(self) {
+            Some(Box::new(F4x4::new(self, weights, bias)))
+        } else if F2x2::suits(self) {
+            Some(Box::new(F2x2::new(self, weights, bias)))
         } else {
-            Some(Box::new(Direct::new(self, weights, bias)))
+            Some(Box::new(DirectConv::new(self, weights, bias)))
         }
     }
 
@@ -156,11 +156,11 @@ impl Kernel for Conv {
         self.pack_tiles(TILE_CHANNELS, input, data)
     }
 
-    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
-        self.of_images(self.batch, TIMED_BATCH)
+    fn autotune_key(&self) -> Option<Arc<dyn Kernel>> {
+        self.micro_batch(self.batch, AUTOTUNE_BATCH)
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         let kernel = Self { batch: images, ..self.clone() };
         (self.batch == batch).then(|| Arc::new(kernel) as _)
     }
@@ -172,12 +172,12 @@ impl Kernel for Conv {
 
 /// A convolution's sums, to which something is added when they are all there. A processor gains nothing by adding earlier:
 /// a sum comes from its caches faster than a piece of another array does from memory.
-struct Added {
+struct WithResidual {
     conv: Conv,
     sums: Option<Box<dyn Prepared>>,
 }
 
-impl Prepared for Added {
+impl Prepared for WithResidual {
     fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let conv = &self.conv;
         match &self.sums {
@@ -186,9 +186,9 @@ impl Prepared for Added {
         }
         let (plane, of) = (conv.out_plane(), conv.out_total * conv.out_plane());
         let own = conv.out_offset * plane..(conv.out_offset + conv.out_channels) * plane;
-        output.par_chunks_mut(of.max(1)).zip(inputs[3].par_chunks(of.max(1))).for_each(|(sums, addend)| {
+        output.par_chunks_mut(of.max(1)).zip(inputs[3].par_chunks(of.max(1))).for_each(|(sums, residual)| {
             let sums = &mut sums[own.clone()];
-            sums.iter_mut().zip(&addend[own.clone()]).for_each(|(sum, addend)| *sum += addend);
+            sums.iter_mut().zip(&residual[own.clone()]).for_each(|(sum, residual)| *sum += residual);
             conv.activation.apply_slice(sums);
         });
     }

@@ -3,23 +3,23 @@
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::{Conv, Images};
+use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::conv::test_cases::{convs, parts};
 use crate::kernels::conv::unfold;
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::{Windows, Words};
+use crate::kernels::window::{Windows, WindowsUniform};
 
 /// The same as [`Conv`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Lanes {
+pub(crate) struct ConvLanes {
     /// What is computed.
     pub(crate) conv: Conv,
     /// Where input 0 is not the images, but what the windows of some of them see ([`super::unfold`]): which ones. The
     /// output's part of these images is made.
-    pub(crate) unfolded: Option<Images>,
+    pub(crate) unfolded: Option<ImageRange>,
 }
 
 /// Output channels of a subgroup.
@@ -36,7 +36,7 @@ const CACHED_ROWS: usize = 1024;
 /// Most blocks of a run: what is written one behind the other is long enough by then.
 const LONGEST_RUN: usize = 32;
 
-impl Lanes {
+impl ConvLanes {
     /// Whether the input is images of whole quads, every pixel its own window.
     fn points(&self) -> bool {
         self.unfolded.is_none() && self.conv.pointwise() && self.conv.in_plane().is_multiple_of(4)
@@ -53,7 +53,7 @@ uniform! {
     blocks: u32,
     channel_tiles: u32,
     pixels: u32,
-    windows: Words,
+    windows: WindowsUniform,
     group_in: u32,
     group_out: u32,
     groups: u32,
@@ -82,7 +82,7 @@ pub(crate) static ROW_QUADS: Row = row! {
     doc: "convolution by broadcasts among 8 lanes, from textures of quads of pixels",
 };
 
-impl Kernel for Lanes {
+impl Kernel for ConvLanes {
     fn row(&self) -> &'static Row {
         if self.quads() { &ROW_QUADS } else { &ROW }
     }
@@ -99,8 +99,8 @@ impl Kernel for Lanes {
         self.conv.output_len()
     }
 
-    fn addend(&self) -> Option<usize> {
-        self.conv.addend()
+    fn residual(&self) -> Option<usize> {
+        self.conv.residual()
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
@@ -117,15 +117,15 @@ impl Kernel for Lanes {
             let image = images.first + pixel / conv.out_plane();
             let plane = image * conv.out_total + conv.out_offset + o;
             let at = plane * conv.out_plane() + pixel % conv.out_plane();
-            let addend = if conv.addend { inputs[3][at] } else { 0.0 };
-            output[at] = conv.activation.apply_f64(sum + inputs[2][o] + addend);
+            let residual = if conv.residual { inputs[3][at] } else { 0.0 };
+            output[at] = conv.activation.apply_f64(sum + inputs[2][o] + residual);
         }
     }
 
     fn dispatch(&self) -> Dispatch {
         let c = &self.conv;
         let [act_a, act_b] = c.activation.params();
-        let images = self.unfolded.unwrap_or(Images { first: 0, count: c.batch });
+        let images = self.unfolded.unwrap_or(ImageRange { first: 0, count: c.batch });
         let pixels = images.count * c.out_plane();
         // Over the matrix, every row of it is a channel, and every column its own window.
         let windows = match self.unfolded {
@@ -184,11 +184,11 @@ impl Kernel for Lanes {
         }
     }
 
-    fn view(&self, input: usize) -> View {
+    fn binding(&self, input: usize) -> InputBinding {
         match input {
-            0 => View::Texels(if self.quads() { 4 } else { 1 }),
-            1 => View::Texels(4),
-            _ => View::Buffer,
+            0 => InputBinding::Texels(if self.quads() { 4 } else { 1 }),
+            1 => InputBinding::Texels(4),
+            _ => InputBinding::Buffer,
         }
     }
 
@@ -208,7 +208,7 @@ pub(crate) fn cases(row: &'static Row) -> Vec<Case> {
         unfolded.into_iter().map(|(label, conv, images)| (format!("{label}, unfolded"), conv, Some(images)));
     whole
         .chain(unfolded)
-        .map(|(label, conv, unfolded)| noise_case(label, Lanes { conv, unfolded }))
+        .map(|(label, conv, unfolded)| noise_case(label, ConvLanes { conv, unfolded }))
         .filter(|case| case.kernel.row().name == row.name)
         .collect()
 }

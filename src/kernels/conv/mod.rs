@@ -10,5 +10,5 @@ pub(crate) mod test_cases;
 pub(crate) mod tiled;
 pub(crate) mod unfold;
 
-pub use self::pooled::Pooled;
+pub use self::pooled::PooledConv;
 pub use self::shape::Conv;

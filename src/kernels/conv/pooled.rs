@@ -12,25 +12,25 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::pooled_convs;
-use crate::kernels::kernel::{Dispatch, Kernel, Row, TIMED_BATCH};
+use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, Row};
 use crate::kernels::reduction::pool::Pool;
 use crate::kernels::shader::{grid, row, uniform, word, words};
-use crate::kernels::window::Words;
+use crate::kernels::window::WindowsUniform;
 
 /// `y[n, o, i, j] = max c[n, o, 2i + (0 or 1), 2j + (0 or 1)]` of a convolution's outputs `c`, an odd last row or column
 /// left out.
 ///
 /// Inputs: as the convolution's. Output: as the convolution's, with half the height and width.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pooled {
-    /// The convolution: in one group, without addend, and its activation [rises](crate::kernels::activation::Activation::rises).
+pub struct PooledConv {
+    /// The convolution: in one group, without residual, and its activation [rises](crate::kernels::activation::Activation::rises).
     pub conv: Conv,
 }
 
 /// Output channels of an invocation.
 const TILE: usize = 4;
 
-impl Pooled {
+impl PooledConv {
     fn out_hw(&self) -> [usize; 2] {
         self.conv.windows.out_hw.map(|n| n / 2)
     }
@@ -46,7 +46,7 @@ impl Pooled {
         (conv, pool)
     }
 
-    /// Writes what [`Pooled::alone`] gave to its place.
+    /// Writes what [`PooledConv::alone`] gave to its place.
     fn place<T: Copy>(&self, maxima: &[T], output: &mut [T]) {
         let plane = self.out_plane();
         let images = maxima.chunks_exact(self.conv.out_channels * plane);
@@ -61,7 +61,7 @@ uniform! {
     positions: u32,
     in_channels: u32,
     out_channels: u32,
-    windows: Words,
+    windows: WindowsUniform,
     out_hw: [u32; 2],
     out_offset: u32,
     out_total: u32,
@@ -78,7 +78,7 @@ pub(crate) static ROW: Row = row! {
     doc: "convolution, then the maximum of every 2×2 outputs",
 };
 
-impl Kernel for Pooled {
+impl Kernel for PooledConv {
     fn row(&self) -> &'static Row {
         &ROW
     }
@@ -139,11 +139,11 @@ impl Kernel for Pooled {
         self.conv.pack_tiles(TILE, input, data)
     }
 
-    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
-        self.of_images(self.conv.batch, TIMED_BATCH)
+    fn autotune_key(&self) -> Option<Arc<dyn Kernel>> {
+        self.micro_batch(self.conv.batch, AUTOTUNE_BATCH)
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         let conv = Conv { batch: images, ..self.conv.clone() };
         (self.conv.batch == batch).then(|| Arc::new(Self { conv }) as _)
     }
@@ -154,5 +154,5 @@ impl Kernel for Pooled {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    pooled_convs().into_iter().map(|(label, conv)| noise_case(label, Pooled { conv })).collect()
+    pooled_convs().into_iter().map(|(label, conv)| noise_case(label, PooledConv { conv })).collect()
 }

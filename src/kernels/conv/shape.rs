@@ -3,7 +3,7 @@
 use crate::kernels::activation::Activation;
 use crate::kernels::window::Windows;
 
-/// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..] (+ addend[n, o]))`, the cross-correlation that ONNX calls Conv.
+/// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..] (+ residual[n, o]))`, the cross-correlation that ONNX calls Conv.
 ///
 /// Inputs: `x [batch, in_channels, h, w]`, `weights [out_channels, in_channels / groups, kh, kw]`
 /// (constant), `bias [out_channels]` (constant), and, where something is added (a residual), an array like the output.
@@ -25,15 +25,15 @@ pub struct Conv {
     pub out_offset: usize,
     /// Channels of the output buffer.
     pub out_total: usize,
-    /// Whether there is an addend.
-    pub addend: bool,
+    /// Whether there is an residual.
+    pub residual: bool,
     /// Applied to each sum.
     pub activation: Activation,
 }
 
 /// A part of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Images {
+pub(crate) struct ImageRange {
     /// The first image.
     pub(crate) first: usize,
     /// How many.
@@ -73,9 +73,9 @@ impl Conv {
         self.windows.are_points()
     }
 
-    /// The same without addend and activation.
+    /// The same without residual and activation.
     pub(crate) fn sums(&self) -> Self {
-        Self { addend: false, activation: Activation::None, ..self.clone() }
+        Self { residual: false, activation: Activation::None, ..self.clone() }
     }
 
     /// Rows of `tile` numbers each, one a channel, for every tile of a group's channels; zeros where the last tile

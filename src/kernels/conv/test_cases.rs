@@ -1,29 +1,29 @@
 //! Calls for the tests of all kernels that compute a convolution or a part of one.
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::shape::{Conv, Images};
+use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::window::Windows;
 
 /// Awkward calls, and the later half of their images.
-pub(crate) fn parts() -> Vec<(String, Conv, Images)> {
+pub(crate) fn parts() -> Vec<(String, Conv, ImageRange)> {
     let part = |(label, conv): (String, Conv)| {
-        let images = Images { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
+        let images = ImageRange { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
         (label, conv, images)
     };
     convs().into_iter().map(part).collect()
 }
 
-/// Awkward calls, each with and without an addend.
+/// Awkward calls, each with and without an residual.
 pub(crate) fn convs() -> Vec<(String, Conv)> {
     let with = |(label, conv): &(&str, Conv)| {
-        (format!("{label}, and an addend"), Conv { addend: true, ..conv.clone() })
+        (format!("{label}, and an residual"), Conv { residual: true, ..conv.clone() })
     };
     let plain = plain_convs();
     let added: Vec<(String, Conv)> = plain.iter().map(with).collect();
     plain.into_iter().map(|(label, conv)| (label.to_owned(), conv)).chain(added).collect()
 }
 
-/// Awkward calls without an addend.
+/// Awkward calls without an residual.
 pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
     let plain = Conv {
         batch: 1,
@@ -33,7 +33,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([8, 8]) },
         out_offset: 0,
         out_total: 5,
-        addend: false,
+        residual: false,
         activation: Activation::None,
     };
     let point = Conv { windows: Windows::points([8, 8]), ..plain.clone() };

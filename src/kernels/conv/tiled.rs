@@ -8,16 +8,16 @@ use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
-use crate::kernels::window::Words;
-use crate::kernels::winograd::filters::{Filters, product};
+use crate::kernels::window::WindowsUniform;
+use crate::kernels::winograd::filters::{FilterSource, product};
 
 /// The same as [`Conv`], with filters that may be given otherwise.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tiled {
+pub(crate) struct ConvTiled {
     /// What is computed.
     pub(crate) conv: Conv,
     /// What input 1 is.
-    pub(crate) filters: Filters,
+    pub(crate) filters: FilterSource,
 }
 
 /// Output channels, and pixels, of a workgroup.
@@ -30,7 +30,7 @@ uniform! {
     pixel_tiles: u32,
     channel_tiles: u32,
     pixels: u32,
-    windows: Words,
+    windows: WindowsUniform,
     group_in: u32,
     group_out: u32,
     groups: u32,
@@ -49,7 +49,7 @@ pub(crate) static ROW: Row = row! {
     doc: "convolution by tiles in workgroup memory",
 };
 
-impl Kernel for Tiled {
+impl Kernel for ConvTiled {
     fn row(&self) -> &'static Row {
         &ROW
     }
@@ -62,8 +62,8 @@ impl Kernel for Tiled {
         self.conv.output_len()
     }
 
-    fn addend(&self) -> Option<usize> {
-        self.conv.addend()
+    fn residual(&self) -> Option<usize> {
+        self.conv.residual()
     }
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
@@ -116,8 +116,8 @@ impl Kernel for Tiled {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let convs = convs().into_iter().map(|(label, conv)| (label, conv, Filters::Given));
-    let product = ("36 products of Winograd's method".to_owned(), product(5, 19, 12), Filters::Winograd);
-    let case = |(label, conv, filters)| noise_case(label, Tiled { conv, filters });
+    let convs = convs().into_iter().map(|(label, conv)| (label, conv, FilterSource::Given));
+    let product = ("36 products of Winograd's method".to_owned(), product(5, 19, 12), FilterSource::Winograd);
+    let case = |(label, conv, filters)| noise_case(label, ConvTiled { conv, filters });
     convs.chain([product]).map(case).collect()
 }

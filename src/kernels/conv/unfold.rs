@@ -3,13 +3,13 @@
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::{Conv, Images};
+use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::conv::test_cases::parts;
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::Words;
+use crate::kernels::window::WindowsUniform;
 
 /// The matrix for some images.
 ///
@@ -20,7 +20,7 @@ pub(crate) struct Unfold {
     /// The convolution.
     pub(crate) conv: Conv,
     /// Whose matrix it is.
-    pub(crate) images: Images,
+    pub(crate) images: ImageRange,
 }
 
 /// The matrix's row length: whole quads of pixels.
@@ -38,7 +38,7 @@ uniform! {
     pixels: u32,
     quads: u32,
     channels: u32,
-    windows: Words,
+    windows: WindowsUniform,
     first: u32,
     unused: u32,
 }
@@ -99,8 +99,8 @@ impl Kernel for Unfold {
         Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(len) }
     }
 
-    fn view(&self, _input: usize) -> View {
-        View::Texels(1)
+    fn binding(&self, _input: usize) -> InputBinding {
+        InputBinding::Texels(1)
     }
 
     fn tolerance(&self) -> Tolerance {

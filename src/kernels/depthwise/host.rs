@@ -1,7 +1,7 @@
 //! Depthwise convolution on the host: plane by plane, vectors of neighbouring pixels, so that a tap of all of them is a
 //! vector that lies some elements further on. What is padding has to be zeros then, and there are two layouts for it.
 //!
-//! A large plane is laid out with its padding ([`Band`]). Rows of a small one are shorter than a vector, and copying them
+//! A large plane is laid out with its padding ([`PaddedRows`]). Rows of a small one are shorter than a vector, and copying them
 //! one by one would be most of the work; so it is left in one piece, as long as outputs are as wide as inputs: a tap that
 //! lies `n` columns to the side sees, past the end of a row, the other end of the next, and takes a copy of the plane in
 //! which those `n` columns are zeros.
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
 use crate::kernels::depthwise::shape::Depthwise;
-use crate::kernels::host::padded_rows::Band;
+use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
 use crate::kernels::window::Windows;
@@ -32,39 +32,39 @@ pub(crate) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
         let channel = image * call.channels + filter / call.multiplier;
         let x = &inputs[0][channel * call.in_plane()..][..call.in_plane()];
         let weights = &inputs[1][filter * taps..][..taps];
-        Filter { x, weights, bias: inputs[2][filter], activation: call.activation }
+        PlaneFilter { x, weights, bias: inputs[2][filter], activation: call.activation }
     };
-    if let Some(lines) = Lines::of(&call.windows) {
+    if let Some(lines) = ShiftedCopies::of(&call.windows) {
         output.par_chunks_mut(least * plane).enumerate().for_each(|(task, y)| {
             scratch::with(lines.room(), |room| {
                 lines.clear(room);
                 for (index, y) in y.chunks_exact_mut(plane).enumerate() {
                     let filter = filter(task * least + index);
-                    arch.dispatch(InLines { lines: &lines, filter, y, room });
+                    arch.dispatch(FilterSmallPlane { lines: &lines, filter, y, room });
                 }
             });
         });
         return;
     }
-    let band = Band::of(&call.windows, 0, plane);
-    let taps: Vec<usize> = (0..taps).map(|tap| band.tap(&call.windows, tap)).collect();
+    let padded = PaddedRows::of(&call.windows, 0, plane);
+    let taps: Vec<usize> = (0..taps).map(|tap| padded.tap(&call.windows, tap)).collect();
     output.par_chunks_mut(plane).enumerate().with_min_len(least).for_each(|(index, y)| {
-        scratch::with(InBand::room(&band, plane), |room| {
+        scratch::with(FilterPaddedPlane::room(&padded, plane), |room| {
             let (windows, taps, filter) = (call.windows, &taps[..], filter(index));
-            arch.dispatch(InBand { windows, band, taps, filter, y, room });
+            arch.dispatch(FilterPaddedPlane { windows, padded, taps, filter, y, room });
         });
     });
 }
 
 /// A filter and the plane that it is for.
-struct Filter<'a> {
+struct PlaneFilter<'a> {
     x: &'a [f32],
     weights: &'a [f32],
     bias: f32,
     activation: Activation,
 }
 
-impl Filter<'_> {
+impl PlaneFilter<'_> {
     /// The sums of `len` windows side by side, or of some more; tap `i` of the first stands in `room` at `taps[i]`.
     #[inline(always)]
     fn sums<S: Simd>(&self, simd: S, len: usize, (room, taps): (&[f32], &[usize]), sums: &mut [f32]) {
@@ -105,7 +105,7 @@ impl Filter<'_> {
 
 /// Where a small plane stands, several times: as it is, and for each distance to the side without the columns that are
 /// that far from an edge.
-struct Lines {
+struct ShiftedCopies {
     /// Elements of the plane, and of the outputs.
     plane: usize,
     outputs: usize,
@@ -118,7 +118,7 @@ struct Lines {
     taps: Vec<usize>,
 }
 
-impl Lines {
+impl ShiftedCopies {
     /// `None` where the plane is not small, or its outputs are not as wide.
     fn of(windows: &Windows) -> Option<Self> {
         let [height, width] = windows.in_hw;
@@ -170,19 +170,19 @@ impl Lines {
 }
 
 /// A small plane, filtered.
-struct InLines<'a> {
-    lines: &'a Lines,
-    filter: Filter<'a>,
+struct FilterSmallPlane<'a> {
+    lines: &'a ShiftedCopies,
+    filter: PlaneFilter<'a>,
     y: &'a mut [f32],
     room: &'a mut [f32],
 }
 
-impl WithSimd for InLines<'_> {
+impl WithSimd for FilterSmallPlane<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Lines { plane, outputs, front, pitch, ref masks, ref taps } = *self.lines;
+        let ShiftedCopies { plane, outputs, front, pitch, ref masks, ref taps } = *self.lines;
         let (copies, sums) = self.room.split_at_mut((1 + masks.len()) * pitch);
         let (first, others) = copies.split_at_mut(pitch);
         let first = &mut first[front..][..plane];
@@ -198,38 +198,38 @@ impl WithSimd for InLines<'_> {
 }
 
 /// A plane, filtered.
-struct InBand<'a> {
+struct FilterPaddedPlane<'a> {
     windows: Windows,
-    band: Band,
-    /// Where each tap stands in the band.
+    padded: PaddedRows,
+    /// Where each tap stands in the padded.
     taps: &'a [usize],
-    filter: Filter<'a>,
+    filter: PlaneFilter<'a>,
     y: &'a mut [f32],
     room: &'a mut [f32],
 }
 
-impl InBand<'_> {
-    /// Elements of the band and of the sums, with vectors that stick out.
-    fn room(band: &Band, plane: usize) -> usize {
-        2 * SLACK + band.len() + plane.max(band.len())
+impl FilterPaddedPlane<'_> {
+    /// Elements of the padded and of the sums, with vectors that stick out.
+    fn room(padded: &PaddedRows, plane: usize) -> usize {
+        2 * SLACK + padded.len() + plane.max(padded.len())
     }
 }
 
-impl WithSimd for InBand<'_> {
+impl WithSimd for FilterPaddedPlane<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let ([oh, ow], step) = (self.windows.out_hw, self.band.row_len());
-        let (band, sums) = std::mem::take(&mut self.room).split_at_mut(self.band.len() + SLACK);
-        self.band.fill(&self.windows, self.filter.x, 0.0, band);
+        let ([oh, ow], step) = (self.windows.out_hw, self.padded.row_len());
+        let (padded, sums) = std::mem::take(&mut self.room).split_at_mut(self.padded.len() + SLACK);
+        self.padded.fill(&self.windows, self.filter.x, 0.0, padded);
         // With steps of one pixel the windows of all rows are one line, a few of them beyond the edge and of no use.
-        // The lines, windows of a line, elements of the sums and of the band from one line to the next.
+        // The lines, windows of a line, elements of the sums and of the padded from one line to the next.
         let (lines, len) = if self.windows.stride == [1, 1] { (1, (oh - 1) * step + ow) } else { (oh, ow) };
         let pitch = if lines == 1 { step } else { ow };
         for line in 0..lines {
             let first = line * self.windows.stride[0] * step;
-            self.filter.sums(simd, len, (&band[first..], self.taps), &mut sums[line * pitch..]);
+            self.filter.sums(simd, len, (&padded[first..], self.taps), &mut sums[line * pitch..]);
         }
         for (y, sums) in self.y.chunks_exact_mut(ow).zip(sums.chunks(pitch)) {
             self.filter.activation.apply_into(sums, y);

@@ -12,9 +12,9 @@ use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::depthwise::host;
 use crate::kernels::depthwise::shape::Depthwise;
-use crate::kernels::kernel::{Dispatch, Kernel, Row, TIMED_BATCH};
+use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::{Windows, Words};
+use crate::kernels::window::{Windows, WindowsUniform};
 
 /// Pixels of an invocation.
 const TILE: usize = 4;
@@ -24,7 +24,7 @@ uniform! {
     tiles: u32,
     filters: u32,
     multiplier: u32,
-    windows: Words,
+    windows: WindowsUniform,
     act_a: f32,
     act_b: f32,
     unused: [u32; 2],
@@ -97,11 +97,11 @@ impl Kernel for Depthwise {
         }
     }
 
-    fn timed_as(&self) -> Option<Arc<dyn Kernel>> {
-        self.of_images(self.batch, TIMED_BATCH)
+    fn autotune_key(&self) -> Option<Arc<dyn Kernel>> {
+        self.micro_batch(self.batch, AUTOTUNE_BATCH)
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         let kernel = Self { batch: images, ..self.clone() };
         (self.batch == batch).then(|| Arc::new(kernel) as _)
     }

@@ -3,7 +3,7 @@
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::depthwise::kernel::calls;
 use crate::kernels::depthwise::shape::Depthwise;
@@ -12,7 +12,7 @@ use crate::kernels::shader::{grid, row, uniform, word, words};
 
 /// The same as [`Depthwise`], for filters of 3×3 with stride 1 or 2.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Texels {
+pub(crate) struct DepthwiseTexels {
     /// What is computed.
     pub(crate) depthwise: Depthwise,
 }
@@ -22,7 +22,7 @@ const STEP: usize = 8;
 /// Rows that an invocation makes.
 const ROWS: usize = 8;
 
-impl Texels {
+impl DepthwiseTexels {
     /// Whether the shader knows such a call.
     pub(crate) fn applies(d: &Depthwise) -> bool {
         (d.windows.kernel, d.windows.dilation) == ([3, 3], [1, 1])
@@ -52,7 +52,7 @@ pub(crate) static ROW: Row = row! {
     doc: "convolution of each channel by itself, from textures",
 };
 
-impl Kernel for Texels {
+impl Kernel for DepthwiseTexels {
     fn row(&self) -> &'static Row {
         &ROW
     }
@@ -106,8 +106,8 @@ impl Kernel for Texels {
         (input == 1).then(|| data.chunks_exact(3).flat_map(texel).collect())
     }
 
-    fn view(&self, input: usize) -> View {
-        if input < 2 { View::Texels(4) } else { View::Buffer }
+    fn binding(&self, input: usize) -> InputBinding {
+        if input < 2 { InputBinding::Texels(4) } else { InputBinding::Buffer }
     }
 
     fn tolerance(&self) -> Tolerance {
@@ -116,6 +116,6 @@ impl Kernel for Texels {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let calls = calls().into_iter().filter(|(_, call)| Texels::applies(call));
-    calls.map(|(label, depthwise)| noise_case(label, Texels { depthwise })).collect()
+    let calls = calls().into_iter().filter(|(_, call)| DepthwiseTexels::applies(call));
+    calls.map(|(label, depthwise)| noise_case(label, DepthwiseTexels { depthwise })).collect()
 }

@@ -237,7 +237,7 @@ impl Kernel for Binary {
         }
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         let first = *self.shape.first()?;
         let mut kernel = self.clone();
         kernel.shape[0] = share(first, batch, images)?;

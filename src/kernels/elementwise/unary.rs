@@ -66,7 +66,7 @@ impl Kernel for Unary {
         }
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { len: share(self.len, batch, images)?, ..self.clone() }))
     }
 

@@ -8,7 +8,7 @@ use crate::kernels::window::Windows;
 
 /// `[rows][phases][pitch]`: element `i` of phase `p` is column `i·phases + p` of the padded row.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Band {
+pub(crate) struct PaddedRows {
     /// The first row, counted from the padding's first.
     pub first: usize,
     pub rows: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Band {
     pub pitch: usize,
 }
 
-impl Band {
+impl PaddedRows {
     /// What `count` windows from `first` on see.
     pub(crate) fn of(windows: &Windows, first: usize, count: usize) -> Self {
         let ow = windows.out_hw[1];
@@ -57,21 +57,21 @@ impl Band {
 
     /// Fills it from a plane, with `edge` where that has no pixel.
     #[inline(always)]
-    pub(crate) fn fill(&self, windows: &Windows, plane: &[f32], edge: f32, band: &mut [f32]) {
+    pub(crate) fn fill(&self, windows: &Windows, plane: &[f32], edge: f32, padded: &mut [f32]) {
         let (w, left, row_len) = (windows.in_hw[1], windows.pad[1], self.row_len());
         let (rows, first_row) = self.real_rows(windows);
-        band[..rows.start * row_len].fill(edge);
-        band[rows.end * row_len..self.len()].fill(edge);
+        padded[..rows.start * row_len].fill(edge);
+        padded[rows.end * row_len..self.len()].fill(edge);
         let plane = &plane[first_row * w..];
         for phase in 0..self.phases {
             let start = phase as isize - left as isize;
             let real = layout::inside(start, self.phases, w, self.pitch);
             let first = (start + (real.start * self.phases) as isize).max(0) as usize;
             for (row, source) in rows.clone().zip(plane.chunks_exact(w)) {
-                let band = &mut band[row * row_len + phase * self.pitch..][..self.pitch];
-                band[..real.start].fill(edge);
-                band[real.end..].fill(edge);
-                let target = &mut band[real.clone()];
+                let padded = &mut padded[row * row_len + phase * self.pitch..][..self.pitch];
+                padded[..real.start].fill(edge);
+                padded[real.end..].fill(edge);
+                let target = &mut padded[real.clone()];
                 if target.is_empty() {
                     continue;
                 }

@@ -13,21 +13,21 @@ use crate::kernels::case::{Case, noise, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::moments::gram::{DEPTH, Gram, TILE, UNFOLDED};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::{Windows, Words};
+use crate::kernels::window::{Windows, WindowsUniform};
 
 /// Adds `Σ weights[n] · y pᵀ` over the images `n` and the windows' patches `p`, each with a 1 at its end.
 ///
 /// Inputs: `x` as of [`Gram`]; `y`, `[batch, filters, positions]`, or `[batch, positions, filters]` where the channels
 /// of `x` lie together; `weights [batch]` as of [`Gram`]. Output: `[groups, splits, filters of a group, side]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cross {
+pub struct CrossMoment {
     /// What is seen of `x`.
     pub patches: Gram,
     /// Channels of `y`, of all groups together.
     pub filters: usize,
 }
 
-impl Cross {
+impl CrossMoment {
     /// The output's shape.
     pub fn shape(&self) -> [usize; 4] {
         let x = &self.patches;
@@ -107,18 +107,18 @@ uniform! {
     position_step: u32,
     y_image_step: u32,
     points: u32,
-    windows: Words,
+    windows: WindowsUniform,
 }
 
 /// The kernel's row.
 pub(crate) static ROW: Row = row! {
-    name: "cross",
+    name: "cross_moment",
     file: "moments/cross_moment",
     shared: ["windows", "outer", "patches"],
     doc: "products of wanted outputs and patches, added up",
 };
 
-impl Kernel for Cross {
+impl Kernel for CrossMoment {
     fn row(&self) -> &'static Row {
         &ROW
     }
@@ -208,21 +208,23 @@ impl Kernel for Cross {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let cross = |filters, batch, channels, windows| Cross {
+    let cross = |filters, batch, channels, windows| CrossMoment {
         patches: Gram { batch, groups: 1, channels, channels_last: false, windows },
         filters,
     };
     // Images that count.
-    let case = |label: &str, kernel: Cross| {
+    let case = |label: &str, kernel: CrossMoment| {
         let batch = kernel.patches.batch;
         let mut case = noise_case(label, kernel);
         case.inputs[2] = vec![1.0; batch];
         case
     };
     let three = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([7, 7]) };
-    let grouped =
-        |groups, filters| Cross { patches: Gram { groups, ..cross(filters, 2, 12, three).patches }, filters };
-    let last = |filters, groups, windows| Cross {
+    let grouped = |groups, filters| CrossMoment {
+        patches: Gram { groups, ..cross(filters, 2, 12, three).patches },
+        filters,
+    };
+    let last = |filters, groups, windows| CrossMoment {
         patches: Gram { channels_last: true, groups, ..cross(filters, 2, 12, windows).patches },
         filters,
     };

@@ -18,7 +18,7 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::{Windows, Words};
+use crate::kernels::window::{Windows, WindowsUniform};
 
 /// Adds `Σ weights[n] · p pᵀ` over the images `n` and the windows' patches `p`, each with a 1 at its end.
 ///
@@ -53,7 +53,7 @@ pub(crate) const DEPTH: usize = 512;
 
 /// The ways in which the shader fetches, numbered as there.
 #[derive(Clone, Copy)]
-enum Way {
+enum FetchMode {
     Any = 0,
     Quads = 1,
     Lanes = 2,
@@ -97,19 +97,19 @@ impl Gram {
     }
 
     /// The way in which the shader fetches.
-    fn way(&self) -> Way {
+    fn fetch_mode(&self) -> FetchMode {
         let windows = &self.windows;
         let side_by_side = Windows { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], ..*windows };
         if *windows == side_by_side {
-            Way::Threes
+            FetchMode::Threes
         } else if !windows.are_points() {
-            Way::Any
+            FetchMode::Any
         } else if !self.channels_last && windows.pixels().is_multiple_of(4) {
-            Way::Quads
+            FetchMode::Quads
         } else if self.channels_last && self.group_channels().is_multiple_of(4) {
-            Way::Lanes
+            FetchMode::Lanes
         } else {
-            Way::Any
+            FetchMode::Any
         }
     }
 
@@ -206,7 +206,7 @@ uniform! {
     pixel_step: u32,
     image_step: u32,
     points: u32,
-    windows: Words,
+    windows: WindowsUniform,
 }
 
 /// The kernel's row.
@@ -264,10 +264,10 @@ impl Kernel for Gram {
 
     fn dispatch(&self) -> Dispatch {
         let [channel_step, pixel_step, image_step] = self.steps().map(word);
-        let way = self.way();
-        let tiles = match way {
-            Way::Threes => triangle(self.group_channels() + 1),
-            Way::Any | Way::Quads | Way::Lanes => self.tiles(),
+        let mode = self.fetch_mode();
+        let tiles = match mode {
+            FetchMode::Threes => triangle(self.group_channels() + 1),
+            FetchMode::Any | FetchMode::Quads | FetchMode::Lanes => self.tiles(),
         };
         let len = self.groups * self.splits() * tiles;
         let windows = &self.windows;
@@ -287,7 +287,7 @@ impl Kernel for Gram {
             windows: windows.words(),
         };
         Dispatch {
-            overrides: vec![("WAY", f64::from(way as u8))],
+            overrides: vec![("FETCH", f64::from(mode as u8))],
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }

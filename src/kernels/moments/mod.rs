@@ -5,5 +5,5 @@ pub(crate) mod cross_moment;
 pub(crate) mod gram;
 
 pub use self::channel_stats::ChannelStats;
-pub use self::cross_moment::Cross;
+pub use self::cross_moment::CrossMoment;
 pub use self::gram::Gram;

@@ -123,7 +123,7 @@ impl Kernel for Lrn {
         }
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { batch: share(self.batch, batch, images)?, ..self.clone() }))
     }
 

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::host::padded_rows::Band;
+use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::shader::{grid, row, uniform, word, words};
-use crate::kernels::window::{Windows, Words};
+use crate::kernels::window::{Windows, WindowsUniform};
 
 /// What a window is reduced to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) fn larger(a: f64, b: f64) -> f64 {
 
 /// Along one axis, the input indices under one window.
 #[derive(Clone)]
-struct Span {
+struct AxisWindow {
     /// Those that exist.
     real: std::iter::StepBy<std::ops::Range<usize>>,
     /// How many elements count, the padding included if it does.
@@ -67,7 +67,7 @@ impl Pool {
     }
 
     /// The window of output index `o` along `axis` (0 rows, 1 columns).
-    fn span(&self, axis: usize, o: usize) -> Span {
+    fn span(&self, axis: usize, o: usize) -> AxisWindow {
         let Windows { in_hw, kernel, stride, dilation, pad, .. } = self.windows;
         let (size, pad, step) = (in_hw[axis], pad[axis], dilation[axis]);
         // All in coordinates that start with the padding.
@@ -77,7 +77,10 @@ impl Pool {
         let skipped = pad.saturating_sub(first).div_ceil(step);
         let start = first + skipped * step;
         let end = past.min(pad + size).max(start);
-        Span { real: (start - pad..end - pad).step_by(step), padded: within(pad + size + self.pad_end[axis]) }
+        AxisWindow {
+            real: (start - pad..end - pad).step_by(step),
+            padded: within(pad + size + self.pad_end[axis]),
+        }
     }
 
     /// How the shader makes maxima four at a time, if it does.
@@ -112,19 +115,19 @@ impl Pool {
     /// Maxima, tap by tap over windows side by side.
     fn cpu_max(&self, x: &[f32], output: &mut [f32]) {
         let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
-        let band = Band::of(&windows, 0, plane);
-        let taps: Vec<usize> = (0..windows.taps()).map(|tap| band.tap(&windows, tap)).collect();
+        let padded = PaddedRows::of(&windows, 0, plane);
+        let taps: Vec<usize> = (0..windows.taps()).map(|tap| padded.tap(&windows, tap)).collect();
         let planes = output.par_chunks_mut(plane).zip(x.par_chunks(self.in_plane()));
         planes.with_min_len(1 + TASK / (plane * taps.len())).for_each(|(y, x)| {
-            scratch::with(band.len() + LANES, |room| {
-                arch.dispatch(Maxima { windows, band, x, taps: &taps, y, room });
+            scratch::with(padded.len() + LANES, |room| {
+                arch.dispatch(Maxima { windows, padded, x, taps: &taps, y, room });
             });
         });
     }
 
     /// Any window of any size.
     fn cpu_any(&self, x: &[f32], output: &mut [f32]) {
-        let columns: Vec<Span> = (0..self.windows.out_hw[1]).map(|ox| self.span(1, ox)).collect();
+        let columns: Vec<AxisWindow> = (0..self.windows.out_hw[1]).map(|ox| self.span(1, ox)).collect();
         let planes = output.par_chunks_mut(self.out_plane()).zip(x.par_chunks(self.in_plane()));
         planes.for_each(|(y, x)| {
             for (oy, y) in y.chunks_mut(self.windows.out_hw[1]).enumerate() {
@@ -154,9 +157,9 @@ impl Pool {
 /// A plane's maxima.
 struct Maxima<'a> {
     windows: Windows,
-    band: Band,
+    padded: PaddedRows,
     x: &'a [f32],
-    /// Where each tap stands in the band.
+    /// Where each tap stands in the padded.
     taps: &'a [usize],
     y: &'a mut [f32],
     room: &'a mut [f32],
@@ -167,8 +170,8 @@ impl WithSimd for Maxima<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.band.fill(&self.windows, self.x, f32::NEG_INFINITY, self.room);
-        let step = self.windows.stride[0] * self.band.row_len();
+        self.padded.fill(&self.windows, self.x, f32::NEG_INFINITY, self.room);
+        let step = self.windows.stride[0] * self.padded.row_len();
         for (row, y) in self.y.chunks_exact_mut(self.windows.out_hw[1]).enumerate() {
             for (part, y) in y.chunks_mut(S::F32_LANES).enumerate() {
                 let first = row * step + part * S::F32_LANES;
@@ -191,7 +194,7 @@ uniform! {
     out_plane: u32,
     lowest: f32,
     across: u32,
-    windows: Words,
+    windows: WindowsUniform,
     pad_end: [u32; 2],
     unused: [u32; 2],
 }
@@ -290,7 +293,7 @@ impl Kernel for Pool {
         }
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { planes: share(self.planes, batch, images)?, ..self.clone() }))
     }
 

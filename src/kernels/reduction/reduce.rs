@@ -180,7 +180,7 @@ impl Kernel for Reduce {
         }
     }
 
-    fn of_images(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { outer: share(self.outer, batch, images)?, ..self.clone() }))
     }
 

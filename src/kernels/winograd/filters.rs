@@ -8,7 +8,7 @@ use crate::kernels::winograd::transform::{PRODUCTS, spread};
 
 /// What the filters of a product are computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Filters {
+pub(crate) enum FilterSource {
     /// They are given as they are.
     Given,
     /// They are `G g Gᵀ` of 3×3 filters `g` that are given; the call has one group for each of 36 elements, and no
@@ -16,7 +16,7 @@ pub(crate) enum Filters {
     Winograd,
 }
 
-impl Filters {
+impl FilterSource {
     /// As [`Kernel::input_lens`], of a convolution with such filters.
     pub(crate) fn input_lens(self, conv: &Conv) -> Vec<usize> {
         let mut lens = conv.input_lens();
@@ -72,7 +72,7 @@ pub(crate) fn product(in_channels: usize, out_channels: usize, columns: usize) -
         windows: Windows::points([1, columns]),
         out_offset: 0,
         out_total: PRODUCTS * out_channels,
-        addend: false,
+        residual: false,
         activation: Activation::None,
     }
 }

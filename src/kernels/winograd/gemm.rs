@@ -3,14 +3,14 @@
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::{CHANNELS, LANES, STEP};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::winograd::filters::{Filters, product};
-use crate::kernels::winograd::tiling::{BLOCK, Layout};
+use crate::kernels::winograd::filters::{FilterSource, product};
+use crate::kernels::winograd::tiling::{BLOCK, GemmLayout};
 use crate::kernels::winograd::transform::{PRODUCTS, spread};
 
 /// 36 products of matrices: for each, `channels` sums over `depth` rows of the same columns.
@@ -18,13 +18,13 @@ use crate::kernels::winograd::transform::{PRODUCTS, spread};
 /// Inputs: 36 × depth × columns as the layout says; 3×3 filters `[channels, depth, 3, 3]`, of which the products' are
 /// computed. Output: 36 × channels × columns, likewise.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Products {
+pub(crate) struct WinogradGemm {
     /// Input channels.
     pub(crate) depth: usize,
     /// Output channels.
     pub(crate) channels: usize,
     /// How both lie.
-    pub(crate) layout: Layout,
+    pub(crate) layout: GemmLayout,
 }
 
 uniform! {
@@ -37,19 +37,19 @@ uniform! {
 
 /// The kernel's row.
 pub(crate) static ROW: Row = row! {
-    name: "products_lanes",
+    name: "winograd_gemm",
     file: "winograd/gemm",
     shared: ["quotient", "texels", "outer", "broadcasts"],
     doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures",
 };
 
-impl Products {
+impl WinogradGemm {
     fn conv(&self) -> Conv {
         product(self.depth, self.channels, BLOCK)
     }
 }
 
-impl Kernel for Products {
+impl Kernel for WinogradGemm {
     fn row(&self) -> &'static Row {
         &ROW
     }
@@ -100,11 +100,11 @@ impl Kernel for Products {
             let at = |o: usize, c: usize| if c < depth { data[o * depth + c] } else { 0.0 };
             conv.tiled(CHANNELS, 0..depth.next_multiple_of(STEP), at)
         };
-        Filters::Winograd.pack(&self.conv(), input, data, CHANNELS, weights)
+        FilterSource::Winograd.pack(&self.conv(), input, data, CHANNELS, weights)
     }
 
-    fn view(&self, _input: usize) -> View {
-        View::Texels(4)
+    fn binding(&self, _input: usize) -> InputBinding {
+        InputBinding::Texels(4)
     }
 
     fn subgroup(&self) -> Option<u32> {
@@ -118,8 +118,8 @@ impl Kernel for Products {
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |label, depth, channels, blocks| {
-        let layout = Layout::new(blocks * BLOCK, Some(BLOCK));
-        noise_case(label, Products { depth, channels, layout })
+        let layout = GemmLayout::new(blocks * BLOCK, Some(BLOCK));
+        noise_case(label, WinogradGemm { depth, channels, layout })
     };
     vec![
         case("one channel of one", 1, 1, 1),

@@ -9,7 +9,7 @@
 //!
 //! A tile's pixels are made of sums and differences of all its inputs, so one that is not finite would spoil its
 //! neighbours, and so might overflow. Images with a result that is not finite are computed again by the definition's
-//! order ([`Direct`]): what is infinite or NaN is so where the definition says.
+//! order ([`DirectConv`]): what is infinite or NaN is so where the definition says.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,11 +17,11 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::host::blocks::{Block, Span, spans};
-use crate::kernels::conv::host::direct::{Direct, TASK, bias_panels};
+use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
+use crate::kernels::conv::host::direct::{DirectConv, TASK, bias_panels};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, Sums, WIDE};
-use crate::kernels::host::padded_rows::Band;
+use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
 use crate::kernels::kernel::Prepared;
@@ -38,7 +38,7 @@ const B: f64 = std::f64::consts::SQRT_2;
 
 /// A 3×3 convolution with its filters transformed, by tiles of `OUT` pixels along an axis, for which `IN` = `OUT` + 2 go
 /// in.
-pub(crate) struct Winograd<const OUT: usize, const IN: usize> {
+pub(crate) struct HostWinograd<const OUT: usize, const IN: usize> {
     conv: Conv,
     arch: Arch,
     /// `[panels][IN²][input channels][16]`
@@ -48,11 +48,11 @@ pub(crate) struct Winograd<const OUT: usize, const IN: usize> {
 }
 
 /// F(4×4, 3×3)
-pub(crate) type Large = Winograd<4, 6>;
+pub(crate) type F4x4 = HostWinograd<4, 6>;
 /// F(2×2, 3×3)
-pub(crate) type Small = Winograd<2, 4>;
+pub(crate) type F2x2 = HostWinograd<2, 4>;
 
-impl<const OUT: usize, const IN: usize> Winograd<OUT, IN> {
+impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
     /// Products of a tile.
     const POINTS: usize = IN * IN;
 
@@ -110,26 +110,27 @@ impl<const OUT: usize, const IN: usize> Winograd<OUT, IN> {
         best.unwrap_or(1) * OUT * ow
     }
 
-    fn block(&self, x: &[f32], mut block: Block, parallel: bool, broken: &[AtomicBool]) {
+    fn block(&self, x: &[f32], mut block: PixelBlock, parallel: bool, broken: &[AtomicBool]) {
         let conv = &self.conv;
         let columns = conv.windows.out_hw[1].div_ceil(OUT);
-        let tile_rows = |span: &Span| (span.count / conv.windows.out_hw[1]).div_ceil(OUT);
+        let tile_rows = |span: &PixelSpan| (span.count / conv.windows.out_hw[1]).div_ceil(OUT);
         let tiles = block.spans.iter().map(tile_rows).sum::<usize>() * columns;
         let strips = &Strip::cut(tiles)[..];
         let packing = Packing { depth: conv.in_channels, chunk: CHUNK, slots: strips.len() * Self::POINTS };
         scratch::with(packing.len(), |packed| {
             let spans = &block.spans[..];
-            let bands = &Input::<OUT, IN>::bands(conv, spans)[..];
-            let needed = Input::<OUT, IN>::longest(bands) + Self::POINTS * Input::<OUT, IN>::line(strips);
+            let all_padded = &InputTransform::<OUT, IN>::all_padded(conv, spans)[..];
+            let needed = InputTransform::<OUT, IN>::longest(all_padded)
+                + Self::POINTS * InputTransform::<OUT, IN>::line(strips);
             let transform = |(index, packed): (usize, &mut [f32])| {
                 let first = index * CHUNK;
                 scratch::with(needed, |room| {
-                    self.arch.dispatch(Input::<OUT, IN> {
+                    self.arch.dispatch(InputTransform::<OUT, IN> {
                         conv,
                         x,
                         spans,
                         strips,
-                        bands,
+                        all_padded,
                         first,
                         packed,
                         room,
@@ -158,7 +159,7 @@ impl<const OUT: usize, const IN: usize> Winograd<OUT, IN> {
                 let (hw, activation) = (conv.windows.out_hw, conv.activation);
                 scratch::with(Self::POINTS * PANEL * WIDE, |room| {
                     let (products, _) = room.as_chunks_mut();
-                    let output = Output::<OUT, IN> {
+                    let output = OutputTransform::<OUT, IN> {
                         factors,
                         strips,
                         spans,
@@ -187,7 +188,7 @@ impl<const OUT: usize, const IN: usize> Winograd<OUT, IN> {
 /// What a strip of few tiles costs, in lanes of a wide one, for each.
 const FEW_LANES: usize = 4;
 
-impl<const OUT: usize, const IN: usize> Prepared for Winograd<OUT, IN> {
+impl<const OUT: usize, const IN: usize> Prepared for HostWinograd<OUT, IN> {
     fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let conv = &self.conv;
         let plane = conv.out_plane();
@@ -203,7 +204,7 @@ impl<const OUT: usize, const IN: usize> Prepared for Winograd<OUT, IN> {
         }
         let broken: Vec<bool> = broken.into_iter().map(AtomicBool::into_inner).collect();
         if broken.contains(&true) {
-            let direct = Direct::new(&Conv { batch: 1, ..conv.clone() }, inputs[1], inputs[2]);
+            let direct = DirectConv::new(&Conv { batch: 1, ..conv.clone() }, inputs[1], inputs[2]);
             let images = output.chunks_mut(conv.out_total * plane);
             let images = images.zip(inputs[0].chunks(conv.in_channels * conv.in_plane()));
             images.zip(broken).filter(|(_, broken)| *broken).for_each(|((y, x), _)| direct.run(&[x], y));
@@ -276,30 +277,30 @@ fn output_pixels<S: Simd, const OUT: usize, const IN: usize>(simd: S, m: [S::f32
 }
 
 /// Transforms some input channels of a block's tiles.
-struct Input<'a, const OUT: usize, const IN: usize> {
+struct InputTransform<'a, const OUT: usize, const IN: usize> {
     conv: &'a Conv,
     x: &'a [f32],
-    spans: &'a [Span],
+    spans: &'a [PixelSpan],
     strips: &'a [Strip],
-    bands: &'a [(usize, Band)],
+    all_padded: &'a [(usize, PaddedRows)],
     /// The first channel.
     first: usize,
     packed: &'a mut [f32],
     room: &'a mut [f32],
 }
 
-impl<const OUT: usize, const IN: usize> Input<'_, OUT, IN> {
+impl<const OUT: usize, const IN: usize> InputTransform<'_, OUT, IN> {
     const POINTS: usize = IN * IN;
 
-    /// The spans' bands, each with its rows of tiles.
-    fn bands(conv: &Conv, spans: &[Span]) -> Vec<(usize, Band)> {
+    /// The spans' all_padded, each with its rows of tiles.
+    fn all_padded(conv: &Conv, spans: &[PixelSpan]) -> Vec<(usize, PaddedRows)> {
         let pitch = conv.windows.out_hw[1].div_ceil(OUT) + 1;
-        let band = |span: &Span| {
+        let padded = |span: &PixelSpan| {
             let [first, rows] = [span.first, span.count].map(|pixels| pixels / conv.windows.out_hw[1]);
             let rows = rows.div_ceil(OUT);
-            (rows, Band { first, rows: OUT * rows + IN - OUT, phases: OUT, pitch })
+            (rows, PaddedRows { first, rows: OUT * rows + IN - OUT, phases: OUT, pitch })
         };
-        spans.iter().map(band).collect()
+        spans.iter().map(padded).collect()
     }
 
     /// Elements of a point's lanes; a row's last vector of tiles may stick out.
@@ -307,13 +308,13 @@ impl<const OUT: usize, const IN: usize> Input<'_, OUT, IN> {
         strips.iter().map(|strip| strip.first + strip.width).max().unwrap_or(0) + LANES
     }
 
-    /// Elements of a band, with room to read a vector beyond it.
-    fn longest(bands: &[(usize, Band)]) -> usize {
-        bands.iter().map(|(_, band)| band.len()).max().unwrap_or(0) + LANES
+    /// Elements of a padded, with room to read a vector beyond it.
+    fn longest(all_padded: &[(usize, PaddedRows)]) -> usize {
+        all_padded.iter().map(|(_, padded)| padded.len()).max().unwrap_or(0) + LANES
     }
 }
 
-impl<const OUT: usize, const IN: usize> WithSimd for Input<'_, OUT, IN> {
+impl<const OUT: usize, const IN: usize> WithSimd for InputTransform<'_, OUT, IN> {
     type Output = ();
 
     #[inline(always)]
@@ -321,18 +322,18 @@ impl<const OUT: usize, const IN: usize> WithSimd for Input<'_, OUT, IN> {
         let (conv, windows) = (self.conv, self.conv.windows);
         let columns = conv.windows.out_hw[1].div_ceil(OUT);
         let channels = self.packed.len() / (self.strips.len() * Self::POINTS * WIDE);
-        let (longest, line) = (Self::longest(self.bands), Self::line(self.strips));
+        let (longest, line) = (Self::longest(self.all_padded), Self::line(self.strips));
         let (room, points) = self.room.split_at_mut(longest);
         room[longest - LANES..].fill(0.0);
         for c in 0..channels {
             let mut at = 0;
-            for ((tile_rows, band), span) in self.bands.iter().zip(self.spans) {
+            for ((tile_rows, padded), span) in self.all_padded.iter().zip(self.spans) {
                 let plane = (span.image * conv.in_channels + self.first + c) * conv.in_plane();
-                band.fill(&windows, &self.x[plane..][..conv.in_plane()], 0.0, room);
+                padded.fill(&windows, &self.x[plane..][..conv.in_plane()], 0.0, room);
                 for row in 0..*tile_rows {
                     for column in (0..columns).step_by(LANES) {
-                        let first = OUT * row * band.row_len() + column;
-                        let tiles = Tiles::<OUT, IN> { room, at: first, pitch: band.pitch };
+                        let first = OUT * row * padded.row_len() + column;
+                        let tiles = TileVector::<OUT, IN> { room, at: first, pitch: padded.pitch };
                         tiles.transform(simd, &mut points[at + column..], line);
                     }
                     at += columns;
@@ -352,15 +353,15 @@ impl<const OUT: usize, const IN: usize> WithSimd for Input<'_, OUT, IN> {
     }
 }
 
-/// Sixteen tiles side by side, in a band of as many phases as a tile gives pixels.
-struct Tiles<'a, const OUT: usize, const IN: usize> {
+/// Sixteen tiles side by side, in a padded of as many phases as a tile gives pixels.
+struct TileVector<'a, const OUT: usize, const IN: usize> {
     room: &'a [f32],
     /// The first tile's first pixel.
     at: usize,
     pitch: usize,
 }
 
-impl<const OUT: usize, const IN: usize> Tiles<'_, OUT, IN> {
+impl<const OUT: usize, const IN: usize> TileVector<'_, OUT, IN> {
     /// Writes their points, `line` elements from one to the next.
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, points: &mut [f32], line: usize) {
@@ -390,11 +391,11 @@ impl<const OUT: usize, const IN: usize> Tiles<'_, OUT, IN> {
 }
 
 /// Multiplies a panel's channels with a block's tiles, and transforms back.
-struct Output<'a, 'b, 'c, const OUT: usize, const IN: usize> {
+struct OutputTransform<'a, 'b, 'c, const OUT: usize, const IN: usize> {
     /// With any strip, and the weights of all points.
     factors: Factors<'a>,
     strips: &'a [Strip],
-    spans: &'a [Span],
+    spans: &'a [PixelSpan],
     /// Height and width of the output.
     hw: [usize; 2],
     bias: &'a [f32; PANEL],
@@ -407,7 +408,7 @@ struct Output<'a, 'b, 'c, const OUT: usize, const IN: usize> {
     products: &'b mut [Sums],
 }
 
-impl<const OUT: usize, const IN: usize> WithSimd for Output<'_, '_, '_, OUT, IN> {
+impl<const OUT: usize, const IN: usize> WithSimd for OutputTransform<'_, '_, '_, OUT, IN> {
     type Output = ();
 
     #[inline(always)]
@@ -472,7 +473,7 @@ fn pixels_of<S: Simd, const OUT: usize, const IN: usize>(
     }
 }
 
-impl<const OUT: usize, const IN: usize> Output<'_, '_, '_, OUT, IN> {
+impl<const OUT: usize, const IN: usize> OutputTransform<'_, '_, '_, OUT, IN> {
     /// Writes a strip's pixels of a channel where they belong.
     #[inline(always)]
     fn write(&mut self, strip: &Strip, channel: usize, pixels: &[[Sums; OUT]; OUT]) {

@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::plain_convs;
@@ -12,7 +12,7 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::Windows;
 use crate::kernels::winograd::test_cases::tile_parts;
-use crate::kernels::winograd::tiling::{Layout, Tiles, applies, tiles};
+use crate::kernels::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
 use crate::kernels::winograd::transform::{BT, PRODUCTS, SEEN, TILE, sandwich};
 
 /// `Bᵀ d B` of some tiles.
@@ -24,9 +24,9 @@ pub(crate) struct WinogradIn {
     /// The convolution.
     pub(crate) conv: Conv,
     /// Which.
-    pub(crate) tiles: Tiles,
+    pub(crate) tiles: TileRange,
     /// How the output lies.
-    pub(crate) layout: Layout,
+    pub(crate) layout: GemmLayout,
 }
 
 uniform! {
@@ -122,8 +122,8 @@ impl Kernel for WinogradIn {
         Dispatch { overrides: vec![], params: bytes_of(&params).to_vec(), workgroups: grid(len) }
     }
 
-    fn view(&self, _input: usize) -> View {
-        View::Texels(if self.quads() { 4 } else { 1 })
+    fn binding(&self, _input: usize) -> InputBinding {
+        InputBinding::Texels(if self.quads() { 4 } else { 1 })
     }
 
     fn tolerance(&self) -> Tolerance {
@@ -140,7 +140,7 @@ pub(crate) fn cases(row: &'static Row) -> Vec<Case> {
         windows: Windows { kernel: [3, 3], pad, in_hw, ..Windows::points(out_hw) },
         out_offset: 0,
         out_total: 2,
-        addend: false,
+        residual: false,
         activation: Activation::None,
     };
     let quads = [

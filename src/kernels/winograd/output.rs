@@ -3,7 +3,7 @@
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::binding::View;
+use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::{convs, pooled_convs};
@@ -11,22 +11,22 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::reduction::pool::larger;
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::winograd::test_cases::tile_parts;
-use crate::kernels::winograd::tiling::{Layout, Tiles, applies, tiles};
+use crate::kernels::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
 use crate::kernels::winograd::transform::{AT, SEEN, TILE, sandwich};
 
 /// `act(Aᵀ m A + bias)` of some tiles, or the largest of every 2×2 of these.
 ///
 /// Inputs: 36 × out_channels × columns as the layout says, of which the first `count` columns count; `bias [out_channels]`
-/// (constant); an addend like the convolution's, if there is one. Output: as the convolution's, those tiles' part, or as
-/// that of [`Pooled`](super::conv_pooled::Pooled), which has no addend.
+/// (constant); an residual like the convolution's, if there is one. Output: as the convolution's, those tiles' part, or as
+/// that of [`PooledConv`](super::conv_pooled::PooledConv), which has no residual.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinogradOut {
     /// The convolution.
     pub(crate) conv: Conv,
     /// Which.
-    pub(crate) tiles: Tiles,
+    pub(crate) tiles: TileRange,
     /// How the input lies.
-    pub(crate) layout: Layout,
+    pub(crate) layout: GemmLayout,
     /// Whether the largest of every 2×2 outputs is wanted.
     pub(crate) pooled: bool,
 }
@@ -69,13 +69,13 @@ impl Kernel for WinogradOut {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        let addend = self.conv.addend.then(|| self.output_len());
+        let residual = self.conv.residual.then(|| self.output_len());
         let sums = self.layout.len(self.conv.out_channels);
-        [sums, self.conv.out_channels].into_iter().chain(addend).collect()
+        [sums, self.conv.out_channels].into_iter().chain(residual).collect()
     }
 
-    fn addend(&self) -> Option<usize> {
-        self.conv.addend.then_some(2)
+    fn residual(&self) -> Option<usize> {
+        self.conv.residual.then_some(2)
     }
 
     fn output_len(&self) -> usize {
@@ -99,10 +99,10 @@ impl Kernel for WinogradOut {
                     if row < h && column < w {
                         let plane = image * conv.out_total + conv.out_offset + channel;
                         let at = (plane * h + row) * w + column;
-                        let addend = if conv.addend { inputs[2][at] } else { 0.0 };
+                        let residual = if conv.residual { inputs[2][at] } else { 0.0 };
                         let made = (0..span * span).map(|k| {
                             let of_tile = (i * span + k / span, j * span + k % span);
-                            let y = sandwich(&AT, of_tile, sum) + inputs[1][channel] + addend;
+                            let y = sandwich(&AT, of_tile, sum) + inputs[1][channel] + residual;
                             conv.activation.apply_f64(y)
                         });
                         output[at] = made.fold(f64::NEG_INFINITY, larger);
@@ -146,8 +146,8 @@ impl Kernel for WinogradOut {
         }
     }
 
-    fn view(&self, input: usize) -> View {
-        if input == 0 { View::Texels(4) } else { View::Buffer }
+    fn binding(&self, input: usize) -> InputBinding {
+        if input == 0 { InputBinding::Texels(4) } else { InputBinding::Buffer }
     }
 
     fn tolerance(&self) -> Tolerance {

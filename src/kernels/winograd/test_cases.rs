@@ -1,17 +1,17 @@
 //! Parts of a call's tiles, for tests.
 
 use crate::kernels::conv::shape::Conv;
-use crate::kernels::winograd::tiling::{BLOCK, Layout, Tiles, of_image};
+use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, of_image};
 
 /// For cases: parts of a call's tiles, and how their products may lie.
-pub(crate) fn tile_parts(conv: &Conv) -> [(&'static str, Tiles, Layout); 3] {
+pub(crate) fn tile_parts(conv: &Conv) -> [(&'static str, TileRange, GemmLayout); 3] {
     let all = conv.batch * of_image(conv);
-    let whole = Tiles { first: 0, count: all };
+    let whole = TileRange { first: 0, count: all };
     let first = (all / 2).next_multiple_of(4).min((all - 1) / 4 * 4);
-    let later = Tiles { first, count: all - first };
+    let later = TileRange { first, count: all - first };
     [
-        ("in one", whole, Layout::new(whole.count, None)),
-        ("in blocks", whole, Layout::new(whole.count, Some(BLOCK))),
-        ("later ones in blocks", later, Layout::new(later.count, Some(BLOCK))),
+        ("in one", whole, GemmLayout::new(whole.count, None)),
+        ("in blocks", whole, GemmLayout::new(whole.count, Some(BLOCK))),
+        ("later ones in blocks", later, GemmLayout::new(later.count, Some(BLOCK))),
     ]
 }

@@ -11,7 +11,7 @@ pub(crate) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.windows.kernel == [3, 3]
         && (conv.windows.stride, conv.windows.dilation, conv.groups) == ([1, 1], [1, 1], 1)
-        && Layout::new(of_image(conv), Some(BLOCK)).len(most) <= MOST_TEMP
+        && GemmLayout::new(of_image(conv), Some(BLOCK)).len(most) <= MOST_TEMP
 }
 
 /// Tiles down and across.
@@ -22,7 +22,7 @@ pub(crate) fn tiles(conv: &Conv) -> [usize; 2] {
 /// How products lie: blocks of columns (tiles), in each 36 products, in each rows (channels), in each the block's columns.
 /// What is written for a tile so lies close together, and so does what a product reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct GemmLayout {
     /// Columns of a block: whole quads.
     pub(crate) width: usize,
     /// Blocks.
@@ -32,7 +32,7 @@ pub(crate) struct Layout {
     pub(crate) gap: usize,
 }
 
-impl Layout {
+impl GemmLayout {
     /// For so many tiles, in blocks of so many, or all in one.
     pub(crate) fn new(tiles: usize, width: Option<usize>) -> Self {
         match width {
@@ -60,7 +60,7 @@ impl Layout {
 
 /// Some of a batch's tiles, which are numbered by image, row and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tiles {
+pub(crate) struct TileRange {
     /// The first; where quads of tiles stand in rows, a quad's.
     pub(crate) first: usize,
     /// How many.

@@ -5,7 +5,7 @@ use crate::kernels::conv::shape::Conv;
 
 /// Neighbouring pixels of one image.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub(crate) struct PixelSpan {
     pub image: usize,
     /// The first pixel of the output's plane.
     pub first: usize,
@@ -13,40 +13,40 @@ pub(crate) struct Span {
 }
 
 /// What is computed together: some pixels of all channels of a group.
-pub(crate) struct Block<'a> {
+pub(crate) struct PixelBlock<'a> {
     pub group: usize,
-    pub spans: Vec<Span>,
+    pub spans: Vec<PixelSpan>,
     /// Where the sums go: `[channels][spans]`.
     pub pieces: Vec<&'a mut [f32]>,
 }
 
 /// Cuts a batch of planes into spans of whole `unit`s (the last of a plane may be smaller) and puts about `most` pixels
 /// into each block.
-pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec<Vec<Span>> {
+pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec<Vec<PixelSpan>> {
     if plane <= most {
         let images: Vec<usize> = (0..batch).collect();
-        let whole = |&image: &usize| Span { image, first: 0, count: plane };
+        let whole = |&image: &usize| PixelSpan { image, first: 0, count: plane };
         return images.chunks(most / plane).map(|chunk| chunk.iter().map(whole).collect()).collect();
     }
     let units = plane.div_ceil(unit);
     // Parts of like size.
     let size = units.div_ceil(units.div_ceil((most / unit).max(1))) * unit;
-    let part = |image, first: usize| Span { image, first, count: size.min(plane - first) };
+    let part = |image, first: usize| PixelSpan { image, first, count: size.min(plane - first) };
     (0..batch).flat_map(|image| (0..plane).step_by(size).map(move |first| vec![part(image, first)])).collect()
 }
 
 impl Conv {
     /// The blocks of all groups, each over the same spans.
-    pub(crate) fn blocks<'a>(&self, spans: &[Vec<Span>], y: &'a mut [f32]) -> Vec<Block<'a>> {
+    pub(crate) fn blocks<'a>(&self, spans: &[Vec<PixelSpan>], y: &'a mut [f32]) -> Vec<PixelBlock<'a>> {
         let (plane, channels) = (self.out_plane(), self.group_out());
         let block = |group| {
-            move |spans: &Vec<Span>| Block {
+            move |spans: &Vec<PixelSpan>| PixelBlock {
                 group,
                 spans: spans.clone(),
                 pieces: Vec::with_capacity(spans.len() * channels),
             }
         };
-        let mut blocks: Vec<Block> =
+        let mut blocks: Vec<PixelBlock> =
             (0..self.groups).flat_map(|group| spans.iter().map(block(group))).collect();
         let mut images: Vec<_> = y
             .chunks_mut(self.out_total * plane)

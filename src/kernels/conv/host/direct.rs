@@ -2,17 +2,17 @@
 //! times the weights.
 //!
 //! A block's matrix is written strip by strip ([`tile`]); a channel's rows are first laid out with their padding
-//! ([`Band`]), so that each tap of a run of pixels is one copy. Then panels of channels go over it. Blocks go to threads,
+//! ([`PaddedRows`]), so that each tap of a run of pixels is one copy. Then panels of channels go over it. Blocks go to threads,
 //! and so do the panels of a block, where there are fewer blocks than threads.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::host::blocks::{Block, Span, spans};
+use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, Sums, WIDE, fetch, panels};
-use crate::kernels::host::padded_rows::Band;
+use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
 use crate::kernels::kernel::Prepared;
@@ -27,7 +27,7 @@ const CHUNK: usize = 64;
 pub(crate) const TASK: usize = 1 << 17;
 
 /// A convolution with its weights in panels.
-pub(crate) struct Direct {
+pub(crate) struct DirectConv {
     conv: Conv,
     arch: Arch,
     /// `[groups][panels][depth][16]`
@@ -42,16 +42,16 @@ pub(crate) fn bias_panels(conv: &Conv, bias: &[f32]) -> Vec<[f32; PANEL]> {
 }
 
 /// Pixels along a row that lie in one strip.
-struct Run {
+struct PixelRun {
     /// Where they go: the strip, and the lane in it.
     strip: usize,
     lane: usize,
     len: usize,
-    /// Where the first tap of the first pixel stands among the block's bands.
+    /// Where the first tap of the first pixel stands among the block's all_padded.
     source: usize,
 }
 
-impl Direct {
+impl DirectConv {
     pub(crate) fn new(conv: &Conv, weights: &[f32], bias: &[f32]) -> Self {
         let (depth, channels) = (conv.depth(), conv.group_out());
         let groups = weights.par_chunks((channels * depth).max(1));
@@ -69,20 +69,21 @@ impl Direct {
         most.min(share.max(conv.group_out())).max(WIDE).next_multiple_of(WIDE)
     }
 
-    fn block(&self, x: &[f32], mut block: Block, parallel: bool) {
+    fn block(&self, x: &[f32], mut block: PixelBlock, parallel: bool) {
         let conv = &self.conv;
         let strips = Strip::cut(block.spans.iter().map(|span| span.count).sum());
         let chunk = (CHUNK / conv.taps()).max(1) * conv.taps();
         let packing = Packing { depth: conv.depth(), chunk, slots: strips.len() };
         scratch::with(packing.len(), |packed| {
-            let (runs, bands) = runs(conv, &block.spans, &strips);
-            let needed = bands.iter().map(Band::len).sum();
+            let (runs, all_padded) = runs(conv, &block.spans, &strips);
+            let needed = all_padded.iter().map(PaddedRows::len).sum();
             let unfold = |(index, packed): (usize, &mut [f32])| {
                 let first = index * chunk / conv.taps();
                 scratch::with(needed, |room| {
                     let (spans, group, strips) = (&block.spans[..], block.group, &strips[..]);
-                    let (runs, bands) = (&runs[..], &bands[..]);
-                    let unfold = Unfold { conv, x, spans, group, strips, runs, bands, first, packed, room };
+                    let (runs, all_padded) = (&runs[..], &all_padded[..]);
+                    let unfold =
+                        UnfoldChunk { conv, x, spans, group, strips, runs, all_padded, first, packed, room };
                     self.arch.dispatch(unfold);
                 });
             };
@@ -102,7 +103,7 @@ impl Direct {
                 let (strips, spans) = (&strips[..], &spans[..]);
                 let factors =
                     Factors { weights, ahead: false, bias, packed, packing, slot: 0, strip: strips[0] };
-                self.arch.dispatch(Multiply { factors, strips, spans, activation, pieces });
+                self.arch.dispatch(MultiplyPanel { factors, strips, spans, activation, pieces });
             };
             let size = PANEL * spans.len();
             if parallel {
@@ -116,7 +117,7 @@ impl Direct {
     }
 }
 
-impl Prepared for Direct {
+impl Prepared for DirectConv {
     fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let conv = &self.conv;
         let spans = spans(conv.batch, conv.out_plane(), WIDE, self.block_pixels());
@@ -130,16 +131,16 @@ impl Prepared for Direct {
     }
 }
 
-/// A block's pixels, row by row and strip by strip, and the bands that they are read from. Where the matrix of taps is
+/// A block's pixels, row by row and strip by strip, and the all_padded that they are read from. Where the matrix of taps is
 /// the input itself, nobody needs them.
-fn runs(conv: &Conv, spans: &[Span], strips: &[Strip]) -> (Vec<Run>, Vec<Band>) {
-    let (ow, mut runs, mut bands) = (conv.windows.out_hw[1], Vec::new(), Vec::<Band>::new());
+fn runs(conv: &Conv, spans: &[PixelSpan], strips: &[Strip]) -> (Vec<PixelRun>, Vec<PaddedRows>) {
+    let (ow, mut runs, mut all_padded) = (conv.windows.out_hw[1], Vec::new(), Vec::<PaddedRows>::new());
     if conv.pointwise() {
-        return (runs, bands);
+        return (runs, all_padded);
     }
     let (mut at, mut start, mut strip) = (0, 0, 0);
     for span in spans {
-        let band = Band::of(&conv.windows, span.first, span.count);
+        let padded = PaddedRows::of(&conv.windows, span.first, span.count);
         let top = span.first / ow;
         let (mut pixel, end) = (span.first, span.first + span.count);
         while pixel < end {
@@ -149,33 +150,33 @@ fn runs(conv: &Conv, spans: &[Span], strips: &[Strip]) -> (Vec<Run>, Vec<Band>) 
             let (y, x) = (pixel / ow, pixel % ow);
             let left = strips[strip].first + strips[strip].count - at;
             let len = (ow - x).min(end - pixel).min(left);
-            let source = start + (y - top) * conv.windows.stride[0] * band.row_len() + x;
-            runs.push(Run { strip, lane: at - strips[strip].first, len, source });
+            let source = start + (y - top) * conv.windows.stride[0] * padded.row_len() + x;
+            runs.push(PixelRun { strip, lane: at - strips[strip].first, len, source });
             (pixel, at) = (pixel + len, at + len);
         }
-        start += band.len();
-        bands.push(band);
+        start += padded.len();
+        all_padded.push(padded);
     }
-    (runs, bands)
+    (runs, all_padded)
 }
 
 /// Writes a chunk of a block's matrix of taps: some channels' taps × all pixels.
-struct Unfold<'a> {
+struct UnfoldChunk<'a> {
     conv: &'a Conv,
     x: &'a [f32],
-    spans: &'a [Span],
+    spans: &'a [PixelSpan],
     group: usize,
     strips: &'a [Strip],
-    runs: &'a [Run],
-    bands: &'a [Band],
+    runs: &'a [PixelRun],
+    all_padded: &'a [PaddedRows],
     /// The first channel of the group.
     first: usize,
     packed: &'a mut [f32],
-    /// Room for the bands.
+    /// Room for the all_padded.
     room: &'a mut [f32],
 }
 
-impl<'a> Unfold<'a> {
+impl<'a> UnfoldChunk<'a> {
     #[inline(always)]
     fn plane(&self, image: usize, channel: usize) -> &'a [f32] {
         let conv = self.conv;
@@ -208,7 +209,7 @@ impl<'a> Unfold<'a> {
     }
 }
 
-impl WithSimd for Unfold<'_> {
+impl WithSimd for UnfoldChunk<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -229,13 +230,13 @@ impl WithSimd for Unfold<'_> {
         let windows = conv.windows;
         for c in 0..rows / taps {
             let mut start = 0;
-            for (band, span) in self.bands.iter().zip(self.spans) {
+            for (padded, span) in self.all_padded.iter().zip(self.spans) {
                 let plane = self.plane(span.image, c);
-                band.fill(&windows, plane, 0.0, &mut room[start..][..band.len()]);
-                start += band.len();
+                padded.fill(&windows, plane, 0.0, &mut room[start..][..padded.len()]);
+                start += padded.len();
             }
             for tap in 0..taps {
-                let seen = self.bands[0].tap(&windows, tap);
+                let seen = self.all_padded[0].tap(&windows, tap);
                 for run in self.runs {
                     let width = self.strips[run.strip].width;
                     let row = run.strip * rows * WIDE + (c * taps + tap) * width;
@@ -248,7 +249,7 @@ impl WithSimd for Unfold<'_> {
 }
 
 /// A panel's channels × all pixels of a block.
-struct Multiply<'a, 'b, 'c> {
+struct MultiplyPanel<'a, 'b, 'c> {
     /// With any strip.
     factors: Factors<'a>,
     strips: &'a [Strip],
@@ -259,7 +260,7 @@ struct Multiply<'a, 'b, 'c> {
     pieces: &'b mut [&'c mut [f32]],
 }
 
-impl WithSimd for Multiply<'_, '_, '_> {
+impl WithSimd for MultiplyPanel<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]

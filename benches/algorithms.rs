@@ -41,7 +41,7 @@ fn conv(
         },
         out_offset: 0,
         out_total: out_channels,
-        addend: false,
+        residual: false,
         activation: Activation::Relu,
     }
 }
