@@ -188,7 +188,7 @@ impl Device {
     fn load_with(&self, plan: &Plan, way: Option<&str>, poison: bool) -> Result<Box<dyn Executor>> {
         match self {
             Self::Cpu if plan.halves.is_some() => Err(Error::new("a plan over halves, for the CPU")),
-            Self::Cpu => Ok(Box::new(cpu::Program::new(plan, poison)?)),
+            Self::Cpu => Ok(Box::new(cpu::CpuProgram::new(plan, poison)?)),
             Self::Gpu(gpu, _) => gpu.load(plan, way, poison),
         }
     }
