@@ -14,7 +14,7 @@ pub enum InputBinding {
 
 impl InputBinding {
     /// Rows of a texture for so many elements, the zeros included; 0 for a buffer.
-    pub fn rows(self, len: usize) -> usize {
+    pub fn texture_rows(self, len: usize) -> usize {
         match self {
             Self::Buffer => 0,
             Self::Texels(per) => len.div_ceil(per * ROW_TEXELS) + 1,

@@ -1,38 +1,31 @@
-//! Views: arrays as textures, for shaders that read texels. A buffer's view is a copy, made anew when the buffer has
-//! changed since; wgpu clears the rest of a new texture, so that its last row stays zeros.
+//! Input textures: copies of arrays for shaders that read texels.
+//!
+//! A texture of a buffer is copied again after the buffer has changed. wgpu clears the rest of a new texture, so its
+//! last row stays zero.
 
-use super::Gpu;
-use crate::kernels::binding::{ROW_TEXELS, InputBinding};
+use super::device::Gpu;
+use super::encoding::texture_format;
+use crate::kernels::binding::{InputBinding, ROW_TEXELS};
 use crate::tensor::Precision;
 
 /// A texture of rows of [`ROW_TEXELS`] texels.
 #[derive(Clone, Debug)]
-pub(super) struct Texture {
+pub(super) struct InputTexture {
     texture: wgpu::Texture,
     pub(super) view: wgpu::TextureView,
     per: usize,
     precision: Precision,
 }
 
-/// A copy of the first elements of a buffer into its view.
+/// A copy of the first `len` elements of a buffer into its texture.
 #[derive(Clone, Debug)]
-pub(super) struct Fill {
+pub(super) struct TextureCopy {
     pub(super) buffer: wgpu::Buffer,
-    pub(super) texture: Texture,
+    pub(super) texture: InputTexture,
     pub(super) len: usize,
 }
 
-/// The format of texels of so many elements.
-pub(super) fn format(per: usize, precision: Precision) -> wgpu::TextureFormat {
-    match (per, precision) {
-        (1, Precision::F32) => wgpu::TextureFormat::R32Float,
-        (1, Precision::F16) => wgpu::TextureFormat::R16Float,
-        (_, Precision::F32) => wgpu::TextureFormat::Rgba32Float,
-        (_, Precision::F16) => wgpu::TextureFormat::Rgba16Float,
-    }
-}
-
-/// How a shader reads such a texture: `kernels::source` writes the same into it.
+/// How shaders bind a texture; `kernels::source` declares it accordingly.
 fn usage(per: usize, precision: Precision) -> wgpu::TextureUsages {
     match (per, precision) {
         (1, Precision::F16) => wgpu::TextureUsages::TEXTURE_BINDING,
@@ -40,16 +33,16 @@ fn usage(per: usize, precision: Precision) -> wgpu::TextureUsages {
     }
 }
 
-impl Texture {
-    /// For so many elements, `per` a texel.
+impl InputTexture {
+    /// Creates a texture for `len` elements, `per` a texel.
     pub(super) fn new(gpu: &Gpu, per: usize, precision: Precision, len: usize) -> Self {
         let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
             label: None,
-            size: extent(ROW_TEXELS, InputBinding::Texels(per).rows(len)),
+            size: extent(ROW_TEXELS, InputBinding::Texels(per).texture_rows(len)),
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: format(per, precision),
+            format: texture_format(per, precision),
             usage: usage(per, precision) | wgpu::TextureUsages::COPY_DST,
             view_formats: &[],
         });
@@ -61,14 +54,14 @@ impl Texture {
         ROW_TEXELS * self.per * self.precision.size()
     }
 
-    /// A part of it that starts at a row.
+    /// The part of the texture that starts at a row.
     fn at_row(&self, row: usize) -> wgpu::TexelCopyTextureInfo<'_> {
         let mut part = self.texture.as_image_copy();
         part.origin.y = row as u32;
         part
     }
 
-    /// Writes a constant, whose bytes these are.
+    /// Writes the encoded elements of a constant.
     pub(super) fn write(&self, gpu: &Gpu, data: &[u8]) {
         let row = self.row_bytes();
         let layout = |bytes: usize| wgpu::TexelCopyBufferLayout {
@@ -89,8 +82,8 @@ impl Texture {
     }
 }
 
-impl Fill {
-    /// Copies the buffer's elements: whole rows, then what is left.
+impl TextureCopy {
+    /// Encodes the copy: whole rows, then the rest of the last row.
     pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         let texels = self.len.div_ceil(self.texture.per);
         let rows = texels / ROW_TEXELS;

@@ -1,12 +1,14 @@
-//! Timing the ways of a plan's calls on the device, each shape once.
+//! Autotuning: times the algorithms of a plan's calls on the device, each shape once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::expand::{Pick, goes};
-use super::program::Program;
-use super::{Gpu, lock, tuned};
+use super::autotune_cache;
+use super::device::Gpu;
+use super::lowering::{AlgorithmChoice, runs_on};
+use super::pipeline::lock;
+use super::program::GpuProgram;
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::kernels::Kernel;
@@ -14,14 +16,40 @@ use crate::kernels::algorithms::algorithms;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 use crate::tensor::{DType, Precision};
 
-/// Runs of a way that count; one before them does not.
+/// Timed runs of an algorithm, after one that is not counted.
 const RUNS: usize = 3;
-/// How much faster than what the rules say a way has to be to be taken: what is nearer may be noise.
+/// Time of an algorithm, relative to the default, below which it replaces the default. Smaller gains may be noise.
 const CLEARLY: f64 = 0.95;
 
-/// Times the ways of every shape in the plans that is not known yet, until `seconds` are over; shapes that were not
-/// reached keep the rules. `progress` is told how many of how many are done. Returns how many were timed.
-pub(super) fn tune(
+impl Gpu {
+    /// Loads earlier timings of this device from the user's cache folder. Returns a note if that failed.
+    pub(in crate::exec) fn recall(&self) -> Option<String> {
+        autotune_cache::folder().and_then(|folder| lock(&self.autotuned).recall(&folder))
+    }
+
+    /// Times the algorithms of the plans' calls for about `seconds`, uses the fastest from then on, and saves them.
+    ///
+    /// Calls `progress` with the number of finished shapes and of all shapes. Returns the number of finished shapes.
+    ///
+    /// # Errors
+    /// Fails if the device fails, or if the cache file cannot be written.
+    pub(in crate::exec) fn tune(
+        self: &Arc<Self>,
+        plans: &[&Plan],
+        seconds: f64,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<usize> {
+        let done = time_shapes(self, plans, seconds, progress)?;
+        if let Some(folder) = autotune_cache::folder() {
+            lock(&self.autotuned).save(&folder)?;
+        }
+        Ok(done)
+    }
+}
+
+/// Times the algorithms of each shape that has no timing yet, until `seconds` have passed. The remaining shapes keep
+/// the default. Returns the number of timed shapes.
+fn time_shapes(
     gpu: &Arc<Gpu>,
     plans: &[&Plan],
     seconds: f64,
@@ -30,9 +58,9 @@ pub(super) fn tune(
     let mut open: Vec<(String, Arc<dyn Kernel>, (&Plan, &Step))> = Vec::new();
     for (plan, step) in plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
         let timed = step.kernel.autotune_key().filter(|kernel| !algorithms(&**kernel).is_empty());
-        let shape = tuned::shape(&*step.kernel, plan.halves.is_some());
+        let shape = autotune_cache::shape(&*step.kernel, plan.halves.is_some());
         let (Some(shape), Some(kernel)) = (shape, timed) else { continue };
-        if !lock(&gpu.tuned).knows(&shape) && open.iter().all(|(known, ..)| *known != shape) {
+        if !lock(&gpu.autotuned).contains(&shape) && open.iter().all(|(known, ..)| *known != shape) {
             open.push((shape, kernel, (plan, step)));
         }
     }
@@ -45,30 +73,31 @@ pub(super) fn tune(
         }
         let (plan, inputs) = one_step(of, &kernel, step);
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-        let time = |pick: Pick| -> Result<f64> {
-            let mut program = Program::new(gpu, &plan, pick, false)?;
+        let time = |choice: AlgorithmChoice| -> Result<f64> {
+            let mut program = GpuProgram::new(gpu, &plan, choice, false)?;
             program.time(&inputs)?;
             let runs = (0..RUNS).map(|_| program.time(&inputs)).collect::<Result<Vec<f64>>>()?;
             Ok(runs.into_iter().fold(f64::INFINITY, f64::min))
         };
-        let mut best = (CLEARLY * time(Pick::Best)?, None);
-        let ways = algorithms(&*kernel).into_iter().filter(|way| goes(way, &gpu.info)).map(|way| way.name);
-        for name in std::iter::once("").chain(ways) {
-            // What does not run at this batch is no candidate.
-            if let Some(time) = time(Pick::Named(name)).ok().filter(|time| *time < best.0) {
+        let mut best = (CLEARLY * time(AlgorithmChoice::Best)?, None);
+        let list = algorithms(&*kernel).into_iter().filter(|algorithm| runs_on(algorithm, &gpu.info));
+        for name in std::iter::once("").chain(list.map(|algorithm| algorithm.name)) {
+            // An algorithm that fails at this batch is skipped.
+            if let Some(time) = time(AlgorithmChoice::Named(name)).ok().filter(|time| *time < best.0) {
                 best = (time, Some(name));
             }
         }
         if let Some(name) = best.1 {
-            lock(&gpu.tuned).learn(shape, name);
+            lock(&gpu.autotuned).insert(shape, name);
         }
     }
     progress(total, total);
     Ok(total)
 }
 
-/// A step of a plan alone, at the batch at which it is timed. Constants stay constants: some ways take no others; and
-/// halves stay halves.
+/// A plan of one step, at the batch at which it is timed.
+///
+/// Constants stay constants, as some algorithms require, and arrays keep their precision.
 fn one_step(of: &Plan, kernel: &Arc<dyn Kernel>, step: &Step) -> (Plan, Vec<Vec<f32>>) {
     let halves = of.halves.as_ref().map(|_| HashSet::new());
     let (mut plan, mut inputs) = (Plan { batch: 1, halves, ..Plan::default() }, Vec::new());

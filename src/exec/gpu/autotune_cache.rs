@@ -1,8 +1,8 @@
-//! What was timed on this device before: which way is the fastest for each shape, in memory and in a file.
+//! The autotune cache: the fastest algorithm of each shape on one device, in memory and in a file.
 //!
-//! The file is for one adapter, driver and set of shaders: its name is a hash of these, and it says them again inside.
-//! What cannot be read, or is another's, is as good as not there, and a note says so. Shapes carry no batch: whatever
-//! was timed holds for every batch, or an image's bits would depend on its company.
+//! A file belongs to one adapter, driver and set of shaders; its name is a hash of these, and its contents repeat them.
+//! Unreadable files, and those of another device or shader set, are ignored with a note. Shapes contain no batch size:
+//! a timing holds for every batch, so that the bits of an image do not depend on its batch.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use crate::exec::info::DeviceInfo;
 use crate::file::write_whole;
 use crate::kernels::{KERNELS, Kernel};
 
-/// Where the files are, instead of the user's folder for caches; empty for nowhere.
+/// Environment variable with the folder of the files, in place of the user's cache folder; empty for none.
 const FOLDER_VARIABLE: &str = "SECATEUR_CACHE";
 
-/// A file, and what is known in memory.
+/// The timings of one device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tuned {
+pub(super) struct AutotuneCache {
     /// Adapter, backend, driver.
     device: String,
     /// A hash of all shaders.
     shaders: String,
-    /// The way's name for each shape; an empty one is the kernel's own shader.
-    ways: BTreeMap<String, String>,
+    /// The name of the fastest algorithm of each shape; an empty name is the kernel's own shader.
+    algorithms: BTreeMap<String, String>,
 }
 
-impl Tuned {
-    /// Nothing known.
+impl AutotuneCache {
+    /// An empty cache for a device.
     pub(super) fn new(info: &DeviceInfo) -> Self {
         let mut hash = Sha256::new();
         KERNELS.iter().for_each(|row| hash.update(row.shader));
@@ -40,24 +40,26 @@ impl Tuned {
         Self {
             device: format!("{name}, {backend}, {driver} {driver_info}"),
             shaders: hex(hash),
-            ways: BTreeMap::new(),
+            algorithms: BTreeMap::new(),
         }
     }
 
-    /// The way of a call, if it was timed, over halves or single precision.
-    pub(super) fn way(&self, kernel: &dyn Kernel, halves: bool) -> Option<&str> {
-        if self.ways.is_empty() {
+    /// The fastest algorithm of a call with f16 or f32 storage, if it was timed.
+    pub(super) fn algorithm(&self, kernel: &dyn Kernel, f16: bool) -> Option<&str> {
+        if self.algorithms.is_empty() {
             return None;
         }
-        self.ways.get(&shape(kernel, halves)?).map(String::as_str)
+        self.algorithms.get(&shape(kernel, f16)?).map(String::as_str)
     }
 
-    pub(super) fn learn(&mut self, shape: String, way: &str) {
-        self.ways.insert(shape, way.to_owned());
+    /// Adds the fastest algorithm of a shape.
+    pub(super) fn insert(&mut self, shape: String, algorithm: &str) {
+        self.algorithms.insert(shape, algorithm.to_owned());
     }
 
-    pub(super) fn knows(&self, shape: &str) -> bool {
-        self.ways.contains_key(shape)
+    /// Returns whether a shape was timed.
+    pub(super) fn contains(&self, shape: &str) -> bool {
+        self.algorithms.contains_key(shape)
     }
 
     fn path(&self, folder: &Path) -> PathBuf {
@@ -65,10 +67,10 @@ impl Tuned {
         hash.update(&self.device);
         hash.update([0]);
         hash.update(&self.shaders);
-        folder.join(format!("ways-{}.json", &hex(hash)[..16]))
+        folder.join(format!("algorithms-{}.json", &hex(hash)[..16]))
     }
 
-    /// Takes in what stands in the folder's file. The note, where there is one, says why nothing was taken.
+    /// Replaces the timings by those of the folder's file. Returns a note if the file is ignored.
     pub(super) fn recall(&mut self, folder: &Path) -> Option<String> {
         let path = self.path(folder);
         let bytes = std::fs::read(&path).ok()?;
@@ -79,27 +81,30 @@ impl Tuned {
                 unusable("it was made on another device or by other shaders")
             }
             Ok(file) => {
-                self.ways = file.ways;
+                self.algorithms = file.algorithms;
                 None
             }
         }
     }
 
     /// Writes the folder's file.
+    ///
+    /// # Errors
+    /// Fails if the folder or the file cannot be written.
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
-        let doing = "write what was timed";
+        let doing = "write the autotune cache";
         std::fs::create_dir_all(folder).map_err(|e| Error::io(doing, folder, &e))?;
         let text = serde_json::to_vec_pretty(self).map_err(|e| Error::new(doing).got(e.to_string()))?;
         write_whole(&self.path(folder), doing, &text)
     }
 }
 
-/// What a call's timings are known by: the call at the batch at which it is timed, and what it computes with.
-pub(super) fn shape(kernel: &dyn Kernel, halves: bool) -> Option<String> {
-    kernel.autotune_key().map(|timed| format!("{timed:?}{}", if halves { " in halves" } else { "" }))
+/// The key of a call's timing: the call at the batch at which it is timed, and the storage precision.
+pub(super) fn shape(kernel: &dyn Kernel, f16: bool) -> Option<String> {
+    kernel.autotune_key().map(|timed| format!("{timed:?}{}", if f16 { ", f16" } else { "" }))
 }
 
-/// The folder of the files; `None` where there is none or none is wanted.
+/// The folder of the files; `None` if there is none, or if the variable is empty.
 pub(super) fn folder() -> Option<PathBuf> {
     match std::env::var_os(FOLDER_VARIABLE) {
         Some(folder) => Some(PathBuf::from(folder)).filter(|f| !f.as_os_str().is_empty()),
@@ -120,8 +125,8 @@ mod tests {
     use crate::kernels::depthwise::Depthwise;
     use crate::kernels::window::Windows;
 
-    fn tuned() -> Tuned {
-        Tuned { device: "a, b".into(), shaders: "c".into(), ways: BTreeMap::new() }
+    fn cache() -> AutotuneCache {
+        AutotuneCache { device: "a, b".into(), shaders: "c".into(), algorithms: BTreeMap::new() }
     }
 
     fn call(batch: usize) -> Arc<dyn Kernel> {
@@ -135,31 +140,31 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_comes_back_for_every_batch() {
+    fn timings_are_recalled_for_every_batch() {
         let folder = tempfile::tempdir().unwrap();
-        let mut first = tuned();
-        first.learn(shape(&*call(2), false).unwrap(), "texels");
+        let mut first = cache();
+        first.insert(shape(&*call(2), false).unwrap(), "texels");
         first.save(&folder.path().join("new")).unwrap();
-        let mut second = tuned();
+        let mut second = cache();
         assert_eq!(second.recall(&folder.path().join("new")), None);
         assert_eq!(
-            [(1, false), (7, false), (7, true)].map(|(batch, halves)| second.way(&*call(batch), halves)),
+            [(1, false), (7, false), (7, true)].map(|(batch, f16)| second.algorithm(&*call(batch), f16)),
             [Some("texels"), Some("texels"), None]
         );
     }
 
     #[test]
-    fn broken_and_foreign_files_are_left_alone_with_a_note() {
+    fn broken_and_foreign_files_are_ignored_with_a_note() {
         let folder = tempfile::tempdir().unwrap();
-        let mut mine = tuned();
-        assert_eq!(mine.recall(folder.path()), None, "nothing there is nothing to say");
+        let mut mine = cache();
+        assert_eq!(mine.recall(folder.path()), None, "no file, no note");
         let path = mine.path(folder.path());
-        let foreign = serde_json::to_vec(&Tuned { device: "d".into(), ..tuned() }).unwrap();
+        let foreign = serde_json::to_vec(&AutotuneCache { device: "d".into(), ..cache() }).unwrap();
         for bytes in [b"{\"device\": ".to_vec(), foreign] {
             std::fs::write(&path, bytes).unwrap();
             let note = mine.recall(folder.path()).expect("a note");
             assert!(note.contains("not used"), "{note}");
-            assert_eq!(mine, tuned());
+            assert_eq!(mine, cache());
         }
     }
 }
