@@ -1,61 +1,64 @@
-//! Ways: what a call is computed by on a device, where there is more than its own shader.
+//! Algorithms: alternatives to a kernel's own shader on a device.
 //!
-//! A call's definition is one; the best algorithm for it depends on the device and the shape. A way is a list of other
-//! kernels' calls over the call's inputs, its output and temporaries: plain data, like a plan. Each of those kernels has
-//! a row in [`super::KERNELS`] with cases and a reference of its own, and the whole way must agree with the call's.
-//! Which way is taken must not depend on the batch, nor may the order of any sum: an image gets the same bits in any
-//! company.
+//! A call has one definition; the fastest algorithm for it depends on the device and the shape. An algorithm is a
+//! list of calls of other kernels over the call's inputs, its output and temporaries: plain data, like a plan. Each
+//! of these kernels has a row in [`KERNELS`](super::KERNELS) with test cases and a reference of its own, and the
+//! whole algorithm must agree with the call's reference.
+//!
+//! Neither the choice of an algorithm nor the order of any sum may depend on the batch: an image gets the same bits
+//! in every batch.
 
 use std::sync::Arc;
 
 use crate::kernels::kernel::Kernel;
 
-/// One way of computing a call.
+/// One algorithm for a call.
 #[derive(Clone, Debug)]
 pub struct Algorithm {
-    /// Its name, unique among the ways of a call.
+    /// Name, unique among the algorithms of a call.
     pub name: &'static str,
-    /// The adapters on which it is taken where nothing was timed, unless a way before it is.
+    /// The adapters that use the algorithm by default, if no earlier one applies; `None` if only autotuning selects
+    /// it.
     pub rule: Option<AdapterKind>,
-    /// Elements of each temporary.
+    /// Number of elements of each temporary.
     pub temps: Vec<usize>,
-    /// In order.
+    /// The calls, in order of execution.
     pub calls: Vec<Call>,
 }
 
-/// Kinds of adapters that want different ways: what is fast on one is slow on the other.
+/// Kinds of adapters with different fast algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterKind {
-    /// GPUs.
+    /// Real GPUs, discrete or integrated.
     Hardware,
     /// Vulkan or DX12 on the CPU.
     Software,
 }
 
-/// A call of a way.
+/// One call of an algorithm.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The kernel.
+    /// The kernel that is called.
     pub kernel: Arc<dyn Kernel>,
-    /// What it reads.
+    /// The operands that the call reads.
     pub inputs: Vec<CallInput>,
-    /// The temporary that it writes; `None` is the output.
+    /// The temporary that the call writes; `None` for the output.
     pub output: Option<usize>,
 }
 
-/// What a call of a way reads.
+/// An operand that a call of an algorithm reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallInput {
-    /// The whole call's input.
+    /// An input of the whole call.
     Input(usize),
-    /// A temporary, by number.
+    /// A temporary, by its number.
     Temp(usize),
 }
 
-/// Most elements of a temporary: every device binds so many, and larger ones leave the caches.
+/// Most elements of a temporary. Every device can bind this many; larger temporaries exceed the caches.
 pub(crate) const MOST_TEMP: usize = 1 << 24;
 impl Algorithm {
-    /// A way of one call that reads what the whole call reads.
+    /// An algorithm of one call with the inputs of the whole call.
     pub(crate) fn single(name: &'static str, rule: Option<AdapterKind>, kernel: impl Kernel) -> Self {
         let inputs = (0..kernel.input_lens().len()).map(CallInput::Input).collect();
         Self {

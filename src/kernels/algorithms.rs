@@ -1,7 +1,7 @@
-//! The algorithms that can stand for a kernel's own shader on a device, one list per kernel.
+//! Lists the algorithms that can replace a kernel's own shader on a device.
 //!
-//! Kernels do not know their alternatives: [`algorithms`] looks at the kernel's type. An algorithm's calls are other
-//! kernels of this crate.
+//! Kernels do not depend on their alternatives: [`algorithms`] inspects the kernel's type. The calls of an algorithm
+//! are other kernels of this crate.
 
 use std::any::Any;
 use std::sync::Arc;

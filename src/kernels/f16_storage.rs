@@ -1,11 +1,11 @@
-//! Which arrays of a call may be stored as f16, whatever algorithm a device takes.
+//! Arrays of a call that may be stored as f16, whichever algorithm a device uses.
 
 use crate::kernels::algorithm::CallInput;
 use crate::kernels::algorithms::algorithms;
 use crate::kernels::kernel::Kernel;
 use crate::kernels::source::shader_reads_f16;
 
-/// Whether a call may write halves, whichever way it is computed.
+/// Returns whether a call may write its output as f16 by every algorithm.
 pub(crate) fn may_write_f16(kernel: &dyn Kernel) -> bool {
     let algorithms = algorithms(kernel);
     let mut last =
@@ -13,7 +13,7 @@ pub(crate) fn may_write_f16(kernel: &dyn Kernel) -> bool {
     kernel.row().writes_f16() && last.all(|call| call.kernel.row().writes_f16())
 }
 
-/// Whether a call may read an input as halves, whichever way it is computed.
+/// Returns whether a call may read an input as f16 by every algorithm.
 pub(crate) fn may_read_f16(kernel: &dyn Kernel, input: usize) -> bool {
     let algorithms = algorithms(kernel);
     let mut calls = algorithms.iter().flat_map(|algorithm| &algorithm.calls);

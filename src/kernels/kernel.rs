@@ -1,4 +1,4 @@
-//! What every kernel is: the trait, its launch, its row in the table.
+//! The interface of every kernel: its call, its launch and its row in the table.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -7,29 +7,29 @@ use std::sync::Arc;
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
 
-/// The batch at which ways are timed.
+/// Batch size of the calls that autotuning times.
 pub(crate) const AUTOTUNE_BATCH: usize = 4;
 
-/// One call of a kernel: its parameters. Knows nothing of buffers or devices.
+/// One call of a kernel: its parameters, without buffers or devices.
 ///
-/// Inputs and output are flat, row-major. `reference` and `cpu` get the whole output buffer and
-/// write their part of it (a concatenation is several copies into one buffer).
+/// Inputs and output are flat and row-major. `reference` and `cpu` receive the whole output buffer and write their
+/// part of it; a concatenation is several calls into one buffer.
 pub trait Kernel: Any + Debug + Send + Sync {
-    /// Its row in [`KERNELS`].
+    /// The kernel's row in [`KERNELS`](super::KERNELS).
     fn row(&self) -> &'static Row;
-    /// How many elements each input has.
+    /// Number of elements of each input.
     fn input_lens(&self) -> Vec<usize>;
-    /// How many elements the output buffer has.
+    /// Number of elements of the output buffer.
     fn output_len(&self) -> usize;
-    /// Whether it adds to its output, all of it, instead of overwriting it: what stood there before counts.
+    /// Returns whether the call adds to its whole output instead of overwriting it.
     fn accumulates(&self) -> bool {
         false
     }
-    /// The definition, in `f64`.
+    /// Computes the output in `f64`, by definition.
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]);
-    /// The fast host version. Must give the same bits for an image whatever the batch is.
+    /// Computes the output on the host. The bits of an image must not depend on the batch.
     ///
-    /// A kernel that stands only in other kernels' ways on devices needs none: the definition serves.
+    /// The default is the reference, for kernels that only occur in other kernels' algorithms.
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let inputs: Vec<Vec<f64>> =
             inputs.iter().map(|data| data.iter().map(|&x| x.into()).collect()).collect();
@@ -38,78 +38,82 @@ pub trait Kernel: Any + Debug + Send + Sync {
         self.reference(&inputs, &mut wide);
         output.iter_mut().zip(wide).for_each(|(y, wide)| *y = wide as f32);
     }
-    /// The host version made ready: whatever depends on constant inputs alone (weights in the order in which they are
-    /// read) is computed once. `constants` holds them in the order of the inputs. `None` where there is nothing to gain.
+    /// Prepares the host version: computes once all that depends on constant inputs alone, such as packed weights.
+    ///
+    /// `constants` are in the order of the inputs. Returns `None` if there is nothing to gain.
     fn prepare(&self, _constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
         None
     }
-    /// How the shader is launched.
+    /// The launch of the shader.
     fn dispatch(&self) -> Dispatch;
-    /// The layout in which the shader wants a constant input, where it is not row-major as is.
-    /// Inputs for which this is `Some` must be constants.
+    /// Packs a constant input in the layout of the shader; `None` if the shader reads it as it is.
+    ///
+    /// An input for which this returns `Some` must be a constant.
     fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
         None
     }
-    /// How the shader reads an input.
+    /// The resource that the shader reads an input from.
     fn binding(&self, _input: usize) -> InputBinding {
         InputBinding::Buffer
     }
-    /// The input, always the last, that is an array like the output and is added to it before the activation.
+    /// The input, always the last, that has the shape of the output and is added to it before the activation.
     fn residual(&self) -> Option<usize> {
         None
     }
-    /// The size of subgroups that the shader is made for; `None` where it is right for any, or uses none.
+    /// The subgroup size that the shader requires; `None` for any.
     fn subgroup(&self) -> Option<u32> {
         None
     }
-    /// The call by which ways are timed: the same for every batch size. `None` where there is nothing to choose.
+    /// The call that autotuning times for this shape, at a fixed batch size; `None` if there are no alternatives.
     fn autotune_key(&self) -> Option<Arc<dyn Kernel>> {
         None
     }
-    /// The same call for `images` of a batch's images. `None` where it is not known that each image is computed by
-    /// itself and lies by itself, in every input that is no constant and in the output.
+    /// The call for `images` of the `batch` images of this one.
+    ///
+    /// Returns `None` unless it is known that images are computed independently and are contiguous in the output and
+    /// in all inputs that are not constant.
     fn micro_batch(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
         None
     }
-    /// How far `cpu` and the shader may be from `reference`.
+    /// The largest deviation of `cpu` and of the shader from `reference`.
     fn tolerance(&self) -> Tolerance;
 }
 
-/// A call of a kernel's host version, with its constants worked up. Gives the bits that [`Kernel::cpu`] gives.
+/// A call of a kernel's host version with prepared constants. Returns the same bits as [`Kernel::cpu`].
 pub trait Prepared: Send + Sync {
-    /// Computes; `inputs` are all of the kernel's, the constants among them.
+    /// Computes the output from all inputs of the kernel, including the constants.
     fn run(&self, inputs: &[&[f32]], output: &mut [f32]);
 }
 
-/// A launch: pipeline constants, uniform bytes, workgroups.
+/// A launch: override constants, uniform bytes and workgroups.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dispatch {
-    /// WGSL `override` constants by name.
+    /// Values of the WGSL `override` constants by name.
     pub overrides: Vec<(&'static str, f64)>,
-    /// The bytes of the uniform `Params`.
+    /// Bytes of the uniform `Params`.
     pub params: Vec<u8>,
-    /// Workgroups in x, y, z; each at most 65,535.
+    /// Number of workgroups in x, y and z, each at most 65,535.
     pub workgroups: [u32; 3],
 }
 
-/// A row of [`KERNELS`].
+/// A row of [`KERNELS`](super::KERNELS).
 #[derive(Debug)]
 pub struct Row {
-    /// The kernel's name.
+    /// Unique name of the kernel.
     pub name: &'static str,
-    /// The shader's file, without extension, in `shaders`.
+    /// Path of the shader below `shaders`, without extension.
     pub file: &'static str,
-    /// The WGSL source, but for what its arrays' types are ([`source::ShaderTypes::text`]).
+    /// The WGSL source, without the declarations that [`ShaderTypes::text`](super::source::ShaderTypes::text) adds.
     pub shader: &'static str,
-    /// One line for people.
+    /// One-line description of the kernel.
     pub doc: &'static str,
-    /// The uniform's Rust layout: (field name, byte offset), in order; compared with the WGSL.
+    /// Fields of the uniform's Rust struct, by name and byte offset. Tests compare them with the WGSL.
     pub params: &'static [(&'static str, usize)],
-    /// The uniform's size in bytes.
+    /// Size of the uniform in bytes.
     pub params_size: usize,
 }
 
-/// What `images` of a batch's images have of `count` things, if each image has as many.
+/// Part of `count` things that belongs to `images` of `batch` images, if each image has equally many.
 pub(crate) fn share(count: usize, batch: usize, images: usize) -> Option<usize> {
     count.is_multiple_of(batch).then(|| count / batch * images)
 }

@@ -1,16 +1,17 @@
-//! Kernels: what the engine computes with, one file each, three faces of one definition.
+//! Compute kernels, each with one definition and three implementations.
 //!
 //! A kernel is plain data (its parameters) with
-//! * [`Kernel::reference`]: the definition, in `f64`, slow and obviously right;
+//! * [`Kernel::reference`]: the definition, in `f64`, slow and simple;
 //! * [`Kernel::cpu`]: the fast host version, on all cores;
-//! * [`Kernel::dispatch`]: how its shader is launched. The shader is `shaders/NAME.wgsl`.
+//! * [`Kernel::dispatch`]: the launch of its shader, `shaders/FAMILY/NAME.wgsl`.
 //!
-//! A device may have a better way to compute a call than the kernel's own shader: [`algorithms`].
+//! On a device, other [`algorithms`] may replace the kernel's own shader.
 //!
-//! Every shader binds `@binding(0)` a uniform `Params`, `@binding(1)` the output (read_write storage),
-//! and `@binding(2 + i)` input `i` (read-only storage, or a texture: [`Kernel::view`]), all in `@group(0)`, entry point `main`.
-//! What their elements are is said by [`source`].
-//! The table [`KERNELS`] is what tests iterate: every row has cases, and every shader a row.
+//! Every shader has the entry point `main` and binds, in `@group(0)`, a uniform `Params` at `@binding(0)`, the output
+//! (read_write storage) at `@binding(1)`, and input `i` at `@binding(2 + i)`: read-only storage or a texture
+//! ([`Kernel::binding`]). Module [`source`] declares the element types.
+//!
+//! Tests iterate over the table [`KERNELS`]: every kernel has test cases, and every shader a row.
 
 pub mod activation;
 pub mod algorithm;

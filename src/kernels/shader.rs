@@ -1,30 +1,32 @@
-//! What the Rust side of every shader needs: the row, the uniform, the grid of workgroups.
+//! The Rust side of shaders: rows, uniforms and the grid of workgroups.
 
-/// Invocations of a workgroup, in every shader.
+/// Invocations of a workgroup in every shader.
 pub(crate) const WORKGROUP: usize = 64;
-/// Most workgroups that every device takes in one dimension.
+/// Most workgroups in one dimension that every device allows.
 const MAX_WORKGROUPS: usize = 65_535;
 
-/// Workgroups for at least so many invocations. `invocation` in `shaders/shared/grid.wgsl` numbers
-/// them; there may be more than wanted, so every shader compares its number with the count.
+/// Number of workgroups for at least `invocations` invocations.
+///
+/// `invocation` in `shaders/shared/grid.wgsl` computes an invocation's index. There may be more than requested, so
+/// every shader compares the index with the count.
 pub fn grid(invocations: usize) -> [u32; 3] {
     let groups = invocations.div_ceil(WORKGROUP);
     let y = groups.div_ceil(MAX_WORKGROUPS).max(1);
     [groups.div_ceil(y) as u32, y as u32, 1]
 }
 
-/// A length, index or count as shaders hold it. Buffers end at 2³¹ elements on every device, so what
-/// does not fit is a bug of the caller.
+/// Converts a length, index or count to a shader's type. Buffers have fewer than 2³¹ elements on every device, so a
+/// larger number is a bug of the caller.
 pub(crate) fn word(n: usize) -> u32 {
     i32::try_from(n).expect("a kernel call over less than 2^31 elements") as u32
 }
 
-/// Such a pair.
+/// Converts a pair of numbers to a shader's type.
 pub(crate) fn words(pair: [usize; 2]) -> [u32; 2] {
     pair.map(word)
 }
 
-/// Builds a kernel's row: the shared parts of its shader are named, and stand before its own file.
+/// Builds a kernel's row. The source is the named shared parts, then the shader's own file.
 macro_rules! row {
     (name: $name:literal, file: $file:literal, shared: [$($shared:literal),* $(,)?], doc: $doc:literal $(,)?) => {
         $crate::kernels::kernel::Row {
@@ -43,7 +45,7 @@ macro_rules! row {
 }
 pub(crate) use row;
 
-/// Declares the Rust side of a shader's uniform, with its layout for the test against the WGSL.
+/// Declares the Rust struct of a shader's uniform, with its layout for the test against the WGSL.
 macro_rules! uniform {
     ($($field:ident: $kind:ty),* $(,)?) => {
         #[repr(C)]

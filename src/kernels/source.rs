@@ -1,12 +1,12 @@
-//! The whole source of a shader for a launch: what its arrays' elements are, and whether something is added to its sums.
+//! Completes the source of a shader for a launch: declares its element types and its residual.
 //!
-//! A shader names the types of its arrays by where they are bound: `Out`, `In0`, `In1` and so on, and `Weights` for a
-//! constant second input. Each may be single or half precision, by itself. A binding whose type is written out is single
-//! precision only: indices, sums of statistics, biases, and the temporaries of Winograd's method, whose last part
-//! multiplies what rounding they have by a hundred. Whatever is stored, shaders compute in single precision.
+//! A shader names the element types of its arrays by their binding: `Out`, `In0`, `In1` and so on, and `Weights` for
+//! a constant second input. Each may be f32 or f16. Bindings with an explicit type are f32 only: indices, sums of
+//! statistics, biases, and Winograd temporaries, whose last transform amplifies rounding errors a hundredfold. All
+//! shaders compute in f32.
 //!
-//! A shader that may take an residual ([`Kernel::residual`]) calls `with_residual` or, for a whole quad, `with_residuals` on what
-//! it will write.
+//! A shader that can add a residual ([`Kernel::residual`]) calls `with_residual`, or `with_residuals` for a whole
+//! quad, on the values that it writes.
 
 use std::fmt::Write;
 
@@ -14,19 +14,19 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::kernel::{Kernel, Row};
 use crate::tensor::Precision;
 
-/// The types of a launch's arrays.
+/// The element types of a launch's arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShaderTypes {
-    /// The output's elements.
+    /// Precision of the output's elements.
     pub output: Precision,
-    /// How each input is read, and its elements.
+    /// Binding and precision of each input.
     pub inputs: Vec<(InputBinding, Precision)>,
-    /// The input that is added to what is written.
+    /// The input that is added to the output.
     pub residual: Option<usize>,
 }
 
 impl ShaderTypes {
-    /// A kernel's shader for these types: what its names mean, then the row's source.
+    /// Returns the shader's complete source: the declarations for these types, then the row's source.
     pub fn text(&self, row: &Row) -> String {
         let mut text = String::new();
         let all = self.inputs.iter().map(|&(_, precision)| precision).chain([self.output]);
@@ -42,7 +42,7 @@ impl ShaderTypes {
                 InputBinding::Texels(_) if precision == Precision::F32 => {
                     "texture_storage_2d<r32float, read>".into()
                 }
-                // Not every device reads halves one by one from storage textures.
+                // Not every device reads single f16 channels from storage textures.
                 InputBinding::Texels(_) => "texture_2d<f32>".into(),
             };
             let _ = writeln!(text, "alias In{i} = {ty};");
@@ -63,7 +63,7 @@ impl ShaderTypes {
         text + row.shader
     }
 
-    /// What adds the residual, or nothing.
+    /// Declares the functions that add the residual, or that return their argument if there is none.
     fn addition(&self) -> String {
         let (binding, [one, four]) = match self.residual {
             Some(i) => (
@@ -79,7 +79,7 @@ impl ShaderTypes {
     }
 }
 
-/// The channels of a texel of such numbers, as WGSL names them.
+/// The WGSL name of a texel channel of this precision.
 fn texel(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "32float",
@@ -88,30 +88,30 @@ fn texel(precision: Precision) -> &'static str {
 }
 
 impl Row {
-    /// Whether the shader calls a type by this name; in comments, words are words.
+    /// Returns whether the shader uses an identifier outside of comments.
     fn names(&self, name: &str) -> bool {
         let code = self.shader.lines().filter_map(|line| line.split("//").next());
         code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
             .any(|word| word == name)
     }
 
-    /// Whether what it writes may be halves.
+    /// Returns whether the output may be stored as f16.
     pub fn writes_f16(&self) -> bool {
         self.names("Out")
     }
 
-    /// Whether what is computed and read as this input may be halves.
+    /// Returns whether a computed input may be stored as f16.
     pub fn reads_f16(&self, input: usize) -> bool {
         self.names(&format!("In{input}"))
     }
 
-    /// Whether a constant that is read as this input may be halves.
+    /// Returns whether a constant input may be stored as f16.
     pub fn reads_f16_weights(&self, input: usize) -> bool {
         input == 1 && self.names("Weights")
     }
 }
 
-/// Whether a call's own shader may read an input as halves.
+/// Returns whether a call's own shader may read an input as f16.
 pub fn shader_reads_f16(kernel: &dyn Kernel, input: usize) -> bool {
     kernel.residual() == Some(input) || kernel.row().reads_f16(input)
 }

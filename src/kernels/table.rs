@@ -1,10 +1,10 @@
-//! The table of kernels, and beside it that of their test cases.
+//! The table of kernels and the table of their test cases.
 
 use super::case::Case;
 use super::kernel::Row;
 use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction, winograd};
 
-/// Every kernel.
+/// All kernels, by family and name.
 pub static KERNELS: &[&Row] = &[
     &conv::kernel::ROW,
     &conv::gemv::ROW,
@@ -42,9 +42,9 @@ pub static KERNELS: &[&Row] = &[
     &winograd::output::ROW,
 ];
 
-/// Test cases of every kernel, by the kernel's row.
+/// Test cases of every kernel.
 ///
-/// Nothing in the program refers to this table, so the linker leaves the cases out of it.
+/// The program never references this table, so the linker drops the test cases.
 #[doc(hidden)]
 pub static CASES: &[(&Row, fn() -> Vec<Case>)] = &[
     (&conv::kernel::ROW, conv::kernel::cases),
@@ -83,7 +83,7 @@ pub static CASES: &[(&Row, fn() -> Vec<Case>)] = &[
     (&winograd::output::ROW, winograd::output::cases),
 ];
 
-/// Returns the test cases of a kernel; none if [`CASES`] does not list it.
+/// Returns the test cases of a kernel; none if [`CASES`] lacks it.
 #[doc(hidden)]
 pub fn cases_of(row: &Row) -> Vec<Case> {
     CASES.iter().filter(|(of, _)| of.name == row.name).flat_map(|(_, cases)| cases()).collect()

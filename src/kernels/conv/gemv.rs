@@ -1,4 +1,4 @@
-//! A few rows times a constant matrix, by subgroups of 8 lanes over textures, for software devices.
+//! GEMM with few rows and a constant matrix, by subgroups of 8 lanes over textures, for software adapters.
 
 use bytemuck::bytes_of;
 
@@ -11,20 +11,20 @@ use crate::kernels::conv::test_cases::convs;
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// The same as a [`Conv`] whose planes are single pixels, in one group.
+/// A [`Conv`] over single pixels in one group, as a product of few rows with a constant matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gemv {
-    /// What is computed.
+    /// The convolution that is computed.
     pub(crate) conv: Conv,
 }
 
-/// Channels of a subgroup, and elements of a row that it takes in a step.
+/// Output channels of a subgroup, and elements of a row that it reads in a step.
 const CHANNELS: usize = 32;
-/// Rows of a subgroup.
+/// Rows that a subgroup computes.
 const ROWS: usize = 4;
 
 impl Gemv {
-    /// Whether a convolution is such a product.
+    /// Returns whether a convolution is a product of rows with one matrix.
     pub(crate) fn applies(conv: &Conv) -> bool {
         conv.pointwise() && conv.out_plane() == 1 && conv.groups == 1
     }
@@ -43,12 +43,11 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "gemv",
     file: "conv/gemv",
     shared: ["texels", "pixels", "nan", "activation"],
-    doc: "a few rows times a constant matrix, by broadcasts among 8 lanes",
+    doc: "GEMM with few rows and a constant matrix, by broadcasts among 8 lanes",
 };
 
 impl Kernel for Gemv {
@@ -96,8 +95,8 @@ impl Kernel for Gemv {
         }
     }
 
-    /// Weights by channel tiles, elements of a row (rounded up to whole steps) and 32 channels; the bias by channel
-    /// tiles. Zeros fill up.
+    /// Packs the weights as channel tiles × elements of a row × 32 channels, and the bias as channel tiles. Rows are
+    /// padded with zeros to whole steps, channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let depth = self.conv.depth();
         match input {

@@ -1,10 +1,10 @@
-//! Convolution, and with it every product with a constant matrix.
+//! The convolution kernel, which also computes every product with a constant matrix.
 //!
-//! Both fast faces are matrix products in disguise: output channels × pixels, summed over input channels
-//! and taps. The shader's invocations each hold a tile of 8 pixels × 8 channels in registers and fetch
-//! operands as they go ("implicit GEMM"); weights are packed so that the eight channels lie together.
-//! The host has three: rows, Winograd's transform, and windows written out for the rest. Neither the order of any sum nor
-//! the way the work is split depends on the batch, so an image gets the same bits in any company.
+//! Both fast versions are matrix products: output channels × pixels, summed over input channels and taps. Each
+//! invocation of the shader holds a tile of 8 pixels × 8 channels in registers and fetches operands on the fly
+//! (implicit GEMM); weights are packed so that the eight channels are adjacent. The host has three versions: dot
+//! products for single rows, Winograd, and im2col for the rest. Neither the order of a sum nor the division of work
+//! depends on the batch, so an image gets the same bits in every batch.
 
 use std::sync::Arc;
 
@@ -43,7 +43,6 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "conv",
     file: "conv/direct",
@@ -170,8 +169,10 @@ impl Kernel for Conv {
     }
 }
 
-/// A convolution's sums, to which something is added when they are all there. A processor gains nothing by adding earlier:
-/// a sum comes from its caches faster than a piece of another array does from memory.
+/// A convolution with a residual, which is added after all sums are complete.
+///
+/// Adding it earlier gains nothing on a CPU: the sums are in the cache, and the residual comes from memory in either
+/// case.
 struct WithResidual {
     conv: Conv,
     sums: Option<Box<dyn Prepared>>,

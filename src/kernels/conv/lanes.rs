@@ -1,4 +1,4 @@
-//! Convolution by subgroups of 8 lanes over textures, for software devices.
+//! Convolution by subgroups of 8 lanes over textures, for software adapters.
 
 use bytemuck::bytes_of;
 
@@ -12,13 +12,13 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// The same as [`Conv`].
+/// A [`Conv`] over the images or over their im2col matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvLanes {
-    /// What is computed.
+    /// The convolution that is computed.
     pub(crate) conv: Conv,
-    /// Where input 0 is not the images, but what the windows of some of them see ([`super::unfold`]): which ones. The
-    /// output's part of these images is made.
+    /// The images whose im2col matrix ([`super::unfold`]) is input 0, and whose outputs are computed; `None` if input
+    /// 0 holds the images themselves.
     pub(crate) unfolded: Option<ImageRange>,
 }
 
@@ -31,18 +31,18 @@ pub(crate) const STEP: usize = 4;
 /// Lanes of a subgroup.
 pub(crate) const LANES: u32 = 8;
 
-/// Rows of 32 pixels that a processor's second cache holds while they are read again and again.
+/// Rows of 32 pixels that fit a processor's second-level cache while they are reused.
 const CACHED_ROWS: usize = 1024;
-/// Most blocks of a run: what is written one behind the other is long enough by then.
+/// Most pixel blocks of a run; longer sequential writes gain nothing.
 const LONGEST_RUN: usize = 32;
 
 impl ConvLanes {
-    /// Whether the input is images of whole quads, every pixel its own window.
+    /// Returns whether the input consists of images with whole quads, and every pixel is its own window.
     fn points(&self) -> bool {
         self.unfolded.is_none() && self.conv.pointwise() && self.conv.in_plane().is_multiple_of(4)
     }
 
-    /// Whether a texel is four pixels of one channel.
+    /// Returns whether a texel holds four pixels of one channel.
     fn quads(&self) -> bool {
         self.points() || self.unfolded.is_some()
     }
@@ -66,7 +66,7 @@ uniform! {
     run: u32,
 }
 
-/// The kernel's row where pixels lie anyhow.
+/// Row for inputs with one pixel a texel.
 pub(crate) static ROW: Row = row! {
     name: "conv_lanes",
     file: "conv/lanes",
@@ -74,7 +74,7 @@ pub(crate) static ROW: Row = row! {
     doc: "convolution by broadcasts among 8 lanes, from textures of pixels",
 };
 
-/// The kernel's row where four pixels always lie together.
+/// Row for inputs with four adjacent pixels a texel.
 pub(crate) static ROW_QUADS: Row = row! {
     name: "conv_lanes_quads",
     file: "conv/lanes_quads",
@@ -127,7 +127,7 @@ impl Kernel for ConvLanes {
         let [act_a, act_b] = c.activation.params();
         let images = self.unfolded.unwrap_or(ImageRange { first: 0, count: c.batch });
         let pixels = images.count * c.out_plane();
-        // Over the matrix, every row of it is a channel, and every column its own window.
+        // In the im2col matrix, every row is a channel and every column its own window.
         let windows = match self.unfolded {
             Some(_) => Windows::points(c.windows.out_hw),
             None => c.windows,
@@ -166,8 +166,9 @@ impl Kernel for ConvLanes {
         }
     }
 
-    /// Weights by channel tiles, taps, input channels (rounded up to whole steps; of the matrix, its rows) and 16
-    /// channels; the bias by channel tiles. Zeros fill up.
+    /// Packs the weights as channel tiles × taps × input channels × 16 channels, and the bias as channel tiles. For
+    /// an im2col matrix, its rows are the input channels. Input channels are padded with zeros to whole steps,
+    /// channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let (group_in, taps) = match self.unfolded {
             Some(_) => (self.conv.depth(), 1),

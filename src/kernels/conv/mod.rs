@@ -1,4 +1,4 @@
-//! Convolution, and with it every product with a constant matrix.
+//! Convolution, which includes products with a constant matrix.
 
 pub(crate) mod gemv;
 pub(crate) mod host;

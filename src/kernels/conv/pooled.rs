@@ -1,8 +1,7 @@
-//! Convolution of which the largest of every 2×2 outputs is wanted: what a network halves its maps by.
+//! Convolution fused with 2×2 max pooling.
 //!
-//! On devices a convolution that stores a quarter of its outputs, and no step that reads all of them again, saves what
-//! memory takes. Winograd's method has whole 2×2 in every tile; where that is not the way, the two calls follow each
-//! other.
+//! On devices, storing a quarter of the outputs and skipping a pass over all of them saves memory traffic. Each
+//! Winograd tile contains whole 2×2 blocks; other algorithms run the two calls one after the other.
 
 use std::sync::Arc;
 
@@ -17,13 +16,14 @@ use crate::kernels::reduction::pool::Pool;
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::WindowsUniform;
 
-/// `y[n, o, i, j] = max c[n, o, 2i + (0 or 1), 2j + (0 or 1)]` of a convolution's outputs `c`, an odd last row or column
-/// left out.
+/// The maxima of every 2×2 outputs of a convolution, `y[n, o, i, j] = max c[n, o, 2i + (0 or 1), 2j + (0 or 1)]`.
 ///
-/// Inputs: as the convolution's. Output: as the convolution's, with half the height and width.
+/// An odd last row or column is skipped. Inputs: those of the convolution. Output: that of the convolution, with half
+/// the height and width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PooledConv {
-    /// The convolution: in one group, without residual, and its activation [rises](crate::kernels::activation::Activation::rises).
+    /// The convolution, in one group and without residual. Its activation must be
+    /// [monotonic](crate::kernels::activation::Activation::rises).
     pub conv: Conv,
 }
 
@@ -39,14 +39,14 @@ impl PooledConv {
         self.out_hw().iter().product()
     }
 
-    /// The same with no channels beside it, and what makes maxima of it.
+    /// The convolution without other channels in its output buffer, and its pooling.
     pub(crate) fn alone(&self) -> (Conv, Pool) {
         let conv = Conv { out_offset: 0, out_total: self.conv.out_channels, ..self.conv.clone() };
         let pool = Pool::by_twos(conv.batch * conv.out_channels, conv.windows.out_hw);
         (conv, pool)
     }
 
-    /// Writes what [`PooledConv::alone`] gave to its place.
+    /// Copies the outputs of [`PooledConv::alone`] to their channels of the output buffer.
     fn place<T: Copy>(&self, maxima: &[T], output: &mut [T]) {
         let plane = self.out_plane();
         let images = maxima.chunks_exact(self.conv.out_channels * plane);
@@ -70,12 +70,11 @@ uniform! {
     unused: [u32; 2],
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "conv_pooled",
     file: "conv/pooled",
     shared: ["windows", "nan", "activation"],
-    doc: "convolution, then the maximum of every 2×2 outputs",
+    doc: "convolution fused with 2×2 max pooling",
 };
 
 impl Kernel for PooledConv {
@@ -134,7 +133,7 @@ impl Kernel for PooledConv {
         }
     }
 
-    /// As [`Conv`]'s, for tiles of 4 channels.
+    /// Packs weights and bias as [`Conv`] does, in tiles of 4 channels.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.conv.pack_tiles(TILE, input, data)
     }

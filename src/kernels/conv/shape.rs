@@ -1,42 +1,42 @@
-//! A convolution as data.
+//! The parameters of a convolution.
 
 use crate::kernels::activation::Activation;
 use crate::kernels::window::Windows;
 
-/// `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..] (+ residual[n, o]))`, the cross-correlation that ONNX calls Conv.
+/// ONNX's Conv, `y[n, o] = act(bias[o] + Σ w[o, c, i, j] · x[n, c, ..] (+ residual[n, o]))`.
 ///
-/// Inputs: `x [batch, in_channels, h, w]`, `weights [out_channels, in_channels / groups, kh, kw]`
-/// (constant), `bias [out_channels]` (constant), and, where something is added (a residual), an array like the output.
-/// Output: `[batch, out_total, oh, ow]`, of which the channels `out_offset .. out_offset + out_channels` are written.
-/// A matrix product with a constant is the case with all sizes 1×1 and the rows as batch.
+/// Inputs: `x [batch, in_channels, h, w]`, `weights [out_channels, in_channels / groups, kh, kw]` (constant), `bias
+/// [out_channels]` (constant), and optionally a residual with the shape of the output. Output: `[batch, out_total,
+/// oh, ow]`, of which the channels `out_offset .. out_offset + out_channels` are written. A product with a constant
+/// matrix is a 1×1 convolution of single pixels, with the rows as batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
-    /// Images.
+    /// Number of images in the batch.
     pub batch: usize,
-    /// Groups; with more than one, `out_offset` is 0 and `out_total` is `out_channels`.
+    /// Number of groups; if more than one, `out_offset` is 0 and `out_total` is `out_channels`.
     pub groups: usize,
-    /// Channels of `x`, of all groups together.
+    /// Channels of `x`, over all groups.
     pub in_channels: usize,
-    /// Channels that this call produces, of all groups together.
+    /// Channels that this call computes, over all groups.
     pub out_channels: usize,
-    /// Where the windows lie on a plane of `x`.
+    /// Placement of the windows on a plane of `x`.
     pub windows: Windows,
-    /// The first channel of the output buffer that this call writes.
+    /// First channel of the output buffer that this call writes.
     pub out_offset: usize,
     /// Channels of the output buffer.
     pub out_total: usize,
-    /// Whether there is an residual.
+    /// Whether a residual is added.
     pub residual: bool,
-    /// Applied to each sum.
+    /// Activation applied to each sum.
     pub activation: Activation,
 }
 
-/// A part of a batch.
+/// A range of the images of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ImageRange {
-    /// The first image.
+    /// Index of the first image.
     pub(crate) first: usize,
-    /// How many.
+    /// Number of images in the range.
     pub(crate) count: usize,
 }
 
@@ -63,23 +63,23 @@ impl Conv {
         self.out_channels / self.groups
     }
 
-    /// Products of a sum: the length of a filter.
+    /// Number of products in a sum: the length of a filter.
     pub(crate) fn depth(&self) -> usize {
         self.group_in() * self.taps()
     }
 
-    /// Whether the matrix of taps is the input itself.
+    /// Returns whether the im2col matrix equals the input.
     pub(crate) fn pointwise(&self) -> bool {
         self.windows.are_points()
     }
 
-    /// The same without residual and activation.
+    /// The convolution without residual and activation.
     pub(crate) fn sums(&self) -> Self {
         Self { residual: false, activation: Activation::None, ..self.clone() }
     }
 
-    /// Rows of `tile` numbers each, one a channel, for every tile of a group's channels; zeros where the last tile
-    /// of a group is not full. `at` gives an output channel's number in a row.
+    /// Packs rows of `tile` numbers, one for each channel, for every channel tile of every group. Incomplete tiles
+    /// are padded with zeros. `at` returns the number of an output channel in a row.
     pub(crate) fn tiled<R: Copy>(
         &self,
         tile: usize,
@@ -100,8 +100,8 @@ impl Conv {
         packed
     }
 
-    /// Weights as `[groups, channel tiles, taps, input channels, tile]` and the bias as `[groups, channel tiles, tile]`,
-    /// with zeros for the channels that fill up a group's last tile.
+    /// Packs weights as `[groups, channel tiles, taps, input channels, tile]` and the bias as `[groups, channel
+    /// tiles, tile]`. Incomplete tiles are padded with zeros.
     pub(crate) fn pack_tiles(&self, tile: usize, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let (group_in, taps) = (self.group_in(), self.taps());
         let rows = (0..taps).flat_map(move |tap| (0..group_in).map(move |c| (tap, c)));

@@ -1,10 +1,10 @@
-//! Calls for the tests of all kernels that compute a convolution or a part of one.
+//! Calls for the tests of all kernels that compute a convolution or part of one.
 
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::window::Windows;
 
-/// Awkward calls, and the later half of their images.
+/// Difficult calls, each with the second half of its images.
 pub(crate) fn parts() -> Vec<(String, Conv, ImageRange)> {
     let part = |(label, conv): (String, Conv)| {
         let images = ImageRange { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
@@ -13,17 +13,17 @@ pub(crate) fn parts() -> Vec<(String, Conv, ImageRange)> {
     convs().into_iter().map(part).collect()
 }
 
-/// Awkward calls, each with and without an residual.
+/// Difficult calls, each with and without a residual.
 pub(crate) fn convs() -> Vec<(String, Conv)> {
     let with = |(label, conv): &(&str, Conv)| {
-        (format!("{label}, and an residual"), Conv { residual: true, ..conv.clone() })
+        (format!("{label}, and a residual"), Conv { residual: true, ..conv.clone() })
     };
     let plain = plain_convs();
     let added: Vec<(String, Conv)> = plain.iter().map(with).collect();
     plain.into_iter().map(|(label, conv)| (label.to_owned(), conv)).chain(added).collect()
 }
 
-/// Awkward calls without an residual.
+/// Difficult calls without a residual.
 pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
     let plain = Conv {
         batch: 1,
@@ -188,7 +188,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
     ]
 }
 
-/// Awkward convolutions of which maxima may be wanted.
+/// Difficult calls that can be fused with 2×2 max pooling.
 pub(crate) fn pooled_convs() -> Vec<(&'static str, Conv)> {
     let suits = |conv: &Conv| conv.groups == 1 && conv.windows.out_hw.iter().all(|&n| n > 1);
     plain_convs().into_iter().filter(|(_, conv)| suits(conv)).collect()

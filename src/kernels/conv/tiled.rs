@@ -11,12 +11,12 @@ use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
 use crate::kernels::winograd::filters::{FilterSource, product};
 
-/// The same as [`Conv`], with filters that may be given otherwise.
+/// A [`Conv`] whose filters are given directly or computed by Winograd's transform.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvTiled {
-    /// What is computed.
+    /// The convolution that is computed.
     pub(crate) conv: Conv,
-    /// What input 1 is.
+    /// The meaning of input 1.
     pub(crate) filters: FilterSource,
 }
 
@@ -41,7 +41,6 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "conv_tiled",
     file: "conv/tiled",
@@ -98,8 +97,8 @@ impl Kernel for ConvTiled {
         }
     }
 
-    /// Weights by channel tiles, products (taps by taps, rounded up to whole steps) and 64 channels; the bias by
-    /// channel tiles. Zeros fill up.
+    /// Packs the weights as channel tiles × products (tap by tap) × 64 channels, and the bias as channel tiles.
+    /// Products are padded with zeros to whole steps, channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.filters.pack(&self.conv, input, data, TILE, |conv, data| {
             let (group_in, taps, depth) = (conv.group_in(), conv.taps(), conv.depth());

@@ -1,4 +1,4 @@
-//! What the windows of a convolution see, as a matrix ("im2col"): with it, any convolution is a product of matrices.
+//! The im2col matrix of a convolution, which turns any convolution into a matrix product.
 
 use bytemuck::bytes_of;
 
@@ -11,24 +11,24 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
 
-/// The matrix for some images.
+/// The im2col matrix of some images.
 ///
-/// Input: `x` of the convolution, all images. Output: `[in_channels · taps, columns]`; behind the first `count · pixels`
-/// columns are zeros.
+/// Input: `x` of the convolution, all images. Output: `[in_channels · taps, columns]`; the columns after the first
+/// `count · pixels` are zero.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unfold {
-    /// The convolution.
+    /// The convolution whose windows are unfolded.
     pub(crate) conv: Conv,
-    /// Whose matrix it is.
+    /// The images whose windows are unfolded.
     pub(crate) images: ImageRange,
 }
 
-/// The matrix's row length: whole quads of pixels.
+/// Columns of the matrix: whole quads of pixels.
 pub(crate) fn columns(conv: &Conv, images: usize) -> usize {
     (images * conv.out_plane()).next_multiple_of(4)
 }
 
-/// The matrix's elements.
+/// Number of elements of the matrix.
 pub(crate) fn len(conv: &Conv, images: usize) -> usize {
     conv.in_channels * conv.taps() * columns(conv, images)
 }
@@ -43,12 +43,11 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "unfold",
     file: "conv/unfold",
     shared: ["windows", "quotient", "texels", "pixels"],
-    doc: "what the windows of a convolution see, as a matrix",
+    doc: "im2col matrix of a convolution",
 };
 
 impl Kernel for Unfold {

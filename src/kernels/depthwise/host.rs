@@ -1,10 +1,10 @@
-//! Depthwise convolution on the host: plane by plane, vectors of neighbouring pixels, so that a tap of all of them is a
-//! vector that lies some elements further on. What is padding has to be zeros then, and there are two layouts for it.
+//! Depthwise convolution on the host, plane by plane, in vectors of adjacent pixels.
 //!
-//! A large plane is laid out with its padding ([`PaddedRows`]). Rows of a small one are shorter than a vector, and copying them
-//! one by one would be most of the work; so it is left in one piece, as long as outputs are as wide as inputs: a tap that
-//! lies `n` columns to the side sees, past the end of a row, the other end of the next, and takes a copy of the plane in
-//! which those `n` columns are zeros.
+//! A tap of a vector of pixels is again a vector at some distance, so padding must be stored as zeros. Large planes
+//! are stored with their padding ([`PaddedRows`]). In small planes a row is shorter than a vector, and copying row by
+//! row would dominate. If outputs are as wide as inputs, a small plane is stored in one piece: a tap that is `n`
+//! columns to the side wraps around into an adjacent row, and reads a copy of the plane in which those `n` columns
+//! are zero.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -16,14 +16,14 @@ use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
 use crate::kernels::window::Windows;
 
-/// Products that are worth a task.
+/// Least number of products for a task.
 const TASK: usize = 1 << 15;
-/// Elements that vectors may stick out.
+/// Elements that the last vector may overrun.
 const SLACK: usize = 64;
-/// Elements of a small plane: copies of it fit the first cache.
+/// Elements of a small plane, whose copies fit the first-level cache.
 const SMALL: usize = 28 * 28;
 
-/// Computes the call; there are outputs.
+/// Computes the call; the output must not be empty.
 pub(crate) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
     let (arch, plane, taps) = (Arch::new(), call.out_plane(), call.taps());
     let least = 1 + TASK / (plane * taps);
@@ -56,7 +56,7 @@ pub(crate) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
     });
 }
 
-/// A filter and the plane that it is for.
+/// A filter with the plane that it is applied to.
 struct PlaneFilter<'a> {
     x: &'a [f32],
     weights: &'a [f32],
@@ -65,11 +65,11 @@ struct PlaneFilter<'a> {
 }
 
 impl PlaneFilter<'_> {
-    /// The sums of `len` windows side by side, or of some more; tap `i` of the first stands in `room` at `taps[i]`.
+    /// Computes the sums of at least `len` adjacent windows. Tap `i` of the first window is `room[taps[i]]`.
     #[inline(always)]
     fn sums<S: Simd>(&self, simd: S, len: usize, (room, taps): (&[f32], &[usize]), sums: &mut [f32]) {
         let mut at = 0;
-        // Sums wait for each other less where there are several vectors of them.
+        // Several vectors at a time hide the latency of the sums.
         while at < len {
             let (room, sums, lanes) = (&room[at..], &mut sums[at..], S::F32_LANES);
             at += match len - at {
@@ -80,7 +80,7 @@ impl PlaneFilter<'_> {
         }
     }
 
-    /// `V` vectors of windows; returns how many windows these are.
+    /// Computes `V` vectors of windows. Returns the number of windows.
     #[inline(always)]
     fn part<S: Simd, const V: usize>(
         &self,
@@ -103,23 +103,23 @@ impl PlaneFilter<'_> {
     }
 }
 
-/// Where a small plane stands, several times: as it is, and for each distance to the side without the columns that are
-/// that far from an edge.
+/// The layout of a small plane: one plain copy, and one for each horizontal tap distance, with zeros in the columns
+/// that wrap around.
 struct ShiftedCopies {
-    /// Elements of the plane, and of the outputs.
+    /// Elements of the plane and of the output.
     plane: usize,
     outputs: usize,
-    /// Zeros before the plane, and elements from one copy to the next.
+    /// Zeros before the plane, and the distance between copies.
     front: usize,
     pitch: usize,
-    /// Which elements of the plane stay in each copy but the first, as bits.
+    /// Masks of the elements that each shifted copy keeps.
     masks: Vec<Vec<u32>>,
-    /// Where the taps of the first window stand.
+    /// Positions of the first window's taps.
     taps: Vec<usize>,
 }
 
 impl ShiftedCopies {
-    /// `None` where the plane is not small, or its outputs are not as wide.
+    /// Returns `None` unless the plane is small and its outputs are as wide as its inputs.
     fn of(windows: &Windows) -> Option<Self> {
         let [height, width] = windows.in_hw;
         let side =
@@ -158,7 +158,7 @@ impl ShiftedCopies {
         })
     }
 
-    /// Elements of the copies and of the sums.
+    /// Elements of all copies and of the sums.
     fn room(&self) -> usize {
         (1 + self.masks.len()) * self.pitch + self.outputs + SLACK
     }
@@ -169,7 +169,7 @@ impl ShiftedCopies {
     }
 }
 
-/// A small plane, filtered.
+/// Applies a filter to a small plane.
 struct FilterSmallPlane<'a> {
     lines: &'a ShiftedCopies,
     filter: PlaneFilter<'a>,
@@ -197,11 +197,11 @@ impl WithSimd for FilterSmallPlane<'_> {
     }
 }
 
-/// A plane, filtered.
+/// Applies a filter to a plane with padded rows.
 struct FilterPaddedPlane<'a> {
     windows: Windows,
     padded: PaddedRows,
-    /// Where each tap stands in the padded.
+    /// Positions of the taps in the padded rows.
     taps: &'a [usize],
     filter: PlaneFilter<'a>,
     y: &'a mut [f32],
@@ -209,7 +209,7 @@ struct FilterPaddedPlane<'a> {
 }
 
 impl FilterPaddedPlane<'_> {
-    /// Elements of the padded and of the sums, with vectors that stick out.
+    /// Elements of the padded rows and of the sums, including the overrun of vectors.
     fn room(padded: &PaddedRows, plane: usize) -> usize {
         2 * SLACK + padded.len() + plane.max(padded.len())
     }
@@ -223,8 +223,8 @@ impl WithSimd for FilterPaddedPlane<'_> {
         let ([oh, ow], step) = (self.windows.out_hw, self.padded.row_len());
         let (padded, sums) = std::mem::take(&mut self.room).split_at_mut(self.padded.len() + SLACK);
         self.padded.fill(&self.windows, self.filter.x, 0.0, padded);
-        // With steps of one pixel the windows of all rows are one line, a few of them beyond the edge and of no use.
-        // The lines, windows of a line, elements of the sums and of the padded from one line to the next.
+        // With stride 1, the windows of all rows form one line, with a few unused windows at the ends of rows. Per
+        // line: number of windows, and the distance to the next line in the sums.
         let (lines, len) = if self.windows.stride == [1, 1] { (1, (oh - 1) * step + ow) } else { (oh, ow) };
         let pitch = if lines == 1 { step } else { ow };
         for line in 0..lines {

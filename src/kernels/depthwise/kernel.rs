@@ -1,7 +1,7 @@
-//! Depthwise convolution: every input channel has filters of its own.
+//! The depthwise convolution kernel.
 //!
-//! There is no sum over channels to share operands over, so a tile of pixels × channels gains nothing: an
-//! invocation takes a few pixels of one channel, and the host a plane.
+//! There is no sum over channels, so tiles of pixels × channels share no operands: an invocation computes a few
+//! pixels of one channel, and a host task computes planes.
 
 use std::sync::Arc;
 
@@ -30,12 +30,11 @@ uniform! {
     unused: [u32; 2],
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "depthwise",
     file: "depthwise/direct",
     shared: ["windows", "nan", "activation"],
-    doc: "convolution of each channel by itself",
+    doc: "depthwise convolution",
 };
 
 impl Kernel for Depthwise {
@@ -115,7 +114,7 @@ pub(crate) fn cases() -> Vec<Case> {
     calls().into_iter().map(|(label, depthwise)| noise_case(label, depthwise)).collect()
 }
 
-/// Awkward calls.
+/// Difficult calls, for the tests of all depthwise kernels.
 pub(crate) fn calls() -> Vec<(&'static str, Depthwise)> {
     let plain = Depthwise {
         batch: 1,

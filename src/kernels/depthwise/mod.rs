@@ -1,4 +1,4 @@
-//! Depthwise convolution.
+//! Depthwise convolution, whose filters each read one channel.
 
 pub(crate) mod host;
 pub(crate) mod kernel;

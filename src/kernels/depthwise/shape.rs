@@ -1,23 +1,23 @@
-//! A depthwise convolution as data.
+//! The parameters of a depthwise convolution.
 
 use crate::kernels::activation::Activation;
 use crate::kernels::window::Windows;
 
 /// A convolution with as many groups as input channels.
 ///
-/// Inputs: `x [batch, channels, h, w]`, `weights [channels · multiplier, 1, kh, kw]` (constant),
-/// `bias [channels · multiplier]` (constant). Output: `[batch, channels · multiplier, oh, ow]`.
+/// Inputs: `x [batch, channels, h, w]`, `weights [channels · multiplier, 1, kh, kw]` (constant), `bias [channels ·
+/// multiplier]` (constant). Output: `[batch, channels · multiplier, oh, ow]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {
-    /// Images.
+    /// Number of images in the batch.
     pub batch: usize,
-    /// Channels of `x`.
+    /// Number of channels of `x`.
     pub channels: usize,
     /// Output channels for each input channel, at least 1.
     pub multiplier: usize,
-    /// Where the windows lie on a plane of `x`.
+    /// Placement of the windows on a plane of `x`.
     pub windows: Windows,
-    /// Applied to each sum.
+    /// Activation applied to each sum.
     pub activation: Activation,
 }
 

@@ -1,4 +1,4 @@
-//! Depthwise convolution with filters of 3×3 over textures, for software devices.
+//! Depthwise convolution with 3×3 filters over textures, for software adapters.
 
 use bytemuck::bytes_of;
 
@@ -10,20 +10,20 @@ use crate::kernels::depthwise::shape::Depthwise;
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 
-/// The same as [`Depthwise`], for filters of 3×3 with stride 1 or 2.
+/// A [`Depthwise`] with 3×3 filters and stride 1 or 2.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DepthwiseTexels {
-    /// What is computed.
+    /// The convolution that is computed.
     pub(crate) depthwise: Depthwise,
 }
 
-/// Elements of a row that an invocation takes a step over.
+/// Elements of a row that an invocation advances by.
 const STEP: usize = 8;
-/// Rows that an invocation makes.
+/// Rows that an invocation computes.
 const ROWS: usize = 8;
 
 impl DepthwiseTexels {
-    /// Whether the shader knows such a call.
+    /// Returns whether the shader supports a call.
     pub(crate) fn applies(d: &Depthwise) -> bool {
         (d.windows.kernel, d.windows.dilation) == ([3, 3], [1, 1])
             && [[1, 1], [2, 2]].contains(&d.windows.stride)
@@ -44,12 +44,11 @@ uniform! {
     act_b: f32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "depthwise_texels",
     file: "depthwise/texels",
     shared: ["quotient", "texels", "nan", "activation", "quads"],
-    doc: "convolution of each channel by itself, from textures",
+    doc: "depthwise convolution with 3×3 filters, from textures",
 };
 
 impl Kernel for DepthwiseTexels {
@@ -100,7 +99,7 @@ impl Kernel for DepthwiseTexels {
         }
     }
 
-    /// Every row of a filter a texel.
+    /// Packs each row of a filter as one texel.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let texel = |row: &[f32]| [row[0], row[1], row[2], 0.0];
         (input == 1).then(|| data.chunks_exact(3).flat_map(texel).collect())

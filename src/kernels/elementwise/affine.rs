@@ -1,4 +1,4 @@
-//! A scale and a shift for each channel: batch normalisation that no convolution could take in.
+//! Per-channel scale and shift: batch normalization that is not folded into a convolution.
 
 use std::sync::Arc;
 
@@ -11,29 +11,28 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y[o, c, i] = act(x[o, c, i] · scale[c] + shift[c])`.
+/// Scales and shifts each channel, `y[o, c, i] = act(x[o, c, i] · scale[c] + shift[c])`.
 ///
-/// Inputs: `x [outer, channels, inner]`, `scale [channels]`, `shift [channels]`. Output as `x`.
+/// Inputs: `x [outer, channels, inner]`, `scale [channels]`, `shift [channels]`. Output: as `x`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Affine {
-    /// Indices before the channel axis, all together: the batch, as a rule.
+    /// Product of the dimensions before the channel axis, usually the batch.
     pub outer: usize,
-    /// Channels.
+    /// Number of channels of `x`.
     pub channels: usize,
-    /// Indices after the channel axis, all together: pixels, as a rule.
+    /// Product of the dimensions after the channel axis, usually the pixels.
     pub inner: usize,
-    /// Applied to each result.
+    /// Activation applied to each result.
     pub activation: Activation,
 }
 
 uniform! { len: u32, channels: u32, inner: u32, act_a: f32, act_b: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "affine",
     file: "elementwise/affine",
     shared: ["nan", "activation"],
-    doc: "a scale and a shift for each channel",
+    doc: "per-channel scale and shift",
 };
 
 impl Kernel for Affine {

@@ -11,7 +11,7 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// A function of two numbers. Comparisons and logic give 1 and 0, and take whatever is not 0 as true.
+/// A function of two numbers. Comparisons and logic return 1 or 0, and treat every number but 0 as true.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryOp {
@@ -19,14 +19,14 @@ pub enum BinaryOp {
     Sub,
     Mul,
     Div,
-    /// NaN where either is.
+    /// The larger operand; NaN if either is NaN.
     Max,
-    /// NaN where either is.
+    /// The smaller operand; NaN if either is NaN.
     Min,
     Pow,
-    /// The quotient of two integers, toward zero.
+    /// Integer division, rounded toward zero.
     IntDiv,
-    /// The remainder with the divisor's sign (ONNX's Mod with `fmod` 0).
+    /// The remainder with the divisor's sign: ONNX's Mod with `fmod` 0.
     Mod,
     Equal,
     Less,
@@ -35,16 +35,16 @@ pub enum BinaryOp {
     Or,
     LessOrEqual,
     GreaterOrEqual,
-    /// One is true, the other is not.
+    /// True if exactly one operand is true.
     Xor,
     /// The remainder with the dividend's sign, as in C.
     FMod,
-    /// `a` where not negative, else `a·b`.
+    /// `a` if not negative, else `a·b`.
     PRelu,
 }
 
 impl BinaryOp {
-    /// All of them; the index is the number in the shader.
+    /// All functions; the index is the number in the shader.
     pub const ALL: [Self; 19] = [
         Self::Add,
         Self::Sub,
@@ -67,7 +67,7 @@ impl BinaryOp {
         Self::PRelu,
     ];
 
-    /// The definition.
+    /// Applies the function in `f64`, by its definition.
     #[inline]
     pub fn apply(self, a: f64, b: f64) -> f64 {
         match self {
@@ -95,7 +95,7 @@ impl BinaryOp {
         }
     }
 
-    /// `y[i] = op(a[i·sa], b[i·sb])`; the steps are those of a row, so mostly 0 or 1.
+    /// Computes a row, `y[i] = op(a[i·sa], b[i·sb])`. The strides are mostly 0 or 1.
     fn row(self, y: &mut [f32], a: &[f32], sa: isize, b: &[f32], sb: isize) {
         fn each(y: &mut [f32], a: &[f32], sa: isize, b: &[f32], sb: isize, f: impl Fn(f32, f32) -> f32) {
             match (sa, sb) {
@@ -108,8 +108,8 @@ impl BinaryOp {
                 }
             }
         }
-        // A loop of its own for each, so that none asks for the function at every element. What is not written out is
-        // rare, and exact in double precision for integers: not worth a second definition.
+        // A loop for each function, so that none branches on the function at every element. The rest is rare, and
+        // exact in `f64` for integers, so it uses the definition.
         macro_rules! by_definition {
             ($($op:ident)*) => {
                 match self {
@@ -127,28 +127,29 @@ impl BinaryOp {
     }
 }
 
-/// `y = act(op(a, b))`, made by [`Binary::new`].
+/// An elementwise call `y = act(op(a, b))`, created by [`Binary::new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
-    /// The function.
+    /// The function that is applied.
     pub op: BinaryOp,
-    /// The output's axes, after those were joined that both inputs step through alike.
+    /// Axes of the output, after merging axes that both inputs step through alike.
     pub shape: Vec<usize>,
-    /// Elements of `a` from one index to the next of each axis; 0 where it is broadcast.
+    /// Strides of `a` for each axis; 0 where it is broadcast.
     pub a_strides: Vec<isize>,
-    /// The same for `b`.
+    /// Strides of `b` for each axis; 0 where it is broadcast.
     pub b_strides: Vec<isize>,
-    /// Elements of `a`.
+    /// Number of elements in `a`.
     pub a_len: usize,
-    /// Elements of `b`.
+    /// Number of elements in `b`.
     pub b_len: usize,
-    /// Applied to each result.
+    /// Activation applied to each result.
     pub activation: Activation,
 }
 
 impl Binary {
-    /// The call for two shapes. `None` where they do not broadcast, or where more than six axes
-    /// remain after joining.
+    /// Returns the call for two shapes.
+    ///
+    /// Returns `None` if the shapes do not broadcast, or if more than six axes remain after merging.
     pub fn new(op: BinaryOp, a_shape: &[usize], b_shape: &[usize], activation: Activation) -> Option<Self> {
         let inputs = [a_shape, b_shape];
         let shape = layout::broadcast(&inputs)?;
@@ -169,12 +170,11 @@ uniform! {
     act_b: f32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "binary",
     file: "elementwise/binary",
     shared: ["quotient", "nan", "activation"],
-    doc: "a function of two arrays' elements, broadcast",
+    doc: "elementwise function of two arrays, with broadcasting",
 };
 
 impl Kernel for Binary {
@@ -244,7 +244,7 @@ impl Kernel for Binary {
         for (strides, len) in [(&self.a_strides, &mut kernel.a_len), (&self.b_strides, &mut kernel.b_len)] {
             match strides[0].unsigned_abs() {
                 0 => {}
-                // Along the first axis goes all of it.
+                // The first axis spans the whole array.
                 stride if stride * first == *len => *len = *len / batch * images,
                 _ => return None,
             }
@@ -265,8 +265,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = BinaryOp::ALL
         .into_iter()
         .map(|op| {
-            // Integers from -4 to 4, so that comparisons meet equal pairs; divisors are not 0, and
-            // bases of powers not negative.
+            // Integers from -4 to 4, so that comparisons meet equal pairs. Divisors are not 0, and bases of powers
+            // are not negative.
             let integers = |seed| noise(5 * 33, seed).into_iter().map(|x| (x * 4.5).trunc());
             let (mut a, mut b): (Vec<f32>, Vec<f32>) = (integers(3).collect(), integers(4).collect());
             match op {

@@ -1,4 +1,4 @@
-//! Functions of single elements, broadcast where there are several inputs.
+//! Elementwise kernels, with broadcasting if there are several inputs.
 
 pub(crate) mod affine;
 pub(crate) mod binary;

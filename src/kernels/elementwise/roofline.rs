@@ -1,9 +1,9 @@
-//! What a device can do at most: the two numbers of the roofline model (Williams, Waterman, Patterson, 2009), memory's
-//! bandwidth and the rate of fused multiply-adds.
+//! Measures the two limits of the roofline model (Williams, Waterman, Patterson, 2009): memory bandwidth and the rate
+//! of fused multiply-adds.
 //!
-//! A call copies its input, and does so many rounds of multiply-adds to each element on the way. None is a copy; some
-//! hundred leave nothing but arithmetic. Two chains an element, and eight elements an invocation or four vectors of them on
-//! the host: enough that none waits for itself.
+//! A call copies its input and applies some rounds of multiply-adds to each element: none for a plain copy, some
+//! hundred for arithmetic only. Two chains an element, and eight elements an invocation or four vectors on the host,
+//! hide the latency of the arithmetic.
 
 use bytemuck::bytes_of;
 use pulp::{Arch, Simd, WithSimd};
@@ -14,12 +14,13 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y = a + b`, where `a` and `b` start as `x/4` and `3x/4` and become `a·x/2 + x/2` and `b·x/2 + x/2` in each round.
+/// Multiply-add chains, `y = a + b`: `a` and `b` start as `x/4` and `3x/4`, and become `a·x/2 + x/2` and `b·x/2 +
+/// x/2` in each round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Roofline {
-    /// Elements, a multiple of 4.
+    /// Number of elements, a multiple of 4.
     pub len: usize,
-    /// Rounds.
+    /// Rounds of multiply-adds on each element.
     pub rounds: usize,
 }
 
@@ -27,12 +28,12 @@ pub struct Roofline {
 const TASK: usize = 1 << 14;
 
 impl Roofline {
-    /// Floating-point operations.
+    /// Floating-point operations of the call.
     pub fn flops(&self) -> f64 {
         4.0 * self.len as f64 * self.rounds as f64
     }
 
-    /// Bytes that are read and written.
+    /// Bytes that the call reads and writes.
     pub fn bytes(&self) -> f64 {
         8.0 * self.len as f64
     }
@@ -40,12 +41,11 @@ impl Roofline {
 
 uniform! { len: u32, rounds: u32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "roofline",
     file: "elementwise/roofline",
     shared: [],
-    doc: "a copy with multiply-adds on the way, to measure a device's limits",
+    doc: "copy with multiply-adds, to measure a device's limits",
 };
 
 impl Kernel for Roofline {
@@ -103,7 +103,7 @@ struct Chains<'a> {
 }
 
 impl Chains<'_> {
-    /// Four vectors.
+    /// Processes four vectors at a time.
     #[inline(always)]
     fn four<S: Simd>(simd: S, rounds: usize, x: &[f32], y: &mut [f32]) {
         let ((x, _), (y, _)) = (S::as_simd_f32s(x), S::as_mut_simd_f32s(y));

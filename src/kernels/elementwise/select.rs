@@ -1,4 +1,4 @@
-//! Choosing between two arrays by a third, with NumPy's broadcasting: ONNX's Where.
+//! ONNX's Where: selects between two arrays by a third, with NumPy's broadcasting.
 
 use bytemuck::bytes_of;
 
@@ -8,20 +8,23 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y = a` where `condition` is not zero, else `b`; made by [`Select::new`]. Inputs: condition, a, b.
+/// Selects `a` if `condition` is not zero, else `b`; created by [`Select::new`].
+///
+/// Inputs: condition, a, b.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Select {
-    /// The output's axes, after those were joined that all inputs step through alike.
+    /// Axes of the output, after merging axes that all inputs step through alike.
     pub shape: Vec<usize>,
-    /// For condition, a and b: elements from one index to the next of each axis; 0 where broadcast.
+    /// Strides of condition, a and b for each axis; 0 where broadcast.
     pub strides: [Vec<isize>; 3],
-    /// Elements of condition, a and b.
+    /// Number of elements in condition, a and b.
     pub lens: [usize; 3],
 }
 
 impl Select {
-    /// The call for three shapes. `None` where they do not broadcast, or where more than six axes
-    /// remain after joining.
+    /// Returns the call for three shapes.
+    ///
+    /// Returns `None` if the shapes do not broadcast, or if more than six axes remain after merging.
     pub fn new(condition: &[usize], a: &[usize], b: &[usize]) -> Option<Self> {
         let inputs = [condition, a, b];
         let shape = layout::broadcast(&inputs)?;
@@ -30,7 +33,7 @@ impl Select {
         Some(Self { shape, strides, lens: inputs.map(|s| s.iter().product()) })
     }
 
-    /// For output element `i`: where each input is read.
+    /// Positions of the three inputs for output element `i`.
     fn offsets(&self, i: usize) -> [usize; 3] {
         let mut rest = i;
         let mut at = [0; 3];
@@ -55,20 +58,19 @@ uniform! {
     pad: [u32; 2],
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "select",
     file: "elementwise/select",
     shared: ["nan"],
-    doc: "one of two arrays' elements, as a third says",
+    doc: "elements of two arrays, selected by a third",
 };
 
-/// A row whose steps are known.
+/// Computes a row with strides known at compile time.
 fn row<const C: usize, const A: usize, const B: usize>(y: &mut [f32], c: &[f32], a: &[f32], b: &[f32]) {
     let last = y.len().saturating_sub(1);
     let (c, a, b) = (&c[..=last * C], &a[..=last * A], &b[..=last * B]);
     for (i, y) in y.iter_mut().enumerate() {
-        // Both are read, so that there is nothing to decide but which.
+        // Reading both operands avoids a branch.
         let (a, b) = (a[i * A], b[i * B]);
         *y = if c[i * C] == 0.0 { b } else { a };
     }

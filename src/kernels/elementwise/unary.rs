@@ -1,4 +1,4 @@
-//! A function of one number, applied to every element.
+//! Elementwise functions of one array.
 
 use std::sync::Arc;
 
@@ -11,23 +11,22 @@ use crate::kernels::case::{Case, noise, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y = act(x)`.
+/// Applies a function to every element, `y = act(x)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unary {
-    /// Elements.
+    /// Number of elements in `x`.
     pub len: usize,
-    /// The function.
+    /// The function that is applied.
     pub activation: Activation,
 }
 
 uniform! { len: u32, act_a: f32, act_b: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "unary",
     file: "elementwise/unary",
     shared: ["nan", "activation"],
-    doc: "a function of each element",
+    doc: "elementwise function of one array",
 };
 
 impl Kernel for Unary {
@@ -79,8 +78,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Activation::SAMPLES
         .into_iter()
         .map(|activation| {
-            // Sixteenths from -8 to 8, which hit the corners of every function; for those that only
-            // live on one side of zero, their positive half.
+            // Sixteenths from -8 to 8, which hit the corners of every function; only positive ones for functions that
+            // need them.
             let positive = matches!(activation, Activation::Sqrt | Activation::Log | Activation::Reciprocal);
             let first = if positive { 1 } else { -128 };
             let x: Vec<f32> = (first..=128).map(|i| i as f32 / 16.0).collect();

@@ -1,5 +1,5 @@
-//! Products of matrices that are both computed, as in attention. One with a constant is a
-//! [`super::conv::Conv`].
+//! Products of two computed matrices, as in attention. Products with a constant matrix are a
+//! [`Conv`](crate::kernels::conv::Conv).
 
 use bytemuck::bytes_of;
 use faer::linalg::matmul::matmul;
@@ -12,29 +12,29 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y[b] = act(x[b] · w[b])`.
+/// A batched matrix product, `y[b] = act(x[b] · w[b])`.
 ///
 /// Inputs: `[batch or 1, m, k]` and `[batch or 1, k, n]`. Output: `[batch, m, n]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatMul {
-    /// Matrices in the output.
+    /// Number of matrices in the output.
     pub batch: usize,
-    /// Rows of the first.
+    /// Rows of the first matrix.
     pub m: usize,
-    /// Columns of the first and rows of the second.
+    /// Columns of the first matrix, and rows of the second.
     pub k: usize,
-    /// Columns of the second.
+    /// Columns of the second matrix.
     pub n: usize,
-    /// Whether the first has `batch` matrices, not one.
+    /// Whether the first input has `batch` matrices, not one.
     pub a_batched: bool,
-    /// Whether the second has `batch` matrices, not one.
+    /// Whether the second input has `batch` matrices, not one.
     pub b_batched: bool,
-    /// Applied to each sum.
+    /// Activation applied to each sum.
     pub activation: Activation,
 }
 
 impl MatMul {
-    /// Elements from one matrix of each input to the next.
+    /// Distances between adjacent matrices of each input; 0 for a shared one.
     fn steps(&self) -> [usize; 2] {
         [if self.a_batched { self.m * self.k } else { 0 }, if self.b_batched { self.k * self.n } else { 0 }]
     }
@@ -53,7 +53,6 @@ uniform! {
     act_b: f32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "matmul",
     file: "gemm/matmul",

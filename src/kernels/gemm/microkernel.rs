@@ -1,50 +1,49 @@
-//! The product that host kernels spend their time in: a few output channels × a strip of pixels, summed over a depth,
-//! in registers.
+//! The GEMM microkernel of the host: a few output channels × a strip of pixels in registers, summed over a depth.
 //!
-//! Weights come in panels of 16 channels, `[depth][16]`; pixels (or Winograd's tiles) in strips of up to 48,
-//! `[depth][width]`. Eight channels × 48 pixels are 24 vectors of 16 sums: what 32 registers hold, and enough to keep
-//! two multipliers busy. With shorter vectors the same strip is computed in parts. The few pixels that are left where a
-//! plane is no multiple of 16 take the other way round: vectors of channels, one pixel after the other.
+//! Weights are packed in panels of 16 channels, `[depth][16]`; pixels or Winograd tiles in strips of up to 48,
+//! `[depth][width]`. Eight channels × 48 pixels are 24 vectors of 16 sums, which fit 32 registers and keep two
+//! multipliers busy. Processors with shorter vectors compute a strip in parts. A few remaining pixels of a plane use
+//! vectors of channels instead, pixel by pixel.
 //!
-//! Weights of large layers come from memory each time, and a processor does not see ahead where the next panel is: over
-//! the last strip, a product asks for it.
+//! The weights of large layers come from memory each time, and hardware does not predict the next panel, so the
+//! product over the last strip prefetches it.
 //!
-//! Every sum starts from its bias and takes its products in the order of the depth, one fused multiply-add each,
-//! wherever it stands in a tile: so how pixels come in strips changes no bit.
+//! Every sum starts from its bias and adds its products in the order of the depth, with one fused multiply-add each,
+//! at every position in a strip. The division into strips therefore changes no bit.
 //!
-//! Here and in all that is compiled for several instruction sets, no vector is touched in a closure that another
-//! function calls (`map`, `from_fn`, [`scratch::with`](super::scratch::with)): it is compiled without the instructions,
-//! and every operation in it becomes a call of its own, twenty times as slow.
+//! In this file, and in all code that is compiled for several instruction sets, no closure that another function
+//! calls (`map`, `from_fn`, [`scratch::with`](crate::kernels::host::scratch::with)) may use vectors: it is compiled
+//! without the instructions, and every vector operation becomes a function call, twenty times slower.
 
 use pulp::Simd;
 
 /// Channels of a panel of weights.
 pub(crate) const PANEL: usize = 16;
-/// Channels of a product over a wide strip: half a panel.
+/// Channels of a product with a wide strip: half a panel.
 pub(crate) const HALF: usize = 8;
 /// Pixels of a full strip.
 pub(crate) const WIDE: usize = 48;
-/// Widths of strips are multiples of it.
+/// Unit of the widths of strips.
 const VECTOR: usize = 16;
-/// Up to so many pixels are computed one after the other.
+/// Most pixels of a strip that is computed pixel by pixel.
 const FEW: usize = 4;
 
-/// Sums of a product: a row for each channel.
+/// Sums of one channel over a strip.
 pub(crate) type Sums = [f32; WIDE];
 
-/// Some neighbouring pixels.
+/// Adjacent pixels of a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Strip {
-    /// The first of them, among all of the block.
+    /// Index of the first pixel in the block.
     pub first: usize,
-    /// How many.
+    /// Number of pixels in the strip.
     pub count: usize,
-    /// Elements from one row of the packed strip to the next, a multiple of 16.
+    /// Distance between rows of the packed strip, a multiple of 16.
     pub width: usize,
 }
 
 impl Strip {
-    /// Cuts so many pixels into strips.
+    /// Divides `pixels` pixels into strips.
     pub(crate) fn cut(pixels: usize) -> Vec<Self> {
         let (whole, rest) = (pixels / WIDE, pixels % WIDE);
         let strip = |first, count: usize| Self { first, count, width: count.next_multiple_of(VECTOR) };
@@ -55,57 +54,57 @@ impl Strip {
         strips
     }
 
-    /// Whether a whole panel of channels is computed at once, pixel by pixel.
+    /// Returns whether the strip is computed pixel by pixel, with a whole panel of channels at once.
     pub(crate) fn is_few(&self) -> bool {
         self.count <= FEW
     }
 }
 
-/// Where packed strips stand: in chunks of the depth, so that several threads can write them; in a chunk, slot after
+/// The layout of packed strips: chunks of the depth, which threads can write independently. A chunk holds slot after
 /// slot of `[rows of the chunk][at most 48]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packing {
-    /// Rows in all.
+    /// Number of rows over all chunks.
     pub depth: usize,
-    /// Rows of a chunk; the last may have fewer.
+    /// Rows of a chunk; the last chunk may have fewer.
     pub chunk: usize,
-    /// Strips, times matrices of each.
+    /// Number of strips times the number of matrices.
     pub slots: usize,
 }
 
 impl Packing {
-    /// Elements of everything.
+    /// Number of elements of all chunks.
     pub(crate) fn len(&self) -> usize {
         self.depth * self.slots * WIDE
     }
 
-    /// Elements of a chunk.
+    /// Number of elements of a chunk.
     pub(crate) fn chunk_len(&self) -> usize {
         self.chunk * self.slots * WIDE
     }
 }
 
-/// What a product is made of.
+/// The operands of a product.
 #[derive(Clone, Copy)]
 pub(crate) struct Factors<'a> {
-    /// A panel, `[depth][16]`, and those after it.
+    /// Panels `[depth][16]`; the first one is multiplied.
     pub weights: &'a [[f32; PANEL]],
-    /// Whether the next panel should come from memory meanwhile.
+    /// Whether to prefetch the next panel.
     pub ahead: bool,
-    /// What the panel's sums start from.
+    /// Initial values of the panel's sums.
     pub bias: &'a [f32; PANEL],
-    /// All strips.
+    /// All packed strips.
     pub packed: &'a [f32],
-    /// How they stand there.
+    /// Layout of the packed strips.
     pub packing: Packing,
-    /// Which one is meant.
+    /// Slot of the strip that is multiplied.
     pub slot: usize,
-    /// Its pixels.
+    /// Pixels of the strip that is multiplied.
     pub strip: Strip,
 }
 
 impl<'a> Factors<'a> {
-    /// The weights and pixels of each chunk of the depth.
+    /// Iterates over the weights and pixels of each chunk of the depth.
     #[inline(always)]
     fn pieces(&self) -> impl Iterator<Item = (&'a [[f32; PANEL]], &'a [f32])> {
         let (packing, slot, width) = (self.packing, self.slot, self.strip.width);
@@ -116,8 +115,10 @@ impl<'a> Factors<'a> {
         })
     }
 
-    /// A panel's channels × the strip. A wide strip gives half of the panel, from channel `first` (0 or 8) on, as 8
-    /// rows; one of few pixels the whole panel, as 16.
+    /// Multiplies a panel's channels with the strip.
+    ///
+    /// A wide strip takes half of the panel, from channel `first` (0 or 8) on, and writes 8 rows of sums; a strip of
+    /// few pixels takes the whole panel and writes 16.
     #[inline(always)]
     pub(crate) fn product<S: Simd>(&self, simd: S, first: usize, sums: &mut [Sums]) {
         if self.strip.is_few() {
@@ -136,7 +137,7 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// `R` channels × the strip, three vectors of pixels at a time as long as there are so many.
+    /// Multiplies `R` channels with the strip, three vectors of pixels at a time as far as possible.
     #[inline(always)]
     fn rows<S: Simd, const R: usize>(&self, simd: S, first: usize, sums: &mut [Sums]) {
         let vectors = self.strip.width / S::F32_LANES;
@@ -152,7 +153,7 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// `R` channels × `V` vectors of pixels.
+    /// Multiplies `R` channels with `V` vectors of pixels.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
@@ -166,7 +167,7 @@ impl<'a> Factors<'a> {
         for (row, bias) in tile.iter_mut().zip(&self.bias[first..first + R]) {
             *row = [simd.splat_f32s(*bias); V];
         }
-        // Each half of a panel's channels asks for half of the next panel.
+        // Each half of a panel's channels prefetches half of the next panel.
         let depth = self.packing.depth;
         let mut next = self.weights.iter().skip(if first < HALF { depth } else { depth + depth / 2 });
         for (weights, pixels) in self.pieces() {
@@ -192,7 +193,7 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// All channels of the panel × `R` pixels: vectors of channels.
+    /// Multiplies all channels of the panel with `R` pixels, in vectors of channels.
     #[inline(always)]
     fn few<S: Simd, const R: usize>(&self, simd: S, sums: &mut [Sums]) {
         let width = self.strip.width;
@@ -222,7 +223,7 @@ impl<'a> Factors<'a> {
     }
 }
 
-/// Asks memory for what will be needed soon.
+/// Prefetches elements into the cache.
 #[inline(always)]
 pub(crate) fn fetch(elements: &[f32]) {
     #[cfg(target_arch = "x86_64")]
@@ -233,8 +234,7 @@ pub(crate) fn fetch(elements: &[f32]) {
     let _ = elements;
 }
 
-/// Panels of a matrix of weights, `[channels, depth]`: for each panel `[depth][16]`, with zeros for the channels that
-/// fill up the last.
+/// Packs a matrix of weights, `[channels, depth]`, into panels of `[depth][16]`. The last panel is padded with zeros.
 pub(crate) fn panels(weights: &[f32], channels: usize, depth: usize) -> Vec<[f32; PANEL]> {
     let mut packed = vec![[0.0; PANEL]; channels.div_ceil(PANEL) * depth];
     for (panel, rows) in packed.chunks_mut(depth.max(1)).zip(weights.chunks((PANEL * depth).max(1))) {

@@ -1,4 +1,4 @@
-//! Matrix products of computed operands, and the microkernel of the host's products.
+//! Products of computed matrices, and the microkernel of all host products.
 
 pub(crate) mod matmul;
 pub(crate) mod microkernel;

@@ -1,4 +1,4 @@
-//! What host kernels share: padded rows, vector copies, scratch memory.
+//! Shared parts of host kernels: padded rows, vector copies and scratch memory.
 
 pub(crate) mod padded_rows;
 pub(crate) mod scratch;

@@ -1,15 +1,16 @@
-//! The rows of a plane that some windows see, laid out so that nothing behind has to ask where an edge is: padding
-//! written out, columns dealt out by their remainder modulo the stride, so that what a tap sees of windows side by side
-//! lies side by side.
+//! Rows of a plane with explicit padding, so that inner loops need no bounds checks.
+//!
+//! Columns are grouped by their remainder modulo the stride: the elements that a tap reads in adjacent windows are
+//! adjacent.
 
 use crate::kernels::host::vectors;
 use crate::kernels::layout;
 use crate::kernels::window::Windows;
 
-/// `[rows][phases][pitch]`: element `i` of phase `p` is column `i·phases + p` of the padded row.
+/// Layout `[rows][phases][pitch]`: element `i` of phase `p` is column `i·phases + p` of the padded row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PaddedRows {
-    /// The first row, counted from the padding's first.
+    /// First row, counted from the first row of the padding.
     pub first: usize,
     pub rows: usize,
     pub phases: usize,
@@ -17,7 +18,7 @@ pub(crate) struct PaddedRows {
 }
 
 impl PaddedRows {
-    /// What `count` windows from `first` on see.
+    /// The rows that `count` windows from `first` on cover.
     pub(crate) fn of(windows: &Windows, first: usize, count: usize) -> Self {
         let ow = windows.out_hw[1];
         let [top, bottom] = [first, first + count - 1].map(|window| window / ow);
@@ -31,7 +32,7 @@ impl PaddedRows {
         }
     }
 
-    /// Where tap `tap` of a window stands, from where the window's first stands.
+    /// Position of tap `tap` of a window, relative to the window's first tap.
     pub(crate) fn tap(&self, windows: &Windows, tap: usize) -> usize {
         let [ky, kx] =
             [tap / windows.kernel[1] * windows.dilation[0], tap % windows.kernel[1] * windows.dilation[1]];
@@ -42,12 +43,12 @@ impl PaddedRows {
         self.rows * self.row_len()
     }
 
-    /// Elements from one row to the next.
+    /// Distance between adjacent rows.
     pub(crate) fn row_len(&self) -> usize {
         self.phases * self.pitch
     }
 
-    /// Which of its rows the plane has, and the first of them in the plane.
+    /// The range of these rows that exist in the plane, and the index of the first one there.
     fn real_rows(&self, windows: &Windows) -> (std::ops::Range<usize>, usize) {
         let (h, top) = (windows.in_hw[0], windows.pad[0]);
         let from = top.saturating_sub(self.first).min(self.rows);
@@ -55,7 +56,7 @@ impl PaddedRows {
         (from..to, (self.first + from).saturating_sub(top).min(h))
     }
 
-    /// Fills it from a plane, with `edge` where that has no pixel.
+    /// Fills the rows from a plane, and the padding with `edge`.
     #[inline(always)]
     pub(crate) fn fill(&self, windows: &Windows, plane: &[f32], edge: f32, padded: &mut [f32]) {
         let (w, left, row_len) = (windows.in_hw[1], windows.pad[1], self.row_len());
@@ -89,7 +90,7 @@ impl PaddedRows {
     }
 }
 
-/// Every `N`-th element, by whole vectors as far as they go.
+/// Copies every `N`-th element, in whole vectors as far as possible.
 #[inline(always)]
 fn every<const N: usize>(source: &[f32], target: &mut [f32]) {
     let (groups, _) = source.as_chunks::<N>();

@@ -1,4 +1,4 @@
-//! Room for what a host kernel needs while it runs, kept by each thread from call to call.
+//! Scratch memory of host kernels, which each thread keeps from call to call.
 
 use std::cell::RefCell;
 
@@ -6,10 +6,9 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives `work` room for `len` elements. What stands there is left from before.
+/// Calls `work` with scratch memory for `len` elements, whose contents are arbitrary.
 ///
-/// A thread that waits for others may take up another task of the same kind meanwhile, so there is a stack of rooms,
-/// not one.
+/// A thread that waits for others may start another task of the same kind, so each thread keeps a stack of buffers.
 pub(crate) fn with<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut room = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     if room.len() < len {

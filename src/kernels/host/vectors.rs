@@ -1,16 +1,17 @@
-//! Copies of short rows, in vectors.
+//! Copies of short rows by vectors.
 
-/// Elements of a vector.
+/// Number of elements of a vector.
 const VECTOR: usize = 16;
 
-/// A row's elements to where they belong: vectors of 16, the last of which may overlap the one before. A call to copy
-/// memory costs more than the few elements that rows of small planes have.
+/// Copies a row by vectors of 16, the last of which may overlap the one before.
+///
+/// A call of `memcpy` costs more than the few elements of a small plane's row.
 #[inline(always)]
 pub(crate) fn copy(source: &[f32], target: &mut [f32]) {
     map(source, target, |x| x);
 }
 
-/// The same, each element by a function of it.
+/// Copies a row by vectors of 16, applying a function to each element.
 #[inline(always)]
 pub(crate) fn map(source: &[f32], target: &mut [f32], f: impl Fn(f32) -> f32) {
     let len = target.len();

@@ -1,13 +1,12 @@
-//! What one pass over an activation learns about every channel of every image.
+//! Statistics of every channel of every image, in one pass over an activation.
 //!
-//! Positions go in tiles, and each tile gives its eight numbers; the host joins tiles in `f64`. Central moments are
-//! taken about the tile's own mean in a second walk over the tile, which is in the cache by
-//! then: the difference of a sum of squares and a squared sum would lose all digits where the mean is
-//! large. What a tile is depends on the channel's length alone, so a profile does not depend on the
-//! batch.
+//! Positions are divided into tiles of eight numbers each, and the host merges tiles in `f64`. Central moments are
+//! taken about the tile's own mean in a second pass over the cached tile: subtracting the squared sum from the sum of
+//! squares would lose all digits if the mean is large. The tiles depend on the channel's length alone, so a profile
+//! does not depend on the batch.
 //!
-//! With an activation the same walk also gives the statistics of what comes out of it, so that the tensor is read
-//! once for both.
+//! With an activation, the same pass computes the statistics of its results too, so that the tensor is read once for
+//! both.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -18,54 +17,55 @@ use crate::kernels::case::{Case, noise, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// Statistics of tiles of `x [batch, outer, channels, inner]`: output `[batch, channels, tiles, sides·8]` with
-/// `tiles = ceil(outer·inner / tile)`; see [`ChannelStats::tiles`] and [`ChannelStats::sides`].
+/// Statistics of tiles of `x [batch, outer, channels, inner]`.
 ///
-/// The eight: sum, sums of second, third and fourth powers of the distances from the tile's own mean, sum of `|x|`,
-/// count of `x > 0`, minimum, maximum. Where a tile holds a NaN, all but the count are NaN.
+/// The output is `[batch, channels, tiles, sides·8]` with `tiles = ceil(outer·inner / tile)`; see
+/// [`ChannelStats::tiles`] and [`ChannelStats::sides`]. The eight numbers are: the sum; the sums of the second, third
+/// and fourth powers of the differences from the tile's mean; the sum of `|x|`; the count of `x > 0`; the minimum;
+/// the maximum. If a tile holds a NaN, all but the count are NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelStats {
-    /// Images.
+    /// Number of images in the batch.
     pub batch: usize,
-    /// Positions before the channel axis.
+    /// Product of the dimensions before the channel axis.
     pub outer: usize,
-    /// Channels.
+    /// Number of channels of `x`.
     pub channels: usize,
-    /// Positions after it.
+    /// Product of the dimensions after the channel axis.
     pub inner: usize,
-    /// Positions of a tile.
+    /// Number of positions in a tile.
     pub tile: usize,
-    /// What follows: its outputs get statistics of their own, after those of `x`.
+    /// The activation after `x`, whose results get statistics of their own after those of `x`.
     pub after: Option<Activation>,
 }
 
 impl ChannelStats {
-    /// Numbers of one tile, of one side.
+    /// Numbers of one tile on one side of the activation.
     pub const FIELDS: usize = 8;
-    /// Positions of a tile: few enough that `f32` sums stay good and counts exact.
+    /// Default positions of a tile: few enough for accurate `f32` sums and exact counts.
     pub const TILE: usize = 256;
 
-    /// The call with [`ChannelStats::TILE`].
+    /// Creates a call with tiles of [`ChannelStats::TILE`] positions.
     pub fn new(batch: usize, [outer, channels, inner]: [usize; 3], after: Option<Activation>) -> Self {
         Self { batch, outer, channels, inner, tile: Self::TILE, after }
     }
 
-    /// Positions of a channel of an image.
+    /// Number of positions of a channel in an image.
     pub fn positions(&self) -> usize {
         self.outer * self.inner
     }
 
-    /// Tiles of a channel.
+    /// Number of tiles of a channel.
     pub fn tiles(&self) -> usize {
         self.positions().div_ceil(self.tile)
     }
 
-    /// 1, or 2 with an activation.
+    /// Sides of the activation: 2 with an activation, else 1.
     pub fn sides(&self) -> usize {
         1 + usize::from(self.after.is_some())
     }
 
-    /// Calls `f` for every tile: its number, and its elements in order.
+    /// Calls `f` with the number and the elements of every tile.
     fn for_each_tile<T: Copy>(&self, x: &[T], mut f: impl FnMut(usize, &[T])) {
         let image = self.positions() * self.channels;
         let mut elements = Vec::with_capacity(self.tile);
@@ -93,7 +93,6 @@ uniform! {
     act_b: f32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "channel_stats",
     file: "moments/channel_stats",
@@ -150,7 +149,7 @@ impl Kernel for ChannelStats {
             for (tile, y) in tiles {
                 let start = tile * self.tile;
                 let count = self.tile.min(self.positions() - start);
-                // A tile of a caller's own size may be larger than the buffer on the stack.
+                // A tile of a custom size may exceed the buffer on the stack.
                 let mut longer = Vec::new();
                 let elements = if count <= Self::TILE {
                     &mut elements[..count]
@@ -204,7 +203,7 @@ impl Kernel for ChannelStats {
     }
 }
 
-/// The eight numbers of a tile, in lanes that the compiler turns into vectors.
+/// The eight numbers of a tile, in vectorizable lanes.
 #[inline(always)]
 fn sums(x: &[f32]) -> [f32; ChannelStats::FIELDS] {
     const LANES: usize = 16;

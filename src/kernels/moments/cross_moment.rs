@@ -1,7 +1,7 @@
-//! Products of what a layer should give and what its windows see, added up over images on the device: `Σ y pᵀ`.
+//! Cross-moments of target outputs and patches, accumulated over images on the device: `Σ y pᵀ`.
 //!
-//! With the second moments `Σ p pᵀ` ([`super::gram`]) these are the normal equations of a layer's least squares. It
-//! accumulates as they do, in the same splits and blocks, and its bits do not depend on the batch either.
+//! Together with the second moments `Σ p pᵀ` ([`super::gram`]) they form the normal equations of a layer's least
+//! squares. The sums use the splits and blocks of the Gram kernel, and their bits do not depend on the batch.
 
 use bytemuck::bytes_of;
 use faer::linalg::matmul::matmul;
@@ -15,20 +15,20 @@ use crate::kernels::moments::gram::{DEPTH, Gram, TILE, UNFOLDED};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// Adds `Σ weights[n] · y pᵀ` over the images `n` and the windows' patches `p`, each with a 1 at its end.
+/// Adds `Σ weights[n] · y pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
 ///
-/// Inputs: `x` as of [`Gram`]; `y`, `[batch, filters, positions]`, or `[batch, positions, filters]` where the channels
-/// of `x` lie together; `weights [batch]` as of [`Gram`]. Output: `[groups, splits, filters of a group, side]`.
+/// Inputs: `x` as in [`Gram`]; `y`, `[batch, filters, positions]`, or `[batch, positions, filters]` if `x` is
+/// channels-last; `weights [batch]` as in [`Gram`]. Output: `[groups, splits, filters of a group, side]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossMoment {
-    /// What is seen of `x`.
+    /// The patches of `x`.
     pub patches: Gram,
-    /// Channels of `y`, of all groups together.
+    /// Channels of `y`, over all groups.
     pub filters: usize,
 }
 
 impl CrossMoment {
-    /// The output's shape.
+    /// Shape of the output.
     pub fn shape(&self) -> [usize; 4] {
         let x = &self.patches;
         [x.groups, x.splits(), self.group_filters(), x.side()]
@@ -38,19 +38,20 @@ impl CrossMoment {
         self.filters / self.patches.groups
     }
 
-    /// Elements of `y` from one filter to the next, from one position to the next, and from one image to the next.
+    /// Strides of `y` along filters, positions and images.
     fn steps(&self) -> [usize; 3] {
         let positions = self.patches.windows.positions();
         let [filter, position] = if self.patches.channels_last { [1, self.filters] } else { [positions, 1] };
         [filter, position, self.filters * positions]
     }
 
-    /// Tiles down and across a matrix.
+    /// Number of tiles down and across a matrix.
     fn tiles(&self) -> [usize; 2] {
         [self.group_filters().div_ceil(TILE), self.patches.side().div_ceil(TILE)]
     }
 
-    /// One image's positions of a split, added to `sums`; `room` is for patches and for what is wanted there.
+    /// Adds the sum of one image over the positions of a split to `sums`. `room` is scratch memory for patches and
+    /// targets.
     fn cpu_image(
         &self,
         [x, y]: [&[f32]; 2],
@@ -110,12 +111,11 @@ uniform! {
     windows: WindowsUniform,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "cross_moment",
     file: "moments/cross_moment",
     shared: ["windows", "outer", "patches"],
-    doc: "products of wanted outputs and patches, added up",
+    doc: "cross-moments of target outputs and patches, accumulated",
 };
 
 impl Kernel for CrossMoment {
@@ -212,7 +212,7 @@ pub(crate) fn cases() -> Vec<Case> {
         patches: Gram { batch, groups: 1, channels, channels_last: false, windows },
         filters,
     };
-    // Images that count.
+    // Weight 1: every image counts.
     let case = |label: &str, kernel: CrossMoment| {
         let batch = kernel.patches.batch;
         let mut case = noise_case(label, kernel);

@@ -1,13 +1,13 @@
-//! Second moments of what a layer's windows see, added up over images on the device: `Σ p pᵀ`.
+//! Second moments of a layer's input patches, accumulated over images on the device: `Σ p pᵀ`.
 //!
-//! `p` is a window's patch of an activation, with a constant 1 as its last element: so the last row of the
-//! sum holds the sums of the elements, and the last element counts the windows. With windows of one pixel
-//! it is the second moment of the channels.
+//! `p` is a window's patch of an activation with a constant 1 as its last element. The last row of the sum therefore
+//! holds the sums of the elements, and its last element counts the windows. With windows of one pixel this is the
+//! second moment of the channels.
 //!
-//! This kernel *accumulates*: it adds to its output. The positions of an image are split among several
-//! outputs, so that a GPU has work where the matrix is small, and how depends on the layer only. Sums over
-//! up to some thousand positions of one image are formed first, then added to what is there, image after
-//! image: the bits do not depend on the batch. Both fast faces compute the lower triangle and no more.
+//! The kernel *accumulates*: it adds to its output. The positions of an image are split among several outputs, so
+//! that a GPU has enough work if the matrix is small; the split depends on the layer only. Sums over up to some
+//! thousand positions of one image are computed first and then added to the output, image after image, so the bits do
+//! not depend on the batch. Both fast versions compute only the lower triangle.
 
 use bytemuck::bytes_of;
 use faer::linalg::matmul::matmul;
@@ -20,23 +20,23 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// Adds `Σ weights[n] · p pᵀ` over the images `n` and the windows' patches `p`, each with a 1 at its end.
+/// Adds `Σ weights[n] · p pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
 ///
-/// Inputs: `x`, `[batch, channels, h, w]` or `[batch, h, w, channels]`, and `weights [batch]`: 1 for an
-/// image that counts, 0 for one that fills the batch up. An image of weight 0 is not looked at: not even a
-/// NaN of it comes through. Output: `[groups, splits, side, side]`, of each matrix the lower triangle, the
-/// diagonal included; the rest is left as it is. Elements of `p` go by channel of the group, then tap.
+/// Inputs: `x`, `[batch, channels, h, w]` or `[batch, h, w, channels]`, and `weights [batch]`: 1 for an image that
+/// counts, 0 for one that fills up the batch. Images of weight 0 are skipped, including their NaNs. Output: `[groups,
+/// splits, side, side]`, the lower triangle of each matrix with the diagonal; the rest is unchanged. Elements of `p`
+/// are ordered by channel of the group, then tap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gram {
-    /// Images.
+    /// Number of images in the batch.
     pub batch: usize,
     /// Groups of channels, each with matrices of its own.
     pub groups: usize,
-    /// Channels of `x`, of all groups together.
+    /// Channels of `x`, over all groups.
     pub channels: usize,
-    /// Whether a pixel's channels lie together.
+    /// Whether the channels of a pixel are adjacent.
     pub channels_last: bool,
-    /// What is seen of each channel's plane.
+    /// Placement of the windows on each channel's plane.
     pub windows: Windows,
 }
 
@@ -44,14 +44,14 @@ pub struct Gram {
 pub(crate) const TILE: usize = 8;
 /// Invocations that fill a GPU.
 const INVOCATIONS: usize = 8192;
-/// Fewest positions of a split, where there are several.
+/// Fewest positions of a split, if there are several.
 const LEAST_SHARE: usize = 256;
-/// Most positions whose patches the host writes out at once.
+/// Most positions whose patches the host unfolds at once.
 pub(crate) const UNFOLDED: usize = 2048;
 /// Positions of one product on the host.
 pub(crate) const DEPTH: usize = 512;
 
-/// The ways in which the shader fetches, numbered as there.
+/// How the shader reads `x`, with the shader's numbers.
 #[derive(Clone, Copy)]
 enum FetchMode {
     Any = 0,
@@ -60,24 +60,24 @@ enum FetchMode {
     Threes = 3,
 }
 
-/// Elements of a triangle, the diagonal included.
+/// Elements of a triangle, including the diagonal.
 fn triangle(side: usize) -> usize {
     side * (side + 1) / 2
 }
 
 impl Gram {
-    /// Rows, and columns, of a matrix: the elements of a patch, and the 1.
+    /// Rows, and columns, of a matrix: the elements of a patch and the constant 1.
     pub fn side(&self) -> usize {
         self.group_channels() * self.windows.taps() + 1
     }
 
-    /// Outputs that share the positions of every image. Depends on the layer only.
+    /// Outputs that share the positions of every image; depends on the layer only.
     pub fn splits(&self) -> usize {
         let most = (self.windows.positions() / LEAST_SHARE).max(1);
         (INVOCATIONS / (self.groups * self.tiles()).max(1)).clamp(1, most)
     }
 
-    /// The output's shape.
+    /// Shape of the output.
     pub fn shape(&self) -> [usize; 4] {
         [self.groups, self.splits(), self.side(), self.side()]
     }
@@ -91,12 +91,12 @@ impl Gram {
         triangle(self.side().div_ceil(TILE))
     }
 
-    /// Positions of a split, whole vectors of four; the last may have fewer.
+    /// Positions of a split, a multiple of four; the last split may have fewer.
     pub(crate) fn share(&self) -> usize {
         self.windows.positions().div_ceil(self.splits()).next_multiple_of(4)
     }
 
-    /// The way in which the shader fetches.
+    /// How the shader reads `x`.
     fn fetch_mode(&self) -> FetchMode {
         let windows = &self.windows;
         let side_by_side = Windows { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], ..*windows };
@@ -113,27 +113,26 @@ impl Gram {
         }
     }
 
-    /// Rows of a host task: few enough that little of the upper triangle is computed, where that counts.
+    /// Rows of a host task: few, so that little of the upper triangle is computed if the matrix is small.
     fn panel(&self) -> usize {
         if self.side() < 512 { 64 } else { 128 }
     }
 
-    /// The positions of a split.
+    /// Range of the positions of a split.
     pub(crate) fn positions(&self, split: usize) -> std::ops::Range<usize> {
         let end = |split: usize| (split * self.share()).min(self.windows.positions());
         end(split)..end(split + 1)
     }
 
-    /// Elements from one channel of a pixel to the next, from one pixel of a channel to the next, and from
-    /// one image to the next.
+    /// Strides of `x` along channels, pixels and images.
     pub(crate) fn steps(&self) -> [usize; 3] {
         let pixels = self.windows.pixels();
         let [channel, pixel] = if self.channels_last { [1, self.channels] } else { [pixels, 1] };
         [channel, pixel, self.channels * pixels]
     }
 
-    /// Writes what `count` windows from `first` on see of an image, of the group whose first element is that of `x`: a
-    /// row for each element of a patch, the last of ones.
+    /// Unfolds `count` windows from `first` on of an image's group, whose first element is `x[0]`. Each row holds one
+    /// element of all patches; the last row is ones.
     pub(crate) fn unfold(&self, x: &[f32], first: usize, count: usize, columns: &mut Vec<f32>) {
         let (side, taps) = (self.side(), self.windows.taps());
         let [channel_step, pixel_step, _] = self.steps();
@@ -149,7 +148,7 @@ impl Gram {
         });
     }
 
-    /// What a window sees, from the definition: a group's patch at a position of an image, with a 1 at its end.
+    /// A group's patch at a position of an image, by definition, with a final 1.
     pub(crate) fn patch(&self, x: &[f64], image: usize, group: usize, position: usize) -> Vec<f64> {
         let (taps, windows) = (self.windows.taps(), self.windows);
         let [channel_step, pixel_step, image_step] = self.steps();
@@ -164,7 +163,7 @@ impl Gram {
         (0..self.side() - 1).map(element).chain([1.0]).collect()
     }
 
-    /// The host's sum of one image's positions, added to `sums`; `columns` is room for patches.
+    /// Adds the sum of one image over the positions of a split to `sums`. `columns` is scratch memory for patches.
     fn cpu_image(&self, x: &[f32], weight: f32, split: usize, columns: &mut Vec<f32>, sums: &mut [f32]) {
         let side = self.side();
         let positions = self.positions(split);
@@ -209,12 +208,11 @@ uniform! {
     windows: WindowsUniform,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "gram",
     file: "moments/gram",
     shared: ["windows", "outer", "patches"],
-    doc: "second moments of channels or patches, added up",
+    doc: "second moments of channels or patches, accumulated",
 };
 
 impl Kernel for Gram {
@@ -300,7 +298,7 @@ impl Kernel for Gram {
 
 pub(crate) fn cases() -> Vec<Case> {
     let gram = |batch, channels, windows| Gram { batch, groups: 1, channels, channels_last: false, windows };
-    // Images that count.
+    // Weight 1: every image counts.
     let case = |label: &str, kernel: Gram| {
         let batch = kernel.batch;
         let mut case = noise_case(label, kernel);

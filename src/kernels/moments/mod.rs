@@ -1,4 +1,4 @@
-//! Statistics that accumulate over images: channel moments, Gram matrices, cross-moments.
+//! Statistics over images: channel statistics, Gram matrices and cross-moments.
 
 pub(crate) mod channel_stats;
 pub(crate) mod cross_moment;

@@ -1,8 +1,8 @@
-//! Moving data: the one kernel behind Transpose, Slice, Concat, Split, Pad, Expand, Gather of a
-//! range, DepthToSpace and the rest.
+//! Data movement: the kernel behind Transpose, Slice, Concat, Split, Pad, Expand, Gather of a range, DepthToSpace and
+//! others.
 //!
-//! Both sides are walked by strides, so that all of these are the same loop. The channel analysis runs
-//! it too, on labels instead of numbers: hence [`Copy::apply`] for any type.
+//! Both arrays are traversed by strides, so all of these are one loop. The channel analysis runs it on labels in
+//! place of numbers, so [`Copy::apply`] is generic.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -14,28 +14,30 @@ use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::tensor::strides;
 
-/// `output[dst_offset + Σ i·dst_strides] = x[src_offset + Σ i·src_strides]` for every index `i` of
-/// `shape`; made by [`Copy::new`]. What it does not write stays as it is.
+/// Copies a box of elements between strided layouts; created by [`Copy::new`].
+///
+/// `output[dst_offset + Σ i·dst_strides] = x[src_offset + Σ i·src_strides]` for every index `i` of `shape`. Other
+/// elements of the output are unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copy {
-    /// The axes walked, after those were joined that both sides step through alike; at most six.
+    /// Axes of the box, at most six, after merging axes that both arrays step through alike.
     pub shape: Vec<usize>,
-    /// Elements of the input.
+    /// Number of elements of the input.
     pub src_len: usize,
-    /// Where index 0 reads.
+    /// Position of index 0 in the input.
     pub src_offset: usize,
-    /// Elements of the input from one index to the next of each axis; may be 0 or negative.
+    /// Strides of the input for each axis; may be 0 or negative.
     pub src_strides: Vec<isize>,
-    /// Elements of the output buffer.
+    /// Number of elements of the output buffer.
     pub dst_len: usize,
-    /// Where index 0 writes.
+    /// Position of index 0 in the output.
     pub dst_offset: usize,
-    /// Elements of the output from one index to the next of each axis.
+    /// Strides of the output for each axis.
     pub dst_strides: Vec<isize>,
 }
 
 impl Copy {
-    /// The call. `None` where more than six axes remain after joining.
+    /// Creates a call. Returns `None` if more than six axes remain after merging.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         shape: &[usize],
@@ -51,17 +53,17 @@ impl Copy {
         Some(Self { shape, src_len, src_offset, src_strides, dst_len, dst_offset, dst_strides })
     }
 
-    /// Elements moved.
+    /// Number of elements that are moved.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether nothing is moved.
+    /// Returns whether no element is moved.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same move where `unit` neighbours count as one element; `None` where it tears some apart.
+    /// Returns the copy over units of `unit` adjacent elements; `None` if it splits a unit.
     pub fn of_units(&self, unit: usize) -> Option<Self> {
         if unit == 1 || self.is_empty() {
             return Some(self.clone());
@@ -118,12 +120,11 @@ uniform! {
     dst_offset: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "copy",
     file: "movement/copy",
     shared: ["quotient"],
-    doc: "a box of elements from one layout to another",
+    doc: "copy between strided layouts",
 };
 
 impl Kernel for Copy {
@@ -152,7 +153,7 @@ impl Kernel for Copy {
         }
     }
 
-    /// On all cores where the output is written from end to end, as in a transposition.
+    /// Uses all cores if the output is written from end to end, as in a transposition.
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
         let dense =
             self.dst_offset == 0 && self.len() == self.dst_len && self.dst_strides == strides(&self.shape);
@@ -237,7 +238,7 @@ mod tests {
         copy.of_units(6).unwrap().apply(&(0..8).collect::<Vec<_>>(), &mut by_units);
         assert_eq!(by_units, [99, 3, 1, 99, 7, 5]);
         assert_eq!(plain, by_units.iter().flat_map(|&label| [label; 6]).collect::<Vec<_>>());
-        // Four elements of one channel and two of the next are no unit, nor is every second.
+        // Neither four elements of one channel with two of the next nor every second element form units.
         assert_eq!(copy.of_units(4), None);
         assert_eq!(Copy::new(&[3], 6, 0, &[2], 3, 0, &[1]).unwrap().of_units(3), None);
     }

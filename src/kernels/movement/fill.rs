@@ -1,4 +1,4 @@
-//! One value everywhere: what a padding lies on.
+//! Fills an array with one value, as the background of a padding.
 
 use bytemuck::bytes_of;
 
@@ -7,23 +7,22 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// Writes `value` to the whole output. No inputs.
+/// Writes `value` to the whole output. Has no inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fill {
-    /// Elements.
+    /// Number of elements of the output.
     pub len: usize,
-    /// The value.
+    /// The value that is written.
     pub value: f32,
 }
 
 uniform! { len: u32, value: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "fill",
     file: "movement/fill",
     shared: [],
-    doc: "one value everywhere",
+    doc: "an array filled with one value",
 };
 
 impl Kernel for Fill {

@@ -1,7 +1,7 @@
-//! Elements picked along an axis by a table of indices: ONNX's Gather and GatherElements, and with a
-//! table made for them GatherND and the scatters.
+//! ONNX's Gather and GatherElements: selects elements along an axis by a table of indices.
 //!
-//! Like [`Copy`](super::copy::Copy) it only moves data, so the channel analysis runs it on labels.
+//! With tables made for them, GatherND and the scatter operators use this kernel too. It only moves data, like
+//! [`Copy`](super::copy::Copy), so the channel analysis runs it on labels.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -11,37 +11,38 @@ use crate::kernels::case::{Case, noise};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y[o, k, i] = x[o, table[k], i]`, `[outer, axis, inner]` to `[outer, count, inner]`; with `own`
-/// every element has an index of its own, `table[o, k, i]`. Inputs: x, table. A negative index counts
-/// from the end; one beyond the axis gives NaN.
+/// Selects along an axis, `y[o, k, i] = x[o, table[k], i]`, from `[outer, axis, inner]` to `[outer, count, inner]`.
+///
+/// With `own`, every element has its own index, `table[o, k, i]`. Inputs: x, table. A negative index counts from the
+/// end; an index beyond the axis yields NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gather {
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
-    /// Length of the axis; at most 2²⁴, so that a float holds every index.
+    /// Length of the axis, at most 2²⁴: an `f32` must represent every index exactly.
     pub axis: usize,
     /// Length of the axis in the output.
     pub count: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
     /// Whether every element has its own index.
     pub own: bool,
 }
 
 impl Gather {
-    /// The same picks where `unit` neighbours count as one element; `None` where some have indices of their own.
+    /// Returns the call over units of `unit` adjacent elements; `None` if elements of a unit have different indices.
     pub fn of_units(&self, unit: usize) -> Option<Self> {
         let whole = unit == 1 || !self.own && self.inner.is_multiple_of(unit);
         whole.then(|| Self { inner: self.inner / unit, ..self.clone() })
     }
 
-    /// Moves elements of any type; `missing` is what an index beyond the axis gives.
+    /// Moves elements of any type; `missing` stands for indices beyond the axis.
     pub fn apply<T: Copy>(&self, x: &[T], table: &[f64], missing: T, output: &mut [T]) {
         let rows = output.chunks_mut(self.inner.max(1)).enumerate();
         rows.for_each(|(row, y)| self.row(x, table, missing, row, y));
     }
 
-    /// One row of the output: the elements behind an index.
+    /// Writes one row of the output: the elements of one index.
     fn row<T: Copy>(&self, x: &[T], table: &[f64], missing: T, row: usize, y: &mut [T]) {
         let place = |index: f64| {
             let index = if index < 0.0 { index + self.axis as f64 } else { index };
@@ -63,12 +64,11 @@ impl Gather {
 
 uniform! { len: u32, axis: u32, count: u32, inner: u32, missing: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "gather",
     file: "movement/gather",
     shared: [],
-    doc: "elements picked along an axis by a table",
+    doc: "elements along an axis, selected by a table of indices",
 };
 
 impl Kernel for Gather {
@@ -124,7 +124,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let case = |label: &str, (outer, axis, count, inner): (usize, usize, usize, usize), own| {
         let kernel = Gather { outer, axis, count, inner, own };
         let [x, table] = kernel.input_lens()[..] else { unreachable!("two inputs") };
-        // From −axis to axis − 1.
+        // Indices from −axis to axis − 1.
         let place = |t: usize| ((t * 13) % (2 * axis)) as f32 - axis as f32;
         let inputs = vec![noise(x, 1), (0..table).map(place).collect()];
         Case { label: label.to_owned(), kernel: std::sync::Arc::new(kernel), inputs }

@@ -1,4 +1,4 @@
-//! Kernels that move data, fill it in or resample it.
+//! Kernels that move, fill or resample data.
 
 pub(crate) mod copy;
 pub(crate) mod fill;

@@ -1,5 +1,4 @@
-//! An axis made longer or shorter, every new index being a weighted sum of old ones: ONNX's Resize in
-//! all its modes, one axis at a time.
+//! ONNX's Resize in all its modes, one axis at a time: every new element is a weighted sum of old ones.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -9,28 +8,29 @@ use crate::kernels::case::{Case, noise};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y[o, k, i] = Σ_t weights[k, t] · x[o, positions[k, t], i]`, `[outer, axis, inner]` to
-/// `[outer, out, inner]`. Inputs: x, positions and weights, both `[out, taps]`. Where the first
-/// position of `k` is negative, `k` lies outside of the axis and gets `outside`.
+/// Resamples an axis, `y[o, k, i] = Σ_t weights[k, t] · x[o, positions[k, t], i]`, from `[outer, axis, inner]` to
+/// `[outer, out, inner]`.
+///
+/// Inputs: x, positions and weights, both `[out, taps]`. If the first position of `k` is negative, `k` is outside of
+/// the axis and becomes `outside`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resample {
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
-    /// Length of the axis; at most 2²⁴, so that a float holds every position.
+    /// Length of the axis, at most 2²⁴: an `f32` must represent every position exactly.
     pub axis: usize,
-    /// Its new length.
+    /// Length of the axis in the output.
     pub out: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Old indices that make a new one.
+    /// Input elements of each output element.
     pub taps: usize,
-    /// The value beyond the axis.
+    /// Value of output elements outside of the axis.
     pub outside: f32,
 }
 
 uniform! { len: u32, axis: u32, out: u32, inner: u32, taps: u32, outside: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "resample",
     file: "movement/resample",

@@ -1,4 +1,4 @@
-//! Local response normalisation over neighbouring channels, as AlexNet and GoogLeNet have it.
+//! Local response normalization over adjacent channels, as in AlexNet and GoogLeNet.
 
 use std::sync::Arc;
 
@@ -12,33 +12,35 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y = x / (bias + alpha/size · Σ x²)^beta`, the sum over the channels from `c - ⌊(size-1)/2⌋` to
-/// `c + ⌈(size-1)/2⌉` that exist. Input and output: `[batch, channels, inner]`.
+/// Local response normalization, `y = x / (bias + alpha/size · Σ x²)^beta`.
+///
+/// The sum covers the existing channels from `c - ⌊(size-1)/2⌋` to `c + ⌈(size-1)/2⌉`. Input and output: `[batch,
+/// channels, inner]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lrn {
-    /// Images.
+    /// Number of images in the batch.
     pub batch: usize,
-    /// Channels.
+    /// Number of channels of `x`.
     pub channels: usize,
-    /// Pixels.
+    /// Number of pixels of a channel.
     pub inner: usize,
     /// Channels that a sum covers, at least 1.
     pub size: usize,
-    /// Scale of the sum.
+    /// Scale of the sum of squares.
     pub alpha: f32,
-    /// Exponent.
+    /// Exponent of the divisor.
     pub beta: f32,
-    /// What keeps the divisor from zero.
+    /// Constant that keeps the divisor from zero.
     pub bias: f32,
 }
 
 impl Lrn {
-    /// How many channels before and after the own one a sum covers.
+    /// Number of channels before and after channel `c` in its sum.
     fn reach(&self) -> [usize; 2] {
         [(self.size - 1) / 2, self.size / 2]
     }
 
-    /// The channels of channel `c`'s sum.
+    /// Range of the channels in the sum of channel `c`.
     fn window(&self, c: usize) -> RangeInclusive<usize> {
         let [before, after] = self.reach();
         c.saturating_sub(before)..=(c + after).min(self.channels - 1)
@@ -56,12 +58,11 @@ uniform! {
     bias: f32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "lrn",
     file: "normalization/lrn",
     shared: ["nan"],
-    doc: "local response normalisation",
+    doc: "local response normalization",
 };
 
 impl Kernel for Lrn {

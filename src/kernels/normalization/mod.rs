@@ -1,4 +1,4 @@
-//! Normalization and softmax.
+//! Normalization kernels and softmax.
 
 pub(crate) mod lrn;
 pub(crate) mod normalize;

@@ -1,5 +1,5 @@
-//! Rows brought to mean 0 and variance 1: what InstanceNormalization, GroupNormalization,
-//! LayerNormalization and their kin have in common. Scale and bias are [`Affine`](super::affine)'s.
+//! Normalizes rows to mean 0 and variance 1, for InstanceNormalization, GroupNormalization, LayerNormalization and
+//! their variants. Scale and bias are left to [`Affine`](crate::kernels::elementwise::Affine).
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -9,28 +9,28 @@ use crate::kernels::case::{Case, noise, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 
-/// `(x - mean) / √(variance + epsilon)` over each row of `[rows, len]`; without `centred` the mean is
-/// taken to be 0 (root mean square normalization).
+/// Computes `(x - mean) / √(variance + epsilon)` over each row of `[rows, len]`.
+///
+/// Without `centred`, the mean is taken as 0 (root mean square normalization).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalize {
-    /// Rows.
+    /// Number of rows of `x`.
     pub rows: usize,
-    /// Elements of a row.
+    /// Number of elements of a row.
     pub len: usize,
-    /// Added to the variance.
+    /// Constant added to the variance.
     pub epsilon: f32,
-    /// Whether the mean goes.
+    /// Whether the mean is subtracted.
     pub centred: bool,
 }
 
 uniform! { rows: u32, len: u32, epsilon: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "normalize",
     file: "normalization/normalize",
     shared: [],
-    doc: "rows brought to mean 0 and variance 1",
+    doc: "rows normalized to mean 0 and variance 1",
 };
 
 impl Kernel for Normalize {
@@ -76,7 +76,7 @@ impl Kernel for Normalize {
         Dispatch {
             overrides: vec![("CENTRED", f64::from(u8::from(self.centred)))],
             params: bytes_of(&params).to_vec(),
-            // A workgroup a row.
+            // One workgroup for each row.
             workgroups: grid(self.rows * WORKGROUP),
         }
     }

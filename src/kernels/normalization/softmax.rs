@@ -1,6 +1,6 @@
 //! Softmax over one axis, and its logarithm.
 //!
-//! The maximum is taken off first: the quotient stays the same, and no exponential overflows.
+//! The maximum is subtracted first: the quotient is unchanged, and no exponential overflows.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -10,22 +10,21 @@ use crate::kernels::case::{Case, noise, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `e^(x - max) / Σ e^(x - max)` over the middle axis of `[outer, axis, inner]`.
+/// Softmax, `e^(x - max) / Σ e^(x - max)`, over the middle axis of `[outer, axis, inner]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis.
     pub axis: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether the logarithm of it is wanted.
+    /// Whether to return the logarithm.
     pub log: bool,
 }
 
 uniform! { len: u32, axis: u32, inner: u32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "softmax",
     file: "normalization/softmax",

@@ -1,4 +1,4 @@
-//! Where the largest or smallest element of an axis stands.
+//! ArgMax and ArgMin over one axis.
 
 use bytemuck::bytes_of;
 
@@ -7,24 +7,25 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `[outer, axis, inner]` to `[outer, inner]`: the index of the largest element, the first of equals.
+/// Index of the largest element of an axis, the first if several are equal.
+///
+/// Input: `[outer, axis, inner]`. Output: `[outer, inner]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arg {
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
-    /// Length of the axis; at most 2²⁴, so that a float holds every index.
+    /// Length of the axis, at most 2²⁴: an `f32` must represent every index exactly.
     pub axis: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether the smallest is wanted.
+    /// Whether to find the smallest element instead.
     pub least: bool,
-    /// Whether the last of equals is wanted.
+    /// Whether to return the last of equal elements.
     pub last: bool,
 }
 
 uniform! { len: u32, axis: u32, inner: u32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "arg",
     file: "reduction/arg",
@@ -33,7 +34,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Arg {
-    /// Both host faces: comparisons are exact in any precision.
+    /// Implements both host versions: comparisons are exact in any precision.
     fn find<T: Copy + PartialOrd>(&self, x: &[T], index: impl Fn(usize) -> T, output: &mut [T]) {
         for (at, y) in output.iter_mut().enumerate() {
             let first = at / self.inner * self.axis * self.inner + at % self.inner;
@@ -94,7 +95,7 @@ pub(crate) fn cases() -> Vec<Case> {
         {
             let kernel = Arg { outer, axis, inner, least, last };
             let mut case = noise_case(format!("{label}, least {least}, last {last}"), kernel);
-            // Coarse steps, so that there are equals.
+            // Coarse steps, so that some elements are equal.
             case.inputs[0].iter_mut().for_each(|x| *x = (*x * 3.0).round());
             cases.push(case);
         }

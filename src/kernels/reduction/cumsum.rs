@@ -1,4 +1,4 @@
-//! Running sums along an axis.
+//! Cumulative sums along an axis.
 
 use bytemuck::bytes_of;
 
@@ -7,29 +7,28 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `y[o, a, i] = Σ_{b ≤ a} x[o, b, i]` over the middle axis of `[outer, axis, inner]`.
+/// Cumulative sums, `y[o, a, i] = Σ_{b ≤ a} x[o, b, i]`, over the middle axis of `[outer, axis, inner]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CumSum {
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis.
     pub axis: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether an element leaves itself out.
+    /// Whether each sum excludes its own element.
     pub exclusive: bool,
-    /// Whether the sum starts at the end.
+    /// Whether sums run from the end.
     pub reverse: bool,
 }
 
 uniform! { len: u32, axis: u32, inner: u32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "cumsum",
     file: "reduction/cumsum",
     shared: [],
-    doc: "running sums along an axis",
+    doc: "cumulative sums along an axis",
 };
 
 impl Kernel for CumSum {

@@ -1,4 +1,4 @@
-//! Reductions along an axis or over windows.
+//! Reductions along an axis or over sliding windows.
 
 pub(crate) mod arg;
 pub(crate) mod cumsum;

@@ -1,4 +1,4 @@
-//! Maximum and average over windows.
+//! Maximum and average pooling over windows.
 
 use std::sync::Arc;
 
@@ -14,63 +14,63 @@ use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// What a window is reduced to.
+/// The function of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
-    /// The largest element; NaN where the window holds one; minus infinity for a window of padding only.
+    /// The largest element; NaN if the window holds one, minus infinity if it covers only padding.
     Max,
-    /// The mean.
+    /// The mean of the window's elements.
     Average {
-        /// Whether the padding counts as zeros, not as absent. What lies beyond it, where a window
-        /// sticks out because sizes were rounded up (`ceil_mode`), never counts.
+        /// Whether padding counts as zeros. Elements beyond the padding, which rounding up of sizes (`ceil_mode`) may
+        /// include, never count.
         count_include_pad: bool,
     },
 }
 
-/// Pooling of `[planes, h, w]` to `[planes, oh, ow]`. A global pooling has the plane as its kernel.
+/// Pooling from `[planes, h, w]` to `[planes, oh, ow]`. Global pooling uses a window as large as the plane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    /// What is computed.
+    /// The function of each window.
     pub kind: PoolKind,
-    /// Images times channels.
+    /// Number of planes: images times channels.
     pub planes: usize,
-    /// Where the windows lie on a plane.
+    /// Placement of the windows on a plane.
     pub windows: Windows,
     /// Padding after the last row and column.
     pub pad_end: [usize; 2],
 }
 
-/// The larger of two, and NaN where either is.
+/// The larger of two numbers, or NaN if either is NaN.
 pub(crate) fn larger(a: f64, b: f64) -> f64 {
     if b > a || b.is_nan() { b } else { a }
 }
 
-/// Along one axis, the input indices under one window.
+/// Input indices that a window covers along one axis.
 #[derive(Clone)]
 struct AxisWindow {
-    /// Those that exist.
+    /// Indices that exist in the input.
     real: std::iter::StepBy<std::ops::Range<usize>>,
-    /// How many elements count, the padding included if it does.
+    /// Number of elements that count, including padding if it counts.
     padded: usize,
 }
 
 impl Pool {
-    /// The largest of every 2×2 elements of planes of this height and width; an odd last row or column is left out.
+    /// The maximum over every 2×2 elements of planes of a given size; an odd last row or column is skipped.
     pub(crate) fn by_twos(planes: usize, in_hw: [usize; 2]) -> Self {
         Self { kind: PoolKind::Max, planes, windows: Windows::by_twos(in_hw), pad_end: [0, 0] }
     }
 
-    /// Whether it takes the largest of every 2×2 elements. What lies behind the last row and column is padding or left out,
-    /// as it may be.
+    /// Returns whether the call takes the maximum over every 2×2 elements. An odd last row or column may be padded or
+    /// skipped.
     pub fn is_by_twos(&self) -> bool {
         *self == Self { pad_end: self.pad_end, ..Self::by_twos(self.planes, self.windows.in_hw) }
     }
 
-    /// The window of output index `o` along `axis` (0 rows, 1 columns).
+    /// The window of output index `o` along `axis` (0 for rows, 1 for columns).
     fn span(&self, axis: usize, o: usize) -> AxisWindow {
         let Windows { in_hw, kernel, stride, dilation, pad, .. } = self.windows;
         let (size, pad, step) = (in_hw[axis], pad[axis], dilation[axis]);
-        // All in coordinates that start with the padding.
+        // Coordinates start at the padding.
         let first = o * stride[axis];
         let past = first + kernel[axis] * step;
         let within = |end: usize| past.min(end).saturating_sub(first).div_ceil(step);
@@ -83,7 +83,7 @@ impl Pool {
         }
     }
 
-    /// How the shader makes maxima four at a time, if it does.
+    /// The override `FOURS` of the shader: 0 unless it can compute four maxima at a time.
     fn fours(&self) -> u32 {
         let Windows { in_hw: [_, row], kernel: [_, width], stride, dilation, pad, .. } = self.windows;
         let two_apart = stride[1] == 2 && dilation[1] == 1 && matches!(width, 2 | 3);
@@ -104,15 +104,15 @@ impl Pool {
     }
 }
 
-/// Taps up to which a window's maximum is taken tap by tap.
+/// Most taps of a window whose maximum is computed tap by tap.
 const MAX_TAPS: usize = 64;
-/// Windows that are looked at together, at most.
+/// Most windows that are processed together.
 const LANES: usize = 16;
-/// Elements that are worth a host task.
+/// Least number of elements for a host task.
 const TASK: usize = 1 << 15;
 
 impl Pool {
-    /// Maxima, tap by tap over windows side by side.
+    /// Computes maxima tap by tap over adjacent windows.
     fn cpu_max(&self, x: &[f32], output: &mut [f32]) {
         let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
         let padded = PaddedRows::of(&windows, 0, plane);
@@ -125,7 +125,7 @@ impl Pool {
         });
     }
 
-    /// Any window of any size.
+    /// Computes windows of any function and size.
     fn cpu_any(&self, x: &[f32], output: &mut [f32]) {
         let columns: Vec<AxisWindow> = (0..self.windows.out_hw[1]).map(|ox| self.span(1, ox)).collect();
         let planes = output.par_chunks_mut(self.out_plane()).zip(x.par_chunks(self.in_plane()));
@@ -154,12 +154,12 @@ impl Pool {
     }
 }
 
-/// A plane's maxima.
+/// Computes the maxima of a plane.
 struct Maxima<'a> {
     windows: Windows,
     padded: PaddedRows,
     x: &'a [f32],
-    /// Where each tap stands in the padded.
+    /// Positions of the taps in the padded rows.
     taps: &'a [usize],
     y: &'a mut [f32],
     room: &'a mut [f32],
@@ -178,7 +178,7 @@ impl WithSimd for Maxima<'_> {
                 let mut most = simd.splat_f32s(f32::NEG_INFINITY);
                 for tap in self.taps {
                     let seen = S::as_simd_f32s(&self.room[first + tap..][..S::F32_LANES]).0[0];
-                    // A NaN is not equal to itself, and stays: nothing is greater.
+                    // A NaN is not equal to itself; it stays because no number is greater.
                     let same = simd.equal_f32s(seen, seen);
                     let newer = simd.or_m32s(simd.greater_than_f32s(seen, most), simd.not_m32s(same));
                     most = simd.select_f32s(newer, seen, most);
@@ -199,12 +199,11 @@ uniform! {
     unused: [u32; 2],
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "pool",
     file: "reduction/pool",
     shared: ["windows", "quotient", "nan"],
-    doc: "the maximum or mean of windows",
+    doc: "maximum or average pooling",
 };
 
 impl Kernel for Pool {
@@ -223,7 +222,7 @@ impl Kernel for Pool {
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let windows = self.windows;
         let [[h, w], [oh, ow]] = [windows.in_hw, windows.out_hw].map(|hw| hw.map(|n| n as isize));
-        // Where tap `t` of window `o` lies along an axis, in coordinates of the input.
+        // Index along an axis that tap `t` of window `o` reads.
         let at = |axis: usize, o: isize, t: usize| {
             o * windows.stride[axis] as isize + (t * windows.dilation[axis]) as isize
                 - windows.pad[axis] as isize
@@ -317,7 +316,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Windows { in_hw: [9, 7], out_hw: [4, 4], kernel: [3, 3], pad: [0, 1], ..twos },
             [0, 1],
         ),
-        // As (5 - 3) / 2 + 1 = 2 rounds up to 3 for 6 rows: the last window sticks out.
+        // (5 - 3) / 2 + 1 = 2 is rounded up to 3 for 6 rows: the last window exceeds the plane.
         (
             "rounded up, beyond the padding",
             3,

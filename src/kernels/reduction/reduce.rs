@@ -10,30 +10,30 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// What an axis is reduced to.
+/// The function that an axis is reduced by.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReduceOp {
     Mean,
     Sum,
-    /// NaN where there is one.
+    /// The largest element; NaN if there is one.
     Max,
-    /// NaN where there is one.
+    /// The smallest element; NaN if there is one.
     Min,
     Prod,
     /// The root of the sum of squares.
     L2,
     SumSquare,
-    /// The sum of magnitudes.
+    /// The sum of absolute values.
     L1,
 }
 
 impl ReduceOp {
-    /// All of them; the index is the number in the shader.
+    /// All functions; the index is the number in the shader.
     pub const ALL: [Self; 8] =
         [Self::Mean, Self::Sum, Self::Max, Self::Min, Self::Prod, Self::L2, Self::SumSquare, Self::L1];
 
-    /// What a reduction of nothing gives.
+    /// The result of an empty reduction.
     fn start(self) -> f64 {
         match self {
             Self::Max => f64::NEG_INFINITY,
@@ -43,7 +43,7 @@ impl ReduceOp {
         }
     }
 
-    /// One element more.
+    /// Adds an element to a partial result.
     fn step(self, acc: f64, x: f64) -> f64 {
         match self {
             Self::Mean | Self::Sum => acc + x,
@@ -56,7 +56,7 @@ impl ReduceOp {
         }
     }
 
-    /// Two parts as one.
+    /// Merges two partial results.
     fn join(self, a: f64, b: f64) -> f64 {
         match self {
             Self::Mean | Self::Sum | Self::L2 | Self::SumSquare | Self::L1 => a + b,
@@ -64,7 +64,7 @@ impl ReduceOp {
         }
     }
 
-    /// The result, after so many elements.
+    /// The final result after `count` elements.
     fn end(self, acc: f64, count: usize) -> f64 {
         match self {
             Self::Mean => acc / count as f64,
@@ -74,26 +74,26 @@ impl ReduceOp {
     }
 }
 
-/// `[outer, axis, inner]` to `[outer, inner]`. Adjacent axes are given as one.
+/// Reduces the middle axis of `[outer, axis, inner]` to `[outer, inner]`. Adjacent axes can be merged into one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduce {
-    /// What is computed.
+    /// The function that is computed.
     pub op: ReduceOp,
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis.
     pub axis: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
 }
 
-/// Elements that are worth a host task.
+/// Least number of elements for a host task.
 const TASK: usize = 1 << 14;
-/// Parts of a row that are reduced side by side.
+/// Partial results of a row.
 const LANES: usize = 16;
 
 impl Reduce {
-    /// A row in `LANES` parts, which are reduced to one at the end.
+    /// Reduces a row in `LANES` partial results, which are merged at the end.
     fn row(&self, x: &[f32]) -> f64 {
         let mut lanes = [self.op.start(); LANES];
         let (parts, rest) = x.as_chunks::<LANES>();
@@ -107,12 +107,11 @@ impl Reduce {
 
 uniform! { len: u32, axis: u32, inner: u32, start: f32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "reduce",
     file: "reduction/reduce",
     shared: ["nan"],
-    doc: "an axis reduced to one number",
+    doc: "reduction of an axis",
 };
 
 impl Kernel for Reduce {

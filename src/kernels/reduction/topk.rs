@@ -1,4 +1,4 @@
-//! The k largest or smallest elements of an axis, in order.
+//! The k largest or smallest elements of an axis, sorted.
 
 use std::cmp::Ordering;
 
@@ -9,28 +9,30 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::kernel::{Dispatch, Kernel, Row};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// `[outer, axis, inner]` to `[outer, k, inner]`: the elements in falling order (rising for
-/// `smallest`), the lower index first of equals, or their indices. A NaN counts as larger than all.
+/// TopK from `[outer, axis, inner]` to `[outer, k, inner]`: elements in descending order, or their indices.
+///
+/// The order is ascending for `smallest`. Of equal elements, the lower index comes first. NaN counts as larger than
+/// all numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopK {
-    /// Indices before the axis, all together.
+    /// Product of the dimensions before the axis.
     pub outer: usize,
-    /// Length of the axis; at most 2²⁴, so that a float holds every index.
+    /// Length of the axis, at most 2²⁴: an `f32` must represent every index exactly.
     pub axis: usize,
-    /// Indices after the axis, all together.
+    /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// How many; at most `axis`.
+    /// Number of elements to return, at most `axis`.
     pub k: usize,
-    /// Whether the smallest are wanted.
+    /// Whether to return the smallest elements.
     pub smallest: bool,
-    /// Whether indices are wanted instead of elements.
+    /// Whether to return indices instead of elements.
     pub indices: bool,
 }
 
 impl TopK {
-    /// Both host faces: comparisons are exact in any precision.
+    /// Implements both host versions: comparisons are exact in any precision.
     fn choose<T: Copy + PartialOrd>(&self, x: &[T], index: impl Fn(usize) -> T, output: &mut [T]) {
-        #[allow(clippy::eq_op)] // a NaN is what is not itself
+        #[allow(clippy::eq_op)] // only NaN differs from itself
         let nan = |v: T| v != v;
         let rising = |a: T, b: T| a.partial_cmp(&b).unwrap_or_else(|| nan(a).cmp(&nan(b)));
         for row in 0..self.outer * self.inner {
@@ -50,7 +52,6 @@ impl TopK {
 
 uniform! { len: u32, axis: u32, inner: u32, k: u32 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "topk",
     file: "reduction/topk",
@@ -80,7 +81,7 @@ impl Kernel for TopK {
     }
 
     fn dispatch(&self) -> Dispatch {
-        // An invocation an element of the input.
+        // One invocation for each input element.
         let len = self.outer * self.axis * self.inner;
         let params =
             Params { len: word(len), axis: word(self.axis), inner: word(self.inner), k: word(self.k) };
@@ -105,7 +106,7 @@ pub(crate) fn cases() -> Vec<Case> {
         {
             let kernel = TopK { outer, axis, inner, k, smallest, indices };
             let mut case = noise_case(format!("{label}, smallest {smallest}, indices {indices}"), kernel);
-            // Coarse steps, so that there are equals.
+            // Coarse steps, so that some elements are equal.
             case.inputs[0].iter_mut().for_each(|x| *x = (*x * 5.0).round());
             cases.push(case);
         }

@@ -1,4 +1,4 @@
-//! The filters of Winograd's products.
+//! The filters of Winograd's 36 batched products.
 
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::shape::Conv;
@@ -6,18 +6,18 @@ use crate::kernels::kernel::Kernel;
 use crate::kernels::window::Windows;
 use crate::kernels::winograd::transform::{PRODUCTS, spread};
 
-/// What the filters of a product are computed from.
+/// The source of a product's filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FilterSource {
-    /// They are given as they are.
+    /// The filters are given directly.
     Given,
-    /// They are `G g Gᵀ` of 3×3 filters `g` that are given; the call has one group for each of 36 elements, and no
-    /// bias, which the last part adds.
+    /// The filters are computed as `G g Gᵀ` from given 3×3 filters `g`. The call has one group for each of the 36
+    /// elements, and no bias, which the last transform adds.
     Winograd,
 }
 
 impl FilterSource {
-    /// As [`Kernel::input_lens`], of a convolution with such filters.
+    /// [`Kernel::input_lens`] of a convolution with these filters.
     pub(crate) fn input_lens(self, conv: &Conv) -> Vec<usize> {
         let mut lens = conv.input_lens();
         if self == Self::Winograd {
@@ -27,7 +27,7 @@ impl FilterSource {
         lens
     }
 
-    /// As [`Kernel::reference`].
+    /// [`Kernel::reference`] of a convolution with these filters.
     pub(crate) fn reference(self, conv: &Conv, inputs: &[&[f64]], output: &mut [f64]) {
         match self {
             Self::Given => conv.reference(inputs, output),
@@ -38,7 +38,7 @@ impl FilterSource {
         }
     }
 
-    /// As [`Kernel::pack`], for tiles of so many channels; `weights` packs filters that are given.
+    /// [`Kernel::pack`] for tiles of `tile` channels. `weights` packs filters that are given directly.
     pub(crate) fn pack(
         self,
         conv: &Conv,
@@ -62,7 +62,7 @@ impl FilterSource {
     }
 }
 
-/// The product over so many columns, as a convolution.
+/// The 36 products over `columns` columns, as a grouped 1×1 convolution.
 pub(crate) fn product(in_channels: usize, out_channels: usize, columns: usize) -> Conv {
     Conv {
         batch: 1,

@@ -1,4 +1,4 @@
-//! The products of Winograd's method by subgroups of 8 lanes over textures, for software devices.
+//! Winograd's batched GEMM by subgroups of 8 lanes over textures, for software adapters.
 
 use bytemuck::bytes_of;
 
@@ -13,17 +13,17 @@ use crate::kernels::winograd::filters::{FilterSource, product};
 use crate::kernels::winograd::tiling::{BLOCK, GemmLayout};
 use crate::kernels::winograd::transform::{PRODUCTS, spread};
 
-/// 36 products of matrices: for each, `channels` sums over `depth` rows of the same columns.
+/// 36 matrix products: for each, `channels` sums over `depth` rows of every column.
 ///
-/// Inputs: 36 × depth × columns as the layout says; 3×3 filters `[channels, depth, 3, 3]`, of which the products' are
-/// computed. Output: 36 × channels × columns, likewise.
+/// Inputs: 36 × depth × columns in the given layout; 3×3 filters `[channels, depth, 3, 3]`, which are transformed
+/// when they are packed. Output: 36 × channels × columns in the given layout.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinogradGemm {
-    /// Input channels.
+    /// Number of input channels.
     pub(crate) depth: usize,
-    /// Output channels.
+    /// Number of output channels.
     pub(crate) channels: usize,
-    /// How both lie.
+    /// Layout of the input and the output.
     pub(crate) layout: GemmLayout,
 }
 
@@ -35,12 +35,11 @@ uniform! {
     channels: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "winograd_gemm",
     file: "winograd/gemm",
     shared: ["quotient", "texels", "outer", "broadcasts"],
-    doc: "the products of Winograd's method, by broadcasts among 8 lanes, from textures",
+    doc: "Winograd's batched GEMM, by broadcasts among 8 lanes, from textures",
 };
 
 impl WinogradGemm {
@@ -93,7 +92,8 @@ impl Kernel for WinogradGemm {
         }
     }
 
-    /// Weights by products, channel tiles, rows (rounded up to whole steps) and 16 channels. Zeros fill up.
+    /// Packs the weights as products × channel tiles × rows × 16 channels. Rows are padded with zeros to whole steps,
+    /// channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let weights = |conv: &Conv, data: &[f32]| {
             let depth = self.depth;

@@ -1,15 +1,15 @@
-//! Convolution with 3×3 filters on the host by Winograd's F(4×4, 3×3), 36 products for 16 pixels, where the definition
-//! takes 144, and F(2×2, 3×3), 16 products for 4 pixels, where it takes 36.
+//! Winograd convolution on the host: F(4×4, 3×3), with 36 products for 16 pixels instead of 144, and F(2×2, 3×3),
+//! with 16 products for 4 pixels instead of 36.
 //!
-//! Polynomials are evaluated at some points and ∞, multiplied point by point, and the product's coefficients read off,
-//! along both axes: `y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A` for a tile `d` of 6×6 or 4×4 pixels. Sums over input channels are
-//! formed between, so the middle is 36 or 16 products of matrices, channels × tiles. The points of F(4×4) are 0, ±a and
-//! ±b with `a = √½` and `b = √2`: the constants stay between ⅓ and 3 and the error is about a quarter of that of the
-//! points ±1 and ±2. Those of F(2×2) are 0 and ±1.
+//! Along both axes, polynomials are evaluated at some points and ∞ and multiplied there, and the coefficients of the
+//! product are recovered: `y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A` for a tile `d` of 6×6 or 4×4 pixels. Sums over input
+//! channels come before the last transform, so the middle part is 36 or 16 matrix products, channels × tiles. The
+//! points of F(4×4) are 0, ±a and ±b with `a = √½` and `b = √2`: all constants are between ⅓ and 3, and the error is
+//! about a quarter of that of the points ±1 and ±2. The points of F(2×2) are 0 and ±1.
 //!
-//! A tile's pixels are made of sums and differences of all its inputs, so one that is not finite would spoil its
-//! neighbours, and so might overflow. Images with a result that is not finite are computed again by the definition's
-//! order ([`DirectConv`]): what is infinite or NaN is so where the definition says.
+//! Every pixel of a tile depends on sums and differences of all the tile's inputs, so one non-finite input, or an
+//! overflow, would spoil its neighbours. Images with a non-finite result are computed again by [`DirectConv`], so
+//! that infinities and NaNs occur exactly where the definition has them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,34 +30,36 @@ use crate::kernels::kernel::Prepared;
 const CHUNK: usize = 16;
 /// Elements of a block's transformed input: a mebibyte and a half.
 const CACHED: usize = 384 << 10;
-/// Lanes of the transforms.
+/// Number of tiles that the transforms process at a time.
 const LANES: usize = 16;
 
 const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const B: f64 = std::f64::consts::SQRT_2;
 
-/// A 3×3 convolution with its filters transformed, by tiles of `OUT` pixels along an axis, for which `IN` = `OUT` + 2 go
-/// in.
+/// A 3×3 convolution with transformed filters, by tiles of `OUT` pixels along an axis, which read `IN` = `OUT` + 2
+/// pixels.
 pub(crate) struct HostWinograd<const OUT: usize, const IN: usize> {
     conv: Conv,
     arch: Arch,
-    /// `[panels][IN²][input channels][16]`
+    /// Transformed weights as `[panels][IN²][input channels][16]`.
     weights: Vec<[f32; PANEL]>,
-    /// `[panels][16]`
+    /// Biases as `[panels][16]`.
     bias: Vec<[f32; PANEL]>,
 }
 
-/// F(4×4, 3×3)
+/// F(4×4, 3×3), for large planes.
 pub(crate) type F4x4 = HostWinograd<4, 6>;
-/// F(2×2, 3×3)
+/// F(2×2, 3×3), for small planes.
 pub(crate) type F2x2 = HostWinograd<2, 4>;
 
 impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
     /// Products of a tile.
     const POINTS: usize = IN * IN;
 
-    /// Whether it pays, if no larger tiles do: few channels leave the transforms as the work. Weights are read for each
-    /// image and are 4 times as many with F(4×4), so that its tiles have to fill a strip; with F(2×2) 1.8 times.
+    /// Returns whether the method pays if no larger tiles do.
+    ///
+    /// With few channels the transforms dominate. The weights are read for each image and grow by a factor of 4 with
+    /// F(4×4), whose tiles must therefore fill a strip, and of 1.8 with F(2×2).
     pub(crate) fn suits(conv: &Conv) -> bool {
         let square =
             conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1] && conv.windows.dilation == [1, 1];
@@ -89,17 +91,17 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
         let (rows, columns) = (oh.div_ceil(OUT), ow.div_ceil(OUT));
         let all = rows * columns * self.conv.batch;
         let most = (CACHED / (Self::POINTS * self.conv.in_channels)).clamp(WIDE + PANEL, 4 * WIDE);
-        // Where a block's panels are not enough for all threads, there have to be more blocks.
+        // If one block has fewer panels than there are threads, more blocks are needed.
         let (panels, threads) = (self.conv.out_channels.div_ceil(PANEL), rayon::current_num_threads());
         let most = if panels < threads { most.min(all.div_ceil(threads)) } else { most };
-        // Lanes for each tile.
+        // Lanes that each tile costs.
         let waste = |rows: usize| {
             let lanes = |strip: &Strip| if strip.is_few() { 2 * FEW_LANES } else { strip.width };
             let lanes: usize = Strip::cut(rows * columns).iter().map(lanes).sum();
             lanes as f64 / (rows * columns) as f64
         };
         if rows * columns <= most {
-            // Whole images, as many as fill strips but leave work for all threads.
+            // Whole images: as many as fill strips while leaving work for all threads.
             let share = (all / (2 * threads)).max(WIDE);
             let images = (1..=(most.min(share) / (rows * columns)).max(1))
                 .min_by(|&a, &b| waste(a * rows).total_cmp(&waste(b * rows)).then(b.cmp(&a)));
@@ -185,7 +187,7 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
     }
 }
 
-/// What a strip of few tiles costs, in lanes of a wide one, for each.
+/// Cost of a tile in a strip of few tiles, in lanes of a wide strip.
 const FEW_LANES: usize = 4;
 
 impl<const OUT: usize, const IN: usize> Prepared for HostWinograd<OUT, IN> {
@@ -212,10 +214,10 @@ impl<const OUT: usize, const IN: usize> Prepared for HostWinograd<OUT, IN> {
     }
 }
 
-/// `G g Gᵀ`
+/// The filter transform `G g Gᵀ`.
 fn filter_points<const IN: usize>(g: &[f32]) -> [[f64; IN]; IN] {
     let along = |g: [f64; 3]| -> [f64; IN] {
-        // The polynomial at a point, over the product of its distances from the other points.
+        // Value of the polynomial at a point, over the product of the point's distances from the others.
         let at = |x: f64, scale: f64| (g[0] + x * g[1] + x * x * g[2]) / scale;
         let (a, b) = (2.0 * A * A * (A * A - B * B), 2.0 * B * B * (B * B - A * A));
         let four = [at(0.0, -1.0), at(1.0, 2.0), at(-1.0, 2.0), g[2]];
@@ -228,7 +230,7 @@ fn filter_points<const IN: usize>(g: &[f32]) -> [[f64; IN]; IN] {
     std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
 }
 
-/// `Bᵀ` times as many vectors.
+/// The input transform: `Bᵀ` times vectors.
 #[inline(always)]
 fn input_points<S: Simd, const IN: usize>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
     let mut points = d;
@@ -255,7 +257,7 @@ fn input_points<S: Simd, const IN: usize>(simd: S, d: [S::f32s; IN]) -> [S::f32s
     points
 }
 
-/// `Aᵀ` times as many vectors.
+/// The output transform: `Aᵀ` times vectors.
 #[inline(always)]
 fn output_pixels<S: Simd, const OUT: usize, const IN: usize>(simd: S, m: [S::f32s; IN]) -> [S::f32s; OUT] {
     let mut pixels = [m[0]; OUT];
@@ -283,7 +285,7 @@ struct InputTransform<'a, const OUT: usize, const IN: usize> {
     spans: &'a [PixelSpan],
     strips: &'a [Strip],
     all_padded: &'a [(usize, PaddedRows)],
-    /// The first channel.
+    /// First channel to transform.
     first: usize,
     packed: &'a mut [f32],
     room: &'a mut [f32],
@@ -292,7 +294,7 @@ struct InputTransform<'a, const OUT: usize, const IN: usize> {
 impl<const OUT: usize, const IN: usize> InputTransform<'_, OUT, IN> {
     const POINTS: usize = IN * IN;
 
-    /// The spans' all_padded, each with its rows of tiles.
+    /// Padded rows of each span, with its number of tile rows.
     fn all_padded(conv: &Conv, spans: &[PixelSpan]) -> Vec<(usize, PaddedRows)> {
         let pitch = conv.windows.out_hw[1].div_ceil(OUT) + 1;
         let padded = |span: &PixelSpan| {
@@ -303,12 +305,12 @@ impl<const OUT: usize, const IN: usize> InputTransform<'_, OUT, IN> {
         spans.iter().map(padded).collect()
     }
 
-    /// Elements of a point's lanes; a row's last vector of tiles may stick out.
+    /// Elements of a point's lanes, including the overrun of a row's last vector of tiles.
     fn line(strips: &[Strip]) -> usize {
         strips.iter().map(|strip| strip.first + strip.width).max().unwrap_or(0) + LANES
     }
 
-    /// Elements of a padded, with room to read a vector beyond it.
+    /// Elements of the longest padded rows, including the overrun of a vector.
     fn longest(all_padded: &[(usize, PaddedRows)]) -> usize {
         all_padded.iter().map(|(_, padded)| padded.len()).max().unwrap_or(0) + LANES
     }
@@ -353,16 +355,16 @@ impl<const OUT: usize, const IN: usize> WithSimd for InputTransform<'_, OUT, IN>
     }
 }
 
-/// Sixteen tiles side by side, in a padded of as many phases as a tile gives pixels.
+/// Sixteen adjacent tiles in padded rows with `OUT` phases.
 struct TileVector<'a, const OUT: usize, const IN: usize> {
     room: &'a [f32],
-    /// The first tile's first pixel.
+    /// Position of the first tile's first pixel.
     at: usize,
     pitch: usize,
 }
 
 impl<const OUT: usize, const IN: usize> TileVector<'_, OUT, IN> {
-    /// Writes their points, `line` elements from one to the next.
+    /// Writes the transformed tiles, with `line` elements between points.
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, points: &mut [f32], line: usize) {
         let zero = simd.splat_f32s(0.0);
@@ -390,9 +392,9 @@ impl<const OUT: usize, const IN: usize> TileVector<'_, OUT, IN> {
     }
 }
 
-/// Multiplies a panel's channels with a block's tiles, and transforms back.
+/// Multiplies a panel's channels with a block's tiles, and transforms the results back.
 struct OutputTransform<'a, 'b, 'c, const OUT: usize, const IN: usize> {
-    /// With any strip, and the weights of all points.
+    /// Operands, with an arbitrary strip and the weights of all points.
     factors: Factors<'a>,
     strips: &'a [Strip],
     spans: &'a [PixelSpan],
@@ -400,11 +402,11 @@ struct OutputTransform<'a, 'b, 'c, const OUT: usize, const IN: usize> {
     hw: [usize; 2],
     bias: &'a [f32; PANEL],
     activation: Activation,
-    /// `[channels][spans]`
+    /// Parts of the output, `[channels][spans]`.
     pieces: &'b mut [&'c mut [f32]],
-    /// Images in which something was not finite.
+    /// Flags of images with a non-finite result.
     broken: &'a [AtomicBool],
-    /// Room: `[IN²][16]`
+    /// Scratch memory for the products, `[IN²][16]`.
     products: &'b mut [Sums],
 }
 
@@ -474,14 +476,14 @@ fn pixels_of<S: Simd, const OUT: usize, const IN: usize>(
 }
 
 impl<const OUT: usize, const IN: usize> OutputTransform<'_, '_, '_, OUT, IN> {
-    /// Writes a strip's pixels of a channel where they belong.
+    /// Writes a strip's pixels of a channel to the output.
     #[inline(always)]
     fn write(&mut self, strip: &Strip, channel: usize, pixels: &[[Sums; OUT]; OUT]) {
         let ow = self.hw[1];
         let columns = ow.div_ceil(OUT);
         let pieces = &mut self.pieces[channel * self.spans.len()..][..self.spans.len()];
         for (i, pixels) in pixels.iter().enumerate() {
-            // Side by side again.
+            // Interleaves the tiles' columns.
             let mut line = [[0.0; OUT]; WIDE];
             for (t, tile) in line.iter_mut().enumerate() {
                 for (tile, pixels) in tile.iter_mut().zip(pixels) {
@@ -489,7 +491,7 @@ impl<const OUT: usize, const IN: usize> OutputTransform<'_, '_, '_, OUT, IN> {
                 }
             }
             let line = line.as_flattened_mut();
-            // As integers, in the order of their magnitudes.
+            // Magnitudes compare as the integers of their bits.
             let largest = line[..OUT * strip.count].iter().fold(0, |most, y| y.abs().to_bits().max(most));
             let finite = largest < f32::INFINITY.to_bits();
             let mut start = 0;

@@ -1,4 +1,4 @@
-//! Winograd's first part: tiles of pixels transformed. [`super::winograd`] tells the whole.
+//! Winograd's input transform. Module [`transform`](crate::kernels::winograd::transform) describes the method.
 
 use bytemuck::bytes_of;
 
@@ -15,17 +15,17 @@ use crate::kernels::winograd::test_cases::tile_parts;
 use crate::kernels::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
 use crate::kernels::winograd::transform::{BT, PRODUCTS, SEEN, TILE, sandwich};
 
-/// `Bᵀ d B` of some tiles.
+/// The input transform `Bᵀ d B` of some tiles.
 ///
-/// Input: `x` of the convolution, all images. Output: 36 × channels × columns as the layout says, of which the first
-/// `count` columns are written, and zeros to what is left of a quad.
+/// Input: `x` of the convolution, all images. Output: 36 × channels × columns in the given layout. The first `count`
+/// columns are written, and zeros to the rest of the last quad.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinogradIn {
-    /// The convolution.
+    /// The convolution whose input is transformed.
     pub(crate) conv: Conv,
-    /// Which.
+    /// The tiles that are transformed.
     pub(crate) tiles: TileRange,
-    /// How the output lies.
+    /// Layout of the output.
     pub(crate) layout: GemmLayout,
 }
 
@@ -43,24 +43,24 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row where tiles lie anyhow.
+/// Row for inputs with one pixel a texel.
 pub(crate) static ROW: Row = row! {
     name: "winograd_in",
     file: "winograd/input",
     shared: ["quotient", "texels", "pixels", "cell", "winograd_in"],
-    doc: "Winograd's transform of an image's tiles, from a texture of pixels",
+    doc: "Winograd's input transform, from a texture of pixels",
 };
 
-/// The kernel's row where four tiles always stand in a row.
+/// Row for inputs with four adjacent pixels a texel.
 pub(crate) static ROW_QUADS: Row = row! {
     name: "winograd_in_quads",
     file: "winograd/input_quads",
     shared: ["quotient", "texels", "cell", "winograd_in"],
-    doc: "Winograd's transform of an image's tiles, from a texture of quads of pixels",
+    doc: "Winograd's input transform, from a texture of quads of pixels",
 };
 
 impl WinogradIn {
-    /// Whether four tiles that lie together always stand in a row of whole texels, behind one column of zeros.
+    /// Returns whether each quad of tiles lies in one row of whole texels, after one column of padding.
     fn quads(&self) -> bool {
         let windows = self.conv.windows;
         windows.pad[1] == 1 && windows.in_hw[1].is_multiple_of(4) && tiles(&self.conv)[1].is_multiple_of(4)

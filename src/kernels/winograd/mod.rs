@@ -1,4 +1,4 @@
-//! Winograd's F(4×4, 3×3) and F(2×2, 3×3).
+//! Winograd's minimal filtering, F(4×4, 3×3) and F(2×2, 3×3).
 
 pub(crate) mod filters;
 pub(crate) mod gemm;

@@ -1,4 +1,4 @@
-//! Winograd's last part: outputs from the sums of products. [`super::winograd`] tells the whole.
+//! Winograd's output transform. Module [`transform`](crate::kernels::winograd::transform) describes the method.
 
 use bytemuck::bytes_of;
 
@@ -14,25 +14,25 @@ use crate::kernels::winograd::test_cases::tile_parts;
 use crate::kernels::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
 use crate::kernels::winograd::transform::{AT, SEEN, TILE, sandwich};
 
-/// `act(Aᵀ m A + bias)` of some tiles, or the largest of every 2×2 of these.
+/// The output transform `act(Aᵀ m A + bias)` of some tiles, or the maxima over every 2×2 of its results.
 ///
-/// Inputs: 36 × out_channels × columns as the layout says, of which the first `count` columns count; `bias [out_channels]`
-/// (constant); an residual like the convolution's, if there is one. Output: as the convolution's, those tiles' part, or as
-/// that of [`PooledConv`](super::conv_pooled::PooledConv), which has no residual.
+/// Inputs: 36 × out_channels × columns in the given layout, of which the first `count` columns count; `bias
+/// [out_channels]` (constant); the convolution's residual, if it has one. Output: the tiles' part of the output of
+/// the convolution, or of [`PooledConv`](crate::kernels::conv::PooledConv), which has no residual.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinogradOut {
-    /// The convolution.
+    /// The convolution whose output is computed.
     pub(crate) conv: Conv,
-    /// Which.
+    /// The tiles that are transformed.
     pub(crate) tiles: TileRange,
-    /// How the input lies.
+    /// Layout of the input.
     pub(crate) layout: GemmLayout,
-    /// Whether the largest of every 2×2 outputs is wanted.
+    /// Whether to write the maxima over every 2×2 outputs.
     pub(crate) pooled: bool,
 }
 
 impl WinogradOut {
-    /// Height and width of what is written.
+    /// Height and width of the output.
     fn out_hw(&self) -> [usize; 2] {
         self.conv.windows.out_hw.map(|n| if self.pooled { n / 2 } else { n })
     }
@@ -55,12 +55,11 @@ uniform! {
     unused: u32,
 }
 
-/// The kernel's row.
 pub(crate) static ROW: Row = row! {
     name: "winograd_out",
     file: "winograd/output",
     shared: ["quotient", "texels", "nan", "activation", "quads", "cell"],
-    doc: "Winograd's transform back to pixels, with bias and activation",
+    doc: "Winograd's output transform, with bias and activation",
 };
 
 impl Kernel for WinogradOut {
@@ -84,7 +83,7 @@ impl Kernel for WinogradOut {
 
     fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
         let (conv, [h, w], [down, across]) = (&self.conv, self.out_hw(), tiles(&self.conv));
-        // Outputs of a tile, and what each is the largest of, down and across.
+        // Outputs of a tile along an axis, and the width of each maximum.
         let (side, span) = if self.pooled { (TILE / 2, 2) } else { (TILE, 1) };
         for column in 0..self.tiles.count {
             let tile = self.tiles.first + column;
@@ -133,7 +132,7 @@ impl Kernel for WinogradOut {
             act_b,
             unused: 0,
         };
-        // Two tiles of a row make a quad of maxima.
+        // A quad of maxima takes two tiles of a row.
         let whole = if self.pooled { 2 * TILE } else { TILE };
         Dispatch {
             overrides: vec![

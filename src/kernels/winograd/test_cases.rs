@@ -1,9 +1,9 @@
-//! Parts of a call's tiles, for tests.
+//! Ranges of a call's tiles, for tests.
 
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, of_image};
 
-/// For cases: parts of a call's tiles, and how their products may lie.
+/// Ranges of a call's tiles, with layouts of their products.
 pub(crate) fn tile_parts(conv: &Conv) -> [(&'static str, TileRange, GemmLayout); 3] {
     let all = conv.batch * of_image(conv);
     let whole = TileRange { first: 0, count: all };

@@ -1,12 +1,13 @@
-//! The tiles of a convolution by Winograd's method, and how their products lie.
+//! The tiles of a convolution by Winograd's method, and the layout of their products.
 
 use crate::kernels::algorithm::MOST_TEMP;
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::winograd::transform::{PRODUCTS, TILE};
 
-/// Columns of a block of the products by lanes: what a subgroup computes.
+/// Columns of a layout's block, which one subgroup computes.
 pub(crate) const BLOCK: usize = 32;
-/// Whether the method is for a convolution: its filters 3×3, side by side, in one group; a tile's parts fit.
+/// Returns whether the method applies: 3×3 filters with stride 1, no dilation and one group, and temporaries that
+/// fit.
 pub(crate) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.windows.kernel == [3, 3]
@@ -14,26 +15,27 @@ pub(crate) fn applies(conv: &Conv) -> bool {
         && GemmLayout::new(of_image(conv), Some(BLOCK)).len(most) <= MOST_TEMP
 }
 
-/// Tiles down and across.
+/// Number of tiles down and across.
 pub(crate) fn tiles(conv: &Conv) -> [usize; 2] {
     conv.windows.out_hw.map(|n| n.div_ceil(TILE))
 }
 
-/// How products lie: blocks of columns (tiles), in each 36 products, in each rows (channels), in each the block's columns.
-/// What is written for a tile so lies close together, and so does what a product reads.
+/// The layout of products: blocks of columns (tiles); in each 36 products; in each rows (channels); in each the
+/// block's columns.
+///
+/// Elements that are written for one tile, or read for one product, are close together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GemmLayout {
-    /// Columns of a block: whole quads.
+    /// Columns of a block, a multiple of four.
     pub(crate) width: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub(crate) blocks: usize,
-    /// Rows that are left free behind each product, so that the 36 places of a tile's elements do not share a few sets of
-    /// a cache.
+    /// Unused rows after each product, which spread the 36 elements of a tile over many cache sets.
     pub(crate) gap: usize,
 }
 
 impl GemmLayout {
-    /// For so many tiles, in blocks of so many, or all in one.
+    /// Layout for `tiles` tiles, in blocks of `width` columns or in a single block.
     pub(crate) fn new(tiles: usize, width: Option<usize>) -> Self {
         match width {
             Some(width) => Self { width, blocks: tiles.div_ceil(width), gap: 1 },
@@ -41,33 +43,33 @@ impl GemmLayout {
         }
     }
 
-    /// Elements, with so many rows.
+    /// Number of elements with `rows` rows.
     pub(crate) fn len(self, rows: usize) -> usize {
         self.blocks * PRODUCTS * self.step(rows)
     }
 
-    /// Elements from a product to the next, with so many rows.
+    /// Distance between adjacent products with `rows` rows.
     pub(crate) fn step(self, rows: usize) -> usize {
         (rows + self.gap) * self.width
     }
 
-    /// Where an element stands, with so many rows.
+    /// Position of an element with `rows` rows.
     pub(crate) fn at(self, rows: usize, product: usize, row: usize, column: usize) -> usize {
         let (block, inner) = (column / self.width, column % self.width);
         (block * PRODUCTS + product) * self.step(rows) + row * self.width + inner
     }
 }
 
-/// Some of a batch's tiles, which are numbered by image, row and column.
+/// A range of a batch's tiles, which are numbered by image, row and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TileRange {
-    /// The first; where quads of tiles stand in rows, a quad's.
+    /// First tile; for quads of tiles in a row, the first of a quad.
     pub(crate) first: usize,
-    /// How many.
+    /// Number of tiles in the range.
     pub(crate) count: usize,
 }
 
-/// Tiles of an image.
+/// Number of tiles of an image.
 pub(crate) fn of_image(conv: &Conv) -> usize {
     tiles(conv).iter().product()
 }

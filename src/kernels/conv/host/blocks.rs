@@ -1,27 +1,26 @@
-//! How a convolution's output is handed out to the host's threads: in blocks, each some pixels of an image or some whole
-//! images, with the pieces of the output that they fill.
+//! Divides a convolution's output among host threads: each block is some pixels of one image or some whole images.
 
 use crate::kernels::conv::shape::Conv;
 
-/// Neighbouring pixels of one image.
+/// Adjacent pixels of one image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PixelSpan {
     pub image: usize,
-    /// The first pixel of the output's plane.
+    /// Index of the first pixel in the output plane.
     pub first: usize,
     pub count: usize,
 }
 
-/// What is computed together: some pixels of all channels of a group.
+/// A unit of work: some pixels of all channels of a group.
 pub(crate) struct PixelBlock<'a> {
     pub group: usize,
     pub spans: Vec<PixelSpan>,
-    /// Where the sums go: `[channels][spans]`.
+    /// Parts of the output that receive the sums, `[channels][spans]`.
     pub pieces: Vec<&'a mut [f32]>,
 }
 
-/// Cuts a batch of planes into spans of whole `unit`s (the last of a plane may be smaller) and puts about `most` pixels
-/// into each block.
+/// Cuts a batch of planes into spans of whole `unit`s and groups about `most` pixels into each block. The last span
+/// of a plane may be shorter.
 pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec<Vec<PixelSpan>> {
     if plane <= most {
         let images: Vec<usize> = (0..batch).collect();
@@ -29,14 +28,14 @@ pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec
         return images.chunks(most / plane).map(|chunk| chunk.iter().map(whole).collect()).collect();
     }
     let units = plane.div_ceil(unit);
-    // Parts of like size.
+    // Parts of similar size.
     let size = units.div_ceil(units.div_ceil((most / unit).max(1))) * unit;
     let part = |image, first: usize| PixelSpan { image, first, count: size.min(plane - first) };
     (0..batch).flat_map(|image| (0..plane).step_by(size).map(move |first| vec![part(image, first)])).collect()
 }
 
 impl Conv {
-    /// The blocks of all groups, each over the same spans.
+    /// The blocks of all groups, each over the given spans.
     pub(crate) fn blocks<'a>(&self, spans: &[Vec<PixelSpan>], y: &'a mut [f32]) -> Vec<PixelBlock<'a>> {
         let (plane, channels) = (self.out_plane(), self.group_out());
         let block = |group| {
@@ -52,7 +51,7 @@ impl Conv {
             .chunks_mut(self.out_total * plane)
             .map(|y| y[self.out_offset * plane..][..self.out_channels * plane].chunks_mut(plane))
             .collect();
-        // What is left of each image's plane of a channel.
+        // The unassigned rest of each image's plane of a channel.
         let mut rests: Vec<&mut [f32]> = Vec::with_capacity(self.batch);
         for channel in 0..self.out_channels {
             rests.clear();

@@ -1,9 +1,9 @@
-//! Convolution on the host, the general way: the matrix of taps of some hundred pixels, small enough for the cache,
-//! times the weights.
+//! Convolution on the host by im2col and GEMM, over blocks whose matrix fits the cache.
 //!
-//! A block's matrix is written strip by strip ([`tile`]); a channel's rows are first laid out with their padding
-//! ([`PaddedRows`]), so that each tap of a run of pixels is one copy. Then panels of channels go over it. Blocks go to threads,
-//! and so do the panels of a block, where there are fewer blocks than threads.
+//! A block's matrix is written strip by strip ([`microkernel`](crate::kernels::gemm::microkernel)). A channel's rows
+//! are first padded ([`PaddedRows`]), so that each tap of a run of pixels is one copy. Panels of channels are then
+//! multiplied with the matrix. Threads share the blocks, and the panels of a block if there are fewer blocks than
+//! threads.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -17,37 +17,37 @@ use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
 use crate::kernels::kernel::Prepared;
 
-/// Elements of a block's matrix of taps: three quarters of a mebibyte, less than a core's second cache.
+/// Elements of a block's im2col matrix: three quarters of a mebibyte, less than a core's second-level cache.
 const CACHED: usize = 192 << 10;
-/// Planes between the one that is copied and the one that is on its way from memory.
+/// Distance, in planes, of prefetching ahead of copying.
 const AHEAD: usize = 2;
-/// Rows of the matrix of taps that a task writes.
+/// Rows of the im2col matrix that a task writes.
 const CHUNK: usize = 64;
-/// Products that are worth a task of their own.
+/// Least number of products for a task of its own.
 pub(crate) const TASK: usize = 1 << 17;
 
-/// A convolution with its weights in panels.
+/// A convolution with its weights packed in panels.
 pub(crate) struct DirectConv {
     conv: Conv,
     arch: Arch,
-    /// `[groups][panels][depth][16]`
+    /// Weights as `[groups][panels][depth][16]`.
     weights: Vec<[f32; PANEL]>,
-    /// `[groups][panels][16]`
+    /// Biases as `[groups][panels][16]`.
     bias: Vec<[f32; PANEL]>,
 }
 
-/// Biases in panels, group by group.
+/// Packs biases in panels, group by group.
 pub(crate) fn bias_panels(conv: &Conv, bias: &[f32]) -> Vec<[f32; PANEL]> {
     bias.chunks(conv.group_out()).flat_map(|bias| panels(bias, bias.len(), 1)).collect()
 }
 
-/// Pixels along a row that lie in one strip.
+/// Adjacent pixels of a row that belong to one strip.
 struct PixelRun {
-    /// Where they go: the strip, and the lane in it.
+    /// Destination: the strip, and the lane in it.
     strip: usize,
     lane: usize,
     len: usize,
-    /// Where the first tap of the first pixel stands among the block's all_padded.
+    /// Position of the first pixel's first tap in the block's padded rows.
     source: usize,
 }
 
@@ -59,8 +59,8 @@ impl DirectConv {
         Self { conv: conv.clone(), arch: Arch::new(), weights, bias: bias_panels(conv, bias) }
     }
 
-    /// Pixels of a block. Few channels are not worth much reading of pixels twice: then there are blocks for all
-    /// threads.
+    /// Number of pixels of a block: few enough for the cache and to give all threads work, but at least the number of
+    /// output channels if the cache allows.
     fn block_pixels(&self) -> usize {
         let conv = &self.conv;
         let most = CACHED / conv.depth().max(1);
@@ -131,8 +131,8 @@ impl Prepared for DirectConv {
     }
 }
 
-/// A block's pixels, row by row and strip by strip, and the all_padded that they are read from. Where the matrix of taps is
-/// the input itself, nobody needs them.
+/// The runs of a block's pixels, and the padded rows that they are read from. Both are empty if the im2col matrix
+/// equals the input.
 fn runs(conv: &Conv, spans: &[PixelSpan], strips: &[Strip]) -> (Vec<PixelRun>, Vec<PaddedRows>) {
     let (ow, mut runs, mut all_padded) = (conv.windows.out_hw[1], Vec::new(), Vec::<PaddedRows>::new());
     if conv.pointwise() {
@@ -160,7 +160,7 @@ fn runs(conv: &Conv, spans: &[PixelSpan], strips: &[Strip]) -> (Vec<PixelRun>, V
     (runs, all_padded)
 }
 
-/// Writes a chunk of a block's matrix of taps: some channels' taps × all pixels.
+/// Writes a chunk of a block's im2col matrix: the taps of some channels × all pixels.
 struct UnfoldChunk<'a> {
     conv: &'a Conv,
     x: &'a [f32],
@@ -169,10 +169,10 @@ struct UnfoldChunk<'a> {
     strips: &'a [Strip],
     runs: &'a [PixelRun],
     all_padded: &'a [PaddedRows],
-    /// The first channel of the group.
+    /// First channel of the chunk, in the group.
     first: usize,
     packed: &'a mut [f32],
-    /// Room for the all_padded.
+    /// Scratch memory for the padded rows.
     room: &'a mut [f32],
 }
 
@@ -184,12 +184,12 @@ impl<'a> UnfoldChunk<'a> {
         &self.x[channel * conv.in_plane()..][..conv.in_plane()]
     }
 
-    /// Every pixel is its own window.
+    /// Writes the chunk if every pixel is its own window.
     #[inline(always)]
     fn points(&self, packed: &mut [f32], rows: usize) {
         let mut at = 0;
         for span in self.spans {
-            // Along a plane, which memory gives faster than a few pixels of plane after plane.
+            // Reads along a plane: memory is faster that way than over a few pixels of many planes.
             for c in 0..rows {
                 let plane = &self.plane(span.image, c)[span.first..];
                 if c + AHEAD < rows {
@@ -218,7 +218,7 @@ impl WithSimd for UnfoldChunk<'_> {
         let packed = std::mem::take(&mut self.packed);
         let room = std::mem::take(&mut self.room);
         let rows = packed.len() / (self.strips.len() * WIDE);
-        // Lanes that no pixel fills.
+        // Lanes without a pixel.
         for (slot, strip) in packed.chunks_exact_mut(rows * WIDE).zip(self.strips) {
             if strip.count < strip.width {
                 slot.chunks_exact_mut(strip.width).take(rows).for_each(|row| row[strip.count..].fill(0.0));
@@ -248,15 +248,15 @@ impl WithSimd for UnfoldChunk<'_> {
     }
 }
 
-/// A panel's channels × all pixels of a block.
+/// Multiplies a panel's channels with all pixels of a block.
 struct MultiplyPanel<'a, 'b, 'c> {
-    /// With any strip.
+    /// Operands, with an arbitrary strip.
     factors: Factors<'a>,
     strips: &'a [Strip],
     /// Pixels of each span.
     spans: &'a [usize],
     activation: Activation,
-    /// `[channels][spans]`
+    /// Parts of the output, `[channels][spans]`.
     pieces: &'b mut [&'c mut [f32]],
 }
 

@@ -1,7 +1,7 @@
-//! Products of some rows with a constant matrix on the host: a classifier's head.
+//! Products of few rows with a constant matrix on the host, such as a classifier's last layer.
 //!
-//! The weights of such layers are many and used once a row, so they are read where they stand, and never packed. Sums
-//! are formed along the depth, a vector's lanes each on their own; the order depends on the depth only.
+//! Each weight is used once a row, so weights are read in place and never packed. Sums run along the depth, each lane
+//! of a vector by itself; their order depends on the depth only.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -11,17 +11,17 @@ use crate::kernels::conv::shape::Conv;
 
 /// Output channels of a task.
 const CHANNELS: usize = 64;
-/// Depth that is summed at once: some rows of it, and a task's weights, stay in the cache.
+/// Depth of a partial sum: its rows and a task's weights fit the cache.
 const DEPTH: usize = 2048;
 /// Rows, and channels, of a tile.
 const TILE: usize = 4;
 
 impl Conv {
-    /// The host's face for planes of one pixel.
+    /// Computes the convolution on the host if its planes are single pixels.
     pub(crate) fn cpu_rows(&self, x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
         let arch = Arch::new();
         let (depth, groups) = (self.depth(), self.group_out());
-        // By group and chunk of channels: each image's piece.
+        // For each group and chunk of channels, each image's part.
         let mut tasks: Vec<(usize, usize, Vec<&mut [f32]>)> = Vec::new();
         for (image, y) in y.chunks_mut(self.out_total).enumerate() {
             let y = &mut y[self.out_offset..][..self.out_channels];
@@ -72,7 +72,7 @@ impl WithSimd for Dots<'_, '_> {
             let depth = from..(from + DEPTH).min(self.depth);
             for (tile, weights) in self.weights.chunks(TILE).enumerate() {
                 for (rows, sums) in self.rows.chunks(TILE).zip(self.sums.chunks_mut(TILE)) {
-                    // A tile at the edge computes its last row or channel again.
+                    // A tile at an edge repeats its last row or channel.
                     let (mut right, mut left) = ([weights[0]; TILE], [rows[0]; TILE]);
                     right.iter_mut().zip(weights).for_each(|(tile, weights)| *tile = weights);
                     left.iter_mut().zip(rows).for_each(|(tile, row)| *tile = row);
@@ -96,14 +96,14 @@ fn add<const R: usize>(sums: &mut [&mut [f32]], first: usize, dots: [[f32; TILE]
     }
 }
 
-/// `R` rows × four channels.
+/// Dot products of `R` rows and four channels.
 #[inline(always)]
 fn dots<S: Simd, const R: usize>(simd: S, rows: [&[f32]; R], weights: [&[f32]; TILE]) -> [[f32; TILE]; R] {
     let zero = simd.splat_f32s(0.0);
     let mut tile = [[zero; TILE]; R];
     let depth = weights[0].len();
     for at in (0..depth).step_by(S::F32_LANES) {
-        // What is left at the end is filled up with zeros.
+        // An incomplete last vector is padded with zeros.
         let range = at..(at + S::F32_LANES).min(depth);
         let whole = range.len() == S::F32_LANES;
         let (mut right, mut left) = ([zero; TILE], [zero; R]);

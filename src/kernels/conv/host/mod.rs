@@ -1,4 +1,4 @@
-//! Convolution on the host.
+//! Convolution on the host CPU.
 
 pub(crate) mod blocks;
 pub(crate) mod direct;
