@@ -1,13 +1,12 @@
-// Convolution as an implicit product of matrices. An invocation holds a tile of 8 pixels × 8 output
-// channels in registers: per input channel and tap it fetches 8 elements and 2 vectors of weights for
-// 64 multiplications. Operands come straight from storage: a GPU's cache serves neighbours, and a
-// software device has nothing faster.
+// Convolution as an implicit GEMM. An invocation holds a tile of 8 pixels × 8 output channels in registers: per input
+// channel and tap it fetches 8 elements and 2 vectors of weights for 64 multiplications. Operands are read from
+// storage directly: a GPU's cache serves neighbours, and a software adapter has nothing faster.
 //
-// The pixels of a tile lie a stride apart, so that neighbouring invocations read neighbouring
-// elements, and are counted over the whole batch, so that 1×1 maps fill tiles too.
+// The pixels of a tile are a stride apart, so that adjacent invocations read adjacent elements, and are counted over
+// the whole batch, so that 1×1 maps fill tiles too.
 
 struct Params {
-    // Invocations.
+    // Number of invocations.
     len: u32,
     // Pixels of the whole batch, and tiles of them.
     pixels: u32,
@@ -29,19 +28,19 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<Out>;
 @group(0) @binding(2) var<storage, read> x: array<In0>;
-// As `Conv::pack` lays them out.
+// In the layout of `Conv::pack`.
 @group(0) @binding(3) var<storage, read> weights: array<vec4<Weights>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
-// Four pixels: their image, and where their windows start in coordinates of the input.
+// Four pixels: their image, and the origin of their windows in coordinates of the input.
 struct Quad {
     pixels: vec4<u32>,
     image: vec4<u32>,
-    // Index in the output's plane.
+    // Index in the output plane.
     inner: vec4<u32>,
     top: vec4<i32>,
     left: vec4<i32>,
-    // Where the group's first plane starts.
+    // Position of the group's first plane.
     base: vec4<i32>,
 }
 
@@ -60,7 +59,7 @@ fn quad(pixels: vec4<u32>, group: u32) -> Quad {
     );
 }
 
-// Whether the tap at this distance from the windows' start is an element, not padding.
+// True if the tap at this distance from the windows' origin is an element, not padding.
 fn real(q: Quad, down: i32, right: i32) -> vec4<bool> {
     let rows = vec4<u32>(q.top + down) < vec4(params.windows.in_hw.x);
     let columns = vec4<u32>(q.left + right) < vec4(params.windows.in_hw.y);
@@ -107,7 +106,7 @@ fn main(
     let q1 = quad(first + vec4(4u, 5u, 6u, 7u) * params.pixel_tiles, group);
     let in_plane = params.windows.in_hw.x * params.windows.in_hw.y;
 
-    // By pixel: channels 0 to 3, then 4 to 7.
+    // For each pixel: channels 0 to 3, then 4 to 7.
     var low = array<vec4<f32>, 8>();
     var high = array<vec4<f32>, 8>();
     var w = tile * params.windows.kernel.x * params.windows.kernel.y * params.group_in * 2u;

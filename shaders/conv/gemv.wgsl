@@ -1,8 +1,9 @@
-// A few rows times a constant matrix, for software devices whose subgroups are 8 lanes: a subgroup makes 32 columns of
-// 4 rows. Here the weights are many and the rows few, so each lane has weights of its own and the rows are broadcast.
+// GEMM with few rows and a constant matrix, for software adapters with subgroups of 8 lanes: a subgroup computes 32
+// columns of 4 rows. There are many weights and few rows, so each lane has its own weights and the rows are
+// broadcast.
 
 struct Params {
-    // Subgroups: row tiles, then column tiles.
+    // Number of subgroups: row tiles, then column tiles.
     len: u32,
     rows: u32,
     row_tiles: u32,
@@ -17,18 +18,18 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<Out>;
-// As `Rows::pack` lays them out.
+// In the layout of `Gemv::pack`.
 @group(0) @binding(3) var weights: Weights;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
-// The four elements of a row that are this lane's part of 32; zeros behind the end.
+// This lane's four of 32 elements of a row; zeros after the end.
 fn piece(row: u32, k: vec4<u32>) -> vec4<f32> {
     let real = k < vec4(params.depth) & vec4(row < params.rows);
     let at = select(vec4(nowhere(textureDimensions(x))), row * params.depth + k, real);
     return singles(at);
 }
 
-// Weights of 4 elements of a row (columns of the matrix) to this lane's 4 channels.
+// Weights of 4 elements of a row (columns of the matrix) for this lane's 4 channels.
 fn four(at: u32) -> mat4x4<f32> {
     return mat4x4(
         textureLoad(weights, place(at)),
@@ -56,13 +57,13 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    // Nobody returns early: all lanes take part in broadcasts.
+    // No early return: all lanes take part in broadcasts.
     let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
     let row = unit % params.row_tiles * 4u;
     let tile = unit / params.row_tiles;
     let steps = (params.depth + 31u) / 32u;
     var w = tile * steps * 256u + lane;
-    // Columns are rows of the product, rows this lane's channels.
+    // Columns are rows of the product, rows are this lane's channels.
     var sums = mat4x4<f32>();
     for (var step = 0u; step < steps; step++) {
         let k = step * 32u + lane * 4u + vec4(0u, 1u, 2u, 3u);

@@ -1,4 +1,4 @@
-// Convolution by 8 lanes of images whose pixels lie anyhow: a texel is one pixel of a channel.
+// Convolution by 8 lanes over images with one pixel a texel.
 
 fn fetch(at: vec4<u32>) -> vec4<f32> {
     return singles(at);

@@ -1,4 +1,4 @@
-// Convolution by 8 lanes where four pixels always lie together: a texel is four pixels of a channel.
+// Convolution by 8 lanes over images with four adjacent pixels of a channel a texel.
 
 @group(0) @binding(2) var x: In0;
 

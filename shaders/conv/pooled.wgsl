@@ -1,16 +1,15 @@
-// A convolution in one group of which the largest of every 2×2 outputs is wanted. An invocation makes one such maximum
-// for each of 4 channels: per input channel and tap it fetches the 4 elements that the outputs see, and a vector of
-// weights.
+// Convolution in one group, fused with 2×2 max pooling. An invocation computes one maximum for each of 4 channels:
+// per input channel and tap it fetches the 4 elements that the outputs read, and a vector of weights.
 
 struct Params {
-    // Invocations.
+    // Number of invocations.
     len: u32,
     // Maxima of a channel, over the whole batch.
     positions: u32,
     in_channels: u32,
     out_channels: u32,
     windows: Windows,
-    // Maxima down and across.
+    // Number of maxima down and across.
     out_hw: vec2<u32>,
     out_offset: u32,
     out_total: u32,
@@ -22,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<Out>;
 @group(0) @binding(2) var<storage, read> x: array<In0>;
-// As `Pooled::pack` lays them out.
+// In the layout of `PooledConv::pack`.
 @group(0) @binding(3) var<storage, read> weights: array<vec4<Weights>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
@@ -47,7 +46,7 @@ fn main(
     let top = vec4<i32>(down * windows.stride.x) - i32(windows.pad.x);
     let left = vec4<i32>(across * windows.stride.y) - i32(windows.pad.y);
 
-    // By output of the four, each of 4 channels.
+    // Sums of 4 channels, for each of the four outputs.
     var a = vec4(0.0);
     var b = vec4(0.0);
     var c = vec4(0.0);

@@ -1,12 +1,12 @@
-// Convolution for real GPUs: a workgroup makes 64 pixels × 64 channels, 8 × 8 an invocation, and brings the operands
-// of 16 products at a time into its own memory, where each is read eight times.
+// Convolution for real GPUs: a workgroup computes 64 pixels × 64 channels, 8 × 8 for each invocation. It loads the
+// operands of 16 products at a time into workgroup memory, where each is read eight times.
 
 struct Params {
-    // Workgroups: channel tiles, then pixel tiles, then groups.
+    // Number of workgroups: channel tiles, then pixel tiles, then groups.
     len: u32,
     pixel_tiles: u32,
     channel_tiles: u32,
-    // Of the whole batch.
+    // Pixels of the whole batch.
     pixels: u32,
     windows: Windows,
     // Input and output channels of a group.
@@ -23,15 +23,15 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<Out>;
 @group(0) @binding(2) var<storage, read> x: array<In0>;
-// As `Tiled::pack` lays them out.
+// In the layout of `ConvTiled::pack`.
 @group(0) @binding(3) var<storage, read> weights: array<vec4<Weights>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
-// By product, then quads of pixels or channels.
+// By product, then by quads of pixels or channels.
 var<workgroup> some_x: array<vec4<f32>, 256>;
 var<workgroup> some_weights: array<vec4<f32>, 256>;
 
-// Four pixels of the batch, and where their windows start in the input.
+// Four pixels of the batch, and the origin of their windows in the input.
 struct Quad {
     real: vec4<bool>,
     top: vec4<i32>,
@@ -52,7 +52,7 @@ fn quad(first: u32, group: u32) -> Quad {
     );
 }
 
-// What the windows see of product `k`: taps by taps, in each the channels.
+// The elements that the windows read for product `k`: tap by tap, and channel by channel within a tap.
 fn fetch(q: Quad, k: u32) -> vec4<f32> {
     let tap = k / params.group_in;
     let row = q.top + i32(tap / params.windows.kernel.y * params.windows.dilation.x);
@@ -91,7 +91,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    // What is too many does the last one's work again: nobody may miss a barrier.
+    // Surplus workgroups repeat the last unit, because all invocations must reach the barriers.
     let unit = min(workgroup.x + workgroup.y * workgroups.x, params.len - 1u);
     let tile = unit % params.channel_tiles;
     let first = unit / params.channel_tiles % params.pixel_tiles * 64u;
@@ -99,13 +99,13 @@ fn main(
     let depth = params.windows.kernel.x * params.windows.kernel.y * params.group_in;
     let steps = (depth + 15u) / 16u;
     let w = (group * params.channel_tiles + tile) * steps * 256u;
-    // Loads: a quad of pixels and four products each.
+    // Loads: a quad of pixels, with four products of each.
     let source = quad(first + local % 16u * 4u, group);
     let row = local / 16u * 4u;
-    // Sums: eight pixels, eight channels.
+    // Sums: eight pixels × eight channels.
     let a = local % 8u * 2u;
     let b = local / 8u * 2u;
-    // Columns are channels, rows pixels: low and high pixels of low and high channels.
+    // Columns are channels, rows are pixels: low and high pixels of low and high channels.
     var ll = mat4x4<f32>();
     var hl = mat4x4<f32>();
     var lh = mat4x4<f32>();

@@ -1,9 +1,9 @@
-// What the windows of a convolution see, as a matrix: a row for every input channel and tap, a column for every pixel of
-// some images. An invocation writes a channel's taps of four columns.
+// The im2col matrix of a convolution: a row for each input channel and tap, a column for each pixel of some images.
+// An invocation writes a channel's taps of four columns.
 
 struct Params {
     len: u32,
-    // Pixels of these images, and quads in a row: what fills up the last are zeros.
+    // Pixels of these images, and quads in a row, of which the last is padded with zeros.
     pixels: u32,
     quads: u32,
     channels: u32,

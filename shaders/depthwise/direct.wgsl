@@ -1,5 +1,5 @@
-// Convolution of each channel by itself; an invocation takes four pixels of a channel. They lie a
-// stride apart, so that neighbouring invocations read neighbouring elements.
+// Depthwise convolution; an invocation computes four pixels of a channel. They are a stride apart, so that adjacent
+// invocations read adjacent elements.
 
 struct Params {
     len: u32,
@@ -33,7 +33,7 @@ fn main(
     let image = plane / params.filters;
     let channel = image * (params.filters / params.multiplier) + filter_index / params.multiplier;
     let pixels = i % params.tiles + vec4(0u, 1u, 2u, 3u) * params.tiles;
-    // Where the four windows start, in coordinates of the input: negative in the padding.
+    // Origin of the four windows in coordinates of the input, negative in the padding.
     let top = vec4<i32>(pixels / params.windows.out_hw.y * params.windows.stride.x) - i32(params.windows.pad.x);
     let left = vec4<i32>(pixels % params.windows.out_hw.y * params.windows.stride.y) - i32(params.windows.pad.y);
     let base = i32(channel * params.windows.in_hw.x * params.windows.in_hw.y);

@@ -1,6 +1,6 @@
-// Convolution of each channel by itself with filters of 3×3, for software devices. Fetching a texel costs as much for
-// four elements as for one: an invocation fetches twelve elements of a row in four texels, makes eight pixels of them
-// (four with stride 2), and walks down some rows, so that rows that windows share are fetched once.
+// Depthwise convolution with 3×3 filters, for software adapters. Fetching a texel costs as much for four elements as
+// for one: an invocation fetches twelve elements of a row in four texels, computes eight pixels from them (four with
+// stride 2), and advances over some rows, so that rows that windows share are fetched once.
 
 struct Params {
     len: u32,
@@ -20,13 +20,13 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
 @group(0) @binding(2) var x: In0;
-// Three texels a filter, a row in each.
+// Three texels for each filter, one a row.
 @group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 
 override STRIDE: u32 = 1u;
 
-// Twelve elements.
+// Twelve adjacent elements of a row.
 struct Line {
     a: vec4<f32>,
     b: vec4<f32>,
@@ -37,11 +37,11 @@ fn four(texel: i32, real: bool, nothing: u32) -> vec4<f32> {
     return textureLoad(x, place(select(nothing, u32(texel), real && texel >= 0)));
 }
 
-// Columns `left ..` of a row of a channel, zeros where there are none.
+// Columns from `left` on of a row of a channel, zeros in the padding.
 fn line(plane: u32, row: i32, left: i32, nothing: u32) -> Line {
     let real = u32(row) < params.in_hw.x;
     let first = i32((plane + u32(row)) * params.in_hw.y) + left;
-    // Floors, also before the first element of all.
+    // Rounds down, also for positions before the first element.
     let texel = (first + 4) / 4 - 1;
     let behind = u32(first - texel * 4);
     let t0 = four(texel, real, nothing);
@@ -63,7 +63,7 @@ fn line(plane: u32, row: i32, left: i32, nothing: u32) -> Line {
     );
 }
 
-// What a filter's row adds to the first four pixels of a line's, and to the second four.
+// Contribution of a filter's row to the first four pixels of a line, and to the second four.
 fn low(l: Line, w: vec4<f32>) -> vec4<f32> {
     if STRIDE == 2u {
         return w.x * vec4(l.a.xz, l.b.xz) + w.y * vec4(l.a.yw, l.b.yw) + w.z * vec4(l.a.z, l.b.xz, l.c.x);

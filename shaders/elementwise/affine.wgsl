@@ -1,4 +1,4 @@
-// A scale and a shift for each channel.
+// Per-channel scale and shift.
 
 struct Params {
     len: u32,

@@ -1,6 +1,6 @@
-// A function of two arrays' elements. The output's index is taken apart axis by axis, the last
-// first, and put together again with each input's strides, which are 0 where it is broadcast. A device that loads and
-// stores lane by lane moves four elements for hardly more than one.
+// Elementwise functions of two arrays. The output's index is decomposed axis by axis, the last first, and recomposed
+// with each input's strides, which are 0 where it is broadcast. A device that loads and stores lane by lane moves
+// four elements for hardly more than one.
 
 struct Params {
     shape: array<vec4<u32>, 2>,
@@ -17,13 +17,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read> a: array<vec4<In0>>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<In1>>;
 
-// As `BinaryOp` numbers them.
+// Numbered as in `BinaryOp`.
 override OP: u32 = 0u;
-// Whether both arrays are the output's shape and whole quads: an invocation then makes four elements.
+// 1 if both arrays have the output's shape and whole quads: an invocation then computes four elements.
 override QUADS: u32 = 0u;
 
-// A driver's division may be some units off in the last place, so the quotient of two integers is
-// put right by its remainder.
+// The quotient of two integers. A driver's division may be off by some units in the last place, so the remainder
+// corrects it.
 fn int_div(a: f32, b: f32) -> f32 {
     let q = trunc(a / b);
     let rest = a - q * b;
@@ -38,7 +38,7 @@ fn modulo(a: f32, b: f32) -> f32 {
     return select(low, rest + b, rest * b < 0.0);
 }
 
-// WGSL's pow knows no negative base.
+// The power function, for negative bases too, which WGSL's `pow` does not support.
 fn power(a: f32, b: f32) -> f32 {
     if b == 2.0 {
         return a * a;
@@ -49,7 +49,7 @@ fn power(a: f32, b: f32) -> f32 {
     let size = pow(abs(a), b);
     let odd = abs(b - 2.0 * floor(b * 0.5)) == 1.0;
     let negative = select(size, -size, odd);
-    // The root of a negative number is NaN, which is what a fractional exponent gives.
+    // The root of a negative number is NaN, the result for a fractional exponent.
     let whole = select(sqrt(a), negative, floor(b) == b);
     return select(select(size, whole, a < 0.0), 1.0, b == 0.0);
 }
@@ -112,7 +112,7 @@ fn main(
         at_a += index * params.a_strides[slot / 4u][slot % 4u];
         at_b += index * params.b_strides[slot / 4u][slot % 4u];
     }
-    // What is left is the first axis's index.
+    // The rest is the first axis's index.
     at_a += i32(rest) * params.a_strides[0].x;
     at_b += i32(rest) * params.b_strides[0].x;
     y[i / 4u][i % 4u] = Out(result(f32(a[at_a / 4][at_a % 4]), f32(b[at_b / 4][at_b % 4])));

@@ -1,4 +1,4 @@
-// What a device can do at most: a copy, with so many rounds of multiply-adds on the way. An invocation eight elements.
+// Measures a device's limits: a copy with rounds of multiply-adds. An invocation processes eight elements.
 
 struct Params {
     len: u32,
@@ -27,7 +27,7 @@ fn main(
     if i * 2u >= params.len {
         return;
     }
-    // Where there is no other quad, the last one twice.
+    // Without another quad, processes the last one twice.
     let at = i * 2u;
     let other = min(at + 1u, params.len - 1u);
     let v = x[at];
@@ -38,7 +38,7 @@ fn main(
     var b = 0.75 * v;
     var c = 0.25 * w;
     var d = 0.75 * w;
-    // Four at a time: what it costs to go round is no arithmetic.
+    // Four rounds at a time, because the loop itself is no arithmetic.
     for (var round = 0u; round < params.rounds / 4u; round++) {
         a = four_times(a, half_v);
         b = four_times(b, half_v);

@@ -1,4 +1,4 @@
-// One of two arrays' elements, as a third says; broadcast as in binary.wgsl.
+// Selects elements of two arrays by a third, with the broadcasting of binary.wgsl.
 
 struct Params {
     shape: array<vec4<u32>, 2>,

@@ -1,4 +1,4 @@
-// A function of each element.
+// Elementwise functions of one array.
 
 struct Params {
     len: u32,

@@ -1,5 +1,5 @@
-// Products of computed matrices. An invocation computes 4 rows × 4 columns in registers. Its columns
-// lie a stride apart, so that neighbouring invocations read neighbouring elements.
+// Products of computed matrices. An invocation computes 4 rows × 4 columns in registers. Its columns are a stride
+// apart, so that adjacent invocations read adjacent elements.
 
 struct Params {
     len: u32,
@@ -34,7 +34,7 @@ fn main(
     let matrix = i / params.column_tiles / params.row_tiles;
     let rows = row_tile * 4u + vec4(0u, 1u, 2u, 3u);
     let columns = column_tile + vec4(0u, 1u, 2u, 3u) * params.column_tiles;
-    // What is outside reads the last row or column, and is not written.
+    // Rows and columns outside read the last one, and are not written.
     var at_a = matrix * params.a_step + min(rows, vec4(params.m - 1u)) * params.k;
     var at_b = matrix * params.b_step + min(columns, vec4(params.n - 1u));
     var sums = array<vec4<f32>, 4>();

@@ -1,16 +1,16 @@
-// Statistics of every channel of every image, before and after an activation; an invocation a tile of positions,
-// walked twice for each side.
+// Statistics of every channel of every image, before and after an activation. An invocation processes a tile of
+// positions, in two passes for each side.
 
 struct Params {
     len: u32,
     tiles: u32,
     tile: u32,
-    // Of a channel of an image.
+    // Positions of a channel of an image.
     positions: u32,
     channels: u32,
-    // Positions that lie side by side.
+    // Number of adjacent positions.
     inner: u32,
-    // 1, or 2 with an activation.
+    // 2 with an activation, else 1.
     sides: u32,
     act_a: f32,
     act_b: f32,
@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<In0>;
 
-// The element at a position of a channel whose first element stands at `base`.
+// The element at a position of the channel whose first element is at `base`.
 fn element(base: u32, position: u32, side: u32) -> f32 {
     let row = position / params.inner;
     let at = base + row * params.channels * params.inner + position - row * params.inner;

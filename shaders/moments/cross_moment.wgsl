@@ -1,10 +1,10 @@
-// Products of what a layer should give and what its windows see, added to what is there. An invocation holds a tile of
-// 8 filters × 8 elements of a patch in registers and walks its split's positions, image after image.
+// Cross-moments of target outputs and patches, accumulated. An invocation holds a tile of 8 filters × 8 elements of a
+// patch in registers and iterates over its split's positions, image after image.
 
 struct Params {
-    // Invocations.
+    // Number of invocations.
     len: u32,
-    // Tiles of a matrix.
+    // Number of tiles of a matrix.
     tiles: u32,
     splits: u32,
     // Positions of a split, and of an image.
@@ -18,11 +18,11 @@ struct Params {
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
-    // Of `y`: from filter to filter, from position to position, from image to image.
+    // Strides of `y` along filters, positions and images.
     filter_step: u32,
     position_step: u32,
     y_image_step: u32,
-    // Whether every pixel is its own window: no padding to look out for.
+    // 1 if every pixel is its own window, so that there is no padding.
     points: u32,
     windows: Windows,
 }
@@ -33,10 +33,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read> y: array<In1>;
 @group(0) @binding(4) var<storage, read> weights: array<f32>;
 
-// Most positions whose products are summed before the sum is added to what is there.
+// Most positions whose products are summed before the sum is added to the output.
 const BLOCK = 512u;
 
-// Four filters: where they stand in `y`. What is behind the group's last is not written.
+// Positions of four filters in `y`. Filters after the group's last are not written.
 fn filters(first: u32, group: u32) -> vec4<u32> {
     let of_group = min(first + vec4(0u, 1u, 2u, 3u), vec4(params.group_filters - 1u));
     return (group * params.group_filters + of_group) * params.filter_step;

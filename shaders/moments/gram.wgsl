@@ -1,12 +1,11 @@
-// Second moments of what windows see, added to what is there. An invocation holds a tile of a matrix's
-// lower triangle in registers and walks its split's positions, image after image. What it costs is
-// fetching, so there are four ways to fetch:
+// Second moments of patches, accumulated. An invocation holds a tile of a matrix's lower triangle in registers and
+// iterates over its split's positions, image after image. Reading dominates, so there are four ways to fetch:
 //
 // * ANY: tiles of 8 × 8, element by element: 16 of them for 64 products.
 // * QUADS: windows of one pixel, whose planes are whole vectors of four positions.
-// * LANES: windows of one pixel, whose channels lie together and are whole vectors of four.
-// * THREES: windows of 3 × 3 side by side. A tile is one channel by another, 9 × 9; from one position to
-//   the next each channel has one column of 3 new elements: 6 of them for 81 products.
+// * LANES: windows of one pixel, whose channels are adjacent and whole vectors of four.
+// * THREES: 3×3 windows with stride 1. A tile is one channel by another, 9 × 9; from one position to the next each
+//   channel has one column of 3 new elements: 6 of them for 81 products.
 
 override FETCH: u32 = 0u;
 const QUADS = 1u;
@@ -14,7 +13,7 @@ const LANES = 2u;
 const THREES = 3u;
 
 struct Params {
-    // Invocations.
+    // Number of invocations.
     len: u32,
     // Tiles of a matrix's lower triangle.
     tiles: u32,
@@ -29,7 +28,7 @@ struct Params {
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
-    // Whether every pixel is its own window: no padding to look out for.
+    // 1 if every pixel is its own window, so that there is no padding.
     points: u32,
     windows: Windows,
 }
@@ -39,16 +38,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<vec4<In0>>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 
-// Most positions whose products are summed before the sum is added to what is there.
+// Most positions whose products are summed before the sum is added to the output.
 const BLOCK = 512u;
 
-// An invocation's part of the work.
+// The part of the work that an invocation does.
 struct Task {
     matrix: u32,
     group: u32,
     tile_row: u32,
     tile_column: u32,
-    // Its positions.
+    // Range of the positions.
     start: u32,
     end: u32,
 }
@@ -56,7 +55,7 @@ struct Task {
 fn task(i: u32) -> Task {
     let tile = i % params.tiles;
     let matrix = i / params.tiles;
-    // The row of tiles whose first tile is the last at or before this one; a root may be off by one.
+    // The row of tiles whose first tile is the last at or before this one. The root may be off by one.
     var row = u32((sqrt(8.0 * f32(tile) + 1.0) - 1.0) * 0.5);
     if row * (row + 1u) / 2u > tile {
         row--;
@@ -69,14 +68,14 @@ fn task(i: u32) -> Task {
     return Task(matrix, matrix / params.splits, row, tile - row * (row + 1u) / 2u, start, end);
 }
 
-// Adds a product to its place, if that is in the lower triangle.
+// Adds a product to its element, if that is in the lower triangle.
 fn add(matrix: u32, row: u32, column: u32, product: f32) {
     if row < params.side && column <= row {
         y[(matrix * params.side + row) * params.side + column] += product;
     }
 }
 
-// The same where a pixel's channels lie together: all four are elements, or none is.
+// `fetch`, or for adjacent channels a whole vector: all four are elements, or none is.
 fn fetch_either(r: Rows, top: i32, left: i32, at: i32) -> vec4<f32> {
     if FETCH == LANES {
         return select(vec4(1.0), vec4<f32>(x[select(0u, u32(r.offset.x + at) / 4u, r.data.x)]), r.data.x);
@@ -160,12 +159,12 @@ fn tile_of_rows(t: Task) {
     }
 }
 
-// What a channel's windows of one row see.
+// The rows that a channel's windows of one row read.
 struct Strip {
-    // Where the three rows begin, and which are in the plane.
+    // Positions of the three rows, and whether they are in the plane.
     first: vec3<i32>,
     real: vec3<bool>,
-    // A channel, not the constant.
+    // False for the constant.
     data: bool,
 }
 
@@ -177,7 +176,7 @@ fn strip(channel: u32, group: u32, base: i32, top: i32) -> Strip {
     return Strip(first, (vec3<u32>(lines) < vec3(params.windows.in_hw.x)) & vec3(data), data);
 }
 
-// A column of the strip, from above. The constant is 1 at every window's first tap and 0 at the others.
+// A column of the strip, from top to bottom. The constant is 1 at every window's first tap and 0 at the others.
 fn fetch_column(s: Strip, at: i32) -> vec3<f32> {
     let real = s.real & vec3(u32(at) < params.windows.in_hw.y);
     let place = select(vec3(0u), vec3<u32>(s.first + at * i32(params.pixel_step)), real);
@@ -189,7 +188,7 @@ fn outer3(a: vec3<f32>, b: vec3<f32>) -> mat3x3<f32> {
     return mat3x3(a * b.x, a * b.y, a * b.z);
 }
 
-// By columns of the windows: `row` and `column` are those of the columns' first taps.
+// Adds products by columns of the windows; `row` and `column` are those of the columns' first taps.
 fn add_ninth(matrix: u32, row: u32, column: u32, products: mat3x3<f32>) {
     var all = products;
     for (var c = 0u; c < 3u; c++) {
@@ -222,7 +221,7 @@ fn tile_of_channels(t: Task) {
             var s22 = mat3x3<f32>();
             let past = min(position + BLOCK, t.end);
             while position < past {
-                // As far as the row of windows goes.
+                // Up to the end of the row of windows.
                 let top = i32(position / params.windows.out_hw.y) - i32(params.windows.pad.x);
                 let ox = position % params.windows.out_hw.y;
                 let run = min(params.windows.out_hw.y - ox, past - position);

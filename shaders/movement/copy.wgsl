@@ -1,4 +1,4 @@
-// A box of elements, moved from one layout into another.
+// Copies a box of elements between strided layouts.
 
 struct Params {
     shape: array<vec4<u32>, 2>,
@@ -36,7 +36,7 @@ fn main(
         src += index * params.src_strides[slot / 4u][slot % 4u];
         dst += index * params.dst_strides[slot / 4u][slot % 4u];
     }
-    // What is left is the first axis's index.
+    // The rest is the first axis's index.
     src += i32(rest) * params.src_strides[0].x;
     dst += i32(rest) * params.dst_strides[0].x;
     y[dst] = Out(x[src]);

@@ -1,4 +1,4 @@
-// One value everywhere.
+// Fills an array with one value.
 
 struct Params {
     len: u32,

@@ -1,11 +1,11 @@
-// Elements picked along an axis by a table of indices; an invocation an output element.
+// Selects elements along an axis by a table of indices. An invocation computes an output element.
 
 struct Params {
     len: u32,
     axis: u32,
     count: u32,
     inner: u32,
-    // NaN, which WGSL cannot spell.
+    // NaN, for which WGSL has no literal.
     missing: f32,
 }
 

@@ -1,4 +1,4 @@
-// An axis resampled: every new index is a weighted sum of old ones. An invocation an output element.
+// Resamples an axis: every new element is a weighted sum of old ones. An invocation computes an output element.
 
 struct Params {
     len: u32,
@@ -6,7 +6,7 @@ struct Params {
     out: u32,
     inner: u32,
     taps: u32,
-    // The value where the first position is negative.
+    // The value if the first position is negative.
     outside: f32,
 }
 

@@ -1,4 +1,4 @@
-// Local response normalisation; an invocation an element.
+// Local response normalization. An invocation computes an element.
 
 struct Params {
     len: u32,

@@ -1,6 +1,5 @@
-// Rows brought to mean 0 and variance 1; a workgroup a row. The variance is taken about the mean in a
-// second walk: the difference of a sum of squares and a squared sum would lose all digits where the
-// mean is large.
+// Normalizes rows to mean 0 and variance 1, a workgroup for each row. The variance is taken about the mean in a
+// second pass: subtracting the squared sum from the sum of squares would lose all digits if the mean is large.
 
 struct Params {
     rows: u32,
@@ -16,7 +15,7 @@ override CENTRED: bool = true;
 
 var<workgroup> parts: array<f32, 64>;
 
-// The sum of every invocation's part, for all of them.
+// The sum of all invocations' parts, returned to each of them.
 fn total(part: f32, local: u32) -> f32 {
     parts[local] = part;
     workgroupBarrier();
@@ -27,7 +26,7 @@ fn total(part: f32, local: u32) -> f32 {
         workgroupBarrier();
     }
     let sum = parts[0];
-    // The next sum must not overwrite what somebody has still to read.
+    // The next sum must not overwrite a part before it is read.
     workgroupBarrier();
     return sum;
 }
@@ -39,7 +38,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let row = workgroup.x + workgroup.y * workgroups.x;
-    // The same for the whole workgroup, so that all of it reaches every barrier or none.
+    // Uniform over the workgroup, so that all invocations reach every barrier or none does.
     if row >= params.rows {
         return;
     }

@@ -1,4 +1,4 @@
-// Softmax or log-softmax; an invocation a row along the axis.
+// Softmax or log-softmax. An invocation computes a row along the axis.
 
 struct Params {
     len: u32,

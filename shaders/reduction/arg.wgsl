@@ -1,4 +1,4 @@
-// The index of an axis' largest or smallest element; an invocation an output element.
+// The index of an axis' largest or smallest element. An invocation computes an output element.
 
 struct Params {
     len: u32,

@@ -1,4 +1,4 @@
-// Running sums along an axis; an invocation a row.
+// Cumulative sums along an axis. An invocation computes a row.
 
 struct Params {
     len: u32,

@@ -1,12 +1,12 @@
-// The maximum or mean of windows; an invocation an output element. The most common maxima, of windows of two or three
-// columns with two between them, over rows of whole quads, are made four side by side from whole quads.
+// Maximum and average pooling; an invocation computes an output element. The most common case, maxima of windows two
+// or three columns wide with stride 2 over rows of whole quads, computes four adjacent outputs from whole quads.
 
 struct Params {
     len: u32,
     out_plane: u32,
-    // Minus infinity, which WGSL cannot spell.
+    // Minus infinity, for which WGSL has no literal.
     lowest: f32,
-    // Fours of outputs in a row.
+    // Groups of four outputs in a row.
     across: u32,
     windows: Windows,
     pad_end: vec2<u32>,
@@ -17,12 +17,12 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<In0>>;
 
-// 0: maximum. 1: mean of the elements that exist. 2: mean with the padding as zeros.
+// 0: maximum. 1: mean of the existing elements. 2: mean with padding as zeros.
 override KIND: u32 = 0u;
-// Four side by side: 1 where the first window begins with the row, 2 where it begins one before.
+// Four adjacent outputs: 1 if the first window starts at the row's start, 2 if it starts one before.
 override FOURS: u32 = 0u;
 
-// The taps of a window along both axes that lie before `end`.
+// Number of taps of a window before `end`, along both axes.
 fn before(end: vec2<u32>, window: vec2<u32>) -> vec2<u32> {
     let room = max(end, window) - window + params.windows.dilation - 1u;
     let taps = vec2(quotient(room.x, params.windows.dilation.x), quotient(room.y, params.windows.dilation.y));
@@ -100,7 +100,7 @@ fn main(
     let plane = quotient(i, params.out_plane);
     let pixel = i - plane * params.out_plane;
     let down = quotient(pixel, params.windows.out_hw.y);
-    // In coordinates that start with the padding, so that nothing is negative.
+    // Coordinates start at the padding, so that none is negative.
     let window = vec2(down, pixel - down * params.windows.out_hw.y) * params.windows.stride;
     let inside = params.windows.pad + params.windows.in_hw;
     let first = before(params.windows.pad, window);

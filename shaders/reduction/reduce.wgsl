@@ -1,11 +1,11 @@
-// An axis reduced to one number; an invocation an output element. Sums go in blocks, whose sums are
-// added: the rounding error then grows with the number of blocks and not of elements.
+// Reduces an axis; an invocation computes an output element. Sums are formed in blocks, whose sums are added: the
+// rounding error then grows with the number of blocks, not of elements.
 
 struct Params {
     len: u32,
     axis: u32,
     inner: u32,
-    // What a reduction of nothing gives: an infinity for Max and Min, which WGSL cannot spell.
+    // The result of an empty reduction: an infinity for Max and Min, for which WGSL has no literal.
     start: f32,
 }
 
@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<Out>;
 @group(0) @binding(2) var<storage, read> x: array<In0>;
 
-// As `ReduceOp` numbers them.
+// Numbered as in `ReduceOp`.
 override OP: u32 = 0u;
 
 const BLOCK: u32 = 64u;

@@ -1,5 +1,5 @@
-// The k largest or smallest elements of an axis. An invocation an element of the input: it counts how
-// many come before it, and where fewer than k do, writes itself at that place.
+// The k largest or smallest elements of an axis. Each invocation takes an input element and counts those that precede
+// it; if there are fewer than k, it writes its element at that index.
 
 struct Params {
     len: u32,
@@ -15,7 +15,7 @@ struct Params {
 override SMALLEST: bool = false;
 override INDICES: bool = false;
 
-// Whether `a` is larger than `b`; a NaN is larger than all numbers.
+// True if `a` is larger than `b`; NaN is larger than all numbers.
 fn above(a: f32, b: f32) -> bool {
     return a > b || (is_nan(a) && !is_nan(b));
 }

@@ -1,9 +1,9 @@
-// Winograd's method, second part: 36 products of matrices, weights by tiles, for software devices whose subgroups are
-// 8 lanes. A lane holds 4 columns, a subgroup a block of 32 columns × 16 channels. Operands are textures, which such a
-// device reads faster than storage; each weight is fetched by one lane only and broadcast to the others.
+// Winograd's batched GEMM: 36 matrix products, weights by tiles, for software adapters with subgroups of 8 lanes. A
+// lane holds 4 columns, a subgroup a block of 32 columns × 16 channels. Operands are textures, which such an adapter
+// reads faster than storage; each weight is fetched by one lane and broadcast to the others.
 
 struct Params {
-    // Subgroups: channel tiles, then blocks of 32 columns, then products.
+    // Number of subgroups: channel tiles, then blocks of 32 columns, then products.
     len: u32,
     blocks: u32,
     channel_tiles: u32,
@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>;
-// As `Products::pack` lays them out.
+// In the layout of `WinogradGemm::pack`.
 @group(0) @binding(3) var weights: texture_storage_2d<rgba32float, read>;
 
 fn store_four(at: u32, room: u32, sums: mat4x4<f32>) {
@@ -39,7 +39,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
+    // No early return: all lanes take part in broadcasts. Surplus subgroups repeat the last unit.
     let unit = min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u);
     let factor = quotient(unit, params.channel_tiles);
     let tile = unit - factor * params.channel_tiles;
@@ -52,7 +52,7 @@ fn main(
 
     var sums = Sums();
     for (var c = 0u; c < params.depth; c += 4u) {
-        // Weights of 4 rows × 16 channels, a row's in 4 lanes.
+        // Weights of 4 rows × 16 channels, those of a row in 4 lanes.
         let w0 = textureLoad(weights, place(w));
         let w1 = textureLoad(weights, place(w + 8u));
         w += 16u;

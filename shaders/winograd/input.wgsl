@@ -1,6 +1,6 @@
-// Winograd's first part where tiles lie anyhow: a texel is one pixel.
+// Winograd's input transform over images with one pixel a texel.
 
-// Where four tiles begin.
+// Positions of four tiles.
 struct Tiles {
     real: vec4<bool>,
     top: vec4<i32>,

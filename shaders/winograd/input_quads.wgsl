@@ -1,9 +1,9 @@
-// Winograd's first part where four tiles always stand in a row and the image has one column of zeros before it: a texel
-// is four pixels. What the tiles see lies in six texels, each component of which is a column of the vectors wanted.
+// Winograd's input transform for quads of tiles in one row, after one column of padding, with four pixels a texel.
+// The tiles read six texels, each component of which is a column of the required vectors.
 
 @group(0) @binding(2) var x: In0;
 
-// Where four tiles begin: the row, the texel before the first tile's, and the plane's first texel.
+// Positions of four tiles: the row, the texel before the first tile's, and the plane's first texel.
 struct Tiles {
     top: i32,
     left: i32,

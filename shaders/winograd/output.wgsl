@@ -1,6 +1,6 @@
-// Winograd's F(4×4, 3×3), last part: 4×4 outputs from a tile's 36 sums, Aᵀ m A, with bias and activation. An
-// invocation takes four tiles that lie together, of one channel: a vector's components. Where the largest of every 2×2
-// outputs is wanted, a tile gives 2×2 of these.
+// Winograd's F(4×4, 3×3), output transform: 4×4 outputs from a tile's 36 sums, Aᵀ m A, with bias and activation. An
+// invocation takes four adjacent tiles of one channel, one in each component of a vector. If fused with 2×2 max
+// pooling, a tile yields 2×2 maxima.
 
 struct Params {
     len: u32,
@@ -8,13 +8,13 @@ struct Params {
     // Tiles of this call, and quads of them.
     tiles: u32,
     quads: u32,
-    // Quads in a block of the products' columns, and from a product to the next.
+    // Quads in a block of columns, and the distance between products.
     block: u32,
     step: u32,
     grid: vec2<u32>,
-    // Of what is written.
+    // Height and width of the output.
     out_hw: vec2<u32>,
-    // The first tile's number in the batch.
+    // Number of the first tile in the batch.
     first: u32,
     out_offset: u32,
     out_total: u32,
@@ -28,7 +28,7 @@ struct Params {
 @group(0) @binding(2) var sums: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
-// Whether the largest of every 2×2 outputs is wanted.
+// 1 to store the maxima over every 2×2 outputs.
 override POOLED: u32 = 0u;
 
 struct Four {
@@ -70,7 +70,7 @@ struct Tiles {
     plane: vec4<u32>,
 }
 
-// A row of each tile.
+// Stores a row of each tile.
 fn store(t: Tiles, row: u32, v: Four, b: f32) {
     let down = t.top + row;
     let at = t.plane + down * params.out_hw.y + t.left;
@@ -82,7 +82,7 @@ fn store(t: Tiles, row: u32, v: Four, b: f32) {
     store_run(at.w, room.w, vec4(v.a.w, v.b.w, v.c.w, v.d.w) + b);
 }
 
-// Two maxima of each of two tiles.
+// Stores two maxima of each of two tiles.
 fn store_pairs(at: vec2<u32>, real: vec2<bool>, wide: vec2<bool>, left: vec2<f32>, right: vec2<f32>) {
     store_four(
         vec4(at.x, at.x + 1u, at.y, at.y + 1u),
@@ -91,7 +91,7 @@ fn store_pairs(at: vec2<u32>, real: vec2<bool>, wide: vec2<bool>, left: vec2<f32
     );
 }
 
-// A row of maxima of each tile, from two rows of outputs: two of each of four tiles.
+// Stores a row of maxima of each tile from two rows of outputs: two maxima for each of four tiles.
 fn store_maxima(t: Tiles, row: u32, upper: Four, lower: Four, b: f32) {
     let left = larger(larger(upper.a, upper.b), larger(lower.a, lower.b)) + b;
     let right = larger(larger(upper.c, upper.d), larger(lower.c, lower.d)) + b;
