@@ -1,8 +1,8 @@
-//! How fast the ways of a convolution are on an adapter: `cargo bench --bench ways [-- DEVICE] [NAME…]`.
+//! Times the algorithms of convolutions on an adapter: `cargo bench --bench algorithms [-- DEVICE] [NAME…]`.
 //!
-//! GFLOP/s a core by the seconds that the process's threads ran, where Linux tells them (what a busy machine does not
-//! distort), and on the clock; medians, the first run not counted. "own" is the kernel's own shader, "rule" what is
-//! taken where nothing was timed. Names are parts of a shape's name.
+//! Prints medians in GFLOP/s, without the first run: by processor time (on Linux; other load does not distort it), and
+//! in parentheses by the clock. "own" is the kernel's own shader, "rule" the default without autotuning. A NAME selects
+//! the shapes whose names contain it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ mod one_step;
 
 use one_step::{median, plan};
 
-/// A square convolution with padding that keeps the plane, but for the stride.
+/// A square convolution whose padding keeps the size of the plane for stride 1.
 fn conv(
     batch: usize,
     [in_channels, out_channels]: [usize; 2],
@@ -100,13 +100,14 @@ fn main() {
         }
         print!("{name:18}");
         let (plan, data) = plan(Arc::clone(&kernel));
-        let ways = algorithms(&*kernel).into_iter().map(|way| way.name);
-        for way in [None, Some("own")].into_iter().chain(ways.map(Some)) {
-            // No way has the name "own", so it is the kernel's own shader.
-            let executor = way.map_or_else(|| device.load(&plan), |name| device.load_by(&plan, name, false));
+        let names = algorithms(&*kernel).into_iter().map(|algorithm| algorithm.name);
+        for algorithm in [None, Some("own")].into_iter().chain(names.map(Some)) {
+            // No algorithm has the name "own", so this selects the kernel's own shader.
+            let executor =
+                algorithm.map_or_else(|| device.load(&plan), |name| device.load_by(&plan, name, false));
             let Ok(executor) = executor else { continue };
             let [clock, processor] = median(executor, &data, 5).map(|seconds| flop / seconds * 1e-9);
-            print!("  {} {processor:.1} ({clock:.1})", way.unwrap_or("rule"));
+            print!("  {} {processor:.1} ({clock:.1})", algorithm.unwrap_or("rule"));
         }
         println!();
     }

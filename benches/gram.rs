@@ -1,8 +1,8 @@
-//! How fast the second moments are, beside a convolution over the same windows: on the CPU, and on every adapter.
+//! Times second moments and a convolution over the same windows, on the CPU and on every adapter.
 //!
-//! `cargo bench --bench gram [-- --quick] [SHAPE…]`, the shapes by their place in the list. FLOP are twice the
-//! products of the lower triangle, or of the convolution. Medians; the first run is not counted. "A core" is by the
-//! seconds that the process's threads ran, where Linux tells them: what a busy machine does not distort.
+//! `cargo bench --bench gram [-- --quick] [SHAPE…]`, with shapes by their index in the list. FLOP are twice the products
+//! of the lower triangle, or of the convolution. Prints medians without the first run. "A core" is by processor time
+//! (on Linux), which other load does not distort.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ mod one_step;
 
 use one_step::{median, plan};
 
-/// Seconds of one run on the clock, and of the processor.
+/// Median clock and processor time of a run in seconds.
 fn timed(device: &Device, kernel: impl Kernel, runs: usize) -> [f64; 2] {
     let (plan, data) = plan(Arc::new(kernel));
     median(device.load(&plan).expect("a kernel that fits the device"), &data, runs)

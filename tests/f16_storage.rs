@@ -1,5 +1,5 @@
-//! Networks whose numbers are kept as halves between layers: nearly the same answers, the same bits in any company,
-//! and no index, sum, input or output among the halves.
+//! Networks with f16 storage between layers: outputs are close to those with f32, bits do not depend on the batch, and
+//! indices, sums, inputs and outputs stay f32.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -22,14 +22,18 @@ mod builder;
 
 use builder::{Builder, int, random};
 
-/// Every adapter here that knows halves, keeping them.
+/// All adapters of this machine that support f16, set to it.
 fn devices() -> Vec<Device> {
-    let all = adapters::gpus("halves");
-    let know: Vec<Device> = all.iter().filter_map(|gpu| gpu.clone().at(Precision::F16).ok()).collect();
-    if know.len() < all.len() {
-        adapters::left_out(&format!("halves, on {} of {} adapters", all.len() - know.len(), all.len()));
+    let all = adapters::gpus("f16 storage");
+    let supporting: Vec<Device> = all.iter().filter_map(|gpu| gpu.clone().at(Precision::F16).ok()).collect();
+    if supporting.len() < all.len() {
+        adapters::left_out(&format!(
+            "f16 storage, on {} of {} adapters",
+            all.len() - supporting.len(),
+            all.len()
+        ));
     }
-    know
+    supporting
 }
 
 fn graph(bytes: Vec<u8>) -> Graph {
@@ -40,19 +44,19 @@ fn noise(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect()
 }
 
-fn answers(graph: &Graph, device: &Device, x: &[f32], batch: usize) -> Vec<f32> {
+fn outputs(graph: &Graph, device: &Device, x: &[f32], batch: usize) -> Vec<f32> {
     Session::plain(graph, device, Some(batch)).unwrap().predict(x).unwrap()
 }
 
 #[test]
-fn the_cpu_refuses_halves_and_says_what_knows_them() {
+fn the_cpu_refuses_f16_and_names_what_supports_it() {
     let error = Device::Cpu.at(Precision::F16).unwrap_err().to_string();
     assert!(error.contains("\"CPU\" computes with f32 only") && error.contains("shader_f16"), "{error}");
     assert_eq!(Device::Cpu.at(Precision::F32).unwrap().precision(), Precision::F32);
 }
 
 #[test]
-fn a_network_keeps_halves_between_its_layers_and_answers_nearly_the_same() {
+fn a_network_with_f16_storage_has_nearly_the_same_outputs() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.onnx");
     let graph = Graph::of(&Model::load(&demo).unwrap()).unwrap();
     let x = noise(5 * 3 * 32 * 32);
@@ -67,18 +71,18 @@ fn a_network_keeps_halves_between_its_layers_and_answers_nearly_the_same() {
         assert!(halves.len() >= 2, "{halves:?} of {:?}", session.plan.buffers);
         let whole = Session::plain(&graph, &exact, Some(5)).unwrap();
         assert!(whole.plan.halves.is_none() && session.plan.bytes() < whole.plan.bytes());
-        let (got, expected) = (answers(&graph, &device, &x, 5), answers(&graph, &exact, &x, 5));
+        let (got, expected) = (outputs(&graph, &device, &x, 5), outputs(&graph, &exact, &x, 5));
         let verdict = compare(&got, &expected, Tolerance::HALVES);
         assert!(verdict.passed(), "{verdict}");
-        assert!(verdict.max_rel_err > 1e-5, "so near that no halves can have been kept: {verdict}");
+        assert!(verdict.max_rel_err > 1e-5, "too close for f16 storage: {verdict}");
         for batch in [1, 3] {
-            assert_eq!(answers(&graph, &device, &x, batch), got, "batch {batch} changes bits");
+            assert_eq!(outputs(&graph, &device, &x, batch), got, "batch {batch} changes bits");
         }
     }
 }
 
 #[test]
-fn every_step_of_networks_at_random_is_right_in_halves() {
+fn every_step_of_random_networks_is_right_in_f16() {
     let mut steps = 0;
     for device in devices() {
         for seed in 0..12u8 {
@@ -96,10 +100,10 @@ fn every_step_of_networks_at_random_is_right_in_halves() {
     assert!(steps > 100 || devices().is_empty(), "{steps}");
 }
 
-/// The largest element stands at 4799, which a half would call 4800; and twice that passes through steps that can
-/// take halves.
+/// The largest element has the index 4799, which f16 rounds to 4800. Twice the index passes through steps that allow
+/// f16 storage.
 #[test]
-fn an_index_is_never_a_half() {
+fn an_index_is_never_f16() {
     let mut builder = Builder::new(1, 40);
     let x = builder.input();
     let flat = builder.node("Flatten", &[&x.name], vec![], &[4800]);
@@ -111,10 +115,10 @@ fn an_index_is_never_a_half() {
     let graph = graph(builder.finish(&[found], true).0);
     let mut x = noise(4800);
     x[4799] = 3.0;
-    let expected = answers(&graph, &Device::Cpu, &x, 1);
+    let expected = outputs(&graph, &Device::Cpu, &x, 1);
     for device in devices() {
         assert_eq!(Session::plain(&graph, &device, Some(1)).unwrap().plan.halves.unwrap().len(), 2);
-        let verdict = compare(&answers(&graph, &device, &x, 1), &expected, Tolerance::HALVES);
+        let verdict = compare(&outputs(&graph, &device, &x, 1), &expected, Tolerance::HALVES);
         assert!(verdict.passed(), "{verdict}");
     }
 }

@@ -1,7 +1,7 @@
-//! Every kernel's host face against its definition, and every shader against its Rust side.
+//! Compares every kernel's host version with its reference, and every shader with its Rust side.
 //!
-//! The cases are the kernels' own. Outputs are poisoned with NaN first, so that an element that was
-//! not written shows, unless the call writes only a part of its buffer. What accumulates starts from numbers.
+//! Each kernel has its own test cases. Outputs start as NaN, which exposes unwritten elements unless the call writes
+//! only part of its buffer. Kernels that accumulate start from numbers.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -32,16 +32,17 @@ fn module(row: &Row) -> Module {
     module_of(&*cases_of(row)[0].kernel, Precision::F32)
 }
 
-/// A call's shader, parsed and validated, with halves wherever it takes them, or nowhere.
+/// A call's shader, parsed and validated, with f16 storage wherever it allows it, or nowhere.
 fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
     let (row, residual) = (kernel.row(), kernel.residual());
     let as_far = |takes: bool| if takes { precision } else { Precision::F32 };
-    let input = |i: usize| (kernel.binding(i), as_far(shader_reads_f16(kernel, i) || row.reads_f16_weights(i)));
+    let input =
+        |i: usize| (kernel.binding(i), as_far(shader_reads_f16(kernel, i) || row.reads_f16_weights(i)));
     let inputs = (0..kernel.input_lens().len()).map(input).collect();
     let source = ShaderTypes { output: as_far(row.writes_f16()), inputs, residual }.text(row);
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
-    // Only kernels that say for which size of subgroups they are made may talk within one.
+    // Only kernels that declare a subgroup size may use subgroup operations.
     let subgroups = cases_of(row).iter().all(|case| case.kernel.subgroup().is_some());
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
@@ -53,10 +54,11 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
     module
 }
 
-/// What networks compute between their layers passes through halves; what counts, picks and accumulates does not.
+/// Values between layers may be f16; counts, indices and sums may not.
 #[test]
-fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
-    let exact = ["arg", "channel_stats", "cross_moment", "gram", "winograd_gemm", "roofline", "topk", "unfold"];
+fn every_shader_except_indices_sums_and_transforms_takes_f16() {
+    let exact =
+        ["arg", "channel_stats", "cross_moment", "gram", "winograd_gemm", "roofline", "topk", "unfold"];
     for row in KERNELS {
         let cases = cases_of(row);
         let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.residual(), case)).collect();
@@ -65,7 +67,7 @@ fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
         assert_eq!(row.writes_f16(), !part && !exact.contains(&row.name), "{} writes", row.name);
         let reads_none = ["fill", "winograd_gemm", "roofline", "winograd_out"];
         let reads = !cases_of(row)[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
-        // A choice reads its condition first.
+        // The first input of a selection is its condition.
         assert_eq!(row.reads_f16(usize::from(row.name == "select")), reads, "{} reads", row.name);
     }
 }
@@ -74,8 +76,8 @@ fn widen(inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
     inputs.iter().map(|x| x.iter().map(|&x| x.into()).collect()).collect()
 }
 
-/// The definition's and the host's output of a case.
-fn both_faces(case: &Case) -> (Vec<f64>, Vec<f32>) {
+/// The output of the reference and of the host version.
+fn both_versions(case: &Case) -> (Vec<f64>, Vec<f32>) {
     let kernel = &case.kernel;
     let before: Vec<f32> = (0..kernel.output_len())
         .map(|i| if kernel.accumulates() { (i % 17) as f32 - 5.5 } else { f32::NAN })
@@ -88,7 +90,7 @@ fn both_faces(case: &Case) -> (Vec<f64>, Vec<f32>) {
     (expected, got)
 }
 
-/// Kernels that write a part of their output: some channels, some images, or rows without their padding.
+/// Kernels that write part of their output: some channels, some images, or rows without their padding.
 const PARTIAL: [&str; 11] = [
     "conv",
     "conv_lanes",
@@ -104,7 +106,7 @@ const PARTIAL: [&str; 11] = [
 ];
 
 #[test]
-fn the_host_computes_what_the_definition_says() {
+fn the_host_agrees_with_the_definition() {
     assert!(!KERNELS.is_empty());
     for row in KERNELS {
         let cases = cases_of(row);
@@ -113,12 +115,12 @@ fn the_host_computes_what_the_definition_says() {
             assert_eq!(case.kernel.row().name, row.name, "{name} is another kernel's case");
             let lens: Vec<usize> = case.inputs.iter().map(Vec::len).collect();
             assert_eq!(case.kernel.input_lens(), lens, "{name}: inputs");
-            let (mut expected, mut got) = both_faces(&case);
-            // What the definition leaves unwritten the host must leave unwritten too.
+            let (mut expected, mut got) = both_versions(&case);
+            // The host must write exactly the elements that the reference writes.
             let partial = expected.iter().any(|e| e.is_nan());
             assert!(!partial || PARTIAL.contains(&row.name), "{name}: a part is not written");
             for (index, (e, g)) in expected.iter_mut().zip(&mut got).enumerate() {
-                assert_eq!(e.is_nan(), g.is_nan(), "{name}: element {index} is written by one face only");
+                assert_eq!(e.is_nan(), g.is_nan(), "{name}: element {index} is written by one version only");
                 if e.is_nan() {
                     (*e, *g) = (0.0, 0.0);
                 }
@@ -236,18 +238,18 @@ fn launches_name_every_override_and_fit_the_grid() {
 }
 
 #[test]
-fn the_grid_covers_what_is_asked() {
+fn the_grid_covers_all_invocations() {
     for wanted in [0, 1, 64, 65, 65_535 * 64, 65_535 * 64 + 1, 65_536 * 64, (1 << 31) - 1] {
         let [x, y, z] = grid(wanted).map(|n| n as usize);
         assert!(x <= 65_535 && y <= 65_535 && z == 1);
         let covered = x * y * 64;
         assert!(covered >= wanted, "{wanted}");
-        // At most one workgroup in each row of the grid idles.
+        // At most one idle workgroup in each row of the grid.
         assert!(covered < wanted + 64 * (y + 1), "{wanted}");
     }
 }
 
-/// An image's result must not depend on its company, to the last bit.
+/// The bits of an image must not depend on its batch.
 #[test]
 fn the_batch_changes_no_bit() {
     let alone = |k: &dyn Fn(usize) -> Arc<dyn Kernel>, batch: usize, shared: &[usize]| {
@@ -293,7 +295,7 @@ fn the_batch_changes_no_bit() {
     // Planes for larger tiles.
     let large =
         Conv { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
-    // Planes that are a few pixels more than whole vectors: images share strips in company.
+    // Planes of a few pixels more than whole vectors: images of a batch share strips.
     let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
     let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
     for conv in [conv, rows, point, stride, large, small].into_iter().flat_map(with) {
@@ -307,7 +309,7 @@ fn the_batch_changes_no_bit() {
     alone(&|batch| Arc::new(ChannelStats::new(batch, [1, 5, 700], None)), 3, &[]);
 }
 
-/// Every kernel that can be called for a part of a batch.
+/// Kernels that support micro-batches compute the same bits for parts of a batch.
 #[test]
 fn parts_of_a_batch_change_no_bit() {
     let bits = |out: Vec<f32>| out.into_iter().map(f32::to_bits).collect::<Vec<_>>();
@@ -337,7 +339,7 @@ fn parts_of_a_batch_change_no_bit() {
     assert_eq!(tried, BTreeSet::from(all));
 }
 
-/// Sums must not depend on how images come in batches, and images of weight 0 must not count.
+/// Sums must not depend on the batches, and images of weight 0 must not count.
 #[test]
 fn sums_do_not_depend_on_the_batch() {
     let windows = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([31, 29]) };
@@ -356,7 +358,7 @@ fn sums_do_not_depend_on_the_batch() {
             alone.cpu(&[&x[i * image..][..image], &[1.0]], &mut apart);
         }
         assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()), "{gram:?}");
-        // The number of windows, on top of what was there.
+        // The number of windows, plus the initial value.
         let matrix = gram.side() * gram.side();
         let last_group = together.chunks_exact(matrix * gram.splits()).last();
         let ones =
@@ -396,10 +398,10 @@ fn nan_is_not_hidden() {
     assert_eq!(stats[5], 39.0);
 }
 
-/// Winograd mixes the pixels of a tile: what is not finite must nevertheless come out where the definition says, in the
-/// image where it went in, and not hide in an activation.
+/// Winograd mixes the pixels of a tile, but non-finite results must occur exactly where the reference has them, and no
+/// activation may hide them.
 #[test]
-fn what_is_not_finite_stays_where_it_belongs() {
+fn non_finite_values_stay_where_the_definition_has_them() {
     let planes = [[15, 18], [29, 33]];
     let activations = [Activation::None, Activation::Relu, Activation::Clip(0.0, 6.0)];
     for (activation, [h, w]) in activations.into_iter().flat_map(|a| planes.map(|plane| (a, plane))) {
@@ -424,7 +426,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
         inputs[0][image + 11 * w] = f32::INFINITY;
         inputs[0][2 * image + (h - 1) * w + w - 1] = f32::NEG_INFINITY;
         let case = Case { label: String::new(), kernel: Arc::new(conv), inputs };
-        let (expected, got) = both_faces(&case);
+        let (expected, got) = both_versions(&case);
         assert!(expected.iter().any(|y| y.is_nan()));
         for (index, (e, g)) in expected.iter().zip(&got).enumerate() {
             let alike = e.is_nan() == g.is_nan() && (e.is_finite() || e.is_nan() || *e == f64::from(*g));
@@ -444,7 +446,7 @@ fn a_window_of_padding_only_is_minus_infinity() {
     assert_eq!(cpu(&pool, &[&[3.0]]), [f32::NEG_INFINITY, 3.0]);
 }
 
-/// Known values, so that the definition and its test are not one opinion.
+/// Known values, independent of the reference.
 #[test]
 fn activations_at_known_points() {
     use Activation::{Clip, Erf, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid};
@@ -472,7 +474,7 @@ fn the_exponential_is_right_to_its_edges() {
     for i in -1030..=885 {
         let x = i as f32 / 10.0;
         let (got, expected) = (f64::from(exp(x)), f64::from(x).exp());
-        // Below the normal numbers precision runs out by itself.
+        // Subnormal numbers have less precision.
         let tolerance = 3e-7 * expected + f64::from(f32::from_bits(1));
         assert!((got - expected).abs() <= tolerance, "{x}: {got:e}, expected {expected:e}");
     }
@@ -489,7 +491,7 @@ fn shapes_that_do_not_broadcast_are_refused() {
     assert_eq!(call(&[3, 4, 5], &[3, 4, 5]).unwrap().shape, [60], "axes walked alike are joined");
 }
 
-/// Labels go where numbers go.
+/// Copies labels as well as numbers.
 #[test]
 fn a_copy_moves_any_type() {
     let copy = Copy::new(&[2, 3], 6, 2, &[3, -1], 6, 0, &[1, 2]).unwrap();
