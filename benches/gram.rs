@@ -10,7 +10,7 @@ use secateur::exec::devices::{Choice, Device, list, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::moments::Gram;
+use secateur::kernels::moments::GramKernel;
 use secateur::kernels::window::Windows;
 
 #[path = "common/one_step.rs"]
@@ -55,7 +55,7 @@ fn main() {
                 continue;
             }
             let runs = if quick { 3 } else { 11 };
-            let gram = Gram { batch, groups: 1, channels, channels_last: false, windows };
+            let gram = GramKernel { batch, groups: 1, channels, channels_last: false, windows };
             let side = gram.side();
             let positions = batch * windows.positions();
             let gram_flop = (side * (side + 1) * positions) as f64;

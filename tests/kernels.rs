@@ -18,17 +18,17 @@ use secateur::kernels::conv::Conv;
 use secateur::kernels::elementwise::{Binary, BinaryOp};
 use secateur::kernels::gemm::MatMul;
 use secateur::kernels::moments::ChannelStats;
-use secateur::kernels::moments::Gram;
+use secateur::kernels::moments::GramKernel;
 use secateur::kernels::movement::Copy;
 use secateur::kernels::reduction::{Pool, PoolKind};
 use secateur::kernels::reduction::{Reduce, ReduceOp};
 use secateur::kernels::source::{ShaderTypes, shader_reads_f16};
 use secateur::kernels::window::Windows;
-use secateur::kernels::{CASES, Case, KERNELS, Kernel, Row, cases_of, grid};
+use secateur::kernels::{CASES, Case, KERNELS, Kernel, KernelRow, cases_of, grid};
 use secateur::tensor::Precision;
 
 /// The first case's shader for single precision, parsed and validated.
-fn module(row: &Row) -> Module {
+fn module(row: &KernelRow) -> Module {
     module_of(&*cases_of(row)[0].kernel, Precision::F32)
 }
 
@@ -343,9 +343,9 @@ fn parts_of_a_batch_change_no_bit() {
 #[test]
 fn sums_do_not_depend_on_the_batch() {
     let windows = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([31, 29]) };
-    let wide = Gram { batch: 5, groups: 1, channels: 67, channels_last: false, windows };
-    let grouped = Gram { groups: 3, channels: 15, ..wide.clone() };
-    let rows = Gram { channels_last: true, windows: Windows::points([1, 700]), ..wide.clone() };
+    let wide = GramKernel { batch: 5, groups: 1, channels: 67, channels_last: false, windows };
+    let grouped = GramKernel { groups: 3, channels: 15, ..wide.clone() };
+    let rows = GramKernel { channels_last: true, windows: Windows::points([1, 700]), ..wide.clone() };
     for gram in [wide, grouped, rows] {
         let len = gram.input_lens()[0];
         let x: Vec<f32> = (0..len).map(|j| ((j * 7919 % 1009) as f32 / 504.5) - 0.5).collect();
@@ -354,7 +354,7 @@ fn sums_do_not_depend_on_the_batch() {
         gram.cpu(&[&x, &[1.0, 1.0, 0.0, 1.0, 1.0]], &mut together);
         let mut apart = vec![0.25; gram.output_len()];
         for i in [0, 1, 3, 4] {
-            let alone = Gram { batch: 1, ..gram.clone() };
+            let alone = GramKernel { batch: 1, ..gram.clone() };
             alone.cpu(&[&x[i * image..][..image], &[1.0]], &mut apart);
         }
         assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()), "{gram:?}");

@@ -14,7 +14,7 @@ use secateur::exec::session::{Probes, Session, Wanted};
 use secateur::graph::facts::Facts;
 use secateur::graph::{Graph, ValueId};
 use secateur::kernels::Kernel;
-use secateur::kernels::moments::Gram;
+use secateur::kernels::moments::GramKernel;
 use secateur::kernels::window::Windows;
 use secateur::onnx::Model;
 use secateur::plan::{self, Options, Probe};
@@ -41,7 +41,7 @@ fn watched(graph: &Graph) -> Vec<ValueId> {
 const STEPS: [Option<usize>; 3] = [None, Some(1), Some(2)];
 
 /// The second moments of a value.
-fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> Gram {
+fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> GramKernel {
     let [batch, channels, h, w] = *facts.shape(value) else { panic!("maps are watched") };
     let points = Windows::points([h, w]);
     let windows = step.map_or(points, |step| Windows {
@@ -51,7 +51,7 @@ fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> Gram {
         pad: [1, 1],
         ..points
     });
-    Gram { batch, groups: 1, channels, channels_last: false, windows }
+    GramKernel { batch, groups: 1, channels, channels_last: false, windows }
 }
 
 fn probes(graph: &Graph, facts: &Facts) -> Vec<Probe> {

@@ -7,7 +7,7 @@ use super::devices::{Choice, Device, list, open};
 use super::reference::run_reference;
 use super::*;
 use crate::compare::{Tolerance, compare};
-use crate::kernels::{Dispatch, Kernel, Row};
+use crate::kernels::{Dispatch, Kernel, KernelRow};
 use crate::tensor::DType;
 
 /// `output[at + i] = a[i] + factor·b[i]`, and a slip of the CPU's where a test wants one.
@@ -20,7 +20,7 @@ struct Mix {
     slip: f32,
 }
 
-static MIX: Row = Row {
+static MIX: KernelRow = KernelRow {
     name: "mix",
     shader: "
         struct Params { len: u32, at: u32, factor: f32 }
@@ -40,7 +40,7 @@ static MIX: Row = Row {
 };
 
 impl Kernel for Mix {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &MIX
     }
     fn input_lens(&self) -> Vec<usize> {
@@ -230,7 +230,7 @@ fn what_a_gpu_cannot_do_is_an_error_with_node_and_remedy() {
 struct Wide;
 
 impl Kernel for Wide {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &MIX
     }
     fn input_lens(&self) -> Vec<usize> {
@@ -249,15 +249,16 @@ impl Kernel for Wide {
     }
 }
 
-static BROKEN: Row = Row { name: "broken", shader: "this is not WGSL", ..MIX_AS_CONST };
-const MIX_AS_CONST: Row = Row { name: "", shader: "", doc: "", params: &[], params_size: 0, file: "" };
+static BROKEN: KernelRow = KernelRow { name: "broken", shader: "this is not WGSL", ..MIX_AS_CONST };
+const MIX_AS_CONST: KernelRow =
+    KernelRow { name: "", shader: "", doc: "", params: &[], params_size: 0, file: "" };
 
 /// A shader that does not compile.
 #[derive(Debug)]
 struct Broken;
 
 impl Kernel for Broken {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &BROKEN
     }
     fn input_lens(&self) -> Vec<usize> {

@@ -23,7 +23,7 @@ pub struct Algorithm {
     /// Number of elements of each temporary.
     pub temps: Vec<usize>,
     /// The calls, in order of execution.
-    pub calls: Vec<Call>,
+    pub calls: Vec<AlgorithmCall>,
 }
 
 /// Kinds of adapters with different fast algorithms.
@@ -37,7 +37,7 @@ pub enum AdapterKind {
 
 /// One call of an algorithm.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct AlgorithmCall {
     /// The kernel that is called.
     pub kernel: Arc<dyn Kernel>,
     /// The operands that the call reads.
@@ -65,7 +65,7 @@ impl Algorithm {
             name,
             rule,
             temps: vec![],
-            calls: vec![Call { kernel: Arc::new(kernel), inputs, output: None }],
+            calls: vec![AlgorithmCall { kernel: Arc::new(kernel), inputs, output: None }],
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::kernels::algorithm::{AdapterKind, Algorithm, Call, CallInput, MOST_TEMP};
+use crate::kernels::algorithm::{AdapterKind, Algorithm, AlgorithmCall, CallInput, MOST_TEMP};
 use crate::kernels::conv::gemv::Gemv;
 use crate::kernels::conv::lanes::ConvLanes;
 use crate::kernels::conv::pooled::PooledConv;
@@ -75,7 +75,7 @@ fn of_pooled(pooled: &PooledConv) -> Vec<Algorithm> {
             algorithm.temps.push(conv.output_len());
             algorithm.calls.iter_mut().for_each(|call| call.output = call.output.or(Some(made)));
             let inputs = vec![CallInput::Temp(made)];
-            algorithm.calls.push(Call { kernel: Arc::clone(&pool), inputs, output: None });
+            algorithm.calls.push(AlgorithmCall { kernel: Arc::clone(&pool), inputs, output: None });
             algorithm
         };
         let taken = |algorithm: &Algorithm| list.iter().any(|own| own.name == algorithm.name);
@@ -109,11 +109,11 @@ fn unfolded(conv: &Conv) -> Option<Algorithm> {
         let images = ImageRange { first, count: at_once.min(conv.batch - first) };
         let unfold = Unfold { conv: conv.clone(), images };
         let inputs = vec![CallInput::Input(0)];
-        calls.push(Call { kernel: Arc::new(unfold), inputs, output: Some(0) });
+        calls.push(AlgorithmCall { kernel: Arc::new(unfold), inputs, output: Some(0) });
         let lanes = ConvLanes { conv: conv.clone(), unfolded: Some(images) };
         let rest = (1..conv.input_lens().len()).map(CallInput::Input);
         let inputs = std::iter::once(CallInput::Temp(0)).chain(rest).collect();
-        calls.push(Call { kernel: Arc::new(lanes), inputs, output: None });
+        calls.push(AlgorithmCall { kernel: Arc::new(lanes), inputs, output: None });
     }
     let quads_already = conv.pointwise() && conv.in_plane().is_multiple_of(4);
     let rule = (!quads_already && conv.group_out() >= 32).then_some(AdapterKind::Software);
@@ -171,7 +171,7 @@ fn assemble<K: Kernel>(
     let longest = GemmLayout::new(at_once.min(all), width);
     let mut calls = Vec::new();
     let mut call = |kernel: Arc<dyn Kernel>, inputs: &[CallInput], output| {
-        calls.push(Call { kernel, inputs: inputs.to_vec(), output });
+        calls.push(AlgorithmCall { kernel, inputs: inputs.to_vec(), output });
     };
     for first in (0..all).step_by(at_once) {
         let tiles = TileRange { first, count: at_once.min(all - first) };

@@ -16,7 +16,7 @@ pub(crate) const AUTOTUNE_BATCH: usize = 4;
 /// part of it; a concatenation is several calls into one buffer.
 pub trait Kernel: Any + Debug + Send + Sync {
     /// The kernel's row in [`KERNELS`](super::KERNELS).
-    fn row(&self) -> &'static Row;
+    fn row(&self) -> &'static KernelRow;
     /// Number of elements of each input.
     fn input_lens(&self) -> Vec<usize>;
     /// Number of elements of the output buffer.
@@ -98,7 +98,7 @@ pub struct Dispatch {
 
 /// A row of [`KERNELS`](super::KERNELS).
 #[derive(Debug)]
-pub struct Row {
+pub struct KernelRow {
     /// Unique name of the kernel.
     pub name: &'static str,
     /// Path of the shader below `shaders`, without extension.

@@ -37,6 +37,6 @@ pub mod window;
 mod winograd;
 
 pub use self::case::Case;
-pub use self::kernel::{Dispatch, Kernel, Prepared, Row};
+pub use self::kernel::{Dispatch, Kernel, KernelRow, Prepared};
 pub use self::shader::grid;
 pub use self::table::{CASES, KERNELS, cases_of};

@@ -29,7 +29,7 @@ pub(crate) fn words(pair: [usize; 2]) -> [u32; 2] {
 /// Builds a kernel's row. The source is the named shared parts, then the shader's own file.
 macro_rules! row {
     (name: $name:literal, file: $file:literal, shared: [$($shared:literal),* $(,)?], doc: $doc:literal $(,)?) => {
-        $crate::kernels::kernel::Row {
+        $crate::kernels::kernel::KernelRow {
             name: $name,
             file: $file,
             shader: concat!(

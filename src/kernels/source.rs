@@ -11,7 +11,7 @@
 use std::fmt::Write;
 
 use crate::kernels::binding::InputBinding;
-use crate::kernels::kernel::{Kernel, Row};
+use crate::kernels::kernel::{Kernel, KernelRow};
 use crate::tensor::Precision;
 
 /// The element types of a launch's arrays.
@@ -27,7 +27,7 @@ pub struct ShaderTypes {
 
 impl ShaderTypes {
     /// Returns the shader's complete source: the declarations for these types, then the row's source.
-    pub fn text(&self, row: &Row) -> String {
+    pub fn text(&self, row: &KernelRow) -> String {
         let mut text = String::new();
         let all = self.inputs.iter().map(|&(_, precision)| precision).chain([self.output]);
         if all.into_iter().any(|precision| precision == Precision::F16) {
@@ -87,7 +87,7 @@ fn texel(precision: Precision) -> &'static str {
     }
 }
 
-impl Row {
+impl KernelRow {
     /// Returns whether the shader uses an identifier outside of comments.
     fn names(&self, name: &str) -> bool {
         let code = self.shader.lines().filter_map(|line| line.split("//").next());

@@ -1,11 +1,11 @@
 //! The table of kernels and the table of their test cases.
 
 use super::case::Case;
-use super::kernel::Row;
+use super::kernel::KernelRow;
 use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction, winograd};
 
 /// All kernels, by family and name.
-pub static KERNELS: &[&Row] = &[
+pub static KERNELS: &[&KernelRow] = &[
     &conv::kernel::ROW,
     &conv::gemv::ROW,
     &conv::lanes::ROW,
@@ -46,7 +46,7 @@ pub static KERNELS: &[&Row] = &[
 ///
 /// The program never references this table, so the linker drops the test cases.
 #[doc(hidden)]
-pub static CASES: &[(&Row, fn() -> Vec<Case>)] = &[
+pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&conv::kernel::ROW, conv::kernel::cases),
     (&conv::gemv::ROW, conv::gemv::cases),
     (&conv::lanes::ROW, || conv::lanes::cases(&conv::lanes::ROW)),
@@ -85,6 +85,6 @@ pub static CASES: &[(&Row, fn() -> Vec<Case>)] = &[
 
 /// Returns the test cases of a kernel; none if [`CASES`] lacks it.
 #[doc(hidden)]
-pub fn cases_of(row: &Row) -> Vec<Case> {
+pub fn cases_of(row: &KernelRow) -> Vec<Case> {
     CASES.iter().filter(|(of, _)| of.name == row.name).flat_map(|(_, cases)| cases()).collect()
 }

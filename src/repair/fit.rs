@@ -8,7 +8,7 @@ use super::walk::{Sums, Wanted};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::moments::CrossMoment as Cross;
-use crate::kernels::moments::Gram;
+use crate::kernels::moments::GramKernel as Gram;
 use crate::lsq::{Moments, System};
 use crate::stats::{Filters, Read, Seen, place, share_seen};
 use crate::tensor::Tensor;

@@ -16,7 +16,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
 use crate::kernels::moments::CrossMoment as Cross;
-use crate::kernels::moments::Gram;
+use crate::kernels::moments::GramKernel as Gram;
 use crate::plan::{self, Options, Plan, Probe};
 use crate::tensor::Precision;
 

@@ -11,7 +11,7 @@ use super::autotune_cache::AutotuneCache;
 use super::pipeline::{CompiledPipeline, PipelineCache, PipelineKey, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
-use crate::kernels::Row;
+use crate::kernels::KernelRow;
 
 /// The remedy for work that is too large for a device.
 pub(super) const SMALLER: &str = "use a smaller `batch`, or set `device` to cpu";
@@ -124,7 +124,11 @@ impl Gpu {
 
     /// Returns the pipeline of a key, compiled at its first use. Two threads may compile the same key; the first
     /// result is kept.
-    pub(super) fn pipeline(&self, row: &'static Row, key: &PipelineKey) -> Result<Arc<CompiledPipeline>> {
+    pub(super) fn pipeline(
+        &self,
+        row: &'static KernelRow,
+        key: &PipelineKey,
+    ) -> Result<Arc<CompiledPipeline>> {
         if let Some(pipeline) = self.pipelines.get(key) {
             return Ok(pipeline);
         }

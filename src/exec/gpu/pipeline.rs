@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::encoding::texture_format;
-use crate::kernels::Row;
+use crate::kernels::KernelRow;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::source::ShaderTypes;
 use crate::tensor::Precision;
@@ -49,7 +49,7 @@ impl PipelineCache {
     pub(super) fn compile(
         &self,
         device: &wgpu::Device,
-        row: &'static Row,
+        row: &'static KernelRow,
         key: &PipelineKey,
     ) -> CompiledPipeline {
         let of = (row.name, key.types.clone());

@@ -8,7 +8,7 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::LANES;
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// A [`Conv`] over single pixels in one group, as a product of few rows with a constant matrix.
@@ -43,7 +43,7 @@ uniform! {
     unused: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "gemv",
     file: "conv/gemv",
     shared: ["texels", "pixels", "nan", "activation"],
@@ -51,7 +51,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Gemv {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -16,7 +16,7 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::host::direct::DirectConv;
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
-use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, Prepared, Row};
+use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow, Prepared};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
 use crate::kernels::winograd::host::{F2x2, F4x4};
@@ -43,7 +43,7 @@ uniform! {
     unused: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "conv",
     file: "conv/direct",
     shared: ["windows", "nan", "activation"],
@@ -51,7 +51,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Conv {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

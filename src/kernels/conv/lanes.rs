@@ -8,7 +8,7 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::conv::test_cases::{convs, parts};
 use crate::kernels::conv::unfold;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
@@ -67,7 +67,7 @@ uniform! {
 }
 
 /// Row for inputs with one pixel a texel.
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "conv_lanes",
     file: "conv/lanes",
     shared: ["windows", "quotient", "texels", "pixels", "outer", "broadcasts", "nan", "activation", "quads", "conv_lanes"],
@@ -75,7 +75,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 /// Row for inputs with four adjacent pixels a texel.
-pub(crate) static ROW_QUADS: Row = row! {
+pub(crate) static ROW_QUADS: KernelRow = row! {
     name: "conv_lanes_quads",
     file: "conv/lanes_quads",
     shared: ["windows", "quotient", "texels", "outer", "broadcasts", "nan", "activation", "quads", "conv_lanes"],
@@ -83,7 +83,7 @@ pub(crate) static ROW_QUADS: Row = row! {
 };
 
 impl Kernel for ConvLanes {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         if self.quads() { &ROW_QUADS } else { &ROW }
     }
 
@@ -202,7 +202,7 @@ impl Kernel for ConvLanes {
     }
 }
 
-pub(crate) fn cases(row: &'static Row) -> Vec<Case> {
+pub(crate) fn cases(row: &'static KernelRow) -> Vec<Case> {
     let whole = convs().into_iter().map(|(label, conv)| (label, conv, None));
     let unfolded = parts();
     let unfolded =

@@ -11,7 +11,7 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::pooled_convs;
-use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, Row};
+use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow};
 use crate::kernels::reduction::pool::Pool;
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::WindowsUniform;
@@ -70,7 +70,7 @@ uniform! {
     unused: [u32; 2],
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "conv_pooled",
     file: "conv/pooled",
     shared: ["windows", "nan", "activation"],
@@ -78,7 +78,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for PooledConv {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -6,7 +6,7 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
 use crate::kernels::winograd::filters::{FilterSource, product};
@@ -41,7 +41,7 @@ uniform! {
     unused: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "conv_tiled",
     file: "conv/tiled",
     shared: ["windows", "outer", "nan", "activation"],
@@ -49,7 +49,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for ConvTiled {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

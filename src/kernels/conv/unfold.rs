@@ -7,7 +7,7 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::conv::test_cases::parts;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
 
@@ -43,7 +43,7 @@ uniform! {
     unused: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "unfold",
     file: "conv/unfold",
     shared: ["windows", "quotient", "texels", "pixels"],
@@ -51,7 +51,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Unfold {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -12,7 +12,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::depthwise::host;
 use crate::kernels::depthwise::shape::Depthwise;
-use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, Row};
+use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
@@ -30,7 +30,7 @@ uniform! {
     unused: [u32; 2],
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "depthwise",
     file: "depthwise/direct",
     shared: ["windows", "nan", "activation"],
@@ -38,7 +38,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Depthwise {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

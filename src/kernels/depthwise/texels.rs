@@ -7,7 +7,7 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::depthwise::kernel::calls;
 use crate::kernels::depthwise::shape::Depthwise;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 
 /// A [`Depthwise`] with 3×3 filters and stride 1 or 2.
@@ -44,7 +44,7 @@ uniform! {
     act_b: f32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "depthwise_texels",
     file: "depthwise/texels",
     shared: ["quotient", "texels", "nan", "activation", "quads"],
@@ -52,7 +52,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for DepthwiseTexels {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Scales and shifts each channel, `y[o, c, i] = act(x[o, c, i] · scale[c] + shift[c])`.
@@ -28,7 +28,7 @@ pub struct Affine {
 
 uniform! { len: u32, channels: u32, inner: u32, act_a: f32, act_b: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "affine",
     file: "elementwise/affine",
     shared: ["nan", "activation"],
@@ -36,7 +36,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Affine {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -7,7 +7,7 @@ use bytemuck::bytes_of;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -170,7 +170,7 @@ uniform! {
     act_b: f32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "binary",
     file: "elementwise/binary",
     shared: ["quotient", "nan", "activation"],
@@ -178,7 +178,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Binary {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Multiply-add chains, `y = a + b`: `a` and `b` start as `x/4` and `3x/4`, and become `a·x/2 + x/2` and `b·x/2 +
@@ -41,7 +41,7 @@ impl Roofline {
 
 uniform! { len: u32, rounds: u32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "roofline",
     file: "elementwise/roofline",
     shared: [],
@@ -49,7 +49,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Roofline {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

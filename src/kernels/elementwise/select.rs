@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -58,7 +58,7 @@ uniform! {
     pad: [u32; 2],
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "select",
     file: "elementwise/select",
     shared: ["nan"],
@@ -77,7 +77,7 @@ fn row<const C: usize, const A: usize, const B: usize>(y: &mut [f32], c: &[f32],
 }
 
 impl Kernel for Select {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Applies a function to every element, `y = act(x)`.
@@ -22,7 +22,7 @@ pub struct Unary {
 
 uniform! { len: u32, act_a: f32, act_b: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "unary",
     file: "elementwise/unary",
     shared: ["nan", "activation"],
@@ -30,7 +30,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Unary {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// A batched matrix product, `y[b] = act(x[b] · w[b])`.
@@ -53,7 +53,7 @@ uniform! {
     act_b: f32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "matmul",
     file: "gemm/matmul",
     shared: ["nan", "activation"],
@@ -64,7 +64,7 @@ pub(crate) static ROW: Row = row! {
 const TILE: usize = 4;
 
 impl Kernel for MatMul {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -29,7 +29,7 @@ const VECTOR: usize = 16;
 const FEW: usize = 4;
 
 /// Sums of one channel over a strip.
-pub(crate) type Sums = [f32; WIDE];
+pub(crate) type StripSums = [f32; WIDE];
 
 /// Adjacent pixels of a block.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +120,7 @@ impl<'a> Factors<'a> {
     /// A wide strip takes half of the panel, from channel `first` (0 or 8) on, and writes 8 rows of sums; a strip of
     /// few pixels takes the whole panel and writes 16.
     #[inline(always)]
-    pub(crate) fn product<S: Simd>(&self, simd: S, first: usize, sums: &mut [Sums]) {
+    pub(crate) fn product<S: Simd>(&self, simd: S, first: usize, sums: &mut [StripSums]) {
         if self.strip.is_few() {
             match self.strip.count {
                 1 => self.few::<S, 1>(simd, sums),
@@ -139,7 +139,7 @@ impl<'a> Factors<'a> {
 
     /// Multiplies `R` channels with the strip, three vectors of pixels at a time as far as possible.
     #[inline(always)]
-    fn rows<S: Simd, const R: usize>(&self, simd: S, first: usize, sums: &mut [Sums]) {
+    fn rows<S: Simd, const R: usize>(&self, simd: S, first: usize, sums: &mut [StripSums]) {
         let vectors = self.strip.width / S::F32_LANES;
         let mut at = 0;
         while vectors - at >= 3 {
@@ -160,7 +160,7 @@ impl<'a> Factors<'a> {
         simd: S,
         first: usize,
         at: usize,
-        sums: &mut [Sums],
+        sums: &mut [StripSums],
     ) {
         let step = self.strip.width / S::F32_LANES;
         let mut tile = [[simd.splat_f32s(0.0); V]; R];
@@ -195,7 +195,7 @@ impl<'a> Factors<'a> {
 
     /// Multiplies all channels of the panel with `R` pixels, in vectors of channels.
     #[inline(always)]
-    fn few<S: Simd, const R: usize>(&self, simd: S, sums: &mut [Sums]) {
+    fn few<S: Simd, const R: usize>(&self, simd: S, sums: &mut [StripSums]) {
         let width = self.strip.width;
         let mut columns = [[0.0; PANEL]; R];
         for at in 0..PANEL / S::F32_LANES {

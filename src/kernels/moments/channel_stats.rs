@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Statistics of tiles of `x [batch, outer, channels, inner]`.
@@ -93,7 +93,7 @@ uniform! {
     act_b: f32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "channel_stats",
     file: "moments/channel_stats",
     shared: ["nan", "activation"],
@@ -101,7 +101,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for ChannelStats {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

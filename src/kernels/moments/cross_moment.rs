@@ -10,19 +10,19 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
-use crate::kernels::moments::gram::{DEPTH, Gram, TILE, UNFOLDED};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::moments::gram::{DEPTH, GramKernel, TILE, UNFOLDED};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
 /// Adds `Σ weights[n] · y pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
 ///
-/// Inputs: `x` as in [`Gram`]; `y`, `[batch, filters, positions]`, or `[batch, positions, filters]` if `x` is
-/// channels-last; `weights [batch]` as in [`Gram`]. Output: `[groups, splits, filters of a group, side]`.
+/// Inputs: `x` as in [`GramKernel`]; `y`, `[batch, filters, positions]`, or `[batch, positions, filters]` if `x` is
+/// channels-last; `weights [batch]` as in [`GramKernel`]. Output: `[groups, splits, filters of a group, side]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossMoment {
     /// The patches of `x`.
-    pub patches: Gram,
+    pub patches: GramKernel,
     /// Channels of `y`, over all groups.
     pub filters: usize,
 }
@@ -111,7 +111,7 @@ uniform! {
     windows: WindowsUniform,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "cross_moment",
     file: "moments/cross_moment",
     shared: ["windows", "outer", "patches"],
@@ -119,7 +119,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for CrossMoment {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 
@@ -209,7 +209,7 @@ impl Kernel for CrossMoment {
 
 pub(crate) fn cases() -> Vec<Case> {
     let cross = |filters, batch, channels, windows| CrossMoment {
-        patches: Gram { batch, groups: 1, channels, channels_last: false, windows },
+        patches: GramKernel { batch, groups: 1, channels, channels_last: false, windows },
         filters,
     };
     // Weight 1: every image counts.
@@ -221,11 +221,11 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     let three = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([7, 7]) };
     let grouped = |groups, filters| CrossMoment {
-        patches: Gram { groups, ..cross(filters, 2, 12, three).patches },
+        patches: GramKernel { groups, ..cross(filters, 2, 12, three).patches },
         filters,
     };
     let last = |filters, groups, windows| CrossMoment {
-        patches: Gram { channels_last: true, groups, ..cross(filters, 2, 12, windows).patches },
+        patches: GramKernel { channels_last: true, groups, ..cross(filters, 2, 12, windows).patches },
         filters,
     };
     let mut filled = case("images of weight 0, full of NaN", cross(3, 4, 5, three));

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
@@ -27,7 +27,7 @@ use crate::kernels::window::{Windows, WindowsUniform};
 /// splits, side, side]`, the lower triangle of each matrix with the diagonal; the rest is unchanged. Elements of `p`
 /// are ordered by channel of the group, then tap.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gram {
+pub struct GramKernel {
     /// Number of images in the batch.
     pub batch: usize,
     /// Groups of channels, each with matrices of its own.
@@ -65,7 +65,7 @@ fn triangle(side: usize) -> usize {
     side * (side + 1) / 2
 }
 
-impl Gram {
+impl GramKernel {
     /// Rows, and columns, of a matrix: the elements of a patch and the constant 1.
     pub fn side(&self) -> usize {
         self.group_channels() * self.windows.taps() + 1
@@ -208,15 +208,15 @@ uniform! {
     windows: WindowsUniform,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "gram",
     file: "moments/gram",
     shared: ["windows", "outer", "patches"],
     doc: "second moments of channels or patches, accumulated",
 };
 
-impl Kernel for Gram {
-    fn row(&self) -> &'static Row {
+impl Kernel for GramKernel {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 
@@ -297,9 +297,10 @@ impl Kernel for Gram {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let gram = |batch, channels, windows| Gram { batch, groups: 1, channels, channels_last: false, windows };
+    let gram =
+        |batch, channels, windows| GramKernel { batch, groups: 1, channels, channels_last: false, windows };
     // Weight 1: every image counts.
-    let case = |label: &str, kernel: Gram| {
+    let case = |label: &str, kernel: GramKernel| {
         let batch = kernel.batch;
         let mut case = noise_case(label, kernel);
         case.inputs[1] = vec![1.0; batch];
@@ -311,8 +312,8 @@ pub(crate) fn cases() -> Vec<Case> {
     filled.inputs[0].chunks_mut(5 * 49).step_by(2).for_each(|x| x.fill(f32::NAN));
     let mut positive = case("sums far from zero, in splits", gram(2, 19, Windows::points([40, 41])));
     positive.inputs[0].iter_mut().for_each(|x| *x += 3.0);
-    let mut halves = case("a weight that is not one", gram(3, 3, Windows::points([5, 1])));
-    halves.inputs[1] = vec![0.5, -2.0, 1.0];
+    let mut weighted = case("a weight that is not one", gram(3, 3, Windows::points([5, 1])));
+    weighted.inputs[1] = vec![0.5, -2.0, 1.0];
     vec![
         case("one channel, one pixel", gram(1, 1, Windows::points([1, 1]))),
         case("channels that are no multiple of a tile", gram(3, 13, Windows::points([7, 7]))),
@@ -372,25 +373,25 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "three groups",
-            Gram { groups: 3, ..gram(2, 15, Windows { in_hw: [20, 19], out_hw: [20, 19], ..three }) },
+            GramKernel { groups: 3, ..gram(2, 15, Windows { in_hw: [20, 19], out_hw: [20, 19], ..three }) },
         ),
-        case("a channel a group", Gram { groups: 9, ..gram(2, 9, three) }),
+        case("a channel a group", GramKernel { groups: 9, ..gram(2, 9, three) }),
         case(
             "channels last, in vectors of four",
-            Gram { channels_last: true, groups: 2, ..gram(2, 24, Windows::points([6, 5])) },
+            GramKernel { channels_last: true, groups: 2, ..gram(2, 24, Windows::points([6, 5])) },
         ),
         case(
             "channels last, in splits",
-            Gram { channels_last: true, ..gram(2, 11, Windows::points([1, 530])) },
+            GramKernel { channels_last: true, ..gram(2, 11, Windows::points([1, 530])) },
         ),
         case(
             "channels last, windows and groups",
-            Gram { channels_last: true, groups: 2, ..gram(2, 6, three) },
+            GramKernel { channels_last: true, groups: 2, ..gram(2, 6, three) },
         ),
         case("rows of a matrix", gram(17, 33, Windows::points([1, 1]))),
         filled,
         positive,
-        halves,
+        weighted,
         Case {
             label: "no image that counts".to_owned(),
             inputs: vec![noise(2 * 3 * 4, 1), vec![0.0; 2]],

@@ -6,4 +6,4 @@ pub(crate) mod gram;
 
 pub use self::channel_stats::ChannelStats;
 pub use self::cross_moment::CrossMoment;
-pub use self::gram::Gram;
+pub use self::gram::GramKernel;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::tensor::strides;
@@ -120,7 +120,7 @@ uniform! {
     dst_offset: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "copy",
     file: "movement/copy",
     shared: ["quotient"],
@@ -128,7 +128,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Copy {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

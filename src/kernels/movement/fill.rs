@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Writes `value` to the whole output. Has no inputs.
@@ -18,7 +18,7 @@ pub struct Fill {
 
 uniform! { len: u32, value: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "fill",
     file: "movement/fill",
     shared: [],
@@ -26,7 +26,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Fill {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

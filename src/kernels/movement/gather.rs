@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Selects along an axis, `y[o, k, i] = x[o, table[k], i]`, from `[outer, axis, inner]` to `[outer, count, inner]`.
@@ -64,7 +64,7 @@ impl Gather {
 
 uniform! { len: u32, axis: u32, count: u32, inner: u32, missing: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "gather",
     file: "movement/gather",
     shared: [],
@@ -72,7 +72,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Gather {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Resamples an axis, `y[o, k, i] = Σ_t weights[k, t] · x[o, positions[k, t], i]`, from `[outer, axis, inner]` to
@@ -31,7 +31,7 @@ pub struct Resample {
 
 uniform! { len: u32, axis: u32, out: u32, inner: u32, taps: u32, outside: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "resample",
     file: "movement/resample",
     shared: [],
@@ -39,7 +39,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Resample {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

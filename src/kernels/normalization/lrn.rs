@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Local response normalization, `y = x / (bias + alpha/size · Σ x²)^beta`.
@@ -58,7 +58,7 @@ uniform! {
     bias: f32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "lrn",
     file: "normalization/lrn",
     shared: ["nan"],
@@ -66,7 +66,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Lrn {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 
 /// Computes `(x - mean) / √(variance + epsilon)` over each row of `[rows, len]`.
@@ -26,7 +26,7 @@ pub struct Normalize {
 
 uniform! { rows: u32, len: u32, epsilon: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "normalize",
     file: "normalization/normalize",
     shared: [],
@@ -34,7 +34,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Normalize {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Softmax, `e^(x - max) / Σ e^(x - max)`, over the middle axis of `[outer, axis, inner]`.
@@ -25,7 +25,7 @@ pub struct Softmax {
 
 uniform! { len: u32, axis: u32, inner: u32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "softmax",
     file: "normalization/softmax",
     shared: [],
@@ -33,7 +33,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Softmax {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

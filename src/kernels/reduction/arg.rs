@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Index of the largest element of an axis, the first if several are equal.
@@ -26,7 +26,7 @@ pub struct Arg {
 
 uniform! { len: u32, axis: u32, inner: u32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "arg",
     file: "reduction/arg",
     shared: [],
@@ -52,7 +52,7 @@ impl Arg {
 }
 
 impl Kernel for Arg {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

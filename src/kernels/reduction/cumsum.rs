@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Cumulative sums, `y[o, a, i] = Σ_{b ≤ a} x[o, b, i]`, over the middle axis of `[outer, axis, inner]`.
@@ -24,7 +24,7 @@ pub struct CumSum {
 
 uniform! { len: u32, axis: u32, inner: u32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "cumsum",
     file: "reduction/cumsum",
     shared: [],
@@ -32,7 +32,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for CumSum {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

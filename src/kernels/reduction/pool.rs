@@ -10,7 +10,7 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
-use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::{Windows, WindowsUniform};
 
@@ -199,7 +199,7 @@ uniform! {
     unused: [u32; 2],
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "pool",
     file: "reduction/pool",
     shared: ["windows", "quotient", "nan"],
@@ -207,7 +207,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Pool {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 
@@ -307,7 +307,7 @@ impl Kernel for Pool {
 pub(crate) fn cases() -> Vec<Case> {
     let twos = Windows::by_twos([8, 8]);
     let shapes = [
-        ("halves", 3, twos, [0, 0]),
+        ("2×2 with stride 2", 3, twos, [0, 0]),
         ("one element", 1, Windows::points([1, 1]), [0, 0]),
         ("a whole odd plane", 17, Windows { in_hw: [7, 9], out_hw: [1, 1], kernel: [7, 9], ..twos }, [0, 0]),
         (

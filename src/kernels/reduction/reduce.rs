@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row, share};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// The function that an axis is reduced by.
@@ -107,7 +107,7 @@ impl Reduce {
 
 uniform! { len: u32, axis: u32, inner: u32, start: f32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "reduce",
     file: "reduction/reduce",
     shared: ["nan"],
@@ -115,7 +115,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for Reduce {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

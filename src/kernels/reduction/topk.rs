@@ -6,7 +6,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// TopK from `[outer, axis, inner]` to `[outer, k, inner]`: elements in descending order, or their indices.
@@ -52,7 +52,7 @@ impl TopK {
 
 uniform! { len: u32, axis: u32, inner: u32, k: u32 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "topk",
     file: "reduction/topk",
     shared: ["nan"],
@@ -60,7 +60,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for TopK {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -7,7 +7,7 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::{CHANNELS, LANES, STEP};
 use crate::kernels::conv::shape::Conv;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::winograd::filters::{FilterSource, product};
 use crate::kernels::winograd::tiling::{BLOCK, GemmLayout};
@@ -35,7 +35,7 @@ uniform! {
     channels: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "winograd_gemm",
     file: "winograd/gemm",
     shared: ["quotient", "texels", "outer", "broadcasts"],
@@ -49,7 +49,7 @@ impl WinogradGemm {
 }
 
 impl Kernel for WinogradGemm {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

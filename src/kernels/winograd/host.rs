@@ -20,7 +20,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
 use crate::kernels::conv::host::direct::{DirectConv, TASK, bias_panels};
 use crate::kernels::conv::shape::Conv;
-use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, Sums, WIDE};
+use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, StripSums, WIDE};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
@@ -407,7 +407,7 @@ struct OutputTransform<'a, 'b, 'c, const OUT: usize, const IN: usize> {
     /// Flags of images with a non-finite result.
     broken: &'a [AtomicBool],
     /// Scratch memory for the products, `[IN²][16]`.
-    products: &'b mut [Sums],
+    products: &'b mut [StripSums],
 }
 
 impl<const OUT: usize, const IN: usize> WithSimd for OutputTransform<'_, '_, '_, OUT, IN> {
@@ -447,10 +447,10 @@ impl<const OUT: usize, const IN: usize> WithSimd for OutputTransform<'_, '_, '_,
 #[inline(always)]
 fn pixels_of<S: Simd, const OUT: usize, const IN: usize>(
     simd: S,
-    products: &[Sums],
+    products: &[StripSums],
     width: usize,
     bias: f32,
-    pixels: &mut [[Sums; OUT]; OUT],
+    pixels: &mut [[StripSums; OUT]; OUT],
 ) {
     let (bias, zero) = (simd.splat_f32s(bias), simd.splat_f32s(0.0));
     for at in 0..width / S::F32_LANES {
@@ -478,7 +478,7 @@ fn pixels_of<S: Simd, const OUT: usize, const IN: usize>(
 impl<const OUT: usize, const IN: usize> OutputTransform<'_, '_, '_, OUT, IN> {
     /// Writes a strip's pixels of a channel to the output.
     #[inline(always)]
-    fn write(&mut self, strip: &Strip, channel: usize, pixels: &[[Sums; OUT]; OUT]) {
+    fn write(&mut self, strip: &Strip, channel: usize, pixels: &[[StripSums; OUT]; OUT]) {
         let ow = self.hw[1];
         let columns = ow.div_ceil(OUT);
         let pieces = &mut self.pieces[channel * self.spans.len()..][..self.spans.len()];

@@ -8,7 +8,7 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::plain_convs;
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::Windows;
 use crate::kernels::winograd::test_cases::tile_parts;
@@ -44,7 +44,7 @@ uniform! {
 }
 
 /// Row for inputs with one pixel a texel.
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "winograd_in",
     file: "winograd/input",
     shared: ["quotient", "texels", "pixels", "cell", "winograd_in"],
@@ -52,7 +52,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 /// Row for inputs with four adjacent pixels a texel.
-pub(crate) static ROW_QUADS: Row = row! {
+pub(crate) static ROW_QUADS: KernelRow = row! {
     name: "winograd_in_quads",
     file: "winograd/input_quads",
     shared: ["quotient", "texels", "cell", "winograd_in"],
@@ -68,7 +68,7 @@ impl WinogradIn {
 }
 
 impl Kernel for WinogradIn {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         if self.quads() { &ROW_QUADS } else { &ROW }
     }
 
@@ -131,7 +131,7 @@ impl Kernel for WinogradIn {
     }
 }
 
-pub(crate) fn cases(row: &'static Row) -> Vec<Case> {
+pub(crate) fn cases(row: &'static KernelRow) -> Vec<Case> {
     let wide = |pad, in_hw: [usize; 2], out_hw| Conv {
         batch: 2,
         groups: 1,

@@ -7,7 +7,7 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::{convs, pooled_convs};
-use crate::kernels::kernel::{Dispatch, Kernel, Row};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::reduction::pool::larger;
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::winograd::test_cases::tile_parts;
@@ -55,7 +55,7 @@ uniform! {
     unused: u32,
 }
 
-pub(crate) static ROW: Row = row! {
+pub(crate) static ROW: KernelRow = row! {
     name: "winograd_out",
     file: "winograd/output",
     shared: ["quotient", "texels", "nan", "activation", "quads", "cell"],
@@ -63,7 +63,7 @@ pub(crate) static ROW: Row = row! {
 };
 
 impl Kernel for WinogradOut {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &ROW
     }
 

@@ -11,7 +11,9 @@ use rayon::prelude::*;
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
 use crate::kernels::conv::shape::Conv;
-use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, Sums, WIDE, fetch, panels};
+use crate::kernels::gemm::microkernel::{
+    Factors, HALF, PANEL, Packing, Strip, StripSums, WIDE, fetch, panels,
+};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
@@ -265,7 +267,7 @@ impl WithSimd for MultiplyPanel<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut sums: [Sums; PANEL] = [[0.0; WIDE]; PANEL];
+        let mut sums: [StripSums; PANEL] = [[0.0; WIDE]; PANEL];
         let last = self.strips.iter().rposition(|strip| !strip.is_few());
         for (slot, strip) in self.strips.iter().enumerate() {
             let factors = Factors { slot, strip: *strip, ahead: Some(slot) == last, ..self.factors };
