@@ -57,6 +57,7 @@ pub enum CallInput {
 
 /// Most elements of a temporary. Every device can bind this many; larger temporaries exceed the caches.
 pub(crate) const MOST_TEMP: usize = 1 << 24;
+
 impl Algorithm {
     /// An algorithm of one call with the inputs of the whole call.
     pub(crate) fn single(name: &'static str, rule: Option<AdapterKind>, kernel: impl Kernel) -> Self {

@@ -21,7 +21,7 @@ use crate::kernels::winograd::filters::{FilterSource, product};
 use crate::kernels::winograd::gemm::WinogradGemm;
 use crate::kernels::winograd::input::WinogradIn;
 use crate::kernels::winograd::output::WinogradOut;
-use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, applies, of_image};
+use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, applies, image_tiles};
 use crate::kernels::winograd::transform::PRODUCTS;
 
 /// Elements of an unfolded matrix over several images that fit the last cache of a processor.
@@ -143,7 +143,7 @@ fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Algorithm> {
 /// At least 16 channels on each side share the transforms.
 fn saves(conv: &Conv, block: usize) -> bool {
     let filled = |n: usize| n.next_multiple_of(block) as f64;
-    let tiles = of_image(conv);
+    let tiles = image_tiles(conv);
     let direct = 9.0 * filled(conv.out_plane());
     conv.in_channels.min(conv.out_channels) >= 16 && 1.2 * PRODUCTS as f64 * filled(tiles) < direct
 }
@@ -163,9 +163,9 @@ fn assemble<K: Kernel>(
     let (c, k) = (conv.in_channels, conv.out_channels);
     let (unit, most) = match width {
         Some(width) => (width, MOST_TEMP.min(CACHED_TILES.max(PRODUCTS * c * k))),
-        None => (of_image(conv), MOST_TEMP),
+        None => (image_tiles(conv), MOST_TEMP),
     };
-    let all = conv.batch * of_image(conv);
+    let all = conv.batch * image_tiles(conv);
     let fits = |&n: &usize| GemmLayout::new(n * unit, width).len(c.max(k)) <= most;
     let at_once = (1..=all.div_ceil(unit)).take_while(fits).last().unwrap_or(1) * unit;
     let longest = GemmLayout::new(at_once.min(all), width);

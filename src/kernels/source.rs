@@ -35,8 +35,8 @@ impl ShaderTypes {
         }
         // Writing to a string cannot fail.
         let _ = writeln!(text, "alias Out = {};", self.output.name());
-        for (i, &(view, precision)) in self.inputs.iter().enumerate() {
-            let ty = match view {
+        for (i, &(binding, precision)) in self.inputs.iter().enumerate() {
+            let ty = match binding {
                 InputBinding::Buffer => precision.name().to_owned(),
                 InputBinding::Texels(4) => format!("texture_storage_2d<rgba{}, read>", texel(precision)),
                 InputBinding::Texels(_) if precision == Precision::F32 => {
@@ -49,7 +49,7 @@ impl ShaderTypes {
             if i == 1 {
                 text.push_str("alias Weights = In1;\n");
             }
-            if view == InputBinding::Texels(1) {
+            if binding == InputBinding::Texels(1) {
                 let level = if precision == Precision::F32 { "" } else { ", 0" };
                 let _ = writeln!(
                     text,
@@ -57,7 +57,7 @@ impl ShaderTypes {
                 );
             }
         }
-        if row.names("with_residual") {
+        if row.uses("with_residual") {
             text.push_str(&self.addition());
         }
         text + row.shader
@@ -65,7 +65,7 @@ impl ShaderTypes {
 
     /// Declares the functions that add the residual, or that return their argument if there is none.
     fn addition(&self) -> String {
-        let (binding, [one, four]) = match self.residual {
+        let (declaration, [one, four]) = match self.residual {
             Some(i) => (
                 format!("@group(0) @binding({}) var<storage, read> residual: array<vec4<In{i}>>;\n", i + 2),
                 ["sum + f32(residual[at / 4u][at % 4u])", "sums + vec4<f32>(residual[at / 4u])"],
@@ -73,7 +73,7 @@ impl ShaderTypes {
             None => (String::new(), ["sum", "sums"]),
         };
         format!(
-            "{binding}fn with_residual(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
+            "{declaration}fn with_residual(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
              fn with_residuals(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
         )
     }
@@ -89,7 +89,7 @@ fn texel(precision: Precision) -> &'static str {
 
 impl KernelRow {
     /// Returns whether the shader uses an identifier outside of comments.
-    fn names(&self, name: &str) -> bool {
+    fn uses(&self, name: &str) -> bool {
         let code = self.shader.lines().filter_map(|line| line.split("//").next());
         code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
             .any(|word| word == name)
@@ -97,17 +97,17 @@ impl KernelRow {
 
     /// Returns whether the output may be stored as f16.
     pub fn writes_f16(&self) -> bool {
-        self.names("Out")
+        self.uses("Out")
     }
 
     /// Returns whether a computed input may be stored as f16.
     pub fn reads_f16(&self, input: usize) -> bool {
-        self.names(&format!("In{input}"))
+        self.uses(&format!("In{input}"))
     }
 
     /// Returns whether a constant input may be stored as f16.
     pub fn reads_f16_weights(&self, input: usize) -> bool {
-        input == 1 && self.names("Weights")
+        input == 1 && self.uses("Weights")
     }
 }
 

@@ -6,13 +6,14 @@ use crate::kernels::winograd::transform::{PRODUCTS, TILE};
 
 /// Columns of a layout's block, which one subgroup computes.
 pub(crate) const BLOCK: usize = 32;
+
 /// Returns whether the method applies: 3×3 filters with stride 1, no dilation and one group, and temporaries that
 /// fit.
 pub(crate) fn applies(conv: &Conv) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.windows.kernel == [3, 3]
         && (conv.windows.stride, conv.windows.dilation, conv.groups) == ([1, 1], [1, 1], 1)
-        && GemmLayout::new(of_image(conv), Some(BLOCK)).len(most) <= MOST_TEMP
+        && GemmLayout::new(image_tiles(conv), Some(BLOCK)).len(most) <= MOST_TEMP
 }
 
 /// Number of tiles down and across.
@@ -70,6 +71,6 @@ pub(crate) struct TileRange {
 }
 
 /// Number of tiles of an image.
-pub(crate) fn of_image(conv: &Conv) -> usize {
+pub(crate) fn image_tiles(conv: &Conv) -> usize {
     tiles(conv).iter().product()
 }
