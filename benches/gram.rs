@@ -1,8 +1,8 @@
-//! How fast the second moments are, beside a convolution over the same windows: on the CPU, and on every adapter.
+//! Times second moments and a convolution over the same windows, on the CPU and on every adapter.
 //!
-//! `cargo bench --bench gram [-- --quick] [SHAPE…]`, the shapes by their place in the list. FLOP are twice the
-//! products of the lower triangle, or of the convolution. Medians; the first run is not counted. "A core" is by the
-//! seconds that the process's threads ran, where Linux tells them: what a busy machine does not distort.
+//! `cargo bench --bench gram [-- --quick] [SHAPE…]`, with shapes by their index in the list. FLOP are twice the products
+//! of the lower triangle, or of the convolution. Prints medians without the first run. "A core" is by processor time
+//! (on Linux), which other load does not distort.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use secateur::exec::devices::{Device, DeviceChoice, list, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::gram::Gram;
+use secateur::kernels::moments::GramKernel;
 use secateur::kernels::window::Windows;
 
 #[path = "common/one_step.rs"]
@@ -18,7 +18,7 @@ mod one_step;
 
 use one_step::{median, plan};
 
-/// Seconds of one run on the clock, and of the processor.
+/// Median clock and processor time of a run in seconds.
 fn timed(device: &Device, kernel: impl Kernel, runs: usize) -> [f64; 2] {
     let (plan, data) = plan(Arc::new(kernel));
     median(device.load(&plan).expect("a kernel that fits the device"), &data, runs)
@@ -55,7 +55,7 @@ fn main() {
                 continue;
             }
             let runs = if quick { 3 } else { 11 };
-            let gram = Gram { batch, groups: 1, channels, channels_last: false, windows };
+            let gram = GramKernel { batch, groups: 1, channels, channels_last: false, windows };
             let side = gram.side();
             let positions = batch * windows.positions();
             let gram_flop = (side * (side + 1) * positions) as f64;
@@ -68,7 +68,7 @@ fn main() {
                 windows,
                 out_offset: 0,
                 out_total: channels.max(64),
-                addend: false,
+                residual: false,
                 activation: Activation::None,
             };
             let conv_flop = (2 * channels.max(64) * channels * windows.taps() * positions) as f64;

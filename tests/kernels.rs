@@ -1,47 +1,49 @@
-//! Every kernel's host face against its definition, and every shader against its Rust side.
+//! Compares every kernel's host version with its reference, and every shader with its Rust side.
 //!
-//! The cases are the kernels' own. Outputs are poisoned with NaN first, so that an element that was
-//! not written shows, unless the call writes only a part of its buffer. What accumulates starts from numbers.
+//! Each kernel has its own test cases. Outputs start as NaN, which exposes unwritten elements unless the call writes
+//! only part of its buffer. Kernels that accumulate start from numbers.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 use secateur::compare::compare;
 use secateur::kernels::activation::Activation;
-use secateur::kernels::binary::{Binary, BinaryOp};
-use secateur::kernels::channel_stats::ChannelStats;
+use secateur::kernels::binding::InputBinding;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::copy::Copy;
-use secateur::kernels::gram::Gram;
-use secateur::kernels::matmul::MatMul;
-use secateur::kernels::pool::{Pool, PoolKind};
-use secateur::kernels::reduce::{Reduce, ReduceOp};
-use secateur::kernels::source::{Types, own_reads_halves};
-use secateur::kernels::way::View;
+use secateur::kernels::elementwise::{Binary, BinaryOp};
+use secateur::kernels::gemm::MatMul;
+use secateur::kernels::moments::ChannelStats;
+use secateur::kernels::moments::GramKernel;
+use secateur::kernels::movement::Copy;
+use secateur::kernels::reduction::{Pool, PoolKind};
+use secateur::kernels::reduction::{Reduce, ReduceOp};
+use secateur::kernels::source::{ShaderTypes, shader_reads_f16};
 use secateur::kernels::window::Windows;
-use secateur::kernels::{Case, KERNELS, Kernel, Row, grid};
+use secateur::kernels::{CASES, Case, KERNELS, Kernel, KernelRow, cases_of, grid};
 use secateur::tensor::Precision;
 
 /// The first case's shader for single precision, parsed and validated.
-fn module(row: &Row) -> Module {
-    module_of(&*(row.cases)()[0].kernel, Precision::F32)
+fn module(row: &KernelRow) -> Module {
+    module_of(&*cases_of(row)[0].kernel, Precision::F32)
 }
 
-/// A call's shader, parsed and validated, with halves wherever it takes them, or nowhere.
+/// A call's shader, parsed and validated, with f16 storage wherever it allows it, or nowhere.
 fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
-    let (row, addend) = (kernel.row(), kernel.addend());
+    let (row, residual) = (kernel.row(), kernel.residual());
     let as_far = |takes: bool| if takes { precision } else { Precision::F32 };
-    let input = |i: usize| (kernel.view(i), as_far(own_reads_halves(kernel, i) || row.weighs_halves(i)));
+    let input =
+        |i: usize| (kernel.binding(i), as_far(shader_reads_f16(kernel, i) || row.reads_f16_weights(i)));
     let inputs = (0..kernel.input_lens().len()).map(input).collect();
-    let source = Types { output: as_far(row.writes_halves()), inputs, addend }.text(row);
+    let source = ShaderTypes { output: as_far(row.writes_f16()), inputs, residual }.text(row);
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
-    // Only kernels that say for which size of subgroups they are made may talk within one.
-    let subgroups = (row.cases)().iter().all(|case| case.kernel.subgroup().is_some());
+    // Only kernels that declare a subgroup size may use subgroup operations.
+    let subgroups = cases_of(row).iter().all(|case| case.kernel.subgroup().is_some());
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     Validator::new(ValidationFlags::all(), capabilities)
@@ -52,20 +54,21 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
     module
 }
 
-/// What networks compute between their layers passes through halves; what counts, picks and accumulates does not.
+/// Values between layers may be f16; counts, indices and sums may not.
 #[test]
-fn every_shader_but_those_of_indices_sums_and_parts_takes_halves() {
-    let exact = ["arg", "channel_stats", "cross", "gram", "products_lanes", "roofline", "topk", "unfold"];
+fn every_shader_except_indices_sums_and_transforms_takes_f16() {
+    let exact =
+        ["arg", "channel_stats", "cross_moment", "gram", "winograd_gemm", "roofline", "topk", "unfold"];
     for row in KERNELS {
-        let cases = (row.cases)();
-        let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.addend(), case)).collect();
+        let cases = cases_of(row);
+        let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.residual(), case)).collect();
         kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
-        assert_eq!(row.writes_halves(), !part && !exact.contains(&row.name), "{} writes", row.name);
-        let reads_none = ["fill", "products_lanes", "roofline", "winograd_out"];
-        let reads = !(row.cases)()[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
-        // A choice reads its condition first.
-        assert_eq!(row.reads_halves(usize::from(row.name == "select")), reads, "{} reads", row.name);
+        assert_eq!(row.writes_f16(), !part && !exact.contains(&row.name), "{} writes", row.name);
+        let reads_none = ["fill", "winograd_gemm", "roofline", "winograd_out"];
+        let reads = !cases_of(row)[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
+        // The first input of a selection is its condition.
+        assert_eq!(row.reads_f16(usize::from(row.name == "select")), reads, "{} reads", row.name);
     }
 }
 
@@ -73,8 +76,8 @@ fn widen(inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
     inputs.iter().map(|x| x.iter().map(|&x| x.into()).collect()).collect()
 }
 
-/// The definition's and the host's output of a case.
-fn both_faces(case: &Case) -> (Vec<f64>, Vec<f32>) {
+/// The output of the reference and of the host version.
+fn both_versions(case: &Case) -> (Vec<f64>, Vec<f32>) {
     let kernel = &case.kernel;
     let before: Vec<f32> = (0..kernel.output_len())
         .map(|i| if kernel.accumulates() { (i % 17) as f32 - 5.5 } else { f32::NAN })
@@ -87,7 +90,7 @@ fn both_faces(case: &Case) -> (Vec<f64>, Vec<f32>) {
     (expected, got)
 }
 
-/// Kernels that write a part of their output: some channels, some images, or rows without their padding.
+/// Kernels that write part of their output: some channels, some images, or rows without their padding.
 const PARTIAL: [&str; 11] = [
     "conv",
     "conv_lanes",
@@ -95,30 +98,29 @@ const PARTIAL: [&str; 11] = [
     "conv_pooled",
     "conv_tiled",
     "copy",
-    "products_lanes",
-    "rows_lanes",
+    "winograd_gemm",
+    "gemv",
     "winograd_in",
     "winograd_in_quads",
     "winograd_out",
 ];
 
 #[test]
-fn the_host_computes_what_the_definition_says() {
+fn the_host_agrees_with_the_definition() {
     assert!(!KERNELS.is_empty());
     for row in KERNELS {
-        let cases = (row.cases)();
-        assert!(cases.len() >= 4, "{} has only {} cases", row.name, cases.len());
+        let cases = cases_of(row);
         for case in cases {
             let name = format!("{}, {}", row.name, case.label);
             assert_eq!(case.kernel.row().name, row.name, "{name} is another kernel's case");
             let lens: Vec<usize> = case.inputs.iter().map(Vec::len).collect();
             assert_eq!(case.kernel.input_lens(), lens, "{name}: inputs");
-            let (mut expected, mut got) = both_faces(&case);
-            // What the definition leaves unwritten the host must leave unwritten too.
+            let (mut expected, mut got) = both_versions(&case);
+            // The host must write exactly the elements that the reference writes.
             let partial = expected.iter().any(|e| e.is_nan());
             assert!(!partial || PARTIAL.contains(&row.name), "{name}: a part is not written");
             for (index, (e, g)) in expected.iter_mut().zip(&mut got).enumerate() {
-                assert_eq!(e.is_nan(), g.is_nan(), "{name}: element {index} is written by one face only");
+                assert_eq!(e.is_nan(), g.is_nan(), "{name}: element {index} is written by one version only");
                 if e.is_nan() {
                     (*e, *g) = (0.0, 0.0);
                 }
@@ -129,19 +131,38 @@ fn the_host_computes_what_the_definition_says() {
     }
 }
 
+/// Every shader file below a folder, relative to it and without extension.
+fn shader_files(folder: &Path) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for family in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = family.file_name().unwrap().to_str().unwrap().to_owned();
+        for file in std::fs::read_dir(&family).unwrap().map(|entry| entry.unwrap().path()) {
+            assert!(file.extension().is_some_and(|e| e == "wgsl"), "{} is no shader", file.display());
+            files.insert(format!("{name}/{}", file.file_stem().unwrap().to_str().unwrap()));
+        }
+    }
+    files.retain(|file| !file.starts_with("shared/"));
+    files
+}
+
 #[test]
 fn shaders_and_rows_are_the_same_set() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
-    let files: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
-        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let rows: BTreeSet<String> = KERNELS.iter().map(|row| row.name.to_owned()).collect();
+    let files = shader_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders"));
+    let rows: BTreeSet<String> = KERNELS.iter().map(|row| row.file.to_owned()).collect();
     assert!(!rows.is_empty());
     assert_eq!(files, rows);
-    assert_eq!(rows.len(), KERNELS.len(), "a name twice");
+    assert_eq!(rows.len(), KERNELS.len(), "a file twice");
+    let names: BTreeSet<&str> = KERNELS.iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), KERNELS.len(), "a name twice");
+}
+
+#[test]
+fn every_kernel_has_test_cases() {
+    let rows = KERNELS.iter().map(|row| row.name).collect::<Vec<_>>();
+    assert_eq!(CASES.iter().map(|(row, _)| row.name).collect::<Vec<_>>(), rows);
+    for row in KERNELS {
+        assert!(cases_of(row).len() >= 4, "{} has only {} test cases", row.name, cases_of(row).len());
+    }
 }
 
 #[test]
@@ -160,7 +181,7 @@ fn uniforms_have_the_layout_of_their_rust_side() {
             members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
         assert_eq!(layout, row.params, "{}", row.name);
         assert_eq!(*span as usize, row.params_size, "{}: size", row.name);
-        for case in (row.cases)() {
+        for case in cases_of(row) {
             assert_eq!(case.kernel.dispatch().params.len(), row.params_size, "{}", row.name);
         }
     }
@@ -182,10 +203,10 @@ fn bindings_follow_the_convention() {
         };
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
-        for case in (row.cases)() {
-            let input = |input| match case.kernel.view(input) {
-                View::Buffer => read,
-                View::Texels(_) => AddressSpace::Handle,
+        for case in cases_of(row) {
+            let input = |input| match case.kernel.binding(input) {
+                InputBinding::Buffer => read,
+                InputBinding::Texels(_) => AddressSpace::Handle,
             };
             let bound = bound(&*case.kernel);
             let inputs = (0..case.kernel.input_lens().len()).map(input);
@@ -206,7 +227,7 @@ fn launches_name_every_override_and_fit_the_grid() {
         assert_eq!(module.entry_points[0].workgroup_size, [64, 1, 1], "{}", row.name);
         let declared: BTreeSet<&str> =
             module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
-        for case in (row.cases)() {
+        for case in cases_of(row) {
             let dispatch = case.kernel.dispatch();
             let given: BTreeSet<&str> = dispatch.overrides.iter().map(|(name, _)| *name).collect();
             assert_eq!(given, declared, "{}", row.name);
@@ -217,18 +238,18 @@ fn launches_name_every_override_and_fit_the_grid() {
 }
 
 #[test]
-fn the_grid_covers_what_is_asked() {
+fn the_grid_covers_all_invocations() {
     for wanted in [0, 1, 64, 65, 65_535 * 64, 65_535 * 64 + 1, 65_536 * 64, (1 << 31) - 1] {
         let [x, y, z] = grid(wanted).map(|n| n as usize);
         assert!(x <= 65_535 && y <= 65_535 && z == 1);
         let covered = x * y * 64;
         assert!(covered >= wanted, "{wanted}");
-        // At most one workgroup in each row of the grid idles.
+        // At most one idle workgroup in each row of the grid.
         assert!(covered < wanted + 64 * (y + 1), "{wanted}");
     }
 }
 
-/// An image's result must not depend on its company, to the last bit.
+/// The bits of an image must not depend on its batch.
 #[test]
 fn the_batch_changes_no_bit() {
     let alone = |k: &dyn Fn(usize) -> Arc<dyn Kernel>, batch: usize, shared: &[usize]| {
@@ -265,7 +286,7 @@ fn the_batch_changes_no_bit() {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 133,
-        addend: false,
+        residual: false,
         activation: Activation::None,
     };
     let rows = Conv { windows: Windows::points([1, 1]), ..conv.clone() };
@@ -274,9 +295,9 @@ fn the_batch_changes_no_bit() {
     // Planes for larger tiles.
     let large =
         Conv { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
-    // Planes that are a few pixels more than whole vectors: images share strips in company.
+    // Planes of a few pixels more than whole vectors: images of a batch share strips.
     let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
-    let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
+    let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
     for conv in [conv, rows, point, stride, large, small].into_iter().flat_map(with) {
         alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
     }
@@ -288,7 +309,7 @@ fn the_batch_changes_no_bit() {
     alone(&|batch| Arc::new(ChannelStats::new(batch, [1, 5, 700], None)), 3, &[]);
 }
 
-/// Every kernel that can be called for a part of a batch.
+/// Kernels that support micro-batches compute the same bits for parts of a batch.
 #[test]
 fn parts_of_a_batch_change_no_bit() {
     let bits = |out: Vec<f32>| out.into_iter().map(f32::to_bits).collect::<Vec<_>>();
@@ -298,9 +319,9 @@ fn parts_of_a_batch_change_no_bit() {
         bits(out)
     };
     let mut tried = BTreeSet::new();
-    for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
+    for case in KERNELS.iter().flat_map(|row| cases_of(row)) {
         for (batch, images) in [(2, 1), (3, 1), (4, 2), (6, 3)] {
-            let Some(part) = case.kernel.of_images(batch, images) else { continue };
+            let Some(part) = case.kernel.micro_batch(batch, images) else { continue };
             let inputs: Vec<&[f32]> = case.inputs.iter().map(Vec::as_slice).collect();
             let whole = run(&*case.kernel, &inputs);
             let len = part.output_len();
@@ -318,13 +339,13 @@ fn parts_of_a_batch_change_no_bit() {
     assert_eq!(tried, BTreeSet::from(all));
 }
 
-/// Sums must not depend on how images come in batches, and images of weight 0 must not count.
+/// Sums must not depend on the batches, and images of weight 0 must not count.
 #[test]
 fn sums_do_not_depend_on_the_batch() {
     let windows = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([31, 29]) };
-    let wide = Gram { batch: 5, groups: 1, channels: 67, channels_last: false, windows };
-    let grouped = Gram { groups: 3, channels: 15, ..wide.clone() };
-    let rows = Gram { channels_last: true, windows: Windows::points([1, 700]), ..wide.clone() };
+    let wide = GramKernel { batch: 5, groups: 1, channels: 67, channels_last: false, windows };
+    let grouped = GramKernel { groups: 3, channels: 15, ..wide.clone() };
+    let rows = GramKernel { channels_last: true, windows: Windows::points([1, 700]), ..wide.clone() };
     for gram in [wide, grouped, rows] {
         let len = gram.input_lens()[0];
         let x: Vec<f32> = (0..len).map(|j| ((j * 7919 % 1009) as f32 / 504.5) - 0.5).collect();
@@ -333,11 +354,11 @@ fn sums_do_not_depend_on_the_batch() {
         gram.cpu(&[&x, &[1.0, 1.0, 0.0, 1.0, 1.0]], &mut together);
         let mut apart = vec![0.25; gram.output_len()];
         for i in [0, 1, 3, 4] {
-            let alone = Gram { batch: 1, ..gram.clone() };
+            let alone = GramKernel { batch: 1, ..gram.clone() };
             alone.cpu(&[&x[i * image..][..image], &[1.0]], &mut apart);
         }
         assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()), "{gram:?}");
-        // The number of windows, on top of what was there.
+        // The number of windows, plus the initial value.
         let matrix = gram.side() * gram.side();
         let last_group = together.chunks_exact(matrix * gram.splits()).last();
         let ones =
@@ -377,10 +398,10 @@ fn nan_is_not_hidden() {
     assert_eq!(stats[5], 39.0);
 }
 
-/// Winograd mixes the pixels of a tile: what is not finite must nevertheless come out where the definition says, in the
-/// image where it went in, and not hide in an activation.
+/// Winograd mixes the pixels of a tile, but non-finite results must occur exactly where the reference has them, and no
+/// activation may hide them.
 #[test]
-fn what_is_not_finite_stays_where_it_belongs() {
+fn non_finite_values_stay_where_the_definition_has_them() {
     let planes = [[15, 18], [29, 33]];
     let activations = [Activation::None, Activation::Relu, Activation::Clip(0.0, 6.0)];
     for (activation, [h, w]) in activations.into_iter().flat_map(|a| planes.map(|plane| (a, plane))) {
@@ -392,7 +413,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
             windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([h, w]) },
             out_offset: 0,
             out_total: 18,
-            addend: false,
+            residual: false,
             activation,
         };
         let mut inputs: Vec<Vec<f32>> = conv
@@ -405,7 +426,7 @@ fn what_is_not_finite_stays_where_it_belongs() {
         inputs[0][image + 11 * w] = f32::INFINITY;
         inputs[0][2 * image + (h - 1) * w + w - 1] = f32::NEG_INFINITY;
         let case = Case { label: String::new(), kernel: Arc::new(conv), inputs };
-        let (expected, got) = both_faces(&case);
+        let (expected, got) = both_versions(&case);
         assert!(expected.iter().any(|y| y.is_nan()));
         for (index, (e, g)) in expected.iter().zip(&got).enumerate() {
             let alike = e.is_nan() == g.is_nan() && (e.is_finite() || e.is_nan() || *e == f64::from(*g));
@@ -425,7 +446,7 @@ fn a_window_of_padding_only_is_minus_infinity() {
     assert_eq!(cpu(&pool, &[&[3.0]]), [f32::NEG_INFINITY, 3.0]);
 }
 
-/// Known values, so that the definition and its test are not one opinion.
+/// Known values, independent of the reference.
 #[test]
 fn activations_at_known_points() {
     use Activation::{Clip, Erf, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid};
@@ -453,7 +474,7 @@ fn the_exponential_is_right_to_its_edges() {
     for i in -1030..=885 {
         let x = i as f32 / 10.0;
         let (got, expected) = (f64::from(exp(x)), f64::from(x).exp());
-        // Below the normal numbers precision runs out by itself.
+        // Subnormal numbers have less precision.
         let tolerance = 3e-7 * expected + f64::from(f32::from_bits(1));
         assert!((got - expected).abs() <= tolerance, "{x}: {got:e}, expected {expected:e}");
     }
@@ -470,7 +491,7 @@ fn shapes_that_do_not_broadcast_are_refused() {
     assert_eq!(call(&[3, 4, 5], &[3, 4, 5]).unwrap().shape, [60], "axes walked alike are joined");
 }
 
-/// Labels go where numbers go.
+/// Copies labels as well as numbers.
 #[test]
 fn a_copy_moves_any_type() {
     let copy = Copy::new(&[2, 3], 6, 2, &[3, -1], 6, 0, &[1, 2]).unwrap();

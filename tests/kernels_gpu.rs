@@ -1,9 +1,9 @@
-//! Every kernel's shader on every adapter here, lavapipe included, against the kernel's `f64` definition; then a
-//! small network on the CPU, on the adapters and in `f64`.
+//! Compares every kernel's shader with its `f64` reference on every adapter of this machine, including lavapipe, and
+//! a small network on the CPU, on the adapters and in `f64`.
 //!
-//! Buffers are full of NaN before each run, so an element that a shader forgets, or should not have read, shows.
-//! What accumulates starts as zeros and runs twice.
-//! Without any adapter the tests say aloud what they leave out; with SECATEUR_REQUIRE_GPU=1 they fail.
+//! Buffers are filled with NaN before each run, which exposes elements that a shader forgets or should not read.
+//! Kernels that accumulate start from zeros and run twice. Without any adapter the tests print what they skip; with
+//! SECATEUR_REQUIRE_GPU=1 they fail.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -16,12 +16,13 @@ use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
-use secateur::kernels::binary::{Binary, BinaryOp};
+use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::conv::Conv;
-use secateur::kernels::conv_pooled::Pooled;
-use secateur::kernels::source::own_reads_halves;
+use secateur::kernels::conv::PooledConv;
+use secateur::kernels::elementwise::{Binary, BinaryOp};
+use secateur::kernels::source::shader_reads_f16;
 use secateur::kernels::window::Windows;
-use secateur::kernels::{Case, KERNELS, Kernel};
+use secateur::kernels::{Case, KERNELS, Kernel, cases_of};
 use secateur::plan::{Operand, Plan, Step};
 use secateur::tensor::Precision;
 
@@ -31,19 +32,19 @@ mod adapters;
 mod calls;
 
 use adapters::gpus;
-use calls::{expected, judge, judge_halves, noise, one_step, port};
+use calls::{expected, mismatch, mismatch_f16, noise, one_step, port};
 
 #[test]
 fn every_case_of_every_kernel_agrees_with_its_definition() {
     let gpus = gpus("every kernel's shader");
     let mut wrong = Vec::new();
     for row in KERNELS {
-        let cases = (row.cases)();
+        let cases = cases_of(row);
         assert!(!cases.is_empty(), "{} has no cases", row.name);
         for case in &cases {
             let expected = expected(case);
             for device in &gpus {
-                if let Some(why) = judge(case, device, &expected, "") {
+                if let Some(why) = mismatch(case, device, &expected, "") {
                     wrong.push(format!("{} ({}) on {}: {why}", row.name, case.label, device.describe().name));
                 }
             }
@@ -52,36 +53,38 @@ fn every_case_of_every_kernel_agrees_with_its_definition() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Halves that are given are exact in the reference too, so what differs is the rounding of weights and results.
+/// Inputs are representable as f16, so only the rounding of weights and results differs from the reference.
 #[test]
-fn every_case_and_way_agrees_with_its_definition_in_halves() {
+fn every_case_and_algorithm_agrees_with_its_definition_in_f16() {
     let gpus: Vec<Device> =
-        gpus("halves").into_iter().filter(|gpu| gpu.clone().at(Precision::F16).is_ok()).collect();
+        gpus("f16 storage").into_iter().filter(|gpu| gpu.clone().at(Precision::F16).is_ok()).collect();
     if gpus.is_empty() {
-        return adapters::left_out("halves: no adapter here computes with f16");
+        return adapters::left_out("f16 storage: no adapter here supports it");
     }
     let (mut wrong, mut passed) = (Vec::new(), BTreeSet::new());
-    for case in KERNELS.iter().flat_map(|row| (row.cases)()) {
+    for case in KERNELS.iter().flat_map(|row| cases_of(row)) {
         let round = |x: &f32| f16::from_f32(*x).to_f32();
         let inputs = case.inputs.iter().enumerate().map(|(i, data)| {
-            if own_reads_halves(&*case.kernel, i) { data.iter().map(round).collect() } else { data.clone() }
+            if shader_reads_f16(&*case.kernel, i) { data.iter().map(round).collect() } else { data.clone() }
         });
         let case = Case { inputs: inputs.collect(), ..case.clone() };
-        // What is too large for a half is infinite.
+        // Values beyond the range of f16 become infinite.
         let large = |&y: &f64| if y.abs() < 65520.0 || y.is_nan() { y } else { y.signum() * f64::INFINITY };
-        let halves = case.kernel.row().writes_halves();
+        let f16 = case.kernel.row().writes_f16();
         let expected = expected(&case);
-        let expected: Vec<f64> = if halves { expected.iter().map(large).collect() } else { expected };
-        let ways = case.kernel.ways().into_iter().map(|way| way.name);
-        for (device, way) in
-            gpus.iter().flat_map(|g| std::iter::once("").chain(ways.clone()).map(move |w| (g, w)))
+        let expected: Vec<f64> = if f16 { expected.iter().map(large).collect() } else { expected };
+        let list = algorithms(&*case.kernel).into_iter().map(|algorithm| algorithm.name);
+        for (device, algorithm) in
+            gpus.iter().flat_map(|g| std::iter::once("").chain(list.clone()).map(move |w| (g, w)))
         {
-            if !way.is_empty() && device.load_by(&one_step(&case, way).0, way, true).is_err() {
+            if !algorithm.is_empty()
+                && device.load_by(&one_step(&case, algorithm).0, algorithm, true).is_err()
+            {
                 continue;
             }
-            passed.insert((case.kernel.row().name, way));
-            if let Some(why) = judge_halves(&case, device, &expected, way) {
-                wrong.push(format!("{} ({}) by \"{way}\": {why}", case.kernel.row().name, case.label));
+            passed.insert((case.kernel.row().name, algorithm));
+            if let Some(why) = mismatch_f16(&case, device, &expected, algorithm) {
+                wrong.push(format!("{} ({}) by \"{algorithm}\": {why}", case.kernel.row().name, case.label));
             }
         }
     }
@@ -89,39 +92,49 @@ fn every_case_and_way_agrees_with_its_definition_in_halves() {
     assert!(passed.len() > KERNELS.len(), "{passed:?}");
 }
 
-/// The names of all ways, and of those that the devices here can go.
+/// The names of all algorithms, and of those that a device here can run.
 fn names(gpus: &[Device], cases: &[Case]) -> [BTreeSet<&'static str>; 2] {
-    let all = cases.iter().flat_map(|case| case.kernel.ways()).map(|way| way.name).collect();
-    let goes = |case: &Case, name: &str| {
+    let all =
+        cases.iter().flat_map(|case| algorithms(&*case.kernel)).map(|algorithm| algorithm.name).collect();
+    let runs = |case: &Case, name: &str| {
         gpus.iter().any(|gpu| gpu.load_by(&one_step(case, name).0, name, true).is_ok())
     };
-    let gone = |case: &Case| -> Vec<&'static str> {
-        case.kernel.ways().iter().map(|way| way.name).filter(|name| goes(case, name)).collect()
+    let run = |case: &Case| -> Vec<&'static str> {
+        algorithms(&*case.kernel)
+            .iter()
+            .map(|algorithm| algorithm.name)
+            .filter(|name| runs(case, name))
+            .collect()
     };
-    [all, cases.iter().flat_map(gone).collect()]
+    [all, cases.iter().flat_map(run).collect()]
 }
 
-/// Every way of every call is the same call: the same cases, the same definition.
+/// Every algorithm must agree with the reference of the call that it replaces.
 #[test]
-fn every_way_of_every_case_agrees_with_the_definition() {
-    let gpus = gpus("every way");
+fn every_algorithm_of_every_case_agrees_with_the_definition() {
+    let gpus = gpus("every algorithm");
     let mut wrong = Vec::new();
-    let cases: Vec<Case> =
-        KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !case.kernel.ways().is_empty()).collect();
-    let [all, gone] = names(&gpus, &cases);
+    let cases: Vec<Case> = KERNELS
+        .iter()
+        .flat_map(|row| cases_of(row))
+        .filter(|case| !algorithms(&*case.kernel).is_empty())
+        .collect();
+    let [all, run] = names(&gpus, &cases);
     assert!(all.len() >= 6, "{all:?}");
-    for name in all.difference(&gone) {
-        adapters::left_out(&format!("the way \"{name}\": no adapter here can go it"));
+    for name in all.difference(&run) {
+        adapters::left_out(&format!("the algorithm \"{name}\": no adapter here can run it"));
     }
     let software = gpus.iter().any(|gpu| gpu.describe().name.contains("llvmpipe"));
-    assert!(!software || all == gone, "lavapipe can go every way, and went {gone:?} of {all:?}");
+    assert!(!software || all == run, "lavapipe can run every algorithm, and ran {run:?} of {all:?}");
     for case in &cases {
         let expected = expected(case);
-        for way in case.kernel.ways().into_iter().filter(|way| gone.contains(way.name)) {
+        for algorithm in
+            algorithms(&*case.kernel).into_iter().filter(|algorithm| run.contains(algorithm.name))
+        {
             for device in &gpus {
-                if let Some(why) = judge(case, device, &expected, way.name) {
+                if let Some(why) = mismatch(case, device, &expected, algorithm.name) {
                     let (row, device) = (case.kernel.row().name, device.describe().name);
-                    wrong.push(format!("{row} ({}) by {} on {device}: {why}", case.label, way.name));
+                    wrong.push(format!("{row} ({}) by {} on {device}: {why}", case.label, algorithm.name));
                 }
             }
         }
@@ -129,9 +142,9 @@ fn every_way_of_every_case_agrees_with_the_definition() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// An image's bits must not depend on its company, whatever way is taken.
+/// The bits of an image must not depend on its batch, whichever algorithm computes it.
 #[test]
-fn the_batch_changes_no_bit_of_any_way() {
+fn the_batch_changes_no_bit_of_any_algorithm() {
     let conv = Conv {
         batch: 1,
         groups: 1,
@@ -140,20 +153,20 @@ fn the_batch_changes_no_bit_of_any_way() {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([15, 13]) },
         out_offset: 0,
         out_total: 37,
-        addend: false,
+        residual: false,
         activation: Activation::Relu,
     };
     let point = Conv { windows: Windows::points([7, 7]), ..conv.clone() };
     let quads = Conv { windows: Windows::points([4, 6]), ..point.clone() };
     let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
-    let with = |conv: Conv| [Conv { addend: true, ..conv.clone() }, conv];
+    let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
     let plain = |conv: Conv| (conv, false);
     let calls =
         [conv.clone(), point, quads, rows].into_iter().flat_map(with).map(plain).chain([(conv, true)]);
     for (conv, pooled) in calls {
         let kernel = |batch| -> Arc<dyn Kernel> {
             let conv = Conv { batch, ..conv.clone() };
-            if pooled { Arc::new(Pooled { conv }) } else { Arc::new(conv) }
+            if pooled { Arc::new(PooledConv { conv }) } else { Arc::new(conv) }
         };
         let case = |batch: usize, first: usize| {
             let kernel = kernel(batch);
@@ -167,24 +180,25 @@ fn the_batch_changes_no_bit_of_any_way() {
             Case { label: String::new(), kernel, inputs }
         };
         for device in gpus("the batch's bits") {
-            let run = |case: &Case, way: &str| -> Vec<u32> {
-                let (plan, inputs) = one_step(case, way);
-                let mut executor = device.load_by(&plan, way, true).unwrap();
+            let run = |case: &Case, algorithm: &str| -> Vec<u32> {
+                let (plan, inputs) = one_step(case, algorithm);
+                let mut executor = device.load_by(&plan, algorithm, true).unwrap();
                 executor.run(&inputs).unwrap().concat().into_iter().map(f32::to_bits).collect()
             };
-            let ways = kernel(1).ways().into_iter().map(|way| way.name);
-            for way in std::iter::once("").chain(ways) {
-                let goes = |way| device.load_by(&one_step(&case(1, 0), way).0, way, true).is_ok();
-                if !goes(way) {
+            let list = algorithms(&*kernel(1)).into_iter().map(|algorithm| algorithm.name);
+            for algorithm in std::iter::once("").chain(list) {
+                let runs =
+                    |algorithm| device.load_by(&one_step(&case(1, 0), algorithm).0, algorithm, true).is_ok();
+                if !runs(algorithm) {
                     continue;
                 }
-                let together = run(&case(7, 0), way);
+                let together = run(&case(7, 0), algorithm);
                 let len = together.len() / 7;
                 for image in [0, 3, 6] {
-                    let alone = run(&case(1, image), way);
+                    let alone = run(&case(1, image), algorithm);
                     assert!(
                         alone == together[image * len..][..len],
-                        "image {image} of {conv:?} by \"{way}\""
+                        "image {image} of {conv:?} by \"{algorithm}\""
                     );
                 }
             }
@@ -192,28 +206,35 @@ fn the_batch_changes_no_bit_of_any_way() {
     }
 }
 
-/// A broken network must not be made to look healthy: where the definition gives NaN, so does every shader. Left out are
-/// the parts of Winograd's method, whose definitions multiply by zeros what shaders leave out: they are tried together.
+/// Every shader must return NaN where the reference does.
+///
+/// Skips the parts of Winograd's method, whose references multiply by zeros that shaders leave out; the whole algorithm
+/// is tested.
 #[test]
 fn nan_is_not_hidden() {
     let left_out = |case: &Case| case.kernel.accumulates() || case.kernel.row().name.starts_with("winograd_");
     let mut wrong = Vec::new();
-    for mut case in KERNELS.iter().flat_map(|row| (row.cases)()).filter(|case| !left_out(case)) {
+    for mut case in KERNELS.iter().flat_map(|row| cases_of(row)).filter(|case| !left_out(case)) {
         let Some(first) = case.inputs.first_mut() else { continue };
         let middle = first.len() / 2;
         first[middle] = f32::NAN;
         let expected = expected(&case);
-        let ways =
-            case.kernel.ways().into_iter().map(|way| way.name).filter(|name| name.starts_with("winograd"));
-        let ways: Vec<&str> = std::iter::once("").chain(ways).collect();
+        let list = algorithms(&*case.kernel)
+            .into_iter()
+            .map(|algorithm| algorithm.name)
+            .filter(|name| name.starts_with("winograd"));
+        let list: Vec<&str> = std::iter::once("").chain(list).collect();
         for device in gpus("NaN") {
-            for way in &ways {
-                let (plan, inputs) = one_step(&case, way);
-                let Ok(mut executor) = device.load_by(&plan, way, true) else { continue };
+            for algorithm in &list {
+                let (plan, inputs) = one_step(&case, algorithm);
+                let Ok(mut executor) = device.load_by(&plan, algorithm, true) else { continue };
                 let got = executor.run(&inputs).unwrap().concat();
                 if let Some(at) = expected.iter().zip(&got).position(|(e, g)| e.is_nan() && !g.is_nan()) {
                     let row = case.kernel.row().name;
-                    wrong.push(format!("{row} ({}) by \"{way}\": element {at} is {}", case.label, got[at]));
+                    wrong.push(format!(
+                        "{row} ({}) by \"{algorithm}\": element {at} is {}",
+                        case.label, got[at]
+                    ));
                 }
             }
         }
@@ -224,8 +245,7 @@ fn nan_is_not_hidden() {
 const SIDE: usize = 9;
 const CHANNELS: usize = 12;
 
-/// A residual block: two convolutions that share their weights, the input added to itself, a sum, and buffers that
-/// are used again.
+/// A residual block with shared weights, a value that is added to itself, and reused buffers.
 fn network() -> (Plan, Vec<f32>) {
     use Operand::{Buffer, Constant};
     let shape = [2, CHANNELS, SIDE, SIDE];
@@ -238,7 +258,7 @@ fn network() -> (Plan, Vec<f32>) {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([SIDE; 2]) },
         out_offset: 0,
         out_total: CHANNELS,
-        addend: false,
+        residual: false,
         activation,
     };
     let add =

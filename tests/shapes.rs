@@ -1,7 +1,7 @@
-//! Random convolutions, down every way of every adapter here and on the host, against their `f64` definition; and an
-//! image's bits by itself against those that it gets in company.
+//! Compares random convolutions with their `f64` reference, by every algorithm on every adapter and on the host, and
+//! the bits of an image alone with those in a batch.
 //!
-//! SECATEUR_SHAPES says how many (150 by default), SECATEUR_SHAPE names one to look at.
+//! SECATEUR_SHAPES sets the number of convolutions (150 by default); SECATEUR_SHAPE selects a single one.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use half::f16;
 use secateur::exec::devices::Device;
 use secateur::kernels::activation::Activation;
+use secateur::kernels::algorithms::algorithms;
 use secateur::kernels::conv::Conv;
 use secateur::kernels::depthwise::Depthwise;
 use secateur::kernels::window::Windows;
@@ -23,14 +24,14 @@ mod calls;
 #[path = "common/dice.rs"]
 mod dice;
 
-use calls::{expected, judge, judge_halves, noise, one_step};
+use calls::{expected, mismatch, mismatch_f16, noise, one_step};
 use dice::Dice;
 
-/// The most products of a case: the definition is slow.
+/// Most products of a case, because the reference is slow.
 const MOST: usize = 1 << 21;
 
 impl Dice {
-    /// One of these.
+    /// Returns a random element of a list.
     fn of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.roll(all.len())]
     }
@@ -40,21 +41,21 @@ impl Dice {
         1 + self.roll(most)
     }
 
-    /// What windows do along an axis: of in, out, kernel, stride, dilation, pad.
+    /// Random windows along an axis: in, out, kernel, stride, dilation, pad.
     fn axis(&mut self, kernel: usize, stride: usize) -> [usize; 6] {
         let dilation = if self.roll(6) == 0 { 2 } else { 1 };
         let reach = (kernel - 1) * dilation + 1;
         let pad = self.of(&[kernel / 2, kernel / 2, 0, 3]);
         let most = self.of(&[3, 9, 30]);
         let input = reach.saturating_sub(pad).max(1) + self.roll(most);
-        // Zeros behind the last row are as many as before the first, or none.
+        // Padding after the last row is as large as before the first, or absent.
         let behind = if self.roll(3) == 0 { 0 } else { pad };
         let all = (input + pad + behind).max(reach);
         [input, (all - reach) / stride + 1, kernel, stride, dilation, pad]
     }
 }
 
-/// A call of so many images, and its name.
+/// A name, and a call for a given batch size.
 type Call = (String, Box<dyn Fn(usize) -> Arc<dyn Kernel>>);
 
 fn random(dice: &mut Dice) -> (usize, Call) {
@@ -95,22 +96,22 @@ fn random(dice: &mut Dice) -> (usize, Call) {
         windows: Windows { in_hw, out_hw, kernel, stride, dilation, pad },
         out_offset,
         out_total: out_offset + out_channels + more,
-        addend: dice.roll(3) == 0,
+        residual: dice.roll(3) == 0,
         activation,
     };
     let call = move |batch| Arc::new(Conv { batch, ..one.clone() }) as Arc<dyn Kernel>;
     (images, (format!("{:?}", call(images)), Box::new(call)))
 }
 
-/// What is wrong with a call on a device by a way, if anything.
-fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<String> {
+/// Describes a deviation of a call by an algorithm on a device from the reference.
+fn wrong(images: usize, call: &Call, device: &Device, algorithm: &str) -> Option<String> {
     let kernel = call.1(images);
     let lens = kernel.input_lens();
     let mut inputs: Vec<Vec<f32>> = lens.iter().zip(1..).map(|(&len, seed)| noise(len, seed)).collect();
-    // Sums of any length are about as large as what clamps bound them to: errors are judged by what comes out.
+    // Scales sums of any length to the range of the activations.
     let length = (lens[1] / lens[2]) as f32;
     inputs[1].iter_mut().for_each(|w| *w /= length.sqrt());
-    // Halves hold them exactly.
+    // Representable as f16.
     let exact = |x: &mut f32| *x = f16::from_f32(*x).to_f32();
     inputs
         .iter_mut()
@@ -119,17 +120,17 @@ fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<Strin
         .for_each(|(_, data)| data.iter_mut().for_each(exact));
     let case = Case { label: call.0.clone(), kernel, inputs };
     let expected = expected(&case);
-    if let Some(why) = judge(&case, device, &expected, way) {
+    if let Some(why) = mismatch(&case, device, &expected, algorithm) {
         return Some(why);
     }
     if device.clone().at(Precision::F16).is_ok()
-        && let Some(why) = judge_halves(&case, device, &expected, way)
+        && let Some(why) = mismatch_f16(&case, device, &expected, algorithm)
     {
-        return Some(format!("in halves: {why}"));
+        return Some(format!("in f16: {why}"));
     }
     let bits = |case: &Case| -> Vec<u32> {
-        let (plan, inputs) = one_step(case, way);
-        let mut executor = device.load_by(&plan, way, true).unwrap();
+        let (plan, inputs) = one_step(case, algorithm);
+        let mut executor = device.load_by(&plan, algorithm, true).unwrap();
         executor.run(&inputs).unwrap().concat().into_iter().map(f32::to_bits).collect()
     };
     let last = case.inputs[0][lens[0] / images * (images - 1)..].to_vec();
@@ -138,35 +139,35 @@ fn wrong(images: usize, call: &Call, device: &Device, way: &str) -> Option<Strin
         kernel: call.1(1),
         inputs: [vec![last], case.inputs[1..].to_vec()].concat(),
     };
-    if let Some(addend) = alone.inputs.get_mut(3) {
-        addend.drain(..addend.len() / images * (images - 1));
+    if let Some(residual) = alone.inputs.get_mut(3) {
+        residual.drain(..residual.len() / images * (images - 1));
     }
     let (together, alone) = (bits(&case), bits(&alone));
     (together[together.len() - alone.len()..] != alone)
-        .then(|| "the last image's bits depend on its company".to_owned())
+        .then(|| "the last image's bits depend on its batch".to_owned())
 }
 
 #[test]
-fn random_convolutions_agree_with_their_definition_by_every_way() {
+fn random_convolutions_agree_with_their_definition_by_every_algorithm() {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
     let seeds = match number("SECATEUR_SHAPE") {
         Some(one) => one..one + 1,
         None => 0..number("SECATEUR_SHAPES").unwrap_or(150),
     };
-    let mut devices = adapters::gpus("random convolutions by every way");
+    let mut devices = adapters::gpus("random convolutions by every algorithm");
     devices.push(Device::Cpu);
     let (mut tried, mut faults) = (0, Vec::new());
     for seed in seeds {
         let (images, call) = random(&mut Dice::new(seed));
         for device in &devices {
-            let ways = call.1(images).ways().into_iter().map(|way| way.name);
-            let ways: Vec<&str> =
-                std::iter::once("").chain(ways.filter(|_| !matches!(device, Device::Cpu))).collect();
-            for way in ways {
+            let list = algorithms(&*call.1(images)).into_iter().map(|algorithm| algorithm.name);
+            let list: Vec<&str> =
+                std::iter::once("").chain(list.filter(|_| !matches!(device, Device::Cpu))).collect();
+            for algorithm in list {
                 tried += 1;
-                if let Some(why) = wrong(images, &call, device, way) {
+                if let Some(why) = wrong(images, &call, device, algorithm) {
                     faults.push(format!(
-                        "{seed}: {} by \"{way}\" on {}: {why}",
+                        "{seed}: {} by \"{algorithm}\" on {}: {why}",
                         call.0,
                         device.describe().name
                     ));

@@ -1,5 +1,5 @@
-//! What accumulates on the device from run to run: the second moments of a network's values, on the CPU and on
-//! every adapter, against the definition applied to the values themselves.
+//! Compares the second moments that accumulate on the CPU and on every adapter with the reference applied to the
+//! network's values.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -14,7 +14,7 @@ use secateur::exec::session::{Probes, Session, SessionOptions};
 use secateur::graph::facts::Facts;
 use secateur::graph::{Graph, ValueId};
 use secateur::kernels::Kernel;
-use secateur::kernels::gram::Gram;
+use secateur::kernels::moments::GramKernel;
 use secateur::kernels::window::Windows;
 use secateur::onnx::Model;
 use secateur::plan::{self, BuildOptions, Probe};
@@ -31,17 +31,17 @@ fn graph() -> Graph {
     Graph::from_model(&Model::load(&file).unwrap()).unwrap()
 }
 
-/// The input and the outputs of every convolution: maps of some sizes and channel counts.
+/// The input and the outputs of all convolutions: maps of several sizes and channel counts.
 fn watched(graph: &Graph) -> Vec<ValueId> {
     let convs = graph.nodes.iter().filter(|n| n.op_type == "Conv");
     std::iter::once(graph.inputs[0].value).chain(convs.map(|n| n.outputs[0].unwrap())).collect()
 }
 
-/// What is seen of a value: its pixels, 3×3 windows side by side, or such with stride 2.
+/// Windows over a value: single pixels (`None`), or 3×3 windows with this stride.
 const STEPS: [Option<usize>; 3] = [None, Some(1), Some(2)];
 
-/// The moments of a value.
-fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> Gram {
+/// The second moments of a value.
+fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> GramKernel {
     let [batch, channels, h, w] = *facts.shape(value) else { panic!("maps are watched") };
     let points = Windows::points([h, w]);
     let windows = step.map_or(points, |step| Windows {
@@ -51,7 +51,7 @@ fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> Gram {
         pad: [1, 1],
         ..points
     });
-    Gram { batch, groups: 1, channels, channels_last: false, windows }
+    GramKernel { batch, groups: 1, channels, channels_last: false, windows }
 }
 
 fn probes(graph: &Graph, facts: &Facts) -> Vec<Probe> {
@@ -83,7 +83,7 @@ fn bits(sums: &[Vec<f32>]) -> Vec<Vec<u32>> {
     sums.iter().map(|s| s.iter().map(|x| x.to_bits()).collect()).collect()
 }
 
-/// The sums by the definition, from the network's values in `f64`.
+/// The sums by the reference, from the network's values in `f64`.
 fn expected(graph: &Graph) -> Vec<Vec<f64>> {
     let shapes = graph.input_shapes(Some(IMAGES), &Default::default()).unwrap();
     let facts = Facts::infer(graph, &shapes).unwrap();
@@ -105,19 +105,19 @@ fn expected(graph: &Graph) -> Vec<Vec<f64>> {
 }
 
 fn devices() -> Vec<Device> {
-    let mut devices = gpus("what accumulates");
+    let mut devices = gpus("accumulated sums");
     devices.push(Device::Cpu);
     devices
 }
 
 #[test]
-fn sums_are_those_of_the_values_in_batches_of_any_size() {
+fn sums_agree_with_the_values_for_every_batch_size() {
     let (graph, images) = (graph(), images());
     let expected = expected(&graph);
     for device in devices() {
         let name = device.describe().name;
         let mut first: Option<Vec<Vec<u32>>> = None;
-        // The last batch of three is filled up.
+        // The last batch of three is padded.
         for batch in [1, 3, 4] {
             let mut session = session(&graph, &device, batch);
             assert_eq!(session.image_len().unwrap(), 3 * 32 * 32, "the weights are not the network's input");
@@ -142,7 +142,7 @@ fn sums_are_those_of_the_values_in_batches_of_any_size() {
 }
 
 #[test]
-fn taken_sums_start_anew() {
+fn taken_sums_restart_at_zero() {
     let (graph, images) = (graph(), images());
     for device in devices() {
         let mut session = session(&graph, &device, 3);
@@ -166,7 +166,7 @@ fn taken_sums_start_anew() {
 }
 
 #[test]
-fn poison_spares_sums_and_time_and_check_run_with_them() {
+fn poison_skips_sums_and_timing_and_check_include_them() {
     let (graph, images) = (graph(), images());
     for device in devices() {
         let plan = session(&graph, &device, 2).plan;
@@ -186,7 +186,7 @@ fn poison_spares_sums_and_time_and_check_run_with_them() {
         assert_eq!(twice, sums(&mut *executor), "a timed run adds as any run");
         let checks = check(&plan, &device, &inputs, &mut secateur::observer::Silent).unwrap().steps;
         assert_eq!(first_failing(&checks), None);
-        // An element that counts as unwritten is not compared.
+        // Elements that no step writes are not compared.
         let compared: Vec<usize> =
             checks.iter().filter(|c| c.kernel == "gram").map(|c| c.verdict.len).collect();
         assert_eq!(
@@ -202,7 +202,7 @@ fn poison_spares_sums_and_time_and_check_run_with_them() {
 }
 
 #[test]
-fn what_accumulates_outside_of_sums_is_refused() {
+fn accumulating_outside_of_sums_is_refused() {
     let plan = session(&graph(), &Device::Cpu, 2).plan;
     let spoil: [fn(&mut plan::Plan); 3] = [
         |p| drop(p.sums.pop()),

@@ -1,25 +1,26 @@
-//! One kernel's call as a plan, timed.
+//! Times one call of a kernel as a plan of its own.
 
 use std::sync::Arc;
 
 use secateur::exec::Executor;
 use secateur::kernels::Kernel;
-use secateur::kernels::way::Source;
+use secateur::kernels::algorithm::CallInput;
+use secateur::kernels::algorithms::algorithms;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
 
-/// Whether a shader of the kernel or of its ways wants an input in a layout of its own: then it is a constant.
+/// Returns whether the kernel's shader or an algorithm packs an input, which must then be a constant.
 fn packs(kernel: &dyn Kernel, input: usize, data: &[f32]) -> bool {
-    let calls = kernel.ways().into_iter().flat_map(|way| way.calls);
-    let by_way = calls.into_iter().any(|call| {
+    let calls = algorithms(kernel).into_iter().flat_map(|algorithm| algorithm.calls);
+    let by_algorithm = calls.into_iter().any(|call| {
         let mut places =
-            call.inputs.iter().enumerate().filter(|(_, source)| **source == Source::Input(input));
+            call.inputs.iter().enumerate().filter(|(_, source)| **source == CallInput::Input(input));
         places.any(|(place, _)| call.kernel.pack(place, data).is_some())
     });
-    by_way || kernel.pack(input, data).is_some()
+    by_algorithm || kernel.pack(input, data).is_some()
 }
 
-/// One step over inputs that hold numbers between -1 and 1; the weights of images are 1.
+/// A plan of one step, with inputs between -1 and 1 and image weights of 1.
 pub(crate) fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
     let mut plan = Plan { batch: 1, ..Plan::default() };
     let (mut operands, mut data) = (Vec::new(), Vec::new());
@@ -53,7 +54,7 @@ pub(crate) fn plan(kernel: Arc<dyn Kernel>) -> (Plan, Vec<Vec<f32>>) {
     (plan, data)
 }
 
-/// Seconds that all threads of this process ran so far, where Linux tells.
+/// Processor time of all threads of this process in seconds, on Linux.
 fn processor() -> Option<f64> {
     let threads = std::fs::read_dir("/proc/self/task").ok()?;
     let nanoseconds = threads.map(|thread| {
@@ -63,7 +64,7 @@ fn processor() -> Option<f64> {
     Some(nanoseconds.sum::<Option<f64>>()? * 1e-9)
 }
 
-/// Median seconds of so many runs on the clock, and of the processor; one before them is not counted.
+/// Median clock and processor time of `runs` runs in seconds, after one that is not counted.
 pub(crate) fn median(mut executor: Box<dyn Executor>, data: &[Vec<f32>], runs: usize) -> [f64; 2] {
     let inputs: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
     let mut time = || {

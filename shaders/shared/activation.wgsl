@@ -1,6 +1,6 @@
-// Elementwise functions after a kernel's own arithmetic; numbered as in `Activation::code`.
-// Comparisons instead of max and min: those may drop NaN. Sigmoid and tanh only ever take the
-// exponential of a negative number: the direct formulas overflow on some drivers.
+// Elementwise functions for the results of a kernel, numbered as in `Activation::code`. Comparisons replace max and
+// min, which may drop NaN. Sigmoid and tanh only take the exponential of a negative number: the direct formulas
+// overflow on some drivers.
 
 override ACT: u32 = 0u;
 
@@ -9,7 +9,7 @@ fn clip(x: f32, low: f32, high: f32) -> f32 {
     return select(above, high, above > high);
 }
 
-// Abramowitz and Stegun, 7.1.26: within 1.5e-7.
+// The error function within 1.5e-7, by Abramowitz and Stegun, 7.1.26.
 fn erf(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.3275911 * abs(x));
     let poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
@@ -17,7 +17,7 @@ fn erf(x: f32) -> f32 {
     return select(y, -y, x < 0.0);
 }
 
-// Sums of the small and the large term, whose exponential never overflows.
+// Sum of the small and the large term, whose exponential never overflows.
 fn softplus(x: f32) -> f32 {
     return select(0.0, x, x > 0.0) + log(1.0 + exp(-abs(x)));
 }

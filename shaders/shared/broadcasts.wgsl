@@ -1,7 +1,7 @@
 // Products of four rows × 16 channels, for subgroups of 8 lanes: each lane has its own elements of the rows, and the
-// weights are broadcast, a row's from 4 lanes.
+// weights are broadcast, those of a row from 4 lanes.
 
-// By four channels: columns are channels, rows a lane's elements.
+// By four channels: columns are channels, rows are a lane's elements.
 struct Sums {
     a: mat4x4<f32>,
     b: mat4x4<f32>,

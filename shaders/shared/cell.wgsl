@@ -1,11 +1,11 @@
-// Four columns of a row of Winograd's products, which lie in blocks: 36 products in each, of a product its rows. For
-// shaders whose parameters have channels, block and step.
+// Four columns of a row of Winograd's products, in the block layout: each block holds 36 products, and each product
+// its rows. Requires the parameters channels, block and step.
 
 struct Cell {
     channel: u32,
-    // Of quads of columns, over all blocks.
+    // Index of the quad of columns over all blocks.
     number: u32,
-    // Where the first product's stands.
+    // Position in the first product.
     at: u32,
 }
 

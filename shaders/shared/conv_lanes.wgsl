@@ -1,13 +1,13 @@
-// Convolution for software devices whose subgroups are 8 lanes. A lane holds 4 pixels, a subgroup 32 pixels × 16
-// channels. Operands are textures, which such a device reads faster than storage; each weight is fetched by one lane
-// only and broadcast to the others.
+// Convolution for software adapters with subgroups of 8 lanes. A lane holds 4 pixels, a subgroup 32 pixels × 16
+// channels. Operands are textures, which such an adapter reads faster than storage; each weight is fetched by one
+// lane and broadcast to the others.
 
 struct Params {
-    // Subgroups: blocks of 32 pixels × channel tiles × groups.
+    // Number of subgroups: blocks of 32 pixels × channel tiles × groups.
     len: u32,
     blocks: u32,
     channel_tiles: u32,
-    // Of the whole batch.
+    // Pixels of the whole batch.
     pixels: u32,
     windows: Windows,
     // Input and output channels of a group.
@@ -18,27 +18,27 @@ struct Params {
     out_total: u32,
     act_a: f32,
     act_b: f32,
-    // Quads of pixels in a plane of the input, where texels are quads.
+    // Quads of pixels in a plane of the input, if texels are quads.
     quads: u32,
     first: u32,
-    // Blocks of a run.
+    // Number of blocks of a run.
     run: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
-// As `Lanes::pack` lays them out.
+// In the layout of `ConvLanes::pack`.
 @group(0) @binding(3) var weights: Weights;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 
-// What `x` is. 0: images. 1: images of whole quads, every pixel its own window. 2: the matrix of what windows see.
+// The contents of `x`. 0: images. 1: images of whole quads, every pixel its own window. 2: the im2col matrix.
 override FORM: u32 = 0u;
 
-// Four pixels in a row of the batch's pixels: whether they exist, and where they are written in channel 0.
+// Four adjacent pixels of the batch: whether they exist, and their position in channel 0 of the output.
 struct Quad {
     real: vec4<bool>,
     target_at: vec4<u32>,
-    // The input's: of windows, their first row and column and where the group's first plane starts.
+    // In the input: the windows' first row and column, and the position of the group's first plane.
     top: vec4<i32>,
     left: vec4<i32>,
     base: vec4<i32>,
@@ -79,8 +79,8 @@ struct Unit {
     group: u32,
 }
 
-// The order of subgroups: groups, in each runs of blocks, in each channel tiles, in each the run's blocks. Neighbours so
-// write one behind the other, which a processor foresees, and share their weights.
+// The order of subgroups: groups; in each runs of blocks; in each channel tiles; in each the run's blocks. Adjacent
+// subgroups write sequentially, which a processor predicts, and share their weights.
 fn unit(number: u32) -> Unit {
     let group = quotient(number, params.blocks * params.channel_tiles);
     let of_group = number - group * params.blocks * params.channel_tiles;
@@ -99,7 +99,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    // Nobody returns early: all lanes take part in broadcasts. What is too many does the last one's work again.
+    // No early return: all lanes take part in broadcasts. Surplus subgroups repeat the last unit.
     let u = unit(min(invocation(workgroup, workgroups, local) / 8u, params.len - 1u));
     let number = u.block * 8u + lane;
     let q = quad(number, u.group);
@@ -122,12 +122,12 @@ fn main(
                 at = select(nothing, pixel / 4u, real);
             }
             if FORM == 2u {
-                // The last quad may have pixels that do not exist: they are not stored.
+                // Pixels of the last quad that do not exist are not stored.
                 at = select(nothing, vec4(u.group * params.group_in * plane + number), q.real.x);
             }
             let step = select(vec4(0u), vec4(plane), at != nothing);
             for (var c = 0u; c < params.group_in; c += 4u) {
-                // Weights of 4 input × 16 output channels, an input channel's in 4 lanes.
+                // Weights of 4 input × 16 output channels, those of an input channel in 4 lanes.
                 let w0 = textureLoad(weights, place(w));
                 let w1 = textureLoad(weights, place(w + 8u));
                 w += 16u;

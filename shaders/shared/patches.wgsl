@@ -1,18 +1,18 @@
-// Patches: the elements that windows see of the channels of a group, by channel, then tap, and behind them a constant
-// 1. For shaders whose parameters say where windows lie (kernel, stride, dilation, pad, in_hw, points), how elements
-// are stored in `x` (channel_step, pixel_step), and how many there are (group_channels, side).
+// Patches: the elements that windows read of a group's channels, by channel, then tap, with a final constant 1.
+// Requires the parameters of the windows (kernel, stride, dilation, pad, in_hw, points), of the layout of `x`
+// (channel_step, pixel_step), and of the sizes (group_channels, side).
 
 fn element(at: u32) -> f32 {
     return f32(x[at / 4u][at % 4u]);
 }
 
-// Four rows of patches: where they look from their window's first element.
+// Four rows of patches: their offsets from the window's first element.
 struct Rows {
     down: vec4<i32>,
     right: vec4<i32>,
-    // How far the element is from the window's first one in channel 0.
+    // Distance from the window's first element in channel 0.
     offset: vec4<i32>,
-    // Elements, not the constant. What is behind the last row is the constant too, and not written.
+    // False for the constant. Rows after the last are the constant too, and are not written.
     data: vec4<bool>,
 }
 

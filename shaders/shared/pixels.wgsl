@@ -1,4 +1,4 @@
-// An input whose elements are read one by one: a texel is one element.
+// An input texture with one element a texel.
 
 @group(0) @binding(2) var x: In0;
 

@@ -1,7 +1,7 @@
-// An output of quads of elements, written four at a time where quads are whole, else one by one: a software device
-// stores four for hardly more than one. Written out: an index that is computed sends a vector through memory.
+// An output that is written four elements at a time if quads are whole, else one by one: a software adapter stores
+// four for hardly more than one. The code is unrolled, because a computed index sends a vector through memory.
 
-// Whether four elements that are written together always are a quad.
+// 1 if four elements that are written together always form a quad.
 override QUADS: u32 = 0u;
 
 fn activated(v: vec4<f32>) -> vec4<f32> {
@@ -15,15 +15,15 @@ fn activated(v: vec4<f32>) -> vec4<f32> {
 
 fn put(at: u32, value: f32, real: bool) {
     if real {
-        y[at / 4u][at % 4u] = Out(activate(with_addend(value, at), params.act_a, params.act_b));
+        y[at / 4u][at % 4u] = Out(activate(with_residual(value, at), params.act_a, params.act_b));
     }
 }
 
-// Values for four places, as far as they are real.
+// Stores four values where `real` is true.
 fn store_four(at: vec4<u32>, real: vec4<bool>, values: vec4<f32>) {
     if QUADS == 1u {
         if real.x {
-            y[at.x / 4u] = vec4<Out>(activated(with_addends(values, at.x)));
+            y[at.x / 4u] = vec4<Out>(activated(with_residuals(values, at.x)));
         }
     } else {
         put(at.x, values.x, real.x);
@@ -33,7 +33,7 @@ fn store_four(at: vec4<u32>, real: vec4<bool>, values: vec4<f32>) {
     }
 }
 
-// Values for a run of places, of which there is room for so many.
+// Stores up to `room` values in a row.
 fn store_run(at: u32, room: u32, values: vec4<f32>) {
     let number = vec4(0u, 1u, 2u, 3u);
     store_four(at + number, number < vec4(room), values);

@@ -1,6 +1,6 @@
-// Whole quotients of numbers below 2^31 by way of floats: a software device has no vector instruction that divides
-// integers, and divides lane by lane. The first float may be off by 2^-23 of itself; what its remainder still holds is
-// small enough for a second one to be off by one at most.
+// Integer quotients of numbers below 2^31 by floating-point division: a software adapter has no vector instruction
+// for integer division, and divides lane by lane. The first quotient may be off by 2^-23 of itself; a second division
+// of the remainder leaves an error of at most one, which is corrected.
 fn quotient(a: u32, b: u32) -> u32 {
     let near = u32(f32(a) / f32(b));
     let better = near + u32(i32(floor(f32(i32(a - near * b)) / f32(b))));

@@ -1,4 +1,5 @@
-// Where windows lie on a plane: height, then width, of each. Zeros behind the last row and column follow from `out_hw`.
+// Placement of windows on a plane, each as height and width. Padding after the last row and column follows from
+// `out_hw`.
 struct Windows {
     in_hw: vec2<u32>,
     out_hw: vec2<u32>,

@@ -1,6 +1,7 @@
-// Winograd's F(4×4, 3×3), first part: the 6×6 pixels that a tile of 4×4 outputs sees, Bᵀ d B. An invocation transforms
-// four tiles that lie together, of one channel: a vector's components. Element (i, j) of the result belongs to the
-// product number 6 i + j. Whoever includes this says where four tiles lie (`locate`) and what a row of theirs sees (`line`).
+// Winograd's F(4×4, 3×3), input transform: Bᵀ d B of the 6×6 pixels that a tile of 4×4 outputs reads. An invocation
+// transforms four adjacent tiles of one channel, one in each component of a vector. Element (i, j) of the result
+// belongs to product 6 i + j. The including shader defines the positions of four tiles (`locate`) and a row of their
+// pixels (`line`).
 
 struct Params {
     len: u32,
@@ -8,13 +9,13 @@ struct Params {
     // Tiles of this call, and quads of them.
     tiles: u32,
     quads: u32,
-    // Quads in a block of the products' columns, and from a product to the next.
+    // Quads in a block of columns, and the distance between products.
     block: u32,
     step: u32,
     grid: vec2<u32>,
     in_hw: vec2<u32>,
     pad: vec2<u32>,
-    // The first tile's number in the batch.
+    // Number of the first tile in the batch.
     first: u32,
     unused: u32,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::kernels::roofline::Roofline;
+use crate::kernels::elementwise::Roofline;
 use crate::plan::Plan;
 
 /// The measured peak rates of a device.

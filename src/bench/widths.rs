@@ -128,7 +128,7 @@ fn one_layer(width: usize) -> Plan {
         windows: Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([SIDE; 2]) },
         out_offset: 0,
         out_total: width,
-        addend: false,
+        residual: false,
         activation: Activation::None,
     };
     Plan::of_call(Arc::new(conv), vec![vec![0.01; width * CHANNELS * 9], vec![0.0; width]])

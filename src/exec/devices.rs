@@ -195,7 +195,7 @@ impl Device {
             Self::Cpu if plan.f16_storage.is_some() => {
                 Err(Error::new("the CPU cannot run a plan with f16 storage").with_kind(ErrorKind::Device))
             }
-            Self::Cpu => Ok(Box::new(cpu::Program::new(plan, poison)?)),
+            Self::Cpu => Ok(Box::new(cpu::CpuProgram::new(plan, poison)?)),
             Self::Gpu(gpu, _) => gpu.load(plan, algorithm, poison),
         }
     }

@@ -7,7 +7,7 @@ use super::devices::{Device, DeviceChoice, list, open};
 use super::reference::run_reference;
 use super::*;
 use crate::compare::{Tolerance, compare};
-use crate::kernels::{Dispatch, Kernel, Row};
+use crate::kernels::{Dispatch, Kernel, KernelRow};
 use crate::observer::Silent;
 use crate::tensor::DType;
 
@@ -21,7 +21,7 @@ struct Mix {
     slip: f32,
 }
 
-static MIX: Row = Row {
+static MIX: KernelRow = KernelRow {
     name: "mix",
     shader: "
         struct Params { len: u32, at: u32, factor: f32 }
@@ -37,11 +37,11 @@ static MIX: Row = Row {
     doc: "for tests",
     params: &[],
     params_size: 12,
-    cases: Vec::new,
+    file: "",
 };
 
 impl Kernel for Mix {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &MIX
     }
     fn input_lens(&self) -> Vec<usize> {
@@ -231,7 +231,7 @@ fn a_plan_beyond_the_limits_of_a_gpu_is_an_error_with_node_and_remedy() {
 struct Wide;
 
 impl Kernel for Wide {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &MIX
     }
     fn input_lens(&self) -> Vec<usize> {
@@ -250,15 +250,16 @@ impl Kernel for Wide {
     }
 }
 
-static BROKEN: Row = Row { name: "broken", shader: "this is not WGSL", ..MIX_AS_CONST };
-const MIX_AS_CONST: Row = Row { name: "", shader: "", doc: "", params: &[], params_size: 0, cases: Vec::new };
+static BROKEN: KernelRow = KernelRow { name: "broken", shader: "this is not WGSL", ..MIX_AS_CONST };
+const MIX_AS_CONST: KernelRow =
+    KernelRow { name: "", shader: "", doc: "", params: &[], params_size: 0, file: "" };
 
 /// A kernel whose shader does not compile.
 #[derive(Debug)]
 struct Broken;
 
 impl Kernel for Broken {
-    fn row(&self) -> &'static Row {
+    fn row(&self) -> &'static KernelRow {
         &BROKEN
     }
     fn input_lens(&self) -> Vec<usize> {

@@ -1,84 +1,84 @@
-//! Elementwise functions of one number, which every arithmetic kernel can apply to its results.
+//! Elementwise functions that every arithmetic kernel can apply to its results.
 //!
-//! A convolution followed by a Relu is one launch and one pass over memory instead of two. NaN goes
-//! through all of them but [`Activation::Not`] and [`Activation::Truth`], so that a broken network is not made to look healthy:
-//! hence comparisons here, not `max`, which drops NaN.
+//! A fused activation saves a launch and a pass over memory. All functions but [`Activation::Not`] and
+//! [`Activation::Truth`] propagate NaN, so that errors in a network stay visible; the code uses comparisons because
+//! `max` drops NaN.
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::tile;
+use crate::kernels::host::vectors;
 
-/// `y = f(x)`, with ONNX's meanings.
+/// An elementwise function `y = f(x)`, as ONNX defines it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
-    /// `x`
+    /// The identity, `y = x`.
     None,
-    /// `max(0, x)`
+    /// The rectifier, `max(0, x)`.
     Relu,
-    /// `x` where not negative, else `alpha·x`.
+    /// `x` if not negative, else `alpha·x`.
     LeakyRelu(f32),
-    /// `min(max(x, low), high)`
+    /// Limits to a range, `min(max(x, low), high)`.
     Clip(f32, f32),
-    /// `1 / (1 + e^-x)`
+    /// The logistic function, `1 / (1 + e^-x)`.
     Sigmoid,
-    /// `tanh x`
+    /// The hyperbolic tangent, `tanh x`.
     Tanh,
-    /// `min(max(alpha·x + beta, 0), 1)`, given alpha and beta.
+    /// `min(max(alpha·x + beta, 0), 1)`, with the parameters alpha and beta.
     HardSigmoid(f32, f32),
-    /// `x · min(max(x/6 + 1/2, 0), 1)`
+    /// The hard swish, `x · min(max(x/6 + 1/2, 0), 1)`.
     HardSwish,
-    /// `e^x`
+    /// The exponential function, `e^x`.
     Exp,
-    /// `√x`
+    /// The square root, `√x`.
     Sqrt,
-    /// `|x|`
+    /// The absolute value, `|x|`.
     Abs,
-    /// `-x`
+    /// The negative value, `-x`.
     Neg,
-    /// Toward minus infinity.
+    /// Rounds toward minus infinity.
     Floor,
-    /// Toward plus infinity.
+    /// Rounds toward plus infinity.
     Ceil,
-    /// Toward zero.
+    /// Rounds toward zero.
     Trunc,
-    /// `1/x`
+    /// The reciprocal value, `1/x`.
     Reciprocal,
-    /// Natural logarithm.
+    /// The natural logarithm of `x`.
     Log,
     /// The error function, `2/√π ∫₀ˣ e^(-t²) dt`.
     Erf,
-    /// 1 where `x` is zero, else 0.
+    /// 1 if `x` is zero, else 0.
     Not,
-    /// `x` where not negative, else `alpha·(e^x - 1)`.
+    /// `x` if not negative, else `alpha·(e^x - 1)`.
     Elu(f32),
-    /// `gamma·x` where positive, else `gamma·alpha·(e^x - 1)`, given alpha and gamma.
+    /// `gamma·x` if positive, else `gamma·alpha·(e^x - 1)`, with the parameters alpha and gamma.
     Selu(f32, f32),
-    /// `max(0, x) + min(0, alpha·(e^(x/alpha) - 1))`
+    /// The continuous ELU, `max(0, x) + min(0, alpha·(e^(x/alpha) - 1))`.
     Celu(f32),
-    /// `ln(1 + e^x)`
+    /// A smooth rectifier, `ln(1 + e^x)`.
     Softplus,
-    /// `x / (1 + |x|)`
+    /// The softsign function, `x / (1 + |x|)`.
     Softsign,
-    /// `x/2 · (1 + erf(x/√2))`
+    /// The exact GELU, `x/2 · (1 + erf(x/√2))`.
     Gelu,
-    /// `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))`
+    /// The approximate GELU, `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))`.
     GeluTanh,
-    /// `x · tanh(ln(1 + e^x))`
+    /// The mish function, `x · tanh(ln(1 + e^x))`.
     Mish,
-    /// To the nearest integer, halves to the even one.
+    /// Rounds to the nearest integer, ties to even.
     Round,
-    /// -1, 0 or 1.
+    /// The sign: -1, 0 or 1.
     Sign,
-    /// `x` where above alpha, else 0.
+    /// `x` if above alpha, else 0.
     ThresholdedRelu(f32),
-    /// `x / (1 + e^(-alpha·x))`
+    /// The swish function, `x / (1 + e^(-alpha·x))`.
     Swish(f32),
-    /// 1 where `x` is not zero, else 0.
+    /// 1 if `x` is not zero, else 0.
     Truth,
 }
 
 impl Activation {
-    /// One of each kind, with parameters unlike the defaults: what tests iterate.
+    /// One of each kind for tests, with parameters other than the defaults.
     pub const SAMPLES: [Self; 32] = [
         Self::None,
         Self::Relu,
@@ -114,7 +114,7 @@ impl Activation {
         Self::Truth,
     ];
 
-    /// The definition.
+    /// Applies the function in `f64`, by its definition.
     pub fn apply_f64(self, x: f64) -> f64 {
         let clip = |x: f64, low: f64, high: f64| {
             let x = if x < low { low } else { x };
@@ -166,14 +166,14 @@ impl Activation {
         }
     }
 
-    /// The same in single precision.
+    /// Applies the function in `f32`.
     pub fn apply_f32(self, x: f32) -> f32 {
         let mut one = [x];
         self.apply_slice(&mut one);
         one[0]
     }
 
-    /// Applies it to each element, the choice of function made once, in the longest vectors that there are.
+    /// Applies the function to each element, in the longest vectors of the processor.
     pub fn apply_slice(self, xs: &mut [f32]) {
         struct Apply<'a>(Activation, &'a mut [f32]);
         impl WithSimd for Apply<'_> {
@@ -189,16 +189,15 @@ impl Activation {
         }
     }
 
-    /// Writes what it makes of some elements where they belong, on the way there; what is common is compiled into its
-    /// caller.
+    /// Applies the function while copying `xs` to `ys`. The common functions are compiled into the caller.
     #[inline(always)]
-    pub(super) fn apply_into(self, xs: &[f32], ys: &mut [f32]) {
+    pub(crate) fn apply_into(self, xs: &[f32], ys: &mut [f32]) {
         match self {
-            Self::None => tile::copy(xs, ys),
-            Self::Relu => tile::map(xs, ys, relu),
-            Self::Clip(low, high) => tile::map(xs, ys, |x| clip(x, low, high)),
+            Self::None => vectors::copy(xs, ys),
+            Self::Relu => vectors::map(xs, ys, relu),
+            Self::Clip(low, high) => vectors::map(xs, ys, |x| clip(x, low, high)),
             _ => {
-                tile::copy(xs, ys);
+                vectors::copy(xs, ys);
                 self.apply_slice(ys);
             }
         }
@@ -241,13 +240,13 @@ impl Activation {
             Self::Softsign => each(xs, |x| x / (1.0 + x.abs())),
             Self::Swish(alpha) => each(xs, |x| x / (1.0 + exp(-alpha * x))),
             Self::Round => each(xs, f32::round_ties_even),
-            // Rarer ones: their definition, rounded.
+            // Rarer functions: their definition, rounded.
             _ => each(xs, |x| self.apply_f64(x.into()) as f32),
         }
     }
 
-    /// Whether a larger number never gives a smaller one, in the last bit too: a maximum of results is the result of the
-    /// maximum.
+    /// Returns whether the function is monotonically non-decreasing to the last bit. The maximum of results is then
+    /// the result of the maximum.
     pub fn rises(self) -> bool {
         match self {
             Self::None | Self::Relu | Self::Clip(..) => true,
@@ -256,7 +255,7 @@ impl Activation {
         }
     }
 
-    /// Its number in `shaders/shared/activation.wgsl`.
+    /// The function's number in `shaders/shared/activation.wgsl`.
     pub fn code(self) -> u32 {
         match self {
             Self::None => 0,
@@ -294,7 +293,7 @@ impl Activation {
         }
     }
 
-    /// Its two parameters, 0 where it has fewer.
+    /// The two parameters of the function, 0 for those that it lacks.
     pub fn params(self) -> [f32; 2] {
         match self {
             Self::LeakyRelu(alpha)
@@ -308,28 +307,28 @@ impl Activation {
     }
 }
 
-/// NaN stays.
+/// Rectifies a number; propagates NaN.
 #[inline(always)]
 fn relu(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
-/// In this order NaN stays, and a low above high gives high.
+/// Limits a number to a range; propagates NaN. If `low` is above `high`, returns `high`.
 #[inline(always)]
 fn clip(x: f32, low: f32, high: f32) -> f32 {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
 }
 
-/// `e^x` to about a unit in the last place, in steps that a compiler turns into vectors: the libraries'
-/// function took half of a network's time. `x = n·ln 2 + r`, and a polynomial gives `e^r`.
+/// `e^x` to about a unit in the last place, in vectorizable steps: `x = n·ln 2 + r`, and a polynomial for `e^r`. The
+/// standard library's function took half of a network's time.
 #[inline]
 fn exp(x: f32) -> f32 {
     use std::f32::consts::LOG2_E;
-    // Added to a number, it leaves the nearest integer in the last bits.
+    // Adding this to a number leaves the nearest integer in the last bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    // Beyond, the result is infinite or zero anyway. NaN stays.
+    // Beyond these bounds the result is infinite or zero. NaN stays.
     let x = x.clamp(-104.0, 89.0);
     let shifted = x * LOG2_E + ROUND;
     let n = shifted - ROUND;
@@ -337,12 +336,12 @@ fn exp(x: f32) -> f32 {
     let series = 1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0)));
     let power = 1.0 + r + r * r * (0.5 + r * series);
     let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
-    // In two halves, each of which is a float of its own.
+    // Two halves, because each must be a finite float.
     let half = |n: i32| f32::from_bits((n + 127).cast_unsigned() << 23);
     power * half(n >> 1) * half(n - (n >> 1))
 }
 
-/// The hyperbolic tangent, by the exponential of a negative number only.
+/// The hyperbolic tangent, from the exponential of a negative number only.
 #[inline]
 fn tanh(x: f32) -> f32 {
     let e = exp(-2.0 * x.abs());
@@ -350,7 +349,7 @@ fn tanh(x: f32) -> f32 {
     if x < 0.0 { -y } else { y }
 }
 
-/// The error function within 1.5e-7: Abramowitz and Stegun, 7.1.26, as in the shader.
+/// The error function within 1.5e-7, by Abramowitz and Stegun, 7.1.26, as in the shader.
 #[inline]
 fn erf_f32(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
@@ -360,21 +359,22 @@ fn erf_f32(x: f32) -> f32 {
     if x < 0.0 { -y } else { y }
 }
 
-/// `ln(1 + e^x)`, whose exponential never overflows.
+/// `ln(1 + e^x)` without overflow of the exponential.
 fn softplus(x: f64) -> f64 {
     let positive = if x > 0.0 { x } else { 0.0 };
-    // NaN goes through the second term.
+    // The second term propagates NaN.
     positive + (-x.abs()).exp().ln_1p()
 }
 
-/// `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`: all terms have one sign, so nothing cancels.
+/// The error function by the series `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`. All terms have one sign, so nothing
+/// cancels.
 fn erf(x: f64) -> f64 {
-    // Beyond, 1 - |erf x| is less than half a unit in the last place of a double.
+    // Beyond 6, 1 - |erf x| is less than half a unit in the last place of an `f64`.
     if x.abs() > 6.0 {
         return x.signum();
     }
     let (mut term, mut sum, mut n) = (x, x, 1.0);
-    // NaN ends the loop too.
+    // NaN also ends the loop.
     while term.abs() > 1e-17 * sum.abs() {
         term *= 2.0 * x * x / (2.0 * n + 1.0);
         sum += term;

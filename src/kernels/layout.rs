@@ -1,19 +1,21 @@
-//! Strides: how a flat array is walked as a box of axes.
+//! Strided iteration over flat arrays.
 
 use rayon::prelude::*;
 
-/// Most axes that a kernel walks.
+use crate::kernels::shader::word;
+
+/// Most axes that a kernel iterates over.
 pub const MAX_AXES: usize = 6;
 
-/// Axis lengths as a uniform holds them, the rest 1.
-pub(super) fn shape_words(shape: &[usize]) -> [[u32; 4]; 2] {
+/// Axis lengths in the form of a uniform, padded with 1.
+pub(crate) fn shape_words(shape: &[usize]) -> [[u32; 4]; 2] {
     let mut out = [[1; 4]; 2];
-    shape.iter().enumerate().for_each(|(axis, &n)| out[axis / 4][axis % 4] = super::word(n));
+    shape.iter().enumerate().for_each(|(axis, &n)| out[axis / 4][axis % 4] = word(n));
     out
 }
 
-/// Strides as a uniform holds them, the rest 0.
-pub(super) fn stride_words(strides: &[isize]) -> [[i32; 4]; 2] {
+/// Strides in the form of a uniform, padded with 0.
+pub(crate) fn stride_words(strides: &[isize]) -> [[i32; 4]; 2] {
     let mut out = [[0; 4]; 2];
     for (axis, &n) in strides.iter().enumerate() {
         out[axis / 4][axis % 4] = i32::try_from(n).expect("a stride in a buffer of less than 2^31 elements");
@@ -21,9 +23,9 @@ pub(super) fn stride_words(strides: &[isize]) -> [[i32; 4]; 2] {
     out
 }
 
-/// Calls `visit(i, offsets)` for every `i`-th row of a box, a row being its last axis: `offsets` is
-/// where each array stands at the row's first element. A box without axes is one row of one element.
-pub(super) fn for_each_row<const N: usize>(
+/// Calls `visit(i, offsets)` for the given rows of a box. A row is the last axis, and `offsets` is the position of
+/// its first element in each array. A box without axes is one row of one element.
+pub(crate) fn for_each_row<const N: usize>(
     shape: &[usize],
     strides: &[&[isize]; N],
     rows: std::ops::Range<usize>,
@@ -42,9 +44,10 @@ pub(super) fn for_each_row<const N: usize>(
     }
 }
 
-/// Calls `visit(piece, offsets)` for pieces of an output that is such a box, on all cores: a piece is a row or a part of a
-/// long one, `offsets` is where each array stands at its first element.
-pub(super) fn par_pieces<const N: usize>(
+/// Calls `visit(piece, offsets)` for all pieces of an output box, on all cores.
+///
+/// A piece is a row or part of a long row, and `offsets` is the position of its first element in each array.
+pub(crate) fn par_pieces<const N: usize>(
     shape: &[usize],
     strides: &[&[isize]; N],
     output: &mut [f32],
@@ -55,8 +58,8 @@ pub(super) fn par_pieces<const N: usize>(
     }
     let row_len = shape.last().copied().unwrap_or(1);
     let steps = strides.map(|s| s.last().copied().unwrap_or(0));
-    // Rows of a task: enough of them for some thousand elements. A long row is its own task's chunk too, so that a
-    // call without broadcasting, which is one row, uses all cores.
+    // A task has rows for some thousand elements. Long rows are cut too: a call without broadcasting is a single row,
+    // and should use all cores.
     let piece = row_len.min(1 << 14);
     let rows_of_task = (1 << 12) / row_len + 1;
     output.par_chunks_mut(rows_of_task * row_len).enumerate().for_each(|(task, y)| {
@@ -71,8 +74,8 @@ pub(super) fn par_pieces<const N: usize>(
     });
 }
 
-/// Which `i` of `0..count` have `0 <= start + i·step < size`: the windows that see a real element.
-pub(super) fn inside(start: isize, step: usize, size: usize, count: usize) -> std::ops::Range<usize> {
+/// The range of `i` in `0..count` with `0 <= start + i·step < size`: the windows that read an existing element.
+pub(crate) fn inside(start: isize, step: usize, size: usize, count: usize) -> std::ops::Range<usize> {
     let past = |bound: isize| (bound.max(0) as usize).div_ceil(step).min(count);
     let first = past(-start);
     first..past(size as isize - start).max(first)
@@ -96,7 +99,7 @@ pub fn broadcast(shapes: &[&[usize]]) -> Option<Vec<usize>> {
     Some(out)
 }
 
-/// The steps through a row-major array of shape `from` seen as shape `to`, to which it broadcasts.
+/// The strides of a row-major array of shape `from`, broadcast to shape `to`.
 pub fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<isize> {
     let mut strides = vec![0; to.len()];
     let mut step = 1;
@@ -109,8 +112,9 @@ pub fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// Drops axes of length one and joins neighbours that every array steps through as one axis.
-/// `None` where more than [`MAX_AXES`] remain.
+/// Drops axes of length 1 and merges adjacent axes that every array steps through as one.
+///
+/// Returns `None` if more than [`MAX_AXES`] axes remain.
 pub fn collapse<const N: usize>(
     shape: &[usize],
     strides: [Vec<isize>; N],

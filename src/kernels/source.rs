@@ -1,33 +1,33 @@
-//! The whole source of a shader for a launch: what its arrays' elements are, and whether something is added to its sums.
+//! Completes the source of a shader for a launch: declares its element types and its residual.
 //!
-//! A shader names the types of its arrays by where they are bound: `Out`, `In0`, `In1` and so on, and `Weights` for a
-//! constant second input. Each may be single or half precision, by itself. A binding whose type is written out is single
-//! precision only: indices, sums of statistics, biases, and the temporaries of Winograd's method, whose last part
-//! multiplies what rounding they have by a hundred. Whatever is stored, shaders compute in single precision.
+//! A shader names the element types of its arrays by their binding: `Out`, `In0`, `In1` and so on, and `Weights` for
+//! a constant second input. Each may be f32 or f16. Bindings with an explicit type are f32 only: indices, sums of
+//! statistics, biases, and Winograd temporaries, whose last transform amplifies rounding errors a hundredfold. All
+//! shaders compute in f32.
 //!
-//! A shader that may take an addend ([`Kernel::addend`]) calls `with_addend` or, for a whole quad, `with_addends` on what
-//! it will write.
+//! A shader that can add a residual ([`Kernel::residual`]) calls `with_residual`, or `with_residuals` for a whole
+//! quad, on the values that it writes.
 
 use std::fmt::Write;
 
-use super::way::{Source, View};
-use super::{Kernel, Row};
+use crate::kernels::binding::InputBinding;
+use crate::kernels::kernel::{Kernel, KernelRow};
 use crate::tensor::Precision;
 
-/// The types of a launch's arrays.
+/// The element types of a launch's arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Types {
-    /// The output's elements.
+pub struct ShaderTypes {
+    /// Precision of the output's elements.
     pub output: Precision,
-    /// How each input is read, and its elements.
-    pub inputs: Vec<(View, Precision)>,
-    /// The input that is added to what is written.
-    pub addend: Option<usize>,
+    /// Binding and precision of each input.
+    pub inputs: Vec<(InputBinding, Precision)>,
+    /// The input that is added to the output.
+    pub residual: Option<usize>,
 }
 
-impl Types {
-    /// A kernel's shader for these types: what its names mean, then the row's source.
-    pub fn text(&self, row: &Row) -> String {
+impl ShaderTypes {
+    /// Returns the shader's complete source: the declarations for these types, then the row's source.
+    pub fn text(&self, row: &KernelRow) -> String {
         let mut text = String::new();
         let all = self.inputs.iter().map(|&(_, precision)| precision).chain([self.output]);
         if all.into_iter().any(|precision| precision == Precision::F16) {
@@ -35,19 +35,21 @@ impl Types {
         }
         // Writing to a string cannot fail.
         let _ = writeln!(text, "alias Out = {};", self.output.name());
-        for (i, &(view, precision)) in self.inputs.iter().enumerate() {
-            let ty = match view {
-                View::Buffer => precision.name().to_owned(),
-                View::Texels(4) => format!("texture_storage_2d<rgba{}, read>", texel(precision)),
-                View::Texels(_) if precision == Precision::F32 => "texture_storage_2d<r32float, read>".into(),
-                // Not every device reads halves one by one from storage textures.
-                View::Texels(_) => "texture_2d<f32>".into(),
+        for (i, &(binding, precision)) in self.inputs.iter().enumerate() {
+            let ty = match binding {
+                InputBinding::Buffer => precision.name().to_owned(),
+                InputBinding::Texels(4) => format!("texture_storage_2d<rgba{}, read>", texel(precision)),
+                InputBinding::Texels(_) if precision == Precision::F32 => {
+                    "texture_storage_2d<r32float, read>".into()
+                }
+                // Not every device reads single f16 channels from storage textures.
+                InputBinding::Texels(_) => "texture_2d<f32>".into(),
             };
             let _ = writeln!(text, "alias In{i} = {ty};");
             if i == 1 {
                 text.push_str("alias Weights = In1;\n");
             }
-            if view == View::Texels(1) {
+            if binding == InputBinding::Texels(1) {
                 let level = if precision == Precision::F32 { "" } else { ", 0" };
                 let _ = writeln!(
                     text,
@@ -55,29 +57,29 @@ impl Types {
                 );
             }
         }
-        if row.names("with_addend") {
+        if row.uses("with_residual") {
             text.push_str(&self.addition());
         }
         text + row.shader
     }
 
-    /// What adds the addend, or nothing.
+    /// Declares the functions that add the residual, or that return their argument if there is none.
     fn addition(&self) -> String {
-        let (binding, [one, four]) = match self.addend {
+        let (declaration, [one, four]) = match self.residual {
             Some(i) => (
-                format!("@group(0) @binding({}) var<storage, read> addend: array<vec4<In{i}>>;\n", i + 2),
-                ["sum + f32(addend[at / 4u][at % 4u])", "sums + vec4<f32>(addend[at / 4u])"],
+                format!("@group(0) @binding({}) var<storage, read> residual: array<vec4<In{i}>>;\n", i + 2),
+                ["sum + f32(residual[at / 4u][at % 4u])", "sums + vec4<f32>(residual[at / 4u])"],
             ),
             None => (String::new(), ["sum", "sums"]),
         };
         format!(
-            "{binding}fn with_addend(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
-             fn with_addends(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
+            "{declaration}fn with_residual(sum: f32, at: u32) -> f32 {{ return {one}; }}\n\
+             fn with_residuals(sums: vec4<f32>, at: u32) -> vec4<f32> {{ return {four}; }}\n"
         )
     }
 }
 
-/// The channels of a texel of such numbers, as WGSL names them.
+/// The WGSL name of a texel channel of this precision.
 fn texel(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "32float",
@@ -85,49 +87,31 @@ fn texel(precision: Precision) -> &'static str {
     }
 }
 
-impl Row {
-    /// Whether the shader calls a type by this name; in comments, words are words.
-    fn names(&self, name: &str) -> bool {
+impl KernelRow {
+    /// Returns whether the shader uses an identifier outside of comments.
+    fn uses(&self, name: &str) -> bool {
         let code = self.shader.lines().filter_map(|line| line.split("//").next());
         code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
             .any(|word| word == name)
     }
 
-    /// Whether what it writes may be halves.
-    pub fn writes_halves(&self) -> bool {
-        self.names("Out")
+    /// Returns whether the output may be stored as f16.
+    pub fn writes_f16(&self) -> bool {
+        self.uses("Out")
     }
 
-    /// Whether what is computed and read as this input may be halves.
-    pub fn reads_halves(&self, input: usize) -> bool {
-        self.names(&format!("In{input}"))
+    /// Returns whether a computed input may be stored as f16.
+    pub fn reads_f16(&self, input: usize) -> bool {
+        self.uses(&format!("In{input}"))
     }
 
-    /// Whether a constant that is read as this input may be halves.
-    pub fn weighs_halves(&self, input: usize) -> bool {
-        input == 1 && self.names("Weights")
+    /// Returns whether a constant input may be stored as f16.
+    pub fn reads_f16_weights(&self, input: usize) -> bool {
+        input == 1 && self.uses("Weights")
     }
 }
 
-/// Whether a call may write halves, whichever way it is computed.
-pub(crate) fn may_write_halves(kernel: &dyn Kernel) -> bool {
-    let ways = kernel.ways();
-    let mut last = ways.iter().flat_map(|way| &way.calls).filter(|call| call.output.is_none());
-    kernel.row().writes_halves() && last.all(|call| call.kernel.row().writes_halves())
-}
-
-/// Whether a call may read an input as halves, whichever way it is computed.
-pub(crate) fn may_read_halves(kernel: &dyn Kernel, input: usize) -> bool {
-    let ways = kernel.ways();
-    let mut calls = ways.iter().flat_map(|way| &way.calls);
-    let reads = |(place, source): (usize, &Source), kernel: &dyn Kernel| {
-        *source != Source::Input(input) || own_reads_halves(kernel, place)
-    };
-    own_reads_halves(kernel, input)
-        && calls.all(|call| call.inputs.iter().enumerate().all(|at| reads(at, &*call.kernel)))
-}
-
-/// Whether a call's own shader may read an input as halves.
-pub fn own_reads_halves(kernel: &dyn Kernel, input: usize) -> bool {
-    kernel.addend() == Some(input) || kernel.row().reads_halves(input)
+/// Returns whether a call's own shader may read an input as f16.
+pub fn shader_reads_f16(kernel: &dyn Kernel, input: usize) -> bool {
+    kernel.residual() == Some(input) || kernel.row().reads_f16(input)
 }

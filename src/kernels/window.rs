@@ -1,28 +1,29 @@
-//! Windows that slide over a plane, and the matrix of what they see ("im2col").
+//! Sliding windows over a plane, and the im2col matrix of the elements that they cover.
 
-use super::{layout, words};
+use crate::kernels::layout;
+use crate::kernels::shader::words;
 
-/// Where the windows of a convolution or a pool lie on a plane.
+/// Placement of the windows of a convolution or pooling on a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// Height and width of the plane.
     pub in_hw: [usize; 2],
-    /// Windows down and across.
+    /// Number of windows down and across.
     pub out_hw: [usize; 2],
     /// Height and width of a window.
     pub kernel: [usize; 2],
-    /// Steps between windows.
+    /// Distance between adjacent windows, down and across.
     pub stride: [usize; 2],
-    /// Steps between the taps of a window.
+    /// Dilation: distance between adjacent taps, down and across.
     pub dilation: [usize; 2],
-    /// Padding before the first row and column. That behind the last follows from `out_hw`.
+    /// Padding before the first row and column. The padding after the last follows from `out_hw`.
     pub pad: [usize; 2],
 }
 
-/// The same as shaders have them in their uniforms: `shaders/shared/windows.wgsl`.
+/// [`Windows`] in the layout of a uniform, as in `shaders/shared/windows.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Words {
+pub(crate) struct WindowsUniform {
     in_hw: [u32; 2],
     out_hw: [u32; 2],
     kernel: [u32; 2],
@@ -32,8 +33,8 @@ pub(super) struct Words {
 }
 
 impl Windows {
-    pub(super) fn words(&self) -> Words {
-        Words {
+    pub(crate) fn words(&self) -> WindowsUniform {
+        WindowsUniform {
             in_hw: words(self.in_hw),
             out_hw: words(self.out_hw),
             kernel: words(self.kernel),
@@ -43,49 +44,49 @@ impl Windows {
         }
     }
 
-    /// Every pixel its own window.
+    /// Windows of a single pixel, one for each pixel.
     pub fn points(hw: [usize; 2]) -> Self {
         Self { in_hw: hw, out_hw: hw, kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] }
     }
 
-    /// Every 2×2 pixels their own window; an odd last row or column is left out.
-    pub(super) fn by_twos(hw: [usize; 2]) -> Self {
+    /// Non-overlapping windows of 2×2 pixels; an odd last row or column is skipped.
+    pub(crate) fn by_twos(hw: [usize; 2]) -> Self {
         Self { out_hw: hw.map(|n| n / 2), kernel: [2, 2], stride: [2, 2], ..Self::points(hw) }
     }
 
-    /// Elements of a window.
+    /// Number of taps of a window.
     pub fn taps(&self) -> usize {
         self.kernel.iter().product()
     }
 
-    /// How many windows there are.
+    /// Number of windows on the plane.
     pub fn positions(&self) -> usize {
         self.out_hw.iter().product()
     }
 
-    /// Pixels of the plane.
+    /// Number of pixels of the plane.
     pub fn pixels(&self) -> usize {
         self.in_hw.iter().product()
     }
 
-    /// Whether every pixel is its own window.
+    /// Returns whether every pixel is its own window.
     pub fn are_points(&self) -> bool {
         self.taps() == 1 && self.stride == [1, 1] && self.pad == [0, 0] && self.in_hw == self.out_hw
     }
 
-    /// Where tap `tap` of window `window` lies along an axis; `None` in the padding.
-    pub(super) fn at(&self, axis: usize, window: usize, tap: usize) -> Option<usize> {
+    /// Index along an axis that a tap of a window reads; `None` in the padding.
+    pub(crate) fn at(&self, axis: usize, window: usize, tap: usize) -> Option<usize> {
         (window * self.stride[axis] + tap * self.dilation[axis])
             .checked_sub(self.pad[axis])
             .filter(|&i| i < self.in_hw[axis])
     }
 
-    /// The same where windows stand side by side, as many across as there are columns: the plane itself, moved, with
-    /// zeros where it came in over the edges.
+    /// [`Windows::unfold`] for stride 1 and as many windows across as columns: a shifted copy of the plane, with
+    /// zeros for the elements that wrapped around an edge.
     fn unfold_shifted(&self, plane: &[f32], [down, right]: [isize; 2], first: usize, seen: &mut [f32]) {
         let [h, w] = self.in_hw;
         let shift = down * w as isize + right;
-        // Of the moved plane, what lies in it.
+        // The part of the shifted plane that lies inside the plane.
         let from = (first as isize + shift).clamp(0, (h * w) as isize);
         let until = (first as isize + shift + seen.len() as isize).clamp(from, (h * w) as isize);
         let at = (from - shift - first as isize).clamp(0, seen.len() as isize) as usize;
@@ -93,7 +94,7 @@ impl Windows {
         seen[..at].fill(0.0);
         seen[at..at + len].copy_from_slice(&plane[from as usize..until as usize]);
         seen[at + len..].fill(0.0);
-        // The columns that came in from the row before or after.
+        // The columns that wrapped around from an adjacent row.
         let edge = if right < 0 { 0..(-right as usize).min(w) } else { w - (right as usize).min(w)..w };
         for column in edge {
             let start = (column + w - first % w) % w;
@@ -101,9 +102,9 @@ impl Windows {
         }
     }
 
-    /// Writes what tap `tap` of the windows `first..first + seen.len()` sees of a plane, whose pixels are
-    /// `step` apart.
-    pub(super) fn unfold(&self, plane: &[f32], step: usize, tap: usize, first: usize, seen: &mut [f32]) {
+    /// Writes one row of the im2col matrix: the elements that tap `tap` reads in the windows `first..first +
+    /// seen.len()`. Pixels of the plane are `step` elements apart.
+    pub(crate) fn unfold(&self, plane: &[f32], step: usize, tap: usize, first: usize, seen: &mut [f32]) {
         let ([h, w], ow) = (self.in_hw, self.out_hw[1]);
         let shift = |axis: usize, tap: usize| (tap * self.dilation[axis]) as isize - self.pad[axis] as isize;
         let (down, right) = (shift(0, tap / self.kernel[1]), shift(1, tap % self.kernel[1]));
@@ -112,7 +113,7 @@ impl Windows {
         }
         let mut done = 0;
         while done < seen.len() {
-            // As far as the output's row goes, the input is read along one of its rows.
+            // Up to the end of an output row, the tap reads along one input row.
             let (oy, ox) = ((first + done) / ow, (first + done) % ow);
             let run = (ow - ox).min(seen.len() - done);
             let target = &mut seen[done..done + run];

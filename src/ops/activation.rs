@@ -6,7 +6,7 @@ use crate::coupling::Propagation;
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::Unary;
 use crate::tensor::DType;
 
 /// An activation whose parameters are attributes.

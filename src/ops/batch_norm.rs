@@ -8,8 +8,8 @@ use super::{Build, Operator};
 use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::affine::Affine;
-use crate::kernels::lrn::Lrn as LrnKernel;
+use crate::kernels::elementwise::Affine;
+use crate::kernels::normalization::Lrn as LrnKernel;
 use crate::tensor::show;
 
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary as BinaryKernel, BinaryOp};
-use crate::kernels::select::Select;
+use crate::kernels::elementwise::Select;
+use crate::kernels::elementwise::{Binary as BinaryKernel, BinaryOp};
 use crate::tensor::{DType, show};
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::{Build, Layer, Operator, Rewrite};
 use crate::coupling::{Label, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::conv_pooled::Pooled;
+use crate::kernels::algorithms::pooling_pays;
 use crate::kernels::window::Windows;
 use crate::tensor::show;
 
@@ -152,7 +152,7 @@ impl Operator for Conv {
         let (in_channels, out_channels) = (x.shape[1], w.shape[0]);
         let pays = |window| {
             let convolution = Convolution { batch: 1, in_channels, out_channels, groups: 1, window };
-            Pooled::pays(&convolution.planar(&Fused::default(), 1, 1))
+            pooling_pays(&convolution.planar(&Fused::default(), 1, 1))
         };
         self.fuses_scale_shift(inputs) && self.windowed(inputs).is_ok_and(pays)
     }

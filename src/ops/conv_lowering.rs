@@ -11,9 +11,9 @@ use super::window::ResolvedWindow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::Conv as ConvKernel;
-use crate::kernels::conv_pooled::Pooled;
+use crate::kernels::conv::PooledConv;
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::fill::Fill;
+use crate::kernels::movement::Fill;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::Tensor;
 
@@ -122,7 +122,7 @@ impl Convolution {
             windows: self.window.planes(),
             out_offset: 0,
             out_total: self.out_channels,
-            addend: fused.residual,
+            residual: fused.residual,
             activation: fused.activation,
         }
     }
@@ -193,12 +193,12 @@ pub(super) fn split_filters(
     target: Slot,
 ) {
     let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
-        let residual = kernel.addend.then_some(Slot::Residual);
+        let residual = kernel.residual.then_some(Slot::Residual);
         let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
         operands.into_iter().chain(residual).collect()
     };
     let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
-        true => l.call(Pooled { conv }, operands, target.clone()),
+        true => l.call(PooledConv { conv }, operands, target.clone()),
         false => l.call(conv, operands, target.clone()),
     };
     // The shader reads filters padded to multiples of 8.

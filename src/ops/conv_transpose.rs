@@ -10,7 +10,7 @@ use super::{Build, Layer, Operator, Rewrite};
 use crate::coupling::{Label, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::fill::Fill;
+use crate::kernels::movement::Fill;
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use super::lower::{Emit, Lowering, Slot};
 use crate::coupling::{ChannelLabels, FROZEN, Label, Propagation};
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
-use crate::kernels::copy::Copy;
-use crate::kernels::gather::Gather;
+use crate::kernels::movement::Copy;
+use crate::kernels::movement::Gather;
 use crate::tensor::{elements, strides};
 
 /// Propagates labels by running the lowering of an operator that only moves data on them.

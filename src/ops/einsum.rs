@@ -9,8 +9,8 @@ use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
-use crate::kernels::matmul::MatMul;
-use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::gemm::MatMul;
+use crate::kernels::reduction::{Reduce, ReduceOp};
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]

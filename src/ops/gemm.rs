@@ -10,11 +10,11 @@ use crate::coupling::{Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
-use crate::kernels::affine::Affine;
-use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::elementwise::Affine;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::gemm::MatMul as MatMulKernel;
 use crate::kernels::layout::broadcast_strides;
-use crate::kernels::matmul::MatMul as MatMulKernel;
 use crate::kernels::window::Windows;
 use crate::tensor::{show, strides};
 
@@ -409,7 +409,7 @@ fn emit_rows(
         windows: Windows::points([1, 1]),
         out_offset: 0,
         out_total: n,
-        addend: false,
+        residual: false,
         activation: l.fused.activation,
     };
     split_filters(l, kernel, (Slot::Input(0), weights, bias), Slot::Output(0));

@@ -14,7 +14,7 @@ use super::{Build, Operator};
 use crate::coupling::{Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::gather::Gather;
+use crate::kernels::movement::Gather;
 use crate::tensor::{Data, Tensor, show, strides};
 
 /// Returns constant input `i`.

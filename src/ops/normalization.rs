@@ -13,11 +13,11 @@ use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
-use crate::kernels::affine::Affine;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::normalize::Normalize;
-use crate::kernels::reduce::{Reduce, ReduceOp};
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::Affine;
+use crate::kernels::elementwise::Unary;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::normalization::Normalize;
+use crate::kernels::reduction::{Reduce, ReduceOp};
 use crate::tensor::{show, strides};
 
 /// Emits the scale and bias of each channel, 1 and 0 if absent.

@@ -6,8 +6,8 @@ use super::{Build, Operator};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::pool::{Pool as PoolKernel, PoolKind};
-use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::reduction::{Pool as PoolKernel, PoolKind};
+use crate::kernels::reduction::{Reduce, ReduceOp};
 use crate::kernels::window::Windows;
 use crate::tensor::show;
 

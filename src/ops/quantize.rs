@@ -11,8 +11,8 @@ use crate::coupling::{Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::Unary;
+use crate::kernels::elementwise::{Binary, BinaryOp};
 use crate::tensor::{DType, show, strides};
 
 #[derive(Debug)]

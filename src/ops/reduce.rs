@@ -7,10 +7,10 @@ use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation, for_each_inde
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::reduce::{Reduce as ReduceKernel, ReduceOp};
-use crate::kernels::softmax::Softmax as SoftmaxKernel;
-use crate::kernels::unary::Unary;
+use crate::kernels::elementwise::Unary;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::normalization::Softmax as SoftmaxKernel;
+use crate::kernels::reduction::{Reduce as ReduceKernel, ReduceOp};
 use crate::tensor::{DType, strides};
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{Build, Operator, Rewrite};
 use crate::coupling::{ChannelLabels, FROZEN, Propagation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::resample::Resample;
+use crate::kernels::movement::Resample;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::{Tensor, show};
 

@@ -13,9 +13,9 @@ use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
-use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::fill::Fill;
-use crate::kernels::gather::Gather;
+use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::movement::Fill;
+use crate::kernels::movement::Gather;
 use crate::tensor::{show, strides};
 
 /// The function that combines an update with the element it meets, and its neutral element.

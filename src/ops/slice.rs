@@ -6,7 +6,7 @@ use super::{Build, Operator, Rewrite};
 use crate::coupling::{ChannelLabels, FROZEN, Propagation, for_each_index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::fill::Fill;
+use crate::kernels::movement::Fill;
 use crate::tensor::show;
 
 #[derive(Debug)]

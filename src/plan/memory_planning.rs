@@ -99,7 +99,7 @@ mod tests {
     use super::super::{Port, Step};
     use super::*;
     use crate::kernels::activation::Activation;
-    use crate::kernels::unary::Unary;
+    use crate::kernels::elementwise::Unary;
     use crate::tensor::DType;
 
     #[test]

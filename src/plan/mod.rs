@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::Kernel;
-use crate::kernels::source::{may_read_halves, may_write_halves};
+use crate::kernels::f16_storage::{may_read_f16, may_write_f16};
 use crate::tensor::{DType, Precision};
 
 pub(crate) use build::assemble;
@@ -111,13 +111,13 @@ impl Plan {
     /// Stores those `candidates` as f16 whose steps all support it, and weights as far as kernels read f16.
     pub fn store_as_f16(&mut self, mut candidates: HashSet<BufferId>) {
         for step in &self.steps {
-            if !may_write_halves(&*step.kernel) {
+            if !may_write_f16(&*step.kernel) {
                 candidates.remove(&step.output);
             }
             for (input, &operand) in step.inputs.iter().enumerate() {
                 if let Operand::Buffer(buffer) = operand
                     && candidates.contains(&buffer)
-                    && !may_read_halves(&*step.kernel, input)
+                    && !may_read_f16(&*step.kernel, input)
                 {
                     candidates.remove(&buffer);
                 }

@@ -14,8 +14,8 @@ use crate::exec::{Executor, copy};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
-use crate::kernels::cross::Cross;
-use crate::kernels::gram::Gram;
+use crate::kernels::moments::CrossMoment as Cross;
+use crate::kernels::moments::GramKernel as Gram;
 use crate::plan::{self, BuildOptions, Plan, Probe};
 use crate::tensor::Precision;
 

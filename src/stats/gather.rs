@@ -13,7 +13,7 @@ use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
-use crate::kernels::channel_stats::ChannelStats;
+use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
 
 /// The most bytes of sums by class.

@@ -3,7 +3,7 @@
 use super::layers::{LayerTaps, gram_input, positions};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
-use crate::kernels::gram::Gram as Kernel;
+use crate::kernels::moments::GramKernel as Kernel;
 use crate::kernels::window::Windows;
 
 /// The vectors of its input in which a layer's outputs are linear, position by position.

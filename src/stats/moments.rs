@@ -1,6 +1,6 @@
 //! Moments of one channel's values, with an exact pairwise merge.
 
-use crate::kernels::channel_stats::ChannelStats;
+use crate::kernels::moments::ChannelStats;
 
 /// Count, central moments and range of one channel's values.
 #[derive(Clone, Copy, Debug, PartialEq)]

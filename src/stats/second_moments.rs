@@ -9,7 +9,7 @@ use super::profile::GramHeader;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
-use crate::kernels::gram::Gram as Kernel;
+use crate::kernels::moments::GramKernel as Kernel;
 
 /// The most rows of a matrix, which has their square of elements, on the device and in the profile.
 const MOST_ROWS: usize = 8192;

@@ -1,16 +1,16 @@
-//! The adapters that tests run on, and words that are heard where there are none.
+//! The adapters that tests run on, and notes about tests that have none.
 
 use std::io::Write as _;
 
 use secateur::exec::devices::{self, Device, DeviceChoice};
 
-/// Says what a test leaves out, also where it passes: `eprintln!` would be captured and thrown away.
+/// Prints what a test skips even if it passes; the harness would capture `eprintln!`.
 pub(crate) fn left_out(what: &str) {
-    // A closed stderr has no reader to tell.
+    // Writing fails only if stderr is closed.
     let _ = writeln!(std::io::stderr(), "LEFT OUT: {what}");
 }
 
-/// Every adapter here. Where there is none, this says what that leaves out, or fails if one is required.
+/// All adapters of this machine. Without any, prints what is skipped, or fails if SECATEUR_REQUIRE_GPU is set.
 pub(crate) fn gpus(what: &str) -> Vec<Device> {
     let open = |index| devices::open(&DeviceChoice::Index(index)).expect("an adapter that is listed opens").0;
     let gpus: Vec<Device> = devices::list().iter().map(|info| open(info.index)).collect();

@@ -1,7 +1,7 @@
-//! Builds small networks as ONNX files: by hand, or at random from a list of choices.
+//! Builds small networks as ONNX files, by hand or at random from a list of choices.
 //!
-//! Every move is something that people's networks do; together they make graphs that nobody drew. The batch
-//! is symbolic, weights are random, BatchNormalization has statistics.
+//! Every building block occurs in real networks; their combinations are new. The batch is symbolic, weights are
+//! random, and BatchNormalization has statistics.
 
 #[path = "mixes.rs"]
 mod mixes;
@@ -15,7 +15,7 @@ use secateur::onnx::proto::{
 use secateur::onnx::tensor::encode;
 use secateur::tensor::{DType, Tensor};
 
-/// A value in the graph under construction: its name, and its shape without the batch.
+/// A value of the graph under construction: its name, and its shape without the batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     pub(crate) name: String,
@@ -32,22 +32,22 @@ impl Value {
     }
 }
 
-/// A graph under construction.
+/// A graph under construction, with its initializers.
 pub(crate) struct Builder {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
     state: u64,
     count: usize,
     side: usize,
-    /// The operator set of the file.
+    /// Operator set version of the file.
     pub(crate) opset: i64,
-    /// Whether a channel of zeros stayed one all the way: no Sigmoid, no added constant.
+    /// True if a channel of zeros stays zero throughout: no Sigmoid, no added constant.
     pub(crate) keeps_zero: bool,
-    /// The last convolution's weights and bias: names, channels in and out.
+    /// Weights and bias of the last convolution: names, channels in and out.
     last: Option<(String, String, usize, usize)>,
 }
 
-/// An attribute that is a list of integers.
+/// An attribute that holds a list of integers.
 pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
@@ -57,7 +57,7 @@ pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-/// An attribute that is an integer.
+/// An attribute that holds an integer.
 pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
@@ -67,7 +67,7 @@ pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-/// An attribute that is a text.
+/// An attribute that holds a string.
 pub(crate) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),
@@ -90,19 +90,19 @@ fn typed(name: &str, elem_type: i32, dim: Vec<TensorShapeProtoDimension>) -> Val
     }
 }
 
-/// Floats of every image, as an input or output says them.
+/// Declares an `f32` input or output with a symbolic batch.
 pub(crate) fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
     let batch = TensorShapeProtoDimension { dim_param: Some("N".to_owned()), ..Default::default() };
     typed(name, 1, std::iter::once(batch).chain(dims.iter().map(|&d| number(d as i64))).collect())
 }
 
-/// A constant as an input of the graph says it.
+/// Declares a constant as an input of the graph.
 pub(crate) fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
     typed(name, tensor.data_type(), tensor.dims.iter().map(|&d| number(d)).collect())
 }
 
 impl Builder {
-    /// A graph with the input `x`, 3×side×side.
+    /// Starts a graph with the input `x`, 3×side×side.
     pub(crate) fn new(seed: u64, side: usize) -> Self {
         Self {
             nodes: vec![],
@@ -116,12 +116,12 @@ impl Builder {
         }
     }
 
-    /// The input.
+    /// The input of the graph.
     pub(crate) fn input(&self) -> Value {
         Value { name: "x".to_owned(), shape: vec![3, self.side, self.side] }
     }
 
-    /// Uniform in -1..1.
+    /// A random number, uniform in -1..1.
     fn noise(&mut self) -> f32 {
         self.state =
             self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -135,9 +135,9 @@ impl Builder {
         name
     }
 
-    /// A constant of noise.
+    /// Adds a constant of random numbers.
     pub(crate) fn floats(&mut self, shape: &[usize], around: f32, scale: f32) -> String {
-        // Exporters store equal weights once, and give the others as Identity of it.
+        // Exporters store equal weights once, and refer to them by Identity nodes.
         let dims: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
         let twin = self
             .initializers
@@ -191,7 +191,7 @@ impl Builder {
         });
     }
 
-    /// A convolution with bias; "same" padding.
+    /// Adds a convolution with bias and "same" padding.
     pub(crate) fn conv(
         &mut self,
         x: &Value,
@@ -210,7 +210,7 @@ impl Builder {
         self.conv_with(x, (&w, &b), out, kernel, stride, groups)
     }
 
-    /// A convolution whose weights are stored as int8, with a scale for each filter.
+    /// Adds a convolution with int8 weights and a scale for each filter.
     pub(crate) fn quantized_conv(&mut self, x: &Value, out: usize) -> Value {
         let shape = [out, x.channels(), 3, 3];
         let data = (0..shape.iter().product()).map(|_| (self.noise() * 127.0) as i64).collect();
@@ -243,7 +243,7 @@ impl Builder {
         self.node(op, inputs, attributes, &like.shape)
     }
 
-    /// BatchNormalization.
+    /// Adds a BatchNormalization with statistics.
     pub(crate) fn batch_norm(&mut self, x: &Value) -> Value {
         let c = [x.channels()];
         let parameters = [
@@ -257,7 +257,7 @@ impl Builder {
         self.same("BatchNormalization", &inputs, vec![], x)
     }
 
-    /// A function of each element.
+    /// Adds an elementwise function.
     pub(crate) fn unary(&mut self, op: &str, x: &Value) -> Value {
         if ["Sigmoid", "HardSigmoid", "Softplus", "Exp"].contains(&op) {
             self.keeps_zero = false;
@@ -265,7 +265,7 @@ impl Builder {
         self.same(op, &[&x.name], vec![], x)
     }
 
-    /// Channels dealt out of `groups` groups in turn.
+    /// Adds a channel shuffle over `groups` groups.
     pub(crate) fn shuffle(&mut self, x: &Value, groups: usize) -> Value {
         let (c, s) = (x.channels(), x.square());
         let apart = self.whole(&[0, groups as i64, (c / groups) as i64, s as i64, s as i64]);
@@ -280,14 +280,14 @@ impl Builder {
         self.node("Reshape", &[&y.name, &together], vec![], &x.shape)
     }
 
-    /// Squeeze and excite.
+    /// Adds a squeeze-and-excitation block.
     fn gate(&mut self, x: &Value) -> Value {
         let c = x.channels();
         let pooled = self.node("GlobalAveragePool", &[&x.name], vec![], &[c, 1, 1]);
         let narrow = self.conv(&pooled, c.div_ceil(2), 1, 1, 1);
         let narrow = self.unary("Relu", &narrow);
         let wide = self.conv(&narrow, c, 1, 1, 1);
-        // The gate's Sigmoid multiplies: a zero stays one.
+        // The gate's Sigmoid only multiplies, so zeros stay zero.
         let open = self.same("Sigmoid", &[&wide.name], vec![], &wide);
         self.same("Mul", &[&x.name, &open.name], vec![], x)
     }
@@ -297,26 +297,26 @@ impl Builder {
         self.node("Transpose", &[&x.name], vec![ints("perm", perm)], &shape)
     }
 
-    /// The same elements in another shape of an image.
+    /// Reshapes a value to another image shape.
     pub(crate) fn reshaped(&mut self, x: &Value, shape: &[usize]) -> Value {
         let whole: Vec<i64> = [0].into_iter().chain(shape.iter().map(|&d| d as i64)).collect();
         let target = self.whole(&whole);
         self.node("Reshape", &[&x.name, &target], vec![], shape)
     }
 
-    /// The middle part of the channels.
+    /// Slices the middle part of the channels.
     pub(crate) fn slice(&mut self, x: &Value, from: usize, to: usize) -> Value {
         let [start, end, axis] = [from, to, 1].map(|v| self.whole(&[v as i64]));
         self.node("Slice", &[&x.name, &start, &end, &axis], vec![], &[to - from, x.shape[1], x.shape[2]])
     }
 
-    /// Channels of zeros before and after.
+    /// Pads the channels with zeros before and after.
     pub(crate) fn pad(&mut self, x: &Value, before: usize, after: usize) -> Value {
         let pads = self.whole(&[0, before as i64, 0, 0, 0, after as i64, 0, 0]);
         self.node("Pad", &[&x.name, &pads], vec![], &[x.channels() + before + after, x.shape[1], x.shape[2]])
     }
 
-    /// A transposed convolution that doubles the size.
+    /// Adds a transposed convolution that doubles the size.
     pub(crate) fn up(&mut self, x: &Value, out: usize, groups: usize) -> Value {
         let w = self.floats(&[x.channels(), out / groups, 2, 2], 0.0, 0.5);
         let b = self.floats(&[out], 0.0, 0.3);
@@ -325,7 +325,7 @@ impl Builder {
         self.node("ConvTranspose", &[&x.name, &w, &b], attributes, &[out, side, side])
     }
 
-    /// Makes one or more values of `x`; `choice` says what, `more` how.
+    /// Adds a random block after `x`; `choice` selects the block, `more` its variant.
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
@@ -386,7 +386,7 @@ impl Builder {
                 self.same("InstanceNormalization", &[&x.name, &scale, &bias], vec![], x)
             }
             24 => {
-                // Through N×H×W×C, scaled there, a 1×1 convolution as a product with a matrix.
+                // Through N×H×W×C: a scale, and a 1×1 convolution as a product with a matrix.
                 let last = self.transpose(x, &[0, 2, 3, 1]);
                 let scale = self.floats(&[c], 1.0, 0.5);
                 let scaled = self.same("Mul", &[&last.name, &scale], vec![], &last);
@@ -395,7 +395,7 @@ impl Builder {
                 self.transpose(&product, &[0, 3, 1, 2])
             }
             25 => match self.last.clone().filter(|(_, _, c_in, _)| *c_in == c) {
-                // The same weights once more.
+                // Reuses the last weights.
                 Some((w, b, _, out)) => self.conv_with(x, (&w, &b), out, 3, 1, 1),
                 None => self.conv(x, width, 3, 1, 1),
             },
@@ -430,7 +430,7 @@ impl Builder {
         vec![one]
     }
 
-    /// A classifier over everything in `values`, and the finished file's bytes.
+    /// Adds a classifier over all `values`. Returns the bytes of the file, and whether zeros stay zero.
     pub(crate) fn finish(mut self, values: &[Value], flatten: bool) -> (Vec<u8>, bool) {
         let mut parts = Vec::new();
         for value in values {
@@ -467,10 +467,10 @@ impl Builder {
     }
 }
 
-/// A network at random: the bytes of its file, and whether a channel of zeros stays one in it.
+/// A random network: the bytes of its file, and whether a channel of zeros stays zero in it.
 pub(crate) fn random(seed: u64, moves: &[(u8, u8, u8)], flatten: bool) -> (Vec<u8>, bool) {
     let mut builder = Builder::new(seed, 8);
-    // The first with a GroupNormalization that everybody takes.
+    // The first operator set with GroupNormalization that all tools support.
     builder.opset = 21;
     let x = builder.input();
     let mut open = vec![builder.conv(&x, 6, 3, 1, 1)];
@@ -479,12 +479,12 @@ pub(crate) fn random(seed: u64, moves: &[(u8, u8, u8)], flatten: bool) -> (Vec<u
         let x = open.swap_remove(at);
         let before = open.clone();
         let made = builder.step(&x, &before, choice, more);
-        // What was read may be read again at the end: a shortcut into the classifier.
+        // A consumed value may be consumed again at the end, by a shortcut to the classifier.
         if which >= 200 {
             open.push(x);
         }
         open.extend(made);
     }
-    // Nothing is left unread, so that every node has a purpose.
+    // Every value is consumed, so that every node matters.
     builder.finish(&open, flatten)
 }

@@ -1,11 +1,12 @@
-//! One call of a kernel as a plan of its own, and the judge of what a device makes of it.
+//! One call of a kernel as a plan of its own, and the comparison of a device's output with the reference.
 
 use std::sync::Arc;
 
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::kernels::Case;
-use secateur::kernels::way::Source;
+use secateur::kernels::algorithm::CallInput;
+use secateur::kernels::algorithms::algorithms;
 use secateur::plan::{Operand, Plan, Port, Step};
 use secateur::tensor::DType;
 
@@ -13,15 +14,15 @@ pub(crate) fn port(name: &str, place: Operand, shape: &[usize]) -> Port {
     Port { name: name.into(), place, shape: shape.to_vec(), dtype: DType::F32 }
 }
 
-/// One step; an input that a shader wants in a layout of its own is a constant, the others come from the caller.
-pub(crate) fn one_step<'a>(case: &'a Case, way: &str) -> (Plan, Vec<&'a [f32]>) {
-    let ways = case.kernel.ways();
+/// A plan of one step. Inputs that a shader reads packed are constants; the caller provides the others.
+pub(crate) fn one_step<'a>(case: &'a Case, algorithm: &str) -> (Plan, Vec<&'a [f32]>) {
+    let list = algorithms(&*case.kernel);
     let packs = |index: usize, data: &[f32]| {
         case.kernel.pack(index, data).is_some()
-            || ways.iter().filter(|w| w.name == way).flat_map(|w| &w.calls).any(|call| {
+            || list.iter().filter(|w| w.name == algorithm).flat_map(|w| &w.calls).any(|call| {
                 let places = call.inputs.iter().enumerate();
                 places
-                    .filter(|(_, source)| **source == Source::Input(index))
+                    .filter(|(_, source)| **source == CallInput::Input(index))
                     .any(|(place, _)| call.kernel.pack(place, data).is_some())
             })
     };
@@ -48,9 +49,10 @@ pub(crate) fn one_step<'a>(case: &'a Case, way: &str) -> (Plan, Vec<&'a [f32]>) 
     (plan, provided)
 }
 
-/// The definition's output. Elements that a kernel leaves to others keep this NaN, which nothing computes.
+/// The NaN that marks elements which the reference does not write; no computation yields these bits.
 const UNWRITTEN: u64 = 0x7ff8_0000_0bad_0001;
 
+/// The output of the reference.
 pub(crate) fn expected(case: &Case) -> Vec<f64> {
     let inputs: Vec<Vec<f64>> =
         case.inputs.iter().map(|data| data.iter().map(|&x| x.into()).collect()).collect();
@@ -66,27 +68,32 @@ pub(crate) fn expected(case: &Case) -> Vec<f64> {
     output
 }
 
-/// What is wrong with a case on a device, if anything: by a way, or by the kernel's own shader.
-pub(crate) fn judge(case: &Case, device: &Device, expected: &[f64], way: &str) -> Option<String> {
-    judge_plan(case, device, expected, way, one_step(case, way), case.kernel.tolerance())
+/// Runs a case on a device by an algorithm, or with no name by its own shader. Describes a deviation from the reference.
+pub(crate) fn mismatch(case: &Case, device: &Device, expected: &[f64], algorithm: &str) -> Option<String> {
+    mismatch_of_plan(case, device, expected, algorithm, one_step(case, algorithm), case.kernel.tolerance())
 }
 
-/// The same with halves wherever the call takes them.
-pub(crate) fn judge_halves(case: &Case, device: &Device, expected: &[f64], way: &str) -> Option<String> {
-    let (mut plan, inputs) = one_step(case, way);
-    plan.store_as_f16((0..plan.buffers.len()).collect());
-    judge_plan(case, device, expected, way, (plan, inputs), case.kernel.tolerance().for_f16_storage())
-}
-
-fn judge_plan(
+/// [`mismatch`] with f16 storage wherever the call allows it.
+pub(crate) fn mismatch_f16(
     case: &Case,
     device: &Device,
     expected: &[f64],
-    way: &str,
+    algorithm: &str,
+) -> Option<String> {
+    let (mut plan, inputs) = one_step(case, algorithm);
+    plan.keep_halves((0..plan.buffers.len()).collect());
+    mismatch_of_plan(case, device, expected, algorithm, (plan, inputs), case.kernel.tolerance().in_halves())
+}
+
+fn mismatch_of_plan(
+    case: &Case,
+    device: &Device,
+    expected: &[f64],
+    algorithm: &str,
     (plan, inputs): (Plan, Vec<&[f32]>),
     tolerance: Tolerance,
 ) -> Option<String> {
-    let run = device.load_by(&plan, way, true).and_then(|mut executor| {
+    let run = device.load_by(&plan, algorithm, true).and_then(|mut executor| {
         if case.kernel.accumulates() {
             executor.run(&inputs)?;
             executor.run(&inputs)?;
@@ -105,14 +112,14 @@ fn judge_plan(
             ours.push(got);
             theirs.push(expected);
         } else if !got.is_nan() {
-            return Some(format!("element {index} is another's, and it was written"));
+            return Some(format!("element {index} is not part of the output, but was written"));
         }
     }
     let verdict = compare(&ours, &theirs, tolerance);
     (got.len() != expected.len() || !verdict.passed()).then(|| verdict.to_string())
 }
 
-/// Numbers between -1 and 1 that are no pattern.
+/// Pseudo-random numbers between -1 and 1.
 pub(crate) fn noise(len: usize, seed: u32) -> Vec<f32> {
     let hash =
         |i: u32| (i.wrapping_mul(0x9e37_79b9) ^ seed.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0xc2b2_ae35);

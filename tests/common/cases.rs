@@ -1,7 +1,7 @@
-//! Cases of operators in a safetensors file: models, what to feed, what must come; and the judge of them.
+//! Operator test cases in a safetensors file (models, inputs, expected outputs), and their runner.
 //!
-//! `CASE/model`, `CASE/in/NAME`, `CASE/out/NAME`, and where rounding to a narrow type has to be allowed
-//! for, `CASE/tolerance`. Made by the scripts that the tests name.
+//! A case consists of `CASE/model`, `CASE/in/NAME`, `CASE/out/NAME`, and `CASE/tolerance` if a narrow type rounds.
+//! The scripts that the tests name create the files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -66,18 +66,18 @@ pub(crate) fn read(path: &Path) -> BTreeMap<String, Case> {
     cases
 }
 
-/// The CPU and every adapter here; loud where there is none.
+/// The CPU and all adapters of this machine; prints a note if there are none.
 pub(crate) fn devices() -> Vec<(String, Device)> {
     let gpus = adapters::gpus("every operator's shaders").into_iter().map(|d| (d.describe().name, d));
     std::iter::once(("cpu".to_owned(), Device::Cpu)).chain(gpus).collect()
 }
 
-/// Why a case did not pass.
+/// The reason that a case failed.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// The engine says that it does not do this.
+    /// The engine reports that the case is unsupported.
     Refused(String),
-    /// The engine did it wrong.
+    /// The engine computed a wrong result.
     Wrong(String),
 }
 
@@ -145,7 +145,7 @@ fn judge<T: Copy + Into<f64>>(
     let narrow = |values: &Vec<T>| values.iter().map(|&v| v.into() as f32).collect();
     let results =
         finish(plan, got.iter().map(narrow).collect()).map_err(|e| Problem::Refused(e.to_string()))?;
-    // What the steps gave was judged above, where nothing is rounded.
+    // The outputs of steps were compared above, before rounding to f32.
     for late in results.iter().filter(|r| plan.outputs.iter().all(|port| port.name != r.name)) {
         let Some((shape, expected)) = case.outputs.get(&late.name) else { continue };
         let (name, got) = (&late.name, &late.tensor);

@@ -1,23 +1,23 @@
-//! What mixes channels: groups, attention, statistics over channels; in the forms that exporters write.
+//! Blocks that mix channels (groups, attention, statistics over channels) in the forms that exporters write.
 
 use super::{Builder, Value, int, ints, text};
 use secateur::tensor::Tensor;
 
-/// How queries, keys and values are made, and multiplied.
+/// The form of queries, keys and values, and of their product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heads {
-    /// One matrix for all three, taken apart by Gather; MatMul (timm, Swin).
+    /// One matrix for all three, split by Gather; MatMul (timm, Swin).
     Fused,
-    /// The same taken apart by Split.
+    /// One matrix for all three, split by Split.
     Split,
     /// Three matrices; Einsum (MaxViT).
     Einsum,
-    /// Three matrices, queries and keys normalised within their heads.
+    /// Three matrices, with queries and keys normalized within their heads.
     Normed,
 }
 
 impl Builder {
-    /// GroupNormalization, the operator: a scale for each group up to opset 20, then for each channel.
+    /// Adds a GroupNormalization, with a scale for each group up to opset 20, then for each channel.
     pub(crate) fn group_norm(&mut self, x: &Value, groups: usize) -> Value {
         let of = if self.opset < 21 { groups } else { x.channels() };
         let (scale, bias) = (self.floats(&[of], 1.0, 0.5), self.floats(&[of], 0.0, 0.3));
@@ -25,7 +25,7 @@ impl Builder {
         self.same("GroupNormalization", &[&x.name, &scale, &bias], attributes, x)
     }
 
-    /// The same as PyTorch exports it: a group is an instance of its own.
+    /// Adds a group normalization as PyTorch exports it: each group is an instance.
     pub(crate) fn group_norm_exported(&mut self, x: &Value, groups: usize) -> Value {
         let (c, s) = (x.channels(), x.square());
         let apart = self.whole(&[0, groups as i64, -1]);
@@ -39,7 +39,7 @@ impl Builder {
         self.same("Add", &[&y.name, &bias], vec![], x)
     }
 
-    /// The same by its definition: a mean of each group is taken off, and a deviation divided by.
+    /// Adds a group normalization by its definition: subtracts each group's mean, and divides by its deviation.
     pub(crate) fn group_norm_by_hand(&mut self, x: &Value, groups: usize) -> Value {
         let (c, s) = (x.channels(), x.square());
         let (g, each) = (groups as i64, (c / groups) as i64);
@@ -58,7 +58,7 @@ impl Builder {
         self.node("Reshape", &[&y.name, &together], vec![], &x.shape)
     }
 
-    /// Softmax within groups of channels, as selective kernels do.
+    /// Adds a softmax within groups of channels, as in selective kernel networks.
     pub(crate) fn group_softmax(&mut self, x: &Value, groups: usize) -> Value {
         let (c, s) = (x.channels(), x.square());
         let (g, each, s_i) = (groups as i64, (c / groups) as i64, s as i64);
@@ -69,7 +69,7 @@ impl Builder {
         self.node("Reshape", &[&y.name, &together], vec![], &x.shape)
     }
 
-    /// LayerNormalization over channels, which go last for it.
+    /// Adds a LayerNormalization over channels, which are moved to the last axis.
     pub(crate) fn layer_norm(&mut self, x: &Value) -> Value {
         let (last, c) = (self.transpose(x, &[0, 2, 3, 1]), x.channels());
         let (scale, bias) = (self.floats(&[c], 1.0, 0.5), self.floats(&[c], 0.0, 0.3));
@@ -77,7 +77,7 @@ impl Builder {
         self.transpose(&y, &[0, 3, 1, 2])
     }
 
-    /// CBAM's attention over space: mean and maximum over channels say which pixels matter.
+    /// Adds CBAM's spatial attention, from the mean and maximum over channels.
     pub(crate) fn spatial_gate(&mut self, x: &Value) -> Value {
         let s = x.square();
         let axes = self.whole(&[1]);
@@ -90,7 +90,7 @@ impl Builder {
         self.same("Mul", &[&x.name, &gate.name], vec![], x)
     }
 
-    /// A linear layer over the last axis of tokens × channels.
+    /// Adds a linear layer over the last axis of tokens × channels.
     fn linear(&mut self, x: &Value, out: usize) -> Value {
         let (tokens, c) = (x.shape[0], x.shape[1]);
         let w = self.floats(&[c, out], 0.0, (3.0 / c as f32).sqrt());
@@ -99,7 +99,7 @@ impl Builder {
         self.same("Add", &[&y.name, &b], vec![], &y)
     }
 
-    /// `[tokens, heads·size]` as `[heads, tokens, size]`.
+    /// Reshapes `[tokens, heads·size]` to `[heads, tokens, size]`.
     fn by_head(&mut self, x: &Value, heads: usize) -> Value {
         let (tokens, size) = (x.shape[0], x.shape[1] / heads);
         let target = self.whole(&[0, tokens as i64, heads as i64, size as i64]);
@@ -138,7 +138,7 @@ impl Builder {
         }
     }
 
-    /// Self-attention of the pixels with a relative position bias for each head, and a projection.
+    /// Adds self-attention of the pixels with a relative position bias for each head, and a projection.
     pub(crate) fn attention(
         &mut self,
         x: &Value,
@@ -185,8 +185,8 @@ impl Builder {
         self.picture(&y, s)
     }
 
-    /// Self-attention of the pixels as torch's MultiheadAttention is exported: batch and heads are one axis, and
-    /// its length is computed from the batch's.
+    /// Adds self-attention of the pixels as PyTorch exports MultiheadAttention: batch and heads share an axis, whose
+    /// length is computed from the batch's.
     pub(crate) fn merged_attention(&mut self, x: &Value, (heads, size): (usize, usize), out: usize) -> Value {
         let (c, s, width) = (x.channels(), x.square(), heads * size);
         let tokens = s * s;
@@ -219,7 +219,7 @@ impl Builder {
         self.picture(&y, s)
     }
 
-    /// Tokens × channels as channels × pixels again.
+    /// Reshapes tokens × channels back to channels × pixels.
     fn picture(&mut self, x: &Value, side: usize) -> Value {
         let (c, s) = (x.shape[1], side as i64);
         let y = self.transpose(x, &[0, 2, 1]);
@@ -227,8 +227,8 @@ impl Builder {
         self.node("Reshape", &[&y.name, &target], vec![], &[c, side, side])
     }
 
-    /// A non-local block: attention without heads. Gives the names of the nodes that make its queries, keys
-    /// and values beside the result.
+    /// Adds a non-local block: attention without heads. Also returns the names of the nodes that compute queries,
+    /// keys and values.
     pub(crate) fn non_local(&mut self, x: &Value, width: usize, softmax: bool) -> ([String; 3], Value) {
         let s = x.square();
         let parts = [(); 3].map(|()| self.conv(x, width, 1, 1, 1));

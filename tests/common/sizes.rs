@@ -1,10 +1,10 @@
-//! The demo's network for images of other sizes.
+//! The demo network for images of other sizes.
 
 use std::path::Path;
 
 use secateur::onnx::Model;
 
-/// A model whose images have these sizes; where they are `None`, the file leaves them free.
+/// A model for images of a size; `None` leaves the size free in the file.
 pub(crate) fn resized(path: &Path, sizes: Option<[usize; 2]>) -> Model {
     let mut model = Model::load(path).unwrap();
     let input = model.graph_mut().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();

@@ -1,4 +1,4 @@
-//! All that a verb would do with a file, as far as it comes: for files that may hold anything.
+//! Runs all steps of the program on a file of arbitrary contents, as far as they succeed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,25 +10,25 @@ use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::prune::{Channels, rewrite};
 
-/// Networks that are larger are looked at, but not cut or run.
+/// Size limits of networks that are cut and run; larger ones are only inspected.
 #[derive(Clone, Copy)]
 pub(crate) struct Most {
     pub(crate) macs: u64,
-    /// Of a tensor.
+    /// Most elements of a tensor.
     pub(crate) elements: usize,
-    /// Of a tensor, where only shapes are looked at beyond it: what asks for gigabytes takes its time.
+    /// Most elements of a tensor if only shapes beyond it are inspected; larger requests take too long.
     pub(crate) labelled: usize,
 }
 
-/// What it tells on its way.
+/// Progress of a walk over a file.
 pub(crate) enum Told {
-    /// The elements of the largest tensor that the file asks for, in its inputs or by what its operators make of them.
+    /// Elements of the largest tensor that the file requests, in its inputs or by its operators.
     Largest(usize),
-    /// It was cut, and is about to run.
+    /// The network was cut, and is about to run.
     Cut,
 }
 
-/// An error is an answer; what panics is not.
+/// Errors are valid results; panics are not.
 pub(crate) fn walk(bytes: Vec<u8>, most: Most, told: &dyn Fn(Told)) -> secateur::Result<()> {
     let model = Model::from_bytes(bytes, Path::new("given.onnx"))?;
     let graph = Graph::from_model(&model)?;

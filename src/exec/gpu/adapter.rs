@@ -1,16 +1,25 @@
-//! Finding adapters: Vulkan, Metal, DX12, in an order that does not change from run to run.
+//! Lists the adapters of Vulkan, Metal and DX12, in an order that is stable from run to run.
 
-use wgpu::{Backend, DeviceType, Features};
+use wgpu::{Adapter, Backend, DeviceType, Features};
 
 use crate::exec::info::DeviceInfo;
 
-/// All adapters, the best first: by kind, then backend, name and bus. None where there is no driver.
-pub fn enumerate() -> Vec<wgpu::Adapter> {
+/// Returns all adapters with their descriptions, the best first; none if there is no driver.
+pub(in crate::exec) fn adapters() -> Vec<(Adapter, DeviceInfo)> {
+    let number = |(index, adapter): (usize, Adapter)| {
+        let info = info(index, &adapter);
+        (adapter, info)
+    };
+    enumerate().into_iter().enumerate().map(number).collect()
+}
+
+/// Returns all adapters, sorted by kind, backend, name and bus.
+fn enumerate() -> Vec<Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty();
-    // An allocation that would not fit is refused as out of memory, before the system pages or kills.
+    // Refuses an allocation that does not fit as out of memory, before the system swaps or kills.
     descriptor.memory_budget_thresholds.for_resource_creation = Some(95);
     let instance = wgpu::Instance::new(descriptor);
     let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
@@ -21,8 +30,8 @@ pub fn enumerate() -> Vec<wgpu::Adapter> {
     adapters
 }
 
-/// What an adapter is, under its number in [`enumerate`].
-pub fn info(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
+/// Describes an adapter, with its number in [`adapters`].
+fn info(index: usize, adapter: &Adapter) -> DeviceInfo {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     DeviceInfo {
         index,
@@ -66,7 +75,7 @@ fn rank(device: DeviceType) -> u8 {
     }
 }
 
-/// Where one GPU is there twice: DX12's compiler is the slower one.
+/// Orders the backends of one GPU: the compiler of DX12 is the slower one.
 fn backend_rank(backend: Backend) -> u8 {
     match backend {
         Backend::Vulkan | Backend::Metal => 0,

@@ -1,73 +1,82 @@
-//! From launches as data to launches on a device: buffers, constants, textures, pipelines and bind groups, made once.
+//! Loads a lowered plan onto a device: buffers, constants, textures, pipelines and bind groups.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::expand::{Expanded, Piece, Place};
-use super::stored::{bytes, padded, stored};
-use super::view::{Fill, Texture};
-use super::{Gpu, Key, Pipeline};
+use super::device::{Gpu, SMALLER};
+use super::encoding::{bytes, encode, padded};
+use super::lowering::{LaunchOperand, LoweredCall, LoweredPlan};
+use super::pipeline::{CompiledPipeline, PipelineKey};
+use super::texture::{InputTexture, TextureCopy};
 use crate::error::{Error, Result};
 use crate::kernels::Dispatch;
-use crate::kernels::way::View;
+use crate::kernels::binding::InputBinding;
 use crate::plan::{BufferId, Plan};
 use crate::tensor::Precision;
 
-/// Uploads wait in host memory until they are flushed: so many bytes at a time.
+/// Bytes of uploads that wait in host memory before they are flushed.
 const UPLOAD: u64 = 64 << 20;
 
 /// A launch, ready to be encoded.
 pub(super) struct Launch {
-    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) pipeline: Arc<CompiledPipeline>,
     pub(super) group: wgpu::BindGroup,
     pub(super) workgroups: [u32; 3],
-    /// What it reads as texels and has changed since it was last copied.
-    pub(super) fills: Vec<Fill>,
+    /// The copies of input buffers that have changed since they were last copied.
+    pub(super) copies: Vec<TextureCopy>,
 }
 
-/// A plan's launches with what they are bound to.
-pub(super) struct Loaded {
+/// A plan's launches, with the buffers that they are bound to.
+pub(super) struct LoadedPlan {
     pub(super) buffers: Vec<wgpu::Buffer>,
     pub(super) temps: Vec<wgpu::Buffer>,
     pub(super) launches: Vec<Launch>,
 }
 
-/// Makes a plan's launches; the pipelines should be there ([`compile`]).
+/// Creates a plan's launches. [`compile`] should have compiled the pipelines.
 ///
 /// # Errors
-/// As [`Program::new`](super::program::Program::new).
-pub(super) fn load(gpu: &Gpu, plan: &Plan, expanded: &Expanded, dispatches: &[Dispatch]) -> Result<Loaded> {
-    Loader::new(gpu, plan, expanded)?.load(expanded, dispatches)
+/// Fails if a buffer, binding or launch exceeds the device's limits, or if a shader does not compile.
+pub(super) fn load(
+    gpu: &Gpu,
+    plan: &Plan,
+    lowered: &LoweredPlan,
+    dispatches: &[Dispatch],
+) -> Result<LoadedPlan> {
+    Loader::new(gpu, plan, lowered)?.load(lowered, dispatches)
 }
 
-/// Compiles what a plan needs and the device does not have yet, on all cores.
-pub(super) fn compile(gpu: &Gpu, pieces: &[Piece], dispatches: &[Dispatch]) -> Result<()> {
+/// Compiles the pipelines that a plan needs and the device does not have yet, on all cores.
+///
+/// # Errors
+/// Fails if the driver refuses a shader.
+pub(super) fn compile(gpu: &Gpu, calls: &[LoweredCall], dispatches: &[Dispatch]) -> Result<()> {
     let mut seen = HashSet::new();
-    let wanted: Vec<(&Piece, Key)> = pieces
+    let wanted: Vec<(&LoweredCall, PipelineKey)> = calls
         .iter()
         .zip(dispatches)
-        .map(|(piece, dispatch)| (piece, key(piece, dispatch)))
+        .map(|(call, dispatch)| (call, key(call, dispatch)))
         .filter(|(_, key)| seen.insert(key.clone()))
         .collect();
-    wanted.par_iter().try_for_each(|(piece, key)| {
-        gpu.pipeline(piece.kernel.row(), key).map(drop).map_err(|e| e.node(&piece.node))
+    wanted.par_iter().try_for_each(|(call, key)| {
+        gpu.pipeline(call.kernel.row(), key).map(drop).map_err(|e| e.node(&call.node))
     })
 }
 
-fn key(piece: &Piece, dispatch: &Dispatch) -> Key {
-    Key {
-        row: piece.kernel.row().name,
+fn key(call: &LoweredCall, dispatch: &Dispatch) -> PipelineKey {
+    PipelineKey {
+        row: call.kernel.row().name,
         overrides: dispatch.overrides.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
-        types: piece.types.clone(),
+        types: call.types.clone(),
     }
 }
 
-/// Something that a shader can be given as an input.
-enum Bound {
+/// The resource that is bound to an input.
+enum BoundInput {
     Buffer(wgpu::Buffer, u64),
-    Texture(Texture),
+    Texture(InputTexture),
 }
 
 struct Loader<'a> {
@@ -77,17 +86,17 @@ struct Loader<'a> {
     temps: Vec<wgpu::Buffer>,
     /// Elements of the temporaries.
     temp_lens: &'a [usize],
-    /// Views of buffers, and of constants that are bound as they are: what shares one shares its texture.
-    textures: HashMap<(Place, View, Precision), Texture>,
-    /// How many elements a view has of what its buffer holds, at the launch that is being made.
-    fresh: HashMap<(Place, View), usize>,
-    /// Constants that are bound as they are: steps that share one share its buffer.
-    constants: HashMap<(Place, Precision), wgpu::Buffer>,
+    /// Textures of buffers, and of constants that are bound unpacked; launches share them.
+    textures: HashMap<(LaunchOperand, InputBinding, Precision), InputTexture>,
+    /// Elements of each texture that equal its buffer's at the current launch.
+    fresh: HashMap<(LaunchOperand, InputBinding), usize>,
+    /// Buffers of constants that are bound unpacked; launches share them.
+    constants: HashMap<(LaunchOperand, Precision), wgpu::Buffer>,
     waiting: u64,
 }
 
 impl<'a> Loader<'a> {
-    fn new(gpu: &'a Gpu, plan: &'a Plan, expanded: &'a Expanded) -> Result<Self> {
+    fn new(gpu: &'a Gpu, plan: &'a Plan, lowered: &'a LoweredPlan) -> Result<Self> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let max = gpu.info.max_buffer_size;
         let make = |(id, &len): (BufferId, &usize)| {
@@ -100,8 +109,8 @@ impl<'a> Loader<'a> {
             gpu,
             plan,
             buffers: plan.buffers.iter().enumerate().map(make).collect::<Result<_>>()?,
-            temps: expanded.temps.iter().map(|&len| gpu.buffer(bytes(len, Precision::F32), usage)).collect(),
-            temp_lens: &expanded.temps,
+            temps: lowered.temps.iter().map(|&len| gpu.buffer(bytes(len, Precision::F32), usage)).collect(),
+            temp_lens: &lowered.temps,
             textures: HashMap::new(),
             fresh: HashMap::new(),
             constants: HashMap::new(),
@@ -109,18 +118,18 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn load(mut self, expanded: &Expanded, dispatches: &[Dispatch]) -> Result<Loaded> {
+    fn load(mut self, lowered: &LoweredPlan, dispatches: &[Dispatch]) -> Result<LoadedPlan> {
         let (uniforms, offsets) = self.uniforms(dispatches);
         let mut launches = Vec::with_capacity(dispatches.len());
-        for ((piece, dispatch), offset) in expanded.pieces.iter().zip(dispatches).zip(offsets) {
+        for ((call, dispatch), offset) in lowered.calls.iter().zip(dispatches).zip(offsets) {
             let uniform = binding(&uniforms, offset, uniform_size(dispatch));
-            launches.push(self.launch(piece, dispatch, uniform).map_err(|e| e.node(&piece.node))?);
+            launches.push(self.launch(call, dispatch, uniform).map_err(|e| e.node(&call.node))?);
         }
         self.flush()?;
-        Ok(Loaded { buffers: self.buffers, temps: self.temps, launches })
+        Ok(LoadedPlan { buffers: self.buffers, temps: self.temps, launches })
     }
 
-    /// The parameters of all steps in one buffer, and where each step's begin.
+    /// Writes the parameters of all launches to one buffer. Returns it with the offset of each launch.
     fn uniforms(&self, dispatches: &[Dispatch]) -> (wgpu::Buffer, Vec<u64>) {
         let align = self.gpu.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
         let (mut data, mut offsets) = (Vec::new(), Vec::new());
@@ -138,7 +147,7 @@ impl<'a> Loader<'a> {
 
     fn launch(
         &mut self,
-        piece: &Piece,
+        call: &LoweredCall,
         dispatch: &Dispatch,
         uniform: wgpu::BindingResource,
     ) -> Result<Launch> {
@@ -147,104 +156,115 @@ impl<'a> Loader<'a> {
             return Err(Error::new("a launch has too many workgroups")
                 .expected(format!("at most {most} in a dimension"))
                 .got(format!("{:?}", dispatch.workgroups))
-                .remedy("use a smaller --batch or --device cpu"));
+                .remedy(SMALLER));
         }
-        let (mut bound, mut fills) = (Vec::with_capacity(piece.inputs.len()), Vec::new());
-        for (index, (&place, len)) in piece.inputs.iter().zip(piece.kernel.input_lens()).enumerate() {
-            bound.push(self.input(piece, index, place, len, &mut fills)?);
+        let (mut bound, mut copies) = (Vec::with_capacity(call.inputs.len()), Vec::new());
+        for (index, (&operand, len)) in call.inputs.iter().zip(call.kernel.input_lens()).enumerate() {
+            bound.push(self.input(call, index, operand, len, &mut copies)?);
         }
-        let size = bytes(piece.kernel.output_len(), piece.types.output);
+        let size = bytes(call.kernel.output_len(), call.types.output);
         fits("an output", size, self.gpu.info.max_storage_buffer_binding_size)?;
-        let output = self.buffer(piece.output)?.clone();
-        self.fresh.retain(|(place, _), _| *place != piece.output);
+        let output = self.buffer(call.output)?.clone();
+        self.fresh.retain(|(operand, _), _| *operand != call.output);
         let mut resources = vec![uniform, binding(&output, 0, size)];
         resources.extend(bound.iter().map(|bound| match bound {
-            Bound::Buffer(buffer, size) => binding(buffer, 0, *size),
-            Bound::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
+            BoundInput::Buffer(buffer, size) => binding(buffer, 0, *size),
+            BoundInput::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
         }));
         let entries: Vec<wgpu::BindGroupEntry> = (0..)
             .zip(resources)
             .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
             .collect();
-        let pipeline = self.gpu.pipeline(piece.kernel.row(), &key(piece, dispatch))?;
+        let pipeline = self.gpu.pipeline(call.kernel.row(), &key(call, dispatch))?;
         let group = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Ok(Launch { pipeline, group, workgroups: dispatch.workgroups, fills })
+        Ok(Launch { pipeline, group, workgroups: dispatch.workgroups, copies })
     }
 
-    /// The buffer of a place that is no constant.
-    fn buffer(&self, place: Place) -> Result<&wgpu::Buffer> {
-        match place {
-            Place::Buffer(id) => Ok(&self.buffers[id]),
-            Place::Temp(id) => Ok(&self.temps[id]),
-            Place::Constant(_) => Err(Error::new("a step writes to a constant")),
+    /// The buffer of an operand.
+    ///
+    /// # Errors
+    /// Fails for a constant.
+    fn buffer(&self, operand: LaunchOperand) -> Result<&wgpu::Buffer> {
+        match operand {
+            LaunchOperand::Buffer(id) => Ok(&self.buffers[id]),
+            LaunchOperand::Temp(id) => Ok(&self.temps[id]),
+            LaunchOperand::Constant(_) => Err(Error::new("a step writes to a constant")),
         }
     }
 
-    /// What an input is bound to; where its view is old, the copy goes to `fills`.
+    /// Binds an input. If its texture is out of date, adds the copy to `copies`.
     fn input(
         &mut self,
-        piece: &Piece,
+        call: &LoweredCall,
         index: usize,
-        place: Place,
+        operand: LaunchOperand,
         len: usize,
-        fills: &mut Vec<Fill>,
-    ) -> Result<Bound> {
+        copies: &mut Vec<TextureCopy>,
+    ) -> Result<BoundInput> {
         let max = self.gpu.info.max_storage_buffer_binding_size;
-        let all = match place {
-            Place::Constant(id) => return self.constant(piece, index, place, &self.plan.constants[id]),
-            Place::Buffer(id) => self.plan.buffers[id],
-            Place::Temp(id) => self.temp_lens[id],
+        let all = match operand {
+            LaunchOperand::Constant(id) => {
+                return self.constant(call, index, operand, &self.plan.constants[id]);
+            }
+            LaunchOperand::Buffer(id) => self.plan.buffers[id],
+            LaunchOperand::Temp(id) => self.temp_lens[id],
         };
-        let (view, precision) = piece.types.inputs[index];
-        let buffer = self.buffer(place)?.clone();
-        let View::Texels(per) = view else {
+        let (form, precision) = call.types.inputs[index];
+        let buffer = self.buffer(operand)?.clone();
+        let InputBinding::Texels(per) = form else {
             let size = bytes(len, precision);
             fits("an input", size, max)?;
-            return Ok(Bound::Buffer(buffer, size));
+            return Ok(BoundInput::Buffer(buffer, size));
         };
-        let new = || Texture::new(self.gpu, per, precision, all);
-        let texture = self.textures.entry((place, view, precision)).or_insert_with(new).clone();
-        let fresh = self.fresh.entry((place, view)).or_insert(0);
+        let new = || InputTexture::new(self.gpu, per, precision, all);
+        let texture = self.textures.entry((operand, form, precision)).or_insert_with(new).clone();
+        let fresh = self.fresh.entry((operand, form)).or_insert(0);
         if *fresh < len {
             *fresh = len;
-            fills.push(Fill { buffer, texture: texture.clone(), len });
+            copies.push(TextureCopy { buffer, texture: texture.clone(), len });
         }
-        Ok(Bound::Texture(texture))
+        Ok(BoundInput::Texture(texture))
     }
 
-    /// A constant in the layout that the piece's shader wants, on the device.
-    fn constant(&mut self, piece: &Piece, index: usize, place: Place, data: &[f32]) -> Result<Bound> {
-        let packed = piece.kernel.pack(index, data);
-        let (view, precision) = piece.types.inputs[index];
-        match (view, packed) {
-            (View::Texels(per), Some(packed)) => {
-                Ok(Bound::Texture(self.upload_texture(per, &packed, precision)?))
+    /// Uploads a constant in the layout of the shader.
+    fn constant(
+        &mut self,
+        call: &LoweredCall,
+        index: usize,
+        operand: LaunchOperand,
+        data: &[f32],
+    ) -> Result<BoundInput> {
+        let packed = call.kernel.pack(index, data);
+        let (form, precision) = call.types.inputs[index];
+        match (form, packed) {
+            (InputBinding::Texels(per), Some(packed)) => {
+                Ok(BoundInput::Texture(self.upload_texture(per, &packed, precision)?))
             }
-            (View::Texels(per), None) => {
-                if let Some(texture) = self.textures.get(&(place, view, precision)) {
-                    return Ok(Bound::Texture(texture.clone()));
+            (InputBinding::Texels(per), None) => {
+                if let Some(texture) = self.textures.get(&(operand, form, precision)) {
+                    return Ok(BoundInput::Texture(texture.clone()));
                 }
                 let texture = self.upload_texture(per, data, precision)?;
-                self.textures.insert((place, view, precision), texture.clone());
-                Ok(Bound::Texture(texture))
+                self.textures.insert((operand, form, precision), texture.clone());
+                Ok(BoundInput::Texture(texture))
             }
-            (View::Buffer, Some(packed)) => {
+            (InputBinding::Buffer, Some(packed)) => {
                 let buffer = self.upload(&packed, precision)?;
                 let size = buffer.size();
-                Ok(Bound::Buffer(buffer, size))
+                Ok(BoundInput::Buffer(buffer, size))
             }
-            (View::Buffer, None) => {
-                let buffer = match self.constants.get(&(place, precision)) {
+            (InputBinding::Buffer, None) => {
+                let buffer = match self.constants.get(&(operand, precision)) {
                     Some(buffer) => buffer.clone(),
                     None => self.upload(data, precision)?,
                 };
-                self.constants.insert((place, precision), buffer.clone());
+                self.constants.insert((operand, precision), buffer.clone());
                 let size = buffer.size();
-                Ok(Bound::Buffer(buffer, size))
+                Ok(BoundInput::Buffer(buffer, size))
             }
         }
     }
@@ -253,14 +273,14 @@ impl<'a> Loader<'a> {
         let size = bytes(data.len(), precision);
         fits("a constant", size, self.gpu.info.max_storage_buffer_binding_size)?;
         let buffer = self.gpu.buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
-        self.gpu.queue.write_buffer(&buffer, 0, &padded(stored(data, precision)));
+        self.gpu.queue.write_buffer(&buffer, 0, &padded(encode(data, precision)));
         self.uploaded(size)?;
         Ok(buffer)
     }
 
-    fn upload_texture(&mut self, per: usize, data: &[f32], precision: Precision) -> Result<Texture> {
-        let texture = Texture::new(self.gpu, per, precision, data.len());
-        texture.write(self.gpu, &stored(data, precision));
+    fn upload_texture(&mut self, per: usize, data: &[f32], precision: Precision) -> Result<InputTexture> {
+        let texture = InputTexture::new(self.gpu, per, precision, data.len());
+        texture.write(self.gpu, &encode(data, precision));
         self.uploaded(bytes(data.len(), precision))?;
         Ok(texture)
     }
@@ -284,7 +304,7 @@ fn binding(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindingResour
     wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) })
 }
 
-/// Refuses what the device cannot hold in one piece.
+/// Fails if a size exceeds a limit of the device.
 fn fits(what: &str, size: u64, max: u64) -> Result<()> {
     if size <= max {
         return Ok(());
@@ -293,5 +313,5 @@ fn fits(what: &str, size: u64, max: u64) -> Result<()> {
     Err(Error::new(format!("{what} is larger than the device allows"))
         .expected(format!("at most {}", mib(max)))
         .got(mib(size))
-        .remedy("use a smaller --batch or --device cpu"))
+        .remedy(SMALLER))
 }

@@ -1,30 +1,30 @@
-//! A plan on a device: its launches made once (`loader`), launched often.
+//! Runs a plan on a device.
 //!
-//! A step is one launch or several ([`super::expand`]). A run is one submission: compute passes with every launch (wgpu
-//! puts the barriers between them), a new pass where a buffer is copied into its view first, then the copies that bring
-//! the outputs back. The watched run submits step by step.
+//! A step is one or more launches ([`super::lowering`]). A run is one submission: compute passes with all launches, with
+//! wgpu's barriers between them, and the copies of the outputs. A pass ends where a buffer is copied into a texture. The
+//! watched run submits step by step.
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Gpu;
-use super::expand::{Expanded, Pick};
-use super::loader::{Launch, Loaded, compile, load};
-use super::stored::{padded, stored};
-use super::transfer::Read;
+use super::device::Gpu;
+use super::encoding::{encode, padded};
+use super::loader::{Launch, LoadedPlan, compile, load};
+use super::lowering::{AlgorithmChoice, LoweredPlan};
+use super::transfer::Readback;
 use crate::error::Result;
 use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
 use crate::kernels::Dispatch;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 use crate::tensor::Precision;
 
-/// Passes of which the stamps fit into one query set, which takes 4,096 everywhere.
+/// Passes whose time stamps fit one query set: every device allows 4,096 queries.
 const MOST_STAMPED: usize = 2048;
 
 /// A plan with its buffers on a device.
-pub struct Program {
+pub(super) struct GpuProgram {
     gpu: Arc<Gpu>,
     plan: Plan,
     buffers: Vec<wgpu::Buffer>,
@@ -32,31 +32,30 @@ pub struct Program {
     launches: Vec<Launch>,
     /// The launches of each step.
     steps: Vec<Range<usize>>,
-    /// One for each output, in host memory; `None` for a constant output.
+    /// A staging buffer for each output; `None` for a constant output.
     staging: Vec<Option<wgpu::Buffer>>,
     /// The buffers that keep their contents from run to run.
     sums: HashSet<BufferId>,
     poison: bool,
 }
 
-impl Program {
-    /// Makes everything that runs need. With `poison`, every buffer but those of sums is filled with NaN
-    /// before each run.
+impl GpuProgram {
+    /// Loads a plan. With `poison`, every buffer that is not a sum is filled with NaN before each run.
     ///
     /// # Errors
-    /// A plan that is not consistent; a buffer, a binding or a launch beyond the device's limits; a full memory; a
-    /// shader that the driver does not take.
-    pub fn new(gpu: &Arc<Gpu>, plan: &Plan, pick: Pick, poison: bool) -> Result<Self> {
+    /// Fails if the plan is inconsistent, if a buffer, binding or launch exceeds the device's limits, if its memory is
+    /// full, or if the driver refuses a shader.
+    pub(super) fn new(gpu: &Arc<Gpu>, plan: &Plan, choice: AlgorithmChoice, poison: bool) -> Result<Self> {
         validate(plan)?;
-        let expanded = Expanded::new(gpu, plan, pick)?;
-        let dispatches: Vec<Dispatch> = expanded.pieces.iter().map(|p| p.kernel.dispatch()).collect();
-        compile(gpu, &expanded.pieces, &dispatches)?;
+        let lowered = LoweredPlan::new(gpu, plan, choice)?;
+        let dispatches: Vec<Dispatch> = lowered.calls.iter().map(|call| call.kernel.dispatch()).collect();
+        compile(gpu, &lowered.calls, &dispatches)?;
         let staging = |port: &Port| match port.place {
             Operand::Buffer(_) => Some(gpu.staging(port_len(port))),
             Operand::Constant(_) => None,
         };
         gpu.guarded(|| {
-            let Loaded { buffers, temps, launches } = load(gpu, plan, &expanded, &dispatches)?;
+            let LoadedPlan { buffers, temps, launches } = load(gpu, plan, &lowered, &dispatches)?;
             Ok(Self {
                 gpu: Arc::clone(gpu),
                 plan: plan.clone(),
@@ -65,7 +64,7 @@ impl Program {
                 temps,
                 sums: sum_buffers(plan),
                 launches,
-                steps: expanded.steps,
+                steps: lowered.steps,
                 poison,
             })
         })
@@ -76,21 +75,21 @@ impl Program {
         if self.poison {
             let buffers = self.buffers.iter().enumerate().filter(|(id, _)| !self.sums.contains(id));
             for buffer in buffers.map(|(_, buffer)| buffer).chain(&self.temps) {
-                // NaN in either precision.
+                // All ones is NaN in f32 and f16.
                 self.gpu.queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
             }
         }
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
-                let bytes = stored(data, self.plan.precision(id));
+                let bytes = encode(data, self.plan.precision(id));
                 self.gpu.queue.write_buffer(&self.buffers[id], 0, &padded(bytes));
             }
         }
         Ok(())
     }
 
-    /// Encodes launches; with `stamps`, the time of the beginning, copies included, and of the last pass's end, at this
-    /// query and the one behind it.
+    /// Encodes launches. With `stamps`, writes the start time, before all copies, to the query of that index, and the
+    /// end of the last pass to the next one.
     fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -99,8 +98,8 @@ impl Program {
     ) {
         let mut rest = &self.launches[launches];
         let mut first = true;
-        if let (Some((query_set, at)), Some([_, ..])) = (stamps, rest.first().map(|l| &l.fills[..])) {
-            // What the first launch reads is copied before its pass: the time begins with a pass of nothing.
+        if let (Some((query_set, at)), Some([_, ..])) = (stamps, rest.first().map(|l| &l.copies[..])) {
+            // The copies for the first launch come before its pass, so an empty pass stamps the start.
             let beginning_of_pass_write_index = Some(at);
             encode_pass(
                 encoder,
@@ -114,23 +113,23 @@ impl Program {
             first = false;
         }
         while let Some(launch) = rest.first() {
-            launch.fills.iter().for_each(|fill| fill.encode(encoder));
-            let more = rest[1..].iter().position(|l| !l.fills.is_empty()).map_or(rest.len(), |at| at + 1);
+            launch.copies.iter().for_each(|copy| copy.encode(encoder));
+            let more = rest[1..].iter().position(|l| !l.copies.is_empty()).map_or(rest.len(), |at| at + 1);
             let (pass, behind) = rest.split_at(more);
             let timestamp_writes = stamps.map(|(query_set, at)| wgpu::ComputePassTimestampWrites {
                 query_set,
                 beginning_of_pass_write_index: first.then_some(at),
                 end_of_pass_write_index: behind.is_empty().then_some(at + 1),
             });
-            // A pass in the middle has nothing to stamp, and says so by having no writes at all.
+            // A pass in the middle has no time stamps, and so no writes at all.
             let timestamp_writes = timestamp_writes.filter(|_| first || behind.is_empty());
             encode_pass(encoder, pass, timestamp_writes);
             (rest, first) = (behind, false);
         }
     }
 
-    /// Launches, then brings back what is to be read.
-    fn execute(&self, launches: Range<usize>, reads: &[Read]) -> Result<Vec<Vec<f32>>> {
+    /// Runs launches and reads results back.
+    fn execute(&self, launches: Range<usize>, reads: &[Readback]) -> Result<Vec<Vec<f32>>> {
         let mut encoder = self.gpu.encoder();
         self.encode(&mut encoder, launches, None);
         self.gpu.finish(encoder, reads)
@@ -138,7 +137,7 @@ impl Program {
 
     fn outputs(&self, launches: Range<usize>) -> Result<Vec<Vec<f32>>> {
         let ports = || self.plan.outputs.iter().zip(&self.staging);
-        let reads: Vec<Read> = ports()
+        let reads: Vec<Readback> = ports()
             .filter_map(|(port, staging)| match (port.place, staging) {
                 (Operand::Buffer(id), Some(staging)) => {
                     Some((&self.buffers[id], staging, port_len(port), self.plan.precision(id)))
@@ -154,7 +153,7 @@ impl Program {
         Ok(self.plan.outputs.iter().map(value).collect())
     }
 
-    /// The seconds of passes of launches, by the device's clock.
+    /// Measures groups of launches by the device's clock, in seconds.
     fn time_by_stamps(&self, passes: &[Range<usize>]) -> Result<Vec<f64>> {
         let device = &self.gpu.device;
         let count = 2 * passes.len() as u32;
@@ -171,7 +170,7 @@ impl Program {
             self.encode(&mut encoder, pass.clone(), Some((&query_set, first)));
         }
         encoder.resolve_query_set(&query_set, 0..count, &stamps, 0);
-        // A u64 travels as two f32: the reader moves bits, it does not compute.
+        // A u64 is read back as the bits of two f32.
         let read = (&stamps, &staging, 2 * count as usize, Precision::F32);
         let words = self.gpu.finish(encoder, &[read])?.concat();
         let stamp = |pair: &[f32]| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32;
@@ -180,7 +179,7 @@ impl Program {
         Ok(stamps.chunks_exact(2).map(|pair| pair[1].wrapping_sub(pair[0]) as f64 * tick).collect())
     }
 
-    /// The seconds of passes of launches.
+    /// Measures groups of launches, in seconds.
     fn time_passes(&mut self, inputs: &[&[f32]], passes: &[Range<usize>]) -> Result<Vec<f64>> {
         self.gpu.guarded(|| {
             self.upload(inputs)?;
@@ -199,7 +198,20 @@ impl Program {
     }
 }
 
-impl Executor for Program {
+impl Gpu {
+    /// Loads a plan. Every step that has an algorithm of the given name uses it.
+    pub(in crate::exec) fn load(
+        self: &Arc<Self>,
+        plan: &Plan,
+        algorithm: Option<&str>,
+        poison: bool,
+    ) -> Result<Box<dyn Executor>> {
+        let choice = algorithm.map_or(AlgorithmChoice::Best, AlgorithmChoice::Named);
+        Ok(Box::new(GpuProgram::new(self, plan, choice, poison)?))
+    }
+}
+
+impl Executor for GpuProgram {
     fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         self.gpu.guarded(|| {
             self.upload(inputs)?;
@@ -235,8 +247,7 @@ impl Executor for Program {
 
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>> {
         self.gpu.guarded(|| {
-            // One after the other: together they may be as large as the network, and host memory for them is
-            // wanted rarely.
+            // One after the other: staging buffers for all sums could be as large as the network, and are rarely used.
             let mut sums = Vec::with_capacity(self.plan.sums.len());
             for port in &self.plan.sums {
                 let Operand::Buffer(id) = port.place else { continue };

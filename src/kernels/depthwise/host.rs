@@ -1,29 +1,30 @@
-//! Depthwise convolution on the host: plane by plane, vectors of neighbouring pixels, so that a tap of all of them is a
-//! vector that lies some elements further on. What is padding has to be zeros then, and there are two layouts for it.
+//! Depthwise convolution on the host, plane by plane, in vectors of adjacent pixels.
 //!
-//! A large plane is laid out with its padding ([`Band`]). Rows of a small one are shorter than a vector, and copying them
-//! one by one would be most of the work; so it is left in one piece, as long as outputs are as wide as inputs: a tap that
-//! lies `n` columns to the side sees, past the end of a row, the other end of the next, and takes a copy of the plane in
-//! which those `n` columns are zeros.
+//! A tap of a vector of pixels is again a vector at some distance, so padding must be stored as zeros. Large planes
+//! are stored with their padding ([`PaddedRows`]). In small planes a row is shorter than a vector, and copying row by
+//! row would dominate. If outputs are as wide as inputs, a small plane is stored in one piece: a tap that is `n`
+//! columns to the side wraps around into an adjacent row, and reads a copy of the plane in which those `n` columns
+//! are zero.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Depthwise;
 use crate::kernels::activation::Activation;
-use crate::kernels::band::Band;
+use crate::kernels::depthwise::shape::Depthwise;
+use crate::kernels::host::padded_rows::PaddedRows;
+use crate::kernels::host::scratch;
+use crate::kernels::host::vectors;
 use crate::kernels::window::Windows;
-use crate::kernels::{scratch, tile};
 
-/// Products that are worth a task.
+/// Least number of products for a task.
 const TASK: usize = 1 << 15;
-/// Elements that vectors may stick out.
+/// Elements that the last vector may overrun.
 const SLACK: usize = 64;
-/// Elements of a small plane: copies of it fit the first cache.
+/// Elements of a small plane, whose copies fit the first-level cache.
 const SMALL: usize = 28 * 28;
 
-/// Computes the call; there are outputs.
-pub(super) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
+/// Computes the call; the output must not be empty.
+pub(crate) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
     let (arch, plane, taps) = (Arch::new(), call.out_plane(), call.taps());
     let least = 1 + TASK / (plane * taps);
     let filter = |index: usize| {
@@ -31,44 +32,44 @@ pub(super) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
         let channel = image * call.channels + filter / call.multiplier;
         let x = &inputs[0][channel * call.in_plane()..][..call.in_plane()];
         let weights = &inputs[1][filter * taps..][..taps];
-        Filter { x, weights, bias: inputs[2][filter], activation: call.activation }
+        PlaneFilter { x, weights, bias: inputs[2][filter], activation: call.activation }
     };
-    if let Some(lines) = Lines::of(&call.windows) {
+    if let Some(lines) = ShiftedCopies::of(&call.windows) {
         output.par_chunks_mut(least * plane).enumerate().for_each(|(task, y)| {
             scratch::with(lines.room(), |room| {
                 lines.clear(room);
                 for (index, y) in y.chunks_exact_mut(plane).enumerate() {
                     let filter = filter(task * least + index);
-                    arch.dispatch(InLines { lines: &lines, filter, y, room });
+                    arch.dispatch(FilterSmallPlane { lines: &lines, filter, y, room });
                 }
             });
         });
         return;
     }
-    let band = Band::of(&call.windows, 0, plane);
-    let taps: Vec<usize> = (0..taps).map(|tap| band.tap(&call.windows, tap)).collect();
+    let padded = PaddedRows::of(&call.windows, 0, plane);
+    let taps: Vec<usize> = (0..taps).map(|tap| padded.tap(&call.windows, tap)).collect();
     output.par_chunks_mut(plane).enumerate().with_min_len(least).for_each(|(index, y)| {
-        scratch::with(InBand::room(&band, plane), |room| {
+        scratch::with(FilterPaddedPlane::room(&padded, plane), |room| {
             let (windows, taps, filter) = (call.windows, &taps[..], filter(index));
-            arch.dispatch(InBand { windows, band, taps, filter, y, room });
+            arch.dispatch(FilterPaddedPlane { windows, padded, taps, filter, y, room });
         });
     });
 }
 
-/// A filter and the plane that it is for.
-struct Filter<'a> {
+/// A filter with the plane that it is applied to.
+struct PlaneFilter<'a> {
     x: &'a [f32],
     weights: &'a [f32],
     bias: f32,
     activation: Activation,
 }
 
-impl Filter<'_> {
-    /// The sums of `len` windows side by side, or of some more; tap `i` of the first stands in `room` at `taps[i]`.
+impl PlaneFilter<'_> {
+    /// Computes the sums of at least `len` adjacent windows. Tap `i` of the first window is `room[taps[i]]`.
     #[inline(always)]
     fn sums<S: Simd>(&self, simd: S, len: usize, (room, taps): (&[f32], &[usize]), sums: &mut [f32]) {
         let mut at = 0;
-        // Sums wait for each other less where there are several vectors of them.
+        // Several vectors at a time hide the latency of the sums.
         while at < len {
             let (room, sums, lanes) = (&room[at..], &mut sums[at..], S::F32_LANES);
             at += match len - at {
@@ -79,7 +80,7 @@ impl Filter<'_> {
         }
     }
 
-    /// `V` vectors of windows; returns how many windows these are.
+    /// Computes `V` vectors of windows. Returns the number of windows.
     #[inline(always)]
     fn part<S: Simd, const V: usize>(
         &self,
@@ -102,23 +103,23 @@ impl Filter<'_> {
     }
 }
 
-/// Where a small plane stands, several times: as it is, and for each distance to the side without the columns that are
-/// that far from an edge.
-struct Lines {
-    /// Elements of the plane, and of the outputs.
+/// The layout of a small plane: one plain copy, and one for each horizontal tap distance, with zeros in the columns
+/// that wrap around.
+struct ShiftedCopies {
+    /// Elements of the plane and of the output.
     plane: usize,
     outputs: usize,
-    /// Zeros before the plane, and elements from one copy to the next.
+    /// Zeros before the plane, and the distance between copies.
     front: usize,
     pitch: usize,
-    /// Which elements of the plane stay in each copy but the first, as bits.
+    /// Masks of the elements that each shifted copy keeps.
     masks: Vec<Vec<u32>>,
-    /// Where the taps of the first window stand.
+    /// Positions of the first window's taps.
     taps: Vec<usize>,
 }
 
-impl Lines {
-    /// `None` where the plane is not small, or its outputs are not as wide.
+impl ShiftedCopies {
+    /// Returns `None` unless the plane is small and its outputs are as wide as its inputs.
     fn of(windows: &Windows) -> Option<Self> {
         let [height, width] = windows.in_hw;
         let side =
@@ -157,7 +158,7 @@ impl Lines {
         })
     }
 
-    /// Elements of the copies and of the sums.
+    /// Elements of all copies and of the sums.
     fn room(&self) -> usize {
         (1 + self.masks.len()) * self.pitch + self.outputs + SLACK
     }
@@ -168,24 +169,24 @@ impl Lines {
     }
 }
 
-/// A small plane, filtered.
-struct InLines<'a> {
-    lines: &'a Lines,
-    filter: Filter<'a>,
+/// Applies a filter to a small plane.
+struct FilterSmallPlane<'a> {
+    lines: &'a ShiftedCopies,
+    filter: PlaneFilter<'a>,
     y: &'a mut [f32],
     room: &'a mut [f32],
 }
 
-impl WithSimd for InLines<'_> {
+impl WithSimd for FilterSmallPlane<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Lines { plane, outputs, front, pitch, ref masks, ref taps } = *self.lines;
+        let ShiftedCopies { plane, outputs, front, pitch, ref masks, ref taps } = *self.lines;
         let (copies, sums) = self.room.split_at_mut((1 + masks.len()) * pitch);
         let (first, others) = copies.split_at_mut(pitch);
         let first = &mut first[front..][..plane];
-        tile::copy(self.filter.x, first);
+        vectors::copy(self.filter.x, first);
         for (copy, mask) in others.chunks_exact_mut(pitch).zip(masks) {
             for ((y, x), mask) in copy[front..][..plane].iter_mut().zip(&*first).zip(mask) {
                 *y = f32::from_bits(x.to_bits() & mask);
@@ -196,39 +197,39 @@ impl WithSimd for InLines<'_> {
     }
 }
 
-/// A plane, filtered.
-struct InBand<'a> {
+/// Applies a filter to a plane with padded rows.
+struct FilterPaddedPlane<'a> {
     windows: Windows,
-    band: Band,
-    /// Where each tap stands in the band.
+    padded: PaddedRows,
+    /// Positions of the taps in the padded rows.
     taps: &'a [usize],
-    filter: Filter<'a>,
+    filter: PlaneFilter<'a>,
     y: &'a mut [f32],
     room: &'a mut [f32],
 }
 
-impl InBand<'_> {
-    /// Elements of the band and of the sums, with vectors that stick out.
-    fn room(band: &Band, plane: usize) -> usize {
-        2 * SLACK + band.len() + plane.max(band.len())
+impl FilterPaddedPlane<'_> {
+    /// Elements of the padded rows and of the sums, including the overrun of vectors.
+    fn room(padded: &PaddedRows, plane: usize) -> usize {
+        2 * SLACK + padded.len() + plane.max(padded.len())
     }
 }
 
-impl WithSimd for InBand<'_> {
+impl WithSimd for FilterPaddedPlane<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let ([oh, ow], step) = (self.windows.out_hw, self.band.row_len());
-        let (band, sums) = std::mem::take(&mut self.room).split_at_mut(self.band.len() + SLACK);
-        self.band.fill(&self.windows, self.filter.x, 0.0, band);
-        // With steps of one pixel the windows of all rows are one line, a few of them beyond the edge and of no use.
-        // The lines, windows of a line, elements of the sums and of the band from one line to the next.
+        let ([oh, ow], step) = (self.windows.out_hw, self.padded.row_len());
+        let (padded, sums) = std::mem::take(&mut self.room).split_at_mut(self.padded.len() + SLACK);
+        self.padded.fill(&self.windows, self.filter.x, 0.0, padded);
+        // With stride 1, the windows of all rows form one line, with a few unused windows at the ends of rows. Per
+        // line: number of windows, and the distance to the next line in the sums.
         let (lines, len) = if self.windows.stride == [1, 1] { (1, (oh - 1) * step + ow) } else { (oh, ow) };
         let pitch = if lines == 1 { step } else { ow };
         for line in 0..lines {
             let first = line * self.windows.stride[0] * step;
-            self.filter.sums(simd, len, (&band[first..], self.taps), &mut sums[line * pitch..]);
+            self.filter.sums(simd, len, (&padded[first..], self.taps), &mut sums[line * pitch..]);
         }
         for (y, sums) in self.y.chunks_exact_mut(ow).zip(sums.chunks(pitch)) {
             self.filter.activation.apply_into(sums, y);

@@ -1,0 +1,191 @@
+//! Lowers a plan's steps to launches, each by the algorithm that is chosen for it on this device.
+//!
+//! The choice depends on the adapter and the shape, never on the batch: an image gets the same bits in every batch.
+//! Steps share the temporaries of their algorithms, which stand beside the plan's buffers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::device::Gpu;
+use super::pipeline::lock;
+use crate::error::{Error, Result};
+use crate::exec::info::DeviceInfo;
+use crate::kernels::Kernel;
+use crate::kernels::algorithm::{AdapterKind, Algorithm, CallInput};
+use crate::kernels::algorithms::algorithms;
+use crate::kernels::binding::ROW_TEXELS;
+use crate::kernels::source::{ShaderTypes, shader_reads_f16};
+use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
+use crate::tensor::Precision;
+
+/// How the algorithm of each step is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AlgorithmChoice<'a> {
+    /// The fastest if the shape was autotuned, else the first whose rule matches the adapter.
+    Best,
+    /// The algorithm of this name if the step has one, else the kernel's own shader.
+    Named(&'a str),
+}
+
+/// An operand of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum LaunchOperand {
+    Buffer(BufferId),
+    Temp(usize),
+    Constant(ConstantId),
+}
+
+/// One launch: a kernel with its operands.
+pub(super) struct LoweredCall {
+    pub(super) kernel: Arc<dyn Kernel>,
+    pub(super) inputs: Vec<LaunchOperand>,
+    pub(super) output: LaunchOperand,
+    pub(super) types: ShaderTypes,
+    /// The node of the step, for errors.
+    pub(super) node: String,
+}
+
+/// A plan as launches.
+pub(super) struct LoweredPlan {
+    pub(super) calls: Vec<LoweredCall>,
+    /// The calls of each step.
+    pub(super) steps: Vec<Range<usize>>,
+    /// Elements of each temporary.
+    pub(super) temps: Vec<usize>,
+}
+
+impl LoweredPlan {
+    /// Lowers all steps.
+    ///
+    /// # Errors
+    /// Fails if a named algorithm does not run on the device, or if the plan stores an array as f16 that a shader
+    /// needs as f32.
+    pub(super) fn new(gpu: &Gpu, plan: &Plan, choice: AlgorithmChoice) -> Result<Self> {
+        let mut all = Self { calls: vec![], steps: vec![], temps: vec![] };
+        for step in &plan.steps {
+            let first = all.calls.len();
+            match choose(gpu, plan, &step.kernel, choice).map_err(|e| e.node(&step.node))? {
+                Some(algorithm) => all.add(plan, step, algorithm)?,
+                None => {
+                    let inputs = step.inputs.iter().map(|&operand| place(operand)).collect();
+                    all.push(plan, step, &step.kernel, inputs, LaunchOperand::Buffer(step.output))?;
+                }
+            }
+            all.steps.push(first..all.calls.len());
+        }
+        Ok(all)
+    }
+
+    fn push(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        kernel: &Arc<dyn Kernel>,
+        inputs: Vec<LaunchOperand>,
+        output: LaunchOperand,
+    ) -> Result<()> {
+        let node = step.node.clone();
+        let types = types(plan, &**kernel, &inputs, output).map_err(|e| e.node(&node))?;
+        self.calls.push(LoweredCall { kernel: Arc::clone(kernel), inputs, output, types, node });
+        Ok(())
+    }
+
+    fn add(&mut self, plan: &Plan, step: &Step, algorithm: Algorithm) -> Result<()> {
+        self.temps.resize(self.temps.len().max(algorithm.temps.len()), 0);
+        self.temps.iter_mut().zip(&algorithm.temps).for_each(|(have, &need)| *have = (*have).max(need));
+        for call in &algorithm.calls {
+            let source = |&source: &CallInput| match source {
+                CallInput::Input(input) => place(step.inputs[input]),
+                CallInput::Temp(temp) => LaunchOperand::Temp(temp),
+            };
+            let output = call.output.map_or(LaunchOperand::Buffer(step.output), LaunchOperand::Temp);
+            self.push(plan, step, &call.kernel, call.inputs.iter().map(source).collect(), output)?;
+        }
+        Ok(())
+    }
+}
+
+fn place(operand: Operand) -> LaunchOperand {
+    match operand {
+        Operand::Buffer(id) => LaunchOperand::Buffer(id),
+        Operand::Constant(id) => LaunchOperand::Constant(id),
+    }
+}
+
+/// The types of a launch's arrays.
+///
+/// Temporaries are f32, and so are the weights beside them: Winograd's transforms amplify rounding errors.
+fn types(
+    plan: &Plan,
+    kernel: &dyn Kernel,
+    inputs: &[LaunchOperand],
+    output: LaunchOperand,
+) -> Result<ShaderTypes> {
+    let row = kernel.row();
+    let temps = inputs.iter().any(|place| matches!(place, LaunchOperand::Temp(_)));
+    let of_input = |(input, &place): (usize, &LaunchOperand)| {
+        let precision = match place {
+            LaunchOperand::Buffer(id) => plan.precision(id),
+            LaunchOperand::Constant(_)
+                if plan.f16_storage.is_some() && !temps && row.reads_f16_weights(input) =>
+            {
+                Precision::F16
+            }
+            LaunchOperand::Constant(_) | LaunchOperand::Temp(_) => Precision::F32,
+        };
+        (kernel.binding(input), precision)
+    };
+    let inputs_of = inputs.iter().enumerate().map(of_input).collect();
+    let output = if let LaunchOperand::Buffer(id) = output { plan.precision(id) } else { Precision::F32 };
+    let types = ShaderTypes { output, inputs: inputs_of, residual: kernel.residual() };
+    let read = types.inputs.iter().zip(inputs).enumerate().all(|(input, (&(_, precision), place))| {
+        precision == Precision::F32
+            || matches!(place, LaunchOperand::Constant(_))
+            || shader_reads_f16(kernel, input)
+    });
+    if read && (output == Precision::F32 || row.writes_f16()) {
+        return Ok(types);
+    }
+    Err(Error::new(format!("the plan stores an array as f16 that the kernel {} takes as f32 only", row.name)))
+}
+
+/// Chooses the algorithm of a call; `None` is its own shader.
+fn choose(
+    gpu: &Gpu,
+    plan: &Plan,
+    kernel: &Arc<dyn Kernel>,
+    choice: AlgorithmChoice,
+) -> Result<Option<Algorithm>> {
+    let mut list = algorithms(&**kernel).into_iter();
+    match choice {
+        AlgorithmChoice::Best => {
+            if let Some(name) = lock(&gpu.autotuned).algorithm(&**kernel, plan.f16_storage.is_some()) {
+                return Ok(list.find(|algorithm| algorithm.name == name && runs_on(algorithm, &gpu.info)));
+            }
+            let kind = if gpu.info.kind == "cpu" { AdapterKind::Software } else { AdapterKind::Hardware };
+            Ok(list.find(|algorithm| algorithm.rule == Some(kind) && runs_on(algorithm, &gpu.info)))
+        }
+        AlgorithmChoice::Named(name) => match list.find(|algorithm| algorithm.name == name) {
+            Some(algorithm) if !runs_on(&algorithm, &gpu.info) => {
+                Err(Error::new(format!("the device cannot run the algorithm \"{name}\"")))
+            }
+            found => Ok(found),
+        },
+    }
+}
+
+/// Returns whether a device has the limits and the subgroup size that an algorithm needs.
+pub(super) fn runs_on(algorithm: &Algorithm, info: &DeviceInfo) -> bool {
+    let bindable = info.max_storage_buffer_binding_size.min(info.max_buffer_size);
+    let texture_rows = |kernel: &dyn Kernel| {
+        let rows = |(input, len)| kernel.binding(input).texture_rows(len);
+        kernel.input_lens().into_iter().enumerate().map(rows).max().unwrap_or(0)
+    };
+    algorithm.temps.iter().all(|&len| len as u64 * 4 <= bindable)
+        && algorithm.calls.iter().all(|call| {
+            let kernel = &*call.kernel;
+            let (rows, most) = (texture_rows(kernel), info.max_texture_dimension as usize);
+            kernel.subgroup().is_none_or(|size| info.subgroup_size == Some(size))
+                && (rows == 0 || rows.max(ROW_TEXELS) <= most)
+        })
+}

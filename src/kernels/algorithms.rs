@@ -1,0 +1,190 @@
+//! Lists the algorithms that can replace a kernel's own shader on a device.
+//!
+//! Kernels do not depend on their alternatives: [`algorithms`] inspects the kernel's type. The calls of an algorithm
+//! are other kernels of this crate.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::kernels::algorithm::{AdapterKind, Algorithm, AlgorithmCall, CallInput, MOST_TEMP};
+use crate::kernels::conv::gemv::Gemv;
+use crate::kernels::conv::lanes::ConvLanes;
+use crate::kernels::conv::pooled::PooledConv;
+use crate::kernels::conv::shape::{Conv, ImageRange};
+use crate::kernels::conv::tiled::ConvTiled;
+use crate::kernels::conv::unfold;
+use crate::kernels::conv::unfold::Unfold;
+use crate::kernels::depthwise::shape::Depthwise;
+use crate::kernels::depthwise::texels::DepthwiseTexels;
+use crate::kernels::kernel::Kernel;
+use crate::kernels::winograd::filters::{FilterSource, product};
+use crate::kernels::winograd::gemm::WinogradGemm;
+use crate::kernels::winograd::input::WinogradIn;
+use crate::kernels::winograd::output::WinogradOut;
+use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, applies, image_tiles};
+use crate::kernels::winograd::transform::PRODUCTS;
+
+/// Elements of an unfolded matrix over several images that fit the last cache of a processor.
+const CACHED_MATRIX: usize = 1 << 21;
+/// Elements of a Winograd temporary that fit a processor's caches beside its texture and the product.
+const CACHED_TILES: usize = 1 << 19;
+
+/// Returns the algorithms that compute a call on a device in place of its own shader, in order of preference.
+pub fn algorithms(kernel: &dyn Kernel) -> Vec<Algorithm> {
+    let kernel: &dyn Any = kernel;
+    if let Some(conv) = kernel.downcast_ref::<Conv>() {
+        of_conv(conv)
+    } else if let Some(pooled) = kernel.downcast_ref::<PooledConv>() {
+        of_pooled(pooled)
+    } else if let Some(depthwise) = kernel.downcast_ref::<Depthwise>() {
+        of_depthwise(depthwise)
+    } else {
+        vec![]
+    }
+}
+
+/// Returns whether fusing a 2×2 max pooling into a convolution can be faster than two calls on some device.
+pub fn pooling_pays(conv: &Conv) -> bool {
+    !conv.residual
+        && conv.windows.out_hw.iter().all(|&n| n > 1)
+        && of_winograd(conv, true).iter().any(|algorithm| algorithm.rule.is_some())
+}
+
+fn of_conv(conv: &Conv) -> Vec<Algorithm> {
+    let mut list = of_winograd(conv, false);
+    if Gemv::applies(conv) {
+        list.push(Algorithm::single("gemv", Some(AdapterKind::Software), Gemv { conv: conv.clone() }));
+    }
+    list.extend(unfolded(conv));
+    let lanes = ConvLanes { conv: conv.clone(), unfolded: None };
+    list.push(Algorithm::single("lanes", Some(AdapterKind::Software), lanes));
+    let wide = conv.group_out() >= 32 && conv.out_plane() >= 16;
+    let tiled = ConvTiled { conv: conv.clone(), filters: FilterSource::Given };
+    list.push(Algorithm::single("tiled", wide.then_some(AdapterKind::Hardware), tiled));
+    list
+}
+
+/// Winograd with the maxima in its last step, then the convolution's algorithms followed by a pooling.
+fn of_pooled(pooled: &PooledConv) -> Vec<Algorithm> {
+    let mut list = of_winograd(&pooled.conv, true);
+    let (conv, pool) = pooled.alone();
+    if conv == pooled.conv {
+        let pool: Arc<dyn Kernel> = Arc::new(pool);
+        let then_pooled = |mut algorithm: Algorithm| {
+            let made = algorithm.temps.len();
+            algorithm.temps.push(conv.output_len());
+            algorithm.calls.iter_mut().for_each(|call| call.output = call.output.or(Some(made)));
+            let inputs = vec![CallInput::Temp(made)];
+            algorithm.calls.push(AlgorithmCall { kernel: Arc::clone(&pool), inputs, output: None });
+            algorithm
+        };
+        let taken = |algorithm: &Algorithm| list.iter().any(|own| own.name == algorithm.name);
+        let others: Vec<Algorithm> =
+            of_conv(&conv).into_iter().filter(|algorithm| !taken(algorithm)).map(then_pooled).collect();
+        list.extend(others);
+    }
+    list
+}
+
+fn of_depthwise(depthwise: &Depthwise) -> Vec<Algorithm> {
+    let texels = || {
+        Algorithm::single(
+            "texels",
+            Some(AdapterKind::Software),
+            DepthwiseTexels { depthwise: depthwise.clone() },
+        )
+    };
+    DepthwiseTexels::applies(depthwise).then(texels).into_iter().collect()
+}
+
+/// GEMM over an explicit im2col matrix.
+///
+/// Images are processed in chunks whose matrix fits the cache. The matrix holds whole quads of pixels for any window
+/// and plane, and is computed once for all output channels.
+fn unfolded(conv: &Conv) -> Option<Algorithm> {
+    let most = |len: usize| (1..=conv.batch).rev().find(|n| unfold::len(conv, *n) <= len);
+    let at_once = most(CACHED_MATRIX).or_else(|| most(MOST_TEMP).map(|_| 1))?;
+    let mut calls = Vec::new();
+    for first in (0..conv.batch).step_by(at_once) {
+        let images = ImageRange { first, count: at_once.min(conv.batch - first) };
+        let unfold = Unfold { conv: conv.clone(), images };
+        let inputs = vec![CallInput::Input(0)];
+        calls.push(AlgorithmCall { kernel: Arc::new(unfold), inputs, output: Some(0) });
+        let lanes = ConvLanes { conv: conv.clone(), unfolded: Some(images) };
+        let rest = (1..conv.input_lens().len()).map(CallInput::Input);
+        let inputs = std::iter::once(CallInput::Temp(0)).chain(rest).collect();
+        calls.push(AlgorithmCall { kernel: Arc::new(lanes), inputs, output: None });
+    }
+    let quads_already = conv.pointwise() && conv.in_plane().is_multiple_of(4);
+    let rule = (!quads_already && conv.group_out() >= 32).then_some(AdapterKind::Software);
+    Some(Algorithm { name: "unfolded, lanes", rule, temps: vec![unfold::len(conv, at_once)], calls })
+}
+
+/// The Winograd algorithms of a convolution, or with `pooled` of its 2×2 maxima.
+fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Algorithm> {
+    if !applies(conv) {
+        return vec![];
+    }
+    let (few, many) = (saves(conv, 32), conv.out_channels >= 32 && saves(conv, 4));
+    let lanes = |depth, channels, layout| WinogradGemm { depth, channels, layout };
+    let tiled = |depth, channels, layout: GemmLayout| ConvTiled {
+        conv: product(depth, channels, layout.width),
+        filters: FilterSource::Winograd,
+    };
+    let of = (conv, pooled);
+    vec![
+        assemble("winograd, lanes", few.then_some(AdapterKind::Software), of, Some(BLOCK), lanes),
+        assemble("winograd, tiled", many.then_some(AdapterKind::Hardware), of, None, tiled),
+    ]
+}
+
+/// Returns whether Winograd saves enough arithmetic, with tiles padded to blocks of `block`.
+///
+/// At least 16 channels on each side share the transforms.
+fn saves(conv: &Conv, block: usize) -> bool {
+    let filled = |n: usize| n.next_multiple_of(block) as f64;
+    let tiles = image_tiles(conv);
+    let direct = 9.0 * filled(conv.out_plane());
+    conv.in_channels.min(conv.out_channels) >= 16 && 1.2 * PRODUCTS as f64 * filled(tiles) < direct
+}
+
+/// Assembles a Winograd algorithm.
+///
+/// `gemm` creates the kernel of the 36 batched GEMMs from depth, channels and layout, in blocks of `width` columns.
+/// Tiles are processed in chunks whose temporaries stay small: whole images, or blocks that fit a processor's caches,
+/// unless the filters, which are read for each chunk, are larger.
+fn assemble<K: Kernel>(
+    name: &'static str,
+    rule: Option<AdapterKind>,
+    (conv, pooled): (&Conv, bool),
+    width: Option<usize>,
+    gemm: impl Fn(usize, usize, GemmLayout) -> K,
+) -> Algorithm {
+    let (c, k) = (conv.in_channels, conv.out_channels);
+    let (unit, most) = match width {
+        Some(width) => (width, MOST_TEMP.min(CACHED_TILES.max(PRODUCTS * c * k))),
+        None => (image_tiles(conv), MOST_TEMP),
+    };
+    let all = conv.batch * image_tiles(conv);
+    let fits = |&n: &usize| GemmLayout::new(n * unit, width).len(c.max(k)) <= most;
+    let at_once = (1..=all.div_ceil(unit)).take_while(fits).last().unwrap_or(1) * unit;
+    let longest = GemmLayout::new(at_once.min(all), width);
+    let mut calls = Vec::new();
+    let mut call = |kernel: Arc<dyn Kernel>, inputs: &[CallInput], output| {
+        calls.push(AlgorithmCall { kernel, inputs: inputs.to_vec(), output });
+    };
+    for first in (0..all).step_by(at_once) {
+        let tiles = TileRange { first, count: at_once.min(all - first) };
+        let layout = GemmLayout::new(tiles.count, width);
+        let product = gemm(c, k, layout);
+        let input = WinogradIn { conv: conv.clone(), tiles, layout };
+        let output = WinogradOut { conv: conv.clone(), tiles, layout, pooled };
+        call(Arc::new(input), &[CallInput::Input(0)], Some(0));
+        let operands = [CallInput::Temp(0), CallInput::Input(1), CallInput::Input(2)];
+        let operands = &operands[..product.input_lens().len()];
+        call(Arc::new(product), operands, Some(1));
+        let rest = [CallInput::Temp(1), CallInput::Input(2), CallInput::Input(3)];
+        call(Arc::new(output), &rest[..2 + usize::from(conv.residual)], None);
+    }
+    Algorithm { name, rule, temps: vec![longest.len(c), longest.len(k)], calls }
+}

@@ -1,0 +1,5 @@
+//! Convolution on the host CPU.
+
+pub(crate) mod blocks;
+pub(crate) mod direct;
+pub(crate) mod gemv;

@@ -1,0 +1,119 @@
+//! The interface of every kernel: its call, its launch and its row in the table.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::compare::Tolerance;
+use crate::kernels::binding::InputBinding;
+
+/// Batch size of the calls that autotuning times.
+pub(crate) const AUTOTUNE_BATCH: usize = 4;
+
+/// One call of a kernel: its parameters, without buffers or devices.
+///
+/// Inputs and output are flat and row-major. `reference` and `cpu` receive the whole output buffer and write their
+/// part of it; a concatenation is several calls into one buffer.
+pub trait Kernel: Any + Debug + Send + Sync {
+    /// The kernel's row in [`KERNELS`](super::KERNELS).
+    fn row(&self) -> &'static KernelRow;
+    /// Number of elements of each input.
+    fn input_lens(&self) -> Vec<usize>;
+    /// Number of elements of the output buffer.
+    fn output_len(&self) -> usize;
+    /// Returns whether the call adds to its whole output instead of overwriting it.
+    fn accumulates(&self) -> bool {
+        false
+    }
+    /// Computes the output in `f64`, by definition.
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]);
+    /// Computes the output on the host. The bits of an image must not depend on the batch.
+    ///
+    /// The default is the reference, for kernels that only occur in other kernels' algorithms.
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        let inputs: Vec<Vec<f64>> =
+            inputs.iter().map(|data| data.iter().map(|&x| x.into()).collect()).collect();
+        let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut wide: Vec<f64> = output.iter().map(|&y| y.into()).collect();
+        self.reference(&inputs, &mut wide);
+        output.iter_mut().zip(wide).for_each(|(y, wide)| *y = wide as f32);
+    }
+    /// Prepares the host version: computes once all that depends on constant inputs alone, such as packed weights.
+    ///
+    /// `constants` are in the order of the inputs. Returns `None` if there is nothing to gain.
+    fn prepare(&self, _constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
+        None
+    }
+    /// The launch of the shader.
+    fn dispatch(&self) -> Dispatch;
+    /// Packs a constant input in the layout of the shader; `None` if the shader reads it as it is.
+    ///
+    /// An input for which this returns `Some` must be a constant.
+    fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
+    /// The resource that the shader reads an input from.
+    fn binding(&self, _input: usize) -> InputBinding {
+        InputBinding::Buffer
+    }
+    /// The input, always the last, that has the shape of the output and is added to it before the activation.
+    fn residual(&self) -> Option<usize> {
+        None
+    }
+    /// The subgroup size that the shader requires; `None` for any.
+    fn subgroup(&self) -> Option<u32> {
+        None
+    }
+    /// The call that autotuning times for this shape, at a fixed batch size; `None` if there are no alternatives.
+    fn autotune_key(&self) -> Option<Arc<dyn Kernel>> {
+        None
+    }
+    /// The call for `images` of the `batch` images of this one.
+    ///
+    /// Returns `None` unless it is known that images are computed independently and are contiguous in the output and
+    /// in all inputs that are not constant.
+    fn micro_batch(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
+        None
+    }
+    /// The largest deviation of `cpu` and of the shader from `reference`.
+    fn tolerance(&self) -> Tolerance;
+}
+
+/// A call of a kernel's host version with prepared constants. Returns the same bits as [`Kernel::cpu`].
+pub trait Prepared: Send + Sync {
+    /// Computes the output from all inputs of the kernel, including the constants.
+    fn run(&self, inputs: &[&[f32]], output: &mut [f32]);
+}
+
+/// A launch: override constants, uniform bytes and workgroups.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dispatch {
+    /// Values of the WGSL `override` constants by name.
+    pub overrides: Vec<(&'static str, f64)>,
+    /// Bytes of the uniform `Params`.
+    pub params: Vec<u8>,
+    /// Number of workgroups in x, y and z, each at most 65,535.
+    pub workgroups: [u32; 3],
+}
+
+/// A row of [`KERNELS`](super::KERNELS).
+#[derive(Debug)]
+pub struct KernelRow {
+    /// Unique name of the kernel.
+    pub name: &'static str,
+    /// Path of the shader below `shaders`, without extension.
+    pub file: &'static str,
+    /// The WGSL source, without the declarations that [`ShaderTypes::text`](super::source::ShaderTypes::text) adds.
+    pub shader: &'static str,
+    /// One-line description of the kernel.
+    pub doc: &'static str,
+    /// Fields of the uniform's Rust struct, by name and byte offset. Tests compare them with the WGSL.
+    pub params: &'static [(&'static str, usize)],
+    /// Size of the uniform in bytes.
+    pub params_size: usize,
+}
+
+/// Part of `count` things that belongs to `images` of `batch` images, if each image has equally many.
+pub(crate) fn share(count: usize, batch: usize, images: usize) -> Option<usize> {
+    count.is_multiple_of(batch).then(|| count / batch * images)
+}

@@ -1,0 +1,147 @@
+//! Local response normalization over adjacent channels, as in AlexNet and GoogLeNet.
+
+use std::sync::Arc;
+
+use std::ops::RangeInclusive;
+
+use bytemuck::bytes_of;
+use rayon::prelude::*;
+
+use crate::compare::Tolerance;
+use crate::kernels::case::{Case, noise_case};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
+use crate::kernels::shader::{grid, row, uniform, word};
+
+/// Local response normalization, `y = x / (bias + alpha/size · Σ x²)^beta`.
+///
+/// The sum covers the existing channels from `c - ⌊(size-1)/2⌋` to `c + ⌈(size-1)/2⌉`. Input and output: `[batch,
+/// channels, inner]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lrn {
+    /// Number of images in the batch.
+    pub batch: usize,
+    /// Number of channels of `x`.
+    pub channels: usize,
+    /// Number of pixels of a channel.
+    pub inner: usize,
+    /// Channels that a sum covers, at least 1.
+    pub size: usize,
+    /// Scale of the sum of squares.
+    pub alpha: f32,
+    /// Exponent of the divisor.
+    pub beta: f32,
+    /// Constant that keeps the divisor from zero.
+    pub bias: f32,
+}
+
+impl Lrn {
+    /// Number of channels before and after channel `c` in its sum.
+    fn reach(&self) -> [usize; 2] {
+        [(self.size - 1) / 2, self.size / 2]
+    }
+
+    /// Range of the channels in the sum of channel `c`.
+    fn window(&self, c: usize) -> RangeInclusive<usize> {
+        let [before, after] = self.reach();
+        c.saturating_sub(before)..=(c + after).min(self.channels - 1)
+    }
+}
+
+uniform! {
+    len: u32,
+    channels: u32,
+    inner: u32,
+    before: u32,
+    after: u32,
+    scale: f32,
+    beta: f32,
+    bias: f32,
+}
+
+pub(crate) static ROW: KernelRow = row! {
+    name: "lrn",
+    file: "normalization/lrn",
+    shared: ["nan"],
+    doc: "local response normalization",
+};
+
+impl Kernel for Lrn {
+    fn row(&self) -> &'static KernelRow {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.output_len()]
+    }
+
+    fn output_len(&self) -> usize {
+        self.batch * self.channels * self.inner
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        let [alpha, beta, bias] = [self.alpha, self.beta, self.bias].map(f64::from);
+        for (at, y) in output.iter_mut().enumerate() {
+            let (n, c, i) =
+                (at / self.inner / self.channels, at / self.inner % self.channels, at % self.inner);
+            let x = |c: usize| inputs[0][(n * self.channels + c) * self.inner + i];
+            let sum: f64 = self.window(c).map(|c| x(c) * x(c)).sum();
+            *y = x(c) / (bias + alpha / self.size as f64 * sum).powf(beta);
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let scale = self.alpha / self.size as f32;
+        output.par_chunks_mut(self.inner).enumerate().for_each(|(plane, y)| {
+            let (image, c) = (plane / self.channels, plane % self.channels);
+            let x = |c: usize| &inputs[0][(image * self.channels + c) * self.inner..][..self.inner];
+            y.fill(0.0);
+            for neighbour in self.window(c) {
+                y.iter_mut().zip(x(neighbour)).for_each(|(y, &x)| *y += x * x);
+            }
+            y.iter_mut().zip(x(c)).for_each(|(y, &x)| *y = x / (self.bias + scale * *y).powf(self.beta));
+        });
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let [before, after] = self.reach();
+        let params = Params {
+            len: word(self.output_len()),
+            channels: word(self.channels),
+            inner: word(self.inner),
+            before: word(before),
+            after: word(after),
+            scale: self.alpha / self.size as f32,
+            beta: self.beta,
+            bias: self.bias,
+        };
+        Dispatch {
+            overrides: Vec::new(),
+            params: bytes_of(&params).to_vec(),
+            workgroups: grid(self.output_len()),
+        }
+    }
+
+    fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
+        Some(Arc::new(Self { batch: share(self.batch, batch, images)?, ..self.clone() }))
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |label, batch, channels, inner, size| {
+        noise_case(label, Lrn { batch, channels, inner, size, alpha: 0.7, beta: 0.75, bias: 1.5 })
+    };
+    vec![
+        case("one element", 1, 1, 1, 5),
+        case("an odd window", 3, 17, 5 * 7, 5),
+        case("an even window", 2, 9, 65, 4),
+        case("a window wider than there are channels", 3, 3, 11, 9),
+        case("a window of one", 1, 5, 64, 1),
+    ]
+}

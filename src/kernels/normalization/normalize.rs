@@ -1,0 +1,105 @@
+//! Normalizes rows to mean 0 and variance 1, for InstanceNormalization, GroupNormalization, LayerNormalization and
+//! their variants. Scale and bias are left to [`Affine`](crate::kernels::elementwise::Affine).
+
+use bytemuck::bytes_of;
+use rayon::prelude::*;
+
+use crate::compare::Tolerance;
+use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
+
+/// Computes `(x - mean) / √(variance + epsilon)` over each row of `[rows, len]`.
+///
+/// Without `centred`, the mean is taken as 0 (root mean square normalization).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalize {
+    /// Number of rows of `x`.
+    pub rows: usize,
+    /// Number of elements of a row.
+    pub len: usize,
+    /// Constant added to the variance.
+    pub epsilon: f32,
+    /// Whether the mean is subtracted.
+    pub centred: bool,
+}
+
+uniform! { rows: u32, len: u32, epsilon: f32 }
+
+pub(crate) static ROW: KernelRow = row! {
+    name: "normalize",
+    file: "normalization/normalize",
+    shared: [],
+    doc: "rows normalized to mean 0 and variance 1",
+};
+
+impl Kernel for Normalize {
+    fn row(&self) -> &'static KernelRow {
+        &ROW
+    }
+
+    fn input_lens(&self) -> Vec<usize> {
+        vec![self.output_len()]
+    }
+
+    fn output_len(&self) -> usize {
+        self.rows * self.len
+    }
+
+    fn reference(&self, inputs: &[&[f64]], output: &mut [f64]) {
+        for (y, x) in output.chunks_mut(self.len.max(1)).zip(inputs[0].chunks(self.len.max(1))) {
+            let n = self.len as f64;
+            let mean = if self.centred { x.iter().sum::<f64>() / n } else { 0.0 };
+            let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+            let scale = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale);
+        }
+    }
+
+    fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let rows = output.par_chunks_mut(self.len).zip(inputs[0].par_chunks(self.len));
+        rows.with_min_len(1 + (1 << 12) / self.len).for_each(|(y, x)| {
+            let n = self.len as f64;
+            let sum = |f: &dyn Fn(f64) -> f64| x.iter().map(|&x| f(x.into())).sum::<f64>();
+            let mean = if self.centred { sum(&|x| x) / n } else { 0.0 };
+            let variance = sum(&|x| (x - mean) * (x - mean)) / n;
+            let (mean, scale) = (mean as f32, (variance + f64::from(self.epsilon)).sqrt().recip() as f32);
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale);
+        });
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let params = Params { rows: word(self.rows), len: word(self.len), epsilon: self.epsilon };
+        Dispatch {
+            overrides: vec![("CENTRED", f64::from(u8::from(self.centred)))],
+            params: bytes_of(&params).to_vec(),
+            // One workgroup for each row.
+            workgroups: grid(self.rows * WORKGROUP),
+        }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let row = |rows, len, centred| Normalize { rows, len, epsilon: 1e-5, centred };
+    let far = noise(3 * 700, 4).iter().map(|x| 30.0 + x).collect();
+    let far_row = row(3, 700, true);
+    vec![
+        noise_case("one element", row(1, 1, true)),
+        noise_case("fewer elements than a workgroup", row(17, 7, true)),
+        noise_case("exactly a workgroup, not centred", row(5, 64, false)),
+        noise_case("a long row", row(3, 5_001, true)),
+        noise_case("more rows than a dimension takes", row(65_537, 2, true)),
+        Case {
+            label: "a mean far from zero".to_owned(),
+            kernel: std::sync::Arc::new(far_row),
+            inputs: vec![far],
+        },
+    ]
+}
