@@ -1,9 +1,9 @@
-"""Measures what docs/accuracy.md tells, and prints its tables as Markdown.
+"""Measures the figures of docs/accuracy.md, and prints its tables as Markdown.
 
     python3 scripts/accuracy.py target/release/secateur ../shared [--device cpu] [--out target/accuracy] [PART ...]
 
-Parts: cifar, mnist, imagenet, resolution, criteria; all of them without a name (some hours on two cores). The folder
-holds models/ and data/ as the end-to-end checks know them. Needs numpy and Pillow, for `resolution` alone.
+Parts: cifar, mnist, imagenet, resolution, style, criteria; by default all (some hours on two cores). The folder contains
+models/ and data/, as for the end-to-end checks. Only `resolution` needs numpy and Pillow.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class Program:
         self.path, self.shared, self.device, self.out = path, shared, device, out
 
     def json(self, *args):
-        """The answer, and the seconds that it took."""
+        """Runs a command; returns its JSON object and its seconds."""
         line = [self.path, *map(str, args), "--json", "--quiet", "--device", self.device]
         begin = time.time()
         done = subprocess.run(line, capture_output=True, text=True, check=False)
@@ -60,17 +60,17 @@ def percent(share):
 
 
 def seeded(program, name, budget, recipe, calibration, test, images):
-    """One row: three calibration sets, judged by test images that calibrated nothing."""
+    """Prints one row: three calibration sets, evaluated on separate test images."""
     after, agreement, seconds = [], [], []
     for seed in SEEDS:
         small = program.out / f"{name}.onnx"
-        answer, took = program.json(
+        result, took = program.json(
             "prune", program.model(name), "--data", calibration, *recipe, "--images", images, "--sample", seed,
             "--test", test, *budget, "-o", small,
         )
-        before = answer["top1"]["before"]
-        after.append(answer["top1"]["after"])
-        agreement.append(answer["agreement"])
+        before = result["top1"]["before"]
+        after.append(result["top1"]["after"])
+        agreement.append(result["agreement"])
         seconds.append(took)
     mean = lambda values: sum(values) / len(values)
     row(name, f"{budget[0][2:]} {budget[1]}", images, percent(before), ", ".join(map(percent, after)),
@@ -101,13 +101,13 @@ def imagenet(program):
     head("network", "MACs kept", "top-1 before", "after", "drop", "agreement", "SNR, dB", "seconds")
     for name, recipe in NETWORKS.items():
         for keep in (0.9, 0.8, 0.7):
-            answer, took = program.json(
+            result, took = program.json(
                 "prune", program.model(name), "--data", program.data("imagenet-like"), *recipe, "--held-out", 0.5,
                 "--keep-macs", keep, "-o", program.out / f"{name}.onnx",
             )
-            before, after = answer["top1"]["before"], answer["top1"]["after"]
+            before, after = result["top1"]["before"], result["top1"]["after"]
             row(name, f"{keep:.2f}", percent(before), percent(after), f"{100 * (before - after):.1f}",
-                percent(answer["agreement"]), f"{answer['snr_db']:.1f}", f"{took:.0f}")
+                percent(result["agreement"]), f"{result['snr_db']:.1f}", f"{took:.0f}")
     print(f"\nlargest memory of one run: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
 
 
@@ -119,7 +119,7 @@ def luma(path):
 
 
 def smaller(plane, factor):
-    """The plane, cut to a multiple of the factor, and its bicubic reduction."""
+    """Crops a plane to a multiple of the factor; returns it with its bicubic reduction."""
     import numpy as np
     from PIL import Image
 
@@ -129,7 +129,7 @@ def smaller(plane, factor):
 
 
 def psnr(program, network, factor=3):
-    """The mean over Set5, on luma, without a border of `factor` pixels."""
+    """Returns the mean PSNR over Set5, on luma, without a border of `factor` pixels."""
     import numpy as np
 
     values = []
@@ -155,13 +155,13 @@ def resolution(program):
     head("network", "MACs kept", "PSNR on Set5 before, dB", "after", "loss", "SNR to the original, dB", "seconds")
     for keep in (0.9, 0.8, 0.7, 0.5):
         small = program.out / f"{name}.onnx"
-        answer, took = program.json(
+        result, took = program.json(
             "prune", program.model(name), "--data", program.out / "luma.npy", "--preset", "raw", "--keep-macs", keep,
             "-o", small,
         )
         after = psnr(program, small)
         row(name, f"{keep:.2f}", f"{before:.3f}", f"{after:.3f}", f"{before - after:.3f}",
-            f"{answer['snr_db']:.1f}", f"{took:.0f}")
+            f"{result['snr_db']:.1f}", f"{took:.0f}")
 
 
 def style(program):
@@ -169,17 +169,17 @@ def style(program):
     head("network", "MACs kept", "repair", "SNR to the original, dB", "seconds")
     for keep in (0.9, 0.7):
         for repair in ("none", "full"):
-            answer, took = program.json(
+            result, took = program.json(
                 "prune", program.model(name), "--data", program.data("imagenet-like"), "--images", 60, "--resize",
                 "128x128", "--scale", 1, "--mean", 0, "--std", 1, "--channels", "bgr", "--keep-macs", keep, "--repair",
                 repair, "-o", program.out / f"{name}.onnx",
             )
-            row(name, f"{keep:.2f}", repair, f"{answer['snr_db']:.1f}", f"{took:.0f}")
+            row(name, f"{keep:.2f}", repair, f"{result['snr_db']:.1f}", f"{took:.0f}")
 
 
 def criteria(program):
     data, out = program.data("cifar10"), program.out
-    answer, took = program.json(
+    result, took = program.json(
         "compare-criteria", program.model("cifar10_resnet20"), "--data", data / "calibration.npz", "--preset",
         "cifar10", "--images", 1024, "--sample", 1, "--test", data / "test.npz", "--repair", "none,bn,full", "--csv",
         out / "criteria.csv", "--plot", out / "criteria.svg",
@@ -189,10 +189,10 @@ def criteria(program):
     budgets = sorted({key[2] for key in points}, reverse=True)
     for repair in ("none", "bn", "full"):
         head(f"repair {repair}", *budgets)
-        for curve in (c["criterion"] for c in answer["curves"] if c["repair"] == repair):
+        for curve in (c["criterion"] for c in result["curves"] if c["repair"] == repair):
             of = [points.get((repair, curve, b)) for b in budgets]
             row(curve, *(f"{100 * float(p['top1']):.1f}" if p else "–" for p in of))
-    for left in answer["left_out"]:
+    for left in result["left_out"]:
         print(f"\nleft out: {left['criterion']}: {left['why']}")
     print(f"\n{took:.0f} s in all")
 

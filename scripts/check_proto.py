@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares src/onnx/proto.rs with the messages of the installed onnx package.
 
-Every message and every field must be there with its number, type, label and packing, and nothing
-else: a field that the Rust side does not know is dropped from every model that passes through it.
-Exits with 1 and one line for each difference. Takes the Rust file as an optional argument.
+Both must contain exactly the same messages and fields, with equal numbers, types, labels and packing: the program would
+drop an undeclared field from every model. Exits with 1 and prints one line per difference. The Rust file is an optional
+argument.
 """
 
 import re
@@ -26,7 +26,7 @@ def is_repeated(field):
 
 
 def expected_messages(messages):
-    """{Rust name of the message: {field: (number, kind, Rust type, label, packed)}}"""
+    """Returns {Rust name of the message: {field: (number, kind, Rust type, label, packed)}} from the onnx package."""
     found = {}
     for message in messages:
         fields = found[rust_name(message)] = {}
@@ -47,12 +47,12 @@ def expected_messages(messages):
 
 
 def rust_name(message):
-    """`onnx.TypeProto.Tensor` is `TypeProtoTensor` in Rust."""
+    """Returns the Rust name of a message: `TypeProtoTensor` for `onnx.TypeProto.Tensor`."""
     return message.full_name.removeprefix(message.file.package + ".").replace(".", "")
 
 
 def written_messages(source):
-    """The same from the Rust file."""
+    """Parses the Rust file into the structure of `expected_messages`."""
     found = {}
     for struct in re.finditer(r"^pub struct (\w+) \{\n(.*?)^\}", source, re.M | re.S):
         fields = found[struct[1]] = {}
@@ -76,7 +76,7 @@ def written_messages(source):
 
 
 def expected_enums(file):
-    """{enum: {number}} for those that fields use."""
+    """Returns {enum: {number}} for the enums that fields use."""
     enums = {}
 
     def walk(messages):

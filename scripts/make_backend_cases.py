@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Makes a file of the ONNX standard's own operator tests, for tests/onnx_backend.rs.
+"""Collects the ONNX standard's own operator tests into one file, for tests/onnx_backend.rs.
 
     python3 scripts/make_backend_cases.py target/backend_cases.safetensors
 
-needs onnx 1.23.2, numpy 2.4.6, safetensors 0.8.0; .ci/run calls it. The file is too large to commit and
-the same for everybody: the cases come with the `onnx` package (kinds node, simple, pytorch-converted,
-pytorch-operator). For every case it has
+Needs onnx 1.23.2, numpy 2.4.6, safetensors 0.8.0; .ci/run calls it. The file is not committed because it is large and
+reproducible: the cases come with the `onnx` package (kinds node, simple, pytorch-converted, pytorch-operator).
+Contents for every case:
 
     CASE/model      u8    the bytes of the ONNX file
-    CASE/in/NAME    f32   what to feed (i64 for integers and booleans)
-    CASE/out/NAME   f32   what must come
-    CASE/tolerance  f32   what half precision adds to the relative tolerance
+    CASE/in/NAME    f32   an input (i64 for integers and booleans)
+    CASE/out/NAME   f32   an expected output
+    CASE/tolerance  f32   an additional relative tolerance for half precision
 
-Cases with strings, sequences, optionals or complex numbers, of operator sets below 7, and those whose
-answers hold a NaN, which no comparison may pass, are left out; the metadata entry `left_out` counts them.
+Skipped are cases with strings, sequences, optionals or complex numbers, of opsets below 7, and those with NaN among
+their values, which no comparison may pass; the metadata entry `left_out` counts them.
 """
 
 import glob
@@ -29,7 +29,7 @@ from safetensors.numpy import save_file
 
 
 def read(path):
-    """A tensor of a .pb file."""
+    """Reads a tensor from a .pb file."""
     tensor = onnx.TensorProto()
     with open(path, "rb") as file:
         tensor.ParseFromString(file.read())
@@ -37,7 +37,7 @@ def read(path):
 
 
 def load(case):
-    """The model, its feeds and its answers by name, of the case's first data set."""
+    """Returns the model, the inputs and the expected outputs of the case's first data set."""
     if case.model is not None:
         inputs, outputs = case.data_sets[0]
         return case.model, list(inputs), list(outputs)
@@ -48,7 +48,7 @@ def load(case):
 
 
 def plain(array):
-    """As the file stores it, or None where it is no tensor of numbers."""
+    """Converts a value to f32 or i64; None if it is not a numeric tensor."""
     if isinstance(array, onnx.TensorProto):
         array = numpy_helper.to_array(array)
     if array is None or isinstance(array, (list, dict, str)):
@@ -65,12 +65,12 @@ def plain(array):
         return None
 
 
-# Answers that were written down with four digits.
+# Expected outputs with only four digits.
 ROUNDED = {"node.test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-3}
 
 
 def tolerance(arrays):
-    """What rounding to a narrow type in between allows."""
+    """Returns the tolerance for intermediate rounding to a narrow type."""
     names = [np.asarray(a).dtype.name for a in arrays if a is not None]
     return 2e-2 if "bfloat16" in names else 2e-3 if "float16" in names else 0.0
 
@@ -84,24 +84,24 @@ def main():
             if why:
                 left_out[why] = left_out.get(why, 0) + 1
     save_file(tensors, sys.argv[1], {"left_out": json.dumps(left_out)})
-    print(sum(k.endswith("/model") for k in tensors), "cases; left out:", left_out)
+    print(sum(k.endswith("/model") for k in tensors), "cases; skipped:", left_out)
 
 
 def add(tensors, name, model, inputs, outputs):
-    """Adds a case; returns why it is left out, if it is."""
+    """Adds a case; returns the reason if it is skipped."""
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     if opset < 7:
-        return "an operator set below 7, or of another domain only"
+        return "an opset below 7, or another domain only"
     feeds = {i.name: plain(a) for i, a in zip(model.graph.input, inputs)}
-    answers = {o.name: plain(a) for o, a in zip(model.graph.output, outputs)}
-    if any(a is None for a in [*feeds.values(), *answers.values()]):
+    expected = {o.name: plain(a) for o, a in zip(model.graph.output, outputs)}
+    if any(a is None for a in [*feeds.values(), *expected.values()]):
         return "strings, sequences, optionals or complex numbers"
-    if any(np.isnan(a).any() for a in [*feeds.values(), *answers.values()] if a.dtype == np.float32):
-        return "a NaN among the numbers"
+    if any(np.isnan(a).any() for a in [*feeds.values(), *expected.values()] if a.dtype == np.float32):
+        return "a NaN among the values"
     tensors[f"{name}/model"] = np.frombuffer(model.SerializeToString(deterministic=True), np.uint8)
     tensors[f"{name}/tolerance"] = np.float32([ROUNDED.get(name, tolerance([*inputs, *outputs]))])
     tensors.update({f"{name}/in/{k}": v for k, v in feeds.items()})
-    tensors.update({f"{name}/out/{k}": v for k, v in answers.items()})
+    tensors.update({f"{name}/out/{k}": v for k, v in expected.items()})
     return None
 
 

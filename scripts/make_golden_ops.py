@@ -1,23 +1,21 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/ops.safetensors: small ONNX models and the answers that ONNX Runtime gives.
+"""Generates tests/golden/ops.safetensors: small ONNX models with the outputs of ONNX Runtime.
 
     python3 scripts/make_golden_ops.py tests/golden/ops.safetensors
 
-needs onnx 1.23.2, onnxruntime 1.32.0, numpy 2.4.6, safetensors 0.8.0. Everything is seeded by the
-case's name, so that a new case changes no other one (the last digit of a sum may depend on the
-processor). For every case the file has
+Needs onnx 1.23.2, onnxruntime 1.32.0, numpy 2.4.6, safetensors 0.8.0. Random numbers are seeded by the case's name, so
+a new case changes no other one (the last digit of a sum may depend on the processor). Contents for every case:
 
     CASE/model      u8    the bytes of the ONNX file
-    CASE/in/NAME    f32   what to feed (i64 for an integer input)
-    CASE/out/NAME   f32   what must come (i64 for an integer or bool output)
+    CASE/in/NAME    f32   an input (i64 for integers)
+    CASE/out/NAME   f32   an expected output (i64 for integers and booleans)
 
-and the file's metadata entry `origin` tells which versions made it, and which cases ONNX Runtime
-does not run, so that onnx.reference or a formula in golden/ answered instead. Where both
-runtimes answer they are compared; a disagreement is printed, and ONNX Runtime's answer is taken: in
-all that are printed today (LRN, BatchNormalization 9, Softmax up to 12, MaxPool SAME_LOWER, 1-D
-GlobalMaxPool) PyTorch takes its side.
+The metadata entry `origin` records the versions, and the cases that ONNX Runtime does not run: their outputs come from
+onnx.reference or from a formula in golden/. If both runtimes run a case, their outputs are compared; a disagreement is
+printed, and ONNX Runtime's output is used. PyTorch agrees with ONNX Runtime in all current disagreements (LRN,
+BatchNormalization 9, Softmax up to 12, MaxPool SAME_LOWER, 1-D GlobalMaxPool).
 
-The cases themselves are in the package golden, a file a family of operators.
+The cases are in the package golden, one file for each operator family.
 """
 
 import json
@@ -38,7 +36,7 @@ MAX_BYTES = 1_500_000
 
 
 def make(spec, rng):
-    """The tensor that a case's entry stands for."""
+    """Creates a tensor from its specification in a case."""
     if callable(spec):
         return spec(rng)
     if isinstance(spec, tuple):
@@ -47,7 +45,7 @@ def make(spec, rng):
 
 
 def build(name, opset, nodes, fixed, edit, tensors):
-    """The case's model, and what to feed it."""
+    """Builds the model of a case; returns it with its inputs."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     values = {key: make(spec, rng) for key, spec in tensors.items()}
     feeds = {k: v for k, v in values.items() if k.startswith("x")}
@@ -84,7 +82,7 @@ def build(name, opset, nodes, fixed, edit, tensors):
 
 
 def runtime(model, feeds):
-    """ONNX Runtime's answers, without its optimisations."""
+    """Returns ONNX Runtime's outputs, computed without graph optimizations."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -94,20 +92,20 @@ def runtime(model, feeds):
 
 
 def declare_shapes(model, feeds):
-    """Where inference gave an output no shape, declares free dimensions: a file must declare some."""
+    """Declares free dimensions for outputs whose shape was not inferred, since a file must declare a shape."""
     unknown = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
     for output in unknown:
         if output.type.tensor_type.elem_type == TensorProto.UNDEFINED:
             output.type.tensor_type.elem_type = TensorProto.FLOAT
-    for output, answer in zip(model.graph.output, runtime(model, feeds) if unknown else []):
+    for output, array in zip(model.graph.output, runtime(model, feeds) if unknown else []):
         if output in unknown:
-            dims = [f"{output.name}_{i}" for i in range(np.asarray(answer).ndim)]
+            dims = [f"{output.name}_{i}" for i in range(np.asarray(array).ndim)]
             output.CopyFrom(helper.make_tensor_value_info(output.name, output.type.tensor_type.elem_type, dims))
             print(f"{model.graph.name}: {output.name} declared with free dimensions")
 
 
 def agree(a, b):
-    """Whether two answers are the same but for rounding."""
+    """Returns whether two outputs are equal up to rounding."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         return False
@@ -116,7 +114,7 @@ def agree(a, b):
 
 
 def main():
-    """Builds, answers, cross-checks and writes every case."""
+    """Builds, runs, cross-checks and writes every case."""
     tensors, by_reference, by_formula, disagree, unchecked = {}, [], [], [], []
     for name, spec in CASES.items():
         formula = spec.pop("formula")
@@ -125,34 +123,34 @@ def main():
             declare_shapes(model, feeds)
         except Exception as error:  # noqa: BLE001
             sys.exit(f"{name}: {error}")
-        # Inference fails on this function's own body.
+        # Shape inference fails on the body of this function.
         sound = all(n.op_type != "MeanVarianceNormalization" for n in model.graph.node)
         onnx.checker.check_model(model, full_check=sound)
         try:
             reference = ReferenceEvaluator(model).run(None, feeds)
-        except Exception as error:  # noqa: BLE001 the reference lacks some operators and old forms
+        except Exception as error:  # noqa: BLE001 onnx.reference lacks some operators and old versions
             reference, why = None, f"{type(error).__name__}: {error}"
         try:
-            answers = runtime(model, feeds) if formula is None else formula(**feeds)
+            outputs = runtime(model, feeds) if formula is None else formula(**feeds)
         except Exception as error:  # noqa: BLE001
             if reference is None:
-                sys.exit(f"{name}: neither judge answers: {why}; ONNX Runtime: {error}")
-            answers = reference
+                sys.exit(f"{name}: neither runtime runs it: {why}; ONNX Runtime: {error}")
+            outputs = reference
             by_reference.append(name)
         if formula:
             by_formula.append(name)
         elif reference is None:
             unchecked.append(f"{name}: {why.splitlines()[0][:90]}")
-        elif not all(agree(a, r) for a, r in zip(answers, reference)):
+        elif not all(agree(a, r) for a, r in zip(outputs, reference)):
             disagree.append(name)
         key = lambda part, value: f"{name}/{part}/{re.sub('[^A-Za-z0-9_.-]', '_', value)}"
         tensors[f"{name}/model"] = np.frombuffer(model.SerializeToString(deterministic=True), np.uint8)
-        for part, values in (("in", feeds.items()), ("out", zip([o.name for o in model.graph.output], answers))):
+        for part, values in (("in", feeds.items()), ("out", zip([o.name for o in model.graph.output], outputs))):
             for value, array in values:
                 kind = np.float32 if np.issubdtype(np.asarray(array).dtype, np.floating) else np.int64
                 tensors[key(part, value)] = np.ascontiguousarray(array, kind)
                 assert np.isfinite(tensors[key(part, value)]).all(), name
-    # One entry only: safetensors writes several in no fixed order.
+    # A single entry: safetensors writes several entries in no fixed order.
     origin = {
         "made_by": f"scripts/make_golden_ops.py, onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}",
         "judged_by_onnx_reference": by_reference,
@@ -163,9 +161,9 @@ def main():
     with open(sys.argv[1], "wb") as file:
         file.write(data)
     print(f"{len(CASES)} cases, {len(data)} bytes")
-    for title, names in (("judged by onnx.reference", by_reference), ("judged by a formula", by_formula),
+    for title, names in (("outputs by onnx.reference", by_reference), ("outputs by a formula", by_formula),
                          ("not cross-checked", unchecked),
-                         ("onnx.reference disagrees, ONNX Runtime taken", disagree)):
+                         ("onnx.reference disagrees, ONNX Runtime used", disagree)):
         print(f"{title}: {len(names)}", *names, sep="\n  ")
 
 

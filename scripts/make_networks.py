@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Networks with random weights, as large as the trained ones: make_networks.py NAME FILE.onnx [BATCH SIDE]
+"""Generates networks of full size with random weights: make_networks.py NAME FILE.onnx [BATCH SIDE]
 
-NAME: vgg16, vgg19, resnet50, mobilenet_v2. The structures are torchvision's, with BatchNormalization folded into the
-convolutions, as exporters leave them. BATCH (default: free) and SIDE (default: 224) are those of the input. Or one
-convolution: conv_IN_OUT_KERNEL_STRIDE_GROUPS, as conv_144_144_3_1_144.
+NAME is vgg16, vgg19, resnet50 or mobilenet_v2, with torchvision's structure and BatchNormalization folded into
+convolutions, as in exported files. Alternatively, NAME describes a single convolution:
+conv_IN_OUT_KERNEL_STRIDE_GROUPS, for example conv_144_144_3_1_144. BATCH (default: free) and SIDE (default: 224) are
+dimensions of the input.
 """
 
 import sys
@@ -19,13 +20,13 @@ VGG = {
 
 
 class Net:
-    """A graph that grows; values are (name, channels, side)."""
+    """A graph under construction; values are (name, channels, side)."""
 
     def __init__(self):
         self.rng, self.nodes, self.weights = np.random.default_rng(0), [], []
 
     def weight(self, name, *shape, gain=1.0):
-        """Scaled so that activations keep their size through a Relu; a bias gets a tenth of that."""
+        """Adds weights that preserve the magnitude of activations through a Relu; biases have a scale of 0.1."""
         scale = gain * (2 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.1
         data = self.rng.standard_normal(shape, np.float32) * np.float32(scale)
         self.weights.append(numpy_helper.from_array(data, name))

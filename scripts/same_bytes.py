@@ -24,7 +24,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # Keys renamed since version 0.1: old name, new name.
-WORDS = {"knots": "coupled", "knots_cut": "coupled_cut", "readers": "consumers"}
+WORDS = {
+    "knots": "coupled",
+    "knots_cut": "coupled_cut",
+    "readers": "consumers",
+    "support": "confidence",
+    "ties": "dependency_groups",
+}
+# Results that got keys since version 0.1: the command, the keys.
+ADDED = {"prune-refused.stdout.json": {"tried"}}
 # Keys whose values are measured times, or follow from them.
 TIMES = {"seconds", "images_per_s", "forward_only_images_per_s", "overhead", "latency", "speedup"}
 
@@ -80,7 +88,10 @@ def canonical(path):
     """A file's bytes as they are compared."""
     data = path.read_bytes()
     if path.suffix == ".json":
-        return json.dumps(renamed(json.loads(data))).encode()
+        value = renamed(json.loads(data))
+        if added := ADDED.get(path.name):
+            value = {key: item for key, item in value.items() if key not in added}
+        return json.dumps(value).encode()
     if path.suffix == ".profile":
         # safetensors: a JSON header with its length before it; ours is a JSON text in its metadata.
         size = struct.unpack("<Q", data[:8])[0]
@@ -97,9 +108,14 @@ def canonical(path):
     return data
 
 
+def sums_of(folder):
+    """The sums by network and file."""
+    files = (path for path in sorted(folder.glob("*/*")) if path.is_file())
+    return {f"{path.parent.name}/{path.name}": hashlib.sha256(canonical(path)).hexdigest() for path in files}
+
+
 def run(binary, folder, nets):
-    """Runs all commands in FOLDER; the sums by network and file."""
-    sums = {}
+    """Runs all commands in FOLDER."""
     for name, (net, data, options) in nets.items():
         here = folder / name
         here.mkdir(parents=True)
@@ -114,9 +130,6 @@ def run(binary, folder, nets):
                 sys.exit(f"{name}: {step} ended with {done.returncode}, not {code}\n{done.stderr}")
             (here / f"{step}.stdout.json").write_text(done.stdout)
             (here / f"{step}.code").write_text(str(done.returncode))
-        for path in sorted(here.iterdir()):
-            sums[f"{name}/{path.name}"] = hashlib.sha256(canonical(path)).hexdigest()
-    return sums
 
 
 def main():
@@ -131,15 +144,15 @@ def main():
         name, rest = net.split("=", 1)
         model, data, *options = rest.split(",")
         nets[name] = (str(Path(model).resolve()), str(Path(data).resolve()), options)
-    binary, sums = args.binary.resolve(), args.folder / "sums.json"
+    binary, recorded = args.binary.resolve(), args.folder / "files"
     if args.mode == "record":
-        sums.parent.mkdir(parents=True, exist_ok=True)
-        sums.write_text(json.dumps(run(binary, args.folder / "files", nets), indent=1))
-        print(f"{sums} written")
+        run(binary, recorded, nets)
+        print(f"{recorded} written")
         return
-    before = json.loads(sums.read_text())
     with tempfile.TemporaryDirectory() as folder:
-        after = run(binary, Path(folder), nets)
+        run(binary, Path(folder), nets)
+        before = {name: s for name, s in sums_of(recorded).items() if name.split("/")[0] in nets}
+        after = sums_of(Path(folder))
         wrong = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if wrong:
             kept = args.folder / "differing"

@@ -1,66 +1,67 @@
-//! THE comparator of numbers: tests, `check`, the proof and the referee of `bench` all judge with it.
+//! Comparison of numbers under named tolerances, for tests, device checks, proofs and benchmarks.
 //!
-//! A pair passes when `|got − expected| ≤ absolute + relative·|expected|`, spelled so that NaN fails.
-//! A wrong length fails; a NaN in either fails; an infinity passes only against itself.
+//! A pair passes if `|got − expected| ≤ absolute + relative·scale`, where `scale` is the largest finite magnitude among
+//! the expected values. A wrong length fails, a NaN on either side fails, and an infinity passes only against itself.
 
 use std::fmt;
 
-/// How far two numbers may be apart, under a name that carries the reason.
+/// The largest accepted difference of two numbers, under a name that states the reason.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// What the tolerance is for; shown in every verdict.
+    /// The name, which every verdict shows.
     pub name: &'static str,
-    /// Absolute part.
+    /// The absolute part of the bound.
     pub absolute: f64,
-    /// Part relative to the largest magnitude among the expected values (an element that
-    /// cancels to nearly zero carries the rounding of its summands).
+    /// The part relative to the largest magnitude among the expected values.
+    ///
+    /// An element that cancels to nearly zero carries the rounding of its summands.
     pub relative: f64,
 }
 
 impl Tolerance {
-    /// Equal to the last bit.
+    /// Equality to the last bit.
     pub const EXACT: Self = Self { name: "exact", absolute: 0.0, relative: 0.0 };
-    /// One rounding or a few: elementwise kernels and moves through `f32`.
+    /// One rounding or a few: elementwise kernels and copies through `f32`.
     pub const ELEMENTWISE: Self = Self { name: "elementwise", absolute: 1e-6, relative: 2e-6 };
-    /// Sums of up to some thousand `f32` products in any order.
+    /// Sums of up to several thousand `f32` products in any order.
     pub const SUMS: Self = Self { name: "sums", absolute: 1e-6, relative: 2e-5 };
-    /// Sums by Winograd's F(4×4, 3×3): its transforms add numbers of up to a hundred times an output's size that cancel.
+    /// Winograd's F(4×4, 3×3), whose transforms add cancelling numbers of up to 100 times an output's size.
     pub const WINOGRAD: Self = Self { name: "winograd", absolute: 1e-6, relative: 1e-4 };
-    /// What passed through halves: eleven digits of every summand, also of weights.
-    pub const HALVES: Self = Self { name: "halves", absolute: 1e-6, relative: 4e-3 };
-    /// A whole network in `f32`, its layers' rounding added up: the proof's tolerance.
+    /// Values stored as f16: eleven binary digits of every summand, also of weights.
+    pub const F16_STORAGE: Self = Self { name: "halves", absolute: 1e-6, relative: 4e-3 };
+    /// A whole network in `f32`, with the accumulated rounding of its layers; used by the proof.
     pub const NETWORK: Self = Self { name: "network", absolute: 1e-6, relative: 1e-4 };
 }
 
 impl Tolerance {
-    /// The same where inputs, weights and results are kept as halves.
+    /// Returns the tolerance for inputs, weights and results that are stored as f16.
     #[must_use]
-    pub fn in_halves(self) -> Self {
-        if self.relative < Self::HALVES.relative { Self::HALVES } else { self }
+    pub fn for_f16_storage(self) -> Self {
+        if self.relative < Self::F16_STORAGE.relative { Self::F16_STORAGE } else { self }
     }
 }
 
-/// What the comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The tolerance that judged.
+    /// The tolerance of the comparison.
     pub tolerance: Tolerance,
-    /// How many elements were compared.
+    /// The number of elements compared.
     pub len: usize,
-    /// How many were too far apart.
+    /// The number of elements outside the tolerance.
     pub outliers: usize,
-    /// The worst pair: index, got, expected. `None` when there was nothing to compare.
+    /// The worst pair: index, got, expected. `None` if there are no elements.
     pub worst: Option<(usize, f64, f64)>,
-    /// The largest absolute error; infinite when a NaN is involved.
+    /// The largest absolute error; infinite if a NaN is involved.
     pub max_abs_err: f64,
-    /// The largest absolute error over the largest expected magnitude.
+    /// The largest absolute error divided by the largest expected magnitude.
     pub max_rel_err: f64,
-    /// A length that does not fit: (got, expected).
+    /// The lengths (got, expected), if they differ.
     pub lengths: Option<(usize, usize)>,
 }
 
 impl Verdict {
-    /// Whether every pair was near enough, and the lengths were right.
+    /// Returns whether the lengths are equal and every pair is within the tolerance.
     pub fn passed(&self) -> bool {
         self.lengths.is_none() && self.outliers == 0
     }

@@ -191,6 +191,17 @@ impl Error {
         self
     }
 
+    /// Replaces the texts that name options and functions: sentence, expected and remedy.
+    #[must_use]
+    pub fn map_texts(&self, replace: impl Fn(&str) -> String) -> Self {
+        let mut mapped = self.clone();
+        let Details { what, expected, remedy, .. } = &mut *mapped.inner;
+        for text in std::iter::once(what).chain(expected).chain(remedy) {
+            *text = replace(text);
+        }
+        mapped
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind

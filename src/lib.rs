@@ -22,6 +22,7 @@ pub mod lsq;
 pub mod observer;
 pub mod onnx;
 pub mod ops;
+pub mod pipeline;
 pub mod plan;
 pub mod prune;
 pub mod repair;

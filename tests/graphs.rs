@@ -102,7 +102,7 @@ fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> 
     let profile = Profile::of_weights_with(&graph, &channels.facts, Header::default(), Distances::None);
     let profile = profile.map_err(|e| e.to_string())?;
     let l1: Criterion = "l1".parse().unwrap();
-    let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::None, seed: 0 };
+    let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::None, seed: 0, curves: None };
     let found = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).map_err(|e| e.to_string())?;
     let found = Score::values(&found);
     let limits = CutLimits { max_cut: 1.0, ..CutLimits::default() };
@@ -545,8 +545,10 @@ fn only_two_by_two_max_pools_are_fused() {
         let outputs = net(&mut b);
         let graph = load(b.finish(&outputs, false).0).1;
         let facts = Facts::infer(&graph, &[vec![2, 3, *side, *side]]).unwrap();
-        let plan =
-            |pools| plan::build(&graph, &facts, &BuildOptions { pools, ..BuildOptions::default() }).unwrap();
+        let plan = |pools| {
+            plan::build(&graph, &facts, &BuildOptions { fuse_pool: pools, ..BuildOptions::default() })
+                .unwrap()
+        };
         let (with, without) = (plan(true), plan(false));
         let pools = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "pool").count();
         assert_eq!((pools(&with), pools(&without)), (usize::from(!fused), 1), "{name}");
@@ -607,7 +609,8 @@ fn only_residual_additions_are_fused() {
         let graph = network(add);
         let facts = Facts::infer(&graph, &[vec![2, 3, 8, 8]]).unwrap();
         let plan = |addends| {
-            plan::build(&graph, &facts, &BuildOptions { addends, ..BuildOptions::default() }).unwrap()
+            plan::build(&graph, &facts, &BuildOptions { fuse_residual: addends, ..BuildOptions::default() })
+                .unwrap()
         };
         let adds = |plan: &Plan| plan.steps.iter().filter(|s| s.kernel.row().name == "binary").count();
         let (with, without) = (plan(true), plan(false));

@@ -59,16 +59,16 @@ fn a_network_keeps_halves_between_its_layers_and_answers_nearly_the_same() {
     for device in devices() {
         let exact = device.clone().at(Precision::F32).unwrap();
         let session = Session::plain(&graph, &device, Some(5)).unwrap();
-        let halves = session.plan.halves.as_ref().unwrap();
+        let halves = session.plan.f16_storage.as_ref().unwrap();
         let ports = session.plan.inputs.iter().chain(&session.plan.outputs);
         assert!(
             ports.map(|port| port.place).all(|p| !matches!(p, Operand::Buffer(b) if halves.contains(&b)))
         );
         assert!(halves.len() >= 2, "{halves:?} of {:?}", session.plan.buffers);
         let whole = Session::plain(&graph, &exact, Some(5)).unwrap();
-        assert!(whole.plan.halves.is_none() && session.plan.bytes() < whole.plan.bytes());
+        assert!(whole.plan.f16_storage.is_none() && session.plan.bytes() < whole.plan.bytes());
         let (got, expected) = (answers(&graph, &device, &x, 5), answers(&graph, &exact, &x, 5));
-        let verdict = compare(&got, &expected, Tolerance::HALVES);
+        let verdict = compare(&got, &expected, Tolerance::F16_STORAGE);
         assert!(verdict.passed(), "{verdict}");
         assert!(verdict.max_rel_err > 1e-5, "so near that no halves can have been kept: {verdict}");
         for batch in [1, 3] {
@@ -113,8 +113,8 @@ fn an_index_is_never_a_half() {
     x[4799] = 3.0;
     let expected = answers(&graph, &Device::Cpu, &x, 1);
     for device in devices() {
-        assert_eq!(Session::plain(&graph, &device, Some(1)).unwrap().plan.halves.unwrap().len(), 2);
-        let verdict = compare(&answers(&graph, &device, &x, 1), &expected, Tolerance::HALVES);
+        assert_eq!(Session::plain(&graph, &device, Some(1)).unwrap().plan.f16_storage.unwrap().len(), 2);
+        let verdict = compare(&answers(&graph, &device, &x, 1), &expected, Tolerance::F16_STORAGE);
         assert!(verdict.passed(), "{verdict}");
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::check::{check, first_failing};
 use secateur::exec::devices::Device;
-use secateur::exec::host_subgraph::Output;
+use secateur::exec::host_subgraph::OutputTensor;
 use secateur::exec::session::{Session, SessionOptions};
 use secateur::graph::facts::{Facts, takes_batches};
 use secateur::graph::{Graph, Sizes};
@@ -44,8 +44,8 @@ fn model(case: &Case) -> Model {
     Model::from_bytes(case.model.clone(), Path::new("detector.onnx")).unwrap()
 }
 
-fn answers(graph: &Graph, device: &Device, case: &Case) -> Vec<Output> {
-    let feed = |i: &secateur::graph::Input| -> Vec<f32> {
+fn answers(graph: &Graph, device: &Device, case: &Case) -> Vec<OutputTensor> {
+    let feed = |i: &secateur::graph::GraphInput| -> Vec<f32> {
         case.inputs[graph.name(i.value)].1.iter().map(|&v| v as f32).collect()
     };
     let inputs: Vec<Vec<f32>> = graph.inputs.iter().map(feed).collect();
@@ -94,7 +94,7 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
         let channels = Channels::of(&graph).unwrap();
         let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
         let l1: Criterion = "l1".parse().unwrap();
-        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0 };
+        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0, curves: None };
         let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
         let limits = CutLimits { scope: Scope::Global, ..CutLimits::default() };
@@ -158,7 +158,7 @@ fn boxes_of_several_images_are_not_taken_apart() {
     let session = Session::plain(&graph, &Device::Cpu, Some(1)).unwrap();
     assert_eq!((session.batch, session.host_nodes()), (2, 17));
     let error = Session::plain(&graph, &Device::Cpu, Some(8)).unwrap_err();
-    assert!(error.message().contains("one batch size only"), "{error}");
+    assert!(error.message().contains("fixed batch size"), "{error}");
 }
 
 #[test]

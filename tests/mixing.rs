@@ -12,7 +12,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::onnx::tensor::zero;
-use secateur::prune::{Channels, Cut, MaskedReference, Pruned, ReferenceOutputs, rewrite, smaller};
+use secateur::prune::{Channels, Cut, MaskedReference, Pruned, ReferenceOutputs, rewrite, written};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
@@ -266,8 +266,8 @@ fn an_inexact_cut_is_reported_and_proved_up_to_the_mixing_nodes() {
         let judge = MaskedReference::new(&net.model, &net.graph, &net.channels, &coupled).unwrap();
         let masked = || Graph::from_model_owned(judge.masked(&net.model).unwrap());
         let answers = ReferenceOutputs::of(masked().unwrap(), &judge, &Device::Cpu, None).unwrap();
-        let small = smaller(&net.model, &net.graph, &net.channels, &coupled).unwrap();
-        assert_eq!(answers.judge(&small, &Device::Cpu, &masked).unwrap(), proof);
+        let small = written(net.model.clone(), true, &coupled, Path::new("small.onnx")).unwrap();
+        assert_eq!(answers.prove(&small, &Device::Cpu, &masked).unwrap(), proof);
     }
 }
 

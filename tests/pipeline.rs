@@ -1,4 +1,4 @@
-//! The whole pipeline on the network that is built in: profile, decide, cut, prove, write, read.
+//! The pipeline on the demo network: profile, score, allocate, rewrite, prove, save, load.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -14,7 +14,7 @@ use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::prune::{
     Budget, CRITERIA, Channels, Criterion, Cut, CutLimits, Scope, Score, ScoreNormalization, Scoring,
-    allocate, prove, rewrite, scores,
+    allocate, prove, rewrite, scores, written,
 };
 use secateur::stats::{GatherOptions, GramKind, Trajectory, gather};
 
@@ -42,7 +42,7 @@ fn images(count: usize) -> Dataset {
 }
 
 #[test]
-fn images_of_another_size_than_the_networks_own_prove_it_too() {
+fn images_of_another_size_prove_a_cut_too() {
     let model = resized(&demo(), None);
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
@@ -62,7 +62,7 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     let data = images(40);
     let mut profile = gather(&graph, &Device::Cpu, &data, &GatherOptions::of(&data).unwrap()).unwrap();
     for layer in &mut profile.layers {
-        // The demo network has no checkpoints: any numbers do.
+        // The demo network has no checkpoints: any numbers will do.
         let numbers = layer.weight.l2.clone();
         layer.trajectory = Trajectory { drift: numbers.clone(), wander: numbers, ..Trajectory::default() };
     }
@@ -79,7 +79,8 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     let names = CRITERIA.iter().map(|row| row.name).filter(|n| !n.starts_with("file:"));
     for name in names.chain(["0.5*l1+0.5*apoz"]) {
         let criterion: Criterion = name.parse().unwrap();
-        let scoring = Scoring { criterion: &criterion, normalize: ScoreNormalization::Layer, seed: 7 };
+        let scoring =
+            Scoring { criterion: &criterion, normalize: ScoreNormalization::Layer, seed: 7, curves: None };
         let profile = if criterion.needs().patches { &patches } else { &profile };
         let scores = scores(&graph, &channels, profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
@@ -154,17 +155,17 @@ fn widths_are_rounded_and_layers_protected() {
 }
 
 #[test]
-fn an_impossible_budget_says_the_smallest() {
+fn an_impossible_budget_reports_the_smallest() {
     let graph = Graph::from_model(&model()).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let scores = vec![0.0; channels.coupled.len()];
     let error = allocate(&channels, &scores, Budget::KeepMacs(1e-6), &CutLimits::default(), &BTreeSet::new())
         .unwrap_err();
-    assert!(error.message().contains("at the least 0."), "{error}");
+    assert!(error.message().contains("at least 0."), "{error}");
 }
 
 #[test]
-fn a_cut_file_finds_its_knots_again_and_refuses_others() {
+fn a_cut_file_finds_its_coupled_channels_and_refuses_others() {
     let model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
@@ -184,7 +185,7 @@ fn a_cut_file_finds_its_knots_again_and_refuses_others() {
             assert!(kept.as_ref().is_none_or(|k| k.len() as i64 == dim), "{}", tensor.name());
         }
     }
-    assert!(back.weights.len() >= 3, "weights, and their readers");
+    assert!(back.weights.len() >= 3, "weights, and those of their consumers");
     assert!(back.removed(&graph, "another", &channels).is_err());
     let blocked = channels.coupled.iter().position(|k| k.block.is_some()).unwrap();
     let mut bad = back;
@@ -223,7 +224,7 @@ fn weights_larger_than_a_binding_are_split() {
 }
 
 #[test]
-fn the_demo_network_is_as_good_as_it_says() {
+fn the_demo_network_has_its_documented_accuracy() {
     let graph = Graph::from_model(&model()).unwrap();
     let mut session = Session::plain(&graph, &Device::Cpu, None).unwrap();
     let mut accuracy = secateur::data::metrics::Accuracy::default();
@@ -233,4 +234,20 @@ fn the_demo_network_is_as_good_as_it_says() {
     }
     assert!(accuracy.top1().unwrap() > 0.97, "{:?}", accuracy.top1());
     assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/train_demo.py").exists());
+}
+
+#[test]
+fn what_is_proved_is_what_the_file_holds() {
+    let model = model();
+    let graph = Graph::from_model(&model).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
+    let removed: BTreeSet<usize> = free.step_by(3).collect();
+    let pruned = rewrite(&model, &graph, &channels, &removed).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.onnx");
+    pruned.model.save(&path).unwrap();
+    assert_eq!(Model::load(&path).unwrap().sha256, pruned.model.sha256);
+    let written = written(model, false, &removed, &path).unwrap();
+    assert_eq!((&written.sha256, &written.path), (&pruned.model.sha256, &path));
 }

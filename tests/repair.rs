@@ -1,18 +1,22 @@
-//! A cut network gets its answers back: on real devices, held against what the original gives.
+//! Repair restores the outputs of a cut network: on real devices, compared with the original.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use secateur::data::{Batch, synthetic};
+use secateur::ErrorKind;
+use secateur::data::{Batch, DataOptions, Dataset, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
+use secateur::observer::{Observer, Silent};
 use secateur::onnx::Model;
-use secateur::prune::{Channels, rewrite};
-use secateur::repair::{Images, Repair, repair};
+use secateur::prune::{Channels, ScoreNormalization, Scoring, rewrite, scores};
+use secateur::repair::{Images, Repair, probe, repair};
+use secateur::stats::{GatherOptions, GramKind, Profile, gather};
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -33,7 +37,7 @@ fn images(seed: u64, count: usize) -> Images {
     Images { data: Arc::new(data), shape: vec![3, 32, 32], count }
 }
 
-fn answers(model: &Model, device: &Device, images: &Images) -> Vec<f32> {
+fn outputs(model: &Model, device: &Device, images: &Images) -> Vec<f32> {
     let graph = Graph::from_model(model).unwrap();
     Session::plain(&graph, device, None).unwrap().predict(&images.data).unwrap()
 }
@@ -45,39 +49,40 @@ fn error(got: &[f32], wanted: &[f32]) -> f64 {
     off / wanted.iter().map(|&b| square(f64::from(b))).sum::<f64>()
 }
 
-/// Every third set that may go.
+/// Every third set of coupled channels that is not blocked.
 fn some(channels: &Channels) -> BTreeSet<usize> {
     channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).step_by(3).collect()
 }
 
-/// The error of the smaller network after each repair, on images that did not calibrate. The smaller network is proved
-/// to be the repaired one.
+/// Returns the error of the pruned network after each repair, on images that are not calibration images.
+///
+/// The pruned network is proved to equal the repaired one.
 fn errors(device: &Device) -> Vec<f64> {
     let model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let removed = some(&channels);
     let (calibration, test) = (images(5, 200), images(6, 100));
-    let wanted = answers(&model, device, &test);
+    let wanted = outputs(&model, device, &test);
     [Repair::None, Repair::Bias, Repair::Bn, Repair::Full]
         .into_iter()
         .map(|how| {
             let repaired =
-                repair(&graph, &channels, &removed, how, (device, &calibration), &mut |_, _| ()).unwrap();
+                repair(&graph, &channels, &removed, how, (device, &calibration), &mut Silent).unwrap();
             assert!(repaired.skipped.is_empty(), "{:?}", repaired.skipped);
-            let mended = repaired.apply(&model).unwrap();
-            let again = Graph::from_model(&mended).unwrap();
-            let pruned = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap();
+            let repaired_model = repaired.apply(&model).unwrap();
+            let again = Graph::from_model(&repaired_model).unwrap();
+            let pruned = rewrite(&repaired_model, &again, &Channels::of(&again).unwrap(), &removed).unwrap();
             let data = test.data[..4 * 3 * 32 * 32].to_vec();
             let some = Batch { next: 4, count: 4, shape: vec![4, 3, 32, 32], data, labels: None };
             pruned.prove(device, Some(&some)).unwrap();
-            error(&answers(&pruned.model, device, &test), &wanted)
+            error(&outputs(&pruned.model, device, &test), &wanted)
         })
         .collect()
 }
 
 #[test]
-fn every_repair_brings_answers_nearer_to_the_original() {
+fn every_repair_brings_outputs_nearer_to_the_original() {
     let on_cpu = errors(&Device::Cpu);
     println!("none, bias, bn, full: {on_cpu:?}");
     assert!(on_cpu[1] < on_cpu[0] && on_cpu[2] < on_cpu[0], "{on_cpu:?}");
@@ -90,24 +95,18 @@ fn every_repair_brings_answers_nearer_to_the_original() {
 }
 
 #[test]
-fn what_is_not_cut_is_not_touched() {
+fn a_network_without_a_cut_is_not_repaired() {
     let model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let none = repair(
-        &graph,
-        &channels,
-        &BTreeSet::new(),
-        Repair::Full,
-        (&Device::Cpu, &images(5, 8)),
-        &mut |_, _| (),
-    );
+    let none =
+        repair(&graph, &channels, &BTreeSet::new(), Repair::Full, (&Device::Cpu, &images(5, 8)), &mut Silent);
     assert!(none.unwrap().is_empty());
 }
 
 #[test]
-fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
-    // Two filters alike: without one, the layers behind it give what they gave.
+fn a_duplicate_channel_is_compensated_exactly() {
+    // With two equal filters, the layers behind them can compensate the removal of one.
     let mut model = model();
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
@@ -121,7 +120,7 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     let (node, weight) = layer.map(|l| (l.node, l.weight.0)).unwrap();
     let name = graph.name(weight).to_owned();
     for tensor in &mut model.proto.graph.as_mut().unwrap().initializer {
-        // The layer's own constants, and those of the normalization behind it.
+        // The constants of the layer and of the normalization behind it.
         let behind = graph.consumers(graph.nodes[node].outputs[0].unwrap());
         let mut nodes = behind.into_iter().chain([node]).map(|n| &graph.nodes[n]);
         let own = nodes.any(|n| n.inputs.iter().flatten().any(|&v| graph.name(v) == tensor.name()));
@@ -129,9 +128,9 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
         if own && (tensor.name() == name || tensor.dims.len() == 1) && n > 1 {
             let raw = tensor.raw_data.as_ref().unwrap().to_vec();
             let one = raw.len() / n;
-            let mut twice = raw.clone();
-            twice.copy_within(one..2 * one, 0);
-            tensor.raw_data = Some(twice.into());
+            let mut duplicated = raw.clone();
+            duplicated.copy_within(one..2 * one, 0);
+            tensor.raw_data = Some(duplicated.into());
         }
     }
     let graph = Graph::from_model(&model).unwrap();
@@ -140,19 +139,18 @@ fn a_channel_that_is_twice_there_is_made_up_for_wholly() {
     let removed = BTreeSet::from([set]);
     let (calibration, test) = (images(7, 100), images(8, 20));
     let repaired =
-        repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut |_, _| ())
-            .unwrap();
-    let mended = repaired.apply(&model).unwrap();
-    let again = Graph::from_model(&mended).unwrap();
-    let small = rewrite(&mended, &again, &Channels::of(&again).unwrap(), &removed).unwrap().model;
-    let off = error(&answers(&small, &Device::Cpu, &test), &answers(&model, &Device::Cpu, &test));
+        repair(&graph, &channels, &removed, Repair::Full, (&Device::Cpu, &calibration), &mut Silent).unwrap();
+    let repaired_model = repaired.apply(&model).unwrap();
+    let again = Graph::from_model(&repaired_model).unwrap();
+    let small = rewrite(&repaired_model, &again, &Channels::of(&again).unwrap(), &removed).unwrap().model;
+    let off = error(&outputs(&small, &Device::Cpu, &test), &outputs(&model, &Device::Cpu, &test));
     assert!(off < 1e-4, "{off}");
 }
 
 #[test]
-fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
-    // A transposed convolution is not refitted but reads stand-ins. The last channel is the first, and one more; what
-    // is read of it does not depend on the place, so that a bias can make up for that one.
+fn a_removed_channel_leaves_its_weights_and_its_mean_to_an_equal_one() {
+    // The input of a transposed convolution is reconstructed. The last channel is the first plus 1; its weights are
+    // equal for all taps, so that a bias can compensate the 1.
     let mut net = builder::Builder::new(3, 8);
     let x = net.input();
     let few = net.conv(&x, 4, 3, 1, 1);
@@ -164,7 +162,7 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
         let node = graph.nodes.iter().find(|n| n.op_type == op).unwrap();
         [1, 2].map(|i| graph.name(node.inputs[i].unwrap()).to_owned())
     };
-    let ([weight, bias], [reader, _]) = (of("Conv"), of("ConvTranspose"));
+    let ([weight, bias], [consumer, _]) = (of("Conv"), of("ConvTranspose"));
     for tensor in &mut model.proto.graph.as_mut().unwrap().initializer {
         let raw = tensor.raw_data.as_ref().unwrap();
         let mut values: Vec<f32> =
@@ -174,7 +172,7 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
             values.copy_within(..one, 3 * one);
         } else if tensor.name() == bias {
             values[3] = values[0] + 1.0;
-        } else if tensor.name() == reader {
+        } else if tensor.name() == consumer {
             // Two filters of two by two taps.
             for filter in 0..2 {
                 let first = 3 * one + 4 * filter;
@@ -195,7 +193,7 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
     let calibration = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 64 };
     let removed = BTreeSet::from([set]);
     let with = (&Device::Cpu, &calibration);
-    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut |_, _| ()).unwrap();
+    let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut Silent).unwrap();
     let again = Graph::from_model(&repaired.apply(&model).unwrap()).unwrap();
     let read = |graph: &Graph, input: usize| {
         let node = graph.nodes.iter().find(|n| n.op_type == "ConvTranspose").unwrap();
@@ -204,11 +202,63 @@ fn a_channel_that_another_stands_in_for_takes_its_mean_along() {
     let ([weights, bias], [new_weights, new_bias]) =
         ([1, 2].map(|i| read(&graph, i)), [1, 2].map(|i| read(&again, i)));
     for filter in 0..2 {
-        // Of channels, filters, four taps. The ridge takes a little.
+        // Channels × filters × four taps. The ridge shrinks the weights slightly.
         let last = weights[3 * 8 + filter * 4];
         let near = |got: f64, wanted: f64| (got - wanted).abs() < 0.05 * last.abs();
         assert!(near(new_bias[filter], bias[filter] + last), "{bias:?} {new_bias:?} {last}");
         let first = filter * 4;
         assert!(near(new_weights[first], weights[first] + last), "{weights:?} {new_weights:?} {last}");
     }
+}
+
+#[test]
+fn scores_from_the_curves_of_a_probe_are_those_from_new_ones() {
+    let graph = Graph::from_model(&model()).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let (bytes, _) = synthetic::images(9, 40);
+    let options = DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..DataOptions::default() };
+    let shape = [None, Some(3), Some(32), Some(32)];
+    let data = Dataset::from_bytes(bytes, &[40, 3, 32, 32], None, &options, &shape).unwrap();
+    let gathered = GatherOptions { gram: GramKind::Patch, ..GatherOptions::of(&data).unwrap() };
+    let mut profile = gather(&graph, &Device::Cpu, &data, &gathered).unwrap();
+    let few = images(5, 8);
+    let with = |protected: &BTreeSet<usize>, profile: &Profile, observer: &mut dyn Observer| {
+        probe(&graph, &channels, profile, protected, (&Device::Cpu, &few), observer).unwrap()
+    };
+    let first = with(&BTreeSet::new(), &profile, &mut Breaks);
+    assert!(!first.complete && first.sensitivity.len() == 1, "{first:?}");
+    profile.header.sensitivity = first.sensitivity;
+    // Groups with a protected channel have another key: their curves are not used.
+    let protected = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(1).collect();
+    for protected in [BTreeSet::new(), protected] {
+        let probed = with(&protected, &profile, &mut Silent);
+        assert!(probed.complete && !probed.curves.is_empty(), "{probed:?}");
+        let profile = &mut profile.clone();
+        profile.header.sensitivity = probed.sensitivity;
+        let criterion = "reconstruction".parse().unwrap();
+        let scored = |curves| {
+            let normalize = ScoreNormalization::Macs;
+            let scoring = Scoring { criterion: &criterion, normalize, seed: 0, curves };
+            scores(&graph, &channels, profile, &scoring, &protected).unwrap()
+        };
+        assert_eq!(scored(Some(&probed.curves)), scored(None));
+    }
+}
+
+/// An observer that ends every operation at once.
+struct Breaks;
+
+impl Observer for Breaks {
+    fn advance(&mut self, _done: u64) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+#[test]
+fn an_observer_that_breaks_interrupts_a_repair() {
+    let graph = Graph::from_model(&model()).unwrap();
+    let channels = Channels::of(&graph).unwrap();
+    let with = (&Device::Cpu, &images(5, 8));
+    let error = repair(&graph, &channels, &some(&channels), Repair::Bias, with, &mut Breaks).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
 }

@@ -1,7 +1,7 @@
-//! The statistics pass on the network that is built in: what it gathers, that it depends on nothing but the images,
-//! and that its error bars are true.
+//! Tests of the statistics pass on the built-in network: results, independence of batches and shards, and calibrated
+//! standard errors.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -52,12 +52,12 @@ fn devices() -> Vec<Device> {
     gpus("the statistics").into_iter().chain([Device::Cpu]).collect()
 }
 
-/// Every activity of a profile.
+/// All activities of a profile, before and after the activation.
 fn activities(profile: &Profile) -> impl Iterator<Item = &Activity> {
     profile.layers.iter().flat_map(|l| l.pre.iter().chain(&l.post))
 }
 
-/// 256 images: four shards of 64.
+/// The number of images, for four shards of 64.
 const COUNT: usize = 256;
 
 #[test]
@@ -78,7 +78,7 @@ fn a_profile_does_not_depend_on_batches_or_shards() {
                 |p: &Profile| activities(p).map(get).map(|v| if v.is_nan() { -9.0 } else { v }).collect();
             let (got, expected): (Vec<f64>, Vec<f64>) = (all(&merged), all(&one));
             let verdict = compare(&got, &expected, exact);
-            // A channel that hardly varies has a fourth moment of rounding.
+            // The fourth moment of a nearly constant channel consists of rounding errors.
             assert!(verdict.passed() || name.starts_with("kurtosis"), "{name}: {verdict}");
         }
         for (a, b) in activities(&merged).zip(activities(&one)) {
@@ -97,7 +97,7 @@ fn a_profile_does_not_depend_on_batches_or_shards() {
 }
 
 #[test]
-fn an_interrupted_pass_goes_on_where_it_stopped() {
+fn an_interrupted_pass_resumes_where_it_stopped() {
     let (graph, data) = (graph(), images(100, None));
     let wants = GatherOptions { batch: Some(8), gram: GramKind::None, ..GatherOptions::of(&data).unwrap() };
     let whole = gather(&graph, &Device::Cpu, &data, &wants).unwrap();
@@ -138,8 +138,7 @@ fn gpu_and_cpu_gather_the_same_statistics() {
             let all =
                 |p: &Profile| activities(p).map(get).map(|v| if v.is_nan() { -9.0 } else { v }).collect();
             let (got, expected): (Vec<f64>, Vec<f64>) = (all(&gpu), all(&cpu));
-            // A value at zero's edge, or a mean at a bin's, may fall on either side; shares and entropies move by
-            // a few counts.
+            // A value near zero, or a mean near an edge of a bin, may fall on either side, which changes a few counts.
             let tolerance = match name {
                 "frequency" | "apoz" | "frequency_se" => {
                     Tolerance { name: "counts at the edge of zero", absolute: 1e-3, relative: 0.0 }
@@ -159,7 +158,7 @@ fn gpu_and_cpu_gather_the_same_statistics() {
     }
 }
 
-/// The values of a tap, image after image.
+/// The values of a tap, one vector per image.
 fn values(graph: &Graph, data: &Dataset, tap: usize) -> Vec<Vec<f32>> {
     let wanted =
         SessionOptions { batch: Some(1), taps: vec![tap], outputs: false, ..SessionOptions::default() };
@@ -203,14 +202,14 @@ fn statistics_are_those_of_the_values() {
     }
 }
 
-/// Images of noise, row-major.
+/// A batch of noise images, row-major.
 fn noise(size: [usize; 2], count: usize) -> Batch {
     let shape = vec![count, 3, size[0], size[1]];
     let data = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
     Batch { next: count, count, shape, data, labels: None }
 }
 
-/// What a network gathers of some batches, two images at once.
+/// The profile that a network gathers from batches, with two images per run.
 fn gathered(sizes: Option<[usize; 2]>, device: &Device, gram: GramKind, batches: &[Batch]) -> Profile {
     let graph = Graph::from_model(&resized(&demo(), sizes)).unwrap();
     let image = batches[0].image().to_vec();
@@ -245,13 +244,13 @@ fn images_of_several_sizes_are_gathered_at_their_own() {
 }
 
 #[test]
-fn images_of_another_size_are_refused_not_cut_up() {
+fn images_of_another_size_are_refused() {
     let mut session = Session::plain(&graph(), &Device::Cpu, None).unwrap();
     let error = session.predict(&noise([40, 24], 3).data).unwrap_err();
     assert!(error.message().contains("another size"), "{}", error.message());
 }
 
-/// Draws with replacement, the same for the same seed.
+/// Draws numbers below `of` with replacement, determined by the seed.
 fn draws(seed: u64, count: usize, of: usize) -> impl Iterator<Item = usize> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count).map(move |_| {
@@ -260,8 +259,7 @@ fn draws(seed: u64, count: usize, of: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// "95 %" must mean it: samples are drawn from 400 images again and again, and of all intervals of ±1.96 standard
-/// errors, 93 to 97 % must hold the value of the whole.
+/// Of the intervals of ±1.96 standard errors of many samples from 400 images, 93 to 97 % contain the true value.
 #[test]
 fn the_error_bars_are_calibrated() {
     const IMAGES: usize = 400;
@@ -272,7 +270,7 @@ fn the_error_bars_are_calibrated() {
         GatherOptions { batch: Some(1), gram: GramKind::None, classes: 0, images: 1, image: vec![3, 32, 32] };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
-    // One profile an image: what the sample consists of.
+    // Samples consist of profiles of single images.
     let singles: Vec<Vec<Activity>> = data
         .batches(1)
         .map(|batch| {
@@ -303,7 +301,7 @@ fn the_error_bars_are_calibrated() {
     for (name, value, error) in statistics {
         let (mut held, mut all) = (0, 0);
         for sample in &samples {
-            // A channel that does nothing has no interval.
+            // A constant channel has no interval.
             for (got, truth) in sample.iter().zip(&truth).filter(|(_, t)| t.moments.variance() > 0.0) {
                 held += usize::from((value(got) - value(truth)).abs() <= 1.96 * error(&got.spread));
                 all += 1;
@@ -312,7 +310,7 @@ fn the_error_bars_are_calibrated() {
         let share = held as f64 / all as f64;
         assert!((0.93..=0.97).contains(&share), "{name}: 95 % intervals hold {share:.4} of the time");
     }
-    // Nor may the confidence that a channel is among the lowest third be more than it says.
+    // The confidence that a channel is among the lowest third is calibrated as well.
     let frequency = |a: &Activity| a.moments.frequency();
     let third = truth.len() / 3;
     let line = |of: &[Activity]| {
@@ -324,12 +322,12 @@ fn the_error_bars_are_calibrated() {
         let line = line(&truth);
         truth.iter().enumerate().filter(|(_, a)| frequency(a) < line).map(|(i, _)| i).collect()
     };
-    let (mut said, mut right, mut all) = (0.0, 0.0, 0.0);
+    let (mut expected, mut right, mut all) = (0.0, 0.0, 0.0);
     for sample in &samples {
         let line = line(sample);
         for (i, activity) in sample.iter().enumerate().filter(|(_, a)| frequency(a) < line) {
             let error = activity.spread.frequency_error();
-            said += if error > 0.0 {
+            expected += if error > 0.0 {
                 secateur::prune::confidence::normal((line - frequency(activity)) / error)
             } else {
                 1.0
@@ -338,6 +336,6 @@ fn the_error_bars_are_calibrated() {
             all += 1.0;
         }
     }
-    let (said, right) = (said / all, right / all);
-    assert!((said - right).abs() < 0.02, "said {said:.4}, were right {right:.4}");
+    let (expected, right) = (expected / all, right / all);
+    assert!((expected - right).abs() < 0.02, "expected {expected:.4}, observed {right:.4}");
 }

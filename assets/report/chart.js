@@ -1,4 +1,4 @@
-// Drawings as SVG, as wide as their place: drawn anew when that changes, so that text keeps its size.
+// SVG drawings as wide as their container, redrawn when its width changes, so that text keeps its size.
 
 function drawing(label, draw) {
   const place = el("div", { class: "drawing" });
@@ -20,7 +20,7 @@ function canvas(width, height, label, ...children) {
   return el("svg:svg", { class: "chart", role: "img", "aria-label": label, ...size }, ...children);
 }
 
-// From values to pixels. Logarithmic only where all values are above zero.
+// A scale from values to pixels, logarithmic only if all values are positive.
 function scale(values, from, to, { log = false, zero = false, pad = 0.04 } = {}) {
   const finite = values.filter((v) => v !== null && Number.isFinite(v));
   log = log && finite.length > 0 && finite.every((v) => v > 0);
@@ -38,7 +38,7 @@ function scale(values, from, to, { log = false, zero = false, pad = 0.04 } = {})
   return { at, log, low, high, back: (share) => (log ? 10 ** back(share) : back(share)), ticks: (room) => ticks(low, high, log, Math.abs(to - from) / room) };
 }
 
-// Round numbers, not nearer to each other than their texts are long.
+// Round numbers, spaced wider than their labels.
 function ticks(low, high, log, room) {
   const most = Math.max(3, Math.floor(room));
   if (log && high - low >= 1.5) {
@@ -57,7 +57,7 @@ function ticks(low, high, log, room) {
 
 const tickText = (v) => number(Number(v.toPrecision(6)));
 
-// The frame of a chart with its ticks and titles.
+// The frame of a chart, with ticks and titles.
 function frame({ left, top, right, bottom }, x, y, xTitle, yTitle, text = tickText) {
   const parts = [];
   for (const v of x.ticks(70)) {
@@ -86,14 +86,14 @@ function legend(states) {
   return el("div", { class: "legend" }, states.map(([state, text]) => el("span", {}, mark(state), text)));
 }
 
-// points: {x, y, xe, ye, state, text}. What is under the pointer, or chosen by the arrow keys, is told to `tell`.
+// points: {x, y, xe, ye, state, text}. Calls `tell` with the text of the point under the pointer or chosen by arrow keys.
 function scatter(points, { xTitle, yTitle, xLog, yLog, errors, tell, label }) {
   const shown = points.filter((p) => Number.isFinite(p.x) && Number.isFinite(p.y));
   const sorted = [...shown].sort((a, b) => a.x - b.x);
   return drawing(label, (width) => {
     const height = Math.max(260, Math.min(400, width * 0.62));
     const box = { left: 58, top: 26, right: width - 12, bottom: height - 42 };
-    // Bars may reach out of the plane; a bar that is longer than it would make the points one.
+    // Error bars do not affect the scales: a very long one would collapse all points into one.
     const x = scale(shown.map((p) => p.x), box.left, box.right, { log: xLog });
     const y = scale(shown.map((p) => p.y), box.bottom, box.top, { log: yLog });
     const r = shown.length > 400 ? 2.5 : shown.length > 120 ? 3.2 : 4.2;
@@ -139,7 +139,7 @@ function scatter(points, { xTitle, yTitle, xLog, yLog, errors, tell, label }) {
   });
 }
 
-// Counts of values, those of each state on top of each other.
+// A stacked histogram of values by state.
 function histogram(values, { title, log, label }) {
   const shown = values.filter((v) => Number.isFinite(v.x));
   return drawing(label, (width) => {

@@ -1,9 +1,9 @@
-// Elements and numbers. Text goes in as text: nothing that comes from a model is ever read as markup.
+// Elements and number formats. Text is inserted as text: nothing from a model is ever parsed as markup.
 
 const PAGE = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 
-// el("p", {class: "quiet"}, "text", child, …); a name with "svg:" in front is a part of a drawing.
+// el("p", {class: "quiet"}, "text", child, …); the prefix "svg:" creates an SVG element.
 function el(name, attributes, ...children) {
   const drawn = name.startsWith("svg:");
   const node = drawn ? document.createElementNS(SVG, name.slice(4)) : document.createElement(name);
@@ -21,7 +21,7 @@ function clear(node, ...children) {
   return node;
 }
 
-// A menu: options are [value, text].
+// A labelled menu; options are [value, text].
 function menu(label, options, chosen, change, more) {
   const select = el("select", { onchange: () => change(select.value) });
   for (const [value, text] of options) select.append(el("option", { value }, text));
@@ -31,7 +31,7 @@ function menu(label, options, chosen, change, more) {
 
 const NONE = "–";
 
-// Four digits, as people write them.
+// Four significant digits, in decimal notation if possible.
 function number(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   const size = Math.abs(value);
@@ -43,7 +43,7 @@ function grouped(value) {
   return value === null || value === undefined ? NONE : Math.round(value).toLocaleString("en-US");
 }
 
-// 12.3 M: numbers that are compared.
+// Three digits with a unit prefix, such as 12.3 M.
 function short(value, unit = "") {
   if (value === null || value === undefined) return NONE;
   for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {

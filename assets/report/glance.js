@@ -1,4 +1,4 @@
-// What a person wants to know first: four cards, and the curve of what was tried.
+// The four summary cards, and the curve of the networks that a search tried.
 
 const times = (ratio) => (Number.isFinite(ratio) ? ratio.toFixed(ratio < 10 ? 2 : 1) + "×" : NONE);
 
@@ -30,7 +30,7 @@ function smallerCard({ before, after }) {
 
 function fasterCard({ speed, untimed }) {
   if (!speed) {
-    return card("Faster", el("p", { class: "figure quiet" }, "not timed"), el("p", { class: "quiet small" }, untimed || ""));
+    return card("Faster", el("p", { class: "figure quiet" }, "not measured"), el("p", { class: "quiet small" }, untimed || ""));
   }
   const { speedup } = speed;
   const place = drawing("", (width) => {
@@ -48,17 +48,17 @@ function fasterCard({ speed, untimed }) {
     el("p", { class: "figure" }, times(speedup.median), el("small", {}, `from ${times(speedup.p10)} to ${times(speedup.p90)}`)),
     place,
     facts([
-      ["Time an image", `${ms(speed.before_ms)} → ${ms(speed.after_ms)} ms`],
+      ["Time per image", `${ms(speed.before_ms)} → ${ms(speed.after_ms)} ms`],
       ["On", speed.device.name],
       ["Measured", `${speed.rounds} pairs, batch ${speed.batch}`],
     ]),
-    el("p", { class: "quiet small" }, "Both networks ran in turn; the interval holds eight of ten pairs."));
+    el("p", { class: "quiet small" }, "Both networks ran in turn; the interval contains eight of ten pairs."));
 }
 
 function accuracyCard({ quality: q, calibration }) {
   if (!q) {
     return card("Accuracy", el("p", { class: "figure quiet" }, "not measured"),
-      el("p", { class: "quiet small" }, "There were no images to judge by (--data)."));
+      el("p", { class: "quiet small" }, "No images were given (--data)."));
   }
   const drop = q.top1 && 100 * (q.top1[1] - q.top1[0]);
   const figure = q.top1
@@ -67,7 +67,7 @@ function accuracyCard({ quality: q, calibration }) {
       ? [percent(q.agreement, 2), el("small", {}, "agree with the original")]
       : [q.snr_db === null ? NONE : q.snr_db.toFixed(1) + " dB", el("small", {}, "signal to noise")];
   const pair = (two) => two && `${(100 * two[0]).toFixed(2)} → ${percent(two[1], 2)}`;
-  // What sampling alone makes of a share of so many images; one right and one wrong more, so that none of few is not sure.
+  // Standard error of a share, with one more success and failure, so that 0 of few images is not certain.
   const error = (p) => {
     const share = (p * q.images + 1) / (q.images + 2);
     return q.images ? `± ${(100 * Math.sqrt(share * (1 - share) / q.images)).toFixed(2)} points` : NONE;
@@ -82,10 +82,10 @@ function accuracyCard({ quality: q, calibration }) {
       ["KL divergence", q.kl === null ? null : `${number(q.kl)} nats`],
       ["Signal to noise", q.snr_db === null ? (q.max_abs_err === 0 ? "equal" : null) : q.snr_db.toFixed(1) + " dB"],
     ]),
-    el("p", { class: "quiet small" }, `Judged ${q.on}${calibration ? `; statistics from ${counted(calibration, "image", "images")}` : ""}.`));
+    el("p", { class: "quiet small" }, `Measured ${q.on}${calibration ? `; statistics from ${counted(calibration, "image", "images")}` : ""}.`));
 }
 
-function proofCard({ proof, unproved, coupled, channels, inexact, support, repair, criterion, budget }) {
+function proofCard({ proof, unproved, coupled, channels, inexact, confidence, repair, criterion, budget }) {
   const head = !proof
     ? el("p", { class: "figure bad" }, "not proved")
     : proof.passed
@@ -93,20 +93,20 @@ function proofCard({ proof, unproved, coupled, channels, inexact, support, repai
       : el("p", { class: "figure bad" }, "✗ failed");
   const why = !proof
     ? unproved || ""
-    : "Its answers equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
-      + ` whose readers ignore the removed channels, on ${counted(proof.inputs, "input", "inputs")}`
-      + (inexact.length ? `, up to ${counted(inexact.length, "node", "nodes")} where removed channels mix with others: ${inexact.slice(0, 5).join(", ")}${inexact.length > 5 ? ", …" : ""}.` : ".");
+    : "Its outputs equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
+      + ` with the removed channels masked to zero, on ${counted(proof.inputs, "input", "inputs")}`
+      + (inexact.length ? `, except for ${counted(inexact.length, "node that mixes", "nodes that mix")} removed channels with others: ${inexact.slice(0, 5).join(", ")}${inexact.length > 5 ? ", …" : ""}.` : ".");
   return card("Proof", head,
     el("p", { class: "small" }, why),
     facts([
       ["Largest error", proof && `${number(proof.max_rel_err)} relative`],
-      ["Change behind it", proof && proof.difference !== null ? number(proof.difference) : null],
-      ["Channels cut", `${grouped(channels[1])} of ${grouped(channels[0])}`],
-      ["Coupled channels cut", `${grouped(coupled[1])} of ${grouped(coupled[0])}`],
-      ["Chosen by", criterion],
+      ["Effect of the cut", proof && proof.difference !== null ? number(proof.difference) : null],
+      ["Channels removed", `${grouped(channels[1])} of ${grouped(channels[0])}`],
+      ["Coupled channels removed", `${grouped(coupled[1])} of ${grouped(coupled[0])}`],
+      ["Criterion", criterion],
       ["Budget", budget],
       ["Repair", repair],
-      ["Sure of the choice", support === null ? null : percent(support)],
+      ["Confidence", confidence === null ? null : percent(confidence)],
     ]));
 }
 
@@ -123,13 +123,13 @@ function curveSection(curve) {
     const dot = (p) => el("svg:circle", { class: p.chosen ? "chosen" : "after", r: p.chosen ? 7 : 4, cx: x.at(p.keep), cy: y.at(p.value) },
       el("svg:title", {}, `${percent(p.keep)} kept: ${percent(p.value, 2)}${p.chosen ? ", chosen" : ""}`));
     return canvas(width, height, label,
-      frame(box, x, y, `share of the ${curve.counted} that was to be kept`, curve.measured, text),
+      frame(box, x, y, `share of ${curve.counted} to keep`, curve.measured, text),
       curve.floor === null ? null : el("svg:path", { class: "floor", d: `M${box.left} ${y.at(curve.floor)}H${box.right}` }),
       el("svg:path", { class: "curve", d: path }),
       [...known].sort((a, b) => a.chosen - b.chosen).map(dot));
   });
   const rows = el("details", {}, el("summary", {}, "As a table"), table({
-    caption: "Networks that were tried",
+    caption: "Networks tried",
     columns: [
       { name: "Kept", value: (p) => p.keep, show: (p) => percent(p.keep) },
       { name: curve.measured, value: (p) => p.value, show: (p) => percent(p.value, 2) },
@@ -137,8 +137,8 @@ function curveSection(curve) {
     ],
     rows: curve.points,
   }).node);
-  return el("section", { class: "card", id: "curve" }, el("h2", {}, "What was tried"),
-    el("p", { class: "quiet" }, "Every network on the way to the smallest that keeps what was asked: cut, repaired, judged by the images kept apart. The dashed line is the least that was allowed."),
+  return el("section", { class: "card", id: "curve" }, el("h2", {}, "Search"),
+    el("p", { class: "quiet" }, "Each network that the search for the smallest one tried, pruned, repaired and evaluated on held-out images. The dashed line is the least quality allowed."),
     place, rows);
 }
 

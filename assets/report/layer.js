@@ -1,6 +1,6 @@
-// One layer's kernels: a scatter of any two numbers, a histogram, a table.
+// The kernels of a layer: a scatter plot of any two statistics, a histogram, a table.
 
-// What can be said of a layer's channels: {key, label, values, errors}, the standard deviation made from the variance.
+// The statistics of a layer's channels: {key, label, values, errors}, with standard deviations derived from variances.
 function columnsOf(layer) {
   const found = [];
   for (const { key, label } of PAGE.columns) {
@@ -19,14 +19,14 @@ function columnsOf(layer) {
 
 function layerSection(chosen) {
   const layers = PAGE.layers;
-  const pick = menu("Layer", layers.map((l, i) => [i, `${l.name} (${l.width[0]} → ${l.width[1]})`]), undefined, (i) => show(layers[Number(i)]), { class: "grow" });
+  const pick = menu("Layer", layers.map((l, i) => [i, `${l.name} (${l.width[0]} → ${l.width[1]})`]), undefined, (i) => show(layers[Number(i)]), { class: "flexible" });
   const place = el("div");
   const step = (by, sign, text) => el("button", { type: "button", "aria-label": text, title: text, onclick: () => {
     const next = (layers.indexOf(current) + by + layers.length) % layers.length;
     show(layers[next]);
   } }, sign);
   let current = null;
-  // What a person chose for one layer holds for the next, where it has that.
+  // Choices persist across layers that have the chosen statistics.
   const chose = { x: ["score", "w_l1"], y: ["a_frequency", "w_variance"], errors: true };
 
   function show(layer) {
@@ -35,7 +35,7 @@ function layerSection(chosen) {
     chosen(layer);
     const columns = columnsOf(layer);
     if (!columns.length) {
-      clear(place, el("p", { class: "quiet" }, "Nothing is known of this layer's kernels."));
+      clear(place, el("p", { class: "quiet" }, "There are no statistics of this layer's kernels."));
       return;
     }
     const names = columns.map((c) => [c.key, c.label]);
@@ -48,13 +48,13 @@ function layerSection(chosen) {
     const rows = el("details", { ontoggle: () => rows.open && !rows.lastChild.classList.contains("scroll") && rows.append(kernelTable(layer, columns)) }, el("summary", {}, `All ${layer.width[0]} kernels as a table`));
     const redraw = () => {
       const [x, y] = ["x", "y"].map((axis, i) => columns.find((c) => c.key === of(chose[axis], i)));
-      told.textContent = "Point at a kernel, or go through them with the arrow keys.";
-      // Where nobody chose, numbers of which most are far below the largest are drawn by their logarithms.
+      told.textContent = "Point at a kernel, or use the arrow keys.";
+      // By default, a skewed distribution has a logarithmic axis.
       const logs = { xLog: chose.xLog ?? skewed(x.values), yLog: chose.yLog ?? skewed(y.values) };
       Object.entries(logs).forEach(([key, log]) => { boxes[key].checked = log; });
       clear(charts, scatterOf(layer, x, y, { ...chose, ...logs }, (text) => { told.textContent = text; }), histogramOf(layer, x, logs.xLog));
     };
-    const axis = (name, other) => menu(name === "x" ? "Across" : "Up", names, of(chose[name], other), (key) => { chose[name] = [key]; redraw(); }).label;
+    const axis = (name, other) => menu(name === "x" ? "Horizontal axis" : "Vertical axis", names, of(chose[name], other), (key) => { chose[name] = [key]; redraw(); }).label;
     const boxes = {};
     const check = (key, text) => {
       const box = el("input", { type: "checkbox", onchange: () => { chose[key] = box.checked; redraw(); } });
@@ -64,15 +64,15 @@ function layerSection(chosen) {
     };
     const missing = columns[0].values.length - columns[0].values.filter((v) => v !== null).length;
     clear(place,
-      el("p", { class: "quiet small" }, `${kind(layer)}: ${counted(layer.width[0], "kernel", "kernels")}, ${layer.width[0] - layer.width[1]} cut; ${short(layer.macs[0])} → ${short(layer.macs[1])} MACs${missing ? `; ${missing} of its kernels hold what is no number` : ""}`),
-      el("div", { class: "tools" }, axis("x", 0), axis("y", 1), check("xLog", "logarithmic across"), check("yLog", "logarithmic up"), columns.some((c) => c.errors) && check("errors", "standard errors")),
+      el("p", { class: "quiet small" }, `${kind(layer)}: ${counted(layer.width[0], "kernel", "kernels")}, ${layer.width[0] - layer.width[1]} cut; ${short(layer.macs[0])} → ${short(layer.macs[1])} MACs${missing ? `; ${missing} kernels without a number` : ""}`),
+      el("div", { class: "tools" }, axis("x", 0), axis("y", 1), check("xLog", "logarithmic horizontal axis"), check("yLog", "logarithmic vertical axis"), columns.some((c) => c.errors) && check("errors", "standard errors")),
       legend(statesOf(layer)), charts, told, rows);
     redraw();
   }
 
   const node = el("section", { class: "card", id: "layer" }, el("h2", {}, "Kernels of a layer"),
-    el("p", { class: "quiet" }, "Every kernel by any two of its numbers. Those of activations come from the calibration images, with the error that another choice of images would make."),
-    el("div", { class: "tools" }, pick.label, step(-1, "←", "the layer before"), step(1, "→", "the next layer")), place);
+    el("p", { class: "quiet" }, "Each kernel by any two of its statistics. Statistics of activations come from the calibration images; their standard errors show the effect of sampling."),
+    el("div", { class: "tools" }, pick.label, step(-1, "←", "previous layer"), step(1, "→", "next layer")), place);
   return { node, show };
 }
 
@@ -99,7 +99,7 @@ function scatterOf(layer, x, y, chose, tell) {
     state: stateOf(layer, i),
     text: `Kernel ${i}, ${stateOf(layer, i)}: ${x.label} ${withError(x, i)}, ${y.label} ${withError(y, i)}`,
   }));
-  const label = `Scatter of ${x.label} and ${y.label} of ${layer.width[0]} kernels. Arrow keys go through them.`;
+  const label = `Scatter of ${x.label} and ${y.label} of ${layer.width[0]} kernels. Arrow keys move between them.`;
   return scatter(points, { xTitle: x.label, yTitle: y.label, xLog: chose.xLog, yLog: chose.yLog, errors: chose.errors, tell, label });
 }
 

@@ -1,4 +1,4 @@
-// Filters and feature maps: tiles of one PNG each, kept and cut apart.
+// Filters and feature maps: tiles of one PNG each, grouped by the state of their channel.
 
 // Tile number `i` of a sheet, `size` pixels on its longer side.
 function tile(sheet, i, size, label, cut) {
@@ -12,7 +12,7 @@ function source(sheet) {
   return `--sheet:url(data:image/png;base64,${sheet.png})`;
 }
 
-// Channels by what becomes of them: a headline and its tiles.
+// A headline and tiles for each state of channels.
 function tilesByState(layer, sheet, channels, size, what) {
   return Object.entries(STATES).flatMap(([letter, state]) => {
     const those = channels.map((channel, i) => [channel, i]).filter(([channel]) => (layer.state[channel] || "b") === letter);
@@ -28,7 +28,7 @@ function filtersSection({ layer: place, sheet }) {
   const rest = layer.width[0] - sheet.count;
   const size = Math.max(28, Math.min(56, sheet.tile[0] * 8));
   return el("section", { class: "card", id: "filters" }, el("h2", {}, "First filters"),
-    el("p", { class: "quiet" }, "The filters of ", el("code", {}, layer.name), " as the original has them, each in its own range, with zero in the middle grey", rest > 0 ? `; ${rest} more are not shown.` : "."),
+    el("p", { class: "quiet" }, "The filters of ", el("code", {}, layer.name), " in the original, each in its own range, with zero as middle grey", rest > 0 ? `; ${rest} more are not shown.` : "."),
     tilesByState(layer, sheet, channels, size, "filter"));
 }
 
@@ -39,7 +39,7 @@ function mapsSection(maps, images) {
     const { layer: at, channels, sheets } = maps[layer];
     const of = PAGE.layers[at], sheet = sheets[image];
     const size = Math.max(36, Math.min(64, 2 * sheet.tile[0]));
-    const some = channels.length < of.width[0] ? el("p", { class: "quiet small" }, `${channels.length} of ${of.width[0]} channels, from all over the layer`) : null;
+    const some = channels.length < of.width[0] ? el("p", { class: "quiet small" }, `${channels.length} of ${of.width[0]} channels, evenly spaced`) : null;
     clear(place, [some].filter(Boolean), tilesByState(of, sheet, channels, size, "channel"));
   };
   const pick = menu("Layer", maps.map((m, i) => [i, PAGE.layers[m.layer].name]), 0, (i) => { layer = Number(i); show(); });
@@ -52,7 +52,7 @@ function mapsSection(maps, images) {
   const buttons = Array.from({ length: count }, (_, i) => photo(i));
   show();
   return el("section", { class: "card", id: "maps" }, el("h2", {}, "Feature maps"),
-    el("p", { class: "quiet" }, "What some layers of the original answer to calibration images, black to white over all of the images shown: a channel that is always the same has nothing to say."),
+    el("p", { class: "quiet" }, "Outputs of some layers of the original for calibration images. Black to white is the range over all images shown: a channel with equal maps carries no information."),
     el("div", { class: "photos", role: "group", "aria-label": "Images", style: images ? source(images) : null }, buttons),
     el("div", { class: "tools" }, pick.label), place);
 }

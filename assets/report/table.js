@@ -1,6 +1,6 @@
-// Tables that sort and filter, and the two that use it most: the layers, and what is tied.
+// Sortable and filterable tables: the layers with their bar chart, and the coupled channels.
 
-// columns: {name, value(row), show(row), text, wrap, narrow}; narrow ones go where there is no room.
+// columns: {name, value(row), show(row), text, wrap, narrow}; narrow screens hide the narrow ones.
 function table({ caption, columns, rows }) {
   const body = el("tbody");
   const none = el("tr", { class: "none" }, el("td", { colspan: columns.length }, "Nothing matches."));
@@ -26,7 +26,7 @@ function table({ caption, columns, rows }) {
   const heads = columns.map((column) => {
     const head = el("th", { scope: "col", class: classes(column) });
     head.append(el("button", { type: "button", onclick: () => {
-      // Numbers are looked for from the largest on, names from A.
+      // The first click sorts numbers from the largest, names from A.
       const first = !column.text && !column.up;
       down = order === column ? !down : first;
       order = column;
@@ -49,25 +49,25 @@ function classes({ text, wrap, narrow }) {
   return [text && "text", wrap && "wrap", narrow && "narrow"].filter(Boolean).join(" ") || null;
 }
 
-// A search box over the text of rows, with how many are left.
+// A search box over the text of rows.
 function finder(rows, text, tell, label) {
-  const input = el("input", { type: "search", placeholder: "a part of a name", oninput: tell });
+  const input = el("input", { type: "search", placeholder: "part of a name", oninput: tell });
   const words = rows.map((row) => [row, text(row).toLowerCase()]);
   const known = new Map(words);
   const test = () => {
     const wanted = input.value.trim().toLowerCase().split(/\s+/);
     return (row) => wanted.every((word) => known.get(row).includes(word));
   };
-  return { label: el("label", { class: "grow" }, label, input), test };
+  return { label: el("label", { class: "flexible" }, label, input), test };
 }
 
-// Layers as columns of a skyline: before in grey, after in front of it.
+// A bar chart of the layers: before in grey, after in front.
 function skyline(layers, open) {
   const measures = { macs: ["MACs", (l, i) => l.macs[i]], width: ["channels", (l, i) => l.width[i]], params: ["parameters", (l, i) => l.params[i]], ms: ["milliseconds", (l, i) => l.ms[i]] };
   if (!timedLayers()) delete measures.ms;
   let [what, get] = measures.macs;
   let current = null;
-  const label = "The network, layer by layer: grey before, coloured after. The table below has the numbers.";
+  const label = "Bar chart of the layers: grey before the cut, coloured after. The table below has the numbers.";
   const exact = (v) => (Number.isInteger(v) ? grouped(v) : number(v));
   const place = drawing(label, (width) => {
     const height = 190, box = { left: 52, top: 24, right: width - 8, bottom: height - 24 };
@@ -129,18 +129,18 @@ function networkSection(open) {
     count.textContent = `${counted(list.filter((l) => some(l) && named(l)), "layer", "layers")} of ${layers.length}`;
   };
   const find = finder(layers, (l) => `${l.name} ${kind(l)}`, refresh, "Find layers");
-  const show = menu("Show", [["all", "all layers"], ["cut", "those that lost channels"], ["whole", "those that did not"], ["blocked", "those with blocked channels"]], "all", (key) => { some = which[key]; refresh(); });
+  const show = menu("Show", [["all", "all layers"], ["cut", "layers that lost channels"], ["whole", "unchanged layers"], ["blocked", "layers with blocked channels"]], "all", (key) => { some = which[key]; refresh(); });
   const towers = skyline(layers, open);
   refresh();
   const node = el("section", { class: "card", id: "network" }, el("h2", {}, "The network"),
-    el("p", { class: "quiet" }, "Each layer before and after the cut, in the order of the graph. A layer opens its kernels below."),
+    el("p", { class: "quiet" }, "Each layer before and after the cut, in the order of the graph. Select a layer to show its kernels below."),
     towers.node, el("div", { class: "tools" }, find.label, show.label, towers.choose), list.node, count);
   return { node, mark: (layer) => { list.mark(layer); towers.mark(layer); } };
 }
 
 const timedLayers = () => PAGE.layers.some((l) => l.ms[0] !== null);
 
-// Every node was timed by itself: shares are of the sum of all nodes.
+// Nodes were timed separately; shares refer to their sum.
 function timeColumns() {
   const of = (l, i) => (l.ms[i] === null || !PAGE.summary.layers_ms[i] ? null : l.ms[i] / PAGE.summary.layers_ms[i]);
   return [0, 1].flatMap((i) => [
@@ -173,8 +173,8 @@ function coupledSection(open) {
       { name: "Coupled layers", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
       { name: "Sets", value: (t) => t.coupled },
       { name: "Channels each", narrow: true, value: (t) => t.each },
-      { name: "Went", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
-      { name: "Why not", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "may go") },
+      { name: "Removed", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
+      { name: "Removable", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "yes") },
     ],
   });
   const which = { all: () => true, cut: (t) => t.cut > 0, kept: (t) => !t.blocked && !t.cut, blocked: (t) => t.blocked !== null };
@@ -185,7 +185,7 @@ function coupledSection(open) {
     count.textContent = `${counted(list.filter((t) => some(t) && found(t)), "row", "rows")} of ${rows.length}`;
   };
   const find = finder(rows, (t) => `${names(t).join(" ")} ${t.blocked ? t.blocked.join(" ") : ""} ${verdict(t)}`, refresh, "Find by layer, node or reason");
-  const show = menu("Show", [["all", "all sets"], ["cut", "those that lost some"], ["kept", "those that may go and stay"], ["blocked", "blocked ones"]], "all", (key) => { some = which[key]; refresh(); });
+  const show = menu("Show", [["all", "all sets"], ["cut", "with removed sets"], ["kept", "removable, but kept"], ["blocked", "blocked sets"]], "all", (key) => { some = which[key]; refresh(); });
   refresh();
   const [all, gone] = PAGE.summary.coupled;
   const blocked = rows.filter((t) => t.blocked).reduce((sum, t) => sum + t.coupled, 0);

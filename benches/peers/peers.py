@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""The same ONNX files through Secateur and its peers, in turn, in one run: a table of times and ratios.
+"""Benchmarks Secateur and other engines in turn on the same ONNX files, and prints times and ratios.
 
     pip install onnx numpy onnxruntime ncnn pnnx tract
     pip install --target WEBGPU onnxruntime-webgpu
     python3 benches/peers/peers.py [MODEL.onnx …] [--device 0] [--batch 1 8] [--rounds 5] [--networks DIR]
         [--webgpu WEBGPU] [--engines WORD …] [--threads N]
 
-Without files it makes VGG-16, ResNet-50 and MobileNetV2 with random weights (scripts/make_networks.py). Each round lets
-every engine run for a while, one after the other, and keeps the median of its runs; the table has the medians over the
-rounds, and ratios of times within a round, to an engine on the same kind of device. Engines that are not installed are named and
-left out. Answers are compared with ONNX Runtime's first: an engine that computes something else is not timed. Times are
-on the clock, transfers to and from the device included: on a busy machine only the ratios mean something. ncnn takes
-one image at a time, so a batch is that many runs; it computes in the precision that it chooses by itself (fp16 storage
-where the driver has it). ONNX Runtime WebGPU has the same module's name as ONNX Runtime, and so a folder of its own; it
-refuses lavapipe of Mesa 22, and takes that of Mesa 25. tract always has one thread. A driver that is not the system's
-own is named by VK_ICD_FILENAMES.
+Without files, VGG-16, ResNet-50 and MobileNetV2 are generated with random weights (scripts/make_networks.py). In each
+round every engine runs for a while, one after the other, and the median of its runs is kept. The table contains the
+medians over the rounds, and ratios of times within a round between engines on the same kind of device. Engines that are
+not installed are reported and skipped. Outputs are first compared with ONNX Runtime's: an engine with wrong outputs is
+not timed.
+
+Times are wall-clock times and include transfers to and from the device: on a busy machine only the ratios are
+meaningful. ncnn takes one image at a time, so a batch is that many runs; it chooses its precision itself (fp16 storage
+if the driver supports it). ONNX Runtime WebGPU shares its module name with ONNX Runtime, so it needs a folder of its
+own; it refuses lavapipe of Mesa 22, and accepts that of Mesa 25. tract always uses one thread. VK_ICD_FILENAMES selects
+a driver other than the system's.
 """
 
 import argparse
@@ -39,8 +41,8 @@ import make_networks  # noqa: E402
 NETWORKS = ["vgg16", "resnet50", "mobilenet_v2"]
 
 
-def made(folder):
-    """The networks' paths; those that are not there yet are made."""
+def generated(folder):
+    """Returns the networks' paths; generates missing files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.onnx" for name in NETWORKS]
     for path in paths:
@@ -50,14 +52,14 @@ def made(folder):
 
 
 def shape_of(path):
-    """The input's name, and its shape for one image."""
+    """Returns the input's name, and its shape for one image."""
     value = onnx.load(path, load_external_data=False).graph.input[0]
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
     return value.name, [1] + [n or 224 for n in dims[1:]]
 
 
 def repeat(run, seconds):
-    """Median seconds of a run, of as many as there is time for, two at least."""
+    """Returns the median seconds of a run, over at least two runs."""
     times, begin = [], time.perf_counter()
     while len(times) < 2 or time.perf_counter() - begin < seconds:
         start = time.perf_counter()
@@ -67,7 +69,7 @@ def repeat(run, seconds):
 
 
 class Runtime:
-    """ONNX Runtime on the CPU: also the judge of answers."""
+    """ONNX Runtime on the CPU, also the reference for outputs."""
 
     name = "ONNX Runtime, CPU"
 
@@ -79,21 +81,21 @@ class Runtime:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
 
-    def answer(self, x):
+    def output(self, x):
         return self.session.run(None, {self.input: x})[0]
 
     def time(self, x, seconds):
-        return repeat(lambda: self.answer(x), seconds)
+        return repeat(lambda: self.output(x), seconds)
 
 
 class RuntimeWebGpu:
-    """ONNX Runtime by WebGPU (Dawn), in a process of its own: webgpu.py."""
+    """ONNX Runtime with WebGPU (Dawn), in a separate process: webgpu.py."""
 
     name = "ONNX Runtime, WebGPU"
 
     def __init__(self, path, work, args):
         if args.webgpu is None:
-            raise ImportError("--webgpu names no folder with onnxruntime-webgpu")
+            raise ImportError("set --webgpu to a folder with onnxruntime-webgpu")
         self.path, self.work = path, work
         self.environment = {**os.environ, "PYTHONPATH": str(args.webgpu.resolve())}
 
@@ -105,8 +107,8 @@ class RuntimeWebGpu:
         done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True, env=environment)
         return done.stdout
 
-    def answer(self, x):
-        self.command(x, "--answer", self.work / "y.npy")
+    def output(self, x):
+        self.command(x, "--output", self.work / "y.npy")
         return np.load(self.work / "y.npy")
 
     def time(self, x, seconds):
@@ -123,7 +125,7 @@ class Tract:
 
         self.tract, self.path, self.batch = tract, path, 0
 
-    def answer(self, x):
+    def output(self, x):
         if len(x) != self.batch:
             network = self.tract.onnx().load(str(self.path))
             network.set_input_fact(0, ",".join(map(str, x.shape)) + ",f32")
@@ -131,12 +133,12 @@ class Tract:
         return self.network.run([x])[0].to_numpy()
 
     def time(self, x, seconds):
-        self.answer(x)
-        return repeat(lambda: self.answer(x), seconds)
+        self.output(x)
+        return repeat(lambda: self.output(x), seconds)
 
 
 class Ncnn:
-    """ncnn by Vulkan or on the CPU; the file is converted by pnnx once."""
+    """ncnn with Vulkan or on the CPU; pnnx converts the file once."""
 
     vulkan = True
     name = "ncnn, Vulkan"
@@ -144,10 +146,10 @@ class Ncnn:
     def __init__(self, path, work, args):
         import ncnn
 
-        # The converter is a program in that package; importing the package would ask for torch.
+        # The converter is an executable in this package; importing the package would require torch.
         pnnx = importlib.util.find_spec("pnnx")
         if pnnx is None:
-            raise ImportError("there is no pnnx to convert the file")
+            raise ImportError("pnnx, which converts the file, is not installed")
         stem = work / path.stem
         if not stem.with_suffix(".ncnn.param").exists():
             shutil.copy(path, stem.with_suffix(".onnx"))
@@ -163,7 +165,7 @@ class Ncnn:
         self.net.load_param(str(stem.with_suffix(".ncnn.param")))
         self.net.load_model(str(stem.with_suffix(".ncnn.bin")))
 
-    def answer(self, x):
+    def output(self, x):
         rows = []
         for image in x:
             extractor = self.net.create_extractor()
@@ -172,8 +174,8 @@ class Ncnn:
         return np.stack(rows)
 
     def time(self, x, seconds):
-        self.answer(x)
-        return repeat(lambda: self.answer(x), seconds)
+        self.output(x)
+        return repeat(lambda: self.output(x), seconds)
 
 
 class NcnnCpu(Ncnn):
@@ -182,7 +184,7 @@ class NcnnCpu(Ncnn):
 
 
 class Secateur:
-    """This program on an adapter; `bench` warms up and times by itself."""
+    """Secateur on an adapter; `bench` does the warm-up and the timing."""
 
     name = "Secateur, device"
 
@@ -199,15 +201,15 @@ class Secateur:
         done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True, env=environment)
         return json.loads(done.stdout)
 
-    def answer(self, x):
+    def output(self, x):
         name = shape_of(self.path)[0]
         np.save(self.work / "x.npy", x)
         self.command("run", self.path, "--input", f"{name}={self.work / 'x.npy'}", "--output-dir", self.work / "out")
         return np.load(next((self.work / "out").glob("*.npy")))
 
     def time(self, x, seconds):
-        answer = self.command("bench", self.path, "--batch", len(x), "--seconds", seconds, "--transfers")
-        return answer["models"][0]["latency_ms"]["median"] / 1e3
+        result = self.command("bench", self.path, "--batch", len(x), "--seconds", seconds, "--transfers")
+        return result["models"][0]["latency_ms"]["median"] / 1e3
 
 
 class SecateurCpu(Secateur):
@@ -219,9 +221,8 @@ class SecateurCpu(Secateur):
 
 
 def engines(path, work, args, x):
-    """Those that are here and give the right answers."""
-    judge = Runtime(path, work, args)
-    expected = judge.answer(x)
+    """Returns the installed engines with correct outputs."""
+    expected = Runtime(path, work, args).output(x)
     found = []
     kinds = [Secateur, Ncnn, RuntimeWebGpu, SecateurCpu, Runtime, NcnnCpu, Tract]
     for kind in kinds:
@@ -230,16 +231,16 @@ def engines(path, work, args, x):
         try:
             engine = kind(path, work, args)
             shutil.rmtree(work / "out", ignore_errors=True)
-            got = engine.answer(x)
+            got = engine.output(x)
         except (ImportError, OSError, subprocess.CalledProcessError) as error:
-            said = (getattr(error, "stderr", None) or "").strip().splitlines()[-1:]
-            print(f"{kind.name} is left out: {error}", *said, file=sys.stderr)
+            details = (getattr(error, "stderr", None) or "").strip().splitlines()[-1:]
+            print(f"{kind.name} is skipped: {error}", *details, file=sys.stderr)
             continue
-        # Half precision is right to three digits.
-        same = got.size == expected.size
-        error = np.abs(got.reshape(-1) - expected.reshape(-1)).max() / np.abs(expected).max() if same else np.inf
+        # Half precision has three correct digits.
+        comparable = got.size == expected.size
+        error = np.abs(got.reshape(-1) - expected.reshape(-1)).max() / np.abs(expected).max() if comparable else np.inf
         if not error < 0.05:
-            print(f"{kind.name} computes something else for {path.name} ({error:.2g}): left out", file=sys.stderr)
+            print(f"{kind.name} has wrong outputs for {path.name} ({error:.2g}): skipped", file=sys.stderr)
             continue
         found.append(engine)
     return found
@@ -249,20 +250,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--secateur", default=REPOSITORY / "target/release/secateur")
-    parser.add_argument("--device", default="0", help="the adapter for Secateur, as `secateur devices` numbers them")
-    parser.add_argument("--ncnn-device", type=int, default=0, help="the same one, as ncnn numbers it")
+    parser.add_argument("--device", default="0", help="the adapter for Secateur, by its number in `secateur devices`")
+    parser.add_argument("--ncnn-device", type=int, default=0, help="this adapter's number in ncnn")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2, help="for each engine in a round")
-    parser.add_argument("--threads", type=int, default=0, help="of engines on the CPU; 0 lets each choose")
-    parser.add_argument("--engines", nargs="+", metavar="WORD", help="only those with one of these words in their names")
-    parser.add_argument("--webgpu", type=Path, help="the folder that onnxruntime-webgpu was installed into")
-    parser.add_argument("--networks", type=Path, help="where networks are made and kept")
+    parser.add_argument("--seconds", type=float, default=2, help="per engine and round")
+    parser.add_argument("--threads", type=int, default=0, help="for engines on the CPU; 0: their default")
+    parser.add_argument("--engines", nargs="+", metavar="WORD", help="only engines whose names contain one of these words")
+    parser.add_argument("--webgpu", type=Path, help="the folder in which onnxruntime-webgpu is installed")
+    parser.add_argument("--networks", type=Path, help="the folder for generated networks")
     args = parser.parse_args()
     os.environ.setdefault("SECATEUR_CACHE", "")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        models = args.models or made(args.networks or work / "networks")
+        models = args.models or generated(args.networks or work / "networks")
         for path in models:
             shape = shape_of(path)[1]
             for batch in args.batch:
@@ -273,7 +274,7 @@ def main():
 def table(path, batch, x, found, args):
     rounds = [[engine.time(x, args.seconds) for engine in found] for _ in range(args.rounds)]
     print(f"\n{path.stem}, batch {batch}, {args.rounds} rounds")
-    print(f"{'engine':20} {'ms':>9}   times as fast as it is Secateur (lowest to highest round)")
+    print(f"{'engine':20} {'ms':>9}   time divided by Secateur's (lowest to highest round)")
     for i, engine in enumerate(found):
         on_cpu = engine.name.endswith("CPU")
         ours = [j for j, e in enumerate(found) if isinstance(e, Secateur) and e.name.endswith("CPU") == on_cpu] or [0]

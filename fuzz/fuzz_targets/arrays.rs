@@ -1,5 +1,6 @@
-//! Whatever stands in a file of images (npy, npz, idx, told apart by their contents; any picture format), it is read, or
-//! refused with an error. The first byte chooses the file's name.
+//! Fuzz target: any file of images is either read or refused with an error.
+//!
+//! Formats are npy, npz, idx (detected by their contents) and any picture format. The first byte selects the file's name.
 
 #![no_main]
 
@@ -8,7 +9,7 @@ mod file;
 use libfuzzer_sys::fuzz_target;
 use secateur::data::{Dataset, DataOptions, read_npy_f32};
 
-/// Images that are looked at: a fuzzer wants many runs.
+/// Maximum number of images per run; a fuzzer needs many runs.
 const MOST: usize = 8;
 
 fn walk(name: &str, bytes: &[u8]) -> secateur::Result<()> {
@@ -25,7 +26,7 @@ fn walk(name: &str, bytes: &[u8]) -> secateur::Result<()> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&first, bytes)) = bytes.split_first() else { return };
-    // An error is an answer.
+    // An error is a valid outcome.
     let _ = match first % 3 {
         0 => read_npy_f32(file::of("x.npy", bytes)).map(|_| ()),
         1 => walk("images.npz", bytes),

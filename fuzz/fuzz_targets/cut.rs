@@ -1,4 +1,4 @@
-//! Whatever stands in a cut file, it is applied to the demo's network, or refused with an error.
+//! Fuzz target: any cut file is either applied to the demo network or refused with an error.
 
 #![no_main]
 

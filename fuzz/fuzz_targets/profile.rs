@@ -1,4 +1,4 @@
-//! Whatever stands in a profile, it is read, or refused with an error.
+//! Fuzz target: any profile is either read, and survives a round trip, or is refused with an error.
 
 #![no_main]
 

@@ -1,25 +1,28 @@
-"""The cases of make_golden_ops.py: single operators with awkward attributes, in every form that the
-standard's history gave them, and the few-node graphs that exporters write around them. A file a family.
+"""The cases of make_golden_ops.py, one file for each operator family.
 
-A case is its nodes in ONNX's textual form, and its tensors: a name that begins with x is fed, another
-one is an initializer; a tuple is a shape to fill at random, an array is itself. The first axis of a
-fed tensor of rank 2 or more is the symbolic batch `N`, unless `fixed=True`. Outputs are the values
-whose names begin with y.
+They cover single operators with awkward attributes, in every form of the standard's history, and the small graphs
+that exporters write around them.
+
+A case consists of nodes in ONNX's textual form, and tensors. Tensors whose names begin with x are inputs, the others
+initializers. A tuple is a shape to fill at random; an array is used unchanged. The first axis of an input of rank 2 or
+more is the symbolic batch `N`, unless `fixed=True`. Values whose names begin with y are outputs.
+
+Case names are part of the golden file and seed the random numbers: a renamed case has other tensors.
 """
 
-from .activations import activations, passages
+from .activations import activations, identities
 from .arithmetic import arithmetic, comparisons, powers
 from .common import CASES
 from .convolutions import convolutions, transposed
-from .detectors import late, ssd, yolo
+from .data_dependent import data_dependent, empty
+from .detectors import host_subgraphs, ssd, yolo
 from .encodings import encodings
-from .finding import finds, nothing
-from .gathering import gathers, tables
-from .normalization import normalizations, standardizations
+from .gathering import gather_scatter, gathers
+from .normalization import computed_normalizations, normalizations
 from .pooling import pools
 from .products import einsums, gemms, matmuls
 from .quantization import quantizations
-from .reductions import ranks, reductions
+from .reductions import arg_topk, reductions
 from .reshaping import blocks, repeats, reshapes
 from .resizing import resizes
 from .shapes import constants, shapes
@@ -28,8 +31,9 @@ from .slicing import joins, slices
 __all__ = ["CASES"]
 
 for family in (
-    convolutions, gemms, matmuls, normalizations, activations, passages, pools, arithmetic, powers, comparisons,
+    convolutions, gemms, matmuls, normalizations, activations, identities, pools, arithmetic, powers, comparisons,
     joins, slices, reshapes, repeats, gathers, blocks, reductions, shapes, constants, encodings, transposed, resizes,
-    standardizations, ranks, tables, einsums, quantizations, finds, yolo, ssd, late, nothing,
+    computed_normalizations, arg_topk, gather_scatter, einsums, quantizations, data_dependent, yolo, ssd,
+    host_subgraphs, empty,
 ):
     family()

@@ -1,4 +1,4 @@
-"""Operators of one value in, one value out."""
+"""Unary operators."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .common import case, each, positive, scalar, small
 
 
 def activations():
-    """Activations, with bounds and slopes in every form."""
+    """Activations, with bounds and slopes in every form of the standard."""
     big = (2, 3, 4, 5)
     each("relu", (7, 13, 14), "y = Relu(x)", x=big)
     each("leakyrelu", (7, 16), "y = LeakyRelu(x)", x=big)
@@ -50,8 +50,8 @@ def activations():
     case("swish", 24, "y = Swish<alpha=1.3>(x)", x=big)
 
 
-def passages():
-    """Identity, Dropout, Cast: what inference hardly changes."""
+def identities():
+    """Identity, Dropout, Cast."""
     big = (2, 3, 4, 5)
     each("identity", (7, 13, 14, 21), "t = Identity(x)\ny = Relu(t)", x=big)
     case("identity_to_output", 13, "y = Identity(x)", x=big)

@@ -1,4 +1,4 @@
-"""Operators of two values and more, with broadcasting."""
+"""Operators of several values, with broadcasting."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What every family's file needs: `case` and `each`, which add to `CASES`, and tensors to give them."""
+"""Shared helpers: `case` and `each`, which add to `CASES`, and constructors of tensors."""
 
 import numpy as np
 
@@ -7,15 +7,17 @@ CASES = {}
 
 
 def case(name, opset, nodes, *, fixed=False, edit=None, formula=None, **tensors):
-    """Adds the case NAME_opOPSET; `edit` may change the finished model (other encodings), `formula`
-    computes the answers from the fed tensors where no runtime does it right."""
+    """Adds the case NAME_opOPSET.
+
+    `edit` changes the finished model, for example its encodings. `formula` computes the outputs from the inputs if no
+    runtime computes them correctly."""
     name = f"{name}_op{opset}"
     assert name not in CASES, name
     CASES[name] = dict(opset=opset, nodes=nodes, fixed=fixed, edit=edit, formula=formula, tensors=tensors)
 
 
 def each(name, opsets, nodes, **rest):
-    """The same case at several opsets: nothing changed in between, and that must hold."""
+    """Adds a case at several opsets between which the operator must not change."""
     for opset in opsets:
         case(name, opset, nodes, **rest)
 
@@ -26,12 +28,12 @@ def positive(*shape):
 
 
 def small(*shape):
-    """Numbers whose powers and exponentials stay tame."""
+    """Numbers with small powers and exponentials."""
     return lambda rng: rng.uniform(-1.5, 1.5, shape).astype(np.float32)
 
 
 def scaled(*shape):
-    """Weights that keep what they sum at the size of what they read."""
+    """Weights scaled so that outputs have the magnitude of inputs."""
     return lambda rng: (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
 
 

@@ -1,10 +1,10 @@
-"""Whole detectors: layers, what is found by their outputs, and what is computed from that."""
+"""Whole detectors: layers, data-dependent selection from their outputs, and computation on the selected values."""
 
 import numpy as np
 
 from .common import case, floats, ints, positive, scalar, scaled
 
-# The layers that all of them have.
+# Layers that all detectors share.
 BODY = """
     t1 = Conv<pads=[1, 1, 1, 1], strides=[2, 2]>(x, w1, b1)
     r1 = Relu(t1)
@@ -17,7 +17,7 @@ WEIGHTS = dict(w1=scaled(16, 3, 3, 3), b1=(16,), w2=scaled(12, 16, 3, 3), b2=(12
 
 
 def yolo():
-    """A detector as YOLO is exported: choose, then look up what was chosen."""
+    """A detector in the form of YOLO exports: NonMaxSuppression, then Gather of the selected boxes."""
     nodes = BODY + """
         h = Conv(r3, wh, bh)
         q = Slice(h, zero, four, one)
@@ -56,7 +56,7 @@ def yolo():
 
 
 def ssd():
-    """A detector as SSD is exported: two maps, softmax, a mask with NonZero and Compress."""
+    """A detector in the form of SSD exports: two maps, softmax, a mask with NonZero and Compress."""
     nodes = BODY + """
         d = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(r3)
         ca = Conv(r3, wc, bc)
@@ -94,8 +94,8 @@ def ssd():
          o=floats(0.3), **WEIGHTS)
 
 
-def late():
-    """What is found reads weights that the network reads too, counts its channels, or has layers of its own."""
+def host_subgraphs():
+    """Host subgraphs that share weights with the network, count its channels, or contain layers."""
     found = BODY + """
         g = Mul(r3, scale)
         gm = ReduceMean<axes=[2, 3], keepdims=0>(g)

@@ -1,4 +1,4 @@
-"""Weights that are not simply there."""
+"""Weights that are not plain initializers."""
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
@@ -7,7 +7,7 @@ from .common import case, ints
 
 
 def encodings():
-    """Weights behind nodes, or in another encoding."""
+    """Weights computed by nodes, or in other encodings."""
     conv = dict(x=(2, 3, 4, 5))
     case("weight_behind_reshape", 7, "w = Reshape(flat, s)\ny = Conv(x, w)", flat=(36,), s=ints(4, 3, 3, 1), **conv)
     case("weight_behind_reshape_matmul", 7, "f = Reshape(x, s)\nw = Reshape(box, t)\ny = MatMul(f, w)",
@@ -48,7 +48,7 @@ def encodings():
     case("weight_float16_raw", 13, half, w=(2, 3, 2, 2), edit=stored("raw_data", TensorProto.FLOAT16), **conv)
     case("weight_float16_int32_data", 13, half, w=(2, 3, 2, 2), edit=stored("int32_data", TensorProto.FLOAT16), **conv)
     case("weight_double_data", 13, half, w=(2, 3, 2, 2), edit=stored("double_data", TensorProto.DOUBLE), **conv)
-    # Small whole numbers: exact in float16 and in float32 alike.
+    # Small integers are exact in float16 and in float32.
     whole = lambda *shape: lambda rng: rng.integers(-8, 9, shape).astype(np.float32)
     case("network_in_float16", 13, "h = Cast<to=10>(x)\nt = Conv(h, w)\nr = Relu(t)\ny = Cast<to=1>(r)",
          x=whole(2, 3, 4, 5), w=whole(2, 3, 2, 2), edit=stored("raw_data", TensorProto.FLOAT16))

@@ -1,4 +1,4 @@
-"""Picks and scatters by tables."""
+"""Gather and scatter operators."""
 
 import numpy as np
 
@@ -18,8 +18,8 @@ def gathers():
          x=(2, 3, 4), x_pick=(2, 3))
 
 
-def tables():
-    """GatherElements, GatherND, Scatter and its kin."""
+def gather_scatter():
+    """GatherElements, GatherND and the Scatter operators."""
     image = (2, 3, 4, 5)
     case("gatherelements", 13, "y = GatherElements<axis=1>(x, i)", fixed=True,
          x=(2, 3, 4), i=np.array([[[0, 2, -1, 1]], [[1, 0, 0, -3]]], np.int64))

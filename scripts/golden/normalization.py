@@ -1,4 +1,4 @@
-"""Normalizations: by stored statistics, by neighbours, along an axis, by the input's own statistics."""
+"""Normalizations by stored statistics, by neighbours, along an axis, and by computed statistics."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def normalizations():
     case("lrn_size1", 13, "y = LRN<size=1, alpha=0.5>(x)", x=(2, 3, 3, 3))
 
     def lrn_even(x):
-        """The standard's formula: ONNX Runtime refuses even sizes, onnx.reference gets LRN wrong."""
+        """The standard's formula: ONNX Runtime refuses even sizes, and onnx.reference computes LRN incorrectly."""
         def window(c):
             return slice(max(0, c - 1), min(x.shape[1], c + 3))  # floor((4 - 1) / 2), ceil((4 - 1) / 2)
         sums = [np.square(x[:, window(c)], dtype=np.float64).sum(1) for c in range(x.shape[1])]
@@ -33,7 +33,7 @@ def normalizations():
     case("lrn_even", 13, "y = LRN<size=4, alpha=0.5>(x)", formula=lrn_even, x=(2, 6, 3, 3))
     for op in ("Softmax", "LogSoftmax"):
         low = op.lower()
-        # Up to opset 12 everything from the axis on is one row.
+        # Up to opset 12, all axes from the given one on form one row.
         each(f"{low}_default_4d", (7, 11, 12), f"y = {op}(x)", x=(2, 3, 2, 4))
         case(f"{low}_axis2_4d", 11, f"y = {op}<axis=2>(x)", x=(2, 3, 2, 4))
         case(f"{low}_negative_axis_4d", 12, f"y = {op}<axis=-2>(x)", x=(2, 3, 2, 4))
@@ -44,8 +44,8 @@ def normalizations():
              x=np.array([[1000, 999, -1000], [-2000, -2001, -2000.5]], np.float32))
 
 
-def standardizations():
-    """Normalizations by the input's own statistics."""
+def computed_normalizations():
+    """Normalizations by statistics of the input."""
     case("instancenorm", 17, "y = InstanceNormalization<epsilon=0.01>(x, s, b)", x=(2, 3, 4, 5), s=(3,), b=(3,))
     case("instancenorm_1d", 6 + 1, "y = InstanceNormalization(x, s, b)", x=(2, 3, 9), s=(3,), b=(3,))
     case("groupnorm", 21, "y = GroupNormalization<num_groups=2, epsilon=0.01>(x, s, b)", x=(2, 4, 3, 5), s=(4,), b=(4,))

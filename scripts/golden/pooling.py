@@ -6,7 +6,7 @@ from .common import case, each
 
 
 def pools():
-    """MaxPool, AveragePool and the global ones."""
+    """MaxPool, AveragePool and global pooling."""
     each("maxpool_plain", (7, 8, 10, 12, 22), "y = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)", x=(2, 3, 6, 7))
     case("maxpool_default_strides", 8, "y = MaxPool<kernel_shape=[2, 3]>(x)", x=(2, 3, 5, 6))
     case("maxpool_pad_asym", 11, "y = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]>(x)",
@@ -15,7 +15,7 @@ def pools():
          x=lambda r: r.uniform(-9, -1, (2, 2, 3, 4)).astype(np.float32))
     each("maxpool_ceil", (10, 12, 22), "y = MaxPool<kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1>(x)",
          x=(2, 3, 6, 8))
-    # The last window of ceil_mode would lie in the padding altogether: it must not exist.
+    # ceil_mode must omit a last window that lies entirely in the padding.
     case("maxpool_ceil_window_in_padding", 12,
          "y = MaxPool<kernel_shape=[2, 2], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1>(x)", x=(2, 2, 5, 4))
     case("maxpool_ceil_padded", 12,

@@ -1,4 +1,4 @@
-"""Reductions, and what orders or sums along an axis."""
+"""Reductions, arg, top-k and cumulative operators along an axis."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def reductions():
          x=np.array([[1000, 999], [-1000, -1001]], np.float32), a=ints(1))
 
 
-def ranks():
+def arg_topk():
     """ArgMax, ArgMin, TopK, CumSum."""
     image = (2, 3, 4, 5)
     case("argmax", 13, "y = ArgMax<axis=1, keepdims=0>(x)", x=image)

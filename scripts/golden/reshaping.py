@@ -1,4 +1,4 @@
-"""Operators that keep every element and change the axes, or repeat along them."""
+"""Operators that rearrange axes or repeat along them."""
 
 from .common import case, each, ints
 

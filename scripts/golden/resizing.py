@@ -4,7 +4,7 @@ from .common import case, floats, ints
 
 
 def resizes():
-    """Resize and Upsample: every coordinate transformation, rounding and form."""
+    """Resize and Upsample: every coordinate transformation, rounding mode and form."""
     up = dict(x=(2, 2, 3, 4))
     case("upsample_linear", 9, 'y = Upsample<mode="linear">(x, s)', s=floats(1, 1, 2, 3), **up)
     case("upsample_attribute", 7, 'y = Upsample<mode="nearest", scales=[1.0, 1.0, 2.0, 2.0]>(x)', **up)

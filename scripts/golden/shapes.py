@@ -1,4 +1,4 @@
-"""Shapes and constants that are known before the run."""
+"""Shape arithmetic and constants."""
 
 import numpy as np
 

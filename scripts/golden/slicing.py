@@ -6,7 +6,7 @@ from .common import case, each, ints, scalar
 
 
 def joins():
-    """Concat, and Split in the three forms that it had."""
+    """Concat, and Split in the three forms of its history."""
     image = (2, 4, 3, 5)
     each("concat_axis1", (7, 11, 13), "y = Concat<axis=1>(x_a, x_b)", x_a=(2, 3, 4, 2), x_b=(2, 2, 4, 2))
     case("concat_last", 11, "y = Concat<axis=-1>(x_a, x_b, x_a)", x_a=(2, 3, 2), x_b=(2, 3, 4))
@@ -26,7 +26,7 @@ def joins():
 
 
 def slices():
-    """Slice and Pad: attributes, then inputs."""
+    """Slice and Pad, by attributes and by inputs."""
     image = (2, 4, 3, 5)
     each("slice_attr", (7, 9), "y = Slice<axes=[1, 3], starts=[1, 0], ends=[3, 4]>(x)", x=image)
     case("slice_attr_negative", 9, "y = Slice<axes=[3, 1], starts=[-4, -3], ends=[-1, 9223372036854775807]>(x)",

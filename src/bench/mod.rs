@@ -1,7 +1,8 @@
-//! Timing networks side by side: interleaved, after warm-up, as ratios with their spread.
+//! BenchOptions networks side by side: interleaved, after warm-up, as ratios with their spread.
 
 pub mod layers;
-pub mod limits;
+pub mod peak_rates;
+pub mod verified;
 pub mod widths;
 
 use std::time::Instant;
@@ -10,20 +11,21 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
+use crate::observer::{Observer, Stage, advance, staged};
 
-/// Median and deciles.
+/// The median with the first and last decile.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Quantiles {
-    /// The middle.
+    /// Median of the values.
     pub median: f64,
-    /// A tenth is below.
+    /// First decile: a tenth of the values is below.
     pub p10: f64,
-    /// A tenth is above.
+    /// Last decile: a tenth of the values is above.
     pub p90: f64,
 }
 
 impl Quantiles {
-    /// Of at least one number.
+    /// Computes the quantiles of values, with linear interpolation; NaN without values.
     pub fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -36,48 +38,48 @@ impl Quantiles {
         Self { median: at(0.5), p10: at(0.1), p90: at(0.9) }
     }
 
-    /// Every number times `factor`.
+    /// Multiplies each number by `factor`.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
         Self { median: self.median * factor, p10: self.p10 * factor, p90: self.p90 * factor }
     }
 }
 
-/// What a bench measured.
+/// The measured times of networks.
 #[derive(Clone, Debug)]
-pub struct Timings {
-    /// Seconds of a batch, for each network.
+pub struct BenchResult {
+    /// Seconds per batch of each network.
     pub seconds: Vec<Quantiles>,
-    /// How many times faster than the first each is, from runs side by side.
+    /// Speedup of each network over the first, from pairs of adjacent runs.
     pub speedups: Vec<Quantiles>,
-    /// For each network, how many nodes follow on the host, which the times do not include.
+    /// Number of nodes of each host subgraph, whose time is not included.
     pub host_nodes: Vec<usize>,
-    /// Rounds that were counted.
+    /// Number of counted rounds.
     pub rounds: usize,
 }
 
-/// Rounds that are not counted.
+/// Uncounted rounds before the measurement.
 const WARM_UP: usize = 3;
-/// Rounds that are counted at least.
+/// The least number of counted rounds.
 const LEAST: usize = 5;
 
-/// Inputs of a network of which only the sizes matter.
-fn made_up(session: &Session) -> Vec<Vec<f32>> {
+/// Returns constant inputs, because only their sizes affect the time.
+fn constant_inputs(session: &Session) -> Vec<Vec<f32>> {
     session.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect()
 }
 
-/// How networks are timed.
+/// Options of a measurement.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// Images at once.
+pub struct BenchOptions {
+    /// Number of images per batch.
     pub batch: usize,
-    /// About how long in all.
+    /// Approximate duration of all counted runs, in seconds.
     pub seconds: f64,
-    /// Whether inputs on their way to the device and outputs on their way back are timed too.
+    /// True to include the transfers of inputs and outputs.
     pub transfers: bool,
 }
 
-impl Timing {
+impl BenchOptions {
     fn run(&self, session: &mut Session, inputs: &[Vec<f32>]) -> Result<f64> {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         if !self.transfers {
@@ -89,37 +91,55 @@ impl Timing {
     }
 }
 
-/// Times networks in turn, round by round. `progress` is told how many of the seconds are over.
+/// Converts seconds to whole tenths, the unit of [`Stage::Timing`].
+fn tenths(seconds: f64) -> usize {
+    (10.0 * seconds) as usize
+}
+
+/// Times networks in turn, round by round, without a check of their outputs.
+///
+/// [`verified::verified`] checks the outputs first. The stage is [`Stage::Timing`].
 ///
 /// # Errors
-/// A network that does not run on the device.
+/// A network that does not run on the device, or an observer that ends the operation.
 pub fn bench(
     graphs: &[&Graph],
     device: &Device,
-    timing: Timing,
-    progress: &mut dyn FnMut(f64),
-) -> Result<Timings> {
-    let Timing { batch, seconds, .. } = timing;
+    options: BenchOptions,
+    observer: &mut dyn Observer,
+) -> Result<BenchResult> {
+    staged(observer, Stage::Timing, tenths(options.seconds), |observer| {
+        timed(graphs, device, options, observer)
+    })
+}
+
+fn timed(
+    graphs: &[&Graph],
+    device: &Device,
+    options: BenchOptions,
+    observer: &mut dyn Observer,
+) -> Result<BenchResult> {
+    let BenchOptions { batch, seconds, .. } = options;
     let mut sessions =
         graphs.iter().map(|g| Session::plain(g, device, Some(batch))).collect::<Result<Vec<_>>>()?;
-    let inputs: Vec<Vec<Vec<f32>>> = sessions.iter().map(made_up).collect();
+    let inputs: Vec<Vec<Vec<f32>>> = sessions.iter().map(constant_inputs).collect();
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     let mut spent = 0.0;
     let mut done = 0;
     while done < WARM_UP + LEAST || spent < seconds {
         let mut round = Vec::new();
         for (session, inputs) in sessions.iter_mut().zip(&inputs) {
-            round.push(timing.run(session, inputs)?);
+            round.push(options.run(session, inputs)?);
         }
         done += 1;
         if done > WARM_UP {
             spent += round.iter().sum::<f64>();
-            progress(spent.min(seconds));
+            advance(observer, tenths(spent.min(seconds)))?;
             rounds.push(round);
         }
     }
     let column = |f: &dyn Fn(&Vec<f64>) -> f64| Quantiles::of(&rounds.iter().map(f).collect::<Vec<_>>());
-    Ok(Timings {
+    Ok(BenchResult {
         seconds: (0..graphs.len()).map(|i| column(&|r| r[i])).collect(),
         speedups: (0..graphs.len()).map(|i| column(&|r| r[0] / r[i])).collect(),
         host_nodes: sessions.iter().map(Session::host_nodes).collect(),

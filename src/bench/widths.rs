@@ -1,13 +1,13 @@
-//! What layers take on a device at several widths: the network itself, cut alike everywhere, with every step timed.
+//! Times of a network's layers at several widths, from networks with every layer cut by one share.
 //!
-//! So the layers are timed as they run, fused, whatever operators they are. Beside that a convolution tells by how many
-//! channels a layer has to shrink until it is faster: kernels compute channels in groups, and a width between two
+//! So layers are timed as they run, fused, for any operator. In addition, the times of a single convolution show by how
+//! many channels a layer has to shrink to become faster: kernels compute channels in groups, and a width between two
 //! multiples of a group takes as long as the upper one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::layers::layers;
+use super::layers::time_steps;
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -15,20 +15,39 @@ use crate::graph::Graph;
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
 use crate::kernels::window::Windows;
+use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::plan::Plan;
 use crate::prune::{Budget, Channels, CutLimits, Scope, Times, allocate, smaller};
 
-/// The shares of its channels that every layer loses.
+/// The shares of channels removed from every layer.
 const CUTS: [f64; 6] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.75];
-/// Seconds that are spent on all of them, at least.
+/// The least seconds spent on timing all cuts.
 const SECONDS: f64 = 2.0;
 
-/// The times of a network's layers, for one image at once, and the device's steps.
+/// Measures the times of a network's layers per image at batch 1, and the device's channel group.
+///
+/// The stage is [`Stage::TimingLayers`].
 ///
 /// # Errors
-/// A network that does not run on the device.
-pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device) -> Result<Times> {
+/// A network that does not run on the device, or an observer that ends the operation.
+pub fn times(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Times> {
+    staged(observer, Stage::TimingLayers, 0, |observer| measure(model, graph, channels, device, observer))
+}
+
+fn measure(
+    model: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Times> {
     let step = step(device)?;
     let mut cuts = Vec::new();
     let mut sessions = Vec::new();
@@ -44,7 +63,7 @@ pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device)
         sessions.push(Session::plain(&Graph::from_model_owned(small)?, device, Some(1))?);
         cuts.push(removed);
     }
-    let timed = layers(&mut sessions, SECONDS)?;
+    let timed = time_steps(&mut sessions, SECONDS, observer)?;
     let mut times = Times { curves: vec![vec![]; channels.weights.len()], step, fixed: 0 };
     for (i, (removed, timed)) in cuts.iter().zip(&timed).enumerate() {
         let lengths = channels.lengths_without(removed);
@@ -67,13 +86,13 @@ pub fn times(model: &Model, graph: &Graph, channels: &Channels, device: &Device)
     Ok(times)
 }
 
-/// Widths that are tried, and the groups of channels that may show in them.
+/// The widths tried, and the channel groups that can show in them.
 const WIDTHS: std::ops::RangeInclusive<usize> = 33..=96;
 const STEPS: [usize; 5] = [2, 4, 8, 16, 32];
-/// Rounds of that.
+/// Rounds over all widths.
 const ROUNDS: usize = 15;
 
-/// The largest group of channels that takes as long as one of it, nearly.
+/// Measures the largest channel group whose partial use takes about as long as the whole.
 fn step(device: &Device) -> Result<usize> {
     let mut programs = WIDTHS.map(|width| device.load(&one_layer(width))).collect::<Result<Vec<_>>>()?;
     let input = vec![0.5; one_layer(1).buffers[0]];
@@ -86,7 +105,7 @@ fn step(device: &Device) -> Result<usize> {
     Ok(largest_step(&least))
 }
 
-/// Of the times of `WIDTHS`: the largest step within which they grow by less than half of what they would on a line.
+/// Returns the largest step within which `times` (of `WIDTHS`) grow by less than half of a linear growth.
 fn largest_step(times: &[f64]) -> usize {
     let whole = times[times.len() - 1] - times[0];
     let flat = |&&step: &&usize| {
@@ -97,7 +116,7 @@ fn largest_step(times: &[f64]) -> usize {
     STEPS.iter().rev().find(flat).copied().unwrap_or(1)
 }
 
-/// A convolution with so many filters.
+/// Returns a plan of one 3×3 convolution with `width` filters.
 fn one_layer(width: usize) -> Plan {
     const SIDE: usize = 28;
     const CHANNELS: usize = 64;
@@ -120,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stairs_are_told_from_lines() {
+    fn steps_are_distinguished_from_lines() {
         let times =
             |step: usize| WIDTHS.map(move |w| w.div_ceil(step) as f64 * step as f64).collect::<Vec<_>>();
         for step in STEPS {

@@ -1,7 +1,5 @@
-//! `secateur demo`: the whole street on what is built in. The network was trained by
-//! `assets/train_demo.py` on images of the generator in `data/synthetic.rs`.
+//! `secateur demo`: the whole pipeline on a built-in network and built-in images.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,65 +8,44 @@ use ndarray_npy::NpzWriter;
 use serde_json::json;
 
 use super::Answer;
-use super::args::{Global, Origin, positive};
-use super::bench::{answers_are_right, timed};
-use super::decide::{CRITERION, DecideArgs, Decision};
-use super::eval::evaluate_both;
-use super::known::Known;
-use super::mend::{calibration as all_images, mended};
+use super::args::{Global, positive};
 use super::output::{Output, grouped, many};
-use super::page::{Draft, WRITE_PAGE, Whole};
-use super::prune::some_images;
-use super::rounds::Deciding;
-use super::targets::Targets;
-use crate::bench::Timing;
-use crate::data::{DataOptions, Dataset, synthetic};
+use super::output_guard::OutputGuard;
+use super::progress::Progress;
+use super::report::{WRITE_PAGE, command, write_page};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
-use crate::graph::Graph;
-use crate::onnx::Model;
-use crate::prune::{Channels, rewrite};
-use crate::repair::Repair;
+use crate::pipeline::{
+    BenchOptions, BenchmarkOptions, Evidence, Outcome, PruneOptions, Pruned, Quantiles, ReportOptions,
+    benchmark, demo, prune,
+};
 
-/// The network that is built in.
-const NETWORK: &[u8] = include_bytes!("../../assets/demo.onnx");
-/// Images that the statistics are gathered on, and their seed.
-const CALIBRATION: (usize, u64) = (512, 3);
-/// Images that accuracy is measured on: neither trained nor calibrated on.
-const TEST: (usize, u64) = (1000, 4);
-/// Images at once where both are timed.
+/// Images at once while both networks are timed.
 const BATCH: usize = 8;
-/// The share of the MACs that stays.
-const KEEP: f64 = 0.5;
+/// Seconds for which they are timed.
+const SECONDS: f64 = 4.0;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the smaller network goes.
+    /// Pruned ONNX file to write.
     #[arg(short, long, value_name = "OUT.onnx", default_value = "demo-small.onnx")]
     output: PathBuf,
-    /// Also writes a page to look at.
+    /// HTML report to write, too.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Writes the generator's images and labels, and nothing else.
+    /// Write generated images and labels, and do nothing else.
     #[arg(long, value_name = "FILE.npz")]
     write_images: Option<PathBuf>,
-    /// How many images to write.
+    /// Number of images to write.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "write_images", value_parser = positive)]
     count: usize,
-    /// The seed of the images to write.
+    /// Seed of the images to write.
     #[arg(long, value_name = "N", default_value_t = 2, requires = "write_images")]
     seed: u64,
 }
 
-fn images((count, seed): (usize, u64)) -> Result<Dataset> {
-    let (images, labels) = synthetic::images(seed, count);
-    let options = DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..DataOptions::default() };
-    let shape = [None, Some(3), Some(32), Some(32)];
-    Dataset::from_bytes(images, &[count, 3, 32, 32], Some(&labels), &options, &shape)
-}
-
 fn write_images(path: &Path, count: usize, seed: u64) -> Result<()> {
-    let (images, labels) = synthetic::images(seed, count);
+    let (images, labels) = demo::raw_images(count, seed);
     let fail = |e: String| Error::new("cannot write the images").file(path).got(e);
     let images = Array4::from_shape_vec((count, 3, 32, 32), images).map_err(|e| fail(e.to_string()))?;
     let mut bytes = std::io::Cursor::new(Vec::new());
@@ -86,108 +63,73 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         output.result(&json!({ "images": args.count, "out": path }));
         return Ok(Answer::Yes);
     }
-    Targets::default().write([&args.output], "write the model")?.write(&args.report, WRITE_PAGE)?;
+    OutputGuard::default().write([&args.output], "write the model")?.write(&args.report, WRITE_PAGE)?;
     let start = Instant::now();
     let device = global.open(output)?;
     let who = device.describe();
-    let model = Model::from_bytes(NETWORK, Path::new("demo.onnx"))?;
-    let graph = Graph::from_model(&model)?;
-    let channels = Channels::of(&graph)?;
-    let (calibration, test) = (images(CALIBRATION)?, images(TEST)?);
-
-    output
-        .note("1/5 deciding: half of the MACs, by what the layers behind lose on 512 images without labels");
-    let inputs = all_images(&calibration, output)?;
-    let known = Known {
-        profile: None,
-        data: Some((&calibration, Origin { data: "built in".to_owned(), shard: None })),
-        images: &inputs,
-        batch: None,
-        device: &device,
-        begun: Cell::default(),
+    let (network, calibration) = (demo::network()?, demo::calibration()?);
+    let original = network.model.clone();
+    output.note(
+        "pruning to half of the MACs: channels are scored on 512 images without labels, the layers behind them are \
+         refitted, and the result is proved and judged on 1,000 other images",
+    );
+    let report = ReportOptions { seconds: SECONDS, batch: BATCH, command: Some(command()) };
+    let options = PruneOptions {
+        output: Some(args.output.clone()),
+        report: args.report.as_ref().map(|_| report),
+        ..PruneOptions::default()
     };
-    let decide = DecideArgs::simple(CRITERION, KEEP);
-    let (how, rounds) = (Repair::Full, 1);
-    let deciding = Deciding { decide: &decide, known, how, rounds };
-    let Some(Decision { cut, support, seen, .. }) = deciding.decision((&model, &graph, &channels), output)?
-    else {
-        return Ok(Answer::No);
-    };
-    let removed = cut.removed(&graph, &model.sha256, &channels)?;
-    output.note("2/5 repairing: new weights for every layer behind the cut, in closed form");
-    let repaired = mended((&graph, &channels), &removed, how, (&device, &inputs), output)?;
-    let mended = repaired.apply(&model)?;
-    output.note("3/5 cutting and proving");
-    let mended_graph = Graph::from_model(&mended)?;
-    let pruned = rewrite(&mended, &mended_graph, &Channels::of(&mended_graph)?, &removed)?;
-    let some = some_images(&calibration)?;
-    let proof = pruned.prove(&device, some.as_ref())?;
-    pruned.model.save(&args.output)?;
-    let small = Model::load(&args.output)?;
-    let small_graph = Graph::from_model(&small)?;
-    output.note("4/5 evaluating both on 1,000 images that neither training nor calibration saw");
-    let (before, after) = evaluate_both([&graph, &small_graph], &device, &test, None, output)?;
-    output.note("5/5 timing both, in turn");
-    let graphs = [graph, small_graph];
-    for graph in &graphs {
-        answers_are_right(graph, &device)?;
-    }
-    let timings = timed(&graphs, &device, Timing { batch: BATCH, seconds: 4.0, transfers: false }, output)?;
+    let mut progress = Progress::new(output);
+    let outcome = prune(network, &device, Evidence::images(&calibration), &options, &mut progress)?;
+    let Outcome::Done(pruned) = outcome else { return Ok(Answer::No) };
+    output.note("timing both networks in turn");
+    let bench = BenchOptions { batch: BATCH, seconds: SECONDS, transfers: false };
+    let models = [original, pruned.model.clone()];
+    let times = benchmark(&models, &device, BenchmarkOptions { bench, layers: false }, &mut progress)?;
+    let [ms, small_ms] = [0, 1].map(|i| times.networks[i].seconds.median * 1e3 / BATCH as f64);
+    let speedup = times.networks[1].speedup;
     if let Some(path) = &args.report {
-        let of = Whole { model: &model, graph: &graphs[0], channels: &channels };
-        let mut draft = Draft::new(of, &cut, &removed, &seen);
-        draft.draw(of, &device, some.as_ref(), Some(calibration.preprocessing()))?;
-        draft.decided(how, None, support);
-        draft.shrunk(&small)?;
-        draft.page().summary.proof = Some(proof.clone());
-        draft.judged(&format!("on {} other images", TEST.0), &before, &after);
-        draft.timed(&timings, BATCH, &device);
-        draft.time_layers(&graphs, &device, BATCH, 1.0)?;
-        draft.write(path, &device, output)?;
+        write_page(pruned.page.as_ref(), path, output)?;
     }
-
-    let (macs, params) = channels.cost(&channels.lengths());
-    let smaller = Channels::of(&graphs[1])?;
-    let (small_macs, small_params) = smaller.cost(&smaller.lengths());
-    let percent = |v: Option<f64>| v.unwrap_or(f64::NAN) * 100.0;
-    let (top1, small_top1) = (before.top1(), after.accuracy.top1());
-    output.line(format!("{:<14} {:>12} {:>12} {:>9}", who.name, "before", "after", "ratio"));
-    for (what, b, a) in [
-        ("MACs", macs, small_macs),
-        ("parameters", params, small_params),
-        ("bytes", model.bytes, small.bytes),
-    ] {
-        output.line(format!(
-            "{what:<14} {:>12} {:>12} {:>8.2}×",
-            grouped(b),
-            grouped(a),
-            b as f64 / a.max(1) as f64
-        ));
-    }
-    let ms = |i: usize| timings.seconds[i].median * 1e3 / BATCH as f64;
-    let speedup = timings.speedups[1];
-    output.line(format!(
-        "{:<14} {:>9.3} ms {:>9.3} ms {:>8.2}× ({:.2}–{:.2})",
-        "time an image",
-        ms(0),
-        ms(1),
-        speedup.median,
-        speedup.p10,
-        speedup.p90
-    ));
-    output.line(format!("{:<14} {:>10.2} % {:>10.2} %", "top-1", percent(top1), percent(small_top1)));
-    output.line(format!(
-        "{} went; proved on {}, largest error {:.1e}; {:.1} s in all",
-        many(removed.len(), "channel"),
-        many(proof.inputs, "input"),
-        proof.max_rel_err,
-        start.elapsed().as_secs_f64()
-    ));
-    output.line(format!("→ {}", args.output.display()));
+    print(&pruned, (&who.name, [ms, small_ms], speedup), start.elapsed().as_secs_f64(), output);
+    let top1 = top1(&pruned);
+    let side = |cost: crate::pipeline::Cost, top1: Option<f64>| json!({ "macs": cost.macs, "params": cost.params, "bytes": cost.bytes, "top1": top1 });
     output.result(&json!({
-        "device": who, "before": { "macs": macs, "params": params, "bytes": model.bytes, "top1": top1 },
-        "after": { "macs": small_macs, "params": small_params, "bytes": small.bytes, "top1": small_top1 },
-        "speedup": speedup, "proof": proof, "out": args.output, "report": args.report,
+        "device": who, "before": side(pruned.before, top1[0]), "after": side(pruned.after, top1[1]),
+        "speedup": speedup, "proof": pruned.proof, "out": args.output, "report": args.report,
     }));
     Ok(Answer::Yes)
+}
+
+/// Returns top-1 before and after.
+fn top1(pruned: &Pruned) -> [Option<f64>; 2] {
+    let found = pruned.evaluation.as_ref();
+    [found.and_then(|f| f.reference_accuracy.top1()), found.and_then(|f| f.accuracy.top1())]
+}
+
+fn print(pruned: &Pruned, (device, ms, speedup): (&str, [f64; 2], Quantiles), seconds: f64, output: &Output) {
+    let (before, after) = (pruned.before, pruned.after);
+    output.line(format!("{device:<14} {:>12} {:>12} {:>9}", "before", "after", "ratio"));
+    for (what, b, a) in [
+        ("MACs", before.macs, after.macs),
+        ("parameters", before.params, after.params),
+        ("bytes", before.bytes, after.bytes),
+    ] {
+        let ratio = b as f64 / a.max(1) as f64;
+        output.line(format!("{what:<14} {:>12} {:>12} {ratio:>8.2}×", grouped(b), grouped(a)));
+    }
+    let Quantiles { median, p10, p90 } = speedup;
+    output.line(format!(
+        "{:<14} {:>9.3} ms {:>9.3} ms {median:>8.2}× ({p10:.2}–{p90:.2})",
+        "time an image", ms[0], ms[1]
+    ));
+    let [top1, small] = top1(pruned).map(|v| v.unwrap_or(f64::NAN) * 100.0);
+    output.line(format!("{:<14} {top1:>10.2} % {small:>10.2} %", "top-1"));
+    output.line(format!(
+        "{} removed; proved on {}, largest error {:.1e}; {seconds:.1} s in all",
+        many(pruned.removed_channels, "channel"),
+        many(pruned.proof.inputs, "input"),
+        pruned.proof.max_rel_err,
+    ));
+    output.line(format!("→ {}", pruned.model.path.display()));
 }

@@ -1,15 +1,16 @@
-//! `secateur devices`.
+//! `secateur devices`: the adapters of this machine.
 
 use serde_json::json;
 
 use super::Answer;
 use super::output::Output;
 use crate::error::Result;
-use crate::exec::devices::{Choice, list, open};
+use crate::pipeline::DeviceChoice;
+use crate::pipeline::devices::{list, open};
 
 pub(super) fn run(output: &Output) -> Result<Answer> {
     let devices = list();
-    let (auto, note) = open(&Choice::Auto)?;
+    let (auto, note) = open(&DeviceChoice::Auto)?;
     let auto = auto.describe();
     output.result(&json!({ "devices": devices, "auto": auto, "note": note }));
     output.line(format!("{:>3}  {:<38} {:<8} {:<10} {:>9}", "", "name", "backend", "type", "binding"));

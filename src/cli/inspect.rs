@@ -1,159 +1,98 @@
-//! `secateur inspect`: layers, coupled, blocks.
+//! `secateur inspect`: layers, coupled channels, and what blocks them.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::output::{Output, grouped, short};
+use super::output::{Output, grouped, shape, short};
 use crate::error::Result;
-use crate::graph::{Dim, Graph, declared};
-use crate::onnx::Model;
-use crate::prune::Channels;
-use crate::report::network::{DependencyGroup, LayerSize, dependency_groups, sizes};
-use crate::tensor::show;
+use crate::pipeline::{CoupledSummary, GroupSummary, Model, Network, NetworkSummary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The ONNX file.
+    /// ONNX file.
     model: PathBuf,
-    /// Shows the coupled that `plan --inexact` decides on, and where their channels would mix.
+    /// Show the coupled channels that `plan --inexact` decides on, and where they would mix.
     #[arg(long)]
     inexact: bool,
 }
 
-/// Knots as people think of them: the layers that are tied, how many coupled they share, what blocks them.
-fn tell_coupled(graph: &Graph, channels: &Channels, output: &Output) {
-    let free = channels.coupled.iter().filter(|k| k.block.is_none()).count();
-    output.line(format!("\n{} coupled, {free} of them may go", channels.coupled.len()));
-    output.line(format!("{:>6} {:>6}  {:<8}  tied layers", "coupled", "each", ""));
+pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
+    let summary = Network::from_file(Model::load(&args.model)?, args.inexact)?.summary();
+    let image = summary.image.as_ref().map_or_else(String::new, |image| format!(" of {}", shape(image)));
+    output.line(format!(
+        "{}  opset {}  {} parameters  {} MACs an image{image}",
+        args.model.display(),
+        summary.opset,
+        grouped(summary.cost.params),
+        grouped(summary.cost.macs)
+    ));
+    print_layers(&summary, output);
+    print_coupled(&summary, output);
+    if let (Some(first), Some(last)) = (summary.inexact.first(), summary.inexact.last()) {
+        output.line(format!(
+            "inexact: channels that may be removed mix with others at {} nodes, {first} to {last}",
+            summary.inexact.len()
+        ));
+    }
+    output.result(&json!({
+        "model": args.model, "opset": summary.opset, "params": summary.cost.params, "macs": summary.cost.macs,
+        "inputs": summary.inputs.iter().map(|(n, s)| json!({ "name": n, "shape": s })).collect::<Vec<_>>(),
+        "outputs": summary.outputs.iter().map(|(n, s)| json!({ "name": n, "shape": s })).collect::<Vec<_>>(),
+        "layers": summary.layers, "coupled": summary.coupled.iter().map(coupled).collect::<Vec<_>>(),
+        "host_nodes": summary.host_nodes, "inexact": summary.inexact,
+    }));
+    Ok(Answer::Yes)
+}
+
+fn print_layers(summary: &NetworkSummary, output: &Output) {
+    output
+        .line(format!("{:<34} {:>9} {:>6} {:>6} {:>9} {:>9}", "layer", "op", "in", "out", "params", "MACs"));
+    for layer in &summary.layers {
+        output.line(format!(
+            "{:<34} {:>9} {:>6} {:>6} {:>9} {:>9}",
+            layer.name,
+            layer.op,
+            layer.in_channels,
+            layer.out_channels,
+            short(layer.params),
+            short(layer.macs)
+        ));
+    }
+    if let Some(first) = summary.host_nodes.first() {
+        output.line(format!(
+            "{} nodes from {first} on run on the host: their shapes depend on data (their MACs are not counted)",
+            summary.host_nodes.len()
+        ));
+    }
+}
+
+/// Prints the dependency groups: coupled layers, their sets of channels, and what blocks them.
+fn print_coupled(summary: &NetworkSummary, output: &Output) {
     const NAMED: usize = 3;
-    for DependencyGroup { nodes, coupled, each, block } in dependency_groups(channels) {
-        let names: Vec<&str> = nodes.iter().take(NAMED).map(|&n| graph.nodes[n].name.as_str()).collect();
-        let more = nodes.len().saturating_sub(NAMED);
+    let free = summary.coupled.iter().filter(|coupled| coupled.blocked.is_none()).count();
+    output
+        .line(format!("\n{} sets of coupled channels, {free} of them may be removed", summary.coupled.len()));
+    output.line(format!("{:>6} {:>6}  {:<9}  coupled layers", "sets", "each", ""));
+    for GroupSummary { layers, coupled, channels, blocked } in &summary.groups {
+        let more = layers.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let verdict = if block.is_some() { "blocked" } else { "may go" };
-        let coupled = coupled.len();
-        output.line(format!("{coupled:>6} {each:>6}  {verdict:<8}  {}{more}", names.join(", ")));
-        if let Some(block) = block {
-            output.line(format!("{:>24}{} {}", "", block.node, block.reason));
+        let verdict = if blocked.is_some() { "blocked" } else { "removable" };
+        let names = layers.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        output.line(format!("{coupled:>6} {channels:>6}  {verdict:<9}  {names}{more}"));
+        if let Some((node, reason)) = blocked {
+            output.line(format!("{:>25}{node} {reason}", ""));
         }
     }
 }
 
-pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
-    let graph = Graph::from_model(&model)?;
-    let channels = Channels::analyze(&graph, args.inexact)?;
-    let facts = &channels.facts;
-    let (macs, params) = channels.cost(&channels.lengths());
-    let size = |dim: &Dim| match dim {
-        Dim::Fixed(n) => json!(n),
-        Dim::Free(name) => json!(name),
-    };
-    let infos = || model.proto.graph.iter().flat_map(|g| &g.output);
-    let output_of = |&v: &usize| {
-        let name = graph.name(v);
-        let dims = infos().filter(|info| info.name() == name).find_map(declared);
-        // A shape that is known only at run time is null.
-        let shape = facts.get(v).map(|fact| -> Vec<Value> {
-            let dims = dims.filter(|dims| dims.len() == fact.shape.len()).unwrap_or_default();
-            // What the file gives a name is free.
-            let named =
-                |axis| dims.get(axis).filter(|dim| matches!(dim, Dim::Free(name) if !name.is_empty()));
-            fact.shape
-                .iter()
-                .enumerate()
-                .map(|(axis, n)| named(axis).map_or_else(|| json!(n), size))
-                .collect()
-        });
-        json!({ "name": name, "shape": shape })
-    };
-    let outputs: Vec<Value> = graph.outputs.iter().map(output_of).collect();
-    let inputs: Vec<Value> = graph
-        .inputs
+fn coupled(CoupledSummary { id, members, blocked }: &CoupledSummary) -> Value {
+    let channels = members.len();
+    let members: Vec<Value> = members
         .iter()
-        .map(|i| {
-            let dims: Vec<Value> = i.dims.iter().map(size).collect();
-            json!({ "name": graph.name(i.value), "shape": dims })
-        })
+        .map(|(node, channel)| json!({ "node": node, "axis": 1, "channel": channel }))
         .collect();
-    let image = match &facts.input_shapes[..] {
-        [shape] if shape.len() > 1 => format!(" of {}", show(&shape[1..])),
-        _ => String::new(),
-    };
-    output.line(format!(
-        "{}  opset {}  {} parameters  {} MACs an image{image}",
-        args.model.display(),
-        graph.opset,
-        grouped(params),
-        grouped(macs)
-    ));
-    let mut of_layer: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for set in &channels.coupled {
-        for &(node, _) in &set.members {
-            let ids = of_layer.entry(node).or_default();
-            if ids.last() != Some(&set.id) {
-                ids.push(set.id);
-            }
-        }
-    }
-    output
-        .line(format!("{:<34} {:>9} {:>6} {:>6} {:>9} {:>9}", "layer", "op", "in", "out", "params", "MACs"));
-    let mut list = Vec::new();
-    for LayerSize { taps, inputs, outputs, kernel, params, macs } in sizes(&graph, facts) {
-        let node = &graph.nodes[taps.node];
-        output.line(format!(
-            "{:<34} {:>9} {inputs:>6} {outputs:>6} {:>9} {:>9}",
-            node.name,
-            node.op_type,
-            short(params),
-            short(macs)
-        ));
-        list.push(json!({
-            "name": node.name, "op": node.op_type, "in_channels": inputs, "out_channels": outputs,
-            "kernel": kernel, "groups": taps.layer.groups, "params": params, "macs": macs,
-            "coupled": of_layer.get(&taps.node),
-        }));
-    }
-    let coupled: Vec<Value> = channels
-        .coupled
-        .iter()
-        .map(|set| {
-            let members: Vec<Value> = set
-                .members
-                .iter()
-                .map(|&(n, c)| json!({ "node": graph.nodes[n].name, "axis": 1, "channel": c }))
-                .collect();
-            let blocked = set.block.as_ref().map(|b| json!({ "node": b.node, "reason": b.reason }));
-            json!({ "id": set.id, "channels": set.members.len(), "members": members, "blocked": blocked })
-        })
-        .collect();
-    let host: Vec<&str> = (0..graph.nodes.len())
-        .filter(|&id| facts.is_data_dependent_node(&graph, id))
-        .map(|id| graph.nodes[id].name.as_str())
-        .collect();
-    if let Some(first) = host.first() {
-        output.line(format!(
-            "{} nodes from {first} on run on the host: their shapes are known only at run time (no MACs counted)",
-            host.len()
-        ));
-    }
-    tell_coupled(&graph, &channels, output);
-    let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).collect();
-    let mixing = channels.inexact(&graph, &free);
-    if let (Some(first), Some(last)) = (mixing.first(), mixing.last()) {
-        output.line(format!(
-            "inexact: channels that may go mix with others at {} nodes, {first} to {last}",
-            mixing.len()
-        ));
-    }
-    output.result(&json!({
-        "model": args.model, "opset": graph.opset, "params": params, "macs": macs,
-        "inputs": inputs, "outputs": outputs, "layers": list, "coupled": coupled,
-        "host_nodes": host,
-        "inexact": mixing,
-    }));
-    Ok(Answer::Yes)
+    let blocked = blocked.as_ref().map(|(node, reason)| json!({ "node": node, "reason": reason }));
+    json!({ "id": id, "channels": channels, "members": members, "blocked": blocked })
 }

@@ -1,30 +1,26 @@
-//! The command line: one file a verb, one voice for errors.
+//! The command line: one file a verb, each of which parses, fills options, calls the pipeline, and prints.
 
 mod args;
 mod bench;
 mod compare_criteria;
-mod decide;
+mod data_args;
 mod demo;
 mod devices;
 mod eval;
 mod inspect;
-mod known;
-mod latency;
-mod mend;
 mod network;
-mod outcome;
+mod notices;
 mod output;
-mod page;
-mod pass;
+mod output_guard;
 mod plan;
+mod plan_args;
 mod plot;
 mod profile;
+mod progress;
 mod prune;
 mod report;
-mod rounds;
-mod search;
 mod show;
-mod targets;
+mod terms;
 
 use std::process::ExitCode;
 
@@ -34,7 +30,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::{Error, Result};
 use output::Output;
 
-/// Makes trained convolutional networks smaller on the GPU you have: ONNX in, a smaller proved ONNX out.
+/// Prunes trained convolutional networks on any GPU: ONNX in, a smaller ONNX file out, checked against the original.
 #[derive(Debug, Parser)]
 #[command(name = "secateur", version, about, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -46,66 +42,66 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Lists what can compute here, and what `auto` takes.
+    /// List the devices, and the one that `auto` takes.
     Devices,
-    /// Shows layers, MACs, parameters and coupled, and what blocks a set.
+    /// Show layers, MACs, parameters and coupled channels, and what blocks them.
     Inspect(inspect::Args),
-    /// One forward pass on arrays; writes every output as DIR/NAME.npy.
+    /// Run one forward pass on arrays; write every output as DIR/NAME.npy.
     Run(network::RunArgs),
-    /// The network on the device against the f64 reference, step by step.
+    /// Compare the network on the device with the f64 reference, step by step.
     Check(network::CheckArgs),
-    /// Gathers the statistics of every layer over a calibration set.
+    /// Gather the statistics of every layer over a calibration set.
     Profile(profile::Args),
-    /// Unites the profiles of shards.
+    /// Merge the profiles of shards.
     Merge(show::MergeArgs),
-    /// Prints a profile.
+    /// Print a profile.
     Show(show::ShowArgs),
-    /// Scores and decides; writes the cut.
-    Plan(plan::PlanArgs),
-    /// Removes channels, proves the smaller network, writes it.
-    Prune(prune::PruneArgs),
-    /// Accuracy against MACs by each criterion: the researcher's figure in one command.
+    /// Score channels, decide which are removed, and write the cut.
+    Plan(plan::Args),
+    /// Remove channels, repair, prove the smaller network, and write it.
+    Prune(prune::Args),
+    /// Measure accuracy against MACs by several criteria.
     CompareCriteria(compare_criteria::Args),
-    /// Top-1 and top-5, or agreement with a reference network.
+    /// Measure top-1 and top-5, or agreement with a reference network.
     Eval(eval::Args),
-    /// Latency and throughput side by side, answers checked first.
+    /// Measure latency and throughput side by side, after a check of the outputs.
     Bench(bench::Args),
-    /// The HTML page of a cut: what went, what it cost, and everything to look at.
+    /// Write the HTML report of a cut.
     Report(report::Args),
-    /// The whole street on what is built in: no file, network or GPU needed.
+    /// Run the whole pipeline on a built-in network and images, without any file or GPU.
     Demo(demo::Args),
-    /// Prints the completions of a shell.
+    /// Print the completions of a shell.
     Completions {
-        /// The shell.
+        /// Shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
+    /// Print the manual page.
     Man {
-        /// The verb whose page it is; that of the whole program where none is named.
+        /// Verb whose page is printed. Default: the page of the whole program.
         verb: Option<String>,
     },
 }
 
-/// What a verb found: done, or an honest no.
+/// The result of a verb: done, or an honest no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Yes,
     No,
 }
 
-/// Parses, runs, and gives the exit code: 0 done, 1 an honest no, 2 an error.
+/// Parses and runs; returns the exit code: 0 done, 1 an honest no, 2 an error.
 pub fn main() -> ExitCode {
     let wants_json = std::env::args_os().any(|a| a == "--json");
     let color = args::Color::asked(std::env::args_os()).choose();
     let cli = match parsed(color) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let said = spoken(&error);
+            let said = terms::translated(&spoken(&error));
             if wants_json {
                 Output::json_error(&said);
             }
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-                // A closed stderr has no reader to tell.
+                // A closed stderr cannot be reported.
                 let _ = error.print();
             } else {
                 Output::error(&said);
@@ -132,14 +128,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line. A number may be negative: that it does not fit is for its option to say.
+/// Parses the command line. Negative numbers are accepted here, and refused by their options.
 fn parsed(color: clap::ColorChoice) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().color(color).mut_subcommands(|verb| verb.allow_negative_numbers(true));
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// What clap says of a command line, in the one voice.
+/// Converts clap's error into the format of all errors.
 fn spoken(error: &clap::Error) -> Error {
     let own = std::error::Error::source(error).and_then(|e| e.downcast_ref::<Error>());
     let text = error.to_string();
@@ -149,7 +145,7 @@ fn spoken(error: &clap::Error) -> Error {
         ContextValue::Strings(all) => Some(all.join(", ")),
         _ => None,
     };
-    // What a colon announces stands on lines of its own.
+    // The words after a colon stand on lines of their own.
     let what = match (what.strip_suffix(':'), error.kind(), listed(ContextKind::PriorArg)) {
         (Some(what), ErrorKind::ArgumentConflict, Some(others)) => format!("{what} {others}"),
         (without, ..) => without.unwrap_or(what).to_owned(),
@@ -183,7 +179,7 @@ fn run(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::Profile(args) => profile::run(&args, global, output),
         Verb::Merge(args) => show::merge(&args, output),
         Verb::Show(args) => show::show(&args, output),
-        Verb::Plan(args) => plan::plan(&args, global, output),
+        Verb::Plan(args) => plan::run(&args, global, output),
         Verb::Prune(args) => prune::run(&args, global, output),
         Verb::CompareCriteria(args) => compare_criteria::run(&args, global, output),
         Verb::Eval(args) => eval::run(&args, global, output),

@@ -1,33 +1,33 @@
-//! `secateur run` and `secateur check`: arrays in, arrays out, and is this driver right?
+//! `secateur run` and `secateur check`: one forward pass, and a comparison of the device with the reference.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, PrecisionArgs};
-use super::output::{BAD, GOOD, Output};
-use super::targets::Targets;
-use crate::data::{read_npy_f32, write_npy};
+use super::args::{Global, PrecisionArgs};
+use super::data_args::DataArgs;
+use super::output::{BAD, GOOD, Output, shape};
+use super::output_guard::OutputGuard;
+use super::progress::Progress;
 use crate::error::{Error, Result};
-use crate::exec::check::{Checks, check as side_by_side, first_failing};
-use crate::exec::session::{Session, SessionOptions};
-use crate::graph::{Graph, Sizes};
-use crate::onnx::Model;
-use crate::tensor::show;
+use crate::pipeline::{
+    Array, Checks, Graph, Model, check as side_by_side, first_failing, input_names, read_array,
+    run as forward, write_array,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// The ONNX file.
+    /// ONNX file.
     model: PathBuf,
-    /// An input: NAME=FILE.npy, once for each.
+    /// Input NAME=FILE.npy, once for each.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
     input: Vec<String>,
-    /// Where the outputs go.
+    /// Folder for the outputs, each as NAME.npy.
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
-    /// Values inside the network that are written too.
+    /// Inner values to write, too.
     #[arg(long, value_name = "VALUE", num_args = 1..)]
     tap: Vec<String>,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// The ONNX file.
+    /// ONNX file.
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
@@ -46,81 +46,51 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
-    let graph = Graph::from_model(&model)?;
-    let mut given: HashMap<String, (Vec<usize>, Vec<f32>)> = HashMap::new();
+    let names = input_names(&model)?;
+    let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
     for text in &args.input {
-        let (name, file) = named(text, &graph)?;
-        if given.insert(name.to_owned(), read_npy_f32(file)?).is_some() {
+        let (name, file) = named(text, &names)?;
+        if inputs.insert(name.to_owned(), read_array(Path::new(file))?).is_some() {
             return Err(Error::new(format!("the input \"{name}\" is given twice"))
                 .got(args.input.join(", "))
                 .remedy("give each input one file"));
         }
         files.push(file);
     }
-    let shapes: HashMap<String, Vec<usize>> =
-        given.iter().map(|(n, (s, _))| (n.clone(), s.clone())).collect();
-    let mut inputs: Vec<&[f32]> = Vec::new();
-    for input in &graph.inputs {
-        let name = graph.name(input.value);
-        let (_, data) = given.get(name).ok_or_else(|| {
-            Error::new(format!("the input \"{name}\" is not given"))
-                .file(&args.model)
-                .expected(format!("an array of shape {}", input.show()))
-                .got(args.input.join(", "))
-                .remedy(format!("add --input {name}=FILE.npy"))
-        })?;
-        inputs.push(data);
-    }
-    let taps = args
-        .tap
-        .iter()
-        .map(|name| {
-            graph.value(name).ok_or_else(|| {
-                Error::new(format!("the network has no value \"{name}\"")).file(&args.model).meant(
-                    name,
-                    graph.values.iter().map(|v| v.name.as_str()),
-                    "see the file's values in a viewer such as Netron",
-                )
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
     let device = args.precision.open(global, output)?;
-    let wanted = SessionOptions { sizes: Sizes::Whole(shapes), taps, ..SessionOptions::default() };
-    let mut session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
-    let results = session.run(&inputs).map_err(|e| e.file(&args.model))?;
+    let results = forward(&model, &device, &inputs, &args.tap)?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, e))?;
-    let paths = file_names(results.iter().map(|r| r.name.as_str())).map(|name| args.output_dir.join(name));
+    let paths = file_names(results.iter().map(|r| r.0.as_str())).map(|name| args.output_dir.join(name));
     let paths: Vec<PathBuf> = paths.collect();
-    Targets::default().model(&model).read(&files).write(&paths, "write the output")?;
+    OutputGuard::default().model(&model).read(&files).write(&paths, "write the output")?;
     let mut written = Vec::new();
-    for (result, file) in results.iter().zip(paths) {
-        let (name, shape) = (&result.name, &result.tensor.shape);
-        write_npy(&file, &result.tensor)?;
-        output.line(format!("{name}  {}  {}", show(shape), file.display()));
-        written.push(json!({ "name": name, "shape": shape, "file": file }));
+    for ((name, tensor), file) in results.iter().zip(paths) {
+        write_array(&file, tensor)?;
+        output.line(format!("{name}  {}  {}", shape(&tensor.shape), file.display()));
+        written.push(json!({ "name": name, "shape": tensor.shape, "file": file }));
     }
     output.result(&json!({ "device": device.describe(), "outputs": written }));
     Ok(Answer::Yes)
 }
 
-/// What NAME=FILE.npy says. A name may have the sign in it: one that the network has counts, else the shortest.
-fn named<'a>(text: &'a str, graph: &Graph) -> Result<(&'a str, &'a str)> {
+/// Splits NAME=FILE.npy. A name may contain the sign: one of the network's inputs counts, else the shortest.
+fn named<'a>(text: &'a str, names: &[String]) -> Result<(&'a str, &'a str)> {
     let mut splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
-    let known = |(name, _): &(&str, &str)| graph.inputs.iter().any(|input| graph.name(input.value) == *name);
+    let known = |(name, _): &(&str, &str)| names.iter().any(|own| own == name);
     splits.clone().find(known).or_else(|| splits.next()).ok_or_else(|| {
         Error::new("an input that is not NAME=FILE.npy").got(text).remedy("write --input NAME=FILE.npy")
     })
 }
 
-/// Files for results: what a file name cannot hold is `_`, as often as it takes to tell them apart.
+/// Returns file names for results: `_` replaces other characters, and is appended until all names differ.
 fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
     let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let mut taken = HashSet::new();
     results.map(move |name| {
         let mut name: String = name.chars().map(safe).collect();
-        // Not every file system tells large letters from small ones.
+        // Some file systems ignore case.
         while !taken.insert(name.to_lowercase()) {
             name.push('_');
         }
@@ -130,29 +100,13 @@ fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item 
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = Model::load(&args.model)?;
-    let graph = Graph::from_model(&model)?;
     let device = args.precision.open(global, output)?;
-    let data = args.data.data.as_ref().map(|_| args.data.open(&graph)).transpose()?;
-    let sizes = data.as_ref().map_or(Ok(Sizes::Own), |data| data.image().map(Sizes::Image))?;
-    // One image, or as many as the network takes at once.
-    let wanted = SessionOptions { images: 1, sizes, ..SessionOptions::default() };
-    let session = Session::new(&graph, &device, &wanted, &|_| vec![])?;
-    let inputs: Vec<Vec<f32>> = match data.and_then(|data| data.batches(session.batch).next()) {
-        Some(batch) => {
-            let mut images = batch?.data;
-            images.resize(session.image_len()? * session.batch, 0.0);
-            vec![images]
-        }
-        None => {
-            let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
-            session.plan.inputs.iter().map(|p| wave(p.shape.iter().product())).collect()
-        }
+    let data = match &args.data.data {
+        Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),
+        None => None,
     };
-    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let bar = output.progress("checking", session.plan.steps.len());
-    let checks = side_by_side(&session.plan, &device, &inputs, &mut || bar.inc(1));
-    bar.finish_and_clear();
-    let Checks { steps: checks, data_dependent: late } = checks?;
+    let found = side_by_side(&model, &device, data.as_ref(), &mut Progress::new(output))?;
+    let Checks { steps: checks, data_dependent } = found;
     for c in &checks {
         let (style, mark) = if c.verdict.passed() { (GOOD, "ok  ") } else { (BAD, "FAIL") };
         output.line(format!(
@@ -160,16 +114,16 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
             c.kernel, c.verdict.max_rel_err, c.drift, c.node
         ));
     }
-    for l in &late {
+    for l in &data_dependent {
         let verdict = if l.agrees { "the same" } else { "another choice" };
         output.line(format!(
-            "host {}  {} behind the device, {} behind the reference: {verdict}",
+            "host {}  {} after the device, {} after the reference: {verdict}",
             l.name,
-            show(&l.shape),
-            show(&l.expected)
+            shape(&l.shape),
+            shape(&l.expected)
         ));
     }
-    let tail: Vec<_> = late
+    let host: Vec<_> = data_dependent
         .iter()
         .map(|l| json!({ "name": l.name, "shape": l.shape, "expected": l.expected, "agrees": l.agrees }))
         .collect();
@@ -181,7 +135,7 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
         "passed": failing.is_none(),
         "first_failing": failing.map(|c| json!({ "node": c.node, "kernel": c.kernel, "verdict": c.verdict.to_string() })),
         "drift": drift,
-        "host": tail,
+        "host": host,
     }));
     match failing {
         None => {

@@ -1,4 +1,4 @@
-//! What goes where: results to stdout, progress, notes and errors to stderr; a broken pipe is quiet.
+//! Output: results to stdout; progress, notes and errors to stderr. A broken pipe is no error.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,24 +11,29 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
-/// What is wrong.
+/// The style of failures.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What is right.
+/// The style of successes.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
-/// What is said on the way.
+/// The style of notes.
 const NOTE: Style = AnsiColor::Cyan.on_default();
 
-/// So many things of a kind whose name takes an s.
+/// Formats a shape: `3×32×32`.
+pub(super) fn shape(dims: &[usize]) -> String {
+    dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// Returns a count with its noun, in the plural unless it is one.
 pub(super) fn many(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A ratio of signal and noise; equal answers have none.
+/// Formats a signal-to-noise ratio; it is infinite for equal outputs.
 pub(super) fn decibels(snr: f64) -> String {
     if snr == f64::INFINITY { "∞ dB".to_owned() } else { format!("{snr:.1} dB") }
 }
 
-/// The sink of a run.
+/// The destination of a command's output.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) json: bool,
@@ -40,12 +45,7 @@ impl Output {
         Self { json, quiet }
     }
 
-    /// One that says nothing: for a step of something larger.
-    pub(crate) fn silent(&self) -> Self {
-        Self { json: true, quiet: true }
-    }
-
-    /// Bytes to stdout. A reader that has gone is no error; a full disk is, and the exit code says so.
+    /// Writes bytes to stdout. A closed pipe ends the program quietly; any other error ends it with exit code 2.
     pub(crate) fn raw(&self, bytes: &[u8]) {
         let mut out = anstream::stdout().lock();
         let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
@@ -56,33 +56,33 @@ impl Output {
         std::process::exit(2);
     }
 
-    /// A line for people, unless JSON was asked for.
+    /// Prints a line, unless JSON was asked for.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
             self.raw(format!("{}\n", text.as_ref()).as_bytes());
         }
     }
 
-    /// The result as JSON, if that was asked for.
+    /// Prints the result as JSON, if that was asked for.
     pub(crate) fn result(&self, value: &Value) {
         if self.json {
             self.raw(format!("{value}\n").as_bytes());
         }
     }
 
-    /// A note on stderr.
+    /// Prints a note to stderr.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             let _ = writeln!(anstream::stderr(), "{NOTE}note:{NOTE:#} {}", text.as_ref());
         }
     }
 
-    /// An error on stderr.
+    /// Prints an error to stderr.
     pub(crate) fn error(error: &Error) {
         let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
     }
 
-    /// An error as the one JSON object on stdout.
+    /// Prints an error as the one JSON object on stdout.
     pub(crate) fn json_error(error: &Error) {
         let mut fields = json!({ "message": error.message() });
         let more = [
@@ -98,7 +98,7 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{}", json!({ "error": fields }));
     }
 
-    /// A progress bar on stderr that shows itself when the work takes longer than a second.
+    /// Returns a progress bar on stderr, which appears if the work takes longer than a second.
     pub(crate) fn progress(&self, what: &str, total: usize) -> ProgressBar {
         if self.quiet {
             return ProgressBar::hidden();
@@ -114,7 +114,7 @@ impl Output {
     }
 }
 
-/// Writes a table.
+/// Writes a table as CSV.
 pub(crate) fn write_csv(
     path: &Path,
     head: &[impl AsRef<str>],
@@ -129,7 +129,7 @@ pub(crate) fn write_csv(
     write_whole(path, "write the table", &writer.into_inner().map_err(|e| fail(e.to_string()))?)
 }
 
-/// `1,234,567`.
+/// Formats a number with separators: `1,234,567`.
 pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -142,7 +142,7 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
-/// `12.3 M`: a number that people compare.
+/// Formats a number with a unit prefix: `12.3 M`.
 pub(crate) fn short(n: u64) -> String {
     let x = n as f64;
     match n {

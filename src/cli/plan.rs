@@ -1,32 +1,28 @@
-//! `secateur plan`: scores and decides.
+//! `secateur plan`: decides which channels are removed, and writes the cut.
 
-use std::cell::Cell;
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, positive};
-use super::decide::{DecideArgs, tell_inexact};
-use super::known::Known;
-use super::mend::calibration;
+use super::args::{Global, positive};
+use super::data_args::DataArgs;
+use super::notices;
 use super::output::Output;
-use super::rounds::Deciding;
-use super::targets::Targets;
+use super::output_guard::OutputGuard;
+use super::plan_args::PlanArgs;
+use super::progress::Progress;
+use super::prune::{print_inexact, print_latency};
 use crate::error::{Error, Result};
-use crate::exec::devices::Device;
-use crate::graph::Graph;
-use crate::onnx::Model;
-use crate::prune::{Budget, CRITERIA, Channels};
-use crate::repair::{Images, Repair};
+use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Model, Network, Outcome, Target, plan};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct PlanArgs {
-    /// The ONNX file.
+pub(super) struct Args {
+    /// ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
-    /// The statistics of it. With --data, what they lack is gathered and put there, so that the same command goes on
-    /// after Ctrl-C.
+    /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
+    /// continues after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -34,31 +30,31 @@ pub(super) struct PlanArgs {
     /// Images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// The cut to write.
+    /// Cut file to write.
     #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    decide: DecideArgs,
-    /// Prints every criterion with its formula and source.
+    plan: PlanArgs,
+    /// Print every criterion with its formula and source.
     #[arg(long)]
     help_criteria: bool,
 }
 
-/// Every criterion with its formula and source.
+/// Prints every criterion with its formula and source.
 fn help_criteria(output: &Output) {
     for row in CRITERIA {
         output.line(format!("{:<16} {}\n{:16} {}", row.name, row.formula, "", row.source));
     }
     output.line(
-        "A sum of several is a criterion too: 0.5*l1+0.5*apoz. A set scores the mean of its channels, each divided by \
-         its layer's mean (--normalize layer), or by the share of the MACs that goes with it (--normalize macs).",
+        "A weighted sum is a criterion, too: 0.5*l1+0.5*apoz. Coupled channels score the mean of their channels, each \
+         divided by its layer's mean (--normalize layer), or by the share of the MACs that they cost (--normalize macs).",
     );
     let rows =
         CRITERIA.iter().map(|row| json!({ "name": row.name, "formula": row.formula, "source": row.source }));
     output.result(&json!({ "criteria": rows.collect::<Vec<_>>() }));
 }
 
-pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<Answer> {
+pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     if args.help_criteria {
         help_criteria(output);
         return Ok(Answer::Yes);
@@ -67,46 +63,70 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, output: &Output) -> Result<
         return Err(Error::new("a model and an output are needed"));
     };
     let model = Model::load(path)?;
-    let targets = Targets::default().model(&model).read(&args.profile).data(&args.data);
-    targets.read(args.decide.criterion()?.file()).write([out], "write the cut")?;
-    let graph = Graph::from_model(&model)?;
-    let channels = Channels::analyze(&graph, args.decide.inexact)?;
-    let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
-    let timed = matches!(args.decide.budget(), Ok(Budget::KeepLatency(_)));
-    let device = if data.is_some() || timed { global.open(output)? } else { Device::Cpu };
-    let images = match &data {
-        Some(data) if args.decide.criterion()?.needs().patches => calibration(data, output)?,
-        _ => Images::default(),
+    let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
+    let criterion = args.plan.criterion()?;
+    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out], "write the cut")?;
+    let network = Network::from_file(model, args.plan.inexact)?;
+    let calibration = args.data.calibration(&network.graph)?;
+    let target = args.plan.required_target()?;
+    let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
+    let device = if on_device { global.open(output)? } else { Device::Cpu };
+    let options = args.plan.options(target, &network)?;
+    let evidence = Evidence::open(&network, args.profile.as_deref(), calibration.as_ref(), args.batch)?;
+    let mut progress = match (&args.profile, &calibration) {
+        (Some(_), Some(_)) => Progress::interruptible(output)?,
+        _ => Progress::new(output),
     };
-    let known = Known {
-        profile: args.profile.as_deref(),
-        data: data.as_ref().map(|data| (data, args.data.origin())),
-        images: &images,
-        batch: args.batch,
-        device: &device,
-        begun: Cell::default(),
-    };
-    let decide = known.deciding(&args.decide, (&model, &graph, &channels), output)?;
-    let deciding = Deciding { decide: &decide, known, how: Repair::None, rounds: 1 };
-    let Some(decision) = deciding.decision((&model, &graph, &channels), output)? else {
-        output.result(&json!({ "out": null }));
-        return Ok(Answer::No);
-    };
-    let supported = decide.supported(&decision, output);
-    let cut = &decision.cut;
-    let gone = cut.coupled.iter().filter(|k| !k.keep).count();
-    if supported {
-        cut.save(out)?;
-        output.line(format!("{gone} of {} coupled go → {}", cut.coupled.len(), out.display()));
-        if let Some(latency) = &decision.latency {
-            latency.tell(output);
+    match plan(&network, &device, evidence, &options, &mut progress)? {
+        Outcome::Done(decision) => {
+            decision.cut.save(out)?;
+            print(&decision, Some(out), output);
+            Ok(Answer::Yes)
+        }
+        Outcome::Refused(refusal) => {
+            output.note(notices::refusal(&refusal));
+            match &refusal.decision {
+                Some(decision) => print(decision, None, output),
+                None => output.result(&json!({ "out": null, "tried": refusal.attempts })),
+            }
+            Ok(Answer::No)
+        }
+        Outcome::Interrupted => {
+            output.note(interrupted(args.profile.as_deref()));
+            output.result(&json!({ "out": null }));
+            Ok(Answer::No)
+        }
+    }
+}
+
+/// Returns the note after Ctrl-C.
+pub(super) fn interrupted(profile: Option<&std::path::Path>) -> String {
+    match profile {
+        Some(file) => {
+            format!("interrupted: {} keeps what was measured; the same command continues", file.display())
+        }
+        None => "interrupted".to_owned(),
+    }
+}
+
+/// Prints a decision, and the file to which it was written.
+fn print(decision: &Decision, out: Option<&PathBuf>, output: &Output) {
+    let Decision { cut, removed, confidence, latency, .. } = decision;
+    if let Some(out) = out {
+        output.line(format!(
+            "{} of {} sets of coupled channels are removed → {}",
+            removed.len(),
+            cut.coupled.len(),
+            out.display()
+        ));
+        if let Some(latency) = latency {
+            print_latency(latency, output);
         }
     }
     let inexact = cut.inexact.clone().unwrap_or_default();
-    tell_inexact(&inexact, output);
+    print_inexact(&inexact, output);
     output.result(&json!({
-        "coupled": cut.coupled.len(), "removed": gone, "criterion": cut.criterion, "budget": cut.budget,
-        "latency": decision.latency, "inexact": inexact, "confidence": decision.support, "out": supported.then_some(out),
+        "coupled": cut.coupled.len(), "removed": removed.len(), "criterion": cut.criterion, "budget": cut.budget,
+        "latency": latency, "inexact": inexact, "confidence": confidence, "out": out,
     }));
-    Ok(if supported { Answer::Yes } else { Answer::No })
 }

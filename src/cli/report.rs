@@ -1,56 +1,54 @@
-//! `secateur report`: the page of a cut that was made, from its files.
+//! `secateur report`: the HTML page of a cut, from its files.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::Answer;
-use super::args::{DataArgs, Global, positive, seconds};
-use super::eval::evaluate_both;
-use super::known::loaded;
-use super::mend::JudgeArgs;
+use super::args::{Global, positive, seconds};
+use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
-use super::page::{Draft, WRITE_PAGE, Whole, statistics};
-use super::prune::some_images;
-use super::targets::Targets;
-use crate::data::Batch;
-use crate::error::{Error, Result};
-use crate::exec::devices::Device;
-use crate::graph::Graph;
-use crate::onnx::Model;
-use crate::prune::{Channels, Cut, MaskedReference, Proof, ReferenceOutputs};
+use super::output_guard::OutputGuard;
+use super::progress::Progress;
+use crate::error::Result;
+use crate::file::write_whole;
+use crate::pipeline::{
+    Cut, CutFiles, Model, Network, Page, Repair, ReportOptions, load_profile, render, report,
+};
+
+/// The purpose of a page's file, for messages.
+pub(super) const WRITE_PAGE: &str = "write the report";
 
 const EXAMPLES: &str = "Examples:
   secateur report net.onnx small.onnx --cut cut.json --profile net.profile -o report.html
   secateur report net.onnx small.onnx --cut cut.json --data images/ --preset imagenet --masked masked.onnx -o report.html
 
-`prune --report FILE.html` makes the same page in one go.";
+`prune --report FILE.html` writes the same page in one go.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The original ONNX file.
+    /// Original ONNX file.
     model: PathBuf,
-    /// The smaller one.
+    /// Pruned ONNX file.
     pruned: PathBuf,
-    /// The decision that made the one of the other.
+    /// Cut file by which it was pruned.
     #[arg(long, value_name = "CUT.json")]
     cut: PathBuf,
-    /// Statistics of the original; gathered from the data where none are given, else of its weights alone.
+    /// Profile of the original. Default: gathered from the data, or of the weights alone.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// What `prune --masked` wrote: what the proof compares a repaired network with.
+    /// Masked reference that `prune --masked` wrote, with which the proof compares a repaired network.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
-    /// The page to write.
+    /// HTML page to write.
     #[arg(short, long, value_name = "FILE.html")]
     output: PathBuf,
-    /// How long both networks are timed, in all; 0 leaves it out.
+    /// Seconds for which both networks are timed, in all; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
     /// Images at once.
@@ -59,95 +57,41 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let (model, small) = (Model::load(&args.model)?, Model::load(&args.pruned)?);
-    let targets = Targets::default().model(&model).model(&small).read([&args.cut]);
-    let targets = targets.read(args.profile.iter().chain(&args.masked)).data(&args.data);
-    targets.write([&args.output], WRITE_PAGE)?;
-    let graph = Graph::from_model(&model)?;
+    let (model, pruned) = (Model::load(&args.model)?, Model::load(&args.pruned)?);
+    let guard = OutputGuard::default().model(&model).model(&pruned).read([&args.cut]);
+    let guard = guard.read(args.profile.iter().chain(&args.masked)).data(&args.data);
+    guard.write([&args.output], WRITE_PAGE)?;
     let cut = Cut::load(&args.cut)?;
-    let channels = Channels::analyze(&graph, cut.inexact.is_some())?;
-    let removed = cut.removed(&graph, &model.sha256, &channels).map_err(|e| e.file(&args.cut))?;
-    let profile = args.profile.as_deref().map(|path| loaded(path, &model)).transpose()?;
-    let data = args.data.data.as_ref().map(|_| args.data.open_real(&graph)).transpose()?;
-    let parted = |data| args.judge.parts(data, (&args.data, &graph), false);
-    let data = data.map(parted).transpose()?;
+    let network = Network::from_file(model, cut.inexact.is_some())?;
+    let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;
+    let calibration = args.judge.open(&args.data, &network.graph, Some(Repair::None))?;
     let device = global.open(output)?;
-    let of = Whole { model: &model, graph: &graph, channels: &channels };
-    let calibration = data.as_ref().map(|parts| (&parts.calibration, parts.origin(&args.data)));
-    let seen = statistics(profile, of, (&device, args.batch), calibration, output)?;
-    let mut draft = Draft::new(of, &cut, &removed, &seen);
-    if let Some(layer) = draft.shrunk(&small)? {
-        return Err(Error::new("the smaller network is not that of the cut")
-            .file(&args.pruned)
-            .node(layer)
-            .expected(format!("the widths that {} leaves", args.cut.display()))
-            .remedy(
-                "give the network that `prune --cut` wrote from this cut, or the cut that made this network",
-            ));
-    }
-    let images = data.as_ref().map(|parts| some_images(&parts.calibration)).transpose()?.flatten();
-    let recipe = seen.header.preprocessing.as_ref();
-    draft.draw(of, &device, images.as_ref(), recipe)?;
-    match proved(args, of, &small, &removed, &device, images.as_ref())? {
-        Ok(proof) => draft.page().summary.proof = Some(proof),
-        Err(why) => draft.page().summary.unproved = Some(why),
-    }
-    let small_graph = Graph::from_model_owned(small)?;
-    if let Some(parts) = &data {
-        let of = [&graph, &small_graph];
-        let (before, found) = evaluate_both(of, &device, &parts.held, args.batch, output)?;
-        draft.judged(&parts.on(), &before, &found);
-    }
-    drop(channels);
-    draft.time(&[graph, small_graph], &device, args.seconds, output);
-    draft.write(&args.output, &device, output)?;
-    output.result(&json!({ "summary": draft.page().summary, "out": args.output }));
+    let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
+    let options =
+        ReportOptions { seconds: args.seconds, command: Some(command()), ..ReportOptions::default() };
+    let images = (files, calibration.as_ref(), args.batch);
+    let page = report(network, &device, images, &options, &mut Progress::new(output))?;
+    write_page(Some(&page), &args.output, output)?;
+    output.result(&json!({ "summary": page.summary, "out": args.output }));
     Ok(Answer::Yes)
 }
 
-/// Whether the smaller network is what it should be: against the file that is named, which must agree, else against the
-/// original without the channels, from which a repair takes it away. The text says why that is not known.
-fn proved(
-    args: &Args,
-    of: Whole,
-    small: &Model,
-    removed: &BTreeSet<usize>,
-    device: &Device,
-    images: Option<&Batch>,
-) -> Result<Result<Proof, String>> {
-    let judge = MaskedReference::new(of.model, of.graph, of.channels, removed)?;
-    let masked = || match &args.masked {
-        Some(path) => alike(Graph::from_model_owned(Model::load(path)?)?, of.graph),
-        None => Graph::from_model_owned(judge.masked(of.model)?),
-    };
-    let answers = match ReferenceOutputs::of(masked()?, &judge, device, images) {
-        Ok(answers) => answers,
-        Err(error) => return Ok(Err(error.message())),
-    };
-    match (answers.judge(small, device, &masked), &args.masked) {
-        (Ok(proof), _) => Ok(Ok(proof)),
-        (Err(error), Some(path)) => Err(error.file(path)),
-        (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),
+/// Writes a page, whole or not at all.
+pub(super) fn write_page(page: Option<&Page>, path: &Path, output: &Output) -> Result<()> {
+    if let Some(page) = page {
+        write_whole(path, WRITE_PAGE, render(page).as_bytes())?;
+        output.line(format!("→ {}", path.display()));
     }
+    Ok(())
 }
 
-/// A network, if it takes the same inputs as the original.
-fn alike(masked: Graph, original: &Graph) -> Result<Graph> {
-    let inputs = |graph: &Graph| -> String {
-        let inputs = graph.inputs.iter().map(|i| format!("{} {}", graph.name(i.value), i.show()));
-        inputs.collect::<Vec<_>>().join(", ")
+/// Returns the command line in shell syntax.
+pub(super) fn command() -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
+    let quoted = |word: String| match !word.is_empty() && word.chars().all(plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     };
-    let (got, expected) = (inputs(&masked), inputs(original));
-    if got == expected {
-        return Ok(masked);
-    }
-    Err(Error::new("the masked network takes other inputs than the original")
-        .file(&masked.path)
-        .expected(expected)
-        .got(got)
-        .remedy("give the file that `prune --masked` wrote when it made the smaller network"))
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("secateur".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
-
-/// What is said of a network that is not the original without the channels.
-const OTHER_WEIGHTS: &str = "Its answers are not those of the original without the channels: it has other weights, as \
-    after a repair. `prune --masked` writes what to compare with (--masked).";

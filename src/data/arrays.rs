@@ -1,8 +1,8 @@
-//! NumPy's files: `.npy` arrays and `.npz` archives of them.
+//! NumPy files: `.npy` arrays and `.npz` archives of them.
 //!
-//! The header of an array is a promise about its length. It is held against the length that the file or
-//! the archive really has before a byte is allocated, so a damaged or hostile file costs an error and no
-//! memory. Arrays in `.npy` files that are in C order stay on disk and are read piece by piece.
+//! The length in an array's header is checked against that of the file or archive before a byte is allocated, so a
+//! damaged or hostile file causes an error and takes no memory. Arrays in `.npy` files in C order stay on disk and are
+//! read piece by piece.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use half::f16;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file::Pending;
 use crate::tensor::{DType, Data, Tensor, elements, show, strides};
 
-/// Deflate cannot do better than this; an archive that claims more is lying.
+/// The best compression ratio of deflate; archives that claim more are invalid.
 const BEST_DEFLATE: u64 = 1032;
-/// More than any honest header; NumPy itself stops at 10,000 bytes.
+/// The longest header accepted, in bytes; NumPy itself stops at 10,000.
 const LONGEST_HEADER: usize = 1 << 16;
 
 /// The type of an array's elements.
@@ -31,7 +31,7 @@ pub(super) struct Element {
     big_endian: bool,
 }
 
-/// What the bytes of an element mean.
+/// The numeric kind of an element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Bool,
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 impl Element {
     pub(super) const U8: Self = Self { kind: Kind::Uint, size: 1, big_endian: false };
 
-    /// From NumPy's notation: byte order, kind, size; such as `<f4`.
+    /// Parses NumPy's notation of byte order, kind and size, such as `<f4`.
     fn parse(descr: &str) -> Option<Self> {
         let mut chars = descr.chars();
         let big_endian = match chars.next()? {
@@ -88,7 +88,7 @@ impl Element {
         }
     }
 
-    /// Floats lose their fraction: the caller asks for integers only.
+    /// Converts elements to integers; floats are truncated, and callers exclude them.
     pub(super) fn to_i64(self, bytes: &[u8]) -> Vec<i64> {
         let big = self.big_endian;
         match (self.kind, self.size) {
@@ -120,7 +120,7 @@ fn each<const N: usize, T>(bytes: &[u8], big_endian: bool, value: impl Fn([u8; N
         .collect()
 }
 
-/// A row-major array whose length is known to be true.
+/// A row-major array whose length matches its header.
 #[derive(Debug, Clone)]
 pub(super) struct Array {
     pub(super) element: Element,
@@ -135,13 +135,13 @@ enum NpzStore {
 }
 
 impl Array {
-    /// An array in memory; `None` when the bytes do not fill the shape.
+    /// Creates an array in memory; `None` if the bytes do not fill the shape.
     pub(super) fn new(element: Element, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
         let expected = elements(&shape)?.checked_mul(element.size)?;
         (expected == bytes.len()).then(|| Self { element, shape, store: NpzStore::Memory(Arc::new(bytes)) })
     }
 
-    /// The bytes of the entries `range` along the first axis.
+    /// Returns the bytes of the entries `range` along the first axis.
     pub(super) fn rows(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
         let row = self.shape.iter().skip(1).product::<usize>() * self.element.size;
         let bytes = range.start * row..range.end * row;
@@ -165,7 +165,7 @@ impl Array {
         self.rows(0..self.shape.first().copied().unwrap_or(1))
     }
 
-    /// Every element as an integer, or an error when they are not integers.
+    /// Returns all elements as integers, or an error if they are floats.
     pub(super) fn integers(&self) -> Result<Vec<i64>> {
         if self.element.kind == Kind::Float {
             return Err(Error::new("the labels are not integers")
@@ -180,9 +180,9 @@ struct NpyHeader {
     element: Element,
     column_major: bool,
     shape: Vec<usize>,
-    /// Bytes before the first element.
+    /// Number of bytes before the first element.
     offset: u64,
-    /// Bytes of all the elements.
+    /// Number of bytes of all elements.
     payload: u64,
 }
 
@@ -202,7 +202,7 @@ impl NpyHeader {
             .map_err(|_| broken("the file ends in the header"))?;
         let length = u32::from_le_bytes(length) as usize;
         if length > LONGEST_HEADER {
-            return Err(broken("its header is absurdly long"));
+            return Err(broken("its header is too long"));
         }
         let mut text = vec![0; length];
         reader.read_exact(&mut text).map_err(|_| broken("the file ends in the header"))?;
@@ -210,7 +210,7 @@ impl NpyHeader {
         let fields = Self::fields(&text).ok_or_else(|| broken("its header cannot be read"));
         let (descr, column_major, shape) = fields?;
         let element = Element::parse(descr).ok_or_else(|| {
-            Error::new("an array of a type that is not known here")
+            Error::new("an array of an unsupported type")
                 .expected("bool, integers or floats")
                 .got(descr)
                 .remedy("convert it with astype('float32') or astype('uint8')")
@@ -222,7 +222,7 @@ impl NpyHeader {
         Ok(Self { element, column_major, shape, offset, payload })
     }
 
-    /// The three fields of the Python dictionary that the header is: type, order, shape.
+    /// Extracts the three fields of the header's Python dictionary: type, order and shape.
     fn fields(text: &str) -> Option<(&str, bool, Vec<usize>)> {
         let after = |key: &str| {
             let (_, rest) = text.split_once(&format!("'{key}'"))?;
@@ -231,7 +231,7 @@ impl NpyHeader {
         let descr = after("descr")?;
         let descr = match descr.strip_prefix('\'') {
             Some(quoted) => quoted.split('\'').next()?,
-            None => descr.split(']').next()?, // a structured type, which no Element is
+            None => descr.split(']').next()?, // a structured type, which `Element` rejects
         };
         let column_major = match after("fortran_order")? {
             t if t.starts_with("True") => true,
@@ -244,40 +244,41 @@ impl NpyHeader {
         Some((descr, column_major, shape))
     }
 
-    fn promised(&self, actual: u64) -> Result<()> {
+    fn check_length(&self, actual: u64) -> Result<()> {
         let expected = self.offset + self.payload;
         if actual == expected {
             return Ok(());
         }
-        Err(Error::new(format!("the array's header promises {} elements", show(&self.shape)))
+        Err(Error::new(format!("the array's length does not match its header's {}", show(&self.shape)))
             .expected(format!("{expected} bytes"))
             .got(format!("{actual} bytes"))
             .remedy("the file is damaged or was cut short; write or download it again"))
     }
 
-    /// Reads the elements and brings them into row-major order.
+    /// Reads the elements into row-major order.
     fn load(self, reader: &mut impl Read, doing: &str, path: &Path) -> Result<Array> {
         let bytes = read_exactly(reader, self.payload, doing, path)?;
         let bytes = if self.column_major { row_major(&bytes, &self.shape, self.element.size) } else { bytes };
         let array = Array::new(self.element, self.shape, bytes);
-        array.ok_or_else(|| Error::new("an array that does not fill its shape").file(path))
+        array.ok_or_else(|| Error::new("an array that does not fill its shape").file(path).internal())
     }
 }
 
-/// Reads `length` bytes and no more; that the source can hold so many was checked before.
+/// Reads exactly `length` bytes; callers have checked that the source can hold them.
 pub(super) fn read_exactly(reader: &mut impl Read, length: u64, doing: &str, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = usize::try_from(length).ok().is_some_and(|n| bytes.try_reserve_exact(n).is_ok());
     if !room {
         return Err(Error::new(format!("no memory for an array of {length} bytes"))
+            .with_kind(ErrorKind::OutOfMemory)
             .file(path)
             .remedy("save it as .npy in C order, which is read piece by piece"));
     }
-    // One byte more than promised: reaching the end makes gzip and zip verify their checksums.
+    // One byte more than expected: gzip and zip verify their checksums only at the end.
     let read = reader.take(length + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing, path, e))?;
     if read as u64 != length {
         let got = if read as u64 > length { "more".to_owned() } else { format!("{read} bytes") };
-        return Err(Error::new(format!("cannot {doing}: its length is not what its header promises"))
+        return Err(Error::new(format!("cannot {doing}: its length does not match its header"))
             .file(path)
             .expected(format!("{length} bytes"))
             .got(got)
@@ -286,7 +287,7 @@ pub(super) fn read_exactly(reader: &mut impl Read, length: u64, doing: &str, pat
     Ok(bytes)
 }
 
-/// Whether `packed` bytes of deflate can hold `unpacked` bytes, with room for the container.
+/// Returns whether `packed` bytes of deflate can hold `unpacked` bytes, with room for the container.
 pub(super) fn plausible(packed: u64, unpacked: u64) -> bool {
     unpacked <= packed.saturating_mul(BEST_DEFLATE).saturating_add(1024)
 }
@@ -314,13 +315,13 @@ fn row_major(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     out
 }
 
-/// Opens a `.npy` file. In C order it stays on disk.
+/// Opens a `.npy` file, which stays on disk if it is in C order.
 pub(super) fn open_npy(path: &Path) -> Result<Array> {
     let file = File::open(path).map_err(|e| Error::io("open the array", path, e))?;
     let actual = file.metadata().map_err(|e| Error::io("open the array", path, e))?.len();
     let mut reader = BufReader::new(file);
     let header = NpyHeader::read(&mut reader).map_err(|e| e.file(path))?;
-    header.promised(actual).map_err(|e| e.file(path))?;
+    header.check_length(actual).map_err(|e| e.file(path))?;
     if header.column_major {
         return header.load(&mut reader, "read the array", path);
     }
@@ -328,7 +329,7 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
     Ok(Array { element: header.element, shape: header.shape, store })
 }
 
-/// The arrays `images` and `labels` of a `.npz` archive.
+/// Reads the arrays `images` and `labels` of a `.npz` archive.
 pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
     let bad = |e: zip::result::ZipError| {
         Error::new("cannot read the archive")
@@ -345,13 +346,13 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
         let (packed, unpacked) = (entry.compressed_size(), entry.size());
         let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
         let header = NpyHeader::read(&mut entry).map_err(named)?;
-        header.promised(unpacked).map_err(named)?;
+        header.check_length(unpacked).map_err(named)?;
         if !plausible(packed, unpacked) {
             return Err(named(
-                Error::new("its size is a lie")
+                Error::new("its size is impossible")
                     .expected(format!("at most what {packed} packed bytes can hold"))
                     .got(format!("{unpacked} bytes"))
-                    .remedy("the file is damaged or hostile; write it again"),
+                    .remedy("the file is damaged; write it again"),
             ));
         }
         header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
@@ -369,31 +370,35 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
         .remedy("write it with numpy.savez(FILE, images=…, labels=…)"))
 }
 
-/// Reads a `.npy` file of any numeric type, in C or Fortran order: its shape, and its elements in
-/// row-major order, rounded to `f32`.
+/// Reads a `.npy` file of any numeric type, in C or Fortran order.
+///
+/// Returns the shape, and the elements in row-major order, rounded to `f32`.
 ///
 /// # Errors
-/// When the file cannot be read, is no NumPy array, or is not as long as its header says.
+/// A file that cannot be read, is not a NumPy array, or is not as long as its header says.
 pub fn read_npy_f32(path: impl AsRef<Path>) -> Result<(Vec<usize>, Vec<f32>)> {
     let array = open_npy(path.as_ref())?;
     let data = array.element.to_f32(&array.whole()?);
     Ok((array.shape, data))
 }
 
-/// Writes `data`, row-major in `shape`, as a `.npy` file of `f32`. The file appears whole or not at all.
+/// Writes row-major `data` of a shape as a `.npy` file of `f32`.
+///
+/// The file appears whole or not at all.
 ///
 /// # Errors
-/// When the data does not fill the shape, or the file cannot be written.
+/// Data that does not fill the shape, and a file that cannot be written.
 pub fn write_npy_f32(path: impl AsRef<Path>, shape: &[usize], data: &[f32]) -> Result<()> {
     let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
     write_npy_bytes(path.as_ref(), "<f4", shape, (data.len(), bytes))
 }
 
-/// Writes a tensor as a `.npy` file of its own type (`f32` for bfloat16, which NumPy does not know). The file
-/// appears whole or not at all.
+/// Writes a tensor as a `.npy` file of its own type, or of `f32` for bfloat16, which NumPy lacks.
+///
+/// The file appears whole or not at all.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// A file that cannot be written.
 pub fn write_npy(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     let bytes = match &tensor.data {
         Data::Float(v) => match tensor.dtype {
@@ -401,7 +406,7 @@ pub fn write_npy(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
             DType::F64 => v.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect(),
             _ => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         },
-        // The low bytes of a wide integer are the narrow one.
+        // Narrow integers are the low bytes of wide ones.
         Data::Int(v) => {
             let size = tensor.dtype.size();
             v.iter().flat_map(|x| x.to_le_bytes().into_iter().take(size)).collect()
@@ -433,11 +438,12 @@ fn write_npy_bytes(path: &Path, kind: &str, shape: &[usize], (count, data): (usi
     }
     let dims: String = shape.iter().map(|d| format!("{d}, ")).collect();
     let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({dims}), }}");
-    // The elements start at a multiple of 64 bytes: 10 before the text, a line feed after it.
+    // The elements start at a multiple of 64 bytes: 10 bytes precede the text, and a line feed follows.
     let padding = (64 - (10 + header.len() + 1) % 64) % 64;
     header.push_str(&" ".repeat(padding));
     header.push('\n');
-    let length = u16::try_from(header.len()).map_err(|_| Error::new("an array of too many dimensions"))?;
+    let length = u16::try_from(header.len())
+        .map_err(|_| Error::new("an array of too many dimensions").with_kind(ErrorKind::Unsupported))?;
     let pending = Pending::write(path, "write the array", |out| {
         out.write_all(b"\x93NUMPY\x01\x00")?;
         out.write_all(&length.to_le_bytes())?;

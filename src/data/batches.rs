@@ -1,4 +1,4 @@
-//! Batches, decoded one ahead: while the network computes on one batch, a thread prepares the next.
+//! Batches with one decoded ahead: a thread prepares the next batch while the network runs.
 
 use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -6,35 +6,40 @@ use std::thread::JoinHandle;
 
 use super::Dataset;
 use super::picture::Frame;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// Some images, ready for the network.
+/// Preprocessed images, ready for the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// The place in the pass after its last image: where a pass that is to go on behind this batch starts
-    /// ([`super::Dataset::batches_from`]). Images that were skipped are counted too.
+    /// Place in the pass behind the last image, skipped ones included.
+    ///
+    /// [`super::Dataset::batches_from`] resumes a pass here.
     pub next: usize,
-    /// How many images it has: at least one, and fewer than asked for at the end of the set, after images
-    /// that were skipped, and before an image of another size where the network's size is free.
+    /// Number of images, at least one.
+    ///
+    /// A batch has fewer images than requested at the end of the set, after skipped images, and before an image of
+    /// another size if the network's input size is free.
     pub count: usize,
-    /// `count`×C×H×W, or `count`×H×W×C for a network that takes it so.
+    /// Shape of the batch: `count`×C×H×W, or `count`×H×W×C, in the network's layout.
     pub shape: Vec<usize>,
-    /// Row-major.
+    /// Elements of all images, row-major.
     pub data: Vec<f32>,
-    /// The labels of the `count` images.
+    /// Class index of each image.
     pub labels: Option<Vec<u32>>,
+    /// The place of each image in the pass; places of unreadable images are missing.
+    pub places: Vec<usize>,
 }
 
 impl Batch {
-    /// The shape of one image.
+    /// Returns the shape of one image.
     pub fn image(&self) -> &[usize] {
         self.shape.get(1..).unwrap_or_default()
     }
 }
 
-/// The iterator over a data set's batches. It ends after an error.
+/// An iterator over a data set's batches, which ends after an error.
 ///
-/// Decoding uses rayon's pool from a thread of its own: do not drain it inside a task of that pool.
+/// A thread decodes with rayon's pool, so the iterator must not be drained inside a task of that pool.
 #[derive(Debug)]
 pub struct Batches {
     receiver: Option<Receiver<Result<Batch>>>,
@@ -46,7 +51,7 @@ impl Batches {
         let (sender, receiver) = sync_channel(1);
         let work = move || {
             if let Err(error) = produce(&data, start, batch.max(1), &sender) {
-                // Nobody listens when the iterator was dropped, and that is fine.
+                // Sending fails if the iterator was dropped, which is fine.
                 let _ = sender.send(Err(data.blame(error)));
             }
         };
@@ -64,14 +69,16 @@ impl Iterator for Batches {
         self.receiver = None;
         let panicked = self.worker.take()?.join().is_err();
         panicked.then(|| {
-            Err(Error::new("decoding an image panicked").remedy("re-encode the images, and report this"))
+            Err(Error::new("decoding an image panicked")
+                .with_kind(ErrorKind::Internal)
+                .remedy("re-encode the images, and report this"))
         })
     }
 }
 
 impl Drop for Batches {
     fn drop(&mut self) {
-        // Without a receiver the worker stops after the batch that it is at.
+        // Without a receiver the worker stops after its current batch.
         self.receiver = None;
         if let Some(worker) = self.worker.take() {
             let _ = worker.join();
@@ -89,14 +96,14 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
         let places: Vec<usize> = (start..end).map(|at| inner.range.start + data.order[at]).collect();
         let mut good: Vec<(usize, Frame)> = Vec::with_capacity(end - start);
         for (at, (&index, frame)) in
-            (start..end).zip(places.iter().zip(inner.source.frames(&places, &inner.pipeline)?))
+            (start..end).zip(places.iter().zip(inner.source.frames(&places, &inner.preprocessor)?))
         {
-            // No statistic, weight or answer that such an image has a part in would mean anything.
+            // A value that is not finite would spoil every statistic, weight and output derived from the image.
             let finite = |frame: Frame| match frame.data.iter().find(|x| !x.is_finite()) {
                 None => Ok(frame),
                 Some(x) => {
                     let path = inner.path.clone().unwrap_or_default();
-                    Err((path, format!("image {index} holds {x}, which is no finite number")))
+                    Err((path, format!("image {index} holds {x}, which is not a finite number")))
                 }
             };
             match frame.and_then(finite) {
@@ -105,7 +112,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
                     return Err(Error::new("an image cannot be decoded")
                         .file(file)
                         .got(reason)
-                        .remedy("replace or remove it, or leave out --strict to skip such images"));
+                        .remedy("replace or remove it, or leave out `strict` to skip such images"));
                 }
                 Err(skipped) => {
                     unreadable.get_or_insert_with(|| skipped.clone());
@@ -114,7 +121,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
             }
         }
         readable |= !good.is_empty();
-        // Where the network's size is free, images of several sizes go in batches of one size each.
+        // If the network's input size is free, each batch has images of one size.
         let mut left = good.len();
         for group in good.chunk_by(|a, b| a.1.shape == b.1.shape) {
             left -= group.len();
@@ -143,5 +150,6 @@ fn collate(data: &Dataset, group: &[(usize, Frame)], next: usize) -> Batch {
     let labels =
         data.inner.labels.as_ref().map(|labels| group.iter().map(|&(at, _)| label(labels, at)).collect());
     let shape = std::iter::once(group.len()).chain(frame.shape.iter().copied()).collect();
-    Batch { next, count: group.len(), shape, data: elements, labels }
+    let places = group.iter().map(|&(at, _)| at).collect();
+    Batch { next, count: group.len(), shape, data: elements, labels, places }
 }

@@ -1,34 +1,34 @@
-//! Folders of images: which files, in which order, with which labels.
+//! Folders of images: their files, order and labels.
 //!
-//! Class folders are dealt out in turn (first image of every class, second image of every class, …), so
-//! that the first N images of such a set are a fair sample of its classes, not one class.
+//! The images of class folders alternate (the first of every class, the second of every class, …), so that the first N
+//! images of a set are a fair sample of its classes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// What can be read, in the words of the error that says that nothing was found.
+/// The supported kinds of data, for errors.
 pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images (flat, flat with \
-     labels.csv, or one subfolder a class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
+     labels.csv, or one subfolder per class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
 
 const EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "pnm", "ppm", "pgm", "pbm"];
 
-/// The images of a set in their order, and their labels before any offset.
+/// The images of a set in order, and their labels before any offset.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) files: Vec<PathBuf>,
     pub(super) labels: Option<Vec<i64>>,
 }
 
-/// Whether the name is that of an image.
+/// Returns whether the name has the extension of an image.
 pub(super) fn is_image(path: &Path) -> bool {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
     extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
-/// The entries of a folder that are not hidden, sorted by name.
+/// Lists the visible entries of a folder, sorted by name.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let io = |e: std::io::Error| Error::io("list the folder", folder, e);
     let mut paths = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Lists the images of a folder; empty when there are none. `classes` is a file of class names.
+/// Lists the images of a folder, possibly none. `classes` is a file of class names.
 pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
     let classes = classes.map(class_names).transpose()?;
     let entries = entries(folder)?;
@@ -63,9 +63,9 @@ pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
     if !flat.is_empty() {
         return Err(Error::new("the folder has images beside class folders")
             .file(folder)
-            .expected("images only, or one subfolder a class")
-            .got(format!("both, {} of the images in no folder", flat.len()))
-            .remedy("name the subfolder that is meant, or move the images away"));
+            .expected("images only, or one subfolder per class")
+            .got(format!("both, with {} images outside of class folders", flat.len()))
+            .remedy("give one of the subfolders, or move the images away"));
     }
     let mut rounds: BTreeMap<(usize, usize), (PathBuf, i64)> = BTreeMap::new();
     for (position, (class, images)) in groups.into_iter().enumerate() {
@@ -76,7 +76,7 @@ pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
             Some(names) => *names.get(&name).ok_or_else(|| {
                 Error::new(format!("the class list does not name the folder \"{name}\""))
                     .file(class)
-                    .remedy("add it to the file of --classes, one class name per line")
+                    .remedy("add it to the file of `classes`, one class name per line")
             })?,
         };
         rounds.extend(images.into_iter().enumerate().map(|(round, p)| ((round, position), (p, label))));
@@ -99,7 +99,7 @@ fn collect(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Class names to indices: one name per line.
+/// Reads class names, one per line, and maps them to their line's index.
 fn class_names(path: &Path) -> Result<HashMap<String, i64>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
     let mut names = HashMap::new();
@@ -113,7 +113,7 @@ fn class_names(path: &Path) -> Result<HashMap<String, i64>> {
     Ok(names)
 }
 
-/// A flat folder whose `labels.csv` must name every image of it exactly once, and no other.
+/// Lists a flat folder whose `labels.csv` must name each of its images exactly once, and no others.
 fn labelled(
     folder: &Path,
     csv: &Path,
@@ -121,7 +121,7 @@ fn labelled(
     classes: Option<&HashMap<String, i64>>,
 ) -> Result<Listing> {
     let bad =
-        |what: String| Error::new(what).file(csv).remedy("give it the columns file,label: one row an image");
+        |what: String| Error::new(what).file(csv).remedy("give it the columns file,label: one row per image");
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(csv).map_err(|e| bad(e.to_string()))?;
     let header = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
@@ -136,7 +136,7 @@ fn labelled(
     for (index, record) in reader.records().enumerate() {
         let line = index + 2;
         let record = record.map_err(|e| bad(e.to_string()))?;
-        // A row that is too short is an error of the reader already.
+        // The reader has refused rows that are too short.
         let (name, text) = (record.get(file).unwrap_or_default(), record.get(label).unwrap_or_default());
         let by_name = || classes.and_then(|c| c.get(text)).copied();
         let value = text.parse().ok().or_else(by_name).ok_or_else(|| {
@@ -146,7 +146,7 @@ fn labelled(
         })?;
         let path = folder.join(name);
         if name.is_empty() || !path.is_file() {
-            return Err(Error::new(format!("line {line} names a file that is not there"))
+            return Err(Error::new(format!("line {line} names a missing file"))
                 .file(csv)
                 .got(format!("{name:?}"))
                 .remedy("remove the row, or put the image beside labels.csv"));

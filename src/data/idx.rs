@@ -1,5 +1,7 @@
-//! MNIST's file format, idx: two zero bytes, the element type, the number of dimensions, the dimensions
-//! as big-endian `u32`, the elements. Plain or gzipped.
+//! The idx file format of MNIST, plain or gzipped.
+//!
+//! A file has two zero bytes, the element type, the number of dimensions, the dimensions as big-endian `u32`, and the
+//! elements.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -27,7 +29,7 @@ pub(super) fn open(path: &Path) -> Result<Array> {
     }
 }
 
-/// `possible` says whether the source can give so many bytes, header included.
+/// Reads an array; `possible` returns whether the source can hold a number of bytes, header included.
 fn read(reader: &mut impl Read, path: &Path, possible: impl Fn(u64) -> bool) -> Result<Array> {
     let short = |_| Error::new("the idx file ends in its header").file(path).remedy(REMEDY);
     let mut magic = [0; 4];
@@ -37,7 +39,7 @@ fn read(reader: &mut impl Read, path: &Path, possible: impl Fn(u64) -> bool) -> 
     };
     if kind != 8 {
         let got = format!("element type 0x{kind:02x}");
-        return Err(Error::new("an idx file of another type")
+        return Err(Error::new("an idx file of an unsupported type")
             .file(path)
             .expected("0x08")
             .got(got)
@@ -51,23 +53,23 @@ fn read(reader: &mut impl Read, path: &Path, possible: impl Fn(u64) -> bool) -> 
     }
     let header = 4 + 4 * u64::from(dims);
     let payload = elements(&shape).map(|n| n as u64).filter(|&n| possible(n.saturating_add(header)));
-    let promise = format!("the idx header's {}", show(&shape));
+    let claim = format!("the idx header's {}", show(&shape));
     let payload = payload.ok_or_else(|| {
-        Error::new(format!("{promise} cannot be what the file holds"))
+        Error::new(format!("{claim} does not match the file's length"))
             .file(path)
             .remedy("the file is damaged or was cut short; download it again")
     })?;
     let bytes = read_exactly(reader, payload, "read the idx file", path)?;
-    Array::new(Element::U8, shape, bytes).ok_or_else(|| Error::new(promise).file(path))
+    Array::new(Element::U8, shape, bytes).ok_or_else(|| Error::new(claim).file(path).internal())
 }
 
-/// Whether the file's name is that of idx images.
+/// Returns whether the file's name is one of idx images.
 pub(super) fn is_images(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     name.contains("-images") && name.contains("idx")
 }
 
-/// The file of the labels, where there is one beside: `images` becomes `labels` and `idx3` `idx1`.
+/// Finds the file of labels beside one of images: `images` becomes `labels`, and `idx3` becomes `idx1`.
 pub(super) fn labels_beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let labels = name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");

@@ -1,8 +1,8 @@
-//! How good the answers are: top-k accuracy against labels, and agreement with a reference network.
+//! Quality of a network's outputs: top-k accuracy against labels, and agreement with a reference network.
 //!
-//! Sums are kept in `f64`. A NaN never counts in a network's favour.
+//! Sums are in `f64`. A NaN never counts in a network's favour.
 
-/// The index of the largest value, the lower one of equals; `None` when there is a NaN or nothing.
+/// Returns the index of the largest value, the lowest among equals; `None` for a NaN or no values.
 pub fn argmax(row: &[f32]) -> Option<usize> {
     let mut best = None;
     for (index, &value) in row.iter().enumerate() {
@@ -16,16 +16,16 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
-/// The classes of an output that is one score a class for each image (`[images, classes]`, then ones at most).
+/// Returns the number of classes of an output `[images, classes]`, with trailing axes of length 1 allowed.
 pub fn classes(shape: &[usize]) -> Option<usize> {
     let classes = *shape.get(1)?;
     (classes > 1 && shape[2..].iter().all(|&d| d == 1)).then_some(classes)
 }
 
-/// Whether `label` is among the `k` largest of one image's `logits`.
+/// Returns whether `label` is among the `k` largest of one image's `logits`.
 ///
-/// Of equal logits the lower index comes first. A NaN is no hit itself and counts as larger than all; a
-/// label beyond the classes is no hit.
+/// Among equal logits the lower index comes first. A NaN is never a hit, and counts as larger than all others. A label
+/// beyond the classes is no hit.
 pub fn top_k(logits: &[f32], label: u32, k: usize) -> bool {
     let label = label as usize;
     let Some(&value) = logits.get(label).filter(|v| !v.is_nan()) else { return false };
@@ -33,7 +33,7 @@ pub fn top_k(logits: &[f32], label: u32, k: usize) -> bool {
     logits.iter().enumerate().filter(|&pair| before(pair)).count() < k
 }
 
-/// Top-1 and top-5, gathered batch by batch.
+/// Top-1 and top-5 accuracy, accumulated over batches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accuracy {
     images: u64,
@@ -43,9 +43,10 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// Adds images: `logits` is images×`classes`, row-major, with one label an image.
+    /// Adds images: `logits` is images × `classes`, row-major, with one label per image.
     ///
-    /// Panics when the lengths do not fit: that is the caller's bug.
+    /// # Panics
+    /// Panics if the lengths do not fit.
     pub fn add(&mut self, logits: &[f32], classes: usize, labels: &[u32]) {
         assert_eq!(logits.len(), classes * labels.len(), "logits and labels are of one batch");
         for (row, &label) in logits.chunks_exact(classes.max(1)).zip(labels) {
@@ -56,24 +57,25 @@ impl Accuracy {
         self.classes = classes;
     }
 
-    /// How many images were judged.
+    /// Returns the number of images added.
     pub fn images(&self) -> u64 {
         self.images
     }
 
-    /// The share of images whose label is the largest logit, 0..1; `None` before the first image.
+    /// Returns the share of images whose label has the largest logit, 0..1; `None` without images.
     pub fn top1(&self) -> Option<f64> {
         (self.images > 0).then(|| self.first as f64 / self.images as f64)
     }
 
-    /// The share of images whose label is among the five largest logits, 0..1; `None` before the first
-    /// image, and where there are no more than five classes to choose from.
+    /// Returns the share of images whose label is among the five largest logits, 0..1.
+    ///
+    /// `None` without images, and for five classes or fewer.
     pub fn top5(&self) -> Option<f64> {
         (self.images > 0 && self.classes > 5).then(|| self.among_five as f64 / self.images as f64)
     }
 }
 
-/// How near a network's outputs are to a reference's, gathered batch by batch.
+/// Agreement of a network's outputs with a reference's, accumulated over batches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
     rows: u64,
@@ -85,10 +87,12 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Adds the outputs of one batch, both row-major. With `classes`, rows of so many logits are also
-    /// compared as classifications; without, as numbers only.
+    /// Adds the outputs of one batch, both row-major.
     ///
-    /// Panics when the lengths differ or are not whole rows: that is the caller's bug.
+    /// With `classes`, rows of that many logits are also compared as classifications.
+    ///
+    /// # Panics
+    /// Panics if the lengths differ, or are not a multiple of `classes`.
     pub fn add(&mut self, reference: &[f32], got: &[f32], classes: Option<usize>) {
         assert_eq!(reference.len(), got.len(), "outputs of one shape");
         for (&r, &g) in reference.iter().zip(got) {
@@ -108,32 +112,36 @@ impl Agreement {
         }
     }
 
-    /// The share of rows with the same largest logit, 0..1; `None` without classifications.
+    /// Returns the share of rows with the same largest logit, 0..1; `None` without classifications.
     pub fn agreement(&self) -> Option<f64> {
         (self.rows > 0).then(|| self.same as f64 / self.rows as f64)
     }
 
-    /// The mean Kullback–Leibler divergence KL(softmax(reference) ‖ softmax(got)) = Σ p·ln(p/q) of a row, in
-    /// nats; `None` without classifications.
+    /// Returns the mean Kullback–Leibler divergence of a row, in nats; `None` without classifications.
+    ///
+    /// KL(softmax(reference) ‖ softmax(got)) = Σ p·ln(p/q).
     pub fn kl(&self) -> Option<f64> {
         (self.rows > 0).then(|| self.divergence / self.rows as f64)
     }
 
-    /// The signal-to-noise ratio of all outputs, 10·log₁₀(Σ reference² / Σ (reference − got)²) in decibels:
-    /// infinite for equal outputs, NaN when a NaN is involved.
+    /// Returns the signal-to-noise ratio of all outputs in decibels.
+    ///
+    /// 10·log₁₀(Σ reference² / Σ (reference − got)²); infinite for equal outputs, NaN if any output is NaN.
     pub fn snr_db(&self) -> f64 {
         if self.noise == 0.0 { f64::INFINITY } else { 10.0 * (self.signal / self.noise).log10() }
     }
 
-    /// The largest absolute error; infinite when a NaN is involved.
+    /// Returns the largest absolute error; infinite if any output is NaN.
     pub fn max_abs_err(&self) -> f64 {
         self.largest
     }
 }
 
-/// The mean KL(softmax(reference/T) ‖ softmax(got/T)) of rows of `classes` logits, in nats. The temperature T is the
-/// spread of the reference's logits about their row's mean: so rows count alike that a network is sure of and that it is
-/// not, whatever the scale of its logits (Hinton, Vinyals & Dean 2015 soften alike, with a T by hand).
+/// Returns the mean KL(softmax(reference/T) ‖ softmax(got/T)) of rows of `classes` logits, in nats.
+///
+/// The temperature T is the standard deviation of the reference's logits about their row's mean. So rows of high and of
+/// low confidence count equally, at any scale of the logits. Hinton, Vinyals & Dean 2015 soften in the same way, with a
+/// fixed T.
 pub fn softened_kl(reference: &[f32], got: &[f32], classes: usize) -> f64 {
     let rows = || reference.chunks_exact(classes).zip(got.chunks_exact(classes));
     let variance = |row: &[f32]| {
@@ -148,7 +156,7 @@ pub fn softened_kl(reference: &[f32], got: &[f32], classes: usize) -> f64 {
     rows().map(|(r, g)| divergence(&soft(r), &soft(g))).sum::<f64>() / count
 }
 
-/// KL(softmax(r) ‖ softmax(g)), from the logarithms of both so that nothing underflows.
+/// Returns KL(softmax(r) ‖ softmax(g)), computed from logarithms to avoid underflow.
 fn divergence(r: &[f32], g: &[f32]) -> f64 {
     let log_sum = |row: &[f32]| {
         let top = row.iter().map(|&v| f64::from(v)).fold(f64::NEG_INFINITY, f64::max);
@@ -158,10 +166,10 @@ fn divergence(r: &[f32], g: &[f32]) -> f64 {
     let term = |(&r, &g): (&f32, &f32)| {
         let (ln_p, ln_q) = (f64::from(r) - zr, f64::from(g) - zg);
         let p = ln_p.exp();
-        // A probability of zero contributes nothing, whatever the other one is.
+        // A probability of zero contributes nothing, even if the other is zero too.
         if p == 0.0 { 0.0 } else { p * (ln_p - ln_q) }
     };
-    // Rounding can take the sum of equal rows a hair below zero; a NaN stays one.
+    // Rounding can make the sum of equal rows slightly negative; NaN stays NaN.
     let sum: f64 = r.iter().zip(g).map(term).sum();
     if sum < 0.0 { 0.0 } else { sum }
 }
@@ -171,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn softened_divergence_knows_no_scale_and_no_offset() {
+    fn softened_divergence_is_independent_of_scale_and_offset() {
         let (r, g) = ([8.0f32, 0.0, -2.0, 1.0, 1.5, -1.0], [7.0f32, 1.0, -2.0, 1.0, 1.0, -1.0]);
         let scaled = |row: &[f32; 6]| row.map(|v| 1000.0 * v);
         let (plain, large) = (softened_kl(&r, &g, 3), softened_kl(&scaled(&r), &scaled(&g), 3));
@@ -179,7 +187,7 @@ mod tests {
         assert!((softened_kl(&r, &g.map(|v| v + 4.0), 3) - plain).abs() < 1e-5);
         assert!(softened_kl(&r, &r, 3) == 0.0 && softened_kl(&[1.0; 4], &[1.0; 4], 2) == 0.0);
         assert!(softened_kl(&r, &[f32::NAN; 6], 3).is_nan());
-        // What a network is sure of says hardly anything unsoftened.
+        // Without softening, rows of high confidence hardly count.
         assert!(divergence(&r[..3], &g[..3]) < 0.01 && softened_kl(&r[..3], &g[..3], 3) > 0.01);
     }
 }

@@ -1,8 +1,8 @@
-//! Data: images and arrays in, batches of what the network takes out.
+//! Data sets: images and arrays, preprocessed into batches for a network.
 //!
-//! [`Dataset::open`] finds out what `--data` names, resolves the preprocessing once for the network at
-//! hand, and hands out [`Batch`]es. What an image becomes depends on the image and the recipe alone: not on
-//! the batch size, the threads or the shard. An image that cannot be decoded is skipped and remembered.
+//! [`Dataset::open`] detects the kind of data, resolves the preprocessing once for the network, and yields [`Batch`]es.
+//! The result of preprocessing depends on the image and the recipe alone, not on the batch size, threads or shard. An
+//! image that cannot be decoded is skipped and recorded.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,48 +25,49 @@ mod tests;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
-pub use recipe::{DataOptions, Layout, Order, Preprocessing, Preset, Resize, Shard, Size};
+pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 
 use arrays::{Array, Element};
-use picture::Pipeline;
-use recipe::Input;
-use source::{Opened, Skipped, Source};
+use picture::Preprocessor;
+use recipe::NetworkInput;
+use source::{ImageSource, Opened, Skipped};
 
-/// A set of images for one network, with their labels where they are known.
+/// A set of images for one network, with labels if known.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     inner: Arc<Inner>,
-    /// The images that are visited, as places in the shard, in order.
+    /// Places in the shard of the images to visit, in order.
     order: Arc<Vec<usize>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    /// Where it was opened, if it is no data set in memory.
+    /// Path of the data set, if it is not in memory.
     path: Option<PathBuf>,
-    source: Source,
-    pipeline: Pipeline,
-    /// This shard's images in the source.
+    source: ImageSource,
+    preprocessor: Preprocessor,
+    /// Range of the shard's images in the source.
     range: Range<usize>,
-    /// Of this shard, in its own order.
+    /// Class indices of the shard's images, in their own order.
     labels: Option<Vec<u32>>,
     strict: bool,
-    /// By place in the source, so that a second pass finds them again, not twice.
+    /// Skipped images by place in the source, so that a second pass records none twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
 }
 
-/// Shards of large sets begin at multiples of this: sums that a device makes over so many images at once are then
-/// the same sums in a shard as in the whole.
+/// The number of images that starts of shards are multiples of, in large sets.
+///
+/// Devices sum over this many images at once, so these sums are equal in a shard and in the whole.
 pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
-    /// Opens what `--data` names: a folder of images, an array file, idx files, or `random:N`.
+    /// Opens a folder of images, an array file, idx files, or `random:N`.
     ///
-    /// `input_shape` is the shape of the network's input, batch axis first, `None` where it is free.
+    /// `input_shape` is the shape of the network's input, batch axis first, with `None` for free axes.
     ///
     /// # Errors
-    /// When it is none of these, holds no images, contradicts itself (labels for other images, headers that
-    /// promise more than the file has), or cannot become what the network takes.
+    /// Data of another kind, without images, with contradictions (labels for other images, headers that do not match the
+    /// file's length), or that does not fit the network's input.
     pub fn open(spec: &str, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
         if let Some(count) = spec.strip_prefix("random:") {
             let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
@@ -77,16 +78,16 @@ impl Dataset {
             })?;
             return Self::random(len, options, input_shape);
         }
-        let input = Input::new(input_shape, options.layout)?;
+        let input = NetworkInput::new(input_shape, options.layout)?;
         let path = Path::new(spec);
         let opened = source::open(path, options.classes.as_deref(), input)?;
         Self::new((opened, Some(path)), options, input).map_err(|e| e.file(path))
     }
 
-    /// Images that are in memory already: bytes, N×C×H×W or N×H×W×C, with labels.
+    /// Creates a data set of images in memory: bytes, N×C×H×W or N×H×W×C, with optional labels.
     ///
     /// # Errors
-    /// When the bytes do not fill the shape, or cannot become what the network takes.
+    /// Bytes that do not fill the shape, or do not fit the network's input.
     pub fn from_bytes(
         bytes: Vec<u8>,
         shape: &[usize],
@@ -94,7 +95,7 @@ impl Dataset {
         options: &DataOptions,
         input_shape: &[Option<usize>],
     ) -> Result<Self> {
-        let input = Input::new(input_shape, options.layout)?;
+        let input = NetworkInput::new(input_shape, options.layout)?;
         let count = bytes.len();
         let array = Array::new(Element::U8, shape.to_vec(), bytes).ok_or_else(|| {
             Error::new("images that do not fill their shape")
@@ -106,11 +107,11 @@ impl Dataset {
     }
 
     fn random(len: usize, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
-        let free = Input { channels: None, height: None, width: None, layout: Layout::Nchw };
-        let input = Input::new(input_shape, options.layout).unwrap_or(free);
+        let free = NetworkInput { channels: None, height: None, width: None, layout: Layout::Nchw };
+        let input = NetworkInput::new(input_shape, options.layout).unwrap_or(free);
         let size = options.crop.or(match options.resize {
-            Some(Resize::Exact(size)) => Some(size),
-            Some(Resize::Shorter(side)) => Some(Size { height: side, width: side }),
+            Some(ResizeTo::Exact(size)) => Some(size),
+            Some(ResizeTo::Shorter(side)) => Some(Size { height: side, width: side }),
             None => None,
         });
         let [height, width] = [size.map(|s| s.height), size.map(|s| s.width)];
@@ -122,35 +123,39 @@ impl Dataset {
         let dims = input_shape.iter().enumerate().skip(1);
         let shape: Option<Vec<usize>> = dims.map(|(i, d)| d.or_else(|| *usual.get(i)?)).collect();
         let shape = shape.ok_or_else(|| {
-            Error::new("random images of no known size: the network leaves it free")
-                .remedy("say it with --resize HxW, or give images")
+            Error::new("random images of unknown size: the network leaves it free")
+                .remedy("set `resize` to HxW, or give images")
         })?;
         let recipe = Preprocessing {
             resize: None,
             crop: None,
             channels: input.channels.unwrap_or(3),
-            order: Order::Rgb,
+            order: ChannelOrder::Rgb,
             scale: 1.0,
             mean: vec![0.0; input.channels.unwrap_or(3)],
             std: vec![1.0; input.channels.unwrap_or(3)],
             layout: input.layout,
         };
-        let source = Source::Random { shape };
-        Self::cut((Opened { source, len, labels: None }, None), options, Pipeline::new(recipe, input))
+        let source = ImageSource::Random { shape };
+        Self::cut((Opened { source, len, labels: None }, None), options, Preprocessor::new(recipe, input))
     }
 
-    fn new((opened, path): (Opened, Option<&Path>), options: &DataOptions, input: Input) -> Result<Self> {
-        let recipe = Preprocessing::resolve(options, input, opened.source.stored())?;
-        Self::cut((opened, path), options, Pipeline::new(recipe, input))
+    fn new(
+        (opened, path): (Opened, Option<&Path>),
+        options: &DataOptions,
+        input: NetworkInput,
+    ) -> Result<Self> {
+        let recipe = Preprocessing::resolve(options, input, opened.source.pixel_format())?;
+        Self::cut((opened, path), options, Preprocessor::new(recipe, input))
     }
 
-    /// Keeps the images and the shard that the options name.
+    /// Selects the images and the shard of the options.
     fn cut(
         (opened, path): (Opened, Option<&Path>),
         options: &DataOptions,
-        pipeline: Pipeline,
+        preprocessor: Preprocessor,
     ) -> Result<Self> {
-        // A sample is chosen from all, and a shard is a part of it.
+        // A sample is drawn from all images, and a shard is a part of the sample.
         let most = options.images.unwrap_or(usize::MAX);
         let len = if options.sample.is_some() { opened.len } else { opened.len.min(most) };
         let part = |k: usize, n: usize| {
@@ -172,15 +177,15 @@ impl Dataset {
         if range.is_empty() {
             return Err(Error::new("no images are left")
                 .got(format!("{len} images for this shard to take its part of"))
-                .remedy("ask for more --images, or for fewer shards"));
+                .remedy("raise `images`, or use fewer shards"));
         }
         let offset = |label: &i64| {
             let shifted = label.checked_add(options.label_offset).and_then(|l| u32::try_from(l).ok());
             shifted.ok_or_else(|| {
                 Error::new("a label that is not a class index")
-                    .expected("0 or more after --label-offset")
+                    .expected("0 or more after adding `label_offset`")
                     .got(format!("{label} with the offset {}", options.label_offset))
-                    .remedy("give a --label-offset that makes the least label 0")
+                    .remedy("set `label_offset` so that the least label becomes 0")
             })
         };
         let labels =
@@ -200,7 +205,7 @@ impl Dataset {
         let inner = Inner {
             path: path.map(Path::to_path_buf),
             source: opened.source,
-            pipeline,
+            preprocessor,
             range,
             labels,
             strict: options.strict,
@@ -209,7 +214,7 @@ impl Dataset {
         Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
     }
 
-    /// An error of its images, which names the data set unless it names a file already.
+    /// Adds the data set's path to an error that names no file.
     pub(crate) fn blame(&self, error: Error) -> Error {
         match &self.inner.path {
             Some(path) => error.file(path),
@@ -217,14 +222,15 @@ impl Dataset {
         }
     }
 
-    /// How many images there are, unreadable ones included.
-    #[allow(clippy::len_without_is_empty)] // An empty one cannot be opened.
+    /// Returns the number of images, unreadable ones included.
+    #[allow(clippy::len_without_is_empty)] // An empty set cannot be opened.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Two sets without a common image: all but a share of this one, and that share, evenly spread over it. `None`
-    /// where one of them would be empty.
+    /// Splits off a `share` of the images, evenly spread: returns the rest and the share, disjoint.
+    ///
+    /// `None` if either would be empty.
     pub fn split(&self, share: f64) -> Option<(Self, Self)> {
         let is_held = |i: usize| ((i + 1) as f64 * share).floor() > (i as f64 * share).floor();
         let part = |held: bool| {
@@ -235,31 +241,32 @@ impl Dataset {
         part(false).zip(part(true))
     }
 
-    /// The class index of every image of the shard, visited or not, in their own order, offset included.
+    /// Returns the class index of every image of the shard, visited or not, in their own order, with the offset.
     pub fn labels(&self) -> Option<&[u32]> {
         self.inner.labels.as_deref()
     }
 
-    /// What is done to every image.
+    /// Returns the preprocessing of every image.
     pub fn preprocessing(&self) -> &Preprocessing {
-        &self.inner.pipeline.recipe
+        &self.inner.preprocessor.recipe
     }
 
-    /// Whether it is noise, which says nothing about a network's accuracy or its channels.
+    /// Returns whether the images are noise, which is no basis for accuracy or statistics.
     pub fn is_random(&self) -> bool {
-        matches!(self.inner.source, Source::Random { .. })
+        matches!(self.inner.source, ImageSource::Random { .. })
     }
 
-    /// The images that could not be decoded so far, in order, with the decoder's reason.
+    /// Returns the images skipped so far, in order, with the decoder's reason.
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
         self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// The shape of the first image that can be read, as the network takes it. Others may have another one where the
-    /// network leaves it free.
+    /// Returns the shape of the first readable image after preprocessing.
+    ///
+    /// Other images may have another shape if the network's input size is free.
     ///
     /// # Errors
-    /// What ends a pass over the set.
+    /// Errors of [`Dataset::batches`], and a set without readable images.
     pub fn image(&self) -> Result<Vec<usize>> {
         match self.batches(1).next() {
             Some(batch) => Ok(batch?.image().to_vec()),
@@ -269,27 +276,27 @@ impl Dataset {
         }
     }
 
-    /// One pass over the set in batches of `batch` images (at least 1).
+    /// Starts a pass over the set in batches of `batch` images (at least 1).
     ///
-    /// Yields an error, and ends, when an image cannot be decoded under `strict`, when none can, or when an
-    /// image does not become what the network takes.
+    /// Yields an error, and ends, if an image cannot be decoded and `strict` is set, if no image can be decoded, or if a
+    /// preprocessed image does not fit the network's input.
     pub fn batches(&self, batch: usize) -> Batches {
         self.batches_from(0, batch)
     }
 
-    /// The rest of a pass: it goes on at [`Batch::next`] of an earlier one.
-    ///
-    /// Yields what [`Dataset::batches`] yields.
+    /// Resumes a pass at [`Batch::next`] of an earlier batch, like [`Dataset::batches`].
     pub fn batches_from(&self, start: usize, batch: usize) -> Batches {
         Batches::new(self.clone(), start, batch)
     }
 }
 
-/// The numbers below `len` in an order that depends on the seed alone (Fisher and Yates; SplitMix64).
+/// Returns a permutation of the numbers below `len` that depends on the seed alone.
+///
+/// Fisher–Yates shuffle with SplitMix64.
 fn shuffled(len: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     for (i, z) in (1..len).rev().zip(synthetic::splitmix64(seed)) {
-        // The bias of a remainder is 2⁻⁴⁰ and less for sets that fit into a computer.
+        // The bias of the remainder is at most 2⁻⁴⁰ for sets that fit into a computer.
         order.swap(i, (z % (i as u64 + 1)) as usize);
     }
     order

@@ -1,9 +1,8 @@
-//! One image on its way from the file to the network: decode, colour, resize, crop, normalise.
+//! Preprocessing of one image: decode, convert colours, resize, crop and normalise.
 //!
-//! Images stay in bytes until the last step, as in Pillow and torchvision, whose results these are: the
-//! resampling filter is Pillow's antialiased bilinear one (to one level of 256), the luma is Pillow's
-//! `convert("L")`, the sizes and offsets are torchvision's, alpha is dropped and EXIF orientation ignored
-//! as both do.
+//! Images stay in bytes until the last step, and results match Pillow and torchvision. The resampling filter is Pillow's
+//! antialiased bilinear one (to one level of 256), the luma is Pillow's `convert("L")`, and the sizes and offsets are
+//! torchvision's. Alpha is dropped and EXIF orientation ignored, as in both.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -11,13 +10,13 @@ use std::path::Path;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 
-use super::recipe::{Input, Layout, Order, Preprocessing, Resize, Size};
+use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
 use crate::error::{Error, Result};
 
-/// More pixels than any sensible image is resized to; a very long and thin one asks for more.
+/// The most pixels of a resized image; only very long and thin images exceed it.
 const MOST_PIXELS: usize = 1 << 28;
 
-/// An image whose element (channel, row, column) lies at the strides' scalar product with these.
+/// An image with strides: element (channel, row, column) is at their scalar product with `strides`.
 pub(super) struct Picture<'a> {
     size: Size,
     channels: usize,
@@ -31,12 +30,12 @@ pub(super) enum Pixels<'a> {
 }
 
 impl<'a> Picture<'a> {
-    /// An image in an array: channels first or last.
+    /// Creates an image from an array with channels first or last.
     pub(super) fn new(pixels: Pixels<'a>, size: Size, channels: usize, layout: Layout) -> Self {
         Self { size, channels, strides: strides(layout, size, channels), pixels }
     }
 
-    /// Decodes a file, in one grey channel if the network has one, else in colour. The error is one line.
+    /// Decodes a file, to grey for a network of one channel, else to colour; the error is one line.
     pub(super) fn decode(path: &Path, channels: usize) -> Result<Self, String> {
         let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
         let decoded = reader.map_err(|e| e.to_string())?.decode().map_err(|e| e.to_string())?;
@@ -50,11 +49,11 @@ impl<'a> Picture<'a> {
         Ok(picture.in_channels(channels))
     }
 
-    /// Grey to colour or colour to grey, where the counts ask for it.
+    /// Converts grey to colour or colour to grey if the channel counts differ.
     fn in_channels(mut self, channels: usize) -> Self {
         let Pixels::Bytes(bytes) = &self.pixels else { return self };
         match (self.channels, channels) {
-            // The same plane three times: no need to copy it.
+            // A stride of 0 repeats the plane without a copy.
             (1, 3) => {
                 self.strides[0] = 0;
                 self.channels = 3;
@@ -74,13 +73,13 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Resized to `size`, by Pillow's antialiased bilinear filter.
+    /// Resizes to `size` with Pillow's antialiased bilinear filter.
     fn resized(self, size: Size) -> Result<Self> {
         if size == self.size {
             return Ok(self);
         }
         let Pixels::Bytes(bytes) = &self.pixels else {
-            return Err(Error::new("arrays of floats are not resized")
+            return Err(Error::new("arrays of floats cannot be resized")
                 .expected(size.to_string())
                 .got(self.size.to_string())
                 .remedy("resize them beforehand, or store them as u8"));
@@ -88,14 +87,14 @@ impl<'a> Picture<'a> {
         if size.height.saturating_mul(size.width) > MOST_PIXELS {
             return Err(Error::new("an image too long and thin to be resized")
                 .got(self.size.to_string())
-                .remedy("take it out, or say --resize HxW"));
+                .remedy("remove it, or set `resize` to HxW"));
         }
         if self.channels == 3 && self.strides == strides(Layout::Nhwc, self.size, 3) {
             let bytes = resample::<Rgb<u8>>(bytes, self.size, size)?;
             return Ok(Self::new(Pixels::Bytes(bytes.into()), size, 3, Layout::Nhwc));
         }
         let [sc, sy, sx] = self.strides;
-        // A grey plane that is seen three times is resized once.
+        // A repeated grey plane is resized once.
         let held = if sc == 0 { 1 } else { self.channels };
         let mut planes = Vec::with_capacity(held * size.height * size.width);
         for c in 0..held {
@@ -115,46 +114,46 @@ fn strides(layout: Layout, size: Size, channels: usize) -> [usize; 3] {
     }
 }
 
-/// Pixels of type `P`, side by side, in another size.
+/// Resamples interleaved pixels of type `P` to another size.
 fn resample<P: Pixel<Subpixel = u8> + 'static>(bytes: &[u8], from: Size, to: Size) -> Result<Vec<u8>> {
     let image = ImageBuffer::<P, _>::from_raw(from.width as u32, from.height as u32, bytes);
-    let image =
-        image.ok_or_else(|| Error::new("pixels that do not fill their image").got(from.to_string()))?;
+    let image = image
+        .ok_or_else(|| Error::new("pixels that do not fill their image").got(from.to_string()).internal())?;
     Ok(resize(&image, to.width as u32, to.height as u32, FilterType::Triangle).into_raw())
 }
 
-/// What the network gets of one image.
+/// One image after preprocessing.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Of one image, without the batch axis.
+    /// Shape of the image, without the batch axis.
     pub(super) shape: Vec<usize>,
-    /// Row-major.
+    /// Elements of the image, row-major.
     pub(super) data: Vec<f32>,
 }
 
-/// A recipe made ready for one network: a byte is normalised by looking it up.
+/// A recipe prepared for one network, with tables that normalise bytes.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(super) struct Preprocessor {
     pub(super) recipe: Preprocessing,
-    input: Input,
+    input: NetworkInput,
     tables: Vec<[f32; 256]>,
 }
 
-impl Pipeline {
-    pub(super) fn new(recipe: Preprocessing, input: Input) -> Self {
+impl Preprocessor {
+    pub(super) fn new(recipe: Preprocessing, input: NetworkInput) -> Self {
         let table = |c| std::array::from_fn(|v| recipe.normalise(v as f32, c));
         let tables = (0..recipe.channels).map(table).collect();
         Self { recipe, input, tables }
     }
 
-    /// Applies the recipe. An error here is one of the recipe, not of the image.
+    /// Applies the recipe; errors concern the recipe, not the image.
     pub(super) fn apply(&self, picture: Picture<'_>) -> Result<Frame> {
         let recipe = &self.recipe;
         let picture = picture.in_channels(recipe.channels);
         let target = match recipe.resize {
             None => picture.size,
-            Some(Resize::Exact(size)) => size,
-            Some(Resize::Shorter(side)) => shorter_to(side, picture.size),
+            Some(ResizeTo::Exact(size)) => size,
+            Some(ResizeTo::Shorter(side)) => shorter_to(side, picture.size),
         };
         let picture = picture.resized(target)?;
         let size = recipe.crop.unwrap_or(picture.size);
@@ -162,7 +161,7 @@ impl Pipeline {
             return Err(Error::new("the image is smaller than the crop")
                 .expected(format!("at least {size}"))
                 .got(picture.size.to_string())
-                .remedy("give a --resize that makes it large enough"));
+                .remedy("set `resize` to make it large enough"));
         }
         if !self.input.takes(size) {
             return Err(self.input.refuse(size));
@@ -173,7 +172,7 @@ impl Pipeline {
         let mut data = vec![0.0; recipe.channels * size.height * size.width];
         let [oc, oy, ox] = strides(recipe.layout, size, recipe.channels);
         for c in 0..recipe.channels {
-            let held = if recipe.order == Order::Bgr { recipe.channels - 1 - c } else { c };
+            let held = if recipe.order == ChannelOrder::Bgr { recipe.channels - 1 - c } else { c };
             for y in 0..size.height {
                 let from = corner + held * sc + y * sy;
                 let row = data[c * oc + y * oy..].iter_mut().step_by(ox).take(size.width).enumerate();
@@ -196,7 +195,7 @@ impl Pipeline {
     }
 }
 
-/// The size with the shorter side at `side`; the longer one is rounded down, as in torchvision.
+/// Returns the size with the shorter side at `side`; the longer one is rounded down, as in torchvision.
 fn shorter_to(side: usize, size: Size) -> Size {
     let Size { height, width } = size;
     if height <= width {
@@ -206,7 +205,7 @@ fn shorter_to(side: usize, size: Size) -> Size {
     }
 }
 
-/// Half of the margin, halves to even: Python's `round`, with which torchvision crops.
+/// Returns half of the margin, rounded half to even like Python's `round`, which torchvision uses for crops.
 fn centred(margin: usize) -> usize {
     let half = margin / 2;
     if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half }

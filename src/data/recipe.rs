@@ -1,8 +1,8 @@
-//! The preprocessing recipe: what is asked for, and what that comes to for one network and one data set.
+//! Preprocessing recipes: the requested options, and their resolution for one network and data set.
 //!
-//! A recipe is asked for by a [`Preset`] and parts that override it ([`DataOptions`]), and resolved once into
-//! a [`Preprocessing`] that has nothing left to decide. That is what profiles and reports record, and two
-//! profiles may only be merged when theirs are equal.
+//! A recipe is requested by a [`Preset`] and options that override its parts ([`DataOptions`]). It is resolved once into
+//! a [`Preprocessing`] without open decisions, which profiles and reports record. Two profiles can be merged only if
+//! theirs are equal.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,32 +12,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A named recipe. Its parts can be overridden one by one.
+/// A named recipe, whose parts can be overridden one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// torchvision's ImageNet evaluation: shorter side to 256 (or 256/224 of the network's input), centre
-    /// crop to the input, RGB / 255, mean .485 .456 .406, deviation .229 .224 .225.
+    /// Evaluation recipe of torchvision for ImageNet.
+    ///
+    /// Shorter side to 256 (or 256/224 of the network's input), centre crop to the input, RGB / 255, mean .485 .456 .406,
+    /// standard deviation .229 .224 .225.
     ImageNet,
-    /// CIFAR-10 as the widespread PyTorch ResNets (akamaster's) take it: RGB / 255 with ImageNet's mean and
-    /// deviation, not CIFAR-10's own; 32×32 stays as it is.
+    /// Recipe of the widespread PyTorch ResNets for CIFAR-10 (akamaster's).
+    ///
+    /// RGB / 255 with the mean and deviation of ImageNet, not of CIFAR-10; 32×32 is not resized.
     Cifar10,
-    /// Grey / 255 without mean or deviation. Caffe's LeNet divides by 256: add `--scale 256`; CNTK's takes
-    /// 0..255: `--scale 1`.
+    /// Grey / 255 without mean or deviation.
+    ///
+    /// Caffe's LeNet divides by 256, so set `scale` to 256; CNTK's takes 0..255, so set it to 1.
     Mnist,
-    /// 0..1: divided by 255, resized to the network's input. What is done when nothing is asked for.
+    /// Default recipe: divided by 255 to 0..1, resized to the network's input.
     Unit,
-    /// 0..255 as it is, resized to the network's input.
+    /// Unchanged values 0..255, resized to the network's input.
     Raw,
 }
 
 impl Preset {
-    /// Every preset.
+    /// All presets in order.
     pub const ALL: [Self; 5] = [Self::ImageNet, Self::Cifar10, Self::Mnist, Self::Unit, Self::Raw];
     const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
     const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-    /// The name on the command line.
+    /// Returns the name that options use.
     pub fn name(self) -> &'static str {
         match self {
             Self::ImageNet => "imagenet",
@@ -56,7 +60,7 @@ impl Preset {
         matches!(self, Self::ImageNet | Self::Cifar10)
     }
 
-    /// The input where the network leaves it free.
+    /// Returns the side of the input if the network leaves it free.
     fn usual_size(self) -> Option<usize> {
         match self {
             Self::ImageNet => Some(224),
@@ -78,7 +82,7 @@ impl FromStr for Preset {
     }
 }
 
-/// Height and width in pixels; `224` or `240x320` (height first) on the command line.
+/// Height and width in pixels, written `224` or `240x320` (height first).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Size {
@@ -117,17 +121,17 @@ impl FromStr for Size {
     }
 }
 
-/// How large the image is made before the crop, by antialiased bilinear resizing as Pillow does it.
+/// The size to resize an image to before the crop, with Pillow's antialiased bilinear filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Resize {
-    /// The shorter side to so many pixels, the longer one in proportion, as torchvision does it (`256`).
+pub enum ResizeTo {
+    /// Resizes the shorter side, and the longer one in proportion as in torchvision (`256`).
     Shorter(usize),
-    /// The whole image to this size, whatever its proportions (`240x320`).
+    /// Resizes both sides, at any proportions (`240x320`).
     Exact(Size),
 }
 
-impl FromStr for Resize {
+impl FromStr for ResizeTo {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         if text.contains(['x', ',', '×']) {
@@ -138,16 +142,16 @@ impl FromStr for Resize {
     }
 }
 
-/// The order of colour channels that the network wants.
+/// The order of the colour channels in the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
-pub enum Order {
+pub enum ChannelOrder {
     Rgb,
     Bgr,
 }
 
-impl FromStr for Order {
+impl FromStr for ChannelOrder {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         match text {
@@ -156,18 +160,18 @@ impl FromStr for Order {
             _ => Err(Error::new("an unknown channel order")
                 .expected("rgb or bgr")
                 .got(format!("\"{text}\""))
-                .meant(text, ["rgb", "bgr"], "leave --channels out for rgb")),
+                .meant(text, ["rgb", "bgr"], "leave out `channels` for rgb")),
         }
     }
 }
 
-/// The order of the axes that the network wants.
+/// The order of the axes of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// Batch, channel, height, width: ONNX's own.
+    /// Batch, channel, height, width: the convention of ONNX.
     Nchw,
-    /// Batch, height, width, channel: many networks that came from TensorFlow.
+    /// Batch, height, width, channel: the convention of TensorFlow.
     Nhwc,
 }
 
@@ -180,14 +184,14 @@ impl FromStr for Layout {
             _ => Err(Error::new("an unknown layout")
                 .expected("nchw or nhwc")
                 .got(format!("\"{text}\""))
-                .meant(text, ["nchw", "nhwc"], "leave --layout out: it is mostly found by itself")),
+                .meant(text, ["nchw", "nhwc"], "leave out `layout`: it is mostly detected")),
         }
     }
 }
 
-/// A part of a data set for one of several workers: part `index` of `count`, counted from 1 (`2/8`).
+/// A part of a data set for one of several workers: part `index` of `count`, from 1 (`2/8`).
 ///
-/// Parts are contiguous, so that merging in their order gives the images in theirs.
+/// Parts are contiguous, so that merging them in order preserves the order of the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Shard {
@@ -209,73 +213,74 @@ impl FromStr for Shard {
     }
 }
 
-/// What the user asked for. `None` leaves the part to the preset, then to the network.
+/// The requested recipe and selection of images; `None` defers to the preset, then to the network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataOptions {
-    /// The recipe that the other parts override.
+    /// Recipe that the other options override.
     pub preset: Option<Preset>,
-    /// How large the image is made.
-    pub resize: Option<Resize>,
-    /// What is cut from its centre afterwards.
+    /// Size to resize images to.
+    pub resize: Option<ResizeTo>,
+    /// Size of the centre crop afterwards.
     pub crop: Option<Size>,
-    /// Subtracted after division by `scale`: one value a channel or one for all, in the network's order.
+    /// Mean to subtract after division by `scale`: one value per channel in the network's order, or one for all.
     pub mean: Option<Vec<f32>>,
-    /// What the difference is divided by: one value a channel or one for all, in the network's order.
+    /// Divisor after the subtraction: one value per channel in the network's order, or one for all.
     pub std: Option<Vec<f32>>,
-    /// The axes of the network's input; read off its shape when not given.
+    /// Axes of the network's input; by default derived from its shape.
     pub layout: Option<Layout>,
-    /// The order of its colour channels; RGB when not given.
-    pub channels: Option<Order>,
-    /// What 0..255 is divided by: 255 for 0..1, 1 to leave it.
+    /// Order of the colour channels; RGB by default.
+    pub channels: Option<ChannelOrder>,
+    /// Divisor of the values 0..255: 255 for 0..1, 1 for no change.
     pub scale: Option<f32>,
-    /// A file of class names, one a line: its order gives the class indices of class folders.
+    /// File of class names, one per line, whose order defines the class indices of class folders.
     pub classes: Option<PathBuf>,
-    /// Added to every label (1 for networks whose class 0 is a background).
+    /// Number added to every label (1 for networks whose class 0 is a background).
     pub label_offset: i64,
-    /// Makes an undecodable image an error, which otherwise is skipped and counted.
+    /// True to fail on an image that cannot be decoded, instead of skipping it.
     pub strict: bool,
-    /// At most so many images, from the start.
+    /// Maximum number of images, from the start of the set.
     pub images: Option<usize>,
-    /// Chooses them from all, from this seed, instead of taking the first.
+    /// Seed for drawing `images` from the whole set, instead of the first ones.
     pub sample: Option<u64>,
-    /// One part of what is left then.
+    /// Shard of the remaining images.
     pub shard: Option<Shard>,
-    /// Visits them in an order made from this seed, not in their own.
+    /// Seed for visiting the images in a random order.
     pub order: Option<u64>,
 }
 
-/// The resolved recipe, in the order in which it is applied. Undecided is nothing, so that equal recipes
-/// mean equal inputs.
+/// The resolved recipe, in the order of its steps.
+///
+/// Nothing is left open, so that equal recipes mean equal inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// How large the image is made; `None` leaves it.
-    pub resize: Option<Resize>,
-    /// What is cut from its centre; `None` leaves it.
+    /// Size to resize images to; `None` for none.
+    pub resize: Option<ResizeTo>,
+    /// Size of the centre crop; `None` for none.
     pub crop: Option<Size>,
-    /// Colour channels of the network's input. Colour becomes one channel by Rec. 601's luma.
+    /// Number of colour channels of the network's input; colour becomes grey by the luma of Rec. 601.
     pub channels: usize,
-    /// Their order.
-    pub order: Order,
-    /// Divides first.
+    /// Order of the colour channels.
+    pub order: ChannelOrder,
+    /// Divisor of the first step.
     pub scale: f32,
-    /// Subtracted then, one value a channel.
+    /// Mean to subtract then, one value per channel.
     pub mean: Vec<f32>,
-    /// Divides last, one value a channel.
+    /// Divisor of the last step, one value per channel.
     pub std: Vec<f32>,
-    /// The order of the axes of a batch.
+    /// Order of the axes of a batch.
     pub layout: Layout,
 }
 
-/// The network's input as data sees it; `None` is free.
+/// The shape of the network's image input; `None` for free axes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Input {
+pub(super) struct NetworkInput {
     pub(super) channels: Option<usize>,
     pub(super) height: Option<usize>,
     pub(super) width: Option<usize>,
     pub(super) layout: Layout,
 }
 
-impl Input {
+impl NetworkInput {
     pub(super) fn new(shape: &[Option<usize>], layout: Option<Layout>) -> Result<Self> {
         let &[_, a, b, c] = shape else {
             return Err(Error::new("images need a network whose input has four axes")
@@ -291,43 +296,43 @@ impl Input {
         })
     }
 
-    /// Whether the network takes images of this size.
+    /// Returns whether the network takes images of this size.
     pub(super) fn takes(self, size: Size) -> bool {
         self.height.is_none_or(|h| h == size.height) && self.width.is_none_or(|w| w == size.width)
     }
 
-    /// The error when it does not.
+    /// Returns the error for an image of a size that does not fit.
     pub(super) fn refuse(self, size: Size) -> Error {
         let dim = |d: Option<usize>| d.map_or_else(|| "any".to_owned(), |d| d.to_string());
         let wanted = format!("{}x{}", dim(self.height), dim(self.width));
-        Error::new("after resizing and cropping, the image is not of the network's size")
+        Error::new("the preprocessed image does not have the network's size")
             .got(size.to_string())
-            .remedy(format!("end with --crop {wanted}, or use --resize {wanted} alone"))
+            .remedy(format!("set `crop` to {wanted}, or `resize` alone to {wanted}"))
             .expected(wanted)
     }
 }
 
-/// What the data set holds.
+/// The format of a data set's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
-    /// Image files, grey or in colour.
+pub(super) enum PixelFormat {
+    /// Encoded image files, grey or in colour.
     Files,
-    /// Bytes, as images have them, in so many channels.
+    /// Bytes 0..255, with the number of channels.
     Bytes(usize),
-    /// Floats in so many channels: somebody has prepared these already.
+    /// Floats that are preprocessed already, with the number of channels.
     Floats(usize),
 }
 
 impl Preprocessing {
-    /// Decides everything that the options leave open.
-    pub(super) fn resolve(options: &DataOptions, input: Input, stored: Stored) -> Result<Self> {
+    /// Resolves options for a network's input and a pixel format.
+    pub(super) fn resolve(options: &DataOptions, input: NetworkInput, format: PixelFormat) -> Result<Self> {
         let preset = options.preset;
-        let prepared = matches!(stored, Stored::Floats(_)) && preset.is_none();
-        let channels = channels(preset, input, stored)?;
-        if channels != 3 && options.channels == Some(Order::Bgr) {
-            return Err(Error::new("--channels bgr needs three channels")
+        let prepared = matches!(format, PixelFormat::Floats(_)) && preset.is_none();
+        let channels = channels(preset, input, format)?;
+        if channels != 3 && options.channels == Some(ChannelOrder::Bgr) {
+            return Err(Error::new("bgr needs three channels")
                 .got(channels.to_string())
-                .remedy("leave --channels out"));
+                .remedy("leave out `channels`"));
         }
         let usual = preset.and_then(Preset::usual_size);
         let net = input.height.or(usual).zip(input.width.or(usual));
@@ -336,30 +341,30 @@ impl Preprocessing {
             Some(Preset::ImageNet) => {
                 // 256 for 224, and in proportion for other inputs, rounded.
                 let shorter = net.map(|n| (n.height.max(n.width) * 256 + 112) / 224);
-                (options.resize.or(shorter.map(Resize::Shorter)), options.crop.or(net))
+                (options.resize.or(shorter.map(ResizeTo::Shorter)), options.crop.or(net))
             }
             _ => {
-                let whole = net.filter(|_| !prepared && options.crop.is_none()).map(Resize::Exact);
+                let whole = net.filter(|_| !prepared && options.crop.is_none()).map(ResizeTo::Exact);
                 (options.resize.or(whole), options.crop)
             }
         };
-        if let (Some(Resize::Exact(resized)), Some(crop)) = (resize, crop)
+        if let (Some(ResizeTo::Exact(resized)), Some(crop)) = (resize, crop)
             && (crop.height > resized.height || crop.width > resized.width)
         {
-            return Err(Error::new("the crop is larger than what it is taken from")
+            return Err(Error::new("the crop is larger than the resized image")
                 .expected(format!("at most {resized}"))
                 .got(crop.to_string())
-                .remedy("give a larger --resize or a smaller --crop"));
+                .remedy("raise `resize`, or lower `crop`"));
         }
-        let last = crop.or(if let Some(Resize::Exact(size)) = resize { Some(size) } else { None });
+        let last = crop.or(if let Some(ResizeTo::Exact(size)) = resize { Some(size) } else { None });
         if let Some(size) = last.filter(|&size| !input.takes(size)) {
             return Err(input.refuse(size));
         }
         let scale = options.scale.unwrap_or(preset.map_or(if prepared { 1.0 } else { 255.0 }, Preset::scale));
         if !(scale.is_finite() && scale > 0.0) {
-            return Err(Error::new("--scale must be a positive number")
+            return Err(Error::new("`scale` must be a positive number")
                 .got(scale.to_string())
-                .remedy("leave it out for 255, or give --scale 1 where nothing is divided"));
+                .remedy("leave it out for 255, or set it to 1 for no division"));
         }
         let coloured = preset.is_some_and(Preset::coloured);
         let (mean, std) = if coloured {
@@ -367,35 +372,35 @@ impl Preprocessing {
         } else {
             (vec![0.0], vec![1.0])
         };
-        let mean = per_channel("--mean", options.mean.clone().unwrap_or(mean), channels)?;
-        let std = per_channel("--std", options.std.clone().unwrap_or(std), channels)?;
+        let mean = per_channel("`mean`", options.mean.clone().unwrap_or(mean), channels)?;
+        let std = per_channel("`std`", options.std.clone().unwrap_or(std), channels)?;
         if std.contains(&0.0) {
             return Err(
-                Error::new("--std divides, so it must not be 0").remedy("give 1 where nothing is divided")
+                Error::new("`std` divides, so it must not be 0").remedy("set it to 1 for no division")
             );
         }
-        let order = options.channels.unwrap_or(Order::Rgb);
+        let order = options.channels.unwrap_or(ChannelOrder::Rgb);
         Ok(Self { resize, crop, channels, order, scale, mean, std, layout: input.layout })
     }
 
-    /// `value`, 0..255, in `channel` of the network's order. The arithmetic is torchvision's, in `f32`.
+    /// Normalises a `value` of 0..255 in a `channel` of the network, with torchvision's arithmetic in `f32`.
     pub(super) fn normalise(&self, value: f32, channel: usize) -> f32 {
         (value / self.scale - self.mean[channel]) / self.std[channel]
     }
 }
 
-/// The number of channels that the network gets, if it can get them from what is stored.
-fn channels(preset: Option<Preset>, input: Input, stored: Stored) -> Result<usize> {
+/// Returns the number of channels of the network's input, if the pixel format can provide them.
+fn channels(preset: Option<Preset>, input: NetworkInput, format: PixelFormat) -> Result<usize> {
     let by_preset = if preset == Some(Preset::Mnist) { Some(1) } else { None };
-    let held = match stored {
-        Stored::Files => None,
-        Stored::Bytes(n) | Stored::Floats(n) => Some(n),
+    let held = match format {
+        PixelFormat::Files => None,
+        PixelFormat::Bytes(n) | PixelFormat::Floats(n) => Some(n),
     };
     let channels = input.channels.or(by_preset).or(held).unwrap_or(3);
-    let possible = match stored {
-        Stored::Files => matches!(channels, 1 | 3),
-        Stored::Bytes(n) => n == channels || matches!((n, channels), (1, 3) | (3, 1)),
-        Stored::Floats(n) => n == channels,
+    let possible = match format {
+        PixelFormat::Files => matches!(channels, 1 | 3),
+        PixelFormat::Bytes(n) => n == channels || matches!((n, channels), (1, 3) | (3, 1)),
+        PixelFormat::Floats(n) => n == channels,
     };
     let count = |n: usize| format!("{n} channel{}", if n == 1 { "" } else { "s" });
     if !possible {
@@ -404,13 +409,13 @@ fn channels(preset: Option<Preset>, input: Input, stored: Stored) -> Result<usiz
             .expected(count(channels))
             .got(got)
             .remedy(
-                "give images that have them; where the channels come last in the network, say --layout nhwc",
+                "give images that have them; if the network has its channels last, set `layout` to nhwc",
             ));
     }
     if let Some(preset) = preset.filter(|p| p.coloured() && channels != 3) {
         return Err(Error::new(format!("preset \"{}\" is for three colour channels", preset.name()))
             .got(count(channels))
-            .remedy("use --preset mnist or unit, with --mean and --std of your own"));
+            .remedy("set `preset` to mnist or unit, with your own `mean` and `std`"));
     }
     Ok(channels)
 }
@@ -424,9 +429,9 @@ fn per_channel(option: &str, values: Vec<f32>, channels: usize) -> Result<Vec<f3
     match values.len() {
         1 => Ok(vec![values[0]; channels]),
         n if n == channels => Ok(values),
-        n => Err(Error::new(format!("{option} takes one value, or one a channel"))
+        n => Err(Error::new(format!("{option} takes one value, or one per channel"))
             .expected(format!("1 or {channels} values"))
             .got(n.to_string())
-            .remedy("part the values by commas")),
+            .remedy("give one for all channels, or one for each")),
     }
 }

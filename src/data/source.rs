@@ -1,4 +1,4 @@
-//! Where the images of a set come from, found out from the file itself, not from its name.
+//! Sources of a data set's images, detected from the content of a file, not from its name.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,62 +8,60 @@ use rayon::prelude::*;
 use super::arrays::{self, Array, Kind};
 use super::folder::{self, SUPPORTED};
 use super::idx;
-use super::picture::{Frame, Picture, Pipeline, Pixels};
-use super::recipe::{Input, Layout, Size, Stored};
+use super::picture::{Frame, Picture, Pixels, Preprocessor};
+use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
 use super::synthetic::{GOLDEN, mix, splitmix64};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
-/// The images of a set, in their order.
+/// The source of a set's images, in order.
 #[derive(Debug)]
-pub(super) enum Source {
-    /// Image files, decoded when they are needed.
+pub(super) enum ImageSource {
+    /// Image files, decoded on demand.
     Files(Vec<PathBuf>),
     /// Images of one size in one array, N×C×H×W or N×H×W×C.
     Array { array: Array, size: Size, channels: usize, layout: Layout },
-    /// Normally distributed noise of this shape (without the batch axis).
+    /// Normally distributed noise of a shape (without the batch axis).
     Random { shape: Vec<usize> },
 }
 
-/// A source with how many images it has and, where known, their labels before any offset.
+/// A source with its number of images, and their labels before any offset if known.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) source: Source,
+    pub(super) source: ImageSource,
     pub(super) len: usize,
     pub(super) labels: Option<Vec<i64>>,
 }
 
-/// An image that could not be decoded: its file and why.
+/// An image that could not be decoded: its file and the reason.
 pub(super) type Skipped = (PathBuf, String);
 
-/// Opens whatever `path` is.
-pub(super) fn open(path: &Path, classes: Option<&Path>, input: Input) -> Result<Opened> {
+/// Opens a folder or file of images.
+pub(super) fn open(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
     if path.is_dir() { open_folder(path, classes, input) } else { open_file(path, input) }
 }
 
-fn open_folder(path: &Path, classes: Option<&Path>, input: Input) -> Result<Opened> {
+fn open_folder(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
     let folder::Listing { files, labels } = folder::list(path, classes)?;
     if !files.is_empty() {
-        return Ok(Opened { len: files.len(), labels, source: Source::Files(files) });
+        return Ok(Opened { len: files.len(), labels, source: ImageSource::Files(files) });
     }
     let is_array = |p: &PathBuf| p.extension().is_some_and(|e| e == "npz" || e == "npy") || idx::is_images(p);
     let arrays: Vec<_> = folder::entries(path)?.into_iter().filter(is_array).collect();
     match arrays.as_slice() {
-        [] => {
-            Err(Error::new("the folder has no images").file(path).remedy(format!("--data takes {SUPPORTED}")))
-        }
+        [] => Err(Error::new("the folder has no images").file(path).remedy(format!("give {SUPPORTED}"))),
         [one] => open_file(one, input),
         several => {
             let names = several.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy());
             Err(Error::new("the folder has several data sets")
                 .file(path)
                 .got(names.collect::<Vec<_>>().join(", "))
-                .remedy("name the file that is meant"))
+                .remedy("give one of the files"))
         }
     }
 }
 
-fn open_file(path: &Path, input: Input) -> Result<Opened> {
+fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
     let mut start = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(6).read_to_end(&mut start))
@@ -76,21 +74,21 @@ fn open_file(path: &Path, input: Input) -> Result<Opened> {
             (idx::open(path)?, labels)
         }
         _ if folder::is_image(path) => {
-            let source = Source::Files(vec![path.to_path_buf()]);
+            let source = ImageSource::Files(vec![path.to_path_buf()]);
             return Ok(Opened { source, len: 1, labels: None });
         }
         _ => {
-            return Err(Error::new("not a data set that is known here")
+            return Err(Error::new("not a supported data set")
                 .file(path)
-                .remedy(format!("--data takes {SUPPORTED}")));
+                .remedy(format!("give {SUPPORTED}")));
         }
     };
     let labels = labels.map(|l| l.integers()).transpose().map_err(|e| e.file(path))?;
     of_array(images, labels, input).map_err(|e| e.file(path))
 }
 
-/// Images in one array: finds out which axis is what.
-pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: Input) -> Result<Opened> {
+/// Creates a source from an array of images, and infers the meaning of its axes.
+pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: NetworkInput) -> Result<Opened> {
     let colours = |d: usize| matches!(d, 1 | 3);
     let wanted = |d: usize| input.channels.map_or_else(|| colours(d), |c| c == d);
     let (channels, height, width, layout) = match array.shape[..] {
@@ -117,49 +115,49 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: Input) -> 
             .remedy("give at least one image"));
     }
     if !matches!((array.element.kind, array.element.size), (Kind::Float, _) | (Kind::Uint, 1)) {
-        return Err(Error::new("images in an array of a type that images do not have")
-            .expected("u8, or floats that are prepared already")
+        return Err(Error::new("an array of images has an unsupported type")
+            .expected("u8, or floats that are preprocessed already")
             .got(array.element.name())
             .remedy("convert it with astype('uint8') or astype('float32')"));
     }
     if let Some(labels) = labels.as_ref().filter(|l| l.len() != len) {
-        return Err(Error::new("images and labels are not of one number")
+        return Err(Error::new("images and labels differ in number")
             .expected(format!("{len} labels"))
             .got(labels.len().to_string())
             .remedy("give labels that belong to these images"));
     }
-    let source = Source::Array { array, size: Size { height, width }, channels, layout };
+    let source = ImageSource::Array { array, size: Size { height, width }, channels, layout };
     Ok(Opened { source, len, labels })
 }
 
-impl Source {
-    pub(super) fn stored(&self) -> Stored {
+impl ImageSource {
+    pub(super) fn pixel_format(&self) -> PixelFormat {
         match self {
             Self::Array { array, channels, .. } if array.element.kind == Kind::Float => {
-                Stored::Floats(*channels)
+                PixelFormat::Floats(*channels)
             }
-            Self::Array { channels, .. } => Stored::Bytes(*channels),
-            Self::Files(_) | Self::Random { .. } => Stored::Files,
+            Self::Array { channels, .. } => PixelFormat::Bytes(*channels),
+            Self::Files(_) | Self::Random { .. } => PixelFormat::Files,
         }
     }
 
-    /// Decodes and preprocesses some images on all cores.
+    /// Decodes and preprocesses images on all cores.
     pub(super) fn frames(
         &self,
         places: &[usize],
-        pipeline: &Pipeline,
+        preprocessor: &Preprocessor,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
         match self {
             Self::Files(files) => places
                 .par_iter()
                 .map(|&place| &files[place])
-                .map(|path| match Picture::decode(path, pipeline.recipe.channels) {
-                    Ok(picture) => pipeline.apply(picture).map(Ok).map_err(|e| e.file(path)),
+                .map(|path| match Picture::decode(path, preprocessor.recipe.channels) {
+                    Ok(picture) => preprocessor.apply(picture).map(Ok).map_err(|e| e.file(path)),
                     Err(reason) => Ok(Err((path.clone(), reason))),
                 })
                 .collect(),
             Self::Array { array, size, channels, layout } => {
-                // Neighbours are read at once.
+                // Adjacent images are read at once.
                 let runs = places.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1);
                 let runs = runs.map(|run| array.rows(run)).collect::<Result<Vec<_>>>()?;
                 let one = size.height * size.width * channels * array.element.size;
@@ -170,7 +168,7 @@ impl Source {
                             Kind::Float => Pixels::Floats(array.element.to_f32(bytes)),
                             _ => Pixels::Bytes(bytes.into()),
                         };
-                        pipeline.apply(Picture::new(pixels, *size, *channels, *layout)).map(Ok)
+                        preprocessor.apply(Picture::new(pixels, *size, *channels, *layout)).map(Ok)
                     })
                     .collect()
             }
@@ -183,17 +181,16 @@ impl Source {
     }
 }
 
-/// Image `index` of the random data set: nearly standard normal, the same bits on every machine.
+/// Computes image `index` of the random data set: nearly standard normal, with equal bits on every machine.
 ///
-/// The sum of twelve uniform numbers less six has mean 0 and variance 1, and takes no logarithm or cosine,
-/// which differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and
-/// Flood, 2014).
+/// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which differ
+/// between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
 fn noise(index: u64, elements: usize) -> Vec<f32> {
     let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
     let mut value = || {
         let bits = words.by_ref().take(3);
         let sum: u64 = bits.flat_map(|bits| (0..4).map(move |k| (bits >> (16 * k)) & 0xffff)).sum();
-        // Exact: less than 2^20, and the mean of sixteen bits is 32767.5.
+        // Exact: the sum is below 2^20, and the mean of sixteen bits is 32767.5.
         (sum as f32 - 12.0 * 32_767.5) / 65_536.0
     };
     (0..elements).map(|_| value()).collect()

@@ -1,15 +1,13 @@
-//! The built-in demo's images: ten textured shapes, drawn from a seed and nothing else.
+//! Synthetic images of the built-in demo: ten textured shapes, computed from a seed.
 //!
-//! A tool that wants data and a network before it shows anything is a tool that nobody tries, so these
-//! 32×32 RGB images are computed, not shipped. Shape is the only thing that tells the classes apart:
-//! place, size, rotation, colours, textures, contrast and clutter are drawn independently of the label,
-//! and either of shape and background may be the brighter one, so that no linear function of the pixels
-//! does much better than chance while a small CNN is nearly always right.
+//! The demo needs no download, so these 32×32 RGB images are computed. Classes differ in shape only: place, size,
+//! rotation, colours, textures, contrast and clutter are independent of the label, and either shape or background may be
+//! brighter. So no linear function of the pixels is much better than chance, but a small CNN is nearly always right.
 //!
-//! The bytes are the same on every machine. The generator uses a counter-based random source (integers),
-//! and of floating point only `+ - × ÷ √` and rounding to an integer, which IEEE 754 fixes to the last
-//! bit; `sin` and `cos`, which differ from one libm to the next, are avoided: directions come from
-//! normalising a random point, waves are square or triangular.
+//! The bytes are equal on every machine. The generator uses a counter-based random source (integers), and only the
+//! floating-point operations `+ - × ÷ √` and rounding to an integer, which IEEE 754 defines to the last bit. It avoids
+//! `sin` and `cos`, which differ between implementations: directions are normalised random points, and waves are square
+//! or triangular.
 
 use rayon::prelude::*;
 
@@ -24,15 +22,16 @@ pub const CHANNELS: usize = 3;
 /// Bytes of one image.
 pub const BYTES: usize = CHANNELS * SIZE * SIZE;
 
-/// Image number `index` of the endless series `seed`: 3×32×32 bytes (channel, row, column; RGB) and its
-/// label. Labels go round through the classes, so any ten neighbours have one image of each.
+/// Draws image `index` of the infinite series `seed`: 3×32×32 bytes (channel, row, column; RGB) and its label.
+///
+/// Labels cycle through the classes, so any ten consecutive images have one of each.
 pub fn image(seed: u64, index: u64) -> (Vec<u8>, u32) {
     let mut pixels = vec![0; BYTES];
     let label = draw(seed, index, &mut pixels);
     (pixels, label)
 }
 
-/// The first `n` images of the series `seed`, one after the other (N×3×32×32), and their labels.
+/// Draws the first `n` images of the series `seed` (N×3×32×32), and returns their labels too.
 pub fn images(seed: u64, n: usize) -> (Vec<u8>, Vec<u32>) {
     let mut pixels = vec![0; n * BYTES];
     let labels = pixels.par_chunks_mut(BYTES).enumerate().map(|(i, out)| draw(seed, i as u64, out)).collect();
@@ -52,7 +51,7 @@ fn draw(seed: u64, index: u64, out: &mut [u8]) -> u32 {
             for (c, value) in scene.colour(x as f32, y as f32).into_iter().enumerate() {
                 let at = c * SIZE * SIZE + pixel;
                 let value = value + noise_amplitude * (2.0 * noise.at(at as u64) - 1.0);
-                // `as` saturates; the half makes it round to nearest.
+                // `as` saturates, and adding a half rounds to nearest.
                 out[at] = (value + 0.5) as u8;
             }
         }
@@ -65,25 +64,26 @@ fn draw(seed: u64, index: u64, out: &mut [u8]) -> u32 {
 /// 2⁶⁴ over the golden ratio.
 pub(super) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014): a bijection whose output bits each
-/// depend on all input bits.
+/// Applies the finaliser of SplitMix64: a bijection whose output bits each depend on all input bits.
+///
+/// Steele, Lea and Flood, OOPSLA 2014.
 pub(crate) fn finish(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// A step of splitmix64.
+/// Computes one step of SplitMix64.
 pub(super) fn mix(value: u64) -> u64 {
     finish(value.wrapping_add(GOLDEN))
 }
 
-/// The generator splitmix64 from a seed: its finaliser, of a state that grows by the golden ratio.
+/// Returns the generator SplitMix64 from a seed: the finaliser of a state that grows by the golden ratio.
 pub(crate) fn splitmix64(seed: u64) -> impl Iterator<Item = u64> {
     (0u64..).map(move |step| mix(seed.wrapping_add(step.wrapping_mul(GOLDEN))))
 }
 
-/// Random numbers by counter: number `i` of a key is a function of both, needing no state between.
+/// A counter-based random generator: number `i` of a key is a function of both.
 struct Rng {
     key: u64,
     count: u64,
@@ -94,7 +94,7 @@ impl Rng {
         Self { key, count: 0 }
     }
 
-    /// Number `i` of this key, in [0, 1), leaving the sequence where it is.
+    /// Returns number `i` of the key, in [0, 1), without advancing the sequence.
     fn at(&self, i: u64) -> f32 {
         let bits = mix(self.key ^ mix(i)) >> 40;
         bits as f32 / (1u64 << 24) as f32
@@ -105,17 +105,17 @@ impl Rng {
         mix(self.key ^ mix(self.count))
     }
 
-    /// Uniform in [low, high).
+    /// Draws a uniform number in [low, high).
     fn range(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * ((self.next() >> 40) as f32 / (1u64 << 24) as f32)
     }
 
-    /// Uniform in 0 ..= `last`.
+    /// Draws a uniform integer in 0..=`last`.
     fn upto(&mut self, last: u64) -> u64 {
         self.next() % (last + 1)
     }
 
-    /// A uniformly random unit vector: a point of the unit disc, pushed out to its rim.
+    /// Draws a uniformly random unit vector, as a normalised point of the unit disc.
     fn direction(&mut self) -> [f32; 2] {
         loop {
             let (x, y) = (self.range(-1.0, 1.0), self.range(-1.0, 1.0));
@@ -132,12 +132,12 @@ impl Rng {
 
 type Colour = [f32; 3];
 
-/// Everything that was decided about one image before its first pixel.
+/// The random parameters of one image.
 struct Scene {
     label: usize,
     centre: [f32; 2],
     axis: [f32; 2],
-    /// Half the shape's width and height, in pixels; they differ a little.
+    /// Half the shape's width and height, in pixels, which differ slightly.
     half: [f32; 2],
     shape: Texture,
     ground: Texture,
@@ -150,7 +150,7 @@ impl Scene {
     fn new(label: usize, rng: &mut Rng) -> Self {
         let half = rng.range(7.0, 12.0);
         let stretch = rng.range(0.88, 1.14);
-        // A shape may touch the border, hardly ever leave it.
+        // A shape may touch the border, but hardly ever crosses it.
         let slack = SIZE as f32 / 2.0 - half;
         let middle = (SIZE - 1) as f32 / 2.0;
         let (shape_colour, ground_colour) = two_colours(rng);
@@ -167,7 +167,7 @@ impl Scene {
         }
     }
 
-    /// The colour of the pixel whose centre is (`x`, `y`), in 0–255 but not yet clipped.
+    /// Returns the colour of the pixel with the centre (`x`, `y`), in 0–255 before clipping.
     fn colour(&self, x: f32, y: f32) -> Colour {
         let under = blend(self.ground.colour(x, y), self.shape.colour(x, y), self.coverage(x, y));
         let over = self.clutter.iter().fold(under, |below, stroke| {
@@ -177,7 +177,7 @@ impl Scene {
         over.map(|value| 127.5 + self.contrast * (value - 127.5) + self.brightness)
     }
 
-    /// The share of the pixel that the shape covers, from 3×3 samples.
+    /// Returns the share of the pixel that the shape covers, from 3×3 samples.
     fn coverage(&self, x: f32, y: f32) -> f32 {
         const STEP: f32 = 1.0 / 3.0;
         let inside = |i: u8| {
@@ -190,7 +190,7 @@ impl Scene {
     }
 }
 
-/// Whether the shape of class `label` contains (`u`, `v`), in a frame where it fills about [-1, 1]².
+/// Returns whether the shape of class `label`, which fills about [-1, 1]², contains (`u`, `v`).
 fn contains(label: usize, u: f32, v: f32) -> bool {
     let square_radius = u * u + v * v;
     let (near, far) = (u.abs().min(v.abs()), u.abs().max(v.abs()));
@@ -202,7 +202,7 @@ fn contains(label: usize, u: f32, v: f32) -> bool {
         "triangle" => v > -0.55 && 0.866 * u.abs() + 0.5 * v < 0.55,
         "cross" => near < 0.3 && far < 1.0,
         "star" => {
-            // A pentagram is what lies on the inner side of at least four of its five lines.
+            // A point is in a pentagram if it is on the inner side of at least four of the five lines.
             const NORMALS: [[f32; 2]; 5] =
                 [[0.0, 1.0], [0.9511, 0.309], [0.5878, -0.809], [-0.5878, -0.809], [-0.9511, 0.309]];
             NORMALS.iter().filter(|n| n[0] * u + n[1] * v < 0.38).count() >= 4
@@ -214,7 +214,7 @@ fn contains(label: usize, u: f32, v: f32) -> bool {
     }
 }
 
-/// Colours for shape and background, far enough apart to be told from each other.
+/// Draws colours for shape and background that are far enough apart to be distinguished.
 fn two_colours(rng: &mut Rng) -> (Colour, Colour) {
     loop {
         let [a, b] = [(); 2].map(|()| [(); 3].map(|()| rng.range(20.0, 235.0)));
@@ -249,15 +249,18 @@ struct Texture {
     pattern: Pattern,
     colours: [Colour; 2],
     axis: [f32; 2],
-    /// Length of a period, in pixels, and where it begins, in periods.
+    /// Length of a period, in pixels.
     period: f32,
+    /// Offset of the pattern, in periods.
     phase: [f32; 2],
     lattice: Rng,
 }
 
 impl Texture {
-    /// A texture around `colour`. Its second colour strays by at most half of the way to `other`, in any
-    /// direction of the colour cube, so that a pattern is never as strong as the shape's own edge.
+    /// Draws a texture of `colour` and a second colour.
+    ///
+    /// The second colour differs by at most half the distance to `other`, in any direction of the colour cube, so that a
+    /// pattern is always weaker than the shape's edge.
     fn new(colour: Colour, other: Colour, rng: &mut Rng) -> Self {
         let stray = rng.range(0.1, 0.5) * distance(colour, other);
         let second = loop {
@@ -306,10 +309,10 @@ impl Texture {
         blend(self.colours[0], self.colours[1], share)
     }
 
-    /// Value noise: random values on a lattice, blended in between.
+    /// Returns value noise: random values on a lattice, interpolated.
     fn clouds(&self, s: f32, t: f32) -> f32 {
         let (row, column) = (t.floor(), s.floor());
-        // The lattice begins far off in the negative, so that its coordinates are positive.
+        // An offset makes the coordinates of the lattice positive.
         let value = |dr: f32, dc: f32| {
             self.lattice.at(((row + dr + 4096.0) as u64) << 16 | (column + dc + 4096.0) as u64)
         };
@@ -321,17 +324,17 @@ impl Texture {
     }
 }
 
-/// A triangle wave of period 1 between 0 and 1.
+/// Returns a triangle wave of period 1 between 0 and 1.
 fn triangle(x: f32) -> f32 {
     (2.0 * (x - x.floor()) - 1.0).abs()
 }
 
-/// A step from 0 to 1 at a half, softened so that edges are a pixel or so wide.
+/// Returns a step from 0 to 1 at a half, softened so that edges are about a pixel wide.
 fn step(x: f32) -> f32 {
     ((x - 0.5) * 4.0 + 0.5).clamp(0.0, 1.0)
 }
 
-/// A speckle or a thin line over everything: a segment with a width.
+/// A speckle or a thin line in the foreground: a segment with a width.
 struct Stroke {
     from: [f32; 2],
     along: [f32; 2],
@@ -352,7 +355,7 @@ impl Stroke {
         }
     }
 
-    /// The share of the pixel at (`x`, `y`) that is covered, from its distance to the segment.
+    /// Returns the covered share of the pixel at (`x`, `y`), from its distance to the segment.
     fn coverage(&self, x: f32, y: f32) -> f32 {
         let (dx, dy) = (x - self.from[0], y - self.from[1]);
         let on = (dx * self.along[0] + dy * self.along[1]).clamp(0.0, self.length);
@@ -366,7 +369,7 @@ mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
 
-    /// Every platform must compute these very bytes: the shipped network was trained on them.
+    /// Every platform must compute exactly these bytes, which the shipped network was trained on.
     #[test]
     fn bytes_are_pinned() {
         let (pixels, labels) = images(7, 10);
@@ -409,7 +412,7 @@ mod tests {
         }
     }
 
-    /// Shape is what a class is: each covers part of its frame, and no two cover the same part.
+    /// Each class covers a part of its frame, and no two classes cover equal parts.
     #[test]
     fn shapes_differ() {
         let mask = |label| -> Vec<bool> {

@@ -1,4 +1,4 @@
-//! Data from files to batches: what honest files give, and how damaged ones are refused.
+//! Tests of data from files to batches, with valid and damaged files.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use super::metrics::{Accuracy, Agreement, argmax, top_k};
 use super::*;
 use crate::compare::{Tolerance, compare};
 
-/// What a network of 3×7×5 images takes.
+/// The input shape of a network of 3×7×5 images.
 const INPUT: [Option<usize>; 4] = [None, Some(3), Some(7), Some(5)];
 
 /// An image of 7 rows and 5 columns whose byte `i` is `37·i mod 256`, channels last.
@@ -40,7 +40,7 @@ fn one_image(options: &DataOptions, input: &[Option<usize>]) -> Vec<f32> {
     all(&data, 1).unwrap()
 }
 
-/// A folder with a .png of the pattern under each of the names; folders are made.
+/// Creates a folder with a .png of the pattern under each name, and subfolders as needed.
 fn folder_of(names: &[&str]) -> TempDir {
     let folder = tempdir().unwrap();
     for name in names {
@@ -51,7 +51,7 @@ fn folder_of(names: &[&str]) -> TempDir {
     folder
 }
 
-/// A .npy file by hand.
+/// The bytes of a .npy file.
 fn npy(descr: &str, fortran: bool, shape: &str, elements: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
@@ -100,10 +100,10 @@ fn every_type_and_order_of_numpy_is_read() {
         [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     );
     for (bytes, words) in [
-        (npy("<U4", false, "(1,)", &[0; 16]), "type that is not known"),
-        (npy("<f4", false, "(2,)", &[0; 7]), "promises"),
-        (npy("<f4", false, "(2,)", &[0; 9]), "promises"),
-        (npy("<f4", false, "(1000000000000,)", &[]), "promises"),
+        (npy("<U4", false, "(1,)", &[0; 16]), "unsupported type"),
+        (npy("<f4", false, "(2,)", &[0; 7]), "does not match"),
+        (npy("<f4", false, "(2,)", &[0; 9]), "does not match"),
+        (npy("<f4", false, "(1000000000000,)", &[]), "does not match"),
         (npy("<f4", false, "(4000000000, 4000000000)", &[]), "larger than memory"),
         (npy("<f4", false, "(-1,)", &[]), "header cannot be read"),
         (b"\x93NUMPY\x01\x00\xff\xff{".to_vec(), "ends in the header"),
@@ -142,7 +142,7 @@ fn an_archive_has_images_and_labels() {
     );
     assert!(open(&path, &plain(), &[None, Some(4), Some(7), Some(5)]).is_err());
     write("images", 3);
-    assert!(open(&path, &plain(), &INPUT).unwrap_err().message().contains("not of one number"));
+    assert!(open(&path, &plain(), &INPUT).unwrap_err().message().contains("differ in number"));
     write("pictures", 2);
     assert!(open(&path, &plain(), &INPUT).unwrap_err().message().contains("pictures"));
     let whole = fs::read(&path).unwrap();
@@ -165,15 +165,15 @@ fn idx_files_find_their_labels_beside() {
     let data = open(&path, &plain(), &shape).unwrap();
     assert_eq!(data.labels(), Some(&[9, 7][..]));
     assert_eq!(all(&data, 2).unwrap(), [1.0, 2.0, 3.0, 4.0]);
-    // The folder that holds one set is that set.
+    // A folder with one set opens as that set.
     assert_eq!(open(folder.path(), &plain(), &shape).unwrap().len(), 2);
     let bare = folder.path().join("bare");
     for (bytes, words) in [
-        (&images[..19], "cannot be what the file holds"),
-        (&[images.as_slice(), &[5]].concat()[..], "cannot be what the file holds"),
-        (&[0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 1, 0, 0, 0, 1, 0], "cannot be what the file holds"),
+        (&images[..19], "does not match the file's length"),
+        (&[images.as_slice(), &[5]].concat()[..], "does not match the file's length"),
+        (&[0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 1, 0, 0, 0, 1, 0], "does not match the file's length"),
         (&images[..9], "ends in its header"),
-        (&[0, 0, 13, 1, 0, 0, 0, 0], "another type"),
+        (&[0, 0, 13, 1, 0, 0, 0, 0], "unsupported type"),
     ] {
         fs::write(&bare, bytes).unwrap();
         let error = open(&bare, &plain(), &shape).unwrap_err();
@@ -182,7 +182,7 @@ fn idx_files_find_their_labels_beside() {
 }
 
 #[test]
-fn class_folders_are_dealt_out_in_turn() {
+fn images_of_class_folders_alternate() {
     let folder = folder_of(&["cat/1.png", "cat/2.png", "cat/deep/3.png", "ant/1.png", "empty/x.png"]);
     fs::remove_file(folder.path().join("empty/x.png")).unwrap();
     let data = open(folder.path(), &plain(), &INPUT).unwrap();
@@ -208,7 +208,7 @@ fn a_table_of_labels_names_every_image_once() {
     assert_eq!(csv(right).unwrap().labels(), Some(&[0, 7, 2][..]), "in the order of the names");
     for (text, words) in [
         ("file,label\na.png,1\nb.png,2\n", "no row"),
-        ("file,label\na.png,1\nb.png,2\nc.png,3\nd.png,4\n", "not there"),
+        ("file,label\na.png,1\nb.png,2\nc.png,3\nd.png,4\n", "missing file"),
         ("file,label\na.png,1\na.png,1\nb.png,2\nc.png,3\n", "second time"),
         ("file,label\na.png,one\nb.png,2\nc.png,3\n", "no integer"),
         ("name,label\na.png,1\n", "no column"),
@@ -219,7 +219,7 @@ fn a_table_of_labels_names_every_image_once() {
 }
 
 #[test]
-fn broken_images_are_skipped_and_told() {
+fn broken_images_are_skipped_and_recorded() {
     let folder = folder_of(&["a.png", "c.png"]);
     fs::write(folder.path().join("b.jpg"), b"\xff\xd8\xff\xe0 and then nothing").unwrap();
     fs::write(folder.path().join("notes.txt"), "not an image").unwrap();
@@ -271,7 +271,7 @@ fn pixels_are_those_of_pillow() {
 }
 
 #[test]
-fn a_file_and_an_array_of_one_image_are_one() {
+fn a_file_and_an_array_of_one_image_agree() {
     let folder = folder_of(&["a.png"]);
     let from_file = all(&open(folder.path(), &plain(), &INPUT).unwrap(), 1).unwrap();
     assert_eq!(from_file, one_image(&plain(), &INPUT));
@@ -289,7 +289,7 @@ fn presets_resize_crop_and_normalise() {
     for (i, (&n, &r)) in normal.iter().zip(&raw).enumerate() {
         assert_eq!(n, (r / 255.0 - mean[i / 35]) / std[i / 35]);
     }
-    let bgr = one_image(&DataOptions { channels: Some(Order::Bgr), ..plain() }, &free);
+    let bgr = one_image(&DataOptions { channels: Some(ChannelOrder::Bgr), ..plain() }, &free);
     assert_eq!((&bgr[..35], &bgr[70..]), (&raw[70..], &raw[..35]));
     // The middle of the rows: 7 → 3 leaves 2 above; of the columns: 5 → 2 leaves 2 (1.5, to even).
     let crop = DataOptions { crop: Some("3x2".parse().unwrap()), ..plain() };
@@ -298,7 +298,7 @@ fn presets_resize_crop_and_normalise() {
     let preset = DataOptions { preset: Some(Preset::ImageNet), ..DataOptions::default() };
     let data = Dataset::from_bytes(pattern(), &[1, 7, 5, 3], None, &preset, &free).unwrap();
     let recipe = data.preprocessing();
-    assert_eq!(recipe.resize, Some(Resize::Shorter(256)));
+    assert_eq!(recipe.resize, Some(ResizeTo::Shorter(256)));
     assert_eq!(recipe.crop, Some("224".parse().unwrap()));
     let bad = [
         DataOptions { scale: Some(0.0), ..plain() },
@@ -370,7 +370,7 @@ fn agreement_is_what_its_formulas_say() {
 }
 
 #[test]
-fn an_order_visits_every_image_once_and_can_be_gone_on_with() {
+fn a_random_order_visits_every_image_once_and_can_be_resumed() {
     let images: Vec<u8> = (0..40).collect();
     let labels: Vec<u32> = (0..40).map(|i| i * 3).collect();
     let input = [None, Some(1), Some(1), Some(1)];

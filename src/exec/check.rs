@@ -11,7 +11,7 @@
 use super::devices::Device;
 use super::host_subgraph::finish;
 use super::port_len;
-use super::reference::{Reference, widen};
+use super::reference::{ReferenceInterpreter, widen};
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::error::Result;
 use crate::plan::Plan;
@@ -65,8 +65,8 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
     let wide: Vec<Vec<f64>> = inputs.iter().map(|data| widen(data)).collect();
     let wide: Vec<&[f64]> = wide.iter().map(Vec::as_slice).collect();
     // One table follows the device's values, the other those of the reference.
-    let mut mirror = Reference::start(plan, &wide)?;
-    let mut reference = Reference::start(plan, &wide)?;
+    let mut mirror = ReferenceInterpreter::start(plan, &wide)?;
+    let mut reference = ReferenceInterpreter::start(plan, &wide)?;
     let mut checks = Vec::with_capacity(plan.steps.len());
     let outputs = executor.run_watched(inputs, &mut |index, got| {
         let step = &plan.steps[index];
@@ -81,7 +81,7 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
         let pick = |data: &[f64]| -> Vec<f64> { written.iter().map(|&i| data[i]).collect() };
         let got = widen(got);
         let tolerance = step.kernel.tolerance();
-        let tolerance = if plan.halves.is_some() { tolerance.in_halves() } else { tolerance };
+        let tolerance = if plan.f16_storage.is_some() { tolerance.for_f16_storage() } else { tolerance };
         let verdict = compare(&pick(&got), &pick(&expected), tolerance);
         let drift =
             compare(&pick(&got), &pick(&reference.buffers[step.output]), Tolerance::NETWORK).max_rel_err;

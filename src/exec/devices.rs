@@ -25,7 +25,7 @@ pub fn list() -> Vec<DeviceInfo> {
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Choice {
+pub enum DeviceChoice {
     /// The best real GPU, else the CPU.
     #[default]
     Auto,
@@ -37,7 +37,7 @@ pub enum Choice {
     Name(String),
 }
 
-impl FromStr for Choice {
+impl FromStr for DeviceChoice {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -68,7 +68,7 @@ pub struct DeviceLimits {
 
 /// Who computed, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Identity {
+pub struct DeviceIdentity {
     /// The adapter's name.
     pub name: String,
     /// `vulkan`, `metal`, `dx12` or `cpu`.
@@ -141,9 +141,9 @@ impl Device {
     }
 
     /// Who computes.
-    pub fn describe(&self) -> Identity {
+    pub fn describe(&self) -> DeviceIdentity {
         match self {
-            Self::Cpu => Identity {
+            Self::Cpu => DeviceIdentity {
                 name: "CPU".into(),
                 backend: "cpu".into(),
                 driver: format!("{} threads", rayon::current_num_threads()),
@@ -151,7 +151,7 @@ impl Device {
             },
             Self::Gpu(gpu, _) => {
                 let info = gpu.info();
-                Identity {
+                DeviceIdentity {
                     name: info.name.clone(),
                     backend: info.backend.clone(),
                     driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
@@ -189,7 +189,7 @@ impl Device {
 
     fn load_with(&self, plan: &Plan, way: Option<&str>, poison: bool) -> Result<Box<dyn Executor>> {
         match self {
-            Self::Cpu if plan.halves.is_some() => Err(Error::new("a plan over halves, for the CPU")),
+            Self::Cpu if plan.f16_storage.is_some() => Err(Error::new("a plan over halves, for the CPU")),
             Self::Cpu => Ok(Box::new(cpu::Program::new(plan, poison)?)),
             Self::Gpu(gpu, _) => gpu.load(plan, way, poison),
         }
@@ -227,12 +227,12 @@ impl Device {
 ///
 /// # Errors
 /// A number or name that nothing here has; an adapter that was named and does not open.
-pub fn open(choice: &Choice) -> Result<(Device, Option<String>)> {
-    if *choice == Choice::Cpu {
+pub fn open(choice: &DeviceChoice) -> Result<(Device, Option<String>)> {
+    if *choice == DeviceChoice::Cpu {
         return Ok((Device::Cpu, None));
     }
     let (adapters, infos): (Vec<_>, Vec<_>) = gpu::adapters().into_iter().unzip();
-    if *choice == Choice::Auto {
+    if *choice == DeviceChoice::Auto {
         return Ok(open_auto(&adapters, &infos));
     }
     let index = select(choice, &infos)?;
@@ -265,20 +265,20 @@ fn is_real(kind: &str) -> bool {
 }
 
 /// The adapter that a number or a name means.
-fn select(choice: &Choice, infos: &[DeviceInfo]) -> Result<usize> {
+fn select(choice: &DeviceChoice, infos: &[DeviceInfo]) -> Result<usize> {
     let found = match choice {
-        Choice::Index(index) => infos.get(*index).map(|i| i.index),
-        Choice::Name(part) => {
+        DeviceChoice::Index(index) => infos.get(*index).map(|i| i.index),
+        DeviceChoice::Name(part) => {
             let part = part.to_lowercase();
             infos.iter().find(|i| i.name.to_lowercase().contains(&part)).map(|i| i.index)
         }
-        Choice::Auto | Choice::Cpu => None,
+        DeviceChoice::Auto | DeviceChoice::Cpu => None,
     };
     found.ok_or_else(|| {
         let asked = match choice {
-            Choice::Index(index) => format!("number {index}"),
-            Choice::Name(part) => format!("name \"{part}\""),
-            Choice::Auto | Choice::Cpu => "GPU".to_owned(),
+            DeviceChoice::Index(index) => format!("number {index}"),
+            DeviceChoice::Name(part) => format!("name \"{part}\""),
+            DeviceChoice::Auto | DeviceChoice::Cpu => "GPU".to_owned(),
         };
         let have: Vec<String> =
             infos.iter().map(|i| format!("{} \"{}\" ({})", i.index, i.name, i.backend)).collect();
@@ -295,8 +295,8 @@ fn select(choice: &Choice, infos: &[DeviceInfo]) -> Result<usize> {
             have.join(", ")
         });
         match choice {
-            Choice::Name(part) => error.meant(part, words.iter().map(String::as_str), otherwise),
-            Choice::Index(_) | Choice::Auto | Choice::Cpu => error.remedy(otherwise),
+            DeviceChoice::Name(part) => error.meant(part, words.iter().map(String::as_str), otherwise),
+            DeviceChoice::Index(_) | DeviceChoice::Auto | DeviceChoice::Cpu => error.remedy(otherwise),
         }
     })
 }
@@ -328,21 +328,21 @@ mod tests {
 
     #[test]
     fn choices_are_read_in_any_case() {
-        assert_eq!("AUTO".parse::<Choice>().unwrap(), Choice::Auto);
-        assert_eq!(" cpu ".parse::<Choice>().unwrap(), Choice::Cpu);
-        assert_eq!("2".parse::<Choice>().unwrap(), Choice::Index(2));
-        assert_eq!("RTX 3090".parse::<Choice>().unwrap(), Choice::Name("rtx 3090".into()));
-        assert!("".parse::<Choice>().is_err());
+        assert_eq!("AUTO".parse::<DeviceChoice>().unwrap(), DeviceChoice::Auto);
+        assert_eq!(" cpu ".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cpu);
+        assert_eq!("2".parse::<DeviceChoice>().unwrap(), DeviceChoice::Index(2));
+        assert_eq!("RTX 3090".parse::<DeviceChoice>().unwrap(), DeviceChoice::Name("rtx 3090".into()));
+        assert!("".parse::<DeviceChoice>().is_err());
     }
 
     #[test]
     fn a_name_or_number_finds_its_adapter_or_says_what_there_is() {
         let infos = [info(0, "NVIDIA RTX", "discrete"), info(1, "llvmpipe (LLVM)", "cpu")];
-        assert_eq!(select(&Choice::Name("LLVM".into()), &infos).unwrap(), 1);
-        assert_eq!(select(&Choice::Index(0), &infos).unwrap(), 0);
-        let error = select(&Choice::Name("radeon".into()), &infos).unwrap_err().to_string();
+        assert_eq!(select(&DeviceChoice::Name("LLVM".into()), &infos).unwrap(), 1);
+        assert_eq!(select(&DeviceChoice::Index(0), &infos).unwrap(), 0);
+        let error = select(&DeviceChoice::Name("radeon".into()), &infos).unwrap_err().to_string();
         assert!(error.contains("radeon") && error.contains("NVIDIA RTX"), "{error}");
-        assert!(select(&Choice::Index(2), &infos).is_err());
+        assert!(select(&DeviceChoice::Index(2), &infos).is_err());
     }
 
     #[test]

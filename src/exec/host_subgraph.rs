@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs};
-use crate::graph::facts::of_node;
+use crate::graph::facts::infer_node;
 use crate::graph::{Node, ValueId};
 use crate::plan::{HostSubgraph, Plan, Port};
 use crate::tensor::{Data, Tensor, show};
 
 /// What a run gives: a tensor of the type that the model declares, and of the shape that it has this time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Output {
+pub struct OutputTensor {
     /// The value's name in the model.
     pub name: String,
     /// Its elements.
@@ -37,18 +37,18 @@ fn tensor(port: &Port, data: Vec<f32>) -> Tensor {
 ///
 /// # Errors
 /// A node of the host_subgraph that cannot run on what it gets, naming it.
-pub fn finish(plan: &Plan, outputs: Vec<Vec<f32>>) -> Result<Vec<Output>> {
+pub fn finish(plan: &Plan, outputs: Vec<Vec<f32>>) -> Result<Vec<OutputTensor>> {
     let tensors = plan.outputs.iter().zip(outputs).map(|(port, data)| tensor(port, data));
     match &plan.host_subgraph {
         Some(host_subgraph) => run(host_subgraph, tensors.collect()),
         None => {
             let named = plan.outputs.iter().zip(tensors);
-            Ok(named.map(|(port, tensor)| Output { name: port.name.clone(), tensor }).collect())
+            Ok(named.map(|(port, tensor)| OutputTensor { name: port.name.clone(), tensor }).collect())
         }
     }
 }
 
-fn run(host_subgraph: &HostSubgraph, tensors: Vec<Tensor>) -> Result<Vec<Output>> {
+fn run(host_subgraph: &HostSubgraph, tensors: Vec<Tensor>) -> Result<Vec<OutputTensor>> {
     let given = host_subgraph.values.iter().copied().zip(tensors.into_iter().map(Fact::constant));
     let mut known: HashMap<ValueId, Fact> = given.collect();
     known.extend(host_subgraph.constants.iter().map(|(&value, fact)| (value, fact.clone())));
@@ -60,14 +60,14 @@ fn run(host_subgraph: &HostSubgraph, tensors: Vec<Tensor>) -> Result<Vec<Output>
         let tensor = known.get(value).and_then(|fact| fact.value.clone());
         let tensor =
             tensor.ok_or_else(|| Error::new("the host_subgraph does not make an output").node(name))?;
-        Ok(Output { name: name.clone(), tensor })
+        Ok(OutputTensor { name: name.clone(), tensor })
     };
     host_subgraph.results.iter().map(value).collect()
 }
 
 fn step(node: &Node, known: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {
     let inputs = Inputs { facts: node.inputs.iter().map(|v| v.and_then(|v| known.get(&v))).collect() };
-    let facts = of_node(node, &inputs).map_err(|e| match e.remedy_text() {
+    let facts = infer_node(node, &inputs).map_err(|e| match e.remedy_text() {
         Some(_) => e,
         None => e.remedy(
             "it runs on the host, on what the network found in this input: try another input, or leave this \

@@ -4,6 +4,7 @@
 //! pipelines once and gives an [`Executor`]; [`check`] runs a device and the reference side by side. Behind any of them
 //! [`host_subgraph`] computes what has no shape before.
 
+mod batch_search;
 pub mod check;
 pub mod cpu;
 pub mod devices;

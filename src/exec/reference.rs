@@ -10,7 +10,7 @@ use crate::plan::{Operand, Plan, Step};
 /// # Errors
 /// A plan that is not consistent, inputs that do not fit it, and whatever `watch` returns.
 pub fn run_reference(plan: &Plan, inputs: &[&[f64]], watch: Option<Watch<f64>>) -> Result<Vec<Vec<f64>>> {
-    let mut reference = Reference::start(plan, inputs)?;
+    let mut reference = ReferenceInterpreter::start(plan, inputs)?;
     let mut ignore = |_: usize, _: &[f64]| Ok(());
     let watch = watch.unwrap_or(&mut ignore);
     for (index, step) in plan.steps.iter().enumerate() {
@@ -22,12 +22,12 @@ pub fn run_reference(plan: &Plan, inputs: &[&[f64]], watch: Option<Watch<f64>>) 
 }
 
 /// A run under way.
-pub(super) struct Reference<'a> {
+pub(super) struct ReferenceInterpreter<'a> {
     plan: &'a Plan,
     pub(super) buffers: Vec<Vec<f64>>,
 }
 
-impl<'a> Reference<'a> {
+impl<'a> ReferenceInterpreter<'a> {
     /// Checks the plan and the inputs, and puts the inputs where they belong.
     pub(super) fn start(plan: &'a Plan, inputs: &[&[f64]]) -> Result<Self> {
         validate(plan)?;

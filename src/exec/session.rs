@@ -1,27 +1,27 @@
-//! A network on a device: graph, plan and program for one batch size, fed with any number of images, and the
-//! host_subgraph on the host where there is one.
+//! Sessions: a network that is planned and loaded on a device for one batch size, and runs on any number of images.
 
 use super::Executor;
+use super::batch_search::{MemoryLimits, largest_fitting};
 use super::devices::Device;
-use super::host_subgraph::{Output, finish};
-use crate::error::{Error, Result};
+use super::host_subgraph::{OutputTensor, finish};
+use crate::error::{Error, ErrorKind, Result};
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes, ValueId};
 use crate::plan::{self, BuildOptions, Operand, Plan, Probe};
 use crate::tensor::show;
 
-/// What a session is made for, beside the network's own outputs.
+/// Options of a session: batch size, input sizes and outputs.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Images at once; `None` lets the device's limits decide. Networks that take one batch size only take theirs.
+    /// The batch size; `None` chooses one by the device's limits. Networks of fixed batch size keep theirs.
     pub batch: Option<usize>,
-    /// How many images there are: no more at once than that.
+    /// The number of images, which limits the batch size.
     pub images: usize,
-    /// The sizes of inputs, where the file leaves them free. Whole shapes say the batch too.
+    /// The sizes of inputs that the file leaves free. Whole shapes include the batch.
     pub sizes: Sizes,
-    /// Values that are outputs too.
+    /// Values that are outputs too, after the network's own.
     pub taps: Vec<ValueId>,
-    /// Whether the network's own outputs are wanted.
+    /// True to compute the network's own outputs.
     pub outputs: bool,
 }
 
@@ -31,14 +31,14 @@ impl Default for SessionOptions {
     }
 }
 
-/// Makes the probes of a plan from the facts of its batch size.
+/// A function that creates the probes of a plan from the facts of its batch size.
 pub type Probes<'a> = &'a dyn Fn(&Facts) -> Vec<Probe>;
 
-/// A network on a device.
+/// A network that is loaded on a device.
 pub struct Session {
-    /// The plan that runs.
+    /// The plan that the device runs.
     pub plan: Plan,
-    /// Images at once.
+    /// The batch size of the plan.
     pub batch: usize,
     executor: Box<dyn Executor>,
 }
@@ -49,23 +49,24 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// What `auto` tries, largest first.
-const BATCHES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
-/// The most bytes of buffers that `auto` asks a device for, so that others can use it too.
+/// The batch sizes to choose from, in descending order.
+const BATCH_SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// The most bytes of buffers for a chosen batch size, so that other programs can use the device too.
 const AUTO_MEMORY: u64 = 1 << 30;
 
-/// Whether a network may have a host_subgraph.
-fn chooses(graph: &Graph) -> bool {
+/// Returns whether a shape in the network may depend on computed elements.
+fn may_be_data_dependent(graph: &Graph) -> bool {
     graph.nodes.iter().any(|node| !node.op.shape_inputs().is_empty())
 }
 
 impl Session {
-    /// Plans and loads a network.
+    /// Plans a network and loads it on a device.
     ///
     /// # Errors
-    /// A network that cannot run at the batch size asked for, or at any, on this device.
+    /// A network that cannot run on the device at the wanted batch size, or at any.
     pub fn new(graph: &Graph, device: &Device, wanted: &SessionOptions, probes: Probes) -> Result<Self> {
         let limits = device.limits();
+        let max_binding = limits.max_binding.min(limits.max_buffer);
         let batched = takes_batches(graph);
         let plan_for = |batch: Option<usize>| -> Result<Plan> {
             let facts = Facts::infer(graph, &graph.input_shapes(batch, &wanted.sizes)?)?;
@@ -74,53 +75,50 @@ impl Session {
                 probes: probes(&facts),
                 outputs: wanted.outputs,
                 fuse: true,
-                addends: device.is_real(),
-                pools: !matches!(device, Device::Cpu),
-                max_binding: limits.max_binding.min(limits.max_buffer),
+                fuse_residual: device.is_real(),
+                fuse_pool: !matches!(device, Device::Cpu),
+                max_binding,
                 precision: device.precision(),
             };
-            plan::build(graph, &facts, &options)
+            plan::assemble(graph, &facts, &options)
         };
         let plan = match wanted.batch.map(|batch| batch.min(wanted.images)) {
             Some(batch) if batch > 1 && !batched => {
-                return Err(Error::new("the network takes one batch size only")
+                return Err(Error::new("the network has a fixed batch size")
+                    .with_kind(ErrorKind::Unsupported)
                     .file(&graph.path)
-                    .expected("--batch 1")
-                    .got(format!("--batch {batch}"))
-                    .remedy("leave --batch out: such networks run image by image"));
+                    .got(format!("a batch of {batch}"))
+                    .remedy("omit `batch`: the network then runs at its own batch size"));
             }
-            // What is chosen of all images together is never cut up: a batch of another size would be a guess.
-            Some(_) if chooses(graph) && !batched => plan_for(None)?,
-            Some(batch) => plan_for(Some(batch))?,
-            None if !batched || matches!(wanted.sizes, Sizes::Whole(_)) => plan_for(None)?,
+            // A data-dependent output cannot be split by images, so the batch of the file is kept.
+            Some(_) if may_be_data_dependent(graph) && !batched => plan_for(None),
+            Some(batch) => plan_for(Some(batch)),
+            None if !batched || matches!(wanted.sizes, Sizes::Whole(_)) => plan_for(None),
             None => {
-                let bytes = |plan: &Plan| plan.bytes();
-                let fits = |batch: &usize| plan_for(Some(*batch)).ok().filter(|p| bytes(p) <= AUTO_MEMORY);
-                // The first that takes them all, and smaller ones.
-                let enough = BATCHES.iter().rposition(|&b| b >= wanted.images).unwrap_or(0);
-                match BATCHES[enough..].iter().find_map(fits) {
-                    Some(plan) => plan,
-                    None => plan_for(Some(1))?,
-                }
+                // The smallest size that holds all images, and smaller ones.
+                let enough = BATCH_SIZES.iter().rposition(|&b| b >= wanted.images).unwrap_or(0);
+                let limits = MemoryLimits { total: AUTO_MEMORY, binding: max_binding };
+                largest_fitting(&BATCH_SIZES[enough..], limits, &mut |batch| plan_for(Some(batch)))
             }
-        };
+        }?;
+        plan.check_bindings(max_binding).map_err(|e| e.file(&graph.path))?;
         let executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;
         let batch = plan.inputs.first().and_then(|p| p.shape.first()).copied().unwrap_or(1);
         Ok(Self { plan, batch, executor })
     }
 
-    /// A session for the network's own outputs only.
+    /// Returns a session for the network's own outputs at the input sizes of the file.
     ///
     /// # Errors
-    /// As [`Session::new`].
+    /// The conditions of [`Session::new`].
     pub fn plain(graph: &Graph, device: &Device, batch: Option<usize>) -> Result<Self> {
         Self::new(graph, device, &SessionOptions { batch, ..SessionOptions::default() }, &|_| vec![])
     }
 
-    /// A session for the network's own outputs, for images of this shape, of which there are so many.
+    /// Returns a session for the network's own outputs and `images` images of shape `image`, without the batch axis.
     ///
     /// # Errors
-    /// As [`Session::new`].
+    /// The conditions of [`Session::new`].
     pub fn for_images(
         graph: &Graph,
         device: &Device,
@@ -136,61 +134,60 @@ impl Session {
         )
     }
 
-    /// Runs the network on whole inputs: its outputs and the taps, in order.
+    /// Runs the network on whole inputs; returns its outputs and the taps, in order.
     ///
     /// # Errors
-    /// A device that fails, inputs of the wrong length, a node of the host_subgraph that cannot run on what it gets.
-    pub fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Output>> {
+    /// A device that fails, inputs of the wrong length, or a node of the host subgraph that rejects its inputs.
+    pub fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<OutputTensor>> {
         let outputs = self.executor.run(inputs)?;
         finish(&self.plan, outputs)
     }
 
-    /// Runs the plan's steps alone on whole inputs: [`Plan::outputs`], which are the network's own where it has no
-    /// host_subgraph, and what the host_subgraph reads where it has one.
+    /// Runs the steps without the host subgraph on whole inputs; returns [`Plan::outputs`].
     ///
-    /// Where there are sums, the weights of the images are the last input.
+    /// If the plan has sums, the weights of the images are the last input.
     ///
     /// # Errors
-    /// A device that fails, inputs of the wrong length.
+    /// A device that fails, or inputs of the wrong length.
     pub fn run_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         self.executor.run(inputs)
     }
 
-    /// How many nodes run on the host, behind the device's steps.
+    /// Returns the number of nodes of the host subgraph.
     pub fn host_nodes(&self) -> usize {
-        self.plan.host_subgraph.as_ref().map_or(0, |host_subgraph| host_subgraph.nodes.len())
+        self.plan.host_subgraph.as_ref().map_or(0, |subgraph| subgraph.nodes.len())
     }
 
-    /// Seconds of one run of the steps, nothing read back; the host_subgraph is not among them.
+    /// Returns the seconds of one run of the steps, without the host subgraph and without reading outputs back.
     ///
     /// # Errors
-    /// As [`Session::run`].
+    /// The conditions of [`Session::run`].
     pub fn time(&mut self, inputs: &[&[f32]]) -> Result<f64> {
         self.executor.time(inputs)
     }
 
-    /// Seconds of each step of a run, with the node that it stands for.
+    /// Returns the node and the seconds of every step of one run.
     ///
     /// # Errors
-    /// As [`Session::run`].
+    /// The conditions of [`Session::run`].
     pub fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>> {
         self.executor.time_steps(inputs)
     }
 
-    /// The output of a constant port needs no run.
+    /// Returns whether an output of the plan is constant, so that it is known without a run.
     pub fn is_constant(&self, output: usize) -> bool {
         matches!(self.plan.outputs[output].place, Operand::Constant(_))
     }
 
-    /// The shape of one image of the first input.
+    /// Returns the shape of one image of the first input, without the batch axis.
     pub fn image(&self) -> &[usize] {
         self.plan.inputs.first().and_then(|port| port.shape.get(1..)).unwrap_or_default()
     }
 
-    /// Elements of one image of the only input.
+    /// Returns the number of elements of one image of the only input.
     ///
     /// # Errors
-    /// A network with several inputs, which a folder of images cannot feed.
+    /// A network with several inputs, for which a set of images is not enough.
     pub fn image_len(&self) -> Result<usize> {
         match self.plan.network_inputs() {
             [_] => Ok(self.image().iter().product()),
@@ -203,16 +200,18 @@ impl Session {
                         .collect::<Vec<_>>()
                         .join(", "),
                 )
-                .remedy("use `secateur run` with --input NAME=FILE.npy for each")),
+                .with_kind(ErrorKind::Unsupported)
+                .remedy("call `run()` with an array for each `input`")),
         }
     }
 
-    /// Runs the steps on any number of images of [`Session::image`]'s shape, batch by batch; `each` gets
-    /// [`Plan::outputs`] of every batch and how many of its images are real (the last batch is filled up with zeros,
-    /// which weigh nothing in the sums).
+    /// Runs the steps batch by batch on any number of images of the shape [`Session::image`].
+    ///
+    /// `each` receives [`Plan::outputs`] of every batch and the number of real images in the batch. The last batch is
+    /// filled up with zeros, which have weight 0 in the sums.
     ///
     /// # Errors
-    /// As [`Session::run`], no whole number of images, and what `each` returns.
+    /// The conditions of [`Session::run`], a fraction of an image, and errors of `each`.
     pub fn run_images(
         &mut self,
         images: &[f32],
@@ -220,10 +219,10 @@ impl Session {
     ) -> Result<()> {
         let len = self.image_len()?.max(1);
         if !images.len().is_multiple_of(len) {
-            return Err(Error::new("images of another size than the network was loaded for")
+            return Err(Error::new("the images have another size than the session was created for")
                 .expected(format!("images of {}, {len} elements each", show(self.image())))
                 .got(format!("{} elements", images.len()))
-                .remedy("load it anew for images of another size"));
+                .remedy("create another session for images of this size"));
         }
         for chunk in images.chunks(len * self.batch) {
             let count = chunk.len() / len;
@@ -242,7 +241,7 @@ impl Session {
         Ok(())
     }
 
-    /// What accumulated over all images since the last time ([`Plan::sums`], in order); it starts anew.
+    /// Returns the sums over all images since the last call ([`Plan::sums`], in order), and resets them to zero.
     ///
     /// # Errors
     /// A device that fails.
@@ -250,12 +249,13 @@ impl Session {
         self.executor.take_sums()
     }
 
-    /// The first output of every image, one after the other. Where the network has a host_subgraph, everything that the
-    /// steps give for every batch: what is chosen in the host_subgraph can be neither counted by images nor compared number
-    /// by number.
+    /// Returns the first output of every image, concatenated.
+    ///
+    /// If the network has a host subgraph, returns all outputs of the steps for every batch instead: data-dependent
+    /// outputs can neither be split by images nor be compared element by element.
     ///
     /// # Errors
-    /// As [`Session::run_images`].
+    /// The conditions of [`Session::run_images`].
     pub fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
         let mut all = Vec::new();
         let (batch, host_subgraph) = (self.batch, self.plan.host_subgraph.is_some());

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::check::{check, first_failing};
-use super::devices::{Choice, Device, list, open};
+use super::devices::{Device, DeviceChoice, list, open};
 use super::reference::run_reference;
 use super::*;
 use crate::compare::{Tolerance, compare};
@@ -114,7 +114,7 @@ fn input() -> Vec<f32> {
 }
 
 fn devices() -> Vec<Device> {
-    let gpus = list().into_iter().map(|info| open(&Choice::Index(info.index)).unwrap().0);
+    let gpus = list().into_iter().map(|info| open(&DeviceChoice::Index(info.index)).unwrap().0);
     std::iter::once(Device::Cpu).chain(gpus).collect()
 }
 

@@ -58,7 +58,7 @@ impl Facts {
                 graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.data_dependent[v] = true);
                 continue;
             }
-            let outputs = of_node(&graph.nodes[id], &facts.inputs(graph, id));
+            let outputs = infer_node(&graph.nodes[id], &facts.inputs(graph, id));
             let outputs = mend(id, outputs).map_err(|e| e.file(&graph.path).remedy(MISFIT))?;
             for (value, fact) in graph.nodes[id].outputs.iter().zip(outputs) {
                 if let Some(value) = value {
@@ -133,7 +133,7 @@ impl Facts {
 ///
 /// # Errors
 /// Inputs that do not fit, naming the node.
-pub fn of_node(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
+pub fn infer_node(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
     folded(node, inputs).map_err(|e| e.at(&node.op_type, &node.name))
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
-use super::toposort::order;
+use super::toposort::toposort;
 use super::{Graph, Sizes, takes_first_axis};
 use crate::error::{Error, Result};
 use crate::onnx::Model;
@@ -168,7 +168,7 @@ fn rename(node: &mut NodeProto, name: &dyn Fn(&str) -> String) {
 fn choose_branches(model: &mut Model) -> Result<()> {
     for round in 0.. {
         let graph = model.graph();
-        let order = order(&graph.node)?;
+        let order = toposort(&graph.node)?;
         // The first in order: what it depends on has no `If` any more.
         let Some(&position) = order.iter().find(|&&p| graph.node[p].op_type() == "If") else { break };
         let node = graph.node[position].clone();

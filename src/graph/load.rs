@@ -1,20 +1,14 @@
-//! From the message to the graph: every operator known, every name resolved, every weight a number.
+//! Graphs of models: with all weights, from a model that is no longer needed, or with shapes only.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::Graph;
 use super::flatten::flatten;
-use super::toposort::order;
-use super::{Dim, Graph, Input, Node, ValueId};
 use crate::error::{Error, Result};
-use crate::onnx::attrs::{Attrs, node_label};
-use crate::onnx::proto::{
-    NodeProto, TensorProto, TensorShapeProto, TensorShapeProtoDimension, ValueInfoProto,
-};
+use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::{decode, shape};
 use crate::onnx::{DAMAGED, Model};
-use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
 use crate::tensor::{DType, Data, Tensor};
 
 impl Graph {
@@ -64,87 +58,6 @@ impl Graph {
         flatten(model).and_then(|flat| build(&flat)).map_err(|e| e.file(&model.path).remedy(DAMAGED))
     }
 
-    /// The graph of a model that is flat.
-    pub(super) fn build(model: &Model) -> Result<Self> {
-        let constants = model.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), decode(t)?)));
-        Self::with(model, constants.collect::<Result<Vec<_>>>()?)
-    }
-
-    /// The graph of a flat model with the values of its initializers, by name.
-    fn with(model: &Model, constants: Vec<(String, Tensor)>) -> Result<Self> {
-        let opset = model.opset();
-        let proto = model.proto.graph.as_ref().ok_or_else(|| Error::new("the model has no graph"))?;
-        if opset > NEWEST_OPSET {
-            return Err(Error::new("the model uses a newer opset than this version knows")
-                .expected(format!("opset {NEWEST_OPSET} or older"))
-                .got(format!("opset {opset}"))
-                .remedy("export at an older opset, or use onnx.version_converter"));
-        }
-        if let Some(sparse) = proto.sparse_initializer.first() {
-            let name = sparse.values.as_ref().map_or("", |v| v.name());
-            return Err(Error::new(format!("the sparse initializer \"{name}\" is not supported"))
-                .remedy("store it as a dense tensor"));
-        }
-        known(&proto.node, opset)?;
-
-        let mut graph = Self {
-            nodes: Vec::new(),
-            values: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            opset,
-            path: model.path.clone(),
-        };
-        let mut names: HashMap<String, ValueId> = HashMap::new();
-        let mut add = |graph: &mut Self, name: &str, constant: Option<Tensor>| -> ValueId {
-            *names.entry(name.to_owned()).or_insert_with(|| graph.add_value(name.to_owned(), constant))
-        };
-        let stored: HashSet<String> = constants.iter().map(|(name, _)| name.clone()).collect();
-        for (name, tensor) in constants {
-            add(&mut graph, &name, Some(tensor));
-        }
-        for info in &proto.input {
-            let is_initializer = stored.contains(info.name());
-            let value = add(&mut graph, info.name(), None);
-            if !is_initializer {
-                graph.inputs.push(input(info, value)?);
-            }
-        }
-        let order = order(&proto.node)?;
-        for &position in &order {
-            for name in proto.node[position].output.iter().filter(|o| !o.is_empty()) {
-                let taken = add(&mut graph, name, None);
-                if graph.values[taken].constant.is_some() || graph.inputs.iter().any(|i| i.value == taken) {
-                    return Err(Error::new(format!(
-                        "a node makes the value \"{name}\", which is defined already"
-                    ))
-                    .node(node_label(&proto.node[position]))
-                    .invalid_model());
-                }
-            }
-        }
-        let mut seen: HashSet<String> = HashSet::new();
-        for position in order {
-            let mut node = node(&proto.node[position], position, opset, &names)?;
-            if !seen.insert(node.name.clone()) {
-                // Profiles, cuts and scores find layers by name; values' names are unique.
-                let output = node.outputs.iter().flatten().next();
-                node.name = format!("{} → {}", node.name, output.map_or("", |&v| &graph.values[v].name));
-            }
-            graph.add_node(node);
-        }
-        for info in &proto.output {
-            let value = names.get(info.name()).copied().ok_or_else(|| {
-                Error::new(format!("nothing makes the output \"{}\"", info.name())).invalid_model()
-            })?;
-            graph.outputs.push(value);
-        }
-        if graph.outputs.is_empty() {
-            return Err(Error::new("the graph has no output").invalid_model());
-        }
-        Ok(graph)
-    }
-
     fn checked(self) -> Result<Self> {
         self.weights_are_numbers()?;
         Ok(self)
@@ -167,67 +80,6 @@ impl Graph {
     }
 }
 
-/// Every operator must be known; all that are not are named at once.
-fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
-    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for node in nodes {
-        let domain = node.domain();
-        let default = domain.is_empty() || domain == "ai.onnx";
-        let row = OpRow::find(node.op_type()).filter(|_| default);
-        if row.is_none_or(|row| row.history[0] > opset) {
-            let name =
-                if default { node.op_type().to_owned() } else { format!("{domain}:{}", node.op_type()) };
-            missing.entry(name).or_default().push(node_label(node));
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<String> = missing
-        .iter()
-        .map(|(op, nodes)| match nodes.len() {
-            1 => format!("{op} (node \"{}\")", nodes[0]),
-            n => format!("{op} ({n} nodes, the first \"{}\")", nodes[0]),
-        })
-        .collect();
-    let first = missing.values().next().and_then(|nodes| nodes.first()).cloned().unwrap_or_default();
-    let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
-    Err(Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
-        .node(first)
-        .unsupported())
-}
-
-fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, ValueId>) -> Result<Node> {
-    let name = node_label(proto);
-    let inputs = proto
-        .input
-        .iter()
-        .map(|input| match (input.is_empty(), names.get(input)) {
-            (true, _) => Ok(None),
-            (false, Some(&value)) => Ok(Some(value)),
-            (false, None) => {
-                Err(Error::new(format!("nothing makes the value \"{input}\"")).node(&name).invalid_model())
-            }
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let outputs = proto.output.iter().map(|o| names.get(o).copied().filter(|_| !o.is_empty())).collect();
-    let op = operator(proto, opset).map_err(|e| e.at(proto.op_type(), &name).invalid_model())?;
-    Ok(Node { name, op_type: proto.op_type().to_owned(), op, inputs, outputs, position })
-}
-
-pub(super) fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
-    let row = OpRow::find(proto.op_type()).ok_or_else(|| Error::new("an operator that is not supported"))?;
-    let named = |list: &[String]| list.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
-    let inputs = named(&proto.input);
-    if inputs > row.inputs {
-        return Err(Error::new("more inputs than the operator takes")
-            .expected(format!("at most {}", row.inputs))
-            .got(format!("{inputs}: {}", proto.input.join(", "))));
-    }
-    let build = Build { attrs: Attrs::new(proto), opset, outputs: named(&proto.output) };
-    Ok(Arc::from((row.build)(&build)?))
-}
-
 /// The longest constant that may be a shape, in elements.
 const MOST_OF_A_SHAPE: usize = 1 << 12;
 
@@ -242,36 +94,4 @@ fn outline(proto: &TensorProto) -> Result<Tensor> {
         Some(dtype) => Ok(Tensor { dtype, shape, data: Data::Int(Arc::new(vec![0; len])) }),
         None => decode(proto),
     }
-}
-
-fn input(info: &ValueInfoProto, value: ValueId) -> Result<Input> {
-    let name = info.name();
-    let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
-        return Err(Error::new(format!("the input \"{name}\" is not a tensor"))
-            .remedy("export the network with tensors for its inputs"));
-    };
-    let dtype = DType::from_onnx(tensor.elem_type()).ok_or_else(|| {
-        Error::new(format!("the input \"{name}\" has a type that is not supported"))
-            .expected("floats, integers or booleans")
-            .got(format!("type {}", tensor.elem_type()))
-            .remedy("put the conversion to numbers outside the network")
-    })?;
-    let Some(shape) = &tensor.shape else {
-        return Err(Error::new(format!("the input \"{name}\" does not say its shape"))
-            .remedy("export the network with the shape of its input"));
-    };
-    Ok(Input { value, dtype, dims: dims(shape) })
-}
-
-fn dims(shape: &TensorShapeProto) -> Vec<Dim> {
-    let dim = |dim: &TensorShapeProtoDimension| match dim.dim_value {
-        Some(n) if n > 0 => Dim::Fixed(usize::try_from(n).unwrap_or(usize::MAX)),
-        _ => Dim::Free(dim.dim_param().to_owned()),
-    };
-    shape.dim.iter().map(dim).collect()
-}
-
-/// What a file declares of an input's or output's shape, if it does.
-pub fn declared(info: &ValueInfoProto) -> Option<Vec<Dim>> {
-    Some(dims(info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?))
 }

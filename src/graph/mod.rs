@@ -4,6 +4,7 @@
 //! [`facts::Facts`], made for given input shapes: every dimension is a number there, so shape
 //! arithmetic of exporters folds away, and a symbolic batch is one that may be bound to any number.
 
+mod build;
 pub mod facts;
 pub mod flatten;
 mod load;
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use load::declared;
+pub use build::declared;
 
 use crate::error::{Error, Result};
 use crate::ops::Operator;
@@ -36,7 +37,7 @@ pub struct Graph {
     /// Everything that has a name.
     pub values: Vec<Value>,
     /// What the caller provides.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<GraphInput>,
     /// What the caller gets.
     pub outputs: Vec<ValueId>,
     /// The opset of the default domain.
@@ -86,7 +87,7 @@ pub enum Dim {
 
 /// An input of the network.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct GraphInput {
     /// The value.
     pub value: ValueId,
     /// Its element type.
@@ -107,7 +108,7 @@ pub enum Sizes {
     Whole(HashMap<String, Vec<usize>>),
 }
 
-impl Input {
+impl GraphInput {
     /// The dimensions as text: `N×3×32×32`.
     pub fn show(&self) -> String {
         let dim = |d: &Dim| match d {
@@ -145,7 +146,7 @@ impl Graph {
             (Dim::Free(_), 0, None) => 1,
             (Dim::Free(_), ..) => FREE_SIZE,
         };
-        let shape = |(place, input): (usize, &Input)| {
+        let shape = |(place, input): (usize, &GraphInput)| {
             let own: Vec<usize> = input.dims.iter().enumerate().map(own).collect();
             let given = match sizes {
                 Sizes::Image(image) if place == 0 => own.iter().take(1).chain(image).copied().collect(),

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::build::operator;
 use super::facts::Facts;
-use super::load::operator;
-use super::{Dim, Graph, Input, Node, Value, ValueId};
+use super::{Dim, Graph, GraphInput, Node, Value, ValueId};
 use crate::error::Result;
 use crate::onnx::attrs::set_int;
 use crate::onnx::proto::NodeProto;
@@ -69,9 +69,9 @@ impl Graph {
 
     /// What makes `wanted` from what is given, as a graph of its own. What is constant by `facts`, where the graph has
     /// no constant of its own, is one in the part.
-    pub fn part(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Part {
+    pub fn subgraph(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Subgraph {
         let needed = self.needed(facts, given, wanted);
-        let mut part = Part {
+        let mut part = Subgraph {
             graph: Self {
                 nodes: vec![],
                 values: vec![],
@@ -103,7 +103,7 @@ impl Graph {
             let shape = facts.shape(whole[&value]).to_vec();
             let dims = shape.iter().map(|&n| Dim::Fixed(n)).collect();
             let dtype = facts.get(whole[&value]).map_or(DType::F32, |f| f.dtype);
-            part.graph.inputs.push(Input { value, dtype, dims });
+            part.graph.inputs.push(GraphInput { value, dtype, dims });
             part.shapes.push((whole[&value], shape));
         }
         part
@@ -112,7 +112,7 @@ impl Graph {
 
 /// A part of a graph.
 #[derive(Debug)]
-pub struct Part {
+pub struct Subgraph {
     /// The part, for one batch size.
     pub graph: Graph,
     /// The values of the whole that it has, and what they are in it.
@@ -121,7 +121,7 @@ pub struct Part {
     pub shapes: Vec<(ValueId, Vec<usize>)>,
 }
 
-impl Part {
+impl Subgraph {
     fn add(&mut self, whole: &Graph, facts: &Facts, value: ValueId) -> ValueId {
         if let Some(&known) = self.values.get(&value) {
             return known;

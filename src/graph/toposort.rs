@@ -10,7 +10,7 @@ use crate::onnx::proto::NodeProto;
 ///
 /// # Errors
 /// A cycle, naming the nodes on it; a value that two nodes make.
-pub(super) fn order(nodes: &[NodeProto]) -> Result<Vec<usize>> {
+pub(super) fn toposort(nodes: &[NodeProto]) -> Result<Vec<usize>> {
     let mut producer: HashMap<&str, usize> = HashMap::new();
     for (at, node) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {

@@ -1,8 +1,7 @@
-//! Least squares from second moments: what a layer's weights should be, and what it loses without some of its inputs.
+//! Least squares from second moments: refits of a layer's weights, and losses without some of its inputs.
 //!
-//! Everything here is dense `f64` over the sums that the device gathered: `Σ p pᵀ` and `Σ y pᵀ` with a constant 1
-//! behind the elements of `p`. The constant is taken out first (moments about the means), so that a bias costs nothing
-//! and is never penalised.
+//! All matrices are dense `f64`, computed from the device's sums `Σ p pᵀ` and `Σ y pᵀ` with a constant 1 behind the
+//! elements of `p`. The constant is eliminated first (moments about the means), so that a bias is never penalised.
 
 mod eliminate;
 mod fit;
@@ -13,19 +12,19 @@ pub use fit::{Fit, System};
 use faer::linalg::solvers::Llt;
 use faer::{Mat, Side};
 
-/// Sums over positions with the constant taken out.
+/// Second moments about the means, summed over positions.
 #[derive(Clone, Debug)]
 pub struct SecondMoments {
-    /// Positions.
+    /// Number of positions summed.
     pub count: f64,
     /// Means of the elements of `p`.
     pub mean: Vec<f64>,
-    /// Σ (p − mean)(p − mean)ᵀ.
+    /// Scatter matrix Σ (p − mean)(p − mean)ᵀ.
     pub scatter: Mat<f64>,
 }
 
 impl SecondMoments {
-    /// From Σ p pᵀ, whose last row and column are those of the constant: the lower triangle, row by row.
+    /// Computes the moments from the lower triangle of Σ p pᵀ, row by row, with the constant last.
     pub fn of(packed: &[f64], rows: usize) -> Self {
         let at = |i: usize, j: usize| {
             let (i, j) = (i.max(j), i.min(j));
@@ -37,7 +36,7 @@ impl SecondMoments {
         Self { count, mean, scatter }
     }
 
-    /// The same about zero: for what has no bias that could take the mean over.
+    /// Computes moments about zero instead of the means, for layers without a bias.
     pub fn about_zero(packed: &[f64], rows: usize) -> Self {
         let of = Self::of(packed, rows);
         let scatter =
@@ -45,7 +44,7 @@ impl SecondMoments {
         Self { mean: vec![0.0; rows], scatter, ..of }
     }
 
-    /// Of some elements only.
+    /// Returns the moments of the elements `rows`.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {
@@ -55,39 +54,44 @@ impl SecondMoments {
         }
     }
 
-    /// The ridge that so many positions ask for, at least `least`: a share of elements / positions, which is about what
-    /// predicts unseen images best where nothing here explains the outputs. With less, 400 images would say of a
-    /// classifier behind a global pool that any 880 of the 1,280 channels it reads can be made up for by the others.
+    /// Returns the ridge for the number of positions: `share` times elements / positions, at least `least`.
+    ///
+    /// A share of 1 is about the best predictor of unseen images if the inputs do not explain the outputs. With less, 400
+    /// images would suggest for a classifier behind a global pool that any 880 of its 1,280 input channels can be
+    /// compensated by the others.
     pub fn ridge(&self, least: f64, share: f64) -> f64 {
         least.max(share * self.mean.len() as f64 / self.count.max(1.0))
     }
 
-    /// The mean of the diagonal: what a ridge is a share of.
+    /// Returns the mean of the diagonal, the unit of a ridge.
     pub fn scale(&self) -> f64 {
         let n = self.mean.len();
         (0..n).map(|i| self.scatter[(i, i)].max(0.0)).sum::<f64>() / n.max(1) as f64
     }
 }
 
-/// Rows and columns of a matrix.
+/// Returns the submatrix of some rows and columns.
 pub fn select(matrix: &Mat<f64>, rows: &[usize], columns: &[usize]) -> Mat<f64> {
     Mat::from_fn(rows.len(), columns.len(), |i, j| matrix[(rows[i], columns[j])])
 }
 
-/// A matrix that is positive definite once a ridge is added: sums in `f32` leave small negative eigenvalues, and there
-/// may be more elements than positions.
+/// The Cholesky factor of a scatter matrix plus a ridge.
+///
+/// The ridge makes the matrix positive definite: sums in `f32` leave small negative eigenvalues, and there may be more
+/// elements than positions.
 #[derive(Debug)]
 pub struct Factor {
-    /// Its Cholesky factor.
+    /// Cholesky factor of the sum.
     pub llt: Llt<f64>,
-    /// The share of the mean diagonal that was added.
+    /// Ridge that was added, as a share of the mean diagonal.
     pub ridge: f64,
-    /// The squared ratio of the factor's largest to its least diagonal element: the condition is no better than this.
+    /// Lower bound of the condition number: the squared ratio of the largest to the least diagonal element.
     pub condition: f64,
 }
 
-/// The factor of the scatter with a ridge: the first share from `least` on, by tens, with which there is one; `None`
-/// for zeros and for what is no number.
+/// Factors the scatter matrix with the least working ridge: `least`, or a power of ten times it.
+///
+/// Returns `None` for a zero matrix and for NaN.
 pub fn factor(moments: &SecondMoments, least: f64) -> Option<Factor> {
     let scale = moments.scale();
     if !(scale > 0.0 && scale.is_finite()) {
@@ -110,7 +114,7 @@ mod tests {
     use super::*;
     use crate::data::synthetic::splitmix64;
 
-    /// Σ over these rows, packed.
+    /// The packed sums Σ p pᵀ of rows.
     pub(super) fn packed(rows: &[Vec<f64>]) -> Vec<f64> {
         let n = rows[0].len();
         let mut sums = vec![0.0; (n + 1) * (n + 2) / 2];
@@ -122,23 +126,23 @@ mod tests {
         sums
     }
 
-    /// Numbers that are no pattern.
+    /// A generator of uniform noise in [-1, 1).
     pub(super) fn noise(seed: u64) -> impl FnMut() -> f64 {
         let mut words = splitmix64(seed);
         move || words.next().expect("it has no end") as f64 / 2f64.powi(63) - 1.0
     }
 
     #[test]
-    fn the_constant_is_taken_out() {
+    fn the_constant_is_eliminated() {
         let moments = SecondMoments::of(&packed(&[vec![1.0, 4.0], vec![3.0, 8.0]]), 2);
         assert_eq!((moments.count, moments.mean), (2.0, vec![2.0, 6.0]));
         assert_eq!(moments.scatter, Mat::from_fn(2, 2, |i, j| [[2.0, 4.0], [4.0, 8.0]][i][j]));
     }
 
     #[test]
-    fn a_ridge_makes_what_is_singular_solvable_and_nothing_makes_nan_so() {
-        let twins = SecondMoments::of(&packed(&[vec![1.0, 1.0], vec![-1.0, -1.0]]), 2);
-        let factor = factor(&twins, 1e-6).expect("a factor");
+    fn a_ridge_makes_a_singular_matrix_solvable_but_not_nan() {
+        let equal = SecondMoments::of(&packed(&[vec![1.0, 1.0], vec![-1.0, -1.0]]), 2);
+        let factor = factor(&equal, 1e-6).expect("a factor");
         assert!(factor.ridge <= 1e-5 && factor.condition > 1e5, "{factor:?}");
         assert!(super::factor(&SecondMoments::of(&packed(&[vec![f64::NAN, 1.0]]), 2), 1e-6).is_none());
         assert!(super::factor(&SecondMoments::of(&packed(&[vec![0.0, 0.0]]), 2), 1e-6).is_none());

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 use super::proto::{DataLocation, ModelProto, StringStringEntryProto, TensorProto};
-use super::{tensor, visit_tensors};
+use super::tensor;
+use super::visit::visit_tensors;
 
 /// Tensors of this size and more start at a multiple of [`ALIGNMENT`] (they can be memory-mapped).
 const LARGE: usize = 64 << 10;

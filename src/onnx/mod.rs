@@ -13,6 +13,7 @@ mod save;
 pub mod tensor;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -26,9 +27,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::file::folder_of;
 
-use proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, TensorProto,
-};
+use proto::{GraphProto, ModelProto, OperatorSetIdProto};
+use visit::visit_tensors;
 
 /// The oldest operator set that is understood; broadcasting was another thing before it.
 pub const OLDEST_OPSET: i64 = 7;
@@ -200,59 +200,4 @@ fn check_tensors(proto: &mut ModelProto) -> Result<()> {
             Err(Error::new(format!("the initializer \"{}\" is defined twice", twice.name())).invalid_model())
         }
     }
-}
-
-/// What is done with each tensor.
-type Visit<'a> = dyn FnMut(&mut TensorProto) -> Result<()> + 'a;
-
-/// Every tensor of the model, always in the same order: initializers and attributes, of the graph, its
-/// subgraphs, the training graphs and the functions. Stops at the first error, which then names the
-/// node that holds the tensor. The depth of subgraphs is bounded by the decoder.
-fn visit_tensors(model: &mut ModelProto, visit: &mut Visit<'_>) -> Result<()> {
-    let training = model.training_info.iter_mut();
-    let training = training.flat_map(|info| info.initialization.iter_mut().chain(&mut info.algorithm));
-    for graph in model.graph.iter_mut().chain(training) {
-        visit_graph(graph, visit)?;
-    }
-    for function in &mut model.functions {
-        visit_attributes(&mut function.attribute_proto, visit)?;
-        visit_nodes(&mut function.node, visit)?;
-    }
-    Ok(())
-}
-
-fn visit_graph(graph: &mut GraphProto, visit: &mut Visit<'_>) -> Result<()> {
-    graph.initializer.iter_mut().try_for_each(&mut *visit)?;
-    visit_sparse(&mut graph.sparse_initializer, visit)?;
-    visit_nodes(&mut graph.node, visit)
-}
-
-fn visit_nodes(nodes: &mut [NodeProto], visit: &mut Visit<'_>) -> Result<()> {
-    nodes.iter_mut().try_for_each(|node| {
-        let visited = visit_attributes(&mut node.attribute, visit);
-        visited.map_err(|e| e.node(attrs::node_label(node)))
-    })
-}
-
-fn visit_attributes(attributes: &mut [AttributeProto], visit: &mut Visit<'_>) -> Result<()> {
-    for attribute in attributes {
-        let one = attribute.t.as_deref_mut().into_iter();
-        one.chain(&mut attribute.tensors).try_for_each(&mut *visit)?;
-        let sparse = attribute.sparse_tensor.as_deref_mut().into_iter();
-        visit_sparse(sparse.chain(&mut attribute.sparse_tensors), visit)?;
-        let graphs = attribute.g.as_deref_mut().into_iter();
-        for graph in graphs.chain(&mut attribute.graphs) {
-            visit_graph(graph, visit)?;
-        }
-    }
-    Ok(())
-}
-
-fn visit_sparse<'a>(
-    sparse: impl IntoIterator<Item = &'a mut SparseTensorProto>,
-    visit: &mut Visit<'_>,
-) -> Result<()> {
-    let mut tensors =
-        sparse.into_iter().flat_map(|sparse| sparse.values.iter_mut().chain(&mut sparse.indices));
-    tensors.try_for_each(visit)
 }

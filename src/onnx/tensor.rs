@@ -311,12 +311,12 @@ pub fn zero(tensor: &TensorProto, axis: usize, mask: &[bool]) -> Result<TensorPr
 }
 
 /// A change of a tensor's elements, whatever the field that holds them.
-trait Edit {
+trait TensorEdit {
     /// The new units; `per` of them make an element.
     fn apply<T: Clone + Default>(&self, units: &[T], per: usize) -> Vec<T>;
 }
 
-fn edit(tensor: &TensorProto, change: &impl Edit) -> Result<TensorProto> {
+fn edit(tensor: &TensorProto, change: &impl TensorEdit) -> Result<TensorProto> {
     let (code, field) = (tensor.data_type(), Field::of(tensor));
     let bits = bits(code).unwrap_or(8);
     if bits < 8 {
@@ -345,7 +345,7 @@ struct Keep<'a> {
     masks: &'a [Option<Vec<bool>>],
 }
 
-impl Edit for Keep<'_> {
+impl TensorEdit for Keep<'_> {
     fn apply<T: Clone + Default>(&self, units: &[T], per: usize) -> Vec<T> {
         // No more than needed: the largest tensor of a network may be most of it.
         let left = self
@@ -364,7 +364,7 @@ impl Edit for Keep<'_> {
 /// Zeroes what its [`Keep`] would keep.
 struct Zero<'a>(Keep<'a>);
 
-impl Edit for Zero<'_> {
+impl TensorEdit for Zero<'_> {
     fn apply<T: Clone + Default>(&self, units: &[T], per: usize) -> Vec<T> {
         let mut new = units.to_vec();
         selected(self.0.dims, self.0.masks, 0, &mut |run| {

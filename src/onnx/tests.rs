@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::attrs::{Attrs, node_label, set_int, set_ints};
-use super::proto::{AttributeType, StringStringEntryProto};
+use super::proto::{AttributeProto, AttributeType, NodeProto, StringStringEntryProto, TensorProto};
 use super::tensor::{decode, encode, keep, shape, zero};
 use super::*;
 use crate::tensor::{DType, Tensor};

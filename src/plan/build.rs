@@ -1,81 +1,30 @@
-//! From the graph to a plan: dead nodes left out, layers fused with what follows them, values given
-//! buffers, buffers reused.
+//! Building a plan from a graph: skips dead nodes, lowers and fuses layers, and assigns buffers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::memory_planning::reuse;
-use super::{BufferId, HostSubgraph, Operand, Plan, Port, Step};
+use super::{BuildOptions, HostSubgraph, Operand, Plan, Port, Step};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Node, NodeId, ValueId};
-use crate::kernels::Kernel;
-use crate::kernels::activation::Activation;
-use crate::ops::{Emit, Fused, Lowering, Slot};
-use crate::tensor::{DType, Data, Precision};
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::ops::{Emit, Lowering, Slot};
+use crate::tensor::Data;
 
-/// Something that is computed from values beside the network: one kernel over them, one more output.
+/// Builds the plan of a graph for the batch size of `facts`.
 ///
-/// Where the kernel accumulates, the output is one of [`Plan::sums`], and the kernel's last input is the
-/// weights of the batch's images: 1 for a real one, 0 for one that fills the batch up. The plan gets them
-/// as one more input, the last, that all such probes share.
-#[derive(Clone, Debug)]
-pub struct Probe {
-    /// The values that it reads.
-    pub values: Vec<ValueId>,
-    /// The call.
-    pub kernel: Arc<dyn Kernel>,
-    /// The name of its output.
-    pub name: String,
-    /// The shape of its output.
-    pub shape: Vec<usize>,
-}
-
-/// What a plan is built for.
-#[derive(Clone, Debug)]
-pub struct BuildOptions {
-    /// Values that are outputs too, after the network's own.
-    pub taps: Vec<ValueId>,
-    /// What is computed beside the network; its outputs come last, or are sums.
-    pub probes: Vec<Probe>,
-    /// Whether the network's own outputs are wanted.
-    pub outputs: bool,
-    /// Whether layers take in what follows them.
-    pub fuse: bool,
-    /// Whether they also take in what is added to them. It saves memory's time; processors, whose caches hold sums until
-    /// they are read again, gain nothing by it.
-    pub addends: bool,
-    /// Whether they also take in that only the largest of every 2×2 of their outputs stay, as far as a device may gain by
-    /// it.
-    pub pools: bool,
-    /// The most bytes that one binding may have.
-    pub max_binding: u64,
-    /// What a device keeps numbers as between steps, as far as they are the network's own and no indices.
-    pub precision: Precision,
-}
-
-impl Default for BuildOptions {
-    fn default() -> Self {
-        Self {
-            taps: vec![],
-            probes: vec![],
-            outputs: true,
-            fuse: true,
-            addends: true,
-            pools: true,
-            max_binding: u64::MAX,
-            precision: Precision::F32,
-        }
-    }
-}
-
-/// Builds the plan of a graph for the batch size of `facts`. Late values among those that are wanted make it a
-/// plan with a host_subgraph.
+/// If a wanted output has a data-dependent shape, the plan has a host subgraph.
 ///
 /// # Errors
-/// A node that cannot be lowered, or whose tensors are larger than the device binds.
+/// A node that cannot be lowered, or a tensor that exceeds [`BuildOptions::max_binding`].
 pub fn build(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Plan> {
-    let mut builder = Builder::new(graph, facts, options);
+    let plan = assemble(graph, facts, options)?;
+    plan.check_bindings(options.max_binding).map_err(|e| e.file(&graph.path))?;
+    Ok(plan)
+}
+
+/// Builds a plan whose tensors may exceed [`BuildOptions::max_binding`].
+pub(crate) fn assemble(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Plan> {
+    let mut builder = PlanBuilder::new(graph, facts, options);
     for id in 0..graph.nodes.len() {
         builder.node(id).map_err(|e| {
             let node = &graph.nodes[id];
@@ -85,36 +34,38 @@ pub fn build(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Pla
     builder.finish()
 }
 
-struct Builder<'a> {
-    graph: &'a Graph,
-    facts: &'a Facts,
-    options: &'a BuildOptions,
-    plan: Plan,
-    /// Where each value stands, once it is made.
-    places: Vec<Option<Operand>>,
+/// A plan under construction.
+pub(super) struct PlanBuilder<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) facts: &'a Facts,
+    pub(super) options: &'a BuildOptions,
+    pub(super) plan: Plan,
+    /// The operand of each computed value.
+    pub(super) places: Vec<Option<Operand>>,
     constants: HashMap<ValueId, usize>,
-    /// The values that the steps give, in order.
-    given: Vec<ValueId>,
-    /// Values that must exist by themselves.
-    kept: HashSet<ValueId>,
+    /// The values of the plan's outputs, in order.
+    pub(super) given: Vec<ValueId>,
+    /// Values that no fusion may skip.
+    pub(super) kept: HashSet<ValueId>,
     needed: Vec<bool>,
-    /// Nodes that a layer before them took in.
-    absorbed: HashSet<NodeId>,
+    /// Nodes that are fused into a layer before them.
+    pub(super) absorbed: HashSet<NodeId>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> PlanBuilder<'a> {
     fn new(graph: &'a Graph, facts: &'a Facts, options: &'a BuildOptions) -> Self {
         let network = if options.outputs { graph.outputs.as_slice() } else { &[] };
         let asked: Vec<ValueId> = network.iter().chain(&options.taps).copied().collect();
         let mut given: Vec<ValueId> =
             asked.iter().copied().filter(|&v| !facts.is_data_dependent(v)).collect();
-        let host_subgraph = HostSubgraph::of(graph, facts, &asked).map(|(mut host_subgraph, feeds)| {
-            let new = |v: &ValueId| !given.contains(v);
-            let feeds: Vec<ValueId> = feeds.into_iter().filter(new).collect();
-            given.extend(feeds);
-            host_subgraph.values.clone_from(&given);
-            host_subgraph
-        });
+        let host_subgraph =
+            HostSubgraph::from_graph(graph, facts, &asked).map(|(mut host_subgraph, feeds)| {
+                let new = |v: &ValueId| !given.contains(v);
+                let feeds: Vec<ValueId> = feeds.into_iter().filter(new).collect();
+                given.extend(feeds);
+                host_subgraph.values.clone_from(&given);
+                host_subgraph
+            });
         let watched = options.probes.iter().flat_map(|p| p.values.iter().copied());
         let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
         let kept: HashSet<ValueId> = wanted.iter().copied().collect();
@@ -140,7 +91,7 @@ impl<'a> Builder<'a> {
         builder
     }
 
-    fn buffer(&mut self, len: usize) -> Operand {
+    pub(super) fn buffer(&mut self, len: usize) -> Operand {
         self.plan.buffers.push(len);
         Operand::Buffer(self.plan.buffers.len() - 1)
     }
@@ -150,16 +101,14 @@ impl<'a> Builder<'a> {
         Operand::Constant(self.plan.constants.len() - 1)
     }
 
-    /// Where a value can be read. Integers become floats: a kernel that reads them knows.
-    fn place(&mut self, value: ValueId) -> Result<Operand> {
+    /// Returns the operand of a value. Constant integers become floats, which is what kernels read.
+    pub(super) fn place(&mut self, value: ValueId) -> Result<Operand> {
         if let Some(place) = self.places[value] {
             return Ok(place);
         }
         let Some(tensor) = self.facts.get(value).and_then(|f| f.value.clone()) else {
-            return Err(Error::new(format!(
-                "the value \"{}\" is needed, but nothing the engine runs makes it",
-                self.graph.name(value)
-            )));
+            let name = self.graph.name(value);
+            return Err(Error::new(format!("no step computes the value \"{name}\"")).internal());
         };
         if let Some(&id) = self.constants.get(&value) {
             return Ok(Operand::Constant(id));
@@ -173,69 +122,11 @@ impl<'a> Builder<'a> {
         Ok(place)
     }
 
-    /// What the layer `id` takes in, the place of what is added to it, and the value that the result stands for.
-    fn fused(&mut self, id: NodeId) -> (Fused, Option<Operand>, Option<ValueId>) {
-        let graph = self.graph;
-        let mut fused = Fused::default();
-        let mut end = graph.nodes[id].outputs.first().copied().flatten();
-        let (op, inputs) = (&graph.nodes[id].op, self.facts.inputs(graph, id));
-        if !self.options.fuse || !op.fuses_activation(&inputs) {
-            return (fused, None, end);
-        }
-        let (scales, adds) =
-            (op.fuses_scale_shift(&inputs), self.options.addends && op.fuses_residual(&inputs));
-        let pools = self.options.pools && op.fuses_pool(&inputs);
-        let mut addend = None;
-        while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
-            let Some(next) = graph.only_consumer(value) else { break };
-            let node = &graph.nodes[next];
-            let inputs = self.facts.inputs(graph, next);
-            let first = node.inputs.first().copied().flatten() == Some(value);
-            if pools
-                && first
-                && addend.is_none()
-                && fused.activation.rises()
-                && node.op.is_max_pool_2x2(&inputs)
-            {
-                fused.pooled = true;
-                self.absorbed.insert(next);
-                end = node.outputs.first().copied().flatten();
-                break;
-            }
-            if fused.activation != Activation::None {
-                break;
-            }
-            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && addend.is_none());
-            let other = (adds && addend.is_none() && node.op.is_elementwise_add(&inputs))
-                .then(|| self.other(node, value));
-            if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
-                fused.scale_shift = Some(scale_shift);
-            } else if let Some(place @ Operand::Buffer(_)) = other.flatten() {
-                (addend, fused.residual) = (Some(place), true);
-            } else if !first {
-                break;
-            } else if let Some(activation) = node.op.activation(&inputs) {
-                fused.activation = activation;
-            } else {
-                break;
-            }
-            self.absorbed.insert(next);
-            end = node.outputs.first().copied().flatten();
-        }
-        (fused, addend, end)
-    }
-
-    /// Where the other of a node's two inputs stands, if it is made already.
-    fn other(&self, node: &Node, value: ValueId) -> Option<Operand> {
-        let other = node.inputs.iter().flatten().find(|&&input| input != value)?;
-        self.places[*other]
-    }
-
     fn node(&mut self, id: NodeId) -> Result<()> {
         let (graph, facts) = (self.graph, self.facts);
         let node = &graph.nodes[id];
         let constant = node.outputs.iter().flatten().all(|&v| facts.is_constant(v));
-        // Nothing of the host_subgraph is needed here: only what it reads.
+        // Nodes of the host subgraph are never needed here, only their inputs.
         if !self.needed[id] || constant || self.absorbed.contains(&id) {
             return Ok(());
         }
@@ -267,14 +158,14 @@ impl<'a> Builder<'a> {
                             None => self.buffer(call.kernel.output_len()),
                         },
                         Slot::Input(_) | Slot::Constant(_) | Slot::Residual => {
-                            return Err(Error::new("a call writes to its input"));
+                            return Err(Error::new("a call writes to its input").internal());
                         }
                     };
                     if let Slot::Output(k) = call.output {
                         made[k] = Some(place);
                     }
                     let Operand::Buffer(output) = place else {
-                        return Err(Error::new("a call writes to a constant"));
+                        return Err(Error::new("a call writes to a constant").internal());
                     };
                     let name = node.name.clone();
                     self.plan.steps.push(Step {
@@ -296,7 +187,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// `value` stands at `place` from here on.
+    /// Records the operand of a value, and the value that the last step completes.
     fn complete(&mut self, value: ValueId, place: Operand) {
         self.places[value] = Some(place);
         if let (Operand::Buffer(buffer), Some(step)) = (place, self.plan.steps.last_mut())
@@ -315,118 +206,16 @@ impl<'a> Builder<'a> {
         match slot {
             Slot::Input(i) => match self.graph.nodes[id].inputs.get(*i).copied().flatten() {
                 Some(value) => self.place(value),
-                None => Err(Error::new(format!("input {i} is missing"))),
+                None => Err(Error::new(format!("input {i} is missing")).invalid_model()),
             },
             Slot::Temp(t) => Ok(temps[*t]),
-            Slot::Output(k) => made[*k].ok_or_else(|| Error::new("an output is read before it is made")),
+            Slot::Output(k) => {
+                made[*k].ok_or_else(|| Error::new("an output is read before it is computed").internal())
+            }
             Slot::Constant(data) => Ok(self.constant(data.clone())),
-            Slot::Residual => addend.ok_or_else(|| Error::new("a call reads a residual that was not fused")),
-        }
-    }
-
-    /// The plan's last input: the weight of every image of the batch.
-    fn image_weights(&mut self) -> Operand {
-        let batch = self.plan.batch;
-        let place = self.buffer(batch);
-        self.plan.inputs.push(Port {
-            name: "image weights".to_owned(),
-            place,
-            shape: vec![batch],
-            dtype: DType::F32,
-        });
-        place
-    }
-
-    /// Whether a probe that accumulates reads its values and a weight for every image.
-    fn fits_the_weights(&self, probe: &Probe) -> Result<()> {
-        let values = probe.values.iter().map(|&v| self.facts.shape(v).iter().product());
-        let expected: Vec<usize> = values.chain([self.plan.batch]).collect();
-        let got = probe.kernel.input_lens();
-        if expected == got {
-            return Ok(());
-        }
-        Err(Error::new("a probe that accumulates does not read its values and the batch's weights")
-            .expected(format!("inputs of {expected:?} elements"))
-            .got(format!("{got:?}"))
-            .remedy("make its kernel for the batch of the facts"))
-    }
-
-    /// The buffers that hold the network's own floating-point values, come from no caller and go to none.
-    fn floats(&self) -> HashSet<BufferId> {
-        let (mut floats, mut others) = (HashSet::new(), HashSet::new());
-        for (value, place) in self.places.iter().enumerate() {
-            if let Some(Operand::Buffer(buffer)) = *place {
-                let float = self.facts.get(value).is_some_and(|fact| fact.dtype.is_float());
-                let set = if float { &mut floats } else { &mut others };
-                set.insert(buffer);
+            Slot::Residual => {
+                addend.ok_or_else(|| Error::new("a call reads a residual that was not fused").internal())
             }
         }
-        let ports = self.plan.inputs.iter().chain(&self.plan.outputs).chain(&self.plan.sums);
-        let ports: HashSet<Operand> = ports.map(|port| port.place).collect();
-        floats.retain(|&buffer| !others.contains(&buffer) && !ports.contains(&Operand::Buffer(buffer)));
-        floats
-    }
-
-    fn finish(mut self) -> Result<Plan> {
-        let options = self.options;
-        for value in std::mem::take(&mut self.given) {
-            let place = self.place(value).map_err(|e| e.file(&self.graph.path))?;
-            let (name, shape) = (self.graph.name(value).to_owned(), self.facts.shape(value).to_vec());
-            let dtype = self.facts.get(value).map_or(DType::F32, |f| f.dtype);
-            self.plan.outputs.push(Port { name, place, shape, dtype });
-        }
-        let weights = options.probes.iter().any(|p| p.kernel.accumulates()).then(|| self.image_weights());
-        for probe in &options.probes {
-            let places = probe.values.iter().map(|&v| self.place(v)).collect::<Result<Vec<_>>>();
-            let mut inputs = places.map_err(|e| e.file(&self.graph.path))?;
-            if probe.kernel.accumulates() {
-                self.fits_the_weights(probe).map_err(|e| e.node(&probe.name).file(&self.graph.path))?;
-                inputs.extend(weights);
-            }
-            let place = self.buffer(probe.kernel.output_len());
-            let Operand::Buffer(output) = place else { continue };
-            let step =
-                Step { kernel: probe.kernel.clone(), inputs, output, node: probe.name.clone(), value: None };
-            // Right behind the step that completes its values, so that their buffers can be reused.
-            let made = |&operand: &Operand| match operand {
-                Operand::Buffer(b) => {
-                    self.plan.steps.iter().rposition(|s| s.output == b).map_or(0, |s| s + 1)
-                }
-                Operand::Constant(_) => 0,
-            };
-            let at = step.inputs.iter().map(made).max().unwrap_or(0);
-            self.plan.steps.insert(at, step);
-            let (name, shape) = (probe.name.clone(), probe.shape.clone());
-            let port = Port { name, place, shape, dtype: DType::F32 };
-            if probe.kernel.accumulates() {
-                self.plan.sums.push(port);
-            } else {
-                self.plan.outputs.push(port);
-            }
-        }
-        let too_large = self.plan.steps.iter().find(|s| {
-            let most = s.kernel.input_lens().into_iter().chain([s.kernel.output_len()]).max().unwrap_or(0);
-            most as u64 * 4 > options.max_binding
-        });
-        if let Some(step) = too_large {
-            let largest = step.kernel.input_lens().into_iter().chain([step.kernel.output_len()]).max();
-            // What accumulates is as large at any batch.
-            let sums = step.kernel.accumulates() && step.kernel.output_len() as u64 * 4 > options.max_binding;
-            return Err(Error::new("a tensor is larger than the device binds")
-                .file(&self.graph.path)
-                .node(&step.node)
-                .expected(format!("at most {} bytes", options.max_binding))
-                .got(format!("{} bytes at batch {}", largest.unwrap_or(0) * 4, self.plan.batch))
-                .remedy(if sums {
-                    "use --device cpu"
-                } else {
-                    "use a smaller --batch, smaller images, or --device cpu"
-                }));
-        }
-        if options.precision == Precision::F16 {
-            let candidates = self.floats();
-            self.plan.keep_halves(candidates);
-        }
-        Ok(reuse(self.plan))
     }
 }

@@ -1,4 +1,4 @@
-//! The host_subgraph of a plan: the nodes whose shapes are known only once the rest has run, as data.
+//! The host subgraph of a plan: the nodes whose shapes depend on computed elements.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,28 @@ use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 
-/// What is computed on the host after the steps ([`crate::exec::host_subgraph`]).
+/// The nodes that run on the host after the steps of a plan ([`crate::exec::host_subgraph`]).
 #[derive(Clone, Debug)]
 pub struct HostSubgraph {
-    /// In order: each reads constants, the plan's outputs, and what those before it made.
+    /// The nodes in an order in which each depends on constants, outputs of the plan and earlier nodes.
     pub nodes: Vec<Node>,
-    /// The constants that they read.
+    /// The constant inputs of these nodes.
     pub constants: BTreeMap<ValueId, Fact>,
-    /// For each of the plan's outputs but those of probes, the value that it is.
+    /// The value of each output of the plan, without those of probes.
     pub values: Vec<ValueId>,
-    /// What the caller gets, in order: names and values.
+    /// The outputs of a run, in order: names and values.
     pub results: Vec<(String, ValueId)>,
 }
 
 impl HostSubgraph {
-    /// The host_subgraph that makes the data_dependent ones of the values that are wanted, and the computed values that it reads;
-    /// `None` where all of them have a shape.
-    pub(super) fn of(graph: &Graph, facts: &Facts, wanted: &[ValueId]) -> Option<(Self, Vec<ValueId>)> {
+    /// Returns the host subgraph of the data-dependent values in `wanted`, and its computed input values.
+    ///
+    /// `None` if no wanted value is data-dependent.
+    pub(super) fn from_graph(
+        graph: &Graph,
+        facts: &Facts,
+        wanted: &[ValueId],
+    ) -> Option<(Self, Vec<ValueId>)> {
         let mut open: Vec<ValueId> = wanted.iter().copied().filter(|&v| facts.is_data_dependent(v)).collect();
         if open.is_empty() {
             return None;
@@ -56,16 +61,16 @@ impl HostSubgraph {
         Some((host_subgraph, feeds))
     }
 
-    /// The first node that is not the same in `other`: another operator, attribute or constant.
+    /// Returns the first node whose operator, attributes or constants differ in `other`.
     pub fn difference(&self, other: &Self) -> Option<&str> {
-        let constant = |host_subgraph: &Self, value: &Option<ValueId>| {
-            value.and_then(|v| host_subgraph.constants.get(&v)).and_then(|fact| fact.value.clone())
+        let constant = |subgraph: &Self, value: &Option<ValueId>| {
+            value.and_then(|v| subgraph.constants.get(&v)).and_then(|fact| fact.value.clone())
         };
         let same = |a: &Node, b: &Node| {
-            let constants = |host_subgraph: &Self, node: &Node| -> Vec<_> {
-                node.inputs.iter().map(|v| constant(host_subgraph, v)).collect()
+            let constants = |subgraph: &Self, node: &Node| -> Vec<_> {
+                node.inputs.iter().map(|v| constant(subgraph, v)).collect()
             };
-            // An operator says its attributes to whoever debugs it.
+            // The debug text of an operator contains its attributes.
             (&a.name, &a.op_type, format!("{:?}", a.op)) == (&b.name, &b.op_type, format!("{:?}", b.op))
                 && constants(self, a) == constants(other, b)
         };

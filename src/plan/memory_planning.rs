@@ -1,11 +1,12 @@
-//! Buffers by liveness: two that never hold something wanted at the same time become one.
+//! Memory planning: tensors whose lifetimes do not overlap share a buffer.
 
 use super::{BufferId, Operand, Plan};
 use crate::tensor::Precision;
 
-/// Renumbers a plan's buffers so that dead ones serve again. Buffers of inputs, outputs and sums
-/// stay their own.
-pub(super) fn reuse(mut plan: Plan) -> Plan {
+/// Renumbers the buffers of a plan so that tensors with disjoint lifetimes share one.
+///
+/// Buffers of inputs, outputs and sums are never shared.
+pub(super) fn plan_memory(mut plan: Plan) -> Plan {
     let count = plan.buffers.len();
     let mut pinned = vec![false; count];
     for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.sums) {
@@ -25,7 +26,7 @@ pub(super) fn reuse(mut plan: Plan) -> Plan {
     }
     let mut place: Vec<Option<BufferId>> = vec![None; count];
     let mut sizes: Vec<usize> = Vec::new();
-    // What the new buffers hold: one that holds halves never serves for others.
+    // The precision of each new buffer: f16 and f32 never share one.
     let mut kinds: Vec<Precision> = Vec::new();
     let mut free: Vec<BufferId> = Vec::new();
     for b in (0..count).filter(|&b| pinned[b]) {
@@ -85,8 +86,8 @@ pub(super) fn reuse(mut plan: Plan) -> Plan {
         renumber(&mut port.place);
     }
     plan.buffers = sizes;
-    if let Some(halves) = &mut plan.halves {
-        *halves = (0..kinds.len()).filter(|&b| kinds[b] == Precision::F16).collect();
+    if let Some(f16_storage) = &mut plan.f16_storage {
+        *f16_storage = (0..kinds.len()).filter(|&b| kinds[b] == Precision::F16).collect();
     }
     plan
 }
@@ -119,7 +120,7 @@ mod tests {
             outputs: vec![port(5)],
             ..Plan::default()
         };
-        let plan = reuse(plan);
+        let plan = plan_memory(plan);
         assert_eq!(plan.buffers.len(), 4);
         for step in &plan.steps {
             assert_ne!(

@@ -1,56 +1,60 @@
-//! The plan: what is to be computed, as data. Steps over numbered buffers, no device object in it.
+//! Execution plans: kernel calls over numbered buffers as data, without device objects.
 //!
-//! Two interpreters run it ([`crate::exec`]); both give the same numbers within a named tolerance. What has no
-//! shape before the run is no step: it is the [`HostSubgraph`], which the host runs behind them.
+//! The interpreters in [`crate::exec`] run a plan; their results agree within a named tolerance. Nodes with
+//! data-dependent shapes are not steps: they form the [`HostSubgraph`], which runs on the host after the steps.
 
 mod build;
+mod fusion;
 mod host_subgraph;
 mod memory_planning;
+mod options;
+mod outputs;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::Kernel;
 use crate::kernels::source::{may_read_halves, may_write_halves};
 use crate::tensor::{DType, Precision};
 
-pub use build::{BuildOptions, Probe, build};
+pub(crate) use build::assemble;
+pub use build::build;
 pub use host_subgraph::HostSubgraph;
+pub use options::{BuildOptions, Probe};
 
-/// A buffer's number in [`Plan::buffers`].
+/// The index of a buffer in [`Plan::buffers`].
 pub type BufferId = usize;
-/// A constant's number in [`Plan::constants`].
+/// The index of a constant in [`Plan::constants`].
 pub type ConstantId = usize;
 
-/// Steps over numbered buffers: a network for one batch size, ready for an interpreter.
+/// A network for one batch size as a list of kernel calls over numbered buffers.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Elements of each buffer. Buffers are reused where lifetimes allow.
+    /// The number of elements of each buffer.
     pub buffers: Vec<usize>,
-    /// The buffers whose elements a device keeps as halves, and whatever weights it reads with them; `None` where all
-    /// numbers are single precision.
-    pub halves: Option<HashSet<BufferId>>,
-    /// Weights and other constants; each is bound read-only.
+    /// The buffers that a device stores as f16, if it stores any buffer or weight so; `None` for f32 only.
+    pub f16_storage: Option<HashSet<BufferId>>,
+    /// Weights and other constants, which are bound read-only.
     pub constants: Vec<Arc<Vec<f32>>>,
-    /// In the order of execution.
+    /// The kernel calls in the order of execution.
     pub steps: Vec<Step>,
-    /// What the caller provides, in order: the network's inputs and, where there are sums, the weight of
-    /// every image.
+    /// The inputs of a run, in order: those of the network and, if there are sums, the weight of every image.
     pub inputs: Vec<Port>,
-    /// What the steps give, in order: the network's outputs and taps that have a shape, what else the host_subgraph reads,
-    /// and the outputs of probes.
+    /// The outputs of the steps, in order: outputs and taps of known shape, further inputs of the host subgraph, and
+    /// outputs of probes.
     pub outputs: Vec<Port>,
-    /// What accumulates from run to run, in order. It starts as zeros and comes back only when it is
-    /// asked for ([`Executor::take_sums`](crate::exec::Executor::take_sums)).
+    /// The outputs that accumulate over runs, in order. They start at zero and are read by
+    /// [`Executor::take_sums`](crate::exec::Executor::take_sums).
     pub sums: Vec<Port>,
-    /// What the host computes from that, where an output's shape is known only at run time.
+    /// The nodes that run on the host after the steps, if an output has a data-dependent shape.
     pub host_subgraph: Option<HostSubgraph>,
-    /// The batch size that it is for.
+    /// The batch size of inputs and outputs.
     pub batch: usize,
 }
 
 impl Plan {
-    /// One call of a kernel by itself: its first inputs are the caller's, its last ones these constants.
+    /// Returns a plan of one kernel call, whose last inputs are `constants` and whose first are inputs of the plan.
     pub fn of_call(kernel: Arc<dyn Kernel>, constants: Vec<Vec<f32>>) -> Self {
         let mut plan = Self { batch: 1, ..Self::default() };
         let port = |name: &str, place, len| Port {
@@ -75,15 +79,36 @@ impl Plan {
         plan
     }
 
-    /// Bytes of all buffers.
+    /// Returns the total size of all buffers, in bytes.
     pub fn bytes(&self) -> u64 {
-        let bytes = |(b, &len): (BufferId, &usize)| len as u64 * self.precision(b).size() as u64;
-        self.buffers.iter().enumerate().map(bytes).sum()
+        (0..self.buffers.len()).map(|buffer| self.buffer_bytes(buffer)).sum()
     }
 
-    /// Has a device keep these buffers' elements as halves, as far as all steps that touch them can, and weights
-    /// with them.
-    pub fn keep_halves(&mut self, mut candidates: HashSet<BufferId>) {
+    /// Returns the size of a buffer in its precision, in bytes.
+    pub fn buffer_bytes(&self, buffer: BufferId) -> u64 {
+        self.buffers[buffer] as u64 * self.precision(buffer).size() as u64
+    }
+
+    /// Checks that no step binds a tensor of more than `max_binding` bytes.
+    pub(crate) fn check_bindings(&self, max_binding: u64) -> Result<()> {
+        let largest = |step: &Step| step.binding_bytes().into_iter().max().unwrap_or(0);
+        let Some(step) = self.steps.iter().find(|&step| largest(step) > max_binding) else { return Ok(()) };
+        // Accumulators have the same size at any batch.
+        let accumulator = step.kernel.accumulates() && step.kernel.output_len() as u64 * 4 > max_binding;
+        Err(Error::new("a tensor exceeds the largest buffer that the device can bind")
+            .with_kind(ErrorKind::OutOfMemory)
+            .node(&step.node)
+            .expected(format!("at most {max_binding} bytes"))
+            .got(format!("{} bytes at batch {}", largest(step), self.batch))
+            .remedy(if accumulator {
+                "set `device` to cpu"
+            } else {
+                "use a smaller `batch` or smaller images, or set `device` to cpu"
+            }))
+    }
+
+    /// Stores those `candidates` as f16 whose steps all support it, and weights as far as kernels read f16.
+    pub fn store_as_f16(&mut self, mut candidates: HashSet<BufferId>) {
         for step in &self.steps {
             if !may_write_halves(&*step.kernel) {
                 candidates.remove(&step.output);
@@ -97,57 +122,65 @@ impl Plan {
                 }
             }
         }
-        self.halves = Some(candidates);
+        self.f16_storage = Some(candidates);
     }
 
-    /// What a buffer's elements are.
+    /// Returns the storage precision of a buffer.
     pub fn precision(&self, buffer: BufferId) -> Precision {
-        match &self.halves {
-            Some(halves) if halves.contains(&buffer) => Precision::F16,
+        match &self.f16_storage {
+            Some(buffers) if buffers.contains(&buffer) => Precision::F16,
             _ => Precision::F32,
         }
     }
 
-    /// The network's own inputs: all but the weights of the images.
+    /// Returns the inputs of the network: all inputs but the weights of the images.
     pub fn network_inputs(&self) -> &[Port] {
         let weights = usize::from(!self.sums.is_empty());
         &self.inputs[..self.inputs.len().saturating_sub(weights)]
     }
 }
 
-/// An input or output of a plan.
+/// An input, output or sum of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Port {
-    /// The value's name in the model, or of the statistic.
+    /// The name of the value in the model, or of the statistic.
     pub name: String,
-    /// Where it stands.
+    /// The buffer or constant that contains the elements.
     pub place: Operand,
-    /// Its shape, the batch included.
+    /// The shape, including the batch.
     pub shape: Vec<usize>,
-    /// What the model calls its elements; they travel as floats.
+    /// The element type in the model; elements are passed as `f32`.
     pub dtype: DType,
 }
 
-/// What a step reads.
+/// An input of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operand {
-    /// A buffer.
+    /// A buffer of the plan.
     Buffer(BufferId),
-    /// A constant.
+    /// A constant of the plan.
     Constant(ConstantId),
 }
 
-/// One kernel call over buffers.
+/// A kernel call over buffers and constants.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// The call.
+    /// The kernel with its parameters.
     pub kernel: Arc<dyn Kernel>,
-    /// What it reads, in the kernel's order.
+    /// The operands, in the kernel's order.
     pub inputs: Vec<Operand>,
-    /// Where it writes (a part of it, for some kernels).
+    /// The output buffer, of which some kernels write a part.
     pub output: BufferId,
-    /// The node that it stands for, as the model names it.
+    /// The name of the node in the model.
     pub node: String,
-    /// The value that is complete after this step, if one is: name in the model and shape.
+    /// The value that this step completes, if any: name in the model and shape.
     pub value: Option<(String, Vec<usize>)>,
+}
+
+impl Step {
+    /// Returns the size of every operand and of the output in f32, in bytes.
+    pub(crate) fn binding_bytes(&self) -> Vec<u64> {
+        let lens = self.kernel.input_lens().into_iter().chain([self.kernel.output_len()]);
+        lens.map(|len| len as u64 * 4).collect()
+    }
 }

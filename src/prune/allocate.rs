@@ -1,11 +1,11 @@
-//! Which coupled go: the lowest scores first, until the budget holds, within what every layer must keep.
+//! Allocation: removes the lowest scores first until the budget is met, within the limits of every layer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::channels::Channels;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// What has to be reached.
+/// The budget that a cut must meet.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
@@ -13,53 +13,53 @@ pub enum Budget {
     KeepMacs(f64),
     /// At most this share of the parameters.
     KeepParams(f64),
-    /// At most this share of the time that [`Channels::times`] were measured for.
+    /// At most this share of the measured time ([`Channels::times`]).
     KeepLatency(f64),
-    /// No set that scores lower.
+    /// No coupled channels with a lower score.
     RemoveBelow(f64),
 }
 
-/// Where scores compete.
+/// The scope in which scores compete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// All coupled against each other.
+    /// All coupled channels of the network compete.
     #[default]
     Global,
-    /// Within their layers: every layer loses the same share.
+    /// Coupled channels compete within their layers, and every layer loses the same share.
     Layer,
 }
 
-/// What every layer must keep.
+/// Limits on the channels that every layer loses.
 #[derive(Clone, Debug)]
 pub struct CutLimits {
-    /// Channels that each layer keeps at least.
+    /// The number of channels that each layer keeps at least.
     pub min_channels: usize,
     /// The largest share of its channels that a layer may lose.
     pub max_cut: f64,
-    /// Widths end on multiples of this.
+    /// Widths after the cut are multiples of this.
     pub round_to: usize,
-    /// Where that is 1: on multiples of this, or of half of it and so on where layers are too narrow.
+    /// If `round_to` is 1, preferred multiples of widths, halved repeatedly for narrow layers.
     pub prefer: usize,
-    /// Where scores compete.
+    /// The scope in which scores compete.
     pub scope: Scope,
-    /// For scores a cost: what they are divided by is worth less the narrower the layers beside it have become.
+    /// If scores are per cost, the cost: each group's saving is re-estimated at the current widths of its neighbours.
     pub repriced: Option<Counted>,
 }
 
-/// What a cost counts.
+/// The cost that a budget counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// Multiply-accumulate operations.
+    /// Multiply-accumulate operations of all layers.
     Macs,
-    /// Parameters.
+    /// Parameters of all layers.
     Params,
-    /// Time, where it was measured.
+    /// Measured time on a device.
     Time,
 }
 
-/// As it is told.
+/// The name of the cost in messages.
 impl std::fmt::Display for Counted {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str(match self {
@@ -71,7 +71,7 @@ impl std::fmt::Display for Counted {
 }
 
 impl Budget {
-    /// That share of what is counted.
+    /// Creates the budget that keeps a share of a cost.
     pub fn keep(counted: Counted, share: f64) -> Self {
         match counted {
             Counted::Macs => Self::KeepMacs(share),
@@ -80,7 +80,7 @@ impl Budget {
         }
     }
 
-    /// What is counted, and the share of it that may stay.
+    /// Returns the cost and the share of it that may stay, for a budget that keeps a share.
     pub fn share(self) -> Option<(Counted, f64)> {
         match self {
             Self::KeepMacs(share) => Some((Counted::Macs, share)),
@@ -92,7 +92,7 @@ impl Budget {
 }
 
 impl Channels {
-    /// What the network costs where the axes are so long.
+    /// Returns the cost of the network at these axis lengths.
     pub fn count(&self, lengths: &[usize], counted: Counted) -> u64 {
         match counted {
             Counted::Macs => self.cost(lengths).0,
@@ -101,7 +101,7 @@ impl Channels {
         }
     }
 
-    /// What goes with a set where the axes are so long.
+    /// Returns the cost that the removal of a set saves at these axis lengths.
     pub(super) fn freed(&self, set: usize, lengths: &mut [usize], counted: Counted) -> u64 {
         let whole = self.count(lengths, counted);
         let shortens = &self.shortens[set];
@@ -119,10 +119,10 @@ impl Default for CutLimits {
     }
 }
 
-/// The coupled that go, by number. `protected` ones stay, as blocked ones do.
+/// Returns the indices of the coupled channels to remove; blocked and `protected` ones stay.
 ///
 /// # Errors
-/// A budget that cannot be met: says the smallest that can.
+/// A budget that cannot be met ([`crate::ErrorKind::BudgetInfeasible`]), with the smallest share that can.
 pub fn allocate(
     channels: &Channels,
     scores: &[f64],
@@ -167,13 +167,13 @@ pub fn allocate(
             steps.push((queue, atom, shorter));
         }
     }
-    // The last steps may have been large: what is worth most of what went comes back where there is room for it.
+    // The last steps may overshoot the budget: the highest removed scores are restored if they fit.
     if met(&lengths) {
         let mut closed: BTreeSet<usize> = BTreeSet::new();
         for (queue, atom, shorter) in steps.into_iter().rev() {
             let mut longer = lengths.clone();
             shorter.iter().for_each(|(&axis, &count)| longer[axis] += count);
-            // Of a group what went last comes back first.
+            // Within a group, the last removed channels are restored first.
             if closed.contains(&queue) || atom.iter().any(|k| channels.gone.contains(k)) || !met(&longer) {
                 closed.insert(queue);
                 continue;
@@ -188,31 +188,32 @@ pub fn allocate(
         let share = kept(&lengths, counted);
         let blocked = channels.coupled.iter().all(|set| set.block.is_some());
         return Err(Error::new("the budget cannot be met")
+            .with_kind(ErrorKind::BudgetInfeasible)
             .expected(format!("{wanted} of the {counted}"))
-            .got(format!("at the least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
+            .got(format!("at least {:.4} with these limits", (share * 1e4).ceil() / 1e4))
             .remedy(if blocked {
-                "no channel of this network may go: see with `secateur inspect` what blocks them"
+                "no channel of this network can be removed: see with `inspect()` what blocks them"
             } else {
-                "keep more, or loosen --max-cut, --min-channels, --round-to or --protect"
+                "keep more, or loosen `max_cut`, `min_channels`, `round_to` or `protect`"
             }));
     }
     Ok(removed)
 }
 
-/// By what the scores of each queue are multiplied: 1, or how much dearer what a set frees has become.
+/// Factors of each queue's scores: 1, or full-width saving ÷ current saving.
 struct Prices {
     counted: Option<Counted>,
-    /// For each queue, a set and what it frees at full width.
+    /// For each queue, a representative set and its saving at full width.
     whole: Vec<(usize, u64)>,
     factors: Vec<f64>,
-    /// Atoms that go between two looks at the prices, and since the last one.
+    /// Number of removals between two updates of the factors, and since the last update.
     stride: usize,
     since: usize,
 }
 
 impl Prices {
     fn new(channels: &Channels, limits: &CutLimits, queues: &[Queue]) -> Self {
-        const LOOKS: usize = 400;
+        const UPDATES: usize = 400;
         let mut lengths = channels.lengths();
         let first = |queue: &Queue| queue.front().and_then(|(_, atom)| atom.first().copied()).unwrap_or(0);
         let freed = |set: usize, lengths: &mut [usize]| {
@@ -221,10 +222,10 @@ impl Prices {
         let whole = queues.iter().map(|q| (first(q), freed(first(q), &mut lengths))).collect();
         let atoms: usize = queues.iter().map(VecDeque::len).sum();
         let factors = vec![1.0; queues.len()];
-        Self { counted: limits.repriced, whole, factors, stride: (atoms / LOOKS).max(1), since: 0 }
+        Self { counted: limits.repriced, whole, factors, stride: (atoms / UPDATES).max(1), since: 0 }
     }
 
-    /// The queue whose first atom is cheapest, and its price.
+    /// Returns the lowest price of all queues' first atoms, with the queue.
     fn lowest(
         &mut self,
         channels: &Channels,
@@ -240,26 +241,25 @@ impl Prices {
             }
         }
         let price = |(i, queue): (usize, &Queue)| Some((queue.front()?.0 * self.factors[i], i));
-        let unite = |i: usize| &queues[i][0].1;
+        let atom = |i: usize| &queues[i][0].1;
         let all = queues.iter().enumerate().filter_map(price);
-        all.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| unite(a.1).cmp(unite(b.1))))
+        all.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| atom(a.1).cmp(atom(b.1))))
     }
 }
 
-/// Steps in which a layer shrinks, at the least.
+/// The minimum number of steps in which a layer shrinks.
 const STEPS: usize = 4;
 
-/// As many channels as there is room for in [`STEPS`] steps.
+/// Returns `step`, halved until the width is at least [`STEPS`] steps.
 fn preferred(step: usize, width: usize) -> usize {
-    let mut halves = std::iter::successors(Some(step.max(1)), |step| (*step > 1).then_some(step / 2));
-    halves.find(|step| step * STEPS <= width).unwrap_or(1)
+    let mut steps = std::iter::successors(Some(step.max(1)), |step| (*step > 1).then_some(step / 2));
+    steps.find(|step| step * STEPS <= width).unwrap_or(1)
 }
 
-/// What goes at once, with its score; the atoms of a group in order.
+/// The atoms of a group, lowest score first: coupled channels that are removed at once, with their score.
 type Queue = VecDeque<(f64, Vec<usize>)>;
 
-/// For each group what goes at once: single coupled, or as many as keep its width a multiple of `round_to`. Lowest
-/// first.
+/// Returns the queue of each dependency group; an atom has as many sets as keep the width a multiple of `round_to`.
 fn queues(
     channels: &Channels,
     scores: &[f64],

@@ -1,4 +1,4 @@
-//! The dye of a whole graph: its coupled, what blocks them, and what each costs.
+//! Channel dependency analysis of a whole graph: coupled channels, their blocks and their costs.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,43 +9,43 @@ use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId, ValueId};
 
-/// Channels that can only stay or go together.
+/// Channels that can only be removed together.
 #[derive(Clone, Debug)]
 pub struct CoupledChannels {
-    /// Its number: the order of its first channel in the graph.
+    /// The index in [`Channels::coupled`], by the position of the first channel in the graph.
     pub id: usize,
-    /// The label of its class.
+    /// The root label of the equivalence class.
     pub root: Label,
-    /// The channels: node and index.
+    /// The channels, as node and index.
     pub members: Vec<(NodeId, usize)>,
-    /// Why it may not go.
+    /// The reason why the channels cannot be removed, if there is one.
     pub block: Option<Block>,
 }
 
-/// A constant's axis, or a value's: how many indices belong to each set.
+/// An axis of a constant or value that shrinks when channels are removed.
 #[derive(Clone, Debug)]
 pub struct AxisUse {
-    /// Its length.
+    /// The length before the cut.
     pub total: usize,
-    /// Whether it is a layer's axis of filters.
+    /// True for the filter axis of a layer's weights.
     pub filters: bool,
 }
 
-/// What costs MACs or parameters, and less of them when channels go: a constant, or a product of computed tensors.
+/// A constant, or a product of computed tensors, whose MACs or parameters shrink with the channels.
 #[derive(Clone, Debug)]
 pub struct Weight {
-    /// Its axes: a number in [`Channels::axes`], or a fixed length.
+    /// The axes: `Ok` with an index into [`Channels::axes`], or `Err` with a fixed length.
     pub axes: Vec<Result<usize, usize>>,
-    /// MACs that each of its elements stands for, 0 for what is no layer's weights.
+    /// The MACs per element; 0 for a constant that is not the weight of a layer.
     pub macs: u64,
-    /// Whether its elements are parameters.
+    /// True if the elements are parameters.
     pub parameters: bool,
-    /// The layers that compute with it.
+    /// The layers that use this weight.
     pub nodes: Vec<NodeId>,
 }
 
 impl Weight {
-    /// How many elements it has where the axes are so long.
+    /// Returns the number of elements at these axis lengths.
     fn elements(&self, lengths: &[usize]) -> u64 {
         let length = |axis: &Result<usize, usize>| match axis {
             Ok(axis) => lengths[*axis] as u64,
@@ -54,44 +54,44 @@ impl Weight {
         self.axes.iter().map(length).product()
     }
 
-    /// Its layers' MACs there.
+    /// Returns the MACs of the layers at these axis lengths.
     pub fn macs_at(&self, lengths: &[usize]) -> u64 {
         self.macs * self.elements(lengths)
     }
 }
 
-/// Why what enters the host_subgraph may not go.
-const LATE: &str = "has a shape that is known only at run time";
+/// The block of channels that enter the host subgraph.
+const DATA_DEPENDENT: &str = "has a shape that is known only at run time";
 
-/// Why what enters a node that gives a tensor without elements may not go: no element carries a label through it.
+/// The block of channels that enter a node with an empty output: no element carries a label through it.
 const EMPTY: &str = "leaves a tensor without elements";
 
-/// The dye of a graph.
+/// The channel dependencies of a graph.
 #[derive(Clone, Debug)]
 pub struct Channels {
-    /// The facts at which the dye ran.
+    /// The shapes and constants at which the graph was analysed.
     pub facts: Facts,
-    /// Labels, classes, producers, constants.
+    /// Labels, equivalence classes, producers and labelled constants.
     pub coupling: Coupling,
-    /// The labels of every value that is computed.
+    /// The channel labels of every computed value.
     pub labels: Vec<Option<ChannelLabels>>,
-    /// In graph order.
+    /// All sets of coupled channels, in graph order.
     pub coupled: Vec<CoupledChannels>,
-    /// Axes that shrink.
+    /// The axes that shrink when channels are removed.
     pub axes: Vec<AxisUse>,
-    /// For each set, the axes that it shortens and by how much.
+    /// For each set of coupled channels, the axes that shrink without it and by how much.
     pub shortens: Vec<Vec<(usize, usize)>>,
-    /// What costs MACs and parameters.
+    /// Everything whose MACs or parameters depend on the channels.
     pub weights: Vec<Weight>,
-    /// MACs that no set changes; nothing is counted of what runs on the host, where no size is known.
+    /// MACs that do not depend on the channels, without the host subgraph, whose sizes are unknown.
     pub fixed_macs: u64,
-    /// Knots that nobody reads any more in the network at hand: it is one that is being cut, and these go in any case.
+    /// Coupled channels that are removed already: in iterative pruning, the network of a round has no consumers of them.
     pub gone: BTreeSet<usize>,
-    /// What the layers take on a device, where it was measured.
+    /// The measured times of the layers on a device.
     pub times: Option<Times>,
 }
 
-/// Blocks what is the only class of a tensor.
+/// Freezes a class that is the only one of a tensor.
 fn block_only_ones(coupling: &mut Coupling, graph: &Graph, labels: &[Option<ChannelLabels>]) {
     for (value, labelled) in labels.iter().enumerate() {
         if let Some(labelled) = labelled
@@ -103,7 +103,7 @@ fn block_only_ones(coupling: &mut Coupling, graph: &Graph, labels: &[Option<Chan
 }
 
 impl Channels {
-    /// Runs the dye through a graph.
+    /// Analyses the channel dependencies of a graph, without inexact cuts.
     ///
     /// # Errors
     /// Shapes that cannot be inferred.
@@ -111,10 +111,10 @@ impl Channels {
         Self::analyze(graph, false)
     }
 
-    /// The same, with a dye that lets channels pass where they mix, if `inexact`.
+    /// Analyses the channel dependencies of a graph; with `inexact`, mixing nodes do not unite their channels.
     ///
     /// # Errors
-    /// As [`Channels::of`].
+    /// Shapes that cannot be inferred.
     pub fn analyze(graph: &Graph, inexact: bool) -> Result<Self> {
         let facts = Facts::at_own_size(graph)?;
         let mut coupling = Coupling::new(inexact);
@@ -131,11 +131,11 @@ impl Channels {
             if facts.is_data_dependent_node(graph, id) {
                 for &value in node.inputs.iter().flatten() {
                     let labels = labels[value].as_ref().map_or(&[][..], ChannelLabels::labels);
-                    coupling.classes.freeze(labels, &node.name, LATE);
+                    coupling.classes.freeze(labels, &node.name, DATA_DEPENDENT);
                 }
                 continue;
             }
-            let mut flow = Propagation {
+            let mut propagation = Propagation {
                 coupling: &mut coupling,
                 node: (id, &node.name),
                 inputs: facts.inputs(graph, id),
@@ -145,11 +145,11 @@ impl Channels {
                 result: vec![None; outputs.len()],
             };
             if empty {
-                flow.freeze_all(EMPTY);
+                propagation.freeze_all(EMPTY);
             } else {
-                node.op.propagate(&mut flow).map_err(|e| e.node(&node.name).file(&graph.path))?;
+                node.op.propagate(&mut propagation).map_err(|e| e.node(&node.name).file(&graph.path))?;
             }
-            for (value, labelled) in node.outputs.iter().zip(flow.result) {
+            for (value, labelled) in node.outputs.iter().zip(propagation.result) {
                 if let Some(value) = value {
                     labels[*value] = labelled.filter(|_| !facts.is_constant(*value));
                 }
@@ -161,18 +161,18 @@ impl Channels {
                 coupling.classes.freeze(labelled.labels(), graph.name(output), "is an output of the network");
             }
         }
-        // Without its only channel nothing would be left of a tensor. Choices should know that, and can make more
-        // of them.
+        // A tensor cannot lose its only channel. Deferred choices depend on these blocks, and may leave more tensors
+        // with a single class.
         block_only_ones(&mut coupling, graph, &labels);
         coupling.resolve_deferred();
         block_only_ones(&mut coupling, graph, &labels);
-        // A constant that the host_subgraph reads too cannot become smaller under it.
+        // The host subgraph runs unchanged: its constants keep their shapes.
         for (&(value, _), cut) in &coupling.labelled_axes {
-            let late =
+            let data_dependent =
                 graph.values[value].consumers.iter().find(|&&n| facts.is_data_dependent_node(graph, n));
-            if let Some(&node) = late {
+            if let Some(&node) = data_dependent {
                 let name = &graph.nodes[node].name;
-                coupling.classes.freeze(&cut.labels, name, LATE);
+                coupling.classes.freeze(&cut.labels, name, DATA_DEPENDENT);
             }
         }
         // A constant that is computed from shapes cannot be stored shorter.
@@ -242,7 +242,7 @@ impl Channels {
             let used = axis_of(self, coupled, cut.makes);
             of_constant.insert((value, axis), used);
         }
-        // For each value, the axis that shrinks: something has to be left of all of them.
+        // The shrinking axis of each value, which must keep at least one index.
         let mut of_value: HashMap<ValueId, usize> = HashMap::new();
         for (value, labelled) in self.labels.clone().iter().enumerate() {
             let Some(labelled) = labelled else { continue };
@@ -271,7 +271,7 @@ impl Channels {
                     of.0 += cost / elements;
                     of.1.push(id);
                 }
-                // A product of computed tensors costs as much as its output is long.
+                // The cost of a product of computed tensors is proportional to the length of its output.
                 None => match node.outputs.first().copied().flatten().and_then(|v| of_value.get(&v)) {
                     Some(&axis) if cost > 0 => self.weights.push(Weight {
                         axes: vec![Ok(axis)],
@@ -295,7 +295,7 @@ impl Channels {
         }
     }
 
-    /// (MACs for one image, parameters) when each axis has `lengths` indices left.
+    /// Returns the MACs per image and the number of parameters at these axis lengths.
     pub fn cost(&self, lengths: &[usize]) -> (u64, u64) {
         let mut total = (self.fixed_macs, 0);
         for weight in &self.weights {
@@ -306,14 +306,14 @@ impl Channels {
         total
     }
 
-    /// Picoseconds for one image, as far as they were measured.
+    /// Returns the measured picoseconds per image at these axis lengths; 0 without measurements.
     pub fn time(&self, lengths: &[usize]) -> u64 {
         let Some(times) = &self.times else { return 0 };
         let one = |(i, weight): (usize, &Weight)| times.of(i, weight.macs_at(lengths));
         times.fixed + self.weights.iter().enumerate().map(one).sum::<u64>()
     }
 
-    /// Knots that are alike: their channels are made by the same layers. In graph order.
+    /// Returns the dependency groups in graph order: coupled channels that the same layers produce.
     pub fn dependency_groups(&self) -> Vec<Vec<usize>> {
         let mut dependency_groups: HashMap<Vec<NodeId>, Vec<usize>> = HashMap::new();
         for set in &self.coupled {
@@ -325,12 +325,12 @@ impl Channels {
         dependency_groups
     }
 
-    /// Every axis' length before the cut.
+    /// Returns the length of every axis before the cut.
     pub fn lengths(&self) -> Vec<usize> {
         self.axes.iter().map(|a| a.total).collect()
     }
 
-    /// Every axis' length without the coupled `removed`.
+    /// Returns the length of every axis without the coupled channels `removed`.
     pub fn lengths_without(&self, removed: &BTreeSet<usize>) -> Vec<usize> {
         let mut lengths = self.lengths();
         for &(axis, count) in removed.iter().flat_map(|&k| &self.shortens[k]) {
@@ -339,8 +339,9 @@ impl Channels {
         lengths
     }
 
-    /// The names of the nodes at which channels of the coupled `removed` mix with channels that stay, in graph
-    /// order: none, unless the dye was inexact.
+    /// Returns the names of the nodes at which channels of `removed` mix with channels that stay, in graph order.
+    ///
+    /// Empty unless the analysis was inexact.
     pub fn inexact(&self, graph: &Graph, removed: &BTreeSet<usize>) -> Vec<String> {
         let roots = self.roots(removed);
         let mixes = |m: &&Mixing| !m.classes(&self.coupling.classes).is_disjoint(&roots);
@@ -348,12 +349,12 @@ impl Channels {
         mixings.map(|m| graph.nodes[m.node].name.clone()).collect()
     }
 
-    /// The classes of coupled.
+    /// Returns the root labels of these coupled channels.
     pub fn roots(&self, coupled: &BTreeSet<usize>) -> BTreeSet<Label> {
         coupled.iter().map(|&k| self.coupled[k].root).collect()
     }
 
-    /// Whether a label's class is among the removed roots.
+    /// Returns true if the class of a label is among the removed roots.
     pub fn is_removed(&self, label: Label, removed: &BTreeSet<Label>) -> bool {
         removed.contains(&self.coupling.classes.find(label))
     }

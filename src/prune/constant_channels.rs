@@ -1,9 +1,9 @@
-//! Dead filters: channels that are one constant wherever they are read, whatever the network is fed.
+//! Constant channels: channels whose value does not depend on the network's input.
 //!
-//! A filter of zeros gives its bias; BatchNormalization, activations, pools and moves make other constants
-//! of it. When such a channel goes, a consumer without padding loses just a constant, which its bias takes
-//! over: the network stays what it was. (With zeros around the map the borders would differ: then the
-//! channel is removed like any other.)
+//! A filter of zeros returns its bias; BatchNormalization, activations, pooling and data movement map a constant to
+//! another one. If a constant channel is removed, each consumer without padding adds the lost constant to its bias, and
+//! the network computes the same function. With zero padding the borders would differ: the channel is then removed
+//! without a correction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,13 +11,13 @@ use super::channels::Channels;
 use crate::coupling::Label;
 use crate::graph::{Graph, NodeId, ValueId};
 
-/// What removed channels leave in the bias of each consumer: one number for each of its output channels.
+/// Corrections of consumers' biases for removed constant channels: a number per output channel.
 pub(super) type BiasCorrections = BTreeMap<NodeId, Vec<f64>>;
 
-/// What the channels of a value are where they are constant.
+/// The constant channels of a value, with the constant.
 type ConstantChannels = HashMap<Label, f64>;
 
-/// What the consumers' biases take over when the classes `gone` go.
+/// Returns the corrections of all biases when the classes for which `gone` is true are removed.
 pub(super) fn bias_corrections(
     graph: &Graph,
     channels: &Channels,
@@ -42,13 +42,13 @@ pub(super) fn bias_corrections(
     bias_corrections
 }
 
-/// One label for each index of axis 1, where labels vary along that axis only.
+/// Returns the label of each index of axis 1, if labels vary along this axis only.
 fn along_channels(channels: &Channels, value: ValueId) -> Option<Vec<Label>> {
     let labelled = channels.labels[value].as_ref().filter(|d| d.varying() == [1])?;
     Some(labelled.firsts(1))
 }
 
-/// For each value, its constant channels.
+/// Returns the constant channels of every value.
 fn constants(graph: &Graph, channels: &Channels) -> Vec<ConstantChannels> {
     let facts = &channels.facts;
     let mut all: Vec<ConstantChannels> = vec![ConstantChannels::new(); graph.values.len()];
@@ -60,9 +60,9 @@ fn constants(graph: &Graph, channels: &Channels) -> Vec<ConstantChannels> {
         if facts.is_data_dependent(output) {
             continue;
         }
-        if let Some(dead) = node.op.constant_channels(&inputs) {
+        if let Some(outputs) = node.op.constant_channels(&inputs) {
             let labels = along_channels(channels, output).unwrap_or_default();
-            let pairs = labels.into_iter().zip(dead).filter_map(|(l, v)| Some((l, v?)));
+            let pairs = labels.into_iter().zip(outputs).filter_map(|(l, v)| Some((l, v?)));
             all[output] = pairs.collect();
         } else if let Some((scale, shift)) = node.op.scale_shift(&inputs) {
             let labels = along_channels(channels, first).unwrap_or_default();
@@ -83,7 +83,7 @@ fn constants(graph: &Graph, channels: &Channels) -> Vec<ConstantChannels> {
     all
 }
 
-/// The constants on which all sources agree that have the label at all.
+/// Returns the constants on which all sources that contain the label agree.
 fn agreed(all: &[ConstantChannels], channels: &Channels, sources: &[ValueId]) -> ConstantChannels {
     let mut agreed = ConstantChannels::new();
     let mut broken: HashSet<Label> = HashSet::new();

@@ -1,5 +1,7 @@
-//! Who reads which channels, with the moments of what is read: what is lost without some, and how the others make up
-//! for it.
+//! Layers as consumers of channels, with the moments of their inputs.
+//!
+//! The moments give the loss that remains after channels are removed and the other weights are corrected by least
+//! squares, and the corrected weights.
 
 use std::collections::HashMap;
 
@@ -10,7 +12,7 @@ use crate::coupling::Label;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
 use crate::lsq::{EliminationProblem, Loss, SecondMoments, compensate, eliminate, select};
-use crate::stats::{Filters, Gram, InputView, LayerTaps, Profile, input_view, layers, share_seen};
+use crate::stats::{Filters, GramMatrix, InputView, LayerTaps, Profile, input_view, layers, visible_share};
 use crate::tensor::Tensor;
 
 /// The layers of a network as consumers of channels.
@@ -18,35 +20,35 @@ use crate::tensor::Tensor;
 pub struct Consumers<'a> {
     graph: &'a Graph,
     channels: &'a Channels,
-    grams: HashMap<NodeId, &'a Gram>,
+    grams: HashMap<NodeId, &'a GramMatrix>,
     consumers: Vec<ConsumerLayer>,
 }
 
-/// A layer that reads channels.
+/// A layer that consumes labelled channels.
 #[derive(Debug)]
 struct ConsumerLayer {
     taps: LayerTaps,
     read: InputView,
-    /// The class of each channel that it reads.
+    /// The class of each input channel.
     classes: Vec<Label>,
 }
 
-/// A layer's weights and bias after others made up for what goes.
+/// A layer's weights and bias, corrected for the loss of removed channels.
 #[derive(Debug)]
 pub struct Compensated {
-    /// The layer.
+    /// The node of the layer.
     pub node: NodeId,
-    /// Its weights.
+    /// The corrected weights, shaped like the original ones.
     pub weight: Tensor,
-    /// Its bias.
+    /// The corrected bias, one number per filter.
     pub bias: Tensor,
 }
 
 impl<'a> Consumers<'a> {
-    /// Those of a network, with the moments of a profile; `None` where it has none of patches.
+    /// Finds the consumers of a network; `None` if the profile lacks the moments of a layer's patches.
     pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
         let facts = &channels.facts;
-        let mut grams: HashMap<NodeId, &Gram> = HashMap::new();
+        let mut grams: HashMap<NodeId, &GramMatrix> = HashMap::new();
         let mut consumers = Vec::new();
         for taps in layers(graph, facts) {
             let Some(read) = input_view(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
@@ -56,14 +58,14 @@ impl<'a> Consumers<'a> {
             let classes: Vec<Label> =
                 labelled.firsts(read.axis).into_iter().map(|l| channels.coupling.classes.find(l)).collect();
             let rows = classes.len() / read.groups() * read.taps();
-            let fits = |gram: &&Gram| {
+            let fits = |gram: &&GramMatrix| {
                 gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
             };
-            // The last, where a layer with strides has moments of all positions before those of what it sees.
+            // A layer with strides may have moments of all positions first, then those of its own patches.
             let mut of_layer =
-                profile.grams.iter().filter(|g| g.readers.contains(&graph.nodes[taps.node].name));
+                profile.grams.iter().filter(|g| g.consumers.contains(&graph.nodes[taps.node].name));
             grams.insert(taps.node, of_layer.rfind(fits)?);
-            // Channels that are read one by one are tied to what they become: nobody chooses among them there.
+            // A depthwise layer couples each input channel to its output channel: there is no choice among them.
             if read.groups() < classes.len() || classes.len() == 1 {
                 consumers.push(ConsumerLayer { taps, read, classes });
             }
@@ -71,23 +73,24 @@ impl<'a> Consumers<'a> {
         Some(Self { graph, channels, grams, consumers })
     }
 
-    fn gram(&self, layer: &ConsumerLayer) -> Option<&Gram> {
+    fn gram(&self, layer: &ConsumerLayer) -> Option<&GramMatrix> {
         self.grams.get(&layer.taps.node).copied()
     }
 
-    /// The filters of a layer, with what follows it as a factor.
+    /// Returns the filters of a layer as matrices.
     fn filters(&self, layer: &ConsumerLayer) -> Result<Filters> {
         let fact = self.channels.facts.get(layer.taps.weight).and_then(|f| f.value.as_ref());
-        let weight = fact.ok_or_else(|| Error::new("the weights are not constant"))?;
+        let weight = fact.ok_or_else(|| Error::new("the weights are not constant").internal())?;
         let bias =
             layer.taps.layer.bias.and_then(|at| self.graph.nodes[layer.taps.node].inputs.get(at).copied()?);
         let bias = bias.and_then(|v| self.channels.facts.get(v)).and_then(|f| f.value.as_ref());
         Filters::of(&layer.taps.layer, weight, bias)
     }
 
-    /// The order in which coupled go, all made by the same layers, and what each takes away: the sum over all that read
-    /// them of the share of its output's variance that is lost, after the best linear correction of the other weights.
-    /// `None` where no layer with moments reads them.
+    /// Returns the elimination curve of a dependency group: the order of removal and the loss of each step.
+    ///
+    /// The loss is the lost share of the output's variance after the best linear correction of the other weights,
+    /// summed over the consumers. `None` if no layer with moments consumes the channels.
     ///
     /// # Errors
     /// Weights that are not floats.
@@ -129,14 +132,14 @@ impl<'a> Consumers<'a> {
         Ok((!problems.is_empty()).then(|| eliminate(&mut problems, coupled.len())))
     }
 
-    /// The first node that reads one of these coupled.
+    /// Returns the first layer that consumes one of these coupled channels.
     pub fn first(&self, coupled: &[usize]) -> Option<NodeId> {
         let roots: Vec<Label> = coupled.iter().map(|&k| self.channels.coupled[k].root).collect();
         let reads = |layer: &&ConsumerLayer| layer.classes.iter().any(|c| roots.contains(c));
         self.consumers.iter().find(reads).map(|layer| layer.taps.node)
     }
 
-    /// The layers that read these coupled, after their other weights made up for them as well as they can.
+    /// Returns the consumers of these coupled channels, with the other weights corrected by least squares.
     ///
     /// # Errors
     /// Weights that are not floats.
@@ -150,7 +153,7 @@ impl<'a> Consumers<'a> {
             }
             let Some(gram) = self.gram(layer) else { continue };
             let mut filters = self.filters(layer)?;
-            let seen = share_seen(self.graph, &self.channels.facts, &layer.taps, &layer.read);
+            let seen = visible_share(self.graph, &self.channels.facts, &layer.taps, &layer.read);
             for group in 0..layer.read.groups() {
                 let moments = SecondMoments::of(gram.triangle(group), gram.rows);
                 let goes: Vec<bool> = classes(layer, group).map(|c| gone.contains(&c)).collect();
@@ -158,7 +161,7 @@ impl<'a> Consumers<'a> {
                 let left: Vec<bool> = classes(layer, group).map(|c| !before.contains(&c)).collect();
                 stays.retain(|&i| left[i]);
                 let by = compensate(&moments, &stays, &goes);
-                make_up(layer, &mut filters, group, (&moments, &by), (&stays, &goes), seen);
+                correct(layer, &mut filters, group, (&moments, &by), (&stays, &goes), seen);
             }
             let facts = &self.channels.facts;
             let Some(old) = facts.get(layer.taps.weight).and_then(|f| f.value.as_ref()) else { continue };
@@ -172,15 +175,16 @@ impl<'a> Consumers<'a> {
     }
 }
 
-/// The class of each element of a group's patch.
+/// Returns the class of each element of a group's patch.
 fn classes(layer: &ConsumerLayer, group: usize) -> impl Iterator<Item = Label> + '_ {
     let of_group = layer.classes.len() / layer.read.groups();
     let taps = layer.read.taps();
     layer.classes[group * of_group..][..of_group].iter().flat_map(move |&c| std::iter::repeat_n(c, taps))
 }
 
-/// Elements of a group's patch × what the layer computes from them: its filters, or, where channels are seen as
-/// points, every weight of theirs.
+/// Returns the weights of a group as a matrix: elements of a patch × filters.
+///
+/// If the input is seen as positions ([`LayerInput::Positions`](crate::stats::LayerInput)), every tap is a column.
 fn weights(layer: &ConsumerLayer, filters: &Filters, group: usize) -> Mat<f64> {
     let makes = filters.rows.len() / layer.read.groups();
     let own = &filters.rows[group * makes..][..makes];
@@ -190,7 +194,7 @@ fn weights(layer: &ConsumerLayer, filters: &Filters, group: usize) -> Mat<f64> {
     Mat::from_fn(elements, makes * each, |i, o| own[o / each][i * each + o % each] * scale(o / each))
 }
 
-/// Σ over outputs of Σ (y − mean)².
+/// Returns the scatter of all outputs: Σ over outputs of Σ (y − mean)².
 fn variance(moments: &SecondMoments, weights: &Mat<f64>) -> f64 {
     let products = &moments.scatter * weights;
     (0..weights.nrows())
@@ -199,10 +203,11 @@ fn variance(moments: &SecondMoments, weights: &Mat<f64>) -> f64 {
         .sum()
 }
 
-/// Filters that are made up for at once: their columns are a copy.
+/// The number of filters that are corrected at once, which bounds the copy of their columns.
 const AT_ONCE: usize = 64;
 
-fn make_up(
+/// Adds the correction for removed elements to the kept ones and to the bias, and zeroes the removed ones.
+fn correct(
     layer: &ConsumerLayer,
     filters: &mut Filters,
     group: usize,

@@ -1,74 +1,81 @@
-//! The Cut: the decision as a file that a person can read and edit.
+//! The cut: which channels are removed, as a file that a person can read and edit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
 use super::criteria::Score;
-use super::rewrite::kept_weights;
+use super::cut_constants::kept_weights;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
 
-/// The decision.
+/// A pruning decision for every set of coupled channels, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
-    /// SHA-256 of the model's file.
+    /// The SHA-256 of the model's file.
     pub model_sha256: String,
-    /// How channels were scored.
+    /// The criterion, as it was written.
     pub criterion: String,
-    /// What had to be reached, in words.
+    /// The budget, in words.
     pub budget: String,
-    /// Where removed channels mix with channels that stay, by node: only of a cut that was made with --inexact,
-    /// and none where it is exact all the same. Absent, channels that mix hang together.
+    /// The nodes at which removed channels mix with channels that stay; absent unless `inexact` was set.
+    ///
+    /// Empty if the cut is exact nevertheless. If absent, channels that mix are coupled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inexact: Option<Vec<String>>,
-    /// Every set.
+    /// All sets of coupled channels.
     #[serde(alias = "knots")]
     pub coupled: Vec<CutCoupled>,
-    /// For each initializer that becomes smaller: for each axis the indices that stay, `null` where all do.
-    /// What a user needs to cut the same network elsewhere; `prune` reads the coupled alone.
+    /// For each initializer that becomes smaller, the indices that stay on each axis; `null` for all.
+    ///
+    /// For users who cut the network in another framework; [`Cut::removed`] uses `coupled` only.
     #[serde(default)]
     pub weights: BTreeMap<String, Vec<Option<Vec<usize>>>>,
+    /// The file that it was read from, for messages.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
 }
 
-/// One set of a cut.
+/// Coupled channels as an entry of a cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutCoupled {
-    /// Its number.
+    /// The index in [`Channels::coupled`].
     pub id: usize,
-    /// Its score; low goes first.
+    /// The score; low scores are removed first.
     pub score: Option<f64>,
-    /// The score's standard error over images, as far as it is known.
+    /// The score's standard error over images, if it is known.
     #[serde(default)]
     pub error: Option<f64>,
-    /// Where it goes: how sure the data are that it is among the lowest.
+    /// For removed channels, the probability that the true score is among the lowest.
     #[serde(default)]
     pub confidence: Option<f64>,
-    /// Whether it stays.
+    /// True if the channels stay.
     pub keep: bool,
-    /// Why.
+    /// The reason, in words.
     pub why: String,
-    /// Its channels: node and index.
+    /// The channels, as the node's name and the channel's index.
     pub members: Vec<(String, usize)>,
 }
 
-/// A set's score, and how sure the data are that it is on its side of the line.
+/// The score of coupled channels, with the confidence of their removal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
-    /// The score.
+    /// The score and its standard error.
     pub score: Score,
-    /// The confidence.
+    /// The confidence, for removed channels.
     pub confidence: Option<f64>,
 }
 
 impl Cut {
-    /// The cut that removes `removed`.
+    /// Creates the cut that removes the coupled channels `removed`.
+    ///
+    /// `judged` may be empty; the last argument has the criterion and the budget in words.
     ///
     /// # Errors
-    /// As [`kept_weights`].
+    /// A cut that leaves a tensor that is not rectangular: a fault of this program.
     pub fn new(
         (graph, sha256): (&Graph, &str),
         channels: &Channels,
@@ -95,44 +102,50 @@ impl Cut {
             .collect();
         let weights = kept_weights(graph, channels, removed)?;
         let inexact = channels.coupling.inexact.then(|| channels.inexact(graph, removed));
-        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, coupled, weights })
+        Ok(Self { model_sha256: sha256.to_owned(), criterion, budget, inexact, coupled, weights, path: None })
     }
 
-    /// The coupled that go, found again in `channels` by their members.
+    /// Returns the removed coupled channels of a cut that was loaded from a file, after checks against the model.
     ///
     /// # Errors
-    /// A cut of another model, or one that removes what may not go.
+    /// A cut of another model, a cut that removes blocked channels, or one that removes all channels of a layer.
     pub fn removed(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
+        self.found(graph, sha256, channels).map_err(|e| e.file(self.path.as_ref().unwrap_or(&graph.path)))
+    }
+
+    fn found(&self, graph: &Graph, sha256: &str, channels: &Channels) -> Result<BTreeSet<usize>> {
         if self.model_sha256 != sha256 {
-            return Err(Error::new("the cut is of another model")
+            return Err(Error::new("the cut belongs to another model")
                 .expected(self.model_sha256.clone())
                 .got(sha256.to_owned())
-                .remedy("run `secateur plan` on this model"));
+                .remedy("run `plan()` on this model"));
         }
         let mut removed = BTreeSet::new();
-        let mut seen = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for cut in &self.coupled {
             let fits = channels.coupled.get(cut.id).filter(|set| {
                 let members = set.members.iter().map(|&(n, c)| (graph.nodes[n].name.clone(), c));
                 members.eq(cut.members.iter().cloned())
             });
             let Some(set) = fits else {
-                return Err(Error::new(format!("set {} of the cut is not in the model", cut.id))
-                    .remedy("run `secateur plan` again"));
+                return Err(Error::new(format!(
+                    "the model has no coupled channels {} as in the cut",
+                    cut.id
+                ))
+                .remedy("run `plan()` again"));
             };
-            if !seen.insert(cut.id) {
-                return Err(
-                    Error::new(format!("the cut names set {} twice", cut.id)).remedy("leave one of them out")
-                );
+            if !listed.insert(cut.id) {
+                return Err(Error::new(format!("the cut lists coupled channels {} twice", cut.id))
+                    .remedy("remove one of the entries"));
             }
             if cut.keep {
                 continue;
             }
             if let Some(block) = &set.block {
-                return Err(Error::new(format!("set {} may not go", cut.id))
+                return Err(Error::new(format!("coupled channels {} cannot be removed", cut.id))
                     .node(block.node.clone())
                     .got(block.reason.clone())
-                    .remedy("set \"keep\" to true for it"));
+                    .remedy("set \"keep\" to true for them"));
             }
             removed.insert(cut.id);
         }
@@ -141,36 +154,39 @@ impl Cut {
         if let Some(&set) = removed.iter().find(|&&set| emptied(set)) {
             let members = &channels.coupled[set].members;
             let layer = members.first().map(|&(node, _)| graph.nodes[node].name.clone());
-            return Err(Error::new("the cut leaves nothing of a layer")
+            return Err(Error::new("the cut removes all channels of a layer")
                 .node(layer.unwrap_or_default())
-                .expected("a channel that stays in every layer")
-                .remedy(format!("set \"keep\" to true for one of its coupled, for example {set}")));
+                .expected("at least one channel left in every layer")
+                .remedy(format!(
+                    "set \"keep\" to true for some of its coupled channels, for example {set}"
+                )));
         }
         Ok(removed)
     }
 
-    /// Writes the file.
+    /// Writes the cut as a JSON file.
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::new("cannot write the cut").file(path).got(e.to_string()))?;
+            .map_err(|e| Error::new("cannot write the cut").file(path).got(e.to_string()).internal())?;
         write_whole(path, "write the cut", &text)
     }
 
-    /// Reads the file.
+    /// Reads a cut from a JSON file.
     ///
     /// # Errors
-    /// A file that cannot be read or is no cut.
+    /// A file that cannot be read or does not contain a cut.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read the cut", path, e))?;
-        serde_json::from_slice(&bytes).map_err(|e| {
-            Error::new("not a cut of this program")
+        let cut: Self = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::new("not a cut file of this program")
                 .file(path)
-                .expected("a file that `secateur plan` wrote")
+                .expected("a file that `plan()` wrote")
                 .got(e.to_string())
-                .remedy("run `secateur plan` again")
-        })
+                .remedy("run `plan()` again")
+        })?;
+        Ok(Self { path: Some(path.to_path_buf()), ..cut })
     }
 }

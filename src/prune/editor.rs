@@ -1,5 +1,6 @@
-//! Edits of an ONNX message: constants replaced, nodes changed, declared shapes adjusted, what nobody reads
-//! any more taken away. Everything else stays as it was.
+//! Edits of an ONNX message: constants, node inputs and attributes, declared shapes.
+//!
+//! Nodes and initializers that become unused are removed. Everything else keeps its bytes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,16 +13,16 @@ use crate::onnx::tensor::encode;
 use crate::ops::{Edit, Kept};
 use crate::tensor::Tensor;
 
-/// Edits of one message.
+/// An editor of one model message.
 pub(crate) struct Editor<'a> {
     graph: &'a mut GraphProto,
-    /// Up to IR version 3 an initializer is an input too.
+    /// True up to IR version 3, in which every initializer is listed as an input.
     listed: bool,
-    /// Names whose maker is replaced by an initializer.
+    /// Values whose producer is replaced by an initializer.
     replaced: HashSet<String>,
     touched: bool,
     initializers: HashMap<String, usize>,
-    /// Every name that a value has.
+    /// The names of all values.
     names: HashSet<String>,
 }
 
@@ -31,14 +32,14 @@ impl<'a> Editor<'a> {
         let graph = proto.graph.get_or_insert_default();
         let initializers =
             graph.initializer.iter().enumerate().map(|(i, t)| (t.name().to_owned(), i)).collect();
-        let made = graph.node.iter().flat_map(|n| n.output.iter().cloned());
+        let produced = graph.node.iter().flat_map(|n| n.output.iter().cloned());
         let given = graph.input.iter().map(|i| i.name().to_owned());
         let stored = graph.initializer.iter().map(|t| t.name().to_owned());
-        let names = made.chain(given).chain(stored).collect();
+        let names = produced.chain(given).chain(stored).collect();
         Self { graph, listed, replaced: HashSet::new(), touched: false, initializers, names }
     }
 
-    /// `name` is this constant from now on.
+    /// Makes the value `name` a constant.
     pub(crate) fn constant(&mut self, name: &str, tensor: TensorProto) {
         self.touched = true;
         if let Some(&at) = self.initializers.get(name) {
@@ -53,6 +54,7 @@ impl<'a> Editor<'a> {
         self.graph.initializer.push(tensor);
     }
 
+    /// Applies an operator's edit to the node at `position`.
     pub(crate) fn edit(&mut self, position: usize, edit: Edit) {
         self.touched = true;
         let node = &mut self.graph.node[position];
@@ -66,7 +68,7 @@ impl<'a> Editor<'a> {
         self.input(position, input, &tensor);
     }
 
-    /// Input `input` of a node is a constant of its own from now on.
+    /// Replaces input `input` of the node at `position` by a new constant.
     pub(crate) fn input(&mut self, position: usize, input: usize, tensor: &Tensor) {
         self.touched = true;
         let node = &self.graph.node[position];
@@ -84,7 +86,7 @@ impl<'a> Editor<'a> {
         self.constant(&name, tensor);
     }
 
-    /// Declared shapes follow.
+    /// Adjusts the declared shape of the value `name`.
     pub(crate) fn shape(&mut self, name: &str, kept: &Kept) {
         if kept.iter().all(Option::is_none) {
             return;
@@ -101,7 +103,7 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Makers that were replaced go, and what only they read.
+    /// Removes nodes that were replaced by constants, and everything that only these nodes used.
     pub(crate) fn finish(self) {
         if !self.touched {
             return;
@@ -112,13 +114,13 @@ impl<'a> Editor<'a> {
         loop {
             let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
             used.extend(graph.output.iter().map(|o| o.name().to_owned()));
-            // Only what was read before the cut and is not any more: what was unused stays as it was.
-            let dead = |name: &str| !used.contains(name) && before.contains(name);
+            // Values that were unused before the edits stay in the file.
+            let unused = |name: &str| !used.contains(name) && before.contains(name);
             let count = graph.node.len();
-            graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || dead(o)));
-            graph.initializer.retain(|t| !dead(t.name()));
+            graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || unused(o)));
+            graph.initializer.retain(|t| !unused(t.name()));
             let names: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-            graph.input.retain(|i| names.contains(i.name()) || !dead(i.name()));
+            graph.input.retain(|i| names.contains(i.name()) || !unused(i.name()));
             if graph.node.len() == count {
                 break;
             }

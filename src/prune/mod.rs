@@ -1,4 +1,7 @@
-//! The decision and the cut: who is tied to whom, what it is worth, what goes, the smaller model, the proof.
+//! Structured pruning: channel dependencies, scores, allocation, the rewritten model and its proof.
+//!
+//! [`Channels`] finds coupled channels, [`scores`] rates them, [`allocate`] chooses within a budget, [`rewrite`]
+//! removes them from the model, and [`prove`] compares the result with the [`MaskedReference`].
 
 pub mod allocate;
 pub mod channels;
@@ -7,13 +10,17 @@ mod constant_channels;
 pub mod consumers;
 pub mod criteria;
 pub mod cut;
+mod cut_constants;
 mod editor;
+pub mod elimination_curves;
+mod kept_indices;
 pub mod masked_reference;
 pub mod prove;
 pub mod rewrite;
 pub mod score;
 mod sizes;
 pub mod times;
+mod zeroed_slices;
 
 pub use allocate::{Budget, Counted, CutLimits, Scope, allocate};
 pub use channels::{Channels, CoupledChannels};
@@ -22,9 +29,11 @@ pub use consumers::{Compensated, Consumers};
 pub use criteria::{CRITERIA, Criterion, Needs, Score};
 pub use cut::{Cut, CutCoupled, Judged};
 pub(crate) use editor::Editor;
+pub use elimination_curves::EliminationCurves;
+pub(crate) use kept_indices::kept_indices;
 pub use masked_reference::MaskedReference;
 pub use prove::{Proof, ReferenceOutputs, prove};
-pub(crate) use rewrite::kept_indices;
 pub use rewrite::{Pruned, rewrite, smaller, written};
 pub use score::{ScoreNormalization, Scoring, scores};
 pub use times::Times;
+pub(crate) use zeroed_slices::ZeroedSlices;

@@ -1,16 +1,14 @@
-//! The proof: the smaller network gives the answers of the original whose consumers ignore what was
-//! removed.
+//! The proof of a cut: the pruned network has the outputs of the original with masked channels.
 //!
-//! Where a cut is inexact, that holds as far as the nodes at which removed channels mix: everything that is
-//! read there and behind them must agree. What comes out of them is another answer, which must be numbers, and
-//! whose distance from the masked original's is told.
+//! For an inexact cut, all values that enter the mixing nodes, or a node behind them, must agree. Outputs of these nodes
+//! must be finite, and their difference from the masked original is reported.
 //!
-//! Of a network with a host_subgraph, what the host_subgraph reads is compared, and that the host_subgraph is the same: same nodes, same
-//! constants. Its outputs are not compared. They are a function of what it reads, so that nothing is missing from
-//! the proof; but a choice (which of two boxes with nearly the same score stays) may fall the other way by the
-//! rounding of the last digit, and then nothing of it agrees though nothing is wrong.
+//! For a network with a host subgraph, the inputs of the subgraph are compared, and the subgraphs must have equal nodes
+//! and constants. Outputs of the subgraph are not compared. They are a function of its inputs, so the proof is complete;
+//! but a rounding error may reverse a choice (of two boxes with nearly equal scores), and then no output agrees although
+//! nothing is wrong.
 //!
-//! One network runs after the other, so that only one of them is in memory at a time.
+//! The networks run one after the other, so that only one of them is in memory at a time.
 
 use serde::Serialize;
 
@@ -19,7 +17,7 @@ use super::rewrite::Pruned;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::coupling::for_each_index;
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
@@ -29,55 +27,61 @@ use crate::ops::Kept;
 use crate::plan::{HostSubgraph, Plan};
 use crate::tensor::show;
 
-/// What the proof found.
+/// The result of a proof.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proof {
-    /// On how many inputs.
+    /// The number of inputs on which the networks were compared.
     pub inputs: usize,
-    /// The largest absolute difference of what must agree.
+    /// The largest absolute difference of values that must agree.
     pub max_abs_err: f64,
-    /// The same over the largest magnitude of the masked original's values.
+    /// The largest difference divided by the largest magnitude of the masked original's value.
     pub max_rel_err: f64,
-    /// Whether everything was within the tolerance.
+    /// True if all differences are within the tolerance.
     pub passed: bool,
-    /// Whether the cut is exact: all outputs must agree.
+    /// True if the cut is exact, so that all outputs must agree.
     pub exact: bool,
-    /// For an inexact cut, the largest difference of the outputs that come after a mixing node, over their
-    /// largest magnitude: no error, but what the cut changes at once.
+    /// For an inexact cut, the largest relative difference of the outputs behind a mixing node.
+    ///
+    /// The difference is the effect of the cut, and is not an error.
     pub difference: Option<f64>,
 }
 
-/// Runs both networks on made up inputs and on the images, one after the other.
+/// Compares two networks on synthetic inputs and on the images, one after the other.
 ///
 /// # Errors
-/// A mismatch, naming the first value that differs; a network that does not run, or whose own answers are NaN.
+/// A mismatch ([`ErrorKind::ProofFailed`]), with the first value that differs; a network that does not run, or with NaN
+/// outputs.
 pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: Option<&Batch>) -> Result<Proof> {
-    let judge = MaskedReference::default();
-    ReferenceOutputs::of(Graph::from_model(masked)?, &judge, device, images)?
-        .judge(pruned, device, &|| Graph::from_model(masked))
+    let reference = MaskedReference::default();
+    ReferenceOutputs::of(Graph::from_model(masked)?, &reference, device, images)?.prove(
+        pruned,
+        device,
+        &|| Graph::from_model(masked),
+    )
 }
 
 impl Pruned {
-    /// Runs both networks on the images, as [`prove`]; an inexact cut is proved as far as it is exact.
+    /// Compares both networks like [`prove`]; an inexact cut is compared up to the mixing nodes.
     ///
     /// # Errors
-    /// As [`prove`].
+    /// Those of [`prove`].
     pub fn prove(&self, device: &Device, images: Option<&Batch>) -> Result<Proof> {
         let masked = || Graph::from_model(&self.masked);
-        ReferenceOutputs::of(masked()?, &self.judge, device, images)?.judge(&self.model, device, &masked)
+        let outputs = ReferenceOutputs::of(masked()?, &self.reference, device, images)?;
+        outputs.prove(&self.model, device, &masked)
     }
 }
 
-/// The masked original's answers: what a cut is held against when that network is not in memory any more.
+/// The outputs of the masked original, kept so that the network itself can be dropped.
 pub struct ReferenceOutputs<'a> {
-    judge: &'a MaskedReference,
+    reference: &'a MaskedReference,
     ports: Vec<ComparedValue>,
-    /// Those of the images, where the file leaves them free.
+    /// The image size, if the file leaves it free.
     sizes: Sizes,
-    /// The inputs of each run, and the outputs.
+    /// The inputs of each run; `expected` has the outputs.
     rounds: Vec<Vec<Vec<f32>>>,
     expected: Vec<Vec<Vec<f32>>>,
-    /// What runs on the host behind it.
+    /// The part of the network that runs on the host.
     host_subgraph: Option<HostSubgraph>,
 }
 
@@ -87,29 +91,30 @@ impl std::fmt::Debug for ReferenceOutputs<'_> {
     }
 }
 
-/// The inputs of each run of a plan: made up ones, then the images one by one.
+/// Returns the inputs of each run of a plan: synthetic ones, then the images one by one.
 fn rounds(plan: &Plan, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
     let lens: Vec<usize> = plan.inputs.iter().map(|port| port.shape.iter().product()).collect();
-    let mut rounds = vec![lens.iter().map(|&len| made_up(len)).collect()];
+    let mut rounds = vec![lens.iter().map(|&len| synthetic(len)).collect()];
     if let (Some(images), &[len]) = (images, lens.as_slice()) {
         rounds.extend(images.data.chunks_exact(len.max(1)).map(|image| vec![image.to_vec()]));
     }
     rounds
 }
 
-/// A value that is compared: its name and shape, and whether it must agree.
+/// A value that is compared, with its shape in the masked original.
 struct ComparedValue {
     name: String,
     shape: Vec<usize>,
+    /// True if the value must agree.
     exact: bool,
-    /// Whether it is no output.
+    /// True if the value is not an output.
     tapped: bool,
 }
 
-/// What a network gave: the ports of its outputs and taps, their values in each round, and what follows on the host.
-type Given = (Vec<ComparedValue>, Vec<Vec<Vec<f32>>>, Option<HostSubgraph>);
+/// Results of a network: its outputs and taps, their values in each round, and its host subgraph.
+type RunResults = (Vec<ComparedValue>, Vec<Vec<Vec<f32>>>, Option<HostSubgraph>);
 
-/// A network with `taps`, for inputs of these sizes.
+/// Creates a session with `taps`, for inputs of these sizes.
 fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> Result<Session> {
     let wanted = SessionOptions {
         batch: Some(1),
@@ -120,15 +125,15 @@ fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> R
     Session::new(graph, device, &wanted, &|_| vec![])
 }
 
-/// What a network and its taps give in each round.
+/// Runs a network with its taps on the inputs of each round.
 fn run(
     graph: &Graph,
     mut session: Session,
     taps: &[ValueId],
-    judge: &MaskedReference,
+    reference: &MaskedReference,
     rounds: &[Vec<Vec<f32>>],
-) -> Result<Given> {
-    let behind = behind(graph, judge);
+) -> Result<RunResults> {
+    let behind = behind(graph, reference);
     let port = |p: &crate::plan::Port| ComparedValue {
         name: p.name.clone(),
         shape: p.shape.clone(),
@@ -142,72 +147,74 @@ fn run(
     Ok((ports, values, session.plan.host_subgraph))
 }
 
-/// What an inexact cut must leave as it is: values that the mixing nodes, and what comes after them, read.
-fn edge(graph: &Graph, judge: &MaskedReference) -> Result<Vec<ValueId>> {
-    if judge.inexact.is_empty() {
+/// Returns the values that an inexact cut must not change: inputs of mixing nodes and of nodes behind them.
+fn edge(graph: &Graph, reference: &MaskedReference) -> Result<Vec<ValueId>> {
+    if reference.inexact.is_empty() {
         return Ok(vec![]);
     }
-    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, judge));
-    let read = |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, judge, &behind));
+    let (facts, behind) = (Facts::at_own_size(graph)?, behind(graph, reference));
+    let consumed =
+        |v: ValueId| graph.values[v].consumers.iter().any(|&n| mixes(graph, n, reference, &behind));
     let number = |v: ValueId| facts.get(v).is_some_and(|f| f.value.is_none() && f.dtype.is_float());
-    let made = |v: ValueId| graph.values[v].producer.is_some();
-    // An output is compared in any case.
-    let inner = |v: ValueId| made(v) && !graph.outputs.contains(&v);
-    Ok((0..graph.values.len()).filter(|&v| !behind[v] && inner(v) && number(v) && read(v)).collect())
+    let computed = |v: ValueId| graph.values[v].producer.is_some();
+    // Outputs are always compared.
+    let inner = |v: ValueId| computed(v) && !graph.outputs.contains(&v);
+    Ok((0..graph.values.len()).filter(|&v| !behind[v] && inner(v) && number(v) && consumed(v)).collect())
 }
 
-/// Which values come after a node at which removed channels mix.
-fn behind(graph: &Graph, judge: &MaskedReference) -> Vec<bool> {
+/// Returns for each value whether it is computed behind a mixing node.
+fn behind(graph: &Graph, reference: &MaskedReference) -> Vec<bool> {
     let mut behind = vec![false; graph.values.len()];
     for node in 0..graph.nodes.len() {
-        if mixes(graph, node, judge, &behind) {
+        if mixes(graph, node, reference, &behind) {
             graph.nodes[node].outputs.iter().flatten().for_each(|&v| behind[v] = true);
         }
     }
     behind
 }
 
-/// Whether a node is one at which removed channels mix, or reads what comes after one.
-fn mixes(graph: &Graph, node: usize, judge: &MaskedReference, behind: &[bool]) -> bool {
+/// Returns true if removed channels mix at the node, or if the node is behind such a node.
+fn mixes(graph: &Graph, node: usize, reference: &MaskedReference, behind: &[bool]) -> bool {
     let node = &graph.nodes[node];
-    judge.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
+    reference.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
 }
 
 impl<'a> ReferenceOutputs<'a> {
-    /// Runs the masked original on made up inputs and on `images`, one after the other.
+    /// Runs the masked original on synthetic inputs and on `images`, one after the other.
     ///
     /// # Errors
-    /// A network that does not run, or whose own answers are NaN.
+    /// A network that does not run, or with NaN outputs.
     pub fn of(
         masked: Graph,
-        judge: &'a MaskedReference,
+        reference: &'a MaskedReference,
         device: &Device,
         images: Option<&Batch>,
     ) -> Result<Self> {
         let image = images.filter(|_| masked.inputs.len() == 1).map(|batch| batch.image().to_vec());
-        let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, judge)?);
+        let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, reference)?);
         let session = session(&masked, device, &taps, &sizes)?;
         let rounds = rounds(&session.plan, images);
-        let (ports, expected, host_subgraph) = run(&masked, session, &taps, judge, &rounds)?;
+        let (ports, expected, host_subgraph) = run(&masked, session, &taps, reference, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {
-                return Err(Error::new("the network's own answers are not numbers: nothing can be proved of it")
+                return Err(Error::new("the network's own outputs are NaN: its cut cannot be proved")
                     .file(&masked.path)
                     .node(&port.name)
                     .expected("numbers")
-                    .got("NaN, from the original without the channels")
-                    .remedy("see with `secateur check` where it comes from; give the images that it is made for by --data"));
+                    .got("NaN, from the original with masked channels")
+                    .remedy("see with `check()` where it comes from; give images that the network is trained for as `data`"));
             }
         }
-        Ok(Self { judge, ports, sizes, rounds, expected, host_subgraph })
+        Ok(Self { reference, ports, sizes, rounds, expected, host_subgraph })
     }
 
-    /// Runs the smaller network and holds it against the answers. Where they differ, `masked` makes the masked
-    /// original anew, to find the first value that does.
+    /// Runs the pruned network and compares its outputs.
+    ///
+    /// If they differ, `masked` creates the masked original again, to find the first value that differs.
     ///
     /// # Errors
-    /// A mismatch, naming the first value that differs; a network that does not run.
-    pub fn judge(
+    /// A mismatch ([`ErrorKind::ProofFailed`]), with the first value that differs; a network that does not run.
+    pub fn prove(
         &self,
         pruned: &Model,
         device: &Device,
@@ -216,26 +223,27 @@ impl<'a> ReferenceOutputs<'a> {
         let graph = Graph::from_model(pruned)?;
         let tap = |port: &ComparedValue| {
             graph.value(&port.name).ok_or_else(|| {
-                Error::new("the smaller network lacks a value: nothing is written")
+                Error::new("the pruned network lacks a value")
+                    .with_kind(ErrorKind::ProofFailed)
                     .file(&pruned.path)
                     .node(&port.name)
             })
         };
         let taps = self.ports.iter().filter(|p| p.tapped).map(tap).collect::<Result<Vec<_>>>()?;
         let session = session(&graph, device, &taps, &self.sizes)?;
-        let (ports, got, host_subgraph) = run(&graph, session, &taps, self.judge, &self.rounds)?;
-        self.same_tail(&ports, host_subgraph.as_ref()).map_err(|e| e.file(&pruned.path))?;
+        let (ports, got, host_subgraph) = run(&graph, session, &taps, self.reference, &self.rounds)?;
+        self.check_host_subgraph(&ports, host_subgraph.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
             inputs: self.rounds.len(),
             max_abs_err: 0.0,
             max_rel_err: 0.0,
             passed: true,
-            exact: self.judge.inexact.is_empty(),
+            exact: self.reference.inexact.is_empty(),
             difference: None,
         };
         for (inputs, (expected, got)) in self.rounds.iter().zip(self.expected.iter().zip(&got)) {
             for ((port, expected), got) in self.ports.iter().zip(expected).zip(got) {
-                let expected = kept(expected, port, self.judge)?;
+                let expected = kept(expected, port, self.reference)?;
                 let verdict = compare(got, &expected, Tolerance::NETWORK);
                 if port.exact {
                     proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
@@ -243,19 +251,18 @@ impl<'a> ReferenceOutputs<'a> {
                     if !verdict.passed() {
                         let first = first_difference(
                             (&masked()?, &graph),
-                            (device, self.judge, &self.sizes),
+                            (device, self.reference, &self.sizes),
                             inputs,
                         )?;
                         return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
                     }
                 } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
-                    return Err(Error::new(
-                        "the smaller network's answers are no answers: nothing is written",
-                    )
-                    .node(&port.name)
-                    .expected(format!("{} finite numbers", expected.len()))
-                    .got(verdict.to_string())
-                    .remedy("cut less, or without --inexact"));
+                    return Err(Error::new("the pruned network's outputs are not finite")
+                        .with_kind(ErrorKind::ProofFailed)
+                        .node(&port.name)
+                        .expected(format!("{} finite numbers", expected.len()))
+                        .got(verdict.to_string())
+                        .remedy("remove fewer channels, or set no `inexact`"));
                 } else {
                     proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
                 }
@@ -264,9 +271,13 @@ impl<'a> ReferenceOutputs<'a> {
         Ok(proof)
     }
 
-    /// Both networks compute the same on the host, from the same values.
-    fn same_tail(&self, ports: &[ComparedValue], host_subgraph: Option<&HostSubgraph>) -> Result<()> {
-        let reads = |ports: &[ComparedValue]| -> Vec<(String, Vec<usize>)> {
+    /// Checks that both host subgraphs are equal and take equal inputs.
+    fn check_host_subgraph(
+        &self,
+        ports: &[ComparedValue],
+        host_subgraph: Option<&HostSubgraph>,
+    ) -> Result<()> {
+        let inputs = |ports: &[ComparedValue]| -> Vec<(String, Vec<usize>)> {
             let own = ports.iter().filter(|p| !p.tapped);
             own.map(|port| (port.name.clone(), port.shape.clone())).collect()
         };
@@ -275,34 +286,37 @@ impl<'a> ReferenceOutputs<'a> {
             (None, None) => None,
             (one, other) => one.iter().chain(other).flat_map(|t| &t.nodes).map(|n| n.name.clone()).next(),
         };
-        if node.is_none() && reads(&self.ports) == reads(ports) {
+        if node.is_none() && inputs(&self.ports) == inputs(ports) {
             return Ok(());
         }
-        Err(Error::new("the smaller network's outputs are not those of the original: nothing is written")
+        Err(Error::new("the pruned network's outputs are not those of the original")
             .node(node.unwrap_or_default())
-            .expected(format!("{:?}", reads(&self.ports)))
-            .got(format!("{:?}", reads(ports)))
-            .internal())
+            .expected(format!("{:?}", inputs(&self.ports)))
+            .got(format!("{:?}", inputs(ports)))
+            .with_kind(ErrorKind::ProofFailed)
+            .remedy(OUR_FAULT))
     }
 }
 
 fn unequal(node: String, verdict: &Verdict) -> Error {
-    Error::new("the smaller network is not equal to the masked original: nothing is written")
+    Error::new("the pruned network is not equal to the masked original")
         .node(node)
         .expected("the same outputs")
         .got(verdict.to_string())
-        .internal()
+        .with_kind(ErrorKind::ProofFailed)
+        .remedy(OUR_FAULT)
 }
 
-/// The elements of a value whose indices stay.
-fn kept(values: &[f32], port: &ComparedValue, judge: &MaskedReference) -> Result<Vec<f32>> {
-    let Some(kept) = judge.kept.get(&port.name) else { return Ok(values.to_vec()) };
+/// Returns the elements of a value whose indices stay.
+fn kept(values: &[f32], port: &ComparedValue, reference: &MaskedReference) -> Result<Vec<f32>> {
+    let Some(kept) = reference.kept.get(&port.name) else { return Ok(values.to_vec()) };
     let fits = |kept: &Kept| {
         let sizes = kept.iter().zip(&port.shape);
         kept.len() == port.shape.len() && sizes.clone().all(|(k, &n)| k.as_ref().is_none_or(|k| k.len() == n))
     };
     if !fits(kept) {
         return Err(Error::new(format!("the shape of \"{}\" is not the one that was cut", port.name))
+            .with_kind(ErrorKind::ProofFailed)
             .got(show(&port.shape)));
     }
     let mut left = Vec::new();
@@ -314,15 +328,15 @@ fn kept(values: &[f32], port: &ComparedValue, judge: &MaskedReference) -> Result
     Ok(left)
 }
 
-/// The first value of unchanged shape that must agree, and does not.
+/// Returns the first value of unchanged shape that must agree and differs.
 fn first_difference(
     (masked, pruned): (&Graph, &Graph),
-    (device, judge, sizes): (&Device, &MaskedReference, &Sizes),
+    (device, reference, sizes): (&Device, &MaskedReference, &Sizes),
     inputs: &[Vec<f32>],
 ) -> Result<Option<String>> {
     let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, sizes)?);
     let (fa, fb) = (facts(masked)?, facts(pruned)?);
-    let behind = behind(masked, judge);
+    let behind = behind(masked, reference);
     let mut taps = (Vec::new(), Vec::new());
     for a in masked.nodes.iter().flat_map(|n| n.outputs.iter().flatten().copied()) {
         let Some(b) = pruned.value(masked.name(a)).filter(|_| !behind[a]) else { continue };
@@ -349,8 +363,8 @@ fn first_difference(
     Ok(a.iter().zip(&b).position(differs).map(|i| names[i].clone()))
 }
 
-/// Deterministic inputs between −2 and 2.
-fn made_up(len: usize) -> Vec<f32> {
+/// Returns deterministic inputs between −2 and 2.
+fn synthetic(len: usize) -> Vec<f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     (0..len)
         .map(|_| {

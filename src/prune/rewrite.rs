@@ -1,70 +1,79 @@
-//! The smaller model: the original message, edited.
+//! Removal of coupled channels: edits the original message to the pruned model.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::channels::Channels;
 use super::constant_channels::{BiasCorrections, bias_corrections};
+use super::cut_constants::{constant_message, corrected_bias, cut_constants};
 use super::editor::Editor;
+use super::kept_indices::kept_indices;
 use super::masked_reference::MaskedReference;
 use super::sizes::{fits_other_sizes, following};
-use crate::coupling::Label;
-use crate::error::{Error, OUR_FAULT, Result};
+use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::onnx::Model;
-use crate::onnx::proto::TensorProto;
-use crate::onnx::tensor::{encode, keep};
+use crate::onnx::tensor::keep;
 use crate::ops::{Kept, Rewrite};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
-/// The two models of a cut.
+/// A pruned model with the masked original that proves it.
 #[derive(Clone, Debug)]
 pub struct Pruned {
-    /// Without the channels.
+    /// The pruned model, decoded from the bytes that its file will have.
     pub model: Model,
-    /// The original whose consumers of these channels are zero.
+    /// The original, in which weights that multiply removed channels are zero.
     pub masked: Model,
-    /// How the one is judged by the other.
-    pub judge: MaskedReference,
+    /// The values that the proof compares.
+    pub reference: MaskedReference,
 }
 
-/// Removes coupled from a model.
+/// Removes coupled channels from a model.
 ///
 /// # Errors
-/// As [`smaller`].
+/// Those of [`smaller`].
 pub fn rewrite(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
 ) -> Result<Pruned> {
-    let judge = MaskedReference::new(model, graph, channels, removed)?;
-    let masked = judge.masked(model)?;
-    Ok(Pruned { model: smaller(model, graph, channels, removed)?, masked, judge })
+    let reference = MaskedReference::new(model, graph, channels, removed)?;
+    let masked = reference.masked(model)?;
+    let small = smaller(model, graph, channels, removed)?;
+    Ok(Pruned { model: reread(small, &model.path)?, masked, reference })
 }
 
-/// The smaller model as a consumer of its file at `path` will find it, from the model alone: the graph is made, and let go
-/// before the file's bytes are there.
+/// Returns the pruned model, decoded from the bytes that its file at `path` will have.
+///
+/// Takes the model by value and drops every other copy of the weights before the bytes are encoded.
 ///
 /// # Errors
-/// As [`smaller`], and a model that is no graph.
+/// Those of [`smaller`], and a model that is not a valid graph.
 pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Path) -> Result<Model> {
     let graph = Graph::from_model(&model)?;
     let channels = Channels::analyze(&graph, inexact)?;
     let small = smaller(&model, &graph, &channels, removed)?;
     drop((model, graph, channels));
-    let (bytes, external) = (small.to_bytes(), small.external.clone());
-    drop(small);
+    reread(small, path)
+}
+
+/// Encodes a model and decodes the bytes; only the result is proved and saved.
+fn reread(model: Model, path: &Path) -> Result<Model> {
+    let (bytes, external) = (model.to_bytes(), model.external.clone());
+    drop(model);
     Ok(Model { external, ..Model::from_bytes(bytes, path)? })
 }
 
-/// The model without the channels of these coupled.
+/// Returns the model without some coupled channels, as an edited message that was never encoded.
+///
+/// [`rewrite`] and [`written`] return a model that can be proved.
 ///
 /// # Errors
-/// A cut that leaves a tensor that is no box, a node that cannot be rewritten: both are faults of this program.
+/// A cut that leaves a tensor that is not rectangular, or a node that cannot be rewritten: faults of this program.
 pub fn smaller(
     model: &Model,
     graph: &Graph,
@@ -89,74 +98,18 @@ pub fn smaller(
             fits_other_sizes(&cut, graph)?;
             return Ok(cut);
         };
-        // What is wrong though all of it was told what to be is a fault.
+        // A node that is wrong with explicit shapes too is a fault of this program.
         let before = explicit.len();
         explicit.extend(wrong.into_iter().map(|(node, _)| node));
         if explicit.len() == before {
-            let remedy = format!("--protect the layers before this node; {OUR_FAULT}");
+            let remedy = format!("`protect` the layers before this node; {OUR_FAULT}");
+            let error = error.with_kind(ErrorKind::Internal);
             return Err(error.node(node).file(&model.path).remedy(remedy));
         }
     }
 }
 
-/// For each value, the indices that stay.
-pub(crate) fn kept_indices(graph: &Graph, channels: &Channels, roots: &BTreeSet<Label>) -> Result<Vec<Kept>> {
-    let gone = |label: Label| channels.is_removed(label, roots);
-    let mut all: Vec<Kept> =
-        (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
-    for (value, labelled) in channels.labels.iter().enumerate() {
-        let Some(labelled) = labelled else { continue };
-        let mut left = 1;
-        for axis in labelled.varying() {
-            let mask: Vec<bool> = labelled.slices(axis).iter().map(|s| !s.iter().all(|&l| gone(l))).collect();
-            left *= mask.iter().filter(|&&k| k).count();
-            if mask.contains(&false) {
-                all[value][axis] = Some(mask);
-            }
-        }
-        if labelled.labels().iter().filter(|&&l| !gone(l)).count() != left {
-            return Err(Error::new(format!(
-                "after the cut the value \"{}\" would not be a box",
-                graph.name(value)
-            ))
-            .file(&graph.path));
-        }
-    }
-    for (&(value, axis), cut) in &channels.coupling.labelled_axes {
-        let mask: Vec<bool> = cut.labels.iter().map(|&l| !gone(l)).collect();
-        if mask.contains(&false) {
-            all[value][axis] = Some(mask);
-        }
-    }
-    Ok(all)
-}
-
-/// The constant as a message: the file's own where it is an initializer.
-pub(super) fn message(
-    model: &Model,
-    graph: &Graph,
-    channels: &Channels,
-    value: ValueId,
-) -> Result<TensorProto> {
-    let name = graph.name(value);
-    let own = model.proto.graph.iter().flat_map(|g| &g.initializer).find(|t| t.name() == name);
-    if let Some(own) = own {
-        return Ok(own.clone());
-    }
-    let folded = channels.facts.get(value).and_then(|f| f.value.as_ref());
-    folded.map(|tensor| encode(name, tensor)).ok_or_else(|| Error::new(format!("\"{name}\" is not constant")))
-}
-
-/// The bias of a consumer with what dead channels leave to it.
-pub(super) fn bias(graph: &Graph, channels: &Channels, node: NodeId, correction: &[f64]) -> Tensor {
-    let inputs = channels.facts.inputs(graph, node);
-    let old = inputs.optional(2).and_then(|f| f.value.as_ref());
-    let dtype = old.or(inputs.optional(1).and_then(|f| f.value.as_ref())).map_or(DType::F32, |t| t.dtype);
-    let before = old.map_or_else(|| vec![0.0; correction.len()], Tensor::to_f64);
-    let sums: Vec<f64> = before.iter().zip(correction).map(|(b, l)| b + l).collect();
-    Tensor::from_f64(dtype, &[sums.len()], &sums)
-}
-
+/// Applies all edits once; nodes in `explicit` get constant shapes instead of computed ones.
 fn cut(
     model: &Model,
     graph: &Graph,
@@ -166,9 +119,9 @@ fn cut(
 ) -> Result<Model> {
     let mut cut = model.clone();
     let mut editor = Editor::new(&mut cut.proto);
-    let (constants, recomputed) = constants(graph, channels, kept);
+    let (constants, recomputed) = cut_constants(graph, channels, kept);
     for (&value, kept) in &constants {
-        let tensor = keep(&message(model, graph, channels, value)?, kept)?;
+        let tensor = keep(&constant_message(model, graph, channels, value)?, kept)?;
         editor.constant(graph.name(value), tensor);
     }
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -176,13 +129,13 @@ fn cut(
             continue;
         }
         if channels.facts.is_data_dependent_node(graph, id) {
-            // Nothing that enters the host_subgraph was cut. Where it counts channels elsewhere, it is told the old number.
+            // No input of the host subgraph was cut. Channel counts that it computes elsewhere become the old constants.
             for (i, shape) in shapes(graph, &channels.facts, id).filter(|_| explicit.contains(&node.name)) {
                 editor.input(node.position, i, &shape);
             }
             continue;
         }
-        // Numbers made of counts of channels (√C) are what they were.
+        // Factors that are computed from channel counts (√C) keep their values.
         let stays = |i: usize| node.inputs[i].is_some_and(|v| kept[v].iter().all(Option::is_none));
         let numbers = shapes(graph, &channels.facts, id).filter(|(i, t)| t.dtype.is_float() && stays(*i));
         for (i, number) in numbers.filter(|_| explicit.contains(&node.name)) {
@@ -214,7 +167,7 @@ fn cut(
     for (&node, correction) in bias_corrections {
         let output = graph.nodes[node].outputs.first().copied().flatten();
         let stays = output.and_then(|o| kept[o].get(1).cloned().flatten());
-        let whole = bias(graph, channels, node, correction);
+        let whole = corrected_bias(graph, channels, node, correction);
         let left = whole.to_f64().into_iter().enumerate();
         let left: Vec<f64> =
             left.filter(|&(i, _)| stays.as_ref().is_none_or(|s| s[i])).map(|(_, v)| v).collect();
@@ -229,96 +182,20 @@ fn cut(
     Ok(cut)
 }
 
-/// The constants that a node reads and the graph computes from shapes: their places, and what they are.
+/// Returns a node's constant inputs that the graph computes from shapes, with their positions.
 fn shapes(graph: &Graph, facts: &Facts, node: NodeId) -> impl Iterator<Item = (usize, Tensor)> {
     let constant = |v: ValueId| facts.get(v).filter(|f| f.from_shape).and_then(|f| f.value.clone());
     let inputs: Vec<_> = graph.nodes[node].inputs.iter().map(|v| v.and_then(constant)).collect();
     inputs.into_iter().enumerate().filter_map(|(i, tensor)| Some((i, tensor?)))
 }
 
-/// What stays of some constants.
-type Constants = BTreeMap<ValueId, Kept>;
-
-/// The constants that are cut, and those that follow: one that a node computes from constants of its own
-/// (DequantizeLinear, Cast) leaves the cut to these, where nobody else reads them.
-fn constants(graph: &Graph, channels: &Channels, kept: &[Kept]) -> (Constants, Constants) {
-    let smaller = |kept: &Kept| kept.iter().any(Option::is_some);
-    let cut = channels.coupling.labelled_axes.keys().map(|&(value, _)| value);
-    let mut open: Vec<(ValueId, Kept)> =
-        cut.filter(|&v| smaller(&kept[v])).map(|v| (v, kept[v].clone())).collect();
-    let (mut all, mut recomputed) = (Constants::new(), Constants::new());
-    while let Some((value, kept)) = open.pop() {
-        match sources(graph, channels, value, &kept) {
-            Some(sources) => {
-                recomputed.insert(value, kept);
-                open.extend(sources);
-            }
-            None => {
-                all.insert(value, kept);
-            }
-        }
-    }
-    for value in bystanders(graph, channels, all.keys(), &recomputed.keys().copied().collect()) {
-        all.insert(value, vec![None; channels.facts.shape(value).len()]);
-    }
-    (all, recomputed)
-}
-
-/// Constants that are computed from others which change, and are to stay as they are: exporters store equal
-/// weights once, and give the others as Identity of it.
-pub(super) fn bystanders<'a>(
-    graph: &Graph,
-    channels: &Channels,
-    changed: impl Iterator<Item = &'a ValueId> + Clone,
-    recomputed: &HashSet<ValueId>,
-) -> Vec<ValueId> {
-    let known: HashSet<ValueId> = changed.clone().copied().chain(recomputed.iter().copied()).collect();
-    let consumers = changed.flat_map(|&v| graph.consumers(v));
-    let made = consumers.flat_map(|n| graph.nodes[n].outputs.iter().flatten().copied());
-    made.filter(|&v| channels.facts.is_constant(v) && !known.contains(&v)).collect()
-}
-
-/// The constants from which `value` is computed, cut alike; `None` where it is to be replaced itself.
-fn sources(graph: &Graph, channels: &Channels, value: ValueId, kept: &Kept) -> Option<Vec<(ValueId, Kept)>> {
-    let node = graph.values[value].producer?;
-    let inputs = channels.facts.inputs(graph, node);
-    let mut sources: BTreeMap<ValueId, Kept> = BTreeMap::new();
-    for (along, mask) in kept.iter().enumerate().filter(|(_, mask)| mask.is_some()) {
-        for (i, axis) in graph.nodes[node].op.sources(&inputs, along)? {
-            let source = graph.nodes[node].inputs.get(i).copied().flatten()?;
-            let alone = graph.consumers(source) == [node] && !graph.outputs.contains(&source);
-            if !alone || !channels.facts.is_constant(source) {
-                return None;
-            }
-            let rank = channels.facts.shape(source).len();
-            sources.entry(source).or_insert_with(|| vec![None; rank]).get_mut(axis)?.clone_from(mask);
-        }
-    }
-    Some(sources.into_iter().collect())
-}
-
-/// For each initializer that becomes smaller when coupled go: for each axis the indices that stay.
+/// Returns the nodes of the cut model whose outputs have an unexpected shape, with the errors to report.
 ///
-/// # Errors
-/// A cut that leaves a tensor that is no box: a fault of this program.
-pub fn kept_weights(
-    graph: &Graph,
-    channels: &Channels,
-    removed: &BTreeSet<usize>,
-) -> Result<BTreeMap<String, Vec<Option<Vec<usize>>>>> {
-    let kept = kept_indices(graph, channels, &channels.roots(removed))?;
-    let indices = |mask: Vec<bool>| mask.iter().enumerate().filter(|(_, k)| **k).map(|(i, _)| i).collect();
-    let axes = |kept: Kept| kept.into_iter().map(|mask| mask.map(indices)).collect();
-    let (constants, _) = constants(graph, channels, &kept);
-    Ok(constants.into_iter().map(|(value, kept)| (graph.name(value).to_owned(), axes(kept))).collect())
-}
-
-/// The nodes of the cut model whose outputs are not what the cut says, each seen as if all before it were right, and
-/// the errors to report.
+/// Each node is inferred as if all nodes before it had the expected outputs.
 fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Vec<(String, Error)>> {
     let after = Graph::shapes_only(cut)?;
     let mut wrong: Vec<(String, Error)> = Vec::new();
-    let mut mend = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
+    let mut correct = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
         let node = &after.nodes[id];
         let expected: Vec<Option<Fact>> =
             node.outputs.iter().map(|v| expected(graph, channels, kept, after.name((*v)?))).collect();
@@ -336,7 +213,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
                 }
                 Ok(facts)
             }
-            // A shape that is a constant of the node's own: it is made anew from what is expected.
+            // A constant target shape of the node that no longer fits: the node gets an explicit one.
             Err(error) => match expected.iter().cloned().collect::<Option<Vec<Fact>>>() {
                 Some(facts) => {
                     wrong.push((node.name.clone(), error));
@@ -346,7 +223,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
             },
         }
     };
-    let facts = match Facts::infer_with(&after, &channels.facts.input_shapes, &mut mend) {
+    let facts = match Facts::infer_with(&after, &channels.facts.input_shapes, &mut correct) {
         Ok(facts) => facts,
         Err(error) if wrong.is_empty() => {
             return Ok(vec![(error.node_name().unwrap_or_default().to_owned(), error)]);
@@ -354,22 +231,22 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         Err(_) => return Ok(wrong),
     };
     for (id, node) in after.nodes.iter().enumerate() {
-        let late = facts.is_data_dependent_node(&after, id);
-        if !late && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+        let data_dependent = facts.is_data_dependent_node(&after, id);
+        if !data_dependent && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
             continue;
         }
         let differs = |(i, now): (usize, Tensor)| {
             let old = graph.nodes.iter().position(|n| n.name == node.name);
             let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
-            let before =
-                before.filter(|&v| late || now.dtype.is_float() && kept[v].iter().all(Option::is_none));
+            let before = before
+                .filter(|&v| data_dependent || now.dtype.is_float() && kept[v].iter().all(Option::is_none));
             let before = before.and_then(|v| channels.facts.get(v)).and_then(|f| f.value.as_ref());
             before.is_some_and(|before| *before != now)
         };
         if shapes(&after, &facts, id).any(differs) {
-            let error = match late {
-                true => Error::new("after the cut a node that runs on the host reads another shape"),
-                false => Error::new("after the cut a node reads another number made of a shape"),
+            let error = match data_dependent {
+                true => Error::new("after the cut a node that runs on the host takes another shape"),
+                false => Error::new("after the cut a node takes another number computed from a shape"),
             };
             wrong.push((node.name.clone(), error));
         }
@@ -377,7 +254,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
     Ok(wrong)
 }
 
-/// What is known of a computed value after the cut.
+/// Returns the expected shape and type of a computed value after the cut.
 fn expected(graph: &Graph, channels: &Channels, kept: &[Kept], name: &str) -> Option<Fact> {
     let value = graph.value(name).filter(|&v| !channels.facts.is_constant(v))?;
     let before = channels.facts.get(value)?;

@@ -1,48 +1,52 @@
-//! From channels to coupled: scores of layers made comparable, summed over criteria, averaged over a set.
+//! Scores of coupled channels: normalized per layer, summed over criteria, averaged over the channels.
 
 use std::collections::BTreeSet;
 
 use super::allocate::Counted;
 use super::channels::Channels;
 use super::criteria::{Context, Criterion, Score, ScoredLayer};
+use super::elimination_curves::EliminationCurves;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::stats::Profile;
 
-/// How scores of different layers are made comparable.
+/// The normalization that makes scores of different layers comparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum ScoreNormalization {
-    /// As they are.
+    /// No normalization of the scores.
     None,
-    /// Divided by the layer's mean score.
+    /// Scores divided by the layer's mean absolute score.
     #[default]
     Layer,
-    /// As they are, divided by the share of the network's MACs that goes with the set.
+    /// Scores divided by the share of the network's MACs that the removal saves.
     Macs,
-    /// The same with parameters.
+    /// Scores divided by the share of the parameters that the removal saves.
     Params,
-    /// The same with the time that was measured.
+    /// Scores divided by the share of the measured time that the removal saves.
     #[cfg_attr(feature = "cli", value(skip))]
     Time,
 }
 
-/// How coupled are scored.
+/// Options of the scores of coupled channels.
 #[derive(Clone, Debug)]
 pub struct Scoring<'a> {
-    /// By what.
+    /// The criterion or the weighted sum of criteria.
     pub criterion: &'a Criterion,
-    /// How layers are made comparable.
+    /// The normalization of the scores.
     pub normalize: ScoreNormalization,
-    /// Of `random`.
+    /// The seed of the criterion `random`.
     pub seed: u64,
+    /// Elimination curves of this network and profile that are computed already, if any.
+    pub curves: Option<&'a EliminationCurves>,
 }
 
-/// The score of every set: the mean over its channels. Knots that stay in any case (blocked ones, and those that
-/// are `protected`) need no statistics; where their layer has none, they score 0.
+/// Returns the score of every set of coupled channels: the mean over the channels.
 ///
-/// The error of a set with several channels is the mean of theirs: an upper bound, reached if all err alike.
+/// Blocked and `protected` channels need no statistics; without statistics of their layer, their score is 0. The
+/// standard error of a set is the mean of the channels' standard errors: an upper bound, reached if all errors are
+/// perfectly correlated.
 ///
 /// # Errors
 /// A profile that lacks a layer or its activations, a score that is not a number, a bad CSV file.
@@ -53,13 +57,14 @@ pub fn scores(
     scoring: &Scoring,
     protected: &BTreeSet<usize>,
 ) -> Result<Vec<Score>> {
-    let context = Context::new(graph, channels, profile, scoring.criterion, scoring.seed)?;
-    let mut free = vec![false; graph.nodes.len()];
+    let context =
+        Context::new((graph, channels), profile, (scoring.criterion, scoring.seed), scoring.curves)?;
+    let mut removable = vec![false; graph.nodes.len()];
     for set in channels.coupled.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
-        set.members.iter().for_each(|&(node, _)| free[node] = true);
+        set.members.iter().for_each(|&(node, _)| removable[node] = true);
     }
     let mut by_node: Vec<Vec<Score>> = vec![vec![]; graph.nodes.len()];
-    for producer in channels.coupling.producers.iter().filter(|p| free[p.node]) {
+    for producer in channels.coupling.producers.iter().filter(|p| removable[p.node]) {
         let name = &graph.nodes[producer.node].name;
         let scored = ScoredLayer {
             context: &context,
@@ -80,8 +85,8 @@ pub fn scores(
             Score { value: members().map(|s| s.value).sum::<f64>() / n, error: errors.map(|e| e / n) }
         })
         .collect();
-    for &gone in &channels.gone {
-        scores[gone] = Score { value: f64::MIN, error: None };
+    for &removed in &channels.gone {
+        scores[removed] = Score { value: f64::MIN, error: None };
     }
     if let Some(counted) = scoring.normalize.counted() {
         let freed = freed(channels, counted);
@@ -92,7 +97,7 @@ pub fn scores(
     Ok(scores)
 }
 
-/// A layer's scores: the sum of the criteria's, each made comparable by itself.
+/// Returns the weighted sum of the criteria's scores of a layer, each normalized separately.
 fn layer(scored: &ScoredLayer, scoring: &Scoring) -> Result<Vec<Score>> {
     let mut total = vec![Score { value: 0.0, error: Some(0.0) }; scored.channels];
     for term in &scoring.criterion.terms {
@@ -104,17 +109,19 @@ fn layer(scored: &ScoredLayer, scoring: &Scoring) -> Result<Vec<Score>> {
                 .remedy(missing.1)
         })?;
         if let Some(c) = scores.iter().position(|s| !s.value.is_finite()) {
-            return Err(Error::new(format!("the {name} score of a channel is not a number"))
+            return Err(Error::new(format!("the {name} score of a channel is not finite"))
                 .node(scored.node)
                 .got(format!("{} for channel {c}", scores[c].value))
-                .remedy("give finite scores, or see with `secateur check` whether the network's answers are numbers"));
+                .remedy(
+                    "give finite scores, or see with `check()` whether the network's outputs are finite",
+                ));
         }
         let mean = scores.iter().map(|s| s.value.abs()).sum::<f64>() / scored.channels.max(1) as f64;
         let by = if scoring.normalize == ScoreNormalization::Layer && mean > 0.0 { mean } else { 1.0 };
         let weight = term.weight / by;
         for (total, score) in total.iter_mut().zip(scores) {
             total.value += weight * score.value;
-            // Of one image nobody knows the error.
+            // A single image has no standard error.
             let error = score.error.filter(|e| e.is_finite());
             total.error = total.error.zip(error).map(|(a, b)| a + weight * b);
         }
@@ -122,7 +129,7 @@ fn layer(scored: &ScoredLayer, scoring: &Scoring) -> Result<Vec<Score>> {
     Ok(total)
 }
 
-/// For each set, the share of the cost that goes if it goes alone; 1 for coupled that cost nothing.
+/// Returns the share of the cost that each set saves if it is removed alone; 1 for sets that cost nothing.
 fn freed(channels: &Channels, counted: Counted) -> Vec<f64> {
     let mut lengths = channels.lengths();
     let whole = channels.count(&lengths, counted).max(1) as f64;
@@ -131,7 +138,7 @@ fn freed(channels: &Channels, counted: Counted) -> Vec<f64> {
 }
 
 impl ScoreNormalization {
-    /// What scores are divided by the share of.
+    /// Returns the cost whose saved share the scores are divided by.
     pub fn counted(self) -> Option<Counted> {
         match self {
             Self::None | Self::Layer => None,

@@ -1,12 +1,12 @@
-//! What the file leaves free, the batch and the size of images, must stay free in the smaller network.
+//! Dimensions that the file leaves free (batch, image size) stay free in the pruned network.
 
 use super::channels::Channels;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, Sizes};
 use crate::onnx::Model;
 
-/// The shapes of inputs at another size of every dimension that the file leaves free: the batch, the images.
+/// Returns input shapes with another batch and with other image sizes, as far as the file leaves these free.
 fn other_sizes(graph: &Graph) -> Vec<(Vec<Vec<usize>>, &'static str)> {
     let with = |chosen: fn(usize) -> bool, other: usize| {
         let free = |(at, dim): (usize, &Dim)| chosen(at) && matches!(dim, Dim::Free(_));
@@ -23,7 +23,7 @@ fn other_sizes(graph: &Graph) -> Vec<(Vec<Vec<usize>>, &'static str)> {
     batch.into_iter().chain(images).collect()
 }
 
-/// For each value, the axes whose size follows what the file leaves free.
+/// Returns for each value and axis whether its length depends on a free dimension.
 pub(super) fn following(graph: &Graph, channels: &Channels) -> Vec<Vec<bool>> {
     let mut all: Vec<Vec<bool>> =
         (0..graph.values.len()).map(|v| vec![false; channels.facts.shape(v).len()]).collect();
@@ -37,8 +37,9 @@ pub(super) fn following(graph: &Graph, channels: &Channels) -> Vec<Vec<bool>> {
     all
 }
 
-/// Where the network takes batches and images of any size, the cut one must too: constants that were made of one
-/// size's shapes would show here.
+/// Checks that the pruned network accepts every batch and image size that the original accepts.
+///
+/// Constants that were folded from the shapes of one size would fail here.
 pub(super) fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
     let after = Graph::shapes_only(cut)?;
     for (shapes, what) in other_sizes(graph) {
@@ -50,21 +51,22 @@ pub(super) fn fits_other_sizes(cut: &Model, graph: &Graph) -> Result<()> {
         let got = outputs(&after);
         if !matches!(&got, Ok(got) if *got == expected) {
             return Err(Error::new(format!(
-                "the smaller network would take {what} of one size only: nothing is written"
+                "the pruned network would accept {what} of one size only"
             ))
+            .with_kind(ErrorKind::Unsupported)
             .file(&graph.path)
             .expected(format!("outputs {expected:?} for inputs {shapes:?}"))
             .got(got.map_or_else(|e| e.to_string(), |got| format!("{got:?}")))
             .remedy(
-                "export the network with the size that you use, or --protect the layers before its Reshape",
+                "export the network with the size that you use, or `protect` the layers before its Reshape",
             ));
         }
     }
     Ok(())
 }
 
-/// A batch unlike the usual one.
+/// A batch that differs from the default one.
 const OTHER_BATCH: usize = 3;
 
-/// A size of free dimensions unlike the usual one, and as good for networks that halve it five times.
+/// An image size that differs from the default one and can be halved five times.
 const OTHER_SIZE: usize = 192;

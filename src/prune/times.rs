@@ -1,20 +1,20 @@
-//! What layers take at their widths: measured at some, between them a straight line.
+//! Times of layers as piecewise linear functions of their MACs, measured at several widths.
 
-/// The time of a network as a function of how wide its layers are.
+/// The time of a network as a function of the widths of its layers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Times {
-    /// For each of [`Channels::weights`](super::Channels), (MACs, picoseconds), fewest MACs first; empty for what was
-    /// not timed.
+    /// For each of [`Channels::weights`](super::Channels), (MACs, picoseconds) by increasing MACs; empty if not timed.
     pub curves: Vec<Vec<(u64, u64)>>,
-    /// Picoseconds of all else.
+    /// The picoseconds of all other layers.
     pub fixed: u64,
-    /// A layer is faster when it is narrower by so many channels, and hardly before.
+    /// The number of channels that a layer must lose before its time drops.
     pub step: usize,
 }
 
 impl Times {
-    /// What a layer with these weights takes when so many MACs are left of it: below what was measured it falls to 0
-    /// with them.
+    /// Returns the picoseconds of a layer that has `macs` left.
+    ///
+    /// Times are interpolated linearly; below the smallest measurement they fall to 0 with the MACs.
     pub fn of(&self, weight: usize, macs: u64) -> u64 {
         let Some(curve) = self.curves.get(weight).filter(|c| !c.is_empty()) else { return 0 };
         let after = curve.iter().position(|&(at, _)| at >= macs).unwrap_or(curve.len() - 1);
@@ -33,7 +33,7 @@ mod tests {
     use super::Times;
 
     #[test]
-    fn between_what_was_measured_runs_a_straight_line() {
+    fn times_between_measurements_are_interpolated() {
         let times = Times { curves: vec![vec![(100, 50), (200, 70)], vec![]], fixed: 9, step: 1 };
         let at = |macs| times.of(0, macs);
         assert_eq!([at(0), at(50), at(100), at(150), at(200), at(300)], [0, 25, 50, 60, 70, 90]);

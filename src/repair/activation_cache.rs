@@ -1,15 +1,14 @@
-//! The walk from the input to the output, both networks side by side: at each target sums over all calibration images,
-//! new weights, and on.
+//! A cache of activations between refit targets, and sums of their moments over all calibration images.
 //!
-//! What both networks computed so far and still need is kept on the host between targets, as long as it fits into a
-//! budget; where it does not, the next target starts from the last place at which it did (at the images, at worst). So
-//! every node runs about once, and memory stays bounded.
+//! Values that were computed and are still needed are kept on the host from one target to the next, if they fit into a
+//! budget. If not, the next target starts from the last cached values, at worst from the images. So every node runs about
+//! once, and memory stays bounded.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::{Executor, copy};
 use crate::graph::facts::Facts;
@@ -20,28 +19,28 @@ use crate::kernels::gram::Gram;
 use crate::plan::{self, BuildOptions, Plan, Probe};
 use crate::tensor::Precision;
 
-/// The most bytes of activations that are kept.
+/// The maximum number of bytes of cached activations.
 pub(super) const BUDGET: usize = 3 << 29;
-/// Images whose sums are added up on the device, in `f32`, before the host takes them over in `f64`.
+/// Images whose moments are summed on the device in `f32`, before the host adds the sums in `f64`.
 const CHUNK: usize = 64;
 
-/// What has been computed, of all images, one after the other.
+/// The activations of all images, one after the other, by value.
 pub(super) struct ActivationCache {
     values: BTreeMap<ValueId, Arc<Vec<f32>>>,
-    /// What held values that nobody needs any more: memory that is there already costs nothing to get.
+    /// Buffers of evicted values, for reuse: allocating large buffers is slow.
     spare: Vec<Vec<f32>>,
     images: usize,
     batch: usize,
 }
 
-/// Second moments of a tensor, or its products with another one, in `f64`: what a kernel's splits give, added up.
-pub(super) struct Sums(pub(super) Vec<f64>);
+/// Second moments of a tensor, or cross-moments of two tensors, summed over all images and splits in `f64`.
+pub(super) struct MomentSums(pub(super) Vec<f64>);
 
-/// A sum that is wanted: what is read, and the call.
+/// A request for moments of one or two values.
 pub(super) struct WantedMoments {
     pub(super) values: Vec<ValueId>,
     pub(super) kernel: Arc<dyn Kernel>,
-    /// The output's shape: groups, splits, rows, columns.
+    /// The shape of the sums: groups, splits, rows, columns.
     pub(super) shape: [usize; 4],
 }
 
@@ -58,21 +57,20 @@ impl WantedMoments {
 }
 
 impl ActivationCache {
-    /// The images, of the network's only input.
+    /// Creates a cache that contains the images, as the network's only input.
     pub(super) fn new(input: ValueId, images: Arc<Vec<f32>>, count: usize, batch: usize) -> Self {
         Self { values: BTreeMap::from([(input, images)]), spare: vec![], images: count, batch }
     }
 
-    /// Runs what is missing for some sums, and moves on to where `moves` are known: what `targets` still need from there
-    /// is kept, if it fits.
+    /// Computes the wanted moments, and caches the values that `later` needs once `known` is computed, if they fit.
     pub(super) fn visit(
         &mut self,
         (graph, facts, device): (&Graph, &Facts, &Device),
         wanted: &[WantedMoments],
-        moves: &[ValueId],
-        targets: &[ValueId],
-    ) -> Result<Vec<Sums>> {
-        let keep = self.frontier(graph, facts, moves, targets);
+        known: &[ValueId],
+        later: &[ValueId],
+    ) -> Result<Vec<MomentSums>> {
+        let keep = self.frontier(graph, facts, known, later);
         let fresh: Vec<ValueId> = keep.iter().copied().filter(|v| !self.values.contains_key(v)).collect();
         if wanted.is_empty() && fresh.is_empty() {
             return Ok(vec![]);
@@ -80,21 +78,24 @@ impl ActivationCache {
         let spare = std::mem::take(&mut self.spare);
         let (sums, values) = self.run((graph, facts, device), wanted, &fresh, spare)?;
         if !keep.is_empty() {
-            let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            let (kept, evicted): (BTreeMap<_, _>, BTreeMap<_, _>) =
                 std::mem::take(&mut self.values).into_iter().partition(|(v, _)| keep.contains(v));
-            self.spare = gone.into_values().filter_map(|values| Arc::try_unwrap(values).ok()).collect();
+            self.spare = evicted.into_values().filter_map(|values| Arc::try_unwrap(values).ok()).collect();
             self.values = kept;
             self.values.extend(fresh.into_iter().zip(values.into_iter().map(Arc::new)));
         }
         Ok(sums)
     }
 
-    /// Runs what is missing for a sum, and stays.
-    pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: WantedMoments) -> Result<Sums> {
-        self.run(of, &[wanted], &[], vec![])?.0.pop().ok_or_else(|| Error::new("a sum was not taken"))
+    /// Computes moments without changing the cache.
+    pub(super) fn sum(&self, of: (&Graph, &Facts, &Device), wanted: WantedMoments) -> Result<MomentSums> {
+        self.run(of, &[wanted], &[], vec![])?
+            .0
+            .pop()
+            .ok_or_else(|| Error::new("a sum was not taken").internal())
     }
 
-    /// Runs what is missing for some values, of all images.
+    /// Computes values of all images without changing the cache.
     pub(super) fn values(&self, of: (&Graph, &Facts, &Device), wanted: &[ValueId]) -> Result<Vec<Vec<f32>>> {
         Ok(self.run(of, &[], wanted, vec![])?.1)
     }
@@ -105,10 +106,10 @@ impl ActivationCache {
         wanted: &[WantedMoments],
         taps: &[ValueId],
         mut spare: Vec<Vec<f32>>,
-    ) -> Result<(Vec<Sums>, Vec<Vec<f32>>)> {
-        let read = wanted.iter().flat_map(|w| w.values.iter().copied());
-        let all: Vec<ValueId> = read.chain(taps.iter().copied()).collect();
-        let part = graph.part(facts, &|v| self.values.contains_key(&v), &all);
+    ) -> Result<(Vec<MomentSums>, Vec<Vec<f32>>)> {
+        let summed = wanted.iter().flat_map(|w| w.values.iter().copied());
+        let all: Vec<ValueId> = summed.chain(taps.iter().copied()).collect();
+        let part = graph.subgraph(facts, &|v| self.values.contains_key(&v), &all);
         let shapes: Vec<Vec<usize>> = part.shapes.iter().map(|(_, s)| s.clone()).collect();
         let own = Facts::infer(&part.graph, &shapes)?;
         let limits = device.limits();
@@ -123,8 +124,8 @@ impl ActivationCache {
             probes: probes.collect(),
             outputs: false,
             fuse: true,
-            addends: false,
-            pools: false,
+            fuse_residual: false,
+            fuse_pool: false,
             max_binding: limits.max_binding.min(limits.max_buffer),
             precision: Precision::F32,
         };
@@ -139,8 +140,8 @@ impl ActivationCache {
         };
         let mut values: Vec<Vec<f32>> = taps.iter().map(&mut room).collect();
         drop(spare);
-        let mut sums: Vec<Sums> =
-            wanted.iter().map(|w| Sums(vec![0.0; w.shape[0] * w.shape[2] * w.shape[3]])).collect();
+        let mut sums: Vec<MomentSums> =
+            wanted.iter().map(|w| MomentSums(vec![0.0; w.shape[0] * w.shape[2] * w.shape[3]])).collect();
         let mut since = 0;
         for first in (0..self.images).step_by(self.batch) {
             let count = self.batch.min(self.images - first);
@@ -151,14 +152,14 @@ impl ActivationCache {
             }
             since += count;
             if since >= CHUNK || first + count == self.images {
-                take(&mut *executor, wanted, &mut sums)?;
+                take_sums(&mut *executor, wanted, &mut sums)?;
                 since = 0;
             }
         }
         Ok((sums, values))
     }
 
-    /// One batch, filled up with zeros, which weigh nothing.
+    /// Runs one batch, padded with zero images of weight 0.
     fn run_batch(
         &self,
         executor: &mut dyn Executor,
@@ -172,13 +173,12 @@ impl ActivationCache {
             let len = port.shape.iter().product::<usize>() / self.batch;
             let whole = &self.values[value];
             if whole.len() != len * self.images {
-                return Err(Error::new(
-                    "images do not stand one after the other in a tensor of this network",
-                )
-                .node(&port.name)
-                .expected(format!("{} elements", len * self.images))
-                .got(whole.len().to_string())
-                .remedy("use --repair none"));
+                return Err(Error::new("a tensor of this network does not hold one image after the other")
+                    .with_kind(ErrorKind::Unsupported)
+                    .node(&port.name)
+                    .expected(format!("{} elements", len * self.images))
+                    .got(whole.len().to_string())
+                    .remedy("set `repair` to none"));
             }
             let mut input = Cow::Borrowed(&whole[first * len..(first + count) * len]);
             if count < self.batch {
@@ -192,15 +192,15 @@ impl ActivationCache {
         executor.run(&inputs.iter().map(Cow::as_ref).collect::<Vec<_>>())
     }
 
-    /// What `targets` need of what is known once `moves` are; empty where that would be too much to keep.
-    fn frontier(&self, graph: &Graph, facts: &Facts, moves: &[ValueId], targets: &[ValueId]) -> Vec<ValueId> {
-        let known = |v: ValueId| self.values.contains_key(&v);
-        // Nodes that have run by then.
-        let done = graph.needed(facts, &known, moves);
-        let computed = |v: ValueId| known(v) || graph.values[v].producer.is_some_and(|p| done[p]);
-        let ahead = graph.needed(facts, &computed, targets);
+    /// Returns the values that `later` needs of those computed for `known`; empty if they exceed [`BUDGET`].
+    fn frontier(&self, graph: &Graph, facts: &Facts, known: &[ValueId], later: &[ValueId]) -> Vec<ValueId> {
+        let cached = |v: ValueId| self.values.contains_key(&v);
+        // Nodes that have run when `known` is computed.
+        let done = graph.needed(facts, &cached, known);
+        let computed = |v: ValueId| cached(v) || graph.values[v].producer.is_some_and(|p| done[p]);
+        let ahead = graph.needed(facts, &computed, later);
         let ahead = graph.nodes.iter().zip(&ahead).filter(|(_, ahead)| **ahead);
-        let needed = ahead.flat_map(|(node, _)| node.inputs.iter().flatten()).chain(targets);
+        let needed = ahead.flat_map(|(node, _)| node.inputs.iter().flatten()).chain(later);
         let mut keep: Vec<ValueId> =
             needed.copied().filter(|&v| computed(v) && !facts.is_constant(v)).collect();
         keep.sort_unstable();
@@ -211,8 +211,8 @@ impl ActivationCache {
     }
 }
 
-/// Adds what the device summed up.
-fn take(executor: &mut dyn Executor, wanted: &[WantedMoments], sums: &mut [Sums]) -> Result<()> {
+/// Adds the sums of the device to those of the host.
+fn take_sums(executor: &mut dyn Executor, wanted: &[WantedMoments], sums: &mut [MomentSums]) -> Result<()> {
     for ((parts, wanted), sum) in executor.take_sums()?.iter().zip(wanted).zip(sums) {
         let [_, splits, rows, columns] = wanted.shape;
         let matrix = rows * columns;

@@ -1,16 +1,16 @@
-//! What a layer should give when a clamp follows it: what lies behind a bound is cut off there, however far.
+//! Regression targets of layers before a clamp (Relu, Clip), which ignores how far a value is out of bounds.
 //!
-//! Where the original lies within the bounds the layer is to give the same; where it lies beyond one, anything beyond
-//! does as well. `t = y` within, else the nearest to `p` (what the layer gives by now) that the clamp makes the same of.
-//! A least-squares fit to `t` never errs more behind the clamp than `p` did, but for the pull of the ridge; so a few
-//! fits, each with the `p` of the one before, come nearer to what passes the clamp than one fit to `y` does.
+//! The target `t` is the original value `y` inside the bounds. Where `y` is clipped, `t` is the prediction `p` (the
+//! layer's current output) projected onto the clipped side. A least-squares fit to `t` never has a larger error behind
+//! the clamp than `p` had, apart from the ridge. So a few fits, each with the `p` of the previous one, have a smaller
+//! error behind the clamp than a fit to `y`.
 
 use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::activation::Activation;
 use crate::tensor::Tensor;
 
-/// The bounds of an activation that is a clamp.
+/// Returns the bounds of an activation that is a clamp.
 pub(super) fn bounds(activation: &Activation) -> Option<(f32, f32)> {
     match *activation {
         Activation::Relu => Some((0.0, f32::INFINITY)),
@@ -19,7 +19,7 @@ pub(super) fn bounds(activation: &Activation) -> Option<(f32, f32)> {
     }
 }
 
-/// Puts `t` into a graph that has `y` and `p`.
+/// Adds the target `t` to a graph that contains `y` and `p`.
 pub(super) fn regression_target(
     graph: &mut Graph,
     (low, high): (f32, f32),
@@ -46,11 +46,11 @@ mod tests {
     use super::*;
     use crate::exec::devices::Device;
     use crate::exec::session::Session;
-    use crate::graph::{Dim, Input};
+    use crate::graph::{Dim, GraphInput};
     use crate::tensor::DType;
 
     #[test]
-    fn the_target_is_the_nearest_that_the_clamp_makes_the_same_of() {
+    fn the_target_is_the_nearest_value_with_an_equal_clamped_value() {
         let y = [-2.0, -1.0, 0.5, 3.0, 6.5, 9.0, 2.0, 6.5];
         let p = [-0.5, 4.0, -7.0, 8.0, 7.0, 1.0, 2.5, 6.25];
         for (low, high) in [(0.0f32, f32::INFINITY), (0.0, 6.0)] {
@@ -65,7 +65,7 @@ mod tests {
             let of = ["y", "p"].map(|name| {
                 let value = graph.add_value(name.to_owned(), None);
                 let dims = vec![Dim::Fixed(1), Dim::Fixed(y.len())];
-                graph.inputs.push(Input { value, dtype: DType::F32, dims });
+                graph.inputs.push(GraphInput { value, dtype: DType::F32, dims });
                 value
             });
             let out = regression_target(&mut graph, (low, high), (of[0], of[1]), "t").expect("operators");

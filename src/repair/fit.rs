@@ -1,126 +1,132 @@
-//! New weights of one target, from sums over the calibration images.
+//! Refit of the weights of one target, from sums over the calibration images.
 
 use faer::Mat;
 
 use super::Repair;
-use super::activation_cache::{Sums, WantedMoments};
+use super::activation_cache::{MomentSums, WantedMoments};
 use super::paired_graph::{PairedGraph, RefitTarget};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::cross::Cross;
 use crate::kernels::gram::Gram;
 use crate::lsq::{SecondMoments, System};
-use crate::stats::{Filters, InputView, LayerInput, place, share_seen};
+use crate::stats::{Filters, InputView, LayerInput, place, visible_share};
 use crate::tensor::Tensor;
 
-/// The pull towards the old weights, as a share of the mean diagonal; more where positions are few.
+/// The ridge towards the old weights, as a share of the mean diagonal; larger with few positions.
 const LAMBDA: f64 = 1e-2;
-/// The share of elements / positions that it is at least: most of what is wanted is explained.
+/// The ridge is at least this factor × elements / positions; small because inputs explain most of the target.
 const FEW: f64 = 0.1;
-/// How often what passes a clamp is fitted once more.
+/// The number of further fits before a clamp.
 const STEPS: usize = 3;
-/// How far a spread may be corrected: what is nearly still says nothing of its scale.
+/// The largest correction of a standard deviation: the scale of a nearly constant channel is not determined.
 const MOST_STRETCH: f64 = 10.0;
 
-/// What was found for a layer.
+/// The result of refitting a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refit {
-    /// The layer.
+    /// The name of the layer.
     pub node: String,
-    /// The ridge that its least squares needed, as a share of the mean diagonal.
+    /// The ridge of the least-squares systems, as a share of the mean diagonal.
     pub ridge: f64,
-    /// Their condition is no better than this.
+    /// A lower bound of the condition number of the worst system.
     pub condition: f64,
 }
 
-/// The moments of what a target reads.
+/// Returns the Gram kernel of a target's input.
 fn patches(paired: &PairedGraph, target: &RefitTarget) -> Gram {
-    let channels = paired.facts.shape(target.read.value)[target.read.axis];
-    let seen = match target.read.seen {
+    let channels = paired.facts.shape(target.input.value)[target.input.axis];
+    // Removed channels leave the input: a depthwise layer has fewer groups.
+    let seen = match target.input.kind {
         LayerInput::Patches(windows, _) => LayerInput::Patches(windows, target.groups(channels)),
         other => other,
     };
-    InputView { seen, ..target.read }.kernel(paired.facts.shape(target.x), paired.batch())
+    InputView { kind: seen, ..target.input }.kernel(paired.facts.shape(target.x), paired.batch())
 }
 
-/// The sums of what a target is to give with what it reads.
+/// Returns the cross-moments of a target's input and its regression target `y`.
 fn cross(paired: &PairedGraph, target: &RefitTarget, y: ValueId) -> WantedMoments {
     let shape = paired.facts.shape(y);
-    let points = target.read.seen == LayerInput::Positions;
-    let axis = if points { target.read.axis } else { place(target.taps.layer.channels, shape.len()) };
+    let points = target.input.kind == LayerInput::Positions;
+    let axis = if points { target.input.axis } else { place(target.taps.layer.channels, shape.len()) };
     WantedMoments::cross(target.x, y, Cross { patches: patches(paired, target), filters: shape[axis] })
 }
 
-/// The sums that a target needs.
+/// Returns the moments that the refit of a target needs.
 pub(super) fn wanted(paired: &PairedGraph, target: &RefitTarget, how: Repair) -> Vec<WantedMoments> {
     let shape = |v| paired.facts.shape(v);
     if how == Repair::Full {
         return vec![WantedMoments::gram(target.x, patches(paired, target)), cross(paired, target, target.y)];
     }
-    // Of each channel by itself: Σ y², Σ y and how many.
+    // Each channel separately: Σ y², Σ y and the count.
     let alone = |value| {
-        let read = InputView {
+        let input = InputView {
             value,
             axis: place(target.taps.layer.channels, shape(value).len()),
-            seen: LayerInput::Positions,
+            kind: LayerInput::Positions,
         };
-        let all = read.kernel(shape(value), paired.batch());
+        let all = input.kernel(shape(value), paired.batch());
         WantedMoments::gram(value, Gram { groups: all.channels, ..all })
     };
     vec![
-        alone(if target.read.seen == LayerInput::Positions { target.taps.pre } else { target.y }),
+        alone(if target.input.kind == LayerInput::Positions { target.taps.pre } else { target.y }),
         alone(target.own),
     ]
 }
 
-/// The lower triangles of `groups` matrices with `side` rows.
-fn triangles(sums: &Sums, side: usize) -> Vec<Vec<f64>> {
+/// Returns the lower triangles of the groups' matrices with `side` rows.
+fn triangles(sums: &MomentSums, side: usize) -> Vec<Vec<f64>> {
     let of_group =
         |matrix: &[f64]| matrix.chunks(side).enumerate().flat_map(|(i, row)| row[..=i].to_vec()).collect();
     sums.0.chunks(side * side).map(of_group).collect()
 }
 
-/// Finds a target's weights anew and puts them into the cut network. `again` gives another sum of the target, of the network
-/// as it is by then.
+/// Refits a target's weights and stores them in the paired graph.
+///
+/// `again` computes further moments, of the paired graph with the weights stored so far.
 pub(super) fn refit(
     original: &Graph,
     paired: &mut PairedGraph,
     at: usize,
-    (sums, how): (&[Sums], Repair),
-    again: &dyn Fn(&PairedGraph, WantedMoments) -> Result<Sums>,
+    (sums, how): (&[MomentSums], Repair),
+    again: &dyn Fn(&PairedGraph, WantedMoments) -> Result<MomentSums>,
 ) -> Result<Refit> {
     let target = &paired.targets[at];
     let node = original.nodes[target.taps.node].name.clone();
     let constant = |v: usize| paired.graph.values[v].constant.as_ref();
-    let lost = || Error::new("the weights of a layer were lost").node(&node);
+    let lost = || Error::new("the weights of a layer were lost").node(&node).internal();
     let weight = constant(target.weight).ok_or_else(lost)?;
     let mut filters = Filters::of(&target.taps.layer, weight, target.bias.and_then(constant))?;
-    let (ridge, condition) = match (how, target.read.seen) {
-        (Repair::Full, LayerInput::Positions) => stand_in(original, paired, target, sums, &mut filters)?,
+    let (ridge, condition) = match (how, target.input.kind) {
+        (Repair::Full, LayerInput::Positions) => {
+            reconstruct_input(original, paired, target, sums, &mut filters)?
+        }
         (Repair::Full, _) => {
             let blocks = blocks(paired, target, &sums[0], &filters);
             blocks.iter().for_each(|b| b.solve(&sums[1], &mut filters));
             for clamped in target.clamped.into_iter().flat_map(|v| [v; STEPS]) {
-                put(paired, at, &filters, &node)?;
+                store(paired, at, &filters, &node)?;
                 let cross = again(paired, cross(paired, &paired.targets[at], clamped))?;
                 blocks.iter().for_each(|b| b.solve(&cross, &mut filters));
             }
             let worst = |of: fn(&System) -> f64| blocks.iter().map(|b| of(&b.system)).fold(0.0, f64::max);
             (worst(System::ridge), worst(System::condition))
         }
-        _ => level(target, sums, &mut filters, how),
+        _ => restore_statistics(target, sums, &mut filters, how),
     };
-    put(paired, at, &filters, &node)?;
+    store(paired, at, &filters, &node)?;
     Ok(Refit { node, ridge, condition })
 }
 
-/// Puts a target's filters into the cut network.
-fn put(paired: &mut PairedGraph, at: usize, filters: &Filters, node: &str) -> Result<()> {
+/// Stores a target's filters in the paired graph.
+fn store(paired: &mut PairedGraph, at: usize, filters: &Filters, node: &str) -> Result<()> {
     let wrong = filters.rows.iter().flatten().chain(&filters.bias).any(|v| !v.is_finite());
     if wrong {
-        return Err(Error::new("the calibration images lead to weights that are not numbers")
+        return Err(Error::new("the calibration images lead to weights that are not finite")
             .node(node)
-            .remedy("see with `secateur check` whether the network's own answers are numbers; or use --repair none"));
+            .remedy(
+                "see with `check()` whether the network's own outputs are finite; or set `repair` to none",
+            ));
     }
     let target = &paired.targets[at];
     if let Some(weight) = &mut paired.graph.values[target.weight].constant {
@@ -132,35 +138,40 @@ fn put(paired: &mut PairedGraph, at: usize, filters: &Filters, node: &str) -> Re
     Ok(())
 }
 
-/// Scale and shift behind a filter; none where it is not to be touched.
+/// Returns the scale and shift behind a filter; `None` if a scale near 0 forbids a fit.
 fn affine(target: &RefitTarget, filter: usize) -> Option<(f64, f64)> {
     let (scale, shift) = target.affine.as_ref().map_or((1.0, 0.0), |(a, b)| (a[filter], b[filter]));
     (scale.abs() > 1e-12).then_some((scale, shift))
 }
 
-/// Filters that read the same elements: a layer's, or those of one of its groups.
-struct UnknownBlock {
-    /// Which group of those that stay.
+/// The least-squares problem of filters with a common input: a layer, or one of its groups.
+struct FilterBlock {
+    /// The index among the groups that stay.
     group: usize,
     system: System,
-    /// Σ p, and how many.
+    /// The sum of all patches Σ p, then their count.
     sum: Vec<f64>,
-    /// Their numbers.
+    /// The indices of the block's filters that stay.
     own: Vec<usize>,
-    /// Of what stays, the elements of a filter.
+    /// The elements of a filter that stay.
     elements: Vec<usize>,
-    /// What follows them.
+    /// The scale and shift behind each filter.
     affine: Vec<Option<(f64, f64)>>,
-    /// Their weights before, as the original has them.
+    /// The original weights: elements × filters.
     old: Mat<f64>,
     biased: bool,
 }
 
-/// The blocks of a target, with their moments.
-fn blocks(paired: &PairedGraph, target: &RefitTarget, gram: &Sums, filters: &Filters) -> Vec<UnknownBlock> {
-    let taps = target.read.taps();
-    let channels = paired.facts.shape(target.read.value)[target.read.axis];
-    let of_group = channels / target.read.groups();
+/// Returns the blocks of a target with their moments.
+fn blocks(
+    paired: &PairedGraph,
+    target: &RefitTarget,
+    gram: &MomentSums,
+    filters: &Filters,
+) -> Vec<FilterBlock> {
+    let taps = target.input.taps();
+    let channels = paired.facts.shape(target.input.value)[target.input.axis];
+    let of_group = channels / target.input.groups();
     let groups = target.groups(channels);
     let (ins, outs) = (target.kept_in.len() / groups, target.kept_out.len() / groups);
     let n = ins * taps;
@@ -177,18 +188,18 @@ fn blocks(paired: &PairedGraph, target: &RefitTarget, gram: &Sums, filters: &Fil
             if biased { SecondMoments::of(&triangle, n) } else { SecondMoments::about_zero(&triangle, n) };
         let sum = triangle[n * (n + 1) / 2..].to_vec();
         let ridge = moments.ridge(LAMBDA, FEW);
-        UnknownBlock { group, system: System::of(moments, ridge), sum, own, elements, affine, old, biased }
+        FilterBlock { group, system: System::of(moments, ridge), sum, own, elements, affine, old, biased }
     };
     triangles(gram, n + 1).into_iter().enumerate().map(block).collect()
 }
 
-impl UnknownBlock {
-    /// Least squares of the layer's own outputs, from the sums Σ y pᵀ of all blocks.
-    fn solve(&self, cross: &Sums, filters: &mut Filters) {
+impl FilterBlock {
+    /// Fits the filters to the regression target, from the cross-moments Σ y pᵀ of all blocks.
+    fn solve(&self, cross: &MomentSums, filters: &mut Filters) {
         let (n, outs) = (self.old.nrows(), self.old.ncols());
         let cross = &cross.0[self.group * outs * (n + 1)..][..outs * (n + 1)];
         let cross = Mat::from_fn(outs, n + 1, |o, i| {
-            // The layer gives what is left after what follows adds its own.
+            // The node behind the layer adds the shift: the layer fits the rest.
             let shift = self.affine[o].map_or(0.0, |s| s.1);
             if !self.biased && i == n { 0.0 } else { cross[o * (n + 1) + i] - shift * self.sum[i] }
         });
@@ -204,16 +215,16 @@ impl UnknownBlock {
     }
 }
 
-/// Least squares of what the layer reads: each channel of the original, from those that stay.
-fn stand_in(
+/// Fits each input channel of the original as a combination of the kept ones, and folds the fit into the weights.
+fn reconstruct_input(
     original: &Graph,
     paired: &PairedGraph,
     target: &RefitTarget,
-    sums: &[Sums],
+    sums: &[MomentSums],
     filters: &mut Filters,
 ) -> Result<(f64, f64)> {
     let facts = &paired.facts;
-    let channels = facts.shape(target.read.value)[target.read.axis];
+    let channels = facts.shape(target.input.value)[target.input.axis];
     let n = target.kept_in.len();
     let moments = SecondMoments::of(&triangles(&sums[0], n + 1)[0], n);
     let cross = Mat::from_fn(channels, n + 1, |c, i| sums[1].0[c * (n + 1) + i]);
@@ -221,25 +232,30 @@ fn stand_in(
     let ridge = moments.ridge(LAMBDA, FEW);
     let system = System::of(moments, ridge);
     let found = system.fit(&cross, &old);
-    // All of the original's weights, of channels that go too.
+    // The original's weights, including those of removed channels.
     let whole = facts.get(target.taps.weight).and_then(|f| f.value.clone());
-    let whole = whole.ok_or_else(|| Error::new("the weights are not constant"))?;
+    let whole = whole.ok_or_else(|| Error::new("the weights are not constant").internal())?;
     let before = Filters::of(&target.taps.layer, &whole, None)?;
-    let seen = share_seen(original, facts, &target.taps, &target.read);
+    let share = visible_share(original, facts, &target.taps, &target.input);
     let all: Vec<usize> = (0..channels).collect();
     filters.rows.iter_mut().for_each(|row| row.fill(0.0));
     for filter in 0..filters.rows.len() {
         let columns = before.columns(filter..filter + 1, channels, &all);
         let mean: f64 = (0..channels).map(|c| found.bias[c] * columns.row(c).iter().sum::<f64>()).sum();
-        filters.bias[filter] += seen * mean;
+        filters.bias[filter] += share * mean;
         filters.put(filter..filter + 1, channels, &target.kept_in, &(&found.weights * columns));
     }
     Ok((system.ridge(), system.condition()))
 }
 
-/// Means, and spreads for BatchNormalization, brought back to what they were.
-fn level(target: &RefitTarget, sums: &[Sums], filters: &mut Filters, how: Repair) -> (f64, f64) {
-    let of = |sums: &Sums| -> Vec<(f64, f64)> {
+/// Restores the means of a layer's outputs, and their standard deviations for [`Repair::Bn`].
+fn restore_statistics(
+    target: &RefitTarget,
+    sums: &[MomentSums],
+    filters: &mut Filters,
+    how: Repair,
+) -> (f64, f64) {
+    let of = |sums: &MomentSums| -> Vec<(f64, f64)> {
         let one = |t: &Vec<f64>| {
             let (square, sum, count) = (t[0], t[1], t[2].max(1.0));
             let mean = sum / count;

@@ -1,9 +1,10 @@
-//! What brings accuracy back without training.
+//! Repair of pruned networks without training: layer-wise least squares, BatchNorm recalibration, bias correction.
 //!
-//! [`repair`] walks the network from its input to its output, the original and the one that is being cut side by side
-//! (`paired`), and finds the weights of every layer anew whose input changed (`fit`), so that later layers make up
-//! for what earlier ones lost. It needs images, no labels: only what the original says of them. Sums over all images
-//! are added up on the device (`walk`); what is solved here is small and `f64` ([`crate::lsq`]).
+//! [`repair`] visits the layers from the input to the output, with the original and the pruned network side by side in
+//! one graph (`paired_graph`). It refits the weights of every layer whose input changed (`fit`), so that later layers
+//! compensate the errors of earlier ones. It needs images without labels: the targets are the original's values. Sums
+//! over all images are accumulated on the device (`activation_cache`); the systems that remain are small and are solved
+//! in `f64` ([`crate::lsq`]).
 
 mod activation_cache;
 mod clamp;
@@ -14,11 +15,12 @@ mod probe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
 use crate::graph::{Graph, Sizes, ValueId};
+use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
 use crate::stats::images_mix;
@@ -27,25 +29,26 @@ use crate::tensor::Tensor;
 use activation_cache::ActivationCache;
 pub use fit::Refit;
 use paired_graph::{PairedGraph, RefitTarget};
-pub use probe::probe;
+pub use probe::{Probed, probe};
 
-/// What is repaired after a cut.
+/// The method of repair after a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Repair {
-    /// Nothing.
+    /// No repair of any layer.
     None,
-    /// The mean of what was removed goes into the bias of what follows.
+    /// Bias correction: the mean of each layer's output is restored.
     Bias,
-    /// Mean and spread of every layer's output are brought back to what they were: BatchNormalization estimated anew,
-    /// also where it was folded away.
+    /// BatchNorm recalibration: mean and standard deviation of each layer's output are restored.
+    ///
+    /// Layers with a folded BatchNormalization are recalibrated too.
     Bn,
-    /// All weights of the layers behind the cut, by least squares on what the original gave.
+    /// Least-squares reconstruction: all weights of the layers behind the cut are fitted to the original's outputs.
     Full,
 }
 
-/// As it is asked for.
+/// The name of the option's value.
 impl std::fmt::Display for Repair {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str(match self {
@@ -57,40 +60,41 @@ impl std::fmt::Display for Repair {
     }
 }
 
-/// Constants of a network that are others after its repair.
+/// New constants of a network after its repair.
 #[derive(Clone, Debug, Default)]
 pub struct Repaired {
     constants: BTreeMap<String, Tensor>,
-    /// Inputs that nodes did not have: the node's position, the input.
+    /// New inputs of nodes: the node's position, the input, the constant.
     inputs: Vec<(usize, usize, Tensor)>,
-    /// What was found, in the order of the walk.
+    /// The refitted layers, from the network's input to its output.
     pub refits: Vec<Refit>,
-    /// Layers that were cut and not repaired, and why.
+    /// Layers that were cut and not repaired, with the reason.
     pub skipped: Vec<(String, &'static str)>,
 }
 
-/// Calibration images, one after the other, as the network takes them.
+/// Preprocessed calibration images in one buffer, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
-    /// Their elements.
+    /// The elements of all images.
     pub data: Arc<Vec<f32>>,
-    /// The shape of one.
+    /// The shape of one image, without the batch.
     pub shape: Vec<usize>,
-    /// How many.
+    /// The number of images.
     pub count: usize,
 }
 
-/// Repairs the network that `removed` is cut from. `tell` hears of each layer that is done, and of how many.
+/// Refits the layers behind the channels `removed`, from the network's input to its output.
 ///
 /// # Errors
-/// A network with several inputs, a device that fails, images that lead to weights that are no numbers.
+/// A network with several inputs, a device that fails, images that lead to weights that are not finite, or an
+/// observer that ends the operation ([`crate::ErrorKind::Interrupted`]).
 pub fn repair(
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
     how: Repair,
     (device, images): (&Device, &Images),
-    tell: &mut dyn FnMut(usize, usize),
+    observer: &mut dyn Observer,
 ) -> Result<Repaired> {
     if how == Repair::None || removed.is_empty() {
         return Ok(Repaired::default());
@@ -98,27 +102,32 @@ pub fn repair(
     let input = only_input(graph)?;
     let facts = repair_facts(graph, images)?;
     let batch = facts.input_shapes[0][0];
-    let gone = channels.roots(removed);
-    let mut paired = PairedGraph::of(graph, &facts, channels, &gone)?;
+    let removed = channels.roots(removed);
+    let mut paired = PairedGraph::of(graph, &facts, channels, &removed)?;
     let mut cache = ActivationCache::new(input, images.data.clone(), images.count, batch);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
-    for at in 0..paired.targets.len() {
-        let (target, later) = (&paired.targets[at], &paired.targets[at + 1..]);
-        let wanted = fit::wanted(&paired, target, how);
-        let node = || graph.nodes[target.taps.node].name.clone();
-        let clamped = |s: &RefitTarget| s.clamped.filter(|_| how == Repair::Full);
-        let of = |s: &RefitTarget| [s.x, s.y, s.own].into_iter().chain(clamped(s));
-        let targets: Vec<ValueId> = clamped(target).into_iter().chain(later.iter().flat_map(of)).collect();
-        // What the target itself gives is not known yet: it is about to change.
-        let sums =
-            cache.visit((&paired.graph, &paired.facts, device), &wanted, &[target.x, target.y], &targets);
-        let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
-        let again = |paired: &PairedGraph, wanted| cache.sum((&paired.graph, &paired.facts, device), wanted);
-        let refit =
-            fit::refit(graph, &mut paired, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
-        repaired.refits.push(refit);
-        tell(at + 1, paired.targets.len());
-    }
+    staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
+        for at in 0..paired.targets.len() {
+            let (target, following) = (&paired.targets[at], &paired.targets[at + 1..]);
+            let wanted = fit::wanted(&paired, target, how);
+            let node = || graph.nodes[target.taps.node].name.clone();
+            let clamped = |s: &RefitTarget| s.clamped.filter(|_| how == Repair::Full);
+            let values = |s: &RefitTarget| [s.x, s.y, s.own].into_iter().chain(clamped(s));
+            let later: Vec<ValueId> =
+                clamped(target).into_iter().chain(following.iter().flat_map(values)).collect();
+            // The target's own output is not cached yet: the refit changes it.
+            let sums =
+                cache.visit((&paired.graph, &paired.facts, device), &wanted, &[target.x, target.y], &later);
+            let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
+            let again =
+                |paired: &PairedGraph, wanted| cache.sum((&paired.graph, &paired.facts, device), wanted);
+            let refit =
+                fit::refit(graph, &mut paired, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
+            repaired.refits.push(refit);
+            advance(observer, at + 1)?;
+        }
+        Ok(())
+    })?;
     repaired.collect(graph, &paired, &facts);
     Ok(repaired)
 }
@@ -127,20 +136,21 @@ fn only_input(graph: &Graph) -> Result<ValueId> {
     match graph.inputs.as_slice() {
         [input] => Ok(input.value),
         inputs => Err(Error::new("a network with several inputs cannot be repaired")
+            .with_kind(ErrorKind::Unsupported)
             .file(&graph.path)
             .expected("one input, for images")
             .got(inputs.len().to_string())
-            .remedy("use --repair none")),
+            .remedy("set `repair` to none")),
     }
 }
 
-/// Elements of all layers' outputs for which there is room in one run.
+/// The maximum number of elements of activations in one run.
 const MOST_ELEMENTS: usize = 1 << 26;
 
-/// Facts at a batch size of which the largest tensors of both networks fit into some memory.
+/// Infers facts at a batch size for which the largest tensors of both networks fit into [`MOST_ELEMENTS`].
 fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
     let own = Facts::at_own_size(graph)?;
-    // Where the network leaves the size free, it is that of the images.
+    // Free dimensions take the size of the images.
     let shape = graph.input_shapes(None, &Sizes::Image(images.shape.clone()))?.remove(0);
     let at = |batch: usize| {
         let mut shape = shape.clone();
@@ -162,13 +172,14 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
 }
 
 impl Repaired {
-    /// Whether anything changed.
+    /// Returns true if no constant changed.
     pub fn is_empty(&self) -> bool {
         self.constants.is_empty() && self.inputs.is_empty()
     }
 
-    /// Takes the new weights out of the paired. A bias that a layer did not have goes into the mean of a
-    /// BatchNormalization right behind it, where there is one of its own.
+    /// Takes the new weights out of the paired graph.
+    ///
+    /// The bias of a layer without one is subtracted from the mean of its own BatchNormalization, if there is one.
     fn collect(&mut self, graph: &Graph, paired: &PairedGraph, facts: &Facts) {
         for target in &paired.targets {
             let node = &graph.nodes[target.taps.node];
@@ -201,7 +212,7 @@ impl Repaired {
         }
     }
 
-    /// The mean of a BatchNormalization that alone reads a layer, where no other one shares it.
+    /// Returns the mean of the BatchNormalization that is the only consumer of a layer, unless it is shared.
     fn mean(&self, graph: &Graph, facts: &Facts, layer: usize) -> Option<(ValueId, Tensor)> {
         let output = graph.nodes[layer].outputs.first().copied().flatten()?;
         let next = &graph.nodes[graph.only_consumer(output)?];
@@ -210,10 +221,10 @@ impl Repaired {
         Some((mean, facts.get(mean)?.value.clone()?)).filter(|_| alone)
     }
 
-    /// The network with its new constants, all shapes as they were.
+    /// Returns the model with the new constants; no shape changes.
     ///
     /// # Errors
-    /// A model that cannot be made flat.
+    /// A model whose functions and branches cannot be flattened.
     pub fn apply(&self, model: &Model) -> Result<Model> {
         if self.is_empty() {
             return Ok(model.clone());

@@ -1,13 +1,13 @@
-//! The original and the network that is being cut, side by side in one graph.
+//! The original and the pruned network side by side in one graph.
 //!
-//! The cut one keeps the original's shapes: what goes is only no longer read (its consumers' weights are zero), as in the
-//! proof. Nodes before which nothing changed are shared. Layers whose input changed are *targets*: their weights are to
-//! be found anew, one after the other, from what the cut network gives them (`x`, without the channels that go) and
-//! what the original says there (`y`, of the filters that stay).
+//! The pruned network keeps the original's shapes: weights that multiply removed channels are zero, as in the masked
+//! reference. Nodes whose inputs do not change are shared. Layers whose input changes are *refit targets*: their weights
+//! are fitted one after the other, from the input in the pruned network (`x`, without removed channels) to the output of
+//! the original (`y`, of the filters that stay).
 //!
-//! Where a layer's output is added to others that are known before it, it is also to make up for what these lost:
-//! `y = sum of the original − the others of the cut network`. Where a clamp follows, what it cuts off does not count
-//! (`clamp`).
+//! If a layer's output is added to residuals that are computed before the layer, the layer also compensates their
+//! errors: `y = sum in the original − residuals in the pruned network`. If a clamp follows, values out of its bounds do
+//! not count (`clamp`).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,93 +17,93 @@ use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::Kept;
-use crate::prune::{Channels, kept_indices};
+use crate::prune::{Channels, ZeroedSlices, kept_indices};
 use crate::stats::{Filters, InputView, LayerInput, LayerTaps, input_view, layers, place};
 use crate::tensor::Tensor;
 
-/// Both networks.
+/// The original and the pruned network in one graph.
 pub(super) struct PairedGraph {
-    /// The original's nodes and values, under their numbers, and behind them those of the other.
+    /// The original's nodes and values with their ids, then the copies of the pruned network.
     pub(super) graph: Graph,
-    /// At the batch size of the walk.
+    /// The facts at the batch size of the repair.
     pub(super) facts: Facts,
-    /// In the order in which they are repaired.
+    /// The refit targets in the order of the repair.
     pub(super) targets: Vec<RefitTarget>,
-    /// Layers that are cut and cannot be repaired, and why.
+    /// Layers that are cut and cannot be repaired, with the reason.
     pub(super) skipped: Vec<(String, &'static str)>,
 }
 
-/// A layer to be repaired.
+/// A layer whose weights are refitted.
 #[derive(Debug)]
 pub(super) struct RefitTarget {
     /// The layer in the original.
     pub(super) taps: LayerTaps,
-    /// What it reads there, and how.
-    pub(super) read: InputView,
-    /// The indices of the channels that it reads, and of its own, that stay.
+    /// The layer's input in the original.
+    pub(super) input: InputView,
+    /// The indices that stay, of input channels and of filters.
     pub(super) kept_in: Vec<usize>,
     pub(super) kept_out: Vec<usize>,
-    /// What it reads in the cut network, and what it should give: channels that stay only.
+    /// The input in the pruned network and the regression target, without removed channels.
     pub(super) x: ValueId,
     pub(super) y: ValueId,
-    /// What it gives so far.
+    /// The current output in the pruned network, without removed channels.
     pub(super) own: ValueId,
-    /// What it should give by what it gives so far, where a clamp follows.
+    /// The regression target given the current output, if a clamp follows.
     pub(super) clamped: Option<ValueId>,
-    /// Its weights and its bias in the cut network.
+    /// The weights and the bias in the pruned network.
     pub(super) weight: ValueId,
     pub(super) bias: Option<ValueId>,
-    /// What follows it: `scale·x + shift` for each channel.
+    /// The scale and shift of each channel by the node behind the layer: `scale·x + shift`.
     pub(super) affine: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl RefitTarget {
-    /// Of the tensors that stay, the groups that are read apart.
+    /// Returns the number of groups of the input without removed channels.
     pub(super) fn groups(&self, channels: usize) -> usize {
-        let groups = self.read.groups();
+        let groups = self.input.groups();
         if groups == channels { self.kept_in.len() } else { groups }
     }
 }
 
-/// A target, and the sum that it ends in with the other summands (its own output, with none).
-type Unfinished = (RefitTarget, (ValueId, Vec<ValueId>));
+/// A refit target, with the sum to which the output is added and the residuals of that sum.
+///
+/// Without residuals, the sum is the output itself.
+type UnfinishedTarget = (RefitTarget, (ValueId, Vec<ValueId>));
 
-/// A constant whose slices are zero that read what goes; `None` where none does.
-fn without(
+/// Returns a constant whose slices that multiply removed channels are zero; `None` if it has none.
+fn masked_constant(
     channels: &Channels,
     value: ValueId,
     tensor: &Tensor,
-    gone: &BTreeSet<Label>,
+    removed: &BTreeSet<Label>,
 ) -> Result<Option<Tensor>> {
-    let mut zeroed: Option<Vec<f32>> = None;
-    for (&(_, axis), cut) in channels.coupling.labelled_axes.range((value, 0)..(value + 1, 0)) {
-        let dead: Vec<bool> = cut.labels.iter().map(|&l| channels.is_removed(l, gone)).collect();
-        if !cut.reads || !dead.contains(&true) {
-            continue;
-        }
+    let mut masked: Option<Vec<f32>> = None;
+    for ZeroedSlices { axis, zeros, .. } in channels.zeroed_slices_of(value, removed) {
         let whole = tensor.floats()?;
         let inner: usize = tensor.shape[axis + 1..].iter().product();
-        let slices = zeroed.get_or_insert_with(|| whole.to_vec()).chunks_mut(inner.max(1)).enumerate();
-        slices.filter(|(i, _)| dead[i % dead.len()]).for_each(|(_, slice)| slice.fill(0.0));
+        let slices = masked.get_or_insert_with(|| whole.to_vec()).chunks_mut(inner.max(1)).enumerate();
+        slices.filter(|(i, _)| zeros[i % zeros.len()]).for_each(|(_, slice)| slice.fill(0.0));
     }
-    Ok(zeroed.map(|data| Tensor { dtype: tensor.dtype, ..Tensor::float(&tensor.shape, data) }))
+    Ok(masked.map(|data| Tensor { dtype: tensor.dtype, ..Tensor::float(&tensor.shape, data) }))
 }
 
-struct Builder<'a> {
+/// State of the construction of a paired graph.
+struct PairedGraphBuilder<'a> {
     original: &'a Graph,
     channels: &'a Channels,
-    gone: &'a BTreeSet<Label>,
+    removed: &'a BTreeSet<Label>,
     facts: &'a Facts,
-    /// For each value of the original, the indices that stay.
-    stays: Vec<Kept>,
+    /// The indices that stay, for each value of the original.
+    kept: Vec<Kept>,
     graph: Graph,
+    /// The copy of each value of the original; the value itself if it is shared.
     copies: Vec<ValueId>,
-    /// For each node of the original that has a copy, the values of its weights and bias there.
-    own: HashMap<NodeId, (ValueId, Option<ValueId>)>,
+    /// The weights and bias of each copied layer, by the original's node.
+    parameters: HashMap<NodeId, (ValueId, Option<ValueId>)>,
 }
 
 impl PairedGraph {
-    /// The original and itself without the classes `gone`, for the batch size of `facts`.
+    /// Builds the paired graph for a cut of the classes `removed`, at the batch size of `facts`.
     ///
     /// # Errors
     /// Weights that are not floats, shapes that cannot be inferred.
@@ -111,17 +111,17 @@ impl PairedGraph {
         original: &Graph,
         facts: &Facts,
         channels: &Channels,
-        gone: &BTreeSet<Label>,
+        removed: &BTreeSet<Label>,
     ) -> Result<Self> {
-        let mut builder = Builder {
+        let mut builder = PairedGraphBuilder {
             original,
             channels,
-            gone,
+            removed,
             facts,
-            stays: kept_indices(original, channels, gone)?,
+            kept: kept_indices(original, channels, removed)?,
             graph: original.clone(),
             copies: (0..original.values.len()).collect(),
-            own: HashMap::new(),
+            parameters: HashMap::new(),
         };
         let all: HashMap<NodeId, LayerTaps> =
             layers(original, facts).into_iter().map(|t| (t.node, t)).collect();
@@ -133,15 +133,15 @@ impl PairedGraph {
             {
                 continue;
             }
-            let closing = all.get(&id).and_then(|taps| builder.closing(taps));
-            let closing = closing.filter(|(_, others)| others.iter().any(|&v| builder.copies[v] != v));
-            let cut = node.inputs.iter().flatten().any(|&v| builder.is_read_less(v));
+            let sum = all.get(&id).and_then(|taps| builder.residual_sum(taps));
+            let sum = sum.filter(|(_, residuals)| residuals.iter().any(|&v| builder.copies[v] != v));
+            let cut = node.inputs.iter().flatten().any(|&v| builder.consumes_removed(v));
             let changed = node.inputs.iter().flatten().any(|&v| builder.copies[v] != v);
-            if !(cut || changed || closing.is_some()) {
+            if !(cut || changed || sum.is_some()) {
                 continue;
             }
-            let target = match all.get(&id).map(|taps| (taps, builder.refits(taps))) {
-                Some((taps, Ok(read))) => Some((taps, read)),
+            let target = match all.get(&id).map(|taps| (taps, builder.refittable(taps))) {
+                Some((taps, Ok(input))) => Some((taps, input)),
                 Some((_, Err(why))) => {
                     skipped.push((node.name.clone(), why));
                     None
@@ -149,8 +149,8 @@ impl PairedGraph {
                 None => None,
             };
             builder.copy(id, target.is_some())?;
-            if let Some((taps, read)) = target {
-                targets.extend(builder.target(taps, read, closing.unwrap_or((taps.pre, vec![])))?);
+            if let Some((taps, input)) = target {
+                targets.extend(builder.target(taps, input, sum.unwrap_or((taps.pre, vec![])))?);
             }
         }
         let targets: Vec<RefitTarget> =
@@ -160,49 +160,49 @@ impl PairedGraph {
         Ok(Self { graph, facts, targets, skipped })
     }
 
-    /// The images of a batch.
+    /// Returns the number of images in a batch.
     pub(super) fn batch(&self) -> usize {
         self.facts.input_shapes[0][0]
     }
 }
 
-impl Builder<'_> {
-    /// The indices of a value along an axis that stay.
+impl PairedGraphBuilder<'_> {
+    /// Returns the indices of a value along an axis that stay.
     fn kept(&self, value: ValueId, axis: usize) -> Vec<usize> {
         let all = 0..self.facts.shape(value)[axis];
-        match &self.stays[value][axis] {
-            Some(stays) => all.filter(|&i| stays[i]).collect(),
+        match &self.kept[value][axis] {
+            Some(kept) => all.filter(|&i| kept[i]).collect(),
             None => all.collect(),
         }
     }
 
-    fn is_read_less(&self, value: ValueId) -> bool {
-        let cuts = self.channels.coupling.labelled_axes.range((value, 0)..(value + 1, 0));
-        cuts.filter(|(_, cut)| cut.reads)
-            .any(|(_, cut)| cut.labels.iter().any(|&l| self.channels.is_removed(l, self.gone)))
+    /// Returns true if a constant multiplies removed channels.
+    fn consumes_removed(&self, value: ValueId) -> bool {
+        self.channels.zeroed_slices_of(value, self.removed).next().is_some()
     }
 
-    /// The sum that a layer's output ends in without any other use, and the other summands, if these are known before
-    /// the layer runs.
-    fn closing(&self, taps: &LayerTaps) -> Option<(ValueId, Vec<ValueId>)> {
-        let (mut sum, mut others) = (taps.pre, vec![]);
+    /// Returns the sum of a layer's output and residuals, with the residuals.
+    ///
+    /// `None` unless the output has no other use and all residuals are computed before the layer.
+    fn residual_sum(&self, taps: &LayerTaps) -> Option<(ValueId, Vec<ValueId>)> {
+        let (mut sum, mut residuals) = (taps.pre, vec![]);
         while let Some(next) = self.original.only_consumer(sum) {
             let node = &self.original.nodes[next];
             let [Some(a), Some(b)] = node.inputs[..] else { break };
-            let (other, output) = (if a == sum { b } else { a }, node.outputs.first().copied().flatten()?);
-            let early = self.original.values[other].producer.is_none_or(|p| p < taps.node);
-            let alike = self.facts.shape(other) == self.facts.shape(taps.pre);
-            if node.op_type != "Add" || a == b || self.facts.is_constant(other) || !early || !alike {
+            let (residual, output) = (if a == sum { b } else { a }, node.outputs.first().copied().flatten()?);
+            let early = self.original.values[residual].producer.is_none_or(|p| p < taps.node);
+            let alike = self.facts.shape(residual) == self.facts.shape(taps.pre);
+            if node.op_type != "Add" || a == b || self.facts.is_constant(residual) || !early || !alike {
                 break;
             }
-            others.push(other);
+            residuals.push(residual);
             sum = output;
         }
-        (!others.is_empty()).then_some((sum, others))
+        (!residuals.is_empty()).then_some((sum, residuals))
     }
 
-    /// How a layer reads, if its weights can be found anew.
-    fn refits(&self, taps: &LayerTaps) -> Result<InputView, &'static str> {
+    /// Returns the layer's input, or the reason why the weights cannot be refitted.
+    fn refittable(&self, taps: &LayerTaps) -> Result<InputView, &'static str> {
         let weight = &self.original.values[taps.weight];
         let made = weight.producer.map(|p| self.original.nodes[p].op_type.as_str());
         if weight.consumers.len() > 1 {
@@ -217,16 +217,16 @@ impl Builder<'_> {
         input_view(self.original, self.facts, taps).ok_or("reads no tensor of channels")
     }
 
-    /// The cut network gets its own version of a node; of a layer whose weights can change with a bias.
+    /// Copies a node into the pruned network; with `refit`, the layer gets its own weights and a bias.
     fn copy(&mut self, id: NodeId, refit: bool) -> Result<()> {
         let node = self.original.nodes[id].clone();
-        let named = |name: &str| format!("{name} of the cut");
+        let named = |name: &str| format!("{name}, pruned");
         let mut inputs: Vec<Option<ValueId>> =
             node.inputs.iter().map(|v| v.map(|v| self.copies[v])).collect();
         for (i, value) in node.inputs.iter().enumerate() {
             let Some(value) = *value else { continue };
             let Some(tensor) = self.facts.get(value).and_then(|f| f.value.as_ref()) else { continue };
-            if let Some(zeroed) = without(self.channels, value, tensor, self.gone)? {
+            if let Some(zeroed) = masked_constant(self.channels, value, tensor, self.removed)? {
                 inputs[i] = Some(self.graph.add_value(named(self.original.name(value)), Some(zeroed)));
             }
         }
@@ -243,12 +243,12 @@ impl Builder<'_> {
                 let old = old.and_then(|v| self.facts.get(v)).and_then(|f| f.value.as_ref());
                 let n = layer.out_channels(&tensor.shape);
                 let bias = Tensor::from_f64(tensor.dtype, &[n], &Filters::bias(n, old));
-                let value = self.graph.add_value(format!("bias of {}", node.name), Some(bias));
+                let value = self.graph.add_value(format!("{}, pruned: bias", node.name), Some(bias));
                 inputs.resize(inputs.len().max(at + 1), None);
                 inputs[at] = Some(value);
                 value
             });
-            self.own.insert(id, (inputs[layer.weight].unwrap_or(weight), bias));
+            self.parameters.insert(id, (inputs[layer.weight].unwrap_or(weight), bias));
         }
         let mut outputs = Vec::with_capacity(node.outputs.len());
         for &value in &node.outputs {
@@ -265,8 +265,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The indices `kept` of a value along an axis.
-    fn pick(
+    /// Selects the indices `kept` of a value along an axis of length `whole`.
+    fn select(
         &mut self,
         value: ValueId,
         (axis, whole): (usize, usize),
@@ -277,31 +277,33 @@ impl Builder<'_> {
             return Ok(value);
         }
         let indices = Tensor::int(&[kept.len()], kept.iter().map(|&i| i as i64).collect());
-        let indices = self.graph.add_value(format!("{name}: what stays"), Some(indices));
+        let indices = self.graph.add_value(format!("{name}: kept indices"), Some(indices));
         let attributes = [("axis", axis as i64)];
-        self.graph.add_operator(("Gather", &attributes), &[value, indices], format!("{name}: of what stays"))
+        self.graph.add_operator(("Gather", &attributes), &[value, indices], format!("{name}: kept"))
     }
 
+    /// Creates the refit target of a copied layer; `None` if no input channel or no filter stays.
     fn target(
         &mut self,
         taps: &LayerTaps,
-        read: InputView,
-        ending: (ValueId, Vec<ValueId>),
-    ) -> Result<Option<Unfinished>> {
-        let Some(&(weight, bias)) = self.own.get(&taps.node) else { return Ok(None) };
+        input: InputView,
+        sum: (ValueId, Vec<ValueId>),
+    ) -> Result<Option<UnfinishedTarget>> {
+        let Some(&(weight, bias)) = self.parameters.get(&taps.node) else { return Ok(None) };
         let name = self.original.nodes[taps.node].name.clone();
-        let channels = self.facts.shape(read.value)[read.axis];
-        let kept_in = self.kept(read.value, read.axis);
+        let channels = self.facts.shape(input.value)[input.axis];
+        let kept_in = self.kept(input.value, input.axis);
         let kept_out = self.kept(taps.pre, self.filters(taps).0);
         if kept_in.is_empty() || kept_out.is_empty() {
             return Ok(None);
         }
-        let x = self.pick(self.copies[read.value], (read.axis, channels), &kept_in, &format!("{name}: x"))?;
-        let y = if read.seen == LayerInput::Positions {
-            read.value
+        let x =
+            self.select(self.copies[input.value], (input.axis, channels), &kept_in, &format!("{name}: x"))?;
+        let y = if input.kind == LayerInput::Positions {
+            input.value
         } else {
-            let y = self.without(ending.0, &ending.1, &format!("{name}: wanted"))?;
-            self.pick(y, self.filters(taps), &kept_out, &format!("{name}: y"))?
+            let y = self.subtract(sum.0, &sum.1, &format!("{name}: residual"))?;
+            self.select(y, self.filters(taps), &kept_out, &format!("{name}: y"))?
         };
         let output = self.original.nodes[taps.node].outputs.first().copied().flatten();
         let follower = output.and_then(|v| self.original.only_consumer(v)).filter(|_| taps.scale.is_some());
@@ -310,39 +312,39 @@ impl Builder<'_> {
         });
         let (taps, own) = (taps.clone(), taps.pre);
         let target =
-            RefitTarget { taps, read, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };
-        Ok(Some((target, ending)))
+            RefitTarget { taps, input, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };
+        Ok(Some((target, sum)))
     }
 
-    /// The axis of a layer's filters in its output, and how many there are.
+    /// Returns the axis of the filters in a layer's output, and the number of filters.
     fn filters(&self, taps: &LayerTaps) -> (usize, usize) {
         let shape = self.facts.shape(taps.pre);
         let axis = place(taps.layer.channels, shape.len());
         (axis, shape[axis])
     }
 
-    /// A sum without what its other summands are in the cut network.
-    fn without(&mut self, sum: ValueId, others: &[ValueId], name: &str) -> Result<ValueId> {
-        others.iter().enumerate().try_fold(sum, |left, (i, &other)| {
-            self.graph.add_operator(("Sub", &[]), &[left, self.copies[other]], format!("{name} {i}"))
+    /// Subtracts the residuals of the pruned network from a sum.
+    fn subtract(&mut self, sum: ValueId, residuals: &[ValueId], name: &str) -> Result<ValueId> {
+        residuals.iter().enumerate().try_fold(sum, |left, (i, &residual)| {
+            self.graph.add_operator(("Sub", &[]), &[left, self.copies[residual]], format!("{name} {i}"))
         })
     }
 
-    /// What a target gives is known once what follows it has its copy.
-    fn finish(&mut self, (mut target, (end, others)): Unfinished) -> Result<RefitTarget> {
+    /// Adds the current output and the clamped regression target, when all nodes behind the layer are copied.
+    fn finish(&mut self, (mut target, (end, residuals)): UnfinishedTarget) -> Result<RefitTarget> {
         let (node, filters) =
             (self.original.nodes[target.taps.node].name.clone(), self.filters(&target.taps));
         target.own =
-            self.pick(self.copies[target.own], filters, &target.kept_out, &format!("{node}: own"))?;
+            self.select(self.copies[target.own], filters, &target.kept_out, &format!("{node}: own"))?;
         let clamp = self.original.only_consumer(end).and_then(|next| {
             bounds(&self.original.nodes[next].op.activation(&self.facts.inputs(self.original, next))?)
         });
-        if let (Some(clamp), false) = (clamp, target.read.seen == LayerInput::Positions) {
+        if let (Some(clamp), false) = (clamp, target.input.kind == LayerInput::Positions) {
             let so_far = (end, self.copies[end]);
             let whole = regression_target(&mut self.graph, clamp, so_far, &format!("{node}: clamped"))?;
-            let wanted = self.without(whole, &others, &format!("{node}: clamped"))?;
+            let wanted = self.subtract(whole, &residuals, &format!("{node}: clamped"))?;
             let name = format!("{node}: clamped y");
-            target.clamped = Some(self.pick(wanted, filters, &target.kept_out, &name)?);
+            target.clamped = Some(self.select(wanted, filters, &target.kept_out, &name)?);
         }
         Ok(target)
     }

@@ -1,10 +1,9 @@
-//! How much the network's output changes when some coupled go, all other layers as they were: where to spend a budget.
+//! Sensitivity of the network's output to the removal of channels from one dependency group at a time.
 //!
-//! For the coupled of each group the least important share goes, the layers that read them make up for it as well as
-//! they can (in closed form, from the profile's moments), and the network runs from there to its end.
+//! A trial removes the share of a group with the lowest loss. The consumers are corrected by least squares (in closed
+//! form, from the profile's moments), and the network runs from them to its outputs.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::activation_cache::ActivationCache;
@@ -13,37 +12,52 @@ use crate::data::metrics::{classes, softened_kl};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::{Graph, ValueId};
-use crate::prune::{Channels, Compensated, Consumers};
+use crate::observer::{Observer, Stage, staged};
+use crate::prune::{Channels, Compensated, Consumers, EliminationCurves};
 use crate::stats::{Profile, Sensitivity};
 
-/// The shares of a group that are cut, to see what it does.
+/// The shares of a group that are removed in trials.
 const SHARES: [f64; 1] = [0.5];
-/// Images on which that is seen, at most.
+/// The maximum number of images of a trial.
 const IMAGES: usize = 256;
 
-/// Something to try: coupled of a group that go.
+/// A trial: coupled channels of a group that are removed.
 struct Trial {
     first: (String, usize),
-    gone: Vec<usize>,
-    /// The first node that reads them.
+    removed: Vec<usize>,
+    /// The first layer that consumes the channels.
     consumer: usize,
 }
 
-/// The sensitivity of every group, but for `protected` coupled: what the profile knows of it, and what is measured now.
-/// `tell` hears of each trial, and of how many, and may end it.
+/// Sensitivities of dependency groups, from [`probe`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// The sensitivities of the profile, then those that were measured.
+    pub sensitivity: Vec<Sensitivity>,
+    /// True unless the observer ended the measurement before the last trial.
+    pub complete: bool,
+    /// The elimination curves of the groups, for [`Scoring::curves`](crate::prune::Scoring::curves).
+    pub curves: EliminationCurves,
+}
+
+/// Measures the sensitivity of every dependency group that the profile has none for, without `protected` channels.
+///
+/// A profile without the moments of patches measures nothing. An observer that breaks ends the measurement after the
+/// current trial.
 ///
 /// # Errors
-/// A network with several inputs, a device that fails. A profile without the moments of patches measures nothing.
+/// A network with several inputs, or a device that fails.
 pub fn probe(
     graph: &Graph,
     channels: &Channels,
     profile: &Profile,
     protected: &BTreeSet<usize>,
     (device, images): (&Device, &Images),
-    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Vec<Sensitivity>> {
-    let mut found = profile.header.sensitivity.clone();
-    let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(found) };
+    observer: &mut dyn Observer,
+) -> Result<Probed> {
+    let sensitivity = profile.header.sensitivity.clone();
+    let mut probed = Probed { sensitivity, complete: true, curves: EliminationCurves::default() };
+    let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(probed) };
     let input = only_input(graph)?;
     let images = images.some(IMAGES);
     let facts = repair_facts(graph, &images)?;
@@ -53,34 +67,39 @@ pub fn probe(
         .copied()
         .filter(|&v| !facts.is_data_dependent(v) && !facts.is_constant(v))
         .collect();
-    let mut trials = trials(graph, channels, &consumers, protected)?;
-    trials.retain(|t| !found.iter().any(|s| (&s.first, s.removed) == (&t.first, t.gone.len())));
+    let mut trials = trials((graph, channels), &consumers, protected, &mut probed.curves)?;
+    let known = &probed.sensitivity;
+    trials.retain(|t| !known.iter().any(|s| (&s.first, s.removed) == (&t.first, t.removed.len())));
     if trials.is_empty() {
-        return Ok(found);
+        return Ok(probed);
     }
     trials.sort_by_key(|t| t.consumer);
     let mut cache = ActivationCache::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
     let reference = cache.values((graph, &facts, device), &outputs)?;
     let classify = outputs.iter().all(|&v| classes(facts.shape(v)).is_some());
     let all = trials.len();
-    for (done, trial) in trials.into_iter().enumerate() {
-        let reads: Vec<ValueId> = graph.nodes[trial.consumer].inputs.iter().flatten().copied().collect();
-        cache.visit((graph, &facts, device), &[], &reads, &outputs)?;
-        let changed = with(graph, consumers.without(&trial.gone)?);
-        let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
-        let values = cache.values((&changed, &facts, device), &outputs)?;
-        let damage = damage(&reference, &values, classify, images.count);
-        if damage.is_finite() {
-            found.push(Sensitivity { first: trial.first, removed: trial.gone.len(), damage });
+    staged(observer, Stage::Probing, all, |observer| {
+        for (done, trial) in trials.into_iter().enumerate() {
+            let reads: Vec<ValueId> = graph.nodes[trial.consumer].inputs.iter().flatten().copied().collect();
+            cache.visit((graph, &facts, device), &[], &reads, &outputs)?;
+            let changed = with(graph, consumers.without(&trial.removed)?);
+            let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
+            let values = cache.values((&changed, &facts, device), &outputs)?;
+            let damage = damage(&reference, &values, classify, images.count);
+            if damage.is_finite() {
+                let (first, removed) = (trial.first, trial.removed.len());
+                probed.sensitivity.push(Sensitivity { first, removed, damage });
+            }
+            if observer.advance(done as u64 + 1).is_break() {
+                probed.complete = done + 1 == all;
+                break;
+            }
         }
-        if tell(done + 1, all).is_break() {
-            break;
-        }
-    }
-    Ok(found)
+        Ok(probed)
+    })
 }
 
-/// What changed of all outputs, for an image: of scores of classes the softened KL, else Σ (change)².
+/// Returns the change of all outputs per image: the softened KL divergence for class scores, else Σ (change)².
 fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: usize) -> f64 {
     let images = images.max(1);
     let of = |(a, b): (&Vec<f32>, &Vec<f32>)| {
@@ -94,10 +113,10 @@ fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: u
 }
 
 fn trials(
-    graph: &Graph,
-    channels: &Channels,
+    (graph, channels): (&Graph, &Channels),
     consumers: &Consumers,
     protected: &BTreeSet<usize>,
+    curves: &mut EliminationCurves,
 ) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for group in channels.dependency_groups() {
@@ -105,22 +124,21 @@ fn trials(
         let free = |k: &usize| channels.coupled[*k].block.is_none() && !stays(k);
         let free: Vec<usize> = group.into_iter().filter(free).collect();
         let (Some(&first), true) = (free.first(), free.len() > 1) else { continue };
-        let (Some(curve), Some(consumer)) = (consumers.curve(&free)?, consumers.first(&free)) else {
-            continue;
-        };
+        let curve = curves.find_or_compute(consumers, &free)?;
+        let (Some(curve), Some(consumer)) = (curve, consumers.first(&free)) else { continue };
         let (node, channel) = channels.coupled[first].members[0];
         let counts: BTreeSet<usize> =
             SHARES.iter().map(|s| ((s * free.len() as f64) as usize).clamp(1, free.len() - 1)).collect();
         trials.extend(counts.into_iter().map(|count| Trial {
             first: (graph.nodes[node].name.clone(), channel),
-            gone: curve[..count].iter().map(|step| free[step.candidate]).collect(),
+            removed: curve[..count].iter().map(|step| free[step.candidate]).collect(),
             consumer,
         }));
     }
     Ok(trials)
 }
 
-/// The network with other weights in some layers.
+/// Returns the network with corrected weights in some layers.
 fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
     let mut changed = graph.clone();
     for layer in layers {
@@ -140,7 +158,7 @@ fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
 }
 
 impl Images {
-    /// At most so many, evenly spread.
+    /// Returns at most `most` images, evenly spaced.
     #[must_use]
     pub fn some(&self, most: usize) -> Self {
         if self.count <= most {

@@ -1,9 +1,8 @@
-//! The HTML page of a cut: one file that needs nothing else, made of plain data.
+//! The report of a cut as one self-contained HTML page, rendered from plain data.
 //!
-//! [`Page`] is all that the page knows; the rest of the street fills it ([`network`], [`pictures`]) and [`render`] puts
-//! it as one block of JSON into the document, the style and the scripts of `assets/report`. The scripts write text into
-//! the document as text only, so that no name in a model can become markup; the block itself cannot end early, because
-//! it holds no `<`.
+//! [`Page`] has all data of the page, and [`network`] and [`pictures`] compute parts of it. [`render`] inserts the data as
+//! one block of JSON, with the style and the scripts of `assets/report`, into the document. The scripts insert text as
+//! text only, so that no name in a model can become markup. The block cannot end early, because it contains no `<`.
 
 pub mod network;
 mod number;
@@ -14,13 +13,13 @@ mod tests;
 
 pub use number::Num;
 pub use page::{
-    ColumnText, Cost, Curve, Drawn, Feature, GroupRow, LayerSection, Page, Point, Quality, Repeat, Sheet,
-    Speed, Summary,
+    ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, Page, Quality, Repeat, SearchCurve,
+    SearchPoint, Sheet, Speed, Summary,
 };
 
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/page.css");
-/// One scope, in this order.
+/// The scripts in order; they share one scope.
 const SCRIPTS: [&str; 7] = [
     include_str!("../../assets/report/dom.js"),
     include_str!("../../assets/report/chart.js"),
@@ -31,9 +30,9 @@ const SCRIPTS: [&str; 7] = [
     include_str!("../../assets/report/page.js"),
 ];
 
-/// The document.
+/// Renders a page as an HTML document.
 pub fn render(page: &Page) -> String {
-    // Plain structs of numbers and text, without maps that have other keys than text, cannot fail.
+    // Structs of numbers and text, with maps keyed by text, always serialize.
     let data = serde_json::to_string(page).expect("a page is plain data").replace('<', "\\u003c");
     let title = page.model.replace('&', "&amp;").replace('<', "&lt;");
     let parts = [
@@ -42,7 +41,7 @@ pub fn render(page: &Page) -> String {
         ("{{data}}", data),
         ("{{script}}", SCRIPTS.concat()),
     ];
-    // From left to right, so that nothing is looked for in what was put in.
+    // From left to right, so that inserted text is never searched for marks.
     let mut rest = DOCUMENT;
     let mut html = String::new();
     for (mark, text) in parts {

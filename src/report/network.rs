@@ -1,4 +1,4 @@
-//! What there is to say of a network and its cut without running it: layers, their channels, what is tied.
+//! The part of a page that needs no run of the network: layers, channels and coupled channels.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,24 +10,24 @@ use crate::graph::{Graph, NodeId};
 use crate::prune::{Channels, Cut, CutCoupled};
 use crate::stats::{Activity, LayerProfile, LayerTaps, Profile, layers, place};
 
-/// A layer's sizes and costs.
+/// The sizes and costs of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerSize {
-    /// The layer and where it is watched.
+    /// Layer with the values of its statistics.
     pub taps: LayerTaps,
-    /// Channels that it reads.
+    /// Number of input channels.
     pub inputs: usize,
-    /// Channels that it makes.
+    /// Number of output channels.
     pub outputs: usize,
-    /// Its window, of convolutions.
+    /// Window of a convolution, else empty.
     pub kernel: Vec<usize>,
-    /// Weights and biases.
+    /// Number of weights and biases.
     pub params: u64,
-    /// Multiplications of an image.
+    /// Multiply-accumulates of one image.
     pub macs: u64,
 }
 
-/// The sizes of all layers, in graph order.
+/// Computes the sizes of all layers, in graph order.
 pub fn sizes(graph: &Graph, facts: &Facts) -> Vec<LayerSize> {
     layers(graph, facts).into_iter().map(|taps| size(graph, facts, taps)).collect()
 }
@@ -38,27 +38,27 @@ fn size(graph: &Graph, facts: &Facts, taps: LayerTaps) -> LayerSize {
     let outputs = taps.layer.out_channels(weight);
     let elements: usize = weight.iter().product();
     let kernel = if node.op_type.starts_with("Conv") { weight[2..].to_vec() } else { vec![] };
-    let reads = elements / outputs.max(1) / kernel.iter().product::<usize>().max(1);
+    let per_group = elements / outputs.max(1) / kernel.iter().product::<usize>().max(1);
     let bias = node.inputs.get(2).copied().flatten().map_or(0, |v| facts.shape(v).iter().product::<usize>());
     let macs = node.op.macs(&facts.inputs(graph, taps.node), &facts.outputs(graph, taps.node));
-    let (inputs, params) = (reads * taps.layer.groups, (elements + bias) as u64);
+    let (inputs, params) = (per_group * taps.layer.groups, (elements + bias) as u64);
     LayerSize { taps, inputs, outputs, kernel, params, macs }
 }
 
-/// Knots as people think of them: those that tie channels of the same layers, alike in number and in what blocks them.
+/// Sets of coupled channels of the same layers, with equal sizes and block reasons.
 #[derive(Clone, Debug)]
 pub struct DependencyGroup {
-    /// The layers, in graph order.
+    /// Layers in graph order.
     pub nodes: Vec<NodeId>,
-    /// The coupled.
+    /// Ids of the sets of coupled channels.
     pub coupled: Vec<usize>,
-    /// Channels of each of them.
+    /// Number of channels in each set.
     pub each: usize,
-    /// What blocks them.
+    /// Reason that blocks the removal.
     pub block: Option<Block>,
 }
 
-/// All of them, in the order of their first channels.
+/// Groups all sets of coupled channels, in the order of their first channels.
 pub fn dependency_groups(channels: &Channels) -> Vec<DependencyGroup> {
     let mut found: Vec<DependencyGroup> = Vec::new();
     let mut places: HashMap<(Vec<NodeId>, usize, Option<(&str, &str)>), usize> = HashMap::new();
@@ -76,10 +76,10 @@ pub fn dependency_groups(channels: &Channels) -> Vec<DependencyGroup> {
     found
 }
 
-/// What is said of a channel. Keys are those of the file; a missing number is no number.
+/// A function from statistics and a channel to a number; `None` if the statistics lack the channel.
 type Get<T> = fn(&T, usize) -> Option<f64>;
 
-/// Of its weights.
+/// The columns of weight statistics: key, label and function.
 const WEIGHTS: [(&str, &str, Get<LayerProfile>); 5] = [
     ("w_mean", "mean of the weights", |l, c| l.weight.mean.get(c).copied()),
     ("w_variance", "variance of the weights", |l, c| l.weight.variance.get(c).copied()),
@@ -88,27 +88,30 @@ const WEIGHTS: [(&str, &str, Get<LayerProfile>); 5] = [
     ("bn_scale", "scale of the normalization", |l, c| l.weight.bn_scale.get(c).copied()),
 ];
 
-/// Of what it does over images, after the activation, with its standard error.
+/// The columns of activation statistics: key, label, function and standard error.
 const ACTIVITY: [(&str, &str, fn(&Activity) -> f64, fn(&Activity) -> f64); 4] = [
     ("a_mean", "mean of the activation", |a| a.moments.mean, |a| a.spread.mean_error()),
     ("a_variance", "variance of the activation", |a| a.moments.variance(), |a| a.spread.variance_error()),
     ("a_abs", "mean magnitude of the activation", |a| a.moments.mean_abs(), |a| a.spread.mean_abs_error()),
-    ("a_frequency", "how often it is above zero", |a| a.moments.frequency(), |a| a.spread.frequency_error()),
+    ("a_frequency", "share of values above zero", |a| a.moments.frequency(), |a| a.spread.frequency_error()),
 ];
 
-const SCORE: (&str, &str) = ("score", "score (low goes first)");
-const SURE: (&str, &str) = ("confidence", "confidence that it is among the lowest");
+const SCORE: (&str, &str) = ("score", "score (lowest removed first)");
+const CONFIDENCE: (&str, &str) = ("confidence", "confidence that the score is among the lowest");
 
-/// What can be said of channels, in the order of the menus. The scripts add what follows: the standard deviation.
+/// Returns the columns of channel statistics, in the order of the menus.
+///
+/// The scripts add the standard deviation, which follows from the variance.
 pub fn columns() -> Vec<ColumnText> {
     let weights = WEIGHTS.iter().map(|&(key, label, _)| (key, label));
     let activity = ACTIVITY.iter().map(|&(key, label, ..)| (key, label));
-    let all = weights.chain(activity).chain([SCORE, SURE]);
+    let all = weights.chain(activity).chain([SCORE, CONFIDENCE]);
     all.map(|(key, label)| ColumnText { key, label }).collect()
 }
 
-/// The layers of a network under its cut, with what is known of their channels. Costs after the cut come with
-/// [`shrunk`].
+/// Describes the layers of a network with the statistics and states of their channels.
+///
+/// [`shrunk`] adds the costs after the cut.
 pub fn described(
     graph: &Graph,
     channels: &Channels,
@@ -126,7 +129,7 @@ pub fn described(
                 .into_iter()
                 .map(|label| coupled.get(&channels.coupling.classes.find(label)).copied())
                 .collect();
-            let state: String = of.iter().map(|&set| letter(channels, set, removed)).collect();
+            let state: String = of.iter().map(|&set| state_letter(channels, set, removed)).collect();
             let left = state.chars().filter(|&s| s != 'c').count();
             let mut layer = LayerSection {
                 name: node.name.clone(),
@@ -140,15 +143,15 @@ pub fn described(
                 ..LayerSection::default()
             };
             if let Some(known) = known.get(node.name.as_str()) {
-                measured(&mut layer, known);
+                add_statistics(&mut layer, known);
             }
-            judged(&mut layer, &of, cut);
+            add_scores(&mut layer, &of, cut);
             layer
         })
         .collect()
 }
 
-/// The label of each channel that a layer makes.
+/// Returns the label of each output channel of a layer.
 fn labels(channels: &Channels, graph: &Graph, size: &LayerSize) -> Vec<Label> {
     let value = graph.nodes[size.taps.node].outputs.first().copied().flatten();
     let labelled = value.and_then(|v| channels.labels[v].as_ref().map(|labelled| (v, labelled)));
@@ -157,7 +160,7 @@ fn labels(channels: &Channels, graph: &Graph, size: &LayerSize) -> Vec<Label> {
     labelled.firsts(axis)
 }
 
-fn letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) -> char {
+fn state_letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) -> char {
     match set {
         Some(set) if removed.contains(&set) => 'c',
         Some(set) if channels.coupled[set].block.is_none() => 'k',
@@ -165,8 +168,8 @@ fn letter(channels: &Channels, set: Option<usize>, removed: &BTreeSet<usize>) ->
     }
 }
 
-/// Statistics of a layer's channels.
-fn measured(layer: &mut LayerSection, known: &LayerProfile) {
+/// Adds the statistics of a layer's channels.
+fn add_statistics(layer: &mut LayerSection, known: &LayerProfile) {
     let width = layer.width[0];
     for (key, _, get) in WEIGHTS {
         let column: Option<Vec<Num>> = (0..width).map(|c| get(known, c).map(Num)).collect();
@@ -179,15 +182,15 @@ fn measured(layer: &mut LayerSection, known: &LayerProfile) {
     for (key, _, get, error) in ACTIVITY {
         layer.values.insert(key, column(get));
         let errors = column(error);
-        // Of one image, nobody knows them.
+        // Without a second image there are no standard errors.
         if errors.iter().any(|e| e.0.is_finite()) {
             layer.errors.insert(key, errors);
         }
     }
 }
 
-/// What the cut says of a layer's channels.
-fn judged(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
+/// Adds the scores and confidences of a layer's channels.
+fn add_scores(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
     let by_id: HashMap<usize, &CutCoupled> = cut.coupled.iter().map(|k| (k.id, k)).collect();
     type Said = fn(&CutCoupled) -> Option<f64>;
     let column = |get: Said| -> Vec<Num> {
@@ -195,7 +198,7 @@ fn judged(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
         of.iter().map(|k| Num(set(k).unwrap_or(f64::NAN))).collect()
     };
     let any = |column: &[Num]| column.iter().any(|n| n.0.is_finite());
-    for (key, get) in [(SCORE.0, (|k| k.score) as Said), (SURE.0, |k| k.confidence)] {
+    for (key, get) in [(SCORE.0, (|k| k.score) as Said), (CONFIDENCE.0, |k| k.confidence)] {
         let column = column(get);
         if any(&column) {
             layer.values.insert(key, column);
@@ -207,8 +210,9 @@ fn judged(layer: &mut LayerSection, of: &[Option<usize>], cut: &Cut) {
     }
 }
 
-/// Puts in what the layers cost in the smaller network. The name of a layer whose width is not that of the cut comes
-/// back: this is no network of the cut then.
+/// Adds the costs of the layers in the pruned network.
+///
+/// Returns the name of a layer whose width contradicts the cut, if any: the network is then another one.
 pub fn shrunk(layers: &mut [LayerSection], graph: &Graph, facts: &Facts) -> Option<String> {
     let after = sizes(graph, facts);
     let by_name: HashMap<&str, &LayerSize> =
@@ -225,7 +229,7 @@ pub fn shrunk(layers: &mut [LayerSection], graph: &Graph, facts: &Facts) -> Opti
     wrong
 }
 
-/// Which layers are tied, how much of it goes, what blocks the rest.
+/// Returns the rows of coupled channels: their layers, removed sets, and block reasons.
 pub fn group_rows(
     graph: &Graph,
     channels: &Channels,
@@ -233,7 +237,7 @@ pub fn group_rows(
     removed: &BTreeSet<usize>,
 ) -> Vec<GroupRow> {
     let places: HashMap<&str, usize> = layers.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
-    let tie = |group: DependencyGroup| GroupRow {
+    let row = |group: DependencyGroup| GroupRow {
         layers: group
             .nodes
             .iter()
@@ -244,5 +248,5 @@ pub fn group_rows(
         cut: group.coupled.iter().filter(|k| removed.contains(k)).count(),
         blocked: group.block.map(|b| [b.node, b.reason]),
     };
-    dependency_groups(channels).into_iter().map(tie).collect()
+    dependency_groups(channels).into_iter().map(row).collect()
 }

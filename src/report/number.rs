@@ -1,17 +1,16 @@
-//! Numbers as a page carries them.
+//! Numbers in the data of a page.
 
 use serde::{Serialize, Serializer};
 
-/// A number of a statistic: four digits of it, and `null` where it is none (JSON knows neither NaN nor infinity).
+/// A statistic, written with four significant digits; NaN and infinity, which JSON lacks, become `null`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Num(pub f64);
 
 impl Num {
-    /// What is written.
+    /// Returns the rounded number; `None` if it is not finite.
     pub fn written(self) -> Option<f64> {
         let Self(value) = self;
-        // The shortest text that gives the rounded number back has these four digits. The largest numbers round to
-        // infinity.
+        // The shortest text of the rounded number has these four digits. The largest numbers round to infinity.
         let rounded = || format!("{value:.3e}").parse().ok().filter(|r: &f64| r.is_finite());
         value.is_finite().then(|| rounded().unwrap_or(value))
     }
@@ -34,7 +33,7 @@ mod tests {
     use super::Num;
 
     #[test]
-    fn four_digits_are_written_and_no_broken_numbers() {
+    fn numbers_have_four_digits_and_are_finite() {
         let values =
             [0.0, -0.0, 12.0, 0.123_456_78, -98_765.4, 1.5e-12, f64::MAX, f64::NAN, f64::NEG_INFINITY];
         let text = serde_json::to_string(&values.map(Num)).expect("numbers");

@@ -1,4 +1,4 @@
-//! What a page knows.
+//! The data of a page.
 
 use std::collections::BTreeMap;
 
@@ -6,233 +6,233 @@ use serde::Serialize;
 
 use super::number::Num;
 use crate::bench::Quantiles;
-use crate::exec::devices::Identity;
+use crate::exec::devices::DeviceIdentity;
 use crate::prune::Proof;
 
-/// All of it.
+/// All data of a report.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Page {
-    /// The name of the model's file.
+    /// Name of the model file.
     pub model: String,
-    /// What a person wants to know first.
+    /// Results of the summary cards.
     pub summary: Summary,
-    /// Accuracy against cost, where several networks were tried.
-    pub curve: Option<Curve>,
-    /// What can be said of a channel, in the order of the menus.
+    /// Accuracy against cost, if several networks were tried.
+    pub curve: Option<SearchCurve>,
+    /// Columns of channel statistics, in the order of the menus.
     pub columns: Vec<ColumnText>,
-    /// In the order of the graph.
+    /// Layers in the order of the graph.
     pub layers: Vec<LayerSection>,
-    /// Knots of the same layers.
+    /// Coupled channels by the layers that produce them.
     pub dependency_groups: Vec<GroupRow>,
-    /// The filters of the first layer that has pictures for filters.
-    pub filters: Option<Drawn>,
-    /// What layers answer to some images.
-    pub maps: Vec<Feature>,
-    /// These images.
+    /// Filters of the first layer whose filters are pictures.
+    pub filters: Option<FilterSheet>,
+    /// Feature maps of some layers for a few images.
+    pub maps: Vec<FeatureMaps>,
+    /// Images of the feature maps.
     pub images: Option<Sheet>,
-    /// What is needed to do it again.
+    /// Data to reproduce the result.
     pub repeat: Vec<Repeat>,
 }
 
-/// Before and after.
+/// The results before and after the cut.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
-    /// The original.
+    /// Cost of the original network.
     pub before: Cost,
-    /// The smaller network.
+    /// Cost of the pruned network.
     pub after: Cost,
-    /// Their times; `None` where they were not taken.
+    /// Times of both networks; `None` if they were not measured.
     pub speed: Option<Speed>,
-    /// Milliseconds an image of all nodes, each timed by itself: before, after.
+    /// Milliseconds per image of all nodes, timed separately: before, after.
     pub layers_ms: [Option<f64>; 2],
-    /// Why they were not.
+    /// Reason for missing times.
     pub untimed: Option<String>,
-    /// What it cost; `None` without images.
+    /// Quality of the pruned network's outputs; `None` without images.
     pub quality: Option<Quality>,
-    /// That the smaller network is the original without the channels.
+    /// Proof that the pruned network equals the masked original.
     pub proof: Option<Proof>,
-    /// Why there is no proof.
+    /// Reason for a missing proof.
     pub unproved: Option<String>,
-    /// How channels were scored.
+    /// Criterion that scored the channels.
     pub criterion: String,
-    /// What had to be reached.
+    /// Budget of the cut, in words.
     pub budget: String,
-    /// How the network was repaired, where that is known.
+    /// Repair of the network, if known.
     pub repair: Option<String>,
-    /// Channels, all and those that went.
+    /// Number of channels: all, removed.
     pub channels: [usize; 2],
-    /// Knots, all and those that went.
+    /// Number of sets of coupled channels: all, removed.
     pub coupled: [usize; 2],
-    /// The share of the cut that the data support; `None` where nobody knows.
-    pub support: Option<f64>,
-    /// Where removed channels mix with others.
+    /// Confidence of the cut, the expected share that is truly among the lowest scores; `None` if unknown.
+    pub confidence: Option<f64>,
+    /// Nodes that mix removed channels with others.
     pub inexact: Vec<String>,
-    /// Images that decided, 0 where none did.
+    /// Number of calibration images, possibly 0.
     pub calibration: u64,
 }
 
-/// What a network costs.
+/// The cost of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
-    /// Parameters.
+    /// Number of all parameters.
     pub params: u64,
-    /// Multiplications of an image.
+    /// Multiply-accumulates of one image.
     pub macs: u64,
-    /// Of its file.
+    /// Size of the file.
     pub bytes: u64,
 }
 
-/// Times of both networks, taken in turn.
+/// The times of both networks, measured in turn.
 #[derive(Clone, Debug, Serialize)]
 pub struct Speed {
-    /// Images at once.
+    /// Number of images per batch.
     pub batch: usize,
-    /// Milliseconds of a batch of the original.
+    /// Milliseconds per batch of the original network.
     pub before_ms: Quantiles,
-    /// Of the smaller one.
+    /// Milliseconds per batch of the pruned network.
     pub after_ms: Quantiles,
-    /// How many times faster it is, by pairs of runs.
+    /// Speedup of the pruned network, from pairs of runs.
     pub speedup: Quantiles,
-    /// Pairs of runs.
+    /// Number of pairs of runs.
     pub rounds: usize,
-    /// Where.
-    pub device: Identity,
+    /// Device of the measurement.
+    pub device: DeviceIdentity,
 }
 
-/// How good the smaller network's answers are.
+/// The quality of the pruned network's outputs.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Quality {
-    /// Which images judged, in words.
+    /// Images of the evaluation, in words.
     pub on: String,
-    /// How many of them.
+    /// Number of these images.
     pub images: usize,
-    /// Top-1 before and after; `None` without labels.
+    /// Top-1 accuracy before and after; `None` without labels.
     pub top1: Option<[f64; 2]>,
-    /// Top-5 before and after.
+    /// Top-5 accuracy before and after; `None` without labels.
     pub top5: Option<[f64; 2]>,
-    /// The share of images with the original's class.
+    /// Share of images with the original's class.
     pub agreement: Option<f64>,
-    /// The mean divergence of the answers from the original's, in nats.
+    /// Mean KL divergence of the outputs from the original's, in nats.
     pub kl: Option<f64>,
-    /// Signal to noise against the original; `None` where they are equal, or no numbers.
+    /// Signal-to-noise ratio against the original; `None` for equal outputs and for NaN.
     pub snr_db: Option<f64>,
-    /// The largest difference; `None` where there is what is no number.
+    /// Largest absolute difference; `None` for NaN.
     pub max_abs_err: Option<f64>,
 }
 
-/// Networks that were tried.
+/// The networks that a search tried.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Curve {
-    /// What the shares are of.
+pub struct SearchCurve {
+    /// Cost that the shares refer to.
     pub counted: String,
-    /// What is measured.
+    /// Name of the measured quality.
     pub measured: String,
-    /// From the smallest network to the original.
-    pub points: Vec<Point>,
-    /// The least that was allowed.
+    /// Networks from the smallest to the original.
+    pub points: Vec<SearchPoint>,
+    /// Least quality that is allowed.
     pub floor: Option<f64>,
 }
 
-/// One of them.
+/// A network of a search.
 #[derive(Clone, Debug, Serialize)]
-pub struct Point {
-    /// The share that it was to keep.
+pub struct SearchPoint {
+    /// Share of the cost to keep.
     pub keep: f64,
-    /// What was measured, 0 to 1.
+    /// Measured quality, 0 to 1.
     pub value: Option<f64>,
-    /// Whether it is the one.
+    /// True for the chosen network.
     pub chosen: bool,
 }
 
-/// What a number of a channel is called.
+/// The name of a column of channel statistics.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ColumnText {
-    /// By which name layers hold it.
+    /// Key of the column in [`LayerSection::values`].
     pub key: &'static str,
-    /// For people.
+    /// Label in the menus.
     pub label: &'static str,
 }
 
-/// A layer.
+/// A layer before and after the cut.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LayerSection {
-    /// The node's name.
+    /// Name of the layer's node.
     pub name: String,
-    /// Its operator.
+    /// Operator of the layer's node.
     pub op: String,
-    /// Its window.
+    /// Window of a convolution.
     pub kernel: Vec<usize>,
     /// Groups of a convolution.
     pub groups: usize,
-    /// Channels that it makes: before, after.
+    /// Number of output channels: before, after.
     pub width: [usize; 2],
-    /// Multiplications of an image: before, after (`None` where the smaller network has no such layer).
+    /// Multiply-accumulates per image: before, after (`None` if the pruned network lacks the layer).
     pub macs: [Option<u64>; 2],
-    /// Milliseconds an image, by itself: before, after; `None` where that was not timed.
+    /// Milliseconds per image: before, after; `None` if not measured.
     pub ms: [Option<Num>; 2],
-    /// Weights and biases: before, after.
+    /// Number of weights and biases: before, after.
     pub params: [Option<u64>; 2],
-    /// A letter a channel: k for kept, c for cut, b for blocked.
+    /// State of each channel: k for kept, c for cut, b for blocked.
     pub state: String,
-    /// Numbers of its channels by [`ColumnText::key`].
+    /// Statistics of each channel by [`ColumnText::key`].
     pub values: BTreeMap<&'static str, Vec<Num>>,
-    /// Their standard errors, where these are known.
+    /// Standard errors of the statistics, if known.
     pub errors: BTreeMap<&'static str, Vec<Num>>,
 }
 
-/// Knots that tie channels of the same layers.
+/// Sets of coupled channels of the same layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GroupRow {
-    /// The layers, by their places in [`Page::layers`] where they are there.
+    /// Places of the layers in [`Page::layers`].
     pub layers: Vec<usize>,
-    /// How many coupled.
+    /// Number of sets of coupled channels.
     pub coupled: usize,
-    /// Channels of each.
+    /// Number of channels in each set.
     pub each: usize,
-    /// Knots that go.
+    /// Number of removed sets.
     pub cut: usize,
-    /// The node that forbids it, and why.
+    /// Node that blocks the removal, and its reason.
     pub blocked: Option<[String; 2]>,
 }
 
-/// Pictures in one: tiles of one size, row by row.
+/// Tiles of one size in one picture, row by row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sheet {
-    /// A PNG as base64.
+    /// PNG picture in base64.
     pub png: String,
-    /// Width and height of a tile.
+    /// Width and height of a tile, in pixels.
     pub tile: [usize; 2],
-    /// Tiles in a row.
+    /// Number of tiles in a row.
     pub columns: usize,
-    /// Tiles.
+    /// Number of all tiles.
     pub count: usize,
 }
 
 /// The filters of a layer as pictures.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Drawn {
-    /// Its place in [`Page::layers`].
+pub struct FilterSheet {
+    /// Place of the layer in [`Page::layers`].
     pub layer: usize,
-    /// One tile a filter.
+    /// Picture with one tile per filter.
     pub sheet: Sheet,
 }
 
-/// What a layer answers.
+/// The feature maps of a layer.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Feature {
-    /// Its place in [`Page::layers`].
+pub struct FeatureMaps {
+    /// Place of the layer in [`Page::layers`].
     pub layer: usize,
-    /// The channels that are shown.
+    /// Channels that are shown.
     pub channels: Vec<usize>,
-    /// For each image, one tile a channel.
+    /// Picture of each image, with one tile per channel.
     pub sheets: Vec<Sheet>,
 }
 
-/// A line of what is needed to do it again.
+/// A named value needed to reproduce the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Repeat {
-    /// What.
+    /// Name of the value.
     pub what: String,
-    /// The value.
+    /// Value in text form.
     pub value: String,
 }

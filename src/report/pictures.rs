@@ -1,12 +1,12 @@
-//! Pictures for a page: filters, images, and what layers make of these.
+//! Pictures of a page: filters, images and their feature maps.
 
 use image::ExtendedColorType;
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 use super::network::{LayerSize, sizes};
-use super::page::{Drawn, Feature, Sheet};
-use crate::data::{Batch, Layout, Order, Preprocessing};
+use super::page::{FeatureMaps, FilterSheet, Sheet};
+use crate::data::{Batch, ChannelOrder, Layout, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
@@ -14,31 +14,34 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
 use crate::stats::Filters;
 
-/// Filters that are shown, at most.
+/// The most filters shown.
 const FILTERS: usize = 512;
-/// Images that are shown, at most.
+/// The most images shown.
 const IMAGES: usize = 3;
-/// The longer side of an image, at most.
+/// The longest side of an image, in pixels.
 const IMAGE_SIDE: usize = 96;
-/// Layers of which feature maps are shown.
+/// The most layers with feature maps shown.
 const LAYERS: usize = 3;
-/// Feature maps of a layer, at most.
+/// The most feature maps shown per layer.
 const CHANNELS: usize = 48;
-/// The longer side of a feature map, at most.
+/// The longest side of a feature map, in pixels.
 const MAP_SIDE: usize = 32;
-/// The shorter side of a feature map that can be looked at, at least.
+/// The least shorter side of a feature map worth showing, in pixels.
 const LEAST_SIDE: usize = 4;
 
-/// A picture in the making: planes of one size, grey or coloured.
-struct Tile {
+/// A picture of bytes, grey or in colour.
+struct Bitmap {
     width: usize,
     height: usize,
-    /// Row by row, 1 or 3 bytes a pixel.
+    /// Pixels row by row, of 1 or 3 bytes each.
     pixels: Vec<u8>,
 }
 
-/// The first layer whose filters are pictures: windows over one or three channels.
-pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> Result<Option<Drawn>> {
+/// Draws the filters of the first layer with windows over one or three channels.
+///
+/// # Errors
+/// Weights that are not floats.
+pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> Result<Option<FilterSheet>> {
     let found = sizes(graph, facts).into_iter().enumerate().find_map(|(place, size)| {
         let [height, width] = size.kernel[..] else { return None };
         let depth = size.inputs / size.taps.layer.groups.max(1);
@@ -52,27 +55,29 @@ pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> 
         ))
     });
     let Some((place, taps, weight, depth, [height, width])) = found else { return Ok(None) };
-    let bgr = recipe.is_some_and(|r| r.order == Order::Bgr);
+    let bgr = recipe.is_some_and(|r| r.order == ChannelOrder::Bgr);
     let rows = Filters::of(&taps.layer, weight, None)?.rows;
     let tiles = rows.iter().take(FILTERS).map(|row| {
-        // Each in its own range, with zero in the middle: a picture shows the pattern, the scatter how strong it is.
+        // Each filter has its own range around zero: the picture shows the pattern, the scatter plot its strength.
         let most = row.iter().fold(0.0f64, |most, w| most.max(w.abs()));
         let byte = |w: f64| if most > 0.0 { (127.5 + 127.5 * w / most).round() as u8 } else { 128 };
         let pixels =
             interleaved(height * width, depth, bgr, |channel, at| byte(row[channel * height * width + at]));
-        Tile { width, height, pixels }
+        Bitmap { width, height, pixels }
     });
-    Ok(Some(Drawn { layer: place, sheet: sheet(&tiles.collect::<Vec<_>>())? }))
+    Ok(Some(FilterSheet { layer: place, sheet: sheet(&tiles.collect::<Vec<_>>())? }))
 }
 
-/// Planes one after the other as pixels.
+/// Interleaves planes to pixels.
 fn interleaved(len: usize, depth: usize, bgr: bool, get: impl Fn(usize, usize) -> u8) -> Vec<u8> {
     let channel = |c: usize| if bgr { depth - 1 - c } else { c };
     (0..len * depth).map(|i| get(channel(i % depth), i / depth)).collect()
 }
 
-/// The images as they were before their preprocessing, and what some layers make of them: the first, one in the middle,
-/// and the last of those whose maps can be looked at. `images` are the first ones, as the network takes them.
+/// Draws images before their preprocessing, and their feature maps in some layers.
+///
+/// The layers are the first, one in the middle, and the last with maps of at least 4 pixels. `images` is a preprocessed
+/// batch, of which the first three are drawn.
 ///
 /// # Errors
 /// A network that does not run on the device.
@@ -81,7 +86,7 @@ pub fn maps(
     device: &Device,
     images: Option<&Batch>,
     recipe: Option<&Preprocessing>,
-) -> Result<(Option<Sheet>, Vec<Feature>)> {
+) -> Result<(Option<Sheet>, Vec<FeatureMaps>)> {
     let Some(batch) = images.filter(|_| graph.inputs.len() == 1) else { return Ok((None, vec![])) };
     let shape = batch.image();
     let one: usize = shape.iter().product();
@@ -110,11 +115,11 @@ pub fn maps(
         }
     }
     let shown = images.chunks(one.max(1)).map(|image| shown(image, shape, recipe));
-    let shown: Option<Vec<Tile>> = shown.collect();
+    let shown: Option<Vec<Bitmap>> = shown.collect();
     Ok((shown.as_deref().map(sheet).transpose()?, features))
 }
 
-/// The layers whose maps are shown, and the values that are.
+/// Chooses the layers with feature maps; returns their places and values.
 fn chosen(sizes: &[LayerSize], facts: &Facts) -> Vec<(usize, usize)> {
     let value = |size: &LayerSize| size.taps.post.as_ref().map_or(size.taps.pre, |&(_, value)| value);
     let can = |&(_, value): &(usize, usize)| match facts.shape(value) {
@@ -127,15 +132,21 @@ fn chosen(sizes: &[LayerSize], facts: &Facts) -> Vec<(usize, usize)> {
     (0..wanted).map(|i| all[i * (all.len() - 1) / wanted.saturating_sub(1).max(1)]).collect()
 }
 
-/// The maps of a layer: channels from all over it, each in its own range over all images, so that they can be compared.
-fn feature(layer: usize, values: &[f32], [images, channels, height, width]: [usize; 4]) -> Result<Feature> {
+/// Draws the feature maps of a layer, of evenly spaced channels.
+///
+/// Each channel has one range over all images, so that images can be compared.
+fn feature(
+    layer: usize,
+    values: &[f32],
+    [images, channels, height, width]: [usize; 4],
+) -> Result<FeatureMaps> {
     let step = channels.div_ceil(CHANNELS);
     let picked: Vec<usize> = (0..channels).step_by(step).collect();
     let plane = |image: usize, channel: usize| {
         let at = (image * channels + channel) * height * width;
         smaller(&values[at..at + height * width], [height, width], MAP_SIDE)
     };
-    let mut tiles: Vec<Vec<Tile>> = (0..images).map(|_| vec![]).collect();
+    let mut tiles: Vec<Vec<Bitmap>> = (0..images).map(|_| vec![]).collect();
     for &channel in &picked {
         let planes: Vec<_> = (0..images).map(|image| plane(image, channel)).collect();
         let finite = || planes.iter().flat_map(|p| &p.0).copied().filter(|v| v.is_finite());
@@ -143,17 +154,17 @@ fn feature(layer: usize, values: &[f32], [images, channels, height, width]: [usi
             (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
         let range = (high - low).max(f32::MIN_POSITIVE);
         for (tiles, (plane, [height, width])) in tiles.iter_mut().zip(planes) {
-            // What is no number becomes black: a cast takes NaN to 0.
+            // NaN becomes black: a cast converts it to 0.
             let pixels = plane.iter().map(|v| (255.0 * (v - low) / range) as u8).collect();
-            tiles.push(Tile { width, height, pixels });
+            tiles.push(Bitmap { width, height, pixels });
         }
     }
     let sheets = tiles.iter().map(|tiles| sheet(tiles)).collect::<Result<_>>()?;
-    Ok(Feature { layer, channels: picked, sheets })
+    Ok(FeatureMaps { layer, channels: picked, sheets })
 }
 
-/// An image as it was, if it is one.
-fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Tile> {
+/// Draws an image before its preprocessing; `None` if it is not one.
+fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Bitmap> {
     let recipe = recipe?;
     let (depth, height, width) = match (shape, recipe.layout) {
         (&[c, h, w], Layout::Nchw) | (&[h, w, c], Layout::Nhwc) if matches!(c, 1 | 3) => (c, h, w),
@@ -170,12 +181,12 @@ fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Opti
         })
         .collect::<Option<_>>()?;
     let [height, width] = planes.first()?.1;
-    let bgr = recipe.order == Order::Bgr && depth == 3;
+    let bgr = recipe.order == ChannelOrder::Bgr && depth == 3;
     let pixels = interleaved(height * width, depth, bgr, |c, i| planes[c].0[i].round() as u8);
-    Some(Tile { width, height, pixels })
+    Some(Bitmap { width, height, pixels })
 }
 
-/// A plane whose longer side is `most` at most: means of squares of pixels.
+/// Shrinks a plane to sides of at most `most`, by means over squares of pixels.
 fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>, [usize; 2]) {
     let by = height.max(width).div_ceil(most).max(1);
     let [h, w] = [height / by, width / by].map(|n| n.max(1));
@@ -188,8 +199,8 @@ fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>
     ((0..h * w).map(mean).collect(), [h, w])
 }
 
-/// Tiles of one size in one picture.
-fn sheet(tiles: &[Tile]) -> Result<Sheet> {
+/// Encodes tiles of one size as one picture.
+fn sheet(tiles: &[Bitmap]) -> Result<Sheet> {
     let Some(first) = tiles.first() else { return Ok(Sheet::default()) };
     let (width, height) = (first.width, first.height);
     let depth = first.pixels.len() / (width * height).max(1);
@@ -207,11 +218,16 @@ fn sheet(tiles: &[Tile]) -> Result<Sheet> {
     let mut png = Vec::new();
     PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
         .write_image(&all, (columns * width) as u32, (rows * height) as u32, color)
-        .map_err(|e| Error::new("a picture of the report cannot be encoded").got(e.to_string()))?;
+        .map_err(|e| {
+            Error::new("a picture of the report cannot be encoded")
+                .got(e.to_string())
+                .with_source(e)
+                .internal()
+        })?;
     Ok(Sheet { png: base64(&png), tile: [width, height], columns, count: tiles.len() })
 }
 
-/// RFC 4648, with padding.
+/// Encodes bytes in base64 with padding, RFC 4648.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -248,11 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_holds_its_tiles() {
-        let tile = |v: u8| Tile { width: 2, height: 1, pixels: vec![v, v + 1] };
+    fn a_sheet_contains_its_tiles() {
+        let tile = |v: u8| Bitmap { width: 2, height: 1, pixels: vec![v, v + 1] };
         let sheet = sheet(&[tile(10), tile(20), tile(30)]).expect("a picture");
         assert_eq!((sheet.tile, sheet.columns, sheet.count), ([2, 1], 2, 3));
-        // What the PNG says again.
+        // The pixels of the decoded PNG.
         let digits: Vec<u8> = sheet.png.bytes().filter(|&b| b != b'=').collect();
         let place =
             |b: u8| "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".find(char::from(b));
@@ -274,7 +290,7 @@ mod tests {
             resize: None,
             crop: None,
             channels: 3,
-            order: Order::Bgr,
+            order: ChannelOrder::Bgr,
             scale: 255.0,
             mean: vec![0.5, 0.25, 0.0],
             std: vec![0.5, 0.25, 1.0],

@@ -12,7 +12,7 @@ use crate::stats::{Distances, Header, Profile};
 
 const HOSTILE: &str = "</script><script>alert(1)</script><!--<script>{{script}}";
 
-/// The JSON of a page, as a browser finds it: up to the first end of a script.
+/// The JSON of a page up to the first end of a script, as a browser parses it.
 fn data(html: &str) -> Value {
     let (_, rest) =
         html.split_once("<script type=\"application/json\" id=\"data\">").expect("a block of data");
@@ -33,7 +33,7 @@ fn names_stay_text() {
     let html = render(&page);
     let plain = render(&Page::default());
     for mark in ["<script", "</script", "<!--", "<b>"] {
-        assert_eq!(html.matches(mark).count(), plain.matches(mark).count(), "{mark} came in with a name");
+        assert_eq!(html.matches(mark).count(), plain.matches(mark).count(), "{mark} of a name is markup");
     }
     let data = data(&html);
     assert_eq!(data["layers"][0]["name"], HOSTILE);
@@ -46,7 +46,7 @@ fn nothing_is_loaded_from_anywhere() {
     let html = render(&Page::default());
     assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"));
     assert_eq!(html.matches("</script").count(), 2, "the data and the scripts, neither of which ends early");
-    // The name of SVG is an address that nobody opens.
+    // The namespace of SVG is an address that is never opened.
     let text = html.replace("http://www.w3.org/2000/svg", "");
     for mark in ["http:", "https:", "src=", "@import", "<link rel=\"stylesheet", "fetch(", "innerHTML"] {
         assert!(!text.contains(mark), "{mark}");
@@ -55,7 +55,7 @@ fn nothing_is_loaded_from_anywhere() {
 }
 
 #[test]
-fn what_is_no_number_breaks_nothing() {
+fn nan_and_infinity_become_null() {
     let mut layer = LayerSection::default();
     layer.values.insert("w_l1", [1.0, f64::NAN, f64::INFINITY].map(Num).to_vec());
     let quality = Quality { top1: Some([f64::NAN, 0.5]), kl: Some(f64::INFINITY), ..Quality::default() };
@@ -67,7 +67,7 @@ fn what_is_no_number_breaks_nothing() {
 
 /// 200 layers of 100 channels, with every column and its errors.
 #[test]
-fn a_large_network_makes_a_page_of_a_few_megabytes() {
+fn a_page_of_a_large_network_has_a_few_megabytes() {
     let numbers = |layer: usize| -> Vec<Num> {
         (0..100).map(|c| Num((((layer * 100 + c) as f64) * 0.618_034).sin() * 1e-3)).collect()
     };
@@ -88,7 +88,7 @@ fn a_large_network_makes_a_page_of_a_few_megabytes() {
 }
 
 #[test]
-fn a_page_says_of_a_cut_what_the_cut_does() {
+fn a_page_agrees_with_its_cut() {
     let model = Model::from_bytes(&include_bytes!("../../assets/demo.onnx")[..], Path::new("demo.onnx"))
         .expect("the demo network");
     let graph = Graph::from_model(&model).expect("a graph");
@@ -125,7 +125,7 @@ fn a_page_says_of_a_cut_what_the_cut_does() {
     let left: u64 = layers.iter().filter_map(|l| l.macs[1]).sum();
     assert!(left < total && left > 0);
     let own = network::shrunk(&mut layers, &graph, &channels.facts);
-    assert!(own.is_some(), "the original is not its own cut");
+    assert!(own.is_some(), "the original does not have the widths of the cut");
 
     let drawn = pictures::filters(&graph, &channels.facts, None).expect("pictures").expect("filters");
     assert_eq!((drawn.layer, drawn.sheet.count), (0, layers[0].width[0]));

@@ -1,23 +1,23 @@
-//! What a channel does over a calibration set.
+//! Statistics of a channel's outputs over a calibration set.
 
 use super::{Histogram, ImageVariation, Moments};
 
 /// Statistics of one channel's outputs.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Activity {
-    /// Of all values.
+    /// Moments of all values.
     pub moments: Moments,
-    /// How they vary from image to image.
+    /// Variation of the values from image to image.
     pub spread: ImageVariation,
-    /// Of the images' spatial means.
+    /// Histogram of the images' spatial means.
     pub means: Histogram,
 }
 
-/// A column of a profile: its name and how it is computed.
-pub type Column = (&'static str, fn(&Activity) -> f64);
+/// A statistic computed from an [`Activity`]: the name of its column and its function.
+pub type DerivedStatistic = (&'static str, fn(&Activity) -> f64);
 
-/// What follows from the statistics, with its standard error where it has one: what people look at.
-pub const DERIVED: [Column; 14] = [
+/// The derived statistics of a profile, with their standard errors (`_se`).
+pub const DERIVED: [DerivedStatistic; 14] = [
     ("variance", |a| a.moments.variance()),
     ("skewness", |a| a.moments.skewness()),
     ("kurtosis", |a| a.moments.kurtosis()),
@@ -35,14 +35,14 @@ pub const DERIVED: [Column; 14] = [
 ];
 
 impl Activity {
-    /// Takes in one image's values.
+    /// Adds one image's values.
     pub fn add_image(&mut self, image: &Moments) {
         self.moments.merge(image);
         self.spread.merge(&ImageVariation::of_image(image));
         self.means.add(image.mean);
     }
 
-    /// Takes in other images.
+    /// Merges the statistics of other images.
     pub fn merge(&mut self, other: &Self) {
         self.moments.merge(&other.moments);
         self.spread.merge(&other.spread);

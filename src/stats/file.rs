@@ -1,4 +1,4 @@
-//! The Profile's file: safetensors with a JSON header. docs/profile.md is the dictionary of its columns.
+//! Profile files: safetensors with a JSON header; docs/profile.md describes the columns.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,30 +10,30 @@ use super::activity::DERIVED;
 use super::histogram::BINS;
 use super::image_variation::{FEATURES, PAIRS};
 use super::profile::{Header, LayerProfile, Profile, VERSION};
-use super::{Activity, Gram, Histogram, ImageVariation, Moments, Trajectory, WeightStats};
+use super::{Activity, GramMatrix, Histogram, ImageVariation, Moments, Trajectory, WeightStats};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
-/// The metadata entry that holds the header.
+/// The metadata entry that contains the header.
 const HEADER: &str = "secateur";
 
-/// A tensor of the file.
-struct Column {
+/// A tensor to be written.
+struct FileTensor {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-/// Collects columns of one element type after another.
+/// Collects the tensors of a file.
 #[derive(Default)]
-struct Writer(Vec<Column>);
+struct Writer(Vec<FileTensor>);
 
 macro_rules! put {
     ($name:ident, $kind:ty, $dtype:ident) => {
         fn $name(&mut self, name: String, shape: &[usize], values: impl Iterator<Item = $kind>) {
             let bytes = values.flat_map(|v| v.to_le_bytes()).collect();
-            self.0.push(Column { name, dtype: Dtype::$dtype, shape: shape.to_vec(), bytes });
+            self.0.push(FileTensor { name, dtype: Dtype::$dtype, shape: shape.to_vec(), bytes });
         }
     };
 }
@@ -55,7 +55,7 @@ impl Writer {
     }
 }
 
-/// The moments' columns.
+/// A statistic of [`Moments`] with a column of its own.
 type Getter = fn(&Moments) -> f64;
 const MOMENTS: [(&str, Getter); 9] = [
     ("count", |m| m.count),
@@ -85,7 +85,7 @@ fn put_side(writer: &mut Writer, name: &dyn Fn(&str) -> String, side: &[Activity
     }
 }
 
-fn columns(profile: &Profile) -> Vec<Column> {
+fn columns(profile: &Profile) -> Vec<FileTensor> {
     let mut writer = Writer::default();
     for layer in &profile.layers {
         let node = &layer.node;
@@ -122,7 +122,7 @@ fn weights(w: &WeightStats) -> [(&'static str, &Vec<f64>); 6] {
     ]
 }
 
-/// A file's columns.
+/// The tensors of a file, with checks of type and size.
 struct TensorReader<'a> {
     tensors: SafeTensors<'a>,
     path: &'a Path,
@@ -153,7 +153,7 @@ impl TensorReader<'_> {
         }
     }
 
-    /// A column of `n` rows of `width` numbers.
+    /// Returns the column if it has `n` rows of `width` numbers.
     fn of<T>(&self, name: &str, column: Vec<T>, n: usize, width: usize) -> Result<Vec<T>> {
         if Some(column.len()) == n.checked_mul(width) {
             Ok(column)
@@ -231,18 +231,18 @@ impl TensorReader<'_> {
 fn bad(path: &Path, why: String) -> Error {
     Error::new("not a profile of this program")
         .file(path)
-        .expected("a file that `secateur profile` wrote")
+        .expected("a file that `profile()` wrote")
         .got(why)
-        .remedy("run `secateur profile` again")
+        .remedy("run `profile()` again")
 }
 
 impl Profile {
-    /// The names of the file's columns.
+    /// Returns the names of the file's columns.
     pub fn columns(&self) -> Vec<String> {
         columns(self).into_iter().map(|c| c.name).collect()
     }
 
-    /// Writes the file: a temporary one, renamed.
+    /// Writes the profile to a file, which appears whole or not at all.
     ///
     /// # Errors
     /// A path that cannot be written.
@@ -260,10 +260,10 @@ impl Profile {
         write_whole(path, "write the profile", &bytes.map_err(|e| fail(e.to_string()))?)
     }
 
-    /// Reads the file.
+    /// Reads a profile from a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is no profile, or lacks a column.
+    /// A file that cannot be read, is not a profile, has another version, or lacks a column.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, e))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
@@ -282,11 +282,42 @@ impl Profile {
         let mut grams = Vec::new();
         for (i, of) in header.grams.iter().enumerate() {
             let name = format!("gram/{i}");
-            let elements = Gram::packed_len(of.groups, of.rows).unwrap_or(usize::MAX);
+            let elements = GramMatrix::packed_len(of.groups, of.rows).unwrap_or(usize::MAX);
             let packed = reader.of(&name, reader.floats(&name)?, elements, 1)?;
-            let (value, readers) = (of.value.clone(), of.readers.clone());
-            grams.push(Gram { value, readers, taps: of.taps, groups: of.groups, rows: of.rows, packed });
+            let (value, consumers) = (of.value.clone(), of.consumers.clone());
+            grams.push(GramMatrix {
+                value,
+                consumers,
+                taps: of.taps,
+                groups: of.groups,
+                rows: of.rows,
+                packed,
+            });
         }
         Ok(Self { header, layers, classes, grams })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of older versions name the layers that consume a tensor `readers`.
+    #[test]
+    fn an_old_header_loads() {
+        let gram = GramMatrix::new("x".to_owned(), vec!["a".to_owned(), "b".to_owned()], 1, [1, 2]);
+        let mut profile = Profile::new(Header::default(), vec![]);
+        profile.header.grams.push(super::super::second_moments::header(&gram));
+        profile.grams.push(gram);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("old.profile");
+        profile.save(&path).expect("a file");
+        let bytes = std::fs::read(&path).expect("its bytes");
+        let (new, old) = (br#"consumers\""#, br#"readers\"  "#);
+        let at = bytes.windows(new.len()).position(|part| part == new).expect("a key of the header");
+        let old = [&bytes[..at], old, &bytes[at + new.len()..]].concat();
+        assert_eq!(old.len(), bytes.len());
+        std::fs::write(&path, old).expect("an old file");
+        assert_eq!(Profile::load(&path).expect("a profile"), profile);
     }
 }

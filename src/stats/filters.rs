@@ -1,4 +1,4 @@
-//! A layer's weights as its filters, one a row, whatever the layout that the operator wants.
+//! A layer's weights as one row per filter, in any operator's layout.
 
 use std::ops::Range;
 
@@ -8,17 +8,17 @@ use crate::error::Result;
 use crate::ops::Layer;
 use crate::tensor::Tensor;
 
-/// The filters and the bias of a layer, in its own units.
+/// The filters and the bias of a layer, without the scale of a BatchNormalization.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filters {
-    /// One a filter: the inputs of its group one after the other, each with its taps.
+    /// Weights of each filter: the taps of each input of its group.
     pub rows: Vec<Vec<f64>>,
-    /// One number a filter; zeros where the layer has none.
+    /// Bias of each filter; zeros if the layer has no bias.
     pub bias: Vec<f64>,
 }
 
 impl Filters {
-    /// Those of a layer with these weights.
+    /// Extracts the filters and the bias from a layer's tensors.
     ///
     /// # Errors
     /// Weights that are not floats.
@@ -31,7 +31,7 @@ impl Filters {
         Ok(Self { rows, bias })
     }
 
-    /// One number for each of `filters`, from a bias that may be one for all, or none.
+    /// Expands an optional bias, which may have one element, to `filters` numbers.
     pub fn bias(filters: usize, bias: Option<&Tensor>) -> Vec<f64> {
         match bias.map(Tensor::to_f64) {
             Some(one) if one.len() == 1 => vec![one[0]; filters],
@@ -40,15 +40,16 @@ impl Filters {
         }
     }
 
-    /// What some filters have at some of the places of a row that `elements` divide: places × columns, of which each
-    /// filter has as many as an element has weights.
+    /// Returns the weights of some filters at some elements as a matrix, places × columns.
+    ///
+    /// A row consists of `elements` equal parts. Each filter has as many columns as a part has weights.
     pub fn columns(&self, filters: Range<usize>, elements: usize, places: &[usize]) -> Mat<f64> {
         let own = &self.rows[filters];
         let each = own.first().map_or(0, Vec::len) / elements.max(1);
         Mat::from_fn(places.len(), own.len() * each, |i, o| own[o / each][places[i] * each + o % each])
     }
 
-    /// Puts [`columns`](Self::columns) in their places.
+    /// Writes back the weights returned by [`columns`](Self::columns).
     pub fn put(&mut self, filters: Range<usize>, elements: usize, places: &[usize], columns: &Mat<f64>) {
         for (f, row) in self.rows[filters].iter_mut().enumerate() {
             let each = row.len() / elements.max(1);
@@ -58,10 +59,10 @@ impl Filters {
         }
     }
 
-    /// The weights as the layer holds them, with the type and layout of `like`.
+    /// Returns the weights as a tensor with the type and layout of `like`.
     ///
     /// # Errors
-    /// As [`Filters::of`].
+    /// A tensor `like` that is not of floats.
     pub fn weights(&self, layer: &Layer, like: &Tensor) -> Result<Tensor> {
         let mut taken = vec![0; self.rows.len()];
         let mut data = Vec::with_capacity(like.len());

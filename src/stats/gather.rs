@@ -1,4 +1,4 @@
-//! The statistics pass: images in, a profile that grows.
+//! The statistics pass: runs images through a network and accumulates a profile.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::layers::{LayerTaps, images_mix, layers, place, positions};
 use super::second_moments::{gram_targets, header};
-use super::{Activity, Distances, Gram, GramKind, Header, Moments, Profile};
+use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
@@ -16,26 +16,26 @@ use crate::graph::{Graph, Sizes};
 use crate::kernels::channel_stats::ChannelStats;
 use crate::plan::Probe;
 
-/// The most bytes of sums a class.
+/// The most bytes of sums by class.
 const MOST_CLASS_BYTES: usize = 1 << 30;
 
-/// How statistics are gathered.
+/// Options of the statistics pass.
 #[derive(Clone, Debug)]
 pub struct GatherOptions {
-    /// Images at once; `None` lets the device's limits decide.
+    /// Images per run; `None` derives the number from the device's limits.
     pub batch: Option<usize>,
-    /// How many images there are.
+    /// Number of images in the data set.
     pub images: usize,
-    /// The shape of the first one, as the network takes it.
+    /// Shape of the first preprocessed image, without the batch axis.
     pub image: Vec<usize>,
-    /// How many classes the labels name; 0 gathers nothing by class.
+    /// Number of classes for sums by class; 0 for none.
     pub classes: usize,
-    /// Which second moments are gathered.
+    /// Second moments to gather.
     pub gram: GramKind,
 }
 
 impl GatherOptions {
-    /// Everything that a data set gives, at the batch size that suits the device.
+    /// Derives options from a data set, with an automatic batch size and channel moments.
     ///
     /// # Errors
     /// Data that cannot be read.
@@ -45,10 +45,10 @@ impl GatherOptions {
     }
 }
 
-/// A whole pass: runs a data set through a network and gathers its statistics.
+/// Runs a whole data set through a network and gathers its profile.
 ///
 /// # Errors
-/// As [`Gatherer::new`] and [`Gatherer::feed`], and data that cannot be read.
+/// Errors of [`Gatherer::new`] and [`Gatherer::feed`], and data that cannot be read.
 pub fn gather(graph: &Graph, device: &Device, data: &Dataset, wants: &GatherOptions) -> Result<Profile> {
     let fresh = Profile::of_weights(graph, Header::default(), Distances::Cheap)?;
     let mut gatherer = Gatherer::new(graph, device, wants, fresh)?;
@@ -58,29 +58,29 @@ pub fn gather(graph: &Graph, device: &Device, data: &Dataset, wants: &GatherOpti
     gatherer.finish()
 }
 
-/// A network that watches itself.
+/// A network loaded with kernels that reduce its layers' outputs, and the profile gathered so far.
 #[derive(Debug)]
 pub struct Gatherer<'a> {
-    watch: Watch<'a>,
+    network: ProbedNetwork<'a>,
     session: Session,
     kernels: Vec<ChannelStats>,
     profile: Profile,
 }
 
-/// What is watched of a network, at any size of its images.
+/// A network and its probed values, for images of any size.
 #[derive(Debug)]
-struct Watch<'a> {
+struct ProbedNetwork<'a> {
     graph: &'a Graph,
     device: &'a Device,
     taps: Vec<LayerTaps>,
     gram: GramKind,
-    /// As in [`GatherOptions`].
+    /// Images per run, from [`GatherOptions`].
     batch: Option<usize>,
     images: usize,
 }
 
-impl Watch<'_> {
-    /// Loads the network with its probes for images of a shape.
+impl ProbedNetwork<'_> {
+    /// Loads the network with its probes, for images of one shape.
     fn load(&self, image: &[usize]) -> Result<(Session, Vec<ChannelStats>)> {
         let sizes = Sizes::Image(image.to_vec());
         let (batch, images) = (self.batch, self.images);
@@ -111,7 +111,7 @@ fn batch_of(facts: &Facts) -> usize {
     facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1)
 }
 
-/// The call that reduces what a layer gives to partial sums.
+/// Returns the kernel that reduces a layer's output to partial sums.
 fn reduction(facts: &Facts, taps: &LayerTaps) -> ChannelStats {
     let shape = facts.shape(taps.pre);
     let batch = batch_of(facts);
@@ -119,15 +119,19 @@ fn reduction(facts: &Facts, taps: &LayerTaps) -> ChannelStats {
     ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
 }
 
-/// Images whose second moments are added up on the device, in `f32`, before the host takes them over in `f64`. No run
-/// crosses a multiple of it, so that the sums do not depend on the batch.
+/// The images whose second moments are summed on the device, in `f32`, before the host adds them in `f64`.
+///
+/// No run crosses a multiple of this number, so that the sums do not depend on the batch.
 const CHUNK: usize = SHARD_UNIT;
 
 impl<'a> Gatherer<'a> {
-    /// Loads a network with its probes. `profile` is of its weights alone, or one to go on with.
+    /// Loads a network with its probes, to start or resume a profile.
+    ///
+    /// `profile` is of the network's weights alone, or of an earlier pass to resume.
     ///
     /// # Errors
-    /// A network that cannot run on the device, more classes than there is room for.
+    /// A network that cannot run on the device, more classes than fit in 1 GiB of sums, and a profile to resume that
+    /// has other Gram matrices.
     pub fn new(
         graph: &'a Graph,
         device: &'a Device,
@@ -137,25 +141,25 @@ impl<'a> Gatherer<'a> {
         let own = Facts::at_own_size(graph)?;
         let taps = layers(graph, &own);
         let gram_targets = gram_targets(graph, &own, &taps, wants.gram);
-        // Images are told apart by their place in front; where they are mixed, they go one by one.
+        // Images are separated by the first axis; networks that mix it run one image at a time.
         let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().map(|s| s.value));
         let batch = match images_mix(graph, watched)? {
             Some(value) if wants.batch.is_some_and(|b| b > 1) => {
-                return Err(Error::new("images do not stay apart inside this network")
+                return Err(Error::new("the network mixes the images of a batch")
                     .file(&graph.path)
                     .node(graph.name(value))
-                    .expected("--batch 1")
-                    .got(format!("--batch {}", wants.batch.unwrap_or_default()))
-                    .remedy("leave --batch out"));
+                    .expected("a `batch` of 1")
+                    .got(wants.batch.unwrap_or_default().to_string())
+                    .remedy("leave out `batch`"));
             }
             Some(_) => Some(1),
             None => wants.batch,
         };
-        // Before anything is made for them: some matrices are too large.
+        // Before the network is loaded: some matrices are too large.
         let grams = gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
         let grams = grams.collect::<Result<Vec<_>>>()?;
-        let watch = Watch { graph, device, taps, gram: wants.gram, batch, images: wants.images };
-        let (session, kernels) = watch.load(&wants.image)?;
+        let network = ProbedNetwork { graph, device, taps, gram: wants.gram, batch, images: wants.images };
+        let (session, kernels) = network.load(&wants.image)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
             return Err(Error::new("statistics of so many classes need too much memory")
@@ -164,7 +168,8 @@ impl<'a> Gatherer<'a> {
                     MOST_CLASS_BYTES / size_of::<f64>() / channels.max(1)
                 ))
                 .got(wants.classes.to_string())
-                .remedy("leave them out with --no-classes"));
+                .with_kind(ErrorKind::OutOfMemory)
+                .remedy("leave out the sums by class with `no_classes`"));
         }
         let classes = wants.classes.max(profile.classes.len());
         profile.classes.resize(classes, 0);
@@ -179,29 +184,29 @@ impl<'a> Gatherer<'a> {
         } else if grams.len() != profile.grams.len()
             || !grams.iter().zip(&profile.grams).all(|(a, b)| a.fits(b))
         {
-            let text = |grams: &[Gram]| {
+            let text = |grams: &[GramMatrix]| {
                 let rows: Vec<String> = grams.iter().map(|gram| (gram.rows + 1).to_string()).collect();
                 let rows =
                     if rows.is_empty() { String::new() } else { format!(" of {} rows", rows.join(", ")) };
                 format!("{} matrices{rows}", grams.len())
             };
-            return Err(Error::new("the profile to go on with has other Gram matrices")
+            return Err(Error::new("the profile to resume has other Gram matrices")
                 .expected(text(&profile.grams))
                 .got(text(&grams))
-                .remedy("say the same --gram as before"));
+                .remedy("give the `gram` of the earlier pass"));
         }
-        Ok(Self { watch, session, kernels, profile })
+        Ok(Self { network, session, kernels, profile })
     }
 
-    /// Images at once, of the size of the first ones.
+    /// Returns the images per run, for images of the first one's size.
     pub fn batch(&self) -> usize {
         self.session.batch
     }
 
-    /// Takes in some images.
+    /// Runs a batch of images and adds its statistics.
     ///
     /// # Errors
-    /// A device that fails, a label beyond the classes that were announced.
+    /// A device that fails, and a label that is not below [`GatherOptions::classes`].
     pub fn feed(&mut self, batch: &Batch) -> Result<()> {
         let classes = self.profile.classes.len();
         let labels = batch.labels.as_deref().filter(|_| classes > 0);
@@ -212,7 +217,7 @@ impl<'a> Gatherer<'a> {
         }
         if batch.image() != self.session.image() {
             self.take_sums()?;
-            (self.session, self.kernels) = self.watch.load(batch.image())?;
+            (self.session, self.kernels) = self.network.load(batch.image())?;
         }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
@@ -256,15 +261,15 @@ impl<'a> Gatherer<'a> {
         Ok(())
     }
 
-    /// Images seen.
+    /// Returns the number of images gathered so far.
     pub fn images(&self) -> u64 {
         self.profile.header.images
     }
 
-    /// What was gathered so far; gathering starts anew, with nothing but the weights.
+    /// Returns the profile gathered so far, and resets the statistics of the images.
     ///
     /// # Errors
-    /// As [`Gatherer::profile`].
+    /// A device that fails.
     pub fn restart(&mut self) -> Result<Profile> {
         let whole = self.profile()?.clone();
         for layer in &mut self.profile.layers {
@@ -278,24 +283,24 @@ impl<'a> Gatherer<'a> {
         Ok(whole)
     }
 
-    /// What was gathered.
+    /// Returns the gathered profile and releases the device.
     ///
     /// # Errors
-    /// As [`Gatherer::profile`].
+    /// A device that fails.
     pub fn finish(mut self) -> Result<Profile> {
         self.profile()?;
         Ok(self.profile)
     }
 
-    /// What was gathered so far.
+    /// Returns the profile gathered so far.
     ///
     /// # Errors
     /// A device that fails.
     pub fn profile(&mut self) -> Result<&Profile> {
         self.take_sums()?;
-        // Without an activation there is one side, which is both.
+        // Without an activation, statistics before and after are equal.
         for (layer, _) in
-            self.profile.layers.iter_mut().zip(&self.watch.taps).filter(|(_, t)| t.post.is_none())
+            self.profile.layers.iter_mut().zip(&self.network.taps).filter(|(_, t)| t.post.is_none())
         {
             layer.post.clone_from(&layer.pre);
         }
@@ -303,8 +308,9 @@ impl<'a> Gatherer<'a> {
     }
 }
 
-/// Merges the tiles of the first `images`, channel by channel, image by image, tile by tile; returns the images'
-/// means of the last side, by channel.
+/// Merges the tiles of the first `images`, channel by channel, image by image, tile by tile.
+///
+/// Returns the images' means after the activation, by channel.
 fn merge(
     kernel: &ChannelStats,
     partials: &[f32],

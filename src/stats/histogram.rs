@@ -1,24 +1,24 @@
-//! A histogram whose edges nobody has to know beforehand, and which merges exactly.
+//! A histogram that needs no range in advance and merges exactly.
 //!
-//! Bin `k` covers `[k·2ᵉ, (k+1)·2ᵉ)`. The exponent grows as the range does; two bins of one size then become one of
-//! the next. Edges nest, and the exponent in the end is the least that lets the range fit, whatever the order of the
-//! values: so any split of the data merges to the same counts.
+//! Bin `k` covers `[k·2ᵉ, (k+1)·2ᵉ)`. The exponent grows with the range: two bins of one size then become one of the
+//! next. Edges nest, and the final exponent is the least that fits the range, in any order of the values. So any split
+//! of the data merges to the same counts.
 
-/// Bins of a histogram; between half of them and all lie in its range.
+/// The number of bins; the range covers between half of them and all.
 pub const BINS: usize = 128;
-/// No bin is narrower than this power of two.
+/// The exponent of the narrowest bins.
 const LEAST: i32 = -60;
-/// Nor narrower than the largest magnitude by more than this: bin numbers stay small integers.
+/// The most binary digits of a bin number: bins are wide enough for the largest magnitude.
 const DIGITS: i32 = 40;
 
-/// Counts of values.
+/// Counts of values in bins of equal width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// Bins are `2^exponent` wide.
+    /// Exponent of the bin width `2^exponent`.
     pub exponent: i32,
-    /// The number of the bin that `counts[0]` counts: the lowest that is not empty.
+    /// Number of the bin counted in `counts[0]`, the lowest nonempty one.
     pub first: i64,
-    /// Values in each bin.
+    /// Number of values in each bin.
     pub counts: [u32; BINS],
 }
 
@@ -29,7 +29,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts a value. What is not finite has no bin, and is left to the moments, where it shows.
+    /// Counts one finite value; others are ignored and show up in the moments.
     pub fn add(&mut self, value: f64) {
         if !value.is_finite() {
             return;
@@ -45,7 +45,7 @@ impl Histogram {
         self.counts[at as usize] += 1;
     }
 
-    /// Takes in another's counts.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();
         let exponent = self.exponent.max(other.exponent);
@@ -59,17 +59,17 @@ impl Histogram {
         }
     }
 
-    /// How many values it has.
+    /// Returns the number of values.
     pub fn total(&self) -> u64 {
         self.counts.iter().map(|&c| u64::from(c)).sum()
     }
 
-    /// The lower edge of bin `i`; that of [`BINS`] is the upper edge of the last.
+    /// Returns the lower edge of bin `i`; [`BINS`] gives the upper edge of the last.
     pub fn edge(&self, i: usize) -> f64 {
         (self.first + i as i64) as f64 * f64::from(self.exponent).exp2()
     }
 
-    /// −Σ p ln p over the bins, and its standard error √((Σ p ln²p − H²)/n).
+    /// Returns the entropy H = −Σ p ln p in nats, and its standard error √((Σ p ln²p − H²)/n).
     pub fn entropy(&self) -> (f64, f64) {
         let n = self.total() as f64;
         let (mut entropy, mut squares) = (0.0, 0.0);
@@ -81,13 +81,13 @@ impl Histogram {
         (entropy, ((squares - entropy * entropy).max(0.0) / n).sqrt())
     }
 
-    /// The lowest and the highest bin that is not empty.
+    /// Returns the lowest and the highest nonempty bin.
     fn range(&self) -> Option<(i64, i64)> {
         let last = self.counts.iter().rposition(|&c| c > 0)?;
         Some((self.first, self.first + last as i64))
     }
 
-    /// Makes room for the bins from `low` to `high`, coarser ones where there is none.
+    /// Extends the range to the bins from `low` to `high`, and coarsens bins if needed.
     fn include(&mut self, low: i64, high: i64) {
         let (mut least, mut most) = match self.range() {
             Some((first, last)) => (first.min(low), last.max(high)),
@@ -101,7 +101,7 @@ impl Histogram {
         self.start_at(least);
     }
 
-    /// Joins neighbouring bins until they are `2^exponent` wide.
+    /// Merges neighbouring bins until they are `2^exponent` wide.
     fn coarsen(&mut self, exponent: i32) {
         let by = exponent - self.exponent;
         if by <= 0 {
@@ -116,8 +116,7 @@ impl Histogram {
         (self.first, self.exponent) = (first, exponent);
     }
 
-    /// Lets the counts begin at bin `first`, which is no higher than the lowest that is not empty, or any where
-    /// all are.
+    /// Shifts the counts to start at bin `first`, which must not exceed the lowest nonempty bin.
     fn start_at(&mut self, first: i64) {
         match self.range() {
             None => self.first = first,

@@ -1,37 +1,37 @@
-//! How statistics vary from image to image: what their standard errors come from.
+//! Variation of statistics from image to image, the source of their standard errors.
 //!
-//! Pixels of one image are not independent, images are. So the sample is the image: of each, six features a channel
-//! are taken (means of the first four powers, of the magnitude, of "is above zero"), and over images their mean and
-//! covariance. A statistic is a smooth function of the mean features; the delta method turns their covariance into
-//! its variance: Var ≈ ∇ᵀ Σ ∇ / n, Σ the sample covariance of the features over n images.
+//! Pixels of one image are not independent, but images are. So the sample consists of images. Each image has six
+//! features per channel: the means of the first four powers, of the magnitude, and of "is above zero". Their mean and
+//! covariance over images are kept. A statistic is a smooth function of the mean features, and the delta method turns
+//! their covariance into its variance: Var ≈ ∇ᵀ Σ ∇ / n, Σ the sample covariance of the features over n images.
 
 use super::Moments;
 
-/// Features of an image.
+/// The number of features of an image.
 pub(super) const FEATURES: usize = 6;
-/// Pairs of features, `(i, j)` with `j ≤ i`, row by row.
+/// The number of pairs of features, `(i, j)` with `j ≤ i`, row by row.
 pub(super) const PAIRS: usize = FEATURES * (FEATURES + 1) / 2;
 
 /// Mean and co-moments of the features over images.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct ImageVariation {
-    /// Images.
+    /// Number of images merged.
     pub images: f64,
-    /// Mean features: of x, x², x³, x⁴, |x|, x > 0.
+    /// Mean features: the means of x, x², x³, x⁴, |x| and x > 0.
     pub mean: [f64; FEATURES],
-    /// Sums of products of differences to the mean, of the pairs.
+    /// Sums of products of deviations from the mean, for each pair of features.
     pub comoments: [f64; PAIRS],
 }
 
 impl ImageVariation {
-    /// Of one image.
+    /// Creates the features of one image.
     pub fn of_image(moments: &Moments) -> Self {
         let [x, x2, x3, x4] = moments.raw();
         let mean = [x, x2, x3, x4, moments.mean_abs(), moments.frequency()];
         Self { images: 1.0, mean, comoments: [0.0; PAIRS] }
     }
 
-    /// Takes in other images (Chan's formula with products in place of squares).
+    /// Merges other images, by Chan's formula with products in place of squares.
     pub fn merge(&mut self, other: &Self) {
         if other.images == 0.0 {
             return;
@@ -53,7 +53,7 @@ impl ImageVariation {
         self.images = n;
     }
 
-    /// The standard error of a statistic with this gradient by the features; NaN for fewer than two images.
+    /// Returns the standard error of a statistic from its gradient; NaN for fewer than two images.
     fn error(&self, gradient: [f64; FEATURES]) -> f64 {
         let mut sum = 0.0;
         let mut pair = 0;
@@ -67,37 +67,39 @@ impl ImageVariation {
         if self.images < 2.0 {
             return f64::NAN;
         }
-        // Rounding can leave a little less than nothing.
+        // Rounding can leave a small negative sum; NaN stays NaN.
         let sum = if sum < 0.0 { 0.0 } else { sum };
         (sum / (self.images - 1.0) / self.images).sqrt()
     }
 
-    /// Of the mean.
+    /// Returns the standard error of the mean.
     pub fn mean_error(&self) -> f64 {
         self.error([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     }
 
-    /// Of the variance, x̄² − x̄²: the gradient is (−2x̄, 1).
+    /// Returns the standard error of the variance, whose gradient by (x, x²) is (−2x̄, 1).
     pub fn variance_error(&self) -> f64 {
         self.error([-2.0 * self.mean[0], 1.0, 0.0, 0.0, 0.0, 0.0])
     }
 
-    /// Of the mean magnitude.
+    /// Returns the standard error of the mean magnitude.
     pub fn mean_abs_error(&self) -> f64 {
         self.error([0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
     }
 
-    /// Of the share of values above zero.
+    /// Returns the standard error of the share of values above zero.
     pub fn frequency_error(&self) -> f64 {
         self.error([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
     }
 
-    /// Of the mean square.
+    /// Returns the standard error of the mean square.
     pub fn square_error(&self) -> f64 {
         self.error([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     }
 
-    /// Of the skewness γ = μ₃/σ³: its influence is (c₃ − 3σ²c₁)/σ³ − 3γc₂/2σ², c the image's central moments.
+    /// Returns the standard error of the skewness γ = μ₃/σ³.
+    ///
+    /// The influence function is (c₃ − 3σ²c₁)/σ³ − 3γc₂/2σ², c the image's central moments.
     pub fn skewness_error(&self) -> f64 {
         let (m, [_, c2, c3, _]) = (self.mean[0], self.central());
         let deviation = c2.sqrt();
@@ -106,7 +108,9 @@ impl ImageVariation {
         self.error_of_central(m, [-3.0 * c2 * third, -1.5 * skewness / c2, third, 0.0])
     }
 
-    /// Of the kurtosis κ = μ₄/σ⁴: its influence is (c₄ − 4μ₃c₁)/σ⁴ − 2κc₂/σ².
+    /// Returns the standard error of the kurtosis κ = μ₄/σ⁴.
+    ///
+    /// The influence function is (c₄ − 4μ₃c₁)/σ⁴ − 2κc₂/σ², c the image's central moments.
     pub fn kurtosis_error(&self) -> f64 {
         let (m, [_, c2, c3, c4]) = (self.mean[0], self.central());
         let kurtosis = c4 / (c2 * c2);
@@ -114,7 +118,7 @@ impl ImageVariation {
         self.error_of_central(m, [-4.0 * c3 * fourth, -2.0 * kurtosis / c2, 0.0, fourth])
     }
 
-    /// Central moments of all values, from the mean features.
+    /// Computes the central moments of all values from the mean features.
     fn central(&self) -> [f64; 4] {
         let [m, x2, x3, x4, ..] = self.mean;
         [
@@ -125,7 +129,7 @@ impl ImageVariation {
         ]
     }
 
-    /// The error of a sum over powers of the distance from `m`, of which `weights` are the coefficients.
+    /// Returns the standard error of Σ wₖ (x − m)ᵏ, k from 1 to 4.
     fn error_of_central(&self, m: f64, [w1, w2, w3, w4]: [f64; 4]) -> f64 {
         self.error([
             w1 - 2.0 * m * w2 + 3.0 * m * m * w3 - 4.0 * m.powi(3) * w4,
@@ -192,7 +196,7 @@ mod tests {
         assert!((spread.mean_error() - (4.0f64 / 3.0).sqrt()).abs() < 1e-12);
         // Shares 1, 1, 1/2: sample variance 1/12.
         assert!((spread.frequency_error() - (1.0f64 / 36.0).sqrt()).abs() < 1e-12);
-        assert!(image(&[1.0]).1.mean_error().is_nan(), "one image says nothing of its error");
+        assert!(image(&[1.0]).1.mean_error().is_nan(), "one image has no standard error");
     }
 
     #[test]
@@ -225,8 +229,11 @@ mod tests {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let spread =
                 (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
-            let said = samples.iter().map(|s| error(&s.1)).sum::<f64>() / samples.len() as f64;
-            assert!((said / spread - 1.0).abs() < 0.1, "{name}: said {said}, seen {spread}");
+            let estimated = samples.iter().map(|s| error(&s.1)).sum::<f64>() / samples.len() as f64;
+            assert!(
+                (estimated / spread - 1.0).abs() < 0.1,
+                "{name}: estimated {estimated}, observed {spread}"
+            );
         }
     }
 }

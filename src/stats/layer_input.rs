@@ -1,4 +1,4 @@
-//! How a layer reads its input: of which moments its weights are the least squares.
+//! The view of its input in which a layer is linear, and whose second moments determine its least squares.
 
 use super::layers::{LayerTaps, gram_input, positions};
 use crate::graph::facts::Facts;
@@ -6,43 +6,45 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::gram::Gram as Kernel;
 use crate::kernels::window::Windows;
 
-/// What a layer's outputs are linear in, position by position.
+/// The vectors of its input in which a layer's outputs are linear, position by position.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LayerInput {
-    /// The patches of a convolution's windows, in groups.
+    /// Patches of a convolution's windows, and the number of groups.
     Patches(Windows, usize),
-    /// The elements along the last axis, flattened ones too.
+    /// Elements along the last axis, which may be flattened.
     Rows,
-    /// The channels at each position: not all that a transposed or 3-D convolution sees, or a Gemm behind very many
-    /// flattened elements, but what stands in for a channel at every position stands in for it there.
+    /// Channels at each position.
+    ///
+    /// A transposed or 3-D convolution, or a Gemm of very many flattened elements, depends on several positions at once.
+    /// But a linear combination that replaces a channel at every position also replaces it there.
     Positions,
 }
 
-/// The tensor that a layer reads, and how.
+/// A view of the tensor that a layer consumes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InputView {
-    /// The value.
+    /// Tensor that the layer consumes.
     pub value: ValueId,
-    /// Its axis of channels.
+    /// Channel axis of the tensor.
     pub axis: usize,
-    /// What is seen of it.
-    pub seen: LayerInput,
+    /// Vectors that the layer is linear in.
+    pub kind: LayerInput,
 }
 
-/// The most elements along a flattened axis whose own moments are taken: no calibration set has images for more.
+/// The most elements along a flattened axis for moments of single elements: no calibration set has images for more.
 const MOST_FLAT: usize = 2048;
 
 /// The most elements of a patch: the matrix has their square.
 const MOST_ROWS: usize = 8192;
 
-/// How a layer reads its input; `None` where that is no tensor of channels.
+/// Returns the view in which a layer is linear; `None` if its input has no channels.
 pub fn input_view(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Option<InputView> {
     let node = &graph.nodes[taps.node];
     let input = taps.input?;
     if let Some((windows, groups)) = node.op.windows(&facts.inputs(graph, taps.node)) {
         let channels = facts.shape(input).get(1)? / groups;
         if groups > 1 || channels * windows.taps() <= MOST_ROWS {
-            return Some(InputView { value: input, axis: 1, seen: LayerInput::Patches(windows, groups) });
+            return Some(InputView { value: input, axis: 1, kind: LayerInput::Patches(windows, groups) });
         }
     }
     if taps.layer.groups > 1 {
@@ -52,42 +54,43 @@ pub fn input_view(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Option<Inpu
     let last = facts.shape(input).len() - 1;
     let is_matrix = facts.shape(taps.weight).len() == 2 && taps.layer.groups == 1;
     if is_matrix && (value == input || facts.shape(input)[last] <= MOST_FLAT) {
-        return Some(InputView { value: input, axis: last, seen: LayerInput::Rows });
+        return Some(InputView { value: input, axis: last, kind: LayerInput::Rows });
     }
-    Some(InputView { value, axis, seen: LayerInput::Positions })
+    Some(InputView { value, axis, kind: LayerInput::Positions })
 }
 
-/// How many of a filter's weights for a channel an output sees, as a share of all: less than all where windows of a
-/// transposed convolution stand beside each other.
-pub fn share_seen(graph: &Graph, facts: &Facts, taps: &LayerTaps, read: &InputView) -> f64 {
+/// Returns the share of a filter's weights per channel that contribute to one output.
+///
+/// The share is below 1 for transposed convolutions whose windows do not all overlap.
+pub fn visible_share(graph: &Graph, facts: &Facts, taps: &LayerTaps, view: &InputView) -> f64 {
     let positions = |v: ValueId| facts.shape(v).iter().skip(2).product::<usize>().max(1) as f64;
     match graph.nodes[taps.node].outputs.first().copied().flatten() {
-        Some(output) if taps.layer.transposed => positions(read.value) / positions(output),
+        Some(output) if taps.layer.transposed => positions(view.value) / positions(output),
         _ => 1.0,
     }
 }
 
 impl InputView {
-    /// Groups of channels that are read apart.
+    /// Returns the number of channel groups.
     pub fn groups(&self) -> usize {
-        match self.seen {
+        match self.kind {
             LayerInput::Patches(_, groups) => groups,
             LayerInput::Rows | LayerInput::Positions => 1,
         }
     }
 
-    /// Elements of a patch for each channel.
+    /// Returns the elements of a patch per channel.
     pub fn taps(&self) -> usize {
-        match self.seen {
+        match self.kind {
             LayerInput::Patches(windows, _) => windows.taps(),
             LayerInput::Rows | LayerInput::Positions => 1,
         }
     }
 
-    /// The call that adds second moments up, of a tensor of this shape.
+    /// Returns the kernel that sums second moments of a tensor of this shape.
     pub fn kernel(&self, shape: &[usize], batch: usize) -> Kernel {
         let [outer, channels, inner] = positions(shape, self.axis, batch);
-        let (windows, groups) = match self.seen {
+        let (windows, groups) = match self.kind {
             LayerInput::Patches(windows, groups) => (windows, groups),
             LayerInput::Rows | LayerInput::Positions => (Windows::points([1, outer * inner]), 1),
         };

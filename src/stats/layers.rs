@@ -1,4 +1,4 @@
-//! Which values of a network are watched: the outputs of its layers, and the tensors that feed them.
+//! The values of a network whose statistics are gathered: outputs of layers, and tensors that layers consume.
 
 use crate::error::Result;
 use crate::graph::facts::{Facts, takes_batches};
@@ -7,28 +7,28 @@ use crate::kernels::activation::Activation;
 use crate::ops::Layer;
 use crate::tensor::Tensor;
 
-/// A layer and the values at which its outputs are watched.
+/// A layer with the values whose statistics are gathered.
 #[derive(Clone, Debug)]
 pub struct LayerTaps {
-    /// The layer.
+    /// Node of the layer.
     pub node: NodeId,
-    /// Where its filters and channels stand.
+    /// Axes of its filters and channels.
     pub layer: Layer,
-    /// Its weights.
+    /// Weights of the layer.
     pub weight: ValueId,
-    /// What it reads.
+    /// Tensor that the layer consumes.
     pub input: Option<ValueId>,
-    /// What BatchNormalization right after it multiplies each channel by.
+    /// Factor of each channel in a BatchNormalization right after the layer.
     pub scale: Option<Vec<f64>>,
-    /// The scale parameter γ of a BatchNormalization right after it.
+    /// Scale parameter γ of a BatchNormalization right after the layer.
     pub gamma: Option<Vec<f64>>,
-    /// Its output after BatchNormalization, where that follows.
+    /// Output of the layer, after a BatchNormalization if one follows.
     pub pre: ValueId,
-    /// The activation that follows, and its output.
+    /// Activation that follows, and its output.
     pub post: Option<(Activation, ValueId)>,
 }
 
-/// The layers of a network whose weights are constant, in graph order.
+/// Returns the layers with constant weights, in graph order.
 pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
     graph.nodes.iter().enumerate().filter_map(|(id, _)| taps(graph, facts, id)).collect()
 }
@@ -38,13 +38,13 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     let layer = node.op.layer()?;
     let weight = node.inputs.get(layer.weight).copied().flatten()?;
     let output = node.outputs.first().copied().flatten()?;
-    // What runs on the host is no part of what is measured and cut.
+    // Nodes of the host subgraph are neither measured nor cut.
     let on_device = |v: ValueId| !facts.is_constant(v) && !facts.is_data_dependent(v);
     if !facts.is_constant(weight) || !on_device(output) || facts.shape(weight).len() < 2 {
         return None;
     }
     let input = node.inputs.iter().take(2).copied().find(|&v| v != Some(weight)).flatten();
-    // A follower scales axis 1, which is not the channels' axis of all layers (a MatMul's is the last).
+    // BatchNormalization scales axis 1, which is not every layer's channel axis (the last one of a MatMul).
     let scales = place(layer.channels, facts.shape(output).len()) == 1;
     let follower = graph
         .only_consumer(output)
@@ -65,20 +65,22 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     Some(LayerTaps { node: id, layer, weight, input, scale, gamma, pre, post })
 }
 
-/// The position of a layer's channel axis in a shape.
+/// Returns the position of a channel axis, which may be negative, in a shape of `rank` axes.
 pub(crate) fn place(axis: isize, rank: usize) -> usize {
     if axis < 0 { (rank as isize + axis).max(0) as usize } else { axis as usize }
 }
 
-/// Of a value with the batch in front: [positions before the channel axis, channels, positions behind it] of an
-/// image.
+/// Splits an image's shape into [positions before the channel axis, channels, positions behind it].
+///
+/// The first axis of `shape` is the batch.
 pub(crate) fn positions(shape: &[usize], axis: usize, batch: usize) -> [usize; 3] {
     let product = |part: &[usize]| part.iter().product::<usize>();
     [product(&shape[..axis]) / batch.max(1), shape[axis], product(&shape[axis + 1..])]
 }
 
-/// The tensor whose channels a layer reads, and their axis. What is flattened in front of a Gemm is seen as it was:
-/// its positions are samples, not channels.
+/// Returns the tensor whose channels a layer consumes, and its channel axis.
+///
+/// A tensor flattened before a Gemm is returned unflattened: its positions are samples, not channels.
 pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Option<(ValueId, usize)> {
     let input = taps.input?;
     let rank = facts.shape(input).len();
@@ -98,8 +100,10 @@ pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Opti
     }
 }
 
-/// The first of the values in which the images of a batch do not stand one after the other, where the network takes
-/// batches at all: for twice the images, its first axis is not twice as long, or another one differs too.
+/// Returns the first of `values` that does not store the images of a batch one after the other.
+///
+/// Such a value has a first axis that is not twice as long for two images as for one, or another axis that differs.
+/// Returns `None` for a network without a batch axis.
 pub(crate) fn images_mix(
     graph: &Graph,
     mut values: impl Iterator<Item = ValueId>,

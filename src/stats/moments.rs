@@ -1,27 +1,27 @@
-//! Moments of one channel's values, merged pairwise.
+//! Moments of one channel's values, with an exact pairwise merge.
 
 use crate::kernels::channel_stats::ChannelStats;
 
-/// Statistics of one channel's values.
+/// Count, central moments and range of one channel's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
-    /// How many values. Exact up to 2⁵³: ten million images of 224×224 pixels are 2³⁹.
+    /// Number of values, exact up to 2⁵³ (ten million images of 224×224 pixels are 2³⁹).
     pub count: f64,
-    /// Their mean.
+    /// Mean of the values.
     pub mean: f64,
-    /// The sum of squared differences to the mean.
+    /// Sum of squared deviations from the mean.
     pub m2: f64,
-    /// The sum of their third powers.
+    /// Sum of third powers of the deviations.
     pub m3: f64,
-    /// The sum of their fourth powers.
+    /// Sum of fourth powers of the deviations.
     pub m4: f64,
-    /// The sum of magnitudes.
+    /// Sum of the magnitudes.
     pub sum_abs: f64,
-    /// How many are above zero.
+    /// Number of values above zero.
     pub positive: f64,
-    /// The smallest.
+    /// Smallest value; infinity without values.
     pub min: f64,
-    /// The largest.
+    /// Largest value; negative infinity without values.
     pub max: f64,
 }
 
@@ -42,17 +42,17 @@ impl Default for Moments {
 }
 
 impl Moments {
-    /// From a tile's eight numbers as the kernel [`ChannelStats`] gives them, and its number of values.
+    /// Converts a tile's eight sums from the kernel [`ChannelStats`], and its number of values.
     pub fn from_tile(tile: &[f32; ChannelStats::FIELDS], count: usize) -> Self {
         let [sum, m2, m3, m4, sum_abs, positive, min, max] = tile.map(f64::from);
         let count = count as f64;
         Self { count, mean: sum / count, m2, m3, m4, sum_abs, positive, min, max }
     }
 
-    /// Takes in the moments of other values.
+    /// Merges the moments of other values.
     ///
     /// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979;
-    /// the higher powers as in Pébay, "Formulas for robust, one-pass parallel computation of covariances and
+    /// higher powers from Pébay, "Formulas for robust, one-pass parallel computation of covariances and
     /// arbitrary-order statistical moments", 2008, equations 3.1.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0.0 {
@@ -78,32 +78,32 @@ impl Moments {
         self.count = n;
     }
 
-    /// The population variance.
+    /// Returns the population variance.
     pub fn variance(&self) -> f64 {
         self.m2 / self.count
     }
 
-    /// The third standardized moment; NaN where all values are equal.
+    /// Returns the third standardized moment; NaN if all values are equal.
     pub fn skewness(&self) -> f64 {
         self.m3 / self.count / self.variance().powf(1.5)
     }
 
-    /// The fourth standardized moment, 3 for a normal distribution; NaN where all values are equal.
+    /// Returns the fourth standardized moment, 3 for a normal distribution; NaN if all values are equal.
     pub fn kurtosis(&self) -> f64 {
         self.m4 / self.count / self.variance().powi(2)
     }
 
-    /// The mean magnitude.
+    /// Returns the mean magnitude.
     pub fn mean_abs(&self) -> f64 {
         self.sum_abs / self.count
     }
 
-    /// The share of values above zero; APoZ is what is left of 1.
+    /// Returns the share of values above zero; APoZ is 1 minus this.
     pub fn frequency(&self) -> f64 {
         self.positive / self.count
     }
 
-    /// The mean of the first four powers of the values.
+    /// Returns the means of the first four powers of the values.
     pub fn raw(&self) -> [f64; 4] {
         let (n, m) = (self.count, self.mean);
         let (c2, c3, c4) = (self.m2 / n, self.m3 / n, self.m4 / n);

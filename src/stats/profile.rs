@@ -1,74 +1,78 @@
-//! The Profile: what is known of a network's kernels and of what they do.
+//! Profiles: the statistics of a network's weights and outputs, with a header of their origin.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Distances, Gram, Trajectory, WeightStats, weights_only};
+use super::activity::Activity;
+use super::gram::GramMatrix;
+use super::layers::{LayerTaps, layers};
+use super::trajectory::Trajectory;
+use super::weights::{Distances, WeightStats, weight_stats};
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
 
-/// What a profile says of itself.
+/// The header of a profile: format, model, data and progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// The version of the format.
+    /// Version of the file format.
     pub version: u32,
-    /// SHA-256 of the model's file.
+    /// SHA-256 of the model file.
     pub model_sha256: String,
-    /// The model's file name.
+    /// Name of the model file.
     pub model: String,
-    /// Images seen.
+    /// Number of images in the statistics.
     pub images: u64,
-    /// Images of the data set that were gone through, unreadable ones included: where `--resume` goes on.
+    /// Number of images visited, unreadable ones included: the place where a resumed pass continues.
     pub position: usize,
-    /// Whether the data set was gone through to its end, or as far as was needed.
+    /// True if the pass reached the end of the data set, or stopped early with enough confidence.
     pub complete: bool,
-    /// Where they came from, as the user said it.
+    /// Data set as the user named it.
     pub data: String,
-    /// The part of it.
+    /// Shard of the data set, `K/N`; several after a merge.
     pub shard: Option<String>,
-    /// The seed of the order in which they were visited; `null` for their own order.
+    /// Seed of the order in which images were visited; `null` for their own order.
     pub order: Option<u64>,
-    /// What was done to them.
+    /// Preprocessing of the images.
     pub preprocessing: Option<Preprocessing>,
-    /// The device that computed.
+    /// Device that computed the statistics.
     pub device: String,
-    /// The layers, in graph order: name and operator.
+    /// Name and operator of each layer, in graph order.
     pub layers: Vec<(String, String)>,
-    /// The Gram matrices.
+    /// Headers of the Gram matrices.
     pub grams: Vec<GramHeader>,
-    /// The checkpoints before this model, oldest first: file name and SHA-256.
+    /// File name and SHA-256 of each checkpoint before this model, oldest first.
     pub checkpoints: Vec<(String, String)>,
-    /// What the network's output lost when some channels went, as far as that was measured.
+    /// Measured losses of the network's output without some channels, as far as probing went.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitivity: Vec<Sensitivity>,
 }
 
-/// What the output lost without some channels, all other layers as they were.
+/// The measured loss of the output without some channels, all other layers unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
-    /// The layer and channel that the first of the coupled begins with: coupled made by the same layers belong together.
+    /// Layer and channel that identify the dependency group: the first of its first coupled channels.
     pub first: (String, usize),
-    /// How many of these coupled went, the least important first.
+    /// Number of coupled channels removed from the group, the least important first.
     pub removed: usize,
-    /// What changed of an image's outputs, on average: of scores of classes the KL divergence at a temperature of their
-    /// spread, else Σ (change)².
+    /// Mean change of an image's outputs.
+    ///
+    /// For class scores the KL divergence at a temperature of their spread, else Σ (change)².
     pub damage: f64,
 }
 
 impl Header {
-    /// The part of the data set, in words.
+    /// Returns the part of the data set in words.
     pub(crate) fn part(&self) -> String {
         self.shard.clone().unwrap_or_else(|| "the whole set".to_owned())
     }
 
-    /// The shards that it is of, as K and N.
+    /// Returns the shards of the profile as pairs of K and N.
     fn shards(&self) -> Option<Vec<(&str, &str)>> {
         self.shard.as_ref()?.split(" + ").map(|one| one.split_once('/')).collect()
     }
 
-    /// Refuses images that would count twice, as far as the headers tell: those of one data set have to be different
-    /// shards of it.
+    /// Refuses images that would count twice: two profiles of one data set must be of different shards.
     fn is_apart(&self, other: &Self) -> Result<()> {
         let apart = match (self.shards(), other.shards()) {
             (Some(ours), Some(theirs)) => {
@@ -76,7 +80,7 @@ impl Header {
             }
             _ => false,
         };
-        // Where nobody said where they come from, they are taken to be others.
+        // Images of an unknown data set are assumed to be different.
         let unknown = self.data.is_empty() || self.images == 0 || other.images == 0;
         if apart || unknown || self.data != other.data {
             return Ok(());
@@ -84,7 +88,7 @@ impl Header {
         Err(Error::new("profiles of the same images cannot be merged: they would count twice")
             .expected(format!("other shards of {} than {}", self.data, self.part()))
             .got(other.part())
-            .remedy("merge profiles that were made with --shard K/N, each once"))
+            .remedy("merge profiles of different shards, each once (`shard`)"))
     }
 }
 
@@ -110,95 +114,102 @@ impl Default for Header {
     }
 }
 
-/// Which tensor a Gram matrix is of.
+/// The tensor and layout of a Gram matrix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GramHeader {
-    /// The value.
+    /// Name of the tensor.
     pub value: String,
-    /// The layers that read it.
-    pub readers: Vec<String>,
-    /// Taps of a patch.
+    /// Layers that consume the tensor (`readers` in files of older versions).
+    #[serde(alias = "readers")]
+    pub consumers: Vec<String>,
+    /// Taps of a patch; 1 for single positions.
     pub taps: usize,
-    /// Groups.
+    /// Channel groups, with one matrix each.
     pub groups: usize,
-    /// Channels of a group times taps.
+    /// Channels of a group times taps; the matrix has one row more.
     pub rows: usize,
 }
 
-/// The version that this program writes.
+/// The version of the file format that this program writes.
 pub const VERSION: u32 = 2;
 
 /// The statistics of one layer.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct LayerProfile {
-    /// The node's name.
+    /// Name of the layer's node.
     pub node: String,
-    /// Its operator.
+    /// Operator of the layer's node.
     pub op: String,
-    /// Of its filters.
+    /// Statistics of the filters.
     pub weight: WeightStats,
-    /// Of its outputs before the activation, one a channel; empty where no data were seen.
+    /// Statistics of each channel before the activation; empty without data.
     pub pre: Vec<Activity>,
-    /// After it.
+    /// Statistics of each channel after the activation; empty without data.
     pub post: Vec<Activity>,
-    /// Σ of the images' spatial means after the activation, `[classes, channels]`; empty where no labels were known.
+    /// Sums of the images' spatial means after the activation, `[classes, channels]`; empty without labels.
     pub class_sums: Vec<f64>,
-    /// Of its filters through the checkpoints of a training; empty where one model was given.
+    /// Statistics of the filters across checkpoints; empty without checkpoints.
     pub trajectory: Trajectory,
 }
 
 /// The statistics of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// What it is of.
+    /// Origin and progress of the statistics.
     pub header: Header,
-    /// In graph order.
+    /// Statistics of each layer, in graph order.
     pub layers: Vec<LayerProfile>,
-    /// Images of each class; empty where no labels were known.
+    /// Number of images of each class; empty without labels.
     pub classes: Vec<u64>,
-    /// Of the tensors that layers read.
-    pub grams: Vec<Gram>,
+    /// Second moments of the tensors that layers consume.
+    pub grams: Vec<GramMatrix>,
 }
 
 impl LayerProfile {
-    /// Room for so many classes.
+    /// Resizes the sums by class to `classes` classes.
     pub(super) fn make_room(&mut self, classes: usize) {
         self.class_sums.resize(classes * self.post.len(), 0.0);
     }
 }
 
 impl Profile {
-    /// Of weights alone, before any image.
+    /// Creates a profile of layers without images.
     pub fn new(mut header: Header, layers: Vec<LayerProfile>) -> Self {
         header.layers = layers.iter().map(|l| (l.node.clone(), l.op.clone())).collect();
         Self { header, layers, classes: vec![], grams: vec![] }
     }
 
-    /// Of a network's weights.
+    /// Computes the profile of a network's weights, without data.
     ///
     /// # Errors
-    /// Weights that are not floats.
+    /// Weights that are not floats, and a graph whose shapes cannot be inferred.
     pub fn of_weights(graph: &Graph, header: Header, distances: Distances) -> Result<Self> {
         Self::of_weights_with(graph, &Facts::at_own_size(graph)?, header, distances)
     }
 
-    /// The same where the facts are known.
+    /// Computes the profile of a network's weights from inferred facts, without data.
     ///
     /// # Errors
-    /// As [`Profile::of_weights`].
+    /// Weights that are not floats.
     pub fn of_weights_with(
         graph: &Graph,
         facts: &Facts,
         header: Header,
         distances: Distances,
     ) -> Result<Self> {
-        Ok(Self::new(header, weights_only(graph, facts, distances)?))
+        let profile = |taps: &LayerTaps| {
+            let node = &graph.nodes[taps.node];
+            let weight = weight_stats(facts, taps, distances).map_err(|e| e.node(&node.name))?;
+            let (node, op) = (node.name.clone(), node.op_type.clone());
+            Ok(LayerProfile { node, op, weight, ..LayerProfile::default() })
+        };
+        Ok(Self::new(header, layers(graph, facts).iter().map(profile).collect::<Result<_>>()?))
     }
 
-    /// Takes in the profile of the images that follow: a later shard of the same data.
+    /// Merges the profile of the images that follow: a later shard of the data set.
     ///
     /// # Errors
-    /// A profile of another model, of other preprocessing, or of other statistics.
+    /// A profile of another model, preprocessing or set of statistics, or one that shares images with this one.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.fits(other)?;
         self.header.is_apart(&other.header)?;
@@ -228,7 +239,7 @@ impl Profile {
         Ok(())
     }
 
-    /// Whether another profile is of the same model, gathered alike.
+    /// Refuses a profile of another model, preprocessing or set of statistics.
     fn fits(&self, other: &Self) -> Result<()> {
         let differ = |what: &str, ours: String, theirs: String| {
             Err(Error::new(format!("profiles that differ in {what} cannot be merged"))

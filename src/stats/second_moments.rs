@@ -1,8 +1,8 @@
-//! Which second moments are gathered, and where: the kernels that add them up on the device.
+//! Selects the tensors whose second moments are gathered, and the kernels that sum them.
 
 use std::collections::BTreeMap;
 
-use super::gram::{Gram, GramKind};
+use super::gram::{GramKind, GramMatrix};
 use super::layer_input::{InputView, LayerInput, input_view};
 use super::layers::{LayerTaps, gram_input};
 use super::profile::GramHeader;
@@ -11,21 +11,21 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::gram::Gram as Kernel;
 
-/// The most rows of a matrix: it has their square of elements, on the device and in the profile.
+/// The most rows of a matrix, which has their square of elements, on the device and in the profile.
 const MOST_ROWS: usize = 8192;
 
-/// A tensor of which second moments are gathered, and how.
+/// A tensor whose second moments are gathered, with its layout.
 #[derive(Clone, Debug)]
 pub(super) struct GramTarget {
-    /// The value.
+    /// Tensor whose moments are gathered.
     pub(super) value: ValueId,
-    /// The layers that read it so.
-    pub(super) readers: Vec<String>,
-    /// How, for the sizes of the facts at hand.
-    read: InputView,
+    /// Layers that consume the tensor with this layout.
+    pub(super) consumers: Vec<String>,
+    /// Layout, for the sizes of the facts at hand.
+    view: InputView,
 }
 
-/// The gram_targets of a network; the same for any batch size.
+/// Returns the tensors of a network whose second moments are gathered, which do not depend on the batch size.
 pub(super) fn gram_targets(
     graph: &Graph,
     facts: &Facts,
@@ -36,29 +36,29 @@ pub(super) fn gram_targets(
         gram_input(graph, facts, layer).map(|(value, axis)| InputView {
             value,
             axis,
-            seen: LayerInput::Positions,
+            kind: LayerInput::Positions,
         })
     };
-    // Of one value, that of the channels comes first.
+    // For one tensor, the matrix of single positions sorts before those of patches.
     let mut gram_targets: BTreeMap<(ValueId, usize, String), GramTarget> = BTreeMap::new();
     for layer in taps {
-        let reads = match kind {
+        let views = match kind {
             GramKind::None => [None, None],
             GramKind::Channel => [points(layer), None],
             GramKind::Patch => [None, input_view(graph, facts, layer)],
             GramKind::Both => [points(layer), input_view(graph, facts, layer)],
         };
-        for read in reads.into_iter().flatten() {
-            let geometry = match read.seen {
+        for view in views.into_iter().flatten() {
+            let geometry = match view.kind {
                 LayerInput::Patches(windows, 1) if windows.are_points() => String::new(),
-                LayerInput::Patches(..) => format!("{:?}", read.seen),
+                LayerInput::Patches(..) => format!("{:?}", view.kind),
                 LayerInput::Rows | LayerInput::Positions => String::new(),
             };
-            let fresh = || GramTarget { value: read.value, readers: vec![], read };
-            let target = gram_targets.entry((read.value, read.axis, geometry)).or_insert_with(fresh);
+            let fresh = || GramTarget { value: view.value, consumers: vec![], view };
+            let target = gram_targets.entry((view.value, view.axis, geometry)).or_insert_with(fresh);
             let name = &graph.nodes[layer.node].name;
-            if target.readers.last() != Some(name) {
-                target.readers.push(name.clone());
+            if target.consumers.last() != Some(name) {
+                target.consumers.push(name.clone());
             }
         }
     }
@@ -66,16 +66,16 @@ pub(super) fn gram_targets(
 }
 
 impl GramTarget {
-    /// The call that adds its second moments up.
+    /// Returns the kernel that sums the target's second moments.
     pub(super) fn kernel(&self, facts: &Facts, batch: usize) -> Kernel {
-        self.read.kernel(facts.shape(self.value), batch)
+        self.view.kernel(facts.shape(self.value), batch)
     }
 
-    /// Its matrix before any image.
+    /// Creates the target's matrix of zeros.
     ///
     /// # Errors
-    /// One that is too large.
-    pub(super) fn empty(&self, graph: &Graph, kernel: &Kernel) -> Result<Gram> {
+    /// A matrix of more than 8192 rows.
+    pub(super) fn empty(&self, graph: &Graph, kernel: &Kernel) -> Result<GramMatrix> {
         let rows = kernel.side() - 1;
         if rows > MOST_ROWS {
             return Err(Error::new("a Gram matrix is too large")
@@ -83,15 +83,20 @@ impl GramTarget {
                 .node(graph.name(self.value))
                 .expected(format!("at most {MOST_ROWS} rows"))
                 .got(rows.to_string())
-                .remedy(if self.read.taps() > 1 { "use --gram channel" } else { "use --gram none" }));
+                .remedy(if self.view.taps() > 1 { "set `gram` to channel" } else { "set `gram` to none" }));
         }
         let taps = kernel.windows.taps();
-        Ok(Gram::new(graph.name(self.value).to_owned(), self.readers.clone(), taps, [kernel.groups, rows]))
+        Ok(GramMatrix::new(
+            graph.name(self.value).to_owned(),
+            self.consumers.clone(),
+            taps,
+            [kernel.groups, rows],
+        ))
     }
 }
 
-/// What a profile's header says of a matrix.
-pub(super) fn header(gram: &Gram) -> GramHeader {
-    let (value, readers) = (gram.value.clone(), gram.readers.clone());
-    GramHeader { value, readers, taps: gram.taps, groups: gram.groups, rows: gram.rows }
+/// Returns the entry of a matrix in a profile's header.
+pub(super) fn header(gram: &GramMatrix) -> GramHeader {
+    let (value, consumers) = (gram.value.clone(), gram.consumers.clone());
+    GramHeader { value, consumers, taps: gram.taps, groups: gram.groups, rows: gram.rows }
 }

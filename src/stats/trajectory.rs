@@ -1,42 +1,38 @@
-//! Kernels as training goes on: the seed paper looks at how their statistics move from checkpoint to checkpoint.
+//! Filter statistics across the checkpoints of a training, as the seed paper observes them.
 
-use super::layers::layers;
-use super::weights::{Distances, filters, weights_only};
+use super::layers::{LayerTaps, layers};
+use super::weights::{Distances, WeightStats, filters, weight_stats};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
 
-/// A layer's filters through the checkpoints of one training, oldest first.
+/// Statistics of a layer's filters across the checkpoints of one training, oldest first.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Trajectory {
-    /// Mean of the weights: one row of filters a checkpoint.
+    /// Mean of each filter's weights, one row per checkpoint.
     pub mean: Vec<Vec<f64>>,
-    /// Variance of the weights.
+    /// Population variance of each filter's weights, one row per checkpoint.
     pub variance: Vec<Vec<f64>>,
-    /// Sum of their magnitudes.
+    /// L1 norm of each filter, one row per checkpoint.
     pub l1: Vec<Vec<f64>>,
-    /// ‖F_last − F_first‖₂ of each filter: how far training moved it.
+    /// Distance ‖F_last − F_first‖₂ that training moved each filter.
     pub drift: Vec<f64>,
-    /// The standard deviation over the checkpoints of each filter's L1: how much it still changes.
+    /// Standard deviation of each filter's L1 norm over the checkpoints.
     pub wander: Vec<f64>,
 }
 
-/// The remedy for checkpoints that are not of one network.
+/// The remedy for checkpoints of different networks.
 const ALIKE: &str = "give checkpoints of one training, exported alike";
 
-/// The trajectories of the layers of `graphs`, the checkpoints of one network, oldest first.
+/// Computes the trajectories of all layers from the checkpoints of one network, oldest first.
 ///
 /// # Errors
-/// Checkpoints whose layers are not the same.
+/// Checkpoints whose layers differ, and weights that are not floats.
 pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
     let (Some(first), Some(last)) = (graphs.first(), graphs.last()) else { return Ok(vec![]) };
     let facts = graphs.iter().map(Facts::at_own_size).collect::<Result<Vec<_>>>()?;
-    let stats = graphs
-        .iter()
-        .zip(&facts)
-        .map(|(g, f)| weights_only(g, f, Distances::None))
-        .collect::<Result<Vec<_>>>()?;
-    let shape = |i: usize| stats[i].iter().map(|l| (l.node.as_str(), l.weight.l1.len())).collect::<Vec<_>>();
+    let stats = graphs.iter().zip(&facts).map(|(g, f)| named_stats(g, f)).collect::<Result<Vec<_>>>()?;
+    let shape = |i: usize| stats[i].iter().map(|(node, w)| (*node, w.l1.len())).collect::<Vec<_>>();
     for (i, graph) in graphs.iter().enumerate() {
         if let Some((a, b)) = shape(graphs.len() - 1).iter().zip(shape(i)).find(|(a, b)| *a != b) {
             return Err(Error::new("checkpoints of different networks")
@@ -62,13 +58,13 @@ pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
         if a.iter().zip(&b).any(|(a, b)| a.len() != b.len()) {
             return Err(Error::new("checkpoints whose filters differ in size")
                 .file(&first.path)
-                .node(&stats[0][layer].node)
-                .expected(format!("{} weights a filter", b.first().map_or(0, Vec::len)))
+                .node(stats[0][layer].0)
+                .expected(format!("{} weights per filter", b.first().map_or(0, Vec::len)))
                 .got(a.first().map_or(0, Vec::len).to_string())
                 .remedy(ALIKE));
         }
-        let series = |get: fn(&super::WeightStats) -> &Vec<f64>| -> Vec<Vec<f64>> {
-            stats.iter().map(|s| get(&s[layer].weight).clone()).collect()
+        let series = |get: fn(&WeightStats) -> &Vec<f64>| -> Vec<Vec<f64>> {
+            stats.iter().map(|s| get(&s[layer].1).clone()).collect()
         };
         let l1 = series(|w| &w.l1);
         all.push(Trajectory {
@@ -80,6 +76,15 @@ pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
         });
     }
     Ok(all)
+}
+
+/// Returns the name and the weights' statistics of each layer, in graph order.
+fn named_stats<'a>(graph: &'a Graph, facts: &Facts) -> Result<Vec<(&'a str, WeightStats)>> {
+    let named = |taps: &LayerTaps| {
+        let node = graph.nodes[taps.node].name.as_str();
+        Ok((node, weight_stats(facts, taps, Distances::None).map_err(|e| e.node(node))?))
+    };
+    layers(graph, facts).iter().map(named).collect()
 }
 
 fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {

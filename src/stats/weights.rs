@@ -1,74 +1,80 @@
-//! Statistics of a layer's filters, as they act: with the scale of a BatchNormalization that follows. They do not
-//! depend on whether the exporter folded it into the weights.
+//! Statistics of a layer's filters, times the scale of a BatchNormalization that follows.
+//!
+//! So they do not depend on whether the exporter folded that scale into the weights.
 
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::{Accum, Mat, MatRef, Par};
 
-use super::layers::{LayerTaps, layers};
-use super::profile::LayerProfile;
+use super::layers::LayerTaps;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
 use crate::graph::facts::Facts;
 
-/// Statistics of a layer's filters, one number a filter.
+/// Statistics of a layer's filters, with one number per filter.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct WeightStats {
-    /// Mean of the weights.
+    /// Mean of the filter's weights.
     pub mean: Vec<f64>,
-    /// Population variance of the weights.
+    /// Population variance of the filter's weights.
     pub variance: Vec<f64>,
-    /// Sum of magnitudes.
+    /// L1 norm: the sum of magnitudes.
     pub l1: Vec<f64>,
-    /// Root of the sum of squares.
+    /// L2 norm: the root of the sum of squares.
     pub l2: Vec<f64>,
-    /// The sum of distances to the layer's other filters; empty where it was not asked for.
+    /// Sum of Euclidean distances to the layer's other filters; empty if not requested.
     pub distance: Vec<f64>,
-    /// |γ| of the BatchNormalization that follows; empty where none does.
+    /// Magnitude |γ| of the BatchNormalization that follows; empty if none follows.
     pub bn_scale: Vec<f64>,
 }
 
-/// Of which layers the distances between filters are computed: they cost the square of a layer's filters.
+/// The layers whose filter distances are computed, at a cost quadratic in the number of filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distances {
-    /// Of none.
+    /// No filter distances at all.
     None,
-    /// Of those where it takes no longer than some images do.
+    /// Filter distances of layers that take less time than a few images.
     Cheap,
-    /// Of all.
+    /// Filter distances of all layers.
     All,
 }
 
 impl Distances {
-    /// Of all where somebody asks for them, else of none.
+    /// Returns [`Distances::All`] if the distances were asked for, else [`Distances::None`].
     pub fn asked(asked: bool) -> Self {
         if asked { Self::All } else { Self::None }
     }
 }
 
-/// Multiplications for the distances of a layer, at most, for them to be cheap.
+/// The most multiplications for a layer's distances to count as cheap.
 const CHEAP: usize = 1 << 32;
 
-/// A layer's weights in runs that belong to one filter each, with the scale of a BatchNormalization that follows.
+/// Returns a layer's scaled weights in runs that belong to one filter each.
 fn runs<'a>(
     facts: &'a Facts,
     taps: &'a LayerTaps,
 ) -> Result<impl Iterator<Item = (usize, impl Iterator<Item = f64> + 'a)> + 'a> {
     let tensor = facts.get(taps.weight).and_then(|f| f.value.as_ref());
-    let tensor = tensor.ok_or_else(|| Error::new("the weights are not constant"))?;
+    let tensor = tensor.ok_or_else(|| Error::new("the weights are not constant").internal())?;
     Ok(taps.layer.runs(&tensor.shape, tensor.floats()?).map(|(filter, values)| {
         let scale = taps.scale.as_ref().map_or(1.0, |s| s[filter]);
         (filter, values.iter().map(move |&w| f64::from(w) * scale))
     }))
 }
 
-/// The filters of a layer as rows, with the scale of a BatchNormalization that follows.
+/// Returns the scaled filters of a layer as rows.
+///
+/// # Errors
+/// Weights that are not floats.
 pub(crate) fn filters(facts: &Facts, taps: &LayerTaps) -> Result<Vec<Vec<f64>>> {
     let mut rows = vec![Vec::new(); taps.layer.out_channels(facts.shape(taps.weight))];
     runs(facts, taps)?.for_each(|(filter, values)| rows[filter].extend(values));
     Ok(rows)
 }
 
-fn of_layer(facts: &Facts, taps: &LayerTaps, distances: Distances) -> Result<WeightStats> {
+/// Computes the statistics of a layer's weights, which need no data.
+///
+/// # Errors
+/// Weights that are not floats.
+pub(super) fn weight_stats(facts: &Facts, taps: &LayerTaps, distances: Distances) -> Result<WeightStats> {
     let shape = facts.shape(taps.weight);
     let count = taps.layer.out_channels(shape);
     let distances = match distances {
@@ -81,7 +87,7 @@ fn of_layer(facts: &Facts, taps: &LayerTaps, distances: Distances) -> Result<Wei
         ..WeightStats::default()
     };
     if taps.layer.filters == 0 && !taps.layer.transposed && !distances {
-        // Filters that lie one after the other are taken one by one: a wide layer is most of a network.
+        // Contiguous filters are reduced one by one: copies of a wide layer would take most of the network's memory.
         runs(facts, taps)?.for_each(|(_, values)| stats.add(&values.collect::<Vec<f64>>()));
     } else {
         let rows = filters(facts, taps)?;
@@ -94,7 +100,7 @@ fn of_layer(facts: &Facts, taps: &LayerTaps, distances: Distances) -> Result<Wei
 }
 
 impl WeightStats {
-    /// The next filter.
+    /// Appends the statistics of a filter.
     fn add(&mut self, row: &[f64]) {
         let mean = row.iter().sum::<f64>() / row.len() as f64;
         self.mean.push(mean);
@@ -104,8 +110,9 @@ impl WeightStats {
     }
 }
 
-/// For each row, Σ over the others of the Euclidean distance. |a − b|² = |a|² + |b|² − 2ab, all products at once:
-/// wide layers have millions of pairs.
+/// Sums the Euclidean distances of each row to the others.
+///
+/// |a − b|² = |a|² + |b|² − 2ab, with all products in one GEMM: wide layers have millions of pairs.
 fn sums_of_distances(rows: &[Vec<f64>]) -> Vec<f64> {
     let (n, len) = (rows.len(), rows.first().map_or(0, Vec::len));
     let data = rows.concat();
@@ -117,22 +124,6 @@ fn sums_of_distances(rows: &[Vec<f64>]) -> Vec<f64> {
     let distance =
         |i: usize, j: usize| (square(i) + square(j) - 2.0 * products[(i.max(j), i.min(j))]).max(0.0).sqrt();
     (0..n).map(|i| (0..n).filter(|&j| j != i).map(|j| distance(i, j)).sum()).collect()
-}
-
-/// The statistics of the weights alone: what the criteria on weights need, without data.
-///
-/// # Errors
-/// Weights that are not floats.
-pub fn weights_only(graph: &Graph, facts: &Facts, distances: Distances) -> Result<Vec<LayerProfile>> {
-    layers(graph, facts)
-        .iter()
-        .map(|taps| {
-            let node = &graph.nodes[taps.node];
-            let weight = of_layer(facts, taps, distances).map_err(|e| e.node(&node.name))?;
-            let (node, op) = (node.name.clone(), node.op_type.clone());
-            Ok(LayerProfile { node, op, weight, ..LayerProfile::default() })
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use secateur::exec::devices::{self, Choice, Device};
+use secateur::exec::devices::{self, Device, DeviceChoice};
 
 /// Says what a test leaves out, also where it passes: `eprintln!` would be captured and thrown away.
 pub(crate) fn left_out(what: &str) {
@@ -12,7 +12,7 @@ pub(crate) fn left_out(what: &str) {
 
 /// Every adapter here. Where there is none, this says what that leaves out, or fails if one is required.
 pub(crate) fn gpus(what: &str) -> Vec<Device> {
-    let open = |index| devices::open(&Choice::Index(index)).expect("an adapter that is listed opens").0;
+    let open = |index| devices::open(&DeviceChoice::Index(index)).expect("an adapter that is listed opens").0;
     let gpus: Vec<Device> = devices::list().iter().map(|info| open(info.index)).collect();
     if gpus.is_empty() {
         let required = std::env::var_os("SECATEUR_REQUIRE_GPU").is_some();

@@ -74,8 +74,8 @@ pub(crate) fn judge(case: &Case, device: &Device, expected: &[f64], way: &str) -
 /// The same with halves wherever the call takes them.
 pub(crate) fn judge_halves(case: &Case, device: &Device, expected: &[f64], way: &str) -> Option<String> {
     let (mut plan, inputs) = one_step(case, way);
-    plan.keep_halves((0..plan.buffers.len()).collect());
-    judge_plan(case, device, expected, way, (plan, inputs), case.kernel.tolerance().in_halves())
+    plan.store_as_f16((0..plan.buffers.len()).collect());
+    judge_plan(case, device, expected, way, (plan, inputs), case.kernel.tolerance().for_f16_storage())
 }
 
 fn judge_plan(

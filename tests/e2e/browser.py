@@ -1,6 +1,6 @@
-"""A headless Chromium, driven through the pipe that it offers to debuggers: nothing but Python is needed.
+"""Drives a headless Chromium through its debugging pipe, with the standard library only.
 
-Messages are JSON with a NUL behind each; the browser reads them from its file descriptor 3 and answers on 4.
+Messages are JSON terminated by NUL. The browser reads requests from file descriptor 3 and writes responses to 4.
 """
 
 import base64
@@ -18,18 +18,18 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 
 
 def find():
-    """The browser's path, or None."""
+    """Returns the browser's path, or None."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page in a browser of its own."""
+    """A browser process with one page."""
 
     def __init__(self, path, timeout=60):
         self.timeout = timeout
         self.folder = tempfile.mkdtemp(prefix="secateur-browser-")
         (there, self.write), (self.read, back) = os.pipe(), os.pipe()
-        # Copies above 4 first: one of the pipes may itself be 3 or 4.
+        # Copies to descriptors above 4 first, because a pipe may itself be 3 or 4.
         high = [os.dup2(fd, to) for fd, to in ((there, 203), (back, 204))]
 
         def wire():
@@ -52,10 +52,10 @@ class Browser:
         while b"\0" not in self.buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.read], [], [], left)[0]:
-                raise TimeoutError("the browser does not answer")
+                raise TimeoutError("the browser does not respond")
             got = os.read(self.read, 1 << 16)
             if not got:
-                raise ConnectionError("the browser has gone")
+                raise ConnectionError("the browser has exited")
             self.buffer += got
         text, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(text)
@@ -70,15 +70,15 @@ class Browser:
             data = data[os.write(self.write, data):]
         deadline = time.monotonic() + self.timeout
         while True:
-            answer = self.message(deadline)
-            if answer.get("id") == self.count:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                return answer["result"]
-            self.events.append(answer)
+            response = self.message(deadline)
+            if response.get("id") == self.count:
+                if "error" in response:
+                    raise RuntimeError(f"{method}: {response['error']}")
+                return response["result"]
+            self.events.append(response)
 
     def open(self, url):
-        """Loads a page, and waits until it is there."""
+        """Loads a page, and waits until it is loaded."""
         self.events.clear()
         self.call("Page.navigate", url=url)
         deadline = time.monotonic() + self.timeout
@@ -87,19 +87,19 @@ class Browser:
         self.settle()
 
     def settle(self):
-        """Waits for two frames: what observes sizes has drawn by then."""
+        """Waits for two frames, after which size observers have redrawn."""
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def run(self, code):
-        """The value of an expression in the page."""
-        answer = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in answer:
-            details = answer["exceptionDetails"]
+        """Evaluates an expression in the page and returns its value."""
+        response = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in response:
+            details = response["exceptionDetails"]
             raise RuntimeError(details.get("exception", {}).get("description", details["text"]))
-        return answer["result"].get("value")
+        return response["result"].get("value")
 
     def complaints(self):
-        """Everything that the console said of errors and warnings since the page was opened, and what it asked of a network."""
+        """Returns console errors, console warnings and network requests since the page was opened."""
         self.run("1")
         found = []
         for event in self.events:
@@ -111,7 +111,7 @@ class Browser:
             elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
                 found.append(params["entry"]["text"])
             elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("file:", "data:", "blob:")):
-                found.append("asked for " + params["request"]["url"])
+                found.append("requested " + params["request"]["url"])
         return found
 
     def size(self, width, height):
@@ -119,7 +119,7 @@ class Browser:
         self.settle()
 
     def prefers(self, scheme):
-        """What the reader's system says of colours."""
+        """Emulates the preferred colour scheme of the system."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.settle()
 
@@ -128,10 +128,10 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name)
 
     def screenshot(self, path, whole=True):
-        """A PNG of the page."""
-        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        """Saves a PNG of the page."""
+        response = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(answer["data"]))
+            file.write(base64.b64decode(response["data"]))
 
     def close(self):
         try:

@@ -1,4 +1,4 @@
-"""What surrounds a profile: interruption, early stop, refusals, checkpoints, the comparison of criteria.
+"""Checks interruption, early stop, refusals, checkpoints, and the comparison of criteria.
 
     python3 tests/e2e/check_confidence.py target/release/secateur ../shared
 """
@@ -22,7 +22,7 @@ from common import Program, Report, message
 
 
 def check_interruption(report, program, model, data, folder):
-    """Ctrl-C leaves a profile that --resume completes to the one that was not interrupted."""
+    """Checks that --resume completes an interrupted profile to the uninterrupted one, bit for bit."""
     whole, part = folder / "whole.profile", folder / "part.profile"
     command = ["profile", model, "--data", data, "--preset", "cifar10", "--device", "cpu", "--gram", "none", "--batch", 4]
     program.json(*command, "-o", whole)
@@ -31,57 +31,57 @@ def check_interruption(report, program, model, data, folder):
                                    stderr=subprocess.DEVNULL)
         time.sleep(wait)
         process.send_signal(signal.SIGINT)
-        answer = process.communicate(timeout=120)[0]
-        # Killed before it listened: it had not begun.
+        result = process.communicate(timeout=120)[0]
+        # A negative code: killed before the handler was installed.
         if process.returncode >= 0:
             break
-    answer = json.loads(answer) if answer else {}
-    seen = answer.get("images", 0)
-    report.check(process.returncode == 1 and answer.get("complete") is False and seen > 0, "Ctrl-C leaves a profile",
+    result = json.loads(result) if result else {}
+    seen = result.get("images", 0)
+    report.check(process.returncode == 1 and result.get("complete") is False and seen > 0, "Ctrl-C leaves a profile",
                  f"exit code {process.returncode}, {seen} images")
-    code, answer = program.json(*command, "-o", part, "--resume")
-    report.check(code == 0 and answer["complete"], "--resume goes on", message(answer) if code else answer["images"])
+    code, result = program.json(*command, "-o", part, "--resume")
+    report.check(code == 0 and result["complete"], "--resume continues", message(result) if code else result["images"])
     a, b = load_file(whole), load_file(part)
     same = a.keys() == b.keys() and all(a[k].tobytes() == b[k].tobytes() for k in a)
-    report.check(same, "the resumed profile is the whole one, bit for bit")
-    code, answer = program.json(*command[:-1], 8, "--std", "1,1,1", "-o", part, "--resume")
-    report.check(code == 2 and "preprocessing" in message(answer), "resuming with other preprocessing is refused",
-                 message(answer)[:80])
+    report.check(same, "the resumed profile equals the uninterrupted one bit for bit")
+    code, result = program.json(*command[:-1], 8, "--std", "1,1,1", "-o", part, "--resume")
+    report.check(code == 2 and "preprocessing" in message(result), "resuming with other preprocessing is refused",
+                 message(result)[:80])
     return whole
 
 
 def check_early_stop(report, program, model, data, folder):
     command = ["profile", model, "--data", data, "--preset", "cifar10", "--device", "cpu", "--gram", "none"]
     decide = ["--criterion", "apoz", "--keep-macs", "0.7"]
-    code, answer = program.json(*command, *decide, "--confidence", 0.9, "-o", folder / "sure.profile")
-    report.check(code == 0 and answer["settled"] and answer["confidence"] >= 0.9 and answer["images"] < 1017,
-                 "--confidence 0.9 stops early", message(answer) if code else f"{answer['images']} images, {answer['confidence']:.3f}")
-    code, answer = program.json(*command, *decide, "--confidence", 0.9999999, "-o", folder / "never.profile")
-    report.check(code == 0 and not answer["settled"], "a confidence that is not reached is told",
-                 message(answer) if code else answer["confidence"])
-    code, answer = program.json(*command, "--confidence", 0.9, "-o", folder / "default.profile")
-    report.check(code == 0 and answer["settled"] and answer["confidence"] >= 0.9, "--confidence by default settles",
-                 message(answer) if code else f"{answer['images']} images, {answer['confidence']:.3f}")
-    code, answer = program.json(*command, "--confidence", 0.9, "--criterion", "reconstruction", "-o", folder / "no.profile")
-    report.check(code == 2 and "nobody knows" in message(answer), "--confidence of reconstruction is refused", message(answer)[:80])
-    code, answer = program.json(*command, "--criterion", "l1", "--confidence", 0.9, "-o", folder / "l1.profile")
-    report.check(code == 2 and "weights alone" in message(answer), "--confidence without a criterion on data is refused",
-                 message(answer)[:80])
+    code, result = program.json(*command, *decide, "--confidence", 0.9, "-o", folder / "sure.profile")
+    report.check(code == 0 and result["settled"] and result["confidence"] >= 0.9 and result["images"] < 1017,
+                 "--confidence 0.9 stops early", message(result) if code else f"{result['images']} images, {result['confidence']:.3f}")
+    code, result = program.json(*command, *decide, "--confidence", 0.9999999, "-o", folder / "never.profile")
+    report.check(code == 0 and not result["settled"], "a confidence that is not reached is reported",
+                 message(result) if code else result["confidence"])
+    code, result = program.json(*command, "--confidence", 0.9, "-o", folder / "default.profile")
+    report.check(code == 0 and result["settled"] and result["confidence"] >= 0.9, "--confidence settles with default options",
+                 message(result) if code else f"{result['images']} images, {result['confidence']:.3f}")
+    code, result = program.json(*command, "--confidence", 0.9, "--criterion", "reconstruction", "-o", folder / "no.profile")
+    report.check(code == 2 and "nobody knows" in message(result), "--confidence of reconstruction is refused", message(result)[:80])
+    code, result = program.json(*command, "--criterion", "l1", "--confidence", 0.9, "-o", folder / "l1.profile")
+    report.check(code == 2 and "weights alone" in message(result), "--confidence without a criterion on data is refused",
+                 message(result)[:80])
     cut = folder / "cut.json"
-    code, answer = program.json("plan", model, "--profile", folder / "sure.profile", *decide, "-o", cut)
-    knots = json.loads(cut.read_text())["knots"]
-    gone = [k for k in knots if not k["keep"]]
-    report.check(code == 0 and all(0.5 <= k["confidence"] <= 1 for k in gone) and answer["confidence"] >= 0.9,
-                 "the cut tells how sure it is", f"{len(gone)} knots, {answer.get('confidence')}")
+    code, result = program.json("plan", model, "--profile", folder / "sure.profile", *decide, "-o", cut)
+    coupled = json.loads(cut.read_text())["coupled"]
+    removed = [c for c in coupled if not c["keep"]]
+    report.check(code == 0 and all(0.5 <= c["confidence"] <= 1 for c in removed) and result["confidence"] >= 0.9,
+                 "the cut contains its confidence", f"{len(removed)} removed, {result.get('confidence')}")
     cut.unlink()
-    code, answer = program.json("plan", model, "--profile", folder / "sure.profile", *decide, "--require-confidence", 0.999,
+    code, result = program.json("plan", model, "--profile", folder / "sure.profile", *decide, "--require-confidence", 0.999,
                                 "-o", cut)
-    report.check(code == 1 and answer["out"] is None and not cut.exists(), "--require-confidence refuses",
-                 f"exit code {code}, {answer.get('confidence')}")
+    report.check(code == 1 and result["out"] is None and not cut.exists(), "--require-confidence refuses",
+                 f"exit code {code}, {result.get('confidence')}")
 
 
 def check_training(report, program, model, folder):
-    """Checkpoints: the drift and the wander of each filter, as NumPy has them."""
+    """Compares the drift and the wander of each filter over checkpoints with NumPy."""
     rng, paths, weights = np.random.default_rng(0), [], []
     for epoch in range(3):
         network = onnx.load(model)
@@ -93,11 +93,11 @@ def check_training(report, program, model, folder):
                 weights.append(w.astype(np.float64).reshape(len(w), -1))
         paths.append(folder / f"epoch{epoch}.onnx")
         onnx.save(network, paths[-1])
-    if not report.check(len(weights) == 3, "checkpoints were made"):
+    if not report.check(len(weights) == 3, "checkpoints were created"):
         return
     profile = folder / "training.profile"
-    code, answer = program.json("profile", *paths, "-o", profile)
-    if not report.check(code == 0, "checkpoints alone make a profile", message(answer)):
+    code, result = program.json("profile", *paths, "-o", profile)
+    if not report.check(code == 0, "checkpoints alone make a profile", message(result)):
         return
     network = onnx.load(paths[-1])
     norm = next(n for n in network.graph.node if n.name == "layer1.0.bn1")
@@ -115,31 +115,31 @@ def check_training(report, program, model, folder):
         report.check(np.allclose(columns[f"layer1.0.conv1/{name}"], values, rtol=1e-5), name)
     for criterion in ("drift", "stability"):
         cut = folder / "cut.json"
-        code, answer = program.json("plan", paths[-1], "--profile", profile, "--criterion", criterion, "--keep-macs", 0.9,
+        code, result = program.json("plan", paths[-1], "--profile", profile, "--criterion", criterion, "--keep-macs", 0.9,
                                     "-o", cut)
-        report.check(code == 0, f"{criterion} decides", message(answer))
-    code, answer = program.json("profile", paths[0], model.parent / "mnist_lenet_caffe.onnx", "-o", profile)
-    report.check(code == 2 and "checkpoints" in message(answer), "checkpoints of different networks are refused",
-                 message(answer)[:80])
+        report.check(code == 0, f"{criterion} decides", message(result))
+    code, result = program.json("profile", paths[0], model.parent / "mnist_lenet_caffe.onnx", "-o", profile)
+    report.check(code == 2 and "checkpoints" in message(result), "checkpoints of different networks are refused",
+                 message(result)[:80])
 
 
 def check_comparison(report, program, model, data, folder):
-    """The figure, and that masked networks measure what pruned files do."""
+    """Checks the outputs of compare-criteria, and that a masked network has the accuracy of the pruned file."""
     images = ["--data", data, "--preset", "cifar10", "--images", 300, "--device", "cpu"]
-    code, answer = program.json("compare-criteria", model, *images, "--criteria", "l1,apoz,obs,random", "--seeds", 2,
+    code, result = program.json("compare-criteria", model, *images, "--criteria", "l1,apoz,obs,random", "--seeds", 2,
                                 "--keep-macs", "0.9,0.7", "--csv", folder / "c.csv", "--plot", folder / "c.svg")
-    if not report.check(code == 0, "compare-criteria", message(answer) if code else f"whole {answer['whole']}"):
+    if not report.check(code == 0, "compare-criteria", message(result) if code else f"whole {result['whole']}"):
         return
-    curves = {c["criterion"]: {p["keep_macs"]: p for p in c["points"]} for c in answer["curves"]}
-    report.check(set(curves) == {"l1", "apoz", "obs", "random"} and all(len(c) == 2 for c in curves.values()), "its points")
+    curves = {c["criterion"]: {p["keep_macs"]: p for p in c["points"]} for c in result["curves"]}
+    report.check(set(curves) == {"l1", "apoz", "obs", "random"} and all(len(c) == 2 for c in curves.values()), "compare-criteria: points")
     rows = list(csv.DictReader((folder / "c.csv").open()))
-    report.check(len(rows) == 8 and float(rows[0]["top1"]) <= 1, "its table", f"{len(rows)} rows")
+    report.check(len(rows) == 8 and float(rows[0]["top1"]) <= 1, "compare-criteria: table", f"{len(rows)} rows")
     xml.etree.ElementTree.parse(folder / "c.svg")
-    report.check((folder / "c.svg").stat().st_size > 2000, "its chart is XML")
+    report.check((folder / "c.svg").stat().st_size > 2000, "compare-criteria: the chart is XML")
     code, pruned = program.json("prune", model, *images, "--criterion", "l1", "--repair", "none", "--keep-macs", 0.7, "-o",
                                 folder / "small.onnx")
     masked = curves["l1"][0.7]
-    report.check(code == 0 and abs(pruned["top1"]["after"] - masked["top1"]) < 1e-9, "a masked network measures what the pruned file does",
+    report.check(code == 0 and abs(pruned["top1"]["after"] - masked["top1"]) < 1e-9, "a masked network has the accuracy of the pruned file",
                  message(pruned) if code else f"{masked['top1']:.4f}")
 
 

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Bad inputs, one after another: check_errors.py BIN
+"""Runs the program on invalid inputs: check_errors.py BIN
 
-Each must end with exit code 2 and one error on stderr that helps, without a panic or a backtrace, and
-must leave nothing behind: no output, no temporary file beside it. With --json stdout is exactly one
-JSON object that says the same.
+Each run must end with exit code 2 and one helpful error on stderr, without a panic or a backtrace. It must not leave
+an output or a temporary file. With --json, stdout must be exactly one JSON object with the error.
 """
 
 import json
@@ -15,7 +14,6 @@ import sys
 import tempfile
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import common
@@ -24,7 +22,7 @@ PANIC = re.compile(r"panicked|backtrace|RUST_|thread '|unwrap\(\)|assertion", re
 
 
 def network():
-    """A small sound network: Conv, Relu, Conv, Relu, GlobalAveragePool, Flatten, Gemm."""
+    """A small valid network: Conv, Relu, Conv, Relu, GlobalAveragePool, Flatten, Gemm."""
     rng = np.random.default_rng(0)
     weights = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (12, 8, 3, 3), "b2": (12,), "w3": (5, 12), "b3": (5,)}
     make = helper.make_node
@@ -47,14 +45,14 @@ def network():
 
 
 def changed(edit):
-    """The network's bytes after `edit`."""
+    """Returns the network's bytes after `edit`."""
     model = network()
     edit(model, {t.name: t for t in model.graph.initializer}, {n.name: n for n in model.graph.node})
     return model.SerializeToString()
 
 
 def bad_models():
-    """Name, bytes, and what the error must mention."""
+    """Yields a name, the bytes, and a pattern that the error must match."""
     sound = network().SerializeToString()
 
     def huge(model, weights, nodes):
@@ -89,13 +87,13 @@ def bad_models():
         weights["w2"].raw_data = weights["w2"].raw_data[:-4]
 
     def dangling(model, weights, nodes):
-        nodes["conv2"].input[0] = "nobody_makes_this"
+        nodes["conv2"].input[0] = "undefined_value"
 
     def twice(model, weights, nodes):
         nodes["relu2"].output[0] = "r1"
 
     def no_output(model, weights, nodes):
-        model.graph.output[0].name = "nobody_makes_this"
+        model.graph.output[0].name = "undefined_value"
 
     def no_nodes(model, weights, nodes):
         del model.graph.node[:]
@@ -130,9 +128,9 @@ def bad_models():
     yield "a NaN among the weights", changed(nan), "w2|conv2"
     yield "weights that do not fit the node before", changed(misfit), "conv2"
     yield "weights with too few bytes", changed(short), "w2"
-    yield "a value that nobody makes", changed(dangling), "nobody_makes_this"
-    yield "a value made twice", changed(twice), "r1"
-    yield "an output that nobody makes", changed(no_output), "nobody_makes_this"
+    yield "an undefined input", changed(dangling), "undefined_value"
+    yield "a value defined twice", changed(twice), "r1"
+    yield "an undefined output", changed(no_output), "undefined_value"
     yield "no nodes at all", changed(no_nodes), ""
     yield "pads of the wrong length", changed(bad_attribute), "conv1"
     yield "a stride of zero", changed(zero_stride), "conv1"
@@ -140,14 +138,14 @@ def bad_models():
     yield "external data that is missing", changed(external_missing), "not-here.bin"
 
 
-class Court:
-    """Runs the program and judges how it refuses."""
+class Refusals:
+    """Runs the program and checks its errors."""
 
     def __init__(self, program, report, scratch):
         self.program, self.report, self.scratch = program, report, scratch
 
     def refused(self, name, *arguments, says=""):
-        """Twice, in words and in JSON; nothing in the scratch folder may change."""
+        """Runs a command as text and as JSON; nothing in the scratch folder may change."""
         before = self.files()
         faults = []
         code, out, err = self.program(*arguments, "--color", "never", timeout=120)
@@ -181,95 +179,95 @@ class Court:
         return {str(p.relative_to(self.scratch)): (s.st_size, s.st_mtime_ns) for p, s in found if not p.is_dir()}
 
 
-def models(court, out):
+def models(refusals, out):
     """Bad files, through the three verbs that read one."""
-    feed = court.scratch / "x.npy"
+    feed = refusals.scratch / "x.npy"
     for name, data, says in bad_models():
-        path = court.scratch / "bad.onnx"
+        path = refusals.scratch / "bad.onnx"
         path.write_bytes(data)
-        court.refused(f"inspect: {name}", "inspect", path, says=says)
-        run = ["run", path, "--input", f"x={feed}", "--output-dir", court.scratch / "outputs", "--device", "cpu"]
-        court.refused(f"run: {name}", *run, says=says)
-        court.refused(f"prune: {name}", "prune", path, *RANDOM, "-o", out, says=says)
+        refusals.refused(f"inspect: {name}", "inspect", path, says=says)
+        run = ["run", path, "--input", f"x={feed}", "--output-dir", refusals.scratch / "outputs", "--device", "cpu"]
+        refusals.refused(f"run: {name}", *run, says=says)
+        refusals.refused(f"prune: {name}", "prune", path, *RANDOM, "-o", out, says=says)
         path.unlink()
 
 
 RANDOM = ["--data", "random:4", "--allow-random", "--criterion", "l1", "--keep-macs", "0.7", "--device", "cpu"]
 
 
-def data(court, good, out):
+def data(refusals, good, out):
     """Calibration sets that are not one."""
     def prune(source):
         return ["prune", good, "--data", source, "--criterion", "l1", "--keep-macs", "0.7", "-o", out, "--device", "cpu"]
 
-    empty, broken = court.scratch / "empty", court.scratch / "broken"
+    empty, broken = refusals.scratch / "empty", refusals.scratch / "broken"
     empty.mkdir()
     broken.mkdir()
     (broken / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
     (broken / "b.png").write_bytes(b"")
-    np.savez(court.scratch / "names.npz", pictures=np.zeros((2, 3, 8, 8), np.uint8))
-    np.save(court.scratch / "rank2.npy", np.zeros((4, 4), np.float32))
-    np.save(court.scratch / "nan.npy", np.full((4, 3, 8, 8), np.nan, np.float32))
-    (court.scratch / "cut-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\x27\x10\0\0\0\x1c")
-    court.refused("data: an empty folder", *prune(empty), says="empty")
-    court.refused("data: only broken images", *prune(broken), says="a.jpg|b.png|broken")
-    court.refused("data: a folder that is not there", *prune(court.scratch / "nowhere"), says="nowhere")
-    court.refused("data: npz without images", *prune(court.scratch / "names.npz"), says="images")
-    court.refused("data: npy of rank 2", *prune(court.scratch / "rank2.npy"), says="rank2.npy")
-    court.refused("data: NaN in the images", *prune(court.scratch / "nan.npy"), says="NaN|finite")
-    court.refused("data: a truncated idx file", *prune(court.scratch / "cut-images-idx3-ubyte"), says="idx")
-    court.refused("data: random without --allow-random", *prune("random:4"), says="allow-random")
-    court.refused("data: random:none", *prune("random:none"), says="random")
+    np.savez(refusals.scratch / "names.npz", pictures=np.zeros((2, 3, 8, 8), np.uint8))
+    np.save(refusals.scratch / "rank2.npy", np.zeros((4, 4), np.float32))
+    np.save(refusals.scratch / "nan.npy", np.full((4, 3, 8, 8), np.nan, np.float32))
+    (refusals.scratch / "cut-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\x27\x10\0\0\0\x1c")
+    refusals.refused("data: an empty folder", *prune(empty), says="empty")
+    refusals.refused("data: only broken images", *prune(broken), says="a.jpg|b.png|broken")
+    refusals.refused("data: a folder that is not there", *prune(refusals.scratch / "nowhere"), says="nowhere")
+    refusals.refused("data: npz without images", *prune(refusals.scratch / "names.npz"), says="images")
+    refusals.refused("data: npy of rank 2", *prune(refusals.scratch / "rank2.npy"), says="rank2.npy")
+    refusals.refused("data: NaN in the images", *prune(refusals.scratch / "nan.npy"), says="NaN|finite")
+    refusals.refused("data: a truncated idx file", *prune(refusals.scratch / "cut-images-idx3-ubyte"), says="idx")
+    refusals.refused("data: random without --allow-random", *prune("random:4"), says="allow-random")
+    refusals.refused("data: random:none", *prune("random:none"), says="random")
 
 
-def options(court, good, out):
-    """Requests that cannot be met."""
+def options(refusals, good, out):
+    """Requests that cannot be fulfilled."""
     def prune(*rest, target=out, source=good):
         return ["prune", source, "--data", "random:4", "--allow-random", "-o", target, "--device", "cpu", *rest]
 
     budget = ["--criterion", "l1", "--keep-macs", "0.7"]
-    court.refused("budget: impossible, the smallest is said", *prune("--criterion", "l1", "--keep-macs", "0.001"),
+    refusals.refused("budget: impossible, the smallest is reported", *prune("--criterion", "l1", "--keep-macs", "0.001"),
                   says=r"(smallest|least|lowest|minimum).*\d|\d.*(smallest|least|lowest|minimum)")
     for value in ("0", "-0.5", "1.5", "nan", "many"):
-        court.refused(f"budget: --keep-macs {value}", *prune("--criterion", "l1", f"--keep-macs={value}"), says="keep-macs")
-    court.refused("budget: none", *prune("--criterion", "l1"), says="keep")
-    court.refused("criterion: apozz", *prune("--criterion", "apozz", "--keep-macs", "0.7"), says=r"\bapoz\b")
-    court.refused("output: the folder is missing", *prune(*budget, target=court.scratch / "no" / "where.onnx"), says="where|no")
-    directory = court.scratch / "directory.onnx"
+        refusals.refused(f"budget: --keep-macs {value}", *prune("--criterion", "l1", f"--keep-macs={value}"), says="keep-macs")
+    refusals.refused("budget: none", *prune("--criterion", "l1"), says="keep")
+    refusals.refused("criterion: apozz", *prune("--criterion", "apozz", "--keep-macs", "0.7"), says=r"\bapoz\b")
+    refusals.refused("output: the folder is missing", *prune(*budget, target=refusals.scratch / "no" / "where.onnx"), says="where|no")
+    directory = refusals.scratch / "directory.onnx"
     directory.mkdir()
-    court.refused("output: the path is a folder", *prune(*budget, target=directory), says="directory")
-    court.refused("output: the same file as the input", *prune(*budget, target=good), says="same|input")
-    court.refused("model: not there", *prune(*budget, source=court.scratch / "nothing.onnx"), says="nothing.onnx")
-    court.refused("model: a folder", *prune(*budget, source=directory), says="directory")
-    court.refused("device: number 99", "run", good, "--input", f"x={court.scratch / 'x.npy'}", "--output-dir",
-                  court.scratch / "outputs", "--device", "99", says="99")
-    court.refused("device: a name that nothing has", "bench", good, "--device", "no such gpu", says="no such gpu")
-    court.refused("verb: unknown", "purne", good, says="prune")
-    court.refused("option: unknown", *prune(*budget, "--keep-mac", "3"), says="keep-mac")
+    refusals.refused("output: the path is a folder", *prune(*budget, target=directory), says="directory")
+    refusals.refused("output: the same file as the input", *prune(*budget, target=good), says="same|input")
+    refusals.refused("model: not there", *prune(*budget, source=refusals.scratch / "nothing.onnx"), says="nothing.onnx")
+    refusals.refused("model: a folder", *prune(*budget, source=directory), says="directory")
+    refusals.refused("device: number 99", "run", good, "--input", f"x={refusals.scratch / 'x.npy'}", "--output-dir",
+                  refusals.scratch / "outputs", "--device", "99", says="99")
+    refusals.refused("device: a name that nothing has", "bench", good, "--device", "no such gpu", says="no such gpu")
+    refusals.refused("verb: unknown", "purne", good, says="prune")
+    refusals.refused("option: unknown", *prune(*budget, "--keep-mac", "3"), says="keep-mac")
 
 
-def feeds(court, good):
-    """Inputs of `run` that do not fit."""
+def feeds(refusals, good):
+    """Invalid inputs of `run`."""
     def run(value, name="x"):
-        return ["run", good, "--input", f"{name}={value}", "--output-dir", court.scratch / "outputs", "--device", "cpu"]
+        return ["run", good, "--input", f"{name}={value}", "--output-dir", refusals.scratch / "outputs", "--device", "cpu"]
 
-    sound = court.scratch / "x.npy"
-    bad = court.scratch / "bad.npy"
+    sound = refusals.scratch / "x.npy"
+    bad = refusals.scratch / "bad.npy"
     bad.write_bytes(sound.read_bytes()[:-7])
-    court.refused("input: a truncated npy", *run(bad), says="bad.npy")
+    refusals.refused("input: a truncated npy", *run(bad), says="bad.npy")
     bad.write_bytes(b"\x93NUMPY\x01\x00\xff\xff{'descr': ")
-    court.refused("input: a malformed header", *run(bad), says="bad.npy")
+    refusals.refused("input: a malformed header", *run(bad), says="bad.npy")
     bad.write_bytes(b"1 2 3")
-    court.refused("input: not an npy", *run(bad), says="bad.npy")
+    refusals.refused("input: not an npy", *run(bad), says="bad.npy")
     np.save(bad, np.zeros((1, 3, 8, 9, 1), np.float32))
-    court.refused("input: of another rank", *run(bad), says="x")
+    refusals.refused("input: of another rank", *run(bad), says="x")
     np.save(bad, np.zeros((1, 4, 8, 8), np.float32))
-    court.refused("input: of another shape", *run(bad), says="x")
+    refusals.refused("input: of another shape", *run(bad), says="x")
     np.save(bad, np.array(["a", "b"]))
-    court.refused("input: of strings", *run(bad), says="bad.npy")
-    court.refused("input: of another name", *run(sound, "z"), says="x")
-    court.refused("input: none", "run", good, "--output-dir", court.scratch / "outputs", "--device", "cpu", says="x|input")
-    court.refused("input: not there", *run(court.scratch / "none.npy"), says="none.npy")
+    refusals.refused("input: of strings", *run(bad), says="bad.npy")
+    refusals.refused("input: of another name", *run(sound, "z"), says="x")
+    refusals.refused("input: none", "run", good, "--output-dir", refusals.scratch / "outputs", "--device", "cpu", says="x|input")
+    refusals.refused("input: not there", *run(refusals.scratch / "none.npy"), says="none.npy")
     bad.unlink()
 
 
@@ -280,16 +278,16 @@ def main():
         good, out = scratch / "good.onnx", scratch / "out.onnx"
         good.write_bytes(network().SerializeToString())
         np.save(scratch / "x.npy", np.ones((1, 3, 8, 8), np.float32))
-        code, answer = program.json("prune", good, *RANDOM, "-o", out)
-        report.check(code == 0 and out.exists(), "the sound network is cut", "" if code == 0 else common.message(answer))
+        code, result = program.json("prune", good, *RANDOM, "-o", out)
+        report.check(code == 0 and out.exists(), "the valid network is pruned", "" if code == 0 else common.message(result))
         out.unlink(missing_ok=True)
-        court = Court(program, report, scratch)
-        models(court, out)
-        data(court, good, out)
-        options(court, good, out)
-        feeds(court, good)
+        refusals = Refusals(program, report, scratch)
+        models(refusals, out)
+        data(refusals, good, out)
+        options(refusals, good, out)
+        feeds(refusals, good)
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        report.check(largest < 1024, "no run took a GiB of memory", f"{largest:.0f} MiB at most")
+        report.check(largest < 1024, "every run took less than a GiB of memory", f"{largest:.0f} MiB at most")
     finally:
         shutil.rmtree(scratch)
     report.finish()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Accuracies that ONNX Runtime measured, met by `eval`: check_eval.py BIN SHARED [--device D] [--quick]
+"""Compares accuracies of `eval` with those in ONNX Runtime: check_eval.py BIN SHARED [--device D] [--quick]
 
-`--quick` is for slow devices: ResNet-20 in full, and SqueezeNet on 200 images against the CPU.
+`--quick` is for slow devices: ResNet-20 completely, and SqueezeNet on 200 images, compared with the CPU.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import common
 CIFAR = ["--preset", "cifar10"]
 MNIST = ["--preset", "raw", "--scale", "1"]
 SQUEEZENET = ["--preset", "raw", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1", "--channels", "bgr"]
-# SOURCES.md's figures in per cent. The photographs get 0.3 points instead of 0.1: JPEG decoders may
-# differ by a level, and three of the thousand images stand on the edge.
+# Figures of SOURCES.md in per cent. The tolerance for photographs is 0.3 points instead of 0.1, because JPEG decoders
+# may differ by a level, and three of the thousand images are borderline.
 CASES = [
     ("cifar10_resnet20", "cifar10/test.npz", CIFAR, {"top1": 91.64}, 0.1),
     ("cifar10_resnet56", "cifar10/test.npz", CIFAR, {"top1": 92.72}, 0.1),
@@ -28,29 +28,29 @@ QUICK = {"cifar10_resnet20"}
 
 
 def evaluate(program, model, data, options, device):
-    """The answer of `eval`, or None and why."""
-    code, answer = program.json("eval", model, "--data", data, *options, "--device", device, timeout=1800)
-    return (answer, "") if code == 0 else (None, f"exit code {code}: {common.message(answer)[:300]}")
+    """Returns the result of `eval`, or None and the reason."""
+    code, result = program.json("eval", model, "--data", data, *options, "--device", device, timeout=1800)
+    return (result, "") if code == 0 else (None, f"exit code {code}: {common.message(result)[:300]}")
 
 
 def accuracies(report, program, shared, device, quick):
-    """Every network of the table on its test set."""
+    """Evaluates every network of the table on its test set."""
     for name, data, options, expected, tolerance in CASES:
         if quick and name not in QUICK:
-            report.left_out(f"{name} on {device}", "--quick")
+            report.skip(f"{name} on {device}", "--quick")
             continue
-        answer, why = evaluate(program, shared / "models" / f"{name}.onnx", shared / "data" / data, options, device)
-        if answer is None:
+        result, why = evaluate(program, shared / "models" / f"{name}.onnx", shared / "data" / data, options, device)
+        if result is None:
             report.check(False, f"{name} on {device}", why)
             continue
-        got = {key: 100 * answer[key] for key in expected}
+        got = {key: 100 * result[key] for key in expected}
         detail = ", ".join(f"{k} {got[k]:.2f} (ONNX Runtime {expected[k]:.2f})" for k in expected)
         good = all(abs(got[k] - expected[k]) <= tolerance + 0.005 for k in expected)
-        report.check(good, f"{name} on {device}", f"{detail}, {answer['images']} images")
+        report.check(good, f"{name} on {device}", f"{detail}, {result['images']} images")
 
 
 def few_photographs(report, program, shared, device):
-    """SqueezeNet on the first 200 photographs: the device must see what the CPU sees."""
+    """Compares a device with the CPU on SqueezeNet and the first 200 photographs."""
     source = shared / "data" / "imagenet-like"
     with open(source / "labels.csv", newline="") as file:
         rows = sorted((row["file"], row["label"]) for row in csv.DictReader(file))[:200]
@@ -60,13 +60,13 @@ def few_photographs(report, program, shared, device):
         with open(pathlib.Path(folder) / "labels.csv", "w", newline="") as file:
             csv.writer(file).writerows([("file", "label"), *rows])
         model = shared / "models" / "imagenet_squeezenet1.1.onnx"
-        answers = [evaluate(program, model, folder, SQUEEZENET, d) for d in ("cpu", device)]
+        results = [evaluate(program, model, folder, SQUEEZENET, d) for d in ("cpu", device)]
     name = f"imagenet_squeezenet1.1, 200 images, cpu and {device}"
-    if any(answer is None for answer, _ in answers):
-        report.check(False, name, "; ".join(why for _, why in answers if why))
+    if any(result is None for result, _ in results):
+        report.check(False, name, "; ".join(why for _, why in results if why))
         return
-    cpu, gpu = ([a["top1"], a["top5"]] for a, _ in answers)
-    # One image whose two best classes are equal to the last digit may fall either way.
+    cpu, gpu = ([a["top1"], a["top5"]] for a, _ in results)
+    # One image may have two best classes with practically equal scores.
     report.check(all(abs(c - g) <= 1 / 200 + 1e-9 for c, g in zip(cpu, gpu)), name, f"top1, top5: {cpu} and {gpu}")
 
 

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Random networks and their cuts before ONNX Runtime: check_graphs.py DIR
+"""Compares random networks and their cuts in ONNX Runtime: check_graphs.py DIR
 
-DIR holds NNN.original.onnx, NNN.masked.onnx and NNN.small.onnx, as tests/graphs.rs writes them where
-SECATEUR_DUMP_GRAPHS names it. Every file must be valid; the small network must answer what the masked one
-answers.
+DIR contains NNN.original.onnx, NNN.masked.onnx and NNN.small.onnx, which tests/graphs.rs writes if
+SECATEUR_DUMP_GRAPHS is set. Every file must be valid, and the small network must have the outputs of the masked one.
 """
 
 import pathlib
@@ -24,8 +23,8 @@ def main():
             for model in models.values():
                 onnx.checker.check_model(model, full_check=True)
             feeds = common.random_feeds(models["original"], batch=3)
-            masked, small = (common.answers(models[kind], feeds) for kind in ("masked", "small"))
-        except Exception as error:  # noqa: BLE001 an invalid file shows itself in many ways
+            masked, small = (common.ort_outputs(models[kind], feeds) for kind in ("masked", "small"))
+        except Exception as error:  # noqa: BLE001 invalid files cause many kinds of exceptions
             report.check(False, name, f"{type(error).__name__}: {error}"[:300])
             continue
         error = common.worst_error(small, masked)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What mixes channels, before ONNX Runtime: check_mixing.py BIN
+"""Prunes networks that mix channels, and compares them with ONNX Runtime: check_mixing.py BIN
 
-Networks with group normalization, attention and statistics over channels, made here as exporters write them.
-Without --inexact, whatever is cut must compute what the masked original computes, for a batch too. With it, the
-answer must say where removed channels mix, the file must be valid, and `run` must compute what ONNX Runtime does.
+The networks contain group normalization, attention and statistics over channels, in the form of exporters. Without
+--inexact, the pruned network must have the outputs of the masked original, also for a batch. With --inexact, the
+result must name the nodes at which removed channels mix, the file must be valid, and `run` must agree with ONNX Runtime.
 """
 
 import json
@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import common
 
-# The first with a GroupNormalization that ONNX's checker takes (that of opset 18 was withdrawn).
+# The first opset with a GroupNormalization that ONNX's checker accepts (that of opset 18 was withdrawn).
 OPSET = 21
 
 
@@ -88,7 +88,7 @@ def group_norm(path, exported):
 
 
 def vit(path, heads=4, c=32, side=4):
-    """Two blocks with a fused linear layer for queries, keys and values, as timm writes them."""
+    """Two transformer blocks with a fused linear layer for queries, keys and values, as in timm."""
     net, tokens, d = Net(2), side * side, c // heads
     x = net.node("Reshape", net.conv("x", 3, c, kernel=4, stride=4), net.ints(0, c, -1))
     x = net.node("Add", net.node("Transpose", x, perm=[0, 2, 1]), net.weight(1, tokens, c))
@@ -125,53 +125,53 @@ NETWORKS = {
     "vit": vit,
     "cbam": cbam,
 }
-# The nodes at which an inexact cut mixes.
+# Prefixes of the nodes at which removed channels mix.
 INEXACT = {"vit": "LayerNormalization", "cbam": "Reduce"}
 
 
 def pruned(program, path, scratch, keep, *options):
     out, masked = scratch / "out.onnx", scratch / "masked.onnx"
-    code, answer = program.json("prune", path, "-o", out, "--masked", masked, "--criterion", "random", "--seed", "3",
+    code, result = program.json("prune", path, "-o", out, "--masked", masked, "--criterion", "random", "--seed", "3",
                                 "--keep-macs", keep, "--max-cut", "0.8", "--device", "cpu", *options)
     if code != 0:
-        return None, common.message(answer)
+        return None, common.message(result)
     models = {"original": onnx.load(path), "small": onnx.load(out), "masked": onnx.load(masked)}
     onnx.checker.check_model(models["small"], full_check=True)
-    return models, answer
+    return models, result
 
 
 def exact(report, program, name, path, scratch):
-    models, answer = pruned(program, path, scratch, "0.75")
-    if not report.check(models is not None, f"{name} is cut", answer if models is None else ""):
+    models, result = pruned(program, path, scratch, "0.75")
+    if not report.check(models is not None, f"{name} is pruned", result if models is None else ""):
         return
     worst = 0.0
     for batch in (1, 3):
         feeds = common.random_feeds(models["original"], batch=batch, seed=batch)
-        worst = max(worst, common.worst_error(*(common.answers(models[m], feeds) for m in ("small", "masked"))))
-    good = worst <= common.TOLERANCE and answer["proof"]["exact"] and not answer["inexact"]
-    report.check(good and answer["removed_channels"] > 0, f"{name} exact", f"{worst:.1e}, {answer['removed_channels']} channels")
+        worst = max(worst, common.worst_error(*(common.ort_outputs(models[m], feeds) for m in ("small", "masked"))))
+    good = worst <= common.TOLERANCE and result["proof"]["exact"] and not result["inexact"]
+    report.check(good and result["removed_channels"] > 0, f"{name} exact", f"{worst:.1e}, {result['removed_channels']} channels")
 
 
 def inexact(report, program, name, path, scratch):
-    models, answer = pruned(program, path, scratch, "0.5", "--inexact")
-    if not report.check(models is not None, f"{name} is cut with --inexact", answer if models is None else ""):
+    models, result = pruned(program, path, scratch, "0.5", "--inexact")
+    if not report.check(models is not None, f"{name} is pruned with --inexact", result if models is None else ""):
         return
-    says = answer["inexact"] and all(node.startswith(INEXACT[name]) for node in answer["inexact"])
-    proof = answer["proof"]
-    report.check(says and not proof["exact"] and proof["passed"] and proof["difference"] > 0, f"{name} says that it is inexact", answer["inexact"])
+    says = result["inexact"] and all(node.startswith(INEXACT[name]) for node in result["inexact"])
+    proof = result["proof"]
+    report.check(says and not proof["exact"] and proof["passed"] and proof["difference"] > 0, f"{name} is reported as inexact", result["inexact"])
     feeds = common.random_feeds(models["original"], batch=2)
-    code, answer, got = common.run_model(program, scratch / "out.onnx", feeds, scratch / "run", "cpu")
-    expected = {common.file_name(n): a for n, a in common.answers(models["small"], feeds).items()}
-    error = common.worst_error(got, expected) if code == 0 else common.message(answer)
+    code, result, got = common.run_model(program, scratch / "out.onnx", feeds, scratch / "run", "cpu")
+    expected = {common.file_name(n): a for n, a in common.ort_outputs(models["small"], feeds).items()}
+    error = common.worst_error(got, expected) if code == 0 else common.message(result)
     report.check(code == 0 and error <= common.TOLERANCE, f"{name} inexact, in ONNX Runtime", error)
-    # The cut file carries it.
+    # A cut file records inexact cuts.
     plan, again = scratch / "cut.json", scratch / "again.onnx"
     code, _ = program.json("plan", path, "-o", plan, "--criterion", "random", "--seed", "3", "--keep-macs", "0.5", "--max-cut", "0.8", "--inexact")
     same = code == 0 and program.json("prune", path, "--cut", plan, "-o", again, "--device", "cpu")[0] == 0
     same = same and again.read_bytes() == (scratch / "out.onnx").read_bytes()
-    report.check(same and json.loads(plan.read_text())["inexact"], f"{name} the same by a cut file")
+    report.check(same and json.loads(plan.read_text())["inexact"], f"{name} is identical with a cut file")
     code, _ = program.json("prune", path, "--cut", plan, "-o", again, "--inexact")
-    report.check(code == 2, f"{name} refuses --inexact beside a cut")
+    report.check(code == 2, f"{name} refuses --inexact with a cut file")
 
 
 def main():

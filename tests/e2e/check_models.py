@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Every network in SHARED/models, forward, against ONNX Runtime: check_models.py BIN SHARED
+"""Compares `run` with ONNX Runtime on every network in SHARED/models: check_models.py BIN SHARED
 
-Real images as each network wants them, through `run` on the CPU and on the first adapter; every
-output within 1e-4 of ONNX Runtime's, with and without its graph optimisations.
+Inputs are preprocessed real images, on the CPU and on the first adapter. Every output must be within 1e-4 of ONNX
+Runtime's, with and without its graph optimizations.
 """
 
 import os
@@ -20,7 +20,7 @@ def main():
     adapters = program.adapters()
     devices = ["cpu"] + [str(a["index"]) for a in adapters[:1]]
     if not adapters:
-        verdict = "FAILED" if os.environ.get("SECATEUR_REQUIRE_GPU") else "left out"
+        verdict = "FAILED" if os.environ.get("SECATEUR_REQUIRE_GPU") else "skipped"
         report.row(verdict, "the GPU", "`devices` lists no adapter")
     with tempfile.TemporaryDirectory(prefix="secateur-e2e-") as scratch:
         for path in sorted((shared / "models").glob("*.onnx")):
@@ -29,17 +29,17 @@ def main():
 
 
 def check(report, program, shared, path, devices, scratch):
-    """One network on every device."""
+    """Checks one network on every device."""
     name = path.stem
     model = onnx.load(path)
     ((value, dims),) = common.own_inputs(model)
     feeds = {value: common.pictures(shared, name, common.concrete(dims, batch=2))}
-    expected = {"plain": common.answers(model, feeds), "optimised": common.answers(model, feeds, optimise=True)}
+    expected = {"plain": common.ort_outputs(model, feeds), "optimised": common.ort_outputs(model, feeds, optimise=True)}
     expected = {k: {common.file_name(n): a for n, a in v.items()} for k, v in expected.items()}
     for device in devices:
-        code, answer, got = common.run_model(program, path, feeds, scratch / f"{name}-{device}", device)
+        code, result, got = common.run_model(program, path, feeds, scratch / f"{name}-{device}", device)
         if code != 0:
-            report.check(False, f"{name} on {device}", f"exit code {code}: {common.message(answer)[:300]}")
+            report.check(False, f"{name} on {device}", f"exit code {code}: {common.message(result)[:300]}")
             continue
         errors = {k: common.worst_error(got, v) for k, v in expected.items()}
         detail = ", ".join(f"{k} {e:.1e}" for k, e in errors.items())

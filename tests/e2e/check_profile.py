@@ -1,10 +1,9 @@
-"""Profiles and criteria against NumPy on ONNX Runtime's activations.
+"""Compares profiles and criteria with NumPy, on ONNX Runtime's activations.
 
     python3 tests/e2e/check_profile.py target/release/secateur ../shared
 
-For three trained networks: moments, shares, standard errors, histograms of image means and Gram matrices of every
-layer, from the activations that ONNX Runtime gives; then every criterion's scores from NumPy's own formulas. And the
-file as others read it: `safetensors.numpy.load_file`.
+For three trained networks, it checks moments, shares, standard errors, histograms of image means and Gram matrices of
+every layer, then the scores of every criterion. The profile is read by `safetensors.numpy.load_file`.
 """
 
 import gzip
@@ -27,7 +26,7 @@ LAYERS = {"Conv", "Gemm", "ConvTranspose"}
 
 
 def near(got, expected, relative=1e-4, absolute=1e-6):
-    """Within a tolerance relative to the largest magnitude; NaN only against NaN."""
+    """Compares within a tolerance relative to the largest magnitude; NaN equals only NaN."""
     got, expected = np.asarray(got, float), np.asarray(expected, float)
     if got.shape != expected.shape:
         return False
@@ -37,32 +36,32 @@ def near(got, expected, relative=1e-4, absolute=1e-6):
 
 
 class Network:
-    """A model with the values that are watched, and what ONNX Runtime computes for them."""
+    """A model with its observed values, computed by ONNX Runtime."""
 
     def __init__(self, path, x):
         self.model = onnx.load(path)
         graph = self.model.graph
         self.x = x
         self.weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        self.readers = {}
+        self.consumers = {}
         for node in graph.node:
             for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+                self.consumers.setdefault(name, []).append(node)
         self.outputs = {o.name for o in graph.output}
         self.layers = [n for n in graph.node if n.op_type in LAYERS]
         self.producers = {o: n for n in graph.node for o in n.output}
 
-    def only_reader(self, value):
-        readers = self.readers.get(value, [])
-        return readers[0] if len(readers) == 1 and value not in self.outputs else None
+    def only_consumer(self, value):
+        consumers = self.consumers.get(value, [])
+        return consumers[0] if len(consumers) == 1 and value not in self.outputs else None
 
     def taps(self, layer):
-        """(value before the activation, after it, BatchNormalization node or None)."""
+        """Returns the value before the activation, the value after it, and the BatchNormalization node or None."""
         pre, norm = layer.output[0], None
-        after = self.only_reader(pre)
+        after = self.only_consumer(pre)
         if after is not None and after.op_type == "BatchNormalization":
             pre, norm = after.output[0], after
-        after = self.only_reader(pre)
+        after = self.only_consumer(pre)
         post = after.output[0] if after is not None and after.op_type in ACTIVATIONS else pre
         return pre, post, norm
 
@@ -72,7 +71,7 @@ class Network:
         del model.graph.output[:]
         model.graph.output.extend([onnx.ValueInfoProto(name=n) for n in dict.fromkeys(names)])
         options = onnxruntime.SessionOptions()
-        # Fused, the tapped values would not exist.
+        # Fusions would remove the observed values.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
         feed = session.get_inputs()[0].name
@@ -83,7 +82,7 @@ class Network:
         return dict(zip(dict.fromkeys(names), values))
 
     def filters(self, layer):
-        """The weights as rows, one a filter, with the scale of a BatchNormalization behind the layer."""
+        """Returns the weights, one row per filter, scaled by a following BatchNormalization."""
         w = self.weights[layer.input[1]].astype(np.float64)
         if layer.op_type == "ConvTranspose":
             w = w.swapaxes(0, 1)
@@ -99,12 +98,12 @@ class Network:
 
 
 def per_channel(value):
-    """N×C×positions."""
+    """Reshapes a value to N×C×positions."""
     return value.reshape(value.shape[0], value.shape[1], -1)
 
 
 def error_of(features, gradient):
-    """The delta method's standard error: features N×F for a channel."""
+    """Returns the standard error by the delta method; features are N×F for a channel."""
     covariance = np.cov(features, rowvar=False)
     return np.sqrt(max(gradient @ covariance @ gradient, 0.0) / len(features))
 
@@ -135,11 +134,11 @@ def check_side(report, name, side, columns, value):
         "max": flat.max(1),
         **errors,
     }
-    # A value at zero's edge may fall on either side.
+    # Rounding decides the sign of values close to zero.
     loose = {"frequency_se": 1e-3}
     wrong = [k for k, e in expected.items() if not near(columns[f"{name}/{side}/{k}"], e, absolute=loose.get(k, 1e-6))]
     got = {k: columns[f"{name}/{side}/{k}"] for k in ("skewness", "kurtosis", "frequency")}
-    # A channel that hardly varies has higher moments of rounding.
+    # Rounding dominates the higher moments of nearly constant channels.
     wrong += [k for k, e in (("skewness", skewness), ("kurtosis", kurtosis)) if not near(got[k][lively], e[lively], 1e-3)]
     if np.abs(got["frequency"] - (flat > 0).mean(1)).max() > 2e-3:
         wrong.append("frequency")
@@ -150,7 +149,7 @@ def check_side(report, name, side, columns, value):
 
 
 def unpack(packed, rows):
-    """The whole matrix from its lower triangle."""
+    """Returns the whole matrix from its packed lower triangle."""
     gram = np.zeros((rows + 1, rows + 1))
     gram[np.tril_indices(rows + 1)] = packed
     return gram + np.tril(gram, -1).T
@@ -170,11 +169,11 @@ def check_grams(report, network, header, columns, values):
 
 
 def check_patches(report, program, folder, network, path):
-    """Gram matrices of whole patches, borders included, groups apart."""
+    """Checks the Gram matrices of patches, including borders, separately for each group."""
     profile = folder / "patch.profile"
-    code, answer = program.json("profile", path, "--data", folder / "x.npz", "--images", 8, "--device", "cpu", "--gram", "patch",
+    code, result = program.json("profile", path, "--data", folder / "x.npz", "--images", 8, "--device", "cpu", "--gram", "patch",
                                 "-o", profile)
-    if not report.check(code == 0, "profile --gram patch", message(answer) if code else f"{answer['images']} images"):
+    if not report.check(code == 0, "profile --gram patch", message(result) if code else f"{result['images']} images"):
         return
     columns = load_file(profile)
     with safe_open(profile, "np") as file:
@@ -204,7 +203,7 @@ def check_patches(report, program, folder, network, path):
 
 
 def expected_scores(network, layer, values, images):
-    """Criterion → the scores of a layer's filters, by NumPy's own formulas."""
+    """Returns the scores of a layer's filters by criterion, computed in NumPy."""
     rows = network.filters(layer)
     pre, post, norm = network.taps(layer)
     x = per_channel(values[post])
@@ -223,14 +222,14 @@ def expected_scores(network, layer, values, images):
     }
     if norm is not None:
         scores["bn-scale"] = np.abs(network.weights[norm.input[1]])
-    reader = network.only_reader(post)
-    if reader is not None and reader.op_type in ("Conv", "Gemm") and not any(a.name == "group" and a.i > 1 for a in reader.attribute):
-        w = network.filters(reader)
+    consumer = network.only_consumer(post)
+    if consumer is not None and consumer.op_type in ("Conv", "Gemm") and not any(a.name == "group" and a.i > 1 for a in consumer.attribute):
+        w = network.filters(consumer)
         squares = (w**2).reshape(len(w), len(flat), -1).sum(axis=(0, 2))
         z = np.vstack([flat, np.ones(flat.shape[1])])
         h = z @ z.T / z.shape[1]
         scores["obd"] = 0.5 * np.diag(h)[:-1] * squares
-        # With hardly more positions than channels, rounding decides about the inverse.
+        # With few positions per channel, rounding dominates the inverse.
         if z.shape[1] < 4 * len(z):
             return scores
         ridge = np.diag(np.append(np.full(len(flat), 1e-4 * np.diag(h)[:-1].mean()), 0.0))
@@ -239,35 +238,36 @@ def expected_scores(network, layer, values, images):
 
 
 def check_criteria(report, program, folder, network, path, profile, values):
-    """Knots of a single filter score what the criterion gives that filter."""
+    """Checks the scores of filters that are not coupled with others."""
     layers = {n.name: n for n in network.layers}
-    known = {}
+    scores = {}
     for criterion in ["l1", "l2", "mean", "variance", "std", "fpgm", "bn-scale", "apoz", "act-mean", "act-variance",
                       "act-l1", "obd", "obs"]:
         cut = folder / "cut.json"
-        code, answer = program.json("plan", path, "--profile", profile, "--criterion", criterion, "--normalize", "none",
+        code, result = program.json("plan", path, "--profile", profile, "--criterion", criterion, "--normalize", "none",
                                     "--remove-below=-1", "-o", cut)
-        if criterion == "bn-scale" and code == 2 and "no BatchNormalization" in message(answer):
-            report.check(True, f"{criterion} refuses a layer without BatchNormalization", message(answer)[:60])
+        if criterion == "bn-scale" and code == 2 and "no BatchNormalization" in message(result):
+            report.check(True, f"{criterion} refuses a layer without BatchNormalization", message(result)[:60])
             continue
         if code != 0:
-            report.check(False, criterion, message(answer))
+            report.check(False, criterion, message(result))
             continue
-        knots = [k for k in json.loads(cut.read_text())["knots"] if len(k["members"]) == 1 and "blocked" not in k["why"]]
+        coupled = json.loads(cut.read_text())["coupled"]
+        single = [c for c in coupled if len(c["members"]) == 1 and "blocked" not in c["why"]]
         wrong, compared = [], 0
-        for name in {k["members"][0][0] for k in knots}:
-            if name not in known:
-                known[name] = expected_scores(network, layers[name], values, None)
-            if criterion not in known[name]:
+        for name in {c["members"][0][0] for c in single}:
+            if name not in scores:
+                scores[name] = expected_scores(network, layers[name], values, None)
+            if criterion not in scores[name]:
                 continue
-            mine = [k for k in knots if k["members"][0][0] == name]
-            got = np.array([k["score"] for k in mine])
-            expected = known[name][criterion][[k["members"][0][1] for k in mine]]
-            compared += len(mine)
+            own = [c for c in single if c["members"][0][0] == name]
+            got = np.array([c["score"] for c in own])
+            expected = scores[name][criterion][[c["members"][0][1] for c in own]]
+            compared += len(own)
             if not near(got, expected, 2e-3 if criterion in ("apoz", "obs") else 1e-4):
                 wrong.append(name)
         if criterion == "obs" and not compared:
-            report.left_out("criterion obs", "fewer positions than its matrices need")
+            report.skip("criterion obs", "too few positions for its matrices")
             continue
         report.check(not wrong and compared, f"criterion {criterion}", f"{compared} filters {wrong}")
 
@@ -279,9 +279,9 @@ def check(report, program, shared, name, x, labels):
         folder = pathlib.Path(temporary)
         np.savez(folder / "x.npz", images=x, labels=labels)
         profile = folder / "a.profile"
-        code, answer = program.json("profile", path, "--data", folder / "x.npz", "--device", "cpu", "--criterion", "fpgm",
+        code, result = program.json("profile", path, "--data", folder / "x.npz", "--device", "cpu", "--criterion", "fpgm",
                                     "--batch", 7, "-o", profile)
-        if not report.check(code == 0, f"{name}: profile", message(answer) if code else f"{answer['layers']} layers"):
+        if not report.check(code == 0, f"{name}: profile", message(result) if code else f"{result['layers']} layers"):
             return
         columns = load_file(profile)
         with safe_open(profile, "np") as file:
@@ -304,7 +304,7 @@ def check(report, program, shared, name, x, labels):
 
 
 def images(shared):
-    """For each network, images prepared as SOURCES.md says, and labels."""
+    """Yields for each network the images, preprocessed as described in SOURCES.md, and the labels."""
     cifar = np.load(shared / "data" / "cifar10" / "test.npz")
     keys = list(cifar.keys())
     pictures = cifar["images" if "images" in keys else keys[0]][:48]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The report in a browser: check_report.py BIN [PAGE.html …]
+"""Tests the report in a browser: check_report.py BIN [PAGE.html …]
 
-Makes the reports of the demo network (one of `demo --report`, one of `prune --max-drop`, which draws a curve, of the same
-network with a node that is called like a script), opens them and the pages that are named in a headless Chromium, and
-uses them: sorting, filters, menus, keyboard, both colour schemes, the width of a telephone. Installs nothing; without a
-browser it fails. SECATEUR_SCREENSHOTS names a folder for pictures to look at.
+Creates two reports of the demo network: one by `demo --report`, and one by `prune --max-drop`, which contains a curve,
+with a script as the name of a node. Opens these and the given pages in a headless Chromium, and tests sorting, filters,
+menus, keyboard, both colour schemes, and the width of a telephone. Fails without a browser and does not install one.
+SECATEUR_SCREENSHOTS names a folder for screenshots.
 """
 
 import json
@@ -16,38 +16,38 @@ import tempfile
 import browser
 import common
 
-# The button of a table's column.
+# Selects the button in the head of a table's column.
 HEAD = "[...document.querySelectorAll('#network th button')].find((b) => b.textContent === '{}')"
 HOSTILE = "</script><script>window.hacked=1</script>"
 
 
 def luminance(colour):
-    """Of a CSS colour `rgb(r, g, b)`, 0 to 1."""
+    """Returns the relative luminance of a CSS colour `rgb(r, g, b)`, 0 to 1."""
     parts = [float(p) for p in colour[colour.index("(") + 1:-1].split(",")[:3]]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (p / 255 for p in parts)]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear))
 
 
 def contrast(page):
-    """The worst contrast of texts with their ground."""
+    """Returns the lowest contrast of texts with their backgrounds."""
     pairs = page.run("""[...document.querySelectorAll("h1, h2, p, td, dt, dd, th button, nav a, legend, label")].map((node) => {
         let ground = node;
         const clear = (n) => getComputedStyle(n).backgroundColor === "rgba(0, 0, 0, 0)";
         while (ground.parentElement && clear(ground)) ground = ground.parentElement;
         return [getComputedStyle(node).color, getComputedStyle(ground).backgroundColor];
     })""")
-    known = {tuple(p) for p in pairs if all(c.startswith("rgb(") for c in p)}
-    lights = [sorted(map(luminance, pair)) for pair in known]
+    colours = {tuple(p) for p in pairs if all(c.startswith("rgb(") for c in p)}
+    lights = [sorted(map(luminance, pair)) for pair in colours]
     return min((high + 0.05) / (low + 0.05) for low, high in lights)
 
 
 def column(page, table, index):
-    """The texts of a column."""
+    """Returns the texts of a column."""
     return page.run(f"""[...document.querySelectorAll("#{table} tbody tr")].map((row) => row.children[{index}]?.textContent)""")
 
 
 def put(page, field, value, event):
-    """What a person does to a field."""
+    """Sets the value of a field and dispatches an event, like a user."""
     page.run(f"""(() => {{ const field = document.querySelector({json.dumps(field)});
         field.value = {json.dumps(value)}; field.dispatchEvent(new Event({json.dumps(event)})); }})()""")
 
@@ -64,20 +64,20 @@ def check_page(report, page, path):
     page.size(1280, 900)
     page.prefers("light")
     page.open(path.resolve().as_uri())
-    report.check(page.run("document.querySelectorAll('main section').length") >= 5, f"{name}: it renders")
-    report.check(page.run("document.querySelectorAll('#glance .card .figure').length") == 4, f"{name}: four answers at a glance",
+    report.check(page.run("document.querySelectorAll('main section').length") >= 5, f"{name}: renders")
+    report.check(page.run("document.querySelectorAll('#glance .card .figure').length") == 4, f"{name}: four figures in the overview",
                  page.run("[...document.querySelectorAll('#glance .figure')].map((f) => f.textContent).join(' | ')"))
     total = page.run("PAGE.summary.before.macs")
-    report.check(page.run("PAGE.layers.reduce((sum, l) => sum + l.macs[0], 0)") <= total > 0, f"{name}: layers cost no more than the network")
+    report.check(page.run("PAGE.layers.reduce((sum, l) => sum + l.macs[0], 0)") <= total > 0, f"{name}: layers have at most the MACs of the network")
 
-    # Sorting: the largest first, then the smallest, with `aria-sort` to say so.
+    # Sorting: the largest first, then the smallest, with `aria-sort`.
     macs = page.run("PAGE.layers.map((l) => [l.name, l.macs[0]])")
     cost = dict(macs)
     for order, right in (("descending", max), ("ascending", min)):
         page.run(f"{HEAD.format('MACs')}.click()")
         first = column(page, "network", 1)[0]
-        said = page.run(f"{HEAD.format('MACs')}.parentElement.getAttribute('aria-sort')")
-        report.check(said == order and cost[first] == right(cost.values()), f"{name}: the table sorts, {order}", first)
+        sorting = page.run(f"{HEAD.format('MACs')}.parentElement.getAttribute('aria-sort')")
+        report.check(sorting == order and cost[first] == right(cost.values()), f"{name}: the table sorts, {order}", first)
     # Filtering.
     last = macs[-1][0]
     put(page, "#network input[type=search]", last, "input")
@@ -85,43 +85,43 @@ def check_page(report, page, path):
     report.check(0 < len(found) < len(macs) and all(last.lower() in f.lower() for f in found), f"{name}: the table filters",
                  f"{len(found)} of {len(macs)}")
     put(page, "#network input[type=search]", "no such layer", "input")
-    report.check(column(page, "network", 0) == ["Nothing matches."], f"{name}: and says when nothing matches")
+    report.check(column(page, "network", 0) == ["Nothing matches."], f"{name}: an empty filter result has a message")
     put(page, "#network input[type=search]", "", "input")
 
-    # The kernels of the layer that lost most: as many marks as numbers, other numbers by the menu, the arrow keys tell of each.
+    # The kernels of the layer with the largest cut: one mark per kernel, other values by the menu, each value by arrow keys.
     page.run(f"{HEAD.format('Cut')}.click()")
     page.run("document.querySelector('#network button.link').click()")
     page.settle()
     layer = page.run("PAGE.layers[Number(document.querySelector('#layer select').value)]")
     marks = [page.run(f"document.querySelectorAll('#layer .drawing .mark{kind}').length") for kind in ("", ".cut")]
     width, left = layer["width"]
-    report.check(marks == [width, width - left] and width > left, f"{name}: a mark a kernel", f"{marks} of {layer['name']}")
+    report.check(marks == [width, width - left] and width > left, f"{name}: one mark per kernel", f"{marks} of {layer['name']}")
     title = "document.querySelector('#layer .chart .title').textContent"
     before = page.run(title)
     put(page, "#layer select:not(.grow select)", "w_mean", "change")
     page.settle()
-    report.check(page.run(title) == "mean of the weights" != before, f"{name}: other numbers by the menu", f"{before}, then {page.run(title)}")
+    report.check(page.run(title) == "mean of the weights" != before, f"{name}: other values by the menu", f"{before}, then {page.run(title)}")
     page.run("document.querySelector('#layer svg.chart[tabindex]').focus()")
     page.key("ArrowRight")
-    told = page.run("document.querySelector('#layer output').textContent")
+    text = page.run("document.querySelector('#layer output').textContent")
     lowest = min(range(width), key=layer["values"]["w_mean"].__getitem__)
-    report.check(told.startswith(f"Kernel {lowest}, "), f"{name}: the keyboard goes through kernels", told)
+    report.check(text.startswith(f"Kernel {lowest}, "), f"{name}: the keyboard selects kernels", text)
     put(page, "#layer select:not(.grow select)", "score", "change")
     page.run("document.querySelector('#layer details').open = true")
     page.settle()
     report.check(len(column(page, "layer", 0)) == width, f"{name}: all kernels as a table")
     page.run("document.querySelector('#layer details').open = false")
-    # Knots.
-    put(page, "#knots select", "blocked", "change")
-    reasons = column(page, "knots", 4)
-    blocked = page.run("PAGE.ties.filter((t) => t.blocked).length")
-    report.check(len(reasons) == blocked > 0 and all("blocked by" in r for r in reasons), f"{name}: blocked knots say why", reasons[0])
-    put(page, "#knots select", "all", "change")
+    # Coupled channels.
+    put(page, "#coupled select", "blocked", "change")
+    reasons = column(page, "coupled", 4)
+    blocked = page.run("PAGE.dependency_groups.filter((g) => g.blocked).length")
+    report.check(len(reasons) == blocked > 0 and all("blocked by" in r for r in reasons), f"{name}: blocked channels have a reason", reasons[0])
+    put(page, "#coupled select", "all", "change")
 
-    # Nobody must hear less than is seen: every drawing and picture has words, every field a name.
+    # Accessibility: every drawing and picture needs a label, every field a name.
     silent = page.run("[...document.querySelectorAll('svg.chart, .tile, [role=img]')].filter((n) => !n.getAttribute('aria-label')).length")
     nameless = page.run("[...document.querySelectorAll('input, select')].filter((n) => !n.labels.length || !n.labels[0].textContent.trim()).length")
-    report.check(silent == 0 and nameless == 0, f"{name}: pictures and fields have words", f"{silent} silent, {nameless} nameless")
+    report.check(silent == 0 and nameless == 0, f"{name}: pictures and fields have labels", f"{silent} silent, {nameless} nameless")
 
     page.run("scrollTo(0, 0)")
     grounds = {}
@@ -130,23 +130,23 @@ def check_page(report, page, path):
         for width in (1280, 390):
             page.size(width, 900)
             wide = page.run("document.documentElement.scrollWidth")
-            report.check(wide <= width, f"{name}: {scheme}, {width} pixels: no scrolling sideways", f"{wide} pixels")
+            report.check(wide <= width, f"{name}: {scheme}, {width} pixels: no horizontal scrolling", f"{wide} pixels")
             look(page, name, width, scheme)
         page.size(1280, 900)
         worst = contrast(page)
-        report.check(worst >= 4.5, f"{name}: {scheme}: texts stand out", f"contrast {worst:.2f}")
+        report.check(worst >= 4.5, f"{name}: {scheme}: readable texts", f"contrast {worst:.2f}")
         grounds[scheme] = luminance(page.run("getComputedStyle(document.body).backgroundColor"))
-    report.check(grounds["light"] > 0.8 and grounds["dark"] < 0.1, f"{name}: it follows the reader's colours", grounds)
+    report.check(grounds["light"] > 0.8 and grounds["dark"] < 0.1, f"{name}: follows the system's colour scheme", grounds)
     page.run("document.querySelector('#theme input[value=light]').click()")
     switched = luminance(page.run("getComputedStyle(document.body).backgroundColor"))
     page.run("document.querySelector('#theme input[value=auto]').click()")
-    report.check(switched > 0.8, f"{name}: and the switch overrules them")
+    report.check(switched > 0.8, f"{name}: the switch overrides the colour scheme")
     complaints = page.complaints()
-    report.check(not complaints, f"{name}: no complaints in the console, nothing asked of a network", "; ".join(complaints[:3]))
+    report.check(not complaints, f"{name}: no console errors, no network requests", "; ".join(complaints[:3]))
 
 
 def hostile(folder, program):
-    """The demo network with a name for a node that no page should run."""
+    """Prunes the demo network with a script as the name of a node."""
     import onnx
 
     model = onnx.load(pathlib.Path(__file__).parents[2] / "assets/demo.onnx")
@@ -162,21 +162,21 @@ def main():
     program, pages = common.Program(sys.argv[1]), [pathlib.Path(p) for p in sys.argv[2:]]
     report, found = common.Report(), browser.find()
     if not found:
-        sys.exit("no browser here: install chromium, or name one in CHROMIUM")
+        sys.exit("no browser found: install chromium, or set CHROMIUM to a browser")
     with tempfile.TemporaryDirectory(prefix="secateur-e2e-") as folder:
-        code, answer = program.json("demo", "-o", f"{folder}/demo-small.onnx", "--report", f"{folder}/demo.html", "--device", "cpu")
-        report.check(code == 0, "demo --report", "" if code == 0 else common.message(answer))
-        code, answer = hostile(folder, program)
-        report.check(code == 0 and len(answer["tried"]) > 3, "prune --max-drop --report", "" if code == 0 else common.message(answer))
+        code, result = program.json("demo", "-o", f"{folder}/demo-small.onnx", "--report", f"{folder}/demo.html", "--device", "cpu")
+        report.check(code == 0, "demo --report", "" if code == 0 else common.message(result))
+        code, result = hostile(folder, program)
+        report.check(code == 0 and len(result["tried"]) > 3, "prune --max-drop --report", "" if code == 0 else common.message(result))
         page = browser.Browser(found)
         try:
             for path in [pathlib.Path(folder) / "demo.html", pathlib.Path(folder) / "hostile.html", *pages]:
                 check_page(report, page, path)
                 if path.stem == "hostile":
                     report.check(page.run("window.hacked") is None and HOSTILE in page.run("document.body.textContent"),
-                                 "a name that is a script stays a name")
-                    report.check(page.run("document.querySelectorAll('#curve circle').length") == len(answer["tried"]) + 1,
-                                 "the curve has all that was tried and the original")
+                                 "a script as a name is not executed")
+                    report.check(page.run("document.querySelectorAll('#curve circle').length") == len(result["tried"]) + 1,
+                                 "the curve contains all attempts and the original")
         finally:
             page.close()
     report.finish()

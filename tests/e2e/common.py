@@ -1,4 +1,4 @@
-"""What the end-to-end checks share: running the program, ONNX Runtime, real inputs, the verdict."""
+"""Shared parts of the end-to-end checks: the program, ONNX Runtime, real inputs, the report."""
 
 import gzip
 import json
@@ -12,15 +12,15 @@ import onnx
 import onnxruntime
 from PIL import Image
 
-# A whole network in f32, its layers' rounding added up; the program's own proof uses the same number.
+# For a whole network in f32, with the accumulated rounding of its layers; also the tolerance of the program's proof.
 TOLERANCE = 1e-4
 
 
 class Report:
-    """A table of verdicts, printed as they come; `finish` ends the script."""
+    """A table of verdicts, printed immediately; `finish` ends the script."""
 
     def __init__(self):
-        self.count = {"ok": 0, "FAILED": 0, "left out": 0}
+        self.count = {"ok": 0, "FAILED": 0, "skipped": 0}
 
     def row(self, verdict, name, detail=""):
         self.count[verdict] += 1
@@ -30,13 +30,13 @@ class Report:
         self.row("ok" if condition else "FAILED", name, detail)
         return bool(condition)
 
-    def left_out(self, name, reason):
-        self.row("left out", name, reason)
+    def skip(self, name, reason):
+        self.row("skipped", name, reason)
 
     def finish(self):
-        """The last line, and the exit code. Nothing checked at all is a failure too."""
+        """Prints the totals and exits. A report without any check is a failure, too."""
         c = self.count
-        print(f"{c['ok']} passed, {c['FAILED']} failed, {c['left out']} left out")
+        print(f"{c['ok']} passed, {c['FAILED']} failed, {c['skipped']} skipped")
         sys.exit(1 if c["FAILED"] or not c["ok"] else 0)
 
 
@@ -47,7 +47,7 @@ class Program:
         self.path = str(pathlib.Path(path).resolve())
 
     def __call__(self, *arguments, timeout=900):
-        """Runs it; returns exit code, stdout, stderr. A run that never ends is code None."""
+        """Runs a command; returns exit code, stdout, stderr. After the timeout the code is None."""
         command = [self.path, *map(str, arguments)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
@@ -56,7 +56,7 @@ class Program:
         return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
     def json(self, *arguments, timeout=900):
-        """Runs it with --json; returns exit code and the object (an error object where it failed)."""
+        """Runs a command with --json; returns exit code and object (an error object if it failed)."""
         code, out, err = self(*arguments, "--json", timeout=timeout)
         try:
             return code, json.loads(out)
@@ -64,22 +64,22 @@ class Program:
             return code, {"error": {"message": f"not JSON: {out[:200]!r}; stderr: {err[:300]!r}"}}
 
     def adapters(self):
-        """The adapters that `devices` lists."""
+        """Returns the adapters that `devices` lists."""
         code, listed = self.json("devices")
         if code != 0:
             sys.exit(f"`devices` failed: {listed}")
         return listed["devices"]
 
 
-def message(answer):
-    """An error object's sentence on one line."""
-    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+def message(result):
+    """Returns the texts of an error object on one line."""
+    error = result.get("error", result) if isinstance(result, dict) else result
     text = " ".join(str(v) for v in error.values() if v) if isinstance(error, dict) else str(error)
     return re.sub(r"\s+", " ", text)
 
 
 def session(model, optimise=False):
-    """An ONNX Runtime session of a file or of a message."""
+    """Creates an ONNX Runtime session for a file or a message."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if not optimise:
@@ -88,15 +88,15 @@ def session(model, optimise=False):
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def answers(model, feeds, optimise=False):
-    """ONNX Runtime's outputs by name."""
+def ort_outputs(model, feeds, optimise=False):
+    """Returns ONNX Runtime's outputs by name."""
     s = session(model, optimise)
     names = [o.name for o in s.get_outputs()]
     return dict(zip(names, s.run(names, feeds)))
 
 
 def relative_error(got, expected):
-    """max|got - expected| / max|expected|; infinite for another shape, and where a NaN is."""
+    """Returns max|got - expected| / max|expected|; infinite for different shapes and for NaN."""
     if got.shape != expected.shape:
         return float("inf")
     got, expected = got.astype(np.float64), expected.astype(np.float64)
@@ -105,15 +105,16 @@ def relative_error(got, expected):
 
 
 def worst_error(got, expected):
-    """The largest relative error over outputs by name; infinite where one is missing."""
+    """Returns the largest relative error over outputs by name; infinite if one is missing."""
     if got.keys() != expected.keys():
         return float("inf")
     return max(relative_error(got[name], expected[name]) for name in expected)
 
 
 def own_inputs(model):
-    """Name and dimensions (a number, or a symbol) of what the model must be fed: older files list
-    their initializers among the inputs."""
+    """Returns names and dimensions (numbers or symbols) of the inputs without initializers.
+
+    Older files list their initializers among the inputs."""
     constants = {t.name for t in model.graph.initializer}
     return [
         (i.name, [d.dim_value or d.dim_param for d in i.type.tensor_type.shape.dim])
@@ -123,35 +124,35 @@ def own_inputs(model):
 
 
 def concrete(dims, batch):
-    """A shape: the first symbol is the batch, others are an awkward small image."""
+    """Replaces symbols in a shape: the batch on the first axis, otherwise the sides of a small non-square image."""
     free = iter((64, 56))
     return [d if isinstance(d, int) else batch if axis == 0 else next(free) for axis, d in enumerate(dims)]
 
 
 def random_feeds(model, batch=2, seed=0):
-    """Standard normal numbers for every input."""
+    """Returns standard normal numbers for every input."""
     rng = np.random.default_rng(seed)
     return {name: rng.standard_normal(concrete(dims, batch)).astype(np.float32) for name, dims in own_inputs(model)}
 
 
 def file_name(value):
-    """How `run` names a value's file."""
+    """Returns the name of the file to which `run` writes a value."""
     return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", value) + ".npy"
 
 
 def run_model(program, path, feeds, folder, device):
-    """`secateur run`: exit code, the JSON answer, and the outputs by file name."""
+    """Calls `secateur run`; returns exit code, JSON object, and outputs by file name."""
     pathlib.Path(folder).mkdir(parents=True)
     arguments = []
     for index, (name, array) in enumerate(feeds.items()):
         np.save(f"{folder}/input{index}.npy", array)
         arguments += ["--input", f"{name}={folder}/input{index}.npy"]
     out = pathlib.Path(folder) / "out"
-    code, answer = program.json("run", path, *arguments, "--output-dir", out, "--device", device)
-    return code, answer, {f.name: np.load(f) for f in out.glob("*.npy")} if out.is_dir() else {}
+    code, result = program.json("run", path, *arguments, "--output-dir", out, "--device", device)
+    return code, result, {f.name: np.load(f) for f in out.glob("*.npy")} if out.is_dir() else {}
 
 
-# How each network wants its picture (SOURCES.md): channels, what to subtract, what to divide by.
+# Preprocessing of each network (SOURCES.md): channels, offset to subtract, divisor.
 PICTURES = {
     "cifar10": ("rgb", np.array([0.485, 0.456, 0.406]) * 255, np.array([0.229, 0.224, 0.225]) * 255),
     "det_yolox": ("bgr", 0, 1),
@@ -170,14 +171,14 @@ PICTURES = {
 
 
 def mnist(shared):
-    """The 10,000 test digits, u8 N×28×28."""
+    """Returns the 10,000 test digits, u8 N×28×28."""
     with gzip.open(f"{shared}/data/mnist/t10k-images-idx3-ubyte.gz") as file:
         return np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
 
 
 def pictures(shared, name, shape):
-    """Real images as the model of that name wants them, in this N×C×H×W shape."""
-    order, offset, scale = next(v for k, v in PICTURES.items() if name.startswith(k))
+    """Returns real images, preprocessed for the named model, in this N×C×H×W shape."""
+    channels, offset, scale = next(v for k, v in PICTURES.items() if name.startswith(k))
     count, _, height, width = shape
     if name.startswith("mnist"):
         images = mnist(shared)[:count, None]
@@ -185,9 +186,9 @@ def pictures(shared, name, shape):
         images = np.load(f"{shared}/data/cifar10/test.npz")["images"][:count]
     else:
         files = sorted(pathlib.Path(f"{shared}/data/imagenet-like").glob("*.jpg"))[:count]
-        opened = [Image.open(f).convert("L" if order == "gray" else "RGB").resize((width, height)) for f in files]
+        opened = [Image.open(f).convert("L" if channels == "gray" else "RGB").resize((width, height)) for f in files]
         images = np.stack([np.atleast_3d(np.asarray(i)).transpose(2, 0, 1) for i in opened])
-    if order == "bgr":
+    if channels == "bgr":
         images = images[:, ::-1]
     column = lambda v: np.reshape(v, (-1, 1, 1))
     return np.ascontiguousarray((images - column(offset)) / column(scale), np.float32)

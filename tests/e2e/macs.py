@@ -1,9 +1,9 @@
-"""Multiply-accumulates of a model for one image, counted from the shapes that ONNX Runtime meets.
+"""Counts a model's multiply-accumulates for one image, from the shapes in ONNX Runtime.
 
     python3 macs.py MODEL.onnx
 
-An independent count to hold against the program's: Conv, ConvTranspose, Gemm and MatMul; biases and
-everything pointwise count nothing, nor do products of constants.
+The count is independent of the program's. It includes Conv, ConvTranspose, Gemm and MatMul; biases, pointwise
+operators and products of constants are not counted.
 """
 
 import sys
@@ -16,7 +16,7 @@ from common import random_feeds, session
 
 
 def shapes(model):
-    """The shape of every value at batch 1."""
+    """Returns the shape of every value at batch 1."""
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
     declared = {o.name for o in wide.graph.output}
@@ -32,7 +32,7 @@ def shapes(model):
 
 
 def count(model):
-    """MACs of each node that has any, by its first output's name."""
+    """Returns the MACs of nodes by the name of their first output."""
     shape = shapes(model)
     constant = {t.name for t in model.graph.initializer}
     macs = {}
@@ -42,7 +42,7 @@ def count(model):
             continue
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type == "Conv":
-            # Every output element sums over one kernel: in-channels of its group times the window.
+            # Every output element sums over the window and the input channels of its group.
             macs[node.output[0]] = np.prod(shape[node.output[0]]) * np.prod(shape[node.input[1]][1:])
         elif node.op_type == "ConvTranspose":
             macs[node.output[0]] = np.prod(shape[node.input[0]]) * np.prod(shape[node.input[1]][1:])
@@ -55,12 +55,12 @@ def count(model):
 
 
 def total(model):
-    """MACs of the whole model for one image."""
+    """Returns the MACs of the whole model for one image."""
     return sum(count(model).values())
 
 
 def parameters(model):
-    """Float elements in initializers and Constant nodes."""
+    """Counts float elements in initializers and Constant nodes."""
     tensors = list(model.graph.initializer)
     tensors += [a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"]
     return sum(numpy_helper.to_array(t).size for t in tensors if t.data_type in (1, 10, 11))

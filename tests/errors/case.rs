@@ -1,4 +1,4 @@
-//! A command that must fail, and how it is judged.
+//! Command lines that must fail, and the checks on their errors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::sets::{npy, npz};
 /// Files by name; a name that ends with `/` is an empty folder.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-/// A command line that must fail, and the files that it finds.
+/// A command line that must fail, and the files in its folder.
 #[derive(Clone)]
 pub(crate) struct Case {
     title: String,
@@ -23,13 +23,13 @@ pub(crate) struct Case {
     line: String,
 }
 
-/// What came of it.
+/// The result of a case: its entry in the catalogue, and its faults.
 pub(crate) struct Tried {
     pub(crate) entry: String,
     pub(crate) fault: Option<String>,
 }
 
-/// A case that needs no file, or only those of the larder.
+/// Creates a case without files of its own; fixtures are available to every case.
 pub(crate) fn case(title: &str, line: &str) -> Case {
     Case { title: title.to_owned(), files: Files::new(), line: line.to_owned() }
 }
@@ -40,10 +40,10 @@ impl Case {
         self
     }
 
-    /// Runs the command in a folder of its own.
-    pub(crate) fn run(&self, larder: &Files) -> Tried {
+    /// Runs the command in a temporary folder.
+    pub(crate) fn run(&self, fixtures: &Files) -> Tried {
         let folder = tempfile::tempdir().unwrap();
-        let named = larder.iter().filter(|(name, _)| self.line.contains(name.as_str()));
+        let named = fixtures.iter().filter(|(name, _)| self.line.contains(name.as_str()));
         lay_out(folder.path(), named.chain(&self.files));
         let before = found(folder.path());
         let output = secateur(&folder, &self.line);
@@ -68,7 +68,7 @@ impl Case {
     }
 }
 
-/// A line without what only this operating system says in these words.
+/// Replaces the operating system's own message in a line.
 fn of_any_system(line: &str) -> String {
     match (line.find("got: "), line.contains(" (os error ")) {
         (Some(at), true) => format!("{}got: (what the system says)\n", &line[..at]),
@@ -76,8 +76,8 @@ fn of_any_system(line: &str) -> String {
     }
 }
 
-/// What every case may name: a sound network and what the program makes of it.
-pub(crate) fn larder() -> Files {
+/// Returns the files that every case may use: a valid network, and the outputs of the program for it.
+pub(crate) fn fixtures() -> Files {
     let folder = tempfile::tempdir().unwrap();
     let network = |classes: usize| {
         model(&format!(
@@ -127,7 +127,7 @@ pub(crate) fn larder() -> Files {
     files
 }
 
-/// Runs the program as on a machine without a GPU: its errors must not depend on what is here.
+/// Runs the program without any GPU, because errors must not depend on the machine.
 fn secateur(folder: &TempDir, line: &str) -> Output {
     let mut command = Command::cargo_bin("secateur").unwrap();
     command.current_dir(folder.path()).args(line.split_whitespace()).args(["--color", "never"]);
@@ -150,7 +150,7 @@ fn lay_out<'a>(folder: &Path, files: impl Iterator<Item = (&'a String, &'a Vec<u
     }
 }
 
-/// Everything in a folder, as [`Files`] say it.
+/// Reads all files of a folder.
 fn found(folder: &Path) -> Files {
     let mut files = Files::new();
     for entry in std::fs::read_dir(folder).unwrap() {

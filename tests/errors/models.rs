@@ -1,4 +1,4 @@
-//! Files that are no models, and models that no node is to blame for.
+//! Files that are not models, and models with errors outside of nodes.
 
 use prost::Message as _;
 use secateur::onnx::proto::{
@@ -9,10 +9,10 @@ use secateur::onnx::proto::{
 use super::case::{Case, case};
 use super::notation::{message, model};
 
-/// The model that is damaged, and how.
+/// A title, and the function that damages a model.
 type Damage = (&'static str, fn(&mut ModelProto));
 
-/// Two nodes, `n1` with the weights `w1`, and `n2`.
+/// A valid model of two nodes: `n1` with the weights `w1`, and `n2`.
 const SOUND: &str = "Conv [1,3,8,8] =[4,3,3,3] pads=[1,1,1,1]; Relu ^";
 
 const NO_MODELS: &[(&str, &[u8])] = &[
@@ -135,7 +135,7 @@ fn input(model: &mut ModelProto) -> &mut secateur::onnx::proto::TypeProtoTensor 
     graph(model).input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap()
 }
 
-/// An attribute of the first node, made where it has none of that name.
+/// Returns an attribute of the first node; adds it if it is missing.
 fn attribute<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut AttributeProto {
     let all = &mut node(model, 0).attribute;
     if !all.iter().any(|a| a.name() == name) {
@@ -144,7 +144,7 @@ fn attribute<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut AttributeProt
     all.iter_mut().find(|a| a.name() == name).unwrap()
 }
 
-/// One float.
+/// Creates a tensor of one float.
 fn weights(name: &str) -> TensorProto {
     TensorProto {
         name: Some(name.into()),
@@ -166,7 +166,7 @@ fn external(model: &mut ModelProto, entries: &[(&str, &str)]) {
     weights.external_data = entries.iter().map(entry).collect();
 }
 
-/// The second node becomes a call of a function, which `change` makes a wrong one.
+/// Turns the second node into a call of a function, which `change` damages.
 fn call(model: &mut ModelProto, change: fn(&mut FunctionProto)) {
     let mut function = FunctionProto {
         name: Some("F".into()),

@@ -1,11 +1,11 @@
-//! Nodes that do not follow the standard, or that the engine does not know: each a model in one line.
+//! Nodes that violate the standard or are not supported, each in a model of one line.
 
 use super::case::{Case, case};
 use super::notation::model;
 
-/// In the order of the files of src/ops; the notation is that of notation.rs.
+/// Models by operator, in the order of the files of src/ops; notation.rs describes the notation.
 const NODES: &[&str] = &[
-    // What any operator may meet.
+    // Errors of any operator.
     "Conv [1,3,8,8]",
     "Relu [1,3]; Add ^",
     "Expand [1,3] [1]",

@@ -1,14 +1,14 @@
 //! Small models in one line: `Conv [N,3,8,8] =[4,3,3,3] group=1; Relu ^`.
 //!
-//! Nodes are parted by `;`, and begin with the operator, followed by `@` and the operator set where that matters (18).
-//! What stands for an input:
+//! Nodes are separated by `;` and begin with the operator, optionally followed by `@` and the opset (default 18).
+//! Notation of inputs:
 //!
 //! ```text
-//! [N,3]  i64[3]    fed to the network, floats unless a type is named
-//! =[3,3] =u8[]     a constant of that shape, the same numbers each time
+//! [N,3]  i64[3]    an input of the network, float by default
+//! =[3,3] =u8[]     a constant of this shape, with reproducible values
 //! (1,-1) (0.5,2.)  a list of integers, or of floats
 //! 7      0.5       one number
-//! ^      _         what the node before gives; an input that is left out
+//! ^      _         the output of the previous node; an omitted input
 //! &v1              a value by its name
 //! ```
 //!
@@ -20,12 +20,12 @@ use secateur::onnx::proto::{
     TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
-/// The bytes of a model.
+/// Returns the encoded model.
 pub(crate) fn model(text: &str) -> Vec<u8> {
     message(text).encode_to_vec()
 }
 
-/// The message of a model: nodes `n1`, `n2`…, weights `w1`, `w2`…, inputs `x1`…, values `v1`…, the last of them `y`.
+/// Returns a model with nodes `n1`, `n2`…, weights `w1`, `w2`…, inputs `x1`…, values `v1`…, and the last value `y`.
 pub(crate) fn message(text: &str) -> ModelProto {
     let mut graph = GraphProto::default();
     let mut opset = 18;
@@ -67,7 +67,7 @@ pub(crate) fn message(text: &str) -> ModelProto {
     }
 }
 
-/// The name of an input, which the graph gets where it is new.
+/// Returns the name of an input; adds the input or constant to the graph if it is new.
 fn input(word: &str, at: usize, graph: &mut GraphProto) -> String {
     match word {
         "_" => return String::new(),
@@ -93,7 +93,7 @@ fn input(word: &str, at: usize, graph: &mut GraphProto) -> String {
     name
 }
 
-/// Type and dimensions of `u8[N,3]`.
+/// Parses a type and dimensions such as `u8[N,3]`.
 fn described(word: &str) -> (i32, Vec<&str>) {
     let (kind, dims) = word.trim_end_matches(']').split_once('[').unwrap();
     let kinds = ["f32", "u8", "i8", "u16", "i16", "i32", "i64", "text", "bool", "f16", "f64", "u32", "u64"];
@@ -115,7 +115,7 @@ fn value(name: &str, word: &str) -> ValueInfoProto {
     ValueInfoProto { name: Some(name.into()), r#type: Some(kind), ..ValueInfoProto::default() }
 }
 
-/// A constant of a shape: noise where it is of floats, else ones.
+/// Creates a constant of a shape: noise for floats, otherwise ones.
 fn filled(word: &str) -> TensorProto {
     let (code, dims) = described(word);
     let dims: Vec<i64> = dims.iter().map(|d| d.parse().unwrap()).collect();
@@ -130,7 +130,7 @@ fn filled(word: &str) -> TensorProto {
     tensor
 }
 
-/// A constant list, or one number.
+/// Creates a constant list or a single number.
 fn listed(word: &str) -> TensorProto {
     let items: Vec<&str> = word.trim_matches(['(', ')']).split(',').filter(|i| !i.is_empty()).collect();
     let dims = if word.starts_with('(') { vec![items.len() as i64] } else { vec![] };

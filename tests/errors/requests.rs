@@ -1,4 +1,4 @@
-//! Command lines that ask for what cannot be.
+//! Command lines with requests that cannot be fulfilled.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::sets::npy;
 
 const RANDOM: &str = "--data random:4 --allow-random";
 
-/// Title and command line; RANDOM stands for random images that may decide, OUT for an output.
+/// Title and command line; RANDOM stands for allowed random images, OUT for an output.
 const REQUESTS: &[(&str, &str)] = &[
     ("a verb that is mistyped", "purne good.onnx"),
     ("a verb that is none", "frobnicate good.onnx"),

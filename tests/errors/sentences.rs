@@ -1,22 +1,22 @@
-//! The sentences of the errors that `src` can make, as its text says them.
+//! Extracts the sentences of all errors from the source text of `src`.
 //!
 //! A sentence is the literal of `Error::new("…")` or `Error::new(format!("…"))`, or `cannot …` of `Error::io("…", …)`.
-//! Where it comes from a parameter of the closure or function around it, the literals that its callers in the same file
-//! give stand for it. What stands in braces is taken to be anything.
+//! If it is a parameter of the enclosing closure or function, the literals that callers in that file pass are taken.
+//! Text in braces matches anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use regex::Regex;
 
-/// Sentences that no command line prints, as `src` has them, and why.
+/// Sentences of `src` without a case, with the reasons.
 const UNMET: &[(&str, &str)] = &[
-    // Sentences that are written down elsewhere.
+    // Sentences whose text comes from elsewhere.
     ("{e.to_string()}", "the CSV reader's words, as of labels in rows of other lengths"),
     ("{what}", "clap's words, as of arguments that are missing"),
-    ("{promise}", "the idx header's dimensions: their product was looked at before"),
+    ("{claim}", "the idx header's dimensions: their product was looked at before"),
     ("{doing}", "JSON takes any time"),
-    // What a plan, a lowering or a cut promises itself.
+    // Internal invariants of plans, lowerings and cuts.
     ("cannot write the answer", "standard output is no full disk here; tests/cli.rs has one"),
     ("a call writes to a constant", "no operator does"),
     ("a call writes to its input", "no operator does"),
@@ -31,21 +31,25 @@ const UNMET: &[(&str, &str)] = &[
     ("a step reads and writes buffer {}", "plans are ours"),
     ("a step writes to a constant", "plans are ours"),
     ("a sum was not taken", "one is asked for"),
-    ("after the cut a node reads another number made of a shape", "what does not fit is told what to be"),
     (
-        "after the cut a node that runs on the host reads another shape",
+        "after the cut a node takes another number computed from a shape",
+        "what does not fit is told what to be",
+    ),
+    (
+        "after the cut a node that runs on the host takes another shape",
         "what does not fit is told what to be",
     ),
     ("after the cut a value has the wrong shape", "what does not fit is told what to be"),
-    ("after the cut the value \"{}\" would not be a box", "coupled are boxes"),
+    ("after the cut the value \"{}\" would not be a box", "coupled channels are rectangular"),
+    ("after the cut the value \"{}\" would not be rectangular", "coupled channels are"),
     ("labels that cannot be moved one by one", "one element is always a unit"),
     ("an Einsum of more than two operands", "infer refuses it first"),
     ("an array that does not fill its shape", "the length was looked at before"),
     ("an operator that is not supported", "all are looked at before"),
-    ("an output is read before it is made", "no operator does"),
+    ("an output is read before it is computed", "no operator does"),
     ("buffer {} is written by the wrong kind of step", "plans are ours"),
     (
-        "images of another size than the network was loaded for",
+        "the images have another size than the session was created for",
         "networks are loaded for the size of the images at hand",
     ),
     ("pixels that do not fill their image", "decoders fill them"),
@@ -55,9 +59,9 @@ const UNMET: &[(&str, &str)] = &[
     ("tensor {name}: its elements are in another file, which was not read", "loading reads them"),
     ("tensor {name}: the mask does not fit its dimensions", "masks are ours"),
     ("tensor {name}: the masks do not fit its dimensions", "masks are ours"),
-    ("the channel that Gather selects was cut", "such a set is blocked"),
+    ("the channel that Gather selects was cut", "such channels are blocked"),
     ("the constant \"{name}\" is not in the model", "it was found there"),
-    ("the groups of a normalization would differ in size", "groups stay boxes"),
+    ("the groups of a normalization would differ in size", "groups stay rectangular"),
     ("the indices of Gather are missing", "infer asks for them first"),
     ("the model has no graph", "loading asks for it first"),
     ("the parameters of BatchNormalization must be constant floats", "infer asks for constants first"),
@@ -74,6 +78,12 @@ const UNMET: &[(&str, &str)] = &[
         "the smaller network's outputs are not those of the original: nothing is written",
         "that is what is proved",
     ),
+    ("the tail does not make an output", "host subgraphs are ours"),
+    ("no step computes the value \"{name}\"", "facts say what is made"),
+    ("the pruned network is not equal to the masked original", "that is what is proved"),
+    ("the pruned network lacks a value", "that is what is proved"),
+    ("the pruned network's outputs are not finite", "that is what is proved"),
+    ("the pruned network's outputs are not those of the original", "that is what is proved"),
     ("the tail does not make an output", "tails are ours"),
     ("the value \"{}\" is needed, but nothing the engine runs makes it", "facts say what is made"),
     ("the weights are missing", "infer asks for them first"),
@@ -83,14 +93,14 @@ const UNMET: &[(&str, &str)] = &[
     ("wrong number of inputs for a run", "all are given"),
     ("{operand:?} of the plan is too short", "plans are ours"),
     ("\"{name}\" is not constant", "only constants are folded"),
-    // What clap asks for first.
+    // Errors that clap reports first.
     ("a model and an output are needed", "clap asks for them"),
     ("no model was given", "clap asks for one"),
     ("no profiles were given", "clap asks for two"),
     ("no round to decide in", "there is one at least"),
-    // What other errors say first.
+    // Errors preceded by others.
     ("a network with several inputs cannot be repaired", "images for it are refused"),
-    ("images do not stand one after the other in a tensor of this network", "other errors come first"),
+    ("a tensor of this network does not hold one image after the other", "other errors come first"),
     ("no image could be read", "\"none of the images can be read\" comes first"),
     ("profiles that differ in their layers cannot be merged", "one model has one list of layers"),
     ("images that do not fill their shape", "for callers of the library"),
@@ -100,16 +110,16 @@ const UNMET: &[(&str, &str)] = &[
     ("\"{}\" gives no results", "a GPU that is lost"),
     ("\"{}\" refused the work", "a driver's fault"),
     ("a launch has too many workgroups", "takes a GPU"),
-    ("a tensor is larger than the device binds", "takes a GPU"),
+    ("a tensor exceeds the largest buffer that the device can bind", "takes a GPU"),
     ("cannot open the device \"{}\"", "takes a GPU"),
     ("the device cannot go the way \"{name}\"", "for callers of the library, on a GPU"),
-    ("the device gives wrong answers: its times mean nothing", "takes a faulty GPU"),
+    ("the device computes wrong outputs: its times mean nothing", "takes a faulty GPU"),
     ("the memory of \"{}\" is full", "takes a GPU"),
     ("the network has numbers that f16 cannot hold: its times mean nothing", "takes a GPU"),
     ("a plan over halves, for the CPU", "for callers of the library"),
     ("the plan gives the kernel {} halves where it takes none", "for callers of the library, on a GPU"),
     ("{what} is larger than the device allows", "takes a GPU"),
-    // Races, and what would take too much of the machine.
+    // Races, and errors that need too many resources.
     ("a model with external data needs a file name in Unicode", "no text can say such a name"),
     ("a picture of the report cannot be encoded", "PNG takes any picture"),
     ("a scatter of more updates than a table of indices can address", "takes 128 MB of indices"),
@@ -124,19 +134,16 @@ const UNMET: &[(&str, &str)] = &[
     ("interrupted", "Ctrl-C"),
     ("no memory for an array of {length} bytes", "takes more than memory"),
     ("the model is too large for one file even without its large tensors", "takes 2 GiB"),
-    (
-        "the smaller network would take {what} of one size only: nothing is written",
-        "no network is known that does",
-    ),
+    ("the pruned network would accept {what} of one size only", "no network is known that does"),
     ("too many branches in branches", "takes a million of them"),
 ];
 
-/// What is wrong with the catalogue: sentences that are missing, and excuses that excuse nothing.
+/// Returns the faults of the catalogue: missing sentences, and entries of `UNMET` without effect.
 pub(crate) fn without_a_case(catalogue: &str) -> Vec<String> {
     let all = all();
     assert!(all.len() > 250, "the sources were found");
     let excused: BTreeMap<&str, &str> = UNMET.iter().copied().collect();
-    // One that is not written down where it is said cannot be looked for.
+    // Sentences without literal text cannot be searched for.
     let met = |sentence: &str| {
         let literal = holes().replace_all(sentence, "");
         literal.contains(char::is_alphabetic) && pattern(sentence).is_match(catalogue)
@@ -155,7 +162,7 @@ pub(crate) fn without_a_case(catalogue: &str) -> Vec<String> {
     faults
 }
 
-/// What an entry's first line looks like: whatever was done comes before the sentence.
+/// Returns the pattern of an entry's first line: the sentence, possibly after a prefix for the operation.
 fn pattern(sentence: &str) -> Regex {
     let parts: Vec<String> = holes().split(sentence).map(regex::escape).collect();
     Regex::new(&format!("(?m)^error: (.*: )?{}$", parts.join(".*"))).unwrap()
@@ -165,7 +172,7 @@ fn holes() -> Regex {
     Regex::new(r"\{[^{}]*\}").unwrap()
 }
 
-/// Every sentence with the place of one error that says it.
+/// Returns every sentence with the file of one error that contains it.
 fn all() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeMap::new();
@@ -186,20 +193,20 @@ fn all() -> BTreeMap<String, String> {
     found
 }
 
-/// A literal, with the `format!` around it; or an expression.
+/// Matches a literal, optionally within `format!`, or an expression.
 const TEXT: &str = r#"(?s)^\s*(?:&?format!\(\s*)?(?:"((?:[^"\\]|\\.)*)"|([\w.&]*(?:\(\))?))"#;
 
-/// Those of one file.
+/// Returns the sentences of one source file.
 pub(crate) fn sentences(source: &str) -> BTreeSet<String> {
     let site = Regex::new(r"Error::(new|io)\(").unwrap();
-    // A closure, or a function whose result is the error itself.
+    // A closure, or a function that returns an error.
     let maker = Regex::new(r"let (\w+) =\s*(?:move )?\|([^|]*)\||fn (\w+)\(([^)]*)\) -> Error").unwrap();
     let mut found = BTreeSet::new();
     for site in site.captures_iter(source) {
         let (start, end) = (site.get(0).unwrap().start(), site.get(0).unwrap().end());
         let template = text(&source[end..]);
         let template = if &site[1] == "io" { format!("cannot {template}") } else { template };
-        // Which parameters the sentence says, of the closure or function that stands last before it.
+        // Parameters of the nearest preceding closure or function that the sentence contains.
         let around = maker.captures_iter(&source[..start]).last();
         let (name, parameters) = around.map_or(("", ""), |m| {
             let part = |at| m.get(at).map(|m| m.as_str());
@@ -225,7 +232,7 @@ pub(crate) fn sentences(source: &str) -> BTreeSet<String> {
     found
 }
 
-/// The literal at the start of some arguments without its escapes; an expression in braces.
+/// Returns the unescaped literal at the start of arguments, or an expression in braces.
 fn text(arguments: &str) -> String {
     let parts = Regex::new(TEXT).unwrap().captures(arguments).unwrap();
     match (parts.get(1), parts.get(2)) {

@@ -1,11 +1,11 @@
-//! Data that are no images, or not of this network.
+//! Data sets that do not contain images, or do not fit the network.
 
 use std::io::Write as _;
 
 use super::case::{Case, Files, case};
 use super::notation::model;
 
-/// A NumPy file with this type and shape.
+/// Creates a NumPy file with this type and shape.
 pub(crate) fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     header(&format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}"), data)
 }
@@ -15,7 +15,7 @@ fn header(text: &str, data: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\0", &length[..], text.as_bytes(), data].concat()
 }
 
-/// An archive of arrays.
+/// Creates an archive of arrays.
 pub(crate) fn npz(arrays: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in arrays {
@@ -25,7 +25,7 @@ pub(crate) fn npz(arrays: &[(&str, &[u8])]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-/// A picture of one colour.
+/// Creates a picture of one colour.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
@@ -37,7 +37,7 @@ fn idx(kind: u8, dims: &[u32], data: &[u8]) -> Vec<u8> {
     [&[0, 0, kind, (dims.len() / 4) as u8][..], &dims, data].concat()
 }
 
-/// An archive that says of its array that it unpacks to what the array's header promises.
+/// Creates an archive with a forged unpacked size, which matches the forged header of its array.
 fn boasting() -> Vec<u8> {
     let shape = "99999, 3, 8, 8";
     let mut bytes = npz(&[("images", &npy("|u1", shape, b""))]);
@@ -53,14 +53,14 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// The file with another checksum.
+/// Damages the checksum of a file.
 fn spoilt(mut bytes: Vec<u8>) -> Vec<u8> {
     let at = bytes.len() - 8;
     bytes[at] ^= 1;
     bytes
 }
 
-/// Title, the file or folder that --data names, and other options.
+/// Title, the files of the data set, and other options.
 type Set = (&'static str, Vec<(&'static str, Vec<u8>)>, &'static str);
 
 fn sets() -> Vec<Set> {
@@ -172,7 +172,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .to_owned()
     };
     let found = sets().into_iter().map(|(title, files, options)| {
-        // A folder, where there is one, is what is named.
+        // If there is a folder, --data names it.
         let first = files[0].0;
         let data = if first.starts_with("f/") {
             "f"

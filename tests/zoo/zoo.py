@@ -1,23 +1,29 @@
 #!/usr/bin/env python3
-"""Networks of torchvision, timm and ultralytics, exported, run, cut and judged by ONNX Runtime; the report is
-docs/zoo.md.
+"""Exports networks of torchvision, timm and ultralytics, prunes them, and compares all outputs with ONNX Runtime.
+
+Writes docs/zoo.md:
 
     python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | NAME …]
 
-needs torch 2.15.0, torchvision 0.29.2, onnxscript 0.7.2, onnx 1.23.2, onnxruntime 1.32.0, numpy; timm 1.0.31 for
+Needs torch 2.15.0, torchvision 0.29.2, onnxscript 0.7.2, onnx 1.23.2, onnxruntime 1.32.0, numpy; timm 1.0.31 for
 its networks; ultralytics 8.4.190 for the detectors (`pip install --no-deps ultralytics`, then
-opencv-python-headless, matplotlib, psutil, polars, requests, which importing it takes). Outside of CI: it takes an
-hour and some gigabytes. Weights are random and seeded (what is tested is numbers, not accuracy),
-BatchNormalization gets statistics, so that folding it matters. Nothing is downloaded. Each network is exported
+opencv-python-headless, matplotlib, psutil, polars, requests, which its import requires). Not part of CI: it takes an
+hour and some gigabytes. Weights are random and seeded, since the test is about numbers and not about accuracy.
+BatchNormalization gets nontrivial statistics, so that folding matters. Nothing is downloaded. Forms of export:
 
-    folded    by the TorchScript exporter as people use it, BatchNormalization folded into convolutions
-    kept      the same with BatchNormalization kept (torchvision's only)
-    dynamo    by torch.export
+    folded    the TorchScript exporter with its usual options, BatchNormalization folded into convolutions
+    kept      the TorchScript exporter with BatchNormalization kept (torchvision only)
+    dynamo    torch.export
 
-and for each file: does `run` answer what ONNX Runtime answers; how far do the MACs fall when half of them are
-asked for (`prune --criterion l1 --keep-macs 0.5`, or as far as it goes); is that proved; does ONNX Runtime
-answer for the small file what it answers for the masked original. Rows of networks that a run doesn't name stay as
-they stand on the page.
+Columns of the table, for each file:
+
+    `run` against ONNX Runtime    largest relative error of the outputs of `run`
+    MACs kept                     after `prune --criterion l1 --keep-macs 0.5`, or the smallest possible share
+    proof                         largest relative error in the proof of that cut
+    small against masked          largest relative error between the small file and the masked original in ONNX Runtime
+    s                             seconds of `prune`
+
+Rows of networks that a run does not name remain unchanged.
 """
 
 import datetime
@@ -48,7 +54,7 @@ TIMM = """ghostnet_100 res2net50_26w_4s hrnet_w18_small dla34 repvgg_a0 mobileon
 ecaresnet26t xception41 mixnet_s nf_regnet_b0 nfnet_l0 resnest14d selecsls42b hardcorenas_a tf_efficientnet_lite0 gernet_s
 edgenext_xx_small""".split()
 YOLO = "yolov5n yolov8n yolo11n yolov9t yolo26n yolo26n-end2end".split()
-# By section of the page: what is in it, in which forms, by which packages.
+# Sections of the page: networks, forms of export, packages.
 SECTIONS = {
     "torchvision": (CLASSIFIERS + SEGMENTERS + VIDEO, ("folded", "kept", "dynamo"), ("torch", "torchvision")),
     "timm": (TIMM, ("folded", "dynamo"), ("torch", "timm")),
@@ -70,8 +76,9 @@ class First(torch.nn.Module):
 
 
 def disturb(model):
-    """Every scale and offset that training would have moved from its 0 or 1. A network whose residual branches end
-    in a scale of 0, as timm makes them, would pass for equal whatever is done in the branches."""
+    """Randomizes every scale and offset that training would have moved from its initial 0 or 1.
+
+    timm initializes the last scale of residual branches with 0: errors in such branches would be invisible."""
     for name, value in model.named_parameters():
         if value.dim() > 1 and value.unique().numel() > 1:
             continue
@@ -82,8 +89,8 @@ def disturb(model):
 
 
 def network(name):
-    """The network, its input, with BatchNormalization that does something."""
-    # With its own seed the scores of yolo26n-end2end saturate, and which of equal ones TopK takes is anyone's choice.
+    """Returns the network and its input; BatchNormalization gets nontrivial statistics."""
+    # With its own seed the scores of yolo26n-end2end saturate, and TopK's choice among equal scores is unspecified.
     torch.manual_seed(sum(name.removesuffix("-end2end").encode()))
     x = None
     if name in SEGMENTERS:
@@ -101,8 +108,8 @@ def network(name):
 
         model = DetectionModel(f"{name.removesuffix('-end2end')}.yaml", verbose=False)
         if name.endswith("-end2end"):
-            model.model[-1].end2end = True  # the file chooses its best boxes itself, by TopK
-        # One output, boxes and scores joined, as its own exporter writes it.
+            model.model[-1].end2end = True  # the file selects its best boxes itself, by TopK
+        # One output, boxes and scores concatenated, as in ultralytics' own exporter.
         model.model[-1].export, model.model[-1].format = True, "onnx"
         disturb(model)
     else:
@@ -116,10 +123,10 @@ def network(name):
             norm.running_mean.normal_(0, 0.1)
             norm.running_var.uniform_(0.7, 1.4)
         return model.eval(), x
-    # In these deeper networks made-up statistics let the signal die on the way to the answer; measured ones, channel by
-    # channel, make untrained layers so touchy that every runtime's rounding becomes a visible error. Between: the scale
-    # of what comes in, and a part of its means.
-    hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
+    # In these deeper networks the signal vanishes with random statistics. With measured per-channel statistics,
+    # untrained layers amplify every runtime's rounding to a visible error. The compromise: the input's overall scale,
+    # and a part of its per-channel means.
+    hooks = [norm.register_forward_pre_hook(set_statistics) for norm in norms]
     with torch.no_grad():
         model.eval()(scenes(4))
     for hook in hooks:
@@ -127,8 +134,8 @@ def network(name):
     return model, scenes(1)
 
 
-def settle(norm, inputs):
-    """Statistics from what a BatchNormalization reads, before it computes with them."""
+def set_statistics(norm, inputs):
+    """Derives the statistics of a BatchNormalization from its input, as a forward pre-hook."""
     axes = [axis for axis in range(inputs[0].dim()) if axis != 1]
     scale = inputs[0].square().mean().sqrt() + 1e-3
     norm.running_mean.copy_(0.5 * inputs[0].mean(axes)).add_(0.1 * scale * torch.randn(norm.running_mean.shape))
@@ -136,15 +143,15 @@ def settle(norm, inputs):
 
 
 def scenes(count):
-    """Blots with noise on them: noise alone is the same to every network that ends in an average."""
-    blots = torch.nn.functional.interpolate(torch.randn(count, 3, 5, 5), size=(160, 160), mode="bilinear")
-    return blots + 0.3 * torch.randn(count, 3, 160, 160)
+    """Smooth random images with noise: networks that end in an average do not distinguish images of pure noise."""
+    smooth = torch.nn.functional.interpolate(torch.randn(count, 3, 5, 5), size=(160, 160), mode="bilinear")
+    return smooth + 0.3 * torch.randn(count, 3, 160, 160)
 
 
 def export(model, x, form, path):
-    """Writes the file in one of the forms."""
+    """Exports the network in one of the forms."""
     names = dict(input_names=["x"], output_names=["y"])
-    model(x)  # so that nothing traced stays in what the network remembers, as detectors do their anchors
+    model(x)  # detectors cache their anchors, which must not be traced tensors
     if form == "dynamo":
         torch.onnx.export(model, (x,), path, dynamo=True, external_data=False, verbose=False, **names)
         return
@@ -154,55 +161,55 @@ def export(model, x, form, path):
 
 
 def least(text):
-    """The smallest budget that an error says can be met."""
+    """Returns the smallest feasible budget that an error message reports, or None."""
     found = re.search(r"at the least ([0-9.]+)", text)
     return float(found.group(1)) if found else None
 
 
 def parts(outputs, name):
-    """A detector's boxes and scores apart: in pixels the boxes would hide any error of the scores."""
+    """Splits a detector's output into boxes and scores: boxes in pixels would hide any error of the scores."""
     if name not in YOLO:
         return outputs
     axis = 2 if name.endswith("-end2end") else 1
     return {f"{k}/{i}": p for k, a in outputs.items() for i, p in enumerate(np.split(a, [4, 5], axis=axis))}
 
 
-def judge(program, name, path, x, folder):
-    """One file: a row of the report."""
+def measure(program, name, path, x, folder):
+    """Runs and prunes one file; returns its row of the page."""
     row = {"run": None, "kept": None, "proof": None, "small": None, "seconds": None, "note": ""}
     feeds = {"x": x.numpy()}
     error = lambda got, expected: common.worst_error(parts(got, name), parts(expected, name))
-    refusal = lambda answer: common.message(answer).replace(str(path), path.name)[:160]
-    code, answer, got = common.run_model(program, path, feeds, folder / "run", "cpu")
+    refusal = lambda result: common.message(result).replace(str(path), path.name)[:160]
+    code, result, got = common.run_model(program, path, feeds, folder / "run", "cpu")
     if code != 0:
-        return row | {"note": refusal(answer)}
-    expected = {common.file_name(n): a for n, a in common.answers(str(path), feeds).items()}
+        return row | {"note": refusal(result)}
+    expected = {common.file_name(n): a for n, a in common.ort_outputs(str(path), feeds).items()}
     row["run"] = error(got, expected)
-    other = {common.file_name(n): a for n, a in common.answers(str(path), {"x": -x.numpy()}).items()}
+    other = {common.file_name(n): a for n, a in common.ort_outputs(str(path), {"x": -x.numpy()}).items()}
     if error(other, expected) < 100 * common.TOLERANCE:
-        row["note"] = "says little: the answer hardly depends on the input"
+        row["note"] = "insensitive test: the output hardly depends on the input"
     small, masked, budget = folder / "small.onnx", folder / "masked.onnx", 0.5
     start = time.time()
     for _ in range(2):
-        code, answer = program.json(
+        code, result = program.json(
             "prune", path, "--data", "random:1", "--allow-random", "--criterion", "l1", "--keep-macs", budget,
             "-o", small, "--masked", masked, "--device", "cpu", timeout=1800)
-        reach = least(common.message(answer)) if code == 2 else None
+        reach = least(common.message(result)) if code == 2 else None
         if reach is None or reach >= 1:
             break
         budget = min(reach + 0.02, 0.999)
     row["seconds"] = time.time() - start
     if code != 0:
-        return row | {"note": refusal(answer)}
-    row["kept"] = answer["after"]["macs"] / answer["before"]["macs"]
-    row["proof"] = answer["proof"]["max_rel_err"]
+        return row | {"note": refusal(result)}
+    row["kept"] = result["after"]["macs"] / result["before"]["macs"]
+    row["proof"] = result["proof"]["max_rel_err"]
     onnx.checker.check_model(str(small), full_check=True)
-    row["small"] = error(common.answers(str(small), feeds), common.answers(str(masked), feeds))
+    row["small"] = error(common.ort_outputs(str(small), feeds), common.ort_outputs(str(masked), feeds))
     return row
 
 
 def cells(row):
-    """A row as the page shows it."""
+    """Formats a row for the page."""
     number = lambda v, f: "" if v is None else f"{v:{f}}"
     size = row.get("bytes")
     return [number(size and size / 1e6, ".0f"), number(row.get("run"), ".1e"), number(row.get("kept"), ".3f"),
@@ -211,12 +218,12 @@ def cells(row):
 
 
 def read(page):
-    """What stands on the page by section: who made it, and the cells by network and form."""
+    """Parses the page: by section the line of its versions, and the cells by network and form."""
     made, rows, section = {}, {s: {} for s in SECTIONS}, None
     for line in page.read_text().splitlines() if page.exists() else []:
         if line.startswith("## "):
             section = next(s for s, title in TITLES.items() if line == f"## {title}")
-        elif section and line.startswith("Made "):
+        elif section and line.startswith("Generated "):
             made[section] = line
         elif section and line.startswith("| ") and not line.startswith("| network"):
             name, form, *rest = (c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1])
@@ -225,13 +232,13 @@ def read(page):
 
 
 def maker(section):
-    """By what a section's rows are made: the last commit that touches the program, the packages."""
+    """Returns a line with the versions behind a section: the last commit that touches the program, the packages."""
     here = pathlib.Path(__file__).parents[2]
     commit = subprocess.run(["git", "log", "-1", "--format=%h", "--", "src", "shaders", "Cargo.toml", "Cargo.lock"],
                             cwd=here, capture_output=True, text=True).stdout.strip()
     packages = ", ".join(f"{p} {importlib.metadata.version(p).split('+')[0]}"
                          for p in (*SECTIONS[section][2], "onnxscript", "onnx", "onnxruntime"))
-    return f"Made {datetime.date.today():%d %B %Y} from the sources of {commit or 'no commit'} with {packages}."
+    return f"Generated on {datetime.date.today():%d %B %Y} at commit {commit or '(none)'} with {packages}."
 
 
 def main():
@@ -259,24 +266,24 @@ def main():
 
 
 def one(program, name, form, model, x):
-    """One network in one form."""
+    """Exports and measures one network in one form."""
     with tempfile.TemporaryDirectory(prefix="secateur-zoo-") as scratch:
         folder = pathlib.Path(scratch)
         path = folder / "net.onnx"
         try:
             with torch.no_grad():
                 export(model, x, form, str(path))
-        except Exception as error:  # noqa: BLE001 what cannot be exported is not ours to judge
+        except Exception as error:  # noqa: BLE001 failed exports are not this program's fault
             text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
             return {"note": f"not exported: {type(error).__name__}: {text[:80]}"}
         try:
-            return judge(program, name, path, x, folder) | {"bytes": path.stat().st_size}
+            return measure(program, name, path, x, folder) | {"bytes": path.stat().st_size}
         except Exception as error:  # noqa: BLE001
             return {"note": f"FAILED: {type(error).__name__}: {str(error)[:160]}"}
 
 
 def verdict(rows):
-    """A sentence on some rows."""
+    """Summarizes rows in one sentence."""
     value = lambda r, column: float(r[1 + COLUMNS.index(column)] or "nan")
     wrong = lambda r: any(value(r, c) > common.TOLERANCE for c in ("run", "proof", "small")) or "FAILED" in r[-1]
     exported = {k: r for k, r in rows.items() if not r[-1].startswith("not exported")}
@@ -286,27 +293,27 @@ def verdict(rows):
     bad = [f"{name}/{form}" for (name, form), r in exported.items() if wrong(r)]
     refused = [f"{name}/{form}" for (name, form), r in exported.items() if not r[3] and "FAILED" not in r[-1]]
     listed = lambda word, keys: f"{len(keys)} {word}{': ' + ', '.join(keys) if keys else ''}"
-    return (f"{len(exported)} files: {len(ran)} run, {len(cut)} cut, {len(half)} of these to half of their MACs or "
+    return (f"{len(exported)} files: {len(ran)} run, {len(cut)} pruned, {len(half)} of these to half of their MACs or "
             f"less, {listed('wrong', bad)}; {listed('refused', refused)}.")
 
 
 def report(made, rows):
-    """The page."""
+    """Renders the page."""
     lines = [
-        "# The zoo",
+        "# Model zoo",
         "",
-        "Networks of torchvision, timm and ultralytics with random weights, in up to three forms of export, each run, cut and",
-        "judged by ONNX Runtime; what the columns mean stands in `tests/zoo/zoo.py`, which made this page. Each section says when",
-        "and by what its rows were made; a row made apart says so itself.",
+        "Networks of torchvision, timm and ultralytics with random weights, in up to three forms of export. Each is run and pruned,",
+        "and its outputs are compared with ONNX Runtime. `tests/zoo/zoo.py` generates this page and describes the columns. Each",
+        "section starts with its date and versions; a row that was generated separately contains its own.",
         "",
         "```sh",
         "python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | NAME …]",
         "```",
         "",
-        "In all " + verdict({k: r for section in rows.values() for k, r in section.items()}),
+        "In total, " + verdict({k: r for section in rows.values() for k, r in section.items()}),
         "",
-        "What is left alone, and named by `inspect` with the node that forbids it: streams that a LayerNormalization reads",
-        "(ConvNeXt, Swin, ViT), which go with `--inexact` only. Attention loses whole heads.",
+        "Residual streams that a LayerNormalization consumes (ConvNeXt, Swin, ViT) are pruned only with `--inexact`; `inspect`",
+        "reports them with the blocking node. Attention is pruned by whole heads.",
     ]
     for section, title in TITLES.items():
         if not rows[section]:

@@ -111,7 +111,7 @@ fn types(plan: &Plan, kernel: &dyn Kernel, inputs: &[Place], output: Place) -> R
     let of_input = |(input, &place): (usize, &Place)| {
         let precision = match place {
             Place::Buffer(id) => plan.precision(id),
-            Place::Constant(_) if plan.halves.is_some() && !temps && row.weighs_halves(input) => {
+            Place::Constant(_) if plan.f16_storage.is_some() && !temps && row.weighs_halves(input) => {
                 Precision::F16
             }
             Place::Constant(_) | Place::Temp(_) => Precision::F32,
@@ -135,7 +135,7 @@ fn way(gpu: &Gpu, plan: &Plan, kernel: &Arc<dyn Kernel>, pick: Pick) -> Result<O
     let mut ways = kernel.ways().into_iter();
     match pick {
         Pick::Best => {
-            if let Some(name) = lock(&gpu.tuned).way(&**kernel, plan.halves.is_some()) {
+            if let Some(name) = lock(&gpu.tuned).way(&**kernel, plan.f16_storage.is_some()) {
                 return Ok(ways.find(|way| way.name == name && goes(way, &gpu.info)));
             }
             let kind = if gpu.info.kind == "cpu" { Adapters::Software } else { Adapters::Real };

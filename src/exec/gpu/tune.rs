@@ -29,7 +29,7 @@ pub(super) fn tune(
     let mut open: Vec<(String, Arc<dyn Kernel>, (&Plan, &Step))> = Vec::new();
     for (plan, step) in plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
         let timed = step.kernel.timed_as().filter(|kernel| !kernel.ways().is_empty());
-        let shape = tuned::shape(&*step.kernel, plan.halves.is_some());
+        let shape = tuned::shape(&*step.kernel, plan.f16_storage.is_some());
         let (Some(shape), Some(kernel)) = (shape, timed) else { continue };
         if !lock(&gpu.tuned).knows(&shape) && open.iter().all(|(known, ..)| *known != shape) {
             open.push((shape, kernel, (plan, step)));
@@ -69,10 +69,10 @@ pub(super) fn tune(
 /// A step of a plan alone, at the batch at which it is timed. Constants stay constants: some ways take no others; and
 /// halves stay halves.
 fn one_step(of: &Plan, kernel: &Arc<dyn Kernel>, step: &Step) -> (Plan, Vec<Vec<f32>>) {
-    let halves = of.halves.as_ref().map(|_| HashSet::new());
-    let (mut plan, mut inputs) = (Plan { batch: 1, halves, ..Plan::default() }, Vec::new());
+    let halves = of.f16_storage.as_ref().map(|_| HashSet::new());
+    let (mut plan, mut inputs) = (Plan { batch: 1, f16_storage: halves, ..Plan::default() }, Vec::new());
     let add = |plan: &mut Plan, len: usize, buffer: BufferId| {
-        let halves = plan.halves.as_mut().filter(|_| of.precision(buffer) == Precision::F16);
+        let halves = plan.f16_storage.as_mut().filter(|_| of.precision(buffer) == Precision::F16);
         halves.map(|halves| halves.insert(plan.buffers.len()));
         plan.buffers.push(len);
         plan.buffers.len() - 1

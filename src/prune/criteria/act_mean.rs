@@ -2,7 +2,7 @@
 
 use super::{CriterionRow, Needs, estimate};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "act-mean",
     formula: "|mean output after the activation|",

@@ -2,7 +2,7 @@
 
 use super::{CriterionRow, Needs, estimate};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "act-variance",
     formula: "variance of the output after the activation",

@@ -1,8 +1,8 @@
-//! Average percentage of zeros, most first.
+//! Average percentage of zeros; the channels with most zeros are removed first.
 
 use super::{CriterionRow, Needs, estimate};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "apoz",
     formula: "1 − APoZ: the share of outputs above zero after the activation",

@@ -2,7 +2,7 @@
 
 use super::{CriterionRow, Missing, Needs, exact};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "bn-scale",
     formula: "|γ| of the BatchNormalization that follows",
@@ -13,7 +13,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
         if scale.is_empty() {
             return Err(Missing(
                 "no BatchNormalization follows it",
-                "export the network without folding BatchNormalization, --protect the layer, or use l1",
+                "export the network without folding BatchNormalization, `protect` the layer, or use l1",
             ));
         }
         exact(scale, |s| s)

@@ -1,8 +1,8 @@
-//! How well the channel tells classes apart.
+//! Fisher's discriminant ratio: how well the channel separates classes.
 
 use super::{CriterionRow, Missing, Needs, Score};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "discriminant",
     formula: "variance between classes over variance within them, of the images' spatial means after the activation",
@@ -11,7 +11,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
     score: |layer| {
         let (layer, classes) = (layer.layer()?, &layer.context.profile.classes);
         if layer.class_sums.is_empty() {
-            return Err(Missing("no labels were known", "give labelled images to `secateur profile`"));
+            return Err(Missing("the images had no labels", "give `profile()` labelled images"));
         }
         let channels = layer.post.len();
         Ok((0..channels)
@@ -25,12 +25,12 @@ pub(super) static ROW: CriterionRow = CriterionRow {
     },
 };
 
-/// Between over within, from the sums of each class and the whole sum of squared distances to the mean.
+/// Returns between over within variance, from the sums of each class and the total sum of squared deviations.
 fn ratio(sums: impl Iterator<Item = f64>, counts: &[u64], mean: f64, total: f64) -> f64 {
     let classes = sums.zip(counts).filter(|&(_, &n)| n > 0);
     let between: f64 = classes.map(|(sum, &n)| n as f64 * (sum / n as f64 - mean).powi(2)).sum();
     let within = total - between;
-    // A channel that never varies tells nothing; one whose classes are single points tells all.
+    // A channel that never varies scores 0; one whose classes are single points separates them perfectly.
     match (between > 0.0, within > 1e-12 * total) {
         (false, _) => 0.0,
         (true, true) => between / within,
@@ -44,13 +44,13 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // Classes {0, 2} and {5, 7, 9}: means 1 and 7, of all 4.6.
+        // Classes {0, 2} and {5, 7, 9}: means 1 and 7, total mean 4.6.
         let values = [0.0f64, 2.0, 5.0, 7.0, 9.0];
         let mean = values.iter().sum::<f64>() / 5.0;
         let total = values.iter().map(|v| (v - mean).powi(2)).sum();
         let between = 2.0 * 3.6f64.powi(2) + 3.0 * 2.4f64.powi(2);
         let got = ratio([2.0, 21.0].into_iter(), &[2, 3], mean, total);
         assert!((got - between / 10.0).abs() < 1e-12, "{got}");
-        assert_eq!(ratio([4.0, 6.0].into_iter(), &[2, 3], 2.0, 5.0), 0.0, "classes that are alike");
+        assert_eq!(ratio([4.0, 6.0].into_iter(), &[2, 3], 2.0, 5.0), 0.0, "classes with equal means");
     }
 }

@@ -1,8 +1,8 @@
-//! How far training moved the filter.
+//! Distance by which training moved the filter.
 
 use super::{CriterionRow, NO_TRAINING, Needs, exact};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "drift",
     formula: "‖F_last − F_first‖₂ over the checkpoints of the training: what stayed where it began learned least",

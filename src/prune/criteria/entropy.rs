@@ -1,8 +1,8 @@
-//! Entropy of what an image makes of the channel.
+//! Entropy of the images' spatial means of the channel.
 
 use super::{CriterionRow, Needs, estimate};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "entropy",
     formula: "−Σ p ln p over a histogram of the images' spatial means after the activation",
@@ -17,7 +17,7 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // Two images: the first channel means the same to both, the second does not.
+        // Two images: the first channel has equal means, the second has not.
         let layer = layer_of_images(&[[1.0, 1.0], [1.0, 2.0]]);
         assert_eq!(scores(&super::ROW, &layer), [0.0, 2f64.ln()]);
     }

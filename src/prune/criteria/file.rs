@@ -1,4 +1,4 @@
-//! Scores of the user's own.
+//! Scores from the user's own CSV file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{CriterionRow, Missing, Needs, Score};
 use crate::error::{Error, Result};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "file:SCORES.csv",
     formula: "yours: CSV with the columns node,channel,score",
@@ -21,13 +21,13 @@ pub(super) static ROW: CriterionRow = CriterionRow {
     },
 };
 
-/// Scores by node and channel.
-pub(super) type Table = HashMap<(String, usize), f64>;
+/// Scores by the node's name and the channel's index.
+pub(super) type ScoreTable = HashMap<(String, usize), f64>;
 
-/// Reads such a file.
-pub(super) fn read(path: &Path) -> Result<Table> {
+/// Reads scores from a CSV file.
+pub(super) fn read(path: &Path) -> Result<ScoreTable> {
     #[derive(serde::Deserialize)]
-    struct Line {
+    struct ScoreRow {
         node: String,
         channel: usize,
         score: f64,
@@ -40,25 +40,25 @@ pub(super) fn read(path: &Path) -> Result<Table> {
                 .file(path)
                 .expected("CSV with the columns node,channel,score")
                 .got(text)
-                .remedy("give it one row a channel of every layer"),
+                .remedy("write one row for each channel of every layer"),
         }
     };
-    let mut consumer = csv::Reader::from_path(path).map_err(bad)?;
-    let mut table = Table::new();
-    for line in consumer.deserialize::<Line>() {
-        let Line { node, channel, score } = line.map_err(bad)?;
+    let mut reader = csv::Reader::from_path(path).map_err(bad)?;
+    let mut table = ScoreTable::new();
+    for line in reader.deserialize::<ScoreRow>() {
+        let ScoreRow { node, channel, score } = line.map_err(bad)?;
         if table.insert((node.clone(), channel), score).is_some() {
             return Err(Error::new(format!("channel {channel} of {node} has two scores"))
                 .file(path)
-                .remedy("give each channel one row"));
+                .remedy("write one row for each channel"));
         }
     }
     Ok(table)
 }
 
-/// Refuses scores of what the network does not have, by its layers and their channels.
+/// Checks that the network has all layers and channels of the table.
 pub(super) fn check<'a>(
-    table: &Table,
+    table: &ScoreTable,
     path: &Path,
     layers: impl Iterator<Item = (&'a str, usize)> + Clone,
 ) -> Result<()> {
@@ -69,8 +69,8 @@ pub(super) fn check<'a>(
     Err(match layers.clone().find(|(name, _)| name == node) {
         Some((_, n)) => error
             .expected(format!("a channel from 0 to {}", n.saturating_sub(1)))
-            .remedy("give it one row a channel of every layer"),
-        None => error.meant(node, layers.map(|(name, _)| name), "see `secateur inspect` for the layers"),
+            .remedy("write one row for each channel of every layer"),
+        None => error.meant(node, layers.map(|(name, _)| name), "see the layers with `inspect()`"),
     })
 }
 

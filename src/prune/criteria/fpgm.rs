@@ -1,8 +1,8 @@
-//! Nearness to the geometric median: a filter among many like it says little of its own.
+//! Distance to the geometric median: a filter with many similar ones is redundant.
 
 use super::{CriterionRow, Missing, Needs, exact};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "fpgm",
     formula: "Σᵢ ‖Fⱼ − Fᵢ‖₂ over the layer's filters",
@@ -13,7 +13,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
         if distance.is_empty() {
             return Err(Missing(
                 "the distances between its filters were not computed",
-                "run `secateur profile` again",
+                "run `profile()` again",
             ));
         }
         exact(distance, |d| d)

@@ -1,6 +1,6 @@
-//! Criteria: how much each channel is worth. Low scores go first.
+//! Pruning criteria: scores of channels, of which the lowest are removed first.
 //!
-//! One file each: formula, source, code, a case by hand. The table [`CRITERIA`] is what everything iterates.
+//! Each criterion has a file with formula, source, code and a case by hand. [`CRITERIA`] lists all.
 
 mod act_l1;
 mod act_mean;
@@ -30,13 +30,14 @@ use ::std::cell::OnceCell;
 pub use parse::{Criterion, Term};
 
 use super::channels::Channels;
+use super::elimination_curves::EliminationCurves;
 use crate::error::Result as Fallible;
 use crate::graph::Graph;
 use crate::stats::{Activity, LayerProfile, Profile};
 use consumer_losses::Losses;
-use file::Table;
+use file::ScoreTable;
 
-/// Every criterion.
+/// All criteria, in the order of the help.
 pub static CRITERIA: &[&CriterionRow] = &[
     &l1::ROW,
     &l2::ROW,
@@ -60,45 +61,45 @@ pub static CRITERIA: &[&CriterionRow] = &[
     &file::ROW,
 ];
 
-/// A criterion.
+/// A criterion with its formula and source.
 #[derive(Debug)]
 pub struct CriterionRow {
-    /// Its name.
+    /// The name, as users write it.
     pub name: &'static str,
-    /// The formula.
+    /// The formula of the score.
     pub formula: &'static str,
-    /// Who proposed it.
+    /// The publication that proposed the criterion.
     pub source: &'static str,
-    /// What it reads.
+    /// The statistics that the criterion needs.
     pub needs: Needs,
     score: fn(&ScoredLayer) -> Result<Vec<Score>, Missing>,
 }
 
-/// What a criterion reads beside the weights.
+/// The statistics that a criterion needs beside the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Activations.
+    /// Statistics of the layers' activations.
     pub data: bool,
-    /// With labels.
+    /// Statistics of activations by class.
     pub labels: bool,
-    /// The Gram matrices of what layers read.
+    /// Gram matrices of the layers' inputs.
     pub gram: bool,
-    /// Those of whole patches.
+    /// Gram matrices of whole patches of the layers' inputs.
     pub patches: bool,
-    /// Distances between filters.
+    /// Distances between the filters of a layer.
     pub distances: bool,
-    /// Several checkpoints.
+    /// Several checkpoints of the training.
     pub training: bool,
 }
 
 impl Needs {
-    /// Nothing.
+    /// Nothing beside the weights.
     pub const WEIGHTS: Self =
         Self { data: false, labels: false, gram: false, patches: false, distances: false, training: false };
-    /// Activations.
+    /// Statistics of activations only.
     pub const DATA: Self = Self { data: true, ..Self::WEIGHTS };
 
-    /// What either needs.
+    /// Returns the statistics that `self` or `other` needs.
     pub fn and(self, other: Self) -> Self {
         Self {
             data: self.data || other.data,
@@ -111,38 +112,39 @@ impl Needs {
     }
 }
 
-/// A score with its standard error, as far as that is known.
+/// A score with its standard error, if that is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// Low goes first.
+    /// The score; channels with low scores are removed first.
     pub value: f64,
-    /// Over images; 0 where no image matters, `None` where nobody knows.
+    /// The standard error over images; 0 if the score does not depend on images, `None` if it is unknown.
     pub error: Option<f64>,
 }
 
 impl Score {
-    /// The values alone.
+    /// Returns the values without their errors.
     pub fn values(scores: &[Self]) -> Vec<f64> {
         scores.iter().map(|s| s.value).collect()
     }
 }
 
-/// What a layer lacks for a criterion, and what to do.
+/// A statistic that a layer lacks for a criterion, and the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Missing(pub(super) &'static str, pub(super) &'static str);
 
 const NO_TRAINING: Missing = Missing(
-    "one model says nothing of its training",
-    "give `secateur profile` the checkpoints, oldest first",
+    "the profile has no checkpoints of the training",
+    "give `profile()` the checkpoints, oldest first",
 );
 
-/// What all layers share.
+/// The data that the scores of all layers share.
 pub(super) struct Context<'a> {
     pub(super) graph: &'a Graph,
     pub(super) channels: &'a Channels,
     pub(super) profile: &'a Profile,
     pub(super) seed: u64,
-    table: Table,
+    pub(super) curves: Option<&'a EliminationCurves>,
+    table: ScoreTable,
     obd: OnceCell<Result<Losses, Missing>>,
     obs: OnceCell<Result<Losses, Missing>>,
     reconstruction: OnceCell<Result<Losses, Missing>>,
@@ -150,11 +152,10 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(
-        graph: &'a Graph,
-        channels: &'a Channels,
+        (graph, channels): (&'a Graph, &'a Channels),
         profile: &'a Profile,
-        criterion: &Criterion,
-        seed: u64,
+        (criterion, seed): (&Criterion, u64),
+        curves: Option<&'a EliminationCurves>,
     ) -> Fallible<Self> {
         let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
         if let Some(path) = criterion.file() {
@@ -163,28 +164,28 @@ impl<'a> Context<'a> {
             file::check(&table, path, layers)?;
         }
         let (obd, obs, reconstruction) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Ok(Self { graph, channels, profile, seed, table, obd, obs, reconstruction })
+        Ok(Self { graph, channels, profile, seed, curves, table, obd, obs, reconstruction })
     }
 }
 
-/// A layer that is scored.
+/// A layer whose channels are scored.
 pub(super) struct ScoredLayer<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) node: &'a str,
     pub(super) channels: usize,
-    /// One label a channel.
+    /// The label of each channel.
     pub(super) labels: &'a [crate::coupling::Label],
     pub(super) profile: Option<&'a LayerProfile>,
 }
 
 impl<'a> ScoredLayer<'a> {
     fn layer(&self) -> Result<&'a LayerProfile, Missing> {
-        self.profile.ok_or(Missing("the profile does not know it", "give a --profile of this very model"))
+        self.profile.ok_or(Missing("the profile lacks it", "give a `profile` of this model"))
     }
 }
 
 impl CriterionRow {
-    /// The scores of a layer's channels.
+    /// Returns the scores of a layer's channels.
     pub(super) fn scores(&self, layer: &ScoredLayer) -> Result<Vec<Score>, Missing> {
         let scores = (self.score)(layer)?;
         if scores.len() == layer.channels {
@@ -192,18 +193,18 @@ impl CriterionRow {
         } else {
             Err(Missing(
                 "not every channel has the statistic",
-                "give --data, or a --profile with activations",
+                "give `data`, or a `profile` with activations",
             ))
         }
     }
 }
 
-/// Scores that no image changes.
+/// Returns scores that do not depend on images.
 fn exact(column: &[f64], score: fn(f64) -> f64) -> Result<Vec<Score>, Missing> {
     Ok(column.iter().map(|&v| Score { value: score(v), error: Some(0.0) }).collect())
 }
 
-/// Scores of what comes out of the activation.
+/// Returns scores of the outputs of the activation.
 fn estimate(
     layer: &ScoredLayer,
     value: fn(&Activity) -> f64,
@@ -213,13 +214,13 @@ fn estimate(
     Ok(post.iter().map(|a| Score { value: value(a), error: Some(error(a)) }).collect())
 }
 
-/// Scores by what the consumers lose: a channel that nobody reads loses nothing.
+/// Returns the losses of the consumers as scores; a channel without consumers scores 0.
 fn losses<'a>(
     layer: &ScoredLayer<'a>,
-    known: &'a OnceCell<Result<Losses, Missing>>,
+    cached: &'a OnceCell<Result<Losses, Missing>>,
     find: &dyn Fn(&Context) -> Result<Losses, Missing>,
 ) -> Result<Vec<Score>, Missing> {
-    let losses = known.get_or_init(|| find(layer.context)).as_ref().map_err(|missing| *missing)?;
+    let losses = cached.get_or_init(|| find(layer.context)).as_ref().map_err(|missing| *missing)?;
     let classes = &layer.context.channels.coupling.classes;
     let loss = |label| losses.get(&classes.find(label)).copied().unwrap_or(0.0);
     Ok(layer.labels.iter().map(|&label| Score { value: loss(label), error: None }).collect())
@@ -231,9 +232,9 @@ mod tests {
     use ::std::path::PathBuf;
 
     use super::*;
-    use crate::stats::{Gram, Moments};
+    use crate::stats::{GramMatrix, Moments};
 
-    /// A layer whose images have one value a channel.
+    /// A layer whose images have one value per channel.
     pub(super) fn layer_of_images<const C: usize>(images: &[[f64; C]]) -> LayerProfile {
         let mut post = vec![Activity::default(); C];
         for image in images {
@@ -246,9 +247,9 @@ mod tests {
         LayerProfile { post, ..LayerProfile::default() }
     }
 
-    /// The Gram matrix of these positions.
-    pub(super) fn gram<const C: usize>(positions: &[[f64; C]]) -> Gram {
-        let mut gram = Gram::new(String::new(), vec![], 1, [1, C]);
+    /// Returns the Gram matrix of these positions.
+    pub(super) fn gram<const C: usize>(positions: &[[f64; C]]) -> GramMatrix {
+        let mut gram = GramMatrix::new(String::new(), vec![], 1, [1, C]);
         for z in positions {
             let z: Vec<f64> = z.iter().copied().chain([1.0]).collect();
             let products = (0..=C).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| z[i] * z[j]);
@@ -257,14 +258,14 @@ mod tests {
         gram
     }
 
-    /// The values that a criterion gives a layer of two channels.
+    /// Returns the scores of a layer with two channels.
     pub(super) fn scores(row: &CriterionRow, layer: &LayerProfile) -> [f64; 2] {
         let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
         let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: PathBuf::new() };
         let channels = Channels::of(&graph).expect("no channels");
         let profile = Profile::new(crate::stats::Header::default(), vec![]);
         let criterion = row.name.parse().expect("its name");
-        let context = Context::new(&graph, &channels, &profile, &criterion, 0).expect("a context");
+        let context = Context::new((&graph, &channels), &profile, (&criterion, 0), None).expect("a context");
         let layer =
             ScoredLayer { context: &context, node: "layer", channels: 2, labels: &[], profile: Some(layer) };
         let scores = row.scores(&layer).expect("scores");
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_criterion_says_what_it_is() {
+    fn every_criterion_has_a_formula_and_a_source() {
         for row in CRITERIA {
             assert!(!row.formula.is_empty() && !row.source.is_empty(), "{}", row.name);
         }

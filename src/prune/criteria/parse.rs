@@ -1,4 +1,4 @@
-//! A criterion as users write it: a name, or a sum of names with weights.
+//! Parsing of criteria: a name, or a sum of names with weights.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -6,21 +6,21 @@ use std::str::FromStr;
 use super::{CRITERIA, CriterionRow, Needs, file};
 use crate::error::{Error, Result};
 
-/// How channels are scored: a weighted sum of criteria, mostly of one.
+/// A weighted sum of criteria, in most cases a single one.
 #[derive(Clone, Debug)]
 pub struct Criterion {
-    /// The summands.
+    /// The summands of the score.
     pub terms: Vec<Term>,
     text: String,
     file: Option<PathBuf>,
 }
 
-/// A summand.
+/// A summand of a criterion.
 #[derive(Clone, Debug)]
 pub struct Term {
-    /// What it is multiplied by.
+    /// The factor of the criterion's score.
     pub weight: f64,
-    /// The criterion.
+    /// The criterion of this summand.
     pub row: &'static CriterionRow,
 }
 
@@ -40,7 +40,7 @@ impl FromStr for Criterion {
             let (weight, name) = term.split_once('*').unwrap_or(("1", term));
             let weight = weight.trim().parse::<f64>().ok().filter(|w| w.is_finite() && *w > 0.0);
             let weight = weight.ok_or_else(|| {
-                Error::new("a criterion with a weight that does not fit")
+                Error::new("a criterion with an invalid weight")
                     .expected("a sum of criteria with weights above 0")
                     .got(term)
                     .remedy("for example 0.5*l1+0.5*apoz")
@@ -55,7 +55,7 @@ fn named(text: &str) -> Result<&'static CriterionRow> {
     CRITERIA.iter().copied().find(|row| row.name == text).ok_or_else(|| {
         let names: Vec<&str> = CRITERIA.iter().map(|r| r.name).collect();
         let error = Error::new("an unknown criterion").expected(names.join(", ")).got(text);
-        error.meant(text, names, "see `secateur plan --help-criteria`")
+        error.meant(text, names, "run `plan()` with `help_criteria` for a description of each")
     })
 }
 
@@ -66,12 +66,12 @@ impl std::fmt::Display for Criterion {
 }
 
 impl Criterion {
-    /// What its terms read.
+    /// Returns the statistics that the summands need.
     pub fn needs(&self) -> Needs {
         self.terms.iter().fold(Needs::WEIGHTS, |needs, term| needs.and(term.row.needs))
     }
 
-    /// The user's file of scores, where it is that.
+    /// Returns the file of scores, for the criterion `file:PATH`.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_sums_are_read() {
+    fn names_and_sums_are_parsed() {
         let sum: Criterion = "0.5*l1 + apoz".parse().expect("a sum");
         let terms: Vec<(f64, &str)> = sum.terms.iter().map(|t| (t.weight, t.row.name)).collect();
         assert_eq!(terms, [(0.5, "l1"), (1.0, "apoz")]);

@@ -1,12 +1,12 @@
-//! Noise: the baseline that every criterion has to beat.
+//! Random scores: the baseline that every criterion has to beat.
 
 use super::{CriterionRow, Needs, Score};
 use crate::data::synthetic::finish;
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "random",
-    formula: "uniform noise by --seed, the layer's name and the channel",
+    formula: "uniform noise from `seed`, the layer's name and the channel",
     source: "a baseline",
     needs: Needs::WEIGHTS,
     score: |layer| {
@@ -15,7 +15,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
     },
 };
 
-/// Uniform in 0..1, from the seed, the layer's name and the channel (FNV-1a, then splitmix64's finish).
+/// Returns a uniform number in 0..1 from seed, layer and channel (FNV-1a, then splitmix64's finalizer).
 fn noise(seed: u64, name: &str, channel: usize) -> f64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes()).chain((channel as u64).to_le_bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
@@ -27,7 +27,7 @@ mod tests {
     use super::noise;
 
     #[test]
-    fn seeds_names_and_channels_make_a_difference() {
+    fn noise_depends_on_seed_name_and_channel() {
         let all: Vec<f64> = (0..1000).map(|c| noise(1, "conv", c)).collect();
         let mean = all.iter().sum::<f64>() / 1000.0;
         assert!((mean - 0.5).abs() < 0.03 && all.iter().all(|v| (0.0..1.0).contains(v)), "{mean}");

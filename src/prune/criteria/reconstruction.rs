@@ -1,10 +1,12 @@
-//! What the layers that follow lose after the best linear repair, and what the network's output makes of that.
+//! Reconstruction error of the consumers after least-squares compensation, scaled by the output's sensitivity.
 //!
-//! The coupled that the same layers make are eliminated one after the other, each time the one whose loss is least once
-//! the others make up for it ([`crate::lsq::eliminate`]). That gives a curve E(k), what is lost without the first k; it
-//! is made convex, so that a set never looks dearer than the next one. Where it was measured what the network's output
-//! loses without the first k (`Header::sensitivity`), the curve is scaled to go through these points; with nothing
-//! measured, a share of variance lost counts alike in every layer.
+//! The coupled channels of a dependency group are eliminated greedily: each step removes the set with the least loss
+//! after compensation ([`crate::lsq::eliminate`]). The losses add up to a curve E(k), made convex so that scores never
+//! fall along the order. If the change of the network's output without the first k sets was measured
+//! (`Header::sensitivity`), the curve is scaled to pass through these points; without measurements, a lost share of
+//! variance counts equally in every layer.
+
+use std::borrow::Cow;
 
 use super::consumer_losses::Losses;
 use super::{Context, CriterionRow, Missing, Needs, losses};
@@ -12,7 +14,7 @@ use crate::lsq::Loss;
 use crate::prune::consumers::Consumers;
 use crate::stats::Sensitivity;
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "reconstruction",
     formula: "block elimination over the consumers: tr(W_cᵀ [(H⁻¹)_cc]⁻¹ W_c) as a share of the output's variance, H the moments of patches, W and H⁻¹ downdated; summed, made convex, scaled by the measured change of the network's output",
@@ -24,7 +26,7 @@ pub(super) static ROW: CriterionRow = CriterionRow {
 fn of_all(context: &Context) -> Result<Losses, Missing> {
     const NO_PATCHES: Missing = Missing(
         "no Gram matrices of patches were gathered",
-        "add --data, and they are gathered into the profile; or run `secateur profile` with --gram patch; or choose another criterion, such as apoz",
+        "add `data`, and they are gathered into the profile; or run `profile()` with `gram` patch; or choose another criterion, such as apoz",
     );
     let (graph, channels) = (context.graph, context.channels);
     let consumers = Consumers::of(graph, channels, context.profile).ok_or(NO_PATCHES)?;
@@ -33,10 +35,15 @@ fn of_all(context: &Context) -> Result<Losses, Missing> {
         let free = |&k: &usize| channels.coupled[k].block.is_none() && !channels.gone.contains(&k);
         let free: Vec<usize> = group.into_iter().filter(free).collect();
         let Some(&first) = free.first() else { continue };
-        let curve = consumers
-            .curve(&free)
-            .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
-        // What nobody reads is lost for nothing.
+        let curve = match context.curves.and_then(|curves| curves.get(&free)) {
+            Some(cached) => cached.map(Cow::Borrowed),
+            None => {
+                const NOT_FLOATS: Missing =
+                    Missing("its weights are not floats", "choose another criterion, such as l1");
+                consumers.curve(&free).map_err(|_| NOT_FLOATS)?.map(Cow::Owned)
+            }
+        };
+        // Channels without consumers have no loss.
         let Some(curve) = curve else { continue };
         let (node, channel) = channels.coupled[first].members[0];
         let first = (graph.nodes[node].name.clone(), channel);
@@ -49,7 +56,7 @@ fn of_all(context: &Context) -> Result<Losses, Missing> {
     Ok(losses)
 }
 
-/// What each step adds, once the curve goes through the measured points: between them the factor is interpolated.
+/// Returns the steps of the curve scaled through the measured points, with interpolated factors between them.
 fn scaled(curve: &[Loss], measured: &[&Sensitivity]) -> Vec<f64> {
     let cumulative: Vec<f64> = curve
         .iter()
@@ -86,8 +93,9 @@ fn scaled(curve: &[Loss], measured: &[&Sensitivity]) -> Vec<f64> {
     steps.collect()
 }
 
-/// The slopes of the lower convex hull: neighbours that fall are pooled. Within a pool, later steps are a hair dearer,
-/// so that the order stays.
+/// Returns the slopes of the lower convex hull: falling neighbours are pooled.
+///
+/// Within a pool, later steps grow by a factor of 1 + 10⁻⁹ per step, so that the order stays.
 fn convex(steps: &[f64]) -> Vec<f64> {
     let mut pools: Vec<(f64, usize)> = Vec::new();
     for &step in steps {
@@ -118,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_curve_goes_through_what_was_measured() {
+    fn the_curve_passes_through_the_measured_points() {
         let curve: Vec<Loss> = (0..4).map(|candidate| Loss { candidate, loss: 1.0 }).collect();
         let at = |removed, damage| Sensitivity { first: (String::new(), 0), removed, damage };
         let (half, all) = (at(2, 10.0), at(4, 60.0));

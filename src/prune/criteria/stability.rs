@@ -1,8 +1,8 @@
-//! How much the filter still changes from checkpoint to checkpoint.
+//! Changes of the filter from checkpoint to checkpoint.
 
 use super::{CriterionRow, NO_TRAINING, Needs, exact};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "stability",
     formula: "standard deviation over the checkpoints of the filter's Σ|w|: the most stable go first",

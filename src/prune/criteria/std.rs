@@ -2,7 +2,7 @@
 
 use super::{CriterionRow, Needs, exact};
 
-/// The criterion's row.
+/// The row of this criterion in [`super::CRITERIA`].
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "std",
     formula: "standard deviation of the filter's weights",

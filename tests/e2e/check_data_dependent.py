@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Networks whose outputs have shapes that only the run tells, before ONNX Runtime: check_late.py BIN SHARED
+"""Compares networks with data-dependent shapes with ONNX Runtime: check_data_dependent.py BIN SHARED
 
-The detectors among the golden cases, and a trained face detector with its boxes chosen by
-NonMaxSuppression, as exporters append it: every verb works on them; `run` answers in ONNX Runtime's values,
-shapes and types; what `prune` writes chooses what the masked original chooses. What cannot run in such a part
-of a network is an error that names the node.
+The networks are the detectors among the golden cases, and a trained face detector followed by NonMaxSuppression, as
+exporters append it. Every verb must work on them. `run` must return ONNX Runtime's values, shapes and types. The
+pruned network must select the boxes of the masked original. Unsupported nodes on the host must cause an error that
+names the node.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ RANDOM = ["--data", "random:4", "--allow-random"]
 
 
 def golden():
-    """The detectors of the golden file: name, model and what to feed."""
+    """Yields the detectors of the golden file: name, model and inputs."""
     tensors = load_file(GOLDEN)
     names = {k.split("/")[0] for k in tensors if k.startswith(("detector_", "late_", "nothing_"))}
     for name in sorted(names):
@@ -32,11 +32,11 @@ def golden():
 
 
 def face_detector(shared):
-    """UltraFace as it was trained, and behind it the choice of boxes; and real pictures, one of them dark."""
+    """Returns the trained UltraFace followed by the selection of boxes, with real pictures and a black one."""
     name = "face_ultraface_rfb320_raw"
     model = onnx.version_converter.convert_version(onnx.load(shared / "models" / f"{name}.onnx"), 11)
-    tail = parser.parse_graph("""
-        tail (float[1, 4420, 2] all, float[1, 4420, 4] corners) =>
+    selection = parser.parse_graph("""
+        selection (float[1, 4420, 2] all, float[1, 4420, 4] corners) =>
             (float[K, 4] chosen_boxes, float[K] chosen_scores, int32[K] labels, int64[] count)
         <int64[1] most = {50}, float[1] overlap = {0.3}, float[1] least = {0.1}, int64[1] zero = {0},
          int64[1] one = {1}, int64[1] two = {2}, int64[1] three = {3}, int64 first = {0}> {
@@ -54,10 +54,10 @@ def face_detector(shared):
             size = Shape(found)
             count = Gather(size, first)
         }""")
-    for index, node in enumerate(tail.node):
-        node.name = f"{node.op_type}_tail{index}"
-    tail.output[3].CopyFrom(helper.make_tensor_value_info("count", TensorProto.INT64, []))
-    joined = compose.merge_graphs(model.graph, tail, [("scores", "all"), ("boxes", "corners")])
+    for index, node in enumerate(selection.node):
+        node.name = f"{node.op_type}_selection{index}"
+    selection.output[3].CopyFrom(helper.make_tensor_value_info("count", TensorProto.INT64, []))
+    joined = compose.merge_graphs(model.graph, selection, [("scores", "all"), ("boxes", "corners")])
     model = helper.make_model(joined, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     onnx.checker.check_model(model)
     ((value, dims),) = common.own_inputs(model)
@@ -65,8 +65,8 @@ def face_detector(shared):
     return model, [{value: image[None]} for image in real] + [{value: np.zeros(dims, np.float32)}]
 
 
-def same(got, expected):
-    """Whether both have the same outputs, shapes, types and values but for rounding."""
+def difference(got, expected):
+    """Compares outputs, shapes, types and values up to rounding; returns the difference, or an empty text."""
     if got.keys() != expected.keys():
         return f"outputs {sorted(got)}, expected {sorted(expected)}"
     for name, e in expected.items():
@@ -80,29 +80,29 @@ def same(got, expected):
 
 
 def forward(report, program, name, path, feeds, scratch):
-    """`run` on every kind of device."""
+    """Checks `run` on every kind of device."""
     for device in ["cpu"] + [str(a["index"]) for a in program.adapters()[:1]]:
         faults, shapes = [], []
         for index, feed in enumerate(feeds):
-            expected = {common.file_name(n): a for n, a in common.answers(onnx.load(path), feed).items()}
-            code, answer, got = common.run_model(program, path, feed, scratch / f"run-{device}-{index}", device)
-            faults.append(common.message(answer) if code != 0 else same(got, expected))
-            told = {common.file_name(o["name"]): tuple(o["shape"]) for o in answer.get("outputs", [])}
-            if code == 0 and told != {n: a.shape for n, a in got.items()}:
-                faults.append(f"tells shapes {told}")
+            expected = {common.file_name(n): a for n, a in common.ort_outputs(onnx.load(path), feed).items()}
+            code, result, got = common.run_model(program, path, feed, scratch / f"run-{device}-{index}", device)
+            faults.append(common.message(result) if code != 0 else difference(got, expected))
+            declared = {common.file_name(o["name"]): tuple(o["shape"]) for o in result.get("outputs", [])}
+            if code == 0 and declared != {n: a.shape for n, a in got.items()}:
+                faults.append(f"reports shapes {declared}")
             shapes.append("/".join("×".join(map(str, a.shape)) or "scalar" for a in got.values()))
         report.check(not any(faults), f"{name} on {device}", " ".join(filter(None, faults)) or "  ".join(shapes)[:160])
 
 
 def verbs(report, program, name, path, scratch):
-    """Every other verb runs, and says what runs on the host."""
-    def done(what, code, answer, holds):
-        report.check(code == 0 and holds(answer), f"{name}: {what}", "" if code == 0 and holds(answer) else f"{code} {common.message(answer)} {str(answer)[:300]}")
+    """Checks that every other verb runs, and reports the nodes on the host."""
+    def done(what, code, result, holds):
+        report.check(code == 0 and holds(result), f"{name}: {what}", "" if code == 0 and holds(result) else f"{code} {common.message(result)} {str(result)[:300]}")
 
-    late = lambda a: a["host_nodes"] and any(o["shape"] is None for o in a["outputs"])
-    done("inspect", *program.json("inspect", path), late)
-    blocked = lambda a: any(k["blocked"] and "only at run time" in k["blocked"]["reason"] for k in a["knots"])
-    done("inspect says why", *program.json("inspect", path), blocked)
+    on_host = lambda a: a["host_nodes"] and any(o["shape"] is None for o in a["outputs"])
+    done("inspect", *program.json("inspect", path), on_host)
+    blocked = lambda a: any(c["blocked"] and "only at run time" in c["blocked"]["reason"] for c in a["coupled"])
+    done("inspect reports the reason", *program.json("inspect", path), blocked)
     done("check", *program.json("check", path, "--device", "cpu"), lambda a: a["passed"] and a["host"])
     done("profile", *program.json("profile", path, *RANDOM, "-o", scratch / "p.safetensors", "--device", "cpu"), lambda a: True)
     done("plan", *program.json("plan", path, "--profile", scratch / "p.safetensors", "--criterion", "apoz", "--keep-macs", "0.8",
@@ -112,24 +112,24 @@ def verbs(report, program, name, path, scratch):
 
 
 def prune(report, program, name, path, feeds, keep, scratch):
-    """What is written computes what the masked original computes."""
+    """Checks that the pruned network has the outputs of the masked original."""
     out, masked = scratch / "small.onnx", scratch / "masked.onnx"
-    code, answer = program.json("prune", path, *RANDOM, "--keep-macs", keep, "-o", out, "--masked", masked, "--device", "cpu")
+    code, result = program.json("prune", path, *RANDOM, "--keep-macs", keep, "-o", out, "--masked", masked, "--device", "cpu")
     if code != 0:
-        report.check(False, f"{name}: prune", common.message(answer)[:300])
+        report.check(False, f"{name}: prune", common.message(result)[:300])
         return
     small, original = onnx.load(out), onnx.load(path)
     onnx.checker.check_model(small)
-    faults = [same(common.answers(small, f), common.answers(onnx.load(masked), f)) for f in feeds]
-    ratio = answer["after"]["macs"] / answer["before"]["macs"]
-    faults += [] if ratio <= keep and answer["proof"]["passed"] else [f"kept {ratio}: {answer['proof']}"]
+    faults = [difference(common.ort_outputs(small, f), common.ort_outputs(onnx.load(masked), f)) for f in feeds]
+    ratio = result["after"]["macs"] / result["before"]["macs"]
+    faults += [] if ratio <= keep and result["proof"]["passed"] else [f"kept {ratio}: {result['proof']}"]
     faults += [] if [o.SerializeToString() for o in small.graph.output] == [o.SerializeToString() for o in original.graph.output] else ["outputs changed"]
     report.check(not any(faults), f"{name}: prune", " ".join(filter(None, faults)) or f"macs x{ratio:.3f}")
     forward(report, program, f"{name}: pruned", out, feeds, scratch / "pruned")
 
 
 def errors(report, program, scratch):
-    """What cannot run on what was found is an error that names the node and says what to do."""
+    """Checks that unsupported nodes on the host cause an error with the node and a remedy."""
     for nodes, words in [
         ("n = NonZero(x)\ny, i = TopK<axis=1>(n, seven)", ["TopK_1", "runs on the host"]),
         ("n = NonZero(x)\ny = Reshape(n, seven)", ["Reshape_1"]),
@@ -151,9 +151,9 @@ def errors(report, program, scratch):
         path = scratch / f"{name}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
         feeds = {i.name: np.ones([d.dim_value for d in i.type.tensor_type.shape.dim], np.float32) for i in infos}
-        code, answer, _ = common.run_model(program, path, feeds, scratch / f"error-{name}", "cpu")
-        told = common.message(answer)
-        report.check(code == 2 and all(w in told for w in words), f"{name} in what is late", told[:200])
+        code, result, _ = common.run_model(program, path, feeds, scratch / f"error-{name}", "cpu")
+        text = common.message(result)
+        report.check(code == 2 and all(w in text for w in words), f"{name} in a host subgraph", text[:200])
 
 
 def main():
@@ -165,7 +165,7 @@ def main():
         if (shared / "models").is_dir():
             networks.append(("face detector", *face_detector(shared), 0.9))
         else:
-            report.left_out("face detector", f"no {shared}/models")
+            report.skip("face detector", f"no {shared}/models")
         for name, model, feeds, keep in networks:
             place = scratch / name.replace(" ", "_")
             place.mkdir()

@@ -1,41 +1,40 @@
-//! What a command writes, held against what it reads before the work: nothing that was read is replaced, and no result
-//! takes the place of another.
+//! Protection of files: no command writes over a file that it reads, nor one result over another.
 
 use std::path::{Path, PathBuf};
 
-use super::args::DataArgs;
+use super::data_args::DataArgs;
 use crate::error::{Error, Result};
 use crate::file::{check_writable, same_place};
-use crate::onnx::Model;
+use crate::pipeline::Model;
 
-/// The files of a command.
+/// The files that a command reads and writes.
 #[derive(Debug, Default)]
-pub(super) struct Targets {
+pub(super) struct OutputGuard {
     read: Vec<PathBuf>,
     written: Vec<PathBuf>,
 }
 
-impl Targets {
-    /// Files that are read.
+impl OutputGuard {
+    /// Adds files that are read.
     pub(super) fn read<P: AsRef<Path>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.read.extend(paths.into_iter().map(|path| path.as_ref().to_path_buf()));
         self
     }
 
-    /// A model, and the files of its external tensors.
+    /// Adds a model that is read, with the files of its external tensors.
     pub(super) fn model(self, model: &Model) -> Self {
         self.read([&model.path]).read(&model.data_files)
     }
 
-    /// A data set; the files of a folder are not looked at.
+    /// Adds a data set that is read; the files of a folder are not checked.
     pub(super) fn data(self, data: &DataArgs) -> Self {
         self.read(data.files().filter(|path| path.is_file()))
     }
 
-    /// Files that are going to be written.
+    /// Adds files that are going to be written.
     ///
     /// # Errors
-    /// One that is read, or written already, or cannot be written.
+    /// A file that is read, is written already, or cannot be written.
     pub(super) fn write<P: AsRef<Path>>(
         mut self,
         paths: impl IntoIterator<Item = P>,
@@ -50,7 +49,7 @@ impl Targets {
         Ok(self)
     }
 
-    /// A smaller kind of a model that is going to be written, with the file of its external tensors.
+    /// Adds a smaller version of a model that is going to be written, with the file of its external tensors.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -61,14 +60,14 @@ impl Targets {
     fn free(&self, path: &Path) -> Result<()> {
         let among = |paths: &[PathBuf]| paths.iter().any(|other| same_place(path, other));
         if among(&self.read) {
-            return Err(Error::new("the output is an input: nothing is lost here")
+            return Err(Error::new("the output is an input, and would replace it")
                 .file(path)
                 .remedy("write to another file"));
         }
         if among(&self.written) {
-            return Err(Error::new("two outputs would be one file: nothing is lost here")
+            return Err(Error::new("two outputs would be one file")
                 .file(path)
-                .remedy("give each a name of its own"));
+                .remedy("give each its own name"));
         }
         Ok(())
     }

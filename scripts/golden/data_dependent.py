@@ -1,4 +1,4 @@
-"""Shapes that only the run tells."""
+"""Operators with data-dependent output shapes."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .common import case, each, floats, ints, scalar
 
 
 def boxes(batch, count, centers=False):
-    """Boxes that overlap: corners in any order, or centres and sizes."""
+    """Overlapping boxes: corners in any order, or centres and sizes."""
     def make(rng):
         middle = rng.uniform(0, 4, (batch, count, 2))
         size = rng.uniform(0.5, 2.5, (batch, count, 2)) * (1 if centers else rng.choice([-1, 1], (batch, count, 2)))
@@ -20,7 +20,7 @@ def scores(*shape):
     return lambda rng: (rng.integers(0, 12, shape) / 12).astype(np.float32)
 
 
-def finds():
+def data_dependent():
     """NonMaxSuppression, NonZero, Compress, Unique."""
     limits = dict(m=ints(4), o=floats(0.4), t=floats(0.2))
     two = dict(x_b=boxes(2, 9), x_s=scores(2, 3, 9))
@@ -70,8 +70,8 @@ def finds():
     case("unique_values", 11, "u = Unique(x)\ny = Mul(u, u)", fixed=True, x=x(9))
 
 
-def nothing():
-    """Nothing found, and what may follow it."""
+def empty():
+    """Operators on the empty result of a NonMaxSuppression."""
     case("nothing_found", 13, """
         k = NonMaxSuppression(x_b, x_s, m, o, t)
         i = Gather<axis=1>(k, last)

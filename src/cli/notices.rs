@@ -1,0 +1,67 @@
+//! The sentences for the pipeline's notices and refusals.
+
+use super::output::many;
+use crate::pipeline::{Notice, Refusal, RefusalReason};
+
+/// Returns the note for a notice.
+pub(super) fn text(notice: &Notice) -> String {
+    match notice {
+        Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
+        Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
+        Notice::UnrepairedWithoutImages => "not repaired: a repair needs images (--data)".to_owned(),
+        Notice::UnrepairedRandomInputs => {
+            "not repaired: random inputs do not show what a layer should compute (--repair full repairs all the same)"
+                .to_owned()
+        }
+        Notice::UnrepairedLayer { node, reason } => format!("{node} is not repaired: it {reason}"),
+        Notice::IllConditioned { layers, of, above } => format!(
+            "the images hardly determine {layers} of {of} layers (condition above {above:.0e}): more images help"
+        ),
+        Notice::CriterionFallback { used, default, profile } => {
+            let profile = profile.as_ref().map_or("the profile".to_owned(), |file| file.display().to_string());
+            format!(
+                "criterion {used}: the best one, {default}, needs moments of patches, and {profile} has none (--data \
+                 gathers them, and so does `secateur profile --gram both`)"
+            )
+        }
+        Notice::Round { round, of } => format!("round {round} of {of}"),
+        Notice::LatencyTried { table_share, measured } => format!(
+            "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"
+        ),
+        Notice::DropTried { keep, counted, drop } => {
+            format!("{keep:.3} of the {counted}: {drop:.2} points lost")
+        }
+        Notice::UncertainCut { uncertain, removed, threshold, confidence } => format!(
+            "{uncertain} of the {removed} removed sets of coupled channels have a confidence below {:.0} %; {:.1} % of \
+             the cut is expected to be right. More images make it more certain",
+            100.0 * threshold,
+            100.0 * confidence
+        ),
+    }
+}
+
+/// Returns the note for a refusal.
+pub(super) fn refusal(refusal: &Refusal) -> String {
+    match &refusal.reason {
+        RefusalReason::Confidence { found, required } => {
+            let found = found.map_or("unknown for this criterion".to_owned(), |c| format!("{c:.4}"));
+            format!("refused: the confidence is {found}, not {required}; nothing is written")
+        }
+        RefusalReason::MaxDrop { max_drop, counted } => {
+            let best = refusal.attempts.iter();
+            let best = best.min_by(|a, b| a.drop.total_cmp(&b.drop).then(a.keep.total_cmp(&b.keep)));
+            let best = best.map_or_else(String::new, |best| {
+                format!("; {:.3} of the {counted} lose {:.2}", best.keep, best.drop)
+            });
+            format!(
+                "refused: none of {} loses at most {max_drop} points{best}. Nothing is written: allow a larger \
+                 --max-drop, or give more images",
+                many(refusal.attempts.len(), "evaluated network")
+            )
+        }
+        RefusalReason::NothingToRemove { least, counted } => format!(
+            "refused: hardly anything can be removed ({least:.3} of the {counted} stay in any case). Nothing is written: \
+             relax --max-cut, --min-channels, --round-to or --protect; `secateur inspect` shows what blocks channels"
+        ),
+    }
+}

@@ -1,0 +1,152 @@
+//! The options of decisions and repairs, for `plan`, `prune` and `profile`.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+
+use super::args::positive;
+use super::data_args::JudgeArgs;
+use crate::error::{Error, Result};
+use crate::pipeline::{Budget, Criterion, Network, PlanOptions, Repair, Scope, ScoreNormalization, Target};
+
+/// How channels are scored and chosen.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    /// Criterion that scores channels; see `plan --help-criteria`. Default: reconstruction, or obd or act-variance if
+    /// a profile without patch moments is all there is.
+    #[arg(long, value_name = "NAME")]
+    criterion: Option<String>,
+    /// Keep at most this share of the MACs.
+    #[arg(long, value_name = "R")]
+    keep_macs: Option<f64>,
+    /// Keep at most this share of the parameters.
+    #[arg(long, value_name = "R")]
+    keep_params: Option<f64>,
+    /// Keep at most this share of the latency of one image, measured on this device.
+    #[arg(long, value_name = "R")]
+    keep_latency: Option<f64>,
+    /// Remove every channel with a lower score.
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    remove_below: Option<f64>,
+    /// Where scores compete: in the whole network, or within each layer.
+    #[arg(long, default_value = "global")]
+    scope: Scope,
+    /// How scores of different layers are made comparable. Default: layer; for reconstruction, whose scores estimate
+    /// losses of the whole network, the cost that the budget counts.
+    #[arg(long)]
+    normalize: Option<ScoreNormalization>,
+    /// Keep widths that are multiples of this. With --keep-latency the default is the widths at which the device gets
+    /// faster.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    round_to: usize,
+    /// Largest share of its channels that a layer may lose.
+    #[arg(long, value_name = "R", default_value_t = 0.9)]
+    max_cut: f64,
+    /// Keep all channels of layers whose names match.
+    #[arg(long, value_name = "REGEX")]
+    protect: Vec<String>,
+    /// Least number of channels that a layer keeps.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    min_channels: usize,
+    /// Seed of the criterion `random`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Let channels mixed by a normalization, softmax or reduction be removed one by one. The rest is normalized
+    /// without them, which changes the outputs; the result names the nodes.
+    #[arg(long)]
+    pub(super) inexact: bool,
+    /// Refuse a cut with a lower confidence: the share of it that is expected to be truly the lowest.
+    #[arg(long, value_name = "C")]
+    require_confidence: Option<f64>,
+}
+
+/// How networks are repaired after a cut, and which images judge them.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RepairArgs {
+    /// Repair after the cut: full (all weights behind it, by least squares; the default with images), bn (means and
+    /// variances), bias (means), or none.
+    #[arg(long, value_name = "HOW")]
+    pub(super) repair: Option<Repair>,
+    #[command(flatten)]
+    pub(super) judge: JudgeArgs,
+    /// Number of rounds of iterative pruning: after each, the network is repaired and profiled again.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, conflicts_with = "profile")]
+    pub(super) rounds: usize,
+}
+
+/// Explains why a pattern is no regular expression, by the last line of the parser's error; the others draw it.
+fn no_pattern(pattern: &str, error: &regex::Error) -> Error {
+    let text = error.to_string();
+    let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    Error::new("--protect is not a regular expression")
+        .got(format!("{pattern}: {why}"))
+        .remedy("put a \\ before each of . + * ? ( ) [ ] { } that stands for itself")
+}
+
+impl PlanArgs {
+    /// Parses the criterion, if one is named.
+    pub(super) fn criterion(&self) -> Result<Option<Criterion>> {
+        self.criterion.as_deref().map(str::parse).transpose()
+    }
+
+    /// Returns the only target; `None` if none is named.
+    pub(super) fn target(&self) -> Result<Option<Target>> {
+        let named = [
+            self.keep_macs.map(|r| Target::Keep(Budget::KeepMacs(r))),
+            self.keep_params.map(|r| Target::Keep(Budget::KeepParams(r))),
+            self.keep_latency.map(Target::Latency),
+            self.remove_below.map(|s| Target::Keep(Budget::RemoveBelow(s))),
+        ];
+        let mut named = named.into_iter().flatten();
+        match (named.next(), named.next()) {
+            (target, None) => Ok(target),
+            (_, Some(_)) => Err(one_budget()),
+        }
+    }
+
+    /// Returns the target; an error if none is named.
+    pub(super) fn required_target(&self) -> Result<Target> {
+        let target = self.target()?.ok_or_else(one_budget)?;
+        target.check()?;
+        Ok(target)
+    }
+
+    /// Returns the options for a target, with the protected layers of a network.
+    pub(super) fn options(&self, target: Target, network: &Network) -> Result<PlanOptions> {
+        Ok(PlanOptions {
+            target,
+            criterion: self.criterion()?,
+            normalize: self.normalize,
+            scope: self.scope,
+            round_to: self.round_to,
+            max_cut: self.max_cut,
+            min_channels: self.min_channels,
+            protected: self.protected(network)?,
+            seed: self.seed,
+            require_confidence: self.require_confidence,
+            ..PlanOptions::default()
+        })
+    }
+
+    fn protected(&self, network: &Network) -> Result<BTreeSet<usize>> {
+        let mut protected = BTreeSet::new();
+        for pattern in &self.protect {
+            let regex = Regex::new(pattern).map_err(|e| no_pattern(pattern, &e))?;
+            let names = network.graph.nodes.iter().map(|n| n.name.as_str());
+            if !names.clone().any(|name| regex.is_match(name)) {
+                return Err(Error::new("--protect matches no layer of the network")
+                    .file(&network.graph.path)
+                    .got(pattern.clone())
+                    .meant(pattern, names, "see the layers with `inspect()`"));
+            }
+            protected.extend(network.protect(|name| regex.is_match(name)));
+        }
+        Ok(protected)
+    }
+}
+
+fn one_budget() -> Error {
+    Error::new("one budget is needed")
+        .expected("one of `keep_macs`, `keep_params`, `keep_latency`, `remove_below`")
+        .remedy("for example --keep-macs 0.5")
+}

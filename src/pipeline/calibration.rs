@@ -1,0 +1,204 @@
+//! Calibration images, and the images that judge the result.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use crate::data::{Batch, DataOptions, Dataset};
+use crate::error::{Error, Result};
+use crate::observer::{Observer, Stage, advance, staged};
+use crate::repair::{Images, Repair};
+
+use super::repairing::will_repair;
+
+/// The share of the images that judge the result, unless another is asked for.
+const USUAL_SHARE: f64 = 0.2;
+/// The least number of images of which some are held out without being asked.
+const LEAST_TO_SPLIT: usize = 5;
+/// Calibration images on which a pruned network is proved.
+const PROOF_IMAGES: usize = 4;
+
+/// The source of a data set, as recorded in profiles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The data set and the selection from it.
+    pub data: String,
+    /// The shard, `K/N`.
+    pub shard: Option<String>,
+}
+
+impl Origin {
+    /// Describes the selection that `options` make from the data set `spec`.
+    pub fn new(spec: &str, options: &DataOptions) -> Self {
+        let data = match (options.sample, options.images) {
+            (Some(seed), Some(count)) => format!("{spec}, {count} images by seed {seed}"),
+            _ => spec.to_owned(),
+        };
+        Self { data, shard: options.shard.map(|shard| format!("{}/{}", shard.index, shard.count)) }
+    }
+}
+
+/// The images that decide and calibrate, and those that judge the result.
+#[derive(Debug)]
+pub struct Calibration {
+    /// The images that gather statistics and refit layers.
+    pub fit: Dataset,
+    /// The images that measure accuracy and agreement.
+    pub judge: Dataset,
+    /// The source of the calibration images.
+    pub origin: Origin,
+    /// The relation of both sets.
+    pub judged_on: JudgedOn,
+    decoded: OnceCell<Decoded>,
+}
+
+/// The relation of the images that judge to those that calibrate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JudgedOn {
+    /// The calibration images themselves.
+    Calibration,
+    /// A held-out share of one data set.
+    HeldOut,
+    /// A separate test set.
+    Test,
+}
+
+/// Calibration images in memory, with their places in the set and their labels.
+#[derive(Debug)]
+struct Decoded {
+    images: Images,
+    places: Vec<usize>,
+    labels: Option<Vec<u32>>,
+}
+
+impl Calibration {
+    /// Calibrates and judges on the same images.
+    pub fn new(data: Dataset, origin: Origin) -> Self {
+        let judge = data.clone();
+        Self { fit: data, judge, origin, judged_on: JudgedOn::Calibration, decoded: OnceCell::new() }
+    }
+
+    /// Judges on a separate test set.
+    pub fn with_test(data: Dataset, origin: Origin, test: Dataset) -> Self {
+        Self { judge: test, judged_on: JudgedOn::Test, ..Self::new(data, origin) }
+    }
+
+    /// Holds a share of the images out, evenly spread over the set, to judge the result.
+    ///
+    /// `None` holds out a fifth if the network is going to be repaired (as [`super::prune`] decides from `repair`) and
+    /// there are five images or more, else nothing. A share of 0 holds out nothing.
+    ///
+    /// # Errors
+    /// A share that leaves either part without images.
+    pub fn hold_out(
+        data: Dataset,
+        origin: Origin,
+        share: Option<f64>,
+        repair: Option<Repair>,
+    ) -> Result<Self> {
+        let repaired = will_repair(repair, &data);
+        let usual = if !repaired || data.len() < LEAST_TO_SPLIT { 0.0 } else { USUAL_SHARE };
+        let share = share.unwrap_or(usual);
+        if share == 0.0 {
+            return Ok(Self::new(data, origin));
+        }
+        let parts = data.split(share).filter(|_| share > 0.0 && share < 1.0);
+        let (fit, judge) = parts.ok_or_else(|| {
+            Error::new("the images cannot be split into those that calibrate and those that judge")
+                .expected("`held_out` with a share between 0 and 1 that leaves both of them some images")
+                .got(format!("{share} of {} images", data.len()))
+                .remedy("give more images, or set `held_out` to 0 to judge by the images that calibrate")
+        })?;
+        let data = format!("{}, without {} images kept apart", origin.data, judge.len());
+        Ok(Self { judge, judged_on: JudgedOn::HeldOut, ..Self::new(fit, Origin { data, ..origin }) })
+    }
+
+    /// Returns all calibration images in memory, decoded at the first call.
+    ///
+    /// # Errors
+    /// Images that cannot be read, or of several sizes.
+    pub fn images(&self, observer: &mut dyn Observer) -> Result<&Images> {
+        if let Some(decoded) = self.decoded.get() {
+            return Ok(&decoded.images);
+        }
+        let decoded =
+            staged(observer, Stage::ReadingImages, self.fit.len(), |observer| self.decode(observer))?;
+        Ok(&self.decoded.get_or_init(|| decoded).images)
+    }
+
+    fn decode(&self, observer: &mut dyn Observer) -> Result<Decoded> {
+        const AT_ONCE: usize = 64;
+        let mut data = Vec::new();
+        let (mut places, mut labels) = (Vec::new(), self.fit.labels().map(|_| Vec::new()));
+        let mut shape: Option<Vec<usize>> = None;
+        for batch in self.fit.batches(AT_ONCE) {
+            let batch = batch?;
+            let first = shape.get_or_insert_with(|| batch.image().to_vec());
+            if first[..] != *batch.image() {
+                return Err(self.fit.blame(
+                    Error::new("calibration images of several sizes")
+                        .expected(crate::tensor::show(first))
+                        .got(crate::tensor::show(batch.image()))
+                        .remedy("bring them to one size with `resize` and `crop`"),
+                ));
+            }
+            data.extend_from_slice(&batch.data);
+            places.extend_from_slice(&batch.places);
+            if let (Some(all), Some(labels)) = (&mut labels, &batch.labels) {
+                all.extend_from_slice(labels);
+            }
+            advance(observer, places.len())?;
+        }
+        let images = Images { data: Arc::new(data), shape: shape.unwrap_or_default(), count: places.len() };
+        Ok(Decoded { images, places, labels })
+    }
+
+    /// Returns the batches of a pass that begins at place `start`: from memory if the images were decoded.
+    pub(super) fn batches_from(
+        &self,
+        start: usize,
+        size: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch>> + '_> {
+        match self.decoded.get() {
+            Some(decoded) => Box::new(decoded.batches(start, size, self.fit.len()).map(Ok)),
+            None => Box::new(self.fit.batches_from(start, size)),
+        }
+    }
+
+    /// Returns the shape of the first image.
+    pub(super) fn image(&self) -> Result<Vec<usize>> {
+        match self.decoded.get() {
+            Some(decoded) => Ok(decoded.images.shape.clone()),
+            None => self.fit.image(),
+        }
+    }
+
+    /// Returns the first images, on which a pruned network is proved.
+    pub(super) fn proof_images(&self) -> Result<Option<Batch>> {
+        self.batches_from(0, PROOF_IMAGES).next().transpose()
+    }
+}
+
+impl Decoded {
+    /// Returns the batches that [`Dataset::batches_from`] yields: `size` places each, without unreadable images.
+    fn batches(&self, start: usize, size: usize, len: usize) -> impl Iterator<Item = Batch> + '_ {
+        let size = size.max(1);
+        (start..len).step_by(size).filter_map(move |first| {
+            let end = len.min(first.saturating_add(size));
+            let from = self.places.partition_point(|&place| place < first);
+            let to = self.places.partition_point(|&place| place < end);
+            (from < to).then(|| self.batch(from..to, end))
+        })
+    }
+
+    fn batch(&self, images: std::ops::Range<usize>, next: usize) -> Batch {
+        let elements: usize = self.images.shape.iter().product();
+        Batch {
+            next,
+            count: images.len(),
+            shape: std::iter::once(images.len()).chain(self.images.shape.iter().copied()).collect(),
+            data: self.images.data[images.start * elements..images.end * elements].to_vec(),
+            labels: self.labels.as_ref().map(|labels| labels[images.clone()].to_vec()),
+            places: self.places[images].to_vec(),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Comparison of pruning criteria: what remains of a network at the same budgets.
+//!
+//! Masked networks are evaluated, not rewritten files: the consumers of removed channels get zero weights for them, which
+//! gives the same outputs; a repair, if asked for, refits them first.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::calibration::Calibration;
+use super::decision::Outcome;
+use super::evaluation::evaluate;
+use super::evidence::{Evidence, Gathered};
+use super::network::Network;
+use super::plan_options::{PlanOptions, Scored, Target};
+use super::profiling::{Images, ProfileOptions, pass};
+use super::repairing::repair_layers;
+use crate::data::metrics::Agreement;
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::graph::Graph;
+use crate::observer::{Observer, Silent, Stage, advance, staged};
+use crate::onnx::Model;
+use crate::prune::{Budget, CRITERIA, Channels, Criterion, MaskedReference};
+use crate::repair::{Images as Decoded, Repair};
+use crate::stats::{Distances, Profile};
+
+/// What is compared.
+#[derive(Clone, Debug)]
+pub struct ComparisonOptions {
+    /// The criteria; all that the statistics allow, if empty.
+    pub criteria: Vec<Criterion>,
+    /// The budgets, each a share of the MACs.
+    pub keep_macs: Vec<f64>,
+    /// Seeds of the criterion `random`, whose mean counts.
+    pub seeds: u64,
+    /// The repairs after each cut.
+    pub repairs: Vec<Repair>,
+    /// Images at once; `None` lets the device's limits decide.
+    pub batch: Option<usize>,
+}
+
+impl Default for ComparisonOptions {
+    fn default() -> Self {
+        Self {
+            criteria: vec![],
+            keep_macs: vec![0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3],
+            seeds: 3,
+            repairs: vec![Repair::None],
+            batch: None,
+        }
+    }
+}
+
+/// What remains at one budget.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct CriterionPoint {
+    /// The share of the MACs.
+    pub keep_macs: f64,
+    /// Top-1, 0 to 1, if there are labels.
+    pub top1: Option<f64>,
+    /// The share of images with the original's class, 0 to 1; measured without labels only.
+    pub agreement: Option<f64>,
+    /// The signal-to-noise ratio to the original's outputs, in decibels; measured without labels only.
+    pub snr_db: Option<f64>,
+}
+
+impl CriterionPoint {
+    /// Returns top-1; without labels the agreement; without classes the signal-to-noise ratio.
+    pub fn quality(&self) -> Option<f64> {
+        self.top1.or(self.agreement).or(self.snr_db)
+    }
+}
+
+/// What remains by a criterion and a repair, in the order of the budgets.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct CriterionCurve {
+    /// The criterion.
+    pub criterion: String,
+    /// The repair.
+    pub repair: Repair,
+    /// One point a budget that could be met.
+    pub points: Vec<CriterionPoint>,
+}
+
+impl CriterionCurve {
+    fn mean(&self) -> f64 {
+        self.points.iter().filter_map(CriterionPoint::quality).sum::<f64>() / self.points.len().max(1) as f64
+    }
+}
+
+/// The result of a comparison.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The curves, the best mean quality first.
+    pub curves: Vec<CriterionCurve>,
+    /// Criteria, or criteria at a budget, that were left out, and the reason.
+    pub left_out: Vec<(String, String)>,
+    /// Top-1 of the original, if there are labels.
+    pub original_top1: Option<f64>,
+}
+
+/// Measures accuracy against MACs by several criteria and repairs.
+///
+/// `each` is called with all curves so far after each new one, so that a long run can save them.
+///
+/// # Errors
+/// A budget out of range, statistics that a named criterion lacks, an observer that breaks, an error of `each`.
+pub fn compare_criteria(
+    network: &Network,
+    device: &Device,
+    (calibration, profile): (&Calibration, Option<Profile>),
+    options: &ComparisonOptions,
+    each: &mut dyn FnMut(&[CriterionCurve]) -> Result<()>,
+    observer: &mut dyn Observer,
+) -> Result<Comparison> {
+    options.keep_macs.iter().try_for_each(|&macs| Target::Keep(Budget::KeepMacs(macs)).check())?;
+    let named = !options.criteria.is_empty();
+    let criteria = if named { options.criteria.clone() } else { every_criterion()? };
+    let repaired = options.repairs.iter().any(|&how| how != Repair::None);
+    let none = Decoded::default();
+    let images = if repaired || criteria.iter().any(|criterion| criterion.needs().patches) {
+        calibration.images(observer)?
+    } else {
+        &none
+    };
+    let judge = &calibration.judge;
+    let original_top1 =
+        evaluate(&network.graph, None, device, judge, options.batch, observer)?.accuracy.top1();
+    let labelled = original_top1.is_some();
+    let comparing = Comparing { network, device, calibration, images, options, labelled };
+    let mut statistics = Statistics { is_given: profile.is_some(), profiles: BTreeMap::new() };
+    statistics.profiles.extend(profile.map(|profile| (false, profile)));
+    let mut comparison = Comparison { curves: vec![], left_out: vec![], original_top1 };
+    let per_criterion = options.keep_macs.len() * options.repairs.len();
+    staged(observer, Stage::ComparingCriteria, criteria.len() * per_criterion, |observer| {
+        let mut done = 0;
+        for criterion in &criteria {
+            let scored = statistics.scored(&comparing, criterion)?;
+            let scored = match scored {
+                Ok(scored) => scored,
+                Err(error) if named => return Err(error),
+                // Criteria that were not asked for by name may need what is missing: checkpoints, labels, a BN.
+                Err(error) => {
+                    comparison.left_out.push((criterion.to_string(), error.message()));
+                    done += per_criterion;
+                    advance(observer, done)?;
+                    continue;
+                }
+            };
+            for &repair in &options.repairs {
+                let mut points = Vec::new();
+                for &macs in &options.keep_macs {
+                    match comparing.measure(criterion, macs, &scored, repair) {
+                        Ok(point) => points.push(point),
+                        Err(error) if named => return Err(error),
+                        // The other budgets may be met.
+                        Err(error) => {
+                            comparison.left_out.push((format!("{criterion} at {macs}"), error.message()));
+                        }
+                    }
+                    done += 1;
+                    advance(observer, done)?;
+                }
+                if !points.is_empty() {
+                    let criterion = criterion.to_string();
+                    comparison.curves.push(CriterionCurve { criterion, repair, points });
+                    each(&comparison.curves)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    if comparison.curves.is_empty() {
+        let why = |(name, why): &(String, String)| format!("{name}: {why}");
+        return Err(Error::new("no criterion could be measured")
+            .file(&network.model.path)
+            .got(comparison.left_out.first().map_or_else(String::new, why))
+            .remedy("set other `keep_macs`, or see what each criterion needs"));
+    }
+    comparison.curves.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
+    Ok(comparison)
+}
+
+/// Returns all criteria but scores from a file.
+fn every_criterion() -> Result<Vec<Criterion>> {
+    let names = CRITERIA.iter().map(|row| row.name).filter(|name| !name.starts_with("file:"));
+    names.map(str::parse).collect()
+}
+
+/// Statistics that criteria share: one profile of channels, one of patches.
+struct Statistics {
+    /// Whether a given profile serves all criteria.
+    is_given: bool,
+    /// Profiles by whether they have moments of patches.
+    profiles: BTreeMap<bool, Profile>,
+}
+
+impl Statistics {
+    /// Scores the network by a criterion, once a seed; the inner error is that of the criterion.
+    fn scored(&mut self, comparing: &Comparing, criterion: &Criterion) -> Result<Result<Vec<Scored>>> {
+        let patches = criterion.needs().patches && !self.is_given;
+        if let Entry::Vacant(entry) = self.profiles.entry(patches) {
+            entry.insert(comparing.profile(criterion)?);
+        }
+        let profile = &self.profiles[&patches];
+        let seeds = if criterion.to_string() == "random" { comparing.options.seeds.max(1) } else { 1 };
+        let scored = |seed| {
+            let options = PlanOptions { seed, ..comparing.plan(criterion, 1.0) };
+            options.score(comparing.network, &comparing.network.channels, (profile, None))
+        };
+        Ok((0..seeds).map(scored).collect())
+    }
+}
+
+/// What all measurements share.
+struct Comparing<'a> {
+    network: &'a Network,
+    device: &'a Device,
+    calibration: &'a Calibration,
+    images: &'a Decoded,
+    options: &'a ComparisonOptions,
+    /// Whether labels judge alone. Without them the original does, which takes forward passes of its own.
+    labelled: bool,
+}
+
+impl Comparing<'_> {
+    fn plan(&self, criterion: &Criterion, macs: f64) -> PlanOptions {
+        let target = Target::Keep(Budget::KeepMacs(macs));
+        PlanOptions { target, criterion: Some(criterion.clone()), ..PlanOptions::default() }
+    }
+
+    /// Gathers the statistics that a criterion needs.
+    fn profile(&self, criterion: &Criterion) -> Result<Profile> {
+        let batch = self.options.batch;
+        if criterion.needs().patches {
+            let mut evidence = Evidence { batch, ..Evidence::images(self.calibration) };
+            let plan = self.plan(criterion, 1.0);
+            return match evidence.gather(self.network, self.device, &plan, &mut Silent)? {
+                Outcome::Done(Gathered { profile, .. }) => Ok(profile),
+                Outcome::Refused(_) | Outcome::Interrupted => Err(Error::interrupted()),
+            };
+        }
+        let options = ProfileOptions { batch, distances: Distances::All, ..ProfileOptions::default() };
+        let source = (Images::Calibration(self.calibration), &self.calibration.origin);
+        Ok(pass(self.network, self.device, source, &options, None, &mut Silent)?.profile)
+    }
+
+    /// Returns the mean over seeds of what remains at a budget.
+    fn measure(
+        &self,
+        criterion: &Criterion,
+        keep_macs: f64,
+        scored: &[Scored],
+        repair: Repair,
+    ) -> Result<CriterionPoint> {
+        let Network { graph, channels, .. } = self.network;
+        let plan = self.plan(criterion, keep_macs);
+        let mut points = Vec::new();
+        for scored in scored {
+            let removed = plan.choose(Budget::KeepMacs(keep_macs), self.network, channels, scored)?.removed;
+            let masked = self.masked(&removed, repair)?;
+            let masked = Graph::from_model_owned(masked)?;
+            let reference = (!self.labelled).then_some(graph);
+            let judge = &self.calibration.judge;
+            let found = evaluate(&masked, reference, self.device, judge, self.options.batch, &mut Silent)?;
+            let against = found.agreement.as_ref();
+            points.push(CriterionPoint {
+                keep_macs,
+                top1: found.accuracy.top1(),
+                agreement: against.and_then(Agreement::agreement),
+                snr_db: against.map(Agreement::snr_db),
+            });
+        }
+        let mean = |get: fn(&CriterionPoint) -> Option<f64>| -> Option<f64> {
+            points.iter().map(get).sum::<Option<f64>>().map(|sum| sum / points.len() as f64)
+        };
+        let [top1, agreement, snr_db] = [mean(|p| p.top1), mean(|p| p.agreement), mean(|p| p.snr_db)];
+        Ok(CriterionPoint { keep_macs, top1, agreement, snr_db })
+    }
+
+    /// Returns the network, repaired, with zero weights for removed channels.
+    fn masked(&self, removed: &BTreeSet<usize>, repair: Repair) -> Result<Model> {
+        let Network { model, graph, channels, .. } = self.network;
+        let with = (self.device, self.images);
+        let repaired = repair_layers((graph, channels), removed, repair, with, &mut Silent)?;
+        if repaired.is_empty() {
+            return MaskedReference::new(model, graph, channels, removed)?.masked(model);
+        }
+        let now = repaired.apply(model)?;
+        let graph = Graph::from_model(&now)?;
+        MaskedReference::new(&now, &graph, &Channels::of(&graph)?, removed)?.masked(&now)
+    }
+}

@@ -1,0 +1,150 @@
+//! A network with its channel dependencies: the input of every operation.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::data::{DataOptions, Dataset};
+use crate::error::{Error, Result};
+use crate::graph::{Dim, Graph};
+use crate::onnx::Model;
+use crate::prune::Channels;
+use crate::report::Cost;
+
+/// A model with its graph and the dependencies between its channels.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The ONNX message.
+    pub model: Model,
+    /// The typed graph of the model.
+    pub graph: Graph,
+    /// The channels that must be kept or removed together, and their costs.
+    pub channels: Channels,
+    pub(super) original: Original,
+}
+
+/// The place from which the unchanged model is read again, once its weights were released to save memory.
+#[derive(Clone, Debug)]
+pub(super) enum Original {
+    File(PathBuf),
+    Memory(Box<Model>),
+}
+
+impl Original {
+    pub(super) fn model(&self) -> Result<Model> {
+        match self {
+            Self::File(path) => Model::load(path),
+            Self::Memory(model) => Ok(Model::clone(model)),
+        }
+    }
+}
+
+impl Network {
+    /// Loads a model file and analyzes its channel dependencies.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no ONNX model, or uses what the engine does not support.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::from_file(Model::load(path.as_ref())?, false)
+    }
+
+    /// Analyzes a model in memory, and keeps a copy of it as long as the network lives.
+    ///
+    /// # Errors
+    /// A model that uses what the engine does not support.
+    pub fn from_model(model: Model) -> Result<Self> {
+        let original = Original::Memory(Box::new(model.clone()));
+        Self::analyze(model, original, false)
+    }
+
+    /// Analyzes a model loaded from the file [`Model::path`], which is read again when needed.
+    ///
+    /// With `inexact`, channels mixed by a normalization, softmax or reduction may be removed one by one; the rest is
+    /// then normalized without them, which changes the outputs.
+    ///
+    /// # Errors
+    /// A model that uses what the engine does not support.
+    pub fn from_file(model: Model, inexact: bool) -> Result<Self> {
+        let original = Original::File(model.path.clone());
+        Self::analyze(model, original, inexact)
+    }
+
+    fn analyze(model: Model, original: Original, inexact: bool) -> Result<Self> {
+        let graph = Graph::from_model(&model)?;
+        let channels = Channels::analyze(&graph, inexact)?;
+        Ok(Self { model, graph, channels, original })
+    }
+
+    /// Returns whether mixed channels may be removed one by one.
+    pub fn is_inexact(&self) -> bool {
+        self.channels.coupling.inexact
+    }
+
+    /// Returns MACs for one image, parameters, and bytes of the file.
+    pub fn cost(&self) -> Cost {
+        cost(&self.channels, self.model.bytes)
+    }
+
+    /// Returns the ids of all coupled channels with a layer whose name matches.
+    pub fn protect(&self, matches: impl Fn(&str) -> bool) -> BTreeSet<usize> {
+        let protected =
+            self.channels.coupled.iter().filter(|coupled| {
+                coupled.members.iter().any(|&(node, _)| matches(&self.graph.nodes[node].name))
+            });
+        protected.map(|coupled| coupled.id).collect()
+    }
+}
+
+/// Opens a data set for a network: a folder of images, `.npy`, `.npz`, idx, or `random:N`.
+///
+/// # Errors
+/// As [`Dataset::open`], and a network with several inputs.
+pub fn open_data(graph: &Graph, spec: &str, options: &DataOptions) -> Result<Dataset> {
+    Dataset::open(spec, options, &image_shape(graph)?)
+}
+
+/// Opens a data set that decides which channels are removed: random inputs are refused unless allowed.
+///
+/// # Errors
+/// As [`open_data`], and random inputs.
+pub fn open_calibration(
+    graph: &Graph,
+    spec: &str,
+    options: &DataOptions,
+    allow_random: bool,
+) -> Result<Dataset> {
+    let data = open_data(graph, spec, options)?;
+    if data.is_random() && !allow_random {
+        return Err(Error::new("random inputs say nothing about a network")
+            .expected("real images")
+            .got(spec)
+            .remedy("give real images, or set `allow_random`"));
+    }
+    Ok(data)
+}
+
+/// Returns the dimensions of a graph's only input, batch axis first; `None` where they are free, and for the batch.
+///
+/// # Errors
+/// A network with several inputs.
+pub fn image_shape(graph: &Graph) -> Result<Vec<Option<usize>>> {
+    let [input] = graph.inputs.as_slice() else {
+        return Err(Error::new("a network with several inputs cannot be fed with images")
+            .file(&graph.path)
+            .expected("one input")
+            .got(graph.inputs.len().to_string())
+            .remedy(
+                "leave `data` out: a criterion on weights such as l1 can prune it, and `run()` takes arrays",
+            ));
+    };
+    let size = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Fixed(n) if axis > 0 => Some(*n),
+        Dim::Fixed(_) | Dim::Free(_) => None,
+    };
+    Ok(input.dims.iter().enumerate().map(size).collect())
+}
+
+/// Returns what a network costs whose file has so many bytes.
+pub(super) fn cost(channels: &Channels, bytes: u64) -> Cost {
+    let (macs, params) = channels.cost(&channels.lengths());
+    Cost { params, macs, bytes }
+}

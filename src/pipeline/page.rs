@@ -1,0 +1,276 @@
+//! The builder of a report page: it fills the page in the order in which facts become known.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::calibration::{Calibration, JudgedOn};
+use super::decision::Attempt;
+use super::evaluation::Evaluation;
+use super::evidence::weights_profile;
+use super::network::{Network, cost};
+use super::profiling::{Images, ProfileOptions, pass};
+use crate::bench::layers::layers;
+use crate::bench::verified::verified;
+use crate::bench::{BenchOptions, BenchResult};
+use crate::data::metrics::{Accuracy, Agreement};
+use crate::data::{Batch, Preprocessing};
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::exec::session::Session;
+use crate::graph::Graph;
+use crate::observer::Observer;
+use crate::onnx::Model;
+use crate::prune::{Channels, Counted, Cut, Needs, Proof};
+use crate::repair::Repair;
+use crate::report::{Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures};
+use crate::stats::{Distances, GramKind, Profile};
+
+/// What a report page holds beside the result.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// Seconds for which both networks are timed in all; 0 leaves times out.
+    pub seconds: f64,
+    /// Images at once while they are timed.
+    pub batch: usize,
+    /// The command that repeats the work, if there is one.
+    pub command: Option<String>,
+}
+
+impl Default for ReportOptions {
+    fn default() -> Self {
+        Self { seconds: 3.0, batch: 1, command: None }
+    }
+}
+
+/// Returns the statistics for a page: those of the decision if they are of images or if there are none; else those of
+/// one pass over the images, or of the weights.
+pub(super) fn statistics(
+    seen: Option<Profile>,
+    of: &Network,
+    (device, batch): (&Device, Option<usize>),
+    calibration: Option<&Calibration>,
+    observer: &mut dyn Observer,
+) -> Result<Profile> {
+    let has_activity = |p: &Profile| p.layers.iter().any(|l| !l.post.is_empty());
+    match (seen, calibration) {
+        (Some(seen), calibration) if calibration.is_none() || has_activity(&seen) => Ok(seen),
+        (_, Some(calibration)) => {
+            let options = ProfileOptions {
+                batch,
+                gram: GramKind::None,
+                classes: false,
+                distances: Distances::None,
+                ..ProfileOptions::default()
+            };
+            let source = (Images::Calibration(calibration), &calibration.origin);
+            Ok(pass(of, device, source, &options, None, observer)?.profile)
+        }
+        (_, None) => weights_profile(of, Needs::WEIGHTS),
+    }
+}
+
+/// A page that is being filled.
+#[derive(Debug)]
+pub(super) struct PageBuilder {
+    page: Page,
+    seconds: f64,
+    batch: usize,
+}
+
+impl PageBuilder {
+    /// Fills in what is known of a cut before it is made.
+    pub(super) fn new(
+        of: &Network,
+        cut: &Cut,
+        removed: &BTreeSet<usize>,
+        seen: &Profile,
+        options: &ReportOptions,
+    ) -> Self {
+        let Network { model, graph, channels, .. } = of;
+        let name = model.path.file_name().unwrap_or(model.path.as_os_str());
+        let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
+        page.columns = network::columns();
+        page.layers = network::described(graph, channels, cut, removed, seen);
+        page.dependency_groups = network::group_rows(graph, channels, &page.layers, removed);
+        let members = |coupled: &mut dyn Iterator<Item = usize>| -> usize {
+            coupled.map(|id| channels.coupled[id].members.len()).sum()
+        };
+        let summary = &mut page.summary;
+        summary.before = of.cost();
+        summary.channels = [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
+        summary.coupled = [channels.coupled.len(), removed.len()];
+        summary.criterion.clone_from(&cut.criterion);
+        summary.budget.clone_from(&cut.budget);
+        summary.inexact = channels.inexact(graph, removed);
+        summary.calibration = seen.header.images;
+        let mut builder = Self { page, seconds: options.seconds, batch: options.batch };
+        builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
+        if let Some(command) = &options.command {
+            builder.repeat("Command", command);
+        }
+        builder.repeat("Model", format!("{}, SHA-256 {}", model.path.display(), model.sha256));
+        builder.repeat("Criterion", &cut.criterion);
+        builder.repeat("Budget", &cut.budget);
+        if seen.header.images > 0 {
+            let header = &seen.header;
+            builder.repeat(
+                "Statistics",
+                format!("{} images ({}), on {}", header.images, header.data, header.device),
+            );
+            if let Some(recipe) = header.preprocessing.as_ref().and_then(|r| serde_json::to_string(r).ok()) {
+                builder.repeat("Preprocessing", recipe);
+            }
+        }
+        builder
+    }
+
+    /// Draws the filters of the first layer, and feature maps of some images.
+    pub(super) fn draw(
+        &mut self,
+        of: &Network,
+        device: &Device,
+        images: Option<&Batch>,
+        recipe: Option<&Preprocessing>,
+    ) -> Result<()> {
+        self.page.filters = pictures::filters(&of.graph, &of.channels.facts, recipe)?;
+        (self.page.images, self.page.maps) = pictures::maps(&of.graph, device, images, recipe)?;
+        Ok(())
+    }
+
+    /// Fills in the pruned network; returns the name of a layer whose width is not that of the cut.
+    pub(super) fn shrunk(&mut self, small: &Model) -> Result<Option<String>> {
+        let graph = Graph::shapes_only(small)?;
+        let channels = Channels::of(&graph)?;
+        self.page.summary.after = cost(&channels, small.bytes);
+        self.repeat("Smaller model", format!("{}, SHA-256 {}", small.path.display(), small.sha256));
+        Ok(network::shrunk(&mut self.page.layers, &graph, &channels.facts))
+    }
+
+    /// Fills in the proof.
+    pub(super) fn proved(&mut self, proof: &Proof) {
+        self.page.summary.proof = Some(proof.clone());
+    }
+
+    /// Fills in the reason for which there is no proof.
+    pub(super) fn unproved(&mut self, reason: String) {
+        self.page.summary.unproved = Some(reason);
+    }
+
+    /// Fills in the quality of both networks' outputs.
+    pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) {
+        let both = |get: fn(&Accuracy) -> Option<f64>| {
+            Some([get(&found.reference_accuracy)?, get(&found.accuracy)?])
+        };
+        let against = found.agreement.as_ref();
+        let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+        let count = calibration.judge.len();
+        self.page.summary.quality = Some(Quality {
+            on: match calibration.judged_on {
+                JudgedOn::Calibration => format!("on the {count} images given"),
+                JudgedOn::HeldOut => format!("on {count} images kept apart"),
+                JudgedOn::Test => format!("on {count} other images"),
+            },
+            images: found.images,
+            top1: both(Accuracy::top1),
+            top5: both(Accuracy::top5),
+            agreement: against.and_then(Agreement::agreement),
+            kl: against.and_then(Agreement::kl).and_then(finite),
+            snr_db: against.map(Agreement::snr_db).and_then(finite),
+            max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
+        });
+    }
+
+    /// Fills in the networks that were evaluated on the way to the one that loses at most `max_drop` points.
+    pub(super) fn tried(&mut self, attempts: &[Attempt], counted: Counted, max_drop: f64) {
+        let Some(first) = attempts.first() else { return };
+        let labelled = first.top1.is_some();
+        let value = |a: &Attempt| if labelled { a.top1 } else { a.agreement };
+        let whole = value(first).map(|v| v + first.drop / 100.0);
+        // Attempts are sorted by what they keep: the first that loses no more than allowed is the result.
+        let chosen = attempts.iter().position(|a| a.drop <= max_drop);
+        let points = attempts.iter().enumerate();
+        let mut points: Vec<SearchPoint> = points
+            .map(|(i, a)| SearchPoint { keep: a.keep, value: value(a), chosen: chosen == Some(i) })
+            .collect();
+        points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        self.page.curve = Some(SearchCurve {
+            counted: counted.to_string(),
+            measured: if labelled { "top-1" } else { "agreement with the original" }.to_owned(),
+            points,
+            floor: whole.map(|v| v - max_drop / 100.0),
+        });
+    }
+
+    /// Fills in the repair, the seed of the scores, and the confidence of the cut.
+    pub(super) fn decided(&mut self, repair: Repair, seed: Option<u64>, confidence: Option<f64>) {
+        self.page.summary.repair = Some(repair.to_string());
+        self.page.summary.confidence = confidence;
+        self.repeat("Repair", repair.to_string());
+        if let Some(seed) = seed {
+            self.repeat("Seed", seed.to_string());
+        }
+    }
+
+    /// Times both networks in turn. A network that cannot be timed is no error: the page states the reason.
+    pub(super) fn time(&mut self, graphs: &[Graph; 2], device: &Device, observer: &mut dyn Observer) {
+        if !(self.seconds > 0.0) {
+            self.page.summary.untimed = Some("no time was given to it".to_owned());
+            return;
+        }
+        match self.timed(graphs, device, observer) {
+            Ok(speed) => self.page.summary.speed = Some(speed),
+            Err(error) => self.page.summary.untimed = Some(error.message()),
+        }
+    }
+
+    fn timed(&mut self, graphs: &[Graph; 2], device: &Device, observer: &mut dyn Observer) -> Result<Speed> {
+        /// The share of the time for layers by themselves.
+        const OF_LAYERS: f64 = 0.3;
+        let batch = self.batch;
+        let options = BenchOptions { batch, seconds: (1.0 - OF_LAYERS) * self.seconds, transfers: false };
+        let BenchResult { seconds, speedups, rounds, .. } =
+            verified(&[&graphs[0], &graphs[1]], device, options, observer)?.times;
+        self.time_layers(graphs, device, OF_LAYERS * self.seconds, observer)?;
+        Ok(Speed {
+            batch,
+            before_ms: seconds[0].times(1e3),
+            after_ms: seconds[1].times(1e3),
+            speedup: speedups[1],
+            rounds,
+            device: device.describe(),
+        })
+    }
+
+    fn time_layers(
+        &mut self,
+        graphs: &[Graph; 2],
+        device: &Device,
+        seconds: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let batch = self.batch;
+        let open = |graph| Session::plain(graph, device, Some(batch));
+        let mut sessions = graphs.iter().map(open).collect::<Result<Vec<_>>>()?;
+        for (which, times) in layers(&mut sessions, seconds, observer)?.into_iter().enumerate() {
+            let ms = 1e3 / batch as f64;
+            let times: HashMap<String, f64> =
+                times.into_iter().map(|t| (t.node, t.seconds.median * ms)).collect();
+            self.page.summary.layers_ms[which] = Some(times.values().sum());
+            for layer in &mut self.page.layers {
+                layer.ms[which] = times.get(&layer.name).copied().map(Num);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the device, and returns the page.
+    pub(super) fn finish(mut self, device: &Device) -> Page {
+        let who = device.describe();
+        self.repeat("Device", format!("{} ({}, {})", who.name, who.backend, who.driver));
+        self.page
+    }
+
+    /// Adds a line to what is needed to repeat the work.
+    fn repeat(&mut self, what: impl Into<String>, value: impl Into<String>) {
+        self.page.repeat.push(Repeat { what: what.into(), value: value.into() });
+    }
+}

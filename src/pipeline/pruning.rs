@@ -1,0 +1,274 @@
+//! Pruning: decide, repair, cut, prove, write, and judge.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::calibration::Calibration;
+use super::decision::{Attempt, Decision, Latency, Outcome};
+use super::evaluation::{Evaluation, evaluate};
+use super::evidence::Evidence;
+use super::network::{Network, Original, cost};
+use super::page::{PageBuilder, ReportOptions, statistics};
+use super::plan_options::PlanOptions;
+use super::planning::plan;
+use super::repairing::{chosen, repair_layers};
+use crate::data::Batch;
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::graph::Graph;
+use crate::observer::{Observer, Stage, staged};
+use crate::onnx::Model;
+use crate::prune::{Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, written};
+use crate::repair::{Images, Repair, Repaired};
+use crate::report::{Cost, Page};
+use crate::stats::{Header, Profile};
+
+/// How a network is pruned.
+#[derive(Clone, Debug, Default)]
+pub struct PruneOptions {
+    /// How channels are chosen. Its `repair` is replaced by the one below.
+    pub plan: PlanOptions,
+    /// The repair after the cut; `None` repairs everything if there are images.
+    pub repair: Option<Repair>,
+    /// The file of the pruned network, written as soon as the proof has passed.
+    pub output: Option<PathBuf>,
+    /// The file of the masked reference: the repaired original with zero weights for removed channels.
+    pub masked: Option<PathBuf>,
+    /// The report page, if one is wanted.
+    pub report: Option<ReportOptions>,
+}
+
+/// A pruned network with its proof.
+#[derive(Clone, Debug)]
+pub struct Pruned {
+    /// The pruned model, as read back from its bytes: these were proved.
+    pub model: Model,
+    /// The decision.
+    pub cut: Cut,
+    /// Cost of the original.
+    pub before: Cost,
+    /// Cost of the pruned network.
+    pub after: Cost,
+    /// Removed channels.
+    pub removed_channels: usize,
+    /// Channels of the original.
+    pub total_channels: usize,
+    /// Removed sets of coupled channels.
+    pub coupled_cut: usize,
+    /// The repair that was applied.
+    pub repair: Repair,
+    /// Layers that were refitted.
+    pub refits: usize,
+    /// The proof that outputs equal those of the masked reference.
+    pub proof: Proof,
+    /// Nodes at which the cut is not exact, since removed channels mix with others there.
+    pub inexact: Vec<String>,
+    /// The confidence of the decision, if it was made here and errors are known.
+    pub confidence: Option<f64>,
+    /// The outputs of both networks, compared on the images that judge.
+    pub evaluation: Option<Evaluation>,
+    /// The latency, if it was the target.
+    pub latency: Option<Latency>,
+    /// The networks that were evaluated in a search.
+    pub attempts: Vec<Attempt>,
+    /// The report page, if one was wanted.
+    pub page: Option<Page>,
+}
+
+/// Decides which channels are removed, repairs the network, removes them, and proves the result.
+///
+/// The network is taken by value: its weights are released as soon as possible, and read again from their source.
+///
+/// # Errors
+/// As [`plan`]; a proof that fails (then nothing is written), a file that cannot be written.
+pub fn prune(
+    network: Network,
+    device: &Device,
+    evidence: Evidence,
+    options: &PruneOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Pruned>> {
+    let (calibration, batch) = (evidence.calibration, evidence.batch);
+    let repair = chosen(options.repair, calibration, observer)?;
+    if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
+        calibration.images(observer)?;
+    }
+    let deciding = PlanOptions { repair, ..options.plan.clone() };
+    let decided = plan(&network, device, evidence, &deciding, observer)?;
+    decided.and_then(|decision| {
+        let work = Work { device, calibration, batch, options, repair };
+        work.carry_out(network, decision, Some(deciding.seed), observer).map(Outcome::Done)
+    })
+}
+
+/// Removes the channels of a cut that was decided before, and proves the result.
+///
+/// # Errors
+/// A cut of another model; otherwise as [`prune`].
+pub fn apply(
+    network: Network,
+    device: &Device,
+    cut: Cut,
+    evidence: Evidence,
+    options: &PruneOptions,
+    observer: &mut dyn Observer,
+) -> Result<Pruned> {
+    let calibration = evidence.calibration;
+    let repair = chosen(options.repair, calibration, observer)?;
+    let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
+    let decision = Decision {
+        cut,
+        removed,
+        confidence: None,
+        profile: Profile::new(Header::default(), vec![]),
+        latency: None,
+        attempts: vec![],
+        counted: Counted::Macs,
+        repaired: None,
+    };
+    let work = Work { device, calibration, batch: evidence.batch, options, repair };
+    work.carry_out(network, decision, None, observer)
+}
+
+/// The parts of a pruning that do not change.
+struct Work<'a> {
+    device: &'a Device,
+    calibration: Option<&'a Calibration>,
+    batch: Option<usize>,
+    options: &'a PruneOptions,
+    repair: Repair,
+}
+
+impl Work<'_> {
+    /// Repairs, cuts, proves, writes and judges. `seed` is the decision's; `None` for a decision made before.
+    fn carry_out(
+        &self,
+        network: Network,
+        decision: Decision,
+        seed: Option<u64>,
+        observer: &mut dyn Observer,
+    ) -> Result<Pruned> {
+        let Self { device, calibration, batch, options, repair } = *self;
+        let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } =
+            decision;
+        let channels = |sets: &mut dyn Iterator<Item = usize>| -> usize {
+            sets.map(|id| network.channels.coupled[id].members.len()).sum()
+        };
+        let removed_channels = channels(&mut removed.iter().copied());
+        let total_channels = channels(&mut (0..network.channels.coupled.len()));
+        let before = network.cost();
+        let none = Images::default();
+        let images = match calibration.filter(|_| repair != Repair::None) {
+            Some(calibration) => calibration.images(observer)?,
+            None => &none,
+        };
+        let of = (&network.graph, &network.channels);
+        let repaired = match found {
+            Some(repaired) => repaired,
+            None => repair_layers(of, &removed, repair, (device, images), observer)?,
+        };
+        let proof_images = calibration.map(Calibration::proof_images).transpose()?.flatten();
+        let mut page = match &options.report {
+            Some(report) => {
+                let seen = seed.is_some().then_some(profile);
+                let seen = statistics(seen, &network, (device, batch), calibration, observer)?;
+                let mut page = PageBuilder::new(&network, &cut, &removed, &seen, report);
+                page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())?;
+                page.decided(repair, seed, confidence);
+                Some(page)
+            }
+            None => None,
+        };
+        let inexact = network.is_inexact();
+        let Network { model, original, .. } = network;
+        let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original };
+        let (small, proof, inexact) =
+            cutting.prove_and_write(model, (device, proof_images.as_ref()), options, observer)?;
+        let after = cost(&Channels::of(&Graph::shapes_only(&small)?)?, small.bytes);
+        let both = || -> Result<[Graph; 2]> {
+            Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(&small)?])
+        };
+        let evaluation = calibration.map(|calibration| {
+            let [whole, small] = both()?;
+            evaluate(&small, Some(&whole), device, &calibration.judge, batch, observer)
+        });
+        let evaluation = evaluation.transpose()?;
+        if let Some(page) = &mut page {
+            page.shrunk(&small)?;
+            page.proved(&proof);
+            if let (Some(calibration), Some(found)) = (calibration, &evaluation) {
+                page.judged(calibration, found);
+            }
+            if let super::Target::MaxDrop(max_drop) = options.plan.target {
+                page.tried(&attempts, counted, max_drop);
+            }
+            page.time(&both()?, device, observer);
+        }
+        Ok(Pruned {
+            model: small,
+            before,
+            after,
+            removed_channels,
+            total_channels,
+            coupled_cut: removed.len(),
+            repair,
+            refits: repaired.refits.len(),
+            proof,
+            inexact,
+            confidence,
+            evaluation,
+            latency,
+            attempts,
+            page: page.map(|page| page.finish(device)),
+            cut,
+        })
+    }
+}
+
+/// A cut to make, and the source of the original for what needs it again.
+struct Cutting<'a> {
+    repaired: &'a Repaired,
+    removed: &'a BTreeSet<usize>,
+    inexact: bool,
+    original: &'a Original,
+}
+
+impl Cutting<'_> {
+    /// Cuts the repaired model, proves the encoded and re-read result, and writes it: the pruned model, its proof, and
+    /// the nodes at which it is inexact.
+    ///
+    /// Each step needs the weights of the network once or twice, and releases them for the next.
+    fn prove_and_write(
+        &self,
+        model: Model,
+        (device, images): (&Device, Option<&Batch>),
+        options: &PruneOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<(Model, Proof, Vec<String>)> {
+        let Self { repaired, removed, inexact, original } = *self;
+        let model = repaired.apply(&model)?;
+        let reference = MaskedReference::of(&model, inexact, removed)?;
+        let masked = || reference.masked(&repaired.apply(&original.model()?)?);
+        let (small, proof) = staged(observer, Stage::Proving, 2, |observer| {
+            let graph = Graph::from_model_owned(reference.masked(&model)?)?;
+            let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
+            crate::observer::advance(observer, 1)?;
+            let path = options.output.clone().unwrap_or_else(|| model.path.clone());
+            let small = written(model, inexact, removed, &path)?;
+            let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
+            Ok((small, proof))
+        })?;
+        let small = match &options.output {
+            Some(path) => {
+                small.save(path)?;
+                drop(small);
+                Model::load(path)?
+            }
+            None => small,
+        };
+        if let Some(path) = &options.masked {
+            Model { path: path.clone(), ..masked()? }.save(path)?;
+        }
+        Ok((small, proof, reference.inexact))
+    }
+}

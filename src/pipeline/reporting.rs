@@ -1,0 +1,120 @@
+//! The report page of a cut that was made before, from its files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::calibration::Calibration;
+use super::evaluation::evaluate;
+use super::network::Network;
+use super::page::{PageBuilder, ReportOptions, statistics};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::graph::Graph;
+use crate::observer::Observer;
+use crate::onnx::Model;
+use crate::prune::{Cut, MaskedReference, Proof, ReferenceOutputs};
+use crate::report::Page;
+use crate::stats::Profile;
+
+/// The files of a cut that was made before.
+#[derive(Clone, Debug)]
+pub struct CutFiles {
+    /// The pruned network.
+    pub pruned: Model,
+    /// The decision.
+    pub cut: Cut,
+    /// Statistics of the original; without them they are gathered from the images, or of the weights alone.
+    pub profile: Option<Profile>,
+    /// The masked reference that [`super::prune`] wrote: what a repaired network is compared with.
+    pub masked: Option<PathBuf>,
+}
+
+/// Builds the report page of a cut, proves it again, and times both networks.
+///
+/// # Errors
+/// A pruned network that is not that of the cut, a masked reference that differs from it, a network that does not run.
+pub fn report(
+    network: Network,
+    device: &Device,
+    (files, calibration, batch): (CutFiles, Option<&Calibration>, Option<usize>),
+    options: &ReportOptions,
+    observer: &mut dyn Observer,
+) -> Result<Page> {
+    let CutFiles { pruned, cut, profile, masked } = files;
+    let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
+    let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
+    let mut page = PageBuilder::new(&network, &cut, &removed, &seen, options);
+    if let Some(layer) = page.shrunk(&pruned)? {
+        return Err(Error::new("the smaller network is not that of the cut")
+            .file(&pruned.path)
+            .node(layer)
+            .expected(match &cut.path {
+                Some(file) => format!("the widths that {} leaves", file.display()),
+                None => "the widths that the cut leaves".to_owned(),
+            })
+            .remedy(
+                "give the network that `prune()` made from this cut, or the cut that made this network",
+            ));
+    }
+    let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
+    page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())?;
+    match proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())? {
+        Ok(proof) => page.proved(&proof),
+        Err(reason) => page.unproved(reason),
+    }
+    let Network { graph, channels, .. } = network;
+    drop(channels);
+    let small = Graph::from_model_owned(pruned)?;
+    if let Some(calibration) = calibration {
+        let found = evaluate(&small, Some(&graph), device, &calibration.judge, batch, observer)?;
+        page.judged(calibration, &found);
+    }
+    page.time(&[graph, small], device, observer);
+    Ok(page.finish(device))
+}
+
+/// Compares the pruned network with the masked reference in `masked`, which must agree, or else with the original
+/// without the removed channels, from which a repaired network differs: then the text states why there is no proof.
+fn proved(
+    network: &Network,
+    small: &Model,
+    (removed, masked): (&BTreeSet<usize>, Option<&Path>),
+    device: &Device,
+    images: Option<&Batch>,
+) -> Result<Result<Proof, String>> {
+    const OTHER_WEIGHTS: &str = "Its answers are not those of the original without the channels: it has other weights, \
+        as after a repair. `prune --masked` writes what to compare with (--masked).";
+    let Network { model, graph, channels, .. } = network;
+    let reference = MaskedReference::new(model, graph, channels, removed)?;
+    let whole = || match masked {
+        Some(path) => same_inputs(Graph::from_model_owned(Model::load(path)?)?, graph),
+        None => Graph::from_model_owned(reference.masked(model)?),
+    };
+    let outputs = match ReferenceOutputs::of(whole()?, &reference, device, images) {
+        Ok(outputs) => outputs,
+        Err(error) => return Ok(Err(error.message())),
+    };
+    match (outputs.prove(small, device, &whole), masked) {
+        (Ok(proof), _) => Ok(Ok(proof)),
+        (Err(error), Some(path)) => Err(error.file(path)),
+        (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),
+    }
+}
+
+/// Returns the masked network, if it takes the inputs of the original.
+fn same_inputs(masked: Graph, original: &Graph) -> Result<Graph> {
+    let inputs = |graph: &Graph| -> String {
+        let inputs = graph.inputs.iter().map(|i| format!("{} {}", graph.name(i.value), i.show()));
+        inputs.collect::<Vec<_>>().join(", ")
+    };
+    let (got, expected) = (inputs(&masked), inputs(original));
+    if got == expected {
+        return Ok(masked);
+    }
+    Err(Error::new("the masked network takes other inputs than the original")
+        .file(&masked.path)
+        .expected(expected)
+        .got(got)
+        .remedy("give the file that `prune()` wrote as `masked` when it made the smaller network"))
+}

@@ -1,0 +1,49 @@
+//! The indices of values and constants that a cut keeps.
+
+use std::collections::BTreeSet;
+
+use super::channels::Channels;
+use crate::coupling::Label;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::ops::Kept;
+
+/// Returns for each value and axis the indices that stay when the classes `removed` are removed.
+///
+/// # Errors
+/// A cut that leaves a tensor that is not rectangular: a fault of this program.
+pub(crate) fn kept_indices(
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<Label>,
+) -> Result<Vec<Kept>> {
+    let gone = |label: Label| channels.is_removed(label, removed);
+    let mut all: Vec<Kept> =
+        (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
+    for (value, labelled) in channels.labels.iter().enumerate() {
+        let Some(labelled) = labelled else { continue };
+        let mut left = 1;
+        for axis in labelled.varying() {
+            let mask: Vec<bool> = labelled.slices(axis).iter().map(|s| !s.iter().all(|&l| gone(l))).collect();
+            left *= mask.iter().filter(|&&k| k).count();
+            if mask.contains(&false) {
+                all[value][axis] = Some(mask);
+            }
+        }
+        if labelled.labels().iter().filter(|&&l| !gone(l)).count() != left {
+            return Err(Error::new(format!(
+                "after the cut the value \"{}\" would not be rectangular",
+                graph.name(value)
+            ))
+            .file(&graph.path)
+            .internal());
+        }
+    }
+    for (&(value, axis), cut) in &channels.coupling.labelled_axes {
+        let mask: Vec<bool> = cut.labels.iter().map(|&l| !gone(l)).collect();
+        if mask.contains(&false) {
+            all[value][axis] = Some(mask);
+        }
+    }
+    Ok(all)
+}
