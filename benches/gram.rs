@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use secateur::exec::devices::{Choice, Device, list, open};
+use secateur::exec::devices::{Device, DeviceChoice, list, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
@@ -44,7 +44,7 @@ fn main() {
     devices.extend(
         list()
             .iter()
-            .map(|info| open(&Choice::Index(info.index)).expect("an adapter that is listed opens").0),
+            .map(|info| open(&DeviceChoice::Index(info.index)).expect("an adapter that is listed opens").0),
     );
     for device in &devices {
         let about = device.describe();

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use secateur::exec::devices::{Choice, open};
+use secateur::exec::devices::{DeviceChoice, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::conv::Conv;
@@ -65,7 +65,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let device = args.first().filter(|a| a.parse::<usize>().is_ok()).map_or("0", String::as_str);
     let names: Vec<&String> = args.iter().filter(|a| a.parse::<usize>().is_err()).collect();
-    let choice: Choice = device.parse().expect("a device");
+    let choice: DeviceChoice = device.parse().expect("a device");
     let device = open(&choice).expect("a device that opens").0;
     let about = device.describe();
     println!("{} ({}, {})", about.name, about.backend, about.driver);

@@ -1,5 +1,7 @@
-//! Files that appear whole or not at all: written under a temporary name in the target's folder,
-//! then renamed, so that whoever looks sees the old file or the new one.
+//! Atomic writing of files.
+//!
+//! A file is written under a temporary name in the target's folder and then renamed, so that readers see either the old
+//! content or the new.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -7,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// The folder that a file is in.
+/// Returns the folder that contains a file.
 pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_path_buf(),
@@ -17,7 +19,7 @@ pub fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether two paths lead to one file, or would if it were there.
+/// Returns whether two paths refer to one file, which need not exist.
 pub fn same_place(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| {
         let inside = |folder: PathBuf| Some(folder.join(path.file_name()?));
@@ -31,18 +33,18 @@ pub fn same_place(a: &Path, b: &Path) -> bool {
 pub struct Pending<'a> {
     file: NamedTempFile,
     path: &'a Path,
-    /// "write the model": what the errors say.
+    /// The operation for error messages, such as "write the model".
     doing: &'a str,
 }
 
-/// What fills a pending file.
+/// A buffered writer to a pending file.
 pub type Sink<'a> = BufWriter<&'a mut NamedTempFile>;
 
 impl<'a> Pending<'a> {
-    /// Fills a file that is going to stand at `path`; `doing` says what for, as in "write the model".
+    /// Writes `content` to a temporary file for `path`; `doing` names the operation, such as "write the model".
     ///
     /// # Errors
-    /// A path that cannot be written, a full disk. Nothing is left behind.
+    /// A path that cannot be written, or a full disk. The temporary file is removed.
     pub fn write(
         path: &'a Path,
         doing: &'a str,
@@ -61,61 +63,63 @@ impl<'a> Pending<'a> {
         fill().map_err(|e| Error::io(doing, path, e))
     }
 
-    /// Puts the file in its place.
+    /// Renames the file to its final path.
     ///
     /// # Errors
-    /// A rename that the system refuses; what stood there stays.
+    /// A rename that fails; an existing file is kept.
     pub fn commit(self) -> Result<()> {
         let renamed = self.file.persist(self.path);
         renamed.map(drop).map_err(|e| Error::io(self.doing, self.path, e.error))
     }
 }
 
-/// Writes a whole file.
+/// Writes a whole file atomically.
 ///
 /// # Errors
-/// As [`Pending::write`] and [`Pending::commit`].
+/// The conditions of [`Pending::write`] and [`Pending::commit`].
 pub fn write_whole(path: &Path, doing: &str, bytes: &[u8]) -> Result<()> {
     Pending::write(path, doing, |out| out.write_all(bytes))?.commit()
 }
 
-/// Says before the work that its result could not be written.
+/// Checks that a file can be written, before work whose result is written there.
 ///
 /// # Errors
-/// A folder that is not there or takes no files; a target that is none.
+/// A folder that does not exist or is not writable, or a target that is not a regular file.
 pub fn check_writable(path: &Path, doing: &str) -> Result<()> {
     check_target(path, doing)?;
     temporary(&folder_of(path)).map(drop).map_err(|e| Error::io(doing, path, e))
 }
 
-/// Refuses what a rename would destroy (a device such as /dev/null) or could not replace.
+/// Refuses targets that a rename would destroy (a device such as /dev/null) or cannot replace.
 fn check_target(path: &Path, doing: &str) -> Result<()> {
     let got = match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => "a folder",
         Ok(meta) if !meta.is_file() => "a device or pipe",
         _ if path.file_name().is_none() => "a path without a file name",
         _ if !folder_of(path).is_dir() => {
-            return Err(Error::new(format!("cannot {doing}: its folder is not there"))
+            return Err(Error::new(format!("cannot {doing}: its folder does not exist"))
+                .with_kind(ErrorKind::Io)
                 .file(path)
-                .remedy("make the folder, or write elsewhere"));
+                .remedy("create the folder, or write elsewhere"));
         }
         _ => return Ok(()),
     };
     Err(Error::new(format!("cannot {doing}"))
+        .with_kind(ErrorKind::Io)
         .file(path)
         .expected("the name of a file to write")
         .got(got)
-        .remedy("give the name of a file"))
+        .remedy("choose the name of a file"))
 }
 
-/// A temporary file with the permissions that any new file gets, not the private ones of `tempfile`.
+/// Creates a temporary file with the permissions of an ordinary new file, not the private ones of `tempfile`.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".secateur-");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // The system takes the umask off it.
+        // The system subtracts the umask.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(folder)
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_whole_or_not_at_all() {
+    fn a_file_is_written_completely_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         write_whole(&path, "write", b"old").unwrap();
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_told_by_where_they_lead() {
+    fn paths_are_compared_by_the_files_they_refer_to() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("there"), "").unwrap();
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_before_and_after_the_work() {
+    fn targets_that_are_not_regular_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut targets = vec![folder.path().to_path_buf(), folder.path().join("no/a"), PathBuf::from("..")];
         if cfg!(unix) {

@@ -36,18 +36,18 @@ pub enum Stage {
     Checking,
 }
 
-/// A fact that a person should know, reported once while an operation runs.
+/// A fact for the user, reported once while an operation runs.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Notice {
     /// An input file that could not be decoded and was skipped.
     SkippedInput {
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
-        /// The decoder's reason.
+        /// The reason that the decoder reports.
         reason: String,
     },
-    /// The number of skipped input files, where not all were reported one by one.
+    /// The number of skipped input files, if not all were reported one by one.
     SkippedInputs(usize),
     /// No repair, because there are no calibration images.
     UnrepairedWithoutImages,
@@ -55,14 +55,14 @@ pub enum Notice {
     UnrepairedRandomInputs,
     /// A layer that could not be repaired.
     UnrepairedLayer {
-        /// The node's name.
+        /// The name of the node.
         node: String,
-        /// The reason.
+        /// The reason why it cannot be repaired.
         reason: &'static str,
     },
     /// Layers whose least-squares system is nearly singular: the images hardly determine them.
     IllConditioned {
-        /// How many layers.
+        /// The number of such layers.
         layers: usize,
         /// Layers that were refitted in all.
         of: usize,
@@ -73,7 +73,7 @@ pub enum Notice {
     CriterionFallback {
         /// The criterion that is used.
         used: &'static str,
-        /// The default criterion.
+        /// The criterion that is normally the default.
         default: &'static str,
         /// The profile's file, if it has one.
         profile: Option<PathBuf>,
@@ -82,7 +82,7 @@ pub enum Notice {
     Round {
         /// The round, from 1.
         round: usize,
-        /// All rounds.
+        /// The number of rounds.
         of: usize,
     },
     /// A network that was timed in the search for a latency.
@@ -105,7 +105,7 @@ pub enum Notice {
     UncertainCut {
         /// Removed sets of coupled channels with a lower confidence than `threshold`.
         uncertain: usize,
-        /// All removed sets.
+        /// The number of all removed sets.
         removed: usize,
         /// The confidence below which a set counts as uncertain.
         threshold: f64,

@@ -1,13 +1,13 @@
-//! Host tensors: element types, shapes and values as the engine computes with them.
+//! Host tensors: element types, shapes and elements.
 //!
-//! The engine computes in `f32` (every float type) and `i64` (every integer type and bool). The
-//! [`DType`] remembers what the file said, so that values go back in their own type.
+//! The engine computes in `f32` for all float types, and in `i64` for all integer types and bool. [`DType`] records the
+//! type in the file, in which values are written back.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// The element type of a value, with ONNX's numbering.
+/// The element type of a value, with the numbering of ONNX.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[allow(missing_docs)]
 pub enum DType {
@@ -27,7 +27,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// From ONNX's `TensorProto.DataType`; `None` for types that the engine does not know.
+    /// Returns the type of a `TensorProto.DataType` of ONNX; `None` if it is unsupported.
     pub fn from_onnx(code: i32) -> Option<Self> {
         use DType::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
         [F32, U8, I8, U16, I16, I32, I64, Bool, F16, F64, U32, U64, BF16]
@@ -35,12 +35,12 @@ impl DType {
             .find(|d| *d as i32 == code)
     }
 
-    /// ONNX's number for it.
+    /// Returns the `TensorProto.DataType` of ONNX.
     pub fn to_onnx(self) -> i32 {
         self as i32
     }
 
-    /// Bytes of one element in a file.
+    /// Returns the bytes of one element in a file.
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
@@ -50,25 +50,25 @@ impl DType {
         }
     }
 
-    /// Whether it is a floating-point type, which the engine computes in `f32`.
+    /// Returns whether the type is a floating-point type, which the engine computes in `f32`.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::F64 | Self::BF16)
     }
 }
 
-/// What a device keeps numbers as, whatever the file said.
+/// The precision in which a device stores values between steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Precision {
-    /// 32 bits.
+    /// Single precision, 32 bits.
     #[default]
     F32,
-    /// 16 bits: eleven binary digits, up to 65,504.
+    /// Half precision, 16 bits: eleven binary digits, up to 65,504.
     F16,
 }
 
 impl Precision {
-    /// Bytes of an element.
+    /// Returns the bytes of an element.
     pub fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -76,7 +76,7 @@ impl Precision {
         }
     }
 
-    /// WGSL's name of it, and people's.
+    /// Returns the name, which is also that of the WGSL type.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -85,40 +85,49 @@ impl Precision {
     }
 }
 
-/// The elements of a tensor, shared.
+/// The elements of a tensor, with shared ownership.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
-    /// Every float type.
+    /// Elements of any float type.
     Float(Arc<Vec<f32>>),
-    /// Every integer type, and bool as 0 and 1.
+    /// Elements of any integer type, and booleans as 0 and 1.
     Int(Arc<Vec<i64>>),
 }
 
-/// A tensor on the host: row-major elements, cheap to clone.
+/// A tensor on the host with row-major elements, which is cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// What the file calls its elements.
+    /// The element type in the file.
     pub dtype: DType,
-    /// Its dimensions; empty for a scalar.
+    /// The dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Its elements, `shape.iter().product()` of them.
+    /// The elements, whose number is the product of the dimensions.
     pub data: Data,
 }
 
 impl Tensor {
-    /// A float tensor. Panics when the length does not fit the shape: that is the caller's bug.
+    /// Creates a tensor of `f32` elements.
+    ///
+    /// # Panics
+    /// If the number of elements does not match the shape.
     pub fn float(shape: &[usize], data: Vec<f32>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor length and shape {shape:?}");
         Self { dtype: DType::F32, shape: shape.to_vec(), data: Data::Float(Arc::new(data)) }
     }
 
-    /// An `int64` tensor. Panics when the length does not fit the shape: that is the caller's bug.
+    /// Creates a tensor of `int64` elements.
+    ///
+    /// # Panics
+    /// If the number of elements does not match the shape.
     pub fn int(shape: &[usize], data: Vec<i64>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor length and shape {shape:?}");
         Self { dtype: DType::I64, shape: shape.to_vec(), data: Data::Int(Arc::new(data)) }
     }
 
-    /// From `f64` elements, rounded to what `dtype` computes in.
+    /// Creates a tensor from `f64` elements, converted to `f32` or `i64` depending on `dtype`.
+    ///
+    /// # Panics
+    /// If the number of elements does not match the shape.
     pub fn from_f64(dtype: DType, shape: &[usize], data: &[f64]) -> Self {
         let mut tensor = if dtype.is_float() {
             Self::float(shape, data.iter().map(|&v| v as f32).collect())
@@ -129,7 +138,7 @@ impl Tensor {
         tensor
     }
 
-    /// How many elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match &self.data {
             Data::Float(v) => v.len(),
@@ -137,12 +146,12 @@ impl Tensor {
         }
     }
 
-    /// Whether it has no elements.
+    /// Returns whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Every element as `f64` (exact for floats, and for integers up to 2^53).
+    /// Returns the elements as `f64`, exact for floats and for integers up to 2^53.
     pub fn to_f64(&self) -> Vec<f64> {
         match &self.data {
             Data::Float(v) => v.iter().map(|&x| f64::from(x)).collect(),
@@ -150,22 +159,28 @@ impl Tensor {
         }
     }
 
-    /// The elements as floats, or an error that says what came.
+    /// Returns the elements of a float tensor.
+    ///
+    /// # Errors
+    /// A tensor of integers.
     pub fn floats(&self) -> Result<&Arc<Vec<f32>>> {
         match &self.data {
             Data::Float(v) => Ok(v),
-            Data::Int(_) => Err(Error::new("a tensor of the wrong type")
+            Data::Int(_) => Err(Error::new("a tensor has the wrong type")
                 .expected("floats")
                 .got(format!("{:?}", self.dtype))
                 .invalid_model()),
         }
     }
 
-    /// The elements as integers, or an error that says what came.
+    /// Returns the elements of an integer tensor.
+    ///
+    /// # Errors
+    /// A tensor of floats.
     pub fn ints(&self) -> Result<&Arc<Vec<i64>>> {
         match &self.data {
             Data::Int(v) => Ok(v),
-            Data::Float(_) => Err(Error::new("a tensor of the wrong type")
+            Data::Float(_) => Err(Error::new("a tensor has the wrong type")
                 .expected("integers")
                 .got(format!("{:?}", self.dtype))
                 .invalid_model()),
@@ -173,12 +188,12 @@ impl Tensor {
     }
 }
 
-/// The number of elements of a shape, or `None` where it overflows.
+/// Returns the number of elements of a shape; `None` on overflow.
 pub fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
 
-/// Row-major strides of a shape.
+/// Returns the row-major strides of a shape, in elements.
 pub fn strides(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![1isize; shape.len()];
     for axis in (0..shape.len().saturating_sub(1)).rev() {
@@ -187,7 +202,7 @@ pub fn strides(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// `1×3×32×32`: a shape as people write it.
+/// Returns a shape as text, such as `1×3×32×32`.
 pub fn show(shape: &[usize]) -> String {
     if shape.is_empty() {
         return "scalar".to_owned();

@@ -1,6 +1,6 @@
-//! The comparator must fail where it has to: a judge that lets everything pass judges nothing.
+//! The comparison must reject what exceeds its tolerance: lengths, NaN, infinities and single elements.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use secateur::compare::{Tolerance, compare};
 

@@ -88,7 +88,7 @@ fn every_step_of_networks_at_random_is_right_in_halves() {
             let graph = graph(random(seed.into(), &moves, seed % 2 == 0).0);
             let session = Session::plain(&graph, &device, Some(2)).unwrap();
             let x = noise(2 * 3 * 8 * 8);
-            let checks = check(&session.plan, &device, &[&x], &mut || {}).unwrap().steps;
+            let checks = check(&session.plan, &device, &[&x], &mut secateur::observer::Silent).unwrap().steps;
             assert_eq!(first_failing(&checks), None, "seed {seed}");
             steps += checks.len();
         }

@@ -1,8 +1,7 @@
-//! Networks whose outputs have shapes that only the run tells: what chooses boxes or finds elements runs on
-//! the host behind the device, and what enters there is not cut. That their answers are those of ONNX Runtime is
-//! asked in golden_ops.rs, of the same files.
+//! Networks with data-dependent output shapes: the host subgraph selects boxes or elements after the device, and
+//! channels that enter it are not pruned. golden_ops.rs compares the outputs of these files with ONNX Runtime.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -14,6 +13,7 @@ use secateur::exec::host_subgraph::OutputTensor;
 use secateur::exec::session::{Session, SessionOptions};
 use secateur::graph::facts::{Facts, takes_batches};
 use secateur::graph::{Graph, Sizes};
+use secateur::observer::Silent;
 use secateur::onnx::Model;
 use secateur::prune::{
     Budget, Channels, Criterion, CutLimits, Scope, Score, ScoreNormalization, Scoring, allocate, prove,
@@ -22,7 +22,7 @@ use secateur::prune::{
 use secateur::stats::{Distances, Header, Profile};
 use secateur::tensor::DType;
 
-#[allow(dead_code)] // golden_ops.rs judges the cases; here they are networks
+#[allow(dead_code)] // golden_ops.rs uses more of it
 #[path = "common/cases.rs"]
 mod cases;
 
@@ -32,7 +32,7 @@ fn golden() -> BTreeMap<String, Case> {
     cases::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ops.safetensors"))
 }
 
-/// The golden cases that have a tail behind layers.
+/// Returns the golden cases that have a host subgraph after layers.
 fn detectors() -> BTreeMap<String, Case> {
     let mut cases = golden();
     cases.retain(|name, _| name.starts_with("detector_") || name.starts_with("late_"));
@@ -44,7 +44,7 @@ fn model(case: &Case) -> Model {
     Model::from_bytes(case.model.clone(), Path::new("detector.onnx")).unwrap()
 }
 
-fn answers(graph: &Graph, device: &Device, case: &Case) -> Vec<OutputTensor> {
+fn outputs_of(graph: &Graph, device: &Device, case: &Case) -> Vec<OutputTensor> {
     let feed = |i: &secateur::graph::GraphInput| -> Vec<f32> {
         case.inputs[graph.name(i.value)].1.iter().map(|&v| v as f32).collect()
     };
@@ -56,11 +56,11 @@ fn answers(graph: &Graph, device: &Device, case: &Case) -> Vec<OutputTensor> {
 }
 
 #[test]
-fn a_session_gives_every_output_in_its_type_and_in_the_shape_of_this_run() {
+fn a_session_returns_every_output_in_its_type_and_in_the_shape_of_this_run() {
     for (name, case) in detectors() {
         let graph = Graph::from_model(&model(&case)).unwrap();
         for (device_name, device) in devices() {
-            let outputs = answers(&graph, &device, &case);
+            let outputs = outputs_of(&graph, &device, &case);
             assert_eq!(outputs.len(), graph.outputs.len(), "{name}");
             for (output, &value) in outputs.iter().zip(&graph.outputs) {
                 assert_eq!(output.name, graph.name(value), "{name}: in the network's order");
@@ -71,7 +71,7 @@ fn a_session_gives_every_output_in_its_type_and_in_the_shape_of_this_run() {
             }
         }
     }
-    let outputs = answers(
+    let outputs = outputs_of(
         &Graph::from_model(&model(&detectors()["detector_yolo_batch1_op13"])).unwrap(),
         &Device::Cpu,
         &detectors()["detector_yolo_batch1_op13"],
@@ -84,8 +84,8 @@ fn a_session_gives_every_output_in_its_type_and_in_the_shape_of_this_run() {
 }
 
 #[test]
-fn cut_to_half_they_are_proved_and_choose_the_same() {
-    // And a network without a tail whose Compress of channels has to follow the cut.
+fn networks_pruned_to_half_pass_the_proof_and_select_equal_boxes() {
+    // One more network without a host subgraph, whose Compress of channels must be pruned as well.
     let mut networks = detectors();
     networks.extend(golden().into_iter().filter(|(name, _)| name.starts_with("compress_channels")));
     for (name, case) in networks {
@@ -94,7 +94,7 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
         let channels = Channels::of(&graph).unwrap();
         let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
         let l1: Criterion = "l1".parse().unwrap();
-        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0, curves: None };
+        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0 };
         let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
         let limits = CutLimits { scope: Scope::Global, ..CutLimits::default() };
@@ -109,7 +109,7 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
             let proof =
                 prove(&pruned.masked, &pruned.model, &device, None).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(proof.passed, "{name} on {device_name}");
-            let (got, expected) = (answers(&small, &device, &case), answers(&masked, &device, &case));
+            let (got, expected) = (outputs_of(&small, &device, &case), outputs_of(&masked, &device, &case));
             for (got, expected) in got.iter().zip(&expected) {
                 assert_eq!(got.tensor.shape, expected.tensor.shape, "{name} on {device_name}: {}", got.name);
                 let verdict = compare(&got.tensor.to_f64(), &expected.tensor.to_f64(), Tolerance::NETWORK);
@@ -120,7 +120,7 @@ fn cut_to_half_they_are_proved_and_choose_the_same() {
 }
 
 #[test]
-fn what_enters_the_tail_is_blocked_with_a_reason() {
+fn channels_that_enter_the_host_subgraph_are_blocked_with_a_reason() {
     let graph = Graph::from_model(&model(&detectors()["detector_yolo_batch1_op13"])).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let block = |conv: &str| {
@@ -140,7 +140,7 @@ fn what_enters_the_tail_is_blocked_with_a_reason() {
 }
 
 #[test]
-fn weights_that_the_tail_reads_too_stay() {
+fn weights_shared_with_the_host_subgraph_are_kept() {
     let graph = Graph::from_model(&model(&detectors()["late_shares_weights_op13"])).unwrap();
     let channels = Channels::of(&graph).unwrap();
     let tied =
@@ -149,12 +149,12 @@ fn weights_that_the_tail_reads_too_stay() {
 }
 
 #[test]
-fn boxes_of_several_images_are_not_taken_apart() {
+fn boxes_of_several_images_are_not_split() {
     let cases = detectors();
     let (one, two) = (&cases["detector_yolo_batch1_op13"], &cases["detector_yolo_batch2_op13"]);
     let graph = Graph::from_model(&model(two)).unwrap();
     assert!(!takes_batches(&Graph::from_model(&model(one)).unwrap()) && !takes_batches(&graph));
-    // Asked for one image at a time, the network still gets the two that its file says.
+    // For a wanted batch of one image, the network still runs at the batch of two that its file declares.
     let session = Session::plain(&graph, &Device::Cpu, Some(1)).unwrap();
     assert_eq!((session.batch, session.host_nodes()), (2, 17));
     let error = Session::plain(&graph, &Device::Cpu, Some(8)).unwrap_err();
@@ -162,7 +162,7 @@ fn boxes_of_several_images_are_not_taken_apart() {
 }
 
 #[test]
-fn late_values_have_no_fact_and_can_be_tapped() {
+fn data_dependent_values_have_no_fact_and_can_be_tapped() {
     let case = &detectors()["detector_yolo_batch1_op13"];
     let graph = Graph::from_model(&model(case)).unwrap();
     let facts = Facts::at_own_size(&graph).unwrap();
@@ -176,17 +176,17 @@ fn late_values_have_no_fact_and_can_be_tapped() {
     let outputs = session.run(&[&x]).unwrap();
     assert_eq!(outputs.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["s", "k"]);
     assert_eq!(outputs[1].tensor.shape, [case.outputs["y_scores"].0[0], 3]);
-    assert_eq!(session.host_nodes(), 1, "what is not asked for does not run");
+    assert_eq!(session.host_nodes(), 1, "nodes that no output depends on do not run");
 }
 
 #[test]
-fn a_check_judges_the_steps_and_tells_what_was_chosen() {
+fn a_check_compares_the_steps_and_reports_the_selected_boxes() {
     let case = &detectors()["detector_ssd_op13"];
     let graph = Graph::from_model(&model(case)).unwrap();
     let x: Vec<f32> = case.inputs["x"].1.iter().map(|&v| v as f32).collect();
     for (name, device) in devices() {
         let session = Session::plain(&graph, &device, None).unwrap();
-        let checks = check(&session.plan, &device, &[&x], &mut || {}).unwrap();
+        let checks = check(&session.plan, &device, &[&x], &mut Silent).unwrap();
         assert!(first_failing(&checks.steps).is_none(), "{name}");
         assert_eq!(checks.data_dependent.len(), graph.outputs.len(), "{name}");
         assert!(
@@ -198,7 +198,7 @@ fn a_check_judges_the_steps_and_tells_what_was_chosen() {
 }
 
 #[test]
-fn another_tail_does_not_pass_the_proof() {
+fn a_different_host_subgraph_fails_the_proof() {
     let case = &detectors()["late_has_layers_op13"];
     let right = model(case);
     let mut wrong = model(case);

@@ -290,7 +290,7 @@ fn a_network_agrees_on_the_cpu_on_every_adapter_and_in_f64() {
             Ok(())
         });
         assert_eq!((watched.unwrap(), seen), (first, plan.steps.len()), "{name}: the watched run differs");
-        let checks = check(&plan, device, &[&x], &mut || {}).unwrap().steps;
+        let checks = check(&plan, device, &[&x], &mut secateur::observer::Silent).unwrap().steps;
         assert_eq!(first_failing(&checks), None, "{name}");
         assert!(checks.iter().all(|c| c.drift < 1e-5), "{name}: {checks:?}");
     }

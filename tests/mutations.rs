@@ -1,10 +1,10 @@
-//! Damaged models: whatever stands in a file, it is read, or refused with an error. No panic, no hang, and no more
-//! memory than the file and what it honestly declares ask for.
+//! Damaged models: any file is either loaded or refused with an error, without panics, hangs, or more memory than the
+//! size of the file and of its tensors justify.
 //!
-//! SECATEUR_MUTATIONS says how many (500 by default), SECATEUR_MUTATION names one to look at: it is left in the folder for
-//! temporary files.
+//! SECATEUR_MUTATIONS sets the number of files (500 by default). SECATEUR_MUTATION selects a single one, which is also
+//! written to the folder for temporary files.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used)] // a panic is a failed test
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,22 +29,22 @@ use walk::{Most, Told, walk};
 #[global_allocator]
 static PEAK: PeakAlloc = PeakAlloc;
 
-/// The longest that one may take.
+/// The longest time for one file.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Bytes beyond four times the file's and those of the largest tensor that one may take: a plan's buffers.
+/// The most memory beyond four times the sizes of the file and of the largest tensor, in bytes: a plan's buffers.
 const ROOM: usize = 96 << 20;
 const MOST: Most = Most { macs: 1 << 26, elements: 1 << 22, labelled: usize::MAX };
 
-/// What [`walk`] tells, and the most memory until something runs: products of matrices keep 200 MB of room in every
-/// thread, whatever the file.
+/// The largest tensor of a model, and the peak memory before execution, which keeps 200 MB per thread for matrix
+/// products of any size.
 #[derive(Default)]
-struct Heard {
+struct Measured {
     largest: AtomicUsize,
     peak: AtomicUsize,
 }
 
-impl Heard {
-    fn hear(&self, told: Told) {
+impl Measured {
+    fn record(&self, told: Told) {
         match told {
             Told::Largest(elements) => self.largest.store(elements, Ordering::Relaxed),
             Told::Cut => self.peak.store(PEAK.peak_usage(), Ordering::Relaxed),
@@ -184,7 +184,7 @@ fn damage(model: &mut ModelProto, dice: &mut Dice) {
     }
 }
 
-/// A network of the random ones, damaged once to three times.
+/// Returns a random network with one to three damages.
 fn damaged(seed: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed);
     let moves: Vec<(u8, u8, u8)> = (0..3 + dice.roll(6))
@@ -205,7 +205,7 @@ fn damaged(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn damaged_models_are_read_or_refused() {
+fn damaged_models_are_loaded_or_refused() {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
     let seeds = match number("SECATEUR_MUTATION") {
         Some(one) => {
@@ -222,11 +222,11 @@ fn damaged_models_are_read_or_refused() {
         let size = bytes.len();
         let before = PEAK.current_usage();
         PEAK.reset_peak_usage();
-        let heard = Arc::new(Heard::default());
+        let measured = Arc::new(Measured::default());
         let (sender, receiver) = mpsc::channel();
-        let own = Arc::clone(&heard);
+        let own = Arc::clone(&measured);
         std::thread::spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| walk(bytes, MOST, &|told| own.hear(told))));
+            let result = catch_unwind(AssertUnwindSafe(|| walk(bytes, MOST, &|told| own.record(told))));
             let _ = sender.send(result);
         });
         match receiver.recv_timeout(LONGEST) {
@@ -241,9 +241,9 @@ fn damaged_models_are_read_or_refused() {
                 break;
             }
         }
-        let at = |heard: &AtomicUsize| heard.load(Ordering::Relaxed);
-        let peak = if at(&heard.peak) > 0 { at(&heard.peak) } else { PEAK.peak_usage() };
-        let (peak, asked) = (peak.saturating_sub(before), 4 * at(&heard.largest));
+        let at = |measured: &AtomicUsize| measured.load(Ordering::Relaxed);
+        let peak = if at(&measured.peak) > 0 { at(&measured.peak) } else { PEAK.peak_usage() };
+        let (peak, asked) = (peak.saturating_sub(before), 4 * at(&measured.largest));
         if peak > 4 * (size + asked) + ROOM {
             let (peak, size, asked) = (peak >> 20, size >> 10, asked >> 20);
             wrong.push(format!("{seed}: {peak} MB for a file of {size} kB that asks for {asked} MB"));

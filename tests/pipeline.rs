@@ -200,7 +200,7 @@ fn every_step_agrees_with_the_reference() {
     let image = data.batches(1).next().unwrap().unwrap().data;
     for device in gpus("the pipeline").iter().chain([&Device::Cpu]) {
         let session = Session::plain(&graph, device, Some(1)).unwrap();
-        let checks = check(&session.plan, device, &[&image], &mut || {}).unwrap().steps;
+        let checks = check(&session.plan, device, &[&image], &mut secateur::observer::Silent).unwrap().steps;
         assert!(checks.len() > 10);
         assert!(first_failing(&checks).is_none(), "{:?}", first_failing(&checks));
     }

@@ -184,7 +184,7 @@ fn poison_spares_sums_and_time_and_check_run_with_them() {
         assert!(executor.time(&inputs).unwrap() > 0.0);
         executor.run(&inputs).unwrap();
         assert_eq!(twice, sums(&mut *executor), "a timed run adds as any run");
-        let checks = check(&plan, &device, &inputs, &mut || {}).unwrap().steps;
+        let checks = check(&plan, &device, &inputs, &mut secateur::observer::Silent).unwrap().steps;
         assert_eq!(first_failing(&checks), None);
         // An element that counts as unwritten is not compared.
         let compared: Vec<usize> =

@@ -15,7 +15,7 @@ use crate::plan::{BufferId, Operand, Plan, Step};
 /// The memory that plans may use, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct MemoryLimits {
-    /// All buffers together.
+    /// The total size of all buffers.
     pub(super) total: u64,
     /// The largest buffer or constant that a step binds.
     pub(super) binding: u64,
@@ -167,16 +167,16 @@ mod tests {
     const UNLIMITED: MemoryLimits = MemoryLimits { total: u64::MAX, binding: u64::MAX };
 
     /// The batch and buffers of the chosen plan, or the error's text.
-    type Outcome = Result<(usize, Vec<usize>), String>;
+    type Chosen = Result<(usize, Vec<usize>), String>;
 
-    fn outcome(plan: Result<Plan>) -> Outcome {
+    fn chosen(plan: Result<Plan>) -> Chosen {
         plan.map(|plan| (plan.batch, plan.buffers)).map_err(|e| e.message())
     }
 
-    fn exhaustive(limits: MemoryLimits, build: &dyn Fn(usize) -> Result<Plan>) -> Outcome {
+    fn exhaustive(limits: MemoryLimits, build: &dyn Fn(usize) -> Result<Plan>) -> Chosen {
         let fits = |plan: &Plan| limits.allow(Footprint::new(plan).need());
         let first = SIZES.iter().find_map(|&size| build(size).ok().filter(fits));
-        outcome(first.map_or_else(|| build(1), Ok))
+        chosen(first.map_or_else(|| build(1), Ok))
     }
 
     /// Compares both searches at the limits around the need of every size; returns the most plans that one built.
@@ -197,7 +197,7 @@ mod tests {
                 built.borrow_mut().push(size);
                 build(size)
             });
-            assert_eq!(outcome(got), exhaustive(limits, build), "{limits:?}");
+            assert_eq!(chosen(got), exhaustive(limits, build), "{limits:?}");
             most = most.max(built.borrow().len());
         }
         most

@@ -1,12 +1,11 @@
-//! A device and the reference side by side, step by step: is this driver right for this network?
+//! Step-by-step comparison of a device with the `f64` reference, to find faulty drivers.
 //!
-//! Two questions a step. Is the *step* right: the definition, applied in `f64` to the very inputs that the device's
-//! step had, must agree within the kernel's tolerance, so an error is laid at the door of the step that makes it.
-//! And how far has the network *drifted*: the device's value against that of a whole run in `f64`.
+//! Every step is checked in two ways. Its *verdict* compares the device with the kernel's definition in `f64` on the
+//! inputs that the device's step had, under the kernel's tolerance; an error is so attributed to the step that causes
+//! it. Its *drift* compares the device with a whole run in `f64`.
 //!
-//! The host_subgraph is the same code on the same host for every device: it is run on what the device gave and on what the
-//! reference gave, and both answers are told. They are not judged: a choice among boxes may fall the other way by
-//! the rounding of what it chooses from, which the steps are judged by.
+//! The host subgraph is the same code for every device. It runs on the outputs of the device and on those of the
+//! reference, and both results are reported without a verdict: rounding of its inputs may change which boxes it selects.
 
 use super::devices::Device;
 use super::host_subgraph::finish;
@@ -14,57 +13,72 @@ use super::port_len;
 use super::reference::{ReferenceInterpreter, widen};
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::error::Result;
+use crate::observer::{Observer, Stage, advance, staged};
 use crate::plan::Plan;
 
-/// What was found for one step.
+/// The result for one step of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepCheck {
-    /// The step's index in [`Plan::steps`].
+    /// The index of the step in [`Plan::steps`].
     pub index: usize,
-    /// The node that it stands for.
+    /// The name of the node in the model.
     pub node: String,
-    /// The row of its kernel.
+    /// The name of the kernel's row.
     pub kernel: &'static str,
-    /// The step alone, judged by its kernel's tolerance.
+    /// The comparison of the step alone, under the kernel's tolerance.
     pub verdict: Verdict,
-    /// The largest absolute error accumulated up to here, over the largest expected magnitude.
+    /// The largest absolute error accumulated so far, divided by the largest expected magnitude.
     pub drift: f64,
 }
 
-/// What was found for one output whose shape is known only at run time.
+/// The result for one output of a network with a host subgraph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostCheck {
-    /// The output.
+    /// The name of the output.
     pub name: String,
-    /// Its shape behind the device.
+    /// The shape computed from the device's values.
     pub shape: Vec<usize>,
-    /// Its shape behind the reference.
+    /// The shape computed from the reference's values.
     pub expected: Vec<usize>,
-    /// Whether both have the same elements but for rounding.
+    /// True if both have equal shapes and equal elements up to rounding.
     pub agrees: bool,
 }
 
-/// What was found.
+/// The results of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checks {
-    /// Every step, in order.
+    /// The results of all steps, in order.
     pub steps: Vec<StepCheck>,
-    /// Every output of a network with a host_subgraph; empty without one.
+    /// The results of all outputs of a network with a host subgraph; empty without one.
     pub data_dependent: Vec<HostCheck>,
 }
 
-/// Marks, in a reference output, an element that the kernel leaves to others (a NaN that no computation makes).
+/// Marks elements of a reference output that the kernel does not write: a NaN that no computation produces.
 const UNWRITTEN: u64 = 0x7ff8_5eca_7e0e_0001;
 
-/// Runs `plan` on `device` and in `f64`, and compares after every step; `progress` is called after each.
+/// Runs `plan` on `device` and in `f64`, and compares both after every step.
+///
+/// The observer receives [`Stage::Checking`].
 ///
 /// # Errors
-/// Whatever keeps the device from running; a disagreement is not an error but a verdict.
-pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn FnMut()) -> Result<Checks> {
+/// A plan or inputs that the device cannot run, a device that fails, or an observer that ends the check. A difference
+/// is not an error but a verdict.
+pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], observer: &mut dyn Observer) -> Result<Checks> {
+    staged(observer, Stage::Checking, plan.steps.len(), |observer| {
+        compare_steps(plan, device, inputs, observer)
+    })
+}
+
+fn compare_steps(
+    plan: &Plan,
+    device: &Device,
+    inputs: &[&[f32]],
+    observer: &mut dyn Observer,
+) -> Result<Checks> {
     let mut executor = device.load(plan)?;
     let wide: Vec<Vec<f64>> = inputs.iter().map(|data| widen(data)).collect();
     let wide: Vec<&[f64]> = wide.iter().map(Vec::as_slice).collect();
-    // One table follows the device's values, the other those of the reference.
+    // `mirror` holds the device's values, `reference` those of a run in f64.
     let mut mirror = ReferenceInterpreter::start(plan, &wide)?;
     let mut reference = ReferenceInterpreter::start(plan, &wide)?;
     let mut checks = Vec::with_capacity(plan.steps.len());
@@ -78,13 +92,13 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
         mirror.apply(step, &mut expected);
         reference.step(step);
         let written: Vec<usize> = (0..got.len()).filter(|&i| expected[i].to_bits() != UNWRITTEN).collect();
-        let pick = |data: &[f64]| -> Vec<f64> { written.iter().map(|&i| data[i]).collect() };
+        let select = |data: &[f64]| -> Vec<f64> { written.iter().map(|&i| data[i]).collect() };
         let got = widen(got);
         let tolerance = step.kernel.tolerance();
         let tolerance = if plan.f16_storage.is_some() { tolerance.for_f16_storage() } else { tolerance };
-        let verdict = compare(&pick(&got), &pick(&expected), tolerance);
+        let verdict = compare(&select(&got), &select(&expected), tolerance);
         let drift =
-            compare(&pick(&got), &pick(&reference.buffers[step.output]), Tolerance::NETWORK).max_rel_err;
+            compare(&select(&got), &select(&reference.buffers[step.output]), Tolerance::NETWORK).max_rel_err;
         mirror.buffers[step.output][..got.len()].copy_from_slice(&got);
         checks.push(StepCheck {
             index,
@@ -93,8 +107,7 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
             verdict,
             drift,
         });
-        progress();
-        Ok(())
+        advance(observer, index + 1)
     })?;
     let mut data_dependent = Vec::new();
     if plan.host_subgraph.is_some() {
@@ -111,7 +124,7 @@ pub fn check(plan: &Plan, device: &Device, inputs: &[&[f32]], progress: &mut dyn
     Ok(Checks { steps: checks, data_dependent })
 }
 
-/// The first step that is not right.
+/// Returns the first step whose verdict failed.
 pub fn first_failing(checks: &[StepCheck]) -> Option<&StepCheck> {
     checks.iter().find(|c| !c.verdict.passed())
 }

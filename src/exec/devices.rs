@@ -1,10 +1,9 @@
-//! What can compute here: the adapters that wgpu finds, and the CPU.
+//! Devices: the adapters that wgpu finds (Vulkan, Metal, DX12) and the CPU.
 //!
-//! Vulkan, Metal and DX12 only. The list's order is stable: real GPUs before software, so number 0 is what `auto`
-//! takes. A software adapter (lavapipe, WARP) is slower than the CPU interpreter and is used only when asked for.
-
+//! The list has a stable order, with real GPUs before software, so that number 0 is the automatic choice. A software
+//! adapter (lavapipe, WARP) is slower than the CPU interpreter and is used only if it is asked for.
 //!
-//! Without the feature `gpu` there is the CPU alone, and what asks for an adapter is told so.
+//! Without the feature `gpu` the CPU is the only device, and choosing an adapter is an error.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,26 +13,27 @@ use serde::Serialize;
 use super::gpu::{self, Adapter, Gpu};
 pub use super::info::DeviceInfo;
 use super::{Executor, cpu};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::observer::{Observer, Stage, advance};
 use crate::plan::Plan;
 use crate::tensor::Precision;
 
-/// The adapters here, in a stable order. Empty where there is no driver.
+/// Returns the available adapters in a stable order; empty without a driver.
 pub fn list() -> Vec<DeviceInfo> {
     gpu::adapters().into_iter().map(|(_, info)| info).collect()
 }
 
-/// What `--device` asks for.
+/// A choice of device: automatic, the CPU, or an adapter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The best real GPU, else the CPU.
     #[default]
     Auto,
-    /// The CPU interpreter.
+    /// The interpreter on the CPU.
     Cpu,
     /// An adapter by its number in [`list`].
     Index(usize),
-    /// An adapter by a part of its name, in any case.
+    /// An adapter by a part of its name, ignoring case.
     Name(String),
 }
 
@@ -48,57 +48,58 @@ impl FromStr for DeviceChoice {
             "" => {
                 return Err(Error::new("no device is named")
                     .expected("auto, cpu, a number or a name")
-                    .remedy("see `secateur devices`"));
+                    .remedy("run `devices()` for the list"));
             }
             lower => text.parse().map_or_else(|_| Self::Name(lower.to_owned()), Self::Index),
         })
     }
 }
 
-/// What a plan must keep to on a device.
+/// Limits of a device that plans must respect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceLimits {
-    /// The largest buffer or constant that a step can read or write, in bytes.
+    /// The largest buffer or constant that a step can bind, in bytes.
     pub max_binding: u64,
-    /// The largest buffer, in bytes.
+    /// The largest buffer that can be allocated, in bytes.
     pub max_buffer: u64,
-    /// Workgroups in one dimension.
+    /// The most workgroups in one dimension of a launch.
     pub max_workgroups: u32,
 }
 
-/// Who computed, for reports.
+/// The identity of a device, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeviceIdentity {
-    /// The adapter's name.
+    /// The name of the adapter.
     pub name: String,
-    /// `vulkan`, `metal`, `dx12` or `cpu`.
+    /// The API: `vulkan`, `metal`, `dx12` or `cpu`.
     pub backend: String,
-    /// The driver and its version.
+    /// The driver with its version; for the CPU, the number of threads.
     pub driver: String,
-    /// `f32` or `f16`: what it keeps numbers as between steps.
+    /// The storage precision between steps: `f32` or `f16`.
     pub precision: &'static str,
 }
 
-/// A device that is open.
+/// An open device, on which plans can be loaded.
 #[derive(Debug, Clone)]
 pub enum Device {
-    /// The CPU interpreter.
+    /// The interpreter on the CPU.
     Cpu,
-    /// An adapter, and what it keeps numbers as between steps.
+    /// An adapter with its storage precision between steps.
     Gpu(Arc<Gpu>, Precision),
 }
 
 impl Device {
-    /// The same device with numbers kept as this between steps, where the network allows it.
+    /// Sets the storage precision between steps, which plans use as far as the network allows.
     ///
     /// # Errors
-    /// A device that knows single precision only.
+    /// [`Precision::F16`] on a device without f16 support.
     pub fn at(self, precision: Precision) -> Result<Self> {
         let refuse = |name: &str| {
             Err(Error::new(format!("\"{name}\" computes with f32 only"))
-                .expected("a device that knows f16: `secateur devices --json` says so of each (shader_f16)")
-                .got("--precision f16")
-                .remedy("leave --precision out, or choose another --device"))
+                .with_kind(ErrorKind::Device)
+                .expected("a device with f16 support (field shader_f16 of its description)")
+                .got("the precision f16")
+                .remedy("omit `precision`, or choose another `device`"))
         };
         match self {
             Self::Cpu if precision == Precision::F32 => Ok(Self::Cpu),
@@ -110,12 +111,12 @@ impl Device {
         }
     }
 
-    /// Whether it is a GPU, not a processor, also under a GPU's driver.
+    /// Returns whether the device is a GPU, not a processor (also not one behind a graphics driver).
     pub fn is_real(&self) -> bool {
         matches!(self, Self::Gpu(gpu, _) if is_real(gpu.info().kind))
     }
 
-    /// What it keeps numbers as between steps.
+    /// Returns the storage precision between steps.
     pub fn precision(&self) -> Precision {
         match self {
             Self::Cpu => Precision::F32,
@@ -123,7 +124,7 @@ impl Device {
         }
     }
 
-    /// What a plan must keep to.
+    /// Returns the limits that plans must respect.
     pub fn limits(&self) -> DeviceLimits {
         match self {
             Self::Cpu => {
@@ -140,7 +141,7 @@ impl Device {
         }
     }
 
-    /// Who computes.
+    /// Returns the identity of the device, for reports.
     pub fn describe(&self) -> DeviceIdentity {
         match self {
             Self::Cpu => DeviceIdentity {
@@ -161,42 +162,47 @@ impl Device {
         }
     }
 
-    /// Makes a plan's buffers and pipelines.
+    /// Allocates the buffers of a plan and compiles its pipelines.
     ///
     /// # Errors
-    /// A plan that is not consistent; a buffer, a binding or a launch that the device cannot hold; a full memory.
+    /// An inconsistent plan, a buffer, binding or launch beyond the device's limits, or too little memory.
     pub fn load(&self, plan: &Plan) -> Result<Box<dyn Executor>> {
         self.load_with(plan, None, false)
     }
 
-    /// As [`load_poisoned`](Self::load_poisoned), with every step that has a way of this name computed by it, whatever
-    /// the rules say. For tests and timings.
+    /// Loads a plan with a named algorithm for all steps that have it, for tests and timings.
+    ///
+    /// `poison` fills buffers with NaN, see [`load_poisoned`](Self::load_poisoned).
     ///
     /// # Errors
-    /// As [`load`](Self::load); a way that the device cannot go.
-    pub fn load_by(&self, plan: &Plan, way: &str, poison: bool) -> Result<Box<dyn Executor>> {
-        self.load_with(plan, Some(way), poison)
+    /// The conditions of [`load`](Self::load), and an algorithm that the device does not support.
+    pub fn load_by(&self, plan: &Plan, algorithm: &str, poison: bool) -> Result<Box<dyn Executor>> {
+        self.load_with(plan, Some(algorithm), poison)
     }
 
-    /// As [`load`](Self::load), with every buffer but those of sums full of NaN before each run: an element that is read and that
-    /// nobody wrote is found out. For tests.
+    /// Loads a plan whose buffers, except sums, are filled with NaN before each run.
+    ///
+    /// Tests thereby detect steps that read elements that no step has written.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// The conditions of [`load`](Self::load).
     pub fn load_poisoned(&self, plan: &Plan) -> Result<Box<dyn Executor>> {
         self.load_with(plan, None, true)
     }
 
-    fn load_with(&self, plan: &Plan, way: Option<&str>, poison: bool) -> Result<Box<dyn Executor>> {
+    fn load_with(&self, plan: &Plan, algorithm: Option<&str>, poison: bool) -> Result<Box<dyn Executor>> {
         match self {
-            Self::Cpu if plan.f16_storage.is_some() => Err(Error::new("a plan over halves, for the CPU")),
+            Self::Cpu if plan.f16_storage.is_some() => {
+                Err(Error::new("the CPU cannot run a plan with f16 storage").with_kind(ErrorKind::Device))
+            }
             Self::Cpu => Ok(Box::new(cpu::Program::new(plan, poison)?)),
-            Self::Gpu(gpu, _) => gpu.load(plan, way, poison),
+            Self::Gpu(gpu, _) => gpu.load(plan, algorithm, poison),
         }
     }
 
-    /// Takes in what was timed on this device before, from the user's folder for caches. The note says why that was
-    /// not possible, if it was not.
+    /// Reads the autotune cache of this device from the user's cache folder.
+    ///
+    /// Returns a note if a cache exists but cannot be used.
     pub fn recall(&self) -> Option<String> {
         match self {
             Self::Cpu => None,
@@ -204,29 +210,43 @@ impl Device {
         }
     }
 
-    /// Times the ways of computing the plans' steps for about so many seconds, takes the fastest from now on, and writes
-    /// them down. `progress` is told how many shapes of how many are done. Returns how many were; `None` on the CPU,
-    /// which has one way of everything.
+    /// Times the algorithms of the plans' steps for about `seconds`, and selects and caches the fastest.
+    ///
+    /// Returns the number of timed shapes; `None` on the CPU, which has one algorithm for every kernel. The observer
+    /// receives [`Stage::Autotuning`]; if it ends the operation, what has been timed until `seconds` are over is still
+    /// cached.
     ///
     /// # Errors
-    /// A device that fails; a file that cannot be written.
-    pub fn tune(
-        &self,
-        plans: &[&Plan],
-        seconds: f64,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Option<usize>> {
+    /// A device that fails, a cache that cannot be written, or an observer that ends the operation.
+    pub fn tune(&self, plans: &[&Plan], seconds: f64, observer: &mut dyn Observer) -> Result<Option<usize>> {
         match self {
             Self::Cpu => Ok(None),
-            Self::Gpu(gpu, _) => gpu.tune(plans, seconds, progress).map(Some),
+            Self::Gpu(gpu, _) => autotune(gpu, plans, seconds, observer).map(Some),
         }
     }
 }
 
-/// Opens what was chosen. The note, where there is one, is for the person: why it is not a GPU.
+fn autotune(gpu: &Arc<Gpu>, plans: &[&Plan], seconds: f64, observer: &mut dyn Observer) -> Result<usize> {
+    let (mut begun, mut reported) = (false, Ok(()));
+    let timed = gpu.tune(plans, seconds, &mut |done, total| {
+        if !std::mem::replace(&mut begun, true) {
+            observer.stage(Stage::Autotuning, total as u64);
+        }
+        if reported.is_ok() {
+            reported = advance(observer, done);
+        }
+    });
+    if begun {
+        observer.finish();
+    }
+    let timed = timed?;
+    reported.map(|()| timed)
+}
+
+/// Opens the chosen device. The note, if any, explains why the automatic choice is not a GPU.
 ///
 /// # Errors
-/// A number or name that nothing here has; an adapter that was named and does not open.
+/// A number or name that no adapter has, or a chosen adapter that cannot be opened.
 pub fn open(choice: &DeviceChoice) -> Result<(Device, Option<String>)> {
     if *choice == DeviceChoice::Cpu {
         return Ok((Device::Cpu, None));
@@ -259,12 +279,12 @@ fn open_auto(adapters: &[Adapter], infos: &[DeviceInfo]) -> (Device, Option<Stri
     (Device::Cpu, Some(format!("{why}: computing on the CPU")))
 }
 
-/// What `auto` may take.
+/// Returns whether an adapter of this kind may be chosen automatically.
 fn is_real(kind: &str) -> bool {
     matches!(kind, "discrete" | "integrated" | "virtual")
 }
 
-/// The adapter that a number or a name means.
+/// Returns the index of the adapter with a given number or name.
 fn select(choice: &DeviceChoice, infos: &[DeviceInfo]) -> Result<usize> {
     let found = match choice {
         DeviceChoice::Index(index) => infos.get(*index).map(|i| i.index),
@@ -283,14 +303,15 @@ fn select(choice: &DeviceChoice, infos: &[DeviceInfo]) -> Result<usize> {
         let have: Vec<String> =
             infos.iter().map(|i| format!("{} \"{}\" ({})", i.index, i.name, i.backend)).collect();
         let otherwise = if have.is_empty() {
-            "use --device cpu, or auto, which takes a GPU where there is one"
+            "set `device` to cpu, or to auto, which uses a GPU if there is one"
         } else {
-            "choose one of these, or --device auto or cpu"
+            "choose one of these, or set `device` to auto or cpu"
         };
         let words = infos.iter().flat_map(|i| i.name.split_whitespace()).map(str::to_lowercase);
         let words: Vec<String> = words.collect();
-        let error = Error::new(format!("no device has the {asked}")).got(if have.is_empty() {
-            gpu::WHY.unwrap_or("no adapter at all").to_owned()
+        let error = Error::new(format!("no device has the {asked}"));
+        let error = error.with_kind(ErrorKind::Device).got(if have.is_empty() {
+            gpu::WHY.unwrap_or("no adapter").to_owned()
         } else {
             have.join(", ")
         });
@@ -327,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_read_in_any_case() {
+    fn choices_are_parsed_ignoring_case() {
         assert_eq!("AUTO".parse::<DeviceChoice>().unwrap(), DeviceChoice::Auto);
         assert_eq!(" cpu ".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cpu);
         assert_eq!("2".parse::<DeviceChoice>().unwrap(), DeviceChoice::Index(2));
@@ -336,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_or_number_finds_its_adapter_or_says_what_there_is() {
+    fn a_name_or_number_selects_its_adapter_or_the_error_lists_all() {
         let infos = [info(0, "NVIDIA RTX", "discrete"), info(1, "llvmpipe (LLVM)", "cpu")];
         assert_eq!(select(&DeviceChoice::Name("LLVM".into()), &infos).unwrap(), 1);
         assert_eq!(select(&DeviceChoice::Index(0), &infos).unwrap(), 0);
@@ -346,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_never_takes_software() {
+    fn the_automatic_choice_is_never_a_software_adapter() {
         let (device, note) = open_auto(&[], &[info(0, "llvmpipe", "cpu")]);
         assert!(matches!(device, Device::Cpu));
         assert!(note.is_some_and(|n| n.contains("llvmpipe")));

@@ -1,5 +1,4 @@
-//! The GPU's outside in a program that was built without the feature `gpu`: there is no adapter, so there is nothing
-//! that could be opened.
+//! The GPU interface of a build without the feature `gpu`: no adapter exists, so none can be opened.
 
 use std::sync::Arc;
 
@@ -8,18 +7,18 @@ use super::info::DeviceInfo;
 use crate::error::Result;
 use crate::plan::Plan;
 
-/// Why there is no GPU.
+/// The reason why there is no GPU.
 pub(super) const WHY: Option<&str> = Some("this program was built without GPU support (the feature `gpu`)");
 
-/// An adapter; there is none.
+/// An uninhabited type in place of an adapter.
 #[derive(Debug)]
 pub(super) enum Adapter {}
 
-/// An open device; there is none.
+/// An uninhabited type in place of an open GPU.
 #[derive(Debug)]
 pub enum Gpu {}
 
-/// The adapters here: none.
+/// Returns an empty list of adapters.
 pub(super) fn adapters() -> Vec<(Adapter, DeviceInfo)> {
     Vec::new()
 }

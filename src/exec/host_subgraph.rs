@@ -1,29 +1,28 @@
-//! The host_subgraph: the nodes that run on the host once the shapes are known that they read or make.
+//! Execution of the host subgraph: nodes with data-dependent shapes, after the steps of the plan.
 //!
-//! It is constant folding at run time. Every value that comes out of the plan is a constant by then, so a
-//! node's facts are inferred from the very tensors, and its values follow from its lowering in `f64` as those
-//! of folded constants do: no operator knows that it is in a host_subgraph.
+//! This is constant folding at run time: the outputs of the steps are constants by then, so facts and values of the
+//! nodes follow by [`infer_node`], in `f64`, and operators need no code for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::graph::facts::infer_node;
 use crate::graph::{Node, ValueId};
 use crate::plan::{HostSubgraph, Plan, Port};
 use crate::tensor::{Data, Tensor, show};
 
-/// What a run gives: a tensor of the type that the model declares, and of the shape that it has this time.
+/// An output of one run, with the element type of the model and the shape of this run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputTensor {
-    /// The value's name in the model.
+    /// The name of the value in the model.
     pub name: String,
-    /// Its elements.
+    /// The elements, with their type and shape.
     pub tensor: Tensor,
 }
 
-/// What the steps gave for `port`, as the model types it. Integers and truths come back from floats.
+/// Returns an output of the steps in the model's element type; integers and booleans are converted from `f32`.
 fn tensor(port: &Port, data: Vec<f32>) -> Tensor {
     let data = if port.dtype.is_float() {
         Data::Float(Arc::new(data))
@@ -33,14 +32,14 @@ fn tensor(port: &Port, data: Vec<f32>) -> Tensor {
     Tensor { dtype: port.dtype, shape: port.shape.clone(), data }
 }
 
-/// The outputs of a run, from those of the plan's steps: where there is a host_subgraph, by running it.
+/// Returns the outputs of a run from those of the steps, after running the host subgraph if there is one.
 ///
 /// # Errors
-/// A node of the host_subgraph that cannot run on what it gets, naming it.
+/// A node of the host subgraph that rejects its inputs; the error names it.
 pub fn finish(plan: &Plan, outputs: Vec<Vec<f32>>) -> Result<Vec<OutputTensor>> {
     let tensors = plan.outputs.iter().zip(outputs).map(|(port, data)| tensor(port, data));
     match &plan.host_subgraph {
-        Some(host_subgraph) => run(host_subgraph, tensors.collect()),
+        Some(subgraph) => run(subgraph, tensors.collect()),
         None => {
             let named = plan.outputs.iter().zip(tensors);
             Ok(named.map(|(port, tensor)| OutputTensor { name: port.name.clone(), tensor }).collect())
@@ -48,21 +47,22 @@ pub fn finish(plan: &Plan, outputs: Vec<Vec<f32>>) -> Result<Vec<OutputTensor>> 
     }
 }
 
-fn run(host_subgraph: &HostSubgraph, tensors: Vec<Tensor>) -> Result<Vec<OutputTensor>> {
-    let given = host_subgraph.values.iter().copied().zip(tensors.into_iter().map(Fact::constant));
+fn run(subgraph: &HostSubgraph, tensors: Vec<Tensor>) -> Result<Vec<OutputTensor>> {
+    let given = subgraph.values.iter().copied().zip(tensors.into_iter().map(Fact::constant));
     let mut known: HashMap<ValueId, Fact> = given.collect();
-    known.extend(host_subgraph.constants.iter().map(|(&value, fact)| (value, fact.clone())));
-    for node in &host_subgraph.nodes {
+    known.extend(subgraph.constants.iter().map(|(&value, fact)| (value, fact.clone())));
+    for node in &subgraph.nodes {
         let facts = step(node, &known)?;
         known.extend(node.outputs.iter().zip(facts).filter_map(|(value, fact)| Some(((*value)?, fact))));
     }
     let value = |(name, value): &(String, ValueId)| {
         let tensor = known.get(value).and_then(|fact| fact.value.clone());
-        let tensor =
-            tensor.ok_or_else(|| Error::new("the host_subgraph does not make an output").node(name))?;
+        let tensor = tensor.ok_or_else(|| {
+            Error::new("the host subgraph does not compute an output").node(name).internal()
+        })?;
         Ok(OutputTensor { name: name.clone(), tensor })
     };
-    host_subgraph.results.iter().map(value).collect()
+    subgraph.results.iter().map(value).collect()
 }
 
 fn step(node: &Node, known: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {
@@ -70,16 +70,17 @@ fn step(node: &Node, known: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {
     let facts = infer_node(node, &inputs).map_err(|e| match e.remedy_text() {
         Some(_) => e,
         None => e.remedy(
-            "it runs on the host, on what the network found in this input: try another input, or leave this \
+            "the node runs on the host on elements that this input produced: try another input, or leave this \
              part out of the export",
         ),
     })?;
-    // What was too large to be folded has no value.
+    // A value that was too large to be folded is absent.
     match facts.iter().zip(&node.outputs).find(|(fact, value)| value.is_some() && fact.value.is_none()) {
-        Some((fact, _)) => Err(Error::new("a tensor that is too large for what runs on the host")
+        Some((fact, _)) => Err(Error::new("a tensor is too large for the host subgraph")
+            .with_kind(ErrorKind::Unsupported)
             .node(&node.name)
             .got(show(&fact.shape))
-            .remedy("its shape is known only at run time: leave this part out of the export, or use smaller images")),
+            .remedy("leave this part out of the export, or use smaller images")),
         None => Ok(facts),
     }
 }

@@ -1,40 +1,40 @@
-//! What is known of an adapter.
+//! Description of an adapter: names, limits and features.
 
 use serde::Serialize;
 
-/// One adapter, as `devices` shows it.
+/// An adapter with its limits and features.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeviceInfo {
-    /// Its number for `--device`.
+    /// The number by which it is chosen.
     pub index: usize,
-    /// The adapter's name.
+    /// The name of the adapter.
     pub name: String,
-    /// `vulkan`, `metal` or `dx12`.
+    /// The API: `vulkan`, `metal` or `dx12`.
     pub backend: String,
-    /// The driver's name.
+    /// The name of the driver.
     pub driver: String,
-    /// The driver's version, in its own words.
+    /// The version of the driver, as the driver reports it.
     pub driver_info: String,
-    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    /// The kind: `discrete`, `integrated`, `virtual`, `cpu` or `other`.
     pub kind: &'static str,
-    /// The largest part of a buffer that a kernel can see, in bytes.
+    /// The largest binding of a kernel, in bytes.
     pub max_storage_buffer_binding_size: u64,
-    /// The largest buffer, in bytes.
+    /// The largest buffer that can be allocated, in bytes.
     pub max_buffer_size: u64,
-    /// Workgroups in one dimension.
+    /// The most workgroups in one dimension of a launch.
     pub max_compute_workgroups_per_dimension: u32,
-    /// Invocations in one workgroup.
+    /// The most invocations in one workgroup.
     pub max_compute_invocations_per_workgroup: u32,
-    /// Workgroup memory, in bytes.
+    /// The memory of a workgroup, in bytes.
     pub max_compute_workgroup_storage_size: u32,
-    /// Whether it can tell how long its work took.
+    /// True if it supports timestamp queries.
     pub timestamp_query: bool,
-    /// Whether shaders may talk within a subgroup.
+    /// True if shaders may use subgroup operations.
     pub subgroup: bool,
-    /// Whether shaders may compute in `f16`.
+    /// True if shaders may use `f16`.
     pub shader_f16: bool,
-    /// The size of subgroups, where it is the same for every shader.
+    /// The size of subgroups, if it is equal for all shaders.
     pub subgroup_size: Option<u32>,
-    /// Width and height of textures.
+    /// The largest width and height of a texture.
     pub max_texture_dimension: u32,
 }

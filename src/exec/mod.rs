@@ -1,8 +1,8 @@
-//! Two interpreters of one [`Plan`]: the CPU's and the GPU's, and the `f64` reference that judges both.
+//! Interpreters of a [`Plan`]: CPU, GPU, and an `f64` reference for both.
 //!
-//! [`devices`] finds and opens what can compute; [`Device::load`](devices::Device::load) makes a plan's buffers and
-//! pipelines once and gives an [`Executor`]; [`check`] runs a device and the reference side by side. Behind any of them
-//! [`host_subgraph`] computes what has no shape before.
+//! [`devices`] lists and opens devices. [`Device::load`](devices::Device::load) allocates buffers and compiles pipelines
+//! once and returns an [`Executor`]. [`check`] compares a device with the reference. [`host_subgraph`] computes outputs
+//! with data-dependent shapes after the steps.
 
 mod batch_search;
 pub mod check;
@@ -25,30 +25,48 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
-/// What [`Executor::run_watched`] calls after a step: the step's index and its output, the kernel's
-/// [`output_len`](crate::kernels::Kernel::output_len) elements.
+/// A callback of [`Executor::run_watched`] after every step, with the step's index and output.
+///
+/// The output has [`output_len`](crate::kernels::Kernel::output_len) elements.
 pub type Watch<'a, T = f32> = &'a mut dyn FnMut(usize, &[T]) -> Result<()>;
 
-/// Something that runs one plan. Buffers and pipelines are made once; `run` may be called often.
+/// A plan that is loaded on a device and can be run repeatedly.
 pub trait Executor: Send {
-    /// Runs the plan on `inputs` (one slice for each of [`Plan::inputs`], in order) and returns the
-    /// plan's outputs, in order. Every run, also one that is watched or timed, adds to the plan's sums; one
-    /// that fails leaves them with a part of its images.
+    /// Runs the plan and returns its outputs, in order.
+    ///
+    /// `inputs` has one slice for each of [`Plan::inputs`], in order. Every run, also a watched or timed one, adds to the
+    /// plan's sums; a run that fails may add a part of its images.
+    ///
+    /// # Errors
+    /// Inputs of the wrong number or length, or a device that fails.
     fn run(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>>;
-    /// Runs it and returns the outputs, and after every step the step's whole output is given
-    /// to `watch` with the step's index: the debug mode that finds where two interpreters part.
+    /// Runs the plan, calls `watch` with the index and the whole output of every step, and returns the outputs.
+    ///
+    /// This is for debugging: it finds the first step in which two interpreters differ.
+    ///
+    /// # Errors
+    /// The conditions of [`run`](Self::run), and errors of `watch`.
     fn run_watched(&mut self, inputs: &[&[f32]], watch: Watch) -> Result<Vec<Vec<f32>>>;
-    /// Runs it without reading anything back, waits until it is done, and returns the seconds it took: device time
-    /// stamps where they exist, else the wall clock around submit and wait.
+    /// Runs the plan without reading outputs back, and returns the seconds that it took.
+    ///
+    /// Measures with device timestamps if they exist, else by the wall clock around submit and wait.
+    ///
+    /// # Errors
+    /// The conditions of [`run`](Self::run).
     fn time(&mut self, inputs: &[&[f32]]) -> Result<f64>;
-    /// Runs it in the same way step by step: the node that each step stands for, and its seconds.
+    /// Runs the plan step by step without reading outputs back; returns the node and the seconds of every step.
+    ///
+    /// # Errors
+    /// The conditions of [`run`](Self::run).
     fn time_steps(&mut self, inputs: &[&[f32]]) -> Result<Vec<(String, f64)>>;
-    /// Everything that accumulated since the last time, or since the start ([`Plan::sums`], in order), and
-    /// sets it to zero. Where reading fails, nothing is lost.
+    /// Returns [`Plan::sums`] accumulated since the last call, in order, and resets them to zero.
+    ///
+    /// # Errors
+    /// A device that fails; the sums are kept then.
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>>;
 }
 
-/// The buffers that keep their contents from run to run.
+/// Returns the buffers of sums, which keep their contents from run to run.
 fn sum_buffers(plan: &Plan) -> HashSet<BufferId> {
     let buffer = |port: &Port| match port.place {
         Operand::Buffer(id) => Some(id),
@@ -57,21 +75,26 @@ fn sum_buffers(plan: &Plan) -> HashSet<BufferId> {
     plan.sums.iter().filter_map(buffer).collect()
 }
 
-/// Copies on all cores: of a large array, one of them fills neither memory's bandwidth nor fresh pages fast enough.
+/// Copies with all cores, because a single core does not saturate the memory bandwidth for large arrays.
 pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
     const PIECE: usize = 1 << 18;
     to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| to.copy_from_slice(from));
 }
 
-/// Elements of a port.
+/// Returns the number of elements of a port.
 fn port_len(port: &Port) -> usize {
     port.shape.iter().product()
 }
 
-/// Checks once what the interpreters rely on: every number names something, everything is long enough, no step reads
-/// the buffer that it writes, and sums are written by what accumulates and by nothing else. After this the
-/// interpreters index without looking.
+/// Checks the invariants of a plan, on which the interpreters rely when they index.
+///
+/// All indices exist, all buffers are long enough, no step reads the buffer that it writes, and sums are written by
+/// accumulating kernels only.
 fn validate(plan: &Plan) -> Result<()> {
+    check_invariants(plan).map_err(Error::internal)
+}
+
+fn check_invariants(plan: &Plan) -> Result<()> {
     let sums = sum_buffers(plan);
     for step in &plan.steps {
         validate_step(plan, step, &sums).map_err(|e| e.node(&step.node))?;
@@ -133,16 +156,16 @@ fn require(plan: &Plan, operand: Operand, len: usize) -> Result<()> {
     }
 }
 
-/// Checks what the caller provides for a run.
+/// Checks number and lengths of the inputs of a run.
 fn validate_inputs<T>(plan: &Plan, inputs: &[&[T]]) -> Result<()> {
     if inputs.len() != plan.inputs.len() {
-        return Err(Error::new("wrong number of inputs for a run")
+        return Err(Error::new("a run has the wrong number of inputs")
             .expected(plan.inputs.len().to_string())
             .got(inputs.len().to_string()));
     }
     for (port, data) in plan.inputs.iter().zip(inputs) {
         if data.len() != port_len(port) {
-            return Err(Error::new(format!("wrong number of elements for input \"{}\"", port.name))
+            return Err(Error::new(format!("the input \"{}\" has the wrong number of elements", port.name))
                 .expected(format!("{} (shape {:?})", port_len(port), port.shape))
                 .got(data.len().to_string()));
         }

@@ -1,14 +1,15 @@
-//! The reference interpreter: the same plan in `f64`, by the kernels' definitions. Slow and obviously right.
+//! The reference interpreter: runs a plan in `f64` by the kernels' definitions, slowly and simply.
 
 use super::{Watch, port_len, validate, validate_inputs};
 use crate::error::Result;
 use crate::plan::{Operand, Plan, Step};
 
-/// Runs `plan` on `inputs` in `f64` and returns its outputs, in order; after every step `watch` gets the step's
-/// index and output.
+/// Runs `plan` on `inputs` in `f64` and returns its outputs, in order.
+///
+/// `watch` receives the index and the output of every step.
 ///
 /// # Errors
-/// A plan that is not consistent, inputs that do not fit it, and whatever `watch` returns.
+/// An inconsistent plan, inputs of the wrong number or length, and errors of `watch`.
 pub fn run_reference(plan: &Plan, inputs: &[&[f64]], watch: Option<Watch<f64>>) -> Result<Vec<Vec<f64>>> {
     let mut reference = ReferenceInterpreter::start(plan, inputs)?;
     let mut ignore = |_: usize, _: &[f64]| Ok(());
@@ -21,14 +22,14 @@ pub fn run_reference(plan: &Plan, inputs: &[&[f64]], watch: Option<Watch<f64>>) 
     Ok(plan.outputs.iter().map(|port| reference.read(port.place, port_len(port))).collect())
 }
 
-/// A run under way.
+/// The state of a run in `f64`: the plan and all buffers.
 pub(super) struct ReferenceInterpreter<'a> {
     plan: &'a Plan,
     pub(super) buffers: Vec<Vec<f64>>,
 }
 
 impl<'a> ReferenceInterpreter<'a> {
-    /// Checks the plan and the inputs, and puts the inputs where they belong.
+    /// Validates the plan and the inputs, and copies the inputs into their buffers.
     pub(super) fn start(plan: &'a Plan, inputs: &[&[f64]]) -> Result<Self> {
         validate(plan)?;
         validate_inputs(plan, inputs)?;
@@ -41,7 +42,7 @@ impl<'a> ReferenceInterpreter<'a> {
         Ok(Self { plan, buffers })
     }
 
-    /// Runs one step on its buffers.
+    /// Runs one step and stores the output in its buffer.
     pub(super) fn step(&mut self, step: &Step) {
         let len = step.kernel.output_len();
         let mut output = std::mem::take(&mut self.buffers[step.output]);
@@ -49,9 +50,9 @@ impl<'a> ReferenceInterpreter<'a> {
         self.buffers[step.output] = output;
     }
 
-    /// Runs one step on its buffers' inputs, but writes to `output`.
+    /// Runs one step on the current buffers, and writes to `output`.
     pub(super) fn apply(&self, step: &Step, output: &mut [f64]) {
-        // A constant is widened for the step that reads it only: all of them at once would be twice the model.
+        // Constants are widened per step: all of them at once would take twice the memory of the model.
         let widened: Vec<Option<Vec<f64>>> = step
             .inputs
             .iter()
@@ -74,7 +75,7 @@ impl<'a> ReferenceInterpreter<'a> {
         step.kernel.reference(&inputs, output);
     }
 
-    /// What stands in a place.
+    /// Returns the first `len` elements of an operand.
     pub(super) fn read(&self, operand: Operand, len: usize) -> Vec<f64> {
         match operand {
             Operand::Buffer(id) => self.buffers[id][..len].to_vec(),
@@ -83,7 +84,7 @@ impl<'a> ReferenceInterpreter<'a> {
     }
 }
 
-/// `f32` to `f64`, exactly.
+/// Converts `f32` to `f64`, which is exact.
 pub(super) fn widen(data: &[f32]) -> Vec<f64> {
     data.iter().map(|&x| f64::from(x)).collect()
 }

@@ -1,4 +1,4 @@
-//! Sessions: a network that is planned and loaded on a device for one batch size, and runs on any number of images.
+//! Sessions: a network loaded on a device for one batch size, which runs on any number of images.
 
 use super::Executor;
 use super::batch_search::{MemoryLimits, largest_fitting};

@@ -1,4 +1,4 @@
-//! The interpreters on a kernel of their own, small enough to be seen through, on the CPU and on what GPUs there are.
+//! Tests of the interpreters on a small kernel, on the CPU and on all available GPUs.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,9 +8,10 @@ use super::reference::run_reference;
 use super::*;
 use crate::compare::{Tolerance, compare};
 use crate::kernels::{Dispatch, Kernel, Row};
+use crate::observer::Silent;
 use crate::tensor::DType;
 
-/// `output[at + i] = a[i] + factor·b[i]`, and a slip of the CPU's where a test wants one.
+/// A kernel for `output[at + i] = a[i] + factor·b[i]`, to whose CPU version a test may add an error `slip`.
 #[derive(Debug, Clone, Copy)]
 struct Mix {
     len: usize,
@@ -92,7 +93,7 @@ fn plan(slip: f32) -> Plan {
         |name: &str, place, len| Port { name: name.into(), place, shape: vec![1, len], dtype: DType::F32 };
     let half = |at| Mix { at, whole: 2 * N, ..mix(-1.5) };
     Plan {
-        // Buffer 1 is longer than what stands in it: it was made for something else.
+        // Buffer 1 is longer than its contents, as buffers are that several tensors share.
         buffers: vec![N, N + 5, N, 2 * N],
         constants: vec![Arc::new((0..N).map(|i| i as f32 * 0.25 - 3.0).collect())],
         steps: vec![
@@ -137,7 +138,7 @@ fn every_device_agrees_with_the_reference_run_after_run() {
 }
 
 #[test]
-fn a_watched_run_shows_every_step_and_gives_the_same_outputs() {
+fn a_watched_run_reports_every_step_and_returns_equal_outputs() {
     let x = input();
     for device in devices() {
         let mut executor = device.load(&plan(0.0)).unwrap();
@@ -157,14 +158,14 @@ fn a_watched_run_shows_every_step_and_gives_the_same_outputs() {
 }
 
 #[test]
-fn check_names_the_step_that_errs_and_no_other() {
+fn check_fails_the_faulty_step_and_no_other() {
     let x = input();
     for device in devices() {
-        let right = check(&plan(0.0), &device, &[&x], &mut || {}).unwrap().steps;
+        let right = check(&plan(0.0), &device, &[&x], &mut Silent).unwrap().steps;
         assert_eq!(right.len(), 5);
         assert_eq!(first_failing(&right), None);
     }
-    let wrong = check(&plan(1e-3), &Device::Cpu, &[&x], &mut || {}).unwrap().steps;
+    let wrong = check(&plan(1e-3), &Device::Cpu, &[&x], &mut Silent).unwrap().steps;
     let failing: Vec<&str> = wrong.iter().filter(|c| !c.verdict.passed()).map(|c| c.node.as_str()).collect();
     assert_eq!(failing, ["twice"]);
     assert_eq!(first_failing(&wrong).map(|c| c.index), Some(1));
@@ -172,7 +173,7 @@ fn check_names_the_step_that_errs_and_no_other() {
 }
 
 #[test]
-fn a_plan_that_is_not_consistent_is_an_error_with_a_node() {
+fn an_inconsistent_plan_is_an_error_with_a_node() {
     let sum = |place| Port { name: "sum".into(), place, shape: vec![N], dtype: DType::F32 };
     let spoil: [(&str, &dyn Fn(&mut Plan)); 8] = [
         ("first", &|p| p.steps[0].inputs[1] = Operand::Constant(7)),
@@ -196,7 +197,7 @@ fn a_plan_that_is_not_consistent_is_an_error_with_a_node() {
 }
 
 #[test]
-fn inputs_that_do_not_fit_are_an_error_and_the_next_run_is_fine() {
+fn wrong_inputs_are_an_error_and_the_next_run_succeeds() {
     for device in devices() {
         let mut executor = device.load(&plan(0.0)).unwrap();
         assert!(executor.run(&[]).is_err());
@@ -206,7 +207,7 @@ fn inputs_that_do_not_fit_are_an_error_and_the_next_run_is_fine() {
 }
 
 #[test]
-fn what_a_gpu_cannot_do_is_an_error_with_node_and_remedy() {
+fn a_plan_beyond_the_limits_of_a_gpu_is_an_error_with_node_and_remedy() {
     for device in devices().into_iter().filter(|d| matches!(d, Device::Gpu(..))) {
         let limits = device.limits();
         let huge = limits.max_binding as usize / 4 + 4;
@@ -219,13 +220,13 @@ fn what_a_gpu_cannot_do_is_an_error_with_node_and_remedy() {
         for plan in [large, wide] {
             let error = device.load(&plan).err().unwrap();
             assert_eq!(error.node_name(), Some("left"), "{error}");
-            assert!(error.remedy_text().is_some_and(|r| r.contains("--batch")), "{error}");
+            assert!(error.remedy_text().is_some_and(|r| r.contains("batch")), "{error}");
         }
         assert!(device.load(&plan(0.0)).unwrap().run(&[&input()]).is_ok());
     }
 }
 
-/// A launch that no device takes.
+/// A kernel whose launch exceeds the limits of every device.
 #[derive(Debug)]
 struct Wide;
 
@@ -252,7 +253,7 @@ impl Kernel for Wide {
 static BROKEN: Row = Row { name: "broken", shader: "this is not WGSL", ..MIX_AS_CONST };
 const MIX_AS_CONST: Row = Row { name: "", shader: "", doc: "", params: &[], params_size: 0, cases: Vec::new };
 
-/// A shader that does not compile.
+/// A kernel whose shader does not compile.
 #[derive(Debug)]
 struct Broken;
 
@@ -277,7 +278,7 @@ impl Kernel for Broken {
 }
 
 #[test]
-fn a_shader_that_the_driver_refuses_is_an_error_and_the_device_lives_on() {
+fn a_shader_that_does_not_compile_is_an_error_and_the_device_remains_usable() {
     for device in devices().into_iter().filter(|d| matches!(d, Device::Gpu(..))) {
         let mut plan = plan(0.0);
         plan.steps[1].kernel = Arc::new(Broken);
@@ -290,7 +291,7 @@ fn a_shader_that_the_driver_refuses_is_an_error_and_the_device_lives_on() {
 }
 
 #[test]
-fn threads_may_share_a_device() {
+fn threads_can_share_a_device() {
     let x = input();
     for device in devices() {
         let results = Mutex::new(Vec::new());

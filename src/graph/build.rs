@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::toposort::toposort;
 use super::{Dim, Graph, GraphInput, Node, ValueId};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::{Attrs, node_label};
 use crate::onnx::proto::{NodeProto, TensorShapeProto, TensorShapeProtoDimension, ValueInfoProto};
@@ -14,18 +14,20 @@ use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
 use crate::tensor::{DType, Tensor};
 
 impl Graph {
-    /// The graph of a model that is flat.
+    /// Builds the graph of a flat model.
     pub(super) fn build(model: &Model) -> Result<Self> {
         let constants = model.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), decode(t)?)));
         Self::with(model, constants.collect::<Result<Vec<_>>>()?)
     }
 
-    /// The graph of a flat model with the values of its initializers, by name.
+    /// Builds the graph of a flat model with decoded initializers, by name.
     pub(super) fn with(model: &Model, constants: Vec<(String, Tensor)>) -> Result<Self> {
         let opset = model.opset();
-        let proto = model.proto.graph.as_ref().ok_or_else(|| Error::new("the model has no graph"))?;
+        let proto =
+            model.proto.graph.as_ref().ok_or_else(|| Error::new("the model has no graph").invalid_model())?;
         if opset > NEWEST_OPSET {
-            return Err(Error::new("the model uses a newer opset than this version knows")
+            return Err(Error::new("the opset of the model is too new")
+                .with_kind(ErrorKind::Unsupported)
                 .expected(format!("opset {NEWEST_OPSET} or older"))
                 .got(format!("opset {opset}"))
                 .remedy("export at an older opset, or use onnx.version_converter"));
@@ -33,6 +35,7 @@ impl Graph {
         if let Some(sparse) = proto.sparse_initializer.first() {
             let name = sparse.values.as_ref().map_or("", |v| v.name());
             return Err(Error::new(format!("the sparse initializer \"{name}\" is not supported"))
+                .with_kind(ErrorKind::Unsupported)
                 .remedy("store it as a dense tensor"));
         }
         known(&proto.node, opset)?;
@@ -66,7 +69,7 @@ impl Graph {
                 let taken = add(&mut graph, name, None);
                 if graph.values[taken].constant.is_some() || graph.inputs.iter().any(|i| i.value == taken) {
                     return Err(Error::new(format!(
-                        "a node makes the value \"{name}\", which is defined already"
+                        "a node computes the value \"{name}\", which is already defined"
                     ))
                     .node(node_label(&proto.node[position]))
                     .invalid_model());
@@ -77,7 +80,7 @@ impl Graph {
         for position in order {
             let mut node = node(&proto.node[position], position, opset, &names)?;
             if !seen.insert(node.name.clone()) {
-                // Profiles, cuts and scores find layers by name; values' names are unique.
+                // Profiles, cuts and scores identify layers by name. Names of values are unique.
                 let output = node.outputs.iter().flatten().next();
                 node.name = format!("{} → {}", node.name, output.map_or("", |&v| &graph.values[v].name));
             }
@@ -85,7 +88,7 @@ impl Graph {
         }
         for info in &proto.output {
             let value = names.get(info.name()).copied().ok_or_else(|| {
-                Error::new(format!("nothing makes the output \"{}\"", info.name())).invalid_model()
+                Error::new(format!("no node computes the output \"{}\"", info.name())).invalid_model()
             })?;
             graph.outputs.push(value);
         }
@@ -96,7 +99,7 @@ impl Graph {
     }
 }
 
-/// Every operator must be known; all that are not are named at once.
+/// Checks that all operators are supported; the error lists all that are not.
 fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
     let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for node in nodes {
@@ -135,21 +138,27 @@ fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, 
             (true, _) => Ok(None),
             (false, Some(&value)) => Ok(Some(value)),
             (false, None) => {
-                Err(Error::new(format!("nothing makes the value \"{input}\"")).node(&name).invalid_model())
+                Err(Error::new(format!("no node computes the value \"{input}\"")).node(&name).invalid_model())
             }
         })
         .collect::<Result<Vec<_>>>()?;
     let outputs = proto.output.iter().map(|o| names.get(o).copied().filter(|_| !o.is_empty())).collect();
-    let op = operator(proto, opset).map_err(|e| e.at(proto.op_type(), &name).invalid_model())?;
+    let op = operator(proto, opset).map_err(|e| {
+        let located = e.at(proto.op_type(), &name);
+        // Operators mark what they do not support; anything else violates the standard.
+        let kind = located.kind();
+        if kind == ErrorKind::InvalidInput { located.invalid_model() } else { located }
+    })?;
     Ok(Node { name, op_type: proto.op_type().to_owned(), op, inputs, outputs, position })
 }
 
 pub(super) fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
-    let row = OpRow::find(proto.op_type()).ok_or_else(|| Error::new("an operator that is not supported"))?;
+    let row = OpRow::find(proto.op_type())
+        .ok_or_else(|| Error::new("the operator is not supported").unsupported())?;
     let named = |list: &[String]| list.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
     let inputs = named(&proto.input);
     if inputs > row.inputs {
-        return Err(Error::new("more inputs than the operator takes")
+        return Err(Error::new("the node has more inputs than the operator")
             .expected(format!("at most {}", row.inputs))
             .got(format!("{inputs}: {}", proto.input.join(", "))));
     }
@@ -161,16 +170,19 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<GraphInput> {
     let name = info.name();
     let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
         return Err(Error::new(format!("the input \"{name}\" is not a tensor"))
+            .with_kind(ErrorKind::Unsupported)
             .remedy("export the network with tensors for its inputs"));
     };
     let dtype = DType::from_onnx(tensor.elem_type()).ok_or_else(|| {
         Error::new(format!("the input \"{name}\" has a type that is not supported"))
+            .with_kind(ErrorKind::Unsupported)
             .expected("floats, integers or booleans")
             .got(format!("type {}", tensor.elem_type()))
             .remedy("put the conversion to numbers outside the network")
     })?;
     let Some(shape) = &tensor.shape else {
-        return Err(Error::new(format!("the input \"{name}\" does not say its shape"))
+        return Err(Error::new(format!("the input \"{name}\" has no shape"))
+            .with_kind(ErrorKind::Unsupported)
             .remedy("export the network with the shape of its input"));
     };
     Ok(GraphInput { value, dtype, dims: dims(shape) })
@@ -184,7 +196,7 @@ fn dims(shape: &TensorShapeProto) -> Vec<Dim> {
     shape.dim.iter().map(dim).collect()
 }
 
-/// What a file declares of an input's or output's shape, if it does.
+/// Returns the shape that a file declares for an input or output, if any.
 pub fn declared(info: &ValueInfoProto) -> Option<Vec<Dim>> {
     Some(dims(info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?))
 }

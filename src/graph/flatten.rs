@@ -1,8 +1,7 @@
-//! One flat list of nodes: local functions written out where they are called, and every `If` replaced by
-//! the branch that its condition, known before the run, takes.
+//! Flattening: inlines local functions and replaces every `If` by the branch that is taken.
 //!
-//! Models without either pass through untouched. The others are flattened alike wherever they are
-//! read, so that positions of nodes mean the same to everybody; a cut of them is written flat.
+//! The condition of an `If` must be constant. Models without functions and branches are not copied. Flattening is
+//! deterministic, so that positions of nodes are comparable; a pruned model is written flat.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -10,21 +9,20 @@ use std::collections::{HashMap, HashSet};
 use super::facts::Facts;
 use super::toposort::toposort;
 use super::{Graph, Sizes, takes_first_axis};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::node_label;
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
 
-/// More nodes than any network has: functions that call functions can multiply beyond measure.
+/// The most nodes after flattening, because nested function calls multiply nodes exponentially.
 const MOST_NODES: usize = 1 << 20;
-/// Functions in functions, and branches in branches.
+/// The deepest nesting of functions or branches.
 const MOST_DEPTH: usize = 64;
 
-/// The model with its functions and branches written out.
+/// Returns the model with functions inlined and branches resolved.
 ///
 /// # Errors
-/// A function that calls itself, or of another operator set; an `If` whose condition is only known while
-/// the network runs.
+/// A recursive function, a function of another operator set, or an `If` whose condition is not constant.
 pub fn flatten(model: &Model) -> Result<Cow<'_, Model>> {
     let nodes = &model.graph().node;
     let called = |n: &NodeProto| find(&model.proto.functions, n).is_some();
@@ -60,19 +58,20 @@ fn inline_functions(model: &mut Model) -> Result<()> {
             let label = node_label(&node);
             if depth >= MOST_DEPTH || nodes.len() + function.node.len() > MOST_NODES {
                 return Err(Error::new(format!(
-                    "the function {} calls itself, or too many others",
+                    "the function {} is recursive or calls too many others",
                     function.name()
                 ))
-                // Inside, the names repeat the way there.
+                // Names of inlined nodes contain the path of calls.
                 .node(label.split('#').next().unwrap_or_default())
                 .invalid_model());
             }
             let own = function.opset_import.iter().find(|o| matches!(o.domain(), "" | "ai.onnx"));
             if let Some(own) = own.filter(|o| o.version() != opset) {
                 return Err(Error::new(format!(
-                    "the function {} is of another operator set",
+                    "the function {} uses another operator set than the model",
                     function.name()
                 ))
+                .with_kind(ErrorKind::Unsupported)
                 .node(label)
                 .expected(format!("opset {opset}"))
                 .got(format!("opset {}", own.version()))
@@ -85,7 +84,7 @@ fn inline_functions(model: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// A function's nodes as `call` calls it; its inner values get names that begin with `prefix`.
+/// Returns the nodes of a function for one call; names of inner values get a prefix.
 fn body(function: &FunctionProto, call: &NodeProto, prefix: &str) -> Vec<NodeProto> {
     let mut names: HashMap<&str, String> = HashMap::new();
     let pairs = |formal: &'_ [String], actual: &'_ [String]| -> Vec<(String, String)> {
@@ -113,7 +112,7 @@ fn body(function: &FunctionProto, call: &NodeProto, prefix: &str) -> Vec<NodePro
             None => format!("{prefix}{name}"),
         });
     }
-    // An output that is an input as it came.
+    // An output of a function may be one of the inputs.
     for (formal, actual) in &outputs {
         if let Some((_, source)) = inputs.iter().find(|(input, _)| input == formal) {
             nodes.push(identity(source, actual));
@@ -132,7 +131,7 @@ fn identity(from: &str, to: &str) -> NodeProto {
     }
 }
 
-/// Puts the call's attributes in place of the function's parameters; one that the call leaves out goes.
+/// Replaces the parameters of a function by the attributes of the call; removes those without a value.
 fn substitute<'a>(node: &mut NodeProto, attribute: &dyn Fn(&str) -> Option<&'a AttributeProto>) {
     node.attribute.retain_mut(|a| {
         if !a.ref_attr_name().is_empty() {
@@ -146,7 +145,7 @@ fn substitute<'a>(node: &mut NodeProto, attribute: &dyn Fn(&str) -> Option<&'a A
     });
 }
 
-/// Renames every value that a node reads or makes, its subgraphs' included.
+/// Renames the inputs and outputs of a node, including those in its subgraphs.
 fn rename(node: &mut NodeProto, name: &dyn Fn(&str) -> String) {
     for value in node.input.iter_mut().chain(&mut node.output).filter(|v| !v.is_empty()) {
         *value = name(value);
@@ -169,17 +168,17 @@ fn choose_branches(model: &mut Model) -> Result<()> {
     for round in 0.. {
         let graph = model.graph();
         let order = toposort(&graph.node)?;
-        // The first in order: what it depends on has no `If` any more.
+        // The first in topological order does not depend on another `If`.
         let Some(&position) = order.iter().find(|&&p| graph.node[p].op_type() == "If") else { break };
         let node = graph.node[position].clone();
         if round >= MOST_NODES {
-            return Err(Error::new("too many branches in branches").node(node_label(&node)));
+            return Err(Error::new("branches are nested too deeply").node(node_label(&node)).unsupported());
         }
         let truth = condition(model, &node).map_err(|e| e.node(node_label(&node)))?;
         let name = if truth { "then_branch" } else { "else_branch" };
         let branch = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
         let branch = branch.cloned().ok_or_else(|| {
-            Error::new(format!("an If without {name}")).node(node_label(&node)).invalid_model()
+            Error::new(format!("an If lacks the {name}")).node(node_label(&node)).invalid_model()
         })?;
         let graph = model.graph_mut();
         let (nodes, initializers) = taken(branch, &node, &format!("{}#{round}/", node_label(&node)));
@@ -190,7 +189,7 @@ fn choose_branches(model: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// The nodes and initializers of a branch, made to give the outputs of its `If`.
+/// Returns the nodes and initializers of a branch, renamed to compute the outputs of the `If`.
 fn taken(
     mut branch: GraphProto,
     node: &NodeProto,
@@ -217,7 +216,7 @@ fn taken(
     (branch.node, branch.initializer)
 }
 
-/// What an `If`'s condition is, from the part of the graph that computes it.
+/// Evaluates the condition of an `If` on the part of the graph that computes it.
 fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
     let graph = model.graph();
     let wanted = node.input.first().cloned().unwrap_or_default();
@@ -254,7 +253,8 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
     part.proto.graph = Some(kept);
     let part = Graph::build(&part)?;
     let unknown = || {
-        Error::new("an If whose condition is only known while the network runs is not supported")
+        Error::new("an If whose condition depends on computed elements is not supported")
+            .with_kind(ErrorKind::Unsupported)
             .expected("a condition that follows from constants and shapes")
             .got(format!("\"{wanted}\""))
             .remedy("export the network by tracing, or with the option decided (PyTorch: torch.export)")
@@ -264,7 +264,7 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
         value.first().map(|&v| v != 0.0)
     };
     let answer = truth(&Facts::at_own_size(&part)?).ok_or_else(unknown)?;
-    // A network that takes batches must take the same branch for all of them.
+    // A network that accepts any batch size must take one branch for all of them.
     if takes_first_axis(&part) {
         let shapes = part.input_shapes(Some(2), &Sizes::Own)?;
         if truth(&Facts::infer(&part, &shapes)?) != Some(answer) {
@@ -274,7 +274,7 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
     Ok(answer)
 }
 
-/// Takes away what only computed `name`, which nobody reads any more.
+/// Removes the nodes and initializers that only the unused value `name` depends on.
 fn remove_unread(graph: &mut GraphProto, name: &str) {
     let mut open = vec![name.to_owned()];
     while let Some(name) = open.pop() {

@@ -8,24 +8,24 @@ use super::flatten::flatten;
 use crate::error::{Error, Result};
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::{decode, shape};
-use crate::onnx::{DAMAGED, Model};
+use crate::onnx::{Model, damaged};
 use crate::tensor::{DType, Data, Tensor};
 
 impl Graph {
-    /// The graph of a model.
+    /// Builds the graph of a model.
     ///
     /// # Errors
-    /// Operators that the engine does not know (all in one message), names that nothing defines,
-    /// cycles, weights that are not numbers, inputs that are not tensors, branches that only the run decides.
+    /// Unsupported operators (all in one message), undefined names, cycles, weights that are NaN, inputs that are not
+    /// tensors, and branches whose condition is not constant.
     pub fn from_model(model: &Model) -> Result<Self> {
         let graph = flatten(model).and_then(|flat| Self::build(&flat));
-        graph.and_then(Self::checked).map_err(|e| e.file(&model.path).remedy(DAMAGED))
+        graph.and_then(Self::checked).map_err(|e| damaged(e, &model.path))
     }
 
-    /// The graph of a model that nobody needs any more: each tensor's bytes are let go when it is decoded.
+    /// Builds the graph of a model and frees the bytes of each tensor after decoding, which saves memory.
     ///
     /// # Errors
-    /// As [`Graph::from_model`].
+    /// The conditions of [`Graph::from_model`].
     pub fn from_model_owned(model: Model) -> Result<Self> {
         let path = model.path.clone();
         let build = |model: Model| {
@@ -42,20 +42,21 @@ impl Graph {
             let decoded = decoded.collect::<Result<Vec<_>>>()?;
             Self::with(&flat, decoded)
         };
-        build(model).and_then(Self::checked).map_err(|e| e.file(&path).remedy(DAMAGED))
+        build(model).and_then(Self::checked).map_err(|e| damaged(e, &path))
     }
 
-    /// The graph of a model for questions of shape: the elements of large constants are zeros, in memory that is
-    /// never touched and so takes no place.
+    /// Builds the graph of a model for shape inference, with zeros as elements of large constants.
+    ///
+    /// The zeros are in memory that is never touched and so is not allocated by the system.
     ///
     /// # Errors
-    /// As [`Graph::from_model`], but for weights that are not numbers.
+    /// The conditions of [`Graph::from_model`], except weights that are NaN.
     pub fn shapes_only(model: &Model) -> Result<Self> {
         let build = |flat: &Model| {
             let constants = flat.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), outline(t)?)));
             Self::with(flat, constants.collect::<Result<Vec<_>>>()?)
         };
-        flatten(model).and_then(|flat| build(&flat)).map_err(|e| e.file(&model.path).remedy(DAMAGED))
+        flatten(model).and_then(|flat| build(&flat)).map_err(|e| damaged(e, &model.path))
     }
 
     fn checked(self) -> Result<Self> {
@@ -63,14 +64,14 @@ impl Graph {
         Ok(self)
     }
 
-    /// A NaN among the weights makes every answer NaN: say so before anything is measured.
+    /// Rejects NaN weights, which would make all outputs NaN.
     fn weights_are_numbers(&self) -> Result<()> {
         for value in self.values.iter().filter(|v| !v.consumers.is_empty()) {
             let Some(Tensor { data: Data::Float(data), .. }) = &value.constant else { continue };
             if let Some(at) = data.iter().position(|x| x.is_nan()) {
-                let reader = &self.nodes[value.consumers[0]];
-                return Err(Error::new(format!("the weights \"{}\" are not numbers", value.name))
-                    .node(&reader.name)
+                let consumer = &self.nodes[value.consumers[0]];
+                return Err(Error::new(format!("the weights \"{}\" contain NaN", value.name))
+                    .node(&consumer.name)
                     .expected("finite numbers")
                     .got(format!("NaN at element {at}"))
                     .remedy("the training diverged, or the file is damaged: export the network again"));
@@ -80,10 +81,10 @@ impl Graph {
     }
 }
 
-/// The longest constant that may be a shape, in elements.
+/// The largest constant that may be a shape, in elements.
 const MOST_OF_A_SHAPE: usize = 1 << 12;
 
-/// A constant, with zeros for its elements where it is a large one.
+/// Decodes a constant, with zeros as elements if it is too large to be a shape.
 fn outline(proto: &TensorProto) -> Result<Tensor> {
     let shape = shape(proto)?;
     let (len, dtype) = (shape.iter().product(), DType::from_onnx(proto.data_type()));

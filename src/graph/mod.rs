@@ -1,8 +1,7 @@
 //! The typed graph: nodes with operators, values with producers and consumers.
 //!
-//! It holds what does not depend on the batch size. What does (shapes, folded constants) is a
-//! [`facts::Facts`], made for given input shapes: every dimension is a number there, so shape
-//! arithmetic of exporters folds away, and a symbolic batch is one that may be bound to any number.
+//! A graph is independent of the batch size. Shapes and folded constants are in [`facts::Facts`], which are inferred
+//! for given input shapes: every dimension is a number there, so the shape arithmetic of exporters is folded.
 
 mod build;
 pub mod facts;
@@ -21,95 +20,95 @@ use crate::error::{Error, Result};
 use crate::ops::Operator;
 use crate::tensor::{DType, Tensor};
 
-/// A value's number in [`Graph::values`].
+/// The index of a value in [`Graph::values`].
 pub type ValueId = usize;
-/// A node's number in [`Graph::nodes`].
+/// The index of a node in [`Graph::nodes`].
 pub type NodeId = usize;
 
-/// The size that a free spatial dimension gets where nothing else says one.
+/// The default size of free spatial dimensions.
 pub const FREE_SIZE: usize = 224;
 
-/// A network.
+/// A network as a graph of nodes and values.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// In an order in which each node comes after those that it reads.
+    /// The nodes in topological order.
     pub nodes: Vec<Node>,
-    /// Everything that has a name.
+    /// All named values: inputs, initializers and outputs of nodes.
     pub values: Vec<Value>,
-    /// What the caller provides.
+    /// The inputs, which exclude initializers.
     pub inputs: Vec<GraphInput>,
-    /// What the caller gets.
+    /// The output values, in order.
     pub outputs: Vec<ValueId>,
     /// The opset of the default domain.
     pub opset: i64,
-    /// The file that it came from, for messages.
+    /// The path of the file, for messages.
     pub path: PathBuf,
 }
 
-/// A node.
+/// A call of an operator in a graph.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its name, or a description of it where it has none.
+    /// The name, or a description if the file has none.
     pub name: String,
-    /// ONNX's operator.
+    /// The name of the ONNX operator.
     pub op_type: String,
-    /// What it means.
+    /// The operator with its attributes.
     pub op: Arc<dyn Operator>,
-    /// Its inputs by position; `None` where an optional one is absent.
+    /// The inputs by position; `None` for an absent optional one.
     pub inputs: Vec<Option<ValueId>>,
-    /// Its outputs by position; `None` where one has no name.
+    /// The outputs by position; `None` for one without a name.
     pub outputs: Vec<Option<ValueId>>,
-    /// Its position in the file's list of nodes.
+    /// The position in the file's list of nodes.
     pub position: usize,
 }
 
-/// A value.
+/// A named tensor of a graph.
 #[derive(Debug, Clone)]
 pub struct Value {
-    /// Its name in the file.
+    /// The name in the file.
     pub name: String,
-    /// Its elements, for initializers.
+    /// The elements, if the value is an initializer.
     pub constant: Option<Tensor>,
-    /// The node that makes it.
+    /// The node that computes the value.
     pub producer: Option<NodeId>,
-    /// The nodes that read it, each once for each time.
+    /// The nodes that take the value, once for each input position.
     pub consumers: Vec<NodeId>,
 }
 
-/// A dimension of an input as the file declares it.
+/// A dimension of an input as declared in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dim {
-    /// A number.
+    /// A size that the file fixes.
     Fixed(usize),
-    /// Free; the name is empty where the file gives none.
+    /// A free size with its symbolic name, which may be empty.
     Free(String),
 }
 
-/// An input of the network.
+/// An input of a network with its declared shape.
 #[derive(Debug, Clone)]
 pub struct GraphInput {
-    /// The value.
+    /// The value in the graph.
     pub value: ValueId,
-    /// Its element type.
+    /// The element type of the input.
     pub dtype: DType,
-    /// Its dimensions as declared.
+    /// The dimensions as declared.
     pub dims: Vec<Dim>,
 }
 
-/// What sizes the inputs have where the file leaves them free.
+/// The sizes of input dimensions that the file leaves free.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Sizes {
-    /// Nothing says.
+    /// The default sizes, see [`FREE_SIZE`].
     #[default]
     Own,
-    /// The first input takes images of this shape, without the batch axis.
+    /// The shape of images for the first input, without the batch axis.
     Image(Vec<usize>),
-    /// Whole shapes by the inputs' names, the batch axis too.
+    /// Whole shapes by the names of inputs, including the batch axis.
     Whole(HashMap<String, Vec<usize>>),
 }
 
 impl GraphInput {
-    /// The dimensions as text: `N×3×32×32`.
+    /// Returns the dimensions as text: `N×3×32×32`.
     pub fn show(&self) -> String {
         let dim = |d: &Dim| match d {
             Dim::Fixed(n) => n.to_string(),
@@ -121,21 +120,22 @@ impl GraphInput {
 }
 
 impl Graph {
-    /// A value's number by its name.
+    /// Returns the value with a given name.
     pub fn value(&self, name: &str) -> Option<ValueId> {
         self.values.iter().position(|v| v.name == name)
     }
 
-    /// The name of a value.
+    /// Returns the name of a value.
     pub fn name(&self, value: ValueId) -> &str {
         &self.values[value].name
     }
 
-    /// The shapes of the inputs for a batch size. `None` keeps what the file declares, a free batch
-    /// being 1. Free sizes are those of `sizes`, or [`FREE_SIZE`].
+    /// Returns the shapes of the inputs for a batch size.
+    ///
+    /// `None` keeps the declared batch, with 1 for a free one. Other free sizes are those of `sizes`, or [`FREE_SIZE`].
     ///
     /// # Errors
-    /// A given name that is no input, or a given shape that does not fit what the file declares.
+    /// A name in `sizes` that is not an input, or a shape that contradicts the declared one.
     pub fn input_shapes(&self, batch: Option<usize>, sizes: &Sizes) -> Result<Vec<Vec<usize>>> {
         if let Sizes::Whole(given) = sizes {
             self.are_inputs(given.keys())?;
@@ -168,6 +168,7 @@ impl Graph {
         self.inputs.iter().enumerate().map(shape).collect()
     }
 
+    /// Checks that all names are inputs.
     fn are_inputs<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
         let own: Vec<&str> = self.inputs.iter().map(|i| self.name(i.value)).collect();
         match names.find(|name| !own.contains(&name.as_str())) {
@@ -179,14 +180,14 @@ impl Graph {
         }
     }
 
-    /// The nodes that a computed value goes into, without repetition.
+    /// Returns the nodes that take a value, each once.
     pub fn consumers(&self, value: ValueId) -> Vec<NodeId> {
         let mut consumers = self.values[value].consumers.clone();
         consumers.dedup();
         consumers
     }
 
-    /// The only node that reads `value`, if it is one and the network does not give the value out.
+    /// Returns the only consumer of a value, if there is exactly one and the value is not an output.
     pub fn only_consumer(&self, value: ValueId) -> Option<NodeId> {
         match self.values[value].consumers[..] {
             [node] if !self.outputs.contains(&value) => Some(node),
@@ -195,13 +196,13 @@ impl Graph {
     }
 }
 
-/// Whether the first axis of every input is a batch that may be another one: free, or 1.
+/// Returns whether the first axis of every input is free or 1, so that it may be a batch of any size.
 fn takes_first_axis(graph: &Graph) -> bool {
     let free_or_one = |d: Option<&Dim>| matches!(d, Some(Dim::Free(_) | Dim::Fixed(1)));
     graph.inputs.iter().all(|i| free_or_one(i.dims.first()))
 }
 
-/// A shape fits where it has as many axes, and equal sizes but for the batch and free ones.
+/// Returns whether a shape has the declared rank, and the declared sizes except for the batch and free axes.
 fn fits(shape: &[usize], dims: &[Dim]) -> bool {
     shape.len() == dims.len()
         && shape.iter().zip(dims).skip(1).all(|(&n, d)| match d {

@@ -1,4 +1,4 @@
-//! Graphs that are made from others: nodes put in, parts taken out.
+//! Graph construction: adding values and nodes, and extracting subgraphs.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use crate::onnx::proto::NodeProto;
 use crate::tensor::{DType, Tensor};
 
 impl Graph {
-    /// A new value that nothing makes yet.
+    /// Adds a value without a producer.
     pub fn add_value(&mut self, name: String, constant: Option<Tensor>) -> ValueId {
         self.values.push(Value { name, constant, producer: None, consumers: vec![] });
         self.values.len() - 1
     }
 
-    /// Puts a node at the end.
+    /// Appends a node, and records it as producer and consumer of values.
     pub fn add_node(&mut self, node: Node) {
         let id = self.nodes.len();
         node.inputs.iter().flatten().for_each(|&v| self.values[v].consumers.push(id));
@@ -25,10 +25,10 @@ impl Graph {
         self.nodes.push(node);
     }
 
-    /// Puts an operator of the standard at the end; its only output.
+    /// Appends a node with a standard operator of one output, and returns the output.
     ///
     /// # Errors
-    /// Attributes that it does not have.
+    /// Attributes that the operator rejects.
     pub fn add_operator(
         &mut self,
         (op_type, attributes): (&str, &[(&str, i64)]),
@@ -53,7 +53,7 @@ impl Graph {
         Ok(output)
     }
 
-    /// For each node, whether it has to run to make `wanted` from what is given and what is constant.
+    /// Returns for each node whether `wanted` depends on it, given some values and the constants.
     pub fn needed(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Vec<bool> {
         let mut stack: Vec<ValueId> = wanted.to_vec();
         let mut nodes = vec![false; self.nodes.len()];
@@ -67,8 +67,9 @@ impl Graph {
         nodes
     }
 
-    /// What makes `wanted` from what is given, as a graph of its own. What is constant by `facts`, where the graph has
-    /// no constant of its own, is one in the part.
+    /// Extracts the subgraph that computes `wanted` from given values.
+    ///
+    /// Values that are constant by `facts` become constants of the subgraph.
     pub fn subgraph(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Subgraph {
         let needed = self.needed(facts, given, wanted);
         let mut part = Subgraph {
@@ -93,7 +94,7 @@ impl Graph {
         for &value in wanted {
             part.add(self, facts, value);
         }
-        // What nothing makes in the part is given to it.
+        // Values without a producer in the subgraph are its inputs.
         let whole: HashMap<ValueId, ValueId> = part.values.iter().map(|(&w, &p)| (p, w)).collect();
         for value in 0..part.graph.values.len() {
             let v = &part.graph.values[value];
@@ -110,14 +111,14 @@ impl Graph {
     }
 }
 
-/// A part of a graph.
+/// A subgraph that was extracted from a graph.
 #[derive(Debug)]
 pub struct Subgraph {
-    /// The part, for one batch size.
+    /// The extracted graph, for one batch size.
     pub graph: Graph,
-    /// The values of the whole that it has, and what they are in it.
+    /// The values of the subgraph by those of the original graph.
     pub values: HashMap<ValueId, ValueId>,
-    /// Its inputs, as values of the whole, and their shapes.
+    /// The inputs as values of the original graph, with their shapes.
     pub shapes: Vec<(ValueId, Vec<usize>)>,
 }
 

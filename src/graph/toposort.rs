@@ -1,4 +1,4 @@
-//! An order of the nodes in which each comes after those that it reads.
+//! Topological sorting of nodes.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,18 +6,18 @@ use crate::error::{Error, Result};
 use crate::onnx::attrs::node_label;
 use crate::onnx::proto::NodeProto;
 
-/// Positions in `nodes` in an order that can be run; the file's own order where that can.
+/// Returns the positions in `nodes` in topological order, unchanged if they are already sorted.
 ///
 /// # Errors
-/// A cycle, naming the nodes on it; a value that two nodes make.
+/// A cycle, whose nodes the error names, or a value that two nodes compute.
 pub(super) fn toposort(nodes: &[NodeProto]) -> Result<Vec<usize>> {
     let mut producer: HashMap<&str, usize> = HashMap::new();
     for (at, node) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if let Some(other) = producer.insert(output, at) {
-                return Err(Error::new(format!("two nodes make the value \"{output}\""))
+                return Err(Error::new(format!("two nodes compute the value \"{output}\""))
                     .node(node_label(node))
-                    .got(format!("\"{}\" makes it too", node_label(&nodes[other])))
+                    .got(format!("\"{}\" computes it too", node_label(&nodes[other])))
                     .invalid_model());
             }
         }
@@ -26,10 +26,10 @@ pub(super) fn toposort(nodes: &[NodeProto]) -> Result<Vec<usize>> {
         node.input.iter().filter_map(|i| producer.get(i.as_str()).copied()).collect()
     };
     let mut waiting: Vec<usize> = nodes.iter().map(|n| sources(n).len()).collect();
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
         for source in sources(node) {
-            readers[source].push(at);
+            consumers[source].push(at);
         }
     }
     if in_order(nodes, &producer) {
@@ -39,17 +39,17 @@ pub(super) fn toposort(nodes: &[NodeProto]) -> Result<Vec<usize>> {
     let mut order = Vec::with_capacity(nodes.len());
     while let Some(at) = ready.pop_front() {
         order.push(at);
-        for &reader in &readers[at] {
-            waiting[reader] -= 1;
-            if waiting[reader] == 0 {
-                ready.push_back(reader);
+        for &consumer in &consumers[at] {
+            waiting[consumer] -= 1;
+            if waiting[consumer] == 0 {
+                ready.push_back(consumer);
             }
         }
     }
     if order.len() == nodes.len() {
         return Ok(order);
     }
-    // Walking back along nodes that wait for others ends on the cycle.
+    // A walk back along the remaining nodes ends on the cycle.
     let mut at = (0..nodes.len()).find(|&n| waiting[n] > 0).unwrap_or(0);
     let mut seen = vec![false; nodes.len()];
     while !seen[at] {

@@ -1,15 +1,14 @@
-//! A node's attributes, read with their types and set.
+//! Typed access to the attributes of a node.
 //!
-//! An attribute that is absent is `None` (the caller knows the default); one of another type is an
-//! error that names node and attribute.
+//! An absent attribute is `None`; an attribute of another type is an error that names node and attribute.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Tensor;
 
 use super::proto::{AttributeProto, AttributeType, NodeProto};
 use super::tensor;
 
-/// What messages call a node: its name, or its operator and first output where it has none.
+/// Returns the name of a node for messages, or its operator and first output if it has none.
 pub fn node_label(node: &NodeProto) -> String {
     match (node.name(), node.output.iter().find(|output| !output.is_empty())) {
         ("", Some(output)) => format!("{} → {output}", node.op_type()),
@@ -18,75 +17,75 @@ pub fn node_label(node: &NodeProto) -> String {
     }
 }
 
-/// The attributes of one node.
+/// The attributes of a node, by name.
 #[derive(Clone, Copy, Debug)]
 pub struct Attrs<'a> {
     node: &'a NodeProto,
 }
 
 impl<'a> Attrs<'a> {
-    /// Those of `node`.
+    /// Returns the attributes of `node`.
     pub fn new(node: &'a NodeProto) -> Self {
         Self { node }
     }
 
-    /// The names of the attributes that the node has.
+    /// Returns the names of the attributes that the node has.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.node.attribute.iter().map(AttributeProto::name)
     }
 
-    /// An integer.
+    /// Returns an integer attribute.
     ///
     /// # Errors
-    /// An attribute of this name that is of another type.
+    /// An attribute of another type.
     pub fn int(&self, name: &str) -> Result<Option<i64>> {
         self.find(name, AttributeType::Int, |a| a.i)
     }
 
-    /// An integer, or `default` where it is absent.
+    /// Returns an integer attribute, or `default` if it is absent.
     ///
     /// # Errors
-    /// As [`Attrs::int`].
+    /// An attribute of another type.
     pub fn int_or(&self, name: &str, default: i64) -> Result<i64> {
         Ok(self.int(name)?.unwrap_or(default))
     }
 
-    /// A list of integers.
+    /// Returns an attribute that is a list of integers.
     ///
     /// # Errors
-    /// As [`Attrs::int`].
+    /// An attribute of another type.
     pub fn ints(&self, name: &str) -> Result<Option<Vec<i64>>> {
         self.find(name, AttributeType::Ints, |a| Some(a.ints.clone()))
     }
 
-    /// A number.
+    /// Returns a floating-point attribute.
     ///
     /// # Errors
-    /// As [`Attrs::int`].
+    /// An attribute of another type.
     pub fn float(&self, name: &str) -> Result<Option<f32>> {
         self.find(name, AttributeType::Float, |a| a.f)
     }
 
-    /// A number, or `default` where it is absent.
+    /// Returns a floating-point attribute, or `default` if it is absent.
     ///
     /// # Errors
-    /// As [`Attrs::int`].
+    /// An attribute of another type.
     pub fn float_or(&self, name: &str, default: f32) -> Result<f32> {
         Ok(self.float(name)?.unwrap_or(default))
     }
 
-    /// A list of numbers.
+    /// Returns an attribute that is a list of floats.
     ///
     /// # Errors
-    /// As [`Attrs::int`].
+    /// An attribute of another type.
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
         self.find(name, AttributeType::Floats, |a| Some(a.floats.clone()))
     }
 
-    /// A text.
+    /// Returns a string attribute.
     ///
     /// # Errors
-    /// As [`Attrs::int`], and bytes that are not UTF-8.
+    /// An attribute of another type, or bytes that are not UTF-8.
     pub fn string(&self, name: &str) -> Result<Option<String>> {
         let bytes = self.find(name, AttributeType::String, |a| a.s.clone())?;
         bytes
@@ -95,10 +94,10 @@ impl<'a> Attrs<'a> {
             .map_err(|_| self.failure(name, "is not UTF-8 text"))
     }
 
-    /// A tensor's values.
+    /// Returns the decoded values of a tensor attribute.
     ///
     /// # Errors
-    /// As [`Attrs::int`] and [`tensor::decode`].
+    /// An attribute of another type, and the conditions of [`tensor::decode`].
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
         let proto = self.find(name, AttributeType::Tensor, |a| a.t.as_deref())?;
         proto
@@ -107,8 +106,9 @@ impl<'a> Attrs<'a> {
             .map_err(|e| e.context(format!("attribute {name}")).node(node_label(self.node)))
     }
 
-    /// The value of the attribute `name`, which must be of type `wanted`. Writers of the first ONNX
-    /// versions left the type out: there, the value's presence must do.
+    /// Returns the value of an attribute, which must have the type `wanted`.
+    ///
+    /// Early versions of ONNX have no type field; an attribute without one is accepted if the value is present.
     fn find<T>(
         &self,
         name: &str,
@@ -119,7 +119,7 @@ impl<'a> Attrs<'a> {
             return Ok(None);
         };
         if !attribute.ref_attr_name().is_empty() {
-            return Err(self.failure(name, "stands for a parameter of a function, outside of one"));
+            return Err(self.failure(name, "refers to a parameter of a function, but is not in one"));
         }
         let written = attribute.r#type.unwrap_or_default();
         let found = if written == wanted as i32 || written == AttributeType::Undefined as i32 {
@@ -137,24 +137,26 @@ impl<'a> Attrs<'a> {
     }
 
     fn failure(&self, name: &str, what: &str) -> Error {
-        Error::new(format!("attribute {name} {what}")).node(node_label(self.node))
+        Error::new(format!("attribute {name} {what}"))
+            .with_kind(ErrorKind::InvalidModel)
+            .node(node_label(self.node))
     }
 }
 
-/// Sets an integer attribute, added where the node has none of this name.
+/// Sets an integer attribute, and adds it if it is absent.
 pub fn set_int(node: &mut NodeProto, name: &str, value: i64) {
-    let attribute = place(node, name, AttributeType::Int);
+    let attribute = reset(node, name, AttributeType::Int);
     attribute.i = Some(value);
 }
 
-/// Sets a list of integers, added where the node has none of this name.
+/// Sets an attribute that is a list of integers, and adds it if it is absent.
 pub fn set_ints(node: &mut NodeProto, name: &str, values: &[i64]) {
-    let attribute = place(node, name, AttributeType::Ints);
+    let attribute = reset(node, name, AttributeType::Ints);
     attribute.ints = values.to_vec();
 }
 
-/// The attribute `name`, emptied of its value and typed; name and doc string stay.
-fn place<'a>(node: &'a mut NodeProto, name: &str, kind: AttributeType) -> &'a mut AttributeProto {
+/// Returns an attribute with type `kind` and no value, keeping name and doc string; adds it if it is absent.
+fn reset<'a>(node: &'a mut NodeProto, name: &str, kind: AttributeType) -> &'a mut AttributeProto {
     let index = node.attribute.iter().position(|a| a.name() == name).unwrap_or_else(|| {
         node.attribute.push(AttributeProto { name: Some(name.to_owned()), ..Default::default() });
         node.attribute.len() - 1

@@ -1,9 +1,9 @@
-//! External data: tensors whose bytes lie in other files beside the model.
+//! External data: tensors whose bytes are in files beside the model.
 //!
-//! Newer exporters write them by default, and protobuf stops at 2 GiB. [`attach`] reads them all into
-//! the message at load, so that the rest of the program never meets one; [`detach`] moves tensors out
-//! again at save. A model is data from anywhere: a location that leaves the model's folder is
-//! refused, and every claim is held against the file's size before anything is allocated.
+//! New exporters write them by default, and protobuf is limited to 2 GiB. [`attach`] reads them into the message at
+//! load, so that no other module handles external tensors; [`detach`] moves tensors out again at save. Models are
+//! untrusted: a location outside the model's folder is refused, and every range is checked against the file's size
+//! before memory is allocated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -13,37 +13,37 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 use super::proto::{DataLocation, ModelProto, StringStringEntryProto, TensorProto};
 use super::tensor;
 use super::visit::visit_tensors;
 
-/// Tensors of this size and more start at a multiple of [`ALIGNMENT`] (they can be memory-mapped).
+/// Tensors of this size or more start at a multiple of [`ALIGNMENT`], so that they can be memory-mapped.
 const LARGE: usize = 64 << 10;
 const ALIGNMENT: usize = 4096;
 
-/// What [`attach`] found.
+/// The external tensors that [`attach`] has read.
 #[derive(Default)]
 pub(super) struct Attached {
-    /// The names of the tensors that were external.
+    /// The names of the external tensors.
     pub(super) names: BTreeSet<String>,
-    /// The bytes that each of them holds, in the order of the model.
+    /// The bytes of each tensor, in the order of the model.
     pub(super) contents: Vec<Bytes>,
-    /// The sizes of their files, added up.
+    /// The total size of the data files.
     pub(super) file_bytes: u64,
-    /// Their files.
+    /// The paths of the data files.
     pub(super) files: Vec<PathBuf>,
 }
 
-/// A file with the part of it that tensors claim.
+/// A data file with the range that its tensors cover.
 struct DataFile {
     path: PathBuf,
     size: u64,
     claimed: Range<u64>,
 }
 
-/// A tensor's part of a file, by number.
+/// The range of a tensor in a data file, given by index.
 struct Claim {
     file: usize,
     range: Range<u64>,
@@ -59,7 +59,7 @@ pub(super) fn attach(proto: &mut ModelProto, folder: &Path) -> Result<Attached> 
         }
         Ok(())
     })?;
-    // One buffer a file, however many tensors share it: memory is bounded by what lies on the disk.
+    // One buffer per file bounds the memory by the size on disk, however many tensors share a range.
     let buffers = files.files.iter().map(DataFile::read).collect::<Result<Vec<Bytes>>>()?;
     let mut attached = Attached {
         file_bytes: files.files.iter().map(|file| file.size).sum(),
@@ -71,7 +71,7 @@ pub(super) fn attach(proto: &mut ModelProto, folder: &Path) -> Result<Attached> 
         if is_external(tensor)
             && let Some(Claim { file, range }) = claims.next()
         {
-            // An empty tensor may stand anywhere in its file, outside of the claimed part too.
+            // An empty tensor may have any offset, also outside the range that is read.
             let at = |position: u64| (position - files.files[file].claimed.start) as usize;
             let bytes = match range.is_empty() {
                 true => Bytes::new(),
@@ -90,8 +90,9 @@ pub(super) fn attach(proto: &mut ModelProto, folder: &Path) -> Result<Attached> 
     Ok(attached)
 }
 
-/// Moves the raw data of the tensors that `choose` says to `out`, a file that will be found at
-/// `location` (a name beside the model), and writes into the messages where it is.
+/// Moves the raw data of the tensors selected by `choose` to `out`.
+///
+/// `location` is the name of this file beside the model, which the messages then refer to.
 pub(super) fn detach(
     proto: &mut ModelProto,
     location: &str,
@@ -120,7 +121,7 @@ pub(super) fn detach(
         tensor.data_location = Some(DataLocation::External as i32);
         Ok(())
     });
-    debug_assert!(visited.is_ok(), "the visitor above never fails");
+    debug_assert!(visited.is_ok(), "the visitor never fails");
     failed
 }
 
@@ -132,7 +133,7 @@ fn place(tensor: &TensorProto) -> String {
     format!("external data of tensor {}", tensor.name())
 }
 
-/// The data files of one model, each opened once.
+/// The data files of one model, each listed once.
 struct Files<'a> {
     folder: &'a Path,
     by_location: HashMap<String, usize>,
@@ -140,7 +141,7 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Where the tensor's bytes are, checked against the file's size and the tensor's own.
+    /// Returns the range of a tensor, after checking it against the sizes of file and tensor.
     fn claim(&mut self, tensor: &TensorProto) -> Result<Claim> {
         let entry = |key: &str| {
             tensor.external_data.iter().find(|e| e.key() == key).map(StringStringEntryProto::value)
@@ -156,7 +157,7 @@ impl Files<'_> {
 
         let start = number("offset")?.unwrap_or(0);
         let rest = file.size.checked_sub(start);
-        // Writers leave the length out, or 0, to say "the rest".
+        // Some writers omit the length, or write 0, for the rest of the file.
         let length = number("length")?.filter(|&length| length > 0);
         let wanted = tensor::raw_len(tensor)? as u64;
         let length = if wanted == 0 { 0 } else { length.or(rest).unwrap_or(0) };
@@ -182,13 +183,13 @@ impl Files<'_> {
         Ok(Claim { file: index, range })
     }
 
-    /// The number of the file at `location`, which must lie in the model's folder.
+    /// Returns the index of the file at `location`, which must be in the model's folder.
     fn file(&mut self, location: &str) -> Result<usize> {
         if let Some(&index) = self.by_location.get(location) {
             return Ok(index);
         }
         let outside = || {
-            Error::new("its location leaves the model's folder, which is refused")
+            Error::new("its location is outside the model's folder")
                 .expected("a relative path inside the model's folder")
                 .got(location)
                 .remedy("put the data file beside the model, as a file and not as a link")
@@ -200,8 +201,10 @@ impl Files<'_> {
         let full = self.folder.join(location);
         let unreadable = |e: io::Error| {
             Error::new("its file cannot be read")
+                .with_kind(ErrorKind::Io)
                 .file(&full)
                 .got(e.to_string())
+                .with_source(e)
                 .remedy("keep the data file beside the model, under the name that it was written with")
         };
         let folder = self.folder.canonicalize().map_err(unreadable)?;
@@ -225,14 +228,14 @@ impl Files<'_> {
 }
 
 impl DataFile {
-    /// Reads the claimed part.
+    /// Reads the range that tensors cover.
     fn read(&self) -> Result<Bytes> {
         let failed = |e| Error::io("read the model's external data", &self.path, e);
         let length = self.claimed.end - self.claimed.start;
         let mut bytes = Vec::new();
         let reserved = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());
         if !reserved {
-            return Err(failed(io::ErrorKind::OutOfMemory.into()));
+            return Err(failed(io::ErrorKind::OutOfMemory.into()).with_kind(ErrorKind::OutOfMemory));
         }
         let mut file = File::open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(self.claimed.start)).map_err(failed)?;

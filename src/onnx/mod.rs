@@ -1,10 +1,8 @@
-//! ONNX files: the messages, loading with every claim checked, and saving.
+//! ONNX files: protobuf messages, validated loading, and saving.
 //!
-//! A [`Model`] is the original message. The rest of the program reads it, edits the parts that change
-//! and saves it, so that names, metadata and untouched tensors survive. Loading ends with promises
-//! on which the rest relies: there is a graph, the operator set is 7 or newer, every tensor's bytes
-//! are in the message (none is external) and as many as its dimensions say, and initializers have
-//! different names.
+//! A [`Model`] contains the original message, of which the library edits parts, so that names, metadata and other tensors
+//! survive. Loading guarantees invariants: there is a graph, the operator set is 7 or newer, the bytes of every tensor
+//! are in the message (none is external) and match its dimensions, and names of initializers are unique.
 
 pub mod attrs;
 mod external;
@@ -24,53 +22,62 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file::folder_of;
 
 use proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use visit::visit_tensors;
 
-/// The oldest operator set that is understood; broadcasting was another thing before it.
+/// The oldest supported operator set; older ones define broadcasting differently.
 pub const OLDEST_OPSET: i64 = 7;
 
-/// A model as its file says it, checked.
+/// A validated model, as its file contains it.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The message. Tensors that were external have their bytes in `raw_data` here.
+    /// The message, in which tensors that were external have their bytes in `raw_data`.
     pub proto: ModelProto,
-    /// Where it came from.
+    /// The path of the file.
     pub path: PathBuf,
-    /// SHA-256 of the file's bytes followed by its external tensors', in hexadecimal.
+    /// The SHA-256 of the file's bytes followed by those of external tensors, in hexadecimal.
     pub sha256: String,
-    /// Size of the file and of its external data files.
+    /// The size of the file and of its external data files, in bytes.
     pub bytes: u64,
-    /// Names of the tensors that were external, and will be again when the model is saved.
+    /// The names of external tensors, which are external again when the model is saved.
     pub external: BTreeSet<String>,
-    /// The files that those tensors came from.
+    /// The external data files.
     pub data_files: Vec<PathBuf>,
 }
 
-/// The remedy for a file whose parts contradict each other.
-pub(crate) const DAMAGED: &str =
-    "the file is damaged or was written by a faulty tool: export the model again";
+/// The remedy for a file with contradictory parts.
+const DAMAGED: &str = "the file is damaged or was written by a faulty tool: export the model again";
+
+/// Adds the file and the remedy [`DAMAGED`] to an error of a model, and the kind if the error has none of its own.
+pub(crate) fn damaged(error: Error, path: &Path) -> Error {
+    let error = match error.kind() {
+        ErrorKind::InvalidInput => error.with_kind(ErrorKind::InvalidModel),
+        _ => error,
+    };
+    error.file(path).remedy(DAMAGED)
+}
 
 impl Model {
-    /// Reads a model, with its external data.
+    /// Reads a model with its external data.
     ///
     /// # Errors
-    /// A file that cannot be read, is not an ONNX model, or breaks one of this module's promises.
+    /// A file that cannot be read, is not an ONNX model, or violates an invariant of this module.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(|e| Error::io("read the model", path, e))?;
         Self::from_bytes(bytes, path)
     }
 
-    /// A model from the bytes of a file; `path` is for messages, and external data is looked for
-    /// beside it.
+    /// Reads a model from the bytes of a file.
+    ///
+    /// `path` is used in messages, and external data is read from its folder.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// The conditions of [`Model::load`].
     pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path) -> Result<Self> {
-        Self::parse(bytes.into(), path).map_err(|e| e.file(path).remedy(DAMAGED))
+        Self::parse(bytes.into(), path).map_err(|e| damaged(e, path))
     }
 
     fn parse(bytes: Bytes, path: &Path) -> Result<Self> {
@@ -80,7 +87,7 @@ impl Model {
         let mut hash = Sha256::new_with_prefix(&bytes);
         attached.contents.iter().for_each(|content| hash.update(content));
         let sha256 = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}"); // a String takes everything
+            let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
             hex
         });
         Ok(Self {
@@ -93,40 +100,41 @@ impl Model {
         })
     }
 
-    /// Writes the model: to a temporary file in the same folder, then renamed. Tensors that were
-    /// external go to `PATH.data`, and so do all large ones where the file would exceed 2 GiB.
+    /// Writes the model atomically, by renaming a temporary file in the same folder.
+    ///
+    /// Tensors that were external are written to `PATH.data`, and also all large ones if the file would exceed 2 GiB.
     ///
     /// # Errors
-    /// A path that cannot be written; what stood there before is untouched then.
+    /// A path that cannot be written; an existing file is kept then.
     pub fn save(&self, path: &Path) -> Result<()> {
         save::save(self, path, save::PROTOBUF_LIMIT)
     }
 
-    /// The files that [`Model::save`] writes for a model no larger than this one.
+    /// Returns the files that [`Model::save`] writes for a model no larger than this one.
     ///
     /// # Errors
-    /// A file name that cannot be told in the model.
+    /// A model with external data whose file name is not Unicode.
     pub fn files_at(&self, path: &Path) -> Result<Vec<PathBuf>> {
         let data = save::needs_data(self, save::PROTOBUF_LIMIT).then(|| save::data_file(path)).transpose()?;
         Ok([path.to_path_buf()].into_iter().chain(data.map(|(_, path)| path)).collect())
     }
 
-    /// The model as one message with everything inside, whatever its size.
+    /// Returns the encoded message with all tensors inside, whatever its size.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.proto.encode_to_vec()
     }
 
-    /// The version of the standard operator set that the model uses.
+    /// Returns the version of the standard operator set that the model uses.
     pub fn opset(&self) -> i64 {
         opset(&self.proto).unwrap_or(0)
     }
 
-    /// The main graph.
+    /// Returns the main graph.
     pub fn graph(&self) -> &GraphProto {
         self.proto.graph.as_ref().expect("a model without a graph is refused at load")
     }
 
-    /// The main graph, to be edited.
+    /// Returns the main graph for editing.
     pub fn graph_mut(&mut self) -> &mut GraphProto {
         self.proto.graph.as_mut().expect("a model without a graph is refused at load")
     }
@@ -137,9 +145,9 @@ fn opset(proto: &ModelProto) -> Option<i64> {
     proto.opset_import.iter().filter(|set| standard(set.domain())).map(OperatorSetIdProto::version).max()
 }
 
-/// What people hand us instead of models: where it shows, how, what it is, what to do.
+/// Formats that are mistaken for ONNX: offset of the magic bytes, the bytes, a description, a remedy.
 const MISTAKEN: [(usize, &[u8], &str, &str); 6] = [
-    (0, b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
+    (0, b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with git lfs pull"),
     (0, b"PK\x03\x04", "a zip archive or PyTorch checkpoint", "export it with torch.onnx.export"),
     (0, b"\x80\x02", "a Python pickle", "export the model with torch.onnx.export"),
     (0, b"\x89HDF", "an HDF5 (Keras) file", "convert it with tf2onnx"),
@@ -147,8 +155,9 @@ const MISTAKEN: [(usize, &[u8], &str, &str); 6] = [
     (0, b"<", "a web page or XML", "download the model file itself"),
 ];
 
-/// The message, if the bytes are an ONNX model that can be worked with. Protobuf takes nearly
-/// anything for a message, so what a model must have is asked for one by one.
+/// Decodes the message of a model.
+///
+/// Protobuf decodes nearly any bytes, so the required parts of a model are checked one by one.
 fn decode(bytes: &Bytes) -> Result<ModelProto> {
     let not_a_model = |got: String| {
         let known = MISTAKEN
@@ -158,7 +167,7 @@ fn decode(bytes: &Bytes) -> Result<ModelProto> {
             .map_or((got, "check that the file is complete"), |&(_, _, what, remedy)| {
                 (what.to_owned(), remedy)
             });
-        Error::new("not an ONNX model").got(got).remedy(remedy)
+        Error::new("not an ONNX model").with_kind(ErrorKind::InvalidModel).got(got).remedy(remedy)
     };
     if bytes.is_empty() {
         return Err(not_a_model("an empty file".to_owned()));
@@ -177,18 +186,20 @@ fn decode(bytes: &Bytes) -> Result<ModelProto> {
     let convert = "convert it with onnx.version_converter.convert_version(model, 13)";
     match opset(&proto) {
         Some(OLDEST_OPSET..) => Ok(proto),
-        Some(old) => Err(Error::new("the model's operator set is too old")
+        Some(old) => Err(Error::new("the operator set of the model is too old")
+            .with_kind(ErrorKind::Unsupported)
             .expected(format!("{OLDEST_OPSET} or newer"))
             .got(old.to_string())
             .remedy(convert)),
         None => Err(Error::new("the model does not import the standard operator set")
+            .with_kind(ErrorKind::Unsupported)
             .expected("an import of the domain \"\" or \"ai.onnx\"")
             .got(proto.opset_import.iter().map(OperatorSetIdProto::domain).collect::<Vec<_>>().join(", "))
             .remedy("export the network with the operators of the standard")),
     }
 }
 
-/// Every tensor holds what it claims, and no two initializers of the graph share a name.
+/// Checks that the data of every tensor fits its dimensions, and that names of initializers are unique.
 fn check_tensors(proto: &mut ModelProto) -> Result<()> {
     visit_tensors(proto, &mut |tensor| tensor::shape(tensor).map(drop))?;
     let Some(graph) = &proto.graph else { return Ok(()) };

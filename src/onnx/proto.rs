@@ -1,18 +1,17 @@
 //! ONNX's protobuf messages, every one and every field (IR version 14), for `prost`.
 //!
-//! `prost` drops a field that it does not know, so a field missing here would vanish from every
-//! model that passes through; `scripts/check_proto.py` compares this file with the `onnx` package.
-//! ONNX is proto2: single fields are optional, and repeated numbers are packed only where the
-//! standard says so, which makes re-encoding byte-identical. Members of a oneof are plain optional
-//! fields (the same on the wire): `prost` would write the whole oneof at its lowest tag, protobuf
-//! writes each member at its own. Bytes are shared with the buffer that was decoded.
+//! `prost` drops undeclared fields, so a field missing here would be lost from every saved model;
+//! `scripts/check_proto.py` compares this file with the `onnx` package. ONNX is proto2: single fields are optional, and
+//! repeated numbers are packed only if the standard requires it, so re-encoding is byte-identical. Members of a oneof are
+//! plain optional fields, which have an equal encoding: `prost` would write the whole oneof at its lowest tag, but
+//! protobuf writes each member at its own tag. Bytes share the decoded buffer.
 
-// The fields are ONNX's and are documented there.
+// The ONNX standard documents the fields.
 #![allow(missing_docs)]
 
 use bytes::Bytes;
 
-/// A whole model: what a `.onnx` file holds.
+/// A whole model, the content of a `.onnx` file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ModelProto {
     #[prost(int64, optional, tag = "1")]
@@ -41,7 +40,7 @@ pub struct ModelProto {
     pub configuration: Vec<DeviceConfigurationProto>,
 }
 
-/// Nodes in topological order, with what they read and give.
+/// Nodes in topological order, with inputs, outputs and initializers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
     #[prost(message, repeated, tag = "1")]
@@ -91,7 +90,7 @@ pub struct NodeProto {
     pub device_configurations: Vec<NodeDeviceConfigurationProto>,
 }
 
-/// A named parameter of a node; `type` says which field holds it.
+/// A named parameter of a node, in the field that `type` selects.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AttributeProto {
     #[prost(string, optional, tag = "1")]
@@ -209,7 +208,7 @@ pub enum DataLocation {
     External = 1,
 }
 
-/// The part of a tensor that a message holds, where it is split over several.
+/// The part of a tensor in one message, for tensors that are split over several.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProtoSegment {
     #[prost(int64, optional, tag = "1")]
@@ -289,7 +288,7 @@ pub struct TypeProtoSparseTensor {
     pub shape: Option<TensorShapeProto>,
 }
 
-/// A type that only its domain knows.
+/// An opaque type that is defined by a domain.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TypeProtoOpaque {
     #[prost(string, optional, tag = "1")]
@@ -298,7 +297,7 @@ pub struct TypeProtoOpaque {
     pub name: Option<String>,
 }
 
-/// The shape of a value, as far as it is known.
+/// The shape of a value, possibly with unknown dimensions.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorShapeProto {
     #[prost(message, repeated, tag = "1")]
@@ -345,7 +344,7 @@ pub struct FunctionProto {
     pub metadata_props: Vec<StringStringEntryProto>,
 }
 
-/// Graphs for training.
+/// The graphs of a training step.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TrainingInfoProto {
     #[prost(message, optional, tag = "1")]

@@ -1,4 +1,4 @@
-//! Writing a model whole, or not at all: first its data file, then the model that names it.
+//! Atomic writing of a model: first the data file, then the model that refers to it.
 
 use std::fs;
 use std::io::Write;
@@ -6,38 +6,37 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file::{Pending, folder_of, write_whole};
 
 use super::proto::TensorProto;
 use super::{Model, external};
 
-/// Protobuf readers stop at 2 GiB; the margin is for those that stop a little before.
+/// The largest message: 2 GiB, the limit of protobuf, less a margin for strict readers.
 pub(super) const PROTOBUF_LIMIT: usize = (2 << 30) - (1 << 20);
-/// The least size that is moved out of a model which is over the limit.
+/// The smallest tensor that is moved out of a model beyond the limit, in bytes.
 const WORTH_MOVING: usize = 1 << 10;
 const DOING: &str = "write the model";
 
-/// Whether some tensors go to a file of their own.
+/// Returns whether some tensors are written to a data file.
 pub(super) fn needs_data(model: &Model, limit: usize) -> bool {
     !model.external.is_empty() || model.proto.encoded_len() > limit
 }
 
-/// That file's name as the model tells it, and where it is.
+/// Returns the name of the data file as the model refers to it, and the path.
 pub(super) fn data_file(path: &Path) -> Result<(String, PathBuf)> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".data");
     let location = name.into_string().map_err(|_| {
         Error::new("a model with external data needs a file name in Unicode")
             .file(path)
-            .remedy("give such a name")
+            .remedy("choose such a name")
     })?;
     let path = folder_of(path).join(&location);
     Ok((location, path))
 }
 
-/// Writes the model to `path`, with external data where it had some or where its encoding would
-/// exceed `limit` bytes.
+/// Writes the model to `path`, with external data if it had any or if the message exceeds `limit` bytes.
 pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
     if !needs_data(model, limit) {
         return write_whole(path, DOING, &model.proto.encode_to_vec());
@@ -47,13 +46,14 @@ pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
     let choose = |tensor: &TensorProto| {
         model.external.contains(tensor.name()) || (over && tensor.raw_data().len() >= WORTH_MOVING)
     };
-    // Shares the tensors' bytes with the model.
+    // The clone shares the bytes of tensors with the model.
     let mut proto = model.proto.clone();
     let data =
         Pending::write(&data_path, DOING, |out| external::detach(&mut proto, &location, &choose, out))?;
     let size = proto.encoded_len();
     if size > limit {
         return Err(Error::new("the model is too large for one file even without its large tensors")
+            .with_kind(ErrorKind::Unsupported)
             .file(path)
             .expected(format!("at most {limit} bytes"))
             .got(format!("{size} bytes"))
@@ -64,7 +64,7 @@ pub(super) fn save(model: &Model, path: &Path, limit: usize) -> Result<()> {
     data.commit()?;
     main.commit().inspect_err(|_| {
         if is_new {
-            // The error that is on its way says more than a failure to tidy up.
+            // A failed cleanup must not replace the original error.
             let _ = fs::remove_file(&data_path);
         }
     })

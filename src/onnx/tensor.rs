@@ -1,8 +1,8 @@
-//! ONNX tensors: what they hold, their values, and cutting them in their own encoding.
+//! ONNX tensors: validation, decoding, encoding, and removal of slices in the original encoding.
 //!
-//! A tensor keeps its elements in `raw_data` (little-endian) or in the field of its type, one
-//! *unit* (a byte, or an entry of that field) after another. [`shape`] is the gate: it believes the
-//! dimensions only after it has counted the units, and everything else here passes through it.
+//! A tensor stores elements in `raw_data` (little-endian) or in the field of its type, as a sequence of *units* (bytes,
+//! or entries of that field). [`shape`] validates the dimensions against the number of units; all other functions here
+//! depend on it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Data, Tensor, show};
 
 use super::proto::{DataLocation, TensorProto};
 
-// The data types of `TensorProto` that `DType` does not know.
+// The data types of `TensorProto` that `DType` does not have.
 const STRING: i32 = 8;
 const COMPLEX64: i32 = 14;
 const COMPLEX128: i32 = 15;
 
-/// ONNX's name of an element type, for messages.
+/// Returns the ONNX name of an element type, for messages.
 pub fn type_name(code: i32) -> String {
     const NAMES: &str = "undefined float uint8 int8 uint16 int16 int32 int64 string bool float16 double \
         uint32 uint64 complex64 complex128 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz \
@@ -29,7 +29,7 @@ pub fn type_name(code: i32) -> String {
     name.map_or_else(|| format!("unknown type {code}"), str::to_owned)
 }
 
-/// Bits of one element; `None` for strings and for types that the standard does not have.
+/// Returns the bits of an element; `None` for strings and undefined types.
 fn bits(code: i32) -> Option<usize> {
     Some(match code {
         2 | 3 | 9 | 17..=20 | 24 => 8,
@@ -44,7 +44,7 @@ fn bits(code: i32) -> Option<usize> {
     })
 }
 
-/// The field of a [`TensorProto`] that holds the elements.
+/// The field of a [`TensorProto`] that contains the elements.
 #[derive(Clone, Copy, PartialEq)]
 enum Field {
     Raw,
@@ -69,7 +69,7 @@ impl Field {
         }
     }
 
-    /// How many units the tensor has in this field.
+    /// Returns the number of units of a tensor in this field.
     fn units(self, tensor: &TensorProto) -> usize {
         match self {
             Self::Raw => tensor.raw_data().len(),
@@ -82,7 +82,7 @@ impl Field {
         }
     }
 
-    /// How many units `elements` elements of type `code` take; `None` where that overflows.
+    /// Returns the number of units of `elements` elements of type `code`; `None` on overflow.
     fn units_for(self, code: i32, elements: usize) -> Option<usize> {
         let packed = |bits: usize, unit: usize| elements.checked_mul(bits).map(|n| n.div_ceil(unit));
         match (self, bits(code)) {
@@ -98,11 +98,13 @@ impl Field {
 
 fn failure(tensor: &TensorProto, what: &str) -> Error {
     let name = if tensor.name().is_empty() { "without a name" } else { tensor.name() };
-    Error::new(format!("tensor {name}: {what}"))
+    Error::new(format!("tensor {name}: {what}")).with_kind(ErrorKind::InvalidModel)
 }
 
-/// The dimensions and the number of elements as the message claims them; an error where one is
-/// negative or their product overflows. Allocates nothing but the dimensions.
+/// Returns the dimensions and the number of elements that the message declares.
+///
+/// # Errors
+/// A negative dimension, or a product that overflows.
 fn claimed(tensor: &TensorProto) -> Result<(Vec<usize>, usize)> {
     let bad = |what| failure(tensor, what).got(format!("dimensions {:?}", tensor.dims));
     let dims: Vec<usize> = tensor
@@ -111,17 +113,17 @@ fn claimed(tensor: &TensorProto) -> Result<(Vec<usize>, usize)> {
         .map(|&d| usize::try_from(d))
         .collect::<Result<_, _>>()
         .map_err(|_| bad("a dimension is negative or too large"))?;
-    // Zeros are left out, so that a later zero does not hide an overflow.
+    // Zeros are skipped, so that a later zero does not hide an overflow.
     let product = dims.iter().filter(|&&d| d != 0).try_fold(1usize, |n, &d| n.checked_mul(d));
-    let product = product.ok_or_else(|| bad("it claims more elements than can be addressed"))?;
+    let product = product.ok_or_else(|| bad("it declares more elements than can be addressed"))?;
     let count = if dims.contains(&0) { 0 } else { product };
     Ok((dims, count))
 }
 
-/// How many bytes the tensor takes as raw data, by its dimensions and type.
+/// Returns the bytes of the tensor as raw data, by dimensions and type.
 ///
 /// # Errors
-/// Dimensions that cannot be, and types whose elements have no size (strings).
+/// Invalid dimensions, and types whose elements have no size (strings).
 pub(super) fn raw_len(tensor: &TensorProto) -> Result<usize> {
     let (_, count) = claimed(tensor)?;
     let code = tensor.data_type();
@@ -130,28 +132,31 @@ pub(super) fn raw_len(tensor: &TensorProto) -> Result<usize> {
         .ok_or_else(|| failure(tensor, "it cannot be stored as bytes").got(type_name(code)))
 }
 
-/// The tensor's dimensions, after checking that it holds as many elements as they say.
+/// Returns the dimensions of a tensor, after checking that the number of elements matches.
+///
+/// Nothing is allocated before the check.
 ///
 /// # Errors
-/// A negative dimension, a product that overflows, more or fewer elements than claimed, elements in
-/// another file or in another message. Nothing is allocated before the check.
+/// A negative dimension, a product that overflows, another number of elements, an undefined element type, and elements
+/// in another file or message.
 pub fn shape(tensor: &TensorProto) -> Result<Vec<usize>> {
     let (dims, count) = claimed(tensor)?;
     if tensor.data_location() == DataLocation::External {
-        return Err(failure(tensor, "its elements are in another file, which was not read"));
+        return Err(failure(tensor, "its elements are in another file, which was not read").internal());
     }
     if tensor.segment.is_some() {
-        return Err(failure(tensor, "tensors split over several messages are not supported"));
+        let error = failure(tensor, "tensors split over several messages are not supported");
+        return Err(error.with_kind(ErrorKind::Unsupported));
     }
     let (code, field) = (tensor.data_type(), Field::of(tensor));
     let have = field.units(tensor);
     if bits(code).is_none() && code != STRING {
-        return Err(failure(tensor, "an element type that ONNX does not define").got(type_name(code)));
+        return Err(failure(tensor, "ONNX does not define its element type").got(type_name(code)));
     }
     let want = field.units_for(code, count);
     if want != Some(have) {
         let unit = if field == Field::Raw { "bytes" } else { "entries" };
-        return Err(failure(tensor, "its dimensions and its data do not fit")
+        return Err(failure(tensor, "its data does not match its dimensions")
             .expected(want.map_or_else(
                 || "a size that can be addressed".to_owned(),
                 |want| format!("{want} {unit} for {} of {}", show(&dims), type_name(code)),
@@ -161,17 +166,16 @@ pub fn shape(tensor: &TensorProto) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
-/// The tensor's values.
-///
-/// Doubles are rounded to `f32`.
+/// Decodes the elements of a tensor; doubles are rounded to `f32`.
 ///
 /// # Errors
-/// As [`shape`]; and types that the engine does not compute with, and `uint64` beyond `i64`.
+/// The conditions of [`shape`], unsupported element types, and `uint64` elements beyond `i64`.
 pub fn decode(tensor: &TensorProto) -> Result<Tensor> {
     let shape = shape(tensor)?;
     let code = tensor.data_type();
     let dtype = DType::from_onnx(code).ok_or_else(|| {
-        failure(tensor, "an element type that is not supported")
+        failure(tensor, "its element type is not supported")
+            .with_kind(ErrorKind::Unsupported)
             .got(type_name(code))
             .remedy("convert the tensor to a float or integer type of 8 to 64 bits")
     })?;
@@ -185,7 +189,9 @@ pub fn decode(tensor: &TensorProto) -> Result<Tensor> {
         Field::String => None,
     };
     let data = data.ok_or_else(|| {
-        failure(tensor, "an element is beyond what int64 holds").remedy("store it as int64 or float")
+        failure(tensor, "an element exceeds the range of int64")
+            .with_kind(ErrorKind::Unsupported)
+            .remedy("store it as int64 or float")
     })?;
     Ok(Tensor { dtype, shape, data })
 }
@@ -203,8 +209,7 @@ fn wide(units: impl Iterator<Item = u64>) -> Option<Data> {
     values.map(|v| Data::Int(Arc::new(v)))
 }
 
-/// Small integers, and the bits of 16-bit floats, one in each `int32`. Like everybody, we look at the
-/// low bits only.
+/// Decodes small integers and 16-bit floats, one per `int32` entry, from the low bits as other readers do.
 fn from_int32(dtype: DType, units: &[i32]) -> Data {
     match dtype {
         DType::F16 => floats(units, |v| f16::from_bits(v as u16).to_f32()),
@@ -239,9 +244,9 @@ fn from_raw(dtype: DType, raw: &[u8]) -> Option<Data> {
     })
 }
 
-/// A message with the tensor's values in its own element type, as raw data.
+/// Encodes a tensor as raw data in its element type.
 ///
-/// Values are rounded to the type; integers beyond it keep their low bits.
+/// Values are rounded to the type; integers beyond its range keep their low bits.
 pub fn encode(name: &str, tensor: &Tensor) -> TensorProto {
     fn bytes<T: Copy, const N: usize>(values: &[T], le: impl Fn(T) -> [u8; N]) -> Bytes {
         values.iter().flat_map(|&v| le(v)).collect::<Vec<u8>>().into()
@@ -270,18 +275,21 @@ pub fn encode(name: &str, tensor: &Tensor) -> TensorProto {
     }
 }
 
-/// The tensor with only the indices whose mask is true: `masks[axis]` says it for that axis, `None`
-/// keeps them all. Element type, encoding, name, doc string and metadata stay.
+/// Returns a tensor with only the indices whose mask is true.
+///
+/// `masks[axis]` selects indices of that axis; `None` keeps all. Element type, encoding, name, doc string and metadata
+/// are kept.
 ///
 /// # Errors
-/// As [`shape`]; a number of masks or a mask's length that does not fit; types packed below a byte.
+/// The conditions of [`shape`], masks of the wrong number or length, and element types smaller than a byte.
 pub fn keep(tensor: &TensorProto, masks: &[Option<Vec<bool>>]) -> Result<TensorProto> {
     let dims = shape(tensor)?;
     let fits = masks.len() == dims.len()
         && masks.iter().zip(&dims).all(|(mask, &d)| mask.as_ref().is_none_or(|mask| mask.len() == d));
     if !fits {
         let lens: Vec<_> = masks.iter().map(|mask| mask.as_ref().map(Vec::len)).collect();
-        return Err(failure(tensor, "the masks do not fit its dimensions")
+        return Err(failure(tensor, "the masks do not match its dimensions")
+            .internal()
             .expected(show(&dims))
             .got(format!("{lens:?}")));
     }
@@ -294,14 +302,15 @@ pub fn keep(tensor: &TensorProto, masks: &[Option<Vec<bool>>]) -> Result<TensorP
     Ok(cut)
 }
 
-/// The tensor with every slice along `axis` whose mask is true set to zero bits.
+/// Returns a tensor with every slice along `axis` whose mask is true set to zero.
 ///
 /// # Errors
-/// As [`shape`]; an axis or a mask's length that does not fit; types packed below a byte.
+/// The conditions of [`shape`], an axis or mask of the wrong length, and element types smaller than a byte.
 pub fn zero(tensor: &TensorProto, axis: usize, mask: &[bool]) -> Result<TensorProto> {
     let dims = shape(tensor)?;
     if dims.get(axis) != Some(&mask.len()) {
-        return Err(failure(tensor, "the mask does not fit its dimensions")
+        return Err(failure(tensor, "the mask does not match its dimensions")
+            .internal()
             .expected(show(&dims))
             .got(format!("{} on axis {axis}", mask.len())));
     }
@@ -310,9 +319,9 @@ pub fn zero(tensor: &TensorProto, axis: usize, mask: &[bool]) -> Result<TensorPr
     edit(tensor, &Zero(Keep { dims: &dims, masks: &masks }))
 }
 
-/// A change of a tensor's elements, whatever the field that holds them.
+/// A change of the elements of a tensor, independent of the field that contains them.
 trait TensorEdit {
-    /// The new units; `per` of them make an element.
+    /// Returns the new units; an element has `per` units.
     fn apply<T: Clone + Default>(&self, units: &[T], per: usize) -> Vec<T>;
 }
 
@@ -320,7 +329,9 @@ fn edit(tensor: &TensorProto, change: &impl TensorEdit) -> Result<TensorProto> {
     let (code, field) = (tensor.data_type(), Field::of(tensor));
     let bits = bits(code).unwrap_or(8);
     if bits < 8 {
-        return Err(failure(tensor, "elements smaller than a byte cannot be cut").got(type_name(code)));
+        return Err(failure(tensor, "elements smaller than a byte cannot be removed")
+            .with_kind(ErrorKind::Unsupported)
+            .got(type_name(code)));
     }
     let per = match field {
         Field::Raw => bits / 8,
@@ -347,7 +358,7 @@ struct Keep<'a> {
 
 impl TensorEdit for Keep<'_> {
     fn apply<T: Clone + Default>(&self, units: &[T], per: usize) -> Vec<T> {
-        // No more than needed: the largest tensor of a network may be most of it.
+        // Exact capacity, because the largest tensor may be most of the network.
         let left = self
             .dims
             .iter()
@@ -361,7 +372,7 @@ impl TensorEdit for Keep<'_> {
     }
 }
 
-/// Zeroes what its [`Keep`] would keep.
+/// Zeroes the elements that the inner [`Keep`] selects.
 struct Zero<'a>(Keep<'a>);
 
 impl TensorEdit for Zero<'_> {
@@ -374,8 +385,9 @@ impl TensorEdit for Zero<'_> {
     }
 }
 
-/// Gives `take` the runs of element indices, in order, that the masks select. Dimensions are those of
-/// a tensor that was counted, so nothing here overflows or leaves it.
+/// Calls `take` with the ranges of element indices that the masks select, in order.
+///
+/// The dimensions are validated, so that no index overflows or exceeds the tensor.
 fn selected(dims: &[usize], masks: &[Option<Vec<bool>>], start: usize, take: &mut impl FnMut(Range<usize>)) {
     let size: usize = dims.iter().product();
     let ([_, inner @ ..], [mask, inner_masks @ ..]) = (dims, masks) else {

@@ -310,7 +310,7 @@ fn external_data_stays_in_the_models_folder_and_its_size() {
     }
     for location in leaving {
         let error = error(&[("location", location)]);
-        assert!(error.contains("leaves the model's folder") && error.contains("tensor w"), "{error}");
+        assert!(error.contains("outside the model's folder") && error.contains("tensor w"), "{error}");
     }
     fs::write(folder.join("long.bin"), [0; 97]).unwrap();
     let cases: [(&[(&str, &str)], &str); 10] = [
@@ -332,7 +332,7 @@ fn external_data_stays_in_the_models_folder_and_its_size() {
     assert!(Model::from_bytes(external(&[("location", "w.bin")]).encode_to_vec(), &path).is_ok());
 }
 
-/// The same four values in every encoding that ONNX has for the type.
+/// Encodes four values in every encoding that ONNX has for the type.
 fn encodings(code: i32, values: [f64; 4]) -> Vec<TensorProto> {
     let dtype = DType::from_onnx(code).unwrap();
     let raw = encode("t", &Tensor::from_f64(dtype, &[2, 2], &values));
@@ -427,7 +427,7 @@ fn unsupported_types_are_named() {
     assert!(decode(&nibbles).unwrap_err().to_string().contains("int4"));
     assert!(zero(&nibbles, 0, &[true, false, false]).is_err());
     let huge = encode("u", &Tensor { dtype: DType::U64, ..Tensor::int(&[1], vec![-1]) });
-    assert!(decode(&huge).unwrap_err().to_string().contains("beyond what int64 holds"));
+    assert!(decode(&huge).unwrap_err().to_string().contains("exceeds the range of int64"));
 }
 
 #[test]
@@ -497,7 +497,7 @@ proptest! {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("w.bin"), [0; 96]).unwrap();
         if let Ok(mut model) = Model::from_bytes(bytes, &folder.path().join("a.onnx")) {
-            // What loads can be used.
+            // A model that loads must be usable.
             visit_tensors(&mut model.proto.clone(), &mut |tensor| {
                 let _ = decode(tensor);
                 let _ = keep(tensor, &vec![None; tensor.dims.len()]);

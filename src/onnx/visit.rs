@@ -5,12 +5,13 @@ use crate::error::Result;
 use super::attrs::node_label;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
-/// What is done with each tensor.
+/// A function that is called with each tensor.
 type Visit<'a> = dyn FnMut(&mut TensorProto) -> Result<()> + 'a;
 
-/// Every tensor of the model, always in the same order: initializers and attributes, of the graph, its
-/// subgraphs, the training graphs and the functions. Stops at the first error, which then names the
-/// node that holds the tensor. The depth of subgraphs is bounded by the decoder.
+/// Visits every tensor of a model in a fixed order, and stops at the first error.
+///
+/// Visits initializers and attributes of the graph, its subgraphs, the training graphs and the functions. An error names
+/// the node that contains the tensor. The decoder bounds the depth of subgraphs.
 pub(super) fn visit_tensors(model: &mut ModelProto, visit: &mut Visit<'_>) -> Result<()> {
     let training = model.training_info.iter_mut();
     let training = training.flat_map(|info| info.initialization.iter_mut().chain(&mut info.algorithm));

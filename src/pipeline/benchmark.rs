@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::observer::{Observer, Stage, staged};
+use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::prune::Channels;
 use crate::report::Cost;
@@ -107,12 +107,5 @@ pub fn autotune(
     let open = |model| Session::plain(&Graph::from_model(model)?, device, Some(batch));
     let sessions = models.iter().map(open).collect::<Result<Vec<_>>>()?;
     let plans: Vec<_> = sessions.iter().map(|session| &session.plan).collect();
-    staged(observer, Stage::Autotuning, 0, |observer| {
-        device.tune(&plans, seconds, &mut |done, total| {
-            if done <= 1 {
-                observer.stage(Stage::Autotuning, total as u64);
-            }
-            let _ = observer.advance(done as u64);
-        })
-    })
+    device.tune(&plans, seconds, observer)
 }

@@ -10,7 +10,7 @@ use crate::exec::devices::Device;
 use crate::exec::host_subgraph::OutputTensor;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::{Graph, Sizes};
-use crate::observer::{Observer, Stage, staged};
+use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::tensor::Tensor;
 
@@ -113,11 +113,5 @@ pub fn check(
         }
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    staged(observer, Stage::Checking, session.plan.steps.len(), |observer| {
-        let mut done = 0;
-        side_by_side(&session.plan, device, &inputs, &mut || {
-            done += 1;
-            let _ = observer.advance(done);
-        })
-    })
+    side_by_side(&session.plan, device, &inputs, observer)
 }

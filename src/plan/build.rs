@@ -131,7 +131,7 @@ impl<'a> PlanBuilder<'a> {
             return Ok(());
         }
         let inputs = facts.inputs(graph, id);
-        let (fused, addend, end) = self.fused(id);
+        let (fused, residual, end) = self.fused(id);
         let outputs = facts.outputs(graph, id);
         let mut lowering = Lowering::new(inputs, &outputs);
         lowering.fused = fused;
@@ -143,13 +143,13 @@ impl<'a> PlanBuilder<'a> {
         for emit in emitted {
             match emit {
                 Emit::Alias { output, source } => {
-                    made[output] = Some(self.slot(id, &source, (&temps, &made, addend))?);
+                    made[output] = Some(self.slot(id, &source, (&temps, &made, residual))?);
                 }
                 Emit::Call(call) => {
                     let inputs = call
                         .inputs
                         .iter()
-                        .map(|slot| self.slot(id, slot, (&temps, &made, addend)))
+                        .map(|slot| self.slot(id, slot, (&temps, &made, residual)))
                         .collect::<Result<Vec<_>>>()?;
                     let place = match call.output {
                         Slot::Temp(t) => temps[t],
@@ -201,7 +201,7 @@ impl<'a> PlanBuilder<'a> {
         &mut self,
         id: NodeId,
         slot: &Slot,
-        (temps, made, addend): (&[Operand], &[Option<Operand>], Option<Operand>),
+        (temps, made, residual): (&[Operand], &[Option<Operand>], Option<Operand>),
     ) -> Result<Operand> {
         match slot {
             Slot::Input(i) => match self.graph.nodes[id].inputs.get(*i).copied().flatten() {
@@ -214,7 +214,7 @@ impl<'a> PlanBuilder<'a> {
             }
             Slot::Constant(data) => Ok(self.constant(data.clone())),
             Slot::Residual => {
-                addend.ok_or_else(|| Error::new("a call reads a residual that was not fused").internal())
+                residual.ok_or_else(|| Error::new("a call reads a residual that was not fused").internal())
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::kernels::activation::Activation;
 use crate::ops::Fused;
 
 impl PlanBuilder<'_> {
-    /// Returns the nodes fused into layer `id`, the residual operand, and the value that the fused result is.
+    /// Returns the nodes fused into layer `id`, the residual operand, and the value that the fused layer computes.
     ///
     /// Marks these nodes as absorbed.
     pub(super) fn fused(&mut self, id: NodeId) -> (Fused, Option<Operand>, Option<ValueId>) {
@@ -21,7 +21,7 @@ impl PlanBuilder<'_> {
         let (scales, adds) =
             (op.fuses_scale_shift(&inputs), self.options.fuse_residual && op.fuses_residual(&inputs));
         let pools = self.options.fuse_pool && op.fuses_pool(&inputs);
-        let mut addend = None;
+        let mut residual = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
             let Some(next) = graph.only_consumer(value) else { break };
             let node = &graph.nodes[next];
@@ -29,7 +29,7 @@ impl PlanBuilder<'_> {
             let first = node.inputs.first().copied().flatten() == Some(value);
             if pools
                 && first
-                && addend.is_none()
+                && residual.is_none()
                 && fused.activation.rises()
                 && node.op.is_max_pool_2x2(&inputs)
             {
@@ -41,13 +41,13 @@ impl PlanBuilder<'_> {
             if fused.activation != Activation::None {
                 break;
             }
-            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && addend.is_none());
-            let other = (adds && addend.is_none() && node.op.is_elementwise_add(&inputs))
+            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && residual.is_none());
+            let other = (adds && residual.is_none() && node.op.is_elementwise_add(&inputs))
                 .then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
             } else if let Some(place @ Operand::Buffer(_)) = other.flatten() {
-                (addend, fused.residual) = (Some(place), true);
+                (residual, fused.residual) = (Some(place), true);
             } else if !first {
                 break;
             } else if let Some(activation) = node.op.activation(&inputs) {
@@ -58,7 +58,7 @@ impl PlanBuilder<'_> {
             self.absorbed.insert(next);
             end = node.outputs.first().copied().flatten();
         }
-        (fused, addend, end)
+        (fused, residual, end)
     }
 
     /// Returns the operand of a node's other input, if a step before has computed it.

@@ -39,10 +39,11 @@ pub struct Plan {
     pub constants: Vec<Arc<Vec<f32>>>,
     /// The kernel calls in the order of execution.
     pub steps: Vec<Step>,
-    /// The inputs of a run, in order: those of the network and, if there are sums, the weight of every image.
+    /// The inputs of a run, in order: those of the network, then the image weights if there are sums.
     pub inputs: Vec<Port>,
-    /// The outputs of the steps, in order: outputs and taps of known shape, further inputs of the host subgraph, and
-    /// outputs of probes.
+    /// The outputs of the steps, in order.
+    ///
+    /// First outputs and taps of known shape, then further inputs of the host subgraph, then outputs of probes.
     pub outputs: Vec<Port>,
     /// The outputs that accumulate over runs, in order. They start at zero and are read by
     /// [`Executor::take_sums`](crate::exec::Executor::take_sums).

@@ -34,8 +34,8 @@ pub struct BuildOptions {
     pub outputs: bool,
     /// True to fuse layers with the elementwise nodes that follow them.
     pub fuse: bool,
-    /// True to fuse residual additions as well. This saves memory bandwidth of GPUs; processors, whose caches hold sums
-    /// until they are read again, gain nothing.
+    /// True to fuse residual additions as well. This saves memory bandwidth on GPUs, but nothing on processors, whose
+    /// caches hold the sums.
     pub fuse_residual: bool,
     /// True to fuse 2×2 max pooling as well, if the layer supports it.
     pub fuse_pool: bool,

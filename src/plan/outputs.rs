@@ -30,7 +30,7 @@ impl PlanBuilder<'_> {
         if expected == got {
             return Ok(());
         }
-        Err(Error::new("a probe that accumulates does not read its values and the batch's weights")
+        Err(Error::new("an accumulating probe does not take its values and the image weights")
             .expected(format!("inputs of {expected:?} elements"))
             .got(format!("{got:?}"))
             .remedy("create its kernel for the batch of the facts"))
