@@ -79,7 +79,7 @@ impl Footprint {
 }
 
 /// Builds the plans of some batch sizes, each at most once.
-struct Search<'a> {
+struct BatchSearch<'a> {
     sizes: &'a [usize],
     limits: MemoryLimits,
     build: &'a mut dyn FnMut(usize) -> Result<Plan>,
@@ -87,7 +87,7 @@ struct Search<'a> {
     tried: Vec<Option<Option<Footprint>>>,
 }
 
-impl Search<'_> {
+impl BatchSearch<'_> {
     /// Builds the plan of a size, and returns whether it fits.
     fn attempt(&mut self, at: usize) -> (bool, Result<Plan>) {
         let plan = (self.build)(self.sizes[at]);
@@ -133,7 +133,7 @@ pub(super) fn largest_fitting(
     build: &mut dyn FnMut(usize) -> Result<Plan>,
 ) -> Result<Plan> {
     let tried = sizes.iter().map(|_| None).collect();
-    let mut search = Search { sizes, limits, build, tried };
+    let mut search = BatchSearch { sizes, limits, build, tried };
     let mut at = 0;
     let (mut fits, mut plan) = search.attempt(at);
     while !fits && at + 1 < sizes.len() {
