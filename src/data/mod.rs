@@ -66,8 +66,8 @@ impl Dataset {
     /// `input_shape` is the shape of the network's input, batch axis first, with `None` for free axes.
     ///
     /// # Errors
-    /// Data of another kind, without images, with contradictions (labels for other images, headers that do not match the
-    /// file's length), or that does not fit the network's input.
+    /// Data of another kind, without images, with contradictions (labels for other images, headers that do not match
+    /// the file's length), or that does not fit the network's input.
     pub fn open(spec: &str, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
         if let Some(count) = spec.strip_prefix("random:") {
             let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
@@ -278,8 +278,8 @@ impl Dataset {
 
     /// Starts a pass over the set in batches of `batch` images (at least 1).
     ///
-    /// Yields an error, and ends, if an image cannot be decoded and `strict` is set, if no image can be decoded, or if a
-    /// preprocessed image does not fit the network's input.
+    /// Yields an error, and ends, if an image cannot be decoded and `strict` is set, if no image can be decoded, or if
+    /// a preprocessed image does not fit the network's input.
     pub fn batches(&self, batch: usize) -> Batches {
         self.batches_from(0, batch)
     }

@@ -1,8 +1,8 @@
 //! Preprocessing of one image: decode, convert colours, resize, crop and normalise.
 //!
-//! Images stay in bytes until the last step, and results match Pillow and torchvision. The resampling filter is Pillow's
-//! antialiased bilinear one (to one level of 256), the luma is Pillow's `convert("L")`, and the sizes and offsets are
-//! torchvision's. Alpha is dropped and EXIF orientation ignored, as in both.
+//! Images stay in bytes until the last step, and results match Pillow and torchvision. The resampling filter is
+//! Pillow's antialiased bilinear one (to one level of 256), the luma is Pillow's `convert("L")`, and the sizes and
+//! offsets are torchvision's. Alpha is dropped and EXIF orientation ignored, as in both.
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Preprocessing recipes: the requested options, and their resolution for one network and data set.
 //!
-//! A recipe is requested by a [`Preset`] and options that override its parts ([`DataOptions`]). It is resolved once into
-//! a [`Preprocessing`] without open decisions, which profiles and reports record. Two profiles can be merged only if
-//! theirs are equal.
+//! A recipe is requested by a [`Preset`] and options that override its parts ([`DataOptions`]). It is resolved once
+//! into a [`Preprocessing`] without open decisions, which profiles and reports record. Two profiles can be merged only
+//! if theirs are equal.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 pub enum Preset {
     /// Evaluation recipe of torchvision for ImageNet.
     ///
-    /// Shorter side to 256 (or 256/224 of the network's input), centre crop to the input, RGB / 255, mean .485 .456 .406,
-    /// standard deviation .229 .224 .225.
+    /// Shorter side to 256 (or 256/224 of the network's input), centre crop to the input, RGB / 255, mean .485 .456
+    /// .406, standard deviation .229 .224 .225.
     ImageNet,
     /// Recipe of the widespread PyTorch ResNets for CIFAR-10 (akamaster's).
     ///

@@ -183,8 +183,8 @@ impl ImageSource {
 
 /// Computes image `index` of the random data set: nearly standard normal, with equal bits on every machine.
 ///
-/// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which differ
-/// between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
+/// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which
+/// differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
 fn noise(index: u64, elements: usize) -> Vec<f32> {
     let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
     let mut value = || {

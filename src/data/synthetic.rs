@@ -1,8 +1,8 @@
 //! Synthetic images of the built-in demo: ten textured shapes, computed from a seed.
 //!
 //! The demo needs no download, so these 32×32 RGB images are computed. Classes differ in shape only: place, size,
-//! rotation, colours, textures, contrast and clutter are independent of the label, and either shape or background may be
-//! brighter. So no linear function of the pixels is much better than chance, but a small CNN is nearly always right.
+//! rotation, colours, textures, contrast and clutter are independent of the label, and either shape or background may
+//! be brighter. So no linear function of the pixels is much better than chance, but a small CNN is nearly always right.
 //!
 //! The bytes are equal on every machine. The generator uses a counter-based random source (integers), and only the
 //! floating-point operations `+ - × ÷ √` and rounding to an integer, which IEEE 754 defines to the last bit. It avoids
@@ -259,8 +259,8 @@ struct Texture {
 impl Texture {
     /// Draws a texture of `colour` and a second colour.
     ///
-    /// The second colour differs by at most half the distance to `other`, in any direction of the colour cube, so that a
-    /// pattern is always weaker than the shape's edge.
+    /// The second colour differs by at most half the distance to `other`, in any direction of the colour cube, so that
+    /// a pattern is always weaker than the shape's edge.
     fn new(colour: Colour, other: Colour, rng: &mut Rng) -> Self {
         let stray = rng.range(0.1, 0.5) * distance(colour, other);
         let second = loop {

@@ -39,8 +39,8 @@ impl System {
 
     /// Solves for weights and bias.
     ///
-    /// `cross_moment` is Σ y pᵀ (outputs × elements and the constant), `old` is elements × outputs. For constant inputs the
-    /// weights stay `old`.
+    /// `cross_moment` is Σ y pᵀ (outputs × elements and the constant), `old` is elements × outputs. For constant inputs
+    /// the weights stay `old`.
     pub fn fit(&self, cross_moment: &Mat<f64>, old: &Mat<f64>) -> Fit {
         let moments = &self.moments;
         let (n, outputs) = (moments.mean.len(), cross_moment.nrows());

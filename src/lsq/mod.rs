@@ -56,8 +56,8 @@ impl SecondMoments {
 
     /// Returns the ridge for the number of positions: `share` times elements / positions, at least `least`.
     ///
-    /// A share of 1 is about the best predictor of unseen images if the inputs do not explain the outputs. With less, 400
-    /// images would suggest for a classifier behind a global pool that any 880 of its 1,280 input channels can be
+    /// A share of 1 is about the best predictor of unseen images if the inputs do not explain the outputs. With less,
+    /// 400 images would suggest for a classifier behind a global pool that any 880 of its 1,280 input channels can be
     /// compensated by the others.
     pub fn ridge(&self, least: f64, share: f64) -> f64 {
         least.max(share * self.mean.len() as f64 / self.count.max(1.0))

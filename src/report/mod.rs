@@ -1,8 +1,8 @@
 //! The report of a cut as one self-contained HTML page, rendered from plain data.
 //!
-//! [`Page`] has all data of the page, and [`network`] and [`pictures`] compute parts of it. [`render`] inserts the data as
-//! one block of JSON, with the style and the scripts of `assets/report`, into the document. The scripts insert text as
-//! text only, so that no name in a model can become markup. The block cannot end early, because it contains no `<`.
+//! [`Page`] has all data of the page, and [`network`] and [`pictures`] compute parts of it. [`render`] inserts the data
+//! as one block of JSON, with the style and the scripts of `assets/report`, into the document. The scripts insert text
+//! as text only, so that no name in a model can become markup. The block cannot end early, because it contains no `<`.
 
 pub mod network;
 mod number;

@@ -15,8 +15,8 @@ pub enum LayerInput {
     Rows,
     /// Channels at each position.
     ///
-    /// A transposed or 3-D convolution, or a Gemm of very many flattened elements, depends on several positions at once.
-    /// But a linear combination that replaces a channel at every position also replaces it there.
+    /// A transposed or 3-D convolution, or a Gemm of very many flattened elements, depends on several positions at
+    /// once. But a linear combination that replaces a channel at every position also replaces it there.
     Positions,
 }
 
