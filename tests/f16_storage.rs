@@ -70,9 +70,9 @@ fn a_network_with_f16_storage_has_nearly_the_same_outputs() {
         );
         assert!(halves.len() >= 2, "{halves:?} of {:?}", session.plan.buffers);
         let whole = Session::plain(&graph, &exact, Some(5)).unwrap();
-        assert!(whole.plan.halves.is_none() && session.plan.bytes() < whole.plan.bytes());
+        assert!(whole.plan.f16_storage.is_none() && session.plan.bytes() < whole.plan.bytes());
         let (got, expected) = (outputs(&graph, &device, &x, 5), outputs(&graph, &exact, &x, 5));
-        let verdict = compare(&got, &expected, Tolerance::HALVES);
+        let verdict = compare(&got, &expected, Tolerance::F16_STORAGE);
         assert!(verdict.passed(), "{verdict}");
         assert!(verdict.max_rel_err > 1e-5, "too close for f16 storage: {verdict}");
         for batch in [1, 3] {
@@ -117,8 +117,8 @@ fn an_index_is_never_f16() {
     x[4799] = 3.0;
     let expected = outputs(&graph, &Device::Cpu, &x, 1);
     for device in devices() {
-        assert_eq!(Session::plain(&graph, &device, Some(1)).unwrap().plan.halves.unwrap().len(), 2);
-        let verdict = compare(&outputs(&graph, &device, &x, 1), &expected, Tolerance::HALVES);
+        assert_eq!(Session::plain(&graph, &device, Some(1)).unwrap().plan.f16_storage.unwrap().len(), 2);
+        let verdict = compare(&outputs(&graph, &device, &x, 1), &expected, Tolerance::F16_STORAGE);
         assert!(verdict.passed(), "{verdict}");
     }
 }

@@ -94,7 +94,7 @@ fn networks_pruned_to_half_pass_the_proof_and_select_equal_boxes() {
         let channels = Channels::of(&graph).unwrap();
         let profile = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
         let l1: Criterion = "l1".parse().unwrap();
-        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0 };
+        let scoring = Scoring { criterion: &l1, normalize: ScoreNormalization::Layer, seed: 0, curves: None };
         let scores = scores(&graph, &channels, &profile, &scoring, &BTreeSet::new()).unwrap();
         let scores = Score::values(&scores);
         let limits = CutLimits { scope: Scope::Global, ..CutLimits::default() };

@@ -50,7 +50,7 @@ fn images_of_another_size_prove_a_cut_too() {
     let pruned = rewrite(&model, &graph, &channels, &free.step_by(3).collect()).unwrap();
     let shape = vec![3, 3, 40, 24];
     let data = (0..shape.iter().product()).map(|i: usize| (i % 31) as f32 / 15.0 - 1.0).collect();
-    let images = Batch { next: 3, count: 3, shape, data, labels: None };
+    let images = Batch { next: 3, count: 3, shape, data, labels: None, places: vec![0, 1, 2] };
     assert_eq!(pruned.prove(&Device::Cpu, Some(&images)).unwrap().inputs, 4);
 }
 

@@ -74,7 +74,14 @@ fn errors(device: &Device) -> Vec<f64> {
             let again = Graph::from_model(&repaired_model).unwrap();
             let pruned = rewrite(&repaired_model, &again, &Channels::of(&again).unwrap(), &removed).unwrap();
             let data = test.data[..4 * 3 * 32 * 32].to_vec();
-            let some = Batch { next: 4, count: 4, shape: vec![4, 3, 32, 32], data, labels: None };
+            let some = Batch {
+                next: 4,
+                count: 4,
+                shape: vec![4, 3, 32, 32],
+                data,
+                labels: None,
+                places: vec![0, 1, 2, 3],
+            };
             pruned.prove(device, Some(&some)).unwrap();
             error(&outputs(&pruned.model, device, &test), &wanted)
         })

@@ -206,7 +206,7 @@ fn statistics_are_those_of_the_values() {
 fn noise(size: [usize; 2], count: usize) -> Batch {
     let shape = vec![count, 3, size[0], size[1]];
     let data = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
-    Batch { next: count, count, shape, data, labels: None }
+    Batch { next: count, count, shape, data, labels: None, places: (0..count).collect() }
 }
 
 /// The profile that a network gathers from batches, with two images per run.

@@ -81,8 +81,15 @@ pub(crate) fn mismatch_f16(
     algorithm: &str,
 ) -> Option<String> {
     let (mut plan, inputs) = one_step(case, algorithm);
-    plan.keep_halves((0..plan.buffers.len()).collect());
-    mismatch_of_plan(case, device, expected, algorithm, (plan, inputs), case.kernel.tolerance().in_halves())
+    plan.store_as_f16((0..plan.buffers.len()).collect());
+    mismatch_of_plan(
+        case,
+        device,
+        expected,
+        algorithm,
+        (plan, inputs),
+        case.kernel.tolerance().for_f16_storage(),
+    )
 }
 
 fn mismatch_of_plan(
