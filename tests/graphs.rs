@@ -616,7 +616,7 @@ fn only_residual_additions_are_fused() {
         let (with, without) = (plan(true), plan(false));
         assert_eq!((adds(&with), adds(&without)), (usize::from(!fused), 1), "{name}");
         assert_eq!(
-            with.steps.iter().filter(|s| s.kernel.addend().is_some()).count(),
+            with.steps.iter().filter(|s| s.kernel.residual().is_some()).count(),
             usize::from(fused),
             "{name}"
         );
