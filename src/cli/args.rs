@@ -72,7 +72,7 @@ pub(crate) struct Global {
     pub(crate) device: DeviceChoice,
 }
 
-/// The storage precision.
+/// The precision of values between layers.
 #[derive(Debug, Args)]
 pub(crate) struct PrecisionArgs {
     /// Storage of values between layers: f32, or f16 with arithmetic in f32. f16 halves memory and traffic; `eval`

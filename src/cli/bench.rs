@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// ONNX files; ratios are against the first.
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", default_value_t = 1, value_parser = positive)]
     batch: usize,
     /// Approximate seconds of measuring, in all.

@@ -12,7 +12,7 @@ use super::output::{Output, write_csv};
 use super::output_guard::OutputGuard;
 use super::plot::{Line, Panel, chart};
 use super::progress::Progress;
-use super::prune::judged_on;
+use super::results::judged_on;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -22,14 +22,14 @@ use crate::pipeline::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file.
+    /// Path of the ONNX file.
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
     /// Profile of the model. Default: gathered from the data.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// Criteria to compare. Default: all that the statistics allow.
+    /// Names of the criteria to compare. Default: all that the statistics allow.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     criteria: Vec<String>,
     /// Budgets, each a share of the MACs.
@@ -43,7 +43,7 @@ pub(super) struct Args {
     repair: Vec<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     /// Chart of the curves to write.

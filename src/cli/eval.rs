@@ -14,14 +14,14 @@ use crate::pipeline::{Agreement, Graph, Model, Precision, evaluate};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file.
+    /// Path of the ONNX file.
     model: PathBuf,
     /// Reference network to compare with.
     #[arg(long, value_name = "REF")]
     against: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     #[command(flatten)]

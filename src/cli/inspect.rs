@@ -11,7 +11,7 @@ use crate::pipeline::{CoupledSummary, GroupSummary, Model, Network, NetworkSumma
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file.
+    /// Path of the ONNX file.
     model: PathBuf,
     /// Show the coupled channels that `plan --inexact` decides on, and where they would mix.
     #[arg(long)]

@@ -19,6 +19,7 @@ mod profile;
 mod progress;
 mod prune;
 mod report;
+mod results;
 mod show;
 mod terms;
 
@@ -72,7 +73,7 @@ enum Verb {
     Demo(demo::Args),
     /// Print the completions of a shell.
     Completions {
-        /// Shell.
+        /// Name of the shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page.

@@ -19,7 +19,7 @@ use crate::pipeline::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// ONNX file.
+    /// Path of the ONNX file.
     model: PathBuf,
     /// Input NAME=FILE.npy, once for each.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
@@ -36,7 +36,7 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// ONNX file.
+    /// Path of the ONNX file.
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
@@ -75,7 +75,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     Ok(Answer::Yes)
 }
 
-/// Splits NAME=FILE.npy. A name may contain the sign: one of the network's inputs counts, else the shortest.
+/// Splits an argument NAME=FILE.npy. A name may contain the sign: one of the network's inputs counts, else the shortest.
 fn named<'a>(text: &'a str, names: &[String]) -> Result<(&'a str, &'a str)> {
     let mut splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
     let known = |(name, _): &(&str, &str)| names.iter().any(|own| own == name);

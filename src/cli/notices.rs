@@ -1,5 +1,7 @@
 //! The sentences for the pipeline's notices and refusals.
 
+use std::path::Path;
+
 use super::output::many;
 use crate::pipeline::{Notice, Refusal, RefusalReason};
 
@@ -63,5 +65,15 @@ pub(super) fn refusal(refusal: &Refusal) -> String {
             "refused: hardly anything can be removed ({least:.3} of the {counted} stay in any case). Nothing is written: \
              relax --max-cut, --min-channels, --round-to or --protect; `secateur inspect` shows what blocks channels"
         ),
+    }
+}
+
+/// Returns the note after Ctrl-C.
+pub(super) fn interrupted(profile: Option<&Path>) -> String {
+    match profile {
+        Some(file) => {
+            format!("interrupted: {} keeps what was measured; the same command continues", file.display())
+        }
+        None => "interrupted".to_owned(),
     }
 }

@@ -7,18 +7,18 @@ use serde_json::json;
 use super::Answer;
 use super::args::{Global, positive};
 use super::data_args::DataArgs;
-use super::notices;
+use super::notices::{self, interrupted};
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::Progress;
-use super::prune::{print_inexact, print_latency};
+use super::results::{print_inexact, print_latency};
 use crate::error::{Error, Result};
 use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Model, Network, Outcome, Target, plan};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file.
+    /// Path of the ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
     /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
@@ -27,7 +27,7 @@ pub(super) struct Args {
     profile: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     /// Cut file to write.
@@ -96,16 +96,6 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             output.result(&json!({ "out": null }));
             Ok(Answer::No)
         }
-    }
-}
-
-/// Returns the note after Ctrl-C.
-pub(super) fn interrupted(profile: Option<&std::path::Path>) -> String {
-    match profile {
-        Some(file) => {
-            format!("interrupted: {} keeps what was measured; the same command continues", file.display())
-        }
-        None => "interrupted".to_owned(),
     }
 }
 

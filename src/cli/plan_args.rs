@@ -28,7 +28,7 @@ pub(super) struct PlanArgs {
     /// Remove every channel with a lower score.
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     remove_below: Option<f64>,
-    /// Where scores compete: in the whole network, or within each layer.
+    /// Scope in which scores compete: in the whole network, or within each layer.
     #[arg(long, default_value = "global")]
     scope: Scope,
     /// How scores of different layers are made comparable. Default: layer; for reconstruction, whose scores estimate

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// A curve.
+/// A curve of the chart.
 pub(super) struct Line {
     pub(super) name: String,
     /// Which of the looks it has.

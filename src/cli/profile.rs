@@ -24,10 +24,10 @@ pub(super) struct Args {
     models: Vec<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Profile to write.
+    /// Path of the profile to write.
     #[arg(short, long, value_name = "FILE.profile")]
     output: PathBuf,
     /// Second moments of layer inputs: of channels (for `obd` and `obs`), of whole patches (for `reconstruction`; more

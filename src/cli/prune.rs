@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{Global, positive, seconds};
 use super::data_args::DataArgs;
-use super::notices;
+use super::notices::{self, interrupted};
 use super::output::{Output, decibels, grouped, many, short};
 use super::output_guard::OutputGuard;
-use super::plan::interrupted;
 use super::plan_args::{PlanArgs, RepairArgs};
 use super::progress::Progress;
 use super::report::{WRITE_PAGE, command, write_page};
+use super::results::{judged_on, print_inexact, print_latency};
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, Calibration, Cut, Evidence, JudgedOn, Latency, Model, Network, Outcome, PlanOptions,
-    PruneOptions, Pruned, Quantiles, ReportOptions, Target, apply, prune,
+    Agreement, Calibration, Cut, Evidence, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
+    ReportOptions, Target, apply, prune,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file.
+    /// Path of the ONNX file.
     model: PathBuf,
     /// Pruned ONNX file to write.
     #[arg(short, long, value_name = "OUT.onnx")]
@@ -54,7 +54,7 @@ pub(super) struct Args {
     /// Seconds for which both networks are timed for the report, in all; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, requires = "report", value_parser = seconds)]
     report_seconds: f64,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }
@@ -138,16 +138,6 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     }
 }
 
-/// Describes the images that judge, in parentheses.
-pub(super) fn judged_on(calibration: &Calibration) -> String {
-    let count = calibration.judge.len();
-    match calibration.judged_on {
-        JudgedOn::Calibration => format!("(on the {count} images given)"),
-        JudgedOn::HeldOut => format!("(on {count} images held out)"),
-        JudgedOn::Test => format!("(on {count} test images)"),
-    }
-}
-
 fn top1(pruned: &Pruned) -> Option<(f64, f64)> {
     let found = pruned.evaluation.as_ref()?;
     Some((found.reference_accuracy.top1()?, found.accuracy.top1()?))
@@ -198,28 +188,6 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
         ));
     }
     output.line(format!("→ {}", pruned.model.path.display()));
-}
-
-/// Prints a measured latency.
-pub(super) fn print_latency(latency: &Latency, output: &Output) {
-    let Quantiles { median, p10, p90 } = latency.measured.times(100.0);
-    output.line(format!(
-        "latency      {median:.1} % of the original's ({p10:.1}–{p90:.1}; asked {:.1}), one image on this device",
-        100.0 * latency.asked
-    ));
-}
-
-/// Prints the nodes at which a cut is inexact.
-pub(super) fn print_inexact(nodes: &[String], output: &Output) {
-    const NAMED: usize = 5;
-    if !nodes.is_empty() {
-        let more = if nodes.len() > NAMED { ", …" } else { "" };
-        let names = nodes.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        output.line(format!(
-            "inexact: removed channels mix with others at {}: {names}{more}",
-            many(nodes.len(), "node")
-        ));
-    }
 }
 
 fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {

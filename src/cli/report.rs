@@ -28,9 +28,9 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Original ONNX file.
+    /// Path of the original ONNX file.
     model: PathBuf,
-    /// Pruned ONNX file.
+    /// Path of the pruned ONNX file.
     pruned: PathBuf,
     /// Cut file by which it was pruned.
     #[arg(long, value_name = "CUT.json")]
@@ -51,7 +51,7 @@ pub(super) struct Args {
     /// Seconds for which both networks are timed, in all; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Images at once.
+    /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }

@@ -15,7 +15,7 @@ pub(super) struct MergeArgs {
     /// Profiles, in the order of their images.
     #[arg(required = true, num_args = 2..)]
     profiles: Vec<PathBuf>,
-    /// Profile to write.
+    /// Path of the profile to write.
     #[arg(short, long, value_name = "FILE.profile")]
     output: PathBuf,
 }
@@ -37,7 +37,7 @@ pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Profile.
+    /// Path of the profile.
     profile: PathBuf,
     /// CSV file to write, with a row for each channel.
     #[arg(long, value_name = "FILE")]

@@ -19,7 +19,7 @@ use crate::report::Cost;
 pub struct BenchmarkOptions {
     /// Batch size, seconds in all, and whether transfers are timed.
     pub bench: BenchOptions,
-    /// Whether single layers are timed too.
+    /// True if single layers are timed, too.
     pub layers: bool,
 }
 

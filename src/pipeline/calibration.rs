@@ -8,8 +8,6 @@ use crate::error::{Error, Result};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::repair::{Images, Repair};
 
-use super::repairing::will_repair;
-
 /// The share of the images that judge the result, unless another is asked for.
 const USUAL_SHARE: f64 = 0.2;
 /// The least number of images of which some are held out without being asked.
@@ -22,7 +20,7 @@ const PROOF_IMAGES: usize = 4;
 pub struct Origin {
     /// The data set and the selection from it.
     pub data: String,
-    /// The shard, `K/N`.
+    /// The shard of the data set, `K/N`.
     pub shard: Option<String>,
 }
 
@@ -175,6 +173,14 @@ impl Calibration {
     /// Returns the first images, on which a pruned network is proved.
     pub(super) fn proof_images(&self) -> Result<Option<Batch>> {
         self.batches_from(0, PROOF_IMAGES).next().transpose()
+    }
+}
+
+/// Returns whether a network is repaired on these images.
+pub(super) fn will_repair(asked: Option<Repair>, data: &Dataset) -> bool {
+    match asked {
+        Some(how) => how != Repair::None,
+        None => !data.is_random(),
     }
 }
 

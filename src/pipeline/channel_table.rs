@@ -58,9 +58,9 @@ impl ChannelTable {
 /// The means over a layer's channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerMeans {
-    /// The node's name.
+    /// The name of the node.
     pub node: String,
-    /// Output channels.
+    /// The number of output channels.
     pub channels: usize,
     /// The mean L1 norm of a filter.
     pub l1: f64,

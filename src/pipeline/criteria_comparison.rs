@@ -24,7 +24,7 @@ use crate::prune::{Budget, CRITERIA, Channels, Criterion, MaskedReference};
 use crate::repair::{Images as Decoded, Repair};
 use crate::stats::{Distances, Profile};
 
-/// What is compared.
+/// The criteria, budgets and repairs that are compared.
 #[derive(Clone, Debug)]
 pub struct ComparisonOptions {
     /// The criteria; all that the statistics allow, if empty.
@@ -51,7 +51,7 @@ impl Default for ComparisonOptions {
     }
 }
 
-/// What remains at one budget.
+/// The quality that remains at one budget.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct CriterionPoint {
     /// The share of the MACs.
@@ -71,12 +71,12 @@ impl CriterionPoint {
     }
 }
 
-/// What remains by a criterion and a repair, in the order of the budgets.
+/// The quality that a criterion and a repair leave, in the order of the budgets.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct CriterionCurve {
-    /// The criterion.
+    /// The criterion that scored channels.
     pub criterion: String,
-    /// The repair.
+    /// The repair after each cut.
     pub repair: Repair,
     /// One point a budget that could be met.
     pub points: Vec<CriterionPoint>,
@@ -189,7 +189,7 @@ fn every_criterion() -> Result<Vec<Criterion>> {
 
 /// Statistics that criteria share: one profile of channels, one of patches.
 struct Statistics {
-    /// Whether a given profile serves all criteria.
+    /// True if a given profile serves all criteria.
     is_given: bool,
     /// Profiles by whether they have moments of patches.
     profiles: BTreeMap<bool, Profile>,
@@ -212,14 +212,14 @@ impl Statistics {
     }
 }
 
-/// What all measurements share.
+/// The parts that all measurements share.
 struct Comparing<'a> {
     network: &'a Network,
     device: &'a Device,
     calibration: &'a Calibration,
     images: &'a Decoded,
     options: &'a ComparisonOptions,
-    /// Whether labels judge alone. Without them the original does, which takes forward passes of its own.
+    /// True if labels judge alone. Without them the original does, which takes forward passes of its own.
     labelled: bool,
 }
 

@@ -14,7 +14,7 @@ use crate::stats::Profile;
 /// The result of an operation that may be refused or interrupted.
 #[derive(Clone, Debug)]
 pub enum Outcome<T> {
-    /// The result.
+    /// The result of the operation.
     Done(T),
     /// An honest no: the options forbid the result that was found.
     Refused(Box<Refusal>),
@@ -41,10 +41,10 @@ impl<T> Outcome<T> {
     }
 }
 
-/// A refused result.
+/// A result that the options refuse.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The reason.
+    /// The reason for the refusal.
     pub reason: RefusalReason,
     /// The networks that were evaluated, the smallest first.
     pub attempts: Vec<Attempt>,
@@ -59,7 +59,7 @@ pub enum RefusalReason {
     Confidence {
         /// The confidence found; `None` if the criterion's standard error is unknown.
         found: Option<f64>,
-        /// The confidence required.
+        /// The confidence that was required.
         required: f64,
     },
     /// All evaluated networks lose more than allowed.
@@ -96,7 +96,7 @@ pub struct Attempt {
 pub struct Latency {
     /// The share asked for.
     pub asked: f64,
-    /// The share measured.
+    /// The share that was measured.
     pub measured: Quantiles,
 }
 

@@ -21,7 +21,7 @@ pub struct Evaluation {
     pub reference_accuracy: Accuracy,
     /// The agreement with the reference network, if there is one.
     pub agreement: Option<Agreement>,
-    /// Whether outputs have data-dependent shapes, so that their sources were compared in their place.
+    /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
 }
 

@@ -20,11 +20,11 @@ use crate::stats::{Distances, Profile};
 /// The statistics and images that a decision may use.
 #[derive(Debug, Default)]
 pub struct Evidence<'a> {
-    /// Statistics gathered before.
+    /// Statistics that were gathered before.
     pub profile: Option<Profile>,
     /// The file of the profile. With images, it receives what is gathered.
     pub file: Option<PathBuf>,
-    /// Calibration images.
+    /// Calibration images, with those that judge.
     pub calibration: Option<&'a Calibration>,
     /// Images at once; `None` lets the device's limits decide.
     pub batch: Option<usize>,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::network::Network;
-use super::planning::Planning;
+use super::plan_context::PlanContext;
 use super::repairing::repair_layers;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -19,12 +19,12 @@ use crate::stats::Profile;
 
 /// Decides in as many rounds as the options ask for.
 pub(super) fn in_rounds(
-    planning: &Planning,
+    context: &PlanContext,
     mut evidence: Evidence,
     budget: Budget,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
-    let options = planning.options;
+    let options = context.options;
     let several = evidence.calibration.is_some() && options.repair != Repair::None;
     let budgets = if several { steps(budget, options.rounds) } else { vec![budget] };
     let mut removed = BTreeSet::new();
@@ -35,12 +35,12 @@ pub(super) fn in_rounds(
             observer.notice(Notice::Round { round: i + 1, of: budgets.len() });
         }
         let decided = if removed.is_empty() {
-            planning.decide(step, planning.network, &mut evidence, observer)?
+            context.decide(step, context.network, &mut evidence, observer)?
         } else {
             // Statistics of the repaired network are no statistics of the original.
             evidence.file = None;
-            let now = without(planning, &evidence, &removed, observer)?;
-            planning.decide(step, &now, &mut evidence, observer)?
+            let now = without(context, &evidence, &removed, observer)?;
+            context.decide(step, &now, &mut evidence, observer)?
         };
         let Outcome::Done(decision) = decided else { return Ok(decided) };
         removed.clone_from(&decision.removed);
@@ -68,12 +68,12 @@ fn steps(budget: Budget, rounds: usize) -> Vec<Budget> {
 
 /// Returns the network repaired without some channels, whose ids stay those of the original.
 fn without(
-    planning: &Planning,
+    context: &PlanContext,
     evidence: &Evidence,
     removed: &BTreeSet<usize>,
     observer: &mut dyn Observer,
 ) -> Result<Network> {
-    let Planning { network, device, options } = planning;
+    let PlanContext { network, device, options } = context;
     let calibration = evidence.calibration.ok_or_else(|| Error::new("a round without images").internal())?;
     let images = calibration.images(observer)?;
     let repaired = repair_layers(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::decision::{Decision, Latency, Outcome};
 use super::evidence::{Evidence, Gathered};
-use super::planning::Planning;
+use super::plan_context::PlanContext;
 use crate::bench::{BenchOptions, Quantiles, bench, widths};
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -31,12 +31,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Decides for a share of the latency.
 pub(super) fn for_latency(
-    planning: &Planning,
+    context: &PlanContext,
     mut evidence: Evidence,
     share: f64,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
-    let Planning { network, device, options } = planning;
+    let PlanContext { network, device, options } = context;
     let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)?
     else {
         return Ok(Outcome::Interrupted);

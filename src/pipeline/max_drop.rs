@@ -8,8 +8,8 @@ use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
 use super::evaluation::evaluate;
 use super::evidence::{Evidence, Gathered};
+use super::plan_context::PlanContext;
 use super::plan_options::Scored;
-use super::planning::Planning;
 use super::repairing::repair_layers;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
@@ -23,12 +23,12 @@ const NEAR: f64 = 0.01;
 
 /// Looks for the smallest network that loses at most `max_drop` percentage points.
 pub(super) fn smallest(
-    planning: &Planning,
+    context: &PlanContext,
     mut evidence: Evidence,
     max_drop: f64,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
-    let Planning { network, device, options } = planning;
+    let PlanContext { network, device, options } = context;
     let calibration = evidence.calibration.ok_or_else(|| {
         Error::new("`max_drop` needs images").expected("`data`").remedy("set `data` to a folder of images")
     })?;
@@ -42,7 +42,7 @@ pub(super) fn smallest(
     let images = if options.repair == Repair::None { &none } else { calibration.images(observer)? };
     let whole = evaluate(&network.graph, None, device, &calibration.judge, evidence.batch, observer)?;
     let search = Search {
-        planning,
+        context,
         scored: &scored,
         counted,
         calibration,
@@ -111,7 +111,7 @@ fn bisect<T>(
 
 /// The parts of a search that all attempts share.
 struct Search<'a> {
-    planning: &'a Planning<'a>,
+    context: &'a PlanContext<'a>,
     scored: &'a Scored,
     counted: Counted,
     calibration: &'a Calibration,
@@ -124,7 +124,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Returns the least share of the cost that any cut leaves.
     fn least(&self) -> Result<f64> {
-        let Planning { network, options, .. } = self.planning;
+        let PlanContext { network, options, .. } = self.context;
         let channels = &network.channels;
         let all = Budget::RemoveBelow(f64::INFINITY);
         let removed = options.choose(all, network, channels, self.scored)?.removed;
@@ -135,7 +135,7 @@ impl Search<'_> {
 
     /// Cuts, repairs and evaluates a network.
     fn attempt(&self, keep: f64, observer: &mut dyn Observer) -> Result<(Attempt, Repaired)> {
-        let Planning { network, device, options } = self.planning;
+        let PlanContext { network, device, options } = self.context;
         let (model, graph, channels) = (&network.model, &network.graph, &network.channels);
         let budget = Budget::keep(self.counted, keep);
         let removed = options.choose(budget, network, channels, self.scored)?.removed;

@@ -13,7 +13,7 @@ use crate::report::Cost;
 /// A model with its graph and the dependencies between its channels.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// The ONNX message.
+    /// The model as an ONNX message.
     pub model: Model,
     /// The typed graph of the model.
     pub graph: Graph,

@@ -11,7 +11,7 @@ use crate::prune::{
 use crate::repair::Repair;
 use crate::stats::Profile;
 
-/// The default criterion.
+/// The name of the default criterion.
 pub const DEFAULT_CRITERION: &str = "reconstruction";
 
 /// The goal of a decision.
@@ -85,13 +85,13 @@ impl std::fmt::Display for Target {
 /// How channels are scored and chosen.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
-    /// The goal.
+    /// The goal of the decision.
     pub target: Target,
     /// The criterion; `None` takes [`DEFAULT_CRITERION`], or the next best that a profile has statistics for.
     pub criterion: Option<Criterion>,
     /// How scores of different layers are made comparable; `None` lets criterion and target decide.
     pub normalize: Option<ScoreNormalization>,
-    /// Where scores compete.
+    /// The scope in which scores compete.
     pub scope: Scope,
     /// Widths are kept multiples of this.
     pub round_to: usize,

@@ -22,11 +22,11 @@ pub struct ProfileOptions {
     pub batch: Option<usize>,
     /// The second moments that are gathered.
     pub gram: GramKind,
-    /// Whether statistics are gathered by class, if labels are known.
+    /// True to gather statistics by class, if labels are known.
     pub classes: bool,
     /// The layers for which distances between filters are computed.
     pub distances: Distances,
-    /// Whether the plain network runs too, to measure the overhead of the statistics.
+    /// True to run the plain network, too, and measure the overhead of the statistics.
     pub measure_overhead: bool,
     /// The seed of the order in which the data set visits its images, if it is shuffled.
     pub order: Option<u64>,
@@ -90,11 +90,11 @@ impl StopWhenConfident {
 /// The profile of an interrupted pass, which is to be continued.
 #[derive(Clone, Debug)]
 pub struct Resume {
-    /// The profile.
+    /// The profile to continue.
     pub profile: Profile,
     /// The profile's file, for messages.
     pub file: Option<PathBuf>,
-    /// Whether the profile only has to be of the same pass, which begins anew.
+    /// True if the profile only has to be of the same pass, which begins anew.
     restart: bool,
 }
 
@@ -168,7 +168,7 @@ pub struct Profiled {
     pub seconds: f64,
     /// Seconds that the same images took with and without statistics, if that was measured.
     pub overhead: Option<(f64, f64)>,
-    /// Whether the images sufficed for the confidence asked for, so that the pass ended early.
+    /// True if the images sufficed for the confidence asked for, so that the pass ended early.
     pub settled: bool,
     /// The confidence of the cut when it was last computed.
     pub confidence: Option<f64>,

@@ -8,10 +8,10 @@ use super::decision::{Attempt, Decision, Latency, Outcome};
 use super::evaluation::{Evaluation, evaluate};
 use super::evidence::Evidence;
 use super::network::{Network, Original, cost};
-use super::page::{PageBuilder, ReportOptions, statistics};
 use super::plan_options::PlanOptions;
 use super::planning::plan;
 use super::repairing::{chosen, repair_layers};
+use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -43,13 +43,13 @@ pub struct PruneOptions {
 pub struct Pruned {
     /// The pruned model, as read back from its bytes: these were proved.
     pub model: Model,
-    /// The decision.
+    /// The decision as a cut file.
     pub cut: Cut,
     /// Cost of the original.
     pub before: Cost,
     /// Cost of the pruned network.
     pub after: Cost,
-    /// Removed channels.
+    /// The number of removed channels.
     pub removed_channels: usize,
     /// Channels of the original.
     pub total_channels: usize,
@@ -172,7 +172,7 @@ impl Work<'_> {
             Some(report) => {
                 let seen = seed.is_some().then_some(profile);
                 let seen = statistics(seen, &network, (device, batch), calibration, observer)?;
-                let mut page = PageBuilder::new(&network, &cut, &removed, &seen, report);
+                let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, report);
                 page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())?;
                 page.decided(repair, seed, confidence);
                 Some(page)

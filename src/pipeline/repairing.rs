@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::calibration::Calibration;
-use crate::data::Dataset;
+use super::calibration::{Calibration, will_repair};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
@@ -35,14 +34,6 @@ pub(super) fn chosen(
         (Some(_), None) => Err(Error::new("a repair needs images")
             .expected("`data`")
             .remedy("set `data`, or set `repair` to none")),
-    }
-}
-
-/// Returns whether a network is repaired on these images.
-pub(super) fn will_repair(asked: Option<Repair>, data: &Dataset) -> bool {
-    match asked {
-        Some(how) => how != Repair::None,
-        None => !data.is_random(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::calibration::Calibration;
 use super::evaluation::evaluate;
 use super::network::Network;
-use super::page::{PageBuilder, ReportOptions, statistics};
+use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -20,9 +20,9 @@ use crate::stats::Profile;
 /// The files of a cut that was made before.
 #[derive(Clone, Debug)]
 pub struct CutFiles {
-    /// The pruned network.
+    /// The model of the pruned network.
     pub pruned: Model,
-    /// The decision.
+    /// The decision as a cut file.
     pub cut: Cut,
     /// Statistics of the original; without them they are gathered from the images, or of the weights alone.
     pub profile: Option<Profile>,
@@ -44,7 +44,7 @@ pub fn report(
     let CutFiles { pruned, cut, profile, masked } = files;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
-    let mut page = PageBuilder::new(&network, &cut, &removed, &seen, options);
+    let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, options);
     if let Some(layer) = page.shrunk(&pruned)? {
         return Err(Error::new("the smaller network is not that of the cut")
             .file(&pruned.path)

@@ -37,19 +37,19 @@ pub struct NetworkSummary {
 /// A layer with weights.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct LayerSummary {
-    /// The node's name.
+    /// The name of the node.
     pub name: String,
-    /// The ONNX operator.
+    /// The name of the ONNX operator.
     pub op: String,
-    /// Input channels.
+    /// The number of input channels.
     pub in_channels: usize,
-    /// Output channels.
+    /// The number of output channels.
     pub out_channels: usize,
     /// The kernel's size, for convolutions.
     pub kernel: Vec<usize>,
     /// Groups of a convolution.
     pub groups: usize,
-    /// Weights and biases.
+    /// The number of weights and biases.
     pub params: u64,
     /// MACs for one image.
     pub macs: u64,
@@ -60,7 +60,7 @@ pub struct LayerSummary {
 /// A set of coupled channels.
 #[derive(Clone, Debug)]
 pub struct CoupledSummary {
-    /// The id.
+    /// The id of the set.
     pub id: usize,
     /// The channels: node and index.
     pub members: Vec<(String, usize)>,
@@ -82,7 +82,7 @@ pub struct GroupSummary {
 }
 
 impl Network {
-    /// Summarizes the network.
+    /// Summarizes what is known without images.
     pub fn summary(&self) -> NetworkSummary {
         let Self { graph, channels, .. } = self;
         let facts = &channels.facts;

@@ -24,7 +24,7 @@ use crate::repair::Repair;
 use crate::report::{Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures};
 use crate::stats::{Distances, GramKind, Profile};
 
-/// What a report page holds beside the result.
+/// The contents of a report page beside the result.
 #[derive(Clone, Debug)]
 pub struct ReportOptions {
     /// Seconds for which both networks are timed in all; 0 leaves times out.
@@ -70,13 +70,13 @@ pub(super) fn statistics(
 
 /// A page that is being filled.
 #[derive(Debug)]
-pub(super) struct PageBuilder {
+pub(super) struct ReportBuilder {
     page: Page,
     seconds: f64,
     batch: usize,
 }
 
-impl PageBuilder {
+impl ReportBuilder {
     /// Fills in what is known of a cut before it is made.
     pub(super) fn new(
         of: &Network,
