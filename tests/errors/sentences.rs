@@ -107,7 +107,10 @@ const UNMET: &[(&str, &str)] = &[
     ("the memory of \"{}\" is full", "takes a GPU"),
     ("the network has numbers that f16 cannot hold: its times mean nothing", "takes a GPU"),
     ("a plan over halves, for the CPU", "for callers of the library"),
-    ("the plan stores an array as f16 that the kernel {} takes as f32 only", "for callers of the library, on a GPU"),
+    (
+        "the plan stores an array as f16 that the kernel {} takes as f32 only",
+        "for callers of the library, on a GPU",
+    ),
     ("{what} is larger than the device allows", "takes a GPU"),
     // Races, and what would take too much of the machine.
     ("a model with external data needs a file name in Unicode", "no text can say such a name"),
