@@ -94,7 +94,7 @@ impl Error {
         Self::new("interrupted").with_kind(ErrorKind::Interrupted).remedy("run the command again")
     }
 
-    /// Sets the kind.
+    /// Sets the kind of the error.
     #[must_use]
     pub fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.inner.kind = kind;
@@ -202,7 +202,7 @@ impl Error {
         mapped
     }
 
-    /// Returns the kind.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
@@ -222,7 +222,7 @@ impl Error {
         self.inner.node.as_deref()
     }
 
-    /// Returns the remedy.
+    /// Returns the remedy, if there is one.
     pub fn remedy_text(&self) -> Option<&str> {
         self.inner.remedy.as_deref()
     }

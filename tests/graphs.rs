@@ -23,7 +23,7 @@ use secateur::onnx::proto::TensorProto;
 use secateur::onnx::tensor::{encode, zero};
 use secateur::plan::{self, BuildOptions, Plan};
 use secateur::prune::{
-    Budget, Channels, Criterion, CutLimits, Pruned, Score, ScoreNormalization, Scoring, allocate, prove,
+    Budget, Channels, Criterion, CutLimits, Rewritten, Score, ScoreNormalization, Scoring, allocate, prove,
     rewrite, scores,
 };
 use secateur::stats::{Distances, Header, Profile};
@@ -116,7 +116,7 @@ fn finds_what_was_planted(model: &Model, graph: &Graph, channels: &Channels) -> 
     Ok(coupled.len())
 }
 
-fn dump(index: usize, model: &Model, pruned: &Pruned) {
+fn dump(index: usize, model: &Model, pruned: &Rewritten) {
     const MOST: usize = 60;
     let Some(folder) = std::env::var_os("SECATEUR_DUMP_GRAPHS") else { return };
     if index < MOST {

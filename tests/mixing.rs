@@ -12,7 +12,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::onnx::tensor::zero;
-use secateur::prune::{Channels, Cut, MaskedReference, Pruned, ReferenceOutputs, rewrite, written};
+use secateur::prune::{Channels, Cut, MaskedReference, ReferenceOutputs, Rewritten, rewrite, written};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
@@ -61,12 +61,12 @@ impl Net {
         coupled.filter_map(block).collect()
     }
 
-    fn cut(&self, coupled: &[usize]) -> Pruned {
+    fn cut(&self, coupled: &[usize]) -> Rewritten {
         rewrite(&self.model, &self.graph, &self.channels, &coupled.iter().copied().collect()).unwrap()
     }
 
     /// Removes the first and last removable set of a node, and proves the cut, also for batches.
-    fn proved(&self, node: &str) -> Pruned {
+    fn proved(&self, node: &str) -> Rewritten {
         let free = self.free(node);
         let pruned = self.cut(&[free[0], free[free.len() - 1]]);
         let proof = pruned.prove(&Device::Cpu, None).unwrap();

@@ -1,5 +1,5 @@
-// GEMM with few rows and a constant matrix, for software adapters with subgroups of 8 lanes: a subgroup computes 32
-// columns of 4 rows. There are many weights and few rows, so each lane has its own weights and the rows are
+// GEMM with few rows and a constant matrix, for software adapters with subgroups of 8 lanes.
+// A subgroup computes 32 columns of 4 rows. There are many weights and few rows, so each lane has its own weights and the rows are
 // broadcast.
 
 struct Params {

@@ -1,4 +1,5 @@
-// The im2col matrix of a convolution: a row for each input channel and tap, a column for each pixel of some images.
+// The im2col matrix of a convolution. It has a row for each input channel and tap, a column for each pixel of some
+// images.
 // An invocation writes a channel's taps of four columns.
 
 struct Params {

@@ -1,4 +1,4 @@
-// Local response normalization. An invocation computes an element.
+// Local response normalization over channels. An invocation computes an element.
 
 struct Params {
     len: u32,

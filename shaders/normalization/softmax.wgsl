@@ -1,4 +1,4 @@
-// Softmax or log-softmax. An invocation computes a row along the axis.
+// Softmax or log-softmax along an axis. An invocation computes a row along the axis.
 
 struct Params {
     len: u32,

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<Out>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<In0>>;
 
-// 0: maximum. 1: mean of the existing elements. 2: mean with padding as zeros.
+// The kind of pooling. 0: maximum. 1: mean of the existing elements. 2: mean with padding as zeros.
 override KIND: u32 = 0u;
 // Four adjacent outputs: 1 if the first window starts at the row's start, 2 if it starts one before.
 override FOURS: u32 = 0u;

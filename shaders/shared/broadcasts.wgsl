@@ -1,5 +1,5 @@
-// Products of four rows × 16 channels, for subgroups of 8 lanes: each lane has its own elements of the rows, and the
-// weights are broadcast, those of a row from 4 lanes.
+// Products of four rows × 16 channels, for subgroups of 8 lanes.
+// Each lane has its own elements of the rows, and the weights are broadcast, those of a row from 4 lanes.
 
 // By four channels: columns are channels, rows are a lane's elements.
 struct Sums {

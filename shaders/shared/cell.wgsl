@@ -1,4 +1,4 @@
-// Four columns of a row of Winograd's products, in the block layout: each block holds 36 products, and each product
+// Four columns of a row of Winograd's products, in the block layout. Each block holds 36 products, and each product
 // its rows. Requires the parameters channels, block and step.
 
 struct Cell {

@@ -1,5 +1,5 @@
-// An output that is written four elements at a time if quads are whole, else one by one: a software adapter stores
-// four for hardly more than one. The code is unrolled, because a computed index sends a vector through memory.
+// An output that is written four elements at a time if quads are whole, else one by one.
+// A software adapter stores four for hardly more than one. The code is unrolled, because a computed index sends a vector through memory.
 
 // 1 if four elements that are written together always form a quad.
 override QUADS: u32 = 0u;

@@ -1,5 +1,5 @@
-// Integer quotients of numbers below 2^31 by floating-point division: a software adapter has no vector instruction
-// for integer division, and divides lane by lane. The first quotient may be off by 2^-23 of itself; a second division
+// Integer quotients of numbers below 2^31 by floating-point division.
+// A software adapter has no vector instruction for integer division, and divides lane by lane. The first quotient may be off by 2^-23 of itself; a second division
 // of the remainder leaves an error of at most one, which is corrected.
 fn quotient(a: u32, b: u32) -> u32 {
     let near = u32(f32(a) / f32(b));

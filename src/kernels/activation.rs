@@ -11,9 +11,9 @@ use crate::kernels::host::vectors;
 /// An elementwise function `y = f(x)`, as ONNX defines it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
-    /// The identity, `y = x`.
+    /// The identity function, `y = x`.
     None,
-    /// The rectifier, `max(0, x)`.
+    /// The rectified linear unit, `max(0, x)`.
     Relu,
     /// `x` if not negative, else `alpha·x`.
     LeakyRelu(f32),
@@ -39,7 +39,7 @@ pub enum Activation {
     Floor,
     /// Rounds toward plus infinity.
     Ceil,
-    /// Rounds toward zero.
+    /// Rounds each element toward zero.
     Trunc,
     /// The reciprocal value, `1/x`.
     Reciprocal,

@@ -14,15 +14,15 @@ use crate::kernels::conv::shape::{Conv, ImageRange};
 use crate::kernels::conv::tiled::ConvTiled;
 use crate::kernels::conv::unfold;
 use crate::kernels::conv::unfold::Unfold;
+use crate::kernels::conv::winograd::filters::{FilterSource, product};
+use crate::kernels::conv::winograd::gemm::WinogradGemm;
+use crate::kernels::conv::winograd::input::WinogradIn;
+use crate::kernels::conv::winograd::output::WinogradOut;
+use crate::kernels::conv::winograd::tiling::{BLOCK, GemmLayout, TileRange, applies, image_tiles};
+use crate::kernels::conv::winograd::transform::PRODUCTS;
 use crate::kernels::depthwise::shape::Depthwise;
 use crate::kernels::depthwise::texels::DepthwiseTexels;
 use crate::kernels::kernel::Kernel;
-use crate::kernels::winograd::filters::{FilterSource, product};
-use crate::kernels::winograd::gemm::WinogradGemm;
-use crate::kernels::winograd::input::WinogradIn;
-use crate::kernels::winograd::output::WinogradOut;
-use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, applies, image_tiles};
-use crate::kernels::winograd::transform::PRODUCTS;
 
 /// Elements of an unfolded matrix over several images that fit the last cache of a processor.
 const CACHED_MATRIX: usize = 1 << 21;

@@ -6,7 +6,7 @@ pub const ROW_TEXELS: usize = 4096;
 /// The resource that a shader reads an input from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InputBinding {
-    /// A storage buffer.
+    /// A read-only storage buffer.
     Buffer,
     /// A texture with 1 or 4 elements a texel, in rows of [`ROW_TEXELS`] texels, and a last row of zeros.
     Texels(usize),

@@ -34,7 +34,6 @@ mod shader;
 pub mod source;
 mod table;
 pub mod window;
-mod winograd;
 
 pub use self::case::Case;
 pub use self::kernel::{Dispatch, Kernel, KernelRow, Prepared};

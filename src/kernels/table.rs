@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::kernel::KernelRow;
-use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction, winograd};
+use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction};
 
 /// All kernels, by family and name.
 pub static KERNELS: &[&KernelRow] = &[
@@ -36,10 +36,10 @@ pub static KERNELS: &[&KernelRow] = &[
     &reduction::pool::ROW,
     &reduction::reduce::ROW,
     &reduction::topk::ROW,
-    &winograd::gemm::ROW,
-    &winograd::input::ROW,
-    &winograd::input::ROW_QUADS,
-    &winograd::output::ROW,
+    &conv::winograd::gemm::ROW,
+    &conv::winograd::input::ROW,
+    &conv::winograd::input::ROW_QUADS,
+    &conv::winograd::output::ROW,
 ];
 
 /// Test cases of every kernel.
@@ -77,10 +77,10 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&reduction::pool::ROW, reduction::pool::cases),
     (&reduction::reduce::ROW, reduction::reduce::cases),
     (&reduction::topk::ROW, reduction::topk::cases),
-    (&winograd::gemm::ROW, winograd::gemm::cases),
-    (&winograd::input::ROW, || winograd::input::cases(&winograd::input::ROW)),
-    (&winograd::input::ROW_QUADS, || winograd::input::cases(&winograd::input::ROW_QUADS)),
-    (&winograd::output::ROW, winograd::output::cases),
+    (&conv::winograd::gemm::ROW, conv::winograd::gemm::cases),
+    (&conv::winograd::input::ROW, || conv::winograd::input::cases(&conv::winograd::input::ROW)),
+    (&conv::winograd::input::ROW_QUADS, || conv::winograd::input::cases(&conv::winograd::input::ROW_QUADS)),
+    (&conv::winograd::output::ROW, conv::winograd::output::cases),
 ];
 
 /// Returns the test cases of a kernel; none if [`CASES`] lacks it.

@@ -33,7 +33,7 @@ pub use elimination_curves::EliminationCurves;
 pub(crate) use kept_indices::kept_indices;
 pub use masked_reference::MaskedReference;
 pub use prove::{Proof, ReferenceOutputs, prove};
-pub use rewrite::{Pruned, rewrite, smaller, written};
+pub use rewrite::{Rewritten, rewrite, smaller, written};
 pub use score::{ScoreNormalization, Scoring, scores};
 pub use times::Times;
 pub(crate) use zeroed_slices::ZeroedSlices;

@@ -13,7 +13,7 @@
 use serde::Serialize;
 
 use super::masked_reference::MaskedReference;
-use super::rewrite::Pruned;
+use super::rewrite::Rewritten;
 use crate::compare::{Tolerance, Verdict, compare};
 use crate::coupling::for_each_index;
 use crate::data::Batch;
@@ -60,7 +60,7 @@ pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: Option<&Ba
     )
 }
 
-impl Pruned {
+impl Rewritten {
     /// Compares both networks like [`prove`]; an inexact cut is compared up to the mixing nodes.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::tensor::Tensor;
 
 /// A pruned model with the masked original that proves it.
 #[derive(Clone, Debug)]
-pub struct Pruned {
+pub struct Rewritten {
     /// The pruned model, decoded from the bytes that its file will have.
     pub model: Model,
     /// The original, in which weights that multiply removed channels are zero.
@@ -40,11 +40,11 @@ pub fn rewrite(
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<usize>,
-) -> Result<Pruned> {
+) -> Result<Rewritten> {
     let reference = MaskedReference::new(model, graph, channels, removed)?;
     let masked = reference.masked(model)?;
     let small = smaller(model, graph, channels, removed)?;
-    Ok(Pruned { model: reread(small, &model.path)?, masked, reference })
+    Ok(Rewritten { model: reread(small, &model.path)?, masked, reference })
 }
 
 /// Returns the pruned model, decoded from the bytes that its file at `path` will have.

@@ -44,7 +44,7 @@ impl CpuProgram {
         Ok(())
     }
 
-    /// Runs all steps. Calls `after` with the index of each finished step; a step that runs once for each part of the
+    /// Runs all steps of the plan. Calls `after` with the index of each finished step; a step that runs once for each part of the
     /// batch is reported each time.
     ///
     /// All steps run inside one task of the thread pool: handing over each step from outside would wake two threads.

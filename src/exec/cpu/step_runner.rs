@@ -55,7 +55,7 @@ impl StepRunner {
         }
     }
 
-    /// Runs step `index`. Returns the buffer that it wrote and the number of elements.
+    /// Runs step `index` of the plan. Returns the buffer that it wrote and the number of elements.
     pub(super) fn run(&mut self, index: usize) -> (BufferId, usize) {
         let step = &self.plan.steps[index];
         let len = step.kernel.output_len();

@@ -23,7 +23,7 @@ const FOLDER_VARIABLE: &str = "SECATEUR_CACHE";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AutotuneCache {
-    /// Adapter, backend, driver.
+    /// The adapter, backend and driver.
     device: String,
     /// A hash of all shaders.
     shaders: String,

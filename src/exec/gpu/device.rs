@@ -16,7 +16,7 @@ use crate::kernels::KernelRow;
 /// The remedy for work that is too large for a device.
 pub(super) const SMALLER: &str = "use a smaller `batch`, or set `device` to cpu";
 
-/// An open device.
+/// An open device with its queue.
 #[derive(Debug)]
 pub struct Gpu {
     pub(super) info: DeviceInfo,
@@ -62,7 +62,7 @@ impl Gpu {
         Ok(Self { info, device, queue, fault, pipelines: PipelineCache::default(), autotuned })
     }
 
-    /// Describes the adapter.
+    /// Describes the adapter and its driver.
     pub(in crate::exec) fn info(&self) -> &DeviceInfo {
         &self.info
     }

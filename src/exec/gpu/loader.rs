@@ -196,7 +196,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Binds an input. If its texture is out of date, adds the copy to `copies`.
+    /// Binds an input of a launch. If its texture is out of date, adds the copy to `copies`.
     fn input(
         &mut self,
         call: &LoweredCall,

@@ -55,7 +55,7 @@ pub(super) struct LoweredPlan {
 }
 
 impl LoweredPlan {
-    /// Lowers all steps.
+    /// Lowers all steps of a plan.
     ///
     /// # Errors
     /// Fails if a named algorithm does not run on the device, or if the plan stores an array as f16 that a shader

@@ -9,10 +9,10 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::source::ShaderTypes;
 use crate::tensor::Precision;
 
-/// Identifies a pipeline.
+/// The key of a cached pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PipelineKey {
-    /// The kernel's name.
+    /// The name of the kernel.
     pub(super) row: &'static str,
     /// Override constants, by name and the bits of their values.
     pub(super) overrides: Vec<(&'static str, u64)>,
@@ -40,7 +40,7 @@ impl PipelineCache {
         lock(&self.pipelines).get(key).map(Arc::clone)
     }
 
-    /// Adds a pipeline. If another thread was faster, returns that thread's.
+    /// Adds a pipeline to the cache. If another thread was faster, returns that thread's.
     pub(super) fn insert(&self, key: &PipelineKey, pipeline: CompiledPipeline) -> Arc<CompiledPipeline> {
         Arc::clone(lock(&self.pipelines).entry(key.clone()).or_insert(Arc::new(pipeline)))
     }
@@ -118,7 +118,7 @@ fn layout_entry((binding, ty): (u32, wgpu::BindingType)) -> wgpu::BindGroupLayou
     wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }
 
-/// Locks a cache. A panic while a cache was locked leaves it valid, so poisoning is ignored.
+/// Locks a cache of pipelines. A panic while a cache was locked leaves it valid, so poisoning is ignored.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -40,7 +40,7 @@ pub(super) struct GpuProgram {
 }
 
 impl GpuProgram {
-    /// Loads a plan. With `poison`, every buffer that is not a sum is filled with NaN before each run.
+    /// Loads a plan onto the device. With `poison`, every buffer that is not a sum is filled with NaN before each run.
     ///
     /// # Errors
     /// Fails if the plan is inconsistent, if a buffer, binding or launch exceeds the device's limits, if its memory is
@@ -88,7 +88,7 @@ impl GpuProgram {
         Ok(())
     }
 
-    /// Encodes launches. With `stamps`, writes the start time, before all copies, to the query of that index, and the
+    /// Encodes launches into a command buffer. With `stamps`, writes the start time, before all copies, to the query of that index, and the
     /// end of the last pass to the next one.
     fn encode(
         &self,
@@ -199,7 +199,7 @@ impl GpuProgram {
 }
 
 impl Gpu {
-    /// Loads a plan. Every step that has an algorithm of the given name uses it.
+    /// Loads a plan onto the device. Every step that has an algorithm of the given name uses it.
     pub(in crate::exec) fn load(
         self: &Arc<Self>,
         plan: &Plan,

@@ -16,11 +16,11 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::host::direct::DirectConv;
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
+use crate::kernels::conv::winograd::host::{F2x2, F4x4};
+use crate::kernels::conv::winograd::tiling::applies;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow, Prepared};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
-use crate::kernels::winograd::host::{F2x2, F4x4};
-use crate::kernels::winograd::tiling::applies;
 
 /// Pixels of an invocation's tile.
 const TILE_PIXELS: usize = 8;

@@ -9,6 +9,7 @@ pub(crate) mod shape;
 pub(crate) mod test_cases;
 pub(crate) mod tiled;
 pub(crate) mod unfold;
+pub(crate) mod winograd;
 
 pub use self::pooled::PooledConv;
 pub use self::shape::Conv;

@@ -25,7 +25,7 @@ pub struct Conv {
     pub out_offset: usize,
     /// Channels of the output buffer.
     pub out_total: usize,
-    /// Whether a residual is added.
+    /// True if a residual is added.
     pub residual: bool,
     /// Activation applied to each sum.
     pub activation: Activation,

@@ -6,10 +6,10 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::convs;
+use crate::kernels::conv::winograd::filters::{FilterSource, product};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
-use crate::kernels::winograd::filters::{FilterSource, product};
 
 /// A [`Conv`] whose filters are given directly or computed by Winograd's transform.
 #[derive(Clone, Debug, PartialEq)]

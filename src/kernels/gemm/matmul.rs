@@ -25,9 +25,9 @@ pub struct MatMul {
     pub k: usize,
     /// Columns of the second matrix.
     pub n: usize,
-    /// Whether the first input has `batch` matrices, not one.
+    /// True if the first input has `batch` matrices, not one.
     pub a_batched: bool,
-    /// Whether the second input has `batch` matrices, not one.
+    /// True if the second input has `batch` matrices, not one.
     pub b_batched: bool,
     /// Activation applied to each sum.
     pub activation: Activation,

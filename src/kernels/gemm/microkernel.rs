@@ -89,11 +89,11 @@ impl Packing {
 pub(crate) struct Factors<'a> {
     /// Panels `[depth][16]`; the first one is multiplied.
     pub weights: &'a [[f32; PANEL]],
-    /// Whether to prefetch the next panel.
+    /// True to prefetch the next panel.
     pub ahead: bool,
     /// Initial values of the panel's sums.
     pub bias: &'a [f32; PANEL],
-    /// All packed strips.
+    /// All packed strips, one after the other.
     pub packed: &'a [f32],
     /// Layout of the packed strips.
     pub packing: Packing,

@@ -34,7 +34,7 @@ pub struct GramKernel {
     pub groups: usize,
     /// Channels of `x`, over all groups.
     pub channels: usize,
-    /// Whether the channels of a pixel are adjacent.
+    /// True if the channels of a pixel are adjacent.
     pub channels_last: bool,
     /// Placement of the windows on each channel's plane.
     pub windows: Windows,

@@ -37,7 +37,7 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Creates a call. Returns `None` if more than six axes remain after merging.
+    /// Creates a call without padding. Returns `None` if more than six axes remain after merging.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         shape: &[usize],

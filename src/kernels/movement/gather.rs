@@ -25,7 +25,7 @@ pub struct Gather {
     pub count: usize,
     /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether every element has its own index.
+    /// True if every element has its own index.
     pub own: bool,
 }
 

@@ -1,4 +1,4 @@
-//! ONNX's Resize in all its modes, one axis at a time: every new element is a weighted sum of old ones.
+//! ONNX's Resize in all its modes, one axis at a time. Every new element is a weighted sum of old ones.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;

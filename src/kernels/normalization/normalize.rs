@@ -20,7 +20,7 @@ pub struct Normalize {
     pub len: usize,
     /// Constant added to the variance.
     pub epsilon: f32,
-    /// Whether the mean is subtracted.
+    /// True if the mean is subtracted.
     pub centred: bool,
 }
 

@@ -19,7 +19,7 @@ pub struct Softmax {
     pub axis: usize,
     /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether to return the logarithm.
+    /// True to return the logarithm.
     pub log: bool,
 }
 

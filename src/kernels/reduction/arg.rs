@@ -18,9 +18,9 @@ pub struct Arg {
     pub axis: usize,
     /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether to find the smallest element instead.
+    /// True to find the smallest element instead.
     pub least: bool,
-    /// Whether to return the last of equal elements.
+    /// True to return the last of equal elements.
     pub last: bool,
 }
 

@@ -16,9 +16,9 @@ pub struct CumSum {
     pub axis: usize,
     /// Product of the dimensions after the axis.
     pub inner: usize,
-    /// Whether each sum excludes its own element.
+    /// True if each sum excludes its own element.
     pub exclusive: bool,
-    /// Whether sums run from the end.
+    /// True if sums run from the end.
     pub reverse: bool,
 }
 

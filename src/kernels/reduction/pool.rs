@@ -21,7 +21,7 @@ pub enum PoolKind {
     Max,
     /// The mean of the window's elements.
     Average {
-        /// Whether padding counts as zeros. Elements beyond the padding, which rounding up of sizes (`ceil_mode`) may
+        /// True if padding counts as zeros. Elements beyond the padding, which rounding up of sizes (`ceil_mode`) may
         /// include, never count.
         count_include_pad: bool,
     },

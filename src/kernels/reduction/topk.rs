@@ -23,9 +23,9 @@ pub struct TopK {
     pub inner: usize,
     /// Number of elements to return, at most `axis`.
     pub k: usize,
-    /// Whether to return the smallest elements.
+    /// True to return the smallest elements.
     pub smallest: bool,
-    /// Whether to return indices instead of elements.
+    /// True to return indices instead of elements.
     pub indices: bool,
 }
 

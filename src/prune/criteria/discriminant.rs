@@ -6,7 +6,7 @@ use super::{CriterionRow, Missing, Needs, Score};
 pub(super) static ROW: CriterionRow = CriterionRow {
     name: "discriminant",
     formula: "variance between classes over variance within them, of the images' spatial means after the activation",
-    source: "Fisher 1936, the linear discriminant; cf. Tian, Arbel, Clark 2017, Deep LDA-Pruned Nets",
+    source: "Fisher 1936, the linear discriminant; cf. Tian, Arbel, Clark 2017, Deep LDA-Rewritten Nets",
     needs: Needs { labels: true, ..Needs::DATA },
     score: |layer| {
         let (layer, classes) = (layer.layer()?, &layer.context.profile.classes);

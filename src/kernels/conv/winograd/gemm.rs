@@ -7,11 +7,11 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::{CHANNELS, LANES, STEP};
 use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::winograd::filters::{FilterSource, product};
+use crate::kernels::conv::winograd::tiling::{BLOCK, GemmLayout};
+use crate::kernels::conv::winograd::transform::{PRODUCTS, spread};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::winograd::filters::{FilterSource, product};
-use crate::kernels::winograd::tiling::{BLOCK, GemmLayout};
-use crate::kernels::winograd::transform::{PRODUCTS, spread};
 
 /// 36 matrix products: for each, `channels` sums over `depth` rows of every column.
 ///
@@ -37,7 +37,7 @@ uniform! {
 
 pub(crate) static ROW: KernelRow = row! {
     name: "winograd_gemm",
-    file: "winograd/gemm",
+    file: "conv/winograd/gemm",
     shared: ["quotient", "texels", "outer", "broadcasts"],
     doc: "Winograd's batched GEMM, by broadcasts among 8 lanes, from textures",
 };

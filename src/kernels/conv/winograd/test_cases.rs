@@ -1,7 +1,7 @@
 //! Ranges of a call's tiles, for tests.
 
 use crate::kernels::conv::shape::Conv;
-use crate::kernels::winograd::tiling::{BLOCK, GemmLayout, TileRange, image_tiles};
+use crate::kernels::conv::winograd::tiling::{BLOCK, GemmLayout, TileRange, image_tiles};
 
 /// Ranges of a call's tiles, with layouts of their products.
 pub(crate) fn tile_parts(conv: &Conv) -> [(&'static str, TileRange, GemmLayout); 3] {

@@ -1,4 +1,6 @@
-//! Winograd convolution on the host: F(4×4, 3×3), with 36 products for 16 pixels instead of 144, and F(2×2, 3×3),
+//! Winograd convolution on the host, in two sizes.
+//!
+//! F(4×4, 3×3), with 36 products for 16 pixels instead of 144, and F(2×2, 3×3),
 //! with 16 products for 4 pixels instead of 36.
 //!
 //! Along both axes, polynomials are evaluated at some points and ∞ and multiplied there, and the coefficients of the

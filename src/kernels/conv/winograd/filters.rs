@@ -2,9 +2,9 @@
 
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::winograd::transform::{PRODUCTS, spread};
 use crate::kernels::kernel::Kernel;
 use crate::kernels::window::Windows;
-use crate::kernels::winograd::transform::{PRODUCTS, spread};
 
 /// The source of a product's filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

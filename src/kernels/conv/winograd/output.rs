@@ -1,4 +1,4 @@
-//! Winograd's output transform. Module [`transform`](crate::kernels::winograd::transform) describes the method.
+//! The output transform of Winograd convolution. Module [`transform`](crate::kernels::conv::winograd::transform) describes the method.
 
 use bytemuck::bytes_of;
 
@@ -7,12 +7,12 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::{convs, pooled_convs};
+use crate::kernels::conv::winograd::test_cases::tile_parts;
+use crate::kernels::conv::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
+use crate::kernels::conv::winograd::transform::{AT, SEEN, TILE, sandwich};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::reduction::pool::larger;
 use crate::kernels::shader::{grid, row, uniform, word, words};
-use crate::kernels::winograd::test_cases::tile_parts;
-use crate::kernels::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
-use crate::kernels::winograd::transform::{AT, SEEN, TILE, sandwich};
 
 /// The output transform `act(Aᵀ m A + bias)` of some tiles, or the maxima over every 2×2 of its results.
 ///
@@ -27,7 +27,7 @@ pub(crate) struct WinogradOut {
     pub(crate) tiles: TileRange,
     /// Layout of the input.
     pub(crate) layout: GemmLayout,
-    /// Whether to write the maxima over every 2×2 outputs.
+    /// True to write the maxima over every 2×2 outputs.
     pub(crate) pooled: bool,
 }
 
@@ -57,7 +57,7 @@ uniform! {
 
 pub(crate) static ROW: KernelRow = row! {
     name: "winograd_out",
-    file: "winograd/output",
+    file: "conv/winograd/output",
     shared: ["quotient", "texels", "nan", "activation", "quads", "cell"],
     doc: "Winograd's output transform, with bias and activation",
 };

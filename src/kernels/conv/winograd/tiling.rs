@@ -2,7 +2,7 @@
 
 use crate::kernels::algorithm::MOST_TEMP;
 use crate::kernels::conv::shape::Conv;
-use crate::kernels::winograd::transform::{PRODUCTS, TILE};
+use crate::kernels::conv::winograd::transform::{PRODUCTS, TILE};
 
 /// Columns of a layout's block, which one subgroup computes.
 pub(crate) const BLOCK: usize = 32;
@@ -29,7 +29,7 @@ pub(crate) fn tiles(conv: &Conv) -> [usize; 2] {
 pub(crate) struct GemmLayout {
     /// Columns of a block, a multiple of four.
     pub(crate) width: usize,
-    /// Number of blocks.
+    /// The number of blocks of tiles.
     pub(crate) blocks: usize,
     /// Unused rows after each product, which spread the 36 elements of a tile over many cache sets.
     pub(crate) gap: usize,

@@ -1,4 +1,4 @@
-//! Winograd's input transform. Module [`transform`](crate::kernels::winograd::transform) describes the method.
+//! The input transform of Winograd convolution. Module [`transform`](crate::kernels::conv::winograd::transform) describes the method.
 
 use bytemuck::bytes_of;
 
@@ -8,12 +8,12 @@ use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::shape::Conv;
 use crate::kernels::conv::test_cases::plain_convs;
+use crate::kernels::conv::winograd::test_cases::tile_parts;
+use crate::kernels::conv::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
+use crate::kernels::conv::winograd::transform::{BT, PRODUCTS, SEEN, TILE, sandwich};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::Windows;
-use crate::kernels::winograd::test_cases::tile_parts;
-use crate::kernels::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
-use crate::kernels::winograd::transform::{BT, PRODUCTS, SEEN, TILE, sandwich};
 
 /// The input transform `Bᵀ d B` of some tiles.
 ///
@@ -46,7 +46,7 @@ uniform! {
 /// Row for inputs with one pixel a texel.
 pub(crate) static ROW: KernelRow = row! {
     name: "winograd_in",
-    file: "winograd/input",
+    file: "conv/winograd/input",
     shared: ["quotient", "texels", "pixels", "cell", "winograd_in"],
     doc: "Winograd's input transform, from a texture of pixels",
 };
@@ -54,7 +54,7 @@ pub(crate) static ROW: KernelRow = row! {
 /// Row for inputs with four adjacent pixels a texel.
 pub(crate) static ROW_QUADS: KernelRow = row! {
     name: "winograd_in_quads",
-    file: "winograd/input_quads",
+    file: "conv/winograd/input_quads",
     shared: ["quotient", "texels", "cell", "winograd_in"],
     doc: "Winograd's input transform, from a texture of quads of pixels",
 };
