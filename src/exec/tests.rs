@@ -220,7 +220,7 @@ fn a_plan_beyond_the_limits_of_a_gpu_is_an_error_with_node_and_remedy() {
         for plan in [large, wide] {
             let error = device.load(&plan).err().unwrap();
             assert_eq!(error.node_name(), Some("left"), "{error}");
-            assert!(error.remedy_text().is_some_and(|r| r.contains("batch")), "{error}");
+            assert!(error.remedy_text().is_some_and(|r| r.contains("`batch`")), "{error}");
         }
         assert!(device.load(&plan(0.0)).unwrap().run(&[&input()]).is_ok());
     }
