@@ -42,7 +42,7 @@ fn devices_names_the_cpu() {
 }
 
 #[test]
-fn inspect_counts_layers_and_knots() {
+fn inspect_counts_layers_and_coupled_channels() {
     let (code, answer) = json(secateur().args(["inspect", &demo_network()]));
     assert_eq!(code, 0);
     let layers = answer["layers"].as_array().unwrap();
@@ -369,7 +369,11 @@ fn a_plan_goes_on_where_its_profile_ends() {
     ] {
         let (criterion, told) = profiled(gram, "g.profile");
         assert_eq!(criterion, by, "--gram {gram}");
-        assert_eq!(told.contains(&format!("note: by {by}")), by != "reconstruction", "--gram {gram}: {told}");
+        assert_eq!(
+            told.contains(&format!("note: criterion {by}:")),
+            by != "reconstruction",
+            "--gram {gram}: {told}"
+        );
     }
     let mut plain = secateur();
     plain.args(["plan", &demo_network(), "--keep-macs", "0.6", "--criterion", "reconstruction", "--profile"]);
@@ -458,7 +462,7 @@ fn prune_and_report_make_the_same_page() {
     };
     assert!(times(&mut a).iter().all(Value::is_number) && times(&mut b).iter().all(Value::is_null));
     a["layers"].as_array_mut().unwrap().iter_mut().for_each(|l| l["ms"][0] = Value::Null);
-    for part in ["model", "columns", "layers", "classes", "filters", "maps", "images"] {
+    for part in ["model", "columns", "layers", "dependency_groups", "filters", "maps", "images"] {
         assert!(!a[part].is_null() && a[part] == b[part], "{part} differs");
     }
     let (first, second) = (&a["summary"], &b["summary"]);
@@ -506,7 +510,7 @@ fn what_does_not_belong_together_makes_no_page() {
         assert!(answer["error"]["remedy"].is_string() && !out.exists(), "{answer}");
     };
     fails(report(original, "b.onnx", "a.json", &out), "not that of the cut");
-    fails(report(&at("a.onnx"), "a.onnx", "a.json", &out), "the cut is of another model");
+    fails(report(&at("a.onnx"), "a.onnx", "a.json", &out), "the cut belongs to another model");
     fails(report(original, "a.onnx", "a.json", &at("no/page.html")), "cannot write the report");
     fails(report(original, "a.onnx", "a.json", &at("a.onnx")), "the output is an input");
     let mut prune = secateur();

@@ -36,8 +36,19 @@ fn flags() -> BTreeSet<String> {
         String::from_utf8(output.stdout).unwrap()
     };
     let verbs = [
-        "bench", "check", "compare-criteria", "demo", "eval", "inspect", "merge", "plan", "profile", "prune",
-        "report", "run", "show",
+        "bench",
+        "check",
+        "compare-criteria",
+        "demo",
+        "eval",
+        "inspect",
+        "merge",
+        "plan",
+        "profile",
+        "prune",
+        "report",
+        "run",
+        "show",
     ];
     let text: String = verbs.into_iter().map(help).collect();
     flag.captures_iter(&text).map(|found| found[1].replace('-', "_")).collect()

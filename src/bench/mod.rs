@@ -1,4 +1,4 @@
-//! BenchOptions networks side by side: interleaved, after warm-up, as ratios with their spread.
+//! Times of networks side by side: interleaved, after warm-up, as ratios with their quantiles.
 
 pub mod layers;
 pub mod peak_rates;

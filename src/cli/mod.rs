@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OUR_FAULT, Result};
 use output::Output;
 
 /// Prunes trained convolutional networks on any GPU: ONNX in, a smaller ONNX file out, checked against the original.
@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
-            let error = error.internal();
+            let error = terms::translated(&error.remedy(OUR_FAULT));
             if output.json {
                 Output::json_error(&error);
             }
