@@ -131,15 +131,18 @@ fn the_host_agrees_with_the_definition() {
     }
 }
 
-/// Every shader file below a folder, relative to it and without extension.
+/// Returns every shader file below a folder, relative to it and without extension, except shared parts.
 fn shader_files(folder: &Path) -> BTreeSet<String> {
-    let mut files = BTreeSet::new();
-    for family in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        let name = family.file_name().unwrap().to_str().unwrap().to_owned();
-        for file in std::fs::read_dir(&family).unwrap().map(|entry| entry.unwrap().path()) {
-            assert!(file.extension().is_some_and(|e| e == "wgsl"), "{} is no shader", file.display());
-            files.insert(format!("{name}/{}", file.file_stem().unwrap().to_str().unwrap()));
+    let (mut open, mut files) = (vec![folder.to_path_buf()], BTreeSet::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
         }
+        assert!(path.extension().is_some_and(|e| e == "wgsl"), "{} is no shader", path.display());
+        let inside = path.strip_prefix(folder).unwrap().with_extension("");
+        let parts: Vec<_> = inside.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        files.insert(parts.join("/"));
     }
     files.retain(|file| !file.starts_with("shared/"));
     files
