@@ -43,6 +43,7 @@ pub mod exec;
 pub mod fact;
 pub mod file;
 pub mod graph;
+pub mod ids;
 pub mod kernels;
 pub mod lsq;
 pub mod observer;

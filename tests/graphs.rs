@@ -164,7 +164,7 @@ fn random_networks_are_cut_correctly() {
 /// Returns the number of a node's channels in each removable set of coupled channels.
 fn free(bytes: Vec<u8>, node: &str) -> Vec<usize> {
     let (_, graph, channels) = load(bytes);
-    let of = graph.nodes.iter().position(|n| n.name == node).unwrap();
+    let of = graph.nodes.position(|n| n.name == node).unwrap();
     let coupled = channels.coupled.iter().filter(|k| k.block.is_none());
     let sizes = coupled.map(|k| k.members.iter().filter(|m| m.0 == of).count());
     sizes.filter(|&n| n > 0).collect()
@@ -370,7 +370,7 @@ fn declared_shapes_of_quantized_weights_adapt() {
     let listed: Vec<_> = model.graph().initializer.iter().map(declared).collect();
     model.graph_mut().input.extend(listed);
     let (model, graph, channels) = load(model.to_bytes());
-    let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
+    let first = graph.nodes.position(|n| n.name == c.name).unwrap();
     let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first);
     let coupled: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
     assert_eq!(coupled.len(), 3);
@@ -389,7 +389,7 @@ fn quantized_weights_are_cut_in_their_own_type() {
     let r = b.unary("Relu", &c);
     let d = b.quantized_conv(&r, 6);
     let (model, graph, channels) = load(b.finish(&[d], false).0);
-    let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
+    let first = graph.nodes.position(|n| n.name == c.name).unwrap();
     let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first);
     let coupled: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
     let pruned = rewrite(&model, &graph, &channels, &coupled).unwrap();
@@ -416,7 +416,7 @@ fn zero_filters_are_removed_without_loss() {
     let pooled = b.node("AveragePool", &[&shuffled.name], pool, &s.shape.clone());
     let read = b.conv(&pooled, 6, 1, 1, 1);
     let (mut model, graph, channels) = load(b.finish(&[read, pooled], false).0);
-    let first = graph.nodes.iter().position(|n| n.name == c.name).unwrap();
+    let first = graph.nodes.position(|n| n.name == c.name).unwrap();
     let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first && k.block.is_none());
     // A shuffle couples the channels in pairs.
     let coupled: Vec<_> = of_first.take(2).collect();

@@ -9,7 +9,7 @@ use std::path::Path;
 use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
-use secateur::graph::Graph;
+use secateur::graph::{Graph, NodeId};
 use secateur::onnx::Model;
 use secateur::onnx::tensor::zero;
 use secateur::prune::{Channels, Cut, MaskedReference, ReferenceOutputs, Rewritten, rewrite, written};
@@ -42,8 +42,8 @@ impl Net {
         removable.filter(|k| k.members.iter().any(|m| m.0 == of)).map(|k| k.id).collect()
     }
 
-    fn node(&self, name: &str) -> usize {
-        self.graph.nodes.iter().position(|n| n.name == name).unwrap()
+    fn node(&self, name: &str) -> NodeId {
+        self.graph.nodes.position(|n| n.name == name).unwrap()
     }
 
     /// Returns the number of a node's channels in each of its removable sets.

@@ -193,7 +193,7 @@ fn a_removed_channel_leaves_its_weights_and_its_mean_to_an_equal_one() {
     }
     let graph = Graph::from_model(&model).unwrap();
     let channels = Channels::of(&graph).unwrap();
-    let conv = graph.nodes.iter().position(|n| n.op_type == "Conv").unwrap();
+    let conv = graph.nodes.position(|n| n.op_type == "Conv").unwrap();
     let set = channels.coupled.iter().find(|k| k.members == [(conv, 3)]).unwrap().id;
     let hash = |i: usize| ((i * 2_654_435_761) >> 7) % 2048;
     let data = (0..64 * 3 * 64).map(|i| hash(i) as f32 / 1024.0 - 1.0).collect();

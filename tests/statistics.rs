@@ -10,8 +10,8 @@ use secateur::compare::{Tolerance, compare};
 use secateur::data::{Batch, DataOptions, Dataset, Shard, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::{Session, SessionOptions};
-use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
+use secateur::graph::{Graph, ValueId};
 use secateur::onnx::Model;
 use secateur::stats::{
     Activity, DERIVED, Distances, GatherOptions, Gatherer, GramKind, Header, ImageVariation, Profile, gather,
@@ -159,7 +159,7 @@ fn gpu_and_cpu_gather_the_same_statistics() {
 }
 
 /// The values of a tap, one vector per image.
-fn values(graph: &Graph, data: &Dataset, tap: usize) -> Vec<Vec<f32>> {
+fn values(graph: &Graph, data: &Dataset, tap: ValueId) -> Vec<Vec<f32>> {
     let wanted =
         SessionOptions { batch: Some(1), taps: vec![tap], outputs: false, ..SessionOptions::default() };
     let mut session = Session::new(graph, &Device::Cpu, &wanted, &|_| vec![]).unwrap();

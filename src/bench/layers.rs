@@ -111,7 +111,7 @@ pub fn layer_rates(
     let timed = layers(&mut [session], options.seconds, observer)?.concat();
     let whole: f64 = timed.iter().map(|t| t.seconds.median).sum();
     let rate = |LayerTime { node, seconds }: LayerTime| {
-        let own = graph.nodes.iter().position(|n| n.name == node);
+        let own = graph.nodes.position(|n| n.name == node);
         let macs =
             own.map_or(0, |id| graph.nodes[id].op.macs(&facts.inputs(graph, id), &facts.outputs(graph, id)));
         let values = own.map(|id| graph.nodes[id].inputs.iter().chain(&graph.nodes[id].outputs).flatten());

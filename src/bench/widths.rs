@@ -11,7 +11,7 @@ use super::layers::time_steps;
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::Conv;
 use crate::kernels::window::Windows;
@@ -70,7 +70,7 @@ fn measure(
         let mut left: f64 = timed.iter().map(|t| t.seconds.median).sum();
         for (weight, curve) in channels.weights.iter().zip(&mut times.curves) {
             let macs = weight.macs_at(&lengths);
-            let name = |node: usize| graph.nodes[node].name.as_str();
+            let name = |node: NodeId| graph.nodes[node].name.as_str();
             let own = timed.iter().filter(|t| weight.nodes.iter().any(|&n| name(n) == t.node));
             let seconds: f64 = own.map(|t| t.seconds.median).sum();
             if macs > 0 && seconds > 0.0 && curve.iter().all(|&(at, _)| at != macs) {

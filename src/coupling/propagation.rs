@@ -3,6 +3,7 @@
 use super::labels::{ChannelLabels, FROZEN, Label, for_each_index};
 use super::state::{BroadcastOperand, Coupling, PerChannelConstant, Producer, Role};
 use crate::fact::{Fact, Inputs};
+use crate::ids::{NodeId, ValueId};
 
 /// The inputs and outputs of one node, through which its operator propagates labels.
 #[derive(Debug)]
@@ -10,11 +11,11 @@ pub struct Propagation<'a> {
     /// The coupling of the whole graph.
     pub coupling: &'a mut Coupling,
     /// The number and name of the node.
-    pub node: (usize, &'a str),
+    pub node: (NodeId, &'a str),
     /// The facts of the inputs.
     pub inputs: Inputs<'a>,
     /// The values that are the inputs; `None` if absent.
-    pub values: &'a [Option<usize>],
+    pub values: &'a [Option<ValueId>],
     /// The labels of the inputs; `None` for constants and absent inputs.
     pub labels: Vec<Option<ChannelLabels>>,
     /// The facts of the outputs.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::classes::EquivalenceClasses;
 use super::labels::{ChannelLabels, Label};
+use crate::ids::{NodeId, ValueId};
 
 /// The relation of a constant's axis to the channels of the node that uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,9 @@ pub struct LabelledAxis {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Producer {
     /// The number of the node.
-    pub node: usize,
+    pub node: NodeId,
     /// The constant that holds the filters, and its axis of filters.
-    pub weight: (usize, usize),
+    pub weight: (ValueId, usize),
     /// One label for each output channel.
     pub labels: Vec<Label>,
 }
@@ -42,7 +43,7 @@ pub struct Producer {
 #[derive(Clone, Debug)]
 pub struct Mixing {
     /// The number of the node.
-    pub node: usize,
+    pub node: NodeId,
     pub(super) labels: ChannelLabels,
     pub(super) axes: Vec<usize>,
 }
@@ -66,14 +67,14 @@ pub struct Coupling {
     /// Every node that produces channels, in graph order.
     pub producers: Vec<Producer>,
     /// Every constant axis that carries labels, by (value, axis).
-    pub labelled_axes: BTreeMap<(usize, usize), LabelledAxis>,
+    pub labelled_axes: BTreeMap<(ValueId, usize), LabelledAxis>,
     /// True if labels may pass operators that mix them.
     pub inexact: bool,
     /// The nodes at which labels did so.
     pub mixings: Vec<Mixing>,
     pub(super) deferred: Deferred,
     /// The labels of filters, by (constant, axis).
-    pub(super) filters: HashMap<(usize, usize), Vec<Label>>,
+    pub(super) filters: HashMap<(ValueId, usize), Vec<Label>>,
 }
 
 impl Coupling {
@@ -85,7 +86,7 @@ impl Coupling {
     /// Labels the indices of a constant's axis.
     ///
     /// If several nodes use the constant, it is cut once: their labels are united at `node`.
-    pub(super) fn label_axis(&mut self, axis: (usize, usize), labels: &[Label], role: Role, node: &str) {
+    pub(super) fn label_axis(&mut self, axis: (ValueId, usize), labels: &[Label], role: Role, node: &str) {
         let new = || LabelledAxis { labels: labels.to_vec(), makes: false, reads: false };
         let labelled = self.labelled_axes.entry(axis).or_insert_with(new);
         labelled.makes |= role == Role::Producer;
@@ -122,7 +123,7 @@ pub(super) struct BroadcastOperand {
 pub(super) struct PerChannelConstant {
     pub(super) node: String,
     /// The constant and its axis.
-    pub(super) constant: (usize, usize),
+    pub(super) constant: (ValueId, usize),
     /// The labels of the value.
     pub(super) value: ChannelLabels,
     pub(super) along: usize,

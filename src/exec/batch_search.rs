@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::graph::facts::Facts;
-    use crate::graph::{Dim, Graph, GraphInput, Sizes};
+    use crate::graph::{Dim, Graph, GraphInput, Sizes, ValueId};
     use crate::plan::{self, BuildOptions};
     use crate::tensor::{DType, Tensor};
 
@@ -209,10 +209,8 @@ mod tests {
     }
 
     /// A graph on images of 3×16×16 with nodes from `grow`.
-    fn network(grow: impl FnOnce(&mut Graph, usize) -> Result<usize>) -> Graph {
-        let (nodes, values, inputs) = (vec![], vec![], vec![]);
-        let mut graph =
-            Graph { nodes, values, inputs, outputs: vec![], opset: 18, path: PathBuf::from("test.onnx") };
+    fn network(grow: impl FnOnce(&mut Graph, ValueId) -> Result<ValueId>) -> Graph {
+        let mut graph = Graph::new(18, PathBuf::from("test.onnx"));
         let x = graph.add_value("x".to_owned(), None);
         let dims = [3, 16, 16].into_iter().map(Dim::Fixed);
         let dims = std::iter::once(Dim::Free("N".to_owned())).chain(dims).collect();
@@ -222,7 +220,7 @@ mod tests {
         graph
     }
 
-    fn conv(graph: &mut Graph, x: usize, [outputs, inputs]: [usize; 2], name: &str) -> Result<usize> {
+    fn conv(graph: &mut Graph, x: ValueId, [outputs, inputs]: [usize; 2], name: &str) -> Result<ValueId> {
         let weights = Tensor::float(&[outputs, inputs, 3, 3], vec![0.1; outputs * inputs * 9]);
         let weights = graph.add_value(format!("{name}.weight"), Some(weights));
         let y = graph.add_operator(("Conv", &[]), &[x, weights], name.to_owned())?;

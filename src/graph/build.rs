@@ -40,14 +40,7 @@ impl Graph {
         }
         known(&proto.node, opset)?;
 
-        let mut graph = Self {
-            nodes: Vec::new(),
-            values: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            opset,
-            path: model.path.clone(),
-        };
+        let mut graph = Self::new(opset, model.path.clone());
         let mut names: HashMap<String, ValueId> = HashMap::new();
         let mut add = |graph: &mut Self, name: &str, constant: Option<Tensor>| -> ValueId {
             *names.entry(name.to_owned()).or_insert_with(|| graph.add_value(name.to_owned(), constant))

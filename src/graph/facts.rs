@@ -4,7 +4,7 @@
 //! outputs of such a node and all values computed from them are *data-dependent*: they have no fact, and the host
 //! computes them node by node after the rest of the network.
 
-use super::{Graph, Node, NodeId, Sizes, ValueId, takes_first_axis};
+use super::{Graph, IdVec, Node, NodeId, Sizes, ValueId, takes_first_axis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::ops::evaluate;
@@ -22,8 +22,8 @@ const MISFIT: &str =
 /// The facts of all values of a graph, for given input shapes.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    facts: Vec<Option<Fact>>,
-    data_dependent: Vec<bool>,
+    facts: IdVec<ValueId, Option<Fact>>,
+    data_dependent: IdVec<ValueId, bool>,
     /// The shapes of the inputs for which the facts hold.
     pub input_shapes: Vec<Vec<usize>>,
 }
@@ -49,14 +49,14 @@ impl Facts {
         input_shapes: &[Vec<usize>],
         adjust: &mut dyn FnMut(NodeId, Result<Vec<Fact>>) -> Result<Vec<Fact>>,
     ) -> Result<Self> {
-        let mut facts: Vec<Option<Fact>> =
+        let mut facts: IdVec<ValueId, Option<Fact>> =
             graph.values.iter().map(|v| v.constant.clone().map(Fact::constant)).collect();
         for (input, shape) in graph.inputs.iter().zip(input_shapes) {
             facts[input.value] = Some(Fact::new(input.dtype, shape));
         }
-        let data_dependent = vec![false; graph.values.len()];
+        let data_dependent = graph.values.filled(false);
         let mut facts = Self { facts, data_dependent, input_shapes: input_shapes.to_vec() };
-        for id in 0..graph.nodes.len() {
+        for id in graph.nodes.ids() {
             if facts.is_deferred(graph, id) {
                 graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.data_dependent[v] = true);
                 continue;

@@ -14,16 +14,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use crate::ids::{IdVec, NodeId, ValueId};
 pub use build::declared;
 
 use crate::error::{Error, Result};
 use crate::ops::Operator;
 use crate::tensor::{DType, Tensor};
-
-/// The index of a value in [`Graph::values`].
-pub type ValueId = usize;
-/// The index of a node in [`Graph::nodes`].
-pub type NodeId = usize;
 
 /// The default size of free spatial dimensions.
 pub const FREE_SIZE: usize = 224;
@@ -32,9 +28,9 @@ pub const FREE_SIZE: usize = 224;
 #[derive(Debug, Clone)]
 pub struct Graph {
     /// The nodes in topological order.
-    pub nodes: Vec<Node>,
+    pub nodes: IdVec<NodeId, Node>,
     /// All named values: inputs, initializers and outputs of nodes.
-    pub values: Vec<Value>,
+    pub values: IdVec<ValueId, Value>,
     /// The inputs, which exclude initializers.
     pub inputs: Vec<GraphInput>,
     /// The output values, in order.
@@ -120,9 +116,15 @@ impl GraphInput {
 }
 
 impl Graph {
+    /// Creates a graph without nodes and values.
+    pub fn new(opset: i64, path: PathBuf) -> Self {
+        let (nodes, values) = (IdVec::default(), IdVec::default());
+        Self { nodes, values, inputs: Vec::new(), outputs: Vec::new(), opset, path }
+    }
+
     /// Returns the value with a given name.
     pub fn value(&self, name: &str) -> Option<ValueId> {
-        self.values.iter().position(|v| v.name == name)
+        self.values.position(|v| v.name == name)
     }
 
     /// Returns the name of a value.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::build::operator;
 use super::facts::Facts;
-use super::{Dim, Graph, GraphInput, Node, Value, ValueId};
+use super::{Dim, Graph, GraphInput, IdVec, Node, NodeId, Value, ValueId};
 use crate::error::Result;
 use crate::onnx::attrs::set_int;
 use crate::onnx::proto::NodeProto;
@@ -13,16 +13,15 @@ use crate::tensor::{DType, Tensor};
 impl Graph {
     /// Adds a value without a producer.
     pub fn add_value(&mut self, name: String, constant: Option<Tensor>) -> ValueId {
-        self.values.push(Value { name, constant, producer: None, consumers: vec![] });
-        self.values.len() - 1
+        self.values.push(Value { name, constant, producer: None, consumers: vec![] })
     }
 
     /// Appends a node, and records it as producer and consumer of values.
     pub fn add_node(&mut self, node: Node) {
-        let id = self.nodes.len();
+        let id = self.nodes.push(node);
+        let node = &self.nodes[id];
         node.inputs.iter().flatten().for_each(|&v| self.values[v].consumers.push(id));
         node.outputs.iter().flatten().for_each(|&v| self.values[v].producer = Some(id));
-        self.nodes.push(node);
     }
 
     /// Appends a node with a standard operator of one output, and returns the output.
@@ -54,9 +53,14 @@ impl Graph {
     }
 
     /// Returns for each node whether `wanted` depends on it, given some values and the constants.
-    pub fn needed(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Vec<bool> {
+    pub fn needed(
+        &self,
+        facts: &Facts,
+        given: &dyn Fn(ValueId) -> bool,
+        wanted: &[ValueId],
+    ) -> IdVec<NodeId, bool> {
         let mut stack: Vec<ValueId> = wanted.to_vec();
-        let mut nodes = vec![false; self.nodes.len()];
+        let mut nodes = self.nodes.filled(false);
         while let Some(value) = stack.pop() {
             let made = self.values[value].producer.filter(|_| !given(value) && !facts.is_constant(value));
             if let Some(node) = made.filter(|&node| !nodes[node]) {
@@ -73,14 +77,7 @@ impl Graph {
     pub fn subgraph(&self, facts: &Facts, given: &dyn Fn(ValueId) -> bool, wanted: &[ValueId]) -> Subgraph {
         let needed = self.needed(facts, given, wanted);
         let mut part = Subgraph {
-            graph: Self {
-                nodes: vec![],
-                values: vec![],
-                inputs: vec![],
-                outputs: vec![],
-                opset: self.opset,
-                path: self.path.clone(),
-            },
+            graph: Self::new(self.opset, self.path.clone()),
             values: HashMap::new(),
             shapes: vec![],
         };
@@ -96,7 +93,7 @@ impl Graph {
         }
         // Values without a producer in the subgraph are its inputs.
         let whole: HashMap<ValueId, ValueId> = part.values.iter().map(|(&w, &p)| (p, w)).collect();
-        for value in 0..part.graph.values.len() {
+        for value in part.graph.values.ids() {
             let v = &part.graph.values[value];
             if v.producer.is_some() || v.constant.is_some() {
                 continue;

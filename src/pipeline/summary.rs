@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::network::Network;
-use crate::graph::{Dim, declared};
+use crate::graph::{Dim, NodeId, ValueId, declared};
 use crate::report::Cost;
 use crate::report::network::{DependencyGroup, LayerSize, dependency_groups, sizes};
 
@@ -86,7 +86,7 @@ impl Network {
     pub fn summary(&self) -> NetworkSummary {
         let Self { graph, channels, .. } = self;
         let facts = &channels.facts;
-        let name = |node: usize| graph.nodes[node].name.clone();
+        let name = |node: NodeId| graph.nodes[node].name.clone();
         let free =
             channels.coupled.iter().filter(|coupled| coupled.block.is_none()).map(|coupled| coupled.id);
         let blocked = |block: &crate::coupling::Block| (block.node.clone(), block.reason.clone());
@@ -120,7 +120,9 @@ impl Network {
                 })
                 .collect(),
             groups: dependency_groups(channels).into_iter().map(group).collect(),
-            host_nodes: (0..graph.nodes.len())
+            host_nodes: graph
+                .nodes
+                .ids()
                 .filter(|&node| facts.is_data_dependent_node(graph, node))
                 .map(name)
                 .collect(),
@@ -130,7 +132,7 @@ impl Network {
 
     fn outputs(&self) -> Vec<(String, Option<Vec<Value>>)> {
         let infos = || self.model.proto.graph.iter().flat_map(|graph| &graph.output);
-        let shape = |value: usize, name: &str| -> Option<Vec<Value>> {
+        let shape = |value: ValueId, name: &str| -> Option<Vec<Value>> {
             let sizes = &self.channels.facts.get(value)?.shape;
             let dims = infos().filter(|info| info.name() == name).find_map(declared);
             let dims = dims.filter(|dims| dims.len() == sizes.len()).unwrap_or_default();
@@ -140,7 +142,7 @@ impl Network {
             let one = |(axis, n): (usize, &usize)| named(axis).map_or_else(|| json!(n), size);
             Some(sizes.iter().enumerate().map(one).collect())
         };
-        let output = |&value: &usize| {
+        let output = |&value: &ValueId| {
             let name = self.graph.name(value);
             (name.to_owned(), shape(value, name))
         };
@@ -148,7 +150,7 @@ impl Network {
     }
 
     fn layers(&self) -> Vec<LayerSummary> {
-        let mut of_layer: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut of_layer: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         for coupled in &self.channels.coupled {
             for &(node, _) in &coupled.members {
                 let ids = of_layer.entry(node).or_default();

@@ -113,16 +113,17 @@ fn the_smallest_network_within_a_drop_keeps_its_repair() {
 
 #[test]
 fn an_interrupted_profile_is_resumed_to_the_same_bits() {
-    let data = demo::images(48, 3).expect("images");
+    // Second moments are summed over 64 images at a time: a pass that ends there is continued to the same bits.
+    let data = demo::images(96, 3).expect("images");
     let options = ProfileOptions { batch: Some(8), ..ProfileOptions::default() };
     let from = (&data, &origin());
-    let mut stop = Recorder::stopping(Stage::Profiling, 16);
+    let mut stop = Recorder::stopping(Stage::Profiling, 64);
     let part = profile(&network(), &Device::Cpu, from, &options, None, &mut stop).expect("a part");
-    assert!(!part.profile.header.complete && part.images == 16);
+    assert!(!part.profile.header.complete && part.images == 64);
     let rest = Resume::new(part.profile.clone(), None);
     let whole = profile(&network(), &Device::Cpu, from, &options, Some(rest), &mut Silent).expect("the rest");
     assert_eq!(whole.images, 32);
-    assert_eq!(whole.profile, profiled(GramKind::Channel, 48));
+    assert_eq!(whole.profile, profiled(GramKind::Channel, 96));
     let other = Origin { data: "other".to_owned(), shard: None };
     let resume = Some(Resume::new(part.profile, Some("a.profile".into())));
     let error = profile(&network(), &Device::Cpu, (&data, &other), &options, resume, &mut Silent);
@@ -154,7 +155,7 @@ fn the_criterion_falls_back_to_what_the_profile_serves() {
 
 #[test]
 fn what_was_measured_before_an_interruption_is_kept() {
-    let calibration = calibration(64);
+    let calibration = calibration(96);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("kept.profile");
     let evidence = || {
@@ -164,9 +165,9 @@ fn what_was_measured_before_an_interruption_is_kept() {
     let run = |stop: Option<(Stage, u64)>| {
         decided(evidence(), &options, &mut Recorder { stop, ..Recorder::default() })
     };
-    assert!(matches!(run(Some((Stage::Profiling, 32))), Outcome::Interrupted));
+    assert!(matches!(run(Some((Stage::Profiling, 64))), Outcome::Interrupted));
     let part = Profile::load(&file).expect("the profile so far");
-    assert!(!part.header.complete && part.header.images == 32);
+    assert!(!part.header.complete && part.header.images == 64);
     assert!(matches!(run(Some((Stage::Probing, 2))), Outcome::Interrupted));
     let whole = Profile::load(&file).expect("a profile");
     assert!(whole.header.complete && whole.header.sensitivity.len() == 2);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{BuildOptions, HostSubgraph, Operand, Plan, Port, Step};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, NodeId, ValueId};
 use crate::ops::{Emit, Lowering, Slot};
 use crate::tensor::Data;
 
@@ -25,7 +25,7 @@ pub fn build(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Pla
 /// Builds a plan whose tensors may exceed [`BuildOptions::max_binding`].
 pub(crate) fn assemble(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Plan> {
     let mut builder = PlanBuilder::new(graph, facts, options);
-    for id in 0..graph.nodes.len() {
+    for id in graph.nodes.ids() {
         builder.node(id).map_err(|e| {
             let node = &graph.nodes[id];
             e.at(&node.op_type, &node.name).file(&graph.path)
@@ -41,13 +41,13 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) options: &'a BuildOptions,
     pub(super) plan: Plan,
     /// The operand of each computed value.
-    pub(super) places: Vec<Option<Operand>>,
+    pub(super) places: IdVec<ValueId, Option<Operand>>,
     constants: HashMap<ValueId, usize>,
     /// The values of the plan's outputs, in order.
     pub(super) given: Vec<ValueId>,
     /// Values that no fusion may skip.
     pub(super) kept: HashSet<ValueId>,
-    needed: Vec<bool>,
+    needed: IdVec<NodeId, bool>,
     /// Nodes that are fused into a layer before them.
     pub(super) absorbed: HashSet<NodeId>,
 }
@@ -75,7 +75,7 @@ impl<'a> PlanBuilder<'a> {
             facts,
             options,
             plan: Plan { batch, host_subgraph, ..Plan::default() },
-            places: vec![None; graph.values.len()],
+            places: graph.values.filled(None),
             constants: HashMap::new(),
             given,
             kept,

@@ -32,7 +32,7 @@ impl HostSubgraph {
         if open.is_empty() {
             return None;
         }
-        let mut runs = vec![false; graph.nodes.len()];
+        let mut runs = graph.nodes.filled(false);
         while let Some(value) = open.pop() {
             let Some(node) = graph.values[value].producer else { continue };
             if !std::mem::replace(&mut runs[node], true) {
@@ -41,7 +41,7 @@ impl HostSubgraph {
                 );
             }
         }
-        let nodes: Vec<NodeId> = (0..graph.nodes.len()).filter(|&id| runs[id]).collect();
+        let nodes: Vec<NodeId> = graph.nodes.ids().filter(|&id| runs[id]).collect();
         let (mut constants, mut feeds) = (BTreeMap::new(), Vec::new());
         for &value in nodes.iter().flat_map(|&id| graph.nodes[id].inputs.iter().flatten()) {
             match facts.get(value) {

@@ -39,7 +39,7 @@ impl PlanBuilder<'_> {
     /// Returns the buffers of floating-point values of the network that are neither inputs nor outputs of the plan.
     fn f16_candidates(&self) -> HashSet<BufferId> {
         let (mut floats, mut others) = (HashSet::new(), HashSet::new());
-        for (value, place) in self.places.iter().enumerate() {
+        for (value, place) in self.places.iter_enumerated() {
             if let Some(Operand::Buffer(buffer)) = *place {
                 let float = self.facts.get(value).is_some_and(|fact| fact.dtype.is_float());
                 let set = if float { &mut floats } else { &mut others };

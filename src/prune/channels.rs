@@ -7,7 +7,7 @@ use crate::coupling::{Block, ChannelLabels, Coupling, FROZEN, Label, Mixing, Pro
 use crate::error::Result;
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, NodeId, ValueId};
 
 /// Channels that can only be removed together.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ pub struct Channels {
     /// Labels, equivalence classes, producers and labelled constants.
     pub coupling: Coupling,
     /// The channel labels of every computed value.
-    pub labels: Vec<Option<ChannelLabels>>,
+    pub labels: IdVec<ValueId, Option<ChannelLabels>>,
     /// All sets of coupled channels, in graph order.
     pub coupled: Vec<CoupledChannels>,
     /// The axes that shrink when channels are removed.
@@ -92,8 +92,8 @@ pub struct Channels {
 }
 
 /// Freezes a class that is the only one of a tensor.
-fn block_only_ones(coupling: &mut Coupling, graph: &Graph, labels: &[Option<ChannelLabels>]) {
-    for (value, labelled) in labels.iter().enumerate() {
+fn block_only_ones(coupling: &mut Coupling, graph: &Graph, labels: &IdVec<ValueId, Option<ChannelLabels>>) {
+    for (value, labelled) in labels.iter_enumerated() {
         if let Some(labelled) = labelled
             && coupling.classes.is_one(labelled)
         {
@@ -118,11 +118,11 @@ impl Channels {
     pub fn analyze(graph: &Graph, inexact: bool) -> Result<Self> {
         let facts = Facts::at_own_size(graph)?;
         let mut coupling = Coupling::new(inexact);
-        let mut labels: Vec<Option<ChannelLabels>> = vec![None; graph.values.len()];
+        let mut labels: IdVec<ValueId, Option<ChannelLabels>> = graph.values.filled(None);
         for input in &graph.inputs {
             labels[input.value] = Some(ChannelLabels::uniform(facts.shape(input.value), FROZEN));
         }
-        for (id, node) in graph.nodes.iter().enumerate() {
+        for (id, node) in graph.nodes.iter_enumerated() {
             let outputs = facts.outputs(graph, id);
             let empty = outputs.iter().any(Fact::is_empty);
             if !empty && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
@@ -244,7 +244,7 @@ impl Channels {
         }
         // The shrinking axis of each value, which must keep at least one index.
         let mut of_value: HashMap<ValueId, usize> = HashMap::new();
-        for (value, labelled) in self.labels.clone().iter().enumerate() {
+        for (value, labelled) in self.labels.clone().iter_enumerated() {
             let Some(labelled) = labelled else { continue };
             for axis in self.coupling.classes.varying(labelled) {
                 let set = |label: Label| by_root.get(&self.coupling.classes.find(label)).copied();
@@ -254,7 +254,7 @@ impl Channels {
         }
         let mut macs: HashMap<ValueId, (u64, Vec<NodeId>)> = HashMap::new();
         let mut read: BTreeSet<ValueId> = BTreeSet::new();
-        for (id, node) in graph.nodes.iter().enumerate() {
+        for (id, node) in graph.nodes.iter_enumerated() {
             if node.outputs.iter().flatten().all(|&v| self.facts.is_constant(v)) {
                 continue;
             }

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::allocate::Scope;
 use super::channels::Channels;
 use super::criteria::Score;
+use crate::graph::NodeId;
 
 /// Returns for each removed set the probability that its true score is below the threshold.
 ///
@@ -20,7 +21,7 @@ pub fn confidence(
     scope: Scope,
     protected: &BTreeSet<usize>,
 ) -> Vec<Option<f64>> {
-    let mut groups: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
+    let mut groups: HashMap<Vec<NodeId>, Vec<usize>> = HashMap::new();
     for set in channels.coupled.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
         let layers = match scope {
             Scope::Global => vec![],
@@ -73,14 +74,15 @@ pub fn normal(z: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::graph::Graph;
+    use crate::ids::Id;
     use crate::prune::CoupledChannels;
 
     /// Six independent channels of one layer, with these scores and errors.
     fn six(scores: &[(f64, Option<f64>); 6]) -> (Channels, Vec<Score>) {
-        let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
-        let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: std::path::PathBuf::new() };
+        let graph = Graph::new(17, std::path::PathBuf::new());
         let mut channels = Channels::of(&graph).expect("no channels");
-        let set = |id| CoupledChannels { id, root: id as u32, members: vec![(0, id)], block: None };
+        let node = NodeId::new(0);
+        let set = |id| CoupledChannels { id, root: id as u32, members: vec![(node, id)], block: None };
         channels.coupled = (0..6).map(set).collect();
         (channels, scores.iter().map(|&(value, error)| Score { value, error }).collect())
     }

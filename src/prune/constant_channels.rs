@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::channels::Channels;
 use crate::coupling::Label;
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, NodeId, ValueId};
 
 /// Corrections of consumers' biases for removed constant channels: a number per output channel.
 pub(super) type BiasCorrections = BTreeMap<NodeId, Vec<f64>>;
@@ -25,7 +25,7 @@ pub(super) fn bias_corrections(
 ) -> BiasCorrections {
     let constants = constants(graph, channels);
     let mut bias_corrections = BiasCorrections::new();
-    for (id, node) in graph.nodes.iter().enumerate() {
+    for (id, node) in graph.nodes.iter_enumerated() {
         let Some(x) = node.inputs.first().copied().flatten() else { continue };
         let Some(labels) = along_channels(channels, x) else { continue };
         if channels.facts.is_data_dependent_node(graph, id) {
@@ -49,10 +49,10 @@ fn along_channels(channels: &Channels, value: ValueId) -> Option<Vec<Label>> {
 }
 
 /// Returns the constant channels of every value.
-fn constants(graph: &Graph, channels: &Channels) -> Vec<ConstantChannels> {
+fn constants(graph: &Graph, channels: &Channels) -> IdVec<ValueId, ConstantChannels> {
     let facts = &channels.facts;
-    let mut all: Vec<ConstantChannels> = vec![ConstantChannels::new(); graph.values.len()];
-    for (id, node) in graph.nodes.iter().enumerate() {
+    let mut all = graph.values.filled(ConstantChannels::new());
+    for (id, node) in graph.nodes.iter_enumerated() {
         let inputs = facts.inputs(graph, id);
         let (first, output) =
             (node.inputs.first().copied().flatten(), node.outputs.first().copied().flatten());
@@ -84,7 +84,11 @@ fn constants(graph: &Graph, channels: &Channels) -> Vec<ConstantChannels> {
 }
 
 /// Returns the constants on which all sources that contain the label agree.
-fn agreed(all: &[ConstantChannels], channels: &Channels, sources: &[ValueId]) -> ConstantChannels {
+fn agreed(
+    all: &IdVec<ValueId, ConstantChannels>,
+    channels: &Channels,
+    sources: &[ValueId],
+) -> ConstantChannels {
     let mut agreed = ConstantChannels::new();
     let mut broken: HashSet<Label> = HashSet::new();
     for &source in sources {

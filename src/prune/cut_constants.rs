@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::channels::Channels;
 use super::kept_indices::kept_indices;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::encode;
@@ -50,7 +50,7 @@ pub(super) fn corrected_bias(graph: &Graph, channels: &Channels, node: NodeId, c
 pub(super) fn cut_constants(
     graph: &Graph,
     channels: &Channels,
-    kept: &[Kept],
+    kept: &IdVec<ValueId, Kept>,
 ) -> (KeptConstants, KeptConstants) {
     let smaller = |kept: &Kept| kept.iter().any(Option::is_some);
     let cut = channels.coupling.labelled_axes.keys().map(|&(value, _)| value);

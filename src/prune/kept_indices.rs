@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::channels::Channels;
 use crate::coupling::Label;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, IdVec, ValueId};
 use crate::ops::Kept;
 
 /// Returns for each value and axis the indices that stay when the classes `removed` are removed.
@@ -16,11 +16,11 @@ pub(crate) fn kept_indices(
     graph: &Graph,
     channels: &Channels,
     removed: &BTreeSet<Label>,
-) -> Result<Vec<Kept>> {
+) -> Result<IdVec<ValueId, Kept>> {
     let gone = |label: Label| channels.is_removed(label, removed);
-    let mut all: Vec<Kept> =
-        (0..graph.values.len()).map(|v| vec![None; channels.facts.shape(v).len()]).collect();
-    for (value, labelled) in channels.labels.iter().enumerate() {
+    let mut all: IdVec<ValueId, Kept> =
+        graph.values.ids().map(|v| vec![None; channels.facts.shape(v).len()]).collect();
+    for (value, labelled) in channels.labels.iter_enumerated() {
         let Some(labelled) = labelled else { continue };
         let mut left = 1;
         for axis in labelled.varying() {

@@ -47,9 +47,9 @@ impl MaskedReference {
         let flat = flatten(model)?;
         let roots = channels.roots(removed);
         let gone = |label| channels.is_removed(label, &roots);
-        for (value, kept) in kept_indices(graph, channels, &roots)?.into_iter().enumerate() {
+        for (value, kept) in kept_indices(graph, channels, &roots)?.iter_enumerated() {
             if kept.iter().any(Option::is_some) {
-                reference.kept.insert(graph.name(value).to_owned(), kept);
+                reference.kept.insert(graph.name(value).to_owned(), kept.clone());
             }
         }
         for (&node, correction) in &bias_corrections(graph, channels, &gone) {

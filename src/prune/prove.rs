@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes, ValueId};
+use crate::graph::{Graph, IdVec, NodeId, Sizes, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
 use crate::plan::{HostSubgraph, Plan};
@@ -159,13 +159,13 @@ fn edge(graph: &Graph, reference: &MaskedReference) -> Result<Vec<ValueId>> {
     let computed = |v: ValueId| graph.values[v].producer.is_some();
     // Outputs are always compared.
     let inner = |v: ValueId| computed(v) && !graph.outputs.contains(&v);
-    Ok((0..graph.values.len()).filter(|&v| !behind[v] && inner(v) && number(v) && consumed(v)).collect())
+    Ok(graph.values.ids().filter(|&v| !behind[v] && inner(v) && number(v) && consumed(v)).collect())
 }
 
 /// Returns for each value whether it is computed behind a mixing node.
-fn behind(graph: &Graph, reference: &MaskedReference) -> Vec<bool> {
-    let mut behind = vec![false; graph.values.len()];
-    for node in 0..graph.nodes.len() {
+fn behind(graph: &Graph, reference: &MaskedReference) -> IdVec<ValueId, bool> {
+    let mut behind = graph.values.filled(false);
+    for node in graph.nodes.ids() {
         if mixes(graph, node, reference, &behind) {
             graph.nodes[node].outputs.iter().flatten().for_each(|&v| behind[v] = true);
         }
@@ -174,7 +174,7 @@ fn behind(graph: &Graph, reference: &MaskedReference) -> Vec<bool> {
 }
 
 /// Returns true if removed channels mix at the node, or if the node is behind such a node.
-fn mixes(graph: &Graph, node: usize, reference: &MaskedReference, behind: &[bool]) -> bool {
+fn mixes(graph: &Graph, node: NodeId, reference: &MaskedReference, behind: &IdVec<ValueId, bool>) -> bool {
     let node = &graph.nodes[node];
     reference.inexact.contains(&node.name) || node.inputs.iter().flatten().any(|&v| behind[v])
 }
@@ -348,7 +348,7 @@ fn first_difference(
     }
     let names: Vec<String> = taps.0.iter().map(|&v| masked.name(v).to_owned()).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let run = |graph: &Graph, taps: Vec<usize>| {
+    let run = |graph: &Graph, taps: Vec<ValueId>| {
         let wanted = SessionOptions {
             batch: Some(1),
             taps,

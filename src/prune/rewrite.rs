@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, OUR_FAULT, Result};
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::tensor::keep;
 use crate::ops::{Kept, Rewrite};
@@ -114,8 +114,8 @@ fn cut(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
-    (kept, bias_corrections): (&[Kept], &BiasCorrections),
-    (explicit, following): (&HashSet<String>, &[Vec<bool>]),
+    (kept, bias_corrections): (&IdVec<ValueId, Kept>, &BiasCorrections),
+    (explicit, following): (&HashSet<String>, &IdVec<ValueId, Vec<bool>>),
 ) -> Result<Model> {
     let mut cut = model.clone();
     let mut editor = Editor::new(&mut cut.proto);
@@ -124,7 +124,7 @@ fn cut(
         let tensor = keep(&constant_message(model, graph, channels, value)?, kept)?;
         editor.constant(graph.name(value), tensor);
     }
-    for (id, node) in graph.nodes.iter().enumerate() {
+    for (id, node) in graph.nodes.iter_enumerated() {
         if node.outputs.iter().flatten().all(|&v| channels.facts.is_constant(v)) {
             continue;
         }
@@ -175,7 +175,7 @@ fn cut(
         editor.input(graph.nodes[node].position, 2, &smaller);
     }
     let constants = constants.iter().chain(&recomputed).map(|(&value, kept)| (value, kept));
-    for (value, kept) in kept.iter().enumerate().chain(constants) {
+    for (value, kept) in kept.iter_enumerated().chain(constants) {
         editor.shape(graph.name(value), kept);
     }
     editor.finish();
@@ -192,7 +192,12 @@ fn shapes(graph: &Graph, facts: &Facts, node: NodeId) -> impl Iterator<Item = (u
 /// Returns the nodes of the cut model whose outputs have an unexpected shape, with the errors to report.
 ///
 /// Each node is inferred as if all nodes before it had the expected outputs.
-fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Result<Vec<(String, Error)>> {
+fn misfits(
+    cut: &Model,
+    graph: &Graph,
+    channels: &Channels,
+    kept: &IdVec<ValueId, Kept>,
+) -> Result<Vec<(String, Error)>> {
     let after = Graph::shapes_only(cut)?;
     let mut wrong: Vec<(String, Error)> = Vec::new();
     let mut correct = |id: NodeId, inferred: Result<Vec<Fact>>| -> Result<Vec<Fact>> {
@@ -230,13 +235,13 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
         }
         Err(_) => return Ok(wrong),
     };
-    for (id, node) in after.nodes.iter().enumerate() {
+    for (id, node) in after.nodes.iter_enumerated() {
         let data_dependent = facts.is_data_dependent_node(&after, id);
         if !data_dependent && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
             continue;
         }
         let differs = |(i, now): (usize, Tensor)| {
-            let old = graph.nodes.iter().position(|n| n.name == node.name);
+            let old = graph.nodes.position(|n| n.name == node.name);
             let before = old.and_then(|old| graph.nodes[old].inputs.get(i).copied().flatten());
             let before = before
                 .filter(|&v| data_dependent || now.dtype.is_float() && kept[v].iter().all(Option::is_none));
@@ -255,7 +260,7 @@ fn misfits(cut: &Model, graph: &Graph, channels: &Channels, kept: &[Kept]) -> Re
 }
 
 /// Returns the expected shape and type of a computed value after the cut.
-fn expected(graph: &Graph, channels: &Channels, kept: &[Kept], name: &str) -> Option<Fact> {
+fn expected(graph: &Graph, channels: &Channels, kept: &IdVec<ValueId, Kept>, name: &str) -> Option<Fact> {
     let value = graph.value(name).filter(|&v| !channels.facts.is_constant(v))?;
     let before = channels.facts.get(value)?;
     let left =

@@ -59,11 +59,11 @@ pub fn scores(
 ) -> Result<Vec<Score>> {
     let context =
         Context::new((graph, channels), profile, (scoring.criterion, scoring.seed), scoring.curves)?;
-    let mut removable = vec![false; graph.nodes.len()];
+    let mut removable = graph.nodes.filled(false);
     for set in channels.coupled.iter().filter(|k| k.block.is_none() && !protected.contains(&k.id)) {
         set.members.iter().for_each(|&(node, _)| removable[node] = true);
     }
-    let mut by_node: Vec<Vec<Score>> = vec![vec![]; graph.nodes.len()];
+    let mut by_node = graph.nodes.filled(Vec::<Score>::new());
     for producer in channels.coupling.producers.iter().filter(|p| removable[p.node]) {
         let name = &graph.nodes[producer.node].name;
         let scored = ScoredLayer {

@@ -3,7 +3,7 @@
 use super::channels::Channels;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Dim, Graph, Sizes};
+use crate::graph::{Dim, Graph, IdVec, Sizes, ValueId};
 use crate::onnx::Model;
 
 /// Returns input shapes with another batch and with other image sizes, as far as the file leaves these free.
@@ -24,14 +24,14 @@ fn other_sizes(graph: &Graph) -> Vec<(Vec<Vec<usize>>, &'static str)> {
 }
 
 /// Returns for each value and axis whether its length depends on a free dimension.
-pub(super) fn following(graph: &Graph, channels: &Channels) -> Vec<Vec<bool>> {
-    let mut all: Vec<Vec<bool>> =
-        (0..graph.values.len()).map(|v| vec![false; channels.facts.shape(v).len()]).collect();
+pub(super) fn following(graph: &Graph, channels: &Channels) -> IdVec<ValueId, Vec<bool>> {
+    let mut all: IdVec<ValueId, Vec<bool>> =
+        graph.values.ids().map(|v| vec![false; channels.facts.shape(v).len()]).collect();
     for (shapes, _) in other_sizes(graph) {
         let Ok(facts) = Facts::infer(graph, &shapes) else { continue };
-        for (value, follows) in all.iter_mut().enumerate() {
+        for value in graph.values.ids() {
             let sizes = facts.shape(value).iter().zip(channels.facts.shape(value));
-            follows.iter_mut().zip(sizes).for_each(|(follows, (a, b))| *follows |= a != b);
+            all[value].iter_mut().zip(sizes).for_each(|(follows, (a, b))| *follows |= a != b);
         }
     }
     all

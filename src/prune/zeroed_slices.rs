@@ -1,7 +1,7 @@
 //! The slices of constants that are zero in the masked reference and in the paired graph of a repair.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::RangeBounds;
 
 use super::channels::Channels;
 use crate::coupling::Label;
@@ -18,7 +18,7 @@ pub(crate) struct ZeroedSlices {
 impl Channels {
     /// Returns the slices that become zero when the classes `removed` are masked, by constant and axis.
     pub(crate) fn zeroed_slices(&self, removed: &BTreeSet<Label>) -> impl Iterator<Item = ZeroedSlices> {
-        self.zeroed_between((0, 0)..(ValueId::MAX, 0), removed)
+        self.zeroed_between(.., removed)
     }
 
     /// Returns the slices of one constant that become zero when the classes `removed` are masked.
@@ -27,12 +27,12 @@ impl Channels {
         value: ValueId,
         removed: &BTreeSet<Label>,
     ) -> impl Iterator<Item = ZeroedSlices> {
-        self.zeroed_between((value, 0)..(value + 1, 0), removed)
+        self.zeroed_between((value, 0)..=(value, usize::MAX), removed)
     }
 
     fn zeroed_between(
         &self,
-        constants: Range<(ValueId, usize)>,
+        constants: impl RangeBounds<(ValueId, usize)>,
         removed: &BTreeSet<Label>,
     ) -> impl Iterator<Item = ZeroedSlices> {
         let consumed = self.coupling.labelled_axes.range(constants).filter(|(_, labelled)| labelled.reads);

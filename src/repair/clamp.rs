@@ -54,14 +54,7 @@ mod tests {
         let y = [-2.0, -1.0, 0.5, 3.0, 6.5, 9.0, 2.0, 6.5];
         let p = [-0.5, 4.0, -7.0, 8.0, 7.0, 1.0, 2.5, 6.25];
         for (low, high) in [(0.0f32, f32::INFINITY), (0.0, 6.0)] {
-            let mut graph = Graph {
-                nodes: vec![],
-                values: vec![],
-                inputs: vec![],
-                outputs: vec![],
-                opset: 17,
-                path: "".into(),
-            };
+            let mut graph = Graph::new(17, "".into());
             let of = ["y", "p"].map(|name| {
                 let value = graph.add_value(name.to_owned(), None);
                 let dims = vec![Dim::Fixed(1), Dim::Fixed(y.len())];

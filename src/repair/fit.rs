@@ -93,7 +93,7 @@ pub(super) fn refit(
 ) -> Result<Refit> {
     let target = &paired.targets[at];
     let node = original.nodes[target.taps.node].name.clone();
-    let constant = |v: usize| paired.graph.values[v].constant.as_ref();
+    let constant = |v: ValueId| paired.graph.values[v].constant.as_ref();
     let lost = || Error::new("the weights of a layer were lost").node(&node).internal();
     let weight = constant(target.weight).ok_or_else(lost)?;
     let mut filters = Filters::of(&target.taps.layer, weight, target.bias.and_then(constant))?;

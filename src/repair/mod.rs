@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
-use crate::graph::{Graph, Sizes, ValueId};
+use crate::graph::{Graph, NodeId, Sizes, ValueId};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
@@ -157,13 +157,15 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
         shape[0] = batch;
         Facts::infer(graph, &[shape])
     };
-    let all = (0..graph.values.len()).filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
+    let all = graph.values.ids().filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
     let mixed = || images_mix(graph, all.filter(|&v| !own.is_constant(v)));
     if !takes_batches(graph) || mixed()?.is_some() {
         return at(shape[0].max(1));
     }
     let one = at(1)?;
-    let largest = (0..graph.values.len())
+    let largest = graph
+        .values
+        .ids()
         .filter(|&v| !one.is_constant(v) && !one.is_data_dependent(v))
         .map(|v| one.shape(v).iter().product::<usize>())
         .max();
@@ -213,7 +215,7 @@ impl Repaired {
     }
 
     /// Returns the mean of the BatchNormalization that is the only consumer of a layer, unless it is shared.
-    fn mean(&self, graph: &Graph, facts: &Facts, layer: usize) -> Option<(ValueId, Tensor)> {
+    fn mean(&self, graph: &Graph, facts: &Facts, layer: NodeId) -> Option<(ValueId, Tensor)> {
         let output = graph.nodes[layer].outputs.first().copied().flatten()?;
         let next = &graph.nodes[graph.only_consumer(output)?];
         let mean = next.inputs.get(3).copied().flatten().filter(|_| next.op_type == "BatchNormalization")?;

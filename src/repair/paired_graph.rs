@@ -15,7 +15,7 @@ use super::clamp::{bounds, regression_target};
 use crate::coupling::Label;
 use crate::error::Result;
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Node, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, Node, NodeId, ValueId};
 use crate::ops::Kept;
 use crate::prune::{Channels, ZeroedSlices, kept_indices};
 use crate::stats::{Filters, InputView, LayerInput, LayerTaps, input_view, layers, place};
@@ -94,10 +94,10 @@ struct PairedGraphBuilder<'a> {
     removed: &'a BTreeSet<Label>,
     facts: &'a Facts,
     /// The indices that stay, for each value of the original.
-    kept: Vec<Kept>,
+    kept: IdVec<ValueId, Kept>,
     graph: Graph,
     /// The copy of each value of the original; the value itself if it is shared.
-    copies: Vec<ValueId>,
+    copies: IdVec<ValueId, ValueId>,
     /// The weights and bias of each copied layer, by the original's node.
     parameters: HashMap<NodeId, (ValueId, Option<ValueId>)>,
 }
@@ -120,14 +120,13 @@ impl PairedGraph {
             facts,
             kept: kept_indices(original, channels, removed)?,
             graph: original.clone(),
-            copies: (0..original.values.len()).collect(),
+            copies: original.values.ids().collect(),
             parameters: HashMap::new(),
         };
         let all: HashMap<NodeId, LayerTaps> =
             layers(original, facts).into_iter().map(|t| (t.node, t)).collect();
         let (mut targets, mut skipped) = (vec![], vec![]);
-        for id in 0..original.nodes.len() {
-            let node = &original.nodes[id];
+        for (id, node) in original.nodes.iter_enumerated() {
             if node.outputs.iter().flatten().all(|&v| facts.is_constant(v))
                 || facts.is_data_dependent_node(original, id)
             {

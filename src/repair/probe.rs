@@ -11,7 +11,7 @@ use super::{Images, only_input, repair_facts};
 use crate::data::metrics::{classes, softened_kl};
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::observer::{Observer, Stage, staged};
 use crate::prune::{Channels, Compensated, Consumers, EliminationCurves};
 use crate::stats::{Profile, Sensitivity};
@@ -26,7 +26,7 @@ struct Trial {
     first: (String, usize),
     removed: Vec<usize>,
     /// The first layer that consumes the channels.
-    consumer: usize,
+    consumer: NodeId,
 }
 
 /// Sensitivities of dependency groups, from [`probe`].

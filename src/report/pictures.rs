@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes};
+use crate::graph::{Graph, Sizes, ValueId};
 use crate::stats::Filters;
 
 /// The most filters shown.
@@ -120,13 +120,13 @@ pub fn maps(
 }
 
 /// Chooses the layers with feature maps; returns their places and values.
-fn chosen(sizes: &[LayerSize], facts: &Facts) -> Vec<(usize, usize)> {
+fn chosen(sizes: &[LayerSize], facts: &Facts) -> Vec<(usize, ValueId)> {
     let value = |size: &LayerSize| size.taps.post.as_ref().map_or(size.taps.pre, |&(_, value)| value);
-    let can = |&(_, value): &(usize, usize)| match facts.shape(value) {
+    let can = |&(_, value): &(usize, ValueId)| match facts.shape(value) {
         [_, channels, height, width] => *channels > 1 && *height.min(width) >= LEAST_SIDE,
         _ => false,
     };
-    let all: Vec<(usize, usize)> =
+    let all: Vec<(usize, ValueId)> =
         sizes.iter().enumerate().map(|(place, size)| (place, value(size))).filter(can).collect();
     let wanted = LAYERS.min(all.len());
     (0..wanted).map(|i| all[i * (all.len() - 1) / wanted.saturating_sub(1).max(1)]).collect()

@@ -30,7 +30,7 @@ pub struct LayerTaps {
 
 /// Returns the layers with constant weights, in graph order.
 pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
-    graph.nodes.iter().enumerate().filter_map(|(id, _)| taps(graph, facts, id)).collect()
+    graph.nodes.ids().filter_map(|id| taps(graph, facts, id)).collect()
 }
 
 fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
-use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
+use secateur::graph::{Graph, ValueId};
 use secateur::onnx::Model;
 use secateur::prune::{Channels, rewrite};
 
@@ -33,8 +33,8 @@ pub(crate) fn walk(bytes: Vec<u8>, most: Most, told: &dyn Fn(Told)) -> secateur:
     let model = Model::from_bytes(bytes, Path::new("given.onnx"))?;
     let graph = Graph::from_model(&model)?;
     let facts = Facts::at_own_size(&graph)?;
-    let elements = |v: usize| facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
-    let largest = (0..graph.values.len()).map(elements).max().unwrap_or(0);
+    let elements = |v: ValueId| facts.get(v).map_or(0, |f| f.shape.iter().product::<usize>());
+    let largest = graph.values.ids().map(elements).max().unwrap_or(0);
     told(Told::Largest(largest));
     if largest > most.labelled {
         return Ok(());

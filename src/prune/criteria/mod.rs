@@ -260,8 +260,7 @@ mod tests {
 
     /// Returns the scores of a layer with two channels.
     pub(super) fn scores(row: &CriterionRow, layer: &LayerProfile) -> [f64; 2] {
-        let (nodes, values, inputs, outputs) = (vec![], vec![], vec![], vec![]);
-        let graph = Graph { nodes, values, inputs, outputs, opset: 17, path: PathBuf::new() };
+        let graph = Graph::new(17, PathBuf::new());
         let channels = Channels::of(&graph).expect("no channels");
         let profile = Profile::new(crate::stats::Header::default(), vec![]);
         let criterion = row.name.parse().expect("its name");
