@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Generates networks of full size with random weights: make_networks.py NAME FILE.onnx [BATCH SIDE]
 
-NAME is vgg16, vgg19, resnet50 or mobilenet_v2, with torchvision's structure and BatchNormalization folded into
-convolutions, as in exported files. Alternatively, NAME describes a single convolution:
+NAME is vgg16, vgg19, resnet50, mobilenet_v2 or densenet161, with torchvision's structure. BatchNormalization is folded
+into convolutions, as in exported files, except those of DenseNet, which precede convolutions. Alternatively, NAME describes a single convolution:
 conv_IN_OUT_KERNEL_STRIDE_GROUPS, for example conv_144_144_3_1_144. BATCH (default: free) and SIDE (default: 224) are
 dimensions of the input.
 """
@@ -47,6 +47,14 @@ class Net:
         elif act == "relu6":
             value = self.node("Clip", value, "zero", "six")
         return value, out, (side + 2 * pad - kernel) // stride + 1
+
+    def batch_norm(self, x):
+        value, channels, side = x
+        index, ones = len(self.nodes), np.ones(channels, np.float32)
+        for part, data in [("scale", ones), ("shift", 0 * ones), ("mean", 0 * ones), ("var", 2 * ones)]:
+            self.weights.append(numpy_helper.from_array(data, f"{part}{index}"))
+        parts = [f"{part}{index}" for part in ("scale", "shift", "mean", "var")]
+        return self.node("Relu", self.node("BatchNormalization", value, *parts)), channels, side
 
     def gemm(self, value, channels, out):
         index = len(self.nodes)
@@ -93,6 +101,20 @@ def mobilenet_v2(net, x):
     return head(net, net.conv(x, 1280, 1, act="relu6"))
 
 
+def densenet161(net, x, growth=48):
+    x = net.conv(x, 2 * growth, 7, 2, act="relu")
+    x = net.node("MaxPool", x[0], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), x[1], (x[2] + 1) // 2
+    for stage, layers in enumerate([6, 12, 36, 24]):
+        if stage:
+            y = net.conv(net.batch_norm(x), x[1] // 2, 1)
+            x = net.node("AveragePool", y[0], kernel_shape=[2, 2], strides=[2, 2]), y[1], y[2] // 2
+        for _ in range(layers):
+            y = net.conv(net.batch_norm(x), 4 * growth, 1, act="relu")
+            y = net.conv(y, growth, 3)
+            x = net.node("Concat", x[0], y[0], axis=1), x[1] + growth, x[2]
+    return head(net, net.batch_norm(x))
+
+
 def head(net, x):
     return net.gemm(net.node("Flatten", net.node("GlobalAveragePool", x[0])), x[1], 1000)
 
@@ -106,7 +128,7 @@ def make(name, path, batch="N", side=224):
         y, _, last = net.conv(("x", channels, side), out, kernel, stride, groups)
         shape = [out, last, last]
     else:
-        y = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2}[name](net, ("x", 3, side))
+        y = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2, "densenet161": densenet161}[name](net, ("x", 3, side))
     graph = helper.make_graph(
         net.nodes, name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, channels, side, side])],
         [helper.make_tensor_value_info(y, TensorProto.FLOAT, [batch, *shape])], net.weights)
