@@ -10,7 +10,7 @@ use secateur::exec::devices::{DeviceChoice, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::algorithms::algorithms;
-use secateur::kernels::conv::Conv;
+use secateur::kernels::conv::ConvKernel;
 use secateur::kernels::depthwise::Depthwise;
 use secateur::kernels::window::Windows;
 
@@ -26,8 +26,8 @@ fn conv(
     side: usize,
     kernel: usize,
     stride: usize,
-) -> Conv {
-    Conv {
+) -> ConvKernel {
+    ConvKernel {
         batch,
         groups: 1,
         in_channels,
@@ -71,7 +71,7 @@ fn main() {
     let about = device.describe();
     println!("{} ({}, {})", about.name, about.backend, about.driver);
     let mut shapes: Vec<(String, f64, Arc<dyn Kernel>)> = Vec::new();
-    let mut add = |name: &str, conv: Conv| {
+    let mut add = |name: &str, conv: ConvKernel| {
         let flop = 2.0 * (conv.output_len() * conv.input_lens()[1] / conv.out_channels) as f64;
         shapes.push((name.to_owned(), flop, Arc::new(conv)));
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use secateur::exec::devices::{Device, DeviceChoice, list, open};
 use secateur::kernels::Kernel;
 use secateur::kernels::activation::Activation;
-use secateur::kernels::conv::Conv;
+use secateur::kernels::conv::ConvKernel;
 use secateur::kernels::moments::GramKernel;
 use secateur::kernels::window::Windows;
 
@@ -60,7 +60,7 @@ fn main() {
             let positions = batch * windows.positions();
             let gram_flop = (side * (side + 1) * positions) as f64;
             let gram = timed(device, gram, runs);
-            let conv = Conv {
+            let conv = ConvKernel {
                 batch,
                 groups: 1,
                 in_channels: channels,

@@ -14,14 +14,14 @@ use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 use secateur::compare::compare;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::binding::InputBinding;
-use secateur::kernels::conv::Conv;
-use secateur::kernels::elementwise::{Binary, BinaryOp};
-use secateur::kernels::gemm::MatMul;
+use secateur::kernels::conv::ConvKernel;
+use secateur::kernels::elementwise::{BinaryKernel, BinaryOp};
+use secateur::kernels::gemm::MatMulKernel;
 use secateur::kernels::moments::ChannelStats;
 use secateur::kernels::moments::GramKernel;
 use secateur::kernels::movement::Copy;
-use secateur::kernels::reduction::{Pool, PoolKind};
-use secateur::kernels::reduction::{Reduce, ReduceOp};
+use secateur::kernels::reduction::{PoolKernel, PoolKind};
+use secateur::kernels::reduction::{ReduceKernel, ReduceOp};
 use secateur::kernels::source::{ShaderTypes, shader_reads_f16};
 use secateur::kernels::window::Windows;
 use secateur::kernels::{CASES, Case, KERNELS, Kernel, KernelRow, cases_of, grid};
@@ -281,7 +281,7 @@ fn the_batch_changes_no_bit() {
             assert_eq!(run(&*one, &own), together[image * len..][..len], "image {image} of {many:?}");
         }
     };
-    let conv = Conv {
+    let conv = ConvKernel {
         batch: 1,
         groups: 1,
         in_channels: 67,
@@ -292,21 +292,31 @@ fn the_batch_changes_no_bit() {
         residual: false,
         activation: Activation::None,
     };
-    let rows = Conv { windows: Windows::points([1, 1]), ..conv.clone() };
-    let point = Conv { windows: Windows::points([15, 13]), ..conv.clone() };
-    let stride = Conv { windows: Windows { out_hw: [8, 7], stride: [2, 2], ..conv.windows }, ..conv.clone() };
+    let rows = ConvKernel { windows: Windows::points([1, 1]), ..conv.clone() };
+    let point = ConvKernel { windows: Windows::points([15, 13]), ..conv.clone() };
+    let stride =
+        ConvKernel { windows: Windows { out_hw: [8, 7], stride: [2, 2], ..conv.windows }, ..conv.clone() };
     // Planes for larger tiles.
     let large =
-        Conv { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
+        ConvKernel { windows: Windows { in_hw: [31, 29], out_hw: [31, 29], ..conv.windows }, ..conv.clone() };
     // Planes of a few pixels more than whole vectors: images of a batch share strips.
-    let small = Conv { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
-    let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
+    let small =
+        ConvKernel { windows: Windows { in_hw: [7, 7], out_hw: [7, 7], ..conv.windows }, ..conv.clone() };
+    let with = |conv: ConvKernel| [ConvKernel { residual: true, ..conv.clone() }, conv];
     for conv in [conv, rows, point, stride, large, small].into_iter().flat_map(with) {
-        alone(&|batch| Arc::new(Conv { batch, ..conv.clone() }), 19, &[1, 2]);
+        alone(&|batch| Arc::new(ConvKernel { batch, ..conv.clone() }), 19, &[1, 2]);
     }
     let product = |batch| -> Arc<dyn Kernel> {
         let [a_batched, b_batched] = [true; 2];
-        Arc::new(MatMul { batch, m: 17, k: 65, n: 9, a_batched, b_batched, activation: Activation::Tanh })
+        Arc::new(MatMulKernel {
+            batch,
+            m: 17,
+            k: 65,
+            n: 9,
+            a_batched,
+            b_batched,
+            activation: Activation::Tanh,
+        })
     };
     alone(&product, 5, &[]);
     alone(&|batch| Arc::new(ChannelStats::new(batch, [1, 5, 700], None)), 3, &[]);
@@ -386,14 +396,14 @@ fn nan_is_not_hidden() {
         assert!(activation.apply_f64(f64::NAN).is_nan(), "{activation:?}, in f64");
     }
     for op in [BinaryOp::Max, BinaryOp::Min, BinaryOp::Add] {
-        let binary = Binary::new(op, &[2], &[2], Activation::None).unwrap();
+        let binary = BinaryKernel::new(op, &[2], &[2], Activation::None).unwrap();
         assert!(cpu(&binary, &[&[f32::NAN, 1.0], &[1.0, f32::NAN]]).iter().all(|y| y.is_nan()), "{op:?}");
     }
     for op in ReduceOp::ALL {
         for at in 0..3 {
             let mut x = [1.0, 2.0, 3.0];
             x[at] = f32::NAN;
-            assert!(cpu(&Reduce { op, outer: 1, axis: 3, inner: 1 }, &[&x])[0].is_nan(), "{op:?} {at}");
+            assert!(cpu(&ReduceKernel { op, outer: 1, axis: 3, inner: 1 }, &[&x])[0].is_nan(), "{op:?} {at}");
         }
     }
     let stats = cpu(&ChannelStats::new(1, [1, 1, 40], None), &[&[&[1.0; 39][..], &[f32::NAN]].concat()]);
@@ -408,7 +418,7 @@ fn non_finite_values_stay_where_the_definition_has_them() {
     let planes = [[15, 18], [29, 33]];
     let activations = [Activation::None, Activation::Relu, Activation::Clip(0.0, 6.0)];
     for (activation, [h, w]) in activations.into_iter().flat_map(|a| planes.map(|plane| (a, plane))) {
-        let conv = Conv {
+        let conv = ConvKernel {
             batch: 3,
             groups: 1,
             in_channels: 17,
@@ -440,7 +450,7 @@ fn non_finite_values_stay_where_the_definition_has_them() {
 
 #[test]
 fn a_window_of_padding_only_is_minus_infinity() {
-    let pool = Pool {
+    let pool = PoolKernel {
         kind: PoolKind::Max,
         planes: 1,
         windows: Windows { out_hw: [1, 2], pad: [0, 1], ..Windows::points([1, 1]) },
@@ -488,7 +498,7 @@ fn the_exponential_is_right_to_its_edges() {
 
 #[test]
 fn shapes_that_do_not_broadcast_are_refused() {
-    let call = |a: &[usize], b: &[usize]| Binary::new(BinaryOp::Add, a, b, Activation::None);
+    let call = |a: &[usize], b: &[usize]| BinaryKernel::new(BinaryOp::Add, a, b, Activation::None);
     assert!(call(&[2, 3], &[2]).is_none());
     assert!(call(&[1, 2, 1, 2, 1, 2, 1], &[2, 1, 2, 1, 2, 1, 2]).is_none(), "seven axes");
     assert_eq!(call(&[3, 4, 5], &[3, 4, 5]).unwrap().shape, [60], "axes walked alike are joined");

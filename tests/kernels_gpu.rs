@@ -17,9 +17,9 @@ use secateur::exec::devices::Device;
 use secateur::exec::reference::run_reference;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::algorithms::algorithms;
-use secateur::kernels::conv::Conv;
+use secateur::kernels::conv::ConvKernel;
 use secateur::kernels::conv::PooledConv;
-use secateur::kernels::elementwise::{Binary, BinaryOp};
+use secateur::kernels::elementwise::{BinaryKernel, BinaryOp};
 use secateur::kernels::source::shader_reads_f16;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, KERNELS, Kernel, cases_of};
@@ -145,7 +145,7 @@ fn every_algorithm_of_every_case_agrees_with_the_definition() {
 /// The bits of an image must not depend on its batch, whichever algorithm computes it.
 #[test]
 fn the_batch_changes_no_bit_of_any_algorithm() {
-    let conv = Conv {
+    let conv = ConvKernel {
         batch: 1,
         groups: 1,
         in_channels: 19,
@@ -156,16 +156,16 @@ fn the_batch_changes_no_bit_of_any_algorithm() {
         residual: false,
         activation: Activation::Relu,
     };
-    let point = Conv { windows: Windows::points([7, 7]), ..conv.clone() };
-    let quads = Conv { windows: Windows::points([4, 6]), ..point.clone() };
-    let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
-    let with = |conv: Conv| [Conv { residual: true, ..conv.clone() }, conv];
-    let plain = |conv: Conv| (conv, false);
+    let point = ConvKernel { windows: Windows::points([7, 7]), ..conv.clone() };
+    let quads = ConvKernel { windows: Windows::points([4, 6]), ..point.clone() };
+    let rows = ConvKernel { windows: Windows::points([1, 1]), ..point.clone() };
+    let with = |conv: ConvKernel| [ConvKernel { residual: true, ..conv.clone() }, conv];
+    let plain = |conv: ConvKernel| (conv, false);
     let calls =
         [conv.clone(), point, quads, rows].into_iter().flat_map(with).map(plain).chain([(conv, true)]);
     for (conv, pooled) in calls {
         let kernel = |batch| -> Arc<dyn Kernel> {
-            let conv = Conv { batch, ..conv.clone() };
+            let conv = ConvKernel { batch, ..conv.clone() };
             if pooled { Arc::new(PooledConv { conv }) } else { Arc::new(conv) }
         };
         let case = |batch: usize, first: usize| {
@@ -250,7 +250,7 @@ fn network() -> (Plan, Vec<f32>) {
     use Operand::{Buffer, Constant};
     let shape = [2, CHANNELS, SIDE, SIDE];
     let len = shape.iter().product();
-    let conv = |activation| Conv {
+    let conv = |activation| ConvKernel {
         batch: 2,
         groups: 1,
         in_channels: CHANNELS,
@@ -261,8 +261,9 @@ fn network() -> (Plan, Vec<f32>) {
         residual: false,
         activation,
     };
-    let add =
-        || Binary::new(BinaryOp::Add, &shape, &shape, Activation::Relu).expect("equal shapes broadcast");
+    let add = || {
+        BinaryKernel::new(BinaryOp::Add, &shape, &shape, Activation::Relu).expect("equal shapes broadcast")
+    };
     let step = |node: &str, kernel: Arc<dyn Kernel>, inputs: &[Operand], output| Step {
         kernel,
         inputs: inputs.to_vec(),

@@ -11,7 +11,7 @@ use half::f16;
 use secateur::exec::devices::Device;
 use secateur::kernels::activation::Activation;
 use secateur::kernels::algorithms::algorithms;
-use secateur::kernels::conv::Conv;
+use secateur::kernels::conv::ConvKernel;
 use secateur::kernels::depthwise::Depthwise;
 use secateur::kernels::window::Windows;
 use secateur::kernels::{Case, Kernel};
@@ -88,7 +88,7 @@ fn random(dice: &mut Dice) -> (usize, Call) {
     let out_channels = per_group * groups;
     let (out_offset, more) =
         if groups == 1 && dice.roll(4) == 0 { (dice.roll(6), dice.roll(6)) } else { (0, 0) };
-    let one = Conv {
+    let one = ConvKernel {
         batch: 1,
         groups,
         in_channels: ins * groups,
@@ -99,7 +99,7 @@ fn random(dice: &mut Dice) -> (usize, Call) {
         residual: dice.roll(3) == 0,
         activation,
     };
-    let call = move |batch| Arc::new(Conv { batch, ..one.clone() }) as Arc<dyn Kernel>;
+    let call = move |batch| Arc::new(ConvKernel { batch, ..one.clone() }) as Arc<dyn Kernel>;
     (images, (format!("{:?}", call(images)), Box::new(call)))
 }
 

@@ -13,7 +13,7 @@ use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::{Graph, NodeId};
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::Conv;
+use crate::kernels::conv::ConvKernel;
 use crate::kernels::window::Windows;
 use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
@@ -120,7 +120,7 @@ fn largest_step(times: &[f64]) -> usize {
 fn one_layer(width: usize) -> Plan {
     const SIDE: usize = 28;
     const CHANNELS: usize = 64;
-    let conv = Conv {
+    let conv = ConvKernel {
         batch: 1,
         groups: 1,
         in_channels: CHANNELS,

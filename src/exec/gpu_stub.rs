@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::plan::Plan;
 
 /// The reason why there is no GPU.
-pub(super) const WHY: Option<&str> = Some("this program was built without GPU support (its feature gpu is off)");
+pub(super) const WHY: Option<&str> =
+    Some("this program was built without GPU support (its feature gpu is off)");
 
 /// An uninhabited type in place of an adapter.
 #[derive(Debug)]

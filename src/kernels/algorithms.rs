@@ -10,7 +10,7 @@ use crate::kernels::algorithm::{AdapterKind, Algorithm, AlgorithmCall, CallInput
 use crate::kernels::conv::gemv::Gemv;
 use crate::kernels::conv::lanes::ConvLanes;
 use crate::kernels::conv::pooled::PooledConv;
-use crate::kernels::conv::shape::{Conv, ImageRange};
+use crate::kernels::conv::shape::{ConvKernel, ImageRange};
 use crate::kernels::conv::tiled::ConvTiled;
 use crate::kernels::conv::unfold;
 use crate::kernels::conv::unfold::Unfold;
@@ -32,7 +32,7 @@ const CACHED_TILES: usize = 1 << 19;
 /// Returns the algorithms that compute a call on a device in place of its own shader, in order of preference.
 pub fn algorithms(kernel: &dyn Kernel) -> Vec<Algorithm> {
     let kernel: &dyn Any = kernel;
-    if let Some(conv) = kernel.downcast_ref::<Conv>() {
+    if let Some(conv) = kernel.downcast_ref::<ConvKernel>() {
         of_conv(conv)
     } else if let Some(pooled) = kernel.downcast_ref::<PooledConv>() {
         of_pooled(pooled)
@@ -44,13 +44,13 @@ pub fn algorithms(kernel: &dyn Kernel) -> Vec<Algorithm> {
 }
 
 /// Returns whether fusing a 2×2 max pooling into a convolution can be faster than two calls on some device.
-pub fn pooling_pays(conv: &Conv) -> bool {
+pub fn pooling_pays(conv: &ConvKernel) -> bool {
     !conv.residual
         && conv.windows.out_hw.iter().all(|&n| n > 1)
         && of_winograd(conv, true).iter().any(|algorithm| algorithm.rule.is_some())
 }
 
-fn of_conv(conv: &Conv) -> Vec<Algorithm> {
+fn of_conv(conv: &ConvKernel) -> Vec<Algorithm> {
     let mut list = of_winograd(conv, false);
     if Gemv::applies(conv) {
         list.push(Algorithm::single("gemv", Some(AdapterKind::Software), Gemv { conv: conv.clone() }));
@@ -101,7 +101,7 @@ fn of_depthwise(depthwise: &Depthwise) -> Vec<Algorithm> {
 ///
 /// Images are processed in chunks whose matrix fits the cache. The matrix holds whole quads of pixels for any window
 /// and plane, and is computed once for all output channels.
-fn unfolded(conv: &Conv) -> Option<Algorithm> {
+fn unfolded(conv: &ConvKernel) -> Option<Algorithm> {
     let most = |len: usize| (1..=conv.batch).rev().find(|n| unfold::len(conv, *n) <= len);
     let at_once = most(CACHED_MATRIX).or_else(|| most(MOST_TEMP).map(|_| 1))?;
     let mut calls = Vec::new();
@@ -121,7 +121,7 @@ fn unfolded(conv: &Conv) -> Option<Algorithm> {
 }
 
 /// The Winograd algorithms of a convolution, or with `pooled` of its 2×2 maxima.
-fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Algorithm> {
+fn of_winograd(conv: &ConvKernel, pooled: bool) -> Vec<Algorithm> {
     if !applies(conv) {
         return vec![];
     }
@@ -141,7 +141,7 @@ fn of_winograd(conv: &Conv, pooled: bool) -> Vec<Algorithm> {
 /// Returns whether Winograd saves enough arithmetic, with tiles padded to blocks of `block`.
 ///
 /// At least 16 channels on each side share the transforms.
-fn saves(conv: &Conv, block: usize) -> bool {
+fn saves(conv: &ConvKernel, block: usize) -> bool {
     let filled = |n: usize| n.next_multiple_of(block) as f64;
     let tiles = image_tiles(conv);
     let direct = 9.0 * filled(conv.out_plane());
@@ -156,7 +156,7 @@ fn saves(conv: &Conv, block: usize) -> bool {
 fn assemble<K: Kernel>(
     name: &'static str,
     rule: Option<AdapterKind>,
-    (conv, pooled): (&Conv, bool),
+    (conv, pooled): (&ConvKernel, bool),
     width: Option<usize>,
     gemm: impl Fn(usize, usize, GemmLayout) -> K,
 ) -> Algorithm {

@@ -7,8 +7,8 @@ use crate::coupling::{ChannelLabels, Inexact, Propagation, for_each_index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::reduction::Arg;
-use crate::kernels::reduction::CumSum as CumSumKernel;
-use crate::kernels::reduction::TopK as TopKKernel;
+use crate::kernels::reduction::CumSumKernel;
+use crate::kernels::reduction::TopKKernel;
 use crate::tensor::{DType, show};
 
 /// Unites channels along axis `at`, which the node mixes, and passes those of other axes on.

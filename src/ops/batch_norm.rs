@@ -9,7 +9,7 @@ use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::elementwise::Affine;
-use crate::kernels::normalization::Lrn as LrnKernel;
+use crate::kernels::normalization::LrnKernel;
 use crate::tensor::show;
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Select;
-use crate::kernels::elementwise::{Binary as BinaryKernel, BinaryOp};
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::tensor::{DType, show};
 
 #[derive(Debug)]

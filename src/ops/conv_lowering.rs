@@ -10,7 +10,7 @@ use super::lower::{Fused, Lowering, Slot};
 use super::window::ResolvedWindow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::Inputs;
-use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::conv::ConvKernel;
 use crate::kernels::conv::PooledConv;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::movement::Fill;

@@ -8,7 +8,7 @@ use crate::coupling::{ChannelLabels, FROZEN, Label, Propagation};
 use crate::error::{Error, Result};
 use crate::fact::Inputs;
 use crate::kernels::movement::Copy;
-use crate::kernels::movement::Gather;
+use crate::kernels::movement::GatherKernel;
 use crate::tensor::{elements, strides};
 
 /// Propagates labels by running the lowering of an operator that only moves data on them.
@@ -68,10 +68,12 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
                     (LabelMove::Other, _) => written.fill(FROZEN),
                     (_, None) => return Ok(None),
                     (LabelMove::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
-                    (LabelMove::Gather(gather), Some(source)) => match table(&call.inputs[1], &flow.inputs) {
-                        Some(table) => gather.apply(&source, &table, FROZEN, &mut written),
-                        None => written.fill(FROZEN),
-                    },
+                    (LabelMove::GatherKernel(gather), Some(source)) => {
+                        match table(&call.inputs[1], &flow.inputs) {
+                            Some(table) => gather.apply(&source, &table, FROZEN, &mut written),
+                            None => written.fill(FROZEN),
+                        }
+                    }
                 }
                 match call.output {
                     Slot::Temp(t) => temps[t] = written,
@@ -92,7 +94,7 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
 /// The effect of a call on labels.
 enum LabelMove {
     Copy(Copy),
-    Gather(Gather),
+    GatherKernel(GatherKernel),
     /// A call that discards labels, or an alias.
     Other,
 }
@@ -104,8 +106,8 @@ impl LabelMove {
         let kernel: &dyn Any = &*call.kernel;
         if let Some(copy) = kernel.downcast_ref::<Copy>() {
             copy.of_units(unit).map(Self::Copy)
-        } else if let Some(gather) = kernel.downcast_ref::<Gather>() {
-            gather.of_units(unit).map(Self::Gather)
+        } else if let Some(gather) = kernel.downcast_ref::<GatherKernel>() {
+            gather.of_units(unit).map(Self::GatherKernel)
         } else {
             Some(Self::Other)
         }

@@ -9,8 +9,8 @@ use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::activation::Activation;
-use crate::kernels::gemm::MatMul;
-use crate::kernels::reduction::{Reduce, ReduceOp};
+use crate::kernels::gemm::MatMulKernel;
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::tensor::{show, strides};
 
 #[derive(Debug)]
@@ -159,8 +159,12 @@ fn arranged(l: &mut Lowering, terms: &Terms, i: usize, kept: &[char]) -> Result<
     }
     if !summed.is_empty() {
         let sums = l.temp(terms.count(kept));
-        let kernel =
-            Reduce { op: ReduceOp::Sum, outer: terms.count(kept), axis: terms.count(&summed), inner: 1 };
+        let kernel = ReduceKernel {
+            op: ReduceOp::Sum,
+            outer: terms.count(kept),
+            axis: terms.count(&summed),
+            inner: 1,
+        };
         l.call(kernel, vec![slot], sums.clone());
         slot = sums;
     }
@@ -196,7 +200,7 @@ impl Operator for Einsum {
         inner.dedup();
         let left = arranged(l, &terms, 0, &[batch.as_slice(), &rows, &inner].concat())?;
         let right = arranged(l, &terms, 1, &[batch.as_slice(), &inner, &columns].concat())?;
-        let kernel = MatMul {
+        let kernel = MatMulKernel {
             batch: terms.count(&batch),
             m: terms.count(&rows),
             k: terms.count(&inner),

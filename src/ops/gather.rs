@@ -8,7 +8,7 @@ use super::{Build, Operator, Rewrite};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index};
-use crate::kernels::movement::Gather as GatherKernel;
+use crate::kernels::movement::GatherKernel;
 use crate::tensor::strides;
 
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use crate::coupling::{Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::Conv as ConvKernel;
+use crate::kernels::conv::ConvKernel;
 use crate::kernels::elementwise::Affine;
-use crate::kernels::elementwise::{Binary, BinaryOp};
-use crate::kernels::gemm::MatMul as MatMulKernel;
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
+use crate::kernels::gemm::MatMulKernel;
 use crate::kernels::layout::broadcast_strides;
 use crate::kernels::window::Windows;
 use crate::tensor::{show, strides};
@@ -195,7 +195,7 @@ impl Gemm {
             let len = c.shape.iter().product();
             let weighted = l.temp(len);
             l.call(affine(len), vec![Slot::Input(2), number(self.beta), zero], weighted.clone());
-            let add = Binary::new(BinaryOp::Add, &[m, n], &c.shape, none)
+            let add = BinaryKernel::new(BinaryOp::Add, &[m, n], &c.shape, none)
                 .ok_or_else(|| Error::new("C does not broadcast to the product").internal())?;
             l.call(add, vec![scaled, weighted], Slot::Output(0));
         }

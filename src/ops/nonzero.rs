@@ -14,7 +14,7 @@ use super::{Build, Operator};
 use crate::coupling::{Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
-use crate::kernels::movement::Gather;
+use crate::kernels::movement::GatherKernel;
 use crate::tensor::{Data, Tensor, show, strides};
 
 /// Returns constant input `i`.
@@ -120,7 +120,7 @@ impl Operator for Compress {
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let ((outer, axis, inner), kept) = self.selected(&l.inputs)?;
         let table = Slot::Constant(Arc::new(kept.iter().map(|&i| i as f32).collect()));
-        let kernel = Gather { outer, axis, count: kept.len(), inner, own: false };
+        let kernel = GatherKernel { outer, axis, count: kept.len(), inner, own: false };
         l.call(kernel, vec![Slot::Input(0), table], Slot::Output(0));
         Ok(())
     }

@@ -15,9 +15,9 @@ use crate::fact::{Fact, Inputs, axis, broadcast};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Affine;
 use crate::kernels::elementwise::Unary;
-use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::kernels::normalization::Normalize;
-use crate::kernels::reduction::{Reduce, ReduceOp};
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::tensor::{show, strides};
 
 /// Emits the scale and bias of each channel, 1 and 0 if absent.
@@ -199,11 +199,11 @@ impl LayerNorm {
     /// Emits the mean and the inverse standard deviation of each row, outputs 1 and 2.
     fn emit_statistics(&self, l: &mut Lowering, rows: usize, len: usize) -> Result<()> {
         let join = |op, a: &[usize], b: &[usize], activation| {
-            Binary::new(op, a, b, activation)
+            BinaryKernel::new(op, a, b, activation)
                 .ok_or_else(|| Error::new("rows that do not broadcast").internal())
         };
         let mean = |l: &mut Lowering, from: Slot, to: Slot| {
-            l.call(Reduce { op: ReduceOp::Mean, outer: rows, axis: len, inner: 1 }, vec![from], to);
+            l.call(ReduceKernel { op: ReduceOp::Mean, outer: rows, axis: len, inner: 1 }, vec![from], to);
         };
         mean(l, Slot::Input(0), Slot::Output(1));
         let [centred, squares] = [(); 2].map(|()| l.temp(rows * len));
@@ -265,7 +265,7 @@ impl Operator for LayerNorm {
         l.call(kernel, vec![Slot::Input(0)], from.clone());
         for (k, &(i, op)) in steps.iter().enumerate() {
             let to = target(l, k + 1 == steps.len());
-            let kernel = Binary::new(op, &shape, &l.inputs.get(i)?.shape, Activation::None)
+            let kernel = BinaryKernel::new(op, &shape, &l.inputs.get(i)?.shape, Activation::None)
                 .ok_or_else(|| Error::new("scale or bias does not broadcast to the input").internal())?;
             l.call(kernel, vec![from, Slot::Input(i)], to.clone());
             from = to;
@@ -358,13 +358,13 @@ impl Operator for AxisNorm {
             }
             Self::Lp { op, .. } => {
                 let norm = l.temp(rows);
-                let kernel = Reduce { op: *op, outer: rows, axis: row, inner: 1 };
+                let kernel = ReduceKernel { op: *op, outer: rows, axis: row, inner: 1 };
                 l.call(kernel, vec![source.clone()], norm.clone());
                 // A row of zeros is divided by the least positive number, and stays zero.
                 let least = l.temp(rows);
                 let floor = Slot::Constant(Arc::new(vec![f32::MIN_POSITIVE]));
-                let at_least = Binary::new(BinaryOp::Max, &[rows], &[1], Activation::None);
-                let divide = Binary::new(BinaryOp::Div, &[rows, row], &[rows, 1], Activation::None);
+                let at_least = BinaryKernel::new(BinaryOp::Max, &[rows], &[1], Activation::None);
+                let divide = BinaryKernel::new(BinaryOp::Div, &[rows, row], &[rows, 1], Activation::None);
                 let (Some(at_least), Some(divide)) = (at_least, divide) else {
                     return Err(Error::new("rows that do not broadcast").internal());
                 };

@@ -6,8 +6,8 @@ use super::{Build, Operator};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
-use crate::kernels::reduction::{Pool as PoolKernel, PoolKind};
-use crate::kernels::reduction::{Reduce, ReduceOp};
+use crate::kernels::reduction::{PoolKernel, PoolKind};
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::kernels::window::Windows;
 use crate::tensor::show;
 
@@ -132,7 +132,7 @@ impl Operator for GlobalPool {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let x = &l.inputs.get(0)?.shape;
-        let kernel = Reduce { op: self.0, outer: x[0] * x[1], axis: x[2..].iter().product(), inner: 1 };
+        let kernel = ReduceKernel { op: self.0, outer: x[0] * x[1], axis: x[2..].iter().product(), inner: 1 };
         l.call(kernel, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
     }

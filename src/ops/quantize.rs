@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Unary;
-use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::tensor::{DType, show, strides};
 
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Operator for LinearQuantization {
         let (small, _) = self.layout(&l.inputs)?;
         let len: usize = x.iter().product();
         let with = |op| {
-            Binary::new(op, &x, &small, Activation::None)
+            BinaryKernel::new(op, &x, &small, Activation::None)
                 .ok_or_else(|| Error::new("scale or zero point does not broadcast to the input").internal())
         };
         let scale = self.parameter(l, 1)?;

@@ -8,9 +8,9 @@ use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Unary;
-use crate::kernels::elementwise::{Binary, BinaryOp};
-use crate::kernels::normalization::Softmax as SoftmaxKernel;
-use crate::kernels::reduction::{Reduce as ReduceKernel, ReduceOp};
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
+use crate::kernels::normalization::SoftmaxKernel;
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::tensor::{DType, strides};
 
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Reduce {
         let [len, count] = [whole, less].map(|s| s.iter().product::<usize>());
         let log = || Unary { len: count, activation: Activation::Log };
         let join = |op, a: &[usize], b: &[usize], activation| {
-            Binary::new(op, a, b, activation)
+            BinaryKernel::new(op, a, b, activation)
                 .ok_or_else(|| Error::new("shapes that do not broadcast").internal())
         };
         match self.around {

@@ -13,9 +13,9 @@ use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
-use crate::kernels::elementwise::{Binary, BinaryOp};
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::kernels::movement::Fill;
-use crate::kernels::movement::Gather;
+use crate::kernels::movement::GatherKernel;
 use crate::tensor::{show, strides};
 
 /// The function that combines an update with the element it meets, and its neutral element.
@@ -80,7 +80,7 @@ impl Operator for GatherElements {
             );
         }
         let (outer, axis, inner) = split_at_axis(&part, at)?;
-        let kernel = Gather { outer, axis, count: indices[at], inner, own: true };
+        let kernel = GatherKernel { outer, axis, count: indices[at], inner, own: true };
         l.call(kernel, vec![source, Slot::Input(1)], Slot::Output(0));
         Ok(())
     }
@@ -116,7 +116,7 @@ fn gather_flat(l: &mut Lowering, data: usize, updates: Option<usize>, table: Vec
             source.clone(),
         );
     }
-    let kernel = Gather { outer: 1, axis: total, count: table.len(), inner: 1, own: false };
+    let kernel = GatherKernel { outer: 1, axis: total, count: table.len(), inner: 1, own: false };
     let table = Slot::Constant(Arc::new(table.into_iter().map(|i| i as f32).collect()));
     l.call(kernel, vec![source, table], Slot::Output(0));
     Ok(())
@@ -155,9 +155,9 @@ fn scatter_reduce(l: &mut Lowering, len: usize, targets: &[usize], op: BinaryOp,
     let last = rounds.len();
     for (round, table) in rounds.into_iter().enumerate() {
         let met = l.temp(len);
-        let gather = Gather { outer: 1, axis: count + 1, count: len, inner: 1, own: false };
+        let gather = GatherKernel { outer: 1, axis: count + 1, count: len, inner: 1, own: false };
         l.call(gather, vec![updates.clone(), Slot::Constant(Arc::new(table))], met.clone());
-        let join = Binary::new(op, &[len], &[len], Activation::None);
+        let join = BinaryKernel::new(op, &[len], &[len], Activation::None);
         let join = join.ok_or_else(|| Error::new("shapes that do not broadcast").internal())?;
         let target = if round + 1 == last { Slot::Output(0) } else { l.temp(len) };
         l.call(join, vec![result, met], target.clone());

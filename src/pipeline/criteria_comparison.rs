@@ -12,7 +12,7 @@ use super::evaluation::evaluate;
 use super::evidence::{Evidence, Gathered};
 use super::network::Network;
 use super::plan_options::{PlanOptions, Scored, Target};
-use super::profiling::{Images, ProfileOptions, pass};
+use super::profiling::{ImageSource, ProfileOptions, pass};
 use super::repairing::repair_layers;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use crate::graph::Graph;
 use crate::observer::{Observer, Silent, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Budget, CRITERIA, Channels, Criterion, MaskedReference};
-use crate::repair::{Images as Decoded, Repair};
+use crate::repair::{Images, Repair};
 use crate::stats::{Distances, Profile};
 
 /// The criteria, budgets and repairs that are compared.
@@ -117,7 +117,7 @@ pub fn compare_criteria(
     let named = !options.criteria.is_empty();
     let criteria = if named { options.criteria.clone() } else { every_criterion()? };
     let repaired = options.repairs.iter().any(|&how| how != Repair::None);
-    let none = Decoded::default();
+    let none = Images::default();
     let images = if repaired || criteria.iter().any(|criterion| criterion.needs().patches) {
         calibration.images(observer)?
     } else {
@@ -217,7 +217,7 @@ struct Comparing<'a> {
     network: &'a Network,
     device: &'a Device,
     calibration: &'a Calibration,
-    images: &'a Decoded,
+    images: &'a Images,
     options: &'a ComparisonOptions,
     /// True if labels judge alone. Without them the original does, which takes forward passes of its own.
     labelled: bool,
@@ -241,7 +241,7 @@ impl Comparing<'_> {
             };
         }
         let options = ProfileOptions { batch, distances: Distances::All, ..ProfileOptions::default() };
-        let source = (Images::Calibration(self.calibration), &self.calibration.origin);
+        let source = (ImageSource::Calibration(self.calibration), &self.calibration.origin);
         Ok(pass(self.network, self.device, source, &options, None, &mut Silent)?.profile)
     }
 

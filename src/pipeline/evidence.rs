@@ -9,7 +9,7 @@ use super::calibration::Calibration;
 use super::decision::Outcome;
 use super::network::Network;
 use super::plan_options::{DEFAULT_CRITERION, PlanOptions};
-use super::profiling::{Images, Resume, header, options_for, pass};
+use super::profiling::{ImageSource, Resume, header, options_for, pass};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::observer::{Notice, Observer};
@@ -134,7 +134,7 @@ impl<'a> Evidence<'a> {
             calibration.images(observer)?;
         }
         let resume = begun.map(|profile| Resume::or_restart(profile, self.file.clone()));
-        let source = (Images::Calibration(calibration), &calibration.origin);
+        let source = (ImageSource::Calibration(calibration), &calibration.origin);
         let profiled = pass(network, device, source, &options_for(needs, self.batch), resume, observer)?;
         let profile = profiled.profile;
         if let Some(file) = self.checkpoint() {

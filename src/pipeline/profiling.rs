@@ -18,7 +18,7 @@ use crate::stats::{Distances, GatherOptions, Gatherer, GramKind, Header, Profile
 /// How statistics are gathered.
 #[derive(Clone, Debug)]
 pub struct ProfileOptions {
-    /// Images at once; `None` lets the device's limits decide.
+    /// ImageSource at once; `None` lets the device's limits decide.
     pub batch: Option<usize>,
     /// The second moments that are gathered.
     pub gram: GramKind,
@@ -160,9 +160,9 @@ impl Resume {
 pub struct Profiled {
     /// The profile; incomplete (`header.complete`) if the observer ended the pass.
     pub profile: Profile,
-    /// Images of this pass.
+    /// ImageSource of this pass.
     pub images: u64,
-    /// Images that could not be read.
+    /// ImageSource that could not be read.
     pub skipped: usize,
     /// Seconds of this pass.
     pub seconds: f64,
@@ -192,18 +192,18 @@ pub fn profile(
     if let Some(stop) = &options.stop {
         stop.check()?;
     }
-    let source = Images::Dataset(data);
+    let source = ImageSource::Dataset(data);
     pass(network, device, (source, origin), options, resume, observer)
 }
 
 /// The images of a pass: of a data set, or of a calibration set that may be in memory.
 #[derive(Clone, Copy)]
-pub(super) enum Images<'a> {
+pub(super) enum ImageSource<'a> {
     Dataset(&'a Dataset),
     Calibration(&'a Calibration),
 }
 
-impl<'a> Images<'a> {
+impl<'a> ImageSource<'a> {
     fn dataset(self) -> &'a Dataset {
         match self {
             Self::Dataset(data) => data,
@@ -248,7 +248,7 @@ pub(super) fn options_for(needs: Needs, batch: Option<usize>) -> ProfileOptions 
 pub(super) fn pass(
     network: &Network,
     device: &Device,
-    (source, origin): (Images, &Origin),
+    (source, origin): (ImageSource, &Origin),
     options: &ProfileOptions,
     resume: Option<Resume>,
     observer: &mut dyn Observer,

@@ -7,7 +7,7 @@ use super::decision::Attempt;
 use super::evaluation::Evaluation;
 use super::evidence::weights_profile;
 use super::network::{Network, cost};
-use super::profiling::{Images, ProfileOptions, pass};
+use super::profiling::{ImageSource, ProfileOptions, pass};
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -61,7 +61,7 @@ pub(super) fn statistics(
                 distances: Distances::None,
                 ..ProfileOptions::default()
             };
-            let source = (Images::Calibration(calibration), &calibration.origin);
+            let source = (ImageSource::Calibration(calibration), &calibration.origin);
             Ok(pass(of, device, source, &options, None, observer)?.profile)
         }
         (_, None) => weights_profile(of, Needs::WEIGHTS),

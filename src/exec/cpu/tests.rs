@@ -7,9 +7,9 @@ use super::program::CpuProgram;
 use crate::exec::Executor;
 use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::Conv;
-use crate::kernels::elementwise::{Binary, BinaryOp};
-use crate::kernels::reduction::{Reduce, ReduceOp};
+use crate::kernels::conv::ConvKernel;
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::kernels::window::Windows;
 use crate::plan::{Operand, Plan, Port, Step};
 use crate::tensor::DType;
@@ -17,11 +17,11 @@ use crate::tensor::DType;
 const BATCH: usize = 6;
 const PLANE: usize = 8 * 8;
 
-fn conv(channels: [usize; 2], windows: Windows, out: [usize; 2]) -> Conv {
+fn conv(channels: [usize; 2], windows: Windows, out: [usize; 2]) -> ConvKernel {
     let [in_channels, out_channels] = channels;
     let [out_offset, out_total] = out;
     let activation = Activation::Relu;
-    Conv {
+    ConvKernel {
         batch: BATCH,
         groups: 1,
         in_channels,
@@ -42,9 +42,9 @@ fn plan() -> Plan {
     let weights = |seed: usize, len: usize| {
         Arc::new((0..len).map(|i| ((i * 7919 + seed) % 1009) as f32 / 504.5 - 1.0).collect::<Vec<_>>())
     };
-    let mean = |outer, axis, inner| Reduce { op: ReduceOp::Mean, outer, axis, inner };
+    let mean = |outer, axis, inner| ReduceKernel { op: ReduceOp::Mean, outer, axis, inner };
     let shapes: [&[usize]; 2] = [&[BATCH, 4, 8, 8], &[BATCH, 4, 1, 1]];
-    let gate = Binary::new(BinaryOp::Mul, shapes[0], shapes[1], Activation::None).unwrap();
+    let gate = BinaryKernel::new(BinaryOp::Mul, shapes[0], shapes[1], Activation::None).unwrap();
     let step = |kernel: Arc<dyn Kernel>, inputs: &[Operand], output| Step {
         kernel,
         inputs: inputs.to_vec(),

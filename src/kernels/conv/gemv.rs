@@ -6,7 +6,7 @@ use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::LANES;
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::convs;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
@@ -15,7 +15,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gemv {
     /// The convolution that is computed.
-    pub(crate) conv: Conv,
+    pub(crate) conv: ConvKernel,
 }
 
 /// Output channels of a subgroup, and elements of a row that it reads in a step.
@@ -25,7 +25,7 @@ const ROWS: usize = 4;
 
 impl Gemv {
     /// Returns whether a convolution is a product of rows with one matrix.
-    pub(crate) fn applies(conv: &Conv) -> bool {
+    pub(crate) fn applies(conv: &ConvKernel) -> bool {
         conv.pointwise() && conv.out_plane() == 1 && conv.groups == 1
     }
 }

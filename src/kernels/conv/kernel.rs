@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::host::direct::DirectConv;
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::convs;
 use crate::kernels::conv::winograd::host::{F2x2, F4x4};
 use crate::kernels::conv::winograd::tiling::applies;
@@ -50,7 +50,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "convolution, and products with a constant matrix",
 };
 
-impl Kernel for Conv {
+impl Kernel for ConvKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -174,7 +174,7 @@ impl Kernel for Conv {
 /// Adding it earlier gains nothing on a CPU: the sums are in the cache, and the residual comes from memory in either
 /// case.
 struct WithResidual {
-    conv: Conv,
+    conv: ConvKernel,
     sums: Option<Box<dyn Prepared>>,
 }
 

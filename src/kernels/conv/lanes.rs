@@ -5,7 +5,7 @@ use bytemuck::bytes_of;
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::{Conv, ImageRange};
+use crate::kernels::conv::shape::{ConvKernel, ImageRange};
 use crate::kernels::conv::test_cases::{convs, parts};
 use crate::kernels::conv::unfold;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
@@ -16,7 +16,7 @@ use crate::kernels::window::{Windows, WindowsUniform};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvLanes {
     /// The convolution that is computed.
-    pub(crate) conv: Conv,
+    pub(crate) conv: ConvKernel,
     /// The images whose im2col matrix ([`super::unfold`]) is input 0, and whose outputs are computed; `None` if input
     /// 0 holds the images themselves.
     pub(crate) unfolded: Option<ImageRange>,

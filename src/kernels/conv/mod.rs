@@ -12,4 +12,4 @@ pub(crate) mod unfold;
 pub(crate) mod winograd;
 
 pub use self::pooled::PooledConv;
-pub use self::shape::Conv;
+pub use self::shape::ConvKernel;

@@ -9,10 +9,10 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::pooled_convs;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow};
-use crate::kernels::reduction::pool::Pool;
+use crate::kernels::reduction::pool::PoolKernel;
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::WindowsUniform;
 
@@ -24,7 +24,7 @@ use crate::kernels::window::WindowsUniform;
 pub struct PooledConv {
     /// The convolution, in one group and without residual. Its activation must be
     /// [monotonic](crate::kernels::activation::Activation::rises).
-    pub conv: Conv,
+    pub conv: ConvKernel,
 }
 
 /// Output channels of an invocation.
@@ -40,9 +40,9 @@ impl PooledConv {
     }
 
     /// The convolution without other channels in its output buffer, and its pooling.
-    pub(crate) fn alone(&self) -> (Conv, Pool) {
-        let conv = Conv { out_offset: 0, out_total: self.conv.out_channels, ..self.conv.clone() };
-        let pool = Pool::by_twos(conv.batch * conv.out_channels, conv.windows.out_hw);
+    pub(crate) fn alone(&self) -> (ConvKernel, PoolKernel) {
+        let conv = ConvKernel { out_offset: 0, out_total: self.conv.out_channels, ..self.conv.clone() };
+        let pool = PoolKernel::by_twos(conv.batch * conv.out_channels, conv.windows.out_hw);
         (conv, pool)
     }
 
@@ -143,7 +143,7 @@ impl Kernel for PooledConv {
     }
 
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
-        let conv = Conv { batch: images, ..self.conv.clone() };
+        let conv = ConvKernel { batch: images, ..self.conv.clone() };
         (self.conv.batch == batch).then(|| Arc::new(Self { conv }) as _)
     }
 

@@ -10,7 +10,7 @@ use crate::kernels::window::Windows;
 /// oh, ow]`, of which the channels `out_offset .. out_offset + out_channels` are written. A product with a constant
 /// matrix is a 1×1 convolution of single pixels, with the rows as batch.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conv {
+pub struct ConvKernel {
     /// Number of images in the batch.
     pub batch: usize,
     /// Number of groups; if more than one, `out_offset` is 0 and `out_total` is `out_channels`.
@@ -40,7 +40,7 @@ pub(crate) struct ImageRange {
     pub(crate) count: usize,
 }
 
-impl Conv {
+impl ConvKernel {
     pub(crate) fn in_plane(&self) -> usize {
         self.windows.pixels()
     }

@@ -1,12 +1,12 @@
 //! Calls for the tests of all kernels that compute a convolution or part of one.
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::shape::{Conv, ImageRange};
+use crate::kernels::conv::shape::{ConvKernel, ImageRange};
 use crate::kernels::window::Windows;
 
 /// Difficult calls, each with the second half of its images.
-pub(crate) fn parts() -> Vec<(String, Conv, ImageRange)> {
-    let part = |(label, conv): (String, Conv)| {
+pub(crate) fn parts() -> Vec<(String, ConvKernel, ImageRange)> {
+    let part = |(label, conv): (String, ConvKernel)| {
         let images = ImageRange { first: conv.batch / 2, count: conv.batch.div_ceil(2) };
         (label, conv, images)
     };
@@ -14,18 +14,18 @@ pub(crate) fn parts() -> Vec<(String, Conv, ImageRange)> {
 }
 
 /// Difficult calls, each with and without a residual.
-pub(crate) fn convs() -> Vec<(String, Conv)> {
-    let with = |(label, conv): &(&str, Conv)| {
-        (format!("{label}, and a residual"), Conv { residual: true, ..conv.clone() })
+pub(crate) fn convs() -> Vec<(String, ConvKernel)> {
+    let with = |(label, conv): &(&str, ConvKernel)| {
+        (format!("{label}, and a residual"), ConvKernel { residual: true, ..conv.clone() })
     };
     let plain = plain_convs();
-    let added: Vec<(String, Conv)> = plain.iter().map(with).collect();
+    let added: Vec<(String, ConvKernel)> = plain.iter().map(with).collect();
     plain.into_iter().map(|(label, conv)| (label.to_owned(), conv)).chain(added).collect()
 }
 
 /// Difficult calls without a residual.
-pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
-    let plain = Conv {
+pub(crate) fn plain_convs() -> Vec<(&'static str, ConvKernel)> {
+    let plain = ConvKernel {
         batch: 1,
         groups: 1,
         in_channels: 3,
@@ -36,15 +36,15 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         residual: false,
         activation: Activation::None,
     };
-    let point = Conv { windows: Windows::points([8, 8]), ..plain.clone() };
-    let rows = Conv { windows: Windows::points([1, 1]), ..point.clone() };
+    let point = ConvKernel { windows: Windows::points([8, 8]), ..plain.clone() };
+    let rows = ConvKernel { windows: Windows::points([1, 1]), ..point.clone() };
     vec![
         ("3×3, padded", plain.clone()),
-        ("two channels more than whole steps of four", Conv { in_channels: 6, ..plain.clone() }),
-        ("one of everything", Conv { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() }),
+        ("two channels more than whole steps of four", ConvKernel { in_channels: 6, ..plain.clone() }),
+        ("one of everything", ConvKernel { in_channels: 1, out_channels: 1, out_total: 1, ..rows.clone() }),
         (
             "many pixels and channels, batch 3, Relu",
-            Conv {
+            ConvKernel {
                 batch: 3,
                 in_channels: 17,
                 out_channels: 67,
@@ -56,7 +56,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "stride 2, asymmetric padding, odd sizes",
-            Conv {
+            ConvKernel {
                 windows: Windows {
                     in_hw: [9, 11],
                     out_hw: [5, 5],
@@ -70,7 +70,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "7×7 with stride 2",
-            Conv {
+            ConvKernel {
                 windows: Windows {
                     in_hw: [31, 29],
                     out_hw: [16, 15],
@@ -84,7 +84,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "dilated, strides of both axes unlike",
-            Conv {
+            ConvKernel {
                 windows: Windows {
                     out_hw: [11, 3],
                     kernel: [2, 3],
@@ -98,22 +98,29 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "three groups of odd sizes",
-            Conv { batch: 3, groups: 3, in_channels: 15, out_channels: 33, out_total: 33, ..plain.clone() },
+            ConvKernel {
+                batch: 3,
+                groups: 3,
+                in_channels: 15,
+                out_channels: 33,
+                out_total: 33,
+                ..plain.clone()
+            },
         ),
         (
             "a part of a concatenation",
-            Conv { batch: 2, out_channels: 9, out_offset: 4, out_total: 17, ..plain.clone() },
+            ConvKernel { batch: 2, out_channels: 9, out_offset: 4, out_total: 17, ..plain.clone() },
         ),
         (
             "padding wider than the image",
-            Conv {
+            ConvKernel {
                 windows: Windows { in_hw: [2, 1], out_hw: [6, 5], pad: [3, 3], ..plain.windows },
                 ..plain.clone()
             },
         ),
         (
             "1×1 over an odd plane",
-            Conv {
+            ConvKernel {
                 batch: 3,
                 in_channels: 65,
                 out_channels: 17,
@@ -124,15 +131,18 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "1×1 with stride 2",
-            Conv { windows: Windows { out_hw: [4, 4], stride: [2, 2], ..Windows::points([7, 7]) }, ..point },
+            ConvKernel {
+                windows: Windows { out_hw: [4, 4], stride: [2, 2], ..Windows::points([7, 7]) },
+                ..point
+            },
         ),
         (
             "a matrix product of 17 rows",
-            Conv { batch: 17, in_channels: 33, out_channels: 129, out_total: 129, ..rows.clone() },
+            ConvKernel { batch: 17, in_channels: 33, out_channels: 129, out_total: 129, ..rows.clone() },
         ),
         (
             "a matrix product of whole tiles, Relu",
-            Conv {
+            ConvKernel {
                 batch: 4,
                 in_channels: 64,
                 out_channels: 32,
@@ -143,15 +153,29 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "a part of a matrix product, in groups",
-            Conv { batch: 3, groups: 2, in_channels: 10, out_channels: 6, out_total: 6, ..rows.clone() },
+            ConvKernel {
+                batch: 3,
+                groups: 2,
+                in_channels: 10,
+                out_channels: 6,
+                out_total: 6,
+                ..rows.clone()
+            },
         ),
         (
             "a slice of a matrix product's columns",
-            Conv { batch: 5, in_channels: 100, out_channels: 65, out_offset: 64, out_total: 130, ..rows },
+            ConvKernel {
+                batch: 5,
+                in_channels: 100,
+                out_channels: 65,
+                out_offset: 64,
+                out_total: 130,
+                ..rows
+            },
         ),
         (
             "3×3 in tiles, odd sizes, no padding, a part of a concatenation",
-            Conv {
+            ConvKernel {
                 batch: 3,
                 in_channels: 33,
                 out_channels: 19,
@@ -164,7 +188,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "3×3 in tiles, many channels, padded on one side",
-            Conv {
+            ConvKernel {
                 in_channels: 130,
                 out_channels: 40,
                 out_total: 40,
@@ -174,7 +198,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
         ),
         (
             "a 1-D filter as long as its signal",
-            Conv {
+            ConvKernel {
                 windows: Windows {
                     in_hw: [1, 65],
                     out_hw: [1, 1],
@@ -189,7 +213,7 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, Conv)> {
 }
 
 /// Difficult calls that can be fused with 2×2 max pooling.
-pub(crate) fn pooled_convs() -> Vec<(&'static str, Conv)> {
-    let suits = |conv: &Conv| conv.groups == 1 && conv.windows.out_hw.iter().all(|&n| n > 1);
+pub(crate) fn pooled_convs() -> Vec<(&'static str, ConvKernel)> {
+    let suits = |conv: &ConvKernel| conv.groups == 1 && conv.windows.out_hw.iter().all(|&n| n > 1);
     plain_convs().into_iter().filter(|(_, conv)| suits(conv)).collect()
 }

@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::convs;
 use crate::kernels::conv::winograd::filters::{FilterSource, product};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
@@ -15,7 +15,7 @@ use crate::kernels::window::WindowsUniform;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvTiled {
     /// The convolution that is computed.
-    pub(crate) conv: Conv,
+    pub(crate) conv: ConvKernel,
     /// The meaning of input 1.
     pub(crate) filters: FilterSource,
 }

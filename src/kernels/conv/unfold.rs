@@ -5,7 +5,7 @@ use bytemuck::bytes_of;
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::{Conv, ImageRange};
+use crate::kernels::conv::shape::{ConvKernel, ImageRange};
 use crate::kernels::conv::test_cases::parts;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
@@ -18,18 +18,18 @@ use crate::kernels::window::WindowsUniform;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unfold {
     /// The convolution whose windows are unfolded.
-    pub(crate) conv: Conv,
+    pub(crate) conv: ConvKernel,
     /// The images whose windows are unfolded.
     pub(crate) images: ImageRange,
 }
 
 /// Columns of the matrix: whole quads of pixels.
-pub(crate) fn columns(conv: &Conv, images: usize) -> usize {
+pub(crate) fn columns(conv: &ConvKernel, images: usize) -> usize {
     (images * conv.out_plane()).next_multiple_of(4)
 }
 
 /// Number of elements of the matrix.
-pub(crate) fn len(conv: &Conv, images: usize) -> usize {
+pub(crate) fn len(conv: &ConvKernel, images: usize) -> usize {
     conv.in_channels * conv.taps() * columns(conv, images)
 }
 

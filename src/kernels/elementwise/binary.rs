@@ -129,7 +129,7 @@ impl BinaryOp {
 
 /// An elementwise call `y = act(op(a, b))`, created by [`Binary::new`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Binary {
+pub struct BinaryKernel {
     /// The function that is applied.
     pub op: BinaryOp,
     /// Axes of the output, after merging axes that both inputs step through alike.
@@ -146,7 +146,7 @@ pub struct Binary {
     pub activation: Activation,
 }
 
-impl Binary {
+impl BinaryKernel {
     /// Returns the call for two shapes.
     ///
     /// Returns `None` if the shapes do not broadcast, or if more than six axes remain after merging.
@@ -177,7 +177,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "elementwise function of two arrays, with broadcasting",
 };
 
-impl Kernel for Binary {
+impl Kernel for BinaryKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -260,7 +260,7 @@ impl Kernel for Binary {
 pub(crate) fn cases() -> Vec<Case> {
     use Activation::{None, Relu};
     let call = |op, a: &[usize], b: &[usize], activation| {
-        Binary::new(op, a, b, activation).expect("the shapes of these cases broadcast")
+        BinaryKernel::new(op, a, b, activation).expect("the shapes of these cases broadcast")
     };
     let mut cases: Vec<Case> = BinaryOp::ALL
         .into_iter()

@@ -7,7 +7,7 @@ pub(crate) mod select;
 pub(crate) mod unary;
 
 pub use self::affine::Affine;
-pub use self::binary::{Binary, BinaryOp};
+pub use self::binary::{BinaryKernel, BinaryOp};
 pub use self::roofline::Roofline;
 pub use self::select::Select;
 pub use self::unary::Unary;

@@ -16,7 +16,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 ///
 /// Inputs: `[batch or 1, m, k]` and `[batch or 1, k, n]`. Output: `[batch, m, n]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MatMul {
+pub struct MatMulKernel {
     /// Number of matrices in the output.
     pub batch: usize,
     /// Rows of the first matrix.
@@ -33,7 +33,7 @@ pub struct MatMul {
     pub activation: Activation,
 }
 
-impl MatMul {
+impl MatMulKernel {
     /// Distances between adjacent matrices of each input; 0 for a shared one.
     fn steps(&self) -> [usize; 2] {
         [if self.a_batched { self.m * self.k } else { 0 }, if self.b_batched { self.k * self.n } else { 0 }]
@@ -63,7 +63,7 @@ pub(crate) static ROW: KernelRow = row! {
 /// Rows, and columns, of an invocation's tile.
 const TILE: usize = 4;
 
-impl Kernel for MatMul {
+impl Kernel for MatMulKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -140,9 +140,9 @@ impl Kernel for MatMul {
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |label, batch, [m, k, n]: [usize; 3], [a_batched, b_batched]: [bool; 2]| {
-        noise_case(label, MatMul { batch, m, k, n, a_batched, b_batched, activation: Activation::None })
+        noise_case(label, MatMulKernel { batch, m, k, n, a_batched, b_batched, activation: Activation::None })
     };
-    let relu = MatMul {
+    let relu = MatMulKernel {
         batch: 2,
         m: 17,
         k: 33,

@@ -3,4 +3,4 @@
 pub(crate) mod matmul;
 pub(crate) mod microkernel;
 
-pub use self::matmul::MatMul;
+pub use self::matmul::MatMulKernel;

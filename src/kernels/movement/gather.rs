@@ -16,7 +16,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 /// With `own`, every element has its own index, `table[o, k, i]`. Inputs: x, table. A negative index counts from the
 /// end; an index beyond the axis yields NaN.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gather {
+pub struct GatherKernel {
     /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis, at most 2²⁴: an `f32` must represent every index exactly.
@@ -29,7 +29,7 @@ pub struct Gather {
     pub own: bool,
 }
 
-impl Gather {
+impl GatherKernel {
     /// Returns the call over units of `unit` adjacent elements; `None` if elements of a unit have different indices.
     pub fn of_units(&self, unit: usize) -> Option<Self> {
         let whole = unit == 1 || !self.own && self.inner.is_multiple_of(unit);
@@ -71,7 +71,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "elements along an axis, selected by a table of indices",
 };
 
-impl Kernel for Gather {
+impl Kernel for GatherKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -122,7 +122,7 @@ impl Kernel for Gather {
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |label: &str, (outer, axis, count, inner): (usize, usize, usize, usize), own| {
-        let kernel = Gather { outer, axis, count, inner, own };
+        let kernel = GatherKernel { outer, axis, count, inner, own };
         let [x, table] = kernel.input_lens()[..] else { unreachable!("two inputs") };
         // Indices from −axis to axis − 1.
         let place = |t: usize| ((t * 13) % (2 * axis)) as f32 - axis as f32;

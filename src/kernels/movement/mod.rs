@@ -7,5 +7,5 @@ pub(crate) mod resample;
 
 pub use self::copy::Copy;
 pub use self::fill::Fill;
-pub use self::gather::Gather;
+pub use self::gather::GatherKernel;
 pub use self::resample::Resample;

@@ -17,7 +17,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 /// The sum covers the existing channels from `c - ⌊(size-1)/2⌋` to `c + ⌈(size-1)/2⌉`. Input and output: `[batch,
 /// channels, inner]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Lrn {
+pub struct LrnKernel {
     /// Number of images in the batch.
     pub batch: usize,
     /// Number of channels of `x`.
@@ -34,7 +34,7 @@ pub struct Lrn {
     pub bias: f32,
 }
 
-impl Lrn {
+impl LrnKernel {
     /// Number of channels before and after channel `c` in its sum.
     fn reach(&self) -> [usize; 2] {
         [(self.size - 1) / 2, self.size / 2]
@@ -65,7 +65,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "local response normalization",
 };
 
-impl Kernel for Lrn {
+impl Kernel for LrnKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -135,7 +135,7 @@ impl Kernel for Lrn {
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |label, batch, channels, inner, size| {
-        noise_case(label, Lrn { batch, channels, inner, size, alpha: 0.7, beta: 0.75, bias: 1.5 })
+        noise_case(label, LrnKernel { batch, channels, inner, size, alpha: 0.7, beta: 0.75, bias: 1.5 })
     };
     vec![
         case("one element", 1, 1, 1, 5),

@@ -12,7 +12,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Softmax, `e^(x - max) / Σ e^(x - max)`, over the middle axis of `[outer, axis, inner]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Softmax {
+pub struct SoftmaxKernel {
     /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis.
@@ -32,7 +32,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "softmax or log-softmax over an axis",
 };
 
-impl Kernel for Softmax {
+impl Kernel for SoftmaxKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -100,7 +100,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for log in [false, true] {
         for (label, outer, axis, inner) in shapes {
-            let kernel = Softmax { outer, axis, inner, log };
+            let kernel = SoftmaxKernel { outer, axis, inner, log };
             cases.push(noise_case(format!("{label}, log {log}"), kernel.clone()));
             let large = noise(kernel.output_len(), 5).iter().map(|x| 1e3 * x).collect();
             let (label, kernel) = (format!("{label}, large, log {log}"), std::sync::Arc::new(kernel));

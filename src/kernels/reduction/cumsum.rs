@@ -9,7 +9,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Cumulative sums, `y[o, a, i] = Σ_{b ≤ a} x[o, b, i]`, over the middle axis of `[outer, axis, inner]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CumSum {
+pub struct CumSumKernel {
     /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis.
@@ -31,7 +31,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "cumulative sums along an axis",
 };
 
-impl Kernel for CumSum {
+impl Kernel for CumSumKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -94,7 +94,7 @@ pub(crate) fn cases() -> Vec<Case> {
         for (label, outer, axis, inner) in
             [("one element", 1, 1, 1), ("rows", 17, 65, 1), ("a middle axis", 3, 5, 67)]
         {
-            let kernel = CumSum { outer, axis, inner, exclusive, reverse };
+            let kernel = CumSumKernel { outer, axis, inner, exclusive, reverse };
             cases.push(noise_case(format!("{label}, exclusive {exclusive}, reverse {reverse}"), kernel));
         }
     }

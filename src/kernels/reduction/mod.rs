@@ -7,7 +7,7 @@ pub(crate) mod reduce;
 pub(crate) mod topk;
 
 pub use self::arg::Arg;
-pub use self::cumsum::CumSum;
-pub use self::pool::{Pool, PoolKind};
-pub use self::reduce::{Reduce, ReduceOp};
-pub use self::topk::TopK;
+pub use self::cumsum::CumSumKernel;
+pub use self::pool::{PoolKernel, PoolKind};
+pub use self::reduce::{ReduceKernel, ReduceOp};
+pub use self::topk::TopKKernel;

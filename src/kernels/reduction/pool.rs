@@ -29,7 +29,7 @@ pub enum PoolKind {
 
 /// Pooling from `[planes, h, w]` to `[planes, oh, ow]`. Global pooling uses a window as large as the plane.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
+pub struct PoolKernel {
     /// The function of each window.
     pub kind: PoolKind,
     /// Number of planes: images times channels.
@@ -54,7 +54,7 @@ struct AxisWindow {
     padded: usize,
 }
 
-impl Pool {
+impl PoolKernel {
     /// The maximum over every 2×2 elements of planes of a given size; an odd last row or column is skipped.
     pub(crate) fn by_twos(planes: usize, in_hw: [usize; 2]) -> Self {
         Self { kind: PoolKind::Max, planes, windows: Windows::by_twos(in_hw), pad_end: [0, 0] }
@@ -111,7 +111,7 @@ const LANES: usize = 16;
 /// Least number of elements for a host task.
 const TASK: usize = 1 << 15;
 
-impl Pool {
+impl PoolKernel {
     /// Computes maxima tap by tap over adjacent windows.
     fn cpu_max(&self, x: &[f32], output: &mut [f32]) {
         let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
@@ -206,7 +206,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "maximum or average pooling",
 };
 
-impl Kernel for Pool {
+impl Kernel for PoolKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -362,7 +362,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     let every = |kind| {
         shapes.map(|(label, planes, windows, pad_end)| {
-            noise_case(format!("{label}, {kind:?}"), Pool { kind, planes, windows, pad_end })
+            noise_case(format!("{label}, {kind:?}"), PoolKernel { kind, planes, windows, pad_end })
         })
     };
     kinds.into_iter().flat_map(every).collect()

@@ -76,7 +76,7 @@ impl ReduceOp {
 
 /// Reduces the middle axis of `[outer, axis, inner]` to `[outer, inner]`. Adjacent axes can be merged into one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reduce {
+pub struct ReduceKernel {
     /// The function that is computed.
     pub op: ReduceOp,
     /// Product of the dimensions before the axis.
@@ -92,7 +92,7 @@ const TASK: usize = 1 << 14;
 /// Partial results of a row.
 const LANES: usize = 16;
 
-impl Reduce {
+impl ReduceKernel {
     /// Reduces a row in `LANES` partial results, which are merged at the end.
     fn row(&self, x: &[f32]) -> f64 {
         let mut lanes = [self.op.start(); LANES];
@@ -114,7 +114,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "reduction of an axis",
 };
 
-impl Kernel for Reduce {
+impl Kernel for ReduceKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -201,7 +201,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     let every = |op| {
         shapes.map(|(label, outer, axis, inner)| {
-            noise_case(format!("{label}, {op:?}"), Reduce { op, outer, axis, inner })
+            noise_case(format!("{label}, {op:?}"), ReduceKernel { op, outer, axis, inner })
         })
     };
     ReduceOp::ALL.into_iter().flat_map(every).collect()

@@ -14,7 +14,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 /// The order is ascending for `smallest`. Of equal elements, the lower index comes first. NaN counts as larger than
 /// all numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TopK {
+pub struct TopKKernel {
     /// Product of the dimensions before the axis.
     pub outer: usize,
     /// Length of the axis, at most 2²⁴: an `f32` must represent every index exactly.
@@ -29,7 +29,7 @@ pub struct TopK {
     pub indices: bool,
 }
 
-impl TopK {
+impl TopKKernel {
     /// Implements both host versions: comparisons are exact in any precision.
     fn choose<T: Copy + PartialOrd>(&self, x: &[T], index: impl Fn(usize) -> T, output: &mut [T]) {
         #[allow(clippy::eq_op)] // only NaN differs from itself
@@ -59,7 +59,7 @@ pub(crate) static ROW: KernelRow = row! {
     doc: "the k largest or smallest elements of an axis",
 };
 
-impl Kernel for TopK {
+impl Kernel for TopKKernel {
     fn row(&self) -> &'static KernelRow {
         &ROW
     }
@@ -104,7 +104,7 @@ pub(crate) fn cases() -> Vec<Case> {
         for (label, outer, axis, inner, k) in
             [("one element", 1, 1, 1, 1), ("five of 65", 17, 65, 1, 5), ("all of a middle axis", 3, 9, 7, 9)]
         {
-            let kernel = TopK { outer, axis, inner, k, smallest, indices };
+            let kernel = TopKKernel { outer, axis, inner, k, smallest, indices };
             let mut case = noise_case(format!("{label}, smallest {smallest}, indices {indices}"), kernel);
             // Coarse steps, so that some elements are equal.
             case.inputs[0].iter_mut().for_each(|x| *x = (*x * 5.0).round());

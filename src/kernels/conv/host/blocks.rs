@@ -1,6 +1,6 @@
 //! Divides a convolution's output among host threads: each block is some pixels of one image or some whole images.
 
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 
 /// Adjacent pixels of one image.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec
     (0..batch).flat_map(|image| (0..plane).step_by(size).map(move |first| vec![part(image, first)])).collect()
 }
 
-impl Conv {
+impl ConvKernel {
     /// The blocks of all groups, each over the given spans.
     pub(crate) fn blocks<'a>(&self, spans: &[Vec<PixelSpan>], y: &'a mut [f32]) -> Vec<PixelBlock<'a>> {
         let (plane, channels) = (self.out_plane(), self.group_out());

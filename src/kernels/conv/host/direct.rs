@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{
     Factors, HALF, PANEL, Packing, Strip, StripSums, WIDE, fetch, panels,
 };
@@ -30,7 +30,7 @@ pub(crate) const TASK: usize = 1 << 17;
 
 /// A convolution with its weights packed in panels.
 pub(crate) struct DirectConv {
-    conv: Conv,
+    conv: ConvKernel,
     arch: Arch,
     /// Weights as `[groups][panels][depth][16]`.
     weights: Vec<[f32; PANEL]>,
@@ -39,7 +39,7 @@ pub(crate) struct DirectConv {
 }
 
 /// Packs biases in panels, group by group.
-pub(crate) fn bias_panels(conv: &Conv, bias: &[f32]) -> Vec<[f32; PANEL]> {
+pub(crate) fn bias_panels(conv: &ConvKernel, bias: &[f32]) -> Vec<[f32; PANEL]> {
     bias.chunks(conv.group_out()).flat_map(|bias| panels(bias, bias.len(), 1)).collect()
 }
 
@@ -54,7 +54,7 @@ struct PixelRun {
 }
 
 impl DirectConv {
-    pub(crate) fn new(conv: &Conv, weights: &[f32], bias: &[f32]) -> Self {
+    pub(crate) fn new(conv: &ConvKernel, weights: &[f32], bias: &[f32]) -> Self {
         let (depth, channels) = (conv.depth(), conv.group_out());
         let groups = weights.par_chunks((channels * depth).max(1));
         let weights = groups.flat_map_iter(|group| panels(group, channels, depth)).collect();
@@ -135,7 +135,7 @@ impl Prepared for DirectConv {
 
 /// The runs of a block's pixels, and the padded rows that they are read from. Both are empty if the im2col matrix
 /// equals the input.
-fn runs(conv: &Conv, spans: &[PixelSpan], strips: &[Strip]) -> (Vec<PixelRun>, Vec<PaddedRows>) {
+fn runs(conv: &ConvKernel, spans: &[PixelSpan], strips: &[Strip]) -> (Vec<PixelRun>, Vec<PaddedRows>) {
     let (ow, mut runs, mut all_padded) = (conv.windows.out_hw[1], Vec::new(), Vec::<PaddedRows>::new());
     if conv.pointwise() {
         return (runs, all_padded);
@@ -164,7 +164,7 @@ fn runs(conv: &Conv, spans: &[PixelSpan], strips: &[Strip]) -> (Vec<PixelRun>, V
 
 /// Writes a chunk of a block's im2col matrix: the taps of some channels × all pixels.
 struct UnfoldChunk<'a> {
-    conv: &'a Conv,
+    conv: &'a ConvKernel,
     x: &'a [f32],
     spans: &'a [PixelSpan],
     group: usize,

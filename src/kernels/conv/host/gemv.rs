@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::conv::host::direct::TASK;
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 
 /// Output channels of a task.
 const CHANNELS: usize = 64;
@@ -16,7 +16,7 @@ const DEPTH: usize = 2048;
 /// Rows, and channels, of a tile.
 const TILE: usize = 4;
 
-impl Conv {
+impl ConvKernel {
     /// Computes the convolution on the host if its planes are single pixels.
     pub(crate) fn cpu_rows(&self, x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
         let arch = Arch::new();

@@ -1,7 +1,7 @@
 //! The filters of Winograd's 36 batched products.
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::winograd::transform::{PRODUCTS, spread};
 use crate::kernels::kernel::Kernel;
 use crate::kernels::window::Windows;
@@ -18,7 +18,7 @@ pub(crate) enum FilterSource {
 
 impl FilterSource {
     /// [`Kernel::input_lens`] of a convolution with these filters.
-    pub(crate) fn input_lens(self, conv: &Conv) -> Vec<usize> {
+    pub(crate) fn input_lens(self, conv: &ConvKernel) -> Vec<usize> {
         let mut lens = conv.input_lens();
         if self == Self::Winograd {
             lens[1] = lens[1] / PRODUCTS * 9;
@@ -28,7 +28,7 @@ impl FilterSource {
     }
 
     /// [`Kernel::reference`] of a convolution with these filters.
-    pub(crate) fn reference(self, conv: &Conv, inputs: &[&[f64]], output: &mut [f64]) {
+    pub(crate) fn reference(self, conv: &ConvKernel, inputs: &[&[f64]], output: &mut [f64]) {
         match self {
             Self::Given => conv.reference(inputs, output),
             Self::Winograd => {
@@ -41,11 +41,11 @@ impl FilterSource {
     /// [`Kernel::pack`] for tiles of `tile` channels. `weights` packs filters that are given directly.
     pub(crate) fn pack(
         self,
-        conv: &Conv,
+        conv: &ConvKernel,
         input: usize,
         data: &[f32],
         tile: usize,
-        weights: impl Fn(&Conv, &[f32]) -> Vec<f32>,
+        weights: impl Fn(&ConvKernel, &[f32]) -> Vec<f32>,
     ) -> Option<Vec<f32>> {
         let bias = |data: &[f32]| conv.tiled(tile, 0..1, |o, _| data[o]);
         match (input, self) {
@@ -63,8 +63,8 @@ impl FilterSource {
 }
 
 /// The 36 products over `columns` columns, as a grouped 1×1 convolution.
-pub(crate) fn product(in_channels: usize, out_channels: usize, columns: usize) -> Conv {
-    Conv {
+pub(crate) fn product(in_channels: usize, out_channels: usize, columns: usize) -> ConvKernel {
+    ConvKernel {
         batch: 1,
         groups: PRODUCTS,
         in_channels: PRODUCTS * in_channels,

@@ -6,7 +6,7 @@ use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
 use crate::kernels::conv::lanes::{CHANNELS, LANES, STEP};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::winograd::filters::{FilterSource, product};
 use crate::kernels::conv::winograd::tiling::{BLOCK, GemmLayout};
 use crate::kernels::conv::winograd::transform::{PRODUCTS, spread};
@@ -43,7 +43,7 @@ pub(crate) static ROW: KernelRow = row! {
 };
 
 impl WinogradGemm {
-    fn conv(&self) -> Conv {
+    fn conv(&self) -> ConvKernel {
         product(self.depth, self.channels, BLOCK)
     }
 }
@@ -95,7 +95,7 @@ impl Kernel for WinogradGemm {
     /// Packs the weights as products × channel tiles × rows × 16 channels. Rows are padded with zeros to whole steps,
     /// channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
-        let weights = |conv: &Conv, data: &[f32]| {
+        let weights = |conv: &ConvKernel, data: &[f32]| {
             let depth = self.depth;
             let at = |o: usize, c: usize| if c < depth { data[o * depth + c] } else { 0.0 };
             conv.tiled(CHANNELS, 0..depth.next_multiple_of(STEP), at)

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
 use crate::kernels::conv::host::direct::{DirectConv, TASK, bias_panels};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, StripSums, WIDE};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
@@ -41,7 +41,7 @@ const B: f64 = std::f64::consts::SQRT_2;
 /// A 3×3 convolution with transformed filters, by tiles of `OUT` pixels along an axis, which read `IN` = `OUT` + 2
 /// pixels.
 pub(crate) struct HostWinograd<const OUT: usize, const IN: usize> {
-    conv: Conv,
+    conv: ConvKernel,
     arch: Arch,
     /// Transformed weights as `[panels][IN²][input channels][16]`.
     weights: Vec<[f32; PANEL]>,
@@ -62,7 +62,7 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
     ///
     /// With few channels the transforms dominate. The weights are read for each image and grow by a factor of 4 with
     /// F(4×4), whose tiles must therefore fill a strip, and of 1.8 with F(2×2).
-    pub(crate) fn suits(conv: &Conv) -> bool {
+    pub(crate) fn suits(conv: &ConvKernel) -> bool {
         let square =
             conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1] && conv.windows.dilation == [1, 1];
         let tiles = conv.windows.out_hw.map(|n| n.div_ceil(OUT)).iter().product::<usize>();
@@ -70,7 +70,7 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
         square && conv.groups == 1 && conv.in_channels >= 16 && conv.out_channels >= 16 && tiles >= enough
     }
 
-    pub(crate) fn new(conv: &Conv, weights: &[f32], bias: &[f32]) -> Self {
+    pub(crate) fn new(conv: &ConvKernel, weights: &[f32], bias: &[f32]) -> Self {
         let depth = conv.in_channels;
         let mut packed = vec![[0.0; PANEL]; conv.out_channels.div_ceil(PANEL) * Self::POINTS * depth];
         let filters = weights.par_chunks(PANEL * depth * 9);
@@ -208,7 +208,7 @@ impl<const OUT: usize, const IN: usize> Prepared for HostWinograd<OUT, IN> {
         }
         let broken: Vec<bool> = broken.into_iter().map(AtomicBool::into_inner).collect();
         if broken.contains(&true) {
-            let direct = DirectConv::new(&Conv { batch: 1, ..conv.clone() }, inputs[1], inputs[2]);
+            let direct = DirectConv::new(&ConvKernel { batch: 1, ..conv.clone() }, inputs[1], inputs[2]);
             let images = output.chunks_mut(conv.out_total * plane);
             let images = images.zip(inputs[0].chunks(conv.in_channels * conv.in_plane()));
             images.zip(broken).filter(|(_, broken)| *broken).for_each(|((y, x), _)| direct.run(&[x], y));
@@ -282,7 +282,7 @@ fn output_pixels<S: Simd, const OUT: usize, const IN: usize>(simd: S, m: [S::f32
 
 /// Transforms some input channels of a block's tiles.
 struct InputTransform<'a, const OUT: usize, const IN: usize> {
-    conv: &'a Conv,
+    conv: &'a ConvKernel,
     x: &'a [f32],
     spans: &'a [PixelSpan],
     strips: &'a [Strip],
@@ -297,7 +297,7 @@ impl<const OUT: usize, const IN: usize> InputTransform<'_, OUT, IN> {
     const POINTS: usize = IN * IN;
 
     /// Padded rows of each span, with its number of tile rows.
-    fn all_padded(conv: &Conv, spans: &[PixelSpan]) -> Vec<(usize, PaddedRows)> {
+    fn all_padded(conv: &ConvKernel, spans: &[PixelSpan]) -> Vec<(usize, PaddedRows)> {
         let pitch = conv.windows.out_hw[1].div_ceil(OUT) + 1;
         let padded = |span: &PixelSpan| {
             let [first, rows] = [span.first, span.count].map(|pixels| pixels / conv.windows.out_hw[1]);

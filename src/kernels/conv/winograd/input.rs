@@ -6,7 +6,7 @@ use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::plain_convs;
 use crate::kernels::conv::winograd::test_cases::tile_parts;
 use crate::kernels::conv::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
@@ -22,7 +22,7 @@ use crate::kernels::window::Windows;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinogradIn {
     /// The convolution whose input is transformed.
-    pub(crate) conv: Conv,
+    pub(crate) conv: ConvKernel,
     /// The tiles that are transformed.
     pub(crate) tiles: TileRange,
     /// Layout of the output.
@@ -132,7 +132,7 @@ impl Kernel for WinogradIn {
 }
 
 pub(crate) fn cases(row: &'static KernelRow) -> Vec<Case> {
-    let wide = |pad, in_hw: [usize; 2], out_hw| Conv {
+    let wide = |pad, in_hw: [usize; 2], out_hw| ConvKernel {
         batch: 2,
         groups: 1,
         in_channels: 3,

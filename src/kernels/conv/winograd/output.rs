@@ -5,7 +5,7 @@ use bytemuck::bytes_of;
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::{convs, pooled_convs};
 use crate::kernels::conv::winograd::test_cases::tile_parts;
 use crate::kernels::conv::winograd::tiling::{GemmLayout, TileRange, applies, tiles};
@@ -22,7 +22,7 @@ use crate::kernels::shader::{grid, row, uniform, word, words};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinogradOut {
     /// The convolution whose output is computed.
-    pub(crate) conv: Conv,
+    pub(crate) conv: ConvKernel,
     /// The tiles that are transformed.
     pub(crate) tiles: TileRange,
     /// Layout of the input.
@@ -155,7 +155,7 @@ impl Kernel for WinogradOut {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let part = |(label, conv, pooled): (String, Conv, bool)| {
+    let part = |(label, conv, pooled): (String, ConvKernel, bool)| {
         tile_parts(&conv).map(|(part, tiles, layout)| {
             let kernel = WinogradOut { conv: conv.clone(), tiles, layout, pooled };
             noise_case(format!("{label}, {part}"), kernel)

@@ -1,7 +1,7 @@
 //! The tiles of a convolution by Winograd's method, and the layout of their products.
 
 use crate::kernels::algorithm::MOST_TEMP;
-use crate::kernels::conv::shape::Conv;
+use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::winograd::transform::{PRODUCTS, TILE};
 
 /// Columns of a layout's block, which one subgroup computes.
@@ -9,7 +9,7 @@ pub(crate) const BLOCK: usize = 32;
 
 /// Returns whether the method applies: 3×3 filters with stride 1, no dilation and one group, and temporaries that
 /// fit.
-pub(crate) fn applies(conv: &Conv) -> bool {
+pub(crate) fn applies(conv: &ConvKernel) -> bool {
     let most = conv.in_channels.max(conv.out_channels);
     conv.windows.kernel == [3, 3]
         && (conv.windows.stride, conv.windows.dilation, conv.groups) == ([1, 1], [1, 1], 1)
@@ -17,7 +17,7 @@ pub(crate) fn applies(conv: &Conv) -> bool {
 }
 
 /// Number of tiles down and across.
-pub(crate) fn tiles(conv: &Conv) -> [usize; 2] {
+pub(crate) fn tiles(conv: &ConvKernel) -> [usize; 2] {
     conv.windows.out_hw.map(|n| n.div_ceil(TILE))
 }
 
@@ -71,6 +71,6 @@ pub(crate) struct TileRange {
 }
 
 /// Number of tiles of an image.
-pub(crate) fn image_tiles(conv: &Conv) -> usize {
+pub(crate) fn image_tiles(conv: &ConvKernel) -> usize {
     tiles(conv).iter().product()
 }
