@@ -135,7 +135,7 @@ def errors(report, program, scratch):
         ("n = NonZero(x)\ny = Reshape(n, seven)", ["Reshape_1"]),
         ("n = NonZero(x)\nf = Cast<to=1>(n)\ny = MatMul(f, f)", ["MatMul_2"]),
         ("n = NonZero(x)\ns = Size(n)\nc = Greater(s, six)\ny = If<then_branch=g () => (int64[A, B] t) {t = Identity(n)}, "
-         "else_branch=h () => (int64[A, B] e) {e = Neg(n)}>(c)", ["If_3", "while the network runs"]),
+         "else_branch=h () => (int64[A, B] e) {e = Neg(n)}>(c)", ["If_3", "depends on computed elements"]),
         ("y = NonMaxSuppression(b, s, seven, much)", ["NonMaxSuppression_0", "iou_threshold", "0 to 1"]),
     ]:
         parsed = [parser.parse_node(line) for line in nodes.split("\n")]

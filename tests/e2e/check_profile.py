@@ -182,7 +182,7 @@ def check_patches(report, program, folder, network, path):
     by_name = {n.name: n for n in network.layers}
     wrong = []
     for i, of in enumerate(grams):
-        layer = by_name[of["readers"][0]]
+        layer = by_name[of["consumers"][0]]
         x = values[of["value"]] if of["value"] in values else network.x
         x = np.asarray(x[:8], np.float64)
         if layer.op_type != "Conv":

@@ -98,7 +98,7 @@ def check_page(report, page, path):
     report.check(marks == [width, width - left] and width > left, f"{name}: one mark per kernel", f"{marks} of {layer['name']}")
     title = "document.querySelector('#layer .chart .title').textContent"
     before = page.run(title)
-    put(page, "#layer select:not(.grow select)", "w_mean", "change")
+    put(page, "#layer select:not(.flexible select)", "w_mean", "change")
     page.settle()
     report.check(page.run(title) == "mean of the weights" != before, f"{name}: other values by the menu", f"{before}, then {page.run(title)}")
     page.run("document.querySelector('#layer svg.chart[tabindex]').focus()")
@@ -106,7 +106,7 @@ def check_page(report, page, path):
     text = page.run("document.querySelector('#layer output').textContent")
     lowest = min(range(width), key=layer["values"]["w_mean"].__getitem__)
     report.check(text.startswith(f"Kernel {lowest}, "), f"{name}: the keyboard selects kernels", text)
-    put(page, "#layer select:not(.grow select)", "score", "change")
+    put(page, "#layer select:not(.flexible select)", "score", "change")
     page.run("document.querySelector('#layer details').open = true")
     page.settle()
     report.check(len(column(page, "layer", 0)) == width, f"{name}: all kernels as a table")
