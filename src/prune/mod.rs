@@ -1,7 +1,7 @@
 //! Structured pruning: channel dependencies, scores, allocation, the rewritten model and its proof.
 //!
-//! [`Channels`] finds coupled channels, [`scores`] rates them, [`allocate`] chooses within a budget, [`rewrite`]
-//! removes them from the model, and [`prove`] compares the result with the [`MaskedReference`].
+//! [`Channels`] finds coupled channels, [`scores`] rates them, [`allocate()`] chooses within a budget, [`rewrite()`]
+//! removes them from the model, and [`prove()`] compares the result with the [`MaskedReference`].
 
 pub mod allocate;
 pub mod channels;

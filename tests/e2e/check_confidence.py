@@ -63,7 +63,7 @@ def check_early_stop(report, program, model, data, folder):
     report.check(code == 0 and result["settled"] and result["confidence"] >= 0.9, "--confidence settles with default options",
                  message(result) if code else f"{result['images']} images, {result['confidence']:.3f}")
     code, result = program.json(*command, "--confidence", 0.9, "--criterion", "reconstruction", "-o", folder / "no.profile")
-    report.check(code == 2 and "nobody knows" in message(result), "--confidence of reconstruction is refused", message(result)[:80])
+    report.check(code == 2 and "no standard errors" in message(result), "--confidence of reconstruction is refused", message(result)[:80])
     code, result = program.json(*command, "--criterion", "l1", "--confidence", 0.9, "-o", folder / "l1.profile")
     report.check(code == 2 and "weights alone" in message(result), "--confidence without a criterion on data is refused",
                  message(result)[:80])

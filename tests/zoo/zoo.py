@@ -162,7 +162,7 @@ def export(model, x, form, path):
 
 def least(text):
     """Returns the smallest feasible budget that an error message reports, or None."""
-    found = re.search(r"at the least ([0-9.]+)", text)
+    found = re.search(r"at least ([0-9.]+)", text)
     return float(found.group(1)) if found else None
 
 

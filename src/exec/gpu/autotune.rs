@@ -100,7 +100,7 @@ fn time_shapes(
 /// Constants stay constants, as some algorithms require, and arrays keep their precision.
 fn one_step(of: &Plan, kernel: &Arc<dyn Kernel>, step: &Step) -> (Plan, Vec<Vec<f32>>) {
     let f16_storage = of.f16_storage.as_ref().map(|_| HashSet::new());
-    let (mut plan, mut inputs) = (Plan { batch: 1, f16_storage: f16_storage, ..Plan::default() }, Vec::new());
+    let (mut plan, mut inputs) = (Plan { batch: 1, f16_storage, ..Plan::default() }, Vec::new());
     let add = |plan: &mut Plan, len: usize, buffer: BufferId| {
         let f16_storage = plan.f16_storage.as_mut().filter(|_| of.precision(buffer) == Precision::F16);
         f16_storage.map(|f16_storage| f16_storage.insert(plan.buffers.len()));

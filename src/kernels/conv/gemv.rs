@@ -11,7 +11,7 @@ use crate::kernels::conv::test_cases::convs;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// A [`Conv`] over single pixels in one group, as a product of few rows with a constant matrix.
+/// A [`ConvKernel`] over single pixels in one group, as a product of few rows with a constant matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gemv {
     /// The convolution that is computed.

@@ -12,7 +12,7 @@ use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// A [`Conv`] over the images or over their im2col matrix.
+/// A [`ConvKernel`] over the images or over their im2col matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvLanes {
     /// The convolution that is computed.

@@ -133,7 +133,7 @@ impl Kernel for PooledConv {
         }
     }
 
-    /// Packs weights and bias as [`Conv`] does, in tiles of 4 channels.
+    /// Packs weights and bias as [`ConvKernel`] does, in tiles of 4 channels.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.conv.pack_tiles(TILE, input, data)
     }

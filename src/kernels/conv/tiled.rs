@@ -11,7 +11,7 @@ use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
 
-/// A [`Conv`] whose filters are given directly or computed by Winograd's transform.
+/// A [`ConvKernel`] whose filters are given directly or computed by Winograd's transform.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConvTiled {
     /// The convolution that is computed.

@@ -127,7 +127,7 @@ impl BinaryOp {
     }
 }
 
-/// An elementwise call `y = act(op(a, b))`, created by [`Binary::new`].
+/// An elementwise call `y = act(op(a, b))`, created by [`BinaryKernel::new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BinaryKernel {
     /// The function that is applied.

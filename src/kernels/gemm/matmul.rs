@@ -1,5 +1,5 @@
 //! Products of two computed matrices, as in attention. Products with a constant matrix are a
-//! [`Conv`](crate::kernels::conv::Conv).
+//! [`ConvKernel`](crate::kernels::conv::ConvKernel).
 
 use bytemuck::bytes_of;
 use faer::linalg::matmul::matmul;
