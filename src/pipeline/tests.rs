@@ -85,9 +85,15 @@ fn rounds_add_up_to_the_budget() {
 
 #[test]
 fn a_drop_that_no_network_meets_is_refused_with_all_attempts() {
-    let calibration = calibration(40);
-    let options =
-        PlanOptions { target: Target::MaxDrop(0.0), seed: 1, ..PlanOptions::by("random").expect("one") };
+    let calibration = Calibration::new(demo::images(240, 5).expect("images"), origin());
+    // Every cut removes 32 random channels of some layers at least.
+    let options = PlanOptions {
+        target: Target::MaxDrop(0.0),
+        scope: Scope::Layer,
+        round_to: 32,
+        seed: 1,
+        ..PlanOptions::by("random").expect("one")
+    };
     let mut seen = Recorder::default();
     let Outcome::Refused(refusal) = decided(Evidence::images(&calibration), &options, &mut seen) else {
         panic!("random channels are worth something");
