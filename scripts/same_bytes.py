@@ -104,6 +104,8 @@ def canonical(path):
         start = text.index("{", text.index('type="application/json"'))
         page = renamed(json.loads(text[start:text.index("</script>", start)]))
         page.pop("repeat", None)
+        # Labels are texts for people.
+        page["columns"] = [column["key"] for column in page["columns"]]
         return json.dumps(page, sort_keys=True).encode()
     return data
 
