@@ -71,9 +71,9 @@ pub(super) fn refusal(refusal: &Refusal) -> String {
 /// Returns the note after Ctrl-C.
 pub(super) fn interrupted(profile: Option<&Path>) -> String {
     match profile {
-        Some(file) => {
+        Some(file) if file.exists() => {
             format!("interrupted: {} keeps what was measured; the same command continues", file.display())
         }
-        None => "interrupted".to_owned(),
+        _ => "interrupted".to_owned(),
     }
 }

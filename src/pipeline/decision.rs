@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::network::Network;
 use super::plan_options::{Choice, PlanOptions, Scored};
 use crate::bench::Quantiles;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::observer::{Notice, Observer};
 use crate::prune::{Budget, Channels, Counted, Cut, Judged};
 use crate::repair::Repaired;
@@ -28,6 +28,14 @@ impl<T> Outcome<T> {
         match self {
             Self::Done(result) => Some(result),
             Self::Refused(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// Turns the error of an interruption into the outcome of one.
+    pub(super) fn of(result: Result<Self>) -> Result<Self> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Self::Interrupted),
+            other => other,
         }
     }
 

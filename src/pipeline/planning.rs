@@ -27,9 +27,9 @@ pub fn plan(
     options.target.check()?;
     let context = PlanContext { network, device, options: &options };
     let decided = match options.target {
-        Target::Latency(share) => for_latency(&context, evidence, share, observer)?,
-        Target::MaxDrop(points) => smallest(&context, evidence, points, observer)?,
-        Target::Keep(budget) => in_rounds(&context, evidence, budget, observer)?,
+        Target::Latency(share) => for_latency(&context, evidence, share, observer),
+        Target::MaxDrop(points) => smallest(&context, evidence, points, observer),
+        Target::Keep(budget) => in_rounds(&context, evidence, budget, observer),
     };
-    decided.and_then(|decision| Ok(options.confident(decision, observer)))
+    Outcome::of(decided)?.and_then(|decision| Ok(options.confident(decision, observer)))
 }

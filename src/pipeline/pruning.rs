@@ -88,6 +88,16 @@ pub fn prune(
     options: &PruneOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
+    Outcome::of(decide_and_prune(network, device, evidence, options, observer))
+}
+
+fn decide_and_prune(
+    network: Network,
+    device: &Device,
+    evidence: Evidence,
+    options: &PruneOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     let repair = chosen(options.repair, calibration, observer)?;
     if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
@@ -104,7 +114,7 @@ pub fn prune(
 /// Removes the channels of a cut that was decided before, and proves the result.
 ///
 /// # Errors
-/// A cut of another model; otherwise as [`prune`].
+/// A cut of another model, and an observer that breaks; otherwise as [`prune`].
 pub fn apply(
     network: Network,
     device: &Device,

@@ -214,12 +214,21 @@ fn the_proved_model_is_the_written_file() {
 }
 
 #[test]
-fn an_interrupted_repair_is_an_error_of_its_kind() {
+fn an_interruption_is_an_outcome_at_every_stage() {
+    for (stage, at) in
+        [(Stage::ReadingImages, 1), (Stage::Repairing, 1), (Stage::Proving, 1), (Stage::Evaluating, 1)]
+    {
+        let calibration = calibration(32);
+        let mut stop = Recorder::stopping(stage, at);
+        let options = PruneOptions { plan: PlanOptions::by("l1").expect("one"), ..PruneOptions::default() };
+        let outcome = prune(network(), &Device::Cpu, Evidence::images(&calibration), &options, &mut stop);
+        assert!(matches!(outcome.expect("no error"), Outcome::Interrupted), "{stage:?}");
+        assert_eq!(stop.stages.last(), Some(&stage), "nothing follows");
+    }
     let calibration = calibration(32);
-    let mut stop = Recorder::stopping(Stage::Repairing, 1);
-    let options = PruneOptions { plan: PlanOptions::by("l1").expect("one"), ..PruneOptions::default() };
-    let error = prune(network(), &Device::Cpu, Evidence::images(&calibration), &options, &mut stop);
-    assert_eq!(error.expect_err("interrupted").kind(), ErrorKind::Interrupted);
+    let mut stop = Recorder::stopping(Stage::Evaluating, 1);
+    let found = evaluate(&network().graph, None, &Device::Cpu, &calibration.judge, None, &mut stop);
+    assert_eq!(found.expect_err("interrupted").kind(), ErrorKind::Interrupted);
 }
 
 #[test]
