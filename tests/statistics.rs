@@ -259,7 +259,7 @@ fn draws(seed: u64, count: usize, of: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Of the intervals of ±1.96 standard errors of many samples from 400 images, 93 to 97 % contain the true value.
+/// Intervals of ±1.96 standard errors, each from a sample of 400 images, contain the true value in 93 to 97 % of cases.
 #[test]
 fn the_error_bars_are_calibrated() {
     const IMAGES: usize = 400;

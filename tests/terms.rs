@@ -13,16 +13,16 @@ use regex::Regex;
 /// Returns the string literals of all lines outside `src/cli`, comments and tests, with their places.
 fn literals() -> Vec<(String, String)> {
     let literal = Regex::new(r#""((?:[^"\\]|\\.)*)""#).unwrap();
+    let continued = Regex::new(r"\\\n\s*").unwrap();
     let mut found = Vec::new();
     for (path, source) in sources::read(&sources::root(), "src", &["rs"]) {
         if path.starts_with("src/cli/") || path.ends_with("tests.rs") {
             continue;
         }
-        let code = source.split("#[cfg(test)]").next().unwrap();
-        for (line, text) in code.lines().enumerate() {
-            let comment = text.trim_start().starts_with("//");
-            let all = literal.captures_iter(text).filter(|_| !comment);
-            found.extend(all.map(|one| (format!("{path}:{}", line + 1), one[1].to_owned())));
+        // A literal that goes on in the next line is one.
+        let code = continued.replace_all(source.split("#[cfg(test)]").next().unwrap(), "");
+        for text in code.lines().filter(|text| !text.trim_start().starts_with("//")) {
+            found.extend(literal.captures_iter(text).map(|one| (path.clone(), one[1].to_owned())));
         }
     }
     found

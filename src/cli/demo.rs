@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     let mut progress = Progress::new(output);
     let outcome = prune(network, &device, Evidence::images(&calibration), &options, &mut progress)?;
-    let Outcome::Done(pruned) = outcome else { return Ok(Answer::No) };
+    let Outcome::Done(mut pruned) = outcome else { return Ok(Answer::No) };
     output.note("timing both networks in turn");
     let bench = BenchOptions { batch: BATCH, seconds: SECONDS, transfers: false };
     let models = [original, pruned.model.clone()];
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let [ms, small_ms] = [0, 1].map(|i| times.networks[i].seconds.median * 1e3 / BATCH as f64);
     let speedup = times.networks[1].speedup;
     if let Some(path) = &args.report {
-        write_page(pruned.page.as_ref(), path, output)?;
+        write_page(pruned.page.as_mut(), path, output)?;
     }
     print(&pruned, (&who.name, [ms, small_ms], speedup), start.elapsed().as_secs_f64(), output);
     let top1 = top1(&pruned);

@@ -117,10 +117,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         None => prune(network, &device, evidence, &options, &mut progress)?,
     };
     match outcome {
-        Outcome::Done(pruned) => {
+        Outcome::Done(mut pruned) => {
             print(&pruned, calibration, output);
             if let Some(path) = &args.report {
-                write_page(pruned.page.as_ref(), path, output)?;
+                write_page(pruned.page.as_mut(), path, output)?;
             }
             output.result(&json(&pruned, calibration, args));
             Ok(Answer::Yes)

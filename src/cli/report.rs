@@ -10,6 +10,7 @@ use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
+use super::terms::translate;
 use crate::error::Result;
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -70,15 +71,17 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let options =
         ReportOptions { seconds: args.seconds, command: Some(command()), ..ReportOptions::default() };
     let images = (files, calibration.as_ref(), args.batch);
-    let page = report(network, &device, images, &options, &mut Progress::new(output))?;
-    write_page(Some(&page), &args.output, output)?;
+    let mut page = report(network, &device, images, &options, &mut Progress::new(output))?;
+    write_page(Some(&mut page), &args.output, output)?;
     output.result(&json!({ "summary": page.summary, "out": args.output }));
     Ok(Answer::Yes)
 }
 
-/// Writes a page, whole or not at all.
-pub(super) fn write_page(page: Option<&Page>, path: &Path, output: &Output) -> Result<()> {
+/// Writes a page in the command line's terms, whole or not at all.
+pub(super) fn write_page(page: Option<&mut Page>, path: &Path, output: &Output) -> Result<()> {
     if let Some(page) = page {
+        let reasons = [&mut page.summary.unproved, &mut page.summary.untimed];
+        reasons.into_iter().flatten().for_each(|reason| *reason = translate(reason));
         write_whole(path, WRITE_PAGE, render(page).as_bytes())?;
         output.line(format!("→ {}", path.display()));
     }

@@ -26,7 +26,7 @@ pub(super) fn translated(error: &Error) -> Error {
 }
 
 /// Replaces names in backticks by flags and commands; other text in backticks stays.
-fn translate(text: &str) -> String {
+pub(super) fn translate(text: &str) -> String {
     let mut parts = text.split('`');
     let mut spoken = parts.next().unwrap_or_default().to_owned();
     let mut quoted = true;

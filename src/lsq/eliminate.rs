@@ -127,7 +127,7 @@ fn narrow(weights: &Mat<f64>) -> Mat<f64> {
 
 /// Eliminates `candidates` in the order of the loss that each adds, summed over the layers.
 ///
-/// Of many candidates, several are removed at once and share their loss.
+/// A step removes several candidates if there are many; they share the loss of the step.
 pub fn eliminate(layers: &mut [EliminationProblem], candidates: usize) -> Vec<Loss> {
     let mut gone = vec![false; candidates];
     let mut order = Vec::with_capacity(candidates);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::data::{DataOptions, Dataset};
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ pub struct Network {
 #[derive(Clone, Debug)]
 pub(super) enum Original {
     File(PathBuf),
-    Memory(Box<Model>),
+    Memory(Arc<Model>),
 }
 
 impl Original {
@@ -52,7 +53,7 @@ impl Network {
     /// # Errors
     /// A model that uses what the engine does not support.
     pub fn from_model(model: Model) -> Result<Self> {
-        let original = Original::Memory(Box::new(model.clone()));
+        let original = Original::Memory(Arc::new(model.clone()));
         Self::analyze(model, original, false)
     }
 

@@ -18,7 +18,7 @@ use crate::stats::{Distances, GatherOptions, Gatherer, GramKind, Header, Profile
 /// How statistics are gathered.
 #[derive(Clone, Debug)]
 pub struct ProfileOptions {
-    /// ImageSource at once; `None` lets the device's limits decide.
+    /// Images at once; `None` lets the device's limits decide.
     pub batch: Option<usize>,
     /// The second moments that are gathered.
     pub gram: GramKind,
@@ -160,9 +160,9 @@ impl Resume {
 pub struct Profiled {
     /// The profile; incomplete (`header.complete`) if the observer ended the pass.
     pub profile: Profile,
-    /// ImageSource of this pass.
+    /// Images of this pass.
     pub images: u64,
-    /// ImageSource that could not be read.
+    /// Images that could not be read.
     pub skipped: usize,
     /// Seconds of this pass.
     pub seconds: f64,

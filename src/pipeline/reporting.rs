@@ -83,8 +83,8 @@ fn proved(
     device: &Device,
     images: Option<&Batch>,
 ) -> Result<Result<Proof, String>> {
-    const OTHER_WEIGHTS: &str = "Its answers are not those of the original without the channels: it has other weights, \
-        as after a repair. `prune --masked` writes what to compare with (--masked).";
+    const OTHER_WEIGHTS: &str = "The outputs differ from those of the original without the channels: the weights are others, \
+        as after a repair. `prune()` also writes the masked reference, with which a repaired network is compared: set `masked`.";
     let Network { model, graph, channels, .. } = network;
     let reference = MaskedReference::new(model, graph, channels, removed)?;
     let whole = || match masked {

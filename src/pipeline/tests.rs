@@ -202,7 +202,7 @@ fn the_proved_model_is_the_written_file() {
     assert!(2 * pruned.after.macs <= pruned.before.macs + 1 && masked.exists());
     let found = pruned.evaluation.expect("an evaluation");
     assert!(found.accuracy.top1().is_some() && found.reference_accuracy.top1() > Some(0.9));
-    // The same cut from its file gives the same bytes, and another network refuses it.
+    // Applying the cut again produces equal bytes. Applying it to another network fails.
     let again = PruneOptions { output: Some(folder.path().join("again.onnx")), ..PruneOptions::default() };
     let from = Evidence::images(&calibration);
     let again =

@@ -14,7 +14,7 @@ use crate::exec::{Executor, copy};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Kernel;
-use crate::kernels::moments::CrossMoment as Cross;
+use crate::kernels::moments::CrossMoment;
 use crate::kernels::moments::GramKernel as Gram;
 use crate::plan::{self, BuildOptions, Plan, Probe};
 use crate::tensor::Precision;
@@ -50,7 +50,7 @@ impl WantedMoments {
         Self { values: vec![value], kernel: Arc::new(kernel), shape }
     }
 
-    pub(super) fn cross(x: ValueId, y: ValueId, kernel: Cross) -> Self {
+    pub(super) fn cross(x: ValueId, y: ValueId, kernel: CrossMoment) -> Self {
         let shape = kernel.shape();
         Self { values: vec![x, y], kernel: Arc::new(kernel), shape }
     }

@@ -7,7 +7,7 @@ use super::activation_cache::{MomentSums, WantedMoments};
 use super::paired_graph::{PairedGraph, RefitTarget};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
-use crate::kernels::moments::CrossMoment as Cross;
+use crate::kernels::moments::CrossMoment;
 use crate::kernels::moments::GramKernel as Gram;
 use crate::lsq::{SecondMoments, System};
 use crate::stats::{Filters, InputView, LayerInput, place, visible_share};
@@ -49,7 +49,7 @@ fn cross(paired: &PairedGraph, target: &RefitTarget, y: ValueId) -> WantedMoment
     let shape = paired.facts.shape(y);
     let points = target.input.kind == LayerInput::Positions;
     let axis = if points { target.input.axis } else { place(target.taps.layer.channels, shape.len()) };
-    WantedMoments::cross(target.x, y, Cross { patches: patches(paired, target), filters: shape[axis] })
+    WantedMoments::cross(target.x, y, CrossMoment { patches: patches(paired, target), filters: shape[axis] })
 }
 
 /// Returns the moments that the refit of a target needs.

@@ -102,7 +102,7 @@ pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Opti
 
 /// Returns the first of `values` that does not store the images of a batch one after the other.
 ///
-/// Such a value has a first axis that is not twice as long for two images as for one, or another axis that differs.
+/// The function compares shapes for one and two images: the first axis must double, and all others must stay equal.
 /// Returns `None` for a network without a batch axis.
 pub(crate) fn images_mix(
     graph: &Graph,
