@@ -33,8 +33,8 @@ fn sigmoid(x: f32) -> f32 {
     return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
-fn activate(x: f32, a: f32, b: f32) -> f32 {
-    switch ACT {
+fn activation(code: u32, x: f32, a: f32, b: f32) -> f32 {
+    switch code {
         case 1u: { return select(x, 0.0, x < 0.0); }
         case 2u: { return select(x, a * x, x < 0.0); }
         case 3u: { return clip(x, a, b); }
@@ -70,3 +70,6 @@ fn activate(x: f32, a: f32, b: f32) -> f32 {
     }
 }
 
+fn activate(x: f32, a: f32, b: f32) -> f32 {
+    return activation(ACT, x, a, b);
+}

@@ -192,6 +192,7 @@ impl Operator for ConvTranspose {
             transposed: true,
             bias: Some(2),
             plain: true,
+            gates: None,
         })
     }
 

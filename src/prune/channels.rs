@@ -262,7 +262,17 @@ impl Channels {
             if self.facts.is_data_dependent_node(graph, id) {
                 continue;
             }
-            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
+            let (inputs, outputs) = (self.facts.inputs(graph, id), self.facts.outputs(graph, id));
+            let mut cost = node.op.macs(&inputs, &outputs);
+            let recurrence = node.op.recurrence(&inputs, &outputs);
+            let recurrence =
+                recurrence.and_then(|(i, macs)| Some((node.inputs.get(i).copied().flatten()?, macs)));
+            if let Some((weight, part)) = recurrence.filter(|&(w, _)| self.facts.is_constant(w)) {
+                let elements = self.facts.shape(weight).iter().product::<usize>().max(1) as u64;
+                // The node's time is a function of its first weights.
+                macs.entry(weight).or_default().0 += part / elements;
+                cost -= part;
+            }
             let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
             match weight.filter(|&w| self.facts.is_constant(w)) {
                 Some(weight) => {

@@ -21,6 +21,8 @@ pub(crate) struct Editor<'a> {
     /// Values whose producer is replaced by an initializer.
     replaced: HashSet<String>,
     touched: bool,
+    /// Values that nodes no longer take as inputs.
+    released: HashSet<String>,
     initializers: HashMap<String, usize>,
     /// The names of all values.
     names: HashSet<String>,
@@ -36,7 +38,15 @@ impl<'a> Editor<'a> {
         let given = graph.input.iter().map(|i| i.name().to_owned());
         let stored = graph.initializer.iter().map(|t| t.name().to_owned());
         let names = produced.chain(given).chain(stored).collect();
-        Self { graph, listed, replaced: HashSet::new(), touched: false, initializers, names }
+        Self {
+            graph,
+            listed,
+            replaced: HashSet::new(),
+            touched: false,
+            released: HashSet::new(),
+            initializers,
+            names,
+        }
     }
 
     /// Makes the value `name` a constant.
@@ -62,6 +72,10 @@ impl<'a> Editor<'a> {
             Edit::Int(name, value) => return set_int(node, name, value),
             Edit::Ints(name, values) => return set_ints(node, name, &values),
             Edit::Remove(name) => return node.attribute.retain(|a| a.name() != name),
+            Edit::Omit(input) => {
+                self.released.insert(std::mem::take(&mut node.input[input]));
+                return;
+            }
             Edit::Input(input, values) => (input, Tensor::int(&[values.len()], values)),
             Edit::Scalar(input, value) => (input, Tensor::int(&[], vec![value])),
         };
@@ -109,7 +123,8 @@ impl<'a> Editor<'a> {
             return;
         }
         let graph = self.graph;
-        let before: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
+        let mut before: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
+        before.extend(self.released);
         graph.node.retain(|n| !n.output.iter().any(|o| self.replaced.contains(o)));
         loop {
             let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();

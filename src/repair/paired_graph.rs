@@ -210,6 +210,9 @@ impl PairedGraphBuilder<'_> {
         if made.is_some_and(|op| op != "Constant" && op != "Identity") {
             return Err("has weights that are computed from other constants");
         }
+        if taps.layer.gates.is_some() {
+            return Err("is recurrent, so that its outputs are not linear in its weights");
+        }
         if !taps.layer.plain {
             return Err("multiplies its weights by a factor");
         }

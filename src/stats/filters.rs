@@ -88,6 +88,7 @@ mod tests {
             transposed,
             bias: None,
             plain: true,
+            gates: None,
         };
         let weight = Tensor::float(&[4, 3, 2], (0..24u8).map(f32::from).collect());
         for layer in [layer(0, 1, false), layer(1, 1, false), layer(1, 1, true), layer(1, 2, true)] {
