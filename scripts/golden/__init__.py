@@ -22,6 +22,7 @@ from .normalization import computed_normalizations, normalizations
 from .pooling import pools
 from .products import einsums, gemms, matmuls
 from .quantization import quantizations
+from .recurrent import recurrent
 from .reductions import arg_topk, reductions
 from .reshaping import blocks, repeats, reshapes
 from .resizing import resizes
@@ -34,6 +35,6 @@ for family in (
     convolutions, gemms, matmuls, normalizations, activations, identities, pools, arithmetic, powers, comparisons,
     joins, slices, reshapes, repeats, gathers, blocks, reductions, shapes, constants, encodings, transposed, resizes,
     computed_normalizations, arg_topk, gather_scatter, einsums, quantizations, data_dependent, yolo, ssd,
-    host_subgraphs, empty,
+    host_subgraphs, empty, recurrent,
 ):
     family()
