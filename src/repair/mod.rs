@@ -103,7 +103,7 @@ pub fn repair(
     let facts = repair_facts(graph, images)?;
     let batch = facts.input_shapes[0][0];
     let removed = channels.roots(removed);
-    let mut paired = PairedGraph::of(graph, &facts, channels, &removed)?;
+    let mut paired = PairedGraph::of(graph, &facts, channels, &removed, how)?;
     let mut cache = ActivationCache::new(input, images.data.clone(), images.count, batch);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
     staged(observer, Stage::Repairing, paired.targets.len(), |observer| {

@@ -5,9 +5,13 @@
 
 #[path = "mixes.rs"]
 mod mixes;
+#[path = "recurrences.rs"]
+mod recurrences;
 
 pub(crate) use mixes::Heads;
 use prost::Message as _;
+#[allow(unused_imports)] // not every test has recurrent layers
+pub(crate) use recurrences::Recurrence;
 use secateur::onnx::proto::{
     AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor, ValueInfoProto,
@@ -128,7 +132,7 @@ impl Builder {
         (self.state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    fn constant(&mut self, tensor: &Tensor) -> String {
+    pub(crate) fn constant(&mut self, tensor: &Tensor) -> String {
         self.count += 1;
         let name = format!("c{}", self.count);
         self.initializers.push(encode(&name, tensor));
@@ -179,7 +183,13 @@ impl Builder {
     }
 
     /// Adds a node with several outputs.
-    fn several(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>, outputs: &[String]) {
+    pub(crate) fn several(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+        outputs: &[String],
+    ) {
         self.count += 1;
         self.nodes.push(NodeProto {
             op_type: Some(op.to_owned()),
@@ -329,7 +339,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 34 {
+        let one = match choice % 35 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -425,6 +435,7 @@ impl Builder {
                 let form = [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed][more % 4];
                 self.attention(x, (2 + more % 3, 2), width, form)
             }
+            34 if s <= 8 => self.recurrent_block(x, width, more),
             _ => self.conv(x, width, 3, 1, 1),
         };
         vec![one]

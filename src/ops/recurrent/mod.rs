@@ -56,10 +56,10 @@ impl Recurrent {
         Sizes::of(inputs, &self.attributes)
     }
 
-    /// Returns whether an initial state is computed from shapes and zero, so that it can be left out.
-    fn is_plain_start(inputs: &Inputs, i: usize) -> bool {
+    /// Returns whether an initial state is a constant of zeros, which can be left out.
+    fn is_zero_state(inputs: &Inputs, i: usize) -> bool {
         let zero = |fact: &Fact| fact.value.as_ref().is_some_and(|v| v.to_f64().iter().all(|&v| v == 0.0));
-        inputs.optional(i).is_some_and(|fact| fact.from_shape && zero(fact))
+        inputs.optional(i).is_some_and(zero)
     }
 }
 
@@ -106,7 +106,7 @@ impl Operator for Recurrent {
         flow.label_constant(P, 1, &of_gates(3), Role::Producer);
         for i in [INITIAL_H, INITIAL_C] {
             if flow.is_constant(i) {
-                if !Self::is_plain_start(&flow.inputs, i) {
+                if !Self::is_zero_state(&flow.inputs, i) {
                     flow.label_constant(i, 2, &units, Role::PerChannel);
                 }
             } else if flow.inputs.optional(i).is_some() {
@@ -131,7 +131,7 @@ impl Operator for Recurrent {
         }
         r.set_int("hidden_size", left as i64);
         for i in [INITIAL_H, INITIAL_C] {
-            if Self::is_plain_start(&r.inputs, i) {
+            if Self::is_zero_state(&r.inputs, i) {
                 r.edits.push(Edit::Omit(i));
             }
         }
