@@ -88,7 +88,7 @@ impl Graph {
         if graph.outputs.is_empty() {
             return Err(Error::new("the graph has no output").invalid_model());
         }
-        Ok(graph)
+        graph.bind(&model.bindings)
     }
 }
 
@@ -178,7 +178,7 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<GraphInput> {
             .with_kind(ErrorKind::Unsupported)
             .remedy("export the network with the shape of its input"));
     };
-    Ok(GraphInput { value, dtype, dims: dims(shape) })
+    Ok(GraphInput::new(value, dtype, dims(shape)))
 }
 
 fn dims(shape: &TensorShapeProto) -> Vec<Dim> {

@@ -262,7 +262,8 @@ impl Channels {
             if self.facts.is_data_dependent_node(graph, id) {
                 continue;
             }
-            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
+            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id))
+                / self.facts.samples as u64;
             let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
             match weight.filter(|&w| self.facts.is_constant(w)) {
                 Some(weight) => {
