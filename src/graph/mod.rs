@@ -6,6 +6,7 @@
 mod build;
 pub mod facts;
 pub mod flatten;
+pub mod fused;
 mod load;
 mod subgraph;
 mod toposort;

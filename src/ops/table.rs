@@ -10,7 +10,10 @@ use crate::error::Result;
 /// The newest opset with which this table was compared.
 pub const NEWEST_OPSET: i64 = 28;
 
-/// A supported operator of the default domain.
+/// The domain of the operators that ONNX Runtime's optimizer introduces.
+pub const MICROSOFT: &str = "com.microsoft";
+
+/// A supported operator.
 #[derive(Debug)]
 pub struct OpRow {
     /// The name in the ONNX standard.
@@ -26,9 +29,14 @@ pub struct OpRow {
 }
 
 impl OpRow {
-    /// Returns the row of an operator by its name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        OPS.iter().find(|row| row.name == name)
+    /// Returns the row of an operator by its domain and name.
+    pub fn find(domain: &str, name: &str) -> Option<&'static Self> {
+        let rows = match domain {
+            "" | "ai.onnx" => OPS,
+            MICROSOFT => OPS_OF_MICROSOFT,
+            _ => &[],
+        };
+        rows.iter().find(|row| row.name == name)
     }
 }
 
@@ -36,13 +44,14 @@ impl OpRow {
 const MANY: usize = usize::MAX;
 
 macro_rules! ops {
-    ($($name:literal $history:expr, $inputs:expr, $doc:literal, $build:path;)*) => {
-        /// All supported operators, in alphabetical order.
-        pub static OPS: &[OpRow] = &[$(OpRow { name: $name, history: &$history, inputs: $inputs, doc: $doc, build: $build },)*];
+    ($doc_of_table:literal $table:ident: $($name:literal $history:expr, $inputs:expr, $doc:literal, $build:path;)*) => {
+        #[doc = $doc_of_table]
+        pub static $table: &[OpRow] = &[$(OpRow { name: $name, history: &$history, inputs: $inputs, doc: $doc, build: $build },)*];
     };
 }
 
 ops! {
+    "All supported operators of the default domain, in alphabetical order." OPS:
     "Abs" [6, 13], 1, "|x|", activation::abs;
     "Acos" [7, 22], 1, "inverse cosine", activation::acos;
     "Acosh" [9, 22], 1, "inverse hyperbolic cosine", activation::acosh;
@@ -99,7 +108,7 @@ ops! {
     "IsInf" [10, 20], 1, "whether elements are infinite", activation::is_inf;
     "IsNaN" [9, 13, 20], 1, "whether elements are not numbers", activation::is_nan;
     "LRN" [1, 13], 1, "local response normalization over channels", batch_norm::lrn;
-    "LayerNormalization" [17], 3, "trailing axes to mean 0 and variance 1", normalization::layer_norm;
+    "LayerNormalization" [1, 17], 3, "trailing axes to mean 0 and variance 1", normalization::layer_norm;
     "LeakyRelu" [6, 16], 1, "x, or α·x below zero", activation::leaky_relu;
     "Less" [7, 9, 13], 2, "a < b", binary::less;
     "LessOrEqual" [12, 16], 2, "a ≤ b", binary::less_or_equal;
@@ -174,4 +183,9 @@ ops! {
     "Upsample" [7, 9, 10], 2, "the old name of Resize", resize::upsample;
     "Where" [9, 16], 3, "a or b by a boolean condition", binary::select;
     "Xor" [7], 2, "logical exclusive or", binary::xor;
+}
+
+ops! {
+    "All supported operators of the domain com.microsoft that are not read as others, in alphabetical order." OPS_OF_MICROSOFT:
+    "FusedMatMul" [1], 2, "α·A·B by NumPy's rules, with optional transposes", gemm::fused_matmul;
 }
