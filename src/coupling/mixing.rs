@@ -70,8 +70,10 @@ impl Propagation<'_> {
         self.set_output(0, result);
     }
 
-    /// Propagates labels through a product of input 0 along `axis` and weights, input 1, whose axes are `weights`: those
-    /// of the summed index and of the output channels.
+    /// Propagates labels through a product of input 0, along `axis`, and weights, input 1.
+    ///
+    /// `weights` are the weights' axes of the summed index and of the output channels, `channels` is the output's axis of
+    /// output channels.
     ///
     /// If input 0 has channels on other axes only, they pass, and the product has no output channels of its own. Returns
     /// false in this case, and leaves the labels of the output to [`product`](Self::product). The analysis is repeated

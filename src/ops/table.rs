@@ -13,7 +13,7 @@ pub const NEWEST_OPSET: i64 = 28;
 /// The domain of the operators that ONNX Runtime's optimizer introduces.
 pub const MICROSOFT: &str = "com.microsoft";
 
-/// A supported operator.
+/// A supported operator of one domain.
 #[derive(Debug)]
 pub struct OpRow {
     /// The name in the ONNX standard.
