@@ -97,12 +97,14 @@ ops! {
     "Gelu" [20], 1, "x·Φ(x)", activation::gelu;
     "Gemm" [7, 9, 11, 13], 3, "α·A·B + β·C", gemm::gemm;
     "GlobalAveragePool" [1, 22], 1, "the mean of each channel", pool::global_average_pool;
+    "GlobalLpPool" [2, 22], 1, "the norm of each channel", pool::global_lp_pool;
     "GlobalMaxPool" [1, 22], 1, "the maximum of each channel", pool::global_max_pool;
     "Greater" [7, 9, 13], 2, "a > b", binary::greater;
     "GreaterOrEqual" [12, 16], 2, "a ≥ b", binary::greater_or_equal;
     "GroupNormalization" [18, 21], 3, "groups of channels to mean 0 and variance 1", normalization::group_norm;
     "HardSigmoid" [6, 22], 1, "piecewise linear, between 0 and 1", activation::hard_sigmoid;
     "HardSwish" [14, 22], 1, "x times HardSigmoid", activation::hard_swish;
+    "Hardmax" [1, 11, 13], 1, "1 for the largest element, else 0", reduce::hardmax;
     "Identity" [1, 13, 14, 16, 19, 21, 23, 24, 25], 1, "the input unchanged", reshape::identity;
     "InstanceNormalization" [6, 22], 3, "channels to mean 0 and variance 1", normalization::instance_norm;
     "IsInf" [10, 20], 1, "whether elements are infinite", activation::is_inf;

@@ -45,6 +45,7 @@ const NODES: &[&str] = &[
     "MaxPool [1,3,8,8] kernel_shape=[2,2] →2",
     "MaxPool [1,3] kernel_shape=[2,2]",
     "GlobalAveragePool [1]",
+    "GlobalLpPool [1,3,4] p=3",
     "Einsum [1,3] equation='ijk'",
     "Einsum [1,3] =[2,3] equation='ij,jk'",
     "Einsum [1,3] =[3,2] =[2,2] equation='ij,jk,kl'",
