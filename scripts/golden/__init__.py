@@ -17,6 +17,7 @@ from .convolutions import convolutions, transposed
 from .data_dependent import data_dependent, empty
 from .detectors import host_subgraphs, ssd, yolo
 from .encodings import encodings
+from .fused import fusions
 from .gathering import gather_scatter, gathers
 from .normalization import computed_normalizations, normalizations
 from .pooling import pools
@@ -34,6 +35,6 @@ for family in (
     convolutions, gemms, matmuls, normalizations, activations, identities, pools, arithmetic, powers, comparisons,
     joins, slices, reshapes, repeats, gathers, blocks, reductions, shapes, constants, encodings, transposed, resizes,
     computed_normalizations, arg_topk, gather_scatter, einsums, quantizations, data_dependent, yolo, ssd,
-    host_subgraphs, empty,
+    host_subgraphs, empty, fusions,
 ):
     family()

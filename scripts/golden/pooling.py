@@ -51,3 +51,5 @@ def pools():
              f"y = {pool}<kernel_shape=[2, 3, 2], strides=[2, 1, 2], pads=[1, 1, 0, 0, 1, 1]>(x)", x=(2, 3, 4, 5, 5))
     case("averagepool_3d_count_pad", 13,
          "y = AveragePool<kernel_shape=[2, 2, 3], pads=[1, 0, 1, 1, 1, 1], count_include_pad=1>(x)", x=(2, 2, 3, 4, 4))
+    each("globallppool", (7, 13), "y = GlobalLpPool(x)", x=(2, 3, 4, 5))
+    case("globallppool_l1", 13, "y = GlobalLpPool<p=1>(x)", x=(2, 3, 7))

@@ -7,6 +7,7 @@ mod build;
 mod derived_sizes;
 pub mod facts;
 pub mod flatten;
+pub mod fused;
 mod inputs;
 mod load;
 mod subgraph;
