@@ -117,9 +117,18 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
         .collect();
     let first = missing.values().next().and_then(|nodes| nodes.first()).cloned().unwrap_or_default();
     let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
-    Err(Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
-        .node(first)
-        .unsupported())
+    let error =
+        Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
+            .node(first)
+            .unsupported();
+    // Plugins of TensorRT (EfficientNMS_TRT, BatchedNMS_TRT, ROIAlign_TRT), which exporters of detectors append.
+    let plugin = missing.keys().any(|op| op.ends_with("_TRT"));
+    Err(match plugin {
+        true => error.remedy(
+            "export the network without TensorRT plugins, that is without end-to-end NMS, or with ONNX's NonMaxSuppression",
+        ),
+        false => error,
+    })
 }
 
 fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, ValueId>) -> Result<Node> {

@@ -78,7 +78,14 @@ pub(crate) fn awkward() -> Vec<(&'static str, VolumeWindows)> {
         ("one element", one),
         (
             "a row",
-            VolumeWindows { input: [1, 1, 67], output: [1, 1, 33], kernel: [1, 1, 4], stride: [1, 1, 2], pad: [0, 0, 1], ..one },
+            VolumeWindows {
+                input: [1, 1, 67],
+                output: [1, 1, 33],
+                kernel: [1, 1, 4],
+                stride: [1, 1, 2],
+                pad: [0, 0, 1],
+                ..one
+            },
         ),
         (
             "a plane, window larger than it",

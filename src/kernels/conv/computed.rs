@@ -134,8 +134,7 @@ impl Kernel for ComputedConv {
             let weights = &inputs[1][first * self.depth()..][..group_out * self.depth()];
             let bias = &inputs[2][first..][..group_out];
             let starts = (0..positions).into_par_iter().step_by(BLOCK);
-            let blocks: Vec<Vec<f32>> =
-                starts.map(|start| self.block(x, weights, bias, start)).collect();
+            let blocks: Vec<Vec<f32>> = starts.map(|start| self.block(x, weights, bias, start)).collect();
             for (number, block) in blocks.iter().enumerate() {
                 let count = block.len() / group_out;
                 for (y, sums) in y.chunks_mut(positions).zip(block.chunks(count)) {

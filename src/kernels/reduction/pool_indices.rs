@@ -103,7 +103,8 @@ pub(crate) fn cases() -> Vec<Case> {
     for (label, windows) in awkward() {
         for (planes, column_major) in [(1, false), (7, false), (5, true)] {
             let kernel = PoolIndices { planes, windows, column_major };
-            let mut case = noise_case(format!("{label}, {planes} planes, columns first {column_major}"), kernel);
+            let mut case =
+                noise_case(format!("{label}, {planes} planes, columns first {column_major}"), kernel);
             // Coarse steps, so that some elements are equal.
             case.inputs[0].iter_mut().for_each(|x| *x = (*x * 3.0).round());
             case.inputs[0].iter_mut().skip(11).step_by(29).for_each(|x| *x = f32::NAN);
@@ -118,6 +119,7 @@ pub(crate) fn cases() -> Vec<Case> {
         dilation: [1; 3],
         pad: [0, 2, 2],
     };
-    cases.push(noise_case("windows of padding only", PoolIndices { planes: 2, windows, column_major: false }));
+    cases
+        .push(noise_case("windows of padding only", PoolIndices { planes: 2, windows, column_major: false }));
     cases
 }

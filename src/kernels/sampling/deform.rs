@@ -125,6 +125,8 @@ pub(crate) fn cases() -> Vec<Case> {
     for (label, batch, channels, groups, windows) in [
         ("one element", 1, 1, 1, Windows::points([1, 1])),
         ("stride, dilation and padding", 2, 3, 1, windows),
+        ("a group of offsets for each channel", 1, 5, 5, windows),
+        ("a row", 2, 2, 1, Windows::points([1, 67])),
         ("two groups of offsets", 3, 4, 2, windows),
     ] {
         let mut case = noise_case(label, DeformUnfold { batch, channels, groups, windows });

@@ -96,7 +96,13 @@ impl GridSample {
         let rest = beyond - turns * span;
         let from_low = (turns % 2.0 == 0.0) == (at < low);
         match beyond > 0.0 {
-            true => if from_low { low + rest } else { high - rest },
+            true => {
+                if from_low {
+                    low + rest
+                } else {
+                    high - rest
+                }
+            }
             false => at,
         }
     }
