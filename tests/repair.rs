@@ -17,6 +17,7 @@ use secateur::onnx::Model;
 use secateur::prune::{Channels, ScoreNormalization, Scoring, rewrite, scores};
 use secateur::repair::{Images, Repair, probe, repair};
 use secateur::stats::{GatherOptions, GramKind, Profile, gather};
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;

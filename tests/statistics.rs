@@ -17,6 +17,7 @@ use secateur::stats::{
     Activity, DERIVED, Distances, GatherOptions, Gatherer, GramKind, Header, ImageVariation, Profile, gather,
     layers,
 };
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;
