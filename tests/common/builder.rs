@@ -3,6 +3,8 @@
 //! Every building block occurs in real networks; their combinations are new. The batch is symbolic, weights are
 //! random, and BatchNormalization has statistics.
 
+#[path = "computed.rs"]
+mod computed;
 #[path = "mixes.rs"]
 mod mixes;
 #[path = "recurrences.rs"]
@@ -339,7 +341,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 35 {
+        let one = match choice % 40 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -435,7 +437,19 @@ impl Builder {
                 let form = [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed][more % 4];
                 self.attention(x, (2 + more % 3, 2), width, form)
             }
-            34 if s <= 8 => self.recurrent_block(x, width, more),
+            34 => self.dynamic_conv(x, width).1,
+            35 => self.correlation(x, if more % 2 == 0 { c } else { 1 }, more % 3 == 0),
+            36 if s % 2 == 0 => self.unpooled(x, false),
+            37 if s >= 2 => self.spatial_transformer(x).1,
+            38 => {
+                self.deform_conv(
+                    x,
+                    if c % 2 == 0 { 2 * width } else { width },
+                    if c % 2 == 0 { 2 } else { 1 },
+                )
+                .1
+            }
+            39 if s <= 8 => self.recurrent_block(x, width, more),
             _ => self.conv(x, width, 3, 1, 1),
         };
         vec![one]
