@@ -15,6 +15,7 @@ use secateur::onnx::Model;
 use secateur::onnx::proto::NodeProto;
 use secateur::prune::{Channels, Rewritten, rewrite};
 use secateur::repair::{Images, Repair, repair};
+use secateur::tensor::SampleShape;
 use secateur::tensor::{DType, Tensor};
 
 #[path = "common/builder.rs"]
@@ -311,7 +312,7 @@ fn layers_around_a_recurrent_layer_are_repaired() {
     let units = net.free(net.node("LSTM"));
     let data: Vec<f32> =
         (0..64 * 3 * SIDE * SIDE).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
-    let images = Images { data: Arc::new(data), shape: vec![3, SIDE, SIDE], count: 64 };
+    let images = Images { data: Arc::new(data), sample: SampleShape::of_one(&[3, SIDE, SIDE]), count: 64 };
     let wanted = predictions(&net.model, &images);
     for (cut, skips) in [(&conv[..6], false), (&units[..3], true)] {
         let removed: BTreeSet<usize> = cut.iter().copied().collect();
