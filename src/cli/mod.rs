@@ -8,6 +8,8 @@ mod demo;
 mod devices;
 mod eval;
 mod inspect;
+mod metric_args;
+mod metric_command;
 mod network;
 mod notices;
 mod output;

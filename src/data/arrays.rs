@@ -165,6 +165,11 @@ impl Array {
         self.rows(0..self.shape.first().copied().unwrap_or(1))
     }
 
+    /// Returns whether the array may be one of images: N×H×W or N×C×H×W, with N from 1.
+    pub(super) fn is_of_images(&self) -> bool {
+        matches!(self.shape[..], [images, _, _] | [images, _, _, _] if images > 0)
+    }
+
     /// Returns all elements as integers, or an error if they are floats.
     pub(super) fn integers(&self) -> Result<Vec<i64>> {
         if self.element.kind == Kind::Float {
@@ -331,34 +336,9 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
 
 /// Reads the arrays `images` and `labels` of a `.npz` archive.
 pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
-    let bad = |e: zip::result::ZipError| {
-        Error::new("cannot read the archive")
-            .file(path)
-            .got(e.to_string())
-            .remedy("write it with numpy.savez or numpy.savez_compressed")
-    };
-    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(bad)?;
-    let mut array = |name: &str| -> Result<Option<Array>> {
-        let entry = format!("{name}.npy");
-        let Some(index) = archive.index_for_name(&entry) else { return Ok(None) };
-        let mut entry = archive.by_index(index).map_err(bad)?;
-        let (packed, unpacked) = (entry.compressed_size(), entry.size());
-        let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
-        let header = NpyHeader::read(&mut entry).map_err(named)?;
-        header.check_length(unpacked).map_err(named)?;
-        if !plausible(packed, unpacked) {
-            return Err(named(
-                Error::new("its size is impossible")
-                    .expected(format!("at most what {packed} packed bytes can hold"))
-                    .got(format!("{unpacked} bytes"))
-                    .remedy("the file is damaged; write it again"),
-            ));
-        }
-        header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
-    };
-    let images = array("images")?;
-    let labels = array("labels")?;
+    let mut archive = open_archive(path)?;
+    let images = array_of(&mut archive, path, "images")?;
+    let labels = array_of(&mut archive, path, "labels")?;
     if let Some(images) = images {
         return Ok((images, labels));
     }
@@ -368,6 +348,43 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
         .file(path)
         .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
         .remedy("write it with numpy.savez(FILE, images=…, labels=…)"))
+}
+
+/// Reads one array of a `.npz` archive; `None` if the archive has none of this name.
+pub(super) fn open_npz_array(path: &Path, name: &str) -> Result<Option<Array>> {
+    array_of(&mut open_archive(path)?, path, name)
+}
+
+type Archive = zip::ZipArchive<BufReader<File>>;
+
+fn bad_archive(path: &Path, e: &zip::result::ZipError) -> Error {
+    Error::new("cannot read the archive")
+        .file(path)
+        .got(e.to_string())
+        .remedy("write it with numpy.savez or numpy.savez_compressed")
+}
+
+fn open_archive(path: &Path) -> Result<Archive> {
+    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
+    zip::ZipArchive::new(BufReader::new(file)).map_err(|e| bad_archive(path, &e))
+}
+
+fn array_of(archive: &mut Archive, path: &Path, name: &str) -> Result<Option<Array>> {
+    let Some(index) = archive.index_for_name(&format!("{name}.npy")) else { return Ok(None) };
+    let mut entry = archive.by_index(index).map_err(|e| bad_archive(path, &e))?;
+    let (packed, unpacked) = (entry.compressed_size(), entry.size());
+    let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
+    let header = NpyHeader::read(&mut entry).map_err(named)?;
+    header.check_length(unpacked).map_err(named)?;
+    if !plausible(packed, unpacked) {
+        return Err(named(
+            Error::new("its size is impossible")
+                .expected(format!("at most what {packed} packed bytes can hold"))
+                .got(format!("{unpacked} bytes"))
+                .remedy("the file is damaged; write it again"),
+        ));
+    }
+    header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
 }
 
 /// Reads a `.npy` file of any numeric type, in C or Fortran order.

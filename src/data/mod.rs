@@ -15,6 +15,8 @@ mod arrays;
 mod batches;
 mod folder;
 mod idx;
+mod label_images;
+mod mask;
 pub mod metrics;
 mod picture;
 mod recipe;
@@ -25,6 +27,7 @@ mod tests;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
+pub use label_images::{ImagePlace, LabelImages};
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 
 use arrays::{Array, Element};
@@ -50,6 +53,8 @@ struct Inner {
     range: Range<usize>,
     /// Class indices of the shard's images, in their own order.
     labels: Option<Vec<u32>>,
+    /// Number that was added to every label.
+    label_offset: i64,
     strict: bool,
     /// Skipped images by place in the source, so that a second pass records none twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
@@ -208,6 +213,7 @@ impl Dataset {
             preprocessor,
             range,
             labels,
+            label_offset: options.label_offset,
             strict: options.strict,
             skipped: Mutex::default(),
         };
@@ -244,6 +250,11 @@ impl Dataset {
     /// Returns the class index of every image of the shard, visited or not, in their own order, with the offset.
     pub fn labels(&self) -> Option<&[u32]> {
         self.inner.labels.as_deref()
+    }
+
+    /// Returns the number that was added to every label.
+    pub fn label_offset(&self) -> i64 {
+        self.inner.label_offset
     }
 
     /// Returns the preprocessing of every image.

@@ -83,6 +83,8 @@ fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
                 .remedy(format!("give {SUPPORTED}")));
         }
     };
+    // An array with several values for each image holds label images, not classes.
+    let labels = labels.filter(|labels| !labels.is_of_images() || labels.shape[1..] == [1, 1]);
     let labels = labels.map(|l| l.integers()).transpose().map_err(|e| e.file(path))?;
     of_array(images, labels, input).map_err(|e| e.file(path))
 }
