@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::network::file_name;
+use super::network::file_names;
 use super::output::write_csv;
 use crate::error::{Error, Result};
 use crate::pipeline::{JudgedImage, Measured, Meter, Metric, NamedTensor, write_array};
@@ -57,8 +57,9 @@ struct Written {
 
 impl Written {
     fn write(&self, side: &str, outputs: &[NamedTensor]) -> Result<()> {
-        for (name, tensor) in outputs {
-            let folder = self.folder.path().join(side).join(file_name(name));
+        let files = file_names(outputs.iter().map(|(name, _)| name.as_str()));
+        for (file, (_, tensor)) in files.zip(outputs) {
+            let folder = self.folder.path().join(side).join(file.trim_end_matches(".npy"));
             std::fs::create_dir_all(&folder).map_err(|e| Error::io("create a folder", &folder, e))?;
             write_array(&folder.join(format!("{:06}.npy", self.rows.len())), tensor)?;
         }
