@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::results::{in_unit, metric_json, plus_minus};
 use super::terms::translate;
 use crate::error::Result;
-use crate::pipeline::{Agreement, Evaluation, Graph, Model, Precision, evaluate_by};
+use crate::pipeline::{Agreement, Evaluation, Graph, Precision, evaluate_by};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,9 +34,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let graph = Graph::from_model(&Model::load(&args.model)?)?;
+    let graph = Graph::from_model(&args.data.load(&args.model)?)?;
     let against =
-        args.against.as_ref().map(|p| Model::load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
+        args.against.as_ref().map(|p| args.data.load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
     let data = args.data.open(&graph)?;
     let options = args.metric.options(&args.data, None, false)?;
     let device = args.precision.open(global, output)?;

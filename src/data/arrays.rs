@@ -334,20 +334,24 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
     Ok(Array { element: header.element, shape: header.shape, store })
 }
 
-/// Reads the arrays `images` and `labels` of a `.npz` archive.
-pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
+/// Reads the first of the `wanted` arrays of a `.npz` archive, and its `labels` of one number for each row.
+pub(super) fn open_npz(path: &Path, wanted: &[&str]) -> Result<(Array, Option<Array>)> {
     let mut archive = open_archive(path)?;
-    let images = array_of(&mut archive, path, "images")?;
-    let labels = array_of(&mut archive, path, "labels")?;
-    if let Some(images) = images {
-        return Ok((images, labels));
+    for name in wanted {
+        if let Some(found) = array_of(&mut archive, path, name)? {
+            // An array with several values for each image holds label images, not classes.
+            let labels = array_of(&mut archive, path, "labels")?;
+            let is_class = |labels: &Array| !labels.is_of_images() || labels.shape[1..] == [1, 1];
+            return Ok((found, labels.filter(is_class)));
+        }
     }
     let names: Vec<_> =
         archive.file_names().flatten().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
-    Err(Error::new("the archive has no array \"images\"")
+    let name = wanted.first().copied().unwrap_or("images");
+    Err(Error::new(format!("the archive has no array \"{name}\""))
         .file(path)
         .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
-        .remedy("write it with numpy.savez(FILE, images=…, labels=…)"))
+        .remedy(format!("write it with numpy.savez(FILE, {name}=…, labels=…)")))
 }
 
 /// Reads one array of a `.npz` archive; `None` if the archive has none of this name.

@@ -16,9 +16,9 @@ use crate::tensor::show;
 /// The place of an image in its data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImagePlace {
-    /// The number of the image in the whole set, from 0.
+    /// The number of the image, or of the sample of several images, in the whole set, from 0.
     pub index: usize,
-    /// The image's file, if it has one of its own.
+    /// The image's file, if it has one of its own; of a sample, that of its first image.
     pub file: Option<PathBuf>,
 }
 
@@ -30,7 +30,7 @@ impl Dataset {
     pub fn place(&self, at: usize) -> ImagePlace {
         let index = self.inner.range.start + self.order[at];
         let file = match &self.inner.source {
-            ImageSource::Files(files) => files.get(index).cloned(),
+            ImageSource::Files(files) => files.get(index * self.inner.group.unwrap_or(1)).cloned(),
             _ => None,
         };
         ImagePlace { index, file }

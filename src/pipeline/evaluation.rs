@@ -11,10 +11,10 @@ use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::graph::facts::Facts;
+use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::observer::{Observer, Stage, advance, staged};
-use crate::tensor::{Data, Precision, Tensor};
+use crate::tensor::{Data, Precision, SampleShape, Tensor};
 
 /// The least number of images for which a single class of the original means that its outputs are no class scores.
 const LEAST_TO_VARY: u64 = 20;
@@ -71,20 +71,20 @@ pub fn evaluate_by(
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
-    let open = |graph: &Graph, device: &Device, image: &[usize]| {
-        Session::for_images(graph, device, image, (batch, data.len()))
+    let open = |graph: &Graph, device: &Device, sample: &SampleShape| {
+        Session::for_samples(graph, device, sample, (batch, data.len()))
     };
-    let image = data.image()?;
-    let mut session = open(graph, device, &image)?;
-    let mut reference = against.map(|graph| open(graph, &exact, &image)).transpose()?;
+    let sample = data.sample()?;
+    let mut session = open(graph, device, &sample)?;
+    let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
     let choice = chosen(graph, &session, data, options, against.is_some())?;
     let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
     staged(observer, Stage::Evaluating, data.len(), |observer| {
         for images in data.batches(session.batch) {
             let images = images?;
-            if session.image() != images.image() {
-                session = open(graph, device, images.image())?;
-                reference = against.map(|graph| open(graph, &exact, images.image())).transpose()?;
+            if *session.sample() != images.sample {
+                session = open(graph, device, &images.sample)?;
+                reference = against.map(|graph| open(graph, &exact, &images.sample)).transpose()?;
             }
             judging.add(&images, (&mut session, reference.as_mut()))?;
             advance(observer, judging.images)?;
@@ -106,10 +106,11 @@ pub(super) fn chosen(
     let facts = if session.host_nodes() > 0 {
         None
     } else {
-        let shapes = graph.input_shapes(Some(session.batch), &Sizes::Image(session.image().to_vec()))?;
+        let batch = takes_batches(graph).then_some(session.batch);
+        let shapes = graph.input_shapes(batch, &Sizes::Sample(session.sample().clone()))?;
         Some(Facts::infer(graph, &shapes)?)
     };
-    choose(graph, facts.as_ref(), data, options, has_reference)
+    choose(graph, facts.as_ref().map(|facts| (facts, session.batch)), data, options, has_reference)
 }
 
 /// The meters of a metric for both networks.
@@ -288,7 +289,7 @@ impl<'a> Judging<'a> {
         if self.meters.is_none() {
             return Ok(());
         }
-        let one = images.image().iter().product::<usize>().max(1);
+        let one = images.sample.elements().max(1);
         for (i, image) in images.data.chunks_exact(one).enumerate() {
             let got = whole(session, image)?;
             let expected = reference.as_deref_mut().map(|reference| whole(reference, image)).transpose()?;
@@ -373,7 +374,7 @@ pub(super) fn predict(session: &mut Session, images: &[f32]) -> Result<Vec<Vec<N
         session.plan.outputs.iter().map(|port| (port.name.clone(), port.shape.clone(), port.dtype)).collect();
     let batch = session.batch.max(1);
     let mut all = Vec::new();
-    session.run_images(images, &mut |outputs, count| {
+    session.run_samples(images, &mut |outputs, count| {
         for i in 0..count {
             let one = ports.iter().zip(outputs).map(|((name, shape, dtype), values)| {
                 let len = values.len() / batch;
@@ -402,6 +403,8 @@ fn whole(session: &mut Session, image: &[f32]) -> Result<Vec<NamedTensor>> {
             .got(format!("{} images", session.batch))
             .remedy("export the network for a batch of 1, or set `metric` to snr"));
     }
-    let outputs = session.run(&[image])?;
+    let inputs = session.inputs(image);
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let outputs = session.run(&inputs)?;
     Ok(outputs.into_iter().map(|output| (output.name, output.tensor)).collect())
 }

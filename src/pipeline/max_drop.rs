@@ -120,7 +120,7 @@ fn measurable(
 ) -> Result<Choice> {
     let PlanContext { network, device, options } = context;
     let judge = &calibration.judge;
-    let session = Session::for_images(&network.graph, device, &judge.image()?, (batch, judge.len()))?;
+    let session = Session::for_samples(&network.graph, device, &judge.sample()?, (batch, judge.len()))?;
     let choice = chosen(&network.graph, &session, judge, &options.metric, true)?;
     match limit {
         Limit::Drop(_) if choice.is_relative => {

@@ -36,8 +36,7 @@ pub(super) fn check_original(
     if judge.labels().is_none() || !by_labels {
         return Ok(());
     }
-    let image = judge.image()?;
-    let mut session = Session::for_images(graph, device, &image, (batch, judge.len()))?;
+    let mut session = Session::for_samples(graph, device, &judge.sample()?, (batch, judge.len()))?;
     let choice = chosen(graph, &session, judge, options, true)?;
     let Some(judged) = choice.classification else { return Ok(()) };
     let Some(classes) = judged.classes.filter(|_| !options.force) else { return Ok(()) };
@@ -48,8 +47,8 @@ pub(super) fn check_original(
             for images in data.batches(session.batch) {
                 let images = images?;
                 let Some(labels) = images.labels.as_ref().filter(|_| fit.images() < most) else { break };
-                if session.image() != images.image() {
-                    session = Session::for_images(graph, device, images.image(), (batch, data.len()))?;
+                if *session.sample() != images.sample {
+                    session = Session::for_samples(graph, device, &images.sample, (batch, data.len()))?;
                 }
                 for (outputs, &label) in predict(&mut session, &images.data)?.iter().zip(labels) {
                     fit.add(&floats(&outputs[judged.output].1), label);

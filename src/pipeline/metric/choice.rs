@@ -82,22 +82,23 @@ impl Output {
 
 /// Chooses the metric for a network on a data set.
 ///
-/// `facts` are those of the batch size that is run; `None` if outputs have data-dependent shapes.
+/// `facts` are those of the batch size that is run, which stands beside them; `None` if outputs have data-dependent
+/// shapes.
 ///
 /// # Errors
 /// Labels that are no classes of the network, and a metric that the outputs or labels do not allow.
 pub(in super::super) fn choose(
     graph: &Graph,
-    facts: Option<&Facts>,
+    facts: Option<(&Facts, usize)>,
     data: &Dataset,
     options: &MetricOptions,
     has_reference: bool,
 ) -> Result<Choice> {
     options.check()?;
-    let output = |facts: &Facts, &value: &_| Output {
+    let output = |(facts, batch): (&Facts, usize), &value: &_| Output {
         name: graph.name(value).to_owned(),
         shape: facts.shape(value).to_vec(),
-        kind: output_kind(graph, facts, value),
+        kind: output_kind(graph, facts, (value, batch)),
         last: last_operator(graph, value).map(str::to_owned),
     };
     let outputs: Vec<Output> =

@@ -56,10 +56,13 @@ const NO_SCORES: [&str; 14] = [
 ];
 
 /// Returns the kind of an output for a known batch size.
-pub(in super::super) fn output_kind(graph: &Graph, facts: &Facts, output: ValueId) -> OutputKind {
+pub(in super::super) fn output_kind(
+    graph: &Graph,
+    facts: &Facts,
+    (output, batch): (ValueId, usize),
+) -> OutputKind {
     let shape = facts.shape(output);
-    let batch = facts.input_shapes.first().and_then(|shape| shape.first());
-    if shape.is_empty() || shape.first() != batch {
+    if shape.first() != Some(&batch) {
         return OutputKind::Other;
     }
     let found = classes(shape);
