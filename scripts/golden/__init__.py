@@ -17,6 +17,7 @@ from .convolutions import computed, convolutions, transposed
 from .data_dependent import data_dependent, empty
 from .detectors import host_subgraphs, ssd, yolo
 from .encodings import encodings
+from .fused import fusions
 from .gathering import gather_scatter, gathers
 from .normalization import computed_normalizations, normalizations
 from .pooling import pools, unpools
@@ -35,6 +36,6 @@ for family in (
     convolutions, gemms, matmuls, normalizations, activations, identities, pools, arithmetic, powers, comparisons,
     joins, slices, reshapes, repeats, gathers, blocks, reductions, shapes, constants, encodings, transposed, resizes,
     computed_normalizations, arg_topk, gather_scatter, einsums, quantizations, data_dependent, yolo, ssd,
-    host_subgraphs, empty, computed, unpools, sampling, regional, deformable,
+    host_subgraphs, empty, fusions, computed, unpools, sampling, regional, deformable,
 ):
     family()

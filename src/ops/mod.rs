@@ -40,7 +40,7 @@ mod window;
 
 pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
 pub use rewrite::{Edit, Kept, Rewrite};
-pub use table::{NEWEST_OPSET, OPS, OpRow};
+pub use table::{MICROSOFT, NEWEST_OPSET, OPS, OPS_OF_MICROSOFT, OpRow};
 
 use std::fmt::Debug;
 

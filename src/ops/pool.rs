@@ -1,4 +1,4 @@
-//! The operators MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool.
+//! The operators MaxPool, AveragePool, and pools of whole channels.
 
 use super::lower::{Lowering, Slot};
 use super::unpool::check_flat_indices;
@@ -62,6 +62,18 @@ pub(super) fn global_average_pool(_: &Build) -> Result<Box<dyn Operator>> {
 /// Builds GlobalMaxPool: the maximum of each channel.
 pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(GlobalPool(ReduceOp::Max)))
+}
+
+/// Builds GlobalLpPool: the L1 or L2 norm of each channel.
+pub(super) fn global_lp_pool(build: &Build) -> Result<Box<dyn Operator>> {
+    match build.attrs.int_or("p", 2)? {
+        1 => Ok(Box::new(GlobalPool(ReduceOp::L1))),
+        2 => Ok(Box::new(GlobalPool(ReduceOp::L2))),
+        p => Err(Error::new("a norm that is not supported")
+            .expected("p = 1 or 2")
+            .got(p.to_string())
+            .unsupported()),
+    }
 }
 
 /// Passes channels of axis 1 on unchanged.
@@ -169,7 +181,7 @@ impl Operator for GlobalPool {
     }
 
     fn keeps_constants(&self) -> bool {
-        true
+        matches!(self.0, ReduceOp::Mean | ReduceOp::Max)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

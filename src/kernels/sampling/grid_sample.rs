@@ -25,7 +25,7 @@ pub enum GridSampling {
 /// The value at positions outside of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GridPadding {
-    /// Zero.
+    /// Zero beyond the borders.
     Zeros,
     /// The nearest element of the border.
     Border,
@@ -39,7 +39,7 @@ pub enum GridPadding {
 /// borders of the image. A NaN among them yields NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GridSample {
-    /// Number of images.
+    /// Number of images in the batch.
     pub batch: usize,
     /// Channels of each image.
     pub channels: usize,
@@ -49,7 +49,7 @@ pub struct GridSample {
     pub positions: usize,
     /// Coordinates of a position: 2 for planes, 3 for volumes.
     pub dims: usize,
-    /// Interpolation between elements.
+    /// The interpolation between elements.
     pub sampling: GridSampling,
     /// Value outside of the image.
     pub padding: GridPadding,
