@@ -57,8 +57,17 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
 /// Values between layers may be f16; counts, indices and sums may not.
 #[test]
 fn every_shader_except_indices_sums_and_transforms_takes_f16() {
-    let exact =
-        ["arg", "channel_stats", "cross_moment", "gram", "winograd_gemm", "roofline", "topk", "unfold"];
+    let exact = [
+        "arg",
+        "channel_stats",
+        "cross_moment",
+        "gram",
+        "pool_indices",
+        "winograd_gemm",
+        "roofline",
+        "topk",
+        "unfold",
+    ];
     for row in KERNELS {
         let cases = cases_of(row);
         let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.residual(), case)).collect();
@@ -91,13 +100,14 @@ fn both_versions(case: &Case) -> (Vec<f64>, Vec<f32>) {
 }
 
 /// Kernels that write part of their output: some channels, some images, or rows without their padding.
-const PARTIAL: [&str; 11] = [
+const PARTIAL: [&str; 12] = [
     "conv",
     "conv_lanes",
     "conv_lanes_quads",
     "conv_pooled",
     "conv_tiled",
     "copy",
+    "scatter",
     "winograd_gemm",
     "gemv",
     "winograd_in",

@@ -90,7 +90,7 @@ impl Graph {
         if graph.outputs.is_empty() {
             return Err(Error::new("the graph has no output").invalid_model());
         }
-        Ok(graph)
+        graph.bind(&model.bindings)
     }
 }
 
@@ -125,6 +125,12 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
         Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
             .node(first)
             .unsupported();
+    // Plugins of TensorRT (EfficientNMS_TRT, BatchedNMS_TRT, ROIAlign_TRT), which exporters of detectors append.
+    if missing.keys().any(|(_, op)| op.ends_with("_TRT")) {
+        return Err(error.remedy(
+            "export the network without TensorRT plugins, that is without end-to-end NMS, or with ONNX's NonMaxSuppression",
+        ));
+    }
     let domains: Vec<&str> = missing.keys().map(|(domain, _)| *domain).collect();
     Err(match origin(&domains) {
         Some((origin, remedy)) => error.got(origin).remedy(remedy),
@@ -212,7 +218,7 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<GraphInput> {
             .with_kind(ErrorKind::Unsupported)
             .remedy("export the network with the shape of its input"));
     };
-    Ok(GraphInput { value, dtype, dims: dims(shape) })
+    Ok(GraphInput::new(value, dtype, dims(shape)))
 }
 
 fn dims(shape: &TensorShapeProto) -> Vec<Dim> {

@@ -1,9 +1,9 @@
 //! The table of supported operators.
 
 use super::{
-    Build, Operator, activation, arg_topk, batch_norm, binary, concat, conv, conv_transpose, einsum, gather,
-    gemm, non_max_suppression, nonzero, normalization, pool, quantize, reduce, reshape, resize, scatter,
-    shape, slice,
+    Build, Operator, activation, arg_topk, batch_norm, binary, concat, conv, conv_transpose, deform_conv,
+    einsum, gather, gemm, grid_sample, non_max_suppression, nonzero, normalization, pool, quantize, reduce,
+    reshape, resize, roi_align, scatter, shape, slice, unpool,
 };
 use crate::error::Result;
 
@@ -56,6 +56,7 @@ ops! {
     "Acos" [7, 22], 1, "inverse cosine", activation::acos;
     "Acosh" [9, 22], 1, "inverse hyperbolic cosine", activation::acosh;
     "Add" [7, 13, 14], 2, "a + b with broadcasting", binary::add;
+    "AffineGrid" [20], 2, "positions of pixels after affine maps", grid_sample::affine_grid;
     "And" [7], 2, "logical and", binary::and;
     "ArgMax" [1, 11, 12, 13], 1, "index of the largest element", arg_topk::arg_max;
     "ArgMin" [1, 11, 12, 13], 1, "index of the smallest element", arg_topk::arg_min;
@@ -79,6 +80,7 @@ ops! {
     "Cos" [7, 22], 1, "cosine", activation::cos;
     "Cosh" [9, 22], 1, "hyperbolic cosine", activation::cosh;
     "CumSum" [11, 14], 2, "cumulative sums along an axis", arg_topk::cum_sum;
+    "DeformConv" [19, 22], 5, "convolution whose taps are moved by offsets", deform_conv::deform_conv;
     "DepthToSpace" [1, 11, 13, 28], 1, "blocks of channels to blocks of pixels", reshape::depth_to_space;
     "DequantizeLinear" [10, 13, 19, 21, 23, 24, 25], 3, "quantized integers to floats", quantize::dequantize;
     "Div" [7, 13, 14], 2, "a / b with broadcasting", binary::div;
@@ -101,6 +103,7 @@ ops! {
     "GlobalMaxPool" [1, 22], 1, "the maximum of each channel", pool::global_max_pool;
     "Greater" [7, 9, 13], 2, "a > b", binary::greater;
     "GreaterOrEqual" [12, 16], 2, "a ≥ b", binary::greater_or_equal;
+    "GridSample" [16, 20, 22], 2, "images sampled at the positions of a grid", grid_sample::grid_sample;
     "GroupNormalization" [18, 21], 3, "groups of channels to mean 0 and variance 1", normalization::group_norm;
     "HardSigmoid" [6, 22], 1, "piecewise linear, between 0 and 1", activation::hard_sigmoid;
     "HardSwish" [14, 22], 1, "x times HardSigmoid", activation::hard_swish;
@@ -120,6 +123,7 @@ ops! {
     "MatMul" [1, 9, 13], 2, "matrix product by NumPy's rules", gemm::matmul;
     "Max" [6, 8, 12, 13], MANY, "elementwise maximum", binary::max;
     "MaxPool" [1, 8, 10, 11, 12, 22], 1, "the maximum of a window", pool::max_pool;
+    "MaxUnpool" [9, 11, 22], 3, "elements put back where MaxPool found them", unpool::max_unpool;
     "Mean" [6, 8, 13], MANY, "elementwise mean", binary::mean;
     "MeanVarianceNormalization" [9, 13], 1, "axes to mean 0 and variance 1", normalization::mean_variance_norm;
     "Min" [6, 8, 12, 13], MANY, "elementwise minimum", binary::min;
@@ -151,6 +155,7 @@ ops! {
     "Relu" [6, 13, 14], 1, "max(0, x)", activation::relu;
     "Reshape" [5, 13, 14, 19, 21, 23, 24, 25], 2, "another shape with the same elements", reshape::reshape;
     "Resize" [10, 11, 13, 18, 19], 4, "resampling by nearest, linear or cubic interpolation", resize::resize;
+    "RoiAlign" [10, 16, 22], 3, "regions of images, resampled to one size", roi_align::roi_align;
     "Round" [11, 22], 1, "to the nearest integer, ties to even", activation::round;
     "Scatter" [9, 11], 3, "the old name of ScatterElements", scatter::scatter_elements;
     "ScatterElements" [11, 13, 16, 18], 3, "elements replaced by one index each", scatter::scatter_elements;

@@ -292,7 +292,8 @@ impl Channels {
             if self.facts.is_data_dependent_node(graph, id) {
                 continue;
             }
-            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
+            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id))
+                / self.facts.samples as u64;
             let shrinks = node.outputs.first().copied().flatten().and_then(|v| {
                 let &(along, axis) = of_value.get(&v)?;
                 let channels = node.op.layer().map(|l| place(l.channels, self.facts.shape(v).len()));

@@ -161,7 +161,7 @@ impl PairedGraph {
 
     /// Returns the number of images in a batch.
     pub(super) fn batch(&self) -> usize {
-        self.facts.input_shapes[0][0]
+        self.facts.samples
     }
 }
 
