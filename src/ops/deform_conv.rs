@@ -113,7 +113,7 @@ impl Operator for DeformConv {
 
     /// Couples channels as in a convolution, and those that groups of offsets move alike.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        for i in COMPUTED.into_iter().filter(|&i| flow.inputs.optional(i).is_some()) {
+        for i in COMPUTED {
             let labels = flow.input_labels(i);
             flow.freeze(labels.labels(), "takes the places of its samples from all of them");
         }
