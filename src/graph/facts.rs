@@ -26,6 +26,8 @@ pub struct Facts {
     data_dependent: IdVec<ValueId, bool>,
     /// The shapes of the inputs for which the facts hold.
     pub input_shapes: Vec<Vec<usize>>,
+    /// The number of samples of a data set that one run takes.
+    pub samples: usize,
 }
 
 impl Facts {
@@ -55,7 +57,8 @@ impl Facts {
             facts[input.value] = Some(Fact::new(input.dtype, shape));
         }
         let data_dependent = graph.values.filled(false);
-        let mut facts = Self { facts, data_dependent, input_shapes: input_shapes.to_vec() };
+        let samples = input_shapes.first().and_then(|shape| shape.first().copied()).unwrap_or(1);
+        let mut facts = Self { facts, data_dependent, input_shapes: input_shapes.to_vec(), samples };
         for id in graph.nodes.ids() {
             if facts.is_deferred(graph, id) {
                 graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.data_dependent[v] = true);

@@ -69,7 +69,7 @@ impl<'a> PlanBuilder<'a> {
         let watched = options.probes.iter().flat_map(|p| p.values.iter().copied());
         let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
         let kept: HashSet<ValueId> = wanted.iter().copied().collect();
-        let batch = facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
+        let batch = facts.samples;
         let mut builder = Self {
             graph,
             facts,

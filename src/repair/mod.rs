@@ -23,7 +23,7 @@ use crate::graph::{Graph, NodeId, Sizes, ValueId};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
-use crate::stats::images_mix;
+use crate::stats::{Samples, mixed_value};
 use crate::tensor::Tensor;
 
 use activation_cache::ActivationCache;
@@ -100,11 +100,10 @@ pub fn repair(
         return Ok(Repaired::default());
     }
     let input = only_input(graph)?;
-    let facts = repair_facts(graph, images)?;
-    let batch = facts.input_shapes[0][0];
+    let (facts, samples) = repair_facts(graph, images)?;
     let removed = channels.roots(removed);
-    let mut paired = PairedGraph::of(graph, &facts, channels, &removed)?;
-    let mut cache = ActivationCache::new(input, images.data.clone(), images.count, batch);
+    let mut paired = PairedGraph::of(graph, (&facts, samples), channels, &removed)?;
+    let mut cache = ActivationCache::new(input, images.data.clone(), images.count, samples);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
     staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
         for at in 0..paired.targets.len() {
@@ -148,7 +147,7 @@ fn only_input(graph: &Graph) -> Result<ValueId> {
 const MOST_ELEMENTS: usize = 1 << 26;
 
 /// Infers facts at a batch size for which the largest tensors of both networks fit into [`MOST_ELEMENTS`].
-fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
+fn repair_facts(graph: &Graph, images: &Images) -> Result<(Facts, Samples)> {
     let own = Facts::at_own_size(graph)?;
     // Free dimensions take the size of the images.
     let shape = graph.input_shapes(None, &Sizes::Image(images.shape.clone()))?.remove(0);
@@ -157,10 +156,14 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
         shape[0] = batch;
         Facts::infer(graph, &[shape])
     };
+    let with = |facts: Facts, mixed| {
+        let samples = Samples::of(&facts, mixed);
+        (facts, samples)
+    };
     let all = graph.values.ids().filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
-    let mixed = || images_mix(graph, all.filter(|&v| !own.is_constant(v)));
-    if !takes_batches(graph) || mixed()?.is_some() {
-        return at(shape[0].max(1));
+    let mixed = mixed_value(graph, all.filter(|&v| !own.is_constant(v)))?.is_some();
+    if !takes_batches(graph) || mixed {
+        return Ok(with(at(shape[0].max(1))?, mixed));
     }
     let one = at(1)?;
     let largest = graph
@@ -170,7 +173,7 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
         .map(|v| one.shape(v).iter().product::<usize>())
         .max();
     let fits = (MOST_ELEMENTS / (8 * largest.unwrap_or(1).max(1))).clamp(1, 64);
-    at(1 << fits.ilog2())
+    Ok(with(at(1 << fits.ilog2())?, false))
 }
 
 impl Repaired {
