@@ -173,7 +173,8 @@ fn kinds() -> Vec<(&'static str, Vec<u8>)> {
     ];
     let built = |(name, part): (&'static str, Part)| {
         let mut b = Builder::new(7, SIDE);
-        let y = part(&mut b, &b.input());
+        let x = b.input();
+        let y = part(&mut b, &x);
         (name, b.finish(&[y], false).0)
     };
     parts.into_iter().map(built).collect()
@@ -231,7 +232,7 @@ fn profiles_do_not_depend_on_the_batch() {
         for device in &devices {
             let (one, all) =
                 (gathered(&graph, device, Some(1), &images), gathered(&graph, device, None, &images));
-            assert_eq!(one, all, "{name}");
+            assert!(one == all, "{name}: the batch changes the profile");
             let verdict = compare(&numbers(&all), &numbers(&expected), Tolerance::NETWORK);
             assert!(verdict.passed(), "{name}: {verdict}");
         }

@@ -87,8 +87,11 @@ pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Opti
     let flattener = graph.values[input].producer.filter(|_| rank == 2).and_then(|node| {
         let source = graph.nodes[node].inputs.first().copied().flatten()?;
         let (before, after) = (facts.shape(source), facts.shape(input));
-        let flat =
-            before.len() > 2 && before[0] == after[0] && before[1..].iter().product::<usize>() == after[1];
+        // A second axis of size 1 may be a batch behind the steps of a sequence.
+        let flat = before.len() > 2
+            && before[0] == after[0]
+            && before[1] > 1
+            && before[1..].iter().product::<usize>() == after[1];
         (flat && matches!(graph.nodes[node].op_type.as_str(), "Flatten" | "Reshape")).then_some(source)
     });
     match flattener {
