@@ -16,6 +16,7 @@ use secateur::onnx::Model;
 use secateur::prune::{Channels, rewrite};
 use secateur::repair::{Images, Repair, repair};
 use secateur::stats::{Distances, GatherOptions, Gatherer, GramKind, GramMatrix, Header, Profile, layers};
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -182,25 +183,19 @@ fn kinds() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Images whose mean depends on their number, so that a sample in the wrong place is noticed.
 fn images(count: usize) -> Batch {
-    let len = 3 * SIDE * SIDE;
+    let sample = SampleShape::of_one(&[3, SIDE, SIDE]);
+    let len = sample.elements();
     let pixel = |i: usize| {
         let (image, at) = (i / len, i % len);
         (at * 7919 % 1009) as f32 / 1009.0 * (1.0 + 0.3 * image as f32) - 0.1 * image as f32
     };
     let data = (0..count * len).map(pixel).collect();
-    Batch {
-        next: count,
-        count,
-        shape: vec![count, 3, SIDE, SIDE],
-        data,
-        labels: None,
-        places: (0..count).collect(),
-    }
+    Batch { next: count, count, sample, data, labels: None, places: (0..count).collect() }
 }
 
 fn gathered(graph: &Graph, device: &Device, batch: Option<usize>, images: &Batch) -> Profile {
-    let image = images.image().to_vec();
-    let wants = GatherOptions { batch, images: images.count, image, classes: 0, gram: GramKind::Both };
+    let sample = images.sample.clone();
+    let wants = GatherOptions { batch, images: images.count, sample, classes: 0, gram: GramKind::Both };
     let fresh = Profile::of_weights(graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(graph, device, &wants, fresh).unwrap();
     gatherer.feed(images).unwrap();
@@ -307,7 +302,7 @@ fn error(got: &[f32], wanted: &[f32]) -> f64 {
 fn repairs_bring_outputs_nearer_to_the_original() {
     let batch = images(24);
     let calibration =
-        Images { data: Arc::new(batch.data.clone()), shape: batch.image().to_vec(), count: batch.count };
+        Images { data: Arc::new(batch.data.clone()), sample: batch.sample.clone(), count: batch.count };
     for (name, bytes) in kinds() {
         let model = Model::from_bytes(bytes.clone(), "built".as_ref()).unwrap();
         let graph = Graph::from_model(&model).unwrap();

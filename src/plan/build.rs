@@ -83,6 +83,10 @@ impl<'a> PlanBuilder<'a> {
             absorbed: HashSet::new(),
         };
         for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
+            // Inputs with a fixed value are constants, and nobody has to give an unused one.
+            if input.bound.is_some() || !graph.is_used(input.value) {
+                continue;
+            }
             let place = builder.buffer(shape.iter().product());
             builder.places[input.value] = Some(place);
             let name = graph.name(input.value).to_owned();

@@ -20,6 +20,8 @@ use crate::plan::{self, BuildOptions, Plan, Probe};
 use crate::stats::Samples;
 use crate::tensor::Precision;
 
+use super::Images;
+
 /// The maximum number of bytes of cached activations.
 pub(super) const BUDGET: usize = 3 << 29;
 /// Images whose moments are summed on the device in `f32`, before the host adds the sums in `f64`.
@@ -59,17 +61,23 @@ impl WantedMoments {
 }
 
 impl ActivationCache {
-    /// Creates a cache that contains the images, as the network's only input.
+    /// Creates a cache that contains the samples, as the values of the network's inputs.
     ///
-    /// Copies of the last image fill up the last pass of a network that mixes its samples.
-    pub(super) fn new(input: ValueId, mut images: Arc<Vec<f32>>, count: usize, samples: Samples) -> Self {
-        let parts = count.div_ceil(samples.of_part());
-        let (len, missing) = (images.len() / count.max(1), parts * samples.of_part() - count);
-        if missing > 0 {
-            let last = images[images.len() - len..].repeat(missing);
-            Arc::make_mut(&mut images).extend(last);
-        }
-        Self { values: BTreeMap::from([(input, images)]), spare: vec![], parts, samples }
+    /// Copies of the last sample fill up the last pass of a network that mixes its samples.
+    pub(super) fn new(graph: &Graph, images: &Images, samples: Samples) -> Self {
+        let parts = images.count.div_ceil(samples.of_part());
+        let missing = parts * samples.of_part() - images.count;
+        let filled = |mut values: Arc<Vec<f32>>| {
+            if missing > 0 {
+                let len = values.len() / images.count.max(1);
+                let last = values[values.len() - len..].repeat(missing);
+                Arc::make_mut(&mut values).extend(last);
+            }
+            values
+        };
+        let inputs: Vec<ValueId> = graph.sample_inputs().map(|input| input.value).collect();
+        let values = inputs.into_iter().zip(images.by_input().into_iter().map(filled)).collect();
+        Self { values, spare: vec![], parts, samples }
     }
 
     /// Computes the wanted moments, and caches the values that `later` needs once `known` is computed, if they fit.

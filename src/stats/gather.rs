@@ -16,6 +16,7 @@ use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
+use crate::tensor::SampleShape;
 
 /// The most bytes of sums by class.
 const MOST_CLASS_BYTES: usize = 1 << 30;
@@ -27,8 +28,8 @@ pub struct GatherOptions {
     pub batch: Option<usize>,
     /// Number of images in the data set.
     pub images: usize,
-    /// Shape of the first preprocessed image, without the batch axis.
-    pub image: Vec<usize>,
+    /// Shape of the first preprocessed sample.
+    pub sample: SampleShape,
     /// Number of classes for sums by class; 0 for none.
     pub classes: usize,
     /// Second moments to gather.
@@ -42,7 +43,7 @@ impl GatherOptions {
     /// Data that cannot be read.
     pub fn of(data: &Dataset) -> Result<Self> {
         let classes = data.labels().and_then(|l| l.iter().max()).map_or(0, |&most| most as usize + 1);
-        Ok(Self { batch: None, images: data.len(), image: data.image()?, classes, gram: GramKind::Channel })
+        Ok(Self { batch: None, images: data.len(), sample: data.sample()?, classes, gram: GramKind::Channel })
     }
 }
 
@@ -83,9 +84,9 @@ struct ProbedNetwork<'a> {
 }
 
 impl ProbedNetwork<'_> {
-    /// Loads the network with its probes, for images of one shape.
-    fn load(&self, image: &[usize]) -> Result<(Session, Vec<ChannelStats>)> {
-        let sizes = Sizes::Image(image.to_vec());
+    /// Loads the network with its probes, for samples of one shape.
+    fn load(&self, sample: &SampleShape) -> Result<(Session, Vec<ChannelStats>)> {
+        let sizes = Sizes::Sample(sample.clone());
         let (batch, images) = (self.batch, self.images);
         let wanted = SessionOptions { batch, images, sizes, outputs: false, ..SessionOptions::default() };
         let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
@@ -166,7 +167,7 @@ impl<'a> Gatherer<'a> {
         let grams = grams.collect::<Result<Vec<_>>>()?;
         let (gram, images, mixed) = (wants.gram, wants.images, mixed.is_some());
         let network = ProbedNetwork { graph, device, taps, gram, batch, images, mixed };
-        let (session, kernels) = network.load(&wants.image)?;
+        let (session, kernels) = network.load(&wants.sample)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
             return Err(Error::new("statistics of so many classes need too much memory")
@@ -222,9 +223,9 @@ impl<'a> Gatherer<'a> {
                 .expected(format!("below {classes}"))
                 .got(label.to_string()));
         }
-        if batch.image() != self.session.image() {
+        if batch.sample != *self.session.sample() {
             self.take_sums()?;
-            (self.session, self.kernels) = self.network.load(batch.image())?;
+            (self.session, self.kernels) = self.network.load(&batch.sample)?;
         }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
@@ -248,7 +249,7 @@ impl<'a> Gatherer<'a> {
     fn run(&mut self, images: &[f32], labels: Option<&[u32]>) -> Result<()> {
         let Self { session, kernels, profile, network } = self;
         let mut labels = labels.unwrap_or_default();
-        session.run_images(images, &mut |outputs, count| {
+        session.run_samples(images, &mut |outputs, count| {
             let (now, later) = labels.split_at(count.min(labels.len()));
             labels = later;
             for ((kernel, partials), layer) in kernels.iter().zip(outputs).zip(&mut profile.layers) {
