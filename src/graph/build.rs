@@ -132,11 +132,12 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
         ));
     }
     let domains: Vec<&str> = missing.keys().map(|(domain, _)| *domain).collect();
-    Err(match origin(&domains) {
+    let error = match origin(&domains) {
         Some((origin, remedy)) => error.got(origin).remedy(remedy),
         None if older => error.remedy("convert the model to a newer opset with onnx.version_converter"),
         None => error,
-    })
+    };
+    Err(error.unsupported())
 }
 
 /// Returns where a file with operators of these domains comes from, and the remedy; `None` for the default domain.
