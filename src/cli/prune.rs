@@ -16,8 +16,8 @@ use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{judged_on, print_inexact, print_latency};
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, Calibration, Cut, Evidence, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, apply, prune,
+    Agreement, Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
+    PruneOptions, Pruned, ReportOptions, Target, apply, prune,
 };
 
 #[derive(Debug, clap::Args)]
@@ -187,7 +187,27 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
             "after them the outputs differ by up to {difference:.1e} of their largest magnitude"
         ));
     }
+    if let Some(constants) = &pruned.proof.constants {
+        output.line(folded(constants));
+    }
     output.line(format!("→ {}", pruned.model.path.display()));
+}
+
+/// Describes the removed constant channels, and the effect of their removal at padded borders.
+fn folded(constants: &FoldedConstants) -> String {
+    let moved = format!(
+        "{} added to the biases of {}",
+        many(constants.channels, "constant channel"),
+        many(constants.layers, "layer")
+    );
+    let Some(difference) = constants.difference else { return moved };
+    let shown = constants.borders.iter().take(5).cloned();
+    let more = constants.borders.len().saturating_sub(5);
+    let nodes = shown.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ");
+    format!(
+        "{moved}, exactly except at padded borders and between the strides of ConvTranspose ({nodes}): outputs differ \
+         by up to {difference:.1e} of their largest magnitude"
+    )
 }
 
 fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {

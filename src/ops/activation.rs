@@ -175,6 +175,10 @@ impl Operator for Pointwise {
         Ok(())
     }
 
+    fn is_pointwise(&self) -> bool {
+        true
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
@@ -210,6 +214,10 @@ impl Operator for Clip {
         Ok(())
     }
 
+    fn is_pointwise(&self) -> bool {
+        true
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
@@ -239,6 +247,10 @@ impl Operator for Cast {
 
     fn sources(&self, _: &Inputs, along: usize) -> Option<Vec<(usize, usize)>> {
         Some(vec![(0, along)])
+    }
+
+    fn is_pointwise(&self) -> bool {
+        true
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

@@ -4,7 +4,7 @@ use super::axes::split_at_axis;
 use super::data_movement::{RegionCopy, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
-use super::{Build, Operator, Rewrite};
+use super::{Build, Constancy, Operator, Rewrite};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index};
@@ -105,8 +105,8 @@ impl Operator for Gather {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        Constancy::Passed
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
