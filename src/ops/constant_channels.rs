@@ -49,7 +49,7 @@ pub struct Contribution {
     pub alone: Vec<bool>,
     /// True for each output channel whose sum holds at every position.
     pub everywhere: Vec<bool>,
-    /// The layer's bias.
+    /// The bias of each output channel.
     pub bias: Vec<f64>,
 }
 

@@ -257,7 +257,7 @@ fn pointwise(
     let (labels, facts) = (channels.labels[output].as_ref()?, channels.facts.inputs(graph, id));
     let operands: Vec<Operand> =
         node.inputs.iter().enumerate().map(|(i, v)| Operand::of(channels, all, &facts, i, *v)).collect();
-    if operands.iter().all(|o| matches!(o, Operand::Computed(_, known) if known.is_empty())) {
+    if operands.iter().any(|o| matches!(o, Operand::Computed(_, known) if known.is_empty())) {
         return Some(ConstantChannels::new());
     }
     let (mut found, mut rows): (Vec<(Label, Option<bool>)>, Vec<Vec<f64>>) =
@@ -301,7 +301,7 @@ fn pointwise(
 enum Operand<'a> {
     /// An absent input, which counts as any number.
     Absent,
-    Constant(&'a Tensor),
+    Constant(&'a [usize], Vec<f64>),
     Computed(&'a ChannelLabels, &'a ConstantChannels),
     Unknown,
 }
@@ -316,7 +316,7 @@ impl<'a> Operand<'a> {
     ) -> Self {
         let Some(value) = value else { return Self::Absent };
         match (facts.optional(i).and_then(|f| f.value.as_ref()), &channels.labels[value]) {
-            (Some(constant), _) => Self::Constant(constant),
+            (Some(constant), _) => Self::Constant(&constant.shape, constant.to_f64()),
             (None, Some(labels)) => Self::Computed(labels, &all[value]),
             (None, None) => Self::Unknown,
         }
@@ -331,21 +331,21 @@ impl<'a> Operand<'a> {
             Self::Computed(labels, known) => {
                 known.get(&labels.at(&index[index.len() - labels.shape.len()..])).copied()
             }
-            Self::Constant(tensor) => everywhere(uniform(tensor, index, output)?),
+            Self::Constant(shape, values) => everywhere(uniform((shape, values), index, output)?),
         }
     }
 }
 
 /// Returns the number that a constant operand has at an index of the output, if labels vary where it does.
-fn uniform(tensor: &Tensor, index: &[usize], output: &ChannelLabels) -> Option<f64> {
-    let lead = index.len().checked_sub(tensor.shape.len())?;
-    let (mut free, mut found) = (vec![1; tensor.shape.len()], None);
-    for (axis, &n) in tensor.shape.iter().enumerate().filter(|&(axis, _)| !output.varies(lead + axis)) {
+fn uniform((shape, values): (&[usize], &[f64]), index: &[usize], output: &ChannelLabels) -> Option<f64> {
+    let lead = index.len().checked_sub(shape.len())?;
+    let (mut free, mut found) = (vec![1; shape.len()], None);
+    for (axis, &n) in shape.iter().enumerate().filter(|&(axis, _)| !output.varies(lead + axis)) {
         free[axis] = n;
     }
-    let steps = strides(&tensor.shape);
-    let fixed = |axis: usize| if tensor.shape[axis] > 1 && free[axis] == 1 { index[lead + axis] } else { 0 };
-    let (values, mut equal) = (tensor.to_f64(), true);
+    let steps = strides(shape);
+    let fixed = |axis: usize| if shape[axis] > 1 && free[axis] == 1 { index[lead + axis] } else { 0 };
+    let mut equal = true;
     for_each_index(&free, |rest| {
         let at: usize = (0..rest.len()).map(|a| (rest[a] + fixed(a)) * steps[a] as usize).sum();
         let first = *found.get_or_insert(values[at]);
