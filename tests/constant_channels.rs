@@ -141,8 +141,11 @@ const KINDS: &[(&str, Step)] = &[
         b.node("MaxPool", &[&x.name], pool, &x.shape)
     }),
     ("Resize", |b, x| {
-        let (x, scales) = (sigmoid(b, x), b.whole(&[1, 8, 16, 16]));
-        b.node("Resize", &[&x.name, "", "", &scales], vec![text("mode", "linear")], &[8, 16, 16])
+        let x = sigmoid(b, x);
+        let (ones, twos) = (b.floats(&[2], 1.0, 0.0), b.floats(&[2], 2.0, 0.0));
+        let scales = b.node("Concat", &[&ones, &twos], vec![int("axis", 0)], &[4]);
+        let mode = vec![text("mode", "linear")];
+        b.node("Resize", &[&x.name, "", &scales.name], mode, &[8, 16, 16])
     }),
     ("a sum of two constants", |b, x| {
         let (one, other) = (sigmoid(b, x), b.unary("Softplus", x));
@@ -304,7 +307,14 @@ fn every_consumer_is_exact_inside() {
 /// Tests strides of a transposed convolution: the mean of its phases is folded, which is not exact.
 #[test]
 fn phases_of_a_transposed_convolution_are_reported() {
-    let net = behind(sigmoid, |b, x| b.up(x, 4, 1), inside);
+    let net = behind(
+        sigmoid,
+        |b, x| b.up(x, 4, 1),
+        |b, x| {
+            let [start, end, axes] = [[4, 4], [12, 12], [2, 3]].map(|v| b.whole(&v));
+            b.node("Slice", &[&x.name, &start, &end, &axes], vec![], &[4, 8, 8])
+        },
+    );
     let folded = net.folded().unwrap();
     assert_eq!(folded.borders.len(), 1);
     assert!(folded.difference.unwrap() > 1e-3);
