@@ -226,3 +226,21 @@ fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Valu
         "report": report,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_channels_are_described_with_their_borders() {
+        let mut constants = FoldedConstants { channels: 3, layers: 1, ..FoldedConstants::default() };
+        assert_eq!(folded(&constants), "3 constant channels added to the biases of 1 layer");
+        constants.borders = (1..=7).map(|i| format!("conv{i}")).collect();
+        constants.difference = Some(0.0125);
+        let text = folded(&constants);
+        assert!(
+            text.contains("(conv1, conv2, conv3, conv4, conv5, 2 more): outputs differ by up to 1.2e-2"),
+            "{text}"
+        );
+    }
+}
