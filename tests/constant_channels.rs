@@ -15,7 +15,7 @@ use secateur::onnx::Model;
 use secateur::onnx::tensor::{decode, encode, zero};
 use secateur::prune::{Channels, FoldedConstants, Rewritten, border_effect, rewrite};
 use secateur::repair::{Images, Repair, repair};
-use secateur::tensor::Tensor;
+use secateur::tensor::{SampleShape, Tensor};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
@@ -402,7 +402,7 @@ fn repairs_keep_constants_behind_a_matrix_product() {
     let net = Net::new(b.finish(&[y], true).0, (&first.name, 1, 0), &first.name, &[1, 6]);
     let len = 3 * 8 * 8;
     let data = (0..16 * len).map(|i| ((i * 7919 % 1013) as f32 / 253.25) - 2.0).collect();
-    let images = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 16 };
+    let images = Images { data: Arc::new(data), sample: SampleShape::of_one(&[3, 8, 8]), count: 16 };
     let graph = Graph::from_model(&net.model).unwrap();
     let channels = Channels::of(&graph).unwrap();
     for how in [Repair::Bias, Repair::Bn, Repair::Full] {

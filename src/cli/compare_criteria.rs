@@ -16,7 +16,7 @@ use super::results::judged_on;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
-    Calibration, Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, Model, Network, Repair,
+    Calibration, Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, Network, Repair,
     compare_criteria, load_profile,
 };
 
@@ -80,7 +80,7 @@ impl Measure {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
+    let model = args.data.load(&args.model)?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     guard.write(args.plot.iter().chain(&args.csv), "write the comparison")?;
     let options = ComparisonOptions {

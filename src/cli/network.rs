@@ -13,15 +13,15 @@ use super::output_guard::OutputGuard;
 use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Array, Checks, Graph, Model, check as side_by_side, first_failing, input_names, read_array,
-    run as forward, write_array,
+    Array, Checks, Graph, InputOptions, InputValue, Model, check as side_by_side, first_failing, input_names,
+    read_array, run as forward, write_array,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Input NAME=FILE.npy, once for each.
+    /// Input NAME=FILE.npy, once for each; numbers in place of a file decide an If that depends on them.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
     input: Vec<String>,
     /// Folder for the outputs, each as NAME.npy.
@@ -45,12 +45,17 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
-    let names = input_names(&model)?;
+    let names = input_names(&Model::load(&args.model)?);
     let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
+    let mut fixed = InputOptions::default();
     for text in &args.input {
         let (name, file) = named(text, &names)?;
+        let value: InputValue = file.parse()?;
+        if matches!(value, InputValue::Numbers(_)) {
+            fixed.values.push((name.to_owned(), value));
+            continue;
+        }
         if inputs.insert(name.to_owned(), read_array(Path::new(file))?).is_some() {
             return Err(Error::new(format!("the input \"{name}\" is given twice"))
                 .got(args.input.join(", "))
@@ -58,6 +63,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         }
         files.push(file);
     }
+    let model = fixed.load(&args.model, None)?;
     let device = args.precision.open(global, output)?;
     let results = forward(&model, &device, &inputs, &args.tap)?;
     std::fs::create_dir_all(&args.output_dir)
@@ -99,7 +105,7 @@ fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item 
 }
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
+    let model = args.data.load(&args.model)?;
     let device = args.precision.open(global, output)?;
     let data = match &args.data.data {
         Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),

@@ -14,7 +14,7 @@ use super::plan_args::PlanArgs;
 use super::progress::Progress;
 use super::results::{print_inexact, print_latency};
 use crate::error::{Error, Result};
-use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Model, Network, Outcome, Target, plan};
+use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Network, Outcome, Target, plan};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (Some(path), Some(out)) = (&args.model, &args.output) else {
         return Err(Error::new("a model and an output are needed"));
     };
-    let model = Model::load(path)?;
+    let model = args.data.load(path)?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
     guard.read(criterion.as_ref().and_then(|c| c.file())).write([out], "write the cut")?;

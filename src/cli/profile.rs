@@ -13,8 +13,8 @@ use super::plan_args::PlanArgs;
 use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Distances, GramKind, Model, Network, PlanOptions, Profile, ProfileOptions, Profiled, Resume,
-    StopWhenConfident, add_training, profile, profile_checkpoints,
+    Distances, GramKind, Network, PlanOptions, Profile, ProfileOptions, Profiled, Resume, StopWhenConfident,
+    add_training, profile, profile_checkpoints,
 };
 
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(stop) = args.stop(None)? {
         stop.check()?;
     }
-    let mut models = args.models.iter().map(|p| Model::load(p)).collect::<Result<Vec<_>>>()?;
+    let mut models = args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>()?;
     let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
     guard.data(&args.data).write([&args.output], "write the profile")?;
     let checkpoints = models.len() > 1;

@@ -97,7 +97,7 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
+    let model = args.data.load(&args.model)?;
     let target = args.check(&model)?;
     let cut = args.cut.as_deref().map(Cut::load).transpose()?;
     // An inexact cut is one of other coupled channels.

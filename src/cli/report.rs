@@ -13,9 +13,7 @@ use super::progress::Progress;
 use super::terms::translate;
 use crate::error::Result;
 use crate::file::write_whole;
-use crate::pipeline::{
-    Cut, CutFiles, Model, Network, Page, Repair, ReportOptions, load_profile, render, report,
-};
+use crate::pipeline::{Cut, CutFiles, Network, Page, Repair, ReportOptions, load_profile, render, report};
 
 /// The purpose of a page's file, for messages.
 pub(super) const WRITE_PAGE: &str = "write the report";
@@ -58,7 +56,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let (model, pruned) = (Model::load(&args.model)?, Model::load(&args.pruned)?);
+    let (model, pruned) = (args.data.load(&args.model)?, args.data.load(&args.pruned)?);
     let guard = OutputGuard::default().model(&model).model(&pruned).read([&args.cut]);
     let guard = guard.read(args.profile.iter().chain(&args.masked)).data(&args.data);
     guard.write([&args.output], WRITE_PAGE)?;

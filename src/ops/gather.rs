@@ -5,7 +5,7 @@ use super::data_movement::{RegionCopy, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
 use super::{Build, Constancy, Operator, Rewrite};
-use crate::coupling::Propagation;
+use crate::coupling::{Inexact, Propagation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index};
 use crate::kernels::movement::GatherKernel;
@@ -105,16 +105,38 @@ impl Operator for Gather {
         Ok(())
     }
 
-    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
-        Constancy::Passed
+    fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
+        let Ok(x) = inputs.get(0) else { return Constancy::Lost };
+        let known = inputs.optional(1).is_some_and(|indices| indices.value.is_some());
+        match axis(self.axis, x.shape.len()) {
+            Ok(at) if known || !channels.contains(&at) => Constancy::Passed,
+            _ => Constancy::Lost,
+        }
     }
 
+    /// Moves labels by constant indices; computed ones may select any slice, so that only whole tensors of slices shrink.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        propagate_moved(self, flow)
+        if flow.is_constant(1) {
+            return propagate_moved(self, flow);
+        }
+        let x = flow.input_labels(0);
+        let at = axis(self.axis, x.shape.len())?;
+        flow.mix(&x, &[at], Inexact::Never, "is indexed by computed numbers");
+        let indices = flow.input_labels(1);
+        flow.freeze(indices.labels(), "are computed indices");
+        let count = indices.shape.len();
+        let y = x.along_others(&flow.outputs[0].shape, &|axis| match axis {
+            axis if axis < at => Some(axis),
+            axis if axis < at + count => None,
+            axis => Some(axis + 1 - count),
+        });
+        flow.set_output(0, y);
+        Ok(())
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         let at = axis(self.axis, r.inputs.get(0)?.shape.len())?;
+        // Along an axis with computed indices nothing is removed.
         let kept = r.kept_inputs(0, at);
         if kept.iter().all(|&k| k) {
             return Ok(());

@@ -33,11 +33,10 @@ pub fn border_effect(
     if !found.borders.is_empty() {
         let alone = MaskedReference::of(model, inexact, &found.alone)?;
         let whole = Graph::from_model(model)?;
-        let image = images.filter(|_| whole.inputs.len() == 1).map(|batch| batch.image().to_vec());
-        let sizes = image.map_or(Sizes::Own, Sizes::Image);
+        let sizes = images.map_or(Sizes::Own, |batch| Sizes::Sample(batch.sample.clone()));
         let outputs = |graph: Graph| -> Result<_> {
             let session = session(&graph, device, &[], &sizes)?;
-            let rounds = rounds(&session.plan, images);
+            let rounds = rounds(&session, images);
             Ok(run(&graph, session, &[], &MaskedReference::default(), &rounds)?.1)
         };
         let expected = outputs(whole)?;
