@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn constant_channels_are_described_with_their_borders() {
-        let mut constants = FoldedConstants { channels: 3, layers: 1, ..FoldedConstants::default() };
+        let mut constants = FoldedConstants::default();
+        (constants.channels, constants.layers) = (3, 1);
         assert_eq!(folded(&constants), "3 constant channels added to the biases of 1 layer");
         constants.borders = (1..=7).map(|i| format!("conv{i}")).collect();
         constants.difference = Some(0.0125);
