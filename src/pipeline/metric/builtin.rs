@@ -165,14 +165,7 @@ impl Meter for Powers {
     fn add(&mut self, image: &JudgedImage) -> Result<()> {
         let reference = reference(image, "snr")?;
         for (&output, images) in self.outputs.iter().zip(&mut self.images) {
-            let ((name, got), (_, expected)) = (&image.outputs[output], &reference[output]);
-            let (got, expected) = (floats(got), floats(expected));
-            if got.len() != expected.len() {
-                return Err(Error::new(format!("the networks' outputs \"{name}\" differ in size"))
-                    .expected(format!("{} elements", expected.len()))
-                    .got(got.len().to_string())
-                    .remedy("compare networks of the same outputs"));
-            }
+            let (got, expected) = (floats(&image.outputs[output].1), floats(&reference[output].1));
             let signal = expected.iter().map(|&e| f64::from(e).powi(2)).sum();
             images.push([signal, mean_squared_error(&expected, &got) * expected.len() as f64]);
         }
@@ -260,12 +253,6 @@ impl Meter for Pictures {
             None => floats(&reference(image, "psnr")?[0].1).into_owned(),
         };
         let got_values = floats(got);
-        if got_values.len() != target.len() {
-            return Err(Error::new(format!("the output \"{name}\" does not have the size of its target"))
-                .expected(format!("{} elements", target.len()))
-                .got(show(&got.shape))
-                .remedy("compare networks of the same outputs"));
-        }
         for &value in &target {
             let (least, most) = self.range.unwrap_or((value, value));
             self.range = Some((least.min(value), most.max(value)));
@@ -332,10 +319,7 @@ impl MeanIou {
     /// Returns the class of every pixel of one image's output, with height and width.
     fn classes(&self, tensor: &Tensor, recipe: &Preprocessing) -> Result<(Vec<Option<u32>>, [usize; 2])> {
         let [channels, height, width] = extents(&tensor.shape, recipe).ok_or_else(|| {
-            Error::new("the output is no map of classes")
-                .expected("N×C×H×W or N×H×W")
-                .got(show(&tensor.shape))
-                .remedy("set another `metric`")
+            Error::new("an output that is no map any more").got(show(&tensor.shape)).internal()
         })?;
         let values = floats(tensor);
         let classes = match self.reading {

@@ -59,7 +59,8 @@ struct Output {
 
 impl Output {
     fn show(&self) -> String {
-        format!("{} ({})", self.name, show(&self.shape))
+        let one: Vec<usize> = [1].into_iter().chain(self.shape.iter().skip(1).copied()).collect();
+        format!("{} ({})", self.name, show(&one))
     }
 
     /// Returns the number of classes, or 0 for an index.
@@ -251,9 +252,10 @@ impl Chooser<'_> {
     fn misfit(&self, output: usize, classes: usize, (least, most): (u32, u32)) -> Error {
         let name = &self.outputs[output].name;
         let remedy = if least >= 1 && most as usize == classes {
-            "shift the labels by -1 with `label_offset`"
+            format!("set `label_offset` to {}", self.data.label_offset() - 1)
         } else {
             "give labels of this network's classes, or set `metric` to snr if the output holds no class scores"
+                .to_owned()
         };
         Error::new(format!("label {most}, but the output {name} has {classes} classes"))
             .file(&self.graph.path)
