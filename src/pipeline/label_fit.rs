@@ -12,7 +12,7 @@ const STANDARD_ERRORS: f64 = 2.0;
 /// Labels that do not fit a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Misfit {
-    /// Top-1 in percent.
+    /// Top-1 of the labels in percent.
     pub top1: f64,
     /// Top-1 of guessing in percent.
     pub chance: f64,

@@ -27,9 +27,9 @@ const NEAR: f64 = 0.01;
 /// The limit within which the smallest network is searched for, in the metric's unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
-    /// The largest loss.
+    /// The largest loss that is allowed.
     Drop(f64),
-    /// The worst value.
+    /// The worst value that is allowed.
     Quality(f64),
 }
 

@@ -1,4 +1,4 @@
-//! The built-in metrics.
+//! The built-in metrics and their meters.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::tensor::{Data, Tensor, show};
 
 /// How the class of an image, or of a pixel, is read from an output.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Reading {
+pub(super) enum ClassForm {
     /// The place of the largest score.
     Scores,
-    /// The value itself.
+    /// The value is the index.
     Index,
     /// Class 1 for values above this, else class 0.
     Above(f32),
@@ -31,12 +31,12 @@ pub(in super::super) fn floats(tensor: &Tensor) -> std::borrow::Cow<'_, [f32]> {
 }
 
 /// Returns the class that an output has for its only image; `None` for NaN.
-pub(super) fn class_of(tensor: &Tensor, reading: Reading) -> Option<usize> {
+pub(super) fn class_of(tensor: &Tensor, form: ClassForm) -> Option<usize> {
     let values = floats(tensor);
-    match reading {
-        Reading::Scores => argmax(&values),
-        Reading::Index => values.first().filter(|v| **v >= 0.0).map(|&v| v as usize),
-        Reading::Above(limit) => values.first().filter(|v| !v.is_nan()).map(|&v| usize::from(v > limit)),
+    match form {
+        ClassForm::Scores => argmax(&values),
+        ClassForm::Index => values.first().filter(|v| **v >= 0.0).map(|&v| v as usize),
+        ClassForm::Above(limit) => values.first().filter(|v| !v.is_nan()).map(|&v| usize::from(v > limit)),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn needs_reference(name: &str) -> Error {
 pub(super) struct TopK {
     pub(super) k: usize,
     pub(super) output: usize,
-    pub(super) reading: Reading,
+    pub(super) form: ClassForm,
 }
 
 impl Metric for TopK {
@@ -80,12 +80,12 @@ struct Hits {
 
 impl Meter for Hits {
     fn add(&mut self, image: &JudgedImage) -> Result<()> {
-        let TopK { k, output, reading } = self.of;
+        let TopK { k, output, form } = self.of;
         let label = image.label.ok_or_else(|| Error::new("an image without a label").internal())?;
         let tensor = &image.outputs[output].1;
-        self.hits.push(match reading {
-            Reading::Scores => top_k(&floats(tensor), label, k),
-            _ => class_of(tensor, reading) == Some(label as usize),
+        self.hits.push(match form {
+            ClassForm::Scores => top_k(&floats(tensor), label, k),
+            _ => class_of(tensor, form) == Some(label as usize),
         });
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Meter for Hits {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClassAgreement {
     pub(super) output: usize,
-    pub(super) reading: Reading,
+    pub(super) form: ClassForm,
 }
 
 impl Metric for ClassAgreement {
@@ -123,9 +123,9 @@ struct Agreements {
 
 impl Meter for Agreements {
     fn add(&mut self, image: &JudgedImage) -> Result<()> {
-        let ClassAgreement { output, reading } = self.of;
-        let expected = class_of(&reference(image, "agreement")?[output].1, reading);
-        self.same.push(expected.is_some() && expected == class_of(&image.outputs[output].1, reading));
+        let ClassAgreement { output, form } = self.of;
+        let expected = class_of(&reference(image, "agreement")?[output].1, form);
+        self.same.push(expected.is_some() && expected == class_of(&image.outputs[output].1, form));
         Ok(())
     }
 
@@ -311,7 +311,7 @@ fn planes(values: &[f32], [channels, height, width]: [usize; 3], layout: Layout)
 #[derive(Clone, Debug)]
 pub(super) struct MeanIou {
     pub(super) output: usize,
-    pub(super) reading: Reading,
+    pub(super) form: ClassForm,
     pub(super) labels: Option<Arc<LabelImages>>,
 }
 
@@ -322,12 +322,12 @@ impl MeanIou {
             Error::new("an output that is no map any more").got(show(&tensor.shape)).internal()
         })?;
         let values = floats(tensor);
-        let classes = match self.reading {
-            Reading::Index => values.iter().map(|&v| (v >= 0.0).then_some(v as u32)).collect(),
-            Reading::Above(limit) => {
+        let classes = match self.form {
+            ClassForm::Index => values.iter().map(|&v| (v >= 0.0).then_some(v as u32)).collect(),
+            ClassForm::Above(limit) => {
                 values.iter().map(|&v| (!v.is_nan()).then_some(u32::from(v > limit))).collect()
             }
-            Reading::Scores => {
+            ClassForm::Scores => {
                 let (step, next) = match recipe.layout {
                     Layout::Nchw => (height * width, 1),
                     Layout::Nhwc => (1, channels),
