@@ -71,6 +71,10 @@ const REQUESTS: &[(&str, &str)] = &[
     ("a drop below 0", "prune good.onnx --criterion l1 --max-drop -1 OUT"),
     ("a drop without images", "prune good.onnx --criterion l1 --max-drop 1 OUT"),
     ("a drop of what is no score", "prune map.onnx --criterion l1 --max-drop 1 --data images.npz OUT"),
+    (
+        "a metric for a plan without a search",
+        "plan good.onnx --criterion l1 --keep-macs 0.7 --metric snr --data images.npz OUT",
+    ),
     ("a quality that is no number", "prune good.onnx --criterion l1 --min-quality nan --data images.npz OUT"),
     (
         "one class for all images",
