@@ -18,7 +18,7 @@ use secateur::pipeline::{
 use serde_json::Value;
 
 fn graph(text: &str) -> Graph {
-    Graph::from_model(&Model::from_bytes(&notation::model(text)[..], Path::new("net.onnx")).unwrap()).unwrap()
+    Graph::from_model(&Model::from_bytes(notation::model(text), Path::new("net.onnx")).unwrap()).unwrap()
 }
 
 /// Returns 8×8 images of three channels that differ, or are all alike.
