@@ -52,7 +52,7 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
-pub use label_fit::LabelFit;
+pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
     FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
     NamedTensor,

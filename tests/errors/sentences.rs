@@ -130,6 +130,16 @@ const UNMET: &[(&str, &str)] = &[
     ("branches are nested too deeply", "takes a million of them"),
     ("shapes that do not broadcast", "updates of a scatter have one shape"),
     // Callers of the library.
+    ("label images in one array have no files", "an array is asked for its rows"),
+    ("an image without a label", "a data set has labels for all images or none"),
+    ("an output that is no map any more", "all images of a network have outputs of as many axes"),
+    ("nothing was measured", "a reference network is always compared with"),
+    (
+        "outputs with data-dependent shapes cannot be split into images",
+        "no network is known that selects boxes of several images at once and names a metric",
+    ),
+    ("cannot create a folder", "the system's fault"),
+    ("cannot run the command of the metric", "a system without a shell"),
     ("a confidence needs a budget", "the command line has no such target for profiles"),
     ("a round without images", "rounds without images are one round"),
     ("no checkpoint was given", "clap asks for one"),
