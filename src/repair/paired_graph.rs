@@ -18,7 +18,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, Node, NodeId, ValueId};
 use crate::ops::Kept;
 use crate::prune::{Channels, ZeroedSlices, kept_indices};
-use crate::stats::{Filters, InputView, LayerInput, LayerTaps, input_view, layers, place};
+use crate::stats::{Filters, InputView, LayerInput, LayerTaps, Samples, input_view, layers, place};
 use crate::tensor::Tensor;
 
 /// The original and the pruned network in one graph.
@@ -27,6 +27,8 @@ pub(super) struct PairedGraph {
     pub(super) graph: Graph,
     /// The facts at the batch size of the repair.
     pub(super) facts: Facts,
+    /// The samples of a batch.
+    pub(super) samples: Samples,
     /// The refit targets in the order of the repair.
     pub(super) targets: Vec<RefitTarget>,
     /// Layers that are cut and cannot be repaired, with the reason.
@@ -109,7 +111,7 @@ impl PairedGraph {
     /// Weights that are not floats, shapes that cannot be inferred.
     pub(super) fn of(
         original: &Graph,
-        facts: &Facts,
+        (facts, samples): (&Facts, Samples),
         channels: &Channels,
         removed: &BTreeSet<Label>,
     ) -> Result<Self> {
@@ -156,12 +158,7 @@ impl PairedGraph {
             targets.into_iter().map(|target| builder.finish(target)).collect::<Result<_>>()?;
         let graph = builder.graph;
         let facts = Facts::infer(&graph, &facts.input_shapes)?;
-        Ok(Self { graph, facts, targets, skipped })
-    }
-
-    /// Returns the number of images in a batch.
-    pub(super) fn batch(&self) -> usize {
-        self.facts.samples
+        Ok(Self { graph, facts, samples, targets, skipped })
     }
 }
 

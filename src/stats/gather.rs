@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::layers::{LayerTaps, images_mix, layers, place, positions};
+use super::layers::{LayerTaps, layers, place, positions};
+use super::samples::{Samples, mixed_value};
 use super::second_moments::{gram_targets, header};
 use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
-use crate::graph::facts::Facts;
+use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
@@ -78,6 +79,8 @@ struct ProbedNetwork<'a> {
     /// Images per run, from [`GatherOptions`].
     batch: Option<usize>,
     images: usize,
+    /// True if tensors mix the samples of a pass.
+    mixed: bool,
 }
 
 impl ProbedNetwork<'_> {
@@ -88,19 +91,24 @@ impl ProbedNetwork<'_> {
         let wanted = SessionOptions { batch, images, sizes, outputs: false, ..SessionOptions::default() };
         let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
         let facts = Facts::infer(self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
-        Ok((session, self.taps.iter().map(|taps| reduction(&facts, taps)).collect()))
+        let samples = self.samples(&facts);
+        Ok((session, self.taps.iter().map(|taps| reduction(&facts, samples, taps)).collect()))
+    }
+
+    fn samples(&self, facts: &Facts) -> Samples {
+        Samples::of(facts, self.mixed)
     }
 
     fn probes(&self, facts: &Facts) -> Vec<Probe> {
         let name = |value| self.graph.name(value).to_owned();
         let reductions = self.taps.iter().map(|taps| {
-            let kernel = reduction(facts, taps);
+            let kernel = reduction(facts, self.samples(facts), taps);
             let fields = kernel.sides() * ChannelStats::FIELDS;
             let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
             Probe { values: vec![taps.pre], name: name(taps.pre), shape, kernel: Arc::new(kernel) }
         });
         let grams = gram_targets(self.graph, facts, &self.taps, self.gram).into_iter().map(|target| {
-            let kernel = target.kernel(facts, facts.samples);
+            let kernel = target.kernel(facts, self.samples(facts));
             let (value, shape) = (target.value, kernel.shape().to_vec());
             Probe { values: vec![value], name: name(value), shape, kernel: Arc::new(kernel) }
         });
@@ -109,16 +117,16 @@ impl ProbedNetwork<'_> {
 }
 
 /// Returns the kernel that reduces a layer's output to partial sums.
-fn reduction(facts: &Facts, taps: &LayerTaps) -> ChannelStats {
+fn reduction(facts: &Facts, samples: Samples, taps: &LayerTaps) -> ChannelStats {
     let shape = facts.shape(taps.pre);
-    let batch = facts.samples;
-    let box_of = positions(shape, place(taps.layer.channels, shape.len()), batch);
-    ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
+    let [outer, channels, inner] = positions(shape, place(taps.layer.channels, shape.len()));
+    let of_part = [outer / samples.parts, channels, inner];
+    ChannelStats::new(samples.parts, of_part, taps.post.map(|(activation, _)| activation))
 }
 
 /// The images whose second moments are summed on the device, in `f32`, before the host adds them in `f64`.
 ///
-/// No run crosses a multiple of this number, so that the sums do not depend on the batch.
+/// No run of separate samples crosses a multiple of this number, so that the sums do not depend on the batch.
 const CHUNK: usize = SHARD_UNIT;
 
 impl<'a> Gatherer<'a> {
@@ -138,9 +146,10 @@ impl<'a> Gatherer<'a> {
         let own = Facts::at_own_size(graph)?;
         let taps = layers(graph, &own);
         let gram_targets = gram_targets(graph, &own, &taps, wants.gram);
-        // Images are separated by the first axis; networks that mix it run one image at a time.
+        // Networks that do not keep samples apart run one sample at a time.
         let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().map(|s| s.value));
-        let batch = match images_mix(graph, watched)? {
+        let mixed = mixed_value(graph, watched)?;
+        let batch = match mixed.filter(|_| takes_batches(graph)) {
             Some(value) if wants.batch.is_some_and(|b| b > 1) => {
                 return Err(Error::new("the network mixes the images of a batch")
                     .file(&graph.path)
@@ -153,9 +162,11 @@ impl<'a> Gatherer<'a> {
             None => wants.batch,
         };
         // Before the network is loaded: some matrices are too large.
-        let grams = gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, own.samples)));
+        let grams =
+            gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, Samples::of(&own, mixed.is_some()))));
         let grams = grams.collect::<Result<Vec<_>>>()?;
-        let network = ProbedNetwork { graph, device, taps, gram: wants.gram, batch, images: wants.images };
+        let (gram, images, mixed) = (wants.gram, wants.images, mixed.is_some());
+        let network = ProbedNetwork { graph, device, taps, gram, batch, images, mixed };
         let (session, kernels) = network.load(&wants.sample)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
@@ -219,12 +230,14 @@ impl<'a> Gatherer<'a> {
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
         while done < batch.count {
-            let left = CHUNK - self.profile.header.images as usize % CHUNK;
+            let before = self.profile.header.images as usize;
+            // A pass that mixes its samples is one unit.
+            let left = if self.network.mixed { self.session.batch } else { CHUNK - before % CHUNK };
             let count = left.min(batch.count - done);
             let part = done..done + count;
             self.run(&batch.data[part.start * len..part.end * len], labels.map(|l| &l[part]))?;
             self.profile.header.images += count as u64;
-            if self.profile.header.images.is_multiple_of(CHUNK as u64) {
+            if (before + count) / CHUNK > before / CHUNK {
                 self.take_sums()?;
             }
             done += count;
@@ -234,17 +247,18 @@ impl<'a> Gatherer<'a> {
     }
 
     fn run(&mut self, images: &[f32], labels: Option<&[u32]>) -> Result<()> {
-        let Self { session, kernels, profile, .. } = self;
+        let Self { session, kernels, profile, network } = self;
         let mut labels = labels.unwrap_or_default();
         session.run_samples(images, &mut |outputs, count| {
             let (now, later) = labels.split_at(count.min(labels.len()));
             labels = later;
             for ((kernel, partials), layer) in kernels.iter().zip(outputs).zip(&mut profile.layers) {
-                let means = merge(kernel, partials, count, &mut layer.pre, &mut layer.post);
+                let parts = if network.mixed { 1 } else { count };
+                let means = merge(kernel, partials, parts, &mut layer.pre, &mut layer.post);
                 let width = kernel.channels;
                 for (row, &label) in now.iter().enumerate() {
                     let sums = &mut layer.class_sums[label as usize * width..][..width];
-                    sums.iter_mut().zip(&means).for_each(|(sum, means)| *sum += means[row]);
+                    sums.iter_mut().zip(&means).for_each(|(sum, means)| *sum += means[row.min(parts - 1)]);
                 }
             }
             now.iter().for_each(|&label| profile.classes[label as usize] += 1);
@@ -307,7 +321,7 @@ impl<'a> Gatherer<'a> {
 
 /// Merges the tiles of the first `images`, channel by channel, image by image, tile by tile.
 ///
-/// Returns the images' means after the activation, by channel.
+/// An image is a sample, or all samples of a pass that mixes them. Returns the images' means after the activation, by channel.
 fn merge(
     kernel: &ChannelStats,
     partials: &[f32],

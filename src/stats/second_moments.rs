@@ -6,6 +6,7 @@ use super::gram::{GramKind, GramMatrix};
 use super::layer_input::{InputView, LayerInput, input_view};
 use super::layers::{LayerTaps, gram_input};
 use super::profile::GramHeader;
+use super::samples::Samples;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
@@ -67,8 +68,8 @@ pub(super) fn gram_targets(
 
 impl GramTarget {
     /// Returns the kernel that sums the target's second moments.
-    pub(super) fn kernel(&self, facts: &Facts, batch: usize) -> Kernel {
-        self.view.kernel(facts.shape(self.value), batch)
+    pub(super) fn kernel(&self, facts: &Facts, samples: Samples) -> Kernel {
+        self.view.kernel(facts.shape(self.value), samples)
     }
 
     /// Creates the target's matrix of zeros.

@@ -91,7 +91,6 @@ const UNMET: &[(&str, &str)] = &[
     ("no round to decide in", "there is one at least"),
     // Errors preceded by others.
     ("a network with several inputs cannot be repaired", "images for it are refused"),
-    ("a tensor of this network does not hold one image after the other", "other errors come first"),
     ("no image could be read", "\"none of the images can be read\" comes first"),
     ("profiles that differ in their layers cannot be merged", "one model has one list of layers"),
     ("images that do not fill their shape", "for callers of the library"),
