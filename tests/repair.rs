@@ -17,6 +17,7 @@ use secateur::onnx::Model;
 use secateur::prune::{Channels, ScoreNormalization, Scoring, rewrite, scores};
 use secateur::repair::{Images, Repair, probe, repair};
 use secateur::stats::{GatherOptions, GramKind, Profile, gather};
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -77,7 +78,7 @@ fn errors(device: &Device) -> Vec<f64> {
             let some = Batch {
                 next: 4,
                 count: 4,
-                shape: vec![4, 3, 32, 32],
+                sample: SampleShape::of_one(&[3, 32, 32]),
                 data,
                 labels: None,
                 places: vec![0, 1, 2, 3],

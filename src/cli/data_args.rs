@@ -143,6 +143,11 @@ pub(super) struct JudgeArgs {
 }
 
 impl JudgeArgs {
+    /// Returns the other images that judge.
+    pub(super) fn test(&self) -> Option<&str> {
+        self.test.as_deref()
+    }
+
     /// Opens calibration images, and those that judge; `None` without data.
     pub(super) fn open(
         &self,

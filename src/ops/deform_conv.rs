@@ -113,8 +113,8 @@ impl Operator for DeformConv {
 
     /// Couples channels as in a convolution, and those that groups of offsets move alike.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let given = COMPUTED.map(|i| flow.inputs.optional(i).is_some());
-        for (i, _) in COMPUTED.into_iter().zip(given).filter(|(_, given)| *given) {
+        let given: Vec<usize> = COMPUTED.into_iter().filter(|&i| flow.inputs.optional(i).is_some()).collect();
+        for i in given {
             let labels = flow.input_labels(i);
             flow.freeze(labels.labels(), "takes the places of its samples from all of them");
         }

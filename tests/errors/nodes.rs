@@ -123,6 +123,7 @@ const NODES: &[&str] = &[
     "GatherND [1,3] =i64[1,1] batch_dims=-1",
     "GatherND [1,3] =i64[2,5]",
     "ScatterElements [1,3] =i64[1,3] [1,2]",
+    "ScatterElements [2,3] i64[1,3] [1,3] axis=1",
     "Constant value_string='a'",
     "ConstantOfShape",
     "ConstantOfShape [3]",
