@@ -22,7 +22,7 @@ const MOST_ROWS: usize = 8192;
 pub(super) struct GramTarget {
     /// Layers that consume the tensors with this layout.
     pub(super) consumers: Vec<String>,
-    /// Tensors by layout.
+    /// Tensors of the matrix, grouped by layout.
     pub(super) parts: Vec<GramPart>,
 }
 
