@@ -45,9 +45,9 @@ pub(super) struct Args {
     /// Search for the smallest network whose metric is at least this; at most, if less is better.
     #[arg(long, value_name = "V", allow_hyphen_values = true, requires = "data", conflicts_with_all = ["max_drop", "keep_macs", "keep_params", "keep_latency", "remove_below"])]
     min_quality: Option<f64>,
-    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full.
-    #[arg(long, value_name = "HOW", default_value = "full")]
-    repair: Repair,
+    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full. Default: full.
+    #[arg(long, value_name = "HOW")]
+    repair: Option<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
     #[command(flatten)]
@@ -93,14 +93,21 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         None => args.plan.required_target()?,
     };
     target.check()?;
+    let judged = args.judge.is_given() || args.metric.is_given() || args.repair.is_some() || args.force;
+    if search.is_none() && judged {
+        return Err(Error::new("nothing is judged without a search")
+            .expected("`max_drop` or `min_quality` beside `repair`, `held_out`, `test`, `metric`, `labels` or `force`")
+            .remedy("set `max_drop`, or give these options to `prune()`"));
+    }
+    let repair = args.repair.unwrap_or(Repair::Full);
     let calibration = match search {
-        Some(_) => args.judge.open(&args.data, &network.graph, Some(args.repair))?,
+        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair))?,
         None => args.data.calibration(&network.graph)?,
     };
     let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
     let device = if on_device { global.open(output)? } else { Device::Cpu };
     let options = PlanOptions {
-        repair: search.map_or(Repair::None, |_| args.repair),
+        repair: search.map_or(Repair::None, |_| repair),
         metric: args.metric.options(&args.data, args.judge.test(), args.force)?,
         ..args.plan.options(target, &network)?
     };

@@ -198,6 +198,9 @@ impl Repaired {
                 (None, None) => self.inputs.push((node.position, at, bias)),
             }
         }
+        for fold in &paired.biases {
+            self.inputs.push((graph.nodes[fold.node].position, fold.input, fold.bias.clone()));
+        }
     }
 
     /// Returns the mean of the BatchNormalization that is the only consumer of a layer, unless it is shared.

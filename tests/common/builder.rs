@@ -444,7 +444,9 @@ impl Builder {
                 .1
             }
             39 | 40 => {
-                // A linear layer along the width, as in sound, or two with fewer features between them.
+                // A linear layer along the width, as in sound, or two with fewer features between them. Shifts of the
+                // channels are added to its features, if those can be removed.
+                self.keeps_zero = false;
                 let inner = if choice % 41 == 39 { s } else { width };
                 let w = self.floats(&[s, inner], 0.0, (3.0 / s as f32).sqrt());
                 let first = self.node("MatMul", &[&x.name, &w], vec![], &[c, s, inner]);

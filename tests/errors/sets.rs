@@ -26,7 +26,7 @@ pub(crate) fn npz(arrays: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Creates a picture of one colour.
-fn png(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
