@@ -139,6 +139,7 @@ impl Operator for Conv {
             transposed: false,
             bias: Some(2),
             plain: true,
+            gates: None,
         })
     }
 

@@ -233,6 +233,7 @@ impl Operator for ConvTranspose {
             transposed: true,
             bias: Some(2),
             plain: true,
+            gates: None,
         })
     }
 

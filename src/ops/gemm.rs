@@ -181,7 +181,16 @@ impl Operator for Gemm {
     fn layer(&self) -> Option<Layer> {
         let filters = if self.trans_b { 0 } else { 1 };
         let plain = self.alpha == 1.0 && self.beta == 1.0;
-        Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false, bias: Some(2), plain })
+        Some(Layer {
+            weight: 1,
+            filters,
+            channels: 1,
+            groups: 1,
+            transposed: false,
+            bias: Some(2),
+            plain,
+            gates: None,
+        })
     }
 
     fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
@@ -373,6 +382,7 @@ impl Operator for MatMul {
             transposed: false,
             bias: None,
             plain: self.alpha == 1.0,
+            gates: None,
         };
         (!self.trans_a).then_some(layer)
     }

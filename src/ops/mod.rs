@@ -27,6 +27,7 @@ mod nonzero;
 mod normalization;
 mod pool;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
@@ -131,6 +132,11 @@ pub trait Operator: Debug + Send + Sync {
         0
     }
 
+    /// Returns the input that holds recurrence weights, and their part of [`Operator::macs`], for a recurrent layer.
+    fn recurrence(&self, _inputs: &Inputs, _outputs: &[Fact]) -> Option<(usize, u64)> {
+        None
+    }
+
     /// Describes the layer, for operators whose channels are counted, profiled and cut.
     fn layer(&self) -> Option<Layer> {
         None
@@ -199,14 +205,18 @@ pub struct Layer {
     pub transposed: bool,
     /// The input that holds one number for each output channel, if the operator has one.
     pub bias: Option<usize>,
-    /// True if weights and bias are applied without a factor.
+    /// True if the outputs are linear in weights and bias, which are applied without a factor.
     pub plain: bool,
+    /// The number of gates of a recurrent layer, whose output channels have a filter for each gate and direction.
+    ///
+    /// Directions are then axis 0 of the weights.
+    pub gates: Option<usize>,
 }
 
 impl Layer {
     /// Returns the number of output channels for weights of this shape.
     pub fn out_channels(&self, weights: &[usize]) -> usize {
-        weights[self.filters] * if self.transposed { self.groups } else { 1 }
+        weights[self.filters] / self.gates.unwrap_or(1) * if self.transposed { self.groups } else { 1 }
     }
 
     /// Iterates over runs of consecutive weights that belong to one output channel: the channel and the run.
@@ -219,8 +229,22 @@ impl Layer {
         let inner: usize = weights[self.filters + 1..].iter().product();
         // If the layer is not transposed, axis 0 does not depend on the group.
         let inputs = if self.transposed { weights[0] / self.groups } else { usize::MAX };
-        let channel = move |run: usize| run / filters / inputs * filters + run % filters;
+        let gates = self.gates.map(|gates| filters / gates);
+        let channel = move |run: usize| match gates {
+            Some(channels) => run % filters % channels,
+            None => run / filters / inputs * filters + run % filters,
+        };
         data.chunks(inner.max(1)).enumerate().map(move |(run, values)| (channel(run), values))
+    }
+
+    /// Reorders the weights of one output channel, as [`Layer::runs`] yields them, by input channel.
+    ///
+    /// Only a recurrent layer yields several runs over all inputs; with `back` the order is restored.
+    pub fn by_input(&self, weights: &[usize], row: Vec<f64>, back: bool) -> Vec<f64> {
+        let Some(gates) = self.gates else { return row };
+        let (runs, inputs) = (weights[0] * gates, row.len() / (weights[0] * gates).max(1));
+        let (outer, inner) = if back { (runs, inputs) } else { (inputs, runs) };
+        (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))).map(|(o, i)| row[i * outer + o]).collect()
     }
 }
 

@@ -55,7 +55,9 @@ impl<'a> Consumers<'a> {
         let mut grams: HashMap<NodeId, &GramMatrix> = HashMap::new();
         let mut consumers: Vec<ConsumerLayer> = Vec::new();
         for taps in layers(graph, facts) {
-            let Some(read) = input_view(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
+            // The arguments of a recurrent layer's gates are linear in its input.
+            let linear = taps.layer.plain || taps.layer.gates.is_some();
+            let Some(read) = input_view(graph, facts, &taps).filter(|_| linear) else { continue };
             let Some(labelled) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
                 continue;
             };

@@ -65,6 +65,10 @@ impl<'a> Editor<'a> {
             Edit::Int(name, value) => return set_int(node, name, value),
             Edit::Ints(name, values) => return set_ints(node, name, &values),
             Edit::Remove(name) => return node.attribute.retain(|a| a.name() != name),
+            Edit::Omit(input) => {
+                node.input[input].clear();
+                return;
+            }
             Edit::Input(input, values) => (input, Tensor::int(&[values.len()], values)),
             Edit::Scalar(input, value) => (input, Tensor::int(&[], vec![value])),
         };

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::Repair;
 use super::clamp::{bounds, regression_target};
 use crate::coupling::Label;
 use crate::error::Result;
@@ -112,7 +113,7 @@ struct PairedGraphBuilder<'a> {
 }
 
 impl PairedGraph {
-    /// Builds the paired graph for a cut of the classes `removed`, at the batch size of `facts`.
+    /// Builds the paired graph for a cut of the classes `removed`, at the batch size of `facts`, for a repair.
     ///
     /// # Errors
     /// Weights that are not floats, shapes that cannot be inferred.
@@ -121,6 +122,7 @@ impl PairedGraph {
         (facts, samples): (&Facts, Samples),
         channels: &Channels,
         removed: &BTreeSet<Label>,
+        how: Repair,
     ) -> Result<Self> {
         let mut builder = PairedGraphBuilder {
             original,
@@ -149,7 +151,7 @@ impl PairedGraph {
             if !(cut || changed || sum.is_some()) {
                 continue;
             }
-            let target = match all.get(&id).map(|taps| (taps, builder.refittable(taps))) {
+            let target = match all.get(&id).map(|taps| (taps, builder.refittable(taps, how))) {
                 Some((taps, Ok(input))) => Some((taps, input)),
                 Some((_, Err(why))) => {
                     skipped.push((node.name.clone(), why));
@@ -209,7 +211,7 @@ impl PairedGraphBuilder<'_> {
     }
 
     /// Returns the layer's input, or the reason why the weights cannot be refitted.
-    fn refittable(&self, taps: &LayerTaps) -> Result<InputView, &'static str> {
+    fn refittable(&self, taps: &LayerTaps, how: Repair) -> Result<InputView, &'static str> {
         let weight = &self.original.values[taps.weight];
         let made = weight.producer.map(|p| self.original.nodes[p].op_type.as_str());
         if weight.consumers.len() > 1 {
@@ -217,6 +219,14 @@ impl PairedGraphBuilder<'_> {
         }
         if made.is_some_and(|op| op != "Constant" && op != "Identity") {
             return Err("has weights that are computed from other constants");
+        }
+        if taps.layer.gates.is_some() {
+            // Its input can be reconstructed from the channels that stay; its outputs cannot be fitted.
+            let view = input_view(self.original, self.facts, taps).filter(|_| how == Repair::Full);
+            let changed = |view: &InputView| {
+                self.copies[view.value] != view.value || self.consumes_removed(taps.weight)
+            };
+            return view.filter(changed).ok_or("is recurrent: its outputs are not linear in its weights");
         }
         if !taps.layer.plain {
             return Err("multiplies its weights by a factor");

@@ -49,13 +49,15 @@ pub(super) fn losses(
 /// Returns the number of taps of a layer's kernel.
 fn taps_of(context: &Context, node: NodeId) -> usize {
     let node = &context.graph.nodes[node];
-    let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
+    let layer = node.op.layer().filter(|layer| layer.gates.is_none());
+    let weight = layer.and_then(|l| node.inputs.get(l.weight).copied().flatten());
     weight.map_or(1, |w| context.channels.facts.shape(w).iter().skip(2).product())
 }
 
 /// Returns Σw² of a layer's weights for each of the `channels` of the input tensor.
 ///
-/// `rows` are the filters: inputs of their group × taps. Behind Flatten, several inputs belong to one channel.
+/// `rows` are the filters: inputs of their group × taps. Behind Flatten, several inputs belong to one channel; a
+/// recurrent layer has several weights for each input.
 fn squares(rows: &[Vec<f64>], groups: usize, channels: usize, taps: usize) -> Vec<f64> {
     let mut squares = vec![0.0; channels];
     let inputs = rows.first().map_or(0, Vec::len) / taps.max(1);
