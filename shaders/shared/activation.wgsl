@@ -117,8 +117,8 @@ fn is_infinite(x: f32, above: f32, below: f32) -> bool {
     return (bits == 0x7f800000u && above != 0.0) || (bits == 0xff800000u && below != 0.0);
 }
 
-fn activate(x: f32, a: f32, b: f32) -> f32 {
-    switch ACT {
+fn activation(code: u32, x: f32, a: f32, b: f32) -> f32 {
+    switch code {
         case 1u: { return select(x, 0.0, x < 0.0); }
         case 2u: { return select(x, a * x, x < 0.0); }
         case 3u: { return clip(x, a, b); }
@@ -168,3 +168,6 @@ fn activate(x: f32, a: f32, b: f32) -> f32 {
     }
 }
 
+fn activate(x: f32, a: f32, b: f32) -> f32 {
+    return activation(ACT, x, a, b);
+}

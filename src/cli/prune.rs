@@ -17,8 +17,8 @@ use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{in_unit, judged_on, metric_json, plus_minus, print_inexact, print_latency};
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, Calibration, Cut, Evidence, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, apply, prune,
+    Agreement, Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
+    PruneOptions, Pruned, ReportOptions, Target, apply, prune,
 };
 
 #[derive(Debug, clap::Args)]
@@ -214,7 +214,27 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
             "after them the outputs differ by up to {difference:.1e} of their largest magnitude"
         ));
     }
+    if let Some(constants) = &pruned.proof.constants {
+        output.line(folded(constants));
+    }
     output.line(format!("→ {}", pruned.model.path.display()));
+}
+
+/// Describes the removed constant channels, and the effect of their removal at padded borders.
+fn folded(constants: &FoldedConstants) -> String {
+    let moved = format!(
+        "{} added to the biases of {}",
+        many(constants.channels, "constant channel"),
+        many(constants.layers, "layer")
+    );
+    let Some(difference) = constants.difference else { return moved };
+    let shown = constants.borders.iter().take(5).cloned();
+    let more = constants.borders.len().saturating_sub(5);
+    let nodes = shown.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ");
+    format!(
+        "{moved}, exactly except at padded borders and between the strides of ConvTranspose ({nodes}): outputs differ \
+         by up to {difference:.1e} of their largest magnitude"
+    )
 }
 
 fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {
@@ -233,4 +253,23 @@ fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Valu
         "latency": pruned.latency, "tried": pruned.attempts, "refits": pruned.refits, "out": args.output,
         "report": report,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_channels_are_described_with_their_borders() {
+        let mut constants = FoldedConstants::default();
+        (constants.channels, constants.layers) = (3, 1);
+        assert_eq!(folded(&constants), "3 constant channels added to the biases of 1 layer");
+        constants.borders = (1..=7).map(|i| format!("conv{i}")).collect();
+        constants.difference = Some(0.0125);
+        let text = folded(&constants);
+        assert!(
+            text.contains("(conv1, conv2, conv3, conv4, conv5, 2 more): outputs differ by up to 1.2e-2"),
+            "{text}"
+        );
+    }
 }

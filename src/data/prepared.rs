@@ -16,7 +16,7 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    /// Returns the recipe.
+    /// Returns the recipe of every sample.
     pub(super) fn recipe(&self) -> &Preprocessing {
         match self {
             Self::Images(preprocessor) => &preprocessor.recipe,

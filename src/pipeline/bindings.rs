@@ -26,7 +26,7 @@ pub struct InputOptions {
 pub enum InputValue {
     /// One number for all elements, or one for each.
     Numbers(Vec<f64>),
-    /// A `.npy` file.
+    /// The path of a `.npy` file.
     File(PathBuf),
 }
 

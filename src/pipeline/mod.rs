@@ -77,7 +77,9 @@ pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
 pub use crate::observer::{Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
-pub use crate::prune::{Budget, CRITERIA, Counted, Criterion, Cut, Needs, Proof, Scope, ScoreNormalization};
+pub use crate::prune::{
+    Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
+};
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};

@@ -7,9 +7,13 @@
 mod computed;
 #[path = "mixes.rs"]
 mod mixes;
+#[path = "recurrences.rs"]
+mod recurrences;
 
 pub(crate) use mixes::Heads;
 use prost::Message as _;
+#[allow(unused_imports)] // not every test has recurrent layers
+pub(crate) use recurrences::Recurrence;
 use secateur::onnx::proto::{
     AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor, ValueInfoProto,
@@ -134,7 +138,7 @@ impl Builder {
         (self.state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    fn constant(&mut self, tensor: &Tensor) -> String {
+    pub(crate) fn constant(&mut self, tensor: &Tensor) -> String {
         self.count += 1;
         let name = format!("c{}", self.count);
         self.initializers.push(encode(&name, tensor));
@@ -185,7 +189,13 @@ impl Builder {
     }
 
     /// Adds a node with several outputs.
-    fn several(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>, outputs: &[String]) {
+    pub(crate) fn several(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+        outputs: &[String],
+    ) {
         self.count += 1;
         self.nodes.push(NodeProto {
             op_type: Some(op.to_owned()),
@@ -335,7 +345,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 41 {
+        let one = match choice % 42 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -444,8 +454,10 @@ impl Builder {
                 .1
             }
             39 | 40 => {
-                // A linear layer along the width, as in sound, or two with fewer features between them.
-                let inner = if choice % 41 == 39 { s } else { width };
+                // A linear layer along the width, as in sound, or two with fewer features between them. Shifts of the
+                // channels are added to its features, if those can be removed.
+                self.keeps_zero = false;
+                let inner = if choice % 42 == 39 { s } else { width };
                 let w = self.floats(&[s, inner], 0.0, (3.0 / s as f32).sqrt());
                 let first = self.node("MatMul", &[&x.name, &w], vec![], &[c, s, inner]);
                 if inner == s {
@@ -455,6 +467,7 @@ impl Builder {
                 let w = self.floats(&[inner, s], 0.0, (3.0 / inner as f32).sqrt());
                 self.node("MatMul", &[&first.name, &w], vec![], &x.shape)
             }
+            41 if s <= 8 => self.recurrent_block(x, width, more),
             _ => self.conv(x, width, 3, 1, 1),
         };
         vec![one]

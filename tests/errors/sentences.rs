@@ -52,6 +52,7 @@ const UNMET: &[(&str, &str)] = &[
         "networks are loaded for the size of the images at hand",
     ),
     ("pixels that do not fill their image", "decoders fill them"),
+    ("masks that do not broadcast", "infer refuses them first"),
     ("rows that do not broadcast", "rows of one tensor do"),
     ("scale or zero point does not broadcast to the input", "infer refuses it first"),
     ("tensor {name}: elements smaller than a byte cannot be removed", "loading refuses such tensors"),
