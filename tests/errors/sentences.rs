@@ -140,6 +140,8 @@ const UNMET: &[(&str, &str)] = &[
         "no network is known that selects boxes of several images at once and names a metric",
     ),
     ("cannot create a folder", "the system's fault"),
+    ("the command of the metric failed", "the shell's words; tests/metrics.rs has one"),
+    ("the command of the metric printed no number", "takes a shell; tests/metrics.rs has one"),
     ("cannot run the command of the metric", "a system without a shell"),
     ("a confidence needs a budget", "the command line has no such target for profiles"),
     ("a round without images", "rounds without images are one round"),
