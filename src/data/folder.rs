@@ -4,16 +4,18 @@
 //! images of a set are a fair sample of its classes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::decode;
 use crate::error::{Error, Result};
 
 /// The supported kinds of data, for errors.
 pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images (flat, flat with \
      labels.csv, or one subfolder per class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
 
-const EXTENSIONS: [&str; 12] =
-    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "pnm", "ppm", "pgm", "pbm"];
+/// The number of bytes from a file's start that identify a picture.
+const SIGNATURE: u64 = 132;
 
 /// The images of a set in order, and their labels before any offset.
 #[derive(Debug, Default)]
@@ -22,10 +24,14 @@ pub(super) struct Listing {
     pub(super) labels: Option<Vec<i64>>,
 }
 
-/// Returns whether the name has the extension of an image.
+/// Returns whether a file is a picture, decoded or not: by its extension, or without one by its content.
 pub(super) fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+    if path.extension().is_some() {
+        return decode::is_picture(path);
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(SIGNATURE).read_to_end(&mut start));
+    read.is_ok() && decode::starts_as_picture(&start)
 }
 
 /// Lists the visible entries of a folder, sorted by name.
@@ -34,7 +40,9 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
+        let name = entry.file_name();
+        // The folder of macOS's archives has a file of attributes for each picture.
+        if !name.to_string_lossy().starts_with('.') && name != "__MACOSX" {
             paths.push(entry.path());
         }
     }
@@ -46,7 +54,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
     let classes = classes.map(class_names).transpose()?;
     let entries = entries(folder)?;
-    let flat: Vec<PathBuf> = entries.iter().filter(|p| is_image(p) && p.is_file()).cloned().collect();
+    let flat: Vec<PathBuf> = entries.iter().filter(|p| p.is_file() && is_image(p)).cloned().collect();
     let csv = folder.join("labels.csv");
     if csv.is_file() {
         return labelled(folder, &csv, &flat, classes.as_ref());

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 
 mod arrays;
 mod batches;
+mod decode;
+mod encoded;
 mod folder;
 mod idx;
 pub mod metrics;
@@ -259,6 +261,11 @@ impl Dataset {
     /// Returns the images skipped so far, in order, with the decoder's reason.
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
         self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Returns the number of images visited so far that were turned or mirrored by their EXIF orientation.
+    pub fn turned(&self) -> usize {
+        self.inner.source.turned()
     }
 
     /// Returns the shape of the first readable image after preprocessing.

@@ -1,11 +1,15 @@
 //! Sources of a data set's images, detected from the content of a file, not from its name.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::arrays::{self, Array, Kind};
+use super::decode;
+use super::encoded::Encoded;
 use super::folder::{self, SUPPORTED};
 use super::idx;
 use super::picture::{Frame, Picture, Pixels, Preprocessor};
@@ -14,11 +18,18 @@ use super::synthetic::{GOLDEN, mix, splitmix64};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
+/// The number of bytes from a file's start that identify its format.
+const START: u64 = 512;
+
 /// The source of a set's images, in order.
 #[derive(Debug)]
 pub(super) enum ImageSource {
-    /// Image files, decoded on demand.
-    Files(Vec<PathBuf>),
+    /// Encoded pictures, decoded on demand.
+    Encoded {
+        pictures: Encoded,
+        /// Places of pictures that their EXIF orientation turned, as far as they were visited.
+        turned: Mutex<BTreeSet<usize>>,
+    },
     /// Images of one size in one array, N×C×H×W or N×H×W×C.
     Array { array: Array, size: Size, channels: usize, layout: Layout },
     /// Normally distributed noise of a shape (without the batch axis).
@@ -44,7 +55,7 @@ pub(super) fn open(path: &Path, classes: Option<&Path>, input: NetworkInput) -> 
 fn open_folder(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
     let folder::Listing { files, labels } = folder::list(path, classes)?;
     if !files.is_empty() {
-        return Ok(Opened { len: files.len(), labels, source: ImageSource::Files(files) });
+        return Ok(Opened::encoded(Encoded::Files(files), labels));
     }
     let is_array = |p: &PathBuf| p.extension().is_some_and(|e| e == "npz" || e == "npy") || idx::is_images(p);
     let arrays: Vec<_> = folder::entries(path)?.into_iter().filter(is_array).collect();
@@ -64,18 +75,17 @@ fn open_folder(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Resu
 fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
     let mut start = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(6).read_to_end(&mut start))
+        .and_then(|file| file.take(START).read_to_end(&mut start))
         .map_err(|e| Error::io("open the data", path, e))?;
     let (images, labels) = match start.as_slice() {
-        b"\x93NUMPY" => (arrays::open_npy(path)?, None),
+        _ if decode::starts_as_picture(&start) || folder::is_image(path) => {
+            return Ok(Opened::encoded(Encoded::Files(vec![path.to_path_buf()]), None));
+        }
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => (arrays::open_npy(path)?, None),
         [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path)?,
         [0x1f, 0x8b, ..] | [0, 0, ..] => {
             let labels = idx::labels_beside(path).map(|p| idx::open(&p)).transpose()?;
             (idx::open(path)?, labels)
-        }
-        _ if folder::is_image(path) => {
-            let source = ImageSource::Files(vec![path.to_path_buf()]);
-            return Ok(Opened { source, len: 1, labels: None });
         }
         _ => {
             return Err(Error::new("not a supported data set")
@@ -130,14 +140,29 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: NetworkInp
     Ok(Opened { source, len, labels })
 }
 
+impl Opened {
+    fn encoded(pictures: Encoded, labels: Option<Vec<i64>>) -> Self {
+        let len = pictures.len();
+        Self { source: ImageSource::Encoded { pictures, turned: Mutex::default() }, len, labels }
+    }
+}
+
 impl ImageSource {
+    /// Returns the number of visited pictures that their EXIF orientation turned.
+    pub(super) fn turned(&self) -> usize {
+        match self {
+            Self::Encoded { turned, .. } => turned.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            Self::Array { .. } | Self::Random { .. } => 0,
+        }
+    }
+
     pub(super) fn pixel_format(&self) -> PixelFormat {
         match self {
             Self::Array { array, channels, .. } if array.element.kind == Kind::Float => {
                 PixelFormat::Floats(*channels)
             }
             Self::Array { channels, .. } => PixelFormat::Bytes(*channels),
-            Self::Files(_) | Self::Random { .. } => PixelFormat::Files,
+            Self::Encoded { .. } | Self::Random { .. } => PixelFormat::Files,
         }
     }
 
@@ -148,12 +173,24 @@ impl ImageSource {
         preprocessor: &Preprocessor,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
         match self {
-            Self::Files(files) => places
-                .par_iter()
-                .map(|&place| &files[place])
-                .map(|path| match Picture::decode(path, preprocessor.recipe.channels) {
-                    Ok(picture) => preprocessor.apply(picture).map(Ok).map_err(|e| e.file(path)),
-                    Err(reason) => Ok(Err((path.clone(), reason))),
+            Self::Encoded { pictures, turned } => pictures
+                .read(places)?
+                .into_par_iter()
+                .zip(places)
+                .map(|(encoded, &place)| {
+                    let decoded = encoded.and_then(|encoded| {
+                        let picture = Picture::decode(&encoded, preprocessor.recipe.channels);
+                        picture.map_err(|reason| (encoded.name.clone(), reason)).map(|p| (p, encoded.name))
+                    });
+                    match decoded {
+                        Ok(((picture, is_turned), name)) => {
+                            if is_turned {
+                                turned.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+                            }
+                            preprocessor.apply(picture).map(Ok).map_err(|e| e.file(name))
+                        }
+                        Err(skipped) => Ok(Err(skipped)),
+                    }
                 })
                 .collect(),
             Self::Array { array, size, channels, layout } => {

@@ -11,6 +11,8 @@ use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 use tempfile::{TempDir, tempdir};
 
+mod pictures;
+
 use super::metrics::{Accuracy, Agreement, argmax, top_k};
 use super::*;
 use crate::compare::{Tolerance, compare};
