@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::output::{Output, grouped, shape, short};
+use super::streams::load_model;
 use crate::error::Result;
 use crate::pipeline::{CoupledSummary, GroupSummary, Model, Network, NetworkSummary};
 
@@ -19,7 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
-    let summary = Network::from_file(Model::load(&args.model)?, args.inexact)?.summary();
+    let summary = Network::from_file(load_model(&args.model)?, args.inexact)?.summary();
     let image = summary.image.as_ref().map_or_else(String::new, |image| format!(" of {}", shape(image)));
     output.line(format!(
         "{}  opset {}  {} parameters  {} MACs an image{image}",

@@ -11,6 +11,7 @@ use super::data_args::DataArgs;
 use super::output::{BAD, GOOD, Output, shape};
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
+use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Array, Checks, Graph, Model, check as side_by_side, first_failing, input_names, read_array,
@@ -45,7 +46,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
+    let model = load_model(&args.model)?;
     let names = input_names(&model)?;
     let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
@@ -99,7 +100,7 @@ fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item 
 }
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = Model::load(&args.model)?;
+    let model = load_model(&args.model)?;
     let device = args.precision.open(global, output)?;
     let data = match &args.data.data {
         Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),

@@ -13,6 +13,7 @@ use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::Progress;
 use super::results::{print_inexact, print_latency};
+use super::streams::{OutputFile, load_model};
 use crate::error::{Error, Result};
 use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Model, Network, Outcome, Target, plan};
 
@@ -30,9 +31,9 @@ pub(super) struct Args {
     /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Cut file to write.
+    /// Cut file to write; - for standard output.
     #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
     /// Print every criterion with its formula and source.
@@ -62,10 +63,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (Some(path), Some(out)) = (&args.model, &args.output) else {
         return Err(Error::new("a model and an output are needed"));
     };
-    let model = Model::load(path)?;
+    let model = load_model(path)?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
-    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out], "write the cut")?;
+    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;
     let network = Network::from_file(model, args.plan.inexact)?;
     let calibration = args.data.calibration(&network.graph)?;
     let target = args.plan.required_target()?;
@@ -79,7 +80,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     match plan(&network, &device, evidence, &options, &mut progress)? {
         Outcome::Done(decision) => {
-            decision.cut.save(out)?;
+            decision.cut.save(out.path())?;
             print(&decision, Some(out), output);
             Ok(Answer::Yes)
         }
@@ -100,14 +101,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 }
 
 /// Prints a decision, and the file to which it was written.
-fn print(decision: &Decision, out: Option<&PathBuf>, output: &Output) {
+fn print(decision: &Decision, out: Option<&OutputFile>, output: &Output) {
     let Decision { cut, removed, confidence, latency, .. } = decision;
     if let Some(out) = out {
         output.line(format!(
             "{} of {} sets of coupled channels are removed → {}",
             removed.len(),
             cut.coupled.len(),
-            out.display()
+            out
         ));
         if let Some(latency) = latency {
             print_latency(latency, output);

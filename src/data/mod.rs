@@ -17,22 +17,28 @@ mod decode;
 mod encoded;
 mod folder;
 mod idx;
+mod labels;
 pub mod metrics;
+mod parquet;
 mod picture;
+mod pictures;
 mod recipe;
+mod shards;
 mod source;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
+mod webdataset;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 
 use arrays::{Array, Element};
+use encoded::Skipped;
 use picture::Preprocessor;
 use recipe::NetworkInput;
-use source::{ImageSource, Opened, Skipped};
+use source::{ImageSource, Opened};
 
 /// A set of images for one network, with labels if known.
 #[derive(Debug, Clone)]
@@ -63,7 +69,9 @@ struct Inner {
 pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
-    /// Opens a folder of images, an array file, idx files, or `random:N`.
+    /// Opens a folder of images, an array file, idx files, WebDataset archives, parquet tables, or `random:N`.
+    ///
+    /// Several archives or tables are given as a folder, or by a pattern in braces: `train-{000..011}.tar`.
     ///
     /// `input_shape` is the shape of the network's input, batch axis first, with `None` for free axes.
     ///
