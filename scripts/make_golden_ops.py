@@ -70,9 +70,9 @@ def build(name, opset, nodes, fixed, edit, tensors):
         [helper.make_tensor_value_info(o, TensorProto.UNDEFINED, None) for o in outputs],
         [numpy_helper.from_array(v, k) for k, v in values.items() if k not in feeds],
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir, producer_name="golden"
-    )
+    fused = {node.domain for node in parsed if node.domain}
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in sorted(fused))]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=ir, producer_name="golden")
     if edit:
         edit(model)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -125,7 +125,10 @@ def main():
             sys.exit(f"{name}: {error}")
         # Shape inference fails on the body of this function.
         sound = all(n.op_type != "MeanVarianceNormalization" for n in model.graph.node)
-        onnx.checker.check_model(model, full_check=sound)
+        # ONNX Runtime's optimizer writes this operator at opsets that lack it.
+        older = spec["opset"] < 17 and any(n.op_type == "LayerNormalization" for n in model.graph.node)
+        if not older:
+            onnx.checker.check_model(model, full_check=sound)
         try:
             reference = ReferenceEvaluator(model).run(None, feeds)
         except Exception as error:  # noqa: BLE001 onnx.reference lacks some operators and old versions

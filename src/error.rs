@@ -161,6 +161,13 @@ impl Error {
         self
     }
 
+    /// Replaces the remedy, if there is one.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.inner.remedy = Some(remedy.into());
+        self
+    }
+
     /// Adds a remedy for a mistyped name: the nearest of `names` if one is near, else `otherwise`.
     #[must_use]
     pub fn meant<'a>(

@@ -188,6 +188,40 @@ impl Tensor {
     }
 }
 
+/// The shapes of a sample's arrays, without a batch axis: one for each input that data sets feed.
+///
+/// The elements of a sample are stored array after array.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SampleShape(pub Vec<Vec<usize>>);
+
+impl SampleShape {
+    /// Returns the shape of samples of one array.
+    pub fn of_one(shape: &[usize]) -> Self {
+        Self(vec![shape.to_vec()])
+    }
+
+    /// Returns the number of elements of a sample.
+    pub fn elements(&self) -> usize {
+        self.0.iter().map(|shape| shape.iter().product::<usize>()).sum()
+    }
+
+    /// Returns the shape of the only array; `None` if there are several.
+    pub fn only(&self) -> Option<&[usize]> {
+        match self.0.as_slice() {
+            [shape] => Some(shape),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the shapes of a sample as text: `3×32×32, 2`.
+impl std::fmt::Display for SampleShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shapes: Vec<String> = self.0.iter().map(|shape| show(shape)).collect();
+        f.write_str(&shapes.join(", "))
+    }
+}
+
 /// Returns the number of elements of a shape; `None` on overflow.
 pub fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))

@@ -48,7 +48,7 @@ fn outputs_of(graph: &Graph, device: &Device, case: &Case) -> Vec<OutputTensor> 
     let feed = |i: &secateur::graph::GraphInput| -> Vec<f32> {
         case.inputs[graph.name(i.value)].1.iter().map(|&v| v as f32).collect()
     };
-    let inputs: Vec<Vec<f32>> = graph.inputs.iter().map(feed).collect();
+    let inputs: Vec<Vec<f32>> = graph.sample_inputs().map(feed).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let shapes = case.inputs.iter().map(|(name, array)| (name.clone(), array.0.clone())).collect();
     let wanted = SessionOptions { sizes: Sizes::Whole(shapes), ..SessionOptions::default() };

@@ -57,8 +57,17 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
 /// Values between layers may be f16; counts, indices and sums may not.
 #[test]
 fn every_shader_except_indices_sums_and_transforms_takes_f16() {
-    let exact =
-        ["arg", "channel_stats", "cross_moment", "gram", "winograd_gemm", "roofline", "topk", "unfold"];
+    let exact = [
+        "arg",
+        "channel_stats",
+        "cross_moment",
+        "gram",
+        "pool_indices",
+        "winograd_gemm",
+        "roofline",
+        "topk",
+        "unfold",
+    ];
     for row in KERNELS {
         let cases = cases_of(row);
         let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.residual(), case)).collect();
@@ -91,13 +100,14 @@ fn both_versions(case: &Case) -> (Vec<f64>, Vec<f32>) {
 }
 
 /// Kernels that write part of their output: some channels, some images, or rows without their padding.
-const PARTIAL: [&str; 11] = [
+const PARTIAL: [&str; 12] = [
     "conv",
     "conv_lanes",
     "conv_lanes_quads",
     "conv_pooled",
     "conv_tiled",
     "copy",
+    "scatter",
     "winograd_gemm",
     "gemv",
     "winograd_in",
@@ -389,9 +399,10 @@ fn cpu(kernel: &dyn Kernel, inputs: &[&[f32]]) -> Vec<f32> {
 
 #[test]
 fn nan_is_not_hidden() {
-    for activation in
-        Activation::SAMPLES.into_iter().filter(|a| ![Activation::Not, Activation::Truth].contains(a))
-    {
+    let truths = |a: &Activation| {
+        matches!(a, Activation::Not | Activation::Truth | Activation::IsNan | Activation::IsInf(..))
+    };
+    for activation in Activation::SAMPLES.into_iter().filter(|a| !truths(a)) {
         assert!(activation.apply_f32(f32::NAN).is_nan(), "{activation:?}");
         assert!(activation.apply_f64(f64::NAN).is_nan(), "{activation:?}, in f64");
     }

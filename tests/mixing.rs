@@ -318,3 +318,89 @@ fn an_inexact_analysis_cuts_exactly_without_mixing() {
     assert_eq!(net.sizes(&maker), [9; 4]);
     net.proved(&maker);
 }
+
+#[test]
+fn filters_that_a_layer_computes_are_removed_one_by_one() {
+    let layer = std::cell::RefCell::new(String::new());
+    let (first, net) = between(40, 6, false, |b, x| {
+        let (name, y) = b.dynamic_conv(x, 5);
+        layer.replace(name);
+        y
+    });
+    let layer = layer.into_inner();
+    assert_eq!(net.sizes(&layer), [6 * 9; 5], "a filter has 6 channels of 3×3 numbers");
+    let reasons = net.blocks(&first);
+    assert!(reasons.iter().all(|(_, why)| why.contains("weights that the network computes")), "{reasons:?}");
+    assert_eq!(net.sizes(&first), [0; 0]);
+    net.proved(&layer);
+}
+
+#[test]
+fn channels_and_their_templates_are_removed_together() {
+    for transposed in [false, true] {
+        let (first, net) = between(41, 6, false, |b, x| b.correlation(x, 6, transposed));
+        assert_eq!(net.sizes(&first), [1; 6]);
+        let pruned = net.proved(&first);
+        let op = if transposed { "ConvTranspose" } else { "Conv" };
+        let group = |n: &secateur::onnx::proto::NodeProto| {
+            n.attribute.iter().find(|a| a.name() == "group").and_then(|a| a.i)
+        };
+        let nodes = pruned.model.graph().node.iter().filter(|n| n.op_type() == op);
+        assert_eq!(nodes.filter_map(group).max(), Some(4), "two of six groups are removed");
+        // Whole groups of two channels.
+        let (first, net) = between(42, 6, false, |b, x| b.correlation(x, 3, transposed));
+        assert_eq!(net.sizes(&first), [2; 3]);
+        net.proved(&first);
+        // One group sums all channels.
+        let (first, net) = between(43, 4, false, |b, x| b.correlation(x, 1, transposed));
+        assert_eq!(net.sizes(&first), [0; 0]);
+        let reasons = net.blocks(&first);
+        assert!(reasons.iter().all(|(_, why)| why.contains("weights that the network computes")));
+    }
+}
+
+#[test]
+fn channels_pass_an_unpooling_with_their_indices() {
+    let (first, net) = between(44, 6, false, |b, x| b.unpooled(x, false));
+    assert_eq!(net.sizes(&first), [1; 6], "also coupled with the layer between pool and unpooling");
+    net.proved(&first);
+    let (first, net) = between(44, 6, false, |b, x| b.unpooled(x, true));
+    let free = net.free(&first);
+    let pruned = net.cut(&[free[0], free[5]]);
+    assert!(pruned.prove(&Device::Cpu, None).unwrap().passed, "the literal shape states fewer channels");
+}
+
+#[test]
+fn channels_pass_samples_at_computed_positions() {
+    let layer = std::cell::RefCell::new(String::new());
+    let blocked = |net: &Net, layer: &str| {
+        assert_eq!(net.sizes(layer), [0; 0]);
+        let reasons = net.blocks(layer);
+        assert!(
+            !reasons.is_empty() && reasons.iter().all(|(_, why)| why.contains("from all of them")),
+            "{reasons:?}"
+        );
+    };
+    let (first, net) = between_at(20, 45, 6, false, |b, x| {
+        let (name, y) = b.spatial_transformer(x);
+        layer.replace(name);
+        y
+    });
+    assert_eq!(net.sizes(&first), [1; 6]);
+    blocked(&net, &layer.borrow());
+    net.proved(&first);
+    for groups in [1, 2, 6] {
+        let (first, net) = between_at(19, 46, 6, false, |b, x| {
+            let (name, y) = b.deform_conv(x, 6, groups);
+            layer.replace(name);
+            y
+        });
+        assert_eq!(net.sizes(&first), if groups == 2 { vec![2; 3] } else { vec![1; 6] });
+        blocked(&net, &layer.borrow());
+        net.proved(&first);
+    }
+    let (first, net) = between(47, 6, false, |b, x| b.region(x));
+    assert_eq!(net.sizes(&first), [1; 6]);
+    let free = net.free(&first);
+    assert!(net.cut(&free[..2]).prove(&Device::Cpu, None).unwrap().passed);
+}

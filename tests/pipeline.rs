@@ -17,6 +17,7 @@ use secateur::prune::{
     allocate, prove, rewrite, scores, written,
 };
 use secateur::stats::{GatherOptions, GramKind, Trajectory, gather};
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -48,9 +49,9 @@ fn images_of_another_size_prove_a_cut_too() {
     let channels = Channels::of(&graph).unwrap();
     let free = channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id);
     let pruned = rewrite(&model, &graph, &channels, &free.step_by(3).collect()).unwrap();
-    let shape = vec![3, 3, 40, 24];
-    let data = (0..shape.iter().product()).map(|i: usize| (i % 31) as f32 / 15.0 - 1.0).collect();
-    let images = Batch { next: 3, count: 3, shape, data, labels: None, places: vec![0, 1, 2] };
+    let sample = SampleShape::of_one(&[3, 40, 24]);
+    let data = (0..3 * sample.elements()).map(|i: usize| (i % 31) as f32 / 15.0 - 1.0).collect();
+    let images = Batch { next: 3, count: 3, sample, data, labels: None, places: vec![0, 1, 2] };
     assert_eq!(pruned.prove(&Device::Cpu, Some(&images)).unwrap().inputs, 4);
 }
 

@@ -17,6 +17,7 @@ use secateur::onnx::Model;
 use secateur::prune::{Channels, ScoreNormalization, Scoring, rewrite, scores};
 use secateur::repair::{Images, Repair, probe, repair};
 use secateur::stats::{GatherOptions, GramKind, Profile, gather};
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -34,7 +35,7 @@ fn model() -> Model {
 fn images(seed: u64, count: usize) -> Images {
     let (bytes, _) = synthetic::images(seed, count);
     let data = bytes.iter().map(|&b| (f32::from(b) / 255.0 - 0.5) / 0.25).collect();
-    Images { data: Arc::new(data), shape: vec![3, 32, 32], count }
+    Images { data: Arc::new(data), sample: SampleShape::of_one(&[3, 32, 32]), count }
 }
 
 fn outputs(model: &Model, device: &Device, images: &Images) -> Vec<f32> {
@@ -77,7 +78,7 @@ fn errors(device: &Device) -> Vec<f64> {
             let some = Batch {
                 next: 4,
                 count: 4,
-                shape: vec![4, 3, 32, 32],
+                sample: SampleShape::of_one(&[3, 32, 32]),
                 data,
                 labels: None,
                 places: vec![0, 1, 2, 3],
@@ -197,7 +198,7 @@ fn a_removed_channel_leaves_its_weights_and_its_mean_to_an_equal_one() {
     let set = channels.coupled.iter().find(|k| k.members == [(conv, 3)]).unwrap().id;
     let hash = |i: usize| ((i * 2_654_435_761) >> 7) % 2048;
     let data = (0..64 * 3 * 64).map(|i| hash(i) as f32 / 1024.0 - 1.0).collect();
-    let calibration = Images { data: Arc::new(data), shape: vec![3, 8, 8], count: 64 };
+    let calibration = Images { data: Arc::new(data), sample: SampleShape::of_one(&[3, 8, 8]), count: 64 };
     let removed = BTreeSet::from([set]);
     let with = (&Device::Cpu, &calibration);
     let repaired = repair(&graph, &channels, &removed, Repair::Full, with, &mut Silent).unwrap();

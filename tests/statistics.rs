@@ -17,6 +17,7 @@ use secateur::stats::{
     Activity, DERIVED, Distances, GatherOptions, Gatherer, GramKind, Header, ImageVariation, Profile, gather,
     layers,
 };
+use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -204,16 +205,17 @@ fn statistics_are_those_of_the_values() {
 
 /// A batch of noise images, row-major.
 fn noise(size: [usize; 2], count: usize) -> Batch {
-    let shape = vec![count, 3, size[0], size[1]];
-    let data = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
-    Batch { next: count, count, shape, data, labels: None, places: (0..count).collect() }
+    let sample = SampleShape::of_one(&[3, size[0], size[1]]);
+    let data =
+        (0..count * sample.elements()).map(|i: usize| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
+    Batch { next: count, count, sample, data, labels: None, places: (0..count).collect() }
 }
 
 /// The profile that a network gathers from batches, with two images per run.
 fn gathered(sizes: Option<[usize; 2]>, device: &Device, gram: GramKind, batches: &[Batch]) -> Profile {
     let graph = Graph::from_model(&resized(&demo(), sizes)).unwrap();
-    let image = batches[0].image().to_vec();
-    let wants = GatherOptions { batch: Some(2), images: 9, image, classes: 0, gram };
+    let sample = batches[0].sample.clone();
+    let wants = GatherOptions { batch: Some(2), images: 9, sample, classes: 0, gram };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, device, &wants, fresh).unwrap();
     batches.iter().for_each(|batch| gatherer.feed(batch).unwrap());

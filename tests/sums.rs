@@ -120,14 +120,14 @@ fn sums_agree_with_the_values_for_every_batch_size() {
         // The last batch of three is padded.
         for batch in [1, 3, 4] {
             let mut session = session(&graph, &device, batch);
-            assert_eq!(session.image_len().unwrap(), 3 * 32 * 32, "the weights are not the network's input");
+            assert_eq!(session.sample().elements(), 3 * 32 * 32, "the weights are not the network's input");
             let mut seen = 0;
             let mut count = |outputs: &[Vec<f32>], images| {
                 assert_eq!(outputs.len(), 1, "sums come back only when they are asked for");
                 seen += images;
                 Ok(())
             };
-            session.run_images(&images, &mut count).unwrap();
+            session.run_samples(&images, &mut count).unwrap();
             assert_eq!(seen, IMAGES);
             let sums = session.take_sums().unwrap();
             assert_eq!(sums.len(), expected.len());
@@ -148,7 +148,7 @@ fn taken_sums_restart_at_zero() {
         let mut session = session(&graph, &device, 3);
         assert!(session.take_sums().unwrap().iter().flatten().all(|&x| x == 0.0), "they start as zeros");
         let run = |session: &mut Session| {
-            session.run_images(&images[..5 * 3 * 32 * 32], &mut |_, _| Ok(())).unwrap();
+            session.run_samples(&images[..5 * 3 * 32 * 32], &mut |_, _| Ok(())).unwrap();
         };
         run(&mut session);
         let once = session.take_sums().unwrap();

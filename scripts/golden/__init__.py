@@ -13,18 +13,20 @@ Case names are part of the golden file and seed the random numbers: a renamed ca
 from .activations import activations, identities
 from .arithmetic import arithmetic, comparisons, powers
 from .common import CASES
-from .convolutions import convolutions, transposed
+from .convolutions import computed, convolutions, transposed
 from .data_dependent import data_dependent, empty
 from .detectors import host_subgraphs, ssd, yolo
 from .encodings import encodings
+from .fused import fusions
 from .gathering import gather_scatter, gathers
 from .normalization import computed_normalizations, normalizations
-from .pooling import pools
+from .pooling import pools, unpools
 from .products import einsums, gemms, matmuls
 from .quantization import quantizations
 from .reductions import arg_topk, reductions
 from .reshaping import blocks, repeats, reshapes
 from .resizing import resizes
+from .sampling import deformable, regional, sampling
 from .shapes import constants, shapes
 from .slicing import joins, slices
 
@@ -34,6 +36,6 @@ for family in (
     convolutions, gemms, matmuls, normalizations, activations, identities, pools, arithmetic, powers, comparisons,
     joins, slices, reshapes, repeats, gathers, blocks, reductions, shapes, constants, encodings, transposed, resizes,
     computed_normalizations, arg_topk, gather_scatter, einsums, quantizations, data_dependent, yolo, ssd,
-    host_subgraphs, empty,
+    host_subgraphs, empty, fusions, computed, unpools, sampling, regional, deformable,
 ):
     family()

@@ -47,6 +47,26 @@ def activations():
         case(op.lower(), 13, f"y = {op}{attributes}(x)", x=big)
     case("round_halves", 11, "y = Round(x)", fixed=True,
          x=np.array([[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.4999]], np.float32))
+    for op in ("Sin", "Cos", "Tan", "Atan"):
+        each(op.lower(), (7, 22), f"y = {op}(x)", x=small(*big))
+    for op in ("Sin", "Cos"):
+        case(f"{op.lower()}_of_many_turns", 13, f"y = {op}(x)",
+             x=lambda rng: rng.uniform(-200, 200, big).astype(np.float32))
+    for op in ("Sinh", "Cosh", "Asinh"):
+        each(op.lower(), (9, 22), f"y = {op}(x)", x=big)
+    for op, opset in (("Asin", 7), ("Acos", 7), ("Atanh", 9)):
+        each(op.lower(), (opset, 22), f"y = {op}(x)", x=lambda rng: rng.uniform(-0.95, 0.95, big).astype(np.float32))
+    each("acosh", (9, 22), "y = Acosh(x)", x=lambda rng: rng.uniform(1.05, 9, big).astype(np.float32))
+    case("shrink_hard", 9, "y = Shrink<lambd=0.4>(x)", x=big)
+    case("shrink_soft", 9, "y = Shrink<lambd=0.7, bias=0.7>(x)", x=big)
+    case("shrink_defaults", 13, "y = Shrink(x)", x=big)
+    # Quotients that are NaN, infinite and finite.
+    special = dict(x=np.array([[0, -1, 1, 3, 0]], np.float32), x_by=np.array([[0, 0, 0, 2, 1]], np.float32))
+    each("isnan_where", (9, 13, 20), "q = Div(x, x_by)\nm = IsNaN(q)\ny = Where(m, c, z)", fixed=True,
+         **special, c=scalar(1.0), z=scalar(0.0))
+    for name, attributes in (("", ""), ("_positive", "<detect_negative=0>"), ("_negative", "<detect_positive=0>")):
+        case(f"isinf{name}_where", 20 if name else 10, f"q = Div(x, x_by)\nm = IsInf{attributes}(q)\ny = Where(m, c, z)",
+             fixed=True, **special, c=scalar(1.0), z=scalar(0.0))
     case("swish", 24, "y = Swish<alpha=1.3>(x)", x=big)
 
 

@@ -1,5 +1,7 @@
 """Conv and ConvTranspose."""
 
+import numpy as np
+
 from .common import LATEST, case, each, positive
 
 
@@ -90,3 +92,35 @@ def transposed():
          x=(2, 2, 2, 3, 3), w=(2, 3, 2, 3, 2), b=(3,))
     case("conv_transpose", 11, "y = ConvTranspose<strides=[2, 2], pads=[1, 0, 0, 1], output_padding=[1, 0]>(x, w, b)",
          x=(2, 3, 3, 4), w=(3, 2, 3, 3), b=(2,))
+
+
+def computed():
+    """Conv and ConvTranspose whose weights or bias the network computes."""
+    case("conv_computed_pads", 13, "y = Conv<pads=[1, 0, 2, 1], strides=[2, 1], dilations=[1, 2]>(x, x_w, x_b)", fixed=True,
+         x=(2, 3, 6, 7), x_w=(5, 3, 3, 2), x_b=(5,))
+    case("conv_computed_bias_only", 13, "y = Conv<pads=[1, 1, 1, 1]>(x, w, x_b)", x=(2, 3, 5, 4), w=(4, 3, 3, 3), x_b=(4,))
+    case("conv_computed_group2", 13, "y = Conv<group=2>(x, x_w, b)", fixed=True, x=(2, 4, 5, 6), x_w=(6, 2, 3, 3), b=(6,))
+    case("conv_computed_depthwise", 13, 'y = Conv<group=4, auto_pad="SAME_UPPER">(x, x_w)', fixed=True,
+         x=(2, 4, 5, 6), x_w=(8, 1, 3, 3))
+    case("conv_computed_1d", 13, "y = Conv<pads=[2, 1]>(x, x_w)", fixed=True, x=(2, 3, 11), x_w=(4, 3, 3))
+    case("conv_computed_3d", 13, "y = Conv<group=2, pads=[1, 0, 1, 0, 1, 0], strides=[1, 2, 1]>(x, x_w)", fixed=True,
+         x=(2, 4, 3, 5, 4), x_w=(6, 2, 2, 2, 3))
+    case("conv_computed_batchnorm_relu", 15,
+         "t = Conv<pads=[1, 1, 1, 1]>(x, x_w)\nn = BatchNormalization(t, s, b, m, v)\ny = Relu(n)", fixed=True,
+         x=(2, 3, 5, 4), x_w=(4, 3, 3, 3), s=(4,), b=(4,), m=(4,), v=positive(4))
+    # A kernel for each image: images become channels of one image, in as many groups.
+    case("conv_computed_for_each_image", 13, """
+        k = Conv<strides=[2, 2]>(x, wk, bk)
+        kw = Reshape(k, filters)
+        f = Conv<pads=[1, 1, 1, 1]>(x, w, b)
+        ff = Reshape(f, one)
+        c = Conv<group=2>(ff, kw)
+        y = Reshape(c, back)""", fixed=True, x=(2, 3, 7, 7), wk=(10, 3, 3, 3), bk=(10,), w=(5, 3, 3, 3), b=(5,),
+         filters=np.array([6, 5, 3, 2], np.int64), one=np.array([1, 10, 7, 7], np.int64),
+         back=np.array([2, 3, 5, 6], np.int64))
+    case("convtranspose_computed", 13, "y = ConvTranspose<strides=[2, 3], pads=[1, 0, 0, 2], dilations=[1, 2]>(x, x_w, x_b)",
+         fixed=True, x=(2, 3, 4, 5), x_w=(3, 4, 3, 2), x_b=(4,))
+    case("convtranspose_computed_group2", 13, "y = ConvTranspose<group=2, strides=[2, 2]>(x, x_w)", fixed=True,
+         x=(2, 4, 4, 3), x_w=(4, 3, 3, 2))
+    case("convtranspose_computed_3d", 13, "y = ConvTranspose<strides=[2, 1, 2]>(x, x_w)", fixed=True,
+         x=(2, 2, 2, 3, 3), x_w=(2, 3, 2, 3, 2))

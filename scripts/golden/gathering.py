@@ -23,6 +23,10 @@ def gather_scatter():
     image = (2, 3, 4, 5)
     case("gatherelements", 13, "y = GatherElements<axis=1>(x, i)", fixed=True,
          x=(2, 3, 4), i=np.array([[[0, 2, -1, 1]], [[1, 0, 0, -3]]], np.int64))
+    case("gatherelements_boxes", 13, "v, i = TopK<axis=1>(x_score, k)\ne = Expand(i, s)\ny = GatherElements<axis=1>(x, e)",
+         fixed=True, x=(1, 6, 4), x_score=(1, 6, 1), k=ints(3), s=ints(1, 3, 4))
+    case("gatherelements_narrow", 11, "v, i = TopK<axis=2>(x_score, k)\ny = GatherElements<axis=2>(x, i)",
+         x=(2, 3, 7), x_score=(2, 3, 5), k=ints(4))
     case("gathernd", 12, "y = GatherND(x, i)", fixed=True, x=image, i=np.array([[0, 2], [1, -1]], np.int64))
     case("gathernd_batch", 13, "y = GatherND<batch_dims=1>(x, i)", fixed=True,
          x=image, i=np.array([[[0], [2]], [[1], [-1]]], np.int64))

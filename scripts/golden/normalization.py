@@ -42,6 +42,9 @@ def normalizations():
         case(f"{low}_2d", 7, f"y = {op}<axis=1>(x)", x=(2, 6))
         case(f"{low}_large_values", 13, f"y = {op}<axis=-1>(x)", fixed=True,
              x=np.array([[1000, 999, -1000], [-2000, -2001, -2000.5]], np.float32))
+    each("hardmax_default_4d", (11, 13), "y = Hardmax(x)", x=(2, 3, 2, 4))
+    case("hardmax_axis1", 13, "y = Hardmax<axis=1>(x)", x=(2, 5, 3))
+    case("hardmax_equal", 13, "y = Hardmax(x)", fixed=True, x=np.array([[1, 3, 3, -1], [0, 0, 0, 0]], np.float32))
 
 
 def computed_normalizations():

@@ -51,3 +51,40 @@ def pools():
              f"y = {pool}<kernel_shape=[2, 3, 2], strides=[2, 1, 2], pads=[1, 1, 0, 0, 1, 1]>(x)", x=(2, 3, 4, 5, 5))
     case("averagepool_3d_count_pad", 13,
          "y = AveragePool<kernel_shape=[2, 2, 3], pads=[1, 0, 1, 1, 1, 1], count_include_pad=1>(x)", x=(2, 2, 3, 4, 4))
+    each("globallppool", (7, 13), "y = GlobalLpPool(x)", x=(2, 3, 4, 5))
+    case("globallppool_l1", 13, "y = GlobalLpPool<p=1>(x)", x=(2, 3, 7))
+
+
+def unpools():
+    """MaxPool with indices, and MaxUnpool, which needs them."""
+    each("maxpool_indices", (8, 11, 22), "y, y_i = MaxPool<kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1]>(x)",
+         x=(2, 3, 6, 7))
+    for order in (0, 1):
+        # Coarse numbers, so that some are equal.
+        case(f"maxpool_indices_order{order}", 12,
+             f"y, y_i = MaxPool<kernel_shape=[2, 3], dilations=[2, 1], ceil_mode=1, storage_order={order}>(x)",
+             x=lambda r: np.round(r.standard_normal((2, 3, 5, 6))).astype(np.float32))
+        case(f"maxpool_indices_1d_order{order}", 12, f"y, y_i = MaxPool<kernel_shape=[3], storage_order={order}>(x)",
+             x=(2, 3, 8))
+        case(f"maxpool_indices_3d_order{order}", 12,
+             f"y, y_i = MaxPool<kernel_shape=[2, 2, 3], strides=[2, 1, 2], storage_order={order}>(x)", x=(2, 2, 4, 3, 5))
+    case("maxpool_indices_alone", 12, "t, y_i = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)", x=(2, 3, 4, 6))
+    # As PyTorch exports indices within each plane.
+    case("maxpool_indices_pytorch", 12, """
+        y, i = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)
+        t, f = MaxPool<kernel_shape=[1, 1], strides=[1, 1]>(x)
+        s = Slice(f, starts, ends, axes)
+        y_i = Sub(i, s)""", x=(2, 3, 4, 6), starts=np.array([0, 0], np.int64), ends=np.array([1, 1], np.int64),
+         axes=np.array([2, 3], np.int64))
+    pool = "p, i = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)\n"
+    each("maxunpool", (9, 11, 22), pool + "y = MaxUnpool<kernel_shape=[2, 2], strides=[2, 2]>(p, i)", x=(2, 3, 4, 6))
+    case("maxunpool_output_shape", 11, pool + "s = Shape(x)\ny = MaxUnpool<kernel_shape=[2, 2], strides=[2, 2]>(p, i, s)",
+         x=(2, 3, 5, 7))
+    case("maxunpool_overlap", 11, """
+        p, i = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0]>(x)
+        c = Conv<group=3>(p, w)
+        y = MaxUnpool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0]>(c, i)""", x=(2, 3, 6, 8), w=(3, 1, 1, 1))
+    case("maxunpool_1d", 11, "p, i = MaxPool<kernel_shape=[2], strides=[2]>(x)\n"
+         "y = MaxUnpool<kernel_shape=[2], strides=[2]>(p, i)", x=(2, 3, 6))
+    case("maxunpool_3d", 11, "p, i = MaxPool<kernel_shape=[2, 2, 2], strides=[2, 2, 2]>(x)\n"
+         "y = MaxUnpool<kernel_shape=[2, 2, 2], strides=[2, 2, 2]>(p, i)", x=(2, 2, 2, 4, 6))

@@ -107,7 +107,7 @@ pub fn layer_rates(
     observer: &mut dyn Observer,
 ) -> Result<Vec<LayerRate>> {
     let session = Session::plain(graph, device, Some(options.batch))?;
-    let facts = Facts::infer(graph, &graph.input_shapes(Some(options.batch), &Sizes::Own)?)?;
+    let facts = Facts::infer(graph, &graph.input_shapes(Some(session.batch), &Sizes::Own)?)?;
     let timed = layers(&mut [session], options.seconds, observer)?.concat();
     let whole: f64 = timed.iter().map(|t| t.seconds.median).sum();
     let rate = |LayerTime { node, seconds }: LayerTime| {

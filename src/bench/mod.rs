@@ -48,6 +48,8 @@ impl Quantiles {
 /// The measured times of networks.
 #[derive(Clone, Debug)]
 pub struct BenchResult {
+    /// Number of images per batch of each network, which a file may fix.
+    pub batches: Vec<usize>,
     /// Seconds per batch of each network.
     pub seconds: Vec<Quantiles>,
     /// Speedup of each network over the first, from pairs of adjacent runs.
@@ -140,6 +142,7 @@ fn timed(
     }
     let column = |f: &dyn Fn(&Vec<f64>) -> f64| Quantiles::of(&rounds.iter().map(f).collect::<Vec<_>>());
     Ok(BenchResult {
+        batches: sessions.iter().map(|session| session.batch).collect(),
         seconds: (0..graphs.len()).map(|i| column(&|r| r[i])).collect(),
         speedups: (0..graphs.len()).map(|i| column(&|r| r[0] / r[i])).collect(),
         host_nodes: sessions.iter().map(Session::host_nodes).collect(),

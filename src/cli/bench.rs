@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{Global, PrecisionArgs, positive, seconds};
+use super::input_args::InputArgs;
 use super::output::{Output, decibels, many, short};
 use super::progress::Progress;
-use super::streams::load_model;
 use crate::error::Result;
 use crate::pipeline::{
-    BenchOptions, Benchmark, BenchmarkOptions, LayerRate, Model, Performance, autotune, benchmark,
+    BenchOptions, Benchmark, BenchmarkOptions, LayerRate, Performance, autotune, benchmark,
 };
 
 #[derive(Debug, clap::Args)]
@@ -36,11 +36,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "S", value_parser = seconds)]
     tune: Option<f64>,
     #[command(flatten)]
+    inputs: InputArgs,
+    #[command(flatten)]
     precision: PrecisionArgs,
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let models = args.models.iter().map(|p| load_model(p)).collect::<Result<Vec<_>>>()?;
+    let models = args.models.iter().map(|p| args.inputs.load(p)).collect::<Result<Vec<_>>>()?;
     let device = args.precision.open(global, output)?;
     let mut progress = Progress::new(output);
     if let Some(seconds) = args.tune {
@@ -53,6 +55,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let Args { batch, seconds, transfers, layers, .. } = *args;
     let options = BenchmarkOptions { bench: BenchOptions { batch, seconds, transfers }, layers };
     let Benchmark { networks, rounds, peak_rates } = benchmark(&models, &device, options, &mut progress)?;
+    // A file may fix its batch.
+    let batch = networks.first().map_or(batch, |network| network.batch);
     let who = device.describe();
     let with = if transfers { ", with transfers" } else { "" };
     output.line(format!(
@@ -63,7 +67,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     for (model, network) in models.iter().zip(&networks) {
         print(&model.path, network, output);
         list.push(json!({
-            "path": model.path, "host_nodes": network.host_nodes, "params": network.cost.params,
+            "path": model.path, "batch": network.batch, "host_nodes": network.host_nodes, "params": network.cost.params,
             "macs": network.cost.macs, "bytes": network.cost.bytes, "latency_ms": network.seconds.times(1e3),
             "images_per_s": network.images_per_s, "gflops": network.gflops, "snr_db": network.snr_db,
         }));

@@ -13,11 +13,10 @@ use super::output_guard::OutputGuard;
 use super::plot::{Line, Panel, chart};
 use super::progress::Progress;
 use super::results::judged_on;
-use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
-    Calibration, Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, Model, Network, Repair,
+    Calibration, Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, Network, Repair,
     compare_criteria, load_profile,
 };
 
@@ -81,7 +80,7 @@ impl Measure {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = load_model(&args.model)?;
+    let model = args.data.load(&args.model)?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     guard.write(args.plot.iter().chain(&args.csv), "write the comparison")?;
     let options = ComparisonOptions {

@@ -1,15 +1,19 @@
 //! The options that name images and their preprocessing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::input_args::InputArgs;
+use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, Dataset, Graph, Origin, Repair, open_calibration, open_data,
+    Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data,
 };
 
 /// Images and their preprocessing.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
+    #[command(flatten)]
+    pub(super) inputs: InputArgs,
     /// Images: a folder (flat, or one subfolder a class), .npy, .npz, idx, or random:N.
     #[arg(long, value_name = "DATA")]
     pub(super) data: Option<String>,
@@ -65,6 +69,13 @@ fn parsed<T: std::str::FromStr<Err = Error>>(text: Option<&String>) -> Result<Op
 }
 
 impl DataArgs {
+    /// Loads a model, whose free sizes the data may determine.
+    pub(super) fn load(&self, path: &Path) -> Result<Model> {
+        let options = self.options(None)?;
+        let data = self.data.as_deref().map(|spec| (spec, &options));
+        self.inputs.options()?.bind(load_model(path)?, data)
+    }
+
     /// Opens the data for a network's input.
     pub(super) fn open(&self, graph: &Graph) -> Result<Dataset> {
         open_data(graph, self.spec()?, &self.options(None)?)

@@ -9,9 +9,8 @@ use super::args::{Global, PrecisionArgs, positive};
 use super::data_args::DataArgs;
 use super::output::{Output, decibels};
 use super::progress::Progress;
-use super::streams::load_model;
 use crate::error::Result;
-use crate::pipeline::{Agreement, Graph, Model, Precision, evaluate};
+use crate::pipeline::{Agreement, Graph, Precision, evaluate};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,9 +29,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let graph = Graph::from_model(&load_model(&args.model)?)?;
+    let graph = Graph::from_model(&args.data.load(&args.model)?)?;
     let against =
-        args.against.as_ref().map(|p| load_model(p).and_then(|m| Graph::from_model(&m))).transpose()?;
+        args.against.as_ref().map(|p| args.data.load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
     let data = args.data.open(&graph)?;
     let device = args.precision.open(global, output)?;
     // The accuracy of f16 is measured against the network itself.

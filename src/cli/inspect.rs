@@ -5,22 +5,24 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::Answer;
+use super::input_args::InputArgs;
 use super::output::{Output, grouped, shape, short};
-use super::streams::load_model;
 use crate::error::Result;
-use crate::pipeline::{CoupledSummary, GroupSummary, Model, Network, NetworkSummary};
+use crate::pipeline::{CoupledSummary, GroupSummary, Network, NetworkSummary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Path of the ONNX file.
     model: PathBuf,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Show the coupled channels that `plan --inexact` decides on, and where they would mix.
     #[arg(long)]
     inexact: bool,
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
-    let summary = Network::from_file(load_model(&args.model)?, args.inexact)?.summary();
+    let summary = Network::from_file(args.inputs.load(&args.model)?, args.inexact)?.summary();
     let image = summary.image.as_ref().map_or_else(String::new, |image| format!(" of {}", shape(image)));
     output.line(format!(
         "{}  opset {}  {} parameters  {} MACs an image{image}",

@@ -7,6 +7,7 @@ mod data_args;
 mod demo;
 mod devices;
 mod eval;
+mod input_args;
 mod inspect;
 mod network;
 mod notices;

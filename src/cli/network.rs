@@ -14,15 +14,15 @@ use super::progress::Progress;
 use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Array, Checks, Graph, Model, check as side_by_side, first_failing, input_names, read_array,
-    run as forward, write_array,
+    Array, Checks, Graph, InputOptions, InputValue, check as side_by_side, first_failing, input_names,
+    read_array, run as forward, write_array,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Input NAME=FILE.npy, once for each.
+    /// Input NAME=FILE.npy, once for each; numbers in place of a file decide an If that depends on them.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
     input: Vec<String>,
     /// Folder for the outputs, each as NAME.npy.
@@ -47,11 +47,17 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = load_model(&args.model)?;
-    let names = input_names(&model)?;
+    let names = input_names(&model);
     let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
+    let mut fixed = InputOptions::default();
     for text in &args.input {
         let (name, file) = named(text, &names)?;
+        let value: InputValue = file.parse()?;
+        if matches!(value, InputValue::Numbers(_)) {
+            fixed.values.push((name.to_owned(), value));
+            continue;
+        }
         if inputs.insert(name.to_owned(), read_array(Path::new(file))?).is_some() {
             return Err(Error::new(format!("the input \"{name}\" is given twice"))
                 .got(args.input.join(", "))
@@ -59,6 +65,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         }
         files.push(file);
     }
+    let model = fixed.bind(model, None)?;
     let device = args.precision.open(global, output)?;
     let results = forward(&model, &device, &inputs, &args.tap)?;
     std::fs::create_dir_all(&args.output_dir)
@@ -100,7 +107,7 @@ fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item 
 }
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = load_model(&args.model)?;
+    let model = args.data.load(&args.model)?;
     let device = args.precision.open(global, output)?;
     let data = match &args.data.data {
         Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),

@@ -13,9 +13,9 @@ use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::Progress;
 use super::results::{print_inexact, print_latency};
-use super::streams::{OutputFile, load_model};
+use super::streams::OutputFile;
 use crate::error::{Error, Result};
-use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Model, Network, Outcome, Target, plan};
+use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Network, Outcome, Target, plan};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (Some(path), Some(out)) = (&args.model, &args.output) else {
         return Err(Error::new("a model and an output are needed"));
     };
-    let model = load_model(path)?;
+    let model = args.data.load(path)?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
     guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;

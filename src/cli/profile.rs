@@ -11,11 +11,11 @@ use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::Progress;
-use super::streams::{OutputFile, load_model};
+use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Distances, GramKind, Model, Network, PlanOptions, Profile, ProfileOptions, Profiled, Resume,
-    StopWhenConfident, add_training, profile, profile_checkpoints,
+    Distances, GramKind, Network, PlanOptions, Profile, ProfileOptions, Profiled, Resume, StopWhenConfident,
+    add_training, profile, profile_checkpoints,
 };
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .got("`output` -")
             .remedy("set `output` to that file, or leave out `resume`"));
     }
-    let mut models = args.models.iter().map(|p| load_model(p)).collect::<Result<Vec<_>>>()?;
+    let mut models = args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>()?;
     let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
     guard.data(&args.data).write([args.output.path()], "write the profile")?;
     let checkpoints = models.len() > 1;

@@ -14,7 +14,7 @@ use super::plan_args::{PlanArgs, RepairArgs};
 use super::progress::Progress;
 use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{judged_on, print_inexact, print_latency};
-use super::streams::{OutputFile, load_model};
+use super::streams::OutputFile;
 use crate::error::Result;
 use crate::pipeline::{
     Agreement, Calibration, Cut, Evidence, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
@@ -99,7 +99,7 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = load_model(&args.model)?;
+    let model = args.data.load(&args.model)?;
     let target = args.check(&model)?;
     let cut = args.cut.as_deref().map(Cut::load).transpose()?;
     // An inexact cut is one of other coupled channels.

@@ -10,13 +10,11 @@ use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
-use super::streams::{OutputFile, load_model};
+use super::streams::OutputFile;
 use super::terms::translate;
 use crate::error::Result;
 use crate::file::write_whole;
-use crate::pipeline::{
-    Cut, CutFiles, Model, Network, Page, Repair, ReportOptions, load_profile, render, report,
-};
+use crate::pipeline::{Cut, CutFiles, Network, Page, Repair, ReportOptions, load_profile, render, report};
 
 /// The purpose of a page's file, for messages.
 pub(super) const WRITE_PAGE: &str = "write the report";
@@ -59,7 +57,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let (model, pruned) = (load_model(&args.model)?, load_model(&args.pruned)?);
+    let (model, pruned) = (args.data.load(&args.model)?, args.data.load(&args.pruned)?);
     let guard = OutputGuard::default().model(&model).model(&pruned).read([&args.cut]);
     let guard = guard.read(args.profile.iter().chain(&args.masked)).data(&args.data);
     guard.write([args.output.path()], WRITE_PAGE)?;

@@ -20,6 +20,10 @@ impl Coupling {
 
     /// Makes the deferred choices; everything that must stay should be frozen before.
     pub fn resolve_deferred(&mut self) {
+        for (node, labels) in std::mem::take(&mut self.deferred.rows) {
+            let reason = "multiplies along an axis that is not the channels'";
+            self.classes.freeze(labels.labels(), &node, reason);
+        }
         for BroadcastOperand { node, operand, result } in std::mem::take(&mut self.deferred.broadcast) {
             self.resolve_broadcast(&node, &operand, &result);
         }

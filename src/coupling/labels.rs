@@ -125,6 +125,26 @@ impl ChannelLabels {
         self.slices(axis).iter().filter_map(|slice| slice.first().copied()).collect()
     }
 
+    /// Creates labels of another shape, whose axes are axes of this tensor by `source`, or new ones.
+    ///
+    /// The labels at index 0 of all other axes of this tensor are used. A new axis, and one that is shorter here, keeps
+    /// its first indices.
+    pub(crate) fn along_others(&self, shape: &[usize], source: &dyn Fn(usize) -> Option<usize>) -> Self {
+        let sources: Vec<Option<usize>> = (0..shape.len()).map(source).collect();
+        let varies = |source: &Option<usize>| source.is_some_and(|axis| self.varies(axis));
+        let stored: Vec<usize> =
+            shape.iter().zip(&sources).map(|(&size, source)| if varies(source) { size } else { 1 }).collect();
+        let mut labels = Vec::new();
+        for_each_index(&stored, |index| {
+            let mut own = vec![0; self.shape.len()];
+            for (&i, source) in index.iter().zip(&sources) {
+                source.iter().for_each(|&axis| own[axis] = i);
+            }
+            labels.push(self.at(&own));
+        });
+        Self::broadcast(shape, &stored, labels)
+    }
+
     /// Calls `f` with the slice number of each stored label, and the label.
     ///
     /// Elements whose indices differ only along `axes` form one slice.

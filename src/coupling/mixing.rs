@@ -7,7 +7,7 @@
 
 use super::labels::{ChannelLabels, FROZEN, Label, for_each_index};
 use super::propagation::Propagation;
-use super::state::{MixedSlices, Mixing, Role};
+use super::state::{MixedSlices, Mixing, PassedProduct, Role};
 
 /// The effect of a mixing node on labels in an inexact analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,41 @@ impl Propagation<'_> {
             self.label_constant_factor(i, axes, output, &result);
         }
         self.set_output(0, result);
+    }
+
+    /// Propagates labels through a product of input 0, along `axis`, and weights, input 1.
+    ///
+    /// `weights` are the weights' axes of the summed index and of the output channels, `channels` is the output's axis of
+    /// output channels.
+    ///
+    /// If input 0 has channels on other axes only, they pass, and the product has no output channels of its own. Returns
+    /// false in this case, and leaves the labels of the output to [`product`](Self::product). The analysis is repeated
+    /// with output channels if none of the passed channels can be removed ([`Coupling::passed_in_vain`]).
+    ///
+    /// [`Coupling::passed_in_vain`]: super::Coupling::passed_in_vain
+    pub fn weighted(&mut self, axis: usize, weights: [usize; 2], channels: usize) -> bool {
+        let x = self.input_labels(0);
+        let classes = &self.coupling.classes;
+        let varying = classes.varying(&x);
+        if classes.has_several(&x)
+            && !varying.contains(&axis)
+            && !self.coupling.makes_own.contains(&self.node.0)
+        {
+            self.coupling.passed.push(PassedProduct { node: self.node.0, labels: x });
+            return false;
+        }
+        let consumed = if x.varies(axis) {
+            self.axis_labels(0, axis)
+        } else {
+            self.coupling.deferred.rows.push((self.node.1.to_owned(), x.clone()));
+            vec![FROZEN; x.shape[axis]]
+        };
+        let [summed, filters] = weights;
+        let y = self.filter_labels(1, filters, self.outputs[0].shape[channels]);
+        self.add_producer(1, filters, &y, &y);
+        self.label_constant(1, summed, &consumed, Role::Consumer);
+        self.set_output_along(0, channels, &y);
+        true
     }
 
     /// Returns the labels of a factor over the output's axes, and unites labels along its summed axes.

@@ -22,6 +22,6 @@ pub use classes::{Block, EquivalenceClasses};
 pub use labels::{AxisSlices, ChannelLabels, FROZEN, Label};
 pub use mixing::Inexact;
 pub use propagation::Propagation;
-pub use state::{Coupling, LabelledAxis, Mixing, Producer, Role};
+pub use state::{Coupling, LabelledAxis, Mixing, PassedProduct, Producer, Role};
 
 pub(crate) use labels::for_each_index;

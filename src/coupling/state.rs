@@ -59,6 +59,15 @@ impl Mixing {
     }
 }
 
+/// A product with weights along an axis without channels, through which the channels of other axes passed.
+#[derive(Clone, Debug)]
+pub struct PassedProduct {
+    /// The number of the node.
+    pub node: NodeId,
+    /// The labels of the factor that has channels.
+    pub labels: ChannelLabels,
+}
+
 /// The coupling of channels in a whole graph.
 #[derive(Clone, Debug, Default)]
 pub struct Coupling {
@@ -72,6 +81,10 @@ pub struct Coupling {
     pub inexact: bool,
     /// The nodes at which labels did so.
     pub mixings: Vec<Mixing>,
+    /// The products with weights through which the labels of other axes passed, in graph order.
+    pub passed: Vec<PassedProduct>,
+    /// Nodes of products whose outputs are channels of their own, although labels of other axes could pass.
+    pub makes_own: BTreeSet<NodeId>,
     pub(super) deferred: Deferred,
     /// The labels of filters, by (constant, axis).
     pub(super) filters: HashMap<(ValueId, usize), Vec<Label>>,
@@ -79,8 +92,17 @@ pub struct Coupling {
 
 impl Coupling {
     /// Creates an empty state; `inexact` lets labels pass operators that mix them.
-    pub fn new(inexact: bool) -> Self {
-        Self { inexact, ..Self::default() }
+    ///
+    /// Products of the nodes in `makes_own` have output channels of their own, whatever labels could pass.
+    pub fn new(inexact: bool, makes_own: BTreeSet<NodeId>) -> Self {
+        Self { inexact, makes_own, ..Self::default() }
+    }
+
+    /// Returns the nodes of products through which labels passed of which none can be removed.
+    pub fn passed_in_vain(&self) -> impl Iterator<Item = NodeId> {
+        let blocked =
+            |p: &&PassedProduct| p.labels.labels().iter().all(|&label| self.classes.block(label).is_some());
+        self.passed.iter().filter(blocked).map(|p| p.node)
     }
 
     /// Labels the indices of a constant's axis.
@@ -108,6 +130,8 @@ pub(super) struct Deferred {
     pub(super) per_channel: Vec<PerChannelConstant>,
     /// Slices whose labels were united because a node mixes them.
     pub(super) slices: Vec<MixedSlices>,
+    /// Labels of rows that a product with output channels of its own cannot lose: the node's name, and the labels.
+    pub(super) rows: Vec<(String, ChannelLabels)>,
 }
 
 /// An operand that is broadcast along an axis on which the result's labels vary.

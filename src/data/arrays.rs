@@ -329,8 +329,8 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
     Ok(Array { element: header.element, shape: header.shape, store })
 }
 
-/// Reads the arrays `images` and `labels` of a `.npz` archive.
-pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
+/// Reads the first of the `wanted` arrays of a `.npz` archive, and its `labels`.
+pub(super) fn open_npz(path: &Path, wanted: &[&str]) -> Result<(Array, Option<Array>)> {
     let bad = |e: zip::result::ZipError| {
         Error::new("cannot read the archive")
             .file(path)
@@ -357,17 +357,18 @@ pub(super) fn open_npz(path: &Path) -> Result<(Array, Option<Array>)> {
         }
         header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
     };
-    let images = array("images")?;
-    let labels = array("labels")?;
-    if let Some(images) = images {
-        return Ok((images, labels));
+    for name in wanted {
+        if let Some(found) = array(name)? {
+            return Ok((found, array("labels")?));
+        }
     }
     let names: Vec<_> =
         archive.file_names().flatten().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
-    Err(Error::new("the archive has no array \"images\"")
+    let name = wanted.first().copied().unwrap_or("images");
+    Err(Error::new(format!("the archive has no array \"{name}\""))
         .file(path)
         .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
-        .remedy("write it with numpy.savez(FILE, images=…, labels=…)"))
+        .remedy(format!("write it with numpy.savez(FILE, {name}=…, labels=…)")))
 }
 
 /// Reads a `.npy` file of any numeric type, in C or Fortran order.

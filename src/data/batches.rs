@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use super::Dataset;
 use super::picture::Frame;
 use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::SampleShape;
 
 /// Preprocessed images, ready for the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,21 +21,14 @@ pub struct Batch {
     /// A batch has fewer images than requested at the end of the set, after skipped images, and before an image of
     /// another size if the network's input size is free.
     pub count: usize,
-    /// Shape of the batch: `count`×C×H×W, or `count`×H×W×C, in the network's layout.
-    pub shape: Vec<usize>,
-    /// Elements of all images, row-major.
+    /// Shapes of one sample's arrays: C×H×W or H×W×C for images, in the network's layout.
+    pub sample: SampleShape,
+    /// Elements of all samples, one after the other, each array by array, row-major.
     pub data: Vec<f32>,
     /// Class index of each image.
     pub labels: Option<Vec<u32>>,
     /// The place of each image in the pass; places of unreadable images are missing.
     pub places: Vec<usize>,
-}
-
-impl Batch {
-    /// Returns the shape of one image.
-    pub fn image(&self) -> &[usize] {
-        self.shape.get(1..).unwrap_or_default()
-    }
 }
 
 /// An iterator over a data set's batches, which ends after an error.
@@ -95,9 +89,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
         let end = len.min(start.saturating_add(batch));
         let places: Vec<usize> = (start..end).map(|at| inner.range.start + data.order[at]).collect();
         let mut good: Vec<(usize, Frame)> = Vec::with_capacity(end - start);
-        for (at, (&index, frame)) in
-            (start..end).zip(places.iter().zip(inner.source.frames(&places, &inner.preprocessor)?))
-        {
+        for (at, (&index, frame)) in (start..end).zip(places.iter().zip(data.frames(&places)?)) {
             // A value that is not finite would spoil every statistic, weight and output derived from the image.
             let finite = |frame: Frame| match frame.data.iter().find(|x| !x.is_finite()) {
                 None => Ok(frame),
@@ -149,7 +141,6 @@ fn collate(data: &Dataset, group: &[(usize, Frame)], next: usize) -> Batch {
     let label = |labels: &Vec<u32>, at: usize| labels[data.order[at]];
     let labels =
         data.inner.labels.as_ref().map(|labels| group.iter().map(|&(at, _)| label(labels, at)).collect());
-    let shape = std::iter::once(group.len()).chain(frame.shape.iter().copied()).collect();
     let places = group.iter().map(|&(at, _)| at).collect();
-    Batch { next, count: group.len(), shape, data: elements, labels, places }
+    Batch { next, count: group.len(), sample: frame.shape.clone(), data: elements, labels, places }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::tensor::SampleShape;
 
 mod arrays;
 mod batches;
@@ -22,9 +23,12 @@ pub mod metrics;
 mod parquet;
 mod picture;
 mod pictures;
+mod prepared;
 mod recipe;
+mod rows;
 mod shards;
 mod source;
+mod spec;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
@@ -33,12 +37,15 @@ mod webdataset;
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
+pub use spec::{InputSpec, SampleSpec};
 
 use arrays::{Array, Element};
 use encoded::Skipped;
-use picture::Preprocessor;
+use picture::{Frame, Preprocessor};
+use prepared::Prepared;
 use recipe::NetworkInput;
 use source::{ImageSource, Opened};
+use spec::Takes;
 
 /// A set of images for one network, with labels if known.
 #[derive(Debug, Clone)]
@@ -53,7 +60,9 @@ struct Inner {
     /// Path of the data set, if it is not in memory.
     path: Option<PathBuf>,
     source: ImageSource,
-    preprocessor: Preprocessor,
+    prepared: Prepared,
+    /// The images of a sample, if the network takes several at once.
+    group: Option<usize>,
     /// Range of the shard's images in the source.
     range: Range<usize>,
     /// Class indices of the shard's images, in their own order.
@@ -73,12 +82,18 @@ impl Dataset {
     ///
     /// Several archives or tables are given as a folder, or by a pattern in braces: `train-{000..011}.tar`.
     ///
-    /// `input_shape` is the shape of the network's input, batch axis first, with `None` for free axes.
+    /// `spec` has the arrays that the network takes. The shape of its only input, batch axis first, will do.
     ///
     /// # Errors
     /// Data of another kind, without images, with contradictions (labels for other images, headers that do not match
-    /// the file's length), or that does not fit the network's input.
-    pub fn open(spec: &str, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
+    /// the file's length), or that does not fit the network's inputs.
+    pub fn open(spec: &str, options: &DataOptions, network: impl Into<SampleSpec>) -> Result<Self> {
+        let network = network.into();
+        if network.inputs.is_empty() {
+            return Err(Error::new("the network has no input that takes data")
+                .expected("an input without a fixed value")
+                .remedy("leave out `data`, or an `input`"));
+        }
         if let Some(count) = spec.strip_prefix("random:") {
             let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
                 Error::new("not a number of random images")
@@ -86,12 +101,20 @@ impl Dataset {
                     .got(spec)
                     .remedy("for example random:64")
             })?;
-            return Self::random(len, options, input_shape);
+            return Self::random(len, options, &network);
         }
-        let input = NetworkInput::new(input_shape, options.layout)?;
         let path = Path::new(spec);
-        let opened = source::open(path, options.classes.as_deref(), input)?;
-        Self::new((opened, Some(path)), options, input).map_err(|e| e.file(path))
+        Self::read(path, options, &network).map_err(|e| e.file(path))
+    }
+
+    fn read(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
+        match network.takes(options.layout) {
+            Takes::Images { input, group } if group.is_none() || !rows::fits(path, network) => {
+                let opened = source::open(path, options.classes.as_deref(), input)?;
+                Self::of_images((opened, Some(path)), options, (input, group))
+            }
+            _ => Self::of_rows((rows::open(path, network)?, Some(path)), options),
+        }
     }
 
     /// Creates a data set of images in memory: bytes, N×C×H×W or N×H×W×C, with optional labels.
@@ -103,9 +126,9 @@ impl Dataset {
         shape: &[usize],
         labels: Option<&[u32]>,
         options: &DataOptions,
-        input_shape: &[Option<usize>],
+        network: impl Into<SampleSpec>,
     ) -> Result<Self> {
-        let input = NetworkInput::new(input_shape, options.layout)?;
+        let network = network.into();
         let count = bytes.len();
         let array = Array::new(Element::U8, shape.to_vec(), bytes).ok_or_else(|| {
             Error::new("images that do not fill their shape")
@@ -113,57 +136,75 @@ impl Dataset {
                 .got(format!("{count} bytes"))
         })?;
         let labels = labels.map(|l| l.iter().map(|&l| i64::from(l)).collect());
-        Self::new((source::of_array(array, labels, input)?, None), options, input)
+        match network.takes(options.layout) {
+            Takes::Images { input, group } => {
+                Self::of_images((source::of_array(array, labels, input)?, None), options, (input, group))
+            }
+            Takes::Arrays => Self::of_rows((rows::of_arrays(vec![array], labels, &network)?, None), options),
+        }
     }
 
-    fn random(len: usize, options: &DataOptions, input_shape: &[Option<usize>]) -> Result<Self> {
-        let free = NetworkInput { channels: None, height: None, width: None, layout: Layout::Nchw };
-        let input = NetworkInput::new(input_shape, options.layout).unwrap_or(free);
+    fn random(len: usize, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
+        let takes = network.takes(options.layout);
         let size = options.crop.or(match options.resize {
             Some(ResizeTo::Exact(size)) => Some(size),
             Some(ResizeTo::Shorter(side)) => Some(Size { height: side, width: side }),
             None => None,
         });
         let [height, width] = [size.map(|s| s.height), size.map(|s| s.width)];
-        let usual = match (input_shape.len(), input.layout) {
-            (4, Layout::Nchw) => [None, Some(3), height, width],
-            (4, Layout::Nhwc) => [None, height, width, Some(3)],
-            _ => [None; 4],
+        let usual = |rank: usize, axis: usize| match (&takes, rank) {
+            (Takes::Images { input: NetworkInput { layout: Layout::Nchw, .. }, .. }, 3) => {
+                [Some(3), height, width][axis]
+            }
+            (Takes::Images { input: NetworkInput { layout: Layout::Nhwc, .. }, .. }, 3) => {
+                [height, width, Some(3)][axis]
+            }
+            _ => None,
         };
-        let dims = input_shape.iter().enumerate().skip(1);
-        let shape: Option<Vec<usize>> = dims.map(|(i, d)| d.or_else(|| *usual.get(i)?)).collect();
-        let shape = shape.ok_or_else(|| {
-            Error::new("random images of unknown size: the network leaves it free")
-                .remedy("set `resize` to HxW, or give images")
-        })?;
-        let recipe = Preprocessing {
-            resize: None,
-            crop: None,
-            channels: input.channels.unwrap_or(3),
-            order: ChannelOrder::Rgb,
-            scale: 1.0,
-            mean: vec![0.0; input.channels.unwrap_or(3)],
-            std: vec![1.0; input.channels.unwrap_or(3)],
-            layout: input.layout,
+        let mut shape = SampleShape::default();
+        for input in &network.inputs {
+            let axes = input.axes.iter().enumerate();
+            let sizes: Option<Vec<usize>> =
+                axes.map(|(axis, size)| size.or_else(|| usual(input.axes.len(), axis))).collect();
+            shape.0.push(sizes.ok_or_else(|| {
+                Error::new("random inputs of unknown size: the network leaves it free")
+                    .got(input.show())
+                    .remedy("set `resize` to HxW for images, or give the `size` of the input")
+            })?);
+        }
+        let (channels, layout) = match &takes {
+            Takes::Images { input, .. } => (input.channels.unwrap_or(3), input.layout),
+            Takes::Arrays => (1, Layout::Nchw),
         };
-        let source = ImageSource::Random { shape };
-        Self::cut((Opened { source, len, labels: None }, None), options, Preprocessor::new(recipe, input))
+        let integers = network.inputs.iter().map(|input| input.integer).collect();
+        let source = ImageSource::Random { shape, integers };
+        let recipe = Preprocessing::unchanged(channels, layout);
+        Self::cut((Opened { source, len, labels: None }, None), options, (Prepared::AsTheyAre(recipe), None))
     }
 
-    fn new(
+    fn of_images(
         (opened, path): (Opened, Option<&Path>),
         options: &DataOptions,
-        input: NetworkInput,
+        (input, group): (NetworkInput, Option<usize>),
     ) -> Result<Self> {
         let recipe = Preprocessing::resolve(options, input, opened.source.pixel_format())?;
-        Self::cut((opened, path), options, Preprocessor::new(recipe, input))
+        let opened = match group {
+            None => opened,
+            Some(group) => opened.grouped(group)?,
+        };
+        Self::cut((opened, path), options, (Prepared::Images(Preprocessor::new(recipe, input)), group))
+    }
+
+    fn of_rows((opened, path): (Opened, Option<&Path>), options: &DataOptions) -> Result<Self> {
+        let recipe = opened.source.rows_recipe(options)?;
+        Self::cut((opened, path), options, (Prepared::AsTheyAre(recipe), None))
     }
 
     /// Selects the images and the shard of the options.
     fn cut(
         (opened, path): (Opened, Option<&Path>),
         options: &DataOptions,
-        preprocessor: Preprocessor,
+        (prepared, group): (Prepared, Option<usize>),
     ) -> Result<Self> {
         // A sample is drawn from all images, and a shard is a part of the sample.
         let most = options.images.unwrap_or(usize::MAX);
@@ -215,13 +256,19 @@ impl Dataset {
         let inner = Inner {
             path: path.map(Path::to_path_buf),
             source: opened.source,
-            preprocessor,
+            prepared,
+            group,
             range,
             labels,
             strict: options.strict,
             skipped: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
+    }
+
+    /// Reads and prepares samples by their places in the source.
+    fn frames(&self, places: &[usize]) -> Result<Vec<Result<Frame, Skipped>>> {
+        self.inner.prepared.samples(&self.inner.source, places, self.inner.group)
     }
 
     /// Adds the data set's path to an error that names no file.
@@ -258,7 +305,7 @@ impl Dataset {
 
     /// Returns the preprocessing of every image.
     pub fn preprocessing(&self) -> &Preprocessing {
-        &self.inner.preprocessor.recipe
+        self.inner.prepared.recipe()
     }
 
     /// Returns whether the images are noise, which is no basis for accuracy or statistics.
@@ -276,15 +323,15 @@ impl Dataset {
         self.inner.source.turned()
     }
 
-    /// Returns the shape of the first readable image after preprocessing.
+    /// Returns the shape of the first readable sample after preprocessing.
     ///
-    /// Other images may have another shape if the network's input size is free.
+    /// Other samples may have another shape if the network's input size is free.
     ///
     /// # Errors
     /// Errors of [`Dataset::batches`], and a set without readable images.
-    pub fn image(&self) -> Result<Vec<usize>> {
+    pub fn sample(&self) -> Result<SampleShape> {
         match self.batches(1).next() {
-            Some(batch) => Ok(batch?.image().to_vec()),
+            Some(batch) => Ok(batch?.sample),
             None => {
                 Err(self.blame(Error::new("no image could be read").remedy("see the list of skipped files")))
             }

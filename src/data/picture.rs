@@ -13,6 +13,7 @@ use super::decode;
 use super::encoded::EncodedPicture;
 use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
 use crate::error::{Error, Result};
+use crate::tensor::SampleShape;
 
 /// The most pixels of a resized image; only very long and thin images exceed it.
 const MOST_PIXELS: usize = 1 << 28;
@@ -119,12 +120,12 @@ fn resample<P: Pixel<Subpixel = u8> + 'static>(bytes: &[u8], from: Size, to: Siz
     Ok(resize(&image, to.width as u32, to.height as u32, FilterType::Triangle).into_raw())
 }
 
-/// One image after preprocessing.
+/// One sample after preprocessing.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Shape of the image, without the batch axis.
-    pub(super) shape: Vec<usize>,
-    /// Elements of the image, row-major.
+    /// Shapes of the sample's arrays, without the batch axis.
+    pub(super) shape: SampleShape,
+    /// Elements of all arrays, row-major.
     pub(super) data: Vec<f32>,
 }
 
@@ -188,7 +189,7 @@ impl Preprocessor {
             Layout::Nchw => vec![recipe.channels, size.height, size.width],
             Layout::Nhwc => vec![size.height, size.width, recipe.channels],
         };
-        Ok(Frame { shape, data })
+        Ok(Frame { shape: SampleShape(vec![shape]), data })
     }
 }
 

@@ -281,19 +281,14 @@ pub(super) struct NetworkInput {
 }
 
 impl NetworkInput {
-    pub(super) fn new(shape: &[Option<usize>], layout: Option<Layout>) -> Result<Self> {
-        let &[_, a, b, c] = shape else {
-            return Err(Error::new("images need a network whose input has four axes")
-                .expected("N×C×H×W or N×H×W×C")
-                .got(format!("{} axes", shape.len()))
-                .remedy("use random:N here"));
-        };
+    /// Interprets the three axes of an image input.
+    pub(super) fn new([a, b, c]: [Option<usize>; 3], layout: Option<Layout>) -> Self {
         let colours = |d: Option<usize>| matches!(d, Some(1 | 3));
         let guess = if !colours(a) && a.is_some() && colours(c) { Layout::Nhwc } else { Layout::Nchw };
-        Ok(match layout.unwrap_or(guess) {
+        match layout.unwrap_or(guess) {
             layout @ Layout::Nchw => Self { channels: a, height: b, width: c, layout },
             layout @ Layout::Nhwc => Self { channels: c, height: a, width: b, layout },
-        })
+        }
     }
 
     /// Returns whether the network takes images of this size.
@@ -361,11 +356,7 @@ impl Preprocessing {
             return Err(input.refuse(size));
         }
         let scale = options.scale.unwrap_or(preset.map_or(if prepared { 1.0 } else { 255.0 }, Preset::scale));
-        if !(scale.is_finite() && scale > 0.0) {
-            return Err(Error::new("`scale` must be a positive number")
-                .got(scale.to_string())
-                .remedy("leave it out for 255, or set it to 1 for no division"));
-        }
+        check_scale(scale)?;
         let coloured = preset.is_some_and(Preset::coloured);
         let (mean, std) = if coloured {
             (Preset::IMAGENET_MEAN.to_vec(), Preset::IMAGENET_STD.to_vec())
@@ -374,13 +365,20 @@ impl Preprocessing {
         };
         let mean = per_channel("`mean`", options.mean.clone().unwrap_or(mean), channels)?;
         let std = per_channel("`std`", options.std.clone().unwrap_or(std), channels)?;
-        if std.contains(&0.0) {
-            return Err(
-                Error::new("`std` divides, so it must not be 0").remedy("set it to 1 for no division")
-            );
-        }
+        check_std(&std)?;
         let order = options.channels.unwrap_or(ChannelOrder::Rgb);
         Ok(Self { resize, crop, channels, order, scale, mean, std, layout: input.layout })
+    }
+
+    /// Resolves the options for arrays that are not images, with one channel for each index of their first axis.
+    pub(super) fn of_arrays(options: &DataOptions, channels: usize) -> Result<Self> {
+        let plain = Self::unchanged(channels, Layout::Nchw);
+        let scale = options.scale.unwrap_or(1.0);
+        check_scale(scale)?;
+        let mean = per_channel("`mean`", options.mean.clone().unwrap_or(vec![0.0]), channels)?;
+        let std = per_channel("`std`", options.std.clone().unwrap_or(vec![1.0]), channels)?;
+        check_std(&std)?;
+        Ok(Self { scale, mean, std, ..plain })
     }
 
     /// Normalises a `value` of 0..255 in a `channel` of the network, with torchvision's arithmetic in `f32`.
@@ -418,6 +416,22 @@ fn channels(preset: Option<Preset>, input: NetworkInput, format: PixelFormat) ->
             .remedy("set `preset` to mnist or unit, with your own `mean` and `std`"));
     }
     Ok(channels)
+}
+
+fn check_scale(scale: f32) -> Result<()> {
+    if scale.is_finite() && scale > 0.0 {
+        return Ok(());
+    }
+    Err(Error::new("`scale` must be a positive number")
+        .got(scale.to_string())
+        .remedy("leave it out for 255, or set it to 1 for no division"))
+}
+
+fn check_std(std: &[f32]) -> Result<()> {
+    if std.contains(&0.0) {
+        return Err(Error::new("`std` divides, so it must not be 0").remedy("set it to 1 for no division"));
+    }
+    Ok(())
 }
 
 fn per_channel(option: &str, values: Vec<f32>, channels: usize) -> Result<Vec<f32>> {

@@ -14,14 +14,16 @@ use super::folder::{self, SUPPORTED};
 use super::idx;
 use super::labels::ClassNames;
 use super::parquet;
-use super::picture::{Frame, Picture, Pixels, Preprocessor};
+use super::picture::{Frame, Picture, Pixels};
 use super::pictures::Pictures;
-use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
+use super::prepared::Prepared;
+use super::recipe::{DataOptions, Layout, NetworkInput, PixelFormat, Preprocessing, Size};
+use super::rows::Rows;
 use super::shards;
 use super::synthetic::{GOLDEN, mix, splitmix64};
 use super::webdataset;
 use crate::error::{Error, Result};
-use crate::tensor::show;
+use crate::tensor::{SampleShape, show};
 
 /// The number of bytes from a file's start that identify its format.
 const START: u64 = 512;
@@ -40,8 +42,10 @@ pub(super) enum ImageSource {
     },
     /// Images of one size in one array, N×C×H×W or N×H×W×C.
     Array { array: Array, size: Size, channels: usize, layout: Layout },
-    /// Normally distributed noise of a shape (without the batch axis).
-    Random { shape: Vec<usize> },
+    /// Arrays that are taken as they are.
+    Rows(Rows),
+    /// Normally distributed noise of these shapes; integer inputs get 0, 1 or 2.
+    Random { shape: SampleShape, integers: Vec<bool> },
 }
 
 /// A source with its number of images, and their labels before any offset if known.
@@ -134,7 +138,7 @@ fn open_file(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> 
             return Ok(Opened::encoded(Pictures::Files(vec![path.to_path_buf()]), None));
         }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => (arrays::open_npy(path)?, None),
-        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path)?,
+        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images"])?,
         start if start.starts_with(TABLE) || webdataset::is_archive(path, start) => {
             return open_shards(&[path.to_path_buf()], classes);
         }
@@ -211,6 +215,19 @@ impl Opened {
         let len = pictures.len();
         Self { source: ImageSource::Encoded { pictures, turned: Mutex::default() }, len, labels }
     }
+
+    /// Groups consecutive images to samples, which have the label of their first image.
+    pub(super) fn grouped(self, group: usize) -> Result<Self> {
+        let len = self.len / group;
+        if len == 0 {
+            return Err(Error::new("fewer images than the network takes at once")
+                .expected(format!("{group} images for one sample"))
+                .got(self.len.to_string())
+                .remedy("give more images: consecutive ones are the frames of a clip"));
+        }
+        let labels = self.labels.map(|labels| labels.into_iter().step_by(group).take(len).collect());
+        Ok(Self { len, labels, ..self })
+    }
 }
 
 impl ImageSource {
@@ -218,7 +235,15 @@ impl ImageSource {
     pub(super) fn turned(&self) -> usize {
         match self {
             Self::Encoded { turned, .. } => turned.lock().unwrap_or_else(PoisonError::into_inner).len(),
-            Self::Array { .. } | Self::Random { .. } => 0,
+            Self::Array { .. } | Self::Rows(_) | Self::Random { .. } => 0,
+        }
+    }
+
+    /// Resolves the options for arrays that are taken as they are.
+    pub(super) fn rows_recipe(&self, options: &DataOptions) -> Result<Preprocessing> {
+        match self {
+            Self::Rows(rows) => rows.recipe(options),
+            _ => Ok(Preprocessing::unchanged(1, Layout::Nchw)),
         }
     }
 
@@ -228,7 +253,7 @@ impl ImageSource {
                 PixelFormat::Floats(*channels)
             }
             Self::Array { channels, .. } => PixelFormat::Bytes(*channels),
-            Self::Encoded { .. } | Self::Random { .. } => PixelFormat::Files,
+            Self::Encoded { .. } | Self::Rows(_) | Self::Random { .. } => PixelFormat::Files,
         }
     }
 
@@ -236,9 +261,23 @@ impl ImageSource {
     pub(super) fn frames(
         &self,
         places: &[usize],
-        preprocessor: &Preprocessor,
+        prepared: &Prepared,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
+        let preprocessor = match (self, prepared) {
+            (Self::Rows(rows), _) => {
+                return Ok(rows.frames(places, prepared.recipe())?.into_iter().map(Ok).collect());
+            }
+            (Self::Random { shape, integers }, _) => {
+                let frame = |i| Ok(Frame { shape: shape.clone(), data: noise(i as u64, shape, integers) });
+                return Ok(places.par_iter().map(|&place| frame(place)).collect());
+            }
+            (_, Prepared::Images(preprocessor)) => preprocessor,
+            (_, Prepared::AsTheyAre(_)) => {
+                return Err(Error::new("images without a recipe").internal());
+            }
+        };
         match self {
+            Self::Rows(_) | Self::Random { .. } => Ok(vec![]),
             Self::Encoded { pictures, turned } => pictures
                 .read(places)?
                 .into_par_iter()
@@ -275,20 +314,15 @@ impl ImageSource {
                     })
                     .collect()
             }
-            Self::Random { shape } => {
-                let elements = shape.iter().product();
-                let frame = |i| Ok(Ok(Frame { shape: shape.clone(), data: noise(i as u64, elements) }));
-                places.par_iter().map(|&place| frame(place)).collect()
-            }
         }
     }
 }
 
-/// Computes image `index` of the random data set: nearly standard normal, with equal bits on every machine.
+/// Computes sample `index` of the random data set: nearly standard normal, with equal bits on every machine.
 ///
 /// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which
 /// differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
-fn noise(index: u64, elements: usize) -> Vec<f32> {
+fn noise(index: u64, shape: &SampleShape, integers: &[bool]) -> Vec<f32> {
     let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
     let mut value = || {
         let bits = words.by_ref().take(3);
@@ -296,5 +330,10 @@ fn noise(index: u64, elements: usize) -> Vec<f32> {
         // Exact: the sum is below 2^20, and the mean of sixteen bits is 32767.5.
         (sum as f32 - 12.0 * 32_767.5) / 65_536.0
     };
-    (0..elements).map(|_| value()).collect()
+    let mut data = Vec::with_capacity(shape.elements());
+    for (shape, &integer) in shape.0.iter().zip(integers) {
+        let values = (0..shape.iter().product::<usize>()).map(|_| value());
+        data.extend(values.map(|v| if integer { v.abs().floor().min(2.0) } else { v }));
+    }
+    data
 }

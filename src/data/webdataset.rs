@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 /// The most bytes of a file with a sample's label.
 const LONGEST_LABEL: u64 = 1 << 20;
 
+/// The size of an archive's blocks, in bytes.
+const BLOCK: u64 = 512;
+
 /// The pictures of archives, in order.
 #[derive(Debug)]
 pub(super) struct Archives {
@@ -111,7 +114,12 @@ fn index(path: &Path, number: usize) -> Result<Vec<Sample>> {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let Some((key, kind)) = split(&name) else { continue };
         let (offset, length) = (entry.raw_file_position(), entry.size());
-        if offset.checked_add(length).is_none_or(|end| end > whole) {
+        // A file fills whole blocks.
+        if offset
+            .checked_add(length)
+            .and_then(|end| end.checked_next_multiple_of(BLOCK))
+            .is_none_or(|end| end > whole)
+        {
             return Err(bad(format!("\"{name}\" ends behind the end of the archive")));
         }
         let place = *places.entry(key.to_owned()).or_insert_with(|| {

@@ -214,7 +214,7 @@ mod tests {
         let x = graph.add_value("x".to_owned(), None);
         let dims = [3, 16, 16].into_iter().map(Dim::Fixed);
         let dims = std::iter::once(Dim::Free("N".to_owned())).chain(dims).collect();
-        graph.inputs.push(GraphInput { value: x, dtype: DType::F32, dims });
+        graph.inputs.push(GraphInput::new(x, DType::F32, dims));
         let y = grow(&mut graph, x).unwrap();
         graph.outputs.push(y);
         graph

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes, ValueId};
 use crate::plan::{self, BuildOptions, Operand, Plan, Probe};
-use crate::tensor::show;
+use crate::tensor::SampleShape;
 
 /// Options of a session: batch size, input sizes and outputs.
 #[derive(Clone, Debug)]
@@ -38,8 +38,9 @@ pub type Probes<'a> = &'a dyn Fn(&Facts) -> Vec<Probe>;
 pub struct Session {
     /// The plan that the device runs.
     pub plan: Plan,
-    /// The batch size of the plan.
+    /// The number of samples of a run.
     pub batch: usize,
+    sample: SampleShape,
     executor: Box<dyn Executor>,
 }
 
@@ -53,11 +54,6 @@ impl std::fmt::Debug for Session {
 const BATCH_SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 /// The most bytes of buffers for a chosen batch size, so that other programs can use the device too.
 const AUTO_MEMORY: u64 = 1 << 30;
-
-/// Returns whether a shape in the network may depend on computed elements.
-fn may_be_data_dependent(graph: &Graph) -> bool {
-    graph.nodes.iter().any(|node| !node.op.shape_inputs().is_empty())
-}
 
 impl Session {
     /// Plans a network and loads it on a device.
@@ -83,15 +79,18 @@ impl Session {
             plan::assemble(graph, &facts, &options)
         };
         let plan = match wanted.batch.map(|batch| batch.min(wanted.images)) {
-            Some(batch) if batch > 1 && !batched => {
-                return Err(Error::new("the network has a fixed batch size")
-                    .with_kind(ErrorKind::Unsupported)
-                    .file(&graph.path)
-                    .got(format!("a batch of {batch}"))
-                    .remedy("omit `batch`: the network then runs at its own batch size"));
+            Some(batch) if !batched => {
+                let plan = plan_for(None)?;
+                if batch > 1 && batch != plan.batch {
+                    return Err(Error::new("the network has a fixed batch size")
+                        .with_kind(ErrorKind::Unsupported)
+                        .file(&graph.path)
+                        .expected(format!("a batch of {}", plan.batch))
+                        .got(format!("a batch of {batch}"))
+                        .remedy("omit `batch`: the network then runs at its own batch size"));
+                }
+                Ok(plan)
             }
-            // A data-dependent output cannot be split by images, so the batch of the file is kept.
-            Some(_) if may_be_data_dependent(graph) && !batched => plan_for(None),
             Some(batch) => plan_for(Some(batch)),
             None if !batched || matches!(wanted.sizes, Sizes::Whole(_)) => plan_for(None),
             None => {
@@ -103,8 +102,10 @@ impl Session {
         }?;
         plan.check_bindings(max_binding).map_err(|e| e.file(&graph.path))?;
         let executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;
-        let batch = plan.inputs.first().and_then(|p| p.shape.first()).copied().unwrap_or(1);
-        Ok(Self { plan, batch, executor })
+        let shapes = graph.sample_inputs().zip(plan.network_inputs());
+        let sample = shapes.map(|(input, port)| port.shape[usize::from(input.batched)..].to_vec());
+        let (sample, batch) = (SampleShape(sample.collect()), plan.batch);
+        Ok(Self { plan, batch, sample, executor })
     }
 
     /// Returns a session for the network's own outputs at the input sizes of the file.
@@ -115,17 +116,17 @@ impl Session {
         Self::new(graph, device, &SessionOptions { batch, ..SessionOptions::default() }, &|_| vec![])
     }
 
-    /// Returns a session for the network's own outputs and `images` images of shape `image`, without the batch axis.
+    /// Returns a session for the network's own outputs and a number of samples of one shape.
     ///
     /// # Errors
     /// The conditions of [`Session::new`].
-    pub fn for_images(
+    pub fn for_samples(
         graph: &Graph,
         device: &Device,
-        image: &[usize],
+        sample: &SampleShape,
         (batch, images): (Option<usize>, usize),
     ) -> Result<Self> {
-        let sizes = Sizes::Image(image.to_vec());
+        let sizes = Sizes::Sample(sample.clone());
         Self::new(
             graph,
             device,
@@ -179,60 +180,57 @@ impl Session {
         matches!(self.plan.outputs[output].place, Operand::Constant(_))
     }
 
-    /// Returns the shape of one image of the first input, without the batch axis.
-    pub fn image(&self) -> &[usize] {
-        self.plan.inputs.first().and_then(|port| port.shape.get(1..)).unwrap_or_default()
+    /// Returns the shape of a sample: one array for each input that data sets feed.
+    pub fn sample(&self) -> &SampleShape {
+        &self.sample
     }
 
-    /// Returns the number of elements of one image of the only input.
+    /// Returns the arrays of the network's inputs for consecutive samples, which the last one fills up to a batch.
     ///
-    /// # Errors
-    /// A network with several inputs, for which a set of images is not enough.
-    pub fn image_len(&self) -> Result<usize> {
-        match self.plan.network_inputs() {
-            [_] => Ok(self.image().iter().product()),
-            ports => Err(Error::new("a network with several inputs cannot be fed with images")
-                .expected("one input")
-                .got(
-                    ports
-                        .iter()
-                        .map(|p| format!("{} {}", p.name, show(&p.shape)))
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                )
-                .with_kind(ErrorKind::Unsupported)
-                .remedy("call `run()` with an array for each `input`")),
-        }
+    /// # Panics
+    /// Panics if `samples` is empty.
+    pub fn inputs(&self, samples: &[f32]) -> Vec<Vec<f32>> {
+        let len = self.sample.elements();
+        let rows: Vec<&[f32]> = samples.chunks_exact(len.max(1)).collect();
+        let last = rows.len() - 1;
+        let mut first = 0;
+        let lens = self.sample.0.iter().map(|shape| shape.iter().product::<usize>());
+        lens.map(|len| {
+            let range = first..first + len;
+            first += len;
+            (0..self.batch).flat_map(|at| rows[at.min(last)][range.clone()].iter().copied()).collect()
+        })
+        .collect()
     }
 
-    /// Runs the steps batch by batch on any number of images of the shape [`Session::image`].
+    /// Runs the steps batch by batch on any number of samples of the shape [`Session::sample`].
     ///
-    /// `each` receives [`Plan::outputs`] of every batch and the number of real images in the batch. The last batch is
-    /// filled up with zeros, which have weight 0 in the sums.
+    /// `each` receives [`Plan::outputs`] of every batch and the number of real samples in the batch. The last batch is
+    /// filled up with copies of the last sample, which have weight 0 in the sums.
     ///
     /// # Errors
-    /// The conditions of [`Session::run`], a fraction of an image, and errors of `each`.
-    pub fn run_images(
+    /// The conditions of [`Session::run`], a fraction of a sample, and errors of `each`.
+    pub fn run_samples(
         &mut self,
-        images: &[f32],
+        samples: &[f32],
         each: &mut dyn FnMut(&[Vec<f32>], usize) -> Result<()>,
     ) -> Result<()> {
-        let len = self.image_len()?.max(1);
-        if !images.len().is_multiple_of(len) {
-            return Err(Error::new("the images have another size than the session was created for")
-                .expected(format!("images of {}, {len} elements each", show(self.image())))
-                .got(format!("{} elements", images.len()))
-                .remedy("create another session for images of this size"));
+        let len = self.sample.elements().max(1);
+        if !samples.len().is_multiple_of(len) {
+            return Err(Error::new("the samples have another size than the session was created for")
+                .expected(format!("samples of {}, {len} elements each", self.sample))
+                .got(format!("{} elements", samples.len()))
+                .remedy("create another session for samples of this size"));
         }
-        for chunk in images.chunks(len * self.batch) {
+        for chunk in samples.chunks(len * self.batch) {
             let count = chunk.len() / len;
-            let mut filled = Vec::new();
-            if count < self.batch {
-                filled.extend_from_slice(chunk);
-                filled.resize(len * self.batch, 0.0);
-            }
+            let whole = count == self.batch && self.sample.0.len() == 1;
+            let arranged = if whole { vec![] } else { self.inputs(chunk) };
             let weights: Vec<f32> = (0..self.batch).map(|i| if i < count { 1.0 } else { 0.0 }).collect();
-            let mut inputs = vec![if count < self.batch { &filled } else { chunk }];
+            let mut inputs: Vec<&[f32]> = arranged.iter().map(Vec::as_slice).collect();
+            if whole {
+                inputs.push(chunk);
+            }
             if !self.plan.sums.is_empty() {
                 inputs.push(&weights);
             }
@@ -241,7 +239,7 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the sums over all images since the last call ([`Plan::sums`], in order), and resets them to zero.
+    /// Returns the sums over all samples since the last call ([`Plan::sums`], in order), and resets them to zero.
     ///
     /// # Errors
     /// A device that fails.
@@ -249,17 +247,17 @@ impl Session {
         self.executor.take_sums()
     }
 
-    /// Returns the first output of every image, concatenated.
+    /// Returns the first output of every sample, concatenated.
     ///
     /// If the network has a host subgraph, returns all outputs of the steps for every batch instead: data-dependent
     /// outputs can neither be split by images nor be compared element by element.
     ///
     /// # Errors
-    /// The conditions of [`Session::run_images`].
-    pub fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
+    /// The conditions of [`Session::run_samples`].
+    pub fn predict(&mut self, samples: &[f32]) -> Result<Vec<f32>> {
         let mut all = Vec::new();
         let (batch, host_subgraph) = (self.batch, self.plan.host_subgraph.is_some());
-        self.run_images(images, &mut |outputs, count| {
+        self.run_samples(samples, &mut |outputs, count| {
             if host_subgraph {
                 outputs.iter().for_each(|output| all.extend_from_slice(output));
             } else {

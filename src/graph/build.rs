@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::fused::{is_fusion, unfused};
 use super::toposort::toposort;
 use super::{Dim, Graph, GraphInput, Node, ValueId};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +11,7 @@ use crate::onnx::Model;
 use crate::onnx::attrs::{Attrs, node_label};
 use crate::onnx::proto::{NodeProto, TensorShapeProto, TensorShapeProtoDimension, ValueInfoProto};
 use crate::onnx::tensor::decode;
-use crate::ops::{Build, NEWEST_OPSET, OpRow, Operator};
+use crate::ops::{Build, MICROSOFT, NEWEST_OPSET, OpRow, Operator};
 use crate::tensor::{DType, Tensor};
 
 impl Graph {
@@ -39,6 +40,7 @@ impl Graph {
                 .remedy("store it as a dense tensor"));
         }
         known(&proto.node, opset)?;
+        let (nodes, positions) = unfused(&proto.node, opset)?;
 
         let mut graph = Self::new(opset, model.path.clone());
         let mut names: HashMap<String, ValueId> = HashMap::new();
@@ -56,22 +58,22 @@ impl Graph {
                 graph.inputs.push(input(info, value)?);
             }
         }
-        let order = toposort(&proto.node)?;
+        let order = toposort(&nodes)?;
         for &position in &order {
-            for name in proto.node[position].output.iter().filter(|o| !o.is_empty()) {
+            for name in nodes[position].output.iter().filter(|o| !o.is_empty()) {
                 let taken = add(&mut graph, name, None);
                 if graph.values[taken].constant.is_some() || graph.inputs.iter().any(|i| i.value == taken) {
                     return Err(Error::new(format!(
                         "a node computes the value \"{name}\", which is already defined"
                     ))
-                    .node(node_label(&proto.node[position]))
+                    .node(node_label(&nodes[position]))
                     .invalid_model());
                 }
             }
         }
         let mut seen: HashSet<String> = HashSet::new();
-        for position in order {
-            let mut node = node(&proto.node[position], position, opset, &names)?;
+        for at in order {
+            let mut node = node(&nodes[at], positions[at], opset, &names)?;
             if !seen.insert(node.name.clone()) {
                 // Profiles, cuts and scores identify layers by name. Names of values are unique.
                 let output = node.outputs.iter().flatten().next();
@@ -88,21 +90,20 @@ impl Graph {
         if graph.outputs.is_empty() {
             return Err(Error::new("the graph has no output").invalid_model());
         }
-        Ok(graph)
+        graph.bind(&model.bindings)
     }
 }
 
 /// Checks that all operators are supported; the error lists all that are not.
 fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
-    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for node in nodes {
-        let domain = node.domain();
-        let default = domain.is_empty() || domain == "ai.onnx";
-        let row = OpRow::find(node.op_type()).filter(|_| default);
+    let mut missing: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    let mut older = false;
+    for node in nodes.iter().filter(|n| !is_fusion(n)) {
+        let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
+        let row = OpRow::find(domain, node.op_type());
         if row.is_none_or(|row| row.history[0] > opset) {
-            let name =
-                if default { node.op_type().to_owned() } else { format!("{domain}:{}", node.op_type()) };
-            missing.entry(name).or_default().push(node_label(node));
+            older |= row.is_some();
+            missing.entry((domain, node.op_type())).or_default().push(node_label(node));
         }
     }
     if missing.is_empty() {
@@ -110,16 +111,55 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
     }
     let list: Vec<String> = missing
         .iter()
-        .map(|(op, nodes)| match nodes.len() {
-            1 => format!("{op} (node \"{}\")", nodes[0]),
-            n => format!("{op} ({n} nodes, the first \"{}\")", nodes[0]),
+        .map(|((domain, op), nodes)| {
+            let op = if domain.is_empty() { (*op).to_owned() } else { format!("{domain}:{op}") };
+            match nodes.len() {
+                1 => format!("{op} (node \"{}\")", nodes[0]),
+                n => format!("{op} ({n} nodes, the first \"{}\")", nodes[0]),
+            }
         })
         .collect();
     let first = missing.values().next().and_then(|nodes| nodes.first()).cloned().unwrap_or_default();
     let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
-    Err(Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
-        .node(first)
-        .unsupported())
+    let error =
+        Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
+            .node(first)
+            .unsupported();
+    // Plugins of TensorRT (EfficientNMS_TRT, BatchedNMS_TRT, ROIAlign_TRT), which exporters of detectors append.
+    if missing.keys().any(|(_, op)| op.ends_with("_TRT")) {
+        return Err(error.remedy(
+            "export the network without TensorRT plugins, that is without end-to-end NMS, or with ONNX's NonMaxSuppression",
+        ));
+    }
+    let domains: Vec<&str> = missing.keys().map(|(domain, _)| *domain).collect();
+    Err(match origin(&domains) {
+        Some((origin, remedy)) => error.got(origin).remedy(remedy),
+        None if older => error.remedy("convert the model to a newer opset with onnx.version_converter"),
+        None => error,
+    })
+}
+
+/// Returns where a file with operators of these domains comes from, and the remedy; `None` for the default domain.
+fn origin(domains: &[&str]) -> Option<(String, &'static str)> {
+    if domains.contains(&"com.microsoft.nchwc") {
+        return Some((
+            "a file that ONNX Runtime optimized at level \"all\", for one kind of processor".to_owned(),
+            "prune the file from which it was made, or save it with \
+             SessionOptions.graph_optimization_level = ORT_ENABLE_BASIC",
+        ));
+    }
+    if domains.contains(&MICROSOFT) {
+        return Some((
+            "a file with operators of ONNX Runtime, of its optimizer or its quantization".to_owned(),
+            "prune the file from which it was made, or save it with \
+             SessionOptions.graph_optimization_level = ORT_ENABLE_BASIC",
+        ));
+    }
+    let other = domains.iter().find(|domain| !domain.is_empty())?;
+    Some((
+        format!("operators of the domain \"{other}\", which the ONNX standard lacks"),
+        "export the network with standard operators, or put that part outside the network",
+    ))
 }
 
 fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, ValueId>) -> Result<Node> {
@@ -146,7 +186,7 @@ fn node(proto: &NodeProto, position: usize, opset: i64, names: &HashMap<String, 
 }
 
 pub(super) fn operator(proto: &NodeProto, opset: i64) -> Result<Arc<dyn Operator>> {
-    let row = OpRow::find(proto.op_type())
+    let row = OpRow::find(proto.domain(), proto.op_type())
         .ok_or_else(|| Error::new("the operator is not supported").unsupported())?;
     let named = |list: &[String]| list.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
     let inputs = named(&proto.input);
@@ -178,7 +218,7 @@ fn input(info: &ValueInfoProto, value: ValueId) -> Result<GraphInput> {
             .with_kind(ErrorKind::Unsupported)
             .remedy("export the network with the shape of its input"));
     };
-    Ok(GraphInput { value, dtype, dims: dims(shape) })
+    Ok(GraphInput::new(value, dtype, dims(shape)))
 }
 
 fn dims(shape: &TensorShapeProto) -> Vec<Dim> {

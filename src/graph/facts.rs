@@ -4,7 +4,8 @@
 //! outputs of such a node and all values computed from them are *data-dependent*: they have no fact, and the host
 //! computes them node by node after the rest of the network.
 
-use super::{Graph, IdVec, Node, NodeId, Sizes, ValueId, takes_first_axis};
+use super::inputs::{at_guessed_sizes, takes_first_axis};
+use super::{Graph, IdVec, Node, NodeId, Sizes, ValueId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::ops::evaluate;
@@ -26,6 +27,8 @@ pub struct Facts {
     data_dependent: IdVec<ValueId, bool>,
     /// The shapes of the inputs for which the facts hold.
     pub input_shapes: Vec<Vec<usize>>,
+    /// The number of samples of a data set that one run takes.
+    pub samples: usize,
 }
 
 impl Facts {
@@ -49,27 +52,49 @@ impl Facts {
         input_shapes: &[Vec<usize>],
         adjust: &mut dyn FnMut(NodeId, Result<Vec<Fact>>) -> Result<Vec<Fact>>,
     ) -> Result<Self> {
+        let mut outcome = Ok(());
+        let facts = Self::infer_each(graph, input_shapes, &mut |facts, id| {
+            let outputs = infer_node(&graph.nodes[id], &facts.inputs(graph, id));
+            match adjust(id, outputs) {
+                Ok(outputs) => Some(outputs),
+                Err(error) => {
+                    outcome = Err(misfit(error).file(&graph.path));
+                    None
+                }
+            }
+        });
+        outcome.map(|()| facts)
+    }
+
+    /// Infers the facts node by node with `each`, which ends the inference by `None`.
+    pub(super) fn infer_each(
+        graph: &Graph,
+        input_shapes: &[Vec<usize>],
+        each: &mut dyn FnMut(&Self, NodeId) -> Option<Vec<Fact>>,
+    ) -> Self {
         let mut facts: IdVec<ValueId, Option<Fact>> =
             graph.values.iter().map(|v| v.constant.clone().map(Fact::constant)).collect();
         for (input, shape) in graph.inputs.iter().zip(input_shapes) {
-            facts[input.value] = Some(Fact::new(input.dtype, shape));
+            let bound = input.bound_at(shape).map(|value| Fact { from_shape: true, ..Fact::constant(value) });
+            facts[input.value] = Some(bound.unwrap_or_else(|| Fact::new(input.dtype, shape)));
         }
         let data_dependent = graph.values.filled(false);
-        let mut facts = Self { facts, data_dependent, input_shapes: input_shapes.to_vec() };
+        let batched = graph.inputs.iter().zip(input_shapes).find(|(i, _)| i.batched && i.bound.is_none());
+        let samples = batched.and_then(|(_, shape)| shape.first().copied()).unwrap_or(1);
+        let mut facts = Self { facts, data_dependent, input_shapes: input_shapes.to_vec(), samples };
         for id in graph.nodes.ids() {
             if facts.is_deferred(graph, id) {
                 graph.nodes[id].outputs.iter().flatten().for_each(|&v| facts.data_dependent[v] = true);
                 continue;
             }
-            let outputs = infer_node(&graph.nodes[id], &facts.inputs(graph, id));
-            let outputs = adjust(id, outputs).map_err(|e| misfit(e).file(&graph.path))?;
+            let Some(outputs) = each(&facts, id) else { break };
             for (value, fact) in graph.nodes[id].outputs.iter().zip(outputs) {
                 if let Some(value) = value {
                     facts.facts[*value] = Some(fact);
                 }
             }
         }
-        Ok(facts)
+        facts
     }
 
     /// Infers the facts for the input shapes of the file.
@@ -77,9 +102,10 @@ impl Facts {
     /// A free batch is 1, and other free axes have their default size.
     ///
     /// # Errors
-    /// The conditions of [`Facts::infer`].
+    /// The conditions of [`Facts::infer`], and a size that nothing determines.
     pub fn at_own_size(graph: &Graph) -> Result<Self> {
-        Self::infer(graph, &graph.input_shapes(None, &Sizes::Own)?)
+        let shapes = graph.input_shapes(None, &Sizes::Own)?;
+        Self::infer(graph, &shapes).map_err(|e| at_guessed_sizes(e, graph))
     }
 
     /// Returns whether a node has data-dependent inputs or outputs.
@@ -181,7 +207,7 @@ fn folded(node: &Node, inputs: &Inputs) -> Result<Vec<Fact>> {
 
 /// Returns whether the network accepts any batch size.
 ///
-/// All inputs and outputs must have the batch as first axis, and shape inference must succeed for other batch sizes. A
+/// All sample inputs and outputs must have the batch as first axis, and shape inference must succeed for other sizes. A
 /// data-dependent output has no batch axis: selected boxes carry the index of their image.
 pub fn takes_batches(graph: &Graph) -> bool {
     if !takes_first_axis(graph) {

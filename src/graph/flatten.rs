@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
+use super::inputs::takes_first_axis;
 use super::toposort::toposort;
-use super::{Graph, Sizes, takes_first_axis};
+use super::{Graph, Sizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::Model;
 use crate::onnx::attrs::node_label;
@@ -257,7 +258,13 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
             .with_kind(ErrorKind::Unsupported)
             .expected("a condition that follows from constants and shapes")
             .got(format!("\"{wanted}\""))
-            .remedy("export the network by tracing, or with the option decided (PyTorch: torch.export)")
+            .remedy(match part.inputs.iter().find(|input| input.bound.is_none()) {
+                Some(input) => format!(
+                    "fix the value of the input that decides, as in `input` {}=1; or export the network by tracing",
+                    part.name(input.value)
+                ),
+                None => "export the network by tracing, or with the option decided (PyTorch: torch.export)".to_owned(),
+            })
     };
     let truth = |facts: &Facts| -> Option<bool> {
         let value = facts.get(*part.outputs.first()?)?.value.as_ref()?.to_f64();

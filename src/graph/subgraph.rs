@@ -101,7 +101,7 @@ impl Graph {
             let shape = facts.shape(whole[&value]).to_vec();
             let dims = shape.iter().map(|&n| Dim::Fixed(n)).collect();
             let dtype = facts.get(whole[&value]).map_or(DType::F32, |f| f.dtype);
-            part.graph.inputs.push(GraphInput { value, dtype, dims });
+            part.graph.inputs.push(GraphInput::new(value, dtype, dims));
             part.shapes.push((whole[&value], shape));
         }
         part

@@ -1,7 +1,7 @@
 //! Elementwise functions that every arithmetic kernel can apply to its results.
 //!
-//! A fused activation saves a launch and a pass over memory. All functions but [`Activation::Not`] and
-//! [`Activation::Truth`] propagate NaN, so that errors in a network stay visible; the code uses comparisons because
+//! A fused activation saves a launch and a pass over memory. All functions but those that return
+//! truth values propagate NaN, so that errors in a network stay visible; the code uses comparisons because
 //! `max` drops NaN.
 
 use pulp::{Arch, Simd, WithSimd};
@@ -75,11 +75,39 @@ pub enum Activation {
     Swish(f32),
     /// 1 if `x` is not zero, else 0.
     Truth,
+    /// The sine of `x` radians.
+    Sin,
+    /// The cosine of `x` radians.
+    Cos,
+    /// The tangent of `x` radians.
+    Tan,
+    /// The inverse sine, in radians; NaN beyond ±1.
+    Asin,
+    /// The inverse cosine, in radians; NaN beyond ±1.
+    Acos,
+    /// The inverse tangent, in radians.
+    Atan,
+    /// The hyperbolic sine, `(e^x - e^-x) / 2`.
+    Sinh,
+    /// The hyperbolic cosine, `(e^x + e^-x) / 2`.
+    Cosh,
+    /// The inverse hyperbolic sine.
+    Asinh,
+    /// The inverse hyperbolic cosine; NaN below 1.
+    Acosh,
+    /// The inverse hyperbolic tangent; NaN beyond ±1.
+    Atanh,
+    /// `x + bias` below -lambda, `x - bias` above lambda, else 0, with the parameters lambda and bias.
+    Shrink(f32, f32),
+    /// 1 if `x` is NaN, else 0.
+    IsNan,
+    /// 1 if `x` is plus infinity and the first parameter is 1, or minus infinity and the second is 1.
+    IsInf(f32, f32),
 }
 
 impl Activation {
     /// One of each kind for tests, with parameters other than the defaults.
-    pub const SAMPLES: [Self; 32] = [
+    pub const SAMPLES: [Self; 46] = [
         Self::None,
         Self::Relu,
         Self::LeakyRelu(0.125),
@@ -112,6 +140,20 @@ impl Activation {
         Self::ThresholdedRelu(0.4),
         Self::Swish(1.2),
         Self::Truth,
+        Self::Sin,
+        Self::Cos,
+        Self::Tan,
+        Self::Asin,
+        Self::Acos,
+        Self::Atan,
+        Self::Sinh,
+        Self::Cosh,
+        Self::Asinh,
+        Self::Acosh,
+        Self::Atanh,
+        Self::Shrink(0.6, 0.2),
+        Self::IsNan,
+        Self::IsInf(1.0, 0.0),
     ];
 
     /// Applies the function in `f64`, by its definition.
@@ -163,6 +205,24 @@ impl Activation {
             Self::ThresholdedRelu(_) => x,
             Self::Swish(alpha) => x / (1.0 + (-f64::from(alpha) * x).exp()),
             Self::Truth => f64::from(x != 0.0),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
+            Self::Tan => x.tan(),
+            Self::Asin => x.asin(),
+            Self::Acos => x.acos(),
+            Self::Atan => x.atan(),
+            Self::Sinh => x.sinh(),
+            Self::Cosh => x.cosh(),
+            Self::Asinh => x.asinh(),
+            Self::Acosh => x.acosh(),
+            Self::Atanh => x.atanh(),
+            Self::Shrink(lambda, _) if (-f64::from(lambda)..=lambda.into()).contains(&x) => 0.0,
+            Self::Shrink(lambda, bias) if x < -f64::from(lambda) => x + f64::from(bias),
+            Self::Shrink(_, bias) => x - f64::from(bias),
+            Self::IsNan => f64::from(x.is_nan()),
+            Self::IsInf(above, below) => {
+                f64::from(x == f64::INFINITY && above != 0.0 || x == f64::NEG_INFINITY && below != 0.0)
+            }
         }
     }
 
@@ -290,6 +350,20 @@ impl Activation {
             Self::ThresholdedRelu(_) => 29,
             Self::Swish(_) => 30,
             Self::Truth => 31,
+            Self::Sin => 32,
+            Self::Cos => 33,
+            Self::Tan => 34,
+            Self::Asin => 35,
+            Self::Acos => 36,
+            Self::Atan => 37,
+            Self::Sinh => 38,
+            Self::Cosh => 39,
+            Self::Asinh => 40,
+            Self::Acosh => 41,
+            Self::Atanh => 42,
+            Self::Shrink(..) => 43,
+            Self::IsNan => 44,
+            Self::IsInf(..) => 45,
         }
     }
 
@@ -301,7 +375,11 @@ impl Activation {
             | Self::Celu(alpha)
             | Self::ThresholdedRelu(alpha)
             | Self::Swish(alpha) => [alpha, 0.0],
-            Self::Clip(a, b) | Self::HardSigmoid(a, b) | Self::Selu(a, b) => [a, b],
+            Self::Clip(a, b)
+            | Self::HardSigmoid(a, b)
+            | Self::Selu(a, b)
+            | Self::Shrink(a, b)
+            | Self::IsInf(a, b) => [a, b],
             _ => [0.0; 2],
         }
     }

@@ -30,9 +30,11 @@ pub mod moments;
 pub mod movement;
 pub mod normalization;
 pub mod reduction;
+pub mod sampling;
 mod shader;
 pub mod source;
 mod table;
+pub mod volume;
 pub mod window;
 
 pub use self::case::Case;

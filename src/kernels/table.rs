@@ -2,10 +2,11 @@
 
 use super::case::Case;
 use super::kernel::KernelRow;
-use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction};
+use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction, sampling};
 
 /// All kernels, by family and name.
 pub static KERNELS: &[&KernelRow] = &[
+    &conv::computed::ROW,
     &conv::kernel::ROW,
     &conv::gemv::ROW,
     &conv::lanes::ROW,
@@ -28,14 +29,19 @@ pub static KERNELS: &[&KernelRow] = &[
     &movement::fill::ROW,
     &movement::gather::ROW,
     &movement::resample::ROW,
+    &movement::scatter::ROW,
     &normalization::lrn::ROW,
     &normalization::normalize::ROW,
     &normalization::softmax::ROW,
     &reduction::arg::ROW,
     &reduction::cumsum::ROW,
     &reduction::pool::ROW,
+    &reduction::pool_indices::ROW,
     &reduction::reduce::ROW,
     &reduction::topk::ROW,
+    &sampling::deform::ROW,
+    &sampling::grid_sample::ROW,
+    &sampling::roi_align::ROW,
     &conv::winograd::gemm::ROW,
     &conv::winograd::input::ROW,
     &conv::winograd::input::ROW_QUADS,
@@ -47,6 +53,7 @@ pub static KERNELS: &[&KernelRow] = &[
 /// The program never references this table, so the linker drops the test cases.
 #[doc(hidden)]
 pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
+    (&conv::computed::ROW, conv::computed::cases),
     (&conv::kernel::ROW, conv::kernel::cases),
     (&conv::gemv::ROW, conv::gemv::cases),
     (&conv::lanes::ROW, || conv::lanes::cases(&conv::lanes::ROW)),
@@ -69,14 +76,19 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&movement::fill::ROW, movement::fill::cases),
     (&movement::gather::ROW, movement::gather::cases),
     (&movement::resample::ROW, movement::resample::cases),
+    (&movement::scatter::ROW, movement::scatter::cases),
     (&normalization::lrn::ROW, normalization::lrn::cases),
     (&normalization::normalize::ROW, normalization::normalize::cases),
     (&normalization::softmax::ROW, normalization::softmax::cases),
     (&reduction::arg::ROW, reduction::arg::cases),
     (&reduction::cumsum::ROW, reduction::cumsum::cases),
     (&reduction::pool::ROW, reduction::pool::cases),
+    (&reduction::pool_indices::ROW, reduction::pool_indices::cases),
     (&reduction::reduce::ROW, reduction::reduce::cases),
     (&reduction::topk::ROW, reduction::topk::cases),
+    (&sampling::deform::ROW, sampling::deform::cases),
+    (&sampling::grid_sample::ROW, sampling::grid_sample::cases),
+    (&sampling::roi_align::ROW, sampling::roi_align::cases),
     (&conv::winograd::gemm::ROW, conv::winograd::gemm::cases),
     (&conv::winograd::input::ROW, || conv::winograd::input::cases(&conv::winograd::input::ROW)),
     (&conv::winograd::input::ROW_QUADS, || conv::winograd::input::cases(&conv::winograd::input::ROW_QUADS)),

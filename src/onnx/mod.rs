@@ -5,6 +5,7 @@
 //! are in the message (none is external) and match its dimensions, and names of initializers are unique.
 
 pub mod attrs;
+mod bindings;
 mod external;
 pub mod proto;
 mod save;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::folder_of;
 
+pub use bindings::InputBindings;
 use proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use visit::visit_tensors;
 
@@ -46,6 +48,8 @@ pub struct Model {
     pub external: BTreeSet<String>,
     /// The external data files.
     pub data_files: Vec<PathBuf>,
+    /// Values and sizes of the inputs that a user gave, which the file does not contain.
+    pub bindings: InputBindings,
 }
 
 /// The remedy for a file with contradictory parts.
@@ -97,7 +101,14 @@ impl Model {
             bytes: bytes.len() as u64 + attached.file_bytes,
             external: attached.names,
             data_files: attached.files,
+            bindings: InputBindings::default(),
         })
+    }
+
+    /// Returns the model with values and sizes of its inputs.
+    #[must_use]
+    pub fn with_bindings(self, bindings: InputBindings) -> Self {
+        Self { bindings, ..self }
     }
 
     /// Writes the model atomically, by renaming a temporary file in the same folder.

@@ -73,6 +73,50 @@ pointwise! {
     round => Activation::Round;
     /// Builds Sign: −1, 0 or 1 for each element.
     sign => Activation::Sign;
+    /// Builds Sin: the sine, elementwise.
+    sin => Activation::Sin;
+    /// Builds Cos: the cosine, elementwise.
+    cos => Activation::Cos;
+    /// Builds Tan: the tangent, elementwise.
+    tan => Activation::Tan;
+    /// Builds Asin: the inverse sine, elementwise.
+    asin => Activation::Asin;
+    /// Builds Acos: the inverse cosine, elementwise.
+    acos => Activation::Acos;
+    /// Builds Atan: the inverse tangent, elementwise.
+    atan => Activation::Atan;
+    /// Builds Sinh: the hyperbolic sine, elementwise.
+    sinh => Activation::Sinh;
+    /// Builds Cosh: the hyperbolic cosine, elementwise.
+    cosh => Activation::Cosh;
+    /// Builds Asinh: the inverse hyperbolic sine, elementwise.
+    asinh => Activation::Asinh;
+    /// Builds Acosh: the inverse hyperbolic cosine, elementwise.
+    acosh => Activation::Acosh;
+    /// Builds Atanh: the inverse hyperbolic tangent, elementwise.
+    atanh => Activation::Atanh;
+}
+
+/// A truth value for each element.
+#[derive(Debug)]
+struct Predicate(Activation);
+
+/// Builds IsNaN: whether each element is not a number.
+pub(super) fn is_nan(_: &Build) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(Predicate(Activation::IsNan)))
+}
+
+/// Builds IsInf: whether each element is infinite, of the detected signs.
+pub(super) fn is_inf(build: &Build) -> Result<Box<dyn Operator>> {
+    let detects = |name| Ok::<_, Error>(if build.attrs.int_or(name, 1)? == 0 { 0.0 } else { 1.0 });
+    let (above, below) = (detects("detect_positive")?, detects("detect_negative")?);
+    Ok(Box::new(Predicate(Activation::IsInf(above, below))))
+}
+
+/// Builds Shrink: moves elements towards 0 by `bias`; those within ±`lambd` become 0.
+pub(super) fn shrink(build: &Build) -> Result<Box<dyn Operator>> {
+    let (lambda, bias) = (build.attrs.float_or("lambd", 0.5)?, build.attrs.float_or("bias", 0.0)?);
+    Ok(Box::new(Pointwise(Activation::Shrink(lambda, bias))))
 }
 
 /// Builds Elu: x, or α·(eˣ − 1) for x < 0.
@@ -182,6 +226,22 @@ impl Operator for Pointwise {
 
     fn activation(&self, _: &Inputs) -> Option<Activation> {
         Some(self.0)
+    }
+}
+
+impl Operator for Predicate {
+    fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
+        Ok(vec![Fact::new(DType::Bool, &inputs.get(0)?.shape)])
+    }
+
+    fn lower(&self, l: &mut Lowering) -> Result<()> {
+        lower_unary(l, self.0);
+        Ok(())
+    }
+
+    fn propagate(&self, flow: &mut Propagation) -> Result<()> {
+        flow.pointwise();
+        Ok(())
     }
 }
 

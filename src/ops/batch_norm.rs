@@ -28,15 +28,32 @@ struct Lrn {
 /// Builds BatchNormalization: γ·(x − μ)/√(σ² + ε) + β by stored statistics.
 pub(super) fn batch_norm(build: &Build) -> Result<Box<dyn Operator>> {
     let attrs = &build.attrs;
-    if build.opset >= 14 && attrs.int_or("training_mode", 0)? != 0 {
+    // Before opset 14, further outputs (means and variances) ask for the training mode.
+    let attribute = build.opset >= 14;
+    let training = match attribute {
+        true => attrs.int_or("training_mode", 0)? != 0,
+        false => build.outputs > 1,
+    };
+    if training {
+        let (expected, got) = match attribute {
+            true => ("training_mode = 0".to_owned(), "training_mode = 1".to_owned()),
+            false => ("one output before opset 14".to_owned(), format!("{} outputs", build.outputs)),
+        };
         return Err(Error::new("BatchNormalization in training mode")
-            .expected("training_mode = 0")
-            .got("training_mode = 1")
+            .expected(expected)
+            .got(got)
             .remedy(
                 "export the network in evaluation mode (PyTorch: model.eval()); if it standardizes weights, with \
                  torch.onnx.export(…, dynamo=True), which computes them",
             )
             .unsupported());
+    }
+    if build.outputs > 1 {
+        return Err(Error::new("BatchNormalization has outputs that only the training mode computes")
+            .expected("one output with training_mode = 0")
+            .got(format!("{} outputs", build.outputs))
+            .remedy("export the network in evaluation mode (PyTorch: model.eval())")
+            .invalid_model());
     }
     if build.opset < 9 && attrs.int_or("spatial", 1)? != 1 {
         return Err(Error::new("BatchNormalization with spatial = 0 is not supported")

@@ -1,5 +1,6 @@
 //! The operator Conv in 1-D, 2-D and 3-D, with groups, strides, dilations and pads.
 
+use super::computed_conv::{self, is_computed, label_bias};
 use super::conv_lowering::{Convolution, fold, groups, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
 use super::window::{ResolvedWindow, WindowAttributes};
@@ -60,15 +61,19 @@ impl Operator for Conv {
         let x = &l.inputs.get(0)?.shape;
         let window = self.windowed(&l.inputs)?;
         let (batch, in_channels, out_channels) = (x[0], x[1], l.shape(0)[1]);
-        let (weights, bias) = weights_and_bias(&l.inputs, out_channels)?;
-        let (weights, bias) = fold(l, weights.floats()?.clone(), bias);
         let convolution = Convolution { batch, in_channels, out_channels, groups: self.groups, window };
+        if is_computed(&l.inputs) {
+            computed_conv::emit(l, &convolution, Slot::Input(0), Slot::Input(1));
+            return Ok(());
+        }
+        let (weights, bias) = weights_and_bias(&l.inputs, 2, out_channels)?;
+        let (weights, bias) = fold(l, weights.floats()?.clone(), bias);
         convolution.emit(l, Slot::Input(0), weights, bias)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if !flow.is_constant(1) {
-            flow.freeze_all("has weights that are computed");
+            computed_conv::propagate(flow, self.groups);
             return Ok(());
         }
         let x = flow.axis_labels(0, 1);
@@ -76,7 +81,7 @@ impl Operator for Conv {
         let y = flow.filter_labels(1, 0, filters);
         flow.add_producer(1, 0, &y, &y);
         couple_groups(flow, &x, &y, self.groups);
-        flow.label_constant(2, 0, &y, Role::Producer);
+        label_bias(flow, &y);
         flow.set_output_along(0, 1, &y);
         Ok(())
     }
@@ -162,7 +167,7 @@ impl Operator for Conv {
 ///
 /// In a depthwise convolution, filters are coupled with the channel that they consume. With several channels per group,
 /// all groups lose corresponding channels.
-fn couple_groups(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
+pub(super) fn couple_groups(flow: &mut Propagation, x: &[Label], y: &[Label], groups: usize) {
     let (inputs, filters) = (x.len() / groups, y.len() / groups);
     if groups == 1 {
         flow.label_constant(1, 1, x, Role::Consumer);

@@ -28,18 +28,19 @@ pub(super) fn groups(attrs: &Attrs) -> Result<usize> {
     })
 }
 
-/// Returns the weights (input 1) and the bias (input 2, zeros if absent) of a layer.
+/// Returns the weights (input 1) and the bias (input `bias`, zeros if absent) of a layer.
 ///
 /// # Errors
 /// Weights or bias that are not constant, and absent weights.
 pub(super) fn weights_and_bias<'a>(
     inputs: &Inputs<'a>,
+    bias: usize,
     out_channels: usize,
 ) -> Result<(&'a Tensor, Arc<Vec<f32>>)> {
     let weights = inputs
         .constant(1, "the weights")?
         .ok_or_else(|| Error::new("the weights are missing").with_kind(ErrorKind::InvalidModel))?;
-    let bias = match inputs.constant(2, "the bias")? {
+    let bias = match inputs.constant(bias, "the bias")? {
         Some(bias) => bias.floats()?.clone(),
         None => Arc::new(vec![0.0; out_channels]),
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::computed_conv::{self, is_computed, label_bias};
 use super::conv_lowering::{Convolution, fold, groups, weights_and_bias};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
@@ -88,6 +89,21 @@ impl ConvTranspose {
     }
 }
 
+impl ConvTranspose {
+    /// Emits a copy of computed filters in the layout of [`ConvTranspose::flipped`].
+    fn flipped_by_copy(&self, l: &mut Lowering, shape: &[usize]) -> Result<Slot> {
+        let (inputs, outputs) = (shape[0] / self.groups, shape[1]);
+        let taps: usize = shape[2..].iter().product();
+        let counts = [self.groups, outputs, inputs, taps];
+        let len: usize = counts.iter().product();
+        let [group, out, input] = [inputs * outputs * taps, taps, outputs * taps].map(|n| n as isize);
+        let flipped = l.temp(len);
+        let from = (len, taps.saturating_sub(1), vec![group, out, input, -1]);
+        l.call(strided(&counts, from, (len, 0, strides(&counts)))?, vec![Slot::Input(1)], flipped.clone());
+        Ok(flipped)
+    }
+}
+
 impl Operator for ConvTranspose {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, w) = (inputs.get(0)?, inputs.get(1)?);
@@ -125,11 +141,16 @@ impl Operator for ConvTranspose {
         }
         let source = zero_stuffed(l, &x, &geometry, &axes)?;
         let out_channels = w[1] * self.groups;
-        let (weights, bias) = weights_and_bias(&l.inputs, out_channels)?;
-        let flipped = Arc::new(self.flipped(weights.floats()?, &w));
-        let (weights, bias) = fold(l, flipped, bias);
         let convolution =
             Convolution { batch: x[0], in_channels: x[1], out_channels, groups: self.groups, window };
+        if is_computed(&l.inputs) {
+            let weights = self.flipped_by_copy(l, &w)?;
+            computed_conv::emit(l, &convolution, source, weights);
+            return Ok(());
+        }
+        let (weights, bias) = weights_and_bias(&l.inputs, 2, out_channels)?;
+        let flipped = Arc::new(self.flipped(weights.floats()?, &w));
+        let (weights, bias) = fold(l, flipped, bias);
         convolution.emit(l, source, weights, bias)
     }
 
@@ -139,7 +160,7 @@ impl Operator for ConvTranspose {
     /// lose corresponding channels.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         if !flow.is_constant(1) {
-            flow.freeze_all("has weights that are computed");
+            computed_conv::propagate_transposed(flow, self.groups);
             return Ok(());
         }
         let x = flow.axis_labels(0, 1);
@@ -159,7 +180,7 @@ impl Operator for ConvTranspose {
             flow.add_producer(1, 1, &own, &y);
             y
         };
-        flow.label_constant(2, 0, &y, Role::Producer);
+        label_bias(flow, &y);
         flow.set_output_along(0, 1, &y);
         Ok(())
     }
@@ -167,8 +188,11 @@ impl Operator for ConvTranspose {
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         let kept = r.kept_inputs(0, 1);
         let left = kept.iter().filter(|&&k| k).count();
-        if self.groups > 1 && self.groups == kept.len() && left != self.groups {
-            r.set_int("group", left as i64);
+        // Groups of several channels with computed weights are removed as a whole, others lose channels each.
+        let whole = self.groups == kept.len() || r.inputs.get(1)?.value.is_none();
+        let groups = left / (kept.len() / self.groups).max(1);
+        if self.groups > 1 && whole && groups != self.groups {
+            r.set_int("group", groups as i64);
         }
         Ok(())
     }

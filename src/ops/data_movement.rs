@@ -13,7 +13,7 @@ use crate::tensor::{elements, strides};
 
 /// Propagates labels by running the lowering of an operator that only moves data on them.
 ///
-/// Elements that a fill writes, or that are chosen by computed indices, are [`FROZEN`].
+/// Elements that a fill writes are [`FROZEN`].
 pub(super) fn propagate_moved(op: &dyn Operator, flow: &mut Propagation) -> Result<()> {
     for (k, labels) in moved(op, flow)?.into_iter().enumerate() {
         flow.set_output(k, labels);
@@ -69,10 +69,9 @@ fn moved_by(unit: usize, lowering: &Lowering, flow: &Propagation) -> Result<Opti
                     (_, None) => return Ok(None),
                     (LabelMove::Copy(copy), Some(source)) => copy.apply(&source, &mut written),
                     (LabelMove::GatherKernel(gather), Some(source)) => {
-                        match table(&call.inputs[1], &flow.inputs) {
-                            Some(table) => gather.apply(&source, &table, FROZEN, &mut written),
-                            None => written.fill(FROZEN),
-                        }
+                        let table = table(&call.inputs[1], &flow.inputs)
+                            .ok_or_else(|| Error::new("labels cannot follow computed indices").internal())?;
+                        gather.apply(&source, &table, FROZEN, &mut written);
                     }
                 }
                 match call.output {

@@ -5,7 +5,7 @@ use super::data_movement::{RegionCopy, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
 use super::{Build, Operator, Rewrite};
-use crate::coupling::Propagation;
+use crate::coupling::{Inexact, Propagation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index};
 use crate::kernels::movement::GatherKernel;
@@ -109,12 +109,29 @@ impl Operator for Gather {
         true
     }
 
+    /// Moves labels by constant indices; computed ones may select any slice, so that only whole tensors of slices shrink.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        propagate_moved(self, flow)
+        if flow.is_constant(1) {
+            return propagate_moved(self, flow);
+        }
+        let x = flow.input_labels(0);
+        let at = axis(self.axis, x.shape.len())?;
+        flow.mix(&x, &[at], Inexact::Never, "is indexed by computed numbers");
+        let indices = flow.input_labels(1);
+        flow.freeze(indices.labels(), "are computed indices");
+        let count = indices.shape.len();
+        let y = x.along_others(&flow.outputs[0].shape, &|axis| match axis {
+            axis if axis < at => Some(axis),
+            axis if axis < at + count => None,
+            axis => Some(axis + 1 - count),
+        });
+        flow.set_output(0, y);
+        Ok(())
     }
 
     fn rewrite(&self, r: &mut Rewrite) -> Result<()> {
         let at = axis(self.axis, r.inputs.get(0)?.shape.len())?;
+        // Along an axis with computed indices nothing is removed.
         let kept = r.kept_inputs(0, at);
         if kept.iter().all(|&k| k) {
             return Ok(());

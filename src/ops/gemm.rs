@@ -1,4 +1,4 @@
-//! The operators Gemm and MatMul, which are 1×1 convolutions over rows if the second operand is constant.
+//! The operators Gemm, MatMul and FusedMatMul, which are 1×1 convolutions over rows if the second operand is constant.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::conv_lowering::{fold, split_filters};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
-use crate::coupling::{Propagation, Role};
+use crate::coupling::{FROZEN, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, broadcast};
 use crate::kernels::activation::Activation;
@@ -26,8 +26,13 @@ struct Gemm {
     trans_b: bool,
 }
 
+/// The operators MatMul and FusedMatMul: α·A·B, with the last two axes of a factor exchanged if it is transposed.
 #[derive(Debug)]
-struct MatMul;
+struct MatMul {
+    alpha: f64,
+    trans_a: bool,
+    trans_b: bool,
+}
 
 /// Builds Gemm: α·A·B + β·C, with optional transposes.
 pub(super) fn gemm(build: &Build) -> Result<Box<dyn Operator>> {
@@ -42,7 +47,26 @@ pub(super) fn gemm(build: &Build) -> Result<Box<dyn Operator>> {
 
 /// Builds MatMul: a matrix product by NumPy's rules.
 pub(super) fn matmul(_: &Build) -> Result<Box<dyn Operator>> {
-    Ok(Box::new(MatMul))
+    Ok(Box::new(MatMul { alpha: 1.0, trans_a: false, trans_b: false }))
+}
+
+/// Builds FusedMatMul of ONNX Runtime: α·A·B by NumPy's rules, with optional transposes.
+pub(super) fn fused_matmul(build: &Build) -> Result<Box<dyn Operator>> {
+    let attrs = &build.attrs;
+    for name in ["transBatchA", "transBatchB"] {
+        if attrs.int_or(name, 0)? != 0 {
+            return Err(Error::new("a FusedMatMul with transposed batches")
+                .expected(format!("{name} = 0"))
+                .got(format!("{name} = 1"))
+                .remedy("prune the file from which ONNX Runtime optimized this one")
+                .unsupported());
+        }
+    }
+    Ok(Box::new(MatMul {
+        alpha: f64::from(attrs.float_or("alpha", 1.0)?),
+        trans_a: attrs.int_or("transA", 0)? != 0,
+        trans_b: attrs.int_or("transB", 0)? != 0,
+    }))
 }
 
 impl Gemm {
@@ -119,18 +143,21 @@ impl Operator for Gemm {
             flow.freeze_all("multiplies two computed matrices");
             return Ok(());
         }
-        let (filters, inputs) = if self.trans_b { (0, 1) } else { (1, 0) };
-        let x = flow.axis_labels(0, 1);
+        let weights = if self.trans_b { [1, 0] } else { [0, 1] };
         let n = flow.outputs[0].shape[1];
-        let y = flow.filter_labels(1, filters, n);
-        flow.add_producer(1, filters, &y, &y);
-        flow.label_constant(1, inputs, &x, Role::Consumer);
+        let makes = flow.weighted(1, weights, 1);
+        let y = if makes { flow.filter_labels(1, weights[1], n) } else { vec![FROZEN; n] };
         if let Some(c) = flow.inputs.optional(2)
             && c.shape.last() == Some(&n)
         {
-            flow.label_constant(2, c.shape.len() - 1, &y, Role::Producer);
+            let role = if makes { Role::Producer } else { Role::PerChannel };
+            flow.label_constant(2, c.shape.len() - 1, &y, role);
         }
-        flow.set_output_along(0, 1, &y);
+        if !makes {
+            let (row, inner, column) = (0, 1, 2);
+            let b = if self.trans_b { [column, inner] } else { [inner, column] };
+            flow.product(&[row, inner], &b, &[row, column]);
+        }
         Ok(())
     }
 
@@ -215,9 +242,64 @@ fn transposed(l: &mut Lowering, i: usize, transpose: bool, rows: usize, columns:
     Ok(slot)
 }
 
+impl MatMul {
+    fn product(&self, inputs: &Inputs) -> Result<Product> {
+        Product::of(&seen(inputs.get(0)?, self.trans_a), &seen(inputs.get(1)?, self.trans_b))
+    }
+
+    /// Returns whether the second factor is a matrix of weights for the rows of the first.
+    fn is_layer(&self, inputs: &Inputs) -> bool {
+        let weights = inputs.optional(1).filter(|b| b.value.is_some() && b.shape.len() == 2);
+        weights.is_some() && !self.trans_a && inputs.optional(0).is_some_and(|a| a.shape.len() > 1)
+    }
+
+    /// Returns factor `i` with its matrices transposed if the node asks for it, and as many as the product has.
+    fn factor(&self, l: &mut Lowering, p: &Product, i: usize) -> Result<Slot> {
+        let fact = l.inputs.get(i)?;
+        let (turned, batches) =
+            if i == 0 { (self.trans_a, p.a_batches) } else { (self.trans_b, p.b_batches) };
+        let turned = turned && fact.shape.len() > 1;
+        if !turned && (batches == 1 || batches == p.batch) {
+            return Ok(Slot::Input(i));
+        }
+        let shape = seen(fact, turned);
+        let rank = shape.len();
+        let whole = match batches == 1 {
+            true => shape.clone(),
+            false => [p.batch_shape.as_slice(), &shape[rank - 2..]].concat(),
+        };
+        let mut steps = broadcast_strides(&fact.shape, &fact.shape);
+        if turned {
+            steps.swap(rank - 2, rank - 1);
+        }
+        // An axis of size 1 is repeated, and so are the axes that the factor lacks.
+        let lead = whole.len() - rank;
+        let step = |axis: usize| match axis.checked_sub(lead) {
+            Some(own) if shape[own] == whole[axis] => steps[own],
+            _ => 0,
+        };
+        let (src, dst) = (shape.iter().product(), whole.iter().product());
+        let slot = l.temp(dst);
+        let copy =
+            strided(&whole, (src, 0, (0..whole.len()).map(step).collect()), (dst, 0, strides(&whole)))?;
+        l.call(copy, vec![Slot::Input(i)], slot.clone());
+        Ok(slot)
+    }
+}
+
+/// Returns the shape of a factor; if `turned`, with its last two axes exchanged.
+fn seen(fact: &Fact, turned: bool) -> Vec<usize> {
+    let mut shape = fact.shape.clone();
+    let rank = shape.len();
+    if turned && rank > 1 {
+        shape.swap(rank - 2, rank - 1);
+    }
+    shape
+}
+
 impl Operator for MatMul {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        let p = Product::of(inputs)?;
+        let p = self.product(inputs)?;
         let mut shape = p.batch_shape.clone();
         if !p.a_vector {
             shape.push(p.m);
@@ -229,85 +311,80 @@ impl Operator for MatMul {
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
-        let p = Product::of(&l.inputs)?;
+        let p = self.product(&l.inputs)?;
         let b = l.inputs.get(1)?;
-        if let (Some(value), true) = (&b.value, p.b_shared()) {
-            let weights = Arc::new(transpose(value.floats()?, p.k, p.n));
+        if let (Some(value), true, false) = (&b.value, p.b_shared(), self.trans_a) {
+            let b = value.floats()?;
+            let rows = if self.trans_b { b.to_vec() } else { transpose(b, p.k, p.n) };
+            let scaled = |v: f32| (self.alpha * f64::from(v)) as f32;
+            let weights = if self.alpha == 1.0 { rows } else { rows.into_iter().map(scaled).collect() };
             let bias = Arc::new(vec![0.0; p.n]);
-            return emit_rows(l, weights, bias, (p.batch * p.m, p.k, p.n));
+            return emit_rows(l, Arc::new(weights), bias, (p.batch * p.m, p.k, p.n));
         }
-        if p.b_vector || p.b_shared() {
-            let kernel = MatMulKernel {
-                batch: 1,
-                m: p.batch * p.m,
-                k: p.k,
-                n: p.n,
-                a_batched: false,
-                b_batched: false,
-                activation: Activation::None,
-            };
-            l.call(kernel, vec![Slot::Input(0), Slot::Input(1)], Slot::Output(0));
-            return Ok(());
-        }
-        let a = p.batched(l, 0, p.a_batches, [p.m, p.k])?;
-        let b = p.batched(l, 1, p.b_batches, [p.k, p.n])?;
+        let (a, b) = (self.factor(l, &p, 0)?, self.factor(l, &p, 1)?);
+        let one = p.b_vector || p.b_shared();
         let kernel = MatMulKernel {
-            batch: p.batch,
-            m: p.m,
+            batch: if one { 1 } else { p.batch },
+            m: if one { p.batch * p.m } else { p.m },
             k: p.k,
             n: p.n,
-            a_batched: p.a_batches > 1,
-            b_batched: p.b_batches > 1,
+            a_batched: !one && p.a_batches > 1,
+            b_batched: !one && p.b_batches > 1,
             activation: Activation::None,
         };
-        l.call(kernel, vec![a, b], Slot::Output(0));
+        if self.alpha == 1.0 {
+            l.call(kernel, vec![a, b], Slot::Output(0));
+            return Ok(());
+        }
+        let len = p.batch * p.m * p.n;
+        let product = l.temp(len);
+        l.call(kernel, vec![a, b], product.clone());
+        let number = |v: f64| Slot::Constant(Arc::new(vec![v as f32]));
+        let scale = Affine { outer: 1, channels: 1, inner: len, activation: Activation::None };
+        l.call(scale, vec![product, number(self.alpha), number(0.0)], Slot::Output(0));
         Ok(())
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        let p = Product::of(&flow.inputs)?;
-        let weights = flow.inputs.get(1)?;
-        if weights.value.is_none() || weights.shape.len() != 2 || p.a_vector {
-            let (a, b, output) = p.terms();
-            flow.product(&a, &b, &output);
+        let last = flow.outputs[0].shape.len().saturating_sub(1);
+        let weights = if self.trans_b { [1, 0] } else { [0, 1] };
+        let x_axis = flow.inputs.get(0)?.shape.len() - 1;
+        if self.is_layer(&flow.inputs) && flow.weighted(x_axis, weights, last) {
             return Ok(());
         }
-        let x_axis = flow.inputs.get(0)?.shape.len() - 1;
-        let x = flow.axis_labels(0, x_axis);
-        let rows = flow.input_labels(0);
-        if !rows.varies(x_axis) {
-            // Channels on other axes than the last would pass through, which is not analysed.
-            flow.freeze(rows.labels(), "multiplies along an axis that is not the channels'");
+        let (mut a, mut b, output) = self.product(&flow.inputs)?.terms();
+        for (indices, turned) in [(&mut a, self.trans_a), (&mut b, self.trans_b)] {
+            let rank = indices.len();
+            if turned && rank > 1 {
+                indices.swap(rank - 2, rank - 1);
+            }
         }
-        let y = flow.filter_labels(1, 1, p.n);
-        flow.add_producer(1, 1, &y, &y);
-        flow.label_constant(1, 0, &x, Role::Consumer);
-        let last = flow.outputs[0].shape.len() - 1;
-        flow.set_output_along(0, last, &y);
+        flow.product(&a, &b, &output);
         Ok(())
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
-        Product::of(inputs).map_or(0, |p| (p.batch * p.m * p.k * p.n) as u64)
+        self.product(inputs).map_or(0, |p| (p.batch * p.m * p.k * p.n) as u64)
     }
 
     fn layer(&self) -> Option<Layer> {
-        Some(Layer {
+        let layer = Layer {
             weight: 1,
-            filters: 1,
+            filters: usize::from(!self.trans_b),
             channels: -1,
             groups: 1,
             transposed: false,
             bias: None,
-            plain: true,
-        })
+            plain: self.alpha == 1.0,
+        };
+        (!self.trans_a).then_some(layer)
     }
 
     fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
         // In higher ranks, the channels of a following BatchNormalization are not on the last axis.
         inputs.optional(0).is_some_and(|a| a.shape.len() == 2)
-            && Product::of(inputs).is_ok_and(|p| p.b_shared() && !p.b_vector)
-            && inputs.optional(1).is_some_and(|b| b.value.is_some())
+            && self.is_layer(inputs)
+            && self.product(inputs).is_ok_and(|p| p.b_shared() && !p.b_vector)
     }
 }
 
@@ -327,17 +404,17 @@ struct Product {
 }
 
 impl Product {
-    fn of(inputs: &Inputs) -> Result<Self> {
-        let (a, b) = (inputs.get(0)?.shape.clone(), inputs.get(1)?.shape.clone());
+    /// Finds the sizes for factors of these shapes.
+    fn of(a: &[usize], b: &[usize]) -> Result<Self> {
         let misfit = || {
             Error::new("the operands of a MatMul do not fit")
                 .expected("equal inner dimensions")
-                .got(format!("{} and {}", show(&a), show(&b)))
+                .got(format!("{} and {}", show(a), show(b)))
                 .with_kind(ErrorKind::InvalidModel)
         };
         let (a_vector, b_vector) = (a.len() == 1, b.len() == 1);
-        let full_a = if a_vector { vec![1, a[0]] } else { a.clone() };
-        let full_b = if b_vector { vec![b[0], 1] } else { b.clone() };
+        let full_a = if a_vector { vec![1, a[0]] } else { a.to_vec() };
+        let full_b = if b_vector { vec![b[0], 1] } else { b.to_vec() };
         let ([batch_a @ .., m, k], [batch_b @ .., kb, n]) = (full_a.as_slice(), full_b.as_slice()) else {
             return Err(misfit());
         };
@@ -371,20 +448,6 @@ impl Product {
         output.extend((!self.a_vector).then_some(m));
         output.extend((!self.b_vector).then_some(n));
         (a, b, output)
-    }
-
-    /// Returns operand `i` with one matrix, or as many as the product, by a copy if its batch axes broadcast in part.
-    fn batched(&self, l: &mut Lowering, i: usize, batches: usize, matrix: [usize; 2]) -> Result<Slot> {
-        if batches == 1 || batches == self.batch {
-            return Ok(Slot::Input(i));
-        }
-        let own = &l.inputs.get(i)?.shape;
-        let shape = [self.batch_shape.as_slice(), &matrix].concat();
-        let (src, dst) = (own.iter().product(), shape.iter().product());
-        let slot = l.temp(dst);
-        let copy = strided(&shape, (src, 0, broadcast_strides(own, &shape)), (dst, 0, strides(&shape)))?;
-        l.call(copy, vec![Slot::Input(i)], slot.clone());
-        Ok(slot)
     }
 
     /// Returns whether all rows of A are multiplied by one matrix B.

@@ -9,14 +9,17 @@ mod arg_topk;
 mod axes;
 mod batch_norm;
 mod binary;
+mod computed_conv;
 mod concat;
 mod conv;
 mod conv_lowering;
 mod conv_transpose;
 mod data_movement;
+mod deform_conv;
 mod einsum;
 mod gather;
 mod gemm;
+mod grid_sample;
 mod lower;
 mod non_max_suppression;
 mod nonzero;
@@ -27,15 +30,17 @@ mod reduce;
 mod reshape;
 mod resize;
 mod rewrite;
+mod roi_align;
 mod scatter;
 mod shape;
 mod slice;
 mod table;
+mod unpool;
 mod window;
 
 pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
 pub use rewrite::{Edit, Kept, Rewrite};
-pub use table::{NEWEST_OPSET, OPS, OpRow};
+pub use table::{MICROSOFT, NEWEST_OPSET, OPS, OPS_OF_MICROSOFT, OpRow};
 
 use std::fmt::Debug;
 

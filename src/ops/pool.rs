@@ -1,34 +1,47 @@
-//! The operators MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool.
+//! The operators MaxPool, AveragePool, and pools of whole channels.
 
 use super::lower::{Lowering, Slot};
+use super::unpool::check_flat_indices;
 use super::window::{ResolvedWindow, WindowAttributes, plane};
 use super::{Build, Operator};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
+use crate::kernels::reduction::PoolIndices;
 use crate::kernels::reduction::{PoolKernel, PoolKind};
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::kernels::window::Windows;
-use crate::tensor::show;
+use crate::tensor::{DType, show};
 
 #[derive(Debug)]
 struct Pool {
     kind: PoolKind,
     window: WindowAttributes,
+    /// The form of the second output, the indices of maxima, if the node has it.
+    indices: Option<IndexOrder>,
+}
+
+/// The axis that varies fastest in indices, attribute `storage_order`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum IndexOrder {
+    RowMajor,
+    ColumnMajor,
 }
 
 #[derive(Debug)]
 struct GlobalPool(ReduceOp);
 
-/// Builds MaxPool: the maximum of each window.
+/// Builds MaxPool: the maximum of each window, and its index if the node has a second output.
 pub(super) fn max_pool(build: &Build) -> Result<Box<dyn Operator>> {
-    if build.outputs > 1 {
-        return Err(Error::new("MaxPool's second output (indices) is not supported")
-            .expected("one output")
-            .got(build.outputs.to_string())
-            .unsupported());
-    }
-    Ok(Box::new(Pool { kind: PoolKind::Max, window: WindowAttributes::parse(&build.attrs)? }))
+    let order = match build.attrs.int_or("storage_order", 0)? {
+        0 => IndexOrder::RowMajor,
+        _ => IndexOrder::ColumnMajor,
+    };
+    Ok(Box::new(Pool {
+        kind: PoolKind::Max,
+        window: WindowAttributes::parse(&build.attrs)?,
+        indices: (build.outputs > 1).then_some(order),
+    }))
 }
 
 /// Builds AveragePool: the mean of each window.
@@ -37,6 +50,7 @@ pub(super) fn average_pool(build: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(Pool {
         kind: PoolKind::Average { count_include_pad },
         window: WindowAttributes::parse(&build.attrs)?,
+        indices: None,
     }))
 }
 
@@ -50,8 +64,20 @@ pub(super) fn global_max_pool(_: &Build) -> Result<Box<dyn Operator>> {
     Ok(Box::new(GlobalPool(ReduceOp::Max)))
 }
 
+/// Builds GlobalLpPool: the L1 or L2 norm of each channel.
+pub(super) fn global_lp_pool(build: &Build) -> Result<Box<dyn Operator>> {
+    match build.attrs.int_or("p", 2)? {
+        1 => Ok(Box::new(GlobalPool(ReduceOp::L1))),
+        2 => Ok(Box::new(GlobalPool(ReduceOp::L2))),
+        p => Err(Error::new("a norm that is not supported")
+            .expected("p = 1 or 2")
+            .got(p.to_string())
+            .unsupported()),
+    }
+}
+
 /// Passes channels of axis 1 on unchanged.
-fn propagate_channels(flow: &mut Propagation) {
+pub(super) fn propagate_channels(flow: &mut Propagation) {
     let labels = flow.axis_labels(0, 1);
     flow.set_output_along(0, 1, &labels);
 }
@@ -67,7 +93,13 @@ impl Operator for Pool {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         let window = self.window.fit(&x.shape, None)?;
-        Ok(vec![x.with_shape(&window.shape(x.shape[0], x.shape[1], x.shape.len()))])
+        let shape = window.shape(x.shape[0], x.shape[1], x.shape.len());
+        let mut facts = vec![x.with_shape(&shape)];
+        if self.indices.is_some() {
+            check_flat_indices(&x.shape)?;
+            facts.push(Fact::new(DType::I64, &shape));
+        }
+        Ok(facts)
     }
 
     /// Lowers 3-D pools to a pool of planes and one along depth.
@@ -77,6 +109,11 @@ impl Operator for Pool {
         let x = &l.inputs.get(0)?.shape;
         let w = self.window.fit(x, None)?;
         let (channels, [depth, ..], [out_depth, height, width]) = (x[0] * x[1], w.input, w.output);
+        if let Some(order) = self.indices {
+            let column_major = order == IndexOrder::ColumnMajor;
+            let kernel = PoolIndices { planes: channels, windows: w.volume(), column_major };
+            l.call(kernel, vec![Slot::Input(0)], Slot::Output(1));
+        }
         let planes = self.planes(channels * depth, &w);
         if depth == 1 && w.kernel[0] == 1 && out_depth == 1 {
             l.call(planes, vec![Slot::Input(0)], Slot::Output(0));
@@ -102,17 +139,23 @@ impl Operator for Pool {
     }
 
     fn is_max_pool_2x2(&self, inputs: &Inputs) -> bool {
-        let Some(x) = inputs.optional(0).filter(|x| x.shape.len() == 4) else { return false };
+        let Some(x) = inputs.optional(0).filter(|x| x.shape.len() == 4 && self.indices.is_none()) else {
+            return false;
+        };
         self.window.fit(&x.shape, None).is_ok_and(|w| self.planes(1, &w).is_by_twos())
     }
 
-    /// Returns false for averages that count the padding as zeros.
+    /// Returns false for averages that count the padding as zeros, and for indices.
     fn keeps_constants(&self) -> bool {
-        self.kind != PoolKind::Average { count_include_pad: true }
+        self.indices.is_none() && self.kind != PoolKind::Average { count_include_pad: true }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         propagate_channels(flow);
+        if self.indices.is_some() {
+            let labels = flow.axis_labels(0, 1);
+            flow.set_output_along(1, 1, &labels);
+        }
         Ok(())
     }
 }
@@ -138,7 +181,7 @@ impl Operator for GlobalPool {
     }
 
     fn keeps_constants(&self) -> bool {
-        true
+        matches!(self.0, ReduceOp::Mean | ReduceOp::Max)
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

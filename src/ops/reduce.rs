@@ -1,5 +1,7 @@
 //! Reductions over axes, Softmax and LogSoftmax.
 
+use std::sync::Arc;
+
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
@@ -10,6 +12,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Unary;
 use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::kernels::normalization::SoftmaxKernel;
+use crate::kernels::reduction::Arg;
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::tensor::{DType, strides};
 
@@ -28,7 +31,15 @@ struct Softmax {
     axis: i64,
     /// True before opset 13, when the axes from `axis` on are flattened into one.
     flatten: bool,
-    log: bool,
+    kind: SoftmaxKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SoftmaxKind {
+    Plain,
+    Log,
+    /// 1 for the first of the largest elements, 0 for the others.
+    Hard,
 }
 
 /// The functions before and after a reduction.
@@ -105,20 +116,25 @@ pub(super) fn reduce_log_sum_exp(build: &Build) -> Result<Box<dyn Operator>> {
     reduce_around(build, ReduceOp::Sum, Around::LogExp)
 }
 
-fn softmax_or_log(build: &Build, log: bool) -> Result<Box<dyn Operator>> {
+fn softmax_of(build: &Build, kind: SoftmaxKind) -> Result<Box<dyn Operator>> {
     let flatten = build.opset < 13;
     let axis = build.attrs.int_or("axis", if flatten { 1 } else { -1 })?;
-    Ok(Box::new(Softmax { axis, flatten, log }))
+    Ok(Box::new(Softmax { axis, flatten, kind }))
+}
+
+/// Builds Hardmax: 1 for the first of the largest elements along an axis, else 0.
+pub(super) fn hardmax(build: &Build) -> Result<Box<dyn Operator>> {
+    softmax_of(build, SoftmaxKind::Hard)
 }
 
 /// Builds Softmax: exponentials along an axis, normalized to sum 1.
 pub(super) fn softmax(build: &Build) -> Result<Box<dyn Operator>> {
-    softmax_or_log(build, false)
+    softmax_of(build, SoftmaxKind::Plain)
 }
 
 /// Builds LogSoftmax: the logarithm of the softmax along an axis.
 pub(super) fn log_softmax(build: &Build) -> Result<Box<dyn Operator>> {
-    softmax_or_log(build, true)
+    softmax_of(build, SoftmaxKind::Log)
 }
 
 impl Reduce {
@@ -278,14 +294,28 @@ impl Operator for Softmax {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let (outer, axis, inner) = self.sizes(l.shape(0))?;
-        l.call(SoftmaxKernel { outer, axis, inner, log: self.log }, vec![Slot::Input(0)], Slot::Output(0));
+        if self.kind == SoftmaxKind::Hard {
+            let largest = l.temp(outer * inner);
+            let arg = Arg { outer, axis, inner, least: false, last: false };
+            l.call(arg, vec![Slot::Input(0)], largest.clone());
+            let indices = Slot::Constant(Arc::new((0..axis).map(|i| i as f32).collect()));
+            let (one, all) = ([outer, 1, inner], [1, axis, 1]);
+            let equal = BinaryKernel::new(BinaryOp::Equal, &one, &all, Activation::None)
+                .ok_or_else(|| Error::new("shapes that do not broadcast").internal())?;
+            l.call(equal, vec![largest, indices], Slot::Output(0));
+            return Ok(());
+        }
+        let log = self.kind == SoftmaxKind::Log;
+        l.call(SoftmaxKernel { outer, axis, inner, log }, vec![Slot::Input(0)], Slot::Output(0));
         Ok(())
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let x = flow.input_labels(0);
         let over: Vec<usize> = (0..x.shape.len()).filter(|&a| self.mixes(&x.shape, a)).collect();
-        flow.mix(&x, &over, Inexact::Passes, "softmax mixes all channels");
+        // The largest element without some channels is another one, not nearly the same.
+        let inexact = if self.kind == SoftmaxKind::Hard { Inexact::Never } else { Inexact::Passes };
+        flow.mix(&x, &over, inexact, "softmax mixes all channels");
         flow.set_output(0, x);
         Ok(())
     }

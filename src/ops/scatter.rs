@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::axes::{MOST_INDICES, split_at_axis};
-use super::data_movement::{propagate_moved, strided};
+use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Operator};
-use crate::coupling::Propagation;
+use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation, for_each_index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
@@ -85,9 +85,42 @@ impl Operator for GatherElements {
         Ok(())
     }
 
+    /// Ties the data to the indices along all axes but the gathered one: positions there are those of the indices.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        propagate_moved(self, flow)
+        let x = flow.input_labels(0);
+        let at = axis(self.axis, x.shape.len())?;
+        flow.mix(&x, &[at], Inexact::Never, "is indexed by numbers that do not follow a cut");
+        let shape = flow.outputs[0].shape.clone();
+        let data = x.along_others(&shape, &|axis| (axis != at).then_some(axis));
+        let y = positional(flow, data, &[1]);
+        flow.set_output(0, y);
+        Ok(())
     }
+}
+
+/// Unites labels with those of the inputs `others`, of one shape, position by position, and returns them.
+///
+/// An input that is computed without labels has a size that stays. Constants lose the positions that the labels lose.
+fn positional(flow: &mut Propagation, labels: ChannelLabels, others: &[usize]) -> ChannelLabels {
+    for &i in others {
+        if flow.is_constant(i) {
+            for axis in (0..labels.shape.len()).filter(|&a| labels.shape[a] > 1) {
+                flow.label_per_channel(i, axis, &labels, axis);
+            }
+            continue;
+        }
+        let own = flow.input_labels(i);
+        if own.varying().is_empty() && own.labels().iter().all(|&l| l == FROZEN) {
+            flow.freeze(labels.labels(), "takes elements at positions whose number stays");
+        }
+        let stored: Vec<usize> = (0..labels.shape.len())
+            .map(|a| if labels.varies(a) || own.varies(a) { labels.shape[a] } else { 1 })
+            .collect();
+        for_each_index(&stored, |index| {
+            flow.coupling.classes.unite(labels.at(index), own.at(index), flow.node.1);
+        });
+    }
+    labels
 }
 
 /// Emits a flat gather from the elements of the data, followed by those of the updates.
@@ -225,8 +258,24 @@ impl Operator for GatherNd {
         gather_flat(l, batches * box_len * inner, None, table)
     }
 
+    /// Lets labels pass along batch axes and the axes of a slice; along indexed axes nothing can be removed.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        propagate_moved(self, flow)
+        let x = flow.input_labels(0);
+        let (_, indexed, _, shape) = self.split(&flow.inputs)?;
+        let (batch, end) = (self.batch_dims, self.batch_dims + indexed.len());
+        let over: Vec<usize> = (batch..end).collect();
+        flow.mix(&x, &over, Inexact::Never, "is indexed by numbers that do not follow a cut");
+        let lead = flow.inputs.get(1)?.shape.len() - 1;
+        let y = x.along_others(&shape, &|axis| match axis {
+            axis if axis < batch => Some(axis),
+            axis if axis < lead => None,
+            axis => Some(axis - lead + end),
+        });
+        for axis in 0..batch {
+            flow.label_per_channel(1, axis, &y, axis);
+        }
+        flow.set_output(0, y);
+        Ok(())
     }
 }
 
@@ -324,16 +373,32 @@ impl Operator for Scatter {
         gather_flat(l, len, Some(count), table)
     }
 
+    /// Lets labels pass along axes that are not indexed, where updates and indices have the positions of the data.
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
-        if self.reduction.is_some() {
-            flow.freeze_all("adds up, multiplies or compares by a table");
-            return Ok(());
+        let x = flow.input_labels(0);
+        let rank = x.shape.len();
+        let tuple = flow.inputs.get(1)?.shape.last().copied().unwrap_or(0);
+        let indexed: Vec<usize> = match &self.indices {
+            ScatterIndices::Elements { axis: a } => vec![axis(*a, rank)?],
+            ScatterIndices::Nd => (0..tuple.min(rank)).collect(),
+        };
+        flow.mix(&x, &indexed, Inexact::Never, "is indexed by numbers that do not follow a cut");
+        let whole = x.along_others(&x.shape, &|axis| (!indexed.contains(&axis)).then_some(axis));
+        let shape = flow.inputs.get(2)?.shape.clone();
+        match &self.indices {
+            ScatterIndices::Elements { .. } => {
+                let updates = whole.along_others(&shape, &|axis| Some(axis));
+                positional(flow, updates, &[1, 2]);
+            }
+            ScatterIndices::Nd => {
+                // The axes of a slice are the last ones of data and updates.
+                let lead = shape.len() - (rank - indexed.len());
+                let updates =
+                    whole.along_others(&shape, &|axis| axis.checked_sub(lead).map(|a| a + indexed.len()));
+                positional(flow, updates, &[2]);
+            }
         }
-        propagate_moved(self, flow)?;
-        // Indices of overwritten channels would change if other channels were removed.
-        if flow.result[0].as_ref() != Some(&flow.input_labels(0)) {
-            flow.freeze_all("overwrites channels by their numbers");
-        }
+        flow.set_output(0, whole);
         Ok(())
     }
 }

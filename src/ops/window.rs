@@ -1,6 +1,7 @@
 //! The sliding windows of convolutions and pools: kernel, strides, dilations, pads and `auto_pad`.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::volume::VolumeWindows;
 use crate::kernels::window::Windows;
 use crate::onnx::attrs::Attrs;
 use crate::tensor::show;
@@ -38,6 +39,18 @@ pub(super) struct ResolvedWindow {
 }
 
 impl ResolvedWindow {
+    /// Returns the windows over depth, height and width.
+    pub(super) fn volume(&self) -> VolumeWindows {
+        VolumeWindows {
+            input: self.input,
+            output: self.output,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            pad: self.pad_begin,
+        }
+    }
+
     /// Returns the windows over height and width.
     pub(super) fn planes(&self) -> Windows {
         Windows {
@@ -91,11 +104,7 @@ impl WindowAttributes {
         let kernel = match (&self.kernel, weights) {
             (Some(kernel), _) => sizes("kernel_shape", kernel, rank, 1)?,
             (None, Some(weights)) => weights.to_vec(),
-            (None, None) => {
-                return Err(
-                    Error::new("the attribute kernel_shape is missing").with_kind(ErrorKind::InvalidModel)
-                );
-            }
+            (None, None) => return Err(no_kernel_shape()),
         };
         if let Some(weights) = weights
             && weights != kernel.as_slice()
@@ -160,6 +169,30 @@ impl WindowAttributes {
             None => vec![0; 2 * rank],
         };
         Ok((or_ones("strides", &self.strides)?, or_ones("dilations", &self.dilations)?, pads))
+    }
+
+    /// Returns the shape of the input of the MaxPool whose output has shape N×C×spatial.
+    ///
+    /// # Errors
+    /// Attributes that do not fit the shape, and pads that leave an empty result.
+    pub(super) fn unpooled(&self, pooled: &[usize]) -> Result<Vec<usize>> {
+        let rank = pooled.len().saturating_sub(2);
+        check_rank(rank, pooled)?;
+        let Some(kernel) = &self.kernel else { return Err(no_kernel_shape()) };
+        let kernel = sizes("kernel_shape", kernel, rank, 1)?;
+        let (strides, _, pads) = self.steps(rank)?;
+        let mut shape = pooled[..2].to_vec();
+        for axis in 0..rank {
+            let covered = (pooled[2 + axis].saturating_sub(1) * strides[axis]).saturating_add(kernel[axis]);
+            let size = covered.checked_sub(pads[axis] + pads[axis + rank]).filter(|&n| n > 0);
+            shape.push(size.ok_or_else(|| {
+                Error::new("the pads of a MaxUnpool leave nothing")
+                    .expected(format!("less than {covered} along spatial axis {axis}"))
+                    .got(format!("{}", pads[axis] + pads[axis + rank]))
+                    .with_kind(ErrorKind::InvalidModel)
+            })?);
+        }
+        Ok(shape)
     }
 
     /// Resolves each spatial axis of a transposed convolution.
@@ -260,6 +293,10 @@ impl ResolvedWindow {
 /// Returns height and width of a triple.
 pub(super) fn plane(triple: [usize; 3]) -> [usize; 2] {
     [triple[1], triple[2]]
+}
+
+fn no_kernel_shape() -> Error {
+    Error::new("the attribute kernel_shape is missing").with_kind(ErrorKind::InvalidModel)
 }
 
 fn check_rank(rank: usize, input: &[usize]) -> Result<()> {

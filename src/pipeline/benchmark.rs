@@ -29,6 +29,8 @@ pub struct BenchmarkOptions {
 pub struct Performance {
     /// Its MACs for one image, parameters and bytes.
     pub cost: Cost,
+    /// Number of images of a batch, which the file may fix.
+    pub batch: usize,
     /// Seconds of a batch.
     pub seconds: Quantiles,
     /// Images a second, at the median.
@@ -72,7 +74,6 @@ pub fn benchmark(
     let all: Vec<&Graph> = graphs.iter().collect();
     let VerifiedResult { times, snr_db } = verified(&all, device, options.bench, observer)?;
     let peak_rates = options.layers.then(|| PeakRates::measure(device)).transpose()?;
-    let batch = options.bench.batch as f64;
     let mut networks = Vec::new();
     for (i, (model, graph)) in models.iter().zip(&graphs).enumerate() {
         let cost = cost(&Channels::of(graph)?, model.bytes);
@@ -80,10 +81,11 @@ pub fn benchmark(
             Some(peak) => layer_rates(graph, (device, peak), options.bench, observer)?,
             None => vec![],
         };
-        let seconds = times.seconds[i];
+        let (seconds, batch) = (times.seconds[i], times.batches[i] as f64);
         let unrelated = difference(model, &models[0]);
         networks.push(Performance {
             cost,
+            batch: times.batches[i],
             seconds,
             images_per_s: batch / seconds.median,
             gflops: 2.0 * cost.macs as f64 * batch / seconds.median / 1e9,

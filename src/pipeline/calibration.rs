@@ -7,6 +7,7 @@ use crate::data::{Batch, DataOptions, Dataset};
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::repair::{Images, Repair};
+use crate::tensor::SampleShape;
 
 /// The share of the images that judge the result, unless another is asked for.
 const USUAL_SHARE: f64 = 0.2;
@@ -127,15 +128,15 @@ impl Calibration {
         const AT_ONCE: usize = 64;
         let mut data = Vec::new();
         let (mut places, mut labels) = (Vec::new(), self.fit.labels().map(|_| Vec::new()));
-        let mut shape: Option<Vec<usize>> = None;
+        let mut shape: Option<SampleShape> = None;
         for batch in self.fit.batches(AT_ONCE) {
             let batch = batch?;
-            let first = shape.get_or_insert_with(|| batch.image().to_vec());
-            if first[..] != *batch.image() {
+            let first = shape.get_or_insert_with(|| batch.sample.clone());
+            if *first != batch.sample {
                 return Err(self.fit.blame(
                     Error::new("calibration images of several sizes")
-                        .expected(crate::tensor::show(first))
-                        .got(crate::tensor::show(batch.image()))
+                        .expected(first.to_string())
+                        .got(batch.sample.to_string())
                         .remedy("bring them to one size with `resize` and `crop`"),
                 ));
             }
@@ -146,7 +147,7 @@ impl Calibration {
             }
             advance(observer, places.len())?;
         }
-        let images = Images { data: Arc::new(data), shape: shape.unwrap_or_default(), count: places.len() };
+        let images = Images { data: Arc::new(data), sample: shape.unwrap_or_default(), count: places.len() };
         Ok(Decoded { images, places, labels })
     }
 
@@ -162,11 +163,11 @@ impl Calibration {
         }
     }
 
-    /// Returns the shape of the first image.
-    pub(super) fn image(&self) -> Result<Vec<usize>> {
+    /// Returns the shape of the first sample.
+    pub(super) fn sample(&self) -> Result<SampleShape> {
         match self.decoded.get() {
-            Some(decoded) => Ok(decoded.images.shape.clone()),
-            None => self.fit.image(),
+            Some(decoded) => Ok(decoded.images.sample.clone()),
+            None => self.fit.sample(),
         }
     }
 
@@ -197,11 +198,11 @@ impl Decoded {
     }
 
     fn batch(&self, images: std::ops::Range<usize>, next: usize) -> Batch {
-        let elements: usize = self.images.shape.iter().product();
+        let elements = self.images.sample.elements();
         Batch {
             next,
             count: images.len(),
-            shape: std::iter::once(images.len()).chain(self.images.shape.iter().copied()).collect(),
+            sample: self.images.sample.clone(),
             data: self.images.data[images.start * elements..images.end * elements].to_vec(),
             labels: self.labels.as_ref().map(|labels| labels[images.clone()].to_vec()),
             places: self.places[images].to_vec(),

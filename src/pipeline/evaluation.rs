@@ -8,7 +8,7 @@ use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::{Observer, Stage, advance, staged};
-use crate::tensor::Precision;
+use crate::tensor::{Precision, SampleShape};
 
 /// The result of an evaluation.
 #[derive(Clone, Debug)]
@@ -38,12 +38,12 @@ pub fn evaluate(
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
-    let open = |graph: &Graph, device: &Device, image: &[usize]| {
-        Session::for_images(graph, device, image, (batch, data.len()))
+    let open = |graph: &Graph, device: &Device, sample: &SampleShape| {
+        Session::for_samples(graph, device, sample, (batch, data.len()))
     };
-    let image = data.image()?;
-    let mut session = open(graph, device, &image)?;
-    let mut reference = against.map(|graph| open(graph, &exact, &image)).transpose()?;
+    let sample = data.sample()?;
+    let mut session = open(graph, device, &sample)?;
+    let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
     // The inputs of a host subgraph are compared in place of outputs: they are no classes.
     let host_outputs = session.host_nodes() > 0;
     let mut found = Evaluation {
@@ -62,9 +62,9 @@ pub fn evaluate(
     staged(observer, Stage::Evaluating, data.len(), |observer| {
         for images in data.batches(session.batch) {
             let images = images?;
-            if session.image() != images.image() {
-                session = open(graph, device, images.image())?;
-                reference = against.map(|graph| open(graph, &exact, images.image())).transpose()?;
+            if *session.sample() != images.sample {
+                session = open(graph, device, &images.sample)?;
+                reference = against.map(|graph| open(graph, &exact, &images.sample)).transpose()?;
             }
             let got = session.predict(&images.data)?;
             if let (Some(labels), Some(classes)) = (&images.labels, classes) {

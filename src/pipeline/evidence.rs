@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bindings::describe;
 use super::calibration::Calibration;
 use super::decision::Outcome;
 use super::network::Network;
@@ -194,6 +195,14 @@ pub fn load_profile(file: &Path, network: &Network) -> Result<Profile> {
             .expected(format!("a profile of {}", network.model.path.display()))
             .got(format!("one of {}", profile.header.model))
             .remedy("run `profile()` on this model"));
+    }
+    let inputs = describe(&network.model.bindings);
+    if profile.header.inputs != inputs {
+        return Err(Error::new("the profile was gathered with other input values")
+            .file(file)
+            .expected(format!("{inputs:?}"))
+            .got(format!("{:?}", profile.header.inputs))
+            .remedy("give each `input` the value that it had in `profile()`"));
     }
     Ok(profile)
 }

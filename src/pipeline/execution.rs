@@ -29,7 +29,7 @@ pub fn run(
 ) -> Result<Vec<(String, Tensor)>> {
     let graph = Graph::from_model(model)?;
     let mut arrays: Vec<&[f32]> = Vec::new();
-    for input in &graph.inputs {
+    for input in graph.sample_inputs() {
         let name = graph.name(input.value);
         let (_, data) = inputs.get(name).ok_or_else(|| {
             let mut given: Vec<&str> = inputs.keys().map(String::as_str).collect();
@@ -60,12 +60,11 @@ pub fn run(
 }
 
 /// Returns the names of a model's inputs.
-///
-/// # Errors
-/// A model that uses what the engine does not support.
-pub fn input_names(model: &Model) -> Result<Vec<String>> {
-    let graph = Graph::from_model(model)?;
-    Ok(graph.inputs.iter().map(|input| graph.name(input.value).to_owned()).collect())
+pub fn input_names(model: &Model) -> Vec<String> {
+    let graph = model.graph();
+    let stored = |name: &str| graph.initializer.iter().any(|tensor| tensor.name() == name);
+    let names = graph.input.iter().map(|input| input.name()).filter(|name| !stored(name));
+    names.map(str::to_owned).collect()
 }
 
 /// Reads a NumPy file as floats.
@@ -97,16 +96,12 @@ pub fn check(
     observer: &mut dyn Observer,
 ) -> Result<Checks> {
     let graph = Graph::from_model(model)?;
-    let sizes = data.map_or(Ok(Sizes::Own), |data| data.image().map(Sizes::Image))?;
+    let sizes = data.map_or(Ok(Sizes::Own), |data| data.sample().map(Sizes::Sample))?;
     // One image, or as many as the network takes at once.
     let options = SessionOptions { images: 1, sizes, ..SessionOptions::default() };
     let session = Session::new(&graph, device, &options, &|_| vec![])?;
     let inputs: Vec<Vec<f32>> = match data.and_then(|data| data.batches(session.batch).next()) {
-        Some(batch) => {
-            let mut images = batch?.data;
-            images.resize(session.image_len()? * session.batch, 0.0);
-            vec![images]
-        }
+        Some(batch) => session.inputs(&batch?.data),
         None => {
             let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
             session.plan.inputs.iter().map(|port| wave(port.shape.iter().product())).collect()

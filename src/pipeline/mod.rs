@@ -12,6 +12,7 @@
 //! prints, reads the environment, or handles signals.
 
 mod benchmark;
+mod bindings;
 mod calibration;
 mod channel_table;
 mod criteria_comparison;
@@ -38,6 +39,7 @@ mod tests;
 mod training;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
+pub use bindings::{InputOptions, InputValue, parse_shape};
 pub use calibration::{Calibration, JudgedOn, Origin};
 pub use channel_table::{ChannelTable, LayerMeans, layer_means};
 pub use criteria_comparison::{
@@ -47,7 +49,7 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
-pub use network::{Network, image_shape, open_calibration, open_data};
+pub use network::{Network, open_calibration, open_data, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{DataOptions, Dataset};
+use crate::data::{DataOptions, Dataset, InputSpec, SampleSpec};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Graph};
-use crate::onnx::Model;
+use crate::graph::{Graph, GraphInput};
+use crate::onnx::{InputBindings, Model};
 use crate::prune::Channels;
 use crate::report::Cost;
 
@@ -26,14 +26,14 @@ pub struct Network {
 /// The place from which the unchanged model is read again, once its weights were released to save memory.
 #[derive(Clone, Debug)]
 pub(super) enum Original {
-    File(PathBuf),
+    File(PathBuf, InputBindings),
     Memory(Arc<Model>),
 }
 
 impl Original {
     pub(super) fn model(&self) -> Result<Model> {
         match self {
-            Self::File(path) => Model::load(path),
+            Self::File(path, bindings) => Ok(Model::load(path)?.with_bindings(bindings.clone())),
             Self::Memory(model) => Ok(Model::clone(model)),
         }
     }
@@ -68,7 +68,7 @@ impl Network {
     /// A model that uses what the engine does not support.
     pub fn from_file(model: Model, inexact: bool) -> Result<Self> {
         let original = if model.path.is_file() {
-            Original::File(model.path.clone())
+            Original::File(model.path.clone(), model.bindings.clone())
         } else {
             Original::Memory(Arc::new(model.clone()))
         };
@@ -104,9 +104,9 @@ impl Network {
 /// Opens a data set for a network: a folder of images, `.npy`, `.npz`, idx, or `random:N`.
 ///
 /// # Errors
-/// As [`Dataset::open`], and a network with several inputs.
+/// As [`Dataset::open`].
 pub fn open_data(graph: &Graph, spec: &str, options: &DataOptions) -> Result<Dataset> {
-    Dataset::open(spec, options, &image_shape(graph)?)
+    Dataset::open(spec, options, &sample_spec(graph))
 }
 
 /// Opens a data set that decides which channels are removed: random inputs are refused unless allowed.
@@ -129,25 +129,14 @@ pub fn open_calibration(
     Ok(data)
 }
 
-/// Returns the dimensions of a graph's only input, batch axis first; `None` where they are free, and for the batch.
-///
-/// # Errors
-/// A network with several inputs.
-pub fn image_shape(graph: &Graph) -> Result<Vec<Option<usize>>> {
-    let [input] = graph.inputs.as_slice() else {
-        return Err(Error::new("a network with several inputs cannot be fed with images")
-            .file(&graph.path)
-            .expected("one input")
-            .got(graph.inputs.len().to_string())
-            .remedy(
-                "leave `data` out: a criterion on weights such as l1 can prune it, and `run()` takes arrays",
-            ));
+/// Returns the arrays that data must provide for one sample: the inputs that are used and have no fixed value.
+pub fn sample_spec(graph: &Graph) -> SampleSpec {
+    let spec = |input: &GraphInput| InputSpec {
+        name: graph.name(input.value).to_owned(),
+        axes: input.sample(),
+        integer: !input.dtype.is_float(),
     };
-    let size = |(axis, dim): (usize, &Dim)| match dim {
-        Dim::Fixed(n) if axis > 0 => Some(*n),
-        Dim::Fixed(_) | Dim::Free(_) => None,
-    };
-    Ok(input.dims.iter().enumerate().map(size).collect())
+    SampleSpec { inputs: graph.sample_inputs().map(spec).collect() }
 }
 
 /// Returns what a network costs whose file has so many bytes.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::bindings::describe;
 use super::calibration::{Calibration, Origin};
 use super::network::Network;
 use super::plan_options::PlanOptions;
@@ -14,6 +15,7 @@ use crate::observer::{Notice, Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::prune::Needs;
 use crate::stats::{Distances, GatherOptions, Gatherer, GramKind, Header, Profile};
+use crate::tensor::SampleShape;
 
 /// How statistics are gathered.
 #[derive(Clone, Debug)]
@@ -134,6 +136,10 @@ impl Resume {
             let text = |p| serde_json::to_string(p).unwrap_or_default();
             return differ("other preprocessing", text(&ours.preprocessing), text(&theirs.preprocessing));
         }
+        if ours.inputs != theirs.inputs {
+            let text = |header: &Header| format!("{:?}", header.inputs);
+            return differ("other input values", text(ours), text(theirs));
+        }
         if ours.data != theirs.data {
             return differ("other data", ours.data.clone(), theirs.data.clone());
         }
@@ -218,10 +224,10 @@ impl<'a> ImageSource<'a> {
         }
     }
 
-    fn image(self) -> Result<Vec<usize>> {
+    fn sample(self) -> Result<SampleShape> {
         match self {
-            Self::Dataset(data) => data.image(),
-            Self::Calibration(calibration) => calibration.image(),
+            Self::Dataset(data) => data.sample(),
+            Self::Calibration(calibration) => calibration.sample(),
         }
     }
 }
@@ -229,7 +235,8 @@ impl<'a> ImageSource<'a> {
 /// Returns a profile's header before any image.
 pub(super) fn header(model: &Model) -> Header {
     let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Header { model_sha256: model.sha256.clone(), model: name(&model.path), ..Header::default() }
+    let inputs = describe(&model.bindings);
+    Header { model_sha256: model.sha256.clone(), model: name(&model.path), inputs, ..Header::default() }
 }
 
 /// Returns the options of the pass that a criterion needs.
@@ -270,15 +277,15 @@ pub(super) fn pass(
     let wants = GatherOptions {
         batch: options.batch,
         images: data.len(),
-        image: source.image()?,
+        sample: source.sample()?,
         classes: labels.map_or(0, |&largest| largest as usize + 1),
         gram: options.gram,
     };
     let (start, before) = (fresh.header.position, fresh.header.images);
     let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;
     let batch = gatherer.batch();
-    let open = |image: &[usize]| Session::for_images(graph, device, image, (Some(batch), data.len()));
-    let mut plain = options.measure_overhead.then(|| open(&wants.image)).transpose()?;
+    let open = |sample: &SampleShape| Session::for_samples(graph, device, sample, (Some(batch), data.len()));
+    let mut plain = options.measure_overhead.then(|| open(&wants.sample)).transpose()?;
     let (mut with, mut without) = (0.0, 0.0);
     let (mut settled, mut whole, mut confidence) = (false, true, None);
     // The confidence is computed after 32 images, then after half as many again each time: it takes time, too.
@@ -289,11 +296,11 @@ pub(super) fn pass(
         for images in source.batches_from(start, batch) {
             let images = images?;
             if let Some(plain) = &mut plain {
-                if plain.image() != images.image() {
-                    *plain = open(images.image())?;
+                if *plain.sample() != images.sample {
+                    *plain = open(&images.sample)?;
                 }
                 let now = Instant::now();
-                plain.run_images(&images.data, &mut |_, _| Ok(()))?;
+                plain.run_samples(&images.data, &mut |_, _| Ok(()))?;
                 without += now.elapsed().as_secs_f64();
             }
             let now = Instant::now();

@@ -271,8 +271,9 @@ impl Cutting<'_> {
         let small = match &options.output {
             Some(path) => {
                 small.save(path)?;
-                drop(small);
-                Model::load(path)?
+                let bindings = small.bindings;
+                drop(small.proto);
+                Model::load(path)?.with_bindings(bindings)
             }
             None => small,
         };

@@ -88,7 +88,10 @@ fn proved(
     let Network { model, graph, channels, .. } = network;
     let reference = MaskedReference::new(model, graph, channels, removed)?;
     let whole = || match masked {
-        Some(path) => same_inputs(Graph::from_model_owned(Model::load(path)?)?, graph),
+        Some(path) => {
+            let masked = Model::load(path)?.with_bindings(model.bindings.clone());
+            same_inputs(Graph::from_model_owned(masked)?, graph)
+        }
         None => Graph::from_model_owned(reference.masked(model)?),
     };
     let outputs = match ReferenceOutputs::of(whole()?, &reference, device, images) {

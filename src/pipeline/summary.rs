@@ -105,8 +105,8 @@ impl Network {
                 .map(|input| (graph.name(input.value).to_owned(), input.dims.iter().map(size).collect()))
                 .collect(),
             outputs: self.outputs(),
-            image: match &facts.input_shapes[..] {
-                [shape] if shape.len() > 1 => Some(shape[1..].to_vec()),
+            image: match graph.inputs.iter().zip(&facts.input_shapes).collect::<Vec<_>>()[..] {
+                [(input, shape)] => Some(shape[usize::from(input.batched)..].to_vec()),
                 _ => None,
             },
             layers: self.layers(),

@@ -69,7 +69,7 @@ impl<'a> PlanBuilder<'a> {
         let watched = options.probes.iter().flat_map(|p| p.values.iter().copied());
         let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
         let kept: HashSet<ValueId> = wanted.iter().copied().collect();
-        let batch = facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1);
+        let batch = facts.samples;
         let mut builder = Self {
             graph,
             facts,
@@ -83,6 +83,10 @@ impl<'a> PlanBuilder<'a> {
             absorbed: HashSet::new(),
         };
         for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
+            // Inputs with a fixed value are constants, and nobody has to give an unused one.
+            if input.bound.is_some() || !graph.is_used(input.value) {
+                continue;
+            }
             let place = builder.buffer(shape.iter().product());
             builder.places[input.value] = Some(place);
             let name = graph.name(input.value).to_owned();

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, NodeId, ValueId};
+use crate::stats::place;
 
 /// Channels that can only be removed together.
 #[derive(Clone, Debug)]
@@ -102,6 +103,81 @@ fn block_only_ones(coupling: &mut Coupling, graph: &Graph, labels: &IdVec<ValueI
     }
 }
 
+/// Propagates the labels of all channels through a graph, and decides which may be removed.
+///
+/// # Errors
+/// Nodes whose inputs do not fit.
+fn propagated(
+    graph: &Graph,
+    facts: &Facts,
+    mut coupling: Coupling,
+) -> Result<(Coupling, IdVec<ValueId, Option<ChannelLabels>>)> {
+    let mut labels: IdVec<ValueId, Option<ChannelLabels>> = graph.values.filled(None);
+    for input in &graph.inputs {
+        labels[input.value] = Some(ChannelLabels::uniform(facts.shape(input.value), FROZEN));
+    }
+    for (id, node) in graph.nodes.iter_enumerated() {
+        let outputs = facts.outputs(graph, id);
+        let empty = outputs.iter().any(Fact::is_empty);
+        if !empty && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
+            continue;
+        }
+        if facts.is_data_dependent_node(graph, id) {
+            for &value in node.inputs.iter().flatten() {
+                let labels = labels[value].as_ref().map_or(&[][..], ChannelLabels::labels);
+                coupling.classes.freeze(labels, &node.name, DATA_DEPENDENT);
+            }
+            continue;
+        }
+        let mut propagation = Propagation {
+            coupling: &mut coupling,
+            node: (id, &node.name),
+            inputs: facts.inputs(graph, id),
+            values: &node.inputs,
+            labels: node.inputs.iter().map(|v| v.and_then(|v| labels[v].clone())).collect(),
+            outputs: &outputs,
+            result: vec![None; outputs.len()],
+        };
+        if empty {
+            propagation.freeze_all(EMPTY);
+        } else {
+            node.op.propagate(&mut propagation).map_err(|e| e.node(&node.name).file(&graph.path))?;
+        }
+        for (value, labelled) in node.outputs.iter().zip(propagation.result) {
+            if let Some(value) = value {
+                labels[*value] = labelled.filter(|_| !facts.is_constant(*value));
+            }
+        }
+    }
+    coupling.freeze_wholly_mixed();
+    for &output in &graph.outputs {
+        if let Some(labelled) = &labels[output] {
+            coupling.classes.freeze(labelled.labels(), graph.name(output), "is an output of the network");
+        }
+    }
+    // A tensor cannot lose its only channel. Deferred choices depend on these blocks, and may leave more tensors
+    // with a single class.
+    block_only_ones(&mut coupling, graph, &labels);
+    coupling.resolve_deferred();
+    block_only_ones(&mut coupling, graph, &labels);
+    // The host subgraph runs unchanged: its constants keep their shapes.
+    for (&(value, _), cut) in &coupling.labelled_axes {
+        let data_dependent =
+            graph.values[value].consumers.iter().find(|&&n| facts.is_data_dependent_node(graph, n));
+        if let Some(&node) = data_dependent {
+            let name = &graph.nodes[node].name;
+            coupling.classes.freeze(&cut.labels, name, DATA_DEPENDENT);
+        }
+    }
+    // A constant that is computed from shapes cannot be stored shorter.
+    for (&(value, _), cut) in &coupling.labelled_axes {
+        if facts.get(value).is_some_and(|f| f.from_shape) || graph.outputs.contains(&value) {
+            coupling.classes.freeze(&cut.labels, graph.name(value), "is computed from shapes");
+        }
+    }
+    Ok((coupling, labels))
+}
+
 impl Channels {
     /// Analyses the channel dependencies of a graph, without inexact cuts.
     ///
@@ -117,70 +193,25 @@ impl Channels {
     /// Shapes that cannot be inferred.
     pub fn analyze(graph: &Graph, inexact: bool) -> Result<Self> {
         let facts = Facts::at_own_size(graph)?;
-        let mut coupling = Coupling::new(inexact);
-        let mut labels: IdVec<ValueId, Option<ChannelLabels>> = graph.values.filled(None);
-        for input in &graph.inputs {
-            labels[input.value] = Some(ChannelLabels::uniform(facts.shape(input.value), FROZEN));
-        }
-        for (id, node) in graph.nodes.iter_enumerated() {
-            let outputs = facts.outputs(graph, id);
-            let empty = outputs.iter().any(Fact::is_empty);
-            if !empty && node.outputs.iter().flatten().all(|&v| facts.is_constant(v)) {
-                continue;
-            }
-            if facts.is_data_dependent_node(graph, id) {
-                for &value in node.inputs.iter().flatten() {
-                    let labels = labels[value].as_ref().map_or(&[][..], ChannelLabels::labels);
-                    coupling.classes.freeze(labels, &node.name, DATA_DEPENDENT);
-                }
-                continue;
-            }
-            let mut propagation = Propagation {
-                coupling: &mut coupling,
-                node: (id, &node.name),
-                inputs: facts.inputs(graph, id),
-                values: &node.inputs,
-                labels: node.inputs.iter().map(|v| v.and_then(|v| labels[v].clone())).collect(),
-                outputs: &outputs,
-                result: vec![None; outputs.len()],
-            };
-            if empty {
-                propagation.freeze_all(EMPTY);
-            } else {
-                node.op.propagate(&mut propagation).map_err(|e| e.node(&node.name).file(&graph.path))?;
-            }
-            for (value, labelled) in node.outputs.iter().zip(propagation.result) {
-                if let Some(value) = value {
-                    labels[*value] = labelled.filter(|_| !facts.is_constant(*value));
-                }
+        // Channels pass a product along another axis. If none of them can be removed, the product's own outputs may be.
+        let mut makes_own = BTreeSet::new();
+        loop {
+            let (coupling, labels) = propagated(graph, &facts, Coupling::new(inexact, makes_own.clone()))?;
+            let before = makes_own.len();
+            makes_own.extend(coupling.passed_in_vain());
+            if makes_own.len() == before {
+                return Ok(Self::counted(graph, facts, coupling, labels));
             }
         }
-        coupling.freeze_wholly_mixed();
-        for &output in &graph.outputs {
-            if let Some(labelled) = &labels[output] {
-                coupling.classes.freeze(labelled.labels(), graph.name(output), "is an output of the network");
-            }
-        }
-        // A tensor cannot lose its only channel. Deferred choices depend on these blocks, and may leave more tensors
-        // with a single class.
-        block_only_ones(&mut coupling, graph, &labels);
-        coupling.resolve_deferred();
-        block_only_ones(&mut coupling, graph, &labels);
-        // The host subgraph runs unchanged: its constants keep their shapes.
-        for (&(value, _), cut) in &coupling.labelled_axes {
-            let data_dependent =
-                graph.values[value].consumers.iter().find(|&&n| facts.is_data_dependent_node(graph, n));
-            if let Some(&node) = data_dependent {
-                let name = &graph.nodes[node].name;
-                coupling.classes.freeze(&cut.labels, name, DATA_DEPENDENT);
-            }
-        }
-        // A constant that is computed from shapes cannot be stored shorter.
-        for (&(value, _), cut) in &coupling.labelled_axes {
-            if facts.get(value).is_some_and(|f| f.from_shape) || graph.outputs.contains(&value) {
-                coupling.classes.freeze(&cut.labels, graph.name(value), "is computed from shapes");
-            }
-        }
+    }
+
+    /// Finds the sets of coupled channels of an analysed graph, and their costs.
+    fn counted(
+        graph: &Graph,
+        facts: Facts,
+        coupling: Coupling,
+        labels: IdVec<ValueId, Option<ChannelLabels>>,
+    ) -> Self {
         let mut channels = Self {
             facts,
             coupling,
@@ -195,9 +226,8 @@ impl Channels {
         };
         channels.find_coupled();
         channels.find_costs(graph);
-        Ok(channels)
+        channels
     }
-
     fn find_coupled(&mut self) {
         let mut by_root: HashMap<Label, usize> = HashMap::new();
         for producer in &self.coupling.producers {
@@ -243,13 +273,13 @@ impl Channels {
             of_constant.insert((value, axis), used);
         }
         // The shrinking axis of each value, which must keep at least one index.
-        let mut of_value: HashMap<ValueId, usize> = HashMap::new();
+        let mut of_value: HashMap<ValueId, (usize, usize)> = HashMap::new();
         for (value, labelled) in self.labels.clone().iter_enumerated() {
             let Some(labelled) = labelled else { continue };
             for axis in self.coupling.classes.varying(labelled) {
                 let set = |label: Label| by_root.get(&self.coupling.classes.find(label)).copied();
                 let coupled: Vec<Option<usize>> = labelled.firsts(axis).into_iter().map(set).collect();
-                of_value.insert(value, axis_of(self, coupled, false));
+                of_value.insert(value, (axis, axis_of(self, coupled, false)));
             }
         }
         let mut macs: HashMap<ValueId, (u64, Vec<NodeId>)> = HashMap::new();
@@ -262,18 +292,27 @@ impl Channels {
             if self.facts.is_data_dependent_node(graph, id) {
                 continue;
             }
-            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id));
+            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id))
+                / self.facts.samples as u64;
+            let shrinks = node.outputs.first().copied().flatten().and_then(|v| {
+                let &(along, axis) = of_value.get(&v)?;
+                let channels = node.op.layer().map(|l| place(l.channels, self.facts.shape(v).len()));
+                Some((channels != Some(along), axis))
+            });
             let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
-            match weight.filter(|&w| self.facts.is_constant(w)) {
+            match weight
+                .filter(|&w| self.facts.is_constant(w))
+                .filter(|_| !matches!(shrinks, Some((true, _))))
+            {
                 Some(weight) => {
                     let elements = self.facts.shape(weight).iter().product::<usize>().max(1) as u64;
                     let of = macs.entry(weight).or_default();
                     of.0 += cost / elements;
                     of.1.push(id);
                 }
-                // The cost of a product of computed tensors is proportional to the length of its output.
-                None => match node.outputs.first().copied().flatten().and_then(|v| of_value.get(&v)) {
-                    Some(&axis) if cost > 0 => self.weights.push(Weight {
+                // The cost of a product that the channels of a factor pass is proportional to the length of its output.
+                None => match shrinks {
+                    Some((_, axis)) if cost > 0 => self.weights.push(Weight {
                         axes: vec![Ok(axis)],
                         macs: cost / self.axes[axis].total as u64,
                         parameters: false,

@@ -24,7 +24,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, NodeId, Sizes, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
-use crate::plan::{HostSubgraph, Plan};
+use crate::plan::HostSubgraph;
 use crate::tensor::show;
 
 /// The result of a proof.
@@ -91,12 +91,13 @@ impl std::fmt::Debug for ReferenceOutputs<'_> {
     }
 }
 
-/// Returns the inputs of each run of a plan: synthetic ones, then the images one by one.
-fn rounds(plan: &Plan, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
-    let lens: Vec<usize> = plan.inputs.iter().map(|port| port.shape.iter().product()).collect();
-    let mut rounds = vec![lens.iter().map(|&len| synthetic(len)).collect()];
-    if let (Some(images), &[len]) = (images, lens.as_slice()) {
-        rounds.extend(images.data.chunks_exact(len.max(1)).map(|image| vec![image.to_vec()]));
+/// Returns the inputs of each run: synthetic ones, then the images, as many at once as the network takes.
+fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
+    let lens = session.plan.inputs.iter().map(|port| port.shape.iter().product());
+    let mut rounds = vec![lens.map(synthetic).collect()];
+    if let Some(images) = images {
+        let len = session.sample().elements().max(1) * session.batch;
+        rounds.extend(images.data.chunks(len).map(|samples| session.inputs(samples)));
     }
     rounds
 }
@@ -190,10 +191,10 @@ impl<'a> ReferenceOutputs<'a> {
         device: &Device,
         images: Option<&Batch>,
     ) -> Result<Self> {
-        let image = images.filter(|_| masked.inputs.len() == 1).map(|batch| batch.image().to_vec());
-        let (sizes, taps) = (image.map_or(Sizes::Own, Sizes::Image), edge(&masked, reference)?);
+        let sample = images.map(|batch| batch.sample.clone());
+        let (sizes, taps) = (sample.map_or(Sizes::Own, Sizes::Sample), edge(&masked, reference)?);
         let session = session(&masked, device, &taps, &sizes)?;
-        let rounds = rounds(&session.plan, images);
+        let rounds = rounds(&session, images);
         let (ports, expected, host_subgraph) = run(&masked, session, &taps, reference, &rounds)?;
         for (port, values) in expected.iter().flat_map(|values| ports.iter().zip(values)) {
             if values.iter().any(|v| v.is_nan()) {

@@ -63,9 +63,9 @@ pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Pa
 
 /// Encodes a model and decodes the bytes; only the result is proved and saved.
 fn reread(model: Model, path: &Path) -> Result<Model> {
-    let (bytes, external) = (model.to_bytes(), model.external.clone());
-    drop(model);
-    Ok(Model { external, ..Model::from_bytes(bytes, path)? })
+    let bytes = model.to_bytes();
+    let Model { external, bindings, .. } = model;
+    Ok(Model { external, bindings, ..Model::from_bytes(bytes, path)? })
 }
 
 /// Returns the model without some coupled channels, as an edited message that was never encoded.

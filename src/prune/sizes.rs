@@ -3,23 +3,27 @@
 use super::channels::Channels;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Dim, Graph, IdVec, Sizes, ValueId};
+use crate::graph::{Dim, Graph, GraphInput, IdVec, Sizes, ValueId};
 use crate::onnx::Model;
 
 /// Returns input shapes with another batch and with other image sizes, as far as the file leaves these free.
 fn other_sizes(graph: &Graph) -> Vec<(Vec<Vec<usize>>, &'static str)> {
-    let with = |chosen: fn(usize) -> bool, other: usize| {
-        let free = |(at, dim): (usize, &Dim)| chosen(at) && matches!(dim, Dim::Free(_));
-        let any = graph.inputs.iter().any(|i| i.dims.iter().enumerate().any(free));
+    let with = |chosen: fn(&GraphInput, usize) -> bool, other: usize| {
+        // A size that the weights determine, or that the user asked for, is not free.
+        let free = |input: &GraphInput, at: usize| {
+            let open = matches!(input.dims[at], Dim::Free(_)) && (at == 0 || input.sizes[at].is_none());
+            open && chosen(input, at) && input.bound.is_none()
+        };
+        let any = graph.inputs.iter().any(|i| (0..i.dims.len()).any(|at| free(i, at)));
         let mut shapes = graph.input_shapes(None, &Sizes::Own).ok().filter(|_| any)?;
         for (input, shape) in graph.inputs.iter().zip(&mut shapes) {
-            let sizes = input.dims.iter().enumerate().zip(shape).filter(|(dim, _)| free(*dim));
+            let sizes = shape.iter_mut().enumerate().filter(|(at, _)| free(input, *at));
             sizes.for_each(|(_, size)| *size = other);
         }
         Some(shapes)
     };
-    let batch = with(|at| at == 0, OTHER_BATCH).map(|shapes| (shapes, "batches"));
-    let images = with(|at| at > 0, OTHER_SIZE).map(|shapes| (shapes, "images"));
+    let batch = with(|input, at| input.batched && at == 0, OTHER_BATCH).map(|shapes| (shapes, "batches"));
+    let images = with(|input, at| !input.batched || at > 0, OTHER_SIZE).map(|shapes| (shapes, "images"));
     batch.into_iter().chain(images).collect()
 }
 

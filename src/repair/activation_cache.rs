@@ -19,6 +19,8 @@ use crate::kernels::moments::GramKernel as Gram;
 use crate::plan::{self, BuildOptions, Plan, Probe};
 use crate::tensor::Precision;
 
+use super::Images;
+
 /// The maximum number of bytes of cached activations.
 pub(super) const BUDGET: usize = 3 << 29;
 /// Images whose moments are summed on the device in `f32`, before the host adds the sums in `f64`.
@@ -57,9 +59,11 @@ impl WantedMoments {
 }
 
 impl ActivationCache {
-    /// Creates a cache that contains the images, as the network's only input.
-    pub(super) fn new(input: ValueId, images: Arc<Vec<f32>>, count: usize, batch: usize) -> Self {
-        Self { values: BTreeMap::from([(input, images)]), spare: vec![], images: count, batch }
+    /// Creates a cache that contains the samples, as the values of the network's inputs.
+    pub(super) fn new(graph: &Graph, images: &Images, batch: usize) -> Self {
+        let inputs: Vec<ValueId> = graph.sample_inputs().map(|input| input.value).collect();
+        let values = inputs.into_iter().zip(images.by_input()).collect();
+        Self { values, spare: vec![], images: images.count, batch }
     }
 
     /// Computes the wanted moments, and caches the values that `later` needs once `known` is computed, if they fit.
@@ -111,7 +115,8 @@ impl ActivationCache {
         let all: Vec<ValueId> = summed.chain(taps.iter().copied()).collect();
         let part = graph.subgraph(facts, &|v| self.values.contains_key(&v), &all);
         let shapes: Vec<Vec<usize>> = part.shapes.iter().map(|(_, s)| s.clone()).collect();
-        let own = Facts::infer(&part.graph, &shapes)?;
+        let mut own = Facts::infer(&part.graph, &shapes)?;
+        own.samples = self.batch;
         let limits = device.limits();
         let probes = wanted.iter().enumerate().map(|(i, w)| Probe {
             values: w.values.iter().map(|v| part.values[v]).collect(),

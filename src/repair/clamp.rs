@@ -58,7 +58,7 @@ mod tests {
             let of = ["y", "p"].map(|name| {
                 let value = graph.add_value(name.to_owned(), None);
                 let dims = vec![Dim::Fixed(1), Dim::Fixed(y.len())];
-                graph.inputs.push(GraphInput { value, dtype: DType::F32, dims });
+                graph.inputs.push(GraphInput::new(value, DType::F32, dims));
                 value
             });
             let out = regression_target(&mut graph, (low, high), (of[0], of[1]), "t").expect("operators");

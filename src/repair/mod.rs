@@ -15,7 +15,7 @@ mod probe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::flatten::flatten;
@@ -24,7 +24,7 @@ use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
 use crate::stats::images_mix;
-use crate::tensor::Tensor;
+use crate::tensor::{SampleShape, Tensor};
 
 use activation_cache::ActivationCache;
 pub use fit::Refit;
@@ -72,21 +72,21 @@ pub struct Repaired {
     pub skipped: Vec<(String, &'static str)>,
 }
 
-/// Preprocessed calibration images in one buffer, one after the other.
+/// Preprocessed calibration samples in one buffer, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
-    /// The elements of all images.
+    /// The elements of all samples.
     pub data: Arc<Vec<f32>>,
-    /// The shape of one image, without the batch.
-    pub shape: Vec<usize>,
-    /// The number of images.
+    /// The shapes of a sample's arrays.
+    pub sample: SampleShape,
+    /// The number of samples.
     pub count: usize,
 }
 
 /// Refits the layers behind the channels `removed`, from the network's input to its output.
 ///
 /// # Errors
-/// A network with several inputs, a device that fails, images that lead to weights that are not finite, or an
+/// A device that fails, images that lead to weights that are not finite, or an
 /// observer that ends the operation ([`crate::ErrorKind::Interrupted`]).
 pub fn repair(
     graph: &Graph,
@@ -99,12 +99,10 @@ pub fn repair(
     if how == Repair::None || removed.is_empty() {
         return Ok(Repaired::default());
     }
-    let input = only_input(graph)?;
     let facts = repair_facts(graph, images)?;
-    let batch = facts.input_shapes[0][0];
     let removed = channels.roots(removed);
     let mut paired = PairedGraph::of(graph, &facts, channels, &removed)?;
-    let mut cache = ActivationCache::new(input, images.data.clone(), images.count, batch);
+    let mut cache = ActivationCache::new(graph, images, facts.samples);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
     staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
         for at in 0..paired.targets.len() {
@@ -132,37 +130,21 @@ pub fn repair(
     Ok(repaired)
 }
 
-fn only_input(graph: &Graph) -> Result<ValueId> {
-    match graph.inputs.as_slice() {
-        [input] => Ok(input.value),
-        inputs => Err(Error::new("a network with several inputs cannot be repaired")
-            .with_kind(ErrorKind::Unsupported)
-            .file(&graph.path)
-            .expected("one input, for images")
-            .got(inputs.len().to_string())
-            .remedy("set `repair` to none")),
-    }
-}
-
 /// The maximum number of elements of activations in one run.
 const MOST_ELEMENTS: usize = 1 << 26;
 
 /// Infers facts at a batch size for which the largest tensors of both networks fit into [`MOST_ELEMENTS`].
 fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
     let own = Facts::at_own_size(graph)?;
-    // Free dimensions take the size of the images.
-    let shape = graph.input_shapes(None, &Sizes::Image(images.shape.clone()))?.remove(0);
-    let at = |batch: usize| {
-        let mut shape = shape.clone();
-        shape[0] = batch;
-        Facts::infer(graph, &[shape])
-    };
+    // Free dimensions take the size of the samples.
+    let sizes = Sizes::Sample(images.sample.clone());
+    let at = |batch: Option<usize>| Facts::infer(graph, &graph.input_shapes(batch, &sizes)?);
     let all = graph.values.ids().filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
     let mixed = || images_mix(graph, all.filter(|&v| !own.is_constant(v)));
     if !takes_batches(graph) || mixed()?.is_some() {
-        return at(shape[0].max(1));
+        return at(None);
     }
-    let one = at(1)?;
+    let one = at(Some(1))?;
     let largest = graph
         .values
         .ids()
@@ -170,7 +152,7 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
         .map(|v| one.shape(v).iter().product::<usize>())
         .max();
     let fits = (MOST_ELEMENTS / (8 * largest.unwrap_or(1).max(1))).clamp(1, 64);
-    at(1 << fits.ilog2())
+    at(Some(1 << fits.ilog2()))
 }
 
 impl Repaired {

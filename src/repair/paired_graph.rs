@@ -161,7 +161,7 @@ impl PairedGraph {
 
     /// Returns the number of images in a batch.
     pub(super) fn batch(&self) -> usize {
-        self.facts.input_shapes[0][0]
+        self.facts.samples
     }
 }
 
@@ -281,6 +281,17 @@ impl PairedGraphBuilder<'_> {
         self.graph.add_operator(("Gather", &attributes), &[value, indices], format!("{name}: kept"))
     }
 
+    /// Selects the indices that stay along all axes of a value but `axis`: the channels that pass a product.
+    ///
+    /// `of` is the value's original, whose axes are cut.
+    fn select_rows(&mut self, value: ValueId, of: ValueId, axis: usize, name: &str) -> Result<ValueId> {
+        let cut = (0..self.facts.shape(of).len()).filter(|&a| a != axis && self.kept[of][a].is_some());
+        cut.collect::<Vec<_>>().into_iter().try_fold(value, |value, along| {
+            let (whole, kept) = (self.facts.shape(of)[along], self.kept(of, along));
+            self.select(value, (along, whole), &kept, &format!("{name}, axis {along}"))
+        })
+    }
+
     /// Creates the refit target of a copied layer; `None` if no input channel or no filter stays.
     fn target(
         &mut self,
@@ -298,11 +309,12 @@ impl PairedGraphBuilder<'_> {
         }
         let x =
             self.select(self.copies[input.value], (input.axis, channels), &kept_in, &format!("{name}: x"))?;
+        let x = self.select_rows(x, input.value, input.axis, &format!("{name}: x"))?;
         let y = if input.kind == LayerInput::Positions {
-            input.value
+            self.select_rows(input.value, input.value, input.axis, &format!("{name}: y"))?
         } else {
             let y = self.subtract(sum.0, &sum.1, &format!("{name}: residual"))?;
-            self.select(y, self.filters(taps), &kept_out, &format!("{name}: y"))?
+            self.select_output(y, taps, &kept_out, &format!("{name}: y"))?
         };
         let output = self.original.nodes[taps.node].outputs.first().copied().flatten();
         let follower = output.and_then(|v| self.original.only_consumer(v)).filter(|_| taps.scale.is_some());
@@ -322,6 +334,19 @@ impl PairedGraphBuilder<'_> {
         (axis, shape[axis])
     }
 
+    /// Selects the filters `kept` of a value shaped like a layer's output, and the rows that stay.
+    fn select_output(
+        &mut self,
+        value: ValueId,
+        taps: &LayerTaps,
+        kept: &[usize],
+        name: &str,
+    ) -> Result<ValueId> {
+        let (axis, whole) = self.filters(taps);
+        let value = self.select(value, (axis, whole), kept, name)?;
+        self.select_rows(value, taps.pre, axis, name)
+    }
+
     /// Subtracts the residuals of the pruned network from a sum.
     fn subtract(&mut self, sum: ValueId, residuals: &[ValueId], name: &str) -> Result<ValueId> {
         residuals.iter().enumerate().try_fold(sum, |left, (i, &residual)| {
@@ -331,10 +356,13 @@ impl PairedGraphBuilder<'_> {
 
     /// Adds the current output and the clamped regression target, when all nodes behind the layer are copied.
     fn finish(&mut self, (mut target, (end, residuals)): UnfinishedTarget) -> Result<RefitTarget> {
-        let (node, filters) =
-            (self.original.nodes[target.taps.node].name.clone(), self.filters(&target.taps));
-        target.own =
-            self.select(self.copies[target.own], filters, &target.kept_out, &format!("{node}: own"))?;
+        let node = self.original.nodes[target.taps.node].name.clone();
+        target.own = self.select_output(
+            self.copies[target.own],
+            &target.taps,
+            &target.kept_out,
+            &format!("{node}: own"),
+        )?;
         let clamp = self.original.only_consumer(end).and_then(|next| {
             bounds(&self.original.nodes[next].op.activation(&self.facts.inputs(self.original, next))?)
         });
@@ -343,7 +371,7 @@ impl PairedGraphBuilder<'_> {
             let whole = regression_target(&mut self.graph, clamp, so_far, &format!("{node}: clamped"))?;
             let wanted = self.subtract(whole, &residuals, &format!("{node}: clamped"))?;
             let name = format!("{node}: clamped y");
-            target.clamped = Some(self.select(wanted, filters, &target.kept_out, &name)?);
+            target.clamped = Some(self.select_output(wanted, &target.taps, &target.kept_out, &name)?);
         }
         Ok(target)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::activation_cache::ActivationCache;
-use super::{Images, only_input, repair_facts};
+use super::{Images, repair_facts};
 use crate::data::metrics::{classes, softened_kl};
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -46,7 +46,7 @@ pub struct Probed {
 /// current trial.
 ///
 /// # Errors
-/// A network with several inputs, or a device that fails.
+/// A device that fails.
 pub fn probe(
     graph: &Graph,
     channels: &Channels,
@@ -58,7 +58,6 @@ pub fn probe(
     let sensitivity = profile.header.sensitivity.clone();
     let mut probed = Probed { sensitivity, complete: true, curves: EliminationCurves::default() };
     let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(probed) };
-    let input = only_input(graph)?;
     let images = images.some(IMAGES);
     let facts = repair_facts(graph, &images)?;
     let outputs: Vec<ValueId> = graph
@@ -74,7 +73,7 @@ pub fn probe(
         return Ok(probed);
     }
     trials.sort_by_key(|t| t.consumer);
-    let mut cache = ActivationCache::new(input, images.data.clone(), images.count, facts.input_shapes[0][0]);
+    let mut cache = ActivationCache::new(graph, &images, facts.samples);
     let reference = cache.values((graph, &facts, device), &outputs)?;
     let classify = outputs.iter().all(|&v| classes(facts.shape(v)).is_some());
     let all = trials.len();
@@ -158,6 +157,21 @@ fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
 }
 
 impl Images {
+    /// Returns the elements of each input of the network, sample after sample.
+    pub(super) fn by_input(&self) -> Vec<Arc<Vec<f32>>> {
+        if self.sample.only().is_some() {
+            return vec![self.data.clone()];
+        }
+        let row = self.sample.elements().max(1);
+        let mut first = 0;
+        let inputs = self.sample.0.iter().map(|shape| {
+            let range = first..first + shape.iter().product::<usize>();
+            first = range.end;
+            Arc::new(self.data.chunks(row).flat_map(|sample| sample[range.clone()].iter().copied()).collect())
+        });
+        inputs.collect()
+    }
+
     /// Returns at most `most` images, evenly spaced.
     #[must_use]
     pub fn some(&self, most: usize) -> Self {
@@ -167,6 +181,6 @@ impl Images {
         let len = self.data.len() / self.count;
         let places = (0..most).map(|i| i * self.count / most);
         let data = places.flat_map(|at| self.data[at * len..][..len].iter().copied()).collect();
-        Self { data: Arc::new(data), count: most, shape: self.shape.clone() }
+        Self { data: Arc::new(data), count: most, sample: self.sample.clone() }
     }
 }

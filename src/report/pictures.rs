@@ -87,12 +87,12 @@ pub fn maps(
     images: Option<&Batch>,
     recipe: Option<&Preprocessing>,
 ) -> Result<(Option<Sheet>, Vec<FeatureMaps>)> {
-    let Some(batch) = images.filter(|_| graph.inputs.len() == 1) else { return Ok((None, vec![])) };
-    let shape = batch.image();
+    let only = images.and_then(|batch| Some((batch, batch.sample.only()?)));
+    let Some((batch, shape)) = only else { return Ok((None, vec![])) };
     let one: usize = shape.iter().product();
     let count = batch.count.min(IMAGES);
     let images = &batch.data[..count * one];
-    let of_images = Sizes::Image(shape.to_vec());
+    let of_images = Sizes::Sample(batch.sample.clone());
     let facts = Facts::infer(graph, &graph.input_shapes(None, &of_images)?)?;
     let chosen = chosen(&sizes(graph, &facts), &facts);
     let taps = chosen.iter().map(|&(_, value)| value).collect();
@@ -102,7 +102,7 @@ pub fn maps(
     let shapes: Vec<Vec<usize>> = session.plan.outputs.iter().map(|p| p.shape.clone()).collect();
     let mut values = vec![Vec::new(); shapes.len()];
     let batch = session.batch;
-    session.run_images(images, &mut |outputs, real| {
+    session.run_samples(images, &mut |outputs, real| {
         for (all, output) in values.iter_mut().zip(outputs) {
             all.extend_from_slice(&output[..output.len() / batch * real]);
         }
@@ -110,7 +110,9 @@ pub fn maps(
     })?;
     let mut features = Vec::new();
     for ((&(layer, _), shape), values) in chosen.iter().zip(&shapes).zip(&values) {
-        if let [_, channels, height, width] = shape[..] {
+        if let [n, channels, height, width] = shape[..]
+            && n == batch
+        {
             features.push(feature(layer, values, [count, channels, height, width])?);
         }
     }

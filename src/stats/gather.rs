@@ -15,6 +15,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
+use crate::tensor::SampleShape;
 
 /// The most bytes of sums by class.
 const MOST_CLASS_BYTES: usize = 1 << 30;
@@ -26,8 +27,8 @@ pub struct GatherOptions {
     pub batch: Option<usize>,
     /// Number of images in the data set.
     pub images: usize,
-    /// Shape of the first preprocessed image, without the batch axis.
-    pub image: Vec<usize>,
+    /// Shape of the first preprocessed sample.
+    pub sample: SampleShape,
     /// Number of classes for sums by class; 0 for none.
     pub classes: usize,
     /// Second moments to gather.
@@ -41,7 +42,7 @@ impl GatherOptions {
     /// Data that cannot be read.
     pub fn of(data: &Dataset) -> Result<Self> {
         let classes = data.labels().and_then(|l| l.iter().max()).map_or(0, |&most| most as usize + 1);
-        Ok(Self { batch: None, images: data.len(), image: data.image()?, classes, gram: GramKind::Channel })
+        Ok(Self { batch: None, images: data.len(), sample: data.sample()?, classes, gram: GramKind::Channel })
     }
 }
 
@@ -80,9 +81,9 @@ struct ProbedNetwork<'a> {
 }
 
 impl ProbedNetwork<'_> {
-    /// Loads the network with its probes, for images of one shape.
-    fn load(&self, image: &[usize]) -> Result<(Session, Vec<ChannelStats>)> {
-        let sizes = Sizes::Image(image.to_vec());
+    /// Loads the network with its probes, for samples of one shape.
+    fn load(&self, sample: &SampleShape) -> Result<(Session, Vec<ChannelStats>)> {
+        let sizes = Sizes::Sample(sample.clone());
         let (batch, images) = (self.batch, self.images);
         let wanted = SessionOptions { batch, images, sizes, outputs: false, ..SessionOptions::default() };
         let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
@@ -99,7 +100,7 @@ impl ProbedNetwork<'_> {
             Probe { values: vec![taps.pre], name: name(taps.pre), shape, kernel: Arc::new(kernel) }
         });
         let grams = gram_targets(self.graph, facts, &self.taps, self.gram).into_iter().map(|target| {
-            let kernel = target.kernel(facts, batch_of(facts));
+            let kernel = target.kernel(facts, facts.samples);
             let (value, shape) = (target.value, kernel.shape().to_vec());
             Probe { values: vec![value], name: name(value), shape, kernel: Arc::new(kernel) }
         });
@@ -107,14 +108,10 @@ impl ProbedNetwork<'_> {
     }
 }
 
-fn batch_of(facts: &Facts) -> usize {
-    facts.input_shapes.first().and_then(|s| s.first()).copied().unwrap_or(1)
-}
-
 /// Returns the kernel that reduces a layer's output to partial sums.
 fn reduction(facts: &Facts, taps: &LayerTaps) -> ChannelStats {
     let shape = facts.shape(taps.pre);
-    let batch = batch_of(facts);
+    let batch = facts.samples;
     let box_of = positions(shape, place(taps.layer.channels, shape.len()), batch);
     ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
 }
@@ -156,10 +153,10 @@ impl<'a> Gatherer<'a> {
             None => wants.batch,
         };
         // Before the network is loaded: some matrices are too large.
-        let grams = gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, batch_of(&own))));
+        let grams = gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, own.samples)));
         let grams = grams.collect::<Result<Vec<_>>>()?;
         let network = ProbedNetwork { graph, device, taps, gram: wants.gram, batch, images: wants.images };
-        let (session, kernels) = network.load(&wants.image)?;
+        let (session, kernels) = network.load(&wants.sample)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
             return Err(Error::new("statistics of so many classes need too much memory")
@@ -215,9 +212,9 @@ impl<'a> Gatherer<'a> {
                 .expected(format!("below {classes}"))
                 .got(label.to_string()));
         }
-        if batch.image() != self.session.image() {
+        if batch.sample != *self.session.sample() {
             self.take_sums()?;
-            (self.session, self.kernels) = self.network.load(batch.image())?;
+            (self.session, self.kernels) = self.network.load(&batch.sample)?;
         }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
@@ -239,7 +236,7 @@ impl<'a> Gatherer<'a> {
     fn run(&mut self, images: &[f32], labels: Option<&[u32]>) -> Result<()> {
         let Self { session, kernels, profile, .. } = self;
         let mut labels = labels.unwrap_or_default();
-        session.run_images(images, &mut |outputs, count| {
+        session.run_samples(images, &mut |outputs, count| {
             let (now, later) = labels.split_at(count.min(labels.len()));
             labels = later;
             for ((kernel, partials), layer) in kernels.iter().zip(outputs).zip(&mut profile.layers) {

@@ -35,6 +35,9 @@ pub struct Header {
     pub order: Option<u64>,
     /// Preprocessing of the images.
     pub preprocessing: Option<Preprocessing>,
+    /// Fixed values of inputs: their names, and the values as text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<(String, String)>,
     /// Device that computed the statistics.
     pub device: String,
     /// Name and operator of each layer, in graph order.
@@ -105,6 +108,7 @@ impl Default for Header {
             shard: None,
             order: None,
             preprocessing: None,
+            inputs: vec![],
             device: String::new(),
             layers: vec![],
             grams: vec![],
@@ -255,6 +259,10 @@ impl Profile {
         if a.preprocessing != b.preprocessing {
             let text = |p: &Header| serde_json::to_string(&p.preprocessing).unwrap_or_default();
             return differ("preprocessing", text(a), text(b));
+        }
+        if a.inputs != b.inputs {
+            let text = |p: &Header| format!("{:?}", p.inputs);
+            return differ("input values", text(a), text(b));
         }
         let names = |p: &Self| p.layers.iter().map(|l| (l.node.clone(), l.post.len())).collect::<Vec<_>>();
         if names(self) != names(other) {

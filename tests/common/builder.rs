@@ -3,6 +3,8 @@
 //! Every building block occurs in real networks; their combinations are new. The batch is symbolic, weights are
 //! random, and BatchNormalization has statistics.
 
+#[path = "computed.rs"]
+mod computed;
 #[path = "mixes.rs"]
 mod mixes;
 
@@ -329,7 +331,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 34 {
+        let one = match choice % 39 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -424,6 +426,18 @@ impl Builder {
             33 if s <= 8 => {
                 let form = [Heads::Fused, Heads::Split, Heads::Einsum, Heads::Normed][more % 4];
                 self.attention(x, (2 + more % 3, 2), width, form)
+            }
+            34 => self.dynamic_conv(x, width).1,
+            35 => self.correlation(x, if more % 2 == 0 { c } else { 1 }, more % 3 == 0),
+            36 if s % 2 == 0 => self.unpooled(x, false),
+            37 if s >= 2 => self.spatial_transformer(x).1,
+            38 => {
+                self.deform_conv(
+                    x,
+                    if c % 2 == 0 { 2 * width } else { width },
+                    if c % 2 == 0 { 2 } else { 1 },
+                )
+                .1
             }
             _ => self.conv(x, width, 3, 1, 1),
         };

@@ -98,11 +98,15 @@ pub(crate) fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Probl
     let fed = |name: &str| {
         case.inputs.get(name).ok_or_else(|| Problem::Wrong(format!("the input \"{name}\" is not given")))
     };
-    let mut arrays = Vec::new();
+    let (mut arrays, mut shapes) = (Vec::new(), Vec::new());
     for input in &graph.inputs {
-        arrays.push(fed(graph.name(input.value))?.clone());
+        let array = fed(graph.name(input.value))?.clone();
+        shapes.push(array.0.clone());
+        // Nobody has to give an input that no node takes.
+        if graph.is_used(input.value) {
+            arrays.push(array);
+        }
     }
-    let shapes: Vec<Vec<usize>> = arrays.iter().map(|a| a.0.clone()).collect();
     let facts = Facts::infer(&graph, &shapes).map_err(refuse)?;
     let wide: Vec<&[f64]> = arrays.iter().map(|a| a.1.as_slice()).collect();
     let narrow: Vec<Vec<f32>> = arrays.iter().map(|a| a.1.iter().map(|&x| x as f32).collect()).collect();

@@ -37,6 +37,7 @@ const DAMAGES: &[Damage] = &[
         node(m, 0).op_type = Some("Frobnicate".into());
         node(m, 1).op_type = Some("Quuxify".into());
     }),
+    ("a plugin of TensorRT", |m| node(m, 1).op_type = Some("EfficientNMS_TRT".into())),
     ("an operator of another domain", |m| node(m, 1).domain = Some("com.example".into())),
     ("a name of weights given twice", |m| graph(m).initializer.push(weights("w1"))),
     ("a negative dimension", |m| tensor(m).dims[0] = -4),

@@ -1,6 +1,7 @@
 //! Small models in one line: `Conv [N,3,8,8] =[4,3,3,3] group=1; Relu ^`.
 //!
-//! Nodes are separated by `;` and begin with the operator, optionally followed by `@` and the opset (default 18).
+//! Nodes are separated by `;` and begin with the operator, optionally after its domain and `:`, optionally followed by
+//! `@` and the opset (default 18).
 //! Notation of inputs:
 //!
 //! ```text
@@ -34,9 +35,11 @@ pub(crate) fn message(text: &str) -> ModelProto {
         let mut words = line.split_whitespace();
         let op = words.next().unwrap();
         let (op, own) = op.split_once('@').unwrap_or((op, ""));
+        let (domain, op) = op.split_once(':').unwrap_or(("", op));
         opset = own.parse().unwrap_or(opset);
         let mut node = NodeProto {
             op_type: Some(op.into()),
+            domain: Some(domain.into()),
             name: Some(format!("n{}", at + 1)),
             ..NodeProto::default()
         };

@@ -78,11 +78,15 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Activation::SAMPLES
         .into_iter()
         .map(|activation| {
-            // Sixteenths from -8 to 8, which hit the corners of every function; only positive ones for functions that
-            // need them.
-            let positive = matches!(activation, Activation::Sqrt | Activation::Log | Activation::Reciprocal);
-            let first = if positive { 1 } else { -128 };
-            let x: Vec<f32> = (first..=128).map(|i| i as f32 / 16.0).collect();
+            // Sixteenths from -8 to 8, which hit the corners of every function, as far as it is defined and finite.
+            let sixteenths = match activation {
+                Activation::Sqrt | Activation::Log | Activation::Reciprocal => 1..=128,
+                Activation::Acosh => 16..=128,
+                Activation::Asin | Activation::Acos => -16..=16,
+                Activation::Atanh => -15..=15,
+                _ => -128..=128,
+            };
+            let x: Vec<f32> = sixteenths.map(|i| i as f32 / 16.0).collect();
             let kernel = Arc::new(Unary { len: x.len(), activation });
             Case { label: format!("{activation:?} on a grid"), kernel, inputs: vec![x] }
         })
@@ -91,6 +95,26 @@ pub(crate) fn cases() -> Vec<Case> {
         let x: Vec<f32> = noise(33, 9).iter().map(|x| x * 1e4).collect();
         let kernel = Arc::new(Unary { len: x.len(), activation });
         cases.push(Case { label: format!("{activation:?} far out"), kernel, inputs: vec![x] });
+    }
+    for activation in [Activation::Sin, Activation::Cos] {
+        let x: Vec<f32> = noise(1025, 10).iter().map(|x| x * 300.0).collect();
+        let kernel = Arc::new(Unary { len: x.len(), activation });
+        cases.push(Case { label: format!("{activation:?} of many turns"), kernel, inputs: vec![x] });
+    }
+    for activation in [Activation::Atan, Activation::Asinh] {
+        let x: Vec<f32> = [1e-4, 0.01, 0.3, 70.0, 9.9e3, 1.1e4, 3e30].iter().flat_map(|&x| [x, -x]).collect();
+        let kernel = Arc::new(Unary { len: x.len(), activation });
+        cases.push(Case { label: format!("{activation:?}, near and far"), kernel, inputs: vec![x] });
+    }
+    for activation in [Activation::Sinh, Activation::Cosh] {
+        let x: Vec<f32> = [1e-4, 0.01, 0.99, 1.01, 60.0, 79.0, 81.0, 88.9].to_vec();
+        let kernel = Arc::new(Unary { len: x.len(), activation });
+        cases.push(Case { label: format!("{activation:?}, near and far"), kernel, inputs: vec![x] });
+    }
+    for activation in [Activation::IsNan, Activation::IsInf(1.0, 0.0), Activation::IsInf(0.0, 1.0)] {
+        let x = vec![0.0, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
+        let kernel = Arc::new(Unary { len: x.len(), activation });
+        cases.push(Case { label: format!("{activation:?} of special numbers"), kernel, inputs: vec![x] });
     }
     cases.push(noise_case("one element", Unary { len: 1, activation: Activation::Relu }));
     cases.push(noise_case(

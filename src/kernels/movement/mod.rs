@@ -4,8 +4,10 @@ pub(crate) mod copy;
 pub(crate) mod fill;
 pub(crate) mod gather;
 pub(crate) mod resample;
+pub(crate) mod scatter;
 
 pub use self::copy::Copy;
 pub use self::fill::Fill;
 pub use self::gather::GatherKernel;
 pub use self::resample::Resample;
+pub use self::scatter::ScatterKernel;

@@ -1,0 +1,93 @@
+//! The arrays that a network takes for one sample.
+
+use super::recipe::{Layout, NetworkInput};
+
+/// The arrays of a sample: one for each input of a network that data must provide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SampleSpec {
+    /// The inputs in order.
+    pub inputs: Vec<InputSpec>,
+}
+
+/// One array of a sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputSpec {
+    /// The name of the network's input; empty if it does not matter.
+    pub name: String,
+    /// The sizes of the axes, without a batch axis; `None` for a free one.
+    pub axes: Vec<Option<usize>>,
+    /// True if the network takes integers or booleans.
+    pub integer: bool,
+}
+
+/// The axes of a network's only input, batch first.
+impl From<&[Option<usize>]> for SampleSpec {
+    fn from(shape: &[Option<usize>]) -> Self {
+        let axes = shape.get(1..).unwrap_or_default().to_vec();
+        Self { inputs: vec![InputSpec { axes, ..InputSpec::default() }] }
+    }
+}
+
+impl<const N: usize> From<&[Option<usize>; N]> for SampleSpec {
+    fn from(shape: &[Option<usize>; N]) -> Self {
+        Self::from(shape.as_slice())
+    }
+}
+
+impl From<&Vec<Option<usize>>> for SampleSpec {
+    fn from(shape: &Vec<Option<usize>>) -> Self {
+        Self::from(shape.as_slice())
+    }
+}
+
+impl From<&Self> for SampleSpec {
+    fn from(spec: &Self) -> Self {
+        spec.clone()
+    }
+}
+
+impl InputSpec {
+    /// Returns the input as text, for messages: `"x" (3×?×?)`.
+    pub(super) fn show(&self) -> String {
+        let sizes = self.axes.iter().map(|n| n.map_or_else(|| "?".to_owned(), |n| n.to_string()));
+        let sizes = sizes.collect::<Vec<_>>().join("×");
+        if self.name.is_empty() { sizes } else { format!("\"{}\" ({sizes})", self.name) }
+    }
+
+    /// Returns whether the input takes arrays of this shape.
+    pub(super) fn takes(&self, shape: &[usize]) -> bool {
+        self.axes.len() == shape.len() && self.axes.iter().zip(shape).all(|(a, n)| a.is_none_or(|a| a == *n))
+    }
+}
+
+/// The kind of data that a network takes.
+#[derive(Clone, Debug)]
+pub(super) enum Takes {
+    /// Images, `group` of them for one sample.
+    Images {
+        input: NetworkInput,
+        /// The images of a sample, if the network takes several at once (frames of a clip).
+        group: Option<usize>,
+    },
+    /// Arrays that are not images.
+    Arrays,
+}
+
+impl SampleSpec {
+    /// Returns whether samples are images: one input with three axes, or four of which the first counts frames.
+    pub(super) fn takes(&self, layout: Option<Layout>) -> Takes {
+        let [input] = self.inputs.as_slice() else { return Takes::Arrays };
+        match input.axes[..] {
+            [a, b, c] => Takes::Images { input: NetworkInput::new([a, b, c], layout), group: None },
+            [Some(group), a, b, c] if group > 0 => {
+                Takes::Images { input: NetworkInput::new([a, b, c], layout), group: Some(group) }
+            }
+            _ => Takes::Arrays,
+        }
+    }
+
+    /// Returns the inputs as text, for messages.
+    pub(super) fn show(&self) -> String {
+        self.inputs.iter().map(InputSpec::show).collect::<Vec<_>>().join(", ")
+    }
+}
