@@ -13,7 +13,7 @@ fn decoded(name: &str, content: &[u8], channels: usize) -> Result<(Vec<usize>, V
     let strict = DataOptions { strict: true, ..plain() };
     let data = open(folder.path(), &strict, &[None, Some(channels), None, None])?;
     let batch = data.batches(1).next().expect("one image")?;
-    Ok((batch.image()[1..].to_vec(), batch.data))
+    Ok((batch.sample.only().unwrap()[1..].to_vec(), batch.data))
 }
 
 fn saved(picture: &DynamicImage, format: image::ImageFormat) -> Vec<u8> {
