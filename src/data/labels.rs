@@ -114,7 +114,13 @@ pub(super) fn read_table(
             .file(csv)
             .remedy("give it a header such as file,label, and one row per image: a.png,3 or a.png,cat")
     };
-    let text = std::fs::read_to_string(csv).map_err(|e| Error::io("read the labels", csv, e))?;
+    let bytes = std::fs::read(csv).map_err(|e| Error::io("read the labels", csv, e))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        Error::new("the table of labels is not in UTF-8")
+            .file(csv)
+            .got(e.to_string())
+            .remedy("save it as CSV in UTF-8")
+    })?;
     let text = text.trim_start_matches('\u{feff}');
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(text))

@@ -73,7 +73,7 @@ pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(T
     let mut texts = Some(Vec::new());
     for path in files {
         let named = |e: Error| e.file(path);
-        let file = Arc::new(File::open(path).map_err(|e| Error::io("open the table", path, e))?);
+        let file = Arc::new(File::open(path).map_err(|e| Error::io("open the data", path, e))?);
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&*file).map_err(bad).map_err(named)?;
         let leaves = metadata.file_metadata().schema_descr().columns();
         let column = picture_column(leaves.iter().map(AsRef::as_ref)).map_err(named)?;
@@ -264,7 +264,7 @@ impl Tables {
     fn cursor(&self, number: usize) -> Result<Cursor> {
         let group = &self.groups[number];
         let Table { path, metadata, column: index } = &self.tables[group.table];
-        let file = Arc::new(File::open(path).map_err(|e| Error::io("open the table", path, e))?);
+        let file = Arc::new(File::open(path).map_err(|e| Error::io("open the data", path, e))?);
         let metadata = metadata.row_group(group.index);
         let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
         let reader = column(&file, metadata.column(*index), rows).map_err(|e| e.file(path))?;

@@ -20,6 +20,7 @@ const UNMET: &[(&str, &str)] = &[
     ("the smaller network has other inputs than the original", "pruning keeps them"),
     ("cannot make a temporary folder", "there is one"),
     ("cannot read the result", "it was just written"),
+    ("cannot read the labels", "a table that is listed is there"),
     ("standard output cannot take a model with external data", "tests/cli.rs has one"),
     // Internal invariants of plans, lowerings and cuts.
     ("cannot write the answer", "standard output is no full disk here; tests/cli.rs has one"),

@@ -49,7 +49,7 @@ pub(crate) fn cases() -> Vec<Case> {
         let case =
             case(title, &format!("prune good.onnx --criterion l1 --keep-macs 0.7 -o out --data {data}"));
         let case = case.with("a.tar", tar(&[("a.png", &picture)])).with("b.parquet", good.clone());
-        case.with("c.txt", "no shard".into())
+        case.with("c.txt", "no shard")
     };
     let classes = |case: Case| case.with("names", b"dog\n".to_vec());
     vec![
