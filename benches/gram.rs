@@ -55,7 +55,15 @@ fn main() {
                 continue;
             }
             let runs = if quick { 3 } else { 11 };
-            let gram = GramKernel { batch, groups: 1, channels, channels_last: false, windows };
+            let gram = GramKernel {
+                batch,
+                samples: batch,
+                slices: 1,
+                groups: 1,
+                channels,
+                channels_last: false,
+                windows,
+            };
             let side = gram.side();
             let positions = batch * windows.positions();
             let gram_flop = (side * (side + 1) * positions) as f64;

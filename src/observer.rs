@@ -100,8 +100,24 @@ pub enum Notice {
         keep: f64,
         /// The name of the cost: MACs, parameters or time.
         counted: String,
-        /// The loss, in percentage points.
+        /// The loss, in the metric's unit.
         drop: f64,
+        /// The unit of the loss: points, dB, or nothing.
+        unit: &'static str,
+    },
+    /// An allowed loss that is smaller than the weight of one image.
+    CoarseLimit {
+        /// The number of images that judge.
+        images: usize,
+        /// The percentage points that one image weighs.
+        weight: f64,
+        /// The loss that is allowed, in percentage points.
+        max_drop: f64,
+    },
+    /// An original that errs on no image, so that the images are probably those of its training.
+    FlawlessOriginal {
+        /// The number of images.
+        images: usize,
     },
     /// Removed channels whose scores are uncertain.
     UncertainCut {

@@ -366,7 +366,15 @@ fn parts_of_a_batch_change_no_bit() {
 #[test]
 fn sums_do_not_depend_on_the_batch() {
     let windows = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([31, 29]) };
-    let wide = GramKernel { batch: 5, groups: 1, channels: 67, channels_last: false, windows };
+    let wide = GramKernel {
+        batch: 5,
+        samples: 5,
+        slices: 1,
+        groups: 1,
+        channels: 67,
+        channels_last: false,
+        windows,
+    };
     let grouped = GramKernel { groups: 3, channels: 15, ..wide.clone() };
     let rows = GramKernel { channels_last: true, windows: Windows::points([1, 700]), ..wide.clone() };
     for gram in [wide, grouped, rows] {
@@ -377,7 +385,7 @@ fn sums_do_not_depend_on_the_batch() {
         gram.cpu(&[&x, &[1.0, 1.0, 0.0, 1.0, 1.0]], &mut together);
         let mut apart = vec![0.25; gram.output_len()];
         for i in [0, 1, 3, 4] {
-            let alone = GramKernel { batch: 1, ..gram.clone() };
+            let alone = GramKernel { batch: 1, samples: 1, ..gram.clone() };
             alone.cpu(&[&x[i * image..][..image], &[1.0]], &mut apart);
         }
         assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()), "{gram:?}");

@@ -268,8 +268,13 @@ fn the_error_bars_are_calibrated() {
     const SAMPLE: usize = 256;
     const ROUNDS: u64 = 100;
     let (graph, data) = (graph(), images(IMAGES, None));
-    let wants =
-        GatherOptions { batch: Some(1), gram: GramKind::None, classes: 0, images: 1, image: vec![3, 32, 32] };
+    let wants = GatherOptions {
+        batch: Some(1),
+        gram: GramKind::None,
+        classes: 0,
+        images: 1,
+        sample: SampleShape::of_one(&[3, 32, 32]),
+    };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
     // Samples consist of profiles of single images.

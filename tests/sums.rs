@@ -51,7 +51,7 @@ fn gram(facts: &Facts, value: ValueId, step: Option<usize>) -> GramKernel {
         pad: [1, 1],
         ..points
     });
-    GramKernel { batch, groups: 1, channels, channels_last: false, windows }
+    GramKernel { batch, samples: batch, slices: 1, groups: 1, channels, channels_last: false, windows }
 }
 
 fn probes(graph: &Graph, facts: &Facts) -> Vec<Probe> {

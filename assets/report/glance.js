@@ -55,33 +55,40 @@ function fasterCard({ speed, untimed }) {
     el("p", { class: "quiet small" }, "Both networks ran in turn; the interval contains eight of ten pairs."));
 }
 
+// A metric's value with its unit, as the command line prints it.
+function quality(v, unit) {
+  return unit === "" ? number(v) : `${v.toFixed(unit === "dB" ? 1 : 2)}${unit.startsWith(" ") ? "" : " "}${unit}`;
+}
+
 function accuracyCard({ quality: q, calibration }) {
   if (!q) {
     return card("Accuracy", el("p", { class: "figure quiet" }, "not measured"),
       el("p", { class: "quiet small" }, "No images were given (--data)."));
   }
   const drop = q.top1 && 100 * (q.top1[1] - q.top1[0]);
-  const figure = q.top1
+  // Metrics that the fields below do not have.
+  const own = q.metric && !["top-1", "agreement", "SNR"].includes(q.metric.name) ? q.metric : null;
+  const inUnit = (v) => (v === null ? "∞" : quality(v, q.metric.unit)), error = q.metric && q.metric.error;
+  const figure = own
+    ? [inUnit(own.after), el("small", {}, own.name)]
+    : q.top1
     ? [percent(q.top1[1], 2), el("small", {}, `top-1, ${drop > 0 ? "+" : drop < 0 ? "−" : "±"}${Math.abs(drop).toFixed(2)} points`)]
     : q.agreement !== null
       ? [percent(q.agreement, 2), el("small", {}, "agree with the original")]
       : [q.snr_db === null ? NONE : q.snr_db.toFixed(1) + " dB", el("small", {}, "signal to noise")];
   const pair = (two) => two && `${(100 * two[0]).toFixed(2)} → ${percent(two[1], 2)}`;
-  // Standard error of a share, with one more success and failure, so that 0 of few images is not certain.
-  const error = (p) => {
-    const share = (p * q.images + 1) / (q.images + 2);
-    return q.images ? `± ${(100 * Math.sqrt(share * (1 - share) / q.images)).toFixed(2)} points` : NONE;
-  };
   return card("Accuracy",
     el("p", { class: "figure" }, figure),
     facts([
+      [own && own.name, own && (own.before === null ? inUnit(own.after) : `${inUnit(own.before)} → ${inUnit(own.after)}`)],
       ["Top-1", pair(q.top1)],
-      ["Standard error", q.top1 && error(q.top1[1])],
+      ["Standard error", error === null ? null : `± ${quality(error, q.metric.unit === "%" ? " points" : q.metric.unit)}`],
       ["Top-5", pair(q.top5)],
       ["Agreement", percent(q.agreement, 2)],
       ["KL divergence", q.kl === null ? null : `${number(q.kl)} nats`],
       ["Signal to noise", q.snr_db === null ? (q.max_abs_err === 0 ? "equal" : null) : q.snr_db.toFixed(1) + " dB"],
     ]),
+    q.unclassified && el("p", { class: "quiet small" }, `No top-1 or agreement: ${q.unclassified}.`),
     el("p", { class: "quiet small" }, `Measured ${q.on}${calibration ? `; statistics from ${counted(calibration, "image", "images")}` : ""}.`));
 }
 
@@ -91,6 +98,7 @@ function proofCard({ proof, unproved, coupled, channels, inexact, confidence, re
     : proof.passed
       ? el("p", { class: "figure good" }, "✓ ", proof.exact ? "proved" : "proved in part")
       : el("p", { class: "figure bad" }, "✗ failed");
+  const constants = proof && proof.constants;
   const why = !proof
     ? unproved || ""
     : "Its outputs equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
@@ -100,6 +108,8 @@ function proofCard({ proof, unproved, coupled, channels, inexact, confidence, re
     el("p", { class: "small" }, why),
     facts([
       ["Largest error", proof && `${number(proof.max_rel_err)} relative`],
+      ["Constant channels", constants && `${counted(constants.channels, "channel", "channels")} in the biases of ${counted(constants.layers, "layer", "layers")}`],
+      ["Effect at their borders", constants && constants.difference !== null ? `${number(constants.difference)} relative` : null],
       ["Effect of the cut", proof && proof.difference !== null ? number(proof.difference) : null],
       ["Channels removed", `${grouped(channels[1])} of ${grouped(channels[0])}`],
       ["Coupled channels removed", `${grouped(coupled[1])} of ${grouped(coupled[0])}`],
@@ -112,16 +122,18 @@ function proofCard({ proof, unproved, coupled, channels, inexact, confidence, re
 
 function curveSection(curve) {
   const known = curve.points.filter((p) => p.value !== null);
-  const label = `${curve.measured} against the share of ${curve.counted}: ` + known.map((p) => `${percent(p.value)} at ${percent(p.keep)}${p.chosen ? " (chosen)" : ""}`).join(", ");
+  // Percentages are shares of 1.
+  const shown = (v, digits) => (v === null ? NONE : curve.unit === "%" ? percent(v, digits) : quality(v, curve.unit));
+  const label = `${curve.measured} against the share of ${curve.counted}: ` + known.map((p) => `${shown(p.value)} at ${percent(p.keep)}${p.chosen ? " (chosen)" : ""}`).join(", ");
   const place = drawing(label, (width) => {
     const height = Math.max(240, Math.min(340, width * 0.45));
     const box = { left: 52, top: 26, right: width - 14, bottom: height - 42 };
     const x = scale([...known.map((p) => p.keep), 1], box.left, box.right);
-    const y = scale([...known.map((p) => p.value), curve.floor], box.bottom, box.top, { pad: 0.08 });
-    const text = (v) => (100 * v).toFixed(0) + " %";
+    const y = scale([...known.map((p) => p.value), ...(curve.floor === null ? [] : [curve.floor])], box.bottom, box.top, { pad: 0.08 });
+    const text = (v, axis) => (axis === "x" || curve.unit === "%" ? (100 * v).toFixed(0) + " %" : number(v));
     const path = known.map((p, i) => `${i ? "L" : "M"}${x.at(p.keep)} ${y.at(p.value)}`).join("");
     const dot = (p) => el("svg:circle", { class: p.chosen ? "chosen" : "after", r: p.chosen ? 7 : 4, cx: x.at(p.keep), cy: y.at(p.value) },
-      el("svg:title", {}, `${percent(p.keep)} kept: ${percent(p.value, 2)}${p.chosen ? ", chosen" : ""}`));
+      el("svg:title", {}, `${percent(p.keep)} kept: ${shown(p.value, 2)}${p.chosen ? ", chosen" : ""}`));
     return canvas(width, height, label,
       frame(box, x, y, `share of ${curve.counted} to keep`, curve.measured, text),
       curve.floor === null ? null : el("svg:path", { class: "floor", d: `M${box.left} ${y.at(curve.floor)}H${box.right}` }),
@@ -132,7 +144,7 @@ function curveSection(curve) {
     caption: "Networks tried",
     columns: [
       { name: "Kept", value: (p) => p.keep, show: (p) => percent(p.keep) },
-      { name: curve.measured, value: (p) => p.value, show: (p) => percent(p.value, 2) },
+      { name: curve.measured, value: (p) => p.value, show: (p) => shown(p.value, 2) },
       { name: "", text: true, value: (p) => (p.chosen ? 1 : 0), show: (p) => (p.chosen ? "chosen" : p.keep === 1 ? "the original" : "") },
     ],
     rows: curve.points,

@@ -84,6 +84,19 @@ def unpools():
         p, i = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0]>(x)
         c = Conv<group=3>(p, w)
         y = MaxUnpool<kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0]>(c, i)""", x=(2, 3, 6, 8), w=(3, 1, 1, 1))
+    # As PyTorch exports an unpooling of its own: a scatter within each plane.
+    case("maxunpool_by_scatter", 18, """
+        p, i = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)
+        t, f = MaxPool<kernel_shape=[1, 1], strides=[1, 1]>(x)
+        s = Slice(f, starts, ends, axes)
+        j = Sub(i, s)
+        pf = Reshape(p, flat)
+        jf = Reshape(j, flat)
+        y = ScatterElements<axis=2>(zeros, jf, pf)""", fixed=True, x=(2, 3, 4, 6), starts=np.array([0, 0], np.int64),
+         ends=np.array([1, 1], np.int64), axes=np.array([2, 3], np.int64), flat=np.array([0, 0, -1], np.int64),
+         zeros=np.zeros((2, 3, 24), np.float32))
+    case("scatterelements_computed", 18, "y = ScatterElements<axis=1>(x, x_i, x_u)", fixed=True, x=(2, 5, 3),
+         x_i=np.array([[[0, -1, 2], [3, 1, -4]], [[4, 0, 1], [-2, 2, 3]]], np.int64), x_u=(2, 2, 3))
     case("maxunpool_1d", 11, "p, i = MaxPool<kernel_shape=[2], strides=[2]>(x)\n"
          "y = MaxUnpool<kernel_shape=[2], strides=[2]>(p, i)", x=(2, 3, 6))
     case("maxunpool_3d", 11, "p, i = MaxPool<kernel_shape=[2, 2, 2], strides=[2, 2, 2]>(x)\n"

@@ -7,14 +7,15 @@ struct Params {
     // Number of tiles of a matrix.
     tiles: u32,
     splits: u32,
-    // Positions of a split, and of an image.
+    // Positions of a split.
     share: u32,
-    positions: u32,
     // Elements of a patch, the last of them the constant 1.
     side: u32,
     group_channels: u32,
     group_filters: u32,
     batch: u32,
+    // Consecutive images that share a weight.
+    slices: u32,
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
@@ -72,7 +73,7 @@ fn main(
     let matrix = i / params.tiles;
     let group = matrix / params.splits;
     let start = matrix % params.splits * params.share;
-    let end = min(start + params.share, params.positions);
+    let end = min(start + params.share, params.windows.out_hw.x * params.windows.out_hw.y);
     let across = (params.side + 7u) / 8u;
     let row = tile / across * 8u;
     let column = tile % across * 8u;
@@ -81,7 +82,7 @@ fn main(
     let b0 = rows(column, group);
     let b1 = rows(column + 4u, group);
     for (var image = 0u; image < params.batch; image++) {
-        let weight = weights[image];
+        let weight = weights[image / params.slices];
         if weight == 0.0 {
             continue;
         }

@@ -18,13 +18,14 @@ struct Params {
     // Tiles of a matrix's lower triangle.
     tiles: u32,
     splits: u32,
-    // Positions of a split, and of an image.
+    // Positions of a split.
     share: u32,
-    positions: u32,
     // Rows of a matrix, the last of them the constant 1.
     side: u32,
     group_channels: u32,
     batch: u32,
+    // Consecutive images that share a weight.
+    slices: u32,
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
@@ -64,7 +65,7 @@ fn task(i: u32) -> Task {
         row++;
     }
     let start = matrix % params.splits * params.share;
-    let end = min(start + params.share, params.positions);
+    let end = min(start + params.share, params.windows.out_hw.x * params.windows.out_hw.y);
     return Task(matrix, matrix / params.splits, row, tile - row * (row + 1u) / 2u, start, end);
 }
 
@@ -112,7 +113,7 @@ fn tile_of_rows(t: Task) {
     let b0 = rows(column, t.group);
     let b1 = rows(column + 4u, t.group);
     for (var image = 0u; image < params.batch; image++) {
-        let weight = weights[image];
+        let weight = weights[image / params.slices];
         if weight == 0.0 {
             continue;
         }
@@ -202,7 +203,7 @@ fn tile_of_channels(t: Task) {
     let row = t.tile_row * 9u;
     let column = t.tile_column * 9u;
     for (var image = 0u; image < params.batch; image++) {
-        let weight = weights[image];
+        let weight = weights[image / params.slices];
         if weight == 0.0 {
             continue;
         }

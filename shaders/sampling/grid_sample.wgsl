@@ -73,14 +73,8 @@ fn along(coordinate: f32, length: u32) -> Taps {
     if TAPS == 1u {
         at = round(at);
     }
-    let low = select(-0.5, 0.0, ALIGN_CORNERS);
-    let high = select(size - 0.5, size - 1.0, ALIGN_CORNERS);
-    if at < low || at > high {
-        if PADDING == 1u {
-            at = clamp(at, 0.0, size - 1.0);
-        } else if PADDING == 2u {
-            at = reflected(at, size);
-        }
+    if PADDING == 2u {
+        at = reflected(at, size);
     }
     let first = floor(at);
     let part = at - first;

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{Global, positive};
 use super::data_args::{DataArgs, JudgeArgs};
+use super::metric_args::MetricArgs;
 use super::output::{Output, write_csv};
 use super::output_guard::OutputGuard;
 use super::plot::{Line, Panel, chart};
 use super::progress::Progress;
-use super::results::judged_on;
+use super::results::{judged_on, metric_json};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -43,6 +44,11 @@ pub(super) struct Args {
     repair: Vec<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
+    #[command(flatten)]
+    metric: MetricArgs,
+    /// Go on although the original is no better than chance.
+    #[arg(long)]
+    force: bool,
     /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
@@ -50,22 +56,26 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Table to write, with a row for each point, as soon as its curve is measured: criterion, repair, share of the MACs,
-    /// top-1, agreement, SNR to the original in dB.
+    /// top-1, agreement, SNR to the original in dB; with --metric also its value.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
 
 /// The quantity that all points show.
 #[derive(Clone, Copy)]
-struct Measure {
-    name: &'static str,
-    unit: &'static str,
+struct Measure<'a> {
+    name: &'a str,
+    unit: &'a str,
     /// The factor from the measured value to the unit.
     scale: f64,
 }
 
-impl Measure {
-    fn of(curves: &[CriterionCurve]) -> Self {
+impl<'a> Measure<'a> {
+    fn of(comparison: &'a Comparison) -> Self {
+        if let Some(metric) = &comparison.metric {
+            return Self { name: &metric.name, unit: &metric.unit, scale: 1.0 };
+        }
+        let curves = &comparison.curves;
         let any = |get: fn(&CriterionPoint) -> Option<f64>| {
             curves.iter().any(|c| c.points.iter().any(|p| get(p).is_some()))
         };
@@ -89,6 +99,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         seeds: args.seeds,
         repairs: args.repair.clone(),
         batch: args.batch,
+        metric: args.metric.options(&args.data, args.judge.test(), args.force)?,
     };
     let network = Network::from_file(model, false)?;
     let repaired = args.repair.iter().copied().find(|&how| how != Repair::None);
@@ -113,24 +124,29 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 fn table(path: &Path, curves: &[CriterionCurve]) -> Result<()> {
     let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
     let points = curves.iter().flat_map(|c| c.points.iter().map(move |p| (c, p)));
+    let has_value = curves.iter().any(|c| c.points.iter().any(|p| p.value.is_some()));
     let rows = points.map(|(c, p)| {
         let of = [c.criterion.clone(), c.repair.to_string()];
         of.into_iter()
             .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db)])
+            .chain(has_value.then(|| cell(p.value)))
             .collect()
     });
-    write_csv(path, &["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db"], rows)
+    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "value"];
+    write_csv(path, &head[..if has_value { 7 } else { 6 }], rows)
 }
 
 fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, output: &Output) -> Result<()> {
-    let Comparison { curves, left_out, original_top1: whole } = comparison;
-    let Measure { name: what, unit, scale } = Measure::of(curves);
+    let Comparison { curves, left_out, original_top1: whole, metric } = comparison;
+    let Measure { name: what, unit, scale } = Measure::of(comparison);
     let scaled = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", scale * v));
     let at = |points: &[CriterionPoint], macs: f64| {
         points.iter().find(|p| p.keep_macs == macs).and_then(CriterionPoint::quality)
     };
-    let original = if whole.is_some() { format!("; whole: {}", scaled(*whole)) } else { String::new() };
-    output.line(format!("{what} in {unit} at shares of the MACs {}{original}", judged_on(calibration)));
+    let original = whole.or_else(|| metric.as_ref()?.before);
+    let original = original.map_or_else(String::new, |whole| format!("; whole: {}", scaled(Some(whole))));
+    let named = if unit.is_empty() { what.to_owned() } else { format!("{what} in {unit}") };
+    output.line(format!("{named} at shares of the MACs {}{original}", judged_on(calibration)));
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
         let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
@@ -173,7 +189,7 @@ fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, ou
         left_out.iter().map(|(name, why)| json!({ "criterion": name, "why": why })).collect();
     output.result(&json!({
         "whole": { "top1": whole }, "curves": curves.iter().map(of_curve).collect::<Vec<_>>(),
-        "left_out": left, "plot": args.plot,
+        "metric": metric_json(metric.as_ref()), "left_out": left, "plot": args.plot,
     }));
     Ok(())
 }

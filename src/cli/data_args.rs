@@ -144,6 +144,16 @@ pub(super) struct JudgeArgs {
 }
 
 impl JudgeArgs {
+    /// Returns whether the images that judge were chosen.
+    pub(super) fn is_given(&self) -> bool {
+        self.held_out.is_some() || self.test.is_some()
+    }
+
+    /// Returns the other images that judge.
+    pub(super) fn test(&self) -> Option<&str> {
+        self.test.as_deref()
+    }
+
     /// Opens calibration images, and those that judge; `None` without data.
     pub(super) fn open(
         &self,

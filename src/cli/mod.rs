@@ -9,6 +9,8 @@ mod devices;
 mod eval;
 mod input_args;
 mod inspect;
+mod metric_args;
+mod metric_command;
 mod network;
 mod notices;
 mod output;

@@ -93,7 +93,7 @@ fn named<'a>(text: &'a str, names: &[String]) -> Result<(&'a str, &'a str)> {
 }
 
 /// Returns file names for results: `_` replaces other characters, and is appended until all names differ.
-fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
+pub(super) fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
     let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let mut taken = HashSet::new();
     results.map(move |name| {

@@ -33,9 +33,18 @@ pub(super) fn text(notice: &Notice) -> String {
         Notice::LatencyTried { table_share, measured } => format!(
             "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"
         ),
-        Notice::DropTried { keep, counted, drop } => {
-            format!("{keep:.3} of the {counted}: {drop:.2} points lost")
+        Notice::DropTried { keep, counted, drop, unit } => {
+            let space = if unit.is_empty() { "" } else { " " };
+            format!("{keep:.3} of the {counted}: {drop:.2}{space}{unit} lost")
         }
+        Notice::CoarseLimit { images, weight, max_drop } => format!(
+            "one of the {images} images that judge weighs {weight:.2} points, more than --max-drop {max_drop}: more \
+             images (--test, --held-out) make the search finer"
+        ),
+        Notice::FlawlessOriginal { images } => format!(
+            "the original is right on all {images} images, which may be those of its training: --test with other \
+             images shows what is lost"
+        ),
         Notice::UncertainCut { uncertain, removed, threshold, confidence } => format!(
             "{uncertain} of the {removed} removed sets of coupled channels have a confidence below {:.0} %; {:.1} % of \
              the cut is expected to be right. More images make it more certain",
@@ -52,15 +61,27 @@ pub(super) fn refusal(refusal: &Refusal) -> String {
             let found = found.map_or("unknown for this criterion".to_owned(), |c| format!("{c:.4}"));
             format!("refused: the confidence is {found}, not {required}; nothing is written")
         }
-        RefusalReason::MaxDrop { max_drop, counted } => {
+        RefusalReason::MaxDrop { max_drop, counted, unit } => {
             let best = refusal.attempts.iter();
             let best = best.min_by(|a, b| a.drop.total_cmp(&b.drop).then(a.keep.total_cmp(&b.keep)));
             let best = best.map_or_else(String::new, |best| {
                 format!("; {:.3} of the {counted} lose {:.2}", best.keep, best.drop)
             });
             format!(
-                "refused: none of {} loses at most {max_drop} points{best}. Nothing is written: allow a larger \
-                 --max-drop, or give more images",
+                "refused: none of {} loses at most {}{best}. Nothing is written: allow a larger --max-drop, or give \
+                 more images",
+                many(refusal.attempts.len(), "evaluated network"),
+                format!("{max_drop} {unit}").trim_end()
+            )
+        }
+        RefusalReason::MinQuality { min_quality, metric, counted } => {
+            let best = refusal.attempts.last();
+            let best = best.map_or_else(String::new, |best| {
+                format!("; at {:.3} of the {counted} it is {:.2}", best.keep, best.value)
+            });
+            format!(
+                "refused: the {metric} of none of {} meets --min-quality {min_quality}{best}. Nothing is written: \
+                 allow a worse one, or keep more",
                 many(refusal.attempts.len(), "evaluated network")
             )
         }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::Answer;
 use super::args::{Global, positive};
-use super::data_args::DataArgs;
+use super::data_args::{DataArgs, JudgeArgs};
+use super::metric_args::MetricArgs;
 use super::notices::{self, interrupted};
 use super::output::Output;
 use super::output_guard::OutputGuard;
@@ -15,7 +16,9 @@ use super::progress::Progress;
 use super::results::{print_inexact, print_latency};
 use super::streams::OutputFile;
 use crate::error::{Error, Result};
-use crate::pipeline::{CRITERIA, Decision, Device, Evidence, Network, Outcome, Target, plan};
+use crate::pipeline::{
+    CRITERIA, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -36,6 +39,23 @@ pub(super) struct Args {
     pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
+    /// Search for the smallest network that loses at most so much of the metric on the images that judge, as `prune`
+    /// does.
+    #[arg(long, value_name = "PP", requires = "data", conflicts_with_all = ["keep_macs", "keep_params", "keep_latency", "remove_below"])]
+    max_drop: Option<f64>,
+    /// Search for the smallest network whose metric is at least this; at most, if less is better.
+    #[arg(long, value_name = "V", allow_hyphen_values = true, requires = "data", conflicts_with_all = ["max_drop", "keep_macs", "keep_params", "keep_latency", "remove_below"])]
+    min_quality: Option<f64>,
+    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full. Default: full.
+    #[arg(long, value_name = "HOW")]
+    repair: Option<Repair>,
+    #[command(flatten)]
+    judge: JudgeArgs,
+    #[command(flatten)]
+    metric: MetricArgs,
+    /// Go on although the original is no better than chance, or one class is all that it gives.
+    #[arg(long)]
+    force: bool,
     /// Print every criterion with its formula and source.
     #[arg(long)]
     help_criteria: bool,
@@ -68,11 +88,30 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let criterion = args.plan.criterion()?;
     guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;
     let network = Network::from_file(model, args.plan.inexact)?;
-    let calibration = args.data.calibration(&network.graph)?;
-    let target = args.plan.required_target()?;
+    let search = args.max_drop.map(Target::MaxDrop).or(args.min_quality.map(Target::MinQuality));
+    let target = match search {
+        Some(target) => target,
+        None => args.plan.required_target()?,
+    };
+    target.check()?;
+    let judged = args.judge.is_given() || args.metric.is_given() || args.repair.is_some() || args.force;
+    if search.is_none() && judged {
+        return Err(Error::new("nothing is judged without a search")
+            .expected("`max_drop` or `min_quality` beside `repair`, `held_out`, `test`, `metric`, `labels` or `force`")
+            .remedy("set `max_drop`, or give these options to `prune()`"));
+    }
+    let repair = args.repair.unwrap_or(Repair::Full);
+    let calibration = match search {
+        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair))?,
+        None => args.data.calibration(&network.graph)?,
+    };
     let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
     let device = if on_device { global.open(output)? } else { Device::Cpu };
-    let options = args.plan.options(target, &network)?;
+    let options = PlanOptions {
+        repair: search.map_or(Repair::None, |_| repair),
+        metric: args.metric.options(&args.data, args.judge.test(), args.force)?,
+        ..args.plan.options(target, &network)?
+    };
     let evidence = Evidence::open(&network, args.profile.as_deref(), calibration.as_ref(), args.batch)?;
     let mut progress = match (&args.profile, &calibration) {
         (Some(_), Some(_)) => Progress::interruptible(output)?,
@@ -102,7 +141,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 
 /// Prints a decision, and the file to which it was written.
 fn print(decision: &Decision, out: Option<&OutputFile>, output: &Output) {
-    let Decision { cut, removed, confidence, latency, .. } = decision;
+    let Decision { cut, removed, confidence, latency, attempts, .. } = decision;
     if let Some(out) = out {
         output.line(format!(
             "{} of {} sets of coupled channels are removed → {}",
@@ -118,6 +157,6 @@ fn print(decision: &Decision, out: Option<&OutputFile>, output: &Output) {
     print_inexact(&inexact, output);
     output.result(&json!({
         "coupled": cut.coupled.len(), "removed": removed.len(), "criterion": cut.criterion, "budget": cut.budget,
-        "latency": latency, "inexact": inexact, "confidence": confidence, "out": out,
+        "latency": latency, "inexact": inexact, "confidence": confidence, "tried": attempts, "out": out,
     }));
 }

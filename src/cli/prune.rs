@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{Global, positive, seconds};
 use super::data_args::DataArgs;
+use super::metric_args::MetricArgs;
 use super::notices::{self, interrupted};
 use super::output::{Output, decibels, grouped, many, short};
 use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
 use super::progress::Progress;
 use super::report::{WRITE_PAGE, command, write_page};
-use super::results::{judged_on, print_inexact, print_latency};
+use super::results::{in_unit, judged_on, metric_json, plus_minus, print_inexact, print_latency};
 use super::streams::OutputFile;
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, Calibration, Cut, Evidence, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, apply, prune,
+    Agreement, Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
+    PruneOptions, Pruned, ReportOptions, Target, apply, prune,
 };
 
 #[derive(Debug, clap::Args)]
@@ -41,10 +42,20 @@ pub(super) struct Args {
     plan: PlanArgs,
     #[command(flatten)]
     repair: RepairArgs,
-    /// Search for the smallest network that loses at most so many percentage points of top-1, or of agreement with the
-    /// original without labels, on the images that judge. It counts MACs, or parameters with --normalize params.
+    #[command(flatten)]
+    metric: MetricArgs,
+    /// Search for the smallest network that loses at most so much of the metric on the images that judge: percentage
+    /// points of top-1, or of agreement with the original without labels. It counts MACs, or parameters with
+    /// --normalize params.
     #[arg(long, value_name = "PP", conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Option<f64>,
+    /// Search for the smallest network whose metric is at least this, for example --metric snr --min-quality 30; at
+    /// most, if less is better.
+    #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with_all = ["max_drop", "cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
+    min_quality: Option<f64>,
+    /// Go on although the original is no better than chance, or one class is all that it gives.
+    #[arg(long)]
+    force: bool,
     /// Masked reference to write, too: the repaired original with zero weights for removed channels, with which the
     /// proof compares.
     #[arg(long, value_name = "FILE.onnx")]
@@ -70,9 +81,9 @@ impl Args {
         let guard = guard.write_model(model, self.output.path())?;
         let guard = self.masked.iter().try_fold(guard, |guard, path| guard.write_model(model, path))?;
         guard.write(&self.report, WRITE_PAGE)?;
-        match (self.max_drop, &self.cut) {
-            (Some(points), _) => {
-                let target = Target::MaxDrop(points);
+        let search = self.max_drop.map(Target::MaxDrop).or(self.min_quality.map(Target::MinQuality));
+        match (search, &self.cut) {
+            (Some(target), _) => {
                 target.check()?;
                 Ok(target)
             }
@@ -82,7 +93,8 @@ impl Args {
     }
 
     fn options(&self, target: Target, network: &Network) -> Result<PruneOptions> {
-        let plan = PlanOptions { rounds: self.repair.rounds, ..self.plan.options(target, network)? };
+        let metric = self.metric.options(&self.data, self.repair.judge.test(), self.force)?;
+        let plan = PlanOptions { rounds: self.repair.rounds, metric, ..self.plan.options(target, network)? };
         let report = || ReportOptions {
             seconds: self.report_seconds,
             command: Some(command()),
@@ -163,13 +175,28 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
     }
     let on = calibration.map(judged_on).unwrap_or_default();
+    let metric = pruned.evaluation.as_ref().and_then(|found| found.metric.as_ref());
+    let error = |name: &str| metric.filter(|metric| metric.name == name).map_or_else(String::new, plus_minus);
     if let Some((before, after)) = top1(pruned) {
         let (before, after) = (100.0 * before, 100.0 * after);
-        output.line(format!("{:<12} {before:>12.2} % {after:>12.2} %   {on}", "top-1"));
+        output.line(format!("{:<12} {before:>12.2} % {after:>12.2} %{}   {on}", "top-1", error("top-1")));
+    }
+    if let Some(metric) =
+        metric.filter(|metric| !matches!(metric.name.as_str(), "top-1" | "agreement" | "SNR"))
+    {
+        let before = metric.before.map_or_else(String::new, |before| in_unit(before, &metric.unit));
+        let after = in_unit(metric.after, &metric.unit);
+        output.line(format!("{:<12} {before:>14} {after:>14}{}   {on}", metric.name, plus_minus(metric)));
     }
     if let Some(found) = agreement(pruned) {
-        let share = found.agreement().map_or(String::new(), |a| format!("agreement {:.2} %, ", 100.0 * a));
-        output.line(format!("{:<12} {share}SNR {} {on}", "original", decibels(found.snr_db())));
+        let share = found
+            .agreement()
+            .map_or(String::new(), |a| format!("agreement {:.2} %{}, ", 100.0 * a, error("agreement")));
+        let ratio = decibels(found.snr_db());
+        output.line(format!("{:<12} {share}SNR {ratio}{} {on}", "original", error("SNR")));
+    }
+    if let Some(reason) = pruned.evaluation.as_ref().and_then(|found| found.unclassified.as_ref()) {
+        output.line(format!("{:<12} no top-1 or agreement: {reason}", ""));
     }
     if let Some(latency) = &pruned.latency {
         print_latency(latency, output);
@@ -191,6 +218,26 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
             "after them the outputs differ by up to {difference:.1e} of their largest magnitude"
         ));
     }
+    if let Some(constants) = &pruned.proof.constants {
+        output.line(folded(constants));
+    }
+}
+
+/// Describes the removed constant channels, and the effect of their removal at padded borders.
+fn folded(constants: &FoldedConstants) -> String {
+    let moved = format!(
+        "{} added to the biases of {}",
+        many(constants.channels, "constant channel"),
+        many(constants.layers, "layer")
+    );
+    let Some(difference) = constants.difference else { return moved };
+    let shown = constants.borders.iter().take(5).cloned();
+    let more = constants.borders.len().saturating_sub(5);
+    let nodes = shown.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ");
+    format!(
+        "{moved}, exactly except at padded borders and between the strides of ConvTranspose ({nodes}): outputs differ \
+         by up to {difference:.1e} of their largest magnitude"
+    )
 }
 
 fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {
@@ -204,8 +251,28 @@ fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Valu
         "top1": top1(pruned).map(|(b, a)| json!({ "before": b, "after": a })),
         "agreement": agreement.and_then(Agreement::agreement), "kl": agreement.and_then(Agreement::kl),
         "snr_db": agreement.map(Agreement::snr_db),
+        "metric": metric_json(pruned.evaluation.as_ref().and_then(|found| found.metric.as_ref())),
         "images": calibration.map(|c| json!({ "calibration": c.fit.len(), "evaluation": c.judge.len() })),
         "latency": pruned.latency, "tried": pruned.attempts, "refits": pruned.refits, "out": args.output,
         "report": report,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_channels_are_described_with_their_borders() {
+        let mut constants = FoldedConstants::default();
+        (constants.channels, constants.layers) = (3, 1);
+        assert_eq!(folded(&constants), "3 constant channels added to the biases of 1 layer");
+        constants.borders = (1..=7).map(|i| format!("conv{i}")).collect();
+        constants.difference = Some(0.0125);
+        let text = folded(&constants);
+        assert!(
+            text.contains("(conv1, conv2, conv3, conv4, conv5, 2 more): outputs differ by up to 1.2e-2"),
+            "{text}"
+        );
+    }
 }

@@ -1,7 +1,9 @@
 //! Lines that several verbs print about their results.
 
-use super::output::{Output, many};
-use crate::pipeline::{Calibration, JudgedOn, Latency, Quantiles};
+use serde_json::{Value, json};
+
+use super::output::{Output, decibels, many};
+use crate::pipeline::{Calibration, JudgedOn, Latency, MetricResult, Quantiles};
 
 /// Describes the images that judge, in parentheses.
 pub(super) fn judged_on(calibration: &Calibration) -> String {
@@ -11,6 +13,36 @@ pub(super) fn judged_on(calibration: &Calibration) -> String {
         JudgedOn::HeldOut => format!("(on {count} images held out)"),
         JudgedOn::Test => format!("(on {count} test images)"),
     }
+}
+
+/// Returns a value of a metric with its unit.
+pub(super) fn in_unit(value: f64, unit: &str) -> String {
+    match unit {
+        "%" => format!("{value:.2} %"),
+        "dB" if value == f64::INFINITY => decibels(value),
+        "dB" => format!("{value:.2} dB"),
+        "" => format!("{value:.4}"),
+        unit => format!("{value:.4} {unit}"),
+    }
+}
+
+/// Returns the standard error of a metric as text: ` ± 0.42`, or nothing if it is unknown.
+pub(super) fn plus_minus(metric: &MetricResult) -> String {
+    match (metric.error, metric.unit.as_str()) {
+        (None, _) => String::new(),
+        (Some(error), "%" | "dB") => format!(" ± {error:.2}"),
+        (Some(error), _) => format!(" ± {error:.4}"),
+    }
+}
+
+/// Returns the fields of a metric for `--json`; numbers that are not finite become `null`.
+pub(super) fn metric_json(metric: Option<&MetricResult>) -> Value {
+    metric.map_or(Value::Null, |metric| {
+        json!({
+            "name": metric.name, "unit": metric.unit, "before": metric.before, "after": metric.after,
+            "error": metric.error, "higher_is_better": metric.higher_is_better,
+        })
+    })
 }
 
 /// Prints a measured latency.

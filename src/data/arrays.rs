@@ -165,6 +165,11 @@ impl Array {
         self.rows(0..self.shape.first().copied().unwrap_or(1))
     }
 
+    /// Returns whether the array may be one of images: N×H×W or N×C×H×W, with N from 1.
+    pub(super) fn is_of_images(&self) -> bool {
+        matches!(self.shape[..], [images, _, _] | [images, _, _, _] if images > 0)
+    }
+
     /// Returns all elements as integers, or an error if they are floats.
     pub(super) fn integers(&self) -> Result<Vec<i64>> {
         if self.element.kind == Kind::Float {
@@ -329,37 +334,15 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
     Ok(Array { element: header.element, shape: header.shape, store })
 }
 
-/// Reads the first of the `wanted` arrays of a `.npz` archive, and its `labels`.
+/// Reads the first of the `wanted` arrays of a `.npz` archive, and its `labels` of one number for each row.
 pub(super) fn open_npz(path: &Path, wanted: &[&str]) -> Result<(Array, Option<Array>)> {
-    let bad = |e: zip::result::ZipError| {
-        Error::new("cannot read the archive")
-            .file(path)
-            .got(e.to_string())
-            .remedy("write it with numpy.savez or numpy.savez_compressed")
-    };
-    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(bad)?;
-    let mut array = |name: &str| -> Result<Option<Array>> {
-        let entry = format!("{name}.npy");
-        let Some(index) = archive.index_for_name(&entry) else { return Ok(None) };
-        let mut entry = archive.by_index(index).map_err(bad)?;
-        let (packed, unpacked) = (entry.compressed_size(), entry.size());
-        let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
-        let header = NpyHeader::read(&mut entry).map_err(named)?;
-        header.check_length(unpacked).map_err(named)?;
-        if !plausible(packed, unpacked) {
-            return Err(named(
-                Error::new("its size is impossible")
-                    .expected(format!("at most what {packed} packed bytes can hold"))
-                    .got(format!("{unpacked} bytes"))
-                    .remedy("the file is damaged; write it again"),
-            ));
-        }
-        header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
-    };
+    let mut archive = open_archive(path)?;
     for name in wanted {
-        if let Some(found) = array(name)? {
-            return Ok((found, array("labels")?));
+        if let Some(found) = array_of(&mut archive, path, name)? {
+            // An array with several values for each image holds label images, not classes.
+            let labels = array_of(&mut archive, path, "labels")?;
+            let is_class = |labels: &Array| !labels.is_of_images() || labels.shape[1..] == [1, 1];
+            return Ok((found, labels.filter(is_class)));
         }
     }
     let names: Vec<_> =
@@ -369,6 +352,43 @@ pub(super) fn open_npz(path: &Path, wanted: &[&str]) -> Result<(Array, Option<Ar
         .file(path)
         .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
         .remedy(format!("write it with numpy.savez(FILE, {name}=…, labels=…)")))
+}
+
+/// Reads one array of a `.npz` archive; `None` if the archive has none of this name.
+pub(super) fn open_npz_array(path: &Path, name: &str) -> Result<Option<Array>> {
+    array_of(&mut open_archive(path)?, path, name)
+}
+
+type Archive = zip::ZipArchive<BufReader<File>>;
+
+fn bad_archive(path: &Path, e: &zip::result::ZipError) -> Error {
+    Error::new("cannot read the archive")
+        .file(path)
+        .got(e.to_string())
+        .remedy("write it with numpy.savez or numpy.savez_compressed")
+}
+
+fn open_archive(path: &Path) -> Result<Archive> {
+    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
+    zip::ZipArchive::new(BufReader::new(file)).map_err(|e| bad_archive(path, &e))
+}
+
+fn array_of(archive: &mut Archive, path: &Path, name: &str) -> Result<Option<Array>> {
+    let Some(index) = archive.index_for_name(&format!("{name}.npy")) else { return Ok(None) };
+    let mut entry = archive.by_index(index).map_err(|e| bad_archive(path, &e))?;
+    let (packed, unpacked) = (entry.compressed_size(), entry.size());
+    let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
+    let header = NpyHeader::read(&mut entry).map_err(named)?;
+    header.check_length(unpacked).map_err(named)?;
+    if !plausible(packed, unpacked) {
+        return Err(named(
+            Error::new("its size is impossible")
+                .expected(format!("at most what {packed} packed bytes can hold"))
+                .got(format!("{unpacked} bytes"))
+                .remedy("the file is damaged; write it again"),
+        ));
+    }
+    header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
 }
 
 /// Reads a `.npy` file of any numeric type, in C or Fortran order.

@@ -18,7 +18,9 @@ mod decode;
 mod encoded;
 mod folder;
 mod idx;
+mod label_images;
 mod labels;
+mod mask;
 pub mod metrics;
 mod parquet;
 mod picture;
@@ -36,6 +38,7 @@ mod webdataset;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
+pub use label_images::{ImagePlace, LabelImages};
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
 
@@ -67,6 +70,8 @@ struct Inner {
     range: Range<usize>,
     /// Class indices of the shard's images, in their own order.
     labels: Option<Vec<u32>>,
+    /// Number that was added to every label.
+    label_offset: i64,
     strict: bool,
     /// Skipped images by place in the source, so that a second pass records none twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
@@ -260,6 +265,7 @@ impl Dataset {
             group,
             range,
             labels,
+            label_offset: options.label_offset,
             strict: options.strict,
             skipped: Mutex::default(),
         };
@@ -301,6 +307,11 @@ impl Dataset {
     /// Returns the class index of every image of the shard, visited or not, in their own order, with the offset.
     pub fn labels(&self) -> Option<&[u32]> {
         self.inner.labels.as_deref()
+    }
+
+    /// Returns the number that was added to every label.
+    pub fn label_offset(&self) -> i64 {
+        self.inner.label_offset
     }
 
     /// Returns the preprocessing of every image.

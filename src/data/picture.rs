@@ -47,6 +47,23 @@ impl<'a> Picture<'a> {
         Ok((picture.in_channels(channels), turned))
     }
 
+    /// Returns height and width.
+    pub(super) fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Returns the values of `channels` planes, plane by plane.
+    pub(super) fn values(self, channels: usize) -> Vec<f32> {
+        let picture = self.in_channels(channels);
+        let ([sc, sy, sx], Size { height, width }) = (picture.strides, picture.size);
+        let places = (0..channels)
+            .flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| c * sc + y * sy + x * sx)));
+        match &picture.pixels {
+            Pixels::Bytes(bytes) => places.map(|i| f32::from(bytes[i])).collect(),
+            Pixels::Floats(floats) => places.map(|i| floats[i]).collect(),
+        }
+    }
+
     /// Converts grey to colour or colour to grey if the channel counts differ.
     fn in_channels(mut self, channels: usize) -> Self {
         let Pixels::Bytes(bytes) = &self.pixels else { return self };
@@ -194,7 +211,7 @@ impl Preprocessor {
 }
 
 /// Returns the size with the shorter side at `side`; the longer one is rounded down, as in torchvision.
-fn shorter_to(side: usize, size: Size) -> Size {
+pub(super) fn shorter_to(side: usize, size: Size) -> Size {
     let Size { height, width } = size;
     if height <= width {
         Size { height: side, width: side * width / height.max(1) }
@@ -204,7 +221,7 @@ fn shorter_to(side: usize, size: Size) -> Size {
 }
 
 /// Returns half of the margin, rounded half to even like Python's `round`, which torchvision uses for crops.
-fn centred(margin: usize) -> usize {
+pub(super) fn centred(margin: usize) -> usize {
     let half = margin / 2;
     if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
 }

@@ -38,11 +38,8 @@ impl Pictures {
         match self {
             Self::Files(files) => {
                 let read = |&place: &usize| {
-                    let name = files[place].clone();
-                    match std::fs::read(&name) {
-                        Ok(bytes) => Ok(EncodedPicture { name, bytes: bytes.into() }),
-                        Err(error) => Err((name, error.to_string())),
-                    }
+                    let file = &files[place];
+                    EncodedPicture::of_file(file).map_err(|reason| (file.clone(), reason))
                 };
                 Ok(places.par_iter().map(read).collect())
             }

@@ -258,7 +258,7 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
             .with_kind(ErrorKind::Unsupported)
             .expected("a condition that follows from constants and shapes")
             .got(format!("\"{wanted}\""))
-            .remedy(match part.inputs.iter().find(|input| input.bound.is_none()) {
+            .remedy(match part.sample_inputs().next() {
                 Some(input) => format!(
                     "fix the value of the input that decides, as in `input` {}=1; or export the network by tracing",
                     part.name(input.value)

@@ -17,7 +17,7 @@ pub mod activation;
 pub mod algorithm;
 pub mod algorithms;
 pub mod binding;
-mod case;
+pub(crate) mod case;
 pub mod conv;
 pub mod depthwise;
 pub mod elementwise;

@@ -33,7 +33,7 @@ impl VolumeWindows {
         self.input.iter().product()
     }
 
-    /// Number of windows.
+    /// Number of windows on the volume.
     pub fn positions(&self) -> usize {
         self.output.iter().product()
     }

@@ -11,6 +11,7 @@ mod batch_norm;
 mod binary;
 mod computed_conv;
 mod concat;
+mod constant_channels;
 mod conv;
 mod conv_lowering;
 mod conv_transpose;
@@ -38,6 +39,7 @@ mod table;
 mod unpool;
 mod window;
 
+pub use constant_channels::{ChannelConstant, Constancy, Contribution, NEGLIGIBLE};
 pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
 pub use rewrite::{Edit, Kept, Rewrite};
 pub use table::{MICROSOFT, NEWEST_OPSET, OPS, OPS_OF_MICROSOFT, OpRow};
@@ -95,22 +97,33 @@ pub trait Operator: Debug + Send + Sync {
         None
     }
 
-    /// Returns the constant value of each output channel whose filter is zero, for a layer.
-    fn constant_channels(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        None
-    }
-
-    /// Returns whether channels that each hold one constant are passed on as the same constants.
-    fn keeps_constants(&self) -> bool {
-        false
-    }
-
-    /// Returns the sum that constant input channels contribute to each output channel, for a layer.
+    /// Returns the sums that constant input channels contribute, for a layer with constant weights and bias.
     ///
-    /// `constants` has a zero for every other channel. `None` if the contribution varies over the output, as padding
-    /// makes it at the borders.
-    fn bias_correction(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
+    /// `constants` has one element for each index of the input's axis of channels.
+    fn contribution(&self, _inputs: &Inputs, _constants: &[Option<ChannelConstant>]) -> Option<Contribution> {
         None
+    }
+
+    /// Returns the new input 2 of a layer that adds `sums` to its output channels.
+    ///
+    /// `None` if the layer has no bias.
+    fn bias_with(&self, _inputs: &Inputs, _sums: &[f64]) -> Option<Tensor> {
+        None
+    }
+
+    /// Returns the effect on channels along the axes `channels` of the first input that each hold one number.
+    fn constancy(&self, _inputs: &Inputs, _channels: &[usize]) -> Constancy {
+        Constancy::Lost
+    }
+
+    /// Returns the number that each channel of axis 1 becomes if all its elements are equal, for a normalization.
+    fn normalized_constants(&self, _inputs: &Inputs) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// Returns whether each output element depends on one element of each input only, with broadcasting.
+    fn is_pointwise(&self) -> bool {
+        false
     }
 
     /// Returns the number of multiply-accumulate operations of a convolution or matrix product, else 0.
@@ -208,25 +221,6 @@ impl Layer {
         let inputs = if self.transposed { weights[0] / self.groups } else { usize::MAX };
         let channel = move |run: usize| run / filters / inputs * filters + run % filters;
         data.chunks(inner.max(1)).enumerate().map(move |(run, values)| (channel(run), values))
-    }
-
-    /// Returns the bias (input 2, or zero) of each output channel whose filter is zero, `None` for the others.
-    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        let zeros = self.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-        let bias = match inputs.optional(2) {
-            Some(bias) => bias.value.as_ref()?.to_f64(),
-            None => vec![0.0; zeros.len()],
-        };
-        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
-    }
-
-    /// Returns for each output channel whether all weights of its filter are zero.
-    fn zero_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
-        let mut zeros = vec![true; self.out_channels(&weights.shape)];
-        for (channel, values) in self.runs(&weights.shape, weights.floats().ok()?) {
-            zeros[channel] = zeros[channel] && values.iter().all(|&w| w == 0.0);
-        }
-        Some(zeros)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::fact::{Fact, Inputs, axis, index as position};
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::kernels::movement::Fill;
-use crate::kernels::movement::GatherKernel;
+use crate::kernels::movement::{GatherKernel, ScatterKernel};
 use crate::tensor::{show, strides};
 
 /// The function that combines an update with the element it meets, and its neutral element.
@@ -279,6 +279,26 @@ impl Operator for GatherNd {
     }
 }
 
+/// Emits the data, in which elements at computed indices along axis `at` are replaced by the updates.
+///
+/// # Errors
+/// Updates for a part of the data's other axes.
+fn scatter_computed(l: &mut Lowering, at: usize) -> Result<()> {
+    let (x, shape) = (&l.inputs.get(0)?.shape, &l.inputs.get(1)?.shape);
+    if (0..x.len()).any(|a| a != at && shape[a] != x[a]) {
+        return Err(Error::new("a scatter by computed indices to a part of its data is not supported")
+            .expected(format!("{} except for axis {at}", show(x)))
+            .got(show(shape))
+            .unsupported());
+    }
+    let (outer, axis, inner) = split_at_axis(x, at)?;
+    let len = x.iter().product();
+    l.call(strided(&[len], (len, 0, vec![1]), (len, 0, vec![1]))?, vec![Slot::Input(0)], Slot::Output(0));
+    let kernel = ScatterKernel { outer, axis, count: shape[at], inner, flat: false };
+    l.call(kernel, vec![Slot::Input(2), Slot::Input(1)], Slot::Output(0));
+    Ok(())
+}
+
 #[derive(Debug)]
 enum ScatterIndices {
     /// One index along an axis for each update.
@@ -332,6 +352,11 @@ impl Operator for Scatter {
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let (x, shape) = (l.inputs.get(0)?.shape.clone(), l.inputs.get(1)?.shape.clone());
+        if let (ScatterIndices::Elements { axis: a }, None, None) =
+            (&self.indices, &self.reduction, &l.inputs.get(1)?.value)
+        {
+            return scatter_computed(l, axis(*a, x.len())?);
+        }
         let indices = l.inputs.ints(1, "the indices of a scatter")?.unwrap_or_default();
         let len: usize = x.iter().product();
         let steps = strides(&x);

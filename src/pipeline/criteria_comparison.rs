@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibration::Calibration;
 use super::decision::Outcome;
-use super::evaluation::evaluate;
+use super::evaluation::evaluate_by;
 use super::evidence::{Evidence, Gathered};
+use super::metric::{MetricOptions, MetricResult};
 use super::network::Network;
+use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Scored, Target};
 use super::profiling::{ImageSource, ProfileOptions, pass};
 use super::repairing::repair_layers;
@@ -37,6 +39,8 @@ pub struct ComparisonOptions {
     pub repairs: Vec<Repair>,
     /// Images at once; `None` lets the device's limits decide.
     pub batch: Option<usize>,
+    /// How outputs are measured.
+    pub metric: MetricOptions,
 }
 
 impl Default for ComparisonOptions {
@@ -47,6 +51,7 @@ impl Default for ComparisonOptions {
             seeds: 3,
             repairs: vec![Repair::None],
             batch: None,
+            metric: MetricOptions::default(),
         }
     }
 }
@@ -62,12 +67,16 @@ pub struct CriterionPoint {
     pub agreement: Option<f64>,
     /// The signal-to-noise ratio to the original's outputs, in decibels; measured without labels only.
     pub snr_db: Option<f64>,
+    /// The metric, in its unit, if one is named or label images are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
 }
 
 impl CriterionPoint {
-    /// Returns top-1; without labels the agreement; without classes the signal-to-noise ratio.
+    /// Returns the metric if one is named; else top-1; without labels the agreement; without classes the
+    /// signal-to-noise ratio.
     pub fn quality(&self) -> Option<f64> {
-        self.top1.or(self.agreement).or(self.snr_db)
+        self.value.or(self.top1).or(self.agreement).or(self.snr_db)
     }
 }
 
@@ -97,6 +106,8 @@ pub struct Comparison {
     pub left_out: Vec<(String, String)>,
     /// Top-1 of the original, if there are labels.
     pub original_top1: Option<f64>,
+    /// The metric of the original and of the last network, if one is named or label images are given.
+    pub metric: Option<MetricResult>,
 }
 
 /// Measures accuracy against MACs by several criteria and repairs.
@@ -124,13 +135,22 @@ pub fn compare_criteria(
         &none
     };
     let judge = &calibration.judge;
-    let original_top1 =
-        evaluate(&network.graph, None, device, judge, options.batch, observer)?.accuracy.top1();
+    let by = (options.batch, &options.metric);
+    check_original(&network.graph, device, calibration, by, observer)?;
+    // Alone, it has no value of metrics that compare with it.
+    let alone = MetricOptions::default();
+    let named_metric = options.metric.metric.is_some() || options.metric.labels.is_some();
+    let original_top1 = if named_metric {
+        None
+    } else {
+        let by = (options.batch, &alone);
+        evaluate_by(&network.graph, None, device, judge, by, observer)?.accuracy.top1()
+    };
     let labelled = original_top1.is_some();
-    let comparing = Comparing { network, device, calibration, images, options, labelled };
+    let comparing = Comparing { network, device, calibration, images, options, labelled, named_metric };
     let mut statistics = Statistics { is_given: profile.is_some(), profiles: BTreeMap::new() };
     statistics.profiles.extend(profile.map(|profile| (false, profile)));
-    let mut comparison = Comparison { curves: vec![], left_out: vec![], original_top1 };
+    let mut comparison = Comparison { curves: vec![], left_out: vec![], original_top1, metric: None };
     let per_criterion = options.keep_macs.len() * options.repairs.len();
     staged(observer, Stage::ComparingCriteria, criteria.len() * per_criterion, |observer| {
         let mut done = 0;
@@ -151,7 +171,10 @@ pub fn compare_criteria(
                 let mut points = Vec::new();
                 for &macs in &options.keep_macs {
                     match comparing.measure(criterion, macs, &scored, repair) {
-                        Ok(point) => points.push(point),
+                        Ok((point, metric)) => {
+                            comparison.metric = metric.or(comparison.metric.take());
+                            points.push(point);
+                        }
                         Err(error) if named => return Err(error),
                         // The other budgets may be met.
                         Err(error) => {
@@ -177,7 +200,11 @@ pub fn compare_criteria(
             .got(comparison.left_out.first().map_or_else(String::new, why))
             .remedy("set other `keep_macs`, or see what each criterion needs"));
     }
-    comparison.curves.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
+    let higher_is_better = comparison.metric.as_ref().is_none_or(|metric| metric.higher_is_better);
+    comparison.curves.sort_by(|a, b| match higher_is_better {
+        true => b.mean().total_cmp(&a.mean()),
+        false => a.mean().total_cmp(&b.mean()),
+    });
     Ok(comparison)
 }
 
@@ -221,6 +248,8 @@ struct Comparing<'a> {
     options: &'a ComparisonOptions,
     /// True if labels judge alone. Without them the original does, which takes forward passes of its own.
     labelled: bool,
+    /// True if the metric judges, instead of top-1, agreement and ratio.
+    named_metric: bool,
 }
 
 impl Comparing<'_> {
@@ -252,30 +281,34 @@ impl Comparing<'_> {
         keep_macs: f64,
         scored: &[Scored],
         repair: Repair,
-    ) -> Result<CriterionPoint> {
+    ) -> Result<(CriterionPoint, Option<MetricResult>)> {
         let Network { graph, channels, .. } = self.network;
         let plan = self.plan(criterion, keep_macs);
         let mut points = Vec::new();
+        let mut metric = None;
         for scored in scored {
             let removed = plan.choose(Budget::KeepMacs(keep_macs), self.network, channels, scored)?.removed;
             let masked = self.masked(&removed, repair)?;
             let masked = Graph::from_model_owned(masked)?;
             let reference = (!self.labelled).then_some(graph);
             let judge = &self.calibration.judge;
-            let found = evaluate(&masked, reference, self.device, judge, self.options.batch, &mut Silent)?;
+            let by = (self.options.batch, &self.options.metric);
+            let found = evaluate_by(&masked, reference, self.device, judge, by, &mut Silent)?;
+            metric = found.metric.filter(|_| self.named_metric);
             let against = found.agreement.as_ref();
             points.push(CriterionPoint {
                 keep_macs,
                 top1: found.accuracy.top1(),
                 agreement: against.and_then(Agreement::agreement),
                 snr_db: against.map(Agreement::snr_db),
+                value: metric.as_ref().map(|metric| metric.after),
             });
         }
         let mean = |get: fn(&CriterionPoint) -> Option<f64>| -> Option<f64> {
             points.iter().map(get).sum::<Option<f64>>().map(|sum| sum / points.len() as f64)
         };
         let [top1, agreement, snr_db] = [mean(|p| p.top1), mean(|p| p.agreement), mean(|p| p.snr_db)];
-        Ok(CriterionPoint { keep_macs, top1, agreement, snr_db })
+        Ok((CriterionPoint { keep_macs, top1, agreement, snr_db, value: mean(|p| p.value) }, metric))
     }
 
     /// Returns the network, repaired, with zero weights for removed channels.

@@ -72,8 +72,19 @@ pub enum RefusalReason {
     },
     /// All evaluated networks lose more than allowed.
     MaxDrop {
-        /// The allowed loss, in percentage points.
+        /// The allowed loss, in the metric's unit.
         max_drop: f64,
+        /// The cost of which networks keep a share.
+        counted: Counted,
+        /// The unit of the loss: points, dB, or nothing.
+        unit: &'static str,
+    },
+    /// The metric of all evaluated networks is worse than required.
+    MinQuality {
+        /// The required value, in the metric's unit.
+        min_quality: f64,
+        /// The name of the metric.
+        metric: String,
         /// The cost of which networks keep a share.
         counted: Counted,
     },
@@ -95,7 +106,12 @@ pub struct Attempt {
     pub top1: Option<f64>,
     /// The share of images with the original's class, 0 to 1.
     pub agreement: Option<f64>,
-    /// The loss of top-1, or of agreement without labels, in percentage points.
+    /// The metric, in its unit.
+    pub value: f64,
+    /// The loss of the metric, in its unit: percentage points for top-1 and agreement.
+    ///
+    /// For top-1 also the lead of the original's top-1 over the agreement, if that is larger: a network that gives other
+    /// classes than the original is none, even if it is right as often.
     pub drop: f64,
 }
 
@@ -125,7 +141,7 @@ pub struct Decision {
     pub attempts: Vec<Attempt>,
     /// The cost that attempts count.
     pub counted: Counted,
-    /// The repair of the network that was found, for [`super::Target::MaxDrop`].
+    /// The repair of the network that was found in a search.
     pub repaired: Option<Repaired>,
 }
 

@@ -1,14 +1,23 @@
-//! Accuracy of a network on a data set, and agreement with a reference network.
+//! Quality of a network on a data set, by itself and against a reference network.
 
+use super::label_fit::LabelFit;
+use super::metric::{
+    Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
+    floats,
+};
 use super::profiling::notice_skipped;
-use crate::data::Dataset;
-use crate::data::metrics::{Accuracy, Agreement, classes};
-use crate::error::Result;
+use crate::data::metrics::{Accuracy, Agreement};
+use crate::data::{Batch, Dataset};
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::graph::Graph;
+use crate::graph::facts::{Facts, takes_batches};
+use crate::graph::{Graph, Sizes};
 use crate::observer::{Observer, Stage, advance, staged};
-use crate::tensor::{Precision, SampleShape};
+use crate::tensor::{Data, Precision, SampleShape, Tensor};
+
+/// The least number of images for which a single class of the original means that its outputs are no class scores.
+pub(super) const LEAST_TO_VARY: u64 = 20;
 
 /// The result of an evaluation.
 #[derive(Clone, Debug)]
@@ -19,8 +28,16 @@ pub struct Evaluation {
     pub accuracy: Accuracy,
     /// The accuracy of the reference network.
     pub reference_accuracy: Accuracy,
-    /// The agreement with the reference network, if there is one.
+    /// The agreement with the reference network, if there is one. Errors are those of the output with the lowest ratio.
     pub agreement: Option<Agreement>,
+    /// The value of the metric; `None` without labels, label images and reference.
+    pub metric: Option<MetricResult>,
+    /// The name of the output that was judged as a classification.
+    pub classified: Option<String>,
+    /// The reason why no output was judged as a classification.
+    pub unclassified: Option<String>,
+    /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
+    pub label_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
 }
@@ -28,13 +45,29 @@ pub struct Evaluation {
 /// Evaluates a network, and a reference if there is one, on a data set. The reference is computed in `f32`.
 ///
 /// # Errors
-/// A network that does not run on the device, data that cannot be read, an observer that breaks.
+/// As [`evaluate_by`] with a metric that outputs and labels decide.
 pub fn evaluate(
     graph: &Graph,
     against: Option<&Graph>,
     device: &Device,
     data: &Dataset,
     batch: Option<usize>,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    evaluate_by(graph, against, device, data, (batch, &MetricOptions::default()), observer)
+}
+
+/// Evaluates a network, and a reference if there is one, by a metric. The reference is computed in `f32`.
+///
+/// # Errors
+/// A network that does not run on the device, data that cannot be read, labels that are no classes of the network, a
+/// metric that the outputs or labels do not allow, an observer that breaks.
+pub fn evaluate_by(
+    graph: &Graph,
+    against: Option<&Graph>,
+    device: &Device,
+    data: &Dataset,
+    (batch, options): (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
@@ -44,21 +77,8 @@ pub fn evaluate(
     let sample = data.sample()?;
     let mut session = open(graph, device, &sample)?;
     let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
-    // The inputs of a host subgraph are compared in place of outputs: they are no classes.
-    let host_outputs = session.host_nodes() > 0;
-    let mut found = Evaluation {
-        images: 0,
-        accuracy: Accuracy::default(),
-        reference_accuracy: Accuracy::default(),
-        agreement: against.map(|_| Agreement::default()),
-        host_outputs,
-    };
-    let classes_of = |session: &Session| {
-        let first = session.plan.outputs.first().filter(|_| session.host_nodes() == 0);
-        first.and_then(|port| classes(&port.shape))
-    };
-    let classes = classes_of(&session);
-    let reference_classes = reference.as_ref().and_then(classes_of);
+    let choice = chosen(graph, &session, data, options, against.is_some())?;
+    let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
     staged(observer, Stage::Evaluating, data.len(), |observer| {
         for images in data.batches(session.batch) {
             let images = images?;
@@ -66,22 +86,328 @@ pub fn evaluate(
                 session = open(graph, device, &images.sample)?;
                 reference = against.map(|graph| open(graph, &exact, &images.sample)).transpose()?;
             }
-            let got = session.predict(&images.data)?;
-            if let (Some(labels), Some(classes)) = (&images.labels, classes) {
-                found.accuracy.add(&got, classes, labels);
-            }
-            if let (Some(reference), Some(agreement)) = (&mut reference, &mut found.agreement) {
-                let expected = reference.predict(&images.data)?;
-                agreement.add(&expected, &got, classes);
-                if let (Some(labels), Some(classes)) = (&images.labels, reference_classes) {
-                    found.reference_accuracy.add(&expected, classes, labels);
-                }
-            }
-            found.images += images.count;
-            advance(observer, found.images)?;
+            judging.add(&images, (&mut session, reference.as_mut()))?;
+            advance(observer, judging.images)?;
         }
         Ok(())
     })?;
     notice_skipped(data, observer);
-    Ok(found)
+    judging.finish()
+}
+
+/// Chooses the metric and the judged output for a network that is loaded.
+pub(super) fn chosen(
+    graph: &Graph,
+    session: &Session,
+    data: &Dataset,
+    options: &MetricOptions,
+    has_reference: bool,
+) -> Result<Choice> {
+    let facts = if session.host_nodes() > 0 {
+        None
+    } else {
+        let batch = takes_batches(graph).then_some(session.batch);
+        let shapes = graph.input_shapes(batch, &Sizes::Sample(session.sample().clone()))?;
+        Some(Facts::infer(graph, &shapes)?)
+    };
+    choose(graph, facts.as_ref().map(|facts| (facts, session.batch)), data, options, has_reference)
+}
+
+/// The meters of a metric for both networks.
+struct Meters<'a> {
+    metric: &'a dyn Metric,
+    after: Box<dyn Meter>,
+    before: Option<Box<dyn Meter>>,
+}
+
+impl<'a> Meters<'a> {
+    fn new(metric: &'a dyn Metric, has_reference: bool) -> Result<Self> {
+        let before = has_reference.then(|| metric.meter()).transpose()?;
+        Ok(Self { metric, after: metric.meter()?, before })
+    }
+
+    fn add(&mut self, image: &JudgedImage) -> Result<()> {
+        self.after.add(image)?;
+        match (&mut self.before, image.reference) {
+            (Some(before), Some(outputs)) => before.add(&JudgedImage { outputs, ..*image }),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(self, images: usize) -> Result<MetricResult> {
+        let after = self.after.finish()?;
+        let before = self.before.map(Meter::finish).transpose()?;
+        let difference =
+            |before: &Measured| before.difference_error(&after).filter(|_| before.value.is_finite());
+        let error = match &before {
+            Some(before) if before.value.is_finite() => difference(before),
+            _ => after.error(),
+        };
+        Ok(MetricResult {
+            name: self.metric.name(),
+            unit: self.metric.unit().to_owned(),
+            higher_is_better: self.metric.higher_is_better(),
+            before: before.map(|before| before.value),
+            after: after.value,
+            error,
+            images,
+        })
+    }
+}
+
+/// An evaluation under way.
+struct Judging<'a> {
+    choice: &'a Choice,
+    data: &'a Dataset,
+    is_chosen: bool,
+    meters: Option<Meters<'a>>,
+    host_outputs: bool,
+    images: usize,
+    accuracy: Accuracy,
+    reference_accuracy: Accuracy,
+    /// The agreement of the judged output, if there is a reference.
+    agreement: Option<Agreement>,
+    /// The errors of the other outputs that count.
+    errors: Vec<Agreement>,
+    label_fit: Option<LabelFit>,
+}
+
+impl<'a> Judging<'a> {
+    fn new(
+        choice: &'a Choice,
+        session: &Session,
+        data: &'a Dataset,
+        options: &MetricOptions,
+        has_reference: bool,
+    ) -> Result<Self> {
+        let meters = choice.metric.as_deref().map(|metric| Meters::new(metric, has_reference));
+        let judged = choice.classification.as_ref();
+        let classes = judged.and_then(|judged| judged.classes);
+        Ok(Self {
+            choice,
+            data,
+            is_chosen: options.metric.is_some(),
+            meters: meters.transpose()?,
+            host_outputs: session.host_nodes() > 0,
+            images: 0,
+            accuracy: Accuracy::default(),
+            reference_accuracy: Accuracy::default(),
+            agreement: has_reference.then(Agreement::default),
+            errors: vec![Agreement::default(); choice.outputs.len()],
+            label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+        })
+    }
+
+    fn add(
+        &mut self,
+        images: &Batch,
+        (session, reference): (&mut Session, Option<&mut Session>),
+    ) -> Result<()> {
+        if self.host_outputs {
+            // The values that data-dependent outputs are computed from are compared in their place.
+            let got = session.predict(&images.data)?;
+            if let Some(reference) = reference {
+                let expected = reference.predict(&images.data)?;
+                same_size("the values before the outputs", expected.len(), got.len())?;
+                self.agreement.get_or_insert_default().add(&expected, &got, None);
+                self.measure_one_by_one(images, session, Some(reference))?;
+            } else {
+                self.measure_one_by_one(images, session, None)?;
+            }
+            self.images += images.count;
+            return Ok(());
+        }
+        let got = predict(session, &images.data)?;
+        let expected = reference.map(|reference| predict(reference, &images.data)).transpose()?;
+        if let (Some(got), Some(expected)) = (got.first(), expected.as_ref().and_then(|all| all.first())) {
+            same_size("the number of outputs", expected.len(), got.len())?;
+        }
+        for (i, outputs) in got.iter().enumerate() {
+            self.add_image(images, i, outputs, expected.as_ref().map(|expected| expected[i].as_slice()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds image `i` of a batch with its outputs.
+    fn add_image(
+        &mut self,
+        images: &Batch,
+        i: usize,
+        outputs: &[NamedTensor],
+        expected: Option<&[NamedTensor]>,
+    ) -> Result<()> {
+        let label = images.labels.as_ref().map(|labels| labels[i]);
+        self.images += 1;
+        if let (Some(judged), Some(label)) = (&self.choice.classification, label) {
+            let got = &outputs[judged.output].1;
+            add_label(&mut self.accuracy, judged, got, label);
+            if let Some(fit) = &mut self.label_fit {
+                // Labels fit the original, if there is one.
+                fit.add(&floats(expected.map_or(got, |expected| &expected[judged.output].1)), label);
+            }
+            if let Some(expected) = expected {
+                add_label(&mut self.reference_accuracy, judged, &expected[judged.output].1, label);
+            }
+        }
+        if let (Some(expected), Some(agreement)) = (expected, &mut self.agreement) {
+            let judged = self.choice.classification.as_ref();
+            for (&output, errors) in self.choice.outputs.iter().zip(&mut self.errors) {
+                let ((name, got), (_, expected)) = (&outputs[output], &expected[output]);
+                let (got, expected) = (floats(got), floats(expected));
+                same_size(&format!("the elements of the output \"{name}\""), expected.len(), got.len())?;
+                match judged.filter(|judged| judged.output == output) {
+                    Some(judged) => agreement.add(&expected, &got, judged.classes),
+                    None => errors.add(&expected, &got, None),
+                }
+            }
+            if let Some(judged) = judged.filter(|judged| judged.classes.is_none()) {
+                let class = |outputs: &[NamedTensor]| index(&outputs[judged.output].1);
+                agreement.add_classes(class(expected), class(outputs));
+            }
+        }
+        self.measure(images, i, outputs, expected)
+    }
+
+    fn measure(
+        &mut self,
+        images: &Batch,
+        i: usize,
+        outputs: &[NamedTensor],
+        reference: Option<&[NamedTensor]>,
+    ) -> Result<()> {
+        let Some(meters) = &mut self.meters else { return Ok(()) };
+        let place = self.data.place(images.places[i]);
+        let label = images.labels.as_ref().map(|labels| labels[i]);
+        let recipe = self.data.preprocessing();
+        meters.add(&JudgedImage { place: &place, label, recipe, outputs, reference })
+    }
+
+    /// Measures images of networks with data-dependent outputs, for metrics that need these outputs.
+    fn measure_one_by_one(
+        &mut self,
+        images: &Batch,
+        session: &mut Session,
+        mut reference: Option<&mut Session>,
+    ) -> Result<()> {
+        if self.meters.is_none() {
+            return Ok(());
+        }
+        let one = images.sample.elements().max(1);
+        for (i, image) in images.data.chunks_exact(one).enumerate() {
+            let got = whole(session, image)?;
+            let expected = reference.as_deref_mut().map(|reference| whole(reference, image)).transpose()?;
+            self.measure(images, i, &got, expected.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Evaluation> {
+        let Self { choice, mut agreement, images, .. } = self;
+        if let Some(agreement) = &mut agreement {
+            self.errors.iter().for_each(|errors| agreement.join_errors(errors));
+        }
+        let mut metric = self.meters.map(|meters| meters.finish(images)).transpose()?;
+        let mut classified = choice.classification.as_ref().map(|judged| judged.name.clone());
+        let mut unclassified = choice.unclassified.clone();
+        let only = agreement.as_ref().and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
+        if let (Some(judged), Some(class)) = (&choice.classification, only)
+            && !judged.is_certain
+        {
+            unclassified = Some(format!(
+                "{} has its largest value at place {class} for all {images} images: these are hardly class scores",
+                judged.name
+            ));
+            classified = None;
+            if let Some(agreement) = &mut agreement {
+                agreement.forget_classes();
+            }
+            if !self.is_chosen {
+                metric = None;
+            }
+        }
+        // Without meters for it, the ratio has no standard error.
+        let ratio = |agreement: &Agreement| MetricResult {
+            name: "SNR".to_owned(),
+            unit: "dB".to_owned(),
+            higher_is_better: true,
+            before: Some(f64::INFINITY),
+            after: agreement.snr_db(),
+            error: None,
+            images,
+        };
+        Ok(Evaluation {
+            images,
+            accuracy: self.accuracy,
+            reference_accuracy: self.reference_accuracy,
+            metric: metric.or_else(|| agreement.as_ref().map(ratio)),
+            agreement,
+            classified,
+            unclassified,
+            label_fit: self.label_fit,
+            host_outputs: self.host_outputs,
+        })
+    }
+}
+
+fn add_label(accuracy: &mut Accuracy, judged: &Judged, output: &Tensor, label: u32) {
+    match judged.classes {
+        Some(classes) => accuracy.add(&floats(output), classes, &[label]),
+        None => accuracy.add_class(index(output), label),
+    }
+}
+
+/// Returns the only element as a class index; `None` for NaN and negative values.
+fn index(tensor: &Tensor) -> Option<usize> {
+    floats(tensor).first().filter(|value| **value >= 0.0).map(|&value| value as usize)
+}
+
+fn same_size(what: &str, expected: usize, got: usize) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::new(format!("the networks differ in {what}"))
+        .expected(format!("{expected}, as the reference has"))
+        .got(got.to_string())
+        .remedy("compare networks of the same outputs"))
+}
+
+/// Returns the outputs of every image.
+pub(super) fn predict(session: &mut Session, images: &[f32]) -> Result<Vec<Vec<NamedTensor>>> {
+    let ports: Vec<_> =
+        session.plan.outputs.iter().map(|port| (port.name.clone(), port.shape.clone(), port.dtype)).collect();
+    let batch = session.batch.max(1);
+    let mut all = Vec::new();
+    session.run_samples(images, &mut |outputs, count| {
+        for i in 0..count {
+            let one = ports.iter().zip(outputs).map(|((name, shape, dtype), values)| {
+                let len = values.len() / batch;
+                let first = shape.first().map(|&first| first / batch);
+                let shape = first.into_iter().chain(shape.iter().skip(1).copied()).collect();
+                let values = &values[i * len..(i + 1) * len];
+                let data = if dtype.is_float() {
+                    Data::Float(std::sync::Arc::new(values.to_vec()))
+                } else {
+                    Data::Int(std::sync::Arc::new(values.iter().map(|&v| v as i64).collect()))
+                };
+                (name.clone(), Tensor { dtype: *dtype, shape, data })
+            });
+            all.push(one.collect());
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Returns the outputs of one run, whose shapes depend on the data.
+fn whole(session: &mut Session, image: &[f32]) -> Result<Vec<NamedTensor>> {
+    if session.batch != 1 {
+        return Err(Error::new("outputs with data-dependent shapes cannot be split into images")
+            .expected("a network that takes one image at once")
+            .got(format!("{} images", session.batch))
+            .remedy("export the network for a batch of 1, or set `metric` to snr"));
+    }
+    let inputs = session.inputs(image);
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let outputs = session.run(&inputs)?;
+    Ok(outputs.into_iter().map(|output| (output.name, output.tensor)).collect())
 }

@@ -1,18 +1,21 @@
-//! The search for the smallest network within an accuracy drop.
+//! The search for the smallest network within a limit of quality.
 //!
 //! Channels are scored once; then budgets are bisected: each network is cut, repaired, and judged on the images that
-//! judge. Accuracy is no monotone function of the budget, so the result is the smallest network that was *evaluated* and
-//! lost no more than allowed.
+//! judge. Quality is no monotone function of the budget, so the result is the smallest network that was *evaluated* and
+//! is within the limit.
 
 use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
-use super::evaluation::evaluate;
+use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_by};
 use super::evidence::{Evidence, Gathered};
+use super::metric::{Choice, MetricResult};
+use super::original_check::check_original;
 use super::plan_context::PlanContext;
 use super::plan_options::Scored;
 use super::repairing::repair_layers;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
+use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::{Notice, Observer};
 use crate::prune::{Budget, Counted, written};
@@ -21,17 +24,51 @@ use crate::repair::{Images, Repair, Repaired};
 /// Budgets nearer to each other than this are not distinguished.
 const NEAR: f64 = 0.01;
 
-/// Looks for the smallest network that loses at most `max_drop` percentage points.
+/// The limit within which the smallest network is searched for, in the metric's unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    /// The largest loss that is allowed.
+    Drop(f64),
+    /// The worst value that is allowed.
+    Quality(f64),
+}
+
+impl Limit {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Drop(_) => "max_drop",
+            Self::Quality(_) => "min_quality",
+        }
+    }
+
+    /// Returns whether a network is within the limit.
+    pub(super) fn allows(self, attempt: &Attempt, higher_is_better: bool) -> bool {
+        match self {
+            Self::Drop(most) => attempt.drop <= most,
+            Self::Quality(least) if higher_is_better => attempt.value >= least,
+            Self::Quality(most) => attempt.value <= most,
+        }
+    }
+}
+
+/// Looks for the smallest network within a limit.
 pub(super) fn smallest(
     context: &PlanContext,
     mut evidence: Evidence,
-    max_drop: f64,
+    limit: Limit,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
     let PlanContext { network, device, options } = context;
     let calibration = evidence.calibration.ok_or_else(|| {
-        Error::new("`max_drop` needs images").expected("`data`").remedy("set `data` to a folder of images")
+        Error::new(format!("`{}` needs images", limit.option()))
+            .expected("`data`")
+            .remedy("set `data` to a folder of images")
     })?;
+    let metric = (evidence.batch, &options.metric);
+    check_original(&network.graph, device, calibration, metric, observer)?;
+    let choice = measurable(context, calibration, (evidence.batch, limit))?;
+    let higher_is_better = choice.metric.as_ref().is_none_or(|metric| metric.higher_is_better());
+    notice_coarse(&choice, calibration, limit, observer);
     let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)?
     else {
         return Ok(Outcome::Interrupted);
@@ -40,29 +77,30 @@ pub(super) fn smallest(
     let counted = options.counted()?;
     let none = Images::default();
     let images = if options.repair == Repair::None { &none } else { calibration.images(observer)? };
-    let whole = evaluate(&network.graph, None, device, &calibration.judge, evidence.batch, observer)?;
-    let search = Search {
-        context,
-        scored: &scored,
-        counted,
-        calibration,
-        images,
-        batch: evidence.batch,
-        whole: whole.accuracy.top1(),
-    };
+    let batch = evidence.batch;
+    let search = Search { context, scored: &scored, counted, calibration, images, batch, limit };
     let least = search.least()?;
-    let found = bisect(least, max_drop, &mut |keep| {
-        let (attempt, repaired) = search.attempt(keep, observer)?;
+    let mut unit = "";
+    let found = bisect(least, &|attempt| limit.allows(attempt, higher_is_better), &mut |keep| {
+        let (attempt, metric, repaired) = search.attempt(keep, observer)?;
+        unit = match metric.drop_unit() {
+            "points" => "points",
+            "dB" => "dB",
+            _ => "",
+        };
         let (counted, drop) = (counted.to_string(), attempt.drop);
-        observer.notice(Notice::DropTried { keep, counted, drop });
+        observer.notice(Notice::DropTried { keep, counted, drop, unit });
         Ok((attempt, repaired))
     })?;
     let Found { best, attempts } = found;
     let Some((keep, repaired)) = best else {
-        let reason = if attempts.is_empty() {
-            RefusalReason::NothingToRemove { least, counted }
-        } else {
-            RefusalReason::MaxDrop { max_drop, counted }
+        let reason = match limit {
+            _ if attempts.is_empty() => RefusalReason::NothingToRemove { least, counted },
+            Limit::Drop(max_drop) => RefusalReason::MaxDrop { max_drop, counted, unit },
+            Limit::Quality(min_quality) => {
+                let metric = choice.metric.as_ref().map_or_else(|| "SNR".to_owned(), |metric| metric.name());
+                RefusalReason::MinQuality { min_quality, metric, counted }
+            }
         };
         return Ok(Outcome::Refused(Box::new(Refusal { reason, attempts, decision: None })));
     };
@@ -72,25 +110,65 @@ pub(super) fn smallest(
     Ok(Outcome::Done(Decision { attempts, counted, repaired: Some(repaired), ..decision }))
 }
 
+/// Chooses the metric, and checks before anything is computed that a loss of it is a number.
+fn measurable(
+    context: &PlanContext,
+    calibration: &Calibration,
+    (batch, limit): (Option<usize>, Limit),
+) -> Result<Choice> {
+    let PlanContext { network, device, options } = context;
+    let judge = &calibration.judge;
+    let session = Session::for_samples(&network.graph, device, &judge.sample()?, (batch, judge.len()))?;
+    let choice = chosen(&network.graph, &session, judge, &options.metric, true)?;
+    match limit {
+        Limit::Drop(_) if choice.is_relative => {
+            let metric = choice.metric.as_ref().map_or_else(|| "SNR".to_owned(), |metric| metric.name());
+            Err(no_drop(&metric, choice.unclassified.as_deref()).file(&network.model.path))
+        }
+        _ => Ok(choice),
+    }
+}
+
+/// Returns the error for a metric of which a loss is no number.
+fn no_drop(metric: &str, unclassified: Option<&str>) -> Error {
+    let why = unclassified.map_or_else(String::new, |why| format!(" ({why})"));
+    Error::new("`max_drop` needs a metric that the original has a value of")
+        .expected("top-1, agreement or mIoU, PSNR or SSIM with label images, or a command")
+        .got(format!("{metric}, which compares with the original{why}"))
+        .remedy(format!("set `min_quality` to the least {metric}, `metric` to another one, or a budget such as `keep_macs`"))
+}
+
+/// Reports a limit that one image exceeds.
+fn notice_coarse(choice: &Choice, calibration: &Calibration, limit: Limit, observer: &mut dyn Observer) {
+    let images = calibration.judge.len();
+    let weight = 100.0 / images.max(1) as f64;
+    if let (Limit::Drop(max_drop), true) = (limit, choice.counts_images)
+        && max_drop > 0.0
+        && max_drop < weight
+    {
+        observer.notice(Notice::CoarseLimit { images, weight, max_drop });
+    }
+}
+
 /// The result of a bisection.
 struct Found<T> {
-    /// The smallest share that lost no more than allowed.
+    /// The smallest share within the limit.
     best: Option<(f64, T)>,
     /// Everything that was evaluated, the smallest first.
     attempts: Vec<Attempt>,
 }
 
-/// Bisects the shares between `least` and all for the smallest whose drop is allowed.
+/// Bisects the shares between `least` and all for the smallest that is allowed.
 fn bisect<T>(
     least: f64,
-    max_drop: f64,
+    allows: &dyn Fn(&Attempt) -> bool,
     attempt: &mut dyn FnMut(f64) -> Result<(Attempt, T)>,
 ) -> Result<Found<T>> {
     let (mut low, mut high) = (least, 1.0);
     let mut found = Found { best: None, attempts: vec![] };
     let mut keeps = |keep: f64| -> Result<bool> {
         let (one, made) = attempt(keep)?;
-        let enough = one.drop <= max_drop;
+        let enough = allows(&one);
         if enough {
             found.best = Some((keep, made));
         }
@@ -117,8 +195,7 @@ struct Search<'a> {
     calibration: &'a Calibration,
     images: &'a Images,
     batch: Option<usize>,
-    /// The original's top-1, if there are labels.
-    whole: Option<f64>,
+    limit: Limit,
 }
 
 impl Search<'_> {
@@ -134,7 +211,7 @@ impl Search<'_> {
     }
 
     /// Cuts, repairs and evaluates a network.
-    fn attempt(&self, keep: f64, observer: &mut dyn Observer) -> Result<(Attempt, Repaired)> {
+    fn attempt(&self, keep: f64, observer: &mut dyn Observer) -> Result<(Attempt, MetricResult, Repaired)> {
         let PlanContext { network, device, options } = self.context;
         let (model, graph, channels) = (&network.model, &network.graph, &network.channels);
         let budget = Budget::keep(self.counted, keep);
@@ -144,16 +221,48 @@ impl Search<'_> {
         let small = written(repaired.apply(model)?, network.is_inexact(), &removed, &model.path)?;
         let small = Graph::from_model_owned(small)?;
         let judge = &self.calibration.judge;
-        let found = evaluate(&small, Some(graph), device, judge, self.batch, observer)?;
+        let by = (self.batch, &options.metric);
+        let found = evaluate_by(&small, Some(graph), device, judge, by, observer)?;
         let top1 = found.accuracy.top1();
         let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
-        let share = self.whole.zip(top1).map(|(before, after)| before - after);
-        let drop = share.or(agreement.map(|a| 1.0 - a)).ok_or_else(|| {
-            Error::new("`max_drop` needs a network whose first output is a score a class")
+        let drop = self.drop(&found)?;
+        let metric = found.metric.ok_or_else(|| Error::new("nothing was measured").internal())?;
+        Ok((Attempt { keep, top1, agreement, value: metric.after, drop }, metric, repaired))
+    }
+
+    /// Returns the loss of a network against the original.
+    fn drop(&self, found: &Evaluation) -> Result<f64> {
+        let model = &self.context.network.model;
+        let unclassified = found.unclassified.as_deref();
+        let metric =
+            found.metric.as_ref().ok_or_else(|| no_drop("nothing", unclassified).file(&model.path))?;
+        let mut drop = metric.drop().unwrap_or(f64::NAN);
+        if let Limit::Quality(_) = self.limit {
+            return Ok(drop);
+        }
+        if !metric.before.is_some_and(f64::is_finite) {
+            return Err(no_drop(&metric.name, unclassified).file(&model.path));
+        }
+        let agreement = found.agreement.as_ref();
+        let class = agreement.and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
+        if let (Some(class), "agreement", false) =
+            (class, metric.name.as_str(), self.context.options.metric.force)
+        {
+            return Err(Error::new("agreement says nothing: the original gives one class for all images")
                 .file(&model.path)
-                .remedy("set a budget such as `keep_macs`: the SNR to the original is reported")
-        })?;
-        Ok((Attempt { keep, top1, agreement, drop: 100.0 * drop }, repaired))
+                .expected("images of several classes")
+                .got(format!("class {class} for {} images", found.images))
+                .remedy("give other images, or set `force` to go on"));
+        }
+        let share = agreement.and_then(Agreement::agreement).map(|share| 100.0 * share);
+        if let (Some(share), Some(before), "top-1") = (share, metric.before, metric.name.as_str()) {
+            drop = drop.max(before - share);
+            // Labels that do not fit bound nothing.
+            if found.label_fit.as_ref().is_some_and(|fit| fit.is_chance()) {
+                drop = drop.max(100.0 - share);
+            }
+        }
+        Ok(drop)
     }
 }
 
@@ -163,8 +272,9 @@ mod tests {
 
     /// Bisects a network that loses `drop(keep)` points.
     fn search(least: f64, max_drop: f64, drop: fn(f64) -> f64) -> Found<()> {
-        bisect(least, max_drop, &mut |keep| {
-            Ok((Attempt { keep, top1: None, agreement: None, drop: drop(keep) }, ()))
+        bisect(least, &|attempt| Limit::Drop(max_drop).allows(attempt, true), &mut |keep| {
+            let attempt = Attempt { keep, top1: None, agreement: None, value: -drop(keep), drop: drop(keep) };
+            Ok((attempt, ()))
         })
         .expect("no error")
     }
@@ -193,5 +303,15 @@ mod tests {
         let found = search(0.25, 1.0, |_| 7.0);
         assert!(found.best.is_none() && found.attempts.len() > 3);
         assert!(search(0.995, 1.0, |_| 0.0).attempts.is_empty(), "nothing can be removed");
+    }
+
+    #[test]
+    fn a_limit_of_quality_looks_at_the_value() {
+        let attempt = Attempt { keep: 0.5, top1: None, agreement: None, value: 30.0, drop: f64::INFINITY };
+        assert!(Limit::Quality(30.0).allows(&attempt, true) && !Limit::Quality(31.0).allows(&attempt, true));
+        assert!(
+            Limit::Quality(31.0).allows(&attempt, false) && !Limit::Quality(29.0).allows(&attempt, false)
+        );
+        assert!(!Limit::Drop(50.0).allows(&attempt, true));
     }
 }

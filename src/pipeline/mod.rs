@@ -22,9 +22,12 @@ mod evaluation;
 mod evidence;
 mod execution;
 mod iterative;
+mod label_fit;
 mod latency;
 mod max_drop;
+mod metric;
 mod network;
+mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
@@ -46,9 +49,14 @@ pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
 pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
-pub use evaluation::{Evaluation, evaluate};
+pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
+pub use label_fit::{LabelFit, Misfit};
+pub use metric::{
+    FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
+    NamedTensor,
+};
 pub use network::{Network, open_calibration, open_data, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
@@ -63,13 +71,15 @@ pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
-pub use crate::data::{DataOptions, Dataset};
+pub use crate::data::{DataOptions, Dataset, ImagePlace, LabelImages};
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
 pub use crate::observer::{Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
-pub use crate::prune::{Budget, CRITERIA, Counted, Criterion, Cut, Needs, Proof, Scope, ScoreNormalization};
+pub use crate::prune::{
+    Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
+};
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};

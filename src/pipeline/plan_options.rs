@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::metric::MetricOptions;
 use super::network::Network;
 use crate::error::{Error, Result};
 use crate::prune::{
@@ -21,8 +22,11 @@ pub enum Target {
     Keep(Budget),
     /// At most this share of the original's latency of one image, measured on the device.
     Latency(f64),
-    /// The smallest network that loses at most so many percentage points of top-1, or of agreement without labels.
+    /// The smallest network that loses at most so much of the metric, in its unit: percentage points of top-1, or of
+    /// agreement without labels.
     MaxDrop(f64),
+    /// The smallest network whose metric is at least this, in its unit; at most, if less is better.
+    MinQuality(f64),
 }
 
 impl Default for Target {
@@ -59,8 +63,13 @@ impl Target {
             }
             Self::Keep(Budget::RemoveBelow(_)) => Ok(()),
             Self::MaxDrop(value) if (0.0..100.0).contains(&value) => Ok(()),
+            Self::MinQuality(value) if value.is_finite() => Ok(()),
+            Self::MinQuality(value) => Err(Error::new("`min_quality` does not fit")
+                .expected("a value of the metric")
+                .got(value.to_string())
+                .remedy("for example 30")),
             Self::MaxDrop(value) => Err(Error::new("`max_drop` does not fit")
-                .expected("percentage points of top-1 or agreement, from 0 on")
+                .expected("a loss in the metric's unit, from 0 to below 100")
                 .got(value.to_string())
                 .remedy("for example 1.5")),
         }
@@ -78,6 +87,7 @@ impl std::fmt::Display for Target {
             }
             Self::Keep(Budget::RemoveBelow(value)) => write!(f, "remove-below {value}"),
             Self::MaxDrop(value) => write!(f, "max-drop {value}"),
+            Self::MinQuality(value) => write!(f, "min-quality {value}"),
         }
     }
 }
@@ -105,10 +115,12 @@ pub struct PlanOptions {
     pub seed: u64,
     /// The rounds of iterative pruning; after each, the network is repaired and profiled again.
     pub rounds: usize,
-    /// The repair between rounds and for the attempts of [`Target::MaxDrop`].
+    /// The repair between rounds and for the attempts of [`Target::MaxDrop`] and [`Target::MinQuality`].
     pub repair: Repair,
     /// The confidence below which a cut is refused.
     pub require_confidence: Option<f64>,
+    /// How outputs are measured, for [`Target::MaxDrop`], [`Target::MinQuality`] and the result.
+    pub metric: MetricOptions,
 }
 
 impl Default for PlanOptions {
@@ -126,6 +138,7 @@ impl Default for PlanOptions {
             rounds: 1,
             repair: Repair::None,
             require_confidence: None,
+            metric: MetricOptions::default(),
         }
     }
 }
@@ -227,9 +240,9 @@ impl PlanOptions {
         let budget = match self.target {
             Target::Keep(budget) => budget,
             Target::Latency(share) => Budget::KeepLatency(share),
-            Target::MaxDrop(_) => {
+            Target::MaxDrop(_) | Target::MinQuality(_) => {
                 return Err(Error::new("a confidence needs a budget")
-                    .got("`max_drop`")
+                    .got(self.target.to_string())
                     .remedy("set `keep_macs`, for example"));
             }
         };

@@ -4,7 +4,7 @@ use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::iterative::in_rounds;
 use super::latency::for_latency;
-use super::max_drop::smallest;
+use super::max_drop::{Limit, smallest};
 use super::network::Network;
 use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
@@ -28,7 +28,8 @@ pub fn plan(
     let context = PlanContext { network, device, options: &options };
     let decided = match options.target {
         Target::Latency(share) => for_latency(&context, evidence, share, observer),
-        Target::MaxDrop(points) => smallest(&context, evidence, points, observer),
+        Target::MaxDrop(most) => smallest(&context, evidence, Limit::Drop(most), observer),
+        Target::MinQuality(least) => smallest(&context, evidence, Limit::Quality(least), observer),
         Target::Keep(budget) => in_rounds(&context, evidence, budget, observer),
     };
     Outcome::of(decided)?.and_then(|decision| Ok(options.confident(decision, observer)))

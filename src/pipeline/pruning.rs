@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome};
-use super::evaluation::{Evaluation, evaluate};
+use super::evaluation::{Evaluation, evaluate_by};
 use super::evidence::Evidence;
 use super::network::{Network, Original, cost};
-use super::plan_options::PlanOptions;
+use super::original_check::check_original;
+use super::plan_options::{PlanOptions, Target};
 use super::planning::plan;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
@@ -18,7 +19,9 @@ use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
-use crate::prune::{Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, written};
+use crate::prune::{
+    Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, border_effect, written,
+};
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
 use crate::stats::{Header, Profile};
@@ -99,6 +102,11 @@ fn decide_and_prune(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
+    let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
+    // A search checks it itself.
+    if let Some(calibration) = calibration.filter(|_| !is_search) {
+        check_original(&network.graph, device, calibration, (batch, &options.plan.metric), observer)?;
+    }
     let repair = chosen(options.repair, calibration, observer)?;
     if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
         calibration.images(observer)?;
@@ -124,6 +132,10 @@ pub fn apply(
     observer: &mut dyn Observer,
 ) -> Result<Pruned> {
     let calibration = evidence.calibration;
+    if let Some(calibration) = calibration {
+        let by = (evidence.batch, &options.plan.metric);
+        check_original(&network.graph, device, calibration, by, observer)?;
+    }
     let repair = chosen(options.repair, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let decision = Decision {
@@ -200,7 +212,8 @@ impl Work<'_> {
         };
         let evaluation = calibration.map(|calibration| {
             let [whole, small] = both()?;
-            evaluate(&small, Some(&whole), device, &calibration.judge, batch, observer)
+            let by = (batch, &options.plan.metric);
+            evaluate_by(&small, Some(&whole), device, &calibration.judge, by, observer)
         });
         let evaluation = evaluation.transpose()?;
         if let Some(page) = &mut page {
@@ -209,8 +222,8 @@ impl Work<'_> {
             if let (Some(calibration), Some(found)) = (calibration, &evaluation) {
                 page.judged(calibration, found);
             }
-            if let super::Target::MaxDrop(max_drop) = options.plan.target {
-                page.tried(&attempts, counted, max_drop);
+            if let Some(metric) = evaluation.as_ref().and_then(|found| found.metric.as_ref()) {
+                page.tried(&attempts, counted, (metric, options.plan.target));
             }
             page.time(&both()?, device, observer);
         }
@@ -262,11 +275,12 @@ impl Cutting<'_> {
         let (small, proof) = staged(observer, Stage::Proving, 2, |observer| {
             let graph = Graph::from_model_owned(reference.masked(&model)?)?;
             let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
+            let constants = border_effect(&reference, (&model, inexact), device, images)?;
             crate::observer::advance(observer, 1)?;
             let path = options.output.clone().unwrap_or_else(|| model.path.clone());
             let small = written(model, inexact, removed, &path)?;
             let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
-            Ok((small, proof))
+            Ok((small, Proof { constants, ..proof }))
         })?;
         let small = match &options.output {
             Some(path) => {

@@ -6,7 +6,10 @@ use super::calibration::{Calibration, JudgedOn};
 use super::decision::Attempt;
 use super::evaluation::Evaluation;
 use super::evidence::weights_profile;
+use super::max_drop::Limit;
+use super::metric::MetricResult;
 use super::network::{Network, cost};
+use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
@@ -21,7 +24,9 @@ use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs, Proof};
 use crate::repair::Repair;
-use crate::report::{Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures};
+use crate::report::{
+    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures,
+};
 use crate::stats::{Distances, GramKind, Profile};
 
 /// The contents of a report page beside the result.
@@ -176,27 +181,54 @@ impl ReportBuilder {
             kl: against.and_then(Agreement::kl).and_then(finite),
             snr_db: against.map(Agreement::snr_db).and_then(finite),
             max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
+            metric: found.metric.as_ref().map(|metric| MetricRow {
+                name: metric.name.clone(),
+                unit: metric.unit.clone(),
+                before: metric.before.and_then(finite),
+                after: finite(metric.after),
+                error: metric.error.and_then(finite),
+            }),
+            unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
         });
     }
 
-    /// Fills in the networks that were evaluated on the way to the one that loses at most `max_drop` points.
-    pub(super) fn tried(&mut self, attempts: &[Attempt], counted: Counted, max_drop: f64) {
-        let Some(first) = attempts.first() else { return };
-        let labelled = first.top1.is_some();
-        let value = |a: &Attempt| if labelled { a.top1 } else { a.agreement };
-        let whole = value(first).map(|v| v + first.drop / 100.0);
-        // Attempts are sorted by what they keep: the first that loses no more than allowed is the result.
-        let chosen = attempts.iter().position(|a| a.drop <= max_drop);
+    /// Fills in the networks that were evaluated in a search by a metric.
+    pub(super) fn tried(
+        &mut self,
+        attempts: &[Attempt],
+        counted: Counted,
+        (metric, target): (&MetricResult, Target),
+    ) {
+        let limit = match target {
+            Target::MaxDrop(most) => Limit::Drop(most),
+            Target::MinQuality(least) => Limit::Quality(least),
+            Target::Keep(_) | Target::Latency(_) => return,
+        };
+        // Shares are 0 to 1 on the page.
+        let scale = if metric.unit == "%" { 0.01 } else { 1.0 };
+        let value = |value: f64| Some(scale * value).filter(|value| value.is_finite());
+        // Attempts are sorted by what they keep: the first within the limit is the result.
+        let chosen = attempts.iter().position(|a| limit.allows(a, metric.higher_is_better));
         let points = attempts.iter().enumerate();
         let mut points: Vec<SearchPoint> = points
-            .map(|(i, a)| SearchPoint { keep: a.keep, value: value(a), chosen: chosen == Some(i) })
+            .map(|(i, a)| SearchPoint { keep: a.keep, value: value(a.value), chosen: chosen == Some(i) })
             .collect();
+        let whole = metric.before.and_then(value);
         points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        let loss = |most: f64| if metric.higher_is_better { -scale * most } else { scale * most };
+        let floor = match limit {
+            Limit::Drop(most) => whole.map(|whole| whole + loss(most)),
+            Limit::Quality(least) => value(least),
+        };
         self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
-            measured: if labelled { "top-1" } else { "agreement with the original" }.to_owned(),
+            measured: match metric.name.as_str() {
+                "agreement" => "agreement with the original".to_owned(),
+                name => name.to_owned(),
+            },
+            unit: metric.unit.clone(),
             points,
-            floor: whole.map(|v| v - max_drop / 100.0),
+            floor,
         });
     }
 

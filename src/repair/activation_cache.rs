@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::{Executor, copy};
 use crate::graph::facts::Facts;
@@ -17,6 +17,7 @@ use crate::kernels::Kernel;
 use crate::kernels::moments::CrossMoment;
 use crate::kernels::moments::GramKernel as Gram;
 use crate::plan::{self, BuildOptions, Plan, Probe};
+use crate::stats::Samples;
 use crate::tensor::Precision;
 
 use super::Images;
@@ -31,8 +32,9 @@ pub(super) struct ActivationCache {
     values: BTreeMap<ValueId, Arc<Vec<f32>>>,
     /// Buffers of evicted values, for reuse: allocating large buffers is slow.
     spare: Vec<Vec<f32>>,
-    images: usize,
-    batch: usize,
+    /// Number of parts of all images: samples, or passes that mix their samples.
+    parts: usize,
+    samples: Samples,
 }
 
 /// Second moments of a tensor, or cross-moments of two tensors, summed over all images and splits in `f64`.
@@ -60,10 +62,22 @@ impl WantedMoments {
 
 impl ActivationCache {
     /// Creates a cache that contains the samples, as the values of the network's inputs.
-    pub(super) fn new(graph: &Graph, images: &Images, batch: usize) -> Self {
+    ///
+    /// Copies of the last sample fill up the last pass of a network that mixes its samples.
+    pub(super) fn new(graph: &Graph, images: &Images, samples: Samples) -> Self {
+        let parts = images.count.div_ceil(samples.of_part());
+        let missing = parts * samples.of_part() - images.count;
+        let filled = |mut values: Arc<Vec<f32>>| {
+            if missing > 0 {
+                let len = values.len() / images.count.max(1);
+                let last = values[values.len() - len..].repeat(missing);
+                Arc::make_mut(&mut values).extend(last);
+            }
+            values
+        };
         let inputs: Vec<ValueId> = graph.sample_inputs().map(|input| input.value).collect();
-        let values = inputs.into_iter().zip(images.by_input()).collect();
-        Self { values, spare: vec![], images: images.count, batch }
+        let values = inputs.into_iter().zip(images.by_input().into_iter().map(filled)).collect();
+        Self { values, spare: vec![], parts, samples }
     }
 
     /// Computes the wanted moments, and caches the values that `later` needs once `known` is computed, if they fit.
@@ -116,7 +130,7 @@ impl ActivationCache {
         let part = graph.subgraph(facts, &|v| self.values.contains_key(&v), &all);
         let shapes: Vec<Vec<usize>> = part.shapes.iter().map(|(_, s)| s.clone()).collect();
         let mut own = Facts::infer(&part.graph, &shapes)?;
-        own.samples = self.batch;
+        own.samples = self.samples.count;
         let limits = device.limits();
         let probes = wanted.iter().enumerate().map(|(i, w)| Probe {
             values: w.values.iter().map(|v| part.values[v]).collect(),
@@ -138,7 +152,7 @@ impl ActivationCache {
         let mut executor = device.load(&plan).map_err(|e| e.file(&graph.path))?;
         let given: Vec<ValueId> = part.shapes.iter().map(|&(v, _)| v).collect();
         let mut room = |v: &ValueId| {
-            let len = facts.shape(*v).iter().product::<usize>() / self.batch * self.images;
+            let len = self.part_len(facts.shape(*v)) * self.parts;
             let mut room = spare.pop().unwrap_or_default();
             room.resize(len, 0.0);
             room
@@ -148,15 +162,15 @@ impl ActivationCache {
         let mut sums: Vec<MomentSums> =
             wanted.iter().map(|w| MomentSums(vec![0.0; w.shape[0] * w.shape[2] * w.shape[3]])).collect();
         let mut since = 0;
-        for first in (0..self.images).step_by(self.batch) {
-            let count = self.batch.min(self.images - first);
+        for first in (0..self.parts).step_by(self.samples.parts) {
+            let count = self.samples.parts.min(self.parts - first);
             let outputs = self.run_batch(&mut *executor, &plan, &given, first, count)?;
             for (values, output) in values.iter_mut().zip(&outputs) {
-                let len = output.len() / self.batch;
+                let len = output.len() / self.samples.parts;
                 copy(&output[..len * count], &mut values[len * first..][..len * count]);
             }
             since += count;
-            if since >= CHUNK || first + count == self.images {
+            if since >= CHUNK || first + count == self.parts {
                 take_sums(&mut *executor, wanted, &mut sums)?;
                 since = 0;
             }
@@ -164,7 +178,12 @@ impl ActivationCache {
         Ok((sums, values))
     }
 
-    /// Runs one batch, padded with zero images of weight 0.
+    /// Returns the elements of a value that belong to one part.
+    fn part_len(&self, shape: &[usize]) -> usize {
+        shape.iter().product::<usize>() / self.samples.parts
+    }
+
+    /// Runs one batch of `count` parts, padded with zeros of weight 0.
     fn run_batch(
         &self,
         executor: &mut dyn Executor,
@@ -175,24 +194,16 @@ impl ActivationCache {
     ) -> Result<Vec<Vec<f32>>> {
         let mut inputs: Vec<Cow<[f32]>> = Vec::with_capacity(plan.inputs.len());
         for (value, port) in given.iter().zip(&plan.inputs) {
-            let len = port.shape.iter().product::<usize>() / self.batch;
-            let whole = &self.values[value];
-            if whole.len() != len * self.images {
-                return Err(Error::new("a tensor of this network does not hold one image after the other")
-                    .with_kind(ErrorKind::Unsupported)
-                    .node(&port.name)
-                    .expected(format!("{} elements", len * self.images))
-                    .got(whole.len().to_string())
-                    .remedy("set `repair` to none"));
-            }
-            let mut input = Cow::Borrowed(&whole[first * len..(first + count) * len]);
-            if count < self.batch {
-                input.to_mut().resize(len * self.batch, 0.0);
+            let len = self.part_len(&port.shape);
+            let mut input = Cow::Borrowed(&self.values[value][first * len..(first + count) * len]);
+            if count < self.samples.parts {
+                input.to_mut().resize(len * self.samples.parts, 0.0);
             }
             inputs.push(input);
         }
         if !plan.sums.is_empty() {
-            inputs.push((0..self.batch).map(|i| if i < count { 1.0 } else { 0.0 }).collect());
+            let counted = count * self.samples.of_part();
+            inputs.push((0..self.samples.count).map(|i| if i < counted { 1.0 } else { 0.0 }).collect());
         }
         executor.run(&inputs.iter().map(Cow::as_ref).collect::<Vec<_>>())
     }
@@ -210,8 +221,8 @@ impl ActivationCache {
             needed.copied().filter(|&v| computed(v) && !facts.is_constant(v)).collect();
         keep.sort_unstable();
         keep.dedup();
-        let len = |v: &ValueId| facts.shape(*v).iter().product::<usize>() / self.batch;
-        let bytes = keep.iter().map(len).sum::<usize>() * self.images * size_of::<f32>();
+        let len = |v: &ValueId| self.part_len(facts.shape(*v));
+        let bytes = keep.iter().map(len).sum::<usize>() * self.parts * size_of::<f32>();
         if bytes > BUDGET { vec![] } else { keep }
     }
 }

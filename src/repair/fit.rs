@@ -41,7 +41,7 @@ fn patches(paired: &PairedGraph, target: &RefitTarget) -> Gram {
         LayerInput::Patches(windows, _) => LayerInput::Patches(windows, target.groups(channels)),
         other => other,
     };
-    InputView { kind: seen, ..target.input }.kernel(paired.facts.shape(target.x), paired.batch())
+    InputView { kind: seen, ..target.input }.kernel(paired.facts.shape(target.x), paired.samples)
 }
 
 /// Returns the cross-moments of a target's input and its regression target `y`.
@@ -65,7 +65,7 @@ pub(super) fn wanted(paired: &PairedGraph, target: &RefitTarget, how: Repair) ->
             axis: place(target.taps.layer.channels, shape(value).len()),
             kind: LayerInput::Positions,
         };
-        let all = input.kernel(shape(value), paired.batch());
+        let all = input.kernel(shape(value), paired.samples);
         WantedMoments::gram(value, Gram { groups: all.channels, ..all })
     };
     vec![

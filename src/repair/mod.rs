@@ -23,7 +23,7 @@ use crate::graph::{Graph, NodeId, Sizes, ValueId};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
-use crate::stats::images_mix;
+use crate::stats::{Samples, mixed_value};
 use crate::tensor::{SampleShape, Tensor};
 
 use activation_cache::ActivationCache;
@@ -99,10 +99,10 @@ pub fn repair(
     if how == Repair::None || removed.is_empty() {
         return Ok(Repaired::default());
     }
-    let facts = repair_facts(graph, images)?;
+    let (facts, samples) = repair_facts(graph, images)?;
     let removed = channels.roots(removed);
-    let mut paired = PairedGraph::of(graph, &facts, channels, &removed)?;
-    let mut cache = ActivationCache::new(graph, images, facts.samples);
+    let mut paired = PairedGraph::of(graph, (&facts, samples), channels, &removed)?;
+    let mut cache = ActivationCache::new(graph, images, samples);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
     staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
         for at in 0..paired.targets.len() {
@@ -134,15 +134,19 @@ pub fn repair(
 const MOST_ELEMENTS: usize = 1 << 26;
 
 /// Infers facts at a batch size for which the largest tensors of both networks fit into [`MOST_ELEMENTS`].
-fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
+fn repair_facts(graph: &Graph, images: &Images) -> Result<(Facts, Samples)> {
     let own = Facts::at_own_size(graph)?;
     // Free dimensions take the size of the samples.
     let sizes = Sizes::Sample(images.sample.clone());
     let at = |batch: Option<usize>| Facts::infer(graph, &graph.input_shapes(batch, &sizes)?);
+    let with = |facts: Facts, mixed| {
+        let samples = Samples::of(&facts, mixed);
+        (facts, samples)
+    };
     let all = graph.values.ids().filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
-    let mixed = || images_mix(graph, all.filter(|&v| !own.is_constant(v)));
-    if !takes_batches(graph) || mixed()?.is_some() {
-        return at(None);
+    let mixed = mixed_value(graph, all.filter(|&v| !own.is_constant(v)))?.is_some();
+    if !takes_batches(graph) || mixed {
+        return Ok(with(at(None)?, mixed));
     }
     let one = at(Some(1))?;
     let largest = graph
@@ -152,7 +156,7 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<Facts> {
         .map(|v| one.shape(v).iter().product::<usize>())
         .max();
     let fits = (MOST_ELEMENTS / (8 * largest.unwrap_or(1).max(1))).clamp(1, 64);
-    at(Some(1 << fits.ilog2()))
+    Ok(with(at(Some(1 << fits.ilog2()))?, false))
 }
 
 impl Repaired {
@@ -193,6 +197,9 @@ impl Repaired {
                 }
                 (None, None) => self.inputs.push((node.position, at, bias)),
             }
+        }
+        for fold in &paired.biases {
+            self.inputs.push((graph.nodes[fold.node].position, fold.input, fold.bias.clone()));
         }
     }
 

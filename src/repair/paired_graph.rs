@@ -8,6 +8,9 @@
 //! If a layer's output is added to residuals that are computed before the layer, the layer also compensates their
 //! errors: `y = sum in the original − residuals in the pruned network`. If a clamp follows, values out of its bounds do
 //! not count (`clamp`).
+//!
+//! Removed channels that are constant are part of biases, as in the masked reference. A refit finds its layer's own bias
+//! itself.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,8 +20,8 @@ use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, Node, NodeId, ValueId};
 use crate::ops::Kept;
-use crate::prune::{Channels, ZeroedSlices, kept_indices};
-use crate::stats::{Filters, InputView, LayerInput, LayerTaps, input_view, layers, place};
+use crate::prune::{Channels, FoldedBias, ZeroedSlices, folds, kept_indices};
+use crate::stats::{Filters, InputView, LayerInput, LayerTaps, Samples, input_view, layers, place};
 use crate::tensor::Tensor;
 
 /// The original and the pruned network in one graph.
@@ -27,10 +30,14 @@ pub(super) struct PairedGraph {
     pub(super) graph: Graph,
     /// The facts at the batch size of the repair.
     pub(super) facts: Facts,
+    /// The samples of a batch.
+    pub(super) samples: Samples,
     /// The refit targets in the order of the repair.
     pub(super) targets: Vec<RefitTarget>,
     /// Layers that are cut and cannot be repaired, with the reason.
     pub(super) skipped: Vec<(String, &'static str)>,
+    /// New biases behind refit targets that have none of their own.
+    pub(super) biases: Vec<FoldedBias>,
 }
 
 /// A layer whose weights are refitted.
@@ -53,7 +60,7 @@ pub(super) struct RefitTarget {
     /// The weights and the bias in the pruned network.
     pub(super) weight: ValueId,
     pub(super) bias: Option<ValueId>,
-    /// The scale and shift of each channel by the node behind the layer: `scale·x + shift`.
+    /// The scale and shift of each channel behind the layer: `scale·x + shift`.
     pub(super) affine: Option<(Vec<f64>, Vec<f64>)>,
 }
 
@@ -100,6 +107,8 @@ struct PairedGraphBuilder<'a> {
     copies: IdVec<ValueId, ValueId>,
     /// The weights and bias of each copied layer, by the original's node.
     parameters: HashMap<NodeId, (ValueId, Option<ValueId>)>,
+    /// The biases that contain removed constant channels.
+    biases: Vec<FoldedBias>,
 }
 
 impl PairedGraph {
@@ -109,7 +118,7 @@ impl PairedGraph {
     /// Weights that are not floats, shapes that cannot be inferred.
     pub(super) fn of(
         original: &Graph,
-        facts: &Facts,
+        (facts, samples): (&Facts, Samples),
         channels: &Channels,
         removed: &BTreeSet<Label>,
     ) -> Result<Self> {
@@ -122,6 +131,7 @@ impl PairedGraph {
             graph: original.clone(),
             copies: original.values.ids().collect(),
             parameters: HashMap::new(),
+            biases: folds(original, channels, &|label| channels.is_removed(label, removed)).biases,
         };
         let all: HashMap<NodeId, LayerTaps> =
             layers(original, facts).into_iter().map(|t| (t.node, t)).collect();
@@ -154,14 +164,12 @@ impl PairedGraph {
         }
         let targets: Vec<RefitTarget> =
             targets.into_iter().map(|target| builder.finish(target)).collect::<Result<_>>()?;
+        let refitted = |fold: &FoldedBias| targets.iter().any(|t| t.taps.node == fold.layer);
+        let mut biases = builder.biases;
+        biases.retain(|fold| fold.node != fold.layer && refitted(fold));
         let graph = builder.graph;
         let facts = Facts::infer(&graph, &facts.input_shapes)?;
-        Ok(Self { graph, facts, targets, skipped })
-    }
-
-    /// Returns the number of images in a batch.
-    pub(super) fn batch(&self) -> usize {
-        self.facts.samples
+        Ok(Self { graph, facts, samples, targets, skipped, biases })
     }
 }
 
@@ -249,6 +257,11 @@ impl PairedGraphBuilder<'_> {
             });
             self.parameters.insert(id, (inputs[layer.weight].unwrap_or(weight), bias));
         }
+        if let Some(fold) = self.biases.iter().find(|fold| fold.node == id).filter(|_| !refit) {
+            let bias = self.graph.add_value(format!("{}, pruned: bias", node.name), Some(fold.bias.clone()));
+            inputs.resize(inputs.len().max(fold.input + 1), None);
+            inputs[fold.input] = Some(bias);
+        }
         let mut outputs = Vec::with_capacity(node.outputs.len());
         for &value in &node.outputs {
             let Some(value) = value else {
@@ -321,6 +334,8 @@ impl PairedGraphBuilder<'_> {
         let affine = follower.and_then(|next| {
             self.original.nodes[next].op.scale_shift(&self.facts.inputs(self.original, next))
         });
+        let behind = self.biases.iter().find(|fold| fold.layer == taps.node && fold.node != fold.layer);
+        let affine = affine.or(behind.map(|fold| (vec![1.0; fold.sums.len()], fold.sums.clone())));
         let (taps, own) = (taps.clone(), taps.pre);
         let target =
             RefitTarget { taps, input, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };

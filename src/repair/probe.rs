@@ -59,7 +59,7 @@ pub fn probe(
     let mut probed = Probed { sensitivity, complete: true, curves: EliminationCurves::default() };
     let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(probed) };
     let images = images.some(IMAGES);
-    let facts = repair_facts(graph, &images)?;
+    let (facts, samples) = repair_facts(graph, &images)?;
     let outputs: Vec<ValueId> = graph
         .outputs
         .iter()
@@ -73,9 +73,9 @@ pub fn probe(
         return Ok(probed);
     }
     trials.sort_by_key(|t| t.consumer);
-    let mut cache = ActivationCache::new(graph, &images, facts.samples);
+    let mut cache = ActivationCache::new(graph, &images, samples);
     let reference = cache.values((graph, &facts, device), &outputs)?;
-    let classify = outputs.iter().all(|&v| classes(facts.shape(v)).is_some());
+    let widths: Option<Vec<usize>> = outputs.iter().map(|&v| classes(facts.shape(v))).collect();
     let all = trials.len();
     staged(observer, Stage::Probing, all, |observer| {
         for (done, trial) in trials.into_iter().enumerate() {
@@ -84,7 +84,7 @@ pub fn probe(
             let changed = with(graph, consumers.without(&trial.removed)?);
             let facts = crate::graph::facts::Facts::infer(&changed, &facts.input_shapes)?;
             let values = cache.values((&changed, &facts, device), &outputs)?;
-            let damage = damage(&reference, &values, classify, images.count);
+            let damage = damage(&reference, &values, widths.as_deref(), images.count);
             if damage.is_finite() {
                 let (first, removed) = (trial.first, trial.removed.len());
                 probed.sensitivity.push(Sensitivity { first, removed, damage });
@@ -99,16 +99,18 @@ pub fn probe(
 }
 
 /// Returns the change of all outputs per image: the softened KL divergence for class scores, else Σ (change)².
-fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classify: bool, images: usize) -> f64 {
+///
+/// `classes` has the number of classes of each output.
+fn damage(reference: &[Vec<f32>], values: &[Vec<f32>], classes: Option<&[usize]>, images: usize) -> f64 {
     let images = images.max(1);
-    let of = |(a, b): (&Vec<f32>, &Vec<f32>)| {
-        if classify {
-            return softened_kl(a, b, a.len() / images);
+    let of = |(output, (a, b)): (usize, (&Vec<f32>, &Vec<f32>))| {
+        if let Some(classes) = classes {
+            return softened_kl(a, b, classes[output]);
         }
         let squares = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
         squares.sum::<f64>() / images as f64
     };
-    reference.iter().zip(values).map(of).sum()
+    reference.iter().zip(values).enumerate().map(of).sum()
 }
 
 fn trials(
@@ -141,16 +143,17 @@ fn trials(
 fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
     let mut changed = graph.clone();
     for layer in layers {
-        let Some(own) = graph.nodes[layer.node].op.layer() else { continue };
-        let weight =
-            changed.add_value(format!("weights of {}", graph.nodes[layer.node].name), Some(layer.weight));
-        changed.nodes[layer.node].inputs[own.weight] = Some(weight);
-        if let Some(at) = own.bias {
-            let bias =
-                changed.add_value(format!("bias of {}", graph.nodes[layer.node].name), Some(layer.bias));
-            let inputs = &mut changed.nodes[layer.node].inputs;
-            inputs.resize(inputs.len().max(at + 1), None);
-            inputs[at] = Some(bias);
+        let name = &graph.nodes[layer.nodes[0]].name;
+        let weight = changed.add_value(format!("weights of {name}"), Some(layer.weight));
+        let bias = changed.add_value(format!("bias of {name}"), Some(layer.bias));
+        for node in layer.nodes {
+            let Some(own) = graph.nodes[node].op.layer() else { continue };
+            let inputs = &mut changed.nodes[node].inputs;
+            inputs[own.weight] = Some(weight);
+            if let Some(at) = own.bias {
+                inputs.resize(inputs.len().max(at + 1), None);
+                inputs[at] = Some(bias);
+            }
         }
     }
     changed

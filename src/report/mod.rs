@@ -13,8 +13,8 @@ mod tests;
 
 pub use number::Num;
 pub use page::{
-    ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, Page, Quality, Repeat, SearchCurve,
-    SearchPoint, Sheet, Speed, Summary,
+    ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, MetricRow, Page, Quality, Repeat,
+    SearchCurve, SearchPoint, Sheet, Speed, Summary,
 };
 
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");

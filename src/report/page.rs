@@ -118,6 +118,25 @@ pub struct Quality {
     pub snr_db: Option<f64>,
     /// Largest absolute difference; `None` for NaN.
     pub max_abs_err: Option<f64>,
+    /// Metric that judges; `None` without labels, label images and reference.
+    pub metric: Option<MetricRow>,
+    /// Reason for which no output counts as a classification.
+    pub unclassified: Option<String>,
+}
+
+/// The value of a metric for both networks.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct MetricRow {
+    /// Name of the metric.
+    pub name: String,
+    /// Unit of its values: `%`, `dB`, or nothing.
+    pub unit: String,
+    /// Value of the original network; `None` if it is infinite.
+    pub before: Option<f64>,
+    /// Value of the pruned network; `None` if it is infinite or NaN.
+    pub after: Option<f64>,
+    /// Standard error of the difference.
+    pub error: Option<f64>,
 }
 
 /// The networks that a search tried.
@@ -127,6 +146,8 @@ pub struct SearchCurve {
     pub counted: String,
     /// Name of the measured quality.
     pub measured: String,
+    /// Unit of the measured quality: `%`, `dB`, or nothing.
+    pub unit: String,
     /// Networks from the smallest to the original.
     pub points: Vec<SearchPoint>,
     /// Least quality that is allowed.
@@ -138,7 +159,7 @@ pub struct SearchCurve {
 pub struct SearchPoint {
     /// Share of the cost to keep.
     pub keep: f64,
-    /// Measured quality, 0 to 1.
+    /// Measured quality in its unit; 0 to 1 for percentages.
     pub value: Option<f64>,
     /// True for the chosen network.
     pub chosen: bool,

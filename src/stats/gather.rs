@@ -1,18 +1,20 @@
 //! The statistics pass: runs images through a network and accumulates a profile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::layers::{LayerTaps, images_mix, layers, place, positions};
-use super::second_moments::{gram_targets, header};
+use super::layers::{LayerTaps, layers, place, positions};
+use super::samples::{Samples, mixed_value};
+use super::second_moments::{GramPart, GramTarget, gram_targets, header};
 use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
-use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes};
+use crate::graph::facts::{Facts, takes_batches};
+use crate::graph::{Graph, Sizes, ValueId};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
 use crate::tensor::SampleShape;
@@ -65,60 +67,97 @@ pub struct Gatherer<'a> {
     network: ProbedNetwork<'a>,
     session: Session,
     kernels: Vec<ChannelStats>,
+    /// The matrix of each of the session's sums.
+    matrices: Vec<usize>,
     profile: Profile,
 }
 
 /// A network and its probed values, for images of any size.
 #[derive(Debug)]
 struct ProbedNetwork<'a> {
-    graph: &'a Graph,
+    /// The network, with joined inputs of layers that share their weights.
+    graph: Graph,
+    joined: BTreeMap<Vec<ValueId>, ValueId>,
     device: &'a Device,
     taps: Vec<LayerTaps>,
     gram: GramKind,
     /// Images per run, from [`GatherOptions`].
     batch: Option<usize>,
     images: usize,
+    /// True if tensors mix the samples of a pass.
+    mixed: bool,
 }
 
 impl ProbedNetwork<'_> {
     /// Loads the network with its probes, for samples of one shape.
-    fn load(&self, sample: &SampleShape) -> Result<(Session, Vec<ChannelStats>)> {
+    fn load(&self, sample: &SampleShape) -> Result<(Session, Vec<ChannelStats>, Vec<usize>)> {
         let sizes = Sizes::Sample(sample.clone());
         let (batch, images) = (self.batch, self.images);
         let wanted = SessionOptions { batch, images, sizes, outputs: false, ..SessionOptions::default() };
-        let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
-        let facts = Facts::infer(self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
-        Ok((session, self.taps.iter().map(|taps| reduction(&facts, taps)).collect()))
+        let session = Session::new(&self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
+        let facts = Facts::infer(&self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
+        let samples = self.samples(&facts);
+        let kernels = self.taps.iter().map(|taps| reduction(&facts, samples, taps)).collect();
+        Ok((session, kernels, self.parts(&facts).into_iter().map(|(matrix, _)| matrix).collect()))
+    }
+
+    /// Returns the parts of all Gram matrices, each with the index of its matrix.
+    fn parts(&self, facts: &Facts) -> Vec<(usize, GramPart)> {
+        let targets = gram_targets(&self.graph, facts, &self.taps, self.gram).into_iter().enumerate();
+        targets
+            .flat_map(|(matrix, target)| target.parts.into_iter().map(move |part| (matrix, part)))
+            .collect()
+    }
+
+    /// Adds the joined inputs of layers that share their weights to the graph.
+    fn join(&mut self, targets: &[GramTarget]) -> Result<()> {
+        for part in targets.iter().flat_map(|target| &target.parts).filter(|part| part.values.len() > 1) {
+            if !self.joined.contains_key(&part.values) {
+                let name = format!("{}, joined", self.graph.name(part.values[0]));
+                let all = self.graph.add_operator(("Concat", &[("axis", 1)]), &part.values, name)?;
+                self.joined.insert(part.values.clone(), all);
+            }
+        }
+        Ok(())
+    }
+
+    fn samples(&self, facts: &Facts) -> Samples {
+        Samples::of(facts, self.mixed)
     }
 
     fn probes(&self, facts: &Facts) -> Vec<Probe> {
         let name = |value| self.graph.name(value).to_owned();
         let reductions = self.taps.iter().map(|taps| {
-            let kernel = reduction(facts, taps);
+            let kernel = reduction(facts, self.samples(facts), taps);
             let fields = kernel.sides() * ChannelStats::FIELDS;
             let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
             Probe { values: vec![taps.pre], name: name(taps.pre), shape, kernel: Arc::new(kernel) }
         });
-        let grams = gram_targets(self.graph, facts, &self.taps, self.gram).into_iter().map(|target| {
-            let kernel = target.kernel(facts, facts.samples);
-            let (value, shape) = (target.value, kernel.shape().to_vec());
-            Probe { values: vec![value], name: name(value), shape, kernel: Arc::new(kernel) }
+        let grams = self.parts(facts).into_iter().map(|(_, part)| {
+            let kernel = part.kernel(facts, self.samples(facts));
+            let value = self.joined.get(&part.values).copied().unwrap_or(part.values[0]);
+            Probe {
+                values: vec![value],
+                name: name(value),
+                shape: kernel.shape().to_vec(),
+                kernel: Arc::new(kernel),
+            }
         });
         reductions.chain(grams).collect()
     }
 }
 
 /// Returns the kernel that reduces a layer's output to partial sums.
-fn reduction(facts: &Facts, taps: &LayerTaps) -> ChannelStats {
+fn reduction(facts: &Facts, samples: Samples, taps: &LayerTaps) -> ChannelStats {
     let shape = facts.shape(taps.pre);
-    let batch = facts.samples;
-    let box_of = positions(shape, place(taps.layer.channels, shape.len()), batch);
-    ChannelStats::new(batch, box_of, taps.post.map(|(activation, _)| activation))
+    let [outer, channels, inner] = positions(shape, place(taps.layer.channels, shape.len()));
+    let of_part = [outer / samples.parts, channels, inner];
+    ChannelStats::new(samples.parts, of_part, taps.post.map(|(activation, _)| activation))
 }
 
 /// The images whose second moments are summed on the device, in `f32`, before the host adds them in `f64`.
 ///
-/// No run crosses a multiple of this number, so that the sums do not depend on the batch.
+/// No run of separate samples crosses a multiple of this number, so that the sums do not depend on the batch.
 const CHUNK: usize = SHARD_UNIT;
 
 impl<'a> Gatherer<'a> {
@@ -138,9 +177,10 @@ impl<'a> Gatherer<'a> {
         let own = Facts::at_own_size(graph)?;
         let taps = layers(graph, &own);
         let gram_targets = gram_targets(graph, &own, &taps, wants.gram);
-        // Images are separated by the first axis; networks that mix it run one image at a time.
-        let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().map(|s| s.value));
-        let batch = match images_mix(graph, watched)? {
+        // Networks that do not keep samples apart run one sample at a time.
+        let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().flat_map(GramTarget::values));
+        let mixed = mixed_value(graph, watched)?;
+        let batch = match mixed.filter(|_| takes_batches(graph)) {
             Some(value) if wants.batch.is_some_and(|b| b > 1) => {
                 return Err(Error::new("the network mixes the images of a batch")
                     .file(&graph.path)
@@ -153,10 +193,14 @@ impl<'a> Gatherer<'a> {
             None => wants.batch,
         };
         // Before the network is loaded: some matrices are too large.
-        let grams = gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, own.samples)));
+        let samples = Samples::of(&own, mixed.is_some());
+        let grams = gram_targets.iter().map(|target| target.empty(graph, &own, samples));
         let grams = grams.collect::<Result<Vec<_>>>()?;
-        let network = ProbedNetwork { graph, device, taps, gram: wants.gram, batch, images: wants.images };
-        let (session, kernels) = network.load(&wants.sample)?;
+        let (gram, images, mixed) = (wants.gram, wants.images, mixed.is_some());
+        let (graph, joined) = (graph.clone(), BTreeMap::new());
+        let mut network = ProbedNetwork { graph, joined, device, taps, gram, batch, images, mixed };
+        network.join(&gram_targets)?;
+        let (session, kernels, matrices) = network.load(&wants.sample)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
             return Err(Error::new("statistics of so many classes need too much memory")
@@ -192,7 +236,7 @@ impl<'a> Gatherer<'a> {
                 .got(text(&grams))
                 .remedy("give the `gram` of the earlier pass"));
         }
-        Ok(Self { network, session, kernels, profile })
+        Ok(Self { network, session, kernels, matrices, profile })
     }
 
     /// Returns the images per run, for images of the first one's size.
@@ -214,17 +258,19 @@ impl<'a> Gatherer<'a> {
         }
         if batch.sample != *self.session.sample() {
             self.take_sums()?;
-            (self.session, self.kernels) = self.network.load(&batch.sample)?;
+            (self.session, self.kernels, self.matrices) = self.network.load(&batch.sample)?;
         }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
         while done < batch.count {
-            let left = CHUNK - self.profile.header.images as usize % CHUNK;
+            let before = self.profile.header.images as usize;
+            // A pass that mixes its samples is one unit.
+            let left = if self.network.mixed { self.session.batch } else { CHUNK - before % CHUNK };
             let count = left.min(batch.count - done);
             let part = done..done + count;
             self.run(&batch.data[part.start * len..part.end * len], labels.map(|l| &l[part]))?;
             self.profile.header.images += count as u64;
-            if self.profile.header.images.is_multiple_of(CHUNK as u64) {
+            if (before + count) / CHUNK > before / CHUNK {
                 self.take_sums()?;
             }
             done += count;
@@ -234,17 +280,18 @@ impl<'a> Gatherer<'a> {
     }
 
     fn run(&mut self, images: &[f32], labels: Option<&[u32]>) -> Result<()> {
-        let Self { session, kernels, profile, .. } = self;
+        let Self { session, kernels, profile, network, .. } = self;
         let mut labels = labels.unwrap_or_default();
         session.run_samples(images, &mut |outputs, count| {
             let (now, later) = labels.split_at(count.min(labels.len()));
             labels = later;
             for ((kernel, partials), layer) in kernels.iter().zip(outputs).zip(&mut profile.layers) {
-                let means = merge(kernel, partials, count, &mut layer.pre, &mut layer.post);
+                let parts = if network.mixed { 1 } else { count };
+                let means = merge(kernel, partials, parts, &mut layer.pre, &mut layer.post);
                 let width = kernel.channels;
                 for (row, &label) in now.iter().enumerate() {
                     let sums = &mut layer.class_sums[label as usize * width..][..width];
-                    sums.iter_mut().zip(&means).for_each(|(sum, means)| *sum += means[row]);
+                    sums.iter_mut().zip(&means).for_each(|(sum, means)| *sum += means[row.min(parts - 1)]);
                 }
             }
             now.iter().for_each(|&label| profile.classes[label as usize] += 1);
@@ -254,7 +301,10 @@ impl<'a> Gatherer<'a> {
 
     fn take_sums(&mut self) -> Result<()> {
         let sums = self.session.take_sums()?;
-        self.profile.grams.par_iter_mut().zip(sums).for_each(|(gram, sums)| gram.add(&sums));
+        self.profile.grams.par_iter_mut().enumerate().for_each(|(matrix, gram)| {
+            let own = self.matrices.iter().zip(&sums).filter(|(of, _)| **of == matrix);
+            own.for_each(|(_, sums)| gram.add(sums));
+        });
         Ok(())
     }
 
@@ -307,7 +357,7 @@ impl<'a> Gatherer<'a> {
 
 /// Merges the tiles of the first `images`, channel by channel, image by image, tile by tile.
 ///
-/// Returns the images' means after the activation, by channel.
+/// An image is a sample, or all samples of a pass that mixes them. Returns the images' means after the activation, by channel.
 fn merge(
     kernel: &ChannelStats,
     partials: &[f32],

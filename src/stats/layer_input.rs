@@ -1,6 +1,7 @@
 //! The view of its input in which a layer is linear, and whose second moments determine its least squares.
 
 use super::layers::{LayerTaps, gram_input, positions};
+use super::samples::Samples;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::moments::GramKernel as Kernel;
@@ -88,12 +89,18 @@ impl InputView {
     }
 
     /// Returns the kernel that sums second moments of a tensor of this shape.
-    pub fn kernel(&self, shape: &[usize], batch: usize) -> Kernel {
-        let [outer, channels, inner] = positions(shape, self.axis, batch);
-        let (windows, groups) = match self.kind {
-            LayerInput::Patches(windows, groups) => (windows, groups),
-            LayerInput::Rows | LayerInput::Positions => (Windows::points([1, outer * inner]), 1),
+    ///
+    /// If channels are last, all rows of a part are the positions of one image.
+    pub fn kernel(&self, shape: &[usize], samples: Samples) -> Kernel {
+        let [outer, channels, inner] = positions(shape, self.axis);
+        let rows = outer / samples.parts;
+        let (windows, groups, channels_last) = match self.kind {
+            LayerInput::Patches(windows, groups) => (windows, groups, false),
+            _ if inner == 1 && rows > 1 => (Windows::points([1, rows]), 1, true),
+            LayerInput::Rows | LayerInput::Positions => (Windows::points([1, inner]), 1, false),
         };
-        Kernel { batch, groups, channels, channels_last: inner == 1 && outer > 1, windows }
+        let batch = if channels_last { samples.parts } else { outer };
+        let slices = batch / samples.parts;
+        Kernel { batch, samples: samples.count, slices, groups, channels, channels_last, windows }
     }
 }

@@ -1,8 +1,7 @@
 //! The values of a network whose statistics are gathered: outputs of layers, and tensors that layers consume.
 
-use crate::error::Result;
-use crate::graph::facts::{Facts, takes_batches};
-use crate::graph::{Graph, NodeId, Sizes, ValueId};
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::activation::Activation;
 use crate::ops::Layer;
 use crate::tensor::Tensor;
@@ -70,12 +69,10 @@ pub(crate) fn place(axis: isize, rank: usize) -> usize {
     if axis < 0 { (rank as isize + axis).max(0) as usize } else { axis as usize }
 }
 
-/// Splits an image's shape into [positions before the channel axis, channels, positions behind it].
-///
-/// The first axis of `shape` is the batch.
-pub(crate) fn positions(shape: &[usize], axis: usize, batch: usize) -> [usize; 3] {
+/// Splits a shape into [positions before the channel axis, channels, positions behind it].
+pub(crate) fn positions(shape: &[usize], axis: usize) -> [usize; 3] {
     let product = |part: &[usize]| part.iter().product::<usize>();
-    [product(&shape[..axis]) / batch.max(1), shape[axis], product(&shape[axis + 1..])]
+    [product(&shape[..axis]), shape[axis], product(&shape[axis + 1..])]
 }
 
 /// Returns the tensor whose channels a layer consumes, and its channel axis.
@@ -90,32 +87,15 @@ pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Opti
     let flattener = graph.values[input].producer.filter(|_| rank == 2).and_then(|node| {
         let source = graph.nodes[node].inputs.first().copied().flatten()?;
         let (before, after) = (facts.shape(source), facts.shape(input));
-        let flat =
-            before.len() > 2 && before[0] == after[0] && before[1..].iter().product::<usize>() == after[1];
+        // A second axis of size 1 may be a batch behind the steps of a sequence.
+        let flat = before.len() > 2
+            && before[0] == after[0]
+            && before[1] > 1
+            && before[1..].iter().product::<usize>() == after[1];
         (flat && matches!(graph.nodes[node].op_type.as_str(), "Flatten" | "Reshape")).then_some(source)
     });
     match flattener {
         Some(source) => Some((source, 1)),
         None => (rank > 1).then_some((input, rank - 1)),
     }
-}
-
-/// Returns the first of `values` that does not store the images of a batch one after the other.
-///
-/// The function compares shapes for one and two images: the first axis must double, and all others must stay equal.
-/// Returns `None` for a network without a batch axis.
-pub(crate) fn images_mix(
-    graph: &Graph,
-    mut values: impl Iterator<Item = ValueId>,
-) -> Result<Option<ValueId>> {
-    if !takes_batches(graph) {
-        return Ok(None);
-    }
-    let at = |batch| Facts::infer(graph, &graph.input_shapes(Some(batch), &Sizes::Own)?);
-    let (one, two) = (at(1)?, at(2)?);
-    let apart = |value: ValueId| match (one.shape(value), two.shape(value)) {
-        ([a, rest @ ..], [b, others @ ..]) => 2 * a == *b && rest == others,
-        _ => false,
-    };
-    Ok(values.find(|&value| !apart(value)))
 }

@@ -103,6 +103,10 @@ pub(crate) fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
     typed(name, tensor.data_type(), tensor.dims.iter().map(|&d| number(d)).collect())
 }
 
+/// Elementwise functions that map zero to zero.
+const UNARY: [&str; 10] =
+    ["Relu", "LeakyRelu", "Tanh", "Elu", "HardSwish", "Mish", "Sin", "Atan", "Asinh", "Shrink"];
+
 impl Builder {
     /// Starts a graph with the input `x`, 3×side×side.
     pub(crate) fn new(seed: u64, side: usize) -> Self {
@@ -261,7 +265,7 @@ impl Builder {
 
     /// Adds an elementwise function.
     pub(crate) fn unary(&mut self, op: &str, x: &Value) -> Value {
-        if ["Sigmoid", "HardSigmoid", "Softplus", "Exp"].contains(&op) {
+        if ["Sigmoid", "HardSigmoid", "Softplus", "Exp", "Cos"].contains(&op) {
             self.keeps_zero = false;
         }
         self.same(op, &[&x.name], vec![], x)
@@ -331,14 +335,14 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 39 {
+        let one = match choice % 41 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
             4 if c % 2 == 0 => self.conv(x, 2 * (2 + more % 4), 3, 1, 2),
             5 | 6 => self.batch_norm(x),
-            7 => self.unary(["Relu", "LeakyRelu", "Tanh", "Elu", "HardSwish", "Mish"][more % 6], x),
-            8 => self.unary(["Sigmoid", "HardSigmoid", "Softplus"][more % 3], x),
+            7 => self.unary(UNARY[more % UNARY.len()], x),
+            8 => self.unary(["Sigmoid", "HardSigmoid", "Softplus", "Cos"][more % 4], x),
             9 | 10 => {
                 let branch = self.conv(x, c, 3, 1, 1);
                 let branch = if more % 2 == 0 { self.unary("Relu", &branch) } else { branch };
@@ -438,6 +442,20 @@ impl Builder {
                     if c % 2 == 0 { 2 } else { 1 },
                 )
                 .1
+            }
+            39 | 40 => {
+                // A linear layer along the width, as in sound, or two with fewer features between them. Shifts of the
+                // channels are added to its features, if those can be removed.
+                self.keeps_zero = false;
+                let inner = if choice % 41 == 39 { s } else { width };
+                let w = self.floats(&[s, inner], 0.0, (3.0 / s as f32).sqrt());
+                let first = self.node("MatMul", &[&x.name, &w], vec![], &[c, s, inner]);
+                if inner == s {
+                    return vec![first];
+                }
+                let first = self.unary("Tanh", &first);
+                let w = self.floats(&[inner, s], 0.0, (3.0 / inner as f32).sqrt());
+                self.node("MatMul", &[&first.name, &w], vec![], &x.shape)
             }
             _ => self.conv(x, width, 3, 1, 1),
         };

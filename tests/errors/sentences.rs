@@ -58,6 +58,7 @@ const UNMET: &[(&str, &str)] = &[
         "networks are loaded for the size of the images at hand",
     ),
     ("pixels that do not fill their image", "decoders fill them"),
+    ("masks that do not broadcast", "infer refuses them first"),
     ("rows that do not broadcast", "rows of one tensor do"),
     ("scale or zero point does not broadcast to the input", "infer refuses it first"),
     ("tensor {name}: elements smaller than a byte cannot be removed", "loading refuses such tensors"),
@@ -97,7 +98,6 @@ const UNMET: &[(&str, &str)] = &[
     ("no round to decide in", "there is one at least"),
     // Errors preceded by others.
     ("a network with several inputs cannot be repaired", "images for it are refused"),
-    ("a tensor of this network does not hold one image after the other", "other errors come first"),
     ("no image could be read", "\"none of the images can be read\" comes first"),
     ("profiles that differ in their layers cannot be merged", "one model has one list of layers"),
     ("images that do not fill their shape", "for callers of the library"),
@@ -137,6 +137,16 @@ const UNMET: &[(&str, &str)] = &[
     ("branches are nested too deeply", "takes a million of them"),
     ("shapes that do not broadcast", "updates of a scatter have one shape"),
     // Callers of the library.
+    ("label images in one array have no files", "an array is asked for its rows"),
+    ("an image without a label", "a data set has labels for all images or none"),
+    ("an output that is no map any more", "all images of a network have outputs of as many axes"),
+    ("nothing was measured", "a reference network is always compared with"),
+    (
+        "outputs with data-dependent shapes cannot be split into images",
+        "no network is known that selects boxes of several images at once and names a metric",
+    ),
+    ("cannot create a folder", "the system's fault"),
+    ("cannot run the command of the metric", "a system without a shell"),
     ("a confidence needs a budget", "the command line has no such target for profiles"),
     ("a round without images", "rounds without images are one round"),
     ("no checkpoint was given", "clap asks for one"),

@@ -19,7 +19,7 @@ use crate::kernels::volume::{VolumeUniform, VolumeWindows, awkward};
 pub struct ComputedConv {
     /// Number of images in the batch.
     pub batch: usize,
-    /// Number of groups.
+    /// Number of groups of channels.
     pub groups: usize,
     /// Channels of `x`, over all groups.
     pub in_channels: usize,

@@ -15,10 +15,10 @@ use crate::kernels::moments::gram::{DEPTH, GramKernel, TILE, UNFOLDED};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// Adds `Σ weights[n] · y pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
+/// Adds `Σ weights[n / slices] · y pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
 ///
 /// Inputs: `x` as in [`GramKernel`]; `y`, `[batch, filters, positions]`, or `[batch, positions, filters]` if `x` is
-/// channels-last; `weights [batch]` as in [`GramKernel`]. Output: `[groups, splits, filters of a group, side]`.
+/// channels-last; `weights [samples]` as in [`GramKernel`]. Output: `[groups, splits, filters of a group, side]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossMoment {
     /// The patches of `x`.
@@ -96,11 +96,11 @@ uniform! {
     tiles: u32,
     splits: u32,
     share: u32,
-    positions: u32,
     side: u32,
     group_channels: u32,
     group_filters: u32,
     batch: u32,
+    slices: u32,
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
@@ -125,7 +125,7 @@ impl Kernel for CrossMoment {
 
     fn input_lens(&self) -> Vec<usize> {
         let y = self.patches.batch * self.filters * self.patches.windows.positions();
-        let [x, weights] = [self.patches.input_lens()[0], self.patches.batch];
+        let [x, weights] = [self.patches.input_lens()[0], self.patches.samples];
         vec![x, y, weights]
     }
 
@@ -142,7 +142,7 @@ impl Kernel for CrossMoment {
         let [filter_step, position_step, image_step] = self.steps();
         for (index, sums) in output.chunks_exact_mut(filters * side).enumerate() {
             let (group, split) = (index / self.patches.splits(), index % self.patches.splits());
-            for (image, &weight) in inputs[2].iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            for (image, weight) in self.patches.weighted(inputs[2]) {
                 for position in self.patches.positions(split) {
                     let patch = self.patches.patch(inputs[0], image, group, position);
                     for (filter, sums) in sums.chunks_exact_mut(side).enumerate() {
@@ -165,7 +165,7 @@ impl Kernel for CrossMoment {
             let (group, split) = (index / x.splits(), index % x.splits());
             let first = group * (x.channels / x.groups) * channel_step;
             let first_y = group * self.group_filters() * filter_step;
-            for (image, &weight) in inputs[2].iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            for (image, weight) in x.weighted(inputs[2]) {
                 let seen = &inputs[0][image * x_step..][..x_step][first..];
                 let wanted = &inputs[1][image * y_step..][..y_step][first_y..];
                 self.cpu_image([seen, wanted], weight, split, room, sums);
@@ -185,11 +185,11 @@ impl Kernel for CrossMoment {
             tiles: word(down * across),
             splits: word(x.splits()),
             share: word(x.share()),
-            positions: word(windows.positions()),
             side: word(x.side()),
             group_channels: word(x.channels / x.groups),
             group_filters: word(self.group_filters()),
             batch: word(x.batch),
+            slices: word(x.slices),
             channel_step,
             pixel_step,
             image_step,
@@ -209,14 +209,22 @@ impl Kernel for CrossMoment {
 
 pub(crate) fn cases() -> Vec<Case> {
     let cross = |filters, batch, channels, windows| CrossMoment {
-        patches: GramKernel { batch, groups: 1, channels, channels_last: false, windows },
+        patches: GramKernel {
+            batch,
+            samples: batch,
+            slices: 1,
+            groups: 1,
+            channels,
+            channels_last: false,
+            windows,
+        },
         filters,
     };
     // Weight 1: every image counts.
     let case = |label: &str, kernel: CrossMoment| {
-        let batch = kernel.patches.batch;
+        let samples = kernel.patches.samples;
         let mut case = noise_case(label, kernel);
-        case.inputs[2] = vec![1.0; batch];
+        case.inputs[2] = vec![1.0; samples];
         case
     };
     let three = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([7, 7]) };
@@ -232,6 +240,11 @@ pub(crate) fn cases() -> Vec<Case> {
     filled.inputs[2] = vec![0.0, 1.0, 0.0, -0.5];
     filled.inputs[0].chunks_mut(5 * 49).step_by(2).for_each(|x| x.fill(f32::NAN));
     filled.inputs[1].chunks_mut(3 * 49).step_by(2).for_each(|y| y.fill(f32::NAN));
+    let two = cross(4, 6, 5, three);
+    let two = CrossMoment { patches: GramKernel { samples: 3, slices: 2, ..two.patches }, ..two };
+    let mut sliced = case("two images a sample", two);
+    sliced.inputs[2] = vec![1.0, 0.5, 0.0];
+    sliced.inputs[0][4 * 5 * 49..].fill(f32::NAN);
     vec![
         case("one filter, one channel, one pixel", cross(1, 1, 1, Windows::points([1, 1]))),
         case("no multiples of a tile", cross(11, 3, 13, Windows::points([7, 7]))),
@@ -264,6 +277,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("channels last", last(10, 1, Windows::points([1, 530]))),
         case("channels last, windows and groups", last(8, 2, three)),
         filled,
+        sliced,
         Case {
             label: "no image that counts".to_owned(),
             inputs: vec![noise(2 * 3 * 4, 1), noise(2 * 5 * 4, 2), vec![0.0; 2]],

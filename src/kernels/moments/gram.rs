@@ -20,16 +20,21 @@ use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
 
-/// Adds `Σ weights[n] · p pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
+/// Adds `Σ weights[n / slices] · p pᵀ` over the images `n` and the windows' patches `p`, each with a final 1.
 ///
-/// Inputs: `x`, `[batch, channels, h, w]` or `[batch, h, w, channels]`, and `weights [batch]`: 1 for an image that
-/// counts, 0 for one that fills up the batch. Images of weight 0 are skipped, including their NaNs. Output: `[groups,
-/// splits, side, side]`, the lower triangle of each matrix with the diagonal; the rest is unchanged. Elements of `p`
-/// are ordered by channel of the group, then tap.
+/// Inputs: `x`, `[batch, channels, h, w]` or `[batch, h, w, channels]`, and `weights [samples]`: 1 for a sample that
+/// counts, 0 for one that fills up the batch. Each sample has `slices` consecutive images, for example frames or
+/// windows. Images of weight 0 are skipped, including their NaNs. Output: `[groups, splits, side, side]`, the lower
+/// triangle of each matrix with the diagonal; the rest is unchanged. Elements of `p` are ordered by channel of the
+/// group, then tap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GramKernel {
-    /// Number of images in the batch.
+    /// Number of images: the size of the first axis of `x`.
     pub batch: usize,
+    /// Number of weights.
+    pub samples: usize,
+    /// Number of consecutive images that share a weight.
+    pub slices: usize,
     /// Groups of channels, each with matrices of its own.
     pub groups: usize,
     /// Channels of `x`, over all groups.
@@ -84,6 +89,14 @@ impl GramKernel {
 
     fn group_channels(&self) -> usize {
         self.channels / self.groups
+    }
+
+    /// Images that count, with their weights.
+    pub(crate) fn weighted<T: Copy + Default + PartialEq>(
+        &self,
+        weights: &[T],
+    ) -> impl Iterator<Item = (usize, T)> {
+        (0..self.batch).map(|n| (n, weights[n / self.slices])).filter(|(_, weight)| *weight != T::default())
     }
 
     /// Tiles of 8 × 8 in a matrix's lower triangle.
@@ -197,10 +210,10 @@ uniform! {
     tiles: u32,
     splits: u32,
     share: u32,
-    positions: u32,
     side: u32,
     group_channels: u32,
     batch: u32,
+    slices: u32,
     channel_step: u32,
     pixel_step: u32,
     image_step: u32,
@@ -221,7 +234,7 @@ impl Kernel for GramKernel {
     }
 
     fn input_lens(&self) -> Vec<usize> {
-        vec![self.batch * self.channels * self.windows.pixels(), self.batch]
+        vec![self.batch * self.channels * self.windows.pixels(), self.samples]
     }
 
     fn output_len(&self) -> usize {
@@ -236,7 +249,7 @@ impl Kernel for GramKernel {
         let side = self.side();
         for (index, sums) in output.chunks_exact_mut(side * side).enumerate() {
             let (group, split) = (index / self.splits(), index % self.splits());
-            for (image, &weight) in inputs[1].iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            for (image, weight) in self.weighted(inputs[1]) {
                 for position in self.positions(split) {
                     let patch = self.patch(inputs[0], image, group, position);
                     for (row, column) in (0..side).flat_map(|r| (0..=r).map(move |c| (r, c))) {
@@ -253,7 +266,7 @@ impl Kernel for GramKernel {
         matrices.for_each_init(Vec::new, |columns, (index, sums)| {
             let (group, split) = (index / self.splits(), index % self.splits());
             let first = group * self.group_channels() * channel_step;
-            for (image, &weight) in inputs[1].iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            for (image, weight) in self.weighted(inputs[1]) {
                 let x = &inputs[0][image * image_step..][..image_step][first..];
                 self.cpu_image(x, weight, split, columns, sums);
             }
@@ -274,10 +287,10 @@ impl Kernel for GramKernel {
             tiles: word(tiles),
             splits: word(self.splits()),
             share: word(self.share()),
-            positions: word(windows.positions()),
             side: word(self.side()),
             group_channels: word(self.group_channels()),
             batch: word(self.batch),
+            slices: word(self.slices),
             channel_step,
             pixel_step,
             image_step,
@@ -297,13 +310,20 @@ impl Kernel for GramKernel {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let gram =
-        |batch, channels, windows| GramKernel { batch, groups: 1, channels, channels_last: false, windows };
+    let gram = |batch, channels, windows| GramKernel {
+        batch,
+        samples: batch,
+        slices: 1,
+        groups: 1,
+        channels,
+        channels_last: false,
+        windows,
+    };
     // Weight 1: every image counts.
     let case = |label: &str, kernel: GramKernel| {
-        let batch = kernel.batch;
+        let samples = kernel.samples;
         let mut case = noise_case(label, kernel);
-        case.inputs[1] = vec![1.0; batch];
+        case.inputs[1] = vec![1.0; samples];
         case
     };
     let three = Windows { kernel: [3, 3], pad: [1, 1], ..Windows::points([7, 7]) };
@@ -314,6 +334,13 @@ pub(crate) fn cases() -> Vec<Case> {
     positive.inputs[0].iter_mut().for_each(|x| *x += 3.0);
     let mut weighted = case("a weight that is not one", gram(3, 3, Windows::points([5, 1])));
     weighted.inputs[1] = vec![0.5, -2.0, 1.0];
+    let mut sliced = case(
+        "three images a sample",
+        GramKernel { samples: 3, slices: 3, ..gram(9, 5, Windows::points([7, 3])) },
+    );
+    sliced.inputs[1] = vec![1.0, 0.0, 0.5];
+    sliced.inputs[0][3 * 5 * 21..6 * 5 * 21].fill(f32::NAN);
+    let whole = GramKernel { samples: 4, slices: 9, ..gram(9, 3, three) };
     vec![
         case("one channel, one pixel", gram(1, 1, Windows::points([1, 1]))),
         case("channels that are no multiple of a tile", gram(3, 13, Windows::points([7, 7]))),
@@ -392,6 +419,8 @@ pub(crate) fn cases() -> Vec<Case> {
         filled,
         positive,
         weighted,
+        sliced,
+        case("images that all have the first weight", whole),
         Case {
             label: "no image that counts".to_owned(),
             inputs: vec![noise(2 * 3 * 4, 1), vec![0.0; 2]],

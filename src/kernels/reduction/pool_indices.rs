@@ -9,9 +9,9 @@ use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::volume::{VolumeUniform, VolumeWindows, awkward};
 
-/// Index of the largest element of each window, the first of equal ones; of a NaN, if the window holds one.
+/// Index of the largest element of each window, the first of equal ones.
 ///
-/// Input: `[planes, d, h, w]`, less than 2²⁴ elements. Output: `[planes, od, oh, ow]`, indices of the flat input. A
+/// A NaN counts as larger than all numbers. Input: `[planes, d, h, w]`, less than 2²⁴ elements. Output: `[planes, od, oh, ow]`, indices of the flat input. A
 /// window that covers only padding has index -1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolIndices {

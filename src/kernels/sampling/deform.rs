@@ -14,7 +14,7 @@ use crate::kernels::window::{Windows, WindowsUniform};
 /// Inputs: x and `offsets [batch, groups, taps, 2, oh, ow]` (down, right). Elements outside of the image are zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeformUnfold {
-    /// Number of images.
+    /// Number of images in the batch.
     pub batch: usize,
     /// Channels of each image.
     pub channels: usize,

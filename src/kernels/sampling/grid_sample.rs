@@ -1,7 +1,7 @@
 //! ONNX's GridSample: images sampled at the positions of a grid.
 //!
-//! The formulas are those of ONNX Runtime, in this order: position, rounding (nearest), reflection or clamp of positions
-//! outside of the image, then the taps around the position, each reflected or clamped again.
+//! The formulas are those of ONNX Runtime, in this order: position, rounding (nearest), reflection of positions outside
+//! of the image, then the taps around the position, each reflected again, or clamped to the border.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ pub enum GridSampling {
 /// The value at positions outside of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GridPadding {
-    /// Zero.
+    /// Zero beyond the borders.
     Zeros,
     /// The nearest element of the border.
     Border,
@@ -39,7 +39,7 @@ pub enum GridPadding {
 /// borders of the image. A NaN among them yields NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GridSample {
-    /// Number of images.
+    /// Number of images in the batch.
     pub batch: usize,
     /// Channels of each image.
     pub channels: usize,
@@ -49,7 +49,7 @@ pub struct GridSample {
     pub positions: usize,
     /// Coordinates of a position: 2 for planes, 3 for volumes.
     pub dims: usize,
-    /// Interpolation between elements.
+    /// The interpolation between elements.
     pub sampling: GridSampling,
     /// Value outside of the image.
     pub padding: GridPadding,
@@ -134,13 +134,8 @@ impl GridSample {
             };
             at = f64::from(near.round_ties_even());
         }
-        let (low, high) = self.bounds(len);
-        if at < low || at > high {
-            at = match self.padding {
-                GridPadding::Zeros => at,
-                GridPadding::Border => at.clamp(0.0, len - 1.0),
-                GridPadding::Reflection => self.reflected(at, len),
-            };
+        if self.padding == GridPadding::Reflection {
+            at = self.reflected(at, len);
         }
         let (first, part) = (at.floor(), at - at.floor());
         let tap = |step: f64, weight: f64| (self.place(first + step, size), weight);

@@ -14,13 +14,13 @@ use crate::kernels::shader::{grid, row, uniform, word, words};
 /// `[regions, channels, oh, ow]`. A region of an image that does not exist yields NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoiAlign {
-    /// Number of images.
+    /// Number of images in the batch.
     pub batch: usize,
     /// Channels of each image.
     pub channels: usize,
     /// Height and width of an image.
     pub input: [usize; 2],
-    /// Number of regions.
+    /// Number of regions of all images.
     pub regions: usize,
     /// Height and width of the output.
     pub output: [usize; 2],

@@ -1,6 +1,10 @@
-//! Quality of a network's outputs: top-k accuracy against labels, and agreement with a reference network.
+//! Quality of a network's outputs: against labels, label images, or a reference network.
 //!
 //! Sums are in `f64`. A NaN never counts in a network's favour.
+
+pub mod estimate;
+pub mod image_quality;
+pub mod segmentation;
 
 /// Returns the index of the largest value, the lowest among equals; `None` for a NaN or no values.
 pub fn argmax(row: &[f32]) -> Option<usize> {
@@ -16,10 +20,13 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
-/// Returns the number of classes of an output `[images, classes]`, with trailing axes of length 1 allowed.
+/// Returns the number of classes of an output of class scores: `[images, classes]`, or `[images, classes, 1, 1]`.
+///
+/// With one trailing axis, `[images, n, 1]` is a value for each of n places, not n classes.
 pub fn classes(shape: &[usize]) -> Option<usize> {
     let classes = *shape.get(1)?;
-    (classes > 1 && shape[2..].iter().all(|&d| d == 1)).then_some(classes)
+    let axes = shape.len() != 3 && shape[2..].iter().all(|&d| d == 1);
+    (classes > 1 && axes).then_some(classes)
 }
 
 /// Returns whether `label` is among the `k` largest of one image's `logits`.
@@ -57,6 +64,12 @@ impl Accuracy {
         self.classes = classes;
     }
 
+    /// Adds an image by its class; `None` is never right.
+    pub fn add_class(&mut self, class: Option<usize>, label: u32) {
+        self.images += 1;
+        self.first += u64::from(class == Some(label as usize));
+    }
+
     /// Returns the number of images added.
     pub fn images(&self) -> u64 {
         self.images
@@ -80,10 +93,15 @@ impl Accuracy {
 pub struct Agreement {
     rows: u64,
     same: u64,
+    /// Rows with logits, and the sum of their divergences.
+    scored: u64,
     divergence: f64,
     signal: f64,
     noise: f64,
     largest: f64,
+    /// The reference's class of the first row, and whether other rows have another.
+    first: Option<usize>,
+    varied: bool,
 }
 
 impl Agreement {
@@ -105,11 +123,40 @@ impl Agreement {
         let Some(classes) = classes.filter(|&c| c > 0) else { return };
         assert_eq!(reference.len() % classes, 0, "whole rows of logits");
         for (r, g) in reference.chunks_exact(classes).zip(got.chunks_exact(classes)) {
-            self.rows += 1;
             let (by_reference, by_got) = (argmax(r), argmax(g));
-            self.same += u64::from(by_reference.is_some() && by_reference == by_got);
+            self.add_classes(by_reference, by_got);
+            self.scored += 1;
             self.divergence += divergence(r, g);
         }
+    }
+
+    /// Adds the classes of one row, by the reference and by the network; `None` for NaN.
+    pub fn add_classes(&mut self, reference: Option<usize>, got: Option<usize>) {
+        self.rows += 1;
+        self.same += u64::from(reference.is_some() && reference == got);
+        self.varied |= self.rows > 1 && reference != self.first;
+        if self.rows == 1 {
+            self.first = reference;
+        }
+    }
+
+    /// Returns the only class of the reference, if it has one class for all rows of `least` or more.
+    pub fn only_class(&self, least: u64) -> Option<usize> {
+        self.first.filter(|_| self.rows >= least && !self.varied)
+    }
+
+    /// Forgets the classes of all rows, but not the errors of elements.
+    pub fn forget_classes(&mut self) {
+        let Self { signal, noise, largest, .. } = *self;
+        *self = Self { signal, noise, largest, ..Self::default() };
+    }
+
+    /// Takes the signal-to-noise ratio of another output if that is lower, and its largest error if that is larger.
+    pub fn join_errors(&mut self, other: &Self) {
+        if !(self.snr_db() <= other.snr_db()) && !self.snr_db().is_nan() {
+            (self.signal, self.noise) = (other.signal, other.noise);
+        }
+        self.largest = self.largest.max(other.largest);
     }
 
     /// Returns the share of rows with the same largest logit, 0..1; `None` without classifications.
@@ -117,11 +164,11 @@ impl Agreement {
         (self.rows > 0).then(|| self.same as f64 / self.rows as f64)
     }
 
-    /// Returns the mean Kullback–Leibler divergence of a row, in nats; `None` without classifications.
+    /// Returns the mean Kullback–Leibler divergence of a row, in nats; `None` without class scores.
     ///
     /// KL(softmax(reference) ‖ softmax(got)) = Σ p·ln(p/q).
     pub fn kl(&self) -> Option<f64> {
-        (self.rows > 0).then(|| self.divergence / self.rows as f64)
+        (self.scored > 0).then(|| self.divergence / self.scored as f64)
     }
 
     /// Returns the signal-to-noise ratio of all outputs in decibels.

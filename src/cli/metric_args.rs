@@ -1,0 +1,65 @@
+//! The options that choose the metric.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::data_args::DataArgs;
+use super::metric_command::CommandMetric;
+use crate::error::{Error, Result};
+use crate::pipeline::{LabelImages, MetricKind, MetricOptions};
+
+/// How the outputs of networks are judged.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct MetricArgs {
+    /// Metric that judges: top1, top5, agreement, snr, psnr, ssim, miou, or 'command CMD': CMD receives two folders of
+    /// .npy files, the outputs and those of the original, and prints a number (docs/guide.md). Default: top1 with
+    /// labels; miou or psnr with --labels; agreement if an output is known to hold class scores; else snr.
+    #[arg(long, value_name = "NAME")]
+    metric: Option<String>,
+    /// Smaller numbers of the command are better.
+    #[arg(long, requires = "metric")]
+    lower_is_better: bool,
+    /// Label images: a folder of masks or pictures with the names of the images, or an array (.npy, or `labels` of a
+    /// .npz). Masks hold class indices; 255 does not count.
+    #[arg(long, value_name = "LABELS", requires = "data")]
+    labels: Option<PathBuf>,
+    /// Largest value of pictures, for psnr and ssim. Default: 255 divided by --scale for label images, else the range
+    /// of the original's outputs.
+    #[arg(long, value_name = "V")]
+    peak: Option<f64>,
+}
+
+impl MetricArgs {
+    /// Returns the options for data, or for other images that judge.
+    pub(super) fn options(&self, data: &DataArgs, test: Option<&str>, force: bool) -> Result<MetricOptions> {
+        let labels = self.labels.as_deref().map(LabelImages::open).transpose()?.map(Arc::new);
+        let options = MetricOptions { metric: self.kind()?, labels, peak: self.peak, force };
+        options.check()?;
+        match test.or(data.data.as_deref()) {
+            Some(spec) => options.with_labels_within(Path::new(spec)),
+            None => Ok(options),
+        }
+    }
+
+    /// Returns whether a metric was chosen.
+    pub(super) fn is_given(&self) -> bool {
+        self.metric.is_some() || self.labels.is_some() || self.peak.is_some()
+    }
+
+    fn kind(&self) -> Result<Option<MetricKind>> {
+        let Some(text) = self.metric.as_deref() else { return Ok(None) };
+        let command = text.strip_prefix("command ").map(str::trim);
+        let is_command = |text: &&str| text.contains(char::is_whitespace) || Path::new(text).is_file();
+        if let Some(command) = command.or_else(|| Some(text).filter(is_command)) {
+            let metric = CommandMetric::new(command, !self.lower_is_better);
+            return Ok(Some(MetricKind::Custom(Arc::new(metric))));
+        }
+        let kind = text.parse()?;
+        if self.lower_is_better {
+            return Err(Error::new("--lower-is-better is for commands")
+                .got(format!("the metric {text}"))
+                .remedy("leave it out"));
+        }
+        Ok(Some(kind))
+    }
+}

@@ -1,0 +1,133 @@
+//! The fit of labels to a network: top-1 against chance, and with shifted labels.
+
+use crate::data::Dataset;
+use crate::data::metrics::estimate::wilson;
+use crate::data::metrics::top_k;
+
+/// The least number of images that say something.
+const LEAST_IMAGES: usize = 8;
+/// The number of standard errors by which top-1 must exceed chance.
+const STANDARD_ERRORS: f64 = 2.0;
+
+/// Labels that do not fit a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Misfit {
+    /// Top-1 of the labels in percent.
+    pub top1: f64,
+    /// Top-1 of guessing in percent.
+    pub chance: f64,
+    /// The result of shifting labels, and the option for it, if that fits better.
+    pub advice: Option<String>,
+}
+
+/// Top-1 of a network with the labels as given, and shifted by one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelFit {
+    classes: usize,
+    images: usize,
+    /// Images whose label plus −1, 0, 1 has the largest score.
+    hits: [usize; 3],
+}
+
+impl LabelFit {
+    /// Starts a count for so many classes.
+    pub fn new(classes: usize) -> Self {
+        Self { classes, images: 0, hits: [0; 3] }
+    }
+
+    /// Adds an image by its scores.
+    pub fn add(&mut self, scores: &[f32], label: u32) {
+        self.images += 1;
+        let shifted = [label.checked_sub(1), Some(label), label.checked_add(1)];
+        for (hits, label) in self.hits.iter_mut().zip(shifted) {
+            *hits += usize::from(label.is_some_and(|label| top_k(scores, label, 1)));
+        }
+    }
+
+    /// Returns the number of images whose label has the largest score.
+    pub fn hits(&self) -> usize {
+        self.hits[1]
+    }
+
+    /// Returns the number of images.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Returns top-1 of labels plus −1, 0 or 1, from 0 to 1.
+    fn top1(&self, shift: i64) -> f64 {
+        self.hits[(shift + 1) as usize] as f64 / self.images.max(1) as f64
+    }
+
+    /// Returns top-1 that guessing has, from 0 to 1.
+    pub fn chance(&self) -> f64 {
+        1.0 / self.classes.max(1) as f64
+    }
+
+    /// Returns whether top-1 is not above chance by two standard errors; false for fewer than eight images.
+    pub fn is_chance(&self) -> bool {
+        self.images >= LEAST_IMAGES && self.interval(0).0 <= self.chance()
+    }
+
+    fn interval(&self, shift: i64) -> (f64, f64) {
+        wilson(self.top1(shift), self.images, STANDARD_ERRORS)
+    }
+
+    /// Returns the shift of labels that fits clearly better, with its top-1 from 0 to 1.
+    pub fn better_shift(&self) -> Option<(i64, f64)> {
+        let better = |shift: &i64| {
+            let low = self.interval(*shift).0;
+            low > self.interval(0).1 && low > self.chance()
+        };
+        let shift = [-1, 1].into_iter().filter(better).max_by(|&a, &b| self.top1(a).total_cmp(&self.top1(b)));
+        shift.filter(|_| self.images >= LEAST_IMAGES).map(|shift| (shift, self.top1(shift)))
+    }
+
+    /// Describes labels that do not fit; `None` if they fit.
+    pub fn misfit(&self, data: &Dataset) -> Option<Misfit> {
+        let shift = self.better_shift();
+        if !self.is_chance() && shift.is_none() {
+            return None;
+        }
+        let [top1, chance] = [self.top1(0), self.chance()].map(|share| 100.0 * share);
+        let advice = shift.map(|(shift, share)| {
+            let (sign, offset) = (if shift < 0 { "-" } else { "+" }, data.label_offset() + shift);
+            format!("labels {sign} 1 would give {:.0} %: set `label_offset` to {offset}", 100.0 * share)
+        });
+        Some(Misfit { top1, chance, advice })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(classes: usize, images: usize, hits: [usize; 3]) -> LabelFit {
+        LabelFit { classes, images, hits }
+    }
+
+    #[test]
+    fn chance_is_judged_with_its_error() {
+        assert!(fit(1000, 256, [0, 0, 0]).is_chance());
+        assert!(fit(1000, 256, [0, 1, 0]).is_chance(), "a lucky guess");
+        assert!(!fit(1000, 256, [0, 5, 0]).is_chance());
+        assert!(fit(2, 64, [0, 32, 0]).is_chance() && !fit(2, 64, [0, 45, 0]).is_chance());
+        assert!(!fit(10, 7, [0, 0, 0]).is_chance(), "too few images say nothing");
+    }
+
+    #[test]
+    fn shifted_labels_are_recognized() {
+        let mut found = LabelFit::new(4);
+        // The network gives class label + 1.
+        for label in (0..3).cycle().take(30) {
+            let mut scores = [0.0; 4];
+            scores[label as usize + 1] = 1.0;
+            found.add(&scores, label);
+        }
+        assert_eq!(found.better_shift(), Some((1, 1.0)));
+        assert!(found.is_chance() && found.hits == [0, 0, 30]);
+        // Neighbouring classes are alike, so that labels shifted by one are better than chance.
+        assert_eq!(fit(1000, 200, [120, 10, 0]).better_shift(), Some((-1, 0.6)));
+        assert_eq!(fit(1000, 200, [110, 100, 0]).better_shift(), None, "not clearly better");
+    }
+}
