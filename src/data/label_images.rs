@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::arrays::{self, Array, Kind};
+use super::encoded::EncodedPicture;
 use super::mask::{self, Mask};
 use super::metrics::segmentation::IGNORED;
 use super::picture::{Picture, centred, shorter_to};
+use super::pictures::Pictures;
 use super::recipe::{ChannelOrder, Layout, Preprocessing, ResizeTo, Size};
 use super::source::ImageSource;
 use super::{Dataset, folder};
@@ -30,7 +32,9 @@ impl Dataset {
     pub fn place(&self, at: usize) -> ImagePlace {
         let index = self.inner.range.start + self.order[at];
         let file = match &self.inner.source {
-            ImageSource::Files(files) => files.get(index * self.inner.group.unwrap_or(1)).cloned(),
+            ImageSource::Encoded { pictures: Pictures::Files(files), .. } => {
+                files.get(index * self.inner.group.unwrap_or(1)).cloned()
+            }
             _ => None,
         };
         ImagePlace { index, file }
@@ -213,7 +217,9 @@ impl LabelImages {
                             .got(show(shape))
                             .remedy("give an array of the output's shape as `labels`")
                     })?;
-                let picture = Picture::decode(file, channels).map_err(|reason| {
+                let decoded =
+                    EncodedPicture::of_file(file).and_then(|encoded| Picture::decode(&encoded, channels));
+                let (picture, _) = decoded.map_err(|reason| {
                     Error::new("a label image cannot be decoded")
                         .file(file)
                         .got(reason)

@@ -14,20 +14,27 @@ use crate::tensor::SampleShape;
 
 mod arrays;
 mod batches;
+mod decode;
+mod encoded;
 mod folder;
 mod idx;
 mod label_images;
+mod labels;
 mod mask;
 pub mod metrics;
+mod parquet;
 mod picture;
+mod pictures;
 mod prepared;
 mod recipe;
 mod rows;
+mod shards;
 mod source;
 mod spec;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
+mod webdataset;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
@@ -36,10 +43,11 @@ pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, Resiz
 pub use spec::{InputSpec, SampleSpec};
 
 use arrays::{Array, Element};
+use encoded::Skipped;
 use picture::{Frame, Preprocessor};
 use prepared::Prepared;
 use recipe::NetworkInput;
-use source::{ImageSource, Opened, Skipped};
+use source::{ImageSource, Opened};
 use spec::Takes;
 
 /// A set of images for one network, with labels if known.
@@ -75,7 +83,9 @@ struct Inner {
 pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
-    /// Opens a folder of images, an array file, idx files, or `random:N`.
+    /// Opens a folder of images, an array file, idx files, WebDataset archives, parquet tables, or `random:N`.
+    ///
+    /// Several archives or tables are given as a folder, or by a pattern in braces: `train-{000..011}.tar`.
     ///
     /// `spec` has the arrays that the network takes. The shape of its only input, batch axis first, will do.
     ///
@@ -317,6 +327,11 @@ impl Dataset {
     /// Returns the images skipped so far, in order, with the decoder's reason.
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
         self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Returns the number of images visited so far that were turned or mirrored by their EXIF orientation.
+    pub fn turned(&self) -> usize {
+        self.inner.source.turned()
     }
 
     /// Returns the shape of the first readable sample after preprocessing.

@@ -1,8 +1,9 @@
 //! Samples of a data set as the network takes them: images by a recipe, or arrays as they are.
 
+use super::encoded::Skipped;
 use super::picture::{Frame, Preprocessor};
 use super::recipe::Preprocessing;
-use super::source::{ImageSource, Skipped};
+use super::source::ImageSource;
 use crate::error::Result;
 use crate::tensor::SampleShape;
 

@@ -162,6 +162,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ("checkpoints of wider filters", "profile wide.onnx good.onnx OUT"),
     ("checkpoints of fewer layers", "profile short.onnx good.onnx OUT"),
     ("to resume what is not there", "profile good.onnx RANDOM --resume -o nothing.profile"),
+    ("to resume on standard output", "profile good.onnx RANDOM --resume -o -"),
     ("to resume another model's", "profile good.onnx RANDOM --resume -o other.profile"),
     (
         "to resume with other images",
