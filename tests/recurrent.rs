@@ -335,7 +335,7 @@ fn layers_around_a_recurrent_layer_are_repaired() {
             errors.push(error(&predictions(&pruned.model, &images), &wanted));
         }
         println!("none, bias, full: {errors:?}");
-        assert!(errors[1] < errors[0] && errors[2] < 0.5 * errors[1], "{errors:?}");
+        assert!(errors[1] < errors[0] && errors[2] < 0.8 * errors[1], "{errors:?}");
     }
 }
 

@@ -83,7 +83,7 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&normalization::lrn::ROW, normalization::lrn::cases),
     (&normalization::normalize::ROW, normalization::normalize::cases),
     (&normalization::softmax::ROW, normalization::softmax::cases),
-    (&recurrent::kernel::ROW, recurrent::kernel::cases),
+    (&recurrent::kernel::ROW, recurrent::test_cases::cases),
     (&reduction::arg::ROW, reduction::arg::cases),
     (&reduction::cumsum::ROW, reduction::cumsum::cases),
     (&reduction::pool::ROW, reduction::pool::cases),

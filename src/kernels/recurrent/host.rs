@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::cell::Cell;
-use super::kernel::RecurrentKernel;
+use super::shape::RecurrentKernel;
 
 /// Rows of a panel of weights.
 const PANEL: usize = 64;

@@ -1,10 +1,11 @@
 //! Recurrent layers: the loop over time steps of ONNX's RNN, GRU and LSTM.
 
 mod cell;
-pub(crate) mod host;
+mod host;
 pub(crate) mod kernel;
 mod reference;
-mod test_cases;
+mod shape;
+pub(crate) mod test_cases;
 
 pub use cell::{Cell, GateFunction};
-pub use kernel::RecurrentKernel;
+pub use shape::RecurrentKernel;

@@ -1,7 +1,7 @@
 //! The definition of a recurrent layer in `f64`, step by step and unit by unit.
 
 use super::cell::Cell;
-use super::kernel::RecurrentKernel;
+use super::shape::RecurrentKernel;
 
 impl RecurrentKernel {
     /// Computes all states by the equations of the ONNX standard.

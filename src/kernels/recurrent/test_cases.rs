@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cell::{Cell, GateFunction};
-use super::kernel::RecurrentKernel;
+use super::shape::RecurrentKernel;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise};
 use crate::kernels::kernel::Kernel;
