@@ -8,9 +8,7 @@ use super::encoded::EncodedPicture;
 use super::mask::{self, Mask};
 use super::metrics::segmentation::IGNORED;
 use super::picture::{Picture, centred, shorter_to};
-use super::pictures::Pictures;
 use super::recipe::{ChannelOrder, Layout, Preprocessing, ResizeTo, Size};
-use super::source::ImageSource;
 use super::{Dataset, folder};
 use crate::error::{Error, Result};
 use crate::tensor::show;
@@ -31,12 +29,7 @@ impl Dataset {
     /// Panics if the pass has fewer images.
     pub fn place(&self, at: usize) -> ImagePlace {
         let index = self.inner.range.start + self.order[at];
-        let file = match &self.inner.source {
-            ImageSource::Encoded { pictures: Pictures::Files(files), .. } => {
-                files.get(index * self.inner.group.unwrap_or(1)).cloned()
-            }
-            _ => None,
-        };
+        let file = self.inner.samples.file(index);
         ImagePlace { index, file }
     }
 }
@@ -106,7 +99,7 @@ impl LabelImages {
         Ok(array.map(|array| Self { path: path.to_path_buf(), source: LabelSource::Array(array) }))
     }
 
-    /// Returns whether the label image of an image is a mask: a grey or palette picture, or an array of integers N×H×W.
+    /// Returns whether a label image is a mask: a grey or palette picture, or an array of integers N×H×W.
     ///
     /// # Errors
     /// An image without a label image.

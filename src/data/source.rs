@@ -14,16 +14,13 @@ use super::folder::{self, SUPPORTED};
 use super::idx;
 use super::labels::ClassNames;
 use super::parquet;
-use super::picture::{Frame, Picture, Pixels};
+use super::picture::{Frame, Picture, Pixels, Preprocessor};
 use super::pictures::Pictures;
-use super::prepared::Prepared;
-use super::recipe::{DataOptions, Layout, NetworkInput, PixelFormat, Preprocessing, Size};
-use super::rows::Rows;
+use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
 use super::shards;
-use super::synthetic::{GOLDEN, mix, splitmix64};
 use super::webdataset;
 use crate::error::{Error, Result};
-use crate::tensor::{SampleShape, show};
+use crate::tensor::show;
 
 /// The number of bytes from a file's start that identify its format.
 const START: u64 = 512;
@@ -42,10 +39,6 @@ pub(super) enum ImageSource {
     },
     /// Images of one size in one array, N×C×H×W or N×H×W×C.
     Array { array: Array, size: Size, channels: usize, layout: Layout },
-    /// Arrays that are taken as they are.
-    Rows(Rows),
-    /// Normally distributed noise of these shapes; integer inputs get 0, 1 or 2.
-    Random { shape: SampleShape, integers: Vec<bool> },
 }
 
 /// A source with its number of images, and their labels before any offset if known.
@@ -235,15 +228,7 @@ impl ImageSource {
     pub(super) fn turned(&self) -> usize {
         match self {
             Self::Encoded { turned, .. } => turned.lock().unwrap_or_else(PoisonError::into_inner).len(),
-            Self::Array { .. } | Self::Rows(_) | Self::Random { .. } => 0,
-        }
-    }
-
-    /// Resolves the options for arrays that are taken as they are.
-    pub(super) fn rows_recipe(&self, options: &DataOptions) -> Result<Preprocessing> {
-        match self {
-            Self::Rows(rows) => rows.recipe(options),
-            _ => Ok(Preprocessing::unchanged(1, Layout::Nchw)),
+            Self::Array { .. } => 0,
         }
     }
 
@@ -253,7 +238,7 @@ impl ImageSource {
                 PixelFormat::Floats(*channels)
             }
             Self::Array { channels, .. } => PixelFormat::Bytes(*channels),
-            Self::Encoded { .. } | Self::Rows(_) | Self::Random { .. } => PixelFormat::Files,
+            Self::Encoded { .. } => PixelFormat::Files,
         }
     }
 
@@ -261,23 +246,9 @@ impl ImageSource {
     pub(super) fn frames(
         &self,
         places: &[usize],
-        prepared: &Prepared,
+        preprocessor: &Preprocessor,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
-        let preprocessor = match (self, prepared) {
-            (Self::Rows(rows), _) => {
-                return Ok(rows.frames(places, prepared.recipe())?.into_iter().map(Ok).collect());
-            }
-            (Self::Random { shape, integers }, _) => {
-                let frame = |i| Ok(Frame { shape: shape.clone(), data: noise(i as u64, shape, integers) });
-                return Ok(places.par_iter().map(|&place| frame(place)).collect());
-            }
-            (_, Prepared::Images(preprocessor)) => preprocessor,
-            (_, Prepared::AsTheyAre(_)) => {
-                return Err(Error::new("images without a recipe").internal());
-            }
-        };
         match self {
-            Self::Rows(_) | Self::Random { .. } => Ok(vec![]),
             Self::Encoded { pictures, turned } => pictures
                 .read(places)?
                 .into_par_iter()
@@ -316,24 +287,4 @@ impl ImageSource {
             }
         }
     }
-}
-
-/// Computes sample `index` of the random data set: nearly standard normal, with equal bits on every machine.
-///
-/// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which
-/// differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
-fn noise(index: u64, shape: &SampleShape, integers: &[bool]) -> Vec<f32> {
-    let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
-    let mut value = || {
-        let bits = words.by_ref().take(3);
-        let sum: u64 = bits.flat_map(|bits| (0..4).map(move |k| (bits >> (16 * k)) & 0xffff)).sum();
-        // Exact: the sum is below 2^20, and the mean of sixteen bits is 32767.5.
-        (sum as f32 - 12.0 * 32_767.5) / 65_536.0
-    };
-    let mut data = Vec::with_capacity(shape.elements());
-    for (shape, &integer) in shape.0.iter().zip(integers) {
-        let values = (0..shape.iter().product::<usize>()).map(|_| value());
-        data.extend(values.map(|v| if integer { v.abs().floor().min(2.0) } else { v }));
-    }
-    data
 }
