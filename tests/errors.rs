@@ -21,6 +21,8 @@ mod requests;
 mod sentences;
 #[path = "errors/sets.rs"]
 mod sets;
+#[path = "errors/shards.rs"]
+mod shards;
 
 use std::path::Path;
 
@@ -32,7 +34,7 @@ Made by: SECATEUR_BLESS=1 cargo test --release --test errors\n";
 #[test]
 fn every_error_is_in_the_catalogue_and_names_its_remedy() {
     let fixtures = case::fixtures();
-    let cases = [models::cases(), nodes::cases(), requests::cases(), sets::cases()].concat();
+    let cases = [models::cases(), nodes::cases(), requests::cases(), sets::cases(), shards::cases()].concat();
     let tried: Vec<_> = cases.par_iter().map(|case| case.run(&fixtures)).collect();
     let mut faults: Vec<String> = tried.iter().filter_map(|t| t.fault.clone()).collect();
     let entries: Vec<&str> = tried.iter().map(|t| t.entry.as_str()).collect();

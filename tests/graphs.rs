@@ -17,11 +17,11 @@ use secateur::coupling::Label;
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
-use secateur::graph::facts::Facts;
+use secateur::graph::facts::{Facts, takes_batches};
 use secateur::onnx::Model;
 use secateur::onnx::proto::TensorProto;
 use secateur::onnx::tensor::{encode, zero};
-use secateur::plan::{self, BuildOptions, Plan};
+use secateur::plan::{self, BuildOptions, Plan, Port};
 use secateur::prune::{
     Budget, Channels, Criterion, CutLimits, Rewritten, Score, ScoreNormalization, Scoring, allocate, prove,
     rewrite, scores,
@@ -41,12 +41,21 @@ fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
     (model, graph, channels)
 }
 
+/// Numbers between −2 and 2, or indices below 5.
+fn input(port: &Port) -> Vec<f32> {
+    let len = port.shape.iter().product();
+    let number = |i: usize| {
+        if port.dtype.is_float() { (i * 7919 % 1009) as f32 / 252.25 - 2.0 } else { (i % 5) as f32 }
+    };
+    (0..len).map(number).collect()
+}
+
 fn outputs(model: &Model, batch: usize) -> Vec<Vec<f32>> {
     let graph = Graph::from_model(model).unwrap();
-    let mut session = Session::plain(&graph, &Device::Cpu, Some(batch)).unwrap();
-    let len: usize = session.plan.inputs[0].shape.iter().product();
-    let x: Vec<f32> = (0..len).map(|i| ((i * 7919 % 1009) as f32 / 252.25) - 2.0).collect();
-    session.run_steps(&[&x]).unwrap()
+    let batch = takes_batches(&graph).then_some(batch);
+    let mut session = Session::plain(&graph, &Device::Cpu, batch).unwrap();
+    let inputs: Vec<Vec<f32>> = session.plan.inputs.iter().map(input).collect();
+    session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap()
 }
 
 fn equal(got: &Model, expected: &Model) -> Result<(), String> {

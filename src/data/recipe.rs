@@ -284,7 +284,7 @@ impl NetworkInput {
     /// Interprets the three axes of an image input.
     pub(super) fn new([a, b, c]: [Option<usize>; 3], layout: Option<Layout>) -> Self {
         let colours = |d: Option<usize>| matches!(d, Some(1 | 3));
-        let guess = if !colours(a) && a.is_some() && colours(c) { Layout::Nhwc } else { Layout::Nchw };
+        let guess = if !colours(a) && colours(c) { Layout::Nhwc } else { Layout::Nchw };
         match layout.unwrap_or(guess) {
             layout @ Layout::Nchw => Self { channels: a, height: b, width: c, layout },
             layout @ Layout::Nhwc => Self { channels: c, height: a, width: b, layout },

@@ -251,7 +251,7 @@ impl MatMul {
     /// Returns whether the second factor is a matrix of weights for the rows of the first.
     fn is_layer(&self, inputs: &Inputs) -> bool {
         let weights = inputs.optional(1).filter(|b| b.value.is_some() && b.shape.len() == 2);
-        weights.is_some() && !self.trans_a && inputs.optional(0).is_some_and(|a| a.shape.len() > 1)
+        weights.is_some() && !self.trans_a && inputs.optional(0).is_some_and(|a| !a.shape.is_empty())
     }
 
     /// Returns factor `i` with its matrices transposed if the node asks for it, and as many as the product has.

@@ -25,7 +25,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, NodeId, Sizes, ValueId};
 use crate::onnx::Model;
 use crate::ops::Kept;
-use crate::plan::HostSubgraph;
+use crate::plan::{HostSubgraph, Port};
 use crate::tensor::show;
 
 /// The result of a proof.
@@ -98,8 +98,8 @@ impl std::fmt::Debug for ReferenceOutputs<'_> {
 
 /// Returns the inputs of each run: synthetic ones, then the images, as many at once as the network takes.
 pub(super) fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
-    let lens = session.plan.inputs.iter().map(|port| port.shape.iter().product());
-    let mut rounds = vec![lens.map(synthetic).collect()];
+    let of_port = |port: &Port| synthetic(port.shape.iter().product(), port.dtype.is_float());
+    let mut rounds = vec![session.plan.inputs.iter().map(of_port).collect()];
     if let Some(images) = images {
         let len = session.sample().elements().max(1) * session.batch;
         rounds.extend(images.data.chunks(len).map(|samples| session.inputs(samples)));
@@ -140,7 +140,7 @@ pub(super) fn run(
     rounds: &[Vec<Vec<f32>>],
 ) -> Result<RunResults> {
     let behind = behind(graph, reference);
-    let port = |p: &crate::plan::Port| ComparedValue {
+    let port = |p: &Port| ComparedValue {
         name: p.name.clone(),
         shape: p.shape.clone(),
         exact: graph.value(&p.name).is_none_or(|v| !behind[v]),
@@ -370,13 +370,14 @@ fn first_difference(
     Ok(a.iter().zip(&b).position(differs).map(|i| names[i].clone()))
 }
 
-/// Returns deterministic inputs between −2 and 2.
-fn synthetic(len: usize) -> Vec<f32> {
+/// Returns deterministic inputs: floats between −2 and 2, or 0 and 1 for integers and booleans.
+fn synthetic(len: usize, floats: bool) -> Vec<f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     (0..len)
         .map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 4.0
+            let value = ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 4.0;
+            if floats { value } else { value.abs().floor().min(1.0) }
         })
         .collect()
 }

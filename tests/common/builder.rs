@@ -1,15 +1,22 @@
 //! Builds small networks as ONNX files, by hand or at random from a list of choices.
 //!
-//! Every building block occurs in real networks; their combinations are new. The batch is symbolic, weights are
-//! random, and BatchNormalization has statistics.
+//! Every building block occurs in real networks; their combinations are new. Weights are random, and
+//! BatchNormalization has statistics. The batch is symbolic, except in some random networks.
 
 #[path = "computed.rs"]
 mod computed;
+#[path = "folds.rs"]
+mod folds;
+#[path = "forms.rs"]
+mod forms;
 #[path = "mixes.rs"]
 mod mixes;
 #[path = "recurrences.rs"]
 mod recurrences;
+#[path = "spaces.rs"]
+mod spaces;
 
+pub(crate) use forms::First;
 pub(crate) use mixes::Heads;
 use prost::Message as _;
 #[allow(unused_imports)] // not every test has recurrent layers
@@ -20,6 +27,13 @@ use secateur::onnx::proto::{
 };
 use secateur::onnx::tensor::encode;
 use secateur::tensor::{DType, Tensor};
+
+/// ONNX's code of `f32`.
+pub(crate) const FLOAT: i32 = 1;
+/// ONNX's code of 64-bit integers.
+pub(crate) const INT64: i32 = 7;
+/// ONNX's code of booleans.
+pub(crate) const BOOL: i32 = 9;
 
 /// A value of the graph under construction: its name, and its shape without the batch.
 #[derive(Clone, Debug)]
@@ -45,6 +59,10 @@ pub(crate) struct Builder {
     state: u64,
     count: usize,
     side: usize,
+    /// Declared inputs; without any, the input is the image `x`.
+    inputs: Vec<ValueInfoProto>,
+    /// The first axis of tensors.
+    pub(crate) first: First,
     /// Operator set version of the file.
     pub(crate) opset: i64,
     /// True if a channel of zeros stays zero throughout: no Sigmoid, no added constant.
@@ -96,10 +114,13 @@ fn typed(name: &str, elem_type: i32, dim: Vec<TensorShapeProtoDimension>) -> Val
     }
 }
 
+fn symbol(name: &str) -> TensorShapeProtoDimension {
+    TensorShapeProtoDimension { dim_param: Some(name.to_owned()), ..Default::default() }
+}
+
 /// Declares an `f32` input or output with a symbolic batch.
 pub(crate) fn info(name: &str, dims: &[usize]) -> ValueInfoProto {
-    let batch = TensorShapeProtoDimension { dim_param: Some("N".to_owned()), ..Default::default() };
-    typed(name, 1, std::iter::once(batch).chain(dims.iter().map(|&d| number(d as i64))).collect())
+    typed(name, 1, std::iter::once(symbol("N")).chain(dims.iter().map(|&d| number(d as i64))).collect())
 }
 
 /// Declares a constant as an input of the graph.
@@ -120,6 +141,8 @@ impl Builder {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             count: 0,
             side,
+            inputs: vec![],
+            first: First::Batch,
             opset: 18,
             keeps_zero: true,
             last: None,
@@ -163,6 +186,12 @@ impl Builder {
         self.constant(&Tensor::float(shape, data))
     }
 
+    /// Adds an integer without axes.
+    pub(crate) fn scalar(&mut self, value: i64) -> String {
+        self.constant(&Tensor::int(&[], vec![value]))
+    }
+
+    /// Adds a list of integers.
     pub(crate) fn whole(&mut self, values: &[i64]) -> String {
         self.constant(&Tensor::int(&[values.len()], values.to_vec()))
     }
@@ -284,8 +313,9 @@ impl Builder {
     /// Adds a channel shuffle over `groups` groups.
     pub(crate) fn shuffle(&mut self, x: &Value, groups: usize) -> Value {
         let (c, s) = (x.channels(), x.square());
-        let apart = self.whole(&[0, groups as i64, (c / groups) as i64, s as i64, s as i64]);
-        let together = self.whole(&[0, c as i64, s as i64, s as i64]);
+        let rows = self.rows();
+        let apart = self.whole(&[rows, groups as i64, (c / groups) as i64, s as i64, s as i64]);
+        let together = self.whole(&[rows, c as i64, s as i64, s as i64]);
         let y = self.node("Reshape", &[&x.name, &apart], vec![], &[groups, c / groups, s, s]);
         let y = self.node(
             "Transpose",
@@ -315,7 +345,7 @@ impl Builder {
 
     /// Reshapes a value to another image shape.
     pub(crate) fn reshaped(&mut self, x: &Value, shape: &[usize]) -> Value {
-        let whole: Vec<i64> = [0].into_iter().chain(shape.iter().map(|&d| d as i64)).collect();
+        let whole: Vec<i64> = [self.rows()].into_iter().chain(shape.iter().map(|&d| d as i64)).collect();
         let target = self.whole(&whole);
         self.node("Reshape", &[&x.name, &target], vec![], shape)
     }
@@ -345,7 +375,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 42 {
+        let one = match choice % 47 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -421,8 +451,9 @@ impl Builder {
                 self.node("Gather", &[&x.name, &indices], vec![int("axis", 1)], &x.shape)
             }
             27 => {
-                let flat = self.whole(&[0, -1]);
-                let back = self.whole(&[-1, c as i64, s as i64, s as i64]);
+                let rows = self.rows();
+                let flat = self.whole(&[rows, -1]);
+                let back = self.whole(&[if rows == 0 { -1 } else { rows }, c as i64, s as i64, s as i64]);
                 let y = self.node("Reshape", &[&x.name, &flat], vec![], &[c * s * s]);
                 self.node("Reshape", &[&y.name, &back], vec![], &x.shape)
             }
@@ -457,7 +488,7 @@ impl Builder {
                 // A linear layer along the width, as in sound, or two with fewer features between them. Shifts of the
                 // channels are added to its features, if those can be removed.
                 self.keeps_zero = false;
-                let inner = if choice % 42 == 39 { s } else { width };
+                let inner = if choice % 47 == 39 { s } else { width };
                 let w = self.floats(&[s, inner], 0.0, (3.0 / s as f32).sqrt());
                 let first = self.node("MatMul", &[&x.name, &w], vec![], &[c, s, inner]);
                 if inner == s {
@@ -468,6 +499,11 @@ impl Builder {
                 self.node("MatMul", &[&first.name, &w], vec![], &x.shape)
             }
             41 if s <= 8 => self.recurrent_block(x, width, more),
+            42 if s % 2 == 0 => self.windows(x, width),
+            43 if c % 2 == 0 => return self.halves(x),
+            44 if c % 2 == 0 => self.shared_groups(x, width),
+            45 if s % 2 == 0 => self.phases(x, width),
+            46 => self.slices(x, width),
             _ => self.conv(x, width, 3, 1, 1),
         };
         vec![one]
@@ -477,11 +513,12 @@ impl Builder {
     pub(crate) fn finish(mut self, values: &[Value], flatten: bool) -> (Vec<u8>, bool) {
         let mut parts = Vec::new();
         for value in values {
-            let (c, s) = (value.channels(), value.square());
-            let pooled = if flatten && s <= 8 {
+            let (c, pixels) = (value.channels(), &value.shape[1..]);
+            let pooled = if flatten && pixels.iter().product::<usize>() <= 64 {
                 value.clone()
             } else {
-                self.node("GlobalAveragePool", &[&value.name], vec![], &[c, 1, 1])
+                let one = [vec![c], vec![1; pixels.len()]].concat();
+                self.node("GlobalAveragePool", &[&value.name], vec![], &one)
             };
             let len = pooled.shape.iter().product();
             parts.push(self.node("Flatten", &[&pooled.name], vec![], &[len]));
@@ -492,12 +529,20 @@ impl Builder {
         let w = self.floats(&[5, len], 0.0, (3.0 / len as f32).sqrt());
         let b = self.floats(&[5], 0.0, 0.3);
         let y = self.node("Gemm", &[&all.name, &w, &b], vec![int("transB", 1)], &[5]);
+        let output = self.end(&y);
+        let keeps_zero = self.keeps_zero;
+        (self.file(vec![output]), keeps_zero)
+    }
+
+    /// Returns the bytes of a file with these outputs.
+    fn file(self, output: Vec<ValueInfoProto>) -> Vec<u8> {
+        let image = info("x", &[3, self.side, self.side]);
         let graph = GraphProto {
             name: Some("built".to_owned()),
             node: self.nodes,
             initializer: self.initializers,
-            input: vec![info("x", &[3, self.side, self.side])],
-            output: vec![info(&y.name, &[5])],
+            input: if self.inputs.is_empty() { vec![image] } else { self.inputs },
+            output,
             ..Default::default()
         };
         let model = ModelProto {
@@ -506,8 +551,46 @@ impl Builder {
             graph: Some(graph),
             ..Default::default()
         };
-        (model.encode_to_vec(), self.keeps_zero)
+        model.encode_to_vec()
     }
+}
+
+/// Starts a random network: its input or inputs, in one of several forms.
+fn random_start(builder: &mut Builder, form: u64) -> Vec<Value> {
+    const IMAGE: [usize; 3] = [3, 8, 8];
+    let few = 2 + (form / 64) as usize % 3;
+    let first = |b: &mut Builder, shape: &[usize]| {
+        let x = b.start("x", shape);
+        b.conv_in_space(&x, 6, 3, 1, 1)
+    };
+    builder.first = match form % 16 {
+        6 => First::Fixed(few),
+        7 => First::None,
+        8 => First::Frames(few),
+        9 => First::Folded(few),
+        // Signals and volumes have a batch or not, too.
+        12..=15 => [First::Batch, First::Batch, First::Fixed(few), First::None][(form / 16) as usize % 4],
+        _ => First::Batch,
+    };
+    let one = match form % 16 {
+        12 | 13 => first(builder, &[3, 16]),
+        14 | 15 => first(builder, &[2, 4, 4, 4]),
+        10 => {
+            let (x, y) = (first(builder, &IMAGE), builder.start("y", &[1, 8, 8]));
+            let y = builder.conv(&y, 4, 3, 1, 1);
+            return vec![x, y];
+        }
+        11 => {
+            let x = first(builder, &IMAGE);
+            match few {
+                2 => builder.by_vector(&x, "vector", 3),
+                3 => builder.by_tokens(&x, "tokens", 4),
+                _ => builder.by_scalar(&x, "factor"),
+            }
+        }
+        _ => first(builder, &IMAGE),
+    };
+    vec![one]
 }
 
 /// A random network: the bytes of its file, and whether a channel of zeros stays zero in it.
@@ -515,13 +598,16 @@ pub(crate) fn random(seed: u64, moves: &[(u8, u8, u8)], flatten: bool) -> (Vec<u
     let mut builder = Builder::new(seed, 8);
     // The first operator set with GroupNormalization that all tools support.
     builder.opset = 21;
-    let x = builder.input();
-    let mut open = vec![builder.conv(&x, 6, 3, 1, 1)];
+    let mut open = random_start(&mut builder, seed >> 20);
     for &(choice, more, which) in moves {
         let at = usize::from(which) % open.len();
         let x = open.swap_remove(at);
         let before = open.clone();
-        let made = builder.step(&x, &before, choice, more);
+        let made = if x.shape.len() == 3 {
+            builder.step(&x, &before, choice, more)
+        } else {
+            builder.step_in_space(&x, &before, choice, more)
+        };
         // A consumed value may be consumed again at the end, by a shortcut to the classifier.
         if which >= 200 {
             open.push(x);

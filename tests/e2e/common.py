@@ -130,9 +130,15 @@ def concrete(dims, batch):
 
 
 def random_feeds(model, batch=2, seed=0):
-    """Returns standard normal numbers for every input."""
+    """Returns standard normal numbers for every input, and 0 to 2 for integers."""
     rng = np.random.default_rng(seed)
-    return {name: rng.standard_normal(concrete(dims, batch)).astype(np.float32) for name, dims in own_inputs(model)}
+    types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
+
+    def numbers(name, shape):
+        drawn = rng.standard_normal(shape) if types[name].kind == "f" else rng.integers(0, 3, shape)
+        return np.asarray(drawn, types[name])
+
+    return {name: numbers(name, concrete(dims, batch)) for name, dims in own_inputs(model)}
 
 
 def file_name(value):
