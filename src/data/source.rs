@@ -72,7 +72,7 @@ fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
         .map_err(|e| Error::io("open the data", path, e))?;
     let (images, labels) = match start.as_slice() {
         b"\x93NUMPY" => (arrays::open_npy(path)?, None),
-        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images"])?,
+        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images", "x", "data"])?,
         [0x1f, 0x8b, ..] | [0, 0, ..] => {
             let labels = idx::labels_beside(path).map(|p| idx::open(&p)).transpose()?;
             (idx::open(path)?, labels)
