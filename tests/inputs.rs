@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use secateur::compare::{Tolerance, compare};
 use secateur::data::{DataOptions, Preset, ResizeTo, Size, write_npy, write_npy_f32};
-use secateur::error::Error;
+use secateur::error::{Error, ErrorKind};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
@@ -18,8 +18,8 @@ use secateur::onnx::{InputBindings, Model};
 use secateur::pipeline::{
     BenchOptions, BenchmarkOptions, Calibration, ComparisonOptions, Dataset, Evaluation, Evidence,
     InputOptions, InputValue, Network, Origin, Outcome, PlanOptions, Profile, ProfileOptions, PruneOptions,
-    ReportOptions, Resume, Target, benchmark, check, compare_criteria, evaluate, first_failing, load_profile,
-    open_data, profile, prune,
+    Pruned, ReportOptions, Resume, Target, benchmark, check, compare_criteria, evaluate, first_failing,
+    load_profile, open_data, profile, prune,
 };
 use secateur::repair::Repair;
 use secateur::stats::{Activity, DERIVED, Moments};
@@ -30,9 +30,12 @@ mod adapters;
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
 mod builder;
+#[path = "common/dice.rs"]
+mod dice;
 
 use adapters::gpus;
-use builder::{BOOL, Builder, FLOAT, First, INT64, Value, int, ints, text};
+use builder::{BOOL, Builder, FLOAT, First, INT64, Value, int, ints, random, text};
+use dice::Dice;
 
 /// Sums of the same numbers in another order.
 const SUMS: Tolerance = Tolerance { name: "sums", absolute: 1e-6, relative: 1e-6 };
@@ -148,22 +151,26 @@ impl Setup {
         evaluate(&network.graph, None, device, &data, None, &mut Silent).unwrap()
     }
 
-    /// Prunes with one repair, by the default criterion; the file must run with the same data.
+    /// Prunes with one repair, by the default criterion.
+    fn pruned(&self, device: &Device, repair: Repair) -> Result<Pruned, Error> {
+        let network = self.network()?;
+        let data = self.dataset(&network)?;
+        let calibration = Calibration::hold_out(data, self.origin(), Some(0.2), None)?;
+        let output = Some(self.path("small.onnx"));
+        let options = PruneOptions { repair: Some(repair), output, ..PruneOptions::default() };
+        match prune(network, device, Evidence::images(&calibration), &options, &mut Silent)? {
+            Outcome::Done(pruned) => Ok(pruned),
+            other => panic!("{repair:?}: {other:?}"),
+        }
+    }
+
+    /// Prunes with one repair; the file must run with the same data.
     fn prunes(&self, device: &Device, repair: Repair, what: &str) {
         let network = self.network().unwrap();
         let declared = network.model.graph().input.clone();
-        let data = self.dataset(&network).unwrap();
-        let count = data.len();
-        let calibration = Calibration::hold_out(data, self.origin(), Some(0.2), None).unwrap();
-        let judged = calibration.judge.len();
-        assert_eq!(calibration.fit.len() + judged, count, "{what}");
-        let output = Some(self.path("small.onnx"));
-        let options = PruneOptions { repair: Some(repair), output, ..PruneOptions::default() };
-        let evidence = Evidence::images(&calibration);
-        let pruned = match prune(network, device, evidence, &options, &mut Silent) {
-            Ok(Outcome::Done(pruned)) => pruned,
-            other => panic!("{what}, {repair:?}: {other:?}"),
-        };
+        let count = self.dataset(&network).unwrap().len();
+        let judged = count / 5;
+        let pruned = self.pruned(device, repair).unwrap_or_else(|e| panic!("{what}, {repair:?}: {e}"));
         assert!(
             pruned.proof.passed && pruned.proof.exact && pruned.proof.inputs > 1,
             "{what}: {:?}",
@@ -787,4 +794,38 @@ fn profiles_record_the_values_of_inputs() {
     let bound = InputBindings { values, ..InputBindings::default() };
     let model = Model::load(&half.path("built.onnx")).unwrap().with_bindings(bound);
     assert!(load_profile(&path, &Network::from_model(model).unwrap()).is_ok());
+}
+
+/// Tests profile, prune with every repair, and evaluation of random networks on random data.
+///
+/// SECATEUR_GRAPHS sets their number.
+#[test]
+fn random_networks_are_pruned() {
+    let count = std::env::var("SECATEUR_GRAPHS").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
+    let (mut pruned, mut blocked) = (0, 0);
+    for number in 0..count {
+        let mut dice = Dice::new(number);
+        let moves: Vec<(u8, u8, u8)> =
+            (0..1 + dice.roll(5)).map(|_| [(); 3].map(|()| dice.roll(256) as u8).into()).collect();
+        // Each form of inputs in turn.
+        let seed = (number + 16 * dice.roll(1 << 20) as u64) << 20;
+        let (bytes, _) = random(seed, &moves, dice.roll(2) == 0);
+        let setup = Setup::new(bytes).spec("random:7");
+        let what = format!("network {number}, {moves:?}");
+        let profile = setup.profile(&Device::Cpu);
+        assert_eq!(profile.header.images, 7, "{what}");
+        assert_eq!(setup.evaluate(&Device::Cpu).images, 7, "{what}");
+        for repair in [Repair::None, Repair::Full] {
+            match setup.pruned(&Device::Cpu, repair) {
+                Ok(done) => {
+                    assert!(done.proof.passed && done.proof.exact, "{what}, {repair:?}: {:?}", done.proof);
+                    pruned += 1;
+                }
+                Err(error) if error.kind() == ErrorKind::BudgetInfeasible => blocked += 1,
+                Err(error) => panic!("{what}, {repair:?}: {error}"),
+            }
+        }
+    }
+    println!("{pruned} networks pruned, {blocked} without enough channels");
+    assert!(pruned > 3 * blocked, "{pruned} networks pruned, {blocked} without enough channels");
 }
