@@ -13,7 +13,8 @@ a new case changes no other one (the last digit of a sum may depend on the proce
 The metadata entry `origin` records the versions, and the cases that ONNX Runtime does not run: their outputs come from
 onnx.reference or from a formula in golden/. If both runtimes run a case, their outputs are compared; a disagreement is
 printed, and ONNX Runtime's output is used. PyTorch agrees with ONNX Runtime in all current disagreements (LRN,
-BatchNormalization 9, Softmax up to 12, MaxPool SAME_LOWER, 1-D GlobalMaxPool).
+BatchNormalization 9, Softmax up to 12, MaxPool SAME_LOWER, 1-D GlobalMaxPool), except those of recurrent layers:
+onnx.reference ignores their clip, lengths, activations and coupled gates.
 
 The cases are in the package golden, one file for each operator family.
 """

@@ -49,6 +49,8 @@ pub enum Notice {
     },
     /// The number of skipped input files, if not all were reported one by one.
     SkippedInputs(usize),
+    /// The number of images that were turned or mirrored by their EXIF orientation.
+    TurnedImages(usize),
     /// No repair, because there are no calibration images.
     UnrepairedWithoutImages,
     /// No repair, because random inputs do not show what a layer should compute.

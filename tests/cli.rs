@@ -15,6 +15,8 @@ use serde_json::Value;
 mod adapters;
 #[path = "common/sizes.rs"]
 mod sizes;
+#[path = "cli/streams.rs"]
+mod streams;
 
 use sizes::resized;
 

@@ -7,6 +7,8 @@
 
 #[path = "errors/case.rs"]
 mod case;
+#[path = "errors/inner_words.rs"]
+mod inner_words;
 #[path = "errors/models.rs"]
 mod models;
 #[path = "errors/nodes.rs"]
@@ -19,6 +21,8 @@ mod requests;
 mod sentences;
 #[path = "errors/sets.rs"]
 mod sets;
+#[path = "errors/shards.rs"]
+mod shards;
 
 use std::path::Path;
 
@@ -30,12 +34,13 @@ Made by: SECATEUR_BLESS=1 cargo test --release --test errors\n";
 #[test]
 fn every_error_is_in_the_catalogue_and_names_its_remedy() {
     let fixtures = case::fixtures();
-    let cases = [models::cases(), nodes::cases(), requests::cases(), sets::cases()].concat();
+    let cases = [models::cases(), nodes::cases(), requests::cases(), sets::cases(), shards::cases()].concat();
     let tried: Vec<_> = cases.par_iter().map(|case| case.run(&fixtures)).collect();
     let mut faults: Vec<String> = tried.iter().filter_map(|t| t.fault.clone()).collect();
     let entries: Vec<&str> = tried.iter().map(|t| t.entry.as_str()).collect();
     let new = format!("{HEAD}\n{}", entries.join("\n"));
     faults.extend(sentences::without_a_case(&new));
+    faults.extend(inner_words::inner_words(&new));
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errors/catalogue.txt");
     if std::env::var_os("SECATEUR_BLESS").is_some() {
@@ -53,6 +58,13 @@ fn every_error_is_in_the_catalogue_and_names_its_remedy() {
         ));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}
+
+#[test]
+fn words_of_the_inside_are_found() {
+    let catalogue = "## a case\n$ secateur plan x\nerror: a probe of 3 kernels\n  expected: `secateur plan` first\n       \
+                     got: facts\n    remedy: create its kernel for the batch of the facts\n";
+    assert_eq!(inner_words::inner_words(catalogue).len(), 2);
 }
 
 #[test]

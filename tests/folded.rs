@@ -1,4 +1,5 @@
-//! Networks that fold other axes into the first one: statistics, moments and repairs belong to the right samples.
+//! Networks that fold other axes into the first one, or whose layers share weights: statistics, moments and repairs
+//! belong to the right samples and layers.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -15,7 +16,9 @@ use secateur::observer::Silent;
 use secateur::onnx::Model;
 use secateur::prune::{Channels, rewrite};
 use secateur::repair::{Images, Repair, repair};
-use secateur::stats::{Distances, GatherOptions, Gatherer, GramKind, GramMatrix, Header, Profile, layers};
+use secateur::stats::{
+    Distances, GatherOptions, Gatherer, GramKind, GramMatrix, Header, LayerTaps, Profile, layers,
+};
 use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
@@ -158,8 +161,50 @@ fn images_as_channels(b: &mut Builder, x: &Value) -> Value {
     conv_relu(b, &y, 8, 1)
 }
 
+/// A matrix that two layers share, one behind the other.
+fn shared_matrix(b: &mut Builder, x: &Value) -> Value {
+    let x = conv_relu(b, x, 8, 1);
+    let x = reshape(b, &x, &[-1, 8, 64]);
+    let mut x = transpose(b, &x, &[0, 2, 1], &[64, 8]);
+    let w = b.floats(&[8, 8], 0.0, 0.6);
+    for _ in 0..2 {
+        let y = b.node("MatMul", &[&x.name, &w], vec![], &x.shape);
+        x = b.unary("Relu", &y);
+    }
+    let x = transpose(b, &x, &[0, 2, 1], &[8, 64]);
+    reshape(b, &x, &[-1, 8, 8, 8])
+}
+
+/// A convolution of maps of two sizes, as in a detector's head.
+fn shared_convolution(b: &mut Builder, x: &Value) -> Value {
+    let x = conv_relu(b, x, 8, 1);
+    let small = b.conv(&x, 8, 3, 2, 1);
+    let small = b.unary("Relu", &small);
+    let w = b.floats(&[6, 8, 3, 3], 0.0, 0.2);
+    let mut pooled = |x: &Value| {
+        let y = b.node("Conv", &[&x.name, &w], vec![ints("pads", &[1; 4])], &[6, x.shape[1], x.shape[2]]);
+        b.node("GlobalAveragePool", &[&y.name], vec![], &[6, 1, 1])
+    };
+    let (large, small) = (pooled(&x), pooled(&small));
+    b.node("Concat", &[&large.name, &small.name], vec![int("axis", 1)], &[12, 1, 1])
+}
+
 /// A part of a network, from the input to an image.
 type Part = fn(&mut Builder, &Value) -> Value;
+
+fn built((name, part): (&'static str, Part)) -> (&'static str, Vec<u8>) {
+    let mut b = Builder::new(7, SIDE);
+    let x = b.input();
+    let y = part(&mut b, &x);
+    (name, b.finish(&[y], false).0)
+}
+
+/// Networks whose layers share weights.
+fn shared() -> Vec<(&'static str, Vec<u8>)> {
+    let parts: [(&str, Part); 2] =
+        [("shared matrix", shared_matrix), ("shared convolution", shared_convolution)];
+    parts.into_iter().map(built).collect()
+}
 
 fn kinds() -> Vec<(&'static str, Vec<u8>)> {
     let parts: [(&str, Part); 8] = [
@@ -172,12 +217,6 @@ fn kinds() -> Vec<(&'static str, Vec<u8>)> {
         ("flat sequence", |b, x| sequence(b, x, true)),
         ("images as channels", images_as_channels),
     ];
-    let built = |(name, part): (&'static str, Part)| {
-        let mut b = Builder::new(7, SIDE);
-        let x = b.input();
-        let y = part(&mut b, &x);
-        (name, b.finish(&[y], false).0)
-    };
     parts.into_iter().map(built).collect()
 }
 
@@ -218,7 +257,7 @@ fn numbers(profile: &Profile) -> Vec<f64> {
 #[test]
 fn profiles_do_not_depend_on_the_batch() {
     let images = images(7);
-    for (name, bytes) in kinds() {
+    for (name, bytes) in kinds().into_iter().chain(shared()) {
         let graph = Graph::from_model(&Model::from_bytes(bytes.clone(), "built".as_ref()).unwrap()).unwrap();
         let mut devices = adapters::gpus("folded axes");
         devices.push(Device::Cpu);
@@ -258,11 +297,11 @@ fn positions(values: &[f32], shape: &[usize], axis: usize, mut each: impl FnMut(
 #[test]
 fn statistics_are_those_of_all_slices() {
     let images = images(5);
-    for (name, bytes) in kinds() {
+    for (name, bytes) in kinds().into_iter().chain(shared()) {
         let graph = Graph::from_model(&Model::from_bytes(bytes.clone(), "built".as_ref()).unwrap()).unwrap();
         let profile = gathered(&graph, &Device::Cpu, None, &images);
         let taps = layers(&graph, &Facts::at_own_size(&graph).unwrap());
-        for (layer, taps) in profile.layers.iter().zip(taps) {
+        for (layer, taps) in profile.layers.iter().zip(&taps) {
             let (values, shape) = values(&graph, &images, taps.pre);
             let axis = if taps.layer.channels < 0 { shape.len() - 1 } else { 1 };
             let (mut count, mut sums) = (0.0, vec![0.0; shape[axis]]);
@@ -278,14 +317,23 @@ fn statistics_are_those_of_all_slices() {
         }
         let of_channels = |g: &&GramMatrix| g.taps == 1 && g.groups == 1;
         for gram in profile.grams.iter().filter(of_channels) {
-            let (values, shape) = values(&graph, &images, graph.value(&gram.value).unwrap());
-            let axis = if shape[1] == gram.rows && shape.len() > 3 { 1 } else { shape.len() - 1 };
+            // Layers that share their weights have one matrix for all of their inputs.
+            let consumes = |t: &&LayerTaps| gram.consumers.contains(&graph.nodes[t.node].name);
+            let mut tensors: Vec<ValueId> = taps.iter().filter(consumes).filter_map(|t| t.input).collect();
+            tensors.dedup();
+            if tensors.len() < 2 {
+                tensors = vec![graph.value(&gram.value).unwrap()];
+            }
             let mut sums = vec![0.0; gram.packed.len()];
-            positions(&values, &shape, axis, |column| {
-                let column: Vec<f64> = column.iter().copied().chain([1.0]).collect();
-                let pairs = (0..column.len()).flat_map(|i| (0..=i).map(move |j| (i, j)));
-                sums.iter_mut().zip(pairs).for_each(|(sum, (i, j))| *sum += column[i] * column[j]);
-            });
+            for tensor in tensors {
+                let (values, shape) = values(&graph, &images, tensor);
+                let axis = if shape[1] == gram.rows && shape.len() > 3 { 1 } else { shape.len() - 1 };
+                positions(&values, &shape, axis, |column| {
+                    let column: Vec<f64> = column.iter().copied().chain([1.0]).collect();
+                    let pairs = (0..column.len()).flat_map(|i| (0..=i).map(move |j| (i, j)));
+                    sums.iter_mut().zip(pairs).for_each(|(sum, (i, j))| *sum += column[i] * column[j]);
+                });
+            }
             let verdict = compare(&gram.packed, &sums, Tolerance::SUMS);
             assert!(verdict.passed(), "{name}, {}: {verdict}", gram.value);
         }
@@ -296,6 +344,18 @@ fn statistics_are_those_of_all_slices() {
 fn error(got: &[f32], wanted: &[f32]) -> f64 {
     let pairs = || got.iter().zip(wanted).map(|(&a, &b)| (f64::from(a), f64::from(b)));
     pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>() / pairs().map(|(_, b)| b * b).sum::<f64>()
+}
+
+#[test]
+fn layers_that_share_weights_have_one_matrix() {
+    for (name, bytes) in shared() {
+        let graph = Graph::from_model(&Model::from_bytes(bytes, "built".as_ref()).unwrap()).unwrap();
+        let profile = gathered(&graph, &Device::Cpu, None, &images(3));
+        let of_two = profile.grams.iter().filter(|g| g.consumers.len() == 2).count();
+        let layers: BTreeSet<_> = profile.grams.iter().flat_map(|g| &g.consumers).collect();
+        assert_eq!((of_two > 0, layers.len()), (true, profile.layers.len()), "{name}");
+        assert!(profile.layers[0].weight.l1.len() > 1 && profile.grams.len() < 2 * layers.len(), "{name}");
+    }
 }
 
 #[test]

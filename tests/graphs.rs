@@ -449,6 +449,31 @@ fn zero_filters_are_removed_without_loss() {
     assert!(equal(&cut(&[live.id].into()).model, &model).is_err());
 }
 
+/// Tests that constants which a cut replaces leave the file, and that those which no node used before stay.
+#[test]
+fn replaced_constants_leave_the_file() {
+    let mut b = Builder::new(12, 8);
+    let x = b.input();
+    let c = b.conv(&x, 8, 3, 1, 1);
+    let part = b.slice(&c, 2, 8);
+    let read = b.conv(&part, 6, 3, 1, 1);
+    let spare = b.whole(&[1, 2, 3]);
+    let (model, graph, channels) = load(b.finish(&[read], false).0);
+    let first = graph.nodes.position(|n| n.name == c.name).unwrap();
+    let coupled = channels.coupled.iter().filter(|k| k.block.is_none() && k.members[0].0 == first);
+    let coupled: BTreeSet<usize> = coupled.map(|k| k.id).take(3).collect();
+    let pruned = rewrite(&model, &graph, &channels, &coupled).unwrap();
+    let bounds =
+        |model: &Model| model.graph().node.iter().find(|n| n.op_type() == "Slice").unwrap().input.clone();
+    assert_ne!(bounds(&pruned.model), bounds(&model), "the bounds are replaced");
+    for model in [&pruned.model, &pruned.masked] {
+        let file = model.graph();
+        let used: BTreeSet<&String> = file.node.iter().flat_map(|n| &n.input).collect();
+        let unused = file.initializer.iter().map(|t| t.name()).filter(|&n| !used.contains(&n.to_owned()));
+        assert_eq!(unused.collect::<Vec<_>>(), [spare.as_str()]);
+    }
+}
+
 /// Tests a slice of no channels, which needs no step and freezes its input.
 #[test]
 fn a_tensor_without_elements_is_a_constant() {

@@ -98,6 +98,7 @@ function proofCard({ proof, unproved, coupled, channels, inexact, confidence, re
     : proof.passed
       ? el("p", { class: "figure good" }, "✓ ", proof.exact ? "proved" : "proved in part")
       : el("p", { class: "figure bad" }, "✗ failed");
+  const constants = proof && proof.constants;
   const why = !proof
     ? unproved || ""
     : "Its outputs equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
@@ -107,6 +108,8 @@ function proofCard({ proof, unproved, coupled, channels, inexact, confidence, re
     el("p", { class: "small" }, why),
     facts([
       ["Largest error", proof && `${number(proof.max_rel_err)} relative`],
+      ["Constant channels", constants && `${counted(constants.channels, "channel", "channels")} in the biases of ${counted(constants.layers, "layer", "layers")}`],
+      ["Effect at their borders", constants && constants.difference !== null ? `${number(constants.difference)} relative` : null],
       ["Effect of the cut", proof && proof.difference !== null ? number(proof.difference) : null],
       ["Channels removed", `${grouped(channels[1])} of ${grouped(channels[0])}`],
       ["Coupled channels removed", `${grouped(coupled[1])} of ${grouped(coupled[0])}`],

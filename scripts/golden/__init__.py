@@ -23,6 +23,7 @@ from .normalization import computed_normalizations, normalizations
 from .pooling import pools, unpools
 from .products import einsums, gemms, matmuls
 from .quantization import quantizations
+from .recurrent import recurrent
 from .reductions import arg_topk, reductions
 from .reshaping import blocks, repeats, reshapes
 from .resizing import resizes
@@ -36,6 +37,6 @@ for family in (
     convolutions, gemms, matmuls, normalizations, activations, identities, pools, arithmetic, powers, comparisons,
     joins, slices, reshapes, repeats, gathers, blocks, reductions, shapes, constants, encodings, transposed, resizes,
     computed_normalizations, arg_topk, gather_scatter, einsums, quantizations, data_dependent, yolo, ssd,
-    host_subgraphs, empty, fusions, computed, unpools, sampling, regional, deformable,
+    host_subgraphs, empty, fusions, computed, unpools, sampling, regional, deformable, recurrent,
 ):
     family()

@@ -71,11 +71,20 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             "macs": network.cost.macs, "bytes": network.cost.bytes, "latency_ms": network.seconds.times(1e3),
             "images_per_s": network.images_per_s, "gflops": network.gflops, "snr_db": network.snr_db,
         }));
-        ratios.push(json!({ "path": model.path, "speedup": network.speedup }));
+        if let Some(speedup) = network.speedup {
+            ratios.push(json!({ "path": model.path, "speedup": speedup }));
+        }
+    }
+    if ratios.len() == 1 && networks.len() > 1 {
+        ratios.clear();
+    }
+    for (model, why) in models.iter().zip(&networks).filter_map(|(m, n)| Some((m, n.unrelated.as_ref()?))) {
+        output.line(format!("no ratio for {}: {why}", model.path.display()));
     }
     for (model, network) in models.iter().zip(&networks) {
+        let Some(speedup) = network.speedup else { continue };
         let fewer = 1.0 - network.cost.macs as f64 / networks[0].cost.macs as f64;
-        let hint = no_gain(&model.path, fewer, 1.0 - network.speedup.median.recip());
+        let hint = no_gain(&model.path, fewer, 1.0 - speedup.median.recip());
         hint.into_iter().for_each(|line| output.line(line));
     }
     let mut result =
@@ -96,19 +105,19 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 }
 
 fn print(path: &Path, network: &Performance, output: &Output) {
-    let (time, speedup) = (network.seconds.times(1e3), network.speedup);
+    let time = network.seconds.times(1e3);
+    let ratio = network.speedup.map_or_else(String::new, |ratio| {
+        format!("  {:.2}× ({:.2}–{:.2})", ratio.median, ratio.p10, ratio.p90)
+    });
     output.line(format!(
-        "{:<30} {:>9} MACs {:>8.2} ms ({:.2}–{:.2}) {:>8.1} images/s {:>6.1} GFLOP/s  {:.2}× ({:.2}–{:.2})",
+        "{:<30} {:>9} MACs {:>8.2} ms ({:.2}–{:.2}) {:>8.1} images/s {:>6.1} GFLOP/s{ratio}",
         path.display(),
         short(network.cost.macs),
         time.median,
         time.p10,
         time.p90,
         network.images_per_s,
-        network.gflops,
-        speedup.median,
-        speedup.p10,
-        speedup.p90
+        network.gflops
     ));
     if network.host_nodes > 0 {
         output.line(format!(

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::input_args::InputArgs;
+use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data,
@@ -72,7 +73,7 @@ impl DataArgs {
     pub(super) fn load(&self, path: &Path) -> Result<Model> {
         let options = self.options(None)?;
         let data = self.data.as_deref().map(|spec| (spec, &options));
-        self.inputs.options()?.load(path, data)
+        self.inputs.options()?.bind(load_model(path)?, data)
     }
 
     /// Opens the data for a network's input.
@@ -143,6 +144,11 @@ pub(super) struct JudgeArgs {
 }
 
 impl JudgeArgs {
+    /// Returns whether the images that judge were chosen.
+    pub(super) fn is_given(&self) -> bool {
+        self.held_out.is_some() || self.test.is_some()
+    }
+
     /// Returns the other images that judge.
     pub(super) fn test(&self) -> Option<&str> {
         self.test.as_deref()

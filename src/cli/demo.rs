@@ -13,6 +13,7 @@ use super::output::{Output, grouped, many};
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
 use super::report::{WRITE_PAGE, command, write_page};
+use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -27,9 +28,9 @@ const SECONDS: f64 = 4.0;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Pruned ONNX file to write.
+    /// Pruned ONNX file to write; - for standard output.
     #[arg(short, long, value_name = "OUT.onnx", default_value = "demo-small.onnx")]
-    output: PathBuf,
+    pub(super) output: OutputFile,
     /// HTML report to write, too.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         output.result(&json!({ "images": args.count, "out": path }));
         return Ok(Answer::Yes);
     }
-    OutputGuard::default().write([&args.output], "write the model")?.write(&args.report, WRITE_PAGE)?;
+    OutputGuard::default().write([args.output.path()], "write the model")?.write(&args.report, WRITE_PAGE)?;
     let start = Instant::now();
     let device = global.open(output)?;
     let who = device.describe();
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     );
     let report = ReportOptions { seconds: SECONDS, batch: BATCH, command: Some(command()) };
     let options = PruneOptions {
-        output: Some(args.output.clone()),
+        output: Some(args.output.path().to_path_buf()),
         report: args.report.as_ref().map(|_| report),
         ..PruneOptions::default()
     };
@@ -87,11 +88,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let models = [original, pruned.model.clone()];
     let times = benchmark(&models, &device, BenchmarkOptions { bench, layers: false }, &mut progress)?;
     let [ms, small_ms] = [0, 1].map(|i| times.networks[i].seconds.median * 1e3 / BATCH as f64);
-    let speedup = times.networks[1].speedup;
+    let unrelated = || Error::new("the smaller network has other inputs than the original").internal();
+    let speedup = times.networks[1].speedup.ok_or_else(unrelated)?;
     if let Some(path) = &args.report {
-        write_page(pruned.page.as_mut(), path, output)?;
+        write_page(pruned.page.as_mut(), path)?;
+        output.line(format!("→ {}", path.display()));
     }
     print(&pruned, (&who.name, [ms, small_ms], speedup), start.elapsed().as_secs_f64(), output);
+    output.line(format!("→ {}", args.output));
     let top1 = top1(&pruned);
     let side = |cost: crate::pipeline::Cost, top1: Option<f64>| json!({ "macs": cost.macs, "params": cost.params, "bytes": cost.bytes, "top1": top1 });
     output.result(&json!({
@@ -131,5 +135,4 @@ fn print(pruned: &Pruned, (device, ms, speedup): (&str, [f64; 2], Quantiles), se
         many(pruned.proof.inputs, "input"),
         pruned.proof.max_rel_err,
     ));
-    output.line(format!("→ {}", pruned.model.path.display()));
 }

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::results::{in_unit, metric_json, plus_minus};
 use super::terms::translate;
 use crate::error::Result;
-use crate::pipeline::{Agreement, Evaluation, Graph, Precision, evaluate_by};
+use crate::pipeline::{Agreement, Evaluation, Graph, Misfit, Precision, evaluate_by};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,9 +46,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let by = (args.batch, &options);
     let found = evaluate_by(&graph, reference, &device, &data, by, &mut Progress::new(output))?;
     let misfit = found.label_fit.as_ref().and_then(|fit| fit.misfit(&data));
-    if let Some((what, advice)) = misfit {
+    if let Some(Misfit { top1, chance, advice }) = misfit {
         let advice = advice.map_or_else(String::new, |advice| format!("; {}", translate(&advice)));
-        output.note(format!("{what}{advice}"));
+        output.note(format!(
+            "top-1 is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit{advice}"
+        ));
     }
     print(&found, against.is_some(), output);
     let (a, accuracy) = (found.agreement.as_ref(), &found.accuracy);

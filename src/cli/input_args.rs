@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{InputOptions, Model, parse_shape};
 
@@ -19,7 +20,7 @@ pub(super) struct InputArgs {
 impl InputArgs {
     /// Loads a model with these values and sizes.
     pub(super) fn load(&self, path: &Path) -> Result<Model> {
-        self.options()?.load(path, None)
+        self.options()?.bind(load_model(path)?, None)
     }
 
     /// Returns the parsed options.

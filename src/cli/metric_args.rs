@@ -41,6 +41,11 @@ impl MetricArgs {
         }
     }
 
+    /// Returns whether a metric was chosen.
+    pub(super) fn is_given(&self) -> bool {
+        self.metric.is_some() || self.labels.is_some() || self.peak.is_some()
+    }
+
     fn kind(&self) -> Result<Option<MetricKind>> {
         let Some(text) = self.metric.as_deref() else { return Ok(None) };
         let command = text.strip_prefix("command ").map(str::trim);

@@ -24,6 +24,7 @@ mod prune;
 mod report;
 mod results;
 mod show;
+mod streams;
 mod terms;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, OUR_FAULT, Result};
 use output::Output;
+use streams::OutputFile;
 
 /// Prunes trained convolutional networks on any GPU: ONNX in, a smaller ONNX file out, checked against the original.
 #[derive(Debug, Parser)]
@@ -86,6 +88,21 @@ enum Verb {
     },
 }
 
+impl Verb {
+    /// Returns the file that the verb writes its result to, if it writes one.
+    fn output_file(&mut self) -> Option<&mut OutputFile> {
+        match self {
+            Self::Profile(args) => Some(&mut args.output),
+            Self::Merge(args) => Some(&mut args.output),
+            Self::Plan(args) => args.output.as_mut(),
+            Self::Prune(args) => Some(&mut args.output),
+            Self::Report(args) => Some(&mut args.output),
+            Self::Demo(args) => Some(&mut args.output),
+            _ => None,
+        }
+    }
+}
+
 /// The result of a verb: done, or an honest no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -102,7 +119,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.use_stderr() => {
             let said = terms::translated(&spoken(&error));
             if wants_json {
-                Output::json_error(&said);
+                Output::json_error(&said, false);
             }
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 // A closed stderr cannot be reported.
@@ -117,14 +134,16 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let output = Output::new(cli.global.json, cli.global.quiet);
+    let mut cli = cli;
+    let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
+    let output = Output::new(cli.global.json, cli.global.quiet, takes_stdout);
     match run(cli, &output) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
             let error = terms::translated(&error.remedy(OUR_FAULT));
             if output.json {
-                Output::json_error(&error);
+                Output::json_error(&error, takes_stdout);
             }
             Output::error(&error);
             ExitCode::from(2)
@@ -173,7 +192,17 @@ fn spoken(error: &clap::Error) -> Error {
     said.remedy(format!("see `secateur {}--help`", verb.map_or_else(String::new, |v| v + " ")))
 }
 
-fn run(cli: Cli, output: &Output) -> Result<Answer> {
+fn run(mut cli: Cli, output: &Output) -> Result<Answer> {
+    if let Some(file) = cli.verb.output_file() {
+        file.prepare()?;
+    }
+    let file = cli.verb.output_file().cloned();
+    let answer = answer(cli, output)?;
+    file.map_or(Ok(()), |file| file.finish(output))?;
+    Ok(answer)
+}
+
+fn answer(cli: Cli, output: &Output) -> Result<Answer> {
     let global = &cli.global;
     match cli.verb {
         Verb::Devices => devices::run(output),

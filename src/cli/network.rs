@@ -11,9 +11,10 @@ use super::data_args::DataArgs;
 use super::output::{BAD, GOOD, Output, shape};
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
+use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Array, Checks, Graph, InputOptions, InputValue, Model, check as side_by_side, first_failing, input_names,
+    Array, Checks, Graph, InputOptions, InputValue, check as side_by_side, first_failing, input_names,
     read_array, run as forward, write_array,
 };
 
@@ -45,7 +46,8 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let names = input_names(&Model::load(&args.model)?);
+    let model = load_model(&args.model)?;
+    let names = input_names(&model);
     let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
     let mut fixed = InputOptions::default();
@@ -63,7 +65,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
         }
         files.push(file);
     }
-    let model = fixed.load(&args.model, None)?;
+    let model = fixed.bind(model, None)?;
     let device = args.precision.open(global, output)?;
     let results = forward(&model, &device, &inputs, &args.tap)?;
     std::fs::create_dir_all(&args.output_dir)

@@ -10,6 +10,9 @@ pub(super) fn text(notice: &Notice) -> String {
     match notice {
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
+        Notice::TurnedImages(count) => {
+            format!("{} turned by the EXIF orientation, as viewers show them", many(*count, "image"))
+        }
         Notice::UnrepairedWithoutImages => "not repaired: a repair needs images (--data)".to_owned(),
         Notice::UnrepairedRandomInputs => {
             "not repaired: random inputs do not show what a layer should compute (--repair full repairs all the same)"

@@ -38,17 +38,35 @@ pub(super) fn decibels(snr: f64) -> String {
 pub(crate) struct Output {
     pub(crate) json: bool,
     quiet: bool,
+    /// True if the result is a file on stdout, so that texts and JSON go to stderr.
+    stdout_is_file: bool,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+    pub(crate) fn new(json: bool, quiet: bool, stdout_is_file: bool) -> Self {
+        Self { json, quiet, stdout_is_file }
     }
 
-    /// Writes bytes to stdout. A closed pipe ends the program quietly; any other error ends it with exit code 2.
+    /// Writes bytes to stdout, or to stderr if the result is a file on stdout. A closed pipe ends the program quietly; any other error ends it with exit code 2.
     pub(crate) fn raw(&self, bytes: &[u8]) {
-        let mut out = anstream::stdout().lock();
-        let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
+        let written = if self.stdout_is_file {
+            anstream::stderr().lock().write_all(bytes)
+        } else {
+            let mut out = anstream::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+        written.unwrap_or_else(|error| Self::fail(error));
+    }
+
+    /// Copies a file to stdout; errors end the program as in [`Self::raw`].
+    pub(crate) fn copy(&self, file: &mut std::fs::File) {
+        // No escape sequences are filtered out of a file.
+        let mut out = std::io::stdout().lock();
+        let copied = std::io::copy(file, &mut out).and_then(|_| out.flush());
+        copied.unwrap_or_else(|error| Self::fail(error));
+    }
+
+    fn fail(error: std::io::Error) -> ! {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
@@ -82,8 +100,8 @@ impl Output {
         let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
     }
 
-    /// Prints an error as the one JSON object on stdout.
-    pub(crate) fn json_error(error: &Error) {
+    /// Prints an error as the one JSON object on stdout, or on stderr if the result would be a file on stdout.
+    pub(crate) fn json_error(error: &Error, stdout_is_file: bool) {
         let mut fields = json!({ "message": error.message() });
         let more = [
             ("node", error.node_name().map(str::to_owned)),
@@ -95,7 +113,12 @@ impl Output {
                 fields[name] = json!(value);
             }
         }
-        let _ = writeln!(std::io::stdout(), "{}", json!({ "error": fields }));
+        let object = json!({ "error": fields });
+        let _ = if stdout_is_file {
+            writeln!(std::io::stderr(), "{object}")
+        } else {
+            writeln!(std::io::stdout(), "{object}")
+        };
     }
 
     /// Returns a progress bar on stderr, which appears if the work takes longer than a second.

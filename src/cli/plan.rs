@@ -14,6 +14,7 @@ use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::Progress;
 use super::results::{print_inexact, print_latency};
+use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::pipeline::{
     CRITERIA, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
@@ -33,9 +34,9 @@ pub(super) struct Args {
     /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Cut file to write.
+    /// Cut file to write; - for standard output.
     #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
     /// Search for the smallest network that loses at most so much of the metric on the images that judge, as `prune`
@@ -45,9 +46,9 @@ pub(super) struct Args {
     /// Search for the smallest network whose metric is at least this; at most, if less is better.
     #[arg(long, value_name = "V", allow_hyphen_values = true, requires = "data", conflicts_with_all = ["max_drop", "keep_macs", "keep_params", "keep_latency", "remove_below"])]
     min_quality: Option<f64>,
-    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full.
-    #[arg(long, value_name = "HOW", default_value = "full")]
-    repair: Repair,
+    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full. Default: full.
+    #[arg(long, value_name = "HOW")]
+    repair: Option<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
     #[command(flatten)]
@@ -85,7 +86,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let model = args.data.load(path)?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
-    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out], "write the cut")?;
+    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;
     let network = Network::from_file(model, args.plan.inexact)?;
     let search = args.max_drop.map(Target::MaxDrop).or(args.min_quality.map(Target::MinQuality));
     let target = match search {
@@ -93,14 +94,21 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         None => args.plan.required_target()?,
     };
     target.check()?;
+    let judged = args.judge.is_given() || args.metric.is_given() || args.repair.is_some() || args.force;
+    if search.is_none() && judged {
+        return Err(Error::new("nothing is judged without a search")
+            .expected("`max_drop` or `min_quality` beside `repair`, `held_out`, `test`, `metric`, `labels` or `force`")
+            .remedy("set `max_drop`, or give these options to `prune()`"));
+    }
+    let repair = args.repair.unwrap_or(Repair::Full);
     let calibration = match search {
-        Some(_) => args.judge.open(&args.data, &network.graph, Some(args.repair))?,
+        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair))?,
         None => args.data.calibration(&network.graph)?,
     };
     let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
     let device = if on_device { global.open(output)? } else { Device::Cpu };
     let options = PlanOptions {
-        repair: search.map_or(Repair::None, |_| args.repair),
+        repair: search.map_or(Repair::None, |_| repair),
         metric: args.metric.options(&args.data, args.judge.test(), args.force)?,
         ..args.plan.options(target, &network)?
     };
@@ -111,7 +119,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     match plan(&network, &device, evidence, &options, &mut progress)? {
         Outcome::Done(decision) => {
-            decision.cut.save(out)?;
+            decision.cut.save(out.path())?;
             print(&decision, Some(out), output);
             Ok(Answer::Yes)
         }
@@ -132,14 +140,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 }
 
 /// Prints a decision, and the file to which it was written.
-fn print(decision: &Decision, out: Option<&PathBuf>, output: &Output) {
+fn print(decision: &Decision, out: Option<&OutputFile>, output: &Output) {
     let Decision { cut, removed, confidence, latency, attempts, .. } = decision;
     if let Some(out) = out {
         output.line(format!(
             "{} of {} sets of coupled channels are removed → {}",
             removed.len(),
             cut.coupled.len(),
-            out.display()
+            out
         ));
         if let Some(latency) = latency {
             print_latency(latency, output);

@@ -1,6 +1,6 @@
 //! `secateur profile`: the statistics pass.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::Progress;
+use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Distances, GramKind, Network, PlanOptions, Profile, ProfileOptions, Profiled, Resume, StopWhenConfident,
@@ -27,9 +28,9 @@ pub(super) struct Args {
     /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Path of the profile to write.
+    /// Path of the profile to write; - for standard output.
     #[arg(short, long, value_name = "FILE.profile")]
-    output: PathBuf,
+    pub(super) output: OutputFile,
     /// Second moments of layer inputs: of channels (for `obd` and `obs`), of whole patches (for `reconstruction`; more
     /// time, memory and disk), both, or none.
     #[arg(long, default_value = "channel")]
@@ -83,13 +84,19 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(stop) = args.stop(None)? {
         stop.check()?;
     }
+    if args.resume && args.output.is_stdout() {
+        return Err(Error::new("standard output cannot be resumed")
+            .expected("the file of the interrupted run")
+            .got("`output` -")
+            .remedy("set `output` to that file, or leave out `resume`"));
+    }
     let mut models = args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>()?;
     let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
-    guard.data(&args.data).write([&args.output], "write the profile")?;
+    guard.data(&args.data).write([args.output.path()], "write the profile")?;
     let checkpoints = models.len() > 1;
     if args.data.data.is_none() && checkpoints {
         let profile = profile_checkpoints(&models)?;
-        profile.save(&args.output)?;
+        profile.save(args.output.path())?;
         return print(args, &profile, None, output);
     }
     let last = if checkpoints { models.last().cloned() } else { models.pop() };
@@ -108,14 +115,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         order,
         stop: args.stop(Some(&network))?,
     };
-    let resume = args.resume.then(|| Resume::load(&args.output)).transpose()?;
+    let resume = args.resume.then(|| Resume::load(args.output.path())).transpose()?;
     let mut progress = Progress::interruptible(output)?;
     let data = (&data, &args.data.origin()?);
     let mut profiled = profile(&network, &device, data, &options, resume, &mut progress)?;
     if checkpoints {
         add_training(&mut profiled.profile, &models)?;
     }
-    profiled.profile.save(&args.output)?;
+    profiled.profile.save(args.output.path())?;
     if let (Some(wanted), false, true) = (args.confidence, profiled.settled, profiled.profile.header.complete)
     {
         output.note(format!("not settled: the images do not suffice for a confidence of {wanted}"));
@@ -126,19 +133,19 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
 fn print(args: &Args, profile: &Profile, profiled: Option<&Profiled>, output: &Output) -> Result<Answer> {
     let channels: usize = profile.layers.iter().map(|l| l.weight.l1.len()).sum();
     let (images, layers) = (profile.header.images, profile.layers.len());
-    let out: &Path = &args.output;
+    let out = &args.output;
     let seconds = profiled.map(|p| p.seconds);
     let rate = profiled.map(|p| p.images as f64 / p.seconds);
     let overhead = profiled.and_then(|p| Some((p.overhead?, p.images as f64)));
     match (seconds, rate) {
         (Some(seconds), Some(rate)) => output.line(format!(
             "{images} images, {layers} layers, {channels} channels in {seconds:.1} s ({rate:.0} images/s) → {}",
-            out.display()
+            out
         )),
         _ => output.line(format!(
             "{} checkpoints, {layers} layers, {channels} channels → {}",
             profile.header.checkpoints.len() + 1,
-            out.display()
+            out
         )),
     }
     if let Some(((with, without), images)) = overhead {

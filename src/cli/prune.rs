@@ -15,19 +15,20 @@ use super::plan_args::{PlanArgs, RepairArgs};
 use super::progress::Progress;
 use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{in_unit, judged_on, metric_json, plus_minus, print_inexact, print_latency};
+use super::streams::OutputFile;
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, Calibration, Cut, Evidence, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, apply, prune,
+    Agreement, Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
+    PruneOptions, Pruned, ReportOptions, Target, apply, prune,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Pruned ONNX file to write.
+    /// Pruned ONNX file to write; - for standard output.
     #[arg(short, long, value_name = "OUT.onnx")]
-    output: PathBuf,
+    pub(super) output: OutputFile,
     /// Cut file that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
@@ -73,10 +74,11 @@ pub(super) struct Args {
 impl Args {
     /// Checks files and options before anything is computed; returns the target.
     fn check(&self, model: &Model) -> Result<Target> {
+        self.output.check_single(model)?;
         let criterion = self.plan.criterion()?;
         let guard = OutputGuard::default().model(model).read(&self.cut).read(&self.profile).data(&self.data);
         let guard = guard.read(criterion.as_ref().and_then(|c| c.file()));
-        let guard = guard.write_model(model, &self.output)?;
+        let guard = guard.write_model(model, self.output.path())?;
         let guard = self.masked.iter().try_fold(guard, |guard, path| guard.write_model(model, path))?;
         guard.write(&self.report, WRITE_PAGE)?;
         let search = self.max_drop.map(Target::MaxDrop).or(self.min_quality.map(Target::MinQuality));
@@ -101,7 +103,7 @@ impl Args {
         Ok(PruneOptions {
             plan,
             repair: self.repair.repair,
-            output: Some(self.output.clone()),
+            output: Some(self.output.path().to_path_buf()),
             masked: self.masked.clone(),
             report: self.report.as_ref().map(|_| report()),
         })
@@ -131,8 +133,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     match outcome {
         Outcome::Done(mut pruned) => {
             print(&pruned, calibration, output);
+            output.line(format!("→ {}", args.output));
             if let Some(path) = &args.report {
-                write_page(pruned.page.as_mut(), path, output)?;
+                write_page(pruned.page.as_mut(), path)?;
+                output.line(format!("→ {}", path.display()));
             }
             output.result(&json(&pruned, calibration, args));
             Ok(Answer::Yes)
@@ -214,7 +218,26 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
             "after them the outputs differ by up to {difference:.1e} of their largest magnitude"
         ));
     }
-    output.line(format!("→ {}", pruned.model.path.display()));
+    if let Some(constants) = &pruned.proof.constants {
+        output.line(folded(constants));
+    }
+}
+
+/// Describes the removed constant channels, and the effect of their removal at padded borders.
+fn folded(constants: &FoldedConstants) -> String {
+    let moved = format!(
+        "{} added to the biases of {}",
+        many(constants.channels, "constant channel"),
+        many(constants.layers, "layer")
+    );
+    let Some(difference) = constants.difference else { return moved };
+    let shown = constants.borders.iter().take(5).cloned();
+    let more = constants.borders.len().saturating_sub(5);
+    let nodes = shown.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ");
+    format!(
+        "{moved}, exactly except at padded borders and between the strides of ConvTranspose ({nodes}): outputs differ \
+         by up to {difference:.1e} of their largest magnitude"
+    )
 }
 
 fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {
@@ -233,4 +256,23 @@ fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Valu
         "latency": pruned.latency, "tried": pruned.attempts, "refits": pruned.refits, "out": args.output,
         "report": report,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_channels_are_described_with_their_borders() {
+        let mut constants = FoldedConstants::default();
+        (constants.channels, constants.layers) = (3, 1);
+        assert_eq!(folded(&constants), "3 constant channels added to the biases of 1 layer");
+        constants.borders = (1..=7).map(|i| format!("conv{i}")).collect();
+        constants.difference = Some(0.0125);
+        let text = folded(&constants);
+        assert!(
+            text.contains("(conv1, conv2, conv3, conv4, conv5, 2 more): outputs differ by up to 1.2e-2"),
+            "{text}"
+        );
+    }
 }

@@ -10,6 +10,7 @@ use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
+use super::streams::OutputFile;
 use super::terms::translate;
 use crate::error::Result;
 use crate::file::write_whole;
@@ -44,9 +45,9 @@ pub(super) struct Args {
     /// Masked reference that `prune --masked` wrote, with which the proof compares a repaired network.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
-    /// HTML page to write.
+    /// HTML page to write; - for standard output.
     #[arg(short, long, value_name = "FILE.html")]
-    output: PathBuf,
+    pub(super) output: OutputFile,
     /// Seconds for which both networks are timed, in all; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (model, pruned) = (args.data.load(&args.model)?, args.data.load(&args.pruned)?);
     let guard = OutputGuard::default().model(&model).model(&pruned).read([&args.cut]);
     let guard = guard.read(args.profile.iter().chain(&args.masked)).data(&args.data);
-    guard.write([&args.output], WRITE_PAGE)?;
+    guard.write([args.output.path()], WRITE_PAGE)?;
     let cut = Cut::load(&args.cut)?;
     let network = Network::from_file(model, cut.inexact.is_some())?;
     let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;
@@ -70,18 +71,18 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         ReportOptions { seconds: args.seconds, command: Some(command()), ..ReportOptions::default() };
     let images = (files, calibration.as_ref(), args.batch);
     let mut page = report(network, &device, images, &options, &mut Progress::new(output))?;
-    write_page(Some(&mut page), &args.output, output)?;
+    write_page(Some(&mut page), args.output.path())?;
+    output.line(format!("→ {}", args.output));
     output.result(&json!({ "summary": page.summary, "out": args.output }));
     Ok(Answer::Yes)
 }
 
 /// Writes a page in the command line's terms, whole or not at all.
-pub(super) fn write_page(page: Option<&mut Page>, path: &Path, output: &Output) -> Result<()> {
+pub(super) fn write_page(page: Option<&mut Page>, path: &Path) -> Result<()> {
     if let Some(page) = page {
         let reasons = [&mut page.summary.unproved, &mut page.summary.untimed];
         reasons.into_iter().flatten().for_each(|reason| *reason = translate(reason));
         write_whole(path, WRITE_PAGE, render(page).as_bytes())?;
-        output.line(format!("→ {}", path.display()));
     }
     Ok(())
 }

@@ -19,7 +19,8 @@ pub(super) fn judged_on(calibration: &Calibration) -> String {
 pub(super) fn in_unit(value: f64, unit: &str) -> String {
     match unit {
         "%" => format!("{value:.2} %"),
-        "dB" => decibels(value),
+        "dB" if value == f64::INFINITY => decibels(value),
+        "dB" => format!("{value:.2} dB"),
         "" => format!("{value:.4}"),
         unit => format!("{value:.4} {unit}"),
     }

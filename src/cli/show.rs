@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Answer;
 use super::output::{Output, write_csv};
 use super::output_guard::OutputGuard;
+use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::pipeline::{ChannelTable, Profile, layer_means};
 
@@ -15,22 +16,22 @@ pub(super) struct MergeArgs {
     /// Profiles, in the order of their images.
     #[arg(required = true, num_args = 2..)]
     profiles: Vec<PathBuf>,
-    /// Path of the profile to write.
+    /// Path of the profile to write; - for standard output.
     #[arg(short, long, value_name = "FILE.profile")]
-    output: PathBuf,
+    pub(super) output: OutputFile,
 }
 
 pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
-    OutputGuard::default().read(&args.profiles).write([&args.output], "write the profile")?;
+    OutputGuard::default().read(&args.profiles).write([args.output.path()], "write the profile")?;
     let mut all = args.profiles.iter();
     let first = all.next().ok_or_else(|| Error::new("no profiles were given"))?;
     let mut whole = Profile::load(first)?;
     for path in all {
         whole.merge(&Profile::load(path)?).map_err(|e| e.file(path))?;
     }
-    whole.save(&args.output)?;
+    whole.save(args.output.path())?;
     let (count, images) = (args.profiles.len(), whole.header.images);
-    output.line(format!("{count} profiles, {images} images → {}", args.output.display()));
+    output.line(format!("{count} profiles, {images} images → {}", args.output));
     output.result(&json!({ "profiles": count, "images": images, "out": args.output }));
     Ok(Answer::Yes)
 }

@@ -127,7 +127,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
         Some((file, reason)) if !readable => Err(Error::new("none of the images can be read")
             .file(file)
             .got(reason)
-            .remedy("check that these are images that open elsewhere")),
+            .remedy("check that these are images that open elsewhere, in a supported format")),
         _ => Ok(()),
     }
 }

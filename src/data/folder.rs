@@ -3,17 +3,20 @@
 //! The images of class folders alternate (the first of every class, the second of every class, …), so that the first N
 //! images of a set are a fair sample of its classes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::decode;
+use super::labels::{self, ClassNames};
 use crate::error::{Error, Result};
 
 /// The supported kinds of data, for errors.
 pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images (flat, flat with \
-     labels.csv, or one subfolder per class), .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
+     labels.csv, or one subfolder per class), WebDataset .tar, .parquet, .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
 
-const EXTENSIONS: [&str; 12] =
-    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "pnm", "ppm", "pgm", "pbm"];
+/// The number of bytes from a file's start that identify a picture.
+const SIGNATURE: u64 = 132;
 
 /// The images of a set in order, and their labels before any offset.
 #[derive(Debug, Default)]
@@ -22,10 +25,14 @@ pub(super) struct Listing {
     pub(super) labels: Option<Vec<i64>>,
 }
 
-/// Returns whether the name has the extension of an image.
+/// Returns whether a file is a picture, decoded or not: by its extension, or without one by its content.
 pub(super) fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+    if path.extension().is_some() {
+        return decode::is_picture(path);
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(SIGNATURE).read_to_end(&mut start));
+    read.is_ok() && decode::starts_as_picture(&start)
 }
 
 /// Lists the visible entries of a folder, sorted by name.
@@ -34,7 +41,9 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
+        let name = entry.file_name();
+        // The folder of macOS's archives has a file of attributes for each picture.
+        if !name.to_string_lossy().starts_with('.') && name != "__MACOSX" {
             paths.push(entry.path());
         }
     }
@@ -42,14 +51,14 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Lists the images of a folder, possibly none. `classes` is a file of class names.
-pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
-    let classes = classes.map(class_names).transpose()?;
+/// Lists the images of a folder, possibly none.
+pub(super) fn list(folder: &Path, classes: Option<&ClassNames>) -> Result<Listing> {
     let entries = entries(folder)?;
-    let flat: Vec<PathBuf> = entries.iter().filter(|p| is_image(p) && p.is_file()).cloned().collect();
+    let flat: Vec<PathBuf> = entries.iter().filter(|p| p.is_file() && is_image(p)).cloned().collect();
     let csv = folder.join("labels.csv");
     if csv.is_file() {
-        return labelled(folder, &csv, &flat, classes.as_ref());
+        let (files, labels) = labels::read_table(&csv, folder, &flat, classes)?;
+        return Ok(Listing { files, labels: Some(labels) });
     }
     let mut groups = Vec::new();
     for class in entries.iter().filter(|p| p.is_dir()) {
@@ -70,10 +79,10 @@ pub(super) fn list(folder: &Path, classes: Option<&Path>) -> Result<Listing> {
     let mut rounds: BTreeMap<(usize, usize), (PathBuf, i64)> = BTreeMap::new();
     for (position, (class, images)) in groups.into_iter().enumerate() {
         let name = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let label = match &classes {
+        let label = match classes {
             None => position as i64,
             Some(_) if images.is_empty() => continue,
-            Some(names) => *names.get(&name).ok_or_else(|| {
+            Some(names) => names.index(&name).ok_or_else(|| {
                 Error::new(format!("the class list does not name the folder \"{name}\""))
                     .file(class)
                     .remedy("add it to the file of `classes`, one class name per line")
@@ -97,70 +106,4 @@ fn collect(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Reads class names, one per line, and maps them to their line's index.
-fn class_names(path: &Path) -> Result<HashMap<String, i64>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
-    let mut names = HashMap::new();
-    for (index, name) in text.trim_end().lines().enumerate() {
-        if names.insert(name.trim().to_owned(), index as i64).is_some() {
-            return Err(Error::new(format!("the class \"{}\" is named twice", name.trim()))
-                .file(path)
-                .remedy("one class name per line, each once: the line's place is the class index"));
-        }
-    }
-    Ok(names)
-}
-
-/// Lists a flat folder whose `labels.csv` must name each of its images exactly once, and no others.
-fn labelled(
-    folder: &Path,
-    csv: &Path,
-    flat: &[PathBuf],
-    classes: Option<&HashMap<String, i64>>,
-) -> Result<Listing> {
-    let bad =
-        |what: String| Error::new(what).file(csv).remedy("give it the columns file,label: one row per image");
-    let mut reader =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(csv).map_err(|e| bad(e.to_string()))?;
-    let header = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
-    let column = |name: &str| {
-        let found = header.iter().position(|h| h.trim_start_matches('\u{feff}') == name);
-        found.ok_or_else(|| {
-            bad(format!("there is no column \"{name}\"")).got(header.iter().collect::<Vec<_>>().join(","))
-        })
-    };
-    let (file, label) = (column("file")?, column("label")?);
-    let mut rows = BTreeMap::new();
-    for (index, record) in reader.records().enumerate() {
-        let line = index + 2;
-        let record = record.map_err(|e| bad(e.to_string()))?;
-        // The reader has refused rows that are too short.
-        let (name, text) = (record.get(file).unwrap_or_default(), record.get(label).unwrap_or_default());
-        let by_name = || classes.and_then(|c| c.get(text)).copied();
-        let value = text.parse().ok().or_else(by_name).ok_or_else(|| {
-            bad(format!("line {line} has no integer as its label"))
-                .expected("a class index")
-                .got(format!("{text:?}"))
-        })?;
-        let path = folder.join(name);
-        if name.is_empty() || !path.is_file() {
-            return Err(Error::new(format!("line {line} names a missing file"))
-                .file(csv)
-                .got(format!("{name:?}"))
-                .remedy("remove the row, or put the image beside labels.csv"));
-        }
-        if rows.insert(path, value).is_some() {
-            return Err(bad(format!("line {line} names \"{name}\" a second time")));
-        }
-    }
-    let missing: BTreeSet<&PathBuf> = flat.iter().filter(|p| !rows.contains_key(*p)).collect();
-    if let Some(first) = missing.first() {
-        let name = first.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        return Err(bad("images of the folder have no row".to_owned())
-            .got(format!("{}, such as \"{name}\"", missing.len())));
-    }
-    let (files, labels) = rows.into_iter().unzip();
-    Ok(Listing { files, labels: Some(labels) })
 }

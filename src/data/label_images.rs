@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::arrays::{self, Array, Kind};
+use super::encoded::EncodedPicture;
 use super::mask::{self, Mask};
 use super::metrics::segmentation::IGNORED;
 use super::picture::{Picture, centred, shorter_to};
 use super::recipe::{ChannelOrder, Layout, Preprocessing, ResizeTo, Size};
-use super::source::ImageSource;
 use super::{Dataset, folder};
 use crate::error::{Error, Result};
 use crate::tensor::show;
@@ -29,10 +29,7 @@ impl Dataset {
     /// Panics if the pass has fewer images.
     pub fn place(&self, at: usize) -> ImagePlace {
         let index = self.inner.range.start + self.order[at];
-        let file = match &self.inner.source {
-            ImageSource::Files(files) => files.get(index * self.inner.group.unwrap_or(1)).cloned(),
-            _ => None,
-        };
+        let file = self.inner.samples.file(index);
         ImagePlace { index, file }
     }
 }
@@ -102,7 +99,7 @@ impl LabelImages {
         Ok(array.map(|array| Self { path: path.to_path_buf(), source: LabelSource::Array(array) }))
     }
 
-    /// Returns whether the label image of an image is a mask: a grey or palette picture, or an array of integers N×H×W.
+    /// Returns whether a label image is a mask: a grey or palette picture, or an array of integers N×H×W.
     ///
     /// # Errors
     /// An image without a label image.
@@ -213,7 +210,9 @@ impl LabelImages {
                             .got(show(shape))
                             .remedy("give an array of the output's shape as `labels`")
                     })?;
-                let picture = Picture::decode(file, channels).map_err(|reason| {
+                let decoded =
+                    EncodedPicture::of_file(file).and_then(|encoded| Picture::decode(&encoded, channels));
+                let (picture, _) = decoded.map_err(|reason| {
                     Error::new("a label image cannot be decoded")
                         .file(file)
                         .got(reason)

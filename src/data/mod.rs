@@ -14,20 +14,28 @@ use crate::tensor::SampleShape;
 
 mod arrays;
 mod batches;
+mod decode;
+mod encoded;
 mod folder;
 mod idx;
 mod label_images;
+mod labels;
 mod mask;
 pub mod metrics;
+mod noise;
+mod parquet;
 mod picture;
-mod prepared;
+mod pictures;
 mod recipe;
 mod rows;
+mod samples;
+mod shards;
 mod source;
 mod spec;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
+mod webdataset;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
@@ -36,10 +44,13 @@ pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, Resiz
 pub use spec::{InputSpec, SampleSpec};
 
 use arrays::{Array, Element};
+use encoded::Skipped;
+use noise::Noise;
 use picture::{Frame, Preprocessor};
-use prepared::Prepared;
 use recipe::NetworkInput;
-use source::{ImageSource, Opened, Skipped};
+use rows::OpenedRows;
+use samples::Samples;
+use source::Opened;
 use spec::Takes;
 
 /// A set of images for one network, with labels if known.
@@ -54,10 +65,7 @@ pub struct Dataset {
 struct Inner {
     /// Path of the data set, if it is not in memory.
     path: Option<PathBuf>,
-    source: ImageSource,
-    prepared: Prepared,
-    /// The images of a sample, if the network takes several at once.
-    group: Option<usize>,
+    samples: Samples,
     /// Range of the shard's images in the source.
     range: Range<usize>,
     /// Class indices of the shard's images, in their own order.
@@ -75,7 +83,9 @@ struct Inner {
 pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
-    /// Opens a folder of images, an array file, idx files, or `random:N`.
+    /// Opens a folder of images, an array file, idx files, WebDataset archives, parquet tables, or `random:N`.
+    ///
+    /// Several archives or tables are given as a folder, or by a pattern in braces: `train-{000..011}.tar`.
     ///
     /// `spec` has the arrays that the network takes. The shape of its only input, batch axis first, will do.
     ///
@@ -108,7 +118,7 @@ impl Dataset {
                 let opened = source::open(path, options.classes.as_deref(), input)?;
                 Self::of_images((opened, Some(path)), options, (input, group))
             }
-            _ => Self::of_rows((rows::open(path, network)?, Some(path)), options),
+            _ => Self::of_rows(rows::open(path, network)?, Some(path), options),
         }
     }
 
@@ -135,7 +145,7 @@ impl Dataset {
             Takes::Images { input, group } => {
                 Self::of_images((source::of_array(array, labels, input)?, None), options, (input, group))
             }
-            Takes::Arrays => Self::of_rows((rows::of_arrays(vec![array], labels, &network)?, None), options),
+            Takes::Arrays => Self::of_rows(rows::of_arrays(vec![array], labels, &network)?, None, options),
         }
     }
 
@@ -172,9 +182,9 @@ impl Dataset {
             Takes::Arrays => (1, Layout::Nchw),
         };
         let integers = network.inputs.iter().map(|input| input.integer).collect();
-        let source = ImageSource::Random { shape, integers };
         let recipe = Preprocessing::unchanged(channels, layout);
-        Self::cut((Opened { source, len, labels: None }, None), options, (Prepared::AsTheyAre(recipe), None))
+        let samples = Samples::Random { noise: Noise { shape, integers }, recipe };
+        Self::cut((samples, len, None), None, options)
     }
 
     fn of_images(
@@ -183,27 +193,28 @@ impl Dataset {
         (input, group): (NetworkInput, Option<usize>),
     ) -> Result<Self> {
         let recipe = Preprocessing::resolve(options, input, opened.source.pixel_format())?;
-        let opened = match group {
+        let Opened { source, len, labels } = match group {
             None => opened,
             Some(group) => opened.grouped(group)?,
         };
-        Self::cut((opened, path), options, (Prepared::Images(Preprocessor::new(recipe, input)), group))
+        let preprocessor = Preprocessor::new(recipe, input);
+        Self::cut((Samples::Images { source, preprocessor, group }, len, labels), path, options)
     }
 
-    fn of_rows((opened, path): (Opened, Option<&Path>), options: &DataOptions) -> Result<Self> {
-        let recipe = opened.source.rows_recipe(options)?;
-        Self::cut((opened, path), options, (Prepared::AsTheyAre(recipe), None))
+    fn of_rows((rows, len, labels): OpenedRows, path: Option<&Path>, options: &DataOptions) -> Result<Self> {
+        let recipe = rows.recipe(options)?;
+        Self::cut((Samples::Rows { rows, recipe }, len, labels), path, options)
     }
 
     /// Selects the images and the shard of the options.
     fn cut(
-        (opened, path): (Opened, Option<&Path>),
+        (samples, all, labels): (Samples, usize, Option<Vec<i64>>),
+        path: Option<&Path>,
         options: &DataOptions,
-        (prepared, group): (Prepared, Option<usize>),
     ) -> Result<Self> {
         // A sample is drawn from all images, and a shard is a part of the sample.
         let most = options.images.unwrap_or(usize::MAX);
-        let len = if options.sample.is_some() { opened.len } else { opened.len.min(most) };
+        let len = if options.sample.is_some() { all } else { all.min(most) };
         let part = |k: usize, n: usize| {
             let unit = if len >= SHARD_UNIT.saturating_mul(n) && k < n { SHARD_UNIT } else { 1 };
             (len as u128 * k as u128 / n as u128) as usize / unit * unit
@@ -235,7 +246,7 @@ impl Dataset {
             })
         };
         let labels =
-            opened.labels.map(|l| l[range.clone()].iter().map(offset).collect::<Result<_>>()).transpose()?;
+            labels.map(|l| l[range.clone()].iter().map(offset).collect::<Result<_>>()).transpose()?;
         let mut order = match options.sample {
             Some(seed) => {
                 let mut chosen = shuffled(range.len(), seed);
@@ -250,9 +261,7 @@ impl Dataset {
         }
         let inner = Inner {
             path: path.map(Path::to_path_buf),
-            source: opened.source,
-            prepared,
-            group,
+            samples,
             range,
             labels,
             label_offset: options.label_offset,
@@ -264,7 +273,7 @@ impl Dataset {
 
     /// Reads and prepares samples by their places in the source.
     fn frames(&self, places: &[usize]) -> Result<Vec<Result<Frame, Skipped>>> {
-        self.inner.prepared.samples(&self.inner.source, places, self.inner.group)
+        self.inner.samples.frames(places)
     }
 
     /// Adds the data set's path to an error that names no file.
@@ -306,17 +315,22 @@ impl Dataset {
 
     /// Returns the preprocessing of every image.
     pub fn preprocessing(&self) -> &Preprocessing {
-        self.inner.prepared.recipe()
+        self.inner.samples.recipe()
     }
 
     /// Returns whether the images are noise, which is no basis for accuracy or statistics.
     pub fn is_random(&self) -> bool {
-        matches!(self.inner.source, ImageSource::Random { .. })
+        matches!(self.inner.samples, Samples::Random { .. })
     }
 
     /// Returns the images skipped so far, in order, with the decoder's reason.
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
         self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Returns the number of images visited so far that were turned or mirrored by their EXIF orientation.
+    pub fn turned(&self) -> usize {
+        self.inner.samples.turned()
     }
 
     /// Returns the shape of the first readable sample after preprocessing.

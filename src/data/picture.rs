@@ -2,14 +2,15 @@
 //!
 //! Images stay in bytes until the last step, and results match Pillow and torchvision. The resampling filter is
 //! Pillow's antialiased bilinear one (to one level of 256), the luma is Pillow's `convert("L")`, and the sizes and
-//! offsets are torchvision's. Alpha is dropped and EXIF orientation ignored, as in both.
+//! offsets are torchvision's.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 
+use super::decode;
+use super::encoded::EncodedPicture;
 use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
 use crate::error::{Error, Result};
 use crate::tensor::SampleShape;
@@ -36,18 +37,14 @@ impl<'a> Picture<'a> {
         Self { size, channels, strides: strides(layout, size, channels), pixels }
     }
 
-    /// Decodes a file, to grey for a network of one channel, else to colour; the error is one line.
-    pub(super) fn decode(path: &Path, channels: usize) -> Result<Self, String> {
-        let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-        let decoded = reader.map_err(|e| e.to_string())?.decode().map_err(|e| e.to_string())?;
-        let size = Size { height: decoded.height() as usize, width: decoded.width() as usize };
-        let (held, bytes) = if decoded.color().has_color() {
-            (3, decoded.into_rgb8().into_raw())
-        } else {
-            (1, decoded.into_luma8().into_raw())
-        };
-        let picture = Self::new(Pixels::Bytes(bytes.into()), size, held, Layout::Nhwc);
-        Ok(picture.in_channels(channels))
+    /// Decodes a file's content, to grey for a network of one channel, else to colour.
+    ///
+    /// Also returns whether EXIF turned the picture. The error is one line.
+    pub(super) fn decode(encoded: &EncodedPicture, channels: usize) -> Result<(Self, bool), String> {
+        let decode::Decoded { height, width, channels: held, bytes, turned } =
+            decode::decode(&encoded.bytes, &encoded.name)?;
+        let picture = Self::new(Pixels::Bytes(bytes.into()), Size { height, width }, held, Layout::Nhwc);
+        Ok((picture.in_channels(channels), turned))
     }
 
     /// Returns height and width.

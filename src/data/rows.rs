@@ -5,10 +5,12 @@ use std::path::Path;
 use super::arrays::{self, Array};
 use super::picture::Frame;
 use super::recipe::{ChannelOrder, DataOptions, Layout, Preprocessing};
-use super::source::Opened;
 use super::spec::{InputSpec, SampleSpec};
 use crate::error::{Error, Result};
 use crate::tensor::{SampleShape, show};
+
+/// Arrays with their number of rows, and their labels before any offset if known.
+pub(super) type OpenedRows = (Rows, usize, Option<Vec<i64>>);
 
 /// Arrays with one row for each sample, one array for each input of the network.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub(super) struct Rows {
 }
 
 /// Opens an array file for a network whose samples are not images.
-pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<Opened> {
+pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<OpenedRows> {
     let (named, labels) = match spec.inputs.as_slice() {
         [input] => {
             let (array, labels) = open_only(path, input)?;
@@ -62,7 +64,11 @@ pub(super) fn several(spec: &SampleSpec) -> Error {
 }
 
 /// Creates a source from one array for each input.
-pub(super) fn of_arrays(arrays: Vec<Array>, labels: Option<Vec<i64>>, spec: &SampleSpec) -> Result<Opened> {
+pub(super) fn of_arrays(
+    arrays: Vec<Array>,
+    labels: Option<Vec<i64>>,
+    spec: &SampleSpec,
+) -> Result<OpenedRows> {
     let mut rows = Rows { arrays: vec![], shape: SampleShape::default() };
     for (array, input) in arrays.into_iter().zip(&spec.inputs) {
         let (array, shape) = fitted(array, input)?;
@@ -86,7 +92,7 @@ pub(super) fn of_arrays(arrays: Vec<Array>, labels: Option<Vec<i64>>, spec: &Sam
             .got(labels.len().to_string())
             .remedy("give labels that belong to these samples"));
     }
-    Ok(Opened { source: super::source::ImageSource::Rows(rows), len, labels })
+    Ok((rows, len, labels))
 }
 
 /// Returns an array with a row for each sample, and the shape that a row has for the input.

@@ -1,32 +1,44 @@
 //! Sources of a data set's images, detected from the content of a file, not from its name.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::arrays::{self, Array, Kind};
+use super::decode;
+use super::encoded::Skipped;
 use super::folder::{self, SUPPORTED};
 use super::idx;
-use super::picture::{Frame, Picture, Pixels};
-use super::prepared::Prepared;
-use super::recipe::{DataOptions, Layout, NetworkInput, PixelFormat, Preprocessing, Size};
-use super::rows::Rows;
-use super::synthetic::{GOLDEN, mix, splitmix64};
+use super::labels::ClassNames;
+use super::parquet;
+use super::picture::{Frame, Picture, Pixels, Preprocessor};
+use super::pictures::Pictures;
+use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
+use super::shards;
+use super::webdataset;
 use crate::error::{Error, Result};
-use crate::tensor::{SampleShape, show};
+use crate::tensor::show;
+
+/// The number of bytes from a file's start that identify its format.
+const START: u64 = 512;
+
+/// The first bytes of a parquet table.
+const TABLE: &[u8] = b"PAR1";
 
 /// The source of a set's images, in order.
 #[derive(Debug)]
 pub(super) enum ImageSource {
-    /// Image files, decoded on demand.
-    Files(Vec<PathBuf>),
+    /// Encoded pictures, decoded on demand.
+    Encoded {
+        pictures: Pictures,
+        /// Places of pictures that their EXIF orientation turned, as far as they were visited.
+        turned: Mutex<BTreeSet<usize>>,
+    },
     /// Images of one size in one array, N×C×H×W or N×H×W×C.
     Array { array: Array, size: Size, channels: usize, layout: Layout },
-    /// Arrays that are taken as they are.
-    Rows(Rows),
-    /// Normally distributed noise of these shapes; integer inputs get 0, 1 or 2.
-    Random { shape: SampleShape, integers: Vec<bool> },
 }
 
 /// A source with its number of images, and their labels before any offset if known.
@@ -37,49 +49,101 @@ pub(super) struct Opened {
     pub(super) labels: Option<Vec<i64>>,
 }
 
-/// An image that could not be decoded: its file and the reason.
-pub(super) type Skipped = (PathBuf, String);
-
-/// Opens a folder or file of images.
+/// Opens a folder or file of images, or shards by a pattern in braces.
 pub(super) fn open(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
-    if path.is_dir() { open_folder(path, classes, input) } else { open_file(path, input) }
+    let classes = classes.map(ClassNames::read).transpose()?;
+    if path.is_dir() {
+        open_folder(path, classes.as_ref(), input)
+    } else if let Some(files) = shards::expand(path)? {
+        open_shards(&files, classes.as_ref())
+    } else {
+        open_file(path, classes.as_ref(), input)
+    }
 }
 
-fn open_folder(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
+fn open_folder(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> Result<Opened> {
     let folder::Listing { files, labels } = folder::list(path, classes)?;
     if !files.is_empty() {
-        return Ok(Opened { len: files.len(), labels, source: ImageSource::Files(files) });
+        return Ok(Opened::encoded(Pictures::Files(files), labels));
     }
-    let is_array = |p: &PathBuf| p.extension().is_some_and(|e| e == "npz" || e == "npy") || idx::is_images(p);
-    let arrays: Vec<_> = folder::entries(path)?.into_iter().filter(is_array).collect();
-    match arrays.as_slice() {
+    let has = |p: &Path, extensions: &[&str]| {
+        p.extension().is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
+    };
+    let is_data = |p: &PathBuf| has(p, &["npz", "npy", "tar", "parquet"]) || idx::is_images(p);
+    let found: Vec<_> = folder::entries(path)?.into_iter().filter(is_data).collect();
+    let sets: BTreeSet<_> = found.iter().map(|p| (shards::set_name(p), p.extension())).collect();
+    match found.as_slice() {
         [] => Err(Error::new("the folder has no images").file(path).remedy(format!("give {SUPPORTED}"))),
-        [one] => open_file(one, input),
+        [one] => open_file(one, classes, input),
+        several if sets.len() == 1 && has(&several[0], &["tar", "parquet"]) => open_shards(several, classes),
         several => {
             let names = several.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy());
             Err(Error::new("the folder has several data sets")
                 .file(path)
                 .got(names.collect::<Vec<_>>().join(", "))
-                .remedy("give one of the files"))
+                .remedy("give one of the files, or several as in train-{000..011}.tar"))
         }
     }
 }
 
-fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
+/// Reads the bytes of a file that identify its format.
+fn start_of(path: &Path) -> Result<Vec<u8>> {
     let mut start = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(6).read_to_end(&mut start))
+        .and_then(|file| file.take(START).read_to_end(&mut start))
         .map_err(|e| Error::io("open the data", path, e))?;
+    Ok(start)
+}
+
+/// Opens archives or tables that are parts of one set, in order.
+fn open_shards(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<Opened> {
+    let mut tables = 0;
+    for path in files {
+        let start = start_of(path)?;
+        if start.starts_with(TABLE) {
+            tables += 1;
+        } else if !webdataset::is_archive(path, &start) {
+            return Err(Error::new("not a shard of a data set")
+                .file(path)
+                .expected("a WebDataset .tar, or a .parquet file")
+                .remedy(format!("give {SUPPORTED}")));
+        }
+    }
+    if tables == files.len() {
+        let (tables, labels) = parquet::open(files, classes)?;
+        return Ok(Opened::encoded(Pictures::Tables(tables), labels));
+    }
+    if tables > 0 {
+        return Err(Error::new("shards of different formats")
+            .file(&files[0])
+            .expected("only .tar, or only .parquet files")
+            .got(format!("{tables} .parquet files of {}", files.len()))
+            .remedy("give the files of one format"));
+    }
+    let (archives, labels) = webdataset::open(files, classes)?;
+    Ok(Opened::encoded(Pictures::Archives(archives), labels))
+}
+
+fn open_file(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> Result<Opened> {
+    let start = start_of(path)?;
     let (images, labels) = match start.as_slice() {
-        b"\x93NUMPY" => (arrays::open_npy(path)?, None),
+        _ if decode::starts_as_picture(&start) || folder::is_image(path) => {
+            return Ok(Opened::encoded(Pictures::Files(vec![path.to_path_buf()]), None));
+        }
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => (arrays::open_npy(path)?, None),
         [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images", "x", "data"])?,
+        start if start.starts_with(TABLE) || webdataset::is_archive(path, start) => {
+            return open_shards(&[path.to_path_buf()], classes);
+        }
+        [0x1f, 0x8b, ..] if is_packed_archive(path) => {
+            return Err(Error::new("a compressed archive, whose pictures cannot be read in any order")
+                .file(path)
+                .expected("a .tar file without compression")
+                .remedy("unpack it with gunzip"));
+        }
         [0x1f, 0x8b, ..] | [0, 0, ..] => {
             let labels = idx::labels_beside(path).map(|p| idx::open(&p)).transpose()?;
             (idx::open(path)?, labels)
-        }
-        _ if folder::is_image(path) => {
-            let source = ImageSource::Files(vec![path.to_path_buf()]);
-            return Ok(Opened { source, len: 1, labels: None });
         }
         _ => {
             return Err(Error::new("not a supported data set")
@@ -89,6 +153,11 @@ fn open_file(path: &Path, input: NetworkInput) -> Result<Opened> {
     };
     let labels = labels.map(|l| l.integers()).transpose().map_err(|e| e.file(path))?;
     of_array(images, labels, input).map_err(|e| e.file(path))
+}
+
+fn is_packed_archive(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    name.ends_with(".tgz") || name.ends_with(".tar.gz")
 }
 
 /// Creates a source from an array of images, and infers the meaning of its axes.
@@ -135,6 +204,11 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: NetworkInp
 }
 
 impl Opened {
+    fn encoded(pictures: Pictures, labels: Option<Vec<i64>>) -> Self {
+        let len = pictures.len();
+        Self { source: ImageSource::Encoded { pictures, turned: Mutex::default() }, len, labels }
+    }
+
     /// Groups consecutive images to samples, which have the label of their first image.
     pub(super) fn grouped(self, group: usize) -> Result<Self> {
         let len = self.len / group;
@@ -150,11 +224,11 @@ impl Opened {
 }
 
 impl ImageSource {
-    /// Resolves the options for arrays that are taken as they are.
-    pub(super) fn rows_recipe(&self, options: &DataOptions) -> Result<Preprocessing> {
+    /// Returns the number of visited pictures that their EXIF orientation turned.
+    pub(super) fn turned(&self) -> usize {
         match self {
-            Self::Rows(rows) => rows.recipe(options),
-            _ => Ok(Preprocessing::unchanged(1, Layout::Nchw)),
+            Self::Encoded { turned, .. } => turned.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            Self::Array { .. } => 0,
         }
     }
 
@@ -164,7 +238,7 @@ impl ImageSource {
                 PixelFormat::Floats(*channels)
             }
             Self::Array { channels, .. } => PixelFormat::Bytes(*channels),
-            Self::Files(_) | Self::Rows(_) | Self::Random { .. } => PixelFormat::Files,
+            Self::Encoded { .. } => PixelFormat::Files,
         }
     }
 
@@ -172,29 +246,27 @@ impl ImageSource {
     pub(super) fn frames(
         &self,
         places: &[usize],
-        prepared: &Prepared,
+        preprocessor: &Preprocessor,
     ) -> Result<Vec<Result<Frame, Skipped>>> {
-        let preprocessor = match (self, prepared) {
-            (Self::Rows(rows), _) => {
-                return Ok(rows.frames(places, prepared.recipe())?.into_iter().map(Ok).collect());
-            }
-            (Self::Random { shape, integers }, _) => {
-                let frame = |i| Ok(Frame { shape: shape.clone(), data: noise(i as u64, shape, integers) });
-                return Ok(places.par_iter().map(|&place| frame(place)).collect());
-            }
-            (_, Prepared::Images(preprocessor)) => preprocessor,
-            (_, Prepared::AsTheyAre(_)) => {
-                return Err(Error::new("images without a recipe").internal());
-            }
-        };
         match self {
-            Self::Rows(_) | Self::Random { .. } => Ok(vec![]),
-            Self::Files(files) => places
-                .par_iter()
-                .map(|&place| &files[place])
-                .map(|path| match Picture::decode(path, preprocessor.recipe.channels) {
-                    Ok(picture) => preprocessor.apply(picture).map(Ok).map_err(|e| e.file(path)),
-                    Err(reason) => Ok(Err((path.clone(), reason))),
+            Self::Encoded { pictures, turned } => pictures
+                .read(places)?
+                .into_par_iter()
+                .zip(places)
+                .map(|(encoded, &place)| {
+                    let decoded = encoded.and_then(|encoded| {
+                        let picture = Picture::decode(&encoded, preprocessor.recipe.channels);
+                        picture.map_err(|reason| (encoded.name.clone(), reason)).map(|p| (p, encoded.name))
+                    });
+                    match decoded {
+                        Ok(((picture, is_turned), name)) => {
+                            if is_turned {
+                                turned.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+                            }
+                            preprocessor.apply(picture).map(Ok).map_err(|e| e.file(name))
+                        }
+                        Err(skipped) => Ok(Err(skipped)),
+                    }
                 })
                 .collect(),
             Self::Array { array, size, channels, layout } => {
@@ -215,24 +287,4 @@ impl ImageSource {
             }
         }
     }
-}
-
-/// Computes sample `index` of the random data set: nearly standard normal, with equal bits on every machine.
-///
-/// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which
-/// differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
-fn noise(index: u64, shape: &SampleShape, integers: &[bool]) -> Vec<f32> {
-    let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
-    let mut value = || {
-        let bits = words.by_ref().take(3);
-        let sum: u64 = bits.flat_map(|bits| (0..4).map(move |k| (bits >> (16 * k)) & 0xffff)).sum();
-        // Exact: the sum is below 2^20, and the mean of sixteen bits is 32767.5.
-        (sum as f32 - 12.0 * 32_767.5) / 65_536.0
-    };
-    let mut data = Vec::with_capacity(shape.elements());
-    for (shape, &integer) in shape.0.iter().zip(integers) {
-        let values = (0..shape.iter().product::<usize>()).map(|_| value());
-        data.extend(values.map(|v| if integer { v.abs().floor().min(2.0) } else { v }));
-    }
-    data
 }

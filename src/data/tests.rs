@@ -11,6 +11,9 @@ use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 use tempfile::{TempDir, tempdir};
 
+mod pictures;
+mod sets;
+
 use super::metrics::{Accuracy, Agreement, argmax, top_k};
 use super::*;
 use crate::compare::{Tolerance, compare};
@@ -211,7 +214,7 @@ fn a_table_of_labels_names_every_image_once() {
         ("file,label\na.png,1\nb.png,2\nc.png,3\nd.png,4\n", "missing file"),
         ("file,label\na.png,1\na.png,1\nb.png,2\nc.png,3\n", "second time"),
         ("file,label\na.png,one\nb.png,2\nc.png,3\n", "no integer"),
-        ("name,label\na.png,1\n", "no column"),
+        ("author,label\na.png,1\n", "no column"),
     ] {
         let error = csv(text).unwrap_err();
         assert!(error.message().contains(words), "{words}: {error}");

@@ -76,7 +76,7 @@ fn step(node: &Node, known: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {
     })?;
     // A value that was too large to be folded is absent.
     match facts.iter().zip(&node.outputs).find(|(fact, value)| value.is_some() && fact.value.is_none()) {
-        Some((fact, _)) => Err(Error::new("a tensor is too large for the host subgraph")
+        Some((fact, _)) => Err(Error::new("a tensor of a shape known only at run time is too large")
             .with_kind(ErrorKind::Unsupported)
             .node(&node.name)
             .got(show(&fact.shape))

@@ -123,20 +123,19 @@ fn known(nodes: &[NodeProto], opset: i64) -> Result<()> {
     let kinds = if list.len() == 1 { "an operator that is" } else { "operators that are" };
     let error =
         Error::new(format!("the network uses {kinds} not supported at opset {opset}: {}", list.join(", ")))
-            .node(first)
-            .unsupported();
+            .node(first);
     // Plugins of TensorRT (EfficientNMS_TRT, BatchedNMS_TRT, ROIAlign_TRT), which exporters of detectors append.
     if missing.keys().any(|(_, op)| op.ends_with("_TRT")) {
-        return Err(error.remedy(
-            "export the network without TensorRT plugins, that is without end-to-end NMS, or with ONNX's NonMaxSuppression",
-        ));
+        let remedy = "export the network without TensorRT plugins (without end-to-end NMS), or with ONNX's NonMaxSuppression";
+        return Err(error.remedy(remedy).unsupported());
     }
     let domains: Vec<&str> = missing.keys().map(|(domain, _)| *domain).collect();
-    Err(match origin(&domains) {
+    let error = match origin(&domains) {
         Some((origin, remedy)) => error.got(origin).remedy(remedy),
         None if older => error.remedy("convert the model to a newer opset with onnx.version_converter"),
         None => error,
-    })
+    };
+    Err(error.unsupported())
 }
 
 /// Returns where a file with operators of these domains comes from, and the remedy; `None` for the default domain.

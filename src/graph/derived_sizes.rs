@@ -19,7 +19,7 @@ type Axis = (usize, usize);
 enum Role {
     /// An axis of this length.
     Size(Axis, usize),
-    /// The batch axis.
+    /// The batch axis of a tensor.
     Batch(Axis),
     /// Steps of a sequence.
     Steps(Axis),

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::facts::Facts;
 use super::{Graph, ValueId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::InputBindings;
 use crate::tensor::{DType, SampleShape, Tensor, show};
 
 /// The default size of free spatial dimensions of images.
@@ -114,7 +112,7 @@ impl Graph {
         !self.values[value].consumers.is_empty() || self.outputs.contains(&value)
     }
 
-    fn is_fed(&self, input: &GraphInput) -> bool {
+    pub(super) fn is_fed(&self, input: &GraphInput) -> bool {
         self.is_used(input.value) && input.bound.is_none()
     }
 
@@ -164,7 +162,7 @@ impl Graph {
         batch.or(input.size(0)).unwrap_or(1)
     }
 
-    fn own_shape(&self, input: &GraphInput, batch: Option<usize>) -> Result<Vec<usize>> {
+    pub(super) fn own_shape(&self, input: &GraphInput, batch: Option<usize>) -> Result<Vec<usize>> {
         let default = input.default_size();
         let size = |axis: usize| {
             if axis == 0 && input.batched {
@@ -191,7 +189,7 @@ impl Graph {
         })
     }
 
-    fn misfit(&self, input: &GraphInput, got: &[usize]) -> Error {
+    pub(super) fn misfit(&self, input: &GraphInput, got: &[usize]) -> Error {
         Error::new(format!("the shape of input \"{}\" does not fit", self.name(input.value)))
             .file(&self.path)
             .expected(input.show())
@@ -200,7 +198,7 @@ impl Graph {
     }
 
     /// Checks that all names are inputs.
-    fn are_inputs<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+    pub(super) fn are_inputs<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
         let own: Vec<&str> = self.inputs.iter().map(|i| self.name(i.value)).collect();
         match names.find(|name| !own.contains(&name.as_str())) {
             None => Ok(()),
@@ -210,77 +208,11 @@ impl Graph {
                 .meant(name, own, "give the inputs by these names")),
         }
     }
-
-    /// Applies a user's bindings, and derives what they and the weights determine.
-    pub(super) fn bind(mut self, bindings: &InputBindings) -> Result<Self> {
-        self.are_inputs(bindings.values.keys().chain(bindings.sizes.keys()))?;
-        for at in 0..self.inputs.len() {
-            let name = self.name(self.inputs[at].value).to_owned();
-            if let Some(shape) = bindings.sizes.get(&name) {
-                let input = &mut self.inputs[at];
-                if !fits(shape, input) {
-                    return Err(self.misfit(&self.inputs[at], shape));
-                }
-                input.sizes = shape.iter().copied().map(Some).collect();
-            }
-            self.inputs[at].bound = bindings.values.get(&name).cloned();
-        }
-        self.derive_sizes();
-        if let Some([height, width]) = bindings.image {
-            self.inputs.iter_mut().for_each(|input| input.resize(height, width));
-        }
-        self.check_bound()?;
-        self.find_batch_axes();
-        Ok(self)
-    }
-
-    fn check_bound(&self) -> Result<()> {
-        for input in &self.inputs {
-            let Some(bound) = &input.bound else { continue };
-            let shape = self.own_shape(input, None).unwrap_or_else(|_| bound.shape.clone());
-            let (len, own) = (shape.iter().product::<usize>(), bound.len());
-            let sample = if input.batched { len / shape[0].max(1) } else { len };
-            if ![1, sample, len].contains(&own) {
-                return Err(Error::new(format!(
-                    "the value of input \"{}\" does not fit",
-                    self.name(input.value)
-                ))
-                .file(&self.path)
-                .expected(input.show())
-                .got(format!("{own} elements"))
-                .remedy("give one number, or as many as one sample has"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds out which inputs hold samples along their first axis.
-    ///
-    /// A fixed first axis above 1 is a batch if all outputs have it, too. Without one, a run takes one sample.
-    fn find_batch_axes(&mut self) {
-        let fixed = |input: &GraphInput| match input.dims.first() {
-            Some(Dim::Fixed(n)) if input.batched => (*n > 1).then_some(*n),
-            _ => None,
-        };
-        let sizes: Vec<Option<usize>> = self.sample_inputs().map(fixed).collect();
-        let Some(n) = sizes.iter().copied().flatten().next() else { return };
-        let follows = |graph: &Self| {
-            let facts = Facts::at_own_size(graph).ok()?;
-            let is_batch = |&o: &ValueId| facts.get(o).is_some_and(|f| f.shape.first() == Some(&n));
-            Some(graph.outputs.iter().all(is_batch))
-        };
-        let batch = self.sample_inputs().all(|input| input.batched)
-            && sizes.iter().all(|&size| size == Some(n))
-            && follows(self) == Some(true);
-        if !batch {
-            self.inputs.iter_mut().filter(|i| i.bound.is_none()).for_each(|input| input.batched = false);
-        }
-    }
 }
 
 impl GraphInput {
     /// Sets the free axes of an image to a height and width.
-    fn resize(&mut self, height: usize, width: usize) {
+    pub(super) fn resize(&mut self, height: usize, width: usize) {
         let first = usize::from(self.batched);
         if self.dims.len() != first + 3 {
             return;
@@ -302,7 +234,7 @@ pub(super) fn takes_first_axis(graph: &Graph) -> bool {
 }
 
 /// Returns whether a shape has the declared rank, and the declared sizes except for the batch and free axes.
-fn fits(shape: &[usize], input: &GraphInput) -> bool {
+pub(super) fn fits(shape: &[usize], input: &GraphInput) -> bool {
     shape.len() == input.dims.len()
         && shape.iter().zip(&input.dims).skip(usize::from(input.batched)).all(|(&n, d)| match d {
             Dim::Fixed(fixed) => *fixed == n,

@@ -3,6 +3,7 @@
 //! A graph is independent of the batch size. Shapes and folded constants are in [`facts::Facts`], which are inferred
 //! for given input shapes: every dimension is a number there, so the shape arithmetic of exporters is folded.
 
+mod bind;
 mod build;
 mod derived_sizes;
 pub mod facts;

@@ -29,6 +29,7 @@ pub mod layout;
 pub mod moments;
 pub mod movement;
 pub mod normalization;
+pub mod recurrent;
 pub mod reduction;
 pub mod sampling;
 mod shader;

@@ -2,7 +2,9 @@
 
 use super::case::Case;
 use super::kernel::KernelRow;
-use super::{conv, depthwise, elementwise, gemm, moments, movement, normalization, reduction, sampling};
+use super::{
+    conv, depthwise, elementwise, gemm, moments, movement, normalization, recurrent, reduction, sampling,
+};
 
 /// All kernels, by family and name.
 pub static KERNELS: &[&KernelRow] = &[
@@ -33,6 +35,7 @@ pub static KERNELS: &[&KernelRow] = &[
     &normalization::lrn::ROW,
     &normalization::normalize::ROW,
     &normalization::softmax::ROW,
+    &recurrent::kernel::ROW,
     &reduction::arg::ROW,
     &reduction::cumsum::ROW,
     &reduction::pool::ROW,
@@ -80,6 +83,7 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&normalization::lrn::ROW, normalization::lrn::cases),
     (&normalization::normalize::ROW, normalization::normalize::cases),
     (&normalization::softmax::ROW, normalization::softmax::cases),
+    (&recurrent::kernel::ROW, recurrent::test_cases::cases),
     (&reduction::arg::ROW, reduction::arg::cases),
     (&reduction::cumsum::ROW, reduction::cumsum::cases),
     (&reduction::pool::ROW, reduction::pool::cases),

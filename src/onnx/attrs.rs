@@ -94,6 +94,18 @@ impl<'a> Attrs<'a> {
             .map_err(|_| self.failure(name, "is not UTF-8 text"))
     }
 
+    /// Returns an attribute that is a list of strings.
+    ///
+    /// # Errors
+    /// An attribute of another type, or bytes that are not UTF-8.
+    pub fn strings(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let all = self.find(name, AttributeType::Strings, |a| Some(a.strings.clone()))?;
+        let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec());
+        all.map(|all| all.into_iter().map(text).collect::<std::result::Result<_, _>>())
+            .transpose()
+            .map_err(|_| self.failure(name, "is not UTF-8 text"))
+    }
+
     /// Returns the decoded values of a tensor attribute.
     ///
     /// # Errors

@@ -219,6 +219,10 @@ impl Operator for Pointwise {
         Ok(())
     }
 
+    fn is_pointwise(&self) -> bool {
+        true
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
@@ -270,6 +274,10 @@ impl Operator for Clip {
         Ok(())
     }
 
+    fn is_pointwise(&self) -> bool {
+        true
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
@@ -299,6 +307,10 @@ impl Operator for Cast {
 
     fn sources(&self, _: &Inputs, along: usize) -> Option<Vec<(usize, usize)>> {
         Some(vec![(0, along)])
+    }
+
+    fn is_pointwise(&self) -> bool {
+        true
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

@@ -140,6 +140,10 @@ impl Operator for Binary {
         Ok(())
     }
 
+    fn is_pointwise(&self) -> bool {
+        true
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
@@ -190,6 +194,10 @@ impl Operator for Variadic {
         Ok(())
     }
 
+    fn is_pointwise(&self) -> bool {
+        true
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         flow.pointwise();
         Ok(())
@@ -208,6 +216,10 @@ impl Operator for Where {
             .ok_or_else(|| too_many_axes(&[&condition.shape, &a.shape, &b.shape]))?;
         l.call(kernel, vec![Slot::Input(0), Slot::Input(1), Slot::Input(2)], Slot::Output(0));
         Ok(())
+    }
+
+    fn is_pointwise(&self) -> bool {
+        true
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::data_movement::{RegionCopy, propagate_moved};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
-use super::{Build, Operator, Rewrite};
+use super::{Build, Constancy, Operator, Rewrite};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
@@ -103,8 +103,8 @@ impl Operator for Concat {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        Constancy::Passed
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
@@ -162,8 +162,8 @@ impl Operator for Split {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        Constancy::Passed
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The operator Conv in 1-D, 2-D and 3-D, with groups, strides, dilations and pads.
 
 use super::computed_conv::{self, is_computed, label_bias};
+use super::constant_channels::{ChannelConstant, Contribution, TapShares, bias_tensor, plain_bias};
 use super::conv_lowering::{Convolution, fold, groups, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
 use super::window::{ResolvedWindow, WindowAttributes};
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::algorithms::pooling_pays;
 use crate::kernels::window::Windows;
-use crate::tensor::show;
+use crate::tensor::{Tensor, show};
 
 #[derive(Debug)]
 struct Conv {
@@ -97,25 +98,24 @@ impl Operator for Conv {
         Ok(())
     }
 
-    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        self.layer()?.constant_channels(inputs)
+    fn contribution(&self, inputs: &Inputs, constants: &[Option<ChannelConstant>]) -> Option<Contribution> {
+        let weights = inputs.optional(1)?.value.as_ref()?;
+        let taps = TapShares::of(&self.windowed(inputs).ok()?);
+        let (filters, per_group) = (weights.shape[0], weights.shape[1]);
+        let mut sum = Contribution::new(plain_bias(inputs, filters)?);
+        let each = weights.shape[2..].iter().product::<usize>().max(1);
+        for (i, weights) in weights.floats().ok()?.chunks(each).enumerate() {
+            let (filter, channel) = (i / per_group, i % per_group);
+            let group = filter / (filters / self.groups);
+            let constant = constants[group * per_group + channel];
+            sum.add(filter, constant, weights.iter().map(|&w| f64::from(w)), &taps);
+        }
+        Some(sum)
     }
 
-    fn bias_correction(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
-        let window = self.windowed(inputs).ok()?;
-        let weights = inputs.optional(1)?.value.as_ref()?;
-        if window.pad_begin != [0; 3] || window.pad_end != [0; 3] {
-            return None;
-        }
-        let (filters, per_group) = (weights.shape[0], weights.shape[1]);
-        let taps: usize = weights.shape[2..].iter().product();
-        let mut sums = vec![0.0; filters];
-        for (i, &w) in weights.floats().ok()?.iter().enumerate() {
-            let (filter, channel) = (i / taps / per_group, i / taps % per_group);
-            let group = filter / (filters / self.groups);
-            sums[filter] += f64::from(w) * constants[group * per_group + channel];
-        }
-        Some(sums)
+    fn bias_with(&self, inputs: &Inputs, sums: &[f64]) -> Option<Tensor> {
+        let bias = plain_bias(inputs, sums.len())?;
+        Some(bias_tensor(inputs, &bias.iter().zip(sums).map(|(b, s)| b + s).collect::<Vec<_>>()))
     }
 
     fn windows(&self, inputs: &Inputs) -> Option<(Windows, usize)> {
@@ -139,6 +139,7 @@ impl Operator for Conv {
             transposed: false,
             bias: Some(2),
             plain: true,
+            gates: None,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::computed_conv::{self, is_computed, label_bias};
+use super::constant_channels::{ChannelConstant, Contribution, TapShares, bias_tensor, plain_bias};
 use super::conv_lowering::{Convolution, fold, groups, weights_and_bias};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
@@ -12,7 +13,7 @@ use crate::coupling::{Label, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::movement::Fill;
-use crate::tensor::{show, strides};
+use crate::tensor::{Tensor, show, strides};
 
 #[derive(Debug)]
 struct ConvTranspose {
@@ -197,8 +198,24 @@ impl Operator for ConvTranspose {
         Ok(())
     }
 
-    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        self.layer()?.constant_channels(inputs)
+    fn contribution(&self, inputs: &Inputs, constants: &[Option<ChannelConstant>]) -> Option<Contribution> {
+        let weights = inputs.optional(1)?.value.as_ref()?;
+        let (spatial, kernel) = (&inputs.optional(0)?.shape[2..], &weights.shape[2..]);
+        let taps = TapShares::transposed(&self.geometry(inputs).ok()?, spatial, kernel);
+        let (inputs_each, outputs_each) = (weights.shape[0] / self.groups, weights.shape[1]);
+        let mut sum = Contribution::new(plain_bias(inputs, outputs_each * self.groups)?);
+        let each = kernel.iter().product::<usize>().max(1);
+        for (i, weights) in weights.floats().ok()?.chunks(each).enumerate() {
+            let (channel, filter) = (i / outputs_each, i % outputs_each);
+            let out = channel / inputs_each * outputs_each + filter;
+            sum.add(out, constants[channel], weights.iter().map(|&w| f64::from(w)), &taps);
+        }
+        Some(sum)
+    }
+
+    fn bias_with(&self, inputs: &Inputs, sums: &[f64]) -> Option<Tensor> {
+        let bias = plain_bias(inputs, sums.len())?;
+        Some(bias_tensor(inputs, &bias.iter().zip(sums).map(|(b, s)| b + s).collect::<Vec<_>>()))
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
@@ -216,6 +233,7 @@ impl Operator for ConvTranspose {
             transposed: true,
             bias: Some(2),
             plain: true,
+            gates: None,
         })
     }
 

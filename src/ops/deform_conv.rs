@@ -160,6 +160,7 @@ impl Operator for DeformConv {
             transposed: false,
             bias: Some(BIAS),
             plain: true,
+            gates: None,
         })
     }
 

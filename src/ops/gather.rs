@@ -4,7 +4,7 @@ use super::axes::split_at_axis;
 use super::data_movement::{RegionCopy, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
 use super::rewrite::Edit;
-use super::{Build, Operator, Rewrite};
+use super::{Build, Constancy, Operator, Rewrite};
 use crate::coupling::{Inexact, Propagation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, index};
@@ -105,8 +105,13 @@ impl Operator for Gather {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
+        let Ok(x) = inputs.get(0) else { return Constancy::Lost };
+        let known = inputs.optional(1).is_some_and(|indices| indices.value.is_some());
+        match axis(self.axis, x.shape.len()) {
+            Ok(at) if known || !channels.contains(&at) => Constancy::Passed,
+            _ => Constancy::Lost,
+        }
     }
 
     /// Moves labels by constant indices; computed ones may select any slice, so that only whole tensors of slices shrink.

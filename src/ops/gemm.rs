@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::constant_channels::{ChannelConstant, Contribution, TapShares, bias_tensor};
 use super::conv_lowering::{fold, split_filters};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
@@ -16,7 +17,7 @@ use crate::kernels::elementwise::{BinaryKernel, BinaryOp};
 use crate::kernels::gemm::MatMulKernel;
 use crate::kernels::layout::broadcast_strides;
 use crate::kernels::window::Windows;
-use crate::tensor::{show, strides};
+use crate::tensor::{Tensor, show, strides};
 
 #[derive(Debug)]
 struct Gemm {
@@ -161,25 +162,16 @@ impl Operator for Gemm {
         Ok(())
     }
 
-    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        let bias = self.bias(inputs, self.sizes(inputs).ok()?.2).filter(|_| self.is_layer(inputs))?;
-        let zeros = self.layer()?.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
+    fn contribution(&self, inputs: &Inputs, constants: &[Option<ChannelConstant>]) -> Option<Contribution> {
+        let (_, _, n) = self.sizes(inputs).ok().filter(|_| self.is_layer(inputs))?;
+        let bias = self.bias(inputs, n)?;
+        rows_contribution(bias, inputs, self.alpha, self.trans_b, constants)
     }
 
-    /// Returns `None` unless C, to which the correction is added, is a plain bias.
-    fn bias_correction(&self, inputs: &Inputs, constants: &[f64]) -> Option<Vec<f64>> {
-        let (_, k, n) = self.sizes(inputs).ok()?;
-        let plain = inputs.optional(2).is_none_or(|c| c.shape == [n]);
-        if !self.is_layer(inputs) || !plain || self.beta != 1.0 {
-            return None;
-        }
-        let mut sums = vec![0.0; n];
-        for (i, &w) in inputs.optional(1)?.value.as_ref()?.floats().ok()?.iter().enumerate() {
-            let (row, column) = if self.trans_b { (i % k, i / k) } else { (i / n, i % n) };
-            sums[column] += self.alpha * f64::from(w) * constants[row];
-        }
-        Some(sums)
+    fn bias_with(&self, inputs: &Inputs, sums: &[f64]) -> Option<Tensor> {
+        let bias = self.bias(inputs, sums.len()).filter(|_| self.beta != 0.0)?;
+        let new: Vec<f64> = bias.iter().zip(sums).map(|(b, s)| (b + s) / self.beta).collect();
+        Some(bias_tensor(inputs, &new))
     }
 
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
@@ -189,7 +181,16 @@ impl Operator for Gemm {
     fn layer(&self) -> Option<Layer> {
         let filters = if self.trans_b { 0 } else { 1 };
         let plain = self.alpha == 1.0 && self.beta == 1.0;
-        Some(Layer { weight: 1, filters, channels: 1, groups: 1, transposed: false, bias: Some(2), plain })
+        Some(Layer {
+            weight: 1,
+            filters,
+            channels: 1,
+            groups: 1,
+            transposed: false,
+            bias: Some(2),
+            plain,
+            gates: None,
+        })
     }
 
     fn fuses_scale_shift(&self, inputs: &Inputs) -> bool {
@@ -363,6 +364,11 @@ impl Operator for MatMul {
         Ok(())
     }
 
+    fn contribution(&self, inputs: &Inputs, constants: &[Option<ChannelConstant>]) -> Option<Contribution> {
+        let p = self.product(inputs).ok().filter(|_| self.is_layer(inputs))?;
+        rows_contribution(vec![0.0; p.n], inputs, self.alpha, self.trans_b, constants)
+    }
+
     fn macs(&self, inputs: &Inputs, _: &[Fact]) -> u64 {
         self.product(inputs).map_or(0, |p| (p.batch * p.m * p.k * p.n) as u64)
     }
@@ -376,6 +382,7 @@ impl Operator for MatMul {
             transposed: false,
             bias: None,
             plain: self.alpha == 1.0,
+            gates: None,
         };
         (!self.trans_a).then_some(layer)
     }
@@ -477,6 +484,24 @@ fn emit_rows(
     };
     split_filters(l, kernel, (Slot::Input(0), weights, bias), Slot::Output(0));
     Ok(())
+}
+
+/// Returns the contribution of constant columns of A to the columns of A·B, for a constant matrix B.
+fn rows_contribution(
+    bias: Vec<f64>,
+    inputs: &Inputs,
+    alpha: f64,
+    trans_b: bool,
+    constants: &[Option<ChannelConstant>],
+) -> Option<Contribution> {
+    let weights = inputs.optional(1)?.value.as_ref()?.floats().ok()?;
+    let (n, point) = (bias.len(), TapShares::point());
+    let mut sum = Contribution::new(bias);
+    for (i, &w) in weights.iter().enumerate() {
+        let (row, column) = if trans_b { (i % constants.len(), i / constants.len()) } else { (i / n, i % n) };
+        sum.add(column, constants[row], std::iter::once(alpha * f64::from(w)), &point);
+    }
+    Some(sum)
 }
 
 fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {

@@ -11,6 +11,7 @@ mod batch_norm;
 mod binary;
 mod computed_conv;
 mod concat;
+mod constant_channels;
 mod conv;
 mod conv_lowering;
 mod conv_transpose;
@@ -26,6 +27,7 @@ mod nonzero;
 mod normalization;
 mod pool;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
@@ -38,6 +40,7 @@ mod table;
 mod unpool;
 mod window;
 
+pub use constant_channels::{ChannelConstant, Constancy, Contribution, NEGLIGIBLE};
 pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
 pub use rewrite::{Edit, Kept, Rewrite};
 pub use table::{MICROSOFT, NEWEST_OPSET, OPS, OPS_OF_MICROSOFT, OpRow};
@@ -95,27 +98,43 @@ pub trait Operator: Debug + Send + Sync {
         None
     }
 
-    /// Returns the constant value of each output channel whose filter is zero, for a layer.
-    fn constant_channels(&self, _inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        None
-    }
-
-    /// Returns whether channels that each hold one constant are passed on as the same constants.
-    fn keeps_constants(&self) -> bool {
-        false
-    }
-
-    /// Returns the sum that constant input channels contribute to each output channel, for a layer.
+    /// Returns the sums that constant input channels contribute, for a layer with constant weights and bias.
     ///
-    /// `constants` has a zero for every other channel. `None` if the contribution varies over the output, as padding
-    /// makes it at the borders.
-    fn bias_correction(&self, _inputs: &Inputs, _constants: &[f64]) -> Option<Vec<f64>> {
+    /// `constants` has one element for each index of the input's axis of channels.
+    fn contribution(&self, _inputs: &Inputs, _constants: &[Option<ChannelConstant>]) -> Option<Contribution> {
         None
+    }
+
+    /// Returns the new input 2 of a layer that adds `sums` to its output channels.
+    ///
+    /// `None` if the layer has no bias.
+    fn bias_with(&self, _inputs: &Inputs, _sums: &[f64]) -> Option<Tensor> {
+        None
+    }
+
+    /// Returns the effect on channels along the axes `channels` of the first input that each hold one number.
+    fn constancy(&self, _inputs: &Inputs, _channels: &[usize]) -> Constancy {
+        Constancy::Lost
+    }
+
+    /// Returns the number that each channel of axis 1 becomes if all its elements are equal, for a normalization.
+    fn normalized_constants(&self, _inputs: &Inputs) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// Returns whether each output element depends on one element of each input only, with broadcasting.
+    fn is_pointwise(&self) -> bool {
+        false
     }
 
     /// Returns the number of multiply-accumulate operations of a convolution or matrix product, else 0.
     fn macs(&self, _inputs: &Inputs, _outputs: &[Fact]) -> u64 {
         0
+    }
+
+    /// Returns the input that holds recurrence weights, and their part of [`Operator::macs`], for a recurrent layer.
+    fn recurrence(&self, _inputs: &Inputs, _outputs: &[Fact]) -> Option<(usize, u64)> {
+        None
     }
 
     /// Describes the layer, for operators whose channels are counted, profiled and cut.
@@ -186,14 +205,18 @@ pub struct Layer {
     pub transposed: bool,
     /// The input that holds one number for each output channel, if the operator has one.
     pub bias: Option<usize>,
-    /// True if weights and bias are applied without a factor.
+    /// True if the outputs are linear in weights and bias, which are applied without a factor.
     pub plain: bool,
+    /// The number of gates of a recurrent layer, whose output channels have a filter for each gate and direction.
+    ///
+    /// Directions are then axis 0 of the weights.
+    pub gates: Option<usize>,
 }
 
 impl Layer {
     /// Returns the number of output channels for weights of this shape.
     pub fn out_channels(&self, weights: &[usize]) -> usize {
-        weights[self.filters] * if self.transposed { self.groups } else { 1 }
+        weights[self.filters] / self.gates.unwrap_or(1) * if self.transposed { self.groups } else { 1 }
     }
 
     /// Iterates over runs of consecutive weights that belong to one output channel: the channel and the run.
@@ -206,27 +229,22 @@ impl Layer {
         let inner: usize = weights[self.filters + 1..].iter().product();
         // If the layer is not transposed, axis 0 does not depend on the group.
         let inputs = if self.transposed { weights[0] / self.groups } else { usize::MAX };
-        let channel = move |run: usize| run / filters / inputs * filters + run % filters;
+        let gates = self.gates.map(|gates| filters / gates);
+        let channel = move |run: usize| match gates {
+            Some(channels) => run % filters % channels,
+            None => run / filters / inputs * filters + run % filters,
+        };
         data.chunks(inner.max(1)).enumerate().map(move |(run, values)| (channel(run), values))
     }
 
-    /// Returns the bias (input 2, or zero) of each output channel whose filter is zero, `None` for the others.
-    fn constant_channels(&self, inputs: &Inputs) -> Option<Vec<Option<f64>>> {
-        let zeros = self.zero_filters(inputs.optional(1)?.value.as_ref()?)?;
-        let bias = match inputs.optional(2) {
-            Some(bias) => bias.value.as_ref()?.to_f64(),
-            None => vec![0.0; zeros.len()],
-        };
-        Some(zeros.into_iter().zip(bias).map(|(zero, bias)| zero.then_some(bias)).collect())
-    }
-
-    /// Returns for each output channel whether all weights of its filter are zero.
-    fn zero_filters(&self, weights: &Tensor) -> Option<Vec<bool>> {
-        let mut zeros = vec![true; self.out_channels(&weights.shape)];
-        for (channel, values) in self.runs(&weights.shape, weights.floats().ok()?) {
-            zeros[channel] = zeros[channel] && values.iter().all(|&w| w == 0.0);
-        }
-        Some(zeros)
+    /// Reorders the weights of one output channel, as [`Layer::runs`] yields them, by input channel.
+    ///
+    /// Only a recurrent layer yields several runs over all inputs; with `back` the order is restored.
+    pub fn by_input(&self, weights: &[usize], row: Vec<f64>, back: bool) -> Vec<f64> {
+        let Some(gates) = self.gates else { return row };
+        let (runs, inputs) = (weights[0] * gates, row.len() / (weights[0] * gates).max(1));
+        let (outer, inner) = if back { (runs, inputs) } else { (inputs, runs) };
+        (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))).map(|(o, i)| row[i * outer + o]).collect()
     }
 }
 

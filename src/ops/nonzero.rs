@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::axes::split_at_axis;
 use super::data_movement::propagate_moved;
 use super::lower::{Lowering, Slot};
-use super::{Build, Operator};
+use super::{Build, Constancy, Operator};
 use crate::coupling::{Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
@@ -125,8 +125,8 @@ impl Operator for Compress {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        self.axis.is_some()
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        if self.axis.is_some() { Constancy::Passed } else { Constancy::Lost }
     }
 
     /// Moves labels along, and removes indices of the condition together with those of the axis.

@@ -85,6 +85,12 @@ impl Operator for InstanceNorm {
         flow.set_output(0, x);
         Ok(())
     }
+
+    /// Returns the bias, unless ε is so small that rounding errors of the mean count.
+    fn normalized_constants(&self, inputs: &Inputs) -> Option<Vec<f64>> {
+        let parameter = |i: usize| Some(inputs.optional(i)?.value.as_ref()?.to_f64());
+        parameter(1).and(parameter(2)).filter(|_| self.epsilon >= 1e-6)
+    }
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::lower::{Lowering, Slot};
 use super::unpool::check_flat_indices;
 use super::window::{ResolvedWindow, WindowAttributes, plane};
-use super::{Build, Operator};
+use super::{Build, Constancy, Operator};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
@@ -145,9 +145,19 @@ impl Operator for Pool {
         self.window.fit(&x.shape, None).is_ok_and(|w| self.planes(1, &w).is_by_twos())
     }
 
-    /// Returns false for averages that count the padding as zeros, and for indices.
-    fn keeps_constants(&self) -> bool {
-        self.indices.is_none() && self.kind != PoolKind::Average { count_include_pad: true }
+    /// Averages that count the padding as zeros change the borders. Indices are not followed.
+    fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
+        let Some(x) = inputs.optional(0).filter(|_| channels == [1] && self.indices.is_none()) else {
+            return Constancy::Lost;
+        };
+        let padded = |w: &ResolvedWindow| (w.pad_begin, w.pad_end) != ([0; 3], [0; 3]);
+        match self.window.fit(&x.shape, None) {
+            Ok(w) if self.kind == PoolKind::Average { count_include_pad: true } && padded(&w) => {
+                Constancy::Padded { value: 0.0, around: true }
+            }
+            Ok(_) => Constancy::Passed,
+            Err(_) => Constancy::Lost,
+        }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
@@ -180,8 +190,9 @@ impl Operator for GlobalPool {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        matches!(self.0, ReduceOp::Mean | ReduceOp::Max)
+    fn constancy(&self, _: &Inputs, channels: &[usize]) -> Constancy {
+        let within = matches!(self.0, ReduceOp::Mean | ReduceOp::Max);
+        if within && channels == [1] { Constancy::Passed } else { Constancy::Lost }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

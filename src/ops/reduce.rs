@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
-use super::{Build, Operator};
+use super::{Build, Constancy, Operator};
 use crate::coupling::{ChannelLabels, FROZEN, Inexact, Propagation, for_each_index};
 use crate::error::{Error, Result};
 use crate::fact::{Fact, Inputs, axis};
@@ -246,6 +246,15 @@ impl Operator for Reduce {
         let outer = (0..x.len()).filter(|&a| !reduced[a]).map(|a| x[a]).product::<usize>();
         let kernel = ReduceKernel { op: self.op, outer, axis: len / outer.max(1), inner: 1 };
         self.emit(l, kernel, temp)
+    }
+
+    fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
+        let Ok(reduced) = self.reduced(inputs) else { return Constancy::Lost };
+        let within = channels.iter().all(|&a| !reduced[a]) && self.around == Around::Nothing;
+        match self.op {
+            ReduceOp::Mean | ReduceOp::Max | ReduceOp::Min if within => Constancy::Passed,
+            _ => Constancy::Lost,
+        }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

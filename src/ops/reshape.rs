@@ -5,7 +5,7 @@
 
 use super::data_movement::{moved, propagate_moved, strided};
 use super::lower::{Lowering, Slot};
-use super::{Build, Operator, Rewrite};
+use super::{Build, Constancy, Operator, Rewrite};
 use crate::coupling::Propagation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis, broadcast};
@@ -165,8 +165,8 @@ impl Operator for View {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        Constancy::Passed
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
@@ -365,8 +365,8 @@ impl Operator for Rearrange {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        if let Self::DepthToSpace { .. } = self { Constancy::Joined } else { Constancy::Passed }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

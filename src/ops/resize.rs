@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::axes::MOST_INDICES;
 use super::lower::{Lowering, Slot};
-use super::{Build, Operator, Rewrite};
+use super::{Build, Constancy, Operator, Rewrite};
 use crate::coupling::{ChannelLabels, FROZEN, Propagation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
@@ -367,6 +367,19 @@ impl Operator for Resize {
             source = target;
         }
         Ok(())
+    }
+
+    /// Weights of an output element sum to 1, except beyond a cropped input.
+    fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
+        match self.axis_resizes(inputs) {
+            Ok(changes)
+                if self.coordinates != CoordinateMode::Crop
+                    && channels.iter().all(|a| !self.resized(&changes).contains(a)) =>
+            {
+                Constancy::Passed
+            }
+            _ => Constancy::Lost,
+        }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

@@ -11,6 +11,8 @@ pub enum Edit {
     Ints(&'static str, Vec<i64>),
     /// Removes the attribute of this name.
     Remove(&'static str),
+    /// Leaves out optional input `.0`.
+    Omit(usize),
     /// Replaces input `.0` by a constant list.
     Input(usize, Vec<i64>),
     /// Replaces input `.0` by a constant scalar.

@@ -2,7 +2,7 @@
 
 use super::data_movement::{RegionCopy, propagate_moved};
 use super::lower::{Lowering, Slot};
-use super::{Build, Operator, Rewrite};
+use super::{Build, Constancy, Operator, Rewrite};
 use crate::coupling::{ChannelLabels, FROZEN, Propagation, for_each_index};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs, axis};
@@ -122,8 +122,8 @@ impl Operator for Slice {
         Ok(())
     }
 
-    fn keeps_constants(&self) -> bool {
-        true
+    fn constancy(&self, _: &Inputs, _: &[usize]) -> Constancy {
+        Constancy::Passed
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
@@ -252,6 +252,14 @@ impl Pad {
         Ok(all)
     }
 
+    /// Returns the number of added elements, in constant mode.
+    fn value(&self, inputs: &Inputs) -> Result<f32> {
+        match &self.attributes {
+            Some((_, value)) => Ok(*value),
+            None => Ok(inputs.float(2, "the value of Pad")?.unwrap_or(0.0) as f32),
+        }
+    }
+
     /// Returns the runs of one axis that together fill the output, except for constant padding.
     fn runs(&self, size: usize, (begin, end): (i64, i64)) -> Result<Vec<PadRun>> {
         let crop = |pad: i64| pad.min(0).unsigned_abs() as usize;
@@ -321,10 +329,7 @@ impl Operator for Pad {
         let pads = self.pads(&l.inputs)?;
         let runs = src.iter().zip(&pads).map(|(&size, &p)| self.runs(size, p)).collect::<Result<Vec<_>>>()?;
         if self.mode == PadMode::Constant && pads.iter().any(|&(b, e)| b > 0 || e > 0) {
-            let value = match &self.attributes {
-                Some((_, value)) => *value,
-                None => l.inputs.float(2, "the value of Pad")?.unwrap_or(0.0) as f32,
-            };
+            let value = self.value(&l.inputs)?;
             l.call(Fill { len: dst.iter().product(), value }, vec![], Slot::Output(0));
         }
         let mut regions: Vec<Vec<PadRun>> = vec![vec![]];
@@ -347,6 +352,15 @@ impl Operator for Pad {
             l.call(copy, vec![Slot::Input(0)], Slot::Output(0));
         }
         Ok(())
+    }
+
+    fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
+        let (Ok(pads), Ok(value)) = (self.pads(inputs), self.value(inputs)) else { return Constancy::Lost };
+        if self.mode != PadMode::Constant {
+            return Constancy::Passed;
+        }
+        let around = pads.iter().enumerate().any(|(a, p)| !channels.contains(&a) && (p.0 > 0 || p.1 > 0));
+        Constancy::Padded { value: f64::from(value), around }
     }
 
     /// Labels padding: along space, with the label of its channel, along channels, with new labels.

@@ -2,8 +2,8 @@
 
 use super::{
     Build, Operator, activation, arg_topk, batch_norm, binary, concat, conv, conv_transpose, deform_conv,
-    einsum, gather, gemm, grid_sample, non_max_suppression, nonzero, normalization, pool, quantize, reduce,
-    reshape, resize, roi_align, scatter, shape, slice, unpool,
+    einsum, gather, gemm, grid_sample, non_max_suppression, nonzero, normalization, pool, quantize,
+    recurrent, reduce, reshape, resize, roi_align, scatter, shape, slice, unpool,
 };
 use crate::error::Result;
 
@@ -93,6 +93,7 @@ ops! {
     "Expand" [8, 13], 2, "broadcast to a shape", reshape::expand;
     "Flatten" [1, 9, 11, 13, 21, 23, 24, 25], 1, "reshape to a matrix", reshape::flatten;
     "Floor" [6, 13], 1, "rounds down", activation::floor;
+    "GRU" [7, 14, 22], 6, "gated recurrent units over time steps", recurrent::gru;
     "Gather" [1, 11, 13], 2, "slices by constant indices", gather::gather;
     "GatherElements" [11, 13], 2, "elements by one index each", scatter::gather_elements;
     "GatherND" [11, 12, 13], 2, "slices by tuples of indices", scatter::gather_nd;
@@ -113,6 +114,7 @@ ops! {
     "IsInf" [10, 20], 1, "whether elements are infinite", activation::is_inf;
     "IsNaN" [9, 13, 20], 1, "whether elements are not numbers", activation::is_nan;
     "LRN" [1, 13], 1, "local response normalization over channels", batch_norm::lrn;
+    "LSTM" [7, 14, 22], 8, "long short-term memory over time steps", recurrent::lstm;
     "LayerNormalization" [1, 17], 3, "trailing axes to mean 0 and variance 1", normalization::layer_norm;
     "LeakyRelu" [6, 16], 1, "x, or α·x below zero", activation::leaky_relu;
     "Less" [7, 9, 13], 2, "a < b", binary::less;
@@ -140,6 +142,7 @@ ops! {
     "Pow" [7, 12, 13, 15], 2, "aᵇ with broadcasting", binary::pow;
     "QuantizeLinear" [10, 13, 19, 21, 23, 24, 25], 3, "floats to quantized integers", quantize::quantize;
     "RMSNormalization" [23], 2, "trailing axes to mean square 1", normalization::rms_norm;
+    "RNN" [7, 14, 22], 6, "simple recurrent cells over time steps", recurrent::rnn;
     "Range" [11, 27], 3, "evenly spaced numbers", shape::range;
     "Reciprocal" [6, 13], 1, "1/x", activation::reciprocal;
     "ReduceL1" [1, 11, 13, 18], 2, "sum of magnitudes over axes", reduce::reduce_l1;

@@ -8,9 +8,10 @@ use crate::bench::{BenchOptions, Quantiles};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
-use crate::graph::Graph;
+use crate::graph::{Dim, Graph, declared};
 use crate::observer::Observer;
 use crate::onnx::Model;
+use crate::onnx::proto::ValueInfoProto;
 use crate::prune::Channels;
 use crate::report::Cost;
 
@@ -36,8 +37,10 @@ pub struct Performance {
     pub images_per_s: f64,
     /// Billions of floating-point operations a second at the median; a MAC counts as two.
     pub gflops: f64,
-    /// How many times faster than the first network, from runs side by side.
-    pub speedup: Quantiles,
+    /// How many times faster than the first network, from runs side by side; `None` for an unrelated network.
+    pub speedup: Option<Quantiles>,
+    /// The difference in inputs or outputs that makes the network unrelated to the first.
+    pub unrelated: Option<String>,
     /// Nodes that run on the host afterwards, which the times exclude.
     pub host_nodes: usize,
     /// The SNR of outputs in `f16` to those in `f32`, in decibels, if the device stores `f16`.
@@ -79,19 +82,60 @@ pub fn benchmark(
             None => vec![],
         };
         let (seconds, batch) = (times.seconds[i], times.batches[i] as f64);
+        let unrelated = difference(model, &models[0]);
         networks.push(Performance {
             cost,
             batch: times.batches[i],
             seconds,
             images_per_s: batch / seconds.median,
             gflops: 2.0 * cost.macs as f64 * batch / seconds.median / 1e9,
-            speedup: times.speedups[i],
+            speedup: unrelated.is_none().then_some(times.speedups[i]),
+            unrelated,
             host_nodes: times.host_nodes[i],
             snr_db: snr_db[i],
             layers,
         });
     }
     Ok(Benchmark { networks, rounds: times.rounds, peak_rates })
+}
+
+/// Returns the first input or output that two models do not share: its name, or its sizes apart from the channels.
+fn difference(model: &Model, first: &Model) -> Option<String> {
+    let inputs = |model: &Model| -> Vec<ValueInfoProto> {
+        let graph = model.graph();
+        let constant = |info: &&ValueInfoProto| graph.initializer.iter().any(|t| t.name() == info.name());
+        graph.input.iter().filter(|info| !constant(info)).cloned().collect()
+    };
+    unlike("input", &inputs(model), &inputs(first))
+        .or_else(|| unlike("output", &model.graph().output, &first.graph().output))
+}
+
+fn unlike(what: &str, own: &[ValueInfoProto], first: &[ValueInfoProto]) -> Option<String> {
+    if own.len() != first.len() {
+        return Some(format!("it has {} {what}s, the first network {}", own.len(), first.len()));
+    }
+    let shown = |info: &ValueInfoProto| {
+        let dims = declared(info).unwrap_or_default();
+        let dims = dims.iter().map(|dim| match dim {
+            Dim::Fixed(size) => size.to_string(),
+            Dim::Free(name) if name.is_empty() => "?".to_owned(),
+            Dim::Free(name) => name.clone(),
+        });
+        format!("\"{}\" {}", info.name(), dims.collect::<Vec<_>>().join("×")).trim_end().to_owned()
+    };
+    own.iter().zip(first).find(|(own, first)| own.name() != first.name() || !fits(own, first)).map(
+        |(own, first)| format!("its {what} is {}, that of the first network {}", shown(own), shown(first)),
+    )
+}
+
+/// Returns whether declared shapes agree apart from the channels and from free sizes.
+fn fits(own: &ValueInfoProto, first: &ValueInfoProto) -> bool {
+    let (Some(own), Some(first)) = (declared(own), declared(first)) else { return true };
+    let same = |(axis, (own, first)): (usize, (&Dim, &Dim))| match (own, first) {
+        (Dim::Fixed(own), Dim::Fixed(first)) => axis == 1 || own == first,
+        _ => true,
+    };
+    own.len() == first.len() && own.iter().zip(&first).enumerate().all(same)
 }
 
 /// Times the algorithms of the networks' layers on the device, for some seconds at most, and remembers the fastest.

@@ -26,7 +26,7 @@ pub struct InputOptions {
 pub enum InputValue {
     /// One number for all elements, or one for each.
     Numbers(Vec<f64>),
-    /// A `.npy` file.
+    /// The path of a `.npy` file.
     File(PathBuf),
 }
 
@@ -67,7 +67,14 @@ impl InputOptions {
     /// # Errors
     /// A file that is no model, an unknown input, a value or size that does not fit.
     pub fn load(&self, path: &Path, data: Option<(&str, &DataOptions)>) -> Result<Model> {
-        let model = Model::load(path)?;
+        self.bind(Model::load(path)?, data)
+    }
+
+    /// Binds the inputs of a model, as [`Self::load`] does.
+    ///
+    /// # Errors
+    /// An unknown input, a value or size that does not fit.
+    pub fn bind(&self, model: Model, data: Option<(&str, &DataOptions)>) -> Result<Model> {
         if self == &Self::default() && data.is_none() {
             return Ok(model);
         }
@@ -80,7 +87,7 @@ impl InputOptions {
             let tensor = value.tensor(input_type(&model, name)?)?;
             if bindings.values.insert(name.clone(), tensor).is_some() {
                 return Err(Error::new(format!("the input \"{name}\" is given twice"))
-                    .file(path)
+                    .file(&model.path)
                     .remedy("give each input one value"));
             }
         }

@@ -18,7 +18,7 @@ use crate::plan::Port;
 use crate::tensor::{Data, Precision, SampleShape, Tensor};
 
 /// The least number of images for which a single class of the original means that its outputs are no class scores.
-const LEAST_TO_VARY: u64 = 20;
+pub(super) const LEAST_TO_VARY: u64 = 20;
 
 /// The result of an evaluation.
 #[derive(Clone, Debug)]
@@ -220,6 +220,9 @@ impl<'a> Judging<'a> {
         }
         let got = predict(session, &images.data)?;
         let expected = reference.map(|reference| predict(reference, &images.data)).transpose()?;
+        if let (Some(got), Some(expected)) = (got.first(), expected.as_ref().and_then(|all| all.first())) {
+            same_size("the number of outputs", expected.len(), got.len())?;
+        }
         for (i, outputs) in got.iter().enumerate() {
             self.add_image(images, i, outputs, expected.as_ref().map(|expected| expected[i].as_slice()))?;
         }
@@ -252,7 +255,7 @@ impl<'a> Judging<'a> {
             for (&output, errors) in self.choice.outputs.iter().zip(&mut self.errors) {
                 let ((name, got), (_, expected)) = (&outputs[output], &expected[output]);
                 let (got, expected) = (floats(got), floats(expected));
-                same_size(&format!("the outputs \"{name}\""), expected.len(), got.len())?;
+                same_size(&format!("the elements of the output \"{name}\""), expected.len(), got.len())?;
                 match judged.filter(|judged| judged.output == output) {
                     Some(judged) => agreement.add(&expected, &got, judged.classes),
                     None => errors.add(&expected, &got, None),
@@ -364,7 +367,7 @@ fn same_size(what: &str, expected: usize, got: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("the networks differ in {what}"))
-        .expected(format!("{expected} elements, as of the reference"))
+        .expected(format!("{expected}, as the reference has"))
         .got(got.to_string())
         .remedy("compare networks of the same outputs"))
 }

@@ -9,6 +9,17 @@ const LEAST_IMAGES: usize = 8;
 /// The number of standard errors by which top-1 must exceed chance.
 const STANDARD_ERRORS: f64 = 2.0;
 
+/// Labels that do not fit a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Misfit {
+    /// Top-1 of the labels in percent.
+    pub top1: f64,
+    /// Top-1 of guessing in percent.
+    pub chance: f64,
+    /// The result of shifting labels, and the option for it, if that fits better.
+    pub advice: Option<String>,
+}
+
 /// Top-1 of a network with the labels as given, and shifted by one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelFit {
@@ -72,21 +83,18 @@ impl LabelFit {
         shift.filter(|_| self.images >= LEAST_IMAGES).map(|shift| (shift, self.top1(shift)))
     }
 
-    /// Describes labels that do not fit: what is measured, and what would be with shifted labels; `None` if they fit.
-    pub fn misfit(&self, data: &Dataset) -> Option<(String, Option<String>)> {
+    /// Describes labels that do not fit; `None` if they fit.
+    pub fn misfit(&self, data: &Dataset) -> Option<Misfit> {
         let shift = self.better_shift();
         if !self.is_chance() && shift.is_none() {
             return None;
         }
         let [top1, chance] = [self.top1(0), self.chance()].map(|share| 100.0 * share);
-        let what = format!(
-            "top-1 of the original is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit"
-        );
         let advice = shift.map(|(shift, share)| {
             let (sign, offset) = (if shift < 0 { "-" } else { "+" }, data.label_offset() + shift);
             format!("labels {sign} 1 would give {:.0} %: set `label_offset` to {offset}", 100.0 * share)
         });
-        Some((what, advice))
+        Some(Misfit { top1, chance, advice })
     }
 }
 

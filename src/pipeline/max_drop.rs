@@ -6,7 +6,7 @@
 
 use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
-use super::evaluation::{Evaluation, chosen, evaluate_by};
+use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_by};
 use super::evidence::{Evidence, Gathered};
 use super::metric::{Choice, MetricResult};
 use super::original_check::check_original;
@@ -23,15 +23,13 @@ use crate::repair::{Images, Repair, Repaired};
 
 /// Budgets nearer to each other than this are not distinguished.
 const NEAR: f64 = 0.01;
-/// The least number of images of one class by the original on which agreement says nothing.
-const LEAST_TO_VARY: u64 = 20;
 
 /// The limit within which the smallest network is searched for, in the metric's unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
-    /// The largest loss.
+    /// The largest loss that is allowed.
     Drop(f64),
-    /// The worst value.
+    /// The worst value that is allowed.
     Quality(f64),
 }
 

@@ -52,7 +52,7 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
-pub use label_fit::LabelFit;
+pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
     FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
     NamedTensor,
@@ -77,7 +77,9 @@ pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
 pub use crate::observer::{Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
-pub use crate::prune::{Budget, CRITERIA, Counted, Criterion, Cut, Needs, Proof, Scope, ScoreNormalization};
+pub use crate::prune::{
+    Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
+};
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};

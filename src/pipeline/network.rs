@@ -59,13 +59,19 @@ impl Network {
 
     /// Analyzes a model loaded from the file [`Model::path`], which is read again when needed.
     ///
+    /// A model without a file, such as one from a stream, is kept in memory.
+    ///
     /// With `inexact`, channels mixed by a normalization, softmax or reduction may be removed one by one; the rest is
     /// then normalized without them, which changes the outputs.
     ///
     /// # Errors
     /// A model that uses what the engine does not support.
     pub fn from_file(model: Model, inexact: bool) -> Result<Self> {
-        let original = Original::File(model.path.clone(), model.bindings.clone());
+        let original = if model.path.is_file() {
+            Original::File(model.path.clone(), model.bindings.clone())
+        } else {
+            Original::Memory(Arc::new(model.clone()))
+        };
         Self::analyze(model, original, inexact)
     }
 

@@ -5,7 +5,7 @@
 
 use super::calibration::{Calibration, JudgedOn};
 use super::evaluation::{chosen, predict};
-use super::label_fit::LabelFit;
+use super::label_fit::{LabelFit, Misfit};
 use super::metric::{MetricKind, MetricOptions, floats};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -64,13 +64,15 @@ pub(super) fn check_original(
         }
     })?;
     match fit.misfit(judge) {
-        Some((what, advice)) => Err(Error::new(what)
-            .file(&graph.path)
-            .got(format!("{} of {} images", fit.hits(), fit.images()))
-            .remedy(match advice {
-                Some(advice) => format!("{advice}, or set `force` to go on"),
-                None => "check them with `eval()`, or set `force` to go on".to_owned(),
-            })),
+        Some(Misfit { top1, chance, advice }) => Err(Error::new(format!(
+            "top-1 of the original is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit"
+        ))
+        .file(&graph.path)
+        .got(format!("{} of {} images", fit.hits(), fit.images()))
+        .remedy(match advice {
+            Some(advice) => format!("{advice}, or set `force` to go on"),
+            None => "check them with `eval()`, or set `force` to go on".to_owned(),
+        })),
         None => {
             notice_training_images(&fit, calibration.judged_on, observer);
             Ok(())

@@ -348,7 +348,7 @@ fn unknown_error(cut: &PlanOptions) -> Error {
         .remedy("leave out `confidence`, or choose apoz, act-mean, act-variance, act-l1 or entropy")
 }
 
-/// Reports the files that were skipped, the first ones by name.
+/// Reports the files that were skipped, the first ones by name, and the number of turned images.
 pub(super) fn notice_skipped(data: &Dataset, observer: &mut dyn Observer) {
     const NAMED: usize = 5;
     let skipped = data.skipped();
@@ -357,5 +357,8 @@ pub(super) fn notice_skipped(data: &Dataset, observer: &mut dyn Observer) {
     }
     if skipped.len() > NAMED {
         observer.notice(Notice::SkippedInputs(skipped.len()));
+    }
+    if data.turned() > 0 {
+        observer.notice(Notice::TurnedImages(data.turned()));
     }
 }

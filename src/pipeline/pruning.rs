@@ -19,7 +19,9 @@ use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
-use crate::prune::{Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, written};
+use crate::prune::{
+    Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, border_effect, written,
+};
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
 use crate::stats::{Header, Profile};
@@ -273,11 +275,12 @@ impl Cutting<'_> {
         let (small, proof) = staged(observer, Stage::Proving, 2, |observer| {
             let graph = Graph::from_model_owned(reference.masked(&model)?)?;
             let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
+            let constants = border_effect(&reference, (&model, inexact), device, images)?;
             crate::observer::advance(observer, 1)?;
             let path = options.output.clone().unwrap_or_else(|| model.path.clone());
             let small = written(model, inexact, removed, &path)?;
             let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
-            Ok((small, proof))
+            Ok((small, Proof { constants, ..proof }))
         })?;
         let small = match &options.output {
             Some(path) => {

@@ -13,7 +13,7 @@ use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
-use crate::prune::{Cut, MaskedReference, Proof, ReferenceOutputs};
+use crate::prune::{Cut, MaskedReference, Proof, ReferenceOutputs, border_effect};
 use crate::report::Page;
 use crate::stats::Profile;
 
@@ -99,7 +99,11 @@ fn proved(
         Err(error) => return Ok(Err(error.message())),
     };
     match (outputs.prove(small, device, &whole), masked) {
-        (Ok(proof), _) => Ok(Ok(proof)),
+        (Ok(proof), Some(_)) => Ok(Ok(proof)),
+        (Ok(proof), None) => {
+            let constants = border_effect(&reference, (model, network.is_inexact()), device, images)?;
+            Ok(Ok(Proof { constants, ..proof }))
+        }
         (Err(error), Some(path)) => Err(error.file(path)),
         (Err(_), None) => Ok(Err(OTHER_WEIGHTS.to_owned())),
     }

@@ -83,9 +83,9 @@ impl<'a> PlanBuilder<'a> {
             absorbed: HashSet::new(),
         };
         for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
-            // Inputs with a fixed value are constants, and nobody has to give one that no node or probe reads.
-            let is_read = graph.is_used(input.value) || builder.kept.contains(&input.value);
-            if input.bound.is_some() || !is_read {
+            // Inputs with a fixed value are constants, and nobody has to give an unused one.
+            let used = graph.is_used(input.value) || builder.kept.contains(&input.value);
+            if input.bound.is_some() || !used {
                 continue;
             }
             let place = builder.buffer(shape.iter().product());

@@ -33,7 +33,7 @@ impl PlanBuilder<'_> {
         Err(Error::new("an accumulating probe does not take its values and the image weights")
             .expected(format!("inputs of {expected:?} elements"))
             .got(format!("{got:?}"))
-            .remedy("create its kernel for the batch of the facts"))
+            .internal())
     }
 
     /// Returns the buffers of floating-point values of the network that are neither inputs nor outputs of the plan.

@@ -292,9 +292,19 @@ impl Channels {
             if self.facts.is_data_dependent_node(graph, id) {
                 continue;
             }
-            let cost = node.op.macs(&self.facts.inputs(graph, id), &self.facts.outputs(graph, id))
-                / self.facts.samples as u64;
-            let shrinks = node.outputs.first().copied().flatten().and_then(|v| {
+            let (inputs, outputs) = (self.facts.inputs(graph, id), self.facts.outputs(graph, id));
+            let samples = self.facts.samples as u64;
+            let mut cost = node.op.macs(&inputs, &outputs) / samples;
+            let recurrence = node.op.recurrence(&inputs, &outputs);
+            let recurrence = recurrence
+                .and_then(|(i, macs)| Some((node.inputs.get(i).copied().flatten()?, macs / samples)));
+            if let Some((weight, part)) = recurrence.filter(|&(w, _)| self.facts.is_constant(w)) {
+                let elements = self.facts.shape(weight).iter().product::<usize>().max(1) as u64;
+                // The node's time is a function of its first weights.
+                macs.entry(weight).or_default().0 += part / elements;
+                cost -= part;
+            }
+            let shrinks = node.outputs.iter().flatten().next().and_then(|&v| {
                 let &(along, axis) = of_value.get(&v)?;
                 let channels = node.op.layer().map(|l| place(l.channels, self.facts.shape(v).len()));
                 Some((channels != Some(along), axis))

@@ -25,9 +25,13 @@ pub struct Consumers<'a> {
 }
 
 /// A layer that consumes labelled channels.
+///
+/// Layers that share their weights and moments are one.
 #[derive(Debug)]
 struct ConsumerLayer {
     taps: LayerTaps,
+    /// All nodes of the layer.
+    nodes: Vec<NodeId>,
     read: InputView,
     /// The class of each input channel.
     classes: Vec<Label>,
@@ -36,8 +40,8 @@ struct ConsumerLayer {
 /// A layer's weights and bias, corrected for the loss of removed channels.
 #[derive(Debug)]
 pub struct Compensated {
-    /// The node of the layer.
-    pub node: NodeId,
+    /// The nodes of the layer, which share their weights.
+    pub nodes: Vec<NodeId>,
     /// The corrected weights, shaped like the original ones.
     pub weight: Tensor,
     /// The corrected bias, one number per filter.
@@ -49,25 +53,39 @@ impl<'a> Consumers<'a> {
     pub fn of(graph: &'a Graph, channels: &'a Channels, profile: &'a Profile) -> Option<Self> {
         let facts = &channels.facts;
         let mut grams: HashMap<NodeId, &GramMatrix> = HashMap::new();
-        let mut consumers = Vec::new();
+        let mut consumers: Vec<ConsumerLayer> = Vec::new();
         for taps in layers(graph, facts) {
-            let Some(read) = input_view(graph, facts, &taps).filter(|_| taps.layer.plain) else { continue };
+            // The arguments of a recurrent layer's gates are linear in its input.
+            let linear = taps.layer.plain || taps.layer.gates.is_some();
+            let Some(read) = input_view(graph, facts, &taps).filter(|_| linear) else { continue };
             let Some(labelled) = channels.labels[read.value].as_ref().filter(|d| d.varies(read.axis)) else {
                 continue;
             };
             let classes: Vec<Label> =
                 labelled.firsts(read.axis).into_iter().map(|l| channels.coupling.classes.find(l)).collect();
             let rows = classes.len() / read.groups() * read.taps();
-            let fits = |gram: &&GramMatrix| {
-                gram.value == graph.name(read.value) && gram.rows == rows && gram.groups == read.groups()
-            };
+            let fits = |gram: &&GramMatrix| gram.rows == rows && gram.groups == read.groups();
             // A layer with strides may have moments of all positions first, then those of its own patches.
             let mut of_layer =
                 profile.grams.iter().filter(|g| g.consumers.contains(&graph.nodes[taps.node].name));
-            grams.insert(taps.node, of_layer.rfind(fits)?);
+            let gram = of_layer.rfind(fits)?;
+            grams.insert(taps.node, gram);
+            let bias = |taps: &LayerTaps| {
+                taps.layer.bias.and_then(|at| graph.nodes[taps.node].inputs.get(at).copied().flatten())
+            };
+            let same = |layer: &&mut ConsumerLayer| {
+                let (own, other) = (&layer.taps, &taps);
+                (own.weight, bias(own), &own.scale) == (other.weight, bias(other), &other.scale)
+                    && layer.classes == classes
+                    && std::ptr::eq(grams[&layer.taps.node], gram)
+            };
+            if let Some(layer) = consumers.iter_mut().find(same) {
+                layer.nodes.push(taps.node);
+                continue;
+            }
             // A depthwise layer couples each input channel to its output channel: there is no choice among them.
             if read.groups() < classes.len() || classes.len() == 1 {
-                consumers.push(ConsumerLayer { taps, read, classes });
+                consumers.push(ConsumerLayer { nodes: vec![taps.node], taps, read, classes });
             }
         }
         Some(Self { graph, channels, grams, consumers })
@@ -166,7 +184,7 @@ impl<'a> Consumers<'a> {
             let facts = &self.channels.facts;
             let Some(old) = facts.get(layer.taps.weight).and_then(|f| f.value.as_ref()) else { continue };
             all.push(Compensated {
-                node: layer.taps.node,
+                nodes: layer.nodes.clone(),
                 weight: filters.weights(&layer.taps.layer, old)?,
                 bias: Tensor::from_f64(old.dtype, &[filters.bias.len()], &filters.bias),
             });

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::channels::Channels;
 use super::kept_indices::kept_indices;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, IdVec, NodeId, ValueId};
+use crate::graph::{Graph, IdVec, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::encode;
 use crate::ops::Kept;
-use crate::tensor::{DType, Tensor};
 
 /// The indices that stay, for each constant that changes.
 pub(super) type KeptConstants = BTreeMap<ValueId, Kept>;
@@ -31,16 +30,6 @@ pub(super) fn constant_message(
     folded
         .map(|tensor| encode(name, tensor))
         .ok_or_else(|| Error::new(format!("\"{name}\" is not constant")).internal())
-}
-
-/// Returns the bias of a consumer plus the correction for removed constant channels.
-pub(super) fn corrected_bias(graph: &Graph, channels: &Channels, node: NodeId, correction: &[f64]) -> Tensor {
-    let inputs = channels.facts.inputs(graph, node);
-    let old = inputs.optional(2).and_then(|f| f.value.as_ref());
-    let dtype = old.or(inputs.optional(1).and_then(|f| f.value.as_ref())).map_or(DType::F32, |t| t.dtype);
-    let before = old.map_or_else(|| vec![0.0; correction.len()], Tensor::to_f64);
-    let sums: Vec<f64> = before.iter().zip(correction).map(|(b, l)| b + l).collect();
-    Tensor::from_f64(dtype, &[sums.len()], &sums)
 }
 
 /// Returns the constants that are cut, and those that a node recomputes from cut constants.

@@ -24,6 +24,8 @@ pub(crate) struct Editor<'a> {
     initializers: HashMap<String, usize>,
     /// The names of all values.
     names: HashSet<String>,
+    /// The values that nodes used before the edits.
+    used_before: HashSet<String>,
 }
 
 impl<'a> Editor<'a> {
@@ -36,7 +38,8 @@ impl<'a> Editor<'a> {
         let given = graph.input.iter().map(|i| i.name().to_owned());
         let stored = graph.initializer.iter().map(|t| t.name().to_owned());
         let names = produced.chain(given).chain(stored).collect();
-        Self { graph, listed, replaced: HashSet::new(), touched: false, initializers, names }
+        let used_before = graph.node.iter().flat_map(|n| n.input.iter().cloned()).collect();
+        Self { graph, listed, replaced: HashSet::new(), touched: false, initializers, names, used_before }
     }
 
     /// Makes the value `name` a constant.
@@ -62,6 +65,10 @@ impl<'a> Editor<'a> {
             Edit::Int(name, value) => return set_int(node, name, value),
             Edit::Ints(name, values) => return set_ints(node, name, &values),
             Edit::Remove(name) => return node.attribute.retain(|a| a.name() != name),
+            Edit::Omit(input) => {
+                node.input[input].clear();
+                return;
+            }
             Edit::Input(input, values) => (input, Tensor::int(&[values.len()], values)),
             Edit::Scalar(input, value) => (input, Tensor::int(&[], vec![value])),
         };
@@ -109,13 +116,12 @@ impl<'a> Editor<'a> {
             return;
         }
         let graph = self.graph;
-        let before: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
         graph.node.retain(|n| !n.output.iter().any(|o| self.replaced.contains(o)));
         loop {
             let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
             used.extend(graph.output.iter().map(|o| o.name().to_owned()));
             // Values that were unused before the edits stay in the file.
-            let unused = |name: &str| !used.contains(name) && before.contains(name);
+            let unused = |name: &str| !used.contains(name) && self.used_before.contains(name);
             let count = graph.node.len();
             graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || unused(o)));
             graph.initializer.retain(|t| !unused(t.name()));

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::channels::Channels;
-use super::constant_channels::bias_corrections;
-use super::cut_constants::{bystanders, constant_message, corrected_bias};
+use super::constant_channels::folds;
+use super::cut_constants::{bystanders, constant_message};
 use super::editor::Editor;
+use super::folded_constants::FoldedConstants;
 use super::kept_indices::kept_indices;
 use super::zeroed_slices::ZeroedSlices;
 use crate::error::{Error, Result};
@@ -24,6 +25,8 @@ use crate::tensor::Tensor;
 pub struct MaskedReference {
     /// The nodes at which removed channels mix with kept ones: values behind them may differ.
     pub inexact: Vec<String>,
+    /// The removed channels that were constant.
+    pub(super) folded: FoldedConstants,
     /// The indices that stay, for each value that shrinks.
     pub(super) kept: HashMap<String, Kept>,
     /// The slices of constants that become zero: constant, axis, mask of indices.
@@ -52,12 +55,10 @@ impl MaskedReference {
                 reference.kept.insert(graph.name(value).to_owned(), kept.clone());
             }
         }
-        for (&node, correction) in &bias_corrections(graph, channels, &gone) {
-            reference.inputs.push((
-                graph.nodes[node].position,
-                2,
-                corrected_bias(graph, channels, node, correction),
-            ));
+        let folds = folds(graph, channels, &gone);
+        reference.folded = FoldedConstants::of(graph, channels, &folds, removed);
+        for fold in folds.biases {
+            reference.inputs.push((graph.nodes[fold.node].position, fold.input, fold.bias));
         }
         let mut changed: Vec<ValueId> = Vec::new();
         for ZeroedSlices { value, axis, zeros } in channels.zeroed_slices(&roots) {

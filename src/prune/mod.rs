@@ -4,6 +4,7 @@
 //! removes them from the model, and [`prove()`] compares the result with the [`MaskedReference`].
 
 pub mod allocate;
+mod border_effect;
 pub mod channels;
 pub mod confidence;
 mod constant_channels;
@@ -13,6 +14,7 @@ pub mod cut;
 mod cut_constants;
 mod editor;
 pub mod elimination_curves;
+mod folded_constants;
 mod kept_indices;
 pub mod masked_reference;
 pub mod prove;
@@ -23,13 +25,16 @@ pub mod times;
 mod zeroed_slices;
 
 pub use allocate::{Budget, Counted, CutLimits, Scope, allocate};
+pub use border_effect::border_effect;
 pub use channels::{Channels, CoupledChannels};
 pub use confidence::{confidence, cut_confidence};
+pub(crate) use constant_channels::{FoldedBias, folds};
 pub use consumers::{Compensated, Consumers};
 pub use criteria::{CRITERIA, Criterion, Needs, Score};
 pub use cut::{Cut, CutCoupled, Judged};
 pub(crate) use editor::Editor;
 pub use elimination_curves::EliminationCurves;
+pub use folded_constants::FoldedConstants;
 pub(crate) use kept_indices::kept_indices;
 pub use masked_reference::MaskedReference;
 pub use prove::{Proof, ReferenceOutputs, prove};

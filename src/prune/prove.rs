@@ -12,6 +12,7 @@
 
 use serde::Serialize;
 
+use super::folded_constants::FoldedConstants;
 use super::masked_reference::MaskedReference;
 use super::rewrite::Rewritten;
 use crate::compare::{Tolerance, Verdict, compare};
@@ -44,6 +45,10 @@ pub struct Proof {
     ///
     /// The difference is the effect of the cut, and is not an error.
     pub difference: Option<f64>,
+    /// The removed channels that were constant, and the effect of their removal at padded borders.
+    ///
+    /// `None` if none was constant.
+    pub constants: Option<FoldedConstants>,
 }
 
 /// Compares two networks on synthetic inputs and on the images, one after the other.
@@ -92,7 +97,7 @@ impl std::fmt::Debug for ReferenceOutputs<'_> {
 }
 
 /// Returns the inputs of each run: synthetic ones, then the images, as many at once as the network takes.
-fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
+pub(super) fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
     let mut rounds = vec![session.synthetic_inputs()];
     if let Some(images) = images {
         let len = session.sample().elements().max(1) * session.batch;
@@ -102,7 +107,7 @@ fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
 }
 
 /// A value that is compared, with its shape in the masked original.
-struct ComparedValue {
+pub(super) struct ComparedValue {
     name: String,
     shape: Vec<usize>,
     /// True if the value must agree.
@@ -112,10 +117,10 @@ struct ComparedValue {
 }
 
 /// Results of a network: its outputs and taps, their values in each round, and its host subgraph.
-type RunResults = (Vec<ComparedValue>, Vec<Vec<Vec<f32>>>, Option<HostSubgraph>);
+pub(super) type RunResults = (Vec<ComparedValue>, Vec<Vec<Vec<f32>>>, Option<HostSubgraph>);
 
 /// Creates a session with `taps`, for inputs of these sizes.
-fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> Result<Session> {
+pub(super) fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> Result<Session> {
     let wanted = SessionOptions {
         batch: Some(1),
         taps: taps.to_vec(),
@@ -126,7 +131,7 @@ fn session(graph: &Graph, device: &Device, taps: &[ValueId], sizes: &Sizes) -> R
 }
 
 /// Runs a network with its taps on the inputs of each round.
-fn run(
+pub(super) fn run(
     graph: &Graph,
     mut session: Session,
     taps: &[ValueId],
@@ -240,6 +245,7 @@ impl<'a> ReferenceOutputs<'a> {
             passed: true,
             exact: self.reference.inexact.is_empty(),
             difference: None,
+            constants: None,
         };
         for (inputs, (expected, got)) in self.rounds.iter().zip(self.expected.iter().zip(&got)) {
             for ((port, expected), got) in self.ports.iter().zip(expected).zip(got) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::channels::Channels;
-use super::constant_channels::{BiasCorrections, bias_corrections};
-use super::cut_constants::{constant_message, corrected_bias, cut_constants};
+use super::constant_channels::{FoldedBias, folds};
+use super::cut_constants::{constant_message, cut_constants};
 use super::editor::Editor;
 use super::kept_indices::kept_indices;
 use super::masked_reference::MaskedReference;
@@ -18,6 +18,7 @@ use crate::graph::{Graph, IdVec, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::tensor::keep;
 use crate::ops::{Kept, Rewrite};
+use crate::stats::place;
 use crate::tensor::Tensor;
 
 /// A pruned model with the masked original that proves it.
@@ -88,11 +89,11 @@ pub fn smaller(
     let model = &*flat;
     let roots = channels.roots(removed);
     let kept = kept_indices(graph, channels, &roots)?;
-    let bias_corrections = bias_corrections(graph, channels, &|label| channels.is_removed(label, &roots));
+    let folds = folds(graph, channels, &|label| channels.is_removed(label, &roots));
     let following = following(graph, channels);
     let mut explicit: HashSet<String> = HashSet::new();
     loop {
-        let cut = cut(model, graph, channels, (&kept, &bias_corrections), (&explicit, &following))?;
+        let cut = cut(model, graph, channels, (&kept, &folds.biases), (&explicit, &following))?;
         let wrong = misfits(&cut, graph, channels, &kept)?;
         let Some((node, error)) = wrong.first().cloned() else {
             fits_other_sizes(&cut, graph)?;
@@ -114,7 +115,7 @@ fn cut(
     model: &Model,
     graph: &Graph,
     channels: &Channels,
-    (kept, bias_corrections): (&IdVec<ValueId, Kept>, &BiasCorrections),
+    (kept, biases): (&IdVec<ValueId, Kept>, &[FoldedBias]),
     (explicit, following): (&HashSet<String>, &IdVec<ValueId, Vec<bool>>),
 ) -> Result<Model> {
     let mut cut = model.clone();
@@ -164,15 +165,15 @@ fn cut(
             editor.edit(node.position, edit);
         }
     }
-    for (&node, correction) in bias_corrections {
-        let output = graph.nodes[node].outputs.first().copied().flatten();
-        let stays = output.and_then(|o| kept[o].get(1).cloned().flatten());
-        let whole = corrected_bias(graph, channels, node, correction);
-        let left = whole.to_f64().into_iter().enumerate();
+    for FoldedBias { layer, node, input, bias, .. } in biases {
+        let output = graph.nodes[*layer].outputs.first().copied().flatten();
+        let along = graph.nodes[*layer].op.layer().map_or(1, |l| l.channels);
+        let stays = output.and_then(|o| kept[o].get(place(along, kept[o].len())).cloned().flatten());
+        let left = bias.to_f64().into_iter().enumerate();
         let left: Vec<f64> =
             left.filter(|&(i, _)| stays.as_ref().is_none_or(|s| s[i])).map(|(_, v)| v).collect();
-        let smaller = Tensor::from_f64(whole.dtype, &[left.len()], &left);
-        editor.input(graph.nodes[node].position, 2, &smaller);
+        let smaller = Tensor::from_f64(bias.dtype, &[left.len()], &left);
+        editor.input(graph.nodes[*node].position, *input, &smaller);
     }
     let constants = constants.iter().chain(&recomputed).map(|(&value, kept)| (value, kept));
     for (value, kept) in kept.iter_enumerated().chain(constants) {

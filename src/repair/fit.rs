@@ -226,8 +226,17 @@ fn reconstruct_input(
     let facts = &paired.facts;
     let channels = facts.shape(target.input.value)[target.input.axis];
     let n = target.kept_in.len();
-    let moments = SecondMoments::of(&triangles(&sums[0], n + 1)[0], n);
-    let cross = Mat::from_fn(channels, n + 1, |c, i| sums[1].0[c * (n + 1) + i]);
+    let triangle = &triangles(&sums[0], n + 1)[0];
+    // Without a bias there is no place for the means.
+    let biased = target.bias.is_some();
+    let moments =
+        if biased { SecondMoments::of(triangle, n) } else { SecondMoments::about_zero(triangle, n) };
+    let cross =
+        Mat::from_fn(
+            channels,
+            n + 1,
+            |c, i| if !biased && i == n { 0.0 } else { sums[1].0[c * (n + 1) + i] },
+        );
     let old = Mat::from_fn(n, channels, |i, c| if target.kept_in[i] == c { 1.0 } else { 0.0 });
     let ridge = moments.ridge(LAMBDA, FEW);
     let system = System::of(moments, ridge);

@@ -101,7 +101,7 @@ pub fn repair(
     }
     let (facts, samples) = repair_facts(graph, images)?;
     let removed = channels.roots(removed);
-    let mut paired = PairedGraph::of(graph, (&facts, samples), channels, &removed)?;
+    let mut paired = PairedGraph::of(graph, (&facts, samples), channels, &removed, how)?;
     let mut cache = ActivationCache::new(graph, images, samples);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
     staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
@@ -197,6 +197,9 @@ impl Repaired {
                 }
                 (None, None) => self.inputs.push((node.position, at, bias)),
             }
+        }
+        for fold in &paired.biases {
+            self.inputs.push((graph.nodes[fold.node].position, fold.input, fold.bias.clone()));
         }
     }
 

@@ -8,16 +8,20 @@
 //! If a layer's output is added to residuals that are computed before the layer, the layer also compensates their
 //! errors: `y = sum in the original − residuals in the pruned network`. If a clamp follows, values out of its bounds do
 //! not count (`clamp`).
+//!
+//! Removed channels that are constant are part of biases, as in the masked reference. A refit finds its layer's own bias
+//! itself.
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::Repair;
 use super::clamp::{bounds, regression_target};
 use crate::coupling::Label;
 use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, Node, NodeId, ValueId};
 use crate::ops::Kept;
-use crate::prune::{Channels, ZeroedSlices, kept_indices};
+use crate::prune::{Channels, FoldedBias, ZeroedSlices, folds, kept_indices};
 use crate::stats::{Filters, InputView, LayerInput, LayerTaps, Samples, input_view, layers, place};
 use crate::tensor::Tensor;
 
@@ -33,6 +37,8 @@ pub(super) struct PairedGraph {
     pub(super) targets: Vec<RefitTarget>,
     /// Layers that are cut and cannot be repaired, with the reason.
     pub(super) skipped: Vec<(String, &'static str)>,
+    /// New biases behind refit targets that have none of their own.
+    pub(super) biases: Vec<FoldedBias>,
 }
 
 /// A layer whose weights are refitted.
@@ -55,7 +61,7 @@ pub(super) struct RefitTarget {
     /// The weights and the bias in the pruned network.
     pub(super) weight: ValueId,
     pub(super) bias: Option<ValueId>,
-    /// The scale and shift of each channel by the node behind the layer: `scale·x + shift`.
+    /// The scale and shift of each channel behind the layer: `scale·x + shift`.
     pub(super) affine: Option<(Vec<f64>, Vec<f64>)>,
 }
 
@@ -102,10 +108,12 @@ struct PairedGraphBuilder<'a> {
     copies: IdVec<ValueId, ValueId>,
     /// The weights and bias of each copied layer, by the original's node.
     parameters: HashMap<NodeId, (ValueId, Option<ValueId>)>,
+    /// The biases that contain removed constant channels.
+    biases: Vec<FoldedBias>,
 }
 
 impl PairedGraph {
-    /// Builds the paired graph for a cut of the classes `removed`, at the batch size of `facts`.
+    /// Builds the paired graph for a cut of the classes `removed`, at the batch size of `facts`, for a repair.
     ///
     /// # Errors
     /// Weights that are not floats, shapes that cannot be inferred.
@@ -114,6 +122,7 @@ impl PairedGraph {
         (facts, samples): (&Facts, Samples),
         channels: &Channels,
         removed: &BTreeSet<Label>,
+        how: Repair,
     ) -> Result<Self> {
         let mut builder = PairedGraphBuilder {
             original,
@@ -124,6 +133,7 @@ impl PairedGraph {
             graph: original.clone(),
             copies: original.values.ids().collect(),
             parameters: HashMap::new(),
+            biases: folds(original, channels, &|label| channels.is_removed(label, removed)).biases,
         };
         let all: HashMap<NodeId, LayerTaps> =
             layers(original, facts).into_iter().map(|t| (t.node, t)).collect();
@@ -141,7 +151,7 @@ impl PairedGraph {
             if !(cut || changed || sum.is_some()) {
                 continue;
             }
-            let target = match all.get(&id).map(|taps| (taps, builder.refittable(taps))) {
+            let target = match all.get(&id).map(|taps| (taps, builder.refittable(taps, how))) {
                 Some((taps, Ok(input))) => Some((taps, input)),
                 Some((_, Err(why))) => {
                     skipped.push((node.name.clone(), why));
@@ -156,9 +166,12 @@ impl PairedGraph {
         }
         let targets: Vec<RefitTarget> =
             targets.into_iter().map(|target| builder.finish(target)).collect::<Result<_>>()?;
+        let refitted = |fold: &FoldedBias| targets.iter().any(|t| t.taps.node == fold.layer);
+        let mut biases = builder.biases;
+        biases.retain(|fold| fold.node != fold.layer && refitted(fold));
         let graph = builder.graph;
         let facts = Facts::infer(&graph, &facts.input_shapes)?;
-        Ok(Self { graph, facts, samples, targets, skipped })
+        Ok(Self { graph, facts, samples, targets, skipped, biases })
     }
 }
 
@@ -198,7 +211,7 @@ impl PairedGraphBuilder<'_> {
     }
 
     /// Returns the layer's input, or the reason why the weights cannot be refitted.
-    fn refittable(&self, taps: &LayerTaps) -> Result<InputView, &'static str> {
+    fn refittable(&self, taps: &LayerTaps, how: Repair) -> Result<InputView, &'static str> {
         let weight = &self.original.values[taps.weight];
         let made = weight.producer.map(|p| self.original.nodes[p].op_type.as_str());
         if weight.consumers.len() > 1 {
@@ -206,6 +219,14 @@ impl PairedGraphBuilder<'_> {
         }
         if made.is_some_and(|op| op != "Constant" && op != "Identity") {
             return Err("has weights that are computed from other constants");
+        }
+        if taps.layer.gates.is_some() {
+            // Its input can be reconstructed from the channels that stay; its outputs cannot be fitted.
+            let view = input_view(self.original, self.facts, taps).filter(|_| how == Repair::Full);
+            let changed = |view: &InputView| {
+                self.copies[view.value] != view.value || self.consumes_removed(taps.weight)
+            };
+            return view.filter(changed).ok_or("is recurrent: its outputs are not linear in its weights");
         }
         if !taps.layer.plain {
             return Err("multiplies its weights by a factor");
@@ -245,6 +266,11 @@ impl PairedGraphBuilder<'_> {
                 value
             });
             self.parameters.insert(id, (inputs[layer.weight].unwrap_or(weight), bias));
+        }
+        if let Some(fold) = self.biases.iter().find(|fold| fold.node == id).filter(|_| !refit) {
+            let bias = self.graph.add_value(format!("{}, pruned: bias", node.name), Some(fold.bias.clone()));
+            inputs.resize(inputs.len().max(fold.input + 1), None);
+            inputs[fold.input] = Some(bias);
         }
         let mut outputs = Vec::with_capacity(node.outputs.len());
         for &value in &node.outputs {
@@ -318,6 +344,8 @@ impl PairedGraphBuilder<'_> {
         let affine = follower.and_then(|next| {
             self.original.nodes[next].op.scale_shift(&self.facts.inputs(self.original, next))
         });
+        let behind = self.biases.iter().find(|fold| fold.layer == taps.node && fold.node != fold.layer);
+        let affine = affine.or(behind.map(|fold| (vec![1.0; fold.sums.len()], fold.sums.clone())));
         let (taps, own) = (taps.clone(), taps.pre);
         let target =
             RefitTarget { taps, input, kept_in, kept_out, x, y, own, clamped: None, weight, bias, affine };

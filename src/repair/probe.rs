@@ -143,16 +143,17 @@ fn trials(
 fn with(graph: &Graph, layers: Vec<Compensated>) -> Graph {
     let mut changed = graph.clone();
     for layer in layers {
-        let Some(own) = graph.nodes[layer.node].op.layer() else { continue };
-        let weight =
-            changed.add_value(format!("weights of {}", graph.nodes[layer.node].name), Some(layer.weight));
-        changed.nodes[layer.node].inputs[own.weight] = Some(weight);
-        if let Some(at) = own.bias {
-            let bias =
-                changed.add_value(format!("bias of {}", graph.nodes[layer.node].name), Some(layer.bias));
-            let inputs = &mut changed.nodes[layer.node].inputs;
-            inputs.resize(inputs.len().max(at + 1), None);
-            inputs[at] = Some(bias);
+        let name = &graph.nodes[layer.nodes[0]].name;
+        let weight = changed.add_value(format!("weights of {name}"), Some(layer.weight));
+        let bias = changed.add_value(format!("bias of {name}"), Some(layer.bias));
+        for node in layer.nodes {
+            let Some(own) = graph.nodes[node].op.layer() else { continue };
+            let inputs = &mut changed.nodes[node].inputs;
+            inputs[own.weight] = Some(weight);
+            if let Some(at) = own.bias {
+                inputs.resize(inputs.len().max(at + 1), None);
+                inputs[at] = Some(bias);
+            }
         }
     }
     changed

@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 /// The filters and the bias of a layer, without the scale of a BatchNormalization.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filters {
-    /// Weights of each filter: the taps of each input of its group.
+    /// Weights of each filter: the taps of each input of its group, or a recurrent layer's gates for each input.
     pub rows: Vec<Vec<f64>>,
     /// Bias of each filter; zeros if the layer has no bias.
     pub bias: Vec<f64>,
@@ -26,6 +26,9 @@ impl Filters {
         let mut rows = vec![Vec::new(); layer.out_channels(&weight.shape)];
         for (filter, values) in layer.runs(&weight.shape, weight.floats()?) {
             rows[filter].extend(values.iter().map(|&w| f64::from(w)));
+        }
+        if layer.gates.is_some() {
+            rows = rows.into_iter().map(|row| layer.by_input(&weight.shape, row, false)).collect();
         }
         let bias = Self::bias(rows.len(), bias);
         Ok(Self { rows, bias })
@@ -64,10 +67,16 @@ impl Filters {
     /// # Errors
     /// A tensor `like` that is not of floats.
     pub fn weights(&self, layer: &Layer, like: &Tensor) -> Result<Tensor> {
-        let mut taken = vec![0; self.rows.len()];
+        let restored: Vec<Vec<f64>>;
+        let mut rows = &self.rows;
+        if layer.gates.is_some() {
+            restored = rows.iter().map(|row| layer.by_input(&like.shape, row.clone(), true)).collect();
+            rows = &restored;
+        }
+        let mut taken = vec![0; rows.len()];
         let mut data = Vec::with_capacity(like.len());
         for (filter, values) in layer.runs(&like.shape, like.floats()?) {
-            data.extend_from_slice(&self.rows[filter][taken[filter]..][..values.len()]);
+            data.extend_from_slice(&rows[filter][taken[filter]..][..values.len()]);
             taken[filter] += values.len();
         }
         Ok(Tensor::from_f64(like.dtype, &like.shape, &data))
@@ -88,6 +97,7 @@ mod tests {
             transposed,
             bias: None,
             plain: true,
+            gates: None,
         };
         let weight = Tensor::float(&[4, 3, 2], (0..24u8).map(f32::from).collect());
         for layer in [layer(0, 1, false), layer(1, 1, false), layer(1, 1, true), layer(1, 2, true)] {
@@ -97,5 +107,12 @@ mod tests {
         }
         let turned = Filters::of(&layer(1, 2, true), &weight, None).expect("floats");
         assert_eq!(turned.rows[3], [12.0, 13.0, 18.0, 19.0], "the first filter of the second group");
+        // Two directions, two gates of three units, two inputs.
+        let recurrent = Layer { gates: Some(2), ..layer(1, 1, false) };
+        let weight = Tensor::float(&[2, 6, 2], (0..24u8).map(f32::from).collect());
+        let filters = Filters::of(&recurrent, &weight, None).expect("floats");
+        assert_eq!(filters.rows.len(), 3);
+        assert_eq!(filters.rows[1], [2.0, 8.0, 14.0, 20.0, 3.0, 9.0, 15.0, 21.0], "by input");
+        assert_eq!(filters.weights(&recurrent, &weight).expect("floats"), weight);
     }
 }

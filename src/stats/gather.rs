@@ -1,19 +1,20 @@
 //! The statistics pass: runs images through a network and accumulates a profile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::layers::{LayerTaps, layers, place, positions};
 use super::samples::{Samples, mixed_value};
-use super::second_moments::{gram_targets, header};
+use super::second_moments::{GramPart, GramTarget, gram_targets, header};
 use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::{Facts, takes_batches};
-use crate::graph::{Graph, Sizes};
+use crate::graph::{Graph, Sizes, ValueId};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
 use crate::tensor::SampleShape;
@@ -66,13 +67,17 @@ pub struct Gatherer<'a> {
     network: ProbedNetwork<'a>,
     session: Session,
     kernels: Vec<ChannelStats>,
+    /// The matrix of each of the session's sums.
+    matrices: Vec<usize>,
     profile: Profile,
 }
 
 /// A network and its probed values, for images of any size.
 #[derive(Debug)]
 struct ProbedNetwork<'a> {
-    graph: &'a Graph,
+    /// The network, with joined inputs of layers that share their weights.
+    graph: Graph,
+    joined: BTreeMap<Vec<ValueId>, ValueId>,
     device: &'a Device,
     taps: Vec<LayerTaps>,
     gram: GramKind,
@@ -85,14 +90,35 @@ struct ProbedNetwork<'a> {
 
 impl ProbedNetwork<'_> {
     /// Loads the network with its probes, for samples of one shape.
-    fn load(&self, sample: &SampleShape) -> Result<(Session, Vec<ChannelStats>)> {
+    fn load(&self, sample: &SampleShape) -> Result<(Session, Vec<ChannelStats>, Vec<usize>)> {
         let sizes = Sizes::Sample(sample.clone());
         let (batch, images) = (self.batch, self.images);
         let wanted = SessionOptions { batch, images, sizes, outputs: false, ..SessionOptions::default() };
-        let session = Session::new(self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
-        let facts = Facts::infer(self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
+        let session = Session::new(&self.graph, self.device, &wanted, &|facts| self.probes(facts))?;
+        let facts = Facts::infer(&self.graph, &self.graph.input_shapes(Some(session.batch), &wanted.sizes)?)?;
         let samples = self.samples(&facts);
-        Ok((session, self.taps.iter().map(|taps| reduction(&facts, samples, taps)).collect()))
+        let kernels = self.taps.iter().map(|taps| reduction(&facts, samples, taps)).collect();
+        Ok((session, kernels, self.parts(&facts).into_iter().map(|(matrix, _)| matrix).collect()))
+    }
+
+    /// Returns the parts of all Gram matrices, each with the index of its matrix.
+    fn parts(&self, facts: &Facts) -> Vec<(usize, GramPart)> {
+        let targets = gram_targets(&self.graph, facts, &self.taps, self.gram).into_iter().enumerate();
+        targets
+            .flat_map(|(matrix, target)| target.parts.into_iter().map(move |part| (matrix, part)))
+            .collect()
+    }
+
+    /// Adds the joined inputs of layers that share their weights to the graph.
+    fn join(&mut self, targets: &[GramTarget]) -> Result<()> {
+        for part in targets.iter().flat_map(|target| &target.parts).filter(|part| part.values.len() > 1) {
+            if !self.joined.contains_key(&part.values) {
+                let name = format!("{}, joined", self.graph.name(part.values[0]));
+                let all = self.graph.add_operator(("Concat", &[("axis", 1)]), &part.values, name)?;
+                self.joined.insert(part.values.clone(), all);
+            }
+        }
+        Ok(())
     }
 
     fn samples(&self, facts: &Facts) -> Samples {
@@ -107,10 +133,15 @@ impl ProbedNetwork<'_> {
             let shape = vec![kernel.batch, kernel.channels, kernel.tiles(), fields];
             Probe { values: vec![taps.pre], name: name(taps.pre), shape, kernel: Arc::new(kernel) }
         });
-        let grams = gram_targets(self.graph, facts, &self.taps, self.gram).into_iter().map(|target| {
-            let kernel = target.kernel(facts, self.samples(facts));
-            let (value, shape) = (target.value, kernel.shape().to_vec());
-            Probe { values: vec![value], name: name(value), shape, kernel: Arc::new(kernel) }
+        let grams = self.parts(facts).into_iter().map(|(_, part)| {
+            let kernel = part.kernel(facts, self.samples(facts));
+            let value = self.joined.get(&part.values).copied().unwrap_or(part.values[0]);
+            Probe {
+                values: vec![value],
+                name: name(value),
+                shape: kernel.shape().to_vec(),
+                kernel: Arc::new(kernel),
+            }
         });
         reductions.chain(grams).collect()
     }
@@ -147,7 +178,7 @@ impl<'a> Gatherer<'a> {
         let taps = layers(graph, &own);
         let gram_targets = gram_targets(graph, &own, &taps, wants.gram);
         // Networks that do not keep samples apart run one sample at a time.
-        let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().map(|s| s.value));
+        let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().flat_map(GramTarget::values));
         let mixed = mixed_value(graph, watched)?;
         let batch = match mixed.filter(|_| takes_batches(graph)) {
             Some(value) if wants.batch.is_some_and(|b| b > 1) => {
@@ -162,12 +193,14 @@ impl<'a> Gatherer<'a> {
             None => wants.batch,
         };
         // Before the network is loaded: some matrices are too large.
-        let grams =
-            gram_targets.iter().map(|s| s.empty(graph, &s.kernel(&own, Samples::of(&own, mixed.is_some()))));
+        let samples = Samples::of(&own, mixed.is_some());
+        let grams = gram_targets.iter().map(|target| target.empty(graph, &own, samples));
         let grams = grams.collect::<Result<Vec<_>>>()?;
         let (gram, images, mixed) = (wants.gram, wants.images, mixed.is_some());
-        let network = ProbedNetwork { graph, device, taps, gram, batch, images, mixed };
-        let (session, kernels) = network.load(&wants.sample)?;
+        let (graph, joined) = (graph.clone(), BTreeMap::new());
+        let mut network = ProbedNetwork { graph, joined, device, taps, gram, batch, images, mixed };
+        network.join(&gram_targets)?;
+        let (session, kernels, matrices) = network.load(&wants.sample)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
         if wants.classes.saturating_mul(channels) > MOST_CLASS_BYTES / size_of::<f64>() {
             return Err(Error::new("statistics of so many classes need too much memory")
@@ -203,7 +236,7 @@ impl<'a> Gatherer<'a> {
                 .got(text(&grams))
                 .remedy("give the `gram` of the earlier pass"));
         }
-        Ok(Self { network, session, kernels, profile })
+        Ok(Self { network, session, kernels, matrices, profile })
     }
 
     /// Returns the images per run, for images of the first one's size.
@@ -225,7 +258,7 @@ impl<'a> Gatherer<'a> {
         }
         if batch.sample != *self.session.sample() {
             self.take_sums()?;
-            (self.session, self.kernels) = self.network.load(&batch.sample)?;
+            (self.session, self.kernels, self.matrices) = self.network.load(&batch.sample)?;
         }
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
@@ -247,7 +280,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn run(&mut self, images: &[f32], labels: Option<&[u32]>) -> Result<()> {
-        let Self { session, kernels, profile, network } = self;
+        let Self { session, kernels, profile, network, .. } = self;
         let mut labels = labels.unwrap_or_default();
         session.run_samples(images, &mut |outputs, count| {
             let (now, later) = labels.split_at(count.min(labels.len()));
@@ -268,7 +301,10 @@ impl<'a> Gatherer<'a> {
 
     fn take_sums(&mut self) -> Result<()> {
         let sums = self.session.take_sums()?;
-        self.profile.grams.par_iter_mut().zip(sums).for_each(|(gram, sums)| gram.add(&sums));
+        self.profile.grams.par_iter_mut().enumerate().for_each(|(matrix, gram)| {
+            let own = self.matrices.iter().zip(&sums).filter(|(of, _)| **of == matrix);
+            own.for_each(|(_, sums)| gram.add(sums));
+        });
         Ok(())
     }
 

@@ -36,7 +36,8 @@ fn taps(graph: &Graph, facts: &Facts, id: NodeId) -> Option<LayerTaps> {
     let node = &graph.nodes[id];
     let layer = node.op.layer()?;
     let weight = node.inputs.get(layer.weight).copied().flatten()?;
-    let output = node.outputs.first().copied().flatten()?;
+    // A recurrent layer may have its final states as the only outputs.
+    let output = node.outputs.iter().flatten().copied().next()?;
     // Nodes of the host subgraph are neither measured nor cut.
     let on_device = |v: ValueId| !facts.is_constant(v) && !facts.is_data_dependent(v);
     if !facts.is_constant(weight) || !on_device(output) || facts.shape(weight).len() < 2 {
@@ -81,7 +82,7 @@ pub(crate) fn positions(shape: &[usize], axis: usize) -> [usize; 3] {
 pub(crate) fn gram_input(graph: &Graph, facts: &Facts, taps: &LayerTaps) -> Option<(ValueId, usize)> {
     let input = taps.input?;
     let rank = facts.shape(input).len();
-    if facts.shape(taps.weight).len() > 2 {
+    if facts.shape(taps.weight).len() > 2 && taps.layer.gates.is_none() {
         return (rank > 2).then_some((input, 1));
     }
     let flattener = graph.values[input].producer.filter(|_| rank == 2).and_then(|node| {

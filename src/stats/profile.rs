@@ -1,5 +1,7 @@
 //! Profiles: the statistics of a network's weights and outputs, with a header of their origin.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
@@ -9,8 +11,8 @@ use super::trajectory::Trajectory;
 use super::weights::{Distances, WeightStats, weight_stats};
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
 use crate::graph::facts::Facts;
+use crate::graph::{Graph, ValueId};
 
 /// The header of a profile: format, model, data and progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -201,13 +203,23 @@ impl Profile {
         header: Header,
         distances: Distances,
     ) -> Result<Self> {
-        let profile = |taps: &LayerTaps| {
-            let node = &graph.nodes[taps.node];
-            let weight = weight_stats(facts, taps, distances).map_err(|e| e.node(&node.name))?;
+        let taps = layers(graph, facts);
+        let mut profiles: Vec<LayerProfile> = Vec::with_capacity(taps.len());
+        // The first layer of each weight, for those that share it.
+        let mut first: HashMap<ValueId, usize> = HashMap::new();
+        for (at, own) in taps.iter().enumerate() {
+            let node = &graph.nodes[own.node];
+            let alike = |other: &LayerTaps| {
+                (&other.layer, &other.scale, &other.gamma) == (&own.layer, &own.scale, &own.gamma)
+            };
+            let weight = match *first.entry(own.weight).or_insert(at) {
+                known if known < at && alike(&taps[known]) => profiles[known].weight.clone(),
+                _ => weight_stats(facts, own, distances).map_err(|e| e.node(&node.name))?,
+            };
             let (node, op) = (node.name.clone(), node.op_type.clone());
-            Ok(LayerProfile { node, op, weight, ..LayerProfile::default() })
-        };
-        Ok(Self::new(header, layers(graph, facts).iter().map(profile).collect::<Result<_>>()?))
+            profiles.push(LayerProfile { node, op, weight, ..LayerProfile::default() });
+        }
+        Ok(Self::new(header, profiles))
     }
 
     /// Merges the profile of the images that follow: a later shard of the data set.

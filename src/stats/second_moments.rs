@@ -15,18 +15,30 @@ use crate::kernels::moments::GramKernel as Kernel;
 /// The most rows of a matrix, which has their square of elements, on the device and in the profile.
 const MOST_ROWS: usize = 8192;
 
-/// A tensor whose second moments are gathered, with its layout.
+/// Inputs of layers whose second moments form one matrix.
+///
+/// Layers that share their weights have one matrix for all of their inputs.
 #[derive(Clone, Debug)]
 pub(super) struct GramTarget {
-    /// Tensor whose moments are gathered.
-    pub(super) value: ValueId,
-    /// Layers that consume the tensor with this layout.
+    /// Layers that consume the tensors with this layout.
     pub(super) consumers: Vec<String>,
-    /// Layout, for the sizes of the facts at hand.
+    /// Tensors of the matrix, grouped by layout.
+    pub(super) parts: Vec<GramPart>,
+}
+
+/// Tensors of one layout that are part of a matrix.
+#[derive(Clone, Debug)]
+pub(super) struct GramPart {
+    /// Tensors whose moments are gathered.
+    pub(super) values: Vec<ValueId>,
+    /// Layout of the first tensor, for the sizes of the facts at hand.
     view: InputView,
 }
 
-/// Returns the tensors of a network whose second moments are gathered, which do not depend on the batch size.
+/// The tensor, axis and windows of a layer's input.
+type InputKey = (ValueId, usize, String);
+
+/// Returns the inputs of a network whose second moments are gathered, which do not depend on the batch size.
 pub(super) fn gram_targets(
     graph: &Graph,
     facts: &Facts,
@@ -40,8 +52,9 @@ pub(super) fn gram_targets(
             kind: LayerInput::Positions,
         })
     };
-    // For one tensor, the matrix of single positions sorts before those of patches.
-    let mut gram_targets: BTreeMap<(ValueId, usize, String), GramTarget> = BTreeMap::new();
+    // The inputs of each weight. Views of several sizes or kinds are different layers.
+    let mut of_weights: BTreeMap<(ValueId, bool, usize), BTreeMap<InputKey, (InputView, Vec<String>)>> =
+        BTreeMap::new();
     for layer in taps {
         let views = match kind {
             GramKind::None => [None, None],
@@ -49,50 +62,92 @@ pub(super) fn gram_targets(
             GramKind::Patch => [None, input_view(graph, facts, layer)],
             GramKind::Both => [points(layer), input_view(graph, facts, layer)],
         };
-        for view in views.into_iter().flatten() {
+        for (patches, view) in [false, true].into_iter().zip(views) {
+            let Some(view) = view else { continue };
             let geometry = match view.kind {
                 LayerInput::Patches(windows, 1) if windows.are_points() => String::new(),
                 LayerInput::Patches(..) => format!("{:?}", view.kind),
                 LayerInput::Rows | LayerInput::Positions => String::new(),
             };
-            let fresh = || GramTarget { value: view.value, consumers: vec![], view };
-            let target = gram_targets.entry((view.value, view.axis, geometry)).or_insert_with(fresh);
-            let name = &graph.nodes[layer.node].name;
-            if target.consumers.last() != Some(name) {
-                target.consumers.push(name.clone());
-            }
+            let channels = facts.shape(view.value)[view.axis];
+            let of_weight = of_weights.entry((layer.weight, patches, channels)).or_default();
+            let key = (view.value, view.axis, geometry);
+            let (_, consumers) = of_weight.entry(key).or_insert_with(|| (view, vec![]));
+            consumers.push(graph.nodes[layer.node].name.clone());
         }
     }
-    gram_targets.into_values().collect()
+    // For one tensor, the matrix of single positions sorts before those of patches.
+    let mut targets: BTreeMap<Vec<InputKey>, GramTarget> = BTreeMap::new();
+    for inputs in of_weights.into_values() {
+        let key: Vec<InputKey> = inputs.keys().cloned().collect();
+        let parts = || GramTarget { consumers: vec![], parts: parts(facts, inputs.values().map(|i| i.0)) };
+        let consumers = inputs.values().flat_map(|i| i.1.iter().cloned());
+        let known = &mut targets.entry(key).or_insert_with(parts).consumers;
+        let new: Vec<String> = consumers.filter(|name| !known.contains(name)).collect();
+        known.extend(new);
+    }
+    targets.into_values().collect()
+}
+
+/// Joins inputs of equal layouts, if copies of them are smaller than their matrix.
+fn parts(facts: &Facts, views: impl Iterator<Item = InputView>) -> Vec<GramPart> {
+    let mut parts: Vec<GramPart> = Vec::new();
+    for view in views {
+        let (shape, side) = (facts.shape(view.value), |view: &InputView, shape: &[usize]| {
+            view.taps() * shape[view.axis] / view.groups()
+        });
+        let fits = |part: &&mut GramPart| {
+            let copies = (part.values.len() + 1) * shape[1..].iter().product::<usize>();
+            InputView { value: part.view.value, ..view } == part.view
+                && facts.shape(part.view.value) == shape
+                && copies <= view.groups() * side(&view, shape).pow(2)
+        };
+        match parts.iter_mut().find(fits) {
+            Some(part) => part.values.push(view.value),
+            None => parts.push(GramPart { values: vec![view.value], view }),
+        }
+    }
+    parts
 }
 
 impl GramTarget {
-    /// Returns the kernel that sums the target's second moments.
-    pub(super) fn kernel(&self, facts: &Facts, samples: Samples) -> Kernel {
-        self.view.kernel(facts.shape(self.value), samples)
+    /// Returns all tensors of the matrix.
+    pub(super) fn values(&self) -> impl Iterator<Item = ValueId> {
+        self.parts.iter().flat_map(|part| part.values.iter().copied())
     }
 
     /// Creates the target's matrix of zeros.
     ///
     /// # Errors
     /// A matrix of more than 8192 rows.
-    pub(super) fn empty(&self, graph: &Graph, kernel: &Kernel) -> Result<GramMatrix> {
+    pub(super) fn empty(&self, graph: &Graph, facts: &Facts, samples: Samples) -> Result<GramMatrix> {
+        let (kernel, view) = (self.parts[0].kernel(facts, samples), self.parts[0].view);
         let rows = kernel.side() - 1;
         if rows > MOST_ROWS {
             return Err(Error::new("a Gram matrix is too large")
                 .file(&graph.path)
-                .node(graph.name(self.value))
+                .node(graph.name(view.value))
                 .expected(format!("at most {MOST_ROWS} rows"))
                 .got(rows.to_string())
-                .remedy(if self.view.taps() > 1 { "set `gram` to channel" } else { "set `gram` to none" }));
+                .remedy(if view.taps() > 1 { "set `gram` to channel" } else { "set `gram` to none" }));
         }
         let taps = kernel.windows.taps();
         Ok(GramMatrix::new(
-            graph.name(self.value).to_owned(),
+            graph.name(view.value).to_owned(),
             self.consumers.clone(),
             taps,
             [kernel.groups, rows],
         ))
+    }
+}
+
+impl GramPart {
+    /// Returns the kernel that sums the second moments of the tensors, joined along axis 1.
+    ///
+    /// A sample's rows of all tensors are consecutive then.
+    pub(super) fn kernel(&self, facts: &Facts, samples: Samples) -> Kernel {
+        let (one, tensors) = (self.view.kernel(facts.shape(self.view.value), samples), self.values.len());
+        Kernel { batch: tensors * one.batch, slices: tensors * one.slices, ..one }
     }
 }
 

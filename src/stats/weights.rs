@@ -60,14 +60,15 @@ fn runs<'a>(
     }))
 }
 
-/// Returns the scaled filters of a layer as rows.
+/// Returns the scaled filters of a layer as rows, by input channel.
 ///
 /// # Errors
 /// Weights that are not floats.
 pub(crate) fn filters(facts: &Facts, taps: &LayerTaps) -> Result<Vec<Vec<f64>>> {
     let mut rows = vec![Vec::new(); taps.layer.out_channels(facts.shape(taps.weight))];
     runs(facts, taps)?.for_each(|(filter, values)| rows[filter].extend(values));
-    Ok(rows)
+    let shape = facts.shape(taps.weight);
+    Ok(rows.into_iter().map(|row| taps.layer.by_input(shape, row, false)).collect())
 }
 
 /// Computes the statistics of a layer's weights, which need no data.

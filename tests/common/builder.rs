@@ -11,12 +11,16 @@ mod folds;
 mod forms;
 #[path = "mixes.rs"]
 mod mixes;
+#[path = "recurrences.rs"]
+mod recurrences;
 #[path = "spaces.rs"]
 mod spaces;
 
 pub(crate) use forms::First;
 pub(crate) use mixes::Heads;
 use prost::Message as _;
+#[allow(unused_imports)] // not every test has recurrent layers
+pub(crate) use recurrences::Recurrence;
 use secateur::onnx::proto::{
     AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TensorShapeProtoDimension, TypeProto, TypeProtoTensor, ValueInfoProto,
@@ -63,8 +67,6 @@ pub(crate) struct Builder {
     pub(crate) opset: i64,
     /// True if a channel of zeros stays zero throughout: no Sigmoid, no added constant.
     pub(crate) keeps_zero: bool,
-    /// True if a layer made features along another axis than the channels.
-    makes_columns: bool,
     /// Weights and bias of the last convolution: names, channels in and out.
     last: Option<(String, String, usize, usize)>,
 }
@@ -143,7 +145,6 @@ impl Builder {
             first: First::Batch,
             opset: 18,
             keeps_zero: true,
-            makes_columns: false,
             last: None,
         }
     }
@@ -160,7 +161,7 @@ impl Builder {
         (self.state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    fn constant(&mut self, tensor: &Tensor) -> String {
+    pub(crate) fn constant(&mut self, tensor: &Tensor) -> String {
         self.count += 1;
         let name = format!("c{}", self.count);
         self.initializers.push(encode(&name, tensor));
@@ -217,7 +218,13 @@ impl Builder {
     }
 
     /// Adds a node with several outputs.
-    fn several(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>, outputs: &[String]) {
+    pub(crate) fn several(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+        outputs: &[String],
+    ) {
         self.count += 1;
         self.nodes.push(NodeProto {
             op_type: Some(op.to_owned()),
@@ -368,7 +375,7 @@ impl Builder {
     fn step(&mut self, x: &Value, others: &[Value], choice: u8, more: u8) -> Vec<Value> {
         let (c, s, more) = (x.channels(), x.square(), usize::from(more));
         let width = 4 + more % 7;
-        let one = match choice % 46 {
+        let one = match choice % 47 {
             0 | 1 => self.conv(x, width, 3, if s >= 8 { 1 + more % 2 } else { 1 }, 1),
             2 => self.conv(x, width, 1, 1, 1),
             3 => self.conv(x, c * (1 + more % 2), 3, 1, c),
@@ -478,9 +485,10 @@ impl Builder {
                 .1
             }
             39 | 40 => {
-                // A linear layer along the width, as in sound, or two with fewer features between them.
-                self.makes_columns = true;
-                let inner = if choice % 46 == 39 { s } else { width };
+                // A linear layer along the width, as in sound, or two with fewer features between them. Shifts of the
+                // channels are added to its features, if those can be removed.
+                self.keeps_zero = false;
+                let inner = if choice % 47 == 39 { s } else { width };
                 let w = self.floats(&[s, inner], 0.0, (3.0 / s as f32).sqrt());
                 let first = self.node("MatMul", &[&x.name, &w], vec![], &[c, s, inner]);
                 if inner == s {
@@ -490,11 +498,12 @@ impl Builder {
                 let w = self.floats(&[inner, s], 0.0, (3.0 / inner as f32).sqrt());
                 self.node("MatMul", &[&first.name, &w], vec![], &x.shape)
             }
-            41 if s % 2 == 0 => self.windows(x, width),
-            42 if c % 2 == 0 => return self.halves(x),
-            43 if c % 2 == 0 => self.shared_groups(x, width),
-            44 if s % 2 == 0 => self.phases(x, width),
-            45 => self.slices(x, width),
+            41 if s <= 8 => self.recurrent_block(x, width, more),
+            42 if s % 2 == 0 => self.windows(x, width),
+            43 if c % 2 == 0 => return self.halves(x),
+            44 if c % 2 == 0 => self.shared_groups(x, width),
+            45 if s % 2 == 0 => self.phases(x, width),
+            46 => self.slices(x, width),
             _ => self.conv(x, width, 3, 1, 1),
         };
         vec![one]

@@ -13,7 +13,7 @@
 //! &v1              a value by its name
 //! ```
 //!
-//! `name=3`, `name=[1,1]`, `name=0.5` and `name='text'` are attributes, `→2` is the number of outputs.
+//! `name=3`, `name=[1,1]`, `name=0.5`, `name='text'` and `name=['a','b']` are attributes, `→2` is the number of outputs.
 
 use prost::Message as _;
 use secateur::onnx::proto::{
@@ -154,6 +154,11 @@ fn attribute(word: &str) -> AttributeProto {
         _ if text.starts_with('\'') => {
             attribute.s = Some(text.trim_matches('\'').as_bytes().to_vec().into());
             AttributeType::String
+        }
+        _ if text.starts_with("['") => {
+            attribute.strings =
+                list.iter().map(|i| i.trim_matches('\'').as_bytes().to_vec().into()).collect();
+            AttributeType::Strings
         }
         (true, false) => {
             attribute.ints = list.iter().map(|i| i.parse().unwrap()).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::case::{Case, case};
 use super::notation::model;
-use super::sets::npy;
+use super::sets::{npy, npz, png as picture};
 
 const RANDOM: &str = "--data random:4 --allow-random";
 
@@ -71,6 +71,47 @@ const REQUESTS: &[(&str, &str)] = &[
     ("a drop below 0", "prune good.onnx --criterion l1 --max-drop -1 OUT"),
     ("a drop without images", "prune good.onnx --criterion l1 --max-drop 1 OUT"),
     ("a drop of what is no score", "prune map.onnx --criterion l1 --max-drop 1 --data images.npz OUT"),
+    (
+        "a metric for a plan without a search",
+        "plan good.onnx --criterion l1 --keep-macs 0.7 --metric snr --data images.npz OUT",
+    ),
+    ("a quality that is no number", "prune good.onnx --criterion l1 --min-quality nan --data images.npz OUT"),
+    (
+        "one class for all images",
+        "prune softmax.onnx --criterion l1 --max-drop 1 --repair none --data same.npz OUT",
+    ),
+    ("a metric that is mistyped", "eval good.onnx --data images.npz --metric top-10"),
+    ("a metric that is none", "eval good.onnx --data images.npz --metric frobnicate"),
+    ("a metric without the original", "eval good.onnx --data images.npz --metric snr"),
+    ("top-1 without labels", "eval good.onnx --data images.npz --metric top1"),
+    ("top-5 of five classes", "eval good.onnx --data labelled.npz --metric top5"),
+    ("top-1 of a map", "eval map.onnx --data labelled.npz --metric top1"),
+    ("a map without labels", "eval map.onnx --data images.npz --metric miou"),
+    ("classes of what is no map", "eval good.onnx --data images.npz --metric miou --against good.onnx"),
+    (
+        "the likeness of what is no picture",
+        "eval good.onnx --data images.npz --metric ssim --against good.onnx",
+    ),
+    ("a peak of 0", "eval map.onnx --data images.npz --metric psnr --peak 0 --against map.onnx"),
+    ("labels beyond the classes", "eval good.onnx --data labelled.npz --label-offset 5"),
+    ("labels of other classes", "eval good.onnx --data labelled.npz --label-offset 7"),
+    ("networks of other outputs", "eval good.onnx --data images.npz --against other.onnx"),
+    ("networks of more outputs", "eval good.onnx --data images.npz --against split.onnx"),
+    ("less is better than top-1", "eval good.onnx --data labelled.npz --metric top1 --lower-is-better"),
+    ("label images that are not there", "eval map.onnx --data images.npz --labels nothing"),
+    ("label images of another kind", "eval map.onnx --data images.npz --labels flat.npy"),
+    ("label images in a folder for an array", "eval map.onnx --data images.npz --labels masks --metric miou"),
+    ("a folder without label images", "eval map.onnx --data images.npz --labels folder"),
+    ("two label images of a name", "eval map.onnx --data images.npz --labels twins"),
+    ("an image without a label image", "eval map.onnx --data pictures --labels others --metric miou"),
+    ("a mask of colours", "eval map.onnx --data pictures --labels masks --metric miou"),
+    ("masks of floats", "eval map.onnx --data images.npz --labels floats.npy --metric miou"),
+    ("fewer masks than images", "eval map.onnx --data images.npz --labels one.npy --metric miou"),
+    ("masks smaller than the crop", "eval map.onnx --data pictures --labels small --metric miou --crop 8"),
+    ("targets of another size", "eval map.onnx --data images.npz --labels floats.npy --metric psnr"),
+    ("pictures as targets of four channels", "eval map.onnx --data pictures --labels masks --metric psnr"),
+    ("a target that cannot be read", "eval relu.onnx --data pictures --labels broken --metric psnr"),
+    ("an original at chance", "prune good.onnx --criterion l1 --keep-macs 0.7 --data chance.npz OUT"),
     ("a repair without images", "prune good.onnx --criterion l1 --keep-macs 0.7 --repair full OUT"),
     ("a repair of two inputs", "prune two.onnx --criterion l1 --keep-macs 0.7 --repair full RANDOM OUT"),
     ("all images to judge", "prune good.onnx --criterion l1 --keep-macs 0.7 --held-out 1 RANDOM OUT"),
@@ -121,6 +162,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ("checkpoints of wider filters", "profile wide.onnx good.onnx OUT"),
     ("checkpoints of fewer layers", "profile short.onnx good.onnx OUT"),
     ("to resume what is not there", "profile good.onnx RANDOM --resume -o nothing.profile"),
+    ("to resume on standard output", "profile good.onnx RANDOM --resume -o -"),
     ("to resume another model's", "profile good.onnx RANDOM --resume -o other.profile"),
     (
         "to resume with other images",
@@ -169,10 +211,44 @@ const REQUESTS: &[(&str, &str)] = &[
     ("a network whose answers are NaN", "prune nan.onnx --criterion l1 --keep-macs 0.7 OUT"),
 ];
 
+/// Creates a grey picture.
+fn grey(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::GrayImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let files: BTreeMap<&str, Vec<u8>> = [
         ("two.onnx", model("Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]")),
         ("map.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
+        (
+            "softmax.onnx",
+            model(
+                "Conv [N,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[12,8,3,3]; Relu ^; GlobalAveragePool ^; Flatten ^; \
+                 Gemm ^ =[5,12] transB=1; Softmax ^ axis=1",
+            ),
+        ),
+        ("split.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; GlobalAveragePool ^; Flatten ^; Split ^ num_outputs=2 axis=1 →2")),
+        ("relu.onnx", model("Conv [N,3,8,8] =[3,3,1,1]; Relu ^")),
+        ("same.npz", npz(&[("images", &npy("|u1", "24, 3, 8, 8", &[7; 24 * 192]))])),
+        // The largest score of equal images is one of two classes at most, so the others are wrong.
+        (
+            "chance.npz",
+            npz(&[
+                ("images", &npy("|u1", "20, 3, 8, 8", &[7; 20 * 192])),
+                ("labels", &npy("|u1", "20,", &[[0, 1, 2, 3, 4]; 4].concat())),
+            ]),
+        ),
+        ("floats.npy", npy("<f4", "8, 2, 2", &[0; 4 * 32])),
+        ("one.npy", npy("|u1", "1, 4, 4", &[0; 16])),
+        ("pictures/a.png", picture(8, 8)),
+        ("masks/a.png", picture(8, 8)),
+        ("others/b.png", picture(8, 8)),
+        ("twins/a.png", picture(8, 8)),
+        ("twins/a.jpg", picture(8, 8)),
+        ("small/a.png", grey(4, 3)),
+        ("broken/a.png", b"none".to_vec()),
         ("fixed.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; Flatten ^; Reshape ^ (288)")),
         ("flat.onnx", model("Gemm [N,9000] =[2,9000] transB=1; Relu ^; Gemm ^ =[2,3]")),
         ("big.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Mul ^ 1.0e38; Mul ^ 1.0e38; Relu ^; Conv ^ =[4,8,3,3]")),
@@ -215,7 +291,12 @@ pub(crate) fn cases() -> Vec<Case> {
     .into();
     let make = |(title, line): &(&str, &str)| {
         let line = line.replace("RANDOM", RANDOM).replace("OUT", "-o out");
-        let named = files.iter().filter(|(name, _)| line.contains(name.trim_end_matches('/')));
+        let is_used = |name: &str| {
+            // A folder is used with all that it contains.
+            let place = name.split('/').next().unwrap_or(name);
+            line.split_whitespace().any(|word| word == place) || line.contains(name.trim_end_matches('/'))
+        };
+        let named = files.iter().filter(|(name, _)| is_used(name));
         named.fold(case(title, &line), |case, (name, bytes)| case.with(name, bytes.clone()))
     };
     REQUESTS.iter().map(make).collect()

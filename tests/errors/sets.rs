@@ -26,7 +26,7 @@ pub(crate) fn npz(arrays: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Creates a picture of one colour.
-fn png(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -47,7 +47,7 @@ fn boasting() -> Vec<u8> {
     bytes
 }
 
-fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     writer.write_all(bytes).unwrap();
     writer.finish().unwrap()
@@ -87,9 +87,23 @@ fn sets() -> Vec<Set> {
             "--classes names",
         ),
         ("class names that are not there", vec![("f/cat/a.png", png(8, 8))], "--classes names"),
-        table("labels without a column", "file,class\na.png,1\n"),
+        table("labels without a column", "file,weight\na.png,1\n"),
+        table("a table without a header", "a.png,1\n"),
         table("labels in rows of other lengths", "file,label\na.png\n"),
-        table("labels that are words", "file,label\na.png,cat\n"),
+        (
+            "labels that are no classes",
+            vec![
+                ("f/a.png", png(8, 8)),
+                ("f/labels.csv", b"file,label\na.png,cat\n".to_vec()),
+                ("names", b"dog\n".to_vec()),
+            ],
+            "--classes names",
+        ),
+        named(
+            "an image of a format that is not read",
+            "f/a.avif",
+            b"\0\0\0\x14ftypavif\0\0\0\0avif".to_vec(),
+        ),
         table("labels of a file that is not there", "file,label\nb.png,1\n"),
         table("labels of a file twice", "file,label\na.png,1\na.png,1\n"),
         table("labels that leave a file out", "file,label\n"),

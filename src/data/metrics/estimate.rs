@@ -11,7 +11,7 @@ pub struct Measured {
     ///
     /// For a value that is no mean, these are the pseudo-values of the jackknife ([`pseudo_values`]).
     pub images: Vec<f64>,
-    /// The value of an image that counts in full, if images count in full or not at all: 100 for a share in percent.
+    /// The value of an image that counts in full, such as 100 percent; `None` if images count in parts.
     pub whole: Option<f64>,
 }
 

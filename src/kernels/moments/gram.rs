@@ -31,7 +31,7 @@ use crate::kernels::window::{Windows, WindowsUniform};
 pub struct GramKernel {
     /// Number of images: the size of the first axis of `x`.
     pub batch: usize,
-    /// Number of weights.
+    /// Number of samples in a batch, each with a weight.
     pub samples: usize,
     /// Number of consecutive images that share a weight.
     pub slices: usize,

@@ -1,4 +1,4 @@
-//! The built-in metrics.
+//! The built-in metrics and their meters.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::tensor::{Data, Tensor, show};
 
 /// How the class of an image, or of a pixel, is read from an output.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Reading {
+pub(super) enum ClassForm {
     /// The place of the largest score.
     Scores,
-    /// The value itself.
+    /// The value is the index.
     Index,
     /// Class 1 for values above this, else class 0.
     Above(f32),
@@ -31,12 +31,12 @@ pub(in super::super) fn floats(tensor: &Tensor) -> std::borrow::Cow<'_, [f32]> {
 }
 
 /// Returns the class that an output has for its only image; `None` for NaN.
-pub(super) fn class_of(tensor: &Tensor, reading: Reading) -> Option<usize> {
+pub(super) fn class_of(tensor: &Tensor, form: ClassForm) -> Option<usize> {
     let values = floats(tensor);
-    match reading {
-        Reading::Scores => argmax(&values),
-        Reading::Index => values.first().filter(|v| **v >= 0.0).map(|&v| v as usize),
-        Reading::Above(limit) => values.first().filter(|v| !v.is_nan()).map(|&v| usize::from(v > limit)),
+    match form {
+        ClassForm::Scores => argmax(&values),
+        ClassForm::Index => values.first().filter(|v| **v >= 0.0).map(|&v| v as usize),
+        ClassForm::Above(limit) => values.first().filter(|v| !v.is_nan()).map(|&v| usize::from(v > limit)),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn needs_reference(name: &str) -> Error {
 pub(super) struct TopK {
     pub(super) k: usize,
     pub(super) output: usize,
-    pub(super) reading: Reading,
+    pub(super) form: ClassForm,
 }
 
 impl Metric for TopK {
@@ -80,12 +80,12 @@ struct Hits {
 
 impl Meter for Hits {
     fn add(&mut self, image: &JudgedImage) -> Result<()> {
-        let TopK { k, output, reading } = self.of;
+        let TopK { k, output, form } = self.of;
         let label = image.label.ok_or_else(|| Error::new("an image without a label").internal())?;
         let tensor = &image.outputs[output].1;
-        self.hits.push(match reading {
-            Reading::Scores => top_k(&floats(tensor), label, k),
-            _ => class_of(tensor, reading) == Some(label as usize),
+        self.hits.push(match form {
+            ClassForm::Scores => top_k(&floats(tensor), label, k),
+            _ => class_of(tensor, form) == Some(label as usize),
         });
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Meter for Hits {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClassAgreement {
     pub(super) output: usize,
-    pub(super) reading: Reading,
+    pub(super) form: ClassForm,
 }
 
 impl Metric for ClassAgreement {
@@ -123,9 +123,9 @@ struct Agreements {
 
 impl Meter for Agreements {
     fn add(&mut self, image: &JudgedImage) -> Result<()> {
-        let ClassAgreement { output, reading } = self.of;
-        let expected = class_of(&reference(image, "agreement")?[output].1, reading);
-        self.same.push(expected.is_some() && expected == class_of(&image.outputs[output].1, reading));
+        let ClassAgreement { output, form } = self.of;
+        let expected = class_of(&reference(image, "agreement")?[output].1, form);
+        self.same.push(expected.is_some() && expected == class_of(&image.outputs[output].1, form));
         Ok(())
     }
 
@@ -165,14 +165,7 @@ impl Meter for Powers {
     fn add(&mut self, image: &JudgedImage) -> Result<()> {
         let reference = reference(image, "snr")?;
         for (&output, images) in self.outputs.iter().zip(&mut self.images) {
-            let ((name, got), (_, expected)) = (&image.outputs[output], &reference[output]);
-            let (got, expected) = (floats(got), floats(expected));
-            if got.len() != expected.len() {
-                return Err(Error::new(format!("the networks' outputs \"{name}\" differ in size"))
-                    .expected(format!("{} elements", expected.len()))
-                    .got(got.len().to_string())
-                    .remedy("compare networks of the same outputs"));
-            }
+            let (got, expected) = (floats(&image.outputs[output].1), floats(&reference[output].1));
             let signal = expected.iter().map(|&e| f64::from(e).powi(2)).sum();
             images.push([signal, mean_squared_error(&expected, &got) * expected.len() as f64]);
         }
@@ -260,12 +253,6 @@ impl Meter for Pictures {
             None => floats(&reference(image, "psnr")?[0].1).into_owned(),
         };
         let got_values = floats(got);
-        if got_values.len() != target.len() {
-            return Err(Error::new(format!("the output \"{name}\" does not have the size of its target"))
-                .expected(format!("{} elements", target.len()))
-                .got(show(&got.shape))
-                .remedy("compare networks of the same outputs"));
-        }
         for &value in &target {
             let (least, most) = self.range.unwrap_or((value, value));
             self.range = Some((least.min(value), most.max(value)));
@@ -324,7 +311,7 @@ fn planes(values: &[f32], [channels, height, width]: [usize; 3], layout: Layout)
 #[derive(Clone, Debug)]
 pub(super) struct MeanIou {
     pub(super) output: usize,
-    pub(super) reading: Reading,
+    pub(super) form: ClassForm,
     pub(super) labels: Option<Arc<LabelImages>>,
 }
 
@@ -332,18 +319,15 @@ impl MeanIou {
     /// Returns the class of every pixel of one image's output, with height and width.
     fn classes(&self, tensor: &Tensor, recipe: &Preprocessing) -> Result<(Vec<Option<u32>>, [usize; 2])> {
         let [channels, height, width] = extents(&tensor.shape, recipe).ok_or_else(|| {
-            Error::new("the output is no map of classes")
-                .expected("N×C×H×W or N×H×W")
-                .got(show(&tensor.shape))
-                .remedy("set another `metric`")
+            Error::new("an output that is no map any more").got(show(&tensor.shape)).internal()
         })?;
         let values = floats(tensor);
-        let classes = match self.reading {
-            Reading::Index => values.iter().map(|&v| (v >= 0.0).then_some(v as u32)).collect(),
-            Reading::Above(limit) => {
+        let classes = match self.form {
+            ClassForm::Index => values.iter().map(|&v| (v >= 0.0).then_some(v as u32)).collect(),
+            ClassForm::Above(limit) => {
                 values.iter().map(|&v| (!v.is_nan()).then_some(u32::from(v > limit))).collect()
             }
-            Reading::Scores => {
+            ClassForm::Scores => {
                 let (step, next) = match recipe.layout {
                     Layout::Nchw => (height * width, 1),
                     Layout::Nhwc => (1, channels),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::builtin::{
-    ClassAgreement, MeanIou, PictureMeasure, PictureQuality, Reading, Snr, TopK, extents, needs_reference,
+    ClassAgreement, ClassForm, MeanIou, PictureMeasure, PictureQuality, Snr, TopK, extents, needs_reference,
 };
 use super::output_kind::{Evidence, OutputKind, batched_shape, last_operator, output_kind};
 use super::{Metric, MetricKind, MetricOptions};
@@ -27,8 +27,8 @@ pub(in super::super) struct Judged {
 }
 
 impl Judged {
-    fn reading(&self) -> Reading {
-        if self.classes.is_some() { Reading::Scores } else { Reading::Index }
+    fn form(&self) -> ClassForm {
+        if self.classes.is_some() { ClassForm::Scores } else { ClassForm::Index }
     }
 }
 
@@ -59,7 +59,8 @@ struct Output {
 
 impl Output {
     fn show(&self) -> String {
-        format!("{} ({})", self.name, show(&self.shape))
+        let one: Vec<usize> = [1].into_iter().chain(self.shape.iter().skip(1).copied()).collect();
+        format!("{} ({})", self.name, show(&one))
     }
 
     /// Returns the number of classes, or 0 for an index.
@@ -124,7 +125,7 @@ pub(in super::super) fn choose(
     Ok(Choice { metric, classification, unclassified, counts_images, is_relative, outputs })
 }
 
-/// A chosen metric.
+/// A chosen metric with its kind of value.
 enum Chosen {
     Is(Arc<dyn Metric>),
     /// A share of the images.
@@ -251,9 +252,10 @@ impl Chooser<'_> {
     fn misfit(&self, output: usize, classes: usize, (least, most): (u32, u32)) -> Error {
         let name = &self.outputs[output].name;
         let remedy = if least >= 1 && most as usize == classes {
-            "shift the labels by -1 with `label_offset`"
+            format!("set `label_offset` to {}", self.data.label_offset() - 1)
         } else {
             "give labels of this network's classes, or set `metric` to snr if the output holds no class scores"
+                .to_owned()
         };
         Error::new(format!("label {most}, but the output {name} has {classes} classes"))
             .file(&self.graph.path)
@@ -262,7 +264,7 @@ impl Chooser<'_> {
             .remedy(remedy)
     }
 
-    /// Chooses the metric.
+    /// Chooses the metric by options, labels and outputs.
     fn metric(&self, judged: Option<&Judged>) -> Result<Option<Chosen>> {
         let has_labels = self.data.labels().is_some();
         let has_target = self.options.labels.is_some() || self.has_reference;
@@ -311,7 +313,7 @@ impl Chooser<'_> {
             },
             MetricKind::Agreement => {
                 let judged = judged()?;
-                Chosen::Share(Arc::new(ClassAgreement { output: judged.output, reading: judged.reading() }))
+                Chosen::Share(Arc::new(ClassAgreement { output: judged.output, form: judged.form() }))
             }
             MetricKind::Snr => Chosen::Snr,
             MetricKind::Psnr => self.pictures(PictureMeasure::Psnr),
@@ -322,7 +324,7 @@ impl Chooser<'_> {
     }
 
     fn top(&self, k: usize, judged: &Judged) -> Chosen {
-        Chosen::Share(Arc::new(TopK { k, output: judged.output, reading: judged.reading() }))
+        Chosen::Share(Arc::new(TopK { k, output: judged.output, form: judged.form() }))
     }
 
     fn pictures(&self, measure: PictureMeasure) -> Chosen {
@@ -347,28 +349,28 @@ impl Chooser<'_> {
     /// Returns the metric of the first output that is a map.
     fn map(&self) -> Result<MeanIou> {
         let recipe = self.data.preprocessing();
-        let reading = |output: &Output| {
+        let form = |output: &Output| {
             let [channels, height, width] = extents(&output.shape, recipe)?;
             if output.kind == OutputKind::IndexMap {
-                return Some(Reading::Index);
+                return Some(ClassForm::Index);
             }
             if height * width == 1 {
                 return None;
             }
             Some(match (channels, output.last.as_deref()) {
-                (1, Some("Sigmoid")) => Reading::Above(0.5),
-                (1, _) => Reading::Above(0.0),
-                _ => Reading::Scores,
+                (1, Some("Sigmoid")) => ClassForm::Above(0.5),
+                (1, _) => ClassForm::Above(0.0),
+                _ => ClassForm::Scores,
             })
         };
-        let found = self.outputs.iter().enumerate().find_map(|(i, output)| Some((i, reading(output)?)));
-        let (output, reading) = found.ok_or_else(|| {
+        let found = self.outputs.iter().enumerate().find_map(|(i, output)| Some((i, form(output)?)));
+        let (output, form) = found.ok_or_else(|| {
             Error::new("no output is a map of classes")
                 .file(&self.graph.path)
                 .expected("N×C×H×W or N×H×W")
                 .got(self.outputs.iter().map(Output::show).collect::<Vec<_>>().join(", "))
                 .remedy("set another `metric`")
         })?;
-        Ok(MeanIou { output, reading, labels: self.options.labels.clone() })
+        Ok(MeanIou { output, form, labels: self.options.labels.clone() })
     }
 }

@@ -51,7 +51,7 @@ pub trait Metric: Debug + Send + Sync {
         true
     }
 
-    /// Starts a measurement.
+    /// Starts a measurement over images.
     ///
     /// # Errors
     /// A measurement that cannot be prepared.
@@ -60,7 +60,7 @@ pub trait Metric: Debug + Send + Sync {
 
 /// A measurement over images that is under way.
 pub trait Meter {
-    /// Adds an image.
+    /// Adds an image with its outputs.
     ///
     /// # Errors
     /// Outputs or labels that the metric cannot measure.

@@ -20,7 +20,7 @@ pub(in super::super) enum OutputKind {
 /// The reason to take an output N×K for class scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) enum Evidence {
-    /// The shape alone.
+    /// The shape alone, without other evidence.
     Shape,
     /// A linear layer at the end, as of classifiers that leave Softmax to the loss.
     Linear,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Context, Missing};
 use crate::coupling::Label;
-use crate::graph::NodeId;
+use crate::graph::{NodeId, ValueId};
 use crate::stats::{GramMatrix, filters, gram_input, layers};
 
 /// The loss of every class of channels, summed over the consumers.
@@ -19,13 +19,21 @@ pub(super) fn losses(
     let (graph, channels) = (context.graph, context.channels);
     let grams = &context.profile.grams;
     let mut losses = Losses::new();
+    // Layers that share their weights have a common matrix, which counts once.
+    let mut counted: Vec<(ValueId, *const GramMatrix)> = Vec::new();
     for taps in layers(graph, &channels.facts) {
         let Some((value, axis)) = gram_input(graph, &channels.facts, &taps) else { continue };
         let Some(labels) = channels.labels[value].as_ref().filter(|d| d.varies(axis)) else { continue };
-        let of_channels = |g: &&GramMatrix| g.taps == 1 && g.groups == 1 && g.value == graph.name(value);
+        let rows = context.channels.facts.shape(value)[axis];
+        let of_channels = |g: &&GramMatrix| g.taps == 1 && g.groups == 1 && g.rows == rows;
         let gram =
             grams.iter().filter(of_channels).find(|g| g.consumers.contains(&graph.nodes[taps.node].name));
         let gram = gram.ok_or(NO_GRAM)?;
+        let own = (taps.weight, std::ptr::from_ref(gram));
+        if counted.contains(&own) {
+            continue;
+        }
+        counted.push(own);
         let rows = filters(&channels.facts, &taps)
             .map_err(|_| Missing("its weights are not floats", "choose another criterion, such as l1"))?;
         let squares = squares(&rows, taps.layer.groups, gram.rows, taps_of(context, taps.node));
@@ -41,13 +49,15 @@ pub(super) fn losses(
 /// Returns the number of taps of a layer's kernel.
 fn taps_of(context: &Context, node: NodeId) -> usize {
     let node = &context.graph.nodes[node];
-    let weight = node.op.layer().and_then(|l| node.inputs.get(l.weight).copied().flatten());
+    let layer = node.op.layer().filter(|layer| layer.gates.is_none());
+    let weight = layer.and_then(|l| node.inputs.get(l.weight).copied().flatten());
     weight.map_or(1, |w| context.channels.facts.shape(w).iter().skip(2).product())
 }
 
 /// Returns Σw² of a layer's weights for each of the `channels` of the input tensor.
 ///
-/// `rows` are the filters: inputs of their group × taps. Behind Flatten, several inputs belong to one channel.
+/// `rows` are the filters: inputs of their group × taps. Behind Flatten, several inputs belong to one channel; a
+/// recurrent layer has several weights for each input.
 fn squares(rows: &[Vec<f64>], groups: usize, channels: usize, taps: usize) -> Vec<f64> {
     let mut squares = vec![0.0; channels];
     let inputs = rows.first().map_or(0, Vec::len) / taps.max(1);
