@@ -158,7 +158,8 @@ impl Builder {
             21 if rank == 1 => self.as_image(x, width),
             21 if rank == 3 => self.slices(x, width),
             22 => {
-                // A linear layer along the last axis.
+                // A linear layer along the last axis, to whose features shifts of the channels are added.
+                self.keeps_zero = false;
                 let s = x.shape[rank];
                 let w = self.floats(&[s, s], 0.0, (3.0 / s as f32).sqrt());
                 self.same("MatMul", &[&x.name, &w], vec![], x)

@@ -88,6 +88,8 @@ pub(crate) fn fixtures() -> Files {
     let mut files = Files::new();
     files.insert("good.onnx".to_owned(), network(5));
     files.insert("other.onnx".to_owned(), network(4));
+    let two = "Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]";
+    files.insert("two.onnx".to_owned(), model(two));
     let pixels = npy("|u1", "8, 3, 8, 8", &[7; 8 * 192]);
     files.insert("images.npz".to_owned(), npz(&[("images", &pixels)]));
     files.insert(
@@ -102,6 +104,8 @@ pub(crate) fn fixtures() -> Files {
         "profile other.onnx --data random:4 --allow-random -o other.profile",
         "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",
         "profile good.onnx --data images.npz -o images.profile",
+        "profile two.onnx --input x2=1 --data random:4 --allow-random -o scaled.profile",
+        "profile two.onnx --input x2=2 --data random:4 --allow-random -o rescaled.profile",
         "profile good.onnx --data labelled.npz -o labelled.profile",
     ] {
         let made = secateur(&folder, line);

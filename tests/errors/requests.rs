@@ -113,9 +113,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ("a target that cannot be read", "eval relu.onnx --data pictures --labels broken --metric psnr"),
     ("an original at chance", "prune good.onnx --criterion l1 --keep-macs 0.7 --data chance.npz OUT"),
     ("a repair without images", "prune good.onnx --criterion l1 --keep-macs 0.7 --repair full OUT"),
-    ("a repair of two inputs", "prune two.onnx --criterion l1 --keep-macs 0.7 --repair full RANDOM OUT"),
     ("all images to judge", "prune good.onnx --criterion l1 --keep-macs 0.7 --held-out 1 RANDOM OUT"),
-    ("images for two inputs", "prune two.onnx --criterion l1 --keep-macs 0.7 RANDOM OUT"),
     ("the input for the output", "prune good.onnx --criterion l1 --keep-macs 0.7 -o good.onnx"),
     ("the cut for the output", "prune good.onnx --cut good.json -o good.json"),
     ("the images for the profile", "profile good.onnx --data images.npz -o images.npz"),
@@ -206,7 +204,6 @@ const REQUESTS: &[(&str, &str)] = &[
         "a network that the images take beyond numbers",
         "prune big.onnx --criterion l1 --keep-macs 0.7 --data images.npz OUT",
     ),
-    ("a network that mixes images", "prune mixed.onnx --criterion l1 --keep-macs 0.7 --data images.npz OUT"),
     ("a network that gathers by a table", "prune table.onnx --criterion l1 --keep-macs 0.7 OUT"),
     ("a network whose answers are NaN", "prune nan.onnx --criterion l1 --keep-macs 0.7 OUT"),
 ];
@@ -220,7 +217,6 @@ fn grey(width: u32, height: u32) -> Vec<u8> {
 
 pub(crate) fn cases() -> Vec<Case> {
     let files: BTreeMap<&str, Vec<u8>> = [
-        ("two.onnx", model("Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]")),
         ("map.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
         (
             "softmax.onnx",

@@ -54,8 +54,8 @@ const UNMET: &[(&str, &str)] = &[
     ("an output is read before it is computed", "no operator does"),
     ("buffer {} is written by the wrong kind of step", "plans are ours"),
     (
-        "the images have another size than the session was created for",
-        "networks are loaded for the size of the images at hand",
+        "the samples have another size than the session was created for",
+        "networks are loaded for the size of the samples at hand",
     ),
     ("pixels that do not fill their image", "decoders fill them"),
     ("masks that do not broadcast", "infer refuses them first"),
@@ -97,7 +97,7 @@ const UNMET: &[(&str, &str)] = &[
     ("no profiles were given", "clap asks for two"),
     ("no round to decide in", "there is one at least"),
     // Errors preceded by others.
-    ("a network with several inputs cannot be repaired", "images for it are refused"),
+    ("labels cannot follow computed indices", "operators block them first"),
     ("no image could be read", "\"none of the images can be read\" comes first"),
     ("profiles that differ in their layers cannot be merged", "one model has one list of layers"),
     ("images that do not fill their shape", "for callers of the library"),

@@ -91,6 +91,11 @@ fn sets() -> Vec<Set> {
         table("a table without a header", "a.png,1\n"),
         table("labels in rows of other lengths", "file,label\na.png\n"),
         (
+            "labels in another encoding",
+            vec![("f/a.png", png(8, 8)), ("f/labels.csv", b"file,label\na.png,\xff\n".to_vec())],
+            "",
+        ),
+        (
             "labels that are no classes",
             vec![
                 ("f/a.png", png(8, 8)),
