@@ -174,10 +174,7 @@ impl Graph {
         let shape: Option<Vec<usize>> = (0..input.dims.len()).map(size).collect();
         shape.ok_or_else(|| {
             let name = self.name(input.value);
-            let example = input.dims.iter().map(|dim| match dim {
-                Dim::Fixed(n) => n.to_string(),
-                Dim::Free(_) => "1".to_owned(),
-            });
+            let example = (0..input.dims.len()).map(|axis| size(axis).unwrap_or(100).to_string());
             Error::new(format!("the size of input \"{name}\" is not known"))
                 .file(&self.path)
                 .expected("sizes of all axes")

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bindings::describe;
 use super::calibration::Calibration;
 use super::decision::Outcome;
 use super::network::Network;
@@ -196,12 +195,12 @@ pub fn load_profile(file: &Path, network: &Network) -> Result<Profile> {
             .got(format!("one of {}", profile.header.model))
             .remedy("run `profile()` on this model"));
     }
-    let inputs = describe(&network.model.bindings);
-    if profile.header.inputs != inputs {
+    let ours = header(&network.model);
+    if profile.header.inputs != ours.inputs {
         return Err(Error::new("the profile was gathered with other input values")
             .file(file)
-            .expected(format!("{inputs:?}"))
-            .got(format!("{:?}", profile.header.inputs))
+            .expected(ours.input_values())
+            .got(profile.header.input_values())
             .remedy("give each `input` the value that it had in `profile()`"));
     }
     Ok(profile)

@@ -137,8 +137,7 @@ impl Resume {
             return differ("other preprocessing", text(&ours.preprocessing), text(&theirs.preprocessing));
         }
         if ours.inputs != theirs.inputs {
-            let text = |header: &Header| format!("{:?}", header.inputs);
-            return differ("other input values", text(ours), text(theirs));
+            return differ("other input values", ours.input_values(), theirs.input_values());
         }
         if ours.data != theirs.data {
             return differ("other data", ours.data.clone(), theirs.data.clone());

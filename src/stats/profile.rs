@@ -67,6 +67,14 @@ pub struct Sensitivity {
 }
 
 impl Header {
+    /// Returns the fixed values of inputs as text: `scale=0.5`.
+    pub(crate) fn input_values(&self) -> String {
+        if self.inputs.is_empty() {
+            return "none".to_owned();
+        }
+        self.inputs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+
     /// Returns the part of the data set in words.
     pub(crate) fn part(&self) -> String {
         self.shard.clone().unwrap_or_else(|| "the whole set".to_owned())
@@ -273,8 +281,7 @@ impl Profile {
             return differ("preprocessing", text(a), text(b));
         }
         if a.inputs != b.inputs {
-            let text = |p: &Header| format!("{:?}", p.inputs);
-            return differ("input values", text(a), text(b));
+            return differ("input values", a.input_values(), b.input_values());
         }
         let names = |p: &Self| p.layers.iter().map(|l| (l.node.clone(), l.post.len())).collect::<Vec<_>>();
         if names(self) != names(other) {
