@@ -169,7 +169,12 @@ impl JudgeArgs {
         let (data, origin) = (args.open_real(graph, None)?, args.origin()?);
         if let Some(spec) = &self.test {
             let all = DataOptions { images: None, sample: None, shard: None, ..args.options(None)? };
-            return Ok(Some(Calibration::with_test(data, origin, open_data(graph, spec, &all)?)));
+            let mut test = open_data(graph, spec, &all)?;
+            let rate = data.preprocessing().rate;
+            if test.preprocessing().rate.is_some_and(|other| rate.is_some_and(|rate| rate != other)) {
+                test = open_data(graph, spec, &DataOptions { rate, ..all })?;
+            }
+            return Ok(Some(Calibration::with_test(data, origin, test)));
         }
         Calibration::hold_out(data, origin, self.held_out, repair).map(Some)
     }

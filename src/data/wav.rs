@@ -206,11 +206,13 @@ impl Recordings {
             .into_iter()
             .enumerate()
             .map(|(channel, samples)| {
-                let samples = match recipe.rate {
+                let mut samples = match recipe.rate {
                     Some(rate) if rate != sound.rate => resample(&samples, sound.rate, rate),
                     _ => samples,
                 };
-                let mut samples = recipe.length.map_or_else(|| samples.clone(), |len| fitted(&samples, len));
+                if let Some(len) = recipe.length {
+                    fit(&mut samples, len);
+                }
                 samples.iter_mut().for_each(|x| *x = recipe.normalise(*x, channel));
                 samples
             })
@@ -233,12 +235,10 @@ fn mixed(channels: &[Vec<f32>]) -> Vec<f32> {
     (0..len).map(|i| mean(i) as f32).collect()
 }
 
-/// Returns the centre of a longer recording, and a shorter one with zeros at its end.
-fn fitted(samples: &[f32], len: usize) -> Vec<f32> {
-    let start = samples.len().saturating_sub(len) / 2;
-    let mut fitted: Vec<f32> = samples.iter().skip(start).take(len).copied().collect();
-    fitted.resize(len, 0.0);
-    fitted
+/// Reduces a longer recording to its centre, and pads a shorter one with zeros at its end.
+fn fit(samples: &mut Vec<f32>, len: usize) {
+    samples.drain(..samples.len().saturating_sub(len) / 2);
+    samples.resize(len, 0.0);
 }
 
 /// Decodes a file; the error is one line.
