@@ -116,9 +116,18 @@ impl Dataset {
 
     fn read(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
         let sound = network.sound(options.layout);
-        if wav::is_sound(path, sound.is_some()) {
-            return Self::of_sounds(path, options, sound.ok_or_else(|| wav::refused(network))?);
+        let takes_sound = sound.is_some();
+        if let Some(input) = sound.filter(|_| wav::is_sound(path, true)) {
+            return Self::of_sounds(path, options, input);
         }
+        Self::read_images_or_rows(path, options, network).map_err(|e| {
+            let is_sound = !takes_sound && wav::is_sound(path, false);
+            if is_sound { wav::refused(network) } else { e }
+        })
+    }
+
+    /// Reads images, or arrays of any shape.
+    fn read_images_or_rows(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
         match network.takes(options.layout) {
             Takes::Images { input, group } if group.is_none() || !rows::fits(path, network) => {
                 let opened = source::open(path, options.classes.as_deref(), input)?;

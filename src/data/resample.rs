@@ -53,7 +53,7 @@ pub(super) fn resample(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
     output
 }
 
-/// Returns sin(πt) / (πt).
+/// Returns the normalized sinc, sin(πt) / (πt).
 fn sinc(t: f64) -> f64 {
     let angle = t * std::f64::consts::PI;
     if angle == 0.0 { 1.0 } else { angle.sin() / angle }

@@ -1,4 +1,4 @@
-//! Samples of a data set as the network takes them: images or recordings by a recipe, arrays as they are, or noise.
+//! Samples of a data set, prepared for the network: images, recordings, arrays, or noise.
 
 use std::path::PathBuf;
 

@@ -46,7 +46,7 @@ pub(super) struct Recordings {
 /// Recordings with their labels before any offset, if known.
 pub(super) type OpenedRecordings = (Recordings, Option<Vec<i64>>);
 
-/// A decoded recording.
+/// The decoded samples of a recording.
 struct Sound {
     rate: u32,
     /// The samples of each channel.
