@@ -8,16 +8,18 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use secateur::compare::{Tolerance, compare};
-use secateur::data::{DataOptions, Preset, ResizeTo, Size, write_npy_f32};
-use secateur::error::Error;
+use secateur::data::{DataOptions, Preset, ResizeTo, Size, write_npy, write_npy_f32};
+use secateur::error::{Error, ErrorKind};
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::observer::Silent;
 use secateur::onnx::{InputBindings, Model};
 use secateur::pipeline::{
-    Calibration, Dataset, Evaluation, Evidence, InputOptions, InputValue, Network, Origin, Outcome, Profile,
-    ProfileOptions, PruneOptions, Resume, evaluate, load_profile, open_data, profile, prune,
+    BenchOptions, BenchmarkOptions, Calibration, ComparisonOptions, Dataset, Evaluation, Evidence,
+    InputOptions, InputValue, Network, Origin, Outcome, PlanOptions, Profile, ProfileOptions, PruneOptions,
+    Pruned, ReportOptions, Resume, Target, benchmark, check, compare_criteria, evaluate, first_failing,
+    load_profile, open_data, profile, prune,
 };
 use secateur::repair::Repair;
 use secateur::stats::{Activity, DERIVED, Moments};
@@ -28,9 +30,12 @@ mod adapters;
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
 mod builder;
+#[path = "common/dice.rs"]
+mod dice;
 
 use adapters::gpus;
-use builder::{BOOL, Builder, FLOAT, First, INT64, Value, int, ints, text};
+use builder::{BOOL, Builder, FLOAT, First, INT64, Value, int, ints, random, text};
+use dice::Dice;
 
 /// Sums of the same numbers in another order.
 const SUMS: Tolerance = Tolerance { name: "sums", absolute: 1e-6, relative: 1e-6 };
@@ -72,16 +77,23 @@ impl Setup {
         self.spec(path.to_str().unwrap())
     }
 
-    /// Gives an npz file with an array of numbers for each name; those of tokens are 0 to 4.
-    fn arrays(self, arrays: &[(&str, &[usize])]) -> Self {
+    /// Gives an npz file with an array of numbers for each name; tokens are integers from 0 to 4.
+    fn arrays<'a>(self, arrays: &[(&'a str, &[usize])]) -> Self {
+        let tensor = |(seed, &(name, shape)): (usize, &(&'a str, &[usize]))| {
+            let len = shape.iter().product();
+            let tokens = || Tensor::int(shape, (0..len).map(|i| (i * 7 % 5) as i64).collect());
+            (name, if name == "tokens" { tokens() } else { Tensor::float(shape, numbers(len, seed)) })
+        };
+        let tensors: Vec<_> = arrays.iter().enumerate().map(tensor).collect();
+        self.npz(&tensors)
+    }
+
+    fn npz(self, tensors: &[(&str, Tensor)]) -> Self {
         let path = self.path("data.npz");
         let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-        for (seed, &(name, shape)) in arrays.iter().enumerate() {
+        for (name, tensor) in tensors {
             let one = self.path("one.npy");
-            let len = shape.iter().product();
-            let tokens = || (0..len).map(|i| (i * 7 % 5) as f32).collect();
-            let data = if name == "tokens" { tokens() } else { numbers(len, seed) };
-            write_npy_f32(&one, shape, &data).unwrap();
+            write_npy(&one, tensor).unwrap();
             zip.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
             zip.write_all(&std::fs::read(&one).unwrap()).unwrap();
         }
@@ -139,22 +151,26 @@ impl Setup {
         evaluate(&network.graph, None, device, &data, None, &mut Silent).unwrap()
     }
 
-    /// Prunes with one repair, by the default criterion; the file must run with the same data.
+    /// Prunes with one repair, by the default criterion.
+    fn pruned(&self, device: &Device, repair: Repair) -> Result<Pruned, Error> {
+        let network = self.network()?;
+        let data = self.dataset(&network)?;
+        let calibration = Calibration::hold_out(data, self.origin(), Some(0.2), None)?;
+        let output = Some(self.path("small.onnx"));
+        let options = PruneOptions { repair: Some(repair), output, ..PruneOptions::default() };
+        match prune(network, device, Evidence::images(&calibration), &options, &mut Silent)? {
+            Outcome::Done(pruned) => Ok(pruned),
+            other => panic!("{repair:?}: {other:?}"),
+        }
+    }
+
+    /// Prunes with one repair; the file must run with the same data.
     fn prunes(&self, device: &Device, repair: Repair, what: &str) {
         let network = self.network().unwrap();
         let declared = network.model.graph().input.clone();
-        let data = self.dataset(&network).unwrap();
-        let count = data.len();
-        let calibration = Calibration::hold_out(data, self.origin(), Some(0.2), None).unwrap();
-        let judged = calibration.judge.len();
-        assert_eq!(calibration.fit.len() + judged, count, "{what}");
-        let output = Some(self.path("small.onnx"));
-        let options = PruneOptions { repair: Some(repair), output, ..PruneOptions::default() };
-        let evidence = Evidence::images(&calibration);
-        let pruned = match prune(network, device, evidence, &options, &mut Silent) {
-            Ok(Outcome::Done(pruned)) => pruned,
-            other => panic!("{what}, {repair:?}: {other:?}"),
-        };
+        let count = self.dataset(&network).unwrap().len();
+        let judged = count / 5;
+        let pruned = self.pruned(device, repair).unwrap_or_else(|e| panic!("{what}, {repair:?}: {e}"));
         assert!(
             pruned.proof.passed && pruned.proof.exact && pruned.proof.inputs > 1,
             "{what}: {:?}",
@@ -528,6 +544,88 @@ fn several_inputs_come_from_arrays_of_one_file() {
     equal(&by(1), &by(4), all, "two signals in batches");
 }
 
+/// Returns the index of the largest of each sample's five scores.
+fn classes(outputs: &[f32]) -> Vec<i64> {
+    let best = |scores: &[f32]| (0..5).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap() as i64;
+    outputs.chunks(5).map(best).collect()
+}
+
+#[test]
+fn labels_belong_to_samples() {
+    let vector = || with_second(|b, x| b.by_vector(x, "vector", 3));
+    let signal = ("x", vec![10, 4, 64]);
+    let cases = [
+        ("two inputs", vector(), vec![("x", vec![10, 3, 8, 8]), ("vector", vec![10, 3])]),
+        ("signals", ordinary(First::Batch, &[4, 64]), vec![signal.clone()]),
+        ("a fixed batch", ordinary(First::Fixed(4), &[4, 64]), vec![signal.clone()]),
+        ("no batch", ordinary(First::None, &[4, 64]), vec![signal]),
+        ("frames of signals", ordinary(First::Frames(2), &[2, 32]), vec![("x", vec![10, 2, 2, 32])]),
+        ("frames", ordinary(First::Frames(4), &IMAGE), vec![("x", vec![10, 4, 3, 8, 8])]),
+    ];
+    for (what, bytes, arrays) in cases {
+        let mut tensors: Vec<_> = arrays
+            .iter()
+            .enumerate()
+            .map(|(seed, (name, shape))| (*name, Tensor::float(shape, numbers(shape.iter().product(), seed))))
+            .collect();
+        let mut labels = classes(&Setup::new(bytes.clone()).npz(&tensors).outputs());
+        labels[3] = (labels[3] + 1) % 5;
+        tensors.push(("labels", Tensor::int(&[10], labels.clone())));
+        let setup = Setup::new(bytes).npz(&tensors);
+        let profile = setup.works(10, what);
+        assert_eq!(profile.classes.iter().sum::<u64>(), 10, "{what}");
+        assert_eq!(
+            profile.classes[labels[3] as usize],
+            labels.iter().filter(|&&l| l == labels[3]).count() as u64
+        );
+        assert_eq!(setup.evaluate(&Device::Cpu).accuracy.top1(), Some(0.9), "{what}");
+    }
+}
+
+/// Tests a search with rounds and a report page, the comparison of criteria, timing, and the check of every step.
+#[test]
+fn other_operations_take_them_too() {
+    let vector = || with_second(|b, x| b.by_vector(x, "vector", 3));
+    let tokens = || with_second(|b, x| b.by_tokens(x, "tokens", 4));
+    let cases = [
+        ("a fixed batch", Setup::new(ordinary(First::Fixed(4), &IMAGE)).rows(&[10, 3, 8, 8])),
+        ("no batch", Setup::new(ordinary(First::None, &IMAGE)).rows(&[10, 3, 8, 8])),
+        ("frames", Setup::new(ordinary(First::Frames(4), &IMAGE)).rows(&[10, 4, 3, 8, 8])),
+        ("clips", Setup::new(ordinary(First::Folded(2), &IMAGE)).rows(&[10, 2, 3, 8, 8])),
+        ("vectors", Setup::new(linear("N 24")).rows(&[10, 24])),
+        ("signals", Setup::new(ordinary(First::Batch, &[4, 64])).rows(&[10, 4, 64])),
+        ("two inputs", Setup::new(vector()).arrays(&[("x", &[10, 3, 8, 8]), ("vector", &[10, 3])])),
+        ("tokens", Setup::new(tokens()).arrays(&[("x", &[10, 3, 8, 8]), ("tokens", &[10, 4])])),
+        ("a bound vector", Setup::new(vector()).value("vector", &[0.5]).rows(&[10, 3, 8, 8])),
+    ];
+    let device = &Device::Cpu;
+    for (what, setup) in cases {
+        let network = setup.network().unwrap();
+        let data = setup.dataset(&network).unwrap();
+        for data in [Some(&data), None] {
+            let checks = check(&network.model, device, data, &mut Silent).unwrap();
+            assert!(first_failing(&checks.steps).is_none() && !checks.steps.is_empty(), "{what}");
+        }
+        let bench = BenchOptions { batch: 1, seconds: 0.01, transfers: false };
+        let options = BenchmarkOptions { bench, layers: false };
+        let models = [network.model.clone()];
+        assert!(benchmark(&models, device, options, &mut Silent).unwrap().networks[0].images_per_s > 0.0);
+        let calibration = Calibration::new(data, setup.origin());
+        let options = ComparisonOptions { keep_macs: vec![0.6], seeds: 1, ..ComparisonOptions::default() };
+        let found =
+            compare_criteria(&network, device, (&calibration, None), &options, &mut |_| Ok(()), &mut Silent)
+                .unwrap();
+        assert!(found.curves.len() > 10, "{what}: {:?}", found.left_out);
+        let plan = PlanOptions { target: Target::MaxDrop(60.0), rounds: 2, ..PlanOptions::default() };
+        let report = Some(ReportOptions { seconds: 0.0, ..ReportOptions::default() });
+        let options = PruneOptions { plan, report, ..PruneOptions::default() };
+        match prune(network, device, Evidence::images(&calibration), &options, &mut Silent) {
+            Ok(Outcome::Done(pruned)) => assert!(pruned.proof.passed && pruned.page.is_some(), "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn an_input_that_no_node_takes_needs_nothing() {
     let unused = |dims: &str, elem_type| {
@@ -696,4 +794,38 @@ fn profiles_record_the_values_of_inputs() {
     let bound = InputBindings { values, ..InputBindings::default() };
     let model = Model::load(&half.path("built.onnx")).unwrap().with_bindings(bound);
     assert!(load_profile(&path, &Network::from_model(model).unwrap()).is_ok());
+}
+
+/// Tests profile, prune with every repair, and evaluation of random networks on random data.
+///
+/// SECATEUR_GRAPHS sets their number.
+#[test]
+fn random_networks_are_pruned() {
+    let count = std::env::var("SECATEUR_GRAPHS").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
+    let (mut pruned, mut blocked) = (0, 0);
+    for number in 0..count {
+        let mut dice = Dice::new(number);
+        let moves: Vec<(u8, u8, u8)> =
+            (0..1 + dice.roll(5)).map(|_| [(); 3].map(|()| dice.roll(256) as u8).into()).collect();
+        // Each form of inputs in turn.
+        let seed = (number + 16 * dice.roll(1 << 20) as u64) << 20;
+        let (bytes, _) = random(seed, &moves, dice.roll(2) == 0);
+        let setup = Setup::new(bytes).spec("random:7");
+        let what = format!("network {number}, {moves:?}");
+        let profile = setup.profile(&Device::Cpu);
+        assert_eq!(profile.header.images, 7, "{what}");
+        assert_eq!(setup.evaluate(&Device::Cpu).images, 7, "{what}");
+        for repair in [Repair::None, Repair::Full] {
+            match setup.pruned(&Device::Cpu, repair) {
+                Ok(done) => {
+                    assert!(done.proof.passed && done.proof.exact, "{what}, {repair:?}: {:?}", done.proof);
+                    pruned += 1;
+                }
+                Err(error) if error.kind() == ErrorKind::BudgetInfeasible => blocked += 1,
+                Err(error) => panic!("{what}, {repair:?}: {error}"),
+            }
+        }
+    }
+    println!("{pruned} networks pruned, {blocked} without enough channels");
+    assert!(pruned > 3 * blocked, "{pruned} networks pruned, {blocked} without enough channels");
 }

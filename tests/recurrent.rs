@@ -15,6 +15,7 @@ use secateur::onnx::Model;
 use secateur::onnx::proto::NodeProto;
 use secateur::prune::{Channels, Rewritten, rewrite};
 use secateur::repair::{Images, Repair, repair};
+use secateur::report::network::sizes;
 use secateur::tensor::SampleShape;
 use secateur::tensor::{DType, Tensor};
 
@@ -349,4 +350,19 @@ fn error(got: &[f32], wanted: &[f32]) -> f64 {
     let square = |v: f64| v * v;
     let off: f64 = got.iter().zip(wanted).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
     off / wanted.iter().map(|&b| square(f64::from(b))).sum::<f64>()
+}
+
+/// The sizes of a recurrent layer include all of its weights.
+#[test]
+fn sizes_of_recurrent_layers_are_those_of_all_weights() {
+    let net = behind_convolution(6, |b, steps| {
+        let y = b.recurrence(steps, Recurrence::new("LSTM", 6, 5, 2));
+        b.joined(&y[0], 10)
+    });
+    let sizes = sizes(&net.graph, &net.channels.facts);
+    let lstm = sizes.iter().find(|s| s.taps.node == net.node("LSTM")).unwrap();
+    assert_eq!((lstm.inputs, lstm.outputs), (6, 5));
+    assert_eq!(lstm.params, 2 * 4 * 5 * (6 + 5 + 2));
+    let steps = (SIDE * SIDE) as u64;
+    assert_eq!(lstm.macs, steps * 2 * 4 * 5 * (6 + 5));
 }

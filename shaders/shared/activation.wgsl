@@ -65,11 +65,14 @@ fn arccos(x: f32) -> f32 {
     return select(y, 3.1415927 - y, x < 0.0);
 }
 
-// (exp(x) + sign * exp(-x)) / 2 for x >= 0; a product of two roots where the exponential overflows.
+// (exp(x) + sign * exp(-x)) / 2 for x >= 0. Built-in exponentials lose digits of large x, and overflow too early: x is
+// reduced by n * ln 2 in two parts, the first exact.
 fn half_sum(x: f32, sign: f32) -> f32 {
-    let e = exp(x);
-    let root = exp(0.5 * x);
-    return select(0.5 * e + sign * 0.5 / e, (0.5 * root) * root, x > 80.0);
+    let n = round(min(x, 89.5) * 1.4426950);
+    let r = (x - n * 0.693359375) + n * 2.12194440e-4;
+    let e = exp(r);
+    let half = ldexp(e, i32(n) - 1);
+    return half + sign * select(0.25 / half, 0.0, x > 40.0);
 }
 
 fn hyperbolic_sine(x: f32) -> f32 {

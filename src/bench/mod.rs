@@ -12,6 +12,7 @@ use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::{Observer, Stage, advance, staged};
+use crate::plan::Port;
 
 /// The median with the first and last decile.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -65,9 +66,10 @@ const WARM_UP: usize = 3;
 /// The least number of counted rounds.
 const LEAST: usize = 5;
 
-/// Returns constant inputs, because only their sizes affect the time.
+/// Returns constant inputs, because only their sizes affect the time; zero is a valid index.
 fn constant_inputs(session: &Session) -> Vec<Vec<f32>> {
-    session.plan.inputs.iter().map(|p| vec![0.5; p.shape.iter().product()]).collect()
+    let value = |port: &Port| if port.dtype.is_float() { 0.5 } else { 0.0 };
+    session.plan.inputs.iter().map(|port| vec![value(port); port.shape.iter().product()]).collect()
 }
 
 /// Options of a measurement.

@@ -78,14 +78,8 @@ fn snr_db(half: &[Vec<f32>], single: &[Vec<f32>]) -> Result<f64> {
 /// Computes a network's outputs for one test input.
 fn outputs(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
     let mut session = Session::plain(graph, device, Some(1))?;
-    let inputs = test_inputs(&session);
+    let inputs = session.synthetic_inputs();
     session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
-}
-
-/// Returns inputs with a sawtooth between -1 and 1.
-fn test_inputs(session: &Session) -> Vec<Vec<f32>> {
-    let wave = |n: usize| (0..n).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-    session.plan.inputs.iter().map(|port| wave(port.shape.iter().product())).collect()
 }
 
 #[cfg(test)]

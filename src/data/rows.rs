@@ -21,14 +21,12 @@ pub(super) struct Rows {
 
 /// Opens an array file for a network whose samples are not images.
 pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<OpenedRows> {
-    let npz = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
     let (named, labels) = match spec.inputs.as_slice() {
-        [input] if npz => {
-            let (array, labels) = arrays::open_npz(path, &["images", input.name.as_str(), "x", "data"])?;
+        [input] => {
+            let (array, labels) = open_only(path, input)?;
             (vec![array], labels)
         }
-        [_] => (vec![arrays::open_npy(path)?], None),
-        inputs if npz => {
+        inputs if is_npz(path) => {
             let open = |input: &InputSpec| arrays::open_npz(path, &[input.name.as_str()]);
             let opened = inputs.iter().map(open).collect::<Result<Vec<_>>>()?;
             let labels = opened.iter().find_map(|(_, labels)| labels.clone());
@@ -40,10 +38,22 @@ pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<OpenedRows> {
     of_arrays(named, labels, spec).map_err(|e| e.file(path))
 }
 
+fn is_npz(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"))
+}
+
+/// Opens the array of the only input, and labels of an archive.
+fn open_only(path: &Path, input: &InputSpec) -> Result<(Array, Option<Array>)> {
+    if is_npz(path) {
+        return arrays::open_npz(path, &["images", input.name.as_str(), "x", "data"]);
+    }
+    Ok((arrays::open_npy(path)?, None))
+}
+
 /// Returns whether a file is an array with one row for each sample of the only input.
 pub(super) fn fits(path: &Path, spec: &SampleSpec) -> bool {
-    let rank = spec.inputs.first().map_or(0, |input| input.axes.len());
-    arrays::open_npy(path).is_ok_and(|array| array.shape.len() == rank + 1)
+    let [input] = spec.inputs.as_slice() else { return false };
+    open_only(path, input).is_ok_and(|(array, _)| array.shape.len() == input.axes.len() + 1)
 }
 
 /// Returns the error for data that cannot feed several inputs.

@@ -131,7 +131,7 @@ fn open_file(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> 
             return Ok(Opened::encoded(Pictures::Files(vec![path.to_path_buf()]), None));
         }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => (arrays::open_npy(path)?, None),
-        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images"])?,
+        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images", "x", "data"])?,
         start if start.starts_with(TABLE) || webdataset::is_archive(path, start) => {
             return open_shards(&[path.to_path_buf()], classes);
         }

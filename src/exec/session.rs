@@ -7,7 +7,7 @@ use super::host_subgraph::{OutputTensor, finish};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes, ValueId};
-use crate::plan::{self, BuildOptions, Operand, Plan, Probe};
+use crate::plan::{self, BuildOptions, Operand, Plan, Port, Probe};
 use crate::tensor::SampleShape;
 
 /// Options of a session: batch size, input sizes and outputs.
@@ -183,6 +183,31 @@ impl Session {
     /// Returns the shape of a sample: one array for each input that data sets feed.
     pub fn sample(&self) -> &SampleShape {
         &self.sample
+    }
+
+    /// Returns whether an input of the network has a batch axis.
+    pub fn is_batched(&self) -> bool {
+        let with_axis = |(sample, port): (&Vec<usize>, &Port)| sample.len() < port.shape.len();
+        self.sample.0.iter().zip(self.plan.network_inputs()).any(with_axis)
+    }
+
+    /// Returns deterministic arrays for all inputs of the plan: floats from −2 to 2, or 0 and 1 for integers and booleans.
+    ///
+    /// No two inputs are equal, so that networks that compare them have outputs to compare.
+    pub(crate) fn synthetic_inputs(&self) -> Vec<Vec<f32>> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut value = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 4.0
+        };
+        let ports = self.plan.inputs.iter();
+        ports
+            .map(|port| {
+                let values = (0..port.shape.iter().product()).map(|_: usize| value());
+                let floats = port.dtype.is_float();
+                values.map(|v| if floats { v } else { v.abs().floor().min(1.0) }).collect()
+            })
+            .collect()
     }
 
     /// Returns the arrays of the network's inputs for consecutive samples, which the last one fills up to a batch.

@@ -14,6 +14,7 @@ use crate::exec::session::Session;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::observer::{Observer, Stage, advance, staged};
+use crate::plan::Port;
 use crate::tensor::{Data, Precision, SampleShape, Tensor};
 
 /// The least number of images for which a single class of the original means that its outputs are no class scores.
@@ -371,10 +372,15 @@ fn same_size(what: &str, expected: usize, got: usize) -> Result<()> {
         .remedy("compare networks of the same outputs"))
 }
 
-/// Returns the outputs of every image.
+/// Returns the outputs of every image, with a batch axis of 1 also if the network has no such axis.
 pub(super) fn predict(session: &mut Session, images: &[f32]) -> Result<Vec<Vec<NamedTensor>>> {
+    let batched = session.is_batched();
+    let shape = |port: &Port| {
+        let lacks = !batched && port.shape.first() != Some(&1);
+        if lacks { [&[1], port.shape.as_slice()].concat() } else { port.shape.clone() }
+    };
     let ports: Vec<_> =
-        session.plan.outputs.iter().map(|port| (port.name.clone(), port.shape.clone(), port.dtype)).collect();
+        session.plan.outputs.iter().map(|port| (port.name.clone(), shape(port), port.dtype)).collect();
     let batch = session.batch.max(1);
     let mut all = Vec::new();
     session.run_samples(images, &mut |outputs, count| {

@@ -85,7 +85,7 @@ pub fn write_array(file: &Path, tensor: &Tensor) -> Result<()> {
 
 /// Runs a network on a device and in the `f64` reference, and compares after every step.
 ///
-/// The inputs are the first image of a data set, or a made-up signal without one.
+/// The inputs are the first image of a data set, or synthetic ones without one.
 ///
 /// # Errors
 /// A network that does not run, data that cannot be read.
@@ -102,10 +102,7 @@ pub fn check(
     let session = Session::new(&graph, device, &options, &|_| vec![])?;
     let inputs: Vec<Vec<f32>> = match data.and_then(|data| data.batches(session.batch).next()) {
         Some(batch) => session.inputs(&batch?.data),
-        None => {
-            let wave = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
-            session.plan.inputs.iter().map(|port| wave(port.shape.iter().product())).collect()
-        }
+        None => session.synthetic_inputs(),
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     side_by_side(&session.plan, device, &inputs, observer)

@@ -84,7 +84,8 @@ impl<'a> PlanBuilder<'a> {
         };
         for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
             // Inputs with a fixed value are constants, and nobody has to give an unused one.
-            if input.bound.is_some() || !graph.is_used(input.value) {
+            let used = graph.is_used(input.value) || builder.kept.contains(&input.value);
+            if input.bound.is_some() || !used {
                 continue;
             }
             let place = builder.buffer(shape.iter().product());

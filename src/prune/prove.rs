@@ -98,8 +98,7 @@ impl std::fmt::Debug for ReferenceOutputs<'_> {
 
 /// Returns the inputs of each run: synthetic ones, then the images, as many at once as the network takes.
 pub(super) fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
-    let of_port = |port: &Port| synthetic(port.shape.iter().product(), port.dtype.is_float());
-    let mut rounds = vec![session.plan.inputs.iter().map(of_port).collect()];
+    let mut rounds = vec![session.synthetic_inputs()];
     if let Some(images) = images {
         let len = session.sample().elements().max(1) * session.batch;
         rounds.extend(images.data.chunks(len).map(|samples| session.inputs(samples)));
@@ -368,16 +367,4 @@ fn first_difference(
     let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);
     let differs = |(a, b): (&Vec<f32>, &Vec<f32>)| !compare(b, a, Tolerance::NETWORK).passed();
     Ok(a.iter().zip(&b).position(differs).map(|i| names[i].clone()))
-}
-
-/// Returns deterministic inputs: floats between −2 and 2, or 0 and 1 for integers and booleans.
-fn synthetic(len: usize, floats: bool) -> Vec<f32> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let value = ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 4.0;
-            if floats { value } else { value.abs().floor().min(1.0) }
-        })
-        .collect()
 }

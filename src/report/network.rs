@@ -32,14 +32,22 @@ pub fn sizes(graph: &Graph, facts: &Facts) -> Vec<LayerSize> {
     layers(graph, facts).into_iter().map(|taps| size(graph, facts, taps)).collect()
 }
 
+/// Inputs of a recurrent layer with parameters, beside the first weights: recurrence weights, biases, peepholes.
+const RECURRENT: [usize; 3] = [2, 3, 7];
+
 fn size(graph: &Graph, facts: &Facts, taps: LayerTaps) -> LayerSize {
     let node = &graph.nodes[taps.node];
     let weight = facts.shape(taps.weight);
     let outputs = taps.layer.out_channels(weight);
     let elements: usize = weight.iter().product();
     let kernel = if node.op_type.starts_with("Conv") { weight[2..].to_vec() } else { vec![] };
-    let per_group = elements / outputs.max(1) / kernel.iter().product::<usize>().max(1);
-    let bias = node.inputs.get(2).copied().flatten().map_or(0, |v| facts.shape(v).iter().product::<usize>());
+    // A recurrent layer has several filters for each unit.
+    let filters = taps.layer.gates.map_or(outputs, |gates| weight[0] * gates * outputs);
+    let per_group = elements / filters.max(1) / kernel.iter().product::<usize>().max(1);
+    let others: &[usize] = if taps.layer.gates.is_some() { &RECURRENT } else { &[2] };
+    let len =
+        |&i: &usize| Some(facts.shape(node.inputs.get(i).copied().flatten()?).iter().product::<usize>());
+    let bias: usize = others.iter().filter_map(len).sum();
     let macs = node.op.macs(&facts.inputs(graph, taps.node), &facts.outputs(graph, taps.node));
     let (inputs, params) = (per_group * taps.layer.groups, (elements + bias) as u64);
     LayerSize { taps, inputs, outputs, kernel, params, macs }

@@ -67,6 +67,8 @@ pub(crate) struct Builder {
     pub(crate) opset: i64,
     /// True if a channel of zeros stays zero throughout: no Sigmoid, no added constant.
     pub(crate) keeps_zero: bool,
+    /// True if a layer made features along another axis than the channels.
+    makes_columns: bool,
     /// Weights and bias of the last convolution: names, channels in and out.
     last: Option<(String, String, usize, usize)>,
 }
@@ -145,6 +147,7 @@ impl Builder {
             first: First::Batch,
             opset: 18,
             keeps_zero: true,
+            makes_columns: false,
             last: None,
         }
     }
@@ -485,9 +488,8 @@ impl Builder {
                 .1
             }
             39 | 40 => {
-                // A linear layer along the width, as in sound, or two with fewer features between them. Shifts of the
-                // channels are added to its features, if those can be removed.
-                self.keeps_zero = false;
+                // A linear layer along the width, as in sound, or two with fewer features between them.
+                self.makes_columns = true;
                 let inner = if choice % 47 == 39 { s } else { width };
                 let w = self.floats(&[s, inner], 0.0, (3.0 / s as f32).sqrt());
                 let first = self.node("MatMul", &[&x.name, &w], vec![], &[c, s, inner]);

@@ -71,6 +71,8 @@ impl Builder {
 
     /// Adds a LayerNormalization over channels, which are moved to the last axis.
     pub(crate) fn layer_norm(&mut self, x: &Value) -> Value {
+        // A column of zeros becomes the bias.
+        self.keeps_zero &= !self.makes_columns;
         let (last, c) = (self.transpose(x, &[0, 2, 3, 1]), x.channels());
         let (scale, bias) = (self.floats(&[c], 1.0, 0.5), self.floats(&[c], 0.0, 0.3));
         let y = self.same("LayerNormalization", &[&last.name, &scale, &bias], vec![], &last);

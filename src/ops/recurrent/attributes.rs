@@ -78,7 +78,7 @@ fn functions(attrs: &Attrs, cell: Cell, directions: usize) -> Result<Vec<[GateFu
     };
     if names.len() != directions * defaults.len() {
         return Err(Error::new("the attribute activations does not fit")
-            .expected(format!("{} functions", directions * defaults.len()))
+            .expected(format!("{} in all", directions * defaults.len()))
             .got(names.join(", "))
             .invalid_model());
     }

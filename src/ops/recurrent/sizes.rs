@@ -28,7 +28,7 @@ impl Sizes {
     pub(super) fn of(inputs: &Inputs, attributes: &Attributes) -> Result<Self> {
         let (x, r) = (&inputs.get(X)?.shape, &inputs.get(R)?.shape);
         let wrong = |what: &str, expected: &str, got: &[usize]| {
-            Error::new(format!("{what} of a recurrent layer does not fit"))
+            Error::new(format!("a recurrent layer has inputs that do not fit: {what}"))
                 .expected(expected)
                 .got(show(got))
                 .invalid_model()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::builtin::{
     ClassAgreement, ClassForm, MeanIou, PictureMeasure, PictureQuality, Snr, TopK, extents, needs_reference,
 };
-use super::output_kind::{Evidence, OutputKind, last_operator, output_kind};
+use super::output_kind::{Evidence, OutputKind, batched_shape, last_operator, output_kind};
 use super::{Metric, MetricKind, MetricOptions};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -98,7 +98,7 @@ pub(in super::super) fn choose(
     options.check()?;
     let output = |(facts, batch): (&Facts, usize), &value: &_| Output {
         name: graph.name(value).to_owned(),
-        shape: facts.shape(value).to_vec(),
+        shape: batched_shape(graph, facts, value),
         kind: output_kind(graph, facts, (value, batch)),
         last: last_operator(graph, value).map(str::to_owned),
     };

@@ -55,17 +55,29 @@ const NO_SCORES: [&str; 14] = [
     "vector",
 ];
 
+/// Returns the shape of an output, with a batch axis of 1 if the network takes one sample without such an axis.
+pub(in super::super) fn batched_shape(graph: &Graph, facts: &Facts, output: ValueId) -> Vec<usize> {
+    let shape = facts.shape(output);
+    let lacks = shape.first() != Some(&1) && graph.sample_inputs().all(|input| !input.batched);
+    if lacks { [&[1], shape].concat() } else { shape.to_vec() }
+}
+
+/// Returns the classes of a value, which may lack a batch axis.
+fn classes_of(shape: &[usize]) -> Option<usize> {
+    if let [one] = shape { classes(&[1, *one]) } else { classes(shape) }
+}
+
 /// Returns the kind of an output for a known batch size.
 pub(in super::super) fn output_kind(
     graph: &Graph,
     facts: &Facts,
     (output, batch): (ValueId, usize),
 ) -> OutputKind {
-    let shape = facts.shape(output);
+    let shape = batched_shape(graph, facts, output);
     if shape.first() != Some(&batch) {
         return OutputKind::Other;
     }
-    let found = classes(shape);
+    let found = classes(&shape);
     match (head(graph, facts, output, found, 0), found) {
         (Head::ArgMax, _) if shape[1..].iter().all(|&d| d == 1) => OutputKind::Index,
         (Head::ArgMax, _) if matches!(shape.len(), 3 | 4) => OutputKind::IndexMap,
@@ -124,10 +136,16 @@ fn head(graph: &Graph, facts: &Facts, value: ValueId, found: Option<usize>, dept
     match node.op_type.as_str() {
         op if moves(op) => next(input(0)),
         // A softmax over other groups than the classes, such as pairs of boxes, proves nothing.
-        "Softmax" | "LogSoftmax" if found.is_some() && classes(facts.shape(value)) == found => Head::Softmax,
+        "Softmax" | "LogSoftmax" if found.is_some() && classes_of(facts.shape(value)) == found => {
+            Head::Softmax
+        }
         "ArgMax" => Head::ArgMax,
         "Gemm" | "MatMul" | "Conv" | "QLinearMatMul" | "QLinearConv" | "MatMulInteger" | "ConvInteger"
         | "QGemm" | "FusedGemm" | "FusedMatMul" | "FusedConv" | "Einsum" => Head::Linear,
+        // The mean of the scores of frames.
+        "ReduceMean" if input(0).and_then(|value| last_operator(graph, value)) == Some("Gemm") => {
+            Head::Linear
+        }
         "GlobalAveragePool" | "AveragePool" | "ReduceMean" | "GlobalMaxPool" | "MaxPool" => {
             pooled(graph, input(0))
         }
