@@ -116,9 +116,9 @@ pub(super) fn read_table(
     classes: Option<&ClassNames>,
 ) -> Result<(Vec<PathBuf>, Vec<i64>)> {
     let bad = |what: String| {
-        Error::new(what).file(csv).remedy(format!(
-            "give it a header such as file,label, and one row per {one}: a.png,3 or a.png,cat"
-        ))
+        Error::new(what)
+            .file(csv)
+            .remedy(format!("give it a header such as file,label, and one row per {one}: NAME,3 or NAME,cat"))
     };
     let bytes = std::fs::read(csv).map_err(|e| Error::io("read the labels", csv, e))?;
     let text = String::from_utf8(bytes).map_err(|e| {

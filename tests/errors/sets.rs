@@ -263,6 +263,12 @@ fn recordings() -> Vec<Case> {
         ),
         sound("a recording of a format that is not read", 1, &[("a.flac", b"fLaC".to_vec())], ""),
         sound(
+            "a table of labels beside class folders of recordings",
+            1,
+            &[("labels.csv", b"file,label\n".to_vec()), ("on/a.wav", wav(8000, 1))],
+            "",
+        ),
+        sound(
             "recordings beside class folders",
             1,
             &[("a.wav", wav(8000, 1)), ("on/b.wav", wav(8000, 1))],
