@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let calibration = args.judge.open(&args.data, &network.graph, Some(repaired.unwrap_or(Repair::None)))?;
     let calibration = calibration.ok_or_else(|| {
         Error::new("no data were given")
-            .expected("`data`: a folder, .npy, .npz, idx or random:N")
+            .expected("`data`: a folder, .npy, .npz, idx, .wav or random:N")
             .remedy("set `data`")
     })?;
     let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;

@@ -14,7 +14,7 @@ use crate::pipeline::{
 pub(super) struct DataArgs {
     #[command(flatten)]
     pub(super) inputs: InputArgs,
-    /// Images: a folder (flat, or one subfolder a class), .npy, .npz, idx, or random:N.
+    /// Images, arrays or recordings: a folder (flat, or one subfolder a class), .npy, .npz, idx, .wav, or random:N.
     #[arg(long, value_name = "DATA")]
     pub(super) data: Option<String>,
     /// Preprocessing by name: imagenet, cifar10, mnist, unit or raw.
@@ -41,6 +41,9 @@ pub(super) struct DataArgs {
     /// Divisor of the values 0..255.
     #[arg(long)]
     scale: Option<f32>,
+    /// Sample rate to resample recordings to.
+    #[arg(long, value_name = "HZ")]
+    rate: Option<u32>,
     /// File of class names, one a line, in the order of class indices.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
@@ -89,7 +92,7 @@ impl DataArgs {
     fn spec(&self) -> Result<&str> {
         self.data.as_deref().ok_or_else(|| {
             Error::new("no data were given")
-                .expected("`data`: a folder, .npy, .npz, idx or random:N")
+                .expected("`data`: a folder, .npy, .npz, idx, .wav or random:N")
                 .remedy("set `data`")
         })
     }
@@ -104,6 +107,7 @@ impl DataArgs {
             layout: parsed(self.layout.as_ref())?,
             channels: parsed(self.channels.as_ref())?,
             scale: self.scale,
+            rate: self.rate,
             classes: self.classes.clone(),
             label_offset: self.label_offset,
             strict: self.strict,
@@ -165,7 +169,12 @@ impl JudgeArgs {
         let (data, origin) = (args.open_real(graph, None)?, args.origin()?);
         if let Some(spec) = &self.test {
             let all = DataOptions { images: None, sample: None, shard: None, ..args.options(None)? };
-            return Ok(Some(Calibration::with_test(data, origin, open_data(graph, spec, &all)?)));
+            let mut test = open_data(graph, spec, &all)?;
+            let rate = data.preprocessing().rate;
+            if test.preprocessing().rate.is_some_and(|other| rate.is_some_and(|rate| rate != other)) {
+                test = open_data(graph, spec, &DataOptions { rate, ..all })?;
+            }
+            return Ok(Some(Calibration::with_test(data, origin, test)));
         }
         Calibration::hold_out(data, origin, self.held_out, repair).map(Some)
     }

@@ -84,6 +84,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
     let mut unreadable = None;
     let mut readable = false;
     let inner = &*data.inner;
+    let (article, noun) = inner.samples.noun();
     let len = data.len();
     for start in (first..len).step_by(batch) {
         let end = len.min(start.saturating_add(batch));
@@ -94,17 +95,19 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
             let finite = |frame: Frame| match frame.data.iter().find(|x| !x.is_finite()) {
                 None => Ok(frame),
                 Some(x) => {
-                    let path = inner.path.clone().unwrap_or_default();
-                    Err((path, format!("image {index} holds {x}, which is not a finite number")))
+                    let path = inner.samples.file(index).or(inner.path.clone()).unwrap_or_default();
+                    Err((path, format!("{noun} {index} holds {x}, which is not a finite number")))
                 }
             };
             match frame.and_then(finite) {
                 Ok(frame) => good.push((at, frame)),
                 Err((file, reason)) if inner.strict => {
-                    return Err(Error::new("an image cannot be decoded")
+                    return Err(Error::new(format!("{article} {noun} cannot be decoded"))
                         .file(file)
                         .got(reason)
-                        .remedy("replace or remove it, or leave out `strict` to skip such images"));
+                        .remedy(format!(
+                            "replace or remove it, or leave out `strict` to skip such {noun}s"
+                        )));
                 }
                 Err(skipped) => {
                     unreadable.get_or_insert_with(|| skipped.clone());
@@ -124,10 +127,10 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
         }
     }
     match unreadable {
-        Some((file, reason)) if !readable => Err(Error::new("none of the images can be read")
+        Some((file, reason)) if !readable => Err(Error::new(format!("none of the {noun}s can be read"))
             .file(file)
             .got(reason)
-            .remedy("check that these are images that open elsewhere, in a supported format")),
+            .remedy(format!("check that these are {noun}s that open elsewhere, in a supported format"))),
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
-//! Folders of images: their files, order and labels.
+//! Folders of images or recordings: their files, order and labels.
 //!
-//! The images of class folders alternate (the first of every class, the second of every class, …), so that the first N
-//! images of a set are a fair sample of its classes.
+//! The files of class folders alternate (the first of every class, the second of every class, …), so that the first N
+//! files of a set are a fair sample of its classes.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,13 +12,25 @@ use super::labels::{self, ClassNames};
 use crate::error::{Error, Result};
 
 /// The supported kinds of data, for errors.
-pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images (flat, flat with \
-     labels.csv, or one subfolder per class), WebDataset .tar, .parquet, .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
+pub(super) const SUPPORTED: &str = "a folder of .jpg .png .bmp .gif .webp .tiff .pnm images or .wav recordings (flat, \
+     flat with labels.csv, or one subfolder per class), WebDataset .tar, .parquet, .npy, .npz with \"images\" and \"labels\", idx files, or random:N";
 
 /// The number of bytes from a file's start that identify a picture.
 const SIGNATURE: u64 = 132;
 
-/// The images of a set in order, and their labels before any offset.
+/// The files of a folder that belong to a set.
+#[derive(Clone, Copy)]
+pub(super) struct Members {
+    /// The noun for one file, in errors.
+    pub(super) one: &'static str,
+    /// Returns whether a file belongs to the set.
+    pub(super) belongs: fn(&Path) -> bool,
+}
+
+/// The pictures among a folder's files.
+pub(super) const PICTURES: Members = Members { one: "image", belongs: is_image };
+
+/// The files of a set in order, and their labels before any offset.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) files: Vec<PathBuf>,
@@ -51,30 +63,31 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Lists the images of a folder, possibly none.
-pub(super) fn list(folder: &Path, classes: Option<&ClassNames>) -> Result<Listing> {
+/// Lists the members of a set in a folder, possibly none.
+pub(super) fn list(folder: &Path, classes: Option<&ClassNames>, members: Members) -> Result<Listing> {
+    let Members { one, belongs } = members;
     let entries = entries(folder)?;
-    let flat: Vec<PathBuf> = entries.iter().filter(|p| p.is_file() && is_image(p)).cloned().collect();
+    let flat: Vec<PathBuf> = entries.iter().filter(|p| p.is_file() && belongs(p)).cloned().collect();
     let csv = folder.join("labels.csv");
     if csv.is_file() {
-        let (files, labels) = labels::read_table(&csv, folder, &flat, classes)?;
+        let (files, labels) = labels::read_table(&csv, (folder, &flat, one), classes)?;
         return Ok(Listing { files, labels: Some(labels) });
     }
     let mut groups = Vec::new();
     for class in entries.iter().filter(|p| p.is_dir()) {
         let mut images = Vec::new();
-        collect(class, &mut images)?;
+        collect(class, belongs, &mut images)?;
         groups.push((class, images));
     }
     if groups.iter().all(|(_, images)| images.is_empty()) {
         return Ok(Listing { files: flat, labels: None });
     }
     if !flat.is_empty() {
-        return Err(Error::new("the folder has images beside class folders")
+        return Err(Error::new(format!("the folder has {one}s beside class folders"))
             .file(folder)
-            .expected("images only, or one subfolder per class")
-            .got(format!("both, with {} images outside of class folders", flat.len()))
-            .remedy("give one of the subfolders, or move the images away"));
+            .expected(format!("{one}s only, or one subfolder per class"))
+            .got(format!("both, with {} {one}s outside of class folders", flat.len()))
+            .remedy(format!("give one of the subfolders, or move the {one}s away")));
     }
     let mut rounds: BTreeMap<(usize, usize), (PathBuf, i64)> = BTreeMap::new();
     for (position, (class, images)) in groups.into_iter().enumerate() {
@@ -94,14 +107,14 @@ pub(super) fn list(folder: &Path, classes: Option<&ClassNames>) -> Result<Listin
     Ok(Listing { files, labels: Some(labels) })
 }
 
-/// All images under a class folder. Links to folders are not followed, so there are no circles.
-fn collect(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
+/// Collects all members under a class folder. Links to folders are not followed, so there are no circles.
+fn collect(folder: &Path, belongs: fn(&Path) -> bool, images: &mut Vec<PathBuf>) -> Result<()> {
     for path in entries(folder)? {
         if path.is_dir() {
             if !path.is_symlink() {
-                collect(&path, images)?;
+                collect(&path, belongs, images)?;
             }
-        } else if is_image(&path) {
+        } else if belongs(&path) {
             images.push(path);
         }
     }

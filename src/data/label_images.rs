@@ -336,6 +336,8 @@ mod tests {
             mean: vec![0.5],
             std: vec![0.5],
             layout: Layout::Nchw,
+            rate: None,
+            length: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Labels of images: class indices and class names, and tables of labels.
+//! Labels of images and recordings: class indices and class names, and tables of labels.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// Headers of the column of files, the preferred ones first.
-const FILES: [&str; 14] = [
+const FILES: [&str; 20] = [
     "file",
     "filename",
     "file_name",
@@ -19,16 +19,23 @@ const FILES: [&str; 14] = [
     "img_path",
     "image_name",
     "image_id",
+    "audio",
+    "audio_file",
+    "audio_path",
+    "wav",
+    "recording",
+    "slice_file_name",
     "name",
     "id",
 ];
 
 /// Headers of the column of labels, the preferred ones first.
-const LABELS: [&str; 12] = [
+const LABELS: [&str; 13] = [
     "label",
     "labels",
     "class",
     "class_id",
+    "classid",
     "label_id",
     "target",
     "category",
@@ -102,17 +109,16 @@ pub(super) fn label_column(present: &[String]) -> Option<usize> {
 
 /// Reads a table of labels, which must name each of the folder's images once, and no others.
 ///
-/// Returns the images in the order of their paths, with their labels.
+/// `one` is the noun for an image, in errors. Returns the images in the order of their paths, with their labels.
 pub(super) fn read_table(
     csv: &Path,
-    folder: &Path,
-    images: &[PathBuf],
+    (folder, images, one): (&Path, &[PathBuf], &str),
     classes: Option<&ClassNames>,
 ) -> Result<(Vec<PathBuf>, Vec<i64>)> {
     let bad = |what: String| {
         Error::new(what)
             .file(csv)
-            .remedy("give it a header such as file,label, and one row per image: a.png,3 or a.png,cat")
+            .remedy(format!("give it a header such as file,label, and one row per {one}: NAME,3 or NAME,cat"))
     };
     let bytes = std::fs::read(csv).map_err(|e| Error::io("read the labels", csv, e))?;
     let text = String::from_utf8(bytes).map_err(|e| {
@@ -152,7 +158,7 @@ pub(super) fn read_table(
             return Err(Error::new(format!("line {line} names a missing file"))
                 .file(csv)
                 .got(format!("{name:?}"))
-                .remedy("remove the row, or put the image beside labels.csv"));
+                .remedy(format!("remove the row, or put the {one} beside labels.csv")));
         }
         if lines.insert(path, index).is_some() {
             return Err(bad(format!("line {line} names \"{name}\" a second time")));
@@ -167,7 +173,7 @@ pub(super) fn read_table(
     let missing: BTreeSet<&PathBuf> = images.iter().filter(|p| !lines.contains_key(*p)).collect();
     if let Some(first) = missing.first() {
         let name = first.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        return Err(bad("images of the folder have no row".to_owned())
+        return Err(bad(format!("{one}s of the folder have no row"))
             .got(format!("{}, such as \"{name}\"", missing.len())));
     }
     Ok(lines.into_iter().map(|(path, line)| (path, labels[line])).unzip())

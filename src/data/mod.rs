@@ -1,4 +1,4 @@
-//! Data sets: images and arrays, preprocessed into batches for a network.
+//! Data sets: images, arrays and recordings, preprocessed into batches for a network.
 //!
 //! [`Dataset::open`] detects the kind of data, resolves the preprocessing once for the network, and yields [`Batch`]es.
 //! The result of preprocessing depends on the image and the recipe alone, not on the batch size, threads or shard. An
@@ -27,6 +27,7 @@ mod parquet;
 mod picture;
 mod pictures;
 mod recipe;
+mod resample;
 mod rows;
 mod samples;
 mod shards;
@@ -35,6 +36,7 @@ mod spec;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
+mod wav;
 mod webdataset;
 
 pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
@@ -51,7 +53,7 @@ use recipe::NetworkInput;
 use rows::OpenedRows;
 use samples::Samples;
 use source::Opened;
-use spec::Takes;
+use spec::{SoundInput, Takes};
 
 /// A set of images for one network, with labels if known.
 #[derive(Debug, Clone)]
@@ -83,7 +85,7 @@ struct Inner {
 pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
-    /// Opens a folder of images, an array file, idx files, WebDataset archives, parquet tables, or `random:N`.
+    /// Opens a folder of images or recordings, an array file, idx files, WebDataset archives, parquet tables, or `random:N`.
     ///
     /// Several archives or tables are given as a folder, or by a pattern in braces: `train-{000..011}.tar`.
     ///
@@ -113,6 +115,19 @@ impl Dataset {
     }
 
     fn read(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
+        let sound = network.sound(options.layout);
+        let takes_sound = sound.is_some();
+        if let Some(input) = sound.filter(|_| wav::is_sound(path, true)) {
+            return Self::of_sounds(path, options, input);
+        }
+        Self::read_images_or_rows(path, options, network).map_err(|e| {
+            let is_sound = !takes_sound && wav::is_sound(path, false);
+            if is_sound { wav::refused(network) } else { e }
+        })
+    }
+
+    /// Reads images, or arrays of any shape.
+    fn read_images_or_rows(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
         match network.takes(options.layout) {
             Takes::Images { input, group } if group.is_none() || !rows::fits(path, network) => {
                 let opened = source::open(path, options.classes.as_deref(), input)?;
@@ -204,6 +219,18 @@ impl Dataset {
     fn of_rows((rows, len, labels): OpenedRows, path: Option<&Path>, options: &DataOptions) -> Result<Self> {
         let recipe = rows.recipe(options)?;
         Self::cut((Samples::Rows { rows, recipe }, len, labels), path, options)
+    }
+
+    fn of_sounds(path: &Path, options: &DataOptions, input: SoundInput) -> Result<Self> {
+        let (recordings, labels) = wav::open(path, options.classes.as_deref(), input)?;
+        let recipe = recordings.recipe(options)?;
+        let len = recordings.files().len();
+        Self::cut((Samples::Sounds { recordings, recipe }, len, labels), Some(path), options)
+    }
+
+    /// Returns whether the samples are recordings.
+    pub(crate) fn is_sound(&self) -> bool {
+        matches!(self.inner.samples, Samples::Sounds { .. })
     }
 
     /// Selects the images and the shard of the options.

@@ -232,6 +232,8 @@ pub struct DataOptions {
     pub channels: Option<ChannelOrder>,
     /// Divisor of the values 0..255: 255 for 0..1, 1 for no change.
     pub scale: Option<f32>,
+    /// Sample rate in Hz that recordings are resampled to; by default that of all of them.
+    pub rate: Option<u32>,
     /// File of class names, one per line, whose order defines the class indices of class folders.
     pub classes: Option<PathBuf>,
     /// Number added to every label (1 for networks whose class 0 is a background).
@@ -246,6 +248,29 @@ pub struct DataOptions {
     pub shard: Option<Shard>,
     /// Seed for visiting the images in a random order.
     pub order: Option<u64>,
+}
+
+impl DataOptions {
+    /// Returns the first option that is set and makes sense for images alone, as text for errors.
+    pub(super) fn for_images(&self) -> Option<&'static str> {
+        let options = [
+            ("`preset`", self.preset.is_some()),
+            ("`resize`", self.resize.is_some()),
+            ("`crop`", self.crop.is_some()),
+            ("`channels`", self.channels.is_some()),
+        ];
+        options.iter().find(|(_, set)| *set).map(|(name, _)| *name)
+    }
+
+    /// Refuses `rate` for data that are no recordings.
+    pub(super) fn without_rate(&self) -> Result<()> {
+        match self.rate {
+            None => Ok(()),
+            Some(_) => Err(Error::new("`rate` is for recordings")
+                .expected("a .wav file, or a folder of them")
+                .remedy("leave out `rate`")),
+        }
+    }
 }
 
 /// The resolved recipe, in the order of its steps.
@@ -269,6 +294,12 @@ pub struct Preprocessing {
     pub std: Vec<f32>,
     /// Order of the axes of a batch.
     pub layout: Layout,
+    /// Sample rate of recordings in Hz, after resampling; `None` for other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Number of samples that recordings are cropped or padded to; `None` for other data, and if each keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
 }
 
 /// The shape of the network's image input; `None` for free axes.
@@ -321,6 +352,7 @@ pub(super) enum PixelFormat {
 impl Preprocessing {
     /// Resolves options for a network's input and a pixel format.
     pub(super) fn resolve(options: &DataOptions, input: NetworkInput, format: PixelFormat) -> Result<Self> {
+        options.without_rate()?;
         let preset = options.preset;
         let prepared = matches!(format, PixelFormat::Floats(_)) && preset.is_none();
         let channels = channels(preset, input, format)?;
@@ -367,7 +399,8 @@ impl Preprocessing {
         let std = per_channel("`std`", options.std.clone().unwrap_or(std), channels)?;
         check_std(&std)?;
         let order = options.channels.unwrap_or(ChannelOrder::Rgb);
-        Ok(Self { resize, crop, channels, order, scale, mean, std, layout: input.layout })
+        let plain = Self::unchanged(channels, input.layout);
+        Ok(Self { resize, crop, order, scale, mean, std, ..plain })
     }
 
     /// Resolves the options for arrays that are not images, with one channel for each index of their first axis.

@@ -159,13 +159,8 @@ impl Rows {
 
     /// Resolves the options that make sense for arrays: `mean`, `std` and `scale` of a single input.
     pub(super) fn recipe(&self, options: &DataOptions) -> Result<Preprocessing> {
-        let images = [
-            ("`preset`", options.preset.is_some()),
-            ("`resize`", options.resize.is_some()),
-            ("`crop`", options.crop.is_some()),
-            ("`channels`", options.channels.is_some()),
-        ];
-        if let Some((name, _)) = images.iter().find(|(_, set)| *set) {
+        options.without_rate()?;
+        if let Some(name) = options.for_images() {
             return Err(Error::new(format!("{name} is for images"))
                 .expected("arrays of the network's own shape, which are taken as they are")
                 .got(self.shape.to_string())
@@ -193,6 +188,8 @@ impl Preprocessing {
             mean: vec![0.0; channels],
             std: vec![1.0; channels],
             layout,
+            rate: None,
+            length: None,
         }
     }
 }

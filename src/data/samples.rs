@@ -1,4 +1,4 @@
-//! Samples of a data set as the network takes them: images by a recipe, arrays as they are, or noise.
+//! Samples of a data set, prepared for the network: images, recordings, arrays, or noise.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use super::pictures::Pictures;
 use super::recipe::Preprocessing;
 use super::rows::Rows;
 use super::source::ImageSource;
+use super::wav::Recordings;
 use crate::error::Result;
 use crate::tensor::SampleShape;
 
@@ -24,6 +25,8 @@ pub(super) enum Samples {
     },
     /// Arrays that are at most normalized.
     Rows { rows: Rows, recipe: Preprocessing },
+    /// Recordings that are mixed, resampled, and cropped or padded.
+    Sounds { recordings: Recordings, recipe: Preprocessing },
     /// Noise in place of data.
     Random { noise: Noise, recipe: Preprocessing },
 }
@@ -33,7 +36,7 @@ impl Samples {
     pub(super) fn recipe(&self) -> &Preprocessing {
         match self {
             Self::Images { preprocessor, .. } => &preprocessor.recipe,
-            Self::Rows { recipe, .. } | Self::Random { recipe, .. } => recipe,
+            Self::Rows { recipe, .. } | Self::Sounds { recipe, .. } | Self::Random { recipe, .. } => recipe,
         }
     }
 
@@ -41,7 +44,7 @@ impl Samples {
     pub(super) fn turned(&self) -> usize {
         match self {
             Self::Images { source, .. } => source.turned(),
-            Self::Rows { .. } | Self::Random { .. } => 0,
+            Self::Rows { .. } | Self::Sounds { .. } | Self::Random { .. } => 0,
         }
     }
 
@@ -53,8 +56,14 @@ impl Samples {
                 group,
                 ..
             } => files.get(place * group.unwrap_or(1)).cloned(),
+            Self::Sounds { recordings, .. } => recordings.files().get(place).cloned(),
             _ => None,
         }
+    }
+
+    /// Returns the noun for a sample and its article, for errors.
+    pub(super) fn noun(&self) -> (&'static str, &'static str) {
+        if matches!(self, Self::Sounds { .. }) { ("a", "recording") } else { ("an", "image") }
     }
 
     /// Reads and prepares the samples at some places.
@@ -68,6 +77,7 @@ impl Samples {
                 Ok(places.iter().map(|_| clip(frames.by_ref().take(*group).collect())).collect())
             }
             Self::Rows { rows, recipe } => Ok(rows.frames(places, recipe)?.into_iter().map(Ok).collect()),
+            Self::Sounds { recordings, recipe } => recordings.frames(places, recipe),
             Self::Random { noise, .. } => Ok(noise.frames(places).into_iter().map(Ok).collect()),
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn open(path: &Path, classes: Option<&Path>, input: NetworkInput) -> 
 }
 
 fn open_folder(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> Result<Opened> {
-    let folder::Listing { files, labels } = folder::list(path, classes)?;
+    let folder::Listing { files, labels } = folder::list(path, classes, folder::PICTURES)?;
     if !files.is_empty() {
         return Ok(Opened::encoded(Pictures::Files(files), labels));
     }

@@ -73,7 +73,67 @@ pub(super) enum Takes {
     Arrays,
 }
 
+/// A network's only input, if it takes the samples of 1-D sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SoundInput {
+    /// Number of channels, 1 or 2.
+    pub(super) channels: usize,
+    /// Order of channels and samples.
+    pub(super) layout: Layout,
+    axes: Vec<Option<usize>>,
+    /// Place of the axis of samples.
+    time: usize,
+}
+
+impl SoundInput {
+    /// Interprets the axes of an input; further axes of length 1 do not matter.
+    fn new(axes: &[Option<usize>], layout: Option<Layout>) -> Option<Self> {
+        let mut kept: Vec<usize> = (0..axes.len()).collect();
+        while kept.len() > 2 {
+            let one = kept.iter().position(|&axis| axes[axis] == Some(1))?;
+            kept.remove(one);
+        }
+        let count = |axis: usize| axes[axis].filter(|n| matches!(n, 1 | 2));
+        let (channels, layout, time) = match kept[..] {
+            [time] => (1, Layout::Nchw, time),
+            [a, b] => match (count(a), count(b)) {
+                (Some(_), Some(channels)) if layout == Some(Layout::Nhwc) => (channels, Layout::Nhwc, a),
+                (Some(channels), _) => (channels, Layout::Nchw, b),
+                (None, Some(channels)) => (channels, Layout::Nhwc, a),
+                (None, None) => return None,
+            },
+            _ => return None,
+        };
+        Some(Self { channels, layout, axes: axes.to_vec(), time })
+    }
+
+    /// Returns the number of samples, if it is fixed.
+    pub(super) fn length(&self) -> Option<usize> {
+        self.axes[self.time]
+    }
+
+    /// Returns whether the channels of a sample follow each other.
+    pub(super) fn is_channels_last(&self) -> bool {
+        self.layout == Layout::Nhwc
+    }
+
+    /// Returns the shape of a recording of so many samples.
+    pub(super) fn shape(&self, len: usize) -> Vec<usize> {
+        let mut axes = self.axes.clone();
+        axes[self.time] = Some(len);
+        axes.into_iter().flatten().collect()
+    }
+}
+
 impl SampleSpec {
+    /// Returns the only input, if it takes the samples of 1-D sound.
+    pub(super) fn sound(&self, layout: Option<Layout>) -> Option<SoundInput> {
+        match self.inputs.as_slice() {
+            [input] if !input.integer => SoundInput::new(&input.axes, layout),
+            _ => None,
+        }
+    }
+
     /// Returns whether samples are images: one input with three axes, or four of which the first counts frames.
     pub(super) fn takes(&self, layout: Option<Layout>) -> Takes {
         let [input] = self.inputs.as_slice() else { return Takes::Arrays };

@@ -13,6 +13,7 @@ use tempfile::{TempDir, tempdir};
 
 mod pictures;
 mod sets;
+mod sounds;
 
 use super::metrics::{Accuracy, Agreement, argmax, top_k};
 use super::*;

@@ -137,7 +137,11 @@ impl Calibration {
                     Error::new("calibration images of several sizes")
                         .expected(first.to_string())
                         .got(batch.sample.to_string())
-                        .remedy("bring them to one size with `resize` and `crop`"),
+                        .remedy(if self.fit.is_sound() {
+                            "fix the length by the input's `size`, as in x=1x1x16000"
+                        } else {
+                            "bring them to one size with `resize` and `crop`"
+                        }),
                 ));
             }
             data.extend_from_slice(&batch.data);

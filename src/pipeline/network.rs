@@ -101,7 +101,7 @@ impl Network {
     }
 }
 
-/// Opens a data set for a network: a folder of images, `.npy`, `.npz`, idx, or `random:N`.
+/// Opens a data set for a network: a folder of images or recordings, `.npy`, `.npz`, idx, `.wav`, or `random:N`.
 ///
 /// # Errors
 /// As [`Dataset::open`].

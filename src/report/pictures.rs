@@ -167,7 +167,8 @@ fn feature(
 
 /// Draws an image before its preprocessing; `None` if it is not one.
 fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Bitmap> {
-    let recipe = recipe?;
+    // Recordings have a sample rate, and are no pictures.
+    let recipe = recipe.filter(|recipe| recipe.rate.is_none())?;
     let (depth, height, width) = match (shape, recipe.layout) {
         (&[c, h, w], Layout::Nchw) | (&[h, w, c], Layout::Nhwc) if matches!(c, 1 | 3) => (c, h, w),
         (&[h, w], _) => (1, h, w),
@@ -297,6 +298,8 @@ mod tests {
             mean: vec![0.5, 0.25, 0.0],
             std: vec![0.5, 0.25, 1.0],
             layout: Layout::Nchw,
+            rate: None,
+            length: None,
         };
         let image: Vec<f32> = [100.0, 50.0, 200.0]
             .iter()

@@ -32,6 +32,21 @@ pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// Creates a recording of 16 bits with 64 samples in each channel.
+fn wav(rate: u32, channels: u16) -> Vec<u8> {
+    let spec = hound::WavSpec {
+        channels,
+        sample_rate: rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    (0..64 * i32::from(channels)).for_each(|i| writer.write_sample(100 * i).unwrap());
+    writer.finalize().unwrap();
+    bytes.into_inner()
+}
+
 fn idx(kind: u8, dims: &[u32], data: &[u8]) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|d| d.to_be_bytes()).collect();
     [&[0, 0, kind, (dims.len() / 4) as u8][..], &dims, data].concat()
@@ -176,6 +191,8 @@ fn sets() -> Vec<Set> {
         asked("an empty shard", "--shard 1/9"),
         asked("a crop larger than the image", "--resize 8x8 --crop 9"),
         asked("a scale of 0", "--scale 0"),
+        asked("a sample rate for images", "--rate 16000"),
+        named("a recording for a network of images", "a.wav", wav(8000, 1)),
         asked("a deviation of 0", "--std 0"),
         asked("two means for three channels", "--mean 0,0"),
         asked("a mean that is no number", "--mean nan"),
@@ -224,5 +241,49 @@ pub(crate) fn cases() -> Vec<Case> {
         let case = case.with("a.npy", npy("|u1", "4, 1, 8, 8", &[7; 256]));
         (0..6).fold(case, |case, k| case.with(&format!("f/{k}.png"), png(8 + k % 2, 8)))
     });
-    found.chain(other).collect()
+    found.chain(other).chain(recordings()).collect()
+}
+
+/// Recordings for a network of sound with so many channels.
+fn recordings() -> Vec<Case> {
+    let sound = |title: &str, channels: usize, files: &[(&str, Vec<u8>)], more: &str| {
+        let line = format!("prune sound.onnx --criterion l1 --keep-macs 0.7 -o out --data f {more}");
+        let network = format!("Conv [N,{channels},64] =[8,{channels},3]; Relu ^; Conv ^ =[4,8,3]");
+        let case = case(title, line.trim_end()).with("sound.onnx", model(&network));
+        files.iter().fold(case, |case, (name, bytes)| case.with(&format!("f/{name}"), bytes.clone()))
+    };
+    let one = || vec![("a.wav", wav(8000, 1))];
+    vec![
+        sound("recordings of two sample rates", 1, &[("a.wav", wav(8000, 1)), ("b.wav", wav(16_000, 1))], ""),
+        sound("a mono recording for a network of two channels", 2, &one(), ""),
+        sound("a sample rate of 0", 1, &one(), "--rate 0"),
+        sound("a sample rate that is no number", 1, &one(), "--rate fast"),
+        sound("a crop of recordings", 1, &one(), "--crop 32"),
+        sound("a recording that is none", 1, &[("a.wav", b"no sound".to_vec())], ""),
+        sound(
+            "a recording that is none, and no other may go",
+            1,
+            &[("a.wav", wav(8000, 1)), ("b.wav", b"no sound".to_vec())],
+            "--strict",
+        ),
+        sound("a recording of a format that is not read", 1, &[("a.flac", b"fLaC".to_vec())], ""),
+        sound(
+            "a table of labels beside class folders of recordings",
+            1,
+            &[("labels.csv", b"file,label\n".to_vec()), ("on/a.wav", wav(8000, 1))],
+            "",
+        ),
+        sound(
+            "recordings beside class folders",
+            1,
+            &[("a.wav", wav(8000, 1)), ("on/b.wav", wav(8000, 1))],
+            "",
+        ),
+        sound(
+            "labels that leave a recording out",
+            1,
+            &[("a.wav", wav(8000, 1)), ("labels.csv", b"file,label\n".to_vec())],
+            "",
+        ),
+    ]
 }

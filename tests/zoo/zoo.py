@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Exports networks of torchvision, timm and ultralytics, prunes them, and compares all outputs with ONNX Runtime.
+"""Exports networks of torchvision, timm, ultralytics and kinds.py, prunes them, compares all outputs with ONNX Runtime.
 
 Writes docs/zoo.md:
 
-    python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | NAME …]
+    python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | kinds | NAME …]
 
 Needs torch 2.15.0, torchvision 0.29.2, onnxscript 0.7.2, onnx 1.23.2, onnxruntime 1.32.0, numpy; timm 1.0.31 for
 its networks; ultralytics 8.4.190 for the detectors (`pip install --no-deps ultralytics`, then
@@ -23,7 +23,8 @@ Columns of the table, for each file:
     small against masked          largest relative error between the small file and the masked original in ONNX Runtime
     s                             seconds of `prune`
 
-Rows of networks that a run does not name remain unchanged.
+The section `kinds` has forms, data and columns of its own: see kinds.py. Rows of networks that a run does not name remain
+unchanged.
 """
 
 import datetime
@@ -33,7 +34,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 
 import numpy as np
@@ -43,6 +43,7 @@ import torchvision
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 import common  # noqa: E402
+import kinds  # noqa: E402
 
 CLASSIFIERS = """alexnet vgg11 vgg16_bn squeezenet1_0 squeezenet1_1 resnet18 resnet50 resnet152 wide_resnet50_2 resnext50_32x4d
 googlenet inception_v3 densenet121 densenet161 densenet201 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large mnasnet0_5 mnasnet1_3
@@ -59,8 +60,10 @@ SECTIONS = {
     "torchvision": (CLASSIFIERS + SEGMENTERS + VIDEO, ("folded", "kept", "dynamo"), ("torch", "torchvision")),
     "timm": (TIMM, ("folded", "dynamo"), ("torch", "timm")),
     "yolo": (YOLO, ("folded", "dynamo"), ("torch", "ultralytics")),
+    "kinds": (list(kinds.KINDS), kinds.FORMS, ("torch",)),
 }
-TITLES = {"torchvision": "torchvision", "timm": "timm, 160×160", "yolo": "YOLO (ultralytics), 160×160"}
+TITLES = {"torchvision": "torchvision", "timm": "timm, 160×160", "yolo": "YOLO (ultralytics), 160×160",
+          "kinds": "Small networks of many kinds"}
 COLUMNS = ("run", "kept", "proof", "small")
 
 
@@ -112,6 +115,9 @@ def network(name):
         # One output, boxes and scores concatenated, as in ultralytics' own exporter.
         model.model[-1].export, model.model[-1].format = True, "onnx"
         disturb(model)
+    elif name in kinds.KINDS:
+        model = kinds.KINDS[name].module()
+        disturb(model)
     else:
         import timm
 
@@ -128,9 +134,11 @@ def network(name):
     # and a part of its per-channel means.
     hooks = [norm.register_forward_pre_hook(set_statistics) for norm in norms]
     with torch.no_grad():
-        model.eval()(scenes(4))
+        model.eval()(*(kinds.inputs(name, kinds.KINDS[name].batch or 8).values() if name in kinds.KINDS else [scenes(4)]))
     for hook in hooks:
         hook.remove()
+    if name in kinds.KINDS:
+        return model, None
     return model, scenes(1)
 
 
@@ -160,12 +168,6 @@ def export(model, x, form, path):
                       **kept, **names)
 
 
-def least(text):
-    """Returns the smallest feasible budget that an error message reports, or None."""
-    found = re.search(r"at least ([0-9.]+)", text)
-    return float(found.group(1)) if found else None
-
-
 def parts(outputs, name):
     """Splits a detector's output into boxes and scores: boxes in pixels would hide any error of the scores."""
     if name not in YOLO:
@@ -188,17 +190,10 @@ def measure(program, name, path, x, folder):
     other = {common.file_name(n): a for n, a in common.ort_outputs(str(path), {"x": -x.numpy()}).items()}
     if error(other, expected) < 100 * common.TOLERANCE:
         row["note"] = "insensitive test: the output hardly depends on the input"
-    small, masked, budget = folder / "small.onnx", folder / "masked.onnx", 0.5
-    start = time.time()
-    for _ in range(2):
-        code, result = program.json(
-            "prune", path, "--data", "random:1", "--allow-random", "--criterion", "l1", "--keep-macs", budget,
-            "-o", small, "--masked", masked, "--device", "cpu", timeout=1800)
-        reach = least(common.message(result)) if code == 2 else None
-        if reach is None or reach >= 1:
-            break
-        budget = min(reach + 0.02, 0.999)
-    row["seconds"] = time.time() - start
+    small, masked = folder / "small.onnx", folder / "masked.onnx"
+    code, result, row["seconds"] = kinds.prune(
+        program, path, 0.5, "--data", "random:1", "--allow-random", "--criterion", "l1", "-o", small, "--masked", masked,
+        "--device", "cpu")
     if code != 0:
         return row | {"note": refusal(result)}
     row["kept"] = result["after"]["macs"] / result["before"]["macs"]
@@ -212,9 +207,10 @@ def cells(row):
     """Formats a row for the page."""
     number = lambda v, f: "" if v is None else f"{v:{f}}"
     size = row.get("bytes")
-    return [number(size and size / 1e6, ".0f"), number(row.get("run"), ".1e"), number(row.get("kept"), ".3f"),
-            number(row.get("proof"), ".1e"), number(row.get("small"), ".1e"), number(row.get("seconds"), ".1f"),
-            " ".join(row["note"].replace("|", "\\|").split())]
+    ratios = [number(row[c], ".1f") for c in ("unrepaired", "repaired") if c in row]
+    return [number(size and size / 1e6, ".0f" if not ratios else ".2f"), number(row.get("run"), ".1e"),
+            number(row.get("kept"), ".3f"), number(row.get("proof"), ".1e"), number(row.get("small"), ".1e"), *ratios,
+            number(row.get("seconds"), ".1f"), " ".join(row["note"].replace("|", "\\|").split())]
 
 
 def read(page):
@@ -223,7 +219,7 @@ def read(page):
     for line in page.read_text().splitlines() if page.exists() else []:
         if line.startswith("## "):
             section = next(s for s, title in TITLES.items() if line == f"## {title}")
-        elif section and line.startswith("Generated "):
+        elif section and line.startswith("Generated ") and section not in made:
             made[section] = line
         elif section and line.startswith("| ") and not line.startswith("| network"):
             name, form, *rest = (c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1])
@@ -272,29 +268,35 @@ def one(program, name, form, model, x):
         path = folder / "net.onnx"
         try:
             with torch.no_grad():
-                export(model, x, form, str(path))
+                if name in kinds.KINDS:
+                    kinds.export(model, name, form, str(path))
+                else:
+                    export(model, x, form, str(path))
         except Exception as error:  # noqa: BLE001 failed exports are not this program's fault
             text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
             return {"note": f"not exported: {type(error).__name__}: {text[:80]}"}
         try:
-            return measure(program, name, path, x, folder) | {"bytes": path.stat().st_size}
+            row = (kinds.measure(program, name, form, path, folder) if name in kinds.KINDS else
+                   measure(program, name, path, x, folder))
+            return row | {"bytes": path.stat().st_size}
         except Exception as error:  # noqa: BLE001
             return {"note": f"FAILED: {type(error).__name__}: {str(error)[:160]}"}
 
 
-def verdict(rows):
-    """Summarizes rows in one sentence."""
+def verdict(rows, budget=None):
+    """Summarizes rows in one sentence; `budget` is the share of the MACs that the cuts aim at."""
     value = lambda r, column: float(r[1 + COLUMNS.index(column)] or "nan")
     wrong = lambda r: any(value(r, c) > common.TOLERANCE for c in ("run", "proof", "small")) or "FAILED" in r[-1]
     exported = {k: r for k, r in rows.items() if not r[-1].startswith("not exported")}
     ran = [r for r in exported.values() if r[1]]
     cut = [r for r in ran if r[2]]
-    half = [r for r in cut if value(r, "kept") <= 0.5]
+    within = [r for r in cut if value(r, "kept") <= budget] if budget else []
+    reached = f", {len(within)} of these to {budget:.0%} of their MACs or less" if budget else ""
     bad = [f"{name}/{form}" for (name, form), r in exported.items() if wrong(r)]
     refused = [f"{name}/{form}" for (name, form), r in exported.items() if not r[3] and "FAILED" not in r[-1]]
     listed = lambda word, keys: f"{len(keys)} {word}{': ' + ', '.join(keys) if keys else ''}"
-    return (f"{len(exported)} files: {len(ran)} run, {len(cut)} pruned, {len(half)} of these to half of their MACs or "
-            f"less, {listed('wrong', bad)}; {listed('refused', refused)}.")
+    return (f"{len(exported)} files: {len(ran)} run, {len(cut)} pruned{reached}, "
+            f"{listed('wrong', bad)}; {listed('refused', refused)}.")
 
 
 def report(made, rows):
@@ -302,12 +304,13 @@ def report(made, rows):
     lines = [
         "# Model zoo",
         "",
-        "Networks of torchvision, timm and ultralytics with random weights, in up to three forms of export. Each is run and pruned,",
-        "and its outputs are compared with ONNX Runtime. `tests/zoo/zoo.py` generates this page and describes the columns. Each",
-        "section starts with its date and versions; a row that was generated separately contains its own.",
+        "Networks of torchvision, timm and ultralytics, and small ones of other kinds, with random weights, in up to three forms",
+        "of export. Each is run and pruned, and its outputs are compared with ONNX Runtime. `tests/zoo/zoo.py` generates this page",
+        "and describes the columns. Each section starts with its date and versions; a row that was generated separately contains",
+        "its own.",
         "",
         "```sh",
-        "python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | NAME …]",
+        "python3 tests/zoo/zoo.py target/release/secateur docs/zoo.md [torchvision | timm | yolo | kinds | NAME …]",
         "```",
         "",
         "In total, " + verdict({k: r for section in rows.values() for k, r in section.items()}),
@@ -324,10 +327,12 @@ def report(made, rows):
             "",
             made[section],
             "",
-            verdict(rows[section]),
+            verdict(rows[section], 0.6 if section == "kinds" else 0.5),
             "",
-            "| network | form | MB | `run` against ONNX Runtime | MACs kept | proof | small against masked | s | |",
-            "|---|---|---|---|---|---|---|---|---|",
+            *(kinds.INTRODUCTION if section == "kinds" else ()),
+            "| network | form | MB | `run` against ONNX Runtime | MACs kept | proof | small against masked |"
+            + (" SNR unrepaired, dB | SNR repaired, dB |" if section == "kinds" else "") + " s | |",
+            "|---|---|---|---|---|---|---|---|---|" + ("---|---|" if section == "kinds" else ""),
         ]
         order = SECTIONS[section][0]
         place = lambda key: order.index(key[0]) if key[0] in order else len(order)
