@@ -116,6 +116,11 @@ def at_once(name, form):
     return KINDS[name].batch or (1 if form == "dynamo" else 3)
 
 
+def forms(name):
+    """Returns the forms in which a kind is exported; with a fixed batch `free` would equal `dynamo`."""
+    return [form for form in FORMS if form != "free" or KINDS[name].batch is None]
+
+
 def export(model, name, form, path):
     """Exports a kind in one of the forms."""
     kind = KINDS[name]

@@ -253,7 +253,7 @@ def main():
             note = maker(section)
         for name in names:
             model, x = network(name)
-            for form in forms:
+            for form in kinds.forms(name) if section == "kinds" else forms:
                 row = one(program, name, form, model, x)
                 row["note"] = " ".join(filter(None, (row["note"], note)))
                 print(name, form, row, flush=True)
