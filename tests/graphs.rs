@@ -19,7 +19,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::graph::facts::{Facts, takes_batches};
 use secateur::onnx::Model;
-use secateur::onnx::proto::TensorProto;
+use secateur::onnx::proto::{TensorProto, ValueInfoProto};
 use secateur::onnx::tensor::{encode, zero};
 use secateur::plan::{self, BuildOptions, Plan, Port};
 use secateur::prune::{
@@ -32,7 +32,7 @@ use secateur::stats::{Distances, Header, Profile};
 #[allow(dead_code)] // not every test builds everything
 mod builder;
 
-use builder::{Builder, Value, declaration, int, ints, random, text};
+use builder::{Builder, Value, declaration, info, int, ints, random, text};
 
 fn load(bytes: Vec<u8>) -> (Model, Graph, Channels) {
     let model = Model::from_bytes(bytes, Path::new("built.onnx")).unwrap();
@@ -450,6 +450,32 @@ fn zero_filters_are_removed_without_loss() {
 }
 
 /// Tests that constants which a cut replaces leave the file, and that those which no node used before stay.
+#[test]
+fn names_of_computed_sizes_leave_declared_shapes() {
+    let mut b = Builder::new(29, 8);
+    let x = b.input();
+    let c = b.conv(&x, 8, 3, 1, 1);
+    let d = b.conv(&c, 6, 3, 1, 1);
+    let (model, _, _) = load(b.finish(&[d], false).0);
+    let mut named = info(&c.name, &c.shape);
+    let dims = |info: &mut ValueInfoProto| {
+        info.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap().dim.clone()
+    };
+    // An exporter names the product of batch and channels, which the cut changes.
+    let tensor = named.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+    tensor.shape.as_mut().unwrap().dim[1].dim_value = None;
+    tensor.shape.as_mut().unwrap().dim[1].dim_param = Some("8*N".to_owned());
+    let mut model = model;
+    model.graph_mut().value_info.push(named);
+    let (model, graph, channels) = load(model.to_bytes());
+    let free: BTreeSet<usize> =
+        channels.coupled.iter().filter(|k| k.block.is_none()).map(|k| k.id).take(2).collect();
+    let small = rewrite(&model, &graph, &channels, &free).unwrap().model;
+    let mut declared = small.graph().value_info.iter().find(|i| i.name() == c.name).unwrap().clone();
+    let names: Vec<Option<String>> = dims(&mut declared).into_iter().map(|dim| dim.dim_param).collect();
+    assert_eq!(names, [Some("N".to_owned()), None, None, None]);
+}
+
 #[test]
 fn replaced_constants_leave_the_file() {
     let mut b = Builder::new(12, 8);

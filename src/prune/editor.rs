@@ -116,6 +116,7 @@ impl<'a> Editor<'a> {
             return;
         }
         let graph = self.graph;
+        forget_computed_sizes(graph);
         graph.node.retain(|n| !n.output.iter().any(|o| self.replaced.contains(o)));
         loop {
             let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
@@ -130,6 +131,25 @@ impl<'a> Editor<'a> {
             if graph.node.len() == count {
                 break;
             }
+        }
+    }
+}
+
+/// Removes the names of sizes that no input declares, such as `16*N`, from the declared shapes of inner values.
+///
+/// Runtimes take equal names for equal sizes, and the cut may change the number of channels in such a product.
+fn forget_computed_sizes(graph: &mut GraphProto) {
+    let dims = |info: &ValueInfoProto| -> Vec<TensorShapeProtoDimension> {
+        let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+        tensor.and_then(|t| t.shape.as_ref()).map(|s| s.dim.clone()).unwrap_or_default()
+    };
+    let declared: HashSet<String> =
+        graph.input.iter().flat_map(dims).filter_map(|dim| dim.dim_param).collect();
+    for info in &mut graph.value_info {
+        let tensor = info.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+        let dims = tensor.and_then(|t| t.shape.as_mut()).into_iter().flat_map(|s| &mut s.dim);
+        for dim in dims.filter(|dim| dim.dim_param.as_ref().is_some_and(|name| !declared.contains(name))) {
+            dim.dim_param = None;
         }
     }
 }
