@@ -203,11 +203,11 @@ def measure(program, name, path, x, folder):
     return row
 
 
-def cells(row):
+def cells(row, section):
     """Formats a row for the page."""
     number = lambda v, f: "" if v is None else f"{v:{f}}"
     size = row.get("bytes")
-    ratios = [number(row[c], ".1f") for c in ("unrepaired", "repaired") if c in row]
+    ratios = [number(row.get(c), ".1f") for c in ("unrepaired", "repaired")] if section == "kinds" else []
     return [number(size and size / 1e6, ".0f" if not ratios else ".2f"), number(row.get("run"), ".1e"),
             number(row.get("kept"), ".3f"), number(row.get("proof"), ".1e"), number(row.get("small"), ".1e"), *ratios,
             number(row.get("seconds"), ".1f"), " ".join(row["note"].replace("|", "\\|").split())]
@@ -257,7 +257,7 @@ def main():
                 row = one(program, name, form, model, x)
                 row["note"] = " ".join(filter(None, (row["note"], note)))
                 print(name, form, row, flush=True)
-                rows[section][name, form] = cells(row)
+                rows[section][name, form] = cells(row, section)
                 out.write_text(report(made, rows))
 
 
