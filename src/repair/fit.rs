@@ -227,8 +227,9 @@ fn reconstruct_input(
     let channels = facts.shape(target.input.value)[target.input.axis];
     let n = target.kept_in.len();
     let triangle = &triangles(&sums[0], n + 1)[0];
-    // Without a bias there is no place for the means.
-    let biased = target.bias.is_some();
+    // Means need a bias. A constant behind a strided transposed convolution differs by its phase: no bias holds it.
+    let share = visible_share(original, facts, &target.taps, &target.input);
+    let biased = target.bias.is_some() && share == 1.0;
     let moments =
         if biased { SecondMoments::of(triangle, n) } else { SecondMoments::about_zero(triangle, n) };
     let cross =
@@ -245,13 +246,12 @@ fn reconstruct_input(
     let whole = facts.get(target.taps.weight).and_then(|f| f.value.clone());
     let whole = whole.ok_or_else(|| Error::new("the weights are not constant").internal())?;
     let before = Filters::of(&target.taps.layer, &whole, None)?;
-    let share = visible_share(original, facts, &target.taps, &target.input);
     let all: Vec<usize> = (0..channels).collect();
     filters.rows.iter_mut().for_each(|row| row.fill(0.0));
     for filter in 0..filters.rows.len() {
         let columns = before.columns(filter..filter + 1, channels, &all);
         let mean: f64 = (0..channels).map(|c| found.bias[c] * columns.row(c).iter().sum::<f64>()).sum();
-        filters.bias[filter] += share * mean;
+        filters.bias[filter] += mean;
         filters.put(filter..filter + 1, channels, &target.kept_in, &(&found.weights * columns));
     }
     Ok((system.ridge(), system.condition()))
