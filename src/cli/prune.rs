@@ -268,7 +268,7 @@ mod tests {
         (constants.channels, constants.layers) = (3, 1);
         assert_eq!(folded(&constants), "3 constant channels added to the biases of 1 layer");
         constants.borders = (1..=7).map(|i| format!("conv{i}")).collect();
-        constants.difference = Some(0.0125);
+        constants.difference = Some(0.0123);
         let text = folded(&constants);
         assert!(
             text.contains("(conv1, conv2, conv3, conv4, conv5, 2 more): outputs differ by up to 1.2e-2"),
