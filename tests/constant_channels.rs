@@ -333,7 +333,7 @@ fn borders_without_a_constant_are_reported() {
     let half = b.floats(&[1], 0.5, 0.0);
     let y = b.node("Sub", &[&y.name, &half], vec![], &[8, 10, 10]);
     let read = b.conv(&y, 4, 1, 1, 1);
-    let net = Net::new(b.finish(&[read.clone()], true).0, (&first.name, 1, 0), &first.name, &[2]);
+    let net = Net::new(b.finish(std::slice::from_ref(&read), true).0, (&first.name, 1, 0), &first.name, &[2]);
     let folded = net.folded().unwrap();
     assert_eq!((folded.channels, folded.layers, folded.borders), (1, 0, vec![read.name]));
     assert!(folded.difference.unwrap() > 1e-3);

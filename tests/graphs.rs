@@ -495,7 +495,8 @@ fn replaced_constants_leave_the_file() {
     for model in [&pruned.model, &pruned.masked] {
         let file = model.graph();
         let used: BTreeSet<&String> = file.node.iter().flat_map(|n| &n.input).collect();
-        let unused = file.initializer.iter().map(|t| t.name()).filter(|&n| !used.contains(&n.to_owned()));
+        let unused =
+            file.initializer.iter().map(TensorProto::name).filter(|&n| !used.contains(&n.to_owned()));
         assert_eq!(unused.collect::<Vec<_>>(), [spare.as_str()]);
     }
 }

@@ -399,7 +399,7 @@ fn channels_pass_samples_at_computed_positions() {
         blocked(&net, &layer.borrow());
         net.proved(&first);
     }
-    let (first, net) = between(47, 6, false, |b, x| b.region(x));
+    let (first, net) = between(47, 6, false, Builder::region);
     assert_eq!(net.sizes(&first), [1; 6]);
     let free = net.free(&first);
     assert!(net.cut(&free[..2]).prove(&Device::Cpu, None).unwrap().passed);

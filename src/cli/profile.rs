@@ -139,8 +139,7 @@ fn print(args: &Args, profile: &Profile, profiled: Option<&Profiled>, output: &O
     let overhead = profiled.and_then(|p| Some((p.overhead?, p.images as f64)));
     match (seconds, rate) {
         (Some(seconds), Some(rate)) => output.line(format!(
-            "{images} images, {layers} layers, {channels} channels in {seconds:.1} s ({rate:.0} images/s) → {}",
-            out
+            "{images} images, {layers} layers, {channels} channels in {seconds:.1} s ({rate:.0} images/s) → {out}"
         )),
         _ => output.line(format!(
             "{} checkpoints, {layers} layers, {channels} channels → {}",

@@ -9,6 +9,7 @@ use crate::data::{DataOptions, Dataset, ResizeTo, read_npy_f32};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
+use crate::onnx::proto::{TypeProtoTensor, ValueInfoProto};
 use crate::onnx::{InputBindings, Model};
 use crate::tensor::{DType, Tensor};
 
@@ -119,13 +120,14 @@ impl InputValue {
 fn input_type(model: &Model, name: &str) -> Result<DType> {
     let inputs = &model.graph().input;
     let found = inputs.iter().find(|input| input.name() == name).ok_or_else(|| {
-        let names = inputs.iter().map(|input| input.name());
+        let names = inputs.iter().map(ValueInfoProto::name);
         Error::new(format!("the network has no input \"{name}\""))
             .file(&model.path)
             .expected(names.clone().collect::<Vec<_>>().join(", "))
             .meant(name, names, "give the inputs by these names")
     })?;
-    let code = found.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(0, |t| t.elem_type());
+    let code =
+        found.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(0, TypeProtoTensor::elem_type);
     Ok(DType::from_onnx(code).unwrap_or(DType::F32))
 }
 
@@ -146,7 +148,7 @@ fn sized_by_data(mut model: Model, spec: &str, options: &DataOptions) -> Result<
     }
     let first = DataOptions { images: Some(1), shard: None, sample: None, ..options.clone() };
     // Data that does not say more is reported later, with the inputs that it has to fit.
-    let Ok(sample) = Dataset::open(spec, &first, &sample_spec(&graph)).and_then(|data| data.sample()) else {
+    let Ok(sample) = Dataset::open(spec, &first, sample_spec(&graph)).and_then(|data| data.sample()) else {
         return Ok(model);
     };
     for (input, shape) in graph.sample_inputs().zip(sample.0) {

@@ -12,6 +12,7 @@ use crate::exec::session::{Session, SessionOptions};
 use crate::graph::{Graph, Sizes};
 use crate::observer::Observer;
 use crate::onnx::Model;
+use crate::onnx::proto::ValueInfoProto;
 use crate::tensor::Tensor;
 
 /// A float array: shape and elements, row-major.
@@ -63,7 +64,7 @@ pub fn run(
 pub fn input_names(model: &Model) -> Vec<String> {
     let graph = model.graph();
     let stored = |name: &str| graph.initializer.iter().any(|tensor| tensor.name() == name);
-    let names = graph.input.iter().map(|input| input.name()).filter(|name| !stored(name));
+    let names = graph.input.iter().map(ValueInfoProto::name).filter(|name| !stored(name));
     names.map(str::to_owned).collect()
 }
 

@@ -8,6 +8,7 @@ use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_by};
 use super::evidence::{Evidence, Gathered};
+use super::label_fit::LabelFit;
 use super::metric::{Choice, MetricResult};
 use super::original_check::check_original;
 use super::plan_context::PlanContext;
@@ -258,7 +259,7 @@ impl Search<'_> {
         if let (Some(share), Some(before), "top-1") = (share, metric.before, metric.name.as_str()) {
             drop = drop.max(before - share);
             // Labels that do not fit bound nothing.
-            if found.label_fit.as_ref().is_some_and(|fit| fit.is_chance()) {
+            if found.label_fit.as_ref().is_some_and(LabelFit::is_chance) {
                 drop = drop.max(100.0 - share);
             }
         }

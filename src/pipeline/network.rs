@@ -106,7 +106,7 @@ impl Network {
 /// # Errors
 /// As [`Dataset::open`].
 pub fn open_data(graph: &Graph, spec: &str, options: &DataOptions) -> Result<Dataset> {
-    Dataset::open(spec, options, &sample_spec(graph))
+    Dataset::open(spec, options, sample_spec(graph))
 }
 
 /// Opens a data set that decides which channels are removed: random inputs are refused unless allowed.

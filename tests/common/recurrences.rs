@@ -96,7 +96,7 @@ impl Builder {
             "GRU" => vec![int("linear_before_reset", (more / 2 % 2) as i64)],
             _ => vec![],
         };
-        let more: &[&str] = if more % 2 == 0 { &with_state } else { &[] };
+        let more: &[&str] = if more.is_multiple_of(2) { &with_state } else { &[] };
         let layer = Recurrence { attributes, more, ..Recurrence::new(op, c, hidden, directions) };
         let outputs = self.recurrence(&steps, layer);
         let y = self.joined(&outputs[0], directions * hidden);

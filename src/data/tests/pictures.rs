@@ -161,7 +161,7 @@ fn unread_pictures_are_named_and_other_files_are_not() {
     let data = open(folder.path(), &plain(), &INPUT).unwrap();
     assert_eq!(data.labels(), Some(&[0, 1, 0, 1][..]), "no class of __MACOSX");
     assert_eq!(all(&data, 4).unwrap().len(), 2 * 105);
-    let skipped: Vec<_> = data.skipped().into_iter().map(|(file, reason)| (file, reason)).collect();
+    let skipped: Vec<_> = data.skipped().into_iter().collect();
     assert_eq!(skipped[0], (at("cat/2.avif"), "AVIF is not supported; convert it to PNG or JPEG".to_owned()));
     assert_eq!(skipped[1], (at("dog/2.HEIC"), "HEIC is not supported; convert it to PNG or JPEG".to_owned()));
     assert_eq!(skipped.len(), 2);

@@ -111,7 +111,7 @@ pub(crate) fn cases() -> Vec<Case> {
             let along = t * step % axis;
             let start = if flat { t / count * axis } else { 0 };
             // Every other index counts from the end, unless it is flat.
-            (start + along) as f32 - if flat || t % 2 == 0 { 0.0 } else { axis as f32 }
+            (start + along) as f32 - if flat || t.is_multiple_of(2) { 0.0 } else { axis as f32 }
         };
         let inputs = vec![noise(len, 1), (0..len).map(place).collect()];
         Case { label: label.to_owned(), kernel: std::sync::Arc::new(kernel), inputs }

@@ -248,7 +248,7 @@ impl Meter for Pictures {
         let target = match &self.of.labels {
             Some(labels) => {
                 self.peak = self.peak.or_else(|| labels.peak(image.recipe));
-                labels.picture(image.place, image.recipe, &got.shape[1..])?.into()
+                labels.picture(image.place, image.recipe, &got.shape[1..])?
             }
             None => floats(&reference(image, "psnr")?[0].1).into_owned(),
         };
