@@ -87,6 +87,8 @@ fn a_session_returns_every_output_in_its_type_and_in_the_shape_of_this_run() {
 fn networks_pruned_to_half_pass_the_proof_and_select_equal_boxes() {
     // One more network without a host subgraph, whose Compress of channels must be pruned as well.
     let mut networks = detectors();
+    // All features of the detector of two stages enter the host subgraph.
+    networks.retain(|name, _| !name.starts_with("detector_two_stages"));
     networks.extend(golden().into_iter().filter(|(name, _)| name.starts_with("compress_channels")));
     for (name, case) in networks {
         let model = model(&case);

@@ -95,6 +95,16 @@ def unpools():
         y = ScatterElements<axis=2>(zeros, jf, pf)""", fixed=True, x=(2, 3, 4, 6), starts=np.array([0, 0], np.int64),
          ends=np.array([1, 1], np.int64), axes=np.array([2, 3], np.int64), flat=np.array([0, 0, -1], np.int64),
          zeros=np.zeros((2, 3, 24), np.float32))
+    # As PyTorch's newer exporter writes an unpooling: a scatter into the flat output.
+    case("maxunpool_by_scatternd", 18, """
+        p, i = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)
+        pf = Reshape(p, flat)
+        jf = Reshape(i, column)
+        z = ScatterND(zeros, jf, pf)
+        y = Reshape(z, whole)""", fixed=True, x=(2, 3, 4, 6), flat=np.array([-1], np.int64),
+         column=np.array([-1, 1], np.int64), whole=np.array([2, 3, 4, 6], np.int64), zeros=np.zeros(144, np.float32))
+    case("scatternd_computed", 18, "y = ScatterND(x, x_i, x_u)", fixed=True, x=(5, 3, 2),
+         x_i=np.array([[[3]], [[-5]]], np.int64), x_u=(2, 1, 3, 2))
     case("scatterelements_computed", 18, "y = ScatterElements<axis=1>(x, x_i, x_u)", fixed=True, x=(2, 5, 3),
          x_i=np.array([[[0, -1, 2], [3, 1, -4]], [[4, 0, 1], [-2, 2, 3]]], np.int64), x_u=(2, 2, 3))
     case("maxunpool_1d", 11, "p, i = MaxPool<kernel_shape=[2], strides=[2]>(x)\n"

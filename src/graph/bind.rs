@@ -62,7 +62,8 @@ impl Graph {
         let Some(n) = sizes.iter().copied().flatten().next() else { return };
         let follows = |graph: &Self| {
             let facts = Facts::at_own_size(graph).ok()?;
-            let is_batch = |&o: &ValueId| facts.get(o).is_some_and(|f| f.shape.first() == Some(&n));
+            // A data-dependent output has no fact: selected boxes carry the index of their image.
+            let is_batch = |&o: &ValueId| facts.get(o).is_none_or(|f| f.shape.first() == Some(&n));
             Some(graph.outputs.iter().all(is_batch))
         };
         let batch = self.sample_inputs().all(|input| input.batched)

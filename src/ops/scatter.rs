@@ -299,6 +299,23 @@ fn scatter_computed(l: &mut Lowering, at: usize) -> Result<()> {
     Ok(())
 }
 
+/// Emits the data, in which slices at computed indices along the first axis are replaced by the updates.
+fn scatter_slices(l: &mut Lowering) -> Result<()> {
+    let x = &l.inputs.get(0)?.shape;
+    let (outer, axis, inner) = split_at_axis(x, 0)?;
+    let count: usize = l.inputs.get(1)?.shape.iter().product();
+    let len = x.iter().product();
+    l.call(strided(&[len], (len, 0, vec![1]), (len, 0, vec![1]))?, vec![Slot::Input(0)], Slot::Output(0));
+    // Each element of a slice needs the index of its slice.
+    let indices = l.temp(count * inner);
+    let repeat =
+        strided(&[count, inner], (count, 0, vec![1, 0]), (count * inner, 0, vec![inner as isize, 1]))?;
+    l.call(repeat, vec![Slot::Input(1)], indices.clone());
+    let kernel = ScatterKernel { outer, axis, count, inner, flat: false };
+    l.call(kernel, vec![Slot::Input(2), indices], Slot::Output(0));
+    Ok(())
+}
+
 #[derive(Debug)]
 enum ScatterIndices {
     /// One index along an axis for each update.
@@ -356,6 +373,10 @@ impl Operator for Scatter {
             (&self.indices, &self.reduction, &l.inputs.get(1)?.value)
         {
             return scatter_computed(l, axis(*a, x.len())?);
+        }
+        let one_index = matches!(self.indices, ScatterIndices::Nd) && shape.last() == Some(&1);
+        if one_index && self.reduction.is_none() && l.inputs.get(1)?.value.is_none() {
+            return scatter_slices(l);
         }
         let indices = l.inputs.ints(1, "the indices of a scatter")?.unwrap_or_default();
         let len: usize = x.iter().product();
@@ -417,6 +438,10 @@ impl Operator for Scatter {
             }
             ScatterIndices::Nd => {
                 // The axes of a slice are the last ones of data and updates.
+                if !flow.is_constant(1) {
+                    let own = flow.input_labels(1);
+                    flow.freeze(own.labels(), "gives the positions of updates whose number stays");
+                }
                 let lead = shape.len() - (rank - indexed.len());
                 let updates =
                     whole.along_others(&shape, &|axis| axis.checked_sub(lead).map(|a| a + indexed.len()));
