@@ -227,34 +227,71 @@ fn reconstruct_input(
     let channels = facts.shape(target.input.value)[target.input.axis];
     let n = target.kept_in.len();
     let triangle = &triangles(&sums[0], n + 1)[0];
-    // Means need a bias. A constant behind a strided transposed convolution differs by its phase: no bias holds it.
-    let share = visible_share(original, facts, &target.taps, &target.input);
-    let biased = target.bias.is_some() && share == 1.0;
-    let moments =
-        if biased { SecondMoments::of(triangle, n) } else { SecondMoments::about_zero(triangle, n) };
-    let cross =
-        Mat::from_fn(
-            channels,
-            n + 1,
-            |c, i| if !biased && i == n { 0.0 } else { sums[1].0[c * (n + 1) + i] },
-        );
     let old = Mat::from_fn(n, channels, |i, c| if target.kept_in[i] == c { 1.0 } else { 0.0 });
-    let ridge = moments.ridge(LAMBDA, FEW);
-    let system = System::of(moments, ridge);
-    let found = system.fit(&cross, &old);
+    let fit = |biased: bool| {
+        let moments =
+            if biased { SecondMoments::of(triangle, n) } else { SecondMoments::about_zero(triangle, n) };
+        let mean = |c: usize, i: usize| if !biased && i == n { 0.0 } else { sums[1].0[c * (n + 1) + i] };
+        let ridge = moments.ridge(LAMBDA, FEW);
+        let system = System::of(moments, ridge);
+        let found = system.fit(&Mat::from_fn(channels, n + 1, mean), &old);
+        (system, found)
+    };
     // The original's weights, including those of removed channels.
     let whole = facts.get(target.taps.weight).and_then(|f| f.value.clone());
     let whole = whole.ok_or_else(|| Error::new("the weights are not constant").internal())?;
     let before = Filters::of(&target.taps.layer, &whole, None)?;
+    let share = visible_share(original, facts, &target.taps, &target.input);
+    // Means need a bias, which holds them only if all phases of a strided transposed convolution add the same.
+    let (mut system, mut found) = fit(target.bias.is_some());
+    if target.bias.is_some() && !phases_agree(paired, target, &whole.shape, &before, &found.bias) {
+        (system, found) = fit(false);
+    }
     let all: Vec<usize> = (0..channels).collect();
     filters.rows.iter_mut().for_each(|row| row.fill(0.0));
     for filter in 0..filters.rows.len() {
         let columns = before.columns(filter..filter + 1, channels, &all);
         let mean: f64 = (0..channels).map(|c| found.bias[c] * columns.row(c).iter().sum::<f64>()).sum();
-        filters.bias[filter] += mean;
+        filters.bias[filter] += share * mean;
         filters.put(filter..filter + 1, channels, &target.kept_in, &(&found.weights * columns));
     }
     Ok((system.ridge(), system.condition()))
+}
+
+/// Returns whether constant input channels add the same to every position of a layer's output, apart from borders.
+///
+/// A transposed convolution of stride s applies every s-th tap to a position: the sums of these taps may differ.
+fn phases_agree(
+    paired: &PairedGraph,
+    target: &RefitTarget,
+    weights: &[usize],
+    before: &Filters,
+    constants: &[f64],
+) -> bool {
+    /// The largest difference that is still rounding, relative to the largest sum.
+    const NEAR: f64 = 1e-3;
+    if !target.taps.layer.transposed {
+        return true;
+    }
+    let (input, output) = (paired.facts.shape(target.input.value), paired.facts.shape(target.taps.pre));
+    let sizes = input.iter().zip(output).skip(2);
+    let strides: Vec<usize> = sizes.map(|(i, o)| ((2 * o + i) / (2 * i).max(1)).max(1)).collect();
+    let kernel = &weights[2..];
+    let phase = |tap: usize| {
+        let axes = kernel.iter().zip(&strides).rev();
+        axes.fold((tap, 0), |(rest, phase), (&k, &s)| (rest / k, phase * s + rest % k % s)).1
+    };
+    let phases: usize = strides.iter().product();
+    let all: Vec<usize> = (0..constants.len()).collect();
+    (0..before.rows.len()).all(|filter| {
+        let columns = before.columns(filter..filter + 1, constants.len(), &all);
+        let mut sums = vec![0.0; phases];
+        for (c, &constant) in constants.iter().enumerate() {
+            columns.row(c).iter().enumerate().for_each(|(tap, w)| sums[phase(tap)] += constant * w);
+        }
+        let (low, high) = sums.iter().fold((f64::MAX, f64::MIN), |(l, h), &s| (l.min(s), h.max(s)));
+        high - low <= NEAR * high.abs().max(low.abs())
+    })
 }
 
 /// Restores the means of a layer's outputs, and their standard deviations for [`Repair::Bn`].
