@@ -30,6 +30,8 @@ FIELDS = {"before", "after", "removed_channels", "total_channels", "coupled_cut"
           "proof", "inexact", "top1", "agreement", "out"}
 SQUEEZENET = ["--preset", "raw", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1", "--channels", "bgr"]
 SCALED = lambda mean, std: ["--preset", "raw", "--scale", "1", "--mean", ",".join([mean] * 3), "--std", ",".join([std] * 3)]
+# The labels of the pictures are those of ImageNet, not of these networks.
+OTHER_LABELS = ["--metric", "snr"]
 CASES = [
     ("cifar10_resnet20", "cifar10/calibration.npz", ["--preset", "cifar10"], "l1"),
     ("cifar10_resnet20", "cifar10/calibration.npz", ["--preset", "cifar10"], "apoz"),
@@ -37,11 +39,11 @@ CASES = [
     ("mnist_lenet_caffe", "mnist/t10k-images-idx3-ubyte.gz", ["--preset", "raw", "--scale", "256"], "apoz"),
     ("mnist_cntk_opset7_raw", "mnist/t10k-images-idx3-ubyte.gz", ["--preset", "raw", "--scale", "1"], "variance"),
     ("imagenet_squeezenet1.1", "imagenet-like", SQUEEZENET, "apoz"),
-    ("imagenet_mobilenet_v2_1.0_224_quant", "imagenet-like", SCALED("128", "128"), "l1"),
+    ("imagenet_mobilenet_v2_1.0_224_quant", "imagenet-like", [*SCALED("128", "128"), "--label-offset", "1"], "l1"),
     ("imagenet_darknet_tiny", "imagenet-like", SCALED("0", "255"), "variance"),
     ("emotion_mini_xception", "imagenet-like",
-     ["--preset", "raw", "--scale", "1", "--mean", "127.5", "--std", "127.5"], "l1"),
-    ("vww_mobilenet_v1_0.25_96_mlperftiny", "imagenet-like", SCALED("0", "255"), "l1"),
+     ["--preset", "raw", "--scale", "1", "--mean", "127.5", "--std", "127.5", *OTHER_LABELS], "l1"),
+    ("vww_mobilenet_v1_0.25_96_mlperftiny", "imagenet-like", [*SCALED("0", "255"), *OTHER_LABELS], "l1"),
 ]
 
 
