@@ -42,7 +42,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let models = args.models.iter().map(|p| args.inputs.load(p)).collect::<Result<Vec<_>>>()?;
+    let models = args.models.iter().map(|p| args.inputs.load(p, None)).collect::<Result<Vec<_>>>()?;
     let device = args.precision.open(global, output)?;
     let mut progress = Progress::new(output);
     if let Some(seconds) = args.tune {

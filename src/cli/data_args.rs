@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::input_args::InputArgs;
-use super::streams::load_model;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data,
+    Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data, open_test,
 };
 
 /// Images and their preprocessing.
@@ -75,8 +74,7 @@ impl DataArgs {
     /// Loads a model, whose free sizes the data may determine.
     pub(super) fn load(&self, path: &Path) -> Result<Model> {
         let options = self.options(None)?;
-        let data = self.data.as_deref().map(|spec| (spec, &options));
-        self.inputs.options()?.bind(load_model(path)?, data)
+        self.inputs.load(path, self.data.as_deref().map(|spec| (spec, &options)))
     }
 
     /// Opens the data for a network's input.
@@ -169,11 +167,7 @@ impl JudgeArgs {
         let (data, origin) = (args.open_real(graph, None)?, args.origin()?);
         if let Some(spec) = &self.test {
             let all = DataOptions { images: None, sample: None, shard: None, ..args.options(None)? };
-            let mut test = open_data(graph, spec, &all)?;
-            let rate = data.preprocessing().rate;
-            if test.preprocessing().rate.is_some_and(|other| rate.is_some_and(|rate| rate != other)) {
-                test = open_data(graph, spec, &DataOptions { rate, ..all })?;
-            }
+            let test = open_test(graph, spec, all, &data)?;
             return Ok(Some(Calibration::with_test(data, origin, test)));
         }
         Calibration::hold_out(data, origin, self.held_out, repair).map(Some)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::streams::load_model;
 use crate::error::{Error, Result};
-use crate::pipeline::{InputOptions, Model, parse_shape};
+use crate::pipeline::{DataOptions, InputOptions, Model, input_names, parse_shape};
 
 /// Values and sizes of a network's inputs.
 #[derive(Clone, Debug, clap::Args)]
@@ -18,28 +18,37 @@ pub(super) struct InputArgs {
 }
 
 impl InputArgs {
-    /// Loads a model with these values and sizes.
-    pub(super) fn load(&self, path: &Path) -> Result<Model> {
-        self.options()?.bind(load_model(path)?, None)
+    /// Loads a model with these values and sizes; free sizes may follow from data.
+    pub(super) fn load(&self, path: &Path, data: Option<(&str, &DataOptions)>) -> Result<Model> {
+        let model = load_model(path)?;
+        self.options(&input_names(&model))?.bind(model, data)
     }
 
-    /// Returns the parsed options.
-    pub(super) fn options(&self) -> Result<InputOptions> {
+    fn options(&self, names: &[String]) -> Result<InputOptions> {
+        let parts = |text, form: &str| {
+            split(text, names).filter(|(name, value)| !name.is_empty() && !value.is_empty()).ok_or_else(
+                || {
+                    Error::new(format!("not {form}"))
+                        .got(format!("\"{text}\""))
+                        .remedy(format!("write {form}"))
+                },
+            )
+        };
         let values = self.input.iter().map(|text| {
-            let (name, value) = split(text, "NAME=VALUE")?;
+            let (name, value) = parts(text, "NAME=VALUE")?;
             Ok((name.to_owned(), value.parse()?))
         });
         let sizes = self.size.iter().map(|text| {
-            let (name, shape) = split(text, "NAME=SHAPE")?;
+            let (name, shape) = parts(text, "NAME=SHAPE")?;
             Ok((name.to_owned(), parse_shape(shape)?))
         });
         Ok(InputOptions { values: values.collect::<Result<_>>()?, sizes: sizes.collect::<Result<_>>()? })
     }
 }
 
-/// Splits NAME=VALUE at the last sign, because a name may contain it.
-fn split<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str)> {
-    text.rsplit_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty()).ok_or_else(|| {
-        Error::new(format!("not {form}")).got(format!("\"{text}\"")).remedy(format!("write {form}"))
-    })
+/// Splits an argument such as NAME=VALUE. A name may contain the sign: an input's name counts, else the shortest.
+pub(super) fn split<'a>(text: &'a str, names: &[String]) -> Option<(&'a str, &'a str)> {
+    let mut splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    let known = |(name, _): &(&str, &str)| names.iter().any(|own| own == name);
+    splits.clone().find(known).or_else(|| splits.next())
 }

@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
-    let summary = Network::from_file(args.inputs.load(&args.model)?, args.inexact)?.summary();
+    let summary = Network::from_file(args.inputs.load(&args.model, None)?, args.inexact)?.summary();
     let image = summary.image.as_ref().map_or_else(String::new, |image| format!(" of {}", shape(image)));
     output.line(format!(
         "{}  opset {}  {} parameters  {} MACs an image{image}",

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Answer;
 use super::args::{Global, PrecisionArgs};
 use super::data_args::DataArgs;
+use super::input_args::split;
 use super::output::{BAD, GOOD, Output, shape};
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
@@ -52,7 +53,9 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     let mut files = Vec::new();
     let mut fixed = InputOptions::default();
     for text in &args.input {
-        let (name, file) = named(text, &names)?;
+        let (name, file) = split(text, &names).ok_or_else(|| {
+            Error::new("an input that is not NAME=FILE.npy").got(text).remedy("write --input NAME=FILE.npy")
+        })?;
         let value: InputValue = file.parse()?;
         if matches!(value, InputValue::Numbers(_)) {
             fixed.values.push((name.to_owned(), value));
@@ -81,15 +84,6 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     }
     output.result(&json!({ "device": device.describe(), "outputs": written }));
     Ok(Answer::Yes)
-}
-
-/// Splits an argument NAME=FILE.npy. A name may contain the sign: one of the network's inputs counts, else the shortest.
-fn named<'a>(text: &'a str, names: &[String]) -> Result<(&'a str, &'a str)> {
-    let mut splits = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
-    let known = |(name, _): &(&str, &str)| names.iter().any(|own| own == name);
-    splits.clone().find(known).or_else(|| splits.next()).ok_or_else(|| {
-        Error::new("an input that is not NAME=FILE.npy").got(text).remedy("write --input NAME=FILE.npy")
-    })
 }
 
 /// Returns file names for results: `_` replaces other characters, and is appended until all names differ.

@@ -128,13 +128,14 @@ impl Dataset {
 
     /// Reads images, or arrays of any shape.
     fn read_images_or_rows(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
-        match network.takes(options.layout) {
-            Takes::Images { input, group } if group.is_none() || !rows::fits(path, network) => {
-                let opened = source::open(path, options.classes.as_deref(), input)?;
-                Self::of_images((opened, Some(path)), options, (input, group))
-            }
-            _ => Self::of_rows(rows::open(path, network)?, Some(path), options),
+        let Takes::Images { input, group } = network.takes(options.layout) else {
+            return Self::of_rows(rows::open(path, network)?, Some(path), options);
+        };
+        if let Some(clips) = group.and_then(|_| rows::open_clips(path, network)) {
+            return Self::of_rows(clips?, Some(path), options);
         }
+        let opened = source::open(path, options.classes.as_deref(), input)?;
+        Self::of_images((opened, Some(path)), options, (input, group))
     }
 
     /// Creates a data set of images in memory: bytes, N×C×H×W or N×H×W×C, with optional labels.

@@ -21,7 +21,7 @@ pub(super) struct Rows {
 
 /// Opens an array file for a network whose samples are not images.
 pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<OpenedRows> {
-    let (named, labels) = match spec.inputs.as_slice() {
+    let (arrays, labels) = match spec.inputs.as_slice() {
         [input] => {
             let (array, labels) = open_only(path, input)?;
             (vec![array], labels)
@@ -34,8 +34,19 @@ pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<OpenedRows> {
         }
         _ => return Err(several(spec).file(path)),
     };
-    let labels = labels.map(|l| l.integers()).transpose().map_err(|e| e.file(path))?;
-    of_arrays(named, labels, spec).map_err(|e| e.file(path))
+    of_opened(arrays, labels, spec).map_err(|e| e.file(path))
+}
+
+/// Opens an array with one row for each clip; `None` for other data, such as the frames of clips.
+pub(super) fn open_clips(path: &Path, spec: &SampleSpec) -> Option<Result<OpenedRows>> {
+    let [input] = spec.inputs.as_slice() else { return None };
+    let (array, labels) = open_only(path, input).ok()?;
+    let has_rows = array.shape.len() == input.axes.len() + 1;
+    has_rows.then(|| of_opened(vec![array], labels, spec).map_err(|e| e.file(path)))
+}
+
+fn of_opened(arrays: Vec<Array>, labels: Option<Array>, spec: &SampleSpec) -> Result<OpenedRows> {
+    of_arrays(arrays, labels.map(|l| l.integers()).transpose()?, spec)
 }
 
 fn is_npz(path: &Path) -> bool {
@@ -48,12 +59,6 @@ fn open_only(path: &Path, input: &InputSpec) -> Result<(Array, Option<Array>)> {
         return arrays::open_npz(path, &["images", input.name.as_str(), "x", "data"]);
     }
     Ok((arrays::open_npy(path)?, None))
-}
-
-/// Returns whether a file is an array with one row for each sample of the only input.
-pub(super) fn fits(path: &Path, spec: &SampleSpec) -> bool {
-    let [input] = spec.inputs.as_slice() else { return false };
-    open_only(path, input).is_ok_and(|(array, _)| array.shape.len() == input.axes.len() + 1)
 }
 
 /// Returns the error for data that cannot feed several inputs.

@@ -90,7 +90,7 @@ impl Graph {
         if graph.outputs.is_empty() {
             return Err(Error::new("the graph has no output").invalid_model());
         }
-        graph.bind(&model.bindings)
+        Ok(graph)
     }
 }
 

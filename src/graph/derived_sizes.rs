@@ -78,10 +78,16 @@ impl Graph {
         }
         let tagged = |size: usize| tags.iter().find(|tag| tag.0 == size).map(|tag| tag.1);
         let mut roles = Vec::new();
-        // Inference ends at the first node that rejects the tags.
+        let mut settled = vec![false; self.inputs.len()];
+        // Inference ends when each input has met a layer, or at the first node that rejects the tags.
         Facts::infer_each(self, &shapes, &mut |facts, id| {
             let found = self.role(facts, id, &tagged);
-            let ends = found.iter().any(|role| matches!(role, Role::Size(..)));
+            for role in found.iter().filter(|_| self.nodes[id].op.layer().is_some()) {
+                let (Role::Size((place, _), _) | Role::Batch((place, _)) | Role::Steps((place, _))) = role;
+                settled[*place] = true;
+            }
+            let sized = found.iter().any(|role| matches!(role, Role::Size(..)));
+            let ends = sized || settled.iter().all(|&settled| settled);
             roles.extend(found);
             if ends { None } else { infer_node(&self.nodes[id], &facts.inputs(self, id)).ok() }
         });

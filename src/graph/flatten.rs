@@ -252,7 +252,7 @@ fn condition(model: &Model, node: &NodeProto) -> Result<bool> {
         ..GraphProto::default()
     };
     part.proto.graph = Some(kept);
-    let part = Graph::build(&part)?;
+    let part = Graph::build(&part)?.bind(&part.bindings)?;
     let unknown = || {
         Error::new("an If whose condition depends on computed elements is not supported")
             .with_kind(ErrorKind::Unsupported)

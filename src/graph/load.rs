@@ -12,14 +12,14 @@ use crate::onnx::{Model, damaged};
 use crate::tensor::{DType, Data, Tensor};
 
 impl Graph {
-    /// Builds the graph of a model.
+    /// Builds the graph of a model with its bindings.
     ///
     /// # Errors
     /// Unsupported operators (all in one message), undefined names, cycles, weights that are NaN, inputs that are not
-    /// tensors, and branches whose condition is not constant.
+    /// tensors, branches whose condition is not constant, and bindings that do not fit the inputs.
     pub fn from_model(model: &Model) -> Result<Self> {
-        let graph = flatten(model).and_then(|flat| Self::build(&flat));
-        graph.and_then(Self::checked).map_err(|e| damaged(e, &model.path))
+        let graph = flatten(model).and_then(|flat| Self::build(&flat)).and_then(Self::checked);
+        graph.map_err(|e| damaged(e, &model.path))?.bind(&model.bindings)
     }
 
     /// Builds the graph of a model and frees the bytes of each tensor after decoding, which saves memory.
@@ -27,7 +27,7 @@ impl Graph {
     /// # Errors
     /// The conditions of [`Graph::from_model`].
     pub fn from_model_owned(model: Model) -> Result<Self> {
-        let path = model.path.clone();
+        let (path, bindings) = (model.path.clone(), model.bindings.clone());
         let build = |model: Model| {
             let mut flat = match flatten(&model)? {
                 Cow::Owned(flat) => flat,
@@ -42,7 +42,7 @@ impl Graph {
             let decoded = decoded.collect::<Result<Vec<_>>>()?;
             Self::with(&flat, decoded)
         };
-        build(model).and_then(Self::checked).map_err(|e| damaged(e, &path))
+        build(model).and_then(Self::checked).map_err(|e| damaged(e, &path))?.bind(&bindings)
     }
 
     /// Builds the graph of a model for shape inference, with zeros as elements of large constants.
@@ -56,7 +56,8 @@ impl Graph {
             let constants = flat.graph().initializer.iter().map(|t| Ok((t.name().to_owned(), outline(t)?)));
             Self::with(flat, constants.collect::<Result<Vec<_>>>()?)
         };
-        flatten(model).and_then(|flat| build(&flat)).map_err(|e| damaged(e, &model.path))
+        let graph = flatten(model).and_then(|flat| build(&flat));
+        graph.map_err(|e| damaged(e, &model.path))?.bind(&model.bindings)
     }
 
     fn checked(self) -> Result<Self> {

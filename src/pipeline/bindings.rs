@@ -9,7 +9,6 @@ use crate::data::{DataOptions, Dataset, ResizeTo, read_npy_f32};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
-use crate::onnx::proto::{TypeProtoTensor, ValueInfoProto};
 use crate::onnx::{InputBindings, Model};
 use crate::tensor::{DType, Tensor};
 
@@ -85,7 +84,7 @@ impl InputOptions {
             ..InputBindings::default()
         };
         for (name, value) in &self.values {
-            let tensor = value.tensor(input_type(&model, name)?)?;
+            let tensor = value.tensor(input_type(&model, name))?;
             if bindings.values.insert(name.clone(), tensor).is_some() {
                 return Err(Error::new(format!("the input \"{name}\" is given twice"))
                     .file(&model.path)
@@ -116,19 +115,11 @@ impl InputValue {
     }
 }
 
-/// Returns the element type of an input, by its name.
-fn input_type(model: &Model, name: &str) -> Result<DType> {
-    let inputs = &model.graph().input;
-    let found = inputs.iter().find(|input| input.name() == name).ok_or_else(|| {
-        let names = inputs.iter().map(ValueInfoProto::name);
-        Error::new(format!("the network has no input \"{name}\""))
-            .file(&model.path)
-            .expected(names.clone().collect::<Vec<_>>().join(", "))
-            .meant(name, names, "give the inputs by these names")
-    })?;
-    let code =
-        found.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).map_or(0, TypeProtoTensor::elem_type);
-    Ok(DType::from_onnx(code).unwrap_or(DType::F32))
+/// Returns the element type of an input; `f32` for an unknown one, which the graph refuses.
+fn input_type(model: &Model, name: &str) -> DType {
+    let found = model.graph().input.iter().find(|input| input.name() == name);
+    let tensor = found.and_then(|input| input.r#type.as_ref()).and_then(|t| t.tensor_type.as_ref());
+    tensor.and_then(|tensor| DType::from_onnx(tensor.elem_type())).unwrap_or(DType::F32)
 }
 
 /// Returns the size of images after preprocessing, if the options determine it.

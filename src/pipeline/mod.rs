@@ -57,7 +57,7 @@ pub use metric::{
     FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
     NamedTensor,
 };
-pub use network::{Network, open_calibration, open_data, sample_spec};
+pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};

@@ -109,6 +109,20 @@ pub fn open_data(graph: &Graph, spec: &str, options: &DataOptions) -> Result<Dat
     Dataset::open(spec, options, sample_spec(graph))
 }
 
+/// Opens a data set that judges beside another one: recordings are resampled to the other's rate.
+///
+/// # Errors
+/// As [`open_data`].
+pub fn open_test(graph: &Graph, spec: &str, options: DataOptions, beside: &Dataset) -> Result<Dataset> {
+    let test = open_data(graph, spec, &options)?;
+    match (test.preprocessing().rate, beside.preprocessing().rate) {
+        (Some(own), Some(rate)) if own != rate => {
+            open_data(graph, spec, &DataOptions { rate: Some(rate), ..options })
+        }
+        _ => Ok(test),
+    }
+}
+
 /// Opens a data set that decides which channels are removed: random inputs are refused unless allowed.
 ///
 /// # Errors

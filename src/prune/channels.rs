@@ -228,6 +228,7 @@ impl Channels {
         channels.find_costs(graph);
         channels
     }
+
     fn find_coupled(&mut self) {
         let mut by_root: HashMap<Label, usize> = HashMap::new();
         for producer in &self.coupling.producers {

@@ -9,7 +9,6 @@ use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes, ValueId};
-use crate::kernels::case::noise;
 
 /// The samples of one pass of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ impl Samples {
 /// Returns the first of `values` that does not store the samples of a pass one after the other.
 ///
 /// Shapes for one and two samples must agree except for the first axis, which doubles. If a value has several slices of
-/// each sample, the network runs on random inputs to find out whether they are consecutive. A network with a fixed
+/// each sample, the network runs on synthetic inputs to find out whether they are consecutive. A network with a fixed
 /// batch runs, too. Returns `None` if a pass has one sample.
 ///
 /// # Errors
@@ -83,20 +82,11 @@ fn dependent_value(
     }
     let options = SessionOptions { batch, taps: taps.clone(), outputs: false, ..SessionOptions::default() };
     let mut session = Session::new(graph, &Device::Cpu, &options, &|_| vec![])?;
-    let inputs: Vec<Vec<f32>> = session
-        .plan
-        .network_inputs()
-        .iter()
-        .enumerate()
-        .map(|(seed, port)| match port.shape.iter().product() {
-            len if port.dtype.is_float() => noise(len, seed as u64),
-            len => vec![0.0; len],
-        })
-        .collect();
+    let inputs = session.synthetic_inputs();
     let mut others = inputs.clone();
     for (port, input) in session.plan.network_inputs().iter().zip(&mut others) {
         let last = input.len() / count * (count - 1);
-        if port.shape.first() == Some(&count) {
+        if port.dtype.is_float() && port.shape.first() == Some(&count) {
             input[last..].iter_mut().for_each(|x| *x = -*x);
         }
     }

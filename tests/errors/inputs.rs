@@ -20,6 +20,7 @@ const LINES: &[(&str, &str)] = &[
     ("a value that is no number and no file", "inspect features.onnx --input x1=nothing.npy"),
     ("a value that is given twice", "inspect features.onnx --input x1=1 --input x1=2"),
     ("a value without a name", "inspect features.onnx --input 1"),
+    ("a size without a name", "inspect sound.onnx --size 1x1x100"),
     ("a size without a shape", "inspect sound.onnx --size x1=long"),
     ("a size that contradicts the file", "inspect sound.onnx --size x1=1x3x64"),
     ("a size that nothing determines", "inspect sound.onnx"),

@@ -10,8 +10,8 @@ use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Writes `y[o, table[o, k, i], i] = x[o, k, i]`, from `[outer, count, inner]` into `[outer, axis, inner]`.
 ///
-/// Of several elements for one place, the last is written; places without an element keep their value. A negative index
-/// counts from the end. An index beyond the axis writes NaN to the first place.
+/// If several elements have one index, the kernel writes the last of them. Places without an element keep their value. A
+/// negative index counts from the end. An index beyond the axis writes NaN to the first place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScatterKernel {
     /// Product of the dimensions before the axis.
