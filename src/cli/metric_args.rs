@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::data_args::DataArgs;
 use super::metric_command::CommandMetric;
 use crate::error::{Error, Result};
-use crate::pipeline::{LabelImages, MetricKind, MetricOptions};
+use crate::pipeline::{DataSources, LabelImages, MetricKind, MetricOptions};
 
 /// How the outputs of networks are judged.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,12 +31,17 @@ pub(super) struct MetricArgs {
 
 impl MetricArgs {
     /// Returns the options for data, or for other images that judge.
-    pub(super) fn options(&self, data: &DataArgs, test: Option<&str>, force: bool) -> Result<MetricOptions> {
+    pub(super) fn options(
+        &self,
+        data: &DataArgs,
+        test: Option<DataSources>,
+        force: bool,
+    ) -> Result<MetricOptions> {
         let labels = self.labels.as_deref().map(LabelImages::open).transpose()?.map(Arc::new);
         let options = MetricOptions { metric: self.kind()?, labels, peak: self.peak, force };
         options.check()?;
-        match test.or(data.data.as_deref()) {
-            Some(spec) => options.with_labels_within(Path::new(spec)),
+        match test.or_else(|| data.sources()) {
+            Some(sources) => options.with_labels_within(&sources),
             None => Ok(options),
         }
     }

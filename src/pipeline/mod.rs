@@ -71,7 +71,7 @@ pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
-pub use crate::data::{DataOptions, Dataset, ImagePlace, LabelImages};
+pub use crate::data::{DataOptions, DataSources, Dataset, ImagePlace, LabelImages};
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;

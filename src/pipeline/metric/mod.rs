@@ -8,11 +8,10 @@ mod function;
 mod output_kind;
 
 use std::fmt::Debug;
-use std::path::Path;
 use std::sync::Arc;
 
 pub use crate::data::metrics::estimate::Measured;
-use crate::data::{ImagePlace, LabelImages, Preprocessing};
+use crate::data::{DataSources, ImagePlace, LabelImages, Preprocessing};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -156,8 +155,8 @@ impl MetricOptions {
     /// Adds the label images that a `.npz` file of images holds, unless others are given.
     ///
     /// # Errors
-    /// A file that cannot be read.
-    pub fn with_labels_within(mut self, data: &Path) -> Result<Self> {
+    /// A file that cannot be read, and label images in one of several sources.
+    pub fn with_labels_within(mut self, data: &DataSources) -> Result<Self> {
         if self.labels.is_none() {
             self.labels = LabelImages::within(data)?.map(Arc::new);
         }
