@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::input_args::InputArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, DataSources, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data, open_test,
+    Calibration, DataOptions, DataSources, Dataset, Graph, Model, Origin, Repair, open_calibration,
+    open_data, open_test,
 };
 
 /// Images and their preprocessing.

@@ -11,7 +11,7 @@ use crate::pipeline::{DataSources, LabelImages, MetricKind, MetricOptions};
 /// How the outputs of networks are judged.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct MetricArgs {
-    /// Metric that judges: top1, top5, agreement, snr, psnr, ssim, miou, or 'command CMD': CMD receives two folders of
+    /// Metric that judges: top1, top5, agreement, snr, psnr, ssim, miou, boxes, or 'command CMD': CMD receives two folders of
     /// .npy files, the outputs and those of the original, and prints a number (docs/guide.md). Default: top1 with
     /// labels; miou or psnr with --labels; agreement if an output is known to hold class scores; else snr.
     #[arg(long, value_name = "NAME")]
@@ -27,6 +27,13 @@ pub(super) struct MetricArgs {
     /// of the original's outputs.
     #[arg(long, value_name = "V")]
     peak: Option<f64>,
+    /// Columns of a row that describes a box: xyxy, cxcywh or xywh; objectness; score and class, or scores; image. As in
+    /// cxcywh,objectness,scores. Default: those that the values of the original allow.
+    #[arg(long, value_name = "COLUMNS")]
+    boxes: Option<String>,
+    /// Least score of a box that counts. Default: 0.25.
+    #[arg(long, value_name = "S")]
+    min_score: Option<f64>,
 }
 
 impl MetricArgs {
@@ -38,7 +45,15 @@ impl MetricArgs {
         force: bool,
     ) -> Result<MetricOptions> {
         let labels = self.labels.as_deref().map(LabelImages::open).transpose()?.map(Arc::new);
-        let options = MetricOptions { metric: self.kind()?, labels, peak: self.peak, force };
+        let boxes = self.boxes.as_deref().map(str::parse).transpose()?;
+        let options = MetricOptions {
+            metric: self.kind()?,
+            labels,
+            peak: self.peak,
+            boxes,
+            min_score: self.min_score,
+            force,
+        };
         options.check()?;
         match test.or_else(|| data.sources()) {
             Some(sources) => options.with_labels_within(&sources),
@@ -48,7 +63,8 @@ impl MetricArgs {
 
     /// Returns whether a metric was chosen.
     pub(super) fn is_given(&self) -> bool {
-        self.metric.is_some() || self.labels.is_some() || self.peak.is_some()
+        let boxes = self.boxes.is_some() || self.min_score.is_some();
+        self.metric.is_some() || self.labels.is_some() || self.peak.is_some() || boxes
     }
 
     fn kind(&self) -> Result<Option<MetricKind>> {

@@ -94,9 +94,10 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
             // A value that is not finite would spoil every statistic, weight and output derived from the image.
             let finite = |frame: Frame| match frame.data.iter().find(|x| !x.is_finite()) {
                 None => Ok(frame),
-                Some(x) => {
-                    Err((inner.parts.origin(index), format!("{noun} {index} holds {x}, which is not a finite number")))
-                }
+                Some(x) => Err((
+                    inner.parts.origin(index),
+                    format!("{noun} {index} holds {x}, which is not a finite number"),
+                )),
             };
             match frame.and_then(finite) {
                 Ok(frame) => good.push((at, frame)),

@@ -75,9 +75,12 @@ impl Labels {
             return Err(Error::new("class names in one data set, and class indices in another")
                 .expected("names in all, or indices in all")
                 .got(format!("names in {named} of {} data sets", parts.len()))
-                .remedy("set `classes` to a file of the class names, one a line in the order of their indices"));
+                .remedy(
+                    "set `classes` to a file of the class names, one a line in the order of their indices",
+                ));
         }
-        let all: BTreeSet<String> = parts.iter().flat_map(|part| part.names.clone().unwrap_or_default()).collect();
+        let all: BTreeSet<String> =
+            parts.iter().flat_map(|part| part.names.clone().unwrap_or_default()).collect();
         let place: HashMap<&str, i64> = all.iter().map(String::as_str).zip(0..).collect();
         let mut indices = Vec::new();
         for part in &parts {
@@ -207,8 +210,8 @@ impl Table<'_> {
         classes: Option<&ClassNames>,
     ) -> Result<(Vec<PathBuf>, Labels)> {
         let (files, labels) = self.read(classes)?;
-        let labels =
-            labels.ok_or_else(|| self.bad("there is no column of labels".to_owned()).expected(LABELS.join(", ")))?;
+        let labels = labels
+            .ok_or_else(|| self.bad("there is no column of labels".to_owned()).expected(LABELS.join(", ")))?;
         let named: BTreeSet<&PathBuf> = files.iter().collect();
         let missing: BTreeSet<&PathBuf> = wanted.iter().filter(|p| !named.contains(p)).collect();
         if let Some(first) = missing.first() {

@@ -171,9 +171,7 @@ impl Dataset {
             let (file, part) = array.unwrap_or((given.first_file(), None));
             return Self::of_rows(rows::open(file, part, network)?, path, options);
         };
-        if let Some(clips) =
-            group.and(array).and_then(|(file, part)| rows::open_clips(file, part, network))
-        {
+        if let Some(clips) = group.and(array).and_then(|(file, part)| rows::open_clips(file, part, network)) {
             return Self::of_rows(clips?, path, options);
         }
         let opened = source::open(given, classes, input)?;

@@ -19,7 +19,8 @@ const SAMPLES: [&str; 14] = [
 
 /// Names of arrays of labels, the preferred ones first.
 const LABELS: [&str; 12] = [
-    "labels", "label", "y", "targets", "target", "classes", "class", "masks", "mask", "ys", "outputs", "arr_1",
+    "labels", "label", "y", "targets", "target", "classes", "class", "masks", "mask", "ys", "outputs",
+    "arr_1",
 ];
 
 /// Names of splits in names of arrays, with the usual one of each split.
@@ -124,7 +125,11 @@ pub(super) fn open_inputs<'a>(
     let mut taken = BTreeSet::new();
     for input in inputs {
         arrays.push(array_of(&mut archive, path, input)?.ok_or_else(|| {
-            missing(input, path).got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
+            missing(input, path).got(if names.is_empty() {
+                "an empty archive".to_owned()
+            } else {
+                names.join(", ")
+            })
         })?);
         taken.insert(input);
     }
@@ -256,7 +261,8 @@ mod tests {
         for part in ["test", "x_test", "TEST"] {
             assert_eq!(chosen(&keras, Some(part), "").unwrap(), "x_test y_test", "{part}");
         }
-        let medical = ["train_images", "val_images", "test_images", "train_labels", "val_labels", "test_labels"];
+        let medical =
+            ["train_images", "val_images", "test_images", "train_labels", "val_labels", "test_labels"];
         assert_eq!(chosen(&medical, Some("validation"), "").unwrap(), "val_images val_labels");
         assert!(chosen(&keras, Some("val"), "").is_err() && chosen(&keras, Some("x"), "").is_err());
         assert!(chosen(&["a", "b"], None, "").is_err() && chosen(&[], None, "").is_err());

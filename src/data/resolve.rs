@@ -130,6 +130,10 @@ fn listed<'a>(folder: &Path, line: &'a str) -> Option<(PathBuf, Option<&'a str>)
     if let Some(file) = file(line) {
         return Some((file, None));
     }
-    let (path, label) = line.rsplit_once(|c: char| c.is_whitespace() || c == ',')?;
-    Some((file(path.trim_end())?, Some(label)))
+    // A path may have spaces, and so may the name of a class.
+    let separators: [&dyn Fn(char) -> bool; 3] = [&|c| c == '\t', &|c| c == ',', &char::is_whitespace];
+    separators.iter().find_map(|is_separator| {
+        let (path, label) = line.rsplit_once(is_separator)?;
+        Some((file(path.trim_end())?, Some(label.trim_start())))
+    })
 }

@@ -59,7 +59,9 @@ pub(super) fn open(given: &Given, classes: Option<&ClassNames>, input: NetworkIn
             open_folder(path, classes, input)
         }
         Given::Path { path, part } => open_file((path, part.as_deref()), classes, input),
-        Given::Files { listing: Listing { files, labels }, .. } if files.iter().any(|p| folder::is_image(p)) => {
+        Given::Files { listing: Listing { files, labels }, .. }
+            if files.iter().any(|p| folder::is_image(p)) =>
+        {
             Ok(Opened::encoded(Pictures::Files(files.clone()), labels.clone()))
         }
         Given::Files { listing, .. } => open_shards(&listing.files, classes),

@@ -55,12 +55,10 @@ fn place(names: &[&str], folder: &str) -> Option<usize> {
 pub(super) fn check(folder: &Path, subfolders: &[String]) -> Result<()> {
     let listed = || subfolders.iter().map(|name| format!("{name}/")).collect::<Vec<_>>().join(", ");
     let refused = |what: &str, give: &str, more: &str| {
-        Error::new(what).file(folder).expected("one subfolder per class").got(listed()).remedy(
-            format!(
-                "give \"{}\"{more}; if these are classes, set `classes` to a file that names them",
-                folder.join(give).display()
-            ),
-        )
+        Error::new(what).file(folder).expected("one subfolder per class").got(listed()).remedy(format!(
+            "give \"{}\"{more}; if these are classes, set `classes` to a file that names them",
+            folder.join(give).display()
+        ))
     };
     let best = subfolders.iter().filter_map(|name| Some((place(&SPLITS, name)?, name)));
     let splits = best.clone().count();

@@ -139,7 +139,8 @@ fn sized_by_data(mut model: Model, sources: &DataSources, options: &DataOptions)
     }
     let first = DataOptions { images: Some(1), shard: None, sample: None, ..options.clone() };
     // Data that does not say more is reported later, with the inputs that it has to fit.
-    let Ok(sample) = Dataset::open(sources, &first, sample_spec(&graph)).and_then(|data| data.sample()) else {
+    let Ok(sample) = Dataset::open(sources, &first, sample_spec(&graph)).and_then(|data| data.sample())
+    else {
         return Ok(model);
     };
     for (input, shape) in graph.sample_inputs().zip(sample.0) {

@@ -54,8 +54,8 @@ pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
-    FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
-    NamedTensor,
+    BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
+    MetricResult, NamedTensor,
 };
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};

@@ -153,14 +153,14 @@ fn sets() -> Vec<Set> {
             npy("<f4", "8, 3, 8, 8", &f32::NAN.to_le_bytes().repeat(8 * 192)),
         ),
         named("an archive that was cut short", "a.npz", npz(&[("images", &pixels(4))])[..99].to_vec()),
-        named("an archive of other arrays", "a.npz", npz(&[("pictures", &pixels(4))])),
+        named("an archive of other arrays", "a.npz", npz(&[("pictures", &pixels(4)), ("more", &pixels(4))])),
         named("an archive that holds no array", "a.npz", npz(&[("images", b"pictures")])),
         named("an archive that boasts", "a.npz", boasting()),
         named("an archive of fewer labels", "a.npz", npz(&[("images", &pixels(4)), ("labels", &labels(3))])),
         named(
             "labels that are floats",
             "a.npz",
-            npz(&[("images", &pixels(1)), ("labels", &npy("<f4", "1,", &[0; 4]))]),
+            npz(&[("images", &pixels(1)), ("labels", &npy("<f4", "1,", &0.5f32.to_le_bytes()))]),
         ),
         (
             "labels below 0",

@@ -105,14 +105,19 @@ impl FromStr for BoxColumns {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let column = |name: &str| NAMES.iter().find(|(known, _)| *known == name.trim()).map(|(_, column)| *column);
+        let column =
+            |name: &str| NAMES.iter().find(|(known, _)| *known == name.trim()).map(|(_, column)| *column);
         let columns: Option<Vec<BoxColumn>> = text.split(',').map(column).collect();
         let is_valid = |columns: &Vec<BoxColumn>| {
-            let count = |wanted: &[BoxColumn]| columns.iter().filter(|column| wanted.contains(column)).count();
+            let count =
+                |wanted: &[BoxColumn]| columns.iter().filter(|column| wanted.contains(column)).count();
             let is_once = NAMES.iter().all(|(_, column)| count(&[*column]) <= 1);
             let is_plain = columns.len() == 1;
             let last = columns.iter().position(|&c| c == Scores).is_none_or(|at| at + 1 == columns.len());
-            is_once && last && count(&[Corners, Center, Origin]) == 1 && (is_plain || count(&[Score, Scores]) == 1)
+            is_once
+                && last
+                && count(&[Corners, Center, Origin]) == 1
+                && (is_plain || count(&[Score, Scores]) == 1)
         };
         columns.filter(is_valid).map(Self).ok_or_else(|| {
             let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
@@ -137,7 +142,9 @@ mod tests {
         let rows = parsed("image,xyxy,class,score").unwrap();
         assert!(rows.fits(7) && !rows.fits(8) && !rows.is_plain());
         assert!(parsed("xywh").unwrap().is_plain());
-        for wrong in ["", "score", "xyxy,class", "xyxy,scores,class", "xyxy,xyxy,score", "xyxy,score,scores", "box"] {
+        for wrong in
+            ["", "score", "xyxy,class", "xyxy,scores,class", "xyxy,xyxy,score", "xyxy,score,scores", "box"]
+        {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

@@ -9,7 +9,7 @@ use super::builtin::{floats, reference};
 use super::{JudgedImage, Measured, Meter, Metric, NamedTensor};
 use crate::data::metrics::detection::{Detection, Matches};
 use crate::error::{Error, Result};
-use crate::tensor::{DType, show};
+use crate::tensor::show;
 
 /// The least score of a box, unless another is asked for.
 pub(super) const MIN_SCORE: f64 = 0.25;
@@ -56,8 +56,8 @@ struct Candidate {
     matches: Matches,
     /// True as long as the values of the reference allow it.
     is_possible: bool,
-    /// True once the last column is no whole number.
-    is_fractional: bool,
+    /// True if the last column is the only score of a class, and may be the class instead.
+    is_doubtful: bool,
 }
 
 struct BoxMeter {
@@ -109,7 +109,8 @@ impl Source {
             let [rows, columns] = squeezed(output)[..] else { return None };
             let fits = |columns: usize| match asked {
                 Some(asked) => asked.fits(columns),
-                None => columns >= 5,
+                // N×K without another axis are class scores, unless they are few.
+                None => columns >= 5 && (columns <= 7 || output.1.shape.len() > 2),
             };
             match (fits(columns), fits(rows)) {
                 // A box has few numbers, and there are many boxes.
@@ -122,8 +123,8 @@ impl Source {
         let first = outputs.iter().find_map(form)?;
         let places = (0..outputs.len()).filter(|&place| form(&outputs[place]) == Some(first));
         let (columns, is_transposed) = first;
-        let orders = asked
-            .map_or_else(|| BoxColumns::usual(columns, is_transposed), |asked| vec![asked.clone()]);
+        let orders =
+            asked.map_or_else(|| BoxColumns::usual(columns, is_transposed), |asked| vec![asked.clone()]);
         (!orders.is_empty()).then(|| (Self::Rows { outputs: places.collect(), is_transposed }, orders))
     }
 
@@ -175,14 +176,14 @@ impl Source {
                 let [count, _] = squeezed(outputs.get(*boxes)?)[..] else { return None };
                 let (edges, all) = (floats(&outputs[*boxes].1), floats(&outputs.get(*scores)?.1));
                 let each = all.len().checked_div(count).unwrap_or(1);
-                let is_transposed =
-                    matches!(squeezed(&outputs[*scores])[..], [a, b] if b == count && a != count && count > 1);
+                let is_transposed = matches!(squeezed(&outputs[*scores])[..], [a, b] if b == count && a != count && count > 1);
                 let classes = classes.map(|place| floats(&outputs[place].1));
                 let mut values = Vec::with_capacity(count * (5 + each));
                 for row in 0..count {
                     values.extend_from_slice(edges.get(4 * row..4 * row + 4)?);
                     values.extend(classes.as_ref().map(|classes| classes.get(row).copied().unwrap_or(-1.0)));
-                    let place = |class: usize| if is_transposed { class * count + row } else { row * each + class };
+                    let place =
+                        |class: usize| if is_transposed { class * count + row } else { row * each + class };
                     values.extend((0..each).map(|class| all[place(class)]));
                 }
                 Some(Table { values, columns: 4 + usize::from(classes.is_some()) + each })
@@ -200,7 +201,8 @@ fn background(table: &Table, columns: &BoxColumns) -> Option<usize> {
         return None;
     }
     let sums_to_one = |row: &[f32]| (row[start..].iter().sum::<f32>() - 1.0).abs() < 0.01;
-    let mean = |class: usize| table.rows().map(|row| f64::from(row[start + class])).sum::<f64>() / count as f64;
+    let mean =
+        |class: usize| table.rows().map(|row| f64::from(row[start + class])).sum::<f64>() / count as f64;
     table.rows().all(sums_to_one).then(|| (0..table.columns - start).find(|&class| mean(class) > 0.5))?
 }
 
@@ -240,8 +242,8 @@ fn detection(row: &[f32], columns: &BoxColumns, background: Option<usize>) -> De
 }
 
 impl Candidate {
-    fn new(columns: BoxColumns) -> Self {
-        Self { columns, matches: Matches::default(), is_possible: true, is_fractional: false }
+    fn new(columns: BoxColumns, is_asked: bool) -> Self {
+        Self { columns, matches: Matches::default(), is_possible: true, is_doubtful: !is_asked }
     }
 
     /// Adds the boxes of an image, and checks whether the reference's values fit the columns.
@@ -257,10 +259,9 @@ impl Candidate {
                 let [left, top, right, bottom] = found.edges;
                 right >= left && bottom >= top
             };
-            self.is_possible &=
-                expected.iter().all(in_order) && reference.rows().all(|row| self.allows(row));
-            let is_fractional = |row: &[f32]| row.last().is_some_and(|value| value.fract() != 0.0);
-            self.is_fractional |= reference.rows().any(is_fractional);
+            self.is_possible &= expected.iter().all(in_order) && reference.rows().all(|row| self.allows(row));
+            let is_whole = |row: &[f32]| row.last().is_some_and(|value| value.fract() == 0.0);
+            self.is_doubtful &= reference.columns == 6 && reference.rows().all(is_whole);
         }
         self.matches.add(expected, boxes(got));
     }
@@ -282,10 +283,9 @@ impl Candidate {
         })
     }
 
-    /// Returns whether a whole number is taken for a score although it may be the class.
-    fn is_class_for_score(&self, columns: usize) -> bool {
-        let is_dense = self.columns.0.contains(&BoxColumn::Objectness);
-        is_dense && matches!(columns, 6 | 7) && !self.is_fractional
+    /// Returns whether whole numbers are taken for scores, although they may be classes.
+    fn takes_class_for_score(&self) -> bool {
+        self.columns.0.contains(&BoxColumn::Objectness) && self.is_doubtful
     }
 }
 
@@ -306,12 +306,14 @@ impl BoxMeter {
             if asked.is_none() {
                 candidates.extend(orders.iter().map(BoxColumns::centered));
             }
-            self.found = Some((source, candidates.into_iter().map(Candidate::new).collect()));
+            self.found = Some((source, candidates.into_iter().map(|columns| Candidate::new(columns, asked.is_some())).collect()));
         }
         let Some((source, candidates)) = &mut self.found else { return Ok(()) };
         let tables = source.table(expected).zip(source.table(image.outputs));
         let (expected, got) = tables
-            .filter(|(expected, got)| expected.columns == got.columns || got.values.is_empty())
+            .filter(|(expected, got)| {
+                expected.columns == got.columns || expected.values.is_empty() || got.values.is_empty()
+            })
             .ok_or_else(no_boxes)?;
         candidates.iter_mut().for_each(|candidate| candidate.add((&expected, &got), &self.of));
         // Only the last column's form depends on later images.
@@ -328,16 +330,11 @@ impl BoxMeter {
                 .expected("images of objects that it detects")
                 .remedy("check the preprocessing, lower `min_score`, or set another `metric`")
         };
-        let (source, mut candidates) = self.found.ok_or_else(nothing)?;
-        let columns = match &source {
-            Source::Rows { .. } => candidates.first().map_or(0, |c| c.columns.0.len()),
-            Source::Separate { .. } => 0,
-        };
-        let _ = columns;
-        candidates.retain(|candidate| candidate.is_possible);
-        // Edges come first, since they are the stricter condition.
-        let orders: std::collections::BTreeSet<String> =
-            candidates.iter().map(|c| format!("{:?}", c.columns.centered())).collect();
+        let (_, mut candidates) = self.found.ok_or_else(nothing)?;
+        candidates.retain(|candidate| candidate.is_possible && !candidate.takes_class_for_score());
+        let mut orders: Vec<BoxColumns> = candidates.iter().map(|c| c.columns.centered()).collect();
+        orders.dedup();
+        // Edges come first: their order is the stricter condition.
         match (candidates.into_iter().next(), orders.len()) {
             (Some(best), 1) if best.matches.reference_boxes() == 0 => Err(nothing()),
             (Some(best), 1) => Ok(best.matches.f1()),
