@@ -93,13 +93,13 @@ impl Output {
 /// Labels that are no classes of the network, and a metric that the outputs or labels do not allow.
 pub(in super::super) fn choose(
     graph: &Graph,
-    facts: Option<(&Facts, usize)>,
+    (facts, batch): (Option<&Facts>, usize),
     data: &Dataset,
     options: &MetricOptions,
     has_reference: bool,
 ) -> Result<Choice> {
     options.check()?;
-    let output = |(facts, batch): (&Facts, usize), &value: &_| Output {
+    let output = |facts: &Facts, &value: &_| Output {
         name: graph.name(value).to_owned(),
         shape: batched_shape(graph, facts, value),
         kind: output_kind(graph, facts, (value, batch)),
@@ -107,7 +107,9 @@ pub(in super::super) fn choose(
     };
     let outputs: Vec<Output> =
         facts.map_or_else(Vec::new, |facts| graph.outputs.iter().map(|value| output(facts, value)).collect());
-    let has_boxes = !data.is_random() && holds_boxes(graph, facts.map(|(facts, _)| facts));
+    // Outputs of data-dependent shapes cannot be split into images.
+    let is_whole = facts.is_some() || batch == 1;
+    let has_boxes = is_whole && !data.is_random() && holds_boxes(graph, facts);
     let chooser = Chooser { graph, outputs: &outputs, data, options, has_reference, has_boxes };
     let (classification, unclassified) = match chooser.classification()? {
         Ok(judged) => (Some(judged), None),
