@@ -15,6 +15,8 @@ use serde_json::Value;
 mod adapters;
 #[path = "common/sizes.rs"]
 mod sizes;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/streams.rs"]
 mod streams;
 

@@ -24,12 +24,7 @@ impl DataSources {
 
     /// Returns the files and folders that are named, without the arrays or splits of archives.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.parts().map(|(path, _)| path)
-    }
-
-    /// Returns the paths with the array or split of an archive that was named.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (PathBuf, Option<String>)> {
-        self.0.iter().map(|text| split_part(text))
+        self.0.iter().map(|text| split_part(text).0)
     }
 }
 

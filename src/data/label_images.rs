@@ -9,7 +9,7 @@ use super::mask::{self, Mask};
 use super::metrics::segmentation::IGNORED;
 use super::picture::{Picture, centred, shorter_to};
 use super::recipe::{ChannelOrder, Layout, Preprocessing, ResizeTo, Size};
-use super::{DataSources, Dataset, folder, npz};
+use super::{DataSources, Dataset, folder, npz, resolve};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
@@ -93,18 +93,19 @@ impl LabelImages {
     /// A file that cannot be read, and label images in one of several sources.
     pub fn within(data: &DataSources) -> Result<Option<Self>> {
         let mut found = None;
-        for (path, part) in data.parts() {
+        let paths = resolve::paths(data)?;
+        for (path, part) in &paths {
             let is_archive = path.extension().is_some_and(|extension| extension == "npz");
             if !path.is_file() || !is_archive {
                 continue;
             }
-            let array = npz::label_images(&path, part.as_deref())?.filter(Array::is_of_images);
+            let array = npz::label_images(path, part.as_deref())?.filter(Array::is_of_images);
             if let Some(array) = array {
-                found = Some(Self { path, source: LabelSource::Array(array) });
+                found = Some(Self { path: path.clone(), source: LabelSource::Array(array) });
             }
         }
         match found {
-            Some(Self { path, .. }) if data.as_slice().len() > 1 => {
+            Some(Self { path, .. }) if paths.len() > 1 => {
                 Err(Error::new("label images inside of one of several data sets")
                     .file(path)
                     .expected("one data set, or label images of all images as `labels`")

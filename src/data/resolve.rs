@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder::{self, Listing, PICTURES};
-use super::given::{Given, split_part};
+use super::given::{DataSources, Given, split_part};
 use super::labels::{ClassNames, Table, class_indices, read_text};
 use super::{glob, idx, shards, wav};
 use crate::error::{Error, Result};
@@ -19,6 +19,19 @@ pub(super) fn resolve(text: &str, classes: Option<&ClassNames>, takes_sound: boo
         Some(files) => of_pattern(path, files, classes, takes_sound),
         None => Ok(vec![Given::Path { path, part }]),
     }
+}
+
+/// Returns the paths of all sources with the array or split that was named; a pattern stands for its files.
+pub(super) fn paths(sources: &DataSources) -> Result<Vec<(PathBuf, Option<String>)>> {
+    let mut all = Vec::new();
+    for source in sources.as_slice() {
+        let (path, part) = split_part(source);
+        match files_of_pattern(&path)? {
+            Some(files) => all.extend(files.into_iter().map(|file| (file, None))),
+            None => all.push((path, part)),
+        }
+    }
+    Ok(all)
 }
 
 /// Returns the files of a pattern; `None` for a path that exists, or is no pattern.

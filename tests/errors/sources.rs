@@ -41,8 +41,7 @@ fn sources() -> Vec<Case> {
         from("an archive of two splits", "a.npz").with("a.npz", split.clone()),
         from("a split that is not there", "a.npz:val").with("a.npz", split),
         from("a split of a picture", "a.png:test").with("a.png", png(8, 8)),
-        from("several labels for an image", "a.npz")
-            .with("a.npz", npz(&[("x", &pixels(2)), ("y", &labels)])),
+        from("several labels for an image", "a.npz").with("a.npz", npz(&[("x", &pixels(2)), ("y", &labels)])),
         two("labels in one of two data sets", b"file,label\na.png,1\n", b"file,label\nb.png,cat\n"),
         from("two data sets of which one has labels", "f --data g")
             .with("f/a.png", png(8, 8))
@@ -52,10 +51,13 @@ fn sources() -> Vec<Case> {
             .with("f/a.png", png(8, 8))
             .with("a.npy", npy("<f4", "1, 3, 8, 8", &[0; 4 * 192])),
         from("random images beside data", "random:4 --data f").with("f/a.png", png(8, 8)),
-        case("masks inside of one of two archives", "eval map.onnx --data a.npz --data b.npz --against map.onnx")
-            .with("map.onnx", model("Conv [N,3,8,8] =[4,3,3,3] pads=[1,1,1,1]"))
-            .with("a.npz", masks.clone())
-            .with("b.npz", masks),
+        case(
+            "masks inside of one of two archives",
+            "eval map.onnx --data a.npz --data b.npz --against map.onnx",
+        )
+        .with("map.onnx", model("Conv [N,3,8,8] =[4,3,3,3] pads=[1,1,1,1]"))
+        .with("a.npz", masks.clone())
+        .with("b.npz", masks),
     ]
 }
 

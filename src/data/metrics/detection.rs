@@ -13,7 +13,7 @@ const MOST_BOXES: usize = 1000;
 pub struct Detection {
     /// Left, top, right and bottom edge, in any unit.
     pub edges: [f64; 4],
-    /// Class index.
+    /// Index of the detected class.
     pub class: usize,
     /// Confidence, larger for surer boxes.
     pub score: f64,
@@ -39,7 +39,7 @@ impl Detection {
 }
 
 /// Keeps the box with the highest score of all that overlap in one class, those with the highest scores first.
-pub fn suppress(mut boxes: Vec<Detection>) -> Vec<Detection> {
+pub fn non_max_suppression(mut boxes: Vec<Detection>) -> Vec<Detection> {
     boxes.retain(|found| !found.score.is_nan());
     boxes.sort_by(|a, b| b.score.total_cmp(&a.score));
     boxes.truncate(MOST_BOXES);
@@ -66,7 +66,7 @@ impl Matches {
     /// Overlapping boxes of a class count once. A box matches one box of the other network: the free one that overlaps
     /// most, of the same class and by half or more, with the highest scores first.
     pub fn add(&mut self, reference: Vec<Detection>, got: Vec<Detection>) {
-        let (mut free, got) = (suppress(reference), suppress(got));
+        let (mut free, got) = (non_max_suppression(reference), non_max_suppression(got));
         let both = free.len() + got.len();
         self.reference += free.len();
         let mut matched = 0;
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_surest_of_overlapping_boxes_stays() {
-        let kept = suppress(vec![
+        let kept = non_max_suppression(vec![
             found([0.0, 0.0, 10.0, 9.0], 1, 0.6),
             found([0.0, 0.0, 10.0, 10.0], 1, 0.9),
             found([0.0, 0.0, 10.0, 10.0], 2, 0.5),

@@ -1,4 +1,4 @@
-//! The numbers that describe a box in a network's outputs: their order, and the order in which they are looked for.
+//! The columns of a row that describes a box in a network's outputs, and the orders that they usually have.
 
 use std::str::FromStr;
 

@@ -98,7 +98,8 @@ fn boxes_before_suppression_have_scores_of_all_classes() {
     let transposed: Vec<f32> = (0..7).flat_map(|c| by_class.iter().skip(c).step_by(7).copied()).collect();
     let turned = vec![tensor("out", &[1, 7, 9], &transposed)];
     assert_eq!(f1(turned.clone(), turned, None), 100.0);
-    let moved: Vec<f32> = dense(false).chunks(8).flat_map(|r| [&[r[0] + 40.0][..], &r[1..]].concat()).collect();
+    let moved: Vec<f32> =
+        dense(false).chunks(8).flat_map(|r| [&[r[0] + 40.0][..], &r[1..]].concat()).collect();
     assert_eq!(f1(many, vec![tensor("out", &[1, 3, 8], &moved)], None), 0.0);
 }
 

@@ -306,7 +306,10 @@ impl BoxMeter {
             if asked.is_none() {
                 candidates.extend(orders.iter().map(BoxColumns::centered));
             }
-            self.found = Some((source, candidates.into_iter().map(|columns| Candidate::new(columns, asked.is_some())).collect()));
+            self.found = Some((
+                source,
+                candidates.into_iter().map(|columns| Candidate::new(columns, asked.is_some())).collect(),
+            ));
         }
         let Some((source, candidates)) = &mut self.found else { return Ok(()) };
         let tables = source.table(expected).zip(source.table(image.outputs));
