@@ -209,9 +209,8 @@ impl Table<'_> {
         wanted: &[PathBuf],
         classes: Option<&ClassNames>,
     ) -> Result<(Vec<PathBuf>, Labels)> {
-        let (files, labels) = self.read(classes)?;
-        let labels = labels
-            .ok_or_else(|| self.bad("there is no column of labels".to_owned()).expected(LABELS.join(", ")))?;
+        let (files, labels) = self.read(classes, true)?;
+        let labels = labels.unwrap_or_default();
         let named: BTreeSet<&PathBuf> = files.iter().collect();
         let missing: BTreeSet<&PathBuf> = wanted.iter().filter(|p| !named.contains(p)).collect();
         if let Some(first) = missing.first() {
@@ -227,7 +226,14 @@ impl Table<'_> {
     }
 
     /// Reads the images that a table names, in its order, and their labels if it has a column of them.
-    pub(super) fn read(&self, classes: Option<&ClassNames>) -> Result<(Vec<PathBuf>, Option<Labels>)> {
+    ///
+    /// # Errors
+    /// A table that does not follow the form, and one without a column of labels if they are `needed`.
+    pub(super) fn read(
+        &self,
+        classes: Option<&ClassNames>,
+        needed: bool,
+    ) -> Result<(Vec<PathBuf>, Option<Labels>)> {
         let Self { csv, folder, images, one } = *self;
         let text = read_text(csv)?;
         let mut reader = csv::ReaderBuilder::new()
@@ -236,11 +242,15 @@ impl Table<'_> {
             .from_reader(text.as_bytes());
         let header = reader.headers().map_err(|e| self.bad(e.to_string()))?.clone();
         let header: Vec<String> = header.iter().map(str::to_lowercase).collect();
-        let file = column(&header, &FILES).ok_or_else(|| {
-            let missing = self.bad("there is no column of files".to_owned());
-            missing.expected(FILES.join(", ")).got(header.join(","))
-        })?;
+        let missing = |what: &str, known: &[&str]| {
+            let missing = self.bad(format!("there is no column of {what}"));
+            missing.expected(known.join(", ")).got(header.join(","))
+        };
+        let file = column(&header, &FILES).ok_or_else(|| missing("files", &FILES))?;
         let label = column(&header, &LABELS);
+        if label.is_none() && needed {
+            return Err(missing("labels", &LABELS));
+        }
         let without_extension: HashMap<_, _> =
             images.iter().map(|path| (path.with_extension(""), path)).collect();
         let mut files: Vec<PathBuf> = Vec::new();

@@ -282,12 +282,18 @@ impl Dataset {
         matches!(self.inner.parts.first(), Samples::Sounds { .. })
     }
 
-    /// Joins sources, and selects the images and the shard of the options.
+    /// Joins sources, and selects images.
     fn of_parts(parts: Vec<Part>, options: &DataOptions) -> Result<Self> {
         if parts.is_empty() {
             return Err(Error::new("no data were given").expected(folder::SUPPORTED).remedy("set `data`"));
         }
         let (parts, labels) = Parts::join(parts)?;
+        let path = parts.path().map(Path::to_path_buf);
+        Self::select(parts, labels, options).map_err(|e| path.iter().fold(e, |e, path| e.file(path)))
+    }
+
+    /// Selects the images and the shard of the options.
+    fn select(parts: Parts, labels: Option<Labels>, options: &DataOptions) -> Result<Self> {
         let all = parts.len();
         // A sample is drawn from all images, and a shard is a part of the sample.
         let most = options.images.unwrap_or(usize::MAX);

@@ -90,7 +90,7 @@ fn read_list(path: &Path, classes: Option<&ClassNames>) -> Result<Listing> {
     let is_table = path.extension().is_some_and(|e| ["csv", "tsv"].iter().any(|t| e.eq_ignore_ascii_case(t)));
     let (files, labels) = if is_table {
         let images: Vec<PathBuf> = folder::entries(folder)?.into_iter().filter(|p| p.is_file()).collect();
-        Table { csv: path, folder, images: &images, one: "image" }.read(classes)?
+        Table { csv: path, folder, images: &images, one: "image" }.read(classes, false)?
     } else {
         let text = read_text(path)?;
         let mut files = Vec::new();

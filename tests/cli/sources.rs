@@ -58,7 +58,7 @@ fn several_data_sets_are_one() {
     ]);
     prune.args(["--keep-macs", "0.9", "-o", &at("small.onnx"), "--data", &both[0]]);
     let (code, answer) = json(prune.args(["--test", &both[0], "--test", &both[1]]));
-    assert_eq!((code, &answer["metric"]["images"]), (0, &20.into()), "{answer}");
+    assert_eq!((code, &answer["images"]["evaluation"]), (0, &20.into()), "{answer}");
     let mut prune = secateur();
     prune.args(["prune", &demo_network(), "--criterion", "l1", "--keep-macs", "0.9", "-o", &at("a.npz")]);
     let (code, answer) = json(prune.args(["--data", &at("a.npz:images")]));

@@ -128,6 +128,7 @@ fn sets() -> Vec<Set> {
         table("labels of a file twice", "file,label\na.png,1\na.png,1\n"),
         table("labels that leave a file out", "file,label\n"),
         named("a text", "a.txt", b"These are no images.\n".to_vec()),
+        named("a file of no known kind", "a.bin", b"These are no images.\n".to_vec()),
         named("an image that is none", "f/a.png", b"no image".to_vec()),
         ("an image that is none, and no other may go", vec![("f/a.png", b"no image".to_vec())], "--strict"),
         ("an image that cannot be resized", vec![("f/a.png", png(60_000, 1))], "--resize 6000"),

@@ -42,7 +42,7 @@ fn sources() -> Vec<Case> {
         from("a split that is not there", "a.npz:val").with("a.npz", split),
         from("a split of a picture", "a.png:test").with("a.png", png(8, 8)),
         from("several labels for an image", "a.npz").with("a.npz", npz(&[("x", &pixels(2)), ("y", &labels)])),
-        two("labels in one of two data sets", b"file,label\na.png,1\n", b"file,label\nb.png,cat\n"),
+        two("class names beside class indices", b"file,label\na.png,1\n", b"file,label\nb.png,cat\n"),
         from("two data sets of which one has labels", "f --data g")
             .with("f/a.png", png(8, 8))
             .with("f/labels.csv", "file,label\na.png,1\n")
@@ -91,7 +91,7 @@ fn boxes() -> Vec<Case> {
         of("a least score that is no number", "--min-score nan"),
         of("boxes of other columns", "--boxes xyxy,score"),
         of("numbers that are no boxes", "--metric boxes"),
-        of("no box that is sure", "--metric boxes").with("rows.onnx", model(sure)),
+        of("no box that is sure", "--boxes xyxy,score,class").with("rows.onnx", model(sure)),
         case("boxes without the original", "eval good.onnx --data images.npz --metric boxes"),
         case("boxes of class scores", "eval good.onnx --data images.npz --metric boxes --against good.onnx"),
     ]

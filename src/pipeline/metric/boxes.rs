@@ -337,6 +337,9 @@ impl BoxMeter {
         candidates.retain(|candidate| candidate.is_possible && !candidate.takes_class_for_score());
         let mut orders: Vec<BoxColumns> = candidates.iter().map(|c| c.columns.centered()).collect();
         orders.dedup();
+        if !candidates.is_empty() && candidates.iter().all(|c| c.matches.reference_boxes() == 0) {
+            return Err(nothing());
+        }
         // Edges come first: their order is the stricter condition.
         match (candidates.into_iter().next(), orders.len()) {
             (Some(best), 1) if best.matches.reference_boxes() == 0 => Err(nothing()),
