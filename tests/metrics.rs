@@ -212,6 +212,9 @@ fn decoded_boxes_beside_scores_are_compared_as_boxes() {
     let unnamed = detector(true, ["a", "b"]);
     let metric = judged(&unnamed, &data, &by(MetricKind::Boxes)).unwrap().metric.unwrap();
     assert_eq!(metric.after, 100.0);
+    let raw = detector(false, ["a", "b"]);
+    let error = judged(&raw, &data, &by(MetricKind::Boxes)).unwrap_err();
+    assert!(error.what().contains("the boxes of a are not decoded"), "{error}");
     // No box is sure enough: an error only if boxes were asked for.
     let sure = MetricOptions { min_score: Some(1.5), ..MetricOptions::default() };
     let error = judged(&network, &data, &sure).unwrap_err();

@@ -82,8 +82,9 @@ fn classes() -> Vec<Case> {
 fn boxes() -> Vec<Case> {
     let of = |title: &str, more: &str| {
         case(title, &format!("eval rows.onnx --data images.npz --against rows.onnx {more}"))
-            .with("rows.onnx", model("Conv [N,3,8,8] =[24,3,8,8]; Reshape ^ (0,4,6)"))
+            .with("rows.onnx", model("Conv [N,3,8,8] =[24,3,8,8]; Mul ^ 3.; Reshape ^ (0,4,6)"))
     };
+    let raw = "Conv [N,3,8,8] =[24,3,8,8]; Reshape ^ (0,4,6)";
     let sure = "Conv [N,3,8,8] =[24,3,8,8]; Mul ^ 0.; Reshape ^ (0,4,6)";
     vec![
         of("columns of boxes that are none", "--boxes edges"),
@@ -91,6 +92,7 @@ fn boxes() -> Vec<Case> {
         of("a least score that is no number", "--min-score nan"),
         of("boxes of other columns", "--boxes xyxy,score"),
         of("numbers that are no boxes", "--metric boxes"),
+        of("boxes that are not decoded", "--metric boxes").with("rows.onnx", model(raw)),
         of("no box that is sure", "--boxes xyxy,score,class").with("rows.onnx", model(sure)),
         case("boxes without the original", "eval good.onnx --data images.npz --metric boxes"),
         case("boxes of class scores", "eval good.onnx --data images.npz --metric boxes --against good.onnx"),

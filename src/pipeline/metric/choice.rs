@@ -6,7 +6,9 @@ use super::boxes::{Boxes, MIN_SCORE};
 use super::builtin::{
     ClassAgreement, ClassForm, MeanIou, PictureMeasure, PictureQuality, Snr, TopK, extents, needs_reference,
 };
-use super::output_kind::{Evidence, OutputKind, batched_shape, holds_boxes, last_operator, output_kind};
+use super::output_kind::{
+    Evidence, OutputKind, batched_shape, holds_boxes, last_operator, output_kind, undecoded_boxes,
+};
 use super::{Metric, MetricKind, MetricOptions};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -115,6 +117,18 @@ pub(in super::super) fn choose(
         Ok(judged) => (Some(judged), None),
         Err(reason) => (None, Some(reason)),
     };
+    if let Some(name) =
+        facts.filter(|_| chooser.asks_for_boxes()).and_then(|facts| undecoded_boxes(graph, facts))
+        && options.boxes.is_none()
+    {
+        return Err(Error::new(format!("the boxes of {name} are not decoded: a convolution or linear layer ends them"))
+            .file(&graph.path)
+            .expected("boxes that are decoded in the file")
+            .remedy(
+                "export the network with decoded boxes, give a command as `metric`, or set `boxes` to the columns \
+                 if they are boxes",
+            ));
+    }
     let metric = chooser.metric(classification.as_ref())?;
     let fits = |judged: &Judged| judged.classes.is_none_or(|classes| chooser.has_names_for(classes));
     let has_labels = data.labels().is_some() && classification.as_ref().is_some_and(fits);

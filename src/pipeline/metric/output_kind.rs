@@ -141,6 +141,18 @@ pub(in super::super) fn holds_boxes(graph: &Graph, facts: Option<&Facts>) -> boo
     })
 }
 
+/// Returns the first output of boxes if convolutions or linear layers end all of them: these are offsets to anchors.
+pub(in super::super) fn undecoded_boxes<'a>(graph: &'a Graph, facts: &Facts) -> Option<&'a str> {
+    let rank = |value: ValueId| batched_shape(graph, facts, value).len();
+    let rows: Vec<ValueId> = graph.outputs.iter().copied().filter(|&value| rank(value) > 2).collect();
+    let is_plain = |value: &ValueId| facts.shape(*value).last() == Some(&4);
+    let plain: Vec<ValueId> = rows.iter().copied().filter(is_plain).collect();
+    let boxes = if plain.is_empty() { rows } else { plain };
+    let is_raw =
+        |&value: &ValueId| ends(graph, value, 0).iter().any(|op| matches!(*op, "Conv" | "Gemm" | "MatMul"));
+    boxes.first().filter(|_| boxes.iter().all(is_raw)).map(|&value| graph.name(value))
+}
+
 /// Returns the operators that end a value, behind nodes that move, join or split elements.
 fn ends(graph: &Graph, value: ValueId, depth: usize) -> Vec<&str> {
     const DEEPEST: usize = 16;
