@@ -64,10 +64,12 @@ pub(crate) struct Global {
     /// Color the output: auto, always or never.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
-    /// Suppress progress bars and notes.
+    /// Print no progress and no notes.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Device: auto, cpu, a number, or a part of a name as `devices` lists them.
+    /// Device: auto, cpu, or a number or name from `devices`.
+    ///
+    /// A part of a name is enough.
     #[arg(long, global = true, env = "SECATEUR_DEVICE", value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceChoice,
 }
@@ -75,8 +77,9 @@ pub(crate) struct Global {
 /// The precision of values between layers.
 #[derive(Debug, Args)]
 pub(crate) struct PrecisionArgs {
-    /// Storage of values between layers: f32, or f16 with arithmetic in f32. f16 halves memory and traffic; `eval`
-    /// measures its accuracy.
+    /// Storage of values between layers: f32 or f16.
+    ///
+    /// f16 halves their memory and memory traffic; arithmetic remains in f32. `eval` measures the accuracy.
     #[arg(long, value_name = "P", default_value = "f32")]
     precision: Precision,
 }

@@ -16,23 +16,26 @@ use crate::pipeline::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX files; ratios are against the first.
+    /// ONNX files; the first is the reference of the ratios.
     #[arg(required = true)]
     models: Vec<PathBuf>,
     /// Number of images at once.
     #[arg(long, value_name = "B", default_value_t = 1, value_parser = positive)]
     batch: usize,
-    /// Approximate seconds of measuring, in all.
+    /// Seconds of measurement in all, approximately.
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// Include transfers to and from the device.
     #[arg(long)]
     transfers: bool,
-    /// Time every layer by itself, too, and compare it with the peak rates of the device.
+    /// Time each layer by itself, too.
+    ///
+    /// The rates are compared with the peak rates of the device, which are measured as well.
     #[arg(long)]
     layers: bool,
-    /// First autotune: time the algorithms of each layer on the device, for S seconds at most, and remember the fastest
-    /// for all commands (in the user's cache folder, or in $SECATEUR_CACHE).
+    /// First time the algorithms of each layer, for at most S seconds.
+    ///
+    /// All commands use the fastest from then on. The times are kept in the user's cache folder, or in $SECATEUR_CACHE.
     #[arg(long, value_name = "S", value_parser = seconds)]
     tune: Option<f64>,
     #[command(flatten)]

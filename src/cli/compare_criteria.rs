@@ -27,19 +27,23 @@ pub(super) struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Profile of the model. Default: gathered from the data.
+    /// Profile of the model.
+    ///
+    /// Default: gathered from the data.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// Names of the criteria to compare. Default: all that the statistics allow.
+    /// Criteria to compare, separated by commas.
+    ///
+    /// Default: all that the statistics allow.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     criteria: Vec<String>,
-    /// Budgets, each a share of the MACs.
+    /// Budgets, each a share of the MACs, separated by commas.
     #[arg(long, value_name = "R", value_delimiter = ',', default_values_t = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])]
     keep_macs: Vec<f64>,
-    /// Number of seeds of the criterion `random`, whose mean is shown.
+    /// Number of seeds whose mean is shown for `random`.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Repair after each cut: none, bias, bn, full, or several.
+    /// Repairs to compare, separated by commas.
     #[arg(long, value_name = "HOW", value_delimiter = ',', default_values_t = [Repair::None])]
     repair: Vec<Repair>,
     #[command(flatten)]
@@ -55,8 +59,10 @@ pub(super) struct Args {
     /// Chart of the curves to write.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Table to write, with a row for each point, as soon as its curve is measured: criterion, repair, share of the MACs,
-    /// top-1, agreement, SNR to the original in dB; with --metric also its value.
+    /// Table of all points to write.
+    ///
+    /// A row has the criterion, the repair, the share of the MACs, top-1, agreement, and the SNR to the original in dB;
+    /// with --metric also its value. The file is rewritten after each curve.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }

@@ -16,7 +16,9 @@ pub(super) struct Args {
     model: PathBuf,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Show the coupled channels that `plan --inexact` decides on, and where they would mix.
+    /// Also analyze channels that `plan --inexact` can remove.
+    ///
+    /// The result names the nodes at which they mix.
     #[arg(long)]
     inexact: bool,
 }

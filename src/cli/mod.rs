@@ -7,6 +7,8 @@ mod data_args;
 mod demo;
 mod devices;
 mod eval;
+mod examples;
+mod help;
 mod input_args;
 mod inspect;
 mod metric_args;
@@ -27,10 +29,11 @@ mod show;
 mod streams;
 mod terms;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, OUR_FAULT, Result};
 use output::Output;
@@ -68,7 +71,7 @@ enum Verb {
     Prune(prune::Args),
     /// Measure accuracy against MACs by several criteria.
     CompareCriteria(compare_criteria::Args),
-    /// Measure top-1 and top-5, or agreement with a reference network.
+    /// Measure accuracy or another metric, also against a reference network.
     Eval(eval::Args),
     /// Measure latency and throughput side by side, after a check of the outputs.
     Bench(bench::Args),
@@ -77,13 +80,19 @@ enum Verb {
     /// Run the whole pipeline on a built-in network and images, without any file or GPU.
     Demo(demo::Args),
     /// Print the completions of a shell.
+    ///
+    /// The result is a script for the shell, also with --json.
     Completions {
         /// Name of the shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page.
+    ///
+    /// The result is a page for `man`, also with --json.
     Man {
-        /// Verb whose page is printed. Default: the page of the whole program.
+        /// Verb whose page is printed.
+        ///
+        /// Default: the page of the whole program.
         verb: Option<String>,
     },
 }
@@ -114,7 +123,7 @@ pub(crate) enum Answer {
 pub fn main() -> ExitCode {
     let wants_json = std::env::args_os().any(|a| a == "--json");
     let color = args::Color::asked(std::env::args_os()).choose();
-    let cli = match parsed(color) {
+    let mut cli = match parse(command().color(color), std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let said = terms::translated(&spoken(&error));
@@ -134,7 +143,6 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let mut cli = cli;
     let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
     let output = Output::new(cli.global.json, cli.global.quiet, takes_stdout);
     match run(cli, &output) {
@@ -151,10 +159,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Parses the command line. Negative numbers are accepted here, and refused by their options.
-fn parsed(color: clap::ColorChoice) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command().color(color).mut_subcommands(|verb| verb.allow_negative_numbers(true));
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+/// Returns the parser of the command line.
+fn command() -> Command {
+    help::arranged(Cli::command())
+}
+
+/// Parses a command line.
+fn parse(mut command: Command, args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command.try_get_matches_from_mut(args)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
@@ -187,7 +199,7 @@ fn spoken(error: &clap::Error) -> Error {
     if let Some(similar) = similar.into_iter().find_map(listed) {
         return said.remedy(format!("did you mean {similar}?"));
     }
-    let command = Cli::command();
+    let command = command();
     let verb = std::env::args().find(|a| command.find_subcommand(a).is_some());
     said.remedy(format!("see `secateur {}--help`", verb.map_or_else(String::new, |v| v + " ")))
 }
@@ -221,16 +233,16 @@ fn answer(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::Demo(args) => demo::run(&args, global, output),
         Verb::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "secateur", &mut text);
+            clap_complete::generate(shell, &mut command(), "secateur", &mut text);
             output.raw(&text);
             Ok(Answer::Yes)
         }
         Verb::Man { verb } => {
-            let mut command = Cli::command();
+            let mut command = command();
             command.build();
             if let Some(name) = verb {
                 command = command.find_subcommand(&name).cloned().ok_or_else(|| {
-                    let names = command.get_subcommands().map(clap::Command::get_name);
+                    let names = command.get_subcommands().map(Command::get_name);
                     Error::new("no verb has this name").got(name.clone()).meant(
                         &name,
                         names,

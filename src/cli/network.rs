@@ -23,13 +23,15 @@ use crate::pipeline::{
 pub(super) struct RunArgs {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Input NAME=FILE.npy, once for each; numbers in place of a file decide an If that depends on them.
+    /// Array of an input, once for each input.
+    ///
+    /// Numbers in place of a file fix the input, and decide an If that depends on it.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
     input: Vec<String>,
     /// Folder for the outputs, each as NAME.npy.
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
-    /// Inner values to write, too.
+    /// Also write these inner values.
     #[arg(long, value_name = "VALUE", num_args = 1..)]
     tap: Vec<String>,
     #[command(flatten)]

@@ -25,8 +25,9 @@ pub(super) struct Args {
     /// Path of the ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
-    /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
-    /// continues after Ctrl-C.
+    /// Profile of the model.
+    ///
+    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -39,21 +40,29 @@ pub(super) struct Args {
     pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
-    /// Search for the smallest network that loses at most so much of the metric on the images that judge, as `prune`
-    /// does.
+    /// Find the smallest network that loses at most PP points.
+    ///
+    /// As `prune --max-drop` does. PP is in the unit of the metric: percentage points of top-1, or of the agreement with
+    /// the original without labels.
     #[arg(long, value_name = "PP", requires = "data", conflicts_with_all = ["keep_macs", "keep_params", "keep_latency", "remove_below"])]
     max_drop: Option<f64>,
-    /// Search for the smallest network whose metric is at least this; at most, if less is better.
+    /// Find the smallest network with at least this metric.
+    ///
+    /// At most, if less is better.
     #[arg(long, value_name = "V", allow_hyphen_values = true, requires = "data", conflicts_with_all = ["max_drop", "keep_macs", "keep_params", "keep_latency", "remove_below"])]
     min_quality: Option<f64>,
-    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full. Default: full.
+    /// Repair of the networks that a search tries.
+    ///
+    /// As in `prune --repair`. Default: full.
     #[arg(long, value_name = "HOW")]
     repair: Option<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Go on although the original is no better than chance, or one class is all that it gives.
+    /// Go on although the original is no better than chance.
+    ///
+    /// Or although it gives one class for all images.
     #[arg(long)]
     force: bool,
     /// Print every criterion with its formula and source.

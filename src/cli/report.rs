@@ -19,14 +19,8 @@ use crate::pipeline::{Cut, CutFiles, Network, Page, Repair, ReportOptions, load_
 /// The purpose of a page's file, for messages.
 pub(super) const WRITE_PAGE: &str = "write the report";
 
-const EXAMPLES: &str = "Examples:
-  secateur report net.onnx small.onnx --cut cut.json --profile net.profile -o report.html
-  secateur report net.onnx small.onnx --cut cut.json --data images/ --preset imagenet --masked masked.onnx -o report.html
-
-`prune --report FILE.html` writes the same page in one go.";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = "secateur report [OPTIONS] <MODEL> <PRUNED> --cut <CUT.json> -o <FILE>")]
 pub(super) struct Args {
     /// Path of the original ONNX file.
     model: PathBuf,
@@ -35,20 +29,24 @@ pub(super) struct Args {
     /// Cut file by which it was pruned.
     #[arg(long, value_name = "CUT.json")]
     cut: PathBuf,
-    /// Profile of the original. Default: gathered from the data, or of the weights alone.
+    /// Profile of the original.
+    ///
+    /// Default: gathered from the data; without data, of the weights alone.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// Masked reference that `prune --masked` wrote, with which the proof compares a repaired network.
+    /// Masked reference that `prune --masked` wrote.
+    ///
+    /// The proof of a repaired network compares with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
     /// HTML page to write; - for standard output.
     #[arg(short, long, value_name = "FILE.html")]
     pub(super) output: OutputFile,
-    /// Seconds for which both networks are timed, in all; 0 leaves times out.
+    /// Seconds of timing; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
     /// Number of images at once.
