@@ -14,6 +14,7 @@ use super::output_guard::OutputGuard;
 use super::plot::{Line, Panel, chart};
 use super::progress::Progress;
 use super::results::{judged_on, metric_json};
+use super::table::shortened;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -66,6 +67,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
+
+/// Columns of a table that fit a terminal.
+const AT_ONCE: usize = 9;
 
 /// The quantity that all points show.
 #[derive(Clone, Copy)]
@@ -155,12 +159,14 @@ fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, ou
     output.line(format!("{named} at shares of the MACs {}{original}", judged_on(calibration)));
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
-        let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
-        output.line(format!("{:<16}{head}", format!("repair {repair}")));
-        for curve in of(repair) {
-            let cells: String =
-                args.keep_macs.iter().map(|&m| format!("{:>7}", scaled(at(&curve.points, m)))).collect();
-            output.line(format!("{:<16}{cells}", curve.criterion));
+        for shares in args.keep_macs.chunks(AT_ONCE) {
+            let head: String = shares.iter().map(|m| format!("{m:>7.2}")).collect();
+            output.line(format!("{:<16}{head}", format!("repair {repair}")));
+            for curve in of(repair) {
+                let cells: String =
+                    shares.iter().map(|&m| format!("{:>7}", scaled(at(&curve.points, m)))).collect();
+                output.line(format!("{:<16}{cells}", shortened(&curve.criterion, 16)));
+            }
         }
     }
     for (name, why) in left_out {

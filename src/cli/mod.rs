@@ -27,6 +27,7 @@ mod report;
 mod results;
 mod show;
 mod streams;
+mod table;
 mod terms;
 
 use std::ffi::OsString;

@@ -13,6 +13,7 @@ use super::output::{BAD, GOOD, Output, shape};
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
 use super::streams::load_model;
+use super::table::{Table, WIDTH};
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Array, Checks, Graph, InputOptions, InputValue, check as side_by_side, first_failing, input_names,
@@ -111,12 +112,16 @@ pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Resul
     };
     let found = side_by_side(&model, &device, data.as_ref(), &mut Progress::new(output))?;
     let Checks { steps: checks, data_dependent } = found;
+    let mut table = Table::new(&["<kernel", "error", "drift", "*node"]);
     for c in &checks {
+        let errors = [c.verdict.max_rel_err, c.drift].map(|error| format!("{error:.1e}"));
+        table.row([c.kernel.to_string()].into_iter().chain(errors).chain([c.node.clone()]));
+    }
+    let mut lines = table.lines(WIDTH - 5);
+    lines.next().into_iter().for_each(|titles| output.line(format!("     {titles}")));
+    for (c, line) in checks.iter().zip(lines) {
         let (style, mark) = if c.verdict.passed() { (GOOD, "ok  ") } else { (BAD, "FAIL") };
-        output.line(format!(
-            "{style}{mark}{style:#} {:<12} {:>9.1e} {:>9.1e}  {}",
-            c.kernel, c.verdict.max_rel_err, c.drift, c.node
-        ));
+        output.line(format!("{style}{mark}{style:#} {line}"));
     }
     for l in &data_dependent {
         let verdict = if l.agrees { "the same" } else { "another choice" };

@@ -165,6 +165,20 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
+/// Formats a number with three significant digits: `0.123`, `12.3`, `1234`.
+pub(crate) fn three_digits(x: f64) -> String {
+    let digits = match x.abs() {
+        x if !x.is_finite() || x >= 99.95 => 0,
+        x if x >= 9.995 => 1,
+        x if x >= 0.9995 => 2,
+        x if x >= 0.09995 => 3,
+        x if x >= 0.009995 => 4,
+        0.0 => 0,
+        _ => return format!("{x:.2e}"),
+    };
+    format!("{x:.digits$}")
+}
+
 /// Formats a number with a unit prefix: `12.3 M`.
 pub(crate) fn short(n: u64) -> String {
     let x = n as f64;
@@ -173,5 +187,19 @@ pub(crate) fn short(n: u64) -> String {
         10_000..1_000_000 => format!("{:.1} k", x / 1e3),
         1_000_000..1_000_000_000 => format!("{:.2} M", x / 1e6),
         _ => format!("{:.2} G", x / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::three_digits;
+
+    #[test]
+    fn numbers_have_three_significant_digits() {
+        let cases = [(0.0, "0"), (0.01234, "0.0123"), (0.9994, "0.999"), (0.9996, "1.00"), (9.996, "10.0")];
+        let more = [(99.94, "99.9"), (99.96, "100"), (1234.5, "1234"), (0.00123, "1.23e-3")];
+        for (x, text) in cases.into_iter().chain(more) {
+            assert_eq!(three_digits(x), text);
+        }
     }
 }

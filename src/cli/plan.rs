@@ -15,6 +15,7 @@ use super::plan_args::PlanArgs;
 use super::progress::Progress;
 use super::results::{print_inexact, print_latency};
 use super::streams::OutputFile;
+use super::table::wrapped;
 use crate::error::{Error, Result};
 use crate::pipeline::{
     CRITERIA, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
@@ -73,12 +74,16 @@ pub(super) struct Args {
 /// Prints every criterion with its formula and source.
 fn help_criteria(output: &Output) {
     for row in CRITERIA {
-        output.line(format!("{:<16} {}\n{:16} {}", row.name, row.formula, "", row.source));
+        let lines = [row.formula, row.source].into_iter().flat_map(|text| wrapped(text, 17));
+        for (at, line) in lines.enumerate() {
+            let name = if at == 0 { row.name } else { "" };
+            output.line(format!("{name:<17}{}", line.trim_start()));
+        }
     }
-    output.line(
-        "A weighted sum is a criterion, too: 0.5*l1+0.5*apoz. Coupled channels score the mean of their channels, each \
-         divided by its layer's mean (--normalize layer), or by the share of the MACs that they cost (--normalize macs).",
-    );
+    let more = "A weighted sum is a criterion, too: 0.5*l1+0.5*apoz. Coupled channels score the mean of their \
+                channels, each divided by its layer's mean (--normalize layer), or by the share of the MACs that they \
+                cost (--normalize macs).";
+    wrapped(more, 0).iter().for_each(|line| output.line(line));
     let rows =
         CRITERIA.iter().map(|row| json!({ "name": row.name, "formula": row.formula, "source": row.source }));
     output.result(&json!({ "criteria": rows.collect::<Vec<_>>() }));
