@@ -94,7 +94,7 @@ impl PrecisionArgs {
 impl Global {
     /// Opens the device, and notes on stderr why it is no GPU.
     pub(crate) fn open(&self, output: &Output) -> Result<Device> {
-        let (device, note) = devices::open(&self.device)?;
+        let (device, note) = output.busy("opening the device", || devices::open(&self.device))?;
         if let Some(note) = note {
             output.note(note);
         }

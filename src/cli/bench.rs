@@ -8,7 +8,7 @@ use super::Answer;
 use super::args::{Global, PrecisionArgs, positive, seconds};
 use super::input_args::InputArgs;
 use super::output::{Output, decibels, many, short, three_digits};
-use super::progress::Progress;
+use super::progress::{LOADING, Progress};
 use super::table::{Table, WIDTH, wrapped};
 use crate::error::Result;
 use crate::pipeline::{
@@ -46,7 +46,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let models = args.models.iter().map(|p| args.inputs.load(p, None)).collect::<Result<Vec<_>>>()?;
+    let load = || args.models.iter().map(|p| args.inputs.load(p, None)).collect::<Result<Vec<_>>>();
+    let models = output.busy(LOADING, load)?;
     let device = args.precision.open(global, output)?;
     let mut progress = Progress::new(output);
     if let Some(seconds) = args.tune {

@@ -12,7 +12,7 @@ use super::metric_args::MetricArgs;
 use super::output::{Output, write_csv};
 use super::output_guard::OutputGuard;
 use super::plot::{Line, Panel, chart};
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::results::{judged_on, metric_json};
 use super::table::shortened;
 use crate::error::{Error, Result};
@@ -100,7 +100,7 @@ impl<'a> Measure<'a> {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     guard.write(args.plot.iter().chain(&args.csv), "write the comparison")?;
     let options = ComparisonOptions {
@@ -111,9 +111,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         batch: args.batch,
         metric: args.metric.options(&args.data, args.judge.test(), args.force)?,
     };
-    let network = Network::from_file(model, false)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let repaired = args.repair.iter().copied().find(|&how| how != Repair::None);
-    let calibration = args.judge.open(&args.data, &network.graph, Some(repaired.unwrap_or(Repair::None)))?;
+    let open = || args.judge.open(&args.data, &network.graph, Some(repaired.unwrap_or(Repair::None)));
+    let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.ok_or_else(|| {
         Error::new("no data were given")
             .expected("`data`: a folder, .npy, .npz, idx, .wav or random:N")

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::input_args::InputArgs;
 use super::output::{Output, grouped, shape, short};
+use super::progress::{ANALYZING, LOADING};
 use super::table::{Table, WIDTH, shortened, wrapped};
 use crate::error::Result;
 use crate::pipeline::{CoupledSummary, GroupSummary, Network, NetworkSummary};
@@ -25,7 +26,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
-    let summary = Network::from_file(args.inputs.load(&args.model, None)?, args.inexact)?.summary();
+    let model = output.busy(LOADING, || args.inputs.load(&args.model, None))?;
+    let summary = output.busy(ANALYZING, || Network::from_file(model, args.inexact))?.summary();
     let image = summary.image.as_ref().map_or_else(String::new, |image| format!(" of {}", shape(image)));
     output.line(format!(
         "{}  opset {}  {} parameters  {} MACs an image{image}",

@@ -1,5 +1,6 @@
 //! The command line: one file a verb, each of which parses, fills options, calls the pipeline, and prints.
 
+mod activity;
 mod args;
 mod bench;
 mod compare_criteria;
@@ -13,6 +14,7 @@ mod input_args;
 mod inspect;
 mod metric_args;
 mod metric_command;
+mod monitor;
 mod network;
 mod notices;
 mod output;
@@ -146,7 +148,10 @@ pub fn main() -> ExitCode {
     };
     let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
     let output = Output::new(cli.global.json, cli.global.quiet, takes_stdout);
-    match run(cli, &output) {
+    output.monitor.start();
+    let answer = run(cli, &output);
+    output.monitor.stop();
+    match answer {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {

@@ -11,7 +11,7 @@ use super::data_args::DataArgs;
 use super::input_args::split;
 use super::output::{BAD, GOOD, Output, shape};
 use super::output_guard::OutputGuard;
-use super::progress::Progress;
+use super::progress::{LOADING, Progress};
 use super::streams::load_model;
 use super::table::{Table, WIDTH};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = load_model(&args.model)?;
+    let model = output.busy(LOADING, || load_model(&args.model))?;
     let names = input_names(&model);
     let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
@@ -73,7 +73,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     }
     let model = fixed.bind(model, None)?;
     let device = args.precision.open(global, output)?;
-    let results = forward(&model, &device, &inputs, &args.tap)?;
+    let results = output.busy("running the network", || forward(&model, &device, &inputs, &args.tap))?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, e))?;
     let paths = file_names(results.iter().map(|r| r.0.as_str())).map(|name| args.output_dir.join(name));
@@ -104,7 +104,7 @@ pub(super) fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Ite
 }
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let device = args.precision.open(global, output)?;
     let data = match &args.data.data {
         Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),

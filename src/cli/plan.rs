@@ -12,7 +12,7 @@ use super::notices::{self, interrupted};
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::results::{print_inexact, print_latency};
 use super::streams::OutputFile;
 use super::table::wrapped;
@@ -97,11 +97,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let (Some(path), Some(out)) = (&args.model, &args.output) else {
         return Err(Error::new("a model and an output are needed"));
     };
-    let model = args.data.load(path)?;
+    let model = output.busy(LOADING, || args.data.load(path))?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
     guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;
-    let network = Network::from_file(model, args.plan.inexact)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, args.plan.inexact))?;
     let search = args.max_drop.map(Target::MaxDrop).or(args.min_quality.map(Target::MinQuality));
     let target = match search {
         Some(target) => target,
@@ -115,10 +115,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .remedy("set `max_drop`, or give these options to `prune()`"));
     }
     let repair = args.repair.unwrap_or(Repair::Full);
-    let calibration = match search {
-        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair))?,
-        None => args.data.calibration(&network.graph)?,
-    };
+    let calibration = output.busy(OPENING_DATA, || match search {
+        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair)),
+        None => args.data.calibration(&network.graph),
+    })?;
     let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
     let device = if on_device { global.open(output)? } else { Device::Cpu };
     let options = PlanOptions {

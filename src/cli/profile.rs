@@ -10,7 +10,7 @@ use super::data_args::DataArgs;
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::pipeline::{
@@ -98,7 +98,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .got("`output` -")
             .remedy("set `output` to that file, or leave out `resume`"));
     }
-    let mut models = args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>()?;
+    let load = || args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>();
+    let mut models = output.busy(LOADING, load)?;
     let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
     guard.data(&args.data).write([args.output.path()], "write the profile")?;
     let checkpoints = models.len() > 1;
@@ -109,9 +110,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     }
     let last = if checkpoints { models.last().cloned() } else { models.pop() };
     let last = last.ok_or_else(|| Error::new("no model was given"))?;
-    let network = Network::from_file(last, args.plan.inexact)?;
+    let network = output.busy(ANALYZING, || Network::from_file(last, args.plan.inexact))?;
     let order = args.confidence.map(|_| args.plan.seed);
-    let data = args.data.open_real(&network.graph, order)?;
+    let data = output.busy(OPENING_DATA, || args.data.open_real(&network.graph, order))?;
     let device = global.open(output)?;
     let exact_distances = args.cut()?.criterion()?.needs().distances;
     let options = ProfileOptions {

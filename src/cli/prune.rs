@@ -12,7 +12,7 @@ use super::notices::{self, interrupted};
 use super::output::{Output, decibels, grouped, many, short};
 use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{in_unit, judged_on, metric_json, plus_minus, print_inexact, print_latency};
 use super::streams::OutputFile;
@@ -119,13 +119,14 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let target = args.check(&model)?;
     let cut = args.cut.as_deref().map(Cut::load).transpose()?;
     // An inexact cut is one of other coupled channels.
     let inexact = cut.as_ref().map_or(args.plan.inexact, |cut| cut.inexact.is_some());
-    let network = Network::from_file(model, inexact)?;
-    let calibration = args.repair.judge.open(&args.data, &network.graph, args.repair.repair)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, inexact))?;
+    let open = || args.repair.judge.open(&args.data, &network.graph, args.repair.repair);
+    let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.as_ref();
     let options = args.options(target, &network)?;
     let device = global.open(output)?;

@@ -9,7 +9,7 @@ use super::args::{Global, positive, seconds};
 use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
 use super::output_guard::OutputGuard;
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::streams::OutputFile;
 use super::terms::translate;
 use crate::error::Result;
@@ -55,14 +55,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let (model, pruned) = (args.data.load(&args.model)?, args.data.load(&args.pruned)?);
+    let load = |path: &Path| output.busy(LOADING, || args.data.load(path));
+    let (model, pruned) = (load(&args.model)?, load(&args.pruned)?);
     let guard = OutputGuard::default().model(&model).model(&pruned).read([&args.cut]);
     let guard = guard.read(args.profile.iter().chain(&args.masked)).data(&args.data);
     guard.write([args.output.path()], WRITE_PAGE)?;
     let cut = Cut::load(&args.cut)?;
-    let network = Network::from_file(model, cut.inexact.is_some())?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, cut.inexact.is_some()))?;
     let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;
-    let calibration = args.judge.open(&args.data, &network.graph, Some(Repair::None))?;
+    let open = || args.judge.open(&args.data, &network.graph, Some(Repair::None));
+    let calibration = output.busy(OPENING_DATA, open)?;
     let device = global.open(output)?;
     let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
     let options =
