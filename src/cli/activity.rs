@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::output::{many, three_digits};
 
+/// The unit of tasks that last a given time: a tenth of a second.
+pub(super) const TENTH: &str = "tenth";
+
 /// A task with a title and units that are counted.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
@@ -155,6 +158,9 @@ fn left(task: &Task, now: Instant) -> Option<Duration> {
 fn counts(task: &Task, now: Instant) -> String {
     if task.total == 0 {
         return String::new();
+    }
+    if task.unit == TENTH {
+        return format!("{:.1}/{:.1} s", 0.1 * task.done as f64, 0.1 * task.total as f64);
     }
     let counted = format!("{}/{}", task.done, many(task.total as usize, task.unit));
     let elapsed = (now - task.began).as_secs_f64();

@@ -149,7 +149,8 @@ mod tests {
                 let words: Vec<&str> =
                     line.split_whitespace().take_while(|word| !["<", ">", "|"].contains(word)).collect();
                 assert_eq!(words[1], verb);
-                let parsed = super::super::parse(command.clone(), words.iter().map(Into::into));
+                let parsed =
+                    super::super::parse(command.clone(), words.iter().map(Into::into).collect(), None);
                 assert!(parsed.is_ok(), "{line}: {}", parsed.err().expect("an error"));
             }
         }

@@ -66,7 +66,11 @@ const HEADINGS: [Heading; 10] = [
         common: &["device", "bench:batch", "seconds", "layers", "tune"],
         more: &["batch", "precision", "transfers"],
     },
-    Heading { title: "General", common: &["json", "quiet", "help"], more: &["color", "version"] },
+    Heading {
+        title: "General",
+        common: &["json", "quiet", "help"],
+        more: &["config", "no_config", "color", "version"],
+    },
 ];
 
 /// The exit codes of every verb.

@@ -4,6 +4,7 @@ mod activity;
 mod args;
 mod bench;
 mod compare_criteria;
+mod config;
 mod data_args;
 mod demo;
 mod devices;
@@ -39,6 +40,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, OUR_FAULT, Result};
+use config::Config;
 use output::Output;
 use streams::OutputFile;
 
@@ -126,13 +128,26 @@ pub(crate) enum Answer {
 pub fn main() -> ExitCode {
     let wants_json = std::env::args_os().any(|a| a == "--json");
     let color = args::Color::asked(std::env::args_os()).choose();
-    let mut cli = match parse(command().color(color), std::env::args_os()) {
+    let refused = |said: Error| {
+        let said = terms::translated(&said);
+        if wants_json {
+            Output::json_error(&said, false);
+        }
+        said
+    };
+    let command = command().color(color);
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let config = match Config::find(&command, &args) {
+        Ok(config) => config,
+        Err(error) => {
+            Output::error(&refused(error));
+            return ExitCode::from(2);
+        }
+    };
+    let mut cli = match parse(command, args, config.as_ref()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let said = terms::translated(&spoken(&error));
-            if wants_json {
-                Output::json_error(&said, false);
-            }
+            let said = refused(spoken(&error, config.as_ref()));
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 // A closed stderr cannot be reported.
                 let _ = error.print();
@@ -148,6 +163,9 @@ pub fn main() -> ExitCode {
     };
     let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
     let output = Output::new(cli.global.json, cli.global.quiet, takes_stdout);
+    if let Some(note) = config.as_ref().and_then(Config::note) {
+        output.note(note);
+    }
     output.monitor.start();
     let answer = run(cli, &output);
     output.monitor.stop();
@@ -170,14 +188,37 @@ fn command() -> Command {
     help::arranged(Cli::command())
 }
 
-/// Parses a command line.
-fn parse(mut command: Command, args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = command.try_get_matches_from_mut(args)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+/// Parses a command line, with default values from a configuration file.
+fn parse(command: Command, mut args: Vec<OsString>, config: Option<&Config>) -> Result<Cli, clap::Error> {
+    let mut command = config.map_or(command.clone(), |config| config.install(command));
+    let mut supplied = Vec::new();
+    let matches = loop {
+        let error = match command.try_get_matches_from_mut(&args) {
+            Ok(matches) => break matches,
+            Err(error) => error,
+        };
+        // An option of the command line may require one of the file.
+        let missing = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+            (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(flags))) => flags.join(" "),
+            _ => return Err(error),
+        };
+        let more = config.map_or_else(Vec::new, |config| config.supplied(&missing));
+        let more: Vec<_> = more.into_iter().filter(|(id, _)| !supplied.contains(id)).collect();
+        if more.is_empty() {
+            return Err(error);
+        }
+        for (id, words) in more {
+            supplied.push(id);
+            args.extend(words);
+        }
+    };
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    cli.global.settings = config::settings(&command, &matches, config, &supplied);
+    Ok(cli)
 }
 
 /// Converts clap's error into the format of all errors.
-fn spoken(error: &clap::Error) -> Error {
+fn spoken(error: &clap::Error, config: Option<&Config>) -> Error {
     let own = std::error::Error::source(error).and_then(|e| e.downcast_ref::<Error>());
     let text = error.to_string();
     let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
@@ -192,6 +233,10 @@ fn spoken(error: &clap::Error) -> Error {
         (without, ..) => without.unwrap_or(what).to_owned(),
     };
     let said = own.cloned().unwrap_or_else(|| Error::new(what));
+    let said = match (config, listed(ContextKind::InvalidArg)) {
+        (Some(config), Some(flag)) if config.is_about(&flag) => said.file(config.path()),
+        _ => said,
+    };
     let expected = match error.kind() {
         ErrorKind::MissingRequiredArgument => listed(ContextKind::InvalidArg),
         _ => listed(ContextKind::ValidValue),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::activity::{Activity, Expected, Task, duration};
+use super::activity::{Activity, Expected, TENTH, Task, duration};
+use super::output::many;
 
 /// The longest silence off a terminal.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -170,7 +171,8 @@ impl State {
                 });
                 if let Some(task) = begins {
                     let name = self.activity.name(&task);
-                    self.line(&format!("{name}: begins"), now);
+                    let units = counted(&task);
+                    self.line(&format!("{name}: begins{units}"), now);
                 } else if now - self.last >= silence {
                     let text = self.activity.text(now);
                     self.line(&text, now);
@@ -195,6 +197,15 @@ impl State {
         bar.set_message(text);
         bar.set_position((POSITIONS * share.unwrap_or(0.0)) as u64);
         bar.tick();
+    }
+}
+
+/// Returns the number of a task's units, after a comma.
+fn counted(task: &Task) -> String {
+    match task.total {
+        0 => String::new(),
+        tenths if task.unit == TENTH => format!(", {:.1} s", 0.1 * tenths as f64),
+        total => format!(", {}", many(total as usize, task.unit)),
     }
 }
 

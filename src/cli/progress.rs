@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::activity::Expected;
+use super::activity::{Expected, TENTH};
 use super::notices;
 use super::output::Output;
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ fn title(stage: Stage) -> (&'static str, &'static str) {
         Stage::Repairing => ("repairing", "layer"),
         Stage::Proving => ("proving", "network"),
         Stage::Evaluating => ("evaluating", "image"),
-        Stage::Timing => ("timing", "tenth"),
+        Stage::Timing => ("timing", TENTH),
         Stage::Autotuning => ("timing algorithms", "candidate"),
         Stage::ComparingCriteria => ("comparing criteria", "point"),
         Stage::Checking => ("checking", "step"),

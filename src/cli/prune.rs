@@ -128,7 +128,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let open = || args.repair.judge.open(&args.data, &network.graph, args.repair.repair);
     let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.as_ref();
-    let options = args.options(target, &network)?;
+    let mut options = args.options(target, &network)?;
+    if let Some(report) = &mut options.report {
+        report.settings = global.settings();
+    }
     let device = global.open(output)?;
     let evidence = Evidence::open(&network, args.profile.as_deref(), calibration, args.batch)?;
     let mut progress = match (&args.profile, calibration) {

@@ -67,8 +67,12 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let calibration = output.busy(OPENING_DATA, open)?;
     let device = global.open(output)?;
     let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
-    let options =
-        ReportOptions { seconds: args.seconds, command: Some(command()), ..ReportOptions::default() };
+    let options = ReportOptions {
+        seconds: args.seconds,
+        command: Some(command()),
+        settings: global.settings(),
+        ..ReportOptions::default()
+    };
     let images = (files, calibration.as_ref(), args.batch);
     let mut page = report(network, &device, images, &options, &mut Progress::new(output))?;
     write_page(Some(&mut page), args.output.path())?;

@@ -20,6 +20,8 @@ const DECODING: f64 = 1e-3;
 const MACS_A_SECOND: f64 = 2e10;
 /// Images of each trial that measures a sensitivity, at most.
 const PROBED_IMAGES: usize = 256;
+/// Forward passes that take as long as a repair of all layers.
+const REFIT: f64 = 12.0;
 /// Networks that a search evaluates, about.
 const SEARCHED: f64 = 6.0;
 
@@ -75,7 +77,7 @@ impl Schedule {
         if let Some(calibration) = evidence.calibration.filter(|_| is_search) {
             self.original_check(calibration, &options.metric);
         }
-        let refit = 3.0 * images * self.forward;
+        let refit = REFIT * images * self.forward;
         for round in 0..options.rounds.max(1) {
             if round > 0 {
                 self.add(Stage::Repairing, refit);
@@ -123,7 +125,7 @@ impl Schedule {
         (repairs, report): (bool, Option<&ReportOptions>),
     ) {
         if let (Some(calibration), true) = (calibration, repairs) {
-            self.add(Stage::Repairing, 3.0 * calibration.fit.len() as f64 * self.forward);
+            self.add(Stage::Repairing, REFIT * calibration.fit.len() as f64 * self.forward);
         }
         if report.is_some() {
             self.add(Stage::Drawing, 5.0 * self.forward);
