@@ -47,9 +47,9 @@ pub enum Stage {
 /// A stage that an operation is going to run, with its expected duration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExpectedStage {
-    /// The stage.
+    /// The stage that is going to run.
     pub stage: Stage,
-    /// The expected duration. Only ratios to the weights of the other stages matter.
+    /// The expected duration in any unit. Only ratios to the weights of the other stages matter.
     pub weight: f64,
 }
 

@@ -1,8 +1,8 @@
-//! What the program is doing: running stages, numbered, with rates and estimates of the time that is left.
+//! Running tasks of the program, numbered, with rates and estimates of the time that is left.
 
 use std::time::{Duration, Instant};
 
-use super::output::{many, three_digits};
+use super::numbers::{many, three_digits};
 
 /// The unit of tasks that last a given time: a tenth of a second.
 pub(super) const TENTH: &str = "tenth";

@@ -344,13 +344,13 @@ fn located(arg: &Arg, word: &str, folder: &Path) -> String {
 fn effective(entries: Vec<Entry>, given: &[String], verb: &Command) -> Result<Vec<Entry>> {
     let excluded = |a: &str, b: &str| {
         let arg = |id: &str| verb.get_arguments().find(|arg| arg.get_id() == id);
-        let one_way = |a: &str, b: &str| {
+        let listed = |a: &str, b: &str| {
             arg(a).is_some_and(|arg| verb.get_arg_conflicts_with(arg).iter().any(|other| other.get_id() == b))
         };
-        one_way(a, b) || one_way(b, a) || BUDGETS.contains(&a) && BUDGETS.contains(&b)
+        listed(a, b) || listed(b, a) || BUDGETS.contains(&a) && BUDGETS.contains(&b)
     };
-    let gives_way = |entry: &Entry| given.iter().any(|id| *id == entry.id || excluded(id, &entry.id));
-    let left: Vec<Entry> = entries.into_iter().filter(|entry| !gives_way(entry)).collect();
+    let is_replaced = |entry: &Entry| given.iter().any(|id| *id == entry.id || excluded(id, &entry.id));
+    let left: Vec<Entry> = entries.into_iter().filter(|entry| !is_replaced(entry)).collect();
     for (at, one) in left.iter().enumerate() {
         if let Some(other) = left[at + 1..].iter().find(|other| excluded(&one.id, &other.id)) {
             return Err(Error::new("two values of the configuration exclude each other")

@@ -18,6 +18,7 @@ mod metric_command;
 mod monitor;
 mod network;
 mod notices;
+mod numbers;
 mod output;
 mod output_guard;
 mod plan;

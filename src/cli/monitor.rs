@@ -1,4 +1,4 @@
-//! A thread that shows what the program is doing: a bar on a terminal, else a line at least every 30 seconds.
+//! Display of the program's activity: a bar on a terminal, else a line at least every 30 seconds.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::activity::{Activity, Expected, TENTH, Task, duration};
-use super::output::many;
+use super::numbers::many;
 
 /// The longest silence off a terminal.
 const SILENCE: Duration = Duration::from_secs(30);

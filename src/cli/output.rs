@@ -7,6 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::monitor::Monitor;
+pub(super) use super::numbers::{many, three_digits};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
@@ -20,11 +21,6 @@ const NOTE: Style = AnsiColor::Cyan.on_default();
 /// Formats a shape: `3×32×32`.
 pub(super) fn shape(dims: &[usize]) -> String {
     dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
-}
-
-/// Returns a count with its noun, in the plural unless it is one.
-pub(super) fn many(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Formats a signal-to-noise ratio; it is infinite for equal outputs.
@@ -164,20 +160,6 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
-/// Formats a number with three significant digits: `0.123`, `12.3`, `1234`.
-pub(crate) fn three_digits(x: f64) -> String {
-    let digits = match x.abs() {
-        x if !x.is_finite() || x >= 99.95 => 0,
-        x if x >= 9.995 => 1,
-        x if x >= 0.9995 => 2,
-        x if x >= 0.09995 => 3,
-        x if x >= 0.009995 => 4,
-        0.0 => 0,
-        _ => return format!("{x:.2e}"),
-    };
-    format!("{x:.digits$}")
-}
-
 /// Formats a number with a unit prefix: `12.3 M`.
 pub(crate) fn short(n: u64) -> String {
     let x = n as f64;
@@ -186,19 +168,5 @@ pub(crate) fn short(n: u64) -> String {
         10_000..1_000_000 => format!("{:.1} k", x / 1e3),
         1_000_000..1_000_000_000 => format!("{:.2} M", x / 1e6),
         _ => format!("{:.2} G", x / 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::three_digits;
-
-    #[test]
-    fn numbers_have_three_significant_digits() {
-        let cases = [(0.0, "0"), (0.01234, "0.0123"), (0.9994, "0.999"), (0.9996, "1.00"), (9.996, "10.0")];
-        let more = [(99.94, "99.9"), (99.96, "100"), (1234.5, "1234"), (0.00123, "1.23e-3")];
-        for (x, text) in cases.into_iter().chain(more) {
-            assert_eq!(three_digits(x), text);
-        }
     }
 }

@@ -16,7 +16,7 @@ use crate::repair::Repair;
 
 /// Seconds that decoding an image takes.
 const DECODING: f64 = 1e-3;
-/// Multiply-adds a second.
+/// Multiply-adds that a CPU computes in a second.
 const MACS_A_SECOND: f64 = 2e10;
 /// Images of each trial that measures a sensitivity, at most.
 const PROBED_IMAGES: usize = 256;
