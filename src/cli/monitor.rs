@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::activity::{Activity, Expected, TENTH, Task, duration};
 use super::numbers::many;
 
-/// The longest silence off a terminal.
-const SILENCE: Duration = Duration::from_secs(30);
+/// The longest silence off a terminal: well below 30 seconds, as a busy machine may delay the thread.
+const SILENCE: Duration = Duration::from_secs(25);
 /// Tasks that end sooner have one line instead of two.
 const SHORT: Duration = Duration::from_secs(1);
 /// The time after which a bar appears.
