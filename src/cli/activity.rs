@@ -167,7 +167,10 @@ fn counts(task: &Task, now: Instant) -> String {
     if task.done == 0 || elapsed <= 0.0 {
         return counted;
     }
-    format!("{counted}, {}/s", three_digits(task.done as f64 / elapsed))
+    match task.done as f64 / elapsed {
+        rate if rate >= 0.1 => format!("{counted}, {}/s", three_digits(rate)),
+        rate => format!("{counted}, {} each", duration(Duration::from_secs_f64(rate.recip()))),
+    }
 }
 
 /// Formats a duration: `1.23 s`, `2 min 5 s`, `1 h 5 min`.
@@ -232,5 +235,7 @@ mod tests {
             activity.text(start + Duration::from_secs(4)),
             "timing: 1/2 networks, 0.250/s; 4.00 s left"
         );
+        let late = activity.text(start + Duration::from_secs(20));
+        assert_eq!(late, "timing: 1/2 networks, 20.0 s each; 20.0 s left");
     }
 }
