@@ -39,8 +39,8 @@ fn stages_are_numbered_and_timed_off_a_terminal() {
     let data = images(folder.path());
     let prune = |more: &[&str]| {
         let mut prune = secateur();
-        prune.args(["prune", &demo_network(), "--keep-macs", "0.7", "-o"]).args(&data);
-        prune.arg(folder.path().join("small.onnx")).args(more);
+        prune.args(["prune", &demo_network(), "--keep-macs", "0.7"]).args(&data).args(more);
+        prune.arg("-o").arg(folder.path().join("small.onnx"));
         stderr(&mut prune)
     };
     let text = prune(&[]);
