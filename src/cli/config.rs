@@ -422,7 +422,7 @@ mod tests {
     fn mistakes_are_errors() {
         for (text, word) in [
             ("presets = 'unit'", "did you mean preset?"),
-            ("[prun]\n", "did you mean prune?"),
+            ("[prunee]\n", "did you mean prune?"),
             ("[prune]\nkeep-mac = 1", "did you mean keep-macs?"),
             ("config = 'x'", "no option"),
             ("preset = ['a', 'b']", "one value"),
