@@ -192,17 +192,11 @@ fn given_ids(given: &ArgMatches) -> Vec<String> {
 /// Reads all keys, and returns those of a verb: its section counts more than what stands before all sections.
 fn entries(text: &str, program: &Command, verb: &Command, folder: &Path) -> Result<Vec<Entry>> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count();
         Error::new("the configuration is no TOML")
             .expected("lines such as preset = \"imagenet\"")
-            .got(
-                error
-                    .to_string()
-                    .lines()
-                    .map(str::trim)
-                    .filter(|l| !l.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            )
+            .got(format!("line {}: {}", line + 1, text.lines().nth(line).unwrap_or_default().trim()))
             .remedy("put texts in quotes, and lists in brackets")
     })?;
     let mut found: Vec<Entry> = vec![];
