@@ -19,6 +19,8 @@ mod config;
 mod progress;
 #[path = "common/sizes.rs"]
 mod sizes;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/streams.rs"]
 mod streams;
 

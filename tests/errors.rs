@@ -27,6 +27,8 @@ mod sentences;
 mod sets;
 #[path = "errors/shards.rs"]
 mod shards;
+#[path = "errors/sources.rs"]
+mod sources;
 
 use std::path::Path;
 
@@ -44,6 +46,7 @@ fn every_error_is_in_the_catalogue_and_names_its_remedy() {
         nodes::cases(),
         requests::cases(),
         sets::cases(),
+        sources::cases(),
         shards::cases(),
         configurations::cases(),
     ]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::input_args::InputArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data, open_test,
+    Calibration, DataOptions, DataSources, Dataset, Graph, Model, Origin, Repair, open_calibration,
+    open_data, open_test,
 };
 
 /// Images and their preprocessing.
@@ -13,12 +14,13 @@ use crate::pipeline::{
 pub(super) struct DataArgs {
     #[command(flatten)]
     pub(super) inputs: InputArgs,
-    /// Images, arrays or recordings to run the network on.
+    /// Images, arrays or recordings to run the network on; several are one set.
     ///
-    /// A folder of images (flat, or with one subfolder for each class), a .npy or .npz file, MNIST-style idx files,
-    /// WebDataset archives (.tar), Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
+    /// A folder of images (flat, or with one subfolder for each class), a pattern ('images/*.jpg'), a list of files (.txt
+    /// or .csv), a .npy or .npz file (FILE.npz:test for a split), MNIST-style idx files, WebDataset archives (.tar),
+    /// Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
     #[arg(long, value_name = "DATA")]
-    pub(super) data: Option<String>,
+    data: Vec<String>,
     /// Preprocessing by name: imagenet, cifar10, mnist, unit or raw.
     ///
     /// The other options under this heading replace single values of the preset.
@@ -88,21 +90,27 @@ impl DataArgs {
     /// Loads a model, whose free sizes the data may determine.
     pub(super) fn load(&self, path: &Path) -> Result<Model> {
         let options = self.options(None)?;
-        self.inputs.load(path, self.data.as_deref().map(|spec| (spec, &options)))
+        let sources = self.sources();
+        self.inputs.load(path, sources.as_ref().map(|sources| (sources, &options)))
     }
 
     /// Opens the data for a network's input.
     pub(super) fn open(&self, graph: &Graph) -> Result<Dataset> {
-        open_data(graph, self.spec()?, &self.options(None)?)
+        open_data(graph, self.given()?, &self.options(None)?)
     }
 
     /// Opens data that decide which channels are removed, visited in an order made from a seed if there is one.
     pub(super) fn open_real(&self, graph: &Graph, order: Option<u64>) -> Result<Dataset> {
-        open_calibration(graph, self.spec()?, &self.options(order)?, self.allow_random)
+        open_calibration(graph, self.given()?, &self.options(order)?, self.allow_random)
     }
 
-    fn spec(&self) -> Result<&str> {
-        self.data.as_deref().ok_or_else(|| {
+    /// Returns the sources of the data, if there are any.
+    pub(super) fn sources(&self) -> Option<DataSources> {
+        (!self.data.is_empty()).then(|| DataSources::from(self.data.as_slice()))
+    }
+
+    fn given(&self) -> Result<DataSources> {
+        self.sources().ok_or_else(|| {
             Error::new("no data were given")
                 .expected("`data`: a folder, .npy, .npz, idx, .wav or random:N")
                 .remedy("set `data`")
@@ -132,17 +140,20 @@ impl DataArgs {
 
     /// Returns the files and folders that are read.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.data.iter().map(PathBuf::from).chain(self.classes.clone())
+        let sources: Vec<PathBuf> = self.sources().iter().flat_map(DataSources::files).collect();
+        sources.into_iter().chain(self.classes.clone())
     }
 
     /// Returns the source of the images, for profiles.
     pub(super) fn origin(&self) -> Result<Origin> {
-        Ok(Origin::new(self.data.as_deref().unwrap_or_default(), &self.options(None)?))
+        Ok(Origin::new(self.sources().unwrap_or_default(), &self.options(None)?))
     }
 
     /// Opens calibration images that judge, too; `None` without data.
     pub(super) fn calibration(&self, graph: &Graph) -> Result<Option<Calibration>> {
-        let Some(_) = &self.data else { return Ok(None) };
+        if self.data.is_empty() {
+            return Ok(None);
+        }
         Ok(Some(Calibration::new(self.open_real(graph, None)?, self.origin()?)))
     }
 }
@@ -155,22 +166,22 @@ pub(super) struct JudgeArgs {
     /// Default: 0.2; but 0 if nothing is repaired or there are fewer than five images. With 0 all images judge.
     #[arg(long, value_name = "R", requires = "data")]
     held_out: Option<f64>,
-    /// Other images that judge the result.
+    /// Other images that judge the result; several are one set.
     ///
     /// All of them are used, with the preprocessing of --data.
     #[arg(long, value_name = "DATA", requires = "data", conflicts_with = "held_out")]
-    test: Option<String>,
+    test: Vec<String>,
 }
 
 impl JudgeArgs {
     /// Returns whether the images that judge were chosen.
     pub(super) fn is_given(&self) -> bool {
-        self.held_out.is_some() || self.test.is_some()
+        self.held_out.is_some() || !self.test.is_empty()
     }
 
     /// Returns the other images that judge.
-    pub(super) fn test(&self) -> Option<&str> {
-        self.test.as_deref()
+    pub(super) fn test(&self) -> Option<DataSources> {
+        (!self.test.is_empty()).then(|| DataSources::from(self.test.as_slice()))
     }
 
     /// Opens calibration images, and those that judge; `None` without data.
@@ -180,11 +191,13 @@ impl JudgeArgs {
         graph: &Graph,
         repair: Option<Repair>,
     ) -> Result<Option<Calibration>> {
-        let Some(_) = &args.data else { return Ok(None) };
+        if args.data.is_empty() {
+            return Ok(None);
+        }
         let (data, origin) = (args.open_real(graph, None)?, args.origin()?);
-        if let Some(spec) = &self.test {
+        if let Some(sources) = self.test() {
             let all = DataOptions { images: None, sample: None, shard: None, ..args.options(None)? };
-            let test = open_test(graph, spec, all, &data)?;
+            let test = open_test(graph, sources, all, &data)?;
             return Ok(Some(Calibration::with_test(data, origin, test)));
         }
         Calibration::hold_out(data, origin, self.held_out, repair).map(Some)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::streams::load_model;
 use crate::error::{Error, Result};
-use crate::pipeline::{DataOptions, InputOptions, Model, input_names, parse_shape};
+use crate::pipeline::{DataOptions, DataSources, InputOptions, Model, input_names, parse_shape};
 
 /// Values and sizes of a network's inputs.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) struct InputArgs {
 
 impl InputArgs {
     /// Loads a model with these values and sizes; free sizes may follow from data.
-    pub(super) fn load(&self, path: &Path, data: Option<(&str, &DataOptions)>) -> Result<Model> {
+    pub(super) fn load(&self, path: &Path, data: Option<(&DataSources, &DataOptions)>) -> Result<Model> {
         let model = load_model(path)?;
         self.options(&input_names(&model))?.bind(model, data)
     }

@@ -106,7 +106,7 @@ pub(super) fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Ite
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
     let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let device = args.precision.open(global, output)?;
-    let data = match &args.data.data {
+    let data = match args.data.sources() {
         Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),
         None => None,
     };

@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
     guard.data(&args.data).write([args.output.path()], "write the profile")?;
     let checkpoints = models.len() > 1;
-    if args.data.data.is_none() && checkpoints {
+    if args.data.sources().is_none() && checkpoints {
         let profile = profile_checkpoints(&models)?;
         profile.save(args.output.path())?;
         return print(args, &profile, None, output);

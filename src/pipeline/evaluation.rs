@@ -113,7 +113,7 @@ pub(super) fn chosen(
         let shapes = graph.input_shapes(batch, &Sizes::Sample(session.sample().clone()))?;
         Some(Facts::infer(graph, &shapes)?)
     };
-    choose(graph, facts.as_ref().map(|facts| (facts, session.batch)), data, options, has_reference)
+    choose(graph, (facts.as_ref(), session.batch), data, options, has_reference)
 }
 
 /// The meters of a metric for both networks.
@@ -190,7 +190,7 @@ impl<'a> Judging<'a> {
         Ok(Self {
             choice,
             data,
-            is_chosen: options.metric.is_some(),
+            is_chosen: options.metric.is_some() || options.boxes.is_some() || options.min_score.is_some(),
             meters: meters.transpose()?,
             host_outputs: session.host_nodes() > 0,
             images: 0,
@@ -198,7 +198,7 @@ impl<'a> Judging<'a> {
             reference_accuracy: Accuracy::default(),
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
-            label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+            label_fit: classes.filter(|_| choice.has_labels).map(LabelFit::new),
             class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
     }
@@ -243,7 +243,8 @@ impl<'a> Judging<'a> {
     ) -> Result<()> {
         let label = images.labels.as_ref().map(|labels| labels[i]);
         self.images += 1;
-        if let (Some(judged), Some(label)) = (&self.choice.classification, label) {
+        let fitting = label.filter(|_| self.choice.has_labels);
+        if let (Some(judged), Some(label)) = (&self.choice.classification, fitting) {
             let got = &outputs[judged.output].1;
             add_label(&mut self.accuracy, judged, got, label);
             if let Some(fit) = &mut self.label_fit {
@@ -335,6 +336,14 @@ impl<'a> Judging<'a> {
             if !self.is_chosen {
                 metric = None;
             }
+        }
+        // The metric was chosen for outputs that turned out to hold no boxes.
+        if !self.is_chosen && metric.as_ref().is_some_and(|metric| metric.before.is_some_and(f64::is_nan)) {
+            unclassified = Some(
+                "the original has no box with a score of 0.25 or more, or its coordinates are no boxes"
+                    .to_owned(),
+            );
+            metric = None;
         }
         // Without meters for it, the ratio has no standard error.
         let ratio = |agreement: &Agreement| MetricResult {
