@@ -7,6 +7,8 @@
 
 #[path = "errors/case.rs"]
 mod case;
+#[path = "errors/configurations.rs"]
+mod configurations;
 #[path = "errors/inner_words.rs"]
 mod inner_words;
 #[path = "errors/inputs.rs"]
@@ -46,6 +48,7 @@ fn every_error_is_in_the_catalogue_and_names_its_remedy() {
         sets::cases(),
         sources::cases(),
         shards::cases(),
+        configurations::cases(),
     ]
     .concat();
     let tried: Vec<_> = cases.par_iter().map(|case| case.run(&fixtures)).collect();

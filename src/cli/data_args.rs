@@ -14,17 +14,22 @@ use crate::pipeline::{
 pub(super) struct DataArgs {
     #[command(flatten)]
     pub(super) inputs: InputArgs,
-    /// Images, arrays or recordings: a folder (flat, or one subfolder a class), a pattern ('images/*.jpg'), a list (.txt
-    /// or .csv), .npy, .npz (FILE.npz:test for a split), idx, .tar, .parquet, .wav, or random:N. Several are one set.
+    /// Images, arrays or recordings to run the network on; several are one set.
+    ///
+    /// A folder of images (flat, or with one subfolder for each class), a pattern ('images/*.jpg'), a list of files (.txt
+    /// or .csv), a .npy or .npz file (FILE.npz:test for a split), MNIST-style idx files, WebDataset archives (.tar),
+    /// Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
     #[arg(long, value_name = "DATA")]
     data: Vec<String>,
     /// Preprocessing by name: imagenet, cifar10, mnist, unit or raw.
+    ///
+    /// The other options under this heading replace single values of the preset.
     #[arg(long)]
     preset: Option<String>,
-    /// Resize: S for the shorter side, HxW for both.
+    /// Resize images: S for the shorter side, HxW for both.
     #[arg(long, value_name = "S")]
     resize: Option<String>,
-    /// Crop of the center: S or HxW.
+    /// Crop the center of images: S or HxW.
     #[arg(long, value_name = "S")]
     crop: Option<String>,
     /// Mean of each channel, subtracted after scaling.
@@ -36,34 +41,43 @@ pub(super) struct DataArgs {
     /// Layout of the network's input: nchw or nhwc.
     #[arg(long)]
     layout: Option<String>,
-    /// Order of the channels: rgb or bgr.
+    /// Order of the color channels: rgb or bgr.
     #[arg(long)]
     channels: Option<String>,
-    /// Divisor of the values 0..255.
+    /// Divisor of the pixel values 0 to 255.
     #[arg(long)]
     scale: Option<f32>,
-    /// Sample rate to resample recordings to.
+    /// Sample rate to which recordings are resampled.
     #[arg(long, value_name = "HZ")]
     rate: Option<u32>,
-    /// File of class names, one a line, in the order of class indices.
+    /// File of class names, one a line.
+    ///
+    /// The line number of a name, counted from 0, is its class index. Names of class folders or labels are looked up in
+    /// it.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
-    /// Offset added to every label.
+    /// Number added to every label.
+    ///
+    /// Networks with a background class need 1 if the labels have none.
     #[arg(long, value_name = "N", default_value_t = 0)]
     label_offset: i64,
-    /// Fail on an image that cannot be decoded, instead of skipping it.
+    /// Fail on a file that cannot be decoded.
+    ///
+    /// Such files are skipped and counted without this option.
     #[arg(long)]
     strict: bool,
-    /// Largest number of images.
+    /// Use at most N images: the first ones.
     #[arg(long, value_name = "N", requires = "data")]
     pub(super) images: Option<usize>,
-    /// Take the images from all over the set, chosen by this seed, instead of the first ones.
+    /// Choose the images of --images at random, by this seed.
     #[arg(long, value_name = "SEED", requires = "images")]
     sample: Option<u64>,
-    /// Part K of N of the images.
+    /// Use part K of N equal parts of the images.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
-    /// Let random inputs decide which channels are removed.
+    /// Accept random inputs as calibration data.
+    ///
+    /// They do not show which channels matter for real images.
     #[arg(long)]
     allow_random: bool,
 }
@@ -147,11 +161,14 @@ impl DataArgs {
 /// The images that judge.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct JudgeArgs {
-    /// Share of the images that is held out to judge the result: 0.2, but 0 (all images judge) if nothing is repaired
-    /// or there are fewer than five.
+    /// Share of the images held out to judge the result.
+    ///
+    /// Default: 0.2; but 0 if nothing is repaired or there are fewer than five images. With 0 all images judge.
     #[arg(long, value_name = "R", requires = "data")]
     held_out: Option<f64>,
-    /// Other images that judge, all of them, with the preprocessing of --data. Several are one set.
+    /// Other images that judge the result; several are one set.
+    ///
+    /// All of them are used, with the preprocessing of --data.
     #[arg(long, value_name = "DATA", requires = "data", conflicts_with = "held_out")]
     test: Vec<String>,
 }

@@ -9,10 +9,15 @@ use crate::pipeline::{DataOptions, DataSources, InputOptions, Model, input_names
 /// Values and sizes of a network's inputs.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct InputArgs {
-    /// Fix the value of an input, such as a scale or a threshold: a number, numbers a,b,c, or a .npy file.
+    /// Fix the value of an input, such as a scale factor or a threshold.
+    ///
+    /// VALUE is a number for all elements, numbers a,b,c, or a .npy file. It holds for every sample. May be given several
+    /// times.
     #[arg(long, value_name = "NAME=VALUE")]
     input: Vec<String>,
-    /// Whole shape of an input whose sizes the file leaves free, the batch included: x=1x3x48x320.
+    /// Set the shape of an input with free sizes, batch included.
+    ///
+    /// For example x=1x3x48x320. May be given several times.
     #[arg(long, value_name = "NAME=SHAPE")]
     size: Vec<String>,
 }

@@ -12,7 +12,7 @@ use super::notices::{self, interrupted};
 use super::output::{Output, decibels, grouped, many, short};
 use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{in_unit, judged_on, metric_json, plus_minus, print_inexact, print_latency};
 use super::streams::OutputFile;
@@ -32,8 +32,9 @@ pub(super) struct Args {
     /// Cut file that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
-    /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
-    /// continues after Ctrl-C.
+    /// Profile of the model.
+    ///
+    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -44,26 +45,33 @@ pub(super) struct Args {
     repair: RepairArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Search for the smallest network that loses at most so much of the metric on the images that judge: percentage
-    /// points of top-1, or of agreement with the original without labels. It counts MACs, or parameters with
-    /// --normalize params.
+    /// Find the smallest network that loses at most PP points.
+    ///
+    /// PP is in the unit of the metric: percentage points of top-1, or of the agreement with the original without labels.
+    /// The smallest network has the fewest MACs; with --normalize params the fewest parameters.
     #[arg(long, value_name = "PP", conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Option<f64>,
-    /// Search for the smallest network whose metric is at least this, for example --metric snr --min-quality 30; at
-    /// most, if less is better.
+    /// Find the smallest network with at least this metric.
+    ///
+    /// At most, if less is better. For example --metric snr --min-quality 30.
     #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with_all = ["max_drop", "cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     min_quality: Option<f64>,
-    /// Go on although the original is no better than chance, or one class is all that it gives.
+    /// Go on although the original is no better than chance.
+    ///
+    /// Or although it gives one class for all images.
     #[arg(long)]
     force: bool,
-    /// Masked reference to write, too: the repaired original with zero weights for removed channels, with which the
-    /// proof compares.
+    /// Masked reference to write, too.
+    ///
+    /// It is the repaired original with zero weights for removed channels; the proof compares the pruned network with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
-    /// HTML report to write, too: removed channels, their cost, and times on this device.
+    /// HTML report to write, too.
+    ///
+    /// It shows the removed channels, accuracy, the proof, and times on this device.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Seconds for which both networks are timed for the report, in all; 0 leaves times out.
+    /// Seconds of timing for the report; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, requires = "report", value_parser = seconds)]
     report_seconds: f64,
     /// Number of images at once.
@@ -111,15 +119,19 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let target = args.check(&model)?;
     let cut = args.cut.as_deref().map(Cut::load).transpose()?;
     // An inexact cut is one of other coupled channels.
     let inexact = cut.as_ref().map_or(args.plan.inexact, |cut| cut.inexact.is_some());
-    let network = Network::from_file(model, inexact)?;
-    let calibration = args.repair.judge.open(&args.data, &network.graph, args.repair.repair)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, inexact))?;
+    let open = || args.repair.judge.open(&args.data, &network.graph, args.repair.repair);
+    let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.as_ref();
-    let options = args.options(target, &network)?;
+    let mut options = args.options(target, &network)?;
+    if let Some(report) = &mut options.report {
+        report.settings = global.settings();
+    }
     let device = global.open(output)?;
     let evidence = Evidence::open(&network, args.profile.as_deref(), calibration, args.batch)?;
     let mut progress = match (&args.profile, calibration) {

@@ -77,12 +77,12 @@ pub fn evaluate_by(
     let open = |graph: &Graph, device: &Device, sample: &SampleShape| {
         Session::for_samples(graph, device, sample, (batch, data.len()))
     };
-    let sample = data.sample()?;
-    let mut session = open(graph, device, &sample)?;
-    let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
-    let choice = chosen(graph, &session, data, options, against.is_some())?;
-    let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
-    staged(observer, Stage::Evaluating, data.len(), |observer| {
+    let found = staged(observer, Stage::Evaluating, data.len(), |observer| {
+        let sample = data.sample()?;
+        let mut session = open(graph, device, &sample)?;
+        let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
+        let choice = chosen(graph, &session, data, options, against.is_some())?;
+        let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
         for images in data.batches(session.batch) {
             let images = images?;
             if *session.sample() != images.sample {
@@ -92,10 +92,10 @@ pub fn evaluate_by(
             judging.add(&images, (&mut session, reference.as_mut()))?;
             advance(observer, judging.images)?;
         }
-        Ok(())
+        judging.finish()
     })?;
     notice_skipped(data, observer);
-    judging.finish()
+    Ok(found)
 }
 
 /// Chooses the metric and the judged output for a network that is loaded.

@@ -15,7 +15,7 @@ use crate::bench::{BenchOptions, Quantiles, bench, widths};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer, Silent};
+use crate::observer::{Notice, Observer, Silent, Stage, advance, staged};
 use crate::prune::{Budget, Channels, smaller};
 
 /// The relative difference to the goal that is near enough.
@@ -43,15 +43,23 @@ pub(super) fn for_latency(
     };
     let times = widths::times(&network.model, &network.graph, &network.channels, device, observer)?;
     let channels = Channels { times: Some(times), ..network.channels.clone() };
-    let scored = options.score(network, &channels, (&profile, Some(&curves)))?;
-    let found = closest(share, &mut |table_share| {
+    let scored = staged(observer, Stage::Scoring, 0, |_| {
+        options.score(network, &channels, (&profile, Some(&curves)))
+    })?;
+    let mut tried = 0;
+    let mut measure = |table_share, observer: &mut dyn Observer| {
         let budget = Budget::KeepLatency(table_share);
         let removed = options.choose(budget, network, &channels, &scored)?.removed;
         let small = Graph::from_model_owned(smaller(&network.model, &network.graph, &channels, &removed)?)?;
         let mut spell = || ratio(&network.graph, &small, device);
         let measured = in_spells(share, &mut spell, &mut || sleep(PAUSE))?;
         observer.notice(Notice::LatencyTried { table_share, measured: measured.median });
+        tried += 1;
+        advance(observer, tried)?;
         Ok(measured)
+    };
+    let found = staged(observer, Stage::Searching, TRIES, |observer| {
+        closest(share, &mut |table_share| measure(table_share, observer))
     })?;
     let Some((table_share, measured)) = found else { return Ok(Outcome::Interrupted) };
     let goal = (Budget::KeepLatency(table_share), options.target.to_string());

@@ -18,7 +18,7 @@ use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer};
+use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::prune::{Budget, Counted, written};
 use crate::repair::{Images, Repair, Repaired};
 
@@ -74,7 +74,9 @@ pub(super) fn smallest(
     else {
         return Ok(Outcome::Interrupted);
     };
-    let scored = options.score(network, &network.channels, (&profile, Some(&curves)))?;
+    let scored = staged(observer, Stage::Scoring, 0, |_| {
+        options.score(network, &network.channels, (&profile, Some(&curves)))
+    })?;
     let counted = options.counted()?;
     let none = Images::default();
     let images = if options.repair == Repair::None { &none } else { calibration.images(observer)? };
@@ -82,7 +84,8 @@ pub(super) fn smallest(
     let search = Search { context, scored: &scored, counted, calibration, images, batch, limit };
     let least = search.least()?;
     let mut unit = "";
-    let found = bisect(least, &|attempt| limit.allows(attempt, higher_is_better), &mut |keep| {
+    let mut tried = 0;
+    let mut attempt = |keep: f64, observer: &mut dyn Observer| {
         let (attempt, metric, repaired) = search.attempt(keep, observer)?;
         unit = match metric.drop_unit() {
             "points" => "points",
@@ -91,7 +94,13 @@ pub(super) fn smallest(
         };
         let (counted, drop) = (counted.to_string(), attempt.drop);
         observer.notice(Notice::DropTried { keep, counted, drop, unit });
+        tried += 1;
+        advance(observer, tried)?;
         Ok((attempt, repaired))
+    };
+    let found = staged(observer, Stage::Searching, halvings(least), |observer| {
+        let allows = |attempt: &Attempt| limit.allows(attempt, higher_is_better);
+        bisect(least, &allows, &mut |keep| attempt(keep, observer))
     })?;
     let Found { best, attempts } = found;
     let Some((keep, repaired)) = best else {
@@ -157,6 +166,11 @@ struct Found<T> {
     best: Option<(f64, T)>,
     /// Everything that was evaluated, the smallest first.
     attempts: Vec<Attempt>,
+}
+
+/// Returns how many networks a bisection between `least` and all evaluates.
+fn halvings(least: f64) -> usize {
+    ((1.0 - least) / NEAR).log2().ceil().max(0.0) as usize
 }
 
 /// Bisects the shares between `least` and all for the smallest that is allowed.
@@ -283,6 +297,7 @@ mod tests {
     #[test]
     fn the_smallest_share_within_the_drop_is_found() {
         let found = search(0.1, 1.0, |keep| 2.0 * (1.0 - keep));
+        assert_eq!(found.attempts.len(), halvings(0.1));
         let best = found.best.expect("one is good enough").0;
         assert!((0.5..0.5 + NEAR).contains(&best), "{best}");
         assert!(found.attempts.windows(2).all(|pair| pair[0].keep < pair[1].keep), "the smallest first");

@@ -37,6 +37,7 @@ mod pruning;
 mod repairing;
 mod report_builder;
 mod reporting;
+mod schedule;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -77,7 +78,7 @@ pub use crate::data::{DataOptions, DataSources, Dataset, ImagePlace, LabelImages
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
-pub use crate::observer::{Notice, Observer, Silent, Stage};
+pub use crate::observer::{ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,

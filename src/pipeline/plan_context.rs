@@ -6,7 +6,7 @@ use super::network::Network;
 use super::plan_options::PlanOptions;
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, staged};
 use crate::prune::{Budget, Channels};
 
 /// The network to prune, the device that measures, and the options.
@@ -28,7 +28,9 @@ impl PlanContext<'_> {
         let (options, channels): (_, &Channels) = (self.options, &network.channels);
         evidence.gather(network, self.device, options, observer)?.and_then(|gathered| {
             let Gathered { profile, curves } = gathered;
-            let scored = options.score(network, channels, (&profile, Some(&curves)))?;
+            let scored = staged(observer, Stage::Scoring, 0, |_| {
+                options.score(network, channels, (&profile, Some(&curves)))
+            })?;
             let goal = (budget, options.target.to_string());
             options.decide(goal, network, channels, (scored, profile)).map(Outcome::Done)
         })

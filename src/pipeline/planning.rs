@@ -8,6 +8,7 @@ use super::max_drop::{Limit, smallest};
 use super::network::Network;
 use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
+use super::schedule::Schedule;
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::observer::Observer;
@@ -25,7 +26,21 @@ pub fn plan(
 ) -> Result<Outcome<Decision>> {
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
-    let context = PlanContext { network, device, options: &options };
+    let mut schedule = Schedule::of(network);
+    schedule.decision(&evidence, &options)?;
+    schedule.announce(observer);
+    decide(network, device, evidence, &options, observer)
+}
+
+/// Decides which channels are removed, as a part of an operation whose stages were announced.
+pub(super) fn decide(
+    network: &Network,
+    device: &Device,
+    evidence: Evidence,
+    options: &PlanOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Decision>> {
+    let context = PlanContext { network, device, options };
     let decided = match options.target {
         Target::Latency(share) => for_latency(&context, evidence, share, observer),
         Target::MaxDrop(most) => smallest(&context, evidence, Limit::Drop(most), observer),

@@ -38,11 +38,13 @@ pub struct ReportOptions {
     pub batch: usize,
     /// The command that repeats the work, if there is one.
     pub command: Option<String>,
+    /// The options, each with its value and where that comes from.
+    pub settings: Vec<(String, String, String)>,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        Self { seconds: 3.0, batch: 1, command: None }
+        Self { seconds: 3.0, batch: 1, command: None, settings: vec![] }
     }
 }
 
@@ -111,6 +113,9 @@ impl ReportBuilder {
         builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
         if let Some(command) = &options.command {
             builder.repeat("Command", command);
+        }
+        for (name, value, origin) in &options.settings {
+            builder.repeat(format!("Option {name}"), format!("{value} ({origin})"));
         }
         builder.repeat("Model", format!("{}, SHA-256 {}", model.path.display(), model.sha256));
         builder.repeat("Criterion", &cut.criterion);
