@@ -137,13 +137,10 @@ pub(super) fn print_widths(widths: &[LayerWidth], output: &Output) {
         );
         output.line(format!("{:<48} {before:>8} {kept}", middle(layer, 48)));
     }
-    let others = widths.len() - narrower.len();
-    if others > 0 {
-        output.line(format!(
-            "{} {} their channels",
-            many(others, "other layer"),
-            if others == 1 { "keeps" } else { "keep" }
-        ));
+    match widths.len() - narrower.len() {
+        0 => {}
+        1 => output.line("1 other layer keeps its channels"),
+        others => output.line(format!("{others} other layers keep their channels")),
     }
     output.line("");
 }

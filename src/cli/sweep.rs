@@ -212,10 +212,13 @@ fn table(sweep: &Sweep, files: &[SweepFiles], output: &Output) {
         line(&target, costs, quality, more, &files.output.display().to_string());
     }
     output.line(format!(
-        "the original has {} MACs and {} parameters; ± is the standard error of the difference to it",
+        "of the original's {} MACs and {} parameters",
         grouped(sweep.before.macs),
         grouped(sweep.before.params)
     ));
+    if sweep.networks().any(|(_, pruned)| judged(pruned).is_some_and(|metric| metric.error.is_some())) {
+        output.line("± is the standard error of the difference to the original");
+    }
 }
 
 /// Returns the latency as a share of the original's, if it was measured.

@@ -121,8 +121,11 @@ impl<'a> Searched<'a> {
                 "dB" => "dB",
                 _ => "",
             };
-            let (counted, drop, error) = (counted.to_string(), attempt.drop, attempt.error);
-            observer.notice(Notice::DropTried { keep, counted, drop, error, unit });
+            // Networks of searches for other limits were reported then.
+            if repaired.is_some() {
+                let (counted, drop, error) = (counted.to_string(), attempt.drop, attempt.error);
+                observer.notice(Notice::DropTried { keep, counted, drop, error, unit });
+            }
             Ok((attempt, repaired))
         })?;
         let Found { best, attempts } = found;
