@@ -151,7 +151,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         return print_sweep(swept, &files, calibration, args.profile.as_deref(), output);
     }
     let outcome = match cut {
-        Some(cut) => apply(network, &device, cut, evidence, &options, &mut progress).map(Outcome::Done)?,
+        Some(cut) => apply(network, &device, cut, evidence, &options, &mut progress)?,
         None => prune(network, &device, evidence, &options, &mut progress)?,
     };
     match outcome {
@@ -181,6 +181,9 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     if let Some(found) = &pruned.evaluation {
         print_metrics(found, output);
         output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
+    }
+    if let Some(collapse) = &pruned.collapse {
+        output.note(notices::collapse(collapse));
     }
     if let Some(latency) = &pruned.latency {
         print_latency(latency, output);

@@ -197,3 +197,40 @@ pub(super) fn pruned_json(pruned: &Pruned, calibration: Option<&Calibration>) ->
         "latency": pruned.latency, "tried": pruned.attempts, "refits": pruned.refits,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_their_error_and_what_the_images_resolve() {
+        let mut metric = MetricResult {
+            name: "top-1".to_owned(),
+            unit: "%".to_owned(),
+            higher_is_better: true,
+            before: Some(92.0),
+            after: 91.6,
+            error: Some(1.2),
+            images: 160,
+        };
+        assert_eq!(change(&metric).as_deref(), Some("−0.40 ± 1.20 points"));
+        assert_eq!(unresolved(&metric).as_deref(), Some("160 images cannot resolve less than 2.40 points"));
+        assert_eq!(with_error(&metric), "91.60 ± 1.20 %");
+        metric.after = 88.0;
+        assert_eq!(unresolved(&metric), None);
+        metric.before = None;
+        assert_eq!(change(&metric), None);
+        (metric.name, metric.unit, metric.before) = ("loss".to_owned(), String::new(), Some(0.5));
+        (metric.after, metric.error) = (0.625, None);
+        assert_eq!((change(&metric).as_deref(), with_error(&metric)), (Some("+0.1250"), "0.6250".to_owned()));
+        // Agreement and SNR compare with the original, whose own values say nothing.
+        (metric.name, metric.unit, metric.before) = ("agreement".to_owned(), "%".to_owned(), Some(100.0));
+        assert_eq!((change(&metric), unresolved(&metric)), (None, None));
+    }
+
+    #[test]
+    fn long_names_lose_their_middle() {
+        assert_eq!(middle("conv1", 8), "conv1");
+        assert_eq!(middle("features.0.conv", 8), "fea…conv");
+    }
+}

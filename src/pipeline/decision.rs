@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::collapse::Collapse;
 use super::network::Network;
 use super::plan_context::ScoredChannels;
 use super::plan_options::{Choice, PlanOptions};
@@ -94,6 +95,8 @@ pub enum RefusalReason {
         /// The error of the budget, as a sentence.
         reason: String,
     },
+    /// The pruned network has collapsed: it is no better than chance.
+    Collapsed(Collapse),
     /// The limits leave hardly anything to remove.
     NothingToRemove {
         /// The share of the cost that every cut leaves.

@@ -129,7 +129,7 @@ fn swept(
         let plan = PlanOptions { target, ..plan.clone() };
         let context = PlanContext { options: &plan, ..context };
         let decided = feasible(prepared.decide(&context, observer))?;
-        let result = match decided.and_then(|decision| Ok(plan.confident(decision, observer)))? {
+        let outcome = match decided.and_then(|decision| Ok(plan.confident(decision, observer)))? {
             Outcome::Done(decision) => {
                 let seed = Some(plan.seed);
                 let options = PruneOptions {
@@ -140,8 +140,13 @@ fn swept(
                 };
                 let kept = Some(prepared.kept());
                 let work = Work { device, calibration, batch, options: &options, repair, kept };
-                Ok(work.carry_out(network.clone(), decision, seed, observer)?)
+                work.carry_out(network.clone(), decision, seed, observer)?
             }
+            Outcome::Refused(refusal) => Outcome::Refused(refusal),
+            Outcome::Interrupted => Outcome::Interrupted,
+        };
+        let result = match outcome {
+            Outcome::Done(pruned) => Ok(pruned),
             Outcome::Refused(refusal) => Err(refusal),
             Outcome::Interrupted => return Ok(Outcome::Interrupted),
         };
