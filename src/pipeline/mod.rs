@@ -71,7 +71,7 @@ pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
-pub use sweep::{Sweep, SweepBudget, SweptBudget, sweep};
+pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
 pub use training::{add_training, profile_checkpoints};
 
 pub use crate::bench::layers::LayerRate;
