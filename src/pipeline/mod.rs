@@ -34,11 +34,13 @@ mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod predictions;
 mod profiling;
 mod pruning;
 mod repairing;
 mod report_builder;
 mod reporting;
+mod scored_channels;
 mod summary;
 mod sweep;
 #[cfg(test)]

@@ -11,7 +11,6 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
-use super::sweep::measured;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -84,6 +83,14 @@ fn row(metric: &MetricResult) -> MetricRow {
         after: finite(metric.after),
         error: metric.error.and_then(finite),
         unresolved: metric.is_unresolved(),
+    }
+}
+
+/// Returns the name of a measured quality on a page.
+pub(super) fn measured(metric: &str) -> String {
+    match metric {
+        "agreement" => "agreement with the original".to_owned(),
+        name => name.to_owned(),
     }
 }
 

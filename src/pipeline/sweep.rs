@@ -12,6 +12,7 @@ use super::plan_options::{PlanOptions, Target};
 use super::planning::Prepared;
 use super::pruning::{PruneOptions, Pruned, Work};
 use super::repairing::chosen;
+use super::report_builder::measured;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::observer::{Notice, Observer};
@@ -249,14 +250,6 @@ impl Sweep {
                 sweep: true,
             });
         }
-    }
-}
-
-/// Returns the name of a measured quality on a page.
-pub(super) fn measured(metric: &str) -> String {
-    match metric {
-        "agreement" => "agreement with the original".to_owned(),
-        name => name.to_owned(),
     }
 }
 
