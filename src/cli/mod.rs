@@ -31,6 +31,7 @@ mod report;
 mod results;
 mod show;
 mod streams;
+mod sweep;
 mod table;
 mod terms;
 

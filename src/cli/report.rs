@@ -76,6 +76,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let images = (files, calibration.as_ref(), args.batch);
     let mut page = report(network, &device, images, &options, &mut Progress::new(output))?;
     write_page(Some(&mut page), args.output.path())?;
+    if let Some(reason) = &page.summary.unproved {
+        output.note(format!("the proof could not be checked: {reason}"));
+    }
     output.line(format!("→ {}", args.output));
     output.result(&json!({ "summary": page.summary, "out": args.output }));
     Ok(Answer::Yes)

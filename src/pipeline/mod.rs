@@ -17,12 +17,14 @@ mod calibration;
 mod channel_table;
 mod collapse;
 mod criteria_comparison;
+mod cut_sizes;
 mod decision;
 pub mod demo;
 mod evaluation;
 mod evidence;
 mod execution;
 mod iterative;
+mod kept_outputs;
 mod label_fit;
 mod latency;
 mod max_drop;
@@ -32,13 +34,16 @@ mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod predictions;
 mod profiling;
 mod pruning;
 mod repairing;
 mod report_builder;
 mod reporting;
 mod schedule;
+mod scored_channels;
 mod summary;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -51,6 +56,7 @@ pub use collapse::Collapse;
 pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
+pub use cut_sizes::{CutSizes, LayerWidth};
 pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
@@ -68,6 +74,7 @@ pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
+pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
 pub use training::{add_training, profile_checkpoints};
 
 pub use crate::bench::layers::LayerRate;
@@ -82,6 +89,7 @@ pub use crate::observer::{ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
+    Stamp,
 };
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
