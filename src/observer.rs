@@ -49,6 +49,8 @@ pub enum Notice {
     },
     /// The number of skipped input files, if not all were reported one by one.
     SkippedInputs(usize),
+    /// The preprocessing in force, in one line.
+    Preprocessing(String),
     /// The number of images that were turned or mirrored by their EXIF orientation.
     TurnedImages(usize),
     /// No repair, because there are no calibration images.

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         "agreement": a.and_then(Agreement::agreement), "kl": a.and_then(Agreement::kl),
         "snr_db": a.map(Agreement::snr_db), "max_abs_err": a.map(Agreement::max_abs_err),
         "metric": metric_json(found.metric.as_ref()), "classified": found.classified,
-        "unclassified": found.unclassified,
+        "unclassified": found.unclassified, "preprocessing": data.describe()?,
     }));
     Ok(Answer::Yes)
 }

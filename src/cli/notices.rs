@@ -10,6 +10,7 @@ pub(super) fn text(notice: &Notice) -> String {
     match notice {
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
+        Notice::Preprocessing(steps) => format!("preprocessing: {steps}"),
         Notice::TurnedImages(count) => {
             format!("{} turned by the EXIF orientation, as viewers show them", many(*count, "image"))
         }

@@ -138,7 +138,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 write_page(pruned.page.as_mut(), path)?;
                 output.line(format!("→ {}", path.display()));
             }
-            output.result(&json(&pruned, calibration, args));
+            output.result(&json(&pruned, calibration, args)?);
             Ok(Answer::Yes)
         }
         Outcome::Refused(refusal) => {
@@ -240,10 +240,11 @@ fn folded(constants: &FoldedConstants) -> String {
     )
 }
 
-fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {
+fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Result<Value> {
     let agreement = agreement(pruned);
     let report: Option<&Path> = args.report.as_deref();
-    json!({
+    let preprocessing = calibration.map(|c| c.fit.describe()).transpose()?;
+    Ok(json!({
         "before": pruned.before, "after": pruned.after,
         "removed_channels": pruned.removed_channels, "total_channels": pruned.total_channels,
         "coupled_cut": pruned.coupled_cut, "criterion": pruned.cut.criterion, "budget": pruned.cut.budget,
@@ -254,8 +255,8 @@ fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Valu
         "metric": metric_json(pruned.evaluation.as_ref().and_then(|found| found.metric.as_ref())),
         "images": calibration.map(|c| json!({ "calibration": c.fit.len(), "evaluation": c.judge.len() })),
         "latency": pruned.latency, "tried": pruned.attempts, "refits": pruned.refits, "out": args.output,
-        "report": report,
-    })
+        "report": report, "preprocessing": preprocessing,
+    }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::tensor::SampleShape;
@@ -15,6 +15,7 @@ use crate::tensor::SampleShape;
 mod arrays;
 mod batches;
 mod decode;
+mod description;
 mod encoded;
 mod folder;
 mod idx;
@@ -33,6 +34,7 @@ mod samples;
 mod shards;
 mod source;
 mod spec;
+mod survey;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ pub use batches::{Batch, Batches};
 pub use label_images::{ImagePlace, LabelImages};
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
+pub use survey::{ImageKind, SampleKind, Survey};
 
 use arrays::{Array, Element};
 use encoded::Skipped;
@@ -61,6 +64,7 @@ pub struct Dataset {
     inner: Arc<Inner>,
     /// Places in the shard of the images to visit, in order.
     order: Arc<Vec<usize>>,
+    survey: Arc<OnceLock<Survey>>,
 }
 
 #[derive(Debug)]
@@ -296,7 +300,7 @@ impl Dataset {
             strict: options.strict,
             skipped: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
+        Ok(Self { inner: Arc::new(inner), order: Arc::new(order), survey: Arc::default() })
     }
 
     /// Reads and prepares samples by their places in the source.
@@ -326,7 +330,11 @@ impl Dataset {
         let part = |held: bool| {
             let order = self.order.iter().enumerate().filter(|&(i, _)| is_held(i) == held);
             let order: Vec<usize> = order.map(|(_, &place)| place).collect();
-            (!order.is_empty()).then(|| Self { inner: Arc::clone(&self.inner), order: Arc::new(order) })
+            (!order.is_empty()).then(|| Self {
+                inner: Arc::clone(&self.inner),
+                order: Arc::new(order),
+                survey: Arc::default(),
+            })
         };
         part(false).zip(part(true))
     }
@@ -344,6 +352,27 @@ impl Dataset {
     /// Returns the preprocessing of every image.
     pub fn preprocessing(&self) -> &Preprocessing {
         self.inner.samples.recipe()
+    }
+
+    /// Looks at some samples, before and after their preprocessing; the first call reads them.
+    ///
+    /// # Errors
+    /// Samples that do not fit the network.
+    pub fn survey(&self) -> Result<&Survey> {
+        if let Some(survey) = self.survey.get() {
+            return Ok(survey);
+        }
+        let places: Vec<usize> = self.order.iter().map(|&place| self.inner.range.start + place).collect();
+        let survey = survey::survey(&self.inner.samples, &places).map_err(|e| self.blame(e))?;
+        Ok(self.survey.get_or_init(|| survey))
+    }
+
+    /// Describes the preprocessing in one line, with the stored samples and the measured range.
+    ///
+    /// # Errors
+    /// Errors of [`Dataset::survey`].
+    pub fn describe(&self) -> Result<String> {
+        Ok(self.preprocessing().describe(Some(self.survey()?)))
     }
 
     /// Returns whether the images are noise, which is no basis for accuracy or statistics.

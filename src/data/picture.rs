@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 
+use super::arrays::{Element, Kind};
 use super::decode;
 use super::encoded::EncodedPicture;
 use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
@@ -41,10 +42,55 @@ impl<'a> Picture<'a> {
     ///
     /// Also returns whether EXIF turned the picture. The error is one line.
     pub(super) fn decode(encoded: &EncodedPicture, channels: usize) -> Result<(Self, bool), String> {
-        let decode::Decoded { height, width, channels: held, bytes, turned } =
-            decode::decode(&encoded.bytes, &encoded.name)?;
-        let picture = Self::new(Pixels::Bytes(bytes.into()), Size { height, width }, held, Layout::Nhwc);
-        Ok((picture.in_channels(channels), turned))
+        let decoded = decode::decode(&encoded.bytes, &encoded.name)?;
+        let turned = decoded.turned;
+        Ok((Self::of_decoded(decoded).in_channels(channels), turned))
+    }
+
+    /// Creates an image from decoded pixels.
+    pub(super) fn of_decoded(decoded: decode::Decoded) -> Self {
+        let decode::Decoded { height, width, channels, bytes, .. } = decoded;
+        Self::new(Pixels::Bytes(bytes.into()), Size { height, width }, channels, Layout::Nhwc)
+    }
+
+    /// Creates an image from a row of an array of bytes or floats.
+    pub(super) fn of_row(
+        element: Element,
+        bytes: &'a [u8],
+        size: Size,
+        (channels, layout): (usize, Layout),
+    ) -> Self {
+        let pixels = match element.kind {
+            Kind::Float => Pixels::Floats(element.to_f32(bytes)),
+            _ => Pixels::Bytes(bytes.into()),
+        };
+        Self::new(pixels, size, channels, layout)
+    }
+
+    /// Returns the number of stored channels.
+    pub(super) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Returns whether the image has one channel, or three that are equal.
+    pub(super) fn is_grey(&self) -> bool {
+        let [sc, sy, sx] = self.strides;
+        let mut pixels =
+            (0..self.size.height).flat_map(|y| (0..self.size.width).map(move |x| y * sy + x * sx));
+        match (&self.pixels, self.channels) {
+            (_, 1) => true,
+            (Pixels::Bytes(b), 3) => pixels.all(|i| b[i] == b[i + sc] && b[i] == b[i + 2 * sc]),
+            (Pixels::Floats(f), 3) => pixels.all(|i| f[i] == f[i + sc] && f[i] == f[i + 2 * sc]),
+            _ => false,
+        }
+    }
+
+    /// Returns the least and the largest value.
+    pub(super) fn range(&self) -> [f32; 2] {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => range(bytes.iter().map(|&byte| f32::from(byte))),
+            Pixels::Floats(floats) => range(floats.iter().copied()),
+        }
     }
 
     /// Returns height and width.
@@ -120,6 +166,17 @@ impl<'a> Picture<'a> {
         }
         Ok(Self::new(Pixels::Bytes(planes.into()), size, held, Layout::Nchw).in_channels(self.channels))
     }
+}
+
+/// Returns the least and the largest value of two ranges.
+pub(super) fn joined(a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
+    [a[0].min(b[0]), a[1].max(b[1])]
+}
+
+/// Returns the least and the largest finite value.
+pub(super) fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
+    let finite = values.filter(|value| value.is_finite());
+    finite.fold([f32::INFINITY, f32::NEG_INFINITY], |range, value| joined(range, [value, value]))
 }
 
 fn strides(layout: Layout, size: Size, channels: usize) -> [usize; 3] {

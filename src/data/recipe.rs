@@ -83,7 +83,7 @@ impl FromStr for Preset {
 }
 
 /// Height and width in pixels, written `224` or `240x320` (height first).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Size {
     pub height: usize,

@@ -7,8 +7,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibration::Calibration;
+use super::data_notices::notice_data;
 use super::decision::Outcome;
-use super::evaluation::evaluate_by;
+use super::evaluation::judge_outputs;
 use super::evidence::{Evidence, Gathered};
 use super::metric::{MetricOptions, MetricResult};
 use super::network::Network;
@@ -134,8 +135,8 @@ pub fn compare_criteria(
     } else {
         &none
     };
-    let judge = &calibration.judge;
     let by = (options.batch, &options.metric);
+    notice_data(&calibration.fit, observer)?;
     check_original(&network.graph, device, calibration, by, observer)?;
     // Alone, it has no value of metrics that compare with it.
     let alone = MetricOptions::default();
@@ -144,7 +145,7 @@ pub fn compare_criteria(
         None
     } else {
         let by = (options.batch, &alone);
-        evaluate_by(&network.graph, None, device, judge, by, observer)?.accuracy.top1()
+        judge_outputs(&network.graph, None, device, &calibration.judge, by, observer)?.accuracy.top1()
     };
     let labelled = original_top1.is_some();
     let comparing = Comparing { network, device, calibration, images, options, labelled, named_metric };
@@ -293,7 +294,7 @@ impl Comparing<'_> {
             let reference = (!self.labelled).then_some(graph);
             let judge = &self.calibration.judge;
             let by = (self.options.batch, &self.options.metric);
-            let found = evaluate_by(&masked, reference, self.device, judge, by, &mut Silent)?;
+            let found = judge_outputs(&masked, reference, self.device, judge, by, &mut Silent)?;
             metric = found.metric.filter(|_| self.named_metric);
             let against = found.agreement.as_ref();
             points.push(CriterionPoint {

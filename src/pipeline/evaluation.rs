@@ -1,5 +1,6 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
+use super::data_notices::notice_data;
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
@@ -64,6 +65,19 @@ pub fn evaluate(
 /// A network that does not run on the device, data that cannot be read, labels that are no classes of the network, a
 /// metric that the outputs or labels do not allow, an observer that breaks.
 pub fn evaluate_by(
+    graph: &Graph,
+    against: Option<&Graph>,
+    device: &Device,
+    data: &Dataset,
+    by: (Option<usize>, &MetricOptions),
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    notice_data(data, observer)?;
+    judge_outputs(graph, against, device, data, by, observer)
+}
+
+/// Evaluates as [`evaluate_by`], without notices about the data set.
+pub(super) fn judge_outputs(
     graph: &Graph,
     against: Option<&Graph>,
     device: &Device,

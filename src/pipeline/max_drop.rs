@@ -6,7 +6,7 @@
 
 use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
-use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_by};
+use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, judge_outputs};
 use super::evidence::{Evidence, Gathered};
 use super::label_fit::LabelFit;
 use super::metric::{Choice, MetricResult};
@@ -223,7 +223,7 @@ impl Search<'_> {
         let small = Graph::from_model_owned(small)?;
         let judge = &self.calibration.judge;
         let by = (self.batch, &options.metric);
-        let found = evaluate_by(&small, Some(graph), device, judge, by, observer)?;
+        let found = judge_outputs(&small, Some(graph), device, judge, by, observer)?;
         let top1 = found.accuracy.top1();
         let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
         let drop = self.drop(&found)?;

@@ -16,6 +16,7 @@ mod bindings;
 mod calibration;
 mod channel_table;
 mod criteria_comparison;
+mod data_notices;
 mod decision;
 pub mod demo;
 mod evaluation;

@@ -1,5 +1,6 @@
 //! The decision which channels are removed.
 
+use super::data_notices::notice_calibration;
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::iterative::in_rounds;
@@ -17,6 +18,18 @@ use crate::observer::Observer;
 /// # Errors
 /// Options out of range, statistics that are missing and cannot be gathered, a target that cannot be reached.
 pub fn plan(
+    network: &Network,
+    device: &Device,
+    evidence: Evidence,
+    options: &PlanOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Decision>> {
+    notice_calibration(evidence.calibration, observer)?;
+    decide(network, device, evidence, options, observer)
+}
+
+/// Decides as [`plan`], without notices about the images.
+pub(super) fn decide(
     network: &Network,
     device: &Device,
     evidence: Evidence,

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::calibration::Calibration;
+use super::data_notices::notice_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome};
-use super::evaluation::{Evaluation, evaluate_by};
+use super::evaluation::{Evaluation, judge_outputs};
 use super::evidence::Evidence;
 use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
-use super::planning::plan;
+use super::planning::decide;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use crate::data::Batch;
@@ -102,6 +103,7 @@ fn decide_and_prune(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
+    notice_calibration(calibration, observer)?;
     let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
     // A search checks it itself.
     if let Some(calibration) = calibration.filter(|_| !is_search) {
@@ -112,7 +114,7 @@ fn decide_and_prune(
         calibration.images(observer)?;
     }
     let deciding = PlanOptions { repair, ..options.plan.clone() };
-    let decided = plan(&network, device, evidence, &deciding, observer)?;
+    let decided = decide(&network, device, evidence, &deciding, observer)?;
     decided.and_then(|decision| {
         let work = Work { device, calibration, batch, options, repair };
         work.carry_out(network, decision, Some(deciding.seed), observer).map(Outcome::Done)
@@ -132,6 +134,7 @@ pub fn apply(
     observer: &mut dyn Observer,
 ) -> Result<Pruned> {
     let calibration = evidence.calibration;
+    notice_calibration(calibration, observer)?;
     if let Some(calibration) = calibration {
         let by = (evidence.batch, &options.plan.metric);
         check_original(&network.graph, device, calibration, by, observer)?;
@@ -213,7 +216,7 @@ impl Work<'_> {
         let evaluation = calibration.map(|calibration| {
             let [whole, small] = both()?;
             let by = (batch, &options.plan.metric);
-            evaluate_by(&small, Some(&whole), device, &calibration.judge, by, observer)
+            judge_outputs(&small, Some(&whole), device, &calibration.judge, by, observer)
         });
         let evaluation = evaluation.transpose()?;
         if let Some(page) = &mut page {

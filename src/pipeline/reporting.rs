@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::calibration::Calibration;
-use super::evaluation::evaluate;
+use super::data_notices::notice_calibration;
+use super::evaluation::judge_outputs;
+use super::metric::MetricOptions;
 use super::network::Network;
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use crate::data::Batch;
@@ -42,6 +44,7 @@ pub fn report(
     observer: &mut dyn Observer,
 ) -> Result<Page> {
     let CutFiles { pruned, cut, profile, masked } = files;
+    notice_calibration(calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
     let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, options);
@@ -67,7 +70,8 @@ pub fn report(
     drop(channels);
     let small = Graph::from_model_owned(pruned)?;
     if let Some(calibration) = calibration {
-        let found = evaluate(&small, Some(&graph), device, &calibration.judge, batch, observer)?;
+        let by = (batch, &MetricOptions::default());
+        let found = judge_outputs(&small, Some(&graph), device, &calibration.judge, by, observer)?;
         page.judged(calibration, &found);
     }
     page.time(&[graph, small], device, observer);
