@@ -25,6 +25,9 @@ pub(super) struct DataArgs {
     /// Crop of the center: S or HxW.
     #[arg(long, value_name = "S")]
     crop: Option<String>,
+    /// Keep proportions: pad to the size of --resize, or of the network, with this value from 0 to 255, as YOLO's 114.
+    #[arg(long, value_name = "VALUE")]
+    letterbox: Option<u8>,
     /// Mean of each channel, subtracted after scaling.
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
@@ -100,6 +103,7 @@ impl DataArgs {
             preset: parsed(self.preset.as_ref())?,
             resize: parsed(self.resize.as_ref())?,
             crop: parsed(self.crop.as_ref())?,
+            letterbox: self.letterbox,
             mean: self.mean.clone(),
             std: self.std.clone(),
             layout: parsed(self.layout.as_ref())?,

@@ -65,7 +65,10 @@ impl Preprocessing {
             };
             if size.is_none() || resized != size {
                 steps.push(match resize {
-                    ResizeTo::Exact(to) => format!("resize {}", show(to)),
+                    ResizeTo::Exact(to) => match self.letterbox {
+                        Some(value) => format!("fit into {}, padded with {value}", show(to)),
+                        None => format!("resize {}", show(to)),
+                    },
                     ResizeTo::Shorter(side) => format!("shorter side {side}"),
                 });
             }

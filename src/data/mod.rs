@@ -10,17 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::observer::Doubt;
 use crate::tensor::SampleShape;
 
 mod arrays;
 mod batches;
 mod decode;
 mod description;
+mod doubts;
 mod encoded;
 mod folder;
 mod idx;
 mod label_images;
 mod labels;
+mod letterbox;
 mod mask;
 pub mod metrics;
 mod noise;
@@ -76,9 +79,7 @@ struct Inner {
     range: Range<usize>,
     /// Class indices of the shard's images, in their own order.
     labels: Option<Vec<u32>>,
-    /// Number that was added to every label.
-    label_offset: i64,
-    strict: bool,
+    options: DataOptions,
     /// Skipped images by place in the source, so that a second pass records none twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
 }
@@ -296,8 +297,7 @@ impl Dataset {
             samples,
             range,
             labels,
-            label_offset: options.label_offset,
-            strict: options.strict,
+            options: options.clone(),
             skipped: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), order: Arc::new(order), survey: Arc::default() })
@@ -346,7 +346,7 @@ impl Dataset {
 
     /// Returns the number that was added to every label.
     pub fn label_offset(&self) -> i64 {
-        self.inner.label_offset
+        self.inner.options.label_offset
     }
 
     /// Returns the preprocessing of every image.
@@ -373,6 +373,18 @@ impl Dataset {
     /// Errors of [`Dataset::survey`].
     pub fn describe(&self) -> Result<String> {
         Ok(self.preprocessing().describe(Some(self.survey()?)))
+    }
+
+    /// Returns doubts about the preprocessing, of which the survey is sure.
+    ///
+    /// # Errors
+    /// Errors of [`Dataset::survey`].
+    pub fn doubts(&self) -> Result<Vec<Doubt>> {
+        let survey = self.survey()?;
+        Ok(match &self.inner.samples {
+            Samples::Images { preprocessor, .. } => doubts::doubts(preprocessor, &self.inner.options, survey),
+            Samples::Rows { .. } | Samples::Sounds { .. } | Samples::Random { .. } => vec![],
+        })
     }
 
     /// Returns whether the images are noise, which is no basis for accuracy or statistics.

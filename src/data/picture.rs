@@ -12,6 +12,7 @@ use image::{ImageBuffer, Luma, Pixel, Rgb};
 use super::arrays::{Element, Kind};
 use super::decode;
 use super::encoded::EncodedPicture;
+use super::letterbox::Letterbox;
 use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
 use crate::error::{Error, Result};
 use crate::tensor::SampleShape;
@@ -218,20 +219,31 @@ impl Preprocessor {
         Self { recipe, input, tables }
     }
 
+    /// Returns whether the order of the input's axes was guessed, although either would do.
+    pub(super) fn has_guessed_layout(&self) -> bool {
+        self.input.is_guessed
+    }
+
     /// Applies the recipe; errors concern the recipe, not the image.
     pub(super) fn apply(&self, picture: Picture<'_>) -> Result<Frame> {
         let recipe = &self.recipe;
         let picture = picture.in_channels(recipe.channels);
-        let target = match recipe.resize {
-            None => picture.size,
-            Some(ResizeTo::Exact(size)) => size,
-            Some(ResizeTo::Shorter(side)) => shorter_to(side, picture.size),
+        let boxed = match (recipe.letterbox, recipe.resize) {
+            (Some(value), Some(ResizeTo::Exact(to))) => Some((value, to, Letterbox::new(picture.size, to))),
+            _ => None,
+        };
+        let target = match (boxed, recipe.resize) {
+            (Some((_, _, Letterbox { inner, .. })), _) => inner,
+            (None, None) => picture.size,
+            (None, Some(ResizeTo::Exact(size))) => size,
+            (None, Some(ResizeTo::Shorter(side))) => shorter_to(side, picture.size),
         };
         let picture = picture.resized(target)?;
-        let size = recipe.crop.unwrap_or(picture.size);
-        if size.height > picture.size.height || size.width > picture.size.width {
+        let kept = recipe.crop.unwrap_or(picture.size);
+        let size = boxed.map_or(kept, |(_, to, _)| to);
+        if kept.height > picture.size.height || kept.width > picture.size.width {
             return Err(Error::new("the image is smaller than the crop")
-                .expected(format!("at least {size}"))
+                .expected(format!("at least {kept}"))
                 .got(picture.size.to_string())
                 .remedy("set `resize` to make it large enough"));
         }
@@ -240,14 +252,21 @@ impl Preprocessor {
         }
         let [sc, sy, sx] = picture.strides;
         let corner =
-            centred(picture.size.height - size.height) * sy + centred(picture.size.width - size.width) * sx;
+            centred(picture.size.height - kept.height) * sy + centred(picture.size.width - kept.width) * sx;
         let mut data = vec![0.0; recipe.channels * size.height * size.width];
         let [oc, oy, ox] = strides(recipe.layout, size, recipe.channels);
+        let (top, left) = boxed.map_or((0, 0), |(_, _, letterbox)| (letterbox.top, letterbox.left));
         for c in 0..recipe.channels {
+            if let Some((value, ..)) = boxed {
+                let padding = recipe.normalise(f32::from(value), c);
+                let plane = data[c * oc..].iter_mut().step_by(ox).take(size.height * size.width);
+                plane.for_each(|out| *out = padding);
+            }
             let held = if recipe.order == ChannelOrder::Bgr { recipe.channels - 1 - c } else { c };
-            for y in 0..size.height {
+            for y in 0..kept.height {
                 let from = corner + held * sc + y * sy;
-                let row = data[c * oc + y * oy..].iter_mut().step_by(ox).take(size.width).enumerate();
+                let at = c * oc + (top + y) * oy + left * ox;
+                let row = data[at..].iter_mut().step_by(ox).take(kept.width).enumerate();
                 match &picture.pixels {
                     Pixels::Bytes(bytes) => {
                         let table = &self.tables[c];

@@ -192,6 +192,7 @@ impl Preprocessing {
         Self {
             resize: None,
             crop: None,
+            letterbox: None,
             channels,
             order: ChannelOrder::Rgb,
             scale: 1.0,

@@ -136,7 +136,7 @@ pub fn compare_criteria(
         &none
     };
     let by = (options.batch, &options.metric);
-    notice_data(&calibration.fit, observer)?;
+    notice_data(&network.graph, &calibration.fit, observer)?;
     check_original(&network.graph, device, calibration, by, observer)?;
     // Alone, it has no value of metrics that compare with it.
     let alone = MetricOptions::default();

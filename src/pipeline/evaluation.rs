@@ -72,7 +72,7 @@ pub fn evaluate_by(
     by: (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    notice_data(data, observer)?;
+    notice_data(graph, data, observer)?;
     judge_outputs(graph, against, device, data, by, observer)
 }
 

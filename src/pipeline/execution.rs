@@ -97,10 +97,10 @@ pub fn check(
     data: Option<&Dataset>,
     observer: &mut dyn Observer,
 ) -> Result<Checks> {
-    if let Some(data) = data {
-        notice_data(data, observer)?;
-    }
     let graph = Graph::from_model(model)?;
+    if let Some(data) = data {
+        notice_data(&graph, data, observer)?;
+    }
     let sizes = data.map_or(Ok(Sizes::Own), |data| data.sample().map(Sizes::Sample))?;
     // One image, or as many as the network takes at once.
     let options = SessionOptions { images: 1, sizes, ..SessionOptions::default() };

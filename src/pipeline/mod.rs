@@ -28,6 +28,7 @@ mod latency;
 mod max_drop;
 mod metric;
 mod network;
+mod norm_fit;
 mod original_check;
 mod plan_context;
 mod plan_options;
@@ -76,7 +77,7 @@ pub use crate::data::{DataOptions, Dataset, ImagePlace, LabelImages};
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
-pub use crate::observer::{Notice, Observer, Silent, Stage};
+pub use crate::observer::{Doubt, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,

@@ -24,7 +24,7 @@ pub fn plan(
     options: &PlanOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
-    notice_calibration(evidence.calibration, observer)?;
+    notice_calibration(&network.graph, evidence.calibration, observer)?;
     decide(network, device, evidence, options, observer)
 }
 

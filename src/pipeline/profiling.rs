@@ -198,7 +198,7 @@ pub fn profile(
     if let Some(stop) = &options.stop {
         stop.check()?;
     }
-    notice_data(data, observer)?;
+    notice_data(&network.graph, data, observer)?;
     let source = ImageSource::Dataset(data);
     pass(network, device, (source, origin), options, resume, observer)
 }

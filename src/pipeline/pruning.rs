@@ -103,7 +103,7 @@ fn decide_and_prune(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
-    notice_calibration(calibration, observer)?;
+    notice_calibration(&network.graph, calibration, observer)?;
     let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
     // A search checks it itself.
     if let Some(calibration) = calibration.filter(|_| !is_search) {
@@ -134,7 +134,7 @@ pub fn apply(
     observer: &mut dyn Observer,
 ) -> Result<Pruned> {
     let calibration = evidence.calibration;
-    notice_calibration(calibration, observer)?;
+    notice_calibration(&network.graph, calibration, observer)?;
     if let Some(calibration) = calibration {
         let by = (evidence.batch, &options.plan.metric);
         check_original(&network.graph, device, calibration, by, observer)?;

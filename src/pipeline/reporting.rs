@@ -44,7 +44,7 @@ pub fn report(
     observer: &mut dyn Observer,
 ) -> Result<Page> {
     let CutFiles { pruned, cut, profile, masked } = files;
-    notice_calibration(calibration, observer)?;
+    notice_calibration(&network.graph, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
     let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, options);

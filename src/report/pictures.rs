@@ -292,6 +292,7 @@ mod tests {
         let recipe = Preprocessing {
             resize: None,
             crop: None,
+            letterbox: None,
             channels: 3,
             order: ChannelOrder::Bgr,
             scale: 255.0,
