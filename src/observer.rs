@@ -26,6 +26,8 @@ pub enum Stage {
     Proving,
     /// Measuring accuracy and agreement; counts images.
     Evaluating,
+    /// Trying recipes of preprocessing; counts images of all recipes.
+    TryingRecipes,
     /// Timing networks in turn; counts tenths of seconds.
     Timing,
     /// Timing the algorithms of each layer; counts candidates.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::input_args::InputArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data, open_test,
+    Calibration, DataOptions, Dataset, Device, Graph, Model, Observer, Origin, PresetTrial, Repair,
+    open_calibration, open_data, open_test, try_presets,
 };
 
 /// Images and their preprocessing.
@@ -88,6 +89,19 @@ impl DataArgs {
     /// Opens data that decide which channels are removed, visited in an order made from a seed if there is one.
     pub(super) fn open_real(&self, graph: &Graph, order: Option<u64>) -> Result<Dataset> {
         open_calibration(graph, self.spec()?, &self.options(order)?, self.allow_random)
+    }
+
+    /// Ranks likely recipes for a network on the data.
+    pub(super) fn try_presets(
+        &self,
+        graph: &Graph,
+        device: &Device,
+        batch: Option<usize>,
+        observer: &mut dyn Observer,
+    ) -> Result<PresetTrial> {
+        let (spec, options) = (self.spec()?, self.options(None)?);
+        let open = |options: &DataOptions| open_data(graph, spec, options);
+        try_presets(graph, device, (&open, &options), batch, observer)
     }
 
     fn spec(&self) -> Result<&str> {

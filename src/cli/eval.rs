@@ -9,6 +9,7 @@ use super::args::{Global, PrecisionArgs, positive};
 use super::data_args::DataArgs;
 use super::metric_args::MetricArgs;
 use super::output::{Output, decibels};
+use super::presets::print_trial;
 use super::progress::Progress;
 use super::results::{in_unit, metric_json, plus_minus};
 use super::terms::translate;
@@ -24,6 +25,10 @@ pub(super) struct Args {
     against: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
+    /// Rank likely recipes of preprocessing on 64 images (or --images N) instead: presets, scales, means, and orders of
+    /// channels. --resize, --crop, --letterbox and --layout stay as given.
+    #[arg(long, requires = "data", conflicts_with_all = ["against", "metric", "precision"])]
+    try_presets: bool,
     #[command(flatten)]
     metric: MetricArgs,
     /// Number of images at once.
@@ -35,6 +40,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let graph = Graph::from_model(&args.data.load(&args.model)?)?;
+    if args.try_presets {
+        let device = args.precision.open(global, output)?;
+        let trial = args.data.try_presets(&graph, &device, args.batch, &mut Progress::new(output))?;
+        print_trial(&trial, output);
+        return Ok(Answer::Yes);
+    }
     let against =
         args.against.as_ref().map(|p| args.data.load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
     let data = args.data.open(&graph)?;
@@ -49,7 +60,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(Misfit { top1, chance, advice }) = misfit {
         let advice = advice.map_or_else(String::new, |advice| format!("; {}", translate(&advice)));
         output.note(format!(
-            "top-1 is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit{advice}"
+            "top-1 is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit{advice}; --try-presets ranks \
+             recipes"
         ));
     }
     print(&found, against.is_some(), output);

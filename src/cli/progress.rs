@@ -76,6 +76,7 @@ fn title(stage: Stage) -> &'static str {
         Stage::Repairing => "repairing",
         Stage::Proving => "proving",
         Stage::Evaluating => "evaluating",
+        Stage::TryingRecipes => "trying recipes",
         Stage::Timing => "timing",
         Stage::Autotuning => "timing algorithms",
         Stage::ComparingCriteria => "comparing",

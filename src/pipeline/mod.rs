@@ -33,6 +33,8 @@ mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod preset_candidates;
+mod preset_trial;
 mod profiling;
 mod pruning;
 mod repairing;
@@ -62,6 +64,7 @@ pub use metric::{
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
+pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedRecipe, try_presets};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;

@@ -161,12 +161,8 @@ mod tests {
 
     #[test]
     fn images_contribute_by_the_jackknife() {
-        let norm = FirstNorm {
-            node: "bn".to_owned(),
-            input: ValueId::new(0),
-            mean: vec![0.0],
-            variance: vec![1.0],
-        };
+        let norm =
+            FirstNorm { node: "bn".to_owned(), input: ValueId::new(0), mean: vec![0.0], variance: vec![1.0] };
         let images = vec![vec![sums(&[-1.0, 1.0])], vec![sums(&[-1.0, 1.0])], vec![sums(&[-3.0, 3.0])]];
         let found = NormFit { norm: &norm, images }.divergence();
         // The variance of all is 11/3, without the last image it is 1.
