@@ -36,7 +36,7 @@ impl Preprocessing {
         steps.extend(resampled.map(|rate| format!("{rate} Hz")));
         steps.extend(self.length.map(|length| format!("{length} samples")));
         steps.extend(self.arithmetic());
-        if steps.len() == read {
+        if steps.len() == read && !matches!(kind, Some(SampleKind::Random)) {
             steps.push("as they are".to_owned());
         }
         steps.push(self.output(survey));

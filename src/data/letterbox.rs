@@ -49,6 +49,7 @@ mod tests {
         assert_eq!(place((5, 2), (5, 5)), (5, 2, 0, 1));
         assert_eq!(place((4, 6), (3, 3)), (2, 3, 0, 0), "enlarged or reduced");
         assert_eq!(place((10, 5), (5, 9)), (5, 2, 0, 3), "2.5 is rounded to even");
+        // Ultralytics fails for this one.
         assert_eq!(place((1000, 1), (8, 8)), (8, 1, 0, 3), "no side vanishes");
     }
 }

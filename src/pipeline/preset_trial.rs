@@ -6,10 +6,11 @@
 use super::evaluation::{chosen, predict};
 use super::label_fit::LabelFit;
 use super::metric::{Judged, Measured, MetricOptions, floats};
-use super::norm_fit::FirstNorm;
+use super::norm_fit::{FirstNorm, NormFit};
 use super::preset_candidates::{Candidate, candidates, has_free_geometry, without_arithmetic};
 use crate::data::metrics::estimate::pseudo_values;
-use crate::data::{DataOptions, Dataset, Layout, SampleKind, Size};
+use crate::data::metrics::top_k;
+use crate::data::{Batch, DataOptions, Dataset, Layout, SampleKind, Size};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -21,6 +22,8 @@ use crate::tensor::SampleShape;
 pub const TRIAL_IMAGES: usize = 64;
 /// The number of standard errors of a difference within which recipes are equal.
 const STANDARD_ERRORS: f64 = 2.0;
+/// The number of images at once, if the device decides.
+const AT_ONCE: usize = 16;
 /// The most recipes that are tried with a crop, too.
 const MOST_CROPPED: usize = 4;
 
@@ -170,11 +173,67 @@ impl Ranking {
         Ok(all)
     }
 
+    /// Starts the measurement of a recipe.
+    fn start(&self) -> Measuring<'_> {
+        match self {
+            Self::Top1 { judged, classes } => {
+                Measuring::Top1 { output: judged.output, hits: vec![], fit: LabelFit::new(*classes) }
+            }
+            Self::Statistics(norm) => Measuring::Statistics(norm.fit()),
+            Self::Information(judged) => Measuring::Information { output: judged.output, shares: vec![] },
+        }
+    }
+
     fn measure(&self) -> TrialMeasure {
         match self {
             Self::Top1 { .. } => TrialMeasure::Top1,
             Self::Statistics(norm) => TrialMeasure::Statistics(norm.node.clone()),
             Self::Information(_) => TrialMeasure::Information,
+        }
+    }
+}
+
+/// The measurement of a recipe under way.
+enum Measuring<'a> {
+    Top1 {
+        output: usize,
+        hits: Vec<bool>,
+        fit: LabelFit,
+    },
+    Statistics(NormFit<'a>),
+    /// Probabilities of the classes for each image.
+    Information {
+        output: usize,
+        shares: Vec<Vec<f64>>,
+    },
+}
+
+impl Measuring<'_> {
+    fn add(&mut self, session: &mut Session, images: &Batch) -> Result<()> {
+        match self {
+            Self::Top1 { output, hits, fit } => {
+                let labels = images.labels.iter().flatten();
+                for (outputs, &label) in predict(session, &images.data)?.iter().zip(labels) {
+                    let scores = floats(&outputs[*output].1);
+                    hits.push(top_k(&scores, label, 1));
+                    fit.add(&scores, label);
+                }
+                Ok(())
+            }
+            Self::Statistics(fit) => fit.add(session, &images.data),
+            Self::Information { output, shares } => {
+                let outputs = predict(session, &images.data)?;
+                shares.extend(outputs.iter().map(|outputs| probabilities(&floats(&outputs[*output].1))));
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self) -> (Measured, Option<LabelFit>) {
+        match self {
+            Self::Top1 { hits, fit, .. } => (Measured::share(&hits), Some(fit)),
+            Self::Statistics(fit) => (fit.divergence(), None),
+            Self::Information { shares, .. } => (information(&shares), None),
         }
     }
 }
@@ -221,60 +280,30 @@ impl Trial<'_> {
         data: &Dataset,
         advance: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<(Measured, Option<LabelFit>)> {
-        let Self { graph, device, batch, ranking, session, .. } = self;
-        let for_images = (*batch, data.len());
-        let mut fit = match ranking {
-            Ranking::Statistics(norm) => Some(norm.fit()),
-            Ranking::Top1 { .. } | Ranking::Information(_) => None,
-        };
-        let mut label_fit = match ranking {
-            Ranking::Top1 { classes, .. } => Some(LabelFit::new(*classes)),
-            Ranking::Statistics(_) | Ranking::Information(_) => None,
-        };
-        let (mut hits, mut shares, mut done) = (Vec::new(), Vec::new(), 0);
-        for images in data.batches(for_images.0.unwrap_or(16)) {
+        let mut measuring = self.ranking.start();
+        let mut done = 0;
+        for images in data.batches(self.batch.unwrap_or(AT_ONCE)) {
             let images = images?;
-            if session.as_ref().is_none_or(|session| *session.sample() != images.sample) {
-                *session = Some(match ranking {
-                    Ranking::Statistics(norm) => norm.session(graph, device, &images.sample, for_images)?,
-                    Ranking::Top1 { .. } | Ranking::Information(_) => {
-                        Session::for_samples(graph, device, &images.sample, for_images)?
-                    }
-                });
-            }
-            let Some(session) = session else { continue };
-            match ranking {
-                Ranking::Statistics(_) => {
-                    if let Some(fit) = &mut fit {
-                        fit.add(session, &images.data)?;
-                    }
-                }
-                Ranking::Top1 { judged, .. } => {
-                    let labels = images.labels.iter().flatten();
-                    for (outputs, &label) in predict(session, &images.data)?.iter().zip(labels) {
-                        let scores = floats(&outputs[judged.output].1);
-                        hits.push(crate::data::metrics::top_k(&scores, label, 1));
-                        if let Some(fit) = &mut label_fit {
-                            fit.add(&scores, label);
-                        }
-                    }
-                }
-                Ranking::Information(judged) => {
-                    let outputs = predict(session, &images.data)?;
-                    shares.extend(
-                        outputs.iter().map(|outputs| probabilities(&floats(&outputs[judged.output].1))),
-                    );
-                }
-            }
+            let mut session = match self.session.take().filter(|s| *s.sample() == images.sample) {
+                Some(session) => session,
+                None => self.open_session(&images.sample, data.len())?,
+            };
+            measuring.add(&mut session, &images)?;
+            self.session = Some(session);
             done += images.count;
             advance(done)?;
         }
-        let measured = match (ranking, fit) {
-            (Ranking::Statistics(_), Some(fit)) => fit.divergence(),
-            (Ranking::Information(_), _) => information(&shares),
-            _ => Measured::share(&hits),
-        };
-        Ok((measured, label_fit))
+        Ok(measuring.finish())
+    }
+
+    fn open_session(&self, sample: &SampleShape, images: usize) -> Result<Session> {
+        let for_images = (self.batch, images);
+        match &self.ranking {
+            Ranking::Statistics(norm) => norm.session(self.graph, self.device, sample, for_images),
+            Ranking::Top1 { .. } | Ranking::Information(_) => {
+                Session::for_samples(self.graph, self.device, sample, for_images)
+            }
+        }
     }
 
     /// Returns the best top-1 in percent and that of guessing, if no recipe is above chance.
