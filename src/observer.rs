@@ -174,7 +174,7 @@ pub enum Doubt {
     UnitValues {
         /// The largest stored value.
         high: f32,
-        /// The divisor.
+        /// The divisor of the recipe.
         scale: f32,
     },
     /// Values far above 1 that are normalized by the mean and deviation of values from 0 to 1.

@@ -10,7 +10,7 @@ pub(super) fn print_trial(trial: &PresetTrial, output: &Output) {
     let PresetTrial { images, measure, at_chance, recipes } = trial;
     if let Some([best, chance]) = at_chance {
         output.note(format!(
-            "no recipe is above chance ({best:.1} % of {chance:.1} %): labels do not fit, or preprocessing is another one"
+            "the best top-1 is {best:.1} % (chance {chance:.1} %): labels do not fit, or preprocessing is another one"
         ));
     }
     let (named, unit) = match measure {
@@ -37,7 +37,8 @@ pub(super) fn print_trial(trial: &PresetTrial, output: &Output) {
         let ties = recipes.iter().filter(|recipe| recipe.is_tied).count() - 1;
         let tied = match ties {
             0 => String::new(),
-            n => format!("; {} (=) as good within the error, --images tells more", many_are(n)),
+            1 => "; another one (=) is as good within the error, which more --images reduce".to_owned(),
+            n => format!("; {n} others (=) are as good within the error, which more --images reduce"),
         };
         output.line(format!("best: {}{tied}", options(best)));
         output.line(format!("      {}", best.preprocessing));
@@ -58,10 +59,6 @@ pub(super) fn print_trial(trial: &PresetTrial, output: &Output) {
         "at_chance": at_chance.is_some(), "best": recipes.first().map(options),
         "recipes": recipes.iter().map(row).collect::<Vec<_>>(),
     }));
-}
-
-fn many_are(count: usize) -> String {
-    if count == 1 { "another one is".to_owned() } else { format!("{count} others are") }
 }
 
 /// Returns the options of a recipe as arguments.

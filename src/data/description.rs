@@ -120,7 +120,7 @@ impl Preprocessing {
     }
 }
 
-/// Describes stored images.
+/// Describes images as they are stored.
 fn stored(kind: &ImageKind) -> String {
     let sizes = match kind.sizes.as_slice() {
         [] => "images,".to_owned(),

@@ -222,9 +222,9 @@ pub struct DataOptions {
     pub resize: Option<ResizeTo>,
     /// Size of the centre crop afterwards.
     pub crop: Option<Size>,
-    /// Value from 0 to 255 that pads images to the size of `resize`, or of the network, at their own proportions.
+    /// Value from 0 to 255 that pads images to the size of `resize`, else to that of the network.
     ///
-    /// In place of a crop; the geometry is that of Ultralytics' `LetterBox` with `auto=False`.
+    /// Images keep their proportions, and nothing is cropped; the geometry is that of Ultralytics' `LetterBox` with `auto=False`.
     pub letterbox: Option<u8>,
     /// Mean to subtract after division by `scale`: one value per channel in the network's order, or one for all.
     pub mean: Option<Vec<f32>>,

@@ -15,7 +15,7 @@ const MOST_SAMPLES: usize = 16;
 /// Properties of some samples, spread evenly over a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Survey {
-    /// Samples before preprocessing.
+    /// Samples as they are stored, before preprocessing.
     pub kind: SampleKind,
     /// Shapes of the arrays of the first sample, after preprocessing.
     pub shape: SampleShape,
@@ -32,7 +32,7 @@ pub enum SampleKind {
     Arrays(Vec<String>),
     /// Recordings, with the least and the largest sample rate in Hz.
     Recordings(Option<[u32; 2]>),
-    /// Random numbers.
+    /// Random numbers in place of data.
     Random,
 }
 

@@ -60,7 +60,7 @@ impl FirstNorm {
         Session::new(graph, device, &options, &|_| vec![])
     }
 
-    /// Starts a comparison.
+    /// Starts a comparison with images.
     pub(super) fn fit(&self) -> NormFit<'_> {
         NormFit { norm: self, images: vec![] }
     }

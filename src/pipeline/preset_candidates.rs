@@ -22,7 +22,7 @@ const CAFFE: &str = "123,117,104";
 /// A recipe to try.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
-    /// The complete options.
+    /// The complete options of the recipe.
     pub(super) options: DataOptions,
     /// The options that make up the recipe: name and value.
     pub(super) named: Vec<(&'static str, String)>,

@@ -30,7 +30,7 @@ const MOST_CROPPED: usize = 4;
 /// The measure that ranks recipes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrialMeasure {
-    /// Top-1 in percent.
+    /// Top-1 of labelled images, in percent.
     Top1,
     /// Divergence from the stored statistics of the named BatchNormalization, in nats a channel.
     Statistics(String),
@@ -259,7 +259,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Measures recipes.
+    /// Measures recipes one by one.
     fn add(&mut self, recipes: Vec<Candidate>, images: usize, observer: &mut dyn Observer) -> Result<()> {
         if recipes.is_empty() {
             return Ok(());
