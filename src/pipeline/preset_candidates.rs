@@ -105,7 +105,7 @@ pub(super) fn candidates(
     if kind.is_float {
         let [low, high] = kind.range;
         recipes.push(vec![]);
-        let scale = (high > ABOVE_ONE).then_some(("scale", "255"));
+        let scale = (high > ABOVE_ONE && low >= 0.0).then_some(("scale", "255"));
         recipes.extend(scale.map(|scale| vec![scale]));
         if low < 0.0 {
             pairs.clear();

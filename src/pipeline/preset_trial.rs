@@ -8,7 +8,7 @@ use super::label_fit::LabelFit;
 use super::metric::{Judged, Measured, MetricOptions, floats};
 use super::norm_fit::{FirstNorm, NormFit};
 use super::preset_candidates::{Candidate, candidates, has_free_geometry, without_arithmetic};
-use crate::data::metrics::estimate::pseudo_values;
+use crate::data::metrics::estimate::{pseudo_values, wilson};
 use crate::data::metrics::top_k;
 use crate::data::{Batch, DataOptions, Dataset, Layout, SampleKind, Size};
 use crate::error::{Error, Result};
@@ -22,6 +22,8 @@ use crate::tensor::SampleShape;
 pub const TRIAL_IMAGES: usize = 64;
 /// The number of standard errors of a difference within which recipes are equal.
 const STANDARD_ERRORS: f64 = 2.0;
+/// The number of standard errors by which the best recipe must exceed chance.
+const LUCK: f64 = 3.0;
 /// The number of images at once, if the device decides.
 const AT_ONCE: usize = 16;
 /// The most recipes that are tried with a crop, too.
@@ -311,7 +313,9 @@ impl Trial<'_> {
         let fits: Vec<&LabelFit> = self.tried.iter().filter_map(|tried| tried.label_fit.as_ref()).collect();
         let best = self.tried.iter().map(|tried| tried.measured.value).fold(0.0, f64::max);
         let chance = fits.first()?.chance();
-        fits.iter().all(|fit| fit.is_chance()).then_some([best, 100.0 * chance])
+        // The best of many recipes is easily lucky.
+        let least = wilson(0.01 * best, fits.first()?.images(), LUCK).0;
+        (least <= chance).then_some([best, 100.0 * chance])
     }
 
     /// Returns the places of recipes from the best to the worst, and whether each is as good as the best.
