@@ -175,7 +175,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             let files = SweepFiles::single(args.outputs(), targets[0]);
             files.write(&mut pruned)?;
             files.print(output);
-            output.result(&files.json(&pruned, calibration));
+            output.result(&files.json(&pruned, calibration)?);
             Ok(Answer::Yes)
         }
         Outcome::Refused(refusal) => {

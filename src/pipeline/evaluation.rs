@@ -1,5 +1,6 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
+use super::data_notices::notice_data;
 use super::kept_outputs::{Reference, ReferenceRun};
 use super::label_fit::LabelFit;
 use super::metric::{
@@ -83,10 +84,13 @@ pub fn evaluate_by(
     by: (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
+    notice_data(graph, data, observer)?;
     evaluate_against(graph, against.map(Reference::from), device, data, by, observer)
 }
 
-/// Evaluates as [`evaluate_by`], with a reference whose outputs may be kept for further networks.
+/// Evaluates as [`evaluate_by`], without notices about the data set.
+///
+/// The outputs of the reference may be kept for further networks.
 pub(super) fn evaluate_against(
     graph: &Graph,
     against: Option<Reference>,

@@ -18,6 +18,7 @@ mod channel_table;
 mod collapse;
 mod criteria_comparison;
 mod cut_sizes;
+mod data_notices;
 mod decision;
 pub mod demo;
 mod evaluation;
@@ -30,11 +31,14 @@ mod latency;
 mod max_drop;
 mod metric;
 mod network;
+mod norm_fit;
 mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
 mod predictions;
+mod preset_candidates;
+mod preset_trial;
 mod profiling;
 mod pruning;
 mod repairing;
@@ -69,6 +73,7 @@ pub use metric::{
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
+pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedRecipe, try_presets};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
@@ -85,7 +90,7 @@ pub use crate::data::{DataOptions, DataSources, Dataset, ImagePlace, LabelImages
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
-pub use crate::observer::{ExpectedStage, Notice, Observer, Silent, Stage};
+pub use crate::observer::{Doubt, ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,

@@ -25,7 +25,7 @@ use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
 use crate::repair::Repair;
 use crate::report::{
-    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures,
+    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, inputs, network, pictures,
 };
 use crate::stats::{Distances, GramKind, Profile};
 
@@ -159,6 +159,10 @@ impl ReportBuilder {
         images: Option<&Batch>,
         recipe: Option<&Preprocessing>,
     ) -> Result<()> {
+        self.page.inputs = match images.zip(recipe) {
+            Some((images, recipe)) => inputs(images, recipe)?,
+            None => None,
+        };
         self.page.filters = pictures::filters(&of.graph, &of.channels.facts, recipe)?;
         (self.page.images, self.page.maps) = pictures::maps(&of.graph, device, images, recipe)?;
         Ok(())

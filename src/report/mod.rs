@@ -4,6 +4,7 @@
 //! as one block of JSON, with the style and the scripts of `assets/report`, into the document. The scripts insert text
 //! as text only, so that no name in a model can become markup. The block cannot end early, because it contains no `<`.
 
+mod input_picture;
 pub mod network;
 mod number;
 mod page;
@@ -11,7 +12,9 @@ pub mod pictures;
 #[cfg(test)]
 mod tests;
 
+pub use input_picture::inputs;
 pub use number::Num;
+pub use page::InputSheet;
 pub use page::{
     ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, MetricRow, Page, Quality, Repeat,
     SearchCurve, SearchPoint, Sheet, Speed, Summary,

@@ -30,8 +30,21 @@ pub struct Page {
     pub maps: Vec<FeatureMaps>,
     /// Images of the feature maps.
     pub images: Option<Sheet>,
+    /// Images as the network receives them, if there are images.
+    pub inputs: Option<InputSheet>,
     /// Data to reproduce the result.
     pub repeat: Vec<Repeat>,
+}
+
+/// Images as the network receives them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct InputSheet {
+    /// Picture with one tile per image.
+    pub sheet: Sheet,
+    /// Values that are black and white: the least and the largest of these images.
+    pub range: [f32; 2],
+    /// Channels, height and width of the network's input.
+    pub size: [usize; 3],
 }
 
 /// The results before and after the cut.

@@ -30,11 +30,11 @@ const MAP_SIDE: usize = 32;
 const LEAST_SIDE: usize = 4;
 
 /// A picture of bytes, grey or in colour.
-struct Bitmap {
-    width: usize,
-    height: usize,
+pub(super) struct Bitmap {
+    pub(super) width: usize,
+    pub(super) height: usize,
     /// Pixels row by row, of 1 or 3 bytes each.
-    pixels: Vec<u8>,
+    pub(super) pixels: Vec<u8>,
 }
 
 /// Draws the filters of the first layer with windows over one or three channels.
@@ -69,7 +69,7 @@ pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> 
 }
 
 /// Interleaves planes to pixels.
-fn interleaved(len: usize, depth: usize, bgr: bool, get: impl Fn(usize, usize) -> u8) -> Vec<u8> {
+pub(super) fn interleaved(len: usize, depth: usize, bgr: bool, get: impl Fn(usize, usize) -> u8) -> Vec<u8> {
     let channel = |c: usize| if bgr { depth - 1 - c } else { c };
     (0..len * depth).map(|i| get(channel(i % depth), i / depth)).collect()
 }
@@ -190,7 +190,7 @@ fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Opti
 }
 
 /// Shrinks a plane to sides of at most `most`, by means over squares of pixels.
-fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>, [usize; 2]) {
+pub(super) fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>, [usize; 2]) {
     let by = height.max(width).div_ceil(most).max(1);
     let [h, w] = [height / by, width / by].map(|n| n.max(1));
     let (tall, wide) = (by.min(height), by.min(width));
@@ -203,7 +203,7 @@ fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>
 }
 
 /// Encodes tiles of one size as one picture.
-fn sheet(tiles: &[Bitmap]) -> Result<Sheet> {
+pub(super) fn sheet(tiles: &[Bitmap]) -> Result<Sheet> {
     let Some(first) = tiles.first() else { return Ok(Sheet::default()) };
     let (width, height) = (first.width, first.height);
     let depth = first.pixels.len() / (width * height).max(1);
@@ -292,6 +292,7 @@ mod tests {
         let recipe = Preprocessing {
             resize: None,
             crop: None,
+            letterbox: None,
             channels: 3,
             order: ChannelOrder::Bgr,
             scale: 255.0,
