@@ -74,7 +74,12 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         "pruning to half of the MACs: channels are scored on 512 images without labels, the layers behind them are \
          refitted, and the result is proved and judged on 1,000 other images",
     );
-    let report = ReportOptions { seconds: SECONDS, batch: BATCH, command: Some(command()) };
+    let report = ReportOptions {
+        seconds: SECONDS,
+        batch: BATCH,
+        command: Some(command()),
+        ..ReportOptions::default()
+    };
     let options = PruneOptions {
         output: Some(args.output.path().to_path_buf()),
         report: args.report.as_ref().map(|_| report),

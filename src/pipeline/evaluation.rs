@@ -1,12 +1,13 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
+use super::answers::Answers;
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
     floats,
 };
 use super::profiling::notice_skipped;
-use crate::data::metrics::{Accuracy, Agreement};
+use crate::data::metrics::{Accuracy, Agreement, argmax};
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -37,6 +38,8 @@ pub struct Evaluation {
     pub classified: Option<String>,
     /// The reason why no output was judged as a classification.
     pub unclassified: Option<String>,
+    /// The answers of both networks by class and image, if an output was judged as a classification.
+    pub answers: Option<Answers>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
@@ -170,6 +173,7 @@ struct Judging<'a> {
     agreement: Option<Agreement>,
     /// The errors of the other outputs that count.
     errors: Vec<Agreement>,
+    answers: Answers,
     label_fit: Option<LabelFit>,
 }
 
@@ -195,6 +199,7 @@ impl<'a> Judging<'a> {
             reference_accuracy: Accuracy::default(),
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
+            answers: Answers::default(),
             label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
         })
     }
@@ -249,6 +254,10 @@ impl<'a> Judging<'a> {
             if let Some(expected) = expected {
                 add_label(&mut self.reference_accuracy, judged, &expected[judged.output].1, label);
             }
+        }
+        if let (Some(judged), Some(expected)) = (&self.choice.classification, expected) {
+            let answer = |outputs: &[NamedTensor]| answer(judged, &outputs[judged.output].1);
+            self.answers.add(images.places[i], label, [answer(expected), answer(outputs)]);
         }
         if let (Some(expected), Some(agreement)) = (expected, &mut self.agreement) {
             let judged = self.choice.classification.as_ref();
@@ -336,7 +345,9 @@ impl<'a> Judging<'a> {
             error: None,
             images,
         };
+        let answers = (classified.is_some() && agreement.is_some()).then_some(self.answers);
         Ok(Evaluation {
+            answers,
             images,
             accuracy: self.accuracy,
             reference_accuracy: self.reference_accuracy,
@@ -355,6 +366,11 @@ fn add_label(accuracy: &mut Accuracy, judged: &Judged, output: &Tensor, label: u
         Some(classes) => accuracy.add(&floats(output), classes, &[label]),
         None => accuracy.add_class(index(output), label),
     }
+}
+
+/// Returns the class that an output stands for; `None` for NaN.
+fn answer(judged: &Judged, output: &Tensor) -> Option<usize> {
+    if judged.classes.is_some() { argmax(&floats(output)) } else { index(output) }
 }
 
 /// Returns the only element as a class index; `None` for NaN and negative values.

@@ -11,11 +11,13 @@
 //! Options and results are plain data. Long operations report to an [`Observer`], which may end them. Nothing here
 //! prints, reads the environment, or handles signals.
 
+mod answers;
 mod benchmark;
 mod bindings;
 mod calibration;
 mod channel_table;
 mod criteria_comparison;
+mod cut_comparison;
 mod decision;
 pub mod demo;
 mod evaluation;
@@ -34,6 +36,7 @@ mod planning;
 mod profiling;
 mod pruning;
 mod repairing;
+mod report_answers;
 mod report_builder;
 mod reporting;
 mod summary;
@@ -41,6 +44,7 @@ mod summary;
 mod tests;
 mod training;
 
+pub use answers::{Answers, ChangedAnswer, ClassAnswers};
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
 pub use bindings::{InputOptions, InputValue, parse_shape};
 pub use calibration::{Calibration, JudgedOn, Origin};
@@ -48,6 +52,7 @@ pub use channel_table::{ChannelTable, LayerMeans, layer_means};
 pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
+pub use cut_comparison::compare_cuts;
 pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};

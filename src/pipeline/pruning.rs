@@ -220,12 +220,14 @@ impl Work<'_> {
             page.shrunk(&small)?;
             page.proved(&proof);
             if let (Some(calibration), Some(found)) = (calibration, &evaluation) {
-                page.judged(calibration, found);
+                page.judged(calibration, found)?;
             }
             if let Some(metric) = evaluation.as_ref().and_then(|found| found.metric.as_ref()) {
                 page.tried(&attempts, counted, (metric, options.plan.target));
             }
-            page.time(&both()?, device, observer);
+            let graphs = both()?;
+            page.draw_pruned(&graphs[1], device)?;
+            page.time(&graphs, device, observer);
         }
         Ok(Pruned {
             model: small,

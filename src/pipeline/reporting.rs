@@ -66,9 +66,10 @@ pub fn report(
     let Network { graph, channels, .. } = network;
     drop(channels);
     let small = Graph::from_model_owned(pruned)?;
+    page.draw_pruned(&small, device)?;
     if let Some(calibration) = calibration {
         let found = evaluate(&small, Some(&graph), device, &calibration.judge, batch, observer)?;
-        page.judged(calibration, &found);
+        page.judged(calibration, &found)?;
     }
     page.time(&[graph, small], device, observer);
     Ok(page.finish(device))

@@ -4,6 +4,10 @@
 //! as one block of JSON, with the style and the scripts of `assets/report`, into the document. The scripts insert text
 //! as text only, so that no name in a model can become markup. The block cannot end early, because it contains no `<`.
 
+mod answers;
+mod cuts;
+pub mod drawing;
+mod layout;
 pub mod network;
 mod number;
 mod page;
@@ -11,6 +15,9 @@ pub mod pictures;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{AnswerChanges, ChangeCounts, ChangedImage, ClassRow, ConfusedPair};
+pub use cuts::{CutColumn, Cuts};
+pub use drawing::Drawing;
 pub use number::Num;
 pub use page::{
     ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, MetricRow, Page, Quality, Repeat,
@@ -20,11 +27,19 @@ pub use page::{
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/page.css");
 /// The scripts in order; they share one scope.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 15] = [
     include_str!("../../assets/report/dom.js"),
+    include_str!("../../assets/report/glossary.js"),
+    include_str!("../../assets/report/export.js"),
     include_str!("../../assets/report/chart.js"),
+    include_str!("../../assets/report/accuracy.js"),
     include_str!("../../assets/report/glance.js"),
     include_str!("../../assets/report/table.js"),
+    include_str!("../../assets/report/curve.js"),
+    include_str!("../../assets/report/viewport.js"),
+    include_str!("../../assets/report/drawing.js"),
+    include_str!("../../assets/report/answers.js"),
+    include_str!("../../assets/report/cuts.js"),
     include_str!("../../assets/report/layer.js"),
     include_str!("../../assets/report/pictures.js"),
     include_str!("../../assets/report/page.js"),

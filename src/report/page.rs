@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::answers::AnswerChanges;
+use super::cuts::Cuts;
+use super::drawing::Drawing;
 use super::number::Num;
 use crate::bench::Quantiles;
 use crate::exec::devices::DeviceIdentity;
@@ -18,6 +21,14 @@ pub struct Page {
     pub summary: Summary,
     /// Accuracy against cost, if several networks were tried.
     pub curve: Option<SearchCurve>,
+    /// Several cuts side by side, in place of one.
+    pub cuts: Option<Cuts>,
+    /// Answers of a classifier that changed.
+    pub answers: Option<AnswerChanges>,
+    /// Drawing of the network.
+    pub drawing: Option<Drawing>,
+    /// Preprocessing of the images in words, if there are images.
+    pub preprocessing: Option<String>,
     /// Columns of channel statistics, in the order of the menus.
     pub columns: Vec<ColumnText>,
     /// Layers in the order of the graph.
@@ -137,9 +148,11 @@ pub struct MetricRow {
     pub after: Option<f64>,
     /// Standard error of the difference.
     pub error: Option<f64>,
+    /// True if a higher value is better.
+    pub higher_is_better: bool,
 }
 
-/// The networks that a search tried.
+/// The networks that a search tried, or those of several budgets.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SearchCurve {
     /// Cost that the shares refer to.
@@ -152,15 +165,21 @@ pub struct SearchCurve {
     pub points: Vec<SearchPoint>,
     /// Least quality that is allowed.
     pub floor: Option<f64>,
+    /// True if a lower value is better.
+    pub lower_is_better: bool,
 }
 
 /// A network of a search.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SearchPoint {
     /// Share of the cost to keep.
     pub keep: f64,
     /// Measured quality in its unit; 0 to 1 for percentages.
     pub value: Option<f64>,
+    /// Standard error of the quality's difference to the original, in the same unit, if known.
+    pub error: Option<f64>,
+    /// Name of the network, if several have the same share.
+    pub name: Option<String>,
     /// True for the chosen network.
     pub chosen: bool,
 }
@@ -247,6 +266,8 @@ pub struct FeatureMaps {
     pub channels: Vec<usize>,
     /// Picture of each image, with one tile per channel.
     pub sheets: Vec<Sheet>,
+    /// Picture of each image in the pruned network, with one tile per kept channel; empty if it was not drawn.
+    pub after: Vec<Sheet>,
 }
 
 /// A named value needed to reproduce the result.
