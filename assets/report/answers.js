@@ -1,0 +1,52 @@
+// The answers of a classifier that changed: by class, by pair of classes, and image by image.
+
+function answersSection(found) {
+  const { classes, pairs, counts, changed, images, names } = found;
+  const className = (i) => (i === null || i === undefined ? "no number" : names[i] ? `${names[i]} (${i})` : `class ${i}`);
+  const all = PAGE.summary.quality.images;
+  const labelled = classes.length > 0;
+  const share = (n, c) => n / c.images;
+  const change = (c) => 100 * (c.after - c.before) / c.images;
+  // Few images of a class leave its change uncertain: as for all images, half an image in each cell (Agresti & Min 2005).
+  const ofClass = [
+    { name: "Class", text: true, value: (c) => className(c.class), csv: [["class", (c) => c.class], ["name", (c) => names[c.class] || ""]] },
+    { name: "Images", value: (c) => c.images },
+    { name: "Right before", value: (c) => share(c.before, c), show: (c) => percent(share(c.before, c)) },
+    { name: "Right after", value: (c) => share(c.after, c), show: (c) => percent(share(c.after, c)) },
+    { name: "Change", value: change, show: (c) => (c.after === c.before ? "0" : signed(change(c), (v) => v.toFixed(1))) + " points" },
+  ];
+  const sorted = [...classes].sort((a, b) => change(a) - change(b));
+  const list = labelled && table({ caption: "Right answers by class, the largest loss first", columns: ofClass, rows: sorted });
+  const ofPair = [
+    { name: "Label", text: true, value: (p) => className(p.label) },
+    { name: "Answer now", text: true, value: (p) => className(p.answer) },
+    { name: "Images before", value: (p) => p.before },
+    { name: "Images after", value: (p) => p.after },
+  ];
+  const confused = pairs.length > 0 && table({ caption: "Wrong answers that became more frequent", columns: ofPair, rows: pairs });
+  const verdictOf = (c) => (c.label === null ? "" : c.after === c.label ? "right now" : c.before === c.label ? "wrong now" : "wrong before and now");
+  const photo = (c) => {
+    const says = `${c.name}: ${c.label === null ? "" : `label ${className(c.label)}, `}before ${className(c.before)}, after ${className(c.after)}`;
+    const picture = c.tile !== null && images ? tile(images, c.tile, 76, says, false) : el("span", { class: "tile blank", role: "img", "aria-label": says }, "no picture");
+    return el("li", { class: "changed" }, picture, el("dl", {},
+      c.label !== null && [el("dt", {}, "label"), el("dd", {}, className(c.label))],
+      el("dt", {}, "before"), el("dd", { class: c.label !== null && c.before === c.label ? "good" : null }, className(c.before)),
+      el("dt", {}, "after"), el("dd", { class: c.label !== null && c.after !== c.label ? "bad" : null }, className(c.after)),
+      verdictOf(c) && [el("dt", {}, "so"), el("dd", {}, verdictOf(c))],
+      el("dt", {}, "file"), el("dd", { class: "file" }, c.name)));
+  };
+  const saved = [["file", (c) => c.name], ["label", (c) => c.label], ["before", (c) => c.before], ["after", (c) => c.after]];
+  const summary = counts.all === 0
+    ? `Both networks give the same class for all ${counted(all, "image", "images")}.`
+    : `${counted(counts.all, "answer", "answers")} of ${grouped(all)} changed` + (labelled ? `: ${counted(counts.lost, "image was", "images were")} right and ${counts.lost === 1 ? "is" : "are"} wrong now, ${counted(counts.won, "image was", "images were")} wrong and ${counts.won === 1 ? "is" : "are"} right now.` : ".");
+  return el("section", { class: "card", id: "answers" }, el("h2", {}, "Answers that changed"),
+    el("p", { class: "quiet" }, summary),
+    (list || confused) && el("div", { class: "pair even" },
+      list && el("div", {}, el("h3", {}, "By class"), list.node, el("div", { class: "saves" }, csvButton("classes", "the table of classes", ofClass, sorted))),
+      confused && el("div", {}, el("h3", {}, "Wrong answers that became more frequent"), confused.node, el("div", { class: "saves" }, csvButton("pairs", "the table of wrong answers", ofPair, pairs)))),
+    changed.length > 0 && [
+      el("h3", {}, changed.length < counts.all ? `${changed.length} of the ${grouped(counts.all)} images` : "The images"),
+      el("ul", { class: "photos", style: images ? source(images) : null }, changed.map(photo)),
+      el("div", { class: "saves" }, csvButton("changed", "the images shown", [{ csv: saved }], changed)),
+    ]);
+}

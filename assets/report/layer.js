@@ -66,7 +66,8 @@ function layerSection(chosen) {
     clear(place,
       el("p", { class: "quiet small" }, `${kind(layer)}: ${counted(layer.width[0], "kernel", "kernels")}, ${layer.width[0] - layer.width[1]} cut; ${short(layer.macs[0])} → ${short(layer.macs[1])} MACs${missing ? `; ${missing} kernels without a number` : ""}`),
       el("div", { class: "tools" }, axis("x", 0), axis("y", 1), check("xLog", "logarithmic horizontal axis"), check("yLog", "logarithmic vertical axis"), columns.some((c) => c.errors) && check("errors", "standard errors")),
-      legend(statesOf(layer)), charts, told, rows);
+      legend(statesOf(layer)), charts, told, rows,
+      el("div", { class: "saves" }, svgButton("kernels", "the scatter plot", charts), csvButton("kernels", "the statistics of these kernels", kernelColumns(layer, columns), kernelRows(layer))));
     redraw();
   }
 
@@ -108,19 +109,21 @@ function histogramOf(layer, x, log) {
   return histogram(values, { title: x.label, log, label: `Histogram of ${x.label}, kept and cut kernels` });
 }
 
+const kernelRows = (layer) => Array.from({ length: layer.width[0] }, (_, i) => i);
+
+function kernelColumns(layer, columns) {
+  return [
+    { name: "Kernel", up: true, value: (i) => i },
+    { name: "State", text: true, value: (i) => stateOf(layer, i) },
+    ...columns.map((c) => ({
+      name: c.label,
+      value: (i) => c.values[i],
+      show: (i) => number(c.values[i]) + (c.errors && c.errors[i] ? ` ± ${number(c.errors[i])}` : ""),
+      csv: [[c.label, (i) => c.values[i]], ...(c.errors ? [[`${c.label}, standard error`, (i) => c.errors[i]]] : [])],
+    })),
+  ];
+}
+
 function kernelTable(layer, columns) {
-  const rows = Array.from({ length: layer.width[0] }, (_, i) => i);
-  return table({
-    caption: `Kernels of ${layer.name}`,
-    rows,
-    columns: [
-      { name: "Kernel", up: true, value: (i) => i },
-      { name: "State", text: true, value: (i) => stateOf(layer, i) },
-      ...columns.map((c) => ({
-        name: c.label,
-        value: (i) => c.values[i],
-        show: (i) => number(c.values[i]) + (c.errors && c.errors[i] ? ` ± ${number(c.errors[i])}` : ""),
-      })),
-    ],
-  }).node;
+  return table({ caption: `Kernels of ${layer.name}`, rows: kernelRows(layer), columns: kernelColumns(layer, columns) }).node;
 }
