@@ -1,8 +1,8 @@
 //! The layout of a drawing: layers of boxes by Sugiyama's method, wrapped into columns.
 //!
 //! The crate `dagre` places boxes from top to bottom and routes lines around them (Sugiyama, Tagawa & Toda 1981; Gansner
-//! et al. 1993; Brandes & Köpf 2001). A long network would be a thin strip. Between two ranks that only one line
-//! connects, the strip may continue at the top of a new column.
+//! et al. 1993; Brandes & Köpf 2001). A long network would be a thin strip. Below a box from which all lines start that
+//! lead further down, the strip may continue at the top of a new column.
 
 use dagre::graph::{Graph, GraphOptions};
 use dagre::{EdgeLabel, LayoutOptions, NodeLabel};
@@ -110,22 +110,24 @@ impl Strip<'_> {
         all.unwrap_or_default()
     }
 
-    /// Returns the heights between ranks where a single line passes, from the top.
+    /// Returns the heights between ranks that only lines from one box of the rank above pass, from the top.
     fn gaps(&self) -> Vec<f64> {
         let mut ranks: Vec<f64> = self.centers.iter().map(|c| c[1]).collect();
         ranks.sort_by(f64::total_cmp);
         ranks.dedup_by(|a, b| (*a - *b).abs() < 1.0);
-        let between = ranks.windows(2).map(|pair| f64::midpoint(pair[0], pair[1]));
-        between.filter(|&y| self.passing(y).count() == 1).collect()
-    }
-
-    /// Returns the places of the lines that pass a height.
-    fn passing(&self, y: f64) -> impl Iterator<Item = usize> {
-        let center = |i: usize| self.centers[i][1];
-        (0..self.ends.len()).filter(move |&i| {
-            let [from, to] = self.ends[i].map(center);
-            from.min(to) < y && y < from.max(to)
-        })
+        let passing = |y: f64| {
+            let center = |i: usize| self.centers[i][1];
+            self.ends
+                .iter()
+                .filter(move |ends| center(ends[0]) < y && y < center(ends[1]))
+                .map(|ends| ends[0])
+        };
+        let is_gap = |above: f64, y: f64| {
+            let first = passing(y).next().filter(|&from| (self.centers[from][1] - above).abs() < 1.0);
+            first.is_some_and(|first| passing(y).all(|from| from == first))
+        };
+        let between = ranks.windows(2).map(|pair| (pair[0], f64::midpoint(pair[0], pair[1])));
+        between.filter(|&(above, y)| is_gap(above, y)).map(|(_, y)| y).collect()
     }
 
     /// Returns the heights at which columns end, the last one excepted.
@@ -148,46 +150,59 @@ impl Strip<'_> {
         cuts
     }
 
-    fn wrapped(mut self) -> Layout {
+    fn wrapped(self) -> Layout {
         let cuts = self.cuts();
         let starts = std::iter::once(f64::NEG_INFINITY).chain(cuts.iter().copied());
         let ends = cuts.iter().copied().chain([f64::INFINITY]);
-        let (mut left, mut most) = (MARGIN, 0.0f64);
-        // For each column: its end, the offset of its contents, and its left edge.
+        let (mut left, mut lowest) = (MARGIN, 0.0f64);
         let mut columns = Vec::new();
         for (from, to) in starts.zip(ends) {
             let [x0, y0, x1, y1] = self.extent(from, to);
-            columns.push((to, [left - x0, MARGIN - y0], left));
+            // Lines from the column before enter above the first rank.
+            let entry = if from.is_finite() { RANKS_APART / 2.0 } else { 0.0 };
+            let (offset, range) = ([left - x0, MARGIN + entry - y0], [left, left + x1 - x0]);
+            columns.push(Column { end: to, offset, range });
             left += x1 - x0 + COLUMNS_APART;
-            most = most.max(y1 - y0);
+            lowest = lowest.max(MARGIN + entry + y1 - y0);
         }
-        let column = |y: f64| columns.iter().position(|&(end, ..)| y < end).unwrap_or(0);
+        let column = |y: f64| columns.iter().position(|column| y < column.end).unwrap_or(0);
         let home: Vec<usize> = self.centers.iter().map(|c| column(c[1])).collect();
         let moved = |[x, y]: [f64; 2], column: usize| {
-            let [dx, dy] = columns[column].1;
+            let [dx, dy] = columns[column].offset;
             [x + dx, y + dy]
         };
-        let old = self.lines;
-        self.lines = Vec::new();
         let centers: Vec<[f64; 2]> = self.centers.iter().zip(&home).map(|(&c, &at)| moved(c, at)).collect();
-        let lines = self.ends.iter().zip(old).map(|(&[from, to], points)| {
-            if home[from] == home[to] {
-                return points.into_iter().map(|p| moved(p, home[from])).collect();
+        let lines = self.ends.iter().zip(&self.lines).map(|(&[from, to], points)| {
+            let (first, last) = (home[from], home[to]);
+            if first == last {
+                return points.iter().map(|&p| moved(p, first)).collect();
             }
+            // Down from the box, through the gap between the columns, and in from above.
+            let end = columns[first].end;
             let down = centers[from][1] + self.sizes[from][1] / 2.0;
-            let up = centers[to][1] - self.sizes[to][1] / 2.0;
-            let gutter = columns[home[to]].2 - COLUMNS_APART / 2.0;
-            let (below, above) = (down + RANKS_APART / 2.0, up - MARGIN / 2.0);
-            let (x0, x1) = (centers[from][0], centers[to][0]);
-            vec![[x0, down], [x0, below], [gutter, below], [gutter, above], [x1, above], [x1, up]]
+            let below = down + RANKS_APART / 2.0;
+            let [low, high] = columns[last].range;
+            let gutter = low - COLUMNS_APART / 2.0;
+            let enter = moved(self.centers[from], last)[0].clamp(low, high);
+            let trunk =
+                [[centers[from][0], down], [centers[from][0], below], [gutter, below], [gutter, MARGIN]];
+            let rest = points.iter().filter(|p| p[1] > end).map(|&p| moved(p, last));
+            trunk.into_iter().chain([[enter, MARGIN]]).chain(rest).collect()
         });
         let lines = lines.collect();
-        Layout {
-            centers,
-            lines,
-            size: [left - COLUMNS_APART + MARGIN, most + 2.0 * MARGIN + RANKS_APART / 2.0],
-        }
+        let size = [left - COLUMNS_APART + MARGIN, lowest + MARGIN + RANKS_APART / 2.0];
+        Layout { centers, lines, size }
     }
+}
+
+/// A column of a wrapped layout.
+struct Column {
+    /// The height at which it ends, before the contents move.
+    end: f64,
+    /// The offset of its contents.
+    offset: [f64; 2],
+    /// Its left and right edge.
+    range: [f64; 2],
 }
 
 #[cfg(test)]
@@ -238,7 +253,7 @@ mod tests {
         let block = |b: usize| [[2 * b, 2 * b + 1], [2 * b + 1, 2 * b + 2], [2 * b, 2 * b + 2]];
         let ends: Vec<[usize; 2]> = (0..30).flat_map(block).collect();
         let found = check(&sizes(61), &ends);
-        assert!(found.size[0] > 600.0, "{:?}", found.size);
+        assert!(found.size[0] > found.size[1], "columns end after joins: {:?}", found.size);
         let long = ends.iter().chain(&[[0, 60]]).copied().collect::<Vec<_>>();
         let found = check(&sizes(61), &long);
         assert!(found.size[0] < 600.0, "a line around everything leaves no gap: {:?}", found.size);
@@ -255,7 +270,10 @@ mod tests {
         };
         for count in 2..40 {
             let mut ends: Vec<[usize; 2]> = (1..count).map(|to| [next(to), to]).collect();
-            ends.extend((0..count / 3).map(|_| 1 + next(count - 1)).map(|to| [next(to), to]));
+            for _ in 0..count / 3 {
+                let to = 1 + next(count - 1);
+                ends.push([next(to), to]);
+            }
             ends.sort_unstable();
             ends.dedup();
             check(&sizes(count), &ends);
