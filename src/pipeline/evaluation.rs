@@ -42,6 +42,8 @@ pub struct Evaluation {
     pub answers: Option<Answers>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
+    /// The fit of the network's classes to those of the reference network, if there are both.
+    pub class_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
 }
@@ -175,6 +177,7 @@ struct Judging<'a> {
     errors: Vec<Agreement>,
     answers: Answers,
     label_fit: Option<LabelFit>,
+    class_fit: Option<LabelFit>,
 }
 
 impl<'a> Judging<'a> {
@@ -201,6 +204,7 @@ impl<'a> Judging<'a> {
             errors: vec![Agreement::default(); choice.outputs.len()],
             answers: Answers::default(),
             label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+            class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
     }
 
@@ -266,7 +270,12 @@ impl<'a> Judging<'a> {
                 let (got, expected) = (floats(got), floats(expected));
                 same_size(&format!("the elements of the output \"{name}\""), expected.len(), got.len())?;
                 match judged.filter(|judged| judged.output == output) {
-                    Some(judged) => agreement.add(&expected, &got, judged.classes),
+                    Some(judged) => {
+                        agreement.add(&expected, &got, judged.classes);
+                        if let (Some(fit), Some(class)) = (&mut self.class_fit, argmax(&expected)) {
+                            fit.add(&got, class as u32);
+                        }
+                    }
                     None => errors.add(&expected, &got, None),
                 }
             }
@@ -311,12 +320,13 @@ impl<'a> Judging<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Evaluation> {
-        let Self { choice, mut agreement, images, .. } = self;
+    fn finish(mut self) -> Result<Evaluation> {
+        let (choice, images) = (self.choice, self.images);
+        let mut agreement = self.agreement.take();
         if let Some(agreement) = &mut agreement {
             self.errors.iter().for_each(|errors| agreement.join_errors(errors));
         }
-        let mut metric = self.meters.map(|meters| meters.finish(images)).transpose()?;
+        let mut metric = self.meters.take().map(|meters| meters.finish(images)).transpose()?;
         let mut classified = choice.classification.as_ref().map(|judged| judged.name.clone());
         let mut unclassified = choice.unclassified.clone();
         let only = agreement.as_ref().and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
@@ -327,7 +337,7 @@ impl<'a> Judging<'a> {
                 "{} has its largest value at place {class} for all {images} images: these are hardly class scores",
                 judged.name
             ));
-            classified = None;
+            (classified, self.class_fit) = (None, None);
             if let Some(agreement) = &mut agreement {
                 agreement.forget_classes();
             }
@@ -356,6 +366,7 @@ impl<'a> Judging<'a> {
             classified,
             unclassified,
             label_fit: self.label_fit,
+            class_fit: self.class_fit,
             host_outputs: self.host_outputs,
         })
     }

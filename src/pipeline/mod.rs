@@ -16,6 +16,7 @@ mod benchmark;
 mod bindings;
 mod calibration;
 mod channel_table;
+mod collapse;
 mod criteria_comparison;
 mod cut_comparison;
 mod decision;
@@ -49,6 +50,7 @@ pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmar
 pub use bindings::{InputOptions, InputValue, parse_shape};
 pub use calibration::{Calibration, JudgedOn, Origin};
 pub use channel_table::{ChannelTable, LayerMeans, layer_means};
+pub use collapse::Collapse;
 pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
