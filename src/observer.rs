@@ -87,6 +87,15 @@ pub enum Notice {
         /// The number of rounds.
         of: usize,
     },
+    /// A budget of a sweep that begins.
+    Budget {
+        /// The budget in words, such as `keep-macs 0.5`.
+        budget: String,
+        /// The place of the budget, from 1.
+        place: usize,
+        /// The number of budgets.
+        of: usize,
+    },
     /// A network that was timed in the search for a latency.
     LatencyTried {
         /// The share of the layers' tabulated times that was asked for.
@@ -102,6 +111,8 @@ pub enum Notice {
         counted: String,
         /// The loss, in the metric's unit.
         drop: f64,
+        /// The standard error of the loss; `None` if it is unknown.
+        error: Option<f64>,
         /// The unit of the loss: points, dB, or nothing.
         unit: &'static str,
     },

@@ -1,21 +1,14 @@
 // Quality against cost of several networks: a search, several budgets, or several cuts.
 
-// Marks the networks that no other one beats in cost and quality.
-function paretoFront(points, lowerIsBetter) {
-  const value = (p) => (lowerIsBetter ? -p.value : p.value);
-  const beats = (a, b) => a.keep <= b.keep && value(a) >= value(b) && (a.keep < b.keep || value(a) > value(b));
-  return points.filter((p) => !points.some((other) => beats(other, p)));
-}
-
 function curveSection(curve) {
   const known = curve.points.filter((p) => p.value !== null);
-  const front = new Set(paretoFront(known, curve.lower_is_better));
-  const isSearch = curve.floor !== null || known.some((p) => p.chosen);
+  const front = new Set(known.filter((p) => p.best));
+  const isSearch = !curve.sweep;
   // Percentages are shares of 1.
   const shown = (v, digits) => (v === null ? NONE : curve.unit === "%" ? percent(v, digits) : quality(v, curve.unit));
   const plusMinus = (p) => (p.error === null || p.value === null ? "" : curve.unit === "%" ? ` ± ${(100 * p.error).toFixed(2)} points` : ` ± ${quality(p.error, curve.unit)}`);
   const name = (p) => p.name || (p.keep === 1 && p === curve.points[curve.points.length - 1] ? "the original" : "");
-  const told = (p) => `${name(p) ? name(p) + ": " : ""}${shown(p.value, 2)}${plusMinus(p)} at ${percent(p.keep)} of the ${curve.counted}${p.chosen ? ", chosen" : ""}${front.has(p) ? ", on the Pareto front" : ""}`;
+  const told = (p) => `${name(p) ? name(p) + ": " : ""}${shown(p.value, 2)}${plusMinus(p)} at ${percent(p.keep)} of the ${curve.counted}${p.chosen ? (isSearch ? ", chosen" : ", this network") : ""}${front.has(p) ? ", on the Pareto front" : ""}`;
   const label = `${curve.measured} against the share of ${curve.counted}: ` + known.map(told).join("; ");
   const place = drawing(label, (width) => {
     const height = Math.max(240, Math.min(340, width * 0.45));
@@ -37,7 +30,7 @@ function curveSection(curve) {
       const [cx, cy] = [x.at(p.keep), y.at(p.value)], r = p.chosen ? 7 : 5;
       const shape = front.has(p)
         ? el("svg:path", { class: p.chosen ? "dot chosen" : "dot after", d: `M${cx} ${cy - r - 1}L${cx + r + 1} ${cy}L${cx} ${cy + r + 1}L${cx - r - 1} ${cy}Z` })
-        : el("svg:circle", { class: p.chosen ? "dot chosen" : "dot beaten", r: r - 1, cx, cy });
+        : el("svg:circle", { class: p.chosen ? "dot chosen" : isSearch ? "dot after" : "dot beaten", r: r - 1, cx, cy });
       shape.append(el("svg:title", {}, told(p)));
       return shape;
     };
@@ -49,20 +42,23 @@ function curveSection(curve) {
       [...known].sort((a, b) => a.chosen - b.chosen).map(dot));
   });
   const columns = [
-    { name: "Network", text: true, wrap: true, value: (p) => name(p) + (p.chosen ? (name(p) ? ", chosen" : "chosen") : "") },
+    { name: "Network", text: true, wrap: true, value: (p) => [name(p), p.chosen && (isSearch ? "chosen" : "this network")].filter(Boolean).join(", ") },
     { name: `${curve.counted} kept`, value: (p) => p.keep, show: (p) => percent(p.keep) },
     { name: curve.measured, value: (p) => p.value, show: (p) => shown(p.value, 2) },
     { name: "± error", value: (p) => p.error, show: (p) => plusMinus(p).replace(" ± ", "") || NONE },
-    { name: "Pareto", text: true, value: (p) => (front.has(p) ? "yes" : "no") },
+    ...(isSearch ? [] : [{ name: "Pareto", text: true, value: (p) => (front.has(p) ? "yes" : "no") }]),
   ];
   const rows = el("details", {}, el("summary", {}, "As a table"), table({ caption: "Networks tried", columns, rows: curve.points }).node);
-  const marks = [["after", "on the Pareto front", "M0 -6L6 0L0 6L-6 0Z"], known.length > front.size && ["beaten", "another one is cheaper and better", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0"], known.some((p) => p.chosen) && ["chosen", "chosen", "M0 -6L6 0L0 6L-6 0Z"]].filter(Boolean);
-  const key = el("div", { class: "legend" }, marks.map(([mark, text, d]) => el("span", {}, el("svg:svg", { class: "key", viewBox: "-7 -7 14 14", "aria-hidden": "true" }, el("svg:path", { class: "dot " + mark, d })), text)));
+  const diamond = "M0 -6L6 0L0 6L-6 0Z", circle = "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0";
+  const marks = isSearch
+    ? [["after", "tried", circle], known.some((p) => p.chosen) && ["chosen", "chosen", circle]]
+    : [["after", "on the Pareto front", diamond], known.length > front.size && ["beaten", "another one is cheaper and better", circle], known.some((p) => p.chosen) && ["chosen", "this network", diamond]];
+  const key = el("div", { class: "legend" }, marks.filter(Boolean).map(([mark, text, d]) => el("span", {}, el("svg:svg", { class: "key", viewBox: "-7 -7 14 14", "aria-hidden": "true" }, el("svg:path", { class: "dot " + mark, d })), text)));
   return el("section", { class: "card", id: "curve" }, el("h2", {}, isSearch ? "Search" : "Quality against cost"),
     el("p", { class: "quiet" }, isSearch
       ? "Each network that the search for the smallest one tried, pruned, repaired and evaluated on held-out images. The dashed line is the least quality allowed. "
       : "Every network with its quality and its standard error. ",
-    "Diamonds are on the ", term("Pareto", "Pareto front"), "."),
+    !isSearch && ["Diamonds are on the ", term("Pareto", "Pareto front"), "."]),
     key, place, rows,
     el("div", { class: "saves" }, svgButton("curve", "the curve", place), csvButton("curve", "the curve", columns, curve.points)));
 }

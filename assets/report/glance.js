@@ -57,15 +57,18 @@ function fasterCard({ speed, untimed }) {
 }
 
 // Whether the removal is correct, which says nothing of accuracy: so it has no colour unless it failed.
-function proofCard({ proof, unproved, coupled, channels, inexact, confidence, repair, criterion, budget }) {
+function proofCard({ proof, unproved, stamp, coupled, channels, inexact, confidence, repair, criterion, budget }) {
   const head = !proof
-    ? el("p", { class: "figure quiet" }, "not checked")
+    ? stamp
+      ? el("p", { class: "figure" }, "exact when written")
+      : el("p", { class: "figure quiet" }, "not checked")
     : proof.passed
       ? el("p", { class: "figure" }, "✓ ", proof.exact ? "exact" : "exact in part")
       : el("p", { class: "figure bad" }, "✗ not exact");
   const constants = proof && proof.constants;
   const why = !proof
-    ? unproved || ""
+    ? (stamp ? `By its stamp, Secateur ${stamp.version} proved and wrote this network; original and cut are those of the stamp. ` : "")
+      + (unproved ? `It could not be checked again: ${unproved}.` : "")
     : "Its outputs equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
       + ` with the removed channels masked to zero, on ${counted(proof.inputs, "input", "inputs")}`
       + (inexact.length ? `, except for ${counted(inexact.length, "node that mixes", "nodes that mix")} removed channels with others: ${inexact.slice(0, 5).join(", ")}${inexact.length > 5 ? ", …" : ""}.` : ".");

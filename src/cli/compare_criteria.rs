@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Table to write, with a row for each point, as soon as its curve is measured: criterion, repair, share of the MACs,
-    /// top-1, agreement, SNR to the original in dB; with --metric also its value.
+    /// top-1, agreement, SNR to the original in dB, standard error of what is compared; with --metric also its value.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
@@ -128,20 +128,22 @@ fn table(path: &Path, curves: &[CriterionCurve]) -> Result<()> {
     let rows = points.map(|(c, p)| {
         let of = [c.criterion.clone(), c.repair.to_string()];
         of.into_iter()
-            .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db)])
+            .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db), cell(p.error)])
             .chain(has_value.then(|| cell(p.value)))
             .collect()
     });
-    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "value"];
-    write_csv(path, &head[..if has_value { 7 } else { 6 }], rows)
+    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "error", "value"];
+    write_csv(path, &head[..if has_value { 8 } else { 7 }], rows)
 }
 
 fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, output: &Output) -> Result<()> {
     let Comparison { curves, left_out, original_top1: whole, metric } = comparison;
     let Measure { name: what, unit, scale } = Measure::of(comparison);
     let scaled = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", scale * v));
-    let at = |points: &[CriterionPoint], macs: f64| {
-        points.iter().find(|p| p.keep_macs == macs).and_then(CriterionPoint::quality)
+    let at = |points: &[CriterionPoint], macs: f64| -> String {
+        let Some(point) = points.iter().find(|p| p.keep_macs == macs) else { return scaled(None) };
+        let error = point.error.map_or_else(String::new, |error| format!("±{:.1}", scale * error));
+        scaled(point.quality()) + &error
     };
     let original = whole.or_else(|| metric.as_ref()?.before);
     let original = original.map_or_else(String::new, |whole| format!("; whole: {}", scaled(Some(whole))));
@@ -149,13 +151,16 @@ fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, ou
     output.line(format!("{named} at shares of the MACs {}{original}", judged_on(calibration)));
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
-        let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
-        output.line(format!("{:<16}{head}", format!("repair {repair}")));
+        let head: String = args.keep_macs.iter().map(|m| format!("{m:>9.2}")).collect();
+        output.line(format!("{:<15}{head}", format!("repair {repair}")));
         for curve in of(repair) {
             let cells: String =
-                args.keep_macs.iter().map(|&m| format!("{:>7}", scaled(at(&curve.points, m)))).collect();
-            output.line(format!("{:<16}{cells}", curve.criterion));
+                args.keep_macs.iter().map(|&m| format!("{:>9}", at(&curve.points, m))).collect();
+            output.line(format!("{:<15}{cells}", curve.criterion));
         }
+    }
+    if curves.iter().any(|curve| curve.points.iter().any(|point| point.error.is_some())) {
+        output.line("± is the standard error of the difference to the original, if that has a value");
     }
     for (name, why) in left_out {
         output.note(format!("left out: {name}: {why}"));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::input_args::InputArgs;
 use super::output::{Output, grouped, shape, short};
+use super::results::of_channels;
 use crate::error::Result;
 use crate::pipeline::{CoupledSummary, GroupSummary, Network, NetworkSummary};
 
@@ -31,6 +32,16 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         grouped(summary.cost.params),
         grouped(summary.cost.macs)
     ));
+    if let Some(stamp) = &summary.stamp {
+        output.line(format!(
+            "pruned by Secateur {} from the model {}: {}, {}, repair {}",
+            stamp.version,
+            stamp.original.get(..12).unwrap_or(&stamp.original),
+            stamp.criterion,
+            stamp.budget,
+            stamp.repair
+        ));
+    }
     print_layers(&summary, output);
     print_coupled(&summary, output);
     if let (Some(first), Some(last)) = (summary.inexact.first(), summary.inexact.last()) {
@@ -44,7 +55,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         "inputs": summary.inputs.iter().map(|(n, s)| json!({ "name": n, "shape": s })).collect::<Vec<_>>(),
         "outputs": summary.outputs.iter().map(|(n, s)| json!({ "name": n, "shape": s })).collect::<Vec<_>>(),
         "layers": summary.layers, "coupled": summary.coupled.iter().map(coupled).collect::<Vec<_>>(),
-        "host_nodes": summary.host_nodes, "inexact": summary.inexact,
+        "host_nodes": summary.host_nodes, "inexact": summary.inexact, "stamp": summary.stamp,
     }));
     Ok(Answer::Yes)
 }
@@ -74,18 +85,21 @@ fn print_layers(summary: &NetworkSummary, output: &Output) {
 /// Prints the dependency groups: coupled layers, their sets of channels, and what blocks them.
 fn print_coupled(summary: &NetworkSummary, output: &Output) {
     const NAMED: usize = 3;
-    let free = summary.coupled.iter().filter(|coupled| coupled.blocked.is_none()).count();
-    output
-        .line(format!("\n{} sets of coupled channels, {free} of them may be removed", summary.coupled.len()));
-    output.line(format!("{:>6} {:>6}  {:<9}  coupled layers", "sets", "each", ""));
+    let channels = |free: bool| -> (usize, usize) {
+        let sets = summary.coupled.iter().filter(|coupled| !free || coupled.blocked.is_none());
+        sets.fold((0, 0), |(channels, sets), coupled| (channels + coupled.members.len(), sets + 1))
+    };
+    output.line(format!("\n{} may be removed", of_channels(channels(true), channels(false))));
+    output.line(format!("{:>8} {:>6}  {:<9}  coupled layers", "channels", "sets", ""));
     for GroupSummary { layers, coupled, channels, blocked } in &summary.groups {
         let more = layers.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let verdict = if blocked.is_some() { "blocked" } else { "removable" };
         let names = layers.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        output.line(format!("{coupled:>6} {channels:>6}  {verdict:<9}  {names}{more}"));
+        let all = coupled * channels;
+        output.line(format!("{all:>8} {coupled:>6}  {verdict:<9}  {names}{more}"));
         if let Some((node, reason)) = blocked {
-            output.line(format!("{:>25}{node} {reason}", ""));
+            output.line(format!("{:>27}{node} {reason}", ""));
         }
     }
 }

@@ -25,6 +25,7 @@ mod report;
 mod results;
 mod show;
 mod streams;
+mod sweep;
 mod terms;
 
 use std::process::ExitCode;

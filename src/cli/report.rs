@@ -90,6 +90,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         }
     };
     write_page(Some(&mut page), args.output.path())?;
+    if let Some(reason) = &page.summary.unproved {
+        output.note(format!("the proof could not be checked: {reason}"));
+    }
     output.line(format!("→ {}", args.output));
     output.result(&json!({ "summary": page.summary, "cuts": page.cuts, "out": args.output }));
     Ok(Answer::Yes)

@@ -6,6 +6,7 @@ use super::calibration::Calibration;
 use super::evaluation::evaluate;
 use super::network::{Network, cost};
 use super::report_builder::{ReportOptions, quality};
+use super::sweep::{front, measured};
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
 use crate::error::{Error, Result};
@@ -88,29 +89,35 @@ fn curve(networks: &[CutColumn]) -> Option<SearchCurve> {
     // Shares are 0 to 1 on the page.
     let scale = if of_first.unit == "%" { 0.01 } else { 1.0 };
     let all = networks[0].cost.macs.max(1) as f64;
-    let mut points: Vec<SearchPoint> = networks
+    let value = |network: &CutColumn| match &network.quality {
+        Some(_) => metric(network)?.after,
+        None => of_first.before,
+    };
+    // Of a metric that is better if it is lower, the negative value is the quality.
+    let sign = if of_first.higher_is_better { 1.0 } else { -1.0 };
+    let known: Vec<(usize, u64, f64)> = networks
         .iter()
-        .map(|network| {
-            let found = metric(network);
-            let is_original = network.quality.is_none();
-            let value = if is_original { of_first.before } else { found.as_ref().and_then(|m| m.after) };
-            SearchPoint {
-                keep: network.cost.macs as f64 / all,
-                value: value.map(|value| scale * value),
-                error: found.and_then(|m| m.error).map(|error| scale * error),
-                name: Some(network.name.clone()),
-                chosen: false,
-            }
-        })
+        .enumerate()
+        .filter_map(|(i, network)| Some((i, network.cost.macs, sign * value(network)?)))
         .collect();
+    let best = front(&known);
+    let point = |(i, network): (usize, &CutColumn)| SearchPoint {
+        keep: network.cost.macs as f64 / all,
+        value: value(network).map(|value| scale * value),
+        error: metric(network).and_then(|m| m.error).map(|error| scale * error),
+        name: network.name.clone(),
+        best: best.contains(&i),
+        chosen: false,
+    };
+    let mut points: Vec<SearchPoint> = networks.iter().enumerate().map(point).collect();
     points.sort_by(|a, b| a.keep.total_cmp(&b.keep));
     Some(SearchCurve {
         counted: "MACs".to_owned(),
-        measured: of_first.name,
+        measured: measured(&of_first.name),
         unit: of_first.unit,
         points,
         floor: None,
-        lower_is_better: !of_first.higher_is_better,
+        sweep: true,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
 use super::answers::Answers;
+use super::kept_outputs::{Reference, ReferenceRun};
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
@@ -16,7 +17,7 @@ use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::plan::Port;
-use crate::tensor::{Data, Precision, SampleShape, Tensor};
+use crate::tensor::{Data, Precision, Tensor};
 
 /// The least number of images for which a single class of the original means that its outputs are no class scores.
 pub(super) const LEAST_TO_VARY: u64 = 20;
@@ -32,8 +33,10 @@ pub struct Evaluation {
     pub reference_accuracy: Accuracy,
     /// The agreement with the reference network, if there is one. Errors are those of the output with the lowest ratio.
     pub agreement: Option<Agreement>,
-    /// The value of the metric; `None` without labels, label images and reference.
+    /// The value of the metric that judges; `None` without labels, label images and reference.
     pub metric: Option<MetricResult>,
+    /// The values of all metrics that apply, with their errors: the one that judges, then top-1, top-5, agreement, SNR.
+    pub metrics: Vec<MetricResult>,
     /// The name of the output that was judged as a classification.
     pub classified: Option<String>,
     /// The reason why no output was judged as a classification.
@@ -46,6 +49,13 @@ pub struct Evaluation {
     pub class_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
+}
+
+impl Evaluation {
+    /// Returns the metric of a name, such as `top-1`.
+    pub fn metric_named(&self, name: &str) -> Option<&MetricResult> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
 }
 
 /// Evaluates a network, and a reference if there is one, on a data set. The reference is computed in `f32`.
@@ -73,25 +83,31 @@ pub fn evaluate_by(
     against: Option<&Graph>,
     device: &Device,
     data: &Dataset,
+    by: (Option<usize>, &MetricOptions),
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    evaluate_against(graph, against.map(Reference::from), device, data, by, observer)
+}
+
+/// Evaluates as [`evaluate_by`], with a reference whose outputs may be kept for further networks.
+pub(super) fn evaluate_against(
+    graph: &Graph,
+    against: Option<Reference>,
+    device: &Device,
+    data: &Dataset,
     (batch, options): (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
-    let open = |graph: &Graph, device: &Device, sample: &SampleShape| {
-        Session::for_samples(graph, device, sample, (batch, data.len()))
-    };
-    let sample = data.sample()?;
-    let mut session = open(graph, device, &sample)?;
-    let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
+    let open = |sample: &_| Session::for_samples(graph, device, sample, (batch, data.len()));
+    let mut session = open(&data.sample()?)?;
+    let mut reference = against.map(|reference| ReferenceRun::new(reference, &exact, (batch, data.len())));
     let choice = chosen(graph, &session, data, options, against.is_some())?;
     let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
     staged(observer, Stage::Evaluating, data.len(), |observer| {
         for images in data.batches(session.batch) {
             let images = images?;
-            if *session.sample() != images.sample {
-                session = open(graph, device, &images.sample)?;
-                reference = against.map(|graph| open(graph, &exact, &images.sample)).transpose()?;
-            }
+            session.adapt(&images.sample, |_| open(&images.sample))?;
             judging.add(&images, (&mut session, reference.as_mut()))?;
             advance(observer, judging.images)?;
         }
@@ -166,7 +182,8 @@ struct Judging<'a> {
     choice: &'a Choice,
     data: &'a Dataset,
     is_chosen: bool,
-    meters: Option<Meters<'a>>,
+    /// The meters of the metric that judges, if there is one, and of the others.
+    meters: Vec<Meters<'a>>,
     host_outputs: bool,
     images: usize,
     accuracy: Accuracy,
@@ -188,14 +205,15 @@ impl<'a> Judging<'a> {
         options: &MetricOptions,
         has_reference: bool,
     ) -> Result<Self> {
-        let meters = choice.metric.as_deref().map(|metric| Meters::new(metric, has_reference));
+        let metrics = choice.metric.iter().chain(&choice.others).map(AsRef::as_ref);
+        let meters = metrics.map(|metric| Meters::new(metric, has_reference));
         let judged = choice.classification.as_ref();
         let classes = judged.and_then(|judged| judged.classes);
         Ok(Self {
             choice,
             data,
             is_chosen: options.metric.is_some(),
-            meters: meters.transpose()?,
+            meters: meters.collect::<Result<_>>()?,
             host_outputs: session.host_nodes() > 0,
             images: 0,
             accuracy: Accuracy::default(),
@@ -211,12 +229,13 @@ impl<'a> Judging<'a> {
     fn add(
         &mut self,
         images: &Batch,
-        (session, reference): (&mut Session, Option<&mut Session>),
+        (session, reference): (&mut Session, Option<&mut ReferenceRun>),
     ) -> Result<()> {
         if self.host_outputs {
             // The values that data-dependent outputs are computed from are compared in their place.
             let got = session.predict(&images.data)?;
             if let Some(reference) = reference {
+                let reference = reference.session(&images.sample)?;
                 let expected = reference.predict(&images.data)?;
                 same_size("the values before the outputs", expected.len(), got.len())?;
                 self.agreement.get_or_insert_default().add(&expected, &got, None);
@@ -228,7 +247,7 @@ impl<'a> Judging<'a> {
             return Ok(());
         }
         let got = predict(session, &images.data)?;
-        let expected = reference.map(|reference| predict(reference, &images.data)).transpose()?;
+        let expected = reference.map(|reference| reference.outputs(images)).transpose()?;
         if let (Some(got), Some(expected)) = (got.first(), expected.as_ref().and_then(|all| all.first())) {
             same_size("the number of outputs", expected.len(), got.len())?;
         }
@@ -294,11 +313,11 @@ impl<'a> Judging<'a> {
         outputs: &[NamedTensor],
         reference: Option<&[NamedTensor]>,
     ) -> Result<()> {
-        let Some(meters) = &mut self.meters else { return Ok(()) };
         let place = self.data.place(images.places[i]);
         let label = images.labels.as_ref().map(|labels| labels[i]);
         let recipe = self.data.preprocessing();
-        meters.add(&JudgedImage { place: &place, label, recipe, outputs, reference })
+        let image = JudgedImage { place: &place, label, recipe, outputs, reference };
+        self.meters.iter_mut().try_for_each(|meters| meters.add(&image))
     }
 
     /// Measures images of networks with data-dependent outputs, for metrics that need these outputs.
@@ -308,7 +327,7 @@ impl<'a> Judging<'a> {
         session: &mut Session,
         mut reference: Option<&mut Session>,
     ) -> Result<()> {
-        if self.meters.is_none() {
+        if self.meters.is_empty() {
             return Ok(());
         }
         let one = images.sample.elements().max(1);
@@ -326,7 +345,9 @@ impl<'a> Judging<'a> {
         if let Some(agreement) = &mut agreement {
             self.errors.iter().for_each(|errors| agreement.join_errors(errors));
         }
-        let mut metric = self.meters.take().map(|meters| meters.finish(images)).transpose()?;
+        let metrics = std::mem::take(&mut self.meters).into_iter().map(|meters| meters.finish(images));
+        let mut metrics = metrics.collect::<Result<Vec<_>>>()?;
+        let mut metric = choice.metric.is_some().then(|| metrics[0].clone());
         let mut classified = choice.classification.as_ref().map(|judged| judged.name.clone());
         let mut unclassified = choice.unclassified.clone();
         let only = agreement.as_ref().and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
@@ -343,9 +364,10 @@ impl<'a> Judging<'a> {
             }
             if !self.is_chosen {
                 metric = None;
+                metrics.retain(|one| one.name != "agreement");
             }
         }
-        // Without meters for it, the ratio has no standard error.
+        // Data-dependent outputs have no meters for the ratio, and it then has no standard error.
         let ratio = |agreement: &Agreement| MetricResult {
             name: "SNR".to_owned(),
             unit: "dB".to_owned(),
@@ -356,12 +378,20 @@ impl<'a> Judging<'a> {
             images,
         };
         let answers = (classified.is_some() && agreement.is_some()).then_some(self.answers);
+        let metric = metric
+            .or_else(|| metrics.iter().find(|metric| metric.name == "SNR").cloned())
+            .or_else(|| agreement.as_ref().map(ratio));
+        if let Some(metric) = &metric {
+            metrics.retain(|other| other.name != metric.name);
+            metrics.insert(0, metric.clone());
+        }
         Ok(Evaluation {
             answers,
             images,
             accuracy: self.accuracy,
             reference_accuracy: self.reference_accuracy,
-            metric: metric.or_else(|| agreement.as_ref().map(ratio)),
+            metric,
+            metrics,
             agreement,
             classified,
             unclassified,

@@ -19,12 +19,14 @@ mod channel_table;
 mod collapse;
 mod criteria_comparison;
 mod cut_comparison;
+mod cut_sizes;
 mod decision;
 pub mod demo;
 mod evaluation;
 mod evidence;
 mod execution;
 mod iterative;
+mod kept_outputs;
 mod label_fit;
 mod latency;
 mod max_drop;
@@ -41,6 +43,7 @@ mod report_answers;
 mod report_builder;
 mod reporting;
 mod summary;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -55,6 +58,7 @@ pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
 pub use cut_comparison::compare_cuts;
+pub use cut_sizes::{CutSizes, LayerWidth};
 pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
@@ -72,6 +76,7 @@ pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
+pub use sweep::{Sweep, SweepBudget, SweptBudget, sweep};
 pub use training::{add_training, profile_checkpoints};
 
 pub use crate::bench::layers::LayerRate;
@@ -86,6 +91,7 @@ pub use crate::observer::{Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
+    Stamp,
 };
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};

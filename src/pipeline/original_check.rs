@@ -47,9 +47,9 @@ pub(super) fn check_original(
             for images in data.batches(session.batch) {
                 let images = images?;
                 let Some(labels) = images.labels.as_ref().filter(|_| fit.images() < most) else { break };
-                if *session.sample() != images.sample {
-                    session = Session::for_samples(graph, device, &images.sample, (batch, data.len()))?;
-                }
+                session.adapt(&images.sample, |_| {
+                    Session::for_samples(graph, device, &images.sample, (batch, data.len()))
+                })?;
                 for (outputs, &label) in predict(&mut session, &images.data)?.iter().zip(labels) {
                     fit.add(&floats(&outputs[judged.output].1), label);
                 }

@@ -295,9 +295,7 @@ pub(super) fn pass(
         for images in source.batches_from(start, batch) {
             let images = images?;
             if let Some(plain) = &mut plain {
-                if *plain.sample() != images.sample {
-                    *plain = open(&images.sample)?;
-                }
+                plain.adapt(&images.sample, |_| open(&images.sample))?;
                 let now = Instant::now();
                 plain.run_samples(&images.data, &mut |_, _| Ok(()))?;
                 without += now.elapsed().as_secs_f64();

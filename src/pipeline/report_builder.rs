@@ -12,6 +12,7 @@ use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
 use super::report_answers::changes;
+use super::sweep::measured;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -23,7 +24,7 @@ use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
-use crate::prune::{Channels, Counted, Cut, Needs, Proof};
+use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
 use crate::repair::Repair;
 use crate::report::pictures::DrawnMaps;
 use crate::report::{
@@ -97,15 +98,23 @@ pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality 
         kl: against.and_then(Agreement::kl).and_then(finite),
         snr_db: against.map(Agreement::snr_db).and_then(finite),
         max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
-        metric: found.metric.as_ref().map(|metric| MetricRow {
-            name: metric.name.clone(),
-            unit: metric.unit.clone(),
-            before: metric.before.and_then(finite),
-            after: finite(metric.after),
-            error: metric.error.and_then(finite),
-            higher_is_better: metric.higher_is_better,
-        }),
-        unclassified: found.unclassified.clone(),
+        metric: found.metric.as_ref().map(row),
+        metrics: found.metrics.iter().map(row).collect(),
+        unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
+    }
+}
+
+/// Returns the row of a metric.
+fn row(metric: &MetricResult) -> MetricRow {
+    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+    MetricRow {
+        name: metric.name.clone(),
+        unit: metric.unit.clone(),
+        before: metric.before.and_then(finite),
+        after: finite(metric.after),
+        error: metric.error.and_then(finite),
+        higher_is_better: metric.higher_is_better,
+        unresolved: metric.is_unresolved(),
     }
 }
 
@@ -137,12 +146,9 @@ impl ReportBuilder {
         page.layers = network::described(graph, channels, cut, removed, seen);
         page.drawing = Some(drawing::drawn(graph, &channels.facts, &page.layers));
         page.dependency_groups = network::group_rows(graph, channels, &page.layers, removed);
-        let members = |coupled: &mut dyn Iterator<Item = usize>| -> usize {
-            coupled.map(|id| channels.coupled[id].members.len()).sum()
-        };
         let summary = &mut page.summary;
         summary.before = of.cost();
-        summary.channels = [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
+        summary.channels = [of.total_channels(), of.count_channels(removed)];
         summary.coupled = [channels.coupled.len(), removed.len()];
         summary.criterion.clone_from(&cut.criterion);
         summary.budget.clone_from(&cut.budget);
@@ -215,6 +221,16 @@ impl ReportBuilder {
         self.page.summary.unproved = Some(reason);
     }
 
+    /// Fills in the stamp of the pruned network.
+    pub(super) fn stamped(&mut self, stamp: Stamp) {
+        let Stamp { version, original, cut, criterion, budget, repair } = &stamp;
+        let text = format!(
+            "Secateur {version}, {criterion}, {budget}, repair {repair}, original {original}, cut {cut}"
+        );
+        self.repeat("Stamp", text);
+        self.page.summary.stamp = Some(stamp);
+    }
+
     /// Fills in the quality of both networks' outputs, and the answers that changed.
     pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) -> Result<()> {
         self.page.summary.quality = Some(quality(calibration, found));
@@ -231,11 +247,7 @@ impl ReportBuilder {
         counted: Counted,
         (metric, target): (&MetricResult, Target),
     ) {
-        let limit = match target {
-            Target::MaxDrop(most) => Limit::Drop(most),
-            Target::MinQuality(least) => Limit::Quality(least),
-            Target::Keep(_) | Target::Latency(_) => return,
-        };
+        let Some(limit) = Limit::of(target) else { return };
         // Shares are 0 to 1 on the page.
         let scale = if metric.unit == "%" { 0.01 } else { 1.0 };
         let value = |value: f64| Some(scale * value).filter(|value| value.is_finite());
@@ -243,11 +255,12 @@ impl ReportBuilder {
         let chosen = attempts.iter().position(|a| limit.allows(a, metric.higher_is_better));
         let points = attempts.iter().enumerate();
         let mut points: Vec<SearchPoint> = points
-            .map(|(i, a)| {
-                let chosen = chosen == Some(i);
-                // The error of the chosen network's difference is known.
-                let error = metric.error.filter(|_| chosen).map(|error| scale * error);
-                SearchPoint { keep: a.keep, value: value(a.value), error, chosen, name: None }
+            .map(|(i, a)| SearchPoint {
+                keep: a.keep,
+                value: value(a.value),
+                error: a.error.and_then(value),
+                chosen: chosen == Some(i),
+                ..SearchPoint::default()
             })
             .collect();
         let whole = metric.before.and_then(value);
@@ -259,14 +272,11 @@ impl ReportBuilder {
         };
         self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
-            measured: match metric.name.as_str() {
-                "agreement" => "agreement with the original".to_owned(),
-                name => name.to_owned(),
-            },
+            measured: measured(&metric.name),
             unit: metric.unit.clone(),
             points,
             floor,
-            lower_is_better: !metric.higher_is_better,
+            sweep: false,
         });
     }
 

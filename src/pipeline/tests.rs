@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::error::ErrorKind;
 
+mod sweeps;
+
 /// An observer that records notices and stages, and breaks after so many units of a stage.
 #[derive(Default)]
 struct Recorder {
@@ -310,4 +312,10 @@ fn criteria_are_compared_by_curves() {
     let found = found.expect("a comparison");
     assert_eq!(saved, [1, 2], "each curve is saved when it is measured");
     assert!(found.original_top1 > Some(0.9) && found.curves.iter().all(|curve| curve.points.len() == 2));
+    // Top-1 is compared, as a share, so its error is one, too.
+    let errors = found.curves.iter().flat_map(|curve| &curve.points).map(|point| point.error);
+    assert!(
+        errors.clone().all(|error| error.is_some_and(|error| (0.005..0.2).contains(&error))),
+        "{found:?}"
+    );
 }
