@@ -24,15 +24,18 @@ function answersSection(found) {
     { name: "Images after", value: (p) => p.after },
   ];
   const confused = pairs.length > 0 && table({ caption: "Wrong answers that became more frequent", columns: ofPair, rows: pairs });
-  const verdictOf = (c) => (c.label === null ? "" : c.after === c.label ? "right now" : c.before === c.label ? "wrong now" : "wrong before and now");
+  const answer = (c, given) => {
+    if (c.label === null) return el("dd", {}, className(given));
+    const right = given === c.label;
+    return el("dd", { class: right ? "good" : "bad" }, right ? "✓ " : "✗ ", className(given));
+  };
   const photo = (c) => {
     const says = `${c.name}: ${c.label === null ? "" : `label ${className(c.label)}, `}before ${className(c.before)}, after ${className(c.after)}`;
     const picture = c.tile !== null && images ? tile(images, c.tile, 76, says, false) : el("span", { class: "tile blank", role: "img", "aria-label": says }, "no picture");
     return el("li", { class: "changed" }, picture, el("dl", {},
       c.label !== null && [el("dt", {}, "label"), el("dd", {}, className(c.label))],
-      el("dt", {}, "before"), el("dd", { class: c.label !== null && c.before === c.label ? "good" : null }, className(c.before)),
-      el("dt", {}, "after"), el("dd", { class: c.label !== null && c.after !== c.label ? "bad" : null }, className(c.after)),
-      verdictOf(c) && [el("dt", {}, "so"), el("dd", {}, verdictOf(c))],
+      el("dt", {}, "before"), answer(c, c.before),
+      el("dt", {}, "after"), answer(c, c.after),
       el("dt", {}, "file"), el("dd", { class: "file" }, c.name)));
   };
   const saved = [["file", (c) => c.name], ["label", (c) => c.label], ["before", (c) => c.before], ["after", (c) => c.after]];

@@ -11,6 +11,9 @@ function shortName(name, op, room = TEXT_ROOM) {
   return last.length > room ? "…" + last.slice(-(room - 1)) : last;
 }
 
+// A convolution of each channel by itself, or in groups.
+const grouping = (layer) => (layer.groups === 1 ? "" : layer.groups === layer.width[0] ? "dw" : `g${layer.groups}`);
+
 // `widthOf(box)` returns the channels before and after; `open(layer)` shows a layer.
 function networkDrawing(drawn, widthOf, open) {
   const { boxes, lines, size } = drawn;
@@ -23,9 +26,9 @@ function networkDrawing(drawn, widthOf, open) {
   const words = (box) => {
     const layer = layerOf(box), width = channels(box), planes = box.planes.join("×");
     switch (box.kind) {
-      case "layer": return [shortName(box.text, layer.op), `${layer.op === "Conv" ? "" : layer.op + " "}${layer.kernel.join("×")}${layer.groups > 1 ? " groups" : ""}`.trim() + ` · ${width}`];
+      case "layer": return [shortName(box.text, layer.op), [layer.op === "Conv" ? grouping(layer) : layer.op, layer.kernel.join("×")].filter(Boolean).join(" ") + ` · ${width}`];
       case "join": return [`${SIGNS[box.text] || box.text}${width && "  " + width}`];
-      case "pool": return [`${box.text.replace("GlobalAveragePool", "global mean").replace("ReduceMean", "global mean")}${planes && planes !== "1×1" ? " → " + planes : ""}`];
+      case "pool": return [`${box.text.replace("GlobalAveragePool", "global mean").replace("ReduceMean", "global mean")}${planes && planes !== "1×1" ? " " + planes : ""}`];
       case "host": return ["boxes chosen on the CPU"];
       default: return [`${box.kind === "input" ? "in" : "out"}: ${shortName(box.text, "", 20)}`];
     }
@@ -119,7 +122,7 @@ function drawingSection(drawn, open) {
   if (pruned.length) show(widths(pruned[0]));
   const choose = pruned.length > 0 && menu("Network", pruned.map((cut, i) => [i, cut.name]), 0, (i) => show(widths(pruned[Number(i)])));
   const node = el("section", { class: "card", id: "drawing" }, el("h2", {}, "Drawing"),
-    el("p", { class: "quiet" }, "Data flow from the input to the outputs. Each box is a layer with its ", term("channel", "channels"), " before → after; the hatched part was removed. Normalizations and activations belong to the box before them. Drag to move, Ctrl and wheel to zoom", PAGE.cuts ? "." : "; a click shows the layer's kernels below."),
+    el("p", { class: "quiet" }, "Data flow from the input to the outputs. Each box is a layer with its ", term("channel", "channels"), " before → after; the hatched part was removed. Normalizations and activations belong to the box before them; dw is a depthwise convolution, g4 one in 4 groups. Drag to move, Ctrl and wheel to zoom", PAGE.cuts ? "." : "; a click shows the layer's kernels below."),
     choose && el("div", { class: "tools" }, choose.label),
     place, el("div", { class: "saves" }, svgButton("drawing", "the drawing", place)));
   return { node, mark: (layer) => { current = layer; drawing.mark(layer); } };

@@ -17,8 +17,8 @@ function tilesByState(layer, sheet, channels, size, what) {
   return Object.entries(STATES).flatMap(([letter, state]) => {
     const those = channels.map((channel, i) => [channel, i]).filter(([channel]) => (layer.state[channel] || "b") === letter);
     if (!those.length) return [];
-    const tiles = those.map(([channel, i]) => el("li", {}, tile(sheet, i, size, `${what} ${channel}, ${state}`, letter === "c")));
-    return [el("h3", { class: "small quiet" }, `${state} (${those.length})`), el("ul", { class: "tiles", style: source(sheet) }, tiles)];
+    const tiles = those.map(([channel, i]) => el("li", {}, tile(sheet, i, size, `${what} ${channel}, ${said(state)}`, letter === "c")));
+    return [el("h3", { class: "small quiet" }, `${said(state)} (${those.length})`), el("ul", { class: "tiles", style: source(sheet) }, tiles)];
   });
 }
 
@@ -48,7 +48,9 @@ function mapPairs(layer, channels, sheet, after, size) {
 }
 
 function mapsSection(maps, images) {
-  let layer = 0, image = 0;
+  // The first layer shown is the one that lost most of its shown channels.
+  const removed = (m) => m.channels.filter((channel) => PAGE.layers[m.layer].state[channel] === "c").length / m.channels.length;
+  let layer = maps.indexOf(maps.reduce((most, m) => (removed(m) > removed(most) ? m : most), maps[0])), image = 0;
   const place = el("div");
   const both = maps.some((m) => m.after.length);
   const show = () => {
@@ -58,7 +60,7 @@ function mapsSection(maps, images) {
     const some = channels.length < of.width[0] ? el("p", { class: "quiet small" }, `${channels.length} of ${of.width[0]} channels, evenly spaced`) : null;
     clear(place, [some].filter(Boolean), after.length ? mapPairs(of, channels, sheet, after[image], size) : tilesByState(of, sheet, channels, size, "channel"));
   };
-  const pick = menu("Layer", maps.map((m, i) => [i, PAGE.layers[m.layer].name]), 0, (i) => { layer = Number(i); show(); });
+  const pick = menu("Layer", maps.map((m, i) => [i, PAGE.layers[m.layer].name]), layer, (i) => { layer = Number(i); show(); });
   const count = maps[0].sheets.length;
   const photo = (i) => el("button", { type: "button", "aria-pressed": String(i === 0), onclick: () => {
     image = i;

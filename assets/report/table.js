@@ -111,7 +111,7 @@ function networkSection(open) {
     { name: "Removed", narrow: true, value: (l) => lost(l) / Math.max(1, l.width[0]), show: (l) => (lost(l) ? percent(lost(l) / l.width[0], 0) : NONE) },
     { name: "MACs", value: (l) => l.macs[0], show: (l) => short(l.macs[0]) },
     { name: "MACs after", value: (l) => l.macs[1], show: (l) => short(l.macs[1]) },
-    { name: "Share of MACs", narrow: true, value: (l) => l.macs[0] / total, show: (l) => percent(l.macs[0] / total) },
+    { name: "MACs share", narrow: true, value: (l) => l.macs[0] / total, show: (l) => percent(l.macs[0] / total) },
     ...(timedLayers() ? [
       { name: "ms", narrow: true, value: (l) => l.ms[0], show: (l) => milliseconds(l.ms[0]) },
       { name: "ms after", narrow: true, value: (l) => l.ms[1], show: (l) => milliseconds(l.ms[1]) },
@@ -161,9 +161,9 @@ function coupledSection(open) {
   };
   const columns = [
     { name: "Coupled layers", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
-    { name: "Sets", value: (t) => t.coupled },
+    { name: "Coupled sets", narrow: true, value: (t) => t.coupled },
     { name: "Channels each", narrow: true, value: (t) => t.each },
-    { name: "Removed", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
+    { name: "Sets removed", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
     { name: "Removable", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "yes"), csv: [["removable", (t) => (t.blocked ? "no" : "yes")], ["blocked by", (t) => t.blocked && t.blocked[0]], ["reason", (t) => t.blocked && t.blocked[1]]] },
   ];
   const list = table({ caption: "Coupled channels by the layers that produce them", rows, columns });

@@ -24,8 +24,10 @@ function viewport(content, [wide, high], label) {
   // The whole drawing if it can be read, else its beginning.
   const start = () => {
     if (smallest() >= READABLE) return fit();
-    const k = Math.min(1, Math.max(READABLE, size[1] / high));
-    view = { k, x: Math.max(0, (size[0] - wide * k) / 2), y: Math.max(0, (size[1] - high * k) / 2) };
+    const k = Math.min(1, Math.max(READABLE, smallest()));
+    const [x, , w] = (content.querySelector("[data-at]")?.dataset.at || "0 0 0 0").split(" ").map(Number);
+    view = { k, x: wide * k <= size[0] ? (size[0] - wide * k) / 2 : Math.min(0, size[0] / 2 - (x + w / 2) * k), y: 0 };
+    if (view.x < 0) view.x = Math.max(view.x, size[0] - wide * k);
     show();
   };
   const zoom = (by, at = [size[0] / 2, size[1] / 2]) => {
