@@ -1,4 +1,4 @@
-//! The report's drawing of networks, and pages of cuts: answers, feature maps, several cuts side by side.
+//! The report's drawing of networks, and pages of cuts: predictions, feature maps, several cuts side by side.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
@@ -99,23 +99,25 @@ fn pruned(keep: f64, report: bool) -> Pruned {
 }
 
 #[test]
-fn answers_and_maps_of_both_networks_are_on_the_page() {
+fn predictions_and_maps_of_both_networks_are_on_the_page() {
     let pruned = pruned(0.4, true);
     let (page, found) = (pruned.page.unwrap(), pruned.evaluation.unwrap());
-    let answers = found.answers.unwrap();
+    let predictions = found.predictions.unwrap();
     let right = |after: bool| -> usize {
-        answers.classes.values().map(|of| if after { of.after } else { of.before }).sum()
+        predictions.classes.values().map(|of| if after { of.after } else { of.before }).sum()
     };
     let images = found.images as f64;
     assert_eq!(right(false) as f64 / images, found.reference_accuracy.top1().unwrap());
     assert_eq!(right(true) as f64 / images, found.accuracy.top1().unwrap());
-    let same = 1.0 - answers.changed.len() as f64 / images;
+    let same = 1.0 - predictions.changed.len() as f64 / images;
     assert!((same - found.agreement.unwrap().agreement().unwrap()).abs() < 1e-9);
 
-    let shown = page.answers.unwrap();
-    assert_eq!(shown.counts.all, answers.changed.len());
+    let shown = page.predictions.unwrap();
+    assert_eq!(shown.counts.all, predictions.changed.len());
     assert_eq!(right(false) - shown.counts.lost + shown.counts.won, right(true));
-    assert!(!shown.pairs.is_empty() && shown.pairs.iter().all(|p| p.after > p.before && p.label != p.answer));
+    assert!(
+        !shown.pairs.is_empty() && shown.pairs.iter().all(|p| p.after > p.before && p.label != p.prediction)
+    );
     assert!(shown.changed.len() > 3 && shown.changed.iter().all(|c| c.tile.is_some() && c.before != c.after));
     assert_eq!(shown.names[3].as_deref(), Some("name 3"));
     assert_eq!(shown.images.unwrap().count, shown.changed.len());

@@ -7,7 +7,7 @@ function quality(v, unit) {
 
 // Losses in the unit of the metric: below the first a network is as good as before, above the second much worse.
 const LOSSES = { "%": [1, 5], dB: [0.2, 1], "": [0.01, 0.05] };
-// Agreement is no accuracy: half of the changed answers may be better ones.
+// Agreement is no accuracy: half of the changed predictions may be better ones.
 const OF_AGREEMENT = [5, 20];
 // Ratios to the original, in dB: outputs that differ by 3 % and by 30 %.
 const RATIOS = [30, 10];

@@ -46,7 +46,7 @@ function sectionsOfCut() {
   const { layers, drawing: drawn } = PAGE;
   const sections = [["At a glance", glanceSection()]];
   if (PAGE.curve) sections.push(["Curve", curveSection(PAGE.curve)]);
-  if (PAGE.answers) sections.push(["Answers", answersSection(PAGE.answers)]);
+  if (PAGE.predictions) sections.push(["Predictions", predictionsSection(PAGE.predictions)]);
   if (!layers.length) return sections;
   const open = (layer) => {
     kernels.show(layer);

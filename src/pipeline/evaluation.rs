@@ -1,12 +1,12 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
-use super::answers::Answers;
 use super::kept_outputs::{Reference, ReferenceRun};
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
     floats,
 };
+use super::predictions::Predictions;
 use super::profiling::notice_skipped;
 use crate::data::metrics::{Accuracy, Agreement, argmax};
 use crate::data::{Batch, Dataset};
@@ -41,8 +41,8 @@ pub struct Evaluation {
     pub classified: Option<String>,
     /// The reason why no output was judged as a classification.
     pub unclassified: Option<String>,
-    /// The answers of both networks by class and image, if an output was judged as a classification.
-    pub answers: Option<Answers>,
+    /// The predictions of both networks by class and image, if an output was judged as a classification.
+    pub predictions: Option<Predictions>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
     /// The fit of the network's classes to those of the reference network, if there are both.
@@ -192,7 +192,7 @@ struct Judging<'a> {
     agreement: Option<Agreement>,
     /// The errors of the other outputs that count.
     errors: Vec<Agreement>,
-    answers: Answers,
+    predictions: Predictions,
     label_fit: Option<LabelFit>,
     class_fit: Option<LabelFit>,
 }
@@ -220,7 +220,7 @@ impl<'a> Judging<'a> {
             reference_accuracy: Accuracy::default(),
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
-            answers: Answers::default(),
+            predictions: Predictions::default(),
             label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
             class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
@@ -279,8 +279,8 @@ impl<'a> Judging<'a> {
             }
         }
         if let (Some(judged), Some(expected)) = (&self.choice.classification, expected) {
-            let answer = |outputs: &[NamedTensor]| answer(judged, &outputs[judged.output].1);
-            self.answers.add(images.places[i], label, [answer(expected), answer(outputs)]);
+            let prediction = |outputs: &[NamedTensor]| prediction(judged, &outputs[judged.output].1);
+            self.predictions.add(images.places[i], label, [prediction(expected), prediction(outputs)]);
         }
         if let (Some(expected), Some(agreement)) = (expected, &mut self.agreement) {
             let judged = self.choice.classification.as_ref();
@@ -377,7 +377,7 @@ impl<'a> Judging<'a> {
             error: None,
             images,
         };
-        let answers = (classified.is_some() && agreement.is_some()).then_some(self.answers);
+        let predictions = (classified.is_some() && agreement.is_some()).then_some(self.predictions);
         let metric = metric
             .or_else(|| metrics.iter().find(|metric| metric.name == "SNR").cloned())
             .or_else(|| agreement.as_ref().map(ratio));
@@ -386,7 +386,7 @@ impl<'a> Judging<'a> {
             metrics.insert(0, metric.clone());
         }
         Ok(Evaluation {
-            answers,
+            predictions,
             images,
             accuracy: self.accuracy,
             reference_accuracy: self.reference_accuracy,
@@ -410,7 +410,7 @@ fn add_label(accuracy: &mut Accuracy, judged: &Judged, output: &Tensor, label: u
 }
 
 /// Returns the class that an output stands for; `None` for NaN.
-fn answer(judged: &Judged, output: &Tensor) -> Option<usize> {
+fn prediction(judged: &Judged, output: &Tensor) -> Option<usize> {
     if judged.classes.is_some() { argmax(&floats(output)) } else { index(output) }
 }
 

@@ -11,7 +11,6 @@
 //! Options and results are plain data. Long operations report to an [`Observer`], which may end them. Nothing here
 //! prints, reads the environment, or handles signals.
 
-mod answers;
 mod benchmark;
 mod bindings;
 mod calibration;
@@ -36,11 +35,12 @@ mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod predictions;
 mod profiling;
 mod pruning;
 mod repairing;
-mod report_answers;
 mod report_builder;
+mod report_predictions;
 mod reporting;
 mod summary;
 mod sweep;
@@ -48,7 +48,6 @@ mod sweep;
 mod tests;
 mod training;
 
-pub use answers::{Answers, ChangedAnswer, ClassAnswers};
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
 pub use bindings::{InputOptions, InputValue, parse_shape};
 pub use calibration::{Calibration, JudgedOn, Origin};
@@ -71,6 +70,7 @@ pub use metric::{
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
+pub use predictions::{ChangedPrediction, ClassHits, Predictions};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;

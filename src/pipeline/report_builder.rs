@@ -11,7 +11,7 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
-use super::report_answers::changes;
+use super::report_predictions::changes;
 use super::sweep::measured;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
@@ -231,12 +231,14 @@ impl ReportBuilder {
         self.page.summary.stamp = Some(stamp);
     }
 
-    /// Fills in the quality of both networks' outputs, and the answers that changed.
+    /// Fills in the quality of both networks' outputs, and the predictions that changed.
     pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) -> Result<()> {
         self.page.summary.quality = Some(quality(calibration, found));
-        let changes =
-            found.answers.as_ref().map(|answers| changes(answers, &calibration.judge, &self.class_names));
-        self.page.answers = changes.transpose()?;
+        let changes = found
+            .predictions
+            .as_ref()
+            .map(|predictions| changes(predictions, &calibration.judge, &self.class_names));
+        self.page.predictions = changes.transpose()?;
         Ok(())
     }
 

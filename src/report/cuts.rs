@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::page::{Cost, Quality};
+use super::parts::{Cost, Quality};
 use crate::bench::Quantiles;
 
 /// A network among several that are compared: the original, or a pruned one.

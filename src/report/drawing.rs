@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 
 use super::layout::{Layout, laid_out};
-use super::page::LayerSection;
+use super::parts::LayerSection;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, NodeId, ValueId};
 use crate::stats::layers;
@@ -44,7 +44,7 @@ pub enum BoxKind {
     /// Input of the network.
     #[default]
     Input,
-    /// Layer with weights.
+    /// Layer with constant weights.
     Layer,
     /// Node that joins several branches.
     Join,

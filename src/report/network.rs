@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::number::Num;
-use super::page::{ColumnText, GroupRow, LayerSection};
+use super::parts::{ColumnText, GroupRow, LayerSection};
 use crate::coupling::{Block, Label};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId};

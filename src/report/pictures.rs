@@ -7,7 +7,7 @@ use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 use super::network::{LayerSize, sizes};
-use super::page::{FeatureMaps, FilterSheet, LayerSection, Sheet};
+use super::parts::{FeatureMaps, FilterSheet, LayerSection, Sheet};
 use crate::data::{Batch, ChannelOrder, Layout, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -22,7 +22,7 @@ const FILTERS: usize = 512;
 const IMAGES: usize = 3;
 /// The longest side of an image, in pixels.
 const IMAGE_SIDE: usize = 96;
-/// The longest side of the picture of an image whose answer changed, in pixels.
+/// The longest side of the picture of an image whose prediction changed, in pixels.
 const THUMBNAIL_SIDE: usize = 64;
 /// The most layers with feature maps shown.
 const LAYERS: usize = 3;

@@ -127,6 +127,16 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name)
 
+    def mouse(self, start, end):
+        """Presses the mouse at a place of the window, moves it, and releases it."""
+        points = [start, [(start[0] + end[0]) / 2, (start[1] + end[1]) / 2], end]
+        event = lambda kind, at, **more: self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], **more)
+        event("mouseMoved", start)
+        event("mousePressed", start, button="left", clickCount=1)
+        for at in points:
+            event("mouseMoved", at, button="left", buttons=1)
+        event("mouseReleased", end, button="left", clickCount=1)
+
     def screenshot(self, path, whole=True):
         """Saves a PNG of the page."""
         response = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -1,28 +1,33 @@
-//! The answers that changed, as a report page shows them: with pictures of some of the images.
+//! The predictions that changed, as a report page shows them: with pictures of some of the images.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::answers::{Answers, ChangedAnswer};
+use super::predictions::{ChangedPrediction, Predictions};
 use crate::data::{Batch, Dataset};
 use crate::error::Result;
-use crate::report::{AnswerChanges, ChangeCounts, ChangedImage, ClassRow, ConfusedPair, pictures};
+use crate::report::{ChangeCounts, ChangedImage, ClassRow, ConfusedPair, PredictionChanges, pictures};
 
 /// The most images that are shown.
 const IMAGES: usize = 24;
 /// The most pairs of classes that are shown.
 const PAIRS: usize = 12;
 
-/// Describes the answers that changed on a data set. `names` has the class names of the data, before the label offset.
-pub(super) fn changes(answers: &Answers, data: &Dataset, names: &[String]) -> Result<AnswerChanges> {
-    let count = |is: fn(&ChangedAnswer) -> bool| answers.changed.iter().filter(|change| is(change)).count();
-    let rows = answers.classes.iter().map(|(&class, of)| ClassRow {
+/// Describes the predictions that changed on a data set. `names` has the class names of the data, before the label offset.
+pub(super) fn changes(
+    predictions: &Predictions,
+    data: &Dataset,
+    names: &[String],
+) -> Result<PredictionChanges> {
+    let count =
+        |is: fn(&ChangedPrediction) -> bool| predictions.changed.iter().filter(|change| is(change)).count();
+    let rows = predictions.classes.iter().map(|(&class, of)| ClassRow {
         class: class as usize,
         images: of.images,
         before: of.before,
         after: of.after,
     });
-    let mut order: Vec<&ChangedAnswer> = answers.changed.iter().collect();
+    let mut order: Vec<&ChangedPrediction> = predictions.changed.iter().collect();
     order.sort_by_key(|change| (!change.is_lost(), change.is_won()));
     order.truncate(IMAGES);
     let images = order.iter().map(|change| image(data, change.place)).collect::<Result<Vec<_>>>()?;
@@ -34,13 +39,13 @@ pub(super) fn changes(answers: &Answers, data: &Dataset, names: &[String]) -> Re
         after: change.after,
         tile,
     });
-    Ok(AnswerChanges {
+    Ok(PredictionChanges {
         classes: rows.collect(),
-        pairs: pairs(&answers.changed),
+        pairs: pairs(&predictions.changed),
         counts: ChangeCounts {
-            all: answers.changed.len(),
-            lost: count(ChangedAnswer::is_lost),
-            won: count(ChangedAnswer::is_won),
+            all: predictions.changed.len(),
+            lost: count(ChangedPrediction::is_lost),
+            won: count(ChangedPrediction::is_won),
         },
         changed: shown.collect(),
         images: picture,
@@ -48,20 +53,20 @@ pub(super) fn changes(answers: &Answers, data: &Dataset, names: &[String]) -> Re
     })
 }
 
-/// Returns the wrong answers that became more frequent.
-fn pairs(changed: &[ChangedAnswer]) -> Vec<ConfusedPair> {
+/// Returns the wrong predictions that became more frequent.
+fn pairs(changed: &[ChangedPrediction]) -> Vec<ConfusedPair> {
     let mut counts: BTreeMap<(usize, usize), [usize; 2]> = BTreeMap::new();
     for change in changed {
         let Some(label) = change.label.map(|label| label as usize) else { continue };
-        for (which, answer) in [change.before, change.after].into_iter().enumerate() {
-            if let Some(answer) = answer.filter(|&answer| answer != label) {
-                counts.entry((label, answer)).or_default()[which] += 1;
+        for (which, prediction) in [change.before, change.after].into_iter().enumerate() {
+            if let Some(prediction) = prediction.filter(|&prediction| prediction != label) {
+                counts.entry((label, prediction)).or_default()[which] += 1;
             }
         }
     }
-    let pair = |((label, answer), [before, after]): ((usize, usize), [usize; 2])| ConfusedPair {
+    let pair = |((label, prediction), [before, after]): ((usize, usize), [usize; 2])| ConfusedPair {
         label,
-        answer,
+        prediction,
         before,
         after,
     };
@@ -94,8 +99,8 @@ fn shifted(names: &[String], offset: i64) -> Vec<Option<String>> {
 mod tests {
     use super::*;
 
-    fn change(label: u32, before: usize, after: usize) -> ChangedAnswer {
-        ChangedAnswer { place: 0, label: Some(label), before: Some(before), after: Some(after) }
+    fn change(label: u32, before: usize, after: usize) -> ChangedPrediction {
+        ChangedPrediction { place: 0, label: Some(label), before: Some(before), after: Some(after) }
     }
 
     #[test]
@@ -108,7 +113,7 @@ mod tests {
             change(4, 0, 4),
             change(7, 3, 7),
         ];
-        let pair = ConfusedPair { label: 1, answer: 2, before: 1, after: 2 };
+        let pair = ConfusedPair { label: 1, prediction: 2, before: 1, after: 2 };
         assert_eq!(pairs(&changed), [pair], "4 as 0 is as frequent as before, 7 as 3 less");
     }
 

@@ -1,6 +1,6 @@
-// The answers of a classifier that changed: by class, by pair of classes, and image by image.
+// The predictions of a classifier that changed: by class, by pair of classes, and image by image.
 
-function answersSection(found) {
+function predictionsSection(found) {
   const { classes, pairs, counts, changed, images, names } = found;
   const className = (i) => (i === null || i === undefined ? "no number" : names[i] ? `${names[i]} (${i})` : `class ${i}`);
   const all = PAGE.summary.quality.images;
@@ -16,15 +16,15 @@ function answersSection(found) {
     { name: "Change", value: change, show: (c) => (c.after === c.before ? "0" : signed(change(c), (v) => v.toFixed(1))) + " points" },
   ];
   const sorted = [...classes].sort((a, b) => change(a) - change(b));
-  const list = labelled && table({ caption: "Right answers by class, the largest loss first", columns: ofClass, rows: sorted });
+  const list = labelled && table({ caption: "Right predictions by class, the largest loss first", columns: ofClass, rows: sorted });
   const ofPair = [
     { name: "Label", text: true, value: (p) => className(p.label) },
-    { name: "Answer now", text: true, value: (p) => className(p.answer) },
+    { name: "Prediction now", text: true, value: (p) => className(p.prediction) },
     { name: "Images before", value: (p) => p.before },
     { name: "Images after", value: (p) => p.after },
   ];
-  const confused = pairs.length > 0 && table({ caption: "Wrong answers that became more frequent", columns: ofPair, rows: pairs });
-  const answer = (c, given) => {
+  const confused = pairs.length > 0 && table({ caption: "Wrong predictions that became more frequent", columns: ofPair, rows: pairs });
+  const prediction = (c, given) => {
     if (c.label === null) return el("dd", {}, className(given));
     const right = given === c.label;
     return el("dd", { class: right ? "good" : "bad" }, right ? "✓ " : "✗ ", className(given));
@@ -34,19 +34,19 @@ function answersSection(found) {
     const picture = c.tile !== null && images ? tile(images, c.tile, 76, says, false) : el("span", { class: "tile blank", role: "img", "aria-label": says }, "no picture");
     return el("li", { class: "changed" }, picture, el("dl", {},
       c.label !== null && [el("dt", {}, "label"), el("dd", {}, className(c.label))],
-      el("dt", {}, "before"), answer(c, c.before),
-      el("dt", {}, "after"), answer(c, c.after),
+      el("dt", {}, "before"), prediction(c, c.before),
+      el("dt", {}, "after"), prediction(c, c.after),
       el("dt", {}, "file"), el("dd", { class: "file" }, c.name)));
   };
   const saved = [["file", (c) => c.name], ["label", (c) => c.label], ["before", (c) => c.before], ["after", (c) => c.after]];
   const summary = counts.all === 0
     ? `Both networks give the same class for all ${counted(all, "image", "images")}.`
-    : `${counted(counts.all, "answer", "answers")} of ${grouped(all)} changed` + (labelled ? `: ${counted(counts.lost, "image was", "images were")} right and ${counts.lost === 1 ? "is" : "are"} wrong now, ${counted(counts.won, "image was", "images were")} wrong and ${counts.won === 1 ? "is" : "are"} right now.` : ".");
-  return el("section", { class: "card", id: "answers" }, el("h2", {}, "Answers that changed"),
+    : `${counted(counts.all, "prediction", "predictions")} of ${grouped(all)} changed` + (labelled ? `: ${counted(counts.lost, "image was", "images were")} right and ${counts.lost === 1 ? "is" : "are"} wrong now, ${counted(counts.won, "image was", "images were")} wrong and ${counts.won === 1 ? "is" : "are"} right now.` : ".");
+  return el("section", { class: "card", id: "predictions" }, el("h2", {}, "Predictions that changed"),
     el("p", { class: "quiet" }, summary),
     (list || confused) && el("div", { class: "pair even" },
       list && el("div", {}, el("h3", {}, "By class"), list.node, el("div", { class: "saves" }, csvButton("classes", "the table of classes", ofClass, sorted))),
-      confused && el("div", {}, el("h3", {}, "Wrong answers that became more frequent"), confused.node, el("div", { class: "saves" }, csvButton("pairs", "the table of wrong answers", ofPair, pairs)))),
+      confused && el("div", {}, el("h3", {}, "Wrong predictions that became more frequent"), confused.node, el("div", { class: "saves" }, csvButton("pairs", "the table of wrong predictions", ofPair, pairs)))),
     changed.length > 0 && [
       el("h3", {}, changed.length < counts.all ? `${changed.length} of the ${grouped(counts.all)} images` : "The images"),
       el("ul", { class: "photos", style: images ? source(images) : null }, changed.map(photo)),
