@@ -20,7 +20,7 @@ use super::sweep::{Outputs, SweepFiles, print_sweep};
 use crate::error::Result;
 use crate::pipeline::{
     Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, apply, prune, sweep,
+    ReportOptions, Target, apply, check_targets, prune, sweep,
 };
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +90,7 @@ impl Args {
             (true, None, Some(_)) => vec![Target::default()],
             (true, None, None) => self.plan.required_targets()?,
         };
-        targets.iter().try_for_each(|target| target.check())?;
+        check_targets(&targets, self.repair.rounds)?;
         let criterion = self.plan.criterion()?;
         let guard = OutputGuard::default().model(model).read(&self.cut).read(&self.profile).data(&self.data);
         let guard = guard.read(criterion.as_ref().and_then(|c| c.file()));

@@ -68,8 +68,9 @@ pub struct CriterionPoint {
     pub agreement: Option<f64>,
     /// The signal-to-noise ratio to the original's outputs, in decibels.
     pub snr_db: Option<f64>,
-    /// The standard error of what [`Self::quality`] returns, in its unit, as a difference to the original if that has a
-    /// value; for several seeds their mean.
+    /// The standard error of what [`Self::quality`] returns, in its unit; for several seeds their mean.
+    ///
+    /// It is that of the difference to the original, if the original has a value.
     pub error: Option<f64>,
     /// The metric, in its unit, if one is named or label images are given.
     #[serde(skip_serializing_if = "Option::is_none")]

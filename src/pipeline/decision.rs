@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::collapse::Collapse;
 use super::network::Network;
-use super::plan_context::ScoredChannels;
 use super::plan_options::{Choice, PlanOptions};
+use super::scored_channels::ScoredChannels;
 use crate::bench::Quantiles;
 use crate::error::{ErrorKind, Result};
 use crate::observer::{Notice, Observer};

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use super::evaluation::predict;
 use super::metric::NamedTensor;
+use super::predictions::predict;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::devices::Device;

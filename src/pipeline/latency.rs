@@ -9,7 +9,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::decision::{Decision, Latency, Outcome};
-use super::plan_context::{PlanContext, ScoredChannels};
+use super::plan_context::PlanContext;
+use super::scored_channels::ScoredChannels;
 use crate::bench::{BenchOptions, Quantiles, bench};
 use crate::error::Result;
 use crate::exec::devices::Device;

@@ -35,6 +35,7 @@ mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod prediction_changes;
 mod predictions;
 mod profiling;
 mod pruning;
@@ -42,6 +43,7 @@ mod repairing;
 mod report_builder;
 mod report_predictions;
 mod reporting;
+mod scored_channels;
 mod summary;
 mod sweep;
 #[cfg(test)]
@@ -70,13 +72,13 @@ pub use metric::{
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
-pub use predictions::{ChangedPrediction, ClassHits, Predictions};
+pub use prediction_changes::{ChangedPrediction, ClassHits, Predictions};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
-pub use sweep::{Sweep, SweepBudget, SweptBudget, sweep};
+pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
 pub use training::{add_training, profile_checkpoints};
 
 pub use crate::bench::layers::LayerRate;

@@ -4,9 +4,10 @@
 //! was cut to nothing.
 
 use super::calibration::{Calibration, JudgedOn};
-use super::evaluation::{chosen, predict};
+use super::evaluation::chosen;
 use super::label_fit::{LabelFit, Misfit};
 use super::metric::{MetricKind, MetricOptions, floats};
+use super::predictions::predict;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;

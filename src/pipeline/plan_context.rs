@@ -3,7 +3,8 @@
 use super::decision::{Decision, Outcome};
 use super::evidence::{Evidence, Gathered};
 use super::network::Network;
-use super::plan_options::{PlanOptions, Scored, Target};
+use super::plan_options::{PlanOptions, Target};
+use super::scored_channels::ScoredChannels;
 use crate::bench::widths;
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -17,22 +18,6 @@ pub(super) struct PlanContext<'a> {
     pub(super) network: &'a Network,
     pub(super) device: &'a Device,
     pub(super) options: &'a PlanOptions,
-}
-
-/// The scores of all channels, which serve every budget of one kind.
-pub(super) struct ScoredChannels {
-    pub(super) scored: Scored,
-    /// The statistics, without Gram matrices.
-    pub(super) profile: Profile,
-    /// The channels with the times of the layers, if the budget is a share of the latency.
-    timed: Option<Channels>,
-}
-
-impl ScoredChannels {
-    /// Returns the channels of the network, with measured times if there are any.
-    pub(super) fn channels<'a>(&'a self, network: &'a Network) -> &'a Channels {
-        self.timed.as_ref().unwrap_or(&network.channels)
-    }
 }
 
 impl PlanContext<'_> {

@@ -7,8 +7,9 @@ use super::kept_outputs::KeptOutputs;
 use super::latency::for_latency;
 use super::max_drop::{Limit, Searched};
 use super::network::Network;
-use super::plan_context::{PlanContext, ScoredChannels};
+use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
+use super::scored_channels::ScoredChannels;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::observer::Observer;
@@ -37,7 +38,7 @@ pub fn plan(
     Outcome::of(decided)?.and_then(|decision| Ok(options.confident(decision, observer)))
 }
 
-/// What decisions for several targets of one kind share.
+/// Scores and searches that decisions for several targets of one kind share.
 pub(super) struct Prepared<'a> {
     scores: ScoredChannels,
     /// The search, if targets are limits of quality.

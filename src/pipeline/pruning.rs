@@ -131,7 +131,7 @@ fn decide_and_prune(
     })
 }
 
-/// Removes the channels of a cut that was decided before, and proves the result; a collapse is refused as in [`prune`].
+/// Removes the channels of a cut that was decided before, and proves the result. A collapse is refused.
 ///
 /// # Errors
 /// A cut of another model; otherwise as [`prune`].

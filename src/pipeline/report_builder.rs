@@ -12,7 +12,6 @@ use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
 use super::report_predictions::changes;
-use super::sweep::measured;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -115,6 +114,14 @@ fn row(metric: &MetricResult) -> MetricRow {
         error: metric.error.and_then(finite),
         higher_is_better: metric.higher_is_better,
         unresolved: metric.is_unresolved(),
+    }
+}
+
+/// Returns the name of a measured quality on a page.
+pub(super) fn measured(metric: &str) -> String {
+    match metric {
+        "agreement" => "agreement with the original".to_owned(),
+        name => name.to_owned(),
     }
 }
 

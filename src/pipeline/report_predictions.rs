@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::predictions::{ChangedPrediction, Predictions};
+use super::prediction_changes::{ChangedPrediction, Predictions};
 use crate::data::{Batch, Dataset};
 use crate::error::Result;
 use crate::report::{ChangeCounts, ChangedImage, ClassRow, ConfusedPair, PredictionChanges, pictures};

@@ -12,6 +12,7 @@ use super::plan_options::{PlanOptions, Target};
 use super::planning::Prepared;
 use super::pruning::{PruneOptions, Pruned, Work};
 use super::repairing::chosen;
+use super::report_builder::measured;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::observer::{Notice, Observer};
@@ -64,35 +65,39 @@ pub fn sweep(
     options: &PruneOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Sweep>> {
-    check(budgets, &options.plan)?;
+    let targets: Vec<Target> = budgets.iter().map(|budget| budget.target).collect();
+    check_targets(&targets, options.plan.rounds)?;
     Outcome::of(swept(network, device, evidence, budgets, options, observer))
 }
 
-/// Checks that the budgets can be met side by side.
-fn check(budgets: &[SweepBudget], plan: &PlanOptions) -> Result<()> {
-    budgets.iter().try_for_each(|budget| budget.target.check())?;
-    let kind = |budget: &SweepBudget| budget.target.to_string().split(' ').next().unwrap_or("").to_owned();
-    let first = budgets.first().ok_or_else(|| {
+/// Checks that targets can be met side by side, in so many rounds.
+///
+/// # Errors
+/// No targets, a target out of range, equal ones or several kinds; several rounds to several targets.
+pub fn check_targets(targets: &[Target], rounds: usize) -> Result<()> {
+    targets.iter().try_for_each(|target| target.check())?;
+    let kind = |target: &Target| target.to_string().split(' ').next().unwrap_or_default().to_owned();
+    let first = targets.first().ok_or_else(|| {
         Error::new("a sweep has no budget").expected("at least one").remedy("set `keep_macs`, for example")
     })?;
-    if let Some(other) = budgets.iter().find(|budget| kind(budget) != kind(first)) {
+    if let Some(other) = targets.iter().find(|target| kind(target) != kind(first)) {
         return Err(Error::new("a sweep has budgets of one kind")
             .expected(kind(first))
-            .got(other.target.to_string())
+            .got(other.to_string())
             .remedy("run `prune()` for each kind"));
     }
-    for (i, budget) in budgets.iter().enumerate() {
-        if budgets[..i].iter().any(|earlier| earlier.target == budget.target) {
+    for (i, target) in targets.iter().enumerate() {
+        if targets[..i].contains(target) {
             return Err(Error::new("a budget is given twice")
                 .expected("several different budgets")
-                .got(budget.target.to_string())
+                .got(target.to_string())
                 .remedy("leave one of them out"));
         }
     }
-    if plan.rounds > 1 && budgets.len() > 1 {
+    if rounds > 1 && targets.len() > 1 {
         return Err(Error::new("rounds reach one budget, not several")
             .expected("one budget, or `rounds` of 1")
-            .got(format!("{} budgets and {} rounds", budgets.len(), plan.rounds))
+            .got(format!("{} budgets and {rounds} rounds", targets.len()))
             .remedy("run `prune()` for each budget, or leave out `rounds`"));
     }
     Ok(())
@@ -248,14 +253,6 @@ impl Sweep {
     }
 }
 
-/// Returns the name of a measured quality on a page.
-pub(super) fn measured(metric: &str) -> String {
-    match metric {
-        "agreement" => "agreement with the original".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
 /// Returns the names of points (name, cost, quality) that no other beats in one of both and equals in the other.
 pub(super) fn front(points: &[(usize, u64, f64)]) -> Vec<usize> {
     let beaten = |&(_, cost, quality): &(usize, u64, f64)| {
@@ -278,19 +275,15 @@ mod tests {
 
     #[test]
     fn budgets_of_a_sweep_are_different_and_of_one_kind() {
-        let budget = |target| SweepBudget { target, output: None, masked: None };
-        let macs = |share| budget(Target::Keep(Budget::KeepMacs(share)));
-        let plan = PlanOptions::default();
-        let fails = |budgets: &[SweepBudget], plan: &PlanOptions| {
-            check(budgets, plan).err().map(|error| error.message())
+        let macs = |share| Target::Keep(Budget::KeepMacs(share));
+        let fails = |targets: &[Target], rounds: usize| {
+            check_targets(targets, rounds).err().map(|error| error.message()).unwrap_or_default()
         };
-        assert_eq!(fails(&[macs(0.8), macs(0.6)], &plan), None);
-        assert!(fails(&[], &plan).is_some_and(|e| e.contains("no budget")));
-        assert!(fails(&[macs(0.8), macs(0.8)], &plan).is_some_and(|e| e.contains("twice")));
-        let other = budget(Target::MaxDrop(1.0));
-        assert!(fails(&[macs(0.8), other], &plan).is_some_and(|e| e.contains("one kind")));
-        let rounds = PlanOptions { rounds: 2, ..PlanOptions::default() };
-        assert!(fails(&[macs(0.8), macs(0.6)], &rounds).is_some_and(|e| e.contains("rounds")));
-        assert!(fails(&[macs(0.8), macs(1.6)], &plan).is_some_and(|e| e.contains("does not fit")));
+        assert_eq!(fails(&[macs(0.8), macs(0.6)], 1), "");
+        assert!(fails(&[], 1).contains("no budget"));
+        assert!(fails(&[macs(0.8), macs(0.8)], 1).contains("twice"));
+        assert!(fails(&[macs(0.8), Target::MaxDrop(1.0)], 1).contains("one kind"));
+        assert!(fails(&[macs(0.8), macs(0.6)], 2).contains("rounds"));
+        assert!(fails(&[macs(0.8), macs(1.6)], 1).contains("does not fit"));
     }
 }

@@ -39,7 +39,7 @@ pub struct ClassRow {
 pub struct ConfusedPair {
     /// Class of the labels.
     pub label: usize,
-    /// Class that the network predictions.
+    /// Class that the network predicts.
     pub prediction: usize,
     /// Number of such predictions of the original, among the images whose prediction changed.
     pub before: usize,
@@ -65,9 +65,9 @@ pub struct ChangedImage {
     pub name: String,
     /// Class of its label, if it has one.
     pub label: Option<usize>,
-    /// Class that the original predictions; `None` for NaN.
+    /// Class that the original predicts; `None` for NaN.
     pub before: Option<usize>,
-    /// Class that the pruned network predictions; `None` for NaN.
+    /// Class that the pruned network predicts; `None` for NaN.
     pub after: Option<usize>,
     /// Place of its picture in [`PredictionChanges::images`].
     pub tile: Option<usize>,

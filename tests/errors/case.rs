@@ -100,6 +100,8 @@ pub(crate) fn fixtures() -> Files {
     for line in [
         "plan good.onnx --criterion l1 --keep-macs 0.7 -o good.json",
         "prune good.onnx --cut good.json -o small.onnx",
+        "prune good.onnx --criterion l1 --keep-macs 0.8 --stamp --write-cut stamped.json -o stamped.onnx",
+        "plan other.onnx --criterion l1 --keep-macs 0.8 -o second.json",
         "profile good.onnx --data random:4 --allow-random -o good.profile",
         "profile other.onnx --data random:4 --allow-random -o other.profile",
         "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",
