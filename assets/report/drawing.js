@@ -3,11 +3,11 @@
 const SIGNS = { Add: "+", Sub: "−", Mul: "×", Div: "÷", Concat: "concat" };
 const TEXT_ROOM = 22;
 
-// The end of a name, without the operator that some exporters append.
+// The last two parts of a name, without the operator that some exporters append.
 function shortName(name, op, room = TEXT_ROOM) {
   const parts = name.split("/").filter(Boolean);
   if (parts.length > 1 && parts[parts.length - 1].replace(/_\d+$/, "") === op) parts.pop();
-  const last = parts[parts.length - 1] || name;
+  const last = parts.slice(-2).join("/") || name;
   return last.length > room ? "…" + last.slice(-(room - 1)) : last;
 }
 
@@ -26,7 +26,7 @@ function networkDrawing(drawn, widthOf, open) {
   const words = (box) => {
     const layer = layerOf(box), width = channels(box), planes = box.planes.join("×");
     switch (box.kind) {
-      case "layer": return [shortName(box.text, layer.op), [layer.op === "Conv" ? grouping(layer) : layer.op, layer.kernel.join("×")].filter(Boolean).join(" ") + ` · ${width}`];
+      case "layer": return [shortName(box.text, layer.op), [layer.op === "Conv" ? grouping(layer) : layer.op.replace("ConvTranspose", "ConvT"), layer.kernel.join("×")].filter(Boolean).join(" ") + ` · ${width}`];
       case "join": return [`${SIGNS[box.text] || box.text}${width && "  " + width}`];
       case "pool": return [`${box.text.replace("GlobalAveragePool", "global mean").replace("ReduceMean", "global mean")}${planes && planes !== "1×1" ? " " + planes : ""}`];
       case "host": return ["boxes chosen on the CPU"];
@@ -59,12 +59,14 @@ function networkDrawing(drawn, widthOf, open) {
     if (layer) node.addEventListener("click", () => open(layer));
     return node;
   };
+  // Lines turn in curves: each corner is cut off up to half of the way to its neighbours.
   const path = ({ points }) => {
-    const [first, ...rest] = points;
-    const half = (a, b) => `${(a[0] + b[0]) / 2} ${(a[1] + b[1]) / 2}`;
-    let d = `M${first.join(" ")}`;
-    rest.forEach((p, i) => { d += i === rest.length - 1 ? `L${p.join(" ")}` : `${i ? "" : "L" + half(first, p)}Q${p.join(" ")} ${half(p, rest[i + 1])}`; });
-    return d;
+    const toward = (p, q) => {
+      const far = Math.hypot(q[0] - p[0], q[1] - p[1]), by = far && Math.min(22, far / 2) / far;
+      return `${(p[0] + by * (q[0] - p[0])).toFixed(1)} ${(p[1] + by * (q[1] - p[1])).toFixed(1)}`;
+    };
+    const turns = points.slice(1, -1).map((p, i) => `L${toward(p, points[i])}Q${p.join(" ")} ${toward(p, points[i + 2])}`);
+    return `M${points[0].join(" ")}${turns.join("")}L${points[points.length - 1].join(" ")}`;
   };
   const arrow = ({ points }) => {
     const [x, y] = points[points.length - 1];

@@ -61,8 +61,8 @@ impl BoxKind {
     fn size(self) -> [f64; 2] {
         match self {
             Self::Layer => [152.0, 46.0],
-            Self::Join => [104.0, 26.0],
-            Self::Pool => [152.0, 26.0],
+            Self::Join => [120.0, 26.0],
+            Self::Pool => [160.0, 26.0],
             Self::Input | Self::Output | Self::Host => [152.0, 30.0],
         }
     }

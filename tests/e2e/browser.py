@@ -119,8 +119,9 @@ class Browser:
         self.settle()
 
     def prefers(self, scheme):
-        """Emulates the preferred colour scheme of the system."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """Emulates the preferred colour scheme of the system, and a preference for no animation."""
+        features = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]
+        self.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in features])
         self.settle()
 
     def key(self, name):
