@@ -32,7 +32,7 @@ function verdict(m, images) {
   const twice = 2 * m.error, seen = `${counted(images, "image", "images")} cannot show less than ${digits(twice)}`;
   if (loss > twice) {
     const level = loss - twice > large ? "bad" : loss + twice <= small ? "good" : "warn";
-    return { loss, level, says: level === "bad" ? `Much was lost, and ${seen}.` : `A real loss: ${seen}.` };
+    return { loss, level, says: `${level === "bad" ? "Much was lost" : "A real loss"}: more than two standard errors (${digits(twice)}).` };
   }
   if (loss + twice <= small) return { loss, level: "good", says: `No loss that counts: ${seen}.` };
   return { loss, level: "none", says: `No loss is shown, but ${seen}.` };

@@ -22,6 +22,27 @@ function tilesByState(layer, sheet, channels, size, what) {
   });
 }
 
+// The preprocessing in words: those of the page, or those of the recorded recipe.
+function preprocessingInWords() {
+  if (PAGE.preprocessing) return PAGE.preprocessing;
+  const recorded = PAGE.repeat.find((row) => row.what === "Preprocessing");
+  if (!recorded) return null;
+  const r = JSON.parse(recorded.value);
+  const size = (s) => `${s.height}×${s.width}`;
+  const list = (values) => values.map((v) => Number(v.toPrecision(4))).join(", ");
+  const plain = (values, unit) => values.every((v) => v === unit);
+  return [
+    r.rate && `${r.rate} Hz`,
+    r.resize && (r.resize.exact ? `resize to ${size(r.resize.exact)}` : `shorter side ${r.resize.shorter}`),
+    r.crop && `crop ${size(r.crop)} from the centre`,
+    r.channels === 3 ? r.order.toUpperCase() : r.channels === 1 && "grey",
+    r.scale !== 1 && `÷ ${r.scale}`,
+    !plain(r.mean, 0) && `− (${list(r.mean)})`,
+    !plain(r.std, 1) && `÷ (${list(r.std)})`,
+    r.layout && r.layout.toUpperCase(),
+  ].filter(Boolean).join(" → ");
+}
+
 function filtersSection({ layer: place, sheet }) {
   const layer = PAGE.layers[place];
   const channels = Array.from({ length: sheet.count }, (_, i) => i);
@@ -72,7 +93,7 @@ function mapsSection(maps, images) {
   const range = "Black to white is the range of the original over all images shown: a channel with equal maps carries no information.";
   return el("section", { class: "card", id: "maps" }, el("h2", {}, "Feature maps"),
     el("p", { class: "quiet" }, both ? "Outputs of some layers for calibration images: above in the original, below in the pruned network. " : "Outputs of some layers of the original for calibration images. ", range),
-    PAGE.preprocessing && el("p", { class: "quiet small" }, `Images go into the network as: ${PAGE.preprocessing}`),
+    preprocessingInWords() && el("p", { class: "quiet small" }, `Preprocessing: ${preprocessingInWords()}`),
     el("div", { class: "photos", role: "group", "aria-label": "Images", style: images ? source(images) : null }, buttons),
     el("div", { class: "tools" }, pick.label), place);
 }

@@ -10,18 +10,18 @@ function predictionsSection(found) {
   // Few images of a class leave its change uncertain: as for all images, half an image in each cell (Agresti & Min 2005).
   const ofClass = [
     { name: "Class", text: true, value: (c) => className(c.class), csv: [["class", (c) => c.class], ["name", (c) => names[c.class] || ""]] },
-    { name: "Images", value: (c) => c.images },
+    { name: "Images", narrow: true, value: (c) => c.images },
     { name: "Right before", value: (c) => share(c.before, c), show: (c) => percent(share(c.before, c)) },
     { name: "Right after", value: (c) => share(c.after, c), show: (c) => percent(share(c.after, c)) },
-    { name: "Change", value: change, show: (c) => (c.after === c.before ? "0" : signed(change(c), (v) => v.toFixed(1))) + " points" },
+    { name: "Points", value: change, show: (c) => (c.after === c.before ? "0" : signed(change(c), (v) => v.toFixed(1))) },
   ];
   const sorted = [...classes].sort((a, b) => change(a) - change(b));
   const list = labelled && table({ caption: "Right predictions by class, the largest loss first", columns: ofClass, rows: sorted });
   const ofPair = [
     { name: "Label", text: true, value: (p) => className(p.label) },
     { name: "Prediction now", text: true, value: (p) => className(p.prediction) },
-    { name: "Images before", value: (p) => p.before },
-    { name: "Images after", value: (p) => p.after },
+    { name: "Before", value: (p) => p.before },
+    { name: "After", value: (p) => p.after },
   ];
   const confused = pairs.length > 0 && table({ caption: "Wrong predictions that became more frequent", columns: ofPair, rows: pairs });
   const prediction = (c, given) => {
@@ -38,6 +38,7 @@ function predictionsSection(found) {
       el("dt", {}, "after"), prediction(c, c.after),
       el("dt", {}, "file"), el("dd", { class: "file" }, c.name)));
   };
+  const photos = (some) => el("ul", { class: "photos", style: images ? source(images) : null }, some.map(photo));
   const saved = [["file", (c) => c.name], ["label", (c) => c.label], ["before", (c) => c.before], ["after", (c) => c.after]];
   const summary = counts.all === 0
     ? `Both networks give the same class for all ${counted(all, "image", "images")}.`
@@ -49,7 +50,8 @@ function predictionsSection(found) {
       confused && el("div", {}, el("h3", {}, "Wrong predictions that became more frequent"), confused.node, el("div", { class: "saves" }, csvButton("pairs", "the table of wrong predictions", ofPair, pairs)))),
     changed.length > 0 && [
       el("h3", {}, changed.length < counts.all ? `${changed.length} of the ${grouped(counts.all)} images` : "The images"),
-      el("ul", { class: "photos", style: images ? source(images) : null }, changed.map(photo)),
+      photos(changed.slice(0, 12)),
+      changed.length > 12 && el("details", {}, el("summary", {}, `${changed.length - 12} more`), photos(changed.slice(12))),
       el("div", { class: "saves" }, csvButton("changed", "the images shown", [{ csv: saved }], changed)),
     ]);
 }
