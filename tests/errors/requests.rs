@@ -143,7 +143,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ("the report of another network", "report good.onnx good.onnx --cut good.json OUT"),
     ("a report without a cut", "report good.onnx small.onnx OUT"),
     ("a cut for two networks", "report good.onnx small.onnx small.onnx --cut good.json OUT"),
-    ("the report of unrelated networks", "report good.onnx small.onnx two.onnx OUT"),
+    ("the report of unrelated networks", "report good.onnx small.onnx deep.onnx OUT"),
     ("the masked network of another", "report good.onnx small.onnx --cut good.json --masked two.onnx OUT"),
     ("a profile that is not there", "show nothing.profile"),
     ("a profile that is none", "show good.onnx"),
