@@ -3,10 +3,12 @@
 function cutsSections() {
   const { networks, rounds, batch, untimed } = PAGE.cuts;
   const [whole] = networks;
+  // Files of different folders may have one name.
+  networks.forEach((n, i) => { if (networks.some((other, k) => k < i && other.name === n.name)) n.name += ` (${i})`; });
   const metricOf = (n) => n.quality && n.quality.metric;
   const first = networks.map(metricOf).find(Boolean);
   const share = (n, key) => n.cost[key] / Math.max(1, whole.cost[key]);
-  const cost = (name, key, unit = "") => ({ name, value: (n) => n.cost[key], show: (n) => [short(n.cost[key], unit), n === whole ? "" : el("small", {}, ` ${percent(share(n, key), 0)}`)], csv: [[name, (n) => n.cost[key]]] });
+  const cost = (name, key, unit = "", narrow = true) => ({ name, narrow, value: (n) => n.cost[key], show: (n) => [short(n.cost[key], unit), n === whole ? "" : el("small", {}, ` ${percent(share(n, key), 0)}`)], csv: [[name, (n) => n.cost[key]]] });
   const value = (n) => (n === whole ? first && first.before : metricOf(n) && metricOf(n).after);
   const withError = (n) => {
     const m = metricOf(n), v = value(n);
@@ -18,16 +20,16 @@ function cutsSections() {
     const m = metricOf(n);
     if (!m) return NONE;
     const found = verdict(m, n.quality.images);
-    return el("span", { class: found.level, title: found.says }, { good: "✓ kept", warn: "▲ lost", bad: "✗ much lost", none: "not shown" }[found.level]);
+    return el("span", { class: found.level, title: found.says }, { good: "✓ kept", warn: "▲ lost", bad: "✗ much lost", none: "none shown" }[found.level]);
   };
   const agreement = (n) => (n.quality ? n.quality.agreement : null);
   const columns = [
     { name: "Network", text: true, wrap: true, value: (n) => n.name, show: (n) => (n === whole ? [n.name, el("small", { class: "quiet" }, " original")] : n.name) },
-    cost("MACs", "macs"), cost("Parameters", "params"), cost("File", "bytes", "B"),
+    cost("MACs", "macs", "", false), cost("Parameters", "params"), cost("File", "bytes", "B"),
     first && { name: first.name, value, show: withError, csv: [[first.name, value], ["standard error", error]] },
     first && { name: "Loss", text: true, value: (n) => (metricOf(n) ? verdict(metricOf(n), n.quality.images).says : ""), show: verdictOf },
     first && first.name !== "agreement" && networks.some((n) => agreement(n) !== null) && { name: "Agreement", value: agreement, show: (n) => percent(agreement(n), 2) },
-    rounds !== null && { name: "ms per image", value: (n) => n.ms.median, show: (n) => number(Number(n.ms.median.toPrecision(3))) },
+    rounds !== null && { name: "ms per image", narrow: true, value: (n) => n.ms.median, show: (n) => number(Number(n.ms.median.toPrecision(3))) },
     rounds !== null && { name: "Speedup", value: (n) => n.speedup.median, show: (n) => (n === whole ? "1×" : `${times(n.speedup.median)} (${times(n.speedup.p10)} to ${times(n.speedup.p90)})`), csv: [["speedup", (n) => n.speedup.median], ["speedup p10", (n) => n.speedup.p10], ["speedup p90", (n) => n.speedup.p90]] },
   ].filter(Boolean);
   const list = table({ caption: "The networks side by side", columns, rows: networks });
@@ -44,7 +46,7 @@ function cutsSections() {
     { name: "Layer", text: true, wrap: true, value: (l) => l.name },
     { name: "Kind", text: true, narrow: true, value: kind },
     ...networks.map((n, i) => ({
-      name: n.name, value: (l) => n.widths[PAGE.layers.indexOf(l)],
+      name: i ? n.name : "Original", value: (l) => n.widths[PAGE.layers.indexOf(l)],
       show: (l) => { const w = n.widths[PAGE.layers.indexOf(l)]; return w === null ? NONE : [String(w), i ? el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${(100 * w) / l.width[0]}%` })) : ""]; },
     })),
   ];
