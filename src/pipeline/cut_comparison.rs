@@ -15,14 +15,16 @@ use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::prune::Channels;
-use crate::report::{CutColumn, Cuts, Page, Repeat, SearchCurve, SearchPoint, drawing, network};
+use crate::report::{
+    CutColumn, Cuts, LayerSection, Page, Repeat, SearchCurve, SearchPoint, drawing, network,
+};
 
 /// Builds the page of several pruned networks beside their original.
 ///
 /// With images, every network is evaluated against the original. All networks are timed in turn.
 ///
 /// # Errors
-/// A network that has no layer of the original or another number of outputs, and one that does not run.
+/// A network that was not pruned from the original, by the names and widths of its layers; one that does not run.
 pub fn compare_cuts(
     original: &Network,
     pruned: &[Model],
@@ -47,9 +49,7 @@ pub fn compare_cuts(
         let graph = Graph::from_model(model)?;
         let channels = Channels::of(&graph)?;
         let widths = network::widths(&page.layers, &graph, &channels.facts);
-        if widths.iter().all(Option::is_none) {
-            return Err(unrelated(original, model));
-        }
+        check_layers(original, (model, &graph, &channels), &page.layers, &widths)?;
         let found = calibration
             .map(|of| evaluate(&graph, Some(&original.graph), device, &of.judge, batch, observer))
             .transpose()?;
@@ -75,11 +75,26 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-fn unrelated(original: &Network, model: &Model) -> Error {
-    Error::new("the network has no layer of the original")
+/// Checks that most layers of a network are layers of the original, and none of these is wider.
+fn check_layers(
+    original: &Network,
+    (model, graph, channels): (&Model, &Graph, &Channels),
+    layers: &[LayerSection],
+    widths: &[Option<usize>],
+) -> Result<()> {
+    let (all, known) = (network::sections(graph, &channels.facts).len(), widths.iter().flatten().count());
+    let wider = layers.iter().zip(widths).find(|(layer, width)| width.is_some_and(|w| w > layer.width[0]));
+    if wider.is_none() && known > 0 && 2 * known >= all {
+        return Ok(());
+    }
+    let error = Error::new("the network was not pruned from the original")
         .file(&model.path)
-        .expected(format!("layers with names that {} has", original.model.path.display()))
-        .remedy("give networks that `prune()` made from this original")
+        .expected(format!("layers of {}, none of them wider", original.model.path.display()))
+        .remedy("give networks that `prune()` made from this original");
+    Err(match wider {
+        Some((layer, _)) => error.node(&layer.name).got("a wider layer"),
+        None => error.got(format!("{known} of {all} layers by name")),
+    })
 }
 
 /// Returns the metric of all networks against their MACs, if there are images.
