@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         seconds: SECONDS,
         batch: BATCH,
         command: Some(command()),
+        settings: global.settings(),
         ..ReportOptions::default()
     };
     let options = PruneOptions {

@@ -9,7 +9,7 @@ use super::args::{Global, PrecisionArgs, positive};
 use super::data_args::DataArgs;
 use super::metric_args::MetricArgs;
 use super::output::{Output, many};
-use super::progress::Progress;
+use super::progress::{LOADING, OPENING_DATA, Progress};
 use super::results::{metric_json, metrics_json, print_metrics};
 use super::terms::translate;
 use crate::error::Result;
@@ -34,10 +34,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let graph = Graph::from_model(&args.data.load(&args.model)?)?;
+    let graph = output.busy(LOADING, || Graph::from_model(&args.data.load(&args.model)?))?;
     let against =
         args.against.as_ref().map(|p| args.data.load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
-    let data = args.data.open(&graph)?;
+    let data = output.busy(OPENING_DATA, || args.data.open(&graph))?;
     let options = args.metric.options(&args.data, None, false)?;
     let device = args.precision.open(global, output)?;
     // The accuracy of f16 is measured against the network itself.

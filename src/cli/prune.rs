@@ -12,7 +12,7 @@ use super::notices::{self, interrupted};
 use super::output::{Output, many};
 use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::report::command;
 use super::results::{judged_on, of_channels, print_costs, print_inexact, print_latency, print_metrics};
 use super::streams::OutputFile;
@@ -34,8 +34,9 @@ pub(super) struct Args {
     /// Cut file that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
-    /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
-    /// continues after Ctrl-C.
+    /// Profile of the model.
+    ///
+    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -46,33 +47,43 @@ pub(super) struct Args {
     repair: RepairArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Search for the smallest network that loses at most so much of the metric on the images that judge: percentage
-    /// points of top-1, or of agreement with the original without labels. It counts MACs, or parameters with
-    /// --normalize params. Several limits, such as 0.5,1,2, make a network each.
+    /// Find the smallest network that loses at most PP points.
+    ///
+    /// PP is in the unit of the metric: percentage points of top-1, or of the agreement with the original without labels.
+    /// The smallest network has the fewest MACs; with --normalize params the fewest parameters. Several limits, such as
+    /// 0.5,1,2, make a network each.
     #[arg(long, value_name = "PP", value_delimiter = ',', conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Vec<f64>,
-    /// Search for the smallest network whose metric is at least this, for example --metric snr --min-quality 30; at
-    /// most, if less is better.
+    /// Find the smallest network with at least this metric.
+    ///
+    /// At most, if less is better. For example --metric snr --min-quality 30.
     #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with_all = ["max_drop", "cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     min_quality: Option<f64>,
-    /// Go on although the original is no better than chance, or one class is all that it gives.
+    /// Go on although the original is no better than chance.
+    ///
+    /// Or although it gives one class for all images.
     #[arg(long)]
     force: bool,
-    /// Masked reference to write, too: the repaired original with zero weights for removed channels, with which the
-    /// proof compares.
+    /// Masked reference to write, too.
+    ///
+    /// It is the repaired original with zero weights for removed channels; the proof compares the pruned network with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
-    /// Cut file to write, too: the decision, which `report` and `prune --cut` take.
+    /// Cut file to write, too: the decision, for `report` and `prune --cut`.
     #[arg(long, value_name = "CUT.json", conflicts_with = "cut")]
     write_cut: Option<PathBuf>,
-    /// Record version, criterion, budget, and the hashes of the original and the cut in the metadata of the pruned file.
-    /// `inspect` and `report` show them, and `report` finds files that do not belong together.
+    /// Record the origin of the pruned file in its metadata.
+    ///
+    /// The stamp has the version, criterion, budget, and the hashes of the original and the cut. `inspect` and `report`
+    /// show it, and `report` finds files that do not belong together.
     #[arg(long)]
     stamp: bool,
-    /// HTML report to write, too: removed channels, their cost, and times on this device.
+    /// HTML report to write, too.
+    ///
+    /// It shows the removed channels, accuracy, the proof, and times on this device.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Seconds for which both networks are timed for the report, in all; 0 leaves times out.
+    /// Seconds of timing for the report; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, requires = "report", value_parser = seconds)]
     report_seconds: f64,
     /// Number of images at once.
@@ -131,15 +142,19 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let targets = args.check(&model)?;
     let cut = args.cut.as_deref().map(Cut::load).transpose()?;
     // An inexact cut is one of other coupled channels.
     let inexact = cut.as_ref().map_or(args.plan.inexact, |cut| cut.inexact.is_some());
-    let network = Network::from_file(model, inexact)?;
-    let calibration = args.repair.judge.open(&args.data, &network.graph, args.repair.repair)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, inexact))?;
+    let open = || args.repair.judge.open(&args.data, &network.graph, args.repair.repair);
+    let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.as_ref();
-    let options = args.options(targets[0], &network)?;
+    let mut options = args.options(targets[0], &network)?;
+    if let Some(report) = &mut options.report {
+        report.settings = global.settings();
+    }
     let device = global.open(output)?;
     let evidence = Evidence::open(&network, args.profile.as_deref(), calibration, args.batch)?;
     let mut progress = match (&args.profile, calibration) {

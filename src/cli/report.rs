@@ -9,7 +9,7 @@ use super::args::{Global, positive, seconds};
 use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
 use super::output_guard::OutputGuard;
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::streams::OutputFile;
 use super::terms::translate;
 use crate::error::{Error, Result};
@@ -21,15 +21,8 @@ use crate::pipeline::{
 /// The purpose of a page's file, for messages.
 pub(super) const WRITE_PAGE: &str = "write the report";
 
-const EXAMPLES: &str = "Examples:
-  secateur report net.onnx small.onnx --cut cut.json --profile net.profile -o report.html
-  secateur report net.onnx small.onnx --cut cut.json --data images/ --preset imagenet --masked masked.onnx -o report.html
-  secateur report net.onnx small-0.8.onnx small-0.6.onnx --data images/ --preset imagenet -o cuts.html
-
-`prune --report FILE.html` writes the same page in one go.";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = "secateur report [OPTIONS] <MODEL> <PRUNED>... [--cut <CUT.json>] -o <FILE>")]
 pub(super) struct Args {
     /// Path of the original ONNX file.
     model: PathBuf,
@@ -39,20 +32,24 @@ pub(super) struct Args {
     /// Cut file by which the only pruned file was made.
     #[arg(long, value_name = "CUT.json")]
     cut: Option<PathBuf>,
-    /// Profile of the original. Default: gathered from the data, or of the weights alone.
+    /// Profile of the original.
+    ///
+    /// Default: gathered from the data; without data, of the weights alone.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// Masked reference that `prune --masked` wrote, with which the proof compares a repaired network.
+    /// Masked reference that `prune --masked` wrote.
+    ///
+    /// The proof of a repaired network compares with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
     /// HTML page to write; - for standard output.
     #[arg(short, long, value_name = "FILE.html")]
     pub(super) output: OutputFile,
-    /// Seconds for which both networks are timed, in all; 0 leaves times out.
+    /// Seconds of timing; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
     /// Number of images at once.
@@ -62,7 +59,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let models = std::iter::once(&args.model).chain(&args.pruned);
-    let mut models = models.map(|path| args.data.load(path)).collect::<Result<Vec<_>>>()?;
+    let mut models =
+        output.busy(LOADING, || models.map(|path| args.data.load(path)).collect::<Result<Vec<_>>>())?;
     let guard = models.iter().fold(OutputGuard::default(), |guard, model| guard.model(model));
     let guard = guard.read(args.cut.iter().chain(&args.profile).chain(&args.masked)).data(&args.data);
     guard.write([args.output.path()], WRITE_PAGE)?;
@@ -70,6 +68,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         seconds: args.seconds,
         command: Some(command()),
         class_names: args.data.class_names()?,
+        settings: global.settings(),
         ..ReportOptions::default()
     };
     let pruned = models.split_off(1);
@@ -107,9 +106,10 @@ fn one_cut(
     output: &Output,
 ) -> Result<Page> {
     let cut = Cut::load(cut)?;
-    let network = Network::from_file(model, cut.inexact.is_some())?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, cut.inexact.is_some()))?;
     let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;
-    let calibration = args.judge.open(&args.data, &network.graph, Some(Repair::None))?;
+    let open = || args.judge.open(&args.data, &network.graph, Some(Repair::None));
+    let calibration = output.busy(OPENING_DATA, open)?;
     let device = global.open(output)?;
     let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
     let images = (files, calibration.as_ref(), args.batch);
@@ -124,8 +124,9 @@ fn several_cuts(
     global: &Global,
     output: &Output,
 ) -> Result<Page> {
-    let network = Network::from_file(model, false)?;
-    let calibration = args.judge.open(&args.data, &network.graph, Some(Repair::None))?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
+    let open = || args.judge.open(&args.data, &network.graph, Some(Repair::None));
+    let calibration = output.busy(OPENING_DATA, open)?;
     let device = global.open(output)?;
     let images = (calibration.as_ref(), args.batch);
     compare_cuts(&network, pruned, &device, images, options, &mut Progress::new(output))

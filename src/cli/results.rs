@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::output::{Output, decibels, grouped, many};
+use super::table::shortened;
 use crate::pipeline::{
     Agreement, Calibration, Cost, Evaluation, JudgedOn, Latency, LayerWidth, MetricResult, Pruned, Quantiles,
 };
@@ -135,7 +136,7 @@ pub(super) fn print_widths(widths: &[LayerWidth], output: &Output) {
             || format!("{:>8} {:>8}", "–", "constant"),
             |after| format!("{after:>8} {:>6.1} %", 100.0 * after as f64 / (*before).max(1) as f64),
         );
-        output.line(format!("{:<48} {before:>8} {kept}", middle(layer, 48)));
+        output.line(format!("{:<48} {before:>8} {kept}", shortened(layer, 48)));
     }
     match widths.len() - narrower.len() {
         0 => {}
@@ -143,17 +144,6 @@ pub(super) fn print_widths(widths: &[LayerWidth], output: &Output) {
         others => output.line(format!("{others} other layers keep their channels")),
     }
     output.line("");
-}
-
-/// Shortens a name in the middle to so many characters.
-fn middle(name: &str, most: usize) -> String {
-    let count = name.chars().count();
-    if count <= most {
-        return name.to_owned();
-    }
-    let (head, tail) = (most / 2 - 1, most - most / 2);
-    let start: String = name.chars().take(head).collect();
-    start + "…" + &name.chars().skip(count - tail).collect::<String>()
 }
 
 /// Prints a measured latency.
@@ -226,11 +216,5 @@ mod tests {
         // Agreement and SNR compare with the original, whose own values say nothing.
         (metric.name, metric.unit, metric.before) = ("agreement".to_owned(), "%".to_owned(), Some(100.0));
         assert_eq!((change(&metric), unresolved(&metric)), (None, None));
-    }
-
-    #[test]
-    fn long_names_lose_their_middle() {
-        assert_eq!(middle("conv1", 8), "conv1");
-        assert_eq!(middle("features.0.conv", 8), "fea…conv");
     }
 }

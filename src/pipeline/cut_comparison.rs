@@ -174,6 +174,10 @@ fn repeat(
     let model = |model: &Model| format!("{}, SHA-256 {}", model.path.display(), model.sha256);
     let mut lines = vec![line("Secateur", env!("CARGO_PKG_VERSION").to_owned())];
     lines.extend(options.command.iter().map(|command| line("Command", command.clone())));
+    let setting = |(name, value, origin): &(String, String, String)| {
+        line(&format!("Option {name}"), format!("{value} ({origin})"))
+    };
+    lines.extend(options.settings.iter().map(setting));
     lines.push(line("Model", model(&original.model)));
     lines.extend(pruned.iter().map(|small| line("Smaller model", model(small))));
     lines.extend(calibration.map(|of| line("Images", of.origin.data.clone())));

@@ -100,21 +100,22 @@ pub(super) fn evaluate_against(
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
     let open = |sample: &_| Session::for_samples(graph, device, sample, (batch, data.len()));
-    let mut session = open(&data.sample()?)?;
-    let mut reference = against.map(|reference| ReferenceRun::new(reference, &exact, (batch, data.len())));
-    let choice = chosen(graph, &session, data, options, against.is_some())?;
-    let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
-    staged(observer, Stage::Evaluating, data.len(), |observer| {
+    let found = staged(observer, Stage::Evaluating, data.len(), |observer| {
+        let mut session = open(&data.sample()?)?;
+        let mut reference =
+            against.map(|reference| ReferenceRun::new(reference, &exact, (batch, data.len())));
+        let choice = chosen(graph, &session, data, options, against.is_some())?;
+        let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
         for images in data.batches(session.batch) {
             let images = images?;
             session.adapt(&images.sample, |_| open(&images.sample))?;
             judging.add(&images, (&mut session, reference.as_mut()))?;
             advance(observer, judging.images)?;
         }
-        Ok(())
+        judging.finish()
     })?;
     notice_skipped(data, observer);
-    judging.finish()
+    Ok(found)
 }
 
 /// Chooses the metric and the judged output for a network that is loaded.
@@ -132,7 +133,7 @@ pub(super) fn chosen(
         let shapes = graph.input_shapes(batch, &Sizes::Sample(session.sample().clone()))?;
         Some(Facts::infer(graph, &shapes)?)
     };
-    choose(graph, facts.as_ref().map(|facts| (facts, session.batch)), data, options, has_reference)
+    choose(graph, (facts.as_ref(), session.batch), data, options, has_reference)
 }
 
 /// The meters of a metric for both networks.
@@ -212,7 +213,7 @@ impl<'a> Judging<'a> {
         Ok(Self {
             choice,
             data,
-            is_chosen: options.metric.is_some(),
+            is_chosen: options.metric.is_some() || options.boxes.is_some() || options.min_score.is_some(),
             meters: meters.collect::<Result<_>>()?,
             host_outputs: session.host_nodes() > 0,
             images: 0,
@@ -221,7 +222,7 @@ impl<'a> Judging<'a> {
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
             predictions: Predictions::default(),
-            label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+            label_fit: classes.filter(|_| choice.has_labels).map(LabelFit::new),
             class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
     }
@@ -267,7 +268,8 @@ impl<'a> Judging<'a> {
     ) -> Result<()> {
         let label = images.labels.as_ref().map(|labels| labels[i]);
         self.images += 1;
-        if let (Some(judged), Some(label)) = (&self.choice.classification, label) {
+        let fitting = label.filter(|_| self.choice.has_labels);
+        if let (Some(judged), Some(label)) = (&self.choice.classification, fitting) {
             let got = &outputs[judged.output].1;
             add_label(&mut self.accuracy, judged, got, label);
             if let Some(fit) = &mut self.label_fit {
@@ -365,6 +367,16 @@ impl<'a> Judging<'a> {
             if !self.is_chosen {
                 metric = None;
                 metrics.retain(|one| one.name != "agreement");
+            }
+        }
+        // The metric was chosen for outputs that turned out to hold no boxes.
+        if !self.is_chosen && metric.as_ref().is_some_and(|metric| metric.before.is_some_and(f64::is_nan)) {
+            unclassified = Some(
+                "the original has no box with a score of 0.25 or more, or its coordinates are no boxes"
+                    .to_owned(),
+            );
+            if let Some(metric) = metric.take() {
+                metrics.retain(|one| one.name != metric.name);
             }
         }
         // Data-dependent outputs have no meters for the ratio, and it then has no standard error.

@@ -15,7 +15,7 @@ use crate::bench::{BenchOptions, Quantiles, bench};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer, Silent};
+use crate::observer::{Notice, Observer, Silent, Stage, advance, staged};
 use crate::prune::{Budget, smaller};
 
 /// The relative difference to the goal that is near enough.
@@ -38,14 +38,20 @@ pub(super) fn for_latency(
 ) -> Result<Outcome<Decision>> {
     let PlanContext { network, device, options } = context;
     let channels = scores.channels(network);
-    let found = closest(share, &mut |table_share| {
+    let mut tried = 0;
+    let mut measure = |table_share, observer: &mut dyn Observer| {
         let budget = Budget::KeepLatency(table_share);
         let removed = options.choose(budget, network, channels, &scores.scored)?.removed;
         let small = Graph::from_model_owned(smaller(&network.model, &network.graph, channels, &removed)?)?;
         let mut spell = || ratio(&network.graph, &small, device);
         let measured = in_spells(share, &mut spell, &mut || sleep(PAUSE))?;
         observer.notice(Notice::LatencyTried { table_share, measured: measured.median });
+        tried += 1;
+        advance(observer, tried)?;
         Ok(measured)
+    };
+    let found = staged(observer, Stage::Searching, TRIES, |observer| {
+        closest(share, &mut |table_share| measure(table_share, observer))
     })?;
     let Some((table_share, measured)) = found else { return Ok(Outcome::Interrupted) };
     let decision = context.decide(Budget::KeepLatency(table_share), network, scores)?;

@@ -22,7 +22,7 @@ use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer};
+use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::prune::{Budget, Counted, written};
 use crate::repair::{Images, Repair, Repaired};
 
@@ -115,7 +115,8 @@ impl<'a> Searched<'a> {
         let search = Search { context, searched: self, scores, counted, images, limit };
         let least = search.least()?;
         let mut unit = "";
-        let found = bisect(least, &|attempt| limit.allows(attempt, higher_is_better), &mut |keep| {
+        let mut tried = 0;
+        let mut attempt = |keep: f64, observer: &mut dyn Observer| {
             let (attempt, metric, repaired) = search.attempt(keep, observer)?;
             unit = match metric.drop_unit() {
                 "points" => "points",
@@ -127,7 +128,13 @@ impl<'a> Searched<'a> {
                 let (counted, drop, error) = (counted.to_string(), attempt.drop, attempt.error);
                 observer.notice(Notice::DropTried { keep, counted, drop, error, unit });
             }
+            tried += 1;
+            advance(observer, tried)?;
             Ok((attempt, repaired))
+        };
+        let found = staged(observer, Stage::Searching, halvings(least), |observer| {
+            let allows = |attempt: &Attempt| limit.allows(attempt, higher_is_better);
+            bisect(least, &allows, &mut |keep| attempt(keep, observer))
         })?;
         let Found { best, attempts } = found;
         let Some((keep, repaired)) = best else {
@@ -194,6 +201,11 @@ struct Found<T> {
     best: Option<(f64, T)>,
     /// Everything that was evaluated, the smallest first.
     attempts: Vec<Attempt>,
+}
+
+/// Returns how many networks a bisection between `least` and all evaluates.
+fn halvings(least: f64) -> usize {
+    ((1.0 - least) / NEAR).log2().ceil().max(0.0) as usize
 }
 
 /// Bisects the shares between `least` and all for the smallest that is allowed.
@@ -338,6 +350,7 @@ mod tests {
     #[test]
     fn the_smallest_share_within_the_drop_is_found() {
         let found = search(0.1, 1.0, |keep| 2.0 * (1.0 - keep));
+        assert_eq!(found.attempts.len(), halvings(0.1));
         let best = found.best.expect("one is good enough").0;
         assert!((0.5..0.5 + NEAR).contains(&best), "{best}");
         assert!(found.attempts.windows(2).all(|pair| pair[0].keep < pair[1].keep), "the smallest first");

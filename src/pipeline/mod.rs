@@ -43,6 +43,7 @@ mod repairing;
 mod report_builder;
 mod report_predictions;
 mod reporting;
+mod schedule;
 mod scored_channels;
 mod summary;
 mod sweep;
@@ -66,8 +67,8 @@ pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
-    FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
-    NamedTensor,
+    BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
+    MetricResult, NamedTensor,
 };
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
@@ -85,11 +86,11 @@ pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
-pub use crate::data::{DataOptions, Dataset, ImagePlace, LabelImages};
+pub use crate::data::{DataOptions, DataSources, Dataset, ImagePlace, LabelImages};
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
-pub use crate::observer::{Notice, Observer, Silent, Stage};
+pub use crate::observer::{ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,

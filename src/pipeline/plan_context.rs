@@ -8,7 +8,7 @@ use super::scored_channels::ScoredChannels;
 use crate::bench::widths;
 use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, staged};
 use crate::prune::{Budget, Channels};
 use crate::stats::Profile;
 
@@ -39,7 +39,9 @@ impl PlanContext<'_> {
                 Target::Keep(_) | Target::MaxDrop(_) | Target::MinQuality(_) => None,
             };
             let channels = timed.as_ref().unwrap_or(&network.channels);
-            let scored = options.score(network, channels, (&profile, Some(&curves)))?;
+            let scored = staged(observer, Stage::Scoring, 0, |_| {
+                options.score(network, channels, (&profile, Some(&curves)))
+            })?;
             let profile = Profile { grams: vec![], ..profile };
             Ok(Outcome::Done(ScoredChannels { scored, profile, timed }))
         })

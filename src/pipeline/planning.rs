@@ -9,6 +9,7 @@ use super::max_drop::{Limit, Searched};
 use super::network::Network;
 use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
+use super::schedule::Schedule;
 use super::scored_channels::ScoredChannels;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -21,13 +22,27 @@ use crate::observer::Observer;
 pub fn plan(
     network: &Network,
     device: &Device,
-    mut evidence: Evidence,
+    evidence: Evidence,
     options: &PlanOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
-    let context = PlanContext { network, device, options: &options };
+    let mut schedule = Schedule::of(network);
+    schedule.decision(&evidence, &options)?;
+    schedule.announce(observer);
+    decide(network, device, evidence, &options, observer)
+}
+
+/// Decides which channels are removed, as a part of an operation whose stages were announced.
+pub(super) fn decide(
+    network: &Network,
+    device: &Device,
+    mut evidence: Evidence,
+    options: &PlanOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Decision>> {
+    let context = PlanContext { network, device, options };
     let decided = match options.target {
         Target::Keep(budget) => in_rounds(&context, evidence, budget, observer),
         Target::Latency(_) | Target::MaxDrop(_) | Target::MinQuality(_) => {

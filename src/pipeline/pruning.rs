@@ -13,9 +13,10 @@ use super::kept_outputs::{KeptOutputs, Reference};
 use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
-use super::planning::plan;
+use super::planning::decide;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
+use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -115,16 +116,26 @@ fn decide_and_prune(
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
+    let repair = chosen(options.repair, calibration, observer)?;
+    let deciding = PlanOptions { repair, ..options.plan.clone() };
+    let deciding = evidence.resolve(&network, &deciding, observer)?;
+    deciding.target.check()?;
+    let mut schedule = Schedule::of(&network);
+    if let Some(calibration) = calibration.filter(|_| !is_search) {
+        schedule.original_check(calibration, &options.plan.metric);
+    }
+    schedule.images(calibration.filter(|_| repair != Repair::None));
+    schedule.decision(&evidence, &deciding)?;
+    schedule.removal(calibration, (repair != Repair::None && !is_search, options.report.as_ref()));
+    schedule.announce(observer);
     // A search checks it itself.
     if let Some(calibration) = calibration.filter(|_| !is_search) {
         check_original(&network.graph, device, calibration, (batch, &options.plan.metric), observer)?;
     }
-    let repair = chosen(options.repair, calibration, observer)?;
     if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
         calibration.images(observer)?;
     }
-    let deciding = PlanOptions { repair, ..options.plan.clone() };
-    let decided = plan(&network, device, evidence, &deciding, observer)?;
+    let decided = decide(&network, device, evidence, &deciding, observer)?;
     decided.and_then(|decision| {
         let work = Work { device, calibration, batch, options, repair, kept: None };
         work.carry_out(network, decision, Some(deciding.seed), observer)
@@ -155,11 +166,18 @@ fn apply_decided(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
+    let repair = chosen(options.repair, calibration, observer)?;
+    let mut schedule = Schedule::of(&network);
+    if let Some(calibration) = calibration {
+        schedule.original_check(calibration, &options.plan.metric);
+    }
+    schedule.images(calibration.filter(|_| repair != Repair::None));
+    schedule.removal(calibration, (repair != Repair::None, options.report.as_ref()));
+    schedule.announce(observer);
     if let Some(calibration) = calibration {
         let by = (evidence.batch, &options.plan.metric);
         check_original(&network.graph, device, calibration, by, observer)?;
     }
-    let repair = chosen(options.repair, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let decision = Decision {
         cut,
@@ -216,7 +234,9 @@ impl Work<'_> {
                 let seen = seed.is_some().then_some(profile);
                 let seen = statistics(seen, &network, (device, batch), calibration, observer)?;
                 let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, report);
-                page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())?;
+                staged(observer, Stage::Drawing, 0, |_| {
+                    page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())
+                })?;
                 page.decided(repair, seed, confidence);
                 Some(page)
             }
@@ -334,24 +354,34 @@ impl Cutting<'_> {
         options: &PruneOptions,
         observer: &mut dyn Observer,
     ) -> Result<(Model, Proof, Vec<String>)> {
+        staged(observer, Stage::Proving, 2, |observer| {
+            self.proved(model, (device, images), options, observer)
+        })
+    }
+
+    fn proved(
+        &self,
+        model: Model,
+        (device, images): (&Device, Option<&Batch>),
+        options: &PruneOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<(Model, Proof, Vec<String>)> {
         let Self { repaired, removed, inexact, ref stamp, .. } = *self;
         let mut model = repaired.apply(&model)?;
         Stamp::remove(&mut model.proto);
         let reference = MaskedReference::of(&model, inexact, removed)?;
         let masked = || reference.masked(&self.whole()?);
-        let (small, proof) = staged(observer, Stage::Proving, 2, |observer| {
-            let graph = Graph::from_model_owned(reference.masked(&model)?)?;
-            let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
-            let constants = border_effect(&reference, (&model, inexact), device, images)?;
-            crate::observer::advance(observer, 1)?;
-            let path = options.output.clone().unwrap_or_else(|| model.path.clone());
-            if let Some(stamp) = stamp {
-                stamp.write(&mut model.proto);
-            }
-            let small = written(model, inexact, removed, &path)?;
-            let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
-            Ok((small, Proof { constants, ..proof }))
-        })?;
+        let graph = Graph::from_model_owned(reference.masked(&model)?)?;
+        let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
+        let constants = border_effect(&reference, (&model, inexact), device, images)?;
+        crate::observer::advance(observer, 1)?;
+        let path = options.output.clone().unwrap_or_else(|| model.path.clone());
+        if let Some(stamp) = stamp {
+            stamp.write(&mut model.proto);
+        }
+        let small = written(model, inexact, removed, &path)?;
+        let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
+        let proof = Proof { constants, ..proof };
         Ok((small, proof, reference.inexact))
     }
 

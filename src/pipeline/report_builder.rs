@@ -42,11 +42,13 @@ pub struct ReportOptions {
     pub command: Option<String>,
     /// The names of the classes in the order of the labels, if known.
     pub class_names: Vec<String>,
+    /// The options, each with its value and where that comes from.
+    pub settings: Vec<(String, String, String)>,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        Self { seconds: 3.0, batch: 1, command: None, class_names: vec![] }
+        Self { seconds: 3.0, batch: 1, command: None, class_names: vec![], settings: vec![] }
     }
 }
 
@@ -167,6 +169,9 @@ impl ReportBuilder {
         builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
         if let Some(command) = &options.command {
             builder.repeat("Command", command);
+        }
+        for (name, value, origin) in &options.settings {
+            builder.repeat(format!("Option {name}"), format!("{value} ({origin})"));
         }
         builder.repeat("Model", format!("{}, SHA-256 {}", model.path.display(), model.sha256));
         builder.repeat("Criterion", &cut.criterion);

@@ -7,11 +7,12 @@ use super::calibration::Calibration;
 use super::evaluation::evaluate;
 use super::network::Network;
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
+use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::prune::{Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect};
 use crate::report::Page;
@@ -47,6 +48,9 @@ pub fn report(
     if let Some(stamp) = &stamp {
         check_stamp(stamp, &network, &pruned, &cut)?;
     }
+    let mut schedule = Schedule::of(&network);
+    schedule.page((profile.is_none(), calibration), options);
+    schedule.announce(observer);
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
     let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, options);
     if let Some(layer) = page.shrunk(&pruned)? {
@@ -62,8 +66,13 @@ pub fn report(
             ));
     }
     let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
-    page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())?;
-    match proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())? {
+    staged(observer, Stage::Drawing, 0, |_| {
+        page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())
+    })?;
+    let proof = staged(observer, Stage::Proving, 0, |_| {
+        proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())
+    });
+    match proof? {
         Ok(proof) => page.proved(&proof),
         Err(reason) => page.unproved(reason),
     }

@@ -50,7 +50,8 @@ impl Case {
         let text = |bytes: &[u8]| {
             let place = folder.path().canonicalize().unwrap();
             let text = String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "…");
-            text.split_inclusive('\n').map(of_any_system).collect::<String>()
+            let lines = text.split_inclusive('\n').filter(|line| !is_progress(line));
+            lines.map(of_any_system).collect::<String>()
         };
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         let entry = format!("## {}\n$ secateur {}\n{err}", self.title, self.line);
@@ -66,6 +67,11 @@ impl Case {
         let faults: Vec<String> = wrong.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
         Tried { fault: (!faults.is_empty()).then(|| format!("{}\n{entry}", faults.join("; "))), entry }
     }
+}
+
+/// Returns whether a line is about a stage, so that it has a time.
+fn is_progress(line: &str) -> bool {
+    line.contains(": begins") || line.contains(": done in ")
 }
 
 /// Replaces the operating system's own message in a line.
