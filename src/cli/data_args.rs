@@ -157,6 +157,13 @@ impl DataArgs {
         })
     }
 
+    /// Returns the class names of the class list in the order of its lines, for reports; none without a list.
+    pub(super) fn class_names(&self) -> Result<Vec<String>> {
+        let Some(path) = &self.classes else { return Ok(vec![]) };
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
+        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
     /// Returns the files and folders that are read.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
         let sources: Vec<PathBuf> = self.sources().iter().flat_map(DataSources::files).collect();

@@ -123,9 +123,11 @@ impl Args {
     fn options(&self, target: Target, network: &Network) -> Result<PruneOptions> {
         let metric = self.metric.options(&self.data, self.repair.judge.test(), self.force)?;
         let plan = PlanOptions { rounds: self.repair.rounds, metric, ..self.plan.options(target, network)? };
+        let class_names = self.data.class_names()?;
         let report = || ReportOptions {
             seconds: self.report_seconds,
             command: Some(command()),
+            class_names,
             ..ReportOptions::default()
         };
         Ok(PruneOptions {

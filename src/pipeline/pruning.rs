@@ -286,12 +286,14 @@ impl Work<'_> {
                 page.stamped(stamp);
             }
             if let (Some(calibration), Some(found)) = (calibration, &evaluation) {
-                page.judged(calibration, found);
+                page.judged(calibration, found)?;
             }
             if let Some(metric) = evaluation.as_ref().and_then(|found| found.metric.as_ref()) {
                 page.tried(&attempts, counted, (metric, options.plan.target));
             }
-            page.time(&both(&small)?, device, observer);
+            let graphs = both(&small)?;
+            page.draw_pruned(&graphs[1], device)?;
+            page.time(&graphs, device, observer);
         }
         Ok(Outcome::Done(Pruned {
             model: small,

@@ -85,11 +85,12 @@ pub fn report(
     let Network { graph, channels, .. } = network;
     drop(channels);
     let small = Graph::from_model_owned(pruned)?;
+    page.draw_pruned(&small, device)?;
     if let Some(calibration) = calibration {
         let by = (batch, &MetricOptions::default());
         let found =
             evaluate_against(&small, Some((&graph).into()), device, &calibration.judge, by, observer)?;
-        page.judged(calibration, &found);
+        page.judged(calibration, &found)?;
     }
     page.time(&[graph, small], device, observer);
     Ok(page.finish(device))
