@@ -62,14 +62,14 @@ pub(super) struct Args {
     plot: Option<PathBuf>,
     /// Table of all points to write.
     ///
-    /// A row has the criterion, the repair, the share of the MACs, top-1, agreement, and the SNR to the original in dB;
-    /// with --metric also its value. The file is rewritten after each curve.
+    /// A row has the criterion, the repair, the share of the MACs, top-1, agreement, the SNR to the original in dB, and the
+    /// standard error of what is compared; with --metric also its value. The file is rewritten after each curve.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
 
 /// Columns of a table that fit a terminal.
-const AT_ONCE: usize = 9;
+const AT_ONCE: usize = 7;
 
 /// The quantity that all points show.
 #[derive(Clone, Copy)]
@@ -139,20 +139,22 @@ fn table(path: &Path, curves: &[CriterionCurve]) -> Result<()> {
     let rows = points.map(|(c, p)| {
         let of = [c.criterion.clone(), c.repair.to_string()];
         of.into_iter()
-            .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db)])
+            .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db), cell(p.error)])
             .chain(has_value.then(|| cell(p.value)))
             .collect()
     });
-    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "value"];
-    write_csv(path, &head[..if has_value { 7 } else { 6 }], rows)
+    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "error", "value"];
+    write_csv(path, &head[..if has_value { 8 } else { 7 }], rows)
 }
 
 fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, output: &Output) -> Result<()> {
     let Comparison { curves, left_out, original_top1: whole, metric } = comparison;
     let Measure { name: what, unit, scale } = Measure::of(comparison);
     let scaled = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", scale * v));
-    let at = |points: &[CriterionPoint], macs: f64| {
-        points.iter().find(|p| p.keep_macs == macs).and_then(CriterionPoint::quality)
+    let at = |points: &[CriterionPoint], macs: f64| -> String {
+        let Some(point) = points.iter().find(|p| p.keep_macs == macs) else { return scaled(None) };
+        let error = point.error.map_or_else(String::new, |error| format!("±{:.1}", scale * error));
+        scaled(point.quality()) + &error
     };
     let original = whole.or_else(|| metric.as_ref()?.before);
     let original = original.map_or_else(String::new, |whole| format!("; whole: {}", scaled(Some(whole))));
@@ -161,14 +163,16 @@ fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, ou
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
         for shares in args.keep_macs.chunks(AT_ONCE) {
-            let head: String = shares.iter().map(|m| format!("{m:>7.2}")).collect();
+            let head: String = shares.iter().map(|m| format!("{m:>9.2}")).collect();
             output.line(format!("{:<16}{head}", format!("repair {repair}")));
             for curve in of(repair) {
-                let cells: String =
-                    shares.iter().map(|&m| format!("{:>7}", scaled(at(&curve.points, m)))).collect();
+                let cells: String = shares.iter().map(|&m| format!("{:>9}", at(&curve.points, m))).collect();
                 output.line(format!("{:<16}{cells}", shortened(&curve.criterion, 16)));
             }
         }
+    }
+    if curves.iter().any(|curve| curve.points.iter().any(|point| point.error.is_some())) {
+        output.line("± is the standard error of the difference to the original, if that has a value");
     }
     for (name, why) in left_out {
         output.note(format!("left out: {name}: {why}"));

@@ -33,7 +33,7 @@ const HEADINGS: [Heading; 10] = [
     Heading {
         title: "Preprocessing",
         common: &["preset", "resize", "crop", "mean", "std"],
-        more: &["scale", "channels", "layout", "rate"],
+        more: &["letterbox", "scale", "channels", "layout", "rate", "try_presets"],
     },
     Heading {
         title: "Budget",
@@ -49,7 +49,7 @@ const HEADINGS: [Heading; 10] = [
     Heading {
         title: "Quality",
         common: &["against", "metric", "labels", "test"],
-        more: &["held_out", "lower_is_better", "peak", "force"],
+        more: &["held_out", "lower_is_better", "peak", "boxes", "min_score", "force"],
     },
     Heading {
         title: "Statistics",
@@ -59,7 +59,7 @@ const HEADINGS: [Heading; 10] = [
     Heading {
         title: "Output",
         common: &["output", "output_dir", "report", "plot", "csv", "write_images", "tap"],
-        more: &["report_seconds", "masked"],
+        more: &["report_seconds", "masked", "write_cut", "stamp"],
     },
     Heading {
         title: "Device",

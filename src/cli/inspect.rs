@@ -8,6 +8,7 @@ use super::Answer;
 use super::input_args::InputArgs;
 use super::output::{Output, grouped, shape, short};
 use super::progress::{ANALYZING, LOADING};
+use super::results::of_channels;
 use super::table::{Table, WIDTH, shortened, wrapped};
 use crate::error::Result;
 use crate::pipeline::{CoupledSummary, GroupSummary, Network, NetworkSummary};
@@ -36,6 +37,16 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         grouped(summary.cost.params),
         grouped(summary.cost.macs)
     ));
+    if let Some(stamp) = &summary.stamp {
+        output.line(format!(
+            "pruned by Secateur {} from the model {}: {}, {}, repair {}",
+            stamp.version,
+            stamp.original.get(..12).unwrap_or(&stamp.original),
+            stamp.criterion,
+            stamp.budget,
+            stamp.repair
+        ));
+    }
     print_layers(&summary, output);
     print_coupled(&summary, output);
     if let (Some(first), Some(last)) = (summary.inexact.first(), summary.inexact.last()) {
@@ -49,7 +60,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Answer> {
         "inputs": summary.inputs.iter().map(|(n, s)| json!({ "name": n, "shape": s })).collect::<Vec<_>>(),
         "outputs": summary.outputs.iter().map(|(n, s)| json!({ "name": n, "shape": s })).collect::<Vec<_>>(),
         "layers": summary.layers, "coupled": summary.coupled.iter().map(coupled).collect::<Vec<_>>(),
-        "host_nodes": summary.host_nodes, "inexact": summary.inexact,
+        "host_nodes": summary.host_nodes, "inexact": summary.inexact, "stamp": summary.stamp,
     }));
     Ok(Answer::Yes)
 }
@@ -80,17 +91,20 @@ fn print_coupled(summary: &NetworkSummary, output: &Output) {
     const NAMED: usize = 3;
     /// The width of a layer's name.
     const NAME: usize = 16;
-    let free = summary.coupled.iter().filter(|coupled| coupled.blocked.is_none()).count();
-    output
-        .line(format!("\n{} sets of coupled channels, {free} of them may be removed", summary.coupled.len()));
-    let mut table = Table::new(&["sets", "each", "<", "*coupled layers"]);
+    let channels = |free: bool| -> (usize, usize) {
+        let sets = summary.coupled.iter().filter(|coupled| !free || coupled.blocked.is_none());
+        sets.fold((0, 0), |(channels, sets), coupled| (channels + coupled.members.len(), sets + 1))
+    };
+    output.line(format!("\n{} may be removed", of_channels(channels(true), channels(false))));
+    let mut table = Table::new(&["channels", "sets", "<", "*coupled layers"]);
     for GroupSummary { layers, coupled, channels, blocked } in &summary.groups {
         let more = layers.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let verdict = if blocked.is_some() { "blocked" } else { "removable" };
         let names =
             layers.iter().take(NAMED).map(|name| shortened(name, NAME)).collect::<Vec<_>>().join(", ");
-        table.row([coupled.to_string(), channels.to_string(), verdict.to_owned(), names + &more]);
+        let all = coupled * channels;
+        table.row([all.to_string(), coupled.to_string(), verdict.to_owned(), names + &more]);
     }
     let mut lines = table.lines(WIDTH);
     lines.next().into_iter().for_each(|titles| output.line(titles));

@@ -1,4 +1,4 @@
-//! `secateur plan`: decides which channels are removed, and writes the cut.
+//! `secateur plan`: decides which channels are removed, shows the result, and writes the cut.
 
 use std::path::PathBuf;
 
@@ -13,12 +13,12 @@ use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
-use super::results::{print_inexact, print_latency};
+use super::results::{of_channels, print_costs, print_inexact, print_latency, print_widths};
 use super::streams::OutputFile;
 use super::table::wrapped;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    CRITERIA, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
+    CRITERIA, CutSizes, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
 };
 
 #[derive(Debug, clap::Args)]
@@ -36,8 +36,8 @@ pub(super) struct Args {
     /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Cut file to write; - for standard output.
-    #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
+    /// Cut file to write; - for standard output. Without it, nothing is written: the result is only shown.
+    #[arg(short, long, value_name = "CUT.json")]
     pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
@@ -94,13 +94,13 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         help_criteria(output);
         return Ok(Answer::Yes);
     }
-    let (Some(path), Some(out)) = (&args.model, &args.output) else {
-        return Err(Error::new("a model and an output are needed"));
-    };
+    let path = args.model.as_ref().ok_or_else(|| Error::new("a model is needed"))?;
     let model = output.busy(LOADING, || args.data.load(path))?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
-    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;
+    guard
+        .read(criterion.as_ref().and_then(|c| c.file()))
+        .write(args.output.iter().map(OutputFile::path), "write the cut")?;
     let network = output.busy(ANALYZING, || Network::from_file(model, args.plan.inexact))?;
     let search = args.max_drop.map(Target::MaxDrop).or(args.min_quality.map(Target::MinQuality));
     let target = match search {
@@ -133,14 +133,22 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     match plan(&network, &device, evidence, &options, &mut progress)? {
         Outcome::Done(decision) => {
-            decision.cut.save(out.path())?;
-            print(&decision, Some(out), output);
+            let sizes = network.sizes_without(&decision.removed)?;
+            if let Some(out) = &args.output {
+                decision.cut.save(out.path())?;
+            }
+            print(&decision, &sizes, args.output.as_ref(), output);
+            if args.output.is_none() {
+                output.note("nothing was written: -o CUT.json writes the cut");
+            }
             Ok(Answer::Yes)
         }
         Outcome::Refused(refusal) => {
             output.note(notices::refusal(&refusal));
             match &refusal.decision {
-                Some(decision) => print(decision, None, output),
+                Some(decision) => {
+                    print(decision, &network.sizes_without(&decision.removed)?, None, output);
+                }
                 None => output.result(&json!({ "out": null, "tried": refusal.attempts })),
             }
             Ok(Answer::No)
@@ -153,23 +161,28 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     }
 }
 
-/// Prints a decision, and the file to which it was written.
-fn print(decision: &Decision, out: Option<&OutputFile>, output: &Output) {
+/// Prints a decision with the sizes that it leaves, and the file to which it was written.
+fn print(decision: &Decision, sizes: &CutSizes, out: Option<&OutputFile>, output: &Output) {
     let Decision { cut, removed, confidence, latency, attempts, .. } = decision;
-    if let Some(out) = out {
-        output.line(format!(
-            "{} of {} sets of coupled channels are removed → {}",
-            removed.len(),
-            cut.coupled.len(),
-            out
-        ));
-        if let Some(latency) = latency {
-            print_latency(latency, output);
-        }
+    print_costs(sizes.before, sizes.after, output);
+    if let Some(latency) = latency {
+        print_latency(latency, output);
     }
+    print_widths(&sizes.widths, output);
     let inexact = cut.inexact.clone().unwrap_or_default();
     print_inexact(&inexact, output);
+    output.line(format!(
+        "{} removed ({}, {})",
+        of_channels((sizes.removed_channels, removed.len()), (sizes.total_channels, cut.coupled.len())),
+        cut.criterion,
+        cut.budget
+    ));
+    if let Some(out) = out {
+        output.line(format!("→ {out}"));
+    }
     output.result(&json!({
+        "before": sizes.before, "after": sizes.after, "removed_channels": sizes.removed_channels,
+        "total_channels": sizes.total_channels, "coupled_cut": removed.len(), "widths": sizes.widths,
         "coupled": cut.coupled.len(), "removed": removed.len(), "criterion": cut.criterion, "budget": cut.budget,
         "latency": latency, "inexact": inexact, "confidence": confidence, "tried": attempts, "out": out,
     }));

@@ -18,16 +18,20 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "NAME")]
     criterion: Option<String>,
     /// Keep at most this share of the MACs.
-    #[arg(long, value_name = "R")]
-    keep_macs: Option<f64>,
+    ///
+    /// For `prune`, several shares such as 0.8,0.6,0.4 make a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    keep_macs: Vec<f64>,
     /// Keep at most this share of the parameters.
-    #[arg(long, value_name = "R")]
-    keep_params: Option<f64>,
+    ///
+    /// For `prune`, several shares make a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    keep_params: Vec<f64>,
     /// Keep at most this share of the latency of one image.
     ///
-    /// The latency is measured on the chosen device.
-    #[arg(long, value_name = "R")]
-    keep_latency: Option<f64>,
+    /// The latency is measured on the chosen device. For `prune`, several shares make a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    keep_latency: Vec<f64>,
     /// Remove every channel whose score is lower.
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     remove_below: Option<f64>,
@@ -125,19 +129,27 @@ impl PlanArgs {
         self.criterion.as_deref().map(str::parse).transpose()
     }
 
-    /// Returns the only target; `None` if none is named.
-    pub(super) fn target(&self) -> Result<Option<Target>> {
-        let named = [
-            self.keep_macs.map(|r| Target::Keep(Budget::KeepMacs(r))),
-            self.keep_params.map(|r| Target::Keep(Budget::KeepParams(r))),
-            self.keep_latency.map(Target::Latency),
-            self.remove_below.map(|s| Target::Keep(Budget::RemoveBelow(s))),
+    /// Returns the targets, which are of one kind.
+    pub(super) fn targets(&self) -> Result<Vec<Target>> {
+        let of =
+            |values: &[f64], kind: fn(f64) -> Target| values.iter().map(|&v| kind(v)).collect::<Vec<_>>();
+        let below = self.remove_below.map(|score| Target::Keep(Budget::RemoveBelow(score)));
+        let kinds = [
+            of(&self.keep_macs, |share| Target::Keep(Budget::KeepMacs(share))),
+            of(&self.keep_params, |share| Target::Keep(Budget::KeepParams(share))),
+            of(&self.keep_latency, Target::Latency),
+            below.into_iter().collect(),
         ];
-        let mut named = named.into_iter().flatten();
+        let mut named = kinds.into_iter().filter(|targets| !targets.is_empty());
         match (named.next(), named.next()) {
-            (target, None) => Ok(target),
+            (targets, None) => Ok(targets.unwrap_or_default()),
             (_, Some(_)) => Err(one_budget()),
         }
+    }
+
+    /// Returns the only target; `None` if none is named.
+    pub(super) fn target(&self) -> Result<Option<Target>> {
+        single(&self.targets()?)
     }
 
     /// Returns the target; an error if none is named.
@@ -145,6 +157,16 @@ impl PlanArgs {
         let target = self.target()?.ok_or_else(one_budget)?;
         target.check()?;
         Ok(target)
+    }
+
+    /// Returns the targets; an error if none is named.
+    pub(super) fn required_targets(&self) -> Result<Vec<Target>> {
+        let targets = self.targets()?;
+        if targets.is_empty() {
+            return Err(one_budget());
+        }
+        targets.iter().try_for_each(|target| target.check())?;
+        Ok(targets)
     }
 
     /// Returns the options for a target, with the protected layers of a network.
@@ -178,6 +200,18 @@ impl PlanArgs {
             protected.extend(network.protect(|name| regex.is_match(name)));
         }
         Ok(protected)
+    }
+}
+
+/// Returns the only target of a decision; `None` if none is named.
+fn single(targets: &[Target]) -> Result<Option<Target>> {
+    match targets {
+        [] => Ok(None),
+        [target] => Ok(Some(*target)),
+        several => Err(Error::new("one decision has one budget")
+            .expected("one value")
+            .got(format!("{} budgets", several.len()))
+            .remedy("give one, or give several to `prune()`, which writes a network for each")),
     }
 }
 

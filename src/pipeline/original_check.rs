@@ -4,9 +4,10 @@
 //! was cut to nothing.
 
 use super::calibration::{Calibration, JudgedOn};
-use super::evaluation::{chosen, predict};
+use super::evaluation::chosen;
 use super::label_fit::{LabelFit, Misfit};
 use super::metric::{MetricKind, MetricOptions, floats};
+use super::predictions::predict;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -47,9 +48,9 @@ pub(super) fn check_original(
             for images in data.batches(session.batch) {
                 let images = images?;
                 let Some(labels) = images.labels.as_ref().filter(|_| fit.images() < most) else { break };
-                if *session.sample() != images.sample {
-                    session = Session::for_samples(graph, device, &images.sample, (batch, data.len()))?;
-                }
+                session.adapt(&images.sample, |_| {
+                    Session::for_samples(graph, device, &images.sample, (batch, data.len()))
+                })?;
                 for (outputs, &label) in predict(&mut session, &images.data)?.iter().zip(labels) {
                     fit.add(&floats(&outputs[judged.output].1), label);
                 }
@@ -73,7 +74,7 @@ pub(super) fn check_original(
         .got(format!("{} of {} images", fit.hits(), fit.images()))
         .remedy(match advice {
             Some(advice) => format!("{advice}, or set `force` to go on"),
-            None => "check them with `eval()`, or set `force` to go on".to_owned(),
+            None => "rank recipes with `eval()` and `try_presets`, or set `force` to go on".to_owned(),
         })),
         None => {
             notice_training_images(&fit, calibration.judged_on, observer);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::bindings::describe;
 use super::calibration::{Calibration, Origin};
+use super::data_notices::notice_data;
 use super::network::Network;
 use super::plan_options::PlanOptions;
 use crate::data::{Batch, Dataset};
@@ -197,6 +198,7 @@ pub fn profile(
     if let Some(stop) = &options.stop {
         stop.check()?;
     }
+    notice_data(&network.graph, data, observer)?;
     let source = ImageSource::Dataset(data);
     pass(network, device, (source, origin), options, resume, observer)
 }
@@ -317,9 +319,7 @@ fn gathered(
     for images in source.batches_from(start, batch) {
         let images = images?;
         if let Some(plain) = &mut plain {
-            if *plain.sample() != images.sample {
-                *plain = open(&images.sample)?;
-            }
+            plain.adapt(&images.sample, |_| open(&images.sample))?;
             let now = Instant::now();
             plain.run_samples(&images.data, &mut |_, _| Ok(()))?;
             without += now.elapsed().as_secs_f64();

@@ -59,7 +59,7 @@ pub fn probe(
     let mut probed = Probed { sensitivity, complete: true, curves: EliminationCurves::default() };
     let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(probed) };
     let images = images.some(IMAGES);
-    let (facts, samples) = repair_facts(graph, &images)?;
+    let (facts, samples) = repair_facts((graph, channels), &images)?;
     let outputs: Vec<ValueId> = graph
         .outputs
         .iter()

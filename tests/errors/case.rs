@@ -96,6 +96,9 @@ pub(crate) fn fixtures() -> Files {
     files.insert("other.onnx".to_owned(), network(4));
     let two = "Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]";
     files.insert("two.onnx".to_owned(), model(two));
+    // Its only layer has another name than those of the others.
+    let deep = [vec!["Relu [N,3,8,8]"], vec!["Relu ^"; 19], vec!["Conv ^ =[4,3,3,3]"]].concat().join("; ");
+    files.insert("deep.onnx".to_owned(), model(&deep));
     let pixels = npy("|u1", "8, 3, 8, 8", &[7; 8 * 192]);
     files.insert("images.npz".to_owned(), npz(&[("images", &pixels)]));
     files.insert(
@@ -106,6 +109,8 @@ pub(crate) fn fixtures() -> Files {
     for line in [
         "plan good.onnx --criterion l1 --keep-macs 0.7 -o good.json",
         "prune good.onnx --cut good.json -o small.onnx",
+        "prune good.onnx --criterion l1 --keep-macs 0.8 --stamp --write-cut stamped.json -o stamped.onnx",
+        "plan other.onnx --criterion l1 --keep-macs 0.8 -o second.json",
         "profile good.onnx --data random:4 --allow-random -o good.profile",
         "profile other.onnx --data random:4 --allow-random -o other.profile",
         "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",

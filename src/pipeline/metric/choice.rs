@@ -40,6 +40,8 @@ impl Judged {
 pub(in super::super) struct Choice {
     /// The metric; `None` if there is nothing to compare with.
     pub(in super::super) metric: Option<Arc<dyn Metric>>,
+    /// Other metrics that apply: top-1 and top-5 with labels, agreement and SNR with a reference.
+    pub(in super::super) others: Vec<Arc<dyn Metric>>,
     /// The output that is judged as a classification.
     pub(in super::super) classification: Option<Judged>,
     /// The reason for which no output is.
@@ -144,7 +146,43 @@ pub(in super::super) fn choose(
         Chosen::Snr if outputs.is_empty() => None,
         Chosen::Snr => Some(Arc::new(Snr { outputs: outputs.clone() }) as Arc<dyn Metric>),
     });
-    Ok(Choice { metric, classification, unclassified, has_labels, counts_images, is_relative, outputs })
+    let others = others(metric.as_deref(), classification.as_ref(), &outputs, (data, has_reference));
+    Ok(Choice {
+        metric,
+        others,
+        classification,
+        unclassified,
+        has_labels,
+        counts_images,
+        is_relative,
+        outputs,
+    })
+}
+
+/// Returns the metrics that apply beside the one that judges.
+fn others(
+    judge: Option<&dyn Metric>,
+    classification: Option<&Judged>,
+    outputs: &[usize],
+    (data, has_reference): (&Dataset, bool),
+) -> Vec<Arc<dyn Metric>> {
+    let mut others: Vec<Arc<dyn Metric>> = vec![];
+    if let Some(judged) = classification {
+        let top = |k| TopK { k, output: judged.output, form: judged.form() };
+        if data.labels().is_some() {
+            others.push(Arc::new(top(1)));
+            // Top-5 says nothing about five classes or fewer.
+            others.extend(judged.classes.filter(|&classes| classes > 5).map(|_| Arc::new(top(5)) as _));
+        }
+        if has_reference {
+            others.push(Arc::new(ClassAgreement { output: judged.output, form: judged.form() }));
+        }
+    }
+    if has_reference && !outputs.is_empty() {
+        others.push(Arc::new(Snr { outputs: outputs.to_vec() }));
+    }
+    others.retain(|other| judge.is_none_or(|judge| judge.name() != other.name()));
+    others
 }
 
 /// A chosen metric with its kind of value.

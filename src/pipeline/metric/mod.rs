@@ -214,6 +214,26 @@ impl MetricResult {
         Some(if self.higher_is_better { before - self.after } else { self.after - before })
     }
 
+    /// Returns the value minus that of the reference network; `None` unless both are finite.
+    pub fn difference(&self) -> Option<f64> {
+        self.before.map(|before| self.after - before).filter(|difference| difference.is_finite())
+    }
+
+    /// Returns the least difference that the images can resolve: two standard errors.
+    pub fn resolution(&self) -> Option<f64> {
+        self.error.filter(|_| self.difference().is_some()).map(|error| 2.0 * error)
+    }
+
+    /// Returns whether the difference to the reference network is less than the images can resolve.
+    pub fn is_unresolved(&self) -> bool {
+        self.difference().zip(self.resolution()).is_some_and(|(difference, least)| difference.abs() < least)
+    }
+
+    /// Returns whether values compare with the reference network, so that its own value says nothing.
+    pub fn is_relative(&self) -> bool {
+        matches!(self.name.as_str(), "agreement" | "SNR") || self.before == Some(f64::INFINITY)
+    }
+
     /// Returns the unit of a loss: `points` for percentages.
     pub fn drop_unit(&self) -> &str {
         if self.unit == "%" { "points" } else { &self.unit }
