@@ -150,7 +150,7 @@ class TwoInputs(nn.Module):
 
     def forward(self, image: Tensor, other: Tensor) -> dict[str, Tensor]:
         both = self.left(image) * self.right(other)
-        return {"map": self.out(both), "mean": both.mean((1, 2, 3))}
+        return {"map": self.out(both), "mean": self.out(both).mean((1, 2, 3))}
 
 
 class Auxiliary(nn.Module):
@@ -182,7 +182,6 @@ NETWORKS = {
     ),
     "layer-scale": lambda: Head(nn.Sequential(conv_bn(3, 16), LayerScale(16)), 16),
     "functional": lambda: Head(nn.Sequential(conv_bn(3, 16), Functional(16, 16)), 16),
-    "standardized": lambda: Head(nn.Sequential(conv_bn(3, 16), Standardized(16, 16, 3), nn.ReLU()), 16),
     "twice": lambda: Head(nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), Twice(16)), 16),
     "tied": lambda: Head(nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), Tied(16)), 16),
     "flattened": Flattened,

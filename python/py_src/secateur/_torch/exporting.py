@@ -21,6 +21,9 @@ from torch import nn
 from . import running
 from .errors import ModuleError
 
+# Operators whose results are folded even if they take parameters, because no new elements arise.
+MOVING = {"Shape", "Size", "Cast", "CastLike", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
+
 
 def export(
     module: nn.Module,
@@ -51,8 +54,10 @@ def export(
             except Exception as error:  # The exporters raise errors of many types.
                 failures.append(f"{kind}, {'free' if free else 'fixed'} batch: {_first_line(error)}")
                 continue
+            if free and not _is_free(data):
+                failures.append(f"{kind}, free batch: the exporter fixed the first axis, because forward depends on its size")
             for failure in failures:
-                warnings.warn(f"export failed and was tried otherwise: {failure}", stacklevel=3)
+                warnings.warn(f"the export was not as asked for: {failure}", stacklevel=3)
             if path is not None:
                 _write(Path(path), data)
             return data
@@ -96,18 +101,18 @@ def _torchscript(
         for name, tensor in zip([*names, *outputs], [*running.tensors(positional), *running.tensors(named), *results])
         if tensor.dim() and tensor.shape[0] == batch
     }
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()
     torch.onnx.export(
         module,
         positional,
-        buffer,  # type: ignore[arg-type]
+        buffer,
         kwargs=named or None,
         dynamo=False,
         do_constant_folding=fold,
         dynamic_axes=axes if free else None,
         **{**common, "output_names": outputs},
     )
-    return buffer.getvalue()
+    return bytes(buffer.getvalue())
 
 
 def _dynamo(
@@ -132,20 +137,25 @@ def _dynamo(
         dynamic_shapes=shapes,
         **common,
     )
+    own = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     if not fold:
         # Shapes and zero biases that the exporter computes in the graph would block channels.
         import onnxscript.optimizer
 
-        onnxscript.optimizer.fold_constants(program.model)
+        def keeps_values(node: Any) -> bool | None:
+            arithmetic = node.op_type not in MOVING
+            return False if arithmetic and any(i is not None and i.name in own for i in node.inputs) else None
+
+        onnxscript.optimizer.fold_constants(program.model, onnx_shape_inference=True, should_fold=keeps_values)
         onnxscript.optimizer.remove_unused_nodes(program.model)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.onnx"
         program.save(str(file))
         model = onnx.load(str(file))
     if not fold:
-        _drop_zero_biases(model, {name for name, _ in (*module.named_parameters(), *module.named_buffers())})
+        _drop_zero_biases(model, own)
     return bytes(model.SerializeToString())
 
 
@@ -171,6 +181,13 @@ def _input_names(module: nn.Module, positional: tuple[Any, ...], named: dict[str
     parameters = [p for p in inspect.signature(module.forward).parameters if p not in named][: len(positional)]
     names = [*parameters, *named]
     return names if len(names) == count else [f"input_{i}" for i in range(count)]
+
+
+def _is_free(data: bytes) -> bool:
+    """Returns whether the first axis of an input has no fixed size."""
+    graph = onnx.load_from_string(data).graph
+    shapes = [value.type.tensor_type.shape.dim for value in graph.input]
+    return any(len(shape) > 0 and not shape[0].HasField("dim_value") for shape in shapes)
 
 
 def _batch(given: Iterable[torch.Tensor]) -> int:

@@ -13,6 +13,7 @@ from torch import nn
 
 from . import running, widths
 from .errors import ModuleError
+from .tensors import entries
 from .transaction import Transaction
 
 FORMAT = "secateur.torch"
@@ -26,7 +27,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "version": VERSION,
         "state_dict": {k: v.detach() for k, v in module.state_dict().items() if isinstance(v, torch.Tensor)},
-        "buffers": _unsaved_buffers(module),
+        "others": _others(module),
         "widths": {name: found for name, m in module.named_modules() if (found := widths.widths(m))},
     }
     target = Path(path)
@@ -44,14 +45,14 @@ def load(module: nn.Module | Callable[[], nn.Module], path: str | os.PathLike[st
         module = module()
     plain = running.plain(module)
     content = _read(path)
-    state, buffers = content["state_dict"], content["buffers"]
+    state, others = content["state_dict"], content["others"]
     modules = dict(plain.named_modules())
-    _check(plain, state, buffers, content["widths"], modules, path)
+    _check(plain, state, others, content["widths"], modules, path)
     with Transaction(plain) as transaction:
-        for name, saved in {**state, **buffers}.items():
+        for name, saved in {**state, **others}.items():
             owner_path, _, key = name.rpartition(".")
             owner = modules[owner_path]
-            tensor = owner._parameters.get(key) if key in owner._parameters else owner._buffers.get(key)
+            tensor = getattr(owner, key)
             if tensor is None:
                 weight = owner.weight
                 if not isinstance(weight, torch.Tensor):
@@ -65,10 +66,10 @@ def load(module: nn.Module | Callable[[], nn.Module], path: str | os.PathLike[st
     return module
 
 
-def _unsaved_buffers(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Returns the buffers that a state_dict leaves out."""
+def _others(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns the tensors that a state_dict leaves out: unsaved buffers and plain attributes."""
     state = module.state_dict()
-    return {name: b.detach() for name, b in module.named_buffers(remove_duplicate=False) if name not in state}
+    return {name: entry.tensor.detach() for name, entry in entries(module).items() if name not in state}
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -92,14 +93,14 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _check(
     module: nn.Module,
     state: dict[str, torch.Tensor],
-    buffers: dict[str, torch.Tensor],
+    others: dict[str, torch.Tensor],
     saved_widths: dict[str, dict[str, Any]],
     modules: dict[str, nn.Module],
     path: str | os.PathLike[str],
 ) -> None:
     """Refuses the file of another architecture."""
-    own = {**module.state_dict(), **_unsaved_buffers(module)}
-    saved = {**state, **buffers}
+    own = {**module.state_dict(), **_others(module)}
+    saved = {**state, **others}
     problems = [f"missing in the file: {name}" for name, t in own.items() if name not in saved and isinstance(t, torch.Tensor)]
     for name, tensor in saved.items():
         owner_path, _, key = name.rpartition(".")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from torch import nn
 
 from .graph import Array
 from .tensors import Layout, layouts
@@ -25,12 +25,12 @@ SMALLEST_SCALE = 1e-5
 class Folded:
     """A layer and the BatchNorm behind it, recognized in one node."""
 
-    layer: nn.Module
-    norm: nn.Module
+    layer: Any
+    norm: Any
     layout: Layout
 
 
-def scale_and_shift(norm: nn.Module) -> tuple[Array, Array, Array] | None:
+def scale_and_shift(norm: Any) -> tuple[Array, Array, Array] | None:
     """Returns s, β and the running mean of a BatchNorm in float64, or `None` if it has no running statistics."""
     if norm.running_mean is None or norm.running_var is None:
         return None
@@ -38,10 +38,10 @@ def scale_and_shift(norm: nn.Module) -> tuple[Array, Array, Array] | None:
     variance = _double(norm.running_var)
     gamma = np.ones_like(mean) if norm.weight is None else _double(norm.weight)
     beta = np.zeros_like(mean) if norm.bias is None else _double(norm.bias)
-    return gamma / np.sqrt(variance + float(norm.eps)), beta, mean  # type: ignore[arg-type]
+    return gamma / np.sqrt(variance + float(norm.eps)), beta, mean
 
 
-def scaled(weight: Array, scale: Array, layer: nn.Module, groups: int) -> Array:
+def scaled(weight: Array, scale: Array, layer: Any, groups: int) -> Array:
     """Returns a layer's weight with each output channel multiplied by a factor."""
     if getattr(layer, "transposed", False):
         tail = weight.shape[1:]
@@ -50,7 +50,7 @@ def scaled(weight: Array, scale: Array, layer: nn.Module, groups: int) -> Array:
     return np.asarray(weight * scale.reshape(-1, *[1] * (weight.ndim - 1)))
 
 
-def recognize(layer: nn.Module, norm: nn.Module, weight: Array, bias: Array | None) -> Folded | None:
+def recognize(layer: Any, norm: Any, weight: Array, bias: Array | None) -> Folded | None:
     """Returns how a node's weight and bias store a layer with the BatchNorm behind it, or `None` if they do not."""
     own = getattr(layer, "weight", None)
     statistics = scale_and_shift(norm)
@@ -87,7 +87,7 @@ def unfolded(
     transposed = bool(getattr(folded.layer, "transposed", False))
     width = weight.shape[1] * groups if transposed else weight.shape[0]
     new_bias = np.zeros(width) if bias is None else bias.astype(np.float64)
-    epsilon = float(folded.norm.eps)  # type: ignore[arg-type]
+    epsilon = float(folded.norm.eps)
     if kept is None:
         gamma, beta, variance = np.ones(width), np.zeros(width), np.full(width, 1.0 - epsilon)
         scale = np.ones(width)
@@ -136,8 +136,8 @@ def kept_by_values(before: Array, after: Array) -> list[int] | None:
     return [int(row) for row in lowest]
 
 
-def _double(tensor: object) -> Array:
-    return np.asarray(tensor.detach().double().cpu().numpy())  # type: ignore[attr-defined]
+def _double(tensor: Any) -> Array:
+    return np.asarray(tensor.detach().double().cpu().numpy())
 
 
 def _close(a: Array, b: Array) -> bool:

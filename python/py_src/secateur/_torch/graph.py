@@ -109,17 +109,18 @@ class Graph:
         if not self.is_constant(name):
             return None
         node = self.by_output[name]
-        inputs = {i: self.constant(i) for i in node.inputs if i}
+        inputs: dict[str, Any] = {i: self.constant(i) for i in node.inputs if i}
         if node.op == "Identity":
-            return inputs[node.inputs[0]]
+            return self.constant(node.inputs[0])
         graph = onnx.helper.make_graph(
             [node.proto],
             "constant",
-            [onnx.helper.make_tensor_value_info(i, _element_type(a), None) for i, a in inputs.items() if a is not None],
+            [onnx.helper.make_tensor_value_info(i, _element_type(a), None) for i, a in inputs.items()],
             [onnx.ValueInfoProto(name=name)],
         )
         model = onnx.helper.make_model(graph, opset_imports=self.model.opset_import)
-        return np.asarray(onnx.reference.ReferenceEvaluator(model).run([name], inputs)[0])
+        results: Any = onnx.reference.ReferenceEvaluator(model).run([name], inputs)
+        return np.asarray(results[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,14 +98,17 @@ class Mapper:
             before = self.original.constant(name)
             if entry is None or before is None:
                 continue
-            how = layout(entry.array(), before)
+            how = layout(entry, before)
             if how is None:
-                self.result.stale[name] = f"the file's {name!r} has other elements than the module's"
+                self.result.stale[name] = (
+                    f"the file's {name!r} has other elements than the module's: was it trained, or run in training mode, "
+                    "since the export?"
+                )
                 continue
             after = self.pruned.constant(name)
             if after is None and slot.after is not None:
                 # The pruned file has only the value computed from it.
-                how = layout(entry.array(), slot.before)
+                how = layout(entry, slot.before)
                 after = slot.after
             if after is not None and how is not None:
                 self._set(slot, entry, how, after)
@@ -133,7 +136,7 @@ class Mapper:
             found = []
             for entry in self.unique:
                 if entry.tensor.numel() == slot.before.size and (role is None or entry.key == role or not _standard(entry.owner)):
-                    how = layout(entry.array(), slot.before)
+                    how = layout(entry, slot.before)
                     if how is not None:
                         found.append((entry, how))
             options[slot] = found
@@ -161,7 +164,7 @@ class Mapper:
         if weight is None or weight.before is None or weight.after is None:
             return False
         bias = next((s for s in everything if s.index == 2), None)
-        if any(layout(e.array(), weight.before) for e in self.unique if e.tensor.numel() == weight.before.size):
+        if any(layout(e, weight.before) for e in self.unique if e.tensor.numel() == weight.before.size):
             return False
         pairs = [
             (self.modules[layer], self.modules[norm])
@@ -231,7 +234,12 @@ class Mapper:
     def _reason(self, slot: Slot) -> str:
         for name in self.original.sources(slot.value):
             if name in self.result.stale:
-                return self.result.stale[name] + "; it is neither equal nor the result of a folded BatchNorm"
+                return self.result.stale[name]
+            if name != slot.value and name in self.tensors:
+                return (
+                    f"forward computes this from {name!r}, and the pruned file has the result only; make the result itself the "
+                    "parameter, for example with torch.nn.utils.parametrize.remove_parametrizations"
+                )
         if slot.node.op in RECURRENT:
             return "weights of recurrent layers are stored in another order of gates, which is not mapped back"
         if slot.pruned is None:

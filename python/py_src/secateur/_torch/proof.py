@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,7 @@ def onnx_outputs(graph: Graph, example: Any) -> list[Array]:
     """
     feeds = _feeds(graph, example)
     try:
-        import onnxruntime
+        onnxruntime: Any = importlib.import_module("onnxruntime")
     except ImportError:
         return [np.asarray(a) for a in onnx.reference.ReferenceEvaluator(graph.model).run(None, feeds)]
     options = onnxruntime.SessionOptions()

@@ -60,8 +60,8 @@ def plain(module: nn.Module) -> nn.Module:
     Raises:
         ModuleError: the module is scripted, or wrapped for several devices.
     """
-    while isinstance(getattr(module, "_orig_mod", None), nn.Module):
-        module = module._orig_mod  # type: ignore[assignment]
+    while isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+        module = inner
     if isinstance(module, (torch.jit.ScriptModule, nn.parallel.DistributedDataParallel, nn.DataParallel)):
         raise ModuleError(
             f"a {type(module).__name__} cannot change its widths",

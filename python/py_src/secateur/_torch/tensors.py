@@ -12,6 +12,10 @@ from torch import nn
 from .graph import Array
 
 
+# Relative precision of bfloat16, which NumPy does not have.
+BFLOAT16 = 2.0**-7
+
+
 @dataclass(eq=False)
 class Entry:
     """A tensor of a module: parameter, buffer or plain attribute."""
@@ -70,10 +74,12 @@ class Layout:
         return np.ascontiguousarray(constant.transpose(order + rest).reshape(shape))
 
 
-def layout(tensor: Array, constant: Array) -> Layout | None:
+def layout(entry: Entry, constant: Array) -> Layout | None:
     """Returns the layout in which a constant stores a tensor's elements, or `None` if they differ."""
-    for candidate in layouts(tensor.shape, constant.shape):
-        if same(candidate.to_tensor(constant), tensor):
+    candidates = list(layouts(tuple(entry.tensor.shape), constant.shape))
+    array = entry.array() if candidates else np.empty(0)
+    for candidate in candidates:
+        if _same(candidate.to_tensor(constant), array, entry.tensor.dtype):
             return candidate
     return None
 
@@ -90,21 +96,16 @@ def layouts(tensor: tuple[int, ...], constant: tuple[int, ...]) -> Iterator[Layo
         yield Layout(axes)
 
 
-def same(a: Array, b: Array) -> bool:
-    """Returns whether arrays have equal elements, up to the precision of the coarser type."""
-    if a.shape != b.shape:
+def _same(constant: Array, array: Array, kind: torch.dtype) -> bool:
+    """Returns whether arrays have equal elements, up to the precision of the coarser of both types."""
+    if constant.dtype == array.dtype and kind != torch.bfloat16:
+        return bool(np.array_equal(constant, array))
+    if not kind.is_floating_point or not (np.issubdtype(constant.dtype, np.floating) or constant.dtype.name == "bfloat16"):
         return False
-    if a.dtype == b.dtype:
-        return bool(np.array_equal(a, b))
-    if not all(np.issubdtype(x.dtype, np.floating) or x.dtype.name == "bfloat16" for x in (a, b)):
-        return False
-    epsilon = max(_epsilon(a), _epsilon(b))
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    return bool(np.all(np.abs(a64 - b64) <= epsilon * np.maximum(np.abs(a64), np.abs(b64)) + 1e-7))
-
-
-def _epsilon(a: Array) -> float:
-    return 2.0**-7 if a.dtype.name == "bfloat16" else float(np.finfo(a.dtype).eps)
+    coarse = BFLOAT16 if constant.dtype.name == "bfloat16" else float(np.finfo(constant.dtype).eps)
+    epsilon = max(coarse, torch.finfo(kind).eps)
+    a, b = constant.astype(np.float64), array.astype(np.float64)
+    return bool(np.all(np.abs(a - b) <= epsilon * np.maximum(np.abs(a), np.abs(b)) + 1e-7))
 
 
 def to_torch(array: Array, like: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -52,13 +53,14 @@ class Transaction:
                 tensor.requires_grad_(requires_grad)
                 tensor.grad = gradient
         for module, attributes, parameters, buffers, children in self._modules:
-            for current, saved in (
+            held: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (
                 (module._parameters, parameters),
                 (module._buffers, buffers),
                 (module._modules, children),
-            ):
+            )
+            for current, saved in held:
                 current.clear()
-                current.update(saved)  # type: ignore[arg-type]
+                current.update(saved)
             vars(module).clear()
             vars(module).update(attributes)
 
