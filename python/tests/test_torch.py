@@ -342,6 +342,23 @@ def test_a_module_with_other_weights_is_named(tmp_path: Path) -> None:
     assert_same_state(before, state(module))
 
 
+def test_attention_is_named(tmp_path: Path) -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.attention, self.fc = nn.Conv2d(3, 16, 1), nn.MultiheadAttention(16, 4, batch_first=True), nn.Linear(16, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x).flatten(2).transpose(1, 2)
+            return self.fc(self.attention(y, y, y, need_weights=False)[0].mean(1))
+
+    torch.manual_seed(0)
+    module = Attention()
+    made = Case(tmp_path, lambda: module, torch.randn(2, 3, 4, 4), exporter="dynamo").prune(0.6)
+    with pytest.raises(st.MappingError, match="(?s)module 'attention'.*attention heads.*protect"):
+        made.apply()
+
+
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_a_computed_weight_is_named(tmp_path: Path, exporter: str) -> None:
     def build() -> nn.Module:
@@ -349,7 +366,7 @@ def test_a_computed_weight_is_named(tmp_path: Path, exporter: str) -> None:
         return networks.Head(nn.Sequential(networks.conv_bn(3, 16), networks.Standardized(16, 16, 3), nn.ReLU()), 16)
 
     made = Case(tmp_path, build, torch.randn(2, 3, 8, 8), exporter=exporter).prune()
-    with pytest.raises(st.MappingError, match=r"features\.1\.weight.*remove_parametrizations"):
+    with pytest.raises(st.MappingError, match=r"(?s)features\.1\.weight.*remove_parametrizations"):
         made.apply()
 
 

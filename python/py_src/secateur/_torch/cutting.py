@@ -51,8 +51,8 @@ def apply(
     if assignment.problems:
         raise MappingError(
             "constants of the ONNX file have no counterpart in the module",
-            assignment.problems,
-            "export the module again with secateur.torch.export and prune that file; it keeps all parameters apart",
+            list(assignment.problems),
+            "; ".join(dict.fromkeys(assignment.problems.values())),
         )
     if not assignment.values:
         raise MappingError(

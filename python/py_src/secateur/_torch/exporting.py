@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import io
@@ -82,7 +83,8 @@ def _export(
     names = list(input_names) if input_names else _input_names(module, positional, named)
     outputs = list(output_names) if output_names else None
     common: dict[str, Any] = {"input_names": names, "output_names": outputs, "opset_version": opset}
-    with warnings.catch_warnings():
+    # The TorchScript exporter prints its graph if it fails.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         if kind == "torchscript":
             return _torchscript(module, positional, named, free, fold, common)

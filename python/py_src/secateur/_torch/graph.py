@@ -64,20 +64,14 @@ class Graph:
         self.inputs = [value for value in graph.input if value.name not in self.initializers]
         self.outputs = [value.name for value in graph.output]
         self._constants: dict[str, Array | None] = {}
+        self._fixed = set(self.initializers)
+        for node in self.nodes:
+            if node.op not in RANDOM and not _has_subgraph(node) and all(i in self._fixed for i in node.inputs if i):
+                self._fixed.update(node.outputs)
 
     def is_constant(self, name: str) -> bool:
         """Returns whether a value depends on initializers alone."""
-        pending, seen = [name], set()
-        while pending:
-            current = pending.pop()
-            if current in seen or current in self.initializers:
-                continue
-            seen.add(current)
-            node = self.by_output.get(current)
-            if node is None or node.op in RANDOM or _has_subgraph(node):
-                return False
-            pending.extend(filter(None, node.inputs))
-        return True
+        return name in self._fixed
 
     def sources(self, name: str) -> list[str]:
         """Returns the names of the constants from which a constant is computed, itself first."""

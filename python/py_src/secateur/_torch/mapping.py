@@ -29,6 +29,10 @@ ROLES = {
 BIASED = {"Conv", "ConvTranspose", "Gemm"}
 RECURRENT = {"LSTM", "GRU", "RNN"}
 
+EXPORT = "export the module again with secateur.torch.export, which keeps all parameters apart, and prune that file"
+PROTECT = "protect this layer and those whose channels it takes from pruning"
+COMPUTED = "make the result the parameter, for example with torch.nn.utils.parametrize.remove_parametrizations, and export again"
+
 
 @dataclass
 class Assignment:
@@ -39,7 +43,8 @@ class Assignment:
     biases: dict[nn.Module, tuple[Array, Slot]] = field(default_factory=dict)
     # Module of a layer's weight, and the node that it is.
     layers: dict[nn.Module, Slot] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    # Remedy by the description of a problem.
+    problems: dict[str, str] = field(default_factory=dict)
     # Paths of BatchNorm modules whose scale, shift and variance are lost.
     reset: list[str] = field(default_factory=list)
     # Reason for a name that is in both, but with other elements.
@@ -117,9 +122,8 @@ class Mapper:
         new = how.to_tensor(after)
         known = self.result.values.get(entry)
         if known is not None and not np.array_equal(known, new):
-            self.result.problems.append(
-                f"{slot}: {entry.name} is used several times, and the file has different elements for each use"
-            )
+            several = f"{slot}: {entry.name} is used several times, and the file has different elements for each use"
+            self.result.problems[several] = "protect the layer from pruning, or prune without repair"
         self.result.values.setdefault(entry, new)
         self.slots[slot] = (entry, how)
         self.used.add(entry)
@@ -224,31 +228,33 @@ class Mapper:
             if owner is not None and hasattr(owner, "bias") and owner.bias is None:
                 self.result.biases[owner] = (slot.after, slot)
                 return
-        if slot.pruned is None and slot.before is not None and slot.before.size == 0:
+        if slot.pruned is None and slot.before is not None and slot.before.size <= 1:
+            # A constant that fills a tensor of a computed shape.
             return
         if slot.before is not None and slot.after is not None and _uniform(slot.before, slot.after):
             # Scales and shifts that the exporter adds to a layer without them.
             return
-        self.result.problems.append(f"{slot}: {self._reason(slot)}")
+        reason, remedy = self._reason(slot)
+        self.result.problems[f"{slot}: {reason}"] = remedy
 
-    def _reason(self, slot: Slot) -> str:
+    def _reason(self, slot: Slot) -> tuple[str, str]:
+        """Returns why a slot has no tensor, and a remedy."""
+        if slot.node.op in RECURRENT:
+            return "recurrent layers store their gates in another order, which is not mapped back", PROTECT
+        if isinstance(self.modules.get(slot.node.scope), nn.MultiheadAttention):
+            return "the file has the weights of attention heads, which are not mapped back", PROTECT
         for name in self.original.sources(slot.value):
             if name in self.result.stale:
-                return self.result.stale[name]
+                return self.result.stale[name], EXPORT
             if name != slot.value and name in self.tensors:
-                return (
-                    f"forward computes this from {name!r}, and the pruned file has the result only; make the result itself the "
-                    "parameter, for example with torch.nn.utils.parametrize.remove_parametrizations"
-                )
-        if slot.node.op in RECURRENT:
-            return "weights of recurrent layers are stored in another order of gates, which is not mapped back"
+                return f"forward computes this from {name!r}, and the pruned file has the result only", COMPUTED
         if slot.pruned is None:
-            return "the pruned file has no such node"
+            return "the pruned file has no such node", EXPORT
         shape = None if slot.before is None else slot.before.shape
         near = [e.name for e in self.unique if shape and any(True for _ in layouts(tuple(e.tensor.shape), shape))]
         if near:
-            return f"no tensor of the module has these elements; of this shape: {', '.join(near[:3])}"
-        return "no tensor of the module has this shape and these elements"
+            return f"no tensor of the module has these elements; of this shape: {', '.join(near[:3])}", EXPORT
+        return "no tensor of the module has this shape and these elements", EXPORT
 
 
 def _standard(module: nn.Module) -> bool:
