@@ -21,13 +21,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._torch.errors import MappingError, ModuleError, ProofError
+from ._torch.outcome import Applied
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ._torch.proof import Applied
-
-__all__ = ["MappingError", "ModuleError", "ProofError", "apply", "export", "load", "save"]
+__all__ = ["Applied", "MappingError", "ModuleError", "ProofError", "apply", "export", "load", "save"]
 
 
 def export(

@@ -16,7 +16,7 @@ from . import proof, running, widths
 from .errors import MappingError, ModuleError, ProofError
 from .graph import Graph, Slot, onnx_bytes
 from .mapping import Assignment, Mapper
-from .proof import Applied
+from .outcome import Applied
 from .tensors import Entry, entries, to_torch
 from .transaction import Transaction
 

@@ -228,11 +228,9 @@ class Mapper:
             if owner is not None and hasattr(owner, "bias") and owner.bias is None:
                 self.result.biases[owner] = (slot.after, slot)
                 return
-        if slot.pruned is None and slot.before is not None and slot.before.size <= 1:
-            # A constant that fills a tensor of a computed shape.
-            return
-        if slot.before is not None and slot.after is not None and _uniform(slot.before, slot.after):
-            # Scales and shifts that the exporter adds to a layer without them.
+        after = slot.before if slot.pruned is None else slot.after
+        if slot.before is not None and after is not None and _uniform(slot.before, after):
+            # Scales and shifts that the exporter adds to a layer without them, and states of zeros.
             return
         reason, remedy = self._reason(slot)
         self.result.problems[f"{slot}: {reason}"] = remedy
