@@ -34,6 +34,23 @@ pub enum Stage {
     ComparingCriteria,
     /// Comparing a device with the `f64` reference; counts steps of the plan.
     Checking,
+    /// Scoring channels, with the matrix factorizations that some criteria need; counts nothing.
+    Scoring,
+    /// Searching for the smallest network within a limit; counts networks. Other stages run within it.
+    Searching,
+    /// Comparing outputs on the device with those of the CPU before networks are timed; counts networks.
+    Verifying,
+    /// Drawing filters and activations for the report; counts nothing.
+    Drawing,
+}
+
+/// A stage that an operation is going to run, with its expected duration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpectedStage {
+    /// The stage that is going to run.
+    pub stage: Stage,
+    /// The expected duration in any unit. Only ratios to the weights of the other stages matter.
+    pub weight: f64,
 }
 
 /// A fact for the user, reported once while an operation runs.
@@ -87,6 +104,15 @@ pub enum Notice {
         /// The number of rounds.
         of: usize,
     },
+    /// A budget of a sweep that begins.
+    Budget {
+        /// The budget in words, such as `keep-macs 0.5`.
+        budget: String,
+        /// The place of the budget, from 1.
+        place: usize,
+        /// The number of budgets.
+        of: usize,
+    },
     /// A network that was timed in the search for a latency.
     LatencyTried {
         /// The share of the layers' tabulated times that was asked for.
@@ -102,6 +128,8 @@ pub enum Notice {
         counted: String,
         /// The loss, in the metric's unit.
         drop: f64,
+        /// The standard error of the loss; `None` if it is unknown.
+        error: Option<f64>,
         /// The unit of the loss: points, dB, or nothing.
         unit: &'static str,
     },
@@ -134,7 +162,12 @@ pub enum Notice {
 
 /// A receiver of progress and notices that may end the operation.
 pub trait Observer {
-    /// Called when a stage begins, with the total of its units (0 if unknown).
+    /// Called when an operation of several stages begins, with all that it expects to run, in order.
+    ///
+    /// Expected stages may be left out. Stages that nobody expected may run, also within others.
+    fn expect(&mut self, _stages: &[ExpectedStage]) {}
+
+    /// Called when a stage begins, with the total of its units (0 if unknown). A stage within another one ends first.
     fn stage(&mut self, _stage: Stage, _total: u64) {}
 
     /// Called with the number of units done in the current stage; `Break` ends the operation.
@@ -144,7 +177,7 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// Called when the current stage has ended.
+    /// Called when the current stage, the last to begin of those that run, has ended.
     fn finish(&mut self) {}
 
     /// Called for every notice.

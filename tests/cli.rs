@@ -13,8 +13,14 @@ use serde_json::Value;
 
 #[path = "common/adapters.rs"]
 mod adapters;
+#[path = "cli/config.rs"]
+mod config;
+#[path = "cli/progress.rs"]
+mod progress;
 #[path = "common/sizes.rs"]
 mod sizes;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/streams.rs"]
 mod streams;
 

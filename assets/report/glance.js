@@ -92,15 +92,18 @@ function accuracyCard({ quality: q, calibration }) {
     el("p", { class: "quiet small" }, `Measured ${q.on}${calibration ? `; statistics from ${counted(calibration, "image", "images")}` : ""}.`));
 }
 
-function proofCard({ proof, unproved, coupled, channels, inexact, confidence, repair, criterion, budget }) {
+function proofCard({ proof, unproved, stamp, coupled, channels, inexact, confidence, repair, criterion, budget }) {
   const head = !proof
-    ? el("p", { class: "figure bad" }, "not proved")
+    ? stamp
+      ? el("p", { class: "figure" }, "proved when written")
+      : el("p", { class: "figure quiet" }, "not checked")
     : proof.passed
       ? el("p", { class: "figure good" }, "✓ ", proof.exact ? "proved" : "proved in part")
       : el("p", { class: "figure bad" }, "✗ failed");
   const constants = proof && proof.constants;
   const why = !proof
-    ? unproved || ""
+    ? (stamp ? `By its stamp, Secateur ${stamp.version} proved and wrote this network; original and cut are those of the stamp. ` : "")
+      + (unproved ? `It could not be checked again: ${unproved}.` : "")
     : "Its outputs equal those of the original" + (repair && repair !== "none" ? ", repaired," : "")
       + ` with the removed channels masked to zero, on ${counted(proof.inputs, "input", "inputs")}`
       + (inexact.length ? `, except for ${counted(inexact.length, "node that mixes", "nodes that mix")} removed channels with others: ${inexact.slice(0, 5).join(", ")}${inexact.length > 5 ? ", …" : ""}.` : ".");
@@ -132,12 +135,17 @@ function curveSection(curve) {
     const y = scale([...known.map((p) => p.value), ...(curve.floor === null ? [] : [curve.floor])], box.bottom, box.top, { pad: 0.08 });
     const text = (v, axis) => (axis === "x" || curve.unit === "%" ? (100 * v).toFixed(0) + " %" : number(v));
     const path = known.map((p, i) => `${i ? "L" : "M"}${x.at(p.keep)} ${y.at(p.value)}`).join("");
-    const dot = (p) => el("svg:circle", { class: p.chosen ? "chosen" : "after", r: p.chosen ? 7 : 4, cx: x.at(p.keep), cy: y.at(p.value) },
-      el("svg:title", {}, `${percent(p.keep)} kept: ${shown(p.value, 2)}${p.chosen ? ", chosen" : ""}`));
+    const said = (p) => [`${percent(p.keep)} kept: ${shown(p.value, 2)}`, p.name, p.chosen && (curve.sweep ? "this network" : "chosen"), p.best && "on the Pareto front"].filter(Boolean).join(", ");
+    const dot = (p) => el("svg:circle", { class: p.chosen ? "chosen" : p.best ? "best" : "after", r: p.chosen ? 7 : p.best ? 5 : 4, cx: x.at(p.keep), cy: y.at(p.value) },
+      el("svg:title", {}, said(p)));
+    const bar = (p) => p.error && el("svg:path", { class: "error", d: `M${x.at(p.keep)} ${y.at(p.value - p.error)}V${y.at(p.value + p.error)}` });
+    const front = known.filter((p) => p.best).map((p, i) => `${i ? "L" : "M"}${x.at(p.keep)} ${y.at(p.value)}`).join("");
     return canvas(width, height, label,
       frame(box, x, y, `share of ${curve.counted} to keep`, curve.measured, text),
       curve.floor === null ? null : el("svg:path", { class: "floor", d: `M${box.left} ${y.at(curve.floor)}H${box.right}` }),
-      el("svg:path", { class: "curve", d: path }),
+      known.map(bar).filter(Boolean),
+      el("svg:path", { class: curve.sweep ? "faint" : "curve", d: path }),
+      front && el("svg:path", { class: "curve", d: front }),
       [...known].sort((a, b) => a.chosen - b.chosen).map(dot));
   });
   const rows = el("details", {}, el("summary", {}, "As a table"), table({
@@ -145,12 +153,17 @@ function curveSection(curve) {
     columns: [
       { name: "Kept", value: (p) => p.keep, show: (p) => percent(p.keep) },
       { name: curve.measured, value: (p) => p.value, show: (p) => shown(p.value, 2) },
-      { name: "", text: true, value: (p) => (p.chosen ? 1 : 0), show: (p) => (p.chosen ? "chosen" : p.keep === 1 ? "the original" : "") },
+      { name: "Standard error", value: (p) => p.error, show: (p) => (p.error === null ? NONE : `± ${shown(p.error, 2)}`) },
+      { name: "Network", text: true, value: (p) => p.name, show: (p) => p.name || (p.keep === 1 ? "original" : "") },
+      { name: "Place", text: true, value: (p) => (p.chosen ? 2 : p.best ? 1 : 0), show: (p) => [p.chosen && (curve.sweep ? "this network" : "chosen"), p.best && "Pareto front"].filter(Boolean).join(", ") },
     ],
     rows: curve.points,
   }).node);
-  return el("section", { class: "card", id: "curve" }, el("h2", {}, "Search"),
-    el("p", { class: "quiet" }, "Each network that the search for the smallest one tried, pruned, repaired and evaluated on held-out images. The dashed line is the least quality allowed."),
+  const [title, text] = curve.sweep
+    ? ["Budgets", "The networks of all budgets. No other network is as small and as good as one of the Pareto front. Bars are standard errors of the difference to the original."]
+    : ["Search", "Each network that the search for the smallest one tried, pruned, repaired and evaluated on held-out images. The dashed line is the least quality allowed."];
+  return el("section", { class: "card", id: "curve" }, el("h2", {}, title),
+    el("p", { class: "quiet" }, text),
     place, rows);
 }
 

@@ -50,7 +50,7 @@ function start() {
   document.getElementById("subtitle").textContent =
     `${counted(layers.length, "layer", "layers")}; ${grouped(summary.channels[1])} of ${grouped(summary.channels[0])} channels removed by ${summary.criterion}, ${summary.budget}`;
   const sections = [["At a glance", glanceSection()]];
-  if (PAGE.curve) sections.push(["Search", curveSection(PAGE.curve)]);
+  if (PAGE.curve) sections.push([PAGE.curve.sweep ? "Budgets" : "Search", curveSection(PAGE.curve)]);
   if (layers.length) {
     const network = networkSection((layer) => {
       kernels.show(layer);

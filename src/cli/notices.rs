@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::output::many;
-use crate::pipeline::{Notice, Refusal, RefusalReason};
+use super::output::{decibels, many};
+use super::terms::translate;
+use crate::pipeline::{Collapse, Notice, Refusal, RefusalReason};
 
 /// Returns the note for a notice.
 pub(super) fn text(notice: &Notice) -> String {
@@ -33,9 +34,11 @@ pub(super) fn text(notice: &Notice) -> String {
         Notice::LatencyTried { table_share, measured } => format!(
             "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"
         ),
-        Notice::DropTried { keep, counted, drop, unit } => {
-            let space = if unit.is_empty() { "" } else { " " };
-            format!("{keep:.3} of the {counted}: {drop:.2}{space}{unit} lost")
+        Notice::Budget { budget, place, of } => format!("budget {place} of {of}: {budget}"),
+        Notice::DropTried { keep, counted, drop, error, unit } => {
+            let error = error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
+            let lost = format!("{drop:.2}{error} {unit}");
+            format!("{keep:.3} of the {counted}: {} lost", lost.trim_end())
         }
         Notice::CoarseLimit { images, weight, max_drop } => format!(
             "one of the {images} images that judge weighs {weight:.2} points, more than --max-drop {max_drop}: more \
@@ -65,7 +68,8 @@ pub(super) fn refusal(refusal: &Refusal) -> String {
             let best = refusal.attempts.iter();
             let best = best.min_by(|a, b| a.drop.total_cmp(&b.drop).then(a.keep.total_cmp(&b.keep)));
             let best = best.map_or_else(String::new, |best| {
-                format!("; {:.3} of the {counted} lose {:.2}", best.keep, best.drop)
+                let error = best.error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
+                format!("; {:.3} of the {counted} lose {:.2}{error}", best.keep, best.drop)
             });
             format!(
                 "refused: none of {} loses at most {}{best}. Nothing is written: allow a larger --max-drop, or give \
@@ -85,9 +89,29 @@ pub(super) fn refusal(refusal: &Refusal) -> String {
                 many(refusal.attempts.len(), "evaluated network")
             )
         }
+        RefusalReason::Infeasible { reason } => format!("refused: {}", translate(reason)),
+        RefusalReason::Collapsed(found) => format!(
+            "refused: {}. Nothing is written: keep more, give more images, or search with --max-drop 1; --force writes \
+             it all the same",
+            collapse(found)
+        ),
         RefusalReason::NothingToRemove { least, counted } => format!(
             "refused: hardly anything can be removed ({least:.3} of the {counted} stay in any case). Nothing is written: \
              relax --max-cut, --min-channels, --round-to or --protect; `secateur inspect` shows what blocks channels"
+        ),
+    }
+}
+
+/// Describes the collapse of a pruned network.
+pub(super) fn collapse(collapse: &Collapse) -> String {
+    match collapse {
+        Collapse::Classes { agreement, chance } => format!(
+            "the pruned network agrees with the original on {agreement:.1} % of the images, no better than chance \
+             ({chance:.1} %)"
+        ),
+        Collapse::Outputs { snr_db } => format!(
+            "the outputs of the pruned network are as wrong as zeros would be: SNR {}",
+            decibels(*snr_db)
         ),
     }
 }

@@ -9,7 +9,7 @@ use super::args::{Global, positive, seconds};
 use super::data_args::{DataArgs, JudgeArgs};
 use super::output::Output;
 use super::output_guard::OutputGuard;
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::streams::OutputFile;
 use super::terms::translate;
 use crate::error::Result;
@@ -19,14 +19,8 @@ use crate::pipeline::{Cut, CutFiles, Network, Page, Repair, ReportOptions, load_
 /// The purpose of a page's file, for messages.
 pub(super) const WRITE_PAGE: &str = "write the report";
 
-const EXAMPLES: &str = "Examples:
-  secateur report net.onnx small.onnx --cut cut.json --profile net.profile -o report.html
-  secateur report net.onnx small.onnx --cut cut.json --data images/ --preset imagenet --masked masked.onnx -o report.html
-
-`prune --report FILE.html` writes the same page in one go.";
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = "secateur report [OPTIONS] <MODEL> <PRUNED> --cut <CUT.json> -o <FILE>")]
 pub(super) struct Args {
     /// Path of the original ONNX file.
     model: PathBuf,
@@ -35,20 +29,24 @@ pub(super) struct Args {
     /// Cut file by which it was pruned.
     #[arg(long, value_name = "CUT.json")]
     cut: PathBuf,
-    /// Profile of the original. Default: gathered from the data, or of the weights alone.
+    /// Profile of the original.
+    ///
+    /// Default: gathered from the data; without data, of the weights alone.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// Masked reference that `prune --masked` wrote, with which the proof compares a repaired network.
+    /// Masked reference that `prune --masked` wrote.
+    ///
+    /// The proof of a repaired network compares with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
     /// HTML page to write; - for standard output.
     #[arg(short, long, value_name = "FILE.html")]
     pub(super) output: OutputFile,
-    /// Seconds for which both networks are timed, in all; 0 leaves times out.
+    /// Seconds of timing; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
     /// Number of images at once.
@@ -57,21 +55,30 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let (model, pruned) = (args.data.load(&args.model)?, args.data.load(&args.pruned)?);
+    let load = |path: &Path| output.busy(LOADING, || args.data.load(path));
+    let (model, pruned) = (load(&args.model)?, load(&args.pruned)?);
     let guard = OutputGuard::default().model(&model).model(&pruned).read([&args.cut]);
     let guard = guard.read(args.profile.iter().chain(&args.masked)).data(&args.data);
     guard.write([args.output.path()], WRITE_PAGE)?;
     let cut = Cut::load(&args.cut)?;
-    let network = Network::from_file(model, cut.inexact.is_some())?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, cut.inexact.is_some()))?;
     let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;
-    let calibration = args.judge.open(&args.data, &network.graph, Some(Repair::None))?;
+    let open = || args.judge.open(&args.data, &network.graph, Some(Repair::None));
+    let calibration = output.busy(OPENING_DATA, open)?;
     let device = global.open(output)?;
     let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
-    let options =
-        ReportOptions { seconds: args.seconds, command: Some(command()), ..ReportOptions::default() };
+    let options = ReportOptions {
+        seconds: args.seconds,
+        command: Some(command()),
+        settings: global.settings(),
+        ..ReportOptions::default()
+    };
     let images = (files, calibration.as_ref(), args.batch);
     let mut page = report(network, &device, images, &options, &mut Progress::new(output))?;
     write_page(Some(&mut page), args.output.path())?;
+    if let Some(reason) = &page.summary.unproved {
+        output.note(format!("the proof could not be checked: {reason}"));
+    }
     output.line(format!("→ {}", args.output));
     output.result(&json!({ "summary": page.summary, "out": args.output }));
     Ok(Answer::Yes)

@@ -9,7 +9,7 @@ use super::mask::{self, Mask};
 use super::metrics::segmentation::IGNORED;
 use super::picture::{Picture, centred, shorter_to};
 use super::recipe::{ChannelOrder, Layout, Preprocessing, ResizeTo, Size};
-use super::{Dataset, folder};
+use super::{DataSources, Dataset, folder, npz, resolve};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
@@ -29,7 +29,7 @@ impl Dataset {
     /// Panics if the pass has fewer images.
     pub fn place(&self, at: usize) -> ImagePlace {
         let index = self.inner.range.start + self.order[at];
-        let file = self.inner.samples.file(index);
+        let file = self.inner.parts.file(index);
         ImagePlace { index, file }
     }
 }
@@ -54,7 +54,7 @@ fn stem(path: &Path) -> String {
 }
 
 impl LabelImages {
-    /// Opens a folder of pictures, a `.npy` file, or the array `labels` of a `.npz` file.
+    /// Opens a folder of pictures, a `.npy` file, or the labels of a `.npz` file.
     ///
     /// Pictures belong to images with the same stem: `masks/7.png` to `images/7.jpg`. Arrays are N×H×W or N×C×H×W.
     ///
@@ -73,7 +73,7 @@ impl LabelImages {
                 .map_err(|e| Error::io("open the label images", path, e))?;
             let array = match start.as_slice() {
                 b"\x93N" => Some(arrays::open_npy(path)?),
-                b"PK" => arrays::open_npz_array(path, "labels")?,
+                b"PK" => npz::label_images(path, None)?,
                 _ => None,
             };
             let array = array.filter(Array::is_of_images).ok_or_else(|| {
@@ -87,16 +87,32 @@ impl LabelImages {
         Ok(Self { path: path.to_path_buf(), source })
     }
 
-    /// Opens the array `labels` of a `.npz` file of images, if it holds label images.
+    /// Opens the label images that a `.npz` file holds beside its images, if there are any.
     ///
     /// # Errors
-    /// A file that cannot be read.
-    pub fn within(path: &Path) -> Result<Option<Self>> {
-        if !path.is_file() || path.extension().is_none_or(|extension| extension != "npz") {
-            return Ok(None);
+    /// A file that cannot be read, and label images in one of several sources.
+    pub fn within(data: &DataSources) -> Result<Option<Self>> {
+        let mut found = None;
+        let paths = resolve::paths(data)?;
+        for (path, part) in &paths {
+            let is_archive = path.extension().is_some_and(|extension| extension == "npz");
+            if !path.is_file() || !is_archive {
+                continue;
+            }
+            let array = npz::label_images(path, part.as_deref())?.filter(Array::is_of_images);
+            if let Some(array) = array {
+                found = Some(Self { path: path.clone(), source: LabelSource::Array(array) });
+            }
         }
-        let array = arrays::open_npz_array(path, "labels")?.filter(Array::is_of_images);
-        Ok(array.map(|array| Self { path: path.to_path_buf(), source: LabelSource::Array(array) }))
+        match found {
+            Some(Self { path, .. }) if paths.len() > 1 => {
+                Err(Error::new("label images inside of one of several data sets")
+                    .file(path)
+                    .expected("one data set, or label images of all images as `labels`")
+                    .remedy("give one data set, or set `labels` to a .npy file of all label images"))
+            }
+            found => Ok(found),
+        }
     }
 
     /// Returns whether a label image is a mask: a grey or palette picture, or an array of integers N×H×W.

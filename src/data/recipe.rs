@@ -350,6 +350,23 @@ pub(super) enum PixelFormat {
 }
 
 impl Preprocessing {
+    /// Returns the nouns for the steps that differ from another recipe's.
+    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let steps = [
+            ("sample rate", self.rate != other.rate),
+            ("length", self.length != other.length),
+            ("resize", self.resize != other.resize),
+            ("crop", self.crop != other.crop),
+            ("number of channels", self.channels != other.channels),
+            ("order of channels", self.order != other.order),
+            ("scale", self.scale != other.scale),
+            ("mean", self.mean != other.mean),
+            ("deviation", self.std != other.std),
+            ("layout", self.layout != other.layout),
+        ];
+        steps.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+    }
+
     /// Resolves options for a network's input and a pixel format.
     pub(super) fn resolve(options: &DataOptions, input: NetworkInput, format: PixelFormat) -> Result<Self> {
         options.without_rate()?;

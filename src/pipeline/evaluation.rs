@@ -1,12 +1,14 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
+use super::kept_outputs::{Reference, ReferenceRun};
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
     floats,
 };
+use super::predictions::predict;
 use super::profiling::notice_skipped;
-use crate::data::metrics::{Accuracy, Agreement};
+use crate::data::metrics::{Accuracy, Agreement, argmax};
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -14,8 +16,7 @@ use crate::exec::session::Session;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::observer::{Observer, Stage, advance, staged};
-use crate::plan::Port;
-use crate::tensor::{Data, Precision, SampleShape, Tensor};
+use crate::tensor::{Precision, Tensor};
 
 /// The least number of images for which a single class of the original means that its outputs are no class scores.
 pub(super) const LEAST_TO_VARY: u64 = 20;
@@ -31,16 +32,27 @@ pub struct Evaluation {
     pub reference_accuracy: Accuracy,
     /// The agreement with the reference network, if there is one. Errors are those of the output with the lowest ratio.
     pub agreement: Option<Agreement>,
-    /// The value of the metric; `None` without labels, label images and reference.
+    /// The value of the metric that judges; `None` without labels, label images and reference.
     pub metric: Option<MetricResult>,
+    /// The values of all metrics that apply, with their errors: the one that judges, then top-1, top-5, agreement, SNR.
+    pub metrics: Vec<MetricResult>,
     /// The name of the output that was judged as a classification.
     pub classified: Option<String>,
     /// The reason why no output was judged as a classification.
     pub unclassified: Option<String>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
+    /// The fit of the network's classes to those of the reference network, if there are both.
+    pub class_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
+}
+
+impl Evaluation {
+    /// Returns the metric of a name, such as `top-1`.
+    pub fn metric_named(&self, name: &str) -> Option<&MetricResult> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
 }
 
 /// Evaluates a network, and a reference if there is one, on a data set. The reference is computed in `f32`.
@@ -68,32 +80,39 @@ pub fn evaluate_by(
     against: Option<&Graph>,
     device: &Device,
     data: &Dataset,
+    by: (Option<usize>, &MetricOptions),
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    evaluate_against(graph, against.map(Reference::from), device, data, by, observer)
+}
+
+/// Evaluates as [`evaluate_by`], with a reference whose outputs may be kept for further networks.
+pub(super) fn evaluate_against(
+    graph: &Graph,
+    against: Option<Reference>,
+    device: &Device,
+    data: &Dataset,
     (batch, options): (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
-    let open = |graph: &Graph, device: &Device, sample: &SampleShape| {
-        Session::for_samples(graph, device, sample, (batch, data.len()))
-    };
-    let sample = data.sample()?;
-    let mut session = open(graph, device, &sample)?;
-    let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
-    let choice = chosen(graph, &session, data, options, against.is_some())?;
-    let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
-    staged(observer, Stage::Evaluating, data.len(), |observer| {
+    let open = |sample: &_| Session::for_samples(graph, device, sample, (batch, data.len()));
+    let found = staged(observer, Stage::Evaluating, data.len(), |observer| {
+        let mut session = open(&data.sample()?)?;
+        let mut reference =
+            against.map(|reference| ReferenceRun::new(reference, &exact, (batch, data.len())));
+        let choice = chosen(graph, &session, data, options, against.is_some())?;
+        let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
         for images in data.batches(session.batch) {
             let images = images?;
-            if *session.sample() != images.sample {
-                session = open(graph, device, &images.sample)?;
-                reference = against.map(|graph| open(graph, &exact, &images.sample)).transpose()?;
-            }
+            session.adapt(&images.sample, |_| open(&images.sample))?;
             judging.add(&images, (&mut session, reference.as_mut()))?;
             advance(observer, judging.images)?;
         }
-        Ok(())
+        judging.finish()
     })?;
     notice_skipped(data, observer);
-    judging.finish()
+    Ok(found)
 }
 
 /// Chooses the metric and the judged output for a network that is loaded.
@@ -111,7 +130,7 @@ pub(super) fn chosen(
         let shapes = graph.input_shapes(batch, &Sizes::Sample(session.sample().clone()))?;
         Some(Facts::infer(graph, &shapes)?)
     };
-    choose(graph, facts.as_ref().map(|facts| (facts, session.batch)), data, options, has_reference)
+    choose(graph, (facts.as_ref(), session.batch), data, options, has_reference)
 }
 
 /// The meters of a metric for both networks.
@@ -161,7 +180,8 @@ struct Judging<'a> {
     choice: &'a Choice,
     data: &'a Dataset,
     is_chosen: bool,
-    meters: Option<Meters<'a>>,
+    /// The meters of the metric that judges, if there is one, and of the others.
+    meters: Vec<Meters<'a>>,
     host_outputs: bool,
     images: usize,
     accuracy: Accuracy,
@@ -171,6 +191,7 @@ struct Judging<'a> {
     /// The errors of the other outputs that count.
     errors: Vec<Agreement>,
     label_fit: Option<LabelFit>,
+    class_fit: Option<LabelFit>,
 }
 
 impl<'a> Judging<'a> {
@@ -181,33 +202,36 @@ impl<'a> Judging<'a> {
         options: &MetricOptions,
         has_reference: bool,
     ) -> Result<Self> {
-        let meters = choice.metric.as_deref().map(|metric| Meters::new(metric, has_reference));
+        let metrics = choice.metric.iter().chain(&choice.others).map(AsRef::as_ref);
+        let meters = metrics.map(|metric| Meters::new(metric, has_reference));
         let judged = choice.classification.as_ref();
         let classes = judged.and_then(|judged| judged.classes);
         Ok(Self {
             choice,
             data,
-            is_chosen: options.metric.is_some(),
-            meters: meters.transpose()?,
+            is_chosen: options.metric.is_some() || options.boxes.is_some() || options.min_score.is_some(),
+            meters: meters.collect::<Result<_>>()?,
             host_outputs: session.host_nodes() > 0,
             images: 0,
             accuracy: Accuracy::default(),
             reference_accuracy: Accuracy::default(),
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
-            label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+            label_fit: classes.filter(|_| choice.has_labels).map(LabelFit::new),
+            class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
     }
 
     fn add(
         &mut self,
         images: &Batch,
-        (session, reference): (&mut Session, Option<&mut Session>),
+        (session, reference): (&mut Session, Option<&mut ReferenceRun>),
     ) -> Result<()> {
         if self.host_outputs {
             // The values that data-dependent outputs are computed from are compared in their place.
             let got = session.predict(&images.data)?;
             if let Some(reference) = reference {
+                let reference = reference.session(&images.sample)?;
                 let expected = reference.predict(&images.data)?;
                 same_size("the values before the outputs", expected.len(), got.len())?;
                 self.agreement.get_or_insert_default().add(&expected, &got, None);
@@ -219,7 +243,7 @@ impl<'a> Judging<'a> {
             return Ok(());
         }
         let got = predict(session, &images.data)?;
-        let expected = reference.map(|reference| predict(reference, &images.data)).transpose()?;
+        let expected = reference.map(|reference| reference.outputs(images)).transpose()?;
         if let (Some(got), Some(expected)) = (got.first(), expected.as_ref().and_then(|all| all.first())) {
             same_size("the number of outputs", expected.len(), got.len())?;
         }
@@ -239,7 +263,8 @@ impl<'a> Judging<'a> {
     ) -> Result<()> {
         let label = images.labels.as_ref().map(|labels| labels[i]);
         self.images += 1;
-        if let (Some(judged), Some(label)) = (&self.choice.classification, label) {
+        let fitting = label.filter(|_| self.choice.has_labels);
+        if let (Some(judged), Some(label)) = (&self.choice.classification, fitting) {
             let got = &outputs[judged.output].1;
             add_label(&mut self.accuracy, judged, got, label);
             if let Some(fit) = &mut self.label_fit {
@@ -257,7 +282,12 @@ impl<'a> Judging<'a> {
                 let (got, expected) = (floats(got), floats(expected));
                 same_size(&format!("the elements of the output \"{name}\""), expected.len(), got.len())?;
                 match judged.filter(|judged| judged.output == output) {
-                    Some(judged) => agreement.add(&expected, &got, judged.classes),
+                    Some(judged) => {
+                        agreement.add(&expected, &got, judged.classes);
+                        if let (Some(fit), Some(class)) = (&mut self.class_fit, argmax(&expected)) {
+                            fit.add(&got, class as u32);
+                        }
+                    }
                     None => errors.add(&expected, &got, None),
                 }
             }
@@ -276,11 +306,11 @@ impl<'a> Judging<'a> {
         outputs: &[NamedTensor],
         reference: Option<&[NamedTensor]>,
     ) -> Result<()> {
-        let Some(meters) = &mut self.meters else { return Ok(()) };
         let place = self.data.place(images.places[i]);
         let label = images.labels.as_ref().map(|labels| labels[i]);
         let recipe = self.data.preprocessing();
-        meters.add(&JudgedImage { place: &place, label, recipe, outputs, reference })
+        let image = JudgedImage { place: &place, label, recipe, outputs, reference };
+        self.meters.iter_mut().try_for_each(|meters| meters.add(&image))
     }
 
     /// Measures images of networks with data-dependent outputs, for metrics that need these outputs.
@@ -290,7 +320,7 @@ impl<'a> Judging<'a> {
         session: &mut Session,
         mut reference: Option<&mut Session>,
     ) -> Result<()> {
-        if self.meters.is_none() {
+        if self.meters.is_empty() {
             return Ok(());
         }
         let one = images.sample.elements().max(1);
@@ -302,12 +332,15 @@ impl<'a> Judging<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Evaluation> {
-        let Self { choice, mut agreement, images, .. } = self;
+    fn finish(mut self) -> Result<Evaluation> {
+        let (choice, images) = (self.choice, self.images);
+        let mut agreement = self.agreement.take();
         if let Some(agreement) = &mut agreement {
             self.errors.iter().for_each(|errors| agreement.join_errors(errors));
         }
-        let mut metric = self.meters.map(|meters| meters.finish(images)).transpose()?;
+        let metrics = std::mem::take(&mut self.meters).into_iter().map(|meters| meters.finish(images));
+        let mut metrics = metrics.collect::<Result<Vec<_>>>()?;
+        let mut metric = choice.metric.is_some().then(|| metrics[0].clone());
         let mut classified = choice.classification.as_ref().map(|judged| judged.name.clone());
         let mut unclassified = choice.unclassified.clone();
         let only = agreement.as_ref().and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
@@ -318,15 +351,26 @@ impl<'a> Judging<'a> {
                 "{} has its largest value at place {class} for all {images} images: these are hardly class scores",
                 judged.name
             ));
-            classified = None;
+            (classified, self.class_fit) = (None, None);
             if let Some(agreement) = &mut agreement {
                 agreement.forget_classes();
             }
             if !self.is_chosen {
                 metric = None;
+                metrics.retain(|one| one.name != "agreement");
             }
         }
-        // Without meters for it, the ratio has no standard error.
+        // The metric was chosen for outputs that turned out to hold no boxes.
+        if !self.is_chosen && metric.as_ref().is_some_and(|metric| metric.before.is_some_and(f64::is_nan)) {
+            unclassified = Some(
+                "the original has no box with a score of 0.25 or more, or its coordinates are no boxes"
+                    .to_owned(),
+            );
+            if let Some(metric) = metric.take() {
+                metrics.retain(|one| one.name != metric.name);
+            }
+        }
+        // Data-dependent outputs have no meters for the ratio, and it then has no standard error.
         let ratio = |agreement: &Agreement| MetricResult {
             name: "SNR".to_owned(),
             unit: "dB".to_owned(),
@@ -336,15 +380,24 @@ impl<'a> Judging<'a> {
             error: None,
             images,
         };
+        let metric = metric
+            .or_else(|| metrics.iter().find(|metric| metric.name == "SNR").cloned())
+            .or_else(|| agreement.as_ref().map(ratio));
+        if let Some(metric) = &metric {
+            metrics.retain(|other| other.name != metric.name);
+            metrics.insert(0, metric.clone());
+        }
         Ok(Evaluation {
             images,
             accuracy: self.accuracy,
             reference_accuracy: self.reference_accuracy,
-            metric: metric.or_else(|| agreement.as_ref().map(ratio)),
+            metric,
+            metrics,
             agreement,
             classified,
             unclassified,
             label_fit: self.label_fit,
+            class_fit: self.class_fit,
             host_outputs: self.host_outputs,
         })
     }
@@ -370,38 +423,6 @@ fn same_size(what: &str, expected: usize, got: usize) -> Result<()> {
         .expected(format!("{expected}, as the reference has"))
         .got(got.to_string())
         .remedy("compare networks of the same outputs"))
-}
-
-/// Returns the outputs of every image, with a batch axis of 1 also if the network has no such axis.
-pub(super) fn predict(session: &mut Session, images: &[f32]) -> Result<Vec<Vec<NamedTensor>>> {
-    let batched = session.is_batched();
-    let shape = |port: &Port| {
-        let lacks = !batched && port.shape.first() != Some(&1);
-        if lacks { [&[1], port.shape.as_slice()].concat() } else { port.shape.clone() }
-    };
-    let ports: Vec<_> =
-        session.plan.outputs.iter().map(|port| (port.name.clone(), shape(port), port.dtype)).collect();
-    let batch = session.batch.max(1);
-    let mut all = Vec::new();
-    session.run_samples(images, &mut |outputs, count| {
-        for i in 0..count {
-            let one = ports.iter().zip(outputs).map(|((name, shape, dtype), values)| {
-                let len = values.len() / batch;
-                let first = shape.first().map(|&first| first / batch);
-                let shape = first.into_iter().chain(shape.iter().skip(1).copied()).collect();
-                let values = &values[i * len..(i + 1) * len];
-                let data = if dtype.is_float() {
-                    Data::Float(std::sync::Arc::new(values.to_vec()))
-                } else {
-                    Data::Int(std::sync::Arc::new(values.iter().map(|&v| v as i64).collect()))
-                };
-                (name.clone(), Tensor { dtype: *dtype, shape, data })
-            });
-            all.push(one.collect());
-        }
-        Ok(())
-    })?;
-    Ok(all)
 }
 
 /// Returns the outputs of one run, whose shapes depend on the data.

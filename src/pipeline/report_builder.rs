@@ -22,7 +22,7 @@ use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
-use crate::prune::{Channels, Counted, Cut, Needs, Proof};
+use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
 use crate::repair::Repair;
 use crate::report::{
     MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures,
@@ -38,11 +38,13 @@ pub struct ReportOptions {
     pub batch: usize,
     /// The command that repeats the work, if there is one.
     pub command: Option<String>,
+    /// The options, each with its value and where that comes from.
+    pub settings: Vec<(String, String, String)>,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        Self { seconds: 3.0, batch: 1, command: None }
+        Self { seconds: 3.0, batch: 1, command: None, settings: vec![] }
     }
 }
 
@@ -73,6 +75,27 @@ pub(super) fn statistics(
     }
 }
 
+/// Returns the row of a metric.
+fn row(metric: &MetricResult) -> MetricRow {
+    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+    MetricRow {
+        name: metric.name.clone(),
+        unit: metric.unit.clone(),
+        before: metric.before.and_then(finite),
+        after: finite(metric.after),
+        error: metric.error.and_then(finite),
+        unresolved: metric.is_unresolved(),
+    }
+}
+
+/// Returns the name of a measured quality on a page.
+pub(super) fn measured(metric: &str) -> String {
+    match metric {
+        "agreement" => "agreement with the original".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 /// A page that is being filled.
 #[derive(Debug)]
 pub(super) struct ReportBuilder {
@@ -96,12 +119,9 @@ impl ReportBuilder {
         page.columns = network::columns();
         page.layers = network::described(graph, channels, cut, removed, seen);
         page.dependency_groups = network::group_rows(graph, channels, &page.layers, removed);
-        let members = |coupled: &mut dyn Iterator<Item = usize>| -> usize {
-            coupled.map(|id| channels.coupled[id].members.len()).sum()
-        };
         let summary = &mut page.summary;
         summary.before = of.cost();
-        summary.channels = [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
+        summary.channels = [of.total_channels(), of.count_channels(removed)];
         summary.coupled = [channels.coupled.len(), removed.len()];
         summary.criterion.clone_from(&cut.criterion);
         summary.budget.clone_from(&cut.budget);
@@ -111,6 +131,9 @@ impl ReportBuilder {
         builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
         if let Some(command) = &options.command {
             builder.repeat("Command", command);
+        }
+        for (name, value, origin) in &options.settings {
+            builder.repeat(format!("Option {name}"), format!("{value} ({origin})"));
         }
         builder.repeat("Model", format!("{}, SHA-256 {}", model.path.display(), model.sha256));
         builder.repeat("Criterion", &cut.criterion);
@@ -160,6 +183,16 @@ impl ReportBuilder {
         self.page.summary.unproved = Some(reason);
     }
 
+    /// Fills in the stamp of the pruned network.
+    pub(super) fn stamped(&mut self, stamp: Stamp) {
+        let Stamp { version, original, cut, criterion, budget, repair } = &stamp;
+        let text = format!(
+            "Secateur {version}, {criterion}, {budget}, repair {repair}, original {original}, cut {cut}"
+        );
+        self.repeat("Stamp", text);
+        self.page.summary.stamp = Some(stamp);
+    }
+
     /// Fills in the quality of both networks' outputs.
     pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) {
         let both = |get: fn(&Accuracy) -> Option<f64>| {
@@ -181,13 +214,8 @@ impl ReportBuilder {
             kl: against.and_then(Agreement::kl).and_then(finite),
             snr_db: against.map(Agreement::snr_db).and_then(finite),
             max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
-            metric: found.metric.as_ref().map(|metric| MetricRow {
-                name: metric.name.clone(),
-                unit: metric.unit.clone(),
-                before: metric.before.and_then(finite),
-                after: finite(metric.after),
-                error: metric.error.and_then(finite),
-            }),
+            metric: found.metric.as_ref().map(row),
+            metrics: found.metrics.iter().map(row).collect(),
             unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
         });
     }
@@ -199,11 +227,7 @@ impl ReportBuilder {
         counted: Counted,
         (metric, target): (&MetricResult, Target),
     ) {
-        let limit = match target {
-            Target::MaxDrop(most) => Limit::Drop(most),
-            Target::MinQuality(least) => Limit::Quality(least),
-            Target::Keep(_) | Target::Latency(_) => return,
-        };
+        let Some(limit) = Limit::of(target) else { return };
         // Shares are 0 to 1 on the page.
         let scale = if metric.unit == "%" { 0.01 } else { 1.0 };
         let value = |value: f64| Some(scale * value).filter(|value| value.is_finite());
@@ -211,10 +235,16 @@ impl ReportBuilder {
         let chosen = attempts.iter().position(|a| limit.allows(a, metric.higher_is_better));
         let points = attempts.iter().enumerate();
         let mut points: Vec<SearchPoint> = points
-            .map(|(i, a)| SearchPoint { keep: a.keep, value: value(a.value), chosen: chosen == Some(i) })
+            .map(|(i, a)| SearchPoint {
+                keep: a.keep,
+                value: value(a.value),
+                error: a.error.and_then(value),
+                chosen: chosen == Some(i),
+                ..SearchPoint::default()
+            })
             .collect();
         let whole = metric.before.and_then(value);
-        points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        points.push(SearchPoint { keep: 1.0, value: whole, ..SearchPoint::default() });
         let loss = |most: f64| if metric.higher_is_better { -scale * most } else { scale * most };
         let floor = match limit {
             Limit::Drop(most) => whole.map(|whole| whole + loss(most)),
@@ -222,13 +252,11 @@ impl ReportBuilder {
         };
         self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
-            measured: match metric.name.as_str() {
-                "agreement" => "agreement with the original".to_owned(),
-                name => name.to_owned(),
-            },
+            measured: measured(&metric.name),
             unit: metric.unit.clone(),
             points,
             floor,
+            sweep: false,
         });
     }
 

@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::error::ErrorKind;
 
+mod sweeps;
+
 /// An observer that records notices and stages, and breaks after so many units of a stage.
 #[derive(Default)]
 struct Recorder {
@@ -205,8 +207,10 @@ fn the_proved_model_is_the_written_file() {
     // Applying the cut again produces equal bytes. Applying it to another network fails.
     let again = PruneOptions { output: Some(folder.path().join("again.onnx")), ..PruneOptions::default() };
     let from = Evidence::images(&calibration);
-    let again =
-        apply(network(), &Device::Cpu, pruned.cut.clone(), from, &again, &mut Silent).expect("the cut");
+    let again = apply(network(), &Device::Cpu, pruned.cut.clone(), from, &again, &mut Silent)
+        .expect("the cut")
+        .done()
+        .expect("no collapse");
     assert_eq!(again.model.to_bytes(), pruned.model.to_bytes());
     let other = Network::open(&output).expect("the small network");
     let error = apply(other, &Device::Cpu, pruned.cut, Evidence::default(), &options, &mut Silent);
@@ -308,4 +312,10 @@ fn criteria_are_compared_by_curves() {
     let found = found.expect("a comparison");
     assert_eq!(saved, [1, 2], "each curve is saved when it is measured");
     assert!(found.original_top1 > Some(0.9) && found.curves.iter().all(|curve| curve.points.len() == 2));
+    // Top-1 is compared, as a share, so its error is one, too.
+    let errors = found.curves.iter().flat_map(|curve| &curve.points).map(|point| point.error);
+    assert!(
+        errors.clone().all(|error| error.is_some_and(|error| (0.005..0.2).contains(&error))),
+        "{found:?}"
+    );
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::number::Num;
 use crate::bench::Quantiles;
 use crate::exec::devices::DeviceIdentity;
-use crate::prune::Proof;
+use crate::prune::{Proof, Stamp};
 
 /// All data of a report.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -53,6 +53,8 @@ pub struct Summary {
     pub proof: Option<Proof>,
     /// Reason for a missing proof.
     pub unproved: Option<String>,
+    /// Stamp of the pruned network, if it has one.
+    pub stamp: Option<Stamp>,
     /// Criterion that scored the channels.
     pub criterion: String,
     /// Budget of the cut, in words.
@@ -120,6 +122,8 @@ pub struct Quality {
     pub max_abs_err: Option<f64>,
     /// Metric that judges; `None` without labels, label images and reference.
     pub metric: Option<MetricRow>,
+    /// All metrics that apply, with their errors; the one that judges is the first.
+    pub metrics: Vec<MetricRow>,
     /// Reason for which no output counts as a classification.
     pub unclassified: Option<String>,
 }
@@ -137,6 +141,8 @@ pub struct MetricRow {
     pub after: Option<f64>,
     /// Standard error of the difference.
     pub error: Option<f64>,
+    /// True if the difference is less than two standard errors, which is all that the images can resolve.
+    pub unresolved: bool,
 }
 
 /// The networks that a search tried.
@@ -152,15 +158,23 @@ pub struct SearchCurve {
     pub points: Vec<SearchPoint>,
     /// Least quality that is allowed.
     pub floor: Option<f64>,
+    /// True for the budgets of a sweep, false for the attempts of a search.
+    pub sweep: bool,
 }
 
 /// A network of a search.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SearchPoint {
     /// Share of the cost to keep.
     pub keep: f64,
     /// Measured quality in its unit; 0 to 1 for percentages.
     pub value: Option<f64>,
+    /// Standard error of the difference to the original, in the unit of the value.
+    pub error: Option<f64>,
+    /// Name of the network, such as its budget in a sweep.
+    pub name: String,
+    /// True if no other network is at least as good in cost and quality, and better in one.
+    pub best: bool,
     /// True for the chosen network.
     pub chosen: bool,
 }
