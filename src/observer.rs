@@ -26,6 +26,8 @@ pub enum Stage {
     Proving,
     /// Measuring accuracy and agreement; counts images.
     Evaluating,
+    /// Trying recipes of preprocessing; counts images of all recipes.
+    TryingRecipes,
     /// Timing networks in turn; counts tenths of seconds.
     Timing,
     /// Timing the algorithms of each layer; counts candidates.
@@ -66,6 +68,10 @@ pub enum Notice {
     },
     /// The number of skipped input files, if not all were reported one by one.
     SkippedInputs(usize),
+    /// The preprocessing in force, in one line.
+    Preprocessing(String),
+    /// A preprocessing that is probably wrong.
+    Doubtful(Doubt),
     /// The number of images that were turned or mirrored by their EXIF orientation.
     TurnedImages(usize),
     /// No repair, because there are no calibration images.
@@ -157,6 +163,71 @@ pub enum Notice {
         threshold: f64,
         /// The expected share of the cut that is truly among the lowest scores.
         confidence: f64,
+    },
+}
+
+/// A reason for which the preprocessing of a data set is probably wrong. Sizes are height and width.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// Images that already have the network's size are enlarged, then cropped.
+    EnlargedAndCropped {
+        /// The size of all images, and of the network's input.
+        size: [usize; 2],
+        /// The size before the crop.
+        enlarged: [usize; 2],
+    },
+    /// Images that are much smaller than the network's input.
+    Enlarged {
+        /// The size of an image.
+        size: [usize; 2],
+        /// The size that it is enlarged to.
+        enlarged: [usize; 2],
+    },
+    /// Images whose proportions change a lot.
+    Distorted {
+        /// The size of an image.
+        size: [usize; 2],
+        /// The size that it is resized to.
+        to: [usize; 2],
+    },
+    /// Floats below 0, as after a normalization, that are normalized again.
+    NormalizedAlready {
+        /// The least stored value.
+        low: f32,
+        /// The largest stored value.
+        high: f32,
+    },
+    /// Values from 0 to 1 that are divided as if they were bytes.
+    UnitValues {
+        /// The largest stored value.
+        high: f32,
+        /// The divisor of the recipe.
+        scale: f32,
+    },
+    /// Values far above 1 that are normalized by the mean and deviation of values from 0 to 1.
+    ByteValues {
+        /// The largest stored value.
+        high: f32,
+    },
+    /// Grey images for a network of three channels.
+    GreyImages {
+        /// The number of images that were looked at.
+        images: usize,
+    },
+    /// Colour images for a recipe of grey ones.
+    ColourImages {
+        /// The number of images that were looked at.
+        images: usize,
+    },
+    /// An input whose first and last axes could both be that of channels; the first was taken.
+    GuessedLayout,
+    /// Values before the first BatchNormalization that are far from its stored statistics.
+    Statistics {
+        /// The name of the node.
+        node: String,
+        /// The Kullback-Leibler divergence in nats, averaged over channels of at most 10 each.
+        divergence: f64,
     },
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::input_args::InputArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, DataSources, Dataset, Graph, Model, Origin, Repair, open_calibration,
-    open_data, open_test,
+    Calibration, DataOptions, DataSources, Dataset, Device, Graph, Model, Observer, Origin, PresetTrial,
+    Repair, open_calibration, open_data, open_test, try_presets,
 };
 
 /// Images and their preprocessing.
@@ -32,6 +32,11 @@ pub(super) struct DataArgs {
     /// Crop the center of images: S or HxW.
     #[arg(long, value_name = "S")]
     crop: Option<String>,
+    /// Keep proportions: pad images with this value, as YOLO's 114.
+    ///
+    /// They are padded to the size of --resize, or of the network. The value is one of 0 to 255.
+    #[arg(long, value_name = "VALUE")]
+    letterbox: Option<u8>,
     /// Mean of each channel, subtracted after scaling.
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
@@ -104,6 +109,19 @@ impl DataArgs {
         open_calibration(graph, self.given()?, &self.options(order)?, self.allow_random)
     }
 
+    /// Ranks likely recipes for a network on the data.
+    pub(super) fn try_presets(
+        &self,
+        graph: &Graph,
+        device: &Device,
+        batch: Option<usize>,
+        observer: &mut dyn Observer,
+    ) -> Result<PresetTrial> {
+        let (sources, options) = (self.given()?, self.options(None)?);
+        let open = |options: &DataOptions| open_data(graph, sources.clone(), options);
+        try_presets(graph, device, (&open, &options), batch, observer)
+    }
+
     /// Returns the sources of the data, if there are any.
     pub(super) fn sources(&self) -> Option<DataSources> {
         (!self.data.is_empty()).then(|| DataSources::from(self.data.as_slice()))
@@ -122,6 +140,7 @@ impl DataArgs {
             preset: parsed(self.preset.as_ref())?,
             resize: parsed(self.resize.as_ref())?,
             crop: parsed(self.crop.as_ref())?,
+            letterbox: self.letterbox,
             mean: self.mean.clone(),
             std: self.std.clone(),
             layout: parsed(self.layout.as_ref())?,
@@ -136,6 +155,13 @@ impl DataArgs {
             shard: parsed(self.shard.as_ref())?,
             order,
         })
+    }
+
+    /// Returns the class names of the class list in the order of its lines, for reports; none without a list.
+    pub(super) fn class_names(&self) -> Result<Vec<String>> {
+        let Some(path) = &self.classes else { return Ok(vec![]) };
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
+        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
     }
 
     /// Returns the files and folders that are read.

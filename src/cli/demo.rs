@@ -80,6 +80,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         batch: BATCH,
         command: Some(command()),
         settings: global.settings(),
+        ..ReportOptions::default()
     };
     let options = PruneOptions {
         output: Some(args.output.path().to_path_buf()),

@@ -9,6 +9,7 @@ use super::args::{Global, PrecisionArgs, positive};
 use super::data_args::DataArgs;
 use super::metric_args::MetricArgs;
 use super::output::{Output, many};
+use super::presets::print_trial;
 use super::progress::{LOADING, OPENING_DATA, Progress};
 use super::results::{metric_json, metrics_json, print_metrics};
 use super::terms::translate;
@@ -24,6 +25,10 @@ pub(super) struct Args {
     against: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
+    /// Rank likely recipes of preprocessing on 64 images (or --images N) instead: presets, scales, means, and orders of
+    /// channels. --resize, --crop, --letterbox and --layout stay as given.
+    #[arg(long, requires = "data", conflicts_with_all = ["against", "metric", "precision"])]
+    try_presets: bool,
     #[command(flatten)]
     metric: MetricArgs,
     /// Number of images at once.
@@ -35,6 +40,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let graph = output.busy(LOADING, || Graph::from_model(&args.data.load(&args.model)?))?;
+    if args.try_presets {
+        let device = args.precision.open(global, output)?;
+        let trial = args.data.try_presets(&graph, &device, args.batch, &mut Progress::new(output))?;
+        print_trial(&trial, output);
+        return Ok(Answer::Yes);
+    }
     let against =
         args.against.as_ref().map(|p| args.data.load(p).and_then(|m| Graph::from_model(&m))).transpose()?;
     let data = output.busy(OPENING_DATA, || args.data.open(&graph))?;
@@ -49,7 +60,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let Some(Misfit { top1, chance, advice }) = misfit {
         let advice = advice.map_or_else(String::new, |advice| format!("; {}", translate(&advice)));
         output.note(format!(
-            "top-1 is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit{advice}"
+            "top-1 is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit{advice}; --try-presets ranks \
+             recipes"
         ));
     }
     print(&found, against.is_some(), output);
@@ -59,8 +71,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         "top1": accuracy.top1(), "top5": accuracy.top5(),
         "agreement": a.and_then(Agreement::agreement), "kl": a.and_then(Agreement::kl),
         "snr_db": a.map(Agreement::snr_db), "max_abs_err": a.map(Agreement::max_abs_err),
-        "metric": metric_json(found.metric.as_ref()), "metrics": metrics_json(Some(&found)), "classified": found.classified,
-        "unclassified": found.unclassified,
+        "metric": metric_json(found.metric.as_ref()), "metrics": metrics_json(Some(&found)),
+        "classified": found.classified, "unclassified": found.unclassified, "preprocessing": data.describe()?,
     }));
     Ok(Answer::Yes)
 }

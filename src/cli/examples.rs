@@ -98,10 +98,10 @@ secateur bench net.onnx --layers --device cpu",
         verb: "report",
         lines: "
 secateur report net.onnx small.onnx --cut cut.json -o page.html
-secateur report net.onnx small.onnx --cut cut.json --profile net.profile \\
-  -o page.html
 secateur report net.onnx small.onnx --cut cut.json --data images/ \\
-  --preset imagenet --masked masked.onnx -o page.html",
+  --preset imagenet --masked masked.onnx -o page.html
+secateur report net.onnx small-0.8.onnx small-0.6.onnx --data images/ \\
+  --preset imagenet -o cuts.html",
     },
     Examples {
         verb: "demo",

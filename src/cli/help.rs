@@ -33,7 +33,7 @@ const HEADINGS: [Heading; 10] = [
     Heading {
         title: "Preprocessing",
         common: &["preset", "resize", "crop", "mean", "std"],
-        more: &["scale", "channels", "layout", "rate"],
+        more: &["letterbox", "scale", "channels", "layout", "rate", "try_presets"],
     },
     Heading {
         title: "Budget",

@@ -24,6 +24,7 @@ mod output_guard;
 mod plan;
 mod plan_args;
 mod plot;
+mod presets;
 mod profile;
 mod progress;
 mod prune;

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use super::output::{decibels, many};
 use super::terms::translate;
-use crate::pipeline::{Collapse, Notice, Refusal, RefusalReason};
+use crate::pipeline::{Collapse, Doubt, Notice, Refusal, RefusalReason};
 
 /// Returns the note for a notice.
 pub(super) fn text(notice: &Notice) -> String {
     match notice {
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
+        Notice::Preprocessing(steps) => format!("preprocessing: {steps}"),
+        Notice::Doubtful(doubt) => format!("preprocessing may be wrong: {}", doubtful(doubt)),
         Notice::TurnedImages(count) => {
             format!("{} turned by the EXIF orientation, as viewers show them", many(*count, "image"))
         }
@@ -53,6 +55,57 @@ pub(super) fn text(notice: &Notice) -> String {
              the cut is expected to be right. More images make it more certain",
             100.0 * threshold,
             100.0 * confidence
+        ),
+    }
+}
+
+/// Returns the reason for a doubt, and what to do.
+fn doubtful(doubt: &Doubt) -> String {
+    let size = |[height, width]: [usize; 2]| format!("{height}×{width}");
+    match doubt {
+        Doubt::EnlargedAndCropped { size: own, enlarged } => format!(
+            "the images have the network's size, {}, and are enlarged to {} and cropped; --resize {}x{} keeps them whole",
+            size(*own),
+            size(*enlarged),
+            own[0],
+            own[1]
+        ),
+        Doubt::Enlarged { size: own, enlarged } => format!(
+            "images as small as {} are enlarged to {}: they lack the detail of the images that such a network learns from",
+            size(*own),
+            size(*enlarged)
+        ),
+        Doubt::Distorted { size: own, to } => format!(
+            "the resize from {} to {} distorts the images; --letterbox 114, or --resize S with --crop, keeps proportions",
+            size(*own),
+            size(*to)
+        ),
+        Doubt::NormalizedAlready { low, high } => format!(
+            "the stored values lie between {low:.3} and {high:.3}, as if normalized already; leave out --preset, \
+             --mean, --std and --scale if they are"
+        ),
+        Doubt::UnitValues { high, scale } => format!(
+            "the stored values reach only {high:.3}, and are divided by {scale}; --scale 1 leaves them as they are"
+        ),
+        Doubt::ByteValues { high } => format!(
+            "the stored values reach {high:.0}, but the mean and deviation are those of values from 0 to 1; --scale \
+             255 divides them first"
+        ),
+        Doubt::GreyImages { images } => format!(
+            "all {images} images that were looked at are grey, but the network takes three channels, which are then \
+             equal"
+        ),
+        Doubt::ColourImages { images } => format!(
+            "all {images} images that were looked at have colours, but --preset mnist is for grey ones"
+        ),
+        Doubt::GuessedLayout => {
+            "the first and the last axis of the input could both be that of channels, and the \
+                                 first is taken; --layout nchw or nhwc decides"
+                .to_owned()
+        }
+        Doubt::Statistics { node, divergence } => format!(
+            "values before the first BatchNormalization ({node}) are far from its stored statistics (divergence \
+             {divergence:.1} nats a channel, below 0.5 as a rule); `secateur eval --try-presets` ranks recipes"
         ),
     }
 }

@@ -126,8 +126,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     let resume = args.resume.then(|| Resume::load(args.output.path())).transpose()?;
     let mut progress = Progress::interruptible(output)?;
-    let data = (&data, &args.data.origin()?);
-    let mut profiled = profile(&network, &device, data, &options, resume, &mut progress)?;
+    let source = (&data, &args.data.origin()?);
+    let mut profiled = profile(&network, &device, source, &options, resume, &mut progress)?;
     if checkpoints {
         add_training(&mut profiled.profile, &models)?;
     }
@@ -136,10 +136,17 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     {
         output.note(format!("not settled: the images do not suffice for a confidence of {wanted}"));
     }
-    print(args, &profiled.profile, Some(&profiled), output)
+    print(args, &profiled.profile, Some((&profiled, data.describe()?)), output)
 }
 
-fn print(args: &Args, profile: &Profile, profiled: Option<&Profiled>, output: &Output) -> Result<Answer> {
+/// Prints a profile, with its pass over images and their preprocessing if there was one.
+fn print(
+    args: &Args,
+    profile: &Profile,
+    pass: Option<(&Profiled, String)>,
+    output: &Output,
+) -> Result<Answer> {
+    let (profiled, preprocessing) = pass.unzip();
     let channels: usize = profile.layers.iter().map(|l| l.weight.l1.len()).sum();
     let (images, layers) = (profile.header.images, profile.layers.len());
     let out = &args.output;
@@ -184,6 +191,7 @@ fn print(args: &Args, profile: &Profile, profiled: Option<&Profiled>, output: &O
         "overhead": overhead.map(|((with, without), _)| with / without - 1.0),
         "layers": layers, "channels": channels, "confidence": confidence,
         "settled": profiled.map(|p| p.settled), "complete": complete, "out": out,
+        "preprocessing": preprocessing,
     }));
     Ok(if complete { Answer::Yes } else { Answer::No })
 }

@@ -83,6 +83,7 @@ fn title(stage: Stage) -> (&'static str, &'static str) {
         Stage::Repairing => ("repairing", "layer"),
         Stage::Proving => ("proving", "network"),
         Stage::Evaluating => ("evaluating", "image"),
+        Stage::TryingRecipes => ("trying recipes", "image"),
         Stage::Timing => ("timing", TENTH),
         Stage::Autotuning => ("timing algorithms", "candidate"),
         Stage::ComparingCriteria => ("comparing criteria", "point"),

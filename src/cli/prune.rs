@@ -123,9 +123,11 @@ impl Args {
     fn options(&self, target: Target, network: &Network) -> Result<PruneOptions> {
         let metric = self.metric.options(&self.data, self.repair.judge.test(), self.force)?;
         let plan = PlanOptions { rounds: self.repair.rounds, metric, ..self.plan.options(target, network)? };
+        let class_names = self.data.class_names()?;
         let report = || ReportOptions {
             seconds: self.report_seconds,
             command: Some(command()),
+            class_names,
             ..ReportOptions::default()
         };
         Ok(PruneOptions {
@@ -175,7 +177,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             let files = SweepFiles::single(args.outputs(), targets[0]);
             files.write(&mut pruned)?;
             files.print(output);
-            output.result(&files.json(&pruned, calibration));
+            output.result(&files.json(&pruned, calibration)?);
             Ok(Answer::Yes)
         }
         Outcome::Refused(refusal) => {

@@ -101,12 +101,14 @@ impl SweepFiles {
     }
 
     /// Returns the result of the budget for `--json`.
-    pub(super) fn json(&self, pruned: &Pruned, calibration: Option<&Calibration>) -> Value {
+    pub(super) fn json(&self, pruned: &Pruned, calibration: Option<&Calibration>) -> Result<Value> {
         let mut fields = pruned_json(pruned, calibration);
+        fields["preprocessing"] =
+            json!(calibration.map(|calibration| calibration.fit.describe()).transpose()?);
         fields["out"] = json!(self.output);
         fields["report"] = json!(self.report);
         fields["cut"] = json!(self.cut);
-        fields
+        Ok(fields)
     }
 }
 
@@ -150,19 +152,19 @@ pub(super) fn print_sweep(
         output.line(judged_on(calibration));
     }
     let rows = sweep.budgets.iter().zip(files).map(|(budget, files)| row_json(budget, files, calibration));
-    output.result(&json!({ "before": sweep.before, "sweep": rows.collect::<Vec<_>>() }));
+    output.result(&json!({ "before": sweep.before, "sweep": rows.collect::<Result<Vec<_>>>()? }));
     Ok(if sweep.is_refused() { Answer::No } else { Answer::Yes })
 }
 
-fn row_json(budget: &SweptBudget, files: &SweepFiles, calibration: Option<&Calibration>) -> Value {
+fn row_json(budget: &SweptBudget, files: &SweepFiles, calibration: Option<&Calibration>) -> Result<Value> {
     let mut row = match &budget.result {
-        Ok(pruned) => files.json(pruned, calibration),
+        Ok(pruned) => files.json(pruned, calibration)?,
         Err(refusal) => json!({ "tried": refusal.attempts, "out": null }),
     };
     row["target"] = json!(budget.target.to_string());
     row["best"] = json!(budget.is_best);
     row["refused"] = json!(budget.result.as_ref().err().map(|refusal| notices::refusal(refusal)));
-    row
+    Ok(row)
 }
 
 /// Prints a row for the original and for each budget.

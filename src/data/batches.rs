@@ -101,7 +101,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
             };
             match frame.and_then(finite) {
                 Ok(frame) => good.push((at, frame)),
-                Err((file, reason)) if inner.strict => {
+                Err((file, reason)) if inner.options.strict => {
                     return Err(Error::new(format!("{article} {noun} cannot be decoded"))
                         .file(file)
                         .got(reason)

@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::observer::Doubt;
 use crate::tensor::SampleShape;
 
 mod arrays;
 mod batches;
 mod decode;
+mod description;
+mod doubts;
 mod encoded;
 mod folder;
 mod given;
@@ -22,6 +25,7 @@ mod glob;
 mod idx;
 mod label_images;
 mod labels;
+mod letterbox;
 mod mask;
 pub mod metrics;
 mod noise;
@@ -39,6 +43,7 @@ mod shards;
 mod source;
 mod spec;
 mod splits;
+mod survey;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
@@ -51,6 +56,7 @@ pub use given::DataSources;
 pub use label_images::{ImagePlace, LabelImages};
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
+pub use survey::{ImageKind, SampleKind, Survey};
 
 use arrays::{Array, Element};
 use encoded::Skipped;
@@ -71,6 +77,7 @@ pub struct Dataset {
     inner: Arc<Inner>,
     /// Places in the shard of the images to visit, in order.
     order: Arc<Vec<usize>>,
+    survey: Arc<OnceLock<Survey>>,
 }
 
 #[derive(Debug)]
@@ -82,9 +89,7 @@ struct Inner {
     labels: Option<Vec<u32>>,
     /// Class names in the order of their indices, if names were numbered in their sorted order.
     class_names: Option<Vec<String>>,
-    /// Number that was added to every label.
-    label_offset: i64,
-    strict: bool,
+    options: DataOptions,
     /// Skipped images by place in the source, so that a second pass records none twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
 }
@@ -349,11 +354,10 @@ impl Dataset {
             range,
             labels,
             class_names: class_names.flatten(),
-            label_offset: options.label_offset,
-            strict: options.strict,
+            options: options.clone(),
             skipped: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
+        Ok(Self { inner: Arc::new(inner), order: Arc::new(order), survey: Arc::default() })
     }
 
     /// Reads and prepares samples by their places in the source.
@@ -391,7 +395,11 @@ impl Dataset {
         let part = |wanted: bool| {
             let order = self.order.iter().zip(&held).filter(|&(_, &is_held)| is_held == wanted);
             let order: Vec<usize> = order.map(|(&place, _)| place).collect();
-            (!order.is_empty()).then(|| Self { inner: Arc::clone(&self.inner), order: Arc::new(order) })
+            (!order.is_empty()).then(|| Self {
+                inner: Arc::clone(&self.inner),
+                order: Arc::new(order),
+                survey: Arc::default(),
+            })
         };
         part(false).zip(part(true))
     }
@@ -410,12 +418,45 @@ impl Dataset {
 
     /// Returns the number that was added to every label.
     pub fn label_offset(&self) -> i64 {
-        self.inner.label_offset
+        self.inner.options.label_offset
     }
 
     /// Returns the preprocessing of every image.
     pub fn preprocessing(&self) -> &Preprocessing {
         self.inner.parts.recipe()
+    }
+
+    /// Looks at some samples, before and after their preprocessing; the first call reads them.
+    ///
+    /// # Errors
+    /// Samples that do not fit the network.
+    pub fn survey(&self) -> Result<&Survey> {
+        if let Some(survey) = self.survey.get() {
+            return Ok(survey);
+        }
+        let places: Vec<usize> = self.order.iter().map(|&place| self.inner.range.start + place).collect();
+        let survey = survey::survey(&self.inner.parts, &places).map_err(|e| self.blame(e))?;
+        Ok(self.survey.get_or_init(|| survey))
+    }
+
+    /// Describes the preprocessing in one line, with the stored samples and the measured range.
+    ///
+    /// # Errors
+    /// Errors of [`Dataset::survey`].
+    pub fn describe(&self) -> Result<String> {
+        Ok(self.preprocessing().describe(Some(self.survey()?)))
+    }
+
+    /// Returns doubts about the preprocessing, of which the survey is sure.
+    ///
+    /// # Errors
+    /// Errors of [`Dataset::survey`].
+    pub fn doubts(&self) -> Result<Vec<Doubt>> {
+        let survey = self.survey()?;
+        Ok(match self.inner.parts.first() {
+            Samples::Images { preprocessor, .. } => doubts::doubts(preprocessor, &self.inner.options, survey),
+            Samples::Rows { .. } | Samples::Sounds { .. } | Samples::Random { .. } => vec![],
+        })
     }
 
     /// Returns whether the images are noise, which is no basis for accuracy or statistics.

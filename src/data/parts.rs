@@ -112,6 +112,15 @@ impl Parts {
         self.file(place).or_else(|| self.of(place)?.1.path.clone()).unwrap_or_default()
     }
 
+    /// Returns the samples at some places by their sources, with the places within these.
+    pub(super) fn by_source(&self, places: &[usize]) -> Vec<(&Samples, Vec<usize>)> {
+        let own = |range: &Range<usize>| -> Vec<usize> {
+            places.iter().filter(|&place| range.contains(place)).map(|place| place - range.start).collect()
+        };
+        let all = self.parts.iter().map(|(range, part)| (&part.samples, own(range)));
+        all.filter(|(_, places)| !places.is_empty()).collect()
+    }
+
     /// Reads and prepares the samples at some places.
     pub(super) fn frames(&self, places: &[usize]) -> Result<Vec<Result<Frame, Skipped>>> {
         if let [(_, only)] = self.parts.as_slice() {

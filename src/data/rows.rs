@@ -129,6 +129,11 @@ impl Rows {
         self.shape.0.first().and_then(|shape| shape.first()).copied().unwrap_or(1)
     }
 
+    /// Returns the element type of each array, as in NumPy.
+    pub(super) fn elements(&self) -> Vec<String> {
+        self.arrays.iter().map(|array| array.element.name()).collect()
+    }
+
     /// Reads samples, and normalizes those of a single input by its first axis.
     pub(super) fn frames(&self, places: &[usize], recipe: &Preprocessing) -> Result<Vec<Frame>> {
         let mut frames: Vec<Frame> =
@@ -178,6 +183,7 @@ impl Preprocessing {
         Self {
             resize: None,
             crop: None,
+            letterbox: None,
             channels,
             order: ChannelOrder::Rgb,
             scale: 1.0,

@@ -16,7 +16,7 @@ use super::idx;
 use super::labels::{ClassNames, Labels};
 use super::npz;
 use super::parquet;
-use super::picture::{Frame, Picture, Pixels, Preprocessor};
+use super::picture::{Frame, Picture, Preprocessor};
 use super::pictures::Pictures;
 use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
 use super::shards;
@@ -289,11 +289,8 @@ impl ImageSource {
                 runs.par_iter()
                     .flat_map(|bytes| bytes.par_chunks_exact(one))
                     .map(|bytes| {
-                        let pixels = match array.element.kind {
-                            Kind::Float => Pixels::Floats(array.element.to_f32(bytes)),
-                            _ => Pixels::Bytes(bytes.into()),
-                        };
-                        preprocessor.apply(Picture::new(pixels, *size, *channels, *layout)).map(Ok)
+                        let picture = Picture::of_row(array.element, bytes, *size, (*channels, *layout));
+                        preprocessor.apply(picture).map(Ok)
                     })
                     .collect()
             }

@@ -12,6 +12,7 @@ use ndarray_npy::NpzWriter;
 use tempfile::{TempDir, tempdir};
 
 mod pictures;
+mod recipes;
 mod sets;
 mod sounds;
 mod sources;

@@ -169,6 +169,13 @@ impl Recordings {
         Ok(Some(rate))
     }
 
+    /// Returns the least and the largest sample rate of recordings; `None` if no header can be read.
+    pub(super) fn rates(&self, places: &[usize]) -> Option<[u32; 2]> {
+        let rate = |&place: &usize| Some(WavReader::open(&self.files[place]).ok()?.spec().sample_rate);
+        let rates: Vec<u32> = places.iter().filter_map(rate).collect();
+        Some([*rates.iter().min()?, *rates.iter().max()?])
+    }
+
     /// Reads and prepares recordings on all cores.
     ///
     /// # Errors

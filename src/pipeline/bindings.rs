@@ -124,11 +124,12 @@ fn input_type(model: &Model, name: &str) -> DType {
 
 /// Returns the size of images after preprocessing, if the options determine it.
 fn image_size(options: &DataOptions) -> Option<[usize; 2]> {
-    let exact = match options.resize {
-        Some(ResizeTo::Exact(size)) => Some(size),
+    let whole = match options.resize {
+        Some(ResizeTo::Exact(size)) => Some([size.height, size.width]),
+        Some(ResizeTo::Shorter(side)) if options.letterbox.is_some() => Some([side, side]),
         _ => None,
     };
-    options.crop.or(exact).map(|size| [size.height, size.width])
+    options.crop.map(|size| [size.height, size.width]).or(whole)
 }
 
 /// Takes sizes that nothing else determines from the first sample of the data.

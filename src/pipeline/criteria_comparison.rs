@@ -7,6 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibration::Calibration;
+use super::data_notices::notice_data;
 use super::decision::Outcome;
 use super::evaluation::evaluate_against;
 use super::evidence::{Evidence, Gathered};
@@ -140,6 +141,7 @@ pub fn compare_criteria(
         &none
     };
     let by = (options.batch, &options.metric);
+    notice_data(&network.graph, &calibration.fit, observer)?;
     check_original(&network.graph, device, calibration, by, observer)?;
     let named_metric = options.metric.metric.is_some() || options.metric.labels.is_some();
     let kept = KeptOutputs::default();

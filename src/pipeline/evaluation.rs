@@ -1,11 +1,13 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
+use super::data_notices::notice_data;
 use super::kept_outputs::{Reference, ReferenceRun};
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
     floats,
 };
+use super::prediction_changes::Predictions;
 use super::predictions::predict;
 use super::profiling::notice_skipped;
 use crate::data::metrics::{Accuracy, Agreement, argmax};
@@ -40,6 +42,8 @@ pub struct Evaluation {
     pub classified: Option<String>,
     /// The reason why no output was judged as a classification.
     pub unclassified: Option<String>,
+    /// The predictions of both networks by class and image, if an output was judged as a classification.
+    pub predictions: Option<Predictions>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
     /// The fit of the network's classes to those of the reference network, if there are both.
@@ -83,10 +87,13 @@ pub fn evaluate_by(
     by: (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
+    notice_data(graph, data, observer)?;
     evaluate_against(graph, against.map(Reference::from), device, data, by, observer)
 }
 
-/// Evaluates as [`evaluate_by`], with a reference whose outputs may be kept for further networks.
+/// Evaluates as [`evaluate_by`], without notices about the data set.
+///
+/// The outputs of the reference may be kept for further networks.
 pub(super) fn evaluate_against(
     graph: &Graph,
     against: Option<Reference>,
@@ -190,6 +197,7 @@ struct Judging<'a> {
     agreement: Option<Agreement>,
     /// The errors of the other outputs that count.
     errors: Vec<Agreement>,
+    predictions: Predictions,
     label_fit: Option<LabelFit>,
     class_fit: Option<LabelFit>,
 }
@@ -217,6 +225,7 @@ impl<'a> Judging<'a> {
             reference_accuracy: Accuracy::default(),
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
+            predictions: Predictions::default(),
             label_fit: classes.filter(|_| choice.has_labels).map(LabelFit::new),
             class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
@@ -274,6 +283,10 @@ impl<'a> Judging<'a> {
             if let Some(expected) = expected {
                 add_label(&mut self.reference_accuracy, judged, &expected[judged.output].1, label);
             }
+        }
+        if let (Some(judged), Some(expected)) = (&self.choice.classification, expected) {
+            let prediction = |outputs: &[NamedTensor]| prediction(judged, &outputs[judged.output].1);
+            self.predictions.add(images.places[i], label, [prediction(expected), prediction(outputs)]);
         }
         if let (Some(expected), Some(agreement)) = (expected, &mut self.agreement) {
             let judged = self.choice.classification.as_ref();
@@ -380,6 +393,7 @@ impl<'a> Judging<'a> {
             error: None,
             images,
         };
+        let predictions = (classified.is_some() && agreement.is_some()).then_some(self.predictions);
         let metric = metric
             .or_else(|| metrics.iter().find(|metric| metric.name == "SNR").cloned())
             .or_else(|| agreement.as_ref().map(ratio));
@@ -388,6 +402,7 @@ impl<'a> Judging<'a> {
             metrics.insert(0, metric.clone());
         }
         Ok(Evaluation {
+            predictions,
             images,
             accuracy: self.accuracy,
             reference_accuracy: self.reference_accuracy,
@@ -408,6 +423,11 @@ fn add_label(accuracy: &mut Accuracy, judged: &Judged, output: &Tensor, label: u
         Some(classes) => accuracy.add(&floats(output), classes, &[label]),
         None => accuracy.add_class(index(output), label),
     }
+}
+
+/// Returns the class that an output stands for; `None` for NaN.
+fn prediction(judged: &Judged, output: &Tensor) -> Option<usize> {
+    if judged.classes.is_some() { argmax(&floats(output)) } else { index(output) }
 }
 
 /// Returns the only element as a class index; `None` for NaN and negative values.

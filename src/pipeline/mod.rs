@@ -17,7 +17,9 @@ mod calibration;
 mod channel_table;
 mod collapse;
 mod criteria_comparison;
+mod cut_comparison;
 mod cut_sizes;
+mod data_notices;
 mod decision;
 pub mod demo;
 mod evaluation;
@@ -30,15 +32,20 @@ mod latency;
 mod max_drop;
 mod metric;
 mod network;
+mod norm_fit;
 mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod prediction_changes;
 mod predictions;
+mod preset_candidates;
+mod preset_trial;
 mod profiling;
 mod pruning;
 mod repairing;
 mod report_builder;
+mod report_predictions;
 mod reporting;
 mod schedule;
 mod scored_channels;
@@ -56,6 +63,7 @@ pub use collapse::Collapse;
 pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
+pub use cut_comparison::compare_cuts;
 pub use cut_sizes::{CutSizes, LayerWidth};
 pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
@@ -69,6 +77,8 @@ pub use metric::{
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
+pub use prediction_changes::{ChangedPrediction, ClassHits, Predictions};
+pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedRecipe, try_presets};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
@@ -85,7 +95,7 @@ pub use crate::data::{DataOptions, DataSources, Dataset, ImagePlace, LabelImages
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
-pub use crate::observer::{ExpectedStage, Notice, Observer, Silent, Stage};
+pub use crate::observer::{Doubt, ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,

@@ -74,7 +74,7 @@ pub(super) fn check_original(
         .got(format!("{} of {} images", fit.hits(), fit.images()))
         .remedy(match advice {
             Some(advice) => format!("{advice}, or set `force` to go on"),
-            None => "check them with `eval()`, or set `force` to go on".to_owned(),
+            None => "rank recipes with `eval()` and `try_presets`, or set `force` to go on".to_owned(),
         })),
         None => {
             notice_training_images(&fit, calibration.judged_on, observer);

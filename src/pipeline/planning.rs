@@ -1,5 +1,6 @@
 //! The decision which channels are removed.
 
+use super::data_notices::notice_calibration;
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::iterative::in_rounds;
@@ -26,6 +27,7 @@ pub fn plan(
     options: &PlanOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
+    notice_calibration(&network.graph, evidence.calibration, observer)?;
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
     let mut schedule = Schedule::of(network);
@@ -34,7 +36,7 @@ pub fn plan(
     decide(network, device, evidence, &options, observer)
 }
 
-/// Decides which channels are removed, as a part of an operation whose stages were announced.
+/// Decides which channels are removed, as a part of an operation that announced its stages and reported its images.
 pub(super) fn decide(
     network: &Network,
     device: &Device,

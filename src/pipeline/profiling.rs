@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::bindings::describe;
 use super::calibration::{Calibration, Origin};
+use super::data_notices::notice_data;
 use super::network::Network;
 use super::plan_options::PlanOptions;
 use crate::data::{Batch, Dataset};
@@ -197,6 +198,7 @@ pub fn profile(
     if let Some(stop) = &options.stop {
         stop.check()?;
     }
+    notice_data(&network.graph, data, observer)?;
     let source = ImageSource::Dataset(data);
     pass(network, device, (source, origin), options, resume, observer)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::calibration::Calibration;
 use super::collapse::Collapse;
 use super::cut_sizes::{LayerWidth, layer_widths, widths};
+use super::data_notices::notice_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
@@ -115,6 +116,7 @@ fn decide_and_prune(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
+    notice_calibration(&network.graph, calibration, observer)?;
     let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
     let repair = chosen(options.repair, calibration, observer)?;
     let deciding = PlanOptions { repair, ..options.plan.clone() };
@@ -166,6 +168,7 @@ fn apply_decided(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
+    notice_calibration(&network.graph, calibration, observer)?;
     let repair = chosen(options.repair, calibration, observer)?;
     let mut schedule = Schedule::of(&network);
     if let Some(calibration) = calibration {
@@ -283,12 +286,14 @@ impl Work<'_> {
                 page.stamped(stamp);
             }
             if let (Some(calibration), Some(found)) = (calibration, &evaluation) {
-                page.judged(calibration, found);
+                page.judged(calibration, found)?;
             }
             if let Some(metric) = evaluation.as_ref().and_then(|found| found.metric.as_ref()) {
                 page.tried(&attempts, counted, (metric, options.plan.target));
             }
-            page.time(&both(&small)?, device, observer);
+            let graphs = both(&small)?;
+            page.draw_pruned(&graphs[1], device)?;
+            page.time(&graphs, device, observer);
         }
         Ok(Outcome::Done(Pruned {
             model: small,

@@ -11,6 +11,7 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
+use super::report_predictions::changes;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -24,8 +25,10 @@ use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
 use crate::repair::Repair;
+use crate::report::pictures::DrawnMaps;
 use crate::report::{
-    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures,
+    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, drawing, inputs, network,
+    pictures,
 };
 use crate::stats::{Distances, GramKind, Profile};
 
@@ -38,13 +41,15 @@ pub struct ReportOptions {
     pub batch: usize,
     /// The command that repeats the work, if there is one.
     pub command: Option<String>,
+    /// The names of the classes in the order of the labels, if known.
+    pub class_names: Vec<String>,
     /// The options, each with its value and where that comes from.
     pub settings: Vec<(String, String, String)>,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        Self { seconds: 3.0, batch: 1, command: None, settings: vec![] }
+        Self { seconds: 3.0, batch: 1, command: None, class_names: vec![], settings: vec![] }
     }
 }
 
@@ -75,6 +80,32 @@ pub(super) fn statistics(
     }
 }
 
+/// Describes the quality of a network's outputs against the original's.
+pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality {
+    let both =
+        |get: fn(&Accuracy) -> Option<f64>| Some([get(&found.reference_accuracy)?, get(&found.accuracy)?]);
+    let against = found.agreement.as_ref();
+    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+    let count = calibration.judge.len();
+    Quality {
+        on: match calibration.judged_on {
+            JudgedOn::Calibration => format!("on the {count} images given"),
+            JudgedOn::HeldOut => format!("on {count} images kept apart"),
+            JudgedOn::Test => format!("on {count} other images"),
+        },
+        images: found.images,
+        top1: both(Accuracy::top1),
+        top5: both(Accuracy::top5),
+        agreement: against.and_then(Agreement::agreement),
+        kl: against.and_then(Agreement::kl).and_then(finite),
+        snr_db: against.map(Agreement::snr_db).and_then(finite),
+        max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
+        metric: found.metric.as_ref().map(row),
+        metrics: found.metrics.iter().map(row).collect(),
+        unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
+    }
+}
+
 /// Returns the row of a metric.
 fn row(metric: &MetricResult) -> MetricRow {
     let finite = |v: f64| Some(v).filter(|v| v.is_finite());
@@ -84,6 +115,7 @@ fn row(metric: &MetricResult) -> MetricRow {
         before: metric.before.and_then(finite),
         after: finite(metric.after),
         error: metric.error.and_then(finite),
+        higher_is_better: metric.higher_is_better,
         unresolved: metric.is_unresolved(),
     }
 }
@@ -102,6 +134,10 @@ pub(super) struct ReportBuilder {
     page: Page,
     seconds: f64,
     batch: usize,
+    class_names: Vec<String>,
+    maps: DrawnMaps,
+    /// The images of the feature maps.
+    images: Option<Batch>,
 }
 
 impl ReportBuilder {
@@ -118,6 +154,7 @@ impl ReportBuilder {
         let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
         page.columns = network::columns();
         page.layers = network::described(graph, channels, cut, removed, seen);
+        page.drawing = Some(drawing::drawn(graph, &channels.facts, &page.layers));
         page.dependency_groups = network::group_rows(graph, channels, &page.layers, removed);
         let summary = &mut page.summary;
         summary.before = of.cost();
@@ -127,7 +164,9 @@ impl ReportBuilder {
         summary.budget.clone_from(&cut.budget);
         summary.inexact = channels.inexact(graph, removed);
         summary.calibration = seen.header.images;
-        let mut builder = Self { page, seconds: options.seconds, batch: options.batch };
+        let (seconds, batch, class_names) = (options.seconds, options.batch, options.class_names.clone());
+        let maps = DrawnMaps::default();
+        let mut builder = Self { page, seconds, batch, class_names, maps, images: None };
         builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
         if let Some(command) = &options.command {
             builder.repeat("Command", command);
@@ -159,8 +198,13 @@ impl ReportBuilder {
         images: Option<&Batch>,
         recipe: Option<&Preprocessing>,
     ) -> Result<()> {
+        self.page.inputs = match images.zip(recipe) {
+            Some((images, recipe)) => inputs(images, recipe)?,
+            None => None,
+        };
         self.page.filters = pictures::filters(&of.graph, &of.channels.facts, recipe)?;
-        (self.page.images, self.page.maps) = pictures::maps(&of.graph, device, images, recipe)?;
+        self.maps = pictures::maps(&of.graph, device, images, recipe)?;
+        self.images = images.cloned();
         Ok(())
     }
 
@@ -170,7 +214,18 @@ impl ReportBuilder {
         let channels = Channels::of(&graph)?;
         self.page.summary.after = cost(&channels, small.bytes);
         self.repeat("Smaller model", format!("{}, SHA-256 {}", small.path.display(), small.sha256));
+        if let Some(drawing) = &mut self.page.drawing {
+            drawing.shrunk(&graph, &channels.facts);
+        }
         Ok(network::shrunk(&mut self.page.layers, &graph, &channels.facts))
+    }
+
+    /// Draws the feature maps of the pruned network beside those of the original.
+    pub(super) fn draw_pruned(&mut self, small: &Graph, device: &Device) -> Result<()> {
+        match &self.images {
+            Some(images) => self.maps.add_pruned(small, device, images, &self.page.layers),
+            None => Ok(()),
+        }
     }
 
     /// Fills in the proof.
@@ -193,31 +248,15 @@ impl ReportBuilder {
         self.page.summary.stamp = Some(stamp);
     }
 
-    /// Fills in the quality of both networks' outputs.
-    pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) {
-        let both = |get: fn(&Accuracy) -> Option<f64>| {
-            Some([get(&found.reference_accuracy)?, get(&found.accuracy)?])
-        };
-        let against = found.agreement.as_ref();
-        let finite = |v: f64| Some(v).filter(|v| v.is_finite());
-        let count = calibration.judge.len();
-        self.page.summary.quality = Some(Quality {
-            on: match calibration.judged_on {
-                JudgedOn::Calibration => format!("on the {count} images given"),
-                JudgedOn::HeldOut => format!("on {count} images kept apart"),
-                JudgedOn::Test => format!("on {count} other images"),
-            },
-            images: found.images,
-            top1: both(Accuracy::top1),
-            top5: both(Accuracy::top5),
-            agreement: against.and_then(Agreement::agreement),
-            kl: against.and_then(Agreement::kl).and_then(finite),
-            snr_db: against.map(Agreement::snr_db).and_then(finite),
-            max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
-            metric: found.metric.as_ref().map(row),
-            metrics: found.metrics.iter().map(row).collect(),
-            unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
-        });
+    /// Fills in the quality of both networks' outputs, and the predictions that changed.
+    pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) -> Result<()> {
+        self.page.summary.quality = Some(quality(calibration, found));
+        let changes = found
+            .predictions
+            .as_ref()
+            .map(|predictions| changes(predictions, &calibration.judge, &self.class_names));
+        self.page.predictions = changes.transpose()?;
+        Ok(())
     }
 
     /// Fills in the networks that were evaluated in a search by a metric.
@@ -326,6 +365,7 @@ impl ReportBuilder {
     pub(super) fn finish(mut self, device: &Device) -> Page {
         let who = device.describe();
         self.repeat("Device", format!("{} ({}, {})", who.name, who.backend, who.driver));
+        (self.page.images, self.page.maps) = (self.maps.images, self.maps.maps);
         self.page
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::calibration::Calibration;
-use super::evaluation::evaluate;
+use super::data_notices::notice_calibration;
+use super::evaluation::evaluate_against;
+use super::metric::MetricOptions;
 use super::network::Network;
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use super::schedule::Schedule;
@@ -43,6 +45,7 @@ pub fn report(
     observer: &mut dyn Observer,
 ) -> Result<Page> {
     let CutFiles { pruned, cut, profile, masked } = files;
+    notice_calibration(&network.graph, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let stamp = Stamp::of(&pruned.proto);
     if let Some(stamp) = &stamp {
@@ -82,9 +85,12 @@ pub fn report(
     let Network { graph, channels, .. } = network;
     drop(channels);
     let small = Graph::from_model_owned(pruned)?;
+    page.draw_pruned(&small, device)?;
     if let Some(calibration) = calibration {
-        let found = evaluate(&small, Some(&graph), device, &calibration.judge, batch, observer)?;
-        page.judged(calibration, &found);
+        let by = (batch, &MetricOptions::default());
+        let found =
+            evaluate_against(&small, Some((&graph).into()), device, &calibration.judge, by, observer)?;
+        page.judged(calibration, &found)?;
     }
     page.time(&[graph, small], device, observer);
     Ok(page.finish(device))

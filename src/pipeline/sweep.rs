@@ -254,7 +254,7 @@ impl Sweep {
 }
 
 /// Returns the names of points (name, cost, quality) that no other beats in one of both and equals in the other.
-fn front(points: &[(usize, u64, f64)]) -> Vec<usize> {
+pub(super) fn front(points: &[(usize, u64, f64)]) -> Vec<usize> {
     let beaten = |&(_, cost, quality): &(usize, u64, f64)| {
         points.iter().any(|&(_, c, q)| c <= cost && q >= quality && (c < cost || q > quality))
     };

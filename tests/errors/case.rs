@@ -96,6 +96,9 @@ pub(crate) fn fixtures() -> Files {
     files.insert("other.onnx".to_owned(), network(4));
     let two = "Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]";
     files.insert("two.onnx".to_owned(), model(two));
+    // Its only layer has another name than those of the others.
+    let deep = [vec!["Relu [N,3,8,8]"], vec!["Relu ^"; 19], vec!["Conv ^ =[4,3,3,3]"]].concat().join("; ");
+    files.insert("deep.onnx".to_owned(), model(&deep));
     let pixels = npy("|u1", "8, 3, 8, 8", &[7; 8 * 192]);
     files.insert("images.npz".to_owned(), npz(&[("images", &pixels)]));
     files.insert(
