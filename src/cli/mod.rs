@@ -26,11 +26,15 @@ mod results;
 mod show;
 mod streams;
 mod terms;
+mod words;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use notices::{refusal as refusal_text, text as notice_text};
 
 use crate::error::{Error, OUR_FAULT, Result};
 use output::Output;
@@ -110,10 +114,18 @@ pub(crate) enum Answer {
     No,
 }
 
-/// Parses and runs; returns the exit code: 0 done, 1 an honest no, 2 an error.
+/// Parses and runs the command line of this process.
 pub fn main() -> ExitCode {
-    let wants_json = std::env::args_os().any(|a| a == "--json");
-    let color = args::Color::asked(std::env::args_os()).choose();
+    ExitCode::from(main_with(std::env::args_os()))
+}
+
+/// Parses and runs a command line, whose first word is the program; a process runs one.
+///
+/// Returns the exit code: 0 done, 1 an honest no, 2 an error.
+pub fn main_with(words: impl IntoIterator<Item = OsString>) -> u8 {
+    words::set(words.into_iter().collect());
+    let wants_json = words::all().iter().any(|a| a == "--json");
+    let color = args::Color::asked(words::all().iter().cloned()).choose();
     let cli = match parsed(color) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -127,26 +139,26 @@ pub fn main() -> ExitCode {
             } else {
                 Output::error(&said);
             }
-            return ExitCode::from(2);
+            return 2;
         }
         Err(help) => {
             let _ = help.print();
-            return ExitCode::SUCCESS;
+            return 0;
         }
     };
     let mut cli = cli;
     let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
     let output = Output::new(cli.global.json, cli.global.quiet, takes_stdout);
     match run(cli, &output) {
-        Ok(Answer::Yes) => ExitCode::SUCCESS,
-        Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::Yes) => 0,
+        Ok(Answer::No) => 1,
         Err(error) => {
             let error = terms::translated(&error.remedy(OUR_FAULT));
             if output.json {
                 Output::json_error(&error, takes_stdout);
             }
             Output::error(&error);
-            ExitCode::from(2)
+            2
         }
     }
 }
@@ -154,7 +166,7 @@ pub fn main() -> ExitCode {
 /// Parses the command line. Negative numbers are accepted here, and refused by their options.
 fn parsed(color: clap::ColorChoice) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().color(color).mut_subcommands(|verb| verb.allow_negative_numbers(true));
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let matches = command.try_get_matches_from_mut(words::all())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
@@ -188,7 +200,8 @@ fn spoken(error: &clap::Error) -> Error {
         return said.remedy(format!("did you mean {similar}?"));
     }
     let command = Cli::command();
-    let verb = std::env::args().find(|a| command.find_subcommand(a).is_some());
+    let verb = words::all().iter().find(|a| command.find_subcommand(a).is_some());
+    let verb = verb.map(|verb| verb.to_string_lossy().into_owned());
     said.remedy(format!("see `secateur {}--help`", verb.map_or_else(String::new, |v| v + " ")))
 }
 

@@ -6,7 +6,7 @@ use super::output::many;
 use crate::pipeline::{Notice, Refusal, RefusalReason};
 
 /// Returns the note for a notice.
-pub(super) fn text(notice: &Notice) -> String {
+pub fn text(notice: &Notice) -> String {
     match notice {
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
@@ -55,7 +55,7 @@ pub(super) fn text(notice: &Notice) -> String {
 }
 
 /// Returns the note for a refusal.
-pub(super) fn refusal(refusal: &Refusal) -> String {
+pub fn refusal(refusal: &Refusal) -> String {
     match &refusal.reason {
         RefusalReason::Confidence { found, required } => {
             let found = found.map_or("unknown for this criterion".to_owned(), |c| format!("{c:.4}"));

@@ -12,6 +12,7 @@ use super::output_guard::OutputGuard;
 use super::progress::Progress;
 use super::streams::OutputFile;
 use super::terms::translate;
+use super::words;
 use crate::error::Result;
 use crate::file::write_whole;
 use crate::pipeline::{Cut, CutFiles, Network, Page, Repair, ReportOptions, load_profile, render, report};
@@ -66,7 +67,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let profile = args.profile.as_deref().map(|file| load_profile(file, &network)).transpose()?;
     let calibration = args.judge.open(&args.data, &network.graph, Some(Repair::None))?;
     let device = global.open(output)?;
-    let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
+    let files = CutFiles { pruned, cut, profile, masked: args.masked.clone(), proof: None };
     let options =
         ReportOptions { seconds: args.seconds, command: Some(command()), ..ReportOptions::default() };
     let images = (files, calibration.as_ref(), args.batch);
@@ -94,6 +95,6 @@ pub(super) fn command() -> String {
         true => word,
         false => format!("'{}'", word.replace('\'', r"'\''")),
     };
-    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    let words = words::all().iter().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
     std::iter::once("secateur".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

@@ -21,6 +21,7 @@ mod idx;
 mod label_images;
 mod labels;
 mod mask;
+mod memory;
 pub mod metrics;
 mod noise;
 mod parquet;
@@ -33,17 +34,20 @@ mod samples;
 mod shards;
 mod source;
 mod spec;
+mod stream;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
 mod wav;
 mod webdataset;
 
-pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
+pub use arrays::{RowReader, read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
 pub use label_images::{ImagePlace, LabelImages};
+pub use memory::InputArray;
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
+pub use stream::{SampleStream, StreamBatch, Walk};
 
 use arrays::{Array, Element};
 use encoded::Skipped;
@@ -95,12 +99,7 @@ impl Dataset {
     /// Data of another kind, without images, with contradictions (labels for other images, headers that do not match
     /// the file's length), or that does not fit the network's inputs.
     pub fn open(spec: &str, options: &DataOptions, network: impl Into<SampleSpec>) -> Result<Self> {
-        let network = network.into();
-        if network.inputs.is_empty() {
-            return Err(Error::new("the network has no input that takes data")
-                .expected("an input without a fixed value")
-                .remedy("leave out `data`, or an `input`"));
-        }
+        let network = network.into().checked()?;
         if let Some(count) = spec.strip_prefix("random:") {
             let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
                 Error::new("not a number of random images")

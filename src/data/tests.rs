@@ -14,6 +14,7 @@ use tempfile::{TempDir, tempdir};
 mod pictures;
 mod sets;
 mod sounds;
+mod streams;
 
 use super::metrics::{Accuracy, Agreement, argmax, top_k};
 use super::*;

@@ -71,14 +71,17 @@ pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
-pub use crate::data::{DataOptions, Dataset, ImagePlace, LabelImages};
+pub use crate::data::{
+    DataOptions, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream, StreamBatch, Walk,
+};
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
 pub use crate::observer::{Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
-    Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
+    Budget, CRITERIA, Counted, Criterion, CustomCriterion, CustomLayer, Cut, FoldedConstants, Needs, Proof,
+    Scope, ScoreNormalization,
 };
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};

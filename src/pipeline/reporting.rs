@@ -28,6 +28,8 @@ pub struct CutFiles {
     pub profile: Option<Profile>,
     /// The masked reference that [`super::prune`] wrote: what a repaired network is compared with.
     pub masked: Option<PathBuf>,
+    /// The proof that [`super::prune`] made; without it the networks are compared again.
+    pub proof: Option<Proof>,
 }
 
 /// Builds the report page of a cut, proves it again, and times both networks.
@@ -41,7 +43,7 @@ pub fn report(
     options: &ReportOptions,
     observer: &mut dyn Observer,
 ) -> Result<Page> {
-    let CutFiles { pruned, cut, profile, masked } = files;
+    let CutFiles { pruned, cut, profile, masked, proof } = files;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
     let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, options);
@@ -59,7 +61,11 @@ pub fn report(
     }
     let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
     page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())?;
-    match proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())? {
+    let proved = match proof {
+        Some(proof) => Ok(proof),
+        None => proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())?,
+    };
+    match proved {
         Ok(proof) => page.proved(&proof),
         Err(reason) => page.unproved(reason),
     }

@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::prune::Score;
+use crate::stats::Header;
 
 /// An observer that records notices and stages, and breaks after so many units of a stage.
 #[derive(Default)]
@@ -308,4 +310,25 @@ fn criteria_are_compared_by_curves() {
     let found = found.expect("a comparison");
     assert_eq!(saved, [1, 2], "each curve is saved when it is measured");
     assert!(found.original_top1 > Some(0.9) && found.curves.iter().all(|curve| curve.points.len() == 2));
+}
+
+#[test]
+fn a_function_scores_as_the_criterion_that_it_repeats() {
+    let network = demo::network().expect("a network");
+    let profile = Profile::of_weights(&network.graph, Header::default(), Distances::None).expect("weights");
+    let scored = |criterion: Criterion| {
+        let options = PlanOptions { criterion: Some(criterion), ..PlanOptions::default() };
+        options.score(&network, &network.channels, (&profile, None)).map(|scored| Score::values(&scored.0))
+    };
+    let by_l1 = |layer: &CustomLayer| {
+        let (shape, weight) = layer.weight.expect("constant weights");
+        assert_eq!((weight.len(), layer.channels), (shape.iter().product(), layer.profile.weight.l1.len()));
+        Ok(layer.profile.weight.l1.clone())
+    };
+    let custom = Criterion::custom("mine", CustomCriterion::new(Needs::WEIGHTS, by_l1));
+    assert_eq!(custom.to_string(), "mine");
+    assert_eq!(scored(custom).expect("scores"), scored("l1".parse().expect("a name")).expect("scores"));
+    let short = CustomCriterion::new(Needs::WEIGHTS, |_: &CustomLayer| Ok(vec![1.0]));
+    let error = scored(Criterion::custom("short", short)).expect_err("too few");
+    assert!(error.message().contains("got 1") && error.node_name().is_some(), "{error}");
 }
