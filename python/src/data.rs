@@ -12,7 +12,7 @@ use secateur::data::SampleSpec;
 use secateur::error::Error;
 use secateur::pipeline::{
     Calibration, DataOptions, Dataset, Graph, InputArray, MetricOptions, Origin, Repair, RowReader,
-    SampleStream, StreamBatch, Walk, open_calibration, open_data, open_test,
+    SampleStream, StreamBatch, StreamBatches, open_calibration, open_data, open_test,
 };
 
 use crate::error::{OrRaise, raised};
@@ -181,7 +181,7 @@ struct PyStream {
 }
 
 impl SampleStream for PyStream {
-    fn walk(&self) -> Result<Walk> {
+    fn walk(&self) -> Result<StreamBatches> {
         let walk = Python::attach(|py| self.walk.call0(py)).map_err(raised)?;
         Ok(Box::new(PyWalk(walk)))
     }

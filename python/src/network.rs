@@ -120,12 +120,16 @@ impl Network {
     fn run<'py>(
         &self,
         py: Python<'py>,
-        inputs: Vec<(String, Vec<usize>, Vec<f32>)>,
+        inputs: Vec<(String, Vec<usize>, Bound<'py, PyBytes>)>,
         taps: Vec<String>,
         options: Bound<'py, PyDict>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let device = Options(options).device()?;
-        let inputs = inputs.into_iter().map(|(name, shape, values)| (name, (shape, values))).collect();
+        let singles = |bytes: &Bound<'_, PyBytes>| -> Vec<f32> {
+            bytes.as_bytes().as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
+        };
+        let inputs = inputs.iter().map(|(name, shape, bytes)| (name.clone(), (shape.clone(), singles(bytes))));
+        let inputs = inputs.collect();
         let outputs = py.detach(|| run(&self.model, &device.open()?, &inputs, &taps)).or_raise(py)?;
         outputs.iter().map(|output: &NamedTensor| tensor(py, output)).collect()
     }

@@ -9,7 +9,7 @@ use crate::error::exception;
 
 /// An observer that calls the package's reporter, and ends the operation after Ctrl-C or an exception.
 pub(crate) struct PyObserver {
-    /// An object with `advance(stage, done, total)`, which returns whether to go on, and `notice(text)`.
+    /// An object with `advance(stage, done, total)`, which returns whether to go on, and `notice(text, is_warning)`.
     reporter: Py<PyAny>,
     stage: &'static str,
     total: u64,
@@ -73,8 +73,10 @@ impl Observer for PyObserver {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let text = secateur::cli::notice_text(&notice);
-        let told = Python::attach(|py| self.reporter.call_method1(py, "notice", (text,)).map(drop));
+        let is_warning =
+            !matches!(notice, Notice::Round { .. } | Notice::LatencyTried { .. } | Notice::DropTried { .. });
+        let told = (secateur::cli::notice_text(&notice), is_warning);
+        let told = Python::attach(|py| self.reporter.call_method1(py, "notice", told).map(drop));
         if let Err(error) = told {
             self.raised.get_or_insert(error);
         }

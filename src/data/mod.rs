@@ -47,7 +47,7 @@ pub use label_images::{ImagePlace, LabelImages};
 pub use memory::InputArray;
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
-pub use stream::{SampleStream, StreamBatch, Walk};
+pub use stream::{SampleStream, StreamBatch, StreamBatches};
 
 use arrays::{Array, Element};
 use encoded::Skipped;

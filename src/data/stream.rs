@@ -19,16 +19,16 @@ use super::source::{self, ImageSource};
 use super::spec::{SampleSpec, Takes};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A walk over the batches of a stream, from the first to the last.
-pub type Walk = Box<dyn Iterator<Item = Result<StreamBatch>> + Send>;
+/// The batches of a stream, from the first to the last.
+pub type StreamBatches = Box<dyn Iterator<Item = Result<StreamBatch>> + Send>;
 
 /// A source of batches that is walked from its start.
 pub trait SampleStream: Debug + Send + Sync {
-    /// Starts a walk.
+    /// Returns the batches from the first one on.
     ///
     /// # Errors
     /// A source that cannot be walked.
-    fn walk(&self) -> Result<Walk>;
+    fn walk(&self) -> Result<StreamBatches>;
 
     /// Returns whether another walk yields the samples again.
     fn repeats(&self) -> bool;
@@ -277,7 +277,7 @@ enum Store {
 
 /// The place of a walk, with the batch there.
 struct Cursor {
-    walk: Walk,
+    walk: StreamBatches,
     chunk: Option<Chunk>,
     /// Places of the batch's samples.
     places: Range<usize>,

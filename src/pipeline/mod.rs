@@ -72,7 +72,8 @@ pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
 pub use crate::data::{
-    DataOptions, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream, StreamBatch, Walk,
+    DataOptions, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream, StreamBatch,
+    StreamBatches,
 };
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::data::{DataOptions, Dataset, SampleStream, StreamBatch, Walk};
+use crate::data::{DataOptions, Dataset, SampleStream, StreamBatch, StreamBatches};
 use crate::error::{ErrorKind, Result};
 
 /// Batches of 2×2 images in grey, counted from 0 in each walk.
@@ -17,7 +17,7 @@ struct Counting {
 }
 
 impl SampleStream for Counting {
-    fn walk(&self) -> Result<Walk> {
+    fn walk(&self) -> Result<StreamBatches> {
         let walk = self.walks.fetch_add(1, Ordering::Relaxed);
         let first = if self.random { walk as u8 * 100 } else { 0 };
         let mut next = first;
@@ -101,7 +101,7 @@ fn streams_without_samples_or_of_several_kinds_are_refused() {
     #[derive(Debug)]
     struct Given(Vec<StreamBatch>);
     impl SampleStream for Given {
-        fn walk(&self) -> Result<Walk> {
+        fn walk(&self) -> Result<StreamBatches> {
             Ok(Box::new(self.0.clone().into_iter().map(Ok)))
         }
 

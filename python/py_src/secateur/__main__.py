@@ -1,0 +1,7 @@
+"""``python -m secateur`` is the program ``secateur``."""
+
+import sys
+
+from ._command import main
+
+sys.exit(main())
