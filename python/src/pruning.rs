@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use secateur::pipeline::{
-    Cut as CutFile, CutFiles, Decision, Evidence, Network as Analyzed, Outcome, PlanOptions, PruneOptions,
-    Pruned as PrunedNetwork, Refusal, Repair, ReportOptions, apply, plan as decide, prune as cut_network,
+    Cut as CutFile, CutFiles, Decision, Device, Evidence, Network as Analyzed, Outcome, PlanOptions, PruneOptions,
+    Pruned as PrunedNetwork, Refusal, Repair, ReportOptions, Target, apply, plan as decide, prune as cut_network,
     render, report,
 };
 use secateur::{Error, Result};
@@ -53,7 +53,7 @@ struct Request {
 }
 
 impl Request {
-    fn of(options: &Options<'_>, target: secateur::pipeline::Target) -> PyResult<Self> {
+    fn of(options: &Options<'_>, target: Target) -> PyResult<Self> {
         let data = Data::of(options, "data")?;
         let profile = options.get::<PyRef<'_, Profile>>("profile", "a profile")?;
         let file = options.path("profile_file")?;
@@ -128,17 +128,16 @@ pub(crate) fn plan<'py>(
     let request = Request::of(&options, options.required_target()?)?;
     let repair = options.repair("repair")?;
     let network = network.get();
-    let searches = matches!(
-        request.plan.target,
-        secateur::pipeline::Target::MaxDrop(_) | secateur::pipeline::Target::MinQuality(_)
-    );
-    // A plan without a search repairs nothing, so all images may decide.
-    let repair = if searches { repair } else { Some(repair.unwrap_or(Repair::None)) };
+    let target = request.plan.target;
+    let searches = matches!(target, Target::MaxDrop(_) | Target::MinQuality(_));
+    // A plan without a search repairs nothing, so that all images decide.
+    let usual = if searches { Repair::Full } else { Repair::None };
+    let repair = repair.unwrap_or(usual);
+    let on_device = request.data.is_some() || matches!(target, Target::Latency(_));
     let outcome = PyObserver::new(reporter).run(py, |observer| {
-        let which = (network, network.inexact, repair);
-        request.run(which, |analyzed, evidence, plan| {
-            let plan = PlanOptions { repair: repair.unwrap_or(Repair::Full), ..plan };
-            decide(&analyzed, &request.device.open()?, evidence, &plan, observer)
+        request.run((network, network.inexact, Some(repair)), |analyzed, evidence, plan| {
+            let device = if on_device { request.device.open()? } else { Device::Cpu };
+            decide(&analyzed, &device, evidence, &PlanOptions { repair, ..plan }, observer)
         })
     })?;
     let Decision { cut, confidence, latency: measured, attempts: tried, .. } = settled(py, outcome)?;
