@@ -128,7 +128,8 @@ impl Network {
         let singles = |bytes: &Bound<'_, PyBytes>| -> Vec<f32> {
             bytes.as_bytes().as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
         };
-        let inputs = inputs.iter().map(|(name, shape, bytes)| (name.clone(), (shape.clone(), singles(bytes))));
+        let inputs =
+            inputs.iter().map(|(name, shape, bytes)| (name.clone(), (shape.clone(), singles(bytes))));
         let inputs = inputs.collect();
         let outputs = py.detach(|| run(&self.model, &device.open()?, &inputs, &taps)).or_raise(py)?;
         outputs.iter().map(|output: &NamedTensor| tensor(py, output)).collect()

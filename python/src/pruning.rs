@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use secateur::pipeline::{
-    Cut as CutFile, CutFiles, Decision, Device, Evidence, Network as Analyzed, Outcome, PlanOptions, PruneOptions,
-    Pruned as PrunedNetwork, Refusal, Repair, ReportOptions, Target, apply, plan as decide, prune as cut_network,
-    render, report,
+    Cut as CutFile, CutFiles, Decision, Device, Evidence, Network as Analyzed, Outcome, PlanOptions,
+    PruneOptions, Pruned as PrunedNetwork, Refusal, Repair, ReportOptions, Target, apply, plan as decide,
+    prune as cut_network, render, report,
 };
 use secateur::{Error, Result};
 

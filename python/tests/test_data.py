@@ -154,7 +154,9 @@ def test_shards_cover_the_data(demo: str, images: Images) -> None:
     merged = secateur.merge(parts)
     for layer, statistics in whole.statistics().items():
         for name, values in statistics.items():
-            assert np.allclose(merged.statistics()[layer][name], values, rtol=1e-12, atol=1e-12, equal_nan=True)
+            # Errors of the third and fourth moments are differences of large numbers.
+            rtol = 1e-10 if name.endswith(("skewness_se", "kurtosis_se")) else 1e-12
+            assert np.allclose(merged.statistics()[layer][name], values, rtol=rtol, atol=0, equal_nan=True), name
     with pytest.raises(secateur.InputError, match="count twice"):
         secateur.merge([parts[0], parts[0]])
 

@@ -95,7 +95,7 @@ def test_a_loader_that_raises_in_the_middle(demo: str, images: Any, tmp_path: Pa
     with pytest.raises(LoaderError, match="broken pipe"):
         profile(demo, Failing(), checkpoint=tmp_path / "net.profile")
     later = Failing()
-    later.fails_in_walk = 3
+    later.fails_in_walk = 2
     with pytest.raises(LoaderError, match="broken pipe"):
         profile(demo, later, max_memory=1000, checkpoint=tmp_path / "net.profile")
     assert not list(tmp_path.iterdir()), "nothing half-written"
@@ -173,8 +173,9 @@ def test_labels_that_do_not_fit(demo: str, images: Any, classes: Any) -> None:
 
 def test_nothing_is_written_if_an_operation_fails(demo: str, tmp_path: Path) -> None:
     result = secateur.prune(demo, keep_macs=0.8, criterion="l1", device="cpu")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(secateur.FileError, match="folder does not exist") as caught:
         result.save(tmp_path / "none" / "small.onnx")
+    assert isinstance(caught.value, OSError) and caught.value.file == str(tmp_path / "none" / "small.onnx")
     with pytest.raises(OSError):
         result.save(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -68,7 +68,8 @@ class Network:
     @property
     def path(self) -> str | None:
         """Path of the file, or None for a model in memory."""
-        return self._native.path
+        path = self._native.path
+        return None if path is None else os.fspath(path)
 
     @property
     def sha256(self) -> str:

@@ -1,17 +1,21 @@
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, final
+
+from typing_extensions import disjoint_base
 
 __version__: str
 
 def main(words: Sequence[str]) -> int: ...
 
+@final
+@disjoint_base
 class Network:
     def __new__(
         cls, path: str | PathLike[str] | None, bytes: bytes | bytearray | None, options: dict[str, Any]
     ) -> Network: ...
     @property
-    def path(self) -> str | None: ...
+    def path(self) -> PathLike[str] | None: ...
     @property
     def sha256(self) -> str: ...
     def onnx(self) -> bytes: ...
@@ -23,6 +27,8 @@ class Network:
         self, inputs: list[tuple[str, tuple[int, ...], bytes]], taps: list[str], options: dict[str, Any]
     ) -> list[tuple[str, str, tuple[int, ...], bytes]]: ...
 
+@final
+@disjoint_base
 class Profile:
     @staticmethod
     def load(path: str | PathLike[str]) -> Profile: ...
@@ -36,12 +42,16 @@ class Profile:
     def columns(self) -> dict[str, dict[str, bytes]]: ...
     def classes(self) -> tuple[list[int], dict[str, bytes]]: ...
 
+@final
+@disjoint_base
 class Cut:
     @staticmethod
     def load(path: str | PathLike[str]) -> Cut: ...
     def save(self, path: str | PathLike[str]) -> None: ...
     def fields(self) -> dict[str, Any]: ...
 
+@final
+@disjoint_base
 class Pruned:
     def onnx(self) -> bytes: ...
     def save(self, path: str | PathLike[str]) -> None: ...
