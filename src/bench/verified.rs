@@ -78,7 +78,7 @@ fn snr_db(half: &[Vec<f32>], single: &[Vec<f32>]) -> Result<f64> {
 /// Computes a network's outputs for one test input.
 fn outputs(graph: &Graph, device: &Device) -> Result<Vec<Vec<f32>>> {
     let mut session = Session::plain(graph, device, Some(1))?;
-    let inputs = session.synthetic_inputs();
+    let inputs = session.synthetic_inputs(0);
     session.run_steps(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 

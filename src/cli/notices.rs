@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::output::many;
-use crate::pipeline::{Notice, Refusal, RefusalReason};
+use super::output::{decibels, many};
+use crate::pipeline::{Collapse, Notice, Refusal, RefusalReason};
 
 /// Returns the note for a notice.
 pub fn text(notice: &Notice) -> String {
@@ -85,9 +85,28 @@ pub fn refusal(refusal: &Refusal) -> String {
                 many(refusal.attempts.len(), "evaluated network")
             )
         }
+        RefusalReason::Collapsed(found) => format!(
+            "refused: {}. Nothing is written: keep more, give more images, or search with --max-drop 1; --force writes \
+             it all the same",
+            collapse(found)
+        ),
         RefusalReason::NothingToRemove { least, counted } => format!(
             "refused: hardly anything can be removed ({least:.3} of the {counted} stay in any case). Nothing is written: \
              relax --max-cut, --min-channels, --round-to or --protect; `secateur inspect` shows what blocks channels"
+        ),
+    }
+}
+
+/// Describes the collapse of a pruned network.
+pub(super) fn collapse(collapse: &Collapse) -> String {
+    match collapse {
+        Collapse::Classes { agreement, chance } => format!(
+            "the pruned network agrees with the original on {agreement:.1} % of the images, no better than chance \
+             ({chance:.1} %)"
+        ),
+        Collapse::Outputs { snr_db } => format!(
+            "the outputs of the pruned network are as wrong as zeros would be: SNR {}",
+            decibels(*snr_db)
         ),
     }
 }

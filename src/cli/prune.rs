@@ -127,7 +127,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         _ => Progress::new(output),
     };
     let outcome = match cut {
-        Some(cut) => apply(network, &device, cut, evidence, &options, &mut progress).map(Outcome::Done)?,
+        Some(cut) => apply(network, &device, cut, evidence, &options, &mut progress)?,
         None => prune(network, &device, evidence, &options, &mut progress)?,
     };
     match outcome {
@@ -197,6 +197,9 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     }
     if let Some(reason) = pruned.evaluation.as_ref().and_then(|found| found.unclassified.as_ref()) {
         output.line(format!("{:<12} no top-1 or agreement: {reason}", ""));
+    }
+    if let Some(collapse) = &pruned.collapse {
+        output.note(notices::collapse(collapse));
     }
     if let Some(latency) = &pruned.latency {
         print_latency(latency, output);

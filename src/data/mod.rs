@@ -317,14 +317,22 @@ impl Dataset {
         self.order.len()
     }
 
-    /// Splits off a `share` of the images, evenly spread: returns the rest and the share, disjoint.
+    /// Splits off a `share` of the images: returns the rest and the share, disjoint.
     ///
-    /// `None` if either would be empty.
+    /// The share is evenly spread over the classes if there are labels, and over the set. `None` if either part would
+    /// be empty.
     pub fn split(&self, share: f64) -> Option<(Self, Self)> {
-        let is_held = |i: usize| ((i + 1) as f64 * share).floor() > (i as f64 * share).floor();
-        let part = |held: bool| {
-            let order = self.order.iter().enumerate().filter(|&(i, _)| is_held(i) == held);
-            let order: Vec<usize> = order.map(|(_, &place)| place).collect();
+        let mut by_class: Vec<usize> = (0..self.order.len()).collect();
+        if let Some(labels) = self.labels() {
+            by_class.sort_by_key(|&i| labels[self.order[i]]);
+        }
+        let mut held = vec![false; by_class.len()];
+        for (rank, &i) in by_class.iter().enumerate() {
+            held[i] = ((rank + 1) as f64 * share).floor() > (rank as f64 * share).floor();
+        }
+        let part = |wanted: bool| {
+            let order = self.order.iter().zip(&held).filter(|&(_, &is_held)| is_held == wanted);
+            let order: Vec<usize> = order.map(|(&place, _)| place).collect();
             (!order.is_empty()).then(|| Self { inner: Arc::clone(&self.inner), order: Arc::new(order) })
         };
         part(false).zip(part(true))

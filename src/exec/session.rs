@@ -193,9 +193,9 @@ impl Session {
 
     /// Returns deterministic arrays for all inputs of the plan: floats from −2 to 2, or 0 and 1 for integers and booleans.
     ///
-    /// No two inputs are equal, so that networks that compare them have outputs to compare.
-    pub(crate) fn synthetic_inputs(&self) -> Vec<Vec<f32>> {
-        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    /// No two inputs are equal, so that networks that compare them have outputs to compare; nor are those of two seeds.
+    pub(crate) fn synthetic_inputs(&self, seed: u64) -> Vec<Vec<f32>> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64.wrapping_add(seed);
         let mut value = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 4.0

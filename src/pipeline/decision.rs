@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::collapse::Collapse;
 use super::network::Network;
 use super::plan_options::{Choice, PlanOptions, Scored};
 use crate::bench::Quantiles;
@@ -88,6 +89,8 @@ pub enum RefusalReason {
         /// The cost of which networks keep a share.
         counted: Counted,
     },
+    /// The pruned network has collapsed: it is no better than chance.
+    Collapsed(Collapse),
     /// The limits leave hardly anything to remove.
     NothingToRemove {
         /// The share of the cost that every cut leaves.

@@ -6,7 +6,7 @@ use super::metric::{
     floats,
 };
 use super::profiling::notice_skipped;
-use crate::data::metrics::{Accuracy, Agreement};
+use crate::data::metrics::{Accuracy, Agreement, argmax};
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -39,6 +39,8 @@ pub struct Evaluation {
     pub unclassified: Option<String>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
+    /// The fit of the network's classes to those of the reference network, if there are both.
+    pub class_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
 }
@@ -171,6 +173,7 @@ struct Judging<'a> {
     /// The errors of the other outputs that count.
     errors: Vec<Agreement>,
     label_fit: Option<LabelFit>,
+    class_fit: Option<LabelFit>,
 }
 
 impl<'a> Judging<'a> {
@@ -196,6 +199,7 @@ impl<'a> Judging<'a> {
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
             label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+            class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
     }
 
@@ -257,7 +261,12 @@ impl<'a> Judging<'a> {
                 let (got, expected) = (floats(got), floats(expected));
                 same_size(&format!("the elements of the output \"{name}\""), expected.len(), got.len())?;
                 match judged.filter(|judged| judged.output == output) {
-                    Some(judged) => agreement.add(&expected, &got, judged.classes),
+                    Some(judged) => {
+                        agreement.add(&expected, &got, judged.classes);
+                        if let (Some(fit), Some(class)) = (&mut self.class_fit, argmax(&expected)) {
+                            fit.add(&got, class as u32);
+                        }
+                    }
                     None => errors.add(&expected, &got, None),
                 }
             }
@@ -302,12 +311,13 @@ impl<'a> Judging<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Evaluation> {
-        let Self { choice, mut agreement, images, .. } = self;
+    fn finish(mut self) -> Result<Evaluation> {
+        let (choice, images) = (self.choice, self.images);
+        let mut agreement = self.agreement.take();
         if let Some(agreement) = &mut agreement {
             self.errors.iter().for_each(|errors| agreement.join_errors(errors));
         }
-        let mut metric = self.meters.map(|meters| meters.finish(images)).transpose()?;
+        let mut metric = self.meters.take().map(|meters| meters.finish(images)).transpose()?;
         let mut classified = choice.classification.as_ref().map(|judged| judged.name.clone());
         let mut unclassified = choice.unclassified.clone();
         let only = agreement.as_ref().and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
@@ -318,7 +328,7 @@ impl<'a> Judging<'a> {
                 "{} has its largest value at place {class} for all {images} images: these are hardly class scores",
                 judged.name
             ));
-            classified = None;
+            (classified, self.class_fit) = (None, None);
             if let Some(agreement) = &mut agreement {
                 agreement.forget_classes();
             }
@@ -345,6 +355,7 @@ impl<'a> Judging<'a> {
             classified,
             unclassified,
             label_fit: self.label_fit,
+            class_fit: self.class_fit,
             host_outputs: self.host_outputs,
         })
     }

@@ -103,7 +103,7 @@ pub fn check(
     let session = Session::new(&graph, device, &options, &|_| vec![])?;
     let inputs: Vec<Vec<f32>> = match data.and_then(|data| data.batches(session.batch).next()) {
         Some(batch) => session.inputs(&batch?.data),
-        None => session.synthetic_inputs(),
+        None => session.synthetic_inputs(0),
     };
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     side_by_side(&session.plan, device, &inputs, observer)

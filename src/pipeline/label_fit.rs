@@ -1,8 +1,15 @@
 //! The fit of labels to a network: top-1 against chance, and with shifted labels.
+//!
+//! Chance is the larger of two shares: that of a uniform guess, and that of a network whose classes are as frequent, but
+//! independent of the labels. The latter shows a network that gives one class only, whose top-1 is not small if few
+//! classes occur. Cohen, *A coefficient of agreement for nominal scales* (1960); standard error by Fleiss, Cohen and
+//! Everitt (1969).
+
+use std::collections::BTreeMap;
 
 use crate::data::Dataset;
 use crate::data::metrics::estimate::wilson;
-use crate::data::metrics::top_k;
+use crate::data::metrics::{argmax, top_k};
 
 /// The least number of images that say something.
 const LEAST_IMAGES: usize = 8;
@@ -27,12 +34,14 @@ pub struct LabelFit {
     images: usize,
     /// Images whose label plus −1, 0, 1 has the largest score.
     hits: [usize; 3],
+    /// The number of images by label, and by the class with the largest score.
+    frequencies: [BTreeMap<usize, usize>; 2],
 }
 
 impl LabelFit {
     /// Starts a count for so many classes.
     pub fn new(classes: usize) -> Self {
-        Self { classes, images: 0, hits: [0; 3] }
+        Self { classes, images: 0, hits: [0; 3], frequencies: Default::default() }
     }
 
     /// Adds an image by its scores.
@@ -41,6 +50,11 @@ impl LabelFit {
         let shifted = [label.checked_sub(1), Some(label), label.checked_add(1)];
         for (hits, label) in self.hits.iter_mut().zip(shifted) {
             *hits += usize::from(label.is_some_and(|label| top_k(scores, label, 1)));
+        }
+        for (frequencies, class) in
+            self.frequencies.iter_mut().zip([shifted[1].map(|l| l as usize), argmax(scores)])
+        {
+            *frequencies.entry(class.unwrap_or(usize::MAX)).or_default() += 1;
         }
     }
 
@@ -54,33 +68,64 @@ impl LabelFit {
         self.images
     }
 
+    /// Returns top-1 of the labels, from 0 to 1.
+    pub fn top1(&self) -> f64 {
+        self.shifted(0)
+    }
+
     /// Returns top-1 of labels plus −1, 0 or 1, from 0 to 1.
-    fn top1(&self, shift: i64) -> f64 {
+    fn shifted(&self, shift: i64) -> f64 {
         self.hits[(shift + 1) as usize] as f64 / self.images.max(1) as f64
     }
 
     /// Returns top-1 that guessing has, from 0 to 1.
     pub fn chance(&self) -> f64 {
+        self.independent().map_or(self.uniform(), |(share, _)| share.max(self.uniform()))
+    }
+
+    fn uniform(&self) -> f64 {
         1.0 / self.classes.max(1) as f64
+    }
+
+    /// Returns top-1 that classes of these frequencies have if they are independent of the labels, and its standard
+    /// error; `None` if all labels are equal, so that every network is independent of them.
+    fn independent(&self) -> Option<(f64, f64)> {
+        let [labels, predicted] = &self.frequencies;
+        if labels.len() < 2 {
+            return None;
+        }
+        let images = self.images as f64;
+        let (mut share, mut both) = (0.0, 0.0);
+        for (class, &count) in labels {
+            let label = count as f64 / images;
+            let class = predicted.get(class).map_or(0.0, |&count| count as f64 / images);
+            share += label * class;
+            both += label * class * (label + class);
+        }
+        Some((share, ((share + share * share - both).max(0.0) / images).sqrt()))
     }
 
     /// Returns whether top-1 is not above chance by two standard errors; false for fewer than eight images.
     pub fn is_chance(&self) -> bool {
-        self.images >= LEAST_IMAGES && self.interval(0).0 <= self.chance()
+        let independent = || {
+            self.independent().is_some_and(|(share, error)| self.top1() <= share + STANDARD_ERRORS * error)
+        };
+        self.images >= LEAST_IMAGES && (self.interval(0).0 <= self.uniform() || independent())
     }
 
     fn interval(&self, shift: i64) -> (f64, f64) {
-        wilson(self.top1(shift), self.images, STANDARD_ERRORS)
+        wilson(self.shifted(shift), self.images, STANDARD_ERRORS)
     }
 
     /// Returns the shift of labels that fits clearly better, with its top-1 from 0 to 1.
     pub fn better_shift(&self) -> Option<(i64, f64)> {
         let better = |shift: &i64| {
             let low = self.interval(*shift).0;
-            low > self.interval(0).1 && low > self.chance()
+            low > self.interval(0).1 && low > self.uniform()
         };
-        let shift = [-1, 1].into_iter().filter(better).max_by(|&a, &b| self.top1(a).total_cmp(&self.top1(b)));
-        shift.filter(|_| self.images >= LEAST_IMAGES).map(|shift| (shift, self.top1(shift)))
+        let shift =
+            [-1, 1].into_iter().filter(better).max_by(|&a, &b| self.shifted(a).total_cmp(&self.shifted(b)));
+        shift.filter(|_| self.images >= LEAST_IMAGES).map(|shift| (shift, self.shifted(shift)))
     }
 
     /// Describes labels that do not fit; `None` if they fit.
@@ -89,7 +134,7 @@ impl LabelFit {
         if !self.is_chance() && shift.is_none() {
             return None;
         }
-        let [top1, chance] = [self.top1(0), self.chance()].map(|share| 100.0 * share);
+        let [top1, chance] = [self.top1(), self.chance()].map(|share| 100.0 * share);
         let advice = shift.map(|(shift, share)| {
             let (sign, offset) = (if shift < 0 { "-" } else { "+" }, data.label_offset() + shift);
             format!("labels {sign} 1 would give {:.0} %: set `label_offset` to {offset}", 100.0 * share)
@@ -103,7 +148,30 @@ mod tests {
     use super::*;
 
     fn fit(classes: usize, images: usize, hits: [usize; 3]) -> LabelFit {
-        LabelFit { classes, images, hits }
+        LabelFit { hits, images, ..LabelFit::new(classes) }
+    }
+
+    /// Labels and classes of images, each with its number.
+    fn of_pairs(classes: usize, pairs: &[(u32, usize, usize)]) -> LabelFit {
+        let mut found = LabelFit::new(classes);
+        for &(label, class, count) in pairs {
+            let mut scores = vec![0.0; classes];
+            scores[class] = 1.0;
+            (0..count).for_each(|_| found.add(&scores, label));
+        }
+        found
+    }
+
+    #[test]
+    fn a_single_class_is_chance_however_often_it_is_right() {
+        let constant = of_pairs(10, &[(0, 0, 20), (5, 0, 20)]);
+        assert!(constant.is_chance());
+        assert_eq!((constant.top1(), constant.chance()), (0.5, 0.5));
+        let rare = of_pairs(2, &[(0, 0, 38), (1, 1, 1), (1, 0, 1)]);
+        assert!(!rare.is_chance(), "rare classes are found: {:?}", rare.independent());
+        assert!(of_pairs(2, &[(0, 0, 38), (1, 0, 2)]).is_chance(), "rare classes are not found");
+        assert!(!of_pairs(10, &[(3, 3, 9), (3, 4, 1)]).is_chance(), "labels of one class are no reason");
+        assert!(of_pairs(10, &[(0, 1, 10), (1, 0, 10), (2, 2, 1)]).is_chance());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod benchmark;
 mod bindings;
 mod calibration;
 mod channel_table;
+mod collapse;
 mod criteria_comparison;
 mod decision;
 pub mod demo;
@@ -45,6 +46,7 @@ pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmar
 pub use bindings::{InputOptions, InputValue, parse_shape};
 pub use calibration::{Calibration, JudgedOn, Origin};
 pub use channel_table::{ChannelTable, LayerMeans, layer_means};
+pub use collapse::Collapse;
 pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::calibration::Calibration;
-use super::decision::{Attempt, Decision, Latency, Outcome};
+use super::collapse::Collapse;
+use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_by};
 use super::evidence::Evidence;
 use super::network::{Network, Original, cost};
@@ -33,7 +34,7 @@ pub struct PruneOptions {
     pub plan: PlanOptions,
     /// The repair after the cut; `None` repairs everything if there are images.
     pub repair: Option<Repair>,
-    /// The file of the pruned network, written as soon as the proof has passed.
+    /// The file of the pruned network, written when the proof has passed and the network has not collapsed.
     pub output: Option<PathBuf>,
     /// The file of the masked reference: the repaired original with zero weights for removed channels.
     pub masked: Option<PathBuf>,
@@ -70,6 +71,8 @@ pub struct Pruned {
     pub confidence: Option<f64>,
     /// The outputs of both networks, compared on the images that judge.
     pub evaluation: Option<Evaluation>,
+    /// The collapse that the evaluation shows, in a network without repair or if the options force to go on.
+    pub collapse: Option<Collapse>,
     /// The latency, if it was the target.
     pub latency: Option<Latency>,
     /// The networks that were evaluated in a search.
@@ -81,6 +84,9 @@ pub struct Pruned {
 /// Decides which channels are removed, repairs the network, removes them, and proves the result.
 ///
 /// The network is taken by value: its weights are released as soon as possible, and read again from their source.
+///
+/// A repaired network that has collapsed ([`Collapse`]) is refused, and nothing is written, unless
+/// [`MetricOptions::force`](super::MetricOptions) is set.
 ///
 /// # Errors
 /// As [`plan`]; a proof that fails (then nothing is written), a file that cannot be written.
@@ -115,14 +121,14 @@ fn decide_and_prune(
     let decided = plan(&network, device, evidence, &deciding, observer)?;
     decided.and_then(|decision| {
         let work = Work { device, calibration, batch, options, repair };
-        work.carry_out(network, decision, Some(deciding.seed), observer).map(Outcome::Done)
+        work.carry_out(network, decision, Some(deciding.seed), observer)
     })
 }
 
-/// Removes the channels of a cut that was decided before, and proves the result.
+/// Removes the channels of a cut that was decided before, and proves the result; a collapse is refused as in [`prune`].
 ///
 /// # Errors
-/// A cut of another model, and an observer that breaks; otherwise as [`prune`].
+/// A cut of another model; otherwise as [`prune`].
 pub fn apply(
     network: Network,
     device: &Device,
@@ -130,7 +136,18 @@ pub fn apply(
     evidence: Evidence,
     options: &PruneOptions,
     observer: &mut dyn Observer,
-) -> Result<Pruned> {
+) -> Result<Outcome<Pruned>> {
+    Outcome::of(apply_decided(network, device, cut, evidence, options, observer))
+}
+
+fn apply_decided(
+    network: Network,
+    device: &Device,
+    cut: Cut,
+    evidence: Evidence,
+    options: &PruneOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
     if let Some(calibration) = calibration {
         let by = (evidence.batch, &options.plan.metric);
@@ -162,14 +179,14 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Repairs, cuts, proves, writes and judges. `seed` is the decision's; `None` for a decision made before.
+    /// Repairs, cuts, proves, judges and writes. `seed` is the decision's; `None` for a decision made before.
     fn carry_out(
         &self,
         network: Network,
         decision: Decision,
         seed: Option<u64>,
         observer: &mut dyn Observer,
-    ) -> Result<Pruned> {
+    ) -> Result<Outcome<Pruned>> {
         let Self { device, calibration, batch, options, repair } = *self;
         let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } =
             decision;
@@ -205,17 +222,23 @@ impl Work<'_> {
         let Network { model, original, .. } = network;
         let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original };
         let (small, proof, inexact) =
-            cutting.prove_and_write(model, (device, proof_images.as_ref()), options, observer)?;
+            cutting.prove(model, (device, proof_images.as_ref()), options, observer)?;
         let after = cost(&Channels::of(&Graph::shapes_only(&small)?)?, small.bytes);
-        let both = || -> Result<[Graph; 2]> {
-            Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(&small)?])
+        let both = |small: &Model| -> Result<[Graph; 2]> {
+            Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(small)?])
         };
         let evaluation = calibration.map(|calibration| {
-            let [whole, small] = both()?;
+            let [whole, small] = both(&small)?;
             let by = (batch, &options.plan.metric);
             evaluate_by(&small, Some(&whole), device, &calibration.judge, by, observer)
         });
         let evaluation = evaluation.transpose()?;
+        let collapse = self.collapse(evaluation.as_ref());
+        if let Some(collapse) = collapse.filter(|_| self.refuses_collapse()) {
+            let reason = RefusalReason::Collapsed(collapse);
+            return Ok(Outcome::Refused(Box::new(Refusal { reason, attempts, decision: None })));
+        }
+        let small = cutting.write(small, options)?;
         if let Some(page) = &mut page {
             page.shrunk(&small)?;
             page.proved(&proof);
@@ -225,9 +248,9 @@ impl Work<'_> {
             if let Some(metric) = evaluation.as_ref().and_then(|found| found.metric.as_ref()) {
                 page.tried(&attempts, counted, (metric, options.plan.target));
             }
-            page.time(&both()?, device, observer);
+            page.time(&both(&small)?, device, observer);
         }
-        Ok(Pruned {
+        Ok(Outcome::Done(Pruned {
             model: small,
             before,
             after,
@@ -240,11 +263,23 @@ impl Work<'_> {
             inexact,
             confidence,
             evaluation,
+            collapse,
             latency,
             attempts,
             page: page.map(|page| page.finish(device)),
             cut,
-        })
+        }))
+    }
+
+    /// Returns the collapse that an evaluation on real data shows.
+    fn collapse(&self, found: Option<&Evaluation>) -> Option<Collapse> {
+        let judge = &self.calibration?.judge;
+        found.filter(|_| !judge.is_random()).and_then(Collapse::of)
+    }
+
+    /// Returns whether a collapse is a mistake: not if the repair was declined, since that is its known effect.
+    fn refuses_collapse(&self) -> bool {
+        self.options.repair != Some(Repair::None) && !self.options.plan.metric.force
     }
 }
 
@@ -257,11 +292,11 @@ struct Cutting<'a> {
 }
 
 impl Cutting<'_> {
-    /// Cuts the repaired model, proves the encoded and re-read result, and writes it: the pruned model, its proof, and
-    /// the nodes at which it is inexact.
+    /// Cuts the repaired model, and proves the encoded and re-read result: the pruned model, its proof, and the nodes at
+    /// which it is inexact.
     ///
     /// Each step needs the weights of the network once or twice, and releases them for the next.
-    fn prove_and_write(
+    fn prove(
         &self,
         model: Model,
         (device, images): (&Device, Option<&Batch>),
@@ -282,6 +317,11 @@ impl Cutting<'_> {
             let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
             Ok((small, Proof { constants, ..proof }))
         })?;
+        Ok((small, proof, reference.inexact))
+    }
+    /// Writes the pruned model and the masked reference to the files that are asked for; returns the model that was
+    /// written.
+    fn write(&self, small: Model, options: &PruneOptions) -> Result<Model> {
         let small = match &options.output {
             Some(path) => {
                 small.save(path)?;
@@ -292,8 +332,10 @@ impl Cutting<'_> {
             None => small,
         };
         if let Some(path) = &options.masked {
-            Model { path: path.clone(), ..masked()? }.save(path)?;
+            let model = self.repaired.apply(&self.original.model()?)?;
+            let masked = MaskedReference::of(&model, self.inexact, self.removed)?.masked(&model)?;
+            Model { path: path.clone(), ..masked }.save(path)?;
         }
-        Ok((small, proof, reference.inexact))
+        Ok(small)
     }
 }

@@ -207,8 +207,10 @@ fn the_proved_model_is_the_written_file() {
     // Applying the cut again produces equal bytes. Applying it to another network fails.
     let again = PruneOptions { output: Some(folder.path().join("again.onnx")), ..PruneOptions::default() };
     let from = Evidence::images(&calibration);
-    let again =
-        apply(network(), &Device::Cpu, pruned.cut.clone(), from, &again, &mut Silent).expect("the cut");
+    let again = apply(network(), &Device::Cpu, pruned.cut.clone(), from, &again, &mut Silent)
+        .expect("the cut")
+        .done()
+        .expect("no collapse");
     assert_eq!(again.model.to_bytes(), pruned.model.to_bytes());
     let other = Network::open(&output).expect("the small network");
     let error = apply(other, &Device::Cpu, pruned.cut, Evidence::default(), &options, &mut Silent);

@@ -8,6 +8,9 @@
 //! but a rounding error may reverse a choice (of two boxes with nearly equal scores), and then no output agrees although
 //! nothing is wrong.
 //!
+//! Within a network, too, a rounding error may reverse a choice: the index of a MaxPool's largest value, or a rounded
+//! number. An input on which the first difference is such a choice proves nothing, and other inputs take its place.
+//!
 //! The networks run one after the other, so that only one of them is in memory at a time.
 
 use serde::Serialize;
@@ -27,6 +30,9 @@ use crate::onnx::Model;
 use crate::ops::Kept;
 use crate::plan::{HostSubgraph, Port};
 use crate::tensor::show;
+
+/// The largest number of further inputs, if rounding reverses a choice on all.
+const FURTHER_INPUTS: u64 = 4;
 
 /// The result of a proof.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,6 +71,52 @@ pub fn prove(masked: &Model, pruned: &Model, device: &Device, images: Option<&Ba
     )
 }
 
+impl Proof {
+    /// Adds the values of both networks for one input; returns a value that must agree but differs, and then adds
+    /// nothing.
+    fn add<'p>(
+        &mut self,
+        (ports, reference): (&'p [ComparedValue], &MaskedReference),
+        (expected, got): (&[Vec<f32>], &[Vec<f32>]),
+    ) -> Result<Option<(&'p str, Verdict)>> {
+        let mut proof = Self { inputs: self.inputs + 1, ..self.clone() };
+        for ((port, expected), got) in ports.iter().zip(expected).zip(got) {
+            let expected = kept(expected, port, reference)?;
+            let verdict = compare(got, &expected, Tolerance::NETWORK);
+            if port.exact {
+                if !verdict.passed() {
+                    return Ok(Some((&port.name, verdict)));
+                }
+                proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
+                proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
+            } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
+                return Err(Error::new("the pruned network's outputs are not finite")
+                    .with_kind(ErrorKind::ProofFailed)
+                    .node(&port.name)
+                    .expected(format!("{} finite numbers", expected.len()))
+                    .got(verdict.to_string())
+                    .remedy("remove fewer channels, or set no `inexact`"));
+            } else {
+                proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
+            }
+        }
+        *self = proof;
+        Ok(None)
+    }
+}
+
+/// Returns whether a value depends on a choice at its own node: it takes computed integers or booleans, or it is rounded.
+fn is_choice(graph: &Graph, value: ValueId) -> bool {
+    const STEPS: [&str; 4] = ["Ceil", "Floor", "Round", "Sign"];
+    let Some(node) = graph.values[value].producer.map(|n| &graph.nodes[n]) else { return false };
+    let Ok(facts) = Facts::at_own_size(graph) else { return false };
+    let chosen = |v: &ValueId| {
+        graph.values[*v].producer.is_some()
+            && facts.get(*v).is_some_and(|f| !f.dtype.is_float() && f.value.is_none())
+    };
+    STEPS.contains(&node.op_type.as_str()) || node.inputs.iter().flatten().any(chosen)
+}
+
 impl Rewritten {
     /// Compares both networks like [`prove`]; an inexact cut is compared up to the mixing nodes.
     ///
@@ -98,7 +150,7 @@ impl std::fmt::Debug for ReferenceOutputs<'_> {
 
 /// Returns the inputs of each run: synthetic ones, then the images, as many at once as the network takes.
 pub(super) fn rounds(session: &Session, images: Option<&Batch>) -> Vec<Vec<Vec<f32>>> {
-    let mut rounds = vec![session.synthetic_inputs()];
+    let mut rounds = vec![session.synthetic_inputs(0)];
     if let Some(images) = images {
         let len = session.sample().elements().max(1) * session.batch;
         rounds.extend(images.data.chunks(len).map(|samples| session.inputs(samples)));
@@ -239,7 +291,7 @@ impl<'a> ReferenceOutputs<'a> {
         let (ports, got, host_subgraph) = run(&graph, session, &taps, self.reference, &self.rounds)?;
         self.check_host_subgraph(&ports, host_subgraph.as_ref()).map_err(|e| e.file(&pruned.path))?;
         let mut proof = Proof {
-            inputs: self.rounds.len(),
+            inputs: 0,
             max_abs_err: 0.0,
             max_rel_err: 0.0,
             passed: true,
@@ -247,34 +299,47 @@ impl<'a> ReferenceOutputs<'a> {
             difference: None,
             constants: None,
         };
+        let mut reversed = None;
         for (inputs, (expected, got)) in self.rounds.iter().zip(self.expected.iter().zip(&got)) {
-            for ((port, expected), got) in self.ports.iter().zip(expected).zip(got) {
-                let expected = kept(expected, port, self.reference)?;
-                let verdict = compare(got, &expected, Tolerance::NETWORK);
-                if port.exact {
-                    proof.max_abs_err = proof.max_abs_err.max(verdict.max_abs_err);
-                    proof.max_rel_err = proof.max_rel_err.max(verdict.max_rel_err);
-                    if !verdict.passed() {
-                        let first = first_difference(
-                            (&masked()?, &graph),
-                            (device, self.reference, &self.sizes),
-                            inputs,
-                        )?;
-                        return Err(unequal(first.unwrap_or_else(|| port.name.clone()), &verdict));
-                    }
-                } else if verdict.lengths.is_some() || got.iter().any(|v| !v.is_finite()) {
-                    return Err(Error::new("the pruned network's outputs are not finite")
-                        .with_kind(ErrorKind::ProofFailed)
-                        .node(&port.name)
-                        .expected(format!("{} finite numbers", expected.len()))
-                        .got(verdict.to_string())
-                        .remedy("remove fewer channels, or set no `inexact`"));
-                } else {
-                    proof.difference = Some(proof.difference.unwrap_or(0.0).max(verdict.max_rel_err));
-                }
+            let Some((port, verdict)) = proof.add((&self.ports, self.reference), (expected, got))? else {
+                continue;
+            };
+            let masked = masked()?;
+            let first = first_difference((&masked, &graph), (device, self.reference, &self.sizes), inputs)?;
+            let name = first.map_or(port, |v| masked.name(v));
+            let error = unequal(name.to_owned(), &verdict);
+            if !first.is_some_and(|v| is_choice(&masked, v)) {
+                return Err(error);
+            }
+            reversed = Some(error);
+        }
+        match reversed.filter(|_| proof.inputs == 0) {
+            Some(error) => self.prove_on_others((&masked()?, &graph), (device, &taps), proof, error),
+            None => Ok(proof),
+        }
+    }
+
+    /// Proves on further synthetic inputs, until rounding reverses no choice; else returns `error`.
+    fn prove_on_others(
+        &self,
+        (masked, pruned): (&Graph, &Graph),
+        (device, taps): (&Device, &[ValueId]),
+        mut proof: Proof,
+        error: Error,
+    ) -> Result<Proof> {
+        let tapped = |port: &ComparedValue| masked.value(&port.name).filter(|_| port.tapped);
+        let of_masked: Vec<ValueId> = self.ports.iter().filter_map(tapped).collect();
+        for seed in 1..=FURTHER_INPUTS {
+            let session_of = |graph, taps| session(graph, device, taps, &self.sizes);
+            let session = session_of(masked, &of_masked)?;
+            let inputs = [session.synthetic_inputs(seed)];
+            let (_, expected, _) = run(masked, session, &of_masked, self.reference, &inputs)?;
+            let (_, got, _) = run(pruned, session_of(pruned, taps)?, taps, self.reference, &inputs)?;
+            if proof.add((&self.ports, self.reference), (&expected[0], &got[0]))?.is_none() {
+                return Ok(proof);
             }
         }
-        Ok(proof)
+        Err(error)
     }
 
     /// Checks that both host subgraphs are equal and take equal inputs.
@@ -339,7 +404,7 @@ fn first_difference(
     (masked, pruned): (&Graph, &Graph),
     (device, reference, sizes): (&Device, &MaskedReference, &Sizes),
     inputs: &[Vec<f32>],
-) -> Result<Option<String>> {
+) -> Result<Option<ValueId>> {
     let facts = |graph: &Graph| Facts::infer(graph, &graph.input_shapes(None, sizes)?);
     let (fa, fb) = (facts(masked)?, facts(pruned)?);
     let behind = behind(masked, reference);
@@ -352,7 +417,7 @@ fn first_difference(
             taps.1.push(b);
         }
     }
-    let names: Vec<String> = taps.0.iter().map(|&v| masked.name(v).to_owned()).collect();
+    let values = taps.0.clone();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let run = |graph: &Graph, taps: Vec<ValueId>| {
         let wanted = SessionOptions {
@@ -366,5 +431,5 @@ fn first_difference(
     };
     let (a, b) = (run(masked, taps.0)?, run(pruned, taps.1)?);
     let differs = |(a, b): (&Vec<f32>, &Vec<f32>)| !compare(b, a, Tolerance::NETWORK).passed();
-    Ok(a.iter().zip(&b).position(differs).map(|i| names[i].clone()))
+    Ok(a.iter().zip(&b).position(differs).map(|i| values[i]))
 }

@@ -82,7 +82,7 @@ fn dependent_value(
     }
     let options = SessionOptions { batch, taps: taps.clone(), outputs: false, ..SessionOptions::default() };
     let mut session = Session::new(graph, &Device::Cpu, &options, &|_| vec![])?;
-    let inputs = session.synthetic_inputs();
+    let inputs = session.synthetic_inputs(0);
     let mut others = inputs.clone();
     for (port, input) in session.plan.network_inputs().iter().zip(&mut others) {
         let last = input.len() / count * (count - 1);

@@ -1,0 +1,58 @@
+//! The check of a pruned network against collapse: outputs that no longer follow the original's.
+
+use super::evaluation::Evaluation;
+use crate::data::metrics::Agreement;
+
+/// A pruned network whose outputs no longer depend on its inputs as the original's do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Collapse {
+    /// Classes that agree with the original's no better than chance; both in percent.
+    Classes {
+        /// The agreement with the original.
+        agreement: f64,
+        /// The agreement of classes of the same frequencies that are independent of the original's.
+        chance: f64,
+    },
+    /// Outputs without classes whose error is as large as they are.
+    Outputs {
+        /// The signal-to-noise ratio in dB, at most 0.
+        snr_db: f64,
+    },
+}
+
+impl Collapse {
+    /// Returns the collapse that an evaluation against the original shows, if there is one.
+    pub fn of(found: &Evaluation) -> Option<Self> {
+        let agreement = found.agreement.as_ref()?;
+        match (&found.class_fit, agreement.agreement()) {
+            (Some(fit), _) => fit
+                .is_chance()
+                .then(|| Self::Classes { agreement: 100.0 * fit.top1(), chance: 100.0 * fit.chance() }),
+            // Class indices have a ratio without a meaning.
+            (None, Some(_)) => None,
+            (None, None) => Self::of_outputs(agreement),
+        }
+    }
+
+    fn of_outputs(agreement: &Agreement) -> Option<Self> {
+        let snr_db = agreement.snr_db();
+        (!(snr_db > 0.0)).then_some(Self::Outputs { snr_db })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_collapse_if_their_error_is_as_large_as_they_are() {
+        let of = |got: [f32; 2]| {
+            let mut agreement = Agreement::default();
+            agreement.add(&[3.0, 4.0], &got, None);
+            Collapse::of_outputs(&agreement)
+        };
+        assert_eq!(of([3.0, 4.5]), None);
+        assert_eq!(of([0.0, 0.0]), Some(Collapse::Outputs { snr_db: 0.0 }));
+        assert!(of([f32::NAN, 4.0]).is_some());
+    }
+}
