@@ -182,7 +182,7 @@ pub(crate) fn prune(
             let pruning = PruneOptions { plan, repair, ..PruneOptions::default() };
             let device = request.device.open()?;
             match cut {
-                Some(cut) => apply(analyzed, &device, cut, evidence, &pruning, observer).map(Outcome::Done),
+                Some(cut) => apply(analyzed, &device, cut, evidence, &pruning, observer),
                 None => cut_network(analyzed, &device, evidence, &pruning, observer),
             }
         })

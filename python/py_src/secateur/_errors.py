@@ -76,7 +76,7 @@ class InternalError(Error, RuntimeError):
 
 
 class Refused(Error):
-    """A result that the options refuse, such as a ``max_drop`` that no network meets. Nothing is written.
+    """A result that the options refuse, such as a ``max_drop`` that no network meets, or a network that has collapsed.
 
     This is an honest no, not a failure: ``attempts`` has the networks that were evaluated.
     """

@@ -115,6 +115,8 @@ class Result:
     inexact: list[str]
     #: Expected share of the cut that is truly among the lowest scores; None if errors are unknown.
     confidence: float | None
+    #: True if the network is no better than chance: only without repair, or with ``force``, else it is refused.
+    collapsed: bool
     #: Latency, if it was the target.
     latency: Latency | None
     #: Networks that a search evaluated, the smallest first.
@@ -130,6 +132,7 @@ class Result:
         self.total_channels = fields["total_channels"]
         self.repair, self.refits = fields["repair"], fields["refits"]
         self.inexact, self.confidence = fields["inexact"], fields["confidence"]
+        self.collapsed = fields["collapsed"]
         self.latency = Latency.of(fields["latency"])
         self.attempts = [Attempt(**attempt) for attempt in fields["attempts"]]
 
@@ -337,7 +340,7 @@ def prune(
             what the data hold beside it, or a :class:`Metric`. Default: by outputs and labels.
         labels: Label images: a folder of masks or pictures with the names of the images, or an array file.
         peak: Largest value of pictures, for psnr and ssim.
-        force: True to go on although the original is no better than chance.
+        force: True to go on although the original, or the pruned network, is no better than chance.
         batch: Images at once. Default: what the device's memory allows.
         device: "auto" (a GPU if there is one), "cpu", a number, or a part of a name, as :func:`devices` lists them.
         progress: True for a bar (needs tqdm), or a function of stage, units done, and units in all (0 if unknown). If it
@@ -348,7 +351,8 @@ def prune(
         The :class:`Result`: ``onnx``, ``save(path)``, ``cut``, ``proof``, ``before``, ``after``, ``quality``, ``report(path)``.
 
     Raises:
-        Refused: No network meets ``max_drop``, ``min_quality`` or ``require_confidence``; ``attempts`` shows those tried.
+        Refused: No network meets ``max_drop``, ``min_quality`` or ``require_confidence`` (``attempts`` shows those tried), or
+            the pruned network is no better than chance.
         BudgetError: The budget cannot be met within ``max_cut``, ``min_channels`` and ``protect``.
         InputError: Data, labels or options that do not fit.
         ProofError: The outputs differ from those of the masked original.

@@ -2,14 +2,11 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, final
 
-from typing_extensions import disjoint_base
-
 __version__: str
 
 def main(words: Sequence[str]) -> int: ...
 
 @final
-@disjoint_base
 class Network:
     def __new__(
         cls, path: str | PathLike[str] | None, bytes: bytes | bytearray | None, options: dict[str, Any]
@@ -28,7 +25,6 @@ class Network:
     ) -> list[tuple[str, str, tuple[int, ...], bytes]]: ...
 
 @final
-@disjoint_base
 class Profile:
     @staticmethod
     def load(path: str | PathLike[str]) -> Profile: ...
@@ -43,7 +39,6 @@ class Profile:
     def classes(self) -> tuple[list[int], dict[str, bytes]]: ...
 
 @final
-@disjoint_base
 class Cut:
     @staticmethod
     def load(path: str | PathLike[str]) -> Cut: ...
@@ -51,7 +46,6 @@ class Cut:
     def fields(self) -> dict[str, Any]: ...
 
 @final
-@disjoint_base
 class Pruned:
     def onnx(self) -> bytes: ...
     def save(self, path: str | PathLike[str]) -> None: ...
