@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
-from ._data import Described, check_options, describe
-from ._errors import InputError
+from ._data import Data, Described, check_options, describe
+from ._errors import unfit
 from ._network import Network
 from ._profile_class import Profile
 
@@ -22,20 +22,23 @@ def described(
     check_options(options, function, others)
     if data is None:
         if options:
-            raise InputError(
-                f"{', '.join(options)} without data\n    remedy: set data, or leave out its options"
-            )
+            raise unfit(f"{', '.join(options)} without data", remedy="set data, or leave out its options")
         return None
     return describe(data, options, network._native.sample())
 
 
-def described_test(network: Network, test: Any, options: Mapping[str, Any]) -> Described | None:
+def described_test(network: Network, test: Any, data: Any, options: Mapping[str, Any]) -> Described | None:
     """Brings the argument ``test`` into the library's form: all of it, with the preprocessing of the data."""
     if test is None:
         return None
-    selection = ("images", "sample", "shard")
-    options = {name: value for name, value in options.items() if name not in selection}
-    return describe(test, options, network._native.sample(), "test")
+    whole = {**(data.options if isinstance(data, Data) else {}), **options}
+    left_out = ["images", "sample", "shard"]
+    if isinstance(test, (str, os.PathLike)):
+        left_out.append("transform")
+    whole = {name: value for name, value in whole.items() if name not in left_out}
+    if isinstance(test, Data):
+        whole |= test.options
+    return describe(test, whole, network._native.sample(), "test")
 
 
 def protected(network: Network, protect: Protect) -> list[str]:
@@ -51,18 +54,18 @@ def protected(network: Network, protect: Protect) -> list[str]:
         try:
             matches = [name for name in names if re.search(pattern, name)]
         except re.error as error:
-            raise InputError(
-                f"protect is not a regular expression\n       got: {pattern}: {error}\n"
-                "    remedy: give patterns of Python's module re, or a function of the name"
+            raise unfit(
+                "protect is not a regular expression",
+                got=f"{pattern}: {error}",
+                remedy="give patterns of Python's module re, or a function of the name",
             ) from error
         chosen += matches if matches else _no_layer(pattern)
     return chosen
 
 
 def _no_layer(pattern: str) -> list[str]:
-    raise InputError(
-        f"protect matches no layer of the network\n       got: {pattern}\n"
-        "    remedy: see the layers with Network.summary()"
+    raise unfit(
+        "protect matches no layer of the network", got=pattern, remedy="see the layers with Network.summary()"
     )
 
 
@@ -76,7 +79,3 @@ def statistics(profile: Any) -> dict[str, Any]:
         return {"profile_file": os.fspath(profile)}
     raise TypeError(f"profile takes a Profile or the path of one, got {type(profile).__name__}")
 
-
-def shares(protect: Protect, network: Network, criterion: Any, metric: Any) -> dict[str, Any]:
-    """Returns options that several functions prepare alike."""
-    return {"protect": protected(network, protect) or None, "criterion": criterion, "metric": metric}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 import numpy.typing as npt
 
-from ._errors import InputError
+from ._errors import unfit
 from ._items import Item, Reader, is_array, to_numpy
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Size = Union[int, str, "tuple[int, int]"]
 Path = Union[str, "os.PathLike[str]"]
@@ -80,10 +83,11 @@ class Data:
     Labels are integers, one for each sample. Other values beside samples (masks, boxes) are passed to an own ``Metric``.
     """
 
-    def __init__(self, source: Any, **options: Any) -> None:
+    def __init__(self, source: Any, **options: Unpack[DataOptions]) -> None:
         check_options(options, "Data")
         self.source: Any = source.source if isinstance(source, Data) else source
-        self.options: dict[str, Any] = {**source.options, **options} if isinstance(source, Data) else options
+        inner = source.options if isinstance(source, Data) else {}
+        self.options: dict[str, Any] = {**inner, **options}
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
@@ -118,7 +122,7 @@ def describe(data: Any, options: Mapping[str, Any], inputs: list[Item], role: st
     fields = _plain(options)
     if isinstance(source, (str, os.PathLike)):
         if transform is not None:
-            raise InputError(f"transform is for samples in memory, and {role} is a path\n  remedy: leave it out")
+            raise unfit(f"transform is for samples in memory, and {role} is a path", remedy="leave it out")
         return Described({**fields, "path": os.fspath(source), "name": os.fspath(source)}, None)
     if "shard" in fields:
         # Parts of the same data must be told from each other when their profiles are merged.
@@ -149,8 +153,11 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     shard = fields.get("shard")
     if isinstance(shard, (tuple, list)):
         if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
-            raise InputError(
-                f"not a shard\n  expected: (k, n) with k from 0 to n - 1\n       got: {shard!r}\n    remedy: for example (0, 8)"
+            raise unfit(
+                "not a shard",
+                expected="(k, n) with k from 0 to n - 1",
+                got=repr(shard),
+                remedy="for example (0, 8)",
             )
         fields["shard"] = f"{shard[0] + 1}/{shard[1]}"
     return fields
@@ -164,10 +171,10 @@ def _arrays(source: Any, inputs: list[Item]) -> tuple[dict[str, npt.NDArray[Any]
         return {"": to_numpy(source[0])}, source[1]
     if isinstance(source, Mapping):
         if not all(is_array(value) for value in source.values()):
-            raise InputError(
-                "a dictionary as data holds arrays, one for each input of the network\n"
-                f"       got: {', '.join(f'{key}: {type(value).__name__}' for key, value in source.items())}\n"
-                "    remedy: give arrays whose first axis counts samples, or an iterable of dictionaries"
+            raise unfit(
+                "a dictionary as data holds arrays, one for each input of the network",
+                got=", ".join(f"{key}: {type(value).__name__}" for key, value in source.items()),
+                remedy="give arrays whose first axis counts samples, or an iterable of dictionaries",
             )
         x, y = Reader.split_mapping(source, inputs)
         return {name: to_numpy(value) for name, value in x.items()}, y

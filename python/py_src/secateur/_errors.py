@@ -110,6 +110,14 @@ def spoken(text: str) -> str:
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
 
 
+def unfit(what: str, *, expected: str | None = None, got: str | None = None, remedy: str | None = None) -> InputError:
+    """Returns the exception for an argument that does not fit, in the form of the library's."""
+    details = [("expected", expected), ("got", got), ("remedy", remedy)]
+    error = InputError("\n".join([what, *(f"  {label:>8}: {text}" for label, text in details if text is not None)]))
+    error.remedy = remedy
+    return error
+
+
 def of_library(
     kind: str,
     text: str,

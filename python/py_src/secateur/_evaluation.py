@@ -142,7 +142,7 @@ def compare_criteria(
         **statistics(profile),
     }
     found = described(net, data, data_options, "compare_criteria", {**options, "test": None, "metric": None})
-    judge = described_test(net, test, data_options)
+    judge = described_test(net, test, data, data_options)
     targets = judge or found
     options["data"] = None if found is None else found.fields
     options["test"] = None if judge is None else judge.fields

@@ -9,7 +9,7 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from ._errors import InputError
+from ._errors import unfit
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,10 +84,11 @@ class Criterion:
         layer = LayerStatistics(node, op, channels, weights, statistics, by_class)
         scores = np.asarray(self.function(layer), dtype=np.float64)
         if scores.shape != (channels,):
-            raise InputError(
-                f"the criterion {self.name} does not score every channel of a layer\n      node: {node}\n"
-                f"  expected: an array of shape ({channels},)\n       got: shape {scores.shape}\n"
-                "    remedy: return one score for each channel"
+            raise unfit(
+                f"the criterion {self.name} does not score every channel of the layer {node}",
+                expected=f"an array of shape ({channels},)",
+                got=f"shape {scores.shape}",
+                remedy="return one score for each channel",
             )
         return [float(score) for score in scores]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._errors import InputError
+from ._errors import unfit
 
 #: An input of the network: its name, and the sizes of a sample's axes, None for free ones.
 Item = tuple[str, "list[int | None]"]
@@ -42,14 +42,13 @@ def to_numpy(value: Any) -> npt.NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise InputError(
-            f"a sample is no array: {error}\n  remedy: give arrays of numbers, of one shape in a batch"
-        ) from error
+        raise unfit("a sample is no array", got=str(error), remedy="give arrays of numbers, of one shape in a batch") from error
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise InputError(
-            "a sample of an unsupported type\n"
-            f"  expected: booleans, integers or floats\n       got: {type(value).__name__} of {array.dtype}\n"
-            "    remedy: convert it with astype('float32') or astype('uint8')"
+        raise unfit(
+            "a sample of an unsupported type",
+            expected="booleans, integers or floats",
+            got=f"{type(value).__name__} of {array.dtype}",
+            remedy="convert it with astype('float32') or astype('uint8')",
         )
     return array
 
@@ -115,10 +114,11 @@ class Reader:
                 x, y = cls.split_mapping(item[0], inputs)
                 return x, (item[1] if len(item) > 1 else y)
             if len(item) < len(inputs):
-                raise InputError(
-                    "an item has fewer arrays than the network has inputs\n"
-                    f"  expected: {', '.join(name for name, _ in inputs)}\n       got: {len(item)}\n"
-                    "    remedy: yield dictionaries by input name"
+                raise unfit(
+                    "an item has fewer arrays than the network has inputs",
+                    expected=", ".join(name for name, _ in inputs),
+                    got=str(len(item)),
+                    remedy="yield dictionaries by input name",
                 )
             x = {name: value for (name, _), value in zip(inputs, item)}
             return x, (item[len(inputs)] if len(item) > len(inputs) else None)
@@ -134,10 +134,11 @@ class Reader:
         found = next((key for key in _SAMPLE_KEYS if key in item), None)
         if len(names) == 1 and found is not None:
             return {names[0]: item[found]}, y
-        raise InputError(
-            "an item lacks an input of the network\n"
-            f"  expected: {', '.join(names)}\n       got: {', '.join(str(key) for key in item)}\n"
-            "    remedy: name the arrays as the network's inputs, or set transform to a function that returns (x, y)"
+        raise unfit(
+            "an item lacks an input of the network",
+            expected=", ".join(names),
+            got=", ".join(str(key) for key in item),
+            remedy="name the arrays as the network's inputs, or set transform to a function that returns (x, y)",
         )
 
     @staticmethod
@@ -160,9 +161,11 @@ class Reader:
 
 
 def _wrong_number(got: int, count: int) -> list[Any]:
-    raise InputError(
-        f"samples and labels differ in number\n  expected: {count} labels\n       got: {got}\n"
-        "    remedy: give labels that belong to these samples"
+    raise unfit(
+        "samples and labels differ in number",
+        expected=f"{count} labels",
+        got=str(got),
+        remedy="give labels that belong to these samples",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _secateur
-from ._calls import Protect, described, shares
+from ._calls import Protect, described, protected
 from ._functions import as_criterion
 from ._network import as_network
 from ._profile_class import Profile
@@ -74,7 +74,7 @@ def profile(
         >>> statistics["/layer1/conv1/Conv"]["post_apoz"]                                 # doctest: +SKIP
     """
     net = as_network(network)
-    options = {
+    options: dict[str, Any] = {
         "gram": gram,
         "no_classes": not by_class,
         "confidence": confidence,
@@ -85,7 +85,8 @@ def profile(
         "checkpoint": checkpoint,
         "batch": batch,
         "device": device,
-        **shares(protect, net, as_criterion(criterion), None),
+        "protect": protected(net, protect) or None,
+        "criterion": as_criterion(criterion),
     }
     found = described(net, data, data_options, "profile", options)
     options["data"] = None if found is None else found.fields

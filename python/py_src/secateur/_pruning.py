@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import _secateur
-from ._calls import Protect, described, described_test, shares, statistics
+from ._calls import Protect, described, described_test, protected, statistics
 from ._functions import as_criterion, as_metric
 from ._network import Network, as_network
 from ._progress import Progress, Reporter
@@ -183,12 +183,14 @@ def _decision(
     test, protect, profile = given.pop("test"), given.pop("protect"), given.pop("profile")
     criterion, metric = given.pop("criterion"), given.pop("metric")
     found = described(net, data, data_options, function, {**given, "protect": protect, "criterion": criterion})
-    judge = described_test(net, test, data_options)
+    judge = described_test(net, test, data, data_options)
     targets = judge or found
     return {
         **given,
         **statistics(profile),
-        **shares(protect, net, as_criterion(criterion), as_metric(metric, targets.targets if targets else None)),
+        "protect": protected(net, protect) or None,
+        "criterion": as_criterion(criterion),
+        "metric": as_metric(metric, targets.targets if targets else None),
         "data": None if found is None else found.fields,
         "test": None if judge is None else judge.fields,
     }
