@@ -224,6 +224,7 @@ impl Pruned {
         fields.set_item("proof", proof(py, &pruned.proof)?)?;
         fields.set_item("inexact", &pruned.inexact)?;
         fields.set_item("confidence", pruned.confidence)?;
+        fields.set_item("collapsed", pruned.collapse.is_some())?;
         fields
             .set_item("quality", pruned.evaluation.as_ref().map(|found| quality(py, found)).transpose()?)?;
         fields.set_item("latency", pruned.latency.as_ref().map(|found| latency(py, found)).transpose()?)?;
