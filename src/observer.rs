@@ -26,6 +26,8 @@ pub enum Stage {
     Proving,
     /// Measuring accuracy and agreement; counts images.
     Evaluating,
+    /// Trying recipes of preprocessing; counts images of all recipes.
+    TryingRecipes,
     /// Timing networks in turn; counts tenths of seconds.
     Timing,
     /// Timing the algorithms of each layer; counts candidates.
@@ -34,6 +36,23 @@ pub enum Stage {
     ComparingCriteria,
     /// Comparing a device with the `f64` reference; counts steps of the plan.
     Checking,
+    /// Scoring channels, with the matrix factorizations that some criteria need; counts nothing.
+    Scoring,
+    /// Searching for the smallest network within a limit; counts networks. Other stages run within it.
+    Searching,
+    /// Comparing outputs on the device with those of the CPU before networks are timed; counts networks.
+    Verifying,
+    /// Drawing filters and activations for the report; counts nothing.
+    Drawing,
+}
+
+/// A stage that an operation is going to run, with its expected duration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpectedStage {
+    /// The stage that is going to run.
+    pub stage: Stage,
+    /// The expected duration in any unit. Only ratios to the weights of the other stages matter.
+    pub weight: f64,
 }
 
 /// A fact for the user, reported once while an operation runs.
@@ -49,6 +68,10 @@ pub enum Notice {
     },
     /// The number of skipped input files, if not all were reported one by one.
     SkippedInputs(usize),
+    /// The preprocessing in force, in one line.
+    Preprocessing(String),
+    /// A preprocessing that is probably wrong.
+    Doubtful(Doubt),
     /// The number of images that were turned or mirrored by their EXIF orientation.
     TurnedImages(usize),
     /// No repair, because there are no calibration images.
@@ -87,6 +110,15 @@ pub enum Notice {
         /// The number of rounds.
         of: usize,
     },
+    /// A budget of a sweep that begins.
+    Budget {
+        /// The budget in words, such as `keep-macs 0.5`.
+        budget: String,
+        /// The place of the budget, from 1.
+        place: usize,
+        /// The number of budgets.
+        of: usize,
+    },
     /// A network that was timed in the search for a latency.
     LatencyTried {
         /// The share of the layers' tabulated times that was asked for.
@@ -102,6 +134,8 @@ pub enum Notice {
         counted: String,
         /// The loss, in the metric's unit.
         drop: f64,
+        /// The standard error of the loss; `None` if it is unknown.
+        error: Option<f64>,
         /// The unit of the loss: points, dB, or nothing.
         unit: &'static str,
     },
@@ -132,9 +166,79 @@ pub enum Notice {
     },
 }
 
+/// A reason for which the preprocessing of a data set is probably wrong. Sizes are height and width.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// Images that already have the network's size are enlarged, then cropped.
+    EnlargedAndCropped {
+        /// The size of all images, and of the network's input.
+        size: [usize; 2],
+        /// The size before the crop.
+        enlarged: [usize; 2],
+    },
+    /// Images that are much smaller than the network's input.
+    Enlarged {
+        /// The size of an image.
+        size: [usize; 2],
+        /// The size that it is enlarged to.
+        enlarged: [usize; 2],
+    },
+    /// Images whose proportions change a lot.
+    Distorted {
+        /// The size of an image.
+        size: [usize; 2],
+        /// The size that it is resized to.
+        to: [usize; 2],
+    },
+    /// Floats below 0, as after a normalization, that are normalized again.
+    NormalizedAlready {
+        /// The least stored value.
+        low: f32,
+        /// The largest stored value.
+        high: f32,
+    },
+    /// Values from 0 to 1 that are divided as if they were bytes.
+    UnitValues {
+        /// The largest stored value.
+        high: f32,
+        /// The divisor of the recipe.
+        scale: f32,
+    },
+    /// Values far above 1 that are normalized by the mean and deviation of values from 0 to 1.
+    ByteValues {
+        /// The largest stored value.
+        high: f32,
+    },
+    /// Grey images for a network of three channels.
+    GreyImages {
+        /// The number of images that were looked at.
+        images: usize,
+    },
+    /// Colour images for a recipe of grey ones.
+    ColourImages {
+        /// The number of images that were looked at.
+        images: usize,
+    },
+    /// An input whose first and last axes could both be that of channels; the first was taken.
+    GuessedLayout,
+    /// Values before the first BatchNormalization that are far from its stored statistics.
+    Statistics {
+        /// The name of the node.
+        node: String,
+        /// The Kullback-Leibler divergence in nats, averaged over channels of at most 10 each.
+        divergence: f64,
+    },
+}
+
 /// A receiver of progress and notices that may end the operation.
 pub trait Observer {
-    /// Called when a stage begins, with the total of its units (0 if unknown).
+    /// Called when an operation of several stages begins, with all that it expects to run, in order.
+    ///
+    /// Expected stages may be left out. Stages that nobody expected may run, also within others.
+    fn expect(&mut self, _stages: &[ExpectedStage]) {}
+
+    /// Called when a stage begins, with the total of its units (0 if unknown). A stage within another one ends first.
     fn stage(&mut self, _stage: Stage, _total: u64) {}
 
     /// Called with the number of units done in the current stage; `Break` ends the operation.
@@ -144,7 +248,7 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// Called when the current stage has ended.
+    /// Called when the current stage, the last to begin of those that run, has ended.
     fn finish(&mut self) {}
 
     /// Called for every notice.

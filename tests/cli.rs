@@ -13,8 +13,14 @@ use serde_json::Value;
 
 #[path = "common/adapters.rs"]
 mod adapters;
+#[path = "cli/config.rs"]
+mod config;
+#[path = "cli/progress.rs"]
+mod progress;
 #[path = "common/sizes.rs"]
 mod sizes;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/streams.rs"]
 mod streams;
 
@@ -605,4 +611,36 @@ fn eval_and_bench_tell_what_halves_cost() {
     let (code, answer) =
         json(secateur().args(["check", &network, "--device", &device, "--precision", "f16"]));
     assert_eq!((code, &answer["passed"]), (0, &true.into()), "{answer}");
+}
+
+#[test]
+fn eval_ranks_recipes_of_preprocessing() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images.npz");
+    secateur().args(["demo", "--count", "64", "--write-images"]).arg(&images).assert().success();
+    let eval = || {
+        let mut command = secateur();
+        command.args(["eval", &demo_network(), "--images", "32", "--data"]).arg(&images);
+        command
+    };
+    let (code, answer) = json(eval().arg("--try-presets"));
+    assert_eq!(code, 0, "{answer}");
+    let recipes = answer["recipes"].as_array().unwrap();
+    assert_eq!((answer["by"].as_str(), recipes.len()), (Some("top1"), 12));
+    assert_eq!(answer["best"], recipes[0]["options"]);
+    let raw = recipes.iter().find(|recipe| recipe["options"] == "--preset raw").unwrap();
+    assert_eq!(raw["tied"], false);
+    // The options of a row give its value.
+    let options = recipes[0]["options"].as_str().unwrap().split(' ');
+    let (_, again) = json(eval().args(["--sample", "0"]).args(options));
+    assert_eq!(again["top1"].as_f64().unwrap() * 100.0, recipes[0]["value"].as_f64().unwrap());
+    assert_eq!(again["preprocessing"], recipes[0]["preprocessing"]);
+    let output = eval().args(["--scale", "1"]).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(notes.contains("note: preprocessing: 32×32 u8 RGB → as they are → NCHW f32"), "{notes}");
+    assert!(
+        notes.contains("preprocessing may be wrong: values before the first BatchNormalization"),
+        "{notes}"
+    );
+    assert!(notes.contains("--try-presets"), "{notes}");
 }

@@ -7,6 +7,8 @@
 
 #[path = "errors/case.rs"]
 mod case;
+#[path = "errors/configurations.rs"]
+mod configurations;
 #[path = "errors/inner_words.rs"]
 mod inner_words;
 #[path = "errors/inputs.rs"]
@@ -25,6 +27,8 @@ mod sentences;
 mod sets;
 #[path = "errors/shards.rs"]
 mod shards;
+#[path = "errors/sources.rs"]
+mod sources;
 
 use std::path::Path;
 
@@ -36,9 +40,17 @@ Made by: SECATEUR_BLESS=1 cargo test --release --test errors\n";
 #[test]
 fn every_error_is_in_the_catalogue_and_names_its_remedy() {
     let fixtures = case::fixtures();
-    let cases =
-        [inputs::cases(), models::cases(), nodes::cases(), requests::cases(), sets::cases(), shards::cases()]
-            .concat();
+    let cases = [
+        inputs::cases(),
+        models::cases(),
+        nodes::cases(),
+        requests::cases(),
+        sets::cases(),
+        sources::cases(),
+        shards::cases(),
+        configurations::cases(),
+    ]
+    .concat();
     let tried: Vec<_> = cases.par_iter().map(|case| case.run(&fixtures)).collect();
     let mut faults: Vec<String> = tried.iter().filter_map(|t| t.fault.clone()).collect();
     let entries: Vec<&str> = tried.iter().map(|t| t.entry.as_str()).collect();

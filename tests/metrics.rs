@@ -183,6 +183,44 @@ fn pictures_and_maps_are_measured_against_label_images() {
     );
 }
 
+/// Returns a detector of two outputs N×2×4 and N×2×2 with these names.
+fn detector(decoded: bool, names: [&str; 2]) -> Graph {
+    let head = if decoded { "Sigmoid ^; " } else { "" };
+    let text = format!("Conv [N,3,8,8] =[12,3,8,8]; Reshape ^ (0,2,6); {head}Split ^ (4,2) axis=2 →2");
+    let mut model = notation::message(&text);
+    let graph = model.graph.as_mut().unwrap();
+    for (place, name) in names.iter().enumerate() {
+        graph.node.last_mut().unwrap().output[place] = (*name).to_owned();
+        graph.output[place].name = Some((*name).to_owned());
+    }
+    let bytes = prost::Message::encode_to_vec(&model);
+    Graph::from_model(&Model::from_bytes(bytes, Path::new("net.onnx")).unwrap()).unwrap()
+}
+
+#[test]
+fn decoded_boxes_beside_scores_are_compared_as_boxes() {
+    let network = detector(true, ["boxes", "scores"]);
+    let data = images(&network, 8, None, true);
+    let metric = judged(&network, &data, &MetricOptions::default()).unwrap().metric.unwrap();
+    assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("box F1", "%"));
+    assert_eq!((metric.before, metric.after, metric.error), (Some(100.0), 100.0, Some(0.0)));
+    // Other names, and what a convolution ends, say nothing.
+    for other in [detector(true, ["a", "b"]), detector(false, ["boxes", "scores"])] {
+        let found = judged(&other, &data, &MetricOptions::default()).unwrap();
+        assert_eq!(found.metric.unwrap().name, "SNR");
+    }
+    let unnamed = detector(true, ["a", "b"]);
+    let metric = judged(&unnamed, &data, &by(MetricKind::Boxes)).unwrap().metric.unwrap();
+    assert_eq!(metric.after, 100.0);
+    let raw = detector(false, ["a", "b"]);
+    let error = judged(&raw, &data, &by(MetricKind::Boxes)).unwrap_err();
+    assert!(error.what().contains("the boxes of a are not decoded"), "{error}");
+    // No box is sure enough: an error only if boxes were asked for.
+    let sure = MetricOptions { min_score: Some(1.5), ..MetricOptions::default() };
+    let error = judged(&network, &data, &sure).unwrap_err();
+    assert!(error.what().contains("no box with a score of 1.5"), "{error}");
+}
+
 fn origin() -> Origin {
     Origin { data: "generated".to_owned(), shard: None }
 }

@@ -160,7 +160,7 @@ function histogram(values, { title, log, label }) {
       return order.filter((state) => count[state]).map((state) => {
         const [from, to] = [y.at(below), y.at(below + count[state])];
         below += count[state];
-        const text = `${number(x.back(i / bins))} to ${number(x.back((i + 1) / bins))}: ${count[state]} ${state}`;
+        const text = `${number(x.back(i / bins))} to ${number(x.back((i + 1) / bins))}: ${count[state]} ${said(state)}`;
         return el("svg:rect", { class: state, "stroke-width": 0, x: box.left + i * wide + 0.5, y: to, width: Math.max(1, wide - 1), height: from - to }, el("svg:title", {}, text));
       });
     });

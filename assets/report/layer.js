@@ -64,9 +64,10 @@ function layerSection(chosen) {
     };
     const missing = columns[0].values.length - columns[0].values.filter((v) => v !== null).length;
     clear(place,
-      el("p", { class: "quiet small" }, `${kind(layer)}: ${counted(layer.width[0], "kernel", "kernels")}, ${layer.width[0] - layer.width[1]} cut; ${short(layer.macs[0])} → ${short(layer.macs[1])} MACs${missing ? `; ${missing} kernels without a number` : ""}`),
+      el("p", { class: "quiet small" }, `${kind(layer)}: ${counted(layer.width[0], "kernel", "kernels")}, ${layer.width[0] - layer.width[1]} removed; ${short(layer.macs[0])} → ${short(layer.macs[1])} MACs${missing ? `; ${missing} kernels without a number` : ""}`),
       el("div", { class: "tools" }, axis("x", 0), axis("y", 1), check("xLog", "logarithmic horizontal axis"), check("yLog", "logarithmic vertical axis"), columns.some((c) => c.errors) && check("errors", "standard errors")),
-      legend(statesOf(layer)), charts, told, rows);
+      legend(statesOf(layer)), charts, told, rows,
+      el("div", { class: "saves" }, svgButton("kernels", "the scatter plot", charts), csvButton("kernels", "the statistics of these kernels", kernelColumns(layer, columns), kernelRows(layer))));
     redraw();
   }
 
@@ -83,7 +84,7 @@ function skewed(values) {
 
 function statesOf(layer) {
   const count = (letter) => layer.state.split(letter).length - 1;
-  return Object.entries(STATES).map(([letter, state]) => [state, count(letter)]).filter(([, n]) => n).map(([state, n]) => [state, `${n} ${state}`]);
+  return Object.entries(STATES).map(([letter, state]) => [state, count(letter)]).filter(([, n]) => n).map(([state, n]) => [state, `${n} ${said(state)}`]);
 }
 
 const stateOf = (layer, channel) => STATES[layer.state[channel]] || "blocked";
@@ -97,7 +98,7 @@ function scatterOf(layer, x, y, chose, tell) {
     x: value ?? NaN, y: y.values[i] ?? NaN,
     xe: x.errors && x.errors[i], ye: y.errors && y.errors[i],
     state: stateOf(layer, i),
-    text: `Kernel ${i}, ${stateOf(layer, i)}: ${x.label} ${withError(x, i)}, ${y.label} ${withError(y, i)}`,
+    text: `Kernel ${i}, ${said(stateOf(layer, i))}: ${x.label} ${withError(x, i)}, ${y.label} ${withError(y, i)}`,
   }));
   const label = `Scatter of ${x.label} and ${y.label} of ${layer.width[0]} kernels. Arrow keys move between them.`;
   return scatter(points, { xTitle: x.label, yTitle: y.label, xLog: chose.xLog, yLog: chose.yLog, errors: chose.errors, tell, label });
@@ -105,22 +106,24 @@ function scatterOf(layer, x, y, chose, tell) {
 
 function histogramOf(layer, x, log) {
   const values = x.values.map((value, i) => ({ x: value ?? NaN, state: stateOf(layer, i) }));
-  return histogram(values, { title: x.label, log, label: `Histogram of ${x.label}, kept and cut kernels` });
+  return histogram(values, { title: x.label, log, label: `Histogram of ${x.label}, kept and removed kernels` });
+}
+
+const kernelRows = (layer) => Array.from({ length: layer.width[0] }, (_, i) => i);
+
+function kernelColumns(layer, columns) {
+  return [
+    { name: "Kernel", up: true, value: (i) => i },
+    { name: "State", text: true, value: (i) => said(stateOf(layer, i)) },
+    ...columns.map((c) => ({
+      name: c.label,
+      value: (i) => c.values[i],
+      show: (i) => number(c.values[i]) + (c.errors && c.errors[i] ? ` ± ${number(c.errors[i])}` : ""),
+      csv: [[c.label, (i) => c.values[i]], ...(c.errors ? [[`${c.label}, standard error`, (i) => c.errors[i]]] : [])],
+    })),
+  ];
 }
 
 function kernelTable(layer, columns) {
-  const rows = Array.from({ length: layer.width[0] }, (_, i) => i);
-  return table({
-    caption: `Kernels of ${layer.name}`,
-    rows,
-    columns: [
-      { name: "Kernel", up: true, value: (i) => i },
-      { name: "State", text: true, value: (i) => stateOf(layer, i) },
-      ...columns.map((c) => ({
-        name: c.label,
-        value: (i) => c.values[i],
-        show: (i) => number(c.values[i]) + (c.errors && c.errors[i] ? ` ± ${number(c.errors[i])}` : ""),
-      })),
-    ],
-  }).node;
+  return table({ caption: `Kernels of ${layer.name}`, rows: kernelRows(layer), columns: kernelColumns(layer, columns) }).node;
 }

@@ -30,42 +30,61 @@ function repeatSection() {
   const command = PAGE.repeat.find((row) => row.what === "Command");
   const status = el("output", { class: "small", "aria-live": "polite" });
   const copy = () => navigator.clipboard.writeText(command.value).then(() => { status.textContent = "Copied."; }, () => { status.textContent = "This browser does not allow pages to copy; select the text instead."; });
-  const save = () => {
-    const link = el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(PAGE, null, 1)], { type: "application/json" })), download: PAGE.model.replace(/\.onnx$/, "") + "-report.json" });
-    link.click();
-    URL.revokeObjectURL(link.href);
-  };
+  const save = () => saveFile("report.json", JSON.stringify(PAGE, null, 1), "application/json");
   return el("section", { class: "card", id: "repeat" }, el("h2", {}, "Reproduce"),
-    el("p", { class: "quiet" }, "The same command on the same files makes the same cut."),
+    el("p", { class: "quiet" }, PAGE.cuts ? "The same command on the same files makes the same comparison." : "The same command on the same files makes the same cut."),
     el("dl", { class: "repeat" }, rows),
     el("div", { class: "tools" },
       command && navigator.clipboard && el("button", { type: "button", onclick: copy }, "Copy the command"),
       el("button", { type: "button", onclick: save }, "Save the data of this page as JSON")), status);
 }
 
+const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+// The sections of a page of one cut: [name, element].
+function sectionsOfCut() {
+  const { layers, drawing: drawn } = PAGE;
+  const sections = [["At a glance", glanceSection()]];
+  if (PAGE.curve) sections.push(["Curve", curveSection(PAGE.curve)]);
+  if (PAGE.predictions) sections.push(["Predictions", predictionsSection(PAGE.predictions)]);
+  if (!layers.length) return sections;
+  const open = (layer) => {
+    kernels.show(layer);
+    kernels.node.scrollIntoView({ behavior: calm() ? "auto" : "smooth" });
+    kernels.node.querySelector("select").focus({ preventScroll: true });
+  };
+  const picture = drawn && drawingSection(drawn, open);
+  const network = networkSection(open);
+  const kernels = layerSection((layer) => { network.mark(layer); if (picture) picture.mark(layer); });
+  if (picture) sections.push(["Drawing", picture.node]);
+  sections.push(["Layers", network.node], ["Kernels", kernels.node]);
+  if (PAGE.filters) sections.push(["Filters", filtersSection(PAGE.filters)]);
+  if (PAGE.maps.length) sections.push(["Feature maps", mapsSection(PAGE.maps, PAGE.images)]);
+  sections.push(["Coupled channels", coupledSection(open)]);
+  // The first layer shown is the one that lost most channels.
+  const lost = (l) => l.width[0] - l.width[1];
+  kernels.show(layers.reduce((most, l) => (lost(l) > lost(most) ? l : most), layers[0]));
+  return sections;
+}
+
+// The sections of a page of several cuts.
+function sectionsOfCuts() {
+  const sections = cutsSections();
+  if (PAGE.curve) sections.splice(1, 0, ["Curve", curveSection(PAGE.curve)]);
+  if (PAGE.drawing) sections.push(["Drawing", drawingSection(PAGE.drawing, () => {}).node]);
+  return sections;
+}
+
 function start() {
   themeSwitch();
-  const { summary, layers } = PAGE;
+  const { summary, layers, cuts } = PAGE;
   document.getElementById("title").textContent = PAGE.model;
-  document.getElementById("subtitle").textContent =
-    `${counted(layers.length, "layer", "layers")}; ${grouped(summary.channels[1])} of ${grouped(summary.channels[0])} channels removed by ${summary.criterion}, ${summary.budget}`;
-  const sections = [["At a glance", glanceSection()]];
-  if (PAGE.curve) sections.push(["Search", curveSection(PAGE.curve)]);
-  if (layers.length) {
-    const network = networkSection((layer) => {
-      kernels.show(layer);
-      kernels.node.scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
-    });
-    const kernels = layerSection(network.mark);
-    sections.push(["Network", network.node], ["Kernels", kernels.node]);
-    if (PAGE.filters) sections.push(["Filters", filtersSection(PAGE.filters)]);
-    if (PAGE.maps.length) sections.push(["Feature maps", mapsSection(PAGE.maps, PAGE.images)]);
-    sections.push(["Coupled channels", coupledSection((layer) => { kernels.show(layer); kernels.node.scrollIntoView(); })]);
-    // The first layer shown is the one that lost most channels.
-    const lost = (l) => l.width[0] - l.width[1];
-    kernels.show(layers.reduce((most, l) => (lost(l) > lost(most) ? l : most), layers[0]));
-  }
+  document.getElementById("subtitle").textContent = cuts
+    ? `${counted(layers.length, "layer", "layers")}; ${counted(cuts.networks.length - 1, "pruned network", "pruned networks")} side by side`
+    : `${counted(layers.length, "layer", "layers")}; ${grouped(summary.channels[1])} of ${grouped(summary.channels[0])} channels removed by ${summary.criterion}, ${summary.budget}`;
+  const sections = cuts ? sectionsOfCuts() : sectionsOfCut();
   sections.push(["Reproduce", repeatSection()]);
+  sections.push(["Glossary", glossarySection()]);
   document.getElementById("main").append(...sections.map(([, node]) => node), el("footer", { class: "quiet small" }, "Made by Secateur. This file is complete; it loads nothing from the network."));
   document.getElementById("nav").append(...sections.map(([name, node]) => el("a", { href: "#" + node.id }, name)));
 }

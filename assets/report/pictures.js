@@ -1,4 +1,4 @@
-// Filters and feature maps: tiles of one PNG each, grouped by the state of their channel.
+// Filters and feature maps: tiles of one PNG each, grouped by the state of their channel; maps of both networks in pairs.
 
 // Tile number `i` of a sheet, `size` pixels on its longer side.
 function tile(sheet, i, size, label, cut) {
@@ -17,9 +17,30 @@ function tilesByState(layer, sheet, channels, size, what) {
   return Object.entries(STATES).flatMap(([letter, state]) => {
     const those = channels.map((channel, i) => [channel, i]).filter(([channel]) => (layer.state[channel] || "b") === letter);
     if (!those.length) return [];
-    const tiles = those.map(([channel, i]) => el("li", {}, tile(sheet, i, size, `${what} ${channel}, ${state}`, letter === "c")));
-    return [el("h3", { class: "small quiet" }, `${state} (${those.length})`), el("ul", { class: "tiles", style: source(sheet) }, tiles)];
+    const tiles = those.map(([channel, i]) => el("li", {}, tile(sheet, i, size, `${what} ${channel}, ${said(state)}`, letter === "c")));
+    return [el("h3", { class: "small quiet" }, `${said(state)} (${those.length})`), el("ul", { class: "tiles", style: source(sheet) }, tiles)];
   });
+}
+
+// The preprocessing in words: those of the page, or those of the recorded recipe.
+function preprocessingInWords() {
+  if (PAGE.preprocessing) return PAGE.preprocessing;
+  const recorded = PAGE.repeat.find((row) => row.what === "Preprocessing");
+  if (!recorded) return null;
+  const r = JSON.parse(recorded.value);
+  const size = (s) => `${s.height}×${s.width}`;
+  const list = (values) => values.map((v) => Number(v.toPrecision(4))).join(", ");
+  const plain = (values, unit) => values.every((v) => v === unit);
+  return [
+    r.rate && `${r.rate} Hz`,
+    r.resize && (r.resize.exact ? `resize to ${size(r.resize.exact)}` : `shorter side ${r.resize.shorter}`),
+    r.crop && `crop ${size(r.crop)} from the centre`,
+    r.channels === 3 ? r.order.toUpperCase() : r.channels === 1 && "grey",
+    r.scale !== 1 && `÷ ${r.scale}`,
+    !plain(r.mean, 0) && `− (${list(r.mean)})`,
+    !plain(r.std, 1) && `÷ (${list(r.std)})`,
+    r.layout && r.layout.toUpperCase(),
+  ].filter(Boolean).join(" → ");
 }
 
 function filtersSection({ layer: place, sheet }) {
@@ -32,17 +53,35 @@ function filtersSection({ layer: place, sheet }) {
     tilesByState(layer, sheet, channels, size, "filter"));
 }
 
+// Maps of one image: kept channels of both networks in pairs, then those that were removed.
+function mapPairs(layer, channels, sheet, after, size) {
+  const is = (letter) => channels.map((channel, i) => [channel, i]).filter(([channel]) => (layer.state[channel] || "b") === letter);
+  const gone = is("c");
+  const rest = channels.map((channel, i) => [channel, i]).filter(([channel]) => layer.state[channel] !== "c");
+  const pair = ([channel, i], n) => el("li", { class: "maps" },
+    tile(sheet, i, size, `channel ${channel}, original`),
+    el("span", { style: source(after) }, tile(after, n, size, `channel ${channel}, pruned network`)));
+  const lost = ([channel, i]) => el("li", { class: "maps" },
+    tile(sheet, i, size, `channel ${channel}, original, removed`, true),
+    el("span", { class: "tile gone", role: "img", "aria-label": `channel ${channel} is missing in the pruned network`, style: `width:${size}px;height:${(size * sheet.tile[1]) / sheet.tile[0]}px` }, "✗"));
+  const group = (title, items) => items.length > 0 && [el("h3", { class: "small quiet" }, title), el("ul", { class: "tiles pairs", style: source(sheet) }, items)];
+  return [group(`kept (${rest.length})`, rest.map(pair)), group(`removed (${gone.length})`, gone.map(lost))].flat().filter(Boolean);
+}
+
 function mapsSection(maps, images) {
-  let layer = 0, image = 0;
+  // The first layer shown is the one that lost most of its shown channels.
+  const removed = (m) => m.channels.filter((channel) => PAGE.layers[m.layer].state[channel] === "c").length / m.channels.length;
+  let layer = maps.indexOf(maps.reduce((most, m) => (removed(m) > removed(most) ? m : most), maps[0])), image = 0;
   const place = el("div");
+  const both = maps.some((m) => m.after.length);
   const show = () => {
-    const { layer: at, channels, sheets } = maps[layer];
+    const { layer: at, channels, sheets, after } = maps[layer];
     const of = PAGE.layers[at], sheet = sheets[image];
     const size = Math.max(36, Math.min(64, 2 * sheet.tile[0]));
     const some = channels.length < of.width[0] ? el("p", { class: "quiet small" }, `${channels.length} of ${of.width[0]} channels, evenly spaced`) : null;
-    clear(place, [some].filter(Boolean), tilesByState(of, sheet, channels, size, "channel"));
+    clear(place, [some].filter(Boolean), after.length ? mapPairs(of, channels, sheet, after[image], size) : tilesByState(of, sheet, channels, size, "channel"));
   };
-  const pick = menu("Layer", maps.map((m, i) => [i, PAGE.layers[m.layer].name]), 0, (i) => { layer = Number(i); show(); });
+  const pick = menu("Layer", maps.map((m, i) => [i, PAGE.layers[m.layer].name]), layer, (i) => { layer = Number(i); show(); });
   const count = maps[0].sheets.length;
   const photo = (i) => el("button", { type: "button", "aria-pressed": String(i === 0), onclick: () => {
     image = i;
@@ -51,8 +90,10 @@ function mapsSection(maps, images) {
   } }, images ? tile(images, i, 72, `image ${i + 1}`) : `input ${i + 1}`);
   const buttons = Array.from({ length: count }, (_, i) => photo(i));
   show();
+  const range = "Black to white is the range of the original over all images shown: a channel with equal maps carries no information.";
   return el("section", { class: "card", id: "maps" }, el("h2", {}, "Feature maps"),
-    el("p", { class: "quiet" }, "Outputs of some layers of the original for calibration images. Black to white is the range over all images shown: a channel with equal maps carries no information."),
+    el("p", { class: "quiet" }, both ? "Outputs of some layers for calibration images: above in the original, below in the pruned network. " : "Outputs of some layers of the original for calibration images. ", range),
+    preprocessingInWords() && el("p", { class: "quiet small" }, `Preprocessing: ${preprocessingInWords()}`),
     el("div", { class: "photos", role: "group", "aria-label": "Images", style: images ? source(images) : null }, buttons),
     el("div", { class: "tools" }, pick.label), place);
 }

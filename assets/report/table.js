@@ -99,28 +99,27 @@ function skyline(layers, open) {
 
 function networkSection(open) {
   const layers = PAGE.layers;
-  const total = PAGE.summary.before.macs || 1, left = PAGE.summary.after.macs || 1;
+  const total = PAGE.summary.before.macs || 1;
   const place = new Map(layers.map((l, i) => [l, i + 1]));
   const lost = (l) => l.width[0] - l.width[1];
   const bar = (l) => el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${(100 * l.width[1]) / Math.max(1, l.width[0])}%` }));
-  const list = table({
-    caption: "Layers",
-    rows: layers,
-    columns: [
-      { name: "#", up: true, narrow: true, value: (l) => place.get(l) },
-      { name: "Layer", text: true, wrap: true, value: (l) => l.name, show: (l) => el("button", { class: "link", type: "button", onclick: () => open(l) }, l.name) },
-      { name: "Kind", text: true, narrow: true, value: (l) => kind(l) },
-      { name: "Width", value: (l) => l.width[0], show: (l) => [`${l.width[0]} → ${l.width[1]}`, bar(l)] },
-      { name: "Cut", narrow: true, value: (l) => lost(l) / Math.max(1, l.width[0]), show: (l) => (lost(l) ? percent(lost(l) / l.width[0], 0) : NONE) },
-      { name: "MACs", value: (l) => l.macs[0], show: (l) => short(l.macs[0]) },
-      { name: "share", narrow: true, value: (l) => l.macs[0], show: (l) => percent(l.macs[0] / total) },
-      { name: "after", value: (l) => l.macs[1], show: (l) => short(l.macs[1]) },
-      { name: "share after", narrow: true, value: (l) => l.macs[1], show: (l) => (l.macs[1] === null ? NONE : percent(l.macs[1] / left)) },
-      ...(timedLayers() ? timeColumns() : []),
-      { name: "Parameters", narrow: true, value: (l) => l.params[0], show: (l) => short(l.params[0]) },
-      { name: "after", narrow: true, value: (l) => l.params[1], show: (l) => short(l.params[1]) },
-    ],
-  });
+  const columns = [
+    { name: "#", up: true, narrow: true, value: (l) => place.get(l) },
+    { name: "Layer", text: true, wrap: true, value: (l) => l.name, show: (l) => el("button", { class: "link", type: "button", onclick: () => open(l) }, l.name) },
+    { name: "Kind", text: true, narrow: true, value: (l) => kind(l) },
+    { name: "Channels", value: (l) => l.width[0], show: (l) => [`${l.width[0]} → ${l.width[1]}`, bar(l)], csv: [["channels", (l) => l.width[0]], ["channels after", (l) => l.width[1]]] },
+    { name: "Removed", narrow: true, value: (l) => lost(l) / Math.max(1, l.width[0]), show: (l) => (lost(l) ? percent(lost(l) / l.width[0], 0) : NONE) },
+    { name: "MACs", value: (l) => l.macs[0], show: (l) => short(l.macs[0]) },
+    { name: "MACs after", value: (l) => l.macs[1], show: (l) => short(l.macs[1]) },
+    { name: "MACs share", narrow: true, value: (l) => l.macs[0] / total, show: (l) => percent(l.macs[0] / total) },
+    ...(timedLayers() ? [
+      { name: "ms", narrow: true, value: (l) => l.ms[0], show: (l) => milliseconds(l.ms[0]) },
+      { name: "ms after", narrow: true, value: (l) => l.ms[1], show: (l) => milliseconds(l.ms[1]) },
+    ] : []),
+    { name: "Params", narrow: true, value: (l) => l.params[0], show: (l) => short(l.params[0]) },
+    { name: "Params after", narrow: true, value: (l) => l.params[1], show: (l) => short(l.params[1]) },
+  ];
+  const list = table({ caption: "Layers", rows: layers, columns });
   const count = el("output", { class: "small" });
   const which = { all: () => true, cut: (l) => lost(l) > 0, whole: (l) => lost(l) === 0, blocked: (l) => l.state.includes("b") };
   let some = which.all;
@@ -132,22 +131,16 @@ function networkSection(open) {
   const show = menu("Show", [["all", "all layers"], ["cut", "layers that lost channels"], ["whole", "unchanged layers"], ["blocked", "layers with blocked channels"]], "all", (key) => { some = which[key]; refresh(); });
   const towers = skyline(layers, open);
   refresh();
-  const node = el("section", { class: "card", id: "network" }, el("h2", {}, "The network"),
-    el("p", { class: "quiet" }, "Each layer before and after the cut, in the order of the graph. Select a layer to show its kernels below."),
-    towers.node, el("div", { class: "tools" }, find.label, show.label, towers.choose), list.node, count);
+  const node = el("section", { class: "card", id: "network" }, el("h2", {}, "Layers"),
+    el("p", { class: "quiet" }, "Each layer before and after the cut, in the order of the graph: output ", term("channel", "channels"), ", ", term("MACs"), timedLayers() ? ", time of the layer by itself" : "", " and ", term("parameters"), ". Select a layer to show its kernels below."),
+    towers.node, el("div", { class: "tools" }, find.label, show.label, towers.choose), list.node, count,
+    el("div", { class: "saves" }, csvButton("layers", "the table of layers", columns, layers), svgButton("layers", "the bar chart", towers.node)));
   return { node, mark: (layer) => { list.mark(layer); towers.mark(layer); } };
 }
 
 const timedLayers = () => PAGE.layers.some((l) => l.ms[0] !== null);
 
-// Nodes were timed separately; shares refer to their sum.
-function timeColumns() {
-  const of = (l, i) => (l.ms[i] === null || !PAGE.summary.layers_ms[i] ? null : l.ms[i] / PAGE.summary.layers_ms[i]);
-  return [0, 1].flatMap((i) => [
-    { name: i ? "after" : "ms", narrow: true, value: (l) => l.ms[i], show: (l) => (l.ms[i] === null ? NONE : number(Number(l.ms[i].toPrecision(3)))) },
-    { name: i ? "share after" : "share", narrow: true, value: (l) => l.ms[i], show: (l) => percent(of(l, i)) },
-  ]);
-}
+const milliseconds = (v) => (v === null ? NONE : number(Number(v.toPrecision(3))));
 
 function kind(layer) {
   const window = layer.kernel.length ? " " + layer.kernel.join("×") : "";
@@ -166,17 +159,14 @@ function coupledSection(open) {
     const more = rest.length > 0 && el("details", {}, el("summary", {}, `and ${rest.length} more`), some(rest));
     return el("span", {}, some(group.layers.slice(0, NAMED)), more);
   };
-  const list = table({
-    caption: "Coupled channels by the layers that produce them",
-    rows,
-    columns: [
-      { name: "Coupled layers", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
-      { name: "Sets", value: (t) => t.coupled },
-      { name: "Channels each", narrow: true, value: (t) => t.each },
-      { name: "Removed", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
-      { name: "Removable", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "yes") },
-    ],
-  });
+  const columns = [
+    { name: "Coupled layers", text: true, wrap: true, value: (t) => names(t).join(" "), show: named },
+    { name: "Coupled sets", narrow: true, value: (t) => t.coupled },
+    { name: "Channels each", narrow: true, value: (t) => t.each },
+    { name: "Sets removed", value: (t) => t.cut, show: (t) => (t.blocked ? NONE : `${t.cut}`) },
+    { name: "Removable", text: true, wrap: true, value: (t) => (t.blocked ? t.blocked.join(" ") : ""), show: (t) => (t.blocked ? el("span", {}, "blocked by ", el("code", {}, t.blocked[0]), `: ${t.blocked[1]}`) : "yes"), csv: [["removable", (t) => (t.blocked ? "no" : "yes")], ["blocked by", (t) => t.blocked && t.blocked[0]], ["reason", (t) => t.blocked && t.blocked[1]]] },
+  ];
+  const list = table({ caption: "Coupled channels by the layers that produce them", rows, columns });
   const which = { all: () => true, cut: (t) => t.cut > 0, kept: (t) => !t.blocked && !t.cut, blocked: (t) => t.blocked !== null };
   let some = which.all;
   const count = el("output", { class: "small" });
@@ -190,6 +180,7 @@ function coupledSection(open) {
   const [all, gone] = PAGE.summary.coupled;
   const blocked = rows.filter((t) => t.blocked).reduce((sum, t) => sum + t.coupled, 0);
   return el("section", { class: "card", id: "coupled" }, el("h2", {}, "Coupled channels"),
-    el("p", { class: "quiet" }, `Channels that can only be kept or removed together, because they are added, multiplied or consumed together. Of ${counted(all, "set", "sets")}, ${grouped(gone)} were removed and ${grouped(blocked)} cannot be removed.`),
-    el("div", { class: "tools" }, find.label, show.label), list.node, count);
+    el("p", { class: "quiet" }, term("coupled channels", "Channels that can only be kept or removed together"), `, because they are added, multiplied or consumed together. Of ${counted(all, "set", "sets")}, ${grouped(gone)} were removed and ${grouped(blocked)} cannot be removed.`),
+    el("div", { class: "tools" }, find.label, show.label), list.node, count,
+    el("div", { class: "saves" }, csvButton("coupled", "the table of coupled channels", columns, rows)));
 }

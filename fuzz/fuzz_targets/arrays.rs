@@ -16,7 +16,7 @@ fn walk(name: &str, bytes: &[u8]) -> secateur::Result<()> {
     let path = file::of(name, bytes);
     let shape = [None, Some(3), Some(8), Some(8)];
     let options = DataOptions { images: Some(MOST), ..DataOptions::default() };
-    let images = Dataset::open(&path.to_string_lossy(), &options, &shape)?;
+    let images = Dataset::open(path.to_string_lossy().as_ref(), &options, &shape)?;
     images.labels();
     for batch in images.batches(4) {
         batch?;

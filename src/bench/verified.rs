@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, advance, staged};
 use crate::tensor::Precision;
 
 /// The times of networks, and how close their outputs in `f16` are to `f32`.
@@ -21,6 +21,8 @@ pub struct VerifiedResult {
 
 /// Times networks in turn, after checking the outputs of each with [`verify_outputs`].
 ///
+/// The stages are [`Stage::Verifying`] and [`Stage::Timing`].
+///
 /// # Errors
 /// Wrong outputs, a network that does not run on the device, or an observer that ends the operation.
 pub fn verified(
@@ -29,7 +31,14 @@ pub fn verified(
     options: BenchOptions,
     observer: &mut dyn Observer,
 ) -> Result<VerifiedResult> {
-    let snr_db = graphs.iter().map(|graph| verify_outputs(graph, device)).collect::<Result<_>>()?;
+    let snr_db = staged(observer, Stage::Verifying, graphs.len(), |observer| {
+        let verify = |(at, graph): (usize, &&Graph)| {
+            let snr_db = verify_outputs(graph, device)?;
+            advance(observer, at + 1)?;
+            Ok(snr_db)
+        };
+        graphs.iter().enumerate().map(verify).collect::<Result<_>>()
+    })?;
     Ok(VerifiedResult { times: bench(graphs, device, options, observer)?, snr_db })
 }
 

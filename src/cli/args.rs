@@ -1,9 +1,11 @@
 //! Options of every verb, and parsers of their values.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::config::Setting;
 use super::output::Output;
 use crate::error::Result;
 use crate::pipeline::{Device, DeviceChoice, Precision, devices};
@@ -64,19 +66,34 @@ pub(crate) struct Global {
     /// Color the output: auto, always or never.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
-    /// Suppress progress bars and notes.
+    /// Print no progress and no notes.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Device: auto, cpu, a number, or a part of a name as `devices` lists them.
+    /// Device: auto, cpu, or a number or name from `devices`.
+    ///
+    /// A part of a name is enough.
     #[arg(long, global = true, env = "SECATEUR_DEVICE", value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceChoice,
+    /// Read default values of options from this file.
+    ///
+    /// Without it, secateur.toml beside the model is read, if it exists. Keys are long names of options, as in
+    /// preset = "imagenet"; those in a section such as [prune] are for one verb. Options of the command line win.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Do not read secateur.toml.
+    #[arg(long, global = true, conflicts_with = "config")]
+    pub(crate) no_config: bool,
+    /// Values of all options, with the origin of each.
+    #[arg(skip)]
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// The precision of values between layers.
 #[derive(Debug, Args)]
 pub(crate) struct PrecisionArgs {
-    /// Storage of values between layers: f32, or f16 with arithmetic in f32. f16 halves memory and traffic; `eval`
-    /// measures its accuracy.
+    /// Storage of values between layers: f32 or f16.
+    ///
+    /// f16 halves their memory and memory traffic; arithmetic remains in f32. `eval` measures the accuracy.
     #[arg(long, value_name = "P", default_value = "f32")]
     precision: Precision,
 }
@@ -89,9 +106,15 @@ impl PrecisionArgs {
 }
 
 impl Global {
+    /// Returns the values of all options with their origins, for reports.
+    pub(crate) fn settings(&self) -> Vec<(String, String, String)> {
+        let parts = |Setting { name, value, origin }: &Setting| (name.clone(), value.clone(), origin.clone());
+        self.settings.iter().map(parts).collect()
+    }
+
     /// Opens the device, and notes on stderr why it is no GPU.
     pub(crate) fn open(&self, output: &Output) -> Result<Device> {
-        let (device, note) = devices::open(&self.device)?;
+        let (device, note) = output.busy("opening the device", || devices::open(&self.device))?;
         if let Some(note) = note {
             output.note(note);
         }

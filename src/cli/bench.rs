@@ -7,32 +7,36 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{Global, PrecisionArgs, positive, seconds};
 use super::input_args::InputArgs;
-use super::output::{Output, decibels, many, short};
-use super::progress::Progress;
+use super::output::{Output, decibels, many, short, three_digits};
+use super::progress::{LOADING, Progress};
+use super::table::{Table, WIDTH, wrapped};
 use crate::error::Result;
 use crate::pipeline::{
-    BenchOptions, Benchmark, BenchmarkOptions, LayerRate, Performance, autotune, benchmark,
+    BenchOptions, Benchmark, BenchmarkOptions, LayerRate, Model, Performance, Quantiles, autotune, benchmark,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX files; ratios are against the first.
+    /// ONNX files; the first is the reference of the ratios.
     #[arg(required = true)]
     models: Vec<PathBuf>,
     /// Number of images at once.
     #[arg(long, value_name = "B", default_value_t = 1, value_parser = positive)]
     batch: usize,
-    /// Approximate seconds of measuring, in all.
+    /// Seconds of measurement in all, approximately.
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// Include transfers to and from the device.
     #[arg(long)]
     transfers: bool,
-    /// Time every layer by itself, too, and compare it with the peak rates of the device.
+    /// Time each layer by itself, too.
+    ///
+    /// The rates are compared with the peak rates of the device, which are measured as well.
     #[arg(long)]
     layers: bool,
-    /// First autotune: time the algorithms of each layer on the device, for S seconds at most, and remember the fastest
-    /// for all commands (in the user's cache folder, or in $SECATEUR_CACHE).
+    /// First time the algorithms of each layer, for at most S seconds.
+    ///
+    /// All commands use the fastest from then on. The times are kept in the user's cache folder, or in $SECATEUR_CACHE.
     #[arg(long, value_name = "S", value_parser = seconds)]
     tune: Option<f64>,
     #[command(flatten)]
@@ -42,7 +46,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let models = args.models.iter().map(|p| args.inputs.load(p, None)).collect::<Result<Vec<_>>>()?;
+    let load = || args.models.iter().map(|p| args.inputs.load(p, None)).collect::<Result<Vec<_>>>();
+    let models = output.busy(LOADING, load)?;
     let device = args.precision.open(global, output)?;
     let mut progress = Progress::new(output);
     if let Some(seconds) = args.tune {
@@ -64,8 +69,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         who.name, who.backend, who.driver, who.precision
     ));
     let (mut list, mut ratios): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
+    print(&models, &networks, output);
     for (model, network) in models.iter().zip(&networks) {
-        print(&model.path, network, output);
         list.push(json!({
             "path": model.path, "batch": network.batch, "host_nodes": network.host_nodes, "params": network.cost.params,
             "macs": network.cost.macs, "bytes": network.cost.bytes, "latency_ms": network.seconds.times(1e3),
@@ -79,13 +84,15 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         ratios.clear();
     }
     for (model, why) in models.iter().zip(&networks).filter_map(|(m, n)| Some((m, n.unrelated.as_ref()?))) {
-        output.line(format!("no ratio for {}: {why}", model.path.display()));
+        wrapped(&format!("no ratio for {}: {why}", model.path.display()), 0)
+            .iter()
+            .for_each(|line| output.line(line));
     }
     for (model, network) in models.iter().zip(&networks) {
         let Some(speedup) = network.speedup else { continue };
         let fewer = 1.0 - network.cost.macs as f64 / networks[0].cost.macs as f64;
         let hint = no_gain(&model.path, fewer, 1.0 - speedup.median.recip());
-        hint.into_iter().for_each(|line| output.line(line));
+        hint.iter().flat_map(|hint| wrapped(hint, 0)).for_each(|line| output.line(line));
     }
     let mut result =
         json!({ "device": who, "batch": batch, "transfers": transfers, "rounds": rounds, "ratios": ratios });
@@ -104,53 +111,66 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     Ok(Answer::Yes)
 }
 
-fn print(path: &Path, network: &Performance, output: &Output) {
-    let time = network.seconds.times(1e3);
-    let ratio = network.speedup.map_or_else(String::new, |ratio| {
-        format!("  {:.2}× ({:.2}–{:.2})", ratio.median, ratio.p10, ratio.p90)
-    });
-    output.line(format!(
-        "{:<30} {:>9} MACs {:>8.2} ms ({:.2}–{:.2}) {:>8.1} images/s {:>6.1} GFLOP/s{ratio}",
-        path.display(),
-        short(network.cost.macs),
-        time.median,
-        time.p10,
-        time.p90,
-        network.images_per_s,
-        network.gflops
-    ));
-    if network.host_nodes > 0 {
-        output.line(format!(
-            "{:<30} {} nodes with data-dependent shapes run on the host: not in these times",
-            "", network.host_nodes
-        ));
+/// Prints a row for each network.
+fn print(models: &[Model], networks: &[Performance], output: &Output) {
+    let mut titles = vec!["*network", "MACs", "ms", "p10–p90", "images/s", "GFLOP/s"];
+    let has_ratios = networks.iter().any(|network| network.speedup.is_some()) && networks.len() > 1;
+    titles.extend(has_ratios.then_some(["speedup", "p10–p90"]).into_iter().flatten());
+    let mut table = Table::new(&titles);
+    let range = |times: Quantiles| format!("{}–{}", three_digits(times.p10), three_digits(times.p90));
+    for (model, network) in models.iter().zip(networks) {
+        let time = network.seconds.times(1e3);
+        let mut cells = vec![
+            model.path.display().to_string(),
+            short(network.cost.macs),
+            three_digits(time.median),
+            range(time),
+            three_digits(network.images_per_s),
+            three_digits(network.gflops),
+        ];
+        if let Some(ratio) = network.speedup.filter(|_| has_ratios) {
+            cells.extend([format!("{}×", three_digits(ratio.median)), range(ratio)]);
+        }
+        table.row(cells);
     }
-    if let Some(snr) = network.snr_db {
-        output.line(format!("{:<30} SNR {} against f32, for made-up inputs", "", decibels(snr)));
+    table.lines(WIDTH).for_each(|line| output.line(line));
+    for (model, network) in models.iter().zip(networks) {
+        let path = model.path.display();
+        if network.host_nodes > 0 {
+            let nodes = network.host_nodes;
+            let text = format!(
+                "{path}: {nodes} nodes with data-dependent shapes run on the host, not in these times"
+            );
+            wrapped(&text, 0).iter().for_each(|line| output.line(line));
+        }
+        if let Some(snr) = network.snr_db {
+            let text = format!("{path}: SNR {} against f32, for made-up inputs", decibels(snr));
+            wrapped(&text, 0).iter().for_each(|line| output.line(line));
+        }
     }
 }
 
 /// Prints the times of a network's layers in the order of execution.
 fn print_layers(path: &Path, layers: &[LayerRate], output: &Output) -> Value {
     output.line(format!("\n{}", path.display()));
-    output.line(format!(
-        "{:<28} {:>9} {:>9} {:>7} {:>8} {:>6} {:>6}",
-        "layer", "MACs", "ms", "share", "GFLOP/s", "GB/s", "peak"
-    ));
+    let mut table = Table::new(&["*layer", "MACs", "ms", "share", "GFLOP/s", "GB/s", "peak"]);
     let mut rows = vec![];
     for LayerRate { node, seconds, share, macs, gflops, gbytes_per_s, peak_share } in layers {
-        output.line(format!(
-            "{node:<28} {:>9} {:>9.3} {:>5.1} % {gflops:>8.1} {gbytes_per_s:>6.1} {:>4.0} %",
+        table.row([
+            node.clone(),
             short(*macs),
-            seconds.median * 1e3,
-            100.0 * share,
-            100.0 * peak_share,
-        ));
+            three_digits(seconds.median * 1e3),
+            format!("{:.1} %", 100.0 * share),
+            three_digits(*gflops),
+            three_digits(*gbytes_per_s),
+            format!("{:.0} %", 100.0 * peak_share),
+        ]);
         rows.push(json!({
             "node": node, "macs": macs, "ms": seconds.times(1e3), "share": share,
             "gflops": gflops, "gbytes_per_s": gbytes_per_s, "of_limit": peak_share,
         }));
     }
+    table.lines(WIDTH).for_each(|line| output.line(line));
     rows.into()
 }
 

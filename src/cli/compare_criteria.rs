@@ -12,8 +12,9 @@ use super::metric_args::MetricArgs;
 use super::output::{Output, write_csv};
 use super::output_guard::OutputGuard;
 use super::plot::{Line, Panel, chart};
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::results::{judged_on, metric_json};
+use super::table::shortened;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -27,19 +28,23 @@ pub(super) struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Profile of the model. Default: gathered from the data.
+    /// Profile of the model.
+    ///
+    /// Default: gathered from the data.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// Names of the criteria to compare. Default: all that the statistics allow.
+    /// Criteria to compare, separated by commas.
+    ///
+    /// Default: all that the statistics allow.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     criteria: Vec<String>,
-    /// Budgets, each a share of the MACs.
+    /// Budgets, each a share of the MACs, separated by commas.
     #[arg(long, value_name = "R", value_delimiter = ',', default_values_t = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])]
     keep_macs: Vec<f64>,
-    /// Number of seeds of the criterion `random`, whose mean is shown.
+    /// Number of seeds whose mean is shown for `random`.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Repair after each cut: none, bias, bn, full, or several.
+    /// Repairs to compare, separated by commas.
     #[arg(long, value_name = "HOW", value_delimiter = ',', default_values_t = [Repair::None])]
     repair: Vec<Repair>,
     #[command(flatten)]
@@ -55,11 +60,16 @@ pub(super) struct Args {
     /// Chart of the curves to write.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Table to write, with a row for each point, as soon as its curve is measured: criterion, repair, share of the MACs,
-    /// top-1, agreement, SNR to the original in dB; with --metric also its value.
+    /// Table of all points to write.
+    ///
+    /// A row has the criterion, the repair, the share of the MACs, top-1, agreement, the SNR to the original in dB, and the
+    /// standard error of what is compared; with --metric also its value. The file is rewritten after each curve.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }
+
+/// Columns of a table that fit a terminal.
+const AT_ONCE: usize = 7;
 
 /// The quantity that all points show.
 #[derive(Clone, Copy)]
@@ -90,7 +100,7 @@ impl<'a> Measure<'a> {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     guard.write(args.plot.iter().chain(&args.csv), "write the comparison")?;
     let options = ComparisonOptions {
@@ -101,9 +111,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         batch: args.batch,
         metric: args.metric.options(&args.data, args.judge.test(), args.force)?,
     };
-    let network = Network::from_file(model, false)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let repaired = args.repair.iter().copied().find(|&how| how != Repair::None);
-    let calibration = args.judge.open(&args.data, &network.graph, Some(repaired.unwrap_or(Repair::None)))?;
+    let open = || args.judge.open(&args.data, &network.graph, Some(repaired.unwrap_or(Repair::None)));
+    let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.ok_or_else(|| {
         Error::new("no data were given")
             .expected("`data`: a folder, .npy, .npz, idx, .wav or random:N")
@@ -128,20 +139,22 @@ fn table(path: &Path, curves: &[CriterionCurve]) -> Result<()> {
     let rows = points.map(|(c, p)| {
         let of = [c.criterion.clone(), c.repair.to_string()];
         of.into_iter()
-            .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db)])
+            .chain([p.keep_macs.to_string(), cell(p.top1), cell(p.agreement), cell(p.snr_db), cell(p.error)])
             .chain(has_value.then(|| cell(p.value)))
             .collect()
     });
-    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "value"];
-    write_csv(path, &head[..if has_value { 7 } else { 6 }], rows)
+    let head = ["criterion", "repair", "keep_macs", "top1", "agreement", "snr_db", "error", "value"];
+    write_csv(path, &head[..if has_value { 8 } else { 7 }], rows)
 }
 
 fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, output: &Output) -> Result<()> {
     let Comparison { curves, left_out, original_top1: whole, metric } = comparison;
     let Measure { name: what, unit, scale } = Measure::of(comparison);
     let scaled = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{:.1}", scale * v));
-    let at = |points: &[CriterionPoint], macs: f64| {
-        points.iter().find(|p| p.keep_macs == macs).and_then(CriterionPoint::quality)
+    let at = |points: &[CriterionPoint], macs: f64| -> String {
+        let Some(point) = points.iter().find(|p| p.keep_macs == macs) else { return scaled(None) };
+        let error = point.error.map_or_else(String::new, |error| format!("±{:.1}", scale * error));
+        scaled(point.quality()) + &error
     };
     let original = whole.or_else(|| metric.as_ref()?.before);
     let original = original.map_or_else(String::new, |whole| format!("; whole: {}", scaled(Some(whole))));
@@ -149,13 +162,17 @@ fn print((args, calibration): (&Args, &Calibration), comparison: &Comparison, ou
     output.line(format!("{named} at shares of the MACs {}{original}", judged_on(calibration)));
     let of = |repair: Repair| curves.iter().filter(move |c| c.repair == repair);
     for &repair in &args.repair {
-        let head: String = args.keep_macs.iter().map(|m| format!("{m:>7.2}")).collect();
-        output.line(format!("{:<16}{head}", format!("repair {repair}")));
-        for curve in of(repair) {
-            let cells: String =
-                args.keep_macs.iter().map(|&m| format!("{:>7}", scaled(at(&curve.points, m)))).collect();
-            output.line(format!("{:<16}{cells}", curve.criterion));
+        for shares in args.keep_macs.chunks(AT_ONCE) {
+            let head: String = shares.iter().map(|m| format!("{m:>9.2}")).collect();
+            output.line(format!("{:<16}{head}", format!("repair {repair}")));
+            for curve in of(repair) {
+                let cells: String = shares.iter().map(|&m| format!("{:>9}", at(&curve.points, m))).collect();
+                output.line(format!("{:<16}{cells}", shortened(&curve.criterion, 16)));
+            }
         }
+    }
+    if curves.iter().any(|curve| curve.points.iter().any(|point| point.error.is_some())) {
+        output.line("± is the standard error of the difference to the original, if that has a value");
     }
     for (name, why) in left_out {
         output.note(format!("left out: {name}: {why}"));

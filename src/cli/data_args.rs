@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::input_args::InputArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    Calibration, DataOptions, Dataset, Graph, Model, Origin, Repair, open_calibration, open_data, open_test,
+    Calibration, DataOptions, DataSources, Dataset, Device, Graph, Model, Observer, Origin, PresetTrial,
+    Repair, open_calibration, open_data, open_test, try_presets,
 };
 
 /// Images and their preprocessing.
@@ -13,18 +14,29 @@ use crate::pipeline::{
 pub(super) struct DataArgs {
     #[command(flatten)]
     pub(super) inputs: InputArgs,
-    /// Images, arrays or recordings: a folder (flat, or one subfolder a class), .npy, .npz, idx, .wav, or random:N.
+    /// Images, arrays or recordings to run the network on; several are one set.
+    ///
+    /// A folder of images (flat, or with one subfolder for each class), a pattern ('images/*.jpg'), a list of files (.txt
+    /// or .csv), a .npy or .npz file (FILE.npz:test for a split), MNIST-style idx files, WebDataset archives (.tar),
+    /// Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
     #[arg(long, value_name = "DATA")]
-    pub(super) data: Option<String>,
+    data: Vec<String>,
     /// Preprocessing by name: imagenet, cifar10, mnist, unit or raw.
+    ///
+    /// The other options under this heading replace single values of the preset.
     #[arg(long)]
     preset: Option<String>,
-    /// Resize: S for the shorter side, HxW for both.
+    /// Resize images: S for the shorter side, HxW for both.
     #[arg(long, value_name = "S")]
     resize: Option<String>,
-    /// Crop of the center: S or HxW.
+    /// Crop the center of images: S or HxW.
     #[arg(long, value_name = "S")]
     crop: Option<String>,
+    /// Keep proportions: pad images with this value, as YOLO's 114.
+    ///
+    /// They are padded to the size of --resize, or of the network. The value is one of 0 to 255.
+    #[arg(long, value_name = "VALUE")]
+    letterbox: Option<u8>,
     /// Mean of each channel, subtracted after scaling.
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
@@ -34,34 +46,43 @@ pub(super) struct DataArgs {
     /// Layout of the network's input: nchw or nhwc.
     #[arg(long)]
     layout: Option<String>,
-    /// Order of the channels: rgb or bgr.
+    /// Order of the color channels: rgb or bgr.
     #[arg(long)]
     channels: Option<String>,
-    /// Divisor of the values 0..255.
+    /// Divisor of the pixel values 0 to 255.
     #[arg(long)]
     scale: Option<f32>,
-    /// Sample rate to resample recordings to.
+    /// Sample rate to which recordings are resampled.
     #[arg(long, value_name = "HZ")]
     rate: Option<u32>,
-    /// File of class names, one a line, in the order of class indices.
+    /// File of class names, one a line.
+    ///
+    /// The line number of a name, counted from 0, is its class index. Names of class folders or labels are looked up in
+    /// it.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
-    /// Offset added to every label.
+    /// Number added to every label.
+    ///
+    /// Networks with a background class need 1 if the labels have none.
     #[arg(long, value_name = "N", default_value_t = 0)]
     label_offset: i64,
-    /// Fail on an image that cannot be decoded, instead of skipping it.
+    /// Fail on a file that cannot be decoded.
+    ///
+    /// Such files are skipped and counted without this option.
     #[arg(long)]
     strict: bool,
-    /// Largest number of images.
+    /// Use at most N images: the first ones.
     #[arg(long, value_name = "N", requires = "data")]
     pub(super) images: Option<usize>,
-    /// Take the images from all over the set, chosen by this seed, instead of the first ones.
+    /// Choose the images of --images at random, by this seed.
     #[arg(long, value_name = "SEED", requires = "images")]
     sample: Option<u64>,
-    /// Part K of N of the images.
+    /// Use part K of N equal parts of the images.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
-    /// Let random inputs decide which channels are removed.
+    /// Accept random inputs as calibration data.
+    ///
+    /// They do not show which channels matter for real images.
     #[arg(long)]
     allow_random: bool,
 }
@@ -74,21 +95,40 @@ impl DataArgs {
     /// Loads a model, whose free sizes the data may determine.
     pub(super) fn load(&self, path: &Path) -> Result<Model> {
         let options = self.options(None)?;
-        self.inputs.load(path, self.data.as_deref().map(|spec| (spec, &options)))
+        let sources = self.sources();
+        self.inputs.load(path, sources.as_ref().map(|sources| (sources, &options)))
     }
 
     /// Opens the data for a network's input.
     pub(super) fn open(&self, graph: &Graph) -> Result<Dataset> {
-        open_data(graph, self.spec()?, &self.options(None)?)
+        open_data(graph, self.given()?, &self.options(None)?)
     }
 
     /// Opens data that decide which channels are removed, visited in an order made from a seed if there is one.
     pub(super) fn open_real(&self, graph: &Graph, order: Option<u64>) -> Result<Dataset> {
-        open_calibration(graph, self.spec()?, &self.options(order)?, self.allow_random)
+        open_calibration(graph, self.given()?, &self.options(order)?, self.allow_random)
     }
 
-    fn spec(&self) -> Result<&str> {
-        self.data.as_deref().ok_or_else(|| {
+    /// Ranks likely recipes for a network on the data.
+    pub(super) fn try_presets(
+        &self,
+        graph: &Graph,
+        device: &Device,
+        batch: Option<usize>,
+        observer: &mut dyn Observer,
+    ) -> Result<PresetTrial> {
+        let (sources, options) = (self.given()?, self.options(None)?);
+        let open = |options: &DataOptions| open_data(graph, sources.clone(), options);
+        try_presets(graph, device, (&open, &options), batch, observer)
+    }
+
+    /// Returns the sources of the data, if there are any.
+    pub(super) fn sources(&self) -> Option<DataSources> {
+        (!self.data.is_empty()).then(|| DataSources::from(self.data.as_slice()))
+    }
+
+    fn given(&self) -> Result<DataSources> {
+        self.sources().ok_or_else(|| {
             Error::new("no data were given")
                 .expected("`data`: a folder, .npy, .npz, idx, .wav or random:N")
                 .remedy("set `data`")
@@ -100,6 +140,7 @@ impl DataArgs {
             preset: parsed(self.preset.as_ref())?,
             resize: parsed(self.resize.as_ref())?,
             crop: parsed(self.crop.as_ref())?,
+            letterbox: self.letterbox,
             mean: self.mean.clone(),
             std: self.std.clone(),
             layout: parsed(self.layout.as_ref())?,
@@ -116,19 +157,29 @@ impl DataArgs {
         })
     }
 
+    /// Returns the class names of the class list in the order of its lines, for reports; none without a list.
+    pub(super) fn class_names(&self) -> Result<Vec<String>> {
+        let Some(path) = &self.classes else { return Ok(vec![]) };
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
+        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
     /// Returns the files and folders that are read.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.data.iter().map(PathBuf::from).chain(self.classes.clone())
+        let sources: Vec<PathBuf> = self.sources().iter().flat_map(DataSources::files).collect();
+        sources.into_iter().chain(self.classes.clone())
     }
 
     /// Returns the source of the images, for profiles.
     pub(super) fn origin(&self) -> Result<Origin> {
-        Ok(Origin::new(self.data.as_deref().unwrap_or_default(), &self.options(None)?))
+        Ok(Origin::new(self.sources().unwrap_or_default(), &self.options(None)?))
     }
 
     /// Opens calibration images that judge, too; `None` without data.
     pub(super) fn calibration(&self, graph: &Graph) -> Result<Option<Calibration>> {
-        let Some(_) = &self.data else { return Ok(None) };
+        if self.data.is_empty() {
+            return Ok(None);
+        }
         Ok(Some(Calibration::new(self.open_real(graph, None)?, self.origin()?)))
     }
 }
@@ -136,24 +187,27 @@ impl DataArgs {
 /// The images that judge.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct JudgeArgs {
-    /// Share of the images that is held out to judge the result: 0.2, but 0 (all images judge) if nothing is repaired
-    /// or there are fewer than five.
+    /// Share of the images held out to judge the result.
+    ///
+    /// Default: 0.2; but 0 if nothing is repaired or there are fewer than five images. With 0 all images judge.
     #[arg(long, value_name = "R", requires = "data")]
     held_out: Option<f64>,
-    /// Other images that judge, all of them, with the preprocessing of --data.
+    /// Other images that judge the result; several are one set.
+    ///
+    /// All of them are used, with the preprocessing of --data.
     #[arg(long, value_name = "DATA", requires = "data", conflicts_with = "held_out")]
-    test: Option<String>,
+    test: Vec<String>,
 }
 
 impl JudgeArgs {
     /// Returns whether the images that judge were chosen.
     pub(super) fn is_given(&self) -> bool {
-        self.held_out.is_some() || self.test.is_some()
+        self.held_out.is_some() || !self.test.is_empty()
     }
 
     /// Returns the other images that judge.
-    pub(super) fn test(&self) -> Option<&str> {
-        self.test.as_deref()
+    pub(super) fn test(&self) -> Option<DataSources> {
+        (!self.test.is_empty()).then(|| DataSources::from(self.test.as_slice()))
     }
 
     /// Opens calibration images, and those that judge; `None` without data.
@@ -163,11 +217,13 @@ impl JudgeArgs {
         graph: &Graph,
         repair: Option<Repair>,
     ) -> Result<Option<Calibration>> {
-        let Some(_) = &args.data else { return Ok(None) };
+        if args.data.is_empty() {
+            return Ok(None);
+        }
         let (data, origin) = (args.open_real(graph, None)?, args.origin()?);
-        if let Some(spec) = &self.test {
+        if let Some(sources) = self.test() {
             let all = DataOptions { images: None, sample: None, shard: None, ..args.options(None)? };
-            let test = open_test(graph, spec, all, &data)?;
+            let test = open_test(graph, sources, all, &data)?;
             return Ok(Some(Calibration::with_test(data, origin, test)));
         }
         Calibration::hold_out(data, origin, self.held_out, repair).map(Some)

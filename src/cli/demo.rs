@@ -13,6 +13,7 @@ use super::output::{Output, grouped, many};
 use super::output_guard::OutputGuard;
 use super::progress::Progress;
 use super::report::{WRITE_PAGE, command, write_page};
+use super::results::{change, of_channels};
 use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -74,7 +75,13 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         "pruning to half of the MACs: channels are scored on 512 images without labels, the layers behind them are \
          refitted, and the result is proved and judged on 1,000 other images",
     );
-    let report = ReportOptions { seconds: SECONDS, batch: BATCH, command: Some(command()) };
+    let report = ReportOptions {
+        seconds: SECONDS,
+        batch: BATCH,
+        command: Some(command()),
+        settings: global.settings(),
+        ..ReportOptions::default()
+    };
     let options = PruneOptions {
         output: Some(args.output.path().to_path_buf()),
         report: args.report.as_ref().map(|_| report),
@@ -128,10 +135,15 @@ fn print(pruned: &Pruned, (device, ms, speedup): (&str, [f64; 2], Quantiles), se
         "time an image", ms[0], ms[1]
     ));
     let [top1, small] = top1(pruned).map(|v| v.unwrap_or(f64::NAN) * 100.0);
-    output.line(format!("{:<14} {top1:>10.2} % {small:>10.2} %", "top-1"));
+    let found = pruned.evaluation.as_ref().and_then(|found| found.metric_named("top-1"));
+    let change = found.and_then(change).unwrap_or_default();
+    output.line(format!("{:<14} {top1:>10.2} % {small:>10.2} %  {change}", "top-1"));
     output.line(format!(
         "{} removed; proved on {}, largest error {:.1e}; {seconds:.1} s in all",
-        many(pruned.removed_channels, "channel"),
+        of_channels(
+            (pruned.removed_channels, pruned.coupled_cut),
+            (pruned.total_channels, pruned.cut.coupled.len())
+        ),
         many(pruned.proof.inputs, "input"),
         pruned.proof.max_rel_err,
     ));

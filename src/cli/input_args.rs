@@ -4,22 +4,27 @@ use std::path::Path;
 
 use super::streams::load_model;
 use crate::error::{Error, Result};
-use crate::pipeline::{DataOptions, InputOptions, Model, input_names, parse_shape};
+use crate::pipeline::{DataOptions, DataSources, InputOptions, Model, input_names, parse_shape};
 
 /// Values and sizes of a network's inputs.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct InputArgs {
-    /// Fix the value of an input, such as a scale or a threshold: a number, numbers a,b,c, or a .npy file.
+    /// Fix the value of an input, such as a scale factor or a threshold.
+    ///
+    /// VALUE is a number for all elements, numbers a,b,c, or a .npy file. It holds for every sample. May be given several
+    /// times.
     #[arg(long, value_name = "NAME=VALUE")]
     input: Vec<String>,
-    /// Whole shape of an input whose sizes the file leaves free, the batch included: x=1x3x48x320.
+    /// Set the shape of an input with free sizes, batch included.
+    ///
+    /// For example x=1x3x48x320. May be given several times.
     #[arg(long, value_name = "NAME=SHAPE")]
     size: Vec<String>,
 }
 
 impl InputArgs {
     /// Loads a model with these values and sizes; free sizes may follow from data.
-    pub(super) fn load(&self, path: &Path, data: Option<(&str, &DataOptions)>) -> Result<Model> {
+    pub(super) fn load(&self, path: &Path, data: Option<(&DataSources, &DataOptions)>) -> Result<Model> {
         let model = load_model(path)?;
         self.options(&input_names(&model))?.bind(model, data)
     }

@@ -6,44 +6,74 @@ use std::sync::Arc;
 use super::data_args::DataArgs;
 use super::metric_command::CommandMetric;
 use crate::error::{Error, Result};
-use crate::pipeline::{LabelImages, MetricKind, MetricOptions};
+use crate::pipeline::{DataSources, LabelImages, MetricKind, MetricOptions};
 
 /// How the outputs of networks are judged.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct MetricArgs {
-    /// Metric that judges: top1, top5, agreement, snr, psnr, ssim, miou, or 'command CMD': CMD receives two folders of
-    /// .npy files, the outputs and those of the original, and prints a number (docs/guide.md). Default: top1 with
-    /// labels; miou or psnr with --labels; agreement if an output is known to hold class scores; else snr.
+    /// Metric of the outputs: top1, top5, agreement, snr, psnr, ssim, miou, boxes.
+    ///
+    /// Or 'command CMD': CMD receives two folders of .npy files, the outputs of the network and those of the original,
+    /// and prints a number (docs/guide.md).
+    ///
+    /// Default: top1 with class labels; miou or psnr with --labels; agreement if an output is known to hold class scores;
+    /// boxes if outputs are known to hold them; else snr.
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
-    /// Smaller numbers of the command are better.
+    /// Treat smaller numbers of the command as better.
     #[arg(long, requires = "metric")]
     lower_is_better: bool,
-    /// Label images: a folder of masks or pictures with the names of the images, or an array (.npy, or `labels` of a
-    /// .npz). Masks hold class indices; 255 does not count.
+    /// Label images: a folder of masks or pictures, or an array.
+    ///
+    /// Files have the names of their images; an array is a .npy file, or `labels` of a .npz file. Masks hold class
+    /// indices; 255 does not count.
     #[arg(long, value_name = "LABELS", requires = "data")]
     labels: Option<PathBuf>,
-    /// Largest value of pictures, for psnr and ssim. Default: 255 divided by --scale for label images, else the range
-    /// of the original's outputs.
+    /// Largest possible value of pictures, for psnr and ssim.
+    ///
+    /// Default: 255 divided by --scale for label images, else the range of the outputs of the original.
     #[arg(long, value_name = "V")]
     peak: Option<f64>,
+    /// Columns of a row that describes a box, as in cxcywh,objectness,scores.
+    ///
+    /// Columns are xyxy, cxcywh or xywh; objectness; score and class, or scores; image. Default: those that the values
+    /// of the original allow.
+    #[arg(long, value_name = "COLUMNS")]
+    boxes: Option<String>,
+    /// Least score of a box that counts (default: 0.25).
+    #[arg(long, value_name = "S")]
+    min_score: Option<f64>,
 }
 
 impl MetricArgs {
     /// Returns the options for data, or for other images that judge.
-    pub(super) fn options(&self, data: &DataArgs, test: Option<&str>, force: bool) -> Result<MetricOptions> {
+    pub(super) fn options(
+        &self,
+        data: &DataArgs,
+        test: Option<DataSources>,
+        force: bool,
+    ) -> Result<MetricOptions> {
         let labels = self.labels.as_deref().map(LabelImages::open).transpose()?.map(Arc::new);
-        let options = MetricOptions { metric: self.kind()?, labels, peak: self.peak, force };
+        let boxes = self.boxes.as_deref().map(str::parse).transpose()?;
+        let options = MetricOptions {
+            metric: self.kind()?,
+            labels,
+            peak: self.peak,
+            boxes,
+            min_score: self.min_score,
+            force,
+        };
         options.check()?;
-        match test.or(data.data.as_deref()) {
-            Some(spec) => options.with_labels_within(Path::new(spec)),
+        match test.or_else(|| data.sources()) {
+            Some(sources) => options.with_labels_within(&sources),
             None => Ok(options),
         }
     }
 
     /// Returns whether a metric was chosen.
     pub(super) fn is_given(&self) -> bool {
-        self.metric.is_some() || self.labels.is_some() || self.peak.is_some()
+        let boxes = self.boxes.is_some() || self.min_score.is_some();
+        self.metric.is_some() || self.labels.is_some() || self.peak.is_some() || boxes
     }
 
     fn kind(&self) -> Result<Option<MetricKind>> {

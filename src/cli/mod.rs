@@ -1,23 +1,30 @@
 //! The command line: one file a verb, each of which parses, fills options, calls the pipeline, and prints.
 
+mod activity;
 mod args;
 mod bench;
 mod compare_criteria;
+mod config;
 mod data_args;
 mod demo;
 mod devices;
 mod eval;
+mod examples;
+mod help;
 mod input_args;
 mod inspect;
 mod metric_args;
 mod metric_command;
+mod monitor;
 mod network;
 mod notices;
+mod numbers;
 mod output;
 mod output_guard;
 mod plan;
 mod plan_args;
 mod plot;
+mod presets;
 mod profile;
 mod progress;
 mod prune;
@@ -25,6 +32,8 @@ mod report;
 mod results;
 mod show;
 mod streams;
+mod sweep;
+mod table;
 mod terms;
 mod words;
 
@@ -32,11 +41,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use notices::{refusal as refusal_text, text as notice_text};
 
 use crate::error::{Error, OUR_FAULT, Result};
+use config::Config;
 use output::Output;
 use streams::OutputFile;
 
@@ -72,7 +82,7 @@ enum Verb {
     Prune(prune::Args),
     /// Measure accuracy against MACs by several criteria.
     CompareCriteria(compare_criteria::Args),
-    /// Measure top-1 and top-5, or agreement with a reference network.
+    /// Measure accuracy or another metric, also against a reference network.
     Eval(eval::Args),
     /// Measure latency and throughput side by side, after a check of the outputs.
     Bench(bench::Args),
@@ -81,13 +91,19 @@ enum Verb {
     /// Run the whole pipeline on a built-in network and images, without any file or GPU.
     Demo(demo::Args),
     /// Print the completions of a shell.
+    ///
+    /// The result is a script for the shell, also with --json.
     Completions {
         /// Name of the shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page.
+    ///
+    /// The result is a page for `man`, also with --json.
     Man {
-        /// Verb whose page is printed. Default: the page of the whole program.
+        /// Verb whose page is printed.
+        ///
+        /// Default: the page of the whole program.
         verb: Option<String>,
     },
 }
@@ -126,13 +142,25 @@ pub fn main_with(words: impl IntoIterator<Item = OsString>) -> u8 {
     words::set(words.into_iter().collect());
     let wants_json = words::all().iter().any(|a| a == "--json");
     let color = args::Color::asked(words::all().iter().cloned()).choose();
-    let cli = match parsed(color) {
+    let refused = |said: Error| {
+        let said = terms::translated(&said);
+        if wants_json {
+            Output::json_error(&said, false);
+        }
+        said
+    };
+    let command = command().color(color);
+    let config = match Config::find(&command, words::all()) {
+        Ok(config) => config,
+        Err(error) => {
+            Output::error(&refused(error));
+            return 2;
+        }
+    };
+    let mut cli = match parse(command, words::all().to_vec(), config.as_ref()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let said = terms::translated(&spoken(&error));
-            if wants_json {
-                Output::json_error(&said, false);
-            }
+            let said = refused(spoken(&error, config.as_ref()));
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 // A closed stderr cannot be reported.
                 let _ = error.print();
@@ -146,10 +174,15 @@ pub fn main_with(words: impl IntoIterator<Item = OsString>) -> u8 {
             return 0;
         }
     };
-    let mut cli = cli;
     let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
     let output = Output::new(cli.global.json, cli.global.quiet, takes_stdout);
-    match run(cli, &output) {
+    if let Some(note) = config.as_ref().and_then(Config::note) {
+        output.note(note);
+    }
+    output.monitor.start();
+    let answer = run(cli, &output);
+    output.monitor.stop();
+    match answer {
         Ok(Answer::Yes) => 0,
         Ok(Answer::No) => 1,
         Err(error) => {
@@ -163,15 +196,42 @@ pub fn main_with(words: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// Parses the command line. Negative numbers are accepted here, and refused by their options.
-fn parsed(color: clap::ColorChoice) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command().color(color).mut_subcommands(|verb| verb.allow_negative_numbers(true));
-    let matches = command.try_get_matches_from_mut(words::all())?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+/// Returns the parser of the command line.
+fn command() -> Command {
+    help::arranged(Cli::command())
+}
+
+/// Parses a command line, with default values from a configuration file.
+fn parse(command: Command, mut args: Vec<OsString>, config: Option<&Config>) -> Result<Cli, clap::Error> {
+    let mut command = config.map_or(command.clone(), |config| config.install(command));
+    let mut supplied = Vec::new();
+    let matches = loop {
+        let error = match command.try_get_matches_from_mut(&args) {
+            Ok(matches) => break matches,
+            Err(error) => error,
+        };
+        // An option of the command line may require one of the file.
+        let missing = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+            (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(flags))) => flags.join(" "),
+            _ => return Err(error),
+        };
+        let more = config.map_or_else(Vec::new, |config| config.supplied(&missing));
+        let more: Vec<_> = more.into_iter().filter(|(id, _)| !supplied.contains(id)).collect();
+        if more.is_empty() {
+            return Err(error);
+        }
+        for (id, words) in more {
+            supplied.push(id);
+            args.extend(words);
+        }
+    };
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    cli.global.settings = config::settings(&command, &matches, config, &supplied);
+    Ok(cli)
 }
 
 /// Converts clap's error into the format of all errors.
-fn spoken(error: &clap::Error) -> Error {
+fn spoken(error: &clap::Error, config: Option<&Config>) -> Error {
     let own = std::error::Error::source(error).and_then(|e| e.downcast_ref::<Error>());
     let text = error.to_string();
     let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
@@ -186,6 +246,10 @@ fn spoken(error: &clap::Error) -> Error {
         (without, ..) => without.unwrap_or(what).to_owned(),
     };
     let said = own.cloned().unwrap_or_else(|| Error::new(what));
+    let said = match (config, listed(ContextKind::InvalidArg)) {
+        (Some(config), Some(flag)) if config.is_about(&flag) => said.file(config.path()),
+        _ => said,
+    };
     let expected = match error.kind() {
         ErrorKind::MissingRequiredArgument => listed(ContextKind::InvalidArg),
         _ => listed(ContextKind::ValidValue),
@@ -199,7 +263,7 @@ fn spoken(error: &clap::Error) -> Error {
     if let Some(similar) = similar.into_iter().find_map(listed) {
         return said.remedy(format!("did you mean {similar}?"));
     }
-    let command = Cli::command();
+    let command = command();
     let verb = words::all().iter().find(|a| command.find_subcommand(a).is_some());
     let verb = verb.map(|verb| verb.to_string_lossy().into_owned());
     said.remedy(format!("see `secateur {}--help`", verb.map_or_else(String::new, |v| v + " ")))
@@ -234,16 +298,16 @@ fn answer(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::Demo(args) => demo::run(&args, global, output),
         Verb::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "secateur", &mut text);
+            clap_complete::generate(shell, &mut command(), "secateur", &mut text);
             output.raw(&text);
             Ok(Answer::Yes)
         }
         Verb::Man { verb } => {
-            let mut command = Cli::command();
+            let mut command = command();
             command.build();
             if let Some(name) = verb {
                 command = command.find_subcommand(&name).cloned().ok_or_else(|| {
-                    let names = command.get_subcommands().map(clap::Command::get_name);
+                    let names = command.get_subcommands().map(Command::get_name);
                     Error::new("no verb has this name").got(name.clone()).meant(
                         &name,
                         names,

@@ -11,8 +11,9 @@ use super::data_args::DataArgs;
 use super::input_args::split;
 use super::output::{BAD, GOOD, Output, shape};
 use super::output_guard::OutputGuard;
-use super::progress::Progress;
+use super::progress::{LOADING, Progress};
 use super::streams::load_model;
+use super::table::{Table, WIDTH};
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Array, Checks, Graph, InputOptions, InputValue, check as side_by_side, first_failing, input_names,
@@ -23,13 +24,15 @@ use crate::pipeline::{
 pub(super) struct RunArgs {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Input NAME=FILE.npy, once for each; numbers in place of a file decide an If that depends on them.
+    /// Array of an input, once for each input.
+    ///
+    /// Numbers in place of a file fix the input, and decide an If that depends on it.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
     input: Vec<String>,
     /// Folder for the outputs, each as NAME.npy.
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
-    /// Inner values to write, too.
+    /// Also write these inner values.
     #[arg(long, value_name = "VALUE", num_args = 1..)]
     tap: Vec<String>,
     #[command(flatten)]
@@ -47,7 +50,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = load_model(&args.model)?;
+    let model = output.busy(LOADING, || load_model(&args.model))?;
     let names = input_names(&model);
     let mut inputs: HashMap<String, Array> = HashMap::new();
     let mut files = Vec::new();
@@ -70,7 +73,7 @@ pub(super) fn run(args: &RunArgs, global: &Global, output: &Output) -> Result<An
     }
     let model = fixed.bind(model, None)?;
     let device = args.precision.open(global, output)?;
-    let results = forward(&model, &device, &inputs, &args.tap)?;
+    let results = output.busy("running the network", || forward(&model, &device, &inputs, &args.tap))?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|e| Error::io("make the folder", &args.output_dir, e))?;
     let paths = file_names(results.iter().map(|r| r.0.as_str())).map(|name| args.output_dir.join(name));
@@ -101,20 +104,24 @@ pub(super) fn file_names<'a>(results: impl Iterator<Item = &'a str>) -> impl Ite
 }
 
 pub(super) fn check(args: &CheckArgs, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
     let device = args.precision.open(global, output)?;
-    let data = match &args.data.data {
+    let data = match args.data.sources() {
         Some(_) => Some(args.data.open(&Graph::from_model(&model)?)?),
         None => None,
     };
     let found = side_by_side(&model, &device, data.as_ref(), &mut Progress::new(output))?;
     let Checks { steps: checks, data_dependent } = found;
+    let mut table = Table::new(&["<kernel", "error", "drift", "*node"]);
     for c in &checks {
+        let errors = [c.verdict.max_rel_err, c.drift].map(|error| format!("{error:.1e}"));
+        table.row([c.kernel.to_string()].into_iter().chain(errors).chain([c.node.clone()]));
+    }
+    let mut lines = table.lines(WIDTH - 5);
+    lines.next().into_iter().for_each(|titles| output.line(format!("     {titles}")));
+    for (c, line) in checks.iter().zip(lines) {
         let (style, mark) = if c.verdict.passed() { (GOOD, "ok  ") } else { (BAD, "FAIL") };
-        output.line(format!(
-            "{style}{mark}{style:#} {:<12} {:>9.1e} {:>9.1e}  {}",
-            c.kernel, c.verdict.max_rel_err, c.drift, c.node
-        ));
+        output.line(format!("{style}{mark}{style:#} {line}"));
     }
     for l in &data_dependent {
         let verdict = if l.agrees { "the same" } else { "another choice" };

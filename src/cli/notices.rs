@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use super::output::{decibels, many};
-use crate::pipeline::{Collapse, Notice, Refusal, RefusalReason};
+use super::terms::translate;
+use crate::pipeline::{Collapse, Doubt, Notice, Refusal, RefusalReason};
 
 /// Returns the note for a notice.
 pub fn text(notice: &Notice) -> String {
     match notice {
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
+        Notice::Preprocessing(steps) => format!("preprocessing: {steps}"),
+        Notice::Doubtful(doubt) => format!("preprocessing may be wrong: {}", doubtful(doubt)),
         Notice::TurnedImages(count) => {
             format!("{} turned by the EXIF orientation, as viewers show them", many(*count, "image"))
         }
@@ -33,9 +36,11 @@ pub fn text(notice: &Notice) -> String {
         Notice::LatencyTried { table_share, measured } => format!(
             "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"
         ),
-        Notice::DropTried { keep, counted, drop, unit } => {
-            let space = if unit.is_empty() { "" } else { " " };
-            format!("{keep:.3} of the {counted}: {drop:.2}{space}{unit} lost")
+        Notice::Budget { budget, place, of } => format!("budget {place} of {of}: {budget}"),
+        Notice::DropTried { keep, counted, drop, error, unit } => {
+            let error = error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
+            let lost = format!("{drop:.2}{error} {unit}");
+            format!("{keep:.3} of the {counted}: {} lost", lost.trim_end())
         }
         Notice::CoarseLimit { images, weight, max_drop } => format!(
             "one of the {images} images that judge weighs {weight:.2} points, more than --max-drop {max_drop}: more \
@@ -54,6 +59,57 @@ pub fn text(notice: &Notice) -> String {
     }
 }
 
+/// Returns the reason for a doubt, and what to do.
+fn doubtful(doubt: &Doubt) -> String {
+    let size = |[height, width]: [usize; 2]| format!("{height}×{width}");
+    match doubt {
+        Doubt::EnlargedAndCropped { size: own, enlarged } => format!(
+            "the images have the network's size, {}, and are enlarged to {} and cropped; --resize {}x{} keeps them whole",
+            size(*own),
+            size(*enlarged),
+            own[0],
+            own[1]
+        ),
+        Doubt::Enlarged { size: own, enlarged } => format!(
+            "images as small as {} are enlarged to {}: they lack the detail of the images that such a network learns from",
+            size(*own),
+            size(*enlarged)
+        ),
+        Doubt::Distorted { size: own, to } => format!(
+            "the resize from {} to {} distorts the images; --letterbox 114, or --resize S with --crop, keeps proportions",
+            size(*own),
+            size(*to)
+        ),
+        Doubt::NormalizedAlready { low, high } => format!(
+            "the stored values lie between {low:.3} and {high:.3}, as if normalized already; leave out --preset, \
+             --mean, --std and --scale if they are"
+        ),
+        Doubt::UnitValues { high, scale } => format!(
+            "the stored values reach only {high:.3}, and are divided by {scale}; --scale 1 leaves them as they are"
+        ),
+        Doubt::ByteValues { high } => format!(
+            "the stored values reach {high:.0}, but the mean and deviation are those of values from 0 to 1; --scale \
+             255 divides them first"
+        ),
+        Doubt::GreyImages { images } => format!(
+            "all {images} images that were looked at are grey, but the network takes three channels, which are then \
+             equal"
+        ),
+        Doubt::ColourImages { images } => format!(
+            "all {images} images that were looked at have colours, but --preset mnist is for grey ones"
+        ),
+        Doubt::GuessedLayout => {
+            "the first and the last axis of the input could both be that of channels, and the \
+                                 first is taken; --layout nchw or nhwc decides"
+                .to_owned()
+        }
+        Doubt::Statistics { node, divergence } => format!(
+            "values before the first BatchNormalization ({node}) are far from its stored statistics (divergence \
+             {divergence:.1} nats a channel, below 0.5 as a rule); `secateur eval --try-presets` ranks recipes"
+        ),
+    }
+}
+
 /// Returns the note for a refusal.
 pub fn refusal(refusal: &Refusal) -> String {
     match &refusal.reason {
@@ -65,7 +121,8 @@ pub fn refusal(refusal: &Refusal) -> String {
             let best = refusal.attempts.iter();
             let best = best.min_by(|a, b| a.drop.total_cmp(&b.drop).then(a.keep.total_cmp(&b.keep)));
             let best = best.map_or_else(String::new, |best| {
-                format!("; {:.3} of the {counted} lose {:.2}", best.keep, best.drop)
+                let error = best.error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
+                format!("; {:.3} of the {counted} lose {:.2}{error}", best.keep, best.drop)
             });
             format!(
                 "refused: none of {} loses at most {}{best}. Nothing is written: allow a larger --max-drop, or give \
@@ -85,6 +142,7 @@ pub fn refusal(refusal: &Refusal) -> String {
                 many(refusal.attempts.len(), "evaluated network")
             )
         }
+        RefusalReason::Infeasible { reason } => format!("refused: {}", translate(reason)),
         RefusalReason::Collapsed(found) => format!(
             "refused: {}. Nothing is written: keep more, give more images, or search with --max-drop 1; --force writes \
              it all the same",

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::monitor::Monitor;
+pub(super) use super::numbers::{many, three_digits};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
@@ -23,11 +23,6 @@ pub(super) fn shape(dims: &[usize]) -> String {
     dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
 }
 
-/// Returns a count with its noun, in the plural unless it is one.
-pub(super) fn many(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// Formats a signal-to-noise ratio; it is infinite for equal outputs.
 pub(super) fn decibels(snr: f64) -> String {
     if snr == f64::INFINITY { "∞ dB".to_owned() } else { format!("{snr:.1} dB") }
@@ -40,21 +35,35 @@ pub(crate) struct Output {
     quiet: bool,
     /// True if the result is a file on stdout, so that texts and JSON go to stderr.
     stdout_is_file: bool,
+    /// The display of what is being done.
+    pub(super) monitor: Monitor,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool, stdout_is_file: bool) -> Self {
-        Self { json, quiet, stdout_is_file }
+        // JSON on stderr stands alone.
+        let monitor = Monitor::new(quiet || json && stdout_is_file);
+        Self { json, quiet, stdout_is_file, monitor }
+    }
+
+    /// Shows what is being done while `work` runs.
+    pub(crate) fn busy<T>(&self, title: &str, work: impl FnOnce() -> T) -> T {
+        self.monitor.begin(title, ("", 0));
+        let done = work();
+        self.monitor.end();
+        done
     }
 
     /// Writes bytes to stdout, or to stderr if the result is a file on stdout. A closed pipe ends the program quietly; any other error ends it with exit code 2.
     pub(crate) fn raw(&self, bytes: &[u8]) {
-        let written = if self.stdout_is_file {
-            anstream::stderr().lock().write_all(bytes)
-        } else {
-            let mut out = anstream::stdout().lock();
-            out.write_all(bytes).and_then(|()| out.flush())
-        };
+        let written = self.monitor.suspend(|| {
+            if self.stdout_is_file {
+                anstream::stderr().lock().write_all(bytes)
+            } else {
+                let mut out = anstream::stdout().lock();
+                out.write_all(bytes).and_then(|()| out.flush())
+            }
+        });
         written.unwrap_or_else(|error| Self::fail(error));
     }
 
@@ -91,7 +100,8 @@ impl Output {
     /// Prints a note to stderr.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{NOTE}note:{NOTE:#} {}", text.as_ref());
+            let note = || writeln!(anstream::stderr(), "{NOTE}note:{NOTE:#} {}", text.as_ref());
+            let _ = self.monitor.suspend(note);
         }
     }
 
@@ -119,21 +129,6 @@ impl Output {
         } else {
             writeln!(std::io::stdout(), "{object}")
         };
-    }
-
-    /// Returns a progress bar on stderr, which appears if the work takes longer than a second.
-    pub(crate) fn progress(&self, what: &str, total: usize) -> ProgressBar {
-        if self.quiet {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(5));
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        bar.set_message(what.to_owned());
-        bar.enable_steady_tick(Duration::from_secs(1));
-        bar
     }
 }
 

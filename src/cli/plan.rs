@@ -1,4 +1,4 @@
-//! `secateur plan`: decides which channels are removed, and writes the cut.
+//! `secateur plan`: decides which channels are removed, shows the result, and writes the cut.
 
 use std::path::PathBuf;
 
@@ -12,12 +12,13 @@ use super::notices::{self, interrupted};
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
-use super::progress::Progress;
-use super::results::{print_inexact, print_latency};
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
+use super::results::{of_channels, print_costs, print_inexact, print_latency, print_widths};
 use super::streams::OutputFile;
+use super::table::wrapped;
 use crate::error::{Error, Result};
 use crate::pipeline::{
-    CRITERIA, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
+    CRITERIA, CutSizes, Decision, Device, Evidence, Network, Outcome, PlanOptions, Repair, Target, plan,
 };
 
 #[derive(Debug, clap::Args)]
@@ -25,8 +26,9 @@ pub(super) struct Args {
     /// Path of the ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
-    /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
-    /// continues after Ctrl-C.
+    /// Profile of the model.
+    ///
+    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -34,26 +36,34 @@ pub(super) struct Args {
     /// Number of images at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Cut file to write; - for standard output.
-    #[arg(short, long, value_name = "CUT.json", required_unless_present = "help_criteria")]
+    /// Cut file to write; - for standard output. Without it, nothing is written: the result is only shown.
+    #[arg(short, long, value_name = "CUT.json")]
     pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
-    /// Search for the smallest network that loses at most so much of the metric on the images that judge, as `prune`
-    /// does.
+    /// Find the smallest network that loses at most PP points.
+    ///
+    /// As `prune --max-drop` does. PP is in the unit of the metric: percentage points of top-1, or of the agreement with
+    /// the original without labels.
     #[arg(long, value_name = "PP", requires = "data", conflicts_with_all = ["keep_macs", "keep_params", "keep_latency", "remove_below"])]
     max_drop: Option<f64>,
-    /// Search for the smallest network whose metric is at least this; at most, if less is better.
+    /// Find the smallest network with at least this metric.
+    ///
+    /// At most, if less is better.
     #[arg(long, value_name = "V", allow_hyphen_values = true, requires = "data", conflicts_with_all = ["max_drop", "keep_macs", "keep_params", "keep_latency", "remove_below"])]
     min_quality: Option<f64>,
-    /// Repair of the networks that a search tries, as `prune` repairs them: none, bias, bn or full. Default: full.
+    /// Repair of the networks that a search tries.
+    ///
+    /// As in `prune --repair`. Default: full.
     #[arg(long, value_name = "HOW")]
     repair: Option<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Go on although the original is no better than chance, or one class is all that it gives.
+    /// Go on although the original is no better than chance.
+    ///
+    /// Or although it gives one class for all images.
     #[arg(long)]
     force: bool,
     /// Print every criterion with its formula and source.
@@ -64,12 +74,16 @@ pub(super) struct Args {
 /// Prints every criterion with its formula and source.
 fn help_criteria(output: &Output) {
     for row in CRITERIA {
-        output.line(format!("{:<16} {}\n{:16} {}", row.name, row.formula, "", row.source));
+        let lines = [row.formula, row.source].into_iter().flat_map(|text| wrapped(text, 17));
+        for (at, line) in lines.enumerate() {
+            let name = if at == 0 { row.name } else { "" };
+            output.line(format!("{name:<17}{}", line.trim_start()));
+        }
     }
-    output.line(
-        "A weighted sum is a criterion, too: 0.5*l1+0.5*apoz. Coupled channels score the mean of their channels, each \
-         divided by its layer's mean (--normalize layer), or by the share of the MACs that they cost (--normalize macs).",
-    );
+    let more = "A weighted sum is a criterion, too: 0.5*l1+0.5*apoz. Coupled channels score the mean of their \
+                channels, each divided by its layer's mean (--normalize layer), or by the share of the MACs that they \
+                cost (--normalize macs).";
+    wrapped(more, 0).iter().for_each(|line| output.line(line));
     let rows =
         CRITERIA.iter().map(|row| json!({ "name": row.name, "formula": row.formula, "source": row.source }));
     output.result(&json!({ "criteria": rows.collect::<Vec<_>>() }));
@@ -80,14 +94,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         help_criteria(output);
         return Ok(Answer::Yes);
     }
-    let (Some(path), Some(out)) = (&args.model, &args.output) else {
-        return Err(Error::new("a model and an output are needed"));
-    };
-    let model = args.data.load(path)?;
+    let path = args.model.as_ref().ok_or_else(|| Error::new("a model is needed"))?;
+    let model = output.busy(LOADING, || args.data.load(path))?;
     let guard = OutputGuard::default().model(&model).read(&args.profile).data(&args.data);
     let criterion = args.plan.criterion()?;
-    guard.read(criterion.as_ref().and_then(|c| c.file())).write([out.path()], "write the cut")?;
-    let network = Network::from_file(model, args.plan.inexact)?;
+    guard
+        .read(criterion.as_ref().and_then(|c| c.file()))
+        .write(args.output.iter().map(OutputFile::path), "write the cut")?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, args.plan.inexact))?;
     let search = args.max_drop.map(Target::MaxDrop).or(args.min_quality.map(Target::MinQuality));
     let target = match search {
         Some(target) => target,
@@ -101,10 +115,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .remedy("set `max_drop`, or give these options to `prune()`"));
     }
     let repair = args.repair.unwrap_or(Repair::Full);
-    let calibration = match search {
-        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair))?,
-        None => args.data.calibration(&network.graph)?,
-    };
+    let calibration = output.busy(OPENING_DATA, || match search {
+        Some(_) => args.judge.open(&args.data, &network.graph, Some(repair)),
+        None => args.data.calibration(&network.graph),
+    })?;
     let on_device = calibration.is_some() || matches!(target, Target::Latency(_));
     let device = if on_device { global.open(output)? } else { Device::Cpu };
     let options = PlanOptions {
@@ -119,14 +133,22 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     match plan(&network, &device, evidence, &options, &mut progress)? {
         Outcome::Done(decision) => {
-            decision.cut.save(out.path())?;
-            print(&decision, Some(out), output);
+            let sizes = network.sizes_without(&decision.removed)?;
+            if let Some(out) = &args.output {
+                decision.cut.save(out.path())?;
+            }
+            print(&decision, &sizes, args.output.as_ref(), output);
+            if args.output.is_none() {
+                output.note("nothing was written: -o CUT.json writes the cut");
+            }
             Ok(Answer::Yes)
         }
         Outcome::Refused(refusal) => {
             output.note(notices::refusal(&refusal));
             match &refusal.decision {
-                Some(decision) => print(decision, None, output),
+                Some(decision) => {
+                    print(decision, &network.sizes_without(&decision.removed)?, None, output);
+                }
                 None => output.result(&json!({ "out": null, "tried": refusal.attempts })),
             }
             Ok(Answer::No)
@@ -139,23 +161,28 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     }
 }
 
-/// Prints a decision, and the file to which it was written.
-fn print(decision: &Decision, out: Option<&OutputFile>, output: &Output) {
+/// Prints a decision with the sizes that it leaves, and the file to which it was written.
+fn print(decision: &Decision, sizes: &CutSizes, out: Option<&OutputFile>, output: &Output) {
     let Decision { cut, removed, confidence, latency, attempts, .. } = decision;
-    if let Some(out) = out {
-        output.line(format!(
-            "{} of {} sets of coupled channels are removed → {}",
-            removed.len(),
-            cut.coupled.len(),
-            out
-        ));
-        if let Some(latency) = latency {
-            print_latency(latency, output);
-        }
+    print_costs(sizes.before, sizes.after, output);
+    if let Some(latency) = latency {
+        print_latency(latency, output);
     }
+    print_widths(&sizes.widths, output);
     let inexact = cut.inexact.clone().unwrap_or_default();
     print_inexact(&inexact, output);
+    output.line(format!(
+        "{} removed ({}, {})",
+        of_channels((sizes.removed_channels, removed.len()), (sizes.total_channels, cut.coupled.len())),
+        cut.criterion,
+        cut.budget
+    ));
+    if let Some(out) = out {
+        output.line(format!("→ {out}"));
+    }
     output.result(&json!({
+        "before": sizes.before, "after": sizes.after, "removed_channels": sizes.removed_channels,
+        "total_channels": sizes.total_channels, "coupled_cut": removed.len(), "widths": sizes.widths,
         "coupled": cut.coupled.len(), "removed": removed.len(), "criterion": cut.criterion, "budget": cut.budget,
         "latency": latency, "inexact": inexact, "confidence": confidence, "tried": attempts, "out": out,
     }));

@@ -12,50 +12,68 @@ use crate::pipeline::{Budget, Criterion, Network, PlanOptions, Repair, Scope, Sc
 /// How channels are scored and chosen.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PlanArgs {
-    /// Criterion that scores channels; see `plan --help-criteria`. Default: reconstruction, or obd or act-variance if
-    /// a profile without patch moments is all there is.
+    /// Criterion that scores channels; `plan --help-criteria` lists all.
+    ///
+    /// Default: reconstruction; but obd or act-variance if there are no images and the profile lacks moments of patches.
     #[arg(long, value_name = "NAME")]
     criterion: Option<String>,
     /// Keep at most this share of the MACs.
-    #[arg(long, value_name = "R")]
-    keep_macs: Option<f64>,
+    ///
+    /// For `prune`, several shares such as 0.8,0.6,0.4 make a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    keep_macs: Vec<f64>,
     /// Keep at most this share of the parameters.
-    #[arg(long, value_name = "R")]
-    keep_params: Option<f64>,
-    /// Keep at most this share of the latency of one image, measured on this device.
-    #[arg(long, value_name = "R")]
-    keep_latency: Option<f64>,
-    /// Remove every channel with a lower score.
+    ///
+    /// For `prune`, several shares make a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    keep_params: Vec<f64>,
+    /// Keep at most this share of the latency of one image.
+    ///
+    /// The latency is measured on the chosen device. For `prune`, several shares make a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    keep_latency: Vec<f64>,
+    /// Remove every channel whose score is lower.
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     remove_below: Option<f64>,
-    /// Scope in which scores compete: in the whole network, or within each layer.
+    /// Compare scores in the whole network or within each layer.
     #[arg(long, default_value = "global")]
     scope: Scope,
-    /// How scores of different layers are made comparable. Default: layer; for reconstruction, whose scores estimate
-    /// losses of the whole network, the cost that the budget counts.
+    /// Normalization that makes scores of different layers comparable.
+    ///
+    /// Default: layer; for reconstruction, whose scores estimate losses of the whole network, the cost that the budget
+    /// counts.
     #[arg(long)]
     normalize: Option<ScoreNormalization>,
-    /// Keep widths that are multiples of this. With --keep-latency the default is the widths at which the device gets
-    /// faster.
+    /// Keep widths that are multiples of N.
+    ///
+    /// With --keep-latency, the default is the widths at which the device gets faster.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     round_to: usize,
     /// Largest share of its channels that a layer may lose.
     #[arg(long, value_name = "R", default_value_t = 0.9)]
     max_cut: f64,
-    /// Keep all channels of layers whose names match.
+    /// Keep all channels of the layers whose names match.
+    ///
+    /// May be given several times, or as a list separated by commas. A comma within (), [] or {}, or after \, belongs to
+    /// the pattern.
     #[arg(long, value_name = "REGEX")]
     protect: Vec<String>,
-    /// Least number of channels that a layer keeps.
+    /// Smallest number of channels that a layer keeps.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     min_channels: usize,
     /// Seed of the criterion `random`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
-    /// Let channels mixed by a normalization, softmax or reduction be removed one by one. The rest is normalized
-    /// without them, which changes the outputs; the result names the nodes.
+    /// Also remove channels that a normalization or softmax mixes.
+    ///
+    /// The remaining channels are then normalized without the removed ones, which changes the outputs: the proof is
+    /// partial, and the result names the nodes.
     #[arg(long)]
     pub(super) inexact: bool,
-    /// Refuse a cut with a lower confidence: the share of it that is expected to be truly the lowest.
+    /// Refuse a cut with a confidence below C.
+    ///
+    /// The confidence is the share of the removed channels that is expected to be truly the least important, given the
+    /// number of images.
     #[arg(long, value_name = "C")]
     require_confidence: Option<f64>,
 }
@@ -63,13 +81,14 @@ pub(super) struct PlanArgs {
 /// How networks are repaired after a cut, and which images judge them.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RepairArgs {
-    /// Repair after the cut: full (all weights behind it, by least squares; the default with images), bn (means and
-    /// variances), bias (means), or none.
+    /// Repair of the layers behind the cut.
+    ///
+    /// Default: full with images, none without.
     #[arg(long, value_name = "HOW")]
     pub(super) repair: Option<Repair>,
     #[command(flatten)]
     pub(super) judge: JudgeArgs,
-    /// Number of rounds of iterative pruning: after each, the network is repaired and profiled again.
+    /// Prune in N rounds, with a repair and new statistics after each.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, conflicts_with = "profile")]
     pub(super) rounds: usize,
 }
@@ -83,25 +102,54 @@ fn no_pattern(pattern: &str, error: &regex::Error) -> Error {
         .remedy("put a \\ before each of . + * ? ( ) [ ] { } that stands for itself")
 }
 
+/// Splits a list of patterns at its commas, except those within brackets or behind a backslash.
+fn patterns(list: &str) -> Vec<&str> {
+    let (mut depth, mut escaped, mut start) = (0_i32, false, 0);
+    let mut found = Vec::new();
+    for (at, c) in list.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth <= 0 => {
+                found.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&list[start..]);
+    found.into_iter().map(str::trim).filter(|pattern| !pattern.is_empty()).collect()
+}
+
 impl PlanArgs {
     /// Parses the criterion, if one is named.
     pub(super) fn criterion(&self) -> Result<Option<Criterion>> {
         self.criterion.as_deref().map(str::parse).transpose()
     }
 
-    /// Returns the only target; `None` if none is named.
-    pub(super) fn target(&self) -> Result<Option<Target>> {
-        let named = [
-            self.keep_macs.map(|r| Target::Keep(Budget::KeepMacs(r))),
-            self.keep_params.map(|r| Target::Keep(Budget::KeepParams(r))),
-            self.keep_latency.map(Target::Latency),
-            self.remove_below.map(|s| Target::Keep(Budget::RemoveBelow(s))),
+    /// Returns the targets, which are of one kind.
+    pub(super) fn targets(&self) -> Result<Vec<Target>> {
+        let of =
+            |values: &[f64], kind: fn(f64) -> Target| values.iter().map(|&v| kind(v)).collect::<Vec<_>>();
+        let below = self.remove_below.map(|score| Target::Keep(Budget::RemoveBelow(score)));
+        let kinds = [
+            of(&self.keep_macs, |share| Target::Keep(Budget::KeepMacs(share))),
+            of(&self.keep_params, |share| Target::Keep(Budget::KeepParams(share))),
+            of(&self.keep_latency, Target::Latency),
+            below.into_iter().collect(),
         ];
-        let mut named = named.into_iter().flatten();
+        let mut named = kinds.into_iter().filter(|targets| !targets.is_empty());
         match (named.next(), named.next()) {
-            (target, None) => Ok(target),
+            (targets, None) => Ok(targets.unwrap_or_default()),
             (_, Some(_)) => Err(one_budget()),
         }
+    }
+
+    /// Returns the only target; `None` if none is named.
+    pub(super) fn target(&self) -> Result<Option<Target>> {
+        single(&self.targets()?)
     }
 
     /// Returns the target; an error if none is named.
@@ -109,6 +157,16 @@ impl PlanArgs {
         let target = self.target()?.ok_or_else(one_budget)?;
         target.check()?;
         Ok(target)
+    }
+
+    /// Returns the targets; an error if none is named.
+    pub(super) fn required_targets(&self) -> Result<Vec<Target>> {
+        let targets = self.targets()?;
+        if targets.is_empty() {
+            return Err(one_budget());
+        }
+        targets.iter().try_for_each(|target| target.check())?;
+        Ok(targets)
     }
 
     /// Returns the options for a target, with the protected layers of a network.
@@ -130,13 +188,13 @@ impl PlanArgs {
 
     fn protected(&self, network: &Network) -> Result<BTreeSet<usize>> {
         let mut protected = BTreeSet::new();
-        for pattern in &self.protect {
+        for pattern in self.protect.iter().flat_map(|list| patterns(list)) {
             let regex = Regex::new(pattern).map_err(|e| no_pattern(pattern, &e))?;
             let names = network.graph.nodes.iter().map(|n| n.name.as_str());
             if !names.clone().any(|name| regex.is_match(name)) {
                 return Err(Error::new("--protect matches no layer of the network")
                     .file(&network.graph.path)
-                    .got(pattern.clone())
+                    .got(pattern)
                     .meant(pattern, names, "see the layers with `inspect()`"));
             }
             protected.extend(network.protect(|name| regex.is_match(name)));
@@ -145,8 +203,31 @@ impl PlanArgs {
     }
 }
 
+/// Returns the only target of a decision; `None` if none is named.
+fn single(targets: &[Target]) -> Result<Option<Target>> {
+    match targets {
+        [] => Ok(None),
+        [target] => Ok(Some(*target)),
+        several => Err(Error::new("one decision has one budget")
+            .expected("one value")
+            .got(format!("{} budgets", several.len()))
+            .remedy("give one, or give several to `prune()`, which writes a network for each")),
+    }
+}
+
 fn one_budget() -> Error {
     Error::new("one budget is needed")
         .expected("one of `keep_macs`, `keep_params`, `keep_latency`, `remove_below`")
         .remedy("for example --keep-macs 0.5")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::patterns;
+
+    #[test]
+    fn a_list_of_patterns_is_split_at_its_own_commas() {
+        assert_eq!(patterns("conv1, fc"), ["conv1", "fc"]);
+        assert_eq!(patterns("a{1,2},(b|c,d),[,],e\\,f,"), ["a{1,2}", "(b|c,d)", "[,]", "e\\,f"]);
+    }
 }

@@ -10,7 +10,7 @@ use super::data_args::DataArgs;
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::plan_args::PlanArgs;
-use super::progress::Progress;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::streams::OutputFile;
 use crate::error::{Error, Result};
 use crate::pipeline::{
@@ -20,7 +20,9 @@ use crate::pipeline::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file; or several checkpoints of one training, the oldest first: the profile is of the last.
+    /// ONNX file, or several checkpoints of one training.
+    ///
+    /// Checkpoints are given with the oldest first. The profile is that of the last.
     #[arg(required = true)]
     models: Vec<PathBuf>,
     #[command(flatten)]
@@ -31,21 +33,27 @@ pub(super) struct Args {
     /// Path of the profile to write; - for standard output.
     #[arg(short, long, value_name = "FILE.profile")]
     pub(super) output: OutputFile,
-    /// Second moments of layer inputs: of channels (for `obd` and `obs`), of whole patches (for `reconstruction`; more
-    /// time, memory and disk), both, or none.
+    /// Second moments of layer inputs: channel, patch, both or none.
+    ///
+    /// Moments of channels serve obd and obs; those of whole patches serve reconstruction, and take more time, memory and
+    /// disk.
     #[arg(long, default_value = "channel")]
     gram: GramKind,
-    /// Gather nothing by class, even if labels are known.
+    /// Gather no statistics by class, even with labels.
     #[arg(long)]
     no_classes: bool,
     /// Continue the profile of an interrupted run.
     #[arg(long)]
     resume: bool,
-    /// Visit the images in random order, and stop when the cut by --criterion and the budget (by default act-variance
-    /// and half of the MACs) reaches this confidence.
+    /// Stop as soon as the cut reaches this confidence.
+    ///
+    /// Images are then visited in random order. The cut is the one by --criterion and the budget; default: act-variance
+    /// and half of the MACs.
     #[arg(long, value_name = "C")]
     confidence: Option<f64>,
-    /// Run the plain network, too, and print the overhead of the statistics.
+    /// Print what the statistics cost in time.
+    ///
+    /// The network also runs without them.
     #[arg(long)]
     measure_overhead: bool,
     #[command(flatten)]
@@ -90,20 +98,21 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .got("`output` -")
             .remedy("set `output` to that file, or leave out `resume`"));
     }
-    let mut models = args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>()?;
+    let load = || args.models.iter().map(|p| args.data.load(p)).collect::<Result<Vec<_>>>();
+    let mut models = output.busy(LOADING, load)?;
     let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
     guard.data(&args.data).write([args.output.path()], "write the profile")?;
     let checkpoints = models.len() > 1;
-    if args.data.data.is_none() && checkpoints {
+    if args.data.sources().is_none() && checkpoints {
         let profile = profile_checkpoints(&models)?;
         profile.save(args.output.path())?;
         return print(args, &profile, None, output);
     }
     let last = if checkpoints { models.last().cloned() } else { models.pop() };
     let last = last.ok_or_else(|| Error::new("no model was given"))?;
-    let network = Network::from_file(last, args.plan.inexact)?;
+    let network = output.busy(ANALYZING, || Network::from_file(last, args.plan.inexact))?;
     let order = args.confidence.map(|_| args.plan.seed);
-    let data = args.data.open_real(&network.graph, order)?;
+    let data = output.busy(OPENING_DATA, || args.data.open_real(&network.graph, order))?;
     let device = global.open(output)?;
     let exact_distances = args.cut()?.criterion()?.needs().distances;
     let options = ProfileOptions {
@@ -117,8 +126,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     let resume = args.resume.then(|| Resume::load(args.output.path())).transpose()?;
     let mut progress = Progress::interruptible(output)?;
-    let data = (&data, &args.data.origin()?);
-    let mut profiled = profile(&network, &device, data, &options, resume, &mut progress)?;
+    let source = (&data, &args.data.origin()?);
+    let mut profiled = profile(&network, &device, source, &options, resume, &mut progress)?;
     if checkpoints {
         add_training(&mut profiled.profile, &models)?;
     }
@@ -127,10 +136,17 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     {
         output.note(format!("not settled: the images do not suffice for a confidence of {wanted}"));
     }
-    print(args, &profiled.profile, Some(&profiled), output)
+    print(args, &profiled.profile, Some((&profiled, data.describe()?)), output)
 }
 
-fn print(args: &Args, profile: &Profile, profiled: Option<&Profiled>, output: &Output) -> Result<Answer> {
+/// Prints a profile, with its pass over images and their preprocessing if there was one.
+fn print(
+    args: &Args,
+    profile: &Profile,
+    pass: Option<(&Profiled, String)>,
+    output: &Output,
+) -> Result<Answer> {
+    let (profiled, preprocessing) = pass.unzip();
     let channels: usize = profile.layers.iter().map(|l| l.weight.l1.len()).sum();
     let (images, layers) = (profile.header.images, profile.layers.len());
     let out = &args.output;
@@ -175,6 +191,7 @@ fn print(args: &Args, profile: &Profile, profiled: Option<&Profiled>, output: &O
         "overhead": overhead.map(|((with, without), _)| with / without - 1.0),
         "layers": layers, "channels": channels, "confidence": confidence,
         "settled": profiled.map(|p| p.settled), "complete": complete, "out": out,
+        "preprocessing": preprocessing,
     }));
     Ok(if complete { Answer::Yes } else { Answer::No })
 }

@@ -1,27 +1,30 @@
-//! Progress bars, notes and Ctrl-C for the pipeline's operations.
+//! Progress, notes and Ctrl-C for the pipeline's operations.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::ProgressBar;
-
+use super::activity::{Expected, TENTH};
 use super::notices;
 use super::output::Output;
 use crate::error::{Error, Result};
-use crate::pipeline::{Notice, Observer, Stage};
+use crate::pipeline::{ExpectedStage, Notice, Observer, Stage};
 
-/// An observer that draws a progress bar for the current stage, and prints notices as notes.
+/// Titles of tasks of the command line.
+pub(super) const LOADING: &str = "loading the model";
+pub(super) const ANALYZING: &str = "analyzing channels";
+pub(super) const OPENING_DATA: &str = "opening the data";
+
+/// An observer that shows the running stages, and prints notices as notes.
 pub(super) struct Progress<'a> {
     output: &'a Output,
-    bar: Option<ProgressBar>,
     /// Set by Ctrl-C, if that does not end the program at once.
     interrupted: Option<Arc<AtomicBool>>,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(output: &'a Output) -> Self {
-        Self { output, bar: None, interrupted: None }
+        Self { output, interrupted: None }
     }
 
     /// Lets the first Ctrl-C end the operation in good order, so that measurements are kept; a second one ends the
@@ -40,15 +43,21 @@ impl<'a> Progress<'a> {
 }
 
 impl Observer for Progress<'_> {
+    fn expect(&mut self, stages: &[ExpectedStage]) {
+        let named = |expected: &ExpectedStage| Expected {
+            title: title(expected.stage).0.to_owned(),
+            weight: expected.weight,
+        };
+        self.output.monitor.expect(stages.iter().map(named).collect());
+    }
+
     fn stage(&mut self, stage: Stage, total: u64) {
-        self.finish();
-        self.bar = Some(self.output.progress(title(stage), total as usize));
+        let (title, unit) = title(stage);
+        self.output.monitor.begin(title, (unit, total));
     }
 
     fn advance(&mut self, done: u64) -> ControlFlow<()> {
-        if let Some(bar) = &self.bar {
-            bar.set_position(done);
-        }
+        self.output.monitor.advance(done);
         match &self.interrupted {
             Some(asked) if asked.load(Ordering::Relaxed) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -56,9 +65,7 @@ impl Observer for Progress<'_> {
     }
 
     fn finish(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.output.monitor.end();
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -66,19 +73,24 @@ impl Observer for Progress<'_> {
     }
 }
 
-/// Returns the text beside a stage's bar.
-fn title(stage: Stage) -> &'static str {
+/// Returns the title of a stage, and the noun of its units.
+fn title(stage: Stage) -> (&'static str, &'static str) {
     match stage {
-        Stage::ReadingImages => "reading images",
-        Stage::Profiling => "profiling",
-        Stage::Probing => "probing",
-        Stage::TimingLayers => "timing layers",
-        Stage::Repairing => "repairing",
-        Stage::Proving => "proving",
-        Stage::Evaluating => "evaluating",
-        Stage::Timing => "timing",
-        Stage::Autotuning => "timing algorithms",
-        Stage::ComparingCriteria => "comparing",
-        Stage::Checking => "checking",
+        Stage::ReadingImages => ("reading images", "image"),
+        Stage::Profiling => ("profiling", "image"),
+        Stage::Probing => ("probing", "group"),
+        Stage::TimingLayers => ("timing layers", "layer"),
+        Stage::Repairing => ("repairing", "layer"),
+        Stage::Proving => ("proving", "network"),
+        Stage::Evaluating => ("evaluating", "image"),
+        Stage::TryingRecipes => ("trying recipes", "image"),
+        Stage::Timing => ("timing", TENTH),
+        Stage::Autotuning => ("timing algorithms", "candidate"),
+        Stage::ComparingCriteria => ("comparing criteria", "point"),
+        Stage::Checking => ("checking", "step"),
+        Stage::Scoring => ("scoring channels", ""),
+        Stage::Searching => ("searching", "network"),
+        Stage::Verifying => ("verifying outputs", "network"),
+        Stage::Drawing => ("drawing the report", ""),
     }
 }

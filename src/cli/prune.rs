@@ -1,39 +1,42 @@
 //! `secateur prune`: decide, repair, cut, prove, write.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Answer;
 use super::args::{Global, positive, seconds};
 use super::data_args::DataArgs;
 use super::metric_args::MetricArgs;
 use super::notices::{self, interrupted};
-use super::output::{Output, decibels, grouped, many, short};
+use super::output::{Output, many};
 use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
-use super::progress::Progress;
-use super::report::{WRITE_PAGE, command, write_page};
-use super::results::{in_unit, judged_on, metric_json, plus_minus, print_inexact, print_latency};
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
+use super::report::command;
+use super::results::{judged_on, of_channels, print_costs, print_inexact, print_latency, print_metrics};
 use super::streams::OutputFile;
+use super::sweep::{Outputs, SweepFiles, print_sweep};
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
-    PruneOptions, Pruned, ReportOptions, Target, apply, prune,
+    Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
+    ReportOptions, Target, apply, check_targets, prune, sweep,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Pruned ONNX file to write; - for standard output.
+    /// Pruned ONNX file to write; - for standard output. For several budgets, `{}` in a name stands for each; a name
+    /// without it gets them before its extension: small.onnx becomes small-0.8.onnx, small-0.6.onnx.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(super) output: OutputFile,
     /// Cut file that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
-    /// Profile of the model. With --data, missing statistics are gathered and saved there, so that the same command
-    /// continues after Ctrl-C.
+    /// Profile of the model.
+    ///
+    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -44,26 +47,43 @@ pub(super) struct Args {
     repair: RepairArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Search for the smallest network that loses at most so much of the metric on the images that judge: percentage
-    /// points of top-1, or of agreement with the original without labels. It counts MACs, or parameters with
-    /// --normalize params.
-    #[arg(long, value_name = "PP", conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
-    max_drop: Option<f64>,
-    /// Search for the smallest network whose metric is at least this, for example --metric snr --min-quality 30; at
-    /// most, if less is better.
+    /// Find the smallest network that loses at most PP points.
+    ///
+    /// PP is in the unit of the metric: percentage points of top-1, or of the agreement with the original without labels.
+    /// The smallest network has the fewest MACs; with --normalize params the fewest parameters. Several limits, such as
+    /// 0.5,1,2, make a network each.
+    #[arg(long, value_name = "PP", value_delimiter = ',', conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
+    max_drop: Vec<f64>,
+    /// Find the smallest network with at least this metric.
+    ///
+    /// At most, if less is better. For example --metric snr --min-quality 30.
     #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with_all = ["max_drop", "cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     min_quality: Option<f64>,
-    /// Go on although the original is no better than chance, or one class is all that it gives.
+    /// Go on although the original is no better than chance.
+    ///
+    /// Or although it gives one class for all images.
     #[arg(long)]
     force: bool,
-    /// Masked reference to write, too: the repaired original with zero weights for removed channels, with which the
-    /// proof compares.
+    /// Masked reference to write, too.
+    ///
+    /// It is the repaired original with zero weights for removed channels; the proof compares the pruned network with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
-    /// HTML report to write, too: removed channels, their cost, and times on this device.
+    /// Cut file to write, too: the decision, for `report` and `prune --cut`.
+    #[arg(long, value_name = "CUT.json", conflicts_with = "cut")]
+    write_cut: Option<PathBuf>,
+    /// Record the origin of the pruned file in its metadata.
+    ///
+    /// The stamp has the version, criterion, budget, and the hashes of the original and the cut. `inspect` and `report`
+    /// show it, and `report` finds files that do not belong together.
+    #[arg(long)]
+    stamp: bool,
+    /// HTML report to write, too.
+    ///
+    /// It shows the removed channels, accuracy, the proof, and times on this device.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Seconds for which both networks are timed for the report, in all; 0 leaves times out.
+    /// Seconds of timing for the report; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, requires = "report", value_parser = seconds)]
     report_seconds: f64,
     /// Number of images at once.
@@ -72,32 +92,42 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// Checks files and options before anything is computed; returns the target.
-    fn check(&self, model: &Model) -> Result<Target> {
+    /// Checks files and options before anything is computed; returns the targets.
+    fn check(&self, model: &Model) -> Result<Vec<Target>> {
         self.output.check_single(model)?;
+        let targets = match (self.max_drop.is_empty(), self.min_quality, &self.cut) {
+            (false, ..) => self.max_drop.iter().copied().map(Target::MaxDrop).collect(),
+            (true, Some(least), _) => vec![Target::MinQuality(least)],
+            (true, None, Some(_)) => vec![Target::default()],
+            (true, None, None) => self.plan.required_targets()?,
+        };
+        check_targets(&targets, self.repair.rounds)?;
         let criterion = self.plan.criterion()?;
         let guard = OutputGuard::default().model(model).read(&self.cut).read(&self.profile).data(&self.data);
         let guard = guard.read(criterion.as_ref().and_then(|c| c.file()));
-        let guard = guard.write_model(model, self.output.path())?;
-        let guard = self.masked.iter().try_fold(guard, |guard, path| guard.write_model(model, path))?;
-        guard.write(&self.report, WRITE_PAGE)?;
-        let search = self.max_drop.map(Target::MaxDrop).or(self.min_quality.map(Target::MinQuality));
-        match (search, &self.cut) {
-            (Some(target), _) => {
-                target.check()?;
-                Ok(target)
-            }
-            (None, Some(_)) => Ok(Target::default()),
-            (None, None) => self.plan.required_target(),
+        SweepFiles::of(self.outputs(), &targets)?
+            .iter()
+            .try_fold(guard, |guard, files| files.guarded(guard, model))?;
+        Ok(targets)
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs {
+            network: &self.output,
+            masked: self.masked.as_deref(),
+            cut: self.write_cut.as_deref(),
+            report: self.report.as_deref(),
         }
     }
 
     fn options(&self, target: Target, network: &Network) -> Result<PruneOptions> {
         let metric = self.metric.options(&self.data, self.repair.judge.test(), self.force)?;
         let plan = PlanOptions { rounds: self.repair.rounds, metric, ..self.plan.options(target, network)? };
+        let class_names = self.data.class_names()?;
         let report = || ReportOptions {
             seconds: self.report_seconds,
             command: Some(command()),
+            class_names,
             ..ReportOptions::default()
         };
         Ok(PruneOptions {
@@ -106,26 +136,37 @@ impl Args {
             output: Some(self.output.path().to_path_buf()),
             masked: self.masked.clone(),
             report: self.report.as_ref().map(|_| report()),
+            stamp: self.stamp,
         })
     }
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
-    let model = args.data.load(&args.model)?;
-    let target = args.check(&model)?;
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
+    let targets = args.check(&model)?;
     let cut = args.cut.as_deref().map(Cut::load).transpose()?;
     // An inexact cut is one of other coupled channels.
     let inexact = cut.as_ref().map_or(args.plan.inexact, |cut| cut.inexact.is_some());
-    let network = Network::from_file(model, inexact)?;
-    let calibration = args.repair.judge.open(&args.data, &network.graph, args.repair.repair)?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, inexact))?;
+    let open = || args.repair.judge.open(&args.data, &network.graph, args.repair.repair);
+    let calibration = output.busy(OPENING_DATA, open)?;
     let calibration = calibration.as_ref();
-    let options = args.options(target, &network)?;
+    let mut options = args.options(targets[0], &network)?;
+    if let Some(report) = &mut options.report {
+        report.settings = global.settings();
+    }
     let device = global.open(output)?;
     let evidence = Evidence::open(&network, args.profile.as_deref(), calibration, args.batch)?;
     let mut progress = match (&args.profile, calibration) {
         (Some(_), Some(_)) => Progress::interruptible(output)?,
         _ => Progress::new(output),
     };
+    if targets.len() > 1 {
+        let files = SweepFiles::of(args.outputs(), &targets)?;
+        let budgets: Vec<_> = files.iter().map(SweepFiles::budget).collect();
+        let swept = sweep(&network, &device, evidence, &budgets, &options, &mut progress)?;
+        return print_sweep(swept, &files, calibration, args.profile.as_deref(), output);
+    }
     let outcome = match cut {
         Some(cut) => apply(network, &device, cut, evidence, &options, &mut progress)?,
         None => prune(network, &device, evidence, &options, &mut progress)?,
@@ -133,12 +174,10 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     match outcome {
         Outcome::Done(mut pruned) => {
             print(&pruned, calibration, output);
-            output.line(format!("→ {}", args.output));
-            if let Some(path) = &args.report {
-                write_page(pruned.page.as_mut(), path)?;
-                output.line(format!("→ {}", path.display()));
-            }
-            output.result(&json(&pruned, calibration, args));
+            let files = SweepFiles::single(args.outputs(), targets[0]);
+            files.write(&mut pruned)?;
+            files.print(output);
+            output.result(&files.json(&pruned, calibration)?);
             Ok(Answer::Yes)
         }
         Outcome::Refused(refusal) => {
@@ -154,49 +193,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     }
 }
 
-fn top1(pruned: &Pruned) -> Option<(f64, f64)> {
-    let found = pruned.evaluation.as_ref()?;
-    Some((found.reference_accuracy.top1()?, found.accuracy.top1()?))
-}
-
-fn agreement(pruned: &Pruned) -> Option<&Agreement> {
-    pruned.evaluation.as_ref()?.agreement.as_ref()
-}
-
 fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
-    let (before, after) = (&pruned.before, &pruned.after);
-    output.line(format!("{:<12} {:>14} {:>14} {:>8}", "", "before", "after", "kept"));
-    for (what, before, after) in [
-        ("MACs", before.macs, after.macs),
-        ("parameters", before.params, after.params),
-        ("bytes", before.bytes, after.bytes),
-    ] {
-        let share = 100.0 * after as f64 / before.max(1) as f64;
-        output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
-    }
-    let on = calibration.map(judged_on).unwrap_or_default();
-    let metric = pruned.evaluation.as_ref().and_then(|found| found.metric.as_ref());
-    let error = |name: &str| metric.filter(|metric| metric.name == name).map_or_else(String::new, plus_minus);
-    if let Some((before, after)) = top1(pruned) {
-        let (before, after) = (100.0 * before, 100.0 * after);
-        output.line(format!("{:<12} {before:>12.2} % {after:>12.2} %{}   {on}", "top-1", error("top-1")));
-    }
-    if let Some(metric) =
-        metric.filter(|metric| !matches!(metric.name.as_str(), "top-1" | "agreement" | "SNR"))
-    {
-        let before = metric.before.map_or_else(String::new, |before| in_unit(before, &metric.unit));
-        let after = in_unit(metric.after, &metric.unit);
-        output.line(format!("{:<12} {before:>14} {after:>14}{}   {on}", metric.name, plus_minus(metric)));
-    }
-    if let Some(found) = agreement(pruned) {
-        let share = found
-            .agreement()
-            .map_or(String::new(), |a| format!("agreement {:.2} %{}, ", 100.0 * a, error("agreement")));
-        let ratio = decibels(found.snr_db());
-        output.line(format!("{:<12} {share}SNR {ratio}{} {on}", "original", error("SNR")));
-    }
-    if let Some(reason) = pruned.evaluation.as_ref().and_then(|found| found.unclassified.as_ref()) {
-        output.line(format!("{:<12} no top-1 or agreement: {reason}", ""));
+    print_costs(pruned.before, pruned.after, output);
+    if let Some(found) = &pruned.evaluation {
+        print_metrics(found, output);
+        output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
     }
     if let Some(collapse) = &pruned.collapse {
         output.note(notices::collapse(collapse));
@@ -206,12 +207,16 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     }
     print_inexact(&pruned.inexact, output);
     output.line(format!(
-        "{} of {} channels removed ({}, {}, {}); proved on {}{}, largest error {:.1e}",
-        short(pruned.removed_channels as u64),
-        short(pruned.total_channels as u64),
-        many(pruned.coupled_cut, "coupled set"),
+        "{} removed ({}, {})",
+        of_channels(
+            (pruned.removed_channels, pruned.coupled_cut),
+            (pruned.total_channels, pruned.cut.coupled.len())
+        ),
         pruned.cut.criterion,
         pruned.cut.budget,
+    ));
+    output.line(format!(
+        "proved on {}{}, largest error {:.1e}",
         many(pruned.proof.inputs, "input"),
         if pruned.proof.exact { "" } else { " up to these nodes" },
         pruned.proof.max_rel_err
@@ -241,24 +246,6 @@ fn folded(constants: &FoldedConstants) -> String {
         "{moved}, exactly except at padded borders and between the strides of ConvTranspose ({nodes}): outputs differ \
          by up to {difference:.1e} of their largest magnitude"
     )
-}
-
-fn json(pruned: &Pruned, calibration: Option<&Calibration>, args: &Args) -> Value {
-    let agreement = agreement(pruned);
-    let report: Option<&Path> = args.report.as_deref();
-    json!({
-        "before": pruned.before, "after": pruned.after,
-        "removed_channels": pruned.removed_channels, "total_channels": pruned.total_channels,
-        "coupled_cut": pruned.coupled_cut, "criterion": pruned.cut.criterion, "budget": pruned.cut.budget,
-        "repair": pruned.repair, "proof": pruned.proof, "inexact": pruned.inexact,
-        "top1": top1(pruned).map(|(b, a)| json!({ "before": b, "after": a })),
-        "agreement": agreement.and_then(Agreement::agreement), "kl": agreement.and_then(Agreement::kl),
-        "snr_db": agreement.map(Agreement::snr_db),
-        "metric": metric_json(pruned.evaluation.as_ref().and_then(|found| found.metric.as_ref())),
-        "images": calibration.map(|c| json!({ "calibration": c.fit.len(), "evaluation": c.judge.len() })),
-        "latency": pruned.latency, "tried": pruned.attempts, "refits": pruned.refits, "out": args.output,
-        "report": report,
-    })
 }
 
 #[cfg(test)]

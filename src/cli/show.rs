@@ -8,6 +8,7 @@ use super::Answer;
 use super::output::{Output, write_csv};
 use super::output_guard::OutputGuard;
 use super::streams::OutputFile;
+use super::table::{Table, WIDTH};
 use crate::error::{Error, Result};
 use crate::pipeline::{ChannelTable, Profile, layer_means};
 
@@ -66,17 +67,26 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
         "{} images of {} through {}",
         profile.header.images, profile.header.data, profile.header.model
     ));
-    output.line(format!("{:<34} {:>8} {:>10} {:>10} {:>10}", "layer", "channels", "L1", "mean |x|", "x > 0"));
-    for layer in layer_means(&profile) {
-        output.line(format!(
-            "{:<34} {:>8} {:>10.4} {:>10.4} {:>9.1}%",
-            layer.node,
-            layer.channels,
-            layer.l1,
-            layer.mean_abs,
-            100.0 * layer.frequency
-        ));
+    let mut table = Table::new(&["*layer", "channels", "L1", "mean |x|", "x > 0"]);
+    let means = layer_means(&profile);
+    for layer in &means {
+        table.row([
+            layer.node.clone(),
+            layer.channels.to_string(),
+            format!("{:.4}", layer.l1),
+            format!("{:.4}", layer.mean_abs),
+            format!("{:.1} %", 100.0 * layer.frequency),
+        ]);
     }
-    output.result(&json!({ "header": profile.header, "columns": profile.columns() }));
+    table.lines(WIDTH).for_each(|line| output.line(line));
+    let layers = means.iter().map(|layer| {
+        json!({
+            "node": layer.node, "channels": layer.channels, "l1": layer.l1, "mean_abs": layer.mean_abs,
+            "frequency": layer.frequency,
+        })
+    });
+    output.result(&json!({
+        "header": profile.header, "columns": profile.columns(), "layers": layers.collect::<Vec<_>>(),
+    }));
     Ok(Answer::Yes)
 }

@@ -1,4 +1,4 @@
-//! NumPy files: `.npy` arrays and `.npz` archives of them.
+//! NumPy arrays, in `.npy` files and as members of archives.
 //!
 //! The length in an array's header is checked against that of the file or archive before a byte is allocated, so a
 //! damaged or hostile file causes an error and takes no memory. Arrays in `.npy` files in C order stay on disk and are
@@ -142,11 +142,11 @@ pub trait RowReader: std::fmt::Debug + Send + Sync {
 pub(super) struct Array {
     pub(super) element: Element,
     pub(super) shape: Vec<usize>,
-    store: NpzStore,
+    store: Store,
 }
 
 #[derive(Debug, Clone)]
-enum NpzStore {
+enum Store {
     Memory(Arc<Vec<u8>>),
     Disk { path: PathBuf, offset: u64 },
     Reader(Arc<dyn RowReader>),
@@ -174,7 +174,7 @@ impl Array {
     /// Creates an array in memory; `None` if the bytes do not fill the shape.
     pub(super) fn new(element: Element, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
         let expected = elements(&shape)?.checked_mul(element.size)?;
-        (expected == bytes.len()).then(|| Self { element, shape, store: NpzStore::Memory(Arc::new(bytes)) })
+        (expected == bytes.len()).then(|| Self { element, shape, store: Store::Memory(Arc::new(bytes)) })
     }
 
     /// Returns the bytes of the entries `range` along the first axis.
@@ -182,8 +182,8 @@ impl Array {
         let row = self.shape.iter().skip(1).product::<usize>() * self.element.size;
         let bytes = range.start * row..range.end * row;
         match &self.store {
-            NpzStore::Memory(all) => Ok(Cow::Borrowed(&all[bytes])),
-            NpzStore::Disk { path, offset } => {
+            Store::Memory(all) => Ok(Cow::Borrowed(&all[bytes])),
+            Store::Disk { path, offset } => {
                 let read = || -> std::io::Result<Vec<u8>> {
                     let mut file = File::open(path)?;
                     file.seek(SeekFrom::Start(offset + bytes.start as u64))?;
@@ -216,18 +216,45 @@ impl Array {
         matches!(self.shape[..], [images, _, _] | [images, _, _, _] if images > 0)
     }
 
-    /// Returns all elements as integers, or an error if they are floats.
-    pub(super) fn integers(&self) -> Result<Vec<i64>> {
-        if self.element.kind == Kind::Float {
+    /// Returns the elements as class indices: integers, or rows with a single 1.
+    ///
+    /// # Errors
+    /// Floats that are not whole, and several labels in a row.
+    pub(super) fn class_indices(&self) -> Result<Vec<i64>> {
+        let bytes = self.whole()?;
+        let mut values = self.element.to_i64(&bytes);
+        if self.element.kind == Kind::Float && !self.is_whole()? {
             return Err(Error::new("the labels are not integers")
                 .got(self.element.name())
                 .remedy("convert them with astype('int64')"));
         }
-        Ok(self.element.to_i64(&self.whole()?))
+        let columns: usize = self.shape.iter().skip(1).product();
+        if columns > 1 {
+            let one_hot = |row: &[i64]| {
+                let ones = row.iter().filter(|&&v| v == 1).count();
+                let zeros = row.iter().filter(|&&v| v == 0).count();
+                row.iter().position(|&v| v == 1).filter(|_| ones == 1 && zeros + 1 == row.len())
+            };
+            let classes = values.chunks_exact(columns).map(|row| one_hot(row).map(|class| class as i64));
+            values = classes.collect::<Option<_>>().ok_or_else(|| {
+                Error::new("several labels for an image")
+                    .expected("N class indices, or N×classes with a single 1 in each row")
+                    .got(show(&self.shape))
+                    .remedy("save one class index for each image")
+            })?;
+        }
+        Ok(values)
+    }
+
+    /// Returns whether all elements are whole numbers.
+    pub(super) fn is_whole(&self) -> Result<bool> {
+        let whole = |values: Vec<f32>| values.iter().all(|v| v.fract() == 0.0);
+        Ok(self.element.kind != Kind::Float || whole(self.element.to_f32(&self.whole()?)))
     }
 }
 
-struct NpyHeader {
+/// The header of an array in a file or archive.
+pub(super) struct NpyHeader {
     element: Element,
     column_major: bool,
     shape: Vec<usize>,
@@ -238,7 +265,7 @@ struct NpyHeader {
 }
 
 impl NpyHeader {
-    fn read(reader: &mut impl Read) -> Result<Self> {
+    pub(super) fn read(reader: &mut impl Read) -> Result<Self> {
         let broken =
             |what: &str| Error::new(format!("not a NumPy array: {what}")).remedy("write it with numpy.save");
         let mut start = [0; 8];
@@ -290,7 +317,7 @@ impl NpyHeader {
         Some((descr, column_major, shape))
     }
 
-    fn check_length(&self, actual: u64) -> Result<()> {
+    pub(super) fn check_length(&self, actual: u64) -> Result<()> {
         let expected = self.offset + self.payload;
         if actual == expected {
             return Ok(());
@@ -302,7 +329,7 @@ impl NpyHeader {
     }
 
     /// Reads the elements into row-major order.
-    fn load(self, reader: &mut impl Read, doing: &str, path: &Path) -> Result<Array> {
+    pub(super) fn load(self, reader: &mut impl Read, doing: &str, path: &Path) -> Result<Array> {
         let bytes = read_exactly(reader, self.payload, doing, path)?;
         let bytes = if self.column_major { row_major(&bytes, &self.shape, self.element.size) } else { bytes };
         let array = Array::new(self.element, self.shape, bytes);
@@ -371,65 +398,8 @@ pub(super) fn open_npy(path: &Path) -> Result<Array> {
     if header.column_major {
         return header.load(&mut reader, "read the array", path);
     }
-    let store = NpzStore::Disk { path: path.to_path_buf(), offset: header.offset };
+    let store = Store::Disk { path: path.to_path_buf(), offset: header.offset };
     Ok(Array { element: header.element, shape: header.shape, store })
-}
-
-/// Reads the first of the `wanted` arrays of a `.npz` archive, and its `labels` of one number for each row.
-pub(super) fn open_npz(path: &Path, wanted: &[&str]) -> Result<(Array, Option<Array>)> {
-    let mut archive = open_archive(path)?;
-    for name in wanted {
-        if let Some(found) = array_of(&mut archive, path, name)? {
-            // An array with several values for each image holds label images, not classes.
-            let labels = array_of(&mut archive, path, "labels")?;
-            let is_class = |labels: &Array| !labels.is_of_images() || labels.shape[1..] == [1, 1];
-            return Ok((found, labels.filter(is_class)));
-        }
-    }
-    let names: Vec<_> =
-        archive.file_names().flatten().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
-    let name = wanted.first().copied().unwrap_or("images");
-    Err(Error::new(format!("the archive has no array \"{name}\""))
-        .file(path)
-        .got(if names.is_empty() { "an empty archive".to_owned() } else { names.join(", ") })
-        .remedy(format!("write it with numpy.savez(FILE, {name}=…, labels=…)")))
-}
-
-/// Reads one array of a `.npz` archive; `None` if the archive has none of this name.
-pub(super) fn open_npz_array(path: &Path, name: &str) -> Result<Option<Array>> {
-    array_of(&mut open_archive(path)?, path, name)
-}
-
-type Archive = zip::ZipArchive<BufReader<File>>;
-
-fn bad_archive(path: &Path, e: &zip::result::ZipError) -> Error {
-    Error::new("cannot read the archive")
-        .file(path)
-        .got(e.to_string())
-        .remedy("write it with numpy.savez or numpy.savez_compressed")
-}
-
-fn open_archive(path: &Path) -> Result<Archive> {
-    let file = File::open(path).map_err(|e| Error::io("open the archive", path, e))?;
-    zip::ZipArchive::new(BufReader::new(file)).map_err(|e| bad_archive(path, &e))
-}
-
-fn array_of(archive: &mut Archive, path: &Path, name: &str) -> Result<Option<Array>> {
-    let Some(index) = archive.index_for_name(&format!("{name}.npy")) else { return Ok(None) };
-    let mut entry = archive.by_index(index).map_err(|e| bad_archive(path, &e))?;
-    let (packed, unpacked) = (entry.compressed_size(), entry.size());
-    let named = |e: Error| e.context(format!("array \"{name}\" of the archive")).file(path);
-    let header = NpyHeader::read(&mut entry).map_err(named)?;
-    header.check_length(unpacked).map_err(named)?;
-    if !plausible(packed, unpacked) {
-        return Err(named(
-            Error::new("its size is impossible")
-                .expected(format!("at most what {packed} packed bytes can hold"))
-                .got(format!("{unpacked} bytes"))
-                .remedy("the file is damaged; write it again"),
-        ));
-    }
-    header.load(&mut entry, &format!("read the array \"{name}\""), path).map(Some)
 }
 
 /// Reads a `.npy` file of any numeric type, in C or Fortran order.

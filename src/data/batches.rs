@@ -84,7 +84,7 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
     let mut unreadable = None;
     let mut readable = false;
     let inner = &*data.inner;
-    let (article, noun) = inner.samples.noun();
+    let (article, noun) = inner.parts.first().noun();
     let len = data.len();
     for start in (first..len).step_by(batch) {
         let end = len.min(start.saturating_add(batch));
@@ -94,14 +94,14 @@ fn produce(data: &Dataset, first: usize, batch: usize, sender: &SyncSender<Resul
             // A value that is not finite would spoil every statistic, weight and output derived from the image.
             let finite = |frame: Frame| match frame.data.iter().find(|x| !x.is_finite()) {
                 None => Ok(frame),
-                Some(x) => {
-                    let path = inner.samples.file(index).or(inner.path.clone()).unwrap_or_default();
-                    Err((path, format!("{noun} {index} holds {x}, which is not a finite number")))
-                }
+                Some(x) => Err((
+                    inner.parts.origin(index),
+                    format!("{noun} {index} holds {x}, which is not a finite number"),
+                )),
             };
             match frame.and_then(finite) {
                 Ok(frame) => good.push((at, frame)),
-                Err((file, reason)) if inner.strict => {
+                Err((file, reason)) if inner.options.strict => {
                     return Err(Error::new(format!("{article} {noun} cannot be decoded"))
                         .file(file)
                         .got(reason)

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::arrays::{self, Array, Kind};
 use super::encoded::EncodedPicture;
+use super::letterbox::Letterbox;
 use super::mask::{self, Mask};
 use super::metrics::segmentation::IGNORED;
 use super::picture::{Picture, centred, shorter_to};
 use super::recipe::{ChannelOrder, Layout, Preprocessing, ResizeTo, Size};
-use super::{Dataset, folder};
+use super::{DataSources, Dataset, folder, npz, resolve};
 use crate::error::{Error, Result};
 use crate::tensor::show;
 
@@ -29,7 +30,7 @@ impl Dataset {
     /// Panics if the pass has fewer images.
     pub fn place(&self, at: usize) -> ImagePlace {
         let index = self.inner.range.start + self.order[at];
-        let file = self.inner.samples.file(index);
+        let file = self.inner.parts.file(index);
         ImagePlace { index, file }
     }
 }
@@ -54,7 +55,7 @@ fn stem(path: &Path) -> String {
 }
 
 impl LabelImages {
-    /// Opens a folder of pictures, a `.npy` file, or the array `labels` of a `.npz` file.
+    /// Opens a folder of pictures, a `.npy` file, or the labels of a `.npz` file.
     ///
     /// Pictures belong to images with the same stem: `masks/7.png` to `images/7.jpg`. Arrays are N×H×W or N×C×H×W.
     ///
@@ -73,7 +74,7 @@ impl LabelImages {
                 .map_err(|e| Error::io("open the label images", path, e))?;
             let array = match start.as_slice() {
                 b"\x93N" => Some(arrays::open_npy(path)?),
-                b"PK" => arrays::open_npz_array(path, "labels")?,
+                b"PK" => npz::label_images(path, None)?,
                 _ => None,
             };
             let array = array.filter(Array::is_of_images).ok_or_else(|| {
@@ -87,16 +88,32 @@ impl LabelImages {
         Ok(Self { path: path.to_path_buf(), source })
     }
 
-    /// Opens the array `labels` of a `.npz` file of images, if it holds label images.
+    /// Opens the label images that a `.npz` file holds beside its images, if there are any.
     ///
     /// # Errors
-    /// A file that cannot be read.
-    pub fn within(path: &Path) -> Result<Option<Self>> {
-        if !path.is_file() || path.extension().is_none_or(|extension| extension != "npz") {
-            return Ok(None);
+    /// A file that cannot be read, and label images in one of several sources.
+    pub fn within(data: &DataSources) -> Result<Option<Self>> {
+        let mut found = None;
+        let paths = resolve::paths(data)?;
+        for (path, part) in &paths {
+            let is_archive = path.extension().is_some_and(|extension| extension == "npz");
+            if !path.is_file() || !is_archive {
+                continue;
+            }
+            let array = npz::label_images(path, part.as_deref())?.filter(Array::is_of_images);
+            if let Some(array) = array {
+                found = Some(Self { path: path.clone(), source: LabelSource::Array(array) });
+            }
         }
-        let array = arrays::open_npz_array(path, "labels")?.filter(Array::is_of_images);
-        Ok(array.map(|array| Self { path: path.to_path_buf(), source: LabelSource::Array(array) }))
+        match found {
+            Some(Self { path, .. }) if paths.len() > 1 => {
+                Err(Error::new("label images inside of one of several data sets")
+                    .file(path)
+                    .expected("one data set, or label images of all images as `labels`")
+                    .remedy("give one data set, or set `labels` to a .npy file of all label images"))
+            }
+            found => Ok(found),
+        }
     }
 
     /// Returns whether a label image is a mask: a grey or palette picture, or an array of integers N×H×W.
@@ -163,8 +180,9 @@ impl LabelImages {
         let to = Size { height: to[0], width: to[1] };
         let (rows, columns) = sampled(mask.size, to, recipe).map_err(|e| e.file(&self.path))?;
         let width = mask.size.width;
-        let at = |&y: &usize| columns.iter().map(move |&x| y * width + x);
-        Ok(rows.iter().flat_map(at).map(|i| mask.classes[i]).collect())
+        let at = |&y: &Option<usize>| columns.iter().map(move |&x| Some(y? * width + x?));
+        // The padding of a letterbox does not count.
+        Ok(rows.iter().flat_map(at).map(|i| i.map_or(IGNORED, |i| mask.classes[i])).collect())
     }
 
     /// Returns the target picture of an image, in the layout of the network's output `shape` (without the batch axis).
@@ -291,8 +309,21 @@ fn files(path: &Path) -> Result<HashMap<String, PathBuf>> {
     Ok(files)
 }
 
+/// Rows or columns of a mask; `None` in the padding of a letterbox.
+type Places = Vec<Option<usize>>;
+
 /// Returns the rows and columns of a mask that are nearest to those of an output, through resizing and cropping.
-fn sampled(mask: Size, to: Size, recipe: &Preprocessing) -> Result<(Vec<usize>, Vec<usize>)> {
+fn sampled(mask: Size, to: Size, recipe: &Preprocessing) -> Result<(Places, Places)> {
+    if let (Some(_), Some(ResizeTo::Exact(size))) = (recipe.letterbox, recipe.resize)
+        && mask != to
+        && mask != size
+    {
+        let Letterbox { inner, top, left } = Letterbox::new(mask, size);
+        return Ok((
+            unpadded(mask.height, (inner.height, top), size.height, to.height),
+            unpadded(mask.width, (inner.width, left), size.width, to.width),
+        ));
+    }
     let resized = match recipe.resize {
         Some(ResizeTo::Exact(size)) => size,
         Some(ResizeTo::Shorter(side)) => shorter_to(side, mask),
@@ -307,11 +338,11 @@ fn sampled(mask: Size, to: Size, recipe: &Preprocessing) -> Result<(Vec<usize>, 
             .got(resized.to_string())
             .remedy("give masks of the size of their images"));
     }
-    let axis = |mask: usize, resized: usize, crop: usize, to: usize| -> Vec<usize> {
+    let axis = |mask: usize, resized: usize, crop: usize, to: usize| -> Places {
         let offset = centred(resized - crop) as f64;
         let place = |i: usize| {
             let within = (i as f64 + 0.5) * crop as f64 / to as f64 + offset;
-            ((within * mask as f64 / resized as f64) as usize).min(mask - 1)
+            Some(((within * mask as f64 / resized as f64) as usize).min(mask - 1))
         };
         (0..to).map(place).collect()
     };
@@ -319,6 +350,16 @@ fn sampled(mask: Size, to: Size, recipe: &Preprocessing) -> Result<(Vec<usize>, 
         axis(mask.height, resized.height, crop.height, to.height),
         axis(mask.width, resized.width, crop.width, to.width),
     ))
+}
+
+/// Returns the places along an axis of a mask whose `inner` pixels lie behind `before` of a padded image.
+fn unpadded(mask: usize, (inner, before): (usize, usize), padded: usize, to: usize) -> Places {
+    let place = |i: usize| {
+        let within = (i as f64 + 0.5) * padded as f64 / to as f64 - before as f64;
+        let is_inside = (0.0..inner as f64).contains(&within);
+        is_inside.then(|| ((within * mask as f64 / inner as f64) as usize).min(mask - 1))
+    };
+    (0..to).map(place).collect()
 }
 
 #[cfg(test)]
@@ -330,6 +371,7 @@ mod tests {
         Preprocessing {
             resize,
             crop,
+            letterbox: None,
             channels: 3,
             order: ChannelOrder::Bgr,
             scale: 255.0,
@@ -354,12 +396,24 @@ mod tests {
         // 8×16 is resized to 4×8 and cropped to its middle 4×4: columns 4..12 of the mask.
         let recipe = recipe(Some(ResizeTo::Shorter(4)), Some(square(4)));
         let (rows, columns) = sampled(Size { height: 8, width: 16 }, square(4), &recipe).unwrap();
-        assert_eq!((rows, columns), (vec![1, 3, 5, 7], vec![5, 7, 9, 11]));
+        let some = |places: &[usize]| places.iter().copied().map(Some).collect::<Vec<_>>();
+        assert_eq!((rows, columns), (some(&[1, 3, 5, 7]), some(&[5, 7, 9, 11])));
         let (rows, _) = sampled(Size { height: 8, width: 16 }, square(2), &recipe).unwrap();
-        assert_eq!(rows, [2, 6], "an output of half the input's size");
+        assert_eq!(rows, some(&[2, 6]), "an output of half the input's size");
         let (rows, columns) = sampled(square(4), square(4), &recipe).unwrap();
-        assert_eq!((rows, columns), (vec![0, 1, 2, 3], vec![0, 1, 2, 3]), "of the output's own size");
+        assert_eq!((rows, columns), (some(&[0, 1, 2, 3]), some(&[0, 1, 2, 3])), "of the output's own size");
         assert!(sampled(square(3), square(2), &self::recipe(None, Some(square(4)))).is_err());
+    }
+
+    #[test]
+    fn padding_of_a_letterbox_does_not_count() {
+        // 4×8 becomes 2×4 in the middle rows of 4×4.
+        let boxed = Preprocessing { letterbox: Some(114), ..recipe(Some(ResizeTo::Exact(square(4))), None) };
+        let (rows, columns) = sampled(Size { height: 4, width: 8 }, square(4), &boxed).unwrap();
+        assert_eq!(rows, [None, Some(1), Some(3), None]);
+        assert_eq!(columns, [Some(1), Some(3), Some(5), Some(7)]);
+        let (rows, _) = sampled(square(4), square(4), &boxed).unwrap();
+        assert_eq!(rows, [Some(0), Some(1), Some(2), Some(3)], "padded already");
     }
 
     #[test]

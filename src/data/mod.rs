@@ -7,34 +7,45 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::observer::Doubt;
 use crate::tensor::SampleShape;
 
 mod arrays;
 mod batches;
 mod decode;
+mod description;
+mod doubts;
 mod encoded;
 mod folder;
+mod given;
+mod glob;
 mod idx;
 mod label_images;
 mod labels;
+mod letterbox;
 mod mask;
 mod memory;
 pub mod metrics;
 mod noise;
+mod npz;
 mod parquet;
+mod parts;
 mod picture;
 mod pictures;
 mod recipe;
 mod resample;
+mod resolve;
 mod rows;
 mod samples;
 mod shards;
 mod source;
 mod spec;
+mod splits;
 mod stream;
+mod survey;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
@@ -43,15 +54,20 @@ mod webdataset;
 
 pub use arrays::{RowReader, read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
+pub use given::DataSources;
 pub use label_images::{ImagePlace, LabelImages};
 pub use memory::InputArray;
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
 pub use stream::{SampleStream, StreamBatch, StreamBatches};
+pub use survey::{ImageKind, SampleKind, Survey};
 
 use arrays::{Array, Element};
 use encoded::Skipped;
+use given::Given;
+use labels::{ClassNames, Labels};
 use noise::Noise;
+use parts::{Part, Parts};
 use picture::{Frame, Preprocessor};
 use recipe::NetworkInput;
 use rows::OpenedRows;
@@ -65,20 +81,19 @@ pub struct Dataset {
     inner: Arc<Inner>,
     /// Places in the shard of the images to visit, in order.
     order: Arc<Vec<usize>>,
+    survey: Arc<OnceLock<Survey>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    /// Path of the data set, if it is not in memory.
-    path: Option<PathBuf>,
-    samples: Samples,
+    parts: Parts,
     /// Range of the shard's images in the source.
     range: Range<usize>,
     /// Class indices of the shard's images, in their own order.
     labels: Option<Vec<u32>>,
-    /// Number that was added to every label.
-    label_offset: i64,
-    strict: bool,
+    /// Class names in the order of their indices, if names were numbered in their sorted order.
+    class_names: Option<Vec<String>>,
+    options: DataOptions,
     /// Skipped images by place in the source, so that a second pass records none twice.
     skipped: Mutex<BTreeMap<usize, Skipped>>,
 }
@@ -89,52 +104,82 @@ struct Inner {
 pub const SHARD_UNIT: usize = 64;
 
 impl Dataset {
-    /// Opens a folder of images or recordings, an array file, idx files, WebDataset archives, parquet tables, or `random:N`.
+    /// Opens folders of images or recordings, array files, idx files, WebDataset archives, parquet tables, or `random:N`.
     ///
-    /// Several archives or tables are given as a folder, or by a pattern in braces: `train-{000..011}.tar`.
+    /// Several sources are one data set, in their order. A source may be a pattern, such as `train-{000..011}.tar` or
+    /// `images/*.jpg`, a `.txt` or `.csv` list of images, or a split of a `.npz` archive: `mnist.npz:test`.
     ///
-    /// `spec` has the arrays that the network takes. The shape of its only input, batch axis first, will do.
+    /// `network` has the arrays that the network takes. The shape of its only input, batch axis first, will do.
     ///
     /// # Errors
     /// Data of another kind, without images, with contradictions (labels for other images, headers that do not match
-    /// the file's length), or that does not fit the network's inputs.
-    pub fn open(spec: &str, options: &DataOptions, network: impl Into<SampleSpec>) -> Result<Self> {
-        let network = network.into().checked()?;
-        if let Some(count) = spec.strip_prefix("random:") {
-            let len = count.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
+    /// the file's length), or that does not fit the network's inputs; sources that need different preprocessing, or of
+    /// which only some have labels.
+    pub fn open(
+        sources: impl Into<DataSources>,
+        options: &DataOptions,
+        network: impl Into<SampleSpec>,
+    ) -> Result<Self> {
+        let (sources, network) = (sources.into(), network.into().checked()?);
+        let random = |source: &String| source.strip_prefix("random:").map(str::to_owned);
+        if let Some(count) = sources.as_slice().iter().find_map(random) {
+            let alone = sources.as_slice().len() == 1;
+            let len = count.parse().ok().filter(|&n| n > 0 && alone).ok_or_else(|| {
                 Error::new("not a number of random images")
-                    .expected("random:N with N from 1")
-                    .got(spec)
+                    .expected("random:N with N from 1, and no other data")
+                    .got(sources.to_string())
                     .remedy("for example random:64")
             })?;
-            return Self::random(len, options, &network);
+            return Self::of_parts(vec![Self::random(len, options, &network)?], options);
         }
-        let path = Path::new(spec);
-        Self::read(path, options, &network).map_err(|e| e.file(path))
+        let classes = options.classes.as_deref().map(ClassNames::read).transpose()?;
+        let sound = network.sound(options.layout);
+        let mut parts = Vec::new();
+        for source in sources.as_slice() {
+            let named = |e: Error| e.file(source);
+            for given in resolve::resolve(source, classes.as_ref(), sound.is_some()).map_err(named)? {
+                let part = Self::read(&given, (options, classes.as_ref()), &network, sound.as_ref());
+                parts.push(part.map_err(|e| e.file(given.path()))?);
+            }
+        }
+        Self::of_parts(parts, options)
     }
 
-    fn read(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
-        let sound = network.sound(options.layout);
-        let takes_sound = sound.is_some();
-        if let Some(input) = sound.filter(|_| wav::is_sound(path, true)) {
-            return Self::of_sounds(path, options, input);
+    fn read(
+        given: &Given,
+        options: (&DataOptions, Option<&ClassNames>),
+        network: &SampleSpec,
+        sound: Option<&SoundInput>,
+    ) -> Result<Part> {
+        if let Some(input) = sound.filter(|_| wav::is_sound(given, true)) {
+            return Self::of_sounds(given, options, input.clone());
         }
-        Self::read_images_or_rows(path, options, network).map_err(|e| {
-            let is_sound = !takes_sound && wav::is_sound(path, false);
+        Self::read_images_or_rows(given, options, network).map_err(|e| {
+            let is_sound = sound.is_none() && wav::is_sound(given, false);
             if is_sound { wav::refused(network) } else { e }
         })
     }
 
     /// Reads images, or arrays of any shape.
-    fn read_images_or_rows(path: &Path, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
-        let Takes::Images { input, group } = network.takes(options.layout) else {
-            return Self::of_rows(rows::open(path, network)?, Some(path), options);
+    fn read_images_or_rows(
+        given: &Given,
+        (options, classes): (&DataOptions, Option<&ClassNames>),
+        network: &SampleSpec,
+    ) -> Result<Part> {
+        let path = Some(given.path());
+        let array = match given {
+            Given::Path { path, part } => Some((path.as_path(), part.as_deref())),
+            Given::Files { .. } => None,
         };
-        if let Some(clips) = group.and_then(|_| rows::open_clips(path, network)) {
-            return Self::of_rows(clips?, Some(path), options);
+        let Takes::Images { input, group } = network.takes(options.layout) else {
+            let (file, part) = array.unwrap_or((given.first_file(), None));
+            return Self::of_rows(rows::open(file, part, network)?, path, options);
+        };
+        if let Some(clips) = group.and(array).and_then(|(file, part)| rows::open_clips(file, part, network)) {
+            return Self::of_rows(clips?, path, options);
         }
-        let opened = source::open(path, options.classes.as_deref(), input)?;
-        Self::of_images((opened, Some(path)), options, (input, group))
+        let opened = source::open(given, classes, input)?;
+        Self::of_images((opened, path), options, (input, group))
     }
 
     /// Creates a data set of images in memory: bytes, N×C×H×W or N×H×W×C, with optional labels.
@@ -156,15 +201,16 @@ impl Dataset {
                 .got(format!("{count} bytes"))
         })?;
         let labels = labels.map(|l| l.iter().map(|&l| i64::from(l)).collect());
-        match network.takes(options.layout) {
+        let part = match network.takes(options.layout) {
             Takes::Images { input, group } => {
-                Self::of_images((source::of_array(array, labels, input)?, None), options, (input, group))
+                Self::of_images((source::of_array(array, labels, input)?, None), options, (input, group))?
             }
-            Takes::Arrays => Self::of_rows(rows::of_arrays(vec![array], labels, &network)?, None, options),
-        }
+            Takes::Arrays => Self::of_rows(rows::of_arrays(vec![array], labels, &network)?, None, options)?,
+        };
+        Self::of_parts(vec![part], options)
     }
 
-    fn random(len: usize, options: &DataOptions, network: &SampleSpec) -> Result<Self> {
+    fn random(len: usize, options: &DataOptions, network: &SampleSpec) -> Result<Part> {
         let takes = network.takes(options.layout);
         let size = options.crop.or(match options.resize {
             Some(ResizeTo::Exact(size)) => Some(size),
@@ -199,46 +245,60 @@ impl Dataset {
         let integers = network.inputs.iter().map(|input| input.integer).collect();
         let recipe = Preprocessing::unchanged(channels, layout);
         let samples = Samples::Random { noise: Noise { shape, integers }, recipe };
-        Self::cut((samples, len, None), None, options)
+        Ok(Part { path: None, samples, len, labels: None })
     }
 
     fn of_images(
         (opened, path): (Opened, Option<&Path>),
         options: &DataOptions,
         (input, group): (NetworkInput, Option<usize>),
-    ) -> Result<Self> {
+    ) -> Result<Part> {
         let recipe = Preprocessing::resolve(options, input, opened.source.pixel_format())?;
         let Opened { source, len, labels } = match group {
             None => opened,
             Some(group) => opened.grouped(group)?,
         };
         let preprocessor = Preprocessor::new(recipe, input);
-        Self::cut((Samples::Images { source, preprocessor, group }, len, labels), path, options)
+        let samples = Samples::Images { source, preprocessor, group };
+        Ok(Part { path: path.map(Path::to_path_buf), samples, len, labels })
     }
 
-    fn of_rows((rows, len, labels): OpenedRows, path: Option<&Path>, options: &DataOptions) -> Result<Self> {
+    fn of_rows((rows, len, labels): OpenedRows, path: Option<&Path>, options: &DataOptions) -> Result<Part> {
         let recipe = rows.recipe(options)?;
-        Self::cut((Samples::Rows { rows, recipe }, len, labels), path, options)
+        let (samples, labels) = (Samples::Rows { rows, recipe }, labels.map(Labels::from));
+        Ok(Part { path: path.map(Path::to_path_buf), samples, len, labels })
     }
 
-    fn of_sounds(path: &Path, options: &DataOptions, input: SoundInput) -> Result<Self> {
-        let (recordings, labels) = wav::open(path, options.classes.as_deref(), input)?;
+    fn of_sounds(
+        given: &Given,
+        (options, classes): (&DataOptions, Option<&ClassNames>),
+        input: SoundInput,
+    ) -> Result<Part> {
+        let (recordings, labels) = wav::open(given, classes, input)?;
         let recipe = recordings.recipe(options)?;
         let len = recordings.files().len();
-        Self::cut((Samples::Sounds { recordings, recipe }, len, labels), Some(path), options)
+        let samples = Samples::Sounds { recordings, recipe };
+        Ok(Part { path: Some(given.path().to_path_buf()), samples, len, labels })
     }
 
     /// Returns whether the samples are recordings.
     pub(crate) fn is_sound(&self) -> bool {
-        matches!(self.inner.samples, Samples::Sounds { .. })
+        matches!(self.inner.parts.first(), Samples::Sounds { .. })
+    }
+
+    /// Joins sources, and selects images.
+    fn of_parts(parts: Vec<Part>, options: &DataOptions) -> Result<Self> {
+        if parts.is_empty() {
+            return Err(Error::new("no data were given").expected(folder::SUPPORTED).remedy("set `data`"));
+        }
+        let (parts, labels) = Parts::join(parts)?;
+        let path = parts.path().map(Path::to_path_buf);
+        Self::select(parts, labels, options).map_err(|e| path.iter().fold(e, |e, path| e.file(path)))
     }
 
     /// Selects the images and the shard of the options.
-    fn cut(
-        (samples, all, labels): (Samples, usize, Option<Vec<i64>>),
-        path: Option<&Path>,
-        options: &DataOptions,
-    ) -> Result<Self> {
+    fn select(parts: Parts, labels: Option<Labels>, options: &DataOptions) -> Result<Self> {
+        let all = parts.len();
         // A sample is drawn from all images, and a shard is a part of the sample.
         let most = options.images.unwrap_or(usize::MAX);
         let len = if options.sample.is_some() { all } else { all.min(most) };
@@ -272,8 +332,10 @@ impl Dataset {
                     .remedy("set `label_offset` so that the least label becomes 0")
             })
         };
+        let (indices, class_names) = labels.map(|l| (l.indices, l.names)).unzip();
+        let indices: Option<Vec<i64>> = indices;
         let labels =
-            labels.map(|l| l[range.clone()].iter().map(offset).collect::<Result<_>>()).transpose()?;
+            indices.map(|l| l[range.clone()].iter().map(offset).collect::<Result<_>>()).transpose()?;
         let mut order = match options.sample {
             Some(seed) => {
                 let mut chosen = shuffled(range.len(), seed);
@@ -287,25 +349,24 @@ impl Dataset {
             order = shuffled(order.len(), seed).into_iter().map(|i| order[i]).collect();
         }
         let inner = Inner {
-            path: path.map(Path::to_path_buf),
-            samples,
+            parts,
             range,
             labels,
-            label_offset: options.label_offset,
-            strict: options.strict,
+            class_names: class_names.flatten(),
+            options: options.clone(),
             skipped: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), order: Arc::new(order) })
+        Ok(Self { inner: Arc::new(inner), order: Arc::new(order), survey: Arc::default() })
     }
 
     /// Reads and prepares samples by their places in the source.
     fn frames(&self, places: &[usize]) -> Result<Vec<Result<Frame, Skipped>>> {
-        self.inner.samples.frames(places)
+        self.inner.parts.frames(places)
     }
 
     /// Adds the data set's path to an error that names no file.
     pub(crate) fn blame(&self, error: Error) -> Error {
-        match &self.inner.path {
+        match self.inner.parts.path() {
             Some(path) => error.file(path),
             None => error,
         }
@@ -333,7 +394,11 @@ impl Dataset {
         let part = |wanted: bool| {
             let order = self.order.iter().zip(&held).filter(|&(_, &is_held)| is_held == wanted);
             let order: Vec<usize> = order.map(|(&place, _)| place).collect();
-            (!order.is_empty()).then(|| Self { inner: Arc::clone(&self.inner), order: Arc::new(order) })
+            (!order.is_empty()).then(|| Self {
+                inner: Arc::clone(&self.inner),
+                order: Arc::new(order),
+                survey: Arc::default(),
+            })
         };
         part(false).zip(part(true))
     }
@@ -343,19 +408,59 @@ impl Dataset {
         self.inner.labels.as_deref()
     }
 
+    /// Returns the class names in the order of their indices, before any offset; `None` if labels were given as indices.
+    ///
+    /// These are the names of class folders or labels without a list of classes, numbered in their sorted order.
+    pub fn class_names(&self) -> Option<&[String]> {
+        self.inner.class_names.as_deref()
+    }
+
     /// Returns the number that was added to every label.
     pub fn label_offset(&self) -> i64 {
-        self.inner.label_offset
+        self.inner.options.label_offset
     }
 
     /// Returns the preprocessing of every image.
     pub fn preprocessing(&self) -> &Preprocessing {
-        self.inner.samples.recipe()
+        self.inner.parts.recipe()
+    }
+
+    /// Looks at some samples, before and after their preprocessing; the first call reads them.
+    ///
+    /// # Errors
+    /// Samples that do not fit the network.
+    pub fn survey(&self) -> Result<&Survey> {
+        if let Some(survey) = self.survey.get() {
+            return Ok(survey);
+        }
+        let places: Vec<usize> = self.order.iter().map(|&place| self.inner.range.start + place).collect();
+        let survey = survey::survey(&self.inner.parts, &places).map_err(|e| self.blame(e))?;
+        Ok(self.survey.get_or_init(|| survey))
+    }
+
+    /// Describes the preprocessing in one line, with the stored samples and the measured range.
+    ///
+    /// # Errors
+    /// Errors of [`Dataset::survey`].
+    pub fn describe(&self) -> Result<String> {
+        Ok(self.preprocessing().describe(Some(self.survey()?)))
+    }
+
+    /// Returns doubts about the preprocessing, of which the survey is sure.
+    ///
+    /// # Errors
+    /// Errors of [`Dataset::survey`].
+    pub fn doubts(&self) -> Result<Vec<Doubt>> {
+        let survey = self.survey()?;
+        Ok(match self.inner.parts.first() {
+            Samples::Images { preprocessor, .. } => doubts::doubts(preprocessor, &self.inner.options, survey),
+            Samples::Rows { .. } | Samples::Sounds { .. } | Samples::Random { .. } => vec![],
+        })
     }
 
     /// Returns whether the images are noise, which is no basis for accuracy or statistics.
     pub fn is_random(&self) -> bool {
-        matches!(self.inner.samples, Samples::Random { .. })
+        matches!(self.inner.parts.first(), Samples::Random { .. })
     }
 
     /// Returns the images skipped so far, in order, with the decoder's reason.
@@ -365,7 +470,7 @@ impl Dataset {
 
     /// Returns the number of images visited so far that were turned or mirrored by their EXIF orientation.
     pub fn turned(&self) -> usize {
-        self.inner.samples.turned()
+        self.inner.parts.turned()
     }
 
     /// Returns the shape of the first readable sample after preprocessing.

@@ -17,7 +17,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::encoded::{EncodedPicture, Skipped};
-use super::labels::{ClassNames, NoClass, class_indices, label_column};
+use super::labels::{ClassNames, Labels, class_indices, label_column};
 use crate::error::{Error, Result};
 
 /// Names of the column of pictures, the preferred ones first.
@@ -68,7 +68,7 @@ impl fmt::Debug for Tables {
 ///
 /// # Errors
 /// A damaged table, one without a column of pictures, an unsupported compression, or labels that are no classes.
-pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(Tables, Option<Vec<i64>>)> {
+pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(Tables, Option<Labels>)> {
     let mut opened = Tables { tables: Vec::new(), groups: Vec::new(), len: 0, last: Mutex::default() };
     let mut texts = Some(Vec::new());
     for path in files {
@@ -114,7 +114,7 @@ pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(T
     let Some(texts) = texts.filter(|texts| texts.iter().any(|text| text != "-1")) else {
         return Ok((opened, None));
     };
-    let labels = class_indices(&texts, classes).map_err(|NoClass(place)| {
+    let labels = class_indices(&texts, classes, |place| {
         Error::new("a label of the table is no class")
             .file(opened.name(place))
             .expected("class indices, names that `classes` lists, or names only")

@@ -9,8 +9,10 @@ use std::borrow::Cow;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 
+use super::arrays::{Element, Kind};
 use super::decode;
 use super::encoded::EncodedPicture;
+use super::letterbox::Letterbox;
 use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
 use crate::error::{Error, Result};
 use crate::tensor::SampleShape;
@@ -41,10 +43,55 @@ impl<'a> Picture<'a> {
     ///
     /// Also returns whether EXIF turned the picture. The error is one line.
     pub(super) fn decode(encoded: &EncodedPicture, channels: usize) -> Result<(Self, bool), String> {
-        let decode::Decoded { height, width, channels: held, bytes, turned } =
-            decode::decode(&encoded.bytes, &encoded.name)?;
-        let picture = Self::new(Pixels::Bytes(bytes.into()), Size { height, width }, held, Layout::Nhwc);
-        Ok((picture.in_channels(channels), turned))
+        let decoded = decode::decode(&encoded.bytes, &encoded.name)?;
+        let turned = decoded.turned;
+        Ok((Self::of_decoded(decoded).in_channels(channels), turned))
+    }
+
+    /// Creates an image from decoded pixels.
+    pub(super) fn of_decoded(decoded: decode::Decoded) -> Self {
+        let decode::Decoded { height, width, channels, bytes, .. } = decoded;
+        Self::new(Pixels::Bytes(bytes.into()), Size { height, width }, channels, Layout::Nhwc)
+    }
+
+    /// Creates an image from a row of an array of bytes or floats.
+    pub(super) fn of_row(
+        element: Element,
+        bytes: &'a [u8],
+        size: Size,
+        (channels, layout): (usize, Layout),
+    ) -> Self {
+        let pixels = match element.kind {
+            Kind::Float => Pixels::Floats(element.to_f32(bytes)),
+            _ => Pixels::Bytes(bytes.into()),
+        };
+        Self::new(pixels, size, channels, layout)
+    }
+
+    /// Returns the number of stored channels.
+    pub(super) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Returns whether the image has one channel, or three that are equal.
+    pub(super) fn is_grey(&self) -> bool {
+        let [sc, sy, sx] = self.strides;
+        let mut pixels =
+            (0..self.size.height).flat_map(|y| (0..self.size.width).map(move |x| y * sy + x * sx));
+        match (&self.pixels, self.channels) {
+            (_, 1) => true,
+            (Pixels::Bytes(b), 3) => pixels.all(|i| b[i] == b[i + sc] && b[i] == b[i + 2 * sc]),
+            (Pixels::Floats(f), 3) => pixels.all(|i| f[i] == f[i + sc] && f[i] == f[i + 2 * sc]),
+            _ => false,
+        }
+    }
+
+    /// Returns the least and the largest value.
+    pub(super) fn range(&self) -> [f32; 2] {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => range(bytes.iter().map(|&byte| f32::from(byte))),
+            Pixels::Floats(floats) => range(floats.iter().copied()),
+        }
     }
 
     /// Returns height and width.
@@ -122,6 +169,17 @@ impl<'a> Picture<'a> {
     }
 }
 
+/// Returns the least and the largest value of two ranges.
+pub(super) fn joined(a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
+    [a[0].min(b[0]), a[1].max(b[1])]
+}
+
+/// Returns the least and the largest finite value.
+pub(super) fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
+    let finite = values.filter(|value| value.is_finite());
+    finite.fold([f32::INFINITY, f32::NEG_INFINITY], |range, value| joined(range, [value, value]))
+}
+
 fn strides(layout: Layout, size: Size, channels: usize) -> [usize; 3] {
     match layout {
         Layout::Nchw => [size.height * size.width, size.width, 1],
@@ -161,20 +219,31 @@ impl Preprocessor {
         Self { recipe, input, tables }
     }
 
+    /// Returns whether the order of the input's axes was guessed, although either would do.
+    pub(super) fn has_guessed_layout(&self) -> bool {
+        self.input.is_guessed
+    }
+
     /// Applies the recipe; errors concern the recipe, not the image.
     pub(super) fn apply(&self, picture: Picture<'_>) -> Result<Frame> {
         let recipe = &self.recipe;
         let picture = picture.in_channels(recipe.channels);
-        let target = match recipe.resize {
-            None => picture.size,
-            Some(ResizeTo::Exact(size)) => size,
-            Some(ResizeTo::Shorter(side)) => shorter_to(side, picture.size),
+        let boxed = match (recipe.letterbox, recipe.resize) {
+            (Some(value), Some(ResizeTo::Exact(to))) => Some((value, to, Letterbox::new(picture.size, to))),
+            _ => None,
+        };
+        let target = match (boxed, recipe.resize) {
+            (Some((_, _, Letterbox { inner, .. })), _) => inner,
+            (None, None) => picture.size,
+            (None, Some(ResizeTo::Exact(size))) => size,
+            (None, Some(ResizeTo::Shorter(side))) => shorter_to(side, picture.size),
         };
         let picture = picture.resized(target)?;
-        let size = recipe.crop.unwrap_or(picture.size);
-        if size.height > picture.size.height || size.width > picture.size.width {
+        let kept = recipe.crop.unwrap_or(picture.size);
+        let size = boxed.map_or(kept, |(_, to, _)| to);
+        if kept.height > picture.size.height || kept.width > picture.size.width {
             return Err(Error::new("the image is smaller than the crop")
-                .expected(format!("at least {size}"))
+                .expected(format!("at least {kept}"))
                 .got(picture.size.to_string())
                 .remedy("set `resize` to make it large enough"));
         }
@@ -183,14 +252,21 @@ impl Preprocessor {
         }
         let [sc, sy, sx] = picture.strides;
         let corner =
-            centred(picture.size.height - size.height) * sy + centred(picture.size.width - size.width) * sx;
+            centred(picture.size.height - kept.height) * sy + centred(picture.size.width - kept.width) * sx;
         let mut data = vec![0.0; recipe.channels * size.height * size.width];
         let [oc, oy, ox] = strides(recipe.layout, size, recipe.channels);
+        let (top, left) = boxed.map_or((0, 0), |(_, _, letterbox)| (letterbox.top, letterbox.left));
         for c in 0..recipe.channels {
+            if let Some((value, ..)) = boxed {
+                let padding = recipe.normalise(f32::from(value), c);
+                let plane = data[c * oc..].iter_mut().step_by(ox).take(size.height * size.width);
+                plane.for_each(|out| *out = padding);
+            }
             let held = if recipe.order == ChannelOrder::Bgr { recipe.channels - 1 - c } else { c };
-            for y in 0..size.height {
+            for y in 0..kept.height {
                 let from = corner + held * sc + y * sy;
-                let row = data[c * oc + y * oy..].iter_mut().step_by(ox).take(size.width).enumerate();
+                let at = c * oc + (top + y) * oy + left * ox;
+                let row = data[at..].iter_mut().step_by(ox).take(kept.width).enumerate();
                 match &picture.pixels {
                     Pixels::Bytes(bytes) => {
                         let table = &self.tables[c];

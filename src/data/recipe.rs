@@ -83,7 +83,7 @@ impl FromStr for Preset {
 }
 
 /// Height and width in pixels, written `224` or `240x320` (height first).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Size {
     pub height: usize,
@@ -222,6 +222,10 @@ pub struct DataOptions {
     pub resize: Option<ResizeTo>,
     /// Size of the centre crop afterwards.
     pub crop: Option<Size>,
+    /// Value from 0 to 255 that pads images to the size of `resize`, else to that of the network.
+    ///
+    /// Images keep their proportions, and nothing is cropped; the geometry is that of Ultralytics' `LetterBox` with `auto=False`.
+    pub letterbox: Option<u8>,
     /// Mean to subtract after division by `scale`: one value per channel in the network's order, or one for all.
     pub mean: Option<Vec<f32>>,
     /// Divisor after the subtraction: one value per channel in the network's order, or one for all.
@@ -257,9 +261,30 @@ impl DataOptions {
             ("`preset`", self.preset.is_some()),
             ("`resize`", self.resize.is_some()),
             ("`crop`", self.crop.is_some()),
+            ("`letterbox`", self.letterbox.is_some()),
             ("`channels`", self.channels.is_some()),
         ];
         options.iter().find(|(_, set)| *set).map(|(name, _)| *name)
+    }
+
+    /// Returns the size that padded images have.
+    ///
+    /// # Errors
+    /// A crop, and an unknown size.
+    fn letterboxed_to(&self, net: Option<Size>) -> Result<Size> {
+        if let Some(crop) = self.crop {
+            return Err(Error::new("`letterbox` keeps the whole image, so nothing is cropped")
+                .got(format!("a crop to {crop}"))
+                .remedy("leave out `crop`, or `letterbox`"));
+        }
+        let asked = self.resize.map(|resize| match resize {
+            ResizeTo::Shorter(side) => Size::square(side),
+            ResizeTo::Exact(size) => size,
+        });
+        asked.or(net).ok_or_else(|| {
+            Error::new("`letterbox` needs a size to pad images to: the network leaves it free")
+                .remedy("set `resize` to the size of the input, for example 640 or 480x640")
+        })
     }
 
     /// Refuses `rate` for data that are no recordings.
@@ -282,6 +307,9 @@ pub struct Preprocessing {
     pub resize: Option<ResizeTo>,
     /// Size of the centre crop; `None` for none.
     pub crop: Option<Size>,
+    /// Value from 0 to 255 that pads images to the size of `resize`, which then keeps their proportions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letterbox: Option<u8>,
     /// Number of colour channels of the network's input; colour becomes grey by the luma of Rec. 601.
     pub channels: usize,
     /// Order of the colour channels.
@@ -309,6 +337,8 @@ pub(super) struct NetworkInput {
     pub(super) height: Option<usize>,
     pub(super) width: Option<usize>,
     pub(super) layout: Layout,
+    /// True if both the first and the last axis may be that of channels, and no option decides.
+    pub(super) is_guessed: bool,
 }
 
 impl NetworkInput {
@@ -316,9 +346,10 @@ impl NetworkInput {
     pub(super) fn new([a, b, c]: [Option<usize>; 3], layout: Option<Layout>) -> Self {
         let colours = |d: Option<usize>| matches!(d, Some(1 | 3));
         let guess = if !colours(a) && colours(c) { Layout::Nhwc } else { Layout::Nchw };
+        let is_guessed = layout.is_none() && colours(a) && colours(c);
         match layout.unwrap_or(guess) {
-            layout @ Layout::Nchw => Self { channels: a, height: b, width: c, layout },
-            layout @ Layout::Nhwc => Self { channels: c, height: a, width: b, layout },
+            layout @ Layout::Nchw => Self { channels: a, height: b, width: c, layout, is_guessed },
+            layout @ Layout::Nhwc => Self { channels: c, height: a, width: b, layout, is_guessed },
         }
     }
 
@@ -350,6 +381,23 @@ pub(super) enum PixelFormat {
 }
 
 impl Preprocessing {
+    /// Returns the nouns for the steps that differ from another recipe's.
+    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let steps = [
+            ("sample rate", self.rate != other.rate),
+            ("length", self.length != other.length),
+            ("resize", self.resize != other.resize),
+            ("crop", self.crop != other.crop),
+            ("number of channels", self.channels != other.channels),
+            ("order of channels", self.order != other.order),
+            ("scale", self.scale != other.scale),
+            ("mean", self.mean != other.mean),
+            ("deviation", self.std != other.std),
+            ("layout", self.layout != other.layout),
+        ];
+        steps.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+    }
+
     /// Resolves options for a network's input and a pixel format.
     pub(super) fn resolve(options: &DataOptions, input: NetworkInput, format: PixelFormat) -> Result<Self> {
         options.without_rate()?;
@@ -365,6 +413,7 @@ impl Preprocessing {
         let net = input.height.or(usual).zip(input.width.or(usual));
         let net = net.map(|(height, width)| Size { height, width });
         let (resize, crop) = match preset {
+            _ if options.letterbox.is_some() => (Some(ResizeTo::Exact(options.letterboxed_to(net)?)), None),
             Some(Preset::ImageNet) => {
                 // 256 for 224, and in proportion for other inputs, rounded.
                 let shorter = net.map(|n| (n.height.max(n.width) * 256 + 112) / 224);
@@ -400,7 +449,7 @@ impl Preprocessing {
         check_std(&std)?;
         let order = options.channels.unwrap_or(ChannelOrder::Rgb);
         let plain = Self::unchanged(channels, input.layout);
-        Ok(Self { resize, crop, order, scale, mean, std, ..plain })
+        Ok(Self { resize, crop, letterbox: options.letterbox, order, scale, mean, std, ..plain })
     }
 
     /// Resolves the options for arrays that are not images, with one channel for each index of their first axis.

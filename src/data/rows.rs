@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::arrays::{self, Array};
+use super::npz;
 use super::picture::Frame;
 use super::recipe::{ChannelOrder, DataOptions, Layout, Preprocessing};
 use super::spec::{InputSpec, SampleSpec};
@@ -19,34 +20,22 @@ pub(super) struct Rows {
     shape: SampleShape,
 }
 
-/// Opens an array file for a network whose samples are not images.
-pub(super) fn open(path: &Path, spec: &SampleSpec) -> Result<OpenedRows> {
-    let (arrays, labels) = match spec.inputs.as_slice() {
-        [input] => {
-            let (array, labels) = open_only(path, input)?;
-            (vec![array], labels)
-        }
-        inputs if is_npz(path) => {
-            let open = |input: &InputSpec| arrays::open_npz(path, &[input.name.as_str()]);
-            let opened = inputs.iter().map(open).collect::<Result<Vec<_>>>()?;
-            let labels = opened.iter().find_map(|(_, labels)| labels.clone());
-            (opened.into_iter().map(|(array, _)| array).collect(), labels)
-        }
+/// Opens an array file for a network whose samples are not images; `part` is the array or split that was named.
+pub(super) fn open(path: &Path, part: Option<&str>, spec: &SampleSpec) -> Result<OpenedRows> {
+    let opened = match spec.inputs.as_slice() {
+        [input] => open_only(path, part, input),
+        inputs if is_npz(path) => npz::open_inputs(path, inputs.iter().map(|input| input.name.as_str())),
         _ => return Err(several(spec).file(path)),
     };
-    of_opened(arrays, labels, spec).map_err(|e| e.file(path))
+    opened.and_then(|(arrays, labels)| of_arrays(arrays, labels, spec)).map_err(|e| e.file(path))
 }
 
 /// Opens an array with one row for each clip; `None` for other data, such as the frames of clips.
-pub(super) fn open_clips(path: &Path, spec: &SampleSpec) -> Option<Result<OpenedRows>> {
+pub(super) fn open_clips(path: &Path, part: Option<&str>, spec: &SampleSpec) -> Option<Result<OpenedRows>> {
     let [input] = spec.inputs.as_slice() else { return None };
-    let (array, labels) = open_only(path, input).ok()?;
-    let has_rows = array.shape.len() == input.axes.len() + 1;
-    has_rows.then(|| of_opened(vec![array], labels, spec).map_err(|e| e.file(path)))
-}
-
-fn of_opened(arrays: Vec<Array>, labels: Option<Array>, spec: &SampleSpec) -> Result<OpenedRows> {
-    of_arrays(arrays, labels.map(|l| l.integers()).transpose()?, spec)
+    let (arrays, labels) = open_only(path, part, input).ok()?;
+    let has_rows = arrays.iter().all(|array| array.shape.len() == input.axes.len() + 1);
+    has_rows.then(|| of_arrays(arrays, labels, spec).map_err(|e| e.file(path)))
 }
 
 fn is_npz(path: &Path) -> bool {
@@ -54,11 +43,13 @@ fn is_npz(path: &Path) -> bool {
 }
 
 /// Opens the array of the only input, and labels of an archive.
-fn open_only(path: &Path, input: &InputSpec) -> Result<(Array, Option<Array>)> {
+fn open_only(path: &Path, part: Option<&str>, input: &InputSpec) -> Result<(Vec<Array>, Option<Vec<i64>>)> {
     if is_npz(path) {
-        return arrays::open_npz(path, &["images", input.name.as_str(), "x", "data"]);
+        let (array, labels) = npz::open(path, part, &input.name)?;
+        return Ok((vec![array], labels));
     }
-    Ok((arrays::open_npy(path)?, None))
+    npz::refuse_part(path, part)?;
+    Ok((vec![arrays::open_npy(path)?], None))
 }
 
 /// Returns the error for data that cannot feed several inputs.
@@ -138,6 +129,11 @@ impl Rows {
         self.shape.0.first().and_then(|shape| shape.first()).copied().unwrap_or(1)
     }
 
+    /// Returns the element type of each array, as in NumPy.
+    pub(super) fn elements(&self) -> Vec<String> {
+        self.arrays.iter().map(|array| array.element.name()).collect()
+    }
+
     /// Reads samples, and normalizes those of a single input by its first axis.
     pub(super) fn frames(&self, places: &[usize], recipe: &Preprocessing) -> Result<Vec<Frame>> {
         let mut frames: Vec<Frame> =
@@ -187,6 +183,7 @@ impl Preprocessing {
         Self {
             resize: None,
             crop: None,
+            letterbox: None,
             channels,
             order: ChannelOrder::Rgb,
             scale: 1.0,

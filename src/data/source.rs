@@ -10,11 +10,13 @@ use rayon::prelude::*;
 use super::arrays::{self, Array, Kind};
 use super::decode;
 use super::encoded::Skipped;
-use super::folder::{self, SUPPORTED};
+use super::folder::{self, Listing, SUPPORTED};
+use super::given::Given;
 use super::idx;
-use super::labels::ClassNames;
+use super::labels::{ClassNames, Labels};
+use super::npz;
 use super::parquet;
-use super::picture::{Frame, Picture, Pixels, Preprocessor};
+use super::picture::{Frame, Picture, Preprocessor};
 use super::pictures::Pictures;
 use super::recipe::{Layout, NetworkInput, PixelFormat, Size};
 use super::shards;
@@ -46,23 +48,28 @@ pub(super) enum ImageSource {
 pub(super) struct Opened {
     pub(super) source: ImageSource,
     pub(super) len: usize,
-    pub(super) labels: Option<Vec<i64>>,
+    pub(super) labels: Option<Labels>,
 }
 
-/// Opens a folder or file of images, or shards by a pattern in braces.
-pub(super) fn open(path: &Path, classes: Option<&Path>, input: NetworkInput) -> Result<Opened> {
-    let classes = classes.map(ClassNames::read).transpose()?;
-    if path.is_dir() {
-        open_folder(path, classes.as_ref(), input)
-    } else if let Some(files) = shards::expand(path)? {
-        open_shards(&files, classes.as_ref())
-    } else {
-        open_file(path, classes.as_ref(), input)
+/// Opens a folder or file of images, several pictures, or shards.
+pub(super) fn open(given: &Given, classes: Option<&ClassNames>, input: NetworkInput) -> Result<Opened> {
+    match given {
+        Given::Path { path, part } if path.is_dir() => {
+            npz::refuse_part(path, part.as_deref())?;
+            open_folder(path, classes, input)
+        }
+        Given::Path { path, part } => open_file((path, part.as_deref()), classes, input),
+        Given::Files { listing: Listing { files, labels }, .. }
+            if files.iter().any(|p| folder::is_image(p)) =>
+        {
+            Ok(Opened::encoded(Pictures::Files(files.clone()), labels.clone()))
+        }
+        Given::Files { listing, .. } => open_shards(&listing.files, classes),
     }
 }
 
 fn open_folder(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> Result<Opened> {
-    let folder::Listing { files, labels } = folder::list(path, classes, folder::PICTURES)?;
+    let Listing { files, labels } = folder::list(path, classes, folder::PICTURES)?;
     if !files.is_empty() {
         return Ok(Opened::encoded(Pictures::Files(files), labels));
     }
@@ -74,7 +81,7 @@ fn open_folder(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -
     let sets: BTreeSet<_> = found.iter().map(|p| (shards::set_name(p), p.extension())).collect();
     match found.as_slice() {
         [] => Err(Error::new("the folder has no images").file(path).remedy(format!("give {SUPPORTED}"))),
-        [one] => open_file(one, classes, input),
+        [one] => open_file((one, None), classes, input),
         several if sets.len() == 1 && has(&several[0], &["tar", "parquet"]) => open_shards(several, classes),
         several => {
             let names = several.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy());
@@ -124,14 +131,20 @@ fn open_shards(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<Opened
     Ok(Opened::encoded(Pictures::Archives(archives), labels))
 }
 
-fn open_file(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> Result<Opened> {
+fn open_file(
+    (path, part): (&Path, Option<&str>),
+    classes: Option<&ClassNames>,
+    input: NetworkInput,
+) -> Result<Opened> {
     let start = start_of(path)?;
+    let is_archive = matches!(start.as_slice(), [b'P', b'K', 3 | 5, ..]);
+    npz::refuse_part(path, part.filter(|_| !is_archive))?;
     let (images, labels) = match start.as_slice() {
         _ if decode::starts_as_picture(&start) || folder::is_image(path) => {
             return Ok(Opened::encoded(Pictures::Files(vec![path.to_path_buf()]), None));
         }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => (arrays::open_npy(path)?, None),
-        [b'P', b'K', 3 | 5, ..] => arrays::open_npz(path, &["images", "x", "data"])?,
+        _ if is_archive => npz::open(path, part, "")?,
         start if start.starts_with(TABLE) || webdataset::is_archive(path, start) => {
             return open_shards(&[path.to_path_buf()], classes);
         }
@@ -142,7 +155,7 @@ fn open_file(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> 
                 .remedy("unpack it with gunzip"));
         }
         [0x1f, 0x8b, ..] | [0, 0, ..] => {
-            let labels = idx::labels_beside(path).map(|p| idx::open(&p)).transpose()?;
+            let labels = idx::labels_beside(path).map(|p| idx::open(&p)?.class_indices()).transpose()?;
             (idx::open(path)?, labels)
         }
         _ => {
@@ -151,7 +164,6 @@ fn open_file(path: &Path, classes: Option<&ClassNames>, input: NetworkInput) -> 
                 .remedy(format!("give {SUPPORTED}")));
         }
     };
-    let labels = labels.map(|l| l.integers()).transpose().map_err(|e| e.file(path))?;
     of_array(images, labels, input).map_err(|e| e.file(path))
 }
 
@@ -200,11 +212,11 @@ pub(super) fn of_array(array: Array, labels: Option<Vec<i64>>, input: NetworkInp
             .remedy("give labels that belong to these images"));
     }
     let source = ImageSource::Array { array, size: Size { height, width }, channels, layout };
-    Ok(Opened { source, len, labels })
+    Ok(Opened { source, len, labels: labels.map(Labels::from) })
 }
 
 impl Opened {
-    fn encoded(pictures: Pictures, labels: Option<Vec<i64>>) -> Self {
+    fn encoded(pictures: Pictures, labels: Option<Labels>) -> Self {
         let len = pictures.len();
         Self { source: ImageSource::Encoded { pictures, turned: Mutex::default() }, len, labels }
     }
@@ -218,7 +230,7 @@ impl Opened {
                 .got(self.len.to_string())
                 .remedy("give more images: consecutive ones are the frames of a clip"));
         }
-        let labels = self.labels.map(|labels| labels.into_iter().step_by(group).take(len).collect());
+        let labels = self.labels.map(|labels| labels.at((0..len).map(|sample| sample * group)));
         Ok(Self { len, labels, ..self })
     }
 }
@@ -277,11 +289,8 @@ impl ImageSource {
                 runs.par_iter()
                     .flat_map(|bytes| bytes.par_chunks_exact(one))
                     .map(|bytes| {
-                        let pixels = match array.element.kind {
-                            Kind::Float => Pixels::Floats(array.element.to_f32(bytes)),
-                            _ => Pixels::Bytes(bytes.into()),
-                        };
-                        preprocessor.apply(Picture::new(pixels, *size, *channels, *layout)).map(Ok)
+                        let picture = Picture::of_row(array.element, bytes, *size, (*channels, *layout));
+                        preprocessor.apply(picture).map(Ok)
                     })
                     .collect()
             }

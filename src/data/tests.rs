@@ -12,8 +12,10 @@ use ndarray_npy::NpzWriter;
 use tempfile::{TempDir, tempdir};
 
 mod pictures;
+mod recipes;
 mod sets;
 mod sounds;
+mod sources;
 mod streams;
 
 use super::metrics::{Accuracy, Agreement, argmax, top_k};

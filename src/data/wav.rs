@@ -10,8 +10,9 @@ use hound::{SampleFormat, WavReader};
 use rayon::prelude::*;
 
 use super::encoded::Skipped;
-use super::folder::{self, Members, SUPPORTED};
-use super::labels::ClassNames;
+use super::folder::{self, Listing, Members, SUPPORTED};
+use super::given::Given;
+use super::labels::{ClassNames, Labels};
 use super::picture::Frame;
 use super::recipe::{DataOptions, Preprocessing};
 use super::resample::{resample, resampled_len};
@@ -44,7 +45,7 @@ pub(super) struct Recordings {
 }
 
 /// Recordings with their labels before any offset, if known.
-pub(super) type OpenedRecordings = (Recordings, Option<Vec<i64>>);
+pub(super) type OpenedRecordings = (Recordings, Option<Labels>);
 
 /// The decoded samples of a recording.
 struct Sound {
@@ -54,7 +55,7 @@ struct Sound {
 }
 
 /// Returns whether a file's name has the extension of sound, decoded or not.
-fn is_recording(path: &Path) -> bool {
+pub(super) fn is_recording(path: &Path) -> bool {
     let Some(extension) = path.extension().map(|e| e.to_string_lossy().to_lowercase()) else { return false };
     matches!(extension.as_str(), "wav" | "wave") || unsupported(path).is_some()
 }
@@ -66,7 +67,11 @@ fn unsupported(path: &Path) -> Option<&'static str> {
 }
 
 /// Returns whether data are recordings; a folder that has pictures too is one of recordings only if they are `wanted`.
-pub(super) fn is_sound(path: &Path, wanted: bool) -> bool {
+pub(super) fn is_sound(given: &Given, wanted: bool) -> bool {
+    let path = match given {
+        Given::Path { path, .. } => path,
+        Given::Files { listing, .. } => return listing.files.first().is_some_and(|file| is_recording(file)),
+    };
     if path.is_dir() {
         return folder_is_sound(path, wanted, false).unwrap_or(false);
     }
@@ -98,14 +103,16 @@ pub(super) fn refused(spec: &SampleSpec) -> Error {
         .remedy("compute what the network takes, such as spectrograms, and save it as .npy")
 }
 
-/// Opens a folder of recordings, or one.
-pub(super) fn open(path: &Path, classes: Option<&Path>, input: SoundInput) -> Result<OpenedRecordings> {
-    let classes = classes.map(ClassNames::read).transpose()?;
-    let (files, labels) = if path.is_dir() {
-        let listing = folder::list(path, classes.as_ref(), RECORDINGS)?;
-        (listing.files, listing.labels)
-    } else {
-        (vec![path.to_path_buf()], None)
+/// Opens a folder of recordings, several files, or one.
+pub(super) fn open(
+    given: &Given,
+    classes: Option<&ClassNames>,
+    input: SoundInput,
+) -> Result<OpenedRecordings> {
+    let Listing { files, labels } = match given {
+        Given::Path { path, .. } if path.is_dir() => folder::list(path, classes, RECORDINGS)?,
+        Given::Path { path, .. } => Listing { files: vec![path.clone()], labels: None },
+        Given::Files { listing, .. } => listing.clone(),
     };
     if files.is_empty() {
         return Err(Error::new("the folder has no recordings").remedy(format!("give {SUPPORTED}")));
@@ -160,6 +167,13 @@ impl Recordings {
                 .remedy("set `rate` to the sample rate that the network was trained with, in Hz"));
         }
         Ok(Some(rate))
+    }
+
+    /// Returns the least and the largest sample rate of recordings; `None` if no header can be read.
+    pub(super) fn rates(&self, places: &[usize]) -> Option<[u32; 2]> {
+        let rate = |&place: &usize| Some(WavReader::open(&self.files[place]).ok()?.spec().sample_rate);
+        let rates: Vec<u32> = places.iter().filter_map(rate).collect();
+        Some([*rates.iter().min()?, *rates.iter().max()?])
     }
 
     /// Reads and prepares recordings on all cores.

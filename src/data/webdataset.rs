@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::decode;
 use super::encoded::{EncodedPicture, Skipped};
-use super::labels::{ClassNames, NoClass, class_indices, label_column};
+use super::labels::{ClassNames, Labels, class_indices, label_column};
 use crate::error::{Error, Result};
 
 /// The most bytes of a file with a sample's label.
@@ -56,7 +56,7 @@ pub(super) fn is_archive(path: &Path, start: &[u8]) -> bool {
 ///
 /// # Errors
 /// A damaged archive, one without pictures, or pictures of which only some have labels.
-pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(Archives, Option<Vec<i64>>)> {
+pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(Archives, Option<Labels>)> {
     let indexed =
         files.par_iter().enumerate().map(|(file, path)| index(path, file).map_err(|e| e.file(path)));
     let mut pictures = Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn open(files: &[PathBuf], classes: Option<&ClassNames>) -> Result<(A
             .remedy("add the missing labels, or leave out all"));
     }
     let texts: Vec<String> = texts.into_iter().flatten().collect();
-    let labels = class_indices(&texts, classes).map_err(|NoClass(place)| {
+    let labels = class_indices(&texts, classes, |place| {
         Error::new("a label of the archive is no class")
             .file(path_of(&pictures[place]))
             .expected("class indices, names that `classes` lists, or names only")

@@ -135,6 +135,21 @@ impl Session {
         )
     }
 
+    /// Replaces the session by the one that `open` returns, if samples have another shape; `open` receives the old one.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn adapt(
+        &mut self,
+        sample: &SampleShape,
+        open: impl FnOnce(&mut Self) -> Result<Self>,
+    ) -> Result<()> {
+        if self.sample != *sample {
+            *self = open(self)?;
+        }
+        Ok(())
+    }
+
     /// Runs the network on whole inputs; returns its outputs and the taps, in order.
     ///
     /// # Errors

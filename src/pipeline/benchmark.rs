@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::{Dim, Graph, declared};
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::onnx::proto::ValueInfoProto;
 use crate::prune::Channels;
@@ -73,7 +73,8 @@ pub fn benchmark(
     let graphs = models.iter().map(Graph::from_model).collect::<Result<Vec<_>>>()?;
     let all: Vec<&Graph> = graphs.iter().collect();
     let VerifiedResult { times, snr_db } = verified(&all, device, options.bench, observer)?;
-    let peak_rates = options.layers.then(|| PeakRates::measure(device)).transpose()?;
+    let mut measured = || staged(observer, Stage::TimingLayers, 0, |_| PeakRates::measure(device));
+    let peak_rates = options.layers.then(&mut measured).transpose()?;
     let mut networks = Vec::new();
     for (i, (model, graph)) in models.iter().zip(&graphs).enumerate() {
         let cost = cost(&Channels::of(graph)?, model.bytes);

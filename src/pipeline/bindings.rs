@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::network::sample_spec;
-use crate::data::{DataOptions, Dataset, ResizeTo, SampleSpec, read_npy_f32};
+use crate::data::{DataOptions, DataSources, Dataset, ResizeTo, SampleSpec, read_npy_f32};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
@@ -66,7 +66,7 @@ impl InputOptions {
     ///
     /// # Errors
     /// A file that is no model, an unknown input, a value or size that does not fit.
-    pub fn load(&self, path: &Path, data: Option<(&str, &DataOptions)>) -> Result<Model> {
+    pub fn load(&self, path: &Path, data: Option<(&DataSources, &DataOptions)>) -> Result<Model> {
         self.bind(Model::load(path)?, data)
     }
 
@@ -74,7 +74,7 @@ impl InputOptions {
     ///
     /// # Errors
     /// An unknown input, a value or size that does not fit.
-    pub fn bind(&self, model: Model, data: Option<(&str, &DataOptions)>) -> Result<Model> {
+    pub fn bind(&self, model: Model, data: Option<(&DataSources, &DataOptions)>) -> Result<Model> {
         if self == &Self::default() && data.is_none() {
             return Ok(model);
         }
@@ -147,22 +147,24 @@ fn input_type(model: &Model, name: &str) -> DType {
 
 /// Returns the size of images after preprocessing, if the options determine it.
 fn image_size(options: &DataOptions) -> Option<[usize; 2]> {
-    let exact = match options.resize {
-        Some(ResizeTo::Exact(size)) => Some(size),
+    let whole = match options.resize {
+        Some(ResizeTo::Exact(size)) => Some([size.height, size.width]),
+        Some(ResizeTo::Shorter(side)) if options.letterbox.is_some() => Some([side, side]),
         _ => None,
     };
-    options.crop.or(exact).map(|size| [size.height, size.width])
+    options.crop.map(|size| [size.height, size.width]).or(whole)
 }
 
 /// Takes sizes that nothing else determines from the first sample of the data.
-fn sized_by_data(mut model: Model, spec: &str, options: &DataOptions) -> Result<Model> {
+fn sized_by_data(mut model: Model, sources: &DataSources, options: &DataOptions) -> Result<Model> {
     let graph = Graph::shapes_only(&model)?;
     if !graph.has_free_sizes() || Facts::at_own_size(&graph).is_ok() {
         return Ok(model);
     }
     let first = DataOptions { images: Some(1), shard: None, sample: None, ..options.clone() };
     // Data that does not say more is reported later, with the inputs that it has to fit.
-    let Ok(sample) = Dataset::open(spec, &first, sample_spec(&graph)).and_then(|data| data.sample()) else {
+    let Ok(sample) = Dataset::open(sources, &first, sample_spec(&graph)).and_then(|data| data.sample())
+    else {
         return Ok(model);
     };
     set_sizes(&mut model, &graph, sample);

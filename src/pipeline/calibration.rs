@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::data::{Batch, DataOptions, Dataset};
+use crate::data::{Batch, DataOptions, DataSources, Dataset};
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::repair::{Images, Repair};
@@ -26,11 +26,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Describes the selection that `options` make from the data set `spec`.
-    pub fn new(spec: &str, options: &DataOptions) -> Self {
+    /// Describes the selection that `options` make from a data set.
+    pub fn new(sources: impl Into<DataSources>, options: &DataOptions) -> Self {
+        let sources = sources.into();
         let data = match (options.sample, options.images) {
-            (Some(seed), Some(count)) => format!("{spec}, {count} images by seed {seed}"),
-            _ => spec.to_owned(),
+            (Some(seed), Some(count)) => format!("{sources}, {count} images by seed {seed}"),
+            _ => sources.to_string(),
         };
         Self { data, shard: options.shard.map(|shard| format!("{}/{}", shard.index, shard.count)) }
     }

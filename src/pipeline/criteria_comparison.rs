@@ -7,14 +7,16 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibration::Calibration;
+use super::data_notices::notice_data;
 use super::decision::Outcome;
-use super::evaluation::evaluate_by;
+use super::evaluation::evaluate_against;
 use super::evidence::{Evidence, Gathered};
+use super::kept_outputs::{KeptOutputs, Reference};
 use super::metric::{MetricOptions, MetricResult};
 use super::network::Network;
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Scored, Target};
-use super::profiling::{ImageSource, ProfileOptions, pass};
+use super::profiling::{ImageSource, ProfileOptions, notice_skipped, pass};
 use super::repairing::repair_layers;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
@@ -63,10 +65,14 @@ pub struct CriterionPoint {
     pub keep_macs: f64,
     /// Top-1, 0 to 1, if there are labels.
     pub top1: Option<f64>,
-    /// The share of images with the original's class, 0 to 1; measured without labels only.
+    /// The share of images with the original's class, 0 to 1.
     pub agreement: Option<f64>,
-    /// The signal-to-noise ratio to the original's outputs, in decibels; measured without labels only.
+    /// The signal-to-noise ratio to the original's outputs, in decibels.
     pub snr_db: Option<f64>,
+    /// The standard error of what [`Self::quality`] returns, in its unit; for several seeds their mean.
+    ///
+    /// It is that of the difference to the original, if the original has a value.
+    pub error: Option<f64>,
     /// The metric, in its unit, if one is named or label images are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
@@ -134,23 +140,15 @@ pub fn compare_criteria(
     } else {
         &none
     };
-    let judge = &calibration.judge;
     let by = (options.batch, &options.metric);
+    notice_data(&network.graph, &calibration.fit, observer)?;
     check_original(&network.graph, device, calibration, by, observer)?;
-    // Alone, it has no value of metrics that compare with it.
-    let alone = MetricOptions::default();
     let named_metric = options.metric.metric.is_some() || options.metric.labels.is_some();
-    let original_top1 = if named_metric {
-        None
-    } else {
-        let by = (options.batch, &alone);
-        evaluate_by(&network.graph, None, device, judge, by, observer)?.accuracy.top1()
-    };
-    let labelled = original_top1.is_some();
-    let comparing = Comparing { network, device, calibration, images, options, labelled, named_metric };
+    let kept = KeptOutputs::default();
+    let comparing = Comparing { network, device, calibration, images, options, kept: &kept, named_metric };
     let mut statistics = Statistics { is_given: profile.is_some(), profiles: BTreeMap::new() };
     statistics.profiles.extend(profile.map(|profile| (false, profile)));
-    let mut comparison = Comparison { curves: vec![], left_out: vec![], original_top1, metric: None };
+    let mut comparison = Comparison { curves: vec![], left_out: vec![], original_top1: None, metric: None };
     let per_criterion = options.keep_macs.len() * options.repairs.len();
     staged(observer, Stage::ComparingCriteria, criteria.len() * per_criterion, |observer| {
         let mut done = 0;
@@ -171,8 +169,9 @@ pub fn compare_criteria(
                 let mut points = Vec::new();
                 for &macs in &options.keep_macs {
                     match comparing.measure(criterion, macs, &scored, repair) {
-                        Ok((point, metric)) => {
+                        Ok(Measured { point, metric, original_top1 }) => {
                             comparison.metric = metric.or(comparison.metric.take());
+                            comparison.original_top1 = original_top1.or(comparison.original_top1);
                             points.push(point);
                         }
                         Err(error) if named => return Err(error),
@@ -193,6 +192,7 @@ pub fn compare_criteria(
         }
         Ok(())
     })?;
+    notice_skipped(&calibration.judge, observer);
     if comparison.curves.is_empty() {
         let why = |(name, why): &(String, String)| format!("{name}: {why}");
         return Err(Error::new("no criterion could be measured")
@@ -239,6 +239,13 @@ impl Statistics {
     }
 }
 
+/// A measured point, with the metric that is named and top-1 of the original.
+struct Measured {
+    point: CriterionPoint,
+    metric: Option<MetricResult>,
+    original_top1: Option<f64>,
+}
+
 /// The parts that all measurements share.
 struct Comparing<'a> {
     network: &'a Network,
@@ -246,8 +253,8 @@ struct Comparing<'a> {
     calibration: &'a Calibration,
     images: &'a Images,
     options: &'a ComparisonOptions,
-    /// True if labels judge alone. Without them the original does, which takes forward passes of its own.
-    labelled: bool,
+    /// The outputs of the original, which all networks are compared with.
+    kept: &'a KeptOutputs,
     /// True if the metric judges, instead of top-1, agreement and ratio.
     named_metric: bool,
 }
@@ -281,26 +288,33 @@ impl Comparing<'_> {
         keep_macs: f64,
         scored: &[Scored],
         repair: Repair,
-    ) -> Result<(CriterionPoint, Option<MetricResult>)> {
+    ) -> Result<Measured> {
         let Network { graph, channels, .. } = self.network;
         let plan = self.plan(criterion, keep_macs);
         let mut points = Vec::new();
-        let mut metric = None;
+        let (mut metric, mut original_top1) = (None, None);
         for scored in scored {
             let removed = plan.choose(Budget::KeepMacs(keep_macs), self.network, channels, scored)?.removed;
             let masked = self.masked(&removed, repair)?;
             let masked = Graph::from_model_owned(masked)?;
-            let reference = (!self.labelled).then_some(graph);
+            let reference = Some(Reference { graph, kept: Some(self.kept) });
             let judge = &self.calibration.judge;
             let by = (self.options.batch, &self.options.metric);
-            let found = evaluate_by(&masked, reference, self.device, judge, by, &mut Silent)?;
-            metric = found.metric.filter(|_| self.named_metric);
+            let found = evaluate_against(&masked, reference, self.device, judge, by, &mut Silent)?;
             let against = found.agreement.as_ref();
+            let error = found.metric.as_ref().and_then(|metric| {
+                // Shares are 0 to 1.
+                let scale = if !self.named_metric && metric.unit == "%" { 0.01 } else { 1.0 };
+                Some(scale * metric.error?)
+            });
+            metric = found.metric.filter(|_| self.named_metric);
+            original_top1 = found.reference_accuracy.top1().filter(|_| !self.named_metric);
             points.push(CriterionPoint {
                 keep_macs,
                 top1: found.accuracy.top1(),
                 agreement: against.and_then(Agreement::agreement),
                 snr_db: against.map(Agreement::snr_db),
+                error,
                 value: metric.as_ref().map(|metric| metric.after),
             });
         }
@@ -308,7 +322,9 @@ impl Comparing<'_> {
             points.iter().map(get).sum::<Option<f64>>().map(|sum| sum / points.len() as f64)
         };
         let [top1, agreement, snr_db] = [mean(|p| p.top1), mean(|p| p.agreement), mean(|p| p.snr_db)];
-        Ok((CriterionPoint { keep_macs, top1, agreement, snr_db, value: mean(|p| p.value) }, metric))
+        let (error, value) = (mean(|p| p.error), mean(|p| p.value));
+        let point = CriterionPoint { keep_macs, top1, agreement, snr_db, error, value };
+        Ok(Measured { point, metric, original_top1 })
     }
 
     /// Returns the network, repaired, with zero weights for removed channels.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::collapse::Collapse;
 use super::network::Network;
-use super::plan_options::{Choice, PlanOptions, Scored};
+use super::plan_options::{Choice, PlanOptions};
+use super::scored_channels::ScoredChannels;
 use crate::bench::Quantiles;
 use crate::error::{ErrorKind, Result};
 use crate::observer::{Notice, Observer};
-use crate::prune::{Budget, Channels, Counted, Cut, Judged};
+use crate::prune::{Budget, Counted, Cut, Judged};
 use crate::repair::Repaired;
 use crate::stats::Profile;
 
@@ -89,6 +90,11 @@ pub enum RefusalReason {
         /// The cost of which networks keep a share.
         counted: Counted,
     },
+    /// The budget cannot be met within the limits, which other budgets of a sweep may be.
+    Infeasible {
+        /// The error of the budget, as a sentence.
+        reason: String,
+    },
     /// The pruned network has collapsed: it is no better than chance.
     Collapsed(Collapse),
     /// The limits leave hardly anything to remove.
@@ -116,6 +122,8 @@ pub struct Attempt {
     /// For top-1 also the lead of the original's top-1 over the agreement, if that is larger: a network that gives other
     /// classes than the original is none, even if it is right as often.
     pub drop: f64,
+    /// The standard error of the loss; `None` if it is unknown.
+    pub error: Option<f64>,
 }
 
 /// A latency as a share of the original's, measured side by side.
@@ -154,19 +162,19 @@ impl PlanOptions {
         &self,
         (budget, text): (Budget, String),
         network: &Network,
-        channels: &Channels,
-        (scored, profile): (Scored, Profile),
+        scores: &ScoredChannels,
     ) -> Result<Decision> {
-        let Choice { removed, confidences, confidence } = self.choose(budget, network, channels, &scored)?;
-        let pairs = scored.0.into_iter().zip(confidences);
-        let judged: Vec<Judged> = pairs.map(|(score, confidence)| Judged { score, confidence }).collect();
+        let (channels, scored) = (scores.channels(network), &scores.scored);
+        let Choice { removed, confidences, confidence } = self.choose(budget, network, channels, scored)?;
+        let pairs = scored.0.iter().zip(confidences);
+        let judged: Vec<Judged> = pairs.map(|(&score, confidence)| Judged { score, confidence }).collect();
         let how = (self.criterion()?.to_string(), text);
         let cut = Cut::new((&network.graph, &network.model.sha256), channels, &judged, &removed, how)?;
         Ok(Decision {
             cut,
             removed,
             confidence,
-            profile: Profile { grams: vec![], ..profile },
+            profile: scores.profile.clone(),
             latency: None,
             attempts: vec![],
             counted: Counted::Macs,

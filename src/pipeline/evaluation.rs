@@ -1,10 +1,14 @@
 //! Quality of a network on a data set, by itself and against a reference network.
 
+use super::data_notices::notice_data;
+use super::kept_outputs::{Reference, ReferenceRun};
 use super::label_fit::LabelFit;
 use super::metric::{
     Choice, Judged, JudgedImage, Measured, Meter, Metric, MetricOptions, MetricResult, NamedTensor, choose,
     floats,
 };
+use super::prediction_changes::Predictions;
+use super::predictions::predict;
 use super::profiling::notice_skipped;
 use crate::data::metrics::{Accuracy, Agreement, argmax};
 use crate::data::{Batch, Dataset};
@@ -14,8 +18,7 @@ use crate::exec::session::Session;
 use crate::graph::facts::{Facts, takes_batches};
 use crate::graph::{Graph, Sizes};
 use crate::observer::{Observer, Stage, advance, staged};
-use crate::plan::Port;
-use crate::tensor::{Data, Precision, SampleShape, Tensor};
+use crate::tensor::{Precision, Tensor};
 
 /// The least number of images for which a single class of the original means that its outputs are no class scores.
 pub(super) const LEAST_TO_VARY: u64 = 20;
@@ -31,18 +34,29 @@ pub struct Evaluation {
     pub reference_accuracy: Accuracy,
     /// The agreement with the reference network, if there is one. Errors are those of the output with the lowest ratio.
     pub agreement: Option<Agreement>,
-    /// The value of the metric; `None` without labels, label images and reference.
+    /// The value of the metric that judges; `None` without labels, label images and reference.
     pub metric: Option<MetricResult>,
+    /// The values of all metrics that apply, with their errors: the one that judges, then top-1, top-5, agreement, SNR.
+    pub metrics: Vec<MetricResult>,
     /// The name of the output that was judged as a classification.
     pub classified: Option<String>,
     /// The reason why no output was judged as a classification.
     pub unclassified: Option<String>,
+    /// The predictions of both networks by class and image, if an output was judged as a classification.
+    pub predictions: Option<Predictions>,
     /// The fit of the labels to the reference network, else to the network, if there are labels and classes.
     pub label_fit: Option<LabelFit>,
     /// The fit of the network's classes to those of the reference network, if there are both.
     pub class_fit: Option<LabelFit>,
     /// True if outputs have data-dependent shapes, so that their sources were compared in their place.
     pub host_outputs: bool,
+}
+
+impl Evaluation {
+    /// Returns the metric of a name, such as `top-1`.
+    pub fn metric_named(&self, name: &str) -> Option<&MetricResult> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
 }
 
 /// Evaluates a network, and a reference if there is one, on a data set. The reference is computed in `f32`.
@@ -70,32 +84,42 @@ pub fn evaluate_by(
     against: Option<&Graph>,
     device: &Device,
     data: &Dataset,
+    by: (Option<usize>, &MetricOptions),
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    notice_data(graph, data, observer)?;
+    evaluate_against(graph, against.map(Reference::from), device, data, by, observer)
+}
+
+/// Evaluates as [`evaluate_by`], without notices about the data set.
+///
+/// The outputs of the reference may be kept for further networks.
+pub(super) fn evaluate_against(
+    graph: &Graph,
+    against: Option<Reference>,
+    device: &Device,
+    data: &Dataset,
     (batch, options): (Option<usize>, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let exact = device.clone().at(Precision::F32)?;
-    let open = |graph: &Graph, device: &Device, sample: &SampleShape| {
-        Session::for_samples(graph, device, sample, (batch, data.len()))
-    };
-    let sample = data.sample()?;
-    let mut session = open(graph, device, &sample)?;
-    let mut reference = against.map(|graph| open(graph, &exact, &sample)).transpose()?;
-    let choice = chosen(graph, &session, data, options, against.is_some())?;
-    let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
-    staged(observer, Stage::Evaluating, data.len(), |observer| {
+    let open = |sample: &_| Session::for_samples(graph, device, sample, (batch, data.len()));
+    let found = staged(observer, Stage::Evaluating, data.len(), |observer| {
+        let mut session = open(&data.sample()?)?;
+        let mut reference =
+            against.map(|reference| ReferenceRun::new(reference, &exact, (batch, data.len())));
+        let choice = chosen(graph, &session, data, options, against.is_some())?;
+        let mut judging = Judging::new(&choice, &session, data, options, against.is_some())?;
         for images in data.batches(session.batch) {
             let images = images?;
-            if *session.sample() != images.sample {
-                session = open(graph, device, &images.sample)?;
-                reference = against.map(|graph| open(graph, &exact, &images.sample)).transpose()?;
-            }
+            session.adapt(&images.sample, |_| open(&images.sample))?;
             judging.add(&images, (&mut session, reference.as_mut()))?;
             advance(observer, judging.images)?;
         }
-        Ok(())
+        judging.finish()
     })?;
     notice_skipped(data, observer);
-    judging.finish()
+    Ok(found)
 }
 
 /// Chooses the metric and the judged output for a network that is loaded.
@@ -113,7 +137,7 @@ pub(super) fn chosen(
         let shapes = graph.input_shapes(batch, &Sizes::Sample(session.sample().clone()))?;
         Some(Facts::infer(graph, &shapes)?)
     };
-    choose(graph, facts.as_ref().map(|facts| (facts, session.batch)), data, options, has_reference)
+    choose(graph, (facts.as_ref(), session.batch), data, options, has_reference)
 }
 
 /// The meters of a metric for both networks.
@@ -163,7 +187,8 @@ struct Judging<'a> {
     choice: &'a Choice,
     data: &'a Dataset,
     is_chosen: bool,
-    meters: Option<Meters<'a>>,
+    /// The meters of the metric that judges, if there is one, and of the others.
+    meters: Vec<Meters<'a>>,
     host_outputs: bool,
     images: usize,
     accuracy: Accuracy,
@@ -172,6 +197,7 @@ struct Judging<'a> {
     agreement: Option<Agreement>,
     /// The errors of the other outputs that count.
     errors: Vec<Agreement>,
+    predictions: Predictions,
     label_fit: Option<LabelFit>,
     class_fit: Option<LabelFit>,
 }
@@ -184,21 +210,23 @@ impl<'a> Judging<'a> {
         options: &MetricOptions,
         has_reference: bool,
     ) -> Result<Self> {
-        let meters = choice.metric.as_deref().map(|metric| Meters::new(metric, has_reference));
+        let metrics = choice.metric.iter().chain(&choice.others).map(AsRef::as_ref);
+        let meters = metrics.map(|metric| Meters::new(metric, has_reference));
         let judged = choice.classification.as_ref();
         let classes = judged.and_then(|judged| judged.classes);
         Ok(Self {
             choice,
             data,
-            is_chosen: options.metric.is_some(),
-            meters: meters.transpose()?,
+            is_chosen: options.metric.is_some() || options.boxes.is_some() || options.min_score.is_some(),
+            meters: meters.collect::<Result<_>>()?,
             host_outputs: session.host_nodes() > 0,
             images: 0,
             accuracy: Accuracy::default(),
             reference_accuracy: Accuracy::default(),
             agreement: has_reference.then(Agreement::default),
             errors: vec![Agreement::default(); choice.outputs.len()],
-            label_fit: classes.filter(|_| data.labels().is_some()).map(LabelFit::new),
+            predictions: Predictions::default(),
+            label_fit: classes.filter(|_| choice.has_labels).map(LabelFit::new),
             class_fit: classes.filter(|_| has_reference).map(LabelFit::new),
         })
     }
@@ -206,12 +234,13 @@ impl<'a> Judging<'a> {
     fn add(
         &mut self,
         images: &Batch,
-        (session, reference): (&mut Session, Option<&mut Session>),
+        (session, reference): (&mut Session, Option<&mut ReferenceRun>),
     ) -> Result<()> {
         if self.host_outputs {
             // The values that data-dependent outputs are computed from are compared in their place.
             let got = session.predict(&images.data)?;
             if let Some(reference) = reference {
+                let reference = reference.session(&images.sample)?;
                 let expected = reference.predict(&images.data)?;
                 same_size("the values before the outputs", expected.len(), got.len())?;
                 self.agreement.get_or_insert_default().add(&expected, &got, None);
@@ -223,7 +252,7 @@ impl<'a> Judging<'a> {
             return Ok(());
         }
         let got = predict(session, &images.data)?;
-        let expected = reference.map(|reference| predict(reference, &images.data)).transpose()?;
+        let expected = reference.map(|reference| reference.outputs(images)).transpose()?;
         if let (Some(got), Some(expected)) = (got.first(), expected.as_ref().and_then(|all| all.first())) {
             same_size("the number of outputs", expected.len(), got.len())?;
         }
@@ -243,7 +272,8 @@ impl<'a> Judging<'a> {
     ) -> Result<()> {
         let label = images.labels.as_ref().map(|labels| labels[i]);
         self.images += 1;
-        if let (Some(judged), Some(label)) = (&self.choice.classification, label) {
+        let fitting = label.filter(|_| self.choice.has_labels);
+        if let (Some(judged), Some(label)) = (&self.choice.classification, fitting) {
             let got = &outputs[judged.output].1;
             add_label(&mut self.accuracy, judged, got, label);
             if let Some(fit) = &mut self.label_fit {
@@ -253,6 +283,10 @@ impl<'a> Judging<'a> {
             if let Some(expected) = expected {
                 add_label(&mut self.reference_accuracy, judged, &expected[judged.output].1, label);
             }
+        }
+        if let (Some(judged), Some(expected)) = (&self.choice.classification, expected) {
+            let prediction = |outputs: &[NamedTensor]| prediction(judged, &outputs[judged.output].1);
+            self.predictions.add(images.places[i], label, [prediction(expected), prediction(outputs)]);
         }
         if let (Some(expected), Some(agreement)) = (expected, &mut self.agreement) {
             let judged = self.choice.classification.as_ref();
@@ -285,11 +319,11 @@ impl<'a> Judging<'a> {
         outputs: &[NamedTensor],
         reference: Option<&[NamedTensor]>,
     ) -> Result<()> {
-        let Some(meters) = &mut self.meters else { return Ok(()) };
         let place = self.data.place(images.places[i]);
         let label = images.labels.as_ref().map(|labels| labels[i]);
         let recipe = self.data.preprocessing();
-        meters.add(&JudgedImage { place: &place, label, recipe, outputs, reference })
+        let image = JudgedImage { place: &place, label, recipe, outputs, reference };
+        self.meters.iter_mut().try_for_each(|meters| meters.add(&image))
     }
 
     /// Measures images of networks with data-dependent outputs, for metrics that need these outputs.
@@ -299,7 +333,7 @@ impl<'a> Judging<'a> {
         session: &mut Session,
         mut reference: Option<&mut Session>,
     ) -> Result<()> {
-        if self.meters.is_none() {
+        if self.meters.is_empty() {
             return Ok(());
         }
         let one = images.sample.elements().max(1);
@@ -317,7 +351,9 @@ impl<'a> Judging<'a> {
         if let Some(agreement) = &mut agreement {
             self.errors.iter().for_each(|errors| agreement.join_errors(errors));
         }
-        let mut metric = self.meters.take().map(|meters| meters.finish(images)).transpose()?;
+        let metrics = std::mem::take(&mut self.meters).into_iter().map(|meters| meters.finish(images));
+        let mut metrics = metrics.collect::<Result<Vec<_>>>()?;
+        let mut metric = choice.metric.is_some().then(|| metrics[0].clone());
         let mut classified = choice.classification.as_ref().map(|judged| judged.name.clone());
         let mut unclassified = choice.unclassified.clone();
         let only = agreement.as_ref().and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
@@ -334,9 +370,20 @@ impl<'a> Judging<'a> {
             }
             if !self.is_chosen {
                 metric = None;
+                metrics.retain(|one| one.name != "agreement");
             }
         }
-        // Without meters for it, the ratio has no standard error.
+        // The metric was chosen for outputs that turned out to hold no boxes.
+        if !self.is_chosen && metric.as_ref().is_some_and(|metric| metric.before.is_some_and(f64::is_nan)) {
+            unclassified = Some(
+                "the original has no box with a score of 0.25 or more, or its coordinates are no boxes"
+                    .to_owned(),
+            );
+            if let Some(metric) = metric.take() {
+                metrics.retain(|one| one.name != metric.name);
+            }
+        }
+        // Data-dependent outputs have no meters for the ratio, and it then has no standard error.
         let ratio = |agreement: &Agreement| MetricResult {
             name: "SNR".to_owned(),
             unit: "dB".to_owned(),
@@ -346,11 +393,21 @@ impl<'a> Judging<'a> {
             error: None,
             images,
         };
+        let predictions = (classified.is_some() && agreement.is_some()).then_some(self.predictions);
+        let metric = metric
+            .or_else(|| metrics.iter().find(|metric| metric.name == "SNR").cloned())
+            .or_else(|| agreement.as_ref().map(ratio));
+        if let Some(metric) = &metric {
+            metrics.retain(|other| other.name != metric.name);
+            metrics.insert(0, metric.clone());
+        }
         Ok(Evaluation {
+            predictions,
             images,
             accuracy: self.accuracy,
             reference_accuracy: self.reference_accuracy,
-            metric: metric.or_else(|| agreement.as_ref().map(ratio)),
+            metric,
+            metrics,
             agreement,
             classified,
             unclassified,
@@ -368,6 +425,11 @@ fn add_label(accuracy: &mut Accuracy, judged: &Judged, output: &Tensor, label: u
     }
 }
 
+/// Returns the class that an output stands for; `None` for NaN.
+fn prediction(judged: &Judged, output: &Tensor) -> Option<usize> {
+    if judged.classes.is_some() { argmax(&floats(output)) } else { index(output) }
+}
+
 /// Returns the only element as a class index; `None` for NaN and negative values.
 fn index(tensor: &Tensor) -> Option<usize> {
     floats(tensor).first().filter(|value| **value >= 0.0).map(|&value| value as usize)
@@ -381,38 +443,6 @@ fn same_size(what: &str, expected: usize, got: usize) -> Result<()> {
         .expected(format!("{expected}, as the reference has"))
         .got(got.to_string())
         .remedy("compare networks of the same outputs"))
-}
-
-/// Returns the outputs of every image, with a batch axis of 1 also if the network has no such axis.
-pub(super) fn predict(session: &mut Session, images: &[f32]) -> Result<Vec<Vec<NamedTensor>>> {
-    let batched = session.is_batched();
-    let shape = |port: &Port| {
-        let lacks = !batched && port.shape.first() != Some(&1);
-        if lacks { [&[1], port.shape.as_slice()].concat() } else { port.shape.clone() }
-    };
-    let ports: Vec<_> =
-        session.plan.outputs.iter().map(|port| (port.name.clone(), shape(port), port.dtype)).collect();
-    let batch = session.batch.max(1);
-    let mut all = Vec::new();
-    session.run_samples(images, &mut |outputs, count| {
-        for i in 0..count {
-            let one = ports.iter().zip(outputs).map(|((name, shape, dtype), values)| {
-                let len = values.len() / batch;
-                let first = shape.first().map(|&first| first / batch);
-                let shape = first.into_iter().chain(shape.iter().skip(1).copied()).collect();
-                let values = &values[i * len..(i + 1) * len];
-                let data = if dtype.is_float() {
-                    Data::Float(std::sync::Arc::new(values.to_vec()))
-                } else {
-                    Data::Int(std::sync::Arc::new(values.iter().map(|&v| v as i64).collect()))
-                };
-                (name.clone(), Tensor { dtype: *dtype, shape, data })
-            });
-            all.push(one.collect());
-        }
-        Ok(())
-    })?;
-    Ok(all)
 }
 
 /// Returns the outputs of one run, whose shapes depend on the data.

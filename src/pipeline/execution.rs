@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::data_notices::notice_data;
 use crate::data::{Dataset, read_npy_f32, write_npy};
 use crate::error::{Error, Result};
 use crate::exec::check::{Checks, check as side_by_side};
@@ -97,6 +98,9 @@ pub fn check(
     observer: &mut dyn Observer,
 ) -> Result<Checks> {
     let graph = Graph::from_model(model)?;
+    if let Some(data) = data {
+        notice_data(&graph, data, observer)?;
+    }
     let sizes = data.map_or(Ok(Sizes::Own), |data| data.sample().map(Sizes::Sample))?;
     // One image, or as many as the network takes at once.
     let options = SessionOptions { images: 1, sizes, ..SessionOptions::default() };

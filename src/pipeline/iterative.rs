@@ -4,6 +4,7 @@
 //! contribute now, not by what they contributed in the original.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
@@ -34,15 +35,19 @@ pub(super) fn in_rounds(
         if i + 1 < budgets.len() {
             observer.notice(Notice::Round { round: i + 1, of: budgets.len() });
         }
-        let decided = if removed.is_empty() {
-            context.decide(step, context.network, &mut evidence, observer)?
-        } else {
+        let repaired = match removed.is_empty() {
+            true => None,
+            false => Some(without(context, &evidence, &removed, observer)?),
+        };
+        if repaired.is_some() {
             // Statistics of the repaired network are no statistics of the original.
             evidence.file = None;
-            let now = without(context, &evidence, &removed, observer)?;
-            context.decide(step, &now, &mut evidence, observer)?
+        }
+        let now = repaired.as_ref().unwrap_or(context.network);
+        let Outcome::Done(scores) = context.score(now, &mut evidence, observer)? else {
+            return Ok(Outcome::Interrupted);
         };
-        let Outcome::Done(decision) = decided else { return Ok(decided) };
+        let decision = context.decide(step, now, &scores)?;
         removed.clone_from(&decision.removed);
         original.get_or_insert_with(|| decision.profile.clone());
         last = Some(decision);
@@ -87,6 +92,7 @@ fn without(
     let graph = Graph::from_model(&model)?;
     let mut channels = Channels::analyze(&graph, network.is_inexact())?;
     channels.gone.clone_from(removed);
+    channels.mixing = Arc::clone(&network.channels.mixing);
     Ok(Network { model, graph, channels, original: network.original.clone() })
 }
 

@@ -9,14 +9,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::decision::{Decision, Latency, Outcome};
-use super::evidence::{Evidence, Gathered};
 use super::plan_context::PlanContext;
-use crate::bench::{BenchOptions, Quantiles, bench, widths};
+use super::scored_channels::ScoredChannels;
+use crate::bench::{BenchOptions, Quantiles, bench};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer, Silent};
-use crate::prune::{Budget, Channels, smaller};
+use crate::observer::{Notice, Observer, Silent, Stage, advance, staged};
+use crate::prune::{Budget, smaller};
 
 /// The relative difference to the goal that is near enough.
 const NEAR: f64 = 0.02;
@@ -29,33 +29,32 @@ const SPELLS: usize = 3;
 /// The pause between spells.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Decides for a share of the latency.
+/// Decides for a share of the latency, by scores with measured times.
 pub(super) fn for_latency(
     context: &PlanContext,
-    mut evidence: Evidence,
+    scores: &ScoredChannels,
     share: f64,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
     let PlanContext { network, device, options } = context;
-    let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)?
-    else {
-        return Ok(Outcome::Interrupted);
-    };
-    let times = widths::times(&network.model, &network.graph, &network.channels, device, observer)?;
-    let channels = Channels { times: Some(times), ..network.channels.clone() };
-    let scored = options.score(network, &channels, (&profile, Some(&curves)))?;
-    let found = closest(share, &mut |table_share| {
+    let channels = scores.channels(network);
+    let mut tried = 0;
+    let mut measure = |table_share, observer: &mut dyn Observer| {
         let budget = Budget::KeepLatency(table_share);
-        let removed = options.choose(budget, network, &channels, &scored)?.removed;
-        let small = Graph::from_model_owned(smaller(&network.model, &network.graph, &channels, &removed)?)?;
+        let removed = options.choose(budget, network, channels, &scores.scored)?.removed;
+        let small = Graph::from_model_owned(smaller(&network.model, &network.graph, channels, &removed)?)?;
         let mut spell = || ratio(&network.graph, &small, device);
         let measured = in_spells(share, &mut spell, &mut || sleep(PAUSE))?;
         observer.notice(Notice::LatencyTried { table_share, measured: measured.median });
+        tried += 1;
+        advance(observer, tried)?;
         Ok(measured)
+    };
+    let found = staged(observer, Stage::Searching, TRIES, |observer| {
+        closest(share, &mut |table_share| measure(table_share, observer))
     })?;
     let Some((table_share, measured)) = found else { return Ok(Outcome::Interrupted) };
-    let goal = (Budget::KeepLatency(table_share), options.target.to_string());
-    let decision = options.decide(goal, network, &channels, (scored, profile))?;
+    let decision = context.decide(Budget::KeepLatency(table_share), network, scores)?;
     Ok(Outcome::Done(Decision { latency: Some(Latency { asked: share, measured }), ..decision }))
 }
 

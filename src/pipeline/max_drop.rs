@@ -4,21 +4,25 @@
 //! judge. Quality is no monotone function of the budget, so the result is the smallest network that was *evaluated* and
 //! is within the limit.
 
+use std::cell::RefCell;
+
 use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
-use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_by};
-use super::evidence::{Evidence, Gathered};
+use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_against};
+use super::evidence::Evidence;
+use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
 use super::metric::{Choice, MetricResult};
 use super::original_check::check_original;
 use super::plan_context::PlanContext;
-use super::plan_options::Scored;
+use super::plan_options::Target;
 use super::repairing::repair_layers;
+use super::scored_channels::ScoredChannels;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
 use crate::exec::session::Session;
 use crate::graph::Graph;
-use crate::observer::{Notice, Observer};
+use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::prune::{Budget, Counted, written};
 use crate::repair::{Images, Repair, Repaired};
 
@@ -35,6 +39,15 @@ pub(super) enum Limit {
 }
 
 impl Limit {
+    /// Returns the limit of a target; `None` if the target is a budget.
+    pub(super) fn of(target: Target) -> Option<Self> {
+        match target {
+            Target::MaxDrop(most) => Some(Self::Drop(most)),
+            Target::MinQuality(least) => Some(Self::Quality(least)),
+            Target::Keep(_) | Target::Latency(_) => None,
+        }
+    }
+
     fn option(self) -> &'static str {
         match self {
             Self::Drop(_) => "max_drop",
@@ -52,63 +65,94 @@ impl Limit {
     }
 }
 
-/// Looks for the smallest network within a limit.
-pub(super) fn smallest(
-    context: &PlanContext,
-    mut evidence: Evidence,
-    limit: Limit,
-    observer: &mut dyn Observer,
-) -> Result<Outcome<Decision>> {
-    let PlanContext { network, device, options } = context;
-    let calibration = evidence.calibration.ok_or_else(|| {
-        Error::new(format!("`{}` needs images", limit.option()))
-            .expected("`data`")
-            .remedy("set `data` to a folder of images")
-    })?;
-    let metric = (evidence.batch, &options.metric);
-    check_original(&network.graph, device, calibration, metric, observer)?;
-    let choice = measurable(context, calibration, (evidence.batch, limit))?;
-    let higher_is_better = choice.metric.as_ref().is_none_or(|metric| metric.higher_is_better());
-    notice_coarse(&choice, calibration, limit, observer);
-    let Outcome::Done(Gathered { profile, curves }) = evidence.gather(network, device, options, observer)?
-    else {
-        return Ok(Outcome::Interrupted);
-    };
-    let scored = options.score(network, &network.channels, (&profile, Some(&curves)))?;
-    let counted = options.counted()?;
-    let none = Images::default();
-    let images = if options.repair == Repair::None { &none } else { calibration.images(observer)? };
-    let batch = evidence.batch;
-    let search = Search { context, scored: &scored, counted, calibration, images, batch, limit };
-    let least = search.least()?;
-    let mut unit = "";
-    let found = bisect(least, &|attempt| limit.allows(attempt, higher_is_better), &mut |keep| {
-        let (attempt, metric, repaired) = search.attempt(keep, observer)?;
-        unit = match metric.drop_unit() {
-            "points" => "points",
-            "dB" => "dB",
-            _ => "",
-        };
-        let (counted, drop) = (counted.to_string(), attempt.drop);
-        observer.notice(Notice::DropTried { keep, counted, drop, unit });
-        Ok((attempt, repaired))
-    })?;
-    let Found { best, attempts } = found;
-    let Some((keep, repaired)) = best else {
-        let reason = match limit {
-            _ if attempts.is_empty() => RefusalReason::NothingToRemove { least, counted },
-            Limit::Drop(max_drop) => RefusalReason::MaxDrop { max_drop, counted, unit },
-            Limit::Quality(min_quality) => {
-                let metric = choice.metric.as_ref().map_or_else(|| "SNR".to_owned(), |metric| metric.name());
-                RefusalReason::MinQuality { min_quality, metric, counted }
+/// A checked search: the metric, and what several searches of a sweep share.
+pub(super) struct Searched<'a> {
+    calibration: &'a Calibration,
+    batch: Option<usize>,
+    choice: Choice,
+    /// The outputs of the original for the images that judge.
+    pub(super) kept: KeptOutputs,
+    /// The networks that were evaluated for other limits.
+    tried: RefCell<Vec<(Attempt, MetricResult)>>,
+}
+
+impl<'a> Searched<'a> {
+    /// Checks the original and the metric before anything is computed.
+    pub(super) fn check(
+        context: &PlanContext,
+        evidence: &Evidence<'a>,
+        limit: Limit,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let PlanContext { network, device, options } = context;
+        let calibration = evidence.calibration.ok_or_else(|| {
+            Error::new(format!("`{}` needs images", limit.option()))
+                .expected("`data`")
+                .remedy("set `data` to a folder of images")
+        })?;
+        let batch = evidence.batch;
+        check_original(&network.graph, device, calibration, (batch, &options.metric), observer)?;
+        let choice = measurable(context, calibration, (batch, limit))?;
+        let (kept, tried) = (KeptOutputs::default(), RefCell::default());
+        Ok(Self { calibration, batch, choice, kept, tried })
+    }
+
+    /// Looks for the smallest network within a limit.
+    pub(super) fn smallest(
+        &self,
+        context: &PlanContext,
+        scores: &ScoredChannels,
+        limit: Limit,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome<Decision>> {
+        let options = context.options;
+        let higher_is_better = self.choice.metric.as_ref().is_none_or(|metric| metric.higher_is_better());
+        notice_coarse(&self.choice, self.calibration, limit, observer);
+        let counted = options.counted()?;
+        let none = Images::default();
+        let images =
+            if options.repair == Repair::None { &none } else { self.calibration.images(observer)? };
+        let search = Search { context, searched: self, scores, counted, images, limit };
+        let least = search.least()?;
+        let mut unit = "";
+        let mut tried = 0;
+        let mut attempt = |keep: f64, observer: &mut dyn Observer| {
+            let (attempt, metric, repaired) = search.attempt(keep, observer)?;
+            unit = match metric.drop_unit() {
+                "points" => "points",
+                "dB" => "dB",
+                _ => "",
+            };
+            // Networks of searches for other limits were reported then.
+            if repaired.is_some() {
+                let (counted, drop, error) = (counted.to_string(), attempt.drop, attempt.error);
+                observer.notice(Notice::DropTried { keep, counted, drop, error, unit });
             }
+            tried += 1;
+            advance(observer, tried)?;
+            Ok((attempt, repaired))
         };
-        return Ok(Outcome::Refused(Box::new(Refusal { reason, attempts, decision: None })));
-    };
-    let text = format!("{} ({keep:.3} of the {counted})", options.target);
-    let goal = (Budget::keep(counted, keep), text);
-    let decision = options.decide(goal, network, &network.channels, (scored, profile))?;
-    Ok(Outcome::Done(Decision { attempts, counted, repaired: Some(repaired), ..decision }))
+        let found = staged(observer, Stage::Searching, halvings(least), |observer| {
+            let allows = |attempt: &Attempt| limit.allows(attempt, higher_is_better);
+            bisect(least, &allows, &mut |keep| attempt(keep, observer))
+        })?;
+        let Found { best, attempts } = found;
+        let Some((keep, repaired)) = best else {
+            let reason = match limit {
+                _ if attempts.is_empty() => RefusalReason::NothingToRemove { least, counted },
+                Limit::Drop(max_drop) => RefusalReason::MaxDrop { max_drop, counted, unit },
+                Limit::Quality(min_quality) => {
+                    let metric = self.choice.metric.as_ref();
+                    let metric = metric.map_or_else(|| "SNR".to_owned(), |metric| metric.name());
+                    RefusalReason::MinQuality { min_quality, metric, counted }
+                }
+            };
+            return Ok(Outcome::Refused(Box::new(Refusal { reason, attempts, decision: None })));
+        };
+        let text = format!("{} ({keep:.3} of the {counted})", options.target);
+        let decision = options.decide((Budget::keep(counted, keep), text), context.network, scores)?;
+        Ok(Outcome::Done(Decision { attempts, counted, repaired, ..decision }))
+    }
 }
 
 /// Chooses the metric, and checks before anything is computed that a loss of it is a number.
@@ -159,6 +203,11 @@ struct Found<T> {
     attempts: Vec<Attempt>,
 }
 
+/// Returns how many networks a bisection between `least` and all evaluates.
+fn halvings(least: f64) -> usize {
+    ((1.0 - least) / NEAR).log2().ceil().max(0.0) as usize
+}
+
 /// Bisects the shares between `least` and all for the smallest that is allowed.
 fn bisect<T>(
     least: f64,
@@ -191,11 +240,10 @@ fn bisect<T>(
 /// The parts of a search that all attempts share.
 struct Search<'a> {
     context: &'a PlanContext<'a>,
-    scored: &'a Scored,
+    searched: &'a Searched<'a>,
+    scores: &'a ScoredChannels,
     counted: Counted,
-    calibration: &'a Calibration,
     images: &'a Images,
-    batch: Option<usize>,
     limit: Limit,
 }
 
@@ -205,39 +253,49 @@ impl Search<'_> {
         let PlanContext { network, options, .. } = self.context;
         let channels = &network.channels;
         let all = Budget::RemoveBelow(f64::INFINITY);
-        let removed = options.choose(all, network, channels, self.scored)?.removed;
+        let removed = options.choose(all, network, channels, &self.scores.scored)?.removed;
         let whole = channels.count(&channels.lengths(), self.counted);
         let left = channels.count(&channels.lengths_without(&removed), self.counted);
         Ok(left as f64 / whole.max(1) as f64)
     }
 
-    /// Cuts, repairs and evaluates a network.
-    fn attempt(&self, keep: f64, observer: &mut dyn Observer) -> Result<(Attempt, MetricResult, Repaired)> {
+    /// Cuts, repairs and evaluates a network, unless a search for another limit did: then there is no repair.
+    fn attempt(
+        &self,
+        keep: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<(Attempt, MetricResult, Option<Repaired>)> {
+        let Searched { calibration, batch, kept, tried, .. } = self.searched;
+        if let Some((attempt, metric)) = tried.borrow().iter().find(|(attempt, _)| attempt.keep == keep) {
+            return Ok((attempt.clone(), metric.clone(), None));
+        }
         let PlanContext { network, device, options } = self.context;
         let (model, graph, channels) = (&network.model, &network.graph, &network.channels);
         let budget = Budget::keep(self.counted, keep);
-        let removed = options.choose(budget, network, channels, self.scored)?.removed;
+        let removed = options.choose(budget, network, channels, &self.scores.scored)?.removed;
         let with = (*device, self.images);
         let repaired = repair_layers((graph, channels), &removed, options.repair, with, observer)?;
         let small = written(repaired.apply(model)?, network.is_inexact(), &removed, &model.path)?;
         let small = Graph::from_model_owned(small)?;
-        let judge = &self.calibration.judge;
-        let by = (self.batch, &options.metric);
-        let found = evaluate_by(&small, Some(graph), device, judge, by, observer)?;
+        let reference = Reference { graph, kept: Some(kept) };
+        let by = (*batch, &options.metric);
+        let found = evaluate_against(&small, Some(reference), device, &calibration.judge, by, observer)?;
         let top1 = found.accuracy.top1();
         let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
-        let drop = self.drop(&found)?;
+        let (drop, error) = self.drop(&found)?;
         let metric = found.metric.ok_or_else(|| Error::new("nothing was measured").internal())?;
-        Ok((Attempt { keep, top1, agreement, value: metric.after, drop }, metric, repaired))
+        let attempt = Attempt { keep, top1, agreement, value: metric.after, drop, error };
+        tried.borrow_mut().push((attempt.clone(), metric.clone()));
+        Ok((attempt, metric, Some(repaired)))
     }
 
-    /// Returns the loss of a network against the original.
-    fn drop(&self, found: &Evaluation) -> Result<f64> {
+    /// Returns the loss of a network against the original, with its standard error.
+    fn drop(&self, found: &Evaluation) -> Result<(f64, Option<f64>)> {
         let model = &self.context.network.model;
         let unclassified = found.unclassified.as_deref();
         let metric =
             found.metric.as_ref().ok_or_else(|| no_drop("nothing", unclassified).file(&model.path))?;
-        let mut drop = metric.drop().unwrap_or(f64::NAN);
+        let mut drop = (metric.drop().unwrap_or(f64::NAN), metric.error);
         if let Limit::Quality(_) = self.limit {
             return Ok(drop);
         }
@@ -257,10 +315,12 @@ impl Search<'_> {
         }
         let share = agreement.and_then(Agreement::agreement).map(|share| 100.0 * share);
         if let (Some(share), Some(before), "top-1") = (share, metric.before, metric.name.as_str()) {
-            drop = drop.max(before - share);
+            let error = found.metric_named("agreement").and_then(|agreement| agreement.error);
             // Labels that do not fit bound nothing.
-            if found.label_fit.as_ref().is_some_and(LabelFit::is_chance) {
-                drop = drop.max(100.0 - share);
+            let is_chance = found.label_fit.as_ref().is_some_and(LabelFit::is_chance);
+            let lead = if is_chance { 100.0 - share } else { before - share };
+            if lead > drop.0 {
+                drop = (lead, error);
             }
         }
         Ok(drop)
@@ -274,7 +334,14 @@ mod tests {
     /// Bisects a network that loses `drop(keep)` points.
     fn search(least: f64, max_drop: f64, drop: fn(f64) -> f64) -> Found<()> {
         bisect(least, &|attempt| Limit::Drop(max_drop).allows(attempt, true), &mut |keep| {
-            let attempt = Attempt { keep, top1: None, agreement: None, value: -drop(keep), drop: drop(keep) };
+            let attempt = Attempt {
+                keep,
+                top1: None,
+                agreement: None,
+                value: -drop(keep),
+                drop: drop(keep),
+                error: None,
+            };
             Ok((attempt, ()))
         })
         .expect("no error")
@@ -283,6 +350,7 @@ mod tests {
     #[test]
     fn the_smallest_share_within_the_drop_is_found() {
         let found = search(0.1, 1.0, |keep| 2.0 * (1.0 - keep));
+        assert_eq!(found.attempts.len(), halvings(0.1));
         let best = found.best.expect("one is good enough").0;
         assert!((0.5..0.5 + NEAR).contains(&best), "{best}");
         assert!(found.attempts.windows(2).all(|pair| pair[0].keep < pair[1].keep), "the smallest first");
@@ -308,7 +376,8 @@ mod tests {
 
     #[test]
     fn a_limit_of_quality_looks_at_the_value() {
-        let attempt = Attempt { keep: 0.5, top1: None, agreement: None, value: 30.0, drop: f64::INFINITY };
+        let attempt =
+            Attempt { keep: 0.5, top1: None, agreement: None, value: 30.0, drop: f64::INFINITY, error: None };
         assert!(Limit::Quality(30.0).allows(&attempt, true) && !Limit::Quality(31.0).allows(&attempt, true));
         assert!(
             Limit::Quality(31.0).allows(&attempt, false) && !Limit::Quality(29.0).allows(&attempt, false)

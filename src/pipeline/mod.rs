@@ -17,27 +17,40 @@ mod calibration;
 mod channel_table;
 mod collapse;
 mod criteria_comparison;
+mod cut_comparison;
+mod cut_sizes;
+mod data_notices;
 mod decision;
 pub mod demo;
 mod evaluation;
 mod evidence;
 mod execution;
 mod iterative;
+mod kept_outputs;
 mod label_fit;
 mod latency;
 mod max_drop;
 mod metric;
 mod network;
+mod norm_fit;
 mod original_check;
 mod plan_context;
 mod plan_options;
 mod planning;
+mod prediction_changes;
+mod predictions;
+mod preset_candidates;
+mod preset_trial;
 mod profiling;
 mod pruning;
 mod repairing;
 mod report_builder;
+mod report_predictions;
 mod reporting;
+mod schedule;
+mod scored_channels;
 mod summary;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -50,23 +63,28 @@ pub use collapse::Collapse;
 pub use criteria_comparison::{
     Comparison, ComparisonOptions, CriterionCurve, CriterionPoint, compare_criteria,
 };
+pub use cut_comparison::compare_cuts;
+pub use cut_sizes::{CutSizes, LayerWidth};
 pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
-    FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions, MetricResult,
-    NamedTensor,
+    BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
+    MetricResult, NamedTensor,
 };
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
+pub use prediction_changes::{ChangedPrediction, ClassHits, Predictions};
+pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedRecipe, try_presets};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
+pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
 pub use training::{add_training, profile_checkpoints};
 
 pub use crate::bench::layers::LayerRate;
@@ -74,17 +92,17 @@ pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
 pub use crate::data::{
-    DataOptions, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream, StreamBatch,
-    StreamBatches,
+    DataOptions, DataSources, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream,
+    StreamBatch, StreamBatches,
 };
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
-pub use crate::observer::{Notice, Observer, Silent, Stage};
+pub use crate::observer::{Doubt, ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, CustomCriterion, CustomLayer, Cut, FoldedConstants, Needs, Proof,
-    Scope, ScoreNormalization,
+    Scope, ScoreNormalization, Stamp,
 };
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{DataOptions, Dataset, InputSpec, SampleSpec};
+use crate::data::{DataOptions, DataSources, Dataset, InputSpec, SampleSpec};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphInput};
 use crate::onnx::{InputBindings, Model};
@@ -101,23 +101,29 @@ impl Network {
     }
 }
 
-/// Opens a data set for a network: a folder of images or recordings, `.npy`, `.npz`, idx, `.wav`, or `random:N`.
+/// Opens a data set for a network: folders of images or recordings, `.npy`, `.npz`, idx, `.wav`, or `random:N`.
 ///
 /// # Errors
 /// As [`Dataset::open`].
-pub fn open_data(graph: &Graph, spec: &str, options: &DataOptions) -> Result<Dataset> {
-    Dataset::open(spec, options, sample_spec(graph))
+pub fn open_data(graph: &Graph, sources: impl Into<DataSources>, options: &DataOptions) -> Result<Dataset> {
+    Dataset::open(sources, options, sample_spec(graph))
 }
 
 /// Opens a data set that judges beside another one: recordings are resampled to the other's rate.
 ///
 /// # Errors
 /// As [`open_data`].
-pub fn open_test(graph: &Graph, spec: &str, options: DataOptions, beside: &Dataset) -> Result<Dataset> {
-    let test = open_data(graph, spec, &options)?;
+pub fn open_test(
+    graph: &Graph,
+    sources: impl Into<DataSources>,
+    options: DataOptions,
+    beside: &Dataset,
+) -> Result<Dataset> {
+    let sources = sources.into();
+    let test = open_data(graph, &sources, &options)?;
     match (test.preprocessing().rate, beside.preprocessing().rate) {
         (Some(own), Some(rate)) if own != rate => {
-            open_data(graph, spec, &DataOptions { rate: Some(rate), ..options })
+            open_data(graph, &sources, &DataOptions { rate: Some(rate), ..options })
         }
         _ => Ok(test),
     }
@@ -129,15 +135,16 @@ pub fn open_test(graph: &Graph, spec: &str, options: DataOptions, beside: &Datas
 /// As [`open_data`], and random inputs.
 pub fn open_calibration(
     graph: &Graph,
-    spec: &str,
+    sources: impl Into<DataSources>,
     options: &DataOptions,
     allow_random: bool,
 ) -> Result<Dataset> {
-    let data = open_data(graph, spec, options)?;
+    let sources = sources.into();
+    let data = open_data(graph, &sources, options)?;
     if data.is_random() && !allow_random {
         return Err(Error::new("random inputs say nothing about a network")
             .expected("real images")
-            .got(spec)
+            .got(sources.to_string())
             .remedy("give real images, or set `allow_random`"));
     }
     Ok(data)

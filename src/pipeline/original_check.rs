@@ -4,9 +4,10 @@
 //! was cut to nothing.
 
 use super::calibration::{Calibration, JudgedOn};
-use super::evaluation::{chosen, predict};
+use super::evaluation::chosen;
 use super::label_fit::{LabelFit, Misfit};
 use super::metric::{MetricKind, MetricOptions, floats};
+use super::predictions::predict;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -15,7 +16,7 @@ use crate::graph::Graph;
 use crate::observer::{Notice, Observer, Stage, advance, staged};
 
 /// The largest number of images on which the original is checked.
-const MOST_IMAGES: usize = 256;
+pub(super) const MOST_IMAGES: usize = 256;
 /// The number of images up to which calibration images help those that judge.
 const ENOUGH_IMAGES: usize = 64;
 
@@ -36,20 +37,20 @@ pub(super) fn check_original(
     if judge.labels().is_none() || !by_labels {
         return Ok(());
     }
-    let mut session = Session::for_samples(graph, device, &judge.sample()?, (batch, judge.len()))?;
-    let choice = chosen(graph, &session, judge, options, true)?;
-    let Some(judged) = choice.classification else { return Ok(()) };
-    let Some(classes) = judged.classes.filter(|_| !options.force) else { return Ok(()) };
-    let mut fit = LabelFit::new(classes);
     let most = judge.len().min(MOST_IMAGES);
-    staged(observer, Stage::Evaluating, most, |observer| {
+    let fit = staged(observer, Stage::Evaluating, most, |observer| {
+        let mut session = Session::for_samples(graph, device, &judge.sample()?, (batch, judge.len()))?;
+        let choice = chosen(graph, &session, judge, options, true)?;
+        let Some(judged) = choice.classification else { return Ok(None) };
+        let Some(classes) = judged.classes.filter(|_| !options.force) else { return Ok(None) };
+        let mut fit = LabelFit::new(classes);
         let mut add = |data: &Dataset, most: usize| -> Result<()> {
             for images in data.batches(session.batch) {
                 let images = images?;
                 let Some(labels) = images.labels.as_ref().filter(|_| fit.images() < most) else { break };
-                if *session.sample() != images.sample {
-                    session = Session::for_samples(graph, device, &images.sample, (batch, data.len()))?;
-                }
+                session.adapt(&images.sample, |_| {
+                    Session::for_samples(graph, device, &images.sample, (batch, data.len()))
+                })?;
                 for (outputs, &label) in predict(&mut session, &images.data)?.iter().zip(labels) {
                     fit.add(&floats(&outputs[judged.output].1), label);
                 }
@@ -59,10 +60,12 @@ pub(super) fn check_original(
         };
         add(judge, MOST_IMAGES)?;
         match calibration.judged_on {
-            JudgedOn::Calibration => Ok(()),
-            JudgedOn::HeldOut | JudgedOn::Test => add(&calibration.fit, ENOUGH_IMAGES),
+            JudgedOn::Calibration => {}
+            JudgedOn::HeldOut | JudgedOn::Test => add(&calibration.fit, ENOUGH_IMAGES)?,
         }
+        Ok(Some(fit))
     })?;
+    let Some(fit) = fit else { return Ok(()) };
     match fit.misfit(judge) {
         Some(Misfit { top1, chance, advice }) => Err(Error::new(format!(
             "top-1 of the original is {top1:.1} % (chance {chance:.1} %): preprocessing or labels do not fit"
@@ -71,7 +74,7 @@ pub(super) fn check_original(
         .got(format!("{} of {} images", fit.hits(), fit.images()))
         .remedy(match advice {
             Some(advice) => format!("{advice}, or set `force` to go on"),
-            None => "check them with `eval()`, or set `force` to go on".to_owned(),
+            None => "rank recipes with `eval()` and `try_presets`, or set `force` to go on".to_owned(),
         })),
         None => {
             notice_training_images(&fit, calibration.judged_on, observer);

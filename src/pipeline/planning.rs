@@ -1,14 +1,18 @@
 //! The decision which channels are removed.
 
+use super::data_notices::notice_calibration;
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::iterative::in_rounds;
+use super::kept_outputs::KeptOutputs;
 use super::latency::for_latency;
-use super::max_drop::{Limit, smallest};
+use super::max_drop::{Limit, Searched};
 use super::network::Network;
 use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
-use crate::error::Result;
+use super::schedule::Schedule;
+use super::scored_channels::ScoredChannels;
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::observer::Observer;
 
@@ -23,14 +27,75 @@ pub fn plan(
     options: &PlanOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
+    notice_calibration(&network.graph, evidence.calibration, observer)?;
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
-    let context = PlanContext { network, device, options: &options };
+    let mut schedule = Schedule::of(network);
+    schedule.decision(&evidence, &options)?;
+    schedule.announce(observer);
+    decide(network, device, evidence, &options, observer)
+}
+
+/// Decides which channels are removed, as a part of an operation that announced its stages and reported its images.
+pub(super) fn decide(
+    network: &Network,
+    device: &Device,
+    mut evidence: Evidence,
+    options: &PlanOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<Decision>> {
+    let context = PlanContext { network, device, options };
     let decided = match options.target {
-        Target::Latency(share) => for_latency(&context, evidence, share, observer),
-        Target::MaxDrop(most) => smallest(&context, evidence, Limit::Drop(most), observer),
-        Target::MinQuality(least) => smallest(&context, evidence, Limit::Quality(least), observer),
         Target::Keep(budget) => in_rounds(&context, evidence, budget, observer),
+        Target::Latency(_) | Target::MaxDrop(_) | Target::MinQuality(_) => {
+            Prepared::new(&context, &mut evidence, observer)
+                .and_then(|prepared| prepared.and_then(|prepared| prepared.decide(&context, observer)))
+        }
     };
     Outcome::of(decided)?.and_then(|decision| Ok(options.confident(decision, observer)))
+}
+
+/// Scores and searches that decisions for several targets of one kind share.
+pub(super) struct Prepared<'a> {
+    scores: ScoredChannels,
+    /// The search, if targets are limits of quality.
+    searched: Option<Searched<'a>>,
+    /// The outputs of the original for the images that judge, if nothing is searched.
+    kept: KeptOutputs,
+}
+
+impl<'a> Prepared<'a> {
+    /// Gathers statistics and scores channels once, for all targets of the kind that the options have.
+    pub(super) fn new(
+        context: &PlanContext,
+        evidence: &mut Evidence<'a>,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome<Self>> {
+        let limit = Limit::of(context.options.target);
+        let searched = limit.map(|limit| Searched::check(context, evidence, limit, observer)).transpose()?;
+        context
+            .score(context.network, evidence, observer)?
+            .and_then(|scores| Ok(Outcome::Done(Self { scores, searched, kept: KeptOutputs::default() })))
+    }
+
+    /// Decides for the target of the options.
+    pub(super) fn decide(
+        &self,
+        context: &PlanContext,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome<Decision>> {
+        match (context.options.target, Limit::of(context.options.target), &self.searched) {
+            (_, Some(limit), Some(searched)) => searched.smallest(context, &self.scores, limit, observer),
+            (Target::Latency(share), ..) => for_latency(context, &self.scores, share, observer),
+            (Target::Keep(budget), ..) => {
+                context.decide(budget, context.network, &self.scores).map(Outcome::Done)
+            }
+            _ => Err(Error::new("a search that was not checked").internal()),
+        }
+    }
+
+    /// Returns the outputs of the original that are kept for evaluations.
+    pub(super) fn kept(&self) -> &KeptOutputs {
+        self.searched.as_ref().map_or(&self.kept, |searched| &searched.kept)
+    }
 }

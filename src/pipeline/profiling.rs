@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::bindings::describe;
 use super::calibration::{Calibration, Origin};
+use super::data_notices::notice_data;
 use super::network::Network;
 use super::plan_options::PlanOptions;
 use crate::data::{Batch, Dataset};
@@ -197,6 +198,7 @@ pub fn profile(
     if let Some(stop) = &options.stop {
         stop.check()?;
     }
+    notice_data(&network.graph, data, observer)?;
     let source = ImageSource::Dataset(data);
     pass(network, device, (source, origin), options, resume, observer)
 }
@@ -259,7 +261,7 @@ pub(super) fn pass(
     resume: Option<Resume>,
     observer: &mut dyn Observer,
 ) -> Result<Profiled> {
-    let (graph, data) = (&network.graph, source.dataset());
+    let data = source.dataset();
     let mut header = header(&network.model);
     header.preprocessing = (!data.is_random()).then(|| data.preprocessing().clone());
     (header.data, header.shard) = (origin.data.clone(), origin.shard.clone());
@@ -268,7 +270,30 @@ pub(super) fn pass(
     if let Some(resume) = &resume {
         resume.check(&header, data.len())?;
     }
-    let fresh = match resume.filter(|resume| !resume.restart) {
+    let resume = resume.filter(|resume| !resume.restart);
+    let start = resume.as_ref().map_or(0, |resume| resume.profile.header.position);
+    let found = staged(observer, Stage::Profiling, data.len().saturating_sub(start), |observer| {
+        gathered(network, (device, source), options, (header, resume), observer)
+    })?;
+    notice_skipped(data, observer);
+    if found.profile.header.images == 0 {
+        return Err(Error::new("no image could be read")
+            .file(&network.model.path)
+            .remedy("see the list of skipped files"));
+    }
+    Ok(found)
+}
+
+/// Runs the network on all images, from the place where a resumed profile ends.
+fn gathered(
+    network: &Network,
+    (device, source): (&Device, ImageSource),
+    options: &ProfileOptions,
+    (header, resume): (Header, Option<Resume>),
+    observer: &mut dyn Observer,
+) -> Result<Profiled> {
+    let (graph, data) = (&network.graph, source.dataset());
+    let fresh = match resume {
         Some(resume) => resume.profile,
         None => Profile::of_weights(graph, header, options.distances)?,
     };
@@ -290,46 +315,35 @@ pub(super) fn pass(
     // The confidence is computed after 32 images, then after half as many again each time: it takes time, too.
     let mut due = 32;
     let begin = Instant::now();
-    staged(observer, Stage::Profiling, data.len().saturating_sub(start), |observer| {
-        let mut done = 0;
-        for images in source.batches_from(start, batch) {
-            let images = images?;
-            if let Some(plain) = &mut plain {
-                if *plain.sample() != images.sample {
-                    *plain = open(&images.sample)?;
-                }
-                let now = Instant::now();
-                plain.run_samples(&images.data, &mut |_, _| Ok(()))?;
-                without += now.elapsed().as_secs_f64();
-            }
+    let mut done = 0;
+    for images in source.batches_from(start, batch) {
+        let images = images?;
+        if let Some(plain) = &mut plain {
+            plain.adapt(&images.sample, |_| open(&images.sample))?;
             let now = Instant::now();
-            gatherer.feed(&images)?;
-            with += now.elapsed().as_secs_f64();
-            done += images.count as u64;
-            if observer.advance(done).is_break() {
-                whole = images.next >= data.len();
+            plain.run_samples(&images.data, &mut |_, _| Ok(()))?;
+            without += now.elapsed().as_secs_f64();
+        }
+        let now = Instant::now();
+        gatherer.feed(&images)?;
+        with += now.elapsed().as_secs_f64();
+        done += images.count as u64;
+        if observer.advance(done).is_break() {
+            whole = images.next >= data.len();
+            break;
+        }
+        if let Some(stop) = options.stop.as_ref().filter(|_| gatherer.images() >= due) {
+            due = gatherer.images() + gatherer.images() / 2;
+            confidence = stop.cut.confidence(network, gatherer.profile()?)?;
+            let found = confidence.ok_or_else(|| unknown_error(&stop.cut))?;
+            if found >= stop.confidence {
+                settled = true;
                 break;
             }
-            if let Some(stop) = options.stop.as_ref().filter(|_| gatherer.images() >= due) {
-                due = gatherer.images() + gatherer.images() / 2;
-                confidence = stop.cut.confidence(network, gatherer.profile()?)?;
-                let found = confidence.ok_or_else(|| unknown_error(&stop.cut))?;
-                if found >= stop.confidence {
-                    settled = true;
-                    break;
-                }
-            }
         }
-        Ok(())
-    })?;
-    notice_skipped(data, observer);
+    }
     let mut profile = gatherer.finish()?;
     profile.header.complete = whole;
-    if profile.header.images == 0 {
-        return Err(Error::new("no image could be read")
-            .file(&network.model.path)
-            .remedy("see the list of skipped files"));
-    }
     Ok(Profiled {
         images: profile.header.images - before,
         skipped: data.skipped().len(),

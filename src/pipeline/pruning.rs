@@ -5,15 +5,19 @@ use std::path::PathBuf;
 
 use super::calibration::Calibration;
 use super::collapse::Collapse;
+use super::cut_sizes::{LayerWidth, layer_widths, widths};
+use super::data_notices::notice_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
-use super::evaluation::{Evaluation, evaluate_by};
+use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
+use super::kept_outputs::{KeptOutputs, Reference};
 use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
-use super::planning::plan;
+use super::planning::decide;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
+use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -21,7 +25,7 @@ use crate::graph::Graph;
 use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::prune::{
-    Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, border_effect, written,
+    Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect, written,
 };
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
@@ -40,6 +44,8 @@ pub struct PruneOptions {
     pub masked: Option<PathBuf>,
     /// The report page, if one is wanted.
     pub report: Option<ReportOptions>,
+    /// True to record the original and the cut in the metadata of the pruned file ([`Stamp`]).
+    pub stamp: bool,
 }
 
 /// A pruned network with its proof.
@@ -53,6 +59,8 @@ pub struct Pruned {
     pub before: Cost,
     /// Cost of the pruned network.
     pub after: Cost,
+    /// The width of every layer of the original, before and after the cut.
+    pub widths: Vec<LayerWidth>,
     /// The number of removed channels.
     pub removed_channels: usize,
     /// Channels of the original.
@@ -108,24 +116,35 @@ fn decide_and_prune(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
+    notice_calibration(&network.graph, calibration, observer)?;
     let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
+    let repair = chosen(options.repair, calibration, observer)?;
+    let deciding = PlanOptions { repair, ..options.plan.clone() };
+    let deciding = evidence.resolve(&network, &deciding, observer)?;
+    deciding.target.check()?;
+    let mut schedule = Schedule::of(&network);
+    if let Some(calibration) = calibration.filter(|_| !is_search) {
+        schedule.original_check(calibration, &options.plan.metric);
+    }
+    schedule.images(calibration.filter(|_| repair != Repair::None));
+    schedule.decision(&evidence, &deciding)?;
+    schedule.removal(calibration, (repair != Repair::None && !is_search, options.report.as_ref()));
+    schedule.announce(observer);
     // A search checks it itself.
     if let Some(calibration) = calibration.filter(|_| !is_search) {
         check_original(&network.graph, device, calibration, (batch, &options.plan.metric), observer)?;
     }
-    let repair = chosen(options.repair, calibration, observer)?;
     if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
         calibration.images(observer)?;
     }
-    let deciding = PlanOptions { repair, ..options.plan.clone() };
-    let decided = plan(&network, device, evidence, &deciding, observer)?;
+    let decided = decide(&network, device, evidence, &deciding, observer)?;
     decided.and_then(|decision| {
-        let work = Work { device, calibration, batch, options, repair };
+        let work = Work { device, calibration, batch, options, repair, kept: None };
         work.carry_out(network, decision, Some(deciding.seed), observer)
     })
 }
 
-/// Removes the channels of a cut that was decided before, and proves the result; a collapse is refused as in [`prune`].
+/// Removes the channels of a cut that was decided before, and proves the result. A collapse is refused.
 ///
 /// # Errors
 /// A cut of another model; otherwise as [`prune`].
@@ -149,11 +168,19 @@ fn apply_decided(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
+    notice_calibration(&network.graph, calibration, observer)?;
+    let repair = chosen(options.repair, calibration, observer)?;
+    let mut schedule = Schedule::of(&network);
+    if let Some(calibration) = calibration {
+        schedule.original_check(calibration, &options.plan.metric);
+    }
+    schedule.images(calibration.filter(|_| repair != Repair::None));
+    schedule.removal(calibration, (repair != Repair::None, options.report.as_ref()));
+    schedule.announce(observer);
     if let Some(calibration) = calibration {
         let by = (evidence.batch, &options.plan.metric);
         check_original(&network.graph, device, calibration, by, observer)?;
     }
-    let repair = chosen(options.repair, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let decision = Decision {
         cut,
@@ -165,36 +192,34 @@ fn apply_decided(
         counted: Counted::Macs,
         repaired: None,
     };
-    let work = Work { device, calibration, batch: evidence.batch, options, repair };
+    let work = Work { device, calibration, batch: evidence.batch, options, repair, kept: None };
     work.carry_out(network, decision, None, observer)
 }
 
 /// The parts of a pruning that do not change.
-struct Work<'a> {
-    device: &'a Device,
-    calibration: Option<&'a Calibration>,
-    batch: Option<usize>,
-    options: &'a PruneOptions,
-    repair: Repair,
+pub(super) struct Work<'a> {
+    pub(super) device: &'a Device,
+    pub(super) calibration: Option<&'a Calibration>,
+    pub(super) batch: Option<usize>,
+    pub(super) options: &'a PruneOptions,
+    pub(super) repair: Repair,
+    /// The outputs of the original for the images that judge, if other networks are compared with them, too.
+    pub(super) kept: Option<&'a KeptOutputs>,
 }
 
 impl Work<'_> {
     /// Repairs, cuts, proves, judges and writes. `seed` is the decision's; `None` for a decision made before.
-    fn carry_out(
+    pub(super) fn carry_out(
         &self,
         network: Network,
         decision: Decision,
         seed: Option<u64>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Pruned>> {
-        let Self { device, calibration, batch, options, repair } = *self;
+        let Self { device, calibration, batch, options, repair, kept } = *self;
         let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } =
             decision;
-        let channels = |sets: &mut dyn Iterator<Item = usize>| -> usize {
-            sets.map(|id| network.channels.coupled[id].members.len()).sum()
-        };
-        let removed_channels = channels(&mut removed.iter().copied());
-        let total_channels = channels(&mut (0..network.channels.coupled.len()));
+        let (removed_channels, total_channels) = (network.count_channels(&removed), network.total_channels());
         let before = network.cost();
         let none = Images::default();
         let images = match calibration.filter(|_| repair != Repair::None) {
@@ -212,25 +237,40 @@ impl Work<'_> {
                 let seen = seed.is_some().then_some(profile);
                 let seen = statistics(seen, &network, (device, batch), calibration, observer)?;
                 let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, report);
-                page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())?;
+                staged(observer, Stage::Drawing, 0, |_| {
+                    page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())
+                })?;
                 page.decided(repair, seed, confidence);
                 Some(page)
             }
             None => None,
         };
         let inexact = network.is_inexact();
+        let stamp = options.stamp.then(|| Stamp {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            original: network.model.sha256.clone(),
+            cut: cut.digest(),
+            criterion: cut.criterion.clone(),
+            budget: cut.budget.clone(),
+            repair: repair.to_string(),
+        });
+        let widths_before = layer_widths(&network);
         let Network { model, original, .. } = network;
-        let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original };
+        let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original, stamp };
         let (small, proof, inexact) =
             cutting.prove(model, (device, proof_images.as_ref()), options, observer)?;
-        let after = cost(&Channels::of(&Graph::shapes_only(&small)?)?, small.bytes);
+        let small_graph = Graph::shapes_only(&small)?;
+        let small_channels = Channels::of(&small_graph)?;
+        let after = cost(&small_channels, small.bytes);
+        let widths = widths(widths_before, &small_graph, &small_channels.facts);
         let both = |small: &Model| -> Result<[Graph; 2]> {
             Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(small)?])
         };
         let evaluation = calibration.map(|calibration| {
             let [whole, small] = both(&small)?;
             let by = (batch, &options.plan.metric);
-            evaluate_by(&small, Some(&whole), device, &calibration.judge, by, observer)
+            let reference = Reference { graph: &whole, kept };
+            evaluate_against(&small, Some(reference), device, &calibration.judge, by, observer)
         });
         let evaluation = evaluation.transpose()?;
         let collapse = self.collapse(evaluation.as_ref());
@@ -242,18 +282,24 @@ impl Work<'_> {
         if let Some(page) = &mut page {
             page.shrunk(&small)?;
             page.proved(&proof);
+            if let Some(stamp) = Stamp::of(&small.proto) {
+                page.stamped(stamp);
+            }
             if let (Some(calibration), Some(found)) = (calibration, &evaluation) {
-                page.judged(calibration, found);
+                page.judged(calibration, found)?;
             }
             if let Some(metric) = evaluation.as_ref().and_then(|found| found.metric.as_ref()) {
                 page.tried(&attempts, counted, (metric, options.plan.target));
             }
-            page.time(&both(&small)?, device, observer);
+            let graphs = both(&small)?;
+            page.draw_pruned(&graphs[1], device)?;
+            page.time(&graphs, device, observer);
         }
         Ok(Outcome::Done(Pruned {
             model: small,
             before,
             after,
+            widths,
             removed_channels,
             total_channels,
             coupled_cut: removed.len(),
@@ -289,9 +335,17 @@ struct Cutting<'a> {
     removed: &'a BTreeSet<usize>,
     inexact: bool,
     original: &'a Original,
+    stamp: Option<Stamp>,
 }
 
 impl Cutting<'_> {
+    /// Returns the repaired original, whose own stamp does not describe the networks made from it.
+    fn whole(&self) -> Result<Model> {
+        let mut model = self.repaired.apply(&self.original.model()?)?;
+        Stamp::remove(&mut model.proto);
+        Ok(model)
+    }
+
     /// Cuts the repaired model, and proves the encoded and re-read result: the pruned model, its proof, and the nodes at
     /// which it is inexact.
     ///
@@ -303,22 +357,37 @@ impl Cutting<'_> {
         options: &PruneOptions,
         observer: &mut dyn Observer,
     ) -> Result<(Model, Proof, Vec<String>)> {
-        let Self { repaired, removed, inexact, original } = *self;
-        let model = repaired.apply(&model)?;
+        staged(observer, Stage::Proving, 2, |observer| {
+            self.proved(model, (device, images), options, observer)
+        })
+    }
+
+    fn proved(
+        &self,
+        model: Model,
+        (device, images): (&Device, Option<&Batch>),
+        options: &PruneOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<(Model, Proof, Vec<String>)> {
+        let Self { repaired, removed, inexact, ref stamp, .. } = *self;
+        let mut model = repaired.apply(&model)?;
+        Stamp::remove(&mut model.proto);
         let reference = MaskedReference::of(&model, inexact, removed)?;
-        let masked = || reference.masked(&repaired.apply(&original.model()?)?);
-        let (small, proof) = staged(observer, Stage::Proving, 2, |observer| {
-            let graph = Graph::from_model_owned(reference.masked(&model)?)?;
-            let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
-            let constants = border_effect(&reference, (&model, inexact), device, images)?;
-            crate::observer::advance(observer, 1)?;
-            let path = options.output.clone().unwrap_or_else(|| model.path.clone());
-            let small = written(model, inexact, removed, &path)?;
-            let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
-            Ok((small, Proof { constants, ..proof }))
-        })?;
+        let masked = || reference.masked(&self.whole()?);
+        let graph = Graph::from_model_owned(reference.masked(&model)?)?;
+        let outputs = ReferenceOutputs::of(graph, &reference, device, images)?;
+        let constants = border_effect(&reference, (&model, inexact), device, images)?;
+        crate::observer::advance(observer, 1)?;
+        let path = options.output.clone().unwrap_or_else(|| model.path.clone());
+        if let Some(stamp) = stamp {
+            stamp.write(&mut model.proto);
+        }
+        let small = written(model, inexact, removed, &path)?;
+        let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
+        let proof = Proof { constants, ..proof };
         Ok((small, proof, reference.inexact))
     }
+
     /// Writes the pruned model and the masked reference to the files that are asked for; returns the model that was
     /// written.
     fn write(&self, small: Model, options: &PruneOptions) -> Result<Model> {
@@ -332,7 +401,7 @@ impl Cutting<'_> {
             None => small,
         };
         if let Some(path) = &options.masked {
-            let model = self.repaired.apply(&self.original.model()?)?;
+            let model = self.whole()?;
             let masked = MaskedReference::of(&model, self.inexact, self.removed)?.masked(&model)?;
             Model { path: path.clone(), ..masked }.save(path)?;
         }

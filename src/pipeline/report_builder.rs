@@ -11,6 +11,7 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
+use super::report_predictions::changes;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -22,10 +23,12 @@ use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
-use crate::prune::{Channels, Counted, Cut, Needs, Proof};
+use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
 use crate::repair::Repair;
+use crate::report::pictures::DrawnMaps;
 use crate::report::{
-    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, network, pictures,
+    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, drawing, inputs, network,
+    pictures,
 };
 use crate::stats::{Distances, GramKind, Profile};
 
@@ -38,11 +41,15 @@ pub struct ReportOptions {
     pub batch: usize,
     /// The command that repeats the work, if there is one.
     pub command: Option<String>,
+    /// The names of the classes in the order of the labels, if known.
+    pub class_names: Vec<String>,
+    /// The options, each with its value and where that comes from.
+    pub settings: Vec<(String, String, String)>,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        Self { seconds: 3.0, batch: 1, command: None }
+        Self { seconds: 3.0, batch: 1, command: None, class_names: vec![], settings: vec![] }
     }
 }
 
@@ -73,12 +80,64 @@ pub(super) fn statistics(
     }
 }
 
+/// Describes the quality of a network's outputs against the original's.
+pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality {
+    let both =
+        |get: fn(&Accuracy) -> Option<f64>| Some([get(&found.reference_accuracy)?, get(&found.accuracy)?]);
+    let against = found.agreement.as_ref();
+    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+    let count = calibration.judge.len();
+    Quality {
+        on: match calibration.judged_on {
+            JudgedOn::Calibration => format!("on the {count} images given"),
+            JudgedOn::HeldOut => format!("on {count} images kept apart"),
+            JudgedOn::Test => format!("on {count} other images"),
+        },
+        images: found.images,
+        top1: both(Accuracy::top1),
+        top5: both(Accuracy::top5),
+        agreement: against.and_then(Agreement::agreement),
+        kl: against.and_then(Agreement::kl).and_then(finite),
+        snr_db: against.map(Agreement::snr_db).and_then(finite),
+        max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
+        metric: found.metric.as_ref().map(row),
+        metrics: found.metrics.iter().map(row).collect(),
+        unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
+    }
+}
+
+/// Returns the row of a metric.
+fn row(metric: &MetricResult) -> MetricRow {
+    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
+    MetricRow {
+        name: metric.name.clone(),
+        unit: metric.unit.clone(),
+        before: metric.before.and_then(finite),
+        after: finite(metric.after),
+        error: metric.error.and_then(finite),
+        higher_is_better: metric.higher_is_better,
+        unresolved: metric.is_unresolved(),
+    }
+}
+
+/// Returns the name of a measured quality on a page.
+pub(super) fn measured(metric: &str) -> String {
+    match metric {
+        "agreement" => "agreement with the original".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 /// A page that is being filled.
 #[derive(Debug)]
 pub(super) struct ReportBuilder {
     page: Page,
     seconds: f64,
     batch: usize,
+    class_names: Vec<String>,
+    maps: DrawnMaps,
+    /// The images of the feature maps.
+    images: Option<Batch>,
 }
 
 impl ReportBuilder {
@@ -95,22 +154,25 @@ impl ReportBuilder {
         let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
         page.columns = network::columns();
         page.layers = network::described(graph, channels, cut, removed, seen);
+        page.drawing = Some(drawing::drawn(graph, &channels.facts, &page.layers));
         page.dependency_groups = network::group_rows(graph, channels, &page.layers, removed);
-        let members = |coupled: &mut dyn Iterator<Item = usize>| -> usize {
-            coupled.map(|id| channels.coupled[id].members.len()).sum()
-        };
         let summary = &mut page.summary;
         summary.before = of.cost();
-        summary.channels = [members(&mut (0..channels.coupled.len())), members(&mut removed.iter().copied())];
+        summary.channels = [of.total_channels(), of.count_channels(removed)];
         summary.coupled = [channels.coupled.len(), removed.len()];
         summary.criterion.clone_from(&cut.criterion);
         summary.budget.clone_from(&cut.budget);
         summary.inexact = channels.inexact(graph, removed);
         summary.calibration = seen.header.images;
-        let mut builder = Self { page, seconds: options.seconds, batch: options.batch };
+        let (seconds, batch, class_names) = (options.seconds, options.batch, options.class_names.clone());
+        let maps = DrawnMaps::default();
+        let mut builder = Self { page, seconds, batch, class_names, maps, images: None };
         builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
         if let Some(command) = &options.command {
             builder.repeat("Command", command);
+        }
+        for (name, value, origin) in &options.settings {
+            builder.repeat(format!("Option {name}"), format!("{value} ({origin})"));
         }
         builder.repeat("Model", format!("{}, SHA-256 {}", model.path.display(), model.sha256));
         builder.repeat("Criterion", &cut.criterion);
@@ -136,8 +198,13 @@ impl ReportBuilder {
         images: Option<&Batch>,
         recipe: Option<&Preprocessing>,
     ) -> Result<()> {
+        self.page.inputs = match images.zip(recipe) {
+            Some((images, recipe)) => inputs(images, recipe)?,
+            None => None,
+        };
         self.page.filters = pictures::filters(&of.graph, &of.channels.facts, recipe)?;
-        (self.page.images, self.page.maps) = pictures::maps(&of.graph, device, images, recipe)?;
+        self.maps = pictures::maps(&of.graph, device, images, recipe)?;
+        self.images = images.cloned();
         Ok(())
     }
 
@@ -147,7 +214,18 @@ impl ReportBuilder {
         let channels = Channels::of(&graph)?;
         self.page.summary.after = cost(&channels, small.bytes);
         self.repeat("Smaller model", format!("{}, SHA-256 {}", small.path.display(), small.sha256));
+        if let Some(drawing) = &mut self.page.drawing {
+            drawing.shrunk(&graph, &channels.facts);
+        }
         Ok(network::shrunk(&mut self.page.layers, &graph, &channels.facts))
+    }
+
+    /// Draws the feature maps of the pruned network beside those of the original.
+    pub(super) fn draw_pruned(&mut self, small: &Graph, device: &Device) -> Result<()> {
+        match &self.images {
+            Some(images) => self.maps.add_pruned(small, device, images, &self.page.layers),
+            None => Ok(()),
+        }
     }
 
     /// Fills in the proof.
@@ -160,36 +238,25 @@ impl ReportBuilder {
         self.page.summary.unproved = Some(reason);
     }
 
-    /// Fills in the quality of both networks' outputs.
-    pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) {
-        let both = |get: fn(&Accuracy) -> Option<f64>| {
-            Some([get(&found.reference_accuracy)?, get(&found.accuracy)?])
-        };
-        let against = found.agreement.as_ref();
-        let finite = |v: f64| Some(v).filter(|v| v.is_finite());
-        let count = calibration.judge.len();
-        self.page.summary.quality = Some(Quality {
-            on: match calibration.judged_on {
-                JudgedOn::Calibration => format!("on the {count} images given"),
-                JudgedOn::HeldOut => format!("on {count} images kept apart"),
-                JudgedOn::Test => format!("on {count} other images"),
-            },
-            images: found.images,
-            top1: both(Accuracy::top1),
-            top5: both(Accuracy::top5),
-            agreement: against.and_then(Agreement::agreement),
-            kl: against.and_then(Agreement::kl).and_then(finite),
-            snr_db: against.map(Agreement::snr_db).and_then(finite),
-            max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
-            metric: found.metric.as_ref().map(|metric| MetricRow {
-                name: metric.name.clone(),
-                unit: metric.unit.clone(),
-                before: metric.before.and_then(finite),
-                after: finite(metric.after),
-                error: metric.error.and_then(finite),
-            }),
-            unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
-        });
+    /// Fills in the stamp of the pruned network.
+    pub(super) fn stamped(&mut self, stamp: Stamp) {
+        let Stamp { version, original, cut, criterion, budget, repair } = &stamp;
+        let text = format!(
+            "Secateur {version}, {criterion}, {budget}, repair {repair}, original {original}, cut {cut}"
+        );
+        self.repeat("Stamp", text);
+        self.page.summary.stamp = Some(stamp);
+    }
+
+    /// Fills in the quality of both networks' outputs, and the predictions that changed.
+    pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) -> Result<()> {
+        self.page.summary.quality = Some(quality(calibration, found));
+        let changes = found
+            .predictions
+            .as_ref()
+            .map(|predictions| changes(predictions, &calibration.judge, &self.class_names));
+        self.page.predictions = changes.transpose()?;
+        Ok(())
     }
 
     /// Fills in the networks that were evaluated in a search by a metric.
@@ -199,11 +266,7 @@ impl ReportBuilder {
         counted: Counted,
         (metric, target): (&MetricResult, Target),
     ) {
-        let limit = match target {
-            Target::MaxDrop(most) => Limit::Drop(most),
-            Target::MinQuality(least) => Limit::Quality(least),
-            Target::Keep(_) | Target::Latency(_) => return,
-        };
+        let Some(limit) = Limit::of(target) else { return };
         // Shares are 0 to 1 on the page.
         let scale = if metric.unit == "%" { 0.01 } else { 1.0 };
         let value = |value: f64| Some(scale * value).filter(|value| value.is_finite());
@@ -211,10 +274,16 @@ impl ReportBuilder {
         let chosen = attempts.iter().position(|a| limit.allows(a, metric.higher_is_better));
         let points = attempts.iter().enumerate();
         let mut points: Vec<SearchPoint> = points
-            .map(|(i, a)| SearchPoint { keep: a.keep, value: value(a.value), chosen: chosen == Some(i) })
+            .map(|(i, a)| SearchPoint {
+                keep: a.keep,
+                value: value(a.value),
+                error: a.error.and_then(value),
+                chosen: chosen == Some(i),
+                ..SearchPoint::default()
+            })
             .collect();
         let whole = metric.before.and_then(value);
-        points.push(SearchPoint { keep: 1.0, value: whole, chosen: false });
+        points.push(SearchPoint { keep: 1.0, value: whole, ..SearchPoint::default() });
         let loss = |most: f64| if metric.higher_is_better { -scale * most } else { scale * most };
         let floor = match limit {
             Limit::Drop(most) => whole.map(|whole| whole + loss(most)),
@@ -222,13 +291,11 @@ impl ReportBuilder {
         };
         self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),
-            measured: match metric.name.as_str() {
-                "agreement" => "agreement with the original".to_owned(),
-                name => name.to_owned(),
-            },
+            measured: measured(&metric.name),
             unit: metric.unit.clone(),
             points,
             floor,
+            sweep: false,
         });
     }
 
@@ -298,6 +365,7 @@ impl ReportBuilder {
     pub(super) fn finish(mut self, device: &Device) -> Page {
         let who = device.describe();
         self.repeat("Device", format!("{} ({}, {})", who.name, who.backend, who.driver));
+        (self.page.images, self.page.maps) = (self.maps.images, self.maps.maps);
         self.page
     }
 

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::calibration::Calibration;
-use super::evaluation::evaluate;
+use super::data_notices::notice_calibration;
+use super::evaluation::evaluate_against;
+use super::metric::MetricOptions;
 use super::network::Network;
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
+use super::schedule::Schedule;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::observer::Observer;
+use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
-use crate::prune::{Cut, MaskedReference, Proof, ReferenceOutputs, border_effect};
+use crate::prune::{Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect};
 use crate::report::Page;
 use crate::stats::Profile;
 
@@ -44,7 +47,15 @@ pub fn report(
     observer: &mut dyn Observer,
 ) -> Result<Page> {
     let CutFiles { pruned, cut, profile, masked, proof } = files;
+    notice_calibration(&network.graph, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
+    let stamp = Stamp::of(&pruned.proto);
+    if let Some(stamp) = &stamp {
+        check_stamp(stamp, &network, &pruned, &cut)?;
+    }
+    let mut schedule = Schedule::of(&network);
+    schedule.page((profile.is_none(), calibration), options);
+    schedule.announce(observer);
     let seen = statistics(profile, &network, (device, batch), calibration, observer)?;
     let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, options);
     if let Some(layer) = page.shrunk(&pruned)? {
@@ -60,28 +71,60 @@ pub fn report(
             ));
     }
     let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
-    page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())?;
+    staged(observer, Stage::Drawing, 0, |_| {
+        page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())
+    })?;
     let proved = match proof {
         Some(proof) => Ok(proof),
-        None => proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())?,
+        None => staged(observer, Stage::Proving, 0, |_| {
+            proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())
+        })?,
     };
     match proved {
         Ok(proof) => page.proved(&proof),
         Err(reason) => page.unproved(reason),
     }
+    if let Some(stamp) = stamp {
+        page.stamped(stamp);
+    }
     let Network { graph, channels, .. } = network;
     drop(channels);
     let small = Graph::from_model_owned(pruned)?;
+    page.draw_pruned(&small, device)?;
     if let Some(calibration) = calibration {
-        let found = evaluate(&small, Some(&graph), device, &calibration.judge, batch, observer)?;
-        page.judged(calibration, &found);
+        let by = (batch, &MetricOptions::default());
+        let found =
+            evaluate_against(&small, Some((&graph).into()), device, &calibration.judge, by, observer)?;
+        page.judged(calibration, &found)?;
     }
     page.time(&[graph, small], device, observer);
     Ok(page.finish(device))
 }
 
+/// Checks that a stamped network was made from this original by this cut.
+fn check_stamp(stamp: &Stamp, network: &Network, pruned: &Model, cut: &Cut) -> Result<()> {
+    if stamp.original != network.model.sha256 {
+        return Err(Error::new("the smaller network was made from another original")
+            .file(&pruned.path)
+            .expected(format!("a stamp with the hash {}", network.model.sha256))
+            .got(stamp.original.clone())
+            .remedy("give the model that `prune()` made it from"));
+    }
+    if stamp.cut != cut.digest() {
+        return Err(Error::new("the smaller network was made by another cut")
+            .file(&pruned.path)
+            .expected(match &cut.path {
+                Some(file) => format!("the decision of {}", file.display()),
+                None => "the decision of the cut".to_owned(),
+            })
+            .got(format!("one of {} and {}", stamp.criterion, stamp.budget))
+            .remedy("give the cut that `prune()` wrote with `write_cut`, or the network that it made"));
+    }
+    Ok(())
+}
+
 /// Compares the pruned network with the masked reference in `masked`, which must agree, or else with the original
-/// without the removed channels, from which a repaired network differs: then the text states why there is no proof.
+/// without the removed channels, from which a repaired network differs: then the text states what could not be checked.
 fn proved(
     network: &Network,
     small: &Model,
@@ -89,8 +132,8 @@ fn proved(
     device: &Device,
     images: Option<&Batch>,
 ) -> Result<Result<Proof, String>> {
-    const OTHER_WEIGHTS: &str = "The outputs differ from those of the original without the channels: the weights are others, \
-        as after a repair. `prune()` also writes the masked reference, with which a repaired network is compared: set `masked`.";
+    const OTHER_WEIGHTS: &str = "the weights are not those of the original, as after a repair. The masked reference, \
+        which `prune()` writes too, shows what a repaired network is compared with: set `masked`";
     let Network { model, graph, channels, .. } = network;
     let reference = MaskedReference::new(model, graph, channels, removed)?;
     let whole = || match masked {

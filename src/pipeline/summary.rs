@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::network::Network;
 use crate::graph::{Dim, NodeId, ValueId, declared};
+use crate::prune::Stamp;
 use crate::report::Cost;
 use crate::report::network::{DependencyGroup, LayerSize, dependency_groups, sizes};
 
@@ -32,6 +33,8 @@ pub struct NetworkSummary {
     pub host_nodes: Vec<String>,
     /// Nodes at which channels that may be removed mix with others; empty unless the network is inexact.
     pub inexact: Vec<String>,
+    /// The stamp of a pruned model, if it has one.
+    pub stamp: Option<Stamp>,
 }
 
 /// A layer with weights.
@@ -127,6 +130,7 @@ impl Network {
                 .map(name)
                 .collect(),
             inexact: channels.inexact(graph, &free.collect()),
+            stamp: Stamp::of(&self.model.proto),
         }
     }
 

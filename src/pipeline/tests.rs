@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::data::Preset;
 use crate::error::ErrorKind;
 use crate::prune::Score;
 use crate::stats::Header;
+
+mod sweeps;
 
 /// An observer that records notices and stages, and breaks after so many units of a stage.
 #[derive(Default)]
@@ -29,7 +32,10 @@ impl Observer for Recorder {
     }
 
     fn notice(&mut self, notice: Notice) {
-        self.notices.push(notice);
+        // The preprocessing has tests of its own.
+        if !matches!(notice, Notice::Preprocessing(_)) {
+            self.notices.push(notice);
+        }
     }
 }
 
@@ -312,6 +318,129 @@ fn criteria_are_compared_by_curves() {
     let found = found.expect("a comparison");
     assert_eq!(saved, [1, 2], "each curve is saved when it is measured");
     assert!(found.original_top1 > Some(0.9) && found.curves.iter().all(|curve| curve.points.len() == 2));
+    // Top-1 is compared, as a share, so its error is one, too.
+    let errors = found.curves.iter().flat_map(|curve| &curve.points).map(|point| point.error);
+    assert!(
+        errors.clone().all(|error| error.is_some_and(|error| (0.005..0.2).contains(&error))),
+        "{found:?}"
+    );
+}
+
+/// Returns images of the built-in network by options, with labels or without them.
+fn opened(options: &DataOptions, labelled: bool) -> crate::Result<Dataset> {
+    let (bytes, labels) = demo::raw_images(48, 3);
+    let spec = sample_spec(&network().graph);
+    Dataset::from_bytes(bytes, &[48, 3, 32, 32], labelled.then_some(labels.as_slice()), options, spec)
+}
+
+#[derive(Default)]
+struct Told(Vec<Notice>);
+
+impl Observer for Told {
+    fn notice(&mut self, notice: Notice) {
+        self.0.push(notice);
+    }
+}
+
+#[test]
+fn the_preprocessing_is_reported_once_by_each_operation() {
+    let told = |seen: &Told| {
+        let is_line =
+            |notice: &&Notice| matches!(notice, Notice::Preprocessing(line) if line.contains("÷0.25"));
+        seen.0.iter().filter(is_line).count()
+    };
+    let calibration = Calibration::hold_out(demo::images(40, 3).expect("images"), origin(), None, None);
+    let calibration = calibration.expect("images");
+    let options = PruneOptions { plan: PlanOptions::by("apoz").expect("one"), ..PruneOptions::default() };
+    let mut seen = Told::default();
+    let pruned = prune(network(), &Device::Cpu, Evidence::images(&calibration), &options, &mut seen);
+    let pruned = pruned.expect("no error").done().expect("a network");
+    assert_eq!(told(&seen), 1, "prune");
+    let doubts = seen.0.iter().filter(|notice| matches!(notice, Notice::Doubtful(_))).count();
+    assert_eq!(doubts, 0, "the right recipe");
+    let mut seen = Told::default();
+    let evidence = Evidence::images(&calibration);
+    plan(&network(), &Device::Cpu, evidence, &options.plan, &mut seen).expect("no error");
+    assert_eq!(told(&seen), 1, "plan");
+    let mut seen = Told::default();
+    let data = demo::images(8, 3).expect("images");
+    let against = Graph::from_model(&pruned.model).expect("a graph");
+    evaluate(&network().graph, Some(&against), &Device::Cpu, &data, None, &mut seen).expect("no error");
+    assert_eq!(told(&seen), 1, "eval");
+    let mut seen = Told::default();
+    check(&network().model, &Device::Cpu, Some(&data), &mut seen).expect("no error");
+    assert_eq!(told(&seen), 1, "check");
+    let mut seen = Told::default();
+    let source = (&data, &origin());
+    profile(&network(), &Device::Cpu, source, &ProfileOptions::default(), None, &mut seen).expect("no error");
+    assert_eq!(told(&seen), 1, "profile");
+}
+
+#[test]
+fn a_recipe_that_was_not_trained_with_is_doubted() {
+    let raw = DataOptions { scale: Some(1.0), ..DataOptions::default() };
+    let mut seen = Told::default();
+    let data = opened(&raw, false).expect("images");
+    evaluate(&network().graph, None, &Device::Cpu, &data, None, &mut seen).expect("no error");
+    let far = |notice: &Notice| match notice {
+        Notice::Doubtful(Doubt::Statistics { divergence, .. }) => *divergence > 5.0,
+        _ => false,
+    };
+    assert!(seen.0.iter().any(far), "{:?}", seen.0);
+}
+
+#[test]
+fn recipes_are_ranked_by_labels_or_by_stored_statistics() {
+    let network = network();
+    for (labelled, measure) in [(true, Some(TrialMeasure::Top1)), (false, None)] {
+        let open = |options: &DataOptions| opened(options, labelled);
+        let options = DataOptions { preset: Some(Preset::Raw), ..DataOptions::default() };
+        let trial = try_presets(&network.graph, &Device::Cpu, (&open, &options), None, &mut Silent);
+        let trial = trial.expect("no error");
+        assert!(measure.is_none_or(|measure| trial.measure == measure), "{:?}", trial.measure);
+        assert!(labelled || matches!(trial.measure, TrialMeasure::Statistics(_)), "{:?}", trial.measure);
+        assert_eq!(
+            (trial.images, trial.recipes.len()),
+            (48, 12),
+            "images have the network's size: nothing is cropped"
+        );
+        let values: Vec<f64> = trial.recipes.iter().map(|recipe| recipe.value).collect();
+        let is_sorted = if labelled { values.is_sorted_by(|a, b| a >= b) } else { values.is_sorted() };
+        assert!(is_sorted && trial.recipes[0].is_tied, "{values:?}");
+        let place = |wanted: &str| {
+            let text = |recipe: &TriedRecipe| {
+                recipe
+                    .options
+                    .iter()
+                    .map(|(name, value)| format!("{name} {value}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            trial.recipes.iter().position(|recipe| text(recipe) == wanted).expect("a recipe")
+        };
+        assert!(place("mean 0.5 std 0.5") < place("preset raw"), "nearer to mean 0.5, std 0.25");
+        assert!(!trial.recipes[place("preset raw")].is_tied);
+    }
+}
+
+#[test]
+fn labels_that_do_not_fit_rank_nothing() {
+    let network = network();
+    let open = |options: &DataOptions| {
+        let (bytes, labels) = demo::raw_images(48, 3);
+        let wrong: Vec<u32> = labels.iter().map(|label| (label + 5) % 10).collect();
+        let spec = sample_spec(&network.graph);
+        Dataset::from_bytes(bytes, &[48, 3, 32, 32], Some(wrong.as_slice()), options, spec)
+    };
+    let options = DataOptions::default();
+    let trial =
+        try_presets(&network.graph, &Device::Cpu, (&open, &options), None, &mut Silent).expect("no error");
+    assert!(matches!(trial.measure, TrialMeasure::Statistics(_)), "{:?}", trial.measure);
+    assert!(trial.at_chance.is_some_and(|[_, chance]| chance == 10.0), "{:?}", trial.at_chance);
+    let open = |options: &DataOptions| Dataset::open("random:4", options, sample_spec(&network.graph));
+    let error =
+        try_presets(&network.graph, &Device::Cpu, (&open, &options), None, &mut Silent).expect_err("noise");
+    assert!(error.message().contains("for images only"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Channel dependency analysis of a whole graph: coupled channels, their blocks and their costs.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use super::times::Times;
 use crate::coupling::{Block, ChannelLabels, Coupling, FROZEN, Label, Mixing, Propagation};
@@ -8,7 +9,7 @@ use crate::error::Result;
 use crate::fact::Fact;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, IdVec, NodeId, ValueId};
-use crate::stats::place;
+use crate::stats::{mixed_value, place};
 
 /// Channels that can only be removed together.
 #[derive(Clone, Debug)]
@@ -90,6 +91,8 @@ pub struct Channels {
     pub gone: BTreeSet<usize>,
     /// The measured times of the layers on a device.
     pub times: Option<Times>,
+    /// The answer of [`Channels::mixes_samples`], found out once for all copies.
+    pub(crate) mixing: Arc<OnceLock<bool>>,
 }
 
 /// Freezes a class that is the only one of a tensor.
@@ -205,6 +208,22 @@ impl Channels {
         }
     }
 
+    /// Returns whether tensors of the analysed graph mix the samples of a pass, so that a pass is one sample.
+    ///
+    /// The answer may need two runs on the CPU, so it is kept for all copies.
+    ///
+    /// # Errors
+    /// A network that cannot run.
+    pub(crate) fn mixes_samples(&self, graph: &Graph) -> Result<bool> {
+        if let Some(&mixes) = self.mixing.get() {
+            return Ok(mixes);
+        }
+        let own = &self.facts;
+        let varies = |&v: &ValueId| own.get(v).is_some() && !own.is_data_dependent(v) && !own.is_constant(v);
+        let mixes = mixed_value(graph, graph.values.ids().filter(varies))?.is_some();
+        Ok(*self.mixing.get_or_init(|| mixes))
+    }
+
     /// Finds the sets of coupled channels of an analysed graph, and their costs.
     fn counted(
         graph: &Graph,
@@ -223,6 +242,7 @@ impl Channels {
             fixed_macs: 0,
             gone: BTreeSet::new(),
             times: None,
+            mixing: Arc::default(),
         };
         channels.find_coupled();
         channels.find_costs(graph);

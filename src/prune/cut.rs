@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::channels::Channels;
 use super::criteria::Score;
@@ -162,6 +163,18 @@ impl Cut {
                 )));
         }
         Ok(removed)
+    }
+
+    /// Returns the SHA-256 of the decision, in hexadecimal: the model's hash, then the removed channels.
+    ///
+    /// Its input is a line with the model's hash, then a line for each removed channel, node and index separated by a
+    /// tab, in the order of the file. Scores and reasons do not count, so an edit of them changes nothing.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(format!("{}\n", self.model_sha256));
+        for (node, channel) in self.coupled.iter().filter(|set| !set.keep).flat_map(|set| &set.members) {
+            hash.update(format!("{node}\t{channel}\n"));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Writes the cut as a JSON file.

@@ -21,6 +21,7 @@ pub mod prove;
 pub mod rewrite;
 pub mod score;
 mod sizes;
+pub mod stamp;
 pub mod times;
 mod zeroed_slices;
 
@@ -40,5 +41,6 @@ pub use masked_reference::MaskedReference;
 pub use prove::{Proof, ReferenceOutputs, prove};
 pub use rewrite::{Rewritten, rewrite, smaller, written};
 pub use score::{ScoreNormalization, Scoring, scores};
+pub use stamp::Stamp;
 pub use times::Times;
 pub(crate) use zeroed_slices::ZeroedSlices;

@@ -23,7 +23,7 @@ use crate::graph::{Graph, NodeId, Sizes, ValueId};
 use crate::observer::{Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{Channels, Editor};
-use crate::stats::{Samples, mixed_value};
+use crate::stats::Samples;
 use crate::tensor::{SampleShape, Tensor};
 
 use activation_cache::ActivationCache;
@@ -99,7 +99,7 @@ pub fn repair(
     if how == Repair::None || removed.is_empty() {
         return Ok(Repaired::default());
     }
-    let (facts, samples) = repair_facts(graph, images)?;
+    let (facts, samples) = repair_facts((graph, channels), images)?;
     let removed = channels.roots(removed);
     let mut paired = PairedGraph::of(graph, (&facts, samples), channels, &removed, how)?;
     let mut cache = ActivationCache::new(graph, images, samples);
@@ -134,8 +134,7 @@ pub fn repair(
 const MOST_ELEMENTS: usize = 1 << 26;
 
 /// Infers facts at a batch size for which the largest tensors of both networks fit into [`MOST_ELEMENTS`].
-fn repair_facts(graph: &Graph, images: &Images) -> Result<(Facts, Samples)> {
-    let own = Facts::at_own_size(graph)?;
+fn repair_facts((graph, channels): (&Graph, &Channels), images: &Images) -> Result<(Facts, Samples)> {
     // Free dimensions take the size of the samples.
     let sizes = Sizes::Sample(images.sample.clone());
     let at = |batch: Option<usize>| Facts::infer(graph, &graph.input_shapes(batch, &sizes)?);
@@ -143,8 +142,7 @@ fn repair_facts(graph: &Graph, images: &Images) -> Result<(Facts, Samples)> {
         let samples = Samples::of(&facts, mixed);
         (facts, samples)
     };
-    let all = graph.values.ids().filter(|&v| own.get(v).is_some() && !own.is_data_dependent(v));
-    let mixed = mixed_value(graph, all.filter(|&v| !own.is_constant(v)))?.is_some();
+    let mixed = channels.mixes_samples(graph)?;
     if !takes_batches(graph) || mixed {
         return Ok(with(at(None)?, mixed));
     }

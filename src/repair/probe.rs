@@ -59,14 +59,16 @@ pub fn probe(
     let mut probed = Probed { sensitivity, complete: true, curves: EliminationCurves::default() };
     let Some(consumers) = Consumers::of(graph, channels, profile) else { return Ok(probed) };
     let images = images.some(IMAGES);
-    let (facts, samples) = repair_facts(graph, &images)?;
+    let (facts, samples) = repair_facts((graph, channels), &images)?;
     let outputs: Vec<ValueId> = graph
         .outputs
         .iter()
         .copied()
         .filter(|&v| !facts.is_data_dependent(v) && !facts.is_constant(v))
         .collect();
-    let mut trials = trials((graph, channels), &consumers, protected, &mut probed.curves)?;
+    let mut trials = staged(observer, Stage::Scoring, 0, |_| {
+        trials((graph, channels), &consumers, protected, &mut probed.curves)
+    })?;
     let known = &probed.sensitivity;
     trials.retain(|t| !known.iter().any(|s| (&s.first, s.removed) == (&t.first, t.removed.len())));
     if trials.is_empty() {
@@ -74,10 +76,10 @@ pub fn probe(
     }
     trials.sort_by_key(|t| t.consumer);
     let mut cache = ActivationCache::new(graph, &images, samples);
-    let reference = cache.values((graph, &facts, device), &outputs)?;
     let widths: Option<Vec<usize>> = outputs.iter().map(|&v| classes(facts.shape(v))).collect();
     let all = trials.len();
     staged(observer, Stage::Probing, all, |observer| {
+        let reference = cache.values((graph, &facts, device), &outputs)?;
         for (done, trial) in trials.into_iter().enumerate() {
             let reads: Vec<ValueId> = graph.nodes[trial.consumer].inputs.iter().flatten().copied().collect();
             cache.visit((graph, &facts, device), &[], &reads, &outputs)?;

@@ -4,27 +4,46 @@
 //! as one block of JSON, with the style and the scripts of `assets/report`, into the document. The scripts insert text
 //! as text only, so that no name in a model can become markup. The block cannot end early, because it contains no `<`.
 
+mod cuts;
+pub mod drawing;
+mod input_picture;
+mod layout;
 pub mod network;
 mod number;
 mod page;
+mod parts;
 pub mod pictures;
+mod predictions;
 #[cfg(test)]
 mod tests;
 
+pub use cuts::{CutColumn, Cuts};
+pub use drawing::Drawing;
+pub use input_picture::inputs;
 pub use number::Num;
-pub use page::{
-    ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, MetricRow, Page, Quality, Repeat,
-    SearchCurve, SearchPoint, Sheet, Speed, Summary,
+pub use page::{InputSheet, Page, Summary};
+pub use parts::{
+    ColumnText, Cost, FeatureMaps, FilterSheet, GroupRow, LayerSection, MetricRow, Quality, Repeat,
+    SearchCurve, SearchPoint, Sheet, Speed,
 };
+pub use predictions::{ChangeCounts, ChangedImage, ClassRow, ConfusedPair, PredictionChanges};
 
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/page.css");
 /// The scripts in order; they share one scope.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 15] = [
     include_str!("../../assets/report/dom.js"),
+    include_str!("../../assets/report/glossary.js"),
+    include_str!("../../assets/report/export.js"),
     include_str!("../../assets/report/chart.js"),
+    include_str!("../../assets/report/accuracy.js"),
     include_str!("../../assets/report/glance.js"),
     include_str!("../../assets/report/table.js"),
+    include_str!("../../assets/report/curve.js"),
+    include_str!("../../assets/report/viewport.js"),
+    include_str!("../../assets/report/drawing.js"),
+    include_str!("../../assets/report/predictions.js"),
+    include_str!("../../assets/report/cuts.js"),
     include_str!("../../assets/report/layer.js"),
     include_str!("../../assets/report/pictures.js"),
     include_str!("../../assets/report/page.js"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::number::Num;
-use super::page::{ColumnText, GroupRow, LayerSection};
+use super::parts::{ColumnText, GroupRow, LayerSection};
 use crate::coupling::{Block, Label};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId};
@@ -132,31 +132,48 @@ pub fn described(
     sizes(graph, &channels.facts)
         .into_iter()
         .map(|size| {
-            let node = &graph.nodes[size.taps.node];
             let of: Vec<Option<usize>> = labels(channels, graph, &size)
                 .into_iter()
                 .map(|label| coupled.get(&channels.coupling.classes.find(label)).copied())
                 .collect();
             let state: String = of.iter().map(|&set| state_letter(channels, set, removed)).collect();
             let left = state.chars().filter(|&s| s != 'c').count();
-            let mut layer = LayerSection {
-                name: node.name.clone(),
-                op: node.op_type.clone(),
-                kernel: size.kernel,
-                groups: size.taps.layer.groups,
-                width: [size.outputs, left],
-                macs: [Some(size.macs), None],
-                params: [Some(size.params), None],
-                state,
-                ..LayerSection::default()
-            };
-            if let Some(known) = known.get(node.name.as_str()) {
+            let mut layer = section(graph, size);
+            (layer.width[1], layer.state) = (left, state);
+            if let Some(known) = known.get(layer.name.as_str()) {
                 add_statistics(&mut layer, known);
             }
             add_scores(&mut layer, &of, cut);
             layer
         })
         .collect()
+}
+
+/// Describes the layers of a network by their sizes alone, as if nothing were removed.
+pub fn sections(graph: &Graph, facts: &Facts) -> Vec<LayerSection> {
+    sizes(graph, facts).into_iter().map(|size| section(graph, size)).collect()
+}
+
+fn section(graph: &Graph, size: LayerSize) -> LayerSection {
+    let node = &graph.nodes[size.taps.node];
+    LayerSection {
+        name: node.name.clone(),
+        op: node.op_type.clone(),
+        kernel: size.kernel,
+        groups: size.taps.layer.groups,
+        width: [size.outputs; 2],
+        macs: [Some(size.macs), None],
+        params: [Some(size.params), None],
+        ..LayerSection::default()
+    }
+}
+
+/// Returns the number of output channels of each layer in another network; `None` for layers that it lacks.
+pub fn widths(layers: &[LayerSection], graph: &Graph, facts: &Facts) -> Vec<Option<usize>> {
+    let others = sizes(graph, facts);
+    let by_name: HashMap<&str, usize> =
+        others.iter().map(|s| (graph.nodes[s.taps.node].name.as_str(), s.outputs)).collect();
+    layers.iter().map(|layer| by_name.get(layer.name.as_str()).copied()).collect()
 }
 
 /// Returns the label of each output channel of a layer.

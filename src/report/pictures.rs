@@ -1,11 +1,13 @@
 //! Pictures of a page: filters, images and their feature maps.
 
+use std::collections::HashMap;
+
 use image::ExtendedColorType;
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 use super::network::{LayerSize, sizes};
-use super::page::{FeatureMaps, FilterSheet, Sheet};
+use super::parts::{FeatureMaps, FilterSheet, LayerSection, Sheet};
 use crate::data::{Batch, ChannelOrder, Layout, Preprocessing};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -20,6 +22,8 @@ const FILTERS: usize = 512;
 const IMAGES: usize = 3;
 /// The longest side of an image, in pixels.
 const IMAGE_SIDE: usize = 96;
+/// The longest side of the picture of an image whose prediction changed, in pixels.
+const THUMBNAIL_SIDE: usize = 64;
 /// The most layers with feature maps shown.
 const LAYERS: usize = 3;
 /// The most feature maps shown per layer.
@@ -30,11 +34,11 @@ const MAP_SIDE: usize = 32;
 const LEAST_SIDE: usize = 4;
 
 /// A picture of bytes, grey or in colour.
-struct Bitmap {
-    width: usize,
-    height: usize,
+pub(super) struct Bitmap {
+    pub(super) width: usize,
+    pub(super) height: usize,
     /// Pixels row by row, of 1 or 3 bytes each.
-    pixels: Vec<u8>,
+    pub(super) pixels: Vec<u8>,
 }
 
 /// Draws the filters of the first layer with windows over one or three channels.
@@ -69,9 +73,20 @@ pub fn filters(graph: &Graph, facts: &Facts, recipe: Option<&Preprocessing>) -> 
 }
 
 /// Interleaves planes to pixels.
-fn interleaved(len: usize, depth: usize, bgr: bool, get: impl Fn(usize, usize) -> u8) -> Vec<u8> {
+pub(super) fn interleaved(len: usize, depth: usize, bgr: bool, get: impl Fn(usize, usize) -> u8) -> Vec<u8> {
     let channel = |c: usize| if bgr { depth - 1 - c } else { c };
     (0..len * depth).map(|i| get(channel(i % depth), i / depth)).collect()
+}
+
+/// The images of a page with their feature maps.
+#[derive(Clone, Debug, Default)]
+pub struct DrawnMaps {
+    /// Images before their preprocessing; `None` if they are no pictures.
+    pub images: Option<Sheet>,
+    /// Feature maps of some layers.
+    pub maps: Vec<FeatureMaps>,
+    /// Lowest and highest value of each channel that is shown, by layer.
+    ranges: Vec<Vec<[f32; 2]>>,
 }
 
 /// Draws images before their preprocessing, and their feature maps in some layers.
@@ -86,87 +101,189 @@ pub fn maps(
     device: &Device,
     images: Option<&Batch>,
     recipe: Option<&Preprocessing>,
-) -> Result<(Option<Sheet>, Vec<FeatureMaps>)> {
+) -> Result<DrawnMaps> {
     let only = images.and_then(|batch| Some((batch, batch.sample.only()?)));
-    let Some((batch, shape)) = only else { return Ok((None, vec![])) };
-    let one: usize = shape.iter().product();
-    let count = batch.count.min(IMAGES);
-    let images = &batch.data[..count * one];
-    let of_images = Sizes::Sample(batch.sample.clone());
-    let facts = Facts::infer(graph, &graph.input_shapes(None, &of_images)?)?;
+    let Some((batch, shape)) = only else { return Ok(DrawnMaps::default()) };
+    let facts = Facts::infer(graph, &graph.input_shapes(None, &Sizes::Sample(batch.sample.clone()))?)?;
     let chosen = chosen(&sizes(graph, &facts), &facts);
-    let taps = chosen.iter().map(|&(_, value)| value).collect();
-    let wanted =
-        SessionOptions { images: count, sizes: of_images, taps, outputs: false, ..SessionOptions::default() };
+    let mut drawn = DrawnMaps::default();
+    for (&(layer, _), found) in chosen.iter().zip(planes(graph, device, batch, &chosen)?) {
+        let Some(planes) = found else { continue };
+        let step = planes.channels.div_ceil(CHANNELS);
+        let channels: Vec<usize> = (0..planes.channels).step_by(step).collect();
+        let ranges: Vec<[f32; 2]> = channels.iter().map(|&channel| planes.range(channel)).collect();
+        let shown: Vec<_> = channels.iter().copied().zip(ranges.iter().copied()).collect();
+        drawn.maps.push(FeatureMaps { layer, sheets: planes.sheets(&shown)?, after: vec![], channels });
+        drawn.ranges.push(ranges);
+    }
+    let one: usize = shape.iter().product();
+    let images = batch.data[..batch.count.min(IMAGES) * one].chunks(one.max(1));
+    let shown: Option<Vec<Bitmap>> = images.map(|image| shown(image, shape, recipe, IMAGE_SIDE)).collect();
+    drawn.images = shown.as_deref().map(sheet).transpose()?;
+    Ok(drawn)
+}
+
+impl DrawnMaps {
+    /// Adds the maps of the kept channels in the pruned network, in the ranges of the original.
+    ///
+    /// `layers` are those of the page, by whose names the pruned network's layers are found.
+    ///
+    /// # Errors
+    /// A network that does not run on the device.
+    pub fn add_pruned(
+        &mut self,
+        graph: &Graph,
+        device: &Device,
+        images: &Batch,
+        layers: &[LayerSection],
+    ) -> Result<()> {
+        let facts = Facts::infer(graph, &graph.input_shapes(None, &Sizes::Sample(images.sample.clone()))?)?;
+        let others = sizes(graph, &facts);
+        let by_name: HashMap<&str, &LayerSize> =
+            others.iter().map(|size| (graph.nodes[size.taps.node].name.as_str(), size)).collect();
+        let found = |map: &FeatureMaps| by_name.get(layers[map.layer].name.as_str()).map(|s| activation(s));
+        let places: Vec<(usize, ValueId)> =
+            self.maps.iter().enumerate().filter_map(|(i, map)| Some((i, found(map)?))).collect();
+        for (&(i, _), planes) in places.iter().zip(planes(graph, device, images, &places)?) {
+            let map = &mut self.maps[i];
+            let state = layers[map.layer].state.as_bytes();
+            let Some(planes) = planes.filter(|p| p.channels == layers[map.layer].width[1]) else { continue };
+            let is_cut = |channel: usize| state.get(channel) == Some(&b'c');
+            // A kept channel moves up by the removed ones before it.
+            let moved = |channel: usize| (0..channel).filter(|&before| !is_cut(before)).count();
+            let of_map = map.channels.iter().zip(&self.ranges[i]).filter(|(channel, _)| !is_cut(**channel));
+            let shown: Vec<_> = of_map.map(|(&channel, &range)| (moved(channel), range)).collect();
+            map.after = planes.sheets(&shown)?;
+        }
+        Ok(())
+    }
+}
+
+/// Draws images of one size before their preprocessing, smaller than those of feature maps; `None` for other images.
+///
+/// Returns the place of each image in the picture.
+///
+/// # Errors
+/// A picture that cannot be encoded.
+pub fn thumbnails(
+    images: &[Option<Batch>],
+    recipe: &Preprocessing,
+) -> Result<(Option<Sheet>, Vec<Option<usize>>)> {
+    let mut tiles: Vec<Bitmap> = Vec::new();
+    let mut places = Vec::new();
+    for image in images {
+        let tile = image.as_ref().and_then(|image| {
+            let shape = image.sample.only()?;
+            shown(image.data.get(..shape.iter().product())?, shape, Some(recipe), THUMBNAIL_SIDE)
+        });
+        // The tiles of a picture have one size.
+        let fits = |tile: &Bitmap| {
+            tiles.first().is_none_or(|first| (first.width, first.height) == (tile.width, tile.height))
+        };
+        let tile = tile.filter(fits);
+        places.push(tile.as_ref().map(|_| tiles.len()));
+        tiles.extend(tile);
+    }
+    let picture = if tiles.is_empty() { None } else { Some(sheet(&tiles)?) };
+    Ok((picture, places))
+}
+
+/// The planes of a value for some images.
+struct Planes {
+    values: Vec<f32>,
+    images: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Planes {
+    fn plane(&self, image: usize, channel: usize) -> &[f32] {
+        let len = self.height * self.width;
+        &self.values[(image * self.channels + channel) * len..][..len]
+    }
+
+    /// Returns the lowest and highest value of a channel over all images, after its planes were made smaller.
+    fn range(&self, channel: usize) -> [f32; 2] {
+        let small =
+            (0..self.images).map(|i| smaller(self.plane(i, channel), [self.height, self.width], MAP_SIDE));
+        let finite = small.flat_map(|(plane, _)| plane).filter(|v| v.is_finite());
+        finite.fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], v| [low.min(v), high.max(v)])
+    }
+
+    /// Draws channels in their ranges: a picture for each image.
+    fn sheets(&self, channels: &[(usize, [f32; 2])]) -> Result<Vec<Sheet>> {
+        let tile = |image: usize, (channel, [low, high]): (usize, [f32; 2])| {
+            let (plane, [height, width]) =
+                smaller(self.plane(image, channel), [self.height, self.width], MAP_SIDE);
+            let range = (high - low).max(f32::MIN_POSITIVE);
+            // NaN becomes black: a cast converts it to 0.
+            let pixels = plane.iter().map(|v| (255.0 * (v - low) / range) as u8).collect();
+            Bitmap { width, height, pixels }
+        };
+        let picture =
+            |image: usize| sheet(&channels.iter().map(|&channel| tile(image, channel)).collect::<Vec<_>>());
+        (0..self.images).map(picture).collect()
+    }
+}
+
+/// Computes the planes of values for the first images of a batch; `None` for a value without planes for each image.
+fn planes(
+    graph: &Graph,
+    device: &Device,
+    batch: &Batch,
+    values: &[(usize, ValueId)],
+) -> Result<Vec<Option<Planes>>> {
+    let images = batch.count.min(IMAGES);
+    let wanted = SessionOptions {
+        images,
+        sizes: Sizes::Sample(batch.sample.clone()),
+        taps: values.iter().map(|&(_, value)| value).collect(),
+        outputs: false,
+        ..SessionOptions::default()
+    };
+    if values.is_empty() {
+        return Ok(vec![]);
+    }
     let mut session = Session::new(graph, device, &wanted, &|_| vec![])?;
     let shapes: Vec<Vec<usize>> = session.plan.outputs.iter().map(|p| p.shape.clone()).collect();
-    let mut values = vec![Vec::new(); shapes.len()];
-    let batch = session.batch;
-    session.run_samples(images, &mut |outputs, real| {
-        for (all, output) in values.iter_mut().zip(outputs) {
-            all.extend_from_slice(&output[..output.len() / batch * real]);
+    let mut found = vec![Vec::new(); shapes.len()];
+    let of_run = session.batch;
+    let elements = images * batch.sample.elements();
+    session.run_samples(&batch.data[..elements], &mut |outputs, real| {
+        for (all, output) in found.iter_mut().zip(outputs) {
+            all.extend_from_slice(&output[..output.len() / of_run * real]);
         }
         Ok(())
     })?;
-    let mut features = Vec::new();
-    for ((&(layer, _), shape), values) in chosen.iter().zip(&shapes).zip(&values) {
-        if let [n, channels, height, width] = shape[..]
-            && n == batch
-        {
-            features.push(feature(layer, values, [count, channels, height, width])?);
+    let planes = |(shape, values): (&Vec<usize>, Vec<f32>)| match shape[..] {
+        [n, channels, height, width] if n == of_run => {
+            Some(Planes { values, images, channels, height, width })
         }
-    }
-    let shown = images.chunks(one.max(1)).map(|image| shown(image, shape, recipe));
-    let shown: Option<Vec<Bitmap>> = shown.collect();
-    Ok((shown.as_deref().map(sheet).transpose()?, features))
+        _ => None,
+    };
+    Ok(shapes.iter().zip(found).map(planes).collect())
+}
+
+/// Returns the output of a layer, after its activation if there is one.
+fn activation(size: &LayerSize) -> ValueId {
+    size.taps.post.as_ref().map_or(size.taps.pre, |&(_, value)| value)
 }
 
 /// Chooses the layers with feature maps; returns their places and values.
 fn chosen(sizes: &[LayerSize], facts: &Facts) -> Vec<(usize, ValueId)> {
-    let value = |size: &LayerSize| size.taps.post.as_ref().map_or(size.taps.pre, |&(_, value)| value);
     let can = |&(_, value): &(usize, ValueId)| match facts.shape(value) {
         [_, channels, height, width] => *channels > 1 && *height.min(width) >= LEAST_SIDE,
         _ => false,
     };
     let all: Vec<(usize, ValueId)> =
-        sizes.iter().enumerate().map(|(place, size)| (place, value(size))).filter(can).collect();
+        sizes.iter().enumerate().map(|(place, size)| (place, activation(size))).filter(can).collect();
     let wanted = LAYERS.min(all.len());
     (0..wanted).map(|i| all[i * (all.len() - 1) / wanted.saturating_sub(1).max(1)]).collect()
 }
 
-/// Draws the feature maps of a layer, of evenly spaced channels.
-///
-/// Each channel has one range over all images, so that images can be compared.
-fn feature(
-    layer: usize,
-    values: &[f32],
-    [images, channels, height, width]: [usize; 4],
-) -> Result<FeatureMaps> {
-    let step = channels.div_ceil(CHANNELS);
-    let picked: Vec<usize> = (0..channels).step_by(step).collect();
-    let plane = |image: usize, channel: usize| {
-        let at = (image * channels + channel) * height * width;
-        smaller(&values[at..at + height * width], [height, width], MAP_SIDE)
-    };
-    let mut tiles: Vec<Vec<Bitmap>> = (0..images).map(|_| vec![]).collect();
-    for &channel in &picked {
-        let planes: Vec<_> = (0..images).map(|image| plane(image, channel)).collect();
-        let finite = || planes.iter().flat_map(|p| &p.0).copied().filter(|v| v.is_finite());
-        let (low, high) =
-            (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
-        let range = (high - low).max(f32::MIN_POSITIVE);
-        for (tiles, (plane, [height, width])) in tiles.iter_mut().zip(planes) {
-            // NaN becomes black: a cast converts it to 0.
-            let pixels = plane.iter().map(|v| (255.0 * (v - low) / range) as u8).collect();
-            tiles.push(Bitmap { width, height, pixels });
-        }
-    }
-    let sheets = tiles.iter().map(|tiles| sheet(tiles)).collect::<Result<_>>()?;
-    Ok(FeatureMaps { layer, channels: picked, sheets })
-}
-
 /// Draws an image before its preprocessing; `None` if it is not one.
-fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Option<Bitmap> {
+fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>, side: usize) -> Option<Bitmap> {
     // Recordings have a sample rate, and are no pictures.
     let recipe = recipe.filter(|recipe| recipe.rate.is_none())?;
     let (depth, height, width) = match (shape, recipe.layout) {
@@ -180,7 +297,7 @@ fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Opti
             let (mean, std) = (recipe.mean.get(c).copied()?, recipe.std.get(c).copied()?);
             let at = |i: usize| if recipe.layout == Layout::Nchw { c * area + i } else { i * depth + c };
             let plane: Vec<f32> = (0..area).map(|i| (image[at(i)] * std + mean) * recipe.scale).collect();
-            Some(smaller(&plane, [height, width], IMAGE_SIDE))
+            Some(smaller(&plane, [height, width], side))
         })
         .collect::<Option<_>>()?;
     let [height, width] = planes.first()?.1;
@@ -190,7 +307,7 @@ fn shown(image: &[f32], shape: &[usize], recipe: Option<&Preprocessing>) -> Opti
 }
 
 /// Shrinks a plane to sides of at most `most`, by means over squares of pixels.
-fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>, [usize; 2]) {
+pub(super) fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>, [usize; 2]) {
     let by = height.max(width).div_ceil(most).max(1);
     let [h, w] = [height / by, width / by].map(|n| n.max(1));
     let (tall, wide) = (by.min(height), by.min(width));
@@ -203,7 +320,7 @@ fn smaller(plane: &[f32], [height, width]: [usize; 2], most: usize) -> (Vec<f32>
 }
 
 /// Encodes tiles of one size as one picture.
-fn sheet(tiles: &[Bitmap]) -> Result<Sheet> {
+pub(super) fn sheet(tiles: &[Bitmap]) -> Result<Sheet> {
     let Some(first) = tiles.first() else { return Ok(Sheet::default()) };
     let (width, height) = (first.width, first.height);
     let depth = first.pixels.len() / (width * height).max(1);
@@ -292,6 +409,7 @@ mod tests {
         let recipe = Preprocessing {
             resize: None,
             crop: None,
+            letterbox: None,
             channels: 3,
             order: ChannelOrder::Bgr,
             scale: 255.0,
@@ -306,8 +424,8 @@ mod tests {
             .zip(recipe.mean.iter().zip(&recipe.std))
             .map(|(v, (mean, std))| (v / 255.0 - mean) / std)
             .collect();
-        let tile = shown(&image, &[3, 1, 1], Some(&recipe)).expect("an image");
+        let tile = shown(&image, &[3, 1, 1], Some(&recipe), 96).expect("an image");
         assert_eq!(tile.pixels, [200, 50, 100], "blue came first");
-        assert!(shown(&image, &[3, 1, 1], None).is_none());
+        assert!(shown(&image, &[3, 1, 1], None, 96).is_none());
     }
 }

@@ -256,10 +256,13 @@ impl<'a> Gatherer<'a> {
                 .expected(format!("below {classes}"))
                 .got(label.to_string()));
         }
-        if batch.sample != *self.session.sample() {
-            self.take_sums()?;
-            (self.session, self.kernels, self.matrices) = self.network.load(&batch.sample)?;
-        }
+        let Self { network, session, kernels, matrices, profile } = self;
+        session.adapt(&batch.sample, |old| {
+            add_sums(old, matrices, profile)?;
+            let (new, of_new, parts) = network.load(&batch.sample)?;
+            (*kernels, *matrices) = (of_new, parts);
+            Ok(new)
+        })?;
         let len = batch.data.len() / batch.count.max(1);
         let mut done = 0;
         while done < batch.count {
@@ -300,12 +303,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn take_sums(&mut self) -> Result<()> {
-        let sums = self.session.take_sums()?;
-        self.profile.grams.par_iter_mut().enumerate().for_each(|(matrix, gram)| {
-            let own = self.matrices.iter().zip(&sums).filter(|(of, _)| **of == matrix);
-            own.for_each(|(_, sums)| gram.add(sums));
-        });
-        Ok(())
+        add_sums(&mut self.session, &self.matrices, &mut self.profile)
     }
 
     /// Returns the number of images gathered so far.
@@ -353,6 +351,16 @@ impl<'a> Gatherer<'a> {
         }
         Ok(&self.profile)
     }
+}
+
+/// Adds the sums on the device to the Gram matrices; `matrices` has the index of the matrix of each sum.
+fn add_sums(session: &mut Session, matrices: &[usize], profile: &mut Profile) -> Result<()> {
+    let sums = session.take_sums()?;
+    profile.grams.par_iter_mut().enumerate().for_each(|(matrix, gram)| {
+        let own = matrices.iter().zip(&sums).filter(|(of, _)| **of == matrix);
+        own.for_each(|(_, sums)| gram.add(sums));
+    });
+    Ok(())
 }
 
 /// Merges the tiles of the first `images`, channel by channel, image by image, tile by tile.

@@ -119,13 +119,24 @@ class Browser:
         self.settle()
 
     def prefers(self, scheme):
-        """Emulates the preferred colour scheme of the system."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """Emulates the preferred colour scheme of the system, and a preference for no animation."""
+        features = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]
+        self.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in features])
         self.settle()
 
     def key(self, name):
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name)
+
+    def mouse(self, start, end):
+        """Presses the mouse at a place of the window, moves it, and releases it."""
+        points = [start, [(start[0] + end[0]) / 2, (start[1] + end[1]) / 2], end]
+        event = lambda kind, at, **more: self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], **more)
+        event("mouseMoved", start)
+        event("mousePressed", start, button="left", clickCount=1)
+        for at in points:
+            event("mouseMoved", at, button="left", buttons=1)
+        event("mouseReleased", end, button="left", clickCount=1)
 
     def screenshot(self, path, whole=True):
         """Saves a PNG of the page."""

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Tests the report in a browser: check_report.py BIN [PAGE.html …]
 
-Creates two reports of the demo network: one by `demo --report`, and one by `prune --max-drop`, which contains a curve,
-with a script as the name of a node. Opens these and the given pages in a headless Chromium, and tests sorting, filters,
-menus, keyboard, both colour schemes, and the width of a telephone. Fails without a browser and does not install one.
+Creates reports of the demo network: one by `demo --report`, one by `prune --max-drop`, which contains a curve, with a
+script as the name of a node, and one of several cuts. Opens these and the given pages in a headless Chromium, and tests
+sorting, filters, menus, the drawing, files to save, keyboard, both colour schemes, and the width of a telephone. Fails without a browser and does not install one.
 SECATEUR_SCREENSHOTS names a folder for screenshots.
 """
 
@@ -15,6 +15,7 @@ import tempfile
 
 import browser
 import common
+import report_parts as parts
 
 # Selects the button in the head of a table's column.
 HEAD = "[...document.querySelectorAll('#network th button')].find((b) => b.textContent === '{}')"
@@ -65,8 +66,19 @@ def check_page(report, page, path):
     page.prefers("light")
     page.open(path.resolve().as_uri())
     report.check(page.run("document.querySelectorAll('main section').length") >= 5, f"{name}: renders")
-    report.check(page.run("document.querySelectorAll('#glance .card .figure').length") == 4, f"{name}: four figures in the overview",
-                 page.run("[...document.querySelectorAll('#glance .figure')].map((f) => f.textContent).join(' | ')"))
+    if page.run("PAGE.cuts !== null"):
+        parts.cuts(report, page, name)
+    else:
+        check_cut(report, page, name)
+    parts.everywhere(report, page, name)
+    check_access(report, page, name)
+    complaints = page.complaints()
+    report.check(not complaints, f"{name}: no console errors, no network requests", "; ".join(complaints[:3]))
+
+
+def check_cut(report, page, name):
+    """Tests the sections of a page of one cut."""
+    parts.overview(report, page, name)
     total = page.run("PAGE.summary.before.macs")
     report.check(page.run("PAGE.layers.reduce((sum, l) => sum + l.macs[0], 0)") <= total > 0, f"{name}: layers have at most the MACs of the network")
 
@@ -89,7 +101,7 @@ def check_page(report, page, path):
     put(page, "#network input[type=search]", "", "input")
 
     # The kernels of the layer with the largest cut: one mark per kernel, other values by the menu, each value by arrow keys.
-    page.run(f"{HEAD.format('Cut')}.click()")
+    page.run(f"{HEAD.format('Removed')}.click()")
     page.run("document.querySelector('#network button.link').click()")
     page.settle()
     layer = page.run("PAGE.layers[Number(document.querySelector('#layer select').value)]")
@@ -118,6 +130,13 @@ def check_page(report, page, path):
     report.check(len(reasons) == blocked > 0 and all("blocked by" in r for r in reasons), f"{name}: blocked channels have a reason", reasons[0])
     put(page, "#coupled select", "all", "change")
 
+    parts.drawing(report, page, name)
+    parts.pictures(report, page, name)
+    parts.predictions(report, page, name)
+
+
+def check_access(report, page, name):
+    """Tests labels, widths and colour schemes."""
     # Accessibility: every drawing and picture needs a label, every field a name.
     silent = page.run("[...document.querySelectorAll('svg.chart, .tile, [role=img]')].filter((n) => !n.getAttribute('aria-label')).length")
     nameless = page.run("[...document.querySelectorAll('input, select')].filter((n) => !n.labels.length || !n.labels[0].textContent.trim()).length")
@@ -141,8 +160,6 @@ def check_page(report, page, path):
     switched = luminance(page.run("getComputedStyle(document.body).backgroundColor"))
     page.run("document.querySelector('#theme input[value=auto]').click()")
     report.check(switched > 0.8, f"{name}: the switch overrides the colour scheme")
-    complaints = page.complaints()
-    report.check(not complaints, f"{name}: no console errors, no network requests", "; ".join(complaints[:3]))
 
 
 def hostile(folder, program):
@@ -166,16 +183,17 @@ def main():
     with tempfile.TemporaryDirectory(prefix="secateur-e2e-") as folder:
         code, result = program.json("demo", "-o", f"{folder}/demo-small.onnx", "--report", f"{folder}/demo.html", "--device", "cpu")
         report.check(code == 0, "demo --report", "" if code == 0 else common.message(result))
+        parts.make_cuts(report, folder, program)
         code, result = hostile(folder, program)
         report.check(code == 0 and len(result["tried"]) > 3, "prune --max-drop --report", "" if code == 0 else common.message(result))
         page = browser.Browser(found)
         try:
-            for path in [pathlib.Path(folder) / "demo.html", pathlib.Path(folder) / "hostile.html", *pages]:
+            for path in [*(pathlib.Path(folder) / f"{stem}.html" for stem in ("demo", "hostile", "cuts")), *pages]:
                 check_page(report, page, path)
                 if path.stem == "hostile":
                     report.check(page.run("window.hacked") is None and HOSTILE in page.run("document.body.textContent"),
                                  "a script as a name is not executed")
-                    report.check(page.run("document.querySelectorAll('#curve circle').length") == len(result["tried"]) + 1,
+                    report.check(page.run("document.querySelectorAll('#curve .drawing .dot').length") == len(result["tried"]) + 1,
                                  "the curve contains all attempts and the original")
         finally:
             page.close()

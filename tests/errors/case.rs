@@ -50,7 +50,8 @@ impl Case {
         let text = |bytes: &[u8]| {
             let place = folder.path().canonicalize().unwrap();
             let text = String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "…");
-            text.split_inclusive('\n').map(of_any_system).collect::<String>()
+            let lines = text.split_inclusive('\n').filter(|line| !is_progress(line));
+            lines.map(of_any_system).collect::<String>()
         };
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         let entry = format!("## {}\n$ secateur {}\n{err}", self.title, self.line);
@@ -66,6 +67,11 @@ impl Case {
         let faults: Vec<String> = wrong.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
         Tried { fault: (!faults.is_empty()).then(|| format!("{}\n{entry}", faults.join("; "))), entry }
     }
+}
+
+/// Returns whether a line is about a stage, so that it has a time.
+fn is_progress(line: &str) -> bool {
+    line.contains(": begins") || line.contains(": done in ")
 }
 
 /// Replaces the operating system's own message in a line.
@@ -90,6 +96,9 @@ pub(crate) fn fixtures() -> Files {
     files.insert("other.onnx".to_owned(), network(4));
     let two = "Conv [N,3,8,8] =[4,3,3,3]; Relu ^; Conv ^ =[4,4,3,3]; Mul ^ [N,4,4,4]";
     files.insert("two.onnx".to_owned(), model(two));
+    // Its only layer has another name than those of the others.
+    let deep = [vec!["Relu [N,3,8,8]"], vec!["Relu ^"; 19], vec!["Conv ^ =[4,3,3,3]"]].concat().join("; ");
+    files.insert("deep.onnx".to_owned(), model(&deep));
     let pixels = npy("|u1", "8, 3, 8, 8", &[7; 8 * 192]);
     files.insert("images.npz".to_owned(), npz(&[("images", &pixels)]));
     files.insert(
@@ -100,6 +109,8 @@ pub(crate) fn fixtures() -> Files {
     for line in [
         "plan good.onnx --criterion l1 --keep-macs 0.7 -o good.json",
         "prune good.onnx --cut good.json -o small.onnx",
+        "prune good.onnx --criterion l1 --keep-macs 0.8 --stamp --write-cut stamped.json -o stamped.onnx",
+        "plan other.onnx --criterion l1 --keep-macs 0.8 -o second.json",
         "profile good.onnx --data random:4 --allow-random -o good.profile",
         "profile other.onnx --data random:4 --allow-random -o other.profile",
         "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",

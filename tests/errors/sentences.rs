@@ -104,7 +104,10 @@ const UNMET: &[(&str, &str)] = &[
     ("{operand:?} of the plan is too short", "plans are ours"),
     ("\"{name}\" is not constant", "only constants are folded"),
     // Errors that clap reports first.
-    ("a model and an output are needed", "clap asks for them"),
+    ("a model is needed", "clap asks for it"),
+    ("a sweep has no budget", "the command line asks for one"),
+    ("a sweep has budgets of one kind", "the command line takes one kind"),
+    ("a search that was not checked", "searches are checked first"),
     ("no model was given", "clap asks for one"),
     ("no profiles were given", "clap asks for two"),
     ("no round to decide in", "there is one at least"),

@@ -98,7 +98,7 @@ impl Setup {
     }
 
     pub(crate) fn model(&self, file: &str) -> Result<Model, Error> {
-        self.inputs.load(&self.path(file), Some((&self.data, &self.options)))
+        self.inputs.load(&self.path(file), Some((&self.data.as_str().into(), &self.options)))
     }
 
     pub(crate) fn network(&self) -> Result<Network, Error> {

@@ -2,6 +2,7 @@
 //!
 //! Sums are in `f64`. A NaN never counts in a network's favour.
 
+pub mod detection;
 pub mod estimate;
 pub mod image_quality;
 pub mod segmentation;

@@ -40,7 +40,8 @@ pub(super) fn class_of(tensor: &Tensor, form: ClassForm) -> Option<usize> {
     }
 }
 
-fn reference<'a>(image: &JudgedImage<'a>, name: &str) -> Result<&'a [NamedTensor]> {
+/// Returns the outputs of the reference network.
+pub(super) fn reference<'a>(image: &JudgedImage<'a>, name: &str) -> Result<&'a [NamedTensor]> {
     image.reference.ok_or_else(|| needs_reference(name))
 }
 

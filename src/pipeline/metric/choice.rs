@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::boxes::{Boxes, MIN_SCORE};
 use super::builtin::{
     ClassAgreement, ClassForm, MeanIou, PictureMeasure, PictureQuality, Snr, TopK, extents, needs_reference,
 };
-use super::output_kind::{Evidence, OutputKind, batched_shape, last_operator, output_kind};
+use super::output_kind::{
+    Evidence, OutputKind, batched_shape, holds_boxes, last_operator, output_kind, undecoded_boxes,
+};
 use super::{Metric, MetricKind, MetricOptions};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -37,10 +40,14 @@ impl Judged {
 pub(in super::super) struct Choice {
     /// The metric; `None` if there is nothing to compare with.
     pub(in super::super) metric: Option<Arc<dyn Metric>>,
+    /// Other metrics that apply: top-1 and top-5 with labels, agreement and SNR with a reference.
+    pub(in super::super) others: Vec<Arc<dyn Metric>>,
     /// The output that is judged as a classification.
     pub(in super::super) classification: Option<Judged>,
     /// The reason for which no output is.
     pub(in super::super) unclassified: Option<String>,
+    /// True if labels are classes of the judged output.
+    pub(in super::super) has_labels: bool,
     /// True if the metric is a share of the images.
     pub(in super::super) counts_images: bool,
     /// True if the metric compares with the reference, which is infinitely like itself.
@@ -90,13 +97,13 @@ impl Output {
 /// Labels that are no classes of the network, and a metric that the outputs or labels do not allow.
 pub(in super::super) fn choose(
     graph: &Graph,
-    facts: Option<(&Facts, usize)>,
+    (facts, batch): (Option<&Facts>, usize),
     data: &Dataset,
     options: &MetricOptions,
     has_reference: bool,
 ) -> Result<Choice> {
     options.check()?;
-    let output = |(facts, batch): (&Facts, usize), &value: &_| Output {
+    let output = |facts: &Facts, &value: &_| Output {
         name: graph.name(value).to_owned(),
         shape: batched_shape(graph, facts, value),
         kind: output_kind(graph, facts, (value, batch)),
@@ -104,12 +111,29 @@ pub(in super::super) fn choose(
     };
     let outputs: Vec<Output> =
         facts.map_or_else(Vec::new, |facts| graph.outputs.iter().map(|value| output(facts, value)).collect());
-    let chooser = Chooser { graph, outputs: &outputs, data, options, has_reference };
+    // Outputs of data-dependent shapes cannot be split into images.
+    let is_whole = facts.is_some() || batch == 1;
+    let has_boxes = is_whole && !data.is_random() && holds_boxes(graph, facts);
+    let chooser = Chooser { graph, outputs: &outputs, data, options, has_reference, has_boxes };
     let (classification, unclassified) = match chooser.classification()? {
         Ok(judged) => (Some(judged), None),
         Err(reason) => (None, Some(reason)),
     };
+    if let Some(name) =
+        facts.filter(|_| chooser.asks_for_boxes()).and_then(|facts| undecoded_boxes(graph, facts))
+        && options.boxes.is_none()
+    {
+        return Err(Error::new(format!("the boxes of {name} are not decoded: a convolution or linear layer ends them"))
+            .file(&graph.path)
+            .expected("boxes that are decoded in the file")
+            .remedy(
+                "export the network with decoded boxes, give a command as `metric`, or set `boxes` to the columns \
+                 if they are boxes",
+            ));
+    }
     let metric = chooser.metric(classification.as_ref())?;
+    let fits = |judged: &Judged| judged.classes.is_none_or(|classes| chooser.has_names_for(classes));
+    let has_labels = data.labels().is_some() && classification.as_ref().is_some_and(fits);
     // The error of an index says nothing.
     let is_number = |i: &usize| !matches!(outputs[*i].kind, OutputKind::Index | OutputKind::IndexMap);
     let numbers: Vec<usize> = (0..outputs.len()).filter(is_number).collect();
@@ -122,7 +146,43 @@ pub(in super::super) fn choose(
         Chosen::Snr if outputs.is_empty() => None,
         Chosen::Snr => Some(Arc::new(Snr { outputs: outputs.clone() }) as Arc<dyn Metric>),
     });
-    Ok(Choice { metric, classification, unclassified, counts_images, is_relative, outputs })
+    let others = others(metric.as_deref(), classification.as_ref(), &outputs, (data, has_reference));
+    Ok(Choice {
+        metric,
+        others,
+        classification,
+        unclassified,
+        has_labels,
+        counts_images,
+        is_relative,
+        outputs,
+    })
+}
+
+/// Returns the metrics that apply beside the one that judges.
+fn others(
+    judge: Option<&dyn Metric>,
+    classification: Option<&Judged>,
+    outputs: &[usize],
+    (data, has_reference): (&Dataset, bool),
+) -> Vec<Arc<dyn Metric>> {
+    let mut others: Vec<Arc<dyn Metric>> = vec![];
+    if let Some(judged) = classification {
+        let top = |k| TopK { k, output: judged.output, form: judged.form() };
+        if data.labels().is_some() {
+            others.push(Arc::new(top(1)));
+            // Top-5 says nothing about five classes or fewer.
+            others.extend(judged.classes.filter(|&classes| classes > 5).map(|_| Arc::new(top(5)) as _));
+        }
+        if has_reference {
+            others.push(Arc::new(ClassAgreement { output: judged.output, form: judged.form() }));
+        }
+    }
+    if has_reference && !outputs.is_empty() {
+        others.push(Arc::new(Snr { outputs: outputs.to_vec() }));
+    }
+    others.retain(|other| judge.is_none_or(|judge| judge.name() != other.name()));
+    others
 }
 
 /// A chosen metric with its kind of value.
@@ -142,6 +202,8 @@ struct Chooser<'a> {
     data: &'a Dataset,
     options: &'a MetricOptions,
     has_reference: bool,
+    /// True if the outputs are known to be boxes.
+    has_boxes: bool,
 }
 
 impl Chooser<'_> {
@@ -149,6 +211,18 @@ impl Chooser<'_> {
     fn labels(&self) -> Option<(u32, u32)> {
         let labels = self.data.labels()?;
         Some((*labels.iter().min()?, *labels.iter().max()?))
+    }
+
+    /// Returns whether labels are indices, or numbered names of so many classes.
+    fn has_names_for(&self, classes: usize) -> bool {
+        let offset = self.data.label_offset();
+        self.data.class_names().is_none_or(|names| names.len() as i64 + offset == classes as i64)
+    }
+
+    /// Returns whether the metric counts labels.
+    fn by_labels(&self) -> bool {
+        matches!(self.options.metric, None | Some(MetricKind::Top1 | MetricKind::Top5))
+            && self.options.labels.is_none()
     }
 
     /// Chooses the output that is judged as a classification, or returns the reason why none is.
@@ -179,7 +253,8 @@ impl Chooser<'_> {
                     let shape = &outputs[*i].shape;
                     shape.len() > 1 && shape[1..].iter().filter(|&&d| d > 1).count() == 1
                 };
-                let place = best(&|classes| labels.is_none_or(|(_, most)| classes > most as usize))
+                let place = best(&|classes| labels.is_some() && self.has_names_for(classes))
+                    .or_else(|| best(&|classes| labels.is_none_or(|(_, most)| classes > most as usize)))
                     .or_else(|| best(&|_| true))
                     .or_else(|| (0..outputs.len()).find(one_axis));
                 let Some(place) = place else { return Err(self.no_scores()) };
@@ -188,25 +263,35 @@ impl Chooser<'_> {
                     Some(0) => None,
                     _ => Some(shape[1..].iter().product()),
                 };
-                if let (Some((least, most)), Some(classes)) = (labels, classes)
-                    && most as usize >= classes
-                {
-                    return Err(self.misfit(place, classes, (least, most)));
+                if let (Some((least, most)), Some(classes)) = (labels, classes) {
+                    if self.by_labels() && !self.has_names_for(classes) {
+                        return Err(self.other_names(place, classes));
+                    }
+                    if self.has_names_for(classes) && most as usize >= classes {
+                        return Err(self.misfit(place, classes, (least, most)));
+                    }
                 }
                 Ok(Ok(Judged { output: place, name: outputs[place].name.clone(), classes, is_certain: true }))
             }
-            (_, Some((least, most))) => match best(&|classes| classes > most as usize) {
-                Some(place) => judged(place, true),
-                None => match best(&|_| true) {
-                    // The metric says that the output is no classification.
-                    Some(_) if self.options.metric.is_some() => Ok(Err(self.shapes())),
-                    Some(place) => {
-                        let classes = outputs[place].classes().unwrap_or(0);
-                        Err(self.misfit(place, classes, (least, most)))
-                    }
-                    None => Ok(Err(self.shapes())),
-                },
-            },
+            (_, Some((least, most))) => {
+                match best(&|classes| classes > most as usize && self.has_names_for(classes)) {
+                    Some(place) => judged(place, true),
+                    None => match best(&|_| true) {
+                        // The metric says that the output is no classification.
+                        Some(_) if self.options.metric.is_some() || self.options.labels.is_some() => {
+                            Ok(Err(self.shapes()))
+                        }
+                        Some(place) => {
+                            let classes = outputs[place].classes().unwrap_or(0);
+                            if !self.has_names_for(classes) {
+                                return Err(self.other_names(place, classes));
+                            }
+                            Err(self.misfit(place, classes, (least, most)))
+                        }
+                        None => Ok(Err(self.shapes())),
+                    },
+                }
+            }
             (_, None) => {
                 if let Some(place) = by(Evidence::Softmax, &|_| true) {
                     return judged(place, true);
@@ -248,6 +333,28 @@ impl Chooser<'_> {
             .remedy("set `metric` to snr, psnr or miou, or give a command")
     }
 
+    /// Returns the error for numbered class names that are not those of an output.
+    fn other_names(&self, output: usize, classes: usize) -> Error {
+        const NAMED: usize = 3;
+        let names = self.data.class_names().unwrap_or_default();
+        let some: Vec<String> = names.iter().take(NAMED).map(|name| format!("\"{name}\"")).collect();
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        let name = &self.outputs[output].name;
+        let background = if names.len() + 1 == classes && self.data.label_offset() == 0 {
+            "set `label_offset` to 1 if class 0 is a background, or else "
+        } else {
+            "set "
+        };
+        Error::new(format!("{} class names, but the output {name} has {classes} classes", names.len()))
+            .file(&self.graph.path)
+            .expected("`classes`: a name for each class of the network")
+            .got(format!("{}{more}", some.join(", ")))
+            .remedy(format!(
+                "{background}`classes` to a file of all {classes} names, one a line in the network's order; to do \
+                 without labels, set `metric` to agreement or snr"
+            ))
+    }
+
     /// Returns the error for labels that are not classes of an output.
     fn misfit(&self, output: usize, classes: usize, (least, most): (u32, u32)) -> Error {
         let name = &self.outputs[output].name;
@@ -277,6 +384,7 @@ impl Chooser<'_> {
             }
             Some(MetricKind::Agreement) if !self.has_reference => return Err(needs_reference("agreement")),
             Some(MetricKind::Snr) if !self.has_reference => return Err(needs_reference("snr")),
+            _ if self.asks_for_boxes() && !self.has_reference => return Err(needs_reference("boxes")),
             Some(MetricKind::Psnr | MetricKind::Ssim | MetricKind::Miou) if !has_target => {
                 return Err(Error::new("the metric needs label images or a reference network")
                     .expected("`labels`: a folder of pictures named like the images, or an array")
@@ -286,6 +394,7 @@ impl Chooser<'_> {
         }
         let kind = match (&self.options.metric, judged) {
             (Some(kind), _) => kind.clone(),
+            (None, _) if self.asks_for_boxes() => MetricKind::Boxes,
             (None, _) if self.options.labels.is_some() => {
                 if self.has_masks()? {
                     MetricKind::Miou
@@ -296,6 +405,7 @@ impl Chooser<'_> {
             (None, Some(_)) if has_labels => MetricKind::Top1,
             (None, _) if !self.has_reference => return Ok(None),
             (None, Some(_)) => MetricKind::Agreement,
+            (None, None) if self.has_boxes => MetricKind::Boxes,
             (None, None) if self.outputs.iter().any(|o| o.kind == OutputKind::IndexMap) => MetricKind::Miou,
             (None, None) => MetricKind::Snr,
         };
@@ -319,8 +429,18 @@ impl Chooser<'_> {
             MetricKind::Psnr => self.pictures(PictureMeasure::Psnr),
             MetricKind::Ssim => self.pictures(PictureMeasure::Ssim),
             MetricKind::Miou => Chosen::Is(Arc::new(self.map()?)),
+            MetricKind::Boxes => Chosen::Is(Arc::new(Boxes {
+                columns: self.options.boxes.clone(),
+                min_score: self.options.min_score.unwrap_or(MIN_SCORE),
+                is_asked: self.asks_for_boxes(),
+            })),
             MetricKind::Custom(metric) => Chosen::Is(metric),
         }))
+    }
+
+    fn asks_for_boxes(&self) -> bool {
+        let by_option = self.options.boxes.is_some() || self.options.min_score.is_some();
+        by_option || matches!(self.options.metric, Some(MetricKind::Boxes))
     }
 
     fn top(&self, k: usize, judged: &Judged) -> Chosen {

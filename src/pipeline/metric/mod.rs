@@ -2,20 +2,24 @@
 //!
 //! A [`Metric`] starts a [`Meter`] for each network, which receives the outputs image by image.
 
+mod box_columns;
+#[cfg(test)]
+mod box_tests;
+mod boxes;
 mod builtin;
 mod choice;
 mod function;
 mod output_kind;
 
 use std::fmt::Debug;
-use std::path::Path;
 use std::sync::Arc;
 
 pub use crate::data::metrics::estimate::Measured;
-use crate::data::{ImagePlace, LabelImages, Preprocessing};
+use crate::data::{DataSources, ImagePlace, LabelImages, Preprocessing};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
+pub use box_columns::BoxColumns;
 pub(super) use builtin::floats;
 pub(super) use choice::{Choice, Judged, choose};
 pub use function::FunctionMetric;
@@ -90,13 +94,15 @@ pub enum MetricKind {
     Ssim,
     /// The mean intersection over union with masks, or with the classes of the original.
     Miou,
+    /// The F1 score of boxes, with those of the original.
+    Boxes,
     /// A metric of the caller.
     Custom(Arc<dyn Metric>),
 }
 
 impl MetricKind {
     /// The names of the built-in metrics.
-    pub const NAMES: [&str; 7] = ["top1", "top5", "agreement", "snr", "psnr", "ssim", "miou"];
+    pub const NAMES: [&str; 8] = ["top1", "top5", "agreement", "snr", "psnr", "ssim", "miou", "boxes"];
 }
 
 impl std::str::FromStr for MetricKind {
@@ -111,6 +117,7 @@ impl std::str::FromStr for MetricKind {
             "psnr" => Self::Psnr,
             "ssim" => Self::Ssim,
             "miou" => Self::Miou,
+            "boxes" => Self::Boxes,
             _ => {
                 let error = Error::new("an unknown metric").expected(Self::NAMES.join(", "));
                 return Err(error.got(format!("\"{text}\"")).meant(
@@ -134,16 +141,32 @@ pub struct MetricOptions {
     ///
     /// `None` takes the recipe's scale for label images, else the range of the original's outputs.
     pub peak: Option<f64>,
+    /// The columns of a row that describes a box; `None` for those that the original's values allow.
+    pub boxes: Option<BoxColumns>,
+    /// The least score of a box that counts; by default 0.25.
+    pub min_score: Option<f64>,
     /// True to go on although the original is not better than chance.
     pub force: bool,
 }
 
 impl MetricOptions {
-    /// Checks the range of the options' numbers.
+    /// Checks the range of the options' numbers, and that they belong to the metric.
     ///
     /// # Errors
-    /// A peak that is not above 0.
+    /// A peak that is not above 0, a score that is no number, and options for boxes beside another metric.
     pub fn check(&self) -> Result<()> {
+        let has_other = self.metric.as_ref().is_some_and(|metric| !matches!(metric, MetricKind::Boxes));
+        if has_other && (self.boxes.is_some() || self.min_score.is_some()) {
+            return Err(Error::new("`boxes` and `min_score` are for the metric boxes")
+                .expected("`metric` boxes, or none")
+                .remedy("leave them out, or set `metric` to boxes"));
+        }
+        if let Some(score) = self.min_score.filter(|score| !score.is_finite()) {
+            return Err(Error::new("`min_score` does not fit")
+                .expected("the least score of a box, a number")
+                .got(score.to_string())
+                .remedy("for example 0.25"));
+        }
         match self.peak {
             Some(peak) if !(peak > 0.0 && peak.is_finite()) => Err(Error::new("`peak` does not fit")
                 .expected("the largest value of the pictures, above 0")
@@ -156,8 +179,8 @@ impl MetricOptions {
     /// Adds the label images that a `.npz` file of images holds, unless others are given.
     ///
     /// # Errors
-    /// A file that cannot be read.
-    pub fn with_labels_within(mut self, data: &Path) -> Result<Self> {
+    /// A file that cannot be read, and label images in one of several sources.
+    pub fn with_labels_within(mut self, data: &DataSources) -> Result<Self> {
         if self.labels.is_none() {
             self.labels = LabelImages::within(data)?.map(Arc::new);
         }
@@ -189,6 +212,26 @@ impl MetricResult {
     pub fn drop(&self) -> Option<f64> {
         let before = self.before?;
         Some(if self.higher_is_better { before - self.after } else { self.after - before })
+    }
+
+    /// Returns the value minus that of the reference network; `None` unless both are finite.
+    pub fn difference(&self) -> Option<f64> {
+        self.before.map(|before| self.after - before).filter(|difference| difference.is_finite())
+    }
+
+    /// Returns the least difference that the images can resolve: two standard errors.
+    pub fn resolution(&self) -> Option<f64> {
+        self.error.filter(|_| self.difference().is_some()).map(|error| 2.0 * error)
+    }
+
+    /// Returns whether the difference to the reference network is less than the images can resolve.
+    pub fn is_unresolved(&self) -> bool {
+        self.difference().zip(self.resolution()).is_some_and(|(difference, least)| difference.abs() < least)
+    }
+
+    /// Returns whether values compare with the reference network, so that its own value says nothing.
+    pub fn is_relative(&self) -> bool {
+        matches!(self.name.as_str(), "agreement" | "SNR") || self.before == Some(f64::INFINITY)
     }
 
     /// Returns the unit of a loss: `points` for percentages.

@@ -106,6 +106,68 @@ pub(in super::super) fn last_operator(graph: &Graph, output: ValueId) -> Option<
     None
 }
 
+/// Returns whether the outputs are decoded boxes beside scores, by their names and the nodes that compute them.
+///
+/// Boxes are N×K×4 and not the end of a convolution, which would be offsets to anchors. Without facts the outputs have
+/// data-dependent shapes: those of a non-maximum suppression.
+pub(in super::super) fn holds_boxes(graph: &Graph, facts: Option<&Facts>) -> bool {
+    let named = |value: ValueId, words: &[&str]| {
+        let name = graph.name(value).to_lowercase();
+        words.iter().any(|word| name.contains(word))
+    };
+    let is_scores = |value: ValueId| named(value, &["score", "conf"]);
+    let is_boxes = |value: &ValueId| named(*value, &["box"]) && !is_scores(*value);
+    let Some(facts) = facts else {
+        let suppresses = graph.nodes.iter().any(|node| node.op_type == "NonMaxSuppression");
+        let mut outputs = graph.outputs.iter();
+        return suppresses && outputs.any(is_boxes) && graph.outputs.iter().any(|&value| is_scores(value));
+    };
+    let mut boxes = graph.outputs.iter().filter(|value| is_boxes(value));
+    boxes.any(|&value| {
+        let shape = batched_shape(graph, facts, value);
+        let [_, count, 4] = shape[..] else { return false };
+        let ends = ends(graph, value, 0);
+        let is_decoded = !ends.iter().any(|op| matches!(*op, "Conv" | "Gemm" | "MatMul"));
+        let belongs = |other: &ValueId| {
+            *other != value && batched_shape(graph, facts, *other).iter().skip(1).any(|&size| size == count)
+        };
+        let are_shares = |other: ValueId| {
+            let ends = self::ends(graph, other, 0);
+            !ends.is_empty() && ends.iter().all(|op| matches!(*op, "Softmax" | "Sigmoid"))
+        };
+        count > 1
+            && is_decoded
+            && graph.outputs.iter().any(|other| belongs(other) && (is_scores(*other) || are_shares(*other)))
+    })
+}
+
+/// Returns the first output of boxes if convolutions or linear layers end all of them: these are offsets to anchors.
+pub(in super::super) fn undecoded_boxes<'a>(graph: &'a Graph, facts: &Facts) -> Option<&'a str> {
+    let rank = |value: ValueId| batched_shape(graph, facts, value).len();
+    let rows: Vec<ValueId> = graph.outputs.iter().copied().filter(|&value| rank(value) > 2).collect();
+    let is_plain = |value: &ValueId| facts.shape(*value).last() == Some(&4);
+    let plain: Vec<ValueId> = rows.iter().copied().filter(is_plain).collect();
+    let boxes = if plain.is_empty() { rows } else { plain };
+    let is_raw =
+        |&value: &ValueId| ends(graph, value, 0).iter().any(|op| matches!(*op, "Conv" | "Gemm" | "MatMul"));
+    boxes.first().filter(|_| boxes.iter().all(is_raw)).map(|&value| graph.name(value))
+}
+
+/// Returns the operators that end a value, behind nodes that move, join or split elements.
+fn ends(graph: &Graph, value: ValueId, depth: usize) -> Vec<&str> {
+    const DEEPEST: usize = 16;
+    let Some(node) = graph.values[value].producer.map(|id| &graph.nodes[id]) else { return vec![] };
+    let inputs = match node.op_type.as_str() {
+        "Concat" => node.inputs.len(),
+        op if moves(op) || matches!(op, "Slice" | "Split" | "Gather") => 1,
+        _ => 0,
+    };
+    if inputs == 0 || depth == DEEPEST {
+        return vec![&node.op_type];
+    }
+    node.inputs.iter().take(inputs).flatten().flat_map(|&input| ends(graph, input, depth + 1)).collect()
+}
+
 fn moves(op: &str) -> bool {
     matches!(
         op,

@@ -1,0 +1,187 @@
+//! Several cuts of one network side by side: cost, quality, latency, and widths.
+
+use std::path::Path;
+
+use super::calibration::Calibration;
+use super::evaluation::evaluate;
+use super::network::{Network, cost};
+use super::report_builder::{ReportOptions, measured, quality};
+use super::sweep::front;
+use crate::bench::verified::verified;
+use crate::bench::{BenchOptions, BenchResult};
+use crate::error::{Error, Result};
+use crate::exec::devices::Device;
+use crate::graph::Graph;
+use crate::observer::Observer;
+use crate::onnx::Model;
+use crate::prune::Channels;
+use crate::report::{
+    CutColumn, Cuts, LayerSection, Page, Repeat, SearchCurve, SearchPoint, drawing, network,
+};
+
+/// Builds the page of several pruned networks beside their original.
+///
+/// With images, every network is evaluated against the original. All networks are timed in turn.
+///
+/// # Errors
+/// A network that was not pruned from the original, by the names and widths of its layers; one that does not run.
+pub fn compare_cuts(
+    original: &Network,
+    pruned: &[Model],
+    device: &Device,
+    (calibration, batch): (Option<&Calibration>, Option<usize>),
+    options: &ReportOptions,
+    observer: &mut dyn Observer,
+) -> Result<Page> {
+    let mut page = Page { model: file_name(&original.model.path), ..Page::default() };
+    page.layers = network::sections(&original.graph, &original.channels.facts);
+    page.drawing = Some(drawing::drawn(&original.graph, &original.channels.facts, &page.layers));
+    page.summary.before = original.cost();
+    let first = CutColumn {
+        name: page.model.clone(),
+        cost: original.cost(),
+        widths: page.layers.iter().map(|layer| Some(layer.width[0])).collect(),
+        ..CutColumn::default()
+    };
+    let mut networks = vec![first];
+    let mut graphs = Vec::new();
+    for model in pruned {
+        let graph = Graph::from_model(model)?;
+        let channels = Channels::of(&graph)?;
+        let widths = network::widths(&page.layers, &graph, &channels.facts);
+        check_layers(original, (model, &graph, &channels), &page.layers, &widths)?;
+        let found = calibration
+            .map(|of| evaluate(&graph, Some(&original.graph), device, &of.judge, batch, observer))
+            .transpose()?;
+        networks.push(CutColumn {
+            name: file_name(&model.path),
+            cost: cost(&channels, model.bytes),
+            quality: calibration.zip(found).map(|(of, found)| quality(of, &found)),
+            widths,
+            ..CutColumn::default()
+        });
+        graphs.push(graph);
+    }
+    page.curve = curve(&networks);
+    let mut cuts = Cuts { networks, batch: options.batch, ..Cuts::default() };
+    let all: Vec<&Graph> = std::iter::once(&original.graph).chain(&graphs).collect();
+    time(&mut cuts, &all, device, options, observer);
+    page.repeat = repeat(original, pruned, device, (calibration, options));
+    page.cuts = Some(cuts);
+    Ok(page)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Checks that most layers of a network are layers of the original, and none of these is wider.
+fn check_layers(
+    original: &Network,
+    (model, graph, channels): (&Model, &Graph, &Channels),
+    layers: &[LayerSection],
+    widths: &[Option<usize>],
+) -> Result<()> {
+    let (all, known) = (network::sections(graph, &channels.facts).len(), widths.iter().flatten().count());
+    let wider = layers.iter().zip(widths).find(|(layer, width)| width.is_some_and(|w| w > layer.width[0]));
+    if wider.is_none() && known > 0 && 2 * known >= all {
+        return Ok(());
+    }
+    let error = Error::new("the network was not pruned from the original")
+        .file(&model.path)
+        .expected(format!("layers of {}, none of them wider", original.model.path.display()))
+        .remedy("give networks that `prune()` made from this original");
+    Err(match wider {
+        Some((layer, _)) => error.node(&layer.name).got("a wider layer"),
+        None => error.got(format!("{known} of {all} layers by name")),
+    })
+}
+
+/// Returns the metric of all networks against their MACs, if there are images.
+fn curve(networks: &[CutColumn]) -> Option<SearchCurve> {
+    let metric = |network: &CutColumn| network.quality.as_ref()?.metric.clone();
+    let of_first = networks.iter().find_map(metric)?;
+    // Shares are 0 to 1 on the page.
+    let scale = if of_first.unit == "%" { 0.01 } else { 1.0 };
+    let all = networks[0].cost.macs.max(1) as f64;
+    let value = |network: &CutColumn| match &network.quality {
+        Some(_) => metric(network)?.after,
+        None => of_first.before,
+    };
+    // Of a metric that is better if it is lower, the negative value is the quality.
+    let sign = if of_first.higher_is_better { 1.0 } else { -1.0 };
+    let known: Vec<(usize, u64, f64)> = networks
+        .iter()
+        .enumerate()
+        .filter_map(|(i, network)| Some((i, network.cost.macs, sign * value(network)?)))
+        .collect();
+    let best = front(&known);
+    let point = |(i, network): (usize, &CutColumn)| SearchPoint {
+        keep: network.cost.macs as f64 / all,
+        value: value(network).map(|value| scale * value),
+        error: metric(network).and_then(|m| m.error).map(|error| scale * error),
+        name: network.name.clone(),
+        best: best.contains(&i),
+        chosen: false,
+    };
+    let mut points: Vec<SearchPoint> = networks.iter().enumerate().map(point).collect();
+    points.sort_by(|a, b| a.keep.total_cmp(&b.keep));
+    Some(SearchCurve {
+        counted: "MACs".to_owned(),
+        measured: measured(&of_first.name),
+        unit: of_first.unit,
+        points,
+        floor: None,
+        sweep: true,
+    })
+}
+
+/// Times the networks in turn; the page states the reason if that is not possible.
+fn time(
+    cuts: &mut Cuts,
+    graphs: &[&Graph],
+    device: &Device,
+    options: &ReportOptions,
+    observer: &mut dyn Observer,
+) {
+    if !(options.seconds > 0.0) {
+        cuts.untimed = Some("no time was given to it".to_owned());
+        return;
+    }
+    let bench = BenchOptions { batch: options.batch, seconds: options.seconds, transfers: false };
+    match verified(graphs, device, bench, observer) {
+        Ok(found) => {
+            let BenchResult { batches, seconds, speedups, rounds, .. } = found.times;
+            cuts.rounds = Some(rounds);
+            let times = seconds.into_iter().zip(batches).zip(speedups);
+            for (column, ((seconds, batch), speedup)) in cuts.networks.iter_mut().zip(times) {
+                column.ms = Some(seconds.times(1e3 / batch as f64));
+                column.speedup = Some(speedup);
+            }
+        }
+        Err(error) => cuts.untimed = Some(error.message()),
+    }
+}
+
+/// Returns the data to reproduce the page.
+fn repeat(
+    original: &Network,
+    pruned: &[Model],
+    device: &Device,
+    (calibration, options): (Option<&Calibration>, &ReportOptions),
+) -> Vec<Repeat> {
+    let line = |what: &str, value: String| Repeat { what: what.to_owned(), value };
+    let model = |model: &Model| format!("{}, SHA-256 {}", model.path.display(), model.sha256);
+    let mut lines = vec![line("Secateur", env!("CARGO_PKG_VERSION").to_owned())];
+    lines.extend(options.command.iter().map(|command| line("Command", command.clone())));
+    let setting = |(name, value, origin): &(String, String, String)| {
+        line(&format!("Option {name}"), format!("{value} ({origin})"))
+    };
+    lines.extend(options.settings.iter().map(setting));
+    lines.push(line("Model", model(&original.model)));
+    lines.extend(pruned.iter().map(|small| line("Smaller model", model(small))));
+    lines.extend(calibration.map(|of| line("Images", of.origin.data.clone())));
+    let who = device.describe();
+    lines.push(line("Device", format!("{} ({}, {})", who.name, who.backend, who.driver)));
+    lines
+}

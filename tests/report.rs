@@ -1,0 +1,191 @@
+//! The report's drawing of networks, and pages of cuts: predictions, feature maps, several cuts side by side.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::path::Path;
+
+use secateur::exec::devices::Device;
+use secateur::graph::Graph;
+use secateur::graph::facts::Facts;
+use secateur::onnx::Model;
+use secateur::pipeline::{
+    Budget, Evidence, Network, Outcome, PlanOptions, PruneOptions, Pruned, Repair, ReportOptions, Silent,
+    Target, compare_cuts, demo, prune,
+};
+use secateur::report::drawing::{BoxKind, Drawing, drawn};
+use secateur::report::network::sections;
+
+#[path = "common/builder.rs"]
+#[allow(dead_code)] // blocks that other tests use
+mod builder;
+
+use builder::{Builder, Value, int};
+
+/// Draws a built network.
+fn draw(net: Builder, outputs: &[Value]) -> Drawing {
+    let (bytes, _) = net.finish(outputs, false);
+    let graph = Graph::from_model(&Model::from_bytes(bytes, Path::new("net.onnx")).unwrap()).unwrap();
+    let facts = Facts::at_own_size(&graph).unwrap();
+    drawn(&graph, &facts, &sections(&graph, &facts))
+}
+
+/// Returns the kinds and texts of the boxes, and the lines between them.
+fn summary(drawing: &Drawing) -> (Vec<(BoxKind, &str)>, Vec<[usize; 2]>) {
+    let boxes = drawing.boxes.iter().map(|b| (b.kind, b.text.as_str())).collect();
+    (boxes, drawing.lines.iter().map(|line| [line.from, line.to]).collect())
+}
+
+#[test]
+fn chains_are_collapsed_and_branches_drawn() {
+    let mut net = Builder::new(3, 16);
+    let first = net.conv(&net.input(), 8, 3, 1, 1);
+    let normal = net.batch_norm(&first);
+    let x = net.unary("Relu", &normal);
+    // SiLU joins nothing: both factors come from one layer.
+    let second = net.conv(&x, 8, 3, 1, 1);
+    let gate = net.unary("Sigmoid", &second);
+    let silu = net.node("Mul", &[&second.name, &gate.name], vec![], &second.shape);
+    let sum = net.node("Add", &[&x.name, &silu.name], vec![], &x.shape);
+    let drawing = draw(net, &[sum]);
+    let (boxes, lines) = summary(&drawing);
+    let kinds: Vec<BoxKind> = boxes.iter().map(|(kind, _)| *kind).collect();
+    use BoxKind::{Input, Join, Layer, Output, Pool};
+    assert_eq!(kinds, [Input, Layer, Layer, Join, Pool, Layer, Output], "{boxes:?}");
+    assert_eq!(boxes[3].1, "Add");
+    assert_eq!(lines, [[0, 1], [1, 2], [1, 3], [2, 3], [3, 4], [4, 5], [5, 6]]);
+    assert_eq!(drawing.boxes[3].width, [Some(8), Some(8)]);
+    assert_eq!(drawing.boxes[3].planes, [16, 16]);
+    assert!(drawing.boxes.iter().all(|b| b.at[0] >= 0 && b.at[0] + b.at[2] <= drawing.size[0]));
+}
+
+#[test]
+fn a_concatenation_continues_an_earlier_one() {
+    let mut net = Builder::new(5, 16);
+    let mut all = vec![net.conv(&net.input(), 4, 3, 1, 1)];
+    let mut x = all[0].clone();
+    for _ in 0..3 {
+        all.push(net.conv(&x, 2, 3, 1, 1));
+        let names: Vec<&str> = all.iter().map(|value| value.name.as_str()).collect();
+        let channels = all.iter().map(|value| value.shape[0]).sum();
+        x = net.node("Concat", &names, vec![int("axis", 1)], &[channels, 16, 16]);
+    }
+    let drawing = draw(net, &[x]);
+    let (boxes, lines) = summary(&drawing);
+    let joins: Vec<usize> = (0..boxes.len()).filter(|&i| boxes[i].0 == BoxKind::Join).collect();
+    assert_eq!(joins.len(), 3);
+    for pair in joins.windows(2) {
+        let into: Vec<usize> = lines.iter().filter(|line| line[1] == pair[1]).map(|line| line[0]).collect();
+        assert_eq!(into, [pair[0], pair[1] - 1], "the earlier concatenation and the new layer");
+    }
+}
+
+fn pruned(keep: f64, report: bool) -> Pruned {
+    let calibration = demo::calibration().unwrap();
+    let network = demo::network().unwrap();
+    let plan = PlanOptions { target: Target::Keep(Budget::KeepMacs(keep)), ..PlanOptions::default() };
+    let names = (0..10).map(|class| format!("name {class}")).collect();
+    let page = ReportOptions { seconds: 0.0, class_names: names, ..ReportOptions::default() };
+    let options = PruneOptions {
+        plan,
+        repair: Some(Repair::None),
+        report: report.then_some(page),
+        ..PruneOptions::default()
+    };
+    let evidence = Evidence::open(&network, None, Some(&calibration), None).unwrap();
+    match prune(network, &Device::Cpu, evidence, &options, &mut Silent).unwrap() {
+        Outcome::Done(pruned) => pruned,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn predictions_and_maps_of_both_networks_are_on_the_page() {
+    let pruned = pruned(0.4, true);
+    let (page, found) = (pruned.page.unwrap(), pruned.evaluation.unwrap());
+    let predictions = found.predictions.unwrap();
+    let right = |after: bool| -> usize {
+        predictions.classes.values().map(|of| if after { of.after } else { of.before }).sum()
+    };
+    let images = found.images as f64;
+    assert_eq!(right(false) as f64 / images, found.reference_accuracy.top1().unwrap());
+    assert_eq!(right(true) as f64 / images, found.accuracy.top1().unwrap());
+    let same = 1.0 - predictions.changed.len() as f64 / images;
+    assert!((same - found.agreement.unwrap().agreement().unwrap()).abs() < 1e-9);
+
+    let shown = page.predictions.unwrap();
+    assert_eq!(shown.counts.all, predictions.changed.len());
+    assert_eq!(right(false) - shown.counts.lost + shown.counts.won, right(true));
+    assert!(
+        !shown.pairs.is_empty() && shown.pairs.iter().all(|p| p.after > p.before && p.label != p.prediction)
+    );
+    assert!(shown.changed.len() > 3 && shown.changed.iter().all(|c| c.tile.is_some() && c.before != c.after));
+    assert_eq!(shown.names[3].as_deref(), Some("name 3"));
+    assert_eq!(shown.images.unwrap().count, shown.changed.len());
+
+    let cut = page.maps.iter().filter(|map| page.layers[map.layer].state.contains('c'));
+    let mut checked = 0;
+    for map in cut {
+        let state = page.layers[map.layer].state.as_bytes();
+        let kept = map.channels.iter().filter(|&&channel| state[channel] != b'c').count();
+        assert_eq!(map.after.len(), map.sheets.len());
+        assert!(map.after.iter().all(|sheet| sheet.count == kept && sheet.tile == map.sheets[0].tile));
+        checked += 1;
+    }
+    assert!(checked > 0);
+    // The first layer computes as before, if its kernels were kept and nothing was repaired.
+    let first = &page.maps[0];
+    if first.layer == 0 && !page.layers[0].state.contains('c') {
+        assert_eq!(first.after, first.sheets);
+    }
+    let drawing = page.drawing.unwrap();
+    let layers = drawing.boxes.iter().filter_map(|b| Some((b.layer?, b.width)));
+    for (layer, width) in layers {
+        assert_eq!(width, page.layers[layer].width.map(Some), "{}", page.layers[layer].name);
+    }
+}
+
+#[test]
+fn cuts_stand_side_by_side() {
+    let cuts = [pruned(0.7, false), pruned(0.4, false)];
+    let models: Vec<Model> = cuts.iter().map(|cut| cut.model.clone()).collect();
+    let network = demo::network().unwrap();
+    let calibration = demo::calibration().unwrap();
+    let options = ReportOptions { seconds: 0.05, ..ReportOptions::default() };
+    let images = (Some(&calibration), None);
+    let page = compare_cuts(&network, &models, &Device::Cpu, images, &options, &mut Silent).unwrap();
+    let found = page.cuts.unwrap();
+    assert_eq!(found.networks.len(), 3);
+    assert!(found.rounds.unwrap() > 0 && found.networks.iter().all(|n| n.ms.is_some()));
+    for (column, cut) in found.networks[1..].iter().zip(&cuts) {
+        assert_eq!(column.cost, cut.after);
+        let evaluation = cut.evaluation.as_ref().unwrap();
+        let quality = column.quality.as_ref().unwrap();
+        assert_eq!(
+            quality.top1,
+            Some([evaluation.reference_accuracy.top1().unwrap(), evaluation.accuracy.top1().unwrap()])
+        );
+        assert!(column.widths.iter().zip(&page.layers).all(|(w, layer)| w.unwrap() <= layer.width[0]));
+        assert!(column.widths.iter().zip(&page.layers).any(|(w, layer)| w.unwrap() < layer.width[0]));
+    }
+    let curve = page.curve.unwrap();
+    assert_eq!(curve.points.len(), 3);
+    assert!(curve.points.windows(2).all(|pair| pair[0].keep < pair[1].keep));
+    assert_eq!(curve.points[2].keep, 1.0);
+    assert!(curve.points[..2].iter().all(|point| point.error.is_some()));
+
+    let (bytes, _) = {
+        let mut net = Builder::new(1, 32);
+        let x = net.conv(&net.input(), 4, 3, 1, 1);
+        net.finish(&[x], false)
+    };
+    let other = Model::from_bytes(bytes, Path::new("other.onnx")).unwrap();
+    let none = (None, None);
+    let error = compare_cuts(&network, &[other], &Device::Cpu, none, &options, &mut Silent).unwrap_err();
+    assert!(error.message().contains("not pruned from the original"), "{error}");
+    let untimed = ReportOptions { seconds: 0.0, ..ReportOptions::default() };
+    let page = compare_cuts(&network, &models, &Device::Cpu, none, &untimed, &mut Silent).unwrap();
+    let found = page.cuts.unwrap();
+    assert!(found.rounds.is_none() && found.untimed.is_some() && page.curve.is_none());
+    let network = Network::from_model(network.model).unwrap();
+    assert_eq!(found.networks[0].cost, network.cost());
+}
