@@ -36,6 +36,10 @@ features:
 package:
     bash .ci/run package
 
+# build, install and test the Python package
+python:
+    bash .ci/run python
+
 # check licences, sources and advisories of the dependencies
 deny:
     bash .ci/run deny

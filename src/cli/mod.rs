@@ -35,12 +35,15 @@ mod streams;
 mod sweep;
 mod table;
 mod terms;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use notices::{refusal as refusal_text, text as notice_text};
 
 use crate::error::{Error, OUR_FAULT, Result};
 use config::Config;
@@ -127,10 +130,18 @@ pub(crate) enum Answer {
     No,
 }
 
-/// Parses and runs; returns the exit code: 0 done, 1 an honest no, 2 an error.
+/// Parses and runs the command line of this process.
 pub fn main() -> ExitCode {
-    let wants_json = std::env::args_os().any(|a| a == "--json");
-    let color = args::Color::asked(std::env::args_os()).choose();
+    ExitCode::from(main_with(std::env::args_os()))
+}
+
+/// Parses and runs a command line, whose first word is the program; a process runs one.
+///
+/// Returns the exit code: 0 done, 1 an honest no, 2 an error.
+pub fn main_with(words: impl IntoIterator<Item = OsString>) -> u8 {
+    words::set(words.into_iter().collect());
+    let wants_json = words::all().iter().any(|a| a == "--json");
+    let color = args::Color::asked(words::all().iter().cloned()).choose();
     let refused = |said: Error| {
         let said = terms::translated(&said);
         if wants_json {
@@ -139,15 +150,14 @@ pub fn main() -> ExitCode {
         said
     };
     let command = command().color(color);
-    let args: Vec<OsString> = std::env::args_os().collect();
-    let config = match Config::find(&command, &args) {
+    let config = match Config::find(&command, words::all()) {
         Ok(config) => config,
         Err(error) => {
             Output::error(&refused(error));
-            return ExitCode::from(2);
+            return 2;
         }
     };
-    let mut cli = match parse(command, args, config.as_ref()) {
+    let mut cli = match parse(command, words::all().to_vec(), config.as_ref()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let said = refused(spoken(&error, config.as_ref()));
@@ -157,11 +167,11 @@ pub fn main() -> ExitCode {
             } else {
                 Output::error(&said);
             }
-            return ExitCode::from(2);
+            return 2;
         }
         Err(help) => {
             let _ = help.print();
-            return ExitCode::SUCCESS;
+            return 0;
         }
     };
     let takes_stdout = cli.verb.output_file().is_some_and(|file| file.is_stdout());
@@ -173,15 +183,15 @@ pub fn main() -> ExitCode {
     let answer = run(cli, &output);
     output.monitor.stop();
     match answer {
-        Ok(Answer::Yes) => ExitCode::SUCCESS,
-        Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::Yes) => 0,
+        Ok(Answer::No) => 1,
         Err(error) => {
             let error = terms::translated(&error.remedy(OUR_FAULT));
             if output.json {
                 Output::json_error(&error, takes_stdout);
             }
             Output::error(&error);
-            ExitCode::from(2)
+            2
         }
     }
 }
@@ -254,7 +264,8 @@ fn spoken(error: &clap::Error, config: Option<&Config>) -> Error {
         return said.remedy(format!("did you mean {similar}?"));
     }
     let command = command();
-    let verb = std::env::args().find(|a| command.find_subcommand(a).is_some());
+    let verb = words::all().iter().find(|a| command.find_subcommand(a).is_some());
+    let verb = verb.map(|verb| verb.to_string_lossy().into_owned());
     said.remedy(format!("see `secateur {}--help`", verb.map_or_else(String::new, |v| v + " ")))
 }
 

@@ -7,7 +7,7 @@ use super::terms::translate;
 use crate::pipeline::{Collapse, Doubt, Notice, Refusal, RefusalReason};
 
 /// Returns the note for a notice.
-pub(super) fn text(notice: &Notice) -> String {
+pub fn text(notice: &Notice) -> String {
     match notice {
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
@@ -111,7 +111,7 @@ fn doubtful(doubt: &Doubt) -> String {
 }
 
 /// Returns the note for a refusal.
-pub(super) fn refusal(refusal: &Refusal) -> String {
+pub fn refusal(refusal: &Refusal) -> String {
     match &refusal.reason {
         RefusalReason::Confidence { found, required } => {
             let found = found.map_or("unknown for this criterion".to_owned(), |c| format!("{c:.4}"));

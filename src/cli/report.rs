@@ -12,6 +12,7 @@ use super::output_guard::OutputGuard;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::streams::OutputFile;
 use super::terms::translate;
+use super::words;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::pipeline::{
@@ -111,7 +112,7 @@ fn one_cut(
     let open = || args.judge.open(&args.data, &network.graph, Some(Repair::None));
     let calibration = output.busy(OPENING_DATA, open)?;
     let device = global.open(output)?;
-    let files = CutFiles { pruned, cut, profile, masked: args.masked.clone() };
+    let files = CutFiles { pruned, cut, profile, masked: args.masked.clone(), proof: None };
     let images = (files, calibration.as_ref(), args.batch);
     report(network, &device, images, options, &mut Progress::new(output))
 }
@@ -150,6 +151,6 @@ pub(super) fn command() -> String {
         true => word,
         false => format!("'{}'", word.replace('\'', r"'\''")),
     };
-    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    let words = words::all().iter().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
     std::iter::once("secateur".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

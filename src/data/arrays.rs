@@ -106,6 +106,14 @@ impl Element {
     }
 }
 
+/// Returns the error for an array whose elements are no numbers.
+fn unsupported(descr: &str) -> Error {
+    Error::new("an array of an unsupported type")
+        .expected("bool, integers or floats")
+        .got(descr)
+        .remedy("convert it with astype('float32') or astype('uint8')")
+}
+
 fn each<const N: usize, T>(bytes: &[u8], big_endian: bool, value: impl Fn([u8; N]) -> T) -> Vec<T> {
     let (chunks, _) = bytes.as_chunks::<N>();
     chunks
@@ -120,6 +128,15 @@ fn each<const N: usize, T>(bytes: &[u8], big_endian: bool, value: impl Fn([u8; N
         .collect()
 }
 
+/// A reader of an array that a caller holds, by rows: its entries along the first axis.
+pub trait RowReader: std::fmt::Debug + Send + Sync {
+    /// Returns the elements of some rows as bytes, row-major.
+    ///
+    /// # Errors
+    /// Rows that cannot be read.
+    fn rows(&self, range: Range<usize>) -> Result<Vec<u8>>;
+}
+
 /// A row-major array whose length matches its header.
 #[derive(Debug, Clone)]
 pub(super) struct Array {
@@ -132,9 +149,28 @@ pub(super) struct Array {
 enum Store {
     Memory(Arc<Vec<u8>>),
     Disk { path: PathBuf, offset: u64 },
+    Reader(Arc<dyn RowReader>),
 }
 
 impl Array {
+    /// Creates an array whose rows a caller reads; `descr` is its type in NumPy's notation.
+    pub(super) fn read_by(descr: &str, shape: Vec<usize>, reader: Arc<dyn RowReader>) -> Result<Self> {
+        let element = Element::parse(descr).ok_or_else(|| unsupported(descr))?;
+        Ok(Self { element, shape, store: NpzStore::Reader(reader) })
+    }
+
+    /// Creates an array in memory; `descr` is its type in NumPy's notation.
+    pub(super) fn of_bytes(descr: &str, shape: Vec<usize>, bytes: Vec<u8>) -> Result<Self> {
+        let element = Element::parse(descr).ok_or_else(|| unsupported(descr))?;
+        let got = format!("{} bytes", bytes.len());
+        Self::new(element, shape.clone(), bytes).ok_or_else(|| {
+            Error::new("an array that does not fill its shape")
+                .expected(format!("{} of {}", show(&shape), element.name()))
+                .got(got)
+                .internal()
+        })
+    }
+
     /// Creates an array in memory; `None` if the bytes do not fill the shape.
     pub(super) fn new(element: Element, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
         let expected = elements(&shape)?.checked_mul(element.size)?;
@@ -156,6 +192,16 @@ impl Array {
                     Ok(buffer)
                 };
                 read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, e))
+            }
+            NpzStore::Reader(reader) => {
+                let read = reader.rows(range.clone())?;
+                if read.len() != bytes.len() {
+                    return Err(Error::new("the rows of an array do not have its shape")
+                        .expected(format!("{} bytes for {} rows", bytes.len(), range.len()))
+                        .got(read.len().to_string())
+                        .remedy("leave the array as it is while it is used"));
+                }
+                Ok(Cow::Owned(read))
             }
         }
     }
@@ -241,12 +287,7 @@ impl NpyHeader {
         let text = String::from_utf8_lossy(&text);
         let fields = Self::fields(&text).ok_or_else(|| broken("its header cannot be read"));
         let (descr, column_major, shape) = fields?;
-        let element = Element::parse(descr).ok_or_else(|| {
-            Error::new("an array of an unsupported type")
-                .expected("bool, integers or floats")
-                .got(descr)
-                .remedy("convert it with astype('float32') or astype('uint8')")
-        })?;
+        let element = Element::parse(descr).ok_or_else(|| unsupported(descr))?;
         let payload = elements(&shape)
             .and_then(|n| n.checked_mul(element.size))
             .ok_or_else(|| broken("its shape is larger than memory can be"))? as u64;

@@ -27,6 +27,7 @@ mod label_images;
 mod labels;
 mod letterbox;
 mod mask;
+mod memory;
 pub mod metrics;
 mod noise;
 mod npz;
@@ -43,6 +44,7 @@ mod shards;
 mod source;
 mod spec;
 mod splits;
+mod stream;
 mod survey;
 pub mod synthetic;
 #[cfg(test)]
@@ -50,12 +52,14 @@ mod tests;
 mod wav;
 mod webdataset;
 
-pub use arrays::{read_npy_f32, write_npy, write_npy_f32};
+pub use arrays::{RowReader, read_npy_f32, write_npy, write_npy_f32};
 pub use batches::{Batch, Batches};
 pub use given::DataSources;
 pub use label_images::{ImagePlace, LabelImages};
+pub use memory::InputArray;
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
+pub use stream::{SampleStream, StreamBatch, StreamBatches};
 pub use survey::{ImageKind, SampleKind, Survey};
 
 use arrays::{Array, Element};
@@ -116,12 +120,7 @@ impl Dataset {
         options: &DataOptions,
         network: impl Into<SampleSpec>,
     ) -> Result<Self> {
-        let (sources, network) = (sources.into(), network.into());
-        if network.inputs.is_empty() {
-            return Err(Error::new("the network has no input that takes data")
-                .expected("an input without a fixed value")
-                .remedy("leave out `data`, or an `input`"));
-        }
+        let (sources, network) = (sources.into(), network.into().checked()?);
         let random = |source: &String| source.strip_prefix("random:").map(str::to_owned);
         if let Some(count) = sources.as_slice().iter().find_map(random) {
             let alone = sources.as_slice().len() == 1;

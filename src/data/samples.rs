@@ -9,6 +9,7 @@ use super::pictures::Pictures;
 use super::recipe::Preprocessing;
 use super::rows::Rows;
 use super::source::ImageSource;
+use super::stream::StreamSamples;
 use super::wav::Recordings;
 use crate::error::Result;
 use crate::tensor::SampleShape;
@@ -27,6 +28,8 @@ pub(super) enum Samples {
     Rows { rows: Rows, recipe: Preprocessing },
     /// Recordings that are mixed, resampled, and cropped or padded.
     Sounds { recordings: Recordings, recipe: Preprocessing },
+    /// Images or arrays that a caller yields.
+    Stream(StreamSamples),
     /// Noise in place of data.
     Random { noise: Noise, recipe: Preprocessing },
 }
@@ -36,6 +39,7 @@ impl Samples {
     pub(super) fn recipe(&self) -> &Preprocessing {
         match self {
             Self::Images { preprocessor, .. } => &preprocessor.recipe,
+            Self::Stream(samples) => samples.recipe(),
             Self::Rows { recipe, .. } | Self::Sounds { recipe, .. } | Self::Random { recipe, .. } => recipe,
         }
     }
@@ -44,7 +48,7 @@ impl Samples {
     pub(super) fn turned(&self) -> usize {
         match self {
             Self::Images { source, .. } => source.turned(),
-            Self::Rows { .. } | Self::Sounds { .. } | Self::Random { .. } => 0,
+            Self::Rows { .. } | Self::Sounds { .. } | Self::Stream(_) | Self::Random { .. } => 0,
         }
     }
 
@@ -78,6 +82,7 @@ impl Samples {
             }
             Self::Rows { rows, recipe } => Ok(rows.frames(places, recipe)?.into_iter().map(Ok).collect()),
             Self::Sounds { recordings, recipe } => recordings.frames(places, recipe),
+            Self::Stream(samples) => samples.frames(places),
             Self::Random { noise, .. } => Ok(noise.frames(places).into_iter().map(Ok).collect()),
         }
     }

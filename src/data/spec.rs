@@ -1,6 +1,7 @@
 //! The arrays that a network takes for one sample.
 
 use super::recipe::{Layout, NetworkInput};
+use crate::error::{Error, Result};
 
 /// The arrays of a sample: one for each input of a network that data must provide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,6 +127,32 @@ impl SoundInput {
 }
 
 impl SampleSpec {
+    /// Refuses a network that takes no data.
+    pub(super) fn checked(self) -> Result<Self> {
+        if self.inputs.is_empty() {
+            return Err(Error::new("the network has no input that takes data")
+                .expected("an input without a fixed value")
+                .remedy("leave out `data`, or an `input`"));
+        }
+        Ok(self)
+    }
+
+    /// Returns the place of the array for input `at` among named arrays; a network of one input takes any name.
+    pub(super) fn place_of<'a, N>(&self, at: usize, names: impl Fn() -> N) -> Result<usize>
+    where
+        N: ExactSizeIterator<Item = &'a str>,
+    {
+        if self.inputs.len() == 1 && names().len() == 1 {
+            return Ok(at);
+        }
+        names().position(|name| name == self.inputs[at].name).ok_or_else(|| {
+            Error::new("the arrays do not feed the network's inputs")
+                .expected(format!("an array by name for each of {}", self.show()))
+                .got(names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
+                .remedy("give a dictionary with an array for each input, by the input's name")
+        })
+    }
+
     /// Returns the only input, if it takes the samples of 1-D sound.
     pub(super) fn sound(&self, layout: Option<Layout>) -> Option<SoundInput> {
         match self.inputs.as_slice() {

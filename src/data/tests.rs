@@ -16,6 +16,7 @@ mod recipes;
 mod sets;
 mod sounds;
 mod sources;
+mod streams;
 
 use super::metrics::{Accuracy, Agreement, argmax, top_k};
 use super::*;

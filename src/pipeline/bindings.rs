@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::network::sample_spec;
-use crate::data::{DataOptions, DataSources, Dataset, ResizeTo, read_npy_f32};
+use crate::data::{DataOptions, DataSources, Dataset, ResizeTo, SampleSpec, read_npy_f32};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::facts::Facts;
 use crate::onnx::{InputBindings, Model};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, SampleShape, Tensor};
 
 /// Values and sizes of inputs, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,11 +78,38 @@ impl InputOptions {
         if self == &Self::default() && data.is_none() {
             return Ok(model);
         }
-        let mut bindings = InputBindings {
-            sizes: self.sizes.iter().cloned().collect(),
-            image: data.and_then(|(_, options)| image_size(options)),
-            ..InputBindings::default()
-        };
+        let model = self.bound(model, data.and_then(|(_, options)| image_size(options)))?;
+        match data {
+            Some((spec, options)) => sized_by_data(model, spec, options),
+            None => Ok(model),
+        }
+    }
+
+    /// Binds the inputs of a model to a data set that `open` creates for the arrays that the model takes.
+    ///
+    /// Sizes that remain free are those of an exact resize or crop, then those of the first sample.
+    ///
+    /// # Errors
+    /// An unknown input, a value or size that does not fit, errors of `open`.
+    pub fn bind_to(
+        &self,
+        model: Model,
+        options: &DataOptions,
+        open: impl FnOnce(SampleSpec) -> Result<Dataset>,
+    ) -> Result<(Model, Dataset)> {
+        let mut model = self.bound(model, image_size(options))?;
+        let graph = Graph::shapes_only(&model)?;
+        let data = open(sample_spec(&graph))?;
+        if graph.has_free_sizes() && Facts::at_own_size(&graph).is_err() {
+            set_sizes(&mut model, &graph, data.sample()?);
+        }
+        Ok((model, data))
+    }
+
+    /// Binds values and given sizes.
+    fn bound(&self, model: Model, image: Option<[usize; 2]>) -> Result<Model> {
+        let sizes = self.sizes.iter().cloned().collect();
+        let mut bindings = InputBindings { sizes, image, ..InputBindings::default() };
         for (name, value) in &self.values {
             let tensor = value.tensor(input_type(&model, name))?;
             if bindings.values.insert(name.clone(), tensor).is_some() {
@@ -91,11 +118,7 @@ impl InputOptions {
                     .remedy("give each input one value"));
             }
         }
-        let model = model.with_bindings(bindings);
-        match data {
-            Some((sources, options)) => sized_by_data(model, sources, options),
-            None => Ok(model),
-        }
+        Ok(model.with_bindings(bindings))
     }
 }
 
@@ -144,11 +167,16 @@ fn sized_by_data(mut model: Model, sources: &DataSources, options: &DataOptions)
     else {
         return Ok(model);
     };
+    set_sizes(&mut model, &graph, sample);
+    Ok(model)
+}
+
+/// Sets the sizes of the inputs that data feed to those of a sample.
+fn set_sizes(model: &mut Model, graph: &Graph, sample: SampleShape) {
     for (input, shape) in graph.sample_inputs().zip(sample.0) {
         let whole = input.batched.then_some(input.size(0).unwrap_or(1)).into_iter().chain(shape).collect();
         model.bindings.sizes.insert(graph.name(input.value).to_owned(), whole);
     }
-    Ok(model)
 }
 
 /// Describes bindings for a profile: numbers, or the digest of many.

@@ -35,6 +35,11 @@ pub struct ChannelTable {
 impl ChannelTable {
     /// Tabulates a profile, layer by layer.
     pub fn new(profile: &Profile) -> Self {
+        Self::of_layers(&profile.layers)
+    }
+
+    /// Tabulates the statistics of some layers.
+    pub fn of_layers(layers: &[LayerProfile]) -> Self {
         let sides = || MEASURED.iter().chain(&DERIVED);
         let mut columns: Vec<String> = WEIGHTS.iter().map(|c| c.0.to_owned()).collect();
         for side in ["pre", "post"] {
@@ -50,7 +55,7 @@ impl ChannelTable {
             let values = values.chain(TRAINING.iter().map(|(_, get)| get(layer, c)));
             (layer.node.clone(), c, values.collect())
         };
-        let rows = profile.layers.iter().flat_map(|l| (0..l.weight.l1.len()).map(move |c| row(l, c)));
+        let rows = layers.iter().flat_map(|l| (0..l.weight.l1.len()).map(move |c| row(l, c)));
         Self { columns, rows: rows.collect() }
     }
 }

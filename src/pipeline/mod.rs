@@ -91,15 +91,18 @@ pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
 pub use crate::data::metrics::{Accuracy, Agreement};
-pub use crate::data::{DataOptions, DataSources, Dataset, ImagePlace, LabelImages};
+pub use crate::data::{
+    DataOptions, DataSources, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream,
+    StreamBatch, StreamBatches,
+};
 pub use crate::exec::check::{Checks, first_failing};
 pub use crate::exec::devices::{self, Device, DeviceChoice};
 pub use crate::graph::Graph;
 pub use crate::observer::{Doubt, ExpectedStage, Notice, Observer, Silent, Stage};
 pub use crate::onnx::Model;
 pub use crate::prune::{
-    Budget, CRITERIA, Counted, Criterion, Cut, FoldedConstants, Needs, Proof, Scope, ScoreNormalization,
-    Stamp,
+    Budget, CRITERIA, Counted, Criterion, CustomCriterion, CustomLayer, Cut, FoldedConstants, Needs, Proof,
+    Scope, ScoreNormalization, Stamp,
 };
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};

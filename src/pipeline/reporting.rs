@@ -31,6 +31,8 @@ pub struct CutFiles {
     pub profile: Option<Profile>,
     /// The masked reference that [`super::prune`] wrote: what a repaired network is compared with.
     pub masked: Option<PathBuf>,
+    /// The proof that [`super::prune`] made; without it the networks are compared again.
+    pub proof: Option<Proof>,
 }
 
 /// Builds the report page of a cut, proves it again, and times both networks.
@@ -44,7 +46,7 @@ pub fn report(
     options: &ReportOptions,
     observer: &mut dyn Observer,
 ) -> Result<Page> {
-    let CutFiles { pruned, cut, profile, masked } = files;
+    let CutFiles { pruned, cut, profile, masked, proof } = files;
     notice_calibration(&network.graph, calibration, observer)?;
     let removed = cut.removed(&network.graph, &network.model.sha256, &network.channels)?;
     let stamp = Stamp::of(&pruned.proto);
@@ -72,10 +74,13 @@ pub fn report(
     staged(observer, Stage::Drawing, 0, |_| {
         page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())
     })?;
-    let proof = staged(observer, Stage::Proving, 0, |_| {
-        proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())
-    });
-    match proof? {
+    let proved = match proof {
+        Some(proof) => Ok(proof),
+        None => staged(observer, Stage::Proving, 0, |_| {
+            proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())
+        })?,
+    };
+    match proved {
         Ok(proof) => page.proved(&proof),
         Err(reason) => page.unproved(reason),
     }

@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::data::Preset;
 use crate::error::ErrorKind;
+use crate::prune::Score;
+use crate::stats::Header;
 
 mod sweeps;
 
@@ -439,4 +441,25 @@ fn labels_that_do_not_fit_rank_nothing() {
     let error =
         try_presets(&network.graph, &Device::Cpu, (&open, &options), None, &mut Silent).expect_err("noise");
     assert!(error.message().contains("for images only"), "{error}");
+}
+
+#[test]
+fn a_function_scores_as_the_criterion_that_it_repeats() {
+    let network = demo::network().expect("a network");
+    let profile = Profile::of_weights(&network.graph, Header::default(), Distances::None).expect("weights");
+    let scored = |criterion: Criterion| {
+        let options = PlanOptions { criterion: Some(criterion), ..PlanOptions::default() };
+        options.score(&network, &network.channels, (&profile, None)).map(|scored| Score::values(&scored.0))
+    };
+    let by_l1 = |layer: &CustomLayer| {
+        let (shape, weight) = layer.weight.expect("constant weights");
+        assert_eq!((weight.len(), layer.channels), (shape.iter().product(), layer.profile.weight.l1.len()));
+        Ok(layer.profile.weight.l1.clone())
+    };
+    let custom = Criterion::custom("mine", CustomCriterion::new(Needs::WEIGHTS, by_l1));
+    assert_eq!(custom.to_string(), "mine");
+    assert_eq!(scored(custom).expect("scores"), scored("l1".parse().expect("a name")).expect("scores"));
+    let short = CustomCriterion::new(Needs::WEIGHTS, |_: &CustomLayer| Ok(vec![1.0]));
+    let error = scored(Criterion::custom("short", short)).expect_err("too few");
+    assert!(error.message().contains("got 1") && error.node_name().is_some(), "{error}");
 }

@@ -31,7 +31,7 @@ pub use channels::{Channels, CoupledChannels};
 pub use confidence::{confidence, cut_confidence};
 pub(crate) use constant_channels::{FoldedBias, folds};
 pub use consumers::{Compensated, Consumers};
-pub use criteria::{CRITERIA, Criterion, Needs, Score};
+pub use criteria::{CRITERIA, Criterion, CustomCriterion, CustomLayer, Needs, Score};
 pub use cut::{Cut, CutCoupled, Judged};
 pub(crate) use editor::Editor;
 pub use elimination_curves::EliminationCurves;

@@ -247,7 +247,15 @@ impl Profile {
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let fail = |e: String| Error::new("cannot write the profile").file(path).got(e);
+        write_whole(path, "write the profile", &self.to_bytes().map_err(|e| e.file(path))?)
+    }
+
+    /// Returns the contents of the profile's file.
+    ///
+    /// # Errors
+    /// A header that is no JSON: a fault of this program.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let fail = |e: String| Error::new("cannot write the profile").got(e);
         let header = serde_json::to_string(&self.header).map_err(|e| fail(e.to_string()))?;
         let columns = columns(self);
         let views = columns
@@ -257,7 +265,7 @@ impl Profile {
         let bytes = views.and_then(|views| {
             safetensors::serialize(views, Some(HashMap::from([(HEADER.to_owned(), header)])))
         });
-        write_whole(path, "write the profile", &bytes.map_err(|e| fail(e.to_string()))?)
+        bytes.map_err(|e| fail(e.to_string()))
     }
 
     /// Reads a profile from a file.
@@ -265,9 +273,16 @@ impl Profile {
     /// # Errors
     /// A file that cannot be read, is not a profile, has another version, or lacks a column.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the profile", path, e))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(path, e.to_string()))?;
+        Self::from_bytes(&std::fs::read(path).map_err(|e| Error::io("read the profile", path, e))?, path)
+    }
+
+    /// Reads a profile from the contents of a file; `path` is used in messages.
+    ///
+    /// # Errors
+    /// Bytes that are no profile, have another version, or lack a column.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(path, e.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(path, e.to_string()))?;
         let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
         let header = header.ok_or_else(|| bad(path, "a file without a header".to_owned()))?;
         let header: serde_json::Value = serde_json::from_str(header).map_err(|e| bad(path, e.to_string()))?;

@@ -22,6 +22,18 @@ const UNMET: &[(&str, &str)] = &[
     ("cannot read the result", "it was just written"),
     ("cannot read the labels", "a table that is listed is there"),
     ("standard output cannot take a model with external data", "tests/cli.rs has one"),
+    // Data sets and criteria of callers, which the command line has not; python/tests has cases.
+    ("a criterion that does not score every channel of a layer", "a function of the caller"),
+    ("images of several kinds", "samples that a caller yields"),
+    ("samples whose first axes differ cannot be normalized alike", "samples that a caller yields"),
+    ("samples without a recipe", "the first batch decides it"),
+    ("some samples have a label and others none", "samples that a caller yields"),
+    ("the arrays do not feed the network's inputs", "arrays of a caller"),
+    ("the data hold fewer samples when they are walked again", "samples that a caller yields"),
+    ("the data hold no samples", "samples that a caller yields"),
+    ("the data hold other samples when they are walked again", "samples that a caller yields"),
+    ("the rows of an array do not have its shape", "an array of a caller"),
+    ("the samples take more memory than max_memory, {max_memory} bytes", "samples that a caller yields"),
     // Internal invariants of plans, lowerings and cuts.
     ("cannot write the answer", "standard output is no full disk here; tests/cli.rs has one"),
     ("a call writes to a constant", "no operator does"),

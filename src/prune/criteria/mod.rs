@@ -8,6 +8,7 @@ mod act_variance;
 mod apoz;
 mod bn_scale;
 mod consumer_losses;
+mod custom;
 mod discriminant;
 mod drift;
 mod entropy;
@@ -27,6 +28,7 @@ mod variance;
 
 use ::std::cell::OnceCell;
 
+pub use custom::{CustomCriterion, CustomLayer};
 pub use parse::{Criterion, Term};
 
 use super::channels::Channels;
@@ -157,7 +159,10 @@ impl<'a> Context<'a> {
         (criterion, seed): (&Criterion, u64),
         curves: Option<&'a EliminationCurves>,
     ) -> Fallible<Self> {
-        let table = criterion.file().map(file::read).transpose()?.unwrap_or_default();
+        let table = match criterion.function() {
+            Some(custom) => custom.scores(graph, channels, profile)?,
+            None => criterion.file().map(file::read).transpose()?.unwrap_or_default(),
+        };
         if let Some(path) = criterion.file() {
             let producers = channels.coupling.producers.iter();
             let layers = producers.map(|p| (graph.nodes[p.node].name.as_str(), p.labels.len()));

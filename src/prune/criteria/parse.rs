@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::custom::{self, CustomCriterion};
 use super::{CRITERIA, CriterionRow, Needs, file};
 use crate::error::{Error, Result};
 
@@ -13,6 +14,7 @@ pub struct Criterion {
     pub terms: Vec<Term>,
     text: String,
     file: Option<PathBuf>,
+    function: Option<CustomCriterion>,
 }
 
 /// A summand of a criterion.
@@ -28,8 +30,9 @@ impl FromStr for Criterion {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let alone =
-            |row, file| Ok(Self { terms: vec![Term { weight: 1.0, row }], text: text.to_owned(), file });
+        let alone = |row, file| {
+            Ok(Self { terms: vec![Term { weight: 1.0, row }], text: text.to_owned(), file, function: None })
+        };
         if let Some(path) = text.strip_prefix("file:") {
             return alone(&file::ROW, Some(path.into()));
         }
@@ -47,7 +50,7 @@ impl FromStr for Criterion {
             })?;
             Ok(Term { weight, row: named(name.trim())? })
         });
-        Ok(Self { terms: terms.collect::<Result<_>>()?, text: text.to_owned(), file: None })
+        Ok(Self { terms: terms.collect::<Result<_>>()?, text: text.to_owned(), file: None, function: None })
     }
 }
 
@@ -66,9 +69,23 @@ impl std::fmt::Display for Criterion {
 }
 
 impl Criterion {
+    /// Creates a criterion from a function of the caller, with a name for cuts and reports.
+    pub fn custom(name: impl Into<String>, function: CustomCriterion) -> Self {
+        let terms = vec![Term { weight: 1.0, row: &custom::ROW }];
+        Self { terms, text: name.into(), file: None, function: Some(function) }
+    }
+
     /// Returns the statistics that the summands need.
     pub fn needs(&self) -> Needs {
+        if let Some(function) = &self.function {
+            return function.needs;
+        }
         self.terms.iter().fold(Needs::WEIGHTS, |needs, term| needs.and(term.row.needs))
+    }
+
+    /// Returns the function of the caller, if there is one.
+    pub fn function(&self) -> Option<&CustomCriterion> {
+        self.function.as_ref()
     }
 
     /// Returns the file of scores, for the criterion `file:PATH`.
