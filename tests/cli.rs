@@ -318,6 +318,20 @@ fn shards_merge_to_the_whole() {
         let verdict = compare(&all(&merged), &all(&whole), exact);
         assert!(verdict.passed(), "{verdict}");
     }
+    // Tasks of a Slurm array, and the pods of a Kubernetes Indexed Job, find their shards themselves.
+    let numbered = |shard: &str, variables: &[(&str, &str)], out: &Path| {
+        let fixed =
+            ["profile", &demo_network(), "--mean", "0.5", "--std", "0.25", "--shard", shard, "--data"];
+        let mut command = secateur();
+        command.envs(variables.iter().copied()).args(fixed).arg(at("i.npz")).arg("-o").arg(out);
+        command.assert().success();
+        Profile::load(out).unwrap()
+    };
+    let array = ["MIN", "MAX", "COUNT", "ID"].map(|name| format!("SLURM_ARRAY_TASK_{name}"));
+    let array: Vec<_> = array.iter().map(String::as_str).zip(["5", "7", "3", "6"]).collect();
+    let second = Profile::load(&parts[1]).unwrap();
+    assert!(numbered("auto", &array, &at("slurm")) == second);
+    assert!(numbered("auto/3", &[("JOB_COMPLETION_INDEX", "1")], &at("pod")) == second);
     // Other preprocessing is another thing.
     profile(&["--scale", "128"], &at("other"));
     let (code, answer) =

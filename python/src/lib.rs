@@ -11,6 +11,7 @@ mod evaluation;
 mod network;
 mod observer;
 mod options;
+mod parts;
 mod profile;
 mod pruning;
 mod results;
@@ -39,5 +40,7 @@ fn _secateur(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(evaluation::evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::compare_criteria, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::bench, module)?)?;
-    module.add_function(wrap_pyfunction!(evaluation::devices, module)?)
+    module.add_function(wrap_pyfunction!(evaluation::devices, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::count, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::criteria, module)?)
 }

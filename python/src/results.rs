@@ -69,6 +69,7 @@ pub(crate) fn quality<'py>(py: Python<'py>, found: &Evaluation) -> PyResult<Boun
     fields.set_item("agreement", against.and_then(Agreement::agreement))?;
     fields.set_item("kl", against.and_then(Agreement::kl))?;
     fields.set_item("snr_db", against.map(Agreement::snr_db))?;
+    fields.set_item("signal", against.map(Agreement::signal))?;
     fields.set_item("max_abs_err", against.map(Agreement::max_abs_err))?;
     fields.set_item("metric", optional_metric(py, found.metric.as_ref())?)?;
     fields.set_item("classified", found.classified.as_ref())?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::input_args::InputArgs;
+use super::job_array;
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Calibration, DataOptions, DataSources, Dataset, Device, Graph, Model, Observer, Origin, PresetTrial,
@@ -77,7 +78,10 @@ pub(super) struct DataArgs {
     /// Choose the images of --images at random, by this seed.
     #[arg(long, value_name = "SEED", requires = "images")]
     sample: Option<u64>,
-    /// Use part K of N equal parts of the images.
+    /// Use part K of N equal parts of the images; auto: the part of this task of a cluster.
+    ///
+    /// "auto" is the place in a Slurm job array. "auto/N" is one of N parts, by the number of a pod of a Kubernetes Indexed
+    /// Job, or of a task of a Slurm array from 0 to N-1 (docs/cluster.md).
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
     /// Accept random inputs as calibration data.
@@ -152,9 +156,15 @@ impl DataArgs {
             strict: self.strict,
             images: self.images,
             sample: self.sample,
-            shard: parsed(self.shard.as_ref())?,
+            shard: parsed(self.shard()?.as_ref())?,
             order,
         })
+    }
+
+    /// Returns the shard as K/N.
+    fn shard(&self) -> Result<Option<String>> {
+        let variable = |name: &str| std::env::var(name).ok();
+        self.shard.as_ref().map(|text| job_array::resolved(text, &variable)).transpose()
     }
 
     /// Returns the class names of the class list in the order of its lines, for reports; none without a list.

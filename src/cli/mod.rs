@@ -13,6 +13,7 @@ mod examples;
 mod help;
 mod input_args;
 mod inspect;
+mod job_array;
 mod metric_args;
 mod metric_command;
 mod monitor;

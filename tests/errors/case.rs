@@ -21,6 +21,8 @@ pub(crate) struct Case {
     title: String,
     files: Files,
     line: String,
+    /// Environment variables beside those of every case.
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// The result of a case: its entry in the catalogue, and its faults.
@@ -31,12 +33,18 @@ pub(crate) struct Tried {
 
 /// Creates a case without files of its own; fixtures are available to every case.
 pub(crate) fn case(title: &str, line: &str) -> Case {
-    Case { title: title.to_owned(), files: Files::new(), line: line.to_owned() }
+    Case { title: title.to_owned(), files: Files::new(), line: line.to_owned(), variables: vec![] }
 }
 
 impl Case {
     pub(crate) fn with(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         self.files.insert(name.to_owned(), bytes.into());
+        self
+    }
+
+    /// Sets environment variables, such as those of a scheduler.
+    pub(crate) fn under(mut self, variables: &[(&'static str, &'static str)]) -> Self {
+        self.variables.extend(variables);
         self
     }
 
@@ -46,7 +54,7 @@ impl Case {
         let named = fixtures.iter().filter(|(name, _)| self.line.contains(name.as_str()));
         lay_out(folder.path(), named.chain(&self.files));
         let before = found(folder.path());
-        let output = secateur(&folder, &self.line);
+        let output = secateur(&folder, &self.line, &self.variables);
         let text = |bytes: &[u8]| {
             let place = folder.path().canonicalize().unwrap();
             let text = String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "…");
@@ -54,7 +62,8 @@ impl Case {
             lines.map(of_any_system).collect::<String>()
         };
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        let entry = format!("## {}\n$ secateur {}\n{err}", self.title, self.line);
+        let set: String = self.variables.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+        let entry = format!("## {}\n$ {set}secateur {}\n{err}", self.title, self.line);
         let starts = |with: &str| err.lines().filter(|l| l.starts_with(with)).count();
         let wrong = [
             (output.status.code() != Some(2), format!("ends with {:?}", output.status.code())),
@@ -119,7 +128,7 @@ pub(crate) fn fixtures() -> Files {
         "profile two.onnx --input x2=2 --data random:4 --allow-random -o rescaled.profile",
         "profile good.onnx --data labelled.npz -o labelled.profile",
     ] {
-        let made = secateur(&folder, line);
+        let made = secateur(&folder, line, &[]);
         assert!(made.status.success(), "{line}: {}", String::from_utf8_lossy(&made.stderr));
     }
     let mut files = found(folder.path());
@@ -143,10 +152,11 @@ pub(crate) fn fixtures() -> Files {
 }
 
 /// Runs the program without any GPU, because errors must not depend on the machine.
-fn secateur(folder: &TempDir, line: &str) -> Output {
+fn secateur(folder: &TempDir, line: &str, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::cargo_bin("secateur").unwrap();
     command.current_dir(folder.path()).args(line.split_whitespace()).args(["--color", "never"]);
     command.env("SECATEUR_DEVICE", "cpu").env("SECATEUR_CACHE", "").env("RAYON_NUM_THREADS", "1");
+    command.envs(variables.iter().copied());
     for drivers in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
         command.env(drivers, "/nonexistent.json");
     }

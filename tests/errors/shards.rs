@@ -51,6 +51,15 @@ pub(crate) fn cases() -> Vec<Case> {
         let case = case.with("a.tar", tar(&[("a.png", &picture)])).with("b.parquet", good.clone());
         case.with("c.txt", "no shard")
     };
+    let task = |title, shard: &str, variables: &[(&'static str, &'static str)]| {
+        let line = format!("profile good.onnx --data random:4 --allow-random -o out --shard {shard}");
+        case(title, &line).under(variables)
+    };
+    let array = |title, id, [first, last, count]: [&'static str; 3]| {
+        let range = [("SLURM_ARRAY_TASK_MIN", first), ("SLURM_ARRAY_TASK_MAX", last)];
+        let rest = [("SLURM_ARRAY_TASK_COUNT", count), ("SLURM_ARRAY_TASK_ID", id)];
+        task(title, "auto", &[range, rest].concat())
+    };
     let classes = |case: Case| case.with("names", b"dog\n".to_vec());
     vec![
         one("a WebDataset that was cut short", "a.tar", tar(&[("a.png", &picture)])[..600].to_vec()),
@@ -84,5 +93,17 @@ pub(crate) fn cases() -> Vec<Case> {
         several("a pattern that is not closed", "{a,b"),
         several("shards of two formats", "{a.tar,b.parquet}"),
         several("a shard that is a text", "{a.tar,c.txt}"),
+        task("a shard of a task that is none", "auto/8", &[]),
+        task("a number of shards that is none", "auto/0", &[("JOB_COMPLETION_INDEX", "0")]),
+        task("shards of an unknown number", "auto", &[("JOB_COMPLETION_INDEX", "0")]),
+        task("a shard of a task beyond them", "auto/2", &[("JOB_COMPLETION_INDEX", "2")]),
+        task("a task whose number is none", "auto/2", &[("SLURM_ARRAY_TASK_ID", "one")]),
+        task(
+            "a task with two numbers",
+            "auto/2",
+            &[("JOB_COMPLETION_INDEX", "0"), ("SLURM_ARRAY_TASK_ID", "0")],
+        ),
+        task("a task of an unknown array", "auto", &[("SLURM_ARRAY_TASK_ID", "1")]),
+        array("a task of an array with gaps", "3", ["1", "7", "3"]),
     ]
 }

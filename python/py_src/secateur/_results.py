@@ -106,6 +106,8 @@ class Quality:
     kl: float | None
     #: Signal-to-noise ratio to the reference's outputs in decibels; infinite if they are equal.
     snr_db: float | None
+    #: Sum of squares of the reference's outputs, which ``snr_db`` is about.
+    signal: float | None
     #: Largest absolute difference of the outputs.
     max_abs_err: float | None
     #: The metric that judges, if there is one.

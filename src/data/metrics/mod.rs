@@ -179,6 +179,11 @@ impl Agreement {
         if self.noise == 0.0 { f64::INFINITY } else { 10.0 * (self.signal / self.noise).log10() }
     }
 
+    /// Returns the sum of squares of the reference, which the signal-to-noise ratio is about.
+    pub fn signal(&self) -> f64 {
+        self.signal
+    }
+
     /// Returns the largest absolute error; infinite if any output is NaN.
     pub fn max_abs_err(&self) -> f64 {
         self.largest
