@@ -21,6 +21,9 @@ use crate::options::Options;
 /// The name of a model without a file, in messages.
 const IN_MEMORY: &str = "the model in memory";
 
+/// `inexact`, the values of inputs, and their sizes.
+type NetworkOptions = (bool, Vec<(String, Vec<f64>)>, Vec<(String, Vec<usize>)>);
+
 /// A network, whose channels are analyzed when they are needed.
 #[pyclass(frozen, module = "secateur._secateur")]
 pub(crate) struct Network {
@@ -67,6 +70,16 @@ impl Network {
     #[getter]
     fn path(&self) -> Option<&Path> {
         Some(self.model.path.as_path()).filter(|path| *path != Path::new(IN_MEMORY))
+    }
+
+    /// Returns the options of the network: `inexact`, values and sizes of inputs.
+    fn options(&self) -> NetworkOptions {
+        let numbers = |(name, value): &(String, InputValue)| match value {
+            InputValue::Numbers(numbers) => Some((name.clone(), numbers.clone())),
+            // The package reads files itself, and gives numbers.
+            InputValue::File(_) => None,
+        };
+        (self.inexact, self.inputs.values.iter().filter_map(numbers).collect(), self.inputs.sizes.clone())
     }
 
     #[getter]

@@ -15,7 +15,7 @@ from ._items import to_numpy
 
 
 class Network:
-    """An ONNX model.
+    """An ONNX model. Networks can be pickled, so that workers may be given them.
 
     Args:
         source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, or a :class:`Result` of :func:`prune`.
@@ -136,8 +136,16 @@ class Network:
         found = self._native.run(given, list(taps), options)
         return {name: np.frombuffer(data, dtype).reshape(shape) for name, dtype, shape, data in found}
 
+    def __reduce__(self) -> tuple[Any, tuple[bytes, dict[str, Any]]]:
+        inexact, values, sizes = self._native.options()
+        return _from_bytes, (self.onnx, {"inexact": inexact, "values": dict(values), "sizes": dict(sizes)})
+
     def __repr__(self) -> str:
         return f"secateur.Network({self.path or '<bytes>'!r}, sha256={self.sha256[:12]}…)"
+
+
+def _from_bytes(onnx: bytes, options: dict[str, Any]) -> Network:
+    return Network(onnx, **options)
 
 
 def as_network(given: Any) -> Network:
