@@ -45,6 +45,8 @@ def test_wrong_types_of_samples(demo: str, images: Any) -> None:
     with pytest.raises(secateur.InputError, match="(?s)unsupported type.*astype"):
         profile(demo, images.astype(np.int64))
     with pytest.raises(secateur.InputError, match="(?s)unsupported type.*str"):
+        profile(demo, iter(["cat.jpg", "dog.jpg"]))
+    with pytest.raises(FileNotFoundError, match="cat.jpg"):
         profile(demo, ["cat.jpg", "dog.jpg"])
     with pytest.raises(secateur.InputError, match="no array"):
         profile(demo, [[[1, 2], [3]]])
