@@ -126,8 +126,8 @@ def describe(data: Any, options: Mapping[str, Any], inputs: list[Item], role: st
     if isinstance(paths, (list, tuple)) and paths and all(isinstance(path, (str, os.PathLike)) for path in paths):
         if transform is not None:
             raise unfit(f"transform is for samples in memory, and {role} is a path", remedy="leave it out")
-        paths = [os.fspath(path) for path in paths]
-        return Described({**fields, "paths": paths, "name": ", ".join(paths)}, None)
+        texts = [os.fspath(path) for path in paths]
+        return Described({**fields, "paths": texts, "name": ", ".join(texts)}, None)
     if "shard" in fields:
         # Parts of the same data must be told from each other when their profiles are merged.
         fields["name"] = f"{type(source).__module__}.{type(source).__qualname__} in memory"
