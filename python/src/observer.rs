@@ -78,8 +78,14 @@ impl Observer for PyObserver {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let is_warning =
-            !matches!(notice, Notice::Round { .. } | Notice::LatencyTried { .. } | Notice::DropTried { .. });
+        let is_warning = !matches!(
+            notice,
+            Notice::Preprocessing(_)
+                | Notice::Budget { .. }
+                | Notice::Round { .. }
+                | Notice::LatencyTried { .. }
+                | Notice::DropTried { .. }
+        );
         let told = (secateur::cli::notice_text(&notice), is_warning);
         let told = Python::attach(|py| self.reporter.call_method1(py, "notice", told).map(drop));
         if let Err(error) = told {
