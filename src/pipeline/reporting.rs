@@ -70,7 +70,9 @@ pub fn report(
     }
     let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
     staged(observer, Stage::Drawing, 0, |_| {
-        page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())
+        let recipe = seen.header.preprocessing.as_ref();
+        page.preprocessed(calibration, recipe)?;
+        page.draw(&network, device, images.as_ref(), recipe)
     })?;
     let proof = staged(observer, Stage::Proving, 0, |_| {
         proved(&network, &pruned, (&removed, masked.as_deref()), device, images.as_ref())
