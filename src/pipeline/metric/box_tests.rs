@@ -48,7 +48,7 @@ fn f1(reference: Outputs, got: Outputs, columns: Option<&str>) -> f64 {
 
 /// Two boxes of edges, score and class, and one of low score.
 const ROWS: [[f32; 6]; 3] =
-    [[10.0, 10.0, 30.0, 40.5, 0.9, 2.0], [50.5, 10.0, 70.0, 40.0, 0.8, 1.0], [0.0, 0.5, 5.0, 7.0, 0.1, 1.0]];
+    [[10.0, 10.0, 30.0, 40.5, 0.9, 2.0], [50.5, 10.0, 70.0, 40.0, 0.8, 1.0], [0.5, 1.5, 5.0, 7.0, 0.1, 1.0]];
 
 /// The boxes in another order of columns.
 fn rows(order: &[usize]) -> Vec<f32> {
