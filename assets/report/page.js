@@ -58,6 +58,7 @@ function sectionsOfCut() {
   const kernels = layerSection((layer) => { network.mark(layer); if (picture) picture.mark(layer); });
   if (picture) sections.push(["Drawing", picture.node]);
   sections.push(["Layers", network.node], ["Kernels", kernels.node]);
+  if (PAGE.inputs) sections.push(["Inputs", inputsSection(PAGE.inputs)]);
   if (PAGE.filters) sections.push(["Filters", filtersSection(PAGE.filters)]);
   if (PAGE.maps.length) sections.push(["Feature maps", mapsSection(PAGE.maps, PAGE.images)]);
   sections.push(["Coupled channels", coupledSection(open)]);

@@ -22,25 +22,14 @@ function tilesByState(layer, sheet, channels, size, what) {
   });
 }
 
-// The preprocessing in words: those of the page, or those of the recorded recipe.
-function preprocessingInWords() {
-  if (PAGE.preprocessing) return PAGE.preprocessing;
-  const recorded = PAGE.repeat.find((row) => row.what === "Preprocessing");
-  if (!recorded) return null;
-  const r = JSON.parse(recorded.value);
-  const size = (s) => `${s.height}×${s.width}`;
-  const list = (values) => values.map((v) => Number(v.toPrecision(4))).join(", ");
-  const plain = (values, unit) => values.every((v) => v === unit);
-  return [
-    r.rate && `${r.rate} Hz`,
-    r.resize && (r.resize.exact ? `resize to ${size(r.resize.exact)}` : `shorter side ${r.resize.shorter}`),
-    r.crop && `crop ${size(r.crop)} from the centre`,
-    r.channels === 3 ? r.order.toUpperCase() : r.channels === 1 && "grey",
-    r.scale !== 1 && `÷ ${r.scale}`,
-    !plain(r.mean, 0) && `− (${list(r.mean)})`,
-    !plain(r.std, 1) && `÷ (${list(r.std)})`,
-    r.layout && r.layout.toUpperCase(),
-  ].filter(Boolean).join(" → ");
+// Images as the network receives them, and the steps that lead to them.
+function inputsSection({ sheet, range, size }) {
+  const tiles = Array.from({ length: sheet.count }, (_, i) => el("li", {}, tile(sheet, i, Math.max(96, Math.min(160, sheet.tile[0])), `input ${i + 1}, as the network receives it`)));
+  const [low, high] = range.map((v) => Number(v.toPrecision(3)));
+  return el("section", { class: "card", id: "inputs" }, el("h2", {}, "Inputs"),
+    el("p", { class: "quiet" }, `Images as the network receives them, ${size.join("×")}: black is ${low}, white is ${high}. Wrong colours, borders or shapes here mean a wrong preprocessing.`),
+    PAGE.preprocessing && el("p", { class: "quiet small" }, `Preprocessing: ${PAGE.preprocessing}`),
+    el("ul", { class: "tiles", style: source(sheet) }, tiles));
 }
 
 function filtersSection({ layer: place, sheet }) {
@@ -93,7 +82,6 @@ function mapsSection(maps, images) {
   const range = "Black to white is the range of the original over all images shown: a channel with equal maps carries no information.";
   return el("section", { class: "card", id: "maps" }, el("h2", {}, "Feature maps"),
     el("p", { class: "quiet" }, both ? "Outputs of some layers for calibration images: above in the original, below in the pruned network. " : "Outputs of some layers of the original for calibration images. ", range),
-    preprocessingInWords() && el("p", { class: "quiet small" }, `Preprocessing: ${preprocessingInWords()}`),
     el("div", { class: "photos", role: "group", "aria-label": "Images", style: images ? source(images) : null }, buttons),
     el("div", { class: "tools" }, pick.label), place);
 }

@@ -1,7 +1,6 @@
 //! Data of callers: paths, arrays that are read by rows, and streams of batches.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
@@ -11,8 +10,8 @@ use secateur::Result;
 use secateur::data::SampleSpec;
 use secateur::error::Error;
 use secateur::pipeline::{
-    Calibration, DataOptions, Dataset, Graph, InputArray, MetricOptions, Origin, Repair, RowReader,
-    SampleStream, StreamBatch, StreamBatches, open_calibration, open_data, open_test,
+    Calibration, DataOptions, DataSources, Dataset, Graph, InputArray, MetricOptions, Origin, Repair,
+    RowReader, SampleStream, StreamBatch, StreamBatches, open_calibration, open_data, open_test,
 };
 
 use crate::error::{OrRaise, raised};
@@ -30,19 +29,19 @@ pub(crate) struct Data {
 
 #[derive(Clone)]
 enum Source {
-    Path(String),
+    Path(DataSources),
     Arrays(Vec<InputArray>, Option<Vec<i64>>),
     Stream(Arc<PyStream>, u64),
 }
 
 impl Data {
-    /// Reads a description, a dictionary with `path`, `arrays` or `walk`.
+    /// Reads a description, a dictionary with `paths`, `arrays` or `walk`.
     pub(crate) fn of(given: &Options<'_>, name: &str) -> PyResult<Option<Self>> {
         let Some(given) = given.get::<Bound<'_, PyDict>>(name, "data")? else { return Ok(None) };
         let given = Options(given);
         let labels = given.get::<Bound<'_, PyBytes>>("labels", "labels")?.map(|bytes| integers(&bytes));
-        let source = if let Some(path) = given.text("path")? {
-            Source::Path(path)
+        let source = if let Some(paths) = given.get::<Vec<String>>("paths", "paths")? {
+            Source::Path(DataSources::from(paths))
         } else if let Some(arrays) = given.get::<Vec<ArrayParts>>("arrays", "arrays")? {
             let input = |(name, dtype, shape, read): ArrayParts| {
                 let reader: Arc<dyn RowReader> = Arc::new(PyRows(read));
@@ -64,7 +63,7 @@ impl Data {
     }
 
     /// Returns the path that the command line would take; `None` for data in memory.
-    pub(crate) fn path(&self) -> Option<&str> {
+    pub(crate) fn path(&self) -> Option<&DataSources> {
         match &self.source {
             Source::Path(path) => Some(path),
             Source::Arrays(..) | Source::Stream(..) => None,
@@ -73,7 +72,7 @@ impl Data {
 
     /// Returns the origin for profiles.
     pub(crate) fn origin(&self) -> Origin {
-        Origin::new(&self.name, &self.options)
+        Origin::new(self.name.as_str(), &self.options)
     }
 
     /// Opens data in memory for the arrays that a network takes.
@@ -91,7 +90,7 @@ impl Data {
     }
 
     /// Opens data at a path; `deciding` refuses random inputs unless they are allowed.
-    pub(crate) fn at_path(&self, graph: &Graph, path: &str, deciding: bool) -> Result<Dataset> {
+    pub(crate) fn at_path(&self, graph: &Graph, path: &DataSources, deciding: bool) -> Result<Dataset> {
         match deciding {
             true => open_calibration(graph, path, &self.options, self.allow_random),
             false => open_data(graph, path, &self.options),
@@ -109,7 +108,7 @@ impl Data {
     /// Adds label images that the data's file holds to the options of a metric.
     pub(crate) fn labelled(&self, metric: MetricOptions) -> Result<MetricOptions> {
         match self.path() {
-            Some(path) => metric.with_labels_within(Path::new(path)),
+            Some(path) => metric.with_labels_within(path),
             None => Ok(metric),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn evaluate<'py>(
         let own = graph(model)?;
         let opened = match (opened, data.path()) {
             (Some(opened), _) => opened,
-            (None, path) => data.at_path(&own, path.unwrap_or_default(), false)?,
+            (None, path) => data.at_path(&own, &path.cloned().unwrap_or_default(), false)?,
         };
         let reference = match against {
             Some(against) => {

@@ -182,7 +182,7 @@ impl Network {
         };
         let opened = match (opened, data.path()) {
             (Some(opened), _) => opened,
-            (None, path) => data.at_path(&network.graph, path.unwrap_or_default(), deciding)?,
+            (None, path) => data.at_path(&network.graph, &path.cloned().unwrap_or_default(), deciding)?,
         };
         Ok((network, Some(opened)))
     }

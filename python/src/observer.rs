@@ -11,14 +11,14 @@ use crate::error::exception;
 pub(crate) struct PyObserver {
     /// An object with `advance(stage, done, total)`, which returns whether to go on, and `notice(text, is_warning)`.
     reporter: Py<PyAny>,
-    stage: &'static str,
-    total: u64,
+    /// The stages that run, the innermost last, with their totals.
+    stages: Vec<(&'static str, u64)>,
     raised: Option<PyErr>,
 }
 
 impl PyObserver {
     pub(crate) fn new(reporter: Py<PyAny>) -> Self {
-        Self { reporter, stage: "", total: 0, raised: None }
+        Self { reporter, stages: vec![], raised: None }
     }
 
     /// Runs an operation of the library without the GIL, and raises what ended it.
@@ -43,9 +43,10 @@ impl PyObserver {
     }
 
     fn report(&mut self, done: u64) -> ControlFlow<()> {
+        let (stage, total) = self.stages.last().copied().unwrap_or(("working", 0));
         let report = |py: Python<'_>| -> PyResult<bool> {
             py.check_signals()?;
-            self.reporter.call_method1(py, "advance", (self.stage, done, self.total))?.extract(py)
+            self.reporter.call_method1(py, "advance", (stage, done, total))?.extract(py)
         };
         match Python::attach(report) {
             Ok(true) => ControlFlow::Continue(()),
@@ -60,7 +61,7 @@ impl PyObserver {
 
 impl Observer for PyObserver {
     fn stage(&mut self, stage: Stage, total: u64) {
-        (self.stage, self.total) = (title(stage), total);
+        self.stages.push((title(stage), total));
         // An end that is asked for here comes with the first unit.
         let _ = self.report(0);
     }
@@ -72,9 +73,19 @@ impl Observer for PyObserver {
         self.report(done)
     }
 
+    fn finish(&mut self) {
+        self.stages.pop();
+    }
+
     fn notice(&mut self, notice: Notice) {
-        let is_warning =
-            !matches!(notice, Notice::Round { .. } | Notice::LatencyTried { .. } | Notice::DropTried { .. });
+        let is_warning = !matches!(
+            notice,
+            Notice::Preprocessing(_)
+                | Notice::Budget { .. }
+                | Notice::Round { .. }
+                | Notice::LatencyTried { .. }
+                | Notice::DropTried { .. }
+        );
         let told = (secateur::cli::notice_text(&notice), is_warning);
         let told = Python::attach(|py| self.reporter.call_method1(py, "notice", told).map(drop));
         if let Err(error) = told {
@@ -97,6 +108,11 @@ fn title(stage: Stage) -> &'static str {
         Stage::Autotuning => "timing algorithms",
         Stage::ComparingCriteria => "comparing",
         Stage::Checking => "checking",
+        Stage::TryingRecipes => "trying preprocessing",
+        Stage::Scoring => "scoring",
+        Stage::Searching => "searching",
+        Stage::Verifying => "verifying",
+        Stage::Drawing => "drawing",
         _ => "working",
     }
 }

@@ -123,6 +123,7 @@ impl<'py> Options<'py> {
             crop: self.parsed("crop")?,
             mean: numbers("mean")?,
             std: numbers("std")?,
+            letterbox: self.get("letterbox", "a whole number from 0 to 255")?,
             layout: self.parsed("layout")?,
             channels: self.parsed("channels")?,
             scale: self.get("scale", "a number")?,
@@ -199,7 +200,9 @@ impl<'py> Options<'py> {
         };
         let labels = self.path("labels")?.map(|path| LabelImages::open(&path)).transpose().or_raise(py)?;
         let (peak, force) = (self.number("peak")?, self.flag("force")?);
-        let options = MetricOptions { metric: kind, labels: labels.map(Arc::new), peak, force };
+        let (boxes, min_score) = (self.parsed("boxes")?, self.number("min_score")?);
+        let labels = labels.map(Arc::new);
+        let options = MetricOptions { metric: kind, labels, peak, boxes, min_score, force };
         options.check().or_raise(py)?;
         Ok(options)
     }

@@ -174,12 +174,12 @@ pub(crate) fn prune(
         None => options.required_target()?,
     };
     let request = Request::of(&options, target)?;
-    let repair = options.repair("repair")?;
+    let (repair, stamp) = (options.repair("repair")?, options.flag("stamp")?);
     let own = network.get();
     let inexact = cut.as_ref().map_or(own.inexact, |cut| cut.inexact.is_some());
     let outcome = PyObserver::new(reporter).run(py, |observer| {
         request.run((own, inexact, repair), |analyzed, evidence, plan| {
-            let pruning = PruneOptions { plan, repair, ..PruneOptions::default() };
+            let pruning = PruneOptions { plan, repair, stamp, ..PruneOptions::default() };
             let device = request.device.open()?;
             match cut {
                 Some(cut) => apply(analyzed, &device, cut, evidence, &pruning, observer),

@@ -45,6 +45,8 @@ def test_wrong_types_of_samples(demo: str, images: Any) -> None:
     with pytest.raises(secateur.InputError, match="(?s)unsupported type.*astype"):
         profile(demo, images.astype(np.int64))
     with pytest.raises(secateur.InputError, match="(?s)unsupported type.*str"):
+        profile(demo, iter(["cat.jpg", "dog.jpg"]))
+    with pytest.raises(FileNotFoundError, match="cat.jpg"):
         profile(demo, ["cat.jpg", "dog.jpg"])
     with pytest.raises(secateur.InputError, match="no array"):
         profile(demo, [[[1, 2], [3]]])
@@ -80,7 +82,7 @@ def test_empty_data(demo: str, images: Any) -> None:
 
 def test_a_loader_that_raises_in_the_middle(demo: str, images: Any, tmp_path: Path) -> None:
     class Failing:
-        fails_in_walk = 1
+        fails_from_walk = 1
 
         def __init__(self) -> None:
             self.walks = 0
@@ -88,14 +90,14 @@ def test_a_loader_that_raises_in_the_middle(demo: str, images: Any, tmp_path: Pa
         def __iter__(self) -> Iterator[Any]:
             self.walks += 1
             yield images[:20]
-            if self.walks == self.fails_in_walk:
+            if self.walks >= self.fails_from_walk:
                 raise LoaderError("broken pipe")
             yield images[20:]
 
     with pytest.raises(LoaderError, match="broken pipe"):
         profile(demo, Failing(), checkpoint=tmp_path / "net.profile")
     later = Failing()
-    later.fails_in_walk = 2
+    later.fails_from_walk = 2
     with pytest.raises(LoaderError, match="broken pipe"):
         profile(demo, later, max_memory=1000, checkpoint=tmp_path / "net.profile")
     assert not list(tmp_path.iterdir()), "nothing half-written"

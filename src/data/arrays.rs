@@ -156,7 +156,7 @@ impl Array {
     /// Creates an array whose rows a caller reads; `descr` is its type in NumPy's notation.
     pub(super) fn read_by(descr: &str, shape: Vec<usize>, reader: Arc<dyn RowReader>) -> Result<Self> {
         let element = Element::parse(descr).ok_or_else(|| unsupported(descr))?;
-        Ok(Self { element, shape, store: NpzStore::Reader(reader) })
+        Ok(Self { element, shape, store: Store::Reader(reader) })
     }
 
     /// Creates an array in memory; `descr` is its type in NumPy's notation.
@@ -193,7 +193,7 @@ impl Array {
                 };
                 read().map(Cow::Owned).map_err(|e| Error::io("read the array", path, e))
             }
-            NpzStore::Reader(reader) => {
+            Store::Reader(reader) => {
                 let read = reader.rows(range.clone())?;
                 if read.len() != bytes.len() {
                     return Err(Error::new("the rows of an array do not have its shape")

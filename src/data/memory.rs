@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::arrays::{Array, RowReader};
+use super::labels::Labels;
+use super::parts::Part;
 use super::recipe::DataOptions;
 use super::samples::Samples;
 use super::spec::{SampleSpec, Takes};
@@ -44,14 +46,14 @@ impl Dataset {
                 &arrays[network.place_of(at, || arrays.iter().map(|array| array.name.as_str()))?];
             opened.push(Array::read_by(dtype, shape.clone(), Arc::clone(reader))?);
         }
-        match network.takes(options.layout) {
-            Takes::Images { input, group } if opened[0].shape.len() <= 4 => Self::of_images(
-                (source::of_array(opened.remove(0), labels, input)?, None),
-                options,
-                (input, group),
-            ),
-            _ => Self::of_rows(rows::of_arrays(opened, labels, &network)?, None, options),
-        }
+        let part = match network.takes(options.layout) {
+            Takes::Images { input, group } if opened[0].shape.len() <= 4 => {
+                let opened = source::of_array(opened.remove(0), labels, input)?;
+                Self::of_images((opened, None), options, (input, group))?
+            }
+            _ => Self::of_rows(rows::of_arrays(opened, labels, &network)?, None, options)?,
+        };
+        Self::of_parts(vec![part], options)
     }
 
     /// Creates a data set of a stream's samples, which are kept in memory if they take at most `max_memory` bytes.
@@ -69,7 +71,8 @@ impl Dataset {
     ) -> Result<Self> {
         let network = network.into().checked()?;
         let (samples, len, labels) = StreamSamples::read(stream, max_memory, options, network)?;
-        Self::cut((Samples::Stream(samples), len, labels), None, options)
+        let (samples, labels) = (Samples::Stream(samples), labels.map(Labels::from));
+        Self::of_parts(vec![Part { path: None, samples, len, labels }], options)
     }
 }
 

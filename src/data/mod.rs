@@ -454,6 +454,9 @@ impl Dataset {
         let survey = self.survey()?;
         Ok(match self.inner.parts.first() {
             Samples::Images { preprocessor, .. } => doubts::doubts(preprocessor, &self.inner.options, survey),
+            Samples::Stream(stream) => stream.preprocessor().map_or_else(Vec::new, |preprocessor| {
+                doubts::doubts(preprocessor, &self.inner.options, survey)
+            }),
             Samples::Rows { .. } | Samples::Sounds { .. } | Samples::Random { .. } => vec![],
         })
     }

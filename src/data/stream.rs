@@ -275,6 +275,13 @@ enum Store {
     Again { stream: Arc<dyn SampleStream>, digests: Vec<u64>, cursor: Mutex<Option<Cursor>> },
 }
 
+/// Samples of a batch, as they are stored.
+#[derive(Debug)]
+pub(super) enum StreamSource<'a> {
+    Images(&'a ImageSource),
+    Arrays(&'a Rows),
+}
+
 /// The place of a walk, with the batch there.
 struct Cursor {
     walk: StreamBatches,
@@ -316,14 +323,57 @@ impl StreamSamples {
         }
     }
 
+    /// Returns the preparation of images; `None` for other samples.
+    pub(super) fn preprocessor(&self) -> Option<&Preprocessor> {
+        match self.form.preparing.get()? {
+            Preparing::Images(preprocessor, _) => Some(preprocessor),
+            Preparing::Arrays(_) => None,
+        }
+    }
+
+    /// Returns whether samples far from the first ones take a walk over all before them.
+    pub(super) fn is_walked(&self) -> bool {
+        matches!(self.store, Store::Again { .. })
+    }
+
+    /// Visits the batches that hold the samples at some places, as they are stored.
+    pub(super) fn visit(
+        &self,
+        places: &[usize],
+        visitor: &mut dyn FnMut(StreamSource<'_>, &[usize]) -> Result<()>,
+    ) -> Result<()> {
+        let mut visit = |chunk: &Chunk, inside: &[usize]| match chunk {
+            Chunk::Images(images) => visitor(StreamSource::Images(images), inside),
+            Chunk::Arrays(rows) => visitor(StreamSource::Arrays(rows), inside),
+        };
+        match &self.store {
+            Store::Memory(chunks) => {
+                for run in places.chunk_by(|&a, &b| chunk_of(chunks, a) == chunk_of(chunks, b)) {
+                    let (first, chunk) = &chunks[chunk_of(chunks, run[0])];
+                    let inside: Vec<usize> = run.iter().map(|place| place - first).collect();
+                    visit(chunk, &inside)?;
+                }
+                Ok(())
+            }
+            Store::Again { stream, digests, cursor } => {
+                let mut cursor = cursor.lock().unwrap_or_else(PoisonError::into_inner);
+                let visited = self.walk_to(&**stream, digests, &mut cursor, places, &mut visit);
+                if visited.is_err() {
+                    *cursor = None;
+                }
+                visited
+            }
+        }
+    }
+
     /// Reads and prepares the samples at some places.
     pub(super) fn frames(&self, places: &[usize]) -> Result<Vec<Result<Frame, Skipped>>> {
         match &self.store {
             Store::Memory(chunks) => {
-                let chunk_of = |place: usize| chunks.partition_point(|&(first, _)| first <= place) - 1;
-                let runs: Vec<&[usize]> = places.chunk_by(|&a, &b| chunk_of(a) == chunk_of(b)).collect();
+                let runs = places.chunk_by(|&a, &b| chunk_of(chunks, a) == chunk_of(chunks, b));
+                let runs: Vec<&[usize]> = runs.collect();
                 let of_run = |run: &&[usize]| {
-                    let (first, chunk) = &chunks[chunk_of(run[0])];
+                    let (first, chunk) = &chunks[chunk_of(chunks, run[0])];
                     let inside: Vec<usize> = run.iter().map(|place| place - first).collect();
                     self.form.frames(chunk, &inside)
                 };
@@ -332,24 +382,29 @@ impl StreamSamples {
             }
             Store::Again { stream, digests, cursor } => {
                 let mut cursor = cursor.lock().unwrap_or_else(PoisonError::into_inner);
-                let frames = self.walked(&**stream, digests, &mut cursor, places);
-                if frames.is_err() {
+                let mut frames = Vec::with_capacity(places.len());
+                let mut prepare = |chunk: &Chunk, inside: &[usize]| {
+                    frames.extend(self.form.frames(chunk, inside)?);
+                    Ok(())
+                };
+                let walked = self.walk_to(&**stream, digests, &mut cursor, places, &mut prepare);
+                if walked.is_err() {
                     *cursor = None;
                 }
-                frames
+                walked.map(|()| frames)
             }
         }
     }
 
-    /// Reads samples from a walk, which begins anew if they lie behind.
-    fn walked(
+    /// Visits samples of a walk, which begins anew if they lie behind.
+    fn walk_to(
         &self,
         stream: &dyn SampleStream,
         digests: &[u64],
         cursor: &mut Option<Cursor>,
         places: &[usize],
-    ) -> Result<Vec<Result<Frame, Skipped>>> {
-        let mut frames = Vec::with_capacity(places.len());
+        visitor: &mut dyn FnMut(&Chunk, &[usize]) -> Result<()>,
+    ) -> Result<()> {
         let mut left = places;
         while let Some(&place) = left.first() {
             if cursor.as_ref().is_none_or(|cursor| place < cursor.places.start) {
@@ -362,11 +417,16 @@ impl StreamSamples {
             let Some(chunk) = &at.chunk else { continue };
             let here = left.iter().take_while(|place| at.places.contains(place)).count();
             let inside: Vec<usize> = left[..here].iter().map(|place| place - at.places.start).collect();
-            frames.extend(self.form.frames(chunk, &inside)?);
+            visitor(chunk, &inside)?;
             left = &left[here..];
         }
-        Ok(frames)
+        Ok(())
     }
+}
+
+/// Returns the number of the batch that holds a place.
+fn chunk_of(chunks: &[(usize, Chunk)], place: usize) -> usize {
+    chunks.partition_point(|&(first, _)| first <= place) - 1
 }
 
 impl Cursor {

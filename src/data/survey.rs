@@ -2,11 +2,13 @@
 
 use super::arrays::Kind;
 use super::decode;
+use super::encoded::Skipped;
 use super::parts::Parts;
-use super::picture::{Picture, joined, range};
+use super::picture::{Frame, Picture, joined, range};
 use super::recipe::Size;
 use super::samples::Samples;
 use super::source::ImageSource;
+use super::stream::{StreamSamples, StreamSource};
 use crate::error::Result;
 use crate::tensor::SampleShape;
 
@@ -123,13 +125,42 @@ fn of_source(samples: &Samples, places: &[usize]) -> Result<Survey> {
         Samples::Images { source, .. } => SampleKind::Images(source.kind()),
         Samples::Rows { rows, .. } => SampleKind::Arrays(rows.elements()),
         Samples::Sounds { recordings, .. } => SampleKind::Recordings(recordings.rates(places)),
+        Samples::Stream(stream) => return of_stream(stream, places),
         Samples::Random { .. } => SampleKind::Random,
     };
     if let (Samples::Images { source, group, .. }, SampleKind::Images(kind)) = (samples, &mut kind) {
         let images: Vec<usize> = places.iter().map(|place| place * group.unwrap_or(1)).collect();
         source.visit(&images, &mut |picture| kind.add(picture))?;
     }
-    let frames: Vec<_> = samples.frames(places)?.into_iter().flatten().collect();
+    prepared(kind, samples.frames(places)?)
+}
+
+/// Looks at samples that a caller yields: at the first ones if others take a walk over all before them.
+fn of_stream(stream: &StreamSamples, places: &[usize]) -> Result<Survey> {
+    let first: Vec<usize> = (0..places.len()).collect();
+    let places = if stream.is_walked() { &first } else { places };
+    let mut kind: Option<SampleKind> = None;
+    stream.visit(places, &mut |source, places| {
+        let one = match source {
+            StreamSource::Images(source) => {
+                let mut kind = ImageKind { one_size: true, ..source.kind() };
+                source.visit(places, &mut |picture| kind.add(picture))?;
+                SampleKind::Images(kind)
+            }
+            StreamSource::Arrays(rows) => SampleKind::Arrays(rows.elements()),
+        };
+        match (&mut kind, one) {
+            (Some(SampleKind::Images(all)), SampleKind::Images(one)) => all.join(one),
+            (kind, one) => *kind = Some(one),
+        }
+        Ok(())
+    })?;
+    prepared(kind.unwrap_or(SampleKind::Arrays(vec![])), stream.frames(places)?)
+}
+
+/// Adds shape and range of samples after preprocessing.
+fn prepared(kind: SampleKind, frames: Vec<Result<Frame, Skipped>>) -> Result<Survey> {
+    let frames: Vec<_> = frames.into_iter().flatten().collect();
     let range = frames.iter().map(|frame| range(frame.data.iter().copied())).reduce(joined);
     let shape = frames.first().map(|frame| frame.shape.clone()).unwrap_or_default();
     Ok(Survey { kind, shape, range: range.filter(|[low, high]| low <= high) })

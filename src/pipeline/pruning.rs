@@ -238,7 +238,9 @@ impl Work<'_> {
                 let seen = statistics(seen, &network, (device, batch), calibration, observer)?;
                 let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, report);
                 staged(observer, Stage::Drawing, 0, |_| {
-                    page.draw(&network, device, proof_images.as_ref(), seen.header.preprocessing.as_ref())
+                    let recipe = seen.header.preprocessing.as_ref();
+                    page.preprocessed(calibration, recipe)?;
+                    page.draw(&network, device, proof_images.as_ref(), recipe)
                 })?;
                 page.decided(repair, seed, confidence);
                 Some(page)

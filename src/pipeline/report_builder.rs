@@ -190,6 +190,19 @@ impl ReportBuilder {
         builder
     }
 
+    /// Fills in the preprocessing in words: with what the images are, if they are at hand.
+    pub(super) fn preprocessed(
+        &mut self,
+        calibration: Option<&Calibration>,
+        recipe: Option<&Preprocessing>,
+    ) -> Result<()> {
+        self.page.preprocessing = match calibration {
+            Some(calibration) => Some(calibration.fit.describe()?),
+            None => recipe.map(|recipe| recipe.describe(None)),
+        };
+        Ok(())
+    }
+
     /// Draws the filters of the first layer, and feature maps of some images.
     pub(super) fn draw(
         &mut self,

@@ -72,7 +72,9 @@ pub fn report(
     }
     let images = calibration.map(Calibration::proof_images).transpose()?.flatten();
     staged(observer, Stage::Drawing, 0, |_| {
-        page.draw(&network, device, images.as_ref(), seen.header.preprocessing.as_ref())
+        let recipe = seen.header.preprocessing.as_ref();
+        page.preprocessed(calibration, recipe)?;
+        page.draw(&network, device, images.as_ref(), recipe)
     })?;
     let proved = match proof {
         Some(proof) => Ok(proof),

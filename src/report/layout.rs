@@ -186,7 +186,7 @@ impl Strip<'_> {
             let enter = moved(self.centers[from], last)[0].clamp(low, high);
             let trunk =
                 [[centers[from][0], down], [centers[from][0], below], [gutter, below], [gutter, MARGIN]];
-            let rest = points.iter().filter(|p| p[1] > end).map(|&p| moved(p, last));
+            let rest = points.iter().filter(|p| p[1] >= end - 0.5).map(|&p| moved(p, last));
             trunk.into_iter().chain([[enter, MARGIN]]).chain(rest).collect()
         });
         let lines = lines.collect();

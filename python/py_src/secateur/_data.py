@@ -28,6 +28,7 @@ class DataOptions(TypedDict, total=False):
     preset: str
     resize: Size
     crop: Size
+    letterbox: int
     mean: float | Sequence[float]
     std: float | Sequence[float]
     layout: str
@@ -51,8 +52,8 @@ class Data:
     Args:
         source: One of
 
-            - a path as on the command line: a folder of images (flat, or a subfolder for each class), ``.npy``, ``.npz``,
-              idx, ``.wav``, WebDataset ``.tar``, ``.parquet``, or ``"random:N"``;
+            - a path as on the command line, or a list of them: a folder of images (flat, or a subfolder for each class),
+              ``.npy``, ``.npz``, idx, ``.wav``, WebDataset ``.tar``, ``.parquet``, or ``"random:N"``;
             - a NumPy array or PyTorch tensor, N×C×H×W or N×H×W×C for images, which is read by rows and never copied
               as a whole; a pair ``(x, y)`` of such an array and N class indices; a dictionary of arrays by input name;
             - an iterable of samples or of batches: a PyTorch ``DataLoader``, a list of PIL images, a Hugging Face data
@@ -63,6 +64,7 @@ class Data:
             255 and resized to the network's input; floats are taken as they are.
         resize: Pixels of the shorter side, or (height, width) of both.
         crop: Size of the center crop afterwards: pixels, or (height, width).
+        letterbox: Value from 0 to 255 that pads images, which keep their proportions, as YOLO's 114.
         mean: Mean to subtract after the division by ``scale``: one value, or one for each channel.
         std: Divisor after the subtraction: one value, or one for each channel.
         layout: Axes of the network's input, "nchw" or "nhwc". Default: derived from its shape.
@@ -120,10 +122,12 @@ def describe(data: Any, options: Mapping[str, Any], inputs: list[Item], role: st
     transform = options.pop("transform", None)
     max_memory = options.pop("max_memory", USUAL_MEMORY)
     fields = _plain(options)
-    if isinstance(source, (str, os.PathLike)):
+    paths = [source] if isinstance(source, (str, os.PathLike)) else source
+    if isinstance(paths, (list, tuple)) and paths and all(isinstance(path, (str, os.PathLike)) for path in paths):
         if transform is not None:
             raise unfit(f"transform is for samples in memory, and {role} is a path", remedy="leave it out")
-        return Described({**fields, "path": os.fspath(source), "name": os.fspath(source)}, None)
+        texts = [os.fspath(path) for path in paths]
+        return Described({**fields, "paths": texts, "name": ", ".join(texts)}, None)
     if "shard" in fields:
         # Parts of the same data must be told from each other when their profiles are merged.
         fields["name"] = f"{type(source).__module__}.{type(source).__qualname__} in memory"

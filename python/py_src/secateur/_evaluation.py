@@ -39,6 +39,8 @@ def evaluate(
     metric: Any = None,
     labels: str | os.PathLike[str] | None = None,
     peak: float | None = None,
+    boxes: str | None = None,
+    min_score: float | None = None,
     batch: int | None = None,
     device: int | str = "auto",
     precision: str = "f32",
@@ -54,6 +56,8 @@ def evaluate(
         metric: Name, function or :class:`Metric`, as in :func:`prune`.
         labels: Label images: a folder of masks or pictures with the names of the images, or an array file.
         peak: Largest value of pictures, for psnr and ssim.
+        boxes: Columns of a row that describes a box, for the metric "boxes", such as "xyxy,score,class".
+        min_score: Least score of a box that counts, 0.25 by default.
         batch: Images at once. Default: what the device's memory allows.
         device: "auto", "cpu", a number, or a part of a name, as :func:`devices` lists them.
         precision: Storage of values between layers, "f32" or "f16", which is compared with f32.
@@ -71,6 +75,8 @@ def evaluate(
     options: dict[str, Any] = {
         "labels": labels,
         "peak": peak,
+        "boxes": boxes,
+        "min_score": min_score,
         "batch": batch,
         "device": device,
         "precision": precision,
@@ -97,6 +103,8 @@ def compare_criteria(
     metric: Any = None,
     labels: str | os.PathLike[str] | None = None,
     peak: float | None = None,
+    boxes: str | None = None,
+    min_score: float | None = None,
     force: bool = False,
     batch: int | None = None,
     device: int | str = "auto",
@@ -118,6 +126,8 @@ def compare_criteria(
         metric: Name, function or :class:`Metric`, as in :func:`prune`.
         labels: Label images, as in :func:`evaluate`.
         peak: Largest value of pictures, for psnr and ssim.
+        boxes: Columns of a row that describes a box, for the metric "boxes", such as "xyxy,score,class".
+        min_score: Least score of a box that counts, 0.25 by default.
         force: True to go on although the original is no better than chance.
         batch: Images at once.
         device: As in :func:`prune`.
@@ -136,6 +146,8 @@ def compare_criteria(
         "held_out": held_out,
         "labels": labels,
         "peak": peak,
+        "boxes": boxes,
+        "min_score": min_score,
         "force": force,
         "batch": batch,
         "device": device,

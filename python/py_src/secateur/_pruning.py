@@ -222,6 +222,8 @@ def plan(
     metric: Any = None,
     labels: str | os.PathLike[str] | None = None,
     peak: float | None = None,
+    boxes: str | None = None,
+    min_score: float | None = None,
     force: bool = False,
     batch: int | None = None,
     device: int | str = "auto",
@@ -260,6 +262,8 @@ def plan(
         "metric": metric,
         "labels": labels,
         "peak": peak,
+        "boxes": boxes,
+        "min_score": min_score,
         "force": force,
         "batch": batch,
         "device": device,
@@ -291,12 +295,15 @@ def prune(
     protect: Protect = (),
     seed: int = 0,
     rounds: int = 1,
+    stamp: bool = False,
     require_confidence: float | None = None,
     test: Any = None,
     held_out: float | None = None,
     metric: Any = None,
     labels: str | os.PathLike[str] | None = None,
     peak: float | None = None,
+    boxes: str | None = None,
+    min_score: float | None = None,
     force: bool = False,
     batch: int | None = None,
     device: int | str = "auto",
@@ -334,14 +341,17 @@ def prune(
         protect: Layers that keep all channels: regular expressions, or a function of the name.
         seed: Seed of the criterion "random".
         rounds: Rounds of iterative pruning; after each, the network is repaired and profiled again.
+        stamp: True to record the original and the cut in the metadata of the pruned file.
         require_confidence: Confidence below which a cut is refused.
         test: Other images that judge, all of them, with the preprocessing of ``data``.
         held_out: Share of the images that is held out to judge. Default: 0.2, but 0 if nothing is repaired or there are
             fewer than five.
-        metric: Name ("top1", "top5", "agreement", "snr", "psnr", "ssim", "miou"), a function of the outputs for an image and of
+        metric: Name ("top1", "top5", "agreement", "snr", "psnr", "ssim", "miou", "boxes"), a function of the outputs for an image and of
             what the data hold beside it, or a :class:`Metric`. Default: by outputs and labels.
         labels: Label images: a folder of masks or pictures with the names of the images, or an array file.
         peak: Largest value of pictures, for psnr and ssim.
+        boxes: Columns of a row that describes a box, for the metric "boxes", such as "xyxy,score,class".
+        min_score: Least score of a box that counts, 0.25 by default.
         force: True to go on although the original, or the pruned network, is no better than chance.
         batch: Images at once. Default: what the device's memory allows.
         device: "auto" (a GPU if there is one), "cpu", a number, or a part of a name, as :func:`devices` lists them.
@@ -384,12 +394,15 @@ def prune(
         "protect": protect,
         "seed": seed,
         "rounds": rounds,
+        "stamp": stamp,
         "require_confidence": require_confidence,
         "test": test,
         "held_out": held_out,
         "metric": metric,
         "labels": labels,
         "peak": peak,
+        "boxes": boxes,
+        "min_score": min_score,
         "force": force,
         "batch": batch,
         "device": device,

@@ -175,12 +175,14 @@ class Point:
     keep_macs: float
     #: Top-1, 0 to 1, if there are labels.
     top1: float | None = None
-    #: Share of images with the original's class, 0 to 1; measured without labels only.
+    #: Share of images with the original's class, 0 to 1.
     agreement: float | None = None
-    #: Signal-to-noise ratio to the original's outputs in decibels; measured without labels only.
+    #: Signal-to-noise ratio to the original's outputs in decibels.
     snr_db: float | None = None
     #: Value of the metric, if one is named.
     value: float | None = None
+    #: Standard error of the first of value, top1, agreement and snr_db that is known, in its unit.
+    error: float | None = None
 
 
 @dataclass(frozen=True)
