@@ -25,7 +25,7 @@ pub(crate) fn count(
             (Some(opened), _) => Ok(opened.len()),
             (None, path) => {
                 let graph = Graph::from_model(&model)?;
-                Ok(data.at_path(&graph, path.unwrap_or_default(), false)?.len())
+                Ok(data.at_path(&graph, &path.cloned().unwrap_or_default(), false)?.len())
             }
         }
     })
