@@ -10,6 +10,8 @@
 #SBATCH --gpus-per-task=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=04:00:00
+# A minute before its time is over, a task keeps the profile of the images seen.
+#SBATCH --signal=B:INT@60
 set -euo pipefail
 
 SHARDS=8

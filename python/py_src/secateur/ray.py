@@ -65,7 +65,8 @@ def profile(
         by_class: False to gather nothing by class.
         batch: Images at once. The result does not depend on it.
         device: Device of each worker. With "auto" and GPUs it is the GPU that Ray has reserved for the worker.
-        actor_options: More options of Ray for the workers, such as ``{"num_cpus": 4, "resources": {"fast": 1}}``.
+        actor_options: More options of Ray for the workers, such as ``{"resources": {"fast": 1}}``. Workers reserve no CPUs, so
+            that Ray Data can use them; with ``num_cpus`` leave some of them free.
         progress: True for a bar, or a function of stage, images done, and 0. If it returns False, the operation ends.
         **data_options: Preprocessing and selection, as :class:`secateur.Data` describes them, without ``shard``; of a data
             set also without ``sample``.

@@ -67,6 +67,8 @@ class Pool:
         self._ray = ray
         self._arguments = {**arguments, "threads": workers.threads}
         options: dict[str, Any] = {
+            # The CPUs stay free for the tasks of Ray Data that feed the workers; else both might wait for each other.
+            "num_cpus": 0,
             "num_gpus": workers.gpus,
             # Ray restarts an actor whose process or machine fails, and computes lost results again.
             "max_restarts": retries,
