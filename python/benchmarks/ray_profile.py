@@ -78,6 +78,8 @@ def main() -> None:
         return found
 
     local = timed("one process", lambda: secateur.profile(asked.network, (x, y), **options))
+    # Ray's workers yield to other processes by default, unlike the process that they are compared with.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     dataset = ray.data.from_numpy(x).rename_columns({"data": "image"}).zip(ray.data.from_numpy(y).rename_columns({"data": "label"}))

@@ -296,8 +296,10 @@ def test_criteria_that_cannot_be_measured_are_left_out(demo: str, stored: Path) 
 def test_networks_can_be_pickled(demo: str) -> None:
     import pickle
 
-    again = pickle.loads(pickle.dumps(secateur.Network(demo, inexact=True)))
-    assert again.sha256 == secateur.Network(demo).sha256 and again.summary()["inexact"]
+    net = secateur.Network(demo, inexact=True)
+    again = pickle.loads(pickle.dumps(net))
+    assert again.sha256 == net.sha256
+    assert again._native.options() == net._native.options() == (True, [], [])
 
 
 def test_rows_are_divided_as_counted_from_the_first() -> None:

@@ -46,7 +46,8 @@ class Cluster:
         alive = sum(bool(node["Alive"]) for node in module.nodes())
         workers = Workers.of(self.num_gpus, self.concurrency, module.cluster_resources(), alive)
         given = [as_network(network).__reduce__()[1] for network in networks]
-        arguments = {"networks": module.put(given), "device": self.device}
+        # A reference within a list is resolved by the worker, also by one that was started again.
+        arguments = {"networks": [module.put(given)], "device": self.device}
         return Pool(module, workers, arguments, self.retries, self.actor_options)
 
     def results(self, pool: Pool, parts: Iterator[Part], stage: str, total: int = 0) -> Iterator[tuple[Part, Any]]:

@@ -20,7 +20,7 @@ from .cluster import choose_device, ray
 class Worker:
     """An actor that holds networks and the device."""
 
-    def __init__(self, networks: Sequence[tuple[bytes, Mapping[str, Any]]], device: int | str, threads: int) -> None:
+    def __init__(self, networks: Sequence[Any], device: int | str, threads: int) -> None:
         # The library's threads begin with its first computation.
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
         self._given = networks
@@ -33,7 +33,8 @@ class Worker:
     def networks(self) -> list[Network]:
         """The networks, loaded when they are first needed."""
         if self._networks is None:
-            self._networks = [Network(onnx, **options) for onnx, options in self._given]
+            given = ray().get(self._given[0])
+            self._networks = [Network(onnx, **options) for onnx, options in given]
         return self._networks
 
     @property
