@@ -46,9 +46,7 @@ class Cluster:
         alive = sum(bool(node["Alive"]) for node in module.nodes())
         workers = Workers.of(self.num_gpus, self.concurrency, module.cluster_resources(), alive)
         given = [as_network(network).__reduce__()[1] for network in networks]
-        # A reference within a list is resolved by the worker, also by one that was started again.
-        arguments = {"networks": [module.put(given)], "device": self.device}
-        return Pool(module, workers, arguments, self.retries, self.actor_options)
+        return Pool(module, workers, self.device, module.put(given), self.retries, self.actor_options)
 
     def results(self, pool: Pool, parts: Iterator[Part], stage: str, total: int = 0) -> Iterator[tuple[Part, Any]]:
         """Yields parts with references to their results, and reports progress: the sum of their small results."""

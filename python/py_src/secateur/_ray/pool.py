@@ -60,12 +60,15 @@ class Pool:
         self,
         ray: Any,
         workers: Workers,
-        arguments: Mapping[str, Any],
+        device: int | str,
+        networks: Any,
         retries: int,
         actor_options: Mapping[str, Any] | None,
     ) -> None:
         self._ray = ray
-        self._arguments = {**arguments, "threads": workers.threads}
+        self._arguments = {"device": device, "threads": workers.threads}
+        # A worker takes the networks from the store once. As an argument of the actor they might be lost for a later one.
+        self._networks = [networks]
         options: dict[str, Any] = {
             # The CPUs stay free for the tasks of Ray Data that feed the workers; else both might wait for each other.
             "num_cpus": 0,
@@ -121,7 +124,7 @@ class Pool:
 
     def _give(self, part: Part, slot: _Slot) -> _Given:
         call = slot.actor.run.options(num_returns=2)
-        status, result = call.remote(part.function, dict(part.options), *part.refs)
+        status, result = call.remote(part.function, dict(part.options), self._networks, *part.refs)
         one = _Given(part, slot, slot.actor, status, result)
         slot.parts.append(one)
         return one

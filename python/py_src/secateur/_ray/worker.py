@@ -20,22 +20,13 @@ from .cluster import choose_device, ray
 class Worker:
     """An actor that holds networks and the device."""
 
-    def __init__(self, networks: Sequence[Any], device: int | str, threads: int) -> None:
+    def __init__(self, device: int | str, threads: int) -> None:
         # The library's threads begin with its first computation.
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
-        self._given = networks
         self._asked = device
-        self._networks: list[Network] | None = None
+        self.networks: list[Network] = []
         self._device: int | str | None = None
         self._kept: dict[str, Any] = {}
-
-    @property
-    def networks(self) -> list[Network]:
-        """The networks, loaded when they are first needed."""
-        if self._networks is None:
-            given = ray().get(self._given[0])
-            self._networks = [Network(onnx, **options) for onnx, options in given]
-        return self._networks
 
     @property
     def device(self) -> int | str:
@@ -51,8 +42,12 @@ class Worker:
             self._kept[name] = make()
         return self._kept[name]
 
-    def run(self, function: Callable[..., tuple[Any, Any]], options: dict[str, Any], *values: Any) -> tuple[Any, Any]:
-        """Computes a part: returns its small result and its large one."""
+    def run(
+        self, function: Callable[..., tuple[Any, Any]], options: dict[str, Any], networks: Sequence[Any], *values: Any
+    ) -> tuple[Any, Any]:
+        """Computes a part: returns its small result and its large one. ``networks`` refers to bytes with their options."""
+        if not self.networks:
+            self.networks = [Network(onnx, **given) for onnx, given in ray().get(networks[0])]
         return function(self, options, *values)
 
 
