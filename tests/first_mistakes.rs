@@ -78,7 +78,10 @@ fn tried(folder: &Path, mistake: &Mistake) -> Vec<String> {
     if code != 0 && small.exists() {
         faults.push("writes a network all the same".to_owned());
     }
-    faults.iter().map(|fault| format!("{}: {fault}\n$ secateur {}\n{}", mistake.mistake, mistake.line, ran.text)).collect()
+    faults
+        .iter()
+        .map(|fault| format!("{}: {fault}\n$ secateur {}\n{}", mistake.mistake, mistake.line, ran.text))
+        .collect()
 }
 
 #[test]

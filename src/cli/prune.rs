@@ -27,8 +27,10 @@ use crate::pipeline::{
 pub(super) struct Args {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Pruned ONNX file to write; - for standard output. For several budgets, `{}` in a name stands for each; a name
-    /// without it gets them before its extension: small.onnx becomes small-0.8.onnx, small-0.6.onnx.
+    /// Pruned ONNX file to write; - for standard output.
+    ///
+    /// For several budgets, `{}` in a name stands for each. A name without it gets them before its extension: small.onnx
+    /// becomes small-0.8.onnx, small-0.6.onnx.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(super) output: OutputFile,
     /// Cut file that `plan` wrote.

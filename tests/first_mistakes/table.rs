@@ -30,10 +30,10 @@ impl Mistake {
     pub(crate) fn row(&self) -> String {
         let Self { mistake, line, says, .. } = self;
         let ending = match self.ending {
-            Ending::Error => "error",
-            Ending::Refusal => "refusal",
-            Ending::Note => "note",
-            Ending::Nothing => "result",
+            Error => "error",
+            Refusal => "refusal",
+            Note => "note",
+            Nothing => "result",
         };
         format!("| {mistake} | `secateur {line}` | {ending}: {says} |\n")
     }
@@ -190,42 +190,17 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         Error,
         "x",
     ),
-    of(
-        "Damaged images",
-        "eval net.onnx --data one --mean 0.5 --std 0.25",
-        Note,
-        "skipped",
-    ),
-    of(
-        "A network without classes",
-        "eval upscaler.onnx --data images.npz",
-        Note,
-        "x",
-    ),
-    of(
-        "A detector",
-        "prune detector.onnx --data images.npz --keep-macs 0.8 -o small.onnx",
-        Nothing,
-        "x",
-    ),
-    of(
-        "A file of PyTorch",
-        "inspect model.pt",
-        Error,
-        "x",
-    ),
+    of("Damaged images", "eval net.onnx --data one --mean 0.5 --std 0.25", Note, "skipped"),
+    of("A network without classes", "eval upscaler.onnx --data images.npz", Note, "x"),
+    of("A detector", "prune detector.onnx --data images.npz --keep-macs 0.8 -o small.onnx", Nothing, "x"),
+    of("A file of PyTorch", "inspect model.pt", Error, "x"),
     of(
         "The profile of another network",
         "plan other.onnx --profile net.profile --keep-macs 0.5 -o cut2.json",
         Error,
         "the profile is of another model",
     ),
-    of(
-        "The cut of another network",
-        "prune other.onnx --cut cut.json -o small.onnx",
-        Error,
-        "another model",
-    ),
+    of("The cut of another network", "prune other.onnx --cut cut.json -o small.onnx", Error, "another model"),
     of(
         "The input file as output",
         "prune net.onnx --data images.npz --mean 0.5 --std 0.25 --keep-macs 0.5 -o net.onnx",
