@@ -203,6 +203,11 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     }
     if let Some(collapse) = &pruned.collapse {
         output.note(notices::collapse(collapse));
+    } else if pruned.loses_most() {
+        output.note(
+            "fewer than half of the answers of the original are left: keep more, search with --max-drop, or fine-tune \
+             the network before it is used",
+        );
     }
     if let Some(latency) = &pruned.latency {
         print_latency(latency, output);
