@@ -20,8 +20,8 @@ mod table;
 
 use table::{Ending, MISTAKES, Mistake};
 
-/// The least top-1 in percent that a network keeps which was written without a refusal; the original has 99.
-const WORKS: f64 = 60.0;
+/// The least top-1 in percent of a network that was not destroyed; the original has 99, and chance is 10.
+const WORKS: f64 = 30.0;
 
 /// The result of a command: exit code, and what it printed on stdout and stderr.
 struct Ran {
@@ -90,6 +90,7 @@ fn no_first_mistake_ends_with_a_destroyed_network() {
     data::lay_out(folder.path(), |line| {
         let ran = run(folder.path(), line);
         assert_eq!(ran.code, Some(0), "{line}: {}", ran.text);
+        ran.text
     });
     assert!(top1(folder.path(), "net.onnx") > 98.0, "the original works");
     let faults: Vec<String> = MISTAKES.iter().flat_map(|mistake| tried(folder.path(), mistake)).collect();

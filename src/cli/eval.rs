@@ -92,6 +92,11 @@ fn print(found: &Evaluation, against: bool, output: &Output) {
         (false, Some(_)) => output.line(format!("{:<12} {:>14} {:>14}", images, "in f32", "in f16")),
     }
     print_metrics(found, output);
+    if found.metrics.is_empty() {
+        output.line(
+            "nothing was measured: give --against with another network, or --labels with pictures or masks",
+        );
+    }
     if let Some(a) = &found.agreement {
         if let Some(kl) = a.kl() {
             output.line(format!("{:<12} {:>14} {kl:>9.2e} nats", "KL", ""));

@@ -159,8 +159,8 @@ pub fn refusal(refusal: &Refusal) -> String {
 pub(super) fn collapse(collapse: &Collapse) -> String {
     match collapse {
         Collapse::Classes { agreement, chance } => format!(
-            "the pruned network agrees with the original on {agreement:.1} % of the images, no better than chance \
-             ({chance:.1} %)"
+            "the pruned network agrees with the original on {agreement:.1} % of the images, hardly better than \
+             chance ({chance:.1} %)"
         ),
         Collapse::Outputs { snr_db } => format!(
             "the outputs of the pruned network are as wrong as zeros would be: SNR {}",

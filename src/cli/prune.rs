@@ -27,8 +27,10 @@ use crate::pipeline::{
 pub(super) struct Args {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Pruned ONNX file to write; - for standard output. For several budgets, `{}` in a name stands for each; a name
-    /// without it gets them before its extension: small.onnx becomes small-0.8.onnx, small-0.6.onnx.
+    /// Pruned ONNX file to write; - for standard output.
+    ///
+    /// For several budgets, `{}` in a name stands for each. A name without it gets them before its extension: small.onnx
+    /// becomes small-0.8.onnx, small-0.6.onnx.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(super) output: OutputFile,
     /// Cut file that `plan` wrote.
@@ -201,6 +203,11 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     }
     if let Some(collapse) = &pruned.collapse {
         output.note(notices::collapse(collapse));
+    } else if pruned.loses_most() {
+        output.note(
+            "fewer than half of the answers of the original are left: keep more, search with --max-drop, or fine-tune \
+             the network before it is used",
+        );
     }
     if let Some(latency) = &pruned.latency {
         print_latency(latency, output);

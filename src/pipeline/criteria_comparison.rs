@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibration::Calibration;
-use super::data_notices::notice_data;
+use super::data_notices::check_calibration;
 use super::decision::Outcome;
 use super::evaluation::evaluate_against;
 use super::evidence::{Evidence, Gathered};
@@ -141,7 +141,7 @@ pub fn compare_criteria(
         &none
     };
     let by = (options.batch, &options.metric);
-    notice_data(&network.graph, &calibration.fit, observer)?;
+    check_calibration(&network.graph, Some(calibration), options.metric.force, observer)?;
     check_original(&network.graph, device, calibration, by, observer)?;
     let named_metric = options.metric.metric.is_some() || options.metric.labels.is_some();
     let kept = KeptOutputs::default();

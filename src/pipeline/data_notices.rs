@@ -3,7 +3,7 @@
 use super::calibration::Calibration;
 use super::norm_fit::FirstNorm;
 use crate::data::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::{Doubt, Notice, Observer};
@@ -14,6 +14,8 @@ const SAMPLES: usize = 16;
 ///
 /// Measured: at most 0.05 with the right recipe, 0.5 and more with a wrong one, 10 with values 0..255 in place of 0..1.
 const FAR: f64 = 1.0;
+/// The divergence at which the recipe is certainly wrong.
+const CERTAIN: f64 = 5.0;
 
 /// Reports the preprocessing of a data set, and doubts about it.
 ///
@@ -36,6 +38,65 @@ pub(super) fn notice_calibration(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     calibration.map_or(Ok(()), |calibration| notice_data(graph, &calibration.fit, observer))
+}
+
+/// Reports as [`notice_calibration`], before channels are removed by these images.
+///
+/// # Errors
+/// A preprocessing that is certainly wrong, unless `force` is set. Statistics of training count only beside labels, since
+/// a network that was never trained stores none that mean anything. Else as [`notice_data`].
+pub(super) fn check_calibration(
+    graph: &Graph,
+    calibration: Option<&Calibration>,
+    force: bool,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let Some(calibration) = calibration else { return Ok(()) };
+    let mut certain = Certain { observer, has_labels: calibration.fit.labels().is_some(), error: None };
+    notice_data(graph, &calibration.fit, &mut certain)?;
+    match certain.error.filter(|_| !force) {
+        Some(error) => Err(calibration.fit.blame(error)),
+        None => Ok(()),
+    }
+}
+
+/// An observer that finds a doubt which is certain.
+struct Certain<'a> {
+    observer: &'a mut dyn Observer,
+    has_labels: bool,
+    error: Option<Error>,
+}
+
+impl Observer for Certain<'_> {
+    fn notice(&mut self, notice: Notice) {
+        let error = match &notice {
+            Notice::Doubtful(Doubt::ByteValues { high }) => Some(
+                Error::new(
+                    "the mean and deviation are those of values from 0 to 1, but the stored values are larger",
+                )
+                .expected("values up to 1 after the division by `scale`")
+                .got(format!("values up to {high:.0}"))
+                .remedy("set `scale` to 255, or set `force` to go on"),
+            ),
+            Notice::Doubtful(Doubt::Statistics { node, divergence })
+                if self.has_labels && *divergence > CERTAIN =>
+            {
+                let error = Error::new(
+                    "values before the first BatchNormalization are far from its stored statistics",
+                );
+                let error = error
+                    .node(node)
+                    .expected("a divergence below 0.5 nats a channel, as with the preprocessing of the training")
+                    .got(format!("{divergence:.1}"))
+                    .remedy("rank recipes by `eval()` with `try_presets`, or set `force` to go on");
+                Some(error)
+            }
+            _ => None,
+        };
+        // The first is the most specific.
+        self.error = self.error.take().or(error);
+        self.observer.notice(notice);
+    }
 }
 
 /// Compares the values before the first BatchNormalization with its stored statistics.

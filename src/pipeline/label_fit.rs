@@ -105,6 +105,25 @@ impl LabelFit {
         Some((share, ((share + share * share - both).max(0.0) / images).sqrt()))
     }
 
+    /// Returns the number of classes of the network.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Returns the effective number of classes among the labels: the exponential of their entropy.
+    pub fn label_classes(&self) -> f64 {
+        let share = |&count: &usize| count as f64 / self.images.max(1) as f64;
+        self.frequencies[0].values().map(share).map(|share| -share * share.ln()).sum::<f64>().exp()
+    }
+
+    /// Returns Cohen's kappa: the share of the agreement beyond chance, at most 1.
+    ///
+    /// `None` for fewer than eight images, and for labels of one class.
+    pub fn kappa(&self) -> Option<f64> {
+        let (chance, _) = self.independent().filter(|_| self.images >= LEAST_IMAGES)?;
+        Some((self.top1() - chance) / (1.0 - chance).max(f64::MIN_POSITIVE))
+    }
+
     /// Returns whether top-1 is not above chance by two standard errors; false for fewer than eight images.
     pub fn is_chance(&self) -> bool {
         let independent = || {
@@ -172,6 +191,9 @@ mod tests {
         assert!(of_pairs(2, &[(0, 0, 38), (1, 0, 2)]).is_chance(), "rare classes are not found");
         assert!(!of_pairs(10, &[(3, 3, 9), (3, 4, 1)]).is_chance(), "labels of one class are no reason");
         assert!(of_pairs(10, &[(0, 1, 10), (1, 0, 10), (2, 2, 1)]).is_chance());
+        let half = of_pairs(4, &[(0, 0, 6), (1, 1, 6), (2, 3, 6), (3, 2, 6)]);
+        assert!((half.kappa().unwrap_or(f64::NAN) - (0.5 - 0.25) / 0.75).abs() < 1e-12);
+        assert!((half.label_classes() - 4.0).abs() < 1e-12 && constant.kappa() == Some(0.0));
     }
 
     #[test]

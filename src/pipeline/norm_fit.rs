@@ -26,7 +26,8 @@ pub(super) struct FirstNorm {
 }
 
 impl FirstNorm {
-    /// Finds the first node for samples of a shape; `None` if there is none, or its channels cannot be told apart.
+    /// Finds the first node for samples of a shape; `None` if there is none, its channels cannot be told apart, or its
+    /// statistics are those before any training: means of 0 and variances of 1.
     pub(super) fn of(graph: &Graph, sample: &SampleShape) -> Result<Option<Self>> {
         let facts = Facts::infer(graph, &graph.input_shapes(None, &Sizes::Sample(sample.clone()))?)?;
         let found = graph.nodes.ids().find(|&id| graph.nodes[id].op_type == "BatchNormalization");
@@ -38,7 +39,13 @@ impl FirstNorm {
             let (mean, variance) = (stored(3)?, stored(4)?);
             let is_computed = !facts.is_constant(input) && !facts.is_data_dependent(input);
             let fits = facts.shape(input).get(1) == Some(&mean.len()) && mean.len() == variance.len();
-            (is_computed && fits).then(|| Self { node: node.name.clone(), input, mean, variance })
+            let is_trained = mean.iter().any(|&m| m != 0.0) || variance.iter().any(|&v| v != 1.0);
+            (is_computed && fits && is_trained).then(|| Self {
+                node: node.name.clone(),
+                input,
+                mean,
+                variance,
+            })
         }))
     }
 

@@ -1,6 +1,6 @@
 //! The decision which channels are removed.
 
-use super::data_notices::notice_calibration;
+use super::data_notices::{check_calibration, notice_calibration};
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::iterative::in_rounds;
@@ -27,7 +27,11 @@ pub fn plan(
     options: &PlanOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
-    notice_calibration(&network.graph, evidence.calibration, observer)?;
+    let calibration = evidence.calibration;
+    match Limit::of(options.target) {
+        Some(_) => check_calibration(&network.graph, calibration, options.metric.force, observer)?,
+        None => notice_calibration(&network.graph, calibration, observer)?,
+    }
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
     let mut schedule = Schedule::of(network);

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use super::calibration::Calibration;
 use super::collapse::Collapse;
 use super::cut_sizes::{LayerWidth, layer_widths, widths};
-use super::data_notices::notice_calibration;
+use super::data_notices::check_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
 use super::kept_outputs::{KeptOutputs, Reference};
+use super::label_fit::LabelFit;
 use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
@@ -89,6 +90,14 @@ pub struct Pruned {
     pub page: Option<Page>,
 }
 
+impl Pruned {
+    /// Returns whether fewer than half of the original's classes are left, beyond chance.
+    pub fn loses_most(&self) -> bool {
+        let fit = self.evaluation.as_ref().and_then(|found| found.class_fit.as_ref());
+        fit.and_then(LabelFit::kappa).is_some_and(|kappa| kappa < 0.5)
+    }
+}
+
 /// Decides which channels are removed, repairs the network, removes them, and proves the result.
 ///
 /// The network is taken by value: its weights are released as soon as possible, and read again from their source.
@@ -116,7 +125,7 @@ fn decide_and_prune(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
-    notice_calibration(&network.graph, calibration, observer)?;
+    check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
     let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
     let repair = chosen(options.repair, calibration, observer)?;
     let deciding = PlanOptions { repair, ..options.plan.clone() };
@@ -168,7 +177,7 @@ fn apply_decided(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
-    notice_calibration(&network.graph, calibration, observer)?;
+    check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
     let repair = chosen(options.repair, calibration, observer)?;
     let mut schedule = Schedule::of(&network);
     if let Some(calibration) = calibration {
@@ -275,7 +284,7 @@ impl Work<'_> {
             evaluate_against(&small, Some(reference), device, &calibration.judge, by, observer)
         });
         let evaluation = evaluation.transpose()?;
-        let collapse = self.collapse(evaluation.as_ref());
+        let collapse = self.collapse(evaluation.as_ref(), inexact.is_empty());
         if let Some(collapse) = collapse.filter(|_| self.refuses_collapse()) {
             let reason = RefusalReason::Collapsed(collapse);
             return Ok(Outcome::Refused(Box::new(Refusal { reason, attempts, decision: None })));
@@ -319,10 +328,10 @@ impl Work<'_> {
         }))
     }
 
-    /// Returns the collapse that an evaluation on real data shows.
-    fn collapse(&self, found: Option<&Evaluation>) -> Option<Collapse> {
+    /// Returns the collapse that an evaluation on real data shows; an inexact cut changes outputs by design.
+    fn collapse(&self, found: Option<&Evaluation>, is_exact: bool) -> Option<Collapse> {
         let judge = &self.calibration?.judge;
-        found.filter(|_| !judge.is_random()).and_then(Collapse::of)
+        found.filter(|_| is_exact && !judge.is_random()).and_then(Collapse::of)
     }
 
     /// Returns whether a collapse is a mistake: not if the repair was declined, since that is its known effect.

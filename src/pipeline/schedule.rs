@@ -1,7 +1,7 @@
 //! The stages that an operation expects, with estimates of their durations.
 //!
 //! Estimates are seconds on a CPU of a few cores. Observers scale them by the stages that have ended, so only their
-//! ratios matter. They were fitted to prunings of the networks in docs/zoo.md.
+//! ratios matter. They were fitted to a pruning of ResNet-20 with 500 images.
 
 use super::calibration::Calibration;
 use super::evidence::Evidence;

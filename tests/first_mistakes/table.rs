@@ -30,10 +30,10 @@ impl Mistake {
     pub(crate) fn row(&self) -> String {
         let Self { mistake, line, says, .. } = self;
         let ending = match self.ending {
-            Ending::Error => "error",
-            Ending::Refusal => "refusal",
-            Ending::Note => "note",
-            Ending::Nothing => "result",
+            Error => "error",
+            Refusal => "refusal",
+            Note => "note",
+            Nothing => "result",
         };
         format!("| {mistake} | `secateur {line}` | {ending}: {says} |\n")
     }
@@ -67,8 +67,8 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     of(
         "Values 0 to 255 for a network of normalized ones",
         "prune net.onnx --data images.npz --preset raw --keep-macs 0.5 -o small.onnx",
-        Refusal,
-        "x",
+        Error,
+        "values before the first BatchNormalization are far from its stored statistics",
     ),
     of(
         "The order of another framework's channels",
@@ -79,20 +79,20 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     of(
         "Floats that are normalized already",
         "prune net.onnx --data normalized.npz --mean 0.5 --std 0.25 --keep-macs 0.5 -o small.onnx",
-        Note,
+        Error,
         "as if normalized already",
     ),
     of(
         "Floats from 0 to 255",
         "prune net.onnx --data floats.npz --mean 0.5 --std 0.25 --keep-macs 0.5 -o small.onnx",
-        Note,
-        "--scale 255 divides them first",
+        Error,
+        "set --scale to 255",
     ),
     of(
         "Images with channels last",
         "prune net.onnx --data channels-last.npz --mean 0.5 --std 0.25 --keep-macs 0.5 -o small.onnx",
         Nothing,
-        "of the channels removed",
+        "agreement",
     ),
     of(
         "A crop of another size",
@@ -134,7 +134,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         "A folder of train/ and val/",
         "prune net.onnx --data dataset --mean 0.5 --std 0.25 --keep-macs 0.5 -o small.onnx",
         Error,
-        "x",
+        "give \"dataset/val\"",
     ),
     of(
         "Folders of some classes only",
@@ -156,15 +156,21 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     ),
     of(
         "Images of the training",
-        "prune net.onnx --data truth.npz --mean 0.5 --std 0.25 --keep-macs 0.7 -o small.onnx",
+        "prune net.onnx --data training.npz --mean 0.5 --std 0.25 --keep-macs 0.7 -o small.onnx",
         Note,
         "which may be those of its training",
     ),
     of(
-        "A budget that leaves too little",
-        "prune net.onnx --data images.npz --mean 0.5 --std 0.25 --keep-macs 0.01 -o small.onnx",
+        "A budget that is too tight",
+        "prune net.onnx --data images.npz --mean 0.5 --std 0.25 --criterion l1 --keep-macs 0.03 -o small.onnx",
+        Note,
+        "fewer than half of the answers of the original are left",
+    ),
+    of(
+        "A budget that leaves nothing of use",
+        "prune net.onnx --data images.npz --mean 0.5 --std 0.25 --criterion apoz --keep-macs 0.02 -o small.onnx",
         Refusal,
-        "no better than chance",
+        "hardly better than chance",
     ),
     of(
         "A budget in percent",
@@ -188,12 +194,17 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         "A folder without images",
         "prune net.onnx --data empty --mean 0.5 --std 0.25 --keep-macs 0.5 -o small.onnx",
         Error,
-        "x",
+        "the folder has no images",
     ),
     of("Damaged images", "eval net.onnx --data one --mean 0.5 --std 0.25", Note, "skipped"),
-    of("A network without classes", "eval upscaler.onnx --data images.npz", Note, "x"),
-    of("A detector", "prune detector.onnx --data images.npz --keep-macs 0.8 -o small.onnx", Nothing, "x"),
-    of("A file of PyTorch", "inspect model.pt", Error, "x"),
+    of(
+        "A network without classes",
+        "eval upscaler.onnx --data images.npz",
+        Note,
+        "does not hold class scores",
+    ),
+    of("A detector", "prune detector.onnx --data images.npz --keep-macs 0.8 -o small.onnx", Nothing, "SNR"),
+    of("A file of PyTorch", "inspect model.pt", Error, "a zip archive or PyTorch checkpoint"),
     of(
         "The profile of another network",
         "plan other.onnx --profile net.profile --keep-macs 0.5 -o cut2.json",
@@ -205,7 +216,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         "The input file as output",
         "prune net.onnx --data images.npz --mean 0.5 --std 0.25 --keep-macs 0.5 -o net.onnx",
         Error,
-        "x",
+        "the output is an input, and would replace it",
     ),
     of(
         "A misspelled option",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import _errors
 
-class ModuleError(RuntimeError):
+
+class ModuleError(_errors.Error, RuntimeError):
     """A module and an ONNX file that do not fit together.
 
     Attributes:
@@ -30,7 +32,7 @@ class MappingError(ModuleError):
     """Constants of the ONNX file that no tensor of the module corresponds to."""
 
 
-class ProofError(ModuleError):
+class ProofError(ModuleError, _errors.ProofError):
     """A module whose outputs differ from those of the pruned ONNX file."""
 
 
