@@ -23,7 +23,7 @@ use crate::pipeline::{
 pub(super) const WRITE_PAGE: &str = "write the report";
 
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "secateur report [OPTIONS] <MODEL> <PRUNED>... [--cut <CUT.json>] -o <FILE>")]
+#[command(override_usage = "secateur report [OPTIONS] <MODEL> <PRUNED>... --output <FILE>")]
 pub(super) struct Args {
     /// Path of the original ONNX file.
     model: PathBuf,

@@ -436,7 +436,11 @@ fn labels_that_do_not_fit_rank_nothing() {
     let trial =
         try_presets(&network.graph, &Device::Cpu, (&open, &options), None, &mut Silent).expect("no error");
     assert!(matches!(trial.measure, TrialMeasure::Statistics(_)), "{:?}", trial.measure);
-    assert!(trial.at_chance.is_some_and(|[_, chance]| chance == 10.0), "{:?}", trial.at_chance);
+    assert!(
+        trial.at_chance.is_some_and(|[_, chance]| (10.0..11.0).contains(&chance)),
+        "{:?}",
+        trial.at_chance
+    );
     let open = |options: &DataOptions| Dataset::open("random:4", options, sample_spec(&network.graph));
     let error =
         try_presets(&network.graph, &Device::Cpu, (&open, &options), None, &mut Silent).expect_err("noise");
