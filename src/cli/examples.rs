@@ -151,7 +151,7 @@ mod tests {
                 assert_eq!(words[1], verb);
                 let parsed =
                     super::super::parse(command.clone(), words.iter().map(Into::into).collect(), None);
-                assert!(parsed.is_ok(), "{line}: {}", parsed.err().expect("an error"));
+                assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
             }
         }
     }

@@ -85,7 +85,7 @@ fn within_array(id: usize, array: [Result<Option<usize>>; 4]) -> Result<(usize, 
     };
     // With gaps, the places of the other tasks are unknown.
     let is_even = last >= first && (last - first) / step + 1 == count;
-    if !is_even || id < first || (id - first) % step != 0 {
+    if !is_even || id < first || !(id - first).is_multiple_of(step) {
         return Err(Error::new("the numbers of the array have gaps, so the place of this task is unknown")
             .expected(format!("{count} numbers from {first} to {last} in steps of {step}"))
             .got(format!("task {id}"))

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let models = std::iter::once(&args.model).chain(&args.pruned);
     let mut models =
         output.busy(LOADING, || models.map(|path| args.data.load(path)).collect::<Result<Vec<_>>>())?;
-    let guard = models.iter().fold(OutputGuard::default(), |guard, model| guard.model(model));
+    let guard = models.iter().fold(OutputGuard::default(), OutputGuard::model);
     let guard = guard.read(args.cut.iter().chain(&args.profile).chain(&args.masked)).data(&args.data);
     guard.write([args.output.path()], WRITE_PAGE)?;
     let options = ReportOptions {

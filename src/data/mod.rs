@@ -293,7 +293,7 @@ impl Dataset {
         }
         let (parts, labels) = Parts::join(parts)?;
         let path = parts.path().map(Path::to_path_buf);
-        Self::select(parts, labels, options).map_err(|e| path.iter().fold(e, |e, path| e.file(path)))
+        Self::select(parts, labels, options).map_err(|e| path.iter().fold(e, Error::file))
     }
 
     /// Selects the images and the shard of the options.

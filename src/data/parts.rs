@@ -133,7 +133,7 @@ impl Parts {
                 continue;
             }
             let own: Vec<usize> = at.iter().map(|&at| places[at] - range.start).collect();
-            let named = |e: Error| part.path.iter().fold(e, |e, path| e.file(path));
+            let named = |e: Error| part.path.iter().fold(e, Error::file);
             for (at, frame) in at.into_iter().zip(part.samples.frames(&own).map_err(named)?) {
                 frames[at] = Some(frame);
             }

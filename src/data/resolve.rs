@@ -64,7 +64,7 @@ fn of_pattern(
     let of = |belongs: fn(&Path) -> bool| files.iter().filter(|p| belongs(p)).cloned().collect::<Vec<_>>();
     let (pictures, recordings) = (of(folder::is_image), of(wav::is_recording));
     let is_array = |path: &PathBuf| {
-        let extension = path.extension().map(|e| e.to_ascii_lowercase());
+        let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
         extension.is_some_and(|e| e == "npy" || e == "npz") || idx::is_images(path)
     };
     let sound = !recordings.is_empty() && (takes_sound || pictures.is_empty());
@@ -80,7 +80,7 @@ fn of_pattern(
 
 /// Returns whether a path is a list of files.
 fn is_list(path: &Path) -> bool {
-    let extension = path.extension().map(|e| e.to_ascii_lowercase());
+    let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     path.is_file() && extension.is_some_and(|e| ["txt", "lst", "csv", "tsv"].iter().any(|list| e == *list))
 }
 
