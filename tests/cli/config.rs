@@ -62,8 +62,8 @@ fn the_report_names_the_origin_of_each_value() {
     assert_eq!(prune(folder.path(), &more).0, 0);
     let repeat = page(&html)["repeat"].clone();
     let of = |name: &str| {
-        let rows = repeat.as_array().unwrap().iter();
-        let found = rows.filter(|row| row["what"] == format!("Option {name}")).next_back();
+        let mut rows = repeat.as_array().unwrap().iter();
+        let found = rows.rfind(|row| row["what"] == format!("Option {name}"));
         found
             .map(|row| row["value"].as_str().unwrap().to_owned())
             .unwrap_or_else(|| panic!("{name}: {repeat}"))
