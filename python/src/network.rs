@@ -114,7 +114,7 @@ impl Network {
 
     /// Returns the summary as JSON.
     fn summary(&self, py: Python<'_>) -> PyResult<String> {
-        let summary = py.detach(|| self.analyzed().map(|network| network.summary())).or_raise(py)?;
+        let summary = py.detach(|| self.analyzed().map(secateur::pipeline::Network::summary)).or_raise(py)?;
         let coupled: Vec<_> = summary
             .coupled
             .iter()
