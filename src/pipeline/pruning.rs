@@ -106,7 +106,7 @@ impl Pruned {
 /// [`MetricOptions::force`](super::MetricOptions) is set.
 ///
 /// # Errors
-/// As [`plan`]; a proof that fails (then nothing is written), a file that cannot be written.
+/// As [`super::plan`]; a proof that fails (then nothing is written), a file that cannot be written.
 pub fn prune(
     network: Network,
     device: &Device,
