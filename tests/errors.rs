@@ -19,6 +19,8 @@ mod models;
 mod nodes;
 #[path = "errors/notation.rs"]
 mod notation;
+#[path = "common/numpy.rs"]
+mod numpy;
 #[path = "errors/requests.rs"]
 mod requests;
 #[path = "errors/sentences.rs"]

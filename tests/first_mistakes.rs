@@ -15,6 +15,9 @@ use serde_json::Value as Json;
 mod builder;
 #[path = "first_mistakes/data.rs"]
 mod data;
+#[path = "common/numpy.rs"]
+#[allow(dead_code)] // not every test writes headers
+mod numpy;
 #[path = "first_mistakes/table.rs"]
 mod table;
 

@@ -4,26 +4,8 @@ use std::io::Write as _;
 
 use super::case::{Case, Files, case};
 use super::notation::model;
-
-/// Creates a NumPy file with this type and shape.
-pub(crate) fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    header(&format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}"), data)
-}
-
-fn header(text: &str, data: &[u8]) -> Vec<u8> {
-    let length = (text.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\0", &length[..], text.as_bytes(), data].concat()
-}
-
-/// Creates an archive of arrays.
-pub(crate) fn npz(arrays: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, bytes) in arrays {
-        archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
-}
+use super::numpy::numpy_header;
+pub(crate) use super::numpy::{npy, npz};
 
 /// Creates a picture of one colour.
 pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
@@ -138,7 +120,7 @@ fn sets() -> Vec<Set> {
         named("an array that ends at once", "a.npy", b"\x93NUMPY\x01".to_vec()),
         named("an array that ends in its header", "a.npy", b"\x93NUMPY\x01\0\xff\0{".to_vec()),
         named("an array with a long header", "a.npy", b"\x93NUMPY\x02\0\xff\xff\xff\x7f".to_vec()),
-        named("an array with a header that says nothing", "a.npy", header("{}", b"")),
+        named("an array with a header that says nothing", "a.npy", numpy_header("{}", b"")),
         named("an array of text", "a.npy", npy("<U3", "4, 3, 8, 8", b"")),
         named("an array beyond memory", "a.npy", npy("<f8", "9999999999, 9999999999", b"")),
         named("an array that was cut short", "a.npy", pixels(4)[..500].to_vec()),

@@ -1,12 +1,12 @@
 //! The files that the mistakes are made with: a trained network, and its images in every wrong form.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
 use secateur::data::synthetic::{CLASSES, images};
 
 use crate::builder::{Builder, int};
+use crate::numpy::{npy, npz};
 
 /// The right preprocessing of the built-in network.
 pub(crate) const RIGHT: &str = "--mean 0.5 --std 0.25";
@@ -15,27 +15,20 @@ const COUNT: usize = 240;
 const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;
 
-/// Returns a NumPy file.
-fn npy(kind: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
-    let shape: String = shape.iter().map(|n| format!("{n},")).collect();
-    let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
-    let length = (text.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\0", &length[..], text.as_bytes(), data].concat()
+/// Returns a NumPy file of some dimensions.
+fn array(kind: &str, dims: &[usize], data: &[u8]) -> Vec<u8> {
+    npy(kind, &dims.iter().map(|n| format!("{n},")).collect::<String>(), data)
 }
 
 /// Writes an archive of images and labels.
-fn npz(path: &Path, images: &[u8], labels: Option<&[u32]>) {
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
-    let mut add = |name: &str, bytes: &[u8]| {
-        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        archive.write_all(bytes).unwrap();
-    };
-    add("images.npy", images);
-    if let Some(labels) = labels {
+fn archive(path: &Path, images: &[u8], labels: Option<&[u32]>) {
+    let bytes = labels.map(|labels| {
         let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-        add("labels.npy", &npy("<u4", &[labels.len()], &bytes));
-    }
-    archive.finish().unwrap();
+        array("<u4", &[labels.len()], &bytes)
+    });
+    let labels = bytes.as_ref().map(|bytes| ("labels", bytes.as_slice()));
+    let arrays: Vec<_> = [("images", images)].into_iter().chain(labels).collect();
+    std::fs::write(path, npz(&arrays)).unwrap();
 }
 
 fn floats(pixels: &[u8], of: fn(f32) -> f32) -> Vec<u8> {
@@ -65,32 +58,32 @@ pub(crate) fn lay_out(folder: &Path, run: impl Fn(&str) -> String) {
     write("model.pt", b"PK\x03\x04archive/data.pkl");
     let (pixels, labels) = images(2, COUNT);
     let shape = [COUNT, 3, SIDE, SIDE];
-    let bytes = npy("|u1", &shape, &pixels);
-    let set = |name: &str, bytes: &[u8], labels: &[u32]| npz(&at(name), bytes, Some(labels));
+    let bytes = array("|u1", &shape, &pixels);
+    let set = |name: &str, bytes: &[u8], labels: &[u32]| archive(&at(name), bytes, Some(labels));
     set("images.npz", &bytes, &labels);
-    npz(&at("unlabelled.npz"), &bytes, None);
+    archive(&at("unlabelled.npz"), &bytes, None);
     let (truth, classes) = images(9, 300);
-    set("truth.npz", &npy("|u1", &[300, 3, SIDE, SIDE], &truth), &classes);
+    set("truth.npz", &array("|u1", &[300, 3, SIDE, SIDE], &truth), &classes);
     // Images on which the network errs on none, as on those of a training.
     let flawless = (20..60).find(|&seed| {
         let (pixels, labels) = images(seed, 100);
-        set("training.npz", &npy("|u1", &[100, 3, SIDE, SIDE], &pixels), &labels);
+        set("training.npz", &array("|u1", &[100, 3, SIDE, SIDE], &pixels), &labels);
         run(&format!("eval net.onnx --data training.npz {RIGHT} --json")).contains("\"top1\":1.0")
     });
     assert!(flawless.is_some(), "a network with an accuracy of 99 %");
     // Values.
-    set("normalized.npz", &npy("<f4", &shape, &floats(&pixels, |p| (p / 255.0 - 0.5) / 0.25)), &labels);
-    set("floats.npz", &npy("<f4", &shape, &floats(&pixels, |p| p)), &labels);
+    set("normalized.npz", &array("<f4", &shape, &floats(&pixels, |p| (p / 255.0 - 0.5) / 0.25)), &labels);
+    set("floats.npz", &array("<f4", &shape, &floats(&pixels, |p| p)), &labels);
     let last = |i: usize| pixels[(i / (3 * PIXELS)) * 3 * PIXELS + (i % 3) * PIXELS + i / 3 % PIXELS];
     let channels_last: Vec<u8> = (0..pixels.len()).map(last).collect();
-    set("channels-last.npz", &npy("|u1", &[COUNT, SIDE, SIDE, 3], &channels_last), &labels);
+    set("channels-last.npz", &array("|u1", &[COUNT, SIDE, SIDE, 3], &channels_last), &labels);
     // Labels.
     set("from-one.npz", &bytes, &labels.iter().map(|label| label + 1).collect::<Vec<_>>());
     set("shifted.npz", &bytes, &labels.iter().map(|label| (label + 9) % 10).collect::<Vec<_>>());
     set("others.npz", &bytes, &(0..COUNT as u32).map(|i| i * i / 7 % 10).collect::<Vec<_>>());
     set("imagenet.npz", &bytes, &labels.iter().map(|label| 100 * label).collect::<Vec<_>>());
     // Few images.
-    set("ten.npz", &npy("|u1", &[10, 3, SIDE, SIDE], &pixels[..30 * PIXELS]), &labels[..10]);
+    set("ten.npz", &array("|u1", &[10, 3, SIDE, SIDE], &pixels[..30 * PIXELS]), &labels[..10]);
     // Folders.
     for (i, &label) in labels.iter().enumerate().take(120) {
         let (file, class) = (format!("{i:03}.png"), CLASSES[label as usize]);
