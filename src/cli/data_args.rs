@@ -69,7 +69,7 @@ pub(super) struct DataArgs {
     label_offset: i64,
     /// Fail on a file that cannot be decoded.
     ///
-    /// Such files are skipped and counted without this option.
+    /// By default, files that cannot be decoded are skipped and counted.
     #[arg(long)]
     strict: bool,
     /// Use at most N images: the first ones.

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use super::calibration::Calibration;
-use super::evaluation::evaluate;
+use super::data_notices::notice_calibration;
+use super::evaluation::evaluate_against;
+use super::kept_outputs::{KeptOutputs, Reference};
+use super::metric::MetricOptions;
 use super::network::{Network, cost};
-use super::report_builder::{ReportOptions, measured, quality};
-use super::sweep::front;
+use super::quality_curve::{self, against_macs, front, on_page};
+use super::report_builder::{ReportOptions, quality};
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
 use crate::error::{Error, Result};
@@ -43,6 +46,9 @@ pub fn compare_cuts(
         widths: page.layers.iter().map(|layer| Some(layer.width[0])).collect(),
         ..CutColumn::default()
     };
+    notice_calibration(&original.graph, calibration, observer)?;
+    let (kept, metric) = (KeptOutputs::default(), MetricOptions::default());
+    let reference = Reference { graph: &original.graph, kept: Some(&kept) };
     let mut networks = vec![first];
     let mut graphs = Vec::new();
     for model in pruned {
@@ -51,7 +57,9 @@ pub fn compare_cuts(
         let widths = network::widths(&page.layers, &graph, &channels.facts);
         check_layers(original, (model, &graph, &channels), &page.layers, &widths)?;
         let found = calibration
-            .map(|of| evaluate(&graph, Some(&original.graph), device, &of.judge, batch, observer))
+            .map(|of| {
+                evaluate_against(&graph, Some(reference), device, &of.judge, (batch, &metric), observer)
+            })
             .transpose()?;
         networks.push(CutColumn {
             name: file_name(&model.path),
@@ -101,39 +109,30 @@ fn check_layers(
 fn curve(networks: &[CutColumn]) -> Option<SearchCurve> {
     let metric = |network: &CutColumn| network.quality.as_ref()?.metric.clone();
     let of_first = networks.iter().find_map(metric)?;
-    // Shares are 0 to 1 on the page.
-    let scale = if of_first.unit == "%" { 0.01 } else { 1.0 };
+    let shown = |value| on_page(&of_first.unit, value);
     let all = networks[0].cost.macs.max(1) as f64;
     let value = |network: &CutColumn| match &network.quality {
         Some(_) => metric(network)?.after,
         None => of_first.before,
     };
-    // Of a metric that is better if it is lower, the negative value is the quality.
-    let sign = if of_first.higher_is_better { 1.0 } else { -1.0 };
+    let quality = |value| quality_curve::quality(value, of_first.higher_is_better);
     let known: Vec<(usize, u64, f64)> = networks
         .iter()
         .enumerate()
-        .filter_map(|(i, network)| Some((i, network.cost.macs, sign * value(network)?)))
+        .filter_map(|(i, network)| Some((i, network.cost.macs, quality(value(network)?))))
         .collect();
     let best = front(&known);
     let point = |(i, network): (usize, &CutColumn)| SearchPoint {
         keep: network.cost.macs as f64 / all,
-        value: value(network).map(|value| scale * value),
-        error: metric(network).and_then(|m| m.error).map(|error| scale * error),
+        value: value(network).and_then(shown),
+        error: metric(network).and_then(|m| m.error).and_then(shown),
         name: network.name.clone(),
         best: best.contains(&i),
         chosen: false,
     };
     let mut points: Vec<SearchPoint> = networks.iter().enumerate().map(point).collect();
     points.sort_by(|a, b| a.keep.total_cmp(&b.keep));
-    Some(SearchCurve {
-        counted: "MACs".to_owned(),
-        measured: measured(&of_first.name),
-        unit: of_first.unit,
-        points,
-        floor: None,
-        sweep: true,
-    })
+    Some(against_macs(&of_first.name, &of_first.unit, points))
 }
 
 /// Times the networks in turn; the page states the reason if that is not possible.

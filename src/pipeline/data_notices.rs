@@ -17,15 +17,16 @@ const FAR: f64 = 1.0;
 /// The divergence at which the recipe is certainly wrong.
 const CERTAIN: f64 = 5.0;
 
-/// Reports the preprocessing of a data set, and doubts about it.
+/// Reports the preprocessing of a data set, and doubts about it, which are returned.
 ///
 /// # Errors
 /// Samples that do not fit the network.
-pub(super) fn notice_data(graph: &Graph, data: &Dataset, observer: &mut dyn Observer) -> Result<()> {
+pub(super) fn notice_data(graph: &Graph, data: &Dataset, observer: &mut dyn Observer) -> Result<Vec<Doubt>> {
     observer.notice(Notice::Preprocessing(data.describe()?));
-    let doubts = data.doubts()?.into_iter().chain(far_from_training(graph, data)?);
-    doubts.for_each(|doubt| observer.notice(Notice::Doubtful(doubt)));
-    Ok(())
+    let mut doubts = data.doubts()?;
+    doubts.extend(far_from_training(graph, data)?);
+    doubts.iter().for_each(|doubt| observer.notice(Notice::Doubtful(doubt.clone())));
+    Ok(doubts)
 }
 
 /// Reports the preprocessing of calibration images, if there are any, and doubts about it.
@@ -36,8 +37,8 @@ pub(super) fn notice_calibration(
     graph: &Graph,
     calibration: Option<&Calibration>,
     observer: &mut dyn Observer,
-) -> Result<()> {
-    calibration.map_or(Ok(()), |calibration| notice_data(graph, &calibration.fit, observer))
+) -> Result<Vec<Doubt>> {
+    calibration.map_or(Ok(vec![]), |calibration| notice_data(graph, &calibration.fit, observer))
 }
 
 /// Reports as [`notice_calibration`], before channels are removed by these images.
@@ -51,51 +52,34 @@ pub(super) fn check_calibration(
     force: bool,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let Some(calibration) = calibration else { return Ok(()) };
-    let mut certain = Certain { observer, has_labels: calibration.fit.labels().is_some(), error: None };
-    notice_data(graph, &calibration.fit, &mut certain)?;
-    match certain.error.filter(|_| !force) {
-        Some(error) => Err(calibration.fit.blame(error)),
-        None => Ok(()),
-    }
+    let doubts = notice_calibration(graph, calibration, observer)?;
+    let Some(data) = calibration.map(|calibration| &calibration.fit).filter(|_| !force) else {
+        return Ok(());
+    };
+    // The first is the most specific.
+    let error = doubts.iter().find_map(|doubt| certainty(doubt, data.labels().is_some()));
+    error.map_or(Ok(()), |error| Err(data.blame(error)))
 }
 
-/// An observer that finds a doubt which is certain.
-struct Certain<'a> {
-    observer: &'a mut dyn Observer,
-    has_labels: bool,
-    error: Option<Error>,
-}
-
-impl Observer for Certain<'_> {
-    fn notice(&mut self, notice: Notice) {
-        let error = match &notice {
-            Notice::Doubtful(Doubt::ByteValues { high }) => Some(
-                Error::new(
-                    "the mean and deviation are those of values from 0 to 1, but the stored values are larger",
-                )
-                .expected("values up to 1 after the division by `scale`")
-                .got(format!("values up to {high:.0}"))
-                .remedy("set `scale` to 255, or set `force` to go on"),
-            ),
-            Notice::Doubtful(Doubt::Statistics { node, divergence })
-                if self.has_labels && *divergence > CERTAIN =>
-            {
-                let error = Error::new(
-                    "values before the first BatchNormalization are far from its stored statistics",
-                );
-                let error = error
-                    .node(node)
-                    .expected("a divergence below 0.5 nats a channel, as with the preprocessing of the training")
-                    .got(format!("{divergence:.1}"))
-                    .remedy("rank recipes by `eval()` with `try_presets`, or set `force` to go on");
-                Some(error)
-            }
-            _ => None,
-        };
-        // The first is the most specific.
-        self.error = self.error.take().or(error);
-        self.observer.notice(notice);
+/// Returns the error for a doubt that is certain.
+fn certainty(doubt: &Doubt, has_labels: bool) -> Option<Error> {
+    match doubt {
+        Doubt::ByteValues { high } => Some(
+            Error::new(
+                "the mean and deviation are those of values from 0 to 1, but the stored values are larger",
+            )
+            .expected("values up to 1 after the division by `scale`")
+            .got(format!("values up to {high:.0}"))
+            .remedy("set `scale` to 255, or set `force` to go on"),
+        ),
+        Doubt::Statistics { node, divergence } if has_labels && *divergence > CERTAIN => Some(
+            Error::new("values before the first BatchNormalization are far from its stored statistics")
+                .node(node)
+                .expected("a divergence below 0.5 nats a channel, as with the preprocessing of the training")
+                .got(format!("{divergence:.1}"))
+                .remedy("rank recipes by `eval()` with `try_presets`, or set `force` to go on"),
+        ),
+        _ => None,
     }
 }
 

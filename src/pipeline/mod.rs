@@ -43,6 +43,7 @@ mod preset_candidates;
 mod preset_trial;
 mod profiling;
 mod pruning;
+mod quality_curve;
 mod repairing;
 mod report_builder;
 mod report_predictions;

@@ -1,6 +1,6 @@
 //! The decision which channels are removed.
 
-use super::data_notices::{check_calibration, notice_calibration};
+use super::data_notices::check_calibration;
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
 use super::iterative::in_rounds;
@@ -27,11 +27,9 @@ pub fn plan(
     options: &PlanOptions,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
-    let calibration = evidence.calibration;
-    match Limit::of(options.target) {
-        Some(_) => check_calibration(&network.graph, calibration, options.metric.force, observer)?,
-        None => notice_calibration(&network.graph, calibration, observer)?,
-    }
+    // A cut for a budget can still be refused when it is applied.
+    let goes_on = options.metric.force || Limit::of(options.target).is_none();
+    check_calibration(&network.graph, evidence.calibration, goes_on, observer)?;
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
     let mut schedule = Schedule::of(network);

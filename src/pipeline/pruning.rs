@@ -12,6 +12,8 @@ use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
+use super::max_drop::Limit;
+use super::metric::MetricOptions;
 use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
@@ -126,7 +128,7 @@ fn decide_and_prune(
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
-    let is_search = matches!(options.plan.target, Target::MaxDrop(_) | Target::MinQuality(_));
+    let is_search = Limit::of(options.plan.target).is_some();
     let repair = chosen(options.repair, calibration, observer)?;
     let deciding = PlanOptions { repair, ..options.plan.clone() };
     let deciding = evidence.resolve(&network, &deciding, observer)?;
@@ -139,18 +141,31 @@ fn decide_and_prune(
     schedule.decision(&evidence, &deciding)?;
     schedule.removal(calibration, (repair != Repair::None && !is_search, options.report.as_ref()));
     schedule.announce(observer);
-    // A search checks it itself.
-    if let Some(calibration) = calibration.filter(|_| !is_search) {
-        check_original(&network.graph, device, calibration, (batch, &options.plan.metric), observer)?;
-    }
-    if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
-        calibration.images(observer)?;
-    }
+    let by = (options.plan.target, &options.plan.metric, repair);
+    check_and_read(&network, device, &evidence, by, observer)?;
     let decided = decide(&network, device, evidence, &deciding, observer)?;
     decided.and_then(|decision| {
         let work = Work { device, calibration, batch, options, repair, kept: None };
         work.carry_out(network, decision, Some(deciding.seed), observer)
     })
+}
+
+/// Checks the original, unless the search for a target does that itself, and reads the images that a repair uses.
+pub(super) fn check_and_read(
+    network: &Network,
+    device: &Device,
+    evidence: &Evidence,
+    (target, metric, repair): (Target, &MetricOptions, Repair),
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let Some(calibration) = evidence.calibration else { return Ok(()) };
+    if Limit::of(target).is_none() {
+        check_original(&network.graph, device, calibration, (evidence.batch, metric), observer)?;
+    }
+    if repair != Repair::None {
+        calibration.images(observer)?;
+    }
+    Ok(())
 }
 
 /// Removes the channels of a cut that was decided before, and proves the result. A collapse is refused.

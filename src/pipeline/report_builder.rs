@@ -11,6 +11,7 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ImageSource, ProfileOptions, pass};
+use super::quality_curve::{self, measured, on_page};
 use super::report_predictions::changes;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
@@ -117,14 +118,6 @@ fn row(metric: &MetricResult) -> MetricRow {
         error: metric.error.and_then(finite),
         higher_is_better: metric.higher_is_better,
         unresolved: metric.is_unresolved(),
-    }
-}
-
-/// Returns the name of a measured quality on a page.
-pub(super) fn measured(metric: &str) -> String {
-    match metric {
-        "agreement" => "agreement with the original".to_owned(),
-        name => name.to_owned(),
     }
 }
 
@@ -280,9 +273,7 @@ impl ReportBuilder {
         (metric, target): (&MetricResult, Target),
     ) {
         let Some(limit) = Limit::of(target) else { return };
-        // Shares are 0 to 1 on the page.
-        let scale = if metric.unit == "%" { 0.01 } else { 1.0 };
-        let value = |value: f64| Some(scale * value).filter(|value| value.is_finite());
+        let value = |value| on_page(&metric.unit, value);
         // Attempts are sorted by what they keep: the first within the limit is the result.
         let chosen = attempts.iter().position(|a| limit.allows(a, metric.higher_is_better));
         let points = attempts.iter().enumerate();
@@ -297,9 +288,10 @@ impl ReportBuilder {
             .collect();
         let whole = metric.before.and_then(value);
         points.push(SearchPoint { keep: 1.0, value: whole, ..SearchPoint::default() });
-        let loss = |most: f64| if metric.higher_is_better { -scale * most } else { scale * most };
         let floor = match limit {
-            Limit::Drop(most) => whole.map(|whole| whole + loss(most)),
+            Limit::Drop(most) => whole
+                .zip(value(-quality_curve::quality(most, metric.higher_is_better)))
+                .map(|(whole, loss)| whole + loss),
             Limit::Quality(least) => value(least),
         };
         self.page.curve = Some(SearchCurve {

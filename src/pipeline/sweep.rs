@@ -2,22 +2,21 @@
 
 use std::path::PathBuf;
 
+use super::data_notices::check_calibration;
 use super::decision::{Outcome, Refusal, RefusalReason};
 use super::evidence::Evidence;
 use super::metric::MetricResult;
 use super::network::Network;
-use super::original_check::check_original;
 use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::Prepared;
-use super::pruning::{PruneOptions, Pruned, Work};
+use super::pruning::{PruneOptions, Pruned, Work, check_and_read};
+use super::quality_curve::{against_macs, front, on_page, quality};
 use super::repairing::chosen;
-use super::report_builder::measured;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::observer::{Notice, Observer};
-use crate::repair::Repair;
-use crate::report::{Cost, SearchCurve, SearchPoint};
+use crate::report::{Cost, SearchPoint};
 
 /// A budget of a sweep, and the files of its network.
 #[derive(Clone, Debug)]
@@ -112,15 +111,9 @@ fn swept(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Sweep>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
-    let is_search = matches!(budgets[0].target, Target::MaxDrop(_) | Target::MinQuality(_));
-    // A search checks it itself.
-    if let Some(calibration) = calibration.filter(|_| !is_search) {
-        check_original(&network.graph, device, calibration, (batch, &options.plan.metric), observer)?;
-    }
+    check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
     let repair = chosen(options.repair, calibration, observer)?;
-    if let Some(calibration) = calibration.filter(|_| repair != Repair::None) {
-        calibration.images(observer)?;
-    }
+    check_and_read(network, device, &evidence, (budgets[0].target, &options.plan.metric, repair), observer)?;
     let plan = PlanOptions { repair, target: budgets[0].target, ..options.plan.clone() };
     let plan = evidence.resolve(network, &plan, observer)?;
     let context = PlanContext { network, device, options: &plan };
@@ -198,8 +191,7 @@ impl Sweep {
             .networks()
             .filter_map(|(i, pruned)| {
                 let metric = pruned.judged()?;
-                let sign = if metric.higher_is_better { 1.0 } else { -1.0 };
-                Some((i, pruned.after.macs, sign * metric.after))
+                Some((i, pruned.after.macs, quality(metric.after, metric.higher_is_better)))
             })
             .collect();
         for i in front(&points) {
@@ -210,9 +202,7 @@ impl Sweep {
     /// Adds the curve of quality against MACs to the report pages.
     fn draw(&mut self) {
         let Some(metric) = self.networks().find_map(|(_, pruned)| pruned.judged()).cloned() else { return };
-        // Shares are 0 to 1 on the page.
-        let scale = if metric.unit == "%" { 0.01 } else { 1.0 };
-        let value = |value: f64| Some(scale * value).filter(|value| value.is_finite());
+        let value = |value| on_page(&metric.unit, value);
         let mut points: Vec<(usize, SearchPoint)> = self
             .networks()
             .filter_map(|(i, pruned)| {
@@ -241,37 +231,16 @@ impl Sweep {
             };
             let own = points.iter().cloned();
             let own = own.map(|(of, point)| SearchPoint { chosen: of == i, ..point });
-            page.curve = Some(SearchCurve {
-                counted: "MACs".to_owned(),
-                measured: measured(&metric.name),
-                unit: metric.unit.clone(),
-                points: own.chain([whole.clone()]).collect(),
-                floor: None,
-                sweep: true,
-            });
+            let points = own.chain([whole.clone()]).collect();
+            page.curve = Some(against_macs(&metric.name, &metric.unit, points));
         }
     }
-}
-
-/// Returns the names of points (name, cost, quality) that no other beats in one of both and equals in the other.
-pub(super) fn front(points: &[(usize, u64, f64)]) -> Vec<usize> {
-    let beaten = |&(_, cost, quality): &(usize, u64, f64)| {
-        points.iter().any(|&(_, c, q)| c <= cost && q >= quality && (c < cost || q > quality))
-    };
-    points.iter().filter(|point| !beaten(point)).map(|point| point.0).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::prune::Budget;
-
-    #[test]
-    fn the_front_has_no_network_that_another_beats() {
-        let points = [(0, 80, 92.0), (1, 60, 91.0), (2, 50, 91.0), (3, 40, 88.0), (4, 30, 88.5)];
-        assert_eq!(front(&points), [0, 2, 4]);
-        assert_eq!(front(&[(7, 10, 1.0), (8, 10, 1.0)]), [7, 8], "equal networks beat none");
-    }
 
     #[test]
     fn budgets_of_a_sweep_are_different_and_of_one_kind() {

@@ -89,6 +89,12 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         "set --scale to 255",
     ),
     of(
+        "Floats from 0 to 255, and several budgets",
+        "prune net.onnx --data floats.npz --mean 0.5 --std 0.25 --keep-macs 0.7,0.5 -o small.onnx",
+        Error,
+        "set --scale to 255",
+    ),
+    of(
         "Images with channels last",
         "prune net.onnx --data channels-last.npz --mean 0.5 --std 0.25 --keep-macs 0.5 -o small.onnx",
         Nothing,
