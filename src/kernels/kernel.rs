@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
+use crate::kernels::gradient::Gradient;
 
 /// Batch size of the calls that autotuning times.
 pub(crate) const AUTOTUNE_BATCH: usize = 4;
@@ -74,6 +75,18 @@ pub trait Kernel: Any + Debug + Send + Sync {
     /// in all inputs that are not constant.
     fn micro_batch(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
         None
+    }
+    /// The gradient of input `input`, computed from the inputs, the output and its gradient.
+    ///
+    /// Kernels that read or write a part of a buffer do so at the same place of its gradient. If several calls write one
+    /// output, their parts are disjoint, unless a kernel [`overwrites`](Self::overwrites).
+    fn gradient(&self, _input: usize) -> Gradient {
+        Gradient::Unknown
+    }
+    /// Returns whether the call replaces elements that earlier calls wrote to the output for other purposes than to fill
+    /// it, so that those have no gradient.
+    fn overwrites(&self) -> bool {
+        false
     }
     /// The largest deviation of `cpu` and of the shader from `reference`.
     fn tolerance(&self) -> Tolerance;

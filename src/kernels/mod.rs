@@ -23,6 +23,7 @@ pub mod depthwise;
 pub mod elementwise;
 pub(crate) mod f16_storage;
 pub mod gemm;
+pub mod gradient;
 mod host;
 mod kernel;
 pub mod layout;
