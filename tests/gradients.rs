@@ -22,6 +22,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("gemv", "an algorithm of conv"),
     ("gram", "gathers statistics"),
     ("pool_indices", "returns indices"),
+    ("relayout", "packs weights"),
     ("roofline", "measures the device"),
     ("unfold", "an algorithm of conv"),
     ("winograd_gemm", "an algorithm of conv"),

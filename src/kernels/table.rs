@@ -8,7 +8,6 @@ use super::{
 
 /// All kernels, by family and name.
 pub static KERNELS: &[&KernelRow] = &[
-    &conv::computed::ROW,
     &conv::kernel::ROW,
     &conv::gemv::ROW,
     &conv::lanes::ROW,
@@ -30,6 +29,7 @@ pub static KERNELS: &[&KernelRow] = &[
     &movement::copy::ROW,
     &movement::fill::ROW,
     &movement::gather::ROW,
+    &movement::relayout::ROW,
     &movement::resample::ROW,
     &movement::scatter::ROW,
     &normalization::lrn::ROW,
@@ -56,7 +56,6 @@ pub static KERNELS: &[&KernelRow] = &[
 /// The program never references this table, so the linker drops the test cases.
 #[doc(hidden)]
 pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
-    (&conv::computed::ROW, conv::computed::cases),
     (&conv::kernel::ROW, conv::kernel::cases),
     (&conv::gemv::ROW, conv::gemv::cases),
     (&conv::lanes::ROW, || conv::lanes::cases(&conv::lanes::ROW)),
@@ -78,6 +77,7 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&movement::copy::ROW, movement::copy::cases),
     (&movement::fill::ROW, movement::fill::cases),
     (&movement::gather::ROW, movement::gather::cases),
+    (&movement::relayout::ROW, movement::relayout::cases),
     (&movement::resample::ROW, movement::resample::cases),
     (&movement::scatter::ROW, movement::scatter::cases),
     (&normalization::lrn::ROW, normalization::lrn::cases),
