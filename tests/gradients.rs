@@ -10,6 +10,7 @@ use secateur::kernels::{Case, KERNELS, Kernel, cases_of};
 
 /// Kernels without a gradient, and the reason.
 const WITHOUT: &[(&str, &str)] = &[
+    ("adamw", "updates parameters"),
     ("arg", "returns indices"),
     ("channel_stats", "gathers statistics"),
     ("conv_lanes", "an algorithm of conv"),
@@ -24,6 +25,8 @@ const WITHOUT: &[(&str, &str)] = &[
     ("pool_indices", "returns indices"),
     ("relayout", "packs weights"),
     ("roofline", "measures the device"),
+    ("sgd", "updates parameters"),
+    ("sum_squares", "computes the norm of gradients"),
     ("unfold", "an algorithm of conv"),
     ("winograd_gemm", "an algorithm of conv"),
     ("winograd_in", "an algorithm of conv"),

@@ -3,7 +3,8 @@
 use super::case::Case;
 use super::kernel::KernelRow;
 use super::{
-    conv, depthwise, elementwise, gemm, moments, movement, normalization, recurrent, reduction, sampling,
+    conv, depthwise, elementwise, gemm, moments, movement, normalization, optimizer, recurrent, reduction,
+    sampling,
 };
 
 /// All kernels, by family and name.
@@ -35,6 +36,9 @@ pub static KERNELS: &[&KernelRow] = &[
     &normalization::lrn::ROW,
     &normalization::normalize::ROW,
     &normalization::softmax::ROW,
+    &optimizer::adamw::ROW,
+    &optimizer::sgd::ROW,
+    &optimizer::sum_squares::ROW,
     &recurrent::kernel::ROW,
     &reduction::arg::ROW,
     &reduction::cumsum::ROW,
@@ -83,6 +87,9 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&normalization::lrn::ROW, normalization::lrn::cases),
     (&normalization::normalize::ROW, normalization::normalize::cases),
     (&normalization::softmax::ROW, normalization::softmax::cases),
+    (&optimizer::adamw::ROW, optimizer::adamw::cases),
+    (&optimizer::sgd::ROW, optimizer::sgd::cases),
+    (&optimizer::sum_squares::ROW, optimizer::sum_squares::cases),
     (&recurrent::kernel::ROW, recurrent::test_cases::cases),
     (&reduction::arg::ROW, reduction::arg::cases),
     (&reduction::cumsum::ROW, reduction::cumsum::cases),
