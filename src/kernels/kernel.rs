@@ -22,7 +22,7 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn input_lens(&self) -> Vec<usize>;
     /// Number of elements of the output buffer.
     fn output_len(&self) -> usize;
-    /// Returns whether the call adds to its whole output instead of overwriting it.
+    /// Returns whether the call updates its whole output, such as a sum, instead of overwriting it.
     fn accumulates(&self) -> bool {
         false
     }
@@ -49,9 +49,14 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn dispatch(&self) -> Dispatch;
     /// Packs a constant input in the layout of the shader; `None` if the shader reads it as it is.
     ///
-    /// An input for which this returns `Some` must be a constant.
+    /// A computed input is packed on the device by [`Relayout`](super::movement::Relayout), if
+    /// [`packs_by_moving`](Self::packs_by_moving).
     fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
         None
+    }
+    /// Returns whether [`pack`](Self::pack) only moves elements and fills up with zeros.
+    fn packs_by_moving(&self) -> bool {
+        true
     }
     /// The resource that the shader reads an input from.
     fn binding(&self, _input: usize) -> InputBinding {

@@ -31,6 +31,7 @@ pub mod layout;
 pub mod moments;
 pub mod movement;
 pub mod normalization;
+pub mod optimizer;
 pub mod recurrent;
 pub mod reduction;
 pub mod sampling;

@@ -3,12 +3,12 @@
 use super::case::Case;
 use super::kernel::KernelRow;
 use super::{
-    conv, depthwise, elementwise, gemm, moments, movement, normalization, recurrent, reduction, sampling,
+    conv, depthwise, elementwise, gemm, moments, movement, normalization, optimizer, recurrent, reduction,
+    sampling,
 };
 
 /// All kernels, by family and name.
 pub static KERNELS: &[&KernelRow] = &[
-    &conv::computed::ROW,
     &conv::kernel::ROW,
     &conv::gemv::ROW,
     &conv::lanes::ROW,
@@ -34,6 +34,7 @@ pub static KERNELS: &[&KernelRow] = &[
     &movement::fill::ROW,
     &movement::gather::ROW,
     &movement::gather_gradient::ROW,
+    &movement::relayout::ROW,
     &movement::resample::ROW,
     &movement::resample_gradient::ROW,
     &movement::scatter::ROW,
@@ -41,6 +42,9 @@ pub static KERNELS: &[&KernelRow] = &[
     &normalization::lrn::ROW,
     &normalization::normalize::ROW,
     &normalization::softmax::ROW,
+    &optimizer::adamw::ROW,
+    &optimizer::sgd::ROW,
+    &optimizer::sum_squares::ROW,
     &recurrent::kernel::ROW,
     &reduction::arg::ROW,
     &reduction::cumsum::ROW,
@@ -64,7 +68,6 @@ pub static KERNELS: &[&KernelRow] = &[
 /// The program never references this table, so the linker drops the test cases.
 #[doc(hidden)]
 pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
-    (&conv::computed::ROW, conv::computed::cases),
     (&conv::kernel::ROW, conv::kernel::cases),
     (&conv::gemv::ROW, conv::gemv::cases),
     (&conv::lanes::ROW, || conv::lanes::cases(&conv::lanes::ROW)),
@@ -90,6 +93,7 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&movement::fill::ROW, movement::fill::cases),
     (&movement::gather::ROW, movement::gather::cases),
     (&movement::gather_gradient::ROW, movement::gather_gradient::cases),
+    (&movement::relayout::ROW, movement::relayout::cases),
     (&movement::resample::ROW, movement::resample::cases),
     (&movement::resample_gradient::ROW, movement::resample_gradient::cases),
     (&movement::scatter::ROW, movement::scatter::cases),
@@ -97,6 +101,9 @@ pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&normalization::lrn::ROW, normalization::lrn::cases),
     (&normalization::normalize::ROW, normalization::normalize::cases),
     (&normalization::softmax::ROW, normalization::softmax::cases),
+    (&optimizer::adamw::ROW, optimizer::adamw::cases),
+    (&optimizer::sgd::ROW, optimizer::sgd::cases),
+    (&optimizer::sum_squares::ROW, optimizer::sum_squares::cases),
     (&recurrent::kernel::ROW, recurrent::test_cases::cases),
     (&reduction::arg::ROW, reduction::arg::cases),
     (&reduction::cumsum::ROW, reduction::cumsum::cases),

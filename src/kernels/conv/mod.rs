@@ -1,6 +1,5 @@
 //! Convolution, which includes products with a constant matrix.
 
-pub(crate) mod computed;
 pub(crate) mod gemv;
 pub(crate) mod host;
 pub(crate) mod kernel;
@@ -12,6 +11,5 @@ pub(crate) mod tiled;
 pub(crate) mod unfold;
 pub(crate) mod winograd;
 
-pub use self::computed::ComputedConv;
 pub use self::pooled::PooledConv;
 pub use self::shape::ConvKernel;
