@@ -20,6 +20,7 @@ pub mod binding;
 pub(crate) mod case;
 pub mod conv;
 pub mod depthwise;
+pub(crate) mod derivative;
 pub mod elementwise;
 pub(crate) mod f16_storage;
 pub mod gemm;
