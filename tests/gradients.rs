@@ -20,6 +20,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("conv_lanes_quads", "an algorithm of conv"),
     ("conv_pooled", "fuses a pool, which training does not"),
     ("conv_tiled", "an algorithm of conv"),
+    ("conv_weight_gradient", "is a gradient"),
     ("copy_gradient", "is a gradient"),
     ("cross_moment", "gathers statistics"),
     ("depthwise_texels", "an algorithm of depthwise"),

@@ -5,6 +5,7 @@
 
 use super::shuffled;
 use super::synthetic::{GOLDEN, mix};
+use crate::error::{Error, Result};
 
 /// The random changes of images; the default changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -16,14 +17,14 @@ pub struct Augment {
     /// The smallest share of the area that a random crop keeps, which is resized to the whole; 0 for no crops.
     pub crop: f64,
     /// The largest relative change of contrast and of each channel's strength.
-    pub colour: f64,
+    pub color: f64,
     /// The parameter α of the Beta distribution by which pairs of images are mixed; 0 for none (Zhang 2018).
     pub mixup: f64,
 }
 
 impl Augment {
     /// Mirrored and shifted images.
-    pub const USUAL: Self = Self { flip: true, shift: 0.125, crop: 0.0, colour: 0.0, mixup: 0.0 };
+    pub const USUAL: Self = Self { flip: true, shift: 0.125, crop: 0.0, color: 0.0, mixup: 0.0 };
     /// Shifted images, for pictures with a direction, such as digits.
     pub const SHIFT: Self = Self { flip: false, ..Self::USUAL };
 
@@ -44,8 +45,8 @@ impl Augment {
         if self.flip && dice.uniform() < 0.5 {
             image.chunks_exact_mut(width.max(1)).for_each(<[f32]>::reverse);
         }
-        if self.colour > 0.0 {
-            recolour(image, shape, self.colour, dice);
+        if self.color > 0.0 {
+            recolor(image, shape, self.color, dice);
         }
     }
 
@@ -64,6 +65,38 @@ impl Augment {
         0.5
     }
 }
+
+impl std::str::FromStr for Augment {
+    type Err = Error;
+
+    /// Parses a list such as `flip,shift=0.125`, or `none`.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut all = Self::default();
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty() && *item != "none") {
+            let (name, strength) =
+                item.split_once('=').map_or((item, None), |(name, value)| (name, Some(value)));
+            let strength = strength.map(str::parse::<f64>).transpose().ok();
+            let strength = strength.filter(|s| s.is_none_or(|s| (0.0..=1.0).contains(&s)));
+            let (Some(strength), true) = (strength, NAMES.contains(&name)) else {
+                return Err(Error::new("this is no random change of images")
+                    .expected("flip, shift, crop, color, mixup or none, with strengths from 0 to 1 such as shift=0.1")
+                    .got(item)
+                    .meant(name, NAMES.into_iter(), "for example flip,shift=0.1"));
+            };
+            match name {
+                "flip" => all.flip = strength.is_none_or(|s| s > 0.0),
+                "shift" => all.shift = strength.unwrap_or(0.125),
+                "crop" => all.crop = strength.unwrap_or(0.5),
+                "color" => all.color = strength.unwrap_or(0.2),
+                _ => all.mixup = strength.unwrap_or(0.2),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The names of random changes.
+const NAMES: [&str; 5] = ["flip", "shift", "crop", "color", "mixup"];
 
 /// A source of random numbers that depends on a seed, an epoch and the place of a sample.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +176,7 @@ fn crop(image: &mut [f32], [_, height, width]: [usize; 3], least: f64, dice: &mu
 }
 
 /// Multiplies the contrast about the mean, and each channel, by random factors.
-fn recolour(image: &mut [f32], [_, height, width]: [usize; 3], most: f64, dice: &mut Dice) {
+fn recolor(image: &mut [f32], [_, height, width]: [usize; 3], most: f64, dice: &mut Dice) {
     let mean = image.iter().sum::<f32>() / image.len().max(1) as f32;
     let mut factor = || (1.0 + most * (2.0 * dice.uniform() - 1.0)) as f32;
     let contrast = factor();
@@ -189,7 +222,7 @@ mod tests {
 
     #[test]
     fn changes_depend_on_seed_epoch_and_sample_only() {
-        let change = Augment { flip: true, shift: 0.25, crop: 0.5, colour: 0.2, mixup: 0.0 };
+        let change = Augment { flip: true, shift: 0.25, crop: 0.5, color: 0.2, mixup: 0.0 };
         let changed = |seed, epoch, sample| {
             let mut x = image([3, 8, 8]);
             change.apply(&mut x, [3, 8, 8], &mut Dice::of(seed, epoch, sample));

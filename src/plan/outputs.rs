@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::build::{Draft, PlanBuilder};
-use super::{BufferId, Operand, Plan, Port, Probe, Step};
+use super::{BufferId, Operand, Port, Probe, Step};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Precision};
 

@@ -5,6 +5,7 @@
 //! moments stay on the device as states of the plan. A step uploads samples and a few settings, and reads a few numbers
 //! back.
 
+mod checkpoint;
 mod differentiate;
 mod feed;
 mod fit;
@@ -14,6 +15,7 @@ mod plan;
 mod schedule;
 mod trainer;
 
+pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use feed::TrainingData;
 pub use fit::{FitEnd, FitOptions, Progress, find_rate, fit};
 pub use objective::Objective;

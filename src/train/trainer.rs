@@ -168,6 +168,22 @@ impl Trainer {
         Ok((self.steps, self.executor.states()?))
     }
 
+    /// Returns the names of the states, in order.
+    pub(super) fn state_names(&self) -> Vec<String> {
+        self.training.plan.states.iter().map(|state| state.name.clone()).collect()
+    }
+
+    /// Returns to the parameters of the file.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn reset(&mut self) -> Result<()> {
+        self.steps = 0;
+        let states: Vec<&[f32]> =
+            self.training.plan.states.iter().map(|state| state.initial.as_slice()).collect();
+        self.executor.set_states(&states)
+    }
+
     /// Returns to a saved number of steps and saved states.
     ///
     /// # Errors
