@@ -26,7 +26,7 @@ pub struct AveragePoolGradient {
 }
 
 impl AveragePoolGradient {
-    /// The differentiated call.
+    /// The call that is differentiated.
     fn pool(&self) -> PoolKernel {
         let Self { planes, windows, pad_end, count_include_pad } = *self;
         PoolKernel { kind: PoolKind::Average { count_include_pad }, planes, windows, pad_end }
