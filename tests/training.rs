@@ -85,7 +85,8 @@ fn check(bytes: &[u8]) -> Result<(usize, usize), String> {
         let products = analytic[index + 1].iter().zip(&direction[index]).map(|(g, d)| g * d);
         let (got, scale) = (products.clone().sum::<f64>(), products.map(f64::abs).sum::<f64>());
         // A sum of many products cancels: rounding errors are relative to the products.
-        let tolerance = Tolerance { absolute: 1e-13 * analytic[0][0].abs() + 1e-6 * scale, ..Tolerance::DIFFERENCES };
+        let tolerance =
+            Tolerance { absolute: 1e-13 * analytic[0][0].abs() + 1e-6 * scale, ..Tolerance::DIFFERENCES };
         let verdict = compare(&[got], &[expected], tolerance);
         if !verdict.passed() {
             return Err(format!("{} ({:?}): {verdict}", parameter.name, parameter.initial.shape));

@@ -46,8 +46,6 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use notices::{refusal as refusal_text, text as notice_text};
-
 use crate::error::{Error, OUR_FAULT, Result};
 use config::Config;
 use output::Output;

@@ -202,7 +202,7 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
         output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
     }
     if let Some(collapse) = &pruned.collapse {
-        output.note(notices::collapse(collapse));
+        output.note(collapse.to_string());
     } else if pruned.loses_most() {
         output.note(
             "fewer than half of the answers of the original are left: keep more, search with --max-drop, or fine-tune \

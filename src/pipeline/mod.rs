@@ -31,6 +31,7 @@ mod kept_outputs;
 mod label_fit;
 mod latency;
 mod max_drop;
+mod messages;
 mod metric;
 mod network;
 mod norm_fit;
