@@ -77,7 +77,19 @@ mod tests {
 
     #[test]
     fn recipes_are_converted_by_their_arithmetic() {
-        let plain = Preprocessing::unchanged(3, Layout::Nchw);
+        let plain = Preprocessing {
+            resize: None,
+            crop: None,
+            letterbox: None,
+            channels: 3,
+            order: ChannelOrder::Rgb,
+            scale: 1.0,
+            mean: vec![0.0; 3],
+            std: vec![1.0; 3],
+            layout: Layout::Nchw,
+            rate: None,
+            length: None,
+        };
         let own = Preprocessing {
             scale: 255.0,
             mean: vec![0.5, 0.25, 0.0],
