@@ -6,7 +6,7 @@ struct Examples {
     lines: &'static str,
 }
 
-const EXAMPLES: [Examples; 16] = [
+const EXAMPLES: [Examples; 17] = [
     Examples {
         verb: "devices",
         lines: "
@@ -120,6 +120,16 @@ secateur demo --write-images images.npz --count 1000",
 secateur completions bash >> ~/.bash_completion
 secateur completions zsh > _secateur
 secateur completions fish > ~/.config/fish/completions/secateur.fish",
+    },
+    Examples {
+        verb: "finetune",
+        lines: "
+secateur finetune small.onnx --teacher net.onnx --data images/ \\
+  --preset imagenet --epochs 8 -o tuned.onnx
+secateur finetune small.onnx --teacher net.onnx --data images/ \\
+  --preset imagenet --epochs 30 --checkpoint small.ckpt -o tuned.onnx
+secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 \\
+  -o trained.onnx",
     },
     Examples {
         verb: "man",

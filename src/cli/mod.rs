@@ -10,6 +10,7 @@ mod demo;
 mod devices;
 mod eval;
 mod examples;
+mod finetune;
 mod help;
 mod input_args;
 mod inspect;
@@ -36,6 +37,7 @@ mod streams;
 mod sweep;
 mod table;
 mod terms;
+mod training_args;
 mod words;
 
 use std::ffi::OsString;
@@ -65,7 +67,7 @@ struct Cli {
 enum Verb {
     /// List the available devices, and the one that `auto` uses.
     Devices,
-    /// Show layers, MACs, parameters, coupled channels, and why others must stay.
+    /// Show layers, MACs, parameters, coupled channels, and why some are blocked.
     Inspect(inspect::Args),
     /// Run one forward pass on arrays and write its outputs as .npy files.
     Run(network::RunArgs),
@@ -81,6 +83,8 @@ enum Verb {
     Plan(plan::Args),
     /// Remove channels, repair the weights, prove the smaller network, and write it.
     Prune(prune::Args),
+    /// Train a network to imitate another one, or on labels.
+    Finetune(finetune::Args),
     /// Compare pruning criteria: accuracy at several shares of the MACs.
     CompareCriteria(compare_criteria::Args),
     /// Measure accuracy or another metric of a network, or of two side by side.
@@ -117,6 +121,7 @@ impl Verb {
             Self::Merge(args) => Some(&mut args.output),
             Self::Plan(args) => args.output.as_mut(),
             Self::Prune(args) => Some(&mut args.output),
+            Self::Finetune(args) => Some(&mut args.output),
             Self::Report(args) => Some(&mut args.output),
             Self::Demo(args) => Some(&mut args.output),
             _ => None,
@@ -292,6 +297,7 @@ fn answer(cli: Cli, output: &Output) -> Result<Answer> {
         Verb::Show(args) => show::show(&args, output),
         Verb::Plan(args) => plan::run(&args, global, output),
         Verb::Prune(args) => prune::run(&args, global, output),
+        Verb::Finetune(args) => finetune::run(&args, global, output),
         Verb::CompareCriteria(args) => compare_criteria::run(&args, global, output),
         Verb::Eval(args) => eval::run(&args, global, output),
         Verb::Bench(args) => bench::run(&args, global, output),

@@ -6,6 +6,17 @@ use super::output::{decibels, many};
 use super::terms::translate;
 use crate::pipeline::{Collapse, Doubt, Notice, Refusal, RefusalReason};
 
+/// Returns the note for a training that Ctrl-C ended.
+pub(super) fn interrupted_training(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!(
+            "interrupted: the same command with --resume continues from {}; nothing was written",
+            path.display()
+        ),
+        None => "interrupted: nothing was written (with --checkpoint a training can be continued)".to_owned(),
+    }
+}
+
 /// Returns the note for a notice.
 pub fn text(notice: &Notice) -> String {
     match notice {
@@ -32,6 +43,25 @@ pub fn text(notice: &Notice) -> String {
                  gathers them, and so does `secateur profile --gram both`)"
             )
         }
+        Notice::Training { rate, found, steps, batch, losses } => {
+            let origin = if *found { ", found by a range test" } else { "" };
+            format!(
+                "training: {} of {}, learning rate {rate:.1e}{origin}, losses: {}",
+                many(*steps, "step"),
+                many(*batch, "image"),
+                losses.join(", ")
+            )
+        }
+        Notice::Epoch { epoch, of, loss } => format!("epoch {epoch} of {of}: loss {loss:.4}"),
+        Notice::GradientStops { nodes } => format!(
+            "no gradient passes {}: layers in front of it are trained only through other paths",
+            nodes.join(", ")
+        ),
+        Notice::Diverged { step, rate } => format!(
+            "the training diverged at step {step} with the learning rate {rate:.1e}: the parameters of the epoch before \
+             are kept (--learning-rate {:.0e} may help)",
+            rate / 3.0
+        ),
         Notice::Round { round, of } => format!("round {round} of {of}"),
         Notice::LatencyTried { table_share, measured } => format!(
             "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"

@@ -14,6 +14,7 @@ use crate::observer::Doubt;
 use crate::tensor::SampleShape;
 
 mod arrays;
+pub mod augment;
 mod batches;
 mod decode;
 mod description;

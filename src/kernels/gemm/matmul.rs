@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::movement::Copy;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// A batched matrix product, `y[b] = act(x[b] · w[b])`.
@@ -37,6 +39,46 @@ impl MatMulKernel {
     /// Distances between adjacent matrices of each input; 0 for a shared one.
     fn steps(&self) -> [usize; 2] {
         [if self.a_batched { self.m * self.k } else { 0 }, if self.b_batched { self.k * self.n } else { 0 }]
+    }
+}
+
+/// A copy of three axes, `[shape]` from the start of a buffer of `len` elements to a dense array.
+fn dense(shape: [usize; 3], len: usize, strides: [usize; 3]) -> Copy {
+    let strides = strides.map(|n| n as isize);
+    let target = [shape[1] * shape[2], shape[2], 1].map(|n| n as isize);
+    Copy::new(&shape, len, 0, &strides, shape.iter().product(), 0, &target).expect("three axes")
+}
+
+impl MatMulKernel {
+    /// Adds the calls for `∂L/∂x[b] = g[b] · w[b]ᵀ`. If all matrices share `x`, the sum over them is one product: the
+    /// matrices of `g` stand side by side, those of `wᵀ` one below the other.
+    fn left_gradient(&self, calls: &mut GradientBuilder) -> GradientOperand {
+        let &Self { batch, m, k, n, .. } = self;
+        let (len, step) = (self.input_lens()[1], self.steps()[1]);
+        let (g, w) = (GradientOperand::OutputGradient, GradientOperand::Input(1));
+        if self.a_batched || batch == 1 {
+            let matrices = len / (k * n).max(1);
+            let transposed = calls.call(dense([matrices, n, k], len, [k * n, 1, n]), vec![w]);
+            return calls.call(Self { k: n, n: k, ..self.clone() }, vec![g, transposed]);
+        }
+        let below = calls.call(dense([batch, n, k], len, [step, 1, n]), vec![w]);
+        let beside = calls.call(dense([m, batch, n], batch * m * n, [n, m * n, 1]), vec![g]);
+        calls.call(Self { batch: 1, m, k: batch * n, n: k, ..self.clone() }, vec![beside, below])
+    }
+
+    /// Adds the calls for `∂L/∂w[b] = x[b]ᵀ · g[b]`. If all matrices share `w`, the sum over them is one product: the
+    /// matrices of `xᵀ` stand side by side, those of `g` one below the other.
+    fn right_gradient(&self, calls: &mut GradientBuilder) -> GradientOperand {
+        let &Self { batch, m, k, n, .. } = self;
+        let (len, step) = (self.input_lens()[0], self.steps()[0]);
+        let (x, g) = (GradientOperand::Input(0), GradientOperand::OutputGradient);
+        if self.b_batched || batch == 1 {
+            let matrices = len / (m * k).max(1);
+            let transposed = calls.call(dense([matrices, k, m], len, [m * k, 1, k]), vec![x]);
+            return calls.call(Self { m: k, k: m, b_batched: true, n, ..self.clone() }, vec![transposed, g]);
+        }
+        let beside = calls.call(dense([k, batch, m], len, [1, step, k]), vec![x]);
+        calls.call(Self { batch: 1, m: k, k: batch * m, n, ..self.clone() }, vec![beside, g])
     }
 }
 
@@ -131,6 +173,16 @@ impl Kernel for MatMulKernel {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        if self.activation != Activation::None {
+            return Gradient::Unknown;
+        }
+        let mut calls = GradientBuilder::default();
+        let result =
+            if input == 0 { self.left_gradient(&mut calls) } else { self.right_gradient(&mut calls) };
+        calls.finish(result)
     }
 
     fn tolerance(&self) -> Tolerance {
