@@ -36,6 +36,7 @@ mod metric;
 mod network;
 mod norm_fit;
 mod original_check;
+mod other_recipes;
 mod plan_context;
 mod plan_options;
 mod planning;
