@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import operator
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,8 +189,31 @@ def test_nothing_is_written_if_an_operation_fails(demo: str, tmp_path: Path) -> 
 def test_errors_speak_python() -> None:
     from secateur._errors import spoken
 
-    assert spoken("set --keep-macs, see `secateur compare-criteria --help`") == (
-        "set `keep_macs`, see `secateur.compare_criteria()`"
-    )
     assert spoken("check them with `eval()`") == "check them with `secateur.evaluate()`"
-    assert spoken("a `batch` of well-known size - or --data") == "a `batch` of well-known size - or `data`"
+    assert spoken("set `batch`, see `compare_criteria()`") == "set `batch`, see `secateur.compare_criteria()`"
+    only = spoken("`check()` shows it; rank recipes by `eval()` with `try_presets`")
+    assert only == "the command `secateur check` shows it; rank recipes by the command `secateur eval --try-presets`"
+
+
+def test_functions_in_sentences_of_the_library_exist() -> None:
+    from secateur._errors import spoken
+
+    source = Path(__file__).resolve().parents[2] / "src"
+    named: set[str] = set()
+    for file in source.rglob("*.rs"):
+        if "cli" in file.parts:
+            continue
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if not line.lstrip().startswith("//"):
+                named.update(re.findall(r"`[a-z_]+\(\)`", line))
+    assert len(named) >= 7, named
+    for name in named:
+        told = spoken(name)
+        if not told.startswith("the command"):
+            operator.attrgetter(told.strip("`()").removeprefix("secateur."))(secateur)
+
+
+def test_notices_name_options_as_python_does(demo: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "secateur"):
+        secateur.prune(demo, keep_macs=0.6, criterion="l1", device="cpu")
+    assert "not repaired: a repair needs images (`data`)" in caplog.text and "--" not in caplog.text
