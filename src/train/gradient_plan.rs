@@ -87,10 +87,6 @@ impl GradientPlan {
                 None => plan.states.push(state),
             }
         }
-        Ok(Self {
-            plan: plan_memory(plan),
-            parameters: kept,
-            stops: gradients.stops.into_iter().collect(),
-        })
+        Ok(Self { plan: plan_memory(plan), parameters: kept, stops: gradients.stops.into_iter().collect() })
     }
 }
