@@ -29,6 +29,8 @@ impl Tolerance {
     pub const WINOGRAD: Self = Self { name: "winograd", absolute: 1e-6, relative: 1e-4 };
     /// Values stored as f16: eleven binary digits of every summand, also of weights.
     pub const F16_STORAGE: Self = Self { name: "halves", absolute: 1e-6, relative: 4e-3 };
+    /// Derivatives in `f64` against central differences, with their rounding and their third-order error.
+    pub const DIFFERENCES: Self = Self { name: "differences", absolute: 1e-7, relative: 1e-6 };
     /// A whole network in `f32`, with the accumulated rounding of its layers; used by the proof.
     pub const NETWORK: Self = Self { name: "network", absolute: 1e-6, relative: 1e-4 };
 }

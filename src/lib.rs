@@ -57,6 +57,7 @@ pub mod repair;
 pub mod report;
 pub mod stats;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
 

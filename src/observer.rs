@@ -22,6 +22,8 @@ pub enum Stage {
     TimingLayers,
     /// Refitting the layers behind a cut; counts layers.
     Repairing,
+    /// Training a network; counts steps.
+    Training,
     /// Comparing the pruned network with the masked reference; counts the two networks.
     Proving,
     /// Measuring accuracy and agreement; counts images.
@@ -102,6 +104,40 @@ pub enum Notice {
         default: &'static str,
         /// The profile's file, if it has one.
         profile: Option<PathBuf>,
+    },
+    /// A training that begins.
+    Training {
+        /// The highest learning rate.
+        rate: f64,
+        /// True if the rate was found by a range test.
+        found: bool,
+        /// The number of steps.
+        steps: usize,
+        /// The number of images of a step.
+        batch: usize,
+        /// The names of the losses.
+        losses: Vec<&'static str>,
+    },
+    /// An epoch of a training that has ended.
+    Epoch {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The number of epochs.
+        of: usize,
+        /// The mean loss of the epoch.
+        loss: f64,
+    },
+    /// Nodes through which no gradient passes, so that layers in front of them may not be trained.
+    GradientStops {
+        /// The names of the nodes.
+        nodes: Vec<String>,
+    },
+    /// A training whose loss grew beyond all bounds; the parameters before it are kept.
+    Diverged {
+        /// The step.
+        step: usize,
+        /// The highest learning rate.
+        rate: f64,
     },
     /// A round of iterative pruning that begins.
     Round {

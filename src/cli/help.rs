@@ -14,7 +14,7 @@ struct Heading {
 }
 
 /// All headings with their options in order. `VERB:OPTION` is an option of that verb alone.
-const HEADINGS: [Heading; 10] = [
+const HEADINGS: [Heading; 11] = [
     Heading {
         title: "Data",
         common: &["data", "run:input", "images", "classes"],
@@ -46,6 +46,20 @@ const HEADINGS: [Heading; 10] = [
         more: &["normalize", "scope", "seed", "seeds", "require_confidence", "help_criteria"],
     },
     Heading { title: "Repair", common: &["repair"], more: &["rounds"] },
+    Heading {
+        title: "Training",
+        common: &["teacher", "epochs", "steps", "learning_rate", "augment"],
+        more: &[
+            "schedule",
+            "optimizer",
+            "weight_decay",
+            "train_batch",
+            "label_weight",
+            "finetune:seed",
+            "checkpoint",
+            "finetune:resume",
+        ],
+    },
     Heading {
         title: "Quality",
         common: &["against", "metric", "labels", "test"],

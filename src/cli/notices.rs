@@ -5,6 +5,17 @@ use std::path::Path;
 use super::terms::translate;
 use crate::pipeline::{Notice, Refusal};
 
+/// Returns the note for a training that Ctrl-C ended.
+pub(super) fn interrupted_training(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!(
+            "interrupted: the same command with --resume continues from {}; nothing was written",
+            path.display()
+        ),
+        None => "interrupted: nothing was written (with --checkpoint a training can be continued)".to_owned(),
+    }
+}
+
 /// Returns the note for a notice.
 pub(super) fn text(notice: &Notice) -> String {
     translate(&notice.to_string())

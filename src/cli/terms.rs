@@ -5,12 +5,13 @@
 use crate::error::Error;
 
 /// Verbs whose calls stand in remedies: the library's name, and the command.
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "bench",
     "check",
     "compare_criteria",
     "devices",
     "eval",
+    "finetune",
     "inspect",
     "merge",
     "plan",

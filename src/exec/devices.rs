@@ -180,7 +180,7 @@ impl Device {
         self.load_with(plan, Some(algorithm), poison)
     }
 
-    /// Loads a plan whose buffers, except sums, are filled with NaN before each run.
+    /// Loads a plan whose buffers, except sums and states, are filled with NaN before each run.
     ///
     /// Tests thereby detect steps that read elements that no step has written.
     ///

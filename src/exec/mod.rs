@@ -64,15 +64,29 @@ pub trait Executor: Send {
     /// # Errors
     /// A device that fails; the sums are kept then.
     fn take_sums(&mut self) -> Result<Vec<Vec<f32>>>;
+    /// Returns the contents of [`Plan::states`], in order.
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn states(&mut self) -> Result<Vec<Vec<f32>>>;
+    /// Replaces the contents of [`Plan::states`], one slice for each.
+    ///
+    /// # Errors
+    /// Contents of the wrong number or length, or a device that fails.
+    fn set_states(&mut self, contents: &[&[f32]]) -> Result<()>;
 }
 
-/// Returns the buffers of sums, which keep their contents from run to run.
-fn sum_buffers(plan: &Plan) -> HashSet<BufferId> {
-    let buffer = |port: &Port| match port.place {
+/// Returns the buffers of sums and states, which keep their contents from run to run.
+fn kept_buffers(plan: &Plan) -> HashSet<BufferId> {
+    sum_buffers(plan).chain(plan.states.iter().map(|state| state.buffer)).collect()
+}
+
+/// Returns the buffers of sums.
+fn sum_buffers(plan: &Plan) -> impl Iterator<Item = BufferId> {
+    plan.sums.iter().filter_map(|port| match port.place {
         Operand::Buffer(id) => Some(id),
         Operand::Constant(_) => None,
-    };
-    plan.sums.iter().filter_map(buffer).collect()
+    })
 }
 
 /// Copies with all cores, because a single core does not saturate the memory bandwidth for large arrays.
@@ -95,9 +109,9 @@ fn validate(plan: &Plan) -> Result<()> {
 }
 
 fn check_invariants(plan: &Plan) -> Result<()> {
-    let sums = sum_buffers(plan);
+    let kept = kept_buffers(plan);
     for step in &plan.steps {
-        validate_step(plan, step, &sums).map_err(|e| e.node(&step.node))?;
+        validate_step(plan, step, &kept).map_err(|e| e.node(&step.node))?;
     }
     for port in &plan.inputs {
         if matches!(port.place, Operand::Constant(_)) {
@@ -110,17 +124,22 @@ fn check_invariants(plan: &Plan) -> Result<()> {
         }
     }
     for port in plan.inputs.iter().chain(&plan.outputs) {
-        if matches!(port.place, Operand::Buffer(id) if sums.contains(&id)) {
+        if matches!(port.place, Operand::Buffer(id) if kept.contains(&id)) {
             return Err(Error::new("the plan accumulates in an input or output").node(&port.name));
         }
     }
     for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.sums) {
         require(plan, port.place, port_len(port)).map_err(|e| e.node(&port.name))?;
     }
+    for state in &plan.states {
+        if plan.buffers.get(state.buffer) != Some(&state.initial.len()) {
+            return Err(Error::new("the plan has a state of the wrong length").node(&state.name));
+        }
+    }
     Ok(())
 }
 
-fn validate_step(plan: &Plan, step: &Step, sums: &HashSet<BufferId>) -> Result<()> {
+fn validate_step(plan: &Plan, step: &Step, kept: &HashSet<BufferId>) -> Result<()> {
     let lens = step.kernel.input_lens();
     if lens.len() != step.inputs.len() {
         return Err(Error::new("a step has the wrong number of inputs")
@@ -131,9 +150,9 @@ fn validate_step(plan: &Plan, step: &Step, sums: &HashSet<BufferId>) -> Result<(
         require(plan, operand, len)?;
     }
     require(plan, Operand::Buffer(step.output), step.kernel.output_len())?;
-    if step.kernel.accumulates() != sums.contains(&step.output) {
+    if step.kernel.accumulates() != kept.contains(&step.output) {
         return Err(Error::new(format!("buffer {} is written by the wrong kind of step", step.output))
-            .expected("sums by kernels that accumulate, other buffers by kernels that overwrite")
+            .expected("sums and states by kernels that accumulate, other buffers by kernels that overwrite")
             .got(step.kernel.row().name));
     }
     if step.inputs.contains(&Operand::Buffer(step.output)) {
@@ -154,6 +173,19 @@ fn require(plan: &Plan, operand: Operand, len: usize) -> Result<()> {
             .got(have.to_string())),
         None => Err(Error::new(format!("the plan has no {operand:?}"))),
     }
+}
+
+/// Checks number and lengths of new contents of the states.
+fn validate_states(plan: &Plan, contents: &[&[f32]]) -> Result<()> {
+    let lens: Vec<usize> = contents.iter().map(|data| data.len()).collect();
+    let expected: Vec<usize> = plan.states.iter().map(|state| state.initial.len()).collect();
+    if lens == expected {
+        return Ok(());
+    }
+    Err(Error::new("the contents do not fit the states of the plan")
+        .expected(format!("{expected:?} elements"))
+        .got(format!("{lens:?}"))
+        .internal())
 }
 
 /// Checks number and lengths of the inputs of a run.

@@ -34,6 +34,7 @@ impl<'a> ReferenceInterpreter<'a> {
         validate(plan)?;
         validate_inputs(plan, inputs)?;
         let mut buffers: Vec<Vec<f64>> = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
+        plan.states.iter().for_each(|state| buffers[state.buffer] = widen(&state.initial));
         for (port, data) in plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
                 buffers[id][..data.len()].copy_from_slice(data);

@@ -401,7 +401,7 @@ fn clip(x: f32, low: f32, high: f32) -> f32 {
 /// `e^x` to about a unit in the last place, in vectorizable steps: `x = n·ln 2 + r`, and a polynomial for `e^r`. The
 /// standard library's function took half of a network's time.
 #[inline]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     use std::f32::consts::LOG2_E;
     // Adding this to a number leaves the nearest integer in the last bits.
     const ROUND: f32 = 12_582_912.0;
@@ -421,7 +421,7 @@ fn exp(x: f32) -> f32 {
 
 /// The hyperbolic tangent, from the exponential of a negative number only.
 #[inline]
-fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     let e = exp(-2.0 * x.abs());
     let y = (1.0 - e) / (1.0 + e);
     if x < 0.0 { -y } else { y }
@@ -438,7 +438,7 @@ fn erf_f32(x: f32) -> f32 {
 }
 
 /// `ln(1 + e^x)` without overflow of the exponential.
-fn softplus(x: f64) -> f64 {
+pub(crate) fn softplus(x: f64) -> f64 {
     let positive = if x > 0.0 { x } else { 0.0 };
     // The second term propagates NaN.
     positive + (-x.abs()).exp().ln_1p()

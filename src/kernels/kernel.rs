@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
+use crate::kernels::gradient::Gradient;
 
 /// Batch size of the calls that autotuning times.
 pub(crate) const AUTOTUNE_BATCH: usize = 4;
@@ -21,7 +22,7 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn input_lens(&self) -> Vec<usize>;
     /// Number of elements of the output buffer.
     fn output_len(&self) -> usize;
-    /// Returns whether the call adds to its whole output instead of overwriting it.
+    /// Returns whether the call updates its whole output, such as a sum, instead of overwriting it.
     fn accumulates(&self) -> bool {
         false
     }
@@ -48,9 +49,14 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn dispatch(&self) -> Dispatch;
     /// Packs a constant input in the layout of the shader; `None` if the shader reads it as it is.
     ///
-    /// An input for which this returns `Some` must be a constant.
+    /// A computed input is packed on the device by [`Relayout`](super::movement::Relayout), if
+    /// [`packs_by_moving`](Self::packs_by_moving).
     fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
         None
+    }
+    /// Returns whether [`pack`](Self::pack) only moves elements and fills up with zeros.
+    fn packs_by_moving(&self) -> bool {
+        true
     }
     /// The resource that the shader reads an input from.
     fn binding(&self, _input: usize) -> InputBinding {
@@ -74,6 +80,18 @@ pub trait Kernel: Any + Debug + Send + Sync {
     /// in all inputs that are not constant.
     fn micro_batch(&self, _batch: usize, _images: usize) -> Option<Arc<dyn Kernel>> {
         None
+    }
+    /// The gradient of input `input`, computed from the inputs, the output and its gradient.
+    ///
+    /// Kernels that read or write a part of a buffer do so at the same place of its gradient. If several calls write one
+    /// output, their parts are disjoint, unless a kernel [`overwrites`](Self::overwrites).
+    fn gradient(&self, _input: usize) -> Gradient {
+        Gradient::Unknown
+    }
+    /// Returns whether the call replaces elements that earlier calls wrote to the output for other purposes than to fill
+    /// it, so that those have no gradient.
+    fn overwrites(&self) -> bool {
+        false
     }
     /// The largest deviation of `cpu` and of the shader from `reference`.
     fn tolerance(&self) -> Tolerance;

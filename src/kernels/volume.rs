@@ -56,12 +56,6 @@ impl VolumeWindows {
         }
         Some(at)
     }
-
-    /// Index of the element that a tap of a window reads; `None` in the padding.
-    pub(crate) fn element(&self, window: usize, tap: usize) -> Option<usize> {
-        let [d, h, w] = self.coordinates(window, tap)?;
-        Some((d * self.input[1] + h) * self.input[2] + w)
-    }
 }
 
 /// Volumes for tests: a single element, rows, planes, and windows that use every parameter.

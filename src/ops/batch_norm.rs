@@ -8,6 +8,7 @@ use super::{Build, Operator};
 use crate::coupling::{ChannelLabels, Inexact, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
+use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Affine;
 use crate::kernels::normalization::LrnKernel;
 use crate::tensor::show;
@@ -81,6 +82,33 @@ pub(super) fn lrn(build: &Build) -> Result<Box<dyn Operator>> {
     }))
 }
 
+/// Returns a constant operand in single precision.
+fn single(values: Vec<f64>) -> Slot {
+    Slot::Constant(Arc::new(values.into_iter().map(|x| x as f32).collect()))
+}
+
+impl BatchNorm {
+    /// Emits the scale γ/√(σ² + ε) and the shift β − μ·scale of computed γ or β.
+    fn computed_scale_shift(&self, l: &mut Lowering, channels: usize) -> Result<(Slot, Slot)> {
+        let statistic = |i: usize| l.inputs.constant(i, "a statistic of BatchNormalization");
+        let (mean, variance) = match (statistic(3)?, statistic(4)?) {
+            (Some(mean), Some(variance)) => (mean.to_f64(), variance.to_f64()),
+            _ => return Err(Error::new("the statistics of BatchNormalization are missing").invalid_model()),
+        };
+        let inverse = variance.iter().map(|v| 1.0 / (v + self.epsilon).sqrt()).collect();
+        let none = Activation::None;
+        let per_channel = Affine { outer: 1, channels, inner: 1, activation: none };
+        let zeros = single(vec![0.0; channels]);
+        let scale = l.temp(channels);
+        l.call(per_channel.clone(), vec![Slot::Input(1), single(inverse), zeros], scale.clone());
+        // β + scale·(−μ): an affine map of the scale by each channel's −μ and β.
+        let shift = l.temp(channels);
+        let negative = single(mean.iter().map(|m| -m).collect());
+        l.call(per_channel, vec![scale.clone(), negative, Slot::Input(2)], shift.clone());
+        Ok((scale, shift))
+    }
+}
+
 impl Operator for BatchNorm {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
@@ -93,29 +121,39 @@ impl Operator for BatchNorm {
                     .got(show(&parameter.shape))
                     .with_kind(ErrorKind::InvalidModel));
             }
-            inputs.constant(i, "a parameter of BatchNormalization")?;
         }
+        inputs.constant(3, "the mean of BatchNormalization")?;
+        inputs.constant(4, "the variance of BatchNormalization")?;
         Ok(vec![x.with_shape(&x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         let (outer, channels, inner) = split_at_channels(l.shape(0))?;
-        let (scale, shift) = self.scale_shift(&l.inputs).ok_or_else(|| {
-            Error::new("the parameters of BatchNormalization must be constant floats").internal()
-        })?;
-        let single = |v: Vec<f64>| Slot::Constant(Arc::new(v.into_iter().map(|x| x as f32).collect()));
+        let (scale, shift) = match self.scale_shift(&l.inputs) {
+            Some((scale, shift)) => (single(scale), single(shift)),
+            None => self.computed_scale_shift(l, channels)?,
+        };
         l.call(
             Affine { outer, channels, inner, activation: l.fused.activation },
-            vec![Slot::Input(0), single(scale), single(shift)],
+            vec![Slot::Input(0), scale, shift],
             Slot::Output(0),
         );
         Ok(())
     }
 
+    fn parameters(&self) -> Vec<usize> {
+        vec![1, 2]
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let labels = flow.axis_labels(0, 1);
         for i in 1..5 {
-            flow.label_constant(i, 0, &labels, Role::PerChannel);
+            if flow.is_constant(i) {
+                flow.label_constant(i, 0, &labels, Role::PerChannel);
+            } else {
+                let own = flow.axis_labels(i, 0);
+                flow.unite_all(&own, &labels);
+            }
         }
         let x = flow.input_labels(0);
         flow.set_output(0, x);

@@ -101,6 +101,10 @@ impl Operator for Binary {
         true
     }
 
+    fn parameters(&self) -> Vec<usize> {
+        if self.0 == BinaryOp::PRelu { vec![1] } else { vec![] }
+    }
+
     fn is_elementwise_add(&self, inputs: &Inputs) -> bool {
         self.0 == BinaryOp::Add && are_two_of_one_shape(inputs)
     }

@@ -1,16 +1,11 @@
-//! Conv and ConvTranspose with computed weights (dynamic convolution, cross-correlation): kernel call and labels.
+//! Conv and ConvTranspose with computed weights (dynamic convolution, cross-correlation): labels of channels.
 //!
 //! Every output channel depends on all input channels of its group and on its own filter. Without constant weights that
 //! could be zero for a removed channel, input channels of a group are removed together with the whole group or not at
 //! all. Filters are removed one by one, unless whole groups are.
 
-use std::sync::Arc;
-
-use super::conv_lowering::Convolution;
-use super::lower::{Lowering, Slot};
 use crate::coupling::{ChannelLabels, FROZEN, Inexact, Label, Propagation, Role};
 use crate::fact::Inputs;
-use crate::kernels::conv::ComputedConv;
 
 /// The reason to keep channels that a convolution with computed weights sums up.
 const SUMS: &str = "multiplies its input by weights that the network computes, all channels with each other";
@@ -18,18 +13,6 @@ const SUMS: &str = "multiplies its input by weights that the network computes, a
 /// Returns whether weights or bias are computed.
 pub(super) fn is_computed(inputs: &Inputs) -> bool {
     [1, 2].iter().any(|&i| inputs.optional(i).is_some_and(|fact| fact.value.is_none()))
-}
-
-/// Emits the convolution of `source` by `weights` to the node's first output.
-pub(super) fn emit(l: &mut Lowering, convolution: &Convolution, source: Slot, weights: Slot) {
-    let &Convolution { batch, in_channels, out_channels, groups, .. } = convolution;
-    let bias = match l.inputs.optional(2) {
-        Some(_) => Slot::Input(2),
-        None => Slot::Constant(Arc::new(vec![0.0; out_channels])),
-    };
-    let windows = convolution.window.volume();
-    let kernel = ComputedConv { batch, groups, in_channels, out_channels, windows };
-    l.call(kernel, vec![source, weights, bias], Slot::Output(0));
 }
 
 /// Labels the bias of a convolution, which may be computed, like the output channels `y`.

@@ -2,7 +2,7 @@
 
 use super::computed_conv::{self, is_computed, label_bias};
 use super::constant_channels::{ChannelConstant, Contribution, TapShares, bias_tensor, plain_bias};
-use super::conv_lowering::{Convolution, fold, groups, is_depthwise, weights_and_bias};
+use super::conv_lowering::{Convolution, bias_slot, fold, groups, is_depthwise, weights_and_bias};
 use super::lower::{Fused, Lowering, Slot};
 use super::window::{ResolvedWindow, WindowAttributes};
 use super::{Build, Layer, Operator, Rewrite};
@@ -64,8 +64,8 @@ impl Operator for Conv {
         let (batch, in_channels, out_channels) = (x[0], x[1], l.shape(0)[1]);
         let convolution = Convolution { batch, in_channels, out_channels, groups: self.groups, window };
         if is_computed(&l.inputs) {
-            computed_conv::emit(l, &convolution, Slot::Input(0), Slot::Input(1));
-            return Ok(());
+            let bias = bias_slot(l, out_channels);
+            return convolution.emit(l, Slot::Input(0), Slot::Input(1), bias);
         }
         let (weights, bias) = weights_and_bias(&l.inputs, 2, out_channels)?;
         let (weights, bias) = fold(l, weights.floats()?.clone(), bias);

@@ -47,14 +47,18 @@ pub(super) fn weights_and_bias<'a>(
     Ok((weights, bias))
 }
 
+/// Returns the bias (input 2), which may be computed, of a layer; zeros if absent.
+pub(super) fn bias_slot(l: &Lowering, out_channels: usize) -> Slot {
+    match l.inputs.optional(2) {
+        Some(_) => Slot::Input(2),
+        None => Slot::Constant(Arc::new(vec![0.0; out_channels])),
+    }
+}
+
 /// Folds the fused scale and shift into weights `[out_channels, …]` and bias, in `f64`.
-pub(super) fn fold(
-    l: &Lowering,
-    weights: Arc<Vec<f32>>,
-    bias: Arc<Vec<f32>>,
-) -> (Arc<Vec<f32>>, Arc<Vec<f32>>) {
+pub(super) fn fold(l: &Lowering, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) -> (Slot, Slot) {
     let Some((scale, shift)) = &l.fused.scale_shift else {
-        return (weights, bias);
+        return (Slot::Constant(weights), Slot::Constant(bias));
     };
     let filter = (weights.len() / bias.len().max(1)).max(1);
     let scaled = weights.chunks(filter).zip(scale);
@@ -65,10 +69,10 @@ pub(super) fn fold(
         .zip(scale.iter().zip(shift))
         .map(|(&b, (scale, shift))| (f64::from(b) * scale + shift) as f32)
         .collect();
-    (Arc::new(folded), Arc::new(bias))
+    (Slot::Constant(Arc::new(folded)), Slot::Constant(Arc::new(bias)))
 }
 
-/// A convolution of a value with constant weights `[out_channels, in_channels / groups, …kernel]`.
+/// A convolution of a value with weights `[out_channels, in_channels / groups, …kernel]`.
 pub(super) struct Convolution {
     pub(super) batch: usize,
     pub(super) in_channels: usize,
@@ -82,13 +86,7 @@ impl Convolution {
     ///
     /// # Errors
     /// Shapes that the copies of a 3-D convolution do not support.
-    pub(super) fn emit(
-        &self,
-        l: &mut Lowering,
-        source: Slot,
-        weights: Arc<Vec<f32>>,
-        bias: Arc<Vec<f32>>,
-    ) -> Result<()> {
+    pub(super) fn emit(&self, l: &mut Lowering, source: Slot, weights: Slot, bias: Slot) -> Result<()> {
         let w = &self.window;
         if w.input[0] == 1 && w.kernel[0] == 1 && w.output[0] == 1 {
             self.emit_2d(l, source, weights, bias);
@@ -97,7 +95,7 @@ impl Convolution {
         self.emit_3d(l, source, weights, bias)
     }
 
-    fn emit_2d(&self, l: &mut Lowering, source: Slot, weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>) {
+    fn emit_2d(&self, l: &mut Lowering, source: Slot, weights: Slot, bias: Slot) {
         if is_depthwise(self.groups, self.in_channels) {
             let kernel = Depthwise {
                 batch: self.batch,
@@ -106,7 +104,7 @@ impl Convolution {
                 windows: self.window.planes(),
                 activation: l.fused.activation,
             };
-            l.call(kernel, vec![source, Slot::Constant(weights), Slot::Constant(bias)], Slot::Output(0));
+            l.call(kernel, vec![source, weights, bias], Slot::Output(0));
             return;
         }
         let kernel = self.planar(&l.fused, self.batch, 1);
@@ -132,13 +130,7 @@ impl Convolution {
     ///
     /// The depths under the window's taps become channels, in which order weights are stored already. Every depth of
     /// the output becomes an image.
-    fn emit_3d(
-        &self,
-        l: &mut Lowering,
-        source: Slot,
-        weights: Arc<Vec<f32>>,
-        bias: Arc<Vec<f32>>,
-    ) -> Result<()> {
+    fn emit_3d(&self, l: &mut Lowering, source: Slot, weights: Slot, bias: Slot) -> Result<()> {
         let w = &self.window;
         let ([depth, height, width], [out_depth, out_height, out_width]) = (w.input, w.output);
         let (taps, area, out_area) = (w.kernel[0], height * width, out_height * out_width);
@@ -186,35 +178,38 @@ pub(super) fn is_depthwise(groups: usize, in_channels: usize) -> bool {
     groups > 1 && groups == in_channels
 }
 
-/// Emits a convolution, in parts of output channels if the weights are larger than one binding.
+/// Emits a convolution, in parts of output channels if constant weights are larger than one binding.
 pub(super) fn split_filters(
     l: &mut Lowering,
     kernel: ConvKernel,
-    (source, weights, bias): (Slot, Arc<Vec<f32>>, Arc<Vec<f32>>),
+    (source, weights, bias): (Slot, Slot, Slot),
     target: Slot,
 ) {
-    let operands = |weights: Arc<Vec<f32>>, bias: Arc<Vec<f32>>| {
+    let operands = |weights: Slot, bias: Slot| {
         let residual = kernel.residual.then_some(Slot::Residual);
-        let operands = [source.clone(), Slot::Constant(weights), Slot::Constant(bias)];
-        operands.into_iter().chain(residual).collect()
+        [source.clone(), weights, bias].into_iter().chain(residual).collect()
     };
     let emit = |l: &mut Lowering, conv: ConvKernel, operands| match l.fused.pooled {
         true => l.call(PooledConv { conv }, operands, target.clone()),
         false => l.call(conv, operands, target.clone()),
     };
     // The shader reads filters padded to multiples of 8.
-    let filter = (weights.len() / kernel.out_channels.max(1)).max(1);
+    let filter = kernel.depth().max(1);
     let part = (l.max_constant / filter / 8 * 8).max(8);
-    if kernel.groups > 1 || kernel.out_channels <= part {
-        let operands = operands(weights, bias);
-        emit(l, kernel, operands);
-        return;
-    }
+    let whole = kernel.groups > 1 || kernel.out_channels <= part;
+    let (weights, bias) = match (weights, bias) {
+        (Slot::Constant(weights), Slot::Constant(bias)) if !whole => (weights, bias),
+        (weights, bias) => {
+            let operands = operands(weights, bias);
+            emit(l, kernel, operands);
+            return;
+        }
+    };
     for first in (0..kernel.out_channels).step_by(part) {
         let last = (first + part).min(kernel.out_channels);
         let call = ConvKernel { out_channels: last - first, out_offset: first, ..kernel.clone() };
-        let weights = Arc::new(weights[first * filter..last * filter].to_vec());
-        let bias = Arc::new(bias[first..last].to_vec());
+        let weights = Slot::Constant(Arc::new(weights[first * filter..last * filter].to_vec()));
+        let bias = Slot::Constant(Arc::new(bias[first..last].to_vec()));
         emit(l, call, operands(weights, bias));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::computed_conv::{self, is_computed, label_bias};
 use super::constant_channels::{ChannelConstant, Contribution, TapShares, bias_tensor, plain_bias};
-use super::conv_lowering::{Convolution, fold, groups, weights_and_bias};
+use super::conv_lowering::{Convolution, bias_slot, fold, groups, weights_and_bias};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::window::{ResolvedWindow, TransposedAxis, WindowAttributes};
@@ -146,8 +146,8 @@ impl Operator for ConvTranspose {
             Convolution { batch: x[0], in_channels: x[1], out_channels, groups: self.groups, window };
         if is_computed(&l.inputs) {
             let weights = self.flipped_by_copy(l, &w)?;
-            computed_conv::emit(l, &convolution, source, weights);
-            return Ok(());
+            let bias = bias_slot(l, out_channels);
+            return convolution.emit(l, source, weights, bias);
         }
         let (weights, bias) = weights_and_bias(&l.inputs, 2, out_channels)?;
         let flipped = Arc::new(self.flipped(weights.floats()?, &w));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::constant_channels::{ChannelConstant, Contribution, TapShares, bias_tensor};
-use super::conv_lowering::{fold, split_filters};
+use super::conv_lowering::{bias_slot, fold, split_filters};
 use super::data_movement::strided;
 use super::lower::{Lowering, Slot};
 use super::{Build, Layer, Operator};
@@ -99,6 +99,12 @@ impl Gemm {
         }
     }
 
+    /// Returns whether the node is the product of a layer whose weights `[n, k]` or bias `[n]` are computed.
+    fn is_computed_layer(&self, inputs: &Inputs, n: usize) -> bool {
+        let plain = self.alpha == 1.0 && self.beta == 1.0 && !self.trans_a && self.trans_b;
+        plain && inputs.optional(2).is_none_or(|c| c.shape == [n] || c.shape == [1, n])
+    }
+
     /// Returns whether the node is a layer: constant weights and bias, A not transposed.
     fn is_layer(&self, inputs: &Inputs) -> bool {
         let constant = inputs.optional(1).is_some_and(|b| b.value.is_some());
@@ -135,6 +141,11 @@ impl Operator for Gemm {
                 (false, _) => transpose(b, k, n).into_iter().map(scaled).collect(),
             };
             return emit_rows(l, Arc::new(weights), Arc::new(to_f32(&bias)), (m, k, n));
+        }
+        if self.is_computed_layer(&l.inputs, n) {
+            let bias = bias_slot(l, n);
+            emit_slots(l, Slot::Input(1), bias, (m, k, n));
+            return Ok(());
         }
         self.lower_general(l, (m, k, n))
     }
@@ -471,6 +482,12 @@ fn emit_rows(
     (m, k, n): (usize, usize, usize),
 ) -> Result<()> {
     let (weights, bias) = fold(l, weights, bias);
+    emit_slots(l, weights, bias, (m, k, n));
+    Ok(())
+}
+
+/// Emits the product of the first input's rows with weights `[n, k]`, plus a bias `[n]`.
+fn emit_slots(l: &mut Lowering, weights: Slot, bias: Slot, (m, k, n): (usize, usize, usize)) {
     let kernel = ConvKernel {
         batch: m,
         groups: 1,
@@ -483,7 +500,6 @@ fn emit_rows(
         activation: l.fused.activation,
     };
     split_filters(l, kernel, (Slot::Input(0), weights, bias), Slot::Output(0));
-    Ok(())
 }
 
 /// Returns the contribution of constant columns of A to the columns of A·B, for a constant matrix B.

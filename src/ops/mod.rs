@@ -142,6 +142,11 @@ pub trait Operator: Debug + Send + Sync {
         None
     }
 
+    /// Returns the inputs that training changes if they are constant: by default those of [`Operator::layer`].
+    fn parameters(&self) -> Vec<usize> {
+        self.layer().map_or(vec![], |layer| [Some(layer.weight), layer.bias].into_iter().flatten().collect())
+    }
+
     /// Returns the windows on each channel's plane, and the number of groups, for a 1-D or 2-D convolution.
     fn windows(&self, _inputs: &Inputs) -> Option<(Windows, usize)> {
         None

@@ -63,6 +63,10 @@ pub(super) fn instance_norm(build: &Build) -> Result<Box<dyn Operator>> {
 }
 
 impl Operator for InstanceNorm {
+    fn parameters(&self) -> Vec<usize> {
+        vec![1, 2]
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         split_at_channels(&inputs.get(0)?.shape)?;
         let x = inputs.get(0)?;
@@ -118,6 +122,10 @@ pub(super) fn group_norm(build: &Build) -> Result<Box<dyn Operator>> {
 }
 
 impl Operator for GroupNorm {
+    fn parameters(&self) -> Vec<usize> {
+        vec![1, 2]
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (_, c, _) = split_at_channels(&inputs.get(0)?.shape)?;
         if c % self.groups != 0 {
@@ -235,6 +243,10 @@ impl LayerNorm {
 }
 
 impl Operator for LayerNorm {
+    fn parameters(&self) -> Vec<usize> {
+        vec![1, 2]
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let x = inputs.get(0)?;
         let at = axis(self.axis, x.shape.len())?;

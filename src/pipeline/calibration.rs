@@ -125,6 +125,11 @@ impl Calibration {
         Ok(&self.decoded.get_or_init(|| decoded).images)
     }
 
+    /// Returns the labels of all calibration images, if there are any and the images were decoded.
+    pub(super) fn labels(&self) -> Option<&[u32]> {
+        self.decoded.get()?.labels.as_deref()
+    }
+
     fn decode(&self, observer: &mut dyn Observer) -> Result<Decoded> {
         const AT_ONCE: usize = 64;
         let mut data = Vec::new();

@@ -48,6 +48,25 @@ fn notice(notice: &Notice) -> String {
                  gathers them, and so does `profile()` with `gram` both)"
             )
         }
+        Notice::Training { rate, found, steps, batch, losses } => {
+            let origin = if *found { ", found by a range test" } else { "" };
+            format!(
+                "training: {} of {}, learning rate {rate:.1e}{origin}, losses: {}",
+                many(*steps, "step"),
+                many(*batch, "image"),
+                losses.join(", ")
+            )
+        }
+        Notice::Epoch { epoch, of, loss } => format!("epoch {epoch} of {of}: loss {loss:.4}"),
+        Notice::GradientStops { nodes } => format!(
+            "no gradient passes {}: layers in front of it are trained only through other paths",
+            nodes.join(", ")
+        ),
+        Notice::Diverged { step, rate } => format!(
+            "the training diverged at step {step} with the learning rate {rate:.1e}: the parameters of the epoch \
+             before are kept (`learning_rate` {:.0e} may help)",
+            rate / 3.0
+        ),
         Notice::Round { round, of } => format!("round {round} of {of}"),
         Notice::LatencyTried { table_share, measured } => format!(
             "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"

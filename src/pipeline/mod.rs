@@ -25,6 +25,7 @@ pub mod demo;
 mod evaluation;
 mod evidence;
 mod execution;
+mod finetuning;
 mod iterative;
 mod kept_outputs;
 mod label_fit;
@@ -35,6 +36,7 @@ mod metric;
 mod network;
 mod norm_fit;
 mod original_check;
+mod other_recipes;
 mod plan_context;
 mod plan_options;
 mod planning;
@@ -71,6 +73,9 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
+pub use finetuning::{
+    Finetuned, TrainingLength, TrainingOptions, TrainingPoint, TrainingRecord, check_training, finetune,
+};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
     BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
@@ -92,6 +97,7 @@ pub use training::{add_training, profile_checkpoints};
 pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
 pub use crate::bench::{BenchOptions, Quantiles};
+pub use crate::data::augment::Augment;
 pub use crate::data::metrics::{Accuracy, Agreement};
 pub use crate::data::{
     DataOptions, DataSources, Dataset, ImagePlace, InputArray, LabelImages, RowReader, SampleStream,
@@ -110,3 +116,4 @@ pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};
 pub use crate::tensor::Precision;
+pub use crate::train::{Objective, Optimizer, Schedule};

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::memory_planning::plan_memory;
 use super::{BuildOptions, HostSubgraph, Operand, Plan, Port, Step};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
@@ -24,6 +25,19 @@ pub fn build(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Pla
 
 /// Builds a plan whose tensors may exceed [`BuildOptions::max_binding`].
 pub(crate) fn assemble(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Plan> {
+    draft(graph, facts, options).map(|draft| plan_memory(draft.plan))
+}
+
+/// A plan before its memory is planned: every tensor has a buffer of its own.
+pub(crate) struct Draft {
+    /// The plan.
+    pub(crate) plan: Plan,
+    /// The operand of each computed value, unless a fusion skips it.
+    pub(crate) places: IdVec<ValueId, Option<Operand>>,
+}
+
+/// Builds a plan without planning its memory.
+pub(crate) fn draft(graph: &Graph, facts: &Facts, options: &BuildOptions) -> Result<Draft> {
     let mut builder = PlanBuilder::new(graph, facts, options);
     for id in graph.nodes.ids() {
         builder.node(id).map_err(|e| {

@@ -5,8 +5,8 @@ use crate::tensor::Precision;
 
 /// Renumbers the buffers of a plan so that tensors with disjoint lifetimes share one.
 ///
-/// Buffers of inputs, outputs and sums are never shared.
-pub(super) fn plan_memory(mut plan: Plan) -> Plan {
+/// Buffers of inputs, outputs, sums and states are never shared.
+pub(crate) fn plan_memory(mut plan: Plan) -> Plan {
     let count = plan.buffers.len();
     let mut pinned = vec![false; count];
     for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.sums) {
@@ -14,6 +14,7 @@ pub(super) fn plan_memory(mut plan: Plan) -> Plan {
             pinned[b] = true;
         }
     }
+    plan.states.iter().for_each(|state| pinned[state.buffer] = true);
     // The last step that reads or writes each buffer.
     let mut last = vec![0; count];
     for (at, step) in plan.steps.iter().enumerate() {
@@ -84,6 +85,9 @@ pub(super) fn plan_memory(mut plan: Plan) -> Plan {
     }
     for port in plan.inputs.iter_mut().chain(&mut plan.outputs).chain(&mut plan.sums) {
         renumber(&mut port.place);
+    }
+    for state in &mut plan.states {
+        state.buffer = place[state.buffer].unwrap_or(0);
     }
     plan.buffers = sizes;
     if let Some(f16_storage) = &mut plan.f16_storage {

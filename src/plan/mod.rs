@@ -18,9 +18,10 @@ use crate::kernels::Kernel;
 use crate::kernels::f16_storage::{may_read_f16, may_write_f16};
 use crate::tensor::{DType, Precision};
 
-pub(crate) use build::assemble;
 pub use build::build;
+pub(crate) use build::{Draft, assemble, draft};
 pub use host_subgraph::HostSubgraph;
+pub(crate) use memory_planning::plan_memory;
 pub use options::{BuildOptions, Probe};
 
 /// The index of a buffer in [`Plan::buffers`].
@@ -48,6 +49,8 @@ pub struct Plan {
     /// The outputs that accumulate over runs, in order. They start at zero and are read by
     /// [`Executor::take_sums`](crate::exec::Executor::take_sums).
     pub sums: Vec<Port>,
+    /// The buffers that start with given contents, which steps may update from run to run: parameters in training.
+    pub states: Vec<State>,
     /// The nodes that run on the host after the steps, if an output has a data-dependent shape.
     pub host_subgraph: Option<HostSubgraph>,
     /// The batch size of inputs and outputs.
@@ -152,6 +155,17 @@ pub struct Port {
     pub shape: Vec<usize>,
     /// The element type in the model; elements are passed as `f32`.
     pub dtype: DType,
+}
+
+/// A buffer that keeps its contents from run to run, with the contents at the start.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The name of the value in the model, or of the optimizer's state.
+    pub name: String,
+    /// The buffer.
+    pub buffer: BufferId,
+    /// The contents at the start, with the length of the buffer.
+    pub initial: Arc<Vec<f32>>,
 }
 
 /// An input of a step.

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::build::PlanBuilder;
-use super::memory_planning::plan_memory;
-use super::{BufferId, Operand, Plan, Port, Probe, Step};
+use super::build::{Draft, PlanBuilder};
+use super::{BufferId, Operand, Port, Probe, Step};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Precision};
 
@@ -52,8 +51,8 @@ impl PlanBuilder<'_> {
         floats
     }
 
-    /// Adds outputs and probes, and plans the memory.
-    pub(super) fn finish(mut self) -> Result<Plan> {
+    /// Adds outputs and probes, and returns the plan with the operands of all computed values.
+    pub(super) fn finish(mut self) -> Result<Draft> {
         let options = self.options;
         for value in std::mem::take(&mut self.given) {
             let place = self.place(value).map_err(|e| e.file(&self.graph.path))?;
@@ -94,6 +93,6 @@ impl PlanBuilder<'_> {
             let candidates = self.f16_candidates();
             self.plan.store_as_f16(candidates);
         }
-        Ok(plan_memory(self.plan))
+        Ok(Draft { plan: self.plan, places: self.places })
     }
 }

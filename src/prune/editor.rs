@@ -4,6 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::error::Result;
+use crate::graph::flatten::flatten;
+use crate::onnx::Model;
 use crate::onnx::attrs::{set_int, set_ints};
 use crate::onnx::proto::{
     GraphProto, ModelProto, TensorProto, TensorShapeProto, TensorShapeProtoDimension, TypeProto,
@@ -12,6 +15,23 @@ use crate::onnx::proto::{
 use crate::onnx::tensor::encode;
 use crate::ops::{Edit, Kept};
 use crate::tensor::Tensor;
+
+/// Returns a model whose constants are replaced, by name; no shape changes.
+///
+/// # Errors
+/// A model whose functions and branches cannot be flattened.
+pub fn with_constants<'a>(
+    model: &Model,
+    constants: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
+) -> Result<Model> {
+    let mut changed = flatten(model)?.into_owned();
+    let mut editor = Editor::new(&mut changed.proto);
+    for (name, tensor) in constants {
+        editor.constant(name, encode(name, tensor));
+    }
+    editor.finish();
+    Ok(changed)
+}
 
 /// An editor of one model message.
 pub(crate) struct Editor<'a> {

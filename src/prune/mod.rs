@@ -34,6 +34,7 @@ pub use consumers::{Compensated, Consumers};
 pub use criteria::{CRITERIA, Criterion, CustomCriterion, CustomLayer, Needs, Score};
 pub use cut::{Cut, CutCoupled, Judged};
 pub(crate) use editor::Editor;
+pub use editor::with_constants;
 pub use elimination_curves::EliminationCurves;
 pub use folded_constants::FoldedConstants;
 pub(crate) use kept_indices::kept_indices;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::micro_batch::MicroBatch;
 use super::step_runner::StepRunner;
 use crate::error::Result;
-use crate::exec::{Executor, Watch, validate, validate_inputs};
+use crate::exec::{Executor, Watch, copy, validate, validate_inputs, validate_states};
 use crate::plan::Plan;
 
 /// Elements that fit the private cache of a core: a mebibyte of `f32`.
@@ -21,7 +21,7 @@ pub struct CpuProgram {
 impl CpuProgram {
     /// Allocates the buffers of a plan.
     ///
-    /// With `poison`, every buffer that is not a sum is filled with NaN before each run, which exposes reads of
+    /// With `poison`, every buffer that is neither a sum nor a state is filled with NaN before each run, which exposes reads of
     /// elements that were never written.
     ///
     /// # Errors
@@ -105,5 +105,16 @@ impl Executor for CpuProgram {
         let sums = self.runner.plan.sums.iter().map(|port| self.runner.read(port)).collect();
         self.runner.clear_sums();
         Ok(sums)
+    }
+
+    fn states(&mut self) -> Result<Vec<Vec<f32>>> {
+        Ok(self.runner.plan.states.iter().map(|state| self.runner.buffers[state.buffer].clone()).collect())
+    }
+
+    fn set_states(&mut self, contents: &[&[f32]]) -> Result<()> {
+        validate_states(&self.runner.plan, contents)?;
+        let states = self.runner.plan.states.iter().zip(contents);
+        states.for_each(|(state, data)| copy(data, &mut self.runner.buffers[state.buffer]));
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use crate::exec::{copy, port_len, sum_buffers};
+use crate::exec::{copy, kept_buffers, port_len, sum_buffers};
 use crate::kernels::Prepared;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 
@@ -17,16 +17,17 @@ pub(super) struct StepRunner {
     /// The prepared form of each step's call, if its kernel has one.
     prepared: Vec<Option<Box<dyn Prepared>>>,
     /// The buffers that keep their contents from run to run.
-    sums: HashSet<BufferId>,
+    kept: HashSet<BufferId>,
     poison: bool,
 }
 
 impl StepRunner {
     /// Allocates the buffers and prepares the constants of all steps but the first `skipped`.
     ///
-    /// With `poison`, [`fill`](Self::fill) writes NaN to every buffer that is not a sum.
+    /// With `poison`, [`fill`](Self::fill) writes NaN to every buffer that is neither a sum nor a state.
     pub(super) fn new(plan: &Plan, skipped: usize, poison: bool) -> Self {
-        let buffers = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
+        let mut buffers: Vec<Vec<f32>> = plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
+        plan.states.iter().for_each(|state| buffers[state.buffer].copy_from_slice(&state.initial));
         let prepare = |(index, step): (usize, &Step)| {
             if index < skipped {
                 return None;
@@ -39,14 +40,14 @@ impl StepRunner {
             step.kernel.prepare(&step.inputs.iter().zip(lens).map(constant).collect::<Vec<_>>())
         };
         let prepared = plan.steps.par_iter().enumerate().map(prepare).collect();
-        Self { plan: plan.clone(), buffers, prepared, sums: sum_buffers(plan), poison }
+        Self { plan: plan.clone(), buffers, prepared, kept: kept_buffers(plan), poison }
     }
 
     /// Poisons the buffers if asked to, and copies the inputs, which have the lengths of the plan's, into theirs.
     pub(super) fn fill<'a>(&mut self, inputs: impl Iterator<Item = &'a [f32]>) {
         if self.poison {
             let buffers = self.buffers.iter_mut().enumerate();
-            buffers.filter(|(id, _)| !self.sums.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
+            buffers.filter(|(id, _)| !self.kept.contains(id)).for_each(|(_, b)| b.fill(f32::NAN));
         }
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             if let Operand::Buffer(id) = port.place {
@@ -91,6 +92,6 @@ impl StepRunner {
 
     /// Sets the sums to zero.
     pub(super) fn clear_sums(&mut self) {
-        self.sums.iter().for_each(|&id| self.buffers[id].fill(0.0));
+        sum_buffers(&self.plan).for_each(|id| self.buffers[id].fill(0.0));
     }
 }

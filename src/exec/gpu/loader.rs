@@ -84,6 +84,8 @@ struct Loader<'a> {
     plan: &'a Plan,
     buffers: Vec<wgpu::Buffer>,
     temps: Vec<wgpu::Buffer>,
+    /// The tables by which computed weights are packed.
+    tables: &'a [Vec<f32>],
     /// Elements of the temporaries.
     temp_lens: &'a [usize],
     /// Textures of buffers, and of constants that are bound unpacked; launches share them.
@@ -110,6 +112,7 @@ impl<'a> Loader<'a> {
             plan,
             buffers: plan.buffers.iter().enumerate().map(make).collect::<Result<_>>()?,
             temps: lowered.temps.iter().map(|&len| gpu.buffer(bytes(len, Precision::F32), usage)).collect(),
+            tables: &lowered.tables,
             temp_lens: &lowered.temps,
             textures: HashMap::new(),
             fresh: HashMap::new(),
@@ -192,7 +195,9 @@ impl<'a> Loader<'a> {
         match operand {
             LaunchOperand::Buffer(id) => Ok(&self.buffers[id]),
             LaunchOperand::Temp(id) => Ok(&self.temps[id]),
-            LaunchOperand::Constant(_) => Err(Error::new("a step writes to a constant")),
+            LaunchOperand::Constant(_) | LaunchOperand::Table(_) => {
+                Err(Error::new("a step writes to a constant"))
+            }
         }
     }
 
@@ -209,6 +214,9 @@ impl<'a> Loader<'a> {
         let all = match operand {
             LaunchOperand::Constant(id) => {
                 return self.constant(call, index, operand, &self.plan.constants[id]);
+            }
+            LaunchOperand::Table(id) => {
+                return self.constant(call, index, operand, &self.tables[id]);
             }
             LaunchOperand::Buffer(id) => self.plan.buffers[id],
             LaunchOperand::Temp(id) => self.temp_lens[id],

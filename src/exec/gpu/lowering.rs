@@ -14,9 +14,13 @@ use crate::kernels::Kernel;
 use crate::kernels::algorithm::{AdapterKind, Algorithm, CallInput};
 use crate::kernels::algorithms::algorithms;
 use crate::kernels::binding::ROW_TEXELS;
+use crate::kernels::movement::Relayout;
 use crate::kernels::source::{ShaderTypes, shader_reads_f16};
 use crate::plan::{BufferId, ConstantId, Operand, Plan, Step};
 use crate::tensor::Precision;
+
+/// The most elements of computed weights that can be packed: an `f32` represents their positions exactly.
+const MOST_MOVED: usize = 1 << 24;
 
 /// How the algorithm of each step is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,8 @@ pub(super) enum LaunchOperand {
     Buffer(BufferId),
     Temp(usize),
     Constant(ConstantId),
+    /// A table of [`LoweredPlan::tables`].
+    Table(usize),
 }
 
 /// One launch: a kernel with its operands.
@@ -52,6 +58,8 @@ pub(super) struct LoweredPlan {
     pub(super) steps: Vec<Range<usize>>,
     /// Elements of each temporary.
     pub(super) temps: Vec<usize>,
+    /// The tables by which computed weights are packed.
+    pub(super) tables: Vec<Vec<f32>>,
 }
 
 impl LoweredPlan {
@@ -61,10 +69,10 @@ impl LoweredPlan {
     /// Fails if a named algorithm does not run on the device, or if the plan stores an array as f16 that a shader
     /// needs as f32.
     pub(super) fn new(gpu: &Gpu, plan: &Plan, choice: AlgorithmChoice) -> Result<Self> {
-        let mut all = Self { calls: vec![], steps: vec![], temps: vec![] };
+        let mut all = Self { calls: vec![], steps: vec![], temps: vec![], tables: vec![] };
         for step in &plan.steps {
             let first = all.calls.len();
-            match choose(gpu, plan, &step.kernel, choice).map_err(|e| e.node(&step.node))? {
+            match choose(gpu, plan, step, choice).map_err(|e| e.node(&step.node))? {
                 Some(algorithm) => all.add(plan, step, algorithm)?,
                 None => {
                     let inputs = step.inputs.iter().map(|&operand| place(operand)).collect();
@@ -85,9 +93,40 @@ impl LoweredPlan {
         output: LaunchOperand,
     ) -> Result<()> {
         let node = step.node.clone();
+        let inputs = self.packed(plan, step, &**kernel, inputs)?;
         let types = types(plan, &**kernel, &inputs, output).map_err(|e| e.node(&node))?;
         self.calls.push(LoweredCall { kernel: Arc::clone(kernel), inputs, output, types, node });
         Ok(())
+    }
+
+    /// Packs computed inputs of a call by calls of their own, each to a temporary; returns all inputs.
+    fn packed(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        kernel: &dyn Kernel,
+        mut inputs: Vec<LaunchOperand>,
+    ) -> Result<Vec<LaunchOperand>> {
+        let lens = kernel.input_lens();
+        for (input, place) in inputs.iter_mut().enumerate() {
+            let constant = matches!(place, LaunchOperand::Constant(_) | LaunchOperand::Table(_));
+            let Some(table) = (!constant).then(|| Relayout::table(kernel, input)).flatten() else { continue };
+            if lens[input] > MOST_MOVED || !kernel.packs_by_moving() {
+                return Err(Error::new("computed weights are too large to be packed on the device")
+                    .expected(format!("at most {MOST_MOVED} elements"))
+                    .got(lens[input].to_string())
+                    .node(&step.node)
+                    .remedy("set `device` to cpu"));
+            }
+            // A temporary of its own: the call may use the others.
+            self.temps.push(table.len());
+            let relayout: Arc<dyn Kernel> = Arc::new(Relayout { from: lens[input], to: table.len() });
+            self.tables.push(table);
+            let operands = vec![*place, LaunchOperand::Table(self.tables.len() - 1)];
+            *place = LaunchOperand::Temp(self.temps.len() - 1);
+            self.push(plan, step, &relayout, operands, *place)?;
+        }
+        Ok(inputs)
     }
 
     fn add(&mut self, plan: &Plan, step: &Step, algorithm: Algorithm) -> Result<()> {
@@ -131,7 +170,7 @@ fn types(
             {
                 Precision::F16
             }
-            LaunchOperand::Constant(_) | LaunchOperand::Temp(_) => Precision::F32,
+            LaunchOperand::Constant(_) | LaunchOperand::Temp(_) | LaunchOperand::Table(_) => Precision::F32,
         };
         (kernel.binding(input), precision)
     };
@@ -150,28 +189,40 @@ fn types(
 }
 
 /// Chooses the algorithm of a call; `None` is its own shader.
-fn choose(
-    gpu: &Gpu,
-    plan: &Plan,
-    kernel: &Arc<dyn Kernel>,
-    choice: AlgorithmChoice,
-) -> Result<Option<Algorithm>> {
-    let mut list = algorithms(&**kernel).into_iter();
+fn choose(gpu: &Gpu, plan: &Plan, step: &Step, choice: AlgorithmChoice) -> Result<Option<Algorithm>> {
+    let kernel = &step.kernel;
+    let runs = |algorithm: &Algorithm| runs_on(algorithm, &gpu.info) && reads(algorithm, step);
+    let list = algorithms(&**kernel);
     match choice {
         AlgorithmChoice::Best => {
             if let Some(name) = lock(&gpu.autotuned).algorithm(&**kernel, plan.f16_storage.is_some()) {
-                return Ok(list.find(|algorithm| algorithm.name == name && runs_on(algorithm, &gpu.info)));
+                if name.is_empty() {
+                    return Ok(None);
+                }
+                if let Some(tuned) = list.iter().find(|algorithm| algorithm.name == name && runs(algorithm)) {
+                    return Ok(Some(tuned.clone()));
+                }
             }
             let kind = if gpu.info.kind == "cpu" { AdapterKind::Software } else { AdapterKind::Hardware };
-            Ok(list.find(|algorithm| algorithm.rule == Some(kind) && runs_on(algorithm, &gpu.info)))
+            Ok(list.into_iter().find(|algorithm| algorithm.rule == Some(kind) && runs(algorithm)))
         }
-        AlgorithmChoice::Named(name) => match list.find(|algorithm| algorithm.name == name) {
-            Some(algorithm) if !runs_on(&algorithm, &gpu.info) => {
+        AlgorithmChoice::Named(name) => match list.into_iter().find(|algorithm| algorithm.name == name) {
+            Some(algorithm) if !runs(&algorithm) => {
                 Err(Error::new(format!("the device cannot run the algorithm \"{name}\"")))
             }
             found => Ok(found),
         },
     }
+}
+
+/// Returns whether an algorithm can pack those inputs of a step that are computed.
+fn reads(algorithm: &Algorithm, step: &Step) -> bool {
+    let computed = |input: &CallInput| match *input {
+        CallInput::Input(input) => matches!(step.inputs[input], Operand::Buffer(_)),
+        CallInput::Temp(_) => false,
+    };
+    let weights = |input: &CallInput| computed(input) && *input == CallInput::Input(1);
+    algorithm.calls.iter().all(|call| call.kernel.packs_by_moving() || !call.inputs.iter().any(weights))
 }
 
 /// Returns whether a device has the limits and the subgroup size that an algorithm needs.

@@ -15,7 +15,9 @@ use super::loader::{Launch, LoadedPlan, compile, load};
 use super::lowering::{AlgorithmChoice, LoweredPlan};
 use super::transfer::Readback;
 use crate::error::Result;
-use crate::exec::{Executor, Watch, port_len, sum_buffers, validate, validate_inputs};
+use crate::exec::{
+    Executor, Watch, kept_buffers, port_len, sum_buffers, validate, validate_inputs, validate_states,
+};
 use crate::kernels::Dispatch;
 use crate::plan::{BufferId, Operand, Plan, Port, Step};
 use crate::tensor::Precision;
@@ -35,12 +37,13 @@ pub(super) struct GpuProgram {
     /// A staging buffer for each output; `None` for a constant output.
     staging: Vec<Option<wgpu::Buffer>>,
     /// The buffers that keep their contents from run to run.
-    sums: HashSet<BufferId>,
+    kept: HashSet<BufferId>,
     poison: bool,
 }
 
 impl GpuProgram {
-    /// Loads a plan onto the device. With `poison`, every buffer that is not a sum is filled with NaN before each run.
+    /// Loads a plan onto the device. With `poison`, every buffer that is neither a sum nor a state
+    /// is filled with NaN before each run.
     ///
     /// # Errors
     /// Fails if the plan is inconsistent, if a buffer, binding or launch exceeds the device's limits, if its memory is
@@ -56,13 +59,17 @@ impl GpuProgram {
         };
         gpu.guarded(|| {
             let LoadedPlan { buffers, temps, launches } = load(gpu, plan, &lowered, &dispatches)?;
+            for state in &plan.states {
+                let bytes = padded(encode(&state.initial, Precision::F32));
+                gpu.queue.write_buffer(&buffers[state.buffer], 0, &bytes);
+            }
             Ok(Self {
                 gpu: Arc::clone(gpu),
                 plan: plan.clone(),
                 staging: plan.outputs.iter().map(staging).collect(),
                 buffers,
                 temps,
-                sums: sum_buffers(plan),
+                kept: kept_buffers(plan),
                 launches,
                 steps: lowered.steps,
                 poison,
@@ -73,7 +80,7 @@ impl GpuProgram {
     fn upload(&self, inputs: &[&[f32]]) -> Result<()> {
         validate_inputs(&self.plan, inputs)?;
         if self.poison {
-            let buffers = self.buffers.iter().enumerate().filter(|(id, _)| !self.sums.contains(id));
+            let buffers = self.buffers.iter().enumerate().filter(|(id, _)| !self.kept.contains(id));
             for buffer in buffers.map(|(_, buffer)| buffer).chain(&self.temps) {
                 // All ones is NaN in f32 and f16.
                 self.gpu.queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
@@ -256,9 +263,32 @@ impl Executor for GpuProgram {
                 sums.extend(self.gpu.finish(self.gpu.encoder(), &[read])?);
             }
             let mut encoder = self.gpu.encoder();
-            self.sums.iter().for_each(|&id| encoder.clear_buffer(&self.buffers[id], 0, None));
+            sum_buffers(&self.plan).for_each(|id| encoder.clear_buffer(&self.buffers[id], 0, None));
             self.gpu.finish(encoder, &[])?;
             Ok(sums)
+        })
+    }
+
+    fn states(&mut self) -> Result<Vec<Vec<f32>>> {
+        self.gpu.guarded(|| {
+            let mut contents = Vec::with_capacity(self.plan.states.len());
+            for state in &self.plan.states {
+                let (len, staging) = (state.initial.len(), self.gpu.staging(state.initial.len()));
+                let read = (&self.buffers[state.buffer], &staging, len, Precision::F32);
+                contents.extend(self.gpu.finish(self.gpu.encoder(), &[read])?);
+            }
+            Ok(contents)
+        })
+    }
+
+    fn set_states(&mut self, contents: &[&[f32]]) -> Result<()> {
+        validate_states(&self.plan, contents)?;
+        self.gpu.guarded(|| {
+            for (state, data) in self.plan.states.iter().zip(contents) {
+                let bytes = padded(encode(data, Precision::F32));
+                self.gpu.queue.write_buffer(&self.buffers[state.buffer], 0, &bytes);
+            }
+            self.gpu.wait(self.gpu.queue.submit([]))
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::convs;
 use crate::kernels::conv::winograd::host::{F2x2, F4x4};
 use crate::kernels::conv::winograd::tiling::applies;
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow, Prepared};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
@@ -162,6 +163,10 @@ impl Kernel for ConvKernel {
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         let kernel = Self { batch: images, ..self.clone() };
         (self.batch == batch).then(|| Arc::new(kernel) as _)
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        self.gradient_by(input, |conv| conv)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -1,7 +1,7 @@
 //! Convolution, which includes products with a constant matrix.
 
-pub(crate) mod computed;
 pub(crate) mod gemv;
+pub(crate) mod gradient;
 pub(crate) mod host;
 pub(crate) mod kernel;
 pub(crate) mod lanes;
@@ -10,8 +10,8 @@ pub(crate) mod shape;
 pub(crate) mod test_cases;
 pub(crate) mod tiled;
 pub(crate) mod unfold;
+pub(crate) mod weight_gradient;
 pub(crate) mod winograd;
 
-pub use self::computed::ComputedConv;
 pub use self::pooled::PooledConv;
 pub use self::shape::ConvKernel;

@@ -10,8 +10,10 @@ use bytemuck::bytes_of;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::conv::ConvKernel;
 use crate::kernels::depthwise::host;
 use crate::kernels::depthwise::shape::Depthwise;
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
@@ -103,6 +105,26 @@ impl Kernel for Depthwise {
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         let kernel = Self { batch: images, ..self.clone() };
         (self.batch == batch).then(|| Arc::new(kernel) as _)
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        let conv = ConvKernel {
+            batch: self.batch,
+            groups: self.channels,
+            in_channels: self.channels,
+            out_channels: self.filters(),
+            windows: self.windows,
+            out_offset: 0,
+            out_total: self.filters(),
+            residual: false,
+            activation: self.activation,
+        };
+        if self.multiplier > 1 {
+            return conv.gradient_by(input, |conv| conv);
+        }
+        let depthwise =
+            |conv: ConvKernel| Self { windows: conv.windows, activation: conv.activation, ..self.clone() };
+        conv.gradient_by(input, depthwise)
     }
 
     fn tolerance(&self) -> Tolerance {

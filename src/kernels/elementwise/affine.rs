@@ -8,7 +8,11 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::elementwise::activation_gradient::ActivationGradient;
+use crate::kernels::elementwise::channel_sums::ChannelSums;
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
+use crate::kernels::movement::Copy;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Scales and shifts each channel, `y[o, c, i] = act(x[o, c, i] · scale[c] + shift[c])`.
@@ -89,6 +93,23 @@ impl Kernel for Affine {
 
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { outer: share(self.outer, batch, images)?, ..self.clone() }))
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        let plain = Self { activation: Activation::None, ..self.clone() };
+        let mut builder = GradientBuilder::default();
+        let gy = GradientOperand::OutputGradient;
+        let gy = ActivationGradient::through(&mut builder, self.activation, plain.clone(), gy);
+        let gradient = if input == 0 {
+            let zeros = GradientOperand::Constant(Arc::new(vec![0.0; self.channels]));
+            builder.call(plain, vec![gy, GradientOperand::Input(1), zeros])
+        } else {
+            let Self { outer, channels, inner, .. } = *self;
+            let sums =
+                builder.call(ChannelSums { outer, channels, inner }, vec![GradientOperand::Input(0), gy]);
+            builder.call(Copy::range(2 * channels, (input - 1) * channels, channels), vec![sums])
+        };
+        builder.finish(gradient)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -4,6 +4,8 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
+use crate::kernels::elementwise::broadcast_gradient::sum_copies;
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
@@ -130,6 +132,34 @@ impl Kernel for Select {
             overrides: Vec::new(),
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
+        }
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        if input == 0 {
+            return Gradient::Zero;
+        }
+        let zero = GradientOperand::Constant(std::sync::Arc::new(vec![0.0]));
+        let len = self.output_len();
+        let (dense, same) = (layout::broadcast_strides(&self.shape, &self.shape), vec![0; self.shape.len()]);
+        let (mut operands, mut strides, mut lens) =
+            ([zero, GradientOperand::OutputGradient], [same, dense], [1, len]);
+        if input == 1 {
+            operands.reverse();
+            strides.reverse();
+            lens.reverse();
+        }
+        let ([a, b], [a_strides, b_strides]) = (operands, strides);
+        let kernel = Self {
+            shape: self.shape.clone(),
+            strides: [self.strides[0].clone(), a_strides, b_strides],
+            lens: [self.lens[0], lens[0], lens[1]],
+        };
+        let mut builder = GradientBuilder::default();
+        let copies = builder.call(kernel, vec![GradientOperand::Input(0), a, b]);
+        match sum_copies(&mut builder, copies, &self.shape, self.lens[input], &self.strides[input]) {
+            Some(gradient) => builder.finish(gradient),
+            None => Gradient::Unknown,
         }
     }
 

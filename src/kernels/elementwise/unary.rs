@@ -8,6 +8,8 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::elementwise::activation_gradient::ActivationGradient;
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -67,6 +69,10 @@ impl Kernel for Unary {
 
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { len: share(self.len, batch, images)?, ..self.clone() }))
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        ActivationGradient::of(self.len, self.activation)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::movement::Copy;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// A batched matrix product, `y[b] = act(x[b] · w[b])`.
@@ -40,6 +42,46 @@ impl MatMulKernel {
     }
 }
 
+/// A copy of three axes, `[shape]` from the start of a buffer of `len` elements to a dense array.
+fn dense(shape: [usize; 3], len: usize, strides: [usize; 3]) -> Copy {
+    let strides = strides.map(|n| n as isize);
+    let target = [shape[1] * shape[2], shape[2], 1].map(|n| n as isize);
+    Copy::new(&shape, len, 0, &strides, shape.iter().product(), 0, &target).expect("three axes")
+}
+
+impl MatMulKernel {
+    /// Adds the calls for `∂L/∂x[b] = g[b] · w[b]ᵀ`. If all matrices share `x`, the sum over them is one product: the
+    /// matrices of `g` stand side by side, those of `wᵀ` one below the other.
+    fn left_gradient(&self, calls: &mut GradientBuilder) -> GradientOperand {
+        let &Self { batch, m, k, n, .. } = self;
+        let (len, step) = (self.input_lens()[1], self.steps()[1]);
+        let (g, w) = (GradientOperand::OutputGradient, GradientOperand::Input(1));
+        if self.a_batched || batch == 1 {
+            let matrices = len / (k * n).max(1);
+            let transposed = calls.call(dense([matrices, n, k], len, [k * n, 1, n]), vec![w]);
+            return calls.call(Self { k: n, n: k, ..self.clone() }, vec![g, transposed]);
+        }
+        let below = calls.call(dense([batch, n, k], len, [step, 1, n]), vec![w]);
+        let beside = calls.call(dense([m, batch, n], batch * m * n, [n, m * n, 1]), vec![g]);
+        calls.call(Self { batch: 1, m, k: batch * n, n: k, ..self.clone() }, vec![beside, below])
+    }
+
+    /// Adds the calls for `∂L/∂w[b] = x[b]ᵀ · g[b]`. If all matrices share `w`, the sum over them is one product: the
+    /// matrices of `xᵀ` stand side by side, those of `g` one below the other.
+    fn right_gradient(&self, calls: &mut GradientBuilder) -> GradientOperand {
+        let &Self { batch, m, k, n, .. } = self;
+        let (len, step) = (self.input_lens()[0], self.steps()[0]);
+        let (x, g) = (GradientOperand::Input(0), GradientOperand::OutputGradient);
+        if self.b_batched || batch == 1 {
+            let matrices = len / (m * k).max(1);
+            let transposed = calls.call(dense([matrices, k, m], len, [m * k, 1, k]), vec![x]);
+            return calls.call(Self { m: k, k: m, b_batched: true, n, ..self.clone() }, vec![transposed, g]);
+        }
+        let beside = calls.call(dense([k, batch, m], len, [1, step, k]), vec![x]);
+        calls.call(Self { batch: 1, m: k, k: batch * m, n, ..self.clone() }, vec![beside, g])
+    }
+}
+
 uniform! {
     len: u32,
     m: u32,
@@ -62,6 +104,8 @@ pub(crate) static ROW: KernelRow = row! {
 
 /// Rows, and columns, of an invocation's tile.
 const TILE: usize = 4;
+/// Rows of a host task.
+const PANEL: usize = 128;
 
 impl Kernel for MatMulKernel {
     fn row(&self) -> &'static KernelRow {
@@ -93,19 +137,16 @@ impl Kernel for MatMulKernel {
         }
         let [a_step, b_step] = self.steps();
         output.par_chunks_mut(self.m * self.n).enumerate().for_each(|(matrix, y)| {
-            let a = MatRef::from_row_major_slice(
-                &inputs[0][matrix * a_step..][..self.m * self.k],
-                self.m,
-                self.k,
-            );
-            let b = MatRef::from_row_major_slice(
-                &inputs[1][matrix * b_step..][..self.k * self.n],
-                self.k,
-                self.n,
-            );
-            let product = MatMut::from_row_major_slice_mut(&mut *y, self.m, self.n);
-            matmul(product, Accum::Replace, a, b, 1.0, Par::Seq);
-            self.activation.apply_slice(y);
+            let b = &inputs[1][matrix * b_step..][..self.k * self.n];
+            let b = MatRef::from_row_major_slice(b, self.k, self.n);
+            y.par_chunks_mut(PANEL * self.n).enumerate().for_each(|(panel, y)| {
+                let rows = y.len() / self.n;
+                let a = &inputs[0][matrix * a_step + panel * PANEL * self.k..][..rows * self.k];
+                let a = MatRef::from_row_major_slice(a, rows, self.k);
+                let product = MatMut::from_row_major_slice_mut(&mut *y, rows, self.n);
+                matmul(product, Accum::Replace, a, b, 1.0, Par::Seq);
+                self.activation.apply_slice(y);
+            });
         });
     }
 
@@ -133,6 +174,16 @@ impl Kernel for MatMulKernel {
         }
     }
 
+    fn gradient(&self, input: usize) -> Gradient {
+        if self.activation != Activation::None {
+            return Gradient::Unknown;
+        }
+        let mut calls = GradientBuilder::default();
+        let result =
+            if input == 0 { self.left_gradient(&mut calls) } else { self.right_gradient(&mut calls) };
+        calls.finish(result)
+    }
+
     fn tolerance(&self) -> Tolerance {
         Tolerance::SUMS
     }
@@ -157,6 +208,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a vector from the right", 1, [5, 17, 1], [false, false]),
         case("less than a tile", 3, [3, 5, 3], [true, false]),
         case("one first matrix for all", 3, [9, 64, 7], [false, true]),
+        case("several panels of rows", 2, [259, 13, 6], [true, false]),
         case("exact tiles", 2, [8, 16, 12], [true, true]),
         noise_case("many tiles and a Relu", relu),
     ]

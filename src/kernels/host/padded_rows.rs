@@ -88,6 +88,25 @@ impl PaddedRows {
             }
         }
     }
+
+    /// Reads a plane from its rows, the inverse of [`fill`](Self::fill); elements that no window covers become 0.
+    #[inline(always)]
+    pub(crate) fn read(&self, windows: &Windows, padded: &[f32], plane: &mut [f32]) {
+        let (w, left, row_len) = (windows.in_hw[1], windows.pad[1], self.row_len());
+        let (rows, first_row) = self.real_rows(windows);
+        plane.fill(0.0);
+        let plane = &mut plane[first_row * w..];
+        for phase in 0..self.phases {
+            let start = phase as isize - left as isize;
+            let real = layout::inside(start, self.phases, w, self.pitch);
+            let first = (start + (real.start * self.phases) as isize).max(0) as usize;
+            for (row, target) in rows.clone().zip(plane.chunks_exact_mut(w)) {
+                let source = &padded[row * row_len + phase * self.pitch..][real.clone()];
+                let target = target.iter_mut().skip(first).step_by(self.phases);
+                target.zip(source).for_each(|(t, s)| *t = *s);
+            }
+        }
+    }
 }
 
 /// Copies every `N`-th element, in whole vectors as far as possible.

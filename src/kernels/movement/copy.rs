@@ -9,8 +9,11 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::layout;
+use crate::kernels::movement::copy_gradient::CopyGradient;
+use crate::kernels::movement::fill::Fill;
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::tensor::strides;
 
@@ -53,6 +56,19 @@ impl Copy {
         Some(Self { shape, src_len, src_offset, src_strides, dst_len, dst_offset, dst_strides })
     }
 
+    /// Creates a call that copies `len` adjacent elements from `first` on into an output of their own.
+    pub(crate) fn range(src_len: usize, first: usize, len: usize) -> Self {
+        Self {
+            shape: vec![len],
+            src_len,
+            src_offset: first,
+            src_strides: vec![1],
+            dst_len: len,
+            dst_offset: 0,
+            dst_strides: vec![1],
+        }
+    }
+
     /// Number of elements that are moved.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -86,6 +102,34 @@ impl Copy {
             *n = whole(*n)?;
         }
         Some(copy)
+    }
+
+    /// Returns the copy from the output's elements back to the input's, in the input's order.
+    fn reversed(&self) -> Self {
+        let mut axes: Vec<usize> = (0..self.shape.len()).collect();
+        axes.sort_by_key(|&axis| std::cmp::Reverse(self.src_strides[axis].unsigned_abs()));
+        Self {
+            shape: axes.iter().map(|&axis| self.shape[axis]).collect(),
+            src_len: self.dst_len,
+            src_offset: self.dst_offset,
+            src_strides: axes.iter().map(|&axis| self.dst_strides[axis]).collect(),
+            dst_len: self.src_len,
+            dst_offset: self.src_offset,
+            dst_strides: axes.iter().map(|&axis| self.src_strides[axis]).collect(),
+        }
+    }
+
+    /// Returns whether different indices of all axes with a stride read different elements.
+    fn reads_are_distinct(&self) -> bool {
+        let mut axes: Vec<(usize, usize)> =
+            self.src_strides.iter().map(|stride| stride.unsigned_abs()).zip(self.shape.clone()).collect();
+        axes.sort_unstable();
+        let mut reach = 0;
+        axes.into_iter().filter(|&(stride, _)| stride != 0).all(|(stride, size)| {
+            let beyond = stride > reach;
+            reach += stride * (size - 1);
+            beyond
+        })
     }
 
     /// Copies elements of any type.
@@ -171,6 +215,8 @@ impl Kernel for Copy {
                 let s = self.src_offset as isize + s;
                 if step == 1 {
                     y.copy_from_slice(&inputs[0][s as usize..][..row_len]);
+                } else if step == 0 {
+                    y.fill(inputs[0][s as usize]);
                 } else {
                     let at = |i: usize| (s + i as isize * step) as usize;
                     y.iter_mut().enumerate().for_each(|(i, y)| *y = inputs[0][at(i)]);
@@ -190,6 +236,38 @@ impl Kernel for Copy {
             dst_offset: word(self.dst_offset),
         };
         Dispatch { overrides: Vec::new(), params: bytes_of(&params).to_vec(), workgroups: grid(self.len()) }
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        if self.is_empty() {
+            return Gradient::Zero;
+        }
+        let source = (self.src_len, self.src_offset, &self.src_strides[..]);
+        let target = (self.dst_len, self.dst_offset, &self.dst_strides[..]);
+        if source == target && self.len() == self.src_len {
+            return GradientBuilder::default().finish(GradientOperand::OutputGradient);
+        }
+        if !self.reads_are_distinct() {
+            return Gradient::Unknown;
+        }
+        let Some(repeats) = CopyGradient::new(&self.shape, source, target) else { return Gradient::Unknown };
+        let mut builder = GradientBuilder::default();
+        let gy = vec![GradientOperand::OutputGradient];
+        let whole = repeats.sums() == self.src_len;
+        let gx = match (whole, repeats.sums() == self.len()) {
+            (true, true) => builder.call(self.reversed(), gy),
+            (true, false) => builder.call(repeats, gy),
+            (false, distinct) => {
+                let gx = builder.call(Fill { len: self.src_len, value: 0.0 }, vec![]);
+                if distinct {
+                    builder.call_into(self.reversed(), gy, &gx);
+                } else {
+                    builder.call_into(repeats, gy, &gx);
+                }
+                gx
+            }
+        };
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -8,7 +8,9 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::movement::gather_gradient::GatherGradient;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Selects along an axis, `y[o, k, i] = x[o, table[k], i]`, from `[outer, axis, inner]` to `[outer, count, inner]`.
@@ -113,6 +115,17 @@ impl Kernel for GatherKernel {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        if input != 0 {
+            return Gradient::Zero;
+        }
+        let Self { outer, axis, count, inner, own } = *self;
+        let mut builder = GradientBuilder::default();
+        let inputs = vec![GradientOperand::OutputGradient, GradientOperand::Input(1)];
+        let gx = builder.call(GatherGradient { outer, axis, count, inner, own }, inputs);
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -5,7 +5,9 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::movement::resample_gradient::ResampleGradient;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Resamples an axis, `y[o, k, i] = Σ_t weights[k, t] · x[o, positions[k, t], i]`, from `[outer, axis, inner]` to
@@ -100,6 +102,21 @@ impl Kernel for Resample {
             overrides: Vec::new(),
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
+        }
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        match input {
+            0 => {
+                let Self { outer, axis, out, inner, taps, .. } = *self;
+                let mut builder = GradientBuilder::default();
+                let inputs = [GradientOperand::OutputGradient].into_iter();
+                let inputs = inputs.chain([1, 2].map(GradientOperand::Input)).collect();
+                let gx = builder.call(ResampleGradient { outer, axis, out, inner, taps }, inputs);
+                builder.finish(gx)
+            }
+            1 => Gradient::Zero,
+            _ => Gradient::Unknown,
         }
     }
 

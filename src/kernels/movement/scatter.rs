@@ -5,7 +5,9 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::movement::scatter_gradient::ScatterGradient;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Writes `y[o, table[o, k, i], i] = x[o, k, i]`, from `[outer, count, inner]` into `[outer, axis, inner]`.
@@ -96,6 +98,21 @@ impl Kernel for ScatterKernel {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        if input != 0 {
+            return Gradient::Zero;
+        }
+        let Self { outer, axis, count, inner, flat } = *self;
+        let mut builder = GradientBuilder::default();
+        let inputs = vec![GradientOperand::OutputGradient, GradientOperand::Input(1)];
+        let gx = builder.call(ScatterGradient { outer, axis, count, inner, flat }, inputs);
+        builder.finish(gx)
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -8,9 +8,15 @@ use bytemuck::bytes_of;
 use rayon::prelude::*;
 
 use crate::compare::Tolerance;
+use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::elementwise::calls::{binary, number};
+use crate::kernels::elementwise::{Affine, BinaryOp};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
+use crate::kernels::reduction::{PoolKernel, PoolKind};
 use crate::kernels::shader::{grid, row, uniform, word};
+use crate::kernels::window::Windows;
 
 /// Local response normalization, `y = x / (bias + alpha/size · Σ x²)^beta`.
 ///
@@ -44,6 +50,19 @@ impl LrnKernel {
     fn window(&self, c: usize) -> RangeInclusive<usize> {
         let [before, after] = self.reach();
         c.saturating_sub(before)..=(c + after).min(self.channels - 1)
+    }
+}
+
+impl LrnKernel {
+    /// The mean over `size` channels, of which `before` come before; channels that do not exist count as zeros.
+    fn mean(&self, before: usize) -> PoolKernel {
+        let (plane, after) = ([self.channels, self.inner], self.size - 1 - before);
+        PoolKernel {
+            kind: PoolKind::Average { count_include_pad: true },
+            planes: self.batch,
+            windows: Windows { kernel: [self.size, 1], pad: [before, 0], ..Windows::points(plane) },
+            pad_end: [after, 0],
+        }
     }
 }
 
@@ -126,6 +145,32 @@ impl Kernel for LrnKernel {
 
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { batch: share(self.batch, batch, images)?, ..self.clone() }))
+    }
+
+    /// With `s = bias + alpha/size · Σ x²`: `gx = gy·s^-beta - 2·alpha·beta·x · mean(gy·x·s^(-beta-1))`, where the mean
+    /// covers the sums that contain the channel.
+    fn gradient(&self, _input: usize) -> Gradient {
+        let len = [self.output_len()];
+        let (x, gy) = (GradientOperand::Input(0), GradientOperand::OutputGradient);
+        let [before, after] = self.reach();
+        let mut builder = GradientBuilder::default();
+        let b = &mut builder;
+        let call = |b: &mut GradientBuilder, op, x, z| binary(b, op, (x, &len), (z, &len), Activation::None);
+        let squares = call(b, BinaryOp::Mul, x.clone(), x.clone());
+        let means = b.call(self.mean(before), vec![squares]);
+        let scale = Affine { outer: 1, channels: 1, inner: len[0], activation: Activation::None };
+        let sums = b.call(scale.clone(), vec![means, number(self.alpha), number(self.bias)]);
+        let exponent = (number(-self.beta), &[1][..]);
+        let power = binary(b, BinaryOp::Pow, (sums.clone(), &len), exponent, Activation::None);
+        let direct = call(b, BinaryOp::Mul, gy, power);
+        let weighted = call(b, BinaryOp::Mul, direct.clone(), x.clone());
+        let weighted = call(b, BinaryOp::Div, weighted, sums);
+        let shared = b.call(self.mean(after), vec![weighted]);
+        let factor = (2.0 * f64::from(self.alpha) * f64::from(self.beta)) as f32;
+        let shared = b.call(scale, vec![shared, number(factor), number(0.0)]);
+        let shared = call(b, BinaryOp::Mul, x, shared);
+        let gx = call(b, BinaryOp::Sub, direct, shared);
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

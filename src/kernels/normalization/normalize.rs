@@ -5,8 +5,13 @@ use bytemuck::bytes_of;
 use rayon::prelude::*;
 
 use crate::compare::Tolerance;
+use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::elementwise::calls::{binary, number};
+use crate::kernels::elementwise::{Affine, BinaryOp};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 
 /// Computes `(x - mean) / √(variance + epsilon)` over each row of `[rows, len]`.
@@ -79,6 +84,37 @@ impl Kernel for Normalize {
             // One workgroup for each row.
             workgroups: grid(self.rows * WORKGROUP),
         }
+    }
+
+    /// `gx = (gy - mean(gy) - y · mean(gy·y)) / √(variance + epsilon)`, without `mean(gy)` if not centred.
+    fn gradient(&self, _input: usize) -> Gradient {
+        let (long, short) = ([self.rows, self.len], [self.rows, 1]);
+        let (x, y, gy) =
+            (GradientOperand::Input(0), GradientOperand::Output, GradientOperand::OutputGradient);
+        let reduce = |op| ReduceKernel { op, outer: self.rows, axis: self.len, inner: 1 };
+        let mut builder = GradientBuilder::default();
+        let b = &mut builder;
+        let plain = Activation::None;
+        let deviation = if self.centred {
+            let mean = b.call(reduce(ReduceOp::Mean), vec![x.clone()]);
+            binary(b, BinaryOp::Sub, (x, &long), (mean, &short), plain)
+        } else {
+            x
+        };
+        let squares = b.call(reduce(ReduceOp::SumSquare), vec![deviation]);
+        let root = Affine { outer: 1, channels: 1, inner: self.rows, activation: Activation::Sqrt };
+        let share = (1.0 / self.len as f64) as f32;
+        let deviation = b.call(root, vec![squares, number(share), number(self.epsilon)]);
+        let weighted = binary(b, BinaryOp::Mul, (gy.clone(), &long), (y.clone(), &long), plain);
+        let slope = b.call(reduce(ReduceOp::Mean), vec![weighted]);
+        let scaled = binary(b, BinaryOp::Mul, (y, &long), (slope, &short), plain);
+        let mut rest = binary(b, BinaryOp::Sub, (gy.clone(), &long), (scaled, &long), plain);
+        if self.centred {
+            let mean = b.call(reduce(ReduceOp::Mean), vec![gy]);
+            rest = binary(b, BinaryOp::Sub, (rest, &long), (mean, &short), plain);
+        }
+        let gx = binary(b, BinaryOp::Div, (rest, &long), (deviation, &short), plain);
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

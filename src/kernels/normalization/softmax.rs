@@ -6,8 +6,13 @@ use bytemuck::bytes_of;
 use rayon::prelude::*;
 
 use crate::compare::Tolerance;
+use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::elementwise::calls::binary;
+use crate::kernels::elementwise::{BinaryOp, Unary};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// Softmax, `e^(x - max) / Σ e^(x - max)`, over the middle axis of `[outer, axis, inner]`.
@@ -83,6 +88,29 @@ impl Kernel for SoftmaxKernel {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
+    }
+
+    /// `gx = y · (gy - Σ gy·y)`, or `gx = gy - e^y · Σ gy` for the logarithm.
+    fn gradient(&self, _input: usize) -> Gradient {
+        let Self { outer, axis, inner, log } = *self;
+        let (long, short) = ([outer, axis, inner], [outer, 1, inner]);
+        let (y, gy) = (GradientOperand::Output, GradientOperand::OutputGradient);
+        let sum = ReduceKernel { op: ReduceOp::Sum, outer, axis, inner };
+        let mut builder = GradientBuilder::default();
+        let b = &mut builder;
+        let plain = Activation::None;
+        let gx = if log {
+            let probability = b.call(Unary { len: self.output_len(), activation: Activation::Exp }, vec![y]);
+            let total = b.call(sum, vec![gy.clone()]);
+            let shared = binary(b, BinaryOp::Mul, (probability, &long), (total, &short), plain);
+            binary(b, BinaryOp::Sub, (gy, &long), (shared, &long), plain)
+        } else {
+            let weighted = binary(b, BinaryOp::Mul, (gy.clone(), &long), (y.clone(), &long), plain);
+            let total = b.call(sum, vec![weighted]);
+            let excess = binary(b, BinaryOp::Sub, (gy, &long), (total, &short), plain);
+            binary(b, BinaryOp::Mul, (y, &long), (excess, &long), plain)
+        };
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

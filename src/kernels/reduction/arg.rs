@@ -4,6 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -80,6 +81,10 @@ impl Kernel for Arg {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        Gradient::Zero
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -4,6 +4,7 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -81,6 +82,13 @@ impl Kernel for CumSumKernel {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        let mut builder = GradientBuilder::default();
+        let back = Self { reverse: !self.reverse, ..self.clone() };
+        let gx = builder.call(back, vec![GradientOperand::OutputGradient]);
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

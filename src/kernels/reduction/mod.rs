@@ -9,7 +9,7 @@ pub(crate) mod topk;
 
 pub use self::arg::Arg;
 pub use self::cumsum::CumSumKernel;
-pub use self::pool::{PoolKernel, PoolKind};
+pub use self::pool::{AveragePoolGradient, MaxPoolGradient, PoolKernel, PoolKind};
 pub use self::pool_indices::PoolIndices;
 pub use self::reduce::{ReduceKernel, ReduceOp};
 pub use self::topk::TopKKernel;

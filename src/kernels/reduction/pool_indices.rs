@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::volume::{VolumeUniform, VolumeWindows, awkward};
@@ -91,6 +92,10 @@ impl Kernel for PoolIndices {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(self.output_len()),
         }
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        Gradient::Zero
     }
 
     fn tolerance(&self) -> Tolerance {

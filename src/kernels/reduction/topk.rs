@@ -6,7 +6,9 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
+use crate::kernels::movement::GatherGradient;
 use crate::kernels::shader::{grid, row, uniform, word};
 
 /// TopK from `[outer, axis, inner]` to `[outer, k, inner]`: elements in descending order, or their indices.
@@ -91,6 +93,18 @@ impl Kernel for TopKKernel {
             params: bytes_of(&params).to_vec(),
             workgroups: grid(len),
         }
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        if self.indices {
+            return Gradient::Zero;
+        }
+        let Self { outer, axis, inner, k: count, .. } = *self;
+        let mut builder = GradientBuilder::default();
+        let table = builder.call(Self { indices: true, ..self.clone() }, vec![GradientOperand::Input(0)]);
+        let gather = GatherGradient { outer, axis, count, inner, own: true };
+        let gx = builder.call(gather, vec![GradientOperand::OutputGradient, table]);
+        builder.finish(gx)
     }
 
     fn tolerance(&self) -> Tolerance {

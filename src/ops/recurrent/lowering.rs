@@ -40,7 +40,12 @@ pub(super) fn lower(l: &mut Lowering, attributes: &Attributes, sizes: &Sizes) ->
         residual: false,
         activation: Activation::None,
     };
-    split_filters(l, kernel, (Slot::Input(X), weights, Arc::new(bias)), products.clone());
+    split_filters(
+        l,
+        kernel,
+        (Slot::Input(X), Slot::Constant(weights), Slot::Constant(Arc::new(bias))),
+        products.clone(),
+    );
     let whole = RecurrentKernel {
         cell,
         functions: attributes.functions[0],

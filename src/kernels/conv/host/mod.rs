@@ -3,3 +3,4 @@
 pub(crate) mod blocks;
 pub(crate) mod direct;
 pub(crate) mod gemv;
+pub(crate) mod weight_sums;

@@ -103,6 +103,10 @@ impl Kernel for WinogradGemm {
         FilterSource::Winograd.pack(&self.conv(), input, data, CHANNELS, weights)
     }
 
+    fn packs_by_moving(&self) -> bool {
+        false
+    }
+
     fn binding(&self, _input: usize) -> InputBinding {
         InputBinding::Texels(4)
     }

@@ -1,13 +1,19 @@
 //! Maximum and average pooling over windows.
 
+pub(crate) mod average_gradient;
+pub(crate) mod max_gradient;
+
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+pub use self::average_gradient::AveragePoolGradient;
+pub use self::max_gradient::MaxPoolGradient;
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
@@ -83,6 +89,14 @@ impl PoolKernel {
         }
     }
 
+    /// Number of elements of a window that count.
+    fn counted(&self, rows: &AxisWindow, columns: &AxisWindow) -> usize {
+        match self.kind {
+            PoolKind::Average { count_include_pad: true } => rows.padded * columns.padded,
+            _ => rows.real.len() * columns.real.len(),
+        }
+    }
+
     /// The override `FOURS` of the shader: 0 unless it can compute four maxima at a time.
     fn fours(&self) -> u32 {
         let Windows { in_hw: [_, row], kernel: [_, width], stride, dilation, pad, .. } = self.windows;
@@ -139,12 +153,8 @@ impl PoolKernel {
                     *y = match self.kind {
                         PoolKind::Max => window
                             .fold(f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
-                        PoolKind::Average { count_include_pad } => {
-                            let count = if count_include_pad {
-                                rows.padded * columns.padded
-                            } else {
-                                rows.real.len() * columns.real.len()
-                            };
+                        PoolKind::Average { .. } => {
+                            let count = self.counted(&rows, columns);
                             (window.map(f64::from).sum::<f64>() / count as f64) as f32
                         }
                     };
@@ -296,6 +306,22 @@ impl Kernel for PoolKernel {
         Some(Arc::new(Self { planes: share(self.planes, batch, images)?, ..self.clone() }))
     }
 
+    fn gradient(&self, _input: usize) -> Gradient {
+        let mut builder = GradientBuilder::default();
+        let Self { kind, planes, windows, pad_end } = *self;
+        let gy = GradientOperand::OutputGradient;
+        let gx = match kind {
+            PoolKind::Max => {
+                let inputs = vec![GradientOperand::Input(0), GradientOperand::Output, gy];
+                builder.call(MaxPoolGradient { planes, windows }, inputs)
+            }
+            PoolKind::Average { count_include_pad } => {
+                builder.call(AveragePoolGradient { planes, windows, pad_end, count_include_pad }, vec![gy])
+            }
+        };
+        builder.finish(gx)
+    }
+
     fn tolerance(&self) -> Tolerance {
         match self.kind {
             PoolKind::Max => Tolerance::EXACT,
@@ -304,9 +330,10 @@ impl Kernel for PoolKernel {
     }
 }
 
-pub(crate) fn cases() -> Vec<Case> {
+/// Planes and windows for the tests of pooling and its gradients: label, planes, windows and padding at the end.
+fn shapes() -> [(&'static str, usize, Windows, [usize; 2]); 9] {
     let twos = Windows::by_twos([8, 8]);
-    let shapes = [
+    [
         ("2×2 with stride 2", 3, twos, [0, 0]),
         ("one element", 1, Windows::points([1, 1]), [0, 0]),
         ("a whole odd plane", 17, Windows { in_hw: [7, 9], out_hw: [1, 1], kernel: [7, 9], ..twos }, [0, 0]),
@@ -354,14 +381,17 @@ pub(crate) fn cases() -> Vec<Case> {
             },
             [1, 2],
         ),
-    ];
+    ]
+}
+
+pub(crate) fn cases() -> Vec<Case> {
     let kinds = [
         PoolKind::Max,
         PoolKind::Average { count_include_pad: false },
         PoolKind::Average { count_include_pad: true },
     ];
     let every = |kind| {
-        shapes.map(|(label, planes, windows, pad_end)| {
+        shapes().map(|(label, planes, windows, pad_end)| {
             noise_case(format!("{label}, {kind:?}"), PoolKernel { kind, planes, windows, pad_end })
         })
     };

@@ -1,5 +1,7 @@
 //! Reductions over one axis.
 
+mod gradient;
+
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
@@ -7,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -181,6 +184,10 @@ impl Kernel for ReduceKernel {
 
     fn micro_batch(&self, batch: usize, images: usize) -> Option<Arc<dyn Kernel>> {
         Some(Arc::new(Self { outer: share(self.outer, batch, images)?, ..self.clone() }))
+    }
+
+    fn gradient(&self, _input: usize) -> Gradient {
+        gradient::of(self)
     }
 
     fn tolerance(&self) -> Tolerance {

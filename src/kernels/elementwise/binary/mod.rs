@@ -1,5 +1,7 @@
 //! Elementwise functions of two arrays, with NumPy's broadcasting.
 
+mod gradient;
+
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
@@ -7,6 +9,7 @@ use bytemuck::bytes_of;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::layout;
 use crate::kernels::shader::{grid, row, uniform, word};
@@ -250,6 +253,10 @@ impl Kernel for BinaryKernel {
             }
         }
         Some(Arc::new(kernel))
+    }
+
+    fn gradient(&self, input: usize) -> Gradient {
+        self.gradient_of(input)
     }
 
     fn tolerance(&self) -> Tolerance {

@@ -1,0 +1,108 @@
+//! `secateur finetune`: train a network to imitate a teacher, or on labels.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Answer;
+use super::args::{Global, positive};
+use super::data_args::{DataArgs, JudgeArgs};
+use super::metric_args::MetricArgs;
+use super::notices::interrupted_training;
+use super::output::Output;
+use super::output_guard::OutputGuard;
+use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
+use super::results::{judged_on, metric_json, metrics_json, print_metrics};
+use super::streams::OutputFile;
+use super::training_args::{TrainingArgs, print_training, training_json};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{Graph, Network, TrainingLength, finetune};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Path of the ONNX file.
+    model: PathBuf,
+    /// Trained ONNX file to write; - for standard output.
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(super) output: OutputFile,
+    /// Network to imitate, such as the original of a pruned network.
+    ///
+    /// Without a teacher, the network is trained on the labels of the images.
+    #[arg(long, value_name = "ORIGINAL.onnx")]
+    teacher: Option<PathBuf>,
+    /// Passes over the images.
+    #[arg(long, value_name = "N", required_unless_present = "steps", conflicts_with = "steps")]
+    epochs: Option<f64>,
+    /// Steps, each on one batch, in place of --epochs.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    steps: Option<usize>,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Seed of the order and the random changes of images.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    judge: JudgeArgs,
+    #[command(flatten)]
+    metric: MetricArgs,
+    /// Number of images at once in evaluations.
+    #[arg(long, value_name = "B", value_parser = positive)]
+    batch: Option<usize>,
+}
+
+impl Args {
+    fn length(&self) -> TrainingLength {
+        match (self.epochs, self.steps) {
+            (_, Some(steps)) => TrainingLength::Steps(steps),
+            (epochs, None) => TrainingLength::Epochs(epochs.unwrap_or_default()),
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
+    let model = output.busy(LOADING, || args.data.load(&args.model))?;
+    args.output.check_single(&model)?;
+    let guard = OutputGuard::default().model(&model).read(&args.teacher).data(&args.data);
+    let guard = guard.write_model(&model, args.output.path())?;
+    guard.write(&args.training.checkpoint, "write the checkpoint")?;
+    let options = args.training.options(args.length(), args.seed)?;
+    let load = |path: &PathBuf| args.data.load(path).and_then(|model| Graph::from_model(&model));
+    let teacher = args.teacher.as_ref().map(load).transpose()?;
+    let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
+    let open = || args.judge.open(&args.data, &network.graph, None);
+    let calibration = output
+        .busy(OPENING_DATA, open)?
+        .ok_or_else(|| Error::new("a training needs images").expected("`data`").remedy("set `data`"))?;
+    let metric = args.metric.options(&args.data, args.judge.test(), teacher.is_none())?;
+    let device = global.open(output)?;
+    let mut progress = match &args.training.checkpoint {
+        Some(_) => Progress::interruptible(output)?,
+        None => Progress::new(output),
+    };
+    let by = (&options, &metric);
+    let devices = (&device, args.batch);
+    let trained = finetune(&network, teacher.as_ref(), devices, &calibration, by, &mut progress);
+    let trained = match trained {
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            output.note(interrupted_training(args.training.checkpoint.as_deref()));
+            output.result(&json!({ "out": null }));
+            return Ok(Answer::No);
+        }
+        other => other?,
+    };
+    trained.model.save(args.output.path())?;
+    print_training(&trained.training, output);
+    output.line("before");
+    print_metrics(&trained.before, output);
+    output.line("after");
+    print_metrics(&trained.after, output);
+    output.line(format!("{:<12} {}", "", judged_on(&calibration)));
+    output.result(&json!({
+        "out": args.output.path(), "training": training_json(Some(&trained.training)),
+        "before": metric_json(trained.before.metric.as_ref()), "metrics_before": metrics_json(Some(&trained.before)),
+        "metric": metric_json(trained.after.metric.as_ref()), "metrics": metrics_json(Some(&trained.after)),
+    }));
+    Ok(if trained.training.diverged.is_some() { Answer::No } else { Answer::Yes })
+}

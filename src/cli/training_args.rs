@@ -1,0 +1,109 @@
+//! The options of trainings, for `finetune` and `prune --finetune`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::args::positive;
+use super::output::{Output, grouped, many};
+use crate::error::Result;
+use crate::pipeline::{
+    Augment, Optimizer, Schedule, TrainingLength, TrainingOptions, TrainingRecord, check_training,
+};
+
+/// The rule of updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OptimizerName {
+    /// AdamW.
+    Adamw,
+    /// Gradient descent with Nesterov's momentum.
+    Sgd,
+}
+
+/// How a network is trained.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TrainingArgs {
+    /// Highest learning rate.
+    ///
+    /// Default: found by a short range test, in which the rate grows until the loss rises.
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Schedule of the learning rate.
+    #[arg(long, default_value = "cosine")]
+    schedule: Schedule,
+    /// Rule of updates.
+    #[arg(long, default_value = "adamw")]
+    optimizer: OptimizerName,
+    /// Weight decay of the layers' weights; biases and normalizations never decay.
+    #[arg(long, value_name = "D", default_value_t = 1e-4)]
+    weight_decay: f64,
+    /// Images of a training step.
+    #[arg(long, value_name = "B", default_value_t = 64, value_parser = positive)]
+    train_batch: usize,
+    /// Random changes of the training images: flip, shift, crop, color, mixup, or none.
+    ///
+    /// Strengths may follow: shift=0.125 of the size, crop=0.5 of the area at least, color=0.2, mixup=0.2. Default:
+    /// flip,shift with a teacher; shift without one, since a mirrored picture may belong to another class.
+    #[arg(long, value_name = "LIST")]
+    augment: Option<Augment>,
+    /// Weight of the labels' cross-entropy beside the teacher's outputs.
+    #[arg(long, value_name = "W", default_value_t = 0.0)]
+    label_weight: f64,
+    /// File from which an interrupted training continues.
+    ///
+    /// It is written after every epoch, and on Ctrl-C.
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// Continue from the checkpoint.
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
+}
+
+impl TrainingArgs {
+    /// Returns the options for a length and a seed.
+    pub(super) fn options(&self, length: TrainingLength, seed: u64) -> Result<TrainingOptions> {
+        let options = TrainingOptions {
+            batch: Some(self.train_batch),
+            rate: self.learning_rate,
+            schedule: self.schedule,
+            optimizer: match self.optimizer {
+                OptimizerName::Adamw => Optimizer::ADAMW,
+                OptimizerName::Sgd => Optimizer::SGD,
+            },
+            decay: self.weight_decay,
+            label_weight: self.label_weight,
+            augment: self.augment,
+            seed,
+            checkpoint: self.checkpoint.clone(),
+            resume: self.resume,
+            ..TrainingOptions::new(length)
+        };
+        check_training(&options)?;
+        Ok(options)
+    }
+}
+
+/// Prints the course of a training.
+pub(super) fn print_training(training: &TrainingRecord, output: &Output) {
+    let (first, last) = (training.curve.first(), training.curve.last());
+    if let (Some(first), Some(last)) = (first, last) {
+        output.line(format!(
+            "trained {} in {} of {} ({:.0} s): loss {:.4} → {:.4}",
+            many_numbers(training.parameters),
+            many(training.made, "step"),
+            many(training.batch, "image"),
+            last.seconds,
+            first.loss,
+            last.loss,
+        ));
+    }
+}
+
+fn many_numbers(count: usize) -> String {
+    format!("{} parameters", grouped(count as u64))
+}
+
+/// Returns the course of a training for `--json`.
+pub(super) fn training_json(training: Option<&TrainingRecord>) -> Value {
+    training.map_or(Value::Null, |training| json!(training))
+}

@@ -1,0 +1,426 @@
+//! Gradients of weights on the host: sums of products along lines of positions, one vector of positions at a time.
+//!
+//! A block of positions is stored as lines: one for each filter's gradient, and for `x` one for each channel, in which
+//! the positions of a tap are adjacent, at the tap's distance. Rows are padded, so that a tap never crosses an edge;
+//! the gradient is zero in these places. If the padding would be long, as in small planes, `x` is unfolded: each tap
+//! of each channel has a line of its own. A tile of 4 filters × 6 taps stays in registers over the whole block.
+//!
+//! Blocks form parts, whose sums are added in order. Neither depends on the number of threads.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::kernels::conv::shape::ConvKernel;
+use crate::kernels::host::{scratch, vectors};
+use crate::kernels::layout;
+use crate::kernels::window::Windows;
+
+/// Unit of the lengths of lines.
+const VECTOR: usize = 16;
+/// Filters, and taps, of a tile.
+const ROWS: usize = 4;
+const COLUMNS: usize = 6;
+/// Filters of a task.
+const TASK_ROWS: usize = 32;
+/// Elements of a block's lines of `x` or of the gradient: a mebibyte and a half.
+const CACHED: usize = 384 << 10;
+/// Elements of the lines of `x` that are multiplied with all filters of a task before the next ones.
+const NEAR: usize = 32 << 10;
+/// Most positions of a block, if it has several images or rows.
+const MOST_POSITIONS: usize = 4096;
+/// Most parts, and most elements of all parts' sums.
+const PARTS: usize = 16;
+const PART_SUMS: usize = 1 << 21;
+/// Least number of elements that a task stores.
+const STORED: usize = 1 << 14;
+/// Cost of unfolding a vector, in products of vectors.
+const UNFOLD: usize = 10;
+
+/// Computes the sums `[out_channels, in_channels / groups, kh, kw]` over all images.
+pub(crate) fn run(conv: &ConvKernel, x: &[f32], gradient: &[f32], sums: &mut [f32]) {
+    if sums.is_empty() {
+        return;
+    }
+    let blocks = blocks(conv);
+    let most = (PART_SUMS / sums.len()).clamp(1, PARTS);
+    let of_part = blocks.len().div_ceil(most).max(1);
+    let matrix = conv.group_out() * conv.depth();
+    let part = |blocks: &[Block], sums: &mut [f32]| {
+        sums.fill(0.0);
+        sums.par_chunks_mut(matrix).enumerate().for_each(|(group, sums)| {
+            blocks.iter().for_each(|block| block.add(conv, group, [x, gradient], sums));
+        });
+    };
+    if blocks.len() <= of_part {
+        return part(&blocks, sums);
+    }
+    let len = sums.len();
+    scratch::with(blocks.len().div_ceil(of_part) * len, |parts| {
+        parts
+            .par_chunks_mut(len)
+            .zip(blocks.par_chunks(of_part))
+            .for_each(|(sums, blocks)| part(blocks, sums));
+        let parts = &*parts;
+        sums.par_chunks_mut(1 << 12).enumerate().for_each(|(chunk, sums)| {
+            sums.fill(0.0);
+            for part in parts.chunks_exact(len) {
+                let part = &part[chunk << 12..];
+                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+        });
+    });
+}
+
+/// Some images, or some rows of windows of one image.
+struct Block {
+    images: Range<usize>,
+    rows: Range<usize>,
+}
+
+/// Places of the lines' elements.
+struct Lines {
+    /// Images that are stored one after the other, in each line.
+    images: usize,
+    /// Distance between adjacent rows of windows.
+    pitch: usize,
+    /// Elements of an image in a line of the gradient, and in a line of `x`.
+    gradient_len: usize,
+    x_len: usize,
+    /// Elements of a plane of `x`; there is one for each pair of remainders modulo the strides ([`phases`]).
+    plane: usize,
+    /// True if `x` has a line for each tap of each channel, in which images are adjacent.
+    unfolded: bool,
+}
+
+/// Largest distance of a tap in a plane along an axis.
+fn reach(windows: &Windows, axis: usize) -> usize {
+    (windows.kernel[axis] - 1) * windows.dilation[axis] / windows.stride[axis]
+}
+
+/// Remainders modulo the stride that occur among the taps of an axis, from 0 on.
+fn phases(windows: &Windows, axis: usize) -> usize {
+    windows.stride[axis].min((windows.kernel[axis] - 1) * windows.dilation[axis] + 1)
+}
+
+impl Lines {
+    fn of(conv: &ConvKernel, images: usize, rows: usize) -> Self {
+        let windows = &conv.windows;
+        let ow = windows.out_hw[1];
+        let pitch = ow + reach(windows, 1);
+        let padded = (rows * pitch).next_multiple_of(VECTOR);
+        let dense = (images * rows * ow).next_multiple_of(VECTOR);
+        let filters = conv.group_out();
+        if images * padded * filters > dense * (filters + UNFOLD) {
+            return Self {
+                images: 1,
+                pitch: ow,
+                gradient_len: dense,
+                x_len: dense,
+                plane: dense,
+                unfolded: true,
+            };
+        }
+        let plane = (rows + reach(windows, 0)) * pitch;
+        let x_len = plane * phases(windows, 0) * phases(windows, 1);
+        Self { images, pitch, gradient_len: padded, x_len, plane, unfolded: false }
+    }
+
+    /// Elements of all lines of `x`.
+    fn x_elements(&self, conv: &ConvKernel) -> usize {
+        let lines = if self.unfolded { conv.depth() } else { conv.group_in() };
+        lines * self.images * self.x_len
+    }
+
+    /// Positions of the taps of all channels in the lines of `x`.
+    fn taps(&self, conv: &ConvKernel) -> Vec<usize> {
+        let windows = &conv.windows;
+        let [down, across] = windows.stride;
+        let place = |element: usize| {
+            let (channel, tap) = (element / conv.taps(), element % conv.taps());
+            if self.unfolded {
+                return element * self.x_len;
+            }
+            let y = tap / windows.kernel[1] * windows.dilation[0];
+            let x = tap % windows.kernel[1] * windows.dilation[1];
+            let plane = y % down * phases(windows, 1) + x % across;
+            channel * self.images * self.x_len + plane * self.plane + y / down * self.pitch + x / across
+        };
+        (0..conv.depth()).map(place).collect()
+    }
+}
+
+/// Divides the positions of a batch into blocks whose lines fit the cache.
+fn blocks(conv: &ConvKernel) -> Vec<Block> {
+    let rows = conv.windows.out_hw[0];
+    let fits = |images: usize, rows: usize| {
+        let lines = Lines::of(conv, images, rows);
+        let gradient = lines.images * lines.gradient_len;
+        let most = lines.x_elements(conv).max(conv.group_out() * gradient);
+        most <= CACHED && gradient <= MOST_POSITIONS
+    };
+    if fits(1, rows) {
+        let images = (1..=conv.batch).take_while(|&images| fits(images, rows)).last().unwrap_or(1);
+        let images = conv.batch.div_ceil(conv.batch.div_ceil(images).max(1)).max(1);
+        let block = |first| Block { images: first..(first + images).min(conv.batch), rows: 0..rows };
+        return (0..conv.batch).step_by(images).map(block).collect();
+    }
+    let most = (1..=rows).take_while(|&rows| fits(1, rows)).last().unwrap_or(1);
+    let most = rows.div_ceil(rows.div_ceil(most));
+    let starts = (0..conv.batch).flat_map(|image| (0..rows).step_by(most).map(move |row| (image, row)));
+    starts.map(|(image, row)| Block { images: image..image + 1, rows: row..(row + most).min(rows) }).collect()
+}
+
+impl Block {
+    /// Adds the sums of a group over the block.
+    fn add(&self, conv: &ConvKernel, group: usize, [x, gradient]: [&[f32]; 2], sums: &mut [f32]) {
+        let lines = &Lines::of(conv, self.images.len(), self.rows.len());
+        let (arch, filters) = (Arch::new(), conv.group_out());
+        let x_len = lines.x_elements(conv);
+        let of_filter = lines.images * lines.gradient_len;
+        // The last vector of a tap may overrun the plane.
+        let slack = VECTOR + reach(&conv.windows, 1);
+        scratch::with(x_len + slack + filters * of_filter, |room| {
+            let (seen, gradients) = room.split_at_mut(x_len + slack);
+            seen[x_len..].fill(0.0);
+            let of_channel = x_len / conv.group_in();
+            let channels = seen[..x_len].par_chunks_mut(of_channel).enumerate();
+            channels.with_min_len(1 + STORED / of_channel).for_each(|(channel, line)| {
+                let channel = group * conv.group_in() + channel;
+                arch.dispatch(StoreChannel { conv, block: self, lines, x, channel, line });
+            });
+            let filter_lines = gradients.par_chunks_mut(of_filter).enumerate();
+            filter_lines.with_min_len(1 + STORED / of_filter).for_each(|(filter, line)| {
+                let filter = conv.out_offset + group * filters + filter;
+                arch.dispatch(StoreFilter { conv, block: self, lines, gradient, filter, line });
+            });
+            let (seen, taps) = (&*seen, &lines.taps(conv)[..]);
+            let tasks =
+                sums.par_chunks_mut(TASK_ROWS * taps.len()).zip(gradients.par_chunks(TASK_ROWS * of_filter));
+            tasks.for_each(|(sums, gradients)| {
+                arch.dispatch(Multiply {
+                    lines,
+                    seen,
+                    taps,
+                    near: NEAR * taps.len() / x_len,
+                    gradients,
+                    sums,
+                });
+            });
+        });
+    }
+}
+
+/// Writes a channel's lines of a block.
+struct StoreChannel<'a> {
+    conv: &'a ConvKernel,
+    block: &'a Block,
+    lines: &'a Lines,
+    x: &'a [f32],
+    channel: usize,
+    line: &'a mut [f32],
+}
+
+impl<'a> StoreChannel<'a> {
+    #[inline(always)]
+    fn plane_of(&self, image: usize) -> &'a [f32] {
+        let plane = self.conv.in_plane();
+        &self.x[(image * self.conv.in_channels + self.channel) * plane..][..plane]
+    }
+
+    fn unfold(self) {
+        let (windows, block) = (self.conv.windows, self.block);
+        let positions = block.rows.len() * windows.out_hw[1];
+        let first = block.rows.start * windows.out_hw[1];
+        for (tap, line) in self.line.chunks_exact_mut(self.lines.x_len).enumerate() {
+            for (place, image) in block.images.clone().enumerate() {
+                let plane = &self.x[(image * self.conv.in_channels + self.channel) * self.conv.in_plane()..];
+                if windows.pixels() == 1 && windows.are_points() {
+                    line[place] = plane[0];
+                } else {
+                    let plane = &plane[..self.conv.in_plane()];
+                    windows.unfold(plane, 1, tap, first, &mut line[place * positions..][..positions]);
+                }
+            }
+            line[block.images.len() * positions..].fill(0.0);
+        }
+    }
+}
+
+impl WithSimd for StoreChannel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _simd: S) {
+        if self.lines.unfolded {
+            return self.unfold();
+        }
+        let (windows, pitch) = (self.conv.windows, self.lines.pitch);
+        let ([h, w], [down, across]) = (windows.in_hw, windows.stride);
+        let line = std::mem::take(&mut self.line);
+        let mut planes = line.chunks_exact_mut(self.lines.plane);
+        for image in self.block.images.clone() {
+            let source = self.plane_of(image);
+            for (py, px) in
+                (0..phases(&windows, 0)).flat_map(|y| (0..phases(&windows, 1)).map(move |x| (y, x)))
+            {
+                let start = px as isize - windows.pad[1] as isize;
+                let real = layout::inside(start, across, w, pitch);
+                let Some(plane) = planes.next() else { return };
+                for (row, line) in plane.chunks_exact_mut(pitch).enumerate() {
+                    let y = (self.block.rows.start + row) * down + py;
+                    if y < windows.pad[0] || y - windows.pad[0] >= h || real.is_empty() {
+                        line.fill(0.0);
+                        continue;
+                    }
+                    let first = start + (real.start * across) as isize;
+                    let source = &source[(y - windows.pad[0]) * w..][first as usize..w];
+                    line[..real.start].fill(0.0);
+                    line[real.end..].fill(0.0);
+                    let target = &mut line[real.clone()];
+                    if across == 1 {
+                        vectors::copy(source, target);
+                    } else {
+                        target.iter_mut().zip(source.iter().step_by(across)).for_each(|(t, s)| *t = *s);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes a filter's line of a block.
+struct StoreFilter<'a> {
+    conv: &'a ConvKernel,
+    block: &'a Block,
+    lines: &'a Lines,
+    gradient: &'a [f32],
+    filter: usize,
+    line: &'a mut [f32],
+}
+
+impl WithSimd for StoreFilter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _simd: S) {
+        let (plane, ow, rows) = (self.conv.out_plane(), self.conv.windows.out_hw[1], &self.block.rows);
+        let line = std::mem::take(&mut self.line);
+        let pitch = self.lines.pitch;
+        // In unfolded lines, images are adjacent.
+        let step = if self.lines.unfolded { rows.len() * ow } else { self.lines.gradient_len };
+        for (place, image) in self.block.images.clone().enumerate() {
+            let source = &self.gradient[(image * self.conv.out_total + self.filter) * plane..][..plane];
+            let source = &source[rows.start * ow..rows.end * ow];
+            let target = &mut line[place * step..][..step];
+            if pitch == ow {
+                vectors::copy(source, &mut target[..source.len()]);
+            } else {
+                for (target, source) in target.chunks_exact_mut(pitch).zip(source.chunks_exact(ow)) {
+                    vectors::copy(source, &mut target[..ow]);
+                    target[ow..].fill(0.0);
+                }
+            }
+            target[rows.len() * pitch..].fill(0.0);
+        }
+        if self.lines.unfolded {
+            line[self.block.images.len() * step..].fill(0.0);
+        }
+    }
+}
+
+/// Adds the products of some filters' lines with all taps' lines.
+struct Multiply<'a> {
+    lines: &'a Lines,
+    seen: &'a [f32],
+    taps: &'a [usize],
+    /// Number of taps whose lines stay in the cache.
+    near: usize,
+    gradients: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let sums = std::mem::take(&mut self.sums);
+        let rows = sums.len() / self.taps.len();
+        let height = if S::REGISTER_COUNT >= 32 { ROWS } else { ROWS / 2 };
+        let near = self.near.next_multiple_of(COLUMNS).max(COLUMNS);
+        for first in (0..self.taps.len()).step_by(near) {
+            let taps = first..(first + near).min(self.taps.len());
+            for row in (0..rows).step_by(height) {
+                match height.min(rows - row) {
+                    1 => self.rows::<S, 1>(simd, row, taps.clone(), sums),
+                    2 => self.rows::<S, 2>(simd, row, taps.clone(), sums),
+                    3 => self.rows::<S, 3>(simd, row, taps.clone(), sums),
+                    _ => self.rows::<S, ROWS>(simd, row, taps.clone(), sums),
+                }
+            }
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, const R: usize>(&self, simd: S, row: usize, taps: Range<usize>, sums: &mut [f32]) {
+        for first in taps.clone().step_by(COLUMNS) {
+            let count = COLUMNS.min(taps.end - first);
+            if count <= COLUMNS / 2 {
+                self.tile::<S, R, { COLUMNS / 2 }>(simd, row, first..first + count, sums);
+            } else {
+                self.tile::<S, R, COLUMNS>(simd, row, first..first + count, sums);
+            }
+        }
+    }
+
+    /// Adds the sums of `R` filters and at most `C` taps. A missing tap repeats the last one.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const C: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        taps: Range<usize>,
+        sums: &mut [f32],
+    ) {
+        let (len, vectors) = (self.lines.gradient_len, self.lines.gradient_len / S::F32_LANES);
+        let mut starts = [0; C];
+        for c in 0..C {
+            starts[c] = self.taps[(taps.start + c).min(taps.end - 1)];
+        }
+        let mut tile = [[simd.splat_f32s(0.0); C]; R];
+        for image in 0..self.lines.images {
+            let mut gradients: [&[S::f32s]; R] = [&[]; R];
+            for r in 0..R {
+                let line = &self.gradients[((row + r) * self.lines.images + image) * len..][..len];
+                gradients[r] = &S::as_simd_f32s(line).0[..vectors];
+            }
+            let mut seen: [&[S::f32s]; C] = [&[]; C];
+            for c in 0..C {
+                let line = &self.seen[starts[c] + image * self.lines.x_len..][..len];
+                seen[c] = &S::as_simd_f32s(line).0[..vectors];
+            }
+            for v in 0..vectors {
+                let mut factors = [simd.splat_f32s(0.0); R];
+                for r in 0..R {
+                    factors[r] = gradients[r][v];
+                }
+                for c in 0..C {
+                    let seen = seen[c][v];
+                    for r in 0..R {
+                        tile[r][c] = simd.mul_add_e_f32s(factors[r], seen, tile[r][c]);
+                    }
+                }
+            }
+        }
+        for r in 0..R {
+            let sums = &mut sums[(row + r) * self.taps.len()..][taps.clone()];
+            for (sum, part) in sums.iter_mut().zip(tile[r]) {
+                *sum += simd.reduce_sum_f32s(part);
+            }
+        }
+    }
+}

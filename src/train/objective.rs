@@ -1,0 +1,159 @@
+//! Losses of a training: kernel calls that end in one number.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::kernels::Kernel;
+use crate::kernels::activation::Activation;
+use crate::kernels::elementwise::{Affine, BinaryKernel, BinaryOp, Unary};
+use crate::kernels::normalization::SoftmaxKernel;
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
+use crate::plan::{Operand, Plan, Step};
+
+/// The weights of the losses whose sum is minimized; 0 leaves a loss out.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Objective {
+    /// Divergence of the class probabilities from the teacher's, both softened by the temperature (Hinton 2014).
+    pub soft: f64,
+    /// Temperature by which class scores are divided.
+    pub temperature: f64,
+    /// Error of the features in front of the last layer, relative to the teacher's features.
+    pub features: f64,
+    /// Error of the outputs, relative to the teacher's outputs.
+    pub outputs: f64,
+    /// Cross-entropy with the labels.
+    pub labels: f64,
+}
+
+impl Objective {
+    /// Distillation of a classifier: soft probabilities and features.
+    pub const CLASSIFIER: Self =
+        Self { soft: 1.0, temperature: 4.0, features: 1.0, outputs: 0.0, labels: 0.0 };
+    /// Distillation of other networks: outputs and features.
+    pub const OUTPUTS: Self = Self { soft: 0.0, temperature: 4.0, features: 1.0, outputs: 1.0, labels: 0.0 };
+    /// Training on labels alone, without a teacher.
+    pub const LABELS: Self = Self { soft: 0.0, temperature: 4.0, features: 0.0, outputs: 0.0, labels: 1.0 };
+}
+
+/// A value of student or teacher: the operand and the shape.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) operand: Operand,
+    pub(super) shape: Vec<usize>,
+}
+
+impl Place {
+    fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Returns the axes around the classes (axis 1): samples, classes, positions.
+    fn classes(&self) -> (usize, usize, usize) {
+        let (samples, classes) = (self.shape[0], self.shape.get(1).copied().unwrap_or(1));
+        (samples, classes, self.shape.iter().skip(2).product())
+    }
+}
+
+/// Appends calls to a plan whose memory is not planned yet.
+pub(super) struct Calls<'a> {
+    pub(super) plan: &'a mut Plan,
+    /// The name of the steps' node.
+    pub(super) node: &'static str,
+}
+
+impl Calls<'_> {
+    /// Appends a call that writes a new buffer.
+    pub(super) fn call(&mut self, kernel: impl Kernel, inputs: Vec<Operand>) -> Operand {
+        self.plan.buffers.push(kernel.output_len());
+        let output = self.plan.buffers.len() - 1;
+        self.write(kernel, inputs, output);
+        Operand::Buffer(output)
+    }
+
+    /// Appends a call that writes an existing buffer.
+    pub(super) fn write(&mut self, kernel: impl Kernel, inputs: Vec<Operand>, output: usize) {
+        let (kernel, node): (Arc<dyn Kernel>, _) = (Arc::new(kernel), self.node.to_owned());
+        self.plan.steps.push(Step { kernel, inputs, output, node, value: None });
+    }
+
+    fn number(&mut self, value: f64) -> Operand {
+        self.plan.constants.push(Arc::new(vec![value as f32]));
+        Operand::Constant(self.plan.constants.len() - 1)
+    }
+
+    /// Appends the product of an array with a number.
+    pub(super) fn scaled(&mut self, x: Operand, len: usize, factor: f64) -> Operand {
+        let (factor, zero) = (self.number(factor), self.number(0.0));
+        let scale = Affine { outer: 1, channels: 1, inner: len, activation: Activation::None };
+        self.call(scale, vec![x, factor, zero])
+    }
+
+    fn binary(&mut self, op: BinaryOp, a: Operand, b: Operand, len: usize) -> Result<Operand> {
+        let kernel = BinaryKernel::new(op, &[len], &[len], Activation::None)
+            .ok_or_else(|| Error::new("the operands of a loss do not fit").internal())?;
+        Ok(self.call(kernel, vec![a, b]))
+    }
+
+    /// Appends the sum of all elements of `samples` rows.
+    fn total(&mut self, x: Operand, samples: usize, len: usize) -> Operand {
+        let sum = |outer, axis| ReduceKernel { op: ReduceOp::Sum, outer, axis, inner: 1 };
+        let rows = self.call(sum(samples, len / samples.max(1)), vec![x]);
+        self.call(sum(1, samples), vec![rows])
+    }
+
+    /// Appends the Kullback-Leibler divergence of a student's class probabilities from the teacher's.
+    ///
+    /// Both are softened by the temperature τ; the mean over samples and positions is multiplied by τ², so that gradients
+    /// do not depend on τ (Hinton 2014).
+    pub(super) fn soft(&mut self, student: &Place, teacher: &Place, temperature: f64) -> Result<Operand> {
+        let (outer, axis, inner) = student.classes();
+        let len = student.len();
+        let log = SoftmaxKernel { outer, axis, inner, log: true };
+        let warm = self.scaled(teacher.operand, len, 1.0 / temperature);
+        let wanted = self.call(log.clone(), vec![warm]);
+        let warm = self.scaled(student.operand, len, 1.0 / temperature);
+        let got = self.call(log, vec![warm]);
+        let probability = self.call(Unary { len, activation: Activation::Exp }, vec![wanted]);
+        let difference = self.binary(BinaryOp::Sub, wanted, got, len)?;
+        let product = self.binary(BinaryOp::Mul, probability, difference, len)?;
+        let sum = self.total(product, outer, len);
+        Ok(self.scaled(sum, 1, temperature * temperature / (outer * inner) as f64))
+    }
+
+    /// Appends the squared error of an array relative to the teacher's squares: `Σ(s − t)² / Σt²`.
+    pub(super) fn relative_error(&mut self, student: &Place, teacher: &Place) -> Result<Operand> {
+        let (samples, len) = (student.shape[0], student.len());
+        let difference = self.binary(BinaryOp::Sub, student.operand, teacher.operand, len)?;
+        let square = self.binary(BinaryOp::Mul, difference, difference, len)?;
+        let power = self.binary(BinaryOp::Mul, teacher.operand, teacher.operand, len)?;
+        let (square, power) = (self.total(square, samples, len), self.total(power, samples, len));
+        // Features of a batch may all be zero.
+        let (one, least) = (self.number(1.0), self.number(1e-12));
+        let some = Affine { outer: 1, channels: 1, inner: 1, activation: Activation::None };
+        let power = self.call(some, vec![power, one, least]);
+        self.binary(BinaryOp::Div, square, power, 1)
+    }
+
+    /// Appends the cross-entropy of class scores with the probabilities `labels`, averaged over samples.
+    pub(super) fn cross_entropy(&mut self, student: &Place, labels: Operand) -> Result<Operand> {
+        let (outer, axis, inner) = student.classes();
+        let len = student.len();
+        let log = self.call(SoftmaxKernel { outer, axis, inner, log: true }, vec![student.operand]);
+        let product = self.binary(BinaryOp::Mul, log, labels, len)?;
+        let sum = self.total(product, outer, len);
+        Ok(self.scaled(sum, 1, -1.0 / (outer * inner) as f64))
+    }
+
+    /// Appends the sum of numbers with weights.
+    pub(super) fn weighted_sum(&mut self, parts: &[(Operand, f64)]) -> Result<Operand> {
+        let mut sum: Option<Operand> = None;
+        for &(part, weight) in parts {
+            let part = self.scaled(part, 1, weight);
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => self.binary(BinaryOp::Add, sum, part, 1)?,
+            });
+        }
+        sum.ok_or_else(|| Error::new("a training has no loss").internal())
+    }
+}

@@ -1,0 +1,107 @@
+//! The trained parameters of a network, and the graph in which they are inputs instead of constants.
+
+use crate::graph::facts::Facts;
+use crate::graph::{Dim, Graph, GraphInput, NodeId, ValueId};
+use crate::tensor::Tensor;
+
+/// A parameter of a network: an initializer that training changes.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// The value in the graph.
+    pub value: ValueId,
+    /// The name of the initializer in the file.
+    pub name: String,
+    /// The elements before training.
+    pub initial: Tensor,
+    /// True for weights of layers, which decay; biases and normalizations do not.
+    pub decays: bool,
+    /// The layer that reads the parameter as its weights, for statistics of its filters.
+    pub layer: Option<NodeId>,
+}
+
+/// Returns the parameters of a network, in the order of its nodes.
+///
+/// These are weights and biases of layers, scales and shifts of normalizations, slopes of PRelu, and constants that are
+/// added to the output of a layer, one for each channel. Weights that are computed from an initializer (transposed,
+/// standardized) are trained by it. Integers are not trained.
+pub fn parameters(graph: &Graph) -> Vec<Parameter> {
+    let mut found: Vec<Parameter> = Vec::new();
+    for id in graph.nodes.ids() {
+        let node = &graph.nodes[id];
+        let weight = node.op.layer().map(|layer| layer.weight);
+        for input in node.op.parameters().into_iter().chain(added_bias(graph, id)) {
+            let source =
+                node.inputs.get(input).copied().flatten().and_then(|value| initializer(graph, value));
+            let Some((value, initial)) = source else { continue };
+            if initial.dtype.is_float() && !initial.is_empty() && found.iter().all(|p| p.value != value) {
+                found.push(Parameter {
+                    value,
+                    name: graph.name(value).to_owned(),
+                    initial: initial.clone(),
+                    decays: weight == Some(input),
+                    layer: (weight == Some(input)).then_some(id),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Returns the initializer from which a value is computed through first inputs, with its elements.
+fn initializer(graph: &Graph, mut value: ValueId) -> Option<(ValueId, &Tensor)> {
+    loop {
+        if let Some(constant) = &graph.values[value].constant {
+            return Some((value, constant));
+        }
+        value = graph.nodes[graph.values[value].producer?].inputs.first().copied().flatten()?;
+    }
+}
+
+/// Returns the input of an Add that holds a vector and follows a layer, as exporters write biases.
+fn added_bias(graph: &Graph, id: NodeId) -> Option<usize> {
+    let node = &graph.nodes[id];
+    let follows_layer = |value: ValueId| {
+        graph.values[value].producer.is_some_and(|made| graph.nodes[made].op.layer().is_some())
+    };
+    let of = |input: usize| node.inputs.get(input).copied().flatten();
+    (0..2).find(|&input| {
+        let constant = of(input).and_then(|value| graph.values[value].constant.as_ref());
+        node.op_type == "Add"
+            && constant.is_some_and(|c| c.shape.iter().filter(|&&n| n > 1).count() == 1)
+            && of(1 - input).is_some_and(follows_layer)
+    })
+}
+
+/// Returns the graph in which the parameters are further inputs, and the shapes of all inputs.
+///
+/// `shapes` are those of the graph's own inputs.
+pub(super) fn with_inputs(
+    graph: &Graph,
+    parameters: &[Parameter],
+    shapes: &[Vec<usize>],
+) -> (Graph, Vec<Vec<usize>>) {
+    let (mut graph, mut shapes) = (graph.clone(), shapes.to_vec());
+    for parameter in parameters {
+        graph.values[parameter.value].constant = None;
+        let dims = parameter.initial.shape.iter().map(|&n| Dim::Fixed(n)).collect();
+        let input = GraphInput::new(parameter.value, parameter.initial.dtype, dims);
+        graph.inputs.push(GraphInput { batched: false, ..input });
+        shapes.push(parameter.initial.shape.clone());
+    }
+    (graph, shapes)
+}
+
+/// Returns the first node that turns a layer's output into an output of the network, and that layer.
+///
+/// The second element is the value that the layer reads: the features in front of a classifier.
+pub(super) fn last_layer(graph: &Graph, facts: &Facts, output: ValueId) -> Option<(NodeId, ValueId)> {
+    let mut value = output;
+    loop {
+        let node = graph.values[value].producer?;
+        let input = graph.nodes[node].inputs.iter().flatten().copied().find(|&v| !facts.is_constant(v))?;
+        if graph.nodes[node].op.layer().is_some() {
+            return Some((node, input));
+        }
+        value = input;
+    }
+}
