@@ -83,6 +83,8 @@ impl Observer for PyObserver {
             Notice::Preprocessing(_)
                 | Notice::Budget { .. }
                 | Notice::Round { .. }
+                | Notice::Training { .. }
+                | Notice::Epoch { .. }
                 | Notice::LatencyTried { .. }
                 | Notice::DropTried { .. }
         );

@@ -11,7 +11,13 @@ from ._results import Attempt
 #: Functions of the library that the package calls otherwise.
 _FUNCTIONS = {"eval": "evaluate", "inspect": "Network.summary", "run": "Network.run"}
 #: What only the command can do, as the library calls it.
-_COMMANDS = {"check()": "check", "eval()` with `try_presets": "eval --try-presets", "eval()` and `try_presets": "eval --try-presets"}
+_COMMANDS = {
+    "check()": "check",
+    "eval()` and `try_presets": "eval --try-presets",
+    "eval()` with `try_presets": "eval --try-presets",
+    "finetune()": "finetune",
+    "plan()` with `help_criteria": "plan --help-criteria",
+}
 
 
 class Error(Exception):
