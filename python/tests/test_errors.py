@@ -118,6 +118,31 @@ def test_an_iterable_that_can_be_walked_once(demo: str, images: Any) -> None:
         profile(demo, used)
 
 
+def test_an_iterable_that_yields_once_is_walked_once(demo: str, images: Any) -> None:
+    class Once:
+        walks = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.walks += 1
+            return iter(images if self.walks == 1 else [])
+
+    once = Once()
+    assert secateur.prune(demo, once, keep_macs=0.8, repair="bias", device="cpu").proof.passed and once.walks == 1
+    with pytest.raises(secateur.InputError, match="walked again"):
+        profile(demo, Once(), max_memory=1000)
+
+
+def test_samples_that_are_no_numbers(demo: str, images: Any, caplog: pytest.LogCaptureFixture) -> None:
+    floats = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    floats[7, 0, 3, 3] = np.nan
+    with caplog.at_level(logging.WARNING, "secateur"):
+        assert profile(demo, floats).images == 59
+    assert "skipped: image 7 holds NaN, which is not a finite number" in caplog.text
+    with pytest.raises(secateur.InputError, match="none of the images can be read\n +got: image 0 holds NaN") as caught:
+        profile(demo, np.full_like(floats, np.nan))
+    assert caught.value.file is None
+
+
 def test_a_loader_that_shuffles_is_found_out(demo: str, images: Any) -> None:
     class Shuffling:
         def __init__(self) -> None:

@@ -14,6 +14,7 @@ use crate::kernels::conv::shape::{ConvKernel, ImageRange};
 use crate::kernels::conv::tiled::ConvTiled;
 use crate::kernels::conv::unfold;
 use crate::kernels::conv::unfold::Unfold;
+use crate::kernels::conv::weight_gradient::WeightGradient;
 use crate::kernels::conv::winograd::filters::{FilterSource, product};
 use crate::kernels::conv::winograd::gemm::WinogradGemm;
 use crate::kernels::conv::winograd::input::WinogradIn;
@@ -23,6 +24,7 @@ use crate::kernels::conv::winograd::transform::PRODUCTS;
 use crate::kernels::depthwise::shape::Depthwise;
 use crate::kernels::depthwise::texels::DepthwiseTexels;
 use crate::kernels::kernel::Kernel;
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 
 /// Elements of an unfolded matrix over several images that fit the last cache of a processor.
 const CACHED_MATRIX: usize = 1 << 21;
@@ -38,6 +40,8 @@ pub fn algorithms(kernel: &dyn Kernel) -> Vec<Algorithm> {
         of_pooled(pooled)
     } else if let Some(depthwise) = kernel.downcast_ref::<Depthwise>() {
         of_depthwise(depthwise)
+    } else if let Some(gradient) = kernel.downcast_ref::<WeightGradient>() {
+        of_weight_gradient(gradient)
     } else {
         vec![]
     }
@@ -95,6 +99,28 @@ fn of_depthwise(depthwise: &Depthwise) -> Vec<Algorithm> {
         )
     };
     DepthwiseTexels::applies(depthwise).then(texels).into_iter().collect()
+}
+
+/// Weight gradients in enough splits to fill a device, and their sum. There is no such algorithm if tiles suffice.
+fn of_weight_gradient(whole: &WeightGradient) -> Vec<Algorithm> {
+    let split = |name, rule, invocations| {
+        let splits = whole.enough_splits(invocations).min(MOST_TEMP / whole.output_len().max(1));
+        if whole.splits > 1 || splits < 2 {
+            return None;
+        }
+        let parts = WeightGradient { conv: whole.conv.clone(), splits };
+        let sum = ReduceKernel { op: ReduceOp::Sum, outer: 1, axis: splits, inner: whole.output_len() };
+        let temps = vec![parts.output_len()];
+        let inputs = vec![CallInput::Input(0), CallInput::Input(1)];
+        let calls = vec![
+            AlgorithmCall { kernel: Arc::new(parts), inputs, output: Some(0) },
+            AlgorithmCall { kernel: Arc::new(sum), inputs: vec![CallInput::Temp(0)], output: None },
+        ];
+        Some(Algorithm { name, rule: Some(rule), temps, calls })
+    };
+    let many = split("in many splits", AdapterKind::Hardware, 1 << 15);
+    let few = split("in few splits", AdapterKind::Software, 1 << 11);
+    many.into_iter().chain(few).collect()
 }
 
 /// GEMM over an explicit im2col matrix.

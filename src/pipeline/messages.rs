@@ -23,6 +23,8 @@ display!(Notice => notice, Doubt => doubt, Refusal => refusal, Collapse => colla
 /// Returns the sentence for a notice.
 fn notice(notice: &Notice) -> String {
     match notice {
+        // Data in memory have no file.
+        Notice::SkippedInput { file, reason } if file.as_os_str().is_empty() => format!("skipped: {reason}"),
         Notice::SkippedInput { file, reason } => format!("skipped {}: {reason}", file.display()),
         Notice::SkippedInputs(count) => format!("skipped {count} files in all"),
         Notice::Preprocessing(steps) => format!("preprocessing: {steps}"),

@@ -104,7 +104,7 @@ impl ConvKernel {
         let (plane, of) = (self.out_plane(), self.out_total * self.out_plane());
         let own = self.out_channels * plane;
         let mut gradient = GradientOperand::OutputGradient;
-        if own != of {
+        if self.out_total != self.out_channels {
             let part = (self.batch * of, self.out_offset * plane, &[of as isize, 1][..]);
             let part = copy(&[self.batch, own], part, (self.batch * own, 0, &[own as isize, 1]));
             gradient = calls.call(part, vec![gradient]);
@@ -119,8 +119,12 @@ impl ConvKernel {
             let result = self.phase_gradient(only, &gradient, &mut calls, &convolution);
             return calls.finish(result);
         }
-        // Pixels that no window reads stay zero.
-        let result = calls.call(Fill { len, value: 0.0 }, vec![]);
+        // Pixels that no window reads are zero.
+        let complete = [(0, down), (1, across)]
+            .iter()
+            .all(|(axis, phases)| phases.len() == windows.stride[*axis].min(windows.in_hw[*axis]));
+        let mut result =
+            (!complete || phases.is_empty()).then(|| calls.call(Fill { len, value: 0.0 }, vec![]));
         for phase in phases {
             let computed = self.phase_gradient(phase, &gradient, &mut calls, &convolution);
             let ([y, x], [_, w]) = (phase, windows.in_hw);
@@ -132,9 +136,12 @@ impl ConvKernel {
                 (shape[0] * pixels, 0, &[pixels as isize, x.count as isize, 1]),
                 (len, y.first * w + x.first, &strides),
             );
-            calls.call_into(spread, vec![computed], &result);
+            match &result {
+                Some(into) => calls.call_into(spread, vec![computed], into),
+                None => result = Some(calls.call(spread, vec![computed])),
+            }
         }
-        calls.finish(result)
+        calls.finish(result.expect("a fill or a phase"))
     }
 
     /// Adds the calls that compute the gradient of a phase's pixels, `[batch, in_channels, rows, columns]`.

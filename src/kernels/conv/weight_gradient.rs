@@ -27,8 +27,6 @@ pub(crate) struct WeightGradient {
 
 /// Rows, and columns, of an invocation's tile.
 const TILE: usize = 8;
-/// Invocations that fill a GPU.
-const INVOCATIONS: usize = 1 << 15;
 
 impl WeightGradient {
     /// Number of elements of a split's sums.
@@ -46,10 +44,10 @@ impl WeightGradient {
         [self.conv.group_out().div_ceil(TILE), self.conv.depth().div_ceil(TILE)]
     }
 
-    /// Number of splits that fill a GPU.
-    pub(crate) fn enough_splits(&self) -> usize {
+    /// Number of splits with about this many invocations in total.
+    pub(crate) fn enough_splits(&self, invocations: usize) -> usize {
         let tiles = self.conv.groups * self.tiles().iter().product::<usize>();
-        (INVOCATIONS / tiles.max(1)).clamp(1, self.conv.batch.max(1))
+        (invocations / tiles.max(1)).clamp(1, self.conv.batch.max(1))
     }
 }
 

@@ -104,6 +104,8 @@ pub(crate) static ROW: KernelRow = row! {
 
 /// Rows, and columns, of an invocation's tile.
 const TILE: usize = 4;
+/// Rows of a host task.
+const PANEL: usize = 128;
 
 impl Kernel for MatMulKernel {
     fn row(&self) -> &'static KernelRow {
@@ -135,19 +137,16 @@ impl Kernel for MatMulKernel {
         }
         let [a_step, b_step] = self.steps();
         output.par_chunks_mut(self.m * self.n).enumerate().for_each(|(matrix, y)| {
-            let a = MatRef::from_row_major_slice(
-                &inputs[0][matrix * a_step..][..self.m * self.k],
-                self.m,
-                self.k,
-            );
-            let b = MatRef::from_row_major_slice(
-                &inputs[1][matrix * b_step..][..self.k * self.n],
-                self.k,
-                self.n,
-            );
-            let product = MatMut::from_row_major_slice_mut(&mut *y, self.m, self.n);
-            matmul(product, Accum::Replace, a, b, 1.0, Par::Seq);
-            self.activation.apply_slice(y);
+            let b = &inputs[1][matrix * b_step..][..self.k * self.n];
+            let b = MatRef::from_row_major_slice(b, self.k, self.n);
+            y.par_chunks_mut(PANEL * self.n).enumerate().for_each(|(panel, y)| {
+                let rows = y.len() / self.n;
+                let a = &inputs[0][matrix * a_step + panel * PANEL * self.k..][..rows * self.k];
+                let a = MatRef::from_row_major_slice(a, rows, self.k);
+                let product = MatMut::from_row_major_slice_mut(&mut *y, rows, self.n);
+                matmul(product, Accum::Replace, a, b, 1.0, Par::Seq);
+                self.activation.apply_slice(y);
+            });
         });
     }
 
@@ -209,6 +208,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a vector from the right", 1, [5, 17, 1], [false, false]),
         case("less than a tile", 3, [3, 5, 3], [true, false]),
         case("one first matrix for all", 3, [9, 64, 7], [false, true]),
+        case("several panels of rows", 2, [259, 13, 6], [true, false]),
         case("exact tiles", 2, [8, 16, 12], [true, true]),
         noise_case("many tiles and a Relu", relu),
     ]
