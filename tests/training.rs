@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,17 +103,17 @@ fn gradients_of_random_networks_are_derivatives() {
         Config { cases, failure_persistence: None, ..Config::default() },
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
-    let (mut networks, mut parameters, mut stops) = (0, 0, 0);
+    let counts = RefCell::new([0; 3]);
     let moves = proptest::collection::vec(any::<(u8, u8, u8)>(), 1..6);
     let outcome = runner.run(&(any::<u64>(), moves, any::<bool>()), |(seed, moves, flatten)| {
         let (bytes, _) = random(seed, &moves, flatten);
         let (trained, stopped) = check(&bytes).map_err(TestCaseError::fail)?;
-        networks += 1;
-        parameters += trained;
-        stops += usize::from(stopped > 0);
+        let mut counts = counts.borrow_mut();
+        counts.iter_mut().zip([1, trained, usize::from(stopped > 0)]).for_each(|(sum, n)| *sum += n);
         Ok(())
     });
     outcome.unwrap();
+    let [networks, parameters, stops] = counts.into_inner();
     println!("{networks} networks, {parameters} parameters; {stops} networks with nodes that stop gradients");
     assert!(parameters > 4 * networks, "most layers are trained");
     assert!(stops * 4 < networks, "few operators stop gradients");
