@@ -126,10 +126,13 @@ impl Error {
         self.with_kind(ErrorKind::Internal).remedy(OUR_FAULT)
     }
 
-    /// Names the file, unless an inner call has named one.
+    /// Names the file, unless an inner call has named one. An empty path is that of data in memory, and is left out.
     #[must_use]
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
-        self.inner.file.get_or_insert_with(|| path.as_ref().to_path_buf());
+        let path = path.as_ref();
+        if !path.as_os_str().is_empty() {
+            self.inner.file.get_or_insert_with(|| path.to_path_buf());
+        }
         self
     }
 

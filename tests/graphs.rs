@@ -440,6 +440,28 @@ fn quantized_weights_are_cut_in_their_own_type() {
     assert_eq!(nodes("DequantizeLinear"), 2, "no weight was converted to floats");
 }
 
+/// Tests weights that are converted to the type of a computed tensor: they are constants, and stay as they are stored.
+#[test]
+fn weights_cast_to_the_type_of_an_activation_are_cut() {
+    let mut b = Builder::new(11, 8);
+    let x = b.input();
+    let c = b.cast_conv(&x, 8);
+    let r = b.unary("Relu", &c);
+    let d = b.cast_conv(&r, 6);
+    let (model, graph, channels) = load(b.finish(&[d], false).0);
+    let first = graph.nodes.position(|n| n.name == c.name).unwrap();
+    let of_first = channels.coupled.iter().filter(|k| k.members[0].0 == first);
+    let coupled: BTreeSet<usize> = of_first.map(|k| k.id).take(3).collect();
+    assert_eq!(coupled.len(), 3);
+    let pruned = rewrite(&model, &graph, &channels, &coupled).unwrap();
+    prove(&pruned.masked, &pruned.model, &Device::Cpu, None).unwrap();
+    let small = pruned.model.graph();
+    let stored: Vec<_> =
+        small.initializer.iter().filter(|t| t.data_type() == 11).map(|t| t.dims.clone()).collect();
+    assert_eq!(stored, [[5, 3, 3, 3], [6, 5, 3, 3]]);
+    assert_eq!(small.node.iter().filter(|n| n.op_type() == "CastLike").count(), 2);
+}
+
 /// Tests that the constant outputs of zero filters are folded into the consumers' biases.
 #[test]
 fn zero_filters_are_removed_without_loss() {

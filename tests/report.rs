@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
+use secateur::data::{DataOptions, Dataset};
 use secateur::exec::devices::Device;
 use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::pipeline::{
-    Budget, Evidence, Network, Outcome, PlanOptions, PruneOptions, Pruned, Repair, ReportOptions, Silent,
-    Target, compare_cuts, demo, prune,
+    Budget, Calibration, Evidence, Network, Origin, Outcome, PlanOptions, PruneOptions, Pruned, Repair,
+    ReportOptions, Silent, Target, compare_cuts, demo, prune,
 };
 use secateur::report::drawing::{BoxKind, Drawing, drawn};
 use secateur::report::network::sections;
@@ -80,10 +81,13 @@ fn a_concatenation_continues_an_earlier_one() {
 }
 
 fn pruned(keep: f64, report: bool) -> Pruned {
-    let calibration = demo::calibration().unwrap();
+    let names = (0..10).map(|class| format!("name {class}")).collect();
+    pruned_with(keep, report, &demo::calibration().unwrap(), names)
+}
+
+fn pruned_with(keep: f64, report: bool, calibration: &Calibration, names: Vec<String>) -> Pruned {
     let network = demo::network().unwrap();
     let plan = PlanOptions { target: Target::Keep(Budget::KeepMacs(keep)), ..PlanOptions::default() };
-    let names = (0..10).map(|class| format!("name {class}")).collect();
     let page = ReportOptions { seconds: 0.0, class_names: names, ..ReportOptions::default() };
     let options = PruneOptions {
         plan,
@@ -91,7 +95,7 @@ fn pruned(keep: f64, report: bool) -> Pruned {
         report: report.then_some(page),
         ..PruneOptions::default()
     };
-    let evidence = Evidence::open(&network, None, Some(&calibration), None).unwrap();
+    let evidence = Evidence::open(&network, None, Some(calibration), None).unwrap();
     match prune(network, &Device::Cpu, evidence, &options, &mut Silent).unwrap() {
         Outcome::Done(pruned) => pruned,
         other => panic!("{other:?}"),
@@ -141,6 +145,33 @@ fn predictions_and_maps_of_both_networks_are_on_the_page() {
     let layers = drawing.boxes.iter().filter_map(|b| Some((b.layer?, b.width)));
     for (layer, width) in layers {
         assert_eq!(width, page.layers[layer].width.map(Some), "{}", page.layers[layer].name);
+    }
+}
+
+#[test]
+fn names_of_the_data_name_classes_unless_a_list_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pixels, labels) = demo::raw_images(80, 7);
+    let mut table = "file;label\n".to_owned();
+    for (i, (image, label)) in pixels.chunks_exact(3 * 32 * 32).zip(&labels).enumerate() {
+        let plane = 32 * 32;
+        let bytes = (0..3 * plane).map(|at| image[at % 3 * plane + at / 3]);
+        let picture = [b"P6 32 32 255\n".to_vec(), bytes.collect()].concat();
+        std::fs::write(folder.path().join(format!("{i:02}.ppm")), picture).unwrap();
+        table += &format!("{i:02};class {label}\n");
+    }
+    std::fs::write(folder.path().join("labels.csv"), table).unwrap();
+    let options = DataOptions { mean: Some(vec![0.5]), std: Some(vec![0.25]), ..DataOptions::default() };
+    let data = Dataset::open(folder.path().to_str().unwrap(), &options, &[None, Some(3), Some(32), Some(32)])
+        .unwrap();
+    let origin = Origin { data: "pictures".to_owned(), shard: None };
+    let calibration = Calibration::new(data, origin);
+    for (listed, wanted) in
+        [(vec![], "class 3"), ((0..10).map(|i| format!("listed {i}")).collect(), "listed 3")]
+    {
+        let page = pruned_with(0.4, true, &calibration, listed).page.unwrap();
+        let names = page.predictions.unwrap().names;
+        assert_eq!((names.len(), names[3].as_deref()), (10, Some(wanted)));
     }
 }
 

@@ -50,15 +50,19 @@ function accuracyCard({ quality: q, calibration }) {
   const inUnit = (v) => (v === null ? "∞" : quality(v, m.unit));
   const points = (v) => quality(v, m.unit === "%" ? " points" : m.unit);
   const names = { agreement: [term("agreement", "agree with the original")], SNR: [term("SNR", "signal to noise")], "top-1": [term("top-1")] };
-  const change = m && found.loss !== undefined && m.name !== "agreement" ? [`, ${signed(m.higher_is_better ? -found.loss : found.loss, points)}`] : [];
+  // The unit stands once, behind the error if there is one.
+  const plain = (v) => (m.error === null ? points(v) : m.unit === "" ? number(v) : v.toFixed(m.unit === "dB" ? 1 : 2));
+  const change = m && found.loss !== undefined && m.name !== "agreement" ? [`, ${signed(m.higher_is_better ? -found.loss : found.loss, plain)}`] : [];
   const error = m && m.error !== null ? [` ± ${points(m.error)}`] : [];
   const figure = m
     ? [inUnit(m.after), el("small", {}, names[m.name] || m.name, change, error)]
     : q.snr_db === null ? [NONE] : [`${q.snr_db.toFixed(1)} dB`, el("small", {}, names.SNR)];
   const pair = (two) => two && `${(100 * two[0]).toFixed(2)} → ${percent(two[1], 2)}`;
   const own = m && !["top-1", "agreement", "SNR"].includes(m.name);
+  // Ratios of outputs are no accuracy.
+  const title = m && m.unit !== "%" ? "Quality" : "Accuracy";
   const mark = { good: "✓ ", warn: "▲ ", bad: "✗ ", none: "" }[found.level];
-  const node = card("Accuracy",
+  const node = card(title,
     el("p", { class: `figure ${found.level}` }, figure),
     found.says && el("p", { class: `small verdict ${found.level}` }, mark, found.says),
     facts([

@@ -4,6 +4,9 @@ function curveSection(curve) {
   const known = curve.points.filter((p) => p.value !== null);
   const front = new Set(known.filter((p) => p.best));
   const isSearch = !curve.sweep;
+  // Beside other networks, the original has a mark of its own: nothing is better, and everything is cheaper.
+  const last = curve.points[curve.points.length - 1];
+  const whole = !isSearch && last && last.keep === 1 ? last : null;
   // Percentages are shares of 1.
   const shown = (v, digits) => (v === null ? NONE : curve.unit === "%" ? percent(v, digits) : quality(v, curve.unit));
   const plusMinus = (p) => (p.error === null || p.value === null ? "" : curve.unit === "%" ? ` ± ${(100 * p.error).toFixed(2)} points` : ` ± ${quality(p.error, curve.unit)}`);
@@ -28,7 +31,9 @@ function curveSection(curve) {
     });
     const dot = (p) => {
       const [cx, cy] = [x.at(p.keep), y.at(p.value)], r = p.chosen ? 7 : 5;
-      const shape = front.has(p)
+      const shape = p === whole
+        ? el("svg:path", { class: "dot whole", d: `M${cx - 5} ${cy - 5}h10v10h-10Z` })
+        : front.has(p)
         ? el("svg:path", { class: p.chosen ? "dot chosen" : "dot after", d: `M${cx} ${cy - r - 1}L${cx + r + 1} ${cy}L${cx} ${cy + r + 1}L${cx - r - 1} ${cy}Z` })
         : el("svg:circle", { class: p.chosen ? "dot chosen" : isSearch ? "dot after" : "dot beaten", r: r - 1, cx, cy });
       shape.append(el("svg:title", {}, told(p)));
@@ -46,13 +51,14 @@ function curveSection(curve) {
     { name: `${curve.counted} kept`, value: (p) => p.keep, show: (p) => percent(p.keep) },
     { name: curve.measured, value: (p) => p.value, show: (p) => shown(p.value, 2) },
     { name: "± error", value: (p) => p.error, show: (p) => plusMinus(p).replace(" ± ", "") || NONE },
-    ...(isSearch ? [] : [{ name: "Pareto", text: true, value: (p) => (front.has(p) ? "yes" : "no") }]),
+    ...(isSearch ? [] : [{ name: "Pareto", text: true, value: (p) => (p === whole ? NONE : front.has(p) ? "yes" : "no") }]),
   ];
   const rows = el("details", {}, el("summary", {}, "As a table"), table({ caption: "Networks tried", columns, rows: curve.points }).node);
-  const diamond = "M0 -6L6 0L0 6L-6 0Z", circle = "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0";
+  const diamond = "M0 -6L6 0L0 6L-6 0Z", circle = "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", square = "M-5 -5h10v10h-10Z";
+  const others = known.filter((p) => p !== whole);
   const marks = isSearch
     ? [["after", "tried", circle], known.some((p) => p.chosen) && ["chosen", "chosen", circle]]
-    : [["after", "on the Pareto front", diamond], known.length > front.size && ["beaten", "another one is cheaper and better", circle], known.some((p) => p.chosen) && ["chosen", "this network", diamond]];
+    : [["after", "on the Pareto front", diamond], others.some((p) => !front.has(p)) && ["beaten", "another one is cheaper and better", circle], known.some((p) => p.chosen) && ["chosen", "this network", known.some((p) => p.chosen && front.has(p)) ? diamond : circle], whole && whole.value !== null && ["whole", "the original", square]];
   const key = el("div", { class: "legend" }, marks.filter(Boolean).map(([mark, text, d]) => el("span", {}, el("svg:svg", { class: "key", viewBox: "-7 -7 14 14", "aria-hidden": "true" }, el("svg:path", { class: "dot " + mark, d })), text)));
   return el("section", { class: "card", id: "curve" }, el("h2", {}, isSearch ? "Search" : "Quality against cost"),
     el("p", { class: "quiet" }, isSearch

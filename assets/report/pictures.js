@@ -25,7 +25,7 @@ function tilesByState(layer, sheet, channels, size, what) {
 // Images as the network receives them, and the steps that lead to them.
 function inputsSection({ sheet, range, size }) {
   const tiles = Array.from({ length: sheet.count }, (_, i) => el("li", {}, tile(sheet, i, Math.max(96, Math.min(160, sheet.tile[0])), `input ${i + 1}, as the network receives it`)));
-  const [low, high] = range.map((v) => Number(v.toPrecision(3)));
+  const [low, high] = range.map((v) => String(Number(v.toPrecision(3))).replace("-", "−"));
   return el("section", { class: "card", id: "inputs" }, el("h2", {}, "Inputs"),
     el("p", { class: "quiet" }, `Images as the network receives them, ${size.join("×")}: black is ${low}, white is ${high}. Wrong colours, borders or shapes here mean a wrong preprocessing.`),
     PAGE.preprocessing && el("p", { class: "quiet small" }, `Preprocessing: ${PAGE.preprocessing}`),

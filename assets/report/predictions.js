@@ -9,7 +9,7 @@ function predictionsSection(found) {
   const change = (c) => 100 * (c.after - c.before) / c.images;
   // Few images of a class leave its change uncertain: as for all images, half an image in each cell (Agresti & Min 2005).
   const ofClass = [
-    { name: "Class", text: true, value: (c) => className(c.class), csv: [["class", (c) => c.class], ["name", (c) => names[c.class] || ""]] },
+    { name: "Class", text: true, wrap: true, value: (c) => className(c.class), csv: [["class", (c) => c.class], ["name", (c) => names[c.class] || ""]] },
     { name: "Images", narrow: true, value: (c) => c.images },
     { name: "Right before", value: (c) => share(c.before, c), show: (c) => percent(share(c.before, c)) },
     { name: "Right after", value: (c) => share(c.after, c), show: (c) => percent(share(c.after, c)) },
@@ -18,8 +18,8 @@ function predictionsSection(found) {
   const sorted = [...classes].sort((a, b) => change(a) - change(b));
   const list = labelled && table({ caption: "Right predictions by class, the largest loss first", columns: ofClass, rows: sorted });
   const ofPair = [
-    { name: "Label", text: true, value: (p) => className(p.label) },
-    { name: "Prediction now", text: true, value: (p) => className(p.prediction) },
+    { name: "Label", text: true, wrap: true, value: (p) => className(p.label) },
+    { name: "Prediction now", text: true, wrap: true, value: (p) => className(p.prediction) },
     { name: "Before", value: (p) => p.before },
     { name: "After", value: (p) => p.after },
   ];

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.data.block import BlockAccessor
 from safetensors.numpy import load
 
 import secateur
@@ -82,8 +83,8 @@ def main() -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    dataset = ray.data.from_numpy(x).rename_columns({"data": "image"}).zip(ray.data.from_numpy(y).rename_columns({"data": "label"}))
-    dataset = dataset.repartition(16).materialize()
+    blocks = [{"image": images, "label": labels} for images, labels in zip(np.array_split(x, 16), np.array_split(y, 16))]
+    dataset = ray.data.from_blocks([BlockAccessor.batch_to_block(block) for block in blocks])
     found = {}
     for count in (1, 2):
 

@@ -86,7 +86,7 @@ impl Observer for PyObserver {
                 | Notice::LatencyTried { .. }
                 | Notice::DropTried { .. }
         );
-        let told = (secateur::cli::notice_text(&notice), is_warning);
+        let told = (notice.to_string(), is_warning);
         let told = Python::attach(|py| self.reporter.call_method1(py, "notice", told).map(drop));
         if let Err(error) = told {
             self.raised.get_or_insert(error);

@@ -113,7 +113,7 @@ fn settled<T>(py: Python<'_>, outcome: Outcome<T>) -> PyResult<T> {
 
 fn refusal_of(py: Python<'_>, refusal: &Refusal) -> PyResult<PyErr> {
     let tried = attempts(py, &refusal.attempts)?.into_any().unbind();
-    Ok(refused(py, &secateur::cli::refusal_text(refusal), tried))
+    Ok(refused(py, &refusal.to_string(), tried))
 }
 
 /// Decides which channels are removed: the cut, and fields of the decision.

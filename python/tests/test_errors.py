@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import operator
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,31 @@ def test_an_iterable_that_can_be_walked_once(demo: str, images: Any) -> None:
         profile(demo, used)
 
 
+def test_an_iterable_that_yields_once_is_walked_once(demo: str, images: Any) -> None:
+    class Once:
+        walks = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.walks += 1
+            return iter(images if self.walks == 1 else [])
+
+    once = Once()
+    assert secateur.prune(demo, once, keep_macs=0.8, repair="bias", device="cpu").proof.passed and once.walks == 1
+    with pytest.raises(secateur.InputError, match="walked again"):
+        profile(demo, Once(), max_memory=1000)
+
+
+def test_samples_that_are_no_numbers(demo: str, images: Any, caplog: pytest.LogCaptureFixture) -> None:
+    floats = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    floats[7, 0, 3, 3] = np.nan
+    with caplog.at_level(logging.WARNING, "secateur"):
+        assert profile(demo, floats).images == 59
+    assert "skipped: image 7 holds NaN, which is not a finite number" in caplog.text
+    with pytest.raises(secateur.InputError, match="none of the images can be read\n +got: image 0 holds NaN") as caught:
+        profile(demo, np.full_like(floats, np.nan))
+    assert caught.value.file is None
+
+
 def test_a_loader_that_shuffles_is_found_out(demo: str, images: Any) -> None:
     class Shuffling:
         def __init__(self) -> None:
@@ -167,7 +195,7 @@ def test_options_that_do_not_fit(demo: str, images: Any) -> None:
 
 def test_labels_that_do_not_fit(demo: str, images: Any, classes: Any) -> None:
     wrong = (classes + 1 + np.arange(len(classes)) % 9) % 10
-    with pytest.raises(secateur.InputError, match="(?s)labels do not fit.*`secateur.evaluate\\(\\)`"):
+    with pytest.raises(secateur.InputError, match="(?s)labels do not fit.*the command `secateur eval --try-presets`"):
         secateur.prune(demo, (images, wrong), keep_macs=0.5, criterion="l1", device="cpu")
     forced = secateur.prune(demo, (images, wrong), keep_macs=0.9, criterion="l1", force=True, device="cpu")
     assert forced.proof.passed
@@ -186,8 +214,31 @@ def test_nothing_is_written_if_an_operation_fails(demo: str, tmp_path: Path) -> 
 def test_errors_speak_python() -> None:
     from secateur._errors import spoken
 
-    assert spoken("set --keep-macs, see `secateur compare-criteria --help`") == (
-        "set `keep_macs`, see `secateur.compare_criteria()`"
-    )
     assert spoken("check them with `eval()`") == "check them with `secateur.evaluate()`"
-    assert spoken("a `batch` of well-known size - or --data") == "a `batch` of well-known size - or `data`"
+    assert spoken("set `batch`, see `compare_criteria()`") == "set `batch`, see `secateur.compare_criteria()`"
+    only = spoken("`check()` shows it; rank recipes by `eval()` with `try_presets`")
+    assert only == "the command `secateur check` shows it; rank recipes by the command `secateur eval --try-presets`"
+
+
+def test_functions_in_sentences_of_the_library_exist() -> None:
+    from secateur._errors import spoken
+
+    source = Path(__file__).resolve().parents[2] / "src"
+    named: set[str] = set()
+    for file in source.rglob("*.rs"):
+        if "cli" in file.parts:
+            continue
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if not line.lstrip().startswith("//"):
+                named.update(re.findall(r"`[a-z_]+\(\)`", line))
+    assert len(named) >= 7, named
+    for name in named:
+        told = spoken(name)
+        if not told.startswith("the command"):
+            operator.attrgetter(told.strip("`()").removeprefix("secateur."))(secateur)
+
+
+def test_notices_name_options_as_python_does(demo: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "secateur"):
+        secateur.prune(demo, keep_macs=0.6, criterion="l1", device="cpu")
+    assert "not repaired: a repair needs images (`data`)" in caplog.text and "--" not in caplog.text

@@ -73,6 +73,12 @@ def test_the_bytes_are_those_of_the_command_line(demo: str, images: Any, tmp_pat
     words = ["prune", demo, "--cut", str(cut), "--data", str(folder), "--device", "cpu", "-q"]
     subprocess.run([sys.executable, "-m", "secateur", *words, "-o", str(small)], check=True)
     assert secateur.prune(demo, images, cut=cut, device="cpu").onnx == small.read_bytes()
+    words = ["prune", demo, "--keep-macs", "0.5", "--criterion", "random", "--seed", "7", "--device", "cpu", "-q"]
+    subprocess.run([sys.executable, "-m", "secateur", *words, "-o", str(small)], check=True)
+    by_seed = [
+        secateur.prune(demo, keep_macs=0.5, criterion="random", seed=seed, device="cpu").onnx for seed in (7, 8)
+    ]
+    assert by_seed[0] == small.read_bytes() != by_seed[1], "the seed decides"
 
 
 def test_a_cut_can_be_saved_edited_and_applied(demo: str, images: Any, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ PARTS: dict[str, Any] = {"images_per_part": 64, "device": "cpu"}
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
+    # Ray would kill workers while other programs need the memory of this machine.
+    os.environ["RAY_memory_monitor_refresh_ms"] = "0"
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
@@ -169,6 +171,33 @@ def _by_value(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     return function
+
+
+@pytest.mark.parametrize("kind", ["OutOfMemoryError", "NodeDiedError", "ObjectLostError"])
+def test_a_worker_that_ray_gives_up_is_replaced(
+    demo: str, dataset: Any, local: secateur.Profile, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What Ray reports if the memory of a machine runs out, or if a machine is gone, instead of the result of a part."""
+    from secateur._ray import pool
+
+    get, seen = pool.value, []
+
+    def failing(module: Any, reference: Any) -> Any:
+        found = get(module, reference)
+        seen.append(found)
+        if len(seen) in asked:
+            made = getattr(ray.exceptions, kind)
+            raise made("0" * 56, "", "") if kind == "ObjectLostError" else made("the machine is gone\nmore")
+        return found
+
+    monkeypatch.setattr(pool, "value", failing)
+    asked = range(2, 3)
+    assert_equal(sr.profile(demo, dataset, concurrency=2, **PARTS, **RECIPE), local)
+    assert len(seen) == 6, "one part was computed twice"
+    seen.clear()
+    asked = range(1, 9)
+    with pytest.raises(sr.WorkerError, match="every worker dies on rows"):
+        sr.profile(demo, dataset, concurrency=1, **PARTS, **RECIPE)
 
 
 def test_an_actor_that_ray_ends_for_good_is_replaced(demo: str, dataset: Any, local: secateur.Profile) -> None:

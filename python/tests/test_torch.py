@@ -522,8 +522,11 @@ def test_export_says_what_it_gave_up() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(np.sort(x.numpy()))
 
-    with pytest.raises(st.ModuleError, match="cannot be exported"):
+    with pytest.raises(st.ModuleError, match="cannot be exported") as caught:
         st.export(Impossible(), torch.randn(2, 3), exporter="dynamo")
+    assert "aten.sort" in str(caught.value) and "\x1b" not in str(caught.value), "what is wrong in forward"
+    with pytest.raises(TypeError, match="a module is a torch.nn.Module, got int"):
+        st.export(3, torch.randn(2, 3))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="auto, dynamo or torchscript"):
         st.export(Impossible(), torch.randn(2, 3), exporter="onnx")
 

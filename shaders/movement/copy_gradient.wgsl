@@ -12,6 +12,7 @@ struct Params {
     count: u32,
     gy_offset: u32,
     gx_offset: u32,
+    unused: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

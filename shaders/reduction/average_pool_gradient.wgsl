@@ -2,10 +2,10 @@
 // windows that cover it.
 
 struct Params {
-    len: u32,
-    unused: u32,
     windows: Windows,
     pad_end: vec2<u32>,
+    len: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

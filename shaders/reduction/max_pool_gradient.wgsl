@@ -2,9 +2,9 @@
 // maximum it is.
 
 struct Params {
+    windows: Windows,
     len: u32,
     unused: u32,
-    windows: Windows,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -71,13 +71,13 @@ pub(crate) struct Global {
     pub(crate) quiet: bool,
     /// Device: auto, cpu, or a number or name from `devices`.
     ///
-    /// A part of a name is enough.
+    /// Part of a name is enough.
     #[arg(long, global = true, env = "SECATEUR_DEVICE", value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// Read default values of options from this file.
+    /// Read options from this file.
     ///
-    /// Without it, secateur.toml beside the model is read, if it exists. Keys are long names of options, as in
-    /// preset = "imagenet"; those in a section such as [prune] are for one verb. Options of the command line win.
+    /// Without --config, secateur.toml beside the model is read if it exists. Keys are long names of options, as in
+    /// preset = "imagenet"; a section such as [prune] is for one command. Options of the command line win.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Do not read secateur.toml.
@@ -91,9 +91,9 @@ pub(crate) struct Global {
 /// The precision of values between layers.
 #[derive(Debug, Args)]
 pub(crate) struct PrecisionArgs {
-    /// Storage of values between layers: f32 or f16.
+    /// Precision in which values between layers are stored: f32 or f16.
     ///
-    /// f16 halves their memory and memory traffic; arithmetic remains in f32. `eval` measures the accuracy.
+    /// f16 halves their memory and memory traffic; arithmetic remains in f32. `eval` shows the accuracy with f16.
     #[arg(long, value_name = "P", default_value = "f32")]
     precision: Precision,
 }

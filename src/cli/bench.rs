@@ -17,26 +17,27 @@ use crate::pipeline::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX files; the first is the reference of the ratios.
+    /// ONNX files; speedups are relative to the first.
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", default_value_t = 1, value_parser = positive)]
     batch: usize,
-    /// Seconds of measurement in all, approximately.
+    /// Approximate time of the whole measurement in seconds.
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
-    /// Include transfers to and from the device.
+    /// Count transfers to and from the device as well.
     #[arg(long)]
     transfers: bool,
-    /// Time each layer by itself, too.
+    /// Also time each layer by itself.
     ///
-    /// The rates are compared with the peak rates of the device, which are measured as well.
+    /// The result shows the share of the device's peak rates, which are measured as well.
     #[arg(long)]
     layers: bool,
-    /// First time the algorithms of each layer, for at most S seconds.
+    /// Find the fastest algorithm for each layer first, within S seconds.
     ///
-    /// All commands use the fastest from then on. The times are kept in the user's cache folder, or in $SECATEUR_CACHE.
+    /// All commands use these algorithms from then on. The times are saved in the user's cache folder, or in
+    /// $SECATEUR_CACHE.
     #[arg(long, value_name = "S", value_parser = seconds)]
     tune: Option<f64>,
     #[command(flatten)]

@@ -28,20 +28,20 @@ pub(super) struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Profile of the model.
+    /// Statistics of the network that `profile` wrote.
     ///
-    /// Default: gathered from the data.
+    /// Default: measured on --data.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Criteria to compare, separated by commas.
     ///
-    /// Default: all that the statistics allow.
+    /// Default: all criteria that the statistics allow.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     criteria: Vec<String>,
-    /// Budgets, each a share of the MACs, separated by commas.
+    /// Shares of the MACs at which criteria are compared, separated by commas.
     #[arg(long, value_name = "R", value_delimiter = ',', default_values_t = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])]
     keep_macs: Vec<f64>,
-    /// Number of seeds whose mean is shown for `random`.
+    /// For the criterion `random`, show the mean over N seeds.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
     /// Repairs to compare, separated by commas.
@@ -51,19 +51,20 @@ pub(super) struct Args {
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Go on although the original is no better than chance.
+    /// Continue although a check fails.
     #[arg(long)]
     force: bool,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Chart of the curves to write.
+    /// Write the curves as a chart.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Table of all points to write.
+    /// Write all points as a table.
     ///
-    /// A row has the criterion, the repair, the share of the MACs, top-1, agreement, the SNR to the original in dB, and the
-    /// standard error of what is compared; with --metric also its value. The file is rewritten after each curve.
+    /// Each row has the criterion, the repair, the share of the MACs, top-1, agreement, the SNR to the original in dB,
+    /// and the standard error of the compared quantity; with --metric also its value. The file is rewritten after each
+    /// curve.
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
 }

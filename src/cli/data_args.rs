@@ -15,33 +15,36 @@ use crate::pipeline::{
 pub(super) struct DataArgs {
     #[command(flatten)]
     pub(super) inputs: InputArgs,
-    /// Images, arrays or recordings to run the network on; several are one set.
+    /// Images, arrays or recordings to run the network on.
     ///
-    /// A folder of images (flat, or with one subfolder for each class), a pattern ('images/*.jpg'), a list of files (.txt
-    /// or .csv), a .npy or .npz file (FILE.npz:test for a split), MNIST-style idx files, WebDataset archives (.tar),
-    /// Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
+    /// May be given several times; all of them form one data set.
+    ///
+    /// A folder of images (flat, or with one subfolder for each class), a pattern ('images/*.jpg'), a list of files
+    /// (.txt or .csv), a .npy or .npz file (FILE.npz:test for a split), MNIST-style idx files, WebDataset archives
+    /// (.tar), Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
     #[arg(long, value_name = "DATA")]
     data: Vec<String>,
     /// Preprocessing by name: imagenet, cifar10, mnist, unit or raw.
     ///
-    /// The other options under this heading replace single values of the preset.
+    /// unit divides pixels by 255, raw leaves them as they are, the others also normalize. Further options override
+    /// single values of a preset.
     #[arg(long)]
     preset: Option<String>,
     /// Resize images: S for the shorter side, HxW for both.
     #[arg(long, value_name = "S")]
     resize: Option<String>,
-    /// Crop the center of images: S or HxW.
+    /// Crop the center of images to SxS or HxW pixels.
     #[arg(long, value_name = "S")]
     crop: Option<String>,
-    /// Keep proportions: pad images with this value, as YOLO's 114.
+    /// Resize without distortion and pad with this gray value, such as YOLO's 114.
     ///
-    /// They are padded to the size of --resize, or of the network. The value is one of 0 to 255.
+    /// Images are padded to the size of --resize, or else to the network's input. The value is from 0 to 255.
     #[arg(long, value_name = "VALUE")]
     letterbox: Option<u8>,
-    /// Mean of each channel, subtracted after scaling.
+    /// Mean of each channel: (pixel / scale - mean) / std.
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
-    /// Standard deviation by which each channel is divided.
+    /// Standard deviation of each channel: (pixel / scale - mean) / std.
     #[arg(long, value_delimiter = ',')]
     std: Option<Vec<f32>>,
     /// Layout of the network's input: nchw or nhwc.
@@ -50,21 +53,23 @@ pub(super) struct DataArgs {
     /// Order of the color channels: rgb or bgr.
     #[arg(long)]
     channels: Option<String>,
-    /// Divisor of the pixel values 0 to 255.
+    /// Divisor of pixel values: (pixel / scale - mean) / std.
+    ///
+    /// Default: that of the preset, else 255; but 1 for arrays of the network's own shape.
     #[arg(long)]
     scale: Option<f32>,
-    /// Sample rate to which recordings are resampled.
+    /// Sample rate in Hz to which recordings are resampled.
     #[arg(long, value_name = "HZ")]
     rate: Option<u32>,
-    /// File of class names, one a line.
+    /// File of class names, one on each line.
     ///
-    /// The line number of a name, counted from 0, is its class index. Names of class folders or labels are looked up in
-    /// it.
+    /// The line number of a name, counted from 0, is its class index. Class folders and labels with names are numbered
+    /// by this file.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Number added to every label.
     ///
-    /// Networks with a background class need 1 if the labels have none.
+    /// Use 1 if class 0 of the network is the background and labels start with the first real class.
     #[arg(long, value_name = "N", default_value_t = 0)]
     label_offset: i64,
     /// Fail on a file that cannot be decoded.
@@ -72,21 +77,21 @@ pub(super) struct DataArgs {
     /// By default, files that cannot be decoded are skipped and counted.
     #[arg(long)]
     strict: bool,
-    /// Use at most N images: the first ones.
+    /// Use only the first N images.
     #[arg(long, value_name = "N", requires = "data")]
     pub(super) images: Option<usize>,
-    /// Choose the images of --images at random, by this seed.
+    /// Choose the N images of --images at random, with this seed.
     #[arg(long, value_name = "SEED", requires = "images")]
     sample: Option<u64>,
-    /// Use part K of N equal parts of the images; auto: the part of this task of a cluster.
+    /// Use only part K of N equal parts of the images; auto: K and N of a cluster job.
     ///
-    /// "auto" is the place in a Slurm job array. "auto/N" is one of N parts, by the number of a pod of a Kubernetes Indexed
-    /// Job, or of a task of a Slurm array from 0 to N-1 (docs/cluster.md).
+    /// "auto" takes K and N from a Slurm job array. "auto/N" takes K from the index of a pod in a Kubernetes Indexed
+    /// Job, or of a task in a Slurm array from 0 to N-1 (docs/cluster.md).
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
     /// Accept random inputs as calibration data.
     ///
-    /// They do not show which channels matter for real images.
+    /// Random inputs do not show which channels matter for real images.
     #[arg(long)]
     allow_random: bool,
 }
@@ -167,11 +172,12 @@ impl DataArgs {
         self.shard.as_ref().map(|text| job_array::resolved(text, &variable)).transpose()
     }
 
-    /// Returns the class names of the class list in the order of its lines, for reports; none without a list.
+    /// Returns the class names of the class list in the order of its lines, for reports; none without a list, so that
+    /// the data's count.
     pub(super) fn class_names(&self) -> Result<Vec<String>> {
         let Some(path) = &self.classes else { return Ok(vec![]) };
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the class names", path, e))?;
-        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+        Ok(text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_owned()).collect())
     }
 
     /// Returns the files and folders that are read.
@@ -197,14 +203,15 @@ impl DataArgs {
 /// The images that judge.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct JudgeArgs {
-    /// Share of the images held out to judge the result.
+    /// Share of --data that is not used for pruning, but to measure the result.
     ///
-    /// Default: 0.2; but 0 if nothing is repaired or there are fewer than five images. With 0 all images judge.
+    /// Default: 0.2; but 0 if nothing is repaired or there are fewer than five images. With 0, the result is measured
+    /// on all images.
     #[arg(long, value_name = "R", requires = "data")]
     held_out: Option<f64>,
-    /// Other images that judge the result; several are one set.
+    /// Separate images on which the result is measured.
     ///
-    /// All of them are used, with the preprocessing of --data.
+    /// They are preprocessed like --data. May be given several times; all of them form one data set.
     #[arg(long, value_name = "DATA", requires = "data", conflicts_with = "held_out")]
     test: Vec<String>,
 }

@@ -32,10 +32,10 @@ pub(super) struct Args {
     /// Pruned ONNX file to write; - for standard output.
     #[arg(short, long, value_name = "OUT.onnx", default_value = "demo-small.onnx")]
     pub(super) output: OutputFile,
-    /// HTML report to write, too.
+    /// Also write an HTML report.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Write generated images and labels, and do nothing else.
+    /// Only write generated images and labels.
     #[arg(long, value_name = "FILE.npz")]
     write_images: Option<PathBuf>,
     /// Number of images to write.

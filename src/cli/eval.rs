@@ -20,18 +20,20 @@ use crate::pipeline::{Agreement, Evaluation, Graph, Misfit, Precision, evaluate_
 pub(super) struct Args {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Reference network to compare with.
+    /// Reference network, usually the original.
     #[arg(long, value_name = "REF")]
     against: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Rank likely recipes of preprocessing on 64 images (or --images N) instead: presets, scales, means, and orders of
-    /// channels. --resize, --crop, --letterbox and --layout stay as given.
+    /// Try likely presets, scales, means and channel orders, and rank them.
+    ///
+    /// This uses 64 images, or --images N, and measures nothing else. --resize, --crop, --letterbox and --layout stay
+    /// as given.
     #[arg(long, requires = "data", conflicts_with_all = ["against", "metric", "precision"])]
     try_presets: bool,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     #[command(flatten)]

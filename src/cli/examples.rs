@@ -26,7 +26,7 @@ secateur inspect net.onnx --json > net.json",
         lines: "
 secateur run net.onnx --input x=image.npy --output-dir out
 secateur run net.onnx --input x=x.npy --input scale=0.5 --output-dir out
-secateur run net.onnx --input x=x.npy --tap relu1 --device cpu --output-dir out",
+secateur run net.onnx --input x=x.npy --tap relu1 --output-dir out",
     },
     Examples {
         verb: "check",
@@ -39,8 +39,10 @@ secateur check net.onnx --device 0 --precision f16",
         verb: "profile",
         lines: "
 secateur profile net.onnx --data images/ --preset imagenet -o net.profile
-secateur profile net.onnx --data images/ --shard 1/4 -o part1.profile
-secateur profile net.onnx --data images/ --confidence 0.95 -o net.profile",
+secateur profile net.onnx --data images/ --preset imagenet --shard 1/4 \\
+  -o part1.profile
+secateur profile net.onnx --data images/ --preset imagenet --confidence 0.95 \\
+  -o net.profile",
     },
     Examples {
         verb: "merge",
@@ -70,22 +72,24 @@ secateur prune net.onnx --data images/ --preset imagenet --keep-macs 0.7 \\
   -o small.onnx --report page.html
 secateur prune net.onnx --data images/ --preset imagenet --max-drop 1 \\
   -o small.onnx
-secateur prune net.onnx --cut cut.json --data images/ -o small.onnx",
+secateur prune net.onnx --cut cut.json --data images/ --preset imagenet \\
+  -o small.onnx",
     },
     Examples {
         verb: "compare-criteria",
         lines: "
 secateur compare-criteria net.onnx --data images/ --preset imagenet
-secateur compare-criteria net.onnx --data images/ --criteria l1,fpgm,apoz
-secateur compare-criteria net.onnx --data images/ --repair none,full \\
-  --keep-macs 0.8,0.6,0.4 --plot curves.svg",
+secateur compare-criteria net.onnx --data images/ --preset imagenet \\
+  --criteria l1,fpgm,apoz
+secateur compare-criteria net.onnx --data images/ --preset imagenet \\
+  --repair none,full --keep-macs 0.8,0.6,0.4 --plot curves.svg",
     },
     Examples {
         verb: "eval",
         lines: "
 secateur eval net.onnx --data images/ --preset imagenet
 secateur eval small.onnx --against net.onnx --data images/ --preset imagenet
-secateur eval net.onnx --data images/ --labels masks/ --metric miou",
+secateur eval net.onnx --data images/ --try-presets",
     },
     Examples {
         verb: "bench",
@@ -113,17 +117,20 @@ secateur demo --write-images images.npz --count 1000",
     Examples {
         verb: "completions",
         lines: "
-secateur completions bash > ~/.local/share/bash-completion/completions/secateur
+secateur completions bash \\
+  > ~/.local/share/bash-completion/completions/secateur
 secateur completions zsh > _secateur
 secateur completions fish > ~/.config/fish/completions/secateur.fish",
     },
     Examples {
         verb: "finetune",
         lines: "
-secateur finetune small.onnx --teacher net.onnx --data images/ --epochs 8 -o tuned.onnx
-secateur finetune small.onnx --teacher net.onnx --data images/ --epochs 30 \\
-  --checkpoint small.ckpt -o tuned.onnx
-secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 -o trained.onnx",
+secateur finetune small.onnx --teacher net.onnx --data images/ \\
+  --preset imagenet --epochs 8 -o tuned.onnx
+secateur finetune small.onnx --teacher net.onnx --data images/ \\
+  --preset imagenet --epochs 30 --checkpoint small.ckpt -o tuned.onnx
+secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 \\
+  -o trained.onnx",
     },
     Examples {
         verb: "man",

@@ -13,34 +13,34 @@ use crate::pipeline::{DataSources, LabelImages, MetricKind, MetricOptions};
 pub(super) struct MetricArgs {
     /// Metric of the outputs: top1, top5, agreement, snr, psnr, ssim, miou, boxes.
     ///
-    /// Or 'command CMD': CMD receives two folders of .npy files, the outputs of the network and those of the original,
-    /// and prints a number (docs/guide.md).
+    /// Or your own metric as 'command CMD': CMD receives two folders of .npy files, the outputs of the network and
+    /// those of the original, and prints a number (docs/guide.md).
     ///
-    /// Default: top1 with class labels; miou or psnr with --labels; agreement if an output is known to hold class scores;
-    /// boxes if outputs are known to hold them; else snr.
+    /// Default: top1 with class labels; miou or psnr with --labels; without labels, agreement for class scores, boxes
+    /// for detectors whose boxes are recognized, else snr.
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
-    /// Treat smaller numbers of the command as better.
+    /// Smaller values of --metric 'command CMD' are better.
     #[arg(long, requires = "metric")]
     lower_is_better: bool,
-    /// Label images: a folder of masks or pictures, or an array.
+    /// Target images: a folder of masks or pictures, or an array.
     ///
-    /// Files have the names of their images; an array is a .npy file, or `labels` of a .npz file. Masks hold class
-    /// indices; 255 does not count.
+    /// A target file has the name of its image. An array is a .npy file, or `labels` in a .npz file. Masks hold class
+    /// indices; pixels of 255 are ignored.
     #[arg(long, value_name = "LABELS", requires = "data")]
     labels: Option<PathBuf>,
-    /// Largest possible value of pictures, for psnr and ssim.
+    /// Largest possible pixel value of the outputs, for psnr and ssim.
     ///
-    /// Default: 255 divided by --scale for label images, else the range of the outputs of the original.
+    /// Default: 255 divided by --scale if there are --labels, else the range of the original's outputs.
     #[arg(long, value_name = "V")]
     peak: Option<f64>,
-    /// Columns of a row that describes a box, as in cxcywh,objectness,scores.
+    /// Meaning of the columns of a detector's output, such as cxcywh,objectness,scores.
     ///
-    /// Columns are xyxy, cxcywh or xywh; objectness; score and class, or scores; image. Default: those that the values
-    /// of the original allow.
+    /// Columns: xyxy, cxcywh or xywh; objectness; score and class, or scores; image. Default: found from the values
+    /// that the original computes.
     #[arg(long, value_name = "COLUMNS")]
     boxes: Option<String>,
-    /// Least score of a box that counts (default: 0.25).
+    /// Ignore boxes with a lower score (default: 0.25).
     #[arg(long, value_name = "S")]
     min_score: Option<f64>,
 }

@@ -46,8 +46,6 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use notices::{refusal as refusal_text, text as notice_text};
-
 use crate::error::{Error, OUR_FAULT, Result};
 use config::Config;
 use output::Output;
@@ -65,48 +63,48 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List the devices, and the one that `auto` takes.
+    /// List the available devices, and the one that `auto` uses.
     Devices,
-    /// Show layers, MACs, parameters and coupled channels, and what blocks them.
+    /// Show layers, MACs, parameters, coupled channels, and why some are blocked.
     Inspect(inspect::Args),
-    /// Run one forward pass on arrays; write every output as DIR/NAME.npy.
+    /// Run one forward pass on arrays and write its outputs as .npy files.
     Run(network::RunArgs),
-    /// Compare the network on the device with the f64 reference, step by step.
+    /// Compare the result of every step on the device with a reference in f64.
     Check(network::CheckArgs),
-    /// Gather the statistics of every layer over a calibration set.
+    /// Measure the statistics of every layer on calibration images.
     Profile(profile::Args),
-    /// Merge the profiles of shards.
+    /// Merge profiles of parts of a data set into one.
     Merge(show::MergeArgs),
-    /// Print a profile.
+    /// Print the statistics in a profile.
     Show(show::ShowArgs),
-    /// Score channels, decide which are removed, and write the cut.
+    /// Decide which channels to remove, and write the decision as a cut file.
     Plan(plan::Args),
-    /// Remove channels, repair, prove the smaller network, and write it.
+    /// Remove channels, repair the weights, prove the smaller network, and write it.
     Prune(prune::Args),
     /// Train a network to imitate another one, or on labels.
     Finetune(finetune::Args),
-    /// Measure accuracy against MACs by several criteria.
+    /// Compare pruning criteria: accuracy at several shares of the MACs.
     CompareCriteria(compare_criteria::Args),
-    /// Measure accuracy or another metric, also against a reference network.
+    /// Measure accuracy or another metric of a network, or of two side by side.
     Eval(eval::Args),
-    /// Measure latency and throughput side by side, after a check of the outputs.
+    /// Measure the speed of networks side by side, after a check of their outputs.
     Bench(bench::Args),
-    /// Write the HTML report of a cut.
+    /// Write an HTML report that compares pruned networks with the original.
     Report(report::Args),
     /// Run the whole pipeline on a built-in network and images, without any file or GPU.
     Demo(demo::Args),
-    /// Print the completions of a shell.
+    /// Print a script that completes commands in a shell.
     ///
-    /// The result is a script for the shell, also with --json.
+    /// With --json, the result is also a plain script.
     Completions {
         /// Name of the shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page.
+    /// Print a manual page for `man`.
     ///
-    /// The result is a page for `man`, also with --json.
+    /// With --json, the result is also a plain page.
     Man {
-        /// Verb whose page is printed.
+        /// Command whose page is printed.
         ///
         /// Default: the page of the whole program.
         verb: Option<String>,

@@ -24,15 +24,15 @@ use crate::pipeline::{
 pub(super) struct RunArgs {
     /// Path of the ONNX file.
     model: PathBuf,
-    /// Array of an input, once for each input.
+    /// Array for an input; once for each input.
     ///
-    /// Numbers in place of a file fix the input, and decide an If that depends on it.
+    /// Numbers in place of a file fix the value of the input. An If that depends on it is then decided.
     #[arg(long, value_name = "NAME=FILE.npy", required = true)]
     input: Vec<String>,
     /// Folder for the outputs, each as NAME.npy.
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
-    /// Also write these inner values.
+    /// Also write these intermediate values, by their names in the graph.
     #[arg(long, value_name = "VALUE", num_args = 1..)]
     tap: Vec<String>,
     #[command(flatten)]

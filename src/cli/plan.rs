@@ -26,44 +26,46 @@ pub(super) struct Args {
     /// Path of the ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
-    /// Profile of the model.
+    /// Statistics of the network that `profile` wrote.
     ///
-    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
+    /// With --data, missing statistics are measured and saved in this file, so that the same command continues after
+    /// Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
-    /// Cut file to write; - for standard output. Without it, nothing is written: the result is only shown.
+    /// Cut file to write; - for standard output; without it, the decision is only shown.
     #[arg(short, long, value_name = "CUT.json")]
     pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
     /// Find the smallest network that loses at most PP points.
     ///
-    /// As `prune --max-drop` does. PP is in the unit of the metric: percentage points of top-1, or of the agreement with
-    /// the original without labels.
+    /// PP is in the unit of the metric: by default percentage points of top-1, or without labels, of the agreement with
+    /// the original.
     #[arg(long, value_name = "PP", requires = "data", conflicts_with_all = ["keep_macs", "keep_params", "keep_latency", "remove_below"])]
     max_drop: Option<f64>,
-    /// Find the smallest network with at least this metric.
+    /// Find the smallest network whose metric is at least V.
     ///
-    /// At most, if less is better.
+    /// If lower values are better, the metric is at most V.
     #[arg(long, value_name = "V", allow_hyphen_values = true, requires = "data", conflicts_with_all = ["max_drop", "keep_macs", "keep_params", "keep_latency", "remove_below"])]
     min_quality: Option<f64>,
-    /// Repair of the networks that a search tries.
+    /// Repair of the networks that --max-drop or --min-quality tries.
     ///
-    /// As in `prune --repair`. Default: full.
+    /// The default is full, as in `prune --repair`.
     #[arg(long, value_name = "HOW")]
     repair: Option<Repair>,
     #[command(flatten)]
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Go on although the original is no better than chance.
+    /// Continue although a check fails.
     ///
-    /// Or although it gives one class for all images.
+    /// The checks find an original that is no better than chance or gives one class for all images, a preprocessing
+    /// that is certainly wrong, and a pruned network that has collapsed.
     #[arg(long)]
     force: bool,
     /// Print every criterion with its formula and source.

@@ -14,22 +14,23 @@ use crate::pipeline::{Budget, Criterion, Network, PlanOptions, Repair, Scope, Sc
 pub(super) struct PlanArgs {
     /// Criterion that scores channels; `plan --help-criteria` lists all.
     ///
-    /// Default: reconstruction; but obd or act-variance if there are no images and the profile lacks moments of patches.
+    /// Default: reconstruction. If there are no images and the profile has no moments of patches: obd, or act-variance.
     #[arg(long, value_name = "NAME")]
     criterion: Option<String>,
-    /// Keep at most this share of the MACs.
+    /// Keep at most this share of the MACs (multiply-adds).
     ///
-    /// For `prune`, several shares such as 0.8,0.6,0.4 make a network each.
+    /// `prune` takes several shares, such as 0.8,0.6,0.4, and writes a network for each.
     #[arg(long, value_name = "R", value_delimiter = ',')]
     keep_macs: Vec<f64>,
     /// Keep at most this share of the parameters.
     ///
-    /// For `prune`, several shares make a network each.
+    /// `prune` takes several shares and writes a network for each.
     #[arg(long, value_name = "R", value_delimiter = ',')]
     keep_params: Vec<f64>,
-    /// Keep at most this share of the latency of one image.
+    /// Keep at most this share of the latency.
     ///
-    /// The latency is measured on the chosen device. For `prune`, several shares make a network each.
+    /// The latency for one image is measured on the chosen device. `prune` takes several shares and writes a network
+    /// for each.
     #[arg(long, value_name = "R", value_delimiter = ',')]
     keep_latency: Vec<f64>,
     /// Remove every channel whose score is lower.
@@ -38,42 +39,40 @@ pub(super) struct PlanArgs {
     /// Compare scores in the whole network or within each layer.
     #[arg(long, default_value = "global")]
     scope: Scope,
-    /// Normalization that makes scores of different layers comparable.
+    /// How scores of different layers are made comparable.
     ///
-    /// Default: layer; for reconstruction, whose scores estimate losses of the whole network, the cost that the budget
-    /// counts.
+    /// Default: layer; for reconstruction, the cost that the budget limits.
     #[arg(long)]
     normalize: Option<ScoreNormalization>,
-    /// Keep widths that are multiples of N.
+    /// Round the channels that a layer keeps to a multiple of N.
     ///
-    /// With --keep-latency, the default is the widths at which the device gets faster.
+    /// With --keep-latency, the default is the widths at which the measured device gets faster.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     round_to: usize,
-    /// Largest share of its channels that a layer may lose.
+    /// Remove at most this share of the channels of any layer.
     #[arg(long, value_name = "R", default_value_t = 0.9)]
     max_cut: f64,
-    /// Keep all channels of the layers whose names match.
+    /// Remove nothing from layers whose names match.
     ///
-    /// May be given several times, or as a list separated by commas. A comma within (), [] or {}, or after \, belongs to
-    /// the pattern.
+    /// May be given several times, or as a list separated by commas. A comma within (), [] or {}, or after \, belongs
+    /// to the pattern.
     #[arg(long, value_name = "REGEX")]
     protect: Vec<String>,
-    /// Smallest number of channels that a layer keeps.
+    /// Keep at least N channels in every layer.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     min_channels: usize,
     /// Seed of the criterion `random`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
-    /// Also remove channels that a normalization or softmax mixes.
+    /// Also remove channels that a normalization or softmax computes with others.
     ///
     /// The remaining channels are then normalized without the removed ones, which changes the outputs: the proof is
     /// partial, and the result names the nodes.
     #[arg(long)]
     pub(super) inexact: bool,
-    /// Refuse a cut with a confidence below C.
+    /// Refuse a cut whose confidence is below C, from 0 to 1.
     ///
-    /// The confidence is the share of the removed channels that is expected to be truly the least important, given the
-    /// number of images.
+    /// The confidence is the expected share of the removed channels that unlimited images would remove as well.
     #[arg(long, value_name = "C")]
     require_confidence: Option<f64>,
 }
@@ -81,7 +80,7 @@ pub(super) struct PlanArgs {
 /// How networks are repaired after a cut, and which images judge them.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RepairArgs {
-    /// Repair of the layers behind the cut.
+    /// How the weights of layers behind removed channels are repaired.
     ///
     /// Default: full with images, none without.
     #[arg(long, value_name = "HOW")]

@@ -20,40 +20,40 @@ use crate::pipeline::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ONNX file, or several checkpoints of one training.
+    /// ONNX file, or several checkpoints of one training run.
     ///
-    /// Checkpoints are given with the oldest first. The profile is that of the last.
+    /// Give the oldest checkpoint first. Statistics are those of the last one; the criteria that need changes of
+    /// weights compare all.
     #[arg(required = true)]
     models: Vec<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
     /// Path of the profile to write; - for standard output.
     #[arg(short, long, value_name = "FILE.profile")]
     pub(super) output: OutputFile,
-    /// Second moments of layer inputs: channel, patch, both or none.
+    /// Second moments of layer inputs to sum: channel, patch, both or none.
     ///
-    /// Moments of channels serve obd and obs; those of whole patches serve reconstruction, and take more time, memory and
-    /// disk.
+    /// The criteria obd and obs need channel; reconstruction needs patch, which takes more time, memory and disk.
     #[arg(long, default_value = "channel")]
     gram: GramKind,
-    /// Gather no statistics by class, even with labels.
+    /// Measure no statistics by class, even with labels.
     #[arg(long)]
     no_classes: bool,
-    /// Continue the profile of an interrupted run.
+    /// Continue an interrupted run, whose profile is the output file.
     #[arg(long)]
     resume: bool,
-    /// Stop as soon as the cut reaches this confidence.
+    /// Stop as soon as the cut has this confidence (see `plan`), from 0 to 1.
     ///
     /// Images are then visited in random order. The cut is the one by --criterion and the budget; default: act-variance
     /// and half of the MACs.
     #[arg(long, value_name = "C")]
     confidence: Option<f64>,
-    /// Print what the statistics cost in time.
+    /// Also measure how much time the statistics take.
     ///
-    /// The network also runs without them.
+    /// The network is run a second time without statistics.
     #[arg(long)]
     measure_overhead: bool,
     #[command(flatten)]

@@ -29,16 +29,17 @@ pub(super) struct Args {
     model: PathBuf,
     /// Pruned ONNX file to write; - for standard output.
     ///
-    /// For several budgets, `{}` in a name stands for each. A name without it gets them before its extension: small.onnx
-    /// becomes small-0.8.onnx, small-0.6.onnx.
+    /// With several budgets, each replaces `{}` in the names of files. Without `{}`, it is added before the extension:
+    /// small.onnx becomes small-0.8.onnx, small-0.6.onnx.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(super) output: OutputFile,
     /// Cut file that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
-    /// Profile of the model.
+    /// Statistics of the network that `profile` wrote.
     ///
-    /// With --data, missing statistics are gathered and saved there, so that the same command continues after Ctrl-C.
+    /// With --data, missing statistics are measured and saved in this file, so that the same command continues after
+    /// Ctrl-C.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -51,44 +52,46 @@ pub(super) struct Args {
     metric: MetricArgs,
     /// Find the smallest network that loses at most PP points.
     ///
-    /// PP is in the unit of the metric: percentage points of top-1, or of the agreement with the original without labels.
-    /// The smallest network has the fewest MACs; with --normalize params the fewest parameters. Several limits, such as
-    /// 0.5,1,2, make a network each.
+    /// PP is in the unit of the metric: by default percentage points of top-1, or without labels, of the agreement with
+    /// the original. Smallest means fewest MACs, or with --normalize params, fewest parameters. Several limits, such as
+    /// 0.5,1,2, write a network each.
     #[arg(long, value_name = "PP", value_delimiter = ',', conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     max_drop: Vec<f64>,
-    /// Find the smallest network with at least this metric.
+    /// Find the smallest network whose metric is at least V.
     ///
-    /// At most, if less is better. For example --metric snr --min-quality 30.
+    /// If lower values are better, the metric is at most V. Example: --metric snr --min-quality 30.
     #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with_all = ["max_drop", "cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "rounds"])]
     min_quality: Option<f64>,
-    /// Go on although the original is no better than chance.
+    /// Continue although a check fails.
     ///
-    /// Or although it gives one class for all images.
+    /// The checks find an original that is no better than chance or gives one class for all images, a preprocessing
+    /// that is certainly wrong, and a pruned network that has collapsed.
     #[arg(long)]
     force: bool,
-    /// Masked reference to write, too.
+    /// Also write the masked reference, with which `report` can repeat the proof.
     ///
-    /// It is the repaired original with zero weights for removed channels; the proof compares the pruned network with it.
+    /// It is the repaired original, in which the weights for removed channels are zero. The proof compares the pruned
+    /// network with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
-    /// Cut file to write, too: the decision, for `report` and `prune --cut`.
+    /// Also write the decision as a cut file, for `report` and `prune --cut`.
     #[arg(long, value_name = "CUT.json", conflicts_with = "cut")]
     write_cut: Option<PathBuf>,
     /// Record the origin of the pruned file in its metadata.
     ///
-    /// The stamp has the version, criterion, budget, and the hashes of the original and the cut. `inspect` and `report`
-    /// show it, and `report` finds files that do not belong together.
+    /// This stamp has the version, criterion, budget, and the hashes of the original and of the cut. `inspect` and
+    /// `report` show it, and `report` refuses files that do not belong together.
     #[arg(long)]
     stamp: bool,
-    /// HTML report to write, too.
+    /// Also write an HTML report.
     ///
-    /// It shows the removed channels, accuracy, the proof, and times on this device.
+    /// The report shows the removed channels, accuracy, the proof, and times on this device.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Seconds of timing for the report; 0 leaves times out.
+    /// Seconds for which the report times both networks; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, requires = "report", value_parser = seconds)]
     report_seconds: f64,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }
@@ -202,7 +205,7 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
         output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
     }
     if let Some(collapse) = &pruned.collapse {
-        output.note(notices::collapse(collapse));
+        output.note(collapse.to_string());
     } else if pruned.loses_most() {
         output.note(
             "fewer than half of the answers of the original are left: keep more, search with --max-drop, or fine-tune \

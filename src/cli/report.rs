@@ -27,15 +27,15 @@ pub(super) const WRITE_PAGE: &str = "write the report";
 pub(super) struct Args {
     /// Path of the original ONNX file.
     model: PathBuf,
-    /// Paths of the pruned ONNX files: one with its --cut, or several to compare.
+    /// Pruned ONNX files: one with its --cut, or several to compare.
     #[arg(required = true)]
     pruned: Vec<PathBuf>,
-    /// Cut file by which the only pruned file was made.
+    /// Cut file of the pruned network, if there is only one network.
     #[arg(long, value_name = "CUT.json")]
     cut: Option<PathBuf>,
-    /// Profile of the original.
+    /// Statistics of the original that `profile` wrote.
     ///
-    /// Default: gathered from the data; without data, of the weights alone.
+    /// Default: measured on --data; without data, statistics of the weights alone.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
@@ -44,16 +44,16 @@ pub(super) struct Args {
     judge: JudgeArgs,
     /// Masked reference that `prune --masked` wrote.
     ///
-    /// The proof of a repaired network compares with it.
+    /// A repaired network is proved by a comparison with it.
     #[arg(long, value_name = "FILE.onnx")]
     masked: Option<PathBuf>,
     /// HTML page to write; - for standard output.
     #[arg(short, long, value_name = "FILE.html")]
     pub(super) output: OutputFile,
-    /// Seconds of timing; 0 leaves times out.
+    /// Seconds for which networks are timed; 0 leaves times out.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Number of images at once.
+    /// Number of images that are computed at once.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }

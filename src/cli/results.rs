@@ -12,9 +12,9 @@ use crate::pipeline::{
 pub(super) fn judged_on(calibration: &Calibration) -> String {
     let count = calibration.judge.len();
     match calibration.judged_on {
-        JudgedOn::Calibration => format!("(on the {count} images given)"),
-        JudgedOn::HeldOut => format!("(on {count} images held out)"),
-        JudgedOn::Test => format!("(on {count} test images)"),
+        JudgedOn::Calibration => format!("(on the {} given)", many(count, "image")),
+        JudgedOn::HeldOut => format!("(on {} held out)", many(count, "image")),
+        JudgedOn::Test => format!("(on {})", many(count, "test image")),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn merge(args: &MergeArgs, output: &Output) -> Result<Answer> {
 pub(super) struct ShowArgs {
     /// Path of the profile.
     profile: PathBuf,
-    /// CSV file to write, with a row for each channel.
+    /// Write a CSV file with a row for each channel.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }

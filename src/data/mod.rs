@@ -426,6 +426,20 @@ impl Dataset {
         self.inner.parts.recipe()
     }
 
+    /// Resolves the preprocessing that other options would have; `None` for samples that are no images.
+    ///
+    /// # Errors
+    /// Options that do not fit the images or the network.
+    pub(crate) fn recipe_by(&self, options: &DataOptions) -> Result<Option<Preprocessing>> {
+        match self.inner.parts.first() {
+            Samples::Images { source, preprocessor, .. } => {
+                preprocessor.by(options, source.pixel_format()).map(Some)
+            }
+            Samples::Stream(stream) => stream.recipe_by(options),
+            Samples::Rows { .. } | Samples::Sounds { .. } | Samples::Random { .. } => Ok(None),
+        }
+    }
+
     /// Looks at some samples, before and after their preprocessing; the first call reads them.
     ///
     /// # Errors

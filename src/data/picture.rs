@@ -13,7 +13,9 @@ use super::arrays::{Element, Kind};
 use super::decode;
 use super::encoded::EncodedPicture;
 use super::letterbox::Letterbox;
-use super::recipe::{ChannelOrder, Layout, NetworkInput, Preprocessing, ResizeTo, Size};
+use super::recipe::{
+    ChannelOrder, DataOptions, Layout, NetworkInput, PixelFormat, Preprocessing, ResizeTo, Size,
+};
 use crate::error::{Error, Result};
 use crate::tensor::SampleShape;
 
@@ -217,6 +219,11 @@ impl Preprocessor {
         let table = |c| std::array::from_fn(|v| recipe.normalise(v as f32, c));
         let tables = (0..recipe.channels).map(table).collect();
         Self { recipe, input, tables }
+    }
+
+    /// Resolves other options for the same input.
+    pub(super) fn by(&self, options: &DataOptions, format: PixelFormat) -> Result<Preprocessing> {
+        Preprocessing::resolve(options, self.input, format)
     }
 
     /// Returns whether the order of the input's axes was guessed, although either would do.

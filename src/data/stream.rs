@@ -331,6 +331,14 @@ impl StreamSamples {
         }
     }
 
+    /// Resolves the preprocessing that other options would have; `None` for samples that are no images.
+    pub(super) fn recipe_by(&self, options: &DataOptions) -> Result<Option<Preprocessing>> {
+        match self.form.preparing.get() {
+            Some(Preparing::Images(preprocessor, format)) => preprocessor.by(options, *format).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Returns whether samples far from the first ones take a walk over all before them.
     pub(super) fn is_walked(&self) -> bool {
         matches!(self.store, Store::Again { .. })

@@ -1,6 +1,6 @@
 //! Pointwise operators of one input, from Relu to Cast.
 
-use super::lower::{Lowering, Slot, same_type};
+use super::lower::{Lowering, Slot, evaluate, same_type};
 use super::{Build, Operator};
 use crate::coupling::Propagation;
 use crate::error::{Error, Result};
@@ -327,11 +327,25 @@ impl CastLike {
 
 impl Operator for CastLike {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        Self::cast(inputs)?.infer(inputs)
+        let cast = Self::cast(inputs)?;
+        let x = inputs.get(0)?;
+        let mut outputs = cast.infer(inputs)?;
+        // The elements of the second input do not matter, so a constant stays one beside a computed tensor.
+        if x.value.is_some() {
+            let values = evaluate(&cast, &Inputs { facts: vec![Some(x)] }, &outputs)?;
+            for (fact, value) in outputs.iter_mut().zip(values) {
+                *fact = Fact { from_shape: x.from_shape, ..Fact::constant(value) };
+            }
+        }
+        Ok(outputs)
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
         Self::cast(&l.inputs)?.lower(l)
+    }
+
+    fn sources(&self, _: &Inputs, along: usize) -> Option<Vec<(usize, usize)>> {
+        Some(vec![(0, along)])
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

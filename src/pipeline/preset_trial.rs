@@ -144,7 +144,7 @@ pub fn try_presets(
 }
 
 /// Returns the height and width of an image input.
-fn size_of(data: &Dataset, sample: &SampleShape) -> Option<Size> {
+pub(super) fn size_of(data: &Dataset, sample: &SampleShape) -> Option<Size> {
     match (sample.only()?, data.preprocessing().layout) {
         (&[_, height, width], Layout::Nchw) | (&[height, width, _], Layout::Nhwc) => {
             Some(Size { height, width })

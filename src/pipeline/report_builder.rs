@@ -42,7 +42,9 @@ pub struct ReportOptions {
     pub batch: usize,
     /// The command that repeats the work, if there is one.
     pub command: Option<String>,
-    /// The names of the classes in the order of the labels, if known.
+    /// The names of the classes in the order of the labels; if empty, the data's ([`Dataset::class_names`]).
+    ///
+    /// [`Dataset::class_names`]: crate::data::Dataset::class_names
     pub class_names: Vec<String>,
     /// The options, each with its value and where that comes from.
     pub settings: Vec<(String, String, String)>,
@@ -88,11 +90,12 @@ pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality 
     let against = found.agreement.as_ref();
     let finite = |v: f64| Some(v).filter(|v| v.is_finite());
     let count = calibration.judge.len();
+    let noun = if count == 1 { "image" } else { "images" };
     Quality {
         on: match calibration.judged_on {
-            JudgedOn::Calibration => format!("on the {count} images given"),
-            JudgedOn::HeldOut => format!("on {count} images kept apart"),
-            JudgedOn::Test => format!("on {count} other images"),
+            JudgedOn::Calibration => format!("on the {count} {noun} given"),
+            JudgedOn::HeldOut => format!("on {count} held-out {noun}"),
+            JudgedOn::Test => format!("on {count} test {noun}"),
         },
         images: found.images,
         top1: both(Accuracy::top1),
@@ -257,10 +260,12 @@ impl ReportBuilder {
     /// Fills in the quality of both networks' outputs, and the predictions that changed.
     pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) -> Result<()> {
         self.page.summary.quality = Some(quality(calibration, found));
-        let changes = found
-            .predictions
-            .as_ref()
-            .map(|predictions| changes(predictions, &calibration.judge, &self.class_names));
+        let judge = &calibration.judge;
+        let names = match self.class_names.as_slice() {
+            [] => judge.class_names().unwrap_or_default(),
+            listed => listed,
+        };
+        let changes = found.predictions.as_ref().map(|predictions| changes(predictions, judge, names));
         self.page.predictions = changes.transpose()?;
         Ok(())
     }

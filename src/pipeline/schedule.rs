@@ -5,6 +5,7 @@
 
 use super::calibration::Calibration;
 use super::evidence::Evidence;
+use super::max_drop::Limit;
 use super::metric::MetricOptions;
 use super::network::Network;
 use super::original_check::MOST_IMAGES;
@@ -71,16 +72,37 @@ impl Schedule {
 
     /// Adds the stages of a decision.
     pub(super) fn decision(&mut self, evidence: &Evidence, options: &PlanOptions) -> Result<()> {
+        self.preparation(evidence, options)?;
+        self.search(evidence, options);
+        Ok(())
+    }
+
+    /// Adds the stages of a sweep: the preparation once, then a search and the removal for each budget.
+    pub(super) fn sweep(
+        &mut self,
+        evidence: &Evidence,
+        (options, budgets): (&PlanOptions, usize),
+        report: Option<&ReportOptions>,
+    ) -> Result<()> {
+        self.preparation(evidence, options)?;
+        for _ in 0..budgets {
+            self.search(evidence, options);
+            let repairs = options.repair != Repair::None && !is_limit(options.target);
+            self.removal(evidence.calibration, (repairs, report));
+        }
+        Ok(())
+    }
+
+    /// Adds what a decision does once for all budgets of a kind: the check before a search, statistics, and scores.
+    fn preparation(&mut self, evidence: &Evidence, options: &PlanOptions) -> Result<()> {
         let needs = options.criterion()?.needs();
         let images = evidence.calibration.map_or(0, |calibration| calibration.fit.len()) as f64;
-        let is_search = matches!(options.target, Target::MaxDrop(_) | Target::MinQuality(_));
-        if let Some(calibration) = evidence.calibration.filter(|_| is_search) {
+        if let Some(calibration) = evidence.calibration.filter(|_| is_limit(options.target)) {
             self.original_check(calibration, &options.metric);
         }
-        let refit = REFIT * images * self.forward;
         for round in 0..options.rounds.max(1) {
             if round > 0 {
-                self.add(Stage::Repairing, refit);
+                self.add(Stage::Repairing, REFIT * images * self.forward);
             }
             self.statistics(evidence, needs.data, needs.patches);
             if needs.patches && images > 0.0 {
@@ -93,16 +115,23 @@ impl Schedule {
             }
             self.add(Stage::Scoring, 0.01 * self.layers as f64);
         }
+        Ok(())
+    }
+
+    /// Adds the search for a latency or a limit of quality.
+    fn search(&mut self, evidence: &Evidence, options: &PlanOptions) {
+        let calibration = evidence.calibration;
         match options.target {
             Target::Latency(_) => self.add(Stage::Searching, 20.0),
             Target::MaxDrop(_) | Target::MinQuality(_) => {
+                let images = calibration.map_or(0, |calibration| calibration.fit.len()) as f64;
+                let refit = REFIT * images * self.forward;
                 let repaired = if options.repair == Repair::None { 0.0 } else { refit };
-                let judged = evidence.calibration.map_or(0, |calibration| calibration.judge.len()) as f64;
+                let judged = calibration.map_or(0, |calibration| calibration.judge.len()) as f64;
                 self.add(Stage::Searching, SEARCHED * (repaired + 2.0 * judged * self.forward));
             }
             Target::Keep(_) => {}
         }
-        Ok(())
     }
 
     /// Adds the gathering of statistics, if a profile is not given.
@@ -168,4 +197,9 @@ impl Schedule {
             self.add(Stage::TimingLayers, 0.3 * options.seconds);
         }
     }
+}
+
+/// Returns whether a target is a limit of quality, whose search checks the original by itself.
+fn is_limit(target: Target) -> bool {
+    Limit::of(target).is_some()
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::data_notices::check_calibration;
 use super::decision::{Outcome, Refusal, RefusalReason};
 use super::evidence::Evidence;
+use super::max_drop::Limit;
 use super::metric::MetricResult;
 use super::network::Network;
 use super::plan_context::PlanContext;
@@ -13,9 +14,11 @@ use super::planning::Prepared;
 use super::pruning::{PruneOptions, Pruned, Work, check_and_read};
 use super::quality_curve::{against_macs, front, on_page, quality};
 use super::repairing::chosen;
+use super::schedule::Schedule;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::observer::{Notice, Observer};
+use crate::repair::Repair;
 use crate::report::{Cost, SearchPoint};
 
 /// A budget of a sweep, and the files of its network.
@@ -113,9 +116,16 @@ fn swept(
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
     let repair = chosen(options.repair, calibration, observer)?;
-    check_and_read(network, device, &evidence, (budgets[0].target, &options.plan.metric, repair), observer)?;
     let plan = PlanOptions { repair, target: budgets[0].target, ..options.plan.clone() };
     let plan = evidence.resolve(network, &plan, observer)?;
+    let mut schedule = Schedule::of(network);
+    if let Some(calibration) = calibration.filter(|_| Limit::of(plan.target).is_none()) {
+        schedule.original_check(calibration, &plan.metric);
+    }
+    schedule.images(calibration.filter(|_| repair != Repair::None));
+    schedule.sweep(&evidence, (&plan, budgets.len()), options.report.as_ref())?;
+    schedule.announce(observer);
+    check_and_read(network, device, &evidence, (plan.target, &plan.metric, repair), observer)?;
     let context = PlanContext { network, device, options: &plan };
     let Outcome::Done(prepared) = Prepared::new(&context, &mut evidence, observer)? else {
         return Ok(Outcome::Interrupted);

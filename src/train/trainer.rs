@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::exec::Executor;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::kernels::optimizer::StepSettings;
+use crate::kernels::optimizer::{SETTINGS, StepSettings};
 use crate::tensor::{SampleShape, Tensor};
 
 /// The options of a trainer.
@@ -123,6 +123,18 @@ impl Trainer {
         let mut numbers = self.executor.run(&inputs)?.into_iter().map(|output| output[0]);
         let losses = numbers.by_ref().take(self.training.losses.len()).collect();
         Ok(StepResult { losses, norm: numbers.next().unwrap_or(f32::NAN) })
+    }
+
+    /// Runs a step at the learning rate 0 and returns the name of each call's kernel with its seconds.
+    ///
+    /// # Errors
+    /// A device that fails, or inputs of the wrong length.
+    pub fn time_kernels(&mut self, inputs: &[&[f32]]) -> Result<Vec<(&'static str, f64)>> {
+        let settings = [0.0; SETTINGS];
+        let inputs: Vec<&[f32]> = inputs.iter().copied().chain([&settings[..]]).collect();
+        let times = self.executor.time_steps(&inputs)?;
+        let names = self.training.plan.steps.iter().map(|step| step.kernel.row().name);
+        Ok(names.zip(times.into_iter().map(|(_, seconds)| seconds)).collect())
     }
 
     /// Returns the weighted sum of a step's losses.

@@ -39,19 +39,23 @@ fn stages_are_numbered_and_timed_off_a_terminal() {
     let data = images(folder.path());
     let prune = |more: &[&str]| {
         let mut prune = secateur();
-        prune.args(["prune", &demo_network(), "--keep-macs", "0.7"]).args(&data).args(more);
+        prune.args(["prune", &demo_network()]).args(&data).args(more);
         prune.arg("-o").arg(folder.path().join("small.onnx"));
         stderr(&mut prune)
     };
-    let text = prune(&[]);
-    let ends: Vec<&str> = text.lines().filter(|line| line.contains(": done in ")).collect();
-    for (at, line) in ends.iter().enumerate() {
-        assert!(line.starts_with(&format!("[{}/{}] ", at + 1, ends.len())), "{text}");
+    // The numbers go through all budgets.
+    for (budgets, repairs) in [("0.7", 1), ("0.8,0.6", 2)] {
+        let text = prune(&["--keep-macs", budgets]);
+        let ends: Vec<&str> = text.lines().filter(|line| line.contains(": done in ")).collect();
+        for (at, line) in ends.iter().enumerate() {
+            assert!(line.starts_with(&format!("[{}/{}] ", at + 1, ends.len())), "{text}");
+        }
+        for stage in ["reading images", "profiling", "probing", "repairing", "proving", "evaluating"] {
+            assert!(ends.iter().any(|line| line.contains(stage)), "{stage}: {text}");
+        }
+        assert_eq!(ends.iter().filter(|line| line.contains("repairing")).count(), repairs, "{text}");
     }
-    for stage in ["reading images", "profiling", "probing", "repairing", "proving", "evaluating"] {
-        assert!(ends.iter().any(|line| line.contains(stage)), "{stage}: {text}");
-    }
-    assert_eq!(prune(&["--quiet"]), "", "silence");
+    assert_eq!(prune(&["--keep-macs", "0.7", "--quiet"]), "", "silence");
 }
 
 #[test]

@@ -272,6 +272,16 @@ impl Builder {
         self.conv_with(x, (&w.name, &b), out, 3, 1, 1)
     }
 
+    /// Adds a convolution whose weights are stored as f64 and take the type of its input by CastLike.
+    pub(crate) fn cast_conv(&mut self, x: &Value, out: usize) -> Value {
+        let shape = [out, x.channels(), 3, 3];
+        let data = (0..shape.iter().product()).map(|_| f64::from(self.noise())).collect::<Vec<_>>();
+        let stored = self.constant(&Tensor::from_f64(DType::F64, &shape, &data));
+        let w = self.node("CastLike", &[&stored, &x.name], vec![], &shape);
+        let b = self.floats(&[out], 0.0, 0.3);
+        self.conv_with(x, (&w.name, &b), out, 3, 1, 1)
+    }
+
     fn conv_with(
         &mut self,
         x: &Value,

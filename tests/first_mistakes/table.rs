@@ -155,6 +155,12 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         "agreement",
     ),
     of(
+        "A wrong preset, without labels",
+        "prune net.onnx --data unlabelled.npz --preset raw --keep-macs 0.5 -o small.onnx",
+        Error,
+        "expected: a divergence of 0.0",
+    ),
+    of(
         "Too few images to judge by",
         "prune net.onnx --data ten.npz --mean 0.5 --std 0.25 --max-drop 1 -o small.onnx",
         Note,

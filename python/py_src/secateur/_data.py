@@ -228,4 +228,5 @@ def _walk(source: Any, role: str) -> Callable[[], Iterator[Any]]:
 def _repeats(source: Any) -> bool:
     if hasattr(source, "get_next"):
         return hasattr(source, "rewind")
-    return not hasattr(source, "__iter__") or iter(source) is not source
+    # `iter` is not called: it would start a walk, which some iterables allow once.
+    return not hasattr(source, "__next__")

@@ -10,6 +10,8 @@ from ._results import Attempt
 
 #: Functions of the library that the package calls otherwise.
 _FUNCTIONS = {"eval": "evaluate", "inspect": "Network.summary", "run": "Network.run"}
+#: What only the command can do, as the library calls it.
+_COMMANDS = {"check()": "check", "eval()` with `try_presets": "eval --try-presets", "eval()` and `try_presets": "eval --try-presets"}
 
 
 class Error(Exception):
@@ -99,15 +101,10 @@ _KINDS: dict[str, type[Error]] = {
 
 
 def spoken(text: str) -> str:
-    """Returns a sentence of the library, or of the command line, in this package's terms."""
-
-    def call(found: re.Match[str]) -> str:
-        name = found[1].replace("-", "_")
-        return f"`secateur.{_FUNCTIONS.get(name, name)}()`"
-
-    text = re.sub(r"`secateur ([a-z-]+)[^`]*`", call, text)
-    text = re.sub(r"`([a-z_]+)\(\)`", call, text)
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
+    """Returns a sentence of the library with this package's functions; the names of options are the same."""
+    for name, command in _COMMANDS.items():
+        text = text.replace(f"`{name}`", f"the command `secateur {command}`")
+    return re.sub(r"`([a-z_]+)\(\)`", lambda found: f"`secateur.{_FUNCTIONS.get(found[1], found[1])}()`", text)
 
 
 def unfit(what: str, *, expected: str | None = None, got: str | None = None, remedy: str | None = None) -> InputError:

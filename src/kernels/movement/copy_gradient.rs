@@ -60,7 +60,7 @@ impl CopyGradient {
         Self::new(shape, (len, 0, strides), (shape.iter().product(), 0, &dense))
     }
 
-    /// Number of sums.
+    /// Number of sums that are written.
     pub(crate) fn sums(&self) -> usize {
         self.shape[..self.kept].iter().product()
     }

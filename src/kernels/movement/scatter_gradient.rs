@@ -8,7 +8,9 @@ use crate::kernels::case::{Case, noise};
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
-/// Reads `gx[o, k, i] = gy[o, table[o, k, i], i]`; 0 for an element that a later one of the same index replaced.
+/// Reads the gradient of each written place, `gx[o, k, i] = gy[o, table[o, k, i], i]`.
+///
+/// It is 0 for an element that a later one of the same index replaced.
 ///
 /// Shapes and the table are those of [`ScatterKernel`](super::ScatterKernel). Inputs: `gy`, table. The gradient of an
 /// index beyond the axis is 0.

@@ -31,6 +31,24 @@ def value(module: Any, reference: Any) -> Any:
         raise cause if isinstance(cause, Exception) else error from None
 
 
+def losses(module: Any) -> tuple[type[Exception], ...]:
+    """Returns Ray's exceptions for a process or an object that is gone, so that computing again may help."""
+    failures = module.exceptions
+    # Ray ends processes itself if the memory of their machine runs out, and reports that by a class of its own.
+    return (
+        failures.RayActorError,
+        failures.WorkerCrashedError,
+        failures.ObjectLostError,
+        failures.OutOfMemoryError,
+        failures.NodeDiedError,
+    )
+
+
+def reason(error: Exception) -> str:
+    """Returns the first line of one of Ray's exceptions."""
+    return " ".join(str(error).split("\n")[0].split())
+
+
 @dataclass(frozen=True)
 class Workers:
     """The workers of an operation."""

@@ -14,8 +14,9 @@ from .._profile_class import Profile
 from .._progress import Progress, Reporter
 from .._results import Comparison, Quality
 from . import worker
-from .cluster import Workers, ray, value
+from .cluster import Workers, losses, ray, reason, value
 from .comparisons import Setting, joined
+from .errors import worker_error
 from .inputs import Input
 from .merging import OrderedMerge
 from .pool import Part, Pool
@@ -64,7 +65,11 @@ def profile(cluster: Cluster, network: Any, dataset: Any, options: Mapping[str, 
     module = ray()
     given = Input(module, dataset, data, "secateur.ray.profile")
     with cluster.pool(module, [network]) as pool:
-        return Profile.from_bytes(value(module, _profile(cluster, pool, module, given, options)))
+        merged = _profile(cluster, pool, module, given, options)
+        try:
+            return Profile.from_bytes(value(module, merged))
+        except losses(module) as error:
+            raise worker_error("a merge of profiles", reason(error)) from error
 
 
 def _profile(cluster: Cluster, pool: Pool, module: Any, given: Input, options: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .cluster import Workers, value
+from .cluster import Workers, losses, reason, value
 from .errors import worker_error
 from .worker import Worker
 
@@ -115,12 +115,12 @@ class Pool:
                 return
             ready, _ = self._ray.wait(list(given), num_returns=1)
             one = given.pop(ready[0])
-            status, reason = self._status(one)
-            if reason is None:
+            status, lost = self._status(one)
+            if lost is None:
                 one.slot.parts.remove(one)
                 yield one.part, status, one.result
             else:
-                again.append(self._move(one, reason))
+                again.append(self._move(one, lost))
 
     def _give(self, part: Part, slot: _Slot) -> _Given:
         call = slot.actor.run.options(num_returns=2)
@@ -131,20 +131,19 @@ class Pool:
 
     def _status(self, one: _Given) -> tuple[Any, str | None]:
         """Returns the small result of a part, or the reason why the worker did not compute it."""
-        failures = self._ray.exceptions
         try:
             return value(self._ray, one.status), None
-        except (failures.RayActorError, failures.WorkerCrashedError, failures.ObjectLostError) as error:
-            return None, " ".join(str(error).split("\n")[0].split())
+        except losses(self._ray) as error:
+            return None, reason(error)
 
-    def _move(self, one: _Given, reason: str) -> Part:
+    def _move(self, one: _Given, lost: str) -> Part:
         """Replaces the worker of a part unless that was done, and returns the part for another one."""
         slot = one.slot
         # The parts behind the first were not begun, so it is not they that ended the worker.
         if slot.parts[0] is one and slot.actor is one.actor:
             times = self._moved[one.part.index] = self._moved.get(one.part.index, 0) + 1
             if times > _REPLACED:
-                raise worker_error(one.part.what, reason)
+                raise worker_error(one.part.what, lost)
         if slot.actor is one.actor:
             self._ray.kill(one.actor)
             slot.actor = self._start()

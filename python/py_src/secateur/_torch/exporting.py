@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import io
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
@@ -234,5 +235,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+    # torch.export's own text is about the steps of an export; the error behind it is about the module.
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(cause))
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[0][:200] if lines else ''}"

@@ -59,7 +59,10 @@ def plain(module: nn.Module) -> nn.Module:
 
     Raises:
         ModuleError: the module is scripted, or wrapped for several devices.
+        TypeError: the object is no module.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"a module is a torch.nn.Module, got {type(module).__name__}")
     while isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
         module = inner
     if isinstance(module, (torch.jit.ScriptModule, nn.parallel.DistributedDataParallel, nn.DataParallel)):

@@ -26,14 +26,14 @@ pub struct AveragePoolGradient {
 }
 
 impl AveragePoolGradient {
-    /// The differentiated call.
+    /// The call that is differentiated.
     fn pool(&self) -> PoolKernel {
         let Self { planes, windows, pad_end, count_include_pad } = *self;
         PoolKernel { kind: PoolKind::Average { count_include_pad }, planes, windows, pad_end }
     }
 }
 
-uniform! { len: u32, unused: u32, windows: WindowsUniform, pad_end: [u32; 2] }
+uniform! { windows: WindowsUniform, pad_end: [u32; 2], len: u32, unused: u32 }
 
 pub(crate) static ROW: KernelRow = row! {
     name: "average_pool_gradient",
@@ -100,10 +100,10 @@ impl Kernel for AveragePoolGradient {
 
     fn dispatch(&self) -> Dispatch {
         let params = Params {
-            len: word(self.output_len()),
-            unused: 0,
             windows: self.windows.words(),
             pad_end: words(self.pad_end),
+            len: word(self.output_len()),
+            unused: 0,
         };
         Dispatch {
             overrides: vec![("PADDED", f64::from(u8::from(self.count_include_pad)))],

@@ -66,7 +66,7 @@ impl WithSimd for Propagate<'_> {
     }
 }
 
-uniform! { len: u32, unused: u32, windows: WindowsUniform }
+uniform! { windows: WindowsUniform, len: u32, unused: u32 }
 
 pub(crate) static ROW: KernelRow = row! {
     name: "max_pool_gradient",
@@ -125,7 +125,7 @@ impl Kernel for MaxPoolGradient {
     }
 
     fn dispatch(&self) -> Dispatch {
-        let params = Params { len: word(self.output_len()), unused: 0, windows: self.windows.words() };
+        let params = Params { windows: self.windows.words(), len: word(self.output_len()), unused: 0 };
         Dispatch {
             overrides: Vec::new(),
             params: bytes_of(&params).to_vec(),

@@ -17,11 +17,11 @@ pub(super) fn of(kernel: &ReduceKernel) -> Gradient {
 
 /// An operand and the number of its elements.
 enum Operand {
-    /// As many as the input.
+    /// An element for each one of the input.
     Long(GradientOperand),
-    /// As many as the output.
+    /// An element for each one of the output.
     Short(GradientOperand),
-    /// One constant.
+    /// A constant for all elements.
     Number(f32),
 }
 
