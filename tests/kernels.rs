@@ -61,6 +61,7 @@ fn every_shader_except_indices_sums_and_transforms_takes_f16() {
         "arg",
         "channel_sums",
         "channel_stats",
+        "conv_weight_gradient",
         "cross_moment",
         "gram",
         "pool_indices",

@@ -101,9 +101,9 @@ fn main(
                 let top = i32(position / params.windows.out_hw.y * params.windows.stride.x);
                 let left = i32(position % params.windows.out_hw.y * params.windows.stride.y);
                 let at = base + (top * i32(params.windows.in_hw.y) + left) * i32(params.pixel_step);
-                let from = image * params.gradient_image_step + position;
-                let l0 = seen(a0, from);
-                let l1 = seen(a1, from);
+                let place = image * params.gradient_image_step + position;
+                let l0 = seen(a0, place);
+                let l1 = seen(a1, place);
                 let r0 = fetch(b0, top, left, at);
                 let r1 = fetch(b1, top, left, at);
                 low_low += outer(l0, r0);

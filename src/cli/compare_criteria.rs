@@ -28,7 +28,7 @@ pub(super) struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// File with the statistics of the network, from `profile`.
+    /// Statistics of the network that `profile` wrote.
     ///
     /// Default: measured on --data.
     #[arg(long, value_name = "FILE")]

@@ -30,7 +30,7 @@ pub(super) struct DataArgs {
     /// single values of a preset.
     #[arg(long)]
     preset: Option<String>,
-    /// Resize images: S is the length of the shorter side, HxW the exact size.
+    /// Resize images: S for the shorter side, HxW for both.
     #[arg(long, value_name = "S")]
     resize: Option<String>,
     /// Crop the center of images to SxS or HxW pixels.
@@ -209,7 +209,7 @@ pub(super) struct JudgeArgs {
     /// on all images.
     #[arg(long, value_name = "R", requires = "data")]
     held_out: Option<f64>,
-    /// Separate images on which the result is measured, in place of held-out ones.
+    /// Separate images on which the result is measured.
     ///
     /// They are preprocessed like --data. May be given several times; all of them form one data set.
     #[arg(long, value_name = "DATA", requires = "data", conflicts_with = "held_out")]

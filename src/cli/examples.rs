@@ -117,7 +117,8 @@ secateur demo --write-images images.npz --count 1000",
     Examples {
         verb: "completions",
         lines: "
-secateur completions bash >> ~/.bash_completion
+secateur completions bash \\
+  > ~/.local/share/bash-completion/completions/secateur
 secateur completions zsh > _secateur
 secateur completions fish > ~/.config/fish/completions/secateur.fish",
     },

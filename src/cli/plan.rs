@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Path of the ONNX file.
     #[arg(required_unless_present = "help_criteria")]
     model: Option<PathBuf>,
-    /// File with the statistics of the network, from `profile`.
+    /// Statistics of the network that `profile` wrote.
     ///
     /// With --data, missing statistics are measured and saved in this file, so that the same command continues after
     /// Ctrl-C.
@@ -42,7 +42,7 @@ pub(super) struct Args {
     pub(super) output: Option<OutputFile>,
     #[command(flatten)]
     plan: PlanArgs,
-    /// Find the smallest network that loses at most PP points of the metric.
+    /// Find the smallest network that loses at most PP points.
     ///
     /// PP is in the unit of the metric: by default percentage points of top-1, or without labels, of the agreement with
     /// the original.

@@ -17,17 +17,17 @@ pub(super) struct PlanArgs {
     /// Default: reconstruction. If there are no images and the profile has no moments of patches: obd, or act-variance.
     #[arg(long, value_name = "NAME")]
     criterion: Option<String>,
-    /// Keep at most this share of the multiply-adds (MACs), from 0 to 1.
+    /// Keep at most this share of the MACs (multiply-adds).
     ///
     /// `prune` takes several shares, such as 0.8,0.6,0.4, and writes a network for each.
     #[arg(long, value_name = "R", value_delimiter = ',')]
     keep_macs: Vec<f64>,
-    /// Keep at most this share of the parameters, from 0 to 1.
+    /// Keep at most this share of the parameters.
     ///
     /// `prune` takes several shares and writes a network for each.
     #[arg(long, value_name = "R", value_delimiter = ',')]
     keep_params: Vec<f64>,
-    /// Keep at most this share of the latency, from 0 to 1.
+    /// Keep at most this share of the latency.
     ///
     /// The latency for one image is measured on the chosen device. `prune` takes several shares and writes a network
     /// for each.

@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// Cut file that `plan` wrote.
     #[arg(long, value_name = "CUT.json", conflicts_with_all = ["profile", "keep_macs", "keep_params", "keep_latency", "remove_below", "inexact", "criterion", "scope", "normalize", "round_to", "max_cut", "protect", "min_channels", "seed", "require_confidence", "rounds"])]
     cut: Option<PathBuf>,
-    /// File with the statistics of the network, from `profile`.
+    /// Statistics of the network that `profile` wrote.
     ///
     /// With --data, missing statistics are measured and saved in this file, so that the same command continues after
     /// Ctrl-C.
@@ -50,7 +50,7 @@ pub(super) struct Args {
     repair: RepairArgs,
     #[command(flatten)]
     metric: MetricArgs,
-    /// Find the smallest network that loses at most PP points of the metric.
+    /// Find the smallest network that loses at most PP points.
     ///
     /// PP is in the unit of the metric: by default percentage points of top-1, or without labels, of the agreement with
     /// the original. Smallest means fewest MACs, or with --normalize params, fewest parameters. Several limits, such as

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Cut file of the pruned network, if there is only one network.
     #[arg(long, value_name = "CUT.json")]
     cut: Option<PathBuf>,
-    /// File with the statistics of the original, from `profile`.
+    /// Statistics of the original that `profile` wrote.
     ///
     /// Default: measured on --data; without data, statistics of the weights alone.
     #[arg(long, value_name = "FILE")]

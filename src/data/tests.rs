@@ -406,3 +406,30 @@ fn a_random_order_visits_every_image_once_and_can_be_resumed() {
     let next = data.batches(7).nth(2).unwrap().unwrap().next;
     assert_eq!(visited(&data, next, 5), shuffled[next..], "goes on where it stopped");
 }
+
+#[test]
+fn a_split_holds_out_the_same_share_of_every_class() {
+    // Sixty images of class 0, then thirty of 1, then ten of 2: neighbours in the file are of one class.
+    let labels: Vec<u32> = [(0, 60), (1, 30), (2, 10)].iter().flat_map(|&(c, n)| vec![c; n]).collect();
+    // Every fifth place has class 1 in front of the others, so that a spread over places alone favours it.
+    let mut mixed: Vec<u32> = labels.iter().copied().filter(|&label| label != 1).collect();
+    (0..20).for_each(|i| mixed.insert(5 * i + 4, 1));
+    mixed.extend([1; 10]);
+    let options = plain();
+    let data = Dataset::from_bytes(
+        vec![0; 100],
+        &[100, 1, 1, 1],
+        Some(&mixed),
+        &options,
+        &[None, Some(1), Some(1), Some(1)],
+    );
+    let (rest, held) = data.unwrap().split(0.2).unwrap();
+    let counts = |data: &Dataset| {
+        let mut counts = [0; 3];
+        for batch in data.batches(64) {
+            batch.unwrap().labels.unwrap().iter().for_each(|&label| counts[label as usize] += 1);
+        }
+        counts
+    };
+    assert_eq!((counts(&rest), counts(&held)), ([48, 24, 8], [12, 6, 2]));
+}

@@ -80,6 +80,11 @@ impl DeformConv {
 }
 
 impl Operator for DeformConv {
+    /// Its weights must be constant, so they are not trained.
+    fn parameters(&self) -> Vec<usize> {
+        vec![]
+    }
+
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
         let (x, w) = (inputs.get(0)?, inputs.get(1)?);
         Ok(vec![x.with_shape(&self.windowed(inputs)?.shape(x.shape[0], w.shape[0], 4))])

@@ -142,9 +142,12 @@ pub trait Operator: Debug + Send + Sync {
         None
     }
 
-    /// Returns the inputs that training changes if they are constant: by default those of [`Operator::layer`].
+    /// Returns the inputs that training changes if they are constant.
+    ///
+    /// By default weights and bias of [`Operator::layer`]; the weights of recurrent layers are not trained.
     fn parameters(&self) -> Vec<usize> {
-        self.layer().map_or(vec![], |layer| [Some(layer.weight), layer.bias].into_iter().flatten().collect())
+        let layer = self.layer().filter(|layer| layer.gates.is_none());
+        layer.map_or(vec![], |layer| [Some(layer.weight), layer.bias].into_iter().flatten().collect())
     }
 
     /// Returns the windows on each channel's plane, and the number of groups, for a 1-D or 2-D convolution.

@@ -30,7 +30,7 @@ impl GradientPlan {
     /// Nodes that cannot be planned.
     pub fn new(network: &Graph, batch: Option<usize>) -> Result<Self> {
         let shapes = network.input_shapes(batch, &Sizes::Own)?;
-        let all = parameters(network);
+        let all = parameters(network, &Facts::infer(network, &shapes)?);
         let (graph, shapes) = with_inputs(network, &all, &shapes);
         let facts = Facts::infer(&graph, &shapes)?;
         let float = |v: &&_| facts.get(**v).is_some_and(|fact| fact.dtype.is_float() && fact.value.is_none());

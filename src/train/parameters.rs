@@ -19,12 +19,12 @@ pub struct Parameter {
     pub layer: Option<NodeId>,
 }
 
-/// Returns the parameters of a network, in the order of its nodes.
+/// Returns the parameters of a network, in the order of its nodes. Facts are those of the network itself.
 ///
 /// These are weights and biases of layers, scales and shifts of normalizations, slopes of PRelu, and constants that are
 /// added to the output of a layer, one for each channel. Weights that are computed from an initializer (transposed,
 /// standardized) are trained by it. Integers are not trained.
-pub fn parameters(graph: &Graph) -> Vec<Parameter> {
+pub fn parameters(graph: &Graph, facts: &Facts) -> Vec<Parameter> {
     let mut found: Vec<Parameter> = Vec::new();
     for id in graph.nodes.ids() {
         let node = &graph.nodes[id];
@@ -33,7 +33,8 @@ pub fn parameters(graph: &Graph) -> Vec<Parameter> {
             let source =
                 node.inputs.get(input).copied().flatten().and_then(|value| initializer(graph, value));
             let Some((value, initial)) = source else { continue };
-            if initial.dtype.is_float() && !initial.is_empty() && found.iter().all(|p| p.value != value) {
+            let is_new = found.iter().all(|parameter| parameter.value != value);
+            if initial.dtype.is_float() && !initial.is_empty() && is_new && is_trained(graph, facts, value) {
                 found.push(Parameter {
                     value,
                     name: graph.name(value).to_owned(),
@@ -45,6 +46,20 @@ pub fn parameters(graph: &Graph) -> Vec<Parameter> {
         }
     }
     found
+}
+
+/// Returns whether all nodes that read a value may have it changed, and not as a statistic, say.
+///
+/// Nodes that compute constants from it pass the question on.
+fn is_trained(graph: &Graph, facts: &Facts, value: ValueId) -> bool {
+    graph.consumers(value).into_iter().all(|id| {
+        let node = &graph.nodes[id];
+        if node.outputs.iter().flatten().all(|&output| facts.is_constant(output)) {
+            return node.outputs.iter().flatten().all(|&output| is_trained(graph, facts, output));
+        }
+        let parameters: Vec<usize> = node.op.parameters().into_iter().chain(added_bias(graph, id)).collect();
+        node.inputs.iter().enumerate().all(|(at, input)| *input != Some(value) || parameters.contains(&at))
+    })
 }
 
 /// Returns the initializer from which a value is computed through first inputs, with its elements.

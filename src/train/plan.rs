@@ -117,11 +117,11 @@ impl TrainingPlan {
     ) -> Result<Self> {
         let sizes = Sizes::Sample(networks.sample.clone());
         let shapes = networks.student.input_shapes(networks.batch, &sizes)?;
-        let all = parameters(networks.student);
+        let own = Facts::infer(networks.student, &shapes)?;
+        let all = parameters(networks.student, &own);
         let (graph, shapes_with) = with_inputs(networks.student, &all, &shapes);
         let facts = Facts::infer(&graph, &shapes_with)?;
         let classes = objective.soft > 0.0 || objective.labels > 0.0;
-        let own = Facts::infer(networks.student, &shapes)?;
         let compared = Compared::of(networks.student, &own, classes);
         let unfused = |taps| BuildOptions {
             taps,

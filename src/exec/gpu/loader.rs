@@ -162,7 +162,7 @@ impl<'a> Loader<'a> {
                 .remedy(SMALLER));
         }
         let (mut bound, mut copies) = (Vec::with_capacity(call.inputs.len()), Vec::new());
-        for (index, (&operand, len)) in call.inputs.iter().zip(call.kernel.input_lens()).enumerate() {
+        for (index, (&operand, &len)) in call.inputs.iter().zip(&call.lens).enumerate() {
             bound.push(self.input(call, index, operand, len, &mut copies)?);
         }
         let size = bytes(call.kernel.output_len(), call.types.output);

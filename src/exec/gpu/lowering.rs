@@ -45,6 +45,8 @@ pub(super) enum LaunchOperand {
 pub(super) struct LoweredCall {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) inputs: Vec<LaunchOperand>,
+    /// Elements of each input; more than the kernel's if it is packed on the device.
+    pub(super) lens: Vec<usize>,
     pub(super) output: LaunchOperand,
     pub(super) types: ShaderTypes,
     /// The node of the step, for errors.
@@ -93,21 +95,21 @@ impl LoweredPlan {
         output: LaunchOperand,
     ) -> Result<()> {
         let node = step.node.clone();
-        let inputs = self.packed(plan, step, &**kernel, inputs)?;
+        let (inputs, lens) = self.packed(plan, step, &**kernel, inputs)?;
         let types = types(plan, &**kernel, &inputs, output).map_err(|e| e.node(&node))?;
-        self.calls.push(LoweredCall { kernel: Arc::clone(kernel), inputs, output, types, node });
+        self.calls.push(LoweredCall { kernel: Arc::clone(kernel), inputs, lens, output, types, node });
         Ok(())
     }
 
-    /// Packs computed inputs of a call by calls of their own, each to a temporary; returns all inputs.
+    /// Packs computed inputs of a call by calls of their own, each to a temporary; returns all inputs with their lengths.
     fn packed(
         &mut self,
         plan: &Plan,
         step: &Step,
         kernel: &dyn Kernel,
         mut inputs: Vec<LaunchOperand>,
-    ) -> Result<Vec<LaunchOperand>> {
-        let lens = kernel.input_lens();
+    ) -> Result<(Vec<LaunchOperand>, Vec<usize>)> {
+        let mut lens = kernel.input_lens();
         for (input, place) in inputs.iter_mut().enumerate() {
             let constant = matches!(place, LaunchOperand::Constant(_) | LaunchOperand::Table(_));
             let Some(table) = (!constant).then(|| Relayout::table(kernel, input)).flatten() else { continue };
@@ -121,12 +123,13 @@ impl LoweredPlan {
             // A temporary of its own: the call may use the others.
             self.temps.push(table.len());
             let relayout: Arc<dyn Kernel> = Arc::new(Relayout { from: lens[input], to: table.len() });
+            lens[input] = table.len();
             self.tables.push(table);
             let operands = vec![*place, LaunchOperand::Table(self.tables.len() - 1)];
             *place = LaunchOperand::Temp(self.temps.len() - 1);
             self.push(plan, step, &relayout, operands, *place)?;
         }
-        Ok(inputs)
+        Ok((inputs, lens))
     }
 
     fn add(&mut self, plan: &Plan, step: &Step, algorithm: Algorithm) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::plain_convs;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
-use crate::kernels::window::WindowsUniform;
+use crate::kernels::window::{Windows, WindowsUniform};
 
 /// The gradient of a convolution's weights, `w[o, c, t] = Σ g[n, o, p] · x[n, c, p·stride + t·dilation − pad]`.
 ///
@@ -171,7 +171,19 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     let (_, conv) = plain_convs().swap_remove(0);
     let large = ConvKernel { batch: 7, in_channels: 19, out_channels: 37, out_total: 37, ..conv.clone() };
-    let each = ConvKernel { batch: 2, groups: 6, in_channels: 6, out_channels: 12, out_total: 12, ..conv };
+    let each =
+        ConvKernel { batch: 2, groups: 6, in_channels: 6, out_channels: 12, out_total: 12, ..conv.clone() };
+    // More positions than a block of the host holds: in images, and in rows of one image.
+    let planes = |batch, hw| ConvKernel {
+        batch,
+        windows: Windows { in_hw: [hw; 2], out_hw: [hw; 2], ..conv.windows },
+        ..conv.clone()
+    };
+    for (label, conv) in
+        [("several blocks of images", planes(9, 40)), ("several blocks of rows", planes(2, 97))]
+    {
+        cases.push(noise_case(label, WeightGradient { conv, splits: 1 }));
+    }
     cases.push(noise_case("splits without images", WeightGradient { conv: large.clone(), splits: 5 }));
     cases.push(noise_case("several blocks of filters", WeightGradient { conv: large, splits: 1 }));
     cases.push(noise_case("a channel a group", WeightGradient { conv: each, splits: 1 }));
