@@ -134,7 +134,7 @@ pub enum Notice {
     },
     /// A training whose loss grew beyond all bounds; the parameters before it are kept.
     Diverged {
-        /// The step.
+        /// The step at which the loss was too large.
         step: usize,
         /// The highest learning rate.
         rate: f64,

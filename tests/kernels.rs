@@ -113,6 +113,7 @@ const PARTIAL: [&str; 14] = [
     "copy_gradient",
     "recurrent",
     "scatter",
+    "sum_squares",
     "winograd_gemm",
     "gemv",
     "winograd_in",

@@ -1,4 +1,4 @@
-// Gradient of a gather: an invocation adds, for an element of the input, the gradients of all elements that read it.
+// Gradient of a gather. An invocation adds the gradients of all elements that read an element of the input.
 
 struct Params {
     len: u32,

@@ -1,5 +1,6 @@
-// Gradient of a scatter: an invocation reads the gradient of the place that an element was written to, unless a later
-// element was written to the same place.
+// Gradient of a scatter. An invocation reads the gradient of the place that an element was written to.
+//
+// If a later element was written to that place, the gradient is 0.
 
 struct Params {
     len: u32,

@@ -1,5 +1,5 @@
-// Gradient of average pooling: an invocation adds, for an element of the input, its shares of the gradients of the
-// windows that cover it.
+// Gradient of average pooling. An invocation adds the shares of an element of the input in the gradients of its
+// windows.
 
 struct Params {
     windows: Windows,

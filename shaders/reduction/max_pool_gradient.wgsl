@@ -1,5 +1,4 @@
-// Gradient of maximum pooling: an invocation adds, for an element of the input, the gradients of the windows whose first
-// maximum it is.
+// Gradient of maximum pooling. An invocation adds the gradients of the windows whose first maximum is its element.
 
 struct Params {
     windows: Windows,

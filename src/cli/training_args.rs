@@ -11,7 +11,7 @@ use crate::pipeline::{
     Augment, Optimizer, Schedule, TrainingLength, TrainingOptions, TrainingRecord, check_training,
 };
 
-/// The rule of updates.
+/// The rule by which parameters change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum OptimizerName {
     /// AdamW.
@@ -23,7 +23,7 @@ enum OptimizerName {
 /// How a network is trained.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct TrainingArgs {
-    /// Highest learning rate.
+    /// Highest learning rate of the training.
     ///
     /// Default: found by a short range test, in which the rate grows until the loss rises.
     #[arg(long, value_name = "RATE")]
@@ -31,7 +31,7 @@ pub(super) struct TrainingArgs {
     /// Schedule of the learning rate.
     #[arg(long, default_value = "cosine")]
     schedule: Schedule,
-    /// Rule of updates.
+    /// Rule by which parameters change.
     #[arg(long, default_value = "adamw")]
     optimizer: OptimizerName,
     /// Weight decay of the layers' weights; biases and normalizations never decay.

@@ -14,7 +14,7 @@ pub struct Augment {
     pub flip: bool,
     /// The largest shift as a share of height and width; the border is filled with 0.
     pub shift: f64,
-    /// The smallest share of the area that a random crop keeps, which is resized to the whole; 0 for no crops.
+    /// The smallest share of the area that a random crop keeps; 0 for no crops.
     pub crop: f64,
     /// The largest relative change of contrast and of each channel's strength.
     pub color: f64,

@@ -7,54 +7,7 @@
 use std::sync::Arc;
 
 use super::kernel::Kernel;
-
-/// The gradient of one input of a call.
-#[derive(Clone, Debug)]
-pub enum Gradient {
-    /// No derivative is implemented; training names the node.
-    Unknown,
-    /// Zero: the input holds indices or conditions, or the output is piecewise constant in it.
-    Zero,
-    /// Calls that compute the gradient.
-    Calls(GradientCalls),
-}
-
-/// An operand of a call of a gradient.
-#[derive(Clone, Debug)]
-pub enum GradientOperand {
-    /// An input of the differentiated call.
-    Input(usize),
-    /// The output of the differentiated call.
-    Output,
-    /// The gradient of the output; it has the length of the whole output buffer.
-    OutputGradient,
-    /// A temporary, by its number.
-    Temp(usize),
-    /// Constant numbers.
-    Constant(Arc<Vec<f32>>),
-}
-
-/// One call of a gradient, which writes a temporary in whole or in part.
-#[derive(Clone, Debug)]
-pub struct GradientCall {
-    /// The kernel that is called.
-    pub kernel: Arc<dyn Kernel>,
-    /// The operands that the call reads.
-    pub inputs: Vec<GradientOperand>,
-    /// The number of the temporary that the call writes.
-    pub output: usize,
-}
-
-/// The calls of a gradient, in order of execution.
-#[derive(Clone, Debug)]
-pub struct GradientCalls {
-    /// The number of elements of each temporary.
-    pub temps: Vec<usize>,
-    /// The calls.
-    pub calls: Vec<GradientCall>,
-    /// The operand that equals the gradient, with the length of the input.
-    pub result: GradientOperand,
-}
+pub use super::kernel::{Gradient, GradientCall, GradientCalls, GradientOperand};
 
 /// Collects the calls of a gradient.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! The interface of every kernel: its call, its launch and its row in the table.
+//! The interface of every kernel: its call, its gradient, its launch and its row in the table.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::compare::Tolerance;
 use crate::kernels::binding::InputBinding;
-use crate::kernels::gradient::Gradient;
 
 /// Batch size of the calls that autotuning times.
 pub(crate) const AUTOTUNE_BATCH: usize = 4;
@@ -134,4 +133,52 @@ pub struct KernelRow {
 /// Part of `count` things that belongs to `images` of `batch` images, if each image has equally many.
 pub(crate) fn share(count: usize, batch: usize, images: usize) -> Option<usize> {
     count.is_multiple_of(batch).then(|| count / batch * images)
+}
+
+/// The gradient of one input of a call.
+#[derive(Clone, Debug)]
+pub enum Gradient {
+    /// No derivative is implemented; training names the node.
+    Unknown,
+    /// Zero: the input holds indices or conditions, or the output is piecewise constant in it.
+    Zero,
+    /// Calls that compute the gradient.
+    Calls(GradientCalls),
+}
+
+/// An operand of a call of a gradient.
+#[derive(Clone, Debug)]
+pub enum GradientOperand {
+    /// An input of the differentiated call.
+    Input(usize),
+    /// The output of the differentiated call.
+    Output,
+    /// The gradient of the output; it has the length of the whole output buffer.
+    OutputGradient,
+    /// A temporary, by its number.
+    Temp(usize),
+    /// Numbers that do not depend on the inputs.
+    Constant(Arc<Vec<f32>>),
+}
+
+/// One call of a gradient, which writes a temporary in whole or in part.
+#[derive(Clone, Debug)]
+pub struct GradientCall {
+    /// The kernel that is called.
+    pub kernel: Arc<dyn Kernel>,
+    /// The operands that the call reads.
+    pub inputs: Vec<GradientOperand>,
+    /// The number of the temporary that the call writes.
+    pub output: usize,
+}
+
+/// The calls of a gradient.
+#[derive(Clone, Debug)]
+pub struct GradientCalls {
+    /// The number of elements of each temporary.
+    pub temps: Vec<usize>,
+    /// The calls, in order of execution.
+    pub calls: Vec<GradientCall>,
+    /// The operand that equals the gradient, with the length of the input.
+    pub result: GradientOperand,
 }

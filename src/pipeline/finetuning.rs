@@ -83,7 +83,7 @@ impl TrainingOptions {
 /// A point of a training's curve: the mean over the steps of an epoch.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrainingPoint {
-    /// Finished steps.
+    /// The number of finished steps.
     pub step: usize,
     /// The weighted sum of the losses.
     pub loss: f64,
@@ -98,7 +98,7 @@ pub struct TrainingPoint {
 /// The course of a training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrainingRecord {
-    /// Steps in all.
+    /// The number of steps in all.
     pub steps: usize,
     /// Steps that were made.
     pub made: usize,
@@ -116,7 +116,7 @@ pub struct TrainingRecord {
     pub objective: Objective,
     /// The random changes of images.
     pub augment: Augment,
-    /// The seed.
+    /// The seed of order and changes.
     pub seed: u64,
     /// The names of the losses.
     pub losses: Vec<&'static str>,
@@ -133,7 +133,7 @@ pub struct TrainingRecord {
 /// A network after fine-tuning.
 #[derive(Clone, Debug)]
 pub struct Finetuned {
-    /// The trained model.
+    /// The model with its new parameters.
     pub model: Model,
     /// The course of the training.
     pub training: TrainingRecord,
@@ -292,7 +292,7 @@ struct Course {
 }
 
 impl Course {
-    /// Records a step. At the end of an epoch, keeps the state and writes the checkpoint.
+    /// Records a step in the curve. At the end of an epoch, keeps the state and writes the checkpoint.
     fn after(
         &mut self,
         trainer: &mut Trainer,

@@ -1,8 +1,7 @@
 //! Likely recipes that fit a network's stored statistics better than the one in use.
 
 use super::norm_fit::FirstNorm;
-use super::preset_candidates::candidates;
-use super::preset_trial::size_of;
+use super::preset_candidates::{candidates, size_of};
 use crate::data::{Batch, DataOptions, Dataset, Layout, Preprocessing, SampleKind};
 use crate::error::Result;
 use crate::exec::devices::Device;

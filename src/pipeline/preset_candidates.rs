@@ -1,7 +1,8 @@
 //! Likely recipes for images of a network whose preprocessing is not known.
 
-use crate::data::{ChannelOrder, DataOptions, ImageKind, Preset, Size};
+use crate::data::{ChannelOrder, DataOptions, Dataset, ImageKind, Layout, Preset, Size};
 use crate::error::Result;
+use crate::tensor::SampleShape;
 
 /// The longest side of inputs that are usual for CIFAR and similar sets.
 const SMALL_SIDE: usize = 64;
@@ -138,6 +139,16 @@ pub(super) fn candidates(
         all.push(Candidate::new(&base, &[raw.as_slice(), &bgr].concat())?);
     }
     Ok(all)
+}
+
+/// Returns the height and width of an image input.
+pub(super) fn size_of(data: &Dataset, sample: &SampleShape) -> Option<Size> {
+    match (sample.only()?, data.preprocessing().layout) {
+        (&[_, height, width], Layout::Nchw) | (&[height, width, _], Layout::Nhwc) => {
+            Some(Size { height, width })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use super::label_fit::LabelFit;
 use super::metric::{Judged, Measured, MetricOptions, floats};
 use super::norm_fit::{FirstNorm, NormFit};
 use super::predictions::predict;
-use super::preset_candidates::{Candidate, candidates, has_free_geometry, without_arithmetic};
+use super::preset_candidates::{Candidate, candidates, has_free_geometry, size_of, without_arithmetic};
 use crate::data::metrics::estimate::{pseudo_values, wilson};
 use crate::data::metrics::top_k;
-use crate::data::{Batch, DataOptions, Dataset, Layout, SampleKind, Size};
+use crate::data::{Batch, DataOptions, Dataset, SampleKind};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -141,16 +141,6 @@ pub fn try_presets(
             .expected("labels, a BatchNormalization that is not folded, or an output of class scores")
             .remedy("give labels, or look up how the network was trained"),
     ))
-}
-
-/// Returns the height and width of an image input.
-pub(super) fn size_of(data: &Dataset, sample: &SampleShape) -> Option<Size> {
-    match (sample.only()?, data.preprocessing().layout) {
-        (&[_, height, width], Layout::Nchw) | (&[height, width, _], Layout::Nhwc) => {
-            Some(Size { height, width })
-        }
-        _ => None,
-    }
 }
 
 /// The measure of a trial with what it needs.

@@ -30,7 +30,7 @@ pub(crate) fn assemble(graph: &Graph, facts: &Facts, options: &BuildOptions) -> 
 
 /// A plan before its memory is planned: every tensor has a buffer of its own.
 pub(crate) struct Draft {
-    /// The plan.
+    /// The plan with a buffer for each tensor.
     pub(crate) plan: Plan,
     /// The operand of each computed value, unless a fusion skips it.
     pub(crate) places: IdVec<ValueId, Option<Operand>>,

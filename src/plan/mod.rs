@@ -162,7 +162,7 @@ pub struct Port {
 pub struct State {
     /// The name of the value in the model, or of the optimizer's state.
     pub name: String,
-    /// The buffer.
+    /// The number of the buffer.
     pub buffer: BufferId,
     /// The contents at the start, with the length of the buffer.
     pub initial: Arc<Vec<f32>>,

@@ -8,7 +8,7 @@ use crate::repair::Images;
 /// The samples of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingData<'a> {
-    /// The preprocessed samples.
+    /// The preprocessed samples in memory.
     pub images: &'a Images,
     /// The class of each sample; `None` if there are no labels.
     pub labels: Option<&'a [u32]>,

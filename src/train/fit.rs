@@ -26,7 +26,7 @@ pub struct FitOptions {
 /// The progress of a training after a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// Finished steps.
+    /// The number of finished steps.
     pub step: usize,
     /// Steps of an epoch.
     pub per_epoch: usize,
@@ -138,7 +138,8 @@ fn average(step: usize, steps: usize) -> f64 {
 
 /// Returns a learning rate for the training, found by a short range test (Smith 2017).
 ///
-/// The rate grows from step to step by a constant factor until the loss rises; the parameters are restored afterwards.
+/// The rate grows from step to step by a constant factor until the loss of a few batches rises; the parameters are restored
+/// afterwards.
 ///
 /// # Errors
 /// A device that fails, and data that do not fit.
@@ -148,10 +149,11 @@ pub fn find_rate(trainer: &mut Trainer, data: TrainingData, augment: Augment, se
     const STEPS: usize = 60;
     let saved = trainer.save()?;
     let feed = feed(trainer, data, augment, seed)?;
+    let batches: Vec<TrainingBatch> = (0..4.min(feed.batches())).map(|step| feed.batch(step)).collect();
     let growth = (HIGHEST / LOWEST).powf(1.0 / (STEPS - 1) as f64);
     let (mut rate, mut smooth, mut best) = (LOWEST, None::<f64>, (f64::INFINITY, LOWEST));
     for step in 0..STEPS {
-        let batch = feed.batch(step);
+        let batch = &batches[step % batches.len()];
         let inputs: Vec<&[f32]> = batch.inputs.iter().map(Vec::as_slice).collect();
         let result = trainer.step(&inputs, rate, 1.0)?;
         let loss = trainer.total(&result);
@@ -170,4 +172,4 @@ pub fn find_rate(trainer: &mut Trainer, data: TrainingData, augment: Augment, se
 }
 
 /// The rate with the smallest loss of a range test, divided by the rate to train with.
-const SAFETY: f64 = 4.0;
+const SAFETY: f64 = 1.5;

@@ -12,7 +12,7 @@ pub enum Schedule {
     Cosine,
     /// A linear rise over 30 % of the steps, then half a cosine down to 0 (Smith & Topin 2018).
     OneCycle,
-    /// The constant rate.
+    /// The highest rate at every step.
     Constant,
 }
 

@@ -15,9 +15,9 @@ use crate::tensor::{SampleShape, Tensor};
 /// The options of a trainer.
 #[derive(Clone, Debug)]
 pub struct TrainerOptions {
-    /// The losses.
+    /// The losses that are minimized.
     pub objective: Objective,
-    /// The rule of updates.
+    /// The rule by which parameters change.
     pub optimizer: Optimizer,
     /// Weight decay of layers' weights.
     pub decay: f64,

@@ -86,6 +86,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("one element", 1, 1, &|_| 0.0),
         case("backwards", 65, 65, &|i| 64.0 - i as f32),
+        case("an element several times", 3, 65, &|i| (i % 3) as f32),
         case("padded with zeros", 130, 200, &|i| if i % 3 == 2 { -1.0 } else { (i / 3 * 2 % 130) as f32 }),
     ]
 }

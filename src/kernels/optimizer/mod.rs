@@ -15,7 +15,7 @@ pub use self::sum_squares::SumSquares;
 /// The settings of one step, which the updates read from a buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepSettings {
-    /// The learning rate.
+    /// The learning rate of the step.
     pub rate: f32,
     /// The largest norm of all gradients; longer ones are shortened to it.
     pub max_norm: f32,

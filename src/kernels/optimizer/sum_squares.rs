@@ -79,6 +79,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         noise_case("one element", SumSquares { len: 1, offset: 0, total: 1 }),
         noise_case("whole chunks", SumSquares { len: 2 * CHUNK, offset: 0, total: 2 }),
+        noise_case("at the end of the output", SumSquares { len: 3 * CHUNK, offset: 2, total: 5 }),
         noise_case("in the middle of the output", SumSquares { len: CHUNK + 7, offset: 3, total: 9 }),
     ]
 }
