@@ -48,8 +48,17 @@ const HEADINGS: [Heading; 11] = [
     Heading { title: "Repair", common: &["repair"], more: &["rounds"] },
     Heading {
         title: "Training",
-        common: &["teacher", "epochs", "steps", "learning_rate", "augment"],
+        common: &[
+            "prune:finetune",
+            "teacher",
+            "epochs",
+            "steps",
+            "finetune:learning_rate",
+            "finetune:augment",
+        ],
         more: &[
+            "prune:learning_rate",
+            "prune:augment",
             "schedule",
             "optimizer",
             "weight_decay",

@@ -14,13 +14,16 @@ use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::report::command;
-use super::results::{judged_on, of_channels, print_costs, print_inexact, print_latency, print_metrics};
+use super::results::{
+    judged_on, of_channels, print_costs, print_inexact, print_latency, print_metrics, with_error,
+};
 use super::streams::OutputFile;
 use super::sweep::{Outputs, SweepFiles, print_sweep};
+use super::training_args::{TrainingArgs, print_training};
 use crate::error::Result;
 use crate::pipeline::{
     Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, apply, check_targets, prune, sweep,
+    ReportOptions, Target, TrainingLength, apply, check_targets, prune, sweep,
 };
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +51,13 @@ pub(super) struct Args {
     plan: PlanArgs,
     #[command(flatten)]
     repair: RepairArgs,
+    /// Train the pruned network for N epochs after the repair, with the original as teacher.
+    ///
+    /// The options under Training decide how; labels are not needed.
+    #[arg(long, value_name = "N")]
+    finetune: Option<f64>,
+    #[command(flatten)]
+    training: TrainingArgs,
     #[command(flatten)]
     metric: MetricArgs,
     /// Find the smallest network that loses at most PP points.
@@ -141,6 +151,10 @@ impl Args {
             output: Some(self.output.path().to_path_buf()),
             masked: self.masked.clone(),
             report: self.report.as_ref().map(|_| report()),
+            finetune: self
+                .finetune
+                .map(|epochs| self.training.options(TrainingLength::Epochs(epochs), self.plan.seed))
+                .transpose()?,
             stamp: self.stamp,
         })
     }
@@ -203,6 +217,18 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     if let Some(found) = &pruned.evaluation {
         print_metrics(found, output);
         output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
+    }
+    if let Some(training) = &pruned.training {
+        let untrained = pruned.untrained.as_ref().and_then(|found| found.metric.as_ref());
+        if let Some(metric) = untrained {
+            output.line(format!(
+                "{:<12} {:>14} {:>14}  before the training",
+                metric.name,
+                "",
+                with_error(metric)
+            ));
+        }
+        print_training(training, output);
     }
     if let Some(collapse) = &pruned.collapse {
         output.note(collapse.to_string());

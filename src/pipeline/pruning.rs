@@ -10,6 +10,7 @@ use super::data_notices::check_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
+use super::finetuning::{TrainingOptions, TrainingRecord, check_training, train};
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
 use super::max_drop::Limit;
@@ -22,13 +23,13 @@ use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use super::schedule::Schedule;
 use crate::data::Batch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::{Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::prune::{
-    Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect, written,
+    Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect, reread, written,
 };
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
@@ -47,6 +48,8 @@ pub struct PruneOptions {
     pub masked: Option<PathBuf>,
     /// The report page, if one is wanted.
     pub report: Option<ReportOptions>,
+    /// The training of the pruned network after the repair, with the original as teacher; `None` for no training.
+    pub finetune: Option<TrainingOptions>,
     /// True to record the original and the cut in the metadata of the pruned file ([`Stamp`]).
     pub stamp: bool,
 }
@@ -80,6 +83,10 @@ pub struct Pruned {
     pub inexact: Vec<String>,
     /// The confidence of the decision, if it was made here and errors are known.
     pub confidence: Option<f64>,
+    /// The evaluation before the training, if the network was trained.
+    pub untrained: Option<Evaluation>,
+    /// The course of the training, if there was one.
+    pub training: Option<TrainingRecord>,
     /// The outputs of both networks, compared on the images that judge.
     pub evaluation: Option<Evaluation>,
     /// The collapse that the evaluation shows, in a network without repair or if the options force to go on.
@@ -128,6 +135,7 @@ fn decide_and_prune(
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
+    check_finetune(options, calibration)?;
     let is_search = Limit::of(options.plan.target).is_some();
     let repair = chosen(options.repair, calibration, observer)?;
     let deciding = PlanOptions { repair, ..options.plan.clone() };
@@ -148,6 +156,15 @@ fn decide_and_prune(
         let work = Work { device, calibration, batch, options, repair, kept: None };
         work.carry_out(network, decision, Some(deciding.seed), observer)
     })
+}
+
+/// Checks that a training has images and sound options.
+fn check_finetune(options: &PruneOptions, calibration: Option<&Calibration>) -> Result<()> {
+    let Some(training) = &options.finetune else { return Ok(()) };
+    if calibration.is_none() {
+        return Err(Error::new("a training needs images").expected("`data`").remedy("set `data`"));
+    }
+    check_training(training)
 }
 
 /// Checks the original, unless the search for a target does that itself, and reads the images that a repair uses.
@@ -193,6 +210,7 @@ fn apply_decided(
 ) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
+    check_finetune(options, calibration)?;
     let repair = chosen(options.repair, calibration, observer)?;
     let mut schedule = Schedule::of(&network);
     if let Some(calibration) = calibration {
@@ -285,20 +303,30 @@ impl Work<'_> {
         let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original, stamp };
         let (small, proof, inexact) =
             cutting.prove(model, (device, proof_images.as_ref()), options, observer)?;
+        let both = |small: &Model| -> Result<[Graph; 2]> {
+            Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(small)?])
+        };
+        let judge = |small: &Model, calibration: &Calibration, observer: &mut dyn Observer| {
+            let [whole, small] = both(small)?;
+            let by = (batch, &options.plan.metric);
+            let reference = Reference { graph: &whole, kept };
+            evaluate_against(&small, Some(reference), device, &calibration.judge, by, observer)
+        };
+        let (mut small, mut untrained, mut training) = (small, None, None);
+        if let (Some(finetune), Some(calibration)) = (&options.finetune, calibration) {
+            let found = judge(&small, calibration, observer)?;
+            let teacher = Graph::from_model_owned(original.model()?)?;
+            let how = (finetune, found.classified.is_some());
+            let (trained, record) = train(&small, Some(&teacher), device, calibration, how, observer)?;
+            let path = small.path.clone();
+            small = reread(trained, &path)?;
+            (untrained, training) = (Some(found), Some(record));
+        }
         let small_graph = Graph::shapes_only(&small)?;
         let small_channels = Channels::of(&small_graph)?;
         let after = cost(&small_channels, small.bytes);
         let widths = widths(widths_before, &small_graph, &small_channels.facts);
-        let both = |small: &Model| -> Result<[Graph; 2]> {
-            Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(small)?])
-        };
-        let evaluation = calibration.map(|calibration| {
-            let [whole, small] = both(&small)?;
-            let by = (batch, &options.plan.metric);
-            let reference = Reference { graph: &whole, kept };
-            evaluate_against(&small, Some(reference), device, &calibration.judge, by, observer)
-        });
-        let evaluation = evaluation.transpose()?;
+        let evaluation = calibration.map(|calibration| judge(&small, calibration, observer)).transpose()?;
         let collapse = self.collapse(evaluation.as_ref(), inexact.is_empty());
         if let Some(collapse) = collapse.filter(|_| self.refuses_collapse()) {
             let reason = RefusalReason::Collapsed(collapse);
@@ -334,6 +362,8 @@ impl Work<'_> {
             proof,
             inexact,
             confidence,
+            untrained,
+            training,
             evaluation,
             collapse,
             latency,

@@ -40,7 +40,7 @@ pub use folded_constants::FoldedConstants;
 pub(crate) use kept_indices::kept_indices;
 pub use masked_reference::MaskedReference;
 pub use prove::{Proof, ReferenceOutputs, prove};
-pub use rewrite::{Rewritten, rewrite, smaller, written};
+pub use rewrite::{Rewritten, reread, rewrite, smaller, written};
 pub use score::{ScoreNormalization, Scoring, scores};
 pub use stamp::Stamp;
 pub use times::Times;

@@ -62,8 +62,11 @@ pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Pa
     reread(small, path)
 }
 
-/// Encodes a model and decodes the bytes; only the result is proved and saved.
-fn reread(model: Model, path: &Path) -> Result<Model> {
+/// Encodes a model and decodes the bytes, as a file at `path` has them; only the result is proved and saved.
+///
+/// # Errors
+/// A model that is not valid.
+pub fn reread(model: Model, path: &Path) -> Result<Model> {
     let bytes = model.to_bytes();
     let Model { external, bindings, .. } = model;
     Ok(Model { external, bindings, ..Model::from_bytes(bytes, path)? })
