@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::calibration::Calibration;
 use super::data_notices::check_calibration;
-use super::evaluation::{Evaluation, evaluate_by};
+use super::evaluation::{Evaluation, evaluate_against};
+use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
 use crate::data::augment::Augment;
@@ -18,7 +19,7 @@ use crate::onnx::Model;
 use crate::prune::with_constants;
 use crate::train::{
     FitEnd, FitOptions, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions, TrainingData,
-    find_rate, fit, load_checkpoint, save_checkpoint,
+    check_teacher, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -158,9 +159,11 @@ pub fn finetune(
     observer: &mut dyn Observer,
 ) -> Result<Finetuned> {
     check_training(options)?;
+    teacher.map_or(Ok(()), |teacher| check_teacher(&network.graph, teacher))?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
     let judge = |graph: &Graph, observer: &mut dyn Observer| {
-        evaluate_by(graph, teacher, device, &calibration.judge, (batch, metric), observer)
+        let reference = teacher.map(Reference::from);
+        evaluate_against(graph, reference, device, &calibration.judge, (batch, metric), observer)
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();

@@ -200,13 +200,13 @@ fn the_command_writes_the_file_of_a_training_that_diverged() {
             "--train-batch",
             "8",
         ]);
-        command.args(["--force", "-o", "out.onnx", "--learning-rate", rate]);
+        command.args(["-o", "out.onnx", "--learning-rate", rate]);
         answer(&mut command)
     };
     let (code, found) = train("0.01");
     assert_eq!(code, 0, "{found}");
     assert!(found["training"]["diverged"].is_null() && found["training"]["made"] == 12, "{found}");
-    assert!(found["metric"]["value"].is_number() && found["before"]["value"].is_number(), "{found}");
+    assert!(found["metric"]["after"].is_number() && found["before"]["after"].is_number(), "{found}");
     std::fs::remove_file(setup.path("out.onnx")).unwrap();
     let (code, found) = train("1e8");
     assert_eq!(code, 1, "{found}");
@@ -246,7 +246,7 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
     assert!(loss(record.curve.last()) < loss(record.curve.first()), "{:?}", record.curve);
     let (before, after) = (trained.untrained.unwrap(), trained.evaluation.unwrap());
     assert_eq!((before.images, after.images), (8, 8));
-    assert_eq!(before.metric.unwrap().value, untrained.evaluation.unwrap().metric.unwrap().value);
+    assert_eq!(before.metric.unwrap().after, untrained.evaluation.unwrap().metric.unwrap().after);
     assert!(after.metric.is_some());
 
     let file = setup.model("trained.onnx").unwrap();
@@ -264,6 +264,6 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
     let outputs = session.predict(&batch.data).unwrap();
     assert!(outputs.len() == 20 && outputs.iter().all(|x| x.is_finite()));
     let mut command = secateur(setup.folder.path());
-    let (code, judged) = answer(command.args(["eval", "trained.onnx", "--force", "--data", &setup.data]));
+    let (code, judged) = answer(command.args(["eval", "trained.onnx", "--data", &setup.data]));
     assert_eq!(code, 0, "{judged}");
 }
