@@ -43,14 +43,39 @@ pub struct Progress {
 pub enum FitEnd {
     /// All steps were made.
     Finished,
-    /// The loss became larger than ten times the first, or no number, at this step.
+    /// The average loss became larger than ten times the first, or a loss no number, at this step.
     Diverged(usize),
 }
 
-/// The loss, relative to the first steps', above which a training has diverged.
+/// The loss, relative to that of the first steps, above which a training has diverged.
 const DIVERGED: f64 = 10.0;
-/// The steps whose mean is the first loss.
+/// The number of steps whose mean is the first loss.
 const FIRST: usize = 5;
+/// The least first loss: smaller ones grow tenfold by a single image that is hard to learn.
+const LEAST: f64 = 0.1;
+/// The share of a step's loss in the moving average that is compared with the first loss.
+const SHARE: f64 = 0.1;
+
+/// The losses of a training so far, by which divergence shows.
+#[derive(Default)]
+struct Losses {
+    first: Vec<f64>,
+    average: Option<f64>,
+}
+
+impl Losses {
+    /// Adds the loss of a step; returns whether the training has diverged.
+    fn diverge(&mut self, loss: f64) -> bool {
+        let average = self.average.map_or(loss, |average| average + SHARE * (loss - average));
+        self.average = Some(average);
+        let first = self.first.iter().sum::<f64>() / self.first.len().max(1) as f64;
+        let above = !self.first.is_empty() && average > DIVERGED * first.max(LEAST);
+        if self.first.len() < FIRST {
+            self.first.push(loss);
+        }
+        above || !loss.is_finite()
+    }
+}
 
 impl TrainingData<'_> {
     /// Checks that the samples fill a batch and that their labels are classes of the network.
@@ -111,7 +136,7 @@ pub fn fit(
 ) -> Result<FitEnd> {
     let feed = feed(trainer, data, options.augment, options.seed)?;
     let per_epoch = feed.batches();
-    let mut start: Vec<f64> = Vec::new();
+    let mut losses = Losses::default();
     // Batches are prepared on other cores while the device computes.
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel::<TrainingBatch>(1);
@@ -128,11 +153,7 @@ pub fn fit(
             let rate = options.rate * options.schedule.factor(step, options.steps);
             let result = trainer.step(&inputs, rate, average(step, options.steps))?;
             let loss = trainer.total(&result);
-            if start.len() < FIRST {
-                start.push(loss);
-            }
-            let begun = start.iter().sum::<f64>() / start.len() as f64;
-            if !loss.is_finite() || !result.norm.is_finite() || loss > DIVERGED * begun {
+            if losses.diverge(loss) || !result.norm.is_finite() {
                 return Ok(FitEnd::Diverged(step));
             }
             after(trainer, &Progress { step: step + 1, per_epoch, rate, loss, result })?;
@@ -183,3 +204,28 @@ pub fn find_rate(trainer: &mut Trainer, data: TrainingData, augment: Augment, se
 
 /// The rate with the smallest loss of a range test, divided by the rate to train with.
 const SAFETY: f64 = 1.5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the step at which a training with these losses diverges.
+    fn diverges(losses: &[f64]) -> Option<usize> {
+        let mut all = Losses::default();
+        losses.iter().position(|&loss| all.diverge(loss))
+    }
+
+    #[test]
+    fn large_losses_and_losses_without_a_number_are_divergence() {
+        assert_eq!(diverges(&[2.0, 1.5, 1.0, 3.0, 2.0, 1.0, 4.0]), None);
+        assert_eq!(diverges(&[2.0, f64::NAN]), Some(1));
+        assert_eq!(diverges(&[f64::INFINITY]), Some(0));
+        assert_eq!(diverges(&[2.0, 1e4, 1e4]), Some(1), "in the second step");
+        assert_eq!(diverges(&[[1.0; 6].as_slice(), &[11.0; 100]].concat()), Some(6 + 21), "slowly");
+        assert_eq!(
+            diverges(&[[0.01; 6].as_slice(), &[3.0, 0.01, 0.9, 3.0, 0.0]].concat()),
+            None,
+            "hard images"
+        );
+    }
+}

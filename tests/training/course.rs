@@ -39,7 +39,7 @@ impl Observer for Stop {
 
 #[test]
 fn a_resumed_training_has_the_bits_of_one_without_a_break() {
-    let course = Course::of(&unlabelled(classifier(20)));
+    let course = Course::of(unlabelled(classifier(20)));
     let teacher = graph(classifier(21));
     let folder = tempfile::tempdir().unwrap();
     let devices = std::iter::once(Device::Cpu).chain(super::adapters::gpus("resumed trainings"));
@@ -69,8 +69,8 @@ fn a_resumed_training_has_the_bits_of_one_without_a_break() {
 
 #[test]
 fn a_checkpoint_continues_its_own_training_only() {
-    let course = Course::of(&unlabelled(classifier(20)));
-    let other = Course::of(&unlabelled(classifier(21)));
+    let course = Course::of(unlabelled(classifier(20)));
+    let other = Course::of(unlabelled(classifier(21)));
     let teacher = graph(classifier(21));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
@@ -94,7 +94,8 @@ fn a_checkpoint_continues_its_own_training_only() {
         assert!(error.contains("other options"), "{options:?}: {error}");
     }
     assert!(refused(&other, &teacher, &again).contains("other options"), "another network");
-    let third = graph(classifier(22));
+    let mut third = graph(classifier(22));
+    third.path = "third.onnx".into();
     assert!(refused(&course, &third, &again).contains("other options"), "another teacher");
     let nowhere = TrainingOptions { checkpoint: None, ..again };
     assert!(refused(&course, &teacher, &nowhere).contains("needs its checkpoint"));
@@ -134,7 +135,7 @@ impl Observer for Divergences {
 
 #[test]
 fn a_training_that_diverges_keeps_the_last_good_state() {
-    let course = Course::of(&labelled(classifier(23)));
+    let course = Course::of(labelled(classifier(23)));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     // The rate rises from step to step, until it is too large.

@@ -68,14 +68,16 @@ pub(crate) fn steps(steps: usize) -> TrainingOptions {
 /// A network with the images that train and judge it.
 pub(crate) struct Course {
     pub(crate) network: Network,
-    pub(crate) calibration: Calibration,
+    calibration: Calibration,
+    /// The files, which are deleted with it.
+    _setup: Setup,
 }
 
 impl Course {
-    pub(crate) fn of(setup: &Setup) -> Self {
+    pub(crate) fn of(setup: Setup) -> Self {
         let network = setup.network().unwrap();
         let data = setup.dataset(&network).unwrap();
-        Self { network, calibration: Calibration::new(data, setup.origin()) }
+        Self { network, calibration: Calibration::new(data, setup.origin()), _setup: setup }
     }
 
     pub(crate) fn observed(
