@@ -17,8 +17,8 @@ use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::with_constants;
 use crate::train::{
-    FitEnd, FitOptions, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions, TrainingData,
-    find_rate, fit, load_checkpoint, save_checkpoint,
+    FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions,
+    TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -163,16 +163,22 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let (model, training) =
-        train(&network.model, teacher, device, calibration, (options, classified), observer)?;
+    let (model, training) = train(
+        &network.model,
+        (teacher, &KeptValues::new()),
+        device,
+        calibration,
+        (options, classified),
+        observer,
+    )?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
     Ok(Finetuned { model, training, before, after })
 }
 
-/// Trains a model; `classified` is true if its first output is judged as a classification.
+/// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
 pub(super) fn train(
     model: &Model,
-    teacher: Option<&Graph>,
+    (teacher, kept): (Option<&Graph>, &KeptValues),
     device: &Device,
     calibration: &Calibration,
     (options, classified): (&TrainingOptions, bool),
@@ -192,7 +198,7 @@ pub(super) fn train(
         max_norm: MAX_NORM,
         batch,
     };
-    let mut trainer = Trainer::new(&graph, teacher, &images.sample, device, &rule)?;
+    let mut trainer = Trainer::new(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
     if !stops.is_empty() {
         observer.notice(Notice::GradientStops { nodes: stops.clone() });
