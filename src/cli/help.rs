@@ -82,7 +82,7 @@ const HEADINGS: [Heading; 11] = [
     Heading {
         title: "Output",
         common: &["output", "output_dir", "report", "plot", "csv", "write_images", "tap"],
-        more: &["report_seconds", "masked", "write_cut", "stamp"],
+        more: &["report_seconds", "masked", "write_cut", "write_profile", "stamp"],
     },
     Heading {
         title: "Device",

@@ -8,6 +8,7 @@ use super::data_notices::check_calibration;
 use super::evaluation::{Evaluation, evaluate_by};
 use super::metric::MetricOptions;
 use super::network::Network;
+use super::training::profile_checkpoints;
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
@@ -15,7 +16,9 @@ use crate::graph::Graph;
 use crate::graph::facts::takes_batches;
 use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
-use crate::prune::with_constants;
+use crate::prune::{reread, with_constants};
+use crate::stats::Profile;
+use crate::tensor::Tensor;
 use crate::train::{
     FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions,
     TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
@@ -58,6 +61,8 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// True to continue from the checkpoint.
     pub resume: bool,
+    /// True to keep the weights of every epoch, for statistics of filters through the training.
+    pub trajectories: bool,
 }
 
 impl TrainingOptions {
@@ -76,6 +81,7 @@ impl TrainingOptions {
             seed: 0,
             checkpoint: None,
             resume: false,
+            trajectories: false,
         }
     }
 }
@@ -137,6 +143,8 @@ pub struct Finetuned {
     pub model: Model,
     /// The course of the training.
     pub training: TrainingRecord,
+    /// Statistics of all filters with their trajectories through the epochs, if they were asked for.
+    pub profile: Option<Profile>,
     /// The quality before the training, against the teacher if there is one.
     pub before: Evaluation,
     /// The quality after the training.
@@ -163,16 +171,26 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let (model, training) = train(
-        &network.model,
-        (teacher, &KeptValues::new()),
-        device,
-        calibration,
-        (options, classified),
-        observer,
-    )?;
+    let of = (teacher, &KeptValues::new());
+    let Trained { model, record: training, epochs } =
+        train(&network.model, of, device, calibration, (options, classified), observer)?;
+    let path = model.path.clone();
+    let model = reread(model, &path)?;
+    let profile = options.trajectories.then(|| {
+        let through = std::iter::once(&network.model).chain(&epochs).chain([&model]).cloned();
+        profile_checkpoints(&through.collect::<Vec<_>>())
+    });
+    let profile = profile.transpose()?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
-    Ok(Finetuned { model, training, before, after })
+    Ok(Finetuned { model, training, profile, before, after })
+}
+
+/// A trained model, whose bytes were not encoded yet.
+pub(super) struct Trained {
+    pub(super) model: Model,
+    pub(super) record: TrainingRecord,
+    /// The models at the ends of the epochs but the last, if trajectories are wanted.
+    epochs: Vec<Model>,
 }
 
 /// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
@@ -183,7 +201,7 @@ pub(super) fn train(
     calibration: &Calibration,
     (options, classified): (&TrainingOptions, bool),
     observer: &mut dyn Observer,
-) -> Result<(Model, TrainingRecord)> {
+) -> Result<Trained> {
     let graph = Graph::from_model(model)?;
     let images = calibration.images(observer)?;
     let labels = calibration.labels();
@@ -248,7 +266,15 @@ pub(super) fn train(
         diverged: None,
     };
     let loop_options = FitOptions { steps, rate, schedule: options.schedule, augment, seed: options.seed };
-    let mut course = Course { begin: Instant::now(), steps, sums: vec![], count: 0, good: trainer.save()? };
+    let mut course = Course {
+        begin: Instant::now(),
+        steps,
+        sums: vec![],
+        count: 0,
+        good: trainer.save()?,
+        epochs: vec![],
+        keeps_epochs: options.trajectories,
+    };
     let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_str()));
     let end = staged(observer, Stage::Training, steps, |observer| {
         fit(&mut trainer, data, &loop_options, record.made, &mut |trainer, progress| {
@@ -261,7 +287,11 @@ pub(super) fn train(
         trainer.restore(&course.good)?;
     }
     let weights = trainer.weights(true)?;
-    Ok((with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))?, record))
+    let with = |weights: &Vec<(String, Tensor)>| {
+        with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
+    };
+    let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
+    Ok(Trained { model: with(&weights)?, record, epochs })
 }
 
 /// The largest norm of a step's gradients.
@@ -295,6 +325,9 @@ struct Course {
     sums: Vec<f64>,
     count: usize,
     good: (u32, Vec<Vec<f32>>),
+    /// The weights at the ends of the epochs but the last.
+    epochs: Vec<Vec<(String, Tensor)>>,
+    keeps_epochs: bool,
 }
 
 impl Course {
@@ -325,6 +358,9 @@ impl Course {
             observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
             record.curve.push(point);
             self.count = 0;
+            if self.keeps_epochs && progress.step < self.steps {
+                self.epochs.push(trainer.weights(false)?);
+            }
             self.good = trainer.save()?;
             if let Some((path, training)) = checkpoint {
                 save_checkpoint(trainer, training, path)?;

@@ -10,7 +10,7 @@ use super::data_notices::check_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
-use super::finetuning::{TrainingOptions, TrainingRecord, check_training, train};
+use super::finetuning::{Trained, TrainingOptions, TrainingRecord, check_training, train};
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
 use super::max_drop::Limit;
@@ -318,10 +318,10 @@ impl Work<'_> {
             let found = judge(&small, calibration, observer)?;
             let teacher = Graph::from_model_owned(original.model()?)?;
             let how = (finetune, found.classified.is_some());
-            let (trained, record) =
+            let Trained { model, record, .. } =
                 train(&small, (Some(&teacher), &kept_values), device, calibration, how, observer)?;
             let path = small.path.clone();
-            small = reread(trained, &path)?;
+            small = reread(model, &path)?;
             (untrained, training) = (Some(found), Some(record));
         }
         let small_graph = Graph::shapes_only(&small)?;
