@@ -80,9 +80,11 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let teacher = args.teacher.as_ref().map(load).transpose()?;
     let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let open = || args.judge.open(&args.data, &network.graph, None);
-    let calibration = output
-        .busy(OPENING_DATA, open)?
-        .ok_or_else(|| Error::new("a training needs images").expected("`data`").remedy("set `data`"))?;
+    let calibration = output.busy(OPENING_DATA, open)?.ok_or_else(|| {
+        Error::new("a training needs images")
+            .expected("`data`")
+            .remedy("set `data` to the images to train on")
+    })?;
     let metric = args.metric.options(&args.data, args.judge.test(), teacher.is_none())?;
     let device = global.open(output)?;
     let mut progress = match &args.training.checkpoint {

@@ -165,6 +165,7 @@ pub fn finetune(
     (options, metric): (&TrainingOptions, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Finetuned> {
+    check_training(options)?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
     let judge = |graph: &Graph, observer: &mut dyn Observer| {
         evaluate_by(graph, teacher, device, &calibration.judge, (batch, metric), observer)
@@ -222,12 +223,14 @@ pub(super) fn train(
         observer.notice(Notice::GradientStops { nodes: stops.clone() });
     }
     let data = TrainingData { images, labels };
+    data.check(&trainer).map_err(|e| calibration.fit.blame(e))?;
     let per_epoch = (images.count / trainer.batch().max(1)).max(1);
     let steps = match options.length {
-        TrainingLength::Epochs(epochs) => (epochs * per_epoch as f64).round() as usize,
+        TrainingLength::Epochs(epochs) => ((epochs * per_epoch as f64).round() as usize).max(1),
         TrainingLength::Steps(steps) => steps,
     };
-    let description = description(model, options, (steps, trainer.batch()));
+    let description =
+        description((model, teacher), (calibration, images.count), options, (&rule, augment, steps));
     let resumed = options.checkpoint.as_deref().filter(|_| options.resume);
     let first = resumed.map(|path| load_checkpoint(&mut trainer, &description, path)).transpose()?;
     let rate = match options.rate {
@@ -275,7 +278,7 @@ pub(super) fn train(
         epochs: vec![],
         keeps_epochs: options.trajectories,
     };
-    let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_str()));
+    let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_slice()));
     let end = staged(observer, Stage::Training, steps, |observer| {
         fit(&mut trainer, data, &loop_options, record.made, &mut |trainer, progress| {
             course.after(trainer, progress, (&mut record, checkpoint), observer)
@@ -307,14 +310,37 @@ fn objective(has_teacher: bool, classified: bool, options: &TrainingOptions) -> 
 }
 
 /// Describes all that decides the course of a training, so that a checkpoint continues none but its own.
-fn description(model: &Model, options: &TrainingOptions, (steps, batch): (usize, usize)) -> String {
-    let TrainingOptions { rate, schedule, optimizer, decay, objective, label_weight, augment, seed, .. } =
-        options;
-    format!(
-        "{} {steps} steps of {batch}, {rate:?} {schedule} {optimizer:?} {decay} {objective:?} {label_weight} \
-         {augment:?} {seed}",
-        model.sha256
-    )
+fn description(
+    (model, teacher): (&Model, Option<&Graph>),
+    (calibration, samples): (&Calibration, usize),
+    options: &TrainingOptions,
+    (rule, augment, steps): (&TrainerOptions, Augment, usize),
+) -> Vec<String> {
+    let Objective { soft, temperature, features, outputs, labels } = rule.objective;
+    let teacher = teacher.map_or("none".into(), |teacher| {
+        teacher.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    });
+    vec![
+        format!("a network of SHA-256 {}", model.sha256),
+        format!("the teacher {teacher}"),
+        format!("{samples} samples of {}", calibration.origin.data),
+        format!(
+            "{steps} steps of {}",
+            options.batch.map_or("any number of samples".into(), |n| n.to_string())
+        ),
+        format!("a learning rate of {}", options.rate.map_or("a range test".into(), |rate| rate.to_string())),
+        format!("the schedule {}", options.schedule),
+        match rule.optimizer {
+            Optimizer::AdamW { betas: [first, second] } => format!("AdamW with betas {first} and {second}"),
+            Optimizer::Sgd { momentum } => format!("SGD with momentum {momentum}"),
+        },
+        format!("a weight decay of {}", rule.decay),
+        format!(
+            "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
+        ),
+        format!("the random changes {augment}"),
+        format!("the seed {}", options.seed),
+    ]
 }
 
 /// The course of a training: sums over the current epoch, and the last good state.
@@ -336,7 +362,7 @@ impl Course {
         &mut self,
         trainer: &mut Trainer,
         progress: &Progress,
-        (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &str)>),
+        (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &[String])>),
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let numbers = std::iter::once(progress.loss).chain(progress.result.losses.iter().map(|&x| x.into()));
@@ -376,20 +402,45 @@ impl Course {
     }
 }
 
-/// Checks the length and the rate of a training.
+/// Checks the numbers of a training.
 ///
 /// # Errors
-/// Numbers that are not positive.
+/// A length or a rate that is not positive, a decay or weight below 0, and `resume` without `checkpoint`.
 pub fn check_training(options: &TrainingOptions) -> Result<()> {
-    let wrong = |what: &str, got: String| {
-        Err(Error::new(format!("the training cannot have this {what}")).expected("more than 0").got(got))
+    let wrong = |what: &str, least: &str, got: f64, remedy: &str| {
+        Err(Error::new(format!("the training cannot have this {what}"))
+            .expected(least)
+            .got(got.to_string())
+            .remedy(remedy))
     };
-    match (options.length, options.rate) {
-        (TrainingLength::Epochs(epochs), _) if !(epochs > 0.0 && epochs.is_finite()) => {
-            wrong("number of epochs", epochs.to_string())
+    let TrainingOptions { length, rate, decay, label_weight, .. } = *options;
+    let (above, least) = ("a number above 0", "a number from 0");
+    let is_positive = |x: f64| x > 0.0 && x.is_finite();
+    match length {
+        TrainingLength::Epochs(epochs) if !is_positive(epochs) => {
+            return wrong("number of epochs", above, epochs, "train for more than 0 epochs, such as 8");
         }
-        (TrainingLength::Steps(0), _) => wrong("number of steps", "0".to_owned()),
-        (_, Some(rate)) if !(rate > 0.0 && rate.is_finite()) => wrong("learning rate", rate.to_string()),
-        _ => Ok(()),
+        TrainingLength::Steps(0) => {
+            return wrong("number of steps", above, 0.0, "set `steps` to 1 or more");
+        }
+        _ => {}
     }
+    if let Some(rate) = rate.filter(|&rate| !is_positive(rate)) {
+        return wrong("learning rate", above, rate, "set `learning_rate` such as 0.001, or leave it out");
+    }
+    if options.batch == Some(0) {
+        return wrong("number of images in a step", above, 0.0, "set `train_batch` to 1 or more");
+    }
+    if !(decay >= 0.0 && decay.is_finite()) {
+        return wrong("weight decay", least, decay, "set `weight_decay` to 0 or more, such as 0.0001");
+    }
+    if !(label_weight >= 0.0 && label_weight.is_finite()) {
+        return wrong("weight of the labels", least, label_weight, "set `label_weight` to 0 or more");
+    }
+    if options.resume && options.checkpoint.is_none() {
+        return Err(Error::new("a resumed training needs its checkpoint")
+            .expected("`checkpoint`")
+            .remedy("set `checkpoint` to the file that the first training wrote"));
+    }
+    Ok(())
 }

@@ -163,7 +163,9 @@ fn decide_and_prune(
 fn check_finetune(options: &PruneOptions, calibration: Option<&Calibration>) -> Result<()> {
     let Some(training) = &options.finetune else { return Ok(()) };
     if calibration.is_none() {
-        return Err(Error::new("a training needs images").expected("`data`").remedy("set `data`"));
+        return Err(Error::new("a training needs images")
+            .expected("`data`")
+            .remedy("set `data` to the images to train on"));
     }
     check_training(training)
 }

@@ -45,6 +45,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Returns the place of a value in a plan for `batch` samples; values without a batch axis get one.
+    pub(super) fn new(operand: Operand, shape: &[usize], batch: usize) -> Self {
+        let axis = (shape.len() < 2 && shape.first() != Some(&batch)).then_some(1);
+        Self { operand, shape: axis.into_iter().chain(shape.iter().copied()).collect() }
+    }
+
     fn len(&self) -> usize {
         self.shape.iter().product()
     }

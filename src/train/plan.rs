@@ -141,9 +141,12 @@ impl TrainingPlan {
         let student = draft(&graph, &facts, &unfused(compared.taps()))?;
         let place = |draft: &Draft, graph: &Graph, facts: &Facts, value: ValueId| -> Result<Place> {
             let operand = draft.places[value].ok_or_else(|| {
-                Error::new("an output does not depend on the network's inputs").node(graph.name(value))
+                Error::new("an output does not depend on the network's inputs")
+                    .got(format!("\"{}\", which is constant", graph.name(value)))
+                    .remedy("train a network whose outputs depend on its inputs")
+                    .unsupported()
             })?;
-            Ok(Place { operand, shape: facts.shape(value).to_vec() })
+            Ok(Place::new(operand, facts.shape(value), draft.plan.batch))
         };
         let students = |values: &[ValueId]| {
             values.iter().map(|&v| place(&student, &graph, &facts, v)).collect::<Result<Vec<_>>>()
@@ -152,8 +155,12 @@ impl TrainingPlan {
         let features = compared.features.map(|v| place(&student, &graph, &facts, v)).transpose()?;
         let mut plan = student.plan;
         plan.outputs.clear();
+        let inputs: Vec<&str> =
+            networks.student.inputs.iter().map(|input| networks.student.name(input.value)).collect();
         let teacher = networks.teacher.map(|teacher| {
-            Imitated::join(&mut plan, teacher, (&sizes, networks.batch), (classes, max_binding))
+            let samples = (inputs.as_slice(), &sizes, networks.batch);
+            Imitated::join(&mut plan, teacher, samples, (classes, max_binding))
+                .map_err(|e| e.file(&teacher.path))
         });
         let teacher = teacher.transpose()?;
 
@@ -239,12 +246,12 @@ impl TrainingPlan {
                 Error::new("the outputs of the network do not depend on any weight that can be trained")
                     .file(&student.path)
                     .remedy("train the network in the framework it comes from");
-            let error = if stops.is_empty() {
-                error
+            let got = if stops.is_empty() {
+                "no weights or biases of layers behind the inputs".to_owned()
             } else {
-                error.got(format!("no gradient passes {}", stops.join(", ")))
+                format!("no gradient passes {}", stops.join(", "))
             };
-            return Err(error.unsupported());
+            return Err(error.got(got).unsupported());
         }
         let total: usize = lens.iter().map(|&len| SumSquares::chunks(len)).sum();
         plan.buffers.push(total);
@@ -319,11 +326,11 @@ struct Imitated {
 }
 
 impl Imitated {
-    /// Puts the teacher's steps in front of a plan, on the inputs of the plan.
+    /// Puts the teacher's steps in front of a plan, on the plan's `inputs` of these names.
     fn join(
         plan: &mut Plan,
         graph: &Graph,
-        (sizes, batch): (&Sizes, Option<usize>),
+        (inputs, sizes, batch): (&[&str], &Sizes, Option<usize>),
         (classes, max_binding): (bool, u64),
     ) -> Result<Self> {
         let facts = Facts::infer(graph, &graph.input_shapes(batch, sizes)?)?;
@@ -331,23 +338,20 @@ impl Imitated {
         let options =
             BuildOptions { taps: compared.taps(), outputs: false, max_binding, ..BuildOptions::default() };
         let Draft { plan: teacher, places } = draft(graph, &facts, &options)?;
-        let (buffers, constants) = (plan.buffers.len(), plan.constants.len());
+        let (buffers, constants, teacher_batch) = (plan.buffers.len(), plan.constants.len(), teacher.batch);
         let mut same = BTreeMap::new();
+        let shared = |port: &Port| inputs.contains(&port.name.as_str());
         for port in &teacher.inputs {
-            let own = plan.inputs.iter().find(|own| own.name == port.name && own.shape == port.shape);
-            let own = own.ok_or_else(|| {
+            let same_port = |own: &&Port| shared(own) && own.name == port.name && own.shape == port.shape;
+            let own = plan.inputs.iter().find(same_port).ok_or_else(|| {
+                let described = |port: &Port| format!("{} {:?}", port.name, port.shape);
+                let wanted: Vec<String> =
+                    plan.inputs.iter().filter(|own| shared(own)).map(described).collect();
                 Error::new("the teacher and the network have different inputs")
                     .file(&graph.path)
-                    .expected(format!(
-                        "{}",
-                        plan.inputs
-                            .iter()
-                            .map(|p| format!("{} {:?}", p.name, p.shape))
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    ))
-                    .got(format!("{} {:?}", port.name, port.shape))
-                    .remedy("give the network as teacher from which this one was pruned")
+                    .expected(wanted.join(", "))
+                    .got(described(port))
+                    .remedy("set `teacher` to the network from which this one was pruned")
             })?;
             if let (Operand::Buffer(of), Operand::Buffer(own)) = (port.place, own.place) {
                 same.insert(of, own);
@@ -368,7 +372,7 @@ impl Imitated {
         let own = std::mem::take(&mut plan.steps);
         plan.steps = steps.chain(own).collect();
         let place = |value: ValueId| {
-            places[value].map(|operand| Place { operand: map(operand), shape: facts.shape(value).to_vec() })
+            places[value].map(|operand| Place::new(map(operand), facts.shape(value), teacher_batch))
         };
         Ok(Self {
             outputs: compared.outputs.iter().filter_map(|&v| place(v)).collect(),
@@ -388,6 +392,6 @@ impl Imitated {
             .file(&self.path)
             .expected(format!("outputs {wanted:?}, as {} has", student.path.display()))
             .got(format!("{got:?}"))
-            .remedy("give the network as teacher from which this one was pruned"))
+            .remedy("set `teacher` to the network from which this one was pruned"))
     }
 }
