@@ -17,8 +17,8 @@ use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::with_constants;
 use crate::train::{
-    FitEnd, FitOptions, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions, TrainingData,
-    find_rate, fit, load_checkpoint, save_checkpoint,
+    FitEnd, FitOptions, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer, TrainerOptions,
+    TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -212,7 +212,9 @@ pub(super) fn train(
             // A resumed training has the rate of its first start: the test begins from the parameters of the file.
             let saved = trainer.save()?;
             trainer.reset()?;
-            let rate = find_rate(&mut trainer, data, augment, options.seed)?;
+            let rate = staged(observer, Stage::FindingRate, RANGE_STEPS, |observer| {
+                find_rate(&mut trainer, data, augment, options.seed, &mut |step| advance(observer, step))
+            })?;
             trainer.restore(&saved)?;
             rate
         }
