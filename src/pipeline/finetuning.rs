@@ -20,8 +20,8 @@ use crate::prune::{reread, with_constants};
 use crate::stats::Profile;
 use crate::tensor::Tensor;
 use crate::train::{
-    FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions,
-    TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
+    FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer,
+    TrainerOptions, TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -239,7 +239,9 @@ pub(super) fn train(
             // A resumed training has the rate of its first start: the test begins from the parameters of the file.
             let saved = trainer.save()?;
             trainer.reset()?;
-            let rate = find_rate(&mut trainer, data, augment, options.seed)?;
+            let rate = staged(observer, Stage::FindingRate, RANGE_STEPS, |observer| {
+                find_rate(&mut trainer, data, augment, options.seed, &mut |step| advance(observer, step))
+            })?;
             trainer.restore(&saved)?;
             rate
         }
