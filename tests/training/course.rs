@@ -206,7 +206,7 @@ fn the_command_writes_the_file_of_a_training_that_diverged() {
     let (code, found) = train("0.01");
     assert_eq!(code, 0, "{found}");
     assert!(found["training"]["diverged"].is_null() && found["training"]["made"] == 12, "{found}");
-    assert!(found["metric"]["value"].is_number() && found["before"]["value"].is_number(), "{found}");
+    assert!(found["metric"]["after"].is_number() && found["before"]["after"].is_number(), "{found}");
     std::fs::remove_file(setup.path("out.onnx")).unwrap();
     let (code, found) = train("1e8");
     assert_eq!(code, 1, "{found}");
@@ -246,7 +246,7 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
     assert!(loss(record.curve.last()) < loss(record.curve.first()), "{:?}", record.curve);
     let (before, after) = (trained.untrained.unwrap(), trained.evaluation.unwrap());
     assert_eq!((before.images, after.images), (8, 8));
-    assert_eq!(before.metric.unwrap().value, untrained.evaluation.unwrap().metric.unwrap().value);
+    assert_eq!(before.metric.unwrap().after, untrained.evaluation.unwrap().metric.unwrap().after);
     assert!(after.metric.is_some());
 
     let file = setup.model("trained.onnx").unwrap();

@@ -5,7 +5,7 @@ use secateur::exec::devices::Device;
 use secateur::graph::Graph;
 use secateur::pipeline::{Objective, Optimizer, TrainingOptions, TrainingRecord};
 use secateur::tensor::SampleShape;
-use secateur::train::{Trainer, TrainerOptions};
+use secateur::train::{KeptValues, Trainer, TrainerOptions};
 
 use super::adapters::gpus;
 use super::builder::{Builder, First, Recurrence, Value};
@@ -36,7 +36,7 @@ fn trainings_lower_their_losses_on_every_device() {
             let by_labels = labels.train(None, device, &options);
             fell(&by_labels.training, 0.6, &what);
             assert_eq!(by_labels.training.losses, ["labels"]);
-            let right = |found: &secateur::pipeline::Evaluation| found.metric.as_ref().unwrap().value;
+            let right = |found: &secateur::pipeline::Evaluation| found.metric.as_ref().unwrap().after;
             assert!(right(&by_labels.after) > right(&by_labels.before) + 20.0, "{what}");
             let imitated = images.train(Some(&teacher), device, &options);
             fell(&imitated.training, 0.6, &what);
@@ -126,7 +126,7 @@ fn networks_of_every_form_train() {
         b.first = first;
         let x = b.start("x", &[3, 8, 8]);
         let y = body(&mut b, &x);
-        b.finish(&[y], false).0
+        b.finish(&[y], true).0
     };
     for (first, batch) in [(First::Fixed(4), 4), (First::None, 1), (First::Folded(2), 8)] {
         let what = format!("{first:?}");
@@ -145,7 +145,7 @@ fn networks_of_every_form_train() {
         let x = b.input();
         let y = body(&mut b, &x);
         let y = b.by_vector(&y, "z", 4);
-        b.finish(&[y], false).0
+        b.finish(&[y], true).0
     };
     let setup = Setup::new(two(7)).arrays(&[("x", &[32, 3, 8, 8]), ("z", &[32, 4])]);
     imitates(&setup, two(8), &options, "two inputs");
@@ -199,7 +199,9 @@ fn class_scores_are_compared_before_a_softmax() {
     let losses = |student: &[&str], teacher: &[&str]| {
         let (student, teacher) = (ended(student), ended(teacher));
         let sample = SampleShape::of_one(&[3, 8, 8]);
-        let mut trainer = Trainer::new(&student, Some(&teacher), &sample, &Device::Cpu, &options).unwrap();
+        let mut trainer =
+            Trainer::new(&student, (Some(&teacher), &KeptValues::new()), &sample, &Device::Cpu, &options)
+                .unwrap();
         let result = trainer.step(&[&images, &labels], 0.0, 1.0).unwrap();
         assert_eq!(trainer.losses(), ["soft", "features", "labels"]);
         result.losses

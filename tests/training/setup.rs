@@ -30,7 +30,7 @@ pub(crate) fn classifier(seed: u64) -> Vec<u8> {
     let mut b = Builder::new(seed, 8);
     let x = b.input();
     let y = body(&mut b, &x);
-    b.finish(&[y], false).0
+    b.finish(&[y], true).0
 }
 
 /// Gives a network random images with labels that depend on them.
