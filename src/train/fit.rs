@@ -161,12 +161,11 @@ pub fn find_rate(
     after: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<f64> {
     const LOWEST: f64 = 1e-5;
-    const HIGHEST: f64 = 0.3;
     const STEPS: usize = RANGE_STEPS;
     let saved = trainer.save()?;
     let feed = feed(trainer, data, augment, seed)?;
     let batches: Vec<TrainingBatch> = (0..4.min(feed.batches())).map(|step| feed.batch(step)).collect();
-    let growth = (HIGHEST / LOWEST).powf(1.0 / (STEPS - 1) as f64);
+    let growth = (trainer.optimizer().highest_rate() / LOWEST).powf(1.0 / (STEPS - 1) as f64);
     let (mut rate, mut smooth, mut best) = (LOWEST, None::<f64>, (f64::INFINITY, LOWEST));
     for step in 0..STEPS {
         let batch = &batches[step % batches.len()];

@@ -37,6 +37,17 @@ impl Optimizer {
     /// Gradient descent with the usual momentum.
     pub const SGD: Self = Self::Sgd { momentum: 0.9 };
 
+    /// Returns the highest learning rate that a range test tries.
+    ///
+    /// AdamW moves every number by about the rate in each step, so that larger rates forget what was learned, although a
+    /// short test may not show it.
+    pub(super) fn highest_rate(self) -> f64 {
+        match self {
+            Self::AdamW { .. } => 3e-3,
+            Self::Sgd { .. } => 0.3,
+        }
+    }
+
     /// Returns the number of arrays of a parameter's state: value, moments, average.
     pub(super) fn arrays(self) -> usize {
         match self {

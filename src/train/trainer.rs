@@ -76,6 +76,11 @@ impl Trainer {
         Ok(Self { training, executor, options: options.clone(), steps: 0 })
     }
 
+    /// Returns the rule by which parameters change.
+    pub fn optimizer(&self) -> Optimizer {
+        self.options.optimizer
+    }
+
     /// Returns the number of samples of a step.
     pub fn batch(&self) -> usize {
         self.training.plan.batch
