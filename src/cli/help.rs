@@ -67,6 +67,7 @@ const HEADINGS: [Heading; 11] = [
             "finetune:seed",
             "checkpoint",
             "finetune:resume",
+            "prune:resume",
         ],
     },
     Heading {
@@ -76,7 +77,7 @@ const HEADINGS: [Heading; 11] = [
     },
     Heading {
         title: "Statistics",
-        common: &["gram", "confidence", "resume"],
+        common: &["gram", "confidence", "profile:resume"],
         more: &["no_classes", "measure_overhead"],
     },
     Heading {
