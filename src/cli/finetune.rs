@@ -53,6 +53,9 @@ pub(super) struct Args {
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
+    /// Train although the preprocessing is certainly wrong.
+    #[arg(long)]
+    force: bool,
     /// Number of images at once in evaluations.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
@@ -85,7 +88,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .expected("`data`")
             .remedy("set `data` to the images to train on")
     })?;
-    let metric = args.metric.options(&args.data, args.judge.test(), teacher.is_none())?;
+    let metric = args.metric.options(&args.data, args.judge.test(), args.force || teacher.is_none())?;
     let device = global.open(output)?;
     let mut progress = match &args.training.checkpoint {
         Some(_) => Progress::interruptible(output)?,

@@ -80,7 +80,7 @@ pub(super) struct PlanArgs {
 /// How networks are repaired after a cut, and which images judge them.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RepairArgs {
-    /// Repair of layers behind the cut.
+    /// Repair after the cut.
     ///
     /// Default: full with images, none without.
     #[arg(long, value_name = "HOW")]

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::calibration::Calibration;
 use super::data_notices::check_calibration;
-use super::evaluation::{Evaluation, evaluate_by};
+use super::evaluation::{Evaluation, evaluate_against};
+use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
 use super::training::profile_checkpoints;
@@ -21,7 +22,7 @@ use crate::stats::Profile;
 use crate::tensor::Tensor;
 use crate::train::{
     FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer,
-    TrainerOptions, TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
+    TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -166,9 +167,11 @@ pub fn finetune(
     observer: &mut dyn Observer,
 ) -> Result<Finetuned> {
     check_training(options)?;
+    teacher.map_or(Ok(()), |teacher| check_teacher(&network.graph, teacher))?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
     let judge = |graph: &Graph, observer: &mut dyn Observer| {
-        evaluate_by(graph, teacher, device, &calibration.judge, (batch, metric), observer)
+        let reference = teacher.map(Reference::from);
+        evaluate_against(graph, reference, device, &calibration.judge, (batch, metric), observer)
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();

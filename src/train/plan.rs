@@ -8,7 +8,7 @@ use super::objective::{Calls, Objective, Place};
 use super::parameters::{Parameter, last_layer, parameters, with_inputs};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes, ValueId};
+use crate::graph::{Dim, Graph, GraphInput, Sizes, ValueId};
 use crate::kernels::optimizer::{AdamW, SETTINGS, Sgd, SumSquares};
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::ops::Kept;
@@ -328,6 +328,39 @@ fn output(plan: &mut Plan, name: &str, place: Operand) {
     plan.outputs.push(Port { name: name.to_owned(), place, shape: vec![1], dtype: DType::F32 });
 }
 
+/// Checks that a teacher has the inputs of a network.
+///
+/// # Errors
+/// Inputs of other names or sizes.
+pub fn check_teacher(student: &Graph, teacher: &Graph) -> Result<()> {
+    let is_same = |(own, other): (&GraphInput, &GraphInput)| {
+        let fits = |(a, b): (&Dim, &Dim)| match (a, b) {
+            (Dim::Fixed(a), Dim::Fixed(b)) => a == b,
+            _ => true,
+        };
+        student.name(own.value) == teacher.name(other.value)
+            && own.dims.len() == other.dims.len()
+            && own.dims.iter().zip(&other.dims).all(fits)
+    };
+    if student.inputs.len() == teacher.inputs.len() && student.inputs.iter().zip(&teacher.inputs).all(is_same)
+    {
+        return Ok(());
+    }
+    let listed = |graph: &Graph| {
+        let inputs = graph.inputs.iter().map(|input| format!("{} {}", graph.name(input.value), input.show()));
+        inputs.collect::<Vec<_>>().join(", ")
+    };
+    Err(other_inputs(teacher, listed(student), listed(teacher)))
+}
+
+fn other_inputs(teacher: &Graph, expected: String, got: String) -> Error {
+    Error::new("the teacher and the network have different inputs")
+        .file(&teacher.path)
+        .expected(expected)
+        .got(got)
+        .remedy("set `teacher` to the network from which this one was pruned")
+}
+
 /// The values of the teacher in the joined plan.
 struct Imitated {
     outputs: Vec<Place>,
@@ -356,13 +389,8 @@ impl Imitated {
             let same_port = |own: &&Port| shared(own) && own.name == port.name && own.shape == port.shape;
             let own = plan.inputs.iter().find(same_port).ok_or_else(|| {
                 let described = |port: &Port| format!("{} {:?}", port.name, port.shape);
-                let wanted: Vec<String> =
-                    plan.inputs.iter().filter(|own| shared(own)).map(described).collect();
-                Error::new("the teacher and the network have different inputs")
-                    .file(&graph.path)
-                    .expected(wanted.join(", "))
-                    .got(described(port))
-                    .remedy("set `teacher` to the network from which this one was pruned")
+                let wanted = plan.inputs.iter().filter(|own| shared(own)).map(described).collect::<Vec<_>>();
+                other_inputs(graph, wanted.join(", "), described(port))
             })?;
             if let (Operand::Buffer(of), Operand::Buffer(own)) = (port.place, own.place) {
                 same.insert(of, own);

@@ -46,7 +46,7 @@ def check(report, name, result, network, test, least):
     trained, (images, labels) = result["training"], test
     code = f"{trained['made']} steps, loss {trained['curve'][0]['loss']:.3f} to {trained['curve'][-1]['loss']:.3f}"
     report.check(trained["diverged"] is None and trained["made"] == trained["steps"], f"{name}: all steps are made", code)
-    before, after = result["before"]["value"], result["metric"]["value"]
+    before, after = result["before"]["after"], result["metric"]["after"]
     report.check(after >= least(before), f"{name}: the training helps", f"{before:.2f} % before, {after:.2f} % after")
     for when, model, ours in (("before", network, before), ("after", result["out"], after)):
         runtime = accuracy(model, images, labels)
@@ -59,7 +59,7 @@ def lenet(report, program, shared, device, scratch):
     onnx.save(randomized(shared / "models/mnist_lenet_caffe.onnx"), network)
     data = ["--data", mnist / "train-images-idx3-ubyte.gz", "--sample", "1", "--images", "2560"]
     data += ["--test", mnist / "t10k-images-idx3-ubyte.gz", "--preset", "raw", "--scale", "256"]
-    training = ["--steps", "40", "--force", "--device", device, "-o", f"{scratch}/lenet.onnx"]
+    training = ["--steps", "40", "--device", device, "-o", f"{scratch}/lenet.onnx"]
     code, result = program.json("finetune", network, *data, *training)
     if not report.check(code == 0, "LeNet: finetune on labels", "" if code == 0 else common.message(result)):
         return

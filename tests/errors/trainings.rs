@@ -39,7 +39,7 @@ const TRAININGS: &[(&str, &str)] = &[
     ("a training of no weights", "finetune bare.onnx --teacher bare.onnx --data images.npz --epochs 1 OUT"),
     (
         "a training through a node without a gradient",
-        "finetune rounded.onnx --teacher rounded.onnx --data images.npz --epochs 1 OUT",
+        "finetune sampled.onnx --teacher sampled.onnx --data images.npz --epochs 1 OUT",
     ),
     (
         "a training of outputs that are constant",
@@ -102,7 +102,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         ("sixteen.onnx", model("Conv [16,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
         ("bare.onnx", model("Relu [N,3,8,8]; GlobalAveragePool ^; Flatten ^")),
-        ("rounded.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; TopK ^ (4) axis=1 →2")),
+        ("sampled.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]")),
         ("constant.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Shape ^; ConstantOfShape ^")),
         (
             "named.onnx",

@@ -200,7 +200,7 @@ fn the_command_writes_the_file_of_a_training_that_diverged() {
             "--train-batch",
             "8",
         ]);
-        command.args(["--force", "-o", "out.onnx", "--learning-rate", rate]);
+        command.args(["-o", "out.onnx", "--learning-rate", rate]);
         answer(&mut command)
     };
     let (code, found) = train("0.01");
@@ -264,6 +264,6 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
     let outputs = session.predict(&batch.data).unwrap();
     assert!(outputs.len() == 20 && outputs.iter().all(|x| x.is_finite()));
     let mut command = secateur(setup.folder.path());
-    let (code, judged) = answer(command.args(["eval", "trained.onnx", "--force", "--data", &setup.data]));
+    let (code, judged) = answer(command.args(["eval", "trained.onnx", "--data", &setup.data]));
     assert_eq!(code, 0, "{judged}");
 }
