@@ -22,6 +22,8 @@ pub enum Stage {
     TimingLayers,
     /// Refitting the layers behind a cut; counts layers.
     Repairing,
+    /// Finding a learning rate by a range test; counts steps.
+    FindingRate,
     /// Training a network; counts steps.
     Training,
     /// Comparing the pruned network with the masked reference; counts the two networks.

@@ -57,7 +57,7 @@ pub(crate) fn evaluate<'py>(
 }
 
 /// Returns bindings with the sizes that free inputs have in the data.
-fn own_sizes(
+pub(crate) fn own_sizes(
     graph: &secateur::pipeline::Graph,
     data: &secateur::pipeline::Dataset,
     bindings: secateur::onnx::InputBindings,

@@ -15,6 +15,7 @@ mod parts;
 mod profile;
 mod pruning;
 mod results;
+mod training;
 
 use std::ffi::OsString;
 
@@ -33,10 +34,12 @@ fn _secateur(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<profile::Profile>()?;
     module.add_class::<pruning::Cut>()?;
     module.add_class::<pruning::Pruned>()?;
+    module.add_class::<training::Finetuned>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(profile::profile, module)?)?;
     module.add_function(wrap_pyfunction!(pruning::plan, module)?)?;
     module.add_function(wrap_pyfunction!(pruning::prune, module)?)?;
+    module.add_function(wrap_pyfunction!(training::finetune, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::compare_criteria, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::bench, module)?)?;

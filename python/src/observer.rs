@@ -104,6 +104,8 @@ fn title(stage: Stage) -> &'static str {
         Stage::Probing => "probing",
         Stage::TimingLayers => "timing layers",
         Stage::Repairing => "repairing",
+        Stage::FindingRate => "finding the learning rate",
+        Stage::Training => "training",
         Stage::Proving => "proving",
         Stage::Evaluating => "evaluating",
         Stage::Timing => "timing",

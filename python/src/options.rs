@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use secateur::Error;
 use secateur::pipeline::{
-    Budget, DataOptions, Device, DeviceChoice, LabelImages, MetricKind, MetricOptions, PlanOptions,
-    Precision, Repair, Scope, ScoreNormalization, Target, devices,
+    Budget, DataOptions, Device, DeviceChoice, LabelImages, MetricKind, MetricOptions, Optimizer,
+    PlanOptions, Precision, Repair, Schedule, Scope, ScoreNormalization, Target, TrainingLength,
+    TrainingOptions, check_training, devices,
 };
 
 use crate::callbacks::{PyMetric, criterion};
@@ -204,6 +205,37 @@ impl<'py> Options<'py> {
         let labels = labels.map(Arc::new);
         let options = MetricOptions { metric: kind, labels, peak, boxes, min_score, force };
         options.check().or_raise(py)?;
+        Ok(options)
+    }
+
+    /// Returns how a network is trained, from a dictionary that the package has checked to have one length.
+    pub(crate) fn training(&self, seed: u64) -> PyResult<TrainingOptions> {
+        let length = match self.count("steps")? {
+            Some(steps) => TrainingLength::Steps(steps),
+            None => TrainingLength::Epochs(self.number("epochs")?.unwrap_or_default()),
+        };
+        let schedules = [
+            ("cosine", Schedule::Cosine),
+            ("one-cycle", Schedule::OneCycle),
+            ("constant", Schedule::Constant),
+        ];
+        let usual = TrainingOptions::new(length);
+        let options = TrainingOptions {
+            batch: self.positive("train_batch")?,
+            rate: self.number("learning_rate")?,
+            schedule: self.choice("schedule", &schedules)?.unwrap_or_default(),
+            optimizer: self
+                .choice("optimizer", &[("adamw", Optimizer::ADAMW), ("sgd", Optimizer::SGD)])?
+                .unwrap_or(usual.optimizer),
+            decay: self.number("weight_decay")?.unwrap_or(usual.decay),
+            label_weight: self.number("label_weight")?.unwrap_or(usual.label_weight),
+            augment: self.parsed("augment")?,
+            seed,
+            checkpoint: self.path("checkpoint")?,
+            resume: self.flag("resume")?,
+            ..usual
+        };
+        check_training(&options).or_raise(self.py())?;
         Ok(options)
     }
 

@@ -175,11 +175,13 @@ pub(crate) fn prune(
     };
     let request = Request::of(&options, target)?;
     let (repair, stamp) = (options.repair("repair")?, options.flag("stamp")?);
+    let training = options.get::<Bound<'_, PyDict>>("finetune", "options of a training")?;
+    let training = training.map(|given| Options(given).training(request.plan.seed)).transpose()?;
     let own = network.get();
     let inexact = cut.as_ref().map_or(own.inexact, |cut| cut.inexact.is_some());
     let outcome = PyObserver::new(reporter).run(py, |observer| {
         request.run((own, inexact, repair), |analyzed, evidence, plan| {
-            let pruning = PruneOptions { plan, repair, stamp, ..PruneOptions::default() };
+            let pruning = PruneOptions { plan, repair, stamp, finetune: training, ..PruneOptions::default() };
             let device = request.device.open()?;
             match cut {
                 Some(cut) => apply(analyzed, &device, cut, evidence, &pruning, observer),
@@ -227,6 +229,9 @@ impl Pruned {
         fields.set_item("collapsed", pruned.collapse.is_some())?;
         fields
             .set_item("quality", pruned.evaluation.as_ref().map(|found| quality(py, found)).transpose()?)?;
+        fields
+            .set_item("untrained", pruned.untrained.as_ref().map(|found| quality(py, found)).transpose()?)?;
+        fields.set_item("training", plain(py, &pruned.training)?)?;
         fields.set_item("latency", pruned.latency.as_ref().map(|found| latency(py, found)).transpose()?)?;
         fields.set_item("attempts", attempts(py, &pruned.attempts)?)?;
         Ok(fields)

@@ -82,6 +82,16 @@ class Case:
             secateur("prune", self.original, "-o", self.small, *how, *([] if self.example.dim() != 4 else ["--preset", "raw"]))
         return self
 
+    def finetune(self, start: Path) -> Path:
+        """Trains a file on the labels of random images; returns the trained one."""
+        data, tuned = self.original.with_name("labelled.npz"), self.original.with_name("tuned.onnx")
+        dice = np.random.default_rng(1)
+        images = dice.normal(size=(32, *self.example.shape[1:])).astype("f4")
+        np.savez(data, images=images, labels=dice.integers(0, 5, 32))
+        length = ("--steps=4", "--train-batch=16", "--learning-rate=0.01", "--augment=none")
+        secateur("finetune", start, "-o", tuned, "--data", data, "--preset=raw", *length, "--device=cpu", "-q")
+        return tuned
+
     def apply(self, module: nn.Module | None = None, **more: Any) -> tuple[nn.Module, Any]:
         module = self.build() if module is None else module
         return module, st.apply(module, self.small, self.example, original=self.original, **more)
@@ -143,6 +153,73 @@ def test_a_cut_module_equals_the_file_and_trains(tmp_path: Path, name: str, expo
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             assert layer.running_mean.shape == (layer.num_features,)
     train_once(module, made.example)
+
+
+def fresh(name: str) -> nn.Module:
+    """Returns a module in which all scales are 1 and all shifts 0, which TorchScript stores once."""
+    torch.manual_seed(0)
+    return networks.NETWORKS[name]()
+
+
+@pytest.mark.parametrize(
+    ("name", "export"),
+    [
+        ("residual", {"exporter": "dynamo"}),
+        ("residual", {"exporter": "torchscript"}),
+        ("residual", {"exporter": "dynamo", "fold": True}),
+        ("depthwise", {"exporter": "torchscript", "fold": True}),
+        ("dense", {"exporter": "dynamo"}),
+        ("group-norm", {"exporter": "dynamo"}),
+        ("twice", {"exporter": "dynamo"}),
+    ],
+)
+def test_trained_weights_arrive(tmp_path: Path, name: str, export: dict[str, Any]) -> None:
+    made = case(tmp_path, name, **export)
+    tuned = made.finetune(made.original)
+    module = made.build()
+    before = outputs(module, made.example)
+    applied = st.apply(module, tuned, made.example, original=made.original)
+    assert applied.max_rel_err < 1e-5 and not applied.changed and not applied.biases and not applied.notes
+    assert (outputs(module, made.example) - before).abs().max() > 1e-3
+    made.prune()
+    module = made.build()
+    applied = st.apply(module, made.finetune(made.small), made.example, original=made.original, cut=made.cut)
+    assert applied.max_rel_err < 1e-5 and applied.changed and not applied.notes
+    assert_narrower(module, made.build())
+    train_once(module, made.example)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_constants_that_are_stored_once_are_trained(tmp_path: Path, exporter: str) -> None:
+    made = Case(tmp_path, lambda: fresh("residual"), networks.example("residual"), exporter=exporter)
+    module = made.build()
+    applied = st.apply(module, made.finetune(made.original), made.example, original=made.original)
+    assert applied.max_rel_err < 1e-5
+
+
+def test_a_trained_result_is_enough(tmp_path: Path) -> None:
+    pytest.importorskip("secateur._secateur", reason="the extension is not built")
+    import secateur as package
+
+    made = case(tmp_path, "residual")
+    images = np.random.default_rng(0).normal(size=(40, 3, 12, 12)).astype("f4")
+    how = package.Training(steps=3, train_batch=16, learning_rate=0.01)
+    options: dict[str, Any] = {"keep_macs": 0.5, "force": True, "device": "cpu"}
+    result = package.prune(made.original, images, finetune=how, **options)
+    module = made.build()
+    applied = st.apply(module, result, made.example)
+    assert applied.max_rel_err < 1e-5 and applied.changed and result.training is not None
+    train_once(module, made.example)
+    # A training of a pruned network leads back to the module from which the original was exported.
+    short: dict[str, Any] = {"steps": 3, "train_batch": 16, "learning_rate": 0.01, "device": "cpu"}
+    tuned = package.finetune(result, images, teacher=made.original, **short)
+    module = made.build()
+    assert st.apply(module, tuned, made.example).changed == applied.changed
+    again = package.finetune(tuned, images, teacher=made.original, **short)
+    # A module that is cut already takes the weights of a further training of that file.
+    assert not st.apply(module, again, made.example, original=tuned).changed
+    with pytest.raises(st.MappingError, match="(?s)has other elements.*since the export"):
+        st.apply(module, again, made.example)
 
 
 @pytest.mark.parametrize("name", ["residual", "depthwise", "dense", "flattened", "no-bias", "layer-scale", "upsampling"])

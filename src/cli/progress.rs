@@ -81,6 +81,7 @@ fn title(stage: Stage) -> (&'static str, &'static str) {
         Stage::Probing => ("probing", "group"),
         Stage::TimingLayers => ("timing layers", "layer"),
         Stage::Repairing => ("repairing", "layer"),
+        Stage::FindingRate => ("finding the learning rate", "step"),
         Stage::Training => ("training", "step"),
         Stage::Proving => ("proving", "network"),
         Stage::Evaluating => ("evaluating", "image"),

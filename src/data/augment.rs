@@ -93,7 +93,7 @@ impl std::str::FromStr for Augment {
                 return Err(Error::new("this is no random change of images")
                     .expected("flip, shift, crop, color, mixup or none, with strengths from 0 to 1 such as shift=0.1")
                     .got(item)
-                    .meant(name, NAMES.into_iter(), "for example flip,shift=0.1"));
+                    .meant(name, NAMES, "for example flip,shift=0.1"));
             };
             match name {
                 "flip" => all.flip = strength.is_none_or(|s| s > 0.0),

@@ -9,6 +9,7 @@ use super::evaluation::{Evaluation, evaluate_against};
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
+use super::training::profile_checkpoints;
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
@@ -16,10 +17,12 @@ use crate::graph::Graph;
 use crate::graph::facts::takes_batches;
 use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
-use crate::prune::with_constants;
+use crate::prune::{reread, with_constants};
+use crate::stats::Profile;
+use crate::tensor::Tensor;
 use crate::train::{
-    FitEnd, FitOptions, Objective, Optimizer, Progress, Schedule, Trainer, TrainerOptions, TrainingData,
-    check_teacher, find_rate, fit, load_checkpoint, save_checkpoint,
+    FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer,
+    TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -59,6 +62,8 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// True to continue from the checkpoint.
     pub resume: bool,
+    /// True to keep the weights of every epoch, for statistics of filters through the training.
+    pub trajectories: bool,
 }
 
 impl TrainingOptions {
@@ -77,6 +82,7 @@ impl TrainingOptions {
             seed: 0,
             checkpoint: None,
             resume: false,
+            trajectories: false,
         }
     }
 }
@@ -138,6 +144,8 @@ pub struct Finetuned {
     pub model: Model,
     /// The course of the training.
     pub training: TrainingRecord,
+    /// Statistics of all filters with their trajectories through the epochs, if they were asked for.
+    pub profile: Option<Profile>,
     /// The quality before the training, against the teacher if there is one.
     pub before: Evaluation,
     /// The quality after the training.
@@ -167,21 +175,37 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let (model, training) =
-        train(&network.model, teacher, device, calibration, (options, classified), observer)?;
+    let of = (teacher, &KeptValues::new());
+    let Trained { model, record: training, epochs } =
+        train(&network.model, of, device, calibration, (options, classified), observer)?;
+    let path = model.path.clone();
+    let model = reread(model, &path)?;
+    let profile = options.trajectories.then(|| {
+        let through = std::iter::once(&network.model).chain(&epochs).chain([&model]).cloned();
+        profile_checkpoints(&through.collect::<Vec<_>>())
+    });
+    let profile = profile.transpose()?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
-    Ok(Finetuned { model, training, before, after })
+    Ok(Finetuned { model, training, profile, before, after })
 }
 
-/// Trains a model; `classified` is true if its first output is judged as a classification.
+/// A trained model, whose bytes were not encoded yet.
+pub(super) struct Trained {
+    pub(super) model: Model,
+    pub(super) record: TrainingRecord,
+    /// The models at the ends of the epochs but the last, if trajectories are wanted.
+    epochs: Vec<Model>,
+}
+
+/// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
 pub(super) fn train(
     model: &Model,
-    teacher: Option<&Graph>,
+    (teacher, kept): (Option<&Graph>, &KeptValues),
     device: &Device,
     calibration: &Calibration,
     (options, classified): (&TrainingOptions, bool),
     observer: &mut dyn Observer,
-) -> Result<(Model, TrainingRecord)> {
+) -> Result<Trained> {
     let graph = Graph::from_model(model)?;
     let images = calibration.images(observer)?;
     let labels = calibration.labels();
@@ -196,7 +220,7 @@ pub(super) fn train(
         max_norm: MAX_NORM,
         batch,
     };
-    let mut trainer = Trainer::new(&graph, teacher, &images.sample, device, &rule)?;
+    let mut trainer = Trainer::new(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
     if !stops.is_empty() {
         observer.notice(Notice::GradientStops { nodes: stops.clone() });
@@ -218,7 +242,9 @@ pub(super) fn train(
             // A resumed training has the rate of its first start: the test begins from the parameters of the file.
             let saved = trainer.save()?;
             trainer.reset()?;
-            let rate = find_rate(&mut trainer, data, augment, options.seed)?;
+            let rate = staged(observer, Stage::FindingRate, RANGE_STEPS, |observer| {
+                find_rate(&mut trainer, data, augment, options.seed, &mut |step| advance(observer, step))
+            })?;
             trainer.restore(&saved)?;
             rate
         }
@@ -248,7 +274,15 @@ pub(super) fn train(
         diverged: None,
     };
     let loop_options = FitOptions { steps, rate, schedule: options.schedule, augment, seed: options.seed };
-    let mut course = Course { begin: Instant::now(), steps, sums: vec![], count: 0, good: trainer.save()? };
+    let mut course = Course {
+        begin: Instant::now(),
+        steps,
+        sums: vec![],
+        count: 0,
+        good: trainer.save()?,
+        epochs: vec![],
+        keeps_epochs: options.trajectories,
+    };
     let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_slice()));
     let end = staged(observer, Stage::Training, steps, |observer| {
         fit(&mut trainer, data, &loop_options, record.made, &mut |trainer, progress| {
@@ -261,7 +295,11 @@ pub(super) fn train(
         trainer.restore(&course.good)?;
     }
     let weights = trainer.weights(true)?;
-    Ok((with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))?, record))
+    let with = |weights: &Vec<(String, Tensor)>| {
+        with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
+    };
+    let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
+    Ok(Trained { model: with(&weights)?, record, epochs })
 }
 
 /// The largest norm of a step's gradients.
@@ -318,6 +356,9 @@ struct Course {
     sums: Vec<f64>,
     count: usize,
     good: (u32, Vec<Vec<f32>>),
+    /// The weights at the ends of the epochs but the last.
+    epochs: Vec<Vec<(String, Tensor)>>,
+    keeps_epochs: bool,
 }
 
 impl Course {
@@ -348,6 +389,9 @@ impl Course {
             observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
             record.curve.push(point);
             self.count = 0;
+            if self.keeps_epochs && progress.step < self.steps {
+                self.epochs.push(trainer.weights(false)?);
+            }
             self.good = trainer.save()?;
             if let Some((path, training)) = checkpoint {
                 save_checkpoint(trainer, training, path)?;

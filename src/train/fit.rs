@@ -170,23 +170,29 @@ fn average(step: usize, steps: usize) -> f64 {
 /// Returns a learning rate for the training, found by a short range test (Smith 2017).
 ///
 /// The rate grows from step to step by a constant factor until the loss of a few batches rises; the parameters are restored
-/// afterwards.
+/// afterwards. `after` is called with the number of steps after every one, and may end the test by an error.
 ///
 /// # Errors
-/// A device that fails, and data that do not fit.
-pub fn find_rate(trainer: &mut Trainer, data: TrainingData, augment: Augment, seed: u64) -> Result<f64> {
+/// A device that fails, data that do not fit, and errors of `after`.
+pub fn find_rate(
+    trainer: &mut Trainer,
+    data: TrainingData,
+    augment: Augment,
+    seed: u64,
+    after: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<f64> {
     const LOWEST: f64 = 1e-5;
-    const HIGHEST: f64 = 0.3;
-    const STEPS: usize = 60;
+    const STEPS: usize = RANGE_STEPS;
     let saved = trainer.save()?;
     let feed = feed(trainer, data, augment, seed)?;
     let batches: Vec<TrainingBatch> = (0..4.min(feed.batches())).map(|step| feed.batch(step)).collect();
-    let growth = (HIGHEST / LOWEST).powf(1.0 / (STEPS - 1) as f64);
+    let growth = (trainer.optimizer().highest_rate() / LOWEST).powf(1.0 / (STEPS - 1) as f64);
     let (mut rate, mut smooth, mut best) = (LOWEST, None::<f64>, (f64::INFINITY, LOWEST));
     for step in 0..STEPS {
         let batch = &batches[step % batches.len()];
         let inputs: Vec<&[f32]> = batch.inputs.iter().map(Vec::as_slice).collect();
         let result = trainer.step(&inputs, rate, 1.0)?;
+        after(step + 1)?;
         let loss = trainer.total(&result);
         let now = smooth.map_or(loss, |old| 0.8 * old + 0.2 * loss);
         if !now.is_finite() || now > 2.0 * best.0 {
@@ -201,6 +207,9 @@ pub fn find_rate(trainer: &mut Trainer, data: TrainingData, augment: Augment, se
     trainer.restore(&saved)?;
     Ok(best.1 / SAFETY)
 }
+
+/// The largest number of steps of a range test.
+pub const RANGE_STEPS: usize = 60;
 
 /// The rate with the smallest loss of a range test, divided by the rate to train with.
 const SAFETY: f64 = 1.5;

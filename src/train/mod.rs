@@ -18,10 +18,10 @@ mod trainer;
 
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use feed::TrainingData;
-pub use fit::{FitEnd, FitOptions, Progress, find_rate, fit};
+pub use fit::{FitEnd, FitOptions, Progress, RANGE_STEPS, find_rate, fit};
 pub use gradient_plan::GradientPlan;
 pub use objective::Objective;
 pub use parameters::{Parameter, parameters};
-pub use plan::{Optimizer, check_teacher};
+pub use plan::{KeptValues, Optimizer, check_teacher};
 pub use schedule::Schedule;
 pub use trainer::{StepResult, Trainer, TrainerOptions};

@@ -1,6 +1,6 @@
 //! The plan of a training step: teacher, student, losses, gradients and updates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::differentiate::differentiate;
@@ -11,6 +11,7 @@ use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, GraphInput, Sizes, ValueId};
 use crate::kernels::optimizer::{AdamW, SETTINGS, Sgd, SumSquares};
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
+use crate::ops::Kept;
 use crate::plan::{BuildOptions, Draft, Operand, Plan, Port, State, draft, plan_memory};
 use crate::tensor::{DType, SampleShape};
 
@@ -36,6 +37,17 @@ impl Optimizer {
     /// Gradient descent with the usual momentum.
     pub const SGD: Self = Self::Sgd { momentum: 0.9 };
 
+    /// Returns the highest learning rate that a range test tries.
+    ///
+    /// AdamW moves every number by about the rate in each step, so that larger rates forget what was learned, although a
+    /// short test may not show it.
+    pub(super) fn highest_rate(self) -> f64 {
+        match self {
+            Self::AdamW { .. } => 3e-3,
+            Self::Sgd { .. } => 0.3,
+        }
+    }
+
     /// Returns the number of arrays of a parameter's state: value, moments, average.
     pub(super) fn arrays(self) -> usize {
         match self {
@@ -45,11 +57,16 @@ impl Optimizer {
     }
 }
 
+/// The indices that a cut keeps along each axis of values, by the names of the values.
+pub type KeptValues = HashMap<String, Kept>;
+
 /// The networks and sizes of a training.
 pub(super) struct Networks<'a> {
     pub(super) student: &'a Graph,
     /// The network whose outputs are imitated, unless labels alone are used.
     pub(super) teacher: Option<&'a Graph>,
+    /// The indices of the teacher's values, by name, that a cut kept in the student; empty without a cut.
+    pub(super) kept: &'a KeptValues,
     pub(super) sample: &'a SampleShape,
     /// The number of samples of a step; `None` for networks with a batch size of their own.
     pub(super) batch: Option<usize>,
@@ -179,7 +196,10 @@ impl TrainingPlan {
                     losses.push("outputs");
                 }
             }
-            let both = features.as_ref().zip(teacher.features.as_ref());
+            let wanted = teacher.features.as_ref().map(|(name, place)| {
+                networks.kept.get(name).map_or_else(|| place.clone(), |kept| calls.selected(place, kept))
+            });
+            let both = features.as_ref().zip(wanted.as_ref());
             if let Some((student, teacher)) = both.filter(|(s, t)| s.shape == t.shape)
                 && objective.features > 0.0
             {
@@ -344,7 +364,8 @@ fn other_inputs(teacher: &Graph, expected: String, got: String) -> Error {
 /// The values of the teacher in the joined plan.
 struct Imitated {
     outputs: Vec<Place>,
-    features: Option<Place>,
+    /// The features in front of the last layer, with their name.
+    features: Option<(String, Place)>,
     path: std::path::PathBuf,
 }
 
@@ -362,7 +383,7 @@ impl Imitated {
             BuildOptions { taps: compared.taps(), outputs: false, max_binding, ..BuildOptions::default() };
         let Draft { plan: teacher, places } = draft(graph, &facts, &options)?;
         let (buffers, constants, teacher_batch) = (plan.buffers.len(), plan.constants.len(), teacher.batch);
-        let mut same = std::collections::BTreeMap::new();
+        let mut same = BTreeMap::new();
         let shared = |port: &Port| inputs.contains(&port.name.as_str());
         for port in &teacher.inputs {
             let same_port = |own: &&Port| shared(own) && own.name == port.name && own.shape == port.shape;
@@ -394,7 +415,7 @@ impl Imitated {
         };
         Ok(Self {
             outputs: compared.outputs.iter().filter_map(|&v| place(v)).collect(),
-            features: compared.features.and_then(place),
+            features: compared.features.and_then(|v| Some((graph.name(v).to_owned(), place(v)?))),
             path: graph.path.clone(),
         })
     }

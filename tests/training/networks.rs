@@ -5,7 +5,7 @@ use secateur::exec::devices::Device;
 use secateur::graph::Graph;
 use secateur::pipeline::{Objective, Optimizer, TrainingLength, TrainingOptions, TrainingRecord};
 use secateur::tensor::SampleShape;
-use secateur::train::{Trainer, TrainerOptions};
+use secateur::train::{KeptValues, Trainer, TrainerOptions};
 
 use super::adapters::gpus;
 use super::builder::{Builder, First, Recurrence, Value};
@@ -200,7 +200,9 @@ fn class_scores_are_compared_before_a_softmax() {
     let losses = |student: &[&str], teacher: &[&str]| {
         let (student, teacher) = (ended(student), ended(teacher));
         let sample = SampleShape::of_one(&[3, 8, 8]);
-        let mut trainer = Trainer::new(&student, Some(&teacher), &sample, &Device::Cpu, &options).unwrap();
+        let mut trainer =
+            Trainer::new(&student, (Some(&teacher), &KeptValues::new()), &sample, &Device::Cpu, &options)
+                .unwrap();
         let result = trainer.step(&[&images, &labels], 0.0, 1.0).unwrap();
         assert_eq!(trainer.losses(), ["soft", "features", "labels"]);
         result.losses

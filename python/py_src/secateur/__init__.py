@@ -45,8 +45,11 @@ from ._results import (
     Quality,
     Quantiles,
     Timing,
+    TrainingPoint,
+    TrainingRecord,
 )
 from ._secateur import __version__
+from ._training import Finetuned, Training, finetune
 
 __all__ = [
     "Attempt",
@@ -64,6 +67,7 @@ __all__ = [
     "DeviceError",
     "Error",
     "FileError",
+    "Finetuned",
     "InputError",
     "InternalError",
     "Interrupted",
@@ -86,12 +90,16 @@ __all__ = [
     "Refused",
     "Result",
     "Timing",
+    "Training",
+    "TrainingPoint",
+    "TrainingRecord",
     "UnsupportedError",
     "__version__",
     "bench",
     "compare_criteria",
     "devices",
     "evaluate",
+    "finetune",
     "merge",
     "plan",
     "profile",

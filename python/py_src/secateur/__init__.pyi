@@ -38,8 +38,11 @@ from ._results import (
     Quality,
     Quantiles,
     Timing,
+    TrainingPoint,
+    TrainingRecord,
 )
 from ._secateur import __version__
+from ._training import Finetuned, Training, finetune
 
 __all__ = [
     "Attempt",
@@ -57,6 +60,7 @@ __all__ = [
     "DeviceError",
     "Error",
     "FileError",
+    "Finetuned",
     "InputError",
     "InternalError",
     "Interrupted",
@@ -79,12 +83,16 @@ __all__ = [
     "Refused",
     "Result",
     "Timing",
+    "Training",
+    "TrainingPoint",
+    "TrainingRecord",
     "UnsupportedError",
     "__version__",
     "bench",
     "compare_criteria",
     "devices",
     "evaluate",
+    "finetune",
     "merge",
     "plan",
     "profile",

@@ -15,7 +15,6 @@ _COMMANDS = {
     "check()": "check",
     "eval()` and `try_presets": "eval --try-presets",
     "eval()` with `try_presets": "eval --try-presets",
-    "finetune()": "finetune",
     "plan()` with `help_criteria": "plan --help-criteria",
 }
 

@@ -18,7 +18,8 @@ class Network:
     """An ONNX model. Networks can be pickled, so that workers may be given them.
 
     Args:
-        source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, or a :class:`Result` of :func:`prune`.
+        source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, or a :class:`Result` of :func:`prune` or
+            :class:`Finetuned` of :func:`finetune`.
         inexact: True to let channels that a normalization, softmax or reduction mixes be removed one by one. The rest is
             normalized without them, which changes the outputs; results name the nodes.
         values: Fixed values of inputs that are no data, by name: a number, or one for each element.
@@ -64,6 +65,11 @@ class Network:
         network = cls.__new__(cls)
         network._native = native
         return network
+
+    def _with(self, onnx: bytes) -> Network:
+        """Returns another model with the options of this one."""
+        inexact, values, sizes = self._native.options()
+        return Network(onnx, inexact=inexact, values=dict(values), sizes=dict(sizes))
 
     @property
     def path(self) -> str | None:

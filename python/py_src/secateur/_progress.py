@@ -9,7 +9,8 @@ from typing import Any, Union
 
 from ._errors import spoken
 
-#: True for a bar (needs tqdm), or a function of stage, units done, and units in all (0 if unknown).
+#: True for a bar (needs tqdm), or a function of stage, units done, and units in all (0 if unknown). A function that also has
+#: a method ``notice(text)`` gets the notices, such as epoch and loss of a training.
 Progress = Union[None, bool, Callable[[str, int, int], object]]
 
 _log = logging.getLogger("secateur")
@@ -22,6 +23,7 @@ class Reporter:
         self._bar: Any = None
         self._stage = ""
         self._call: Callable[[str, int, int], object] | None = None
+        self._notice: Callable[[str], object] | None = getattr(progress, "notice", None)
         if progress is True:
             self._call = self._draw
         elif callable(progress):
@@ -42,8 +44,13 @@ class Reporter:
         return self._call is None or self._call(stage, done, total) is not False
 
     def notice(self, text: str, is_warning: bool) -> None:
-        """Logs a sentence of the library."""
-        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", spoken(text))
+        """Logs a sentence of the library, and shows it with the progress."""
+        text = spoken(text)
+        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
+        if self._notice is not None:
+            self._notice(text)
+        if self._bar is not None and self._stage == "training" and not is_warning:
+            self._bar.set_postfix_str(text)
 
     def _draw(self, stage: str, done: int, total: int) -> bool:
         if stage != self._stage or self._bar is None or done < self._bar.n:

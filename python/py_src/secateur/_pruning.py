@@ -10,7 +10,8 @@ from ._calls import Protect, described, described_test, protected, statistics
 from ._functions import as_criterion, as_metric
 from ._network import Network, as_network
 from ._progress import Progress, Reporter
-from ._results import Attempt, Cost, Latency, Proof, Quality
+from ._results import Attempt, Cost, Latency, Proof, Quality, TrainingRecord
+from ._training import Training, training_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -103,6 +104,10 @@ class Result:
     proof: Proof
     #: Outputs of both networks, compared on the images that judge; None without images.
     quality: Quality | None
+    #: Quality before the training, if the network was trained.
+    untrained: Quality | None
+    #: Course of the training, if there was one.
+    training: TrainingRecord | None
     #: Number of removed channels.
     removed_channels: int
     #: Number of channels of the original.
@@ -128,6 +133,8 @@ class Result:
         self.before, self.after = Cost(**fields["before"]), Cost(**fields["after"])
         self.proof = Proof.of(fields["proof"])
         self.quality = None if fields["quality"] is None else Quality.of(fields["quality"])
+        self.untrained = None if fields["untrained"] is None else Quality.of(fields["untrained"])
+        self.training = None if fields["training"] is None else TrainingRecord.of(fields["training"])
         self.removed_channels = fields["removed_channels"]
         self.total_channels = fields["total_channels"]
         self.repair, self.refits = fields["repair"], fields["refits"]
@@ -295,6 +302,7 @@ def prune(
     protect: Protect = (),
     seed: int = 0,
     rounds: int = 1,
+    finetune: float | Training | None = None,
     stamp: bool = False,
     require_confidence: float | None = None,
     test: Any = None,
@@ -339,8 +347,10 @@ def prune(
         max_cut: Largest share of its channels that a layer may lose, 0 to 1.
         min_channels: Least number of channels that a layer keeps.
         protect: Layers that keep all channels: regular expressions, or a function of the name.
-        seed: Seed of the criterion "random".
+        seed: Seed of the criterion "random", and of the order and the random changes of images in a training.
         rounds: Rounds of iterative pruning; after each, the network is repaired and profiled again.
+        finetune: Passes over the images in a training of the pruned network, with the original as teacher, or a
+            :class:`Training` with further options. The proof is that of the network before the training.
         stamp: True to record the original and the cut in the metadata of the pruned file.
         require_confidence: Confidence below which a cut is refused.
         test: Other images that judge, all of them, with the preprocessing of ``data``.
@@ -356,7 +366,8 @@ def prune(
         batch: Images at once. Default: what the device's memory allows.
         device: "auto" (a GPU if there is one), "cpu", a number, or a part of a name, as :func:`devices` lists them.
         progress: True for a bar (needs tqdm), or a function of stage, units done, and units in all (0 if unknown). If it
-            returns False, the operation ends with :class:`Interrupted`.
+            returns False, the operation ends with :class:`Interrupted`. If it has a method ``notice(text)``, that gets the
+            notices, such as epoch and loss of a training.
         **data_options: Preprocessing and selection, as :class:`Data` describes them.
 
     Returns:
@@ -368,7 +379,7 @@ def prune(
         BudgetError: The budget cannot be met within ``max_cut``, ``min_channels`` and ``protect``.
         InputError: Data, labels or options that do not fit.
         ProofError: The outputs differ from those of the masked original.
-        KeyboardInterrupt: After Ctrl-C, within a batch.
+        KeyboardInterrupt: After Ctrl-C, within a batch. A training with ``checkpoint`` can be resumed.
 
     Example:
         >>> result = prune("net.onnx", "images/", preset="imagenet", keep_macs=0.5)  # doctest: +SKIP
@@ -394,6 +405,7 @@ def prune(
         "protect": protect,
         "seed": seed,
         "rounds": rounds,
+        "finetune": training_options(finetune),
         "stamp": stamp,
         "require_confidence": require_confidence,
         "test": test,

@@ -168,6 +168,70 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class TrainingPoint:
+    """The mean losses of one epoch of a training."""
+
+    #: Number of finished steps.
+    step: int
+    #: Weighted sum of the losses.
+    loss: float
+    #: Each loss, in the order of the record's ``losses``.
+    losses: list[float]
+    #: Learning rate at the end.
+    rate: float
+    #: Seconds since the start of the training.
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """The course of a training."""
+
+    #: Number of steps in all.
+    steps: int
+    #: Steps that were made, those before a resumption included.
+    made: int
+    #: Images of a step.
+    batch: int
+    #: Highest learning rate.
+    rate: float
+    #: True if the learning rate was found by a range test.
+    found_rate: bool
+    #: Schedule of the learning rate: cosine, one-cycle or constant.
+    schedule: str
+    #: Rule by which parameters changed, adamw or sgd, with its numbers.
+    optimizer: dict[str, Any]
+    #: Weights of the losses, and the temperature by which class scores are divided.
+    objective: dict[str, float]
+    #: Strengths of the random changes of images.
+    augment: dict[str, Any]
+    #: Seed of the order and the random changes of images.
+    seed: int
+    #: Names of the losses.
+    losses: list[str]
+    #: Number of trained numbers.
+    parameters: int
+    #: Nodes through which no gradient passes.
+    stops: list[str]
+    #: Mean losses, one point for each epoch since the start or the resumption.
+    curve: list[TrainingPoint]
+    #: Step at which the training diverged, if it did; the weights are those of the epoch before.
+    diverged: int | None
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> TrainingRecord:
+        """Creates a record from the library's fields."""
+        curve = [TrainingPoint(**point) for point in fields.pop("curve")]
+        return cls(**fields, curve=curve)
+
+    def __str__(self) -> str:
+        text = f"{self.made:,} steps of {self.batch} images, {self.parameters:,} parameters"
+        if not self.curve:
+            return text
+        return f"{text}, loss {self.curve[0].loss:.4f} → {self.curve[-1].loss:.4f}"
+
+
+@dataclass(frozen=True)
 class Point:
     """The quality that a criterion leaves at one budget."""
 
