@@ -59,7 +59,7 @@ def lenet(report, program, shared, device, scratch):
     onnx.save(randomized(shared / "models/mnist_lenet_caffe.onnx"), network)
     data = ["--data", mnist / "train-images-idx3-ubyte.gz", "--sample", "1", "--images", "2560"]
     data += ["--test", mnist / "t10k-images-idx3-ubyte.gz", "--preset", "raw", "--scale", "256"]
-    training = ["--steps", "40", "--device", device, "-o", f"{scratch}/lenet.onnx"]
+    training = ["--steps", "40", "--learning-rate", "0.002", "--augment", "none", "--device", device, "-o", f"{scratch}/lenet.onnx"]
     code, result = program.json("finetune", network, *data, *training)
     if not report.check(code == 0, "LeNet: finetune on labels", "" if code == 0 else common.message(result)):
         return

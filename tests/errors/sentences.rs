@@ -118,6 +118,7 @@ const UNMET: &[(&str, &str)] = &[
     ("the loss is constant", "an output that is constant is refused first"),
     ("the operands of a loss do not fit", "outputs of teacher and network are compared first"),
     ("the teacher and the network have different outputs", "the evaluation before compares them first"),
+    ("a label is no class of the network", "the evaluation before refuses it first"),
     ("the preparation of batches ended early", "it ends with the training"),
     ("cannot encode the checkpoint", "safetensors takes any array"),
     ("\"{name}\" is not constant", "only constants are folded"),
