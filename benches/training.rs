@@ -12,7 +12,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::tensor::SampleShape;
-use secateur::train::{Objective, Optimizer, Trainer, TrainerOptions};
+use secateur::train::{KeptValues, Objective, Optimizer, Trainer, TrainerOptions};
 
 fn argument(name: &str) -> Option<String> {
     let mut words = std::env::args().skip_while(|word| word != name);
@@ -52,7 +52,8 @@ fn main() {
         max_norm: 5.0,
         batch: Some(batch),
     };
-    let mut trainer = Trainer::new(&graph, None, &sample, &device, &options).expect("a trainer");
+    let mut trainer =
+        Trainer::new(&graph, (None, &KeptValues::new()), &sample, &device, &options).expect("a trainer");
     let classes: usize = trainer.classes().expect("labels").iter().product();
     let mut labels = vec![0.0f32; classes];
     labels.chunks_mut(classes / batch).enumerate().for_each(|(i, row)| {

@@ -31,6 +31,8 @@ mod sets;
 mod shards;
 #[path = "errors/sources.rs"]
 mod sources;
+#[path = "errors/trainings.rs"]
+mod trainings;
 
 use std::path::Path;
 
@@ -51,6 +53,7 @@ fn every_error_is_in_the_catalogue_and_names_its_remedy() {
         sources::cases(),
         shards::cases(),
         configurations::cases(),
+        trainings::cases(),
     ]
     .concat();
     let tried: Vec<_> = cases.par_iter().map(|case| case.run(&fixtures)).collect();

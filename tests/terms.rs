@@ -41,6 +41,7 @@ fn flags() -> BTreeSet<String> {
         "compare-criteria",
         "demo",
         "eval",
+        "finetune",
         "inspect",
         "merge",
         "plan",

@@ -24,6 +24,15 @@ mod adapters;
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // not every test builds everything
 mod builder;
+#[path = "training/course.rs"]
+mod course;
+#[path = "inputs/setup.rs"]
+#[allow(dead_code)] // trainings need no statistics
+mod files;
+#[path = "training/networks.rs"]
+mod networks;
+#[path = "training/setup.rs"]
+mod setup;
 
 use builder::random;
 

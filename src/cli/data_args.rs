@@ -24,7 +24,7 @@ pub(super) struct DataArgs {
     /// (.tar), Hugging Face tables (.parquet), .wav files, or random:N for N random inputs.
     #[arg(long, value_name = "DATA")]
     data: Vec<String>,
-    /// Preprocessing by name: imagenet, cifar10, mnist, unit or raw.
+    /// Preprocessing: imagenet, cifar10, mnist, unit or raw.
     ///
     /// unit divides pixels by 255, raw leaves them as they are, the others also normalize. Further options override
     /// single values of a preset.
@@ -44,7 +44,7 @@ pub(super) struct DataArgs {
     /// Mean of each channel: (pixel / scale - mean) / std.
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel: (pixel / scale - mean) / std.
+    /// Divisor of each channel after the mean, as PyTorch's std.
     #[arg(long, value_delimiter = ',')]
     std: Option<Vec<f32>>,
     /// Layout of the network's input: nchw or nhwc.

@@ -38,6 +38,12 @@ pub(super) struct Args {
     steps: Option<usize>,
     #[command(flatten)]
     training: TrainingArgs,
+    /// Profile to write, too: statistics of all filters through the epochs.
+    ///
+    /// Mean, variance and L1 norm of every filter at the end of each epoch, and its drift, for the criteria drift and
+    /// stability of `plan`.
+    #[arg(long, value_name = "FILE")]
+    write_profile: Option<PathBuf>,
     /// Seed of the order and the random changes of images.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -47,6 +53,9 @@ pub(super) struct Args {
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
+    /// Train although the preprocessing is certainly wrong.
+    #[arg(long)]
+    force: bool,
     /// Number of images at once in evaluations.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
@@ -66,16 +75,20 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     args.output.check_single(&model)?;
     let guard = OutputGuard::default().model(&model).read(&args.teacher).data(&args.data);
     let guard = guard.write_model(&model, args.output.path())?;
-    guard.write(&args.training.checkpoint, "write the checkpoint")?;
-    let options = args.training.options(args.length(), args.seed)?;
+    let guard = guard.write(&args.training.checkpoint, "write the checkpoint")?;
+    guard.write(&args.write_profile, "write the profile")?;
+    let mut options = args.training.options(args.length(), args.seed)?;
+    options.trajectories = args.write_profile.is_some();
     let load = |path: &PathBuf| args.data.load(path).and_then(|model| Graph::from_model(&model));
     let teacher = args.teacher.as_ref().map(load).transpose()?;
     let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let open = || args.judge.open(&args.data, &network.graph, None);
-    let calibration = output
-        .busy(OPENING_DATA, open)?
-        .ok_or_else(|| Error::new("a training needs images").expected("`data`").remedy("set `data`"))?;
-    let metric = args.metric.options(&args.data, args.judge.test(), teacher.is_none())?;
+    let calibration = output.busy(OPENING_DATA, open)?.ok_or_else(|| {
+        Error::new("a training needs images")
+            .expected("`data`")
+            .remedy("set `data` to the images to train on")
+    })?;
+    let metric = args.metric.options(&args.data, args.judge.test(), args.force || teacher.is_none())?;
     let device = global.open(output)?;
     let mut progress = match &args.training.checkpoint {
         Some(_) => Progress::interruptible(output)?,
@@ -93,6 +106,9 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         other => other?,
     };
     trained.model.save(args.output.path())?;
+    if let (Some(profile), Some(path)) = (&trained.profile, &args.write_profile) {
+        profile.save(path)?;
+    }
     print_training(&trained.training, output);
     output.line("before");
     print_metrics(&trained.before, output);

@@ -67,6 +67,7 @@ const HEADINGS: [Heading; 11] = [
             "finetune:seed",
             "checkpoint",
             "finetune:resume",
+            "prune:resume",
         ],
     },
     Heading {
@@ -76,13 +77,13 @@ const HEADINGS: [Heading; 11] = [
     },
     Heading {
         title: "Statistics",
-        common: &["gram", "confidence", "resume"],
+        common: &["gram", "confidence", "profile:resume"],
         more: &["no_classes", "measure_overhead"],
     },
     Heading {
         title: "Output",
         common: &["output", "output_dir", "report", "plot", "csv", "write_images", "tap"],
-        more: &["report_seconds", "masked", "write_cut", "stamp"],
+        more: &["report_seconds", "masked", "write_cut", "write_profile", "stamp"],
     },
     Heading {
         title: "Device",

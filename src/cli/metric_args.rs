@@ -23,7 +23,7 @@ pub(super) struct MetricArgs {
     /// Smaller values of --metric 'command CMD' are better.
     #[arg(long, requires = "metric")]
     lower_is_better: bool,
-    /// Target images: a folder of masks or pictures, or an array.
+    /// Target images: folder of masks or pictures, or array.
     ///
     /// A target file has the name of its image. An array is a .npy file, or `labels` in a .npz file. Masks hold class
     /// indices; pixels of 255 are ignored.

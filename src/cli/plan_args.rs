@@ -12,7 +12,7 @@ use crate::pipeline::{Budget, Criterion, Network, PlanOptions, Repair, Scope, Sc
 /// How channels are scored and chosen.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PlanArgs {
-    /// Criterion that scores channels; `plan --help-criteria` lists all.
+    /// Channel criterion; `plan --help-criteria` lists all.
     ///
     /// Default: reconstruction. If there are no images and the profile has no moments of patches: obd, or act-variance.
     #[arg(long, value_name = "NAME")]
@@ -80,7 +80,7 @@ pub(super) struct PlanArgs {
 /// How networks are repaired after a cut, and which images judge them.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RepairArgs {
-    /// How the weights of layers behind removed channels are repaired.
+    /// Repair after the cut.
     ///
     /// Default: full with images, none without.
     #[arg(long, value_name = "HOW")]

@@ -51,7 +51,7 @@ pub(super) struct Args {
     plan: PlanArgs,
     #[command(flatten)]
     repair: RepairArgs,
-    /// Train the pruned network for N epochs after the repair, with the original as teacher.
+    /// Then train for N epochs to imitate the original.
     ///
     /// The options under Training decide how; labels are not needed.
     #[arg(long, value_name = "N")]

@@ -66,6 +66,18 @@ impl Augment {
     }
 }
 
+/// Lists the changes as [`str::parse`] reads them.
+impl std::fmt::Display for Augment {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { flip, shift, crop, color, mixup } = *self;
+        let strengths = [("shift", shift), ("crop", crop), ("color", color), ("mixup", mixup)];
+        let strong = strengths.iter().filter(|(_, s)| *s > 0.0).map(|(name, s)| format!("{name}={s}"));
+        let all: Vec<String> = flip.then(|| "flip".to_owned()).into_iter().chain(strong).collect();
+        f.write_str(if all.is_empty() { "none" } else { "" })?;
+        f.write_str(&all.join(","))
+    }
+}
+
 impl std::str::FromStr for Augment {
     type Err = Error;
 
@@ -81,7 +93,7 @@ impl std::str::FromStr for Augment {
                 return Err(Error::new("this is no random change of images")
                     .expected("flip, shift, crop, color, mixup or none, with strengths from 0 to 1 such as shift=0.1")
                     .got(item)
-                    .meant(name, NAMES.into_iter(), "for example flip,shift=0.1"));
+                    .meant(name, NAMES, "for example flip,shift=0.1"));
             };
             match name {
                 "flip" => all.flip = strength.is_none_or(|s| s > 0.0),
@@ -189,6 +201,33 @@ fn recolor(image: &mut [f32], [_, height, width]: [usize; 3], most: f64, dice: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_changes_are_parsed() {
+        let none = Augment::default();
+        for (text, expected) in [
+            ("none", none),
+            ("", none),
+            ("flip", Augment { flip: true, ..none }),
+            ("flip=0", none),
+            ("flip,shift", Augment::USUAL),
+            (" shift , flip=1", Augment::USUAL),
+            (
+                "shift=0.25,crop,color,mixup",
+                Augment { flip: false, shift: 0.25, crop: 0.5, color: 0.2, mixup: 0.2 },
+            ),
+            ("crop=0.3,color=0,mixup=1", Augment { crop: 0.3, mixup: 1.0, ..none }),
+        ] {
+            let parsed: Augment = text.parse().unwrap();
+            assert_eq!(parsed, expected, "{text}");
+            assert_eq!(parsed.to_string().parse::<Augment>().unwrap(), parsed, "{parsed}");
+        }
+        assert_eq!(Augment::USUAL.to_string(), "flip,shift=0.125");
+        for text in ["flop", "shift=2", "shift=-0.1", "crop=much", "shift=", "flip=nan", "flip shift", "=1"] {
+            let error = text.parse::<Augment>().unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
 
     fn image(shape: [usize; 3]) -> Vec<f32> {
         (0..shape.iter().product()).map(|i| i as f32 + 1.0).collect()

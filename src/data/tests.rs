@@ -412,9 +412,9 @@ fn a_split_holds_out_the_same_share_of_every_class() {
     // Sixty images of class 0, then thirty of 1, then ten of 2: neighbours in the file are of one class.
     let labels: Vec<u32> = [(0, 60), (1, 30), (2, 10)].iter().flat_map(|&(c, n)| vec![c; n]).collect();
     // Every fifth place has class 1 in front of the others, so that a spread over places alone favours it.
-    let mut mixed: Vec<u32> = labels.iter().copied().filter(|&label| label != 1).collect();
-    (0..20).for_each(|i| mixed.insert(5 * i + 4, 1));
-    mixed.extend([1; 10]);
+    let mut others = labels.iter().copied().filter(|&label| label != 1);
+    let mut mixed: Vec<u32> = (0..87).map(|i| if i % 5 == 4 { 1 } else { others.next().unwrap() }).collect();
+    mixed.extend([1; 13]);
     let options = plain();
     let data = Dataset::from_bytes(
         vec![0; 100],

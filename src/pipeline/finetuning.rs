@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use super::calibration::Calibration;
 use super::data_notices::check_calibration;
-use super::evaluation::{Evaluation, evaluate_by};
+use super::evaluation::{Evaluation, evaluate_against};
+use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
+use super::training::profile_checkpoints;
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
@@ -15,10 +17,12 @@ use crate::graph::Graph;
 use crate::graph::facts::takes_batches;
 use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
-use crate::prune::with_constants;
+use crate::prune::{reread, with_constants};
+use crate::stats::Profile;
+use crate::tensor::Tensor;
 use crate::train::{
-    FitEnd, FitOptions, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer, TrainerOptions,
-    TrainingData, find_rate, fit, load_checkpoint, save_checkpoint,
+    FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer,
+    TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -58,6 +62,8 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// True to continue from the checkpoint.
     pub resume: bool,
+    /// True to keep the weights of every epoch, for statistics of filters through the training.
+    pub trajectories: bool,
 }
 
 impl TrainingOptions {
@@ -76,6 +82,7 @@ impl TrainingOptions {
             seed: 0,
             checkpoint: None,
             resume: false,
+            trajectories: false,
         }
     }
 }
@@ -137,6 +144,8 @@ pub struct Finetuned {
     pub model: Model,
     /// The course of the training.
     pub training: TrainingRecord,
+    /// Statistics of all filters with their trajectories through the epochs, if they were asked for.
+    pub profile: Option<Profile>,
     /// The quality before the training, against the teacher if there is one.
     pub before: Evaluation,
     /// The quality after the training.
@@ -157,27 +166,46 @@ pub fn finetune(
     (options, metric): (&TrainingOptions, &MetricOptions),
     observer: &mut dyn Observer,
 ) -> Result<Finetuned> {
+    check_training(options)?;
+    teacher.map_or(Ok(()), |teacher| check_teacher(&network.graph, teacher))?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
     let judge = |graph: &Graph, observer: &mut dyn Observer| {
-        evaluate_by(graph, teacher, device, &calibration.judge, (batch, metric), observer)
+        let reference = teacher.map(Reference::from);
+        evaluate_against(graph, reference, device, &calibration.judge, (batch, metric), observer)
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let (model, training) =
-        train(&network.model, teacher, device, calibration, (options, classified), observer)?;
+    let of = (teacher, &KeptValues::new());
+    let Trained { model, record: training, epochs } =
+        train(&network.model, of, device, calibration, (options, classified), observer)?;
+    let path = model.path.clone();
+    let model = reread(model, &path)?;
+    let profile = options.trajectories.then(|| {
+        let through = std::iter::once(&network.model).chain(&epochs).chain([&model]).cloned();
+        profile_checkpoints(&through.collect::<Vec<_>>())
+    });
+    let profile = profile.transpose()?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
-    Ok(Finetuned { model, training, before, after })
+    Ok(Finetuned { model, training, profile, before, after })
 }
 
-/// Trains a model; `classified` is true if its first output is judged as a classification.
+/// A trained model, whose bytes were not encoded yet.
+pub(super) struct Trained {
+    pub(super) model: Model,
+    pub(super) record: TrainingRecord,
+    /// The models at the ends of the epochs but the last, if trajectories are wanted.
+    epochs: Vec<Model>,
+}
+
+/// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
 pub(super) fn train(
     model: &Model,
-    teacher: Option<&Graph>,
+    (teacher, kept): (Option<&Graph>, &KeptValues),
     device: &Device,
     calibration: &Calibration,
     (options, classified): (&TrainingOptions, bool),
     observer: &mut dyn Observer,
-) -> Result<(Model, TrainingRecord)> {
+) -> Result<Trained> {
     let graph = Graph::from_model(model)?;
     let images = calibration.images(observer)?;
     let labels = calibration.labels();
@@ -192,18 +220,20 @@ pub(super) fn train(
         max_norm: MAX_NORM,
         batch,
     };
-    let mut trainer = Trainer::new(&graph, teacher, &images.sample, device, &rule)?;
+    let mut trainer = Trainer::new(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
     if !stops.is_empty() {
         observer.notice(Notice::GradientStops { nodes: stops.clone() });
     }
     let data = TrainingData { images, labels };
+    data.check(&trainer).map_err(|e| calibration.fit.blame(e))?;
     let per_epoch = (images.count / trainer.batch().max(1)).max(1);
     let steps = match options.length {
-        TrainingLength::Epochs(epochs) => (epochs * per_epoch as f64).round() as usize,
+        TrainingLength::Epochs(epochs) => ((epochs * per_epoch as f64).round() as usize).max(1),
         TrainingLength::Steps(steps) => steps,
     };
-    let description = description(model, options, (steps, trainer.batch()));
+    let description =
+        description((model, teacher), (calibration, images.count), options, (&rule, augment, steps));
     let resumed = options.checkpoint.as_deref().filter(|_| options.resume);
     let first = resumed.map(|path| load_checkpoint(&mut trainer, &description, path)).transpose()?;
     let rate = match options.rate {
@@ -244,8 +274,16 @@ pub(super) fn train(
         diverged: None,
     };
     let loop_options = FitOptions { steps, rate, schedule: options.schedule, augment, seed: options.seed };
-    let mut course = Course { begin: Instant::now(), steps, sums: vec![], count: 0, good: trainer.save()? };
-    let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_str()));
+    let mut course = Course {
+        begin: Instant::now(),
+        steps,
+        sums: vec![],
+        count: 0,
+        good: trainer.save()?,
+        epochs: vec![],
+        keeps_epochs: options.trajectories,
+    };
+    let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_slice()));
     let end = staged(observer, Stage::Training, steps, |observer| {
         fit(&mut trainer, data, &loop_options, record.made, &mut |trainer, progress| {
             course.after(trainer, progress, (&mut record, checkpoint), observer)
@@ -257,7 +295,11 @@ pub(super) fn train(
         trainer.restore(&course.good)?;
     }
     let weights = trainer.weights(true)?;
-    Ok((with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))?, record))
+    let with = |weights: &Vec<(String, Tensor)>| {
+        with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
+    };
+    let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
+    Ok(Trained { model: with(&weights)?, record, epochs })
 }
 
 /// The largest norm of a step's gradients.
@@ -273,14 +315,37 @@ fn objective(has_teacher: bool, classified: bool, options: &TrainingOptions) -> 
 }
 
 /// Describes all that decides the course of a training, so that a checkpoint continues none but its own.
-fn description(model: &Model, options: &TrainingOptions, (steps, batch): (usize, usize)) -> String {
-    let TrainingOptions { rate, schedule, optimizer, decay, objective, label_weight, augment, seed, .. } =
-        options;
-    format!(
-        "{} {steps} steps of {batch}, {rate:?} {schedule} {optimizer:?} {decay} {objective:?} {label_weight} \
-         {augment:?} {seed}",
-        model.sha256
-    )
+fn description(
+    (model, teacher): (&Model, Option<&Graph>),
+    (calibration, samples): (&Calibration, usize),
+    options: &TrainingOptions,
+    (rule, augment, steps): (&TrainerOptions, Augment, usize),
+) -> Vec<String> {
+    let Objective { soft, temperature, features, outputs, labels } = rule.objective;
+    let teacher = teacher.map_or("none".into(), |teacher| {
+        teacher.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    });
+    vec![
+        format!("a network of SHA-256 {}", model.sha256),
+        format!("the teacher {teacher}"),
+        format!("{samples} samples of {}", calibration.origin.data),
+        format!(
+            "{steps} steps of {}",
+            options.batch.map_or("any number of samples".into(), |n| n.to_string())
+        ),
+        format!("a learning rate of {}", options.rate.map_or("a range test".into(), |rate| rate.to_string())),
+        format!("the schedule {}", options.schedule),
+        match rule.optimizer {
+            Optimizer::AdamW { betas: [first, second] } => format!("AdamW with betas {first} and {second}"),
+            Optimizer::Sgd { momentum } => format!("SGD with momentum {momentum}"),
+        },
+        format!("a weight decay of {}", rule.decay),
+        format!(
+            "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
+        ),
+        format!("the random changes {augment}"),
+        format!("the seed {}", options.seed),
+    ]
 }
 
 /// The course of a training: sums over the current epoch, and the last good state.
@@ -291,6 +356,9 @@ struct Course {
     sums: Vec<f64>,
     count: usize,
     good: (u32, Vec<Vec<f32>>),
+    /// The weights at the ends of the epochs but the last.
+    epochs: Vec<Vec<(String, Tensor)>>,
+    keeps_epochs: bool,
 }
 
 impl Course {
@@ -299,7 +367,7 @@ impl Course {
         &mut self,
         trainer: &mut Trainer,
         progress: &Progress,
-        (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &str)>),
+        (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &[String])>),
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let numbers = std::iter::once(progress.loss).chain(progress.result.losses.iter().map(|&x| x.into()));
@@ -321,6 +389,9 @@ impl Course {
             observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
             record.curve.push(point);
             self.count = 0;
+            if self.keeps_epochs && progress.step < self.steps {
+                self.epochs.push(trainer.weights(false)?);
+            }
             self.good = trainer.save()?;
             if let Some((path, training)) = checkpoint {
                 save_checkpoint(trainer, training, path)?;
@@ -336,20 +407,45 @@ impl Course {
     }
 }
 
-/// Checks the length and the rate of a training.
+/// Checks the numbers of a training.
 ///
 /// # Errors
-/// Numbers that are not positive.
+/// A length or a rate that is not positive, a decay or weight below 0, and `resume` without `checkpoint`.
 pub fn check_training(options: &TrainingOptions) -> Result<()> {
-    let wrong = |what: &str, got: String| {
-        Err(Error::new(format!("the training cannot have this {what}")).expected("more than 0").got(got))
+    let wrong = |what: &str, least: &str, got: f64, remedy: &str| {
+        Err(Error::new(format!("the training cannot have this {what}"))
+            .expected(least)
+            .got(got.to_string())
+            .remedy(remedy))
     };
-    match (options.length, options.rate) {
-        (TrainingLength::Epochs(epochs), _) if !(epochs > 0.0 && epochs.is_finite()) => {
-            wrong("number of epochs", epochs.to_string())
+    let TrainingOptions { length, rate, decay, label_weight, .. } = *options;
+    let (above, least) = ("a number above 0", "a number from 0");
+    let is_positive = |x: f64| x > 0.0 && x.is_finite();
+    match length {
+        TrainingLength::Epochs(epochs) if !is_positive(epochs) => {
+            return wrong("number of epochs", above, epochs, "train for more than 0 epochs, such as 8");
         }
-        (TrainingLength::Steps(0), _) => wrong("number of steps", "0".to_owned()),
-        (_, Some(rate)) if !(rate > 0.0 && rate.is_finite()) => wrong("learning rate", rate.to_string()),
-        _ => Ok(()),
+        TrainingLength::Steps(0) => {
+            return wrong("number of steps", above, 0.0, "set `steps` to 1 or more");
+        }
+        _ => {}
     }
+    if let Some(rate) = rate.filter(|&rate| !is_positive(rate)) {
+        return wrong("learning rate", above, rate, "set `learning_rate` such as 0.001, or leave it out");
+    }
+    if options.batch == Some(0) {
+        return wrong("number of images in a step", above, 0.0, "set `train_batch` to 1 or more");
+    }
+    if !(decay >= 0.0 && decay.is_finite()) {
+        return wrong("weight decay", least, decay, "set `weight_decay` to 0 or more, such as 0.0001");
+    }
+    if !(label_weight >= 0.0 && label_weight.is_finite()) {
+        return wrong("weight of the labels", least, label_weight, "set `label_weight` to 0 or more");
+    }
+    if options.resume && options.checkpoint.is_none() {
+        return Err(Error::new("a resumed training needs its checkpoint")
+            .expected("`checkpoint`")
+            .remedy("set `checkpoint` to the file that the first training wrote"));
+    }
+    Ok(())
 }

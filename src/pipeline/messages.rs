@@ -177,7 +177,7 @@ fn refusal(refusal: &Refusal) -> String {
                 many(refusal.attempts.len(), "evaluated network")
             )
         }
-        RefusalReason::Infeasible { reason } => format!("refused: {}", reason),
+        RefusalReason::Infeasible { reason } => format!("refused: {reason}"),
         RefusalReason::Collapsed(found) => format!(
             "refused: {}. Nothing is written: keep more, give more images, or search with `max_drop` 1; `force` writes \
              it all the same",

@@ -10,7 +10,7 @@ use super::data_notices::check_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
-use super::finetuning::{TrainingOptions, TrainingRecord, check_training, train};
+use super::finetuning::{Trained, TrainingOptions, TrainingRecord, check_training, train};
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
 use super::max_drop::Limit;
@@ -34,6 +34,7 @@ use crate::prune::{
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
 use crate::stats::{Header, Profile};
+use crate::train::KeptValues;
 
 /// How a network is pruned.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +163,9 @@ fn decide_and_prune(
 fn check_finetune(options: &PruneOptions, calibration: Option<&Calibration>) -> Result<()> {
     let Some(training) = &options.finetune else { return Ok(()) };
     if calibration.is_none() {
-        return Err(Error::new("a training needs images").expected("`data`").remedy("set `data`"));
+        return Err(Error::new("a training needs images")
+            .expected("`data`")
+            .remedy("set `data` to the images to train on"));
     }
     check_training(training)
 }
@@ -301,7 +304,7 @@ impl Work<'_> {
         let widths_before = layer_widths(&network);
         let Network { model, original, .. } = network;
         let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original, stamp };
-        let (small, proof, inexact) =
+        let Proved { small, proof, inexact, kept: kept_values } =
             cutting.prove(model, (device, proof_images.as_ref()), options, observer)?;
         let both = |small: &Model| -> Result<[Graph; 2]> {
             Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(small)?])
@@ -317,9 +320,10 @@ impl Work<'_> {
             let found = judge(&small, calibration, observer)?;
             let teacher = Graph::from_model_owned(original.model()?)?;
             let how = (finetune, found.classified.is_some());
-            let (trained, record) = train(&small, Some(&teacher), device, calibration, how, observer)?;
+            let Trained { model, record, .. } =
+                train(&small, (Some(&teacher), &kept_values), device, calibration, how, observer)?;
             let path = small.path.clone();
-            small = reread(trained, &path)?;
+            small = reread(model, &path)?;
             (untrained, training) = (Some(found), Some(record));
         }
         let small_graph = Graph::shapes_only(&small)?;
@@ -385,6 +389,16 @@ impl Work<'_> {
     }
 }
 
+/// A pruned model that was proved.
+struct Proved {
+    small: Model,
+    proof: Proof,
+    /// The nodes at which the cut is inexact.
+    inexact: Vec<String>,
+    /// The indices of the original's values that stay.
+    kept: KeptValues,
+}
+
 /// A cut to make, and the source of the original for what needs it again.
 struct Cutting<'a> {
     repaired: &'a Repaired,
@@ -402,8 +416,7 @@ impl Cutting<'_> {
         Ok(model)
     }
 
-    /// Cuts the repaired model, and proves the encoded and re-read result: the pruned model, its proof, and the nodes at
-    /// which it is inexact.
+    /// Cuts the repaired model, and proves the encoded and re-read result.
     ///
     /// Each step needs the weights of the network once or twice, and releases them for the next.
     fn prove(
@@ -412,7 +425,7 @@ impl Cutting<'_> {
         (device, images): (&Device, Option<&Batch>),
         options: &PruneOptions,
         observer: &mut dyn Observer,
-    ) -> Result<(Model, Proof, Vec<String>)> {
+    ) -> Result<Proved> {
         staged(observer, Stage::Proving, 2, |observer| {
             self.proved(model, (device, images), options, observer)
         })
@@ -424,7 +437,7 @@ impl Cutting<'_> {
         (device, images): (&Device, Option<&Batch>),
         options: &PruneOptions,
         observer: &mut dyn Observer,
-    ) -> Result<(Model, Proof, Vec<String>)> {
+    ) -> Result<Proved> {
         let Self { repaired, removed, inexact, ref stamp, .. } = *self;
         let mut model = repaired.apply(&model)?;
         Stamp::remove(&mut model.proto);
@@ -441,7 +454,8 @@ impl Cutting<'_> {
         let small = written(model, inexact, removed, &path)?;
         let proof = outputs.prove(&small, device, &|| Graph::from_model_owned(masked()?))?;
         let proof = Proof { constants, ..proof };
-        Ok((small, proof, reference.inexact))
+        let kept = reference.kept_values().clone();
+        Ok(Proved { small, proof, inexact: reference.inexact, kept })
     }
 
     /// Writes the pruned model and the masked reference to the files that are asked for; returns the model that was

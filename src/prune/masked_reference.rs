@@ -38,6 +38,11 @@ pub struct MaskedReference {
 }
 
 impl MaskedReference {
+    /// Returns the indices that stay, for each value that shrinks, by name.
+    pub fn kept_values(&self) -> &HashMap<String, Kept> {
+        &self.kept
+    }
+
     /// Creates the reference of the cut that removes these coupled channels.
     ///
     /// # Errors

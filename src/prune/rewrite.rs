@@ -62,7 +62,7 @@ pub fn written(model: Model, inexact: bool, removed: &BTreeSet<usize>, path: &Pa
     reread(small, path)
 }
 
-/// Encodes a model and decodes the bytes, as a file at `path` has them; only the result is proved and saved.
+/// Encodes a model for a file at `path` and decodes the bytes, which alone are proved and saved.
 ///
 /// # Errors
 /// A model that is not valid.

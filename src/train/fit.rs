@@ -52,30 +52,25 @@ const DIVERGED: f64 = 10.0;
 /// The steps whose mean is the first loss.
 const FIRST: usize = 5;
 
-/// Returns the feed of a trainer.
-///
-/// # Errors
-/// Fewer samples than a batch has, and labels beyond the network's classes.
-pub(super) fn feed<'a>(
-    trainer: &Trainer,
-    data: TrainingData<'a>,
-    augment: Augment,
-    seed: u64,
-) -> Result<Feed<'a>> {
-    let batch = trainer.batch();
-    if data.images.count < batch {
-        return Err(Error::new("there are fewer samples than a batch has")
-            .expected(format!("at least {batch} samples"))
-            .got(data.images.count.to_string())
-            .remedy("give more images, or set a smaller `batch`"));
-    }
-    let classes = trainer
-        .classes()
-        .map(|shape| (shape.get(1).copied().unwrap_or(1), shape.iter().skip(2).product::<usize>()));
-    if let Some((classes, _)) = classes {
-        let labels = data.labels.ok_or_else(|| {
+impl TrainingData<'_> {
+    /// Checks that the samples fill a batch and that their labels are classes of the network.
+    ///
+    /// # Errors
+    /// Fewer samples than a batch has, no labels for a training that uses them, and labels beyond the classes.
+    pub fn check(&self, trainer: &Trainer) -> Result<()> {
+        let batch = trainer.batch();
+        if self.images.count < batch {
+            return Err(Error::new("there are fewer samples than a batch has")
+                .expected(format!("at least {batch} samples"))
+                .got(self.images.count.to_string())
+                .remedy(format!("give {batch} samples or more: the network computes so many at once")));
+        }
+        let Some((classes, _)) = classes(trainer) else { return Ok(()) };
+        let labels = self.labels.ok_or_else(|| {
             Error::new("training on labels needs labels")
-                .remedy("give labels with `labels`, or class folders; or train with a teacher")
+                .expected("a class for every image")
+                .got("images without labels")
+                .remedy("set `labels`, sort the images into folders of their classes, or set `teacher`")
         })?;
         if let Some(&label) = labels.iter().find(|&&label| label as usize >= classes) {
             return Err(Error::new("a label is no class of the network")
@@ -83,8 +78,23 @@ pub(super) fn feed<'a>(
                 .got(label.to_string())
                 .remedy("give the labels of this network's classes, or set `label_offset`"));
         }
+        Ok(())
     }
-    Ok(Feed { data, batch, augment, seed, classes })
+}
+
+/// Returns the number of classes and of positions of a sample, if labels are used.
+fn classes(trainer: &Trainer) -> Option<(usize, usize)> {
+    let shape = trainer.classes()?;
+    Some((shape.get(1).copied().unwrap_or(1), shape.iter().skip(2).product()))
+}
+
+/// Returns the feed of a trainer.
+///
+/// # Errors
+/// As [`TrainingData::check`].
+fn feed<'a>(trainer: &Trainer, data: TrainingData<'a>, augment: Augment, seed: u64) -> Result<Feed<'a>> {
+    data.check(trainer)?;
+    Ok(Feed { data, batch: trainer.batch(), augment, seed, classes: classes(trainer) })
 }
 
 /// Trains from step `first` to the end of the options' steps. `after` is called after every step, and may end the
@@ -151,12 +161,11 @@ pub fn find_rate(
     after: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<f64> {
     const LOWEST: f64 = 1e-5;
-    const HIGHEST: f64 = 0.3;
     const STEPS: usize = RANGE_STEPS;
     let saved = trainer.save()?;
     let feed = feed(trainer, data, augment, seed)?;
     let batches: Vec<TrainingBatch> = (0..4.min(feed.batches())).map(|step| feed.batch(step)).collect();
-    let growth = (HIGHEST / LOWEST).powf(1.0 / (STEPS - 1) as f64);
+    let growth = (trainer.optimizer().highest_rate() / LOWEST).powf(1.0 / (STEPS - 1) as f64);
     let (mut rate, mut smooth, mut best) = (LOWEST, None::<f64>, (f64::INFINITY, LOWEST));
     for step in 0..STEPS {
         let batch = &batches[step % batches.len()];

@@ -22,6 +22,6 @@ pub use fit::{FitEnd, FitOptions, Progress, RANGE_STEPS, find_rate, fit};
 pub use gradient_plan::GradientPlan;
 pub use objective::Objective;
 pub use parameters::{Parameter, parameters};
-pub use plan::Optimizer;
+pub use plan::{KeptValues, Optimizer, check_teacher};
 pub use schedule::Schedule;
 pub use trainer::{StepResult, Trainer, TrainerOptions};

@@ -6,8 +6,10 @@ use crate::error::{Error, Result};
 use crate::kernels::Kernel;
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::{Affine, BinaryKernel, BinaryOp, Unary};
+use crate::kernels::movement::GatherKernel;
 use crate::kernels::normalization::SoftmaxKernel;
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
+use crate::ops::Kept;
 use crate::plan::{Operand, Plan, Step};
 
 /// The weights of the losses whose sum is minimized; 0 leaves a loss out.
@@ -43,6 +45,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Returns the place of a value in a plan for `batch` samples; values without a batch axis get one.
+    pub(super) fn new(operand: Operand, shape: &[usize], batch: usize) -> Self {
+        let axis = (shape.len() < 2 && shape.first() != Some(&batch)).then_some(1);
+        Self { operand, shape: axis.into_iter().chain(shape.iter().copied()).collect() }
+    }
+
     fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -118,6 +126,23 @@ impl Calls<'_> {
         let product = self.binary(BinaryOp::Mul, probability, difference, len)?;
         let sum = self.total(product, outer, len);
         Ok(self.scaled(sum, 1, temperature * temperature / (outer * inner) as f64))
+    }
+
+    /// Appends a selection of an array's indices along each axis.
+    pub(super) fn selected(&mut self, place: &Place, kept: &Kept) -> Place {
+        let mut place = place.clone();
+        for (axis, mask) in kept.iter().enumerate() {
+            let Some(mask) = mask.as_ref().filter(|mask| mask.len() == place.shape[axis]) else { continue };
+            let table: Vec<f32> = (0..mask.len()).filter(|&i| mask[i]).map(|i| i as f32).collect();
+            let (outer, inner) =
+                (place.shape[..axis].iter().product(), place.shape[axis + 1..].iter().product());
+            let kernel = GatherKernel { outer, axis: mask.len(), count: table.len(), inner, own: false };
+            place.shape[axis] = table.len();
+            self.plan.constants.push(Arc::new(table));
+            let table = Operand::Constant(self.plan.constants.len() - 1);
+            place.operand = self.call(kernel, vec![place.operand, table]);
+        }
+        place
     }
 
     /// Appends the squared error of an array relative to the teacher's squares: `Σ(s − t)² / Σt²`.

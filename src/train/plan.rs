@@ -1,6 +1,6 @@
 //! The plan of a training step: teacher, student, losses, gradients and updates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::differentiate::differentiate;
@@ -8,9 +8,10 @@ use super::objective::{Calls, Objective, Place};
 use super::parameters::{Parameter, last_layer, parameters, with_inputs};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
-use crate::graph::{Graph, Sizes, ValueId};
+use crate::graph::{Dim, Graph, GraphInput, Sizes, ValueId};
 use crate::kernels::optimizer::{AdamW, SETTINGS, Sgd, SumSquares};
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
+use crate::ops::Kept;
 use crate::plan::{BuildOptions, Draft, Operand, Plan, Port, State, draft, plan_memory};
 use crate::tensor::{DType, SampleShape};
 
@@ -36,6 +37,17 @@ impl Optimizer {
     /// Gradient descent with the usual momentum.
     pub const SGD: Self = Self::Sgd { momentum: 0.9 };
 
+    /// Returns the highest learning rate that a range test tries.
+    ///
+    /// AdamW moves every number by about the rate in each step, so that larger rates forget what was learned, although a
+    /// short test may not show it.
+    pub(super) fn highest_rate(self) -> f64 {
+        match self {
+            Self::AdamW { .. } => 3e-3,
+            Self::Sgd { .. } => 0.3,
+        }
+    }
+
     /// Returns the number of arrays of a parameter's state: value, moments, average.
     pub(super) fn arrays(self) -> usize {
         match self {
@@ -45,11 +57,16 @@ impl Optimizer {
     }
 }
 
+/// The indices that a cut keeps along each axis of values, by the names of the values.
+pub type KeptValues = HashMap<String, Kept>;
+
 /// The networks and sizes of a training.
 pub(super) struct Networks<'a> {
     pub(super) student: &'a Graph,
     /// The network whose outputs are imitated, unless labels alone are used.
     pub(super) teacher: Option<&'a Graph>,
+    /// The indices of the teacher's values, by name, that a cut kept in the student; empty without a cut.
+    pub(super) kept: &'a KeptValues,
     pub(super) sample: &'a SampleShape,
     /// The number of samples of a step; `None` for networks with a batch size of their own.
     pub(super) batch: Option<usize>,
@@ -135,9 +152,12 @@ impl TrainingPlan {
         let student = draft(&graph, &facts, &unfused(compared.taps()))?;
         let place = |draft: &Draft, graph: &Graph, facts: &Facts, value: ValueId| -> Result<Place> {
             let operand = draft.places[value].ok_or_else(|| {
-                Error::new("an output does not depend on the network's inputs").node(graph.name(value))
+                Error::new("an output does not depend on the network's inputs")
+                    .got(format!("\"{}\", which is constant", graph.name(value)))
+                    .remedy("train a network whose outputs depend on its inputs")
+                    .unsupported()
             })?;
-            Ok(Place { operand, shape: facts.shape(value).to_vec() })
+            Ok(Place::new(operand, facts.shape(value), draft.plan.batch))
         };
         let students = |values: &[ValueId]| {
             values.iter().map(|&v| place(&student, &graph, &facts, v)).collect::<Result<Vec<_>>>()
@@ -146,8 +166,12 @@ impl TrainingPlan {
         let features = compared.features.map(|v| place(&student, &graph, &facts, v)).transpose()?;
         let mut plan = student.plan;
         plan.outputs.clear();
+        let inputs: Vec<&str> =
+            networks.student.inputs.iter().map(|input| networks.student.name(input.value)).collect();
         let teacher = networks.teacher.map(|teacher| {
-            Imitated::join(&mut plan, teacher, (&sizes, networks.batch), (classes, max_binding))
+            let samples = (inputs.as_slice(), &sizes, networks.batch);
+            Imitated::join(&mut plan, teacher, samples, (classes, max_binding))
+                .map_err(|e| e.file(&teacher.path))
         });
         let teacher = teacher.transpose()?;
 
@@ -172,7 +196,10 @@ impl TrainingPlan {
                     losses.push("outputs");
                 }
             }
-            let both = features.as_ref().zip(teacher.features.as_ref());
+            let wanted = teacher.features.as_ref().map(|(name, place)| {
+                networks.kept.get(name).map_or_else(|| place.clone(), |kept| calls.selected(place, kept))
+            });
+            let both = features.as_ref().zip(wanted.as_ref());
             if let Some((student, teacher)) = both.filter(|(s, t)| s.shape == t.shape)
                 && objective.features > 0.0
             {
@@ -230,12 +257,12 @@ impl TrainingPlan {
                 Error::new("the outputs of the network do not depend on any weight that can be trained")
                     .file(&student.path)
                     .remedy("train the network in the framework it comes from");
-            let error = if stops.is_empty() {
-                error
+            let got = if stops.is_empty() {
+                "no weights or biases of layers behind the inputs".to_owned()
             } else {
-                error.got(format!("no gradient passes {}", stops.join(", ")))
+                format!("no gradient passes {}", stops.join(", "))
             };
-            return Err(error.unsupported());
+            return Err(error.got(got).unsupported());
         }
         let total: usize = lens.iter().map(|&len| SumSquares::chunks(len)).sum();
         plan.buffers.push(total);
@@ -301,19 +328,53 @@ fn output(plan: &mut Plan, name: &str, place: Operand) {
     plan.outputs.push(Port { name: name.to_owned(), place, shape: vec![1], dtype: DType::F32 });
 }
 
+/// Checks that a teacher has the inputs of a network.
+///
+/// # Errors
+/// Inputs of other names or sizes.
+pub fn check_teacher(student: &Graph, teacher: &Graph) -> Result<()> {
+    let is_same = |(own, other): (&GraphInput, &GraphInput)| {
+        let fits = |(a, b): (&Dim, &Dim)| match (a, b) {
+            (Dim::Fixed(a), Dim::Fixed(b)) => a == b,
+            _ => true,
+        };
+        student.name(own.value) == teacher.name(other.value)
+            && own.dims.len() == other.dims.len()
+            && own.dims.iter().zip(&other.dims).all(fits)
+    };
+    if student.inputs.len() == teacher.inputs.len() && student.inputs.iter().zip(&teacher.inputs).all(is_same)
+    {
+        return Ok(());
+    }
+    let listed = |graph: &Graph| {
+        let inputs = graph.inputs.iter().map(|input| format!("{} {}", graph.name(input.value), input.show()));
+        inputs.collect::<Vec<_>>().join(", ")
+    };
+    Err(other_inputs(teacher, listed(student), listed(teacher)))
+}
+
+fn other_inputs(teacher: &Graph, expected: String, got: String) -> Error {
+    Error::new("the teacher and the network have different inputs")
+        .file(&teacher.path)
+        .expected(expected)
+        .got(got)
+        .remedy("set `teacher` to the network from which this one was pruned")
+}
+
 /// The values of the teacher in the joined plan.
 struct Imitated {
     outputs: Vec<Place>,
-    features: Option<Place>,
+    /// The features in front of the last layer, with their name.
+    features: Option<(String, Place)>,
     path: std::path::PathBuf,
 }
 
 impl Imitated {
-    /// Puts the teacher's steps in front of a plan, on the inputs of the plan.
+    /// Puts the teacher's steps in front of a plan, on the plan's `inputs` of these names.
     fn join(
         plan: &mut Plan,
         graph: &Graph,
-        (sizes, batch): (&Sizes, Option<usize>),
+        (inputs, sizes, batch): (&[&str], &Sizes, Option<usize>),
         (classes, max_binding): (bool, u64),
     ) -> Result<Self> {
         let facts = Facts::infer(graph, &graph.input_shapes(batch, sizes)?)?;
@@ -321,23 +382,15 @@ impl Imitated {
         let options =
             BuildOptions { taps: compared.taps(), outputs: false, max_binding, ..BuildOptions::default() };
         let Draft { plan: teacher, places } = draft(graph, &facts, &options)?;
-        let (buffers, constants) = (plan.buffers.len(), plan.constants.len());
-        let mut same = std::collections::BTreeMap::new();
+        let (buffers, constants, teacher_batch) = (plan.buffers.len(), plan.constants.len(), teacher.batch);
+        let mut same = BTreeMap::new();
+        let shared = |port: &Port| inputs.contains(&port.name.as_str());
         for port in &teacher.inputs {
-            let own = plan.inputs.iter().find(|own| own.name == port.name && own.shape == port.shape);
-            let own = own.ok_or_else(|| {
-                Error::new("the teacher and the network have different inputs")
-                    .file(&graph.path)
-                    .expected(format!(
-                        "{}",
-                        plan.inputs
-                            .iter()
-                            .map(|p| format!("{} {:?}", p.name, p.shape))
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    ))
-                    .got(format!("{} {:?}", port.name, port.shape))
-                    .remedy("give the network as teacher from which this one was pruned")
+            let same_port = |own: &&Port| shared(own) && own.name == port.name && own.shape == port.shape;
+            let own = plan.inputs.iter().find(same_port).ok_or_else(|| {
+                let described = |port: &Port| format!("{} {:?}", port.name, port.shape);
+                let wanted = plan.inputs.iter().filter(|own| shared(own)).map(described).collect::<Vec<_>>();
+                other_inputs(graph, wanted.join(", "), described(port))
             })?;
             if let (Operand::Buffer(of), Operand::Buffer(own)) = (port.place, own.place) {
                 same.insert(of, own);
@@ -358,11 +411,11 @@ impl Imitated {
         let own = std::mem::take(&mut plan.steps);
         plan.steps = steps.chain(own).collect();
         let place = |value: ValueId| {
-            places[value].map(|operand| Place { operand: map(operand), shape: facts.shape(value).to_vec() })
+            places[value].map(|operand| Place::new(map(operand), facts.shape(value), teacher_batch))
         };
         Ok(Self {
             outputs: compared.outputs.iter().filter_map(|&v| place(v)).collect(),
-            features: compared.features.and_then(place),
+            features: compared.features.and_then(|v| Some((graph.name(v).to_owned(), place(v)?))),
             path: graph.path.clone(),
         })
     }
@@ -378,6 +431,6 @@ impl Imitated {
             .file(&self.path)
             .expected(format!("outputs {wanted:?}, as {} has", student.path.display()))
             .got(format!("{got:?}"))
-            .remedy("give the network as teacher from which this one was pruned"))
+            .remedy("set `teacher` to the network from which this one was pruned"))
     }
 }

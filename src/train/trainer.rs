@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::objective::Objective;
 use super::parameters::Parameter;
-use super::plan::{Networks, Optimizer, TrainingPlan};
+use super::plan::{KeptValues, Networks, Optimizer, TrainingPlan};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::exec::devices::Device;
@@ -53,18 +53,20 @@ impl std::fmt::Debug for Trainer {
 impl Trainer {
     /// Plans the training of `student` and loads it on a device.
     ///
+    /// `kept` has the indices of the teacher's values that a cut kept in the student; it is empty without a cut.
+    ///
     /// # Errors
     /// A network without parameters that the losses depend on, a teacher whose inputs or outputs differ, nodes that
     /// cannot be planned, and a device that fails.
     pub fn new(
         student: &Graph,
-        teacher: Option<&Graph>,
+        (teacher, kept): (Option<&Graph>, &KeptValues),
         sample: &SampleShape,
         device: &Device,
         options: &TrainerOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        let networks = Networks { student, teacher, sample, batch: options.batch };
+        let networks = Networks { student, teacher, kept, sample, batch: options.batch };
         let rule = (options.optimizer, options.decay);
         let max_binding = limits.max_binding.min(limits.max_buffer);
         let training = TrainingPlan::new(&networks, &options.objective, rule, max_binding)
@@ -72,6 +74,11 @@ impl Trainer {
         training.plan.check_bindings(max_binding).map_err(|e| e.file(&student.path))?;
         let executor = device.load(&training.plan).map_err(|e| e.file(&student.path))?;
         Ok(Self { training, executor, options: options.clone(), steps: 0 })
+    }
+
+    /// Returns the rule by which parameters change.
+    pub fn optimizer(&self) -> Optimizer {
+        self.options.optimizer
     }
 
     /// Returns the number of samples of a step.

@@ -127,11 +127,13 @@ pub(crate) fn fixtures() -> Files {
         "profile two.onnx --input x2=1 --data random:4 --allow-random -o scaled.profile",
         "profile two.onnx --input x2=2 --data random:4 --allow-random -o rescaled.profile",
         "profile good.onnx --data labelled.npz -o labelled.profile",
+        "finetune good.onnx --teacher good.onnx --data images.npz --steps 1 --checkpoint good.ckpt -o trained.onnx",
     ] {
         let made = secateur(&folder, line, &[]);
         assert!(made.status.success(), "{line}: {}", String::from_utf8_lossy(&made.stderr));
     }
     let mut files = found(folder.path());
+    files.insert("short.ckpt".to_owned(), files["good.ckpt"][..900].to_vec());
     let cut = String::from_utf8(files["good.json"].clone()).unwrap();
     files.insert("renamed.json".to_owned(), cut.replace("\"n1\"", "\"m1\"").into());
     files.insert("all.json".to_owned(), cut.replace("\"keep\": true", "\"keep\": false").into());

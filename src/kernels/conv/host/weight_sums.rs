@@ -378,6 +378,7 @@ impl Multiply<'_> {
     }
 
     /// Adds the sums of `R` filters and at most `C` taps. A missing tap repeats the last one.
+    #[allow(clippy::needless_range_loop)] // loops of constant length over several arrays, which are unrolled
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const C: usize>(
         &self,

@@ -1,0 +1,120 @@
+//! Trainings that cannot begin.
+
+use super::case::{Case, case};
+use super::notation::model;
+use super::sets::{npy, npz};
+
+const TEACHER: &str = "--teacher good.onnx --data images.npz";
+
+/// Title and command line; TEACHER stands for a teacher with images, OUT for an output.
+const TRAININGS: &[(&str, &str)] = &[
+    ("a training of no epochs", "finetune good.onnx TEACHER --epochs 0 OUT"),
+    (
+        "a training of epochs below 0",
+        "prune good.onnx --criterion l1 --keep-macs 0.7 --data images.npz --finetune=-1 OUT",
+    ),
+    ("a training at no rate", "finetune good.onnx TEACHER --epochs 1 --learning-rate 0 OUT"),
+    ("a training of a negative decay", "finetune good.onnx TEACHER --epochs 1 --weight-decay=-0.1 OUT"),
+    (
+        "a training with a negative weight of labels",
+        "finetune good.onnx TEACHER --epochs 1 --label-weight=-1 OUT",
+    ),
+    ("a training of no length", "finetune good.onnx TEACHER OUT"),
+    ("a training of two lengths", "finetune good.onnx TEACHER --epochs 1 --steps 1 OUT"),
+    ("a training without images", "finetune good.onnx --epochs 1 OUT"),
+    (
+        "a training after the cut without images",
+        "prune good.onnx --criterion l1 --keep-macs 0.7 --finetune 1 OUT",
+    ),
+    ("a training without teacher and labels", "finetune good.onnx --data images.npz --epochs 1 OUT"),
+    ("a teacher and labels that are not there", "finetune good.onnx TEACHER --label-weight 1 --epochs 1 OUT"),
+    (
+        "a training on labels beyond the classes",
+        "finetune good.onnx --data beyond.npz --epochs 1 --force OUT",
+    ),
+    (
+        "a training on fewer images than its batch",
+        "finetune sixteen.onnx --teacher sixteen.onnx --data images.npz --epochs 1 OUT",
+    ),
+    ("a training of no weights", "finetune bare.onnx --teacher bare.onnx --data images.npz --epochs 1 OUT"),
+    (
+        "a training through a node without a gradient",
+        "finetune sampled.onnx --teacher sampled.onnx --data images.npz --epochs 1 OUT",
+    ),
+    (
+        "a training of outputs that are constant",
+        "finetune constant.onnx --teacher constant.onnx --data images.npz --epochs 1 OUT",
+    ),
+    ("a teacher of other inputs", "finetune good.onnx --teacher named.onnx --data images.npz --epochs 1 OUT"),
+    ("a teacher of more inputs", "finetune good.onnx --teacher two.onnx --data images.npz --epochs 1 OUT"),
+    (
+        "a teacher of other outputs",
+        "finetune good.onnx --teacher other.onnx --data images.npz --epochs 1 OUT",
+    ),
+    (
+        "a teacher that is not there",
+        "finetune good.onnx --teacher nothing.onnx --data images.npz --epochs 1 OUT",
+    ),
+    ("a teacher that is none", "finetune good.onnx --teacher good.json --data images.npz --epochs 1 OUT"),
+    (
+        "a teacher for the output",
+        "finetune small.onnx --teacher good.onnx --data images.npz --epochs 1 -o good.onnx",
+    ),
+    ("a random change that is mistyped", "finetune good.onnx TEACHER --epochs 1 --augment flipp,shift OUT"),
+    ("a random change that is none", "finetune good.onnx TEACHER --epochs 1 --augment frobnicate OUT"),
+    ("a random change that is too strong", "finetune good.onnx TEACHER --epochs 1 --augment shift=2 OUT"),
+    ("a random change of no strength", "finetune good.onnx TEACHER --epochs 1 --augment crop=much OUT"),
+    ("a checkpoint in no folder", "finetune good.onnx TEACHER --epochs 1 --checkpoint no/good.ckpt OUT"),
+    ("the model for the checkpoint", "finetune small.onnx TEACHER --epochs 1 --checkpoint small.onnx OUT"),
+    ("to resume without a checkpoint", "finetune good.onnx TEACHER --epochs 1 --resume OUT"),
+    (
+        "to resume a training that is not there",
+        "finetune good.onnx TEACHER --steps 1 --checkpoint nothing.ckpt --resume OUT",
+    ),
+    (
+        "to resume from what is no checkpoint",
+        "finetune good.onnx TEACHER --steps 1 --checkpoint good.json --resume OUT",
+    ),
+    (
+        "to resume from another safetensors file",
+        "finetune good.onnx TEACHER --steps 1 --checkpoint good.profile --resume OUT",
+    ),
+    (
+        "to resume from a checkpoint cut short",
+        "finetune good.onnx TEACHER --steps 1 --checkpoint short.ckpt --resume OUT",
+    ),
+    (
+        "to resume a training of other options",
+        "finetune good.onnx TEACHER --steps 2 --checkpoint good.ckpt --resume OUT",
+    ),
+    (
+        "to resume the training of another network",
+        "finetune small.onnx TEACHER --steps 1 --checkpoint good.ckpt --resume OUT",
+    ),
+];
+
+pub(crate) fn cases() -> Vec<Case> {
+    let pixels = |count: usize| npy("|u1", &format!("{count}, 3, 8, 8"), &vec![7; count * 192]);
+    let files = [
+        (
+            "beyond.npz",
+            npz(&[("images", &pixels(8)), ("labels", &npy("|u1", "8,", &[0, 1, 2, 3, 4, 5, 6, 7]))]),
+        ),
+        ("sixteen.onnx", model("Conv [16,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
+        ("bare.onnx", model("Relu [N,3,8,8]; GlobalAveragePool ^; Flatten ^")),
+        ("sampled.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]")),
+        ("constant.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Shape ^; ConstantOfShape ^")),
+        (
+            "named.onnx",
+            model(
+                "Identity [N,3,8,8]; Conv [N,3,8,8] =[8,3,3,3]; GlobalAveragePool ^; Flatten ^; Gemm ^ =[5,8] transB=1",
+            ),
+        ),
+    ];
+    let make = |(title, line): &(&str, &str)| {
+        let line = line.replace("TEACHER", TEACHER).replace("OUT", "-o out");
+        let named = files.iter().filter(|(name, _)| line.contains(name));
+        named.fold(case(title, &line), |case, (name, bytes)| case.with(name, bytes.clone()))
+    };
+    TRAININGS.iter().map(make).collect()
+}
