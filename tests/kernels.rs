@@ -58,6 +58,7 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
 #[test]
 fn every_shader_except_indices_sums_and_transforms_takes_f16() {
     let exact = [
+        "adamw",
         "arg",
         "channel_sums",
         "channel_stats",
@@ -68,6 +69,8 @@ fn every_shader_except_indices_sums_and_transforms_takes_f16() {
         "recurrent",
         "winograd_gemm",
         "roofline",
+        "sgd",
+        "sum_squares",
         "topk",
         "unfold",
     ];
@@ -77,7 +80,7 @@ fn every_shader_except_indices_sums_and_transforms_takes_f16() {
         kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
         assert_eq!(row.writes_f16(), !part && !exact.contains(&row.name), "{} writes", row.name);
-        let reads_none = ["fill", "winograd_gemm", "roofline", "winograd_out"];
+        let reads_none = ["adamw", "fill", "roofline", "sgd", "sum_squares", "winograd_gemm", "winograd_out"];
         let reads = !cases_of(row)[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
         // The first input of a selection is its condition.
         assert_eq!(row.reads_f16(usize::from(row.name == "select")), reads, "{} reads", row.name);

@@ -179,12 +179,12 @@ def test_trained_weights_arrive(tmp_path: Path, name: str, export: dict[str, Any
     module = made.build()
     before = outputs(module, made.example)
     applied = st.apply(module, tuned, made.example, original=made.original)
-    assert applied.max_rel_err < 1e-5 and not applied.changed and not applied.biases and not applied.notes
+    assert applied.max_rel_err < 1e-5 and not applied.changed and not applied.biases and not applied.warnings
     assert (outputs(module, made.example) - before).abs().max() > 1e-3
     made.prune()
     module = made.build()
     applied = st.apply(module, made.finetune(made.small), made.example, original=made.original, cut=made.cut)
-    assert applied.max_rel_err < 1e-5 and applied.changed and not applied.notes
+    assert applied.max_rel_err < 1e-5 and applied.changed and not applied.warnings
     assert_narrower(module, made.build())
     train_once(module, made.example)
 

@@ -72,8 +72,7 @@ secateur prune net.onnx --data images/ --preset imagenet --keep-macs 0.7 \\
   -o small.onnx --report page.html
 secateur prune net.onnx --data images/ --preset imagenet --max-drop 1 \\
   -o small.onnx
-secateur prune net.onnx --cut cut.json --data images/ --preset imagenet \\
-  -o small.onnx",
+secateur prune net.onnx --cut cut.json --repair none -o small.onnx",
     },
     Examples {
         verb: "compare-criteria",
