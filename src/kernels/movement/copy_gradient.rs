@@ -9,7 +9,7 @@ use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::layout;
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 
-/// Sums the gradients of all copies of an element; created by [`CopyGradient::new`].
+/// Sums the gradients of all copies of an element.
 ///
 /// `gx[gx_offset + Σ i·gx_strides] = Σ_j gy[gy_offset + Σ i·gy_strides + Σ j·gy_strides]`, for every index `i` of the
 /// first `kept` axes, over all indices `j` of the other axes. Other elements of the output are unchanged.
