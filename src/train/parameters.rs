@@ -1,7 +1,7 @@
 //! The trained parameters of a network, and the graph in which they are inputs instead of constants.
 
 use crate::graph::facts::Facts;
-use crate::graph::{Dim, Graph, GraphInput, NodeId, ValueId};
+use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
 use crate::tensor::Tensor;
 
 /// A parameter of a network: an initializer that training changes.
@@ -32,7 +32,9 @@ pub fn parameters(graph: &Graph, facts: &Facts) -> Vec<Parameter> {
         for input in node.op.parameters().into_iter().chain(added_bias(graph, id)) {
             let source =
                 node.inputs.get(input).copied().flatten().and_then(|value| initializer(graph, value));
-            let Some((value, initial)) = source else { continue };
+            let Some((value, initial)) = source.filter(|(_, initial)| !is_neutral(node, initial)) else {
+                continue;
+            };
             let is_new = found.iter().all(|parameter| parameter.value != value);
             if initial.dtype.is_float() && !initial.is_empty() && is_new && is_trained(graph, facts, value) {
                 found.push(Parameter {
@@ -46,6 +48,14 @@ pub fn parameters(graph: &Graph, facts: &Facts) -> Vec<Parameter> {
         }
     }
     found
+}
+
+/// Returns whether an InstanceNormalization has this constant only because it must have one: ones or zeros.
+///
+/// Exporters write GroupNormalization so, with its scale and shift in nodes that follow.
+fn is_neutral(node: &Node, constant: &Tensor) -> bool {
+    let all = |x: f64| constant.to_f64().iter().all(|&v| v == x);
+    node.op_type == "InstanceNormalization" && (all(0.0) || all(1.0))
 }
 
 /// Returns whether all nodes that read a value may have it changed, and not as a statistic, say.
