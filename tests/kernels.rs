@@ -19,7 +19,7 @@ use secateur::kernels::elementwise::{BinaryKernel, BinaryOp};
 use secateur::kernels::gemm::MatMulKernel;
 use secateur::kernels::moments::ChannelStats;
 use secateur::kernels::moments::GramKernel;
-use secateur::kernels::movement::Copy;
+use secateur::kernels::movement::{Copy, Relayout};
 use secateur::kernels::reduction::{PoolKernel, PoolKind};
 use secateur::kernels::reduction::{ReduceKernel, ReduceOp};
 use secateur::kernels::source::{ShaderTypes, shader_reads_f16};
@@ -539,4 +539,20 @@ fn a_copy_moves_any_type() {
     let mut out = [0u64; 6];
     copy.apply(&[10, 11, 12, 13, 14, 15], &mut out);
     assert_eq!(out, [12, 15, 11, 14, 10, 13]);
+}
+
+#[test]
+fn kernels_say_which_inputs_they_pack_and_whether_by_moving() {
+    for row in KERNELS {
+        for case in cases_of(row) {
+            for (input, data) in case.inputs.iter().enumerate() {
+                let name = format!("{}, {}, input {input}", row.name, case.label);
+                assert_eq!(case.kernel.packs(input), case.kernel.pack(input, data).is_some(), "{name}");
+                let table = Relayout::table(&*case.kernel, input).filter(|_| case.kernel.packs_by_moving());
+                let is_place =
+                    |&at: &f32| at == -1.0 || at.fract() == 0.0 && (0.0..data.len() as f32).contains(&at);
+                assert!(table.is_none_or(|table| table.iter().all(is_place)), "{name}: not only moved");
+            }
+        }
+    }
 }

@@ -53,6 +53,10 @@ pub trait Kernel: Any + Debug + Send + Sync {
     fn pack(&self, _input: usize, _data: &[f32]) -> Option<Vec<f32>> {
         None
     }
+    /// Returns whether [`pack`](Self::pack) packs an input, without packing it.
+    fn packs(&self, _input: usize) -> bool {
+        false
+    }
     /// Returns whether [`pack`](Self::pack) only moves elements and fills up with zeros.
     fn packs_by_moving(&self) -> bool {
         true

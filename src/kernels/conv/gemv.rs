@@ -95,6 +95,10 @@ impl Kernel for Gemv {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        matches!(input, 1 | 2)
+    }
+
     /// Packs the weights as channel tiles × elements of a row × 32 channels, and the bias as channel tiles. Rows are
     /// padded with zeros to whole steps, channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {

@@ -152,6 +152,10 @@ impl Kernel for ConvKernel {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        matches!(input, 1 | 2)
+    }
+
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.pack_tiles(TILE_CHANNELS, input, data)
     }

@@ -166,6 +166,10 @@ impl Kernel for ConvLanes {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        matches!(input, 1 | 2)
+    }
+
     /// Packs the weights as channel tiles × taps × input channels × 16 channels, and the bias as channel tiles. For
     /// an im2col matrix, its rows are the input channels. Input channels are padded with zeros to whole steps,
     /// channels to whole tiles.

@@ -133,6 +133,10 @@ impl Kernel for PooledConv {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        matches!(input, 1 | 2)
+    }
+
     /// Packs weights and bias as [`ConvKernel`] does, in tiles of 4 channels.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         self.conv.pack_tiles(TILE, input, data)

@@ -97,6 +97,14 @@ impl Kernel for ConvTiled {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        matches!(input, 1 | 2)
+    }
+
+    fn packs_by_moving(&self) -> bool {
+        self.filters == FilterSource::Given
+    }
+
     /// Packs the weights as channel tiles × products (tap by tap) × 64 channels, and the bias as channel tiles.
     /// Products are padded with zeros to whole steps, channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {

@@ -99,6 +99,10 @@ impl Kernel for DepthwiseTexels {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        input == 1
+    }
+
     /// Packs each row of a filter as one texel.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let texel = |row: &[f32]| [row[0], row[1], row[2], 0.0];

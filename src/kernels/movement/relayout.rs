@@ -24,6 +24,10 @@ pub struct Relayout {
 impl Relayout {
     /// Returns the table by which `kernel` packs its input; `None` if the input is read as it is.
     pub fn table(kernel: &dyn Kernel, input: usize) -> Option<Vec<f32>> {
+        // Activations are large, and are read as they are.
+        if !kernel.packs(input) {
+            return None;
+        }
         let len = kernel.input_lens()[input];
         let numbers: Vec<f32> = (0..len).map(|i| (i + 1) as f32).collect();
         kernel.pack(input, &numbers).map(|packed| packed.into_iter().map(|number| number - 1.0).collect())

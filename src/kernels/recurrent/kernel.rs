@@ -110,6 +110,10 @@ impl Kernel for RecurrentKernel {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        input == R
+    }
+
     /// Packs R as `[directions, hidden, gates, hidden]`, so that adjacent units read adjacent weights.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
         let (rows, h) = (self.cell.gates() * self.hidden, self.hidden);

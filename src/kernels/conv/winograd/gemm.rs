@@ -92,6 +92,10 @@ impl Kernel for WinogradGemm {
         }
     }
 
+    fn packs(&self, input: usize) -> bool {
+        matches!(input, 1 | 2)
+    }
+
     /// Packs the weights as products × channel tiles × rows × 16 channels. Rows are padded with zeros to whole steps,
     /// channels to whole tiles.
     fn pack(&self, input: usize, data: &[f32]) -> Option<Vec<f32>> {
