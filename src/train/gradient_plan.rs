@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::differentiate::differentiate;
 use super::objective::Calls;
-use super::parameters::{Parameter, parameters, with_inputs};
+use super::parameters::{Parameter, parameters, take_buffers, with_inputs};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
@@ -57,16 +57,8 @@ impl GradientPlan {
         let Operand::Buffer(loss) = calls.weighted_sum(&parts)? else {
             return Err(Error::new("the loss is constant").internal());
         };
-        let buffer = |plan: &Plan, parameter: &Parameter| {
-            plan.inputs.iter().find(|port| port.name == parameter.name).and_then(|port| match port.place {
-                Operand::Buffer(buffer) => Some(buffer),
-                Operand::Constant(_) => None,
-            })
-        };
-        let (parameters, buffers): (Vec<Parameter>, Vec<usize>) =
-            all.into_iter().filter_map(|p| buffer(&plan, &p).map(|buffer| (p, buffer))).unzip();
+        let (parameters, buffers) = take_buffers(&mut plan, all);
         let gradients = differentiate(&mut plan, loss, &buffers)?;
-        plan.inputs.retain(|port| parameters.iter().all(|parameter| parameter.name != port.name));
         let port = |name: &str, place, len| Port {
             name: name.to_owned(),
             place,

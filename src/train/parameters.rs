@@ -2,6 +2,7 @@
 
 use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
+use crate::plan::{BufferId, Operand, Plan};
 use crate::tensor::Tensor;
 
 /// A parameter of a network: an initializer that training changes.
@@ -114,6 +115,18 @@ pub(super) fn with_inputs(
         shapes.push(parameter.initial.shape.clone());
     }
     (graph, shapes)
+}
+
+/// Removes the parameters from the inputs of a plan; returns those that the plan uses, with their buffers.
+pub(super) fn take_buffers(plan: &mut Plan, parameters: Vec<Parameter>) -> (Vec<Parameter>, Vec<BufferId>) {
+    let taken = parameters.into_iter().filter_map(|parameter| {
+        let at = plan.inputs.iter().position(|port| port.name == parameter.name)?;
+        match plan.inputs.remove(at).place {
+            Operand::Buffer(buffer) => Some((parameter, buffer)),
+            Operand::Constant(_) => None,
+        }
+    });
+    taken.unzip()
 }
 
 /// Returns the first node that turns a layer's output into an output of the network, and that layer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::differentiate::differentiate;
 use super::objective::{Calls, Objective, Place};
-use super::parameters::{Parameter, last_layer, parameters, with_inputs};
+use super::parameters::{Parameter, last_layer, parameters, take_buffers, with_inputs};
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, GraphInput, Sizes, ValueId};
@@ -237,14 +237,7 @@ impl TrainingPlan {
         (optimizer, decay): (Optimizer, f64),
     ) -> Result<()> {
         let plan = &mut self.plan;
-        let port = |plan: &Plan, parameter: &Parameter| {
-            plan.inputs.iter().find(|port| port.name == parameter.name).and_then(|port| match port.place {
-                Operand::Buffer(buffer) => Some(buffer),
-                Operand::Constant(_) => None,
-            })
-        };
-        let (used, buffers): (Vec<Parameter>, Vec<usize>) =
-            all.into_iter().filter_map(|p| port(plan, &p).map(|buffer| (p, buffer))).unzip();
+        let (used, buffers) = take_buffers(plan, all);
         let gradients = differentiate(plan, loss, &buffers)?;
         self.stops = gradients.stops;
         let trained: Vec<(Parameter, usize, Option<Operand>)> =
@@ -282,7 +275,6 @@ impl TrainingPlan {
         };
         let norm = calls.call(root, vec![squares]);
         output(plan, "gradient norm", norm);
-        plan.inputs.retain(|port| trained.iter().all(|(parameter, ..)| parameter.name != port.name));
         let settings = input(plan, "settings", vec![SETTINGS]);
         for (parameter, buffer, gradient) in trained {
             let len = parameter.initial.len();
