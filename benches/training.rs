@@ -12,7 +12,7 @@ use secateur::exec::session::Session;
 use secateur::graph::Graph;
 use secateur::onnx::Model;
 use secateur::tensor::SampleShape;
-use secateur::train::{KeptValues, Objective, Optimizer, Trainer, TrainerOptions};
+use secateur::train::{FeatureLayers, KeptValues, Objective, Optimizer, Trainer, TrainerOptions};
 
 fn argument(name: &str) -> Option<String> {
     let mut words = std::env::args().skip_while(|word| word != name);
@@ -50,7 +50,9 @@ fn main() {
         optimizer: Optimizer::ADAMW,
         decay: 1e-4,
         max_norm: 5.0,
+        features: FeatureLayers::Last,
         batch: Some(batch),
+        runs: 1,
     };
     let mut trainer =
         Trainer::new(&graph, (None, &KeptValues::new()), &sample, &device, &options).expect("a trainer");

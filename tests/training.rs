@@ -31,6 +31,10 @@ mod course;
 mod files;
 #[path = "training/networks.rs"]
 mod networks;
+#[path = "training/rounds.rs"]
+mod rounds;
+#[path = "training/runs.rs"]
+mod runs;
 #[path = "training/setup.rs"]
 mod setup;
 

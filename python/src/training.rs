@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use secateur::pipeline::{Finetuned as FinetunedNetwork, Graph, finetune as train};
+use secateur::pipeline::{Finetuned as FinetunedNetwork, Graph, KeptValues, finetune as train};
 
 use crate::data::{Data, Judges};
 use crate::error::OrRaise;
@@ -51,7 +51,14 @@ pub(crate) fn finetune(
         };
         let calibration = judges.calibration(&analyzed.graph, (opened, &data), None)?;
         let device = (&device.open()?, batch);
-        train(&analyzed, teacher.as_ref(), device, &calibration, (&training, &metric), observer)
+        train(
+            &analyzed,
+            (teacher.as_ref(), &KeptValues::new()),
+            device,
+            &calibration,
+            (&training, &metric),
+            observer,
+        )
     })?;
     Ok(Finetuned(trained))
 }

@@ -21,7 +21,7 @@ fn main(
 ) {
     let i = invocation(workgroup, workgroups, local);
     // The largest finite number: neither infinity nor NaN is below.
-    if i >= params.len || !(norm[0] <= 3.4028234e38) {
+    if i >= params.len || !(norm[0] <= 3.4028234e38) || settings[1] <= 0.0 {
         return;
     }
     let n = params.len;

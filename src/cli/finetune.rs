@@ -16,7 +16,7 @@ use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
 use super::training_args::{TrainingArgs, print_training, training_json};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{Graph, Network, TrainingLength, finetune};
+use crate::pipeline::{Cut, Graph, Network, TrainingLength, finetune};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,6 +30,11 @@ pub(super) struct Args {
     /// Without a teacher, the network is trained on the labels of the images.
     #[arg(long, value_name = "ORIGINAL.onnx")]
     teacher: Option<PathBuf>,
+    /// Cut file by which the network was cut from its teacher.
+    ///
+    /// With it, features are compared on the channels that the cut kept. `prune --write-cut` writes the file.
+    #[arg(long, value_name = "CUT.json", requires = "teacher")]
+    cut: Option<PathBuf>,
     /// Passes over the images.
     #[arg(long, value_name = "N", required_unless_present = "steps", conflicts_with = "steps")]
     epochs: Option<f64>,
@@ -56,7 +61,9 @@ pub(super) struct Args {
     /// Train although the preprocessing is certainly wrong.
     #[arg(long)]
     force: bool,
-    /// Number of images at once in evaluations.
+    /// Number of images that are computed at once.
+    ///
+    /// A training step of more images is computed in several runs, and its gradients are summed.
     #[arg(long, value_name = "B", value_parser = positive)]
     batch: Option<usize>,
 }
@@ -73,14 +80,17 @@ impl Args {
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let model = output.busy(LOADING, || args.data.load(&args.model))?;
     args.output.check_single(&model)?;
-    let guard = OutputGuard::default().model(&model).read(&args.teacher).data(&args.data);
+    let guard = OutputGuard::default().model(&model).read(&args.teacher).read(&args.cut).data(&args.data);
     let guard = guard.write_model(&model, args.output.path())?;
     let guard = guard.write(&args.training.checkpoint, "write the checkpoint")?;
     guard.write(&args.write_profile, "write the profile")?;
     let mut options = args.training.options(args.length(), args.seed)?;
     options.trajectories = args.write_profile.is_some();
-    let load = |path: &PathBuf| args.data.load(path).and_then(|model| Graph::from_model(&model));
-    let teacher = args.teacher.as_ref().map(load).transpose()?;
+    let original = args.teacher.as_ref().map(|path| args.data.load(path)).transpose()?;
+    let cut = args.cut.as_deref().map(Cut::load).transpose()?;
+    let kept = cut.as_ref().zip(original.as_ref()).map(|(cut, original)| cut.kept_values(original));
+    let kept = kept.transpose()?.unwrap_or_default();
+    let teacher = original.as_ref().map(Graph::from_model).transpose()?;
     let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let open = || args.judge.open(&args.data, &network.graph, None);
     let calibration = output.busy(OPENING_DATA, open)?.ok_or_else(|| {
@@ -88,7 +98,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             .expected("`data`")
             .remedy("set `data` to the images to train on")
     })?;
-    let metric = args.metric.options(&args.data, args.judge.test(), args.force || teacher.is_none())?;
+    let metric = args.metric.options(&args.data, args.judge.test(), args.force || args.teacher.is_none())?;
     let device = global.open(output)?;
     let mut progress = match &args.training.checkpoint {
         Some(_) => Progress::interruptible(output)?,
@@ -96,7 +106,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     };
     let by = (&options, &metric);
     let devices = (&device, args.batch);
-    let trained = finetune(&network, teacher.as_ref(), devices, &calibration, by, &mut progress);
+    let teacher = (teacher.as_ref(), &kept);
+    let trained = finetune(&network, teacher, devices, &calibration, by, &mut progress);
     let trained = match trained {
         Err(error) if error.kind() == ErrorKind::Interrupted => {
             output.note(interrupted_training(args.training.checkpoint.as_deref()));

@@ -19,7 +19,7 @@ use super::results::{
 };
 use super::streams::OutputFile;
 use super::sweep::{Outputs, SweepFiles, print_sweep};
-use super::training_args::{TrainingArgs, print_training};
+use super::training_args::{TrainingArgs, print_rounds, print_training};
 use crate::error::Result;
 use crate::pipeline::{
     Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
@@ -218,6 +218,7 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
         print_metrics(found, output);
         output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
     }
+    print_rounds(&pruned.rounds, output);
     if let Some(training) = &pruned.training {
         let untrained = pruned.untrained.as_ref().and_then(|found| found.metric.as_ref());
         if let Some(metric) = untrained {

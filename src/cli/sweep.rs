@@ -11,7 +11,7 @@ use super::output_guard::OutputGuard;
 use super::report::{WRITE_PAGE, write_page};
 use super::results::{in_unit, judged_on, pruned_json, with_error};
 use super::streams::OutputFile;
-use super::training_args::training_json;
+use super::training_args::{rounds_json, training_json};
 use crate::error::{Error, Result};
 use crate::pipeline::{
     Calibration, MetricResult, Model, Outcome, Pruned, Sweep, SweepBudget, SweptBudget, Target,
@@ -107,6 +107,7 @@ impl SweepFiles {
         fields["preprocessing"] =
             json!(calibration.map(|calibration| calibration.fit.describe()).transpose()?);
         fields["training"] = training_json(pruned.training.as_ref());
+        fields["rounds"] = rounds_json(&pruned.rounds);
         fields["out"] = json!(self.output);
         fields["report"] = json!(self.report);
         fields["cut"] = json!(self.cut);

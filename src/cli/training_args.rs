@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use super::args::positive;
 use super::output::{Output, grouped, many};
+use super::results::{metric_json, with_error};
 use crate::error::Result;
 use crate::pipeline::{
-    Augment, Optimizer, Schedule, TrainingLength, TrainingOptions, TrainingRecord, check_training,
+    Augment, Evaluation, FeatureLayers, Optimizer, Round, Schedule, TrainingLength, TrainingOptions,
+    TrainingRecord, check_training,
 };
 
 /// The rule by which parameters change.
@@ -40,6 +42,11 @@ pub(super) struct TrainingArgs {
     /// Images of a training step.
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = positive)]
     train_batch: usize,
+    /// Layers whose outputs are compared with the teacher's: last, stages, or names of nodes.
+    ///
+    /// The input of the last layer is always compared. stages adds the last maps of each size.
+    #[arg(long, value_name = "LAYERS")]
+    features: Option<FeatureLayers>,
     /// Random changes of the training images: flip, shift, crop, color, mixup, or none.
     ///
     /// Strengths may follow: shift=0.125 of the size, crop=0.5 of the area at least, color=0.2, mixup=0.2. Default:
@@ -73,6 +80,7 @@ impl TrainingArgs {
             decay: self.weight_decay,
             label_weight: self.label_weight,
             augment: self.augment,
+            features: self.features.clone().unwrap_or_default(),
             seed,
             checkpoint: self.checkpoint.clone(),
             resume: self.resume,
@@ -101,6 +109,35 @@ pub(super) fn print_training(training: &TrainingRecord, output: &Output) {
 
 fn many_numbers(count: usize) -> String {
     format!("{} parameters", grouped(count as u64))
+}
+
+/// Prints the quality after each round but the last.
+pub(super) fn print_rounds(rounds: &[Round], output: &Output) {
+    for (i, round) in rounds.iter().enumerate() {
+        let value = |found: &Option<Evaluation>| {
+            let metric = found.as_ref().and_then(|found| found.metric.as_ref());
+            metric.map_or_else(String::new, |metric| format!("{} {}", metric.name, with_error(metric)))
+        };
+        let (before, after) = (value(&round.untrained), value(&round.evaluation));
+        output.line(format!(
+            "round {}: {}, {before} before the training, {after} after",
+            i + 1,
+            round.budget
+        ));
+    }
+}
+
+/// Returns the rounds but the last for `--json`.
+pub(super) fn rounds_json(rounds: &[Round]) -> Value {
+    let of = |round: &Round| {
+        let metric =
+            |found: &Option<Evaluation>| metric_json(found.as_ref().and_then(|found| found.metric.as_ref()));
+        json!({
+            "budget": round.budget, "before": metric(&round.untrained), "metric": metric(&round.evaluation),
+            "training": training_json(round.training.as_ref()),
+        })
+    };
+    rounds.iter().map(of).collect()
 }
 
 /// Returns the course of a training for `--json`.

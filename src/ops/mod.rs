@@ -42,7 +42,7 @@ mod window;
 
 pub use constant_channels::{ChannelConstant, Constancy, Contribution, NEGLIGIBLE};
 pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
-pub use rewrite::{Edit, Kept, Rewrite};
+pub use rewrite::{Edit, Kept, KeptValues, Rewrite};
 pub use table::{MICROSOFT, NEWEST_OPSET, OPS, OPS_OF_MICROSOFT, OpRow};
 
 use std::fmt::Debug;

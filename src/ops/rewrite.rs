@@ -1,5 +1,7 @@
 //! The adaptation of one node to a cut: kept indices of inputs and outputs, and edits of the node.
 
+use std::collections::HashMap;
+
 use crate::fact::{Fact, Inputs};
 
 /// An edit of a node.
@@ -21,6 +23,9 @@ pub enum Edit {
 
 /// The mask of kept indices for each axis of a value; `None` if all are kept.
 pub type Kept = Vec<Option<Vec<bool>>>;
+
+/// The masks of values that become smaller, by the names of the values.
+pub type KeptValues = HashMap<String, Kept>;
 
 /// The effect of a cut on one node.
 #[derive(Debug)]

@@ -13,16 +13,17 @@ use super::training::profile_checkpoints;
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
-use crate::graph::Graph;
-use crate::graph::facts::takes_batches;
+use crate::graph::facts::{Facts, takes_batches};
+use crate::graph::{Graph, Sizes};
 use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{reread, with_constants};
 use crate::stats::Profile;
-use crate::tensor::Tensor;
+use crate::tensor::{SampleShape, Tensor};
 use crate::train::{
-    FitEnd, FitOptions, KeptValues, Objective, Optimizer, Progress, RANGE_STEPS, Schedule, Trainer,
-    TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint, save_checkpoint,
+    FeatureLayers, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, Progress, RANGE_STEPS,
+    Schedule, Trainer, TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint,
+    save_checkpoint,
 };
 
 /// The length of a training.
@@ -33,6 +34,16 @@ pub enum TrainingLength {
     Epochs(f64),
     /// Steps, each on one batch.
     Steps(usize),
+}
+
+impl TrainingLength {
+    /// Returns the number of steps, if an epoch has so many.
+    pub(super) fn steps(self, per_epoch: usize) -> usize {
+        match self {
+            Self::Epochs(epochs) => ((epochs * per_epoch.max(1) as f64).round() as usize).max(1),
+            Self::Steps(steps) => steps,
+        }
+    }
 }
 
 /// How a network is trained.
@@ -52,6 +63,8 @@ pub struct TrainingOptions {
     pub decay: f64,
     /// The losses; `None` chooses them by the network's outputs.
     pub objective: Option<Objective>,
+    /// The layers whose features are compared with the teacher's.
+    pub features: FeatureLayers,
     /// The weight of the labels' cross-entropy beside a teacher; without a teacher, labels are always used.
     pub label_weight: f64,
     /// The random changes of images; `None` mirrors and shifts them with a teacher, and only shifts them without one.
@@ -67,6 +80,9 @@ pub struct TrainingOptions {
 }
 
 impl TrainingOptions {
+    /// The images of a step, unless others are set.
+    pub const BATCH: usize = 64;
+
     /// Returns the default options for a length.
     pub fn new(length: TrainingLength) -> Self {
         Self {
@@ -77,6 +93,7 @@ impl TrainingOptions {
             optimizer: Optimizer::ADAMW,
             decay: 1e-4,
             objective: None,
+            features: FeatureLayers::default(),
             label_weight: 0.0,
             augment: None,
             seed: 0,
@@ -154,13 +171,16 @@ pub struct Finetuned {
 
 /// Trains a network on calibration images, to imitate `teacher` or on labels, and judges it before and after.
 ///
+/// `kept` has the indices of the teacher's values that a cut kept ([`Cut::kept_values`](crate::prune::Cut)); it is empty
+/// if the network was not cut from the teacher, or the cut is unknown.
+///
 /// # Errors
 /// A network whose losses depend on no weight that can be trained, a teacher with other inputs or outputs, labels that do
 /// not fit, images that cannot be read, a device that fails, or an observer that ends the training
 /// ([`ErrorKind::Interrupted`]); the last checkpoint stays.
 pub fn finetune(
     network: &Network,
-    teacher: Option<&Graph>,
+    (teacher, kept): (Option<&Graph>, &KeptValues),
     (device, batch): (&Device, Option<usize>),
     calibration: &Calibration,
     (options, metric): (&TrainingOptions, &MetricOptions),
@@ -175,9 +195,14 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let of = (teacher, &KeptValues::new());
-    let Trained { model, record: training, epochs } =
-        train(&network.model, of, device, calibration, (options, classified), observer)?;
+    let Trained { model, record: training, epochs } = train(
+        &network.model,
+        (teacher, kept),
+        (device, batch),
+        calibration,
+        (options, classified),
+        observer,
+    )?;
     let path = model.path.clone();
     let model = reread(model, &path)?;
     let profile = options.trajectories.then(|| {
@@ -201,7 +226,7 @@ pub(super) struct Trained {
 pub(super) fn train(
     model: &Model,
     (teacher, kept): (Option<&Graph>, &KeptValues),
-    device: &Device,
+    (device, at_once): (&Device, Option<usize>),
     calibration: &Calibration,
     (options, classified): (&TrainingOptions, bool),
     observer: &mut dyn Observer,
@@ -212,26 +237,25 @@ pub(super) fn train(
     let objective = options.objective.unwrap_or_else(|| objective(teacher.is_some(), classified, options));
     let fallback = if teacher.is_some() { Augment::USUAL } else { Augment::SHIFT };
     let augment = options.augment.unwrap_or(fallback);
-    let batch = takes_batches(&graph).then(|| options.batch.unwrap_or(64).min(images.count));
+    let wanted = options.batch.unwrap_or(TrainingOptions::BATCH).min(images.count);
+    let batch = takes_batches(&graph).then_some(wanted);
     let rule = TrainerOptions {
         objective,
         optimizer: options.optimizer,
         decay: options.decay,
         max_norm: MAX_NORM,
+        features: options.features.clone(),
         batch,
+        runs: runs(&graph, &images.sample, wanted, at_once)?,
     };
-    let mut trainer = Trainer::new(&graph, (teacher, kept), &images.sample, device, &rule)?;
+    let mut trainer = Trainer::fitting(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
     if !stops.is_empty() {
         observer.notice(Notice::GradientStops { nodes: stops.clone() });
     }
     let data = TrainingData { images, labels };
     data.check(&trainer).map_err(|e| calibration.fit.blame(e))?;
-    let per_epoch = (images.count / trainer.batch().max(1)).max(1);
-    let steps = match options.length {
-        TrainingLength::Epochs(epochs) => ((epochs * per_epoch as f64).round() as usize).max(1),
-        TrainingLength::Steps(steps) => steps,
-    };
+    let steps = options.length.steps(images.count / trainer.batch().max(1));
     let description =
         description((model, teacher), (calibration, images.count), options, (&rule, augment, steps));
     let resumed = options.checkpoint.as_deref().filter(|_| options.resume);
@@ -254,7 +278,7 @@ pub(super) fn train(
         found: options.rate.is_none(),
         steps,
         batch: trainer.batch(),
-        losses: trainer.losses().to_vec(),
+        losses: names(trainer.losses()),
     });
     let mut record = TrainingRecord {
         steps,
@@ -267,7 +291,7 @@ pub(super) fn train(
         objective,
         augment,
         seed: options.seed,
-        losses: trainer.losses().to_vec(),
+        losses: names(trainer.losses()),
         parameters: trainer.parameters().iter().map(|p| p.initial.len()).sum(),
         stops,
         curve: vec![],
@@ -300,6 +324,23 @@ pub(super) fn train(
     };
     let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
     Ok(Trained { model: with(&weights)?, record, epochs })
+}
+
+/// Returns the least number of runs of a step, if `at_once` samples at most are computed at once.
+///
+/// A step of a network with a batch size of its own has as many samples as that of others.
+fn runs(graph: &Graph, sample: &SampleShape, wanted: usize, at_once: Option<usize>) -> Result<usize> {
+    if !takes_batches(graph) {
+        let sizes = Sizes::Sample(sample.clone());
+        let own = Facts::infer(graph, &graph.input_shapes(None, &sizes)?)?.samples;
+        return Ok((wanted / own.max(1)).max(1));
+    }
+    let most = at_once.unwrap_or(wanted).max(1);
+    Ok((1..=wanted).find(|runs| wanted.is_multiple_of(*runs) && wanted / runs <= most).unwrap_or(1))
+}
+
+fn names(losses: &[Loss]) -> Vec<&'static str> {
+    losses.iter().map(|loss| loss.name).collect()
 }
 
 /// The largest norm of a step's gradients.
@@ -343,6 +384,7 @@ fn description(
         format!(
             "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
         ),
+        format!("features of the layers {:?}", rule.features),
         format!("the random changes {augment}"),
         format!("the seed {}", options.seed),
     ]
@@ -370,7 +412,7 @@ impl Course {
         (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &[String])>),
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let numbers = std::iter::once(progress.loss).chain(progress.result.losses.iter().map(|&x| x.into()));
+        let numbers = std::iter::once(progress.loss).chain(progress.result.losses.iter().copied());
         self.sums.resize(1 + progress.result.losses.len(), 0.0);
         self.sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
         self.count += 1;

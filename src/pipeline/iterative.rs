@@ -57,7 +57,7 @@ pub(super) fn in_rounds(
 }
 
 /// Returns the budgets of the rounds: equal steps of shares of a cost; other budgets take one round.
-fn steps(budget: Budget, rounds: usize) -> Vec<Budget> {
+pub(super) fn steps(budget: Budget, rounds: usize) -> Vec<Budget> {
     let make: fn(f64) -> Budget = match budget {
         Budget::KeepMacs(_) => Budget::KeepMacs,
         Budget::KeepParams(_) => Budget::KeepParams,

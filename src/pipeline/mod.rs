@@ -57,6 +57,7 @@ mod summary;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trained_rounds;
 mod training;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
@@ -92,6 +93,7 @@ pub use report_builder::ReportOptions;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
+pub use trained_rounds::Round;
 pub use training::{add_training, profile_checkpoints};
 
 pub use crate::bench::layers::LayerRate;
@@ -116,4 +118,4 @@ pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};
 pub use crate::tensor::Precision;
-pub use crate::train::{Objective, Optimizer, Schedule};
+pub use crate::train::{FeatureLayers, KeptValues, Objective, Optimizer, Schedule};

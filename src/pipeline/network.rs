@@ -53,8 +53,7 @@ impl Network {
     /// # Errors
     /// A model that uses what the engine does not support.
     pub fn from_model(model: Model) -> Result<Self> {
-        let original = Original::Memory(Arc::new(model.clone()));
-        Self::analyze(model, original, false)
+        Self::in_memory(model, false)
     }
 
     /// Analyzes a model loaded from the file [`Model::path`], which is read again when needed.
@@ -72,6 +71,15 @@ impl Network {
         } else {
             Original::Memory(Arc::new(model.clone()))
         };
+        Self::analyze(model, original, inexact)
+    }
+
+    /// Analyzes a model in memory, which is kept beside the network.
+    ///
+    /// # Errors
+    /// As [`Self::from_model`].
+    pub(super) fn in_memory(model: Model, inexact: bool) -> Result<Self> {
+        let original = Original::Memory(Arc::new(model.clone()));
         Self::analyze(model, original, inexact)
     }
 

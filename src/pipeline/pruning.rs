@@ -11,6 +11,7 @@ use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReaso
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
 use super::finetuning::{Trained, TrainingOptions, TrainingRecord, check_training, train};
+use super::iterative::steps;
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
 use super::max_drop::Limit;
@@ -22,6 +23,7 @@ use super::planning::decide;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use super::schedule::Schedule;
+use super::trained_rounds::{Round, Whole};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -88,6 +90,8 @@ pub struct Pruned {
     pub untrained: Option<Evaluation>,
     /// The course of the training, if there was one.
     pub training: Option<TrainingRecord>,
+    /// The rounds before the last one, if the network was trained after each.
+    pub rounds: Vec<Round>,
     /// The outputs of both networks, compared on the images that judge.
     pub evaluation: Option<Evaluation>,
     /// The collapse that the evaluation shows, in a network without repair or if the options force to go on.
@@ -147,16 +151,33 @@ fn decide_and_prune(
         schedule.original_check(calibration, &options.plan.metric);
     }
     schedule.images(calibration.filter(|_| repair != Repair::None));
-    schedule.decision(&evidence, &deciding)?;
-    schedule.removal(calibration, (repair != Repair::None && !is_search, options.report.as_ref()));
+    let budget = match (deciding.target, &options.finetune) {
+        (Target::Keep(budget), Some(_)) => Some(budget).filter(|&b| steps(b, deciding.rounds).len() > 1),
+        _ => None,
+    };
+    let report = |is_last: bool| options.report.as_ref().filter(|_| is_last);
+    let repairs = repair != Repair::None && !is_search;
+    match budget {
+        Some(_) => (0..deciding.rounds).try_for_each(|round| {
+            schedule.decision(&evidence, &PlanOptions { rounds: 1, ..deciding.clone() })?;
+            let report = report(round + 1 == deciding.rounds);
+            schedule.removal(calibration, (repairs, report, options.finetune.as_ref()));
+            Ok(())
+        })?,
+        None => {
+            schedule.decision(&evidence, &deciding)?;
+            schedule.removal(calibration, (repairs, report(true), options.finetune.as_ref()));
+        }
+    }
     schedule.announce(observer);
     let by = (options.plan.target, &options.plan.metric, repair);
     check_and_read(&network, device, &evidence, by, observer)?;
+    let work = Work { device, calibration, batch, options, repair, kept: None };
+    if let Some(budget) = budget {
+        return work.in_trained_rounds(&network, evidence, (&deciding, budget), observer);
+    }
     let decided = decide(&network, device, evidence, &deciding, observer)?;
-    decided.and_then(|decision| {
-        let work = Work { device, calibration, batch, options, repair, kept: None };
-        work.carry_out(network, decision, Some(deciding.seed), observer)
-    })
+    decided.and_then(|decision| work.carry_out(network, decision, (Some(deciding.seed), None), observer))
 }
 
 /// Checks that a training has images and sound options.
@@ -166,6 +187,12 @@ fn check_finetune(options: &PruneOptions, calibration: Option<&Calibration>) -> 
         return Err(Error::new("a training needs images")
             .expected("`data`")
             .remedy("set `data` to the images to train on"));
+    }
+    if options.plan.rounds > 1 && training.checkpoint.is_some() {
+        return Err(Error::new("a checkpoint continues one training, not one after each round")
+            .expected("`rounds` 1, or no `checkpoint`")
+            .got(format!("{} rounds", options.plan.rounds))
+            .remedy("leave `checkpoint` out, or prune each round by a command of its own"));
     }
     check_training(training)
 }
@@ -220,7 +247,8 @@ fn apply_decided(
         schedule.original_check(calibration, &options.plan.metric);
     }
     schedule.images(calibration.filter(|_| repair != Repair::None));
-    schedule.removal(calibration, (repair != Repair::None, options.report.as_ref()));
+    let stages = (repair != Repair::None, options.report.as_ref(), options.finetune.as_ref());
+    schedule.removal(calibration, stages);
     schedule.announce(observer);
     if let Some(calibration) = calibration {
         let by = (evidence.batch, &options.plan.metric);
@@ -238,7 +266,7 @@ fn apply_decided(
         repaired: None,
     };
     let work = Work { device, calibration, batch: evidence.batch, options, repair, kept: None };
-    work.carry_out(network, decision, None, observer)
+    work.carry_out(network, decision, (None, None), observer)
 }
 
 /// The parts of a pruning that do not change.
@@ -253,19 +281,26 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Repairs, cuts, proves, judges and writes. `seed` is the decision's; `None` for a decision made before.
+    /// Repairs, cuts, proves, judges and writes.
+    ///
+    /// `seed` is the decision's; `None` for a decision made before. In rounds with training, `whole` has the cuts of all
+    /// rounds.
     pub(super) fn carry_out(
         &self,
         network: Network,
         decision: Decision,
-        seed: Option<u64>,
+        (seed, whole): (Option<u64>, Option<Whole>),
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Pruned>> {
         let Self { device, calibration, batch, options, repair, kept } = *self;
         let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } =
             decision;
-        let (removed_channels, total_channels) = (network.count_channels(&removed), network.total_channels());
-        let before = network.cost();
+        let first = whole.as_ref().map_or(&network, |whole| whole.network);
+        let all_removed = whole.as_ref().map_or(&removed, |whole| &whole.removed);
+        let cut = whole.as_ref().map_or(cut, |whole| whole.cut.clone());
+        let profile = whole.as_ref().map_or(profile, |whole| whole.profile.clone());
+        let (removed_channels, total_channels) = (first.count_channels(all_removed), first.total_channels());
+        let (before, coupled_cut, first_original) = (first.cost(), all_removed.len(), first.original.clone());
         let none = Images::default();
         let images = match calibration.filter(|_| repair != Repair::None) {
             Some(calibration) => calibration.images(observer)?,
@@ -280,12 +315,12 @@ impl Work<'_> {
         let mut page = match &options.report {
             Some(report) => {
                 let seen = seed.is_some().then_some(profile);
-                let seen = statistics(seen, &network, (device, batch), calibration, observer)?;
-                let mut page = ReportBuilder::new(&network, &cut, &removed, &seen, report);
+                let seen = statistics(seen, first, (device, batch), calibration, observer)?;
+                let mut page = ReportBuilder::new(first, &cut, all_removed, &seen, report);
                 staged(observer, Stage::Drawing, 0, |_| {
                     let recipe = seen.header.preprocessing.as_ref();
                     page.preprocessed(calibration, recipe)?;
-                    page.draw(&network, device, proof_images.as_ref(), recipe)
+                    page.draw(first, device, proof_images.as_ref(), recipe)
                 })?;
                 page.decided(repair, seed, confidence);
                 Some(page)
@@ -295,19 +330,20 @@ impl Work<'_> {
         let inexact = network.is_inexact();
         let stamp = options.stamp.then(|| Stamp {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            original: network.model.sha256.clone(),
+            original: first.model.sha256.clone(),
             cut: cut.digest(),
             criterion: cut.criterion.clone(),
             budget: cut.budget.clone(),
             repair: repair.to_string(),
         });
-        let widths_before = layer_widths(&network);
+        let widths_before = layer_widths(first);
         let Network { model, original, .. } = network;
         let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original, stamp };
         let Proved { small, proof, inexact, kept: kept_values } =
             cutting.prove(model, (device, proof_images.as_ref()), options, observer)?;
+        let kept_values = whole.map_or(kept_values, |whole| whole.kept);
         let both = |small: &Model| -> Result<[Graph; 2]> {
-            Ok([Graph::from_model_owned(original.model()?)?, Graph::from_model(small)?])
+            Ok([Graph::from_model_owned(first_original.model()?)?, Graph::from_model(small)?])
         };
         let judge = |small: &Model, calibration: &Calibration, observer: &mut dyn Observer| {
             let [whole, small] = both(small)?;
@@ -318,10 +354,10 @@ impl Work<'_> {
         let (mut small, mut untrained, mut training) = (small, None, None);
         if let (Some(finetune), Some(calibration)) = (&options.finetune, calibration) {
             let found = judge(&small, calibration, observer)?;
-            let teacher = Graph::from_model_owned(original.model()?)?;
+            let teacher = Graph::from_model_owned(first_original.model()?)?;
             let how = (finetune, found.classified.is_some());
             let Trained { model, record, .. } =
-                train(&small, (Some(&teacher), &kept_values), device, calibration, how, observer)?;
+                train(&small, (Some(&teacher), &kept_values), (device, batch), calibration, how, observer)?;
             let path = small.path.clone();
             small = reread(model, &path)?;
             (untrained, training) = (Some(found), Some(record));
@@ -360,7 +396,7 @@ impl Work<'_> {
             widths,
             removed_channels,
             total_channels,
-            coupled_cut: removed.len(),
+            coupled_cut,
             repair,
             refits: repaired.refits.len(),
             proof,
@@ -368,6 +404,7 @@ impl Work<'_> {
             confidence,
             untrained,
             training,
+            rounds: vec![],
             evaluation,
             collapse,
             latency,

@@ -5,6 +5,7 @@
 
 use super::calibration::Calibration;
 use super::evidence::Evidence;
+use super::finetuning::TrainingOptions;
 use super::max_drop::Limit;
 use super::metric::MetricOptions;
 use super::network::Network;
@@ -14,6 +15,7 @@ use super::report_builder::ReportOptions;
 use crate::error::Result;
 use crate::observer::{ExpectedStage, Observer, Stage};
 use crate::repair::Repair;
+use crate::train::RANGE_STEPS;
 
 /// Seconds that decoding an image takes.
 const DECODING: f64 = 1e-3;
@@ -23,6 +25,8 @@ const MACS_A_SECOND: f64 = 2e10;
 const PROBED_IMAGES: usize = 256;
 /// Forward passes that take as long as a repair of all layers.
 const REFIT: f64 = 12.0;
+/// Forward passes that take as long as a training step with a teacher.
+const TRAINING_STEP: f64 = 3.5;
 /// Networks that a search evaluates, about.
 const SEARCHED: f64 = 6.0;
 
@@ -82,13 +86,13 @@ impl Schedule {
         &mut self,
         evidence: &Evidence,
         (options, budgets): (&PlanOptions, usize),
-        report: Option<&ReportOptions>,
+        (report, training): (Option<&ReportOptions>, Option<&TrainingOptions>),
     ) -> Result<()> {
         self.preparation(evidence, options)?;
         for _ in 0..budgets {
             self.search(evidence, options);
             let repairs = options.repair != Repair::None && !is_limit(options.target);
-            self.removal(evidence.calibration, (repairs, report));
+            self.removal(evidence.calibration, (repairs, report, training));
         }
         Ok(())
     }
@@ -147,11 +151,12 @@ impl Schedule {
         self.add(Stage::Profiling, factor * calibration.fit.len() as f64 * self.forward);
     }
 
-    /// Adds the removal of channels: a repair if it follows the decision, the proof, the judgement, and the report.
+    /// Adds the removal of channels: a repair if it follows the decision, the proof, the training, the judgement, and the
+    /// report.
     pub(super) fn removal(
         &mut self,
         calibration: Option<&Calibration>,
-        (repairs, report): (bool, Option<&ReportOptions>),
+        (repairs, report, training): (bool, Option<&ReportOptions>, Option<&TrainingOptions>),
     ) {
         if let (Some(calibration), true) = (calibration, repairs) {
             self.add(Stage::Repairing, REFIT * calibration.fit.len() as f64 * self.forward);
@@ -160,8 +165,22 @@ impl Schedule {
             self.add(Stage::Drawing, 5.0 * self.forward);
         }
         self.proof();
+        if let (Some(training), Some(calibration)) = (training, calibration) {
+            self.judgement(Some(calibration));
+            self.training(training, calibration.fit.len());
+        }
         self.judgement(calibration);
         self.timing(report);
+    }
+
+    /// Adds a training on `images` images, with the range test for its rate.
+    fn training(&mut self, options: &TrainingOptions, images: usize) {
+        let batch = options.batch.unwrap_or(TrainingOptions::BATCH).min(images.max(1));
+        let step = TRAINING_STEP * batch as f64 * self.forward;
+        if options.rate.is_none() {
+            self.add(Stage::FindingRate, RANGE_STEPS as f64 * step);
+        }
+        self.add(Stage::Training, options.length.steps(images / batch.max(1)) as f64 * step);
     }
 
     /// Adds the stages of a report from files.

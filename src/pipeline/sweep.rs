@@ -123,7 +123,8 @@ fn swept(
         schedule.original_check(calibration, &plan.metric);
     }
     schedule.images(calibration.filter(|_| repair != Repair::None));
-    schedule.sweep(&evidence, (&plan, budgets.len()), options.report.as_ref())?;
+    let more = (options.report.as_ref(), options.finetune.as_ref());
+    schedule.sweep(&evidence, (&plan, budgets.len()), more)?;
     schedule.announce(observer);
     check_and_read(network, device, &evidence, (plan.target, &plan.metric, repair), observer)?;
     let context = PlanContext { network, device, options: &plan };
@@ -148,7 +149,7 @@ fn swept(
                 };
                 let kept = Some(prepared.kept());
                 let work = Work { device, calibration, batch, options: &options, repair, kept };
-                work.carry_out(network.clone(), decision, seed, observer)?
+                work.carry_out(network.clone(), decision, (seed, None), observer)?
             }
             Outcome::Refused(refusal) => Outcome::Refused(refusal),
             Outcome::Interrupted => Outcome::Interrupted,

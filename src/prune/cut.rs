@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 use super::channels::Channels;
 use super::criteria::Score;
 use super::cut_constants::kept_weights;
+use super::kept_indices::kept_values;
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::ops::KeptValues;
 
 /// A pruning decision for every set of coupled channels, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,6 +166,17 @@ impl Cut {
                 )));
         }
         Ok(removed)
+    }
+
+    /// Returns the indices of a model's values that the cut keeps, by the names of the values; others keep all.
+    ///
+    /// # Errors
+    /// As [`Self::removed`].
+    pub fn kept_values(&self, model: &Model) -> Result<KeptValues> {
+        let graph = Graph::from_model(model)?;
+        let channels = Channels::analyze(&graph, self.inexact.is_some())?;
+        let removed = self.removed(&graph, &model.sha256, &channels)?;
+        kept_values(&graph, &channels, &removed)
     }
 
     /// Returns the SHA-256 of the decision, in hexadecimal: the model's hash, then the removed channels.

@@ -6,7 +6,7 @@ use super::channels::Channels;
 use crate::coupling::Label;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, IdVec, ValueId};
-use crate::ops::Kept;
+use crate::ops::{Kept, KeptValues};
 
 /// Returns for each value and axis the indices that stay when the classes `removed` are removed.
 ///
@@ -46,4 +46,18 @@ pub(crate) fn kept_indices(
         }
     }
     Ok(all)
+}
+
+/// Returns the indices that stay for each value that becomes smaller without some coupled channels, by name.
+///
+/// # Errors
+/// As [`kept_indices`].
+pub(crate) fn kept_values(
+    graph: &Graph,
+    channels: &Channels,
+    removed: &BTreeSet<usize>,
+) -> Result<KeptValues> {
+    let kept = kept_indices(graph, channels, &channels.roots(removed))?;
+    let smaller = kept.iter_enumerated().filter(|(_, kept)| kept.iter().any(Option::is_some));
+    Ok(smaller.map(|(value, kept)| (graph.name(value).to_owned(), kept.clone())).collect())
 }

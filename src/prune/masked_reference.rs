@@ -1,13 +1,13 @@
 //! The masked reference: the original with zero weights for the removed channels, which a pruned network must equal.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::channels::Channels;
 use super::constant_channels::folds;
 use super::cut_constants::{bystanders, constant_message};
 use super::editor::Editor;
 use super::folded_constants::FoldedConstants;
-use super::kept_indices::kept_indices;
+use super::kept_indices::kept_values;
 use super::zeroed_slices::ZeroedSlices;
 use crate::error::{Error, Result};
 use crate::graph::flatten::flatten;
@@ -15,7 +15,7 @@ use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::zero;
-use crate::ops::Kept;
+use crate::ops::KeptValues;
 use crate::tensor::Tensor;
 
 /// The edits that mask an original model, and the values in which a pruned model must agree with it.
@@ -28,7 +28,7 @@ pub struct MaskedReference {
     /// The removed channels that were constant.
     pub(super) folded: FoldedConstants,
     /// The indices that stay, for each value that shrinks.
-    pub(super) kept: HashMap<String, Kept>,
+    pub(super) kept: KeptValues,
     /// The slices of constants that become zero: constant, axis, mask of indices.
     zeros: Vec<(String, usize, Vec<bool>)>,
     /// Constants that the file computes from others, with their values before masking.
@@ -39,7 +39,7 @@ pub struct MaskedReference {
 
 impl MaskedReference {
     /// Returns the indices that stay, for each value that shrinks, by name.
-    pub fn kept_values(&self) -> &HashMap<String, Kept> {
+    pub fn kept_values(&self) -> &KeptValues {
         &self.kept
     }
 
@@ -55,11 +55,7 @@ impl MaskedReference {
         let flat = flatten(model)?;
         let roots = channels.roots(removed);
         let gone = |label| channels.is_removed(label, &roots);
-        for (value, kept) in kept_indices(graph, channels, &roots)?.iter_enumerated() {
-            if kept.iter().any(Option::is_some) {
-                reference.kept.insert(graph.name(value).to_owned(), kept.clone());
-            }
-        }
+        reference.kept = kept_values(graph, channels, removed)?;
         let folds = folds(graph, channels, &gone);
         reference.folded = FoldedConstants::of(graph, channels, &folds, removed);
         for fold in folds.biases {

@@ -37,7 +37,7 @@ pub(crate) use editor::Editor;
 pub use editor::with_constants;
 pub use elimination_curves::EliminationCurves;
 pub use folded_constants::FoldedConstants;
-pub(crate) use kept_indices::kept_indices;
+pub(crate) use kept_indices::{kept_indices, kept_values};
 pub use masked_reference::MaskedReference;
 pub use prove::{Proof, ReferenceOutputs, prove};
 pub use rewrite::{Rewritten, reread, rewrite, smaller, written};

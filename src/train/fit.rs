@@ -136,6 +136,7 @@ pub fn fit(
 ) -> Result<FitEnd> {
     let feed = feed(trainer, data, options.augment, options.seed)?;
     let per_epoch = feed.batches();
+    measure_teacher(trainer, &feed)?;
     let mut losses = Losses::default();
     // Batches are prepared on other cores while the device computes.
     std::thread::scope(|scope| {
@@ -162,6 +163,12 @@ pub fn fit(
     })
 }
 
+/// Measures the teacher's arrays on the first batch, on which relative errors depend.
+fn measure_teacher(trainer: &mut Trainer, feed: &Feed) -> Result<()> {
+    let batch = feed.batch(0);
+    trainer.measure_teacher(&batch.inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
 /// Returns the share of new values in the moving average, which so covers about a twentieth of the steps.
 fn average(step: usize, steps: usize) -> f64 {
     (20.0 / steps.max(1) as f64).max(1.0 / (step + 1) as f64).min(1.0)
@@ -185,6 +192,7 @@ pub fn find_rate(
     const STEPS: usize = RANGE_STEPS;
     let saved = trainer.save()?;
     let feed = feed(trainer, data, augment, seed)?;
+    measure_teacher(trainer, &feed)?;
     let batches: Vec<TrainingBatch> = (0..4.min(feed.batches())).map(|step| feed.batch(step)).collect();
     let growth = (trainer.optimizer().highest_rate() / LOWEST).powf(1.0 / (STEPS - 1) as f64);
     let (mut rate, mut smooth, mut best) = (LOWEST, None::<f64>, (f64::INFINITY, LOWEST));

@@ -1,7 +1,7 @@
 //! Training of networks on the device: distillation, fine-tuning, and statistics of filters along the way.
 //!
-//! A training step is a plan like any other (`plan`): the teacher's steps, the student's, the losses
-//! ([`Objective`]), the gradients of all calls in reverse (`differentiate`), and updates in place. Parameters and
+//! A training step is a plan like any other (`plan`): the teacher's steps (`imitation`), the student's, the losses
+//! ([`Objective`], `losses`), the gradients of all calls in reverse (`differentiate`), and updates in place (`update`). Parameters and
 //! moments stay on the device as states of the plan. A step uploads samples and a few settings, and reads a few numbers
 //! back.
 
@@ -10,18 +10,25 @@ mod differentiate;
 mod feed;
 mod fit;
 mod gradient_plan;
+mod imitation;
+mod losses;
 mod objective;
+mod optimizer;
 mod parameters;
 mod plan;
 mod schedule;
 mod trainer;
+mod update;
 
+pub use crate::ops::KeptValues;
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use feed::TrainingData;
 pub use fit::{FitEnd, FitOptions, Progress, RANGE_STEPS, find_rate, fit};
 pub use gradient_plan::GradientPlan;
+pub use imitation::{FeatureLayers, check_teacher};
+pub use losses::Loss;
 pub use objective::Objective;
+pub use optimizer::Optimizer;
 pub use parameters::{Parameter, parameters};
-pub use plan::{KeptValues, Optimizer, check_teacher};
 pub use schedule::Schedule;
 pub use trainer::{StepResult, Trainer, TrainerOptions};

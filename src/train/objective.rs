@@ -19,7 +19,7 @@ pub struct Objective {
     pub soft: f64,
     /// Temperature by which class scores are divided.
     pub temperature: f64,
-    /// Error of the features in front of the last layer, relative to the teacher's features.
+    /// Error of features, relative to the teacher's: those in front of the last layer, and others that are asked for.
     pub features: f64,
     /// Error of the outputs, relative to the teacher's outputs.
     pub outputs: f64,
@@ -145,18 +145,38 @@ impl Calls<'_> {
         place
     }
 
-    /// Appends the squared error of an array relative to the teacher's squares: `Σ(s − t)² / Σt²`.
-    pub(super) fn relative_error(&mut self, student: &Place, teacher: &Place) -> Result<Operand> {
-        let (samples, len) = (student.shape[0], student.len());
-        let difference = self.binary(BinaryOp::Sub, student.operand, teacher.operand, len)?;
-        let square = self.binary(BinaryOp::Mul, difference, difference, len)?;
-        let power = self.binary(BinaryOp::Mul, teacher.operand, teacher.operand, len)?;
-        let (square, power) = (self.total(square, samples, len), self.total(power, samples, len));
-        // Features of a batch may all be zero.
-        let (one, least) = (self.number(1.0), self.number(1e-12));
-        let some = Affine { outer: 1, channels: 1, inner: 1, activation: Activation::None };
-        let power = self.call(some, vec![power, one, least]);
-        self.binary(BinaryOp::Div, square, power, 1)
+    /// Appends the mean over samples of an array's sum of squares.
+    pub(super) fn mean_square(&mut self, place: &Place) -> Result<Operand> {
+        let (samples, len) = (place.shape[0], place.len());
+        let square = self.binary(BinaryOp::Mul, place.operand, place.operand, len)?;
+        let sum = self.total(square, samples, len);
+        Ok(self.scaled(sum, 1, 1.0 / samples as f64))
+    }
+
+    /// Appends the mean over samples of the squared error, divided by the teacher's mean square.
+    ///
+    /// That is element `at` of the array `powers` of `count` elements, so that the error of every sample has the same
+    /// weight, whatever the batch.
+    pub(super) fn relative_error(
+        &mut self,
+        student: &Place,
+        teacher: &Place,
+        (powers, count, at): (Operand, usize, usize),
+    ) -> Result<Operand> {
+        let len = student.len();
+        let operand = self.binary(BinaryOp::Sub, student.operand, teacher.operand, len)?;
+        let error = self.mean_square(&Place { operand, shape: student.shape.clone() })?;
+        self.plan.constants.push(Arc::new(vec![at as f32]));
+        let index = Operand::Constant(self.plan.constants.len() - 1);
+        let one = GatherKernel { outer: 1, axis: count, count: 1, inner: 1, own: false };
+        let power = self.call(one, vec![powers, index]);
+        self.binary(BinaryOp::Div, error, power, 1)
+    }
+
+    /// Appends the mean of numbers.
+    pub(super) fn mean(&mut self, numbers: &[Operand]) -> Result<Operand> {
+        let share = 1.0 / numbers.len().max(1) as f64;
+        self.weighted_sum(&numbers.iter().map(|&number| (number, share)).collect::<Vec<_>>())
     }
 
     /// Appends the cross-entropy of class scores with the probabilities `labels`, averaged over samples.

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use super::imitation::{FeatureLayers, Networks};
+use super::losses::Loss;
 use super::objective::Objective;
+use super::optimizer::Optimizer;
 use super::parameters::Parameter;
-use super::plan::{KeptValues, Networks, Optimizer, TrainingPlan};
-use crate::error::Result;
+use super::plan::TrainingPlan;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::kernels::optimizer::{SETTINGS, StepSettings};
+use crate::kernels::optimizer::StepSettings;
+use crate::ops::KeptValues;
 use crate::tensor::{SampleShape, Tensor};
 
 /// The options of a trainer.
@@ -17,21 +21,35 @@ use crate::tensor::{SampleShape, Tensor};
 pub struct TrainerOptions {
     /// The losses that are minimized.
     pub objective: Objective,
+    /// The layers whose features are compared with the teacher's.
+    pub features: FeatureLayers,
     /// The rule by which parameters change.
     pub optimizer: Optimizer,
     /// Weight decay of layers' weights.
     pub decay: f64,
     /// The largest norm of the gradients of a step.
     pub max_norm: f64,
-    /// The number of samples of a step; `None` for networks with a batch size of their own.
+    /// The number of samples of a step; `None` for the samples of `runs` runs of a network with a batch size of its own.
     pub batch: Option<usize>,
+    /// The number of runs of a step, over which gradients are summed; it divides `batch`.
+    pub runs: usize,
 }
+
+impl TrainerOptions {
+    /// Returns the number of samples of a run; `None` for networks with a batch size of their own.
+    pub(super) fn run_batch(&self) -> Option<usize> {
+        self.batch.map(|batch| batch / self.runs.max(1))
+    }
+}
+
+/// The largest size of all buffers of a run, in bytes.
+const MOST_BYTES: u64 = 4 << 30;
 
 /// The numbers of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepResult {
     /// The losses, in the order of [`Trainer::losses`], without their weights.
-    pub losses: Vec<f32>,
+    pub losses: Vec<f64>,
     /// The norm of the gradients before clipping. If it is not finite, the step changed nothing.
     pub norm: f32,
 }
@@ -42,6 +60,8 @@ pub struct Trainer {
     executor: Box<dyn Executor>,
     options: TrainerOptions,
     steps: u32,
+    /// The mean squares of the teacher's arrays on the first batch, to which errors are relative.
+    powers: Option<Vec<f32>>,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -66,14 +86,46 @@ impl Trainer {
         options: &TrainerOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        let networks = Networks { student, teacher, kept, sample, batch: options.batch };
-        let rule = (options.optimizer, options.decay);
+        let networks = Networks { student, teacher, kept, sample };
         let max_binding = limits.max_binding.min(limits.max_buffer);
-        let training = TrainingPlan::new(&networks, &options.objective, rule, max_binding)
-            .map_err(|e| e.file(&student.path))?;
+        let training =
+            TrainingPlan::new(&networks, options, max_binding).map_err(|e| e.file(&student.path))?;
         training.plan.check_bindings(max_binding).map_err(|e| e.file(&student.path))?;
+        if training.plan.bytes() > MOST_BYTES && options.run_batch().is_some_and(|batch| batch > 1) {
+            return Err(Error::new("a training step needs more memory than is used")
+                .with_kind(ErrorKind::OutOfMemory)
+                .file(&student.path)
+                .expected(format!("at most {MOST_BYTES} bytes"))
+                .got(format!("{} bytes", training.plan.bytes()))
+                .remedy("compute fewer samples in a run"));
+        }
         let executor = device.load(&training.plan).map_err(|e| e.file(&student.path))?;
-        Ok(Self { training, executor, options: options.clone(), steps: 0 })
+        Ok(Self { training, executor, options: options.clone(), steps: 0, powers: None })
+    }
+
+    /// Plans a training as [`Self::new`], with as few runs a step as memory allows; `options.runs` is the least number.
+    ///
+    /// The plan of a run has at most 4 GiB, and no tensor exceeds what the device can bind.
+    ///
+    /// # Errors
+    /// As [`Self::new`], if not even a run of one sample fits.
+    pub fn fitting(
+        student: &Graph,
+        teacher: (Option<&Graph>, &KeptValues),
+        sample: &SampleShape,
+        device: &Device,
+        options: &TrainerOptions,
+    ) -> Result<Self> {
+        let batch = options.batch.unwrap_or(1);
+        let mut runs = (options.runs.max(1)..=batch).filter(|runs| batch % runs == 0).peekable();
+        while let Some(now) = runs.next() {
+            let options = TrainerOptions { runs: now, ..options.clone() };
+            match Self::new(student, teacher, sample, device, &options) {
+                Err(error) if error.kind() == ErrorKind::OutOfMemory && runs.peek().is_some() => {}
+                found => return found,
+            }
+        }
+        Self::new(student, teacher, sample, device, options)
     }
 
     /// Returns the rule by which parameters change.
@@ -83,11 +135,11 @@ impl Trainer {
 
     /// Returns the number of samples of a step.
     pub fn batch(&self) -> usize {
-        self.training.plan.batch
+        self.training.plan.batch * self.options.runs.max(1)
     }
 
-    /// Returns the names of the losses.
-    pub fn losses(&self) -> &[&'static str] {
+    /// Returns the losses.
+    pub fn losses(&self) -> &[Loss] {
         &self.training.losses
     }
 
@@ -106,6 +158,30 @@ impl Trainer {
         self.training.classes.as_deref()
     }
 
+    /// Measures the mean squares of the teacher's arrays on a batch, unless that was done before.
+    ///
+    /// Errors of arrays are relative to them. A training measures them on its first batch, also if it is resumed later.
+    ///
+    /// # Errors
+    /// A device that fails, or inputs of the wrong length.
+    pub fn measure_teacher(&mut self, inputs: &[&[f32]]) -> Result<()> {
+        let count = self.training.powers;
+        if self.powers.is_some() {
+            return Ok(());
+        }
+        let mut powers = vec![0.0; count];
+        if count > 0 {
+            self.powers = Some(vec![1.0; count]);
+            let first = self.training.losses.len();
+            let numbers = self.run(inputs, StepSettings::nothing());
+            self.powers = None;
+            powers = numbers?[first..first + count].iter().map(|&power| power as f32).collect();
+        }
+        // Arrays may be zero everywhere.
+        self.powers = Some(powers.into_iter().map(|power| power.max(f32::MIN_POSITIVE)).collect());
+        Ok(())
+    }
+
     /// Trains on one batch at a learning rate.
     ///
     /// `inputs` has the network's inputs, then the labels' class probabilities if they are used. `average` is the share of
@@ -114,31 +190,65 @@ impl Trainer {
     /// # Errors
     /// A device that fails, or inputs of the wrong length.
     pub fn step(&mut self, inputs: &[&[f32]], rate: f64, average: f64) -> Result<StepResult> {
+        self.measure_teacher(inputs)?;
         self.steps += 1;
         let settings = StepSettings {
             rate: rate as f32,
             max_norm: self.options.max_norm as f32,
             average: average as f32,
             step: self.steps,
+            ..StepSettings::nothing()
         };
-        let betas = match self.options.optimizer {
-            Optimizer::AdamW { betas } => betas,
-            Optimizer::Sgd { .. } => [0.0; 2],
-        };
-        let settings = settings.elements(betas);
-        let inputs: Vec<&[f32]> = inputs.iter().copied().chain([&settings[..]]).collect();
-        let mut numbers = self.executor.run(&inputs)?.into_iter().map(|output| output[0]);
-        let losses = numbers.by_ref().take(self.training.losses.len()).collect();
-        Ok(StepResult { losses, norm: numbers.next().unwrap_or(f32::NAN) })
+        let mut losses = self.run(inputs, settings)?;
+        let norm = losses.pop().unwrap_or(f64::NAN) as f32;
+        losses.truncate(self.training.losses.len());
+        Ok(StepResult { losses, norm })
     }
 
-    /// Runs a step at the learning rate 0 and returns the name of each call's kernel with its seconds.
+    /// Runs the plan on all parts of a batch, with the update in the last run; returns the mean of each loss and mean
+    /// square, then the norm of the summed gradients.
+    fn run(&mut self, inputs: &[&[f32]], settings: StepSettings) -> Result<Vec<f64>> {
+        let runs = self.options.runs.max(1);
+        let mut numbers = vec![0.0; self.training.plan.outputs.len()];
+        for run in 0..runs {
+            let is_last = run + 1 == runs;
+            let now = StepSettings {
+                max_norm: if is_last { settings.max_norm } else { 0.0 },
+                share: 1.0 / runs as f32,
+                is_first: run == 0,
+                ..settings
+            };
+            let part = |input: &&'_ [f32]| -> std::ops::Range<usize> {
+                let len = input.len() / runs;
+                run * len..(run + 1) * len
+            };
+            let parts: Vec<&[f32]> = inputs.iter().map(|input| &input[part(input)]).collect();
+            let outputs = self.execute(&parts, now)?;
+            let last = numbers.len().saturating_sub(1);
+            for (at, (number, output)) in numbers.iter_mut().zip(outputs).enumerate() {
+                let value = f64::from(output[0]);
+                *number = if at == last { value } else { *number + value / runs as f64 };
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn execute(&mut self, inputs: &[&[f32]], settings: StepSettings) -> Result<Vec<Vec<f32>>> {
+        let settings = settings.elements(self.options.optimizer.betas());
+        let powers = self.powers.as_deref().filter(|powers| !powers.is_empty());
+        let inputs: Vec<&[f32]> = inputs.iter().copied().chain(powers).chain([&settings[..]]).collect();
+        self.executor.run(&inputs)
+    }
+
+    /// Runs one part of a step without an update and returns the name of each call's kernel with its seconds.
     ///
     /// # Errors
     /// A device that fails, or inputs of the wrong length.
     pub fn time_kernels(&mut self, inputs: &[&[f32]]) -> Result<Vec<(&'static str, f64)>> {
-        let settings = [0.0; SETTINGS];
-        let inputs: Vec<&[f32]> = inputs.iter().copied().chain([&settings[..]]).collect();
+        let settings = StepSettings::nothing().elements(self.options.optimizer.betas());
+        let powers = vec![1.0; self.training.powers];
+        let powers = (!powers.is_empty()).then_some(&powers[..]);
+        let inputs: Vec<&[f32]> = inputs.iter().copied().chain(powers).chain([&settings[..]]).collect();
         let times = self.executor.time_steps(&inputs)?;
         let names = self.training.plan.steps.iter().map(|step| step.kernel.row().name);
         Ok(names.zip(times.into_iter().map(|(_, seconds)| seconds)).collect())
@@ -146,20 +256,7 @@ impl Trainer {
 
     /// Returns the weighted sum of a step's losses.
     pub fn total(&self, result: &StepResult) -> f64 {
-        let objective = &self.options.objective;
-        let outputs = self.training.losses.iter().filter(|name| **name == "outputs").count().max(1);
-        let weight = |name: &str| match name {
-            "soft" => objective.soft,
-            "features" => objective.features,
-            "outputs" => objective.outputs / outputs as f64,
-            _ => objective.labels,
-        };
-        self.training
-            .losses
-            .iter()
-            .zip(&result.losses)
-            .map(|(name, &loss)| weight(name) * f64::from(loss))
-            .sum()
+        self.training.losses.iter().zip(&result.losses).map(|(loss, value)| loss.weight * value).sum()
     }
 
     /// Returns the parameters by the names of their initializers: the last values, or their moving averages.
@@ -179,17 +276,20 @@ impl Trainer {
         Ok(self.training.parameters.iter().zip(states).map(of).collect())
     }
 
-    /// Returns the number of steps and all states, from which training can continue.
+    /// Returns the number of steps and all states that last, from which training can continue.
     ///
     /// # Errors
     /// A device that fails.
     pub fn save(&mut self) -> Result<(u32, Vec<Vec<f32>>)> {
-        Ok((self.steps, self.executor.states()?))
+        let mut states = self.executor.states()?;
+        states.truncate(self.training.lasting);
+        Ok((self.steps, states))
     }
 
-    /// Returns the names of the states, in order.
+    /// Returns the names of the states that last, in order.
     pub(super) fn state_names(&self) -> Vec<String> {
-        self.training.plan.states.iter().map(|state| state.name.clone()).collect()
+        let lasting = self.training.plan.states.iter().take(self.training.lasting);
+        lasting.map(|state| state.name.clone()).collect()
     }
 
     /// Returns to the parameters of the file.
@@ -197,18 +297,17 @@ impl Trainer {
     /// # Errors
     /// A device that fails.
     pub fn reset(&mut self) -> Result<()> {
-        self.steps = 0;
-        let states: Vec<&[f32]> =
-            self.training.plan.states.iter().map(|state| state.initial.as_slice()).collect();
-        self.executor.set_states(&states)
+        self.restore(&(0, vec![]))
     }
 
-    /// Returns to a saved number of steps and saved states.
+    /// Returns to a saved number of steps and saved states; states that are not given start anew.
     ///
     /// # Errors
     /// States of another network, or a device that fails.
     pub fn restore(&mut self, (steps, states): &(u32, Vec<Vec<f32>>)) -> Result<()> {
         self.steps = *steps;
-        self.executor.set_states(&states.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        let own = self.training.plan.states.iter().skip(states.len());
+        let initial = own.map(|state| state.initial.as_slice());
+        self.executor.set_states(&states.iter().map(Vec::as_slice).chain(initial).collect::<Vec<_>>())
     }
 }

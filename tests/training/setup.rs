@@ -5,8 +5,8 @@ use secateur::graph::Graph;
 use secateur::observer::Silent;
 use secateur::onnx::Model;
 use secateur::pipeline::{
-    Augment, Calibration, Finetuned, MetricOptions, Network, Observer, TrainingLength, TrainingOptions,
-    finetune,
+    Augment, Calibration, Finetuned, KeptValues, MetricOptions, Network, Observer, TrainingLength,
+    TrainingOptions, finetune,
 };
 use secateur::tensor::Tensor;
 
@@ -89,7 +89,14 @@ impl Course {
         // Random networks are no better than chance.
         let metric = MetricOptions { force: true, ..MetricOptions::default() };
         let by = (options, &metric);
-        finetune(&self.network, teacher, (device, None), &self.calibration, by, observer)
+        finetune(
+            &self.network,
+            (teacher, &KeptValues::new()),
+            (device, None),
+            &self.calibration,
+            by,
+            observer,
+        )
     }
 
     pub(crate) fn train(

@@ -87,16 +87,17 @@ impl Kernel for Sgd {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let case = |label: &str, len: usize, decay: f64, norm: f32| Case {
+    let case = |label: &str, len: usize, decay: f64, (most, norm): (f32, f32)| Case {
         label: label.to_owned(),
         kernel: std::sync::Arc::new(Sgd { len, momentum: 0.9, decay }),
-        inputs: vec![noise(len, 1), vec![0.01, 2.0, 0.1, 1.0, 1.0], vec![norm]],
+        inputs: vec![noise(len, 1), vec![0.01, most, 0.1, 1.0, 1.0, 1.0, 0.0], vec![norm]],
     };
     vec![
-        case("one element", 1, 0.0, 0.5),
-        case("decay, a short gradient", 130, 0.1, 0.5),
-        case("a long gradient is shortened", 130, 0.0, 8.0),
-        case("an infinite gradient changes nothing", 65, 0.1, f32::INFINITY),
-        case("a gradient without a norm changes nothing", 65, 0.1, f32::NAN),
+        case("one element", 1, 0.0, (2.0, 0.5)),
+        case("decay, a short gradient", 130, 0.1, (2.0, 0.5)),
+        case("a long gradient is shortened", 130, 0.0, (2.0, 8.0)),
+        case("an infinite gradient changes nothing", 65, 0.1, (2.0, f32::INFINITY)),
+        case("a run without an update", 65, 0.1, (0.0, 1.0)),
+        case("a gradient without a norm changes nothing", 65, 0.1, (2.0, f32::NAN)),
     ]
 }

@@ -1,0 +1,148 @@
+//! The gradients of a training step, and the updates of all parameters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::differentiate::differentiate;
+use super::objective::Calls;
+use super::optimizer::Optimizer;
+use super::parameters::{Parameter, take_buffers};
+use super::plan::{input, output};
+use super::trainer::TrainerOptions;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::kernels::activation::Activation;
+use crate::kernels::elementwise::Unary;
+use crate::kernels::optimizer::{Accumulate, AdamW, SETTINGS, Sgd, SumSquares};
+use crate::kernels::reduction::{ReduceKernel, ReduceOp};
+use crate::plan::{BufferId, Operand, Plan, State};
+
+/// The updates in a plan.
+pub(super) struct Update {
+    /// The trained parameters, in the order of the plan's states.
+    pub(super) parameters: Vec<Parameter>,
+    /// The nodes through which no gradient passes, with the kernel's name.
+    pub(super) stops: BTreeSet<(String, &'static str)>,
+    /// The number of states that last from step to step.
+    pub(super) lasting: usize,
+}
+
+/// A trained parameter in a plan.
+struct Trained {
+    parameter: Parameter,
+    /// The buffer of the parameter's state.
+    buffer: BufferId,
+    gradient: Operand,
+}
+
+impl Update {
+    /// Appends gradients and updates of all parameters that the loss depends on.
+    pub(super) fn append(
+        plan: &mut Plan,
+        student: &Graph,
+        all: Vec<Parameter>,
+        loss: BufferId,
+        options: &TrainerOptions,
+    ) -> Result<Self> {
+        let (used, buffers) = take_buffers(plan, all);
+        let gradients = differentiate(plan, loss, &buffers)?;
+        let stops = gradients.stops;
+        let (mut trained, mut constant) = (Vec::new(), Vec::new());
+        for ((parameter, buffer), gradient) in used.into_iter().zip(buffers).zip(gradients.operands) {
+            match gradient {
+                Some(gradient) => trained.push(Trained { parameter, buffer, gradient }),
+                None => constant.push((parameter, buffer)),
+            }
+        }
+        if trained.is_empty() {
+            return Err(nothing_trained(student, &stops));
+        }
+        let settings = input(plan, "settings", vec![SETTINGS]);
+        let mut sums = Vec::new();
+        if options.runs > 1 {
+            sums = accumulate(plan, &mut trained, settings);
+        }
+        let norm = norm(plan, &trained);
+        output(plan, "gradient norm", norm);
+        for one in &trained {
+            update(plan, one, options, vec![one.gradient, settings, norm]);
+        }
+        for (parameter, buffer) in constant {
+            // Not trained: a state that no step updates.
+            let initial = Arc::new(values(&parameter));
+            plan.states.push(State { name: parameter.name, buffer, initial });
+        }
+        let lasting = plan.states.len();
+        plan.states.extend(sums);
+        Ok(Self { parameters: trained.into_iter().map(|one| one.parameter).collect(), stops, lasting })
+    }
+}
+
+fn nothing_trained(student: &Graph, stops: &BTreeSet<(String, &'static str)>) -> Error {
+    let stops: Vec<String> = stops.iter().map(|(node, _)| format!("\"{node}\"")).collect();
+    let got = if stops.is_empty() {
+        "no weights or biases of layers behind the inputs".to_owned()
+    } else {
+        format!("no gradient passes {}", stops.join(", "))
+    };
+    Error::new("the outputs of the network do not depend on any weight that can be trained")
+        .file(&student.path)
+        .got(got)
+        .remedy("train the network in the framework it comes from")
+        .unsupported()
+}
+
+fn values(parameter: &Parameter) -> Vec<f32> {
+    parameter.initial.to_f64().iter().map(|&x| x as f32).collect()
+}
+
+/// Appends sums of the gradients over the runs of a step, and returns them as states.
+fn accumulate(plan: &mut Plan, trained: &mut [Trained], settings: Operand) -> Vec<State> {
+    let mut states = Vec::new();
+    for one in trained {
+        let len = one.parameter.initial.len();
+        plan.buffers.push(len);
+        let buffer = plan.buffers.len() - 1;
+        let mut calls = Calls { plan, node: "gradient sum" };
+        calls.write(Accumulate { len }, vec![one.gradient, settings], buffer);
+        let name = format!("{}, gradient", one.parameter.name);
+        states.push(State { name, buffer, initial: Arc::new(vec![0.0; len]) });
+        one.gradient = Operand::Buffer(buffer);
+    }
+    states
+}
+
+/// Appends the norm of all gradients.
+fn norm(plan: &mut Plan, trained: &[Trained]) -> Operand {
+    let total: usize = trained.iter().map(|one| SumSquares::chunks(one.parameter.initial.len())).sum();
+    plan.buffers.push(total);
+    let (sums, mut offset) = (plan.buffers.len() - 1, 0);
+    let mut calls = Calls { plan, node: "gradient norm" };
+    for one in trained {
+        let len = one.parameter.initial.len();
+        calls.write(SumSquares { len, offset, total }, vec![one.gradient], sums);
+        offset += SumSquares::chunks(len);
+    }
+    let sum = ReduceKernel { op: ReduceOp::Sum, outer: 1, axis: total, inner: 1 };
+    let squares = calls.call(sum, vec![Operand::Buffer(sums)]);
+    calls.call(Unary { len: 1, activation: Activation::Sqrt }, vec![squares])
+}
+
+/// Appends the update of a parameter, whose state is its value, moments and average.
+fn update(plan: &mut Plan, one: &Trained, options: &TrainerOptions, inputs: Vec<Operand>) {
+    let (len, buffer) = (one.parameter.initial.len(), one.buffer);
+    let decay = if one.parameter.decays { options.decay } else { 0.0 };
+    let mut calls = Calls { plan, node: "update" };
+    match options.optimizer {
+        Optimizer::AdamW { betas } => {
+            calls.write(AdamW { len, betas, epsilon: 1e-8, decay }, inputs, buffer);
+        }
+        Optimizer::Sgd { momentum } => calls.write(Sgd { len, momentum, decay }, inputs, buffer),
+    }
+    let arrays = options.optimizer.arrays();
+    plan.buffers[buffer] = arrays * len;
+    let value = values(&one.parameter);
+    let zeros = vec![0.0; (arrays - 2) * len];
+    let initial = Arc::new([value.as_slice(), &zeros, &value].concat());
+    plan.states.push(State { name: one.parameter.name.clone(), buffer, initial });
+}

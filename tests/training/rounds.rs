@@ -1,0 +1,99 @@
+//! Pruning in rounds with a training after each.
+
+use std::collections::BTreeSet;
+
+use secateur::exec::devices::Device;
+use secateur::observer::Silent;
+use secateur::pipeline::{
+    Budget, Calibration, Cut, Evidence, MetricOptions, Outcome, PlanOptions, PruneOptions, Pruned, Repair,
+    Target, TrainingOptions, apply, prune,
+};
+
+use super::files::Setup;
+use super::setup::{classifier, labelled, steps};
+
+fn rounds(setup: &Setup, rounds: usize, protect: &[(&str, usize)]) -> Pruned {
+    let network = setup.network().unwrap();
+    let data = setup.dataset(&network).unwrap();
+    let calibration = Calibration::new(data, setup.origin());
+    let protected: BTreeSet<usize> = network
+        .channels
+        .coupled
+        .iter()
+        .filter(|set| {
+            let mut members =
+                set.members.iter().map(|&(node, c)| (network.graph.nodes[node].name.as_str(), c));
+            members.any(|member| protect.contains(&member))
+        })
+        .map(|set| set.id)
+        .collect();
+    assert_eq!(protected.len(), protect.len());
+    let plan = PlanOptions {
+        target: Target::Keep(Budget::KeepMacs(0.4)),
+        criterion: Some("l1".parse().unwrap()),
+        metric: MetricOptions { force: true, ..MetricOptions::default() },
+        rounds,
+        protected,
+        ..PlanOptions::default()
+    };
+    let finetune = Some(TrainingOptions { rate: Some(0.01), ..steps(8) });
+    let output = Some(setup.path(&format!("rounds{rounds}.onnx")));
+    let options = PruneOptions { plan, output, finetune, stamp: true, ..PruneOptions::default() };
+    match prune(network, &Device::Cpu, Evidence::images(&calibration), &options, &mut Silent).unwrap() {
+        Outcome::Done(pruned) => pruned,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shapes(pruned: &Pruned) -> Vec<(String, Vec<i64>)> {
+    pruned.model.graph().initializer.iter().map(|t| (t.name().to_owned(), t.dims.clone())).collect()
+}
+
+/// Returns the removed channels of a cut.
+fn gone(cut: &Cut) -> BTreeSet<(String, usize)> {
+    cut.coupled.iter().filter(|set| !set.keep).flat_map(|set| set.members.iter().cloned()).collect()
+}
+
+#[test]
+fn rounds_with_training_are_one_cut_of_the_original() {
+    let setup = labelled(classifier(31));
+    let pruned = rounds(&setup, 3, &[]);
+    assert_eq!(pruned.rounds.len(), 2);
+    let budgets = pruned.rounds.iter().map(|round| round.budget.as_str());
+    for (budget, wanted) in budgets.zip(["keep-macs 0.8", "keep-macs 0.6"]) {
+        assert!(budget.starts_with(wanted), "{budget}");
+    }
+    assert!(pruned.rounds.iter().all(|round| round.training.as_ref().unwrap().made == 8));
+    let original = setup.network().unwrap();
+    assert_eq!(pruned.before, original.cost());
+    assert!(pruned.after.macs as f64 <= 0.4 * original.cost().macs as f64, "{:?}", pruned.after);
+    assert!(pruned.removed_channels > 0 && pruned.removed_channels == gone(&pruned.cut).len());
+    assert_eq!(pruned.coupled_cut, pruned.cut.coupled.iter().filter(|set| !set.keep).count());
+    assert_eq!(pruned.cut.model_sha256, original.model.sha256);
+
+    // The cut of all rounds, made at once, leaves the same shapes, but not the trained weights.
+    let options = PruneOptions {
+        repair: Some(Repair::None),
+        output: Some(setup.path("once.onnx")),
+        ..Default::default()
+    };
+    let evidence = Evidence::default();
+    let once = apply(original, &Device::Cpu, pruned.cut.clone(), evidence, &options, &mut Silent).unwrap();
+    let once = once.done().unwrap();
+    assert_eq!(shapes(&once), shapes(&pruned));
+    assert_ne!(once.model.graph().initializer, pruned.model.graph().initializer);
+}
+
+#[test]
+fn protected_channels_survive_all_rounds() {
+    let setup = labelled(classifier(31));
+    let free = gone(&rounds(&setup, 3, &[]).cut);
+    // Channels that would go: the first and the last of those.
+    let victims: Vec<(&str, usize)> =
+        [free.first(), free.last()].into_iter().flatten().map(|(node, c)| (node.as_str(), *c)).collect();
+    let kept = gone(&rounds(&setup, 3, &victims).cut);
+    for (node, channel) in victims {
+        assert!(!kept.contains(&(node.to_owned(), channel)), "{node} {channel}");
+    }
+    assert!(!kept.is_empty());
+}
