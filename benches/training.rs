@@ -53,6 +53,8 @@ fn main() {
         features: FeatureLayers::Last,
         batch: Some(batch),
         runs: 1,
+        penalty: None,
+        observes: false,
     };
     let mut trainer =
         Trainer::new(&graph, (None, &KeptValues::new()), &sample, &device, &options).expect("a trainer");

@@ -10,6 +10,7 @@ use secateur::kernels::{Case, KERNELS, Kernel, cases_of};
 
 /// Kernels without a gradient, and the reason.
 const WITHOUT: &[(&str, &str)] = &[
+    ("accumulate", "sums gradients"),
     ("activation_gradient", "is a gradient"),
     ("adamw", "updates parameters"),
     ("arg", "returns indices"),
@@ -26,6 +27,8 @@ const WITHOUT: &[(&str, &str)] = &[
     ("deform_unfold", "training stops there and names the node"),
     ("depthwise_texels", "an algorithm of depthwise"),
     ("fill", "has no inputs"),
+    ("filter_squares", "computes norms of filters"),
+    ("filter_sums", "gathers statistics"),
     ("gather_gradient", "is a gradient"),
     ("gemv", "an algorithm of conv"),
     ("gram", "gathers statistics"),
@@ -37,8 +40,10 @@ const WITHOUT: &[(&str, &str)] = &[
     ("resample_gradient", "is a gradient"),
     ("roi_align", "training stops there and names the node"),
     ("roofline", "measures the device"),
+    ("scale_filters", "updates parameters"),
     ("scatter_gradient", "is a gradient"),
     ("sgd", "updates parameters"),
+    ("shrink_factors", "updates parameters"),
     ("sum_squares", "computes the norm of gradients"),
     ("unfold", "an algorithm of conv"),
     ("winograd_gemm", "an algorithm of conv"),

@@ -38,6 +38,9 @@ mod runs;
 #[path = "training/setup.rs"]
 mod setup;
 
+#[path = "training/statistics.rs"]
+mod statistics;
+
 use builder::random;
 
 /// Numbers for the inputs of a plan: between −1 and 1, or indices below 5.

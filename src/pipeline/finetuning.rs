@@ -9,7 +9,8 @@ use super::evaluation::{Evaluation, evaluate_against};
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
-use super::training::profile_checkpoints;
+use super::penalties::{penalty, zero_groups};
+use super::training::{add_gradients, profile_checkpoints};
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
@@ -21,9 +22,9 @@ use crate::prune::{reread, with_constants};
 use crate::stats::Profile;
 use crate::tensor::{SampleShape, Tensor};
 use crate::train::{
-    FeatureLayers, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, Progress, RANGE_STEPS,
-    Schedule, Trainer, TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint,
-    save_checkpoint,
+    FeatureLayers, FilterSteps, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, PenaltyRule,
+    Progress, RANGE_STEPS, Schedule, Trainer, TrainerOptions, TrainingData, check_teacher, find_rate, fit,
+    load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -75,8 +76,10 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// True to continue from the checkpoint.
     pub resume: bool,
-    /// True to keep the weights of every epoch, for statistics of filters through the training.
+    /// True to keep statistics of filters and their gradients at every epoch.
     pub trajectories: bool,
+    /// The penalty that shrinks groups of weights to zero.
+    pub penalty: Option<PenaltyRule>,
 }
 
 impl TrainingOptions {
@@ -100,6 +103,7 @@ impl TrainingOptions {
             checkpoint: None,
             resume: false,
             trajectories: false,
+            penalty: None,
         }
     }
 }
@@ -142,6 +146,10 @@ pub struct TrainingRecord {
     pub augment: Augment,
     /// The seed of order and changes.
     pub seed: u64,
+    /// The penalty that shrinks groups of weights.
+    pub penalty: Option<PenaltyRule>,
+    /// The number of groups that the penalty made zero, and of all groups.
+    pub zero_groups: Option<[usize; 2]>,
     /// The names of the losses.
     pub losses: Vec<&'static str>,
     /// The number of trained numbers.
@@ -195,7 +203,7 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let Trained { model, record: training, epochs } = train(
+    let Trained { model, record: training, epochs, gradients } = train(
         &network.model,
         (teacher, kept),
         (device, batch),
@@ -207,7 +215,9 @@ pub fn finetune(
     let model = reread(model, &path)?;
     let profile = options.trajectories.then(|| {
         let through = std::iter::once(&network.model).chain(&epochs).chain([&model]).cloned();
-        profile_checkpoints(&through.collect::<Vec<_>>())
+        let mut profile = profile_checkpoints(&through.collect::<Vec<_>>())?;
+        add_gradients(&mut profile, &gradients);
+        Ok(profile)
     });
     let profile = profile.transpose()?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
@@ -220,6 +230,8 @@ pub(super) struct Trained {
     pub(super) record: TrainingRecord,
     /// The models at the ends of the epochs but the last, if trajectories are wanted.
     epochs: Vec<Model>,
+    /// The number of steps of each epoch, with the sums over filters, if trajectories are wanted.
+    gradients: Vec<(usize, Vec<FilterSteps>)>,
 }
 
 /// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
@@ -247,6 +259,8 @@ pub(super) fn train(
         features: options.features.clone(),
         batch,
         runs: runs(&graph, &images.sample, wanted, at_once)?,
+        penalty: options.penalty.map(|rule| penalty(&graph, rule)).transpose()?,
+        observes: options.trajectories,
     };
     let mut trainer = Trainer::fitting(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
@@ -291,6 +305,8 @@ pub(super) fn train(
         objective,
         augment,
         seed: options.seed,
+        penalty: options.penalty,
+        zero_groups: None,
         losses: names(trainer.losses()),
         parameters: trainer.parameters().iter().map(|p| p.initial.len()).sum(),
         stops,
@@ -305,6 +321,7 @@ pub(super) fn train(
         count: 0,
         good: trainer.save()?,
         epochs: vec![],
+        gradients: vec![],
         keeps_epochs: options.trajectories,
     };
     let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_slice()));
@@ -323,7 +340,9 @@ pub(super) fn train(
         with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
     };
     let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
-    Ok(Trained { model: with(&weights)?, record, epochs })
+    let model = with(&weights)?;
+    record.zero_groups = rule.penalty.as_ref().map(|penalty| zero_groups(penalty, &model)).transpose()?;
+    Ok(Trained { model, record, epochs, gradients: course.gradients })
 }
 
 /// Returns the least number of runs of a step, if `at_once` samples at most are computed at once.
@@ -385,6 +404,7 @@ fn description(
             "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
         ),
         format!("features of the layers {:?}", rule.features),
+        format!("the penalty {}", options.penalty.map_or_else(|| "none".to_owned(), |rule| rule.to_string())),
         format!("the random changes {augment}"),
         format!("the seed {}", options.seed),
     ]
@@ -400,6 +420,8 @@ struct Course {
     good: (u32, Vec<Vec<f32>>),
     /// The weights at the ends of the epochs but the last.
     epochs: Vec<Vec<(String, Tensor)>>,
+    /// The number of steps of each epoch, with the sums over filters.
+    gradients: Vec<(usize, Vec<FilterSteps>)>,
     keeps_epochs: bool,
 }
 
@@ -430,6 +452,9 @@ impl Course {
                 (progress.step.div_ceil(progress.per_epoch), self.steps.div_ceil(progress.per_epoch));
             observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
             record.curve.push(point);
+            if self.keeps_epochs {
+                self.gradients.push((self.count, trainer.take_filter_steps()?));
+            }
             self.count = 0;
             if self.keeps_epochs && progress.step < self.steps {
                 self.epochs.push(trainer.weights(false)?);
@@ -483,6 +508,11 @@ pub fn check_training(options: &TrainingOptions) -> Result<()> {
     }
     if !(label_weight >= 0.0 && label_weight.is_finite()) {
         return wrong("weight of the labels", least, label_weight, "set `label_weight` to 0 or more");
+    }
+    if options.resume && options.trajectories {
+        return Err(Error::new("a resumed training has no statistics of the epochs before")
+            .expected("`trajectories` or `resume`, not both")
+            .remedy("train in one run, or leave `trajectories` out"));
     }
     if options.resume && options.checkpoint.is_none() {
         return Err(Error::new("a resumed training needs its checkpoint")

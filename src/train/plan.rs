@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::filter_statistics::ObservedLayer;
 use super::imitation::{Compared, Imitated, Networks};
 use super::losses::{Loss, Losses, Values};
 use super::objective::Place;
@@ -11,6 +12,7 @@ use super::update::Update;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
+use crate::kernels::optimizer::FilterLayout;
 use crate::plan::{BuildOptions, Draft, Operand, Plan, Port, draft, plan_memory};
 use crate::tensor::DType;
 
@@ -33,6 +35,8 @@ pub(super) struct TrainingPlan {
     pub(super) stops: BTreeSet<(String, &'static str)>,
     /// The number of states that last from step to step: parameters with their moments, and constants.
     pub(super) lasting: usize,
+    /// The layers whose sums over filters are the last states, in order.
+    pub(super) observed: Vec<(String, FilterLayout)>,
 }
 
 impl TrainingPlan {
@@ -84,9 +88,13 @@ impl TrainingPlan {
         let Losses { losses, powers, classes, total } =
             Losses::append(&mut plan, &student, teacher.map(|teacher| teacher.values), options)?;
         let Operand::Buffer(total) = total else { return Err(Error::new("the loss is constant").internal()) };
-        let Update { parameters, stops, lasting } =
-            Update::append(&mut plan, networks.student, all, total, options)?;
-        Ok(Self { plan: plan_memory(plan), parameters, losses, powers, classes, stops, lasting })
+        let layers = match options.observes {
+            true => ObservedLayer::all(networks.student, &own, |value| places[value]),
+            false => vec![],
+        };
+        let Update { parameters, stops, lasting, observed } =
+            Update::append(&mut plan, networks.student, all, (total, &layers), options)?;
+        Ok(Self { plan: plan_memory(plan), parameters, losses, powers, classes, stops, lasting, observed })
     }
 }
 

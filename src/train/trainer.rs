@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use super::filter_statistics::FilterSteps;
 use super::imitation::{FeatureLayers, Networks};
 use super::losses::Loss;
 use super::objective::Objective;
 use super::optimizer::Optimizer;
 use super::parameters::Parameter;
+use super::penalty::Penalty;
 use super::plan::TrainingPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::kernels::optimizer::StepSettings;
+use crate::kernels::optimizer::{FilterLayout, StepSettings};
 use crate::ops::KeptValues;
 use crate::tensor::{SampleShape, Tensor};
 
@@ -33,6 +35,10 @@ pub struct TrainerOptions {
     pub batch: Option<usize>,
     /// The number of runs of a step, over which gradients are summed; it divides `batch`.
     pub runs: usize,
+    /// The penalty that shrinks groups of weights.
+    pub penalty: Option<Penalty>,
+    /// True to sum gradients over each filter and step ([`Trainer::take_filter_steps`]).
+    pub observes: bool,
 }
 
 impl TrainerOptions {
@@ -274,6 +280,25 @@ impl Trainer {
             (parameter.name.clone(), tensor)
         };
         Ok(self.training.parameters.iter().zip(states).map(of).collect())
+    }
+
+    /// Returns the sums over each filter of the steps since the last call, and starts them anew.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn take_filter_steps(&mut self) -> Result<Vec<FilterSteps>> {
+        let states = self.executor.states()?;
+        let first = states.len() - self.training.observed.len();
+        let of = |((node, layout), sums): (&(String, FilterLayout), &Vec<f32>)| FilterSteps {
+            node: node.clone(),
+            size: layout.size(),
+            sums: sums.as_chunks().0.iter().map(|sums| sums.map(f64::from)).collect(),
+        };
+        let found = self.training.observed.iter().zip(&states[first..]).map(of).collect();
+        let zeros: Vec<Vec<f32>> = states[first..].iter().map(|sums| vec![0.0; sums.len()]).collect();
+        let next = states[..first].iter().chain(&zeros);
+        self.executor.set_states(&next.map(Vec::as_slice).collect::<Vec<_>>())?;
+        Ok(found)
     }
 
     /// Returns the number of steps and all states that last, from which training can continue.

@@ -29,6 +29,8 @@ fn options(runs: usize, features: FeatureLayers) -> TrainerOptions {
         max_norm: 5.0,
         batch: Some(8),
         runs,
+        penalty: None,
+        observes: false,
     }
 }
 
