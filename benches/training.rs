@@ -53,6 +53,7 @@ fn main() {
         features: FeatureLayers::Last,
         batch: Some(batch),
         runs: 1,
+        batch_statistics: false,
         penalty: None,
         observes: false,
     };

@@ -34,6 +34,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("gram", "gathers statistics"),
     ("grid_sample", "training stops there and names the node"),
     ("max_pool_gradient", "is a gradient"),
+    ("moving_average", "gathers statistics"),
     ("pool_indices", "returns indices"),
     ("recurrent", "training stops there and names the node"),
     ("relayout", "packs weights"),

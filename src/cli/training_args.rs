@@ -47,6 +47,11 @@ pub(super) struct TrainingArgs {
     /// The input of the last layer is always compared. stages adds the last maps of each size.
     #[arg(long, value_name = "LAYERS")]
     features: Option<FeatureLayers>,
+    /// Normalize by the statistics of each batch, and update the stored ones of BatchNormalization.
+    ///
+    /// By default BatchNormalization keeps the statistics of the file, which suits a network that was trained before.
+    #[arg(long)]
+    train_bn: bool,
     /// Penalty that shrinks whole channels to zero while training: group-lasso:λ or bn-l1:λ.
     ///
     /// group-lasso shrinks all weights of coupled channels together, bn-l1 the scales of BatchNormalization. A cut with
@@ -87,6 +92,7 @@ impl TrainingArgs {
             label_weight: self.label_weight,
             augment: self.augment,
             penalty: self.penalty,
+            train_bn: self.train_bn,
             features: self.features.clone().unwrap_or_default(),
             seed,
             checkpoint: self.checkpoint.clone(),

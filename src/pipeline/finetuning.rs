@@ -20,11 +20,11 @@ use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{reread, with_constants};
 use crate::stats::Profile;
-use crate::tensor::{SampleShape, Tensor};
+use crate::tensor::SampleShape;
 use crate::train::{
     FeatureLayers, FilterSteps, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, PenaltyRule,
-    Progress, RANGE_STEPS, Schedule, Trainer, TrainerOptions, TrainingData, check_teacher, find_rate, fit,
-    load_checkpoint, save_checkpoint,
+    Progress, RANGE_STEPS, Schedule, TrainedWeights, Trainer, TrainerOptions, TrainingData, check_teacher,
+    find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -80,6 +80,8 @@ pub struct TrainingOptions {
     pub trajectories: bool,
     /// The penalty that shrinks groups of weights to zero.
     pub penalty: Option<PenaltyRule>,
+    /// True to train BatchNormalization by the statistics of each batch; else it keeps the stored ones.
+    pub train_bn: bool,
 }
 
 impl TrainingOptions {
@@ -104,6 +106,7 @@ impl TrainingOptions {
             resume: false,
             trajectories: false,
             penalty: None,
+            train_bn: false,
         }
     }
 }
@@ -259,6 +262,7 @@ pub(super) fn train(
         features: options.features.clone(),
         batch,
         runs: runs(&graph, &images.sample, wanted, at_once)?,
+        batch_statistics: options.train_bn,
         penalty: options.penalty.map(|rule| penalty(&graph, rule)).transpose()?,
         observes: options.trajectories,
     };
@@ -336,8 +340,9 @@ pub(super) fn train(
         trainer.restore(&course.good)?;
     }
     let weights = trainer.weights(true)?;
-    let with = |weights: &Vec<(String, Tensor)>| {
-        with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
+    let with = |weights: &TrainedWeights| {
+        let constants = weights.constants.iter().map(|(name, tensor)| (name, tensor));
+        with_constants(model, constants, weights.statistics.iter().map(|(place, tensor)| (*place, tensor)))
     };
     let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
     let model = with(&weights)?;
@@ -405,6 +410,7 @@ fn description(
         ),
         format!("features of the layers {:?}", rule.features),
         format!("the penalty {}", options.penalty.map_or_else(|| "none".to_owned(), |rule| rule.to_string())),
+        format!("statistics of {}", if options.train_bn { "batches" } else { "the file" }),
         format!("the random changes {augment}"),
         format!("the seed {}", options.seed),
     ]
@@ -419,7 +425,7 @@ struct Course {
     count: usize,
     good: (u32, Vec<Vec<f32>>),
     /// The weights at the ends of the epochs but the last.
-    epochs: Vec<Vec<(String, Tensor)>>,
+    epochs: Vec<TrainedWeights>,
     /// The number of steps of each epoch, with the sums over filters.
     gradients: Vec<(usize, Vec<FilterSteps>)>,
     keeps_epochs: bool,

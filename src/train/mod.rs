@@ -5,6 +5,7 @@
 //! moments stay on the device as states of the plan. A step uploads samples and a few settings, and reads a few numbers
 //! back.
 
+mod batch_statistics;
 mod checkpoint;
 mod differentiate;
 mod feed;
@@ -18,6 +19,7 @@ mod optimizer;
 mod parameters;
 mod penalty;
 mod plan;
+mod quantized;
 mod schedule;
 mod trainer;
 mod update;
@@ -34,5 +36,6 @@ pub use objective::Objective;
 pub use optimizer::Optimizer;
 pub use parameters::{Parameter, parameters};
 pub use penalty::{Penalty, PenaltyRule};
+pub use quantized::Quantization;
 pub use schedule::Schedule;
-pub use trainer::{StepResult, Trainer, TrainerOptions};
+pub use trainer::{StepResult, TrainedWeights, Trainer, TrainerOptions};

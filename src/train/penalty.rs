@@ -1,7 +1,6 @@
 //! Penalties that shrink whole groups of weights to zero while a network trains.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::objective::Calls;
 use super::update::Trained;
@@ -108,11 +107,7 @@ impl Penalty {
         }
         let (starts, coupled, sizes) = self.tables(&offsets, total);
         let kernel = ShrinkFactors { filters: total, coupled: coupled.len(), strength: self.strength };
-        let mut constant = |elements: Vec<f32>| {
-            calls.plan.constants.push(Arc::new(elements));
-            Operand::Constant(calls.plan.constants.len() - 1)
-        };
-        let tables = [constant(starts), constant(coupled), constant(sizes)];
+        let tables = [starts, coupled, sizes].map(|table| calls.constant(table));
         let inputs = [[Operand::Buffer(squares)].as_slice(), &tables, &[settings, norm]].concat();
         let factors = calls.call(kernel, inputs);
         for (one, layout) in &parts {

@@ -35,6 +35,8 @@ pub struct TrainerOptions {
     pub batch: Option<usize>,
     /// The number of runs of a step, over which gradients are summed; it divides `batch`.
     pub runs: usize,
+    /// True to normalize by the statistics of each batch, and to update the stored ones.
+    pub batch_statistics: bool,
     /// The penalty that shrinks groups of weights.
     pub penalty: Option<Penalty>,
     /// True to sum gradients over each filter and step ([`Trainer::take_filter_steps`]).
@@ -58,6 +60,15 @@ pub struct StepResult {
     pub losses: Vec<f64>,
     /// The norm of the gradients before clipping. If it is not finite, the step changed nothing.
     pub norm: f32,
+}
+
+/// The weights of a training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainedWeights {
+    /// The parameters by the names of their initializers.
+    pub constants: Vec<(String, Tensor)>,
+    /// The stored statistics of BatchNormalization, by the position of the node in the file and its input.
+    pub statistics: Vec<((usize, usize), Tensor)>,
 }
 
 /// A network that is loaded on a device for training.
@@ -265,21 +276,31 @@ impl Trainer {
         self.training.losses.iter().zip(&result.losses).map(|(loss, value)| loss.weight * value).sum()
     }
 
-    /// Returns the parameters by the names of their initializers: the last values, or their moving averages.
+    /// Returns the parameters, with their last values or their moving averages, and the statistics of BatchNormalization.
     ///
     /// # Errors
     /// A device that fails.
-    pub fn weights(&mut self, averaged: bool) -> Result<Vec<(String, Tensor)>> {
+    pub fn weights(&mut self, averaged: bool) -> Result<TrainedWeights> {
         let states = self.executor.states()?;
         let arrays = self.options.optimizer.arrays();
-        let of = |(parameter, state): (&Parameter, Vec<f32>)| {
+        let of = |(parameter, state): (&Parameter, &Vec<f32>)| {
             let len = parameter.initial.len();
             let first = if averaged { (arrays - 1) * len } else { 0 };
             let values: Vec<f64> = state[first..first + len].iter().map(|&x| x.into()).collect();
             let tensor = Tensor::from_f64(parameter.initial.dtype, &parameter.initial.shape, &values);
-            (parameter.name.clone(), tensor)
+            let quantized =
+                parameter.quantization.as_ref().map(|quantization| quantization.quantize(&tensor));
+            (parameter.name.clone(), quantized.unwrap_or(tensor))
         };
-        Ok(self.training.parameters.iter().zip(states).map(of).collect())
+        let statistic = |((place, initial), state): (&((usize, usize), Tensor), &Vec<f32>)| {
+            let values: Vec<f64> = state.iter().map(|&x| x.into()).collect();
+            (*place, Tensor::from_f64(initial.dtype, &initial.shape, &values))
+        };
+        let (parameters, rest) = states.split_at(self.training.parameters.len());
+        Ok(TrainedWeights {
+            constants: self.training.parameters.iter().zip(parameters).map(of).collect(),
+            statistics: self.training.statistics.iter().zip(rest).map(statistic).collect(),
+        })
     }
 
     /// Returns the sums over each filter of the steps since the last call, and starts them anew.

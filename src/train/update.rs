@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::batch_statistics::{Statistic, update_statistics};
 use super::differentiate::differentiate;
 use super::filter_statistics::ObservedLayer;
 use super::objective::Calls;
@@ -19,11 +20,14 @@ use crate::kernels::optimizer::{
 };
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::plan::{BufferId, Operand, Plan, State};
+use crate::tensor::Tensor;
 
 /// The updates in a plan.
 pub(super) struct Update {
     /// The trained parameters, in the order of the plan's states.
     pub(super) parameters: Vec<Parameter>,
+    /// The node's position and the input of stored statistics, whose states follow those of the parameters.
+    pub(super) statistics: Vec<((usize, usize), Tensor)>,
     /// The nodes through which no gradient passes, with the kernel's name.
     pub(super) stops: BTreeSet<(String, &'static str)>,
     /// The number of states that last from step to step.
@@ -45,14 +49,14 @@ impl Update {
     pub(super) fn append(
         plan: &mut Plan,
         student: &Graph,
-        all: Vec<Parameter>,
-        (loss, layers): (BufferId, &[ObservedLayer]),
+        (all, statistics): (Vec<Parameter>, &[Statistic]),
+        (loss, layers, straight): (BufferId, &[ObservedLayer], &BTreeSet<String>),
         options: &TrainerOptions,
     ) -> Result<Self> {
         let (used, buffers) = take_buffers(plan, all);
         let wanted: Vec<BufferId> =
             buffers.iter().copied().chain(layers.iter().map(|layer| layer.weights)).collect();
-        let mut gradients = differentiate(plan, loss, &wanted)?;
+        let mut gradients = differentiate(plan, loss, &wanted, straight)?;
         let of_layers = gradients.operands.split_off(buffers.len());
         let stops = gradients.stops;
         let (mut trained, mut constant) = (Vec::new(), Vec::new());
@@ -84,6 +88,8 @@ impl Update {
         if let Some(penalty) = &options.penalty {
             penalty.append(plan, &trained, (settings, norm), options.optimizer.arrays());
         }
+        let updated = update_statistics(plan, statistics, (settings, norm));
+        plan.states.extend(updated);
         for (parameter, buffer) in constant {
             // Not trained: a state that no step updates.
             let initial = Arc::new(values(&parameter));
@@ -94,7 +100,8 @@ impl Update {
         plan.states.extend(observed);
         let observed = of_layers.iter().map(|(layer, _)| (layer.node.clone(), layer.layout)).collect();
         let parameters = trained.into_iter().map(|one| one.parameter).collect();
-        Ok(Self { parameters, stops, lasting, observed })
+        let statistics = statistics.iter().map(|s| (s.place, s.initial.clone())).collect();
+        Ok(Self { parameters, statistics, stops, lasting, observed })
     }
 }
 

@@ -193,6 +193,7 @@ fn class_scores_are_compared_before_a_softmax() {
         features: FeatureLayers::Last,
         batch: Some(4),
         runs: 1,
+        batch_statistics: false,
         penalty: None,
         observes: false,
     };
