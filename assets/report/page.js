@@ -46,6 +46,7 @@ function sectionsOfCut() {
   const { layers, drawing: drawn } = PAGE;
   const sections = [["At a glance", glanceSection()]];
   if (PAGE.curve) sections.push(["Curve", curveSection(PAGE.curve)]);
+  if (PAGE.trainings.length) sections.push(["Training", trainingSection(PAGE.trainings)]);
   if (PAGE.predictions) sections.push(["Predictions", predictionsSection(PAGE.predictions)]);
   if (!layers.length) return sections;
   const open = (layer) => {

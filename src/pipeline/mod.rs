@@ -50,6 +50,7 @@ mod quality_curve;
 mod repairing;
 mod report_builder;
 mod report_predictions;
+mod report_training;
 mod reporting;
 mod schedule;
 mod scored_channels;
@@ -59,6 +60,7 @@ mod sweep;
 mod tests;
 mod trained_rounds;
 mod training;
+mod training_record;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
 pub use bindings::{InputOptions, InputValue, parse_shape};
@@ -74,9 +76,7 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
-pub use finetuning::{
-    Finetuned, TrainingLength, TrainingOptions, TrainingPoint, TrainingRecord, check_training, finetune,
-};
+pub use finetuning::{Finetuned, TrainingLength, TrainingOptions, check_training, finetune};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
     BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
@@ -95,6 +95,7 @@ pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
 pub use trained_rounds::Round;
 pub use training::{add_training, profile_checkpoints};
+pub use training_record::{TrainingPoint, TrainingRecord};
 
 pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;

@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::decision::Outcome;
 use super::evaluation::Evaluation;
 use super::evidence::Evidence;
-use super::finetuning::TrainingRecord;
 use super::iterative::steps;
 use super::network::Network;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
 use super::pruning::{PruneOptions, Pruned, Work};
+use super::training_record::TrainingRecord;
 use crate::error::{Error, Result};
 use crate::observer::{Notice, Observer};
 use crate::ops::{Kept, KeptValues};
@@ -39,6 +39,8 @@ pub(super) struct Whole<'a> {
     pub(super) profile: Profile,
     /// The indices that are left of the first network's values.
     pub(super) kept: KeptValues,
+    /// The rounds before, in the last one.
+    pub(super) rounds: Vec<Round>,
 }
 
 impl Work<'_> {
@@ -81,6 +83,7 @@ impl Work<'_> {
                 removed,
                 profile: profile.get_or_insert_with(|| decision.profile.clone()).clone(),
                 kept: kept.clone(),
+                rounds: if is_last { std::mem::take(&mut rounds) } else { vec![] },
             };
             let options = match is_last {
                 true => self.options.clone(),
@@ -95,9 +98,8 @@ impl Work<'_> {
             let work = Work { options: &options, ..*self };
             let seed = Some(deciding.seed);
             let pruned = match work.carry_out(now, decision, (seed, Some(whole)), observer)? {
-                Outcome::Done(pruned) if is_last => return Ok(Outcome::Done(Pruned { rounds, ..pruned })),
-                Outcome::Done(pruned) => pruned,
-                other => return Ok(other),
+                Outcome::Done(pruned) if !is_last => pruned,
+                last => return Ok(last),
             };
             rounds.push(Round {
                 budget: Target::Keep(step).to_string(),
