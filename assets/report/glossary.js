@@ -18,7 +18,7 @@ const TERMS = {
   confidence: "Expected share of the removed channels that would be chosen again with other images.",
   speedup: "Time of the original divided by the time of the pruned network, both run in turn on one device.",
   "training loss": "Number that a training makes smaller: how far the network's outputs and features are from those of its teacher, or from the labels.",
-  "learning rate": "Size of the steps by which weights change in a training. It rises at the begin, and mostly falls to zero at the end.",
+  "learning rate": "Size of the steps by which weights change in a training. It rises in the first steps, and mostly falls to zero at the end.",
   Pareto: "A network is on the Pareto front if no other one is both cheaper and better. Only these are worth choosing.",
 };
 
@@ -34,7 +34,7 @@ function term(word, text = word) {
 }
 
 function glossarySection() {
-  const words = Object.keys(TERMS).filter((word) => used.has(word) || (!PAGE.cuts && !RARE.has(word)));
+  const words = Object.keys(TERMS).filter((word) => used.has(word) || (PAGE.layers.length > 0 && !PAGE.cuts && !RARE.has(word)));
   return el("section", { class: "card", id: "glossary" }, el("h2", {}, "Glossary"),
     el("dl", { class: "glossary" }, words.map((word) => [el("dt", { id: termId(word) }, word), el("dd", {}, TERMS[word])])));
 }

@@ -34,10 +34,10 @@ function trainingSection(trainings) {
     ...lines.map((l) => ({ name: l.name, value: l.get, show: (p) => number(l.get(p)) })),
     { name: "learning rate", value: (p) => p.rate, show: (p) => number(p.rate) },
   ];
-  const diverged = trainings.flatMap((t, i) => (t.diverged === null ? [] : [`${inRounds ? `Round ${i + 1}: the` : "The"} training diverged in step ${grouped(t.diverged + 1)}; the weights are those of the epoch before.`]));
+  const diverged = trainings.flatMap((t, i) => (t.diverged === null ? [] : [`${inRounds ? `Round ${i + 1}: the` : "The"} training diverged at step ${grouped(t.diverged)}; the weights are those of the epoch before.`]));
   return el("section", { class: "card", id: "training" }, el("h2", {}, "Training"),
     el("p", { class: "quiet" }, "Each point of a ", term("training loss", "loss"), " is its mean over the steps since the point before. ",
-      "The ", term("learning rate"), " has a scale of its own.", inRounds && " A vertical line is the begin of a round: a cut, then a training."),
+      "The ", term("learning rate"), " has a scale of its own.", inRounds && " A vertical line is the start of a round: a cut, then a training."),
     diverged.map((text) => el("p", { class: "bad" }, "✗ ", text)),
     legend, place, status, trainingTable(trainings, inRounds),
     el("details", {}, el("summary", {}, "The points as a table"), table({ caption: "Losses by steps", columns, rows: points }).node),
@@ -94,15 +94,16 @@ function lossChart(trainings, points, starts, { lines, highest, told, tell }) {
 function trainingTable(trainings, inRounds) {
   const judged = (trainings.find((t) => t.after) || {}).after;
   const value = (row) => (row && row.after !== null ? row.after : null);
-  const shown = (row) => (value(row) === null ? NONE : quality(row.after, row.unit) + (row.error === null ? "" : ` ± ${quality(row.error, row.unit === "%" ? "" : row.unit)}`));
+  const plain = (v, unit) => (unit === "%" || unit === "dB" ? v.toFixed(2) : number(v));
+  const shown = (row) => (value(row) === null ? NONE : `${plain(row.after, row.unit)}${row.error === null ? "" : " ± " + plain(row.error, row.unit)} ${row.unit}`.trim());
   const ends = (t) => [t.points[0], t.points[t.points.length - 1]].map((p) => (p ? p.loss : null));
   const columns = [
-    ...(inRounds ? [{ name: "Round", text: true, value: (t) => `${trainings.indexOf(t) + 1}: ${t.budget}` }] : []),
+    ...(inRounds ? [{ name: "Round", text: true, wrap: true, value: (t) => `${trainings.indexOf(t) + 1}: ${t.budget}` }] : []),
     ...(judged ? [
       { name: `${judged.name} before`, value: (t) => value(t.before), show: (t) => shown(t.before) },
       { name: `${judged.name} after`, value: (t) => value(t.after), show: (t) => shown(t.after) },
     ] : []),
-    { name: "Steps", narrow: inRounds, value: (t) => t.steps, show: (t) => grouped(t.steps) },
+    { name: "Steps", narrow: true, value: (t) => t.steps, show: (t) => grouped(t.steps) },
     { name: "First loss", narrow: true, value: (t) => ends(t)[0], show: (t) => number(ends(t)[0]) },
     { name: "Last loss", narrow: true, value: (t) => ends(t)[1], show: (t) => number(ends(t)[1]) },
     { name: "Highest rate", narrow: true, value: (t) => t.rate, show: (t) => number(t.rate) },

@@ -42,7 +42,7 @@ const HEADINGS: [Heading; 11] = [
     },
     Heading {
         title: "Criterion",
-        common: &["criterion", "criteria", "cut", "profile"],
+        common: &["criterion", "criteria", "prune:cut", "report:cut", "profile"],
         more: &["normalize", "scope", "seed", "seeds", "require_confidence", "help_criteria"],
     },
     Heading { title: "Repair", common: &["repair"], more: &["rounds"] },
@@ -51,13 +51,16 @@ const HEADINGS: [Heading; 11] = [
         common: &[
             "prune:finetune",
             "teacher",
+            "finetune:cut",
             "epochs",
             "steps",
             "finetune:learning_rate",
+            "finetune:features",
             "finetune:augment",
         ],
         more: &[
             "prune:learning_rate",
+            "prune:features",
             "prune:augment",
             "schedule",
             "optimizer",

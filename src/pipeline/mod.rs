@@ -90,6 +90,7 @@ pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedR
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
+pub use report_training::training_page;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};

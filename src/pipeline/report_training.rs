@@ -1,9 +1,14 @@
 //! The trainings of a network on a report page.
 
+use super::calibration::Calibration;
 use super::evaluation::Evaluation;
-use super::report_builder::row;
+use super::finetuning::Finetuned;
+use super::report_builder::{ReportOptions, row};
 use super::trained_rounds::Round;
 use super::training_record::{TrainingPoint, TrainingRecord};
+use crate::error::Result;
+use crate::exec::devices::Device;
+use crate::onnx::Model;
 use crate::report::{LossPoint, LossText, MetricRow, Num, Page, Repeat, TrainingSection};
 use crate::train::Objective;
 
@@ -16,6 +21,46 @@ pub(super) fn add_trainings(page: &mut Page, rounds: &[&Round]) {
         page.trainings.iter_mut().for_each(|section| section.budget = None);
     }
     page.repeat.extend(repeated(&trained.iter().map(|(_, training)| *training).collect::<Vec<_>>()));
+}
+
+/// Builds the report page of a training: losses, quality, and the data that repeat it.
+///
+/// # Errors
+/// A preprocessing that cannot be described.
+pub fn training_page(
+    trained: &Finetuned,
+    (network, teacher): (&Model, Option<&Model>),
+    calibration: &Calibration,
+    device: &Device,
+    options: &ReportOptions,
+) -> Result<Page> {
+    let name = network.path.file_name().unwrap_or(network.path.as_os_str());
+    let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
+    page.preprocessing = Some(calibration.fit.describe()?);
+    let described = |model: &Model| format!("{}, SHA-256 {}", model.path.display(), model.sha256);
+    let settings = options.settings.iter();
+    let who = device.describe();
+    let mut rows = vec![("Secateur".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    rows.extend(options.command.iter().map(|command| ("Command".to_owned(), command.clone())));
+    rows.extend(
+        settings.map(|(name, value, origin)| (format!("Option {name}"), format!("{value} ({origin})"))),
+    );
+    rows.push(("Model".to_owned(), described(network)));
+    rows.extend(teacher.map(|teacher| ("Teacher".to_owned(), described(teacher))));
+    rows.push(("Trained model".to_owned(), format!("SHA-256 {}", trained.model.sha256)));
+    let images = calibration.fit.len();
+    rows.push(("Images".to_owned(), format!("{images} ({})", calibration.origin.data)));
+    rows.extend(page.preprocessing.iter().map(|text| ("Preprocessing".to_owned(), text.clone())));
+    rows.push(("Device".to_owned(), format!("{} ({}, {})", who.name, who.backend, who.driver)));
+    page.repeat = rows.into_iter().map(|(what, value)| Repeat { what, value }).collect();
+    let only = Round {
+        budget: String::new(),
+        untrained: Some(trained.before.clone()),
+        training: Some(trained.training.clone()),
+        evaluation: Some(trained.after.clone()),
+    };
+    add_trainings(&mut page, &[&only]);
+    Ok(page)
 }
 
 fn section(round: &Round, training: &TrainingRecord) -> TrainingSection {
