@@ -61,6 +61,7 @@ mod tests;
 mod trained_rounds;
 mod training;
 mod training_record;
+mod whole_cut;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
 pub use bindings::{InputOptions, InputValue, parse_shape};
@@ -94,9 +95,8 @@ pub use report_training::training_page;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
-pub use trained_rounds::Round;
 pub use training::{add_training, profile_checkpoints};
-pub use training_record::{TrainingPoint, TrainingRecord};
+pub use training_record::{Round, TrainingPoint, TrainingRecord};
 
 pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;

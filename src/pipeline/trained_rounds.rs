@@ -3,45 +3,18 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::decision::Outcome;
-use super::evaluation::Evaluation;
 use super::evidence::Evidence;
 use super::iterative::steps;
 use super::network::Network;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
 use super::pruning::{PruneOptions, Pruned, Work};
-use super::training_record::TrainingRecord;
+use super::training_record::Round;
+use super::whole_cut::Whole;
 use crate::error::{Error, Result};
 use crate::observer::{Notice, Observer};
 use crate::ops::{Kept, KeptValues};
 use crate::prune::{Budget, Cut, kept_values};
-use crate::stats::Profile;
-
-/// A round before the last one, with the quality of its network around the training.
-#[derive(Clone, Debug)]
-pub struct Round {
-    /// The budget of the round, in words.
-    pub budget: String,
-    /// The quality before the training.
-    pub untrained: Option<Evaluation>,
-    /// The course of the training.
-    pub training: Option<TrainingRecord>,
-    /// The quality after the training.
-    pub evaluation: Option<Evaluation>,
-}
-
-/// The cuts of all rounds so far as one cut of the network that was pruned first.
-pub(super) struct Whole<'a> {
-    pub(super) network: &'a Network,
-    pub(super) cut: Cut,
-    pub(super) removed: BTreeSet<usize>,
-    /// The statistics of the first round.
-    pub(super) profile: Profile,
-    /// The indices that are left of the first network's values.
-    pub(super) kept: KeptValues,
-    /// The rounds before, in the last one.
-    pub(super) rounds: Vec<Round>,
-}
 
 impl Work<'_> {
     /// Prunes in as many rounds as the options ask for, and trains after each.

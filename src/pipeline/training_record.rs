@@ -1,5 +1,6 @@
 //! The record of a training: its options, and the losses along the way.
 
+use super::evaluation::Evaluation;
 use crate::data::augment::Augment;
 use crate::train::{FeatureLayers, Objective, Optimizer, Progress, Schedule};
 
@@ -67,6 +68,19 @@ impl TrainingRecord {
     pub(super) fn point_steps(&self) -> usize {
         self.steps.div_ceil(Self::POINTS).max(1)
     }
+}
+
+/// A round before the last one, with the quality of its network around the training.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// The budget of the round, in words.
+    pub budget: String,
+    /// The quality before the training.
+    pub untrained: Option<Evaluation>,
+    /// The course of the training.
+    pub training: Option<TrainingRecord>,
+    /// The quality after the training.
+    pub evaluation: Option<Evaluation>,
 }
 
 /// Sums of the losses over some steps.

@@ -10,9 +10,9 @@ use super::parts::MetricRow;
 pub struct TrainingSection {
     /// Budget of the round in words; `None` if there are no rounds.
     pub budget: Option<String>,
-    /// Number of steps.
+    /// Number of steps of the training.
     pub steps: usize,
-    /// Highest learning rate.
+    /// Highest learning rate of the training.
     pub rate: Num,
     /// Losses with their weights in the sum.
     pub losses: Vec<LossText>,

@@ -230,8 +230,8 @@ class TrainingRecord:
     @classmethod
     def of(cls, fields: dict[str, Any]) -> TrainingRecord:
         """Creates a record from the library's fields."""
-        points = {name: [TrainingPoint(**point) for point in fields.pop(name)] for name in ("curve", "course")}
-        return cls(**fields, **points)
+        curve, course = ([TrainingPoint(**point) for point in fields.pop(name)] for name in ("curve", "course"))
+        return cls(**fields, curve=curve, course=course)
 
     def __str__(self) -> str:
         text = f"{self.made:,} steps of {self.batch} images, {self.parameters:,} parameters"
@@ -268,8 +268,8 @@ class Round:
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Round:
         """Creates a round from the library's fields."""
-        qualities = {name: Quality.of(fields[name]) for name in ("untrained", "quality")}
-        return cls(budget=fields["budget"], training=TrainingRecord.of(fields["training"]), **qualities)
+        untrained, quality = Quality.of(fields["untrained"]), Quality.of(fields["quality"])
+        return cls(fields["budget"], untrained, TrainingRecord.of(fields["training"]), quality)
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ def finetune(
     options["test"] = None if judge is None else judge.fields
     options["metric"] = as_metric(metric, targets.targets if targets else None)
     with Reporter(progress) as reporter:
-        native = _secateur.finetune(net._native, imitated and imitated._native, reporter, options)
+        native = _secateur.finetune(net._native, None if imitated is None else imitated._native, reporter, options)
     return Finetuned(native, net, net if original is None else original, own)
 
 
@@ -291,7 +291,12 @@ def _cut(given: Any, teacher: Network | None, original: Network | None, own: Cut
 
     if given is not None:
         if teacher is None:
-            raise unfit("a cut needs the network that was cut", expected="`teacher`", remedy="set `teacher` to it, or leave `cut` out")
+            raise unfit(
+                "a cut needs the network that was cut",
+                expected="`teacher`",
+                remedy="set `teacher` to it, or leave `cut` out",
+            )
         return (given if isinstance(given, Cut) else Cut(given))._native
-    is_own = own is not None and original is not None and teacher is not None and original.sha256 == teacher.sha256
-    return own._native if is_own and own is not None else None
+    if own is None or original is None or teacher is None or original.sha256 != teacher.sha256:
+        return None
+    return own._native
