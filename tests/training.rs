@@ -29,6 +29,8 @@ mod course;
 #[path = "inputs/setup.rs"]
 #[allow(dead_code)] // trainings need no statistics
 mod files;
+#[path = "training/kinds.rs"]
+mod kinds;
 #[path = "training/networks.rs"]
 mod networks;
 #[path = "training/rounds.rs"]
@@ -37,6 +39,9 @@ mod rounds;
 mod runs;
 #[path = "training/setup.rs"]
 mod setup;
+
+#[path = "training/statistics.rs"]
+mod statistics;
 
 use builder::random;
 

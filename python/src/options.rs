@@ -231,6 +231,8 @@ impl<'py> Options<'py> {
             label_weight: self.number("label_weight")?.unwrap_or(usual.label_weight),
             augment: self.parsed("augment")?,
             features: self.features()?,
+            penalty: self.parsed("penalty")?,
+            train_bn: self.flag("train_bn")?,
             trajectories: self.flag("trajectories")?,
             seed,
             checkpoint: self.path("checkpoint")?,

@@ -170,6 +170,18 @@ def test_filters_are_followed_through_the_epochs(demo: str, small: str, images: 
     assert '"trainings":[{"budget":null,"steps":6' in (tmp_path / "page.html").read_text()
 
 
+def test_penalties_shrink_channels(demo: str, images: Any) -> None:
+    options: dict[str, Any] = {**SHORT, "learning_rate": 1e-2, "steps": 6, "teacher": demo}
+    sparse = secateur.finetune(demo, images, penalty="group-lasso:20", **options).training
+    assert sparse.penalty == "group-lasso:20" and sparse.zero_groups is not None
+    zero, every = sparse.zero_groups
+    assert 0 < zero <= every
+    plain = secateur.finetune(demo, images, train_bn=True, **options).training
+    assert plain.penalty is None and plain.zero_groups is None and plain.train_bn
+    with pytest.raises(secateur.InputError, match="(?s)no penalty of a training.*group-lasso"):
+        secateur.finetune(demo, images, penalty="lasso", **options)
+
+
 def test_a_function_is_a_metric(demo: str, small: str, images: Any) -> None:
     seen: list[int] = []
 

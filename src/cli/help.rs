@@ -65,6 +65,8 @@ const HEADINGS: [Heading; 11] = [
             "schedule",
             "optimizer",
             "weight_decay",
+            "penalty",
+            "train_bn",
             "train_batch",
             "label_weight",
             "finetune:seed",

@@ -9,7 +9,8 @@ use super::evaluation::{Evaluation, evaluate_against};
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
-use super::training::profile_checkpoints;
+use super::penalties::{penalty, zero_groups};
+use super::training::{add_gradients, profile_checkpoints};
 use super::training_record::{LossSums, TrainingRecord};
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,11 +21,11 @@ use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{reread, with_constants};
 use crate::stats::Profile;
-use crate::tensor::{SampleShape, Tensor};
+use crate::tensor::SampleShape;
 use crate::train::{
-    FeatureLayers, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, Progress, RANGE_STEPS,
-    Schedule, Trainer, TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint,
-    save_checkpoint,
+    FeatureLayers, FilterSteps, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, PenaltyRule,
+    Progress, RANGE_STEPS, Schedule, TrainedWeights, Trainer, TrainerOptions, TrainingData, check_teacher,
+    find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -76,8 +77,12 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// True to continue from the checkpoint.
     pub resume: bool,
-    /// True to keep the weights of every epoch, for statistics of filters through the training.
+    /// True to keep statistics of filters and their gradients at every epoch.
     pub trajectories: bool,
+    /// The penalty that shrinks groups of weights to zero.
+    pub penalty: Option<PenaltyRule>,
+    /// True to train BatchNormalization by the statistics of each batch; else it keeps the stored ones.
+    pub train_bn: bool,
 }
 
 impl TrainingOptions {
@@ -101,6 +106,8 @@ impl TrainingOptions {
             checkpoint: None,
             resume: false,
             trajectories: false,
+            penalty: None,
+            train_bn: false,
         }
     }
 }
@@ -146,7 +153,7 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let Trained { model, record: training, epochs } = train(
+    let Trained { model, record: training, epochs, gradients } = train(
         &network.model,
         (teacher, kept),
         (device, batch),
@@ -158,7 +165,9 @@ pub fn finetune(
     let model = reread(model, &path)?;
     let profile = options.trajectories.then(|| {
         let through = std::iter::once(&network.model).chain(&epochs).chain([&model]).cloned();
-        profile_checkpoints(&through.collect::<Vec<_>>())
+        let mut profile = profile_checkpoints(&through.collect::<Vec<_>>())?;
+        add_gradients(&mut profile, &gradients);
+        Ok(profile)
     });
     let profile = profile.transpose()?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
@@ -171,6 +180,8 @@ pub(super) struct Trained {
     pub(super) record: TrainingRecord,
     /// The models at the ends of the epochs but the last, if trajectories are wanted.
     epochs: Vec<Model>,
+    /// The number of steps of each epoch, with the sums over filters, if trajectories are wanted.
+    gradients: Vec<(usize, Vec<FilterSteps>)>,
 }
 
 /// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
@@ -198,6 +209,9 @@ pub(super) fn train(
         features: options.features.clone(),
         batch,
         runs: runs(&graph, &images.sample, wanted, at_once)?,
+        batch_statistics: options.train_bn,
+        penalty: options.penalty.map(|rule| penalty(&graph, rule)).transpose()?,
+        observes: options.trajectories,
     };
     let mut trainer = Trainer::fitting(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
@@ -244,6 +258,9 @@ pub(super) fn train(
         features: options.features.clone(),
         augment,
         seed: options.seed,
+        penalty: options.penalty,
+        train_bn: options.train_bn,
+        zero_groups: None,
         losses: names(trainer.losses()),
         parameters: trainer.parameters().iter().map(|p| p.initial.len()).sum(),
         stops,
@@ -259,6 +276,7 @@ pub(super) fn train(
         part: LossSums::default(),
         good: trainer.save()?,
         epochs: vec![],
+        gradients: vec![],
         keeps_epochs: options.trajectories,
     };
     let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_slice()));
@@ -274,11 +292,14 @@ pub(super) fn train(
         trainer.restore(&course.good)?;
     }
     let weights = trainer.weights(true)?;
-    let with = |weights: &Vec<(String, Tensor)>| {
-        with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
+    let with = |weights: &TrainedWeights| {
+        let constants = weights.constants.iter().map(|(name, tensor)| (name, tensor));
+        with_constants(model, constants, weights.statistics.iter().map(|(place, tensor)| (*place, tensor)))
     };
     let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
-    Ok(Trained { model: with(&weights)?, record, epochs })
+    let model = with(&weights)?;
+    record.zero_groups = rule.penalty.as_ref().map(|penalty| zero_groups(penalty, &model)).transpose()?;
+    Ok(Trained { model, record, epochs, gradients: course.gradients })
 }
 
 /// Returns the least number of runs of a step, if `at_once` samples at most are computed at once.
@@ -337,6 +358,8 @@ fn description(
             "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
         ),
         format!("features of the layers {}", rule.features),
+        format!("the penalty {}", options.penalty.map_or_else(|| "none".to_owned(), |rule| rule.to_string())),
+        format!("statistics of {}", if options.train_bn { "batches" } else { "the file" }),
         format!("the random changes {augment}"),
         format!("the seed {}", options.seed),
     ]
@@ -352,7 +375,9 @@ struct Course {
     part: LossSums,
     good: (u32, Vec<Vec<f32>>),
     /// The weights at the ends of the epochs but the last.
-    epochs: Vec<Vec<(String, Tensor)>>,
+    epochs: Vec<TrainedWeights>,
+    /// The number of steps of each epoch, with the sums over filters.
+    gradients: Vec<(usize, Vec<FilterSteps>)>,
     keeps_epochs: bool,
 }
 
@@ -375,9 +400,13 @@ impl Course {
         if progress.step.is_multiple_of(progress.per_epoch) || is_last {
             let (epoch, of) =
                 (progress.step.div_ceil(progress.per_epoch), self.steps.div_ceil(progress.per_epoch));
+            let count = self.epoch.count();
             if let Some(point) = self.epoch.point(seconds) {
                 observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
                 record.curve.push(point);
+            }
+            if self.keeps_epochs {
+                self.gradients.push((count, trainer.take_filter_steps()?));
             }
             if self.keeps_epochs && progress.step < self.steps {
                 self.epochs.push(trainer.weights(false)?);
@@ -431,6 +460,11 @@ pub fn check_training(options: &TrainingOptions) -> Result<()> {
     }
     if !(label_weight >= 0.0 && label_weight.is_finite()) {
         return wrong("weight of the labels", least, label_weight, "set `label_weight` to 0 or more");
+    }
+    if options.resume && options.trajectories {
+        return Err(Error::new("a resumed training has no statistics of the epochs before")
+            .expected("`trajectories` or `resume`, not both")
+            .remedy("train in one run, or leave `trajectories` out"));
     }
     if options.resume && options.checkpoint.is_none() {
         return Err(Error::new("a resumed training needs its checkpoint")

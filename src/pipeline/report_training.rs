@@ -104,7 +104,7 @@ fn repeated(trainings: &[&TrainingRecord]) -> Vec<Repeat> {
         name => format!("{weight} × {name}"),
     };
     let losses: Vec<String> = losses(training).into_iter().map(loss).collect();
-    let rows = [
+    let mut rows = vec![
         ("Training", format!("{} steps of {} images", steps.join(", "), training.batch)),
         ("Learning rate", format!("{} ({origin}), schedule {}", rates.join(", "), training.schedule)),
         ("Optimizer", format!("{}, weight decay {}", training.optimizer, training.decay)),
@@ -112,5 +112,7 @@ fn repeated(trainings: &[&TrainingRecord]) -> Vec<Repeat> {
         ("Random changes", training.augment.to_string()),
         ("Seed of the training", training.seed.to_string()),
     ];
+    rows.extend(training.penalty.map(|rule| ("Penalty", rule.to_string())));
+    rows.extend(training.train_bn.then(|| ("BatchNormalization", "statistics of each batch".to_owned())));
     rows.into_iter().map(|(what, value)| Repeat { what: what.to_owned(), value }).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::evaluation::Evaluation;
 use crate::data::augment::Augment;
-use crate::train::{FeatureLayers, Objective, Optimizer, Progress, Schedule};
+use crate::train::{FeatureLayers, Objective, Optimizer, PenaltyRule, Progress, Schedule};
 
 /// A point of a training's curve: the means over the steps since the point before.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -46,6 +46,12 @@ pub struct TrainingRecord {
     pub augment: Augment,
     /// The seed of order and changes.
     pub seed: u64,
+    /// The penalty that shrinks groups of weights.
+    pub penalty: Option<PenaltyRule>,
+    /// True if BatchNormalization used the statistics of each batch.
+    pub train_bn: bool,
+    /// The number of groups that the penalty made zero, and of all groups.
+    pub zero_groups: Option<[usize; 2]>,
     /// The names of the losses.
     pub losses: Vec<&'static str>,
     /// The number of trained numbers.
@@ -103,6 +109,11 @@ impl LossSums {
         self.sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
         self.count += 1;
         (self.step, self.rate) = (progress.step, progress.rate);
+    }
+
+    /// Returns the number of steps since the last point.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Returns the means over the steps, and starts anew; `None` if there were no steps.

@@ -22,10 +22,16 @@ pub(super) struct Gradients {
 
 /// Appends steps that compute the gradient of the number in buffer `loss` to the buffers `wanted`.
 ///
-/// Memory of the plan must not be planned yet: every tensor has a buffer of its own.
-pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]) -> Result<Gradients> {
+/// Gradients pass steps of the nodes `straight` unchanged that have none, because they round (Bengio 2013). Memory of the
+/// plan must not be planned yet: every tensor has a buffer of its own.
+pub(super) fn differentiate(
+    plan: &mut Plan,
+    loss: BufferId,
+    wanted: &[BufferId],
+    straight: &BTreeSet<String>,
+) -> Result<Gradients> {
     let steps = plan.steps.clone();
-    let mut reverse = Reverse { active: active(&steps, wanted), sums: BTreeMap::new(), plan };
+    let mut reverse = Reverse { active: active(&steps, wanted, straight), sums: BTreeMap::new(), plan };
     let one = reverse.call(Arc::new(Fill { len: 1, value: 1.0 }), vec![], "loss");
     reverse.sums.insert(loss, one);
     let mut stops = BTreeSet::new();
@@ -40,6 +46,9 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
                 continue;
             }
             match step.kernel.gradient(input) {
+                Gradient::Zero if is_straight(step, straight) => {
+                    reverse.add(buffer, gradient, &step.node)?;
+                }
                 Gradient::Zero => {}
                 Gradient::Unknown => {
                     stops.insert((step.node.clone(), step.kernel.row().name));
@@ -59,13 +68,20 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
     Ok(Gradients { operands, stops })
 }
 
+/// Returns whether a step rounds one array and lets gradients pass.
+fn is_straight(step: &Step, straight: &BTreeSet<String>) -> bool {
+    step.inputs.len() == 1 && straight.contains(&step.node)
+}
+
 /// Returns the buffers that depend on `wanted` through inputs that have a gradient.
-fn active(steps: &[Step], wanted: &[BufferId]) -> BTreeSet<BufferId> {
+fn active(steps: &[Step], wanted: &[BufferId], straight: &BTreeSet<String>) -> BTreeSet<BufferId> {
     let mut active: BTreeSet<BufferId> = wanted.iter().copied().collect();
     for step in steps {
         let depends = step.inputs.iter().enumerate().any(|(input, operand)| match operand {
             Operand::Buffer(buffer) => {
-                active.contains(buffer) && !matches!(step.kernel.gradient(input), Gradient::Zero)
+                let passes =
+                    || !matches!(step.kernel.gradient(input), Gradient::Zero) || is_straight(step, straight);
+                active.contains(buffer) && passes()
             }
             Operand::Constant(_) => false,
         });

@@ -214,6 +214,12 @@ class TrainingRecord:
     augment: dict[str, Any]
     #: Seed of the order and the random changes of images.
     seed: int
+    #: Penalty that shrinks groups of weights, such as "group-lasso:0.1".
+    penalty: str | None
+    #: True if BatchNormalization used the statistics of each batch.
+    train_bn: bool
+    #: Number of groups that the penalty made zero, and of all groups.
+    zero_groups: list[int] | None
     #: Names of the losses.
     losses: list[str]
     #: Number of trained numbers.

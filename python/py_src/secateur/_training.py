@@ -59,6 +59,10 @@ class Training:
     features: str | Sequence[str] = "last"
     #: Random changes of images, such as "flip,shift=0.1", or "none"; None for the usual ones.
     augment: str | None = None
+    #: Penalty that shrinks whole channels to zero: "group-lasso:λ" or "bn-l1:λ"; None for none.
+    penalty: str | None = None
+    #: True to normalize by the statistics of each batch, and to update the stored ones of BatchNormalization.
+    train_bn: bool = False
     #: Weight of the labels' cross-entropy beside a teacher.
     label_weight: float = 0.0
     #: File from which an interrupted training continues.
@@ -170,6 +174,8 @@ def finetune(
     train_batch: int = 64,
     features: str | Sequence[str] = "last",
     augment: str | None = None,
+    penalty: str | None = None,
+    train_bn: bool = False,
     label_weight: float = 0.0,
     trajectories: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -211,6 +217,10 @@ def finetune(
         augment: Random changes of images: "flip", "shift", "crop", "color", "mixup" with strengths, such as
             "flip,shift=0.1", or "none". Default: "flip,shift" with a teacher; "shift" without one, since a mirrored picture
             may belong to another class.
+        penalty: Penalty that shrinks whole channels to zero while training: "group-lasso:λ" (all weights of coupled channels
+            together) or "bn-l1:λ" (scales of BatchNormalization). A cut by ``remove_below`` then loses nothing.
+        train_bn: True to normalize by the statistics of each batch, and to update the stored ones of BatchNormalization.
+            By default those of the file are kept, which suits a network that was trained before.
         label_weight: Weight of the labels' cross-entropy beside a teacher's classes.
         trajectories: True to keep the weights of every epoch for ``profile``, the statistics of all filters through the
             training.
@@ -256,6 +266,8 @@ def finetune(
         train_batch=train_batch,
         features=features,
         augment=augment,
+        penalty=penalty,
+        train_bn=train_bn,
         label_weight=label_weight,
         checkpoint=checkpoint,
         resume=resume,

@@ -17,6 +17,7 @@ mod fpgm;
 mod l1;
 mod l2;
 mod mean;
+mod movement;
 mod obd;
 mod obs;
 mod parse;
@@ -59,6 +60,7 @@ pub static CRITERIA: &[&CriterionRow] = &[
     &reconstruction::ROW,
     &drift::ROW,
     &stability::ROW,
+    &movement::ROW,
     &random::ROW,
     &file::ROW,
 ];
