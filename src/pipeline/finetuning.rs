@@ -11,6 +11,7 @@ use super::metric::MetricOptions;
 use super::network::Network;
 use super::penalties::{penalty, zero_groups};
 use super::training::{add_gradients, profile_checkpoints};
+use super::training_record::{LossSums, TrainingRecord};
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
@@ -109,60 +110,6 @@ impl TrainingOptions {
             train_bn: false,
         }
     }
-}
-
-/// A point of a training's curve: the mean over the steps of an epoch.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct TrainingPoint {
-    /// The number of finished steps.
-    pub step: usize,
-    /// The weighted sum of the losses.
-    pub loss: f64,
-    /// Each loss, in the order of [`TrainingRecord::losses`].
-    pub losses: Vec<f64>,
-    /// The learning rate at the end.
-    pub rate: f64,
-    /// Seconds since the start of the training.
-    pub seconds: f64,
-}
-
-/// The course of a training.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct TrainingRecord {
-    /// The number of steps in all.
-    pub steps: usize,
-    /// Steps that were made.
-    pub made: usize,
-    /// Images of a step.
-    pub batch: usize,
-    /// The highest learning rate.
-    pub rate: f64,
-    /// True if the learning rate was found by a range test.
-    pub found_rate: bool,
-    /// The schedule of the learning rate.
-    pub schedule: Schedule,
-    /// The rule of updates.
-    pub optimizer: Optimizer,
-    /// The losses that are minimized, with their weights.
-    pub objective: Objective,
-    /// The random changes of images.
-    pub augment: Augment,
-    /// The seed of order and changes.
-    pub seed: u64,
-    /// The penalty that shrinks groups of weights.
-    pub penalty: Option<PenaltyRule>,
-    /// The number of groups that the penalty made zero, and of all groups.
-    pub zero_groups: Option<[usize; 2]>,
-    /// The names of the losses.
-    pub losses: Vec<&'static str>,
-    /// The number of trained numbers.
-    pub parameters: usize,
-    /// Nodes through which no gradient passes.
-    pub stops: Vec<String>,
-    /// The curve, a point for each epoch.
-    pub curve: Vec<TrainingPoint>,
-    /// The step at which the training diverged, if it did; the parameters are those of the epoch before.
-    pub diverged: Option<usize>,
 }
 
 /// A network after fine-tuning.
@@ -306,23 +253,27 @@ pub(super) fn train(
         found_rate: options.rate.is_none(),
         schedule: options.schedule,
         optimizer: options.optimizer,
+        decay: options.decay,
         objective,
+        features: options.features.clone(),
         augment,
         seed: options.seed,
         penalty: options.penalty,
+        train_bn: options.train_bn,
         zero_groups: None,
         losses: names(trainer.losses()),
         parameters: trainer.parameters().iter().map(|p| p.initial.len()).sum(),
         stops,
         curve: vec![],
+        course: vec![],
         diverged: None,
     };
     let loop_options = FitOptions { steps, rate, schedule: options.schedule, augment, seed: options.seed };
     let mut course = Course {
         begin: Instant::now(),
         steps,
-        sums: vec![],
-        count: 0,
+        epoch: LossSums::default(),
+        part: LossSums::default(),
         good: trainer.save()?,
         epochs: vec![],
         gradients: vec![],
@@ -336,6 +287,7 @@ pub(super) fn train(
     })?;
     if let FitEnd::Diverged(step) = end {
         record.diverged = Some(step);
+        record.course.extend(course.part.point(course.begin.elapsed().as_secs_f64()));
         observer.notice(Notice::Diverged { step, rate });
         trainer.restore(&course.good)?;
     }
@@ -400,15 +352,12 @@ fn description(
         ),
         format!("a learning rate of {}", options.rate.map_or("a range test".into(), |rate| rate.to_string())),
         format!("the schedule {}", options.schedule),
-        match rule.optimizer {
-            Optimizer::AdamW { betas: [first, second] } => format!("AdamW with betas {first} and {second}"),
-            Optimizer::Sgd { momentum } => format!("SGD with momentum {momentum}"),
-        },
+        rule.optimizer.to_string(),
         format!("a weight decay of {}", rule.decay),
         format!(
             "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
         ),
-        format!("features of the layers {:?}", rule.features),
+        format!("features of the layers {}", rule.features),
         format!("the penalty {}", options.penalty.map_or_else(|| "none".to_owned(), |rule| rule.to_string())),
         format!("statistics of {}", if options.train_bn { "batches" } else { "the file" }),
         format!("the random changes {augment}"),
@@ -416,13 +365,14 @@ fn description(
     ]
 }
 
-/// The course of a training: sums over the current epoch, and the last good state.
+/// The course of a training: sums since the last points of both curves, and the last good state.
 struct Course {
     begin: Instant,
     steps: usize,
-    /// Sums of the weighted loss and of each loss.
-    sums: Vec<f64>,
-    count: usize,
+    /// The losses since the end of the last epoch.
+    epoch: LossSums,
+    /// The losses since the last point by steps.
+    part: LossSums,
     good: (u32, Vec<Vec<f32>>),
     /// The weights at the ends of the epochs but the last.
     epochs: Vec<TrainedWeights>,
@@ -440,28 +390,24 @@ impl Course {
         (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &[String])>),
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let numbers = std::iter::once(progress.loss).chain(progress.result.losses.iter().copied());
-        self.sums.resize(1 + progress.result.losses.len(), 0.0);
-        self.sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
-        self.count += 1;
+        self.epoch.add(progress);
+        self.part.add(progress);
         record.made = progress.step;
-        if progress.step.is_multiple_of(progress.per_epoch) || progress.step == self.steps {
-            let mean: Vec<f64> = self.sums.drain(..).map(|sum| sum / self.count as f64).collect();
-            let point = TrainingPoint {
-                step: progress.step,
-                loss: mean[0],
-                losses: mean[1..].to_vec(),
-                rate: progress.rate,
-                seconds: self.begin.elapsed().as_secs_f64(),
-            };
+        let (is_last, seconds) = (progress.step == self.steps, self.begin.elapsed().as_secs_f64());
+        if progress.step.is_multiple_of(record.point_steps()) || is_last {
+            record.course.extend(self.part.point(seconds));
+        }
+        if progress.step.is_multiple_of(progress.per_epoch) || is_last {
             let (epoch, of) =
                 (progress.step.div_ceil(progress.per_epoch), self.steps.div_ceil(progress.per_epoch));
-            observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
-            record.curve.push(point);
-            if self.keeps_epochs {
-                self.gradients.push((self.count, trainer.take_filter_steps()?));
+            let count = self.epoch.count();
+            if let Some(point) = self.epoch.point(seconds) {
+                observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
+                record.curve.push(point);
             }
-            self.count = 0;
+            if self.keeps_epochs {
+                self.gradients.push((count, trainer.take_filter_steps()?));
+            }
             if self.keeps_epochs && progress.step < self.steps {
                 self.epochs.push(trainer.weights(false)?);
             }

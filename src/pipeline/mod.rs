@@ -51,6 +51,7 @@ mod quality_curve;
 mod repairing;
 mod report_builder;
 mod report_predictions;
+mod report_training;
 mod reporting;
 mod schedule;
 mod scored_channels;
@@ -60,6 +61,8 @@ mod sweep;
 mod tests;
 mod trained_rounds;
 mod training;
+mod training_record;
+mod whole_cut;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
 pub use bindings::{InputOptions, InputValue, parse_shape};
@@ -75,9 +78,7 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
-pub use finetuning::{
-    Finetuned, TrainingLength, TrainingOptions, TrainingPoint, TrainingRecord, check_training, finetune,
-};
+pub use finetuning::{Finetuned, TrainingLength, TrainingOptions, check_training, finetune};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
     BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
@@ -91,11 +92,12 @@ pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedR
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
+pub use report_training::training_page;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
-pub use trained_rounds::Round;
 pub use training::{add_training, profile_checkpoints};
+pub use training_record::{Round, TrainingPoint, TrainingRecord};
 
 pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
