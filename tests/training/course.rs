@@ -244,7 +244,7 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
         (record.made, record.batch, record.losses.as_slice()),
         (30, 8, ["soft", "features"].as_slice())
     );
-    let loss = |point: Option<&secateur::pipeline::TrainingPoint>| point.unwrap().loss;
+    let loss = |point: Option<&TrainingPoint>| point.unwrap().loss;
     assert!(loss(record.curve.last()) < loss(record.curve.first()), "{:?}", record.curve);
     let (before, after) = (trained.untrained.unwrap(), trained.evaluation.unwrap());
     assert_eq!((before.images, after.images), (8, 8));
