@@ -76,6 +76,14 @@ const TRAININGS: &[(&str, &str)] = &[
     ("a random change that is none", "finetune good.onnx TEACHER --epochs 1 --augment frobnicate OUT"),
     ("a random change that is too strong", "finetune good.onnx TEACHER --epochs 1 --augment shift=2 OUT"),
     ("a random change of no strength", "finetune good.onnx TEACHER --epochs 1 --augment crop=much OUT"),
+    ("a loss that is mistyped", "finetune good.onnx TEACHER --epochs 1 --losses output,features OUT"),
+    ("a loss of a negative weight", "finetune good.onnx TEACHER --epochs 1 --losses features=-1 OUT"),
+    ("losses of no weight", "finetune good.onnx TEACHER --epochs 1 --losses soft=0 OUT"),
+    ("losses that need a teacher", "finetune good.onnx --data images.npz --epochs 1 --losses soft OUT"),
+    (
+        "a loss on features of other shapes",
+        "finetune small.onnx --teacher good.onnx --data images.npz --epochs 1 --losses features OUT",
+    ),
     ("a penalty that is mistyped", "finetune good.onnx TEACHER --epochs 1 --penalty group-laso:0.1 OUT"),
     ("a penalty of no strength", "finetune good.onnx TEACHER --epochs 1 --penalty bn-l1 OUT"),
     (
