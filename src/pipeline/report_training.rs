@@ -84,12 +84,12 @@ fn section(round: &Round, training: &TrainingRecord) -> TrainingSection {
     }
 }
 
-/// Returns the losses of a training with their weights.
+/// Returns the losses of a training with their weights, in the order of the record's numbers.
 fn losses(training: &TrainingRecord) -> Vec<LossText> {
     let Objective { soft, temperature: _, features, outputs, labels } = training.objective;
     let weights = [("soft", soft), ("features", features), ("outputs", outputs), ("labels", labels)];
-    let used = weights.into_iter().filter(|(name, _)| training.losses.contains(name));
-    used.map(|(name, weight)| LossText { name, weight }).collect()
+    let weight = |name: &str| weights.iter().find(|(own, _)| *own == name).map_or(0.0, |(_, weight)| *weight);
+    training.losses.iter().map(|&name| LossText { name, weight: weight(name) }).collect()
 }
 
 /// Returns the options of trainings, which differ in their learning rates alone.

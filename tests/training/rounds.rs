@@ -116,7 +116,7 @@ fn a_report_shows_the_trainings_of_all_rounds() {
     };
     assert_eq!(repeated("Training"), ["8, 8 steps of 8 images"]);
     assert_eq!(repeated("Learning rate"), ["0.01, 0.01 (as given), schedule cosine"]);
-    assert_eq!(repeated("Losses"), ["1 × soft at temperature 4 + 1 × features (layers: last)"]);
+    assert_eq!(repeated("Losses"), ["1 × outputs + 1 × features (layers: last)"]);
     assert_eq!(repeated("Random changes"), ["none"]);
 }
 

@@ -202,7 +202,8 @@ def finetune(
         network: A :class:`Network`, or what it takes: a path, bytes, an ``onnx.ModelProto``, a :class:`Result` of
             :func:`prune`.
         data: Images that train and judge, as :class:`Data` describes them. With a teacher, labels are not needed.
-        teacher: Network to imitate, such as the original of a pruned network: its outputs and features. Without a teacher, the network is trained on the labels.
+        teacher: Network to imitate, such as the original of a pruned network: its outputs and features. Without a teacher,
+            the network is trained on the labels.
         cut: :class:`Cut`, or its path, by which the network was cut from its teacher: features are then compared on the
             channels that stay. Default: the cut of a :class:`Result` whose original is the teacher; else none, and only
             features of equal shapes are compared.
