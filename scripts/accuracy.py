@@ -227,7 +227,7 @@ def training(program):
         pruned, path = cut(program, name, teacher, "--keep-macs", keep)
         runs = [trained(program, name, teacher, path, seed, "--epochs", EPOCHS) for seed in SEEDS]
         after = [result["top1"]["after"] for result, _ in runs]
-        agreement = [result["agreement"] for result, _ in runs]
+        agreement = [result["agreement"]["after"] for result, _ in runs]
         row(teacher, keep, EPOCHS, percent(pruned["top1"]["before"]), percent(pruned["top1"]["after"]),
             ", ".join(map(percent, after)), f"**{percent(sum(after) / len(after))}**",
             percent(sum(agreement) / len(agreement)), f"{sum(took for _, took in runs) / len(runs):.0f}")
@@ -248,7 +248,9 @@ def schedules(program):
     head("ResNet-20, 0.50 of the MACs", "epochs", "top-1", "agreement")
 
     def show(what, epochs, result):
-        row(what, epochs, percent(result["top1"]["after"]), percent(result["agreement"]))
+        agreement = result["agreement"]
+        agreement = agreement["after"] if isinstance(agreement, dict) else agreement
+        row(what, epochs, percent(result["top1"]["after"]), percent(agreement))
 
     _, path = cut(program, "once", teacher, *half)
     show("one cut", 16, trained(program, "once", teacher, path, 1, "--epochs", 16)[0])

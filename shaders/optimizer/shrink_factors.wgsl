@@ -11,7 +11,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> starts: array<f32>;
 @group(0) @binding(4) var<storage, read> coupled: array<f32>;
 @group(0) @binding(5) var<storage, read> sizes: array<f32>;
-// Rate, largest norm.
+// The rate, then the largest norm.
 @group(0) @binding(6) var<storage, read> settings: array<f32>;
 @group(0) @binding(7) var<storage, read> norm: array<f32>;
 

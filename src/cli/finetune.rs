@@ -17,7 +17,9 @@ use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
 use super::training_args::{TrainingArgs, print_training, training_json};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{Cut, Graph, Network, ReportOptions, TrainingLength, finetune, training_page};
+use crate::pipeline::{
+    Cut, Evaluation, Graph, Network, ReportOptions, TrainingLength, finetune, training_page,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -49,7 +51,7 @@ pub(super) struct Args {
     ///
     /// Mean, variance and L1 norm of every filter at the end of each epoch, and its drift, for the criteria drift and
     /// stability of `plan`.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "profile", value_name = "FILE")]
     write_profile: Option<PathBuf>,
     /// Also write an HTML report.
     ///
@@ -146,8 +148,20 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     output.line(format!("{:<12} {}", "", judged_on(&calibration)));
     output.line(format!("→ {}", args.output));
     args.report.iter().for_each(|path| output.line(format!("→ {}", path.display())));
+    let training = &trained.training;
+    let (first, last) = (training.curve.first(), training.curve.last());
+    let seconds = last.map(|point| point.seconds).filter(|seconds| *seconds > 0.0);
+    let both = |of: fn(&Evaluation) -> Option<f64>| {
+        let (before, after) = (of(&trained.before)?, of(&trained.after)?);
+        Some(json!({ "before": before, "after": after }))
+    };
     output.result(&json!({
-        "out": args.output.path(), "report": args.report, "training": training_json(Some(&trained.training)),
+        "epochs": training.curve.len(), "steps": training.made,
+        "images_per_s": seconds.map(|seconds| (training.made * training.batch) as f64 / seconds),
+        "loss": { "first": first.map(|point| point.loss), "last": last.map(|point| point.loss) },
+        "top1": both(|found| found.accuracy.top1()),
+        "agreement": both(|found| found.agreement.as_ref()?.agreement()),
+        "out": args.output.path(), "report": args.report, "training": training_json(Some(training)),
         "before": metric_json(trained.before.metric.as_ref()), "metrics_before": metrics_json(Some(&trained.before)),
         "metric": metric_json(trained.after.metric.as_ref()), "metrics": metrics_json(Some(&trained.after)),
     }));

@@ -69,7 +69,7 @@ const HEADINGS: [Heading; 11] = [
             "train_bn",
             "train_batch",
             "label_weight",
-            "losses",
+            "loss",
             "finetune:seed",
             "checkpoint",
             "finetune:resume",

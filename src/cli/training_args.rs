@@ -28,7 +28,7 @@ pub(super) struct TrainingArgs {
     /// Highest learning rate of the training.
     ///
     /// Default: found by a short range test, in which the rate grows until the loss rises.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, visible_alias = "lr", value_name = "RATE")]
     learning_rate: Option<f64>,
     /// Schedule of the learning rate.
     #[arg(long, default_value = "cosine")]
@@ -47,7 +47,7 @@ pub(super) struct TrainingArgs {
     /// Weights may follow, such as soft=1,features=0.5. soft compares class probabilities at a temperature, by default
     /// temperature=4. Default: outputs,features with a teacher; labels without one.
     #[arg(long, value_name = "LIST")]
-    losses: Option<Objective>,
+    loss: Option<Objective>,
     /// Layers whose outputs are compared with the teacher's: last, stages, or names of nodes.
     ///
     /// The input of the last layer is always compared. stages adds the last maps of each size.
@@ -97,7 +97,7 @@ impl TrainingArgs {
             decay: self.weight_decay,
             label_weight: self.label_weight,
             augment: self.augment,
-            objective: self.losses,
+            objective: self.loss,
             penalty: self.penalty,
             train_bn: self.train_bn,
             features: self.features.clone().unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::differentiate::differentiate;
 use super::objective::Calls;
 use super::parameters::{Parameter, parameters, take_buffers, with_inputs};
-use super::quantized::round_parameters;
+use super::rounding::round_parameters;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::losses::Values;
 use super::objective::{Calls, Place};
+use super::options::{FeatureLayers, TrainerOptions};
 use super::parameters::last_layer;
-use super::trainer::TrainerOptions;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, GraphInput, Sizes, ValueId};
@@ -21,48 +20,6 @@ pub(super) struct Networks<'a> {
     /// The indices of the teacher's values, by name, that a cut kept in the student; empty without a cut.
     pub(super) kept: &'a KeptValues,
     pub(super) sample: &'a SampleShape,
-}
-
-/// The layers whose features are compared with the teacher's.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum FeatureLayers {
-    /// The input of the last layer.
-    #[default]
-    Last,
-    /// The input of the last layer, and the last maps of each size.
-    Stages,
-    /// The input of the last layer, and the outputs of nodes with these names.
-    Named(Vec<String>),
-}
-
-impl std::str::FromStr for FeatureLayers {
-    type Err = std::convert::Infallible;
-
-    /// Parses `last`, `stages`, or names of nodes with commas between them.
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        Ok(match text {
-            "last" => Self::Last,
-            "stages" => Self::Stages,
-            names => Self::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
-        })
-    }
-}
-
-/// Writes the layers as [`str::parse`] reads them.
-impl std::fmt::Display for FeatureLayers {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Self::Last => f.write_str("last"),
-            Self::Stages => f.write_str("stages"),
-            Self::Named(names) => f.write_str(&names.join(",")),
-        }
-    }
-}
-
-impl serde::Serialize for FeatureLayers {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// The values of a network that losses compare.
@@ -199,6 +156,12 @@ fn other_inputs(teacher: &Graph, expected: String, got: String) -> Error {
         .expected(expected)
         .got(got)
         .remedy("set `teacher` to the network from which this one was pruned")
+}
+
+/// The places of the values that losses compare.
+pub(super) struct Values {
+    pub(super) outputs: Vec<Place>,
+    pub(super) features: Vec<(Feature, Place)>,
 }
 
 /// The values of the teacher in the joined plan.

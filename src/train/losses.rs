@@ -1,25 +1,18 @@
 //! The losses of a training step, from the values of the network and its teacher.
 
-use super::imitation::Feature;
+use super::imitation::{Feature, Values};
 use super::objective::{Calls, Objective, Place};
-use super::plan::{input, output};
-use super::trainer::TrainerOptions;
+use super::options::TrainerOptions;
 use crate::error::{Error, Result};
 use crate::plan::{Operand, Plan};
 
 /// A loss of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
-    /// The name.
+    /// The name of the loss.
     pub name: &'static str,
     /// The weight in the sum that is minimized.
     pub weight: f64,
-}
-
-/// The values of a network that losses compare.
-pub(super) struct Values {
-    pub(super) outputs: Vec<Place>,
-    pub(super) features: Vec<(Feature, Place)>,
 }
 
 /// The losses in a plan.
@@ -29,7 +22,7 @@ pub(super) struct Losses {
     pub(super) powers: usize,
     /// The shape of the class probabilities, if labels are used.
     pub(super) classes: Option<Vec<usize>>,
-    /// The weighted sum.
+    /// The weighted sum of the losses.
     pub(super) total: Operand,
 }
 
@@ -42,10 +35,11 @@ impl Losses {
         options: &TrainerOptions,
     ) -> Result<Self> {
         let Objective { soft, temperature, features, outputs, labels } = options.objective;
+        let mut calls = Calls { plan, node: "loss" };
         let mut classes = None;
         if labels > 0.0 {
             let shape = student.outputs.first().map(|place| place.shape.clone()).unwrap_or_default();
-            classes = Some((input(plan, "labels", shape.clone()), shape));
+            classes = Some((calls.input("labels", shape.clone()), shape));
         }
         let alike = |pairs: Vec<(Place, Place)>| -> Vec<(Place, Place)> {
             pairs.into_iter().filter(|(student, teacher)| student.shape == teacher.shape).collect()
@@ -64,8 +58,7 @@ impl Losses {
             student.features.iter().filter_map(of).collect()
         });
         let arrays: Vec<&(Place, Place)> = compared_outputs.iter().chain(&compared_features).collect();
-        let given = (!arrays.is_empty()).then(|| input(plan, "mean squares", vec![arrays.len()]));
-        let mut calls = Calls { plan, node: "loss" };
+        let given = (!arrays.is_empty()).then(|| calls.input("mean squares", vec![arrays.len()]));
         let mut errors = Vec::new();
         let mut powers = Vec::new();
         for (at, (student, teacher)) in arrays.iter().enumerate() {
@@ -101,10 +94,10 @@ impl Losses {
             parts.iter().zip(&losses).map(|(&part, loss)| (part, loss.weight)).collect();
         let total = calls.weighted_sum(&weighted)?;
         for (loss, &part) in losses.iter().zip(&parts) {
-            output(plan, loss.name, part);
+            calls.output(loss.name, part);
         }
         for &power in &powers {
-            output(plan, "mean square", power);
+            calls.output("mean square", power);
         }
         Ok(Self { losses, powers: powers.len(), classes: classes.map(|(_, shape)| shape), total })
     }

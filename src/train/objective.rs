@@ -10,7 +10,8 @@ use crate::kernels::movement::GatherKernel;
 use crate::kernels::normalization::SoftmaxKernel;
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::ops::Kept;
-use crate::plan::{Operand, Plan, Step};
+use crate::plan::{Operand, Plan, Port, Step};
+use crate::tensor::DType;
 
 /// The weights of the losses whose sum is minimized; 0 leaves a loss out.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -126,7 +127,20 @@ impl Calls<'_> {
         self.plan.steps.push(Step { kernel, inputs, output, node, value: None });
     }
 
-    /// Adds a constant array.
+    /// Adds an input to the plan.
+    pub(super) fn input(&mut self, name: &str, shape: Vec<usize>) -> Operand {
+        self.plan.buffers.push(shape.iter().product());
+        let place = Operand::Buffer(self.plan.buffers.len() - 1);
+        self.plan.inputs.push(Port { name: name.to_owned(), place, shape, dtype: DType::F32 });
+        place
+    }
+
+    /// Adds an output of one number to the plan.
+    pub(super) fn output(&mut self, name: &str, place: Operand) {
+        self.plan.outputs.push(Port { name: name.to_owned(), place, shape: vec![1], dtype: DType::F32 });
+    }
+
+    /// Adds a constant array to the plan.
     pub(super) fn constant(&mut self, elements: Vec<f32>) -> Operand {
         self.plan.constants.push(Arc::new(elements));
         Operand::Constant(self.plan.constants.len() - 1)

@@ -1,6 +1,6 @@
 //! The trained parameters of a network, and the graph in which they are inputs instead of constants.
 
-use super::quantized::Quantization;
+use super::quantization::Quantization;
 use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
 use crate::plan::{BufferId, Operand, Plan};
@@ -23,6 +23,14 @@ pub struct Parameter {
     pub decays: bool,
     /// The layer that reads the parameter as its weights, for statistics of its filters.
     pub layer: Option<NodeId>,
+}
+
+/// A trained parameter in a plan.
+pub(super) struct Trained {
+    pub(super) parameter: Parameter,
+    /// The buffer of the parameter's state.
+    pub(super) buffer: BufferId,
+    pub(super) gradient: Operand,
 }
 
 /// Returns the parameters of a network, in the order of its nodes. Facts are those of the network itself.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::objective::Calls;
-use super::update::Trained;
+use super::parameters::Trained;
 use crate::error::{Error, Result};
 use crate::kernels::optimizer::{FilterLayout, FilterSquares, ScaleFilters, ShrinkFactors};
 use crate::plan::{Operand, Plan};
@@ -18,7 +18,7 @@ pub enum PenaltyRule {
 }
 
 impl PenaltyRule {
-    /// Returns the strength.
+    /// Returns the strength λ of the penalty.
     pub fn strength(self) -> f64 {
         match self {
             Self::GroupLasso(strength) | Self::BnL1(strength) => strength,
@@ -65,7 +65,7 @@ impl std::str::FromStr for PenaltyRule {
 /// BatchNormalizations make the L1 penalty of network slimming (Liu 2017).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Penalty {
-    /// The strength λ.
+    /// The strength λ of the penalty.
     pub strength: f64,
     /// The layout of each parameter with filters in groups, by the name of its initializer.
     pub layouts: BTreeMap<String, FilterLayout>,

@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use super::batch_statistics::use_batch_statistics;
 use super::filter_statistics::ObservedLayer;
-use super::imitation::{Compared, Imitated, Networks};
-use super::losses::{Loss, Losses, Values};
+use super::imitation::{Compared, Imitated, Networks, Values};
+use super::losses::{Loss, Losses};
 use super::objective::Place;
+use super::options::TrainerOptions;
 use super::parameters::{Parameter, parameters, with_inputs};
-use super::quantized::round_parameters;
-use super::trainer::TrainerOptions;
+use super::rounding::round_parameters;
 use super::update::Update;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
 use crate::kernels::optimizer::FilterLayout;
-use crate::plan::{BuildOptions, Draft, Operand, Plan, Port, draft, plan_memory};
-use crate::tensor::{DType, Tensor};
+use crate::plan::{BuildOptions, Draft, Operand, Plan, draft, plan_memory};
+use crate::tensor::Tensor;
 
 /// A training step as a plan.
 ///
@@ -127,17 +127,4 @@ fn is_constant(graph: &Graph, value: ValueId) -> Error {
         .got(format!("\"{}\", which is constant", graph.name(value)))
         .remedy("train a network whose outputs depend on its inputs")
         .unsupported()
-}
-
-/// Adds an input to a plan.
-pub(super) fn input(plan: &mut Plan, name: &str, shape: Vec<usize>) -> Operand {
-    plan.buffers.push(shape.iter().product());
-    let place = Operand::Buffer(plan.buffers.len() - 1);
-    plan.inputs.push(Port { name: name.to_owned(), place, shape, dtype: DType::F32 });
-    place
-}
-
-/// Adds an output of one number to a plan.
-pub(super) fn output(plan: &mut Plan, name: &str, place: Operand) {
-    plan.outputs.push(Port { name: name.to_owned(), place, shape: vec![1], dtype: DType::F32 });
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::filter_statistics::FilterSteps;
-use super::imitation::{FeatureLayers, Networks};
+use super::imitation::Networks;
 use super::losses::Loss;
-use super::objective::Objective;
 use super::optimizer::Optimizer;
+use super::options::TrainerOptions;
 use super::parameters::Parameter;
-use super::penalty::Penalty;
 use super::plan::TrainingPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
@@ -17,38 +16,6 @@ use crate::graph::Graph;
 use crate::kernels::optimizer::{FilterLayout, StepSettings};
 use crate::ops::KeptValues;
 use crate::tensor::{SampleShape, Tensor};
-
-/// The options of a trainer.
-#[derive(Clone, Debug)]
-pub struct TrainerOptions {
-    /// The losses that are minimized.
-    pub objective: Objective,
-    /// The layers whose features are compared with the teacher's.
-    pub features: FeatureLayers,
-    /// The rule by which parameters change.
-    pub optimizer: Optimizer,
-    /// Weight decay of layers' weights.
-    pub decay: f64,
-    /// The largest norm of the gradients of a step.
-    pub max_norm: f64,
-    /// The number of samples of a step; `None` for the samples of `runs` runs of a network with a batch size of its own.
-    pub batch: Option<usize>,
-    /// The number of runs of a step, over which gradients are summed; it divides `batch`.
-    pub runs: usize,
-    /// True to normalize by the statistics of each batch, and to update the stored ones.
-    pub batch_statistics: bool,
-    /// The penalty that shrinks groups of weights.
-    pub penalty: Option<Penalty>,
-    /// True to sum gradients over each filter and step ([`Trainer::take_filter_steps`]).
-    pub observes: bool,
-}
-
-impl TrainerOptions {
-    /// Returns the number of samples of a run; `None` for networks with a batch size of their own.
-    pub(super) fn run_batch(&self) -> Option<usize> {
-        self.batch.map(|batch| batch / self.runs.max(1))
-    }
-}
 
 /// The largest size of all buffers of a run, in bytes.
 const MOST_BYTES: u64 = 4 << 30;
@@ -155,7 +122,7 @@ impl Trainer {
         self.training.plan.batch * self.options.runs.max(1)
     }
 
-    /// Returns the losses.
+    /// Returns the losses that are minimized.
     pub fn losses(&self) -> &[Loss] {
         &self.training.losses
     }

@@ -8,9 +8,8 @@ use super::differentiate::differentiate;
 use super::filter_statistics::ObservedLayer;
 use super::objective::Calls;
 use super::optimizer::Optimizer;
-use super::parameters::{Parameter, take_buffers};
-use super::plan::{input, output};
-use super::trainer::TrainerOptions;
+use super::options::TrainerOptions;
+use super::parameters::{Parameter, Trained, take_buffers};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::kernels::activation::Activation;
@@ -34,14 +33,6 @@ pub(super) struct Update {
     pub(super) lasting: usize,
     /// The layers whose sums over filters are the last states, in order.
     pub(super) observed: Vec<(String, FilterLayout)>,
-}
-
-/// A trained parameter in a plan.
-pub(super) struct Trained {
-    pub(super) parameter: Parameter,
-    /// The buffer of the parameter's state.
-    pub(super) buffer: BufferId,
-    pub(super) gradient: Operand,
 }
 
 impl Update {
@@ -69,7 +60,7 @@ impl Update {
         if trained.is_empty() {
             return Err(nothing_trained(student, &stops));
         }
-        let settings = input(plan, "settings", vec![SETTINGS]);
+        let settings = Calls { plan, node: "settings" }.input("settings", vec![SETTINGS]);
         let mut sums = Vec::new();
         let mut of_layers: Vec<(&ObservedLayer, Operand)> =
             layers.iter().zip(of_layers).filter_map(|(layer, gradient)| Some((layer, gradient?))).collect();
@@ -79,7 +70,7 @@ impl Update {
             sums = accumulate(plan, gradients.chain(more), settings);
         }
         let norm = norm(plan, &trained);
-        output(plan, "gradient norm", norm);
+        Calls { plan, node: "gradient norm" }.output("gradient norm", norm);
         // Before the updates: products are those of the weights that the gradients belong to.
         let observed = observe(plan, &of_layers, (settings, norm));
         for one in &trained {

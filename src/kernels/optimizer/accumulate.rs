@@ -1,4 +1,4 @@
-//! Sums of gradients over the runs of a step, so that a step has more samples than memory holds at once.
+//! Sums of gradients over the runs of a step, for steps of more samples than memory holds.
 
 use bytemuck::bytes_of;
 use rayon::prelude::*;

@@ -3,7 +3,7 @@
 /// A parameter of shape `[groups, outer, filters, inner]` with one filter for each group and index of `filters`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterLayout {
-    /// Number of groups.
+    /// Number of groups of filters.
     pub groups: usize,
     /// Product of the dimensions between the groups and the filters.
     pub outer: usize,

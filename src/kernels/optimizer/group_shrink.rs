@@ -17,7 +17,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 /// gradients `[1]`. Output: the factor of each filter, `[filters]`; 1 if nothing is updated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShrinkFactors {
-    /// Number of filters.
+    /// Number of filters of all parameters.
     pub filters: usize,
     /// Number of elements of the list of coupled filters.
     pub coupled: usize,

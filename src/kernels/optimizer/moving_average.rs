@@ -14,7 +14,7 @@ use crate::kernels::shader::{grid, row, uniform, word};
 /// in place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MovingAverage {
-    /// Number of elements.
+    /// Number of averaged elements.
     pub len: usize,
     /// Share of the new numbers.
     pub momentum: f64,

@@ -19,7 +19,7 @@ pub struct ScaleFilters {
     pub layout: FilterLayout,
     /// Position of the first filter's factor.
     pub offset: usize,
-    /// Number of factors.
+    /// Number of factors of all parameters.
     pub total: usize,
     /// Number of arrays of the state.
     pub arrays: usize,
