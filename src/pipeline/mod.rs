@@ -26,6 +26,7 @@ mod evaluation;
 mod evidence;
 mod execution;
 mod finetuning;
+mod gradients;
 mod iterative;
 mod kept_outputs;
 mod label_fit;

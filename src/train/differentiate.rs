@@ -18,6 +18,8 @@ pub(super) struct Gradients {
     pub(super) operands: Vec<Option<Operand>>,
     /// The nodes through which no gradient passes because their kernels have none, with the kernel's name.
     pub(super) stops: BTreeSet<(String, &'static str)>,
+    /// True for each buffer, in the order asked for, whose gradient lacks a part that does not pass a node.
+    pub(super) partial: Vec<bool>,
 }
 
 /// Appends steps that compute the gradient of the number in buffer `loss` to the buffers `wanted`.
@@ -28,8 +30,11 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
     let mut reverse = Reverse { active: active(&steps, wanted), sums: BTreeMap::new(), plan };
     let one = reverse.call(Arc::new(Fill { len: 1, value: 1.0 }), vec![], "loss");
     reverse.sums.insert(loss, one);
-    let mut stops = BTreeSet::new();
+    let (mut stops, mut partial) = (BTreeSet::new(), BTreeSet::new());
     for step in steps.iter().rev() {
+        if partial.contains(&step.output) {
+            partial.extend(differentiable(step).filter(|buffer| reverse.active.contains(buffer)));
+        }
         let Some(&gradient) = reverse.sums.get(&step.output) else { continue };
         if !reverse.active.contains(&step.output) {
             continue;
@@ -42,6 +47,7 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
             match step.kernel.gradient(input) {
                 Gradient::Zero => {}
                 Gradient::Unknown => {
+                    partial.insert(buffer);
                     stops.insert((step.node.clone(), step.kernel.row().name));
                 }
                 Gradient::Calls(calls) => {
@@ -52,24 +58,28 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
         }
         if step.kernel.overwrites() {
             stops.insert((step.node.clone(), step.kernel.row().name));
+            partial.insert(step.output);
             reverse.sums.remove(&step.output);
         }
     }
     let operands = wanted.iter().map(|buffer| reverse.sums.get(buffer).copied()).collect();
-    Ok(Gradients { operands, stops })
+    let partial = wanted.iter().map(|buffer| partial.contains(buffer)).collect();
+    Ok(Gradients { operands, stops, partial })
+}
+
+/// Returns the buffers that a step reads through inputs that have a gradient, known or not.
+fn differentiable(step: &Step) -> impl Iterator<Item = BufferId> {
+    step.inputs.iter().enumerate().filter_map(|(input, operand)| match operand {
+        Operand::Buffer(buffer) if !matches!(step.kernel.gradient(input), Gradient::Zero) => Some(*buffer),
+        Operand::Buffer(_) | Operand::Constant(_) => None,
+    })
 }
 
 /// Returns the buffers that depend on `wanted` through inputs that have a gradient.
 fn active(steps: &[Step], wanted: &[BufferId]) -> BTreeSet<BufferId> {
     let mut active: BTreeSet<BufferId> = wanted.iter().copied().collect();
     for step in steps {
-        let depends = step.inputs.iter().enumerate().any(|(input, operand)| match operand {
-            Operand::Buffer(buffer) => {
-                active.contains(buffer) && !matches!(step.kernel.gradient(input), Gradient::Zero)
-            }
-            Operand::Constant(_) => false,
-        });
-        if depends {
+        if differentiable(step).any(|buffer| active.contains(&buffer)) {
             active.insert(step.output);
         }
     }

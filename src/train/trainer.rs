@@ -43,7 +43,7 @@ impl TrainerOptions {
 }
 
 /// The largest size of all buffers of a run, in bytes.
-const MOST_BYTES: u64 = 4 << 30;
+pub(super) const MOST_BYTES: u64 = 4 << 30;
 
 /// The numbers of a step.
 #[derive(Clone, Debug, PartialEq)]
