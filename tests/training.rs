@@ -29,6 +29,8 @@ mod course;
 #[path = "inputs/setup.rs"]
 #[allow(dead_code)] // trainings need no statistics
 mod files;
+#[path = "training/gates.rs"]
+mod gates;
 #[path = "training/networks.rs"]
 mod networks;
 #[path = "training/rounds.rs"]

@@ -193,15 +193,16 @@ fn chance(
     labels: Option<&[u32]>,
 ) -> Result<Vec<Vec<f32>>> {
     let (count, batch) = (samples.len() / len, gates.plan.batch);
-    match (&gates.noise, objective) {
-        (Noise::Classes(classes), GateObjective::Classes { labels: by_labels, .. }) => {
+    match &gates.noise {
+        Noise::Classes(classes) => {
+            let by_labels = objective.loss() == GateLoss::Labels;
             let mut added = vec![0.0; batch * classes];
             let rows = added.chunks_mut(*classes).zip(samples.chunks(len)).enumerate();
             for (at, (row, sample)) in rows {
                 if by_labels {
                     let class = labels.and_then(|labels| row.get_mut(*labels.get(at)? as usize));
-                    *class.ok_or_else(|| Error::new("a sample has no class of the network").internal())? =
-                        CERTAIN;
+                    let no_class = || Error::new("a sample has no class of the network").internal();
+                    *class.ok_or_else(no_class)? = CERTAIN;
                 } else {
                     row.iter_mut().zip(gumbel(seed(sample))).for_each(|(x, noise)| *x = noise);
                 }
@@ -209,10 +210,10 @@ fn chance(
             let weights = (0..batch).map(|at| if at < count { 1.0 } else { 0.0 }).collect();
             Ok(vec![added, weights])
         }
-        (Noise::Outputs(lens), _) => {
+        Noise::Outputs(lens) => {
             let whole: usize = lens.iter().sum::<usize>() / batch;
-            let rows: Vec<Vec<f32>> =
-                samples.par_chunks(len).map(|sample| normals(seed(sample)).take(whole).collect()).collect();
+            let rows = samples.par_chunks(len).map(|sample| normals(seed(sample)).take(whole).collect());
+            let rows: Vec<Vec<f32>> = rows.collect();
             let mut offset = 0;
             let of = |of_run: &usize| {
                 let part = offset..offset + of_run / batch;
@@ -222,9 +223,6 @@ fn chance(
                 noise
             };
             Ok(lens.iter().map(of).collect())
-        }
-        (Noise::Classes(_), GateObjective::Outputs) => {
-            Err(Error::new("the loss of gradients is of another kind than its plan").internal())
         }
     }
 }
