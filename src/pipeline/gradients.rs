@@ -1,8 +1,8 @@
 //! The pass that gathers gradients of gates: after the statistics, over the same images.
 
+use super::image_source::ImageSource;
 use super::metric::{MetricOptions, choose};
 use super::network::Network;
-use super::profiling::ImageSource;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;

@@ -27,6 +27,7 @@ mod evidence;
 mod execution;
 mod finetuning;
 mod gradients;
+mod image_source;
 mod iterative;
 mod kept_outputs;
 mod label_fit;

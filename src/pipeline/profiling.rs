@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::bindings::describe;
-use super::calibration::{Calibration, Origin};
+use super::calibration::Origin;
 use super::data_notices::notice_data;
 use super::gradients::gather_gradients;
+use super::image_source::ImageSource;
 use super::network::Network;
 use super::plan_options::PlanOptions;
-use crate::data::{Batch, Dataset};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -214,40 +215,6 @@ pub fn profile(
         gather_gradients(network, device, source, options.batch, &mut profiled.profile, observer)?;
     }
     Ok(profiled)
-}
-
-/// The images of a pass: of a data set, or of a calibration set that may be in memory.
-#[derive(Clone, Copy)]
-pub(super) enum ImageSource<'a> {
-    Dataset(&'a Dataset),
-    Calibration(&'a Calibration),
-}
-
-impl<'a> ImageSource<'a> {
-    pub(super) fn dataset(self) -> &'a Dataset {
-        match self {
-            Self::Dataset(data) => data,
-            Self::Calibration(calibration) => &calibration.fit,
-        }
-    }
-
-    pub(super) fn batches_from(
-        self,
-        start: usize,
-        size: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
-        match self {
-            Self::Dataset(data) => Box::new(data.batches_from(start, size)),
-            Self::Calibration(calibration) => calibration.batches_from(start, size),
-        }
-    }
-
-    pub(super) fn sample(self) -> Result<SampleShape> {
-        match self {
-            Self::Dataset(data) => data.sample(),
-            Self::Calibration(calibration) => calibration.sample(),
-        }
-    }
 }
 
 /// Returns a profile's header before any image.

@@ -67,7 +67,9 @@ impl GradientHeader {
     }
 }
 
-/// Sums of the gradients G of a layer's gates, one number for each channel; empty if no gradient reaches the layer.
+/// Sums of the gradients G of a layer's gates.
+///
+/// All have one number for each channel, or none if no gradient reaches the layer.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct GateSums {
     /// Σ G² over images.

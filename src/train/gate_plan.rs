@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::differentiate::{Gradients, differentiate};
-use super::gates::{GateObjective, GateOptions};
+use super::gate_options::{GateObjective, GateOptions};
 use super::imitation::scores;
 use super::objective::{Calls, Place};
 use super::plan::input;
