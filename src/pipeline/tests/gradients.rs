@@ -50,6 +50,25 @@ fn gradients_are_gathered_once_and_continued_after_an_interruption() {
 }
 
 #[test]
+fn scores_of_coupled_channels_are_summed() {
+    let calibration = calibration(64);
+    let options = PlanOptions { normalize: Some(ScoreNormalization::None), ..options("fisher") };
+    let evidence = Evidence::images(&calibration);
+    let decision = decided(evidence, &options, &mut Recorder::default()).done().expect("a decision");
+    let score = |(node, channel): &(String, usize)| {
+        let layer = decision.profile.layers.iter().find(|layer| layer.node == *node).expect("a layer");
+        layer.gates.fisher(64)[*channel].0
+    };
+    let coupled: Vec<_> = decision.cut.coupled.iter().filter(|set| set.members.len() > 1).collect();
+    assert!(!coupled.is_empty());
+    for set in coupled {
+        let expected: f64 = set.members.iter().map(score).sum();
+        let score = set.score.expect("a score");
+        assert!((score - expected).abs() <= 1e-12 * expected, "{:?}: {score}", set.members);
+    }
+}
+
+#[test]
 fn gradients_of_another_loss_are_not_continued() {
     let calibration = calibration(64);
     let mut begun = profiled(GramKind::None, 64);
