@@ -1,8 +1,9 @@
 //! Times training steps of a network by kernel, on the CPU or an adapter.
 //!
-//! `cargo bench --bench training -- NET.onnx [--batch B] [--size 3x224x224] [--device N] [--steps S] [--kernels]`. The
-//! network is its own teacher's student on noise; losses are soft probabilities. Prints images per second of the forward
-//! pass and of the step without a teacher's pass, by the median of the steps; `--kernels` lists seconds by kernel.
+//! `cargo bench --bench training -- NET.onnx [--batch B] [--size 3x224x224] [--device N] [--steps S] [--kernels]
+//! [--statistics]`. Losses are cross-entropies of labels on noise. Prints images per second of the forward pass and of the
+//! step, by the median of the steps; `--kernels` lists seconds by kernel, and `--statistics` compares with steps that
+//! gather statistics of every filter.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -53,9 +54,14 @@ fn main() {
         features: FeatureLayers::Last,
         batch: Some(batch),
         runs: 1,
+        batch_statistics: false,
+        penalty: None,
+        observes: false,
     };
-    let mut trainer =
-        Trainer::new(&graph, (None, &KeptValues::new()), &sample, &device, &options).expect("a trainer");
+    let load = |options: &TrainerOptions| {
+        Trainer::new(&graph, (None, &KeptValues::new()), &sample, &device, options).expect("a trainer")
+    };
+    let mut trainer = load(&options);
     let classes: usize = trainer.classes().expect("labels").iter().product();
     let mut labels = vec![0.0f32; classes];
     labels.chunks_mut(classes / batch).enumerate().for_each(|(i, row)| {
@@ -69,6 +75,21 @@ fn main() {
     println!("{path}, batch {batch}, {} ({}, {})", about.name, about.backend, about.driver);
     println!("forward {:8.1} images/s", batch as f64 / forward);
     println!("step    {:8.1} images/s, {:.2} forward passes", batch as f64 / step, step / forward);
+    if std::env::args().any(|word| word == "--statistics") {
+        let mut observed = load(&TrainerOptions { observes: true, ..options.clone() });
+        let mut ratios: Vec<f64> = (0..steps)
+            .map(|_| {
+                let of = |trainer: &mut Trainer| {
+                    let begin = Instant::now();
+                    trainer.step(&[&images, &labels], 1e-5, 1.0).expect("a step");
+                    begin.elapsed().as_secs_f64()
+                };
+                of(&mut observed) / of(&mut trainer)
+            })
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        println!("with statistics of filters: {:.3} times as long", ratios[ratios.len() / 2]);
+    }
     if std::env::args().any(|word| word == "--kernels") {
         let mut by_kernel: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
         for (kernel, seconds) in trainer.time_kernels(&[&images, &labels]).expect("times") {

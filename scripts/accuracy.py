@@ -2,7 +2,7 @@
 
     python3 scripts/accuracy.py target/release/secateur ../shared [--device cpu] [--out target/accuracy] [PART ...]
 
-Parts: cifar, mnist, imagenet, resolution, style, criteria; by default all (some hours on two cores). The folder contains
+Parts: cifar, mnist, imagenet, resolution, style, criteria, training, schedules; by default all (some hours on two cores). The folder contains
 models/ and data/, as for the end-to-end checks. Only `resolution` needs numpy and Pillow.
 """
 
@@ -197,7 +197,83 @@ def criteria(program):
     print(f"\n{took:.0f} s in all")
 
 
-PARTS = {part.__name__: part for part in (cifar, mnist, imagenet, resolution, style, criteria)}
+EPOCHS = 40
+
+
+def trained(program, name, teacher, cut, seed, *options):
+    """Fine-tunes a pruned CIFAR network with the original as teacher, on all calibration images without labels."""
+    data = program.data("cifar10")
+    return program.json(
+        "finetune", program.out / f"{name}.onnx", "--teacher", program.model(teacher), "--cut", cut, "--data",
+        data / "calibration.npz", "--preset", "cifar10", "--test", data / "test.npz", "--seed", seed, *options, "-o",
+        program.out / f"{name}-trained.onnx",
+    )
+
+
+def cut(program, name, teacher, *options):
+    """Prunes a CIFAR network on all calibration images; returns its figures and its cut."""
+    data, path = program.data("cifar10"), program.out / f"{name}.json"
+    result, _ = program.json(
+        "prune", program.model(teacher), "--data", data / "calibration.npz", "--preset", "cifar10", "--test",
+        data / "test.npz", *options, "--write-cut", path, "-o", program.out / f"{name}.onnx",
+    )
+    return result, path
+
+
+def training(program):
+    head("network", "MACs kept", "epochs", "top-1 before", "pruned", "trained, by seed", "mean", "agreement", "seconds")
+    for teacher, keep in [("cifar10_resnet56", 0.5), ("cifar10_resnet56", 0.35), ("cifar10_resnet20", 0.5)]:
+        name = f"{teacher}-{keep}"
+        pruned, path = cut(program, name, teacher, "--keep-macs", keep)
+        runs = [trained(program, name, teacher, path, seed, "--epochs", EPOCHS) for seed in SEEDS]
+        after = [result["top1"]["after"] for result, _ in runs]
+        agreement = [result["agreement"] for result, _ in runs]
+        row(teacher, keep, EPOCHS, percent(pruned["top1"]["before"]), percent(pruned["top1"]["after"]),
+            ", ".join(map(percent, after)), f"**{percent(sum(after) / len(after))}**",
+            percent(sum(agreement) / len(agreement)), f"{sum(took for _, took in runs) / len(runs):.0f}")
+    head("network", "MACs kept", "epochs", "top-1 before", "pruned", "trained", "drop", "agreement", "seconds")
+    for name in ("imagenet_squeezenet1.1", "imagenet_mobilenet_v2_1.0_224_quant"):
+        result, took = program.json(
+            "prune", program.model(name), "--data", program.data("imagenet-like"), *NETWORKS[name], "--held-out", 0.5,
+            "--keep-macs", 0.7, "--finetune", EPOCHS, "-o", program.out / f"{name}.onnx",
+        )
+        before, after = result["top1"]["before"], result["top1"]["after"]
+        row(name, 0.7, EPOCHS, percent(before), f"{result['untrained']['after']:.2f}", percent(after),
+            f"{100 * (before - after):.1f}", percent(result["agreement"]), f"{took:.0f}")
+
+
+def schedules(program):
+    """Compares one cut with rounds and with sparse training, then criteria before a short training, on ResNet-20."""
+    teacher, data, half = "cifar10_resnet20", program.data("cifar10"), ("--keep-macs", 0.5)
+    head("ResNet-20, 0.50 of the MACs", "epochs", "top-1", "agreement")
+
+    def show(what, epochs, result):
+        row(what, epochs, percent(result["top1"]["after"]), percent(result["agreement"]))
+
+    _, path = cut(program, "once", teacher, *half)
+    show("one cut", 16, trained(program, "once", teacher, path, 1, "--epochs", 16)[0])
+    rounds, _ = cut(program, "rounds", teacher, *half, "--rounds", 4, "--finetune", 4, "--seed", 1)
+    show("four rounds", "4 × 4", rounds)
+    sparse = program.out / "sparse.onnx"
+    program.json(
+        "finetune", program.model(teacher), "--teacher", program.model(teacher), "--data", data / "calibration.npz",
+        "--preset", "cifar10", "--epochs", 8, "--penalty", "group-lasso:0.05", "-o", sparse,
+    )
+    result, _ = program.json(
+        "prune", sparse, "--data", data / "calibration.npz", "--preset", "cifar10", "--test", data / "test.npz", *half,
+        "--criterion", "l1", "--normalize", "layer", "--finetune", 8, "-o", program.out / "sparse-cut.onnx",
+    )
+    show("sparse training (group lasso), then one cut by l1", "8 + 8", result)
+    head("criterion, ResNet-20, 0.50 of the MACs", "repaired", "after 4 epochs")
+    for criterion in ("random", "l1", "fpgm", "act-variance", "apoz", "taylor", "fisher", "obd", "reconstruction"):
+        result, path = cut(program, criterion, teacher, *half, "--criterion", criterion)
+        after, _ = trained(program, criterion, teacher, path, 1, "--epochs", 4)
+        row(criterion, percent(result["top1"]["after"]), percent(after["top1"]["after"]))
+
+
+PARTS = {
+    part.__name__: part for part in (cifar, mnist, imagenet, resolution, style, criteria, training, schedules)
+}
 
 
 def main():

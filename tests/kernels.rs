@@ -58,18 +58,25 @@ fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
 #[test]
 fn every_shader_except_indices_sums_and_transforms_takes_f16() {
     let exact = [
+        "accumulate",
         "adamw",
         "arg",
         "channel_sums",
         "channel_stats",
         "conv_weight_gradient",
         "cross_moment",
+        "filter_squares",
+        "filter_sums",
         "gram",
+        "moving_average",
         "pool_indices",
         "recurrent",
         "winograd_gemm",
         "roofline",
+        "scale_filters",
         "sgd",
+        "shrink_factors",
+        "filter_squares",
         "sum_squares",
         "topk",
         "unfold",
@@ -80,7 +87,21 @@ fn every_shader_except_indices_sums_and_transforms_takes_f16() {
         kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
         assert_eq!(row.writes_f16(), !part && !exact.contains(&row.name), "{} writes", row.name);
-        let reads_none = ["adamw", "fill", "roofline", "sgd", "sum_squares", "winograd_gemm", "winograd_out"];
+        let reads_none = [
+            "accumulate",
+            "adamw",
+            "fill",
+            "filter_squares",
+            "filter_sums",
+            "moving_average",
+            "roofline",
+            "scale_filters",
+            "sgd",
+            "shrink_factors",
+            "sum_squares",
+            "winograd_gemm",
+            "winograd_out",
+        ];
         let reads = !cases_of(row)[0].kernel.input_lens().is_empty() && !reads_none.contains(&row.name);
         // The first input of a selection is its condition.
         assert_eq!(row.reads_f16(usize::from(row.name == "select")), reads, "{} reads", row.name);
@@ -116,6 +137,7 @@ const PARTIAL: &[&str] = &[
     "copy_gradient",
     "recurrent",
     "scatter",
+    "filter_squares",
     "sum_squares",
     "winograd_gemm",
     "gemv",

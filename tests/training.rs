@@ -31,6 +31,8 @@ mod course;
 mod files;
 #[path = "training/gates.rs"]
 mod gates;
+#[path = "training/kinds.rs"]
+mod kinds;
 #[path = "training/networks.rs"]
 mod networks;
 #[path = "training/rounds.rs"]
@@ -39,6 +41,9 @@ mod rounds;
 mod runs;
 #[path = "training/setup.rs"]
 mod setup;
+
+#[path = "training/statistics.rs"]
+mod statistics;
 
 use builder::random;
 

@@ -17,11 +17,15 @@ const TERMS = {
   "calibration images": "Images that decide which channels go, and that repair the layers. Other images should judge the result.",
   confidence: "Expected share of the removed channels that would be chosen again with other images.",
   speedup: "Time of the original divided by the time of the pruned network, both run in turn on one device.",
+  "training loss": "Number that a training makes smaller: how far the network's outputs and features are from those of its teacher, or from the labels.",
+  "learning rate": "Size of the steps by which weights change in a training. It rises in the first steps, and mostly falls to zero at the end.",
   Pareto: "A network is on the Pareto front if no other one is both cheaper and better. Only these are worth choosing.",
 };
 
 const termId = (word) => "term-" + word.toLowerCase().replace(/[^a-z0-9]+/g, "-");
 const used = new Set();
+// Words that stand on a page only if it uses them.
+const RARE = new Set(["training loss", "learning rate"]);
 
 // A word that links to its explanation; `text` is another form of it, such as a plural.
 function term(word, text = word) {
@@ -30,7 +34,7 @@ function term(word, text = word) {
 }
 
 function glossarySection() {
-  const words = Object.keys(TERMS).filter((word) => used.has(word) || !PAGE.cuts);
+  const words = Object.keys(TERMS).filter((word) => used.has(word) || (PAGE.layers.length > 0 && !PAGE.cuts && !RARE.has(word)));
   return el("section", { class: "card", id: "glossary" }, el("h2", {}, "Glossary"),
     el("dl", { class: "glossary" }, words.map((word) => [el("dt", { id: termId(word) }, word), el("dd", {}, TERMS[word])])));
 }

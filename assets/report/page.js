@@ -32,7 +32,7 @@ function repeatSection() {
   const copy = () => navigator.clipboard.writeText(command.value).then(() => { status.textContent = "Copied."; }, () => { status.textContent = "This browser does not allow pages to copy; select the text instead."; });
   const save = () => saveFile("report.json", JSON.stringify(PAGE, null, 1), "application/json");
   return el("section", { class: "card", id: "repeat" }, el("h2", {}, "Reproduce"),
-    el("p", { class: "quiet" }, PAGE.cuts ? "The same command on the same files makes the same comparison." : "The same command on the same files makes the same cut."),
+    el("p", { class: "quiet" }, PAGE.cuts ? "The same command on the same files makes the same comparison." : !PAGE.layers.length ? "The same command on the same files and device makes the same network." : "The same command on the same files makes the same cut."),
     el("dl", { class: "repeat" }, rows),
     el("div", { class: "tools" },
       command && navigator.clipboard && el("button", { type: "button", onclick: copy }, "Copy the command"),
@@ -46,6 +46,7 @@ function sectionsOfCut() {
   const { layers, drawing: drawn } = PAGE;
   const sections = [["At a glance", glanceSection()]];
   if (PAGE.curve) sections.push(["Curve", curveSection(PAGE.curve)]);
+  if (PAGE.trainings.length) sections.push(["Training", trainingSection(PAGE.trainings)]);
   if (PAGE.predictions) sections.push(["Predictions", predictionsSection(PAGE.predictions)]);
   if (!layers.length) return sections;
   const open = (layer) => {
@@ -68,6 +69,9 @@ function sectionsOfCut() {
   return sections;
 }
 
+// The sections of a page of a training without a cut.
+const sectionsOfTraining = () => [["Training", trainingSection(PAGE.trainings)]];
+
 // The sections of a page of several cuts.
 function sectionsOfCuts() {
   const sections = cutsSections();
@@ -78,12 +82,16 @@ function sectionsOfCuts() {
 
 function start() {
   themeSwitch();
-  const { summary, layers, cuts } = PAGE;
+  const { summary, layers, cuts, trainings } = PAGE;
+  const isTraining = !layers.length && trainings.length > 0;
   document.getElementById("title").textContent = PAGE.model;
-  document.getElementById("subtitle").textContent = cuts
+  if (isTraining) document.querySelector(".kind").textContent = "Training report";
+  document.getElementById("subtitle").textContent = isTraining
+    ? `${counted(trainings[0].steps, "step", "steps")} in ${counted(trainings[0].seconds, "second", "seconds")}`
+    : cuts
     ? `${counted(layers.length, "layer", "layers")}; ${counted(cuts.networks.length - 1, "pruned network", "pruned networks")} side by side`
     : `${counted(layers.length, "layer", "layers")}; ${grouped(summary.channels[1])} of ${grouped(summary.channels[0])} channels removed by ${summary.criterion}, ${summary.budget}`;
-  const sections = cuts ? sectionsOfCuts() : sectionsOfCut();
+  const sections = isTraining ? sectionsOfTraining() : cuts ? sectionsOfCuts() : sectionsOfCut();
   sections.push(["Reproduce", repeatSection()]);
   sections.push(["Glossary", glossarySection()]);
   document.getElementById("main").append(...sections.map(([, node]) => node), el("footer", { class: "quiet small" }, "Made by Secateur. This file is complete; it loads nothing from the network."));

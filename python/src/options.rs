@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 use secateur::Error;
 use secateur::pipeline::{
-    Budget, DataOptions, Device, DeviceChoice, LabelImages, MetricKind, MetricOptions, Optimizer,
-    PlanOptions, Precision, Repair, Schedule, Scope, ScoreNormalization, Target, TrainingLength,
+    Budget, DataOptions, Device, DeviceChoice, FeatureLayers, LabelImages, MetricKind, MetricOptions,
+    Optimizer, PlanOptions, Precision, Repair, Schedule, Scope, ScoreNormalization, Target, TrainingLength,
     TrainingOptions, check_training, devices,
 };
 
@@ -230,6 +230,10 @@ impl<'py> Options<'py> {
             decay: self.number("weight_decay")?.unwrap_or(usual.decay),
             label_weight: self.number("label_weight")?.unwrap_or(usual.label_weight),
             augment: self.parsed("augment")?,
+            features: self.features()?,
+            penalty: self.parsed("penalty")?,
+            train_bn: self.flag("train_bn")?,
+            trajectories: self.flag("trajectories")?,
             seed,
             checkpoint: self.path("checkpoint")?,
             resume: self.flag("resume")?,
@@ -237,6 +241,17 @@ impl<'py> Options<'py> {
         };
         check_training(&options).or_raise(self.py())?;
         Ok(options)
+    }
+
+    /// Returns the layers whose features are compared: `last`, `stages`, or names of nodes.
+    fn features(&self) -> PyResult<FeatureLayers> {
+        let Some(given) = self.any("features")? else { return Ok(FeatureLayers::default()) };
+        if given.is_instance_of::<PyString>() {
+            let Ok(layers) = self.text("features")?.unwrap_or_default().parse();
+            return Ok(layers);
+        }
+        let names = self.get("features", "\"last\", \"stages\", or names of nodes")?;
+        Ok(FeatureLayers::Named(names.unwrap_or_default()))
     }
 
     /// Returns the names of layers that keep all channels.

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use secateur::pipeline::{
-    Cut as CutFile, CutFiles, Decision, Device, Evidence, Network as Analyzed, Outcome, PlanOptions,
-    PruneOptions, Pruned as PrunedNetwork, Refusal, Repair, ReportOptions, Target, apply, plan as decide,
-    prune as cut_network, render, report,
+    Cut as CutFile, CutFiles, Decision, Device, Evaluation, Evidence, Network as Analyzed, Outcome,
+    PlanOptions, PruneOptions, Pruned as PrunedNetwork, Refusal, Repair, ReportOptions, Round, Target, apply,
+    plan as decide, prune as cut_network, render, report,
 };
 use secateur::{Error, Result};
 
@@ -148,6 +148,17 @@ pub(crate) fn plan<'py>(
     Ok((Cut(cut), fields))
 }
 
+/// Returns the fields of a round before the last.
+fn round_fields<'py>(py: Python<'py>, round: &Round) -> PyResult<Bound<'py, PyDict>> {
+    let judged = |found: &Option<Evaluation>| found.as_ref().map(|found| quality(py, found)).transpose();
+    let fields = PyDict::new(py);
+    fields.set_item("budget", &round.budget)?;
+    fields.set_item("untrained", judged(&round.untrained)?)?;
+    fields.set_item("training", plain(py, &round.training)?)?;
+    fields.set_item("quality", judged(&round.evaluation)?)?;
+    Ok(fields)
+}
+
 /// A pruned network, with what its report needs.
 #[pyclass(frozen, module = "secateur._secateur")]
 pub(crate) struct Pruned {
@@ -232,6 +243,8 @@ impl Pruned {
         fields
             .set_item("untrained", pruned.untrained.as_ref().map(|found| quality(py, found)).transpose()?)?;
         fields.set_item("training", plain(py, &pruned.training)?)?;
+        let rounds = pruned.rounds.iter().map(|round| round_fields(py, round));
+        fields.set_item("rounds", PyList::new(py, rounds.collect::<PyResult<Vec<_>>>()?)?)?;
         fields.set_item("latency", pruned.latency.as_ref().map(|found| latency(py, found)).transpose()?)?;
         fields.set_item("attempts", attempts(py, &pruned.attempts)?)?;
         Ok(fields)
@@ -254,7 +267,8 @@ impl Pruned {
             };
             let options = ReportOptions { seconds, ..ReportOptions::default() };
             let images = (files, calibration.as_ref(), self.batch);
-            let page = report(analyzed, &self.device.open()?, images, &options, observer)?;
+            let mut page = report(analyzed, &self.device.open()?, images, &options, observer)?;
+            self.pruned.add_trainings(&mut page);
             secateur::file::write_whole(&path, "write the report", render(&page).as_bytes())
         })
     }

@@ -91,16 +91,95 @@ def test_prune_trains_the_result(demo: str, images: Any, tmp_path: Path) -> None
     assert result.after.macs == plain.after.macs and result.cut.removed == plain.cut.removed and result.proof.passed
     assert result.onnx != plain.onnx
     by_hand = secateur.finetune(plain, images, teacher=demo, epochs=2, train_batch=16, learning_rate=1e-3, device="cpu")
+    assert by_hand.training.losses == result.training.losses, "the cut of a result is known"
+    assert "features" in by_hand.training.losses and result.rounds == []
     shapes = [{w.name: list(w.dims) for w in onnx.load_from_string(file).graph.initializer} for file in (result.onnx, by_hand.onnx)]
     assert shapes[0] == shapes[1]
-    # Only the pruning knows which channels of the features were kept.
-    assert set(by_hand.training.losses) <= set(result.training.losses)
     assert by_hand.original.sha256 == plain.original.sha256
     assert by_hand.cut is not None and by_hand.cut.removed == plain.cut.removed
     result.report(tmp_path / "page.html", seconds=0.2)
-    assert (tmp_path / "page.html").exists()
+    assert '"trainings":[{"budget":null,"steps":6' in (tmp_path / "page.html").read_text()
+    curve = result.curve()
+    assert list(curve) == ["round", "step", "loss", "rate", "seconds", *result.training.losses]
+    assert curve["step"].tolist() == [1, 2, 3, 4, 5, 6] and set(curve["round"]) == {1}
+    assert plain.curve()["loss"].size == 0
     by_number = secateur.prune(demo, images, finetune=1, **fast)
     assert by_number.training is not None and by_number.training.found_rate and by_number.training.batch == 48
+
+
+def test_rounds_train_after_each_cut(demo: str, images: Any) -> None:
+    how = secateur.Training(steps=2, train_batch=16, learning_rate=1e-4, augment="none")
+    result = secateur.prune(
+        demo, images, keep_macs=0.6, criterion="l1", repair="none", rounds=2, finetune=how, force=True, device="cpu"
+    )
+    (first,) = result.rounds
+    assert first.budget == "keep-macs 0.8" and first.training.made == 2
+    assert first.quality.kl is not None and first.quality.kl != first.untrained.kl
+    assert result.after.macs <= 0.6 * result.before.macs and result.training is not None
+    assert result.curve()["round"].tolist() == [1, 1, 2, 2] and result.curve()["step"].tolist() == [1, 2, 1, 2]
+    assert pickle.loads(pickle.dumps(first)) == first
+    with pytest.raises(secateur.InputError, match="(?s)checkpoint.*rounds"):
+        how = secateur.Training(steps=2, checkpoint="none.checkpoint")
+        secateur.prune(demo, images, keep_macs=0.6, criterion="l1", rounds=2, finetune=how, device="cpu")
+
+
+def test_features_are_compared_on_the_channels_that_stay(demo: str, images: Any, tmp_path: Path) -> None:
+    plain = secateur.prune(demo, keep_macs=0.5, criterion="l1", device="cpu")
+    plain.save(tmp_path / "small.onnx")
+    plain.cut.save(tmp_path / "cut.json")
+    short: dict[str, Any] = {"teacher": demo, "steps": 2, **SHORT}
+    last, stages, named = (
+        secateur.finetune(tmp_path / "small.onnx", images, cut=cut, features=features, **short).training
+        for cut, features in ((plain.cut, "last"), (tmp_path / "cut.json", "stages"), (plain.cut, _layers(plain, 2)))
+    )
+    assert last.features == "last" and stages.features == "stages" and named.features == ",".join(_layers(plain, 2))
+    errors = [record.curve[-1].losses[record.losses.index("features")] for record in (last, stages, named)]
+    assert len(set(errors)) == 3
+    # A result has its cut, if the teacher is the network that it was made from.
+    known = secateur.finetune(plain, images, features="stages", **short).training
+    assert [point.losses for point in known.curve] == [point.losses for point in stages.curve]
+    how = secateur.Training(steps=2, train_batch=16, learning_rate=1e-4, features="stages")
+    result = secateur.prune(demo, images, keep_macs=0.5, criterion="l1", finetune=how, device="cpu")
+    assert result.training is not None and result.training.features == "stages"
+    with pytest.raises(secateur.InputError, match="(?s)no layer of this name.*did you mean"):
+        secateur.finetune(plain, images, features=[_layers(plain, 1)[0] + "x"], **short)
+    with pytest.raises(secateur.InputError, match="(?s)cut belongs to another model"):
+        secateur.finetune(plain, images, cut=plain.cut, **{**short, "teacher": tmp_path / "small.onnx"})
+    with pytest.raises(secateur.InputError, match="(?s)a cut needs the network.*`teacher`"):
+        secateur.finetune(plain, images, cut=plain.cut, epochs=1)
+    with pytest.raises(TypeError, match="features takes"):
+        secateur.finetune(plain, images, features=3, **short)  # type: ignore[arg-type]
+
+
+def _layers(result: secateur.Result, count: int) -> list[str]:
+    return list(result.cut.removed)[:count]
+
+
+def test_filters_are_followed_through_the_epochs(demo: str, small: str, images: Any, tmp_path: Path) -> None:
+    tuned = secateur.finetune(small, images, teacher=demo, epochs=2, trajectories=True, **SHORT)
+    profile = tuned.profile
+    assert profile is not None and profile.images == 0 and profile.complete
+    drift = next(iter(profile.statistics().values()))
+    assert any("drift" in name for name in drift), list(drift)
+    again = secateur.prune(tuned.model, profile=profile, criterion="drift", keep_macs=0.9, device="cpu")
+    assert again.removed_channels > 0
+    assert secateur.finetune(small, images, teacher=demo, steps=1, **SHORT).profile is None
+    curve = tuned.curve()
+    assert curve["loss"].tolist() == [point.loss for point in tuned.training.course] and curve["loss"].size == 6
+    tuned.report(tmp_path / "page.html")
+    assert '"trainings":[{"budget":null,"steps":6' in (tmp_path / "page.html").read_text()
+
+
+def test_penalties_shrink_channels(demo: str, images: Any) -> None:
+    options: dict[str, Any] = {**SHORT, "learning_rate": 1e-2, "steps": 6, "teacher": demo}
+    sparse = secateur.finetune(demo, images, penalty="group-lasso:20", **options).training
+    assert sparse.penalty == "group-lasso:20" and sparse.zero_groups is not None
+    zero, every = sparse.zero_groups
+    assert 0 < zero <= every
+    plain = secateur.finetune(demo, images, train_bn=True, **options).training
+    assert plain.penalty is None and plain.zero_groups is None and plain.train_bn
+    with pytest.raises(secateur.InputError, match="(?s)no penalty of a training.*group-lasso"):
+        secateur.finetune(demo, images, penalty="lasso", **options)
 
 
 def test_a_function_is_a_metric(demo: str, small: str, images: Any) -> None:

@@ -126,8 +126,9 @@ secateur completions fish > ~/.config/fish/completions/secateur.fish",
         lines: "
 secateur finetune small.onnx --teacher net.onnx --data images/ \\
   --preset imagenet --epochs 8 -o tuned.onnx
-secateur finetune small.onnx --teacher net.onnx --data images/ \\
-  --preset imagenet --epochs 30 --checkpoint small.ckpt -o tuned.onnx
+secateur finetune small.onnx --teacher net.onnx --cut cut.json \\
+  --data images/ --preset imagenet --epochs 30 --features stages \\
+  --checkpoint small.ckpt --report page.html -o tuned.onnx
 secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 \\
   -o trained.onnx",
     },

@@ -12,11 +12,12 @@ use super::notices::interrupted_training;
 use super::output::Output;
 use super::output_guard::OutputGuard;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
+use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
 use super::training_args::{TrainingArgs, print_training, training_json};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{Cut, Graph, Network, TrainingLength, finetune};
+use crate::pipeline::{Cut, Graph, Network, ReportOptions, TrainingLength, finetune, training_page};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,7 +33,8 @@ pub(super) struct Args {
     teacher: Option<PathBuf>,
     /// Cut file by which the network was cut from its teacher.
     ///
-    /// With it, features are compared on the channels that the cut kept. `prune --write-cut` writes the file.
+    /// With it, features are compared on the channels that the cut kept; without it, only features that kept all
+    /// channels are compared. `prune --write-cut` writes the file.
     #[arg(long, value_name = "CUT.json", requires = "teacher")]
     cut: Option<PathBuf>,
     /// Passes over the images.
@@ -49,6 +51,11 @@ pub(super) struct Args {
     /// stability of `plan`.
     #[arg(long, value_name = "FILE")]
     write_profile: Option<PathBuf>,
+    /// Also write an HTML report.
+    ///
+    /// The report shows the losses over the steps, the quality before and after, and the options.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Seed of the order and the random changes of images.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -83,7 +90,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let guard = OutputGuard::default().model(&model).read(&args.teacher).read(&args.cut).data(&args.data);
     let guard = guard.write_model(&model, args.output.path())?;
     let guard = guard.write(&args.training.checkpoint, "write the checkpoint")?;
-    guard.write(&args.write_profile, "write the profile")?;
+    let guard = guard.write(&args.write_profile, "write the profile")?;
+    guard.write(&args.report, WRITE_PAGE)?;
     let mut options = args.training.options(args.length(), args.seed)?;
     options.trajectories = args.write_profile.is_some();
     let original = args.teacher.as_ref().map(|path| args.data.load(path)).transpose()?;
@@ -120,14 +128,26 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     if let (Some(profile), Some(path)) = (&trained.profile, &args.write_profile) {
         profile.save(path)?;
     }
+    if let Some(path) = &args.report {
+        let options = ReportOptions {
+            command: Some(command()),
+            settings: global.settings(),
+            ..ReportOptions::default()
+        };
+        let models = (&network.model, original.as_ref());
+        let mut page = training_page(&trained, models, &calibration, &device, &options)?;
+        write_page(Some(&mut page), path)?;
+    }
     print_training(&trained.training, output);
     output.line("before");
     print_metrics(&trained.before, output);
     output.line("after");
     print_metrics(&trained.after, output);
     output.line(format!("{:<12} {}", "", judged_on(&calibration)));
+    output.line(format!("→ {}", args.output));
+    args.report.iter().for_each(|path| output.line(format!("→ {}", path.display())));
     output.result(&json!({
-        "out": args.output.path(), "training": training_json(Some(&trained.training)),
+        "out": args.output.path(), "report": args.report, "training": training_json(Some(&trained.training)),
         "before": metric_json(trained.before.metric.as_ref()), "metrics_before": metrics_json(Some(&trained.before)),
         "metric": metric_json(trained.after.metric.as_ref()), "metrics": metrics_json(Some(&trained.after)),
     }));

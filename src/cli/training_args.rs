@@ -9,8 +9,8 @@ use super::output::{Output, grouped, many};
 use super::results::{metric_json, with_error};
 use crate::error::Result;
 use crate::pipeline::{
-    Augment, Evaluation, FeatureLayers, Optimizer, Round, Schedule, TrainingLength, TrainingOptions,
-    TrainingRecord, check_training,
+    Augment, Evaluation, FeatureLayers, Optimizer, PenaltyRule, Round, Schedule, TrainingLength,
+    TrainingOptions, TrainingRecord, check_training,
 };
 
 /// The rule by which parameters change.
@@ -47,6 +47,17 @@ pub(super) struct TrainingArgs {
     /// The input of the last layer is always compared. stages adds the last maps of each size.
     #[arg(long, value_name = "LAYERS")]
     features: Option<FeatureLayers>,
+    /// Normalize by the statistics of each batch, and update the stored ones of BatchNormalization.
+    ///
+    /// By default BatchNormalization keeps the statistics of the file, which suits a network that was trained before.
+    #[arg(long)]
+    train_bn: bool,
+    /// Penalty that shrinks whole channels to zero while training: group-lasso:λ or bn-l1:λ.
+    ///
+    /// group-lasso shrinks all weights of coupled channels together, bn-l1 the scales of BatchNormalization. A cut with
+    /// --criterion l1 or bn-scale and --remove-below then removes the zeros without a loss.
+    #[arg(long, value_name = "PENALTY")]
+    penalty: Option<PenaltyRule>,
     /// Random changes of the training images: flip, shift, crop, color, mixup, or none.
     ///
     /// Strengths may follow: shift=0.125 of the size, crop=0.5 of the area at least, color=0.2, mixup=0.2. Default:
@@ -80,6 +91,8 @@ impl TrainingArgs {
             decay: self.weight_decay,
             label_weight: self.label_weight,
             augment: self.augment,
+            penalty: self.penalty,
+            train_bn: self.train_bn,
             features: self.features.clone().unwrap_or_default(),
             seed,
             checkpoint: self.checkpoint.clone(),
@@ -104,6 +117,9 @@ pub(super) fn print_training(training: &TrainingRecord, output: &Output) {
             first.loss,
             last.loss,
         ));
+    }
+    if let (Some([zero, all]), Some(rule)) = (training.zero_groups, training.penalty) {
+        output.line(format!("{zero} of {} are zero by the penalty {rule}", many(all, "group")));
     }
 }
 

@@ -145,6 +145,10 @@ impl Operator for BatchNorm {
         vec![1, 2]
     }
 
+    fn epsilon(&self) -> Option<f64> {
+        Some(self.epsilon)
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let labels = flow.axis_labels(0, 1);
         for i in 1..5 {

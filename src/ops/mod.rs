@@ -160,6 +160,16 @@ pub trait Operator: Debug + Send + Sync {
         None
     }
 
+    /// Returns the number ε that a BatchNormalization adds to variances.
+    fn epsilon(&self) -> Option<f64> {
+        None
+    }
+
+    /// Returns the shape in which scale and zero point broadcast to the input of a DequantizeLinear without blocks.
+    fn dequantization(&self, _inputs: &Inputs) -> Option<Vec<usize>> {
+        None
+    }
+
     /// Returns the scale and shift of each channel of axis 1, if the operator computes `scale·x + shift`.
     fn scale_shift(&self, _inputs: &Inputs) -> Option<(Vec<f64>, Vec<f64>)> {
         None

@@ -182,6 +182,10 @@ impl Operator for LinearQuantization {
         Ok(())
     }
 
+    fn dequantization(&self, inputs: &Inputs) -> Option<Vec<usize>> {
+        self.layout(inputs).ok().filter(|_| self.dequantizes && self.block == 0).map(|(shape, _)| shape)
+    }
+
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {
         let x = flow.input_labels(0);
         if self.block > 0 {

@@ -9,7 +9,9 @@ use super::evaluation::{Evaluation, evaluate_against};
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
-use super::training::profile_checkpoints;
+use super::penalties::{penalty, zero_groups};
+use super::training::{add_gradients, profile_checkpoints};
+use super::training_record::{LossSums, TrainingRecord};
 use crate::data::augment::Augment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
@@ -19,11 +21,11 @@ use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::onnx::Model;
 use crate::prune::{reread, with_constants};
 use crate::stats::Profile;
-use crate::tensor::{SampleShape, Tensor};
+use crate::tensor::SampleShape;
 use crate::train::{
-    FeatureLayers, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, Progress, RANGE_STEPS,
-    Schedule, Trainer, TrainerOptions, TrainingData, check_teacher, find_rate, fit, load_checkpoint,
-    save_checkpoint,
+    FeatureLayers, FilterSteps, FitEnd, FitOptions, KeptValues, Loss, Objective, Optimizer, PenaltyRule,
+    Progress, RANGE_STEPS, Schedule, TrainedWeights, Trainer, TrainerOptions, TrainingData, check_teacher,
+    find_rate, fit, load_checkpoint, save_checkpoint,
 };
 
 /// The length of a training.
@@ -75,8 +77,12 @@ pub struct TrainingOptions {
     pub checkpoint: Option<PathBuf>,
     /// True to continue from the checkpoint.
     pub resume: bool,
-    /// True to keep the weights of every epoch, for statistics of filters through the training.
+    /// True to keep statistics of filters and their gradients at every epoch.
     pub trajectories: bool,
+    /// The penalty that shrinks groups of weights to zero.
+    pub penalty: Option<PenaltyRule>,
+    /// True to train BatchNormalization by the statistics of each batch; else it keeps the stored ones.
+    pub train_bn: bool,
 }
 
 impl TrainingOptions {
@@ -100,58 +106,10 @@ impl TrainingOptions {
             checkpoint: None,
             resume: false,
             trajectories: false,
+            penalty: None,
+            train_bn: false,
         }
     }
-}
-
-/// A point of a training's curve: the mean over the steps of an epoch.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct TrainingPoint {
-    /// The number of finished steps.
-    pub step: usize,
-    /// The weighted sum of the losses.
-    pub loss: f64,
-    /// Each loss, in the order of [`TrainingRecord::losses`].
-    pub losses: Vec<f64>,
-    /// The learning rate at the end.
-    pub rate: f64,
-    /// Seconds since the start of the training.
-    pub seconds: f64,
-}
-
-/// The course of a training.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct TrainingRecord {
-    /// The number of steps in all.
-    pub steps: usize,
-    /// Steps that were made.
-    pub made: usize,
-    /// Images of a step.
-    pub batch: usize,
-    /// The highest learning rate.
-    pub rate: f64,
-    /// True if the learning rate was found by a range test.
-    pub found_rate: bool,
-    /// The schedule of the learning rate.
-    pub schedule: Schedule,
-    /// The rule of updates.
-    pub optimizer: Optimizer,
-    /// The losses that are minimized, with their weights.
-    pub objective: Objective,
-    /// The random changes of images.
-    pub augment: Augment,
-    /// The seed of order and changes.
-    pub seed: u64,
-    /// The names of the losses.
-    pub losses: Vec<&'static str>,
-    /// The number of trained numbers.
-    pub parameters: usize,
-    /// Nodes through which no gradient passes.
-    pub stops: Vec<String>,
-    /// The curve, a point for each epoch.
-    pub curve: Vec<TrainingPoint>,
-    /// The step at which the training diverged, if it did; the parameters are those of the epoch before.
-    pub diverged: Option<usize>,
 }
 
 /// A network after fine-tuning.
@@ -195,7 +153,7 @@ pub fn finetune(
     };
     let before = judge(&network.graph, observer)?;
     let classified = before.classified.is_some();
-    let Trained { model, record: training, epochs } = train(
+    let Trained { model, record: training, epochs, gradients } = train(
         &network.model,
         (teacher, kept),
         (device, batch),
@@ -207,7 +165,9 @@ pub fn finetune(
     let model = reread(model, &path)?;
     let profile = options.trajectories.then(|| {
         let through = std::iter::once(&network.model).chain(&epochs).chain([&model]).cloned();
-        profile_checkpoints(&through.collect::<Vec<_>>())
+        let mut profile = profile_checkpoints(&through.collect::<Vec<_>>())?;
+        add_gradients(&mut profile, &gradients);
+        Ok(profile)
     });
     let profile = profile.transpose()?;
     let after = judge(&Graph::from_model(&model)?, observer)?;
@@ -220,6 +180,8 @@ pub(super) struct Trained {
     pub(super) record: TrainingRecord,
     /// The models at the ends of the epochs but the last, if trajectories are wanted.
     epochs: Vec<Model>,
+    /// The number of steps of each epoch, with the sums over filters, if trajectories are wanted.
+    gradients: Vec<(usize, Vec<FilterSteps>)>,
 }
 
 /// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
@@ -247,6 +209,9 @@ pub(super) fn train(
         features: options.features.clone(),
         batch,
         runs: runs(&graph, &images.sample, wanted, at_once)?,
+        batch_statistics: options.train_bn,
+        penalty: options.penalty.map(|rule| penalty(&graph, rule)).transpose()?,
+        observes: options.trajectories,
     };
     let mut trainer = Trainer::fitting(&graph, (teacher, kept), &images.sample, device, &rule)?;
     let stops: Vec<String> = trainer.stops().iter().map(|(node, _)| node.clone()).collect();
@@ -288,23 +253,30 @@ pub(super) fn train(
         found_rate: options.rate.is_none(),
         schedule: options.schedule,
         optimizer: options.optimizer,
+        decay: options.decay,
         objective,
+        features: options.features.clone(),
         augment,
         seed: options.seed,
+        penalty: options.penalty,
+        train_bn: options.train_bn,
+        zero_groups: None,
         losses: names(trainer.losses()),
         parameters: trainer.parameters().iter().map(|p| p.initial.len()).sum(),
         stops,
         curve: vec![],
+        course: vec![],
         diverged: None,
     };
     let loop_options = FitOptions { steps, rate, schedule: options.schedule, augment, seed: options.seed };
     let mut course = Course {
         begin: Instant::now(),
         steps,
-        sums: vec![],
-        count: 0,
+        epoch: LossSums::default(),
+        part: LossSums::default(),
         good: trainer.save()?,
         epochs: vec![],
+        gradients: vec![],
         keeps_epochs: options.trajectories,
     };
     let checkpoint = options.checkpoint.as_deref().map(|path| (path, description.as_slice()));
@@ -315,15 +287,19 @@ pub(super) fn train(
     })?;
     if let FitEnd::Diverged(step) = end {
         record.diverged = Some(step);
+        record.course.extend(course.part.point(course.begin.elapsed().as_secs_f64()));
         observer.notice(Notice::Diverged { step, rate });
         trainer.restore(&course.good)?;
     }
     let weights = trainer.weights(true)?;
-    let with = |weights: &Vec<(String, Tensor)>| {
-        with_constants(model, weights.iter().map(|(name, tensor)| (name, tensor)))
+    let with = |weights: &TrainedWeights| {
+        let constants = weights.constants.iter().map(|(name, tensor)| (name, tensor));
+        with_constants(model, constants, weights.statistics.iter().map(|(place, tensor)| (*place, tensor)))
     };
     let epochs = course.epochs.iter().map(with).collect::<Result<_>>()?;
-    Ok(Trained { model: with(&weights)?, record, epochs })
+    let model = with(&weights)?;
+    record.zero_groups = rule.penalty.as_ref().map(|penalty| zero_groups(penalty, &model)).transpose()?;
+    Ok(Trained { model, record, epochs, gradients: course.gradients })
 }
 
 /// Returns the least number of runs of a step, if `at_once` samples at most are computed at once.
@@ -376,30 +352,32 @@ fn description(
         ),
         format!("a learning rate of {}", options.rate.map_or("a range test".into(), |rate| rate.to_string())),
         format!("the schedule {}", options.schedule),
-        match rule.optimizer {
-            Optimizer::AdamW { betas: [first, second] } => format!("AdamW with betas {first} and {second}"),
-            Optimizer::Sgd { momentum } => format!("SGD with momentum {momentum}"),
-        },
+        rule.optimizer.to_string(),
         format!("a weight decay of {}", rule.decay),
         format!(
             "the losses soft {soft} at temperature {temperature}, features {features}, outputs {outputs}, labels {labels}"
         ),
-        format!("features of the layers {:?}", rule.features),
+        format!("features of the layers {}", rule.features),
+        format!("the penalty {}", options.penalty.map_or_else(|| "none".to_owned(), |rule| rule.to_string())),
+        format!("statistics of {}", if options.train_bn { "batches" } else { "the file" }),
         format!("the random changes {augment}"),
         format!("the seed {}", options.seed),
     ]
 }
 
-/// The course of a training: sums over the current epoch, and the last good state.
+/// The course of a training: sums since the last points of both curves, and the last good state.
 struct Course {
     begin: Instant,
     steps: usize,
-    /// Sums of the weighted loss and of each loss.
-    sums: Vec<f64>,
-    count: usize,
+    /// The losses since the end of the last epoch.
+    epoch: LossSums,
+    /// The losses since the last point by steps.
+    part: LossSums,
     good: (u32, Vec<Vec<f32>>),
     /// The weights at the ends of the epochs but the last.
-    epochs: Vec<Vec<(String, Tensor)>>,
+    epochs: Vec<TrainedWeights>,
+    /// The number of steps of each epoch, with the sums over filters.
+    gradients: Vec<(usize, Vec<FilterSteps>)>,
     keeps_epochs: bool,
 }
 
@@ -412,25 +390,24 @@ impl Course {
         (record, checkpoint): (&mut TrainingRecord, Option<(&Path, &[String])>),
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let numbers = std::iter::once(progress.loss).chain(progress.result.losses.iter().copied());
-        self.sums.resize(1 + progress.result.losses.len(), 0.0);
-        self.sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
-        self.count += 1;
+        self.epoch.add(progress);
+        self.part.add(progress);
         record.made = progress.step;
-        if progress.step.is_multiple_of(progress.per_epoch) || progress.step == self.steps {
-            let mean: Vec<f64> = self.sums.drain(..).map(|sum| sum / self.count as f64).collect();
-            let point = TrainingPoint {
-                step: progress.step,
-                loss: mean[0],
-                losses: mean[1..].to_vec(),
-                rate: progress.rate,
-                seconds: self.begin.elapsed().as_secs_f64(),
-            };
+        let (is_last, seconds) = (progress.step == self.steps, self.begin.elapsed().as_secs_f64());
+        if progress.step.is_multiple_of(record.point_steps()) || is_last {
+            record.course.extend(self.part.point(seconds));
+        }
+        if progress.step.is_multiple_of(progress.per_epoch) || is_last {
             let (epoch, of) =
                 (progress.step.div_ceil(progress.per_epoch), self.steps.div_ceil(progress.per_epoch));
-            observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
-            record.curve.push(point);
-            self.count = 0;
+            let count = self.epoch.count();
+            if let Some(point) = self.epoch.point(seconds) {
+                observer.notice(Notice::Epoch { epoch, of, loss: point.loss });
+                record.curve.push(point);
+            }
+            if self.keeps_epochs {
+                self.gradients.push((count, trainer.take_filter_steps()?));
+            }
             if self.keeps_epochs && progress.step < self.steps {
                 self.epochs.push(trainer.weights(false)?);
             }
@@ -483,6 +460,11 @@ pub fn check_training(options: &TrainingOptions) -> Result<()> {
     }
     if !(label_weight >= 0.0 && label_weight.is_finite()) {
         return wrong("weight of the labels", least, label_weight, "set `label_weight` to 0 or more");
+    }
+    if options.resume && options.trajectories {
+        return Err(Error::new("a resumed training has no statistics of the epochs before")
+            .expected("`trajectories` or `resume`, not both")
+            .remedy("train in one run, or leave `trajectories` out"));
     }
     if options.resume && options.checkpoint.is_none() {
         return Err(Error::new("a resumed training needs its checkpoint")

@@ -65,7 +65,9 @@ pub(super) fn steps(budget: Budget, rounds: usize) -> Vec<Budget> {
     };
     match budget.share() {
         Some((_, keep)) if rounds > 1 => {
-            (1..=rounds).map(|i| make(1.0 - (1.0 - keep) * i as f64 / rounds as f64)).collect()
+            // Shares before the last are rounded, because they are shown.
+            let shares = (1..rounds).map(|i| 1.0 - (1.0 - keep) * i as f64 / rounds as f64);
+            shares.map(|share| (1e6 * share).round() / 1e6).chain([keep]).map(make).collect()
         }
         _ => vec![budget],
     }
@@ -102,8 +104,7 @@ mod tests {
 
     #[test]
     fn rounds_take_equal_steps() {
-        let Budget::KeepMacs(first) = steps(Budget::KeepMacs(0.4), 3)[0] else { panic!("shares of MACs") };
-        assert!((first - 0.8).abs() < 1e-12);
+        assert_eq!(steps(Budget::KeepMacs(0.4), 3), [0.8, 0.6, 0.4].map(Budget::KeepMacs));
         assert_eq!(steps(Budget::KeepParams(0.5), 2), [Budget::KeepParams(0.75), Budget::KeepParams(0.5)]);
         assert_eq!(steps(Budget::KeepMacs(0.5), 1), [Budget::KeepMacs(0.5)]);
         assert_eq!(steps(Budget::RemoveBelow(0.1), 3), [Budget::RemoveBelow(0.1)]);

@@ -39,6 +39,7 @@ mod network;
 mod norm_fit;
 mod original_check;
 mod other_recipes;
+mod penalties;
 mod plan_context;
 mod plan_options;
 mod planning;
@@ -52,6 +53,7 @@ mod quality_curve;
 mod repairing;
 mod report_builder;
 mod report_predictions;
+mod report_training;
 mod reporting;
 mod schedule;
 mod scored_channels;
@@ -61,6 +63,8 @@ mod sweep;
 mod tests;
 mod trained_rounds;
 mod training;
+mod training_record;
+mod whole_cut;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
 pub use bindings::{InputOptions, InputValue, parse_shape};
@@ -76,9 +80,7 @@ pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
-pub use finetuning::{
-    Finetuned, TrainingLength, TrainingOptions, TrainingPoint, TrainingRecord, check_training, finetune,
-};
+pub use finetuning::{Finetuned, TrainingLength, TrainingOptions, check_training, finetune};
 pub use label_fit::{LabelFit, Misfit};
 pub use metric::{
     BoxColumns, FunctionMetric, JudgedImage, Measured, Meter, Metric, MetricKind, MetricOptions,
@@ -92,11 +94,12 @@ pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedR
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
 pub use report_builder::ReportOptions;
+pub use report_training::training_page;
 pub use reporting::{CutFiles, report};
 pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
-pub use trained_rounds::Round;
 pub use training::{add_training, profile_checkpoints};
+pub use training_record::{Round, TrainingPoint, TrainingRecord};
 
 pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
@@ -120,4 +123,4 @@ pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};
 pub use crate::tensor::Precision;
-pub use crate::train::{FeatureLayers, KeptValues, Objective, Optimizer, Schedule};
+pub use crate::train::{FeatureLayers, KeptValues, Objective, Optimizer, PenaltyRule, Schedule};

@@ -10,7 +10,7 @@ use super::data_notices::check_calibration;
 use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
-use super::finetuning::{Trained, TrainingOptions, TrainingRecord, check_training, train};
+use super::finetuning::{Trained, TrainingOptions, check_training, train};
 use super::iterative::steps;
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
@@ -22,8 +22,10 @@ use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
+use super::report_training::add_trainings;
 use super::schedule::Schedule;
-use super::trained_rounds::{Round, Whole};
+use super::training_record::{Round, TrainingRecord};
+use super::whole_cut::Whole;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -109,6 +111,17 @@ impl Pruned {
     pub fn loses_most(&self) -> bool {
         let fit = self.evaluation.as_ref().and_then(|found| found.class_fit.as_ref());
         fit.and_then(LabelFit::kappa).is_some_and(|kappa| kappa < 0.5)
+    }
+
+    /// Adds the trainings to a report page that lacks them: losses, quality, and the options that repeat them.
+    pub fn add_trainings(&self, page: &mut Page) {
+        let last = Round {
+            budget: self.cut.budget.clone(),
+            untrained: self.untrained.clone(),
+            training: self.training.clone(),
+            evaluation: self.evaluation.clone(),
+        };
+        add_trainings(page, &self.rounds.iter().chain([&last]).collect::<Vec<_>>());
     }
 }
 
@@ -341,7 +354,10 @@ impl Work<'_> {
         let cutting = Cutting { repaired: &repaired, removed: &removed, inexact, original: &original, stamp };
         let Proved { small, proof, inexact, kept: kept_values } =
             cutting.prove(model, (device, proof_images.as_ref()), options, observer)?;
-        let kept_values = whole.map_or(kept_values, |whole| whole.kept);
+        let (kept_values, rounds) = match whole {
+            Some(whole) => (whole.kept, whole.rounds),
+            None => (kept_values, vec![]),
+        };
         let both = |small: &Model| -> Result<[Graph; 2]> {
             Ok([Graph::from_model_owned(first_original.model()?)?, Graph::from_model(small)?])
         };
@@ -389,7 +405,8 @@ impl Work<'_> {
             page.draw_pruned(&graphs[1], device)?;
             page.time(&graphs, device, observer);
         }
-        Ok(Outcome::Done(Pruned {
+        let mut page = page.map(|page| page.finish(device));
+        let mut pruned = Pruned {
             model: small,
             before,
             after,
@@ -404,14 +421,19 @@ impl Work<'_> {
             confidence,
             untrained,
             training,
-            rounds: vec![],
+            rounds,
             evaluation,
             collapse,
             latency,
             attempts,
-            page: page.map(|page| page.finish(device)),
+            page: None,
             cut,
-        }))
+        };
+        if let Some(page) = &mut page {
+            pruned.add_trainings(page);
+        }
+        pruned.page = page;
+        Ok(Outcome::Done(pruned))
     }
 
     /// Returns the collapse that an evaluation on real data shows; an inexact cut changes outputs by design.

@@ -111,7 +111,7 @@ pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality 
 }
 
 /// Returns the row of a metric.
-fn row(metric: &MetricResult) -> MetricRow {
+pub(super) fn row(metric: &MetricResult) -> MetricRow {
     let finite = |v: f64| Some(v).filter(|v| v.is_finite());
     MetricRow {
         name: metric.name.clone(),

@@ -3,43 +3,18 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::decision::Outcome;
-use super::evaluation::Evaluation;
 use super::evidence::Evidence;
-use super::finetuning::TrainingRecord;
 use super::iterative::steps;
 use super::network::Network;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
 use super::pruning::{PruneOptions, Pruned, Work};
+use super::training_record::Round;
+use super::whole_cut::Whole;
 use crate::error::{Error, Result};
 use crate::observer::{Notice, Observer};
 use crate::ops::{Kept, KeptValues};
 use crate::prune::{Budget, Cut, kept_values};
-use crate::stats::Profile;
-
-/// A round before the last one, with the quality of its network around the training.
-#[derive(Clone, Debug)]
-pub struct Round {
-    /// The budget of the round, in words.
-    pub budget: String,
-    /// The quality before the training.
-    pub untrained: Option<Evaluation>,
-    /// The course of the training.
-    pub training: Option<TrainingRecord>,
-    /// The quality after the training.
-    pub evaluation: Option<Evaluation>,
-}
-
-/// The cuts of all rounds so far as one cut of the network that was pruned first.
-pub(super) struct Whole<'a> {
-    pub(super) network: &'a Network,
-    pub(super) cut: Cut,
-    pub(super) removed: BTreeSet<usize>,
-    /// The statistics of the first round.
-    pub(super) profile: Profile,
-    /// The indices that are left of the first network's values.
-    pub(super) kept: KeptValues,
-}
 
 impl Work<'_> {
     /// Prunes in as many rounds as the options ask for, and trains after each.
@@ -81,6 +56,7 @@ impl Work<'_> {
                 removed,
                 profile: profile.get_or_insert_with(|| decision.profile.clone()).clone(),
                 kept: kept.clone(),
+                rounds: if is_last { std::mem::take(&mut rounds) } else { vec![] },
             };
             let options = match is_last {
                 true => self.options.clone(),
@@ -95,9 +71,8 @@ impl Work<'_> {
             let work = Work { options: &options, ..*self };
             let seed = Some(deciding.seed);
             let pruned = match work.carry_out(now, decision, (seed, Some(whole)), observer)? {
-                Outcome::Done(pruned) if is_last => return Ok(Outcome::Done(Pruned { rounds, ..pruned })),
-                Outcome::Done(pruned) => pruned,
-                other => return Ok(other),
+                Outcome::Done(pruned) if !is_last => pruned,
+                last => return Ok(last),
             };
             rounds.push(Round {
                 budget: Target::Keep(step).to_string(),

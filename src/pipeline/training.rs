@@ -6,6 +6,7 @@ use crate::graph::Graph;
 use crate::graph::facts::Facts;
 use crate::onnx::Model;
 use crate::stats::{Distances, Profile, trajectories};
+use crate::train::FilterSteps;
 
 /// Adds the trajectories of filters to the profile of the last of several checkpoints, the oldest first.
 ///
@@ -19,6 +20,17 @@ pub fn add_training(profile: &mut Profile, checkpoints: &[Model]) -> Result<()> 
     let earlier = checkpoints.split_last().map_or(&[][..], |(_, earlier)| earlier);
     profile.header.checkpoints = earlier.iter().map(header).map(|h| (h.model, h.model_sha256)).collect();
     Ok(())
+}
+
+/// Adds statistics of gradients: for each epoch of a training its number of steps, and the sums over each layer's filters.
+pub(super) fn add_gradients(profile: &mut Profile, epochs: &[(usize, Vec<FilterSteps>)]) {
+    for layer in &mut profile.layers {
+        for (steps, layers) in epochs {
+            if let Some(found) = layers.iter().find(|found| found.node == layer.node) {
+                layer.trajectory.gradients.add_epoch(&found.sums, *steps, found.size);
+            }
+        }
+    }
 }
 
 /// Profiles the weights of the last of several checkpoints, the oldest first, without any image.

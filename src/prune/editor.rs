@@ -16,18 +16,25 @@ use crate::onnx::tensor::encode;
 use crate::ops::{Edit, Kept};
 use crate::tensor::Tensor;
 
-/// Returns a model whose constants are replaced, by name; no shape changes.
+/// Returns a model whose constants are replaced, by name, and inputs of nodes, by the node's position; no shape changes.
 ///
 /// # Errors
 /// A model whose functions and branches cannot be flattened.
 pub fn with_constants<'a>(
     model: &Model,
     constants: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
+    inputs: impl IntoIterator<Item = ((usize, usize), &'a Tensor)>,
 ) -> Result<Model> {
     let mut changed = flatten(model)?.into_owned();
     let mut editor = Editor::new(&mut changed.proto);
     for (name, tensor) in constants {
         editor.constant(name, encode(name, tensor));
+    }
+    for ((position, input), tensor) in inputs {
+        match editor.own_initializer(position, input) {
+            Some(name) => editor.constant(&name, encode(&name, tensor)),
+            None => editor.input(position, input, tensor),
+        }
     }
     editor.finish();
     Ok(changed)
@@ -60,6 +67,14 @@ impl<'a> Editor<'a> {
         let names = produced.chain(given).chain(stored).collect();
         let used_before = graph.node.iter().flat_map(|n| n.input.iter().cloned()).collect();
         Self { graph, listed, replaced: HashSet::new(), touched: false, initializers, names, used_before }
+    }
+
+    /// Returns the initializer that a node reads as this input, if nothing else reads it.
+    fn own_initializer(&self, position: usize, input: usize) -> Option<String> {
+        let name = self.graph.node.get(position)?.input.get(input)?;
+        let uses = self.graph.node.iter().flat_map(|node| &node.input).filter(|other| *other == name).count();
+        let is_output = self.graph.output.iter().any(|output| output.name() == name);
+        (uses == 1 && !is_output && self.initializers.contains_key(name)).then(|| name.clone())
     }
 
     /// Makes the value `name` a constant.

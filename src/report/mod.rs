@@ -16,6 +16,7 @@ pub mod pictures;
 mod predictions;
 #[cfg(test)]
 mod tests;
+mod training;
 
 pub use cuts::{CutColumn, Cuts};
 pub use drawing::Drawing;
@@ -27,11 +28,12 @@ pub use parts::{
     SearchCurve, SearchPoint, Sheet, Speed,
 };
 pub use predictions::{ChangeCounts, ChangedImage, ClassRow, ConfusedPair, PredictionChanges};
+pub use training::{LossPoint, LossText, TrainingSection};
 
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/page.css");
 /// The scripts in order; they share one scope.
-const SCRIPTS: [&str; 15] = [
+const SCRIPTS: [&str; 16] = [
     include_str!("../../assets/report/dom.js"),
     include_str!("../../assets/report/glossary.js"),
     include_str!("../../assets/report/export.js"),
@@ -40,6 +42,7 @@ const SCRIPTS: [&str; 15] = [
     include_str!("../../assets/report/glance.js"),
     include_str!("../../assets/report/table.js"),
     include_str!("../../assets/report/curve.js"),
+    include_str!("../../assets/report/training.js"),
     include_str!("../../assets/report/viewport.js"),
     include_str!("../../assets/report/drawing.js"),
     include_str!("../../assets/report/predictions.js"),

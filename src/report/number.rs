@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 /// A statistic, written with four significant digits; NaN and infinity, which JSON lacks, become `null`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Num(pub f64);
 
 impl Num {

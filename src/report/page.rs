@@ -9,6 +9,7 @@ use super::parts::{
     Speed,
 };
 use super::predictions::PredictionChanges;
+use super::training::TrainingSection;
 use crate::prune::{Proof, Stamp};
 
 /// All data of a report.
@@ -20,6 +21,8 @@ pub struct Page {
     pub summary: Summary,
     /// Accuracy against cost, if several networks were tried.
     pub curve: Option<SearchCurve>,
+    /// Trainings of the pruned network in order: one for each round.
+    pub trainings: Vec<TrainingSection>,
     /// Several cuts side by side, in place of one.
     pub cuts: Option<Cuts>,
     /// Predictions of a classifier that changed.

@@ -10,7 +10,10 @@ use super::activity::DERIVED;
 use super::histogram::BINS;
 use super::image_variation::{FEATURES, PAIRS};
 use super::profile::{Header, LayerProfile, Profile, VERSION};
-use super::{Activity, GateSums, GramMatrix, Histogram, ImageVariation, Moments, Trajectory, WeightStats};
+use super::{
+    Activity, GateSums, GradientTrajectory, GramMatrix, Histogram, ImageVariation, Moments, Trajectory,
+    WeightStats,
+};
 use crate::error::{Error, Result};
 use crate::file::write_whole;
 
@@ -108,6 +111,21 @@ fn columns(profile: &Profile) -> Vec<FileTensor> {
         }
         writer.vector(format!("{node}/training/drift"), &path.drift);
         writer.vector(format!("{node}/training/wander"), &path.wander);
+        let gradients = &path.gradients;
+        for (name, rows) in [
+            ("sign_changes", &path.sign_changes),
+            ("gradient_mean", &gradients.mean),
+            ("gradient_variance", &gradients.variance),
+            ("gradient_l1", &gradients.l1),
+            ("saliency", &gradients.saliency),
+        ] {
+            if !rows.is_empty() {
+                writer.rows(format!("{node}/training/{name}"), rows);
+            }
+        }
+        if !gradients.movement.is_empty() {
+            writer.vector(format!("{node}/training/movement"), &gradients.movement);
+        }
     }
     writer.images("classes".to_owned(), &[profile.classes.len()], profile.classes.iter().copied());
     for (i, gram) in profile.grams.iter().enumerate() {
@@ -229,6 +247,8 @@ impl TensorReader<'_> {
         let post = self.side(&format!("{node}/post"))?;
         let sums = format!("{node}/post/class_sums");
         let series = |name: &str| self.rows(&format!("{node}/training/{name}"), filters);
+        let has = |name: &str| self.tensors.tensor(&format!("{node}/training/{name}")).is_ok();
+        let optional = |name: &str| if has(name) { series(name) } else { Ok(vec![]) };
         Ok(LayerProfile {
             node: node.to_owned(),
             op: op.to_owned(),
@@ -243,6 +263,14 @@ impl TensorReader<'_> {
                 l1: series("l1")?,
                 drift: self.floats(&format!("{node}/training/drift"))?,
                 wander: self.floats(&format!("{node}/training/wander"))?,
+                sign_changes: optional("sign_changes")?,
+                gradients: GradientTrajectory {
+                    mean: optional("gradient_mean")?,
+                    variance: optional("gradient_variance")?,
+                    l1: optional("gradient_l1")?,
+                    saliency: optional("saliency")?,
+                    movement: optional("movement")?.concat(),
+                },
             },
         })
     }

@@ -38,6 +38,6 @@ pub use moments::Moments;
 pub use profile::{GramHeader, Header, LayerProfile, Profile, Sensitivity, VERSION};
 pub use samples::Samples;
 pub(crate) use samples::mixed_value;
-pub use trajectory::{Trajectory, trajectories};
+pub use trajectory::{GradientTrajectory, Trajectory, trajectories};
 pub(crate) use weights::filters;
 pub use weights::{Distances, WeightStats};

@@ -19,6 +19,39 @@ pub struct Trajectory {
     pub drift: Vec<f64>,
     /// Standard deviation of each filter's L1 norm over the checkpoints.
     pub wander: Vec<f64>,
+    /// Share of each filter's weights whose sign differs from the checkpoint before, one row per checkpoint; the first is 0.
+    pub sign_changes: Vec<Vec<f64>>,
+    /// Statistics of the gradients; empty unless the training gathered them.
+    pub gradients: GradientTrajectory,
+}
+
+/// Statistics of a layer's gradients over the epochs of a training; means over the epoch's steps.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct GradientTrajectory {
+    /// Mean of the gradients of each filter's weights, one row per epoch.
+    pub mean: Vec<Vec<f64>>,
+    /// Variance of the gradients of each filter's weights, over weights and steps, one row per epoch.
+    pub variance: Vec<Vec<f64>>,
+    /// L1 norm of the gradients of each filter's weights, one row per epoch.
+    pub l1: Vec<Vec<f64>>,
+    /// Sum |w·g| over each filter's weights, one row per epoch.
+    pub saliency: Vec<Vec<f64>>,
+    /// Sum −w·g over each filter's weights and all steps of the training (Sanh 2020).
+    pub movement: Vec<f64>,
+}
+
+impl GradientTrajectory {
+    /// Adds an epoch of `steps` steps, from the sums Σg, Σg², Σ|g|, Σ−wg and Σ|wg| of filters of `size` weights.
+    pub fn add_epoch(&mut self, sums: &[[f64; 5]], steps: usize, size: usize) {
+        let (steps, count) = (steps.max(1) as f64, (steps.max(1) * size.max(1)) as f64);
+        let row = |get: &dyn Fn(&[f64; 5]) -> f64| sums.iter().map(get).collect::<Vec<f64>>();
+        self.mean.push(row(&|s| s[0] / count));
+        self.variance.push(row(&|s| (s[1] / count - (s[0] / count).powi(2)).max(0.0)));
+        self.l1.push(row(&|s| s[2] / steps));
+        self.saliency.push(row(&|s| s[4] / steps));
+        self.movement.resize(sums.len(), 0.0);
+        self.movement.iter_mut().zip(sums).for_each(|(movement, s)| *movement += s[3]);
+    }
 }
 
 /// The remedy for checkpoints of different networks.
@@ -71,6 +104,10 @@ pub fn trajectories(graphs: &[Graph]) -> Result<Vec<Trajectory>> {
             mean: series(|w| &w.mean),
             variance: series(|w| &w.variance),
             drift: a.iter().zip(&b).map(|(a, b)| distance(a, b)).collect(),
+            sign_changes: sign_changes(graphs.len(), a.len(), &|at| {
+                filters(&facts[at], &layers(&graphs[at], &facts[at])[layer])
+            })?,
+            gradients: GradientTrajectory::default(),
             wander: (0..a.len()).map(|c| deviation(l1.iter().map(|row| row[c]))).collect(),
             l1,
         });
@@ -85,6 +122,25 @@ fn named_stats<'a>(graph: &'a Graph, facts: &Facts) -> Result<Vec<(&'a str, Weig
         Ok((node, weight_stats(facts, taps, Distances::None).map_err(|e| e.node(node))?))
     };
     layers(graph, facts).iter().map(named).collect()
+}
+
+/// Returns the share of each filter's weights whose sign differs from the checkpoint before, for each checkpoint.
+fn sign_changes(
+    checkpoints: usize,
+    count: usize,
+    filters: &dyn Fn(usize) -> Result<Vec<Vec<f64>>>,
+) -> Result<Vec<Vec<f64>>> {
+    let (mut before, mut rows) = (filters(0)?, vec![vec![0.0; count]]);
+    let share = |(a, b): (&Vec<f64>, &Vec<f64>)| {
+        let changed = a.iter().zip(b).filter(|(a, b)| **a * **b < 0.0).count();
+        changed as f64 / a.len().max(1) as f64
+    };
+    for at in 1..checkpoints {
+        let now = filters(at)?;
+        rows.push(before.iter().zip(&now).map(share).collect());
+        before = now;
+    }
+    Ok(rows)
 }
 
 fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {

@@ -24,16 +24,23 @@ pub(super) struct Gradients {
 
 /// Appends steps that compute the gradient of the number in buffer `loss` to the buffers `wanted`.
 ///
-/// Memory of the plan must not be planned yet: every tensor has a buffer of its own.
-pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]) -> Result<Gradients> {
+/// Gradients pass steps of the nodes `straight` unchanged that have none, because they round (Bengio 2013). Memory of the
+/// plan must not be planned yet: every tensor has a buffer of its own.
+pub(super) fn differentiate(
+    plan: &mut Plan,
+    loss: BufferId,
+    wanted: &[BufferId],
+    straight: &BTreeSet<String>,
+) -> Result<Gradients> {
     let steps = plan.steps.clone();
-    let mut reverse = Reverse { active: active(&steps, wanted), sums: BTreeMap::new(), plan };
+    let mut reverse = Reverse { active: active(&steps, wanted, straight), sums: BTreeMap::new(), plan };
     let one = reverse.call(Arc::new(Fill { len: 1, value: 1.0 }), vec![], "loss");
     reverse.sums.insert(loss, one);
     let (mut stops, mut partial) = (BTreeSet::new(), BTreeSet::new());
     for step in steps.iter().rev() {
         if partial.contains(&step.output) {
-            partial.extend(differentiable(step).filter(|buffer| reverse.active.contains(buffer)));
+            let inputs = differentiable(step, straight).filter(|buffer| reverse.active.contains(buffer));
+            partial.extend(inputs);
         }
         let Some(&gradient) = reverse.sums.get(&step.output) else { continue };
         if !reverse.active.contains(&step.output) {
@@ -45,6 +52,9 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
                 continue;
             }
             match step.kernel.gradient(input) {
+                Gradient::Zero if is_straight(step, straight) => {
+                    reverse.add(buffer, gradient, &step.node)?;
+                }
                 Gradient::Zero => {}
                 Gradient::Unknown => {
                     partial.insert(buffer);
@@ -68,18 +78,25 @@ pub(super) fn differentiate(plan: &mut Plan, loss: BufferId, wanted: &[BufferId]
 }
 
 /// Returns the buffers that a step reads through inputs that have a gradient, known or not.
-fn differentiable(step: &Step) -> impl Iterator<Item = BufferId> {
-    step.inputs.iter().enumerate().filter_map(|(input, operand)| match operand {
-        Operand::Buffer(buffer) if !matches!(step.kernel.gradient(input), Gradient::Zero) => Some(*buffer),
+fn differentiable(step: &Step, straight: &BTreeSet<String>) -> impl Iterator<Item = BufferId> {
+    let passes =
+        move |input| is_straight(step, straight) || !matches!(step.kernel.gradient(input), Gradient::Zero);
+    step.inputs.iter().enumerate().filter_map(move |(input, operand)| match operand {
+        Operand::Buffer(buffer) if passes(input) => Some(*buffer),
         Operand::Buffer(_) | Operand::Constant(_) => None,
     })
 }
 
+/// Returns whether a step rounds one array and lets gradients pass.
+fn is_straight(step: &Step, straight: &BTreeSet<String>) -> bool {
+    step.inputs.len() == 1 && straight.contains(&step.node)
+}
+
 /// Returns the buffers that depend on `wanted` through inputs that have a gradient.
-fn active(steps: &[Step], wanted: &[BufferId]) -> BTreeSet<BufferId> {
+fn active(steps: &[Step], wanted: &[BufferId], straight: &BTreeSet<String>) -> BTreeSet<BufferId> {
     let mut active: BTreeSet<BufferId> = wanted.iter().copied().collect();
     for step in steps {
-        if differentiable(step).any(|buffer| active.contains(&buffer)) {
+        if differentiable(step, straight).any(|buffer| active.contains(&buffer)) {
             active.insert(step.output);
         }
     }

@@ -7,6 +7,7 @@ use super::gate_options::{GateObjective, GateOptions};
 use super::imitation::scores;
 use super::objective::{Calls, Place};
 use super::plan::input;
+use super::quantized::round_parameters;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
@@ -76,7 +77,8 @@ impl GatePlan {
         };
         let buffers: Vec<Option<BufferId>> = gated.iter().map(buffer).collect();
         let wanted: Vec<BufferId> = buffers.iter().flatten().copied().collect();
-        let Gradients { operands, stops, partial } = differentiate(&mut plan, loss, &wanted)?;
+        let straight = round_parameters(&mut plan, graph, &[])?;
+        let Gradients { operands, stops, partial } = differentiate(&mut plan, loss, &wanted, &straight)?;
         let whole = operands.into_iter().zip(partial).map(|(operand, partial)| operand.filter(|_| !partial));
         let mut whole = wanted.into_iter().zip(whole);
         let samples = Samples::of(&facts, mixed);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::differentiate::differentiate;
 use super::objective::Calls;
 use super::parameters::{Parameter, parameters, take_buffers, with_inputs};
+use super::quantized::round_parameters;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes};
@@ -57,8 +58,9 @@ impl GradientPlan {
         let Operand::Buffer(loss) = calls.weighted_sum(&parts)? else {
             return Err(Error::new("the loss is constant").internal());
         };
+        let straight = round_parameters(&mut plan, &graph, &all)?;
         let (parameters, buffers) = take_buffers(&mut plan, all);
-        let gradients = differentiate(&mut plan, loss, &buffers)?;
+        let gradients = differentiate(&mut plan, loss, &buffers, &straight)?;
         let port = |name: &str, place, len| Port {
             name: name.to_owned(),
             place,

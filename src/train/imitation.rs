@@ -24,8 +24,7 @@ pub(super) struct Networks<'a> {
 }
 
 /// The layers whose features are compared with the teacher's.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum FeatureLayers {
     /// The input of the last layer.
     #[default]
@@ -46,6 +45,23 @@ impl std::str::FromStr for FeatureLayers {
             "stages" => Self::Stages,
             names => Self::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
         })
+    }
+}
+
+/// Writes the layers as [`str::parse`] reads them.
+impl std::fmt::Display for FeatureLayers {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Stages => f.write_str("stages"),
+            Self::Named(names) => f.write_str(&names.join(",")),
+        }
+    }
+}
+
+impl serde::Serialize for FeatureLayers {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -138,7 +154,7 @@ fn named(graph: &Graph, layers: &[String]) -> Result<Vec<ValueId>> {
             Error::new("the network has no layer of this name, whose output is compared")
                 .file(&graph.path)
                 .got(layer.clone())
-                .meant(layer, names, "`inspect` lists the layers")
+                .meant(layer, names, "list the layers with `inspect()`")
         })
     };
     layers.iter().map(of).collect()

@@ -5,9 +5,11 @@
 //! moments stay on the device as states of the plan. A step uploads samples and a few settings, and reads a few numbers
 //! back.
 
+mod batch_statistics;
 mod checkpoint;
 mod differentiate;
 mod feed;
+mod filter_statistics;
 mod fit;
 mod gate_options;
 mod gate_plan;
@@ -18,7 +20,9 @@ mod losses;
 mod objective;
 mod optimizer;
 mod parameters;
+mod penalty;
 mod plan;
+mod quantized;
 mod schedule;
 mod trainer;
 mod update;
@@ -26,6 +30,7 @@ mod update;
 pub use crate::ops::KeptValues;
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use feed::TrainingData;
+pub use filter_statistics::{FilterSteps, filter_layout};
 pub use fit::{FitEnd, FitOptions, Progress, RANGE_STEPS, find_rate, fit};
 pub use gate_options::{GateObjective, GateOptions};
 pub use gates::{GatedImage, Gates};
@@ -35,5 +40,7 @@ pub use losses::Loss;
 pub use objective::Objective;
 pub use optimizer::Optimizer;
 pub use parameters::{Parameter, parameters};
+pub use penalty::{Penalty, PenaltyRule};
+pub use quantized::Quantization;
 pub use schedule::Schedule;
-pub use trainer::{StepResult, Trainer, TrainerOptions};
+pub use trainer::{StepResult, TrainedWeights, Trainer, TrainerOptions};

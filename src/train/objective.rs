@@ -84,9 +84,14 @@ impl Calls<'_> {
         self.plan.steps.push(Step { kernel, inputs, output, node, value: None });
     }
 
-    fn number(&mut self, value: f64) -> Operand {
-        self.plan.constants.push(Arc::new(vec![value as f32]));
+    /// Adds a constant array.
+    pub(super) fn constant(&mut self, elements: Vec<f32>) -> Operand {
+        self.plan.constants.push(Arc::new(elements));
         Operand::Constant(self.plan.constants.len() - 1)
+    }
+
+    fn number(&mut self, value: f64) -> Operand {
+        self.constant(vec![value as f32])
     }
 
     /// Appends the product of an array with a number.
@@ -138,8 +143,7 @@ impl Calls<'_> {
                 (place.shape[..axis].iter().product(), place.shape[axis + 1..].iter().product());
             let kernel = GatherKernel { outer, axis: mask.len(), count: table.len(), inner, own: false };
             place.shape[axis] = table.len();
-            self.plan.constants.push(Arc::new(table));
-            let table = Operand::Constant(self.plan.constants.len() - 1);
+            let table = self.constant(table);
             place.operand = self.call(kernel, vec![place.operand, table]);
         }
         place
@@ -166,8 +170,7 @@ impl Calls<'_> {
         let len = student.len();
         let operand = self.binary(BinaryOp::Sub, student.operand, teacher.operand, len)?;
         let error = self.mean_square(&Place { operand, shape: student.shape.clone() })?;
-        self.plan.constants.push(Arc::new(vec![at as f32]));
-        let index = Operand::Constant(self.plan.constants.len() - 1);
+        let index = self.number(at as f64);
         let one = GatherKernel { outer: 1, axis: count, count: 1, inner: 1, own: false };
         let power = self.call(one, vec![powers, index]);
         self.binary(BinaryOp::Div, error, power, 1)

@@ -16,6 +16,16 @@ pub enum Optimizer {
     },
 }
 
+/// The name with the decay rates, in words.
+impl std::fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::AdamW { betas: [first, second] } => write!(f, "AdamW with betas {first} and {second}"),
+            Self::Sgd { momentum } => write!(f, "SGD with momentum {momentum}"),
+        }
+    }
+}
+
 impl Optimizer {
     /// AdamW with the usual decay rates.
     pub const ADAMW: Self = Self::AdamW { betas: [0.9, 0.999] };

@@ -1,5 +1,6 @@
 //! The trained parameters of a network, and the graph in which they are inputs instead of constants.
 
+use super::quantized::Quantization;
 use crate::graph::facts::Facts;
 use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
 use crate::plan::{BufferId, Operand, Plan};
@@ -12,8 +13,12 @@ pub struct Parameter {
     pub value: ValueId,
     /// The name of the initializer in the file.
     pub name: String,
+    /// The name of the value that is an input in training: the initializer, or the numbers that integers stand for.
+    pub input: String,
     /// The elements before training.
     pub initial: Tensor,
+    /// The quantization, if the initializer has integers.
+    pub quantization: Option<Quantization>,
     /// True for weights of layers, which decay; biases and normalizations do not.
     pub decays: bool,
     /// The layer that reads the parameter as its weights, for statistics of its filters.
@@ -24,23 +29,32 @@ pub struct Parameter {
 ///
 /// These are weights and biases of layers, scales and shifts of normalizations, slopes of PRelu, and constants that are
 /// added to the output of a layer, one for each channel. Weights that are computed from an initializer (transposed,
-/// standardized) are trained by it. Integers are not trained.
+/// standardized) are trained by it. Integers are trained if a DequantizeLinear without blocks reads them.
 pub fn parameters(graph: &Graph, facts: &Facts) -> Vec<Parameter> {
     let mut found: Vec<Parameter> = Vec::new();
     for id in graph.nodes.ids() {
         let node = &graph.nodes[id];
         let weight = node.op.layer().map(|layer| layer.weight);
         for input in node.op.parameters().into_iter().chain(added_bias(graph, id)) {
-            let source =
-                node.inputs.get(input).copied().flatten().and_then(|value| initializer(graph, value));
+            let Some(read) = node.inputs.get(input).copied().flatten() else { continue };
+            let quantized = Quantization::of(graph, facts, read);
+            let source = match &quantized {
+                Some(_) => {
+                    facts.get(read).and_then(|fact| fact.value.as_ref()).map(|numbers| (read, numbers))
+                }
+                None => initializer(graph, read),
+            };
             let Some((value, initial)) = source.filter(|(_, initial)| !is_neutral(node, initial)) else {
                 continue;
             };
+            let (stored, quantization) = quantized.map_or((value, None), |(stored, of)| (stored, Some(of)));
             let is_new = found.iter().all(|parameter| parameter.value != value);
-            if initial.dtype.is_float() && !initial.is_empty() && is_new && is_trained(graph, facts, value) {
+            if initial.dtype.is_float() && !initial.is_empty() && is_new && is_trained(graph, facts, stored) {
                 found.push(Parameter {
                     value,
-                    name: graph.name(value).to_owned(),
+                    name: graph.name(stored).to_owned(),
+                    input: graph.name(value).to_owned(),
+                    quantization,
                     initial: initial.clone(),
                     decays: weight == Some(input),
                     layer: (weight == Some(input)).then_some(id),
@@ -108,7 +122,11 @@ pub(super) fn with_inputs(
 ) -> (Graph, Vec<Vec<usize>>) {
     let (mut graph, mut shapes) = (graph.clone(), shapes.to_vec());
     for parameter in parameters {
-        graph.values[parameter.value].constant = None;
+        let value = &mut graph.values[parameter.value];
+        value.constant = None;
+        if let Some(node) = value.producer.take() {
+            graph.nodes[node].outputs.iter_mut().for_each(|output| *output = None);
+        }
         let dims = parameter.initial.shape.iter().map(|&n| Dim::Fixed(n)).collect();
         let input = GraphInput::new(parameter.value, parameter.initial.dtype, dims);
         graph.inputs.push(GraphInput { batched: false, ..input });
@@ -120,7 +138,7 @@ pub(super) fn with_inputs(
 /// Removes the parameters from the inputs of a plan; returns those that the plan uses, with their buffers.
 pub(super) fn take_buffers(plan: &mut Plan, parameters: Vec<Parameter>) -> (Vec<Parameter>, Vec<BufferId>) {
     let taken = parameters.into_iter().filter_map(|parameter| {
-        let at = plan.inputs.iter().position(|port| port.name == parameter.name)?;
+        let at = plan.inputs.iter().position(|port| port.name == parameter.input)?;
         match plan.inputs.remove(at).place {
             Operand::Buffer(buffer) => Some((parameter, buffer)),
             Operand::Constant(_) => None,

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use super::batch_statistics::use_batch_statistics;
+use super::filter_statistics::ObservedLayer;
 use super::imitation::{Compared, Imitated, Networks};
 use super::losses::{Loss, Losses, Values};
 use super::objective::Place;
 use super::parameters::{Parameter, parameters, with_inputs};
+use super::quantized::round_parameters;
 use super::trainer::TrainerOptions;
 use super::update::Update;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
+use crate::kernels::optimizer::FilterLayout;
 use crate::plan::{BuildOptions, Draft, Operand, Plan, Port, draft, plan_memory};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// A training step as a plan.
 ///
@@ -23,6 +27,8 @@ pub(super) struct TrainingPlan {
     pub(super) plan: Plan,
     /// The trained parameters, in the order of the plan's states.
     pub(super) parameters: Vec<Parameter>,
+    /// The node's position and the input of stored statistics; their states follow those of the parameters.
+    pub(super) statistics: Vec<((usize, usize), Tensor)>,
     /// The losses, in the order of the outputs.
     pub(super) losses: Vec<Loss>,
     /// The number of the teacher's arrays whose mean squares are inputs and outputs.
@@ -33,6 +39,8 @@ pub(super) struct TrainingPlan {
     pub(super) stops: BTreeSet<(String, &'static str)>,
     /// The number of states that last from step to step: parameters with their moments, and constants.
     pub(super) lasting: usize,
+    /// The layers whose sums over filters are the last states, in order.
+    pub(super) observed: Vec<(String, FilterLayout)>,
 }
 
 impl TrainingPlan {
@@ -60,6 +68,10 @@ impl TrainingPlan {
         };
         let Draft { mut plan, places } = draft(&graph, &facts, &unfused)?;
         plan.outputs.clear();
+        let statistics = match options.batch_statistics {
+            true => use_batch_statistics(&mut plan, networks.student, &own, &places)?,
+            false => vec![],
+        };
         let batch = plan.batch;
         let place = |value: ValueId| -> Result<Place> {
             let operand = places[value].ok_or_else(|| is_constant(&graph, value))?;
@@ -84,9 +96,29 @@ impl TrainingPlan {
         let Losses { losses, powers, classes, total } =
             Losses::append(&mut plan, &student, teacher.map(|teacher| teacher.values), options)?;
         let Operand::Buffer(total) = total else { return Err(Error::new("the loss is constant").internal()) };
-        let Update { parameters, stops, lasting } =
-            Update::append(&mut plan, networks.student, all, total, options)?;
-        Ok(Self { plan: plan_memory(plan), parameters, losses, powers, classes, stops, lasting })
+        let straight = round_parameters(&mut plan, &graph, &all)?;
+        let layers = match options.observes {
+            true => ObservedLayer::all(networks.student, &own, |value| places[value]),
+            false => vec![],
+        };
+        let Update { parameters, statistics, stops, lasting, observed } = Update::append(
+            &mut plan,
+            networks.student,
+            (all, &statistics),
+            (total, &layers, &straight),
+            options,
+        )?;
+        Ok(Self {
+            plan: plan_memory(plan),
+            parameters,
+            statistics,
+            losses,
+            powers,
+            classes,
+            stops,
+            lasting,
+            observed,
+        })
     }
 }
 

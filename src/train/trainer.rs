@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use super::filter_statistics::FilterSteps;
 use super::imitation::{FeatureLayers, Networks};
 use super::losses::Loss;
 use super::objective::Objective;
 use super::optimizer::Optimizer;
 use super::parameters::Parameter;
+use super::penalty::Penalty;
 use super::plan::TrainingPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::devices::Device;
 use crate::graph::Graph;
-use crate::kernels::optimizer::StepSettings;
+use crate::kernels::optimizer::{FilterLayout, StepSettings};
 use crate::ops::KeptValues;
 use crate::tensor::{SampleShape, Tensor};
 
@@ -33,6 +35,12 @@ pub struct TrainerOptions {
     pub batch: Option<usize>,
     /// The number of runs of a step, over which gradients are summed; it divides `batch`.
     pub runs: usize,
+    /// True to normalize by the statistics of each batch, and to update the stored ones.
+    pub batch_statistics: bool,
+    /// The penalty that shrinks groups of weights.
+    pub penalty: Option<Penalty>,
+    /// True to sum gradients over each filter and step ([`Trainer::take_filter_steps`]).
+    pub observes: bool,
 }
 
 impl TrainerOptions {
@@ -52,6 +60,15 @@ pub struct StepResult {
     pub losses: Vec<f64>,
     /// The norm of the gradients before clipping. If it is not finite, the step changed nothing.
     pub norm: f32,
+}
+
+/// The weights of a training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainedWeights {
+    /// The parameters by the names of their initializers.
+    pub constants: Vec<(String, Tensor)>,
+    /// The stored statistics of BatchNormalization, by the position of the node in the file and its input.
+    pub statistics: Vec<((usize, usize), Tensor)>,
 }
 
 /// A network that is loaded on a device for training.
@@ -259,21 +276,50 @@ impl Trainer {
         self.training.losses.iter().zip(&result.losses).map(|(loss, value)| loss.weight * value).sum()
     }
 
-    /// Returns the parameters by the names of their initializers: the last values, or their moving averages.
+    /// Returns the parameters, with their last values or their moving averages, and the statistics of BatchNormalization.
     ///
     /// # Errors
     /// A device that fails.
-    pub fn weights(&mut self, averaged: bool) -> Result<Vec<(String, Tensor)>> {
+    pub fn weights(&mut self, averaged: bool) -> Result<TrainedWeights> {
         let states = self.executor.states()?;
         let arrays = self.options.optimizer.arrays();
-        let of = |(parameter, state): (&Parameter, Vec<f32>)| {
+        let of = |(parameter, state): (&Parameter, &Vec<f32>)| {
             let len = parameter.initial.len();
             let first = if averaged { (arrays - 1) * len } else { 0 };
             let values: Vec<f64> = state[first..first + len].iter().map(|&x| x.into()).collect();
             let tensor = Tensor::from_f64(parameter.initial.dtype, &parameter.initial.shape, &values);
-            (parameter.name.clone(), tensor)
+            let quantized =
+                parameter.quantization.as_ref().map(|quantization| quantization.quantize(&tensor));
+            (parameter.name.clone(), quantized.unwrap_or(tensor))
         };
-        Ok(self.training.parameters.iter().zip(states).map(of).collect())
+        let statistic = |((place, initial), state): (&((usize, usize), Tensor), &Vec<f32>)| {
+            let values: Vec<f64> = state.iter().map(|&x| x.into()).collect();
+            (*place, Tensor::from_f64(initial.dtype, &initial.shape, &values))
+        };
+        let (parameters, rest) = states.split_at(self.training.parameters.len());
+        Ok(TrainedWeights {
+            constants: self.training.parameters.iter().zip(parameters).map(of).collect(),
+            statistics: self.training.statistics.iter().zip(rest).map(statistic).collect(),
+        })
+    }
+
+    /// Returns the sums over each filter of the steps since the last call, and starts them anew.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn take_filter_steps(&mut self) -> Result<Vec<FilterSteps>> {
+        let states = self.executor.states()?;
+        let first = states.len() - self.training.observed.len();
+        let of = |((node, layout), sums): (&(String, FilterLayout), &Vec<f32>)| FilterSteps {
+            node: node.clone(),
+            size: layout.size(),
+            sums: sums.as_chunks().0.iter().map(|sums| sums.map(f64::from)).collect(),
+        };
+        let found = self.training.observed.iter().zip(&states[first..]).map(of).collect();
+        let zeros: Vec<Vec<f32>> = states[first..].iter().map(|sums| vec![0.0; sums.len()]).collect();
+        let next = states[..first].iter().chain(&zeros);
+        self.executor.set_states(&next.map(Vec::as_slice).collect::<Vec<_>>())?;
+        Ok(found)
     }
 
     /// Returns the number of steps and all states that last, from which training can continue.

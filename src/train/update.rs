@@ -1,9 +1,11 @@
 //! The gradients of a training step, and the updates of all parameters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::batch_statistics::{Statistic, update_statistics};
 use super::differentiate::differentiate;
+use super::filter_statistics::ObservedLayer;
 use super::objective::Calls;
 use super::optimizer::Optimizer;
 use super::parameters::{Parameter, take_buffers};
@@ -13,26 +15,33 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::kernels::activation::Activation;
 use crate::kernels::elementwise::Unary;
-use crate::kernels::optimizer::{Accumulate, AdamW, SETTINGS, Sgd, SumSquares};
+use crate::kernels::optimizer::{
+    Accumulate, AdamW, FILTER_SUMS, FilterLayout, FilterSums, SETTINGS, Sgd, SumSquares,
+};
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 use crate::plan::{BufferId, Operand, Plan, State};
+use crate::tensor::Tensor;
 
 /// The updates in a plan.
 pub(super) struct Update {
     /// The trained parameters, in the order of the plan's states.
     pub(super) parameters: Vec<Parameter>,
+    /// The node's position and the input of stored statistics, whose states follow those of the parameters.
+    pub(super) statistics: Vec<((usize, usize), Tensor)>,
     /// The nodes through which no gradient passes, with the kernel's name.
     pub(super) stops: BTreeSet<(String, &'static str)>,
     /// The number of states that last from step to step.
     pub(super) lasting: usize,
+    /// The layers whose sums over filters are the last states, in order.
+    pub(super) observed: Vec<(String, FilterLayout)>,
 }
 
 /// A trained parameter in a plan.
-struct Trained {
-    parameter: Parameter,
+pub(super) struct Trained {
+    pub(super) parameter: Parameter,
     /// The buffer of the parameter's state.
-    buffer: BufferId,
-    gradient: Operand,
+    pub(super) buffer: BufferId,
+    pub(super) gradient: Operand,
 }
 
 impl Update {
@@ -40,12 +49,15 @@ impl Update {
     pub(super) fn append(
         plan: &mut Plan,
         student: &Graph,
-        all: Vec<Parameter>,
-        loss: BufferId,
+        (all, statistics): (Vec<Parameter>, &[Statistic]),
+        (loss, layers, straight): (BufferId, &[ObservedLayer], &BTreeSet<String>),
         options: &TrainerOptions,
     ) -> Result<Self> {
         let (used, buffers) = take_buffers(plan, all);
-        let gradients = differentiate(plan, loss, &buffers)?;
+        let wanted: Vec<BufferId> =
+            buffers.iter().copied().chain(layers.iter().map(|layer| layer.weights)).collect();
+        let mut gradients = differentiate(plan, loss, &wanted, straight)?;
+        let of_layers = gradients.operands.split_off(buffers.len());
         let stops = gradients.stops;
         let (mut trained, mut constant) = (Vec::new(), Vec::new());
         for ((parameter, buffer), gradient) in used.into_iter().zip(buffers).zip(gradients.operands) {
@@ -59,14 +71,25 @@ impl Update {
         }
         let settings = input(plan, "settings", vec![SETTINGS]);
         let mut sums = Vec::new();
+        let mut of_layers: Vec<(&ObservedLayer, Operand)> =
+            layers.iter().zip(of_layers).filter_map(|(layer, gradient)| Some((layer, gradient?))).collect();
         if options.runs > 1 {
-            sums = accumulate(plan, &mut trained, settings);
+            let gradients = trained.iter_mut().map(|one| (one.parameter.initial.len(), &mut one.gradient));
+            let more = of_layers.iter_mut().map(|(layer, gradient)| (layer.layout.elements(), gradient));
+            sums = accumulate(plan, gradients.chain(more), settings);
         }
         let norm = norm(plan, &trained);
         output(plan, "gradient norm", norm);
+        // Before the updates: products are those of the weights that the gradients belong to.
+        let observed = observe(plan, &of_layers, (settings, norm));
         for one in &trained {
             update(plan, one, options, vec![one.gradient, settings, norm]);
         }
+        if let Some(penalty) = &options.penalty {
+            penalty.append(plan, &trained, (settings, norm), options.optimizer.arrays());
+        }
+        let updated = update_statistics(plan, statistics, (settings, norm));
+        plan.states.extend(updated);
         for (parameter, buffer) in constant {
             // Not trained: a state that no step updates.
             let initial = Arc::new(values(&parameter));
@@ -74,7 +97,11 @@ impl Update {
         }
         let lasting = plan.states.len();
         plan.states.extend(sums);
-        Ok(Self { parameters: trained.into_iter().map(|one| one.parameter).collect(), stops, lasting })
+        plan.states.extend(observed);
+        let observed = of_layers.iter().map(|(layer, _)| (layer.node.clone(), layer.layout)).collect();
+        let parameters = trained.into_iter().map(|one| one.parameter).collect();
+        let statistics = statistics.iter().map(|s| (s.place, s.initial.clone())).collect();
+        Ok(Self { parameters, statistics, stops, lasting, observed })
     }
 }
 
@@ -96,18 +123,47 @@ fn values(parameter: &Parameter) -> Vec<f32> {
     parameter.initial.to_f64().iter().map(|&x| x as f32).collect()
 }
 
-/// Appends sums of the gradients over the runs of a step, and returns them as states.
-fn accumulate(plan: &mut Plan, trained: &mut [Trained], settings: Operand) -> Vec<State> {
-    let mut states = Vec::new();
-    for one in trained {
-        let len = one.parameter.initial.len();
+/// Appends sums of gradients over the runs of a step, which replace them; returns the sums as states.
+fn accumulate<'a>(
+    plan: &mut Plan,
+    gradients: impl Iterator<Item = (usize, &'a mut Operand)>,
+    settings: Operand,
+) -> Vec<State> {
+    let mut states: Vec<State> = Vec::new();
+    let mut known: HashMap<Operand, Operand> = HashMap::new();
+    for (len, gradient) in gradients {
+        if let Some(&sum) = known.get(gradient) {
+            *gradient = sum;
+            continue;
+        }
         plan.buffers.push(len);
         let buffer = plan.buffers.len() - 1;
         let mut calls = Calls { plan, node: "gradient sum" };
-        calls.write(Accumulate { len }, vec![one.gradient, settings], buffer);
-        let name = format!("{}, gradient", one.parameter.name);
+        calls.write(Accumulate { len }, vec![*gradient, settings], buffer);
+        let name = format!("gradient {}", states.len());
         states.push(State { name, buffer, initial: Arc::new(vec![0.0; len]) });
-        one.gradient = Operand::Buffer(buffer);
+        known.insert(*gradient, Operand::Buffer(buffer));
+        *gradient = Operand::Buffer(buffer);
+    }
+    states
+}
+
+/// Appends sums over the filters of layers, and returns them as states.
+fn observe(
+    plan: &mut Plan,
+    layers: &[(&ObservedLayer, Operand)],
+    (settings, norm): (Operand, Operand),
+) -> Vec<State> {
+    let mut states = Vec::new();
+    for (layer, gradient) in layers {
+        let len = FILTER_SUMS * layer.layout.count();
+        plan.buffers.push(len);
+        let buffer = plan.buffers.len() - 1;
+        let inputs = vec![*gradient, Operand::Buffer(layer.weights), settings, norm];
+        let mut calls = Calls { plan, node: "filter sums" };
+        calls.write(FilterSums { layout: layer.layout }, inputs, buffer);
+        let name = format!("{}, filter sums", layer.node);
+        states.push(State { name, buffer, initial: Arc::new(vec![0.0; len]) });
     }
     states
 }

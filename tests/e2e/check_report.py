@@ -2,7 +2,7 @@
 """Tests the report in a browser: check_report.py BIN [PAGE.html …]
 
 Creates reports of the demo network: one by `demo --report`, one by `prune --max-drop`, which contains a curve, with a
-script as the name of a node, and one of several cuts. Opens these and the given pages in a headless Chromium, and tests
+script as the name of a node, one of several cuts, and two with trainings. Opens these and the given pages in a headless Chromium, and tests
 sorting, filters, menus, the drawing, files to save, keyboard, both colour schemes, and the width of a telephone. Fails without a browser and does not install one.
 SECATEUR_SCREENSHOTS names a folder for screenshots.
 """
@@ -65,8 +65,12 @@ def check_page(report, page, path):
     page.size(1280, 900)
     page.prefers("light")
     page.open(path.resolve().as_uri())
-    report.check(page.run("document.querySelectorAll('main section').length") >= 5, f"{name}: renders")
-    if page.run("PAGE.cuts !== null"):
+    report.check(page.run("document.querySelectorAll('main section').length") >= 3, f"{name}: renders")
+    if page.run("PAGE.trainings.length"):
+        parts.trainings(report, page, name)
+    if page.run("!PAGE.layers.length"):
+        report.check(page.run("document.querySelector('.kind').textContent") == "Training report", f"{name}: a page without a cut says so")
+    elif page.run("PAGE.cuts !== null"):
         parts.cuts(report, page, name)
     else:
         check_cut(report, page, name)
@@ -184,11 +188,12 @@ def main():
         code, result = program.json("demo", "-o", f"{folder}/demo-small.onnx", "--report", f"{folder}/demo.html", "--device", "cpu")
         report.check(code == 0, "demo --report", "" if code == 0 else common.message(result))
         parts.make_cuts(report, folder, program)
+        parts.make_trainings(report, folder, program)
         code, result = hostile(folder, program)
         report.check(code == 0 and len(result["tried"]) > 3, "prune --max-drop --report", "" if code == 0 else common.message(result))
         page = browser.Browser(found)
         try:
-            for path in [*(pathlib.Path(folder) / f"{stem}.html" for stem in ("demo", "hostile", "cuts")), *pages]:
+            for path in [*(pathlib.Path(folder) / f"{stem}.html" for stem in ("demo", "hostile", "cuts", "rounds", "tuned")), *pages]:
                 check_page(report, page, path)
                 if path.stem == "hostile":
                     report.check(page.run("window.hacked") is None and HOSTILE in page.run("document.body.textContent"),

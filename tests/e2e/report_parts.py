@@ -20,6 +20,18 @@ def make_cuts(report, folder, program):
     report.check(code == 0 and len(result["cuts"]["networks"]) == 3, "report NET A B", "" if code == 0 else result)
 
 
+def make_trainings(report, folder, program):
+    """Prunes the demo network in two rounds with a training after each, then trains it on."""
+    data = ["--data", f"{folder}/pictures.npz", "--mean", "0.5", "--std", "0.25", "--device", "cpu"]
+    how = ["--train-batch", "16", "--learning-rate", "1e-4", "--features", "stages"]
+    code, result = program.json("prune", str(DEMO), *data, *how, "--criterion", "l1", "--keep-macs", "0.6", "--rounds", "2", "--finetune", "1",
+                                "-o", f"{folder}/rounds.onnx", "--write-cut", f"{folder}/rounds.json", "--report", f"{folder}/rounds.html", "--report-seconds", "0")
+    report.check(code == 0 and len(result["rounds"]) == 1, "prune --rounds --finetune --report", "" if code == 0 else result)
+    code, result = program.json("finetune", f"{folder}/rounds.onnx", "--teacher", str(DEMO), "--cut", f"{folder}/rounds.json", *data, *how,
+                                "--steps", "4", "-o", f"{folder}/tuned.onnx", "--report", f"{folder}/tuned.html")
+    report.check(code == 0 and len(result["training"]["course"]) == 4, "finetune --cut --report", "" if code == 0 else result)
+
+
 def saved(page, selector):
     """Returns the text of the file that a button saves."""
     page.run(CATCH)
@@ -121,11 +133,39 @@ def predictions(report, page, name):
         report.check(len(lines) == len(found["classes"]) + 1 and lines[0].startswith("class,name,Images"), f"{name}: classes are saved as CSV", lines[0])
 
 
+def trainings(report, page, name):
+    """Tests the losses over the steps, the quality before and after, and the options."""
+    found = page.run("PAGE.trainings")
+    points, losses = sum(len(t["points"]) for t in found), len(found[0]["losses"])
+    report.check(all(t["points"][-1]["step"] == t["steps"] for t in found), f"{name}: losses to the last step", points)
+    lines = page.run("document.querySelectorAll('#training .drawing .line').length")
+    report.check(lines == losses + 2 > 3, f"{name}: lines of the sum, of each loss, and of the learning rate", lines)
+    keys = page.run("[...document.querySelectorAll('#training .legend span')].map((s) => s.textContent)")
+    report.check(len(keys) == lines and all(loss["name"] in " ".join(keys[1:-1]) for loss in found[0]["losses"]), f"{name}: lines have a legend", keys)
+    starts = page.run("document.querySelectorAll('#training .begin').length")
+    report.check(starts == len(found) - 1, f"{name}: starts of rounds are marked", starts)
+    rows = page.run("[...document.querySelectorAll('#training .scroll')][0].querySelectorAll('tbody tr').length")
+    judged = [t for t in found if t["before"] and t["after"]]
+    text = page.run("[...document.querySelectorAll('#training .scroll')][0].textContent")
+    report.check(rows == len(judged) == len(found) and f"{judged[0]['after']['after']:.2f}" in text and "±" in text, f"{name}: quality before and after each training", rows)
+    page.run("document.querySelector('#training svg.chart').focus()")
+    for _ in range(points):
+        page.key("ArrowRight")
+    told = page.run("document.querySelector('#training output').textContent")
+    last = found[-1]
+    report.check(told.startswith(f"Step {last['steps']} of {last['steps']}") and "learning rate" in told, f"{name}: the keyboard goes through the points", told)
+    csv = saved(page, "#training .saves button:last-child").strip().split("\r\n")
+    report.check(len(csv) == points + 1 and csv[0].endswith("learning rate"), f"{name}: the losses are saved as CSV", csv[0])
+    repeated = page.run("Object.fromEntries(PAGE.repeat.map((r) => [r.what, r.value]))")
+    report.check("as given" in repeated["Learning rate"] and "stages" in repeated["Losses"] and "AdamW" in repeated["Optimizer"] and "flip" in repeated["Random changes"],
+                 f"{name}: the options of the training repeat it", repeated["Losses"])
+
+
 def everywhere(report, page, name):
     """Tests what every page has: glossary, names of columns, tables as CSV."""
     missing = page.run("[...document.querySelectorAll('a.term')].filter((a) => !document.querySelector(a.getAttribute('href'))).map((a) => a.textContent)")
     terms = page.run("document.querySelectorAll('a.term').length")
-    report.check(terms > 5 and not missing, f"{name}: words lead to the glossary", missing or terms)
+    report.check(terms > (5 if page.run("PAGE.layers.length") else 1) and not missing, f"{name}: words lead to the glossary", missing or terms)
     doubled = page.run("""[...document.querySelectorAll('table')].flatMap((t) => { const heads = [...t.querySelectorAll('th')].map((h) => h.textContent);
         return heads.filter((h, i) => !h.trim() || heads.indexOf(h) !== i); })""")
     report.check(not doubled, f"{name}: names of columns are unique", doubled)

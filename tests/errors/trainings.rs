@@ -73,6 +73,18 @@ const TRAININGS: &[(&str, &str)] = &[
         "a teacher for the output",
         "finetune small.onnx --teacher good.onnx --data images.npz --epochs 1 -o good.onnx",
     ),
+    ("a layer of features that is mistyped", "finetune good.onnx TEACHER --epochs 1 --features n0,n22 OUT"),
+    (
+        "a layer of features that is not there",
+        "prune good.onnx --criterion l1 --keep-macs 0.7 --data images.npz --finetune 1 --features frobnicate --force OUT",
+    ),
+    ("a cut of another model in a training", "finetune small.onnx TEACHER --cut second.json --epochs 1 OUT"),
+    ("a cut without its teacher", "finetune small.onnx --data images.npz --cut good.json --epochs 1 OUT"),
+    (
+        "a checkpoint of rounds",
+        "prune good.onnx --criterion l1 --keep-macs 0.7 --rounds 2 --data images.npz --finetune 1 --checkpoint r.ckpt --force OUT",
+    ),
+    ("a report of a training for the output", "finetune good.onnx TEACHER --epochs 1 --report out OUT"),
     ("a random change that is mistyped", "finetune good.onnx TEACHER --epochs 1 --augment flipp,shift OUT"),
     ("a random change that is none", "finetune good.onnx TEACHER --epochs 1 --augment frobnicate OUT"),
     ("a random change that is too strong", "finetune good.onnx TEACHER --epochs 1 --augment shift=2 OUT"),

@@ -15,7 +15,7 @@ use secateur::onnx::Model;
 use secateur::onnx::tensor::decode;
 use secateur::pipeline::{
     Augment, Calibration, Evidence, MetricOptions, Notice, Observer, Optimizer, Outcome, PlanOptions,
-    PruneOptions, Pruned, Schedule, Stage, TrainingLength, TrainingOptions, prune,
+    PruneOptions, Pruned, Schedule, Stage, TrainingLength, TrainingOptions, TrainingPoint, prune,
 };
 use serde_json::Value;
 
@@ -155,6 +155,7 @@ fn a_training_that_diverges_keeps_the_last_good_state() {
     let trained = trainings.find(|t| t.training.diverged.is_some_and(|step| step > 4)).unwrap();
     let record = &trained.training;
     assert!(Some(record.made) == record.diverged && !record.curve.is_empty(), "{record:?}");
+    assert_eq!(record.course.last().unwrap().step, record.made, "the losses up to the end");
     let kept = weights(&trained.model);
     for (name, average) in averages(&path) {
         assert!(average.iter().all(|x| x.is_finite()), "{name}");
@@ -267,4 +268,26 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
     let mut command = secateur(setup.folder.path());
     let (code, judged) = answer(command.args(["eval", "trained.onnx", "--data", &setup.data]));
     assert_eq!(code, 0, "{judged}");
+}
+
+#[test]
+fn a_course_has_a_hundred_points_at_most() {
+    let course = Course::of(labelled(classifier(3)));
+    for (count, points, every) in [(7, 7, 1), (205, 69, 3)] {
+        let record =
+            course.train(None, &Device::Cpu, &TrainingOptions { rate: Some(1e-3), ..steps(count) }).training;
+        let ends: Vec<usize> = record.course.iter().map(|point| point.step).collect();
+        assert_eq!(ends.len(), points);
+        let wanted: Vec<usize> = (1..=points).map(|point| (every * point).min(count)).collect();
+        assert_eq!(ends, wanted);
+        // Both curves are means of the same losses.
+        let mean = |curve: &[TrainingPoint]| {
+            let sum: f64 = (0..curve.len())
+                .map(|i| curve[i].loss * (curve[i].step - if i > 0 { curve[i - 1].step } else { 0 }) as f64)
+                .sum();
+            sum / count as f64
+        };
+        let (epochs, course) = (mean(&record.curve), mean(&record.course));
+        assert!((epochs - course).abs() < 1e-9 * epochs, "{epochs} {course}");
+    }
 }

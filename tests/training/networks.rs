@@ -193,6 +193,9 @@ fn class_scores_are_compared_before_a_softmax() {
         features: FeatureLayers::Last,
         batch: Some(4),
         runs: 1,
+        batch_statistics: false,
+        penalty: None,
+        observes: false,
     };
     let images = numbers(4 * 192, 1);
     let mut labels = vec![0.0; 20];

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use secateur::exec::devices::Device;
 use secateur::observer::Silent;
 use secateur::pipeline::{
-    Budget, Calibration, Cut, Evidence, MetricOptions, Outcome, PlanOptions, PruneOptions, Pruned, Repair,
-    Target, TrainingOptions, apply, prune,
+    Budget, Calibration, Cut, Evaluation, Evidence, MetricOptions, Outcome, PlanOptions, PruneOptions,
+    Pruned, Repair, ReportOptions, Target, TrainingOptions, apply, prune,
 };
+use secateur::report::MetricRow;
 
 use super::files::Setup;
 use super::setup::{classifier, labelled, steps};
@@ -38,7 +39,8 @@ fn rounds(setup: &Setup, rounds: usize, protect: &[(&str, usize)]) -> Pruned {
     };
     let finetune = Some(TrainingOptions { rate: Some(0.01), ..steps(8) });
     let output = Some(setup.path(&format!("rounds{rounds}.onnx")));
-    let options = PruneOptions { plan, output, finetune, stamp: true, ..PruneOptions::default() };
+    let report = Some(ReportOptions { seconds: 0.0, ..ReportOptions::default() });
+    let options = PruneOptions { plan, output, finetune, report, stamp: true, ..PruneOptions::default() };
     match prune(network, &Device::Cpu, Evidence::images(&calibration), &options, &mut Silent).unwrap() {
         Outcome::Done(pruned) => pruned,
         other => panic!("{other:?}"),
@@ -82,6 +84,40 @@ fn rounds_with_training_are_one_cut_of_the_original() {
     let once = once.done().unwrap();
     assert_eq!(shapes(&once), shapes(&pruned));
     assert_ne!(once.model.graph().initializer, pruned.model.graph().initializer);
+}
+
+#[test]
+fn a_report_shows_the_trainings_of_all_rounds() {
+    let pruned = rounds(&labelled(classifier(31)), 2, &[]);
+    let page = pruned.page.unwrap();
+    let [first, last] = &page.trainings[..] else { panic!("{:?}", page.trainings) };
+    assert_eq!(
+        [&first.budget, &last.budget],
+        [&Some("keep-macs 0.7".to_owned()), &Some("keep-macs 0.4".to_owned())]
+    );
+    let value = |row: &Option<MetricRow>| row.as_ref().unwrap().after.unwrap();
+    let judged = |found: &Option<Evaluation>| found.as_ref().unwrap().metric.as_ref().unwrap().after;
+    assert_eq!(value(&first.before), judged(&pruned.rounds[0].untrained));
+    assert_eq!(value(&first.after), judged(&pruned.rounds[0].evaluation));
+    assert_eq!(value(&last.before), judged(&pruned.untrained));
+    assert_eq!(value(&last.after), judged(&pruned.evaluation));
+    for (section, record) in [(first, &pruned.rounds[0].training), (last, &pruned.training)] {
+        let record = record.as_ref().unwrap();
+        assert_eq!((section.steps, section.points.len()), (8, 8));
+        assert_eq!(section.losses.iter().map(|loss| loss.name).collect::<Vec<_>>(), record.losses);
+        let weights = section.losses.iter().map(|loss| loss.weight);
+        for (point, own) in section.points.iter().zip(&record.course) {
+            let sum: f64 = weights.clone().zip(&own.losses).map(|(weight, loss)| weight * loss).sum();
+            assert!((sum - own.loss).abs() < 1e-9 * sum && point.loss.0 == own.loss, "{own:?}");
+        }
+    }
+    let repeated = |what: &str| {
+        page.repeat.iter().filter(|row| row.what == what).map(|row| row.value.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(repeated("Training"), ["8, 8 steps of 8 images"]);
+    assert_eq!(repeated("Learning rate"), ["0.01, 0.01 (as given), schedule cosine"]);
+    assert_eq!(repeated("Losses"), ["1 × soft at temperature 4 + 1 × features (layers: last)"]);
+    assert_eq!(repeated("Random changes"), ["none"]);
 }
 
 #[test]

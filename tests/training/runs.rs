@@ -29,6 +29,9 @@ fn options(runs: usize, features: FeatureLayers) -> TrainerOptions {
         max_norm: 5.0,
         batch: Some(8),
         runs,
+        batch_statistics: false,
+        penalty: None,
+        observes: false,
     }
 }
 
@@ -48,7 +51,7 @@ fn trained(device: &Device, options: &TrainerOptions) -> Vec<f64> {
         found.extend(result.losses.iter().copied().chain([f64::from(result.norm)]));
     }
     let weights = trainer.weights(true).unwrap();
-    found.extend(weights.iter().flat_map(|(_, tensor)| tensor.to_f64()));
+    found.extend(weights.constants.iter().flat_map(|(_, tensor)| tensor.to_f64()));
     found
 }
 

@@ -68,9 +68,9 @@ pub(crate) fn steps(steps: usize) -> TrainingOptions {
 /// A network with the images that train and judge it.
 pub(crate) struct Course {
     pub(crate) network: Network,
-    calibration: Calibration,
+    pub(crate) calibration: Calibration,
     /// The files, which are deleted with it.
-    _setup: Setup,
+    pub(crate) _setup: Setup,
 }
 
 impl Course {

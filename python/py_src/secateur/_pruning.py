@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from . import _secateur
 from ._calls import Protect, described, described_test, protected, statistics
 from ._functions import as_criterion, as_metric
 from ._network import Network, as_network
 from ._progress import Progress, Reporter
-from ._results import Attempt, Cost, Latency, Proof, Quality, TrainingRecord
+from ._results import Attempt, Cost, Latency, Proof, Quality, Round, TrainingRecord, course_of
 from ._training import Training, training_options
 
 if TYPE_CHECKING:
@@ -108,6 +111,8 @@ class Result:
     untrained: Quality | None
     #: Course of the training, if there was one.
     training: TrainingRecord | None
+    #: Rounds before the last one, if the network was trained after each.
+    rounds: list[Round]
     #: Number of removed channels.
     removed_channels: int
     #: Number of channels of the original.
@@ -135,6 +140,7 @@ class Result:
         self.quality = None if fields["quality"] is None else Quality.of(fields["quality"])
         self.untrained = None if fields["untrained"] is None else Quality.of(fields["untrained"])
         self.training = None if fields["training"] is None else TrainingRecord.of(fields["training"])
+        self.rounds = [Round.of(round) for round in fields["rounds"]]
         self.removed_channels = fields["removed_channels"]
         self.total_channels = fields["total_channels"]
         self.repair, self.refits = fields["repair"], fields["refits"]
@@ -161,6 +167,14 @@ class Result:
     def original(self) -> Network:
         """The network that was pruned."""
         return Network._of(self._native.original())
+
+    def curve(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Returns the losses over the steps of all trainings as columns, for example for ``pandas.DataFrame``.
+
+        The columns are those of :meth:`Finetuned.curve`; ``round`` counts from 1. They are empty without a training.
+        """
+        records = [*(round.training for round in self.rounds), *([self.training] if self.training else [])]
+        return course_of(records)
 
     def report(
         self, path: str | os.PathLike[str], *, seconds: float = 3.0, progress: Progress = None
@@ -348,7 +362,8 @@ def prune(
         min_channels: Least number of channels that a layer keeps.
         protect: Layers that keep all channels: regular expressions, or a function of the name.
         seed: Seed of the criterion "random", and of the order and the random changes of images in a training.
-        rounds: Rounds of iterative pruning; after each, the network is repaired and profiled again.
+        rounds: Rounds of iterative pruning; after each, the network is repaired and profiled again. With ``finetune``, it
+            is also trained after each (``rounds`` of the result).
         finetune: Passes over the images in a training of the pruned network, with the original as teacher, or a
             :class:`Training` with further options. The proof is that of the network before the training.
         stamp: True to record the original and the cut in the metadata of the pruned file.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class TrainingPoint:
-    """The mean losses of one epoch of a training."""
+    """The mean losses of a training since the point before."""
 
     #: Number of finished steps.
     step: int
@@ -201,12 +204,22 @@ class TrainingRecord:
     schedule: str
     #: Rule by which parameters changed, adamw or sgd, with its numbers.
     optimizer: dict[str, Any]
+    #: Weight decay of the layers' weights.
+    decay: float
     #: Weights of the losses, and the temperature by which class scores are divided.
     objective: dict[str, float]
+    #: Layers whose features are compared with the teacher's: "last", "stages", or names with commas between them.
+    features: str
     #: Strengths of the random changes of images.
     augment: dict[str, Any]
     #: Seed of the order and the random changes of images.
     seed: int
+    #: Penalty that shrinks groups of weights, such as "group-lasso:0.1".
+    penalty: str | None
+    #: True if BatchNormalization used the statistics of each batch.
+    train_bn: bool
+    #: Number of groups that the penalty made zero, and of all groups.
+    zero_groups: list[int] | None
     #: Names of the losses.
     losses: list[str]
     #: Number of trained numbers.
@@ -215,20 +228,54 @@ class TrainingRecord:
     stops: list[str]
     #: Mean losses, one point for each epoch since the start or the resumption.
     curve: list[TrainingPoint]
+    #: Mean losses over equal numbers of steps, at most 100 points.
+    course: list[TrainingPoint]
     #: Step at which the training diverged, if it did; the weights are those of the epoch before.
     diverged: int | None
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> TrainingRecord:
         """Creates a record from the library's fields."""
-        curve = [TrainingPoint(**point) for point in fields.pop("curve")]
-        return cls(**fields, curve=curve)
+        curve, course = ([TrainingPoint(**point) for point in fields.pop(name)] for name in ("curve", "course"))
+        return cls(**fields, curve=curve, course=course)
 
     def __str__(self) -> str:
         text = f"{self.made:,} steps of {self.batch} images, {self.parameters:,} parameters"
         if not self.curve:
             return text
         return f"{text}, loss {self.curve[0].loss:.4f} → {self.curve[-1].loss:.4f}"
+
+
+def course_of(records: Sequence[TrainingRecord]) -> dict[str, npt.NDArray[np.float64]]:
+    """Returns the courses of several trainings in a row as one column for each number."""
+    rows: dict[str, list[float]] = {"round": [], "step": [], "loss": [], "rate": [], "seconds": []}
+    rows |= {name: [] for name in (records[0].losses if records else [])}
+    for at, record in enumerate(records, 1):
+        for point in record.course:
+            numbers = [at, point.step, point.loss, point.rate, point.seconds, *point.losses]
+            for column, number in zip(rows.values(), numbers):
+                column.append(number)
+    return {name: np.asarray(column, dtype=np.float64) for name, column in rows.items()}
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round before the last of a network that was trained after each."""
+
+    #: Budget of the round, as the command line writes it.
+    budget: str
+    #: Quality before the training.
+    untrained: Quality
+    #: Course of the training.
+    training: TrainingRecord
+    #: Quality after the training.
+    quality: Quality
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Round:
+        """Creates a round from the library's fields."""
+        untrained, quality = Quality.of(fields["untrained"]), Quality.of(fields["quality"])
+        return cls(fields["budget"], untrained, TrainingRecord.of(fields["training"]), quality)
 
 
 @dataclass(frozen=True)

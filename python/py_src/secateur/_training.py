@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from . import _secateur
 from ._calls import described, described_test
 from ._errors import unfit
 from ._functions import as_metric
 from ._network import Network, as_network
+from ._profile_class import Profile
 from ._progress import Progress, Reporter
-from ._results import Quality, TrainingRecord
+from ._results import Quality, TrainingRecord, course_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -49,8 +54,15 @@ class Training:
     weight_decay: float = 1e-4
     #: Images of a step.
     train_batch: int = 64
+    #: Layers whose outputs are compared with the teacher's beside the input of the last layer: "last" for none, "stages"
+    #: for the last maps of each size, or names of nodes.
+    features: str | Sequence[str] = "last"
     #: Random changes of images, such as "flip,shift=0.1", or "none"; None for the usual ones.
     augment: str | None = None
+    #: Penalty that shrinks whole channels to zero: "group-lasso:λ" or "bn-l1:λ"; None for none.
+    penalty: str | None = None
+    #: True to normalize by the statistics of each batch, and to update the stored ones of BatchNormalization.
+    train_bn: bool = False
     #: Weight of the labels' cross-entropy beside a teacher.
     label_weight: float = 0.0
     #: File from which an interrupted training continues.
@@ -117,6 +129,28 @@ class Finetuned:
         """The contents of the trained file, for example for ``onnxruntime.InferenceSession(result.onnx)``."""
         return self._native.onnx()
 
+    @property
+    def profile(self) -> Profile | None:
+        """Statistics of all filters at the end of each epoch, for example for the criteria drift and stability.
+
+        None unless ``trajectories`` was set.
+        """
+        native = self._native.profile()
+        return None if native is None else Profile._of(native)
+
+    def curve(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Returns the losses over the steps as columns, for example for ``pandas.DataFrame``.
+
+        ``step`` is the number of finished steps, ``loss`` the weighted sum, ``rate`` the learning rate, ``seconds`` the
+        time since the start. Each loss has a column of its name. There are at most 100 rows, each the mean over equal
+        numbers of steps; ``round`` is 1.
+        """
+        return course_of([self.training])
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Writes an HTML page with the losses over the steps, the quality before and after, and the options."""
+        self._native.report(path)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the trained file, whole or not at all; external data become external again."""
         self._native.save(path)
@@ -130,6 +164,7 @@ def finetune(
     data: Any,
     *,
     teacher: Any = None,
+    cut: Any = None,
     epochs: float | None = None,
     steps: int | None = None,
     learning_rate: float | None = None,
@@ -137,8 +172,12 @@ def finetune(
     optimizer: str = "adamw",
     weight_decay: float = 1e-4,
     train_batch: int = 64,
+    features: str | Sequence[str] = "last",
     augment: str | None = None,
+    penalty: str | None = None,
+    train_bn: bool = False,
     label_weight: float = 0.0,
+    trajectories: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     seed: int = 0,
@@ -162,6 +201,9 @@ def finetune(
         data: Images that train and judge, as :class:`Data` describes them. With a teacher, labels are not needed.
         teacher: Network to imitate, such as the original of a pruned network: classes and features of classifiers, else
             outputs and features. Without a teacher, the network is trained on the labels.
+        cut: :class:`Cut`, or its path, by which the network was cut from its teacher: features are then compared on the
+            channels that stay. Default: the cut of a :class:`Result` whose original is the teacher; else none, and only
+            features of equal shapes are compared.
         epochs: Passes over the images.
         steps: Steps, each on one batch, in place of ``epochs``.
         learning_rate: Highest learning rate. Default: found by a short range test, in which the rate grows until the loss
@@ -170,10 +212,18 @@ def finetune(
         optimizer: Rule by which parameters change: "adamw", or "sgd" with Nesterov's momentum.
         weight_decay: Weight decay of the layers' weights; biases and normalizations never decay.
         train_batch: Images of a step; fewer if there are fewer images, or if the file fixes another number.
+        features: Layers whose outputs are compared with the teacher's beside the input of the last layer: "last" for none,
+            "stages" for the last maps of each size, or names of nodes.
         augment: Random changes of images: "flip", "shift", "crop", "color", "mixup" with strengths, such as
             "flip,shift=0.1", or "none". Default: "flip,shift" with a teacher; "shift" without one, since a mirrored picture
             may belong to another class.
+        penalty: Penalty that shrinks whole channels to zero while training: "group-lasso:λ" (all weights of coupled channels
+            together) or "bn-l1:λ" (scales of BatchNormalization). A cut by ``remove_below`` then loses nothing.
+        train_bn: True to normalize by the statistics of each batch, and to update the stored ones of BatchNormalization.
+            By default those of the file are kept, which suits a network that was trained before.
         label_weight: Weight of the labels' cross-entropy beside a teacher's classes.
+        trajectories: True to keep the weights of every epoch for ``profile``, the statistics of all filters through the
+            training.
         checkpoint: File that is written after every epoch, and at Ctrl-C.
         resume: True to continue from the checkpoint, with the same options and files as before.
         seed: Seed of the order and the random changes of images.
@@ -190,7 +240,7 @@ def finetune(
         **data_options: Preprocessing and selection, as :class:`Data` describes them.
 
     Returns:
-        The :class:`Finetuned`: ``model``, ``onnx``, ``save(path)``, ``training``, ``before``, ``after``. If the loss grew
+        The :class:`Finetuned`: ``model``, ``onnx``, ``save(path)``, ``training``, ``before``, ``after``, ``curve()``, ``profile``, ``report(path)``. If the loss grew
         beyond all bounds, ``training.diverged`` is the step, and the weights are those of the epoch before.
 
     Raises:
@@ -203,8 +253,9 @@ def finetune(
         >>> tuned.save("tuned.onnx")                                                                    # doctest: +SKIP
     """
     # A result of `prune` also has the network and the cut that it was made from.
-    original, cut = getattr(network, "original", None), getattr(network, "cut", None)
+    original, own = getattr(network, "original", None), getattr(network, "cut", None)
     net = as_network(network)
+    imitated = None if teacher is None else as_network(teacher)
     given = Training(
         epochs=epochs,
         steps=steps,
@@ -213,13 +264,18 @@ def finetune(
         optimizer=optimizer,
         weight_decay=weight_decay,
         train_batch=train_batch,
+        features=features,
         augment=augment,
+        penalty=penalty,
+        train_bn=train_bn,
         label_weight=label_weight,
         checkpoint=checkpoint,
         resume=resume,
     )
     options: dict[str, Any] = {
         **asdict(given),
+        "cut": _cut(cut, imitated, original, own),
+        "trajectories": trajectories,
         "seed": seed,
         "held_out": held_out,
         "labels": labels,
@@ -236,7 +292,23 @@ def finetune(
     options["data"] = None if found is None else found.fields
     options["test"] = None if judge is None else judge.fields
     options["metric"] = as_metric(metric, targets.targets if targets else None)
-    imitated = None if teacher is None else as_network(teacher)._native
     with Reporter(progress) as reporter:
-        native = _secateur.finetune(net._native, imitated, reporter, options)
-    return Finetuned(native, net, net if original is None else original, cut)
+        native = _secateur.finetune(net._native, None if imitated is None else imitated._native, reporter, options)
+    return Finetuned(native, net, net if original is None else original, own)
+
+
+def _cut(given: Any, teacher: Network | None, original: Network | None, own: Cut | None) -> _secateur.Cut | None:
+    """Returns the cut that leads from the teacher to the network; None if there is none, or it is unknown."""
+    from ._pruning import Cut
+
+    if given is not None:
+        if teacher is None:
+            raise unfit(
+                "a cut needs the network that was cut",
+                expected="`teacher`",
+                remedy="set `teacher` to it, or leave `cut` out",
+            )
+        return (given if isinstance(given, Cut) else Cut(given))._native
+    if own is None or original is None or teacher is None or original.sha256 != teacher.sha256:
+        return None
+    return own._native

@@ -85,5 +85,6 @@ pub(crate) fn cases() -> Vec<Case> {
         case("one element", 1, 1.0, 0.0),
         case("the first of four runs", 130, 0.25, 0.0),
         case("a later run", 130, 0.25, 1.0),
+        case("the last of many elements", 1025, 0.5, 1.0),
     ]
 }

@@ -6,13 +6,27 @@
 
 pub(crate) mod accumulate;
 pub(crate) mod adamw;
+pub(crate) mod filter_squares;
+pub(crate) mod filter_sums;
+mod filters;
+pub(crate) mod group_shrink;
+pub(crate) mod moving_average;
+pub(crate) mod scale_filters;
 pub(crate) mod sgd;
 pub(crate) mod sum_squares;
 
 pub use self::accumulate::Accumulate;
 pub use self::adamw::AdamW;
+pub use self::filter_squares::FilterSquares;
+pub use self::filter_sums::{FILTER_SUMS, FilterSums};
+pub use self::filters::FilterLayout;
+pub use self::group_shrink::ShrinkFactors;
+pub use self::moving_average::MovingAverage;
+pub use self::scale_filters::ScaleFilters;
 pub use self::sgd::Sgd;
 pub use self::sum_squares::SumSquares;
+
+use crate::kernels::shader::{WORKGROUP, grid};
 
 /// The settings of one step, which the updates read from a buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +61,11 @@ impl StepSettings {
         let [first, second] = betas.map(correction);
         [self.rate, self.max_norm, self.average, first, second, self.share, following]
     }
+}
+
+/// Returns the grid of a shader with one workgroup for each of `count` results.
+fn workgroup_each(count: usize) -> [u32; 3] {
+    grid(WORKGROUP * count)
 }
 
 /// Returns the factor of a gradient under clipping by the norm; `None` if nothing is updated.

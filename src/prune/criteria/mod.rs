@@ -18,6 +18,7 @@ mod fpgm;
 mod l1;
 mod l2;
 mod mean;
+mod movement;
 mod obd;
 mod obs;
 mod parse;
@@ -63,6 +64,7 @@ pub static CRITERIA: &[&CriterionRow] = &[
     &fisher::ROW,
     &drift::ROW,
     &stability::ROW,
+    &movement::ROW,
     &random::ROW,
     &file::ROW,
 ];
