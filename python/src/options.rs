@@ -230,6 +230,7 @@ impl<'py> Options<'py> {
             decay: self.number("weight_decay")?.unwrap_or(usual.decay),
             label_weight: self.number("label_weight")?.unwrap_or(usual.label_weight),
             augment: self.parsed("augment")?,
+            objective: self.parsed("losses")?,
             features: self.features()?,
             penalty: self.parsed("penalty")?,
             train_bn: self.flag("train_bn")?,

@@ -37,7 +37,7 @@ def test_a_network_imitates_its_teacher(demo: str, small: str, images: Any, tmp_
     training = tuned.training
     assert (training.steps, training.made, training.batch, training.rate) == (6, 6, 16, 1e-4)
     assert not training.found_rate and training.diverged is None and training.schedule == "cosine"
-    assert "adamw" in training.optimizer and training.objective["soft"] > 0 and not training.augment["flip"]
+    assert "adamw" in training.optimizer and training.objective["outputs"] > 0 and not training.augment["flip"]
     assert [point.step for point in training.curve] == [3, 6]
     assert all(len(point.losses) == len(training.losses) > 0 for point in training.curve)
     assert training.curve[1].loss < training.curve[0].loss

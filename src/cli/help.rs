@@ -69,6 +69,7 @@ const HEADINGS: [Heading; 11] = [
             "train_bn",
             "train_batch",
             "label_weight",
+            "losses",
             "features",
             "finetune:cut",
             "train_bn",

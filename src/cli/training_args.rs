@@ -9,7 +9,7 @@ use super::output::{Output, grouped, many};
 use super::results::{metric_json, with_error};
 use crate::error::Result;
 use crate::pipeline::{
-    Augment, Evaluation, FeatureLayers, Optimizer, PenaltyRule, Round, Schedule, TrainingLength,
+    Augment, Evaluation, FeatureLayers, Objective, Optimizer, PenaltyRule, Round, Schedule, TrainingLength,
     TrainingOptions, TrainingRecord, check_training,
 };
 
@@ -42,6 +42,12 @@ pub(super) struct TrainingArgs {
     /// Images of a training step.
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = positive)]
     train_batch: usize,
+    /// Losses that are minimized: outputs, features, soft, labels.
+    ///
+    /// Weights may follow, such as soft=1,features=0.5. soft compares class probabilities at a temperature, by default
+    /// temperature=4. Default: outputs,features with a teacher; labels without one.
+    #[arg(long, value_name = "LIST")]
+    losses: Option<Objective>,
     /// Layers whose outputs are compared with the teacher's: last, stages, or names of nodes.
     ///
     /// The input of the last layer is always compared. stages adds the last maps of each size.
@@ -91,6 +97,7 @@ impl TrainingArgs {
             decay: self.weight_decay,
             label_weight: self.label_weight,
             augment: self.augment,
+            objective: self.losses,
             penalty: self.penalty,
             train_bn: self.train_bn,
             features: self.features.clone().unwrap_or_default(),

@@ -152,15 +152,8 @@ pub fn finetune(
         evaluate_against(graph, reference, device, &calibration.judge, (batch, metric), observer)
     };
     let before = judge(&network.graph, observer)?;
-    let classified = before.classified.is_some();
-    let Trained { model, record: training, epochs, gradients } = train(
-        &network.model,
-        (teacher, kept),
-        (device, batch),
-        calibration,
-        (options, classified),
-        observer,
-    )?;
+    let Trained { model, record: training, epochs, gradients } =
+        train(&network.model, (teacher, kept), (device, batch), calibration, options, observer)?;
     let path = model.path.clone();
     let model = reread(model, &path)?;
     let profile = options.trajectories.then(|| {
@@ -184,19 +177,24 @@ pub(super) struct Trained {
     gradients: Vec<(usize, Vec<FilterSteps>)>,
 }
 
-/// Trains a model; `kept` has the teacher's indices that a cut kept, and `classified` is true if its first output is judged as a classification.
+/// Trains a model; `kept` has the teacher's indices that a cut kept.
 pub(super) fn train(
     model: &Model,
     (teacher, kept): (Option<&Graph>, &KeptValues),
     (device, at_once): (&Device, Option<usize>),
     calibration: &Calibration,
-    (options, classified): (&TrainingOptions, bool),
+    options: &TrainingOptions,
     observer: &mut dyn Observer,
 ) -> Result<Trained> {
     let graph = Graph::from_model(model)?;
     let images = calibration.images(observer)?;
     let labels = calibration.labels();
-    let objective = options.objective.unwrap_or_else(|| objective(teacher.is_some(), classified, options));
+    let objective = objective(teacher.is_some(), options);
+    if teacher.is_none() && objective.labels == 0.0 {
+        return Err(Error::new("these losses need a teacher")
+            .expected("`teacher`, or the loss labels")
+            .remedy("set `teacher` to the network that is imitated"));
+    }
     let fallback = if teacher.is_some() { Augment::USUAL } else { Augment::SHIFT };
     let augment = options.augment.unwrap_or(fallback);
     let wanted = options.batch.unwrap_or(TrainingOptions::BATCH).min(images.count);
@@ -322,12 +320,12 @@ fn names(losses: &[Loss]) -> Vec<&'static str> {
 /// The largest norm of a step's gradients.
 const MAX_NORM: f64 = 5.0;
 
-/// Returns the losses for a kind of network.
-fn objective(has_teacher: bool, classified: bool, options: &TrainingOptions) -> Objective {
-    match (has_teacher, classified) {
-        (true, true) => Objective { labels: options.label_weight, ..Objective::CLASSIFIER },
-        (true, false) => Objective::OUTPUTS,
-        (false, _) => Objective::LABELS,
+/// Returns the losses that the options ask for, or the default ones.
+fn objective(has_teacher: bool, options: &TrainingOptions) -> Objective {
+    match (options.objective, has_teacher) {
+        (Some(objective), _) => Objective { labels: objective.labels.max(options.label_weight), ..objective },
+        (None, true) => Objective { labels: options.label_weight, ..Objective::IMITATION },
+        (None, false) => Objective::LABELS,
     }
 }
 

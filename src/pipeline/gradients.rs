@@ -36,8 +36,11 @@ pub(super) fn gather_gradients(
         let device = device.clone().at(Precision::F32)?;
         let sample = source.sample()?;
         let objective = objective(graph, data, &sample)?;
-        let mut gates =
-            Gates::new(graph, &device, GateOptions { objective, batch, images: end - start, sample })?;
+        let mut gates = Gates::new(
+            graph,
+            &device,
+            GateOptions { objective, batch, images: end.saturating_sub(start), sample },
+        )?;
         if !gates.stops().is_empty() {
             observer.notice(Notice::GradientStops { nodes: gates.stops().to_vec() });
         }

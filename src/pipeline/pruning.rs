@@ -371,9 +371,14 @@ impl Work<'_> {
         if let (Some(finetune), Some(calibration)) = (&options.finetune, calibration) {
             let found = judge(&small, calibration, observer)?;
             let teacher = Graph::from_model_owned(first_original.model()?)?;
-            let how = (finetune, found.classified.is_some());
-            let Trained { model, record, .. } =
-                train(&small, (Some(&teacher), &kept_values), (device, batch), calibration, how, observer)?;
+            let Trained { model, record, .. } = train(
+                &small,
+                (Some(&teacher), &kept_values),
+                (device, batch),
+                calibration,
+                finetune,
+                observer,
+            )?;
             let path = small.path.clone();
             small = reread(model, &path)?;
             (untrained, training) = (Some(found), Some(record));

@@ -93,8 +93,8 @@ impl Compared {
         let mut outputs: Vec<ValueId> = graph.outputs.iter().copied().filter(float).collect();
         if objective.soft > 0.0 || objective.labels > 0.0 {
             outputs.truncate(1);
-            outputs.iter_mut().for_each(|output| *output = scores(graph, *output));
         }
+        outputs.iter_mut().for_each(|output| *output = scores(graph, *output));
         let mut features: Vec<(Feature, ValueId)> = Vec::new();
         if objective.features > 0.0 {
             let last = outputs.first().and_then(|&output| last_layer(graph, facts, output));

@@ -4,7 +4,7 @@ use super::imitation::Feature;
 use super::objective::{Calls, Objective, Place};
 use super::plan::{input, output};
 use super::trainer::TrainerOptions;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Operand, Plan};
 
 /// A loss of a training.
@@ -90,6 +90,12 @@ impl Losses {
         }
         if let Some((labels_at, _)) = classes {
             add("labels", labels, calls.cross_entropy(&student.outputs[0], labels_at)?);
+        }
+        if parts.is_empty() {
+            return Err(Error::new("no loss compares the network with its teacher")
+                .expected("outputs, or features of equal shapes")
+                .got("features of other shapes")
+                .remedy("set `cut` to the cut by which the network was made, or add the loss outputs"));
         }
         let weighted: Vec<(Operand, f64)> =
             parts.iter().zip(&losses).map(|(&part, loss)| (part, loss.weight)).collect();

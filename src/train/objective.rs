@@ -28,13 +28,55 @@ pub struct Objective {
 }
 
 impl Objective {
+    /// No loss at all.
+    const NOTHING: Self = Self { soft: 0.0, temperature: 4.0, features: 0.0, outputs: 0.0, labels: 0.0 };
+    /// Imitation of outputs and features: the default with a teacher (docs/finetune.md compares it with others).
+    pub const IMITATION: Self = Self { features: 1.0, outputs: 1.0, ..Self::NOTHING };
     /// Distillation of a classifier: soft probabilities and features.
-    pub const CLASSIFIER: Self =
-        Self { soft: 1.0, temperature: 4.0, features: 1.0, outputs: 0.0, labels: 0.0 };
-    /// Distillation of other networks: outputs and features.
-    pub const OUTPUTS: Self = Self { soft: 0.0, temperature: 4.0, features: 1.0, outputs: 1.0, labels: 0.0 };
+    pub const SOFT: Self = Self { soft: 1.0, features: 1.0, ..Self::NOTHING };
     /// Training on labels alone, without a teacher.
-    pub const LABELS: Self = Self { soft: 0.0, temperature: 4.0, features: 0.0, outputs: 0.0, labels: 1.0 };
+    pub const LABELS: Self = Self { labels: 1.0, ..Self::NOTHING };
+}
+
+/// The names of losses, and of the temperature.
+const NAMES: [&str; 5] = ["soft", "temperature", "features", "outputs", "labels"];
+
+impl std::str::FromStr for Objective {
+    type Err = Error;
+
+    /// Parses a list such as `soft=1,temperature=4,features=0.5`; a weight that is left out is 1.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut all = Self::NOTHING;
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let (name, value) = item.split_once('=').unwrap_or((item, "1"));
+            let value = value.parse::<f64>().ok().filter(|v| *v >= 0.0 && v.is_finite());
+            let place = match name {
+                "soft" => Some(&mut all.soft),
+                "temperature" => Some(&mut all.temperature),
+                "features" => Some(&mut all.features),
+                "outputs" => Some(&mut all.outputs),
+                "labels" => Some(&mut all.labels),
+                _ => None,
+            };
+            match (place, value) {
+                (Some(place), Some(value)) => *place = value,
+                _ => {
+                    return Err(Error::new("this is no loss of a training")
+                        .expected("soft, features, outputs, labels or temperature, with weights from 0 such as soft=0.5")
+                        .got(item)
+                        .meant(name, NAMES, "for example outputs,features=0.5"));
+                }
+            }
+        }
+        let Self { soft, temperature, features, outputs, labels } = all;
+        if soft + features + outputs + labels == 0.0 || temperature == 0.0 {
+            return Err(Error::new("this leaves a training without a loss")
+                .expected("a weight above 0, and a temperature above 0")
+                .got(text)
+                .remedy("for example outputs,features"));
+        }
+        Ok(all)
+    }
 }
 
 /// A value of student or teacher: the operand and the shape.

@@ -18,6 +18,7 @@ const UNMET: &[(&str, &str)] = &[
     ("{doing}", "JSON takes any time"),
     ("a table of an unsupported compression", "the tests' own tables cannot be compressed so"),
     ("the smaller network has other inputs than the original", "pruning keeps them"),
+    ("a training step needs more memory than is used", "fewer images are computed at once instead"),
     ("a label is no class of the network", "the evaluation before a training compares labels and classes"),
     ("cannot make a temporary folder", "there is one"),
     ("cannot read the result", "it was just written"),

@@ -89,6 +89,29 @@ const TRAININGS: &[(&str, &str)] = &[
     ("a random change that is none", "finetune good.onnx TEACHER --epochs 1 --augment frobnicate OUT"),
     ("a random change that is too strong", "finetune good.onnx TEACHER --epochs 1 --augment shift=2 OUT"),
     ("a random change of no strength", "finetune good.onnx TEACHER --epochs 1 --augment crop=much OUT"),
+    ("a loss that is mistyped", "finetune good.onnx TEACHER --epochs 1 --losses output,features OUT"),
+    ("a loss of a negative weight", "finetune good.onnx TEACHER --epochs 1 --losses features=-1 OUT"),
+    ("losses of no weight", "finetune good.onnx TEACHER --epochs 1 --losses soft=0 OUT"),
+    ("losses that need a teacher", "finetune good.onnx --data images.npz --epochs 1 --losses soft OUT"),
+    (
+        "a loss on features of other shapes",
+        "finetune small.onnx --teacher good.onnx --data images.npz --epochs 1 --losses features OUT",
+    ),
+    ("a penalty that is mistyped", "finetune good.onnx TEACHER --epochs 1 --penalty group-laso:0.1 OUT"),
+    ("a penalty of no strength", "finetune good.onnx TEACHER --epochs 1 --penalty bn-l1 OUT"),
+    (
+        "a penalty of scales that are not there",
+        "finetune good.onnx TEACHER --epochs 1 --penalty bn-l1:0.1 OUT",
+    ),
+    ("batch statistics without a normalization", "finetune good.onnx TEACHER --epochs 1 --train-bn OUT"),
+    (
+        "batch statistics of single elements",
+        "finetune normed.onnx --teacher normed.onnx --data images.npz --epochs 1 --train-bn OUT",
+    ),
+    (
+        "to resume a training with statistics of its epochs",
+        "finetune good.onnx TEACHER --steps 1 --checkpoint good.ckpt --resume --write-profile p OUT",
+    ),
     ("a checkpoint in no folder", "finetune good.onnx TEACHER --epochs 1 --checkpoint no/good.ckpt OUT"),
     ("the model for the checkpoint", "finetune small.onnx TEACHER --epochs 1 --checkpoint small.onnx OUT"),
     ("to resume without a checkpoint", "finetune good.onnx TEACHER --epochs 1 --resume OUT"),
@@ -126,6 +149,12 @@ pub(crate) fn cases() -> Vec<Case> {
             npz(&[("images", &pixels(8)), ("labels", &npy("|u1", "8,", &[0, 1, 2, 3, 4, 5, 6, 7]))]),
         ),
         ("sixteen.onnx", model("Conv [16,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
+        (
+            "normed.onnx",
+            model(
+                "Conv [1,3,8,8] =[8,3,3,3]; GlobalAveragePool ^; BatchNormalization ^ =[8] =[8] =[8] (1.,1.,1.,1.,1.,1.,1.,1.); Flatten ^",
+            ),
+        ),
         ("bare.onnx", model("Relu [N,3,8,8]; GlobalAveragePool ^; Flatten ^")),
         ("sampled.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]")),
         ("partial.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]; Conv ^ =[4,8,3,3]")),

@@ -242,9 +242,9 @@ fn a_pruned_network_trains_and_keeps_its_shapes() {
     let record = trained.training.unwrap();
     assert_eq!(
         (record.made, record.batch, record.losses.as_slice()),
-        (30, 8, ["soft", "features"].as_slice())
+        (30, 8, ["outputs", "features"].as_slice())
     );
-    let loss = |point: Option<&secateur::pipeline::TrainingPoint>| point.unwrap().loss;
+    let loss = |point: Option<&TrainingPoint>| point.unwrap().loss;
     assert!(loss(record.curve.last()) < loss(record.curve.first()), "{:?}", record.curve);
     let (before, after) = (trained.untrained.unwrap(), trained.evaluation.unwrap());
     assert_eq!((before.images, after.images), (8, 8));

@@ -40,7 +40,7 @@ fn trainings_lower_their_losses_on_every_device() {
             assert!(right(&by_labels.after) > right(&by_labels.before) + 20.0, "{what}");
             let imitated = images.train(Some(&teacher), device, &options);
             fell(&imitated.training, 0.6, &what);
-            assert_eq!(imitated.training.losses, ["soft", "features"]);
+            assert_eq!(imitated.training.losses, ["outputs", "features"]);
             curves.push(
                 [by_labels, imitated]
                     .iter()
@@ -136,7 +136,11 @@ fn networks_of_every_form_train() {
         let what = format!("{first:?}");
         let setup = Setup::new(formed(first, 5)).rows(rows);
         let record = imitates(setup, formed(first, 6), &options, &what);
-        assert_eq!((record.batch, record.losses.as_slice()), (8, ["soft", "features"].as_slice()), "{what}");
+        assert_eq!(
+            (record.batch, record.losses.as_slice()),
+            (8, ["outputs", "features"].as_slice()),
+            "{what}"
+        );
     }
     let two = |seed| {
         let mut b = Builder::new(seed, 8);
@@ -163,7 +167,7 @@ fn map(seed: u64, out: usize) -> Vec<u8> {
 #[test]
 fn maps_imitate_their_teachers() {
     let options = TrainingOptions { rate: Some(0.02), ..steps(40) };
-    let classes = TrainingOptions { objective: Some(Objective::CLASSIFIER), ..options.clone() };
+    let classes = TrainingOptions { objective: Some(Objective::SOFT), ..options.clone() };
     let record = imitates(unlabelled(map(9, 5)), map(10, 5), &classes, "class scores of pixels");
     assert_eq!(record.losses, ["soft", "features"]);
     let record = imitates(unlabelled(map(11, 3)), map(12, 3), &options, "pictures");
@@ -186,7 +190,7 @@ fn ended(ends: &[&str]) -> Graph {
 #[test]
 fn class_scores_are_compared_before_a_softmax() {
     let options = TrainerOptions {
-        objective: Objective { labels: 1.0, ..Objective::CLASSIFIER },
+        objective: Objective { labels: 1.0, ..Objective::SOFT },
         optimizer: Optimizer::ADAMW,
         decay: 0.0,
         max_norm: 5.0,

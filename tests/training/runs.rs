@@ -22,7 +22,7 @@ fn pooled(seed: u64) -> Graph {
 
 fn options(runs: usize, features: FeatureLayers) -> TrainerOptions {
     TrainerOptions {
-        objective: Objective { labels: 0.5, outputs: 0.25, ..Objective::CLASSIFIER },
+        objective: Objective { labels: 0.5, soft: 1.0, ..Objective::IMITATION },
         features,
         optimizer: Optimizer::SGD,
         decay: 1e-2,

@@ -54,6 +54,8 @@ class Training:
     weight_decay: float = 1e-4
     #: Images of a step.
     train_batch: int = 64
+    #: Losses with weights, such as "outputs,features=0.5": outputs, features, soft, labels; None for the default ones.
+    losses: str | None = None
     #: Layers whose outputs are compared with the teacher's beside the input of the last layer: "last" for none, "stages"
     #: for the last maps of each size, or names of nodes.
     features: str | Sequence[str] = "last"
@@ -172,6 +174,7 @@ def finetune(
     optimizer: str = "adamw",
     weight_decay: float = 1e-4,
     train_batch: int = 64,
+    losses: str | None = None,
     features: str | Sequence[str] = "last",
     augment: str | None = None,
     penalty: str | None = None,
@@ -199,8 +202,7 @@ def finetune(
         network: A :class:`Network`, or what it takes: a path, bytes, an ``onnx.ModelProto``, a :class:`Result` of
             :func:`prune`.
         data: Images that train and judge, as :class:`Data` describes them. With a teacher, labels are not needed.
-        teacher: Network to imitate, such as the original of a pruned network: classes and features of classifiers, else
-            outputs and features. Without a teacher, the network is trained on the labels.
+        teacher: Network to imitate, such as the original of a pruned network: its outputs and features. Without a teacher, the network is trained on the labels.
         cut: :class:`Cut`, or its path, by which the network was cut from its teacher: features are then compared on the
             channels that stay. Default: the cut of a :class:`Result` whose original is the teacher; else none, and only
             features of equal shapes are compared.
@@ -212,6 +214,9 @@ def finetune(
         optimizer: Rule by which parameters change: "adamw", or "sgd" with Nesterov's momentum.
         weight_decay: Weight decay of the layers' weights; biases and normalizations never decay.
         train_batch: Images of a step; fewer if there are fewer images, or if the file fixes another number.
+        losses: Losses that are minimized, with weights: "outputs", "features", "soft" (class probabilities at a temperature),
+            "labels", such as "soft=1,temperature=4,features=0.5". Default: "outputs,features" with a teacher; "labels"
+            without one.
         features: Layers whose outputs are compared with the teacher's beside the input of the last layer: "last" for none,
             "stages" for the last maps of each size, or names of nodes.
         augment: Random changes of images: "flip", "shift", "crop", "color", "mixup" with strengths, such as
@@ -264,6 +269,7 @@ def finetune(
         optimizer=optimizer,
         weight_decay=weight_decay,
         train_batch=train_batch,
+        losses=losses,
         features=features,
         augment=augment,
         penalty=penalty,
