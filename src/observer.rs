@@ -16,6 +16,8 @@ pub enum Stage {
     ReadingImages,
     /// Running the network for statistics; counts images.
     Profiling,
+    /// Computing the gradients of a loss for every channel; counts images.
+    Gradients,
     /// Measuring the output's loss without some channels; counts dependency groups.
     Probing,
     /// Timing single layers at several widths; counts nothing.

@@ -205,6 +205,23 @@ impl SampleShape {
         self.0.iter().map(|shape| shape.iter().product::<usize>()).sum()
     }
 
+    /// Returns each array of consecutive samples, of which the last is repeated to fill up a batch.
+    ///
+    /// # Panics
+    /// Panics if `samples` is empty.
+    pub fn arranged(&self, samples: &[f32], batch: usize) -> Vec<Vec<f32>> {
+        let rows: Vec<&[f32]> = samples.chunks_exact(self.elements().max(1)).collect();
+        let last = rows.len() - 1;
+        let mut first = 0;
+        let lens = self.0.iter().map(|shape| shape.iter().product::<usize>());
+        lens.map(|len| {
+            let range = first..first + len;
+            first += len;
+            (0..batch).flat_map(|at| rows[at.min(last)][range.clone()].iter().copied()).collect()
+        })
+        .collect()
+    }
+
     /// Returns the shape of the only array; `None` if there are several.
     pub fn only(&self) -> Option<&[usize]> {
         match self.0.as_slice() {

@@ -29,6 +29,8 @@ mod course;
 #[path = "inputs/setup.rs"]
 #[allow(dead_code)] // trainings need no statistics
 mod files;
+#[path = "training/gates.rs"]
+mod gates;
 #[path = "training/kinds.rs"]
 mod kinds;
 #[path = "training/networks.rs"]

@@ -101,6 +101,7 @@ fn title(stage: Stage) -> &'static str {
     match stage {
         Stage::ReadingImages => "reading images",
         Stage::Profiling => "profiling",
+        Stage::Gradients => "computing gradients",
         Stage::Probing => "probing",
         Stage::TimingLayers => "timing layers",
         Stage::Repairing => "repairing",

@@ -32,9 +32,10 @@ pub(crate) fn count(
     .or_raise(py)
 }
 
-/// Returns the names of all criteria but scores from a file, and whether each needs second moments of patches.
+/// Returns the names of all criteria but scores from a file, and whether each needs statistics of its own: second moments of
+/// patches, or gradients.
 #[pyfunction]
 pub(crate) fn criteria() -> Vec<(&'static str, bool)> {
     let rows = CRITERIA.iter().filter(|row| !row.name.starts_with("file:"));
-    rows.map(|row| (row.name, row.needs.patches)).collect()
+    rows.map(|row| (row.name, row.needs.patches || row.needs.gradients)).collect()
 }

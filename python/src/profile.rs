@@ -101,16 +101,17 @@ pub(crate) fn profile(
         ..options.plan(options.target()?.unwrap_or_default(), true)?
     };
     let protected = options.protected()?;
-    let distances = cut.criterion().or_raise(py)?.needs().distances;
+    let needs = cut.criterion().or_raise(py)?.needs();
     let order = confidence.map(|_| cut.seed);
     data.options.order = order;
     let mut profiling = ProfileOptions {
         batch: options.positive("batch")?,
         gram: options.gram()?.unwrap_or_default(),
         classes: !options.flag("no_classes")?,
-        distances: if distances { Distances::All } else { Distances::Cheap },
+        distances: if needs.distances { Distances::All } else { Distances::Cheap },
         measure_overhead: false,
         order,
+        gradients: options.flag("gradients")? || needs.gradients,
         stop: confidence.map(|confidence| StopWhenConfident { confidence, cut }),
     };
     if let Some(stop) = &profiling.stop {
@@ -125,7 +126,11 @@ pub(crate) fn profile(
             stop.cut.protected = analyzed.protect(|name| protected.iter().any(|one| one == name));
         }
         let begun = checkpoint.as_deref().filter(|file| file.exists()).map(Resume::load).transpose()?;
-        if let Some(begun) = begun.as_ref().filter(|begun| begun.profile.header.complete) {
+        let whole = |begun: &&Resume| {
+            let header = &begun.profile.header;
+            header.is_complete() && (header.gradients.is_some() || !profiling.gradients)
+        };
+        if let Some(begun) = begun.as_ref().filter(whole) {
             let file = checkpoint.clone().unwrap_or_default();
             secateur::pipeline::load_profile(&file, &analyzed)?;
             let profile = begun.profile.clone();

@@ -41,7 +41,7 @@ pub(super) struct PlanArgs {
     scope: Scope,
     /// How scores of different layers are made comparable.
     ///
-    /// Default: layer; for reconstruction, the cost that the budget limits.
+    /// Default: layer; for reconstruction, taylor and fisher, the cost that the budget limits.
     #[arg(long)]
     normalize: Option<ScoreNormalization>,
     /// Round the channels that a layer keeps to a multiple of N.

@@ -42,6 +42,11 @@ pub(super) struct Args {
     /// Measure no statistics by class, even with labels.
     #[arg(long)]
     no_classes: bool,
+    /// Also gather gradients of a loss with respect to factors of the channels.
+    ///
+    /// The criteria taylor and fisher need them. They take a second pass over the images.
+    #[arg(long)]
+    gradients: bool,
     /// Continue an interrupted run, whose profile is the output file.
     #[arg(long)]
     resume: bool,
@@ -114,14 +119,15 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let order = args.confidence.map(|_| args.plan.seed);
     let data = output.busy(OPENING_DATA, || args.data.open_real(&network.graph, order))?;
     let device = global.open(output)?;
-    let exact_distances = args.cut()?.criterion()?.needs().distances;
+    let needs = args.cut()?.criterion()?.needs();
     let options = ProfileOptions {
         batch: args.batch,
         gram: args.gram,
         classes: !args.no_classes,
-        distances: if exact_distances { Distances::All } else { Distances::Cheap },
+        distances: if needs.distances { Distances::All } else { Distances::Cheap },
         measure_overhead: args.measure_overhead,
         order,
+        gradients: args.gradients || needs.gradients,
         stop: args.stop(Some(&network))?,
     };
     let resume = args.resume.then(|| Resume::load(args.output.path())).transpose()?;
@@ -179,7 +185,7 @@ fn print(
             args.cut()?.criterion()?
         ));
     }
-    let complete = profile.header.complete;
+    let complete = profile.header.is_complete();
     if !complete {
         output.note(
             "interrupted: the profile is valid for the images seen; the same command with --resume continues",

@@ -78,6 +78,7 @@ fn title(stage: Stage) -> (&'static str, &'static str) {
     match stage {
         Stage::ReadingImages => ("reading images", "image"),
         Stage::Profiling => ("profiling", "image"),
+        Stage::Gradients => ("computing gradients", "image"),
         Stage::Probing => ("probing", "group"),
         Stage::TimingLayers => ("timing layers", "layer"),
         Stage::Repairing => ("repairing", "layer"),

@@ -58,6 +58,7 @@ pub use batches::{Batch, Batches};
 pub use given::DataSources;
 pub use label_images::{ImagePlace, LabelImages};
 pub use memory::InputArray;
+pub(crate) use noise::normals;
 pub use recipe::{ChannelOrder, DataOptions, Layout, Preprocessing, Preset, ResizeTo, Shard, Size};
 pub use spec::{InputSpec, SampleSpec};
 pub use stream::{SampleStream, StreamBatch, StreamBatches};

@@ -21,21 +21,26 @@ impl Noise {
     }
 }
 
-/// Computes sample `index` of the random data set: nearly standard normal, with equal bits on every machine.
+/// Returns nearly standard normal numbers from a seed, with equal bits on every machine.
 ///
 /// The sum of twelve uniform numbers minus six has mean 0 and variance 1, and needs no logarithm or cosine, which
 /// differ between platforms. The uniform numbers are 16 bits each of SplitMix64 (Steele, Lea and Flood, 2014).
-fn noise(index: u64, shape: &SampleShape, integers: &[bool]) -> Vec<f32> {
-    let mut words = splitmix64(mix(index.wrapping_mul(GOLDEN)));
-    let mut value = || {
+pub(crate) fn normals(seed: u64) -> impl Iterator<Item = f32> {
+    let mut words = splitmix64(seed);
+    std::iter::repeat_with(move || {
         let bits = words.by_ref().take(3);
         let sum: u64 = bits.flat_map(|bits| (0..4).map(move |k| (bits >> (16 * k)) & 0xffff)).sum();
         // Exact: the sum is below 2^20, and the mean of sixteen bits is 32767.5.
         (sum as f32 - 12.0 * 32_767.5) / 65_536.0
-    };
+    })
+}
+
+/// Computes sample `index` of the random data set.
+fn noise(index: u64, shape: &SampleShape, integers: &[bool]) -> Vec<f32> {
+    let mut numbers = normals(mix(index.wrapping_mul(GOLDEN)));
     let mut data = Vec::with_capacity(shape.elements());
     for (shape, &integer) in shape.0.iter().zip(integers) {
-        let values = (0..shape.iter().product::<usize>()).map(|_| value());
+        let values = numbers.by_ref().take(shape.iter().product());
         data.extend(values.map(|v| if integer { v.abs().floor().min(2.0) } else { v }));
     }
     data

@@ -230,17 +230,7 @@ impl Session {
     /// # Panics
     /// Panics if `samples` is empty.
     pub fn inputs(&self, samples: &[f32]) -> Vec<Vec<f32>> {
-        let len = self.sample.elements();
-        let rows: Vec<&[f32]> = samples.chunks_exact(len.max(1)).collect();
-        let last = rows.len() - 1;
-        let mut first = 0;
-        let lens = self.sample.0.iter().map(|shape| shape.iter().product::<usize>());
-        lens.map(|len| {
-            let range = first..first + len;
-            first += len;
-            (0..self.batch).flat_map(|at| rows[at.min(last)][range.clone()].iter().copied()).collect()
-        })
-        .collect()
+        self.sample.arranged(samples, self.batch)
     }
 
     /// Runs the steps batch by batch on any number of samples of the shape [`Session::sample`].

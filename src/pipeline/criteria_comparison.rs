@@ -11,12 +11,14 @@ use super::data_notices::check_calibration;
 use super::decision::Outcome;
 use super::evaluation::evaluate_against;
 use super::evidence::{Evidence, Gathered};
+use super::gradients::gather_gradients;
+use super::image_source::ImageSource;
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::metric::{MetricOptions, MetricResult};
 use super::network::Network;
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Scored, Target};
-use super::profiling::{ImageSource, ProfileOptions, notice_skipped, pass};
+use super::profiling::{ProfileOptions, notice_skipped, pass};
 use super::repairing::repair_layers;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
@@ -229,6 +231,12 @@ impl Statistics {
         if let Entry::Vacant(entry) = self.profiles.entry(patches) {
             entry.insert(comparing.profile(criterion)?);
         }
+        if let Some(profile) =
+            self.profiles.get_mut(&patches).filter(|_| criterion.needs().gradients && !self.is_given)
+            && let Err(error) = comparing.gradients(profile)
+        {
+            return Ok(Err(error));
+        }
         let profile = &self.profiles[&patches];
         let seeds = if criterion.to_string() == "random" { comparing.options.seeds.max(1) } else { 1 };
         let scored = |seed| {
@@ -279,6 +287,12 @@ impl Comparing<'_> {
         let options = ProfileOptions { batch, distances: Distances::All, ..ProfileOptions::default() };
         let source = (ImageSource::Calibration(self.calibration), &self.calibration.origin);
         Ok(pass(self.network, self.device, source, &options, None, &mut Silent)?.profile)
+    }
+
+    /// Gathers the gradients that a profile lacks.
+    fn gradients(&self, profile: &mut Profile) -> Result<()> {
+        let source = ImageSource::Calibration(self.calibration);
+        gather_gradients(self.network, self.device, source, self.options.batch, profile, &mut Silent)
     }
 
     /// Returns the mean over seeds of what remains at a budget.

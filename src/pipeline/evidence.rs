@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::calibration::Calibration;
 use super::decision::Outcome;
+use super::gradients::gather_gradients;
+use super::image_source::ImageSource;
 use super::network::Network;
 use super::plan_options::{DEFAULT_CRITERION, PlanOptions};
-use super::profiling::{ImageSource, Resume, header, options_for, pass};
+use super::profiling::{Resume, header, options_for, pass};
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::observer::{Notice, Observer};
@@ -97,9 +99,12 @@ impl<'a> Evidence<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Gathered>> {
         let criterion = options.criterion()?;
-        let Outcome::Done(profile) = self.statistics(network, device, &criterion, observer)? else {
+        let Outcome::Done(mut profile) = self.statistics(network, device, &criterion, observer)? else {
             return Ok(Outcome::Interrupted);
         };
+        if criterion.needs().gradients && !self.gradients(network, device, &mut profile, observer)? {
+            return Ok(Outcome::Interrupted);
+        }
         if !profile.header.complete || !criterion.needs().patches {
             return Ok(Outcome::Done(Gathered { profile, curves: EliminationCurves::default() }));
         }
@@ -133,14 +138,37 @@ impl<'a> Evidence<'a> {
             // Repeated passes over the images follow: they are decoded once.
             calibration.images(observer)?;
         }
+        // Another pass over the images leaves their gradients as they are.
+        let gradients = begun.as_ref().map(Profile::gradients);
         let resume = begun.map(|profile| Resume::or_restart(profile, self.file.clone()));
         let source = (ImageSource::Calibration(calibration), &calibration.origin);
         let profiled = pass(network, device, source, &options_for(needs, self.batch), resume, observer)?;
-        let profile = profiled.profile;
+        let mut profile = profiled.profile;
+        if let Some(gradients) = gradients {
+            profile.set_gradients(gradients);
+        }
         if let Some(file) = self.checkpoint() {
             profile.save(file)?;
         }
         Ok(if profile.header.complete { Outcome::Done(profile) } else { Outcome::Interrupted })
+    }
+
+    /// Gathers the gradients that a profile lacks, if there are images; returns whether the pass ended.
+    fn gradients(
+        &self,
+        network: &Network,
+        device: &Device,
+        profile: &mut Profile,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
+        let known = profile.header.gradients.as_ref().is_some_and(|gradients| gradients.complete);
+        let Some(calibration) = self.calibration.filter(|_| !known) else { return Ok(true) };
+        let source = ImageSource::Calibration(calibration);
+        gather_gradients(network, device, source, self.batch, profile, observer)?;
+        if let Some(file) = self.checkpoint() {
+            profile.save(file)?;
+        }
+        Ok(profile.header.is_complete())
     }
 
     /// Returns whether a profile needs no more statistics, or can get none.

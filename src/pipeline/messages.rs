@@ -59,7 +59,7 @@ fn notice(notice: &Notice) -> String {
         }
         Notice::Epoch { epoch, of, loss } => format!("epoch {epoch} of {of}: loss {loss:.4}"),
         Notice::GradientStops { nodes } => format!(
-            "no gradient passes {}: layers in front of it are trained only through other paths",
+            "no gradient passes {}: layers in front of it have gradients only through other paths",
             nodes.join(", ")
         ),
         Notice::Diverged { step, rate } => format!(

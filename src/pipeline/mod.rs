@@ -26,6 +26,8 @@ mod evaluation;
 mod evidence;
 mod execution;
 mod finetuning;
+mod gradients;
+mod image_source;
 mod iterative;
 mod kept_outputs;
 mod label_fit;

@@ -175,7 +175,8 @@ impl PlanOptions {
     /// Returns how scores are normalized: by layer, but for criteria that estimate losses of the whole network, whose
     /// scores are divided by the cost that the target counts.
     pub(super) fn normalization(&self) -> Result<ScoreNormalization> {
-        let whole = self.criterion()?.needs().patches;
+        let criterion = self.criterion()?;
+        let whole = criterion.needs().patches || criterion.is_by_gradients();
         Ok(match (self.normalize, whole, self.target) {
             (Some(normalize), ..) => normalize,
             (None, false, _) => ScoreNormalization::Layer,

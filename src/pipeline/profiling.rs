@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::bindings::describe;
-use super::calibration::{Calibration, Origin};
+use super::calibration::Origin;
 use super::data_notices::notice_data;
+use super::gradients::gather_gradients;
+use super::image_source::ImageSource;
 use super::network::Network;
 use super::plan_options::PlanOptions;
-use crate::data::{Batch, Dataset};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
@@ -33,6 +35,8 @@ pub struct ProfileOptions {
     pub measure_overhead: bool,
     /// The seed of the order in which the data set visits its images, if it is shuffled.
     pub order: Option<u64>,
+    /// True to gather gradients too, in a pass of their own after the statistics.
+    pub gradients: bool,
     /// The confidence of a cut at which the pass ends early.
     pub stop: Option<StopWhenConfident>,
 }
@@ -46,6 +50,7 @@ impl Default for ProfileOptions {
             distances: Distances::Cheap,
             measure_overhead: false,
             order: None,
+            gradients: false,
             stop: None,
         }
     }
@@ -76,6 +81,11 @@ impl StopWhenConfident {
         let criterion = self.cut.criterion()?;
         if criterion.needs().patches {
             return Err(Error::new(format!("the scores of {criterion} have no standard errors"))
+                .expected("a criterion on activations with standard errors")
+                .remedy("set `criterion` to apoz, for example, or leave out `confidence`"));
+        }
+        if criterion.needs().gradients {
+            return Err(Error::new(format!("the scores of {criterion} are known only after a second pass"))
                 .expected("a criterion on activations with standard errors")
                 .remedy("set `criterion` to apoz, for example, or leave out `confidence`"));
         }
@@ -164,7 +174,7 @@ impl Resume {
 /// The result of a statistics pass.
 #[derive(Clone, Debug)]
 pub struct Profiled {
-    /// The profile; incomplete (`header.complete`) if the observer ended the pass.
+    /// The profile; incomplete ([`Header::is_complete`]) if the observer ended the pass.
     pub profile: Profile,
     /// Images of this pass.
     pub images: u64,
@@ -200,37 +210,11 @@ pub fn profile(
     }
     notice_data(&network.graph, data, observer)?;
     let source = ImageSource::Dataset(data);
-    pass(network, device, (source, origin), options, resume, observer)
-}
-
-/// The images of a pass: of a data set, or of a calibration set that may be in memory.
-#[derive(Clone, Copy)]
-pub(super) enum ImageSource<'a> {
-    Dataset(&'a Dataset),
-    Calibration(&'a Calibration),
-}
-
-impl<'a> ImageSource<'a> {
-    fn dataset(self) -> &'a Dataset {
-        match self {
-            Self::Dataset(data) => data,
-            Self::Calibration(calibration) => &calibration.fit,
-        }
+    let mut profiled = pass(network, device, (source, origin), options, resume, observer)?;
+    if options.gradients && profiled.profile.header.complete {
+        gather_gradients(network, device, source, options.batch, &mut profiled.profile, observer)?;
     }
-
-    fn batches_from(self, start: usize, size: usize) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
-        match self {
-            Self::Dataset(data) => Box::new(data.batches_from(start, size)),
-            Self::Calibration(calibration) => calibration.batches_from(start, size),
-        }
-    }
-
-    fn sample(self) -> Result<SampleShape> {
-        match self {
-            Self::Dataset(data) => data.sample(),
-            Self::Calibration(calibration) => calibration.sample(),
-        }
-    }
+    Ok(profiled)
 }
 
 /// Returns a profile's header before any image.

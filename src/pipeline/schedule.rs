@@ -27,6 +27,8 @@ const PROBED_IMAGES: usize = 256;
 const REFIT: f64 = 12.0;
 /// Forward passes that take as long as a training step with a teacher.
 const TRAINING_STEP: f64 = 3.5;
+/// Forward passes that take as long as gradients with respect to all channels.
+const GRADIENTS: f64 = 4.0;
 /// Networks that a search evaluates, about.
 const SEARCHED: f64 = 6.0;
 
@@ -109,6 +111,9 @@ impl Schedule {
                 self.add(Stage::Repairing, REFIT * images * self.forward);
             }
             self.statistics(evidence, needs.data, needs.patches);
+            if needs.gradients {
+                self.gradients(evidence);
+            }
             if needs.patches && images > 0.0 {
                 self.add(Stage::Scoring, 0.02 * self.layers as f64);
                 let trial = images.min(PROBED_IMAGES as f64) * self.forward;
@@ -149,6 +154,15 @@ impl Schedule {
         }
         let factor = if needs_patches { 4.0 } else { 1.5 };
         self.add(Stage::Profiling, factor * calibration.fit.len() as f64 * self.forward);
+    }
+
+    /// Adds the gathering of gradients, if a profile does not have them.
+    fn gradients(&mut self, evidence: &Evidence) {
+        let Some(calibration) = evidence.calibration else { return };
+        let known = evidence.profile.as_ref().and_then(|profile| profile.header.gradients.as_ref());
+        if known.is_none_or(|gradients| !gradients.complete) {
+            self.add(Stage::Gradients, GRADIENTS * calibration.fit.len() as f64 * self.forward);
+        }
     }
 
     /// Adds the removal of channels: a repair if it follows the decision, the proof, the training, the judgement, and the

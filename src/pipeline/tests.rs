@@ -9,6 +9,7 @@ use crate::error::ErrorKind;
 use crate::prune::Score;
 use crate::stats::Header;
 
+mod gradients;
 mod sweeps;
 
 /// An observer that records notices and stages, and breaks after so many units of a stage.

@@ -44,8 +44,10 @@ pub struct Scoring<'a> {
 
 /// Returns the score of every set of coupled channels: the mean over the channels.
 ///
+/// Criteria on gradients are estimates of one loss, which each channel changes: their scores are summed instead.
+///
 /// Blocked and `protected` channels need no statistics; without statistics of their layer, their score is 0. The
-/// standard error of a set is the mean of the channels' standard errors: an upper bound, reached if all errors are
+/// standard error of a set is the mean, or the sum, of the channels' standard errors: an upper bound, reached if all errors are
 /// perfectly correlated.
 ///
 /// # Errors
@@ -79,7 +81,7 @@ pub fn scores(
         .coupled
         .iter()
         .map(|set| {
-            let n = set.members.len().max(1) as f64;
+            let n = if scoring.criterion.is_by_gradients() { 1 } else { set.members.len().max(1) } as f64;
             let members = || set.members.iter().filter_map(|&(node, c)| by_node[node].get(c));
             let errors: Option<f64> = members().map(|s| s.error).sum();
             Score { value: members().map(|s| s.value).sum::<f64>() / n, error: errors.map(|e| e / n) }

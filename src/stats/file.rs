@@ -11,7 +11,8 @@ use super::histogram::BINS;
 use super::image_variation::{FEATURES, PAIRS};
 use super::profile::{Header, LayerProfile, Profile, VERSION};
 use super::{
-    Activity, GradientTrajectory, GramMatrix, Histogram, ImageVariation, Moments, Trajectory, WeightStats,
+    Activity, GateSums, GradientTrajectory, GramMatrix, Histogram, ImageVariation, Moments, Trajectory,
+    WeightStats,
 };
 use crate::error::{Error, Result};
 use crate::file::write_whole;
@@ -99,6 +100,11 @@ fn columns(profile: &Profile) -> Vec<FileTensor> {
         }
         let classes = [profile.classes.len(), layer.post.len()];
         writer.floats(format!("{node}/post/class_sums"), &classes, layer.class_sums.iter().copied());
+        if profile.header.gradients.is_some() {
+            for (name, column) in layer.gates.columns() {
+                writer.vector(format!("{node}/gates/{name}"), column);
+            }
+        }
         let path = &layer.trajectory;
         for (name, rows) in [("mean", &path.mean), ("variance", &path.variance), ("l1", &path.l1)] {
             writer.rows(format!("{node}/training/{name}"), rows);
@@ -213,7 +219,21 @@ impl TensorReader<'_> {
         Ok((0..n).map(activity).collect())
     }
 
-    fn layer(&self, node: &str, op: &str, classes: usize) -> Result<LayerProfile> {
+    /// Returns the gradients of a layer with as many channels as its other columns, or with none.
+    fn gates(&self, node: &str, channels: usize) -> Result<GateSums> {
+        let name = |column: &str| format!("{node}/gates/{column}");
+        let squares = self.floats(&name("squares"))?;
+        let n = if squares.is_empty() { 0 } else { channels };
+        let of = |column: &str| self.of(&name(column), self.floats(&name(column))?, n, 1);
+        Ok(GateSums {
+            squares: self.of(&name("squares"), squares, n, 1)?,
+            fourths: of("fourths")?,
+            batch_squares: of("batch_squares")?,
+            batch_fourths: of("batch_fourths")?,
+        })
+    }
+
+    fn layer(&self, node: &str, op: &str, (classes, gradients): (usize, bool)) -> Result<LayerProfile> {
         let weight = |name: &str| self.floats(&format!("{node}/weight/{name}"));
         let weight = WeightStats {
             mean: weight("mean")?,
@@ -235,6 +255,7 @@ impl TensorReader<'_> {
             weight,
             pre: self.side(&format!("{node}/pre"))?,
             class_sums: self.of(&sums, self.floats(&sums)?, classes, post.len())?,
+            gates: if gradients { self.gates(node, post.len())? } else { GateSums::default() },
             post,
             trajectory: Trajectory {
                 mean: series("mean")?,
@@ -319,7 +340,8 @@ impl Profile {
         let header: Header = serde_json::from_value(header).map_err(|e| bad(path, e.to_string()))?;
         let reader = TensorReader { tensors, path };
         let classes = reader.images("classes")?;
-        let layers = header.layers.iter().map(|(node, op)| reader.layer(node, op, classes.len()));
+        let of_layers = (classes.len(), header.gradients.is_some());
+        let layers = header.layers.iter().map(|(node, op)| reader.layer(node, op, of_layers));
         let layers = layers.collect::<Result<_>>()?;
         let mut grams = Vec::new();
         for (i, of) in header.grams.iter().enumerate() {

@@ -27,6 +27,13 @@ pub struct LayerTaps {
     pub post: Option<(Activation, ValueId)>,
 }
 
+impl LayerTaps {
+    /// Returns the output after the activation, whose channels gates multiply.
+    pub(crate) fn gated(&self) -> ValueId {
+        self.post.map_or(self.pre, |(_, value)| value)
+    }
+}
+
 /// Returns the layers with constant weights, in graph order.
 pub fn layers(graph: &Graph, facts: &Facts) -> Vec<LayerTaps> {
     graph.nodes.ids().filter_map(|id| taps(graph, facts, id)).collect()

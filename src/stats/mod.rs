@@ -8,7 +8,9 @@
 mod activity;
 mod file;
 mod filters;
+mod gates;
 mod gather;
+mod gradients;
 mod gram;
 mod histogram;
 mod image_variation;
@@ -23,13 +25,15 @@ mod weights;
 
 pub use activity::{Activity, DERIVED, DerivedStatistic};
 pub use filters::Filters;
+pub use gates::{GATE_BATCH, GateLoss, GateSums, GradientHeader};
 pub use gather::{GatherOptions, Gatherer, gather};
+pub use gradients::ImageGates;
 pub use gram::{GramKind, GramMatrix};
 pub use histogram::{BINS, Histogram};
 pub use image_variation::ImageVariation;
 pub use layer_input::{InputView, LayerInput, input_view, visible_share};
 pub use layers::{LayerTaps, layers};
-pub(crate) use layers::{gram_input, place};
+pub(crate) use layers::{gram_input, place, positions};
 pub use moments::Moments;
 pub use profile::{GramHeader, Header, LayerProfile, Profile, Sensitivity, VERSION};
 pub use samples::Samples;

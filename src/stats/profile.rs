@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
+use super::gates::{GateSums, GradientHeader};
 use super::gram::GramMatrix;
 use super::layers::{LayerTaps, layers};
 use super::trajectory::Trajectory;
@@ -51,6 +52,9 @@ pub struct Header {
     /// Measured losses of the network's output without some channels, as far as probing went.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitivity: Vec<Sensitivity>,
+    /// The images and the loss of gradients; `None` if none were gathered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<GradientHeader>,
 }
 
 /// The measured loss of the output without some channels, all other layers unchanged.
@@ -73,6 +77,11 @@ impl Header {
             return "none".to_owned();
         }
         self.inputs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns whether the pass over the images is complete, and that of the gradients if it began.
+    pub fn is_complete(&self) -> bool {
+        self.complete && self.gradients.as_ref().is_none_or(|gradients| gradients.complete)
     }
 
     /// Returns the part of the data set in words.
@@ -124,6 +133,7 @@ impl Default for Header {
             grams: vec![],
             checkpoints: vec![],
             sensitivity: vec![],
+            gradients: None,
         }
     }
 }
@@ -162,6 +172,8 @@ pub struct LayerProfile {
     pub post: Vec<Activity>,
     /// Sums of the images' spatial means after the activation, `[classes, channels]`; empty without labels.
     pub class_sums: Vec<f64>,
+    /// Sums of the gradients of the channels' gates; empty without gradients.
+    pub gates: GateSums,
     /// Statistics of the filters across checkpoints; empty without checkpoints.
     pub trajectory: Trajectory,
 }
@@ -250,6 +262,10 @@ impl Profile {
         for (ours, theirs) in self.grams.iter_mut().zip(&other.grams) {
             ours.merge(theirs);
         }
+        if let (Some(ours), Some(theirs)) = (&mut self.header.gradients, &other.header.gradients) {
+            ours.merge(theirs);
+            self.layers.iter_mut().zip(&other.layers).for_each(|(a, b)| a.gates.merge(&b.gates));
+        }
         let (ours, theirs) = (&mut self.header, &other.header);
         ours.images += theirs.images;
         ours.position += theirs.position;
@@ -290,6 +306,11 @@ impl Profile {
         if self.classes.is_empty() != other.classes.is_empty() {
             let known = |p: &Self| if p.classes.is_empty() { "no labels" } else { "labels" }.to_owned();
             return differ("whether labels were known", known(self), known(other));
+        }
+        let loss = |p: &Self| p.header.gradients.as_ref().map(|gradients| gradients.loss);
+        if loss(self) != loss(other) {
+            let text = |p: &Self| loss(p).map_or_else(|| "no gradients".to_owned(), |loss| loss.to_string());
+            return differ("the loss of their gradients", text(self), text(other));
         }
         let fit = self.grams.iter().zip(&other.grams).all(|(a, b)| a.fits(b));
         if self.grams.len() != other.grams.len() || !fit {

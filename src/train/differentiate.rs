@@ -18,6 +18,8 @@ pub(super) struct Gradients {
     pub(super) operands: Vec<Option<Operand>>,
     /// The nodes through which no gradient passes because their kernels have none, with the kernel's name.
     pub(super) stops: BTreeSet<(String, &'static str)>,
+    /// True for each buffer, in the order asked for, whose gradient lacks a part that does not pass a node.
+    pub(super) partial: Vec<bool>,
 }
 
 /// Appends steps that compute the gradient of the number in buffer `loss` to the buffers `wanted`.
@@ -34,8 +36,12 @@ pub(super) fn differentiate(
     let mut reverse = Reverse { active: active(&steps, wanted, straight), sums: BTreeMap::new(), plan };
     let one = reverse.call(Arc::new(Fill { len: 1, value: 1.0 }), vec![], "loss");
     reverse.sums.insert(loss, one);
-    let mut stops = BTreeSet::new();
+    let (mut stops, mut partial) = (BTreeSet::new(), BTreeSet::new());
     for step in steps.iter().rev() {
+        if partial.contains(&step.output) {
+            let inputs = differentiable(step, straight).filter(|buffer| reverse.active.contains(buffer));
+            partial.extend(inputs);
+        }
         let Some(&gradient) = reverse.sums.get(&step.output) else { continue };
         if !reverse.active.contains(&step.output) {
             continue;
@@ -51,6 +57,7 @@ pub(super) fn differentiate(
                 }
                 Gradient::Zero => {}
                 Gradient::Unknown => {
+                    partial.insert(buffer);
                     stops.insert((step.node.clone(), step.kernel.row().name));
                 }
                 Gradient::Calls(calls) => {
@@ -61,11 +68,23 @@ pub(super) fn differentiate(
         }
         if step.kernel.overwrites() {
             stops.insert((step.node.clone(), step.kernel.row().name));
+            partial.insert(step.output);
             reverse.sums.remove(&step.output);
         }
     }
     let operands = wanted.iter().map(|buffer| reverse.sums.get(buffer).copied()).collect();
-    Ok(Gradients { operands, stops })
+    let partial = wanted.iter().map(|buffer| partial.contains(buffer)).collect();
+    Ok(Gradients { operands, stops, partial })
+}
+
+/// Returns the buffers that a step reads through inputs that have a gradient, known or not.
+fn differentiable(step: &Step, straight: &BTreeSet<String>) -> impl Iterator<Item = BufferId> {
+    let passes =
+        move |input| is_straight(step, straight) || !matches!(step.kernel.gradient(input), Gradient::Zero);
+    step.inputs.iter().enumerate().filter_map(move |(input, operand)| match operand {
+        Operand::Buffer(buffer) if passes(input) => Some(*buffer),
+        Operand::Buffer(_) | Operand::Constant(_) => None,
+    })
 }
 
 /// Returns whether a step rounds one array and lets gradients pass.
@@ -77,15 +96,7 @@ fn is_straight(step: &Step, straight: &BTreeSet<String>) -> bool {
 fn active(steps: &[Step], wanted: &[BufferId], straight: &BTreeSet<String>) -> BTreeSet<BufferId> {
     let mut active: BTreeSet<BufferId> = wanted.iter().copied().collect();
     for step in steps {
-        let depends = step.inputs.iter().enumerate().any(|(input, operand)| match operand {
-            Operand::Buffer(buffer) => {
-                let passes =
-                    || !matches!(step.kernel.gradient(input), Gradient::Zero) || is_straight(step, straight);
-                active.contains(buffer) && passes()
-            }
-            Operand::Constant(_) => false,
-        });
-        if depends {
+        if differentiable(step, straight).any(|buffer| active.contains(&buffer)) {
             active.insert(step.output);
         }
     }

@@ -118,7 +118,7 @@ fn named(graph: &Graph, layers: &[String]) -> Result<Vec<ValueId>> {
 }
 
 /// Returns the input of a final softmax, or the value itself.
-fn scores(graph: &Graph, output: ValueId) -> ValueId {
+pub(super) fn scores(graph: &Graph, output: ValueId) -> ValueId {
     let Some(made) = graph.values[output].producer else { return output };
     let node = &graph.nodes[made];
     let softmax = matches!(node.op_type.as_str(), "Softmax" | "LogSoftmax");

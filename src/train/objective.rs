@@ -164,7 +164,7 @@ impl Calls<'_> {
     }
 
     /// Appends the sum of all elements of `samples` rows.
-    fn total(&mut self, x: Operand, samples: usize, len: usize) -> Operand {
+    pub(super) fn total(&mut self, x: Operand, samples: usize, len: usize) -> Operand {
         let sum = |outer, axis| ReduceKernel { op: ReduceOp::Sum, outer, axis, inner: 1 };
         let rows = self.call(sum(samples, len / samples.max(1)), vec![x]);
         self.call(sum(1, samples), vec![rows])

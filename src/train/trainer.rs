@@ -18,7 +18,7 @@ use crate::ops::KeptValues;
 use crate::tensor::{SampleShape, Tensor};
 
 /// The largest size of all buffers of a run, in bytes.
-const MOST_BYTES: u64 = 4 << 30;
+pub(super) const MOST_BYTES: u64 = 4 << 30;
 
 /// The numbers of a step.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,8 @@
     python3 tests/e2e/check_profile.py target/release/secateur ../shared
 
 For three trained networks, it checks moments, shares, standard errors, histograms of image means and Gram matrices of
-every layer, then the scores of every criterion. The profile is read by `safetensors.numpy.load_file`.
+every layer, then the scores of every criterion. Gradients are compared with differences of ONNX Runtime's loss. The
+profile is read by `safetensors.numpy.load_file`.
 """
 
 import gzip
@@ -39,7 +40,7 @@ class Network:
     """A model with its observed values, computed by ONNX Runtime."""
 
     def __init__(self, path, x):
-        self.model = onnx.load(path)
+        self.model = path if isinstance(path, onnx.ModelProto) else onnx.load(path)
         graph = self.model.graph
         self.x = x
         self.weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
@@ -272,6 +273,54 @@ def check_criteria(report, program, folder, network, path, profile, values):
         report.check(not wrong and compared, f"criterion {criterion}", f"{compared} filters {wrong}")
 
 
+def gated(network, post, factors):
+    """Returns the outputs for every image if the channels behind an activation are multiplied by factors."""
+    model = onnx.ModelProto()
+    model.CopyFrom(network.model)
+    graph = model.graph
+    at = next(i for i, n in enumerate(graph.node) if post in n.output)
+    for node in graph.node:
+        for i, value in enumerate(node.input):
+            if value == post:
+                node.input[i] = post + "/gated"
+    graph.initializer.append(numpy_helper.from_array(factors.astype(np.float32), post + "/gates"))
+    graph.node.insert(at + 1, onnx.helper.make_node("Mul", [post, post + "/gates"], [post + "/gated"]))
+    return Network(model, network.x).run([o.name for o in graph.output][:1]).popitem()[1]
+
+
+def check_gradients(report, program, folder, network, path, values, labels):
+    """Compares the gradients of some channels of every layer but the last with differences of the cross-entropy."""
+    profile = folder / "gradients.profile"
+    code, result = program.json("profile", path, "--data", folder / "x.npz", "--device", "cpu", "--gram", "none",
+                                "--gradients", "-o", profile)
+    if not report.check(code == 0, "gradients", message(result) if code else f"{result['images']} images"):
+        return
+    columns = load_file(profile)
+    step, wrong, compared = 0.001, [], 0
+    for layer in network.layers[:-1]:
+        _, post, _ = network.taps(layer)
+        channels = values[post].shape[1]
+        expected = {}
+        for c in sorted({0, channels // 2, channels - 1}):
+            losses = []
+            for factor in (1 + step, 1 - step):
+                factors = np.ones((channels, *[1] * (values[post].ndim - 2)))
+                factors[c] = factor
+                scores = gated(network, post, factors)
+                if any(n.op_type == "Softmax" for n in network.model.graph.node):
+                    scores = np.log(scores)
+                scores -= scores.max(1, keepdims=True)
+                losses.append(np.log(np.exp(scores).sum(1)) - scores[np.arange(len(labels)), labels])
+            g = (losses[0] - losses[1]) / (2 * step)
+            expected[c] = ((g**2).sum(), sum(g[i : i + 32].mean() ** 2 for i in range(0, len(g) - 31, 32)))
+        for k, name in enumerate(("squares", "batch_squares")):
+            got = columns[f"{layer.name}/gates/{name}"][list(expected)]
+            compared += len(expected)
+            if not near(got, [sums[k] for sums in expected.values()], 5e-2):
+                wrong.append(f"{layer.name}/{name}")
+    report.check(not wrong and compared, "gradients of gates", f"{compared} sums {wrong}")
+
+
 def check(report, program, shared, name, x, labels):
     path = shared / "models" / name
     network = Network(path, x)
@@ -301,6 +350,8 @@ def check(report, program, shared, name, x, labels):
         check_grams(report, network, header, columns, values)
         check_criteria(report, program, folder, network, path, profile, values)
         check_patches(report, program, folder, network, path)
+        if len(x) >= 32:
+            check_gradients(report, program, folder, network, path, values, labels)
 
 
 def images(shared):

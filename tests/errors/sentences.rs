@@ -121,6 +121,8 @@ const UNMET: &[(&str, &str)] = &[
     ("the operands of a loss do not fit", "outputs of teacher and network are compared first"),
     ("the teacher and the network have different outputs", "the evaluation before compares them first"),
     ("a label is no class of the network", "the evaluation before refuses it first"),
+    ("a sample has no class of the network", "the choice of the loss compares labels and classes"),
+    ("the gradients to continue are of another loss", "src/pipeline/tests/gradients.rs has one"),
     ("the preparation of batches ended early", "it ends with the training"),
     ("cannot encode the checkpoint", "safetensors takes any array"),
     ("\"{name}\" is not constant", "only constants are folded"),

@@ -1,4 +1,4 @@
-//! Trainings that cannot begin.
+//! Trainings that cannot begin, and gradients that do not exist.
 
 use super::case::{Case, case};
 use super::notation::model;
@@ -40,6 +40,19 @@ const TRAININGS: &[(&str, &str)] = &[
     (
         "a training through a node without a gradient",
         "finetune sampled.onnx --teacher sampled.onnx --data images.npz --epochs 1 OUT",
+    ),
+    ("gradients of outputs that are constant", "profile constant.onnx --data images.npz --gradients OUT"),
+    (
+        "a criterion on gradients that do not reach a layer",
+        "plan partial.onnx --data images.npz --criterion taylor --keep-macs 0.7 OUT",
+    ),
+    (
+        "a criterion on gradients without images",
+        "plan good.onnx --profile good.profile --criterion fisher --keep-macs 0.7 OUT",
+    ),
+    (
+        "a criterion on gradients for an early end",
+        "profile good.onnx --data images.npz --criterion taylor --confidence 0.95 OUT",
     ),
     (
         "a training of outputs that are constant",
@@ -144,6 +157,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         ("bare.onnx", model("Relu [N,3,8,8]; GlobalAveragePool ^; Flatten ^")),
         ("sampled.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]")),
+        ("partial.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]; Conv ^ =[4,8,3,3]")),
         ("constant.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Shape ^; ConstantOfShape ^")),
         (
             "named.onnx",

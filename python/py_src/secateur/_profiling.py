@@ -25,6 +25,7 @@ def profile(
     *,
     gram: str = "channel",
     by_class: bool = True,
+    gradients: bool = False,
     confidence: float | None = None,
     criterion: Any = None,
     keep_macs: float | None = None,
@@ -46,6 +47,7 @@ def profile(
         gram: Second moments of layer inputs: "channel" (for the criteria obd and obs), "patch" (for reconstruction; more time
             and memory), "both" or "none".
         by_class: False to gather nothing by class, even if labels are known.
+        gradients: True to gather gradients of a loss for the criteria taylor and fisher, in a second pass.
         confidence: Visit the images in random order, and stop when the cut by ``criterion`` (act-variance) and the budget
             (half of the MACs) is expected to be right to this share, between 0.5 and 1.
         criterion: Criterion of ``confidence``.
@@ -77,6 +79,7 @@ def profile(
     options: dict[str, Any] = {
         "gram": gram,
         "no_classes": not by_class,
+        "gradients": gradients,
         "confidence": confidence,
         "keep_macs": keep_macs,
         "keep_params": keep_params,

@@ -355,7 +355,7 @@ def prune(
         repair: Repair after the cut: "full" (all weights behind it, by least squares; the default with images), "bn" (means
             and variances), "bias" (means), or "none".
         normalize: How scores of different layers are made comparable: "none", "layer", "macs" or "params". Default: by
-            layer; for reconstruction the cost that the budget counts.
+            layer; for reconstruction, taylor and fisher the cost that the budget counts.
         scope: "global" to let scores compete in the whole network, "layer" within each layer.
         round_to: Widths are kept multiples of this.
         max_cut: Largest share of its channels that a layer may lose, 0 to 1.

@@ -13,6 +13,7 @@ mod discriminant;
 mod drift;
 mod entropy;
 mod file;
+mod fisher;
 mod fpgm;
 mod l1;
 mod l2;
@@ -25,6 +26,7 @@ mod random;
 mod reconstruction;
 mod stability;
 mod std;
+mod taylor;
 mod variance;
 
 use ::std::cell::OnceCell;
@@ -36,7 +38,7 @@ use super::channels::Channels;
 use super::elimination_curves::EliminationCurves;
 use crate::error::Result as Fallible;
 use crate::graph::Graph;
-use crate::stats::{Activity, LayerProfile, Profile};
+use crate::stats::{Activity, GateSums, GradientHeader, LayerProfile, Profile};
 use consumer_losses::Losses;
 use file::ScoreTable;
 
@@ -58,6 +60,8 @@ pub static CRITERIA: &[&CriterionRow] = &[
     &obd::ROW,
     &obs::ROW,
     &reconstruction::ROW,
+    &taylor::ROW,
+    &fisher::ROW,
     &drift::ROW,
     &stability::ROW,
     &movement::ROW,
@@ -94,12 +98,21 @@ pub struct Needs {
     pub distances: bool,
     /// Several checkpoints of the training.
     pub training: bool,
+    /// Gradients of a loss with respect to factors of the channels.
+    pub gradients: bool,
 }
 
 impl Needs {
     /// Nothing beside the weights.
-    pub const WEIGHTS: Self =
-        Self { data: false, labels: false, gram: false, patches: false, distances: false, training: false };
+    pub const WEIGHTS: Self = Self {
+        data: false,
+        labels: false,
+        gram: false,
+        patches: false,
+        distances: false,
+        training: false,
+        gradients: false,
+    };
     /// Statistics of activations only.
     pub const DATA: Self = Self { data: true, ..Self::WEIGHTS };
 
@@ -112,6 +125,7 @@ impl Needs {
             patches: self.patches || other.patches,
             distances: self.distances || other.distances,
             training: self.training || other.training,
+            gradients: self.gradients || other.gradients,
         }
     }
 }
@@ -139,6 +153,16 @@ pub(super) struct Missing(pub(super) &'static str, pub(super) &'static str);
 const NO_TRAINING: Missing = Missing(
     "the profile has no checkpoints of the training",
     "give `profile()` the checkpoints, oldest first",
+);
+
+const NO_GRADIENTS: Missing = Missing(
+    "the profile has no gradients",
+    "give `data` beside `profile`, or set `gradients` in `profile()`",
+);
+
+const UNREACHED: Missing = Missing(
+    "the gradient of the loss does not reach its output, or only a part of it",
+    "set `protect` to this layer, or choose a criterion without gradients, such as l1",
 );
 
 /// The data that the scores of all layers share.
@@ -221,6 +245,16 @@ fn estimate(
     Ok(post.iter().map(|a| Score { value: value(a), error: Some(error(a)) }).collect())
 }
 
+/// Returns the sums of a layer's gradients, and the images that they are of.
+fn gates<'a>(layer: &ScoredLayer<'a>) -> Result<(&'a GateSums, &'a GradientHeader), Missing> {
+    let header = layer.context.profile.header.gradients.as_ref().ok_or(NO_GRADIENTS)?;
+    let sums = &layer.layer()?.gates;
+    if header.images == 0 {
+        return Err(NO_GRADIENTS);
+    }
+    if sums.squares.is_empty() { Err(UNREACHED) } else { Ok((sums, header)) }
+}
+
 /// Returns the losses of the consumers as scores; a channel without consumers scores 0.
 fn losses<'a>(
     layer: &ScoredLayer<'a>,
@@ -239,7 +273,7 @@ mod tests {
     use ::std::path::PathBuf;
 
     use super::*;
-    use crate::stats::{GramMatrix, Moments};
+    use crate::stats::{GateLoss, GramMatrix, Moments};
 
     /// A layer whose images have one value per channel.
     pub(super) fn layer_of_images<const C: usize>(images: &[[f64; C]]) -> LayerProfile {
@@ -267,11 +301,23 @@ mod tests {
 
     /// Returns the scores of a layer with two channels.
     pub(super) fn scores(row: &CriterionRow, layer: &LayerProfile) -> [f64; 2] {
+        scores_in(row, layer, &Profile::new(crate::stats::Header::default(), vec![]))
+    }
+
+    /// Returns the scores of a layer with two channels from the gradients of images.
+    pub(super) fn scores_of_gates(row: &CriterionRow, images: &[[f32; 2]]) -> [f64; 2] {
+        let layers = vec![LayerProfile::default()];
+        let mut profile = Profile::new(crate::stats::Header::default(), layers);
+        profile.header.gradients = Some(GradientHeader::new(GateLoss::Labels, vec![]));
+        profile.add_gates(&images.iter().map(|g| vec![Some(g.to_vec())]).collect::<Vec<_>>());
+        scores_in(row, &profile.layers[0], &profile)
+    }
+
+    fn scores_in(row: &CriterionRow, layer: &LayerProfile, profile: &Profile) -> [f64; 2] {
         let graph = Graph::new(17, PathBuf::new());
         let channels = Channels::of(&graph).expect("no channels");
-        let profile = Profile::new(crate::stats::Header::default(), vec![]);
         let criterion = row.name.parse().expect("its name");
-        let context = Context::new((&graph, &channels), &profile, (&criterion, 0), None).expect("a context");
+        let context = Context::new((&graph, &channels), profile, (&criterion, 0), None).expect("a context");
         let layer =
             ScoredLayer { context: &context, node: "layer", channels: 2, labels: &[], profile: Some(layer) };
         let scores = row.scores(&layer).expect("scores");

@@ -69,6 +69,11 @@ impl std::fmt::Display for Criterion {
 }
 
 impl Criterion {
+    /// Returns whether all summands estimate the loss of the whole network from gradients.
+    pub fn is_by_gradients(&self) -> bool {
+        self.terms.iter().all(|term| term.row.needs.gradients)
+    }
+
     /// Creates a criterion from a function of the caller, with a name for cuts and reports.
     pub fn custom(name: impl Into<String>, function: CustomCriterion) -> Self {
         let terms = vec![Term { weight: 1.0, row: &custom::ROW }];
