@@ -6,8 +6,7 @@ use super::differentiate::{Gradients, differentiate};
 use super::gate_options::{GateObjective, GateOptions};
 use super::imitation::scores;
 use super::objective::{Calls, Place};
-use super::plan::input;
-use super::quantized::round_parameters;
+use super::rounding::round_parameters;
 use crate::error::{Error, Result};
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
@@ -124,15 +123,15 @@ fn loss(plan: &mut Plan, outputs: &[Place], objective: GateObjective) -> Result<
     let (loss, noise) = match objective {
         GateObjective::Classes { classes, .. } => {
             let batch = plan.batch;
-            let noise = input(plan, "noise", vec![batch, classes]);
-            let weights = input(plan, "weights", vec![batch]);
+            let noise = Calls { plan, node: "inputs" }.input("noise", vec![batch, classes]);
+            let weights = Calls { plan, node: "inputs" }.input("weights", vec![batch]);
             let mut calls = Calls { plan, node: "loss" };
             (calls.drawn_class(&outputs[0], (batch, classes), noise, weights)?, Noise::Classes(classes))
         }
         GateObjective::Outputs => {
             let mut parts = Vec::new();
             for output in outputs {
-                let noise = input(plan, "noise", output.shape.clone());
+                let noise = Calls { plan, node: "inputs" }.input("noise", output.shape.clone());
                 let mut calls = Calls { plan, node: "loss" };
                 parts.push((calls.scalar_product(output, noise)?, 1.0));
             }
