@@ -182,7 +182,9 @@ impl Error {
         // One edit changes a large part of a short name.
         let most = (given.chars().count() / 2).clamp(1, 2);
         match names.into_iter().min_by_key(|name| distance(name, given)) {
-            Some(near) if distance(near, given) <= most => self.remedy(format!("did you mean {near}?")),
+            Some(near) if near != given && distance(near, given) <= most => {
+                self.remedy(format!("did you mean {near}?"))
+            }
             _ => self.remedy(otherwise),
         }
     }

@@ -51,7 +51,7 @@ pub(super) struct Args {
     ///
     /// Mean, variance and L1 norm of every filter at the end of each epoch, and its drift, for the criteria drift and
     /// stability of `plan`.
-    #[arg(long, visible_alias = "profile", value_name = "FILE")]
+    #[arg(long, visible_alias = "profile", value_name = "FILE", conflicts_with = "resume")]
     write_profile: Option<PathBuf>,
     /// Also write an HTML report.
     ///

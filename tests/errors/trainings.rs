@@ -95,7 +95,7 @@ const TRAININGS: &[(&str, &str)] = &[
     ("losses that need a teacher", "finetune good.onnx --data images.npz --epochs 1 --loss soft OUT"),
     (
         "a loss on features of other shapes",
-        "finetune small.onnx --teacher good.onnx --data images.npz --epochs 1 --loss features OUT",
+        "finetune narrow.onnx --teacher wide.onnx --data images.npz --epochs 1 --loss features OUT",
     ),
     ("a penalty that is mistyped", "finetune good.onnx TEACHER --epochs 1 --penalty group-laso:0.1 OUT"),
     ("a penalty of no strength", "finetune good.onnx TEACHER --epochs 1 --penalty bn-l1 OUT"),
@@ -106,7 +106,7 @@ const TRAININGS: &[(&str, &str)] = &[
     ("batch statistics without a normalization", "finetune good.onnx TEACHER --epochs 1 --train-bn OUT"),
     (
         "batch statistics of single elements",
-        "finetune normed.onnx --teacher normed.onnx --data images.npz --epochs 1 --train-bn OUT",
+        "finetune normed.onnx --teacher normed.onnx --data images.npz --batch 1 --epochs 1 --train-bn OUT",
     ),
     (
         "to resume a training with statistics of its epochs",
@@ -154,6 +154,14 @@ pub(crate) fn cases() -> Vec<Case> {
             model(
                 "Conv [1,3,8,8] =[8,3,3,3]; GlobalAveragePool ^; BatchNormalization ^ =[8] =[8] =[8] (1.,1.,1.,1.,1.,1.,1.,1.); Flatten ^",
             ),
+        ),
+        (
+            "narrow.onnx",
+            model("Conv [N,3,8,8] =[4,3,3,3]; GlobalAveragePool ^; Flatten ^; Gemm ^ =[5,4] transB=1"),
+        ),
+        (
+            "wide.onnx",
+            model("Conv [N,3,8,8] =[8,3,3,3]; GlobalAveragePool ^; Flatten ^; Gemm ^ =[5,8] transB=1"),
         ),
         ("bare.onnx", model("Relu [N,3,8,8]; GlobalAveragePool ^; Flatten ^")),
         ("sampled.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]")),
