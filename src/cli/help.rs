@@ -55,12 +55,11 @@ const HEADINGS: [Heading; 11] = [
             "epochs",
             "steps",
             "finetune:learning_rate",
-            "finetune:features",
             "finetune:augment",
         ],
         more: &[
             "prune:learning_rate",
-            "prune:features",
+            "features",
             "prune:augment",
             "schedule",
             "optimizer",
