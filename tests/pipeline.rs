@@ -16,7 +16,9 @@ use secateur::prune::{
     Budget, CRITERIA, Channels, Criterion, Cut, CutLimits, Scope, Score, ScoreNormalization, Scoring,
     allocate, prove, rewrite, scores, written,
 };
-use secateur::stats::{GatherOptions, GramKind, Trajectory, gather};
+use secateur::stats::{
+    GateLoss, GateSums, GatherOptions, GradientHeader, GradientTrajectory, GramKind, Trajectory, gather,
+};
 use secateur::tensor::SampleShape;
 
 #[path = "common/adapters.rs"]
@@ -65,8 +67,19 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     for layer in &mut profile.layers {
         // The demo network has no checkpoints: any numbers will do.
         let numbers = layer.weight.l2.clone();
-        layer.trajectory = Trajectory { drift: numbers.clone(), wander: numbers, ..Trajectory::default() };
+        let gradients = GradientTrajectory { movement: numbers.clone(), ..GradientTrajectory::default() };
+        let squares = || numbers.clone();
+        layer.gates = GateSums {
+            squares: squares(),
+            fourths: squares(),
+            batch_squares: squares(),
+            batch_fourths: squares(),
+        };
+        layer.trajectory =
+            Trajectory { drift: numbers.clone(), wander: numbers, gradients, ..Trajectory::default() };
     }
+    let header = GradientHeader::new(GateLoss::DrawnClasses, vec![]);
+    profile.header.gradients = Some(GradientHeader { images: 40, batches: 1, complete: true, ..header });
     let mut patches = gather(
         &graph,
         &Device::Cpu,
@@ -75,6 +88,7 @@ fn every_criterion_hits_its_budget_and_proves_its_cut() {
     )
     .unwrap();
     patches.layers.clone_from(&profile.layers);
+    patches.header.gradients.clone_from(&profile.header.gradients);
     let (macs, params) = channels.cost(&channels.lengths());
     let folder = tempfile::tempdir().unwrap();
     let names = CRITERIA.iter().map(|row| row.name).filter(|n| !n.starts_with("file:"));

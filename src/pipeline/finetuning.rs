@@ -461,8 +461,8 @@ pub fn check_training(options: &TrainingOptions) -> Result<()> {
     }
     if options.resume && options.trajectories {
         return Err(Error::new("a resumed training has no statistics of the epochs before")
-            .expected("`trajectories` or `resume`, not both")
-            .remedy("train in one run, or leave `trajectories` out"));
+            .expected("statistics of filters or `resume`, not both")
+            .remedy("train in one run, or leave the statistics out"));
     }
     if options.resume && options.checkpoint.is_none() {
         return Err(Error::new("a resumed training needs its checkpoint")

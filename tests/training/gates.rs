@@ -228,7 +228,7 @@ fn sums(profile: &Profile) -> Vec<f64> {
 fn gradients_of_a_profile_do_not_depend_on_batches_shards_or_devices() {
     const IMAGES: usize = 256;
     let mut by_device: Vec<Vec<f64>> = vec![];
-    for (with_labels, loss) in [(true, GateLoss::Labels), (false, GateLoss::Outputs)] {
+    for (with_labels, loss) in [(true, GateLoss::Labels), (false, GateLoss::DrawnClasses)] {
         let whole = files(plain(), IMAGES, with_labels);
         for device in devices() {
             let all = profiled(&whole, &device, 64);
