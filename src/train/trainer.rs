@@ -101,7 +101,7 @@ impl Trainer {
         options: &TrainerOptions,
     ) -> Result<Self> {
         let batch = options.batch.unwrap_or(1);
-        let mut runs = (options.runs.max(1)..=batch).filter(|runs| batch % runs == 0).peekable();
+        let mut runs = (options.runs.max(1)..=batch).filter(|runs| batch.is_multiple_of(*runs)).peekable();
         while let Some(now) = runs.next() {
             let options = TrainerOptions { runs: now, ..options.clone() };
             match Self::new(student, teacher, sample, device, &options) {

@@ -76,7 +76,7 @@ fn features_of_stages_and_named_layers_are_compared() {
         let options = options(1, features);
         let mut trainer =
             Trainer::new(&student, (Some(&teacher), &kept), &sample, &Device::Cpu, &options).unwrap();
-        let result = trainer.step(&[&numbers(8 * 192, 0), &vec![0.2; 40]], 0.0, 1.0).unwrap();
+        let result = trainer.step(&[&numbers(8 * 192, 0), &[0.2; 40]], 0.0, 1.0).unwrap();
         let at = trainer.losses().iter().position(|loss| loss.name == "features").unwrap();
         result.losses[at]
     };
