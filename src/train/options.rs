@@ -69,7 +69,7 @@ pub struct TrainerOptions {
     pub batch_statistics: bool,
     /// The penalty that shrinks groups of weights.
     pub penalty: Option<Penalty>,
-    /// True to sum gradients over each filter and step ([`Trainer::take_filter_steps`]).
+    /// True to sum gradients over each filter and step ([`Trainer::take_filter_steps`](super::Trainer::take_filter_steps)).
     pub observes: bool,
 }
 
