@@ -67,7 +67,7 @@ pub(super) struct TrainingArgs {
     /// Random changes of the training images: flip, shift, crop, color, mixup, or none.
     ///
     /// Strengths may follow: shift=0.125 of the size, crop=0.5 of the area at least, color=0.2, mixup=0.2. Default:
-    /// flip,shift with a teacher; shift without one, since a mirrored picture may belong to another class.
+    /// flip,shift,mixup=1 with a teacher; shift without one, since a mirrored picture may belong to another class.
     #[arg(long, value_name = "LIST")]
     augment: Option<Augment>,
     /// Weight of the labels' cross-entropy beside the teacher's outputs.

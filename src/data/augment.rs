@@ -25,6 +25,8 @@ pub struct Augment {
 impl Augment {
     /// Mirrored and shifted images.
     pub const USUAL: Self = Self { flip: true, shift: 0.125, crop: 0.0, color: 0.0, mixup: 0.0 };
+    /// Mirrored, shifted and mixed images, for networks that imitate a teacher: it answers for mixtures, too.
+    pub const IMITATION: Self = Self { mixup: 1.0, ..Self::USUAL };
     /// Shifted images, for pictures with a direction, such as digits.
     pub const SHIFT: Self = Self { flip: false, ..Self::USUAL };
 

@@ -69,7 +69,7 @@ pub struct TrainingOptions {
     pub features: FeatureLayers,
     /// The weight of the labels' cross-entropy beside a teacher; without a teacher, labels are always used.
     pub label_weight: f64,
-    /// The random changes of images; `None` mirrors and shifts them with a teacher, and only shifts them without one.
+    /// The random changes of images; `None` mirrors, shifts and mixes them with a teacher, and only shifts them without one.
     pub augment: Option<Augment>,
     /// The seed of the order of images and of their changes.
     pub seed: u64,
@@ -195,8 +195,7 @@ pub(super) fn train(
             .expected("`teacher`, or the loss labels")
             .remedy("set `teacher` to the network that is imitated"));
     }
-    let fallback = if teacher.is_some() { Augment::USUAL } else { Augment::SHIFT };
-    let augment = options.augment.unwrap_or(fallback);
+    let augment = options.augment.unwrap_or_else(|| default_augment(teacher.is_some(), &images.sample));
     let wanted = options.batch.unwrap_or(TrainingOptions::BATCH).min(images.count);
     let batch = takes_batches(&graph).then_some(wanted);
     let rule = TrainerOptions {
@@ -319,6 +318,16 @@ fn names(losses: &[Loss]) -> Vec<&'static str> {
 
 /// The largest norm of a step's gradients.
 const MAX_NORM: f64 = 5.0;
+
+/// Returns the random changes of samples by default.
+fn default_augment(has_teacher: bool, sample: &SampleShape) -> Augment {
+    let are_pictures = sample.0.iter().all(|shape| shape.len() == 3);
+    match (has_teacher, are_pictures) {
+        (true, true) => Augment::IMITATION,
+        (true, false) => Augment::USUAL,
+        (false, _) => Augment::SHIFT,
+    }
+}
 
 /// Returns the losses that the options ask for, or the default ones.
 fn objective(has_teacher: bool, options: &TrainingOptions) -> Objective {

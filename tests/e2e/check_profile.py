@@ -316,8 +316,11 @@ def check_gradients(report, program, folder, network, path, values, labels):
         for k, name in enumerate(("squares", "batch_squares")):
             got = columns[f"{layer.name}/gates/{name}"][list(expected)]
             compared += len(expected)
-            if not near(got, [sums[k] for sums in expected.values()], 5e-2):
-                wrong.append(f"{layer.name}/{name}")
+            sums = np.array([sums[k] for sums in expected.values()])
+            # The differences of single precision have errors, which matter for channels that hardly change the loss.
+            largest = columns[f"{layer.name}/gates/{name}"].max()
+            if (np.abs(got - sums) > 5e-2 * sums + 1e-2 * largest).any():
+                wrong.append(f"{layer.name}/{name} {got} {sums}")
     report.check(not wrong and compared, "gradients of gates", f"{compared} sums {wrong}")
 
 

@@ -221,7 +221,7 @@ def finetune(
         features: Layers whose outputs are compared with the teacher's beside the input of the last layer: "last" for none,
             "stages" for the last maps of each size, or names of nodes.
         augment: Random changes of images: "flip", "shift", "crop", "color", "mixup" with strengths, such as
-            "flip,shift=0.1", or "none". Default: "flip,shift" with a teacher; "shift" without one, since a mirrored picture
+            "flip,shift=0.1", or "none". Default: "flip,shift,mixup=1" with a teacher; "shift" without, since a mirrored picture
             may belong to another class.
         penalty: Penalty that shrinks whole channels to zero while training: "group-lasso:λ" (all weights of coupled channels
             together) or "bn-l1:λ" (scales of BatchNormalization). A cut by ``remove_below`` then loses nothing.
