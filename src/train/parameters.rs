@@ -45,7 +45,9 @@ pub fn parameters(graph: &Graph, facts: &Facts) -> Vec<Parameter> {
         let weight = node.op.layer().map(|layer| layer.weight);
         for input in node.op.parameters().into_iter().chain(added_bias(graph, id)) {
             let Some(read) = node.inputs.get(input).copied().flatten() else { continue };
-            let quantized = Quantization::of(graph, facts, read);
+            // Integers that stand for different numbers in two places cannot be written for both.
+            let quantized = Quantization::of(graph, facts, read)
+                .filter(|(stored, _)| graph.consumers(*stored).len() == 1 && !graph.outputs.contains(stored));
             let source = match &quantized {
                 Some(_) => {
                     facts.get(read).and_then(|fact| fact.value.as_ref()).map(|numbers| (read, numbers))
@@ -87,6 +89,11 @@ fn is_neutral(node: &Node, constant: &Tensor) -> bool {
 fn is_trained(graph: &Graph, facts: &Facts, value: ValueId) -> bool {
     graph.consumers(value).into_iter().all(|id| {
         let node = &graph.nodes[id];
+        // A scale that is stored together with a bias must not change with it.
+        let is_integer = node.op.dequantization(&facts.inputs(graph, id)).is_some();
+        if is_integer && node.inputs.first() != Some(&Some(value)) {
+            return false;
+        }
         if node.outputs.iter().flatten().all(|&output| facts.is_constant(output)) {
             return node.outputs.iter().flatten().all(|&output| is_trained(graph, facts, output));
         }

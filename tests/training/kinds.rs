@@ -4,11 +4,15 @@ use secateur::compare::{Tolerance, compare};
 use secateur::exec::devices::Device;
 use secateur::graph::Graph;
 use secateur::observer::Silent;
-use secateur::pipeline::{Network, TrainingOptions};
-use secateur::tensor::{DType, Tensor};
+use secateur::onnx::Model;
+use secateur::pipeline::{FeatureLayers, KeptValues, Network, Objective, Optimizer, TrainingOptions};
+use secateur::prune::with_constants;
+use secateur::tensor::{DType, SampleShape, Tensor};
+use secateur::train::{Trainer, TrainerOptions};
 
 use super::adapters::gpus;
 use super::builder::Builder;
+use super::files::numbers;
 use super::setup::{Course, SAMPLES, changed, classifier, graph, labelled, steps, unlabelled};
 
 /// Options of a training on all samples at once, at a rate that changes no weight.
@@ -116,5 +120,42 @@ fn integer_weights_train_through_their_rounding() {
         let loss = again.train(Some(&teacher), &device, &options).training.curve[0].loss;
         let last = curve.last().unwrap().loss;
         assert!(loss < 1.2 * last, "{loss} after a training that ended at {last}");
+    }
+}
+
+#[test]
+fn the_network_computes_with_the_integers_of_its_file() {
+    let model = Model::from_bytes(rounded(63), std::path::Path::new("rounded.onnx")).unwrap();
+    let teacher = graph(rounded(64));
+    let options = TrainerOptions {
+        objective: Objective::IMITATION,
+        features: FeatureLayers::Last,
+        optimizer: Optimizer::ADAMW,
+        decay: 0.0,
+        max_norm: 5.0,
+        batch: Some(8),
+        runs: 1,
+        batch_statistics: false,
+        penalty: None,
+        observes: false,
+    };
+    let images = numbers(8 * 192, 1);
+    let (sample, kept) = (SampleShape::of_one(&[3, 8, 8]), KeptValues::new());
+    for device in std::iter::once(Device::Cpu).chain(gpus("integers of a file")) {
+        let load = |student: &Graph| {
+            Trainer::new(student, (Some(&teacher), &kept), &sample, &device, &options).unwrap()
+        };
+        let mut trainer = load(&Graph::from_model(&model).unwrap());
+        for _ in 0..10 {
+            trainer.step(&[&images], 0.02, 1.0).unwrap();
+        }
+        let trained = trainer.step(&[&images], 0.0, 0.0).unwrap();
+        let weights = trainer.weights(false).unwrap();
+        let constants = weights.constants.iter().map(|(name, tensor)| (name, tensor));
+        let written = with_constants(&model, constants, []).unwrap();
+        let again = load(&Graph::from_model(&written).unwrap()).step(&[&images], 0.0, 0.0).unwrap();
+        let verdict =
+            compare(&again.losses, &trained.losses, Tolerance { relative: 1e-5, ..Tolerance::NETWORK });
+        assert!(verdict.passed(), "{device:?}: {verdict}");
     }
 }
