@@ -197,7 +197,7 @@ def criteria(program):
     print(f"\n{took:.0f} s in all")
 
 
-EPOCHS = 40
+EPOCHS = 24
 
 
 def trained(program, name, teacher, cut, seed, *options):
