@@ -25,13 +25,9 @@ fn main(
     if filter_index >= params.count {
         return;
     }
-    let group = quotient(filter_index, params.filters);
-    let within = filter_index - group * params.filters;
     var part = 0.0;
     for (var i = local; i < params.outer * params.inner; i += 64u) {
-        let o = quotient(i, params.inner);
-        let run = (group * params.outer + o) * params.filters + within;
-        let w = weights[run * params.inner + i - o * params.inner];
+        let w = weights[filter_element(filter_index, i, params.outer, params.filters, params.inner)];
         part += w * w;
     }
     parts[local] = part;

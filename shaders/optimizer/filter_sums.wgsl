@@ -30,14 +30,10 @@ fn main(
     if filter_index >= params.count {
         return;
     }
-    let group = quotient(filter_index, params.filters);
-    let within = filter_index - group * params.filters;
     var part = vec4(0.0);
     var magnitude = 0.0;
     for (var i = local; i < params.outer * params.inner; i += 64u) {
-        let o = quotient(i, params.inner);
-        let run = (group * params.outer + o) * params.filters + within;
-        let at = run * params.inner + i - o * params.inner;
+        let at = filter_element(filter_index, i, params.outer, params.filters, params.inner);
         let g = gradient[at];
         let product = g * weights[at];
         part += vec4(g, g * g, abs(g), -product);
@@ -53,8 +49,7 @@ fn main(
         }
         workgroupBarrier();
     }
-    // The largest finite number: neither infinity nor NaN is below.
-    if local == 0u && norm[0] <= 3.4028234e38 && settings[1] > 0.0 {
+    if local == 0u && updates(norm[0], settings[1]) {
         let first = 5u * filter_index;
         for (var i = 0u; i < 4u; i++) {
             sums[first + i] += parts[0][i];

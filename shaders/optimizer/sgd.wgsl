@@ -20,8 +20,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = invocation(workgroup, workgroups, local);
-    // The largest finite number: neither infinity nor NaN is below.
-    if i >= params.len || !(norm[0] <= 3.4028234e38) || settings[1] <= 0.0 {
+    if i >= params.len || !updates(norm[0], settings[1]) {
         return;
     }
     let n = params.len;

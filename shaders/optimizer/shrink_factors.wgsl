@@ -34,7 +34,5 @@ fn main(
     if square > 0.0 {
         factor = max(0.0, 1.0 - threshold / sqrt(square));
     }
-    // The largest finite number: neither infinity nor NaN is below.
-    let updates = norm[0] <= 3.4028234e38 && settings[1] > 0.0;
-    factors[i] = select(1.0, factor, updates);
+    factors[i] = select(1.0, factor, updates(norm[0], settings[1]));
 }

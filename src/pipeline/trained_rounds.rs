@@ -34,7 +34,7 @@ impl Work<'_> {
             let plan = PlanOptions {
                 target: Target::Keep(relative(step, network, &now)),
                 protected: protected(network, &now, &kept, &deciding.protected),
-                // What is left after all rounds is at least the share that one round may leave.
+                // All rounds together remove at most the share `max_cut` of a layer.
                 max_cut: 1.0 - (1.0 - deciding.max_cut).powf(1.0 / budgets.len() as f64),
                 rounds: 1,
                 ..deciding.clone()

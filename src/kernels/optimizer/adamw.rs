@@ -30,7 +30,7 @@ uniform! { len: u32, beta1: f32, beta2: f32, epsilon: f32, decay: f32 }
 pub(crate) static ROW: KernelRow = row! {
     name: "adamw",
     file: "optimizer/adamw",
-    shared: [],
+    shared: ["updates"],
     doc: "one step of AdamW on a parameter, in place",
 };
 

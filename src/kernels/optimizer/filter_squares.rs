@@ -27,7 +27,7 @@ uniform! { count: u32, outer: u32, filters: u32, inner: u32, offset: u32 }
 pub(crate) static ROW: KernelRow = row! {
     name: "filter_squares",
     file: "optimizer/filter_squares",
-    shared: ["quotient"],
+    shared: ["quotient", "filters"],
     doc: "sums of squares of each filter",
 };
 

@@ -30,7 +30,7 @@ uniform! { count: u32, outer: u32, filters: u32, inner: u32 }
 pub(crate) static ROW: KernelRow = row! {
     name: "filter_sums",
     file: "optimizer/filter_sums",
-    shared: ["quotient"],
+    shared: ["quotient", "filters", "updates"],
     doc: "sums of a gradient and of its product with the weights over each filter, in place",
 };
 

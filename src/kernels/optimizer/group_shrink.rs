@@ -30,7 +30,7 @@ uniform! { filters: u32, strength: f32 }
 pub(crate) static ROW: KernelRow = row! {
     name: "shrink_factors",
     file: "optimizer/shrink_factors",
-    shared: [],
+    shared: ["updates"],
     doc: "factors by which coupled filters shrink in a step",
 };
 

@@ -25,7 +25,7 @@ uniform! { len: u32, momentum: f32 }
 pub(crate) static ROW: KernelRow = row! {
     name: "moving_average",
     file: "optimizer/moving_average",
-    shared: [],
+    shared: ["updates"],
     doc: "a moving average of statistics, in place",
 };
 

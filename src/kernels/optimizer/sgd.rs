@@ -28,7 +28,7 @@ uniform! { len: u32, momentum: f32, decay: f32 }
 pub(crate) static ROW: KernelRow = row! {
     name: "sgd",
     file: "optimizer/sgd",
-    shared: [],
+    shared: ["updates"],
     doc: "one step of gradient descent with momentum on a parameter, in place",
 };
 
