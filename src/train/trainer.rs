@@ -142,6 +142,11 @@ impl Trainer {
         self.training.classes.as_deref()
     }
 
+    /// Returns whether errors are relative to mean squares that were not measured yet.
+    pub(super) fn lacks_mean_squares(&self) -> bool {
+        self.training.powers > 0 && self.powers.is_none()
+    }
+
     /// Measures the mean squares of the teacher's arrays on a batch, unless that was done before.
     ///
     /// Errors of arrays are relative to them. A training measures them on its first batch, also if it is resumed later.
@@ -219,8 +224,7 @@ impl Trainer {
 
     fn execute(&mut self, inputs: &[&[f32]], settings: StepSettings) -> Result<Vec<Vec<f32>>> {
         let settings = settings.elements(self.options.optimizer.betas());
-        let powers = self.powers.as_deref().filter(|powers| !powers.is_empty());
-        let inputs: Vec<&[f32]> = inputs.iter().copied().chain(powers).chain([&settings[..]]).collect();
+        let inputs = plan_inputs(inputs, self.powers.as_deref().unwrap_or_default(), &settings);
         self.executor.run(&inputs)
     }
 
@@ -231,8 +235,7 @@ impl Trainer {
     pub fn time_kernels(&mut self, inputs: &[&[f32]]) -> Result<Vec<(&'static str, f64)>> {
         let settings = StepSettings::nothing().elements(self.options.optimizer.betas());
         let powers = vec![1.0; self.training.powers];
-        let powers = (!powers.is_empty()).then_some(&powers[..]);
-        let inputs: Vec<&[f32]> = inputs.iter().copied().chain(powers).chain([&settings[..]]).collect();
+        let inputs = plan_inputs(inputs, &powers, &settings);
         let times = self.executor.time_steps(&inputs)?;
         let names = self.training.plan.steps.iter().map(|step| step.kernel.row().name);
         Ok(names.zip(times.into_iter().map(|(_, seconds)| seconds)).collect())
@@ -323,4 +326,10 @@ impl Trainer {
         let initial = own.map(|state| state.initial.as_slice());
         self.executor.set_states(&states.iter().map(Vec::as_slice).chain(initial).collect::<Vec<_>>())
     }
+}
+
+/// Returns the inputs of a plan: those of the networks, the mean squares if there are any, and the settings.
+fn plan_inputs<'a>(inputs: &[&'a [f32]], powers: &'a [f32], settings: &'a [f32]) -> Vec<&'a [f32]> {
+    let powers = (!powers.is_empty()).then_some(powers);
+    inputs.iter().copied().chain(powers).chain([settings]).collect()
 }
