@@ -13,10 +13,9 @@ use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
-use crate::kernels::conv::host::direct::DirectConv;
+use crate::kernels::conv::host_algorithm;
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::convs;
-use crate::kernels::conv::winograd::host::{F2x2, F4x4};
 use crate::kernels::conv::winograd::tiling::applies;
 use crate::kernels::gradient::Gradient;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow, Prepared};
@@ -115,12 +114,8 @@ impl Kernel for ConvKernel {
             || self.pointwise() && self.out_plane() == 1
         {
             None
-        } else if F4x4::suits(self) {
-            Some(Box::new(F4x4::new(self, weights, bias)))
-        } else if F2x2::suits(self) {
-            Some(Box::new(F2x2::new(self, weights, bias)))
         } else {
-            Some(Box::new(DirectConv::new(self, weights, bias)))
+            Some(host_algorithm::prepare(self, weights, bias))
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod gemv;
 pub(crate) mod gradient;
 pub(crate) mod host;
+pub(crate) mod host_algorithm;
 pub(crate) mod kernel;
 pub(crate) mod lanes;
 pub(crate) mod pooled;

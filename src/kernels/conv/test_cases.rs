@@ -119,6 +119,39 @@ pub(crate) fn plain_convs() -> Vec<(&'static str, ConvKernel)> {
             },
         ),
         (
+            "incomplete tiles of 4×4 pixels",
+            ConvKernel {
+                batch: 2,
+                in_channels: 25,
+                out_channels: 26,
+                out_total: 26,
+                windows: Windows { in_hw: [25, 27], out_hw: [25, 27], ..plain.windows },
+                ..plain.clone()
+            },
+        ),
+        (
+            "incomplete tiles of 2×2 pixels",
+            ConvKernel {
+                batch: 2,
+                in_channels: 65,
+                out_channels: 66,
+                out_total: 66,
+                windows: Windows { in_hw: [7, 9], out_hw: [7, 9], ..plain.windows },
+                ..plain.clone()
+            },
+        ),
+        (
+            "small planes of many channels",
+            ConvKernel {
+                batch: 5,
+                in_channels: 37,
+                out_channels: 90,
+                out_total: 90,
+                windows: Windows { in_hw: [5, 5], out_hw: [5, 5], ..plain.windows },
+                ..plain.clone()
+            },
+        ),
+        (
             "1×1 over an odd plane",
             ConvKernel {
                 batch: 3,

@@ -1,9 +1,10 @@
 //! The GEMM microkernel of the host: a few output channels × a strip of pixels in registers, summed over a depth.
 //!
-//! Weights are packed in panels of 16 channels, `[depth][16]`; pixels or Winograd tiles in strips of up to 48,
-//! `[depth][width]`. Eight channels × 48 pixels are 24 vectors of 16 sums, which fit 32 registers and keep two
-//! multipliers busy. Processors with shorter vectors compute a strip in parts. A few remaining pixels of a plane use
-//! vectors of channels instead, pixel by pixel.
+//! Weights are packed in panels of 16 channels, `[depth][16]`. Pixels or Winograd tiles form strips of up to 48. They
+//! are packed, `[depth][width]` ([`Packed`]), or are read where they are, at a distance for each row of the depth
+//! ([`Shifted`]). Eight channels × 48 pixels are 24 vectors of 16 sums, which fit 32 registers and keep two multipliers
+//! busy. Processors with shorter vectors compute a strip in parts. Panels with fewer channels are divided into tiles of
+//! similar heights. A few remaining pixels of a plane use vectors of channels instead, pixel by pixel.
 //!
 //! The weights of large layers come from memory each time, and hardware does not predict the next panel, so the
 //! product over the last strip prefetches it.
@@ -13,14 +14,18 @@
 //!
 //! In this file, and in all code that is compiled for several instruction sets, no closure that another function
 //! calls (`map`, `from_fn`, [`scratch::with`](crate::kernels::host::scratch::with)) may use vectors: it is compiled
-//! without the instructions, and every vector operation becomes a function call, twenty times slower.
+//! without the instructions, and every vector operation becomes a function call, twenty times slower. Nor may a
+//! reference to a tile's sums reach a function that may not be inlined (`zip`, `copy_from_slice`): the sums would then
+//! be stored after every product, three times slower. Loops by index have neither problem.
+
+use std::ops::Range;
 
 use pulp::Simd;
 
 /// Channels of a panel of weights.
 pub(crate) const PANEL: usize = 16;
-/// Channels of a product with a wide strip: half a panel.
-pub(crate) const HALF: usize = 8;
+/// Most channels of a tile.
+const HEIGHT: usize = 8;
 /// Pixels of a full strip.
 pub(crate) const WIDE: usize = 48;
 /// Unit of the widths of strips.
@@ -84,56 +89,138 @@ impl Packing {
     }
 }
 
+/// Place of a strip's pixels in memory, for each row of the depth.
+pub(crate) trait PixelRows: Copy {
+    /// Number of rows: the depth.
+    fn depth(&self) -> usize;
+
+    /// Number of pieces of the depth.
+    fn pieces(&self) -> usize;
+
+    /// The rows of a piece, and the memory that contains their pixels.
+    fn piece(&self, index: usize) -> (Range<usize>, &[f32]);
+
+    /// Position of a row's first pixel in the memory of its piece; `row` counts from the piece's first row.
+    fn start(&self, row: usize) -> usize;
+}
+
+/// Strips that are packed one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    /// All strips.
+    pub packed: &'a [f32],
+    pub packing: Packing,
+    /// Slot of the strip.
+    pub slot: usize,
+    /// Distance between rows of the strip.
+    pub width: usize,
+}
+
+impl PixelRows for Packed<'_> {
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.packing.depth
+    }
+
+    #[inline(always)]
+    fn pieces(&self) -> usize {
+        self.packing.depth.div_ceil(self.packing.chunk)
+    }
+
+    #[inline(always)]
+    fn piece(&self, index: usize) -> (Range<usize>, &[f32]) {
+        let first = index * self.packing.chunk;
+        let rows = self.packing.chunk.min(self.packing.depth - first);
+        let chunk = &self.packed[index * self.packing.chunk_len()..];
+        (first..first + rows, &chunk[self.slot * rows * WIDE..][..rows * self.width])
+    }
+
+    #[inline(always)]
+    fn start(&self, row: usize) -> usize {
+        row * self.width
+    }
+}
+
+/// Pixels that each row of the depth has at a distance of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shifted<'a> {
+    /// Memory from the strip's first pixel at distance 0 on.
+    pub pixels: &'a [f32],
+    pub distances: &'a [usize],
+}
+
+impl PixelRows for Shifted<'_> {
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.distances.len()
+    }
+
+    #[inline(always)]
+    fn pieces(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn piece(&self, _index: usize) -> (Range<usize>, &[f32]) {
+        (0..self.distances.len(), self.pixels)
+    }
+
+    #[inline(always)]
+    fn start(&self, row: usize) -> usize {
+        self.distances[row]
+    }
+}
+
 /// The operands of a product.
 #[derive(Clone, Copy)]
-pub(crate) struct Factors<'a> {
+pub(crate) struct Factors<'a, P> {
     /// Panels `[depth][16]`; the first one is multiplied.
     pub weights: &'a [[f32; PANEL]],
     /// True to prefetch the next panel.
     pub ahead: bool,
     /// Initial values of the panel's sums.
     pub bias: &'a [f32; PANEL],
-    /// All packed strips, one after the other.
-    pub packed: &'a [f32],
-    /// Layout of the packed strips.
-    pub packing: Packing,
-    /// Slot of the strip that is multiplied.
-    pub slot: usize,
-    /// Pixels of the strip that is multiplied.
+    pub pixels: P,
     pub strip: Strip,
 }
 
-impl<'a> Factors<'a> {
-    /// Iterates over the weights and pixels of each chunk of the depth.
-    #[inline(always)]
-    fn pieces(&self) -> impl Iterator<Item = (&'a [[f32; PANEL]], &'a [f32])> {
-        let (packing, slot, width) = (self.packing, self.slot, self.strip.width);
-        let chunks = self.packed[..packing.len()].chunks(packing.chunk_len());
-        self.weights[..packing.depth].chunks(packing.chunk).zip(chunks).map(move |(weights, chunk)| {
-            let rows = weights.len();
-            (weights, &chunk[slot * rows * WIDE..][..rows * width])
-        })
-    }
+/// Divides the channels of a panel into tiles of similar heights, at most `most`.
+#[inline(always)]
+fn tiles(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = channels.div_ceil(most).max(1);
+    let height = channels.div_ceil(count);
+    (0..count).map(move |tile| (tile * height, height.min(channels - tile * height)))
+}
 
-    /// Multiplies a panel's channels with the strip.
+impl<P: PixelRows> Factors<'_, P> {
+    /// Multiplies the panel's first `channels` channels with the strip, and writes a row of sums for each.
     ///
-    /// A wide strip takes half of the panel, from channel `first` (0 or 8) on, and writes 8 rows of sums; a strip of
-    /// few pixels takes the whole panel and writes 16.
+    /// A strip of few pixels writes the sums of the whole panel.
     #[inline(always)]
-    pub(crate) fn product<S: Simd>(&self, simd: S, first: usize, sums: &mut [StripSums]) {
+    pub(crate) fn product<S: Simd>(&self, simd: S, channels: usize, sums: &mut [StripSums]) {
         if self.strip.is_few() {
-            match self.strip.count {
+            return match self.strip.count {
                 1 => self.few::<S, 1>(simd, sums),
                 2 => self.few::<S, 2>(simd, sums),
                 3 => self.few::<S, 3>(simd, sums),
                 _ => self.few::<S, FEW>(simd, sums),
+            };
+        }
+        let most = if S::REGISTER_COUNT >= 32 { HEIGHT } else { HEIGHT / 2 };
+        for (first, height) in tiles(channels, most) {
+            let sums = &mut sums[first..];
+            match height {
+                1 => self.rows::<S, 1>(simd, first, sums),
+                2 => self.rows::<S, 2>(simd, first, sums),
+                3 => self.rows::<S, 3>(simd, first, sums),
+                4 => self.rows::<S, 4>(simd, first, sums),
+                // Not reached with fewer registers, for which these would be compiled in vain.
+                _ if S::REGISTER_COUNT < 32 => {}
+                5 => self.rows::<S, 5>(simd, first, sums),
+                6 => self.rows::<S, 6>(simd, first, sums),
+                7 => self.rows::<S, 7>(simd, first, sums),
+                _ => self.rows::<S, HEIGHT>(simd, first, sums),
             }
-        } else if S::REGISTER_COUNT >= 32 {
-            self.rows::<S, HALF>(simd, first, sums);
-        } else {
-            let (upper, lower) = sums.split_at_mut(HALF / 2);
-            self.rows::<S, { HALF / 2 }>(simd, first, upper);
-            self.rows::<S, { HALF / 2 }>(simd, first + HALF / 2, lower);
         }
     }
 
@@ -154,6 +241,7 @@ impl<'a> Factors<'a> {
     }
 
     /// Multiplies `R` channels with `V` vectors of pixels.
+    #[allow(clippy::needless_range_loop)] // loops of constant length, which are unrolled
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
@@ -162,23 +250,25 @@ impl<'a> Factors<'a> {
         at: usize,
         sums: &mut [StripSums],
     ) {
-        let step = self.strip.width / S::F32_LANES;
         let mut tile = [[simd.splat_f32s(0.0); V]; R];
-        for (row, bias) in tile.iter_mut().zip(&self.bias[first..first + R]) {
-            *row = [simd.splat_f32s(*bias); V];
+        let bias = &self.bias[first..first + R];
+        for r in 0..R {
+            tile[r] = [simd.splat_f32s(bias[r]); V];
         }
-        // Each half of a panel's channels prefetches half of the next panel.
-        let depth = self.packing.depth;
-        let mut next = self.weights.iter().skip(if first < HALF { depth } else { depth + depth / 2 });
-        for (weights, pixels) in self.pieces() {
+        // Each of a panel's tiles prefetches its share of the next panel.
+        let depth = self.pixels.depth();
+        let mut next = self.weights.iter().skip(depth + depth * first / PANEL);
+        for piece in 0..self.pixels.pieces() {
+            let (rows, pixels) = self.pixels.piece(piece);
             if self.ahead {
-                for row in next.by_ref().take(weights.len().div_ceil(2)) {
+                for row in next.by_ref().take((rows.len() * R).div_ceil(PANEL)) {
                     fetch(row);
                 }
             }
-            let (pixels, _) = S::as_simd_f32s(pixels);
-            for (weights, pixels) in weights.iter().zip(pixels.chunks_exact(step)) {
-                let (weights, pixels) = (&weights[first..first + R], &pixels[at..at + V]);
+            for (row, weights) in self.weights[rows].iter().enumerate() {
+                let start = self.pixels.start(row) + at * S::F32_LANES;
+                let (pixels, _) = S::as_simd_f32s(&pixels[start..start + V * S::F32_LANES]);
+                let (weights, pixels) = (&weights[first..first + R], &pixels[..V]);
                 for r in 0..R {
                     let weight = simd.splat_f32s(weights[r]);
                     for v in 0..V {
@@ -187,32 +277,37 @@ impl<'a> Factors<'a> {
                 }
             }
         }
-        for (row, sums) in tile.iter().zip(sums) {
-            let (sums, _) = S::as_mut_simd_f32s(&mut sums[..]);
-            sums[at..at + V].copy_from_slice(row);
+        let sums = &mut sums[..R];
+        for r in 0..R {
+            let (sums, _) = S::as_mut_simd_f32s(&mut sums[r][..]);
+            let sums = &mut sums[at..at + V];
+            for v in 0..V {
+                sums[v] = tile[r][v];
+            }
         }
     }
 
     /// Multiplies all channels of the panel with `R` pixels, in vectors of channels.
+    #[allow(clippy::needless_range_loop)] // loops of constant length, which are unrolled
     #[inline(always)]
     fn few<S: Simd, const R: usize>(&self, simd: S, sums: &mut [StripSums]) {
-        let width = self.strip.width;
         let mut columns = [[0.0; PANEL]; R];
         for at in 0..PANEL / S::F32_LANES {
             let (bias, _) = S::as_simd_f32s(&self.bias[..]);
             let mut tile = [bias[at]; R];
-            for (weights, pixels) in self.pieces() {
-                for (weights, pixels) in weights.iter().zip(pixels.chunks_exact(width)) {
+            for piece in 0..self.pixels.pieces() {
+                let (rows, pixels) = self.pixels.piece(piece);
+                for (row, weights) in self.weights[rows].iter().enumerate() {
                     let (weights, _) = S::as_simd_f32s(&weights[..]);
-                    let pixels = &pixels[..R];
+                    let pixels = &pixels[self.pixels.start(row)..][..R];
                     for r in 0..R {
                         tile[r] = simd.mul_add_e_f32s(weights[at], simd.splat_f32s(pixels[r]), tile[r]);
                     }
                 }
             }
-            for (column, sum) in columns.iter_mut().zip(tile) {
-                let (column, _) = S::as_mut_simd_f32s(&mut column[..]);
-                column[at] = sum;
+            for r in 0..R {
+                let (column, _) = S::as_mut_simd_f32s(&mut columns[r][..]);
+                column[at] = tile[r];
             }
         }
         for (channel, sums) in sums.iter_mut().enumerate() {

@@ -76,15 +76,7 @@ impl PaddedRows {
                 if target.is_empty() {
                     continue;
                 }
-                let source = &source[first..];
-                match self.phases {
-                    1 => vectors::copy(source, target),
-                    2 => every::<2>(source, target),
-                    4 => every::<4>(source, target),
-                    step => {
-                        target.iter_mut().zip(source.iter().step_by(step)).for_each(|(t, s)| *t = *s);
-                    }
-                }
+                vectors::copy_every(self.phases, &source[first..], target);
             }
         }
     }
@@ -107,14 +99,4 @@ impl PaddedRows {
             }
         }
     }
-}
-
-/// Copies every `N`-th element, in whole vectors as far as possible.
-#[inline(always)]
-fn every<const N: usize>(source: &[f32], target: &mut [f32]) {
-    let (groups, _) = source.as_chunks::<N>();
-    let whole = groups.len().min(target.len());
-    target.iter_mut().zip(groups).for_each(|(t, group)| *t = group[0]);
-    let rest = source[whole * N..].iter().step_by(N);
-    target[whole..].iter_mut().zip(rest).for_each(|(t, s)| *t = *s);
 }

@@ -12,7 +12,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{
-    Factors, HALF, PANEL, Packing, Strip, StripSums, WIDE, fetch, panels,
+    Factors, PANEL, Packed, Packing, Strip, StripSums, WIDE, fetch, panels,
 };
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
@@ -38,6 +38,13 @@ pub(crate) struct DirectConv {
     bias: Vec<[f32; PANEL]>,
 }
 
+/// Packs weights in panels, group by group.
+pub(crate) fn weight_panels(conv: &ConvKernel, weights: &[f32]) -> Vec<[f32; PANEL]> {
+    let (depth, channels) = (conv.depth(), conv.group_out());
+    let groups = weights.par_chunks((channels * depth).max(1));
+    groups.flat_map_iter(|group| panels(group, channels, depth)).collect()
+}
+
 /// Packs biases in panels, group by group.
 pub(crate) fn bias_panels(conv: &ConvKernel, bias: &[f32]) -> Vec<[f32; PANEL]> {
     bias.chunks(conv.group_out()).flat_map(|bias| panels(bias, bias.len(), 1)).collect()
@@ -55,9 +62,7 @@ struct PixelRun {
 
 impl DirectConv {
     pub(crate) fn new(conv: &ConvKernel, weights: &[f32], bias: &[f32]) -> Self {
-        let (depth, channels) = (conv.depth(), conv.group_out());
-        let groups = weights.par_chunks((channels * depth).max(1));
-        let weights = groups.flat_map_iter(|group| panels(group, channels, depth)).collect();
+        let weights = weight_panels(conv, weights);
         Self { conv: conv.clone(), arch: Arch::new(), weights, bias: bias_panels(conv, bias) }
     }
 
@@ -103,9 +108,16 @@ impl DirectConv {
                 let weights = &self.weights[panel * packing.depth..];
                 let (bias, activation) = (&self.bias[panel], conv.activation);
                 let (strips, spans) = (&strips[..], &spans[..]);
-                let factors =
-                    Factors { weights, ahead: false, bias, packed, packing, slot: 0, strip: strips[0] };
-                self.arch.dispatch(MultiplyPanel { factors, strips, spans, activation, pieces });
+                let matrix = (packed, packing);
+                self.arch.dispatch(MultiplyPanel {
+                    weights,
+                    bias,
+                    matrix,
+                    strips,
+                    spans,
+                    activation,
+                    pieces,
+                });
             };
             let size = PANEL * spans.len();
             if parallel {
@@ -252,8 +264,11 @@ impl WithSimd for UnfoldChunk<'_> {
 
 /// Multiplies a panel's channels with all pixels of a block.
 struct MultiplyPanel<'a, 'b, 'c> {
-    /// Operands, with an arbitrary strip.
-    factors: Factors<'a>,
+    /// The panel's weights, and those of the panels after it.
+    weights: &'a [[f32; PANEL]],
+    bias: &'a [f32; PANEL],
+    /// The im2col matrix.
+    matrix: (&'a [f32], Packing),
     strips: &'a [Strip],
     /// Pixels of each span.
     spans: &'a [usize],
@@ -270,20 +285,20 @@ impl WithSimd for MultiplyPanel<'_, '_, '_> {
         let mut sums: [StripSums; PANEL] = [[0.0; WIDE]; PANEL];
         let last = self.strips.iter().rposition(|strip| !strip.is_few());
         for (slot, strip) in self.strips.iter().enumerate() {
-            let factors = Factors { slot, strip: *strip, ahead: Some(slot) == last, ..self.factors };
-            let height = if strip.is_few() { PANEL } else { HALF };
-            for (part, pieces) in self.pieces.chunks_mut(height * self.spans.len()).enumerate() {
-                factors.product(simd, part * height, &mut sums);
-                for (sums, pieces) in sums.iter().zip(pieces.chunks_mut(self.spans.len())) {
-                    let (mut at, range) = (0, strip.first..strip.first + strip.count);
-                    for (piece, &count) in pieces.iter_mut().zip(self.spans) {
-                        let (from, to) = (range.start.max(at), range.end.min(at + count));
-                        if from < to {
-                            let sums = &sums[from - strip.first..];
-                            self.activation.apply_into(sums, &mut piece[from - at..to - at]);
-                        }
-                        at += count;
+            let (packed, packing) = self.matrix;
+            let pixels = Packed { packed, packing, slot, width: strip.width };
+            let (weights, bias, ahead) = (self.weights, self.bias, Some(slot) == last);
+            let factors = Factors { weights, ahead, bias, pixels, strip: *strip };
+            factors.product(simd, self.pieces.len() / self.spans.len(), &mut sums);
+            for (sums, pieces) in sums.iter().zip(self.pieces.chunks_mut(self.spans.len())) {
+                let (mut at, range) = (0, strip.first..strip.first + strip.count);
+                for (piece, &count) in pieces.iter_mut().zip(self.spans) {
+                    let (from, to) = (range.start.max(at), range.end.min(at + count));
+                    if from < to {
+                        let sums = &sums[from - strip.first..];
+                        self.activation.apply_into(sums, &mut piece[from - at..to - at]);
                     }
+                    at += count;
                 }
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! A block of positions is stored as lines: one for each filter's gradient, and for `x` one for each channel, in which
 //! the positions of a tap are adjacent, at the tap's distance. Rows are padded, so that a tap never crosses an edge;
-//! the gradient is zero in these places. If the padding would be long, as in small planes, `x` is unfolded: each tap
-//! of each channel has a line of its own. A tile of 4 filters × 6 taps stays in registers over the whole block.
+//! the gradient is zero in these places ([`PaddedPlanes`]). If the padding would be long, as in small planes, `x` is
+//! unfolded: each tap of each channel has a line of its own. A tile of 4 filters × 6 taps stays in registers over the whole block.
 //!
 //! Blocks form parts, whose sums are added in order. Neither depends on the number of threads.
 
@@ -13,9 +13,8 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::conv::shape::ConvKernel;
+use crate::kernels::host::padded_planes::PaddedPlanes;
 use crate::kernels::host::{scratch, vectors};
-use crate::kernels::layout;
-use crate::kernels::window::Windows;
 
 /// Unit of the lengths of lines.
 const VECTOR: usize = 16;
@@ -88,64 +87,39 @@ struct Lines {
     /// Elements of an image in a line of the gradient, and in a line of `x`.
     gradient_len: usize,
     x_len: usize,
-    /// Elements of a plane of `x`; there is one for each pair of remainders modulo the strides ([`phases`]).
-    plane: usize,
-    /// True if `x` has a line for each tap of each channel, in which images are adjacent.
-    unfolded: bool,
-}
-
-/// Largest distance of a tap in a plane along an axis.
-fn reach(windows: &Windows, axis: usize) -> usize {
-    (windows.kernel[axis] - 1) * windows.dilation[axis] / windows.stride[axis]
-}
-
-/// Remainders modulo the stride that occur among the taps of an axis, from 0 on.
-fn phases(windows: &Windows, axis: usize) -> usize {
-    windows.stride[axis].min((windows.kernel[axis] - 1) * windows.dilation[axis] + 1)
+    /// The planes of an image in a line of `x`. `None` if `x` has a line for each tap of each channel, in which images
+    /// are adjacent.
+    planes: Option<PaddedPlanes>,
 }
 
 impl Lines {
     fn of(conv: &ConvKernel, images: usize, rows: usize) -> Self {
         let windows = &conv.windows;
         let ow = windows.out_hw[1];
-        let pitch = ow + reach(windows, 1);
-        let padded = (rows * pitch).next_multiple_of(VECTOR);
+        let planes = PaddedPlanes::of(windows, rows);
+        let padded = (rows * planes.pitch).next_multiple_of(VECTOR);
         let dense = (images * rows * ow).next_multiple_of(VECTOR);
         let filters = conv.group_out();
         if images * padded * filters > dense * (filters + UNFOLD) {
-            return Self {
-                images: 1,
-                pitch: ow,
-                gradient_len: dense,
-                x_len: dense,
-                plane: dense,
-                unfolded: true,
-            };
+            return Self { images: 1, pitch: ow, gradient_len: dense, x_len: dense, planes: None };
         }
-        let plane = (rows + reach(windows, 0)) * pitch;
-        let x_len = plane * phases(windows, 0) * phases(windows, 1);
-        Self { images, pitch, gradient_len: padded, x_len, plane, unfolded: false }
+        Self { images, pitch: planes.pitch, gradient_len: padded, x_len: planes.len(), planes: Some(planes) }
     }
 
     /// Elements of all lines of `x`.
     fn x_elements(&self, conv: &ConvKernel) -> usize {
-        let lines = if self.unfolded { conv.depth() } else { conv.group_in() };
+        let lines = if self.planes.is_none() { conv.depth() } else { conv.group_in() };
         lines * self.images * self.x_len
     }
 
     /// Positions of the taps of all channels in the lines of `x`.
     fn taps(&self, conv: &ConvKernel) -> Vec<usize> {
-        let windows = &conv.windows;
-        let [down, across] = windows.stride;
-        let place = |element: usize| {
-            let (channel, tap) = (element / conv.taps(), element % conv.taps());
-            if self.unfolded {
-                return element * self.x_len;
+        let place = |element: usize| match &self.planes {
+            Some(planes) => {
+                let (channel, tap) = (element / conv.taps(), element % conv.taps());
+                channel * self.images * self.x_len + planes.tap(&conv.windows, tap)
             }
-            let y = tap / windows.kernel[1] * windows.dilation[0];
-            let x = tap % windows.kernel[1] * windows.dilation[1];
-            let plane = y % down * phases(windows, 1) + x % across;
-            channel * self.images * self.x_len + plane * self.plane + y / down * self.pitch + x / across
+            None => element * self.x_len,
         };
         (0..conv.depth()).map(place).collect()
     }
@@ -180,7 +154,7 @@ impl Block {
         let x_len = lines.x_elements(conv);
         let of_filter = lines.images * lines.gradient_len;
         // The last vector of a tap may overrun the plane.
-        let slack = VECTOR + reach(&conv.windows, 1);
+        let slack = VECTOR + lines.pitch;
         scratch::with(x_len + slack + filters * of_filter, |room| {
             let (seen, gradients) = room.split_at_mut(x_len + slack);
             seen[x_len..].fill(0.0);
@@ -229,17 +203,16 @@ impl<'a> StoreChannel<'a> {
         &self.x[(image * self.conv.in_channels + self.channel) * plane..][..plane]
     }
 
-    fn unfold(self) {
+    fn unfold(self, line: &mut [f32]) {
         let (windows, block) = (self.conv.windows, self.block);
         let positions = block.rows.len() * windows.out_hw[1];
         let first = block.rows.start * windows.out_hw[1];
-        for (tap, line) in self.line.chunks_exact_mut(self.lines.x_len).enumerate() {
+        for (tap, line) in line.chunks_exact_mut(self.lines.x_len).enumerate() {
             for (place, image) in block.images.clone().enumerate() {
-                let plane = &self.x[(image * self.conv.in_channels + self.channel) * self.conv.in_plane()..];
+                let plane = self.plane_of(image);
                 if windows.pixels() == 1 && windows.are_points() {
                     line[place] = plane[0];
                 } else {
-                    let plane = &plane[..self.conv.in_plane()];
                     windows.unfold(plane, 1, tap, first, &mut line[place * positions..][..positions]);
                 }
             }
@@ -253,39 +226,10 @@ impl WithSimd for StoreChannel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, _simd: S) {
-        if self.lines.unfolded {
-            return self.unfold();
-        }
-        let (windows, pitch) = (self.conv.windows, self.lines.pitch);
-        let ([h, w], [down, across]) = (windows.in_hw, windows.stride);
         let line = std::mem::take(&mut self.line);
-        let mut planes = line.chunks_exact_mut(self.lines.plane);
-        for image in self.block.images.clone() {
-            let source = self.plane_of(image);
-            for (py, px) in
-                (0..phases(&windows, 0)).flat_map(|y| (0..phases(&windows, 1)).map(move |x| (y, x)))
-            {
-                let start = px as isize - windows.pad[1] as isize;
-                let real = layout::inside(start, across, w, pitch);
-                let Some(plane) = planes.next() else { return };
-                for (row, line) in plane.chunks_exact_mut(pitch).enumerate() {
-                    let y = (self.block.rows.start + row) * down + py;
-                    if y < windows.pad[0] || y - windows.pad[0] >= h || real.is_empty() {
-                        line.fill(0.0);
-                        continue;
-                    }
-                    let first = start + (real.start * across) as isize;
-                    let source = &source[(y - windows.pad[0]) * w..][first as usize..w];
-                    line[..real.start].fill(0.0);
-                    line[real.end..].fill(0.0);
-                    let target = &mut line[real.clone()];
-                    if across == 1 {
-                        vectors::copy(source, target);
-                    } else {
-                        target.iter_mut().zip(source.iter().step_by(across)).for_each(|(t, s)| *t = *s);
-                    }
-                }
-            }
+        let Some(planes) = &self.lines.planes else { return self.unfold(line) };
+        for (image, line) in self.block.images.clone().zip(line.chunks_exact_mut(planes.len())) {
+            planes.fill(&self.conv.windows, self.plane_of(image), self.block.rows.start, line);
         }
     }
 }
@@ -308,8 +252,8 @@ impl WithSimd for StoreFilter<'_> {
         let (plane, ow, rows) = (self.conv.out_plane(), self.conv.windows.out_hw[1], &self.block.rows);
         let line = std::mem::take(&mut self.line);
         let pitch = self.lines.pitch;
-        // In unfolded lines, images are adjacent.
-        let step = if self.lines.unfolded { rows.len() * ow } else { self.lines.gradient_len };
+        let dense = self.lines.planes.is_none();
+        let step = if dense { rows.len() * ow } else { self.lines.gradient_len };
         for (place, image) in self.block.images.clone().enumerate() {
             let source = &self.gradient[(image * self.conv.out_total + self.filter) * plane..][..plane];
             let source = &source[rows.start * ow..rows.end * ow];
@@ -324,7 +268,7 @@ impl WithSimd for StoreFilter<'_> {
             }
             target[rows.len() * pitch..].fill(0.0);
         }
-        if self.lines.unfolded {
+        if dense {
             line[self.block.images.len() * step..].fill(0.0);
         }
     }
@@ -419,8 +363,8 @@ impl Multiply<'_> {
         }
         for r in 0..R {
             let sums = &mut sums[(row + r) * self.taps.len()..][taps.clone()];
-            for (sum, part) in sums.iter_mut().zip(tile[r]) {
-                *sum += simd.reduce_sum_f32s(part);
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum += simd.reduce_sum_f32s(tile[r][c]);
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
 use crate::kernels::conv::host::direct::{DirectConv, TASK, bias_panels};
 use crate::kernels::conv::shape::ConvKernel;
-use crate::kernels::gemm::microkernel::{Factors, HALF, PANEL, Packing, Strip, StripSums, WIDE};
+use crate::kernels::gemm::microkernel::{Factors, PANEL, Packed, Packing, Strip, StripSums, WIDE};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
@@ -66,8 +66,8 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
         let square =
             conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1] && conv.windows.dilation == [1, 1];
         let tiles = conv.windows.out_hw.map(|n| n.div_ceil(OUT)).iter().product::<usize>();
-        let enough = if OUT == 4 { WIDE } else { WIDE / 4 };
-        square && conv.groups == 1 && conv.in_channels >= 16 && conv.out_channels >= 16 && tiles >= enough
+        let (channels, enough) = if OUT == 4 { (24, WIDE) } else { (64, WIDE / 4) };
+        square && conv.groups == 1 && conv.in_channels.min(conv.out_channels) >= channels && tiles >= enough
     }
 
     pub(crate) fn new(conv: &ConvKernel, weights: &[f32], bias: &[f32]) -> Self {
@@ -151,20 +151,13 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
             let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
                 let weights = &self.weights[panel * size..];
                 let bias = &self.bias[panel];
-                let factors = Factors {
-                    weights,
-                    ahead: false,
-                    bias: &[0.0; PANEL],
-                    packed,
-                    packing,
-                    slot: 0,
-                    strip: strips[0],
-                };
+                let matrices = (packed, packing);
                 let (hw, activation) = (conv.windows.out_hw, conv.activation);
                 scratch::with(Self::POINTS * PANEL * WIDE, |room| {
                     let (products, _) = room.as_chunks_mut();
                     let output = OutputTransform::<OUT, IN> {
-                        factors,
+                        weights,
+                        matrices,
                         strips,
                         spans,
                         hw,
@@ -396,8 +389,10 @@ impl<const OUT: usize, const IN: usize> TileVector<'_, OUT, IN> {
 
 /// Multiplies a panel's channels with a block's tiles, and transforms the results back.
 struct OutputTransform<'a, 'b, 'c, const OUT: usize, const IN: usize> {
-    /// Operands, with an arbitrary strip and the weights of all points.
-    factors: Factors<'a>,
+    /// The panel's weights of all points, and those of the panels after it.
+    weights: &'a [[f32; PANEL]],
+    /// The transformed input.
+    matrices: (&'a [f32], Packing),
     strips: &'a [Strip],
     spans: &'a [PixelSpan],
     /// Height and width of the output.
@@ -417,19 +412,18 @@ impl<const OUT: usize, const IN: usize> WithSimd for OutputTransform<'_, '_, '_,
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let depth = self.factors.packing.depth;
+        let (packed, packing) = self.matrices;
         let products = std::mem::take(&mut self.products);
         let channels = self.pieces.len() / self.spans.len();
         let mut pixels = [[[0.0; WIDE]; OUT]; OUT];
         for (index, strip) in self.strips.iter().enumerate() {
             for (point, products) in products.chunks_exact_mut(PANEL).enumerate() {
-                let weights = &self.factors.weights[point * depth..];
+                let weights = &self.weights[point * packing.depth..];
                 let slot = index * IN * IN + point;
-                let factors = Factors { weights, ahead: index == 0, slot, strip: *strip, ..self.factors };
-                factors.product(simd, 0, products);
-                if !strip.is_few() && channels > HALF {
-                    factors.product(simd, HALF, &mut products[HALF..]);
-                }
+                let pixels = Packed { packed, packing, slot, width: strip.width };
+                let bias = &[0.0; PANEL];
+                let factors = Factors { weights, ahead: index == 0, bias, pixels, strip: *strip };
+                factors.product(simd, channels, products);
             }
             for channel in 0..channels {
                 pixels_of::<S, OUT, IN>(
