@@ -1,6 +1,6 @@
 """Measures the figures of docs/accuracy.md, and prints its tables as Markdown.
 
-    python3 scripts/accuracy.py target/release/secateur ../shared [--device cpu] [--out target/accuracy] [PART ...]
+    python3 scripts/accuracy.py target/release/secateur ../shared [PART ...] [--device cpu] [--out target/accuracy]
 
 Parts: cifar, mnist, imagenet, resolution, style, criteria, training, schedules; by default all (some hours on two cores). The folder contains
 models/ and data/, as for the end-to-end checks. Only `resolution` needs numpy and Pillow.

@@ -14,6 +14,7 @@ use super::gpu::{self, Adapter, Gpu};
 pub use super::info::DeviceInfo;
 use super::{Executor, cpu};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::instructions;
 use crate::observer::{Observer, Stage, advance};
 use crate::plan::Plan;
 use crate::tensor::Precision;
@@ -73,7 +74,7 @@ pub struct DeviceIdentity {
     pub name: String,
     /// The API: `vulkan`, `metal`, `dx12` or `cpu`.
     pub backend: String,
-    /// The driver with its version; for the CPU, the number of threads.
+    /// The driver with its version; for the CPU, the number of threads and the instruction set.
     pub driver: String,
     /// The storage precision between steps: `f32` or `f16`.
     pub precision: &'static str,
@@ -147,7 +148,11 @@ impl Device {
             Self::Cpu => DeviceIdentity {
                 name: "CPU".into(),
                 backend: "cpu".into(),
-                driver: format!("{} threads", rayon::current_num_threads()),
+                driver: format!(
+                    "{} threads, {}",
+                    rayon::current_num_threads(),
+                    instructions::name().unwrap_or("no instructions")
+                ),
                 precision: self.precision().name(),
             },
             Self::Gpu(gpu, _) => {
@@ -195,7 +200,10 @@ impl Device {
             Self::Cpu if plan.f16_storage.is_some() => {
                 Err(Error::new("the CPU cannot run a plan with f16 storage").with_kind(ErrorKind::Device))
             }
-            Self::Cpu => Ok(Box::new(cpu::CpuProgram::new(plan, poison)?)),
+            Self::Cpu => {
+                instructions::name()?;
+                Ok(Box::new(cpu::CpuProgram::new(plan, poison)?))
+            }
             Self::Gpu(gpu, _) => gpu.load(plan, algorithm, poison),
         }
     }

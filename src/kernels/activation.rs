@@ -4,9 +4,10 @@
 //! truth values propagate NaN, so that errors in a network stay visible; the code uses comparisons because
 //! `max` drops NaN.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::kernels::host::vectors;
+use crate::kernels::instructions;
 
 /// An elementwise function `y = f(x)`, as ONNX defines it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -245,7 +246,7 @@ impl Activation {
             }
         }
         if self != Self::None {
-            Arch::new().dispatch(Apply(self, xs));
+            instructions::arch().dispatch(Apply(self, xs));
         }
     }
 

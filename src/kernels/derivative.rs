@@ -4,9 +4,10 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::kernels::activation::{Activation, exp, softplus, tanh};
+use crate::kernels::instructions;
 
 impl Activation {
     /// Returns whether the function is piecewise constant, so that its derivative is 0.
@@ -108,7 +109,7 @@ impl Activation {
                 self.0.propagate_any(self.1, self.2, self.3);
             }
         }
-        Arch::new().dispatch(Propagate(self, x, gy, gx));
+        instructions::arch().dispatch(Propagate(self, x, gy, gx));
     }
 
     #[inline(always)]

@@ -26,6 +26,7 @@ pub(crate) mod f16_storage;
 pub mod gemm;
 pub mod gradient;
 mod host;
+pub(crate) mod instructions;
 mod kernel;
 pub mod layout;
 pub mod moments;

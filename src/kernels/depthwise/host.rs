@@ -6,7 +6,7 @@
 //! columns to the side wraps around into an adjacent row, and reads a copy of the plane in which those `n` columns
 //! are zero.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
@@ -14,6 +14,7 @@ use crate::kernels::depthwise::shape::Depthwise;
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
+use crate::kernels::instructions;
 use crate::kernels::window::Windows;
 
 /// Least number of products for a task.
@@ -25,7 +26,7 @@ const SMALL: usize = 28 * 28;
 
 /// Computes the call; the output must not be empty.
 pub(crate) fn run(call: &Depthwise, inputs: &[&[f32]], output: &mut [f32]) {
-    let (arch, plane, taps) = (Arch::new(), call.out_plane(), call.taps());
+    let (arch, plane, taps) = (instructions::arch(), call.out_plane(), call.taps());
     let least = 1 + TASK / (plane * taps);
     let filter = |index: usize| {
         let (image, filter) = (index / call.filters(), index % call.filters());

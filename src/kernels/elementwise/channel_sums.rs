@@ -1,11 +1,12 @@
 //! The gradients of a scale and a shift per channel.
 
 use bytemuck::bytes_of;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::instructions;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 
@@ -71,7 +72,7 @@ impl WithSimd for Sums<'_> {
 impl ChannelSums {
     /// Sums of one channel, whose elements are contiguous in each plane.
     fn of_planes(&self, channel: usize, x: &[f32], gy: &[f32]) -> [f64; 2] {
-        let arch = Arch::new();
+        let arch = instructions::arch();
         let mut whole = [0.0; 2];
         for o in 0..self.outer {
             let at = (o * self.channels + channel) * self.inner;

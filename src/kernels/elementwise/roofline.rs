@@ -6,11 +6,12 @@
 //! hide the latency of the arithmetic.
 
 use bytemuck::bytes_of;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise_case};
+use crate::kernels::instructions;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -72,7 +73,7 @@ impl Kernel for Roofline {
     }
 
     fn cpu(&self, inputs: &[&[f32]], output: &mut [f32]) {
-        let arch = Arch::new();
+        let arch = instructions::arch();
         output.par_chunks_mut(TASK).zip(inputs[0].par_chunks(TASK)).for_each(|(y, x)| {
             if self.rounds == 0 {
                 y.copy_from_slice(x);

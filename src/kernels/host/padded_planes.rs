@@ -38,9 +38,8 @@ fn inside(windows: &Windows, phase: usize, len: usize) -> std::ops::Range<usize>
 impl PaddedPlanes {
     pub(crate) fn of(windows: &Windows, rows: usize) -> Self {
         // Remainders modulo the stride that occur among the taps of an axis, from 0 on.
-        let phases = [0, 1].map(|axis| {
-            windows.stride[axis].min((windows.kernel[axis] - 1) * windows.dilation[axis] + 1)
-        });
+        let phases = [0, 1]
+            .map(|axis| windows.stride[axis].min((windows.kernel[axis] - 1) * windows.dilation[axis] + 1));
         let ow = windows.out_hw[1];
         let len = ow + reach(windows, 1);
         let pitch = (0..phases[1]).map(|phase| inside(windows, phase, len)).filter(|real| !real.is_empty());

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use crate::compare::Tolerance;
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise, noise_case};
+use crate::kernels::instructions;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 
@@ -137,7 +138,7 @@ impl Kernel for ChannelStats {
         if output.is_empty() {
             return;
         }
-        let arch = pulp::Arch::new();
+        let arch = instructions::arch();
         let channel = self.tiles() * self.sides() * Self::FIELDS;
         let image = self.positions() * self.channels;
         let planes = output.par_chunks_mut(channel).enumerate();

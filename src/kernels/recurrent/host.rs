@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::cell::Cell;
 use super::shape::RecurrentKernel;
+use crate::kernels::instructions;
 
 /// Rows of a panel of weights.
 const PANEL: usize = 64;
@@ -171,7 +172,7 @@ impl RecurrentKernel {
         packed: &[Packed],
         inputs: &[&[f32]],
     ) -> Block {
-        let (arch, h, count) = (Arch::new(), self.hidden, sequences.len());
+        let (arch, h, count) = (instructions::arch(), self.hidden, sequences.len());
         let lengths: Vec<usize> =
             sequences.clone().map(|sequence| self.length(inputs[5][sequence].into())).collect();
         let initial = |input: &[f32]| -> Vec<f32> {

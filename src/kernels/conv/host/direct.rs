@@ -17,6 +17,7 @@ use crate::kernels::gemm::microkernel::{
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
+use crate::kernels::instructions;
 use crate::kernels::kernel::Prepared;
 
 /// Elements of a block's im2col matrix: three quarters of a mebibyte, less than a core's second-level cache.
@@ -63,7 +64,7 @@ struct PixelRun {
 impl DirectConv {
     pub(crate) fn new(conv: &ConvKernel, weights: &[f32], bias: &[f32]) -> Self {
         let weights = weight_panels(conv, weights);
-        Self { conv: conv.clone(), arch: Arch::new(), weights, bias: bias_panels(conv, bias) }
+        Self { conv: conv.clone(), arch: instructions::arch(), weights, bias: bias_panels(conv, bias) }
     }
 
     /// Number of pixels of a block: few enough for the cache and to give all threads work, but at least the number of

@@ -3,11 +3,12 @@
 //! Each weight is used once a row, so weights are read in place and never packed. Sums run along the depth, each lane
 //! of a vector by itself; their order depends on the depth only.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::conv::host::direct::TASK;
 use crate::kernels::conv::shape::ConvKernel;
+use crate::kernels::instructions;
 
 /// Output channels of a task.
 const CHANNELS: usize = 64;
@@ -19,7 +20,7 @@ const TILE: usize = 4;
 impl ConvKernel {
     /// Computes the convolution on the host if its planes are single pixels.
     pub(crate) fn cpu_rows(&self, x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
-        let arch = Arch::new();
+        let arch = instructions::arch();
         let (depth, groups) = (self.depth(), self.group_out());
         // For each group and chunk of channels, each image's part.
         let mut tasks: Vec<(usize, usize, Vec<&mut [f32]>)> = Vec::new();

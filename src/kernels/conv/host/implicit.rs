@@ -14,6 +14,7 @@ use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{Factors, PANEL, Shifted, Strip, StripSums, WIDE};
 use crate::kernels::host::padded_planes::PaddedPlanes;
 use crate::kernels::host::scratch;
+use crate::kernels::instructions;
 use crate::kernels::kernel::Prepared;
 
 /// Elements of a block's padded planes: half a mebibyte, less than a core's second-level cache.
@@ -58,7 +59,7 @@ impl ImplicitConv {
         let strips = Strip::cut(planes.positions(windows));
         Self {
             conv: conv.clone(),
-            arch: Arch::new(),
+            arch: instructions::arch(),
             weights: weight_panels(conv, weights),
             bias: bias_panels(conv, bias),
             pixels,
@@ -84,11 +85,7 @@ impl ImplicitConv {
                 let planes = &mut room[..len];
                 if parallel {
                     let least = 1 + TASK / (8 * self.planes.len());
-                    planes
-                        .par_chunks_mut(self.planes.len())
-                        .enumerate()
-                        .with_min_len(least)
-                        .for_each(fill);
+                    planes.par_chunks_mut(self.planes.len()).enumerate().with_min_len(least).for_each(fill);
                 } else {
                     planes.chunks_mut(self.planes.len()).enumerate().for_each(fill);
                 }

@@ -9,12 +9,13 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::host::padded_planes::PaddedPlanes;
 use crate::kernels::host::{scratch, vectors};
+use crate::kernels::instructions;
 
 /// Unit of the lengths of lines.
 const VECTOR: usize = 16;
@@ -150,7 +151,7 @@ impl Block {
     /// Adds the sums of a group over the block.
     fn add(&self, conv: &ConvKernel, group: usize, [x, gradient]: [&[f32]; 2], sums: &mut [f32]) {
         let lines = &Lines::of(conv, self.images.len(), self.rows.len());
-        let (arch, filters) = (Arch::new(), conv.group_out());
+        let (arch, filters) = (instructions::arch(), conv.group_out());
         let x_len = lines.x_elements(conv);
         let of_filter = lines.images * lines.gradient_len;
         // The last vector of a tap may overrun the plane.

@@ -26,6 +26,7 @@ use crate::kernels::gemm::microkernel::{Factors, PANEL, Packed, Packing, Strip, 
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
+use crate::kernels::instructions;
 use crate::kernels::kernel::Prepared;
 
 /// Input channels that a task transforms.
@@ -84,7 +85,12 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
                 }
             }
         });
-        Self { conv: conv.clone(), arch: Arch::new(), weights: packed, bias: bias_panels(conv, bias) }
+        Self {
+            conv: conv.clone(),
+            arch: instructions::arch(),
+            weights: packed,
+            bias: bias_panels(conv, bias),
+        }
     }
 
     /// Pixels of a block: whole rows of tiles, about as many as fill strips.

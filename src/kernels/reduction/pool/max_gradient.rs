@@ -1,7 +1,7 @@
 //! The gradient of maximum pooling.
 
 use bytemuck::bytes_of;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{LANES, PoolKernel, PoolKind, TASK, shapes};
@@ -9,6 +9,7 @@ use crate::compare::Tolerance;
 use crate::kernels::case::{Case, noise};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
+use crate::kernels::instructions;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow};
 use crate::kernels::shader::{grid, row, uniform, word};
 use crate::kernels::window::{Windows, WindowsUniform};
@@ -113,7 +114,7 @@ impl Kernel for MaxPoolGradient {
         }
         let padded = PaddedRows::of(&windows, 0, plane);
         let taps: Vec<usize> = (0..windows.taps()).map(|tap| padded.tap(&windows, tap)).collect();
-        let arch = Arch::new();
+        let arch = instructions::arch();
         let pixels = windows.pixels();
         let of_windows = inputs[1].par_chunks(plane).zip(inputs[2].par_chunks(plane));
         let planes = output.par_chunks_mut(pixels).zip(inputs[0].par_chunks(pixels)).zip(of_windows);

@@ -6,7 +6,7 @@ pub(crate) mod max_gradient;
 use std::sync::Arc;
 
 use bytemuck::bytes_of;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 pub use self::average_gradient::AveragePoolGradient;
@@ -16,6 +16,7 @@ use crate::kernels::case::{Case, noise_case};
 use crate::kernels::gradient::{Gradient, GradientBuilder, GradientOperand};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
+use crate::kernels::instructions;
 use crate::kernels::kernel::{Dispatch, Kernel, KernelRow, share};
 use crate::kernels::shader::{grid, row, uniform, word, words};
 use crate::kernels::window::{Windows, WindowsUniform};
@@ -128,7 +129,7 @@ const TASK: usize = 1 << 15;
 impl PoolKernel {
     /// Computes maxima tap by tap over adjacent windows.
     fn cpu_max(&self, x: &[f32], output: &mut [f32]) {
-        let (arch, windows, plane) = (Arch::new(), self.windows, self.out_plane());
+        let (arch, windows, plane) = (instructions::arch(), self.windows, self.out_plane());
         let padded = PaddedRows::of(&windows, 0, plane);
         let taps: Vec<usize> = (0..windows.taps()).map(|tap| padded.tap(&windows, tap)).collect();
         let planes = output.par_chunks_mut(plane).zip(x.par_chunks(self.in_plane()));
