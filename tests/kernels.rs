@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 use secateur::compare::compare;
 use secateur::kernels::activation::Activation;
@@ -22,36 +21,18 @@ use secateur::kernels::moments::GramKernel;
 use secateur::kernels::movement::{Copy, Relayout};
 use secateur::kernels::reduction::{PoolKernel, PoolKind};
 use secateur::kernels::reduction::{ReduceKernel, ReduceOp};
-use secateur::kernels::source::{ShaderTypes, shader_reads_f16};
 use secateur::kernels::window::Windows;
 use secateur::kernels::{CASES, Case, KERNELS, Kernel, KernelRow, cases_of, grid};
 use secateur::tensor::Precision;
 
+#[path = "common/shader_module.rs"]
+mod shader_module;
+
+use shader_module::shader_module;
+
 /// The first case's shader for single precision, parsed and validated.
 fn module(row: &KernelRow) -> Module {
-    module_of(&*cases_of(row)[0].kernel, Precision::F32)
-}
-
-/// A call's shader, parsed and validated, with f16 storage wherever it allows it, or nowhere.
-fn module_of(kernel: &dyn Kernel, precision: Precision) -> Module {
-    let (row, residual) = (kernel.row(), kernel.residual());
-    let as_far = |takes: bool| if takes { precision } else { Precision::F32 };
-    let input =
-        |i: usize| (kernel.binding(i), as_far(shader_reads_f16(kernel, i) || row.reads_f16_weights(i)));
-    let inputs = (0..kernel.input_lens().len()).map(input).collect();
-    let source = ShaderTypes { output: as_far(row.writes_f16()), inputs, residual }.text(row);
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
-    // Only kernels that declare a subgroup size may use subgroup operations.
-    let subgroups = cases_of(row).iter().all(|case| case.kernel.subgroup().is_some());
-    let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
-    capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
-    Validator::new(ValidationFlags::all(), capabilities)
-        .subgroup_stages(ShaderStages::COMPUTE)
-        .subgroup_operations(SubgroupOperationSet::all())
-        .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {}", row.name, e.emit_to_string(&source)));
-    module
+    shader_module(&*cases_of(row)[0].kernel, Precision::F32).0
 }
 
 /// Values between layers may be f16; counts, indices and sums may not.
@@ -84,7 +65,7 @@ fn every_shader_except_indices_sums_and_transforms_takes_f16() {
     for row in KERNELS {
         let cases = cases_of(row);
         let kinds: BTreeMap<_, _> = cases.iter().map(|case| (case.kernel.residual(), case)).collect();
-        kinds.values().for_each(|case| drop(module_of(&*case.kernel, Precision::F16)));
+        kinds.values().for_each(|case| drop(shader_module(&*case.kernel, Precision::F16)));
         let part = row.name.starts_with("winograd_in");
         assert_eq!(row.writes_f16(), !part && !exact.contains(&row.name), "{} writes", row.name);
         let reads_none = [
@@ -235,7 +216,7 @@ fn uniforms_have_the_layout_of_their_rust_side() {
 fn bindings_follow_the_convention() {
     for row in KERNELS {
         let bound = |kernel: &dyn Kernel| -> BTreeMap<u32, AddressSpace> {
-            let module = module_of(kernel, Precision::F32);
+            let module = shader_module(kernel, Precision::F32).0;
             let variables = module.global_variables.iter();
             variables
                 .filter_map(|(_, variable)| variable.binding.map(|binding| (binding, variable.space)))

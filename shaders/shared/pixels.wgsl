@@ -3,7 +3,7 @@
 @group(0) @binding(2) var x: In0;
 
 fn single(i: u32) -> f32 {
-    return texel(x, place(i));
+    return texel(place(i));
 }
 
 fn singles(at: vec4<u32>) -> vec4<f32> {

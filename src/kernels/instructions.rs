@@ -32,9 +32,8 @@ fn choice() -> Result<(&'static str, Arch)> {
     let asked = asked.to_string_lossy().into_owned();
     let plain = |name: &str| name.replace('-', "").to_lowercase();
     sets.iter().copied().find(|(name, _)| plain(name) == plain(&asked)).ok_or_else(|| {
-        let names: Vec<String> = sets.iter().map(|(name, _)| plain(name)).collect();
         Error::new(format!("{VARIABLE} names no instruction set of this processor"))
-            .expected(names.join(", "))
+            .expected("avx512, avx2 or neon, if the processor has it, or portable")
             .got(asked)
             .remedy(format!("unset {VARIABLE}"))
     })

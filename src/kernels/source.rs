@@ -5,6 +5,8 @@
 //! statistics, biases, and Winograd temporaries, whose last transform amplifies rounding errors a hundredfold. All
 //! shaders compute in f32.
 //!
+//! A shader whose input is a texture of single channels names it `x`, and reads it with `texel`.
+//!
 //! A shader that can add a residual ([`Kernel::residual`]) calls `with_residual`, or `with_residuals` for a whole
 //! quad, on the values that it writes.
 
@@ -50,10 +52,11 @@ impl ShaderTypes {
                 text.push_str("alias Weights = In1;\n");
             }
             if binding == InputBinding::Texels(1) {
+                // The texture is not a parameter: naga cannot write storage textures as such in Metal's language.
                 let level = if precision == Precision::F32 { "" } else { ", 0" };
                 let _ = writeln!(
                     text,
-                    "fn texel(t: In{i}, at: vec2<u32>) -> f32 {{ return textureLoad(t, at{level}).x; }}"
+                    "fn texel(at: vec2<u32>) -> f32 {{ return textureLoad(x, at{level}).x; }}"
                 );
             }
         }

@@ -312,5 +312,7 @@ pub(crate) fn cases() -> Vec<Case> {
         let named = files.iter().filter(|(name, _)| is_used(name));
         named.fold(case(title, &line), |case, (name, bytes)| case.with(name, bytes.clone()))
     };
-    REQUESTS.iter().map(make).collect()
+    let instructions = case("an instruction set that is none", "bench good.onnx --device cpu")
+        .under(&[("SECATEUR_INSTRUCTIONS", "avx1024")]);
+    REQUESTS.iter().map(make).chain([instructions]).collect()
 }

@@ -156,6 +156,7 @@ const UNMET: &[(&str, &str)] = &[
     ("\"{}\" failed", "a GPU that is lost"),
     ("\"{}\" returned no results", "a GPU that is lost"),
     ("\"{}\" refused the work", "a driver's fault"),
+    ("\"{}\" cannot translate the shader", "a fault of naga"),
     ("a launch has too many workgroups", "takes a GPU"),
     ("a tensor exceeds the largest buffer that the device can bind", "takes a GPU"),
     ("cannot open the device \"{}\"", "takes a GPU"),

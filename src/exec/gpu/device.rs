@@ -132,8 +132,11 @@ impl Gpu {
         if let Some(pipeline) = self.pipelines.get(key) {
             return Ok(pipeline);
         }
+        // naga panics at some shaders that it cannot translate; an algorithm with such a shader is then not chosen.
+        let compile = || catch_unwind(AssertUnwindSafe(|| self.pipelines.compile(&self.device, row, key)));
+        let panics = |_| Error::new(format!("\"{}\" cannot translate the shader", self.info.name)).internal();
         let made = self
-            .guarded(|| Ok(self.pipelines.compile(&self.device, row, key)))
+            .guarded(|| compile().map_err(panics))
             .map_err(|e| e.context(format!("cannot compile the kernel {}", row.name)))?;
         Ok(self.pipelines.insert(key, made))
     }

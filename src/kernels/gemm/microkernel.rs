@@ -24,8 +24,12 @@ use pulp::Simd;
 
 /// Channels of a panel of weights.
 pub(crate) const PANEL: usize = 16;
-/// Most channels of a tile.
+/// Most channels of a tile, with 32 registers and with 16.
 const HEIGHT: usize = 8;
+const HEIGHT_16: usize = 6;
+/// Rows of the depth that a panel's tiles multiply one after the other: their weights and pixels stay in the first-level
+/// cache.
+const NEAR: usize = 96;
 /// Pixels of a full strip.
 pub(crate) const WIDE: usize = 48;
 /// Unit of the widths of strips.
@@ -100,14 +104,20 @@ pub(crate) trait PixelRows: Copy {
     /// The rows of a piece, and the memory that contains their pixels.
     fn piece(&self, index: usize) -> (Range<usize>, &[f32]);
 
-    /// Position of a row's first pixel in the memory of its piece; `row` counts from the piece's first row.
-    fn start(&self, row: usize) -> usize;
+    /// Number of rows before a piece.
+    fn rows_before(&self, piece: usize) -> usize;
+
+    /// Number of pieces, at least one, with about `rows` rows in total.
+    fn pieces_of(&self, rows: usize) -> usize;
+
+    /// Position of the first pixel of row `first + row` in the memory of its piece, whose first row is `first`.
+    fn start(&self, first: usize, row: usize) -> usize;
 }
 
 /// Strips that are packed one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Packed<'a> {
-    /// All strips.
+    /// All strips in order.
     pub packed: &'a [f32],
     pub packing: Packing,
     /// Slot of the strip.
@@ -136,7 +146,17 @@ impl PixelRows for Packed<'_> {
     }
 
     #[inline(always)]
-    fn start(&self, row: usize) -> usize {
+    fn rows_before(&self, piece: usize) -> usize {
+        piece * self.packing.chunk
+    }
+
+    #[inline(always)]
+    fn pieces_of(&self, rows: usize) -> usize {
+        (rows / self.packing.chunk).max(1)
+    }
+
+    #[inline(always)]
+    fn start(&self, _first: usize, row: usize) -> usize {
         row * self.width
     }
 }
@@ -157,17 +177,28 @@ impl PixelRows for Shifted<'_> {
 
     #[inline(always)]
     fn pieces(&self) -> usize {
+        self.distances.len().div_ceil(NEAR)
+    }
+
+    #[inline(always)]
+    fn piece(&self, index: usize) -> (Range<usize>, &[f32]) {
+        let first = index * NEAR;
+        (first..(first + NEAR).min(self.distances.len()), self.pixels)
+    }
+
+    #[inline(always)]
+    fn rows_before(&self, piece: usize) -> usize {
+        piece * NEAR
+    }
+
+    #[inline(always)]
+    fn pieces_of(&self, _rows: usize) -> usize {
         1
     }
 
     #[inline(always)]
-    fn piece(&self, _index: usize) -> (Range<usize>, &[f32]) {
-        (0..self.distances.len(), self.pixels)
-    }
-
-    #[inline(always)]
-    fn start(&self, row: usize) -> usize {
-        self.distances[row]
+    fn start(&self, first: usize, row: usize) -> usize {
+        self.distances[first + row]
     }
 }
 
@@ -206,37 +237,53 @@ impl<P: PixelRows> Factors<'_, P> {
                 _ => self.few::<S, FEW>(simd, sums),
             };
         }
-        let most = if S::REGISTER_COUNT >= 32 { HEIGHT } else { HEIGHT / 2 };
-        for (first, height) in tiles(channels, most) {
-            let sums = &mut sums[first..];
-            match height {
-                1 => self.rows::<S, 1>(simd, first, sums),
-                2 => self.rows::<S, 2>(simd, first, sums),
-                3 => self.rows::<S, 3>(simd, first, sums),
-                4 => self.rows::<S, 4>(simd, first, sums),
-                // Not reached with fewer registers, for which these would be compiled in vain.
-                _ if S::REGISTER_COUNT < 32 => {}
-                5 => self.rows::<S, 5>(simd, first, sums),
-                6 => self.rows::<S, 6>(simd, first, sums),
-                7 => self.rows::<S, 7>(simd, first, sums),
-                _ => self.rows::<S, HEIGHT>(simd, first, sums),
+        let most = if S::REGISTER_COUNT >= 32 { HEIGHT } else { HEIGHT_16 };
+        let (pieces, at_once) = (self.pixels.pieces(), self.pixels.pieces_of(NEAR));
+        let mut first_piece = 0;
+        while first_piece < pieces.max(1) {
+            let part = first_piece..(first_piece + at_once).min(pieces);
+            for (first, height) in tiles(channels, most) {
+                let (part, sums) = (part.clone(), &mut sums[first..]);
+                match height {
+                    1 => self.rows::<S, 1>(simd, first, part, sums),
+                    2 => self.rows::<S, 2>(simd, first, part, sums),
+                    3 => self.rows::<S, 3>(simd, first, part, sums),
+                    4 => self.rows::<S, 4>(simd, first, part, sums),
+                    5 => self.rows::<S, 5>(simd, first, part, sums),
+                    6 => self.rows::<S, HEIGHT_16>(simd, first, part, sums),
+                    // Not reached with fewer registers, for which these would be compiled in vain.
+                    _ if S::REGISTER_COUNT < 32 => {}
+                    7 => self.rows::<S, 7>(simd, first, part, sums),
+                    _ => self.rows::<S, HEIGHT>(simd, first, part, sums),
+                }
             }
+            first_piece += at_once;
         }
     }
 
-    /// Multiplies `R` channels with the strip, three vectors of pixels at a time as far as possible.
+    /// Multiplies `R` channels with a part of the strip's depth, several vectors of pixels at a time.
     #[inline(always)]
-    fn rows<S: Simd, const R: usize>(&self, simd: S, first: usize, sums: &mut [StripSums]) {
+    fn rows<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        part: Range<usize>,
+        sums: &mut [StripSums],
+    ) {
         let vectors = self.strip.width / S::F32_LANES;
+        let most = if S::REGISTER_COUNT >= 32 || R <= 3 { 3 } else { 2 };
         let mut at = 0;
-        while vectors - at >= 3 {
-            self.tile::<S, R, 3>(simd, first, at, sums);
-            at += 3;
-        }
-        match vectors - at {
-            2 => self.tile::<S, R, 2>(simd, first, at, sums),
-            1 => self.tile::<S, R, 1>(simd, first, at, sums),
-            _ => {}
+        while at < vectors {
+            let count = most.min(vectors - at);
+            match count {
+                1 => self.tile::<S, R, 1>(simd, (first, at), part.clone(), sums),
+                2 => self.tile::<S, R, 2>(simd, (first, at), part.clone(), sums),
+                _ if S::REGISTER_COUNT >= 32 || R <= 3 => {
+                    self.tile::<S, R, 3>(simd, (first, at), part.clone(), sums);
+                }
+                _ => {}
+            }
+            at += count;
         }
     }
 
@@ -246,27 +293,35 @@ impl<P: PixelRows> Factors<'_, P> {
     fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
         simd: S,
-        first: usize,
-        at: usize,
+        (first, at): (usize, usize),
+        part: Range<usize>,
         sums: &mut [StripSums],
     ) {
         let mut tile = [[simd.splat_f32s(0.0); V]; R];
-        let bias = &self.bias[first..first + R];
+        let (bias, sums) = (&self.bias[first..first + R], &mut sums[..R]);
         for r in 0..R {
-            tile[r] = [simd.splat_f32s(bias[r]); V];
+            if part.start == 0 {
+                tile[r] = [simd.splat_f32s(bias[r]); V];
+            } else {
+                let (sums, _) = S::as_simd_f32s(&sums[r][..]);
+                let sums = &sums[at..at + V];
+                for v in 0..V {
+                    tile[r][v] = sums[v];
+                }
+            }
         }
         // Each of a panel's tiles prefetches its share of the next panel.
-        let depth = self.pixels.depth();
-        let mut next = self.weights.iter().skip(depth + depth * first / PANEL);
-        for piece in 0..self.pixels.pieces() {
+        let (depth, done) = (self.pixels.depth(), self.pixels.rows_before(part.start));
+        let mut next = self.weights.iter().skip(depth + depth * first / PANEL + done * R / PANEL);
+        for piece in part {
             let (rows, pixels) = self.pixels.piece(piece);
             if self.ahead {
                 for row in next.by_ref().take((rows.len() * R).div_ceil(PANEL)) {
                     fetch(row);
                 }
             }
-            for (row, weights) in self.weights[rows].iter().enumerate() {
-                let start = self.pixels.start(row) + at * S::F32_LANES;
+            for (row, weights) in self.weights[rows.clone()].iter().enumerate() {
+                let start = self.pixels.start(rows.start, row) + at * S::F32_LANES;
                 let (pixels, _) = S::as_simd_f32s(&pixels[start..start + V * S::F32_LANES]);
                 let (weights, pixels) = (&weights[first..first + R], &pixels[..V]);
                 for r in 0..R {
@@ -277,7 +332,6 @@ impl<P: PixelRows> Factors<'_, P> {
                 }
             }
         }
-        let sums = &mut sums[..R];
         for r in 0..R {
             let (sums, _) = S::as_mut_simd_f32s(&mut sums[r][..]);
             let sums = &mut sums[at..at + V];
@@ -297,9 +351,10 @@ impl<P: PixelRows> Factors<'_, P> {
             let mut tile = [bias[at]; R];
             for piece in 0..self.pixels.pieces() {
                 let (rows, pixels) = self.pixels.piece(piece);
+                let first = rows.start;
                 for (row, weights) in self.weights[rows].iter().enumerate() {
                     let (weights, _) = S::as_simd_f32s(&weights[..]);
-                    let pixels = &pixels[self.pixels.start(row)..][..R];
+                    let pixels = &pixels[self.pixels.start(first, row)..][..R];
                     for r in 0..R {
                         tile[r] = simd.mul_add_e_f32s(weights[at], simd.splat_f32s(pixels[r]), tile[r]);
                     }

@@ -15,7 +15,7 @@ use crate::kernels::window::Windows;
 /// the elements are zeros or belong to other windows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PaddedPlanes {
-    /// Rows of windows.
+    /// Number of rows of windows.
     pub rows: usize,
     /// Distance between adjacent rows of windows.
     pub pitch: usize,
@@ -48,7 +48,7 @@ impl PaddedPlanes {
         Self { rows, pitch, plane, phases }
     }
 
-    /// Number of elements.
+    /// Number of elements of all planes.
     pub(crate) fn len(&self) -> usize {
         self.plane * self.phases[0] * self.phases[1]
     }

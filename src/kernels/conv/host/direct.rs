@@ -268,7 +268,7 @@ struct MultiplyPanel<'a, 'b, 'c> {
     /// The panel's weights, and those of the panels after it.
     weights: &'a [[f32; PANEL]],
     bias: &'a [f32; PANEL],
-    /// The im2col matrix.
+    /// The packed im2col matrix.
     matrix: (&'a [f32], Packing),
     strips: &'a [Strip],
     /// Pixels of each span.

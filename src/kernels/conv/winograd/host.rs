@@ -397,7 +397,7 @@ impl<const OUT: usize, const IN: usize> TileVector<'_, OUT, IN> {
 struct OutputTransform<'a, 'b, 'c, const OUT: usize, const IN: usize> {
     /// The panel's weights of all points, and those of the panels after it.
     weights: &'a [[f32; PANEL]],
-    /// The transformed input.
+    /// The packed transformed input.
     matrices: (&'a [f32], Packing),
     strips: &'a [Strip],
     spans: &'a [PixelSpan],
