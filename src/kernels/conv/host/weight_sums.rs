@@ -2,8 +2,8 @@
 //!
 //! A block of positions is stored as lines: one for each filter's gradient, and for `x` one for each channel, in which
 //! the positions of a tap are adjacent, at the tap's distance. Rows are padded, so that a tap never crosses an edge;
-//! the gradient is zero in these places ([`PaddedPlanes`]). If the padding would be long, as in small planes, `x` is
-//! unfolded: each tap of each channel has a line of its own. A tile of 4 filters × 6 taps stays in registers over the whole block.
+//! the gradient is zero in these places ([`PaddedPlanes`]). If the padding would cost more, as in tiny planes of few
+//! channels, `x` is unfolded: each tap of each channel has a line of its own. A tile of 4 filters × 6 taps stays in registers over the whole block.
 //!
 //! Blocks form parts, whose sums are added in order. Neither depends on the number of threads.
 
@@ -37,13 +37,15 @@ const PART_SUMS: usize = 1 << 21;
 const STORED: usize = 1 << 14;
 /// Cost of unfolding a vector, in products of vectors.
 const UNFOLD: usize = 10;
+/// Cost of adding the lanes of a sum at the end of a block, in products of vectors.
+const REDUCE: usize = 8;
 
 /// Computes the sums `[out_channels, in_channels / groups, kh, kw]` over all images.
 pub(crate) fn run(conv: &ConvKernel, x: &[f32], gradient: &[f32], sums: &mut [f32]) {
     if sums.is_empty() {
         return;
     }
-    let blocks = blocks(conv);
+    let blocks = Division::of(conv).blocks(conv);
     let most = (PART_SUMS / sums.len()).clamp(1, PARTS);
     let of_part = blocks.len().div_ceil(most).max(1);
     let matrix = conv.group_out() * conv.depth();
@@ -73,8 +75,18 @@ pub(crate) fn run(conv: &ConvKernel, x: &[f32], gradient: &[f32], sums: &mut [f3
     });
 }
 
+/// Form of the lines of `x`.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// A line for each channel, with padding ([`PaddedPlanes`]).
+    Padded,
+    /// A line for each tap of each channel, in which images are adjacent.
+    Unfolded,
+}
+
 /// Some images, or some rows of windows of one image.
 struct Block {
+    form: Form,
     images: Range<usize>,
     rows: Range<usize>,
 }
@@ -88,23 +100,29 @@ struct Lines {
     /// Elements of an image in a line of the gradient, and in a line of `x`.
     gradient_len: usize,
     x_len: usize,
-    /// The planes of an image in a line of `x`. `None` if `x` has a line for each tap of each channel, in which images
-    /// are adjacent.
+    /// The planes of an image in a line of `x`; `None` if it is unfolded.
     planes: Option<PaddedPlanes>,
 }
 
 impl Lines {
-    fn of(conv: &ConvKernel, images: usize, rows: usize) -> Self {
-        let windows = &conv.windows;
-        let ow = windows.out_hw[1];
-        let planes = PaddedPlanes::of(windows, rows);
-        let padded = (rows * planes.pitch).next_multiple_of(VECTOR);
-        let dense = (images * rows * ow).next_multiple_of(VECTOR);
-        let filters = conv.group_out();
-        if images * padded * filters > dense * (filters + UNFOLD) {
-            return Self { images: 1, pitch: ow, gradient_len: dense, x_len: dense, planes: None };
+    fn of(conv: &ConvKernel, form: Form, images: usize, rows: usize) -> Self {
+        let ow = conv.windows.out_hw[1];
+        match form {
+            Form::Padded => {
+                let planes = PaddedPlanes::of(&conv.windows, rows);
+                let gradient_len = (rows * planes.pitch).next_multiple_of(VECTOR);
+                Self { images, pitch: planes.pitch, gradient_len, x_len: planes.len(), planes: Some(planes) }
+            }
+            Form::Unfolded => {
+                let dense = (images * rows * ow).next_multiple_of(VECTOR);
+                Self { images: 1, pitch: ow, gradient_len: dense, x_len: dense, planes: None }
+            }
         }
-        Self { images, pitch: planes.pitch, gradient_len: padded, x_len: planes.len(), planes: Some(planes) }
+    }
+
+    /// Positions of a block, with those that pad its lines.
+    fn positions(&self) -> usize {
+        self.images * self.gradient_len
     }
 
     /// Elements of all lines of `x`.
@@ -126,31 +144,63 @@ impl Lines {
     }
 }
 
-/// Divides the positions of a batch into blocks whose lines fit the cache.
-fn blocks(conv: &ConvKernel) -> Vec<Block> {
-    let rows = conv.windows.out_hw[0];
-    let fits = |images: usize, rows: usize| {
-        let lines = Lines::of(conv, images, rows);
-        let gradient = lines.images * lines.gradient_len;
-        let most = lines.x_elements(conv).max(conv.group_out() * gradient);
-        most <= CACHED && gradient <= MOST_POSITIONS
-    };
-    if fits(1, rows) {
-        let images = (1..=conv.batch).take_while(|&images| fits(images, rows)).last().unwrap_or(1);
-        let images = conv.batch.div_ceil(conv.batch.div_ceil(images).max(1)).max(1);
-        let block = |first| Block { images: first..(first + images).min(conv.batch), rows: 0..rows };
-        return (0..conv.batch).step_by(images).map(block).collect();
+/// Size of the blocks of a batch, some images or some rows of one image, and their form.
+struct Division {
+    form: Form,
+    images: usize,
+    rows: usize,
+}
+
+impl Division {
+    /// The division with the lower cost.
+    fn of(conv: &ConvKernel) -> Self {
+        let [padded, unfolded] = [Form::Padded, Form::Unfolded].map(|form| Self::by(conv, form));
+        if unfolded.cost(conv) < padded.cost(conv) { unfolded } else { padded }
     }
-    let most = (1..=rows).take_while(|&rows| fits(1, rows)).last().unwrap_or(1);
-    let most = rows.div_ceil(rows.div_ceil(most));
-    let starts = (0..conv.batch).flat_map(|image| (0..rows).step_by(most).map(move |row| (image, row)));
-    starts.map(|(image, row)| Block { images: image..image + 1, rows: row..(row + most).min(rows) }).collect()
+
+    /// The largest blocks of similar sizes whose lines fit the cache.
+    fn by(conv: &ConvKernel, form: Form) -> Self {
+        let all = conv.windows.out_hw[0];
+        let fits = |images: usize, rows: usize| {
+            let lines = Lines::of(conv, form, images, rows);
+            let most = lines.x_elements(conv).max(conv.group_out() * lines.positions());
+            most <= CACHED && lines.positions() <= MOST_POSITIONS
+        };
+        let even = |count: usize, most: usize| count.div_ceil(count.div_ceil(most.max(1)).max(1)).max(1);
+        if fits(1, all) {
+            let images = (1..=conv.batch).take_while(|&images| fits(images, all)).last().unwrap_or(1);
+            return Self { form, images: even(conv.batch, images), rows: all };
+        }
+        let rows = (1..=all).take_while(|&rows| fits(1, rows)).last().unwrap_or(1);
+        Self { form, images: 1, rows: even(all, rows) }
+    }
+
+    /// Cost of a pair of a filter and a tap for a row of windows, in products of vectors.
+    fn cost(&self, conv: &ConvKernel) -> f64 {
+        let vectors = Lines::of(conv, self.form, self.images, self.rows).positions() / VECTOR;
+        let unfold = if self.form == Form::Unfolded { UNFOLD * vectors / conv.group_out().max(1) } else { 0 };
+        (vectors + REDUCE + unfold) as f64 / (self.images * self.rows) as f64
+    }
+
+    fn blocks(&self, conv: &ConvKernel) -> Vec<Block> {
+        let (form, all) = (self.form, conv.windows.out_hw[0]);
+        let images = (0..conv.batch).step_by(self.images.max(1));
+        let range = |first: usize, count: usize, end: usize| first..(first + count).min(end);
+        let block = |image, row| Block {
+            form,
+            images: range(image, self.images, conv.batch),
+            rows: range(row, self.rows, all),
+        };
+        images
+            .flat_map(|image| (0..all).step_by(self.rows.max(1)).map(move |row| block(image, row)))
+            .collect()
+    }
 }
 
 impl Block {
     /// Adds the sums of a group over the block.
     fn add(&self, conv: &ConvKernel, group: usize, [x, gradient]: [&[f32]; 2], sums: &mut [f32]) {
-        let lines = &Lines::of(conv, self.images.len(), self.rows.len());
+        let lines = &Lines::of(conv, self.form, self.images.len(), self.rows.len());
         let (arch, filters) = (instructions::arch(), conv.group_out());
         let x_len = lines.x_elements(conv);
         let of_filter = lines.images * lines.gradient_len;
