@@ -1,5 +1,6 @@
 //! Options of every verb, and parsers of their values.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -86,6 +87,9 @@ pub(crate) struct Global {
     /// Values of all options, with the origin of each.
     #[arg(skip)]
     pub(crate) settings: Vec<Setting>,
+    /// The device that the verb opened.
+    #[arg(skip)]
+    opened: OnceCell<Device>,
 }
 
 /// The precision of values between layers.
@@ -121,6 +125,13 @@ impl Global {
         if let Some(note) = device.recall() {
             output.note(note);
         }
+        // A verb opens one device.
+        let _ = self.opened.set(device.clone());
         Ok(device)
+    }
+
+    /// Notes on stderr which kernels the device could not use.
+    pub(crate) fn note_refused_kernels(&self, output: &Output) {
+        self.opened.get().map_or_else(Vec::new, Device::notes).into_iter().for_each(|note| output.note(note));
     }
 }

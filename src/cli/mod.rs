@@ -283,9 +283,14 @@ fn run(mut cli: Cli, output: &Output) -> Result<Answer> {
     Ok(answer)
 }
 
-fn answer(cli: Cli, output: &Output) -> Result<Answer> {
-    let global = &cli.global;
-    match cli.verb {
+fn answer(Cli { verb, global }: Cli, output: &Output) -> Result<Answer> {
+    let answer = answer_of(verb, &global, output)?;
+    global.note_refused_kernels(output);
+    Ok(answer)
+}
+
+fn answer_of(verb: Verb, global: &args::Global, output: &Output) -> Result<Answer> {
+    match verb {
         Verb::Devices => devices::run(output),
         Verb::Inspect(args) => inspect::run(&args, output),
         Verb::Run(args) => network::run(&args, global, output),

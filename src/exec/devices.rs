@@ -218,6 +218,14 @@ impl Device {
         }
     }
 
+    /// Returns a sentence for each kernel that the device's compiler refused and that others replace.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Cpu => vec![],
+            Self::Gpu(gpu, _) => gpu.notes(),
+        }
+    }
+
     /// Times the algorithms of the plans' steps for about `seconds`, and selects and caches the fastest.
     ///
     /// Returns the number of timed shapes; `None` on the CPU, which has one algorithm for every kernel. The observer

@@ -41,6 +41,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub(super) fn notes(&self) -> Vec<String> {
+        match *self {}
+    }
+
     pub(super) fn tune(
         self: &Arc<Self>,
         _: &[&Plan],

@@ -1,5 +1,6 @@
 //! Tests of the interpreters on a small kernel, on the CPU and on all available GPUs.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::check::{check, first_failing};
@@ -7,6 +8,10 @@ use super::devices::{Device, DeviceChoice, list, open};
 use super::reference::run_reference;
 use super::*;
 use crate::compare::{Tolerance, compare};
+use crate::kernels::activation::Activation;
+use crate::kernels::algorithms::algorithms;
+use crate::kernels::conv::ConvKernel;
+use crate::kernels::window::Windows;
 use crate::kernels::{Dispatch, Kernel, KernelRow};
 use crate::observer::Silent;
 use crate::tensor::DType;
@@ -288,6 +293,57 @@ fn a_shader_that_does_not_compile_is_an_error_and_the_device_remains_usable() {
         assert!(error.what().contains("broken"), "{error}");
         plan = self::plan(0.0);
         assert!(device.load(&plan).unwrap().run(&[&input()]).is_ok());
+    }
+}
+
+/// The algorithm of a convolution on software adapters is `lanes`.
+#[test]
+fn an_algorithm_whose_shader_does_not_compile_is_replaced_with_a_note() {
+    let conv = ConvKernel {
+        batch: 2,
+        groups: 1,
+        in_channels: 32,
+        out_channels: 32,
+        windows: Windows { stride: [2, 2], out_hw: [8, 8], ..Windows::points([16, 16]) },
+        out_offset: 0,
+        out_total: 32,
+        residual: false,
+        activation: Activation::None,
+    };
+    let data: Vec<Vec<f32>> =
+        conv.input_lens().into_iter().map(|len| (0..len).map(|i| (i % 23) as f32 - 11.0).collect()).collect();
+    let port = |place, len| Port { name: String::new(), place, shape: vec![len], dtype: DType::F32 };
+    let step = Step {
+        inputs: vec![Operand::Buffer(0), Operand::Constant(0), Operand::Constant(1)],
+        output: 1,
+        node: "conv".into(),
+        value: None,
+        kernel: Arc::new(conv.clone()),
+    };
+    let plan = Plan {
+        batch: 2,
+        buffers: vec![data[0].len(), conv.output_len()],
+        constants: data[1..].iter().cloned().map(Arc::new).collect(),
+        inputs: vec![port(Operand::Buffer(0), data[0].len())],
+        outputs: vec![port(Operand::Buffer(1), conv.output_len())],
+        steps: vec![step],
+        ..Plan::default()
+    };
+    for device in devices() {
+        let Device::Gpu(gpu, _) = &device else { continue };
+        let expected = device.load(&plan).unwrap().run(&[&data[0]]).unwrap();
+        assert!(device.notes().is_empty());
+        let rules = algorithms(&conv).into_iter().filter(|algorithm| algorithm.rule.is_some());
+        let used = rules.flat_map(|algorithm| algorithm.calls).map(|call| call.kernel.row().name);
+        for name in used.collect::<BTreeSet<_>>() {
+            *gpu.broken.lock().unwrap() = Some(name);
+            assert_eq!(device.load(&plan).unwrap().run(&[&data[0]]).unwrap(), expected, "without {name}");
+        }
+        let note = device.notes().join("\n");
+        assert!(note.contains("the test broke the shader"), "{note}");
+        *gpu.broken.lock().unwrap() = Some("conv");
+        let error = device.load_by(&plan, "", false).err().unwrap();
+        assert_eq!(error.node_name(), Some("conv"), "{error}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! scopes around a piece of work and turns the errors into one [`Error`]. Errors outside of a scope (a lost device)
 //! are recorded, and fail the next piece of work. Nothing here panics because of a driver.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,7 @@ use super::pipeline::{CompiledPipeline, PipelineCache, PipelineKey, lock};
 use crate::error::{Error, Result};
 use crate::exec::info::DeviceInfo;
 use crate::kernels::KernelRow;
+use crate::kernels::algorithm::Algorithm;
 
 /// The remedy for work that is too large for a device.
 pub(super) const SMALLER: &str = "use a smaller `batch`, or set `device` to cpu";
@@ -25,7 +27,12 @@ pub struct Gpu {
     /// The first error outside of any scope.
     fault: Arc<Mutex<Option<String>>>,
     pipelines: PipelineCache,
+    /// Kernels whose shaders this device cannot compile, with the reasons. No algorithm that uses one is chosen.
+    refused: Mutex<BTreeMap<&'static str, String>>,
     pub(super) autotuned: Mutex<AutotuneCache>,
+    /// A kernel whose shader fails, as if the driver had refused it.
+    #[cfg(test)]
+    pub(in crate::exec) broken: Mutex<Option<&'static str>>,
 }
 
 impl Gpu {
@@ -59,7 +66,18 @@ impl Gpu {
             }
         });
         let autotuned = Mutex::new(AutotuneCache::new(&info));
-        Ok(Self { info, device, queue, fault, pipelines: PipelineCache::default(), autotuned })
+        let (pipelines, refused) = (PipelineCache::default(), Mutex::default());
+        Ok(Self {
+            info,
+            device,
+            queue,
+            fault,
+            pipelines,
+            refused,
+            autotuned,
+            #[cfg(test)]
+            broken: Mutex::default(),
+        })
     }
 
     /// Describes the adapter and its driver.
@@ -122,6 +140,28 @@ impl Gpu {
         }
     }
 
+    /// Records that a kernel's shader does not compile.
+    pub(super) fn refuse(&self, row: &KernelRow, error: &Error) {
+        lock(&self.refused).entry(row.name).or_insert_with(|| error.message());
+    }
+
+    /// Returns whether an algorithm uses a kernel whose shader does not compile.
+    pub(super) fn refuses(&self, algorithm: &Algorithm) -> bool {
+        let refused = lock(&self.refused);
+        algorithm.calls.iter().any(|call| refused.contains_key(call.kernel.row().name))
+    }
+
+    /// A sentence for each kernel whose shader does not compile.
+    pub(in crate::exec) fn notes(&self) -> Vec<String> {
+        let note = |(kernel, why): (&&str, &String)| {
+            format!(
+                "the kernel {kernel} is not used on \"{}\", and others compute in its place: {why}",
+                self.info.name
+            )
+        };
+        lock(&self.refused).iter().map(note).collect()
+    }
+
     /// Returns the pipeline of a key, compiled at its first use. Two threads may compile the same key; the first
     /// result is kept.
     pub(super) fn pipeline(
@@ -129,6 +169,10 @@ impl Gpu {
         row: &'static KernelRow,
         key: &PipelineKey,
     ) -> Result<Arc<CompiledPipeline>> {
+        #[cfg(test)]
+        if *lock(&self.broken) == Some(row.name) {
+            return Err(Error::new("the test broke the shader"));
+        }
         if let Some(pipeline) = self.pipelines.get(key) {
             return Ok(pipeline);
         }

@@ -51,17 +51,21 @@ pub(super) fn load(
 /// Compiles the pipelines that a plan needs and the device does not have yet, on all cores.
 ///
 /// # Errors
-/// Fails if the driver refuses a shader.
-pub(super) fn compile(gpu: &Gpu, calls: &[LoweredCall], dispatches: &[Dispatch]) -> Result<()> {
+/// Fails with the first call whose shader the driver refuses.
+pub(super) fn compile<'a>(
+    gpu: &Gpu,
+    calls: &'a [LoweredCall],
+    dispatches: &[Dispatch],
+) -> Result<(), (&'a LoweredCall, Error)> {
     let mut seen = HashSet::new();
-    let wanted: Vec<(&LoweredCall, PipelineKey)> = calls
+    let wanted: Vec<(&'a LoweredCall, PipelineKey)> = calls
         .iter()
         .zip(dispatches)
         .map(|(call, dispatch)| (call, key(call, dispatch)))
         .filter(|(_, key)| seen.insert(key.clone()))
         .collect();
     wanted.par_iter().try_for_each(|(call, key)| {
-        gpu.pipeline(call.kernel.row(), key).map(drop).map_err(|e| e.node(&call.node))
+        gpu.pipeline(call.kernel.row(), key).map(drop).map_err(|e| (*call, e.node(&call.node)))
     })
 }
 

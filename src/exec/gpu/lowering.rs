@@ -49,6 +49,8 @@ pub(super) struct LoweredCall {
     pub(super) lens: Vec<usize>,
     pub(super) output: LaunchOperand,
     pub(super) types: ShaderTypes,
+    /// True for a part of an algorithm that replaces the kernel's own shader.
+    pub(super) is_replacement: bool,
     /// The node of the step, for errors.
     pub(super) node: String,
 }
@@ -97,7 +99,15 @@ impl LoweredPlan {
         let node = step.node.clone();
         let (inputs, lens) = self.packed(plan, step, &**kernel, inputs)?;
         let types = types(plan, &**kernel, &inputs, output).map_err(|e| e.node(&node))?;
-        self.calls.push(LoweredCall { kernel: Arc::clone(kernel), inputs, lens, output, types, node });
+        self.calls.push(LoweredCall {
+            kernel: Arc::clone(kernel),
+            inputs,
+            lens,
+            output,
+            types,
+            is_replacement: false,
+            node,
+        });
         Ok(())
     }
 
@@ -141,7 +151,9 @@ impl LoweredPlan {
                 CallInput::Temp(temp) => LaunchOperand::Temp(temp),
             };
             let output = call.output.map_or(LaunchOperand::Buffer(step.output), LaunchOperand::Temp);
+            let first = self.calls.len();
             self.push(plan, step, &call.kernel, call.inputs.iter().map(source).collect(), output)?;
+            self.calls[first..].iter_mut().for_each(|call| call.is_replacement = true);
         }
         Ok(())
     }
@@ -194,7 +206,9 @@ fn types(
 /// Chooses the algorithm of a call; `None` is its own shader.
 fn choose(gpu: &Gpu, plan: &Plan, step: &Step, choice: AlgorithmChoice) -> Result<Option<Algorithm>> {
     let kernel = &step.kernel;
-    let runs = |algorithm: &Algorithm| runs_on(algorithm, &gpu.info) && reads(algorithm, step);
+    let runs = |algorithm: &Algorithm| {
+        runs_on(algorithm, &gpu.info) && reads(algorithm, step) && !gpu.refuses(algorithm)
+    };
     let list = algorithms(&**kernel);
     match choice {
         AlgorithmChoice::Best => {

@@ -41,6 +41,22 @@ pub(super) struct GpuProgram {
     poison: bool,
 }
 
+/// Lowers a plan and compiles its shaders. Algorithms whose shaders do not compile are replaced by the next ones.
+fn compiled(gpu: &Gpu, plan: &Plan, choice: AlgorithmChoice) -> Result<(LoweredPlan, Vec<Dispatch>)> {
+    loop {
+        let lowered = LoweredPlan::new(gpu, plan, choice)?;
+        let dispatches: Vec<Dispatch> = lowered.calls.iter().map(|call| call.kernel.dispatch()).collect();
+        match compile(gpu, &lowered.calls, &dispatches) {
+            Ok(()) => return Ok((lowered, dispatches)),
+            // Each round refuses another kernel, so there are finitely many.
+            Err((call, error)) if call.is_replacement && matches!(choice, AlgorithmChoice::Best) => {
+                gpu.refuse(call.kernel.row(), &error);
+            }
+            Err((_, error)) => return Err(error),
+        }
+    }
+}
+
 impl GpuProgram {
     /// Loads a plan onto the device. With `poison`, every buffer that is neither a sum nor a state
     /// is filled with NaN before each run.
@@ -50,9 +66,7 @@ impl GpuProgram {
     /// full, or if the driver refuses a shader.
     pub(super) fn new(gpu: &Arc<Gpu>, plan: &Plan, choice: AlgorithmChoice, poison: bool) -> Result<Self> {
         validate(plan)?;
-        let lowered = LoweredPlan::new(gpu, plan, choice)?;
-        let dispatches: Vec<Dispatch> = lowered.calls.iter().map(|call| call.kernel.dispatch()).collect();
-        compile(gpu, &lowered.calls, &dispatches)?;
+        let (lowered, dispatches) = compiled(gpu, plan, choice)?;
         let staging = |port: &Port| match port.place {
             Operand::Buffer(_) => Some(gpu.staging(port_len(port))),
             Operand::Constant(_) => None,
