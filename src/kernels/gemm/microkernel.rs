@@ -101,17 +101,14 @@ pub(crate) trait PixelRows: Copy {
     /// Number of pieces of the depth.
     fn pieces(&self) -> usize;
 
-    /// The rows of a piece, and the memory that contains their pixels.
-    fn piece(&self, index: usize) -> (Range<usize>, &[f32]);
-
     /// Number of rows before a piece.
     fn rows_before(&self, piece: usize) -> usize;
 
     /// Number of pieces, at least one, with about `rows` rows in total.
     fn pieces_of(&self, rows: usize) -> usize;
 
-    /// Position of the first pixel of row `first + row` in the memory of its piece, whose first row is `first`.
-    fn start(&self, first: usize, row: usize) -> usize;
+    /// The pixels of each row of a piece.
+    fn rows(&self, piece: usize) -> impl Iterator<Item = &[f32]>;
 }
 
 /// Strips that are packed one after the other.
@@ -138,14 +135,6 @@ impl PixelRows for Packed<'_> {
     }
 
     #[inline(always)]
-    fn piece(&self, index: usize) -> (Range<usize>, &[f32]) {
-        let first = index * self.packing.chunk;
-        let rows = self.packing.chunk.min(self.packing.depth - first);
-        let chunk = &self.packed[index * self.packing.chunk_len()..];
-        (first..first + rows, &chunk[self.slot * rows * WIDE..][..rows * self.width])
-    }
-
-    #[inline(always)]
     fn rows_before(&self, piece: usize) -> usize {
         piece * self.packing.chunk
     }
@@ -156,8 +145,10 @@ impl PixelRows for Packed<'_> {
     }
 
     #[inline(always)]
-    fn start(&self, _first: usize, row: usize) -> usize {
-        row * self.width
+    fn rows(&self, piece: usize) -> impl Iterator<Item = &[f32]> {
+        let rows = self.packing.chunk.min(self.packing.depth - self.rows_before(piece));
+        let chunk = &self.packed[piece * self.packing.chunk_len()..];
+        chunk[self.slot * rows * WIDE..][..rows * self.width].chunks_exact(self.width)
     }
 }
 
@@ -167,6 +158,8 @@ pub(crate) struct Shifted<'a> {
     /// Memory from the strip's first pixel at distance 0 on.
     pub pixels: &'a [f32],
     pub distances: &'a [usize],
+    /// Width of the strip.
+    pub width: usize,
 }
 
 impl PixelRows for Shifted<'_> {
@@ -181,12 +174,6 @@ impl PixelRows for Shifted<'_> {
     }
 
     #[inline(always)]
-    fn piece(&self, index: usize) -> (Range<usize>, &[f32]) {
-        let first = index * NEAR;
-        (first..(first + NEAR).min(self.distances.len()), self.pixels)
-    }
-
-    #[inline(always)]
     fn rows_before(&self, piece: usize) -> usize {
         piece * NEAR
     }
@@ -197,8 +184,9 @@ impl PixelRows for Shifted<'_> {
     }
 
     #[inline(always)]
-    fn start(&self, first: usize, row: usize) -> usize {
-        self.distances[first + row]
+    fn rows(&self, piece: usize) -> impl Iterator<Item = &[f32]> {
+        let distances = self.distances[self.rows_before(piece)..].iter().take(NEAR);
+        distances.map(|&distance| &self.pixels[distance..][..self.width])
     }
 }
 
@@ -314,16 +302,16 @@ impl<P: PixelRows> Factors<'_, P> {
         let (depth, done) = (self.pixels.depth(), self.pixels.rows_before(part.start));
         let mut next = self.weights.iter().skip(depth + depth * first / PANEL + done * R / PANEL);
         for piece in part {
-            let (rows, pixels) = self.pixels.piece(piece);
+            let from = self.pixels.rows_before(piece);
             if self.ahead {
-                for row in next.by_ref().take((rows.len() * R).div_ceil(PANEL)) {
+                let rows = self.pixels.rows_before(piece + 1).min(depth) - from;
+                for row in next.by_ref().take((rows * R).div_ceil(PANEL)) {
                     fetch(row);
                 }
             }
-            for (row, weights) in self.weights[rows.clone()].iter().enumerate() {
-                let start = self.pixels.start(rows.start, row) + at * S::F32_LANES;
-                let (pixels, _) = S::as_simd_f32s(&pixels[start..start + V * S::F32_LANES]);
-                let (weights, pixels) = (&weights[first..first + R], &pixels[..V]);
+            for (weights, pixels) in self.weights[from..depth].iter().zip(self.pixels.rows(piece)) {
+                let (pixels, _) = S::as_simd_f32s(pixels);
+                let (weights, pixels) = (&weights[first..first + R], &pixels[at..at + V]);
                 for r in 0..R {
                     let weight = simd.splat_f32s(weights[r]);
                     for v in 0..V {
@@ -350,11 +338,10 @@ impl<P: PixelRows> Factors<'_, P> {
             let (bias, _) = S::as_simd_f32s(&self.bias[..]);
             let mut tile = [bias[at]; R];
             for piece in 0..self.pixels.pieces() {
-                let (rows, pixels) = self.pixels.piece(piece);
-                let first = rows.start;
-                for (row, weights) in self.weights[rows].iter().enumerate() {
+                let rows = self.pixels.rows_before(piece)..self.pixels.depth();
+                for (weights, pixels) in self.weights[rows].iter().zip(self.pixels.rows(piece)) {
                     let (weights, _) = S::as_simd_f32s(&weights[..]);
-                    let pixels = &pixels[self.pixels.start(first, row)..][..R];
+                    let pixels = &pixels[..R];
                     for r in 0..R {
                         tile[r] = simd.mul_add_e_f32s(weights[at], simd.splat_f32s(pixels[r]), tile[r]);
                     }

@@ -20,8 +20,8 @@ use crate::kernels::host::vectors;
 use crate::kernels::instructions;
 use crate::kernels::kernel::Prepared;
 
-/// Elements of a block's im2col matrix: three quarters of a mebibyte, less than a core's second-level cache.
-const CACHED: usize = 192 << 10;
+/// Elements of a block's im2col matrix: three eighths of a mebibyte, less than a core's second-level cache.
+const CACHED: usize = 96 << 10;
 /// Distance, in planes, of prefetching ahead of copying.
 const AHEAD: usize = 2;
 /// Rows of the im2col matrix that a task writes.

@@ -196,7 +196,7 @@ impl WithSimd for MultiplyPanel<'_, '_, '_> {
         let distances = &self.conv.distances[..];
         let (weights, bias) = (self.weights, self.bias);
         for (strip, runs) in self.conv.strips.iter().zip(&self.conv.runs) {
-            let pixels = Shifted { pixels: &self.planes[strip.first..], distances };
+            let pixels = Shifted { pixels: &self.planes[strip.first..], distances, width: strip.width };
             let factors = Factors { weights, ahead: false, bias, pixels, strip: *strip };
             factors.product(simd, self.pieces.len(), &mut sums);
             for (sums, piece) in sums.iter().zip(self.pieces.iter_mut()) {
