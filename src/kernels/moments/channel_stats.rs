@@ -9,6 +9,7 @@
 //! both.
 
 use bytemuck::bytes_of;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::compare::Tolerance;
@@ -166,13 +167,7 @@ impl Kernel for ChannelStats {
                         *element = x[(q / self.inner * self.channels + c) * self.inner + q % self.inner];
                     }
                 }
-                arch.dispatch(|| {
-                    y[..Self::FIELDS].copy_from_slice(&sums(elements));
-                    if let Some(activation) = self.after {
-                        activation.apply_slice(elements);
-                        y[Self::FIELDS..].copy_from_slice(&sums(elements));
-                    }
-                });
+                arch.dispatch(TileSums { elements, after: self.after, sums: y });
             }
         });
     }
@@ -204,43 +199,102 @@ impl Kernel for ChannelStats {
     }
 }
 
-/// The eight numbers of a tile, in vectorizable lanes.
+/// Computes the eight numbers of a tile, before and after an activation.
+struct TileSums<'a> {
+    elements: &'a mut [f32],
+    after: Option<Activation>,
+    /// Eight numbers for each side.
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for TileSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let (before, after) = self.sums.split_at_mut(ChannelStats::FIELDS);
+        before.copy_from_slice(&sums(self.elements));
+        if let Some(activation) = self.after {
+            activation.apply_slice(self.elements);
+            after.copy_from_slice(&sums(self.elements));
+        }
+    }
+}
+
+/// Sums that are computed in lanes: element `i` of a tile belongs to lane `i` modulo 16.
+const LANES: usize = 16;
+
+/// The numbers of a tile that need no mean.
+struct Plain {
+    sum: [f32; LANES],
+    size: [f32; LANES],
+    positive: [f32; LANES],
+    min: [f32; LANES],
+    max: [f32; LANES],
+}
+
+impl Plain {
+    /// Adds at most 16 elements.
+    #[inline(always)]
+    fn add(&mut self, x: &[f32]) {
+        for (lane, &x) in x.iter().enumerate() {
+            self.sum[lane] += x;
+            self.size[lane] += x.abs();
+            self.positive[lane] += if x > 0.0 { 1.0 } else { 0.0 };
+            self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
+            self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
+        }
+    }
+}
+
+/// Sums of powers of the distance from the mean.
+struct Central {
+    mean: f32,
+    second: [f32; LANES],
+    third: [f32; LANES],
+    fourth: [f32; LANES],
+}
+
+impl Central {
+    /// Adds at most 16 elements.
+    #[inline(always)]
+    fn add(&mut self, x: &[f32]) {
+        for (lane, &x) in x.iter().enumerate() {
+            let d = x - self.mean;
+            let square = d * d;
+            self.second[lane] += square;
+            self.third[lane] += square * d;
+            self.fourth[lane] += square * square;
+        }
+    }
+}
+
+/// The eight numbers of a tile.
 #[inline(always)]
 fn sums(x: &[f32]) -> [f32; ChannelStats::FIELDS] {
-    const LANES: usize = 16;
-    let [mut sum, mut size, mut positive] = [[0.0f32; LANES]; 3];
-    let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    let mut first = |x: &[f32]| {
-        for (lane, &x) in x.iter().enumerate() {
-            sum[lane] += x;
-            size[lane] += x.abs();
-            positive[lane] += if x > 0.0 { 1.0 } else { 0.0 };
-            min[lane] = if x < min[lane] || x.is_nan() { x } else { min[lane] };
-            max[lane] = if x > max[lane] || x.is_nan() { x } else { max[lane] };
-        }
-    };
     let (whole, rest) = x.as_chunks::<LANES>();
-    whole.iter().for_each(|x| first(x));
-    first(rest);
-    let sum: f32 = sum.iter().sum();
-    let mean = sum / x.len() as f32;
-    let [mut second, mut third, mut fourth] = [[0.0f32; LANES]; 3];
-    let mut central = |x: &[f32]| {
-        for (lane, &x) in x.iter().enumerate() {
-            let d = x - mean;
-            let square = d * d;
-            second[lane] += square;
-            third[lane] += square * d;
-            fourth[lane] += square * square;
-        }
-    };
-    whole.iter().for_each(|x| central(x));
-    central(rest);
-    let least = min.into_iter().reduce(|m, x| if x < m || x.is_nan() { x } else { m });
-    let most = max.into_iter().reduce(|m, x| if x > m || x.is_nan() { x } else { m });
+    let none = [0.0f32; LANES];
+    let (min, max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let mut plain = Plain { sum: none, size: none, positive: none, min, max };
+    for x in whole {
+        plain.add(x);
+    }
+    plain.add(rest);
+    let sum: f32 = plain.sum.iter().sum();
+    let mut central = Central { mean: sum / x.len() as f32, second: none, third: none, fourth: none };
+    for x in whole {
+        central.add(x);
+    }
+    central.add(rest);
+    let mut least = plain.min.into_iter().fold(f32::INFINITY, f32::min);
+    let mut most = plain.max.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    // Comparisons skip NaN, which a sum keeps. Infinities of both signs make it NaN, too.
+    if sum.is_nan() && x.iter().any(|x| x.is_nan()) {
+        (least, most) = (f32::NAN, f32::NAN);
+    }
     let [second, third, fourth, size, positive] =
-        [second, third, fourth, size, positive].map(|lanes| lanes.iter().sum());
-    let (least, most) = (least.unwrap_or(f32::INFINITY), most.unwrap_or(f32::NEG_INFINITY));
+        [central.second, central.third, central.fourth, plain.size, plain.positive]
+            .map(|lanes| lanes.iter().sum());
     [sum, second, third, fourth, size, positive, least, most]
 }
 
