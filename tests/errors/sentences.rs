@@ -157,6 +157,7 @@ const UNMET: &[(&str, &str)] = &[
     ("\"{}\" returned no results", "a GPU that is lost"),
     ("\"{}\" refused the work", "a driver's fault"),
     ("\"{}\" cannot translate the shader", "a fault of naga"),
+    ("the test broke the shader", "a unit test's"),
     ("a launch has too many workgroups", "takes a GPU"),
     ("a tensor exceeds the largest buffer that the device can bind", "takes a GPU"),
     ("cannot open the device \"{}\"", "takes a GPU"),
