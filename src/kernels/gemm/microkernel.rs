@@ -276,7 +276,8 @@ impl<P: PixelRows> Factors<'_, P> {
     }
 
     /// Multiplies `R` channels with `V` vectors of pixels.
-    #[allow(clippy::needless_range_loop)] // loops of constant length, which are unrolled
+    // Loops of constant length, which are unrolled; `copy_from_slice` might not be inlined.
+    #[allow(clippy::needless_range_loop, clippy::manual_memcpy)]
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
