@@ -2,8 +2,8 @@
 
     python3 scripts/accuracy.py target/release/secateur ../shared [PART ...] [--device cpu] [--out target/accuracy]
 
-Parts: cifar, mnist, imagenet, resolution, style, criteria, training, schedules; by default all (some hours on two cores). The folder contains
-models/ and data/, as for the end-to-end checks. Only `resolution` needs numpy and Pillow.
+Parts: cifar, mnist, imagenet, resolution, style, criteria, training, schedules; by default all (some hours on two cores).
+The folder contains models/ and data/, as for the end-to-end checks. Only `resolution` needs numpy and Pillow.
 """
 
 import argparse

@@ -9,7 +9,7 @@ use super::notices::{self, interrupted};
 use super::output::{Output, grouped};
 use super::output_guard::OutputGuard;
 use super::report::{WRITE_PAGE, write_page};
-use super::results::{in_unit, judged_on, pruned_json, with_error};
+use super::results::{in_unit, judged_on, metric_json, pruned_json, with_error};
 use super::streams::OutputFile;
 use super::training_args::{rounds_json, training_json};
 use crate::error::{Error, Result};
@@ -106,6 +106,8 @@ impl SweepFiles {
         let mut fields = pruned_json(pruned, calibration);
         fields["preprocessing"] =
             json!(calibration.map(|calibration| calibration.fit.describe()).transpose()?);
+        let untrained = pruned.untrained.as_ref().and_then(|found| found.metric.as_ref());
+        fields["untrained"] = metric_json(untrained);
         fields["training"] = training_json(pruned.training.as_ref());
         fields["rounds"] = rounds_json(&pruned.rounds);
         fields["out"] = json!(self.output);
