@@ -1,5 +1,7 @@
 //! Divides a convolution's output among host threads: each block is some pixels of one image or some whole images.
 
+use rayon::prelude::*;
+
 use crate::kernels::conv::shape::ConvKernel;
 
 /// Adjacent pixels of one image.
@@ -32,6 +34,21 @@ pub(crate) fn spans(batch: usize, plane: usize, unit: usize, most: usize) -> Vec
     let size = units.div_ceil(units.div_ceil((most / unit).max(1))) * unit;
     let part = |image, first: usize| PixelSpan { image, first, count: size.min(plane - first) };
     (0..batch).flat_map(|image| (0..plane).step_by(size).map(move |first| vec![part(image, first)])).collect()
+}
+
+/// Calls `work` with the number and the elements of every chunk of `size` elements.
+///
+/// `least` is the least number of chunks of a task; without it, this thread processes all of them.
+pub(crate) fn for_each_chunk<T: Send>(
+    items: &mut [T],
+    size: usize,
+    least: Option<usize>,
+    work: impl Fn((usize, &mut [T])) + Sync + Send,
+) {
+    match least {
+        Some(least) => items.par_chunks_mut(size).enumerate().with_min_len(least).for_each(work),
+        None => items.chunks_mut(size).enumerate().for_each(work),
+    }
 }
 
 impl ConvKernel {

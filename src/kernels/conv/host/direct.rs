@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
+use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, for_each_chunk, spans};
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{
     Factors, PANEL, Packed, Packing, Strip, StripSums, WIDE, fetch, panels,
@@ -95,12 +95,7 @@ impl DirectConv {
                     self.arch.dispatch(unfold);
                 });
             };
-            let chunks = packed.chunks_mut(packing.chunk_len());
-            if parallel {
-                packed.par_chunks_mut(packing.chunk_len()).enumerate().for_each(unfold);
-            } else {
-                chunks.enumerate().for_each(unfold);
-            }
+            for_each_chunk(packed, packing.chunk_len(), parallel.then_some(1), unfold);
             let panels = conv.group_out().div_ceil(PANEL);
             let spans: Vec<usize> = block.spans.iter().map(|span| span.count).collect();
             let packed = &*packed;
@@ -121,13 +116,8 @@ impl DirectConv {
                 });
             };
             let size = PANEL * spans.len();
-            if parallel {
-                let least = TASK / (PANEL * packing.depth * packing.slots * WIDE) + 1;
-                let pieces = block.pieces.par_chunks_mut(size).enumerate();
-                pieces.with_min_len(least).for_each(multiply);
-            } else {
-                block.pieces.chunks_mut(size).enumerate().for_each(multiply);
-            }
+            let least = TASK / (PANEL * packing.depth * packing.slots * WIDE) + 1;
+            for_each_chunk(&mut block.pieces, size, parallel.then_some(least), multiply);
         });
     }
 }

@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
+use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, for_each_chunk, spans};
 use crate::kernels::conv::host::direct::{TASK, bias_panels, weight_panels};
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{Factors, PANEL, Shifted, Strip, StripSums, WIDE};
@@ -74,43 +74,27 @@ impl ImplicitConv {
         let conv = &self.conv;
         let panels = conv.group_out().div_ceil(PANEL);
         let len = conv.group_in() * self.planes.len();
+        // A block is a part of one image.
+        let span = block.spans[0];
         scratch::with(len + WIDE, |room| {
-            let spans = block.spans.len();
-            for (index, span) in block.spans.iter().enumerate() {
-                let fill = |(channel, planes): (usize, &mut [f32])| {
-                    let channel = span.image * conv.in_channels + block.group * conv.group_in() + channel;
-                    let image = &x[channel * conv.in_plane()..][..conv.in_plane()];
-                    self.arch.dispatch(FillPlanes { conv, padded: self.planes, image, span, planes });
-                };
-                let planes = &mut room[..len];
-                if parallel {
-                    let least = 1 + TASK / (8 * self.planes.len());
-                    planes.par_chunks_mut(self.planes.len()).enumerate().with_min_len(least).for_each(fill);
-                } else {
-                    planes.chunks_mut(self.planes.len()).enumerate().for_each(fill);
-                }
-                // The last strip may overrun the planes.
-                room[len..].fill(0.0);
-                let planes = &*room;
-                let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
-                    let pieces = pieces.iter_mut().skip(index).step_by(spans);
-                    let panel = block.group * panels + panel;
-                    self.arch.dispatch(MultiplyPanel {
-                        conv: self,
-                        weights: &self.weights[panel * conv.depth()..],
-                        bias: &self.bias[panel],
-                        planes,
-                        pieces: &mut pieces.map(|piece| &mut **piece).collect::<Vec<_>>(),
-                    });
-                };
-                if parallel {
-                    let least = TASK / (PANEL * conv.depth() * span.count) + 1;
-                    let pieces = block.pieces.par_chunks_mut(PANEL * spans).enumerate();
-                    pieces.with_min_len(least).for_each(multiply);
-                } else {
-                    block.pieces.chunks_mut(PANEL * spans).enumerate().for_each(multiply);
-                }
-            }
+            let fill = |(channel, planes): (usize, &mut [f32])| {
+                let channel = span.image * conv.in_channels + block.group * conv.group_in() + channel;
+                let image = &x[channel * conv.in_plane()..][..conv.in_plane()];
+                self.arch.dispatch(FillPlanes { conv, padded: self.planes, image, span, planes });
+            };
+            let planes = &mut room[..len];
+            let least = 1 + TASK / (8 * self.planes.len());
+            for_each_chunk(planes, self.planes.len(), parallel.then_some(least), fill);
+            // The last strip may overrun the planes.
+            room[len..].fill(0.0);
+            let planes = &*room;
+            let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
+                let panel = block.group * panels + panel;
+                let (weights, bias) = (&self.weights[panel * conv.depth()..], &self.bias[panel]);
+                self.arch.dispatch(MultiplyPanel { conv: self, weights, bias, planes, pieces });
+            };
+            let least = TASK / (PANEL * conv.depth() * span.count) + 1;
+            for_each_chunk(&mut block.pieces, PANEL, parallel.then_some(least), multiply);
         });
     }
 }
@@ -160,7 +144,7 @@ struct FillPlanes<'a> {
     conv: &'a ConvKernel,
     padded: PaddedPlanes,
     image: &'a [f32],
-    span: &'a PixelSpan,
+    span: PixelSpan,
     planes: &'a mut [f32],
 }
 

@@ -19,7 +19,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::kernels::activation::Activation;
-use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, spans};
+use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, for_each_chunk, spans};
 use crate::kernels::conv::host::direct::{DirectConv, TASK, bias_panels};
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{Factors, PANEL, Packed, Packing, Strip, StripSums, WIDE};
@@ -147,12 +147,7 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
                     });
                 });
             };
-            let chunks = packed.chunks_mut(packing.chunk_len());
-            if parallel {
-                packed.par_chunks_mut(packing.chunk_len()).enumerate().for_each(transform);
-            } else {
-                chunks.enumerate().for_each(transform);
-            }
+            for_each_chunk(packed, packing.chunk_len(), parallel.then_some(1), transform);
             let (packed, size) = (&*packed, Self::POINTS * packing.depth);
             let multiply = |(panel, pieces): (usize, &mut [&mut [f32]])| {
                 let weights = &self.weights[panel * size..];
@@ -177,13 +172,8 @@ impl<const OUT: usize, const IN: usize> HostWinograd<OUT, IN> {
                 });
             };
             let size = PANEL * spans.len();
-            if parallel {
-                let least = TASK / (PANEL * packing.depth * packing.slots * WIDE) + 1;
-                let pieces = block.pieces.par_chunks_mut(size).enumerate();
-                pieces.with_min_len(least).for_each(multiply);
-            } else {
-                block.pieces.chunks_mut(size).enumerate().for_each(multiply);
-            }
+            let least = TASK / (PANEL * packing.depth * packing.slots * WIDE) + 1;
+            for_each_chunk(&mut block.pieces, size, parallel.then_some(least), multiply);
         });
     }
 }
