@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::layers::{LayerTaps, layers, place, positions};
-use super::samples::{Samples, mixed_value};
+use super::samples::{Samples, mixed_value, pass_batch};
 use super::second_moments::{GramPart, GramTarget, gram_targets, header};
 use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
-use crate::graph::facts::{Facts, takes_batches};
+use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
@@ -180,18 +180,7 @@ impl<'a> Gatherer<'a> {
         // Networks that do not keep samples apart run one sample at a time.
         let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().flat_map(GramTarget::values));
         let mixed = mixed_value(graph, watched)?;
-        let batch = match mixed.filter(|_| takes_batches(graph)) {
-            Some(value) if wants.batch.is_some_and(|b| b > 1) => {
-                return Err(Error::new("the network mixes the images of a batch")
-                    .file(&graph.path)
-                    .node(graph.name(value))
-                    .expected("a `batch` of 1")
-                    .got(wants.batch.unwrap_or_default().to_string())
-                    .remedy("leave out `batch`"));
-            }
-            Some(_) => Some(1),
-            None => wants.batch,
-        };
+        let batch = pass_batch(graph, mixed, wants.batch)?;
         // Before the network is loaded: some matrices are too large.
         let samples = Samples::of(&own, mixed.is_some());
         let grams = gram_targets.iter().map(|target| target.empty(graph, &own, samples));
