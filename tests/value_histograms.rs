@@ -9,10 +9,14 @@ use std::path::PathBuf;
 use secateur::data::{DataOptions, Dataset, Shard, synthetic};
 use secateur::exec::devices::Device;
 use secateur::exec::session::{Session, SessionOptions};
+use secateur::graph::facts::Facts;
 use secateur::graph::{Graph, ValueId};
 use secateur::observer::Silent;
 use secateur::onnx::Model;
-use secateur::stats::{ValueHistogram, value_histograms};
+use secateur::stats::{
+    Distances, GatherOptions, Gatherer, Header, Profile, ValueHistogram, gather, value_histograms,
+    value_targets,
+};
 
 #[path = "common/adapters.rs"]
 mod adapters;
@@ -114,4 +118,86 @@ fn constants_are_counted_once_and_no_tensor_needs_no_data() {
     let histogram = &counted[&weight];
     assert!(histogram.total() > 0 && histogram.total() < 100_000, "{}", histogram.total());
     assert!(histogram.min() < Some(0.0) && histogram.max() > Some(0.0));
+}
+
+/// The profile with histograms of the tensors that integers may represent.
+fn profile(graph: &Graph, device: &Device, data: &Dataset, batch: usize) -> Profile {
+    gather(graph, device, data, &wants(graph, data, batch)).unwrap()
+}
+
+fn wants(graph: &Graph, data: &Dataset, batch: usize) -> GatherOptions {
+    let histograms = value_targets(graph, &Facts::at_own_size(graph).unwrap());
+    GatherOptions { batch: Some(batch), histograms, ..GatherOptions::of(data).unwrap() }
+}
+
+#[test]
+fn the_statistics_pass_counts_equally() {
+    let (graph, data) = (graph(), images(None));
+    for device in devices() {
+        let targets = value_targets(&graph, &Facts::at_own_size(&graph).unwrap());
+        let plain = GatherOptions { histograms: vec![], ..wants(&graph, &data, 7) };
+        let plain = gather(&graph, &device, &data, &plain).unwrap();
+        for batch in [1, 7, 64] {
+            let profile = profile(&graph, &device, &data, batch);
+            let alone = value_histograms(&graph, &targets, &device, &data, Some(5), &mut Silent).unwrap();
+            assert_eq!(profile.header.values.len(), targets.len());
+            for ((name, histogram), value) in profile.header.values.iter().zip(&profile.values).zip(&targets)
+            {
+                assert_eq!(name, graph.name(*value));
+                assert_eq!(histogram.total() % COUNT as u64, 0);
+                assert!(histogram == &alone[value], "{name}, batch {batch}");
+            }
+            let without = Profile {
+                header: Header { values: vec![], ..profile.header.clone() },
+                values: vec![],
+                ..profile
+            };
+            assert!(without == plain, "other statistics do not change, batch {batch}");
+        }
+    }
+}
+
+#[test]
+fn histograms_survive_shards_files_and_interruptions() {
+    let (graph, data) = (graph(), images(None));
+    let whole = profile(&graph, &Device::Cpu, &data, 16);
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("a.profile");
+    let shard = |index| profile(&graph, &Device::Cpu, &images(Some(Shard { index, count: 3 })), 7);
+    let mut merged = shard(1);
+    merged.merge(&shard(2)).unwrap();
+    merged.merge(&shard(3)).unwrap();
+    assert!(merged.values == whole.values);
+    whole.save(&path).unwrap();
+    assert!(Profile::load(&path).unwrap() == whole);
+    let fresh = Profile::of_weights(&graph, Header::default(), Distances::Cheap).unwrap();
+    let wants = wants(&graph, &data, 8);
+    let mut first = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();
+    data.batches(8).take(5).for_each(|batch| first.feed(&batch.unwrap()).unwrap());
+    first.finish().unwrap().save(&path).unwrap();
+    let half = Profile::load(&path).unwrap();
+    assert!(half.values != whole.values);
+    let mut second = Gatherer::new(&graph, &Device::Cpu, &wants, half.clone()).unwrap();
+    data.batches_from(40, 8).for_each(|batch| second.feed(&batch.unwrap()).unwrap());
+    assert!(second.finish().unwrap().values == whole.values);
+    let without = GatherOptions { histograms: vec![], ..wants };
+    let error = Gatherer::new(&graph, &Device::Cpu, &without, half.clone()).unwrap_err();
+    assert!(error.to_string().contains("histograms of other tensors"), "{error}");
+    let plain = gather(&graph, &Device::Cpu, &images(Some(Shard { index: 1, count: 3 })), &without).unwrap();
+    assert!(shard(2).merge(&plain).unwrap_err().to_string().contains("their histograms"));
+}
+
+#[test]
+fn activations_replace_the_values_before_them() {
+    let graph = graph();
+    let facts = Facts::at_own_size(&graph).unwrap();
+    let targets = value_targets(&graph, &facts);
+    assert!(targets.contains(&graph.inputs[0].value));
+    for node in &graph.nodes {
+        let only =
+            graph.only_consumer(node.outputs[0].unwrap()).map(|next| graph.nodes[next].op_type.as_str());
+        let fused = matches!(only, Some("Relu" | "BatchNormalization"));
+        let moves = matches!(node.op_type.as_str(), "Flatten" | "MaxPool" | "Reshape");
+        assert_eq!(targets.contains(&node.outputs[0].unwrap()), !fused && !moves, "{}", node.name);
+    }
 }

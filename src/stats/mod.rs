@@ -23,6 +23,7 @@ mod second_moments;
 mod trajectory;
 mod value_histogram;
 mod value_pass;
+mod value_targets;
 mod weights;
 
 pub use activity::{Activity, DERIVED, DerivedStatistic};
@@ -43,5 +44,6 @@ pub(crate) use samples::mixed_value;
 pub use trajectory::{GradientTrajectory, Trajectory, trajectories};
 pub use value_histogram::{ValueBin, ValueHistogram};
 pub use value_pass::value_histograms;
+pub use value_targets::value_targets;
 pub(crate) use weights::filters;
 pub use weights::{Distances, WeightStats};

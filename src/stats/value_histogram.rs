@@ -33,7 +33,7 @@ pub struct ValueBin {
     pub low: f64,
     /// Upper edge of the range.
     pub high: f64,
-    /// Number of values.
+    /// Number of values in the range.
     pub count: u64,
 }
 
@@ -52,7 +52,7 @@ impl ValueBin {
 }
 
 impl ValueHistogram {
-    /// Counts values.
+    /// Adds values to the counts.
     pub fn add(&mut self, values: &[f32]) {
         for &x in values {
             let slot = value_bins::slot(x);
@@ -66,23 +66,32 @@ impl ValueHistogram {
     /// Adds the counts of other values.
     pub fn merge(&mut self, other: &Self) {
         for (&bin, &count) in &other.bins {
-            *self.bins.entry(bin).or_default() += count;
+            let own = self.bins.entry(bin).or_default();
+            *own = own.saturating_add(count);
         }
         for (side, extent) in [other.positive, other.negative].into_iter().enumerate() {
             extent.into_iter().for_each(|extent| self.extend(side, extent));
         }
-        self.nan += other.nan;
-        self.infinite = [0, 1].map(|side| self.infinite[side] + other.infinite[side]);
+        self.nan = self.nan.saturating_add(other.nan);
+        self.infinite = [0, 1].map(|side| self.infinite[side].saturating_add(other.infinite[side]));
     }
 
     /// Adds the output of [`ValueCounts`].
     pub(crate) fn add_counts(&mut self, sums: &[f32]) {
+        /// Slots that are skipped at once if they are empty.
+        const GROUP: usize = 32;
         let (counts, extremes) = sums.split_at(2 * SLOTS);
-        for (slot, (&low, &high)) in counts[..SLOTS].iter().zip(&counts[SLOTS..]).enumerate() {
-            // Both are whole numbers below 2²⁴.
-            let count = low as u64 + high as u64 * ValueCounts::CARRY;
-            if count > 0 {
-                self.count(slot, count);
+        let groups = counts[..SLOTS].chunks(GROUP).zip(counts[SLOTS..].chunks(GROUP));
+        for (group, (low, high)) in groups.enumerate() {
+            if low.iter().chain(high).fold(0, |all, part| all | part.to_bits()) == 0 {
+                continue;
+            }
+            for (at, (&low, &high)) in low.iter().zip(high).enumerate() {
+                // Both are whole numbers below 2²⁴.
+                let count = low as u64 + high as u64 * ValueCounts::CARRY;
+                if count > 0 {
+                    self.count(group * GROUP + at, count);
+                }
             }
         }
         for (side, words) in extremes.chunks_exact(2).enumerate() {
@@ -115,7 +124,7 @@ impl ValueHistogram {
 
     /// Returns the number of finite values.
     pub fn total(&self) -> u64 {
-        self.bins.values().sum()
+        self.bins.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Returns the minimum of the finite values; `None` if there are none.

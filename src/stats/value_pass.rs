@@ -36,103 +36,82 @@ pub fn value_histograms(
     observer: &mut dyn Observer,
 ) -> Result<BTreeMap<ValueId, ValueHistogram>> {
     let own = Facts::at_own_size(graph)?;
-    let mut counted = CountedValues::new(graph, &own, values)?;
-    if !counted.values.is_empty() {
-        let batch = pass_batch(graph, counted.mixed, batch)?;
-        let open = |sample: &SampleShape, counted: &CountedValues| {
-            let sizes = Sizes::Sample(sample.clone());
-            let wanted =
-                SessionOptions { batch, images: data.len(), sizes, outputs: false, ..Default::default() };
-            Session::new(graph, device, &wanted, &|facts| counted.probes(graph, facts))
-        };
-        let mut sums = Vec::new();
-        staged(observer, Stage::Profiling, data.len(), |observer| {
-            let mut session = open(&data.sample()?, &counted)?;
-            let mut done = 0;
-            for images in data.batches(session.batch) {
-                let images = images?;
-                session.adapt(&images.sample, |old| {
-                    sums.push(old.take_sums()?);
-                    open(&images.sample, &counted)
-                })?;
-                session.run_samples(&images.data, &mut |_, _| Ok(()))?;
-                done += images.count;
-                advance(observer, done)?;
-            }
-            sums.push(session.take_sums()?);
-            Ok(())
-        })?;
-        sums.iter().for_each(|sums| counted.add(sums));
+    let (constants, computed): (Vec<ValueId>, Vec<ValueId>) =
+        countable(graph, &own, values)?.into_iter().partition(|&value| own.is_constant(value));
+    let mut all: BTreeMap<_, _> =
+        constants.into_iter().map(|value| (value, of_constant(&own, value))).collect();
+    if computed.is_empty() {
+        return Ok(all);
     }
-    Ok(counted.finish(&own))
-}
-
-/// Tensors whose values are counted, with the counts so far.
-#[derive(Clone, Debug)]
-pub(super) struct CountedValues {
-    /// The computed tensors, whose counts are sums of a session.
-    pub(super) values: Vec<ValueId>,
-    histograms: Vec<ValueHistogram>,
-    constants: Vec<ValueId>,
-    /// The first tensor that mixes the samples of a pass.
-    pub(super) mixed: Option<ValueId>,
-}
-
-impl CountedValues {
-    /// Starts without counts.
-    ///
-    /// # Errors
-    /// A tensor whose shape depends on computed elements.
-    pub(super) fn new(graph: &Graph, own: &Facts, values: &[ValueId]) -> Result<Self> {
-        let mut all = values.to_vec();
-        all.sort_unstable();
-        all.dedup();
-        if let Some(&value) = all.iter().find(|&&value| own.is_data_dependent(value)) {
-            return Err(Error::new("the values of a tensor of data-dependent shape cannot be counted")
-                .unsupported()
-                .file(&graph.path)
-                .node(graph.name(value))
-                .remedy("leave the tensor out"));
+    let mixed = mixed_value(graph, computed.iter().copied())?;
+    let batch = pass_batch(graph, mixed, batch)?;
+    let probes = |facts: &Facts| count_probes(graph, facts, Samples::of(facts, mixed.is_some()), &computed);
+    let open = |sample: &SampleShape| {
+        let sizes = Sizes::Sample(sample.clone());
+        let wanted =
+            SessionOptions { batch, images: data.len(), sizes, outputs: false, ..Default::default() };
+        Session::new(graph, device, &wanted, &probes)
+    };
+    let mut add = |session: &mut Session| {
+        for (&value, sums) in computed.iter().zip(session.take_sums()?) {
+            all.entry(value).or_default().add_counts(&sums);
         }
-        let (constants, values): (Vec<ValueId>, Vec<ValueId>) =
-            all.into_iter().partition(|&value| own.is_constant(value));
-        let mixed = mixed_value(graph, values.iter().copied())?;
-        let histograms = vec![ValueHistogram::default(); values.len()];
-        Ok(Self { values, histograms, constants, mixed })
-    }
+        Ok::<_, Error>(())
+    };
+    staged(observer, Stage::Profiling, data.len(), |observer| {
+        let mut session = open(&data.sample()?)?;
+        let mut done = 0;
+        for images in data.batches(session.batch) {
+            let images = images?;
+            session.adapt(&images.sample, |old| {
+                add(old)?;
+                open(&images.sample)
+            })?;
+            session.run_samples(&images.data, &mut |_, _| Ok(()))?;
+            done += images.count;
+            advance(observer, done)?;
+        }
+        add(&mut session)
+    })?;
+    Ok(all)
+}
 
-    /// Returns the kernel calls that count values beside the network, in the order of [`CountedValues::add`].
-    pub(super) fn probes(&self, graph: &Graph, facts: &Facts) -> Vec<Probe> {
-        let samples = Samples::of(facts, self.mixed.is_some());
-        let probe = |&value: &ValueId| {
-            let elements = facts.shape(value).iter().product::<usize>() / samples.parts;
-            let kernel = ValueCounts { samples: samples.count, parts: samples.parts, elements };
-            Probe {
-                values: vec![value],
-                name: graph.name(value).to_owned(),
-                shape: vec![ValueCounts::LEN],
-                kernel: Arc::new(kernel),
-            }
-        };
-        self.values.iter().map(probe).collect()
+/// Refuses tensors whose values cannot be counted, and returns the others in order, each once.
+pub(super) fn countable(graph: &Graph, own: &Facts, values: &[ValueId]) -> Result<Vec<ValueId>> {
+    let mut all = values.to_vec();
+    all.sort_unstable();
+    all.dedup();
+    match all.iter().find(|&&value| own.is_data_dependent(value)) {
+        Some(&value) => Err(Error::new("the values of a tensor of data-dependent shape cannot be counted")
+            .unsupported()
+            .file(&graph.path)
+            .node(graph.name(value))
+            .remedy("leave the tensor out")),
+        None => Ok(all),
     }
+}
 
-    /// Adds the sums of a session.
-    pub(super) fn add(&mut self, sums: &[Vec<f32>]) {
-        self.histograms.iter_mut().zip(sums).for_each(|(histogram, sums)| histogram.add_counts(sums));
-    }
+/// Returns the kernel calls that count the values of computed tensors beside the network.
+pub(super) fn count_probes(graph: &Graph, facts: &Facts, samples: Samples, values: &[ValueId]) -> Vec<Probe> {
+    let probe = |&value: &ValueId| {
+        let elements = facts.shape(value).iter().product::<usize>() / samples.parts;
+        let kernel = ValueCounts { samples: samples.count, parts: samples.parts, elements };
+        Probe {
+            values: vec![value],
+            name: graph.name(value).to_owned(),
+            shape: vec![ValueCounts::LEN],
+            kernel: Arc::new(kernel),
+        }
+    };
+    values.iter().map(probe).collect()
+}
 
-    /// Returns the histograms, those of constants from their elements.
-    pub(super) fn finish(self, own: &Facts) -> BTreeMap<ValueId, ValueHistogram> {
-        let constant = |value: ValueId| {
-            let mut histogram = ValueHistogram::default();
-            if let Some(tensor) = own.get(value).and_then(|fact| fact.value.as_ref()) {
-                let elements: Vec<f32> = tensor.to_f64().into_iter().map(|x| x as f32).collect();
-                histogram.add(&elements);
-            }
-            (value, histogram)
-        };
-        let constants = self.constants.into_iter().map(constant);
-        self.values.into_iter().zip(self.histograms).chain(constants).collect()
+/// Returns the histogram of a constant.
+fn of_constant(own: &Facts, value: ValueId) -> ValueHistogram {
+    let mut histogram = ValueHistogram::default();
+    if let Some(tensor) = own.get(value).and_then(|fact| fact.value.as_ref()) {
+        let elements: Vec<f32> = tensor.to_f64().into_iter().map(|x| x as f32).collect();
+        histogram.add(&elements);
     }
+    histogram
 }

@@ -17,7 +17,7 @@ pub const ZEROS: usize = 2 * SIDE;
 pub const NAN: usize = ZEROS + 1;
 /// The slot of +∞; that of −∞ follows.
 pub const INFINITE: usize = ZEROS + 2;
-/// Number of slots.
+/// Number of slots of a histogram.
 pub const SLOTS: usize = ZEROS + 4;
 
 /// Bits of an `f32` behind those that distinguish bins.

@@ -4,9 +4,9 @@
 //! sums of whole numbers, so that bits depend neither on the batch nor on the device's order of execution. The extremes
 //! of each sign are kept in full.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use bytemuck::{bytes_of, cast_slice_mut};
+use bytemuck::{bytes_of, cast, cast_slice_mut};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -84,9 +84,12 @@ pub(crate) static ROW: KernelRow = row! {
 
 /// Adds `count` to a count of two parts.
 fn add(low: f64, high: f64, count: u64) -> [f64; 2] {
-    let sum = low + count as f64;
-    let carry = (sum / ValueCounts::CARRY as f64).floor();
-    [sum - carry * ValueCounts::CARRY as f64, high + carry]
+    let (sum, modulus) = (low + count as f64, ValueCounts::CARRY as f64);
+    if sum < modulus {
+        return [sum, high];
+    }
+    let carry = (sum / modulus).floor();
+    [sum - carry * modulus, high + carry]
 }
 
 impl Kernel for ValueCounts {
@@ -129,14 +132,13 @@ impl Kernel for ValueCounts {
             let x = &inputs[0][range];
             // Enough elements to pay for a table.
             let parts = (x.len() >> 15).clamp(1, rayon::current_num_threads());
-            let chunks = x.par_chunks(x.len().div_ceil(parts).max(1));
-            chunks.for_each(|x| {
-                scratch::with(TABLES * TABLE, |table| {
-                    let table = cast_slice_mut(table);
+            x.par_chunks(x.len().div_ceil(parts).max(1)).for_each(|x| {
+                scratch::with(TABLE, |room| {
+                    let Some(table) = cast_slice_mut(room).first_chunk_mut() else { return };
                     table.fill(0);
-                    let extremes = instructions::arch().dispatch(Count { x, table });
-                    let mut output = output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    add_table(x, table, extremes, &mut output);
+                    let magnitudes = instructions::arch().dispatch(Count { x, table });
+                    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+                    add_table(x, table, magnitudes, &mut output);
                 });
             });
         }
@@ -157,145 +159,128 @@ impl Kernel for ValueCounts {
 const HALF: usize = 1 << 12;
 /// Elements of a table on the host.
 const TABLE: usize = 2 * HALF;
-/// Tables that neighbouring elements use in turn, so that equal ones do not wait for each other.
-const TABLES: usize = 2;
-/// Elements whose places in the tables are computed at once.
+/// Elements whose places in the table are computed at once.
 const BLOCK: usize = 128;
-/// The first of [`BLOCK`] places that count zeros.
+/// The first of [`BLOCK`] places that count zeros, which are many: equal places would wait for each other.
 const ZERO_PLACES: usize = SIDE;
 
-/// Extremes of values as bits, offset so that comparisons skip zeros.
-#[derive(Clone, Copy)]
-struct Extremes {
-    /// The largest of the bits as signed numbers: of the largest positive value.
-    most: i32,
-    /// The largest of the bits: of the largest negative value.
-    least: u32,
-    /// The smallest difference of the bits to those of the smallest normal number.
-    smallest: u32,
-    /// The smallest of these differences as signed numbers.
-    smallest_negative: i32,
-}
+/// Places of a block's elements in the table.
+#[repr(align(64))]
+struct Places([u32; BLOCK]);
 
-impl Extremes {
-    const NONE: Self = Self { most: 0, least: 0, smallest: u32::MAX, smallest_negative: -1 };
+/// The smallest and the largest magnitude of positive and of negative values, if there are any.
+type Magnitudes = [Option<[f32; 2]>; 2];
 
-    #[inline(always)]
-    fn add(&mut self, bits: u32) {
-        let above = bits.wrapping_sub(NORMAL);
-        self.most = self.most.max(bits as i32);
-        self.least = self.least.max(bits);
-        self.smallest = self.smallest.min(above);
-        self.smallest_negative = self.smallest_negative.min(above as i32);
-    }
-
-    #[inline(always)]
-    fn merge(&mut self, other: Self) {
-        self.most = self.most.max(other.most);
-        self.least = self.least.max(other.least);
-        self.smallest = self.smallest.min(other.smallest);
-        self.smallest_negative = self.smallest_negative.min(other.smallest_negative);
-    }
-
-    /// Returns the smallest and the largest magnitude of positive and of negative values, if there are any.
-    ///
-    /// All values must be finite.
-    fn magnitudes(self) -> [Option<[f32; 2]>; 2] {
-        let positive = self.most as u32;
-        let [smallest, smallest_negative] =
-            [self.smallest, self.smallest_negative as u32].map(|above| above.wrapping_add(NORMAL));
-        let negative = (self.least >= SIGN | NORMAL)
-            .then(|| [smallest_negative & !SIGN, self.least & !SIGN].map(f32::from_bits));
-        [(self.most >= NORMAL as i32).then(|| [smallest, positive].map(f32::from_bits)), negative]
-    }
-}
-
-/// Counts the elements of `x` in tables.
+/// Counts the elements of `x` in a table.
 struct Count<'a> {
     x: &'a [f32],
-    table: &'a mut [u32],
+    table: &'a mut [u32; TABLE],
 }
 
 impl WithSimd for Count<'_> {
-    type Output = Extremes;
+    type Output = Magnitudes;
 
+    /// Returns magnitudes that are right if all values are finite.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Extremes {
+    fn with_simd<S: Simd>(self, simd: S) -> Magnitudes {
         let (blocks, rest) = self.x.as_chunks::<BLOCK>();
-        let (tables, _) = self.table.as_chunks_mut::<TABLE>();
-        let mut lanes = [Extremes::NONE; LANES];
-        if let [first, second, ..] = tables {
-            let mut places = [0u16; BLOCK];
-            for block in blocks {
-                locate(block, &mut places, &mut lanes);
-                for &[a, b] in places.as_chunks::<2>().0 {
-                    first[a as usize % TABLE] += 1;
-                    second[b as usize % TABLE] += 1;
-                }
+        let mut last = [0.0; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = (!rest.is_empty()).then_some(&last);
+        let zero_places: [u32; BLOCK] = std::array::from_fn(|lane| (ZERO_PLACES + lane) as u32);
+        let (zero_places, _) = S::as_simd_u32s(&zero_places);
+        let mut places = Places([0; BLOCK]);
+        let splat = |x: u32| simd.splat_u32s(x);
+        let [unsigned, normal, half] = [!SIGN, NORMAL, HALF as u32].map(splat);
+        let [shift, sign_shift] = [SHIFT, SIGN.ilog2() - HALF.ilog2()].map(splat);
+        let [below, large] = [LOWEST - 1, SIDE as u32 - 1].map(splat);
+        // Bits have the order of positive numbers; as signed numbers, those of negative ones come before. Zeros have the
+        // largest differences to the smallest normal number.
+        let (mut most, mut least) = (simd.splat_i32s(0), splat(0));
+        let (mut smallest, mut smallest_negative) = (splat(u32::MAX), simd.splat_i32s(-1));
+        for block in blocks.iter().chain(last) {
+            let (vectors, _) = S::as_simd_f32s(block);
+            let (to, _) = S::as_mut_simd_u32s(&mut places.0);
+            for ((&x, to), &zero_place) in vectors.iter().zip(to).zip(zero_places) {
+                let bits: S::u32s = cast(x);
+                let magnitude = simd.and_u32s(bits, unsigned);
+                let bin = simd.max_u32s(simd.wrapping_dyn_shr_u32s(magnitude, shift), below);
+                let bin = simd.min_u32s(simd.sub_u32s(bin, below), large);
+                let sign = simd.and_u32s(simd.wrapping_dyn_shr_u32s(bits, sign_shift), half);
+                let is_zero = simd.less_than_u32s(magnitude, normal);
+                *to = simd.select_u32s(is_zero, zero_place, simd.or_u32s(bin, sign));
+                let above = simd.sub_u32s(bits, normal);
+                most = simd.max_i32s(most, cast(x));
+                least = simd.max_u32s(least, bits);
+                smallest = simd.min_u32s(smallest, above);
+                smallest_negative = simd.min_i32s(smallest_negative, cast(above));
             }
-            for (lane, &x) in rest.iter().enumerate() {
-                lanes[0].add(x.to_bits());
-                first[place(x.to_bits(), lane as u32) as usize % TABLE] += 1;
+            for &place in &places.0 {
+                self.table[place as usize % TABLE] += 1;
             }
         }
-        let mut all = Extremes::NONE;
-        lanes.into_iter().for_each(|lane| all.merge(lane));
-        all
-    }
-}
-
-/// Elements whose extremes are kept apart.
-const LANES: usize = 16;
-
-/// Returns the place of a value in a table: the bin, or for a zero one of the places that depend on the lane.
-#[inline(always)]
-fn place(bits: u32, lane: u32) -> u16 {
-    let magnitude = bits & !SIGN;
-    let bin = (magnitude >> SHIFT).max(LOWEST - 1) - (LOWEST - 1);
-    let bin = bin.min(SIDE as u32 - 1) + (bits >> 31) * HALF as u32;
-    let zero = ZERO_PLACES as u32 + lane;
-    (if magnitude < NORMAL { zero } else { bin }) as u16
-}
-
-/// Computes the places of a block, and extends the extremes.
-#[inline(always)]
-fn locate(block: &[f32; BLOCK], places: &mut [u16; BLOCK], lanes: &mut [Extremes; LANES]) {
-    for (lane, (place_of, x)) in places.iter_mut().zip(block).enumerate() {
-        *place_of = place(x.to_bits(), lane as u32);
-    }
-    for x in block.as_chunks::<LANES>().0 {
-        for (lane, x) in lanes.iter_mut().zip(x) {
-            lane.add(x.to_bits());
+        if last.is_some() {
+            // The last block was filled up with zeros.
+            self.table[ZERO_PLACES + rest.len()..ZERO_PLACES + BLOCK]
+                .iter_mut()
+                .for_each(|count| *count -= 1);
         }
+        let magnitude = |bits: u32| f32::from_bits(bits & !SIGN);
+        let [most, smallest_negative] =
+            [most, smallest_negative].map(|bits| bytemuck::cast_slice::<_, i32>(&[bits]).to_vec());
+        let [least, smallest] =
+            [least, smallest].map(|bits| bytemuck::cast_slice::<_, u32>(&[bits]).to_vec());
+        let most = most.into_iter().fold(0, i32::max) as u32;
+        let least = least.into_iter().fold(0, u32::max);
+        let smallest = smallest.into_iter().fold(u32::MAX, u32::min).wrapping_add(NORMAL);
+        let smallest_negative =
+            (smallest_negative.into_iter().fold(-1, i32::min) as u32).wrapping_add(NORMAL);
+        [
+            (most >= NORMAL).then(|| [magnitude(smallest), magnitude(most)]),
+            (least >= SIGN | NORMAL).then(|| [magnitude(smallest_negative), magnitude(least)]),
+        ]
     }
 }
 
-/// Adds the tables of the elements `x` to the output.
-fn add_table(x: &[f32], tables: &[u32], extremes: Extremes, output: &mut [f32]) {
-    let count = |place: usize| tables.chunks_exact(TABLE).map(|table| u64::from(table[place])).sum::<u64>();
+/// Places of a table that are skipped at once if they are empty.
+const GROUP: usize = 32;
+
+/// Adds the table of the elements `x` to the output.
+fn add_table(x: &[f32], table: &[u32; TABLE], mut magnitudes: Magnitudes, output: &mut [f32]) {
     let mut add_to = |slot: usize, count: u64| {
-        if count > 0 {
-            let sum = add(output[slot].into(), output[SLOTS + slot].into(), count);
-            [output[slot], output[SLOTS + slot]] = sum.map(|part| part as f32);
-        }
+        let sum = add(output[slot].into(), output[SLOTS + slot].into(), count);
+        [output[slot], output[SLOTS + slot]] = sum.map(|part| part as f32);
     };
-    (0..SIDE - 1).for_each(|bin| add_to(bin, count(bin)));
-    (0..SIDE - 1).for_each(|bin| add_to(SIDE + bin, count(HALF + bin)));
-    add_to(ZEROS, (ZERO_PLACES..ZERO_PLACES + BLOCK).map(count).sum());
-    let mut magnitudes = extremes.magnitudes();
-    if count(SIDE - 1) + count(HALF + SIDE - 1) > 0 {
-        // Large values are few, and may be infinite or NaN.
-        let mut finite = Extremes::NONE;
+    let (mut zeros, mut large) = (0, false);
+    for (group, counts) in table.as_chunks::<GROUP>().0.iter().enumerate() {
+        if counts.iter().fold(0, |all, count| all | count) == 0 {
+            continue;
+        }
+        for (place, &count) in counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            let (half, bin) = ((group * GROUP + place) / HALF, (group * GROUP + place) % HALF);
+            match bin {
+                ZERO_PLACES.. => zeros += u64::from(count),
+                bin if bin == SIDE - 1 => large = true,
+                bin => add_to(half * SIDE + bin, count.into()),
+            }
+        }
+    }
+    if zeros > 0 {
+        add_to(ZEROS, zeros);
+    }
+    if large {
+        // Few values are large. They may be infinite or NaN, and then the magnitudes are wrong.
+        magnitudes = [None; 2];
         for &x in x {
             let slot = slot(x);
             if slot == SIDE - 1 || slot == 2 * SIDE - 1 || slot > ZEROS {
                 add_to(slot, 1);
             }
             if slot < ZEROS {
-                finite.add(x.to_bits());
+                let [smallest, largest] = magnitudes[slot / SIDE].unwrap_or([x.abs(); 2]);
+                magnitudes[slot / SIDE] = Some([smallest.min(x.abs()), largest.max(x.abs())]);
             }
         }
-        magnitudes = finite.magnitudes();
     }
     for (extremes, magnitudes) in output[2 * SLOTS..].chunks_exact_mut(2).zip(magnitudes) {
         if let Some([smallest, largest]) = magnitudes {
