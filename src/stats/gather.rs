@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::layers::{LayerTaps, layers, place, positions};
 use super::samples::{Samples, mixed_value, pass_batch};
 use super::second_moments::{GramPart, GramTarget, gram_targets, header};
+use super::value_histogram::ValueSums;
 use super::value_pass::{count_probes, countable};
 use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile, ValueHistogram};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
@@ -73,6 +74,8 @@ pub struct Gatherer<'a> {
     kernels: Vec<ChannelStats>,
     /// The matrix of each of the session's sums.
     matrices: Vec<usize>,
+    /// Counts of the tensors in [`Profile::values`] that the profile lacks yet.
+    counts: Vec<ValueSums>,
     profile: Profile,
 }
 
@@ -242,7 +245,8 @@ impl<'a> Gatherer<'a> {
                 .got(text(&names))
                 .remedy("give the `histograms` of the earlier pass"));
         }
-        Ok(Self { network, session, kernels, matrices, profile })
+        let counts = vec![ValueSums::default(); profile.values.len()];
+        Ok(Self { network, session, kernels, matrices, counts, profile })
     }
 
     /// Returns the images per run, for images of the first one's size.
@@ -262,9 +266,9 @@ impl<'a> Gatherer<'a> {
                 .expected(format!("below {classes}"))
                 .got(label.to_string()));
         }
-        let Self { network, session, kernels, matrices, profile } = self;
+        let Self { network, session, kernels, matrices, counts, profile } = self;
         session.adapt(&batch.sample, |old| {
-            add_sums(old, matrices, profile)?;
+            add_sums(old, matrices, counts, profile)?;
             let (new, of_new, parts) = network.load(&batch.sample)?;
             (*kernels, *matrices) = (of_new, parts);
             Ok(new)
@@ -309,7 +313,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn take_sums(&mut self) -> Result<()> {
-        add_sums(&mut self.session, &self.matrices, &mut self.profile)
+        add_sums(&mut self.session, &self.matrices, &mut self.counts, &mut self.profile)
     }
 
     /// Returns the number of images gathered so far.
@@ -350,6 +354,9 @@ impl<'a> Gatherer<'a> {
     /// A device that fails.
     pub fn profile(&mut self) -> Result<&Profile> {
         self.take_sums()?;
+        for (histogram, counts) in self.profile.values.iter_mut().zip(&mut self.counts) {
+            histogram.add_sums(&std::mem::take(counts));
+        }
         // Without an activation, statistics before and after are equal.
         for (layer, _) in
             self.profile.layers.iter_mut().zip(&self.network.taps).filter(|(_, t)| t.post.is_none())
@@ -360,15 +367,19 @@ impl<'a> Gatherer<'a> {
     }
 }
 
-/// Adds the sums on the device to the Gram matrices, whose indices are `matrices`, and to the histograms.
-fn add_sums(session: &mut Session, matrices: &[usize], profile: &mut Profile) -> Result<()> {
+/// Adds the sums on the device to the Gram matrices, whose indices are `matrices`, and to the counts of values.
+fn add_sums(
+    session: &mut Session,
+    matrices: &[usize],
+    counts: &mut [ValueSums],
+    profile: &mut Profile,
+) -> Result<()> {
     let sums = session.take_sums()?;
     profile.grams.par_iter_mut().enumerate().for_each(|(matrix, gram)| {
         let own = matrices.iter().zip(&sums).filter(|(of, _)| **of == matrix);
         own.for_each(|(_, sums)| gram.add(sums));
     });
-    let counts = profile.values.par_iter_mut().zip(&sums[matrices.len()..]);
-    counts.for_each(|(histogram, sums)| histogram.add_counts(sums));
+    counts.par_iter_mut().zip(&sums[matrices.len()..]).for_each(|(counts, sums)| counts.add(sums));
     Ok(())
 }
 

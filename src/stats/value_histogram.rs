@@ -37,6 +37,42 @@ pub struct ValueBin {
     pub count: u64,
 }
 
+/// Sums of [`ValueCounts`] over several reads of a device, by slot: fast to add to.
+#[derive(Clone, Debug)]
+pub(super) struct ValueSums {
+    counts: Vec<u64>,
+    /// Smallest magnitude, mirrored, and largest magnitude of positive and of negative values; 0 for none.
+    extremes: [[f32; 2]; 2],
+}
+
+impl Default for ValueSums {
+    fn default() -> Self {
+        Self { counts: vec![0; SLOTS], extremes: [[0.0; 2]; 2] }
+    }
+}
+
+impl ValueSums {
+    /// Adds the output of [`ValueCounts`].
+    pub(super) fn add(&mut self, output: &[f32]) {
+        /// Slots that are skipped at once if they are empty.
+        const GROUP: usize = 32;
+        let (parts, extremes) = output.split_at(2 * SLOTS);
+        let groups = parts[..SLOTS].chunks(GROUP).zip(parts[SLOTS..].chunks(GROUP));
+        for (counts, (low, high)) in self.counts.chunks_mut(GROUP).zip(groups) {
+            if low.iter().chain(high).fold(0, |all, part| all | part.to_bits()) == 0 {
+                continue;
+            }
+            for (count, (&low, &high)) in counts.iter_mut().zip(low.iter().zip(high)) {
+                // Both are whole numbers below 2²⁴.
+                *count += u64::from(low as u32) + u64::from(high as u32) * ValueCounts::CARRY;
+            }
+        }
+        for (own, &extreme) in self.extremes.iter_mut().flatten().zip(extremes) {
+            *own = own.max(extreme);
+        }
+    }
+}
+
 impl ValueBin {
     /// Returns the number of values below `x`, or up to `x` if it is `inclusive`.
     fn below(&self, x: f64, inclusive: bool) -> f64 {
@@ -76,28 +112,13 @@ impl ValueHistogram {
         self.infinite = [0, 1].map(|side| self.infinite[side].saturating_add(other.infinite[side]));
     }
 
-    /// Adds the output of [`ValueCounts`].
-    pub(crate) fn add_counts(&mut self, sums: &[f32]) {
-        /// Slots that are skipped at once if they are empty.
-        const GROUP: usize = 32;
-        let (counts, extremes) = sums.split_at(2 * SLOTS);
-        let groups = counts[..SLOTS].chunks(GROUP).zip(counts[SLOTS..].chunks(GROUP));
-        for (group, (low, high)) in groups.enumerate() {
-            if low.iter().chain(high).fold(0, |all, part| all | part.to_bits()) == 0 {
-                continue;
-            }
-            for (at, (&low, &high)) in low.iter().zip(high).enumerate() {
-                // Both are whole numbers below 2²⁴.
-                let count = low as u64 + high as u64 * ValueCounts::CARRY;
-                if count > 0 {
-                    self.count(group * GROUP + at, count);
-                }
-            }
+    /// Adds counts that a device has summed.
+    pub(super) fn add_sums(&mut self, sums: &ValueSums) {
+        for (slot, &count) in sums.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            self.count(slot, count);
         }
-        for (side, words) in extremes.chunks_exact(2).enumerate() {
-            if let &[smallest, largest] = words
-                && largest > 0.0
-            {
+        for (side, [smallest, largest]) in sums.extremes.into_iter().enumerate() {
+            if largest > 0.0 {
                 self.extend(side, [ValueCounts::mirrored(smallest), largest]);
             }
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ValueHistogram;
 use super::samples::{Samples, mixed_value, pass_batch};
+use super::value_histogram::ValueSums;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
@@ -54,7 +55,9 @@ pub fn value_histograms(
     };
     let mut add = |session: &mut Session| {
         for (&value, sums) in computed.iter().zip(session.take_sums()?) {
-            all.entry(value).or_default().add_counts(&sums);
+            let mut own = ValueSums::default();
+            own.add(&sums);
+            all.entry(value).or_default().add_sums(&own);
         }
         Ok::<_, Error>(())
     };
