@@ -1,0 +1,3 @@
+//! Quantization: ranges of values, and the networks that use them.
+
+pub mod range;
