@@ -53,6 +53,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod prelude;
 pub mod prune;
+pub mod quantize;
 pub mod repair;
 pub mod report;
 pub mod stats;

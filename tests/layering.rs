@@ -23,8 +23,8 @@ use paths::paths;
 /// Modules from the ground up. `plan` does not depend on devices, `prune` and `onnx` not on GPU buffers.
 const ORDER: &[&str] = &[
     "error", "file", "observer", "compare", "tensor", "fact", "onnx", "ids", "kernels", "coupling", "ops",
-    "graph", "plan", "exec", "data", "lsq", "stats", "prune", "repair", "train", "bench", "report",
-    "pipeline", "prelude", "cli",
+    "graph", "plan", "exec", "data", "lsq", "stats", "prune", "repair", "quantize", "train", "bench",
+    "report", "pipeline", "prelude", "cli",
 ];
 
 /// Paths below the crate's root that `cli` may name, with all that lies below each, and why.

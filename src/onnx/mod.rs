@@ -28,7 +28,7 @@ use crate::file::folder_of;
 
 pub use bindings::InputBindings;
 use proto::{GraphProto, ModelProto, OperatorSetIdProto};
-use visit::visit_tensors;
+pub(crate) use visit::visit_tensors;
 
 /// The oldest supported operator set; older ones define broadcasting differently.
 pub const OLDEST_OPSET: i64 = 7;

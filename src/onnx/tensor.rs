@@ -244,6 +244,28 @@ fn from_raw(dtype: DType, raw: &[u8]) -> Option<Data> {
     })
 }
 
+/// Returns the elements as raw data, whatever field contains them.
+///
+/// # Errors
+/// The conditions of [`shape`], and tensors of strings.
+pub fn raw(tensor: &TensorProto) -> Result<Bytes> {
+    fn low<const N: usize>(bytes: impl Iterator<Item = [u8; N]>, size: usize) -> Bytes {
+        bytes.flat_map(|unit| unit.into_iter().take(size)).collect::<Vec<u8>>().into()
+    }
+    shape(tensor)?;
+    // A field may have wider units than the elements; elements of less than a byte are packed in units alike.
+    let size = bits(tensor.data_type()).map_or(0, |bits| bits.div_ceil(8));
+    Ok(match Field::of(tensor) {
+        Field::Raw => tensor.raw_data.clone().unwrap_or_default(),
+        Field::Float => low(tensor.float_data.iter().map(|x| x.to_le_bytes()), 4),
+        Field::Double => low(tensor.double_data.iter().map(|x| x.to_le_bytes()), 8),
+        Field::Int32 => low(tensor.int32_data.iter().map(|x| x.to_le_bytes()), size),
+        Field::Int64 => low(tensor.int64_data.iter().map(|x| x.to_le_bytes()), size),
+        Field::Uint64 => low(tensor.uint64_data.iter().map(|x| x.to_le_bytes()), size),
+        Field::String => return Err(failure(tensor, "strings have no size").internal()),
+    })
+}
+
 /// Encodes a tensor as raw data in its element type.
 ///
 /// Values are rounded to the type; integers beyond its range keep their low bits.

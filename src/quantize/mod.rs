@@ -1,0 +1,3 @@
+//! Quantized networks: fewer bits for each weight, and the size of a file under entropy coding.
+
+pub mod coding;
