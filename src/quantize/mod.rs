@@ -1,3 +1,4 @@
 //! Quantized networks: fewer bits for each weight, and the size of a file under entropy coding.
 
 pub mod coding;
+pub mod palette;
