@@ -11,6 +11,7 @@ use super::form::{Coder, Elements};
 use crate::error::Result;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::{Model, tensor, visit_tensors};
+use crate::quantize::palette::{SharedWeight, shared_weights};
 
 /// The size of a model's file under several codes, in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,11 +70,25 @@ impl CodedSize {
 pub fn coded_size(model: &Model) -> Result<CodedSize> {
     let mut proto = model.proto.clone();
     let mut tensors = Vec::new();
+    // Indices are coded in place of the first of the tensors that hold their parts.
+    let shared = shared_weights(model);
+    let of = |name: &str| shared.iter().find(|weight| weight.packed.iter().any(|packed| packed == name));
+    let is_codebook = |name: &str| shared.iter().any(|weight| weight.codebook == name);
     visit_tensors(&mut proto, &mut |tensor| {
-        if let Some(elements) = elements(tensor)? {
+        let name = tensor.name();
+        let (elements, weights) = match of(name) {
+            Some(weight) if weight.packed[0] == name => (Some(indices(weight)), weight.indices.len()),
+            Some(_) => (Some(Elements { planes: vec![], bits: 8, zero: vec![] }), 0),
+            None => {
+                let elements = elements(tensor)?;
+                let count = elements.as_ref().map_or(0, Elements::len);
+                (elements, if is_codebook(name) { 0 } else { count })
+            }
+        };
+        if let Some(elements) = elements {
             tensors.push(CodedTensor {
-                name: tensor.name().to_owned(),
-                weights: elements.len() as u64,
+                name: name.to_owned(),
+                weights: weights as u64,
                 file: tensor::raw(tensor)?.len() as u64,
                 huffman: elements.encode(Coder::Huffman).len() as u64,
                 rans: elements.encode(Coder::Rans).len() as u64,
@@ -94,6 +109,14 @@ pub fn coded_size(model: &Model) -> Result<CodedSize> {
         rans: sum(|tensor| tensor.rans),
         tensors,
     })
+}
+
+/// Returns the symbols of the indices of a shared weight.
+fn indices(weight: &SharedWeight) -> Elements {
+    let zero = weight.values.iter().position(|&value| value == 0.0);
+    // Without a value of zero, no index stands for it.
+    let zero = zero.map_or(u8::MAX, |index| index as u8);
+    Elements { planes: vec![weight.indices.clone()], bits: weight.bits.bits(), zero: vec![zero] }
 }
 
 /// Returns the symbols of a tensor's elements; `None` for strings.

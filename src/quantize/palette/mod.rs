@@ -3,10 +3,12 @@
 mod assign;
 pub mod codebook;
 pub mod packing;
+mod read;
 mod share;
 mod write;
 
 pub use codebook::Codebook;
 pub use packing::PaletteBits;
+pub use read::{SharedWeight, shared_weights};
 pub use share::{Shared, share_weights};
 pub use write::write;

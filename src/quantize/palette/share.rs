@@ -49,7 +49,7 @@ pub fn share_weights(
     images: Option<(&Device, &Images)>,
     observer: &mut dyn Observer,
 ) -> Result<Shared> {
-    let (weights, found, kept) = shared_weights(graph, bits)?;
+    let (weights, found, kept) = sharable_weights(graph, bits)?;
     let rounded: BTreeMap<ValueId, Tensor> = weights
         .iter()
         .map(|(&value, tensor)| {
@@ -78,7 +78,7 @@ pub fn share_weights(
 }
 
 /// Returns the weights to share, their layers, and the layers whose weights stay, with the reason.
-fn shared_weights(
+fn sharable_weights(
     graph: &Graph,
     bits: PaletteBits,
 ) -> Result<(BTreeMap<ValueId, Tensor>, Vec<String>, Vec<(String, &'static str)>)> {
