@@ -177,7 +177,7 @@ pub struct FilterSystem<'a> {
     pub moments: &'a SecondMoments,
     /// The least ridge of the moments, as a share of the mean diagonal.
     pub ridge: f64,
-    /// The filters.
+    /// The filters that have this input.
     pub filters: &'a [usize],
     /// The elements of a filter that the moments describe.
     pub elements: &'a [usize],

@@ -2,13 +2,13 @@
 
 mod assign;
 pub mod codebook;
+mod find;
 pub mod packing;
-mod read;
 mod share;
 mod write;
 
 pub use codebook::Codebook;
+pub use find::{SharedWeight, shared_weights};
 pub use packing::PaletteBits;
-pub use read::{SharedWeight, shared_weights};
 pub use share::{Shared, share_weights};
 pub use write::write;
