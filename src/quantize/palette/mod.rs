@@ -2,13 +2,13 @@
 
 mod assign;
 pub mod codebook;
-mod find;
+mod detect;
 pub mod packing;
 mod share;
 mod write;
 
 pub use codebook::Codebook;
-pub use find::{SharedWeight, shared_weights};
+pub use detect::{SharedWeight, shared_weights};
 pub use packing::PaletteBits;
 pub use share::{Shared, share_weights};
 pub use write::write;
