@@ -39,6 +39,7 @@ mod network;
 mod norm_fit;
 mod original_check;
 mod other_recipes;
+mod palettes;
 mod penalties;
 mod plan_context;
 mod plan_options;
@@ -88,6 +89,7 @@ pub use metric::{
     MetricResult, NamedTensor,
 };
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
+pub use palettes::{SharedNetwork, share};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
 pub use prediction_changes::{ChangedPrediction, ClassHits, Predictions};
@@ -121,6 +123,8 @@ pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, CustomCriterion, CustomLayer, Cut, FoldedConstants, Needs, Proof,
     Scope, ScoreNormalization, Stamp,
 };
+pub use crate::quantize::coding::{CodedSize, CodedTensor};
+pub use crate::quantize::palette::PaletteBits;
 pub use crate::quantize::range::RangeMethod;
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};

@@ -1,3 +1,5 @@
-//! Quantization: ranges of values, and the networks that use them.
+//! Quantized networks: ranges of values, fewer bits for each weight, and the size of a file under entropy coding.
 
+pub mod coding;
+pub mod palette;
 pub mod range;
